@@ -1,0 +1,134 @@
+//! How a page's entries lie in one binary attribute.
+//!
+//! One byte of format, then groups: the owner (16 bytes, all zero for `Owner::Delivered`), one byte that says whether
+//! ordinals follow, the number of entries (4 bytes), and the entries: identity (16), fingerprint (2), ordinal (4, or
+//! none). Numbers are little-endian. Groups and entries are sorted, so that a page has one encoding.
+
+use super::{Entry, Owner};
+use crate::event::EventId;
+use crate::object::ObjectId;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+const FORMAT: u8 = 1;
+const GROUP: usize = 16 + 1 + 4;
+const ENTRY: usize = 16 + 2;
+const ORDINAL: usize = 4;
+
+type Group = ([u8; 16], bool);
+
+fn group(entry: &Entry) -> Group {
+    let owner = match entry.owner {
+        Owner::Object(ObjectId(id)) => id,
+        Owner::Delivered => [0; 16],
+    };
+    (owner, entry.ordinal.is_some())
+}
+
+pub(super) fn encoded_len<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
+    let mut groups = HashSet::new();
+    entries.fold(1, |len, entry| {
+        let head = if groups.insert(group(entry)) { GROUP } else { 0 };
+        len + head + ENTRY + entry.ordinal.map_or(0, |_| ORDINAL)
+    })
+}
+
+pub(super) fn encode(entries: &HashMap<EventId, Entry>) -> Vec<u8> {
+    let mut groups: BTreeMap<Group, Vec<(&EventId, &Entry)>> = BTreeMap::new();
+    for (id, entry) in entries {
+        groups.entry(group(entry)).or_default().push((id, entry));
+    }
+    let mut out = vec![FORMAT];
+    for ((owner, ordinals), mut members) in groups {
+        members.sort_unstable_by_key(|(id, _)| **id);
+        out.extend_from_slice(&owner);
+        out.push(u8::from(ordinals));
+        out.extend_from_slice(&u32::try_from(members.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for (id, entry) in members {
+            out.extend_from_slice(&id.0);
+            out.extend_from_slice(&entry.fingerprint.to_le_bytes());
+            if let Some(ordinal) = entry.ordinal {
+                out.extend_from_slice(&ordinal.to_le_bytes());
+            }
+        }
+    }
+    out
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<HashMap<EventId, Entry>, String> {
+    let mut rest = Reader { bytes, at: 0 };
+    let [format] = rest.take()?;
+    if format != FORMAT {
+        return Err(format!("page format {format}, this program reads format {FORMAT}"));
+    }
+    let mut entries = HashMap::new();
+    while rest.at < bytes.len() {
+        let owner = match rest.take()? {
+            zero if zero == [0; 16] => Owner::Delivered,
+            id => Owner::Object(ObjectId(id)),
+        };
+        let [ordinals] = rest.take()?;
+        for _ in 0..u32::from_le_bytes(rest.take()?) {
+            let id = EventId(rest.take()?);
+            let fingerprint = u16::from_le_bytes(rest.take()?);
+            let ordinal = if ordinals == 0 { None } else { Some(u32::from_le_bytes(rest.take()?)) };
+            entries.insert(id, Entry { owner, fingerprint, ordinal });
+        }
+    }
+    Ok(entries)
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let end = self.at + N;
+        let taken = self.bytes.get(self.at..end).and_then(|taken| taken.try_into().ok());
+        let taken = taken.ok_or_else(|| {
+            format!("page ends at byte {} where {N} more bytes are expected at byte {}", self.bytes.len(), self.at)
+        })?;
+        self.at = end;
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entries() -> impl Strategy<Value = HashMap<EventId, Entry>> {
+        let owner = prop_oneof![Just(Owner::Delivered), (1u8..4).prop_map(|n| Owner::Object(ObjectId([n; 16])))];
+        let entry = (owner, any::<u16>(), any::<Option<u32>>()).prop_map(|(owner, fingerprint, ordinal)| Entry {
+            owner,
+            fingerprint,
+            ordinal,
+        });
+        proptest::collection::hash_map(any::<[u8; 16]>().prop_map(EventId), entry, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(entries in entries()) {
+            let bytes = encode(&entries);
+            prop_assert_eq!(bytes.len(), encoded_len(entries.values()));
+            prop_assert_eq!(decode(&bytes).unwrap(), entries);
+        }
+
+        #[test]
+        fn a_page_cut_short_is_refused_or_has_fewer_groups(entries in entries(), cut in any::<prop::sample::Index>()) {
+            let bytes = encode(&entries);
+            let cut = cut.index(bytes.len());
+            if let Ok(part) = decode(&bytes[..cut]) {
+                prop_assert!(part.len() < entries.len());
+            }
+        }
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        assert!(decode(&[2]).unwrap_err().contains("format 2"));
+    }
+}

@@ -1,0 +1,16 @@
+//! CloudTrail in, one clean stream out.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
+
+pub mod notification;
+
+pub mod object;
+
+pub mod decode;
+pub mod event;
+
+pub mod ledger;
+
+pub mod source;
+
+pub mod sink;

@@ -1,0 +1,66 @@
+//! Source: where objects lie. One trait, one adapter a file.
+
+#[cfg(feature = "cli")]
+pub mod directory;
+pub mod s3;
+
+use crate::object::{Object, ObjectRef};
+use async_trait::async_trait;
+
+/// Where objects lie: an S3 bucket, a folder.
+#[async_trait]
+pub trait Source: Send + Sync + std::fmt::Debug {
+    /// Which version of the object lies there now: the reference with its ETag and size.
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError>;
+
+    /// The object's bytes as stored, of exactly this version (`If-Match`): an overwritten key is
+    /// [`SourceError::Changed`], never another version's bytes under this one's name.
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError>;
+
+    /// One page of the keys under `prefix`, in the order of their UTF-8 bytes; with a `delimiter`, the keys below the
+    /// next one are rolled up into common prefixes. `after` is the token of the page before.
+    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError>;
+}
+
+/// What to list.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing<'a> {
+    /// The bucket, as in [`ObjectRef::bucket`].
+    pub bucket: &'a str,
+    /// Only keys that start with this.
+    pub prefix: &'a str,
+    /// Roll up what lies below the next `/`.
+    pub delimiter: Option<char>,
+    /// Token of the page before, from [`ListPage::next`].
+    pub token: Option<&'a str>,
+    /// Only keys after this one.
+    pub start_after: Option<&'a str>,
+}
+
+/// One page of a listing: at most 1,000 entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// The objects, each with ETag and size.
+    pub objects: Vec<ObjectRef>,
+    /// Prefixes under which more lies, each ending with the delimiter.
+    pub prefixes: Vec<String>,
+    /// Token of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// Why a source did not answer. Which of these is a loss, and which only a delay, is decided in `ingest.rs`.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The object is gone (404).
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// The key holds another version now (412).
+    #[error("{0} was overwritten: its ETag is no longer {1}")]
+    Changed(String, String),
+    /// Permission denied: says which.
+    #[error("{0}")]
+    Denied(String),
+    /// Anything else: network, throttling, 5xx. Comes back later.
+    #[error("{0}")]
+    Unavailable(String),
+}
