@@ -1,1 +1,401 @@
-//! Bytes into events.
+//! Decode: an object's bytes into events, each as the bytes it came in. Pure.
+//!
+//! The bytes are inflated into one buffer, and the events are found in place: nothing is copied, no tree is built, and
+//! memory does not grow with the object. The gzip trailer and the end of the JSON are part of what is checked: an object
+//! counts as read only when [`Events::next`] has answered `None`.
+
+mod error;
+mod input;
+mod scan;
+mod time;
+
+pub use error::DecodeError;
+
+use crate::event::{EventId, Place};
+use input::Input;
+use scan::{Fault, Field, Scanned, Strip};
+use std::collections::HashMap;
+
+/// How much an object may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Decompressed bytes of one object. A gzip stream can blow up a thousandfold.
+    pub object_bytes: u64,
+    /// Bytes of one event, or of any other value beside `Records`. CloudTrail's events have at most 1 MB.
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
+    pub value_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 2 GiB an object, 16 MiB a value.
+    fn default() -> Self {
+        Self { object_bytes: 2 << 30, value_bytes: 16 << 20 }
+    }
+}
+
+/// One event, as it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// Its index in `Records`.
+    pub ordinal: u32,
+    /// Its bytes, without line end: as they came, but for runs of white space that hold a line break.
+    pub line: &'a [u8],
+    /// Its identity.
+    pub id: EventId,
+    /// 16 bits of its content, the same however its tokens are spaced.
+    pub fingerprint: u16,
+    /// Where it belongs: an index into [`Events::places`].
+    pub place: u32,
+    /// `eventTime` in seconds since 1970.
+    pub seconds: Option<i64>,
+}
+
+/// Reads the events of one object, in order.
+#[derive(Debug)]
+pub struct Events<'a> {
+    input: Input<'a>,
+    limits: Limits,
+    /// Inflated bytes; `buffer[at..filled]` is not read yet.
+    buffer: Vec<u8>,
+    at: usize,
+    filled: usize,
+    /// Offset of `buffer[0]` in the decompressed object.
+    base: u64,
+    part: Part,
+    ordinal: u32,
+    places: Places,
+    /// A line or a content that is not in the buffer as it leaves.
+    line: Vec<u8>,
+    tight: Vec<u8>,
+}
+
+/// How far the reader is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Before the first byte.
+    Start,
+    /// Between the members of the outermost object. True after the first.
+    Members { some: bool, records: bool },
+    /// Within the array of events; `some`: after the first. `bare`: the array is the outermost value.
+    Records { some: bool, bare: bool },
+    /// Behind the outermost value.
+    End,
+    /// All read.
+    Over,
+}
+
+const SMALL_BUFFER: usize = 64 << 10;
+const LARGE_BUFFER: usize = 512 << 10;
+
+impl<'a> Events<'a> {
+    /// Reads `stored`, an object as it lies in the bucket: gzip, also of several members, or plain JSON.
+    pub fn new(stored: &'a [u8], limits: Limits) -> Self {
+        let size = if stored.len() < 16 << 10 { SMALL_BUFFER } else { LARGE_BUFFER };
+        Self {
+            input: Input::new(stored),
+            limits,
+            buffer: vec![0; size],
+            at: 0,
+            filled: 0,
+            base: 0,
+            part: Part::Start,
+            ordinal: 0,
+            places: Places::default(),
+            line: Vec::new(),
+            tight: Vec::new(),
+        }
+    }
+
+    /// The places of the events read so far.
+    pub fn places(&self) -> &[Place] {
+        &self.places.list
+    }
+
+    /// The places, once the object is read.
+    pub fn into_places(self) -> Vec<Place> {
+        self.places.list
+    }
+
+    /// Decompressed bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
+    /// The next event, or `None` when the object is read to its end and all of it was sound.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`]; the object is then unreadable as a whole.
+    #[allow(clippy::should_implement_trait)] // The event borrows the reader: no iterator.
+    pub fn next(&mut self) -> Result<Option<Event<'_>>, DecodeError> {
+        loop {
+            match self.part {
+                Part::Start => self.start()?,
+                Part::Members { some, records } => self.member(some, records)?,
+                Part::Records { some, bare } => {
+                    if let Some(found) = self.element(some, bare)? {
+                        return self.event(found).map(Some);
+                    }
+                }
+                Part::End => {
+                    if let Some(_byte) = self.peek()? {
+                        return Err(self.unexpected("nothing after the end of the JSON"));
+                    }
+                    self.part = Part::Over;
+                }
+                Part::Over => return Ok(None),
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<(), DecodeError> {
+        if self.input.size() == 0 {
+            return Err(DecodeError::Empty);
+        }
+        self.part = match self.need("the first value")? {
+            b'{' => Part::Members { some: false, records: false },
+            b'[' => Part::Records { some: false, bare: true },
+            _ => return Err(self.unexpected("'{' or '['")),
+        };
+        self.at += 1;
+        Ok(())
+    }
+
+    /// One member of the outermost object, or its end.
+    fn member(&mut self, some: bool, records: bool) -> Result<(), DecodeError> {
+        const WITHIN: &str = "the outermost object";
+        match (self.need(WITHIN)?, some) {
+            (b'}', _) => {
+                if !records {
+                    return Err(DecodeError::NoRecords);
+                }
+                self.at += 1;
+                self.part = Part::End;
+                return Ok(());
+            }
+            (b',', true) => {
+                self.at += 1;
+                self.need(WITHIN)?;
+            }
+            (_, true) => return Err(self.unexpected("',' or '}'")),
+            (_, false) => {}
+        }
+        if self.need(WITHIN)? != b'"' {
+            return Err(self.unexpected("a name in quotes"));
+        }
+        let name = self.value()?;
+        let is_records = serde_json::from_slice::<String>(&self.buffer[self.at..name.end])
+            .map_err(|_| self.unexpected("a name in UTF-8"))?
+            == "Records";
+        self.at = name.end;
+        if self.need(WITHIN)? != b':' {
+            return Err(self.unexpected("':'"));
+        }
+        self.at += 1;
+        let first = self.need(WITHIN)?;
+        if !is_records {
+            let found = self.value()?;
+            self.utf8(found.end)?;
+            self.at = found.end;
+            self.part = Part::Members { some: true, records };
+            return Ok(());
+        }
+        // Twice the same member has no one meaning: what a reader that takes the last would lose, must not pass.
+        if records {
+            return Err(self.unexpected("\"Records\" no more than once"));
+        }
+        if first != b'[' {
+            return Err(self.unexpected("'[': \"Records\" is an array"));
+        }
+        self.at += 1;
+        self.part = Part::Records { some: false, bare: false };
+        Ok(())
+    }
+
+    /// The next event of the array, or nothing at its end.
+    fn element(&mut self, some: bool, bare: bool) -> Result<Option<Scanned>, DecodeError> {
+        const WITHIN: &str = "the array of events";
+        match (self.need(WITHIN)?, some) {
+            (b']', _) => {
+                self.at += 1;
+                self.part = if bare { Part::End } else { Part::Members { some: true, records: true } };
+                return Ok(None);
+            }
+            (b',', true) => {
+                self.at += 1;
+                self.need(WITHIN)?;
+            }
+            (_, true) => return Err(self.unexpected("',' or ']'")),
+            (_, false) => {}
+        }
+        if self.need(WITHIN)? != b'{' {
+            return Err(self.unexpected("'{': an event is an object"));
+        }
+        let found = self.value()?;
+        self.utf8(found.end)?;
+        self.part = Part::Records { some: true, bare };
+        Ok(Some(found))
+    }
+
+    /// What leaves of the scanned event at the reader's place.
+    fn event(&mut self, found: Scanned) -> Result<Event<'_>, DecodeError> {
+        let start = self.at;
+        self.at = found.end;
+        let ordinal = self.ordinal;
+        self.ordinal = ordinal.checked_add(1).ok_or(DecodeError::TooMany { limit: u32::MAX })?;
+        let bytes = &self.buffer[start..found.end];
+        let line = stripped(bytes, found.broken, Strip::Breaks, &mut self.line);
+        let tight = stripped(bytes, found.spaced, Strip::All, &mut self.tight);
+        let text = |field| found.field(field).and_then(|value| text(&self.buffer, value));
+        let seconds = text(Field::Time).and_then(|time| time::seconds(&time));
+        let id = text(Field::Id).map_or_else(|| EventId::from_content(tight), |id| EventId::from_text(&id));
+        let (account, region) = (text(Field::Account).unwrap_or_default(), text(Field::Region).unwrap_or_default());
+        let place = self.places.intern(&account, &region, seconds.map(|seconds| seconds.div_euclid(60)));
+        let crc = crc32fast::hash(tight);
+        Ok(Event { ordinal, line, id, fingerprint: (crc ^ crc >> 16) as u16, place, seconds })
+    }
+
+    /// Scans the value at the reader's place, reading on as far as it reaches.
+    fn value(&mut self) -> Result<Scanned, DecodeError> {
+        loop {
+            let fault = match scan::value(&self.buffer[..self.filled], self.at) {
+                Ok(found) => return Ok(found),
+                Err(fault) => fault,
+            };
+            match fault {
+                Fault::Invalid { at, expected } => return Err(self.invalid(at, expected)),
+                Fault::Incomplete if self.filled - self.at > self.limits.value_bytes => {
+                    let at = self.base + self.at as u64;
+                    return Err(DecodeError::ValueTooLong { limit: self.limits.value_bytes, at });
+                }
+                Fault::Incomplete => {
+                    if !self.read_on()? {
+                        let at = self.base + self.filled as u64;
+                        return Err(DecodeError::Truncated { at, within: "a value" });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next byte that is no white space, or nothing at the end.
+    fn peek(&mut self) -> Result<Option<u8>, DecodeError> {
+        loop {
+            while self.at < self.filled {
+                match self.buffer[self.at] {
+                    b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                    byte => return Ok(Some(byte)),
+                }
+            }
+            if !self.read_on()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn need(&mut self, within: &'static str) -> Result<u8, DecodeError> {
+        match self.peek()? {
+            Some(byte) => Ok(byte),
+            None => Err(DecodeError::Truncated { at: self.base + self.filled as u64, within }),
+        }
+    }
+
+    /// Fills the buffer behind what is not read yet. False at the end of the object, whose trailer is then verified.
+    fn read_on(&mut self) -> Result<bool, DecodeError> {
+        if self.at > 0 {
+            self.buffer.copy_within(self.at..self.filled, 0);
+            self.base += self.at as u64;
+            self.filled -= self.at;
+            self.at = 0;
+        }
+        if self.filled == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let before = self.filled;
+        while self.filled < self.buffer.len() {
+            let read = self.input.read(&mut self.buffer[self.filled..])?;
+            if read == 0 {
+                break;
+            }
+            self.filled += read;
+            if self.base + self.filled as u64 > self.limits.object_bytes {
+                let (at, size) = (self.input.offset(), self.input.size());
+                return Err(DecodeError::TooLarge { limit: self.limits.object_bytes, at, size });
+            }
+        }
+        Ok(self.filled > before)
+    }
+
+    fn utf8(&self, end: usize) -> Result<(), DecodeError> {
+        match std::str::from_utf8(&self.buffer[self.at..end]) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.invalid(self.at + error.valid_up_to(), "UTF-8")),
+        }
+    }
+
+    fn unexpected(&self, expected: &'static str) -> DecodeError {
+        self.invalid(self.at, expected)
+    }
+
+    fn invalid(&self, at: usize, expected: &'static str) -> DecodeError {
+        let found = self.buffer[..self.filled].get(at).map_or_else(|| "the end".to_owned(), |&byte| show(byte));
+        DecodeError::Json { at: self.base + at as u64, expected, found }
+    }
+}
+
+/// `bytes` as they are, or stripped into `space` where `needed`.
+fn stripped<'a>(bytes: &'a [u8], needed: bool, which: Strip, space: &'a mut Vec<u8>) -> &'a [u8] {
+    if !needed {
+        return bytes;
+    }
+    space.clear();
+    scan::strip(bytes, which, space);
+    space
+}
+
+/// A field's text. One whose escapes do not spell a text is taken as it is written.
+fn text<'a>(buffer: &'a [u8], value: &scan::Value) -> Option<std::borrow::Cow<'a, [u8]>> {
+    let bytes = &buffer[value.range.clone()];
+    if !value.escaped {
+        return Some(bytes.into());
+    }
+    let quoted = &buffer[value.range.start - 1..value.range.end + 1];
+    Some(serde_json::from_slice::<String>(quoted).map_or_else(|_| bytes.into(), |text| text.into_bytes().into()))
+}
+
+/// A byte for a person to read; never more of the input than one byte, for it may be somebody's secret.
+fn show(byte: u8) -> String {
+    match byte {
+        b' '..=b'~' => format!("'{}'", byte as char),
+        _ => format!("byte 0x{byte:02x}"),
+    }
+}
+
+/// Each place once, in the order of its first event.
+#[derive(Debug, Default)]
+struct Places {
+    list: Vec<Place>,
+    index: HashMap<Place, u32>,
+    /// Events of one file cluster: most are where the one before was.
+    last: u32,
+}
+
+impl Places {
+    fn intern(&mut self, account: &[u8], region: &[u8], minute: Option<i64>) -> u32 {
+        let same = |place: &Place| {
+            place.minute == minute && place.account.as_bytes() == account && place.region.as_bytes() == region
+        };
+        if !self.list.get(self.last as usize).is_some_and(same) {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let place = Place { account: text(account), region: text(region), minute };
+            let next = self.list.len() as u32;
+            self.last = *self.index.entry(place.clone()).or_insert(next);
+            if self.last == next {
+                self.list.push(place);
+            }
+        }
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests;

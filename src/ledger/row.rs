@@ -22,6 +22,9 @@ impl std::fmt::Display for Token {
     }
 }
 
+/// The cursor behind every event.
+pub const END: u32 = u32::MAX;
+
 /// Seconds since 1970, UTC.
 pub type Seconds = i64;
 
@@ -81,7 +84,7 @@ pub struct Row {
     pub token: Option<Token>,
     /// Until when. A lease is live while `until >= now`.
     pub until: Seconds,
-    /// Every owned event with an ordinal below this is delivered. Counts only while the status is `Open`.
+    /// Every owned event with an ordinal below this is delivered. [`END`] once settled, and when set aside after that.
     pub cursor: u32,
     /// Filled when done.
     pub counts: Option<Counts>,
@@ -99,10 +102,7 @@ impl Row {
 
     /// Whether the event at `ordinal`, owned by this row's object, is proven delivered.
     pub fn proves(&self, ordinal: Option<u32>) -> bool {
-        match self.status {
-            Status::Settled | Status::Done => true,
-            Status::Open | Status::Quarantined => ordinal.is_some_and(|ordinal| ordinal < self.cursor),
-        }
+        self.cursor == END || ordinal.is_some_and(|ordinal| ordinal < self.cursor)
     }
 }
 
@@ -165,9 +165,9 @@ pub enum Change {
     Advance(u32),
     /// Open again, cursor 0, done's time to live and counts taken away, the reason too. The lease stays as it is.
     Reopen,
-    /// All that the object owns is delivered.
+    /// All that the object owns is delivered: cursor [`END`].
     Settle,
-    /// Every event is delivered; the lease ends (`until` 0) and the token stays, so that a repeat of this write is
+    /// Every event is delivered: cursor [`END`]; the lease ends (`until` 0) and the token stays, so that a repeat of this write is
     /// recognised.
     Complete {
         /// What became of the events.
@@ -212,9 +212,13 @@ impl Change {
                 row.reason = None;
                 row.expires = None;
             }
-            Self::Settle => row.status = Status::Settled,
+            Self::Settle => {
+                row.status = Status::Settled;
+                row.cursor = END;
+            }
             Self::Complete { counts, expires } => {
                 row.status = Status::Done;
+                row.cursor = END;
                 row.until = 0;
                 row.counts = Some(*counts);
                 row.expires = Some(*expires);

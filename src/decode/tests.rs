@@ -1,0 +1,228 @@
+//! The decoder against a naive one that builds a tree, and against every kind of damage.
+
+use super::*;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+use std::io::Write;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// What an event leaves as: line, identity, place.
+type Left = (Vec<u8>, EventId, Place);
+
+fn decode(stored: &[u8]) -> Result<Vec<Left>, DecodeError> {
+    decode_within(stored, Limits::default())
+}
+
+fn decode_within(stored: &[u8], limits: Limits) -> Result<Vec<Left>, DecodeError> {
+    let mut events = Events::new(stored, limits);
+    let mut left = Vec::new();
+    while let Some(event) = events.next()? {
+        assert_eq!(event.ordinal as usize, left.len());
+        left.push((event.line.to_vec(), event.id, event.place));
+    }
+    let places = events.into_places();
+    Ok(left.into_iter().map(|(line, id, place)| (line, id, places[place as usize].clone())).collect())
+}
+
+/// The oracle: serde_json's tree for the fields, its raw values for the bytes.
+fn naive(json: &[u8]) -> Option<Vec<Left>> {
+    #[derive(serde::Deserialize)]
+    struct File<'a> {
+        #[serde(rename = "Records", borrow)]
+        records: Vec<&'a RawValue>,
+    }
+    let records = match serde_json::from_slice::<File<'_>>(json) {
+        Ok(file) => file.records,
+        Err(_) => serde_json::from_slice::<Vec<&RawValue>>(json).ok()?,
+    };
+    let events = records.into_iter().map(|raw| {
+        let tree: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get()).ok()?;
+        let text = |names: [&str; 2]| {
+            names.iter().find_map(|name| match tree.get(*name)? {
+                serde_json::Value::String(text) => Some(text.clone()),
+                _ => None,
+            })
+        };
+        let mut line = Vec::new();
+        scan::strip(raw.get().as_bytes(), Strip::Breaks, &mut line);
+        let mut tight = Vec::new();
+        scan::strip(raw.get().as_bytes(), Strip::All, &mut tight);
+        let place = Place {
+            account: text(["recipientAccountId", "accountId"]).unwrap_or_default(),
+            region: text(["awsRegion"; 2]).unwrap_or_default(),
+            minute: text(["eventTime"; 2])
+                .and_then(|time| time.parse::<jiff::Timestamp>().ok())
+                .map(|time| time.as_second().div_euclid(60)),
+        };
+        let id = text(["eventID", "eventId"]);
+        let id = id.map_or_else(|| EventId::from_content(&tight), |id| EventId::from_text(id.as_bytes()));
+        Some((line, id, place))
+    });
+    events.collect()
+}
+
+fn event() -> impl Strategy<Value = String> {
+    let space = "[ \n]{0,2}";
+    let id = prop_oneof![
+        4 => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".prop_map(Some),
+        1 => Just(None),
+        1 => "[a-zA-Zé\"\\\\]{0,5}".prop_map(Some)
+    ];
+    let time = prop_oneof![3 => "20[0-4][0-9]-0[1-9]-[0-2][1-9]T1[0-9]:[0-5][0-9]:[0-5][0-9]Z", 1 => "[a-z]{0,4}"];
+    let extra = prop_oneof![
+        Just("1.0e3".to_owned()),
+        Just(r#"{"eventID":"nested","awsRegion":["x"]}"#.to_owned()),
+        ".{0,300}".prop_map(|text| serde_json::Value::from(text).to_string()),
+    ];
+    (id, time, "[0-9]{12}", "[a-z-]{0,9}", extra, space, space).prop_map(
+        |(id, time, account, region, extra, one, two)| {
+            let id = id.map(|id| format!("\"eventID\":{},", serde_json::Value::from(id))).unwrap_or_default();
+            format!(
+                "{{{one}{id}\"eventTime\":\"{time}\",\"x\":{extra},\"recipientAccountId\":{two}\"{account}\",\"awsRegion\":\"{region}\"}}"
+            )
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn agrees_with_a_decoder_that_builds_a_tree(
+        events in proptest::collection::vec(event(), 0..400),
+        bare in any::<bool>(),
+        space in "[ \n\t]{0,3}",
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
+    ) {
+        let list = events.join(&format!("{space},{space}"));
+        let json = if bare {
+            format!("{space}[{space}{list}]{space}")
+        } else {
+            format!("{{{space}\"a\":[1,{{}}],\"Records\":{space}[{list}{space}],\"b\":null}}{space}")
+        };
+        let json = json.as_bytes();
+        let expected = naive(json).expect("the oracle reads what the test made");
+        prop_assert_eq!(expected.len(), events.len());
+        prop_assert_eq!(&decode(json).unwrap(), &expected);
+
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(json.len())).collect();
+        cuts.sort_unstable();
+        let mut members = Vec::new();
+        let mut from = 0;
+        for to in cuts.into_iter().chain([json.len()]) {
+            members.extend(gzip(&json[from..to]));
+            from = to;
+        }
+        prop_assert_eq!(&decode(&members).unwrap(), &expected);
+    }
+
+    #[test]
+    fn no_prefix_of_an_object_is_taken_for_an_object(events in proptest::collection::vec(event(), 1..4)) {
+        let json = format!("{{\"Records\":[{}]}}", events.join(","));
+        for cut in 0..json.len() {
+            prop_assert!(decode(&json.as_bytes()[..cut]).is_err(), "cut at {}", cut);
+        }
+        let stored = gzip(json.as_bytes());
+        for cut in 0..stored.len() {
+            prop_assert!(decode(&stored[..cut]).is_err(), "cut at {}", cut);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_in_gzip_is_never_delivered_as_something_else(
+        events in proptest::collection::vec(event(), 1..3),
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let json = format!("{{\"Records\":[{}]}}", events.join(","));
+        let mut stored = gzip(json.as_bytes());
+        let at = at.index(stored.len());
+        stored[at] ^= 1 << bit;
+        // Ten bytes of header say nothing of the content: a flip there may go unnoticed, and change nothing.
+        if let Ok(read) = decode(&stored) {
+            prop_assert!(at < 10);
+            prop_assert_eq!(read, decode(json.as_bytes()).unwrap());
+        }
+    }
+
+    #[test]
+    fn no_input_at_all_makes_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&bytes);
+        let _ = decode(&[b"{\"Records\":[{", bytes.as_slice()].concat());
+    }
+}
+
+#[test]
+fn what_is_not_a_log_file_says_why() {
+    let cases: &[(&[u8], &str)] = &[
+        (b"", "the object is empty; expected gzip or JSON"),
+        (b"  ", "the JSON ends at byte 2 within the first value"),
+        (b"{}", "no \"Records\" in the object: not a CloudTrail log file"),
+        (b"{\"records\":[]}", "no \"Records\" in the object: not a CloudTrail log file"),
+        (b"{\"Records\":null}", "invalid JSON at byte 11: expected '[': \"Records\" is an array, found 'n'"),
+        (b"{\"Records\":[null]}", "invalid JSON at byte 12: expected '{': an event is an object, found 'n'"),
+        (b"{\"Records\":[{}]}x", "invalid JSON at byte 16: expected nothing after the end of the JSON, found 'x'"),
+        (b"{\"Records\":[{}],}", "invalid JSON at byte 16: expected a name in quotes, found '}'"),
+        (b"{\"Records\":[{},]}", "invalid JSON at byte 15: expected '{': an event is an object, found ']'"),
+        (
+            b"{\"Records\":[],\"Records\":[]}",
+            "invalid JSON at byte 24: expected \"Records\" no more than once, found '['",
+        ),
+        (b"{\"Records\":[{\"a\":\"\xff\"}]}", "invalid JSON at byte 18: expected UTF-8, found byte 0xff"),
+        (b"\x1f\x8b\x08", "the gzip stream is cut short, at byte 3 of 3 compressed bytes"),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(decode(bytes).unwrap_err().to_string(), *expected, "{}", String::from_utf8_lossy(bytes));
+    }
+    let mut trailing = gzip(b"{\"Records\":[]}");
+    trailing.extend_from_slice(b"more than a header");
+    assert!(decode(&trailing).unwrap_err().to_string().contains("neither the end nor another gzip member"));
+}
+
+#[test]
+fn a_bomb_stops_at_the_limit() {
+    let limits = Limits { object_bytes: 1 << 20, value_bytes: 4 << 20 };
+    let spaces = gzip(&[b"{\"Records\":[".as_slice(), &vec![b' '; 8 << 20]].concat());
+    let error = decode_within(&spaces, limits).unwrap_err();
+    assert!(matches!(error, DecodeError::TooLarge { limit, .. } if limit == 1 << 20), "{error}");
+    let limits = Limits { object_bytes: 64 << 20, value_bytes: 1 << 20 };
+    let long = format!("{{\"Records\":[{{\"a\":\"{}\"}}]}}", "x".repeat(8 << 20));
+    let error = decode_within(long.as_bytes(), limits).unwrap_err();
+    assert!(matches!(error, DecodeError::ValueTooLong { at: 12, .. }), "{error}");
+}
+
+#[test]
+fn an_event_longer_than_the_buffer_is_read_whole() {
+    let text = "y".repeat(3 << 20);
+    let json = format!("{{\"Records\":[{{\"eventID\":\"a\",\"a\":\"{text}\"}},{{\"eventID\":\"b\"}}]}}");
+    let events = decode(&gzip(json.as_bytes())).unwrap();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].0.len(), json.len() - "{\"Records\":[,{\"eventID\":\"b\"}]}".len());
+}
+
+#[test]
+fn bytes_are_kept() {
+    let odd = r#"{"eventID":"a","n":1.0E+02,"z":-0,"s":"\u00e9\/é","eventID2" : [ 1 , 2 ]}"#;
+    let json = format!("{{\"Records\":[{odd},{{\n  \"eventID\": \"b\",\r\n\t\"x\": \" \\n \" }}]}}");
+    let events = decode(json.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8_lossy(&events[0].0), odd);
+    assert_eq!(String::from_utf8_lossy(&events[1].0), r#"{"eventID": "b","x": " \n " }"#);
+}
+
+#[test]
+fn the_same_event_pretty_printed_has_the_same_identity_and_fingerprint() {
+    let read = |json: &str| {
+        let mut events = Events::new(json.as_bytes(), Limits::default());
+        let event = events.next().unwrap().unwrap();
+        (event.id, event.fingerprint)
+    };
+    assert_eq!(read(r#"[{"a":[1,"x y"]}]"#), read("[ {\n \"a\" : [ 1,\n \"x y\" ] } ]"));
+    assert_ne!(read(r#"[{"a":[1,"x y"]}]"#), read(r#"[{"a":[1,"x  y"]}]"#));
+}
