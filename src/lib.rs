@@ -14,3 +14,5 @@ pub mod ledger;
 pub mod source;
 
 pub mod sink;
+
+pub mod aws;
