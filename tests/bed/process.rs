@@ -1,0 +1,87 @@
+//! A server started for the tests, which cannot outlive them.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs a program in a process group of its own, with nothing on its standard input, and ends the whole group (the
+/// Lambdas an emulator starts are in it) when either the program or this shell's own standard input ends. The tests
+/// hold the other end of that input: it ends with them, however they end. What lies in the folder goes too, because a
+/// server that all tests share is never dropped.
+const GUARD: &str = r#"
+folder=$1; shift
+{ "$@" </dev/null; kill -9 0; } &
+exec >/dev/null 2>&1
+cat
+rm -rf "$folder"
+kill -9 0
+"#;
+
+/// A running server, ended on drop.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    guard: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program with exactly this environment beside `PATH`, so that nobody's AWS profile leaks into a test.
+    /// Its output goes to a file in `folder`, which is removed when the server ends by our will.
+    pub fn start(program: &Path, arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Self {
+        let log = folder.join("output.log");
+        let output = File::create(&log).unwrap();
+        let guard = Command::new("/bin/sh")
+            .args(["-c", GUARD, "guard"])
+            .arg(folder)
+            .arg(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+        Self { name, guard, log }
+    }
+
+    /// Waits until the port is open. False when the program ended first, as it does when another took its port.
+    pub fn listens(&mut self, port: u16, patience: Duration) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            if self.guard.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{} does not listen on port {port} after {patience:?}; it said:\n{}", self.name, self.log());
+    }
+
+    /// What the program has printed so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        // The guard kills itself with its group; there is nothing to learn from how it ended.
+        let _ = self.guard.wait();
+    }
+}
+
+/// A port that nobody listens on. Somebody may take it before its user does, so starting a server is tried again.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
