@@ -3,7 +3,7 @@
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use std::time::Duration;
 
@@ -149,21 +149,20 @@ fn answered(error: &(impl ProvideErrorMetadata + std::error::Error), status: u16
 }
 
 fn unanswered(kind: Kind, code: &str, error: &(impl std::error::Error + 'static)) -> Failure {
-    let message = DisplayErrorContext(error).to_string();
-    // The SDK appends its whole debug print in brackets; the sentence before it says all of it.
-    let message = message.rsplit_once(" (").map_or(message.as_str(), |(sentence, _)| sentence).to_owned();
+    // Each error of the SDK says only its own part ("dispatch failure"); the cause is at the end of the chain.
+    let message = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     Failure { kind, code: code.to_owned(), message, action: None, request_id: None }
 }
 
 fn lacks_credentials(error: &(impl std::error::Error + 'static)) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).any(|error| error.is::<aws_credential_types::provider::error::CredentialsError>())
+}
+
+/// The error, its cause, that one's cause, and so on.
+pub(crate) fn causes<'a>(
+    error: &'a (impl std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
 }
 
 /// What a code says, whatever its HTTP status: AWS throttles with 400, and S3 with 503.
@@ -208,6 +207,8 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         | "OptInRequired"
         | "NotSignedUp" => Kind::Denied,
         "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" | "NotFound" | "ResourceNotFoundException" => Kind::NotFound,
+        // 403 like a denial, and none: the object lies in an archive.
+        "InvalidObjectState" => Kind::Invalid,
         "PreconditionFailed" | "ConditionalCheckFailedException" => Kind::Refused,
         "RequestTimeout"
         | "RequestTimeoutException"

@@ -16,6 +16,13 @@ pub struct Limits {
     pub lines: LinesPerRecord,
 }
 
+impl Limits {
+    /// Bytes of the longest line that can be sent at all, without its line end.
+    pub fn longest_line(&self) -> usize {
+        self.record_bytes.min(self.call_bytes).saturating_sub(1)
+    }
+}
+
 /// How many lines share a record: what the destination behind the stream can take apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinesPerRecord {
@@ -38,6 +45,28 @@ pub struct Call {
     pub places: Arc<Vec<Place>>,
 }
 
+impl Call {
+    /// The records, in order: each the bytes of one or more whole lines.
+    pub fn record_slices(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut start = 0;
+        self.records.iter().map(move |&end| {
+            let record = &self.body[start..end];
+            start = end;
+            record
+        })
+    }
+
+    /// The ordinal of the last line, from which a retry goes on.
+    pub fn last_ordinal(&self) -> Option<u32> {
+        self.lines.last().map(|line| line.ordinal)
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
 /// One line of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
@@ -47,4 +76,249 @@ pub struct Line {
     pub ordinal: u32,
     /// Index into the call's places.
     pub place: u32,
+}
+
+/// A line that fits into no record. The packer is as it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("event {ordinal} is {bytes} bytes long; the sink takes at most {limit}: set it aside")]
+pub struct TooLong {
+    /// The event's index in its file.
+    pub ordinal: u32,
+    /// Its length, without line end.
+    pub bytes: usize,
+    /// The longest that fits, without line end.
+    pub limit: usize,
+}
+
+/// Packs lines in the order in which they are pushed: each into the record before it while that has room, each record
+/// into the call while that has room.
+#[derive(Debug)]
+pub struct Packer {
+    limits: Limits,
+    call: Call,
+    /// A delivered call's buffers, emptied, for the next call.
+    spare: Option<Call>,
+}
+
+impl Packer {
+    /// A packer of lines whose `place` points into `places`. Takes no memory before the first line.
+    pub fn new(limits: Limits, places: Arc<Vec<Place>>) -> Self {
+        Self { limits, call: Call { places, ..Call::default() }, spare: None }
+    }
+
+    /// Adds one line, given without its `\n`. Returns the call that is full, if the line no longer fits into it; the
+    /// line then is the first of the next one.
+    ///
+    /// # Errors
+    /// [`TooLong`] if it fits into no record. Nothing has changed then, and the next line may be pushed.
+    pub fn push(&mut self, line: &[u8], ordinal: u32, place: u32) -> Result<Option<Call>, TooLong> {
+        debug_assert!(!line.contains(&b'\n'), "a line end inside event {ordinal} would make it two lines");
+        let limit = self.limits.longest_line();
+        if line.len() > limit {
+            return Err(TooLong { ordinal, bytes: line.len(), limit });
+        }
+        let bytes = line.len() + 1;
+        let mut joins = self.joins_last_record(bytes);
+        let mut full = None;
+        if !self.call.is_empty() && !self.fits_call(bytes, joins) {
+            let next = self.next_call();
+            full = Some(std::mem::replace(&mut self.call, next));
+            joins = false;
+        }
+
+        let Call { body, records, lines, .. } = &mut self.call;
+        body.extend_from_slice(line);
+        body.push(b'\n');
+        let end = body.len();
+        match records.last_mut() {
+            Some(last) if joins => *last = end,
+            _ => records.push(end),
+        }
+        lines.push(Line { end, ordinal, place });
+        Ok(full)
+    }
+
+    /// Takes back a call that was delivered, so that the next one is written into memory that is there already: the
+    /// page faults of 4 MiB of fresh memory cost as much as the packing.
+    pub fn recycle(&mut self, mut delivered: Call) {
+        delivered.body.clear();
+        delivered.records.clear();
+        delivered.lines.clear();
+        self.spare = Some(delivered);
+    }
+
+    /// The last call, unless nothing is left to send.
+    pub fn finish(self) -> Option<Call> {
+        Some(self.call).filter(|call| !call.is_empty())
+    }
+
+    fn joins_last_record(&self, bytes: usize) -> bool {
+        let ends = &self.call.records;
+        let Some(&end) = ends.last() else { return false };
+        let start = ends.len().checked_sub(2).map_or(0, |before| ends[before]);
+        self.limits.lines == LinesPerRecord::Packed && end - start + bytes <= self.limits.record_bytes
+    }
+
+    fn fits_call(&self, bytes: usize, joins: bool) -> bool {
+        let has_record = joins || self.call.records.len() < self.limits.call_records;
+        has_record && self.call.body.len() + bytes <= self.limits.call_bytes
+    }
+
+    /// An empty call. One that follows a full one will likely be as full: its memory is asked for at once, where the
+    /// first grows with what it is given, so that an object of five events never takes 4 MiB.
+    fn next_call(&mut self) -> Call {
+        let mut next = self.spare.take().unwrap_or_else(|| Call {
+            body: Vec::with_capacity(self.call.body.len()),
+            records: Vec::with_capacity(self.call.records.len()),
+            lines: Vec::with_capacity(self.call.lines.len()),
+            places: Arc::default(),
+        });
+        next.places = Arc::clone(&self.call.places);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FIREHOSE: Limits =
+        Limits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: LinesPerRecord::Packed };
+
+    fn pack(limits: Limits, lines: &[Vec<u8>]) -> (Vec<Call>, Vec<u32>) {
+        let mut packer = Packer::new(limits, Arc::default());
+        let (mut calls, mut refused) = (vec![], vec![]);
+        for (ordinal, line) in (0..).zip(lines) {
+            match packer.push(line, ordinal, ordinal % 3) {
+                Ok(full) => calls.extend(full),
+                Err(TooLong { ordinal, .. }) => refused.push(ordinal),
+            }
+        }
+        calls.extend(packer.finish());
+        (calls, refused)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn every_line_that_can_be_sent_leaves_once_in_order_within_the_limits(
+            record_bytes in 1usize..80,
+            call_records in 1usize..6,
+            call_bytes in 1usize..200,
+            lines in prop_oneof![Just(LinesPerRecord::Packed), Just(LinesPerRecord::One)],
+            events in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..60), 0..80),
+        ) {
+            let limits = Limits { record_bytes, call_records, call_bytes, lines };
+            let (calls, refused) = pack(limits, &events);
+
+            let longest = record_bytes.min(call_bytes) - 1;
+            let too_long: Vec<u32> = (0..).zip(&events).filter(|(_, e)| e.len() > longest).map(|(o, _)| o).collect();
+            prop_assert_eq!(refused, too_long);
+
+            let sent: Vec<(u32, Vec<u8>)> =
+                (0..).zip(&events).filter(|(_, e)| e.len() <= longest).map(|(o, e)| (o, [e, &b"\n"[..]].concat())).collect();
+            let mut got = vec![];
+            for call in &calls {
+                prop_assert!(!call.is_empty());
+                prop_assert!(call.body.len() <= call_bytes && call.records.len() <= call_records);
+                prop_assert_eq!(call.record_slices().collect::<Vec<_>>().concat(), call.body.clone());
+                for record in call.record_slices() {
+                    prop_assert!(!record.is_empty() && record.len() <= record_bytes);
+                    prop_assert_eq!(record.last(), Some(&b'\n'));
+                    let count = record.iter().filter(|&&b| b == b'\n').count();
+                    prop_assert!(lines == LinesPerRecord::Packed || count == 1);
+                }
+                let mut start = 0;
+                for line in &call.lines {
+                    prop_assert_eq!(line.place, line.ordinal % 3);
+                    got.push((line.ordinal, call.body[start..line.end].to_vec()));
+                    start = line.end;
+                }
+                prop_assert_eq!(start, call.body.len());
+                prop_assert_eq!(call.last_ordinal(), got.last().map(|(ordinal, _)| *ordinal));
+            }
+            prop_assert_eq!(got, sent);
+        }
+
+        #[test]
+        fn a_line_starts_a_new_record_or_call_only_when_it_does_not_fit_the_last(
+            record_bytes in 20usize..80,
+            call_records in 1usize..6,
+            call_bytes in 80usize..300,
+            events in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..19), 1..80),
+        ) {
+            let limits = Limits { record_bytes, call_records, call_bytes, lines: LinesPerRecord::Packed };
+            let (calls, _) = pack(limits, &events);
+            let first_line = |record: &[u8]| record.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1);
+            for pair in calls.windows(2) {
+                let next = first_line(&pair[1].body);
+                let last_record = pair[0].record_slices().last().map_or(0, <[u8]>::len);
+                let no_room_in_call = pair[0].body.len() + next > call_bytes;
+                let no_record = pair[0].records.len() == call_records && last_record + next > record_bytes;
+                prop_assert!(no_room_in_call || no_record);
+            }
+            for call in &calls {
+                let records: Vec<_> = call.record_slices().collect();
+                for pair in records.windows(2) {
+                    prop_assert!(pair[0].len() + first_line(pair[1]) > record_bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_events_fill_calls_and_records_to_95_percent() {
+        // Lengths around the median of real accounts, 1.2 kB.
+        let events: Vec<Vec<u8>> = (0..20_000).map(|i| vec![b'x'; 700 + i * 7919 % 1000]).collect();
+        let (calls, refused) = pack(FIREHOSE, &events);
+        assert!(refused.is_empty() && calls.len() > 3);
+        for call in &calls[..calls.len() - 1] {
+            assert!(call.body.len() * 100 >= FIREHOSE.call_bytes * 95, "call of {} bytes", call.body.len());
+            for record in call.record_slices().take(4) {
+                assert!(record.len() * 100 >= FIREHOSE.record_bytes * 95, "record of {} bytes", record.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_object_takes_little_memory() {
+        let mut packer = Packer::new(FIREHOSE, Arc::default());
+        for ordinal in 0..5 {
+            packer.push(&[b'x'; 1200], ordinal, 0).unwrap();
+        }
+        assert!(packer.finish().unwrap().body.capacity() < 16_384);
+    }
+
+    #[test]
+    fn a_recycled_call_lends_its_memory_and_nothing_else() {
+        let limits = Limits { record_bytes: 4, call_records: 1, call_bytes: 4, lines: LinesPerRecord::Packed };
+        let places = Arc::new(vec![Place::default()]);
+        let mut packer = Packer::new(limits, Arc::clone(&places));
+        assert_eq!(packer.push(b"abc", 0, 0), Ok(None));
+        let first = packer.push(b"def", 1, 0).unwrap().unwrap();
+        let memory = first.body.as_ptr();
+        packer.recycle(first);
+        packer.push(b"ghi", 2, 0).unwrap().unwrap();
+        let third = packer.finish().unwrap();
+        assert_eq!(third.body.as_ptr(), memory);
+        assert_eq!((third.body.as_slice(), third.records.as_slice()), (&b"ghi\n"[..], &[4][..]));
+        assert_eq!(third.lines, [Line { end: 4, ordinal: 2, place: 0 }]);
+        assert!(Arc::ptr_eq(&third.places, &places));
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_limit_fits_and_one_byte_more_does_not() {
+        let mut packer = Packer::new(FIREHOSE, Arc::default());
+        assert_eq!(packer.push(&vec![b'x'; 1_023_999], 0, 0), Ok(None));
+        let refused = packer.push(&vec![b'x'; 1_024_000], 1, 0).unwrap_err();
+        assert_eq!(refused, TooLong { ordinal: 1, bytes: 1_024_000, limit: 1_023_999 });
+        assert_eq!(packer.finish().unwrap().records, [1_024_000]);
+    }
+
+    #[test]
+    fn nothing_pushed_is_nothing_to_send() {
+        assert_eq!(Packer::new(FIREHOSE, Arc::default()).finish(), None);
+    }
 }

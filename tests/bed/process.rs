@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 /// server that all tests share is never dropped.
 const GUARD: &str = r#"
 folder=$1; shift
-{ "$@" </dev/null; kill -9 0; } &
+exec 3<&0
+"$@" </dev/null 3<&- & program=$!
 exec >/dev/null 2>&1
-cat
-rm -rf "$folder"
+{ cat <&3; : >"$folder/ending"; kill -9 $program; } &
+wait $program
+[ -e "$folder/ending" ] && rm -rf "$folder"
 kill -9 0
 "#;
 
