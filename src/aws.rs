@@ -292,4 +292,22 @@ mod tests {
         assert!(config.http_client().is_some(), "one HTTPS client is shared by all services");
         assert_eq!(firehose(&config).config().retry_config().map(RetryConfig::max_attempts), Some(1));
     }
+
+    #[tokio::test]
+    async fn an_endpoint_of_ones_own_has_the_bucket_in_its_path() {
+        let address = async |endpoint: Option<&str>| {
+            let mut config = SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(aws_config::Region::new("eu-west-1"))
+                .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
+                    aws_credential_types::Credentials::new("key", "secret", None, None, "test"),
+                ));
+            config.set_endpoint_url(endpoint.map(str::to_owned));
+            let expires = aws_sdk_s3::presigning::PresigningConfig::expires_in(Duration::from_secs(1)).unwrap();
+            let request = s3(&config.build()).get_object().bucket("logs").key("k").presigned(expires).await.unwrap();
+            request.uri().split('?').next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(address(Some("http://localhost:9000")).await, "http://localhost:9000/logs/k");
+        assert_eq!(address(None).await, "https://logs.s3.eu-west-1.amazonaws.com/k");
+    }
 }

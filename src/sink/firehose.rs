@@ -1,1 +1,292 @@
-//! stub
+//! Amazon Data Firehose as a sink: `PutRecordBatch`, with exactly the records sent again that were refused.
+
+use super::aside::{self, Aside};
+use super::backoff::{Backoff, Pace};
+use super::pack::{Call, Limits, LinesPerRecord};
+use super::{Oversize, Sink, SinkError};
+use crate::aws::{self, Failure, Kind};
+use async_trait::async_trait;
+use aws_sdk_firehose::Client;
+use aws_sdk_firehose::error::BuildError;
+use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::{PutRecordBatchResponseEntry, Record};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// "The maximum size of the data blob, before base64-encoding, is 1,000 KiB … Maximum length of 1024000."
+/// <https://docs.aws.amazon.com/firehose/latest/APIReference/API_Record.html>
+pub const RECORD_BYTES: usize = 1_024_000;
+
+/// "Each PutRecordBatch request supports up to 500 records."
+/// <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
+pub const CALL_RECORDS: usize = 500;
+
+/// "… up to a limit of 4 MB for the entire request." Same page; the limits page says 4 MiB. Counted before base64 and
+/// without overhead, as AWS's own agent counts it (`MAX_BATCH_PUT_SIZE_BYTES` of amazon-kinesis-agent).
+/// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
+pub const CALL_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a record is rounded up to on the bill: "billed per GB ingested in 5KB increments (a 3KB record is billed as
+/// 5KB, a 12KB record is billed as 15KB, etc.)", for each record and not for each call.
+/// <https://aws.amazon.com/firehose/pricing/>. The page does not say how many bytes a KB has; as AWS's GB of data are
+/// 2^30 bytes, this is the larger of the two readings, so that an estimate is never below the bill.
+pub const BILLED_STEP: u64 = 5 * 1024;
+
+/// Waits between calls. Firehose's quotas are counted by the second: a wait beyond a few seconds only wastes
+/// the function's time.
+const PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
+
+/// What was sent so far, in numbers. Shared by all deliveries of a sink; only grows.
+#[derive(Debug, Default)]
+pub struct Usage {
+    calls: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    billed: AtomicU64,
+    retried: AtomicU64,
+}
+
+/// [`Usage`] at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// `PutRecordBatch` requests made, whatever came of them.
+    pub calls: u64,
+    /// Records acknowledged.
+    pub records: u64,
+    /// Bytes of the records acknowledged.
+    pub bytes: u64,
+    /// The same, each record rounded up to [`BILLED_STEP`]: what is paid for.
+    pub billed: u64,
+    /// Records that were sent again, counted each time.
+    pub retried: u64,
+}
+
+impl Usage {
+    /// The numbers as they stand.
+    pub fn spent(&self) -> Spent {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Spent {
+            calls: read(&self.calls),
+            records: read(&self.records),
+            bytes: read(&self.bytes),
+            billed: read(&self.billed),
+            retried: read(&self.retried),
+        }
+    }
+
+    fn acknowledged(&self, record: &Record) {
+        let bytes = record.data().as_ref().len() as u64;
+        self.records.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.billed.fetch_add(bytes.div_ceil(BILLED_STEP) * BILLED_STEP, Ordering::Relaxed);
+    }
+}
+
+/// A Firehose stream (Direct PUT).
+#[derive(Debug)]
+pub struct Firehose {
+    client: Client,
+    stream: String,
+    lines: LinesPerRecord,
+    aside: Option<Aside>,
+    pace: Pace,
+    usage: Arc<Usage>,
+}
+
+impl Firehose {
+    /// The stream named `stream` (its name, or its ARN), with as many `lines` in a record as its destination can take
+    /// apart. The client should not retry by itself: take it from [`aws::firehose`].
+    pub fn new(client: Client, stream: &str, lines: LinesPerRecord) -> Self {
+        let stream = stream.rsplit_once("deliverystream/").map_or(stream, |(_, name)| name).to_owned();
+        Self { client, stream, lines, aside: None, pace: PACE, usage: Arc::default() }
+    }
+
+    /// Sets events that are too long for a record aside there, rather than failing on them.
+    pub fn with_aside(self, aside: Aside) -> Self {
+        Self { aside: Some(aside), ..self }
+    }
+
+    /// Waits at another pace between calls.
+    pub fn with_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// The counters of this sink.
+    pub fn usage(&self) -> Arc<Usage> {
+        Arc::clone(&self.usage)
+    }
+
+    /// One request with all of `pending`. Returns what is still to be sent, and why.
+    async fn put(&self, pending: Vec<Record>) -> Result<Option<Refusal>, SinkError> {
+        self.usage.calls.fetch_add(1, Ordering::Relaxed);
+        // A record's bytes are shared, not copied: the clone costs a pointer a record.
+        let request =
+            self.client.put_record_batch().delivery_stream_name(&self.stream).set_records(Some(pending.clone()));
+        match request.send().await {
+            Ok(answer) => {
+                let refusal = self.refused(&answer, pending)?;
+                match &refusal {
+                    Some(Refusal { last, .. }) if last.kind == Kind::Denied => Err(self.denied(last)),
+                    _ => Ok(refusal),
+                }
+            }
+            Err(error) => match aws::failure(&error) {
+                last if last.is_passing() => Ok(Some(Refusal { records: pending, last })),
+                failure if failure.kind == Kind::Denied => Err(self.denied(&failure)),
+                failure if failure.kind == Kind::NotFound => Err(SinkError::Unavailable(format!(
+                    "there is no Firehose stream {} in this account and region: create it or correct its name. {failure}",
+                    self.stream
+                ))),
+                failure => Err(SinkError::Unavailable(format!(
+                    "Firehose stream {} refused a call of {} records for good: {failure}",
+                    self.stream,
+                    pending.len()
+                ))),
+            },
+        }
+    }
+
+    /// Which of `sent` an answer with HTTP 200 did not take. An answer that cannot be matched with what was sent
+    /// acknowledges nothing: every record of it counts as not delivered.
+    fn refused(&self, answer: &PutRecordBatchOutput, sent: Vec<Record>) -> Result<Option<Refusal>, SinkError> {
+        let (entries, total) = (answer.request_responses(), sent.len());
+        if entries.len() != total {
+            return Err(SinkError::Unavailable(format!(
+                "Firehose stream {} answered for {} records where {total} were sent: none counts as delivered",
+                self.stream,
+                entries.len()
+            )));
+        }
+        let taken = |entry: &PutRecordBatchResponseEntry| entry.error_code().is_none() && entry.record_id().is_some();
+        let failed = entries.iter().filter(|entry| !taken(entry)).count();
+        if usize::try_from(answer.failed_put_count()).is_ok_and(|said| said > failed) {
+            return Err(SinkError::Unavailable(format!(
+                "Firehose stream {} said that {} of {total} records failed and marked {failed}: none counts as delivered",
+                self.stream,
+                answer.failed_put_count()
+            )));
+        }
+        let mut last: Option<Failure> = None;
+        let mut records = Vec::with_capacity(failed);
+        for (record, entry) in sent.into_iter().zip(entries) {
+            if taken(entry) {
+                self.usage.acknowledged(&record);
+                continue;
+            }
+            // A denial among throttled records is the one that needs a person.
+            if last.as_ref().is_none_or(|last| last.kind != Kind::Denied) {
+                let code = entry.error_code().unwrap_or("NoRecordId");
+                last = Some(aws::failure_of_code(code, entry.error_message().unwrap_or("no message")));
+            }
+            records.push(record);
+        }
+        Ok(last.map(|last| Refusal { records, last }))
+    }
+
+    fn denied(&self, failure: &Failure) -> SinkError {
+        SinkError::Denied(match failure.action.as_deref() {
+            Some(other) if other != "firehose:PutRecordBatch" => {
+                format!("writing to Firehose stream {} needs {other}: allow it for this role. {failure}", self.stream)
+            }
+            _ if failure.code == "Credentials" => {
+                format!(
+                    "no AWS credentials for Firehose stream {}: give this program a role or a profile. {failure}",
+                    self.stream
+                )
+            }
+            _ => format!(
+                "allow firehose:PutRecordBatch on arn:aws:firehose:*:*:deliverystream/{} for this role. {failure}",
+                self.stream
+            ),
+        })
+    }
+}
+
+/// What is left of a call, in its order, and the last reason.
+struct Refusal {
+    records: Vec<Record>,
+    last: Failure,
+}
+
+#[async_trait]
+impl Sink for Firehose {
+    fn limits(&self) -> Limits {
+        Limits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines: self.lines }
+    }
+
+    async fn span(&self) -> Result<super::Span, SinkError> {
+        Ok(super::Span::none())
+    }
+
+    async fn deliver(&self, call: &Call, deadline: Instant) -> Result<(), SinkError> {
+        if call.is_empty() {
+            return Ok(());
+        }
+        let mut pending = records(call)
+            .map_err(|error| SinkError::Unavailable(format!("a Firehose record could not be made: {error}")))?;
+        let total = pending.len();
+        let mut backoff = Backoff::new(self.pace, fastrand::f64);
+        let mut last = String::from("no answer");
+        loop {
+            let failed = pending.len();
+            let out_of_time = |code| SinkError::OutOfTime { failed, records: total, code };
+            if Instant::now() >= deadline {
+                return Err(out_of_time(last));
+            }
+            let Ok(outcome) = timeout_at(deadline, self.put(pending)).await else {
+                return Err(out_of_time(last));
+            };
+            let Some(refusal) = outcome? else { return Ok(()) };
+
+            let (failed, wait) = (refusal.records.len(), backoff.wait());
+            tracing::debug!(stream = self.stream, failed, total, reason = %refusal.last, ?wait, "sending records again");
+            // A wait that ends after the deadline is time that the caller can use better.
+            if Instant::now() + wait >= deadline {
+                return Err(SinkError::OutOfTime { failed, records: total, code: refusal.last.code });
+            }
+            tokio::time::sleep(wait).await;
+            self.usage.retried.fetch_add(failed as u64, Ordering::Relaxed);
+            pending = refusal.records;
+            last = refusal.last.code;
+        }
+    }
+
+    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        match &self.aside {
+            Some(aside) => aside.keep(event).await,
+            None => Err(aside::nowhere(event, self.limits().longest_line())),
+        }
+    }
+}
+
+/// The call's records as the SDK wants them: the one copy of their bytes.
+fn records(call: &Call) -> Result<Vec<Record>, BuildError> {
+    call.record_slices().map(|record| Record::builder().data(Blob::new(record)).build()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_billed_in_steps_of_five_kilobytes() {
+        let usage = Usage::default();
+        for bytes in [1, 5_120, 5_121] {
+            usage.acknowledged(&Record::builder().data(Blob::new(vec![0; bytes])).build().unwrap());
+        }
+        let expected = Spent { records: 3, bytes: 10_242, billed: 20_480, ..Spent::default() };
+        assert_eq!(usage.spent(), expected);
+    }
+
+    #[test]
+    fn a_record_sent_again_shares_its_bytes_with_the_first() {
+        let call = Call { body: b"a\nb\n".to_vec(), records: vec![2, 4], ..Call::default() };
+        let records = records(&call).unwrap();
+        assert_eq!(records.iter().map(|r| r.data().as_ref()).collect::<Vec<_>>(), [b"a\n", b"b\n"]);
+        let again = records.clone();
+        assert!(std::ptr::eq(records[0].data().as_ref(), again[0].data().as_ref()));
+    }
+}

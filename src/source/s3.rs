@@ -1,1 +1,211 @@
-//! stub
+//! S3 as a source: `HeadObject`, `GetObject` and `ListObjectsV2`.
+
+use super::{ListPage, Listing, Source, SourceError};
+use crate::aws::{self, Failure, Kind};
+use crate::object::{Object, ObjectRef};
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::types::EncodingType;
+use percent_encoding::percent_decode_str;
+
+/// Any bucket that the client's credentials may read.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    client: Client,
+}
+
+impl S3 {
+    /// Reads with `client`: take it from [`aws::s3`].
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+#[async_trait]
+impl Source for S3 {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+        let answer = self.client.head_object().bucket(&at.bucket).key(&at.key).send().await;
+        let head = answer.map_err(|error| reading(at, &aws::failure(&error)))?;
+        let etag = head.e_tag().ok_or_else(|| unreadable(at, "HeadObject answered without an ETag"))?;
+        let size = head.content_length().and_then(|bytes| u64::try_from(bytes).ok());
+        let size = size.ok_or_else(|| unreadable(at, "HeadObject answered without a length"))?;
+        Ok(ObjectRef::new(&at.bucket, &at.key).with_version(etag, size))
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+        let request = self.client.get_object().bucket(&object.bucket).key(&object.key);
+        let answer =
+            request.if_match(format!("\"{}\"", object.etag)).send().await.map_err(|error| {
+                match aws::failure(&error) {
+                    failure if failure.kind == Kind::Refused => {
+                        SourceError::Changed(object.to_string(), object.etag.clone())
+                    }
+                    failure => reading(&ObjectRef::new(&object.bucket, &object.key), &failure),
+                }
+            })?;
+        collect(object, answer).await
+    }
+
+    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(ask.bucket)
+            .prefix(ask.prefix)
+            .set_delimiter(ask.delimiter.map(String::from))
+            .set_continuation_token(ask.token.map(str::to_owned))
+            .set_start_after(ask.start_after.map(str::to_owned))
+            // A key may hold characters that XML cannot: one such key would make its whole page unreadable.
+            .encoding_type(EncodingType::Url)
+            .send()
+            .await
+            .map_err(|error| listing(ask, &aws::failure(&error)))?;
+
+        let decode = |text: Option<&str>| match (text, answer.encoding_type()) {
+            (None, _) => Err(garbled(ask, "an entry has no name")),
+            (Some(text), Some(EncodingType::Url)) => {
+                url_decode(text).ok_or_else(|| garbled(ask, &format!("{text:?} is not UTF-8 when decoded")))
+            }
+            (Some(text), _) => Ok(text.to_owned()),
+        };
+        let mut page = ListPage::default();
+        for entry in answer.contents() {
+            let mut object = ObjectRef::new(ask.bucket, decode(entry.key())?);
+            object.size = entry.size().and_then(|bytes| u64::try_from(bytes).ok());
+            object.etag = entry.e_tag().map(|etag| etag.trim_matches('"').to_owned());
+            page.objects.push(object);
+        }
+        for entry in answer.common_prefixes() {
+            page.prefixes.push(decode(entry.prefix())?);
+        }
+        page.next = answer.next_continuation_token().map(str::to_owned);
+        if answer.is_truncated() == Some(true) && page.next.is_none() {
+            // Taken for the last page, the rest of the bucket would be missed in silence.
+            return Err(garbled(ask, "the page is said to be truncated, and names no next one"));
+        }
+        Ok(page)
+    }
+}
+
+/// The body in one piece of memory, of the length that the answer announced. The SDK checks S3's checksum on the way.
+async fn collect(object: &Object, answer: GetObjectOutput) -> Result<Vec<u8>, SourceError> {
+    let unavailable = |what: String| SourceError::Unavailable(format!("{object}: {what}"));
+    let announced = answer.content_length().and_then(|bytes| usize::try_from(bytes).ok());
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(announced.unwrap_or(0))
+        .map_err(|_| unavailable(format!("its {} bytes do not fit into memory", announced.unwrap_or(0))))?;
+    let mut body = answer.body;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| {
+            let causes: Vec<String> = aws::causes(&error).map(ToString::to_string).collect();
+            unavailable(format!("the transfer broke off after {} bytes: {}", bytes.len(), causes.join(": ")))
+        })?;
+        bytes.extend_from_slice(&chunk);
+    }
+    match announced {
+        Some(announced) if announced != bytes.len() => {
+            Err(unavailable(format!("expected {announced} bytes, received {}", bytes.len())))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+/// What a failed HEAD or GET means.
+fn reading(at: &ObjectRef, failure: &Failure) -> SourceError {
+    let bucket = &at.bucket;
+    match failure.kind {
+        Kind::NotFound if failure.code == "NoSuchBucket" => SourceError::Missing(format!("bucket {bucket}")),
+        Kind::NotFound => SourceError::Missing(at.to_string()),
+        Kind::Denied => SourceError::Denied(match failure.action.as_deref() {
+            Some(action) if action.starts_with("kms:") => format!(
+                "{at} is encrypted with a KMS key that this role may not use: allow {action} in the role and in the \
+                 key's policy. {failure}"
+            ),
+            Some(action) if action != "s3:GetObject" => {
+                format!("{at} cannot be read: allow {action} for this role. {failure}")
+            }
+            _ if failure.code == "Credentials" => {
+                format!("{at} cannot be read without AWS credentials: give this program a role or a profile. {failure}")
+            }
+            _ => format!(
+                "{at} cannot be read: allow s3:GetObject on arn:aws:s3:::{bucket}/* (and kms:Decrypt, if its key is \
+                 your own), and s3:ListBucket on arn:aws:s3:::{bucket}, without which S3 answers 403 also for an \
+                 object that is gone. {failure}"
+            ),
+        }),
+        _ if failure.code == "InvalidObjectState" => SourceError::Unavailable(format!(
+            "{at} lies in an archive (Glacier): restore it, then try again. {failure}"
+        )),
+        _ => SourceError::Unavailable(format!("{at} could not be read: {}", elsewhere(failure))),
+    }
+}
+
+/// What a failed listing means.
+fn listing(ask: &Listing<'_>, failure: &Failure) -> SourceError {
+    let Listing { bucket, prefix, .. } = ask;
+    match failure.kind {
+        Kind::NotFound => SourceError::Missing(format!("bucket {bucket}")),
+        Kind::Denied => SourceError::Denied(format!(
+            "s3://{bucket}/{prefix} cannot be listed: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
+            failure.action.as_deref().unwrap_or("s3:ListBucket")
+        )),
+        _ => SourceError::Unavailable(format!("s3://{bucket}/{prefix} could not be listed: {}", elsewhere(failure))),
+    }
+}
+
+fn elsewhere(failure: &Failure) -> String {
+    match failure.code.as_str() {
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "HTTP 301" => {
+            format!("the bucket lies in another region than this program was told (AWS_REGION). {failure}")
+        }
+        _ => failure.to_string(),
+    }
+}
+
+fn unreadable(at: &ObjectRef, what: &str) -> SourceError {
+    SourceError::Unavailable(format!("{at}: {what}"))
+}
+
+fn garbled(ask: &Listing<'_>, what: &str) -> SourceError {
+    SourceError::Unavailable(format!("the listing of s3://{}/{} cannot be understood: {what}", ask.bucket, ask.prefix))
+}
+
+/// S3's `encoding-type=url`: percent signs, and `+` for a space.
+fn url_decode(text: &str) -> Option<String> {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_name_is_decoded_once() {
+        assert_eq!(url_decode("a+b%2Bc%25d/%C3%A9%01").as_deref(), Some("a b+c%d/é\u{1}"));
+        assert_eq!(url_decode("%FF"), None);
+    }
+
+    #[test]
+    fn a_denial_names_the_permission_that_is_missing() {
+        let at = ObjectRef::new("logs", "k");
+        let said = |code: &str, message: &str| reading(&at, &aws::failure_of_code(code, message)).to_string();
+        let bare = said("AccessDenied", "Access Denied");
+        for part in ["s3://logs/k", "s3:GetObject", "s3:ListBucket", "kms:Decrypt"] {
+            assert!(bare.contains(part), "{bare}");
+        }
+        let kms = said("AccessDenied", "User: u is not authorized to perform: kms:Decrypt on the resource");
+        assert!(kms.contains("allow kms:Decrypt in the role and in the key's policy"), "{kms}");
+        let ask = Listing { bucket: "logs", prefix: "p/", delimiter: None, token: None, start_after: None };
+        let list = listing(&ask, &aws::failure_of_code("AccessDenied", "Access Denied")).to_string();
+        assert!(list.contains("s3:ListBucket on arn:aws:s3:::logs"), "{list}");
+    }
+
+    #[test]
+    fn an_archived_object_is_neither_gone_nor_denied() {
+        let at = ObjectRef::new("logs", "k");
+        let error = reading(&at, &aws::failure_of_code("InvalidObjectState", "the storage class"));
+        assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("restore")), "{error}");
+    }
+}

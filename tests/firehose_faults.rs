@@ -1,0 +1,375 @@
+//! Firehose misbehaving in every way that it documents, and some that networks have: nothing is lost, and nothing is
+//! sent again that was acknowledged.
+
+mod common;
+
+use common::stub::{Reply, Request, Stub};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+use trailhose::aws;
+use trailhose::event::{EventId, Place};
+use trailhose::object::Object;
+use trailhose::sink::aside::Aside;
+use trailhose::sink::backoff::Pace;
+use trailhose::sink::firehose::{BILLED_STEP, Firehose, Spent};
+use trailhose::sink::pack::{Call, LinesPerRecord, Packer};
+use trailhose::sink::{Oversize, Sink, SinkError};
+
+/// What happens to one request, in the order of requests. After the last of them all goes well.
+enum Fault {
+    /// HTTP 200, and these indices refused with this code.
+    Partly(&'static [usize], &'static str),
+    /// An error for the whole call: status, code, message.
+    Whole(u16, &'static str, &'static str),
+    Reset,
+    Silence,
+    /// All taken, and the answer lost.
+    LostReply,
+    /// All taken, and the answer one entry short.
+    OneShort,
+    /// Says that one failed and marks none.
+    Unmarked,
+    /// An entry with neither a record's ID nor an error.
+    Blank(usize),
+}
+
+#[derive(Default)]
+struct Stream {
+    faults: VecDeque<Fault>,
+    /// The records of each request, as sent.
+    requests: Vec<Vec<String>>,
+    /// The records that arrived.
+    taken: Vec<String>,
+}
+
+impl Stream {
+    fn answer(&mut self, request: &Request) -> Reply {
+        assert_eq!(request.header("x-amz-target"), Some("Firehose_20150804.PutRecordBatch"));
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(body["DeliveryStreamName"], "lake");
+        let sent: Vec<String> =
+            body["Records"].as_array().unwrap().iter().map(|r| base64(r["Data"].as_str().unwrap())).collect();
+        self.requests.push(sent.clone());
+        let fault = self.faults.pop_front().unwrap_or(Fault::Partly(&[], ""));
+        let (refused, code): (&[usize], _) = match fault {
+            Fault::Partly(refused, code) => (refused, code),
+            Fault::Whole(status, code, message) => {
+                return json(status, &serde_json::json!({ "__type": code, "message": message }));
+            }
+            Fault::Reset => return Reply::Reset,
+            Fault::Silence => return Reply::Silence(Duration::from_secs(5)),
+            Fault::LostReply => {
+                self.taken.extend(sent);
+                return Reply::Reset;
+            }
+            Fault::OneShort => {
+                let entries = vec![serde_json::json!({ "RecordId": "1" }); sent.len() - 1];
+                self.taken.extend(sent);
+                return json(200, &serde_json::json!({ "FailedPutCount": 0, "RequestResponses": entries }));
+            }
+            Fault::Unmarked => {
+                let entries = vec![serde_json::json!({ "RecordId": "1" }); sent.len()];
+                return json(200, &serde_json::json!({ "FailedPutCount": 1, "RequestResponses": entries }));
+            }
+            Fault::Blank(index) => {
+                let entries: Vec<_> = (0..sent.len())
+                    .map(|at| if at == index { serde_json::json!({}) } else { serde_json::json!({ "RecordId": "1" }) })
+                    .collect();
+                self.taken
+                    .extend(sent.into_iter().enumerate().filter(|(at, _)| *at != index).map(|(_, record)| record));
+                return json(200, &serde_json::json!({ "FailedPutCount": 0, "RequestResponses": entries }));
+            }
+        };
+        let mut entries = Vec::new();
+        for (index, record) in sent.into_iter().enumerate() {
+            if refused.contains(&index) {
+                entries.push(serde_json::json!({ "ErrorCode": code, "ErrorMessage": "Slow down." }));
+            } else {
+                entries.push(serde_json::json!({ "RecordId": index.to_string() }));
+                self.taken.push(record);
+            }
+        }
+        json(200, &serde_json::json!({ "FailedPutCount": refused.len(), "RequestResponses": entries }))
+    }
+}
+
+fn json(status: u16, body: &serde_json::Value) -> Reply {
+    Reply::Answer(status, vec![("content-type", "application/x-amz-json-1.1".into())], body.to_string().into_bytes())
+}
+
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0u32, 0);
+    for digit in text.trim_end_matches('=').bytes() {
+        bits = bits << 6 | DIGITS.iter().position(|&d| d == digit).unwrap() as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+const QUICK: Pace = Pace { base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+
+async fn stream(faults: impl IntoIterator<Item = Fault>) -> (Firehose, Arc<Mutex<Stream>>) {
+    let stream = Arc::new(Mutex::new(Stream { faults: faults.into_iter().collect(), ..Stream::default() }));
+    let inside = Arc::clone(&stream);
+    let stub = Stub::start(move |request| inside.lock().unwrap().answer(request));
+    let client = aws::firehose(&common::config(&stub.endpoint()).await);
+    (Firehose::new(client, "lake", LinesPerRecord::Packed).with_pace(QUICK), stream)
+}
+
+/// A call of records `0`, `1`, …, each of two lines.
+fn call(records: usize) -> Call {
+    let body: Vec<String> = (0..records).map(|record| format!("{record} first\n{record} second\n")).collect();
+    let ends = body.iter().scan(0, |end, record| {
+        *end += record.len();
+        Some(*end)
+    });
+    let mut call = Call { records: ends.collect(), body: body.concat().into_bytes(), ..Call::default() };
+    let ends = call.body.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    call.lines = ends.zip(0..).map(|(end, ordinal)| trailhose::sink::pack::Line { end, ordinal, place: 0 }).collect();
+    call
+}
+
+fn record(index: usize) -> String {
+    format!("{index} first\n{index} second\n")
+}
+
+fn all(records: usize) -> Vec<String> {
+    (0..records).map(record).collect()
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+fn sorted(stream: &Arc<Mutex<Stream>>) -> Vec<String> {
+    let mut taken = stream.lock().unwrap().taken.clone();
+    taken.sort();
+    taken
+}
+
+#[tokio::test]
+async fn an_ordinary_call_arrives_once_and_is_counted() {
+    let (sink, stream) = stream([]).await;
+    sink.deliver(&call(3), soon()).await.unwrap();
+    assert_eq!(stream.lock().unwrap().requests, [all(3)]);
+    let bytes = call(3).body.len() as u64;
+    let expected = Spent { calls: 1, records: 3, bytes, billed: 3 * BILLED_STEP, retried: 0 };
+    assert_eq!(sink.usage().spent(), expected);
+}
+
+#[tokio::test]
+async fn only_the_refused_records_are_sent_again_each_with_its_lines_in_order() {
+    let (sink, stream) =
+        stream([Fault::Partly(&[1, 3, 4], "ServiceUnavailableException"), Fault::Partly(&[0, 2], "InternalFailure")])
+            .await;
+    sink.deliver(&call(5), soon()).await.unwrap();
+    let requests = stream.lock().unwrap().requests.clone();
+    assert_eq!(requests, [all(5), vec![record(1), record(3), record(4)], vec![record(1), record(4)]]);
+    assert_eq!(sorted(&stream), all(5));
+    let spent = sink.usage().spent();
+    assert_eq!((spent.calls, spent.records, spent.retried), (3, 5, 5));
+}
+
+#[tokio::test]
+async fn a_call_throttled_or_unavailable_as_a_whole_is_sent_again_as_a_whole() {
+    let (sink, stream) = stream([
+        Fault::Whole(400, "ThrottlingException", "Rate exceeded"),
+        Fault::Whole(503, "ServiceUnavailableException", "Slow down."),
+        Fault::Whole(500, "InternalFailure", ""),
+        Fault::Whole(502, "NeverHeardOf", ""),
+        Fault::Whole(400, "LimitExceededException", "You have exceeded a limit"),
+    ])
+    .await;
+    sink.deliver(&call(2), soon()).await.unwrap();
+    assert_eq!(stream.lock().unwrap().requests.len(), 6);
+    assert_eq!(stream.lock().unwrap().taken, all(2));
+}
+
+#[tokio::test]
+async fn a_connection_reset_loses_nothing() {
+    let (sink, stream) = stream([Fault::Reset, Fault::Partly(&[0], "InternalFailure"), Fault::Reset]).await;
+    sink.deliver(&call(2), soon()).await.unwrap();
+    assert_eq!(sorted(&stream), all(2));
+}
+
+#[tokio::test]
+async fn a_service_that_falls_silent_is_asked_again() {
+    let (sink, stream) = stream([Fault::Silence]).await;
+    sink.deliver(&call(1), soon()).await.unwrap();
+    assert_eq!(stream.lock().unwrap().taken, all(1));
+}
+
+#[tokio::test]
+async fn a_lost_reply_repeats_the_call_and_loses_nothing() {
+    let (sink, stream) = stream([Fault::LostReply]).await;
+    sink.deliver(&call(3), soon()).await.unwrap();
+    assert_eq!(stream.lock().unwrap().taken, [all(3), all(3)].concat());
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_match_the_request_acknowledges_nothing() {
+    for (fault, says) in [(Fault::OneShort, "answered for 2 records where 3 were sent"), (Fault::Unmarked, "marked 0")]
+    {
+        let (sink, stream) = stream([fault]).await;
+        let error = sink.deliver(&call(3), soon()).await.unwrap_err();
+        assert!(matches!(&error, SinkError::Unavailable(what) if what.contains(says)), "{error}");
+        assert_eq!(stream.lock().unwrap().requests.len(), 1);
+        assert_eq!(sink.usage().spent(), Spent { calls: 1, ..Spent::default() });
+    }
+}
+
+#[tokio::test]
+async fn an_entry_without_record_id_is_sent_again() {
+    let (sink, stream) = stream([Fault::Blank(1)]).await;
+    sink.deliver(&call(3), soon()).await.unwrap();
+    assert_eq!(stream.lock().unwrap().requests[1], [record(1)]);
+    assert_eq!(sorted(&stream), all(3));
+}
+
+#[tokio::test]
+async fn time_running_out_is_an_error_that_counts_what_is_left() {
+    let throttled = || Fault::Partly(&[0], "ServiceUnavailableException");
+    let (sink, stream) =
+        stream(std::iter::once(Fault::Partly(&[0, 2], "x")).chain((0..9999).map(|_| throttled()))).await;
+    let start = Instant::now();
+    let error = sink.deliver(&call(3), start + Duration::from_millis(400)).await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(600), "{:?}", start.elapsed());
+    let SinkError::OutOfTime { failed, records, code } = error else { panic!("{error}") };
+    assert_eq!((failed, records, code.as_str()), (1, 3, "ServiceUnavailableException"));
+    assert_eq!(sorted(&stream), [record(1), record(2)]);
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_request_under_way_and_allows_none_after_it() {
+    let (sink, stream) = stream([Fault::Silence]).await;
+    let start = Instant::now();
+    let error = sink.deliver(&call(1), start + Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(error, SinkError::OutOfTime { failed: 1, records: 1, .. }), "{error}");
+    assert!(start.elapsed() < Duration::from_millis(1_000), "{:?}", start.elapsed());
+
+    let error = sink.deliver(&call(1), Instant::now()).await.unwrap_err();
+    assert!(matches!(error, SinkError::OutOfTime { failed: 1, records: 1, .. }), "{error}");
+    assert_eq!(stream.lock().unwrap().requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_denial_ends_at_once_and_names_action_and_stream() {
+    let sentence = "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: \
+                    firehose:PutRecordBatch on resource: arn:aws:firehose:us-east-1:111122223333:deliverystream/lake";
+    let (sink, stream) = stream([Fault::Whole(400, "AccessDeniedException", sentence)]).await;
+    let error = sink.deliver(&call(1), soon()).await.unwrap_err();
+    let SinkError::Denied(said) = error else { panic!("{error}") };
+    assert!(said.contains("allow firehose:PutRecordBatch on arn:aws:firehose:*:*:deliverystream/lake"), "{said}");
+    assert!(said.contains("assumed-role/r/s"), "{said}");
+    assert_eq!(stream.lock().unwrap().requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_there_and_a_call_that_is_wrong_end_at_once() {
+    for (code, says) in [
+        ("ResourceNotFoundException", "there is no Firehose stream lake"),
+        ("InvalidArgumentException", "refused a call of 1 records for good"),
+        ("ValidationException", "refused a call of 1 records for good"),
+    ] {
+        let (sink, stream) = stream([Fault::Whole(400, code, "told you")]).await;
+        let error = sink.deliver(&call(1), soon()).await.unwrap_err();
+        let SinkError::Unavailable(said) = error else { panic!("{error}") };
+        assert!(said.contains(says) && said.contains(code) && said.contains("told you"), "{said}");
+        assert_eq!(stream.lock().unwrap().requests.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_full_call_of_4_mib_passes() {
+    let (sink, stream) = stream([Fault::Partly(&[2], "ServiceUnavailableException")]).await;
+    let mut packer = Packer::new(sink.limits(), Arc::default());
+    let line = vec![b'x'; 1_200];
+    let full = (0..).find_map(|ordinal| packer.push(&line, ordinal, 0).unwrap()).unwrap();
+    sink.deliver(&full, soon()).await.unwrap();
+    let stream = stream.lock().unwrap();
+    assert_eq!(stream.requests.iter().map(Vec::len).collect::<Vec<_>>(), [full.records.len(), 1]);
+    assert_eq!(stream.taken.iter().map(String::len).sum::<usize>(), full.body.len());
+}
+
+#[tokio::test]
+async fn the_stream_may_be_named_by_its_arn_and_an_empty_call_costs_nothing() {
+    let (_, stream) = stream([]).await;
+    let inside = Arc::clone(&stream);
+    let stub = Stub::start(move |request| inside.lock().unwrap().answer(request));
+    let client = aws::firehose(&common::config(&stub.endpoint()).await);
+    let arn = "arn:aws:firehose:us-east-1:111122223333:deliverystream/lake";
+    let sink = Firehose::new(client, arn, LinesPerRecord::One);
+    assert_eq!(sink.limits().lines, LinesPerRecord::One);
+    sink.deliver(&call(1), soon()).await.unwrap();
+    sink.deliver(&Call::default(), soon()).await.unwrap();
+    assert_eq!(stream.lock().unwrap().requests.len(), 1);
+}
+
+/// An S3 that notes what was put where, or answers with this status and code.
+async fn bucket(refusal: Option<(u16, &'static str)>) -> (Firehose, Arc<Mutex<Vec<(String, String)>>>) {
+    let puts = Arc::new(Mutex::new(Vec::new()));
+    let inside = Arc::clone(&puts);
+    let stub = Stub::start(move |request: &Request| match refusal {
+        Some((status, code)) => {
+            let body = format!("<Error><Code>{code}</Code><Message>said so</Message></Error>");
+            Reply::Answer(status, vec![], body.into_bytes())
+        }
+        None => {
+            assert_eq!(request.method, "PUT");
+            let put = (request.path.clone(), String::from_utf8_lossy(&request.body).into_owned());
+            inside.lock().unwrap().push(put);
+            Reply::Answer(200, vec![("etag", "\"e\"".into())], vec![])
+        }
+    });
+    let config = common::config(&stub.endpoint()).await;
+    let aside = Aside::new(aws::s3(&config), "s3://quarantine/set/aside/").unwrap();
+    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed).with_aside(aside), puts)
+}
+
+fn object() -> Object {
+    Object { bucket: "logs".into(), key: "AWSLogs/1/é b.json.gz".into(), etag: "e".into() }
+}
+
+fn oversize(object: &Object) -> Oversize<'_> {
+    static NOWHERE: Place = Place { account: String::new(), region: String::new(), minute: None };
+    Oversize { object, ordinal: 7, id: EventId([0; 16]), place: &NOWHERE, line: b"{\"eventID\":1}" }
+}
+
+#[tokio::test]
+async fn an_oversize_event_lies_under_the_same_name_each_time() {
+    let (sink, puts) = bucket(None).await;
+    let object = object();
+    let first = sink.set_aside(&oversize(&object)).await.unwrap();
+    assert_eq!(sink.set_aside(&oversize(&object)).await.unwrap(), first);
+    assert_eq!(first, format!("s3://quarantine/set/aside/oversize/{}-7.json", object.id()));
+    let puts = puts.lock().unwrap();
+    assert_eq!(puts.len(), 2);
+    for (path, body) in puts.iter() {
+        assert!(path.starts_with(&first.replace("s3://", "/")), "{path}");
+        assert!(body.contains("{\"eventID\":1}"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_set_aside_says_what_is_missing() {
+    let object = object();
+    let (sink, _) = bucket(Some((403, "AccessDenied"))).await;
+    let error = sink.set_aside(&oversize(&object)).await.unwrap_err();
+    let SinkError::Denied(said) = error else { panic!("{error}") };
+    assert!(said.contains("allow s3:PutObject") && said.contains("arn:aws:s3:::quarantine/set/aside/*"), "{said}");
+
+    let (sink, _) = bucket(Some((404, "NoSuchBucket"))).await;
+    let error = sink.set_aside(&oversize(&object)).await.unwrap_err();
+    assert!(matches!(&error, SinkError::Unavailable(said) if said.contains("create the bucket")), "{error}");
+
+    let (sink, _) = stream([]).await;
+    let error = sink.set_aside(&oversize(&object)).await.unwrap_err();
+    assert!(matches!(&error, SinkError::NowhereAside(said) if said.contains("set TRAILHOSE_QUARANTINE")), "{error}");
+}

@@ -1,0 +1,202 @@
+//! S3 as a source: against moto what S3 does every day, against a stub what moto cannot do.
+
+mod common;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
+use common::moto::Moto;
+use common::stub::{Reply, Stub};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use trailhose::aws;
+use trailhose::object::{Object, ObjectRef};
+use trailhose::source::s3::S3;
+use trailhose::source::{ListPage, Listing, Source, SourceError};
+
+/// A bucket of its own for each test.
+async fn bucket(name: &str) -> (Arc<Moto>, Client, S3) {
+    let moto = tokio::task::spawn_blocking(Moto::shared).await.unwrap();
+    let client = aws::s3(&common::config(&moto.endpoint()).await);
+    client.create_bucket().bucket(name).send().await.unwrap();
+    (moto, client.clone(), S3::new(client))
+}
+
+async fn put(client: &Client, bucket: &str, key: &str, body: &[u8]) -> ObjectRef {
+    let body = ByteStream::from(body.to_vec());
+    let etag = client.put_object().bucket(bucket).key(key).body(body).send().await.unwrap().e_tag.unwrap();
+    ObjectRef::new(bucket, key).with_version(&etag, 0)
+}
+
+fn all<'a>(bucket: &'a str, prefix: &'a str) -> Listing<'a> {
+    Listing { bucket, prefix, delimiter: None, token: None, start_after: None }
+}
+
+fn keys(page: &ListPage) -> Vec<&str> {
+    page.objects.iter().map(|object| object.key.as_str()).collect()
+}
+
+#[tokio::test]
+async fn an_object_is_fetched_as_the_version_that_stat_saw() {
+    let (_moto, client, source) = bucket("fetch").await;
+    let body = vec![7; 3_000_000];
+    for key in ["plain.json.gz", "with space+plus%25/é.json.gz"] {
+        put(&client, "fetch", key, &body).await;
+        let seen = source.stat(&ObjectRef::new("fetch", key)).await.unwrap();
+        assert_eq!((seen.key.as_str(), seen.size), (key, Some(3_000_000)));
+        assert!(!seen.etag.as_deref().unwrap().contains('"'));
+        let bytes = source.fetch(&seen.object().unwrap()).await.unwrap();
+        assert!(bytes == body && bytes.capacity() == body.len(), "one piece of memory of the announced length");
+    }
+    let empty = put(&client, "fetch", "empty", b"").await;
+    assert_eq!(source.fetch(&empty.object().unwrap()).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn an_overwritten_key_is_changed_and_never_the_other_version() {
+    let (_moto, client, source) = bucket("changed").await;
+    let first = put(&client, "changed", "k", b"one").await.object().unwrap();
+    let second = put(&client, "changed", "k", b"two").await.object().unwrap();
+    let error = source.fetch(&first).await.unwrap_err();
+    assert!(
+        matches!(&error, SourceError::Changed(at, etag) if at == "s3://changed/k" && *etag == first.etag),
+        "{error}"
+    );
+    assert_eq!(source.fetch(&second).await.unwrap(), b"two");
+}
+
+#[tokio::test]
+async fn an_object_or_bucket_that_is_gone_is_missing_by_name() {
+    let (_moto, _, source) = bucket("gone").await;
+    let gone = ObjectRef::new("gone", "nothing/here").with_version("e", 1);
+    let error = source.stat(&gone).await.unwrap_err();
+    assert!(matches!(&error, SourceError::Missing(what) if what == "s3://gone/nothing/here"), "{error}");
+    let error = source.fetch(&gone.object().unwrap()).await.unwrap_err();
+    assert!(matches!(&error, SourceError::Missing(what) if what == "s3://gone/nothing/here"), "{error}");
+
+    let nowhere = Object { bucket: "no-such-bucket".into(), key: "k".into(), etag: "e".into() };
+    let error = source.fetch(&nowhere).await.unwrap_err();
+    assert_eq!(error.to_string(), "bucket no-such-bucket does not exist");
+    let error = source.list(&all("no-such-bucket", "")).await.unwrap_err();
+    assert_eq!(error.to_string(), "bucket no-such-bucket does not exist");
+}
+
+#[tokio::test]
+async fn every_page_is_listed_in_byte_order_with_versions() {
+    let (_moto, client, source) = bucket("pages").await;
+    let mut expected: Vec<String> = (0..1_050).map(|i| format!("p/{:04}", i * 7919 % 1_050)).collect();
+    for key in &expected {
+        put(&client, "pages", key, b"x").await;
+    }
+    put(&client, "pages", "q/other", b"x").await;
+    expected.sort();
+
+    let first = source.list(&all("pages", "p/")).await.unwrap();
+    assert_eq!(first.objects.len(), 1_000);
+    let token = first.next.clone().unwrap();
+    let second = source.list(&Listing { token: Some(&token), ..all("pages", "p/") }).await.unwrap();
+    assert_eq!(second.next, None);
+    assert_eq!([keys(&first), keys(&second)].concat(), expected);
+    let seen = &first.objects[0];
+    assert_eq!((seen.etag.as_deref(), seen.size), (Some("9dd4e461268c8034f5c8564e155c67a6"), Some(1)));
+}
+
+#[tokio::test]
+async fn a_delimiter_rolls_up_and_start_after_skips() {
+    let (_moto, client, source) = bucket("roll").await;
+    for key in ["AWSLogs/1/a", "AWSLogs/1/b", "AWSLogs/2/c", "AWSLogs/file"] {
+        put(&client, "roll", key, b"x").await;
+    }
+    let page = source.list(&Listing { delimiter: Some('/'), ..all("roll", "AWSLogs/") }).await.unwrap();
+    assert_eq!(page.prefixes, ["AWSLogs/1/", "AWSLogs/2/"]);
+    assert_eq!(keys(&page), ["AWSLogs/file"]);
+    let page = source.list(&Listing { start_after: Some("AWSLogs/1/b"), ..all("roll", "") }).await.unwrap();
+    assert_eq!(keys(&page), ["AWSLogs/2/c", "AWSLogs/file"]);
+    assert_eq!(source.list(&all("roll", "none/")).await.unwrap(), ListPage::default());
+}
+
+#[tokio::test]
+async fn a_key_with_strange_characters_is_listed_as_it_is() {
+    let (_moto, client, source) = bucket("strange").await;
+    let strange = ["a b/c+d%25e", "a b/é=&<>", "a b/ü/x"];
+    for key in strange {
+        put(&client, "strange", key, b"x").await;
+    }
+    let page = source.list(&all("strange", "a b/")).await.unwrap();
+    assert_eq!(keys(&page), strange);
+    let page = source.list(&Listing { delimiter: Some('/'), ..all("strange", "a b/") }).await.unwrap();
+    assert_eq!(page.prefixes, ["a b/ü/"]);
+}
+
+async fn told(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> S3 {
+    let asked = AtomicUsize::new(0);
+    let stub = Stub::start(move |_| reply(asked.fetch_add(1, Ordering::SeqCst)));
+    S3::new(aws::s3(&common::config(&stub.endpoint()).await))
+}
+
+fn error(status: u16, code: &str, message: &str) -> Reply {
+    let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    Reply::Answer(status, vec![], body.into_bytes())
+}
+
+fn object() -> Object {
+    Object { bucket: "logs".into(), key: "k".into(), etag: "e".into() }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
+    let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1_000, vec![1; 400])).await;
+    let error = source.fetch(&object()).await.unwrap_err();
+    assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("broke off after 400 bytes")), "{error}");
+}
+
+#[tokio::test]
+async fn a_denial_names_the_permission_even_where_s3_says_nothing() {
+    let source = told(|_| Reply::Answer(403, vec![], vec![])).await;
+    let said = source.stat(&ObjectRef::new("logs", "k")).await.unwrap_err();
+    assert!(
+        matches!(&said, SourceError::Denied(what) if what.contains("s3:GetObject") && what.contains("s3:ListBucket")),
+        "{said}"
+    );
+
+    let kms = "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: kms:Decrypt on this resource";
+    let source = told(move |_| error(403, "AccessDenied", kms)).await;
+    let said = source.fetch(&object()).await.unwrap_err();
+    assert!(matches!(&said, SourceError::Denied(what) if what.contains("allow kms:Decrypt")), "{said}");
+
+    let source = told(|_| error(403, "AccessDenied", "Access Denied")).await;
+    let said = source.list(&all("logs", "p/")).await.unwrap_err();
+    assert!(matches!(&said, SourceError::Denied(what) if what.contains("s3:ListBucket")), "{said}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_slow_for_a_moment_is_asked_again_and_then_unavailable() {
+    let source = told(|asked| match asked {
+        0 => error(503, "SlowDown", "Please reduce your request rate."),
+        1 => Reply::Reset,
+        _ => Reply::Answer(200, vec![("etag", "\"e\"".into())], b"body".to_vec()),
+    })
+    .await;
+    assert_eq!(source.fetch(&object()).await.unwrap(), b"body");
+
+    let source = told(|_| error(503, "SlowDown", "Please reduce your request rate.")).await;
+    let said = source.fetch(&object()).await.unwrap_err();
+    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("SlowDown")), "{said}");
+}
+
+#[tokio::test]
+async fn a_truncated_listing_without_a_next_page_is_an_error() {
+    let source = told(|_| {
+        let body = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
+        Reply::Answer(200, vec![], body.into())
+    })
+    .await;
+    let said = source.list(&all("logs", "")).await.unwrap_err();
+    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("truncated")), "{said}");
+}
+
+#[tokio::test]
+async fn a_bucket_of_another_region_is_called_that() {
+    let source = told(|_| error(301, "PermanentRedirect", "use the endpoint")).await;
+    let said = source.fetch(&object()).await.unwrap_err();
+    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("another region")), "{said}");
+}
