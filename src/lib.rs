@@ -3,16 +3,25 @@
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
 pub mod notification;
+pub mod queue;
 
 pub mod object;
 
 pub mod decode;
 pub mod event;
+pub mod filter;
 
 pub mod ledger;
 
 pub mod source;
 
 pub mod sink;
+
+pub mod batch;
+pub mod ingest;
+
+pub mod config;
+pub mod tally;
+pub mod telemetry;
 
 pub mod aws;

@@ -321,8 +321,8 @@ fn plain_run(bytes: &[u8]) -> usize {
     for chunk in bytes.chunks_exact(8) {
         let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
         let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let quote = is_zero(word ^ ONES * b'"' as u64);
-        let backslash = is_zero(word ^ ONES * b'\\' as u64);
+        let quote = is_zero(word ^ (ONES * b'"' as u64));
+        let backslash = is_zero(word ^ (ONES * b'\\' as u64));
         let control = word.wrapping_sub(ONES * 0x20) & !word;
         let special = (quote | backslash | control) & TOPS;
         if special != 0 {

@@ -46,7 +46,7 @@ impl PageName {
     pub fn shard(&self, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];
-        let digit = if depth % 2 == 0 { byte & 0x0f } else { byte >> 4 };
+        let digit = if depth.is_multiple_of(2) { byte & 0x0f } else { byte >> 4 };
         match depth {
             0 => Self(format!("{}~{digit:x}", self.0)),
             _ => Self(format!("{}{digit:x}", self.0)),

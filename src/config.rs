@@ -1,0 +1,110 @@
+//! Config: what the Lambda programs are told by their environment.
+
+use crate::filter::Filter;
+use crate::ledger::row::Seconds;
+use crate::sink::pack::LinesPerRecord;
+
+/// The ingest function's settings, one field a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `TRAILHOSE_TABLE`: the ledger's DynamoDB table.
+    pub table: String,
+    /// `TRAILHOSE_STREAM`: the Firehose stream's name.
+    pub stream: String,
+    /// `TRAILHOSE_DESTINATION`: `packed` (default) or `one-per-record`.
+    pub lines: LinesPerRecord,
+    /// `TRAILHOSE_OVERSIZE`: `s3://bucket/prefix` for events longer than a Firehose record.
+    pub oversize: Option<String>,
+    /// `TRAILHOSE_QUEUE_URL`: where a deferred object is sent again.
+    pub queue: Option<String>,
+    /// `TRAILHOSE_CONCURRENCY`: objects at once in one invocation. Default 16.
+    pub concurrency: usize,
+    /// `TRAILHOSE_MEMORY_MB`: what the objects of an invocation may take together, in MiB. Default three quarters of
+    /// the function's memory.
+    pub memory_mib: u32,
+    /// `TRAILHOSE_LEDGER_DAYS`: how long a delivered event is remembered. Default 90.
+    pub keep: Seconds,
+    /// `TRAILHOSE_FILTER`: events to drop, see [`Filter::parse`].
+    pub filter: Filter,
+    /// `TRAILHOSE_MAX_OBJECT_BYTES`: decompressed bytes at which an object is a bomb. Default 2 GiB.
+    pub object_bytes: u64,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Names the variable, what it holds and what it should.
+    pub fn from_env() -> Result<Self, String> {
+        Self::from(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables from `get`.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let get = |name: &str| get(name).filter(|value| !value.is_empty());
+        let must = |name: &str, what: &str| get(name).ok_or_else(|| format!("{name} is not set; expected {what}"));
+        let number = |name: &str, default: u64, least: u64| match get(name) {
+            None => Ok(default),
+            Some(text) => match text.parse() {
+                Ok(value) if value >= least => Ok(value),
+                _ => Err(format!("{name}={text}: expected a whole number of at least {least}")),
+            },
+        };
+        let function_mib = number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512, 1)?;
+        let days = number("TRAILHOSE_LEDGER_DAYS", 90, 15)?;
+        Ok(Self {
+            table: must("TRAILHOSE_TABLE", "the name of the ledger's DynamoDB table")?,
+            stream: must("TRAILHOSE_STREAM", "the name of a Firehose stream")?,
+            lines: match get("TRAILHOSE_DESTINATION").as_deref() {
+                None | Some("packed") => LinesPerRecord::Packed,
+                Some("one-per-record") => LinesPerRecord::One,
+                Some(other) => return Err(format!("TRAILHOSE_DESTINATION={other}: expected packed or one-per-record")),
+            },
+            oversize: get("TRAILHOSE_OVERSIZE"),
+            queue: get("TRAILHOSE_QUEUE_URL"),
+            concurrency: usize::try_from(number("TRAILHOSE_CONCURRENCY", 16, 1)?).unwrap_or(usize::MAX),
+            memory_mib: u32::try_from(number("TRAILHOSE_MEMORY_MB", function_mib * 3 / 4, 1)?).unwrap_or(u32::MAX),
+            keep: Seconds::try_from(days * 86_400).unwrap_or(Seconds::MAX),
+            filter: Filter::parse(&get("TRAILHOSE_FILTER").unwrap_or_default())
+                .map_err(|error| format!("TRAILHOSE_FILTER: {error}"))?,
+            object_bytes: number("TRAILHOSE_MAX_OBJECT_BYTES", crate::decode::Limits::default().object_bytes, 1)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let all = [&[("TRAILHOSE_TABLE", "ledger"), ("TRAILHOSE_STREAM", "events")], variables].concat();
+        Config::from(|name| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_documented_default() {
+        let config = config(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")]).unwrap();
+        assert_eq!((config.concurrency, config.memory_mib, config.keep), (16, 768, 90 * 86_400));
+        assert_eq!(config.lines, LinesPerRecord::Packed);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_names_the_variable() {
+        for (name, value) in [
+            ("TRAILHOSE_TABLE", ""),
+            ("TRAILHOSE_STREAM", ""),
+            ("TRAILHOSE_DESTINATION", "splunk"),
+            ("TRAILHOSE_CONCURRENCY", "0"),
+            ("TRAILHOSE_MEMORY_MB", "-1"),
+            ("TRAILHOSE_LEDGER_DAYS", "14"),
+            ("TRAILHOSE_FILTER", "readOnly"),
+            ("TRAILHOSE_MAX_OBJECT_BYTES", "2 GiB"),
+        ] {
+            let error = config(&[(name, value)]).unwrap_err();
+            assert!(error.starts_with(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Ingest: one object, start to end.
+//!
+//!     lease ─▶ fetch ─▶ decode ─▶ claim ─▶ pack ─▶ deliver ─▶ settle ─▶ complete
+//!
+//! This room knows the order and why it is that order; what each step is, the rooms beside it know.
+
+mod contents;
+mod deliver;
+mod outcome;
+
+pub use outcome::{Failure, Later, Outcome, Quarantined, Report};
+
+use crate::decode;
+use crate::filter::Filter;
+use crate::ledger::row::Seconds;
+use crate::ledger::{Claim, Claims, Foreign, Helping, Lease, Leasing, Ledger, Stop};
+use crate::object::key::{Foreign as Unlike, Recognised, recognise};
+use crate::object::{Object, ObjectRef};
+use crate::sink::Sink;
+use crate::source::{Source, SourceError};
+use contents::Contents;
+use deliver::Delivery;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A lease lasts this long beyond the moment at which its worker is stopped: room for clocks that differ.
+pub const LEASE_MARGIN: Seconds = 60;
+
+/// How often a worker looks again at owners that changed under its eyes before it hands the object back.
+const LOOKS: u32 = 8;
+
+/// The parts, and the settings of the way.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    /// Where objects lie.
+    pub source: Arc<dyn Source>,
+    /// What has been delivered.
+    pub ledger: Ledger,
+    /// Where events go.
+    pub sink: Arc<dyn Sink>,
+    /// What an object may hold.
+    pub limits: decode::Limits,
+    /// Which events are noise.
+    pub filter: Filter,
+    /// Decompressed bytes of one object that are kept in memory; a larger object is inflated twice.
+    pub hold: usize,
+    /// Which objects are read though their names are not those of CloudTrail logs.
+    pub names: Names,
+}
+
+/// Which objects are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Names {
+    /// CloudTrail logs by their names.
+    #[default]
+    Logs,
+    /// All but digests, whatever their names.
+    Any,
+}
+
+/// Until when a worker may work.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    /// No new call is begun after this.
+    pub stop: Instant,
+    /// The process is stopped by then: the end of the invocation.
+    pub end: Instant,
+}
+
+impl Deadline {
+    /// A worker that is stopped after `whole`, and begins nothing new in the last tenth of it, but at most 10 s.
+    pub fn within(whole: Duration) -> Self {
+        let now = Instant::now();
+        Self { stop: now + whole - (whole / 10).min(Duration::from_secs(10)), end: now + whole }
+    }
+}
+
+/// Why the way ends before its end.
+enum End {
+    Quarantine(String, String),
+    Later(Later),
+    Failed(Failure),
+    /// A ledger entry that was relied on is gone: claim again.
+    Again,
+}
+
+impl<E: Into<Failure>> From<E> for End {
+    fn from(error: E) -> Self {
+        match error.into() {
+            Failure::Ledger(Stop::Gone) => Self::Again,
+            failure => Self::Failed(failure),
+        }
+    }
+}
+
+impl Ingest {
+    /// Brings one object's events to the sink, or says why not yet.
+    pub async fn object(&self, at: &ObjectRef, deadline: Deadline) -> Outcome {
+        match recognise(&at.key) {
+            Recognised::Log { .. } => {}
+            Recognised::Digest => return Outcome::Skipped("digest"),
+            // Something new of CloudTrail's: read, and set aside if it is no log; never passed over.
+            Recognised::Foreign(Unlike::Kind) => {}
+            Recognised::Foreign(_) if self.names == Names::Any => {}
+            Recognised::Foreign(foreign) => return Outcome::Skipped(foreign.name()),
+        }
+        match self.leased(at, deadline).await {
+            Ok(outcome) | Err(outcome) => outcome,
+        }
+    }
+
+    async fn leased(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, Outcome> {
+        let object = self.identify(at).await?;
+        let left = deadline.end.saturating_duration_since(Instant::now()).as_secs();
+        let until = self.ledger.now() + Seconds::try_from(left).unwrap_or(Seconds::MAX / 2) + LEASE_MARGIN;
+        let leasing = self.ledger.lease(&object, until).await.map_err(|stop| Outcome::Failed(stop.into()))?;
+        let mut lease = match leasing {
+            Leasing::Granted(lease) => lease,
+            Leasing::Done => return Ok(Outcome::Already),
+            Leasing::Leased { until } => return Ok(Outcome::Later(Later::Leased { until })),
+            Leasing::Quarantined(reason) => return Ok(Outcome::Quarantined(Quarantined::met(&reason))),
+        };
+        let end = match self.work(&mut lease, deadline).await {
+            Ok(report) => return Ok(Outcome::Done(report)),
+            Err(end) => end,
+        };
+        let outcome = match end {
+            End::Quarantine(kind, reason) => {
+                let set_aside = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
+                return Ok(match set_aside {
+                    Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false }),
+                    Err(stop) => Outcome::Failed(stop.into()),
+                });
+            }
+            End::Later(later) => Outcome::Later(later),
+            End::Failed(Failure::Ledger(Stop::LeaseLost)) => return Ok(Outcome::Failed(Stop::LeaseLost.into())),
+            End::Failed(failure) => Outcome::Failed(failure),
+            End::Again => Outcome::Failed(Stop::Gone.into()),
+        };
+        // Given back, so that the next attempt need not wait; if that fails too, the lease ends by itself.
+        if let Err(error) = self.ledger.release(&lease).await {
+            tracing::warn!(object = %lease.object, %error, "the lease could not be given back and ends by itself");
+        }
+        Ok(outcome)
+    }
+
+    /// Which version this is. Only CloudTrail's own notifications do not say.
+    async fn identify(&self, at: &ObjectRef) -> Result<Object, Outcome> {
+        if let Some(object) = at.object() {
+            return Ok(object);
+        }
+        match self.source.stat(at).await {
+            Ok(found) => found.object().ok_or_else(|| {
+                Outcome::Failed(SourceError::Unavailable(format!("{at} was found without an ETag")).into())
+            }),
+            Err(SourceError::Missing(_)) => {
+                let object = Object { bucket: at.bucket.clone(), key: at.key.clone(), etag: "unknown".to_owned() };
+                Ok(object)
+            }
+            Err(error) => Err(Outcome::Failed(error.into())),
+        }
+    }
+
+    async fn work(&self, lease: &mut Lease, deadline: Deadline) -> Result<Report, End> {
+        let stored = match self.source.fetch(&lease.object).await {
+            Ok(stored) => stored,
+            // A loss that must be seen: the object was announced and never ingested.
+            Err(error @ SourceError::Missing(_)) => return Err(End::Quarantine("missing".into(), error.to_string())),
+            Err(error @ SourceError::Changed(..)) => return Err(End::Quarantine("changed".into(), error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        let contents = Contents::read(&stored, self.limits, &self.filter, self.hold)
+            .map_err(|error| End::Quarantine(error.kind().into(), error.to_string()))?;
+        let mut delivery = Delivery::new(self, &contents, deadline);
+        for _ in 0..LOOKS {
+            match self.deliver_claimed(lease, &contents, &mut delivery).await {
+                Err(End::Again) => {}
+                Ok(()) => return Ok(delivery.report(stored.len() as u64)),
+                Err(end) => return Err(end),
+            }
+        }
+        Err(End::Again)
+    }
+
+    /// Claim, deliver, check, settle, help, complete: from fresh claims each time.
+    async fn deliver_claimed(
+        &self,
+        lease: &mut Lease,
+        contents: &Contents<'_>,
+        delivery: &mut Delivery<'_>,
+    ) -> Result<(), End> {
+        let numbered = delivery.needs_several_calls();
+        let claims = self.ledger.claim(lease, &contents.events, &contents.places, numbered).await?;
+        delivery.count(&claims);
+        let span = delivery.deliver_mine(lease, &claims).await?;
+        let open = self.unproven(claims.foreign).await?;
+        if open.is_empty() {
+            self.ledger.complete(lease, delivery.counts()).await?;
+            span.commit();
+            return Ok(());
+        }
+        self.ledger.settle(lease).await?;
+        span.commit();
+        self.prove(lease, contents, delivery, open).await?;
+        self.ledger.complete(lease, delivery.counts()).await?;
+        Ok(())
+    }
+
+    /// Waits for, or finishes, what others owe of this object's events.
+    async fn prove(
+        &self,
+        lease: &Lease,
+        contents: &Contents<'_>,
+        delivery: &mut Delivery<'_>,
+        mut open: Vec<Foreign>,
+    ) -> Result<(), End> {
+        for _ in 0..LOOKS {
+            // Pages before rows: see `Ledger::unproven`.
+            open = self.ledger.review(&open, &contents.events, &contents.places).await?;
+            let owed = self.ledger.unproven(open).await?;
+            let Some((first, row)) = owed.first() else { return Ok(()) };
+            if row.leased(self.ledger.now()) {
+                return Err(End::Later(Later::OwnerAtWork { until: row.until }));
+            }
+            let owner = first.owner;
+            let events: Vec<_> = owed.iter().map(|(event, _)| *event).filter(|event| event.owner == owner).collect();
+            open = owed.into_iter().map(|(event, _)| event).collect();
+            let Helping::Granted(help) = self.ledger.help(owner, lease.until).await? else { continue };
+            let helped = async {
+                let owed = self.ledger.owed(&help, &events, &contents.events, &contents.places).await?;
+                delivery.deliver_for(&help, &lease.object, &owed).await
+            };
+            let helped = helped.await;
+            // Given back also after a failure: its owner may be waiting.
+            let left = self.ledger.leave(&help).await;
+            helped?;
+            left?;
+        }
+        Err(End::Again)
+    }
+
+    async fn unproven(&self, foreign: Vec<Foreign>) -> Result<Vec<Foreign>, End> {
+        Ok(self.ledger.unproven(foreign).await?.into_iter().map(|(event, _)| event).collect())
+    }
+}
+
+impl Quarantined {
+    /// One that an earlier attempt set aside, from the reason in its row.
+    fn met(stored: &str) -> Self {
+        let (kind, reason) = stored.split_once(": ").unwrap_or(("unknown", stored));
+        Self { kind: kind.to_owned(), reason: reason.to_owned(), before: true }
+    }
+}
+
+impl Claims {
+    /// Whether the event at this index is this object's to deliver.
+    fn mine(&self, ordinal: u32) -> bool {
+        self.of[ordinal as usize] == Claim::Mine
+    }
+}

@@ -1,0 +1,190 @@
+//! Deliver: what is this object's to deliver, packed into calls, each followed by the note of it.
+
+use super::contents::Contents;
+use super::outcome::Report;
+use super::{Deadline, End, Ingest, Later};
+use crate::ledger::{Claim, Claims, Help, Known, Lease};
+use crate::object::Object;
+use crate::sink::pack::{Call, LinesPerRecord, Packer};
+use crate::sink::{Oversize, Span};
+use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The deliveries of one attempt at one object.
+#[derive(Debug)]
+pub(super) struct Delivery<'a> {
+    ingest: &'a Ingest,
+    contents: &'a Contents<'a>,
+    deadline: Deadline,
+    report: Report,
+    /// Indices of the events too long for the sink that were set aside.
+    oversize: HashSet<u32>,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(ingest: &'a Ingest, contents: &'a Contents<'a>, deadline: Deadline) -> Self {
+        Self { ingest, contents, deadline, report: Report::default(), oversize: HashSet::new() }
+    }
+
+    /// Whether the object as a whole is more than one call. Follows from the object and the sink alone, so that every
+    /// attempt answers alike.
+    pub(super) fn needs_several_calls(&self) -> bool {
+        let limits = self.ingest.sink.limits();
+        let lines = self.contents.events.len();
+        self.contents.line_bytes > limits.call_bytes
+            || limits.lines == LinesPerRecord::One && lines > limits.call_records
+            // Lines longer than half a record leave records half empty.
+            || self.contents.longest >= limits.record_bytes / 2 && lines > limits.call_records
+    }
+
+    /// Takes over how the events are divided.
+    pub(super) fn count(&mut self, claims: &Claims) {
+        let of = |wanted: Claim| claims.of.iter().filter(|&&claim| claim == wanted).count() as u64;
+        let counts = &mut self.report.counts;
+        counts.seen = claims.of.len() as u64;
+        counts.filtered = of(Claim::Filtered);
+        counts.delivered = of(Claim::Mine);
+        counts.duplicate = counts.seen - counts.filtered - counts.delivered;
+        self.report.repeats = of(Claim::Repeat);
+        self.report.conflicts = claims.conflicts;
+        self.report.helped = 0;
+    }
+
+    /// Events by fate: what was delivered in another's stead is delivered, and what was set aside is not.
+    pub(super) fn counts(&self) -> crate::ledger::row::Counts {
+        let mut counts = self.report.counts;
+        counts.oversize = self.oversize.len() as u64;
+        counts.delivered = counts.delivered + self.report.helped - counts.oversize;
+        counts.duplicate -= self.report.helped;
+        counts
+    }
+
+    pub(super) fn report(&self, stored_bytes: u64) -> Report {
+        let Contents { size, newest, .. } = *self.contents;
+        Report { counts: self.counts(), stored_bytes, json_bytes: size, newest, ..self.report }
+    }
+
+    /// Delivers what is this object's and lies behind its cursor, in file order, and notes each call but the last. The
+    /// last one's span is returned open: what follows is its note.
+    pub(super) async fn deliver_mine(&mut self, lease: &mut Lease, claims: &Claims) -> Result<Span, End> {
+        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.places));
+        let mut lines = self.contents.lines();
+        let start = lease.cursor;
+        while let Some((ordinal, line)) = lines.next()? {
+            if !claims.mine(ordinal) {
+                continue;
+            }
+            let place = self.place(ordinal);
+            let long = self.note_length(ordinal, line);
+            if ordinal < start {
+                continue;
+            }
+            let pointer = if long { Some(self.set_aside(&lease.object, ordinal, line).await?) } else { None };
+            if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, place)? {
+                let span = self.send(&call).await?;
+                let next = call.last_ordinal().map_or(0, |last| last + 1);
+                self.ingest.ledger.advance(lease, next).await?;
+                span.commit();
+                packer.recycle(call);
+            }
+        }
+        match packer.finish() {
+            Some(call) => self.send(&call).await,
+            None => Ok(self.ingest.sink.span().await?),
+        }
+    }
+
+    /// Delivers events in their owner's stead, each call marked before the next.
+    pub(super) async fn deliver_for(&mut self, help: &Help, object: &Object, ordinals: &[u32]) -> Result<(), End> {
+        let wanted: HashSet<u32> = ordinals.iter().copied().collect();
+        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.places));
+        let mut lines = self.contents.lines();
+        while let Some((ordinal, line)) = lines.next()? {
+            if !wanted.contains(&ordinal) {
+                continue;
+            }
+            let place = self.place(ordinal);
+            let long = self.note_length(ordinal, line);
+            let pointer = if long { Some(self.set_aside(object, ordinal, line).await?) } else { None };
+            if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, place)? {
+                self.send_for(help, &call).await?;
+                packer.recycle(call);
+            }
+        }
+        match packer.finish() {
+            Some(call) => self.send_for(help, &call).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send_for(&mut self, help: &Help, call: &Call) -> Result<(), End> {
+        let span = self.send(call).await?;
+        let ordinals: Vec<u32> = call.lines.iter().map(|line| line.ordinal).collect();
+        let Contents { events, places, .. } = self.contents;
+        self.ingest.ledger.mark(help, &ordinals, events, places).await?;
+        span.commit();
+        self.report.helped += ordinals.len() as u64;
+        Ok(())
+    }
+
+    fn place(&self, ordinal: u32) -> u32 {
+        self.contents.events[ordinal as usize].place
+    }
+
+    /// Whether the event is longer than any record may be.
+    fn note_length(&mut self, ordinal: u32, line: &[u8]) -> bool {
+        let long = line.len() > self.ingest.sink.limits().longest_line();
+        if long {
+            self.oversize.insert(ordinal);
+        }
+        long
+    }
+
+    /// Keeps an event aside and returns the line that is delivered in its place: who reads the lake finds the event's
+    /// identity and place where they always are, and beside them where the whole of it lies.
+    async fn set_aside(&self, object: &Object, ordinal: u32, line: &[u8]) -> Result<Vec<u8>, End> {
+        let Known { id, place, .. } = self.contents.events[ordinal as usize];
+        let place = &self.contents.places[place as usize];
+        let location = self.ingest.sink.set_aside(&Oversize { object, ordinal, id, place, line }).await?;
+        let mut pointer = pointer_fields(line);
+        let aside = serde_json::json!({ "oversize": {
+            "location": location, "bytes": line.len(), "object": object.to_string(), "index": ordinal,
+        }});
+        pointer.insert("trailhose".to_owned(), aside);
+        Ok(serde_json::Value::Object(pointer).to_string().into_bytes())
+    }
+
+    async fn send(&mut self, call: &Call) -> Result<Span, End> {
+        if Instant::now() >= self.deadline.stop {
+            return Err(End::Later(Later::OutOfTime));
+        }
+        let span = self.ingest.sink.span().await?;
+        self.ingest.sink.deliver(call, self.deadline.stop).await?;
+        self.report.calls += 1;
+        self.report.sent_bytes += call.body.len() as u64;
+        Ok(span)
+    }
+}
+
+/// The short top-level fields by which people look for an event, as the event has them.
+fn pointer_fields(line: &[u8]) -> serde_json::Map<String, serde_json::Value> {
+    const KEPT: [&str; 8] = [
+        "eventID",
+        "eventId",
+        "eventTime",
+        "eventSource",
+        "eventName",
+        "awsRegion",
+        "recipientAccountId",
+        "eventCategory",
+    ];
+    const SHORT: usize = 1024;
+    let Ok(all) = serde_json::from_slice::<HashMap<&str, &RawValue>>(line) else { return Default::default() };
+    let kept = KEPT.into_iter().filter_map(|name| {
+        let raw = all.get(name).filter(|raw| raw.get().len() <= SHORT)?;
+        Some((name.to_owned(), serde_json::from_str(raw.get()).ok()?))
+    });
+    kept.collect()
+}

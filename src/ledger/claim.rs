@@ -1,0 +1,224 @@
+//! Claim: the conditional write by which an object becomes the owner of event IDs, a page at a time. All pages are
+//! claimed before anything is delivered: an event that is delivered before it is claimed can be delivered again by
+//! another, and one that is claimed page by page between deliveries can be lost.
+
+use super::find::{Sought, ends_soon, part};
+use super::lease::Lease;
+use super::page::{CAPACITY, Entry, Owner, Page, PageName, Version};
+use super::store::{StoreError, WriteError};
+use super::{Ledger, Stop};
+use crate::event::{EventId, Place};
+use crate::object::ObjectId;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::HashMap;
+use std::collections::hash_map;
+use tokio::sync::Mutex;
+
+/// Attempts to write one page before the object is handed back. Each refusal means that another worker's write went
+/// through, so this many in a row want a very busy minute.
+const ATTEMPTS: u32 = 64;
+
+/// What the ledger needs to know of one event of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its identity.
+    pub id: EventId,
+    /// Index into the file's places.
+    pub place: u32,
+    /// 16 bits of its content.
+    pub fingerprint: u16,
+    /// Whether the configured filter drops it: then it is not claimed.
+    pub filtered: bool,
+}
+
+/// Whose an event is to deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This object's.
+    Mine,
+    /// Another's.
+    Foreign,
+    /// Nobody's any more: a helper delivered it.
+    Delivered,
+    /// The same event stands earlier in this file.
+    Repeat,
+    /// Nobody's: the filter drops it.
+    Filtered,
+}
+
+/// An event another object owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its index in this file.
+    pub ordinal: u32,
+    /// Whose it is.
+    pub owner: ObjectId,
+    /// Its index in its owner's file, if that is known.
+    pub theirs: Option<u32>,
+}
+
+/// What became of the claim on each event of a file.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// By index in the file.
+    pub of: Vec<Claim>,
+    /// The events others own, as the pages stood when they were claimed.
+    pub foreign: Vec<Foreign>,
+    /// Events that share an ID with another of different content. The first is delivered.
+    pub conflicts: u64,
+}
+
+impl Ledger {
+    /// Claims the events of a file. `numbered`: the file needs several calls, so its ordinals are written with its IDs.
+    pub async fn claim(
+        &self,
+        lease: &mut Lease,
+        events: &[Known],
+        places: &[Place],
+        numbered: bool,
+    ) -> Result<Claims, Stop> {
+        let mut claims = Claims { of: vec![Claim::Filtered; events.len()], ..Claims::default() };
+        let mut wanted = self.group(events, places, &mut claims);
+        let mine = lease.id;
+        let lease = Mutex::new(lease);
+        let mut entries = HashMap::new();
+        while !wanted.is_empty() {
+            let names: Vec<_> = wanted.keys().cloned().collect();
+            let pages = self.store.pages(&names).await?;
+            let visits = names.into_iter().zip(pages).map(|(name, page)| {
+                let events_here = wanted.remove(&name).unwrap_or_default();
+                let visit = Visit { ledger: self, lease: &lease, name, events: events_here, known: events, numbered };
+                visit.run(page)
+            });
+            // Visits are built before they run, so that each is one future under the bound.
+            let visits: Vec<_> = visits.collect();
+            let visited: Vec<Visited> = stream::iter(visits).buffer_unordered(self.concurrency).try_collect().await?;
+            for page in visited {
+                entries.extend(page.entries);
+                wanted.extend(page.deeper);
+            }
+        }
+        for (ordinal, (_, entry)) in entries {
+            claims.conflicts += u64::from(entry.fingerprint != events[ordinal as usize].fingerprint);
+            claims.of[ordinal as usize] = match entry.owner {
+                Owner::Object(owner) if owner == mine => Claim::Mine,
+                Owner::Object(owner) => {
+                    claims.foreign.push(Foreign { ordinal, owner, theirs: entry.ordinal });
+                    Claim::Foreign
+                }
+                Owner::Delivered => Claim::Delivered,
+            };
+        }
+        claims.foreign.sort_unstable_by_key(|foreign| foreign.ordinal);
+        Ok(claims)
+    }
+
+    /// The file's events by page, each ID once.
+    fn group(&self, events: &[Known], places: &[Place], claims: &mut Claims) -> HashMap<PageName, Vec<Sought>> {
+        let mut first = HashMap::with_capacity(events.len());
+        let mut roots: HashMap<(u32, Option<u8>), Vec<Sought>> = HashMap::new();
+        for (ordinal, event) in (0u32..).zip(events) {
+            if event.filtered {
+                continue;
+            }
+            let timeless = places[event.place as usize].minute.is_none();
+            // Within one file too the same ID is the same event only where it belongs to the same page.
+            match first.entry((event.place, event.id)) {
+                hash_map::Entry::Vacant(vacant) => {
+                    vacant.insert(ordinal);
+                    let root = (event.place, timeless.then_some(event.id.0[0]));
+                    roots.entry(root).or_default().push((ordinal, event.id));
+                }
+                hash_map::Entry::Occupied(earlier) => {
+                    claims.of[ordinal as usize] = Claim::Repeat;
+                    let earlier = &events[*earlier.get() as usize];
+                    claims.conflicts += u64::from(earlier.fingerprint != event.fingerprint);
+                }
+            }
+        }
+        let named = roots
+            .into_iter()
+            .map(|((place, _), sought)| (PageName::root(&places[place as usize], sought[0].1), sought));
+        named.collect()
+    }
+}
+
+/// One page and the events of one file that belong there.
+struct Visit<'a> {
+    ledger: &'a Ledger,
+    lease: &'a Mutex<&'a mut Lease>,
+    name: PageName,
+    events: Vec<Sought>,
+    known: &'a [Known],
+    numbered: bool,
+}
+
+/// What a visit found and left.
+#[derive(Default)]
+struct Visited {
+    entries: HashMap<u32, (PageName, Entry)>,
+    /// What belongs into the shards of a full page.
+    deeper: HashMap<PageName, Vec<Sought>>,
+}
+
+impl Visit<'_> {
+    /// Writes the page until it holds every event or is full. `stands` is the page as it was read.
+    async fn run(self, mut stands: Option<Page>) -> Result<Visited, Stop> {
+        for _ in 0..ATTEMPTS {
+            let now = self.ledger.now();
+            let expires = now + self.ledger.keep;
+            let version = stands.as_ref().map(|page| page.version);
+            // An expired page counts as absent, and what it said with it; only its version still guards the write.
+            let mut page = stands.filter(|page| page.live(now)).unwrap_or_else(|| Page::new(expires));
+            let mut visited = Visited::default();
+            let new = part(&self.name, &page, &self.events, &mut visited.entries);
+            let settled = page.full || new.is_empty();
+            if settled && !ends_soon(&page, now) {
+                return Ok(self.leave(page, visited, new));
+            }
+            page.version = Version::fresh();
+            page.expires = expires;
+            if !settled {
+                let fits = page.encoded_len() + self.grown_by(new.len()) <= CAPACITY;
+                if fits { self.add(&mut page, &new).await? } else { page.full = true }
+            }
+            stands = match self.ledger.store.write_page(&self.name, version, &page).await {
+                // Written, or found as another left it: either way the page as it now stands is looked at anew.
+                Ok(()) => Some(page),
+                Err(WriteError::Refused(found)) => found.map(|page| *page),
+                Err(WriteError::Store(StoreError::Unknown(_))) => {
+                    self.ledger.store.pages(std::slice::from_ref(&self.name)).await?.pop().flatten()
+                }
+                Err(WriteError::Store(error)) => return Err(error.into()),
+            };
+        }
+        Err(Stop::Contended(format!("page {}", self.name), ATTEMPTS))
+    }
+
+    fn leave(&self, page: Page, mut visited: Visited, new: Vec<Sought>) -> Visited {
+        debug_assert!(page.full || new.is_empty());
+        for event in new {
+            visited.deeper.entry(self.name.shard(event.1)).or_default().push(event);
+        }
+        visited
+    }
+
+    /// An upper bound of the bytes that so many new entries take.
+    fn grown_by(&self, entries: usize) -> usize {
+        21 + entries * if self.numbered { 22 } else { 18 }
+    }
+
+    async fn add(&self, page: &mut Page, new: &[Sought]) -> Result<(), Stop> {
+        let mut lease = self.lease.lock().await;
+        // The cursor says "all I own below is delivered": it must be taken back before that becomes untrue.
+        if new.iter().any(|&(ordinal, _)| ordinal < lease.cursor) {
+            self.ledger.reopen(&mut lease).await?;
+        }
+        for &(ordinal, id) in new {
+            let fingerprint = self.known[ordinal as usize].fingerprint;
+            let ordinal = self.numbered.then_some(ordinal);
+            page.entries.insert(id, Entry { owner: Owner::Object(lease.id), fingerprint, ordinal });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The name of a CloudTrail file, without its folders.
+
+use super::{Kind, is_account, is_region, number};
+use jiff::civil::{Date, Time};
+
+/// What a file's name says beyond the account, kind, region and day that its folders say too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum File {
+    /// A file of events.
+    Log {
+        /// The minute of the delivery, UTC.
+        time: Time,
+        /// What makes the name unique: of AWS 16 letters and digits, without meaning or order. Never empty.
+        suffix: String,
+        /// Whether the name says gzip.
+        compression: Compression,
+    },
+    /// A digest.
+    Digest {
+        /// The trail's name.
+        trail: String,
+        /// The region in which the trail was made.
+        home_region: String,
+        /// The second at which the digest's hour ends, UTC.
+        time: Time,
+        /// A digest written later, for an hour that CloudTrail had missed.
+        backfill: bool,
+    },
+}
+
+/// What a file's name says of its bytes. Only the bytes themselves are to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// `.json.gz`, as CloudTrail writes.
+    Gzip,
+    /// `.json`: unpacked by hand.
+    None,
+}
+
+impl Compression {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Gzip => ".json.gz",
+            Self::None => ".json",
+        }
+    }
+}
+
+/// The name without its extension, if it is one of a CloudTrail file.
+pub(super) fn strip_extension(name: &str) -> Option<(&str, Compression)> {
+    let strip = |compression: Compression| Some((name.strip_suffix(compression.extension())?, compression));
+    strip(Compression::Gzip).or_else(|| strip(Compression::None))
+}
+
+/// The start that every file's name has, whatever its kind: account and kind, and what follows them.
+pub(super) fn account_and_kind(stem: &str) -> Option<(&str, &str, &str)> {
+    let (account, rest) = stem.split_once('_')?;
+    let (kind, rest) = rest.split_once('_')?;
+    let cloudtrail = kind == "CloudTrail" || kind.starts_with("CloudTrail-");
+    (is_account(account) && cloudtrail).then_some((account, kind, rest))
+}
+
+/// A file's name that follows the grammar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name<'k> {
+    pub(super) account: &'k str,
+    pub(super) kind: Kind,
+    pub(super) region: &'k str,
+    pub(super) date: Date,
+    pub(super) file: File,
+}
+
+impl<'k> Name<'k> {
+    pub(super) fn parse(name: &'k str) -> Option<Self> {
+        let (stem, compression) = strip_extension(name)?;
+        let (account, kind, rest) = account_and_kind(stem)?;
+        let kind = Kind::parse(kind)?;
+        let (region, rest) = rest.split_once('_')?;
+        let (date, file) = if kind.is_log() { log(rest, compression) } else { digest(rest, compression) }?;
+        is_region(region).then_some(Self { account, kind, region, date, file })
+    }
+}
+
+/// `YYYYMMDDTHHmmZ_SUFFIX`
+fn log(text: &str, compression: Compression) -> Option<(Date, File)> {
+    let (stamp, suffix) = text.split_once('_')?;
+    let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
+    let (hour, minute) = (time.get(..2)?, time.get(2..)?);
+    let time = clock(hour, minute, "00")?;
+    let plain = !suffix.is_empty() && !suffix.contains('/');
+    plain
+        .then(|| File::Log { time, suffix: suffix.to_owned(), compression })
+        .zip(day(date))
+        .map(|(file, date)| (date, file))
+}
+
+/// `TRAIL_HOMEREGION_YYYYMMDDTHHmmssZ[_backfill]`, read from its end: a trail's name may hold underscores.
+fn digest(text: &str, compression: Compression) -> Option<(Date, File)> {
+    let (text, backfill) = match text.strip_suffix("_backfill") {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
+    let (text, stamp) = text.rsplit_once('_')?;
+    let (trail, home_region) = text.rsplit_once('_')?;
+    let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
+    let time = clock(time.get(..2)?, time.get(2..4)?, time.get(4..)?)?;
+    let plain = !trail.is_empty() && !trail.contains('/') && is_region(home_region) && compression == Compression::Gzip;
+    let (trail, home_region) = (trail.to_owned(), home_region.to_owned());
+    plain.then_some((day(date)?, File::Digest { trail, home_region, time, backfill }))
+}
+
+/// `YYYYMMDD`
+fn day(text: &str) -> Option<Date> {
+    let (year, month, day) = (text.get(..4)?, text.get(4..6)?, text.get(6..)?);
+    Date::new(number(year, 4)?, number(month, 2)?.try_into().ok()?, number(day, 2)?.try_into().ok()?).ok()
+}
+
+fn clock(hour: &str, minute: &str, second: &str) -> Option<Time> {
+    let part = |text| number(text, 2)?.try_into().ok();
+    Time::new(part(hour)?, part(minute)?, part(second)?, 0).ok()
+}
+
+impl File {
+    /// The rest of the name, after the region.
+    pub(super) fn write(&self, f: &mut std::fmt::Formatter<'_>, date: Date) -> std::fmt::Result {
+        let (year, month, day) = (date.year(), date.month(), date.day());
+        match self {
+            Self::Log { time, suffix, compression } => {
+                let (hour, minute) = (time.hour(), time.minute());
+                write!(f, "{year:04}{month:02}{day:02}T{hour:02}{minute:02}Z_{suffix}{}", compression.extension())
+            }
+            Self::Digest { trail, home_region, time, backfill } => {
+                let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+                write!(f, "{trail}_{home_region}_{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")?;
+                f.write_str(if *backfill { "_backfill.json.gz" } else { ".json.gz" })
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Telemetry: structured logs on standard error, and one line of metrics an invocation on standard output.
+
+use crate::tally::Tally;
+use serde_json::{Map, Value, json};
+use tracing_subscriber::EnvFilter;
+
+/// The CloudWatch namespace of all metrics.
+pub const NAMESPACE: &str = "trailhose";
+
+/// Sends structured logs to standard error, as much of them as `RUST_LOG` asks for (default `info`, the SDK's own
+/// `warn`). Logs name objects and counts, never events.
+pub fn start() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn"));
+    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_env_filter(filter);
+    // A second start, in a test, finds the first one's logger in place.
+    let _ = logs.with_writer(std::io::stderr).try_init();
+}
+
+/// One invocation's numbers in CloudWatch's embedded metric format: a log line from which CloudWatch makes metrics.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], now_ms: u64) -> String {
+    let counts = [
+        ("ObjectsDone", tally.objects),
+        ("ObjectsAlreadyDone", tally.already),
+        ("ObjectsSkipped", tally.skipped.values().sum()),
+        ("ObjectsQuarantined", tally.set_aside()),
+        ("ObjectsPutOff", tally.later),
+        ("ObjectsFailed", tally.failed),
+        ("MessagesNotUnderstood", tally.not_understood),
+        ("NoticesIgnored", tally.ignored.values().sum()),
+        ("EventsSeen", tally.seen),
+        ("EventsDelivered", tally.delivered),
+        ("EventsDuplicate", tally.duplicate),
+        ("EventsFiltered", tally.filtered),
+        ("EventsOversize", tally.oversize),
+        ("EventsConflicting", tally.conflicts),
+        ("EventsHelped", tally.helped),
+    ];
+    let bytes = [("StoredBytes", tally.stored_bytes), ("JsonBytes", tally.json_bytes), ("SentBytes", tally.sent_bytes)];
+    let lag = tally.newest.map(|newest| now_ms.saturating_sub(u64::try_from(newest).unwrap_or(0) * 1000) / 1000);
+    let units = [
+        counts.iter().map(|&(name, value)| (name, "Count", value)).collect::<Vec<_>>(),
+        costs.iter().map(|&(name, value)| (name, "Count", value)).collect(),
+        bytes.iter().map(|&(name, value)| (name, "Bytes", value)).collect(),
+        // From the newest event delivered to now: how far the stream is behind.
+        lag.map(|lag| ("Lag", "Seconds", lag)).into_iter().collect(),
+    ]
+    .concat();
+    let definitions: Vec<_> = units.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
+    let mut line = Map::new();
+    line.insert(
+        "_aws".into(),
+        json!({ "Timestamp": now_ms, "CloudWatchMetrics": [
+            { "Namespace": NAMESPACE, "Dimensions": [["Function"]], "Metrics": definitions }
+        ]}),
+    );
+    line.insert("Function".into(), function.into());
+    line.extend(units.into_iter().map(|(name, _, value)| (name.to_owned(), Value::from(value))));
+    // The kinds are properties, not metrics: they can be searched for, and cost nothing.
+    for (name, kinds) in [("Quarantined", &tally.quarantined), ("Skipped", &tally.skipped), ("Ignored", &tally.ignored)]
+    {
+        if !kinds.is_empty() {
+            line.insert(name.into(), json!(kinds));
+        }
+    }
+    Value::Object(line).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_that_is_defined_has_a_value() {
+        let tally = Tally { seen: 3, delivered: 1, duplicate: 2, newest: Some(100), ..Tally::default() };
+        let line: Value =
+            serde_json::from_str(&embedded_metrics("ingest", &tally, &[("WriteUnits", 7)], 160_000)).unwrap();
+        let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+        for metric in defined {
+            assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
+        }
+        assert!(defined.len() <= 100, "more metrics than one line may define");
+        assert_eq!(line["Lag"], 60);
+        assert_eq!(line["WriteUnits"], 7);
+    }
+}

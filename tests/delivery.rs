@@ -1,0 +1,50 @@
+//! What is delivered: everything, once, as it came.
+
+mod world;
+
+use std::sync::Arc;
+use trailhose::ingest::{Later, Outcome};
+use world::{Fault, Wire, World, event, log};
+
+#[tokio::test]
+async fn every_event_of_an_object_is_delivered_once_and_a_second_notice_delivers_nothing() {
+    let world = World::default();
+    let at = world.put("a", &log(&[event(1), event(2), event(3)]));
+    let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
+    assert_eq!((report.counts.seen, report.counts.delivered), (3, 3));
+    assert_eq!(world.delivered(), [event(1), event(2), event(3)]);
+    assert!(matches!(world.ingest(&at).await, Outcome::Already));
+    assert_eq!(world.delivered().len(), 3);
+}
+
+#[tokio::test]
+async fn the_same_event_in_other_objects_is_delivered_once() {
+    let world = World::default();
+    let a = world.put("a", &log(&[event(1), event(2)]));
+    let b = world.put("b", &log(&[event(2), event(3), event(2)]));
+    world.ingest(&a).await;
+    let Outcome::Done(report) = world.ingest(&b).await else { panic!("not done") };
+    assert_eq!((report.counts.delivered, report.counts.duplicate, report.repeats), (1, 2, 1));
+    assert_eq!(world.delivered(), [event(1), event(2), event(3)]);
+}
+
+#[tokio::test]
+async fn an_event_owned_by_a_worker_in_flight_is_waited_for_and_one_owned_by_a_dead_one_is_helped() {
+    let world = World::default();
+    let a = world.put("a", &log(&[event(1), event(2)]));
+    let b = world.put("b", &log(&[event(2), event(3)]));
+    // A dies behind its claim: lease, fetch, pages, write_page.
+    let wire = Arc::new(Wire::failing([(3, Fault::Die)]));
+    assert!(matches!(world.ingest_over(&wire, &a).await, Outcome::Failed(_)));
+    assert_eq!(wire.calls(), ["lease", "fetch", "pages", "write_page"]);
+    let Outcome::Later(Later::OwnerAtWork { until }) = world.ingest(&b).await else { panic!("not put off") };
+    assert_eq!(world.delivered(), [event(3)]);
+    world.pass_until(until);
+    let Outcome::Done(report) = world.ingest(&b).await else { panic!("not done") };
+    assert_eq!(report.helped, 1);
+    assert_eq!(world.delivered(), [event(3), event(2)]);
+    // A comes back: its claim on the helped event is void, the other is still its to deliver.
+    let Outcome::Done(report) = world.ingest(&a).await else { panic!("not done") };
+    assert_eq!((report.counts.delivered, report.counts.duplicate), (1, 1));
+    assert_eq!(world.delivered(), [event(3), event(2), event(1)]);
+}

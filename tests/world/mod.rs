@@ -1,0 +1,280 @@
+//! A world in memory: objects, a ledger, a sink, and a wire between them and the worker that fails on demand.
+//!
+//! The worker is the real one; only what it talks to is made here, so that every call it makes can be made to fail.
+
+#![allow(dead_code)] // Each test file uses its part.
+
+mod wire;
+
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+use trailhose::decode;
+use trailhose::filter::Filter;
+use trailhose::ingest::{Deadline, Ingest, Names, Outcome};
+use trailhose::ledger::Ledger;
+use trailhose::ledger::memory::Memory;
+use trailhose::ledger::store::{Store, StoreError, WriteError};
+use trailhose::object::{Object, ObjectRef};
+use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
+use trailhose::sink::{Oversize, Sink, SinkError, Span};
+use trailhose::source::{ListPage, Listing, Source, SourceError};
+pub use wire::{Fault, Wire};
+
+/// Long enough that no test's object runs out of it by itself.
+pub const INVOCATION: Duration = Duration::from_secs(900);
+
+/// Everything a worker talks to.
+#[derive(Debug)]
+pub struct World {
+    pub bucket: Arc<Bucket>,
+    pub store: Arc<Memory>,
+    pub sink: Arc<Arrived>,
+    pub now: Arc<AtomicI64>,
+    pub limits: Limits,
+    pub keep: i64,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            bucket: Arc::default(),
+            store: Arc::default(),
+            sink: Arc::default(),
+            now: Arc::new(AtomicI64::new(1_700_000_000)),
+            limits: Limits {
+                record_bytes: 1_024_000,
+                call_records: 500,
+                call_bytes: 4 << 20,
+                lines: LinesPerRecord::Packed,
+            },
+            keep: 90 * 86_400,
+        }
+    }
+}
+
+impl World {
+    /// A world whose sink takes `lines` events of [`event`] a call.
+    pub fn with_lines_per_call(lines: usize) -> Self {
+        let line = event(1).len() + 1;
+        let limits = Limits {
+            record_bytes: 100 * line,
+            call_records: 1000,
+            call_bytes: lines * line,
+            lines: LinesPerRecord::Packed,
+        };
+        Self { limits, ..Self::default() }
+    }
+
+    /// Puts an object, and returns the notification of it.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> ObjectRef {
+        let key = key(name);
+        let etag = format!("{:08x}", crc32fast::hash(bytes));
+        self.bucket.objects.lock().unwrap().insert(key.clone(), (etag.clone(), bytes.to_vec()));
+        ObjectRef::new("logs", key).with_version(&etag, bytes.len() as u64)
+    }
+
+    /// A worker over a wire.
+    pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
+        let now = Arc::clone(&self.now);
+        let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.store) });
+        Ingest {
+            source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
+            ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep),
+            sink: Arc::new(SinkOverWire { wire: Arc::clone(wire), to: Arc::clone(&self.sink), limits: self.limits }),
+            limits: decode::Limits::default(),
+            filter: Filter::default(),
+            hold: 1 << 20,
+            names: Names::Logs,
+        }
+    }
+
+    /// One attempt at an object by a worker whose wire is sound.
+    pub async fn ingest(&self, at: &ObjectRef) -> Outcome {
+        self.ingest_over(&Arc::default(), at).await
+    }
+
+    /// One attempt at an object over a wire.
+    pub async fn ingest_over(&self, wire: &Arc<Wire>, at: &ObjectRef) -> Outcome {
+        self.worker(wire).object(at, Deadline::within(INVOCATION)).await
+    }
+
+    /// The lines that arrived, in order.
+    pub fn delivered(&self) -> Vec<String> {
+        let calls = self.sink.calls.lock().unwrap();
+        calls.iter().flat_map(|call| call.iter().cloned()).collect()
+    }
+
+    /// Lets time pass until just after `until`.
+    pub fn pass_until(&self, until: i64) {
+        self.now.fetch_max(until + 1, Ordering::SeqCst);
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, seconds: i64) {
+        self.now.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+/// A CloudTrail key that is `name`'s own.
+pub fn key(name: &str) -> String {
+    let name = format!("{name:0<16}");
+    format!(
+        "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/01/111122223333_CloudTrail_eu-west-1_20261101T0000Z_{name}.json.gz"
+    )
+}
+
+/// One event, always of the same length, in one minute.
+pub fn event(number: u32) -> String {
+    event_at(number, "2026-11-01T00:00:00Z")
+}
+
+/// One event of a time.
+pub fn event_at(number: u32, time: &str) -> String {
+    format!(
+        r#"{{"eventID":"00000000-0000-4000-8000-{number:012x}","eventTime":"{time}","awsRegion":"eu-west-1","recipientAccountId":"111122223333"}}"#
+    )
+}
+
+/// A log file of these events, gzipped.
+pub fn log(events: &[String]) -> Vec<u8> {
+    use std::io::Write;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(format!("{{\"Records\":[{}]}}", events.join(",")).as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+/// The objects.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    pub objects: Mutex<HashMap<String, (String, Vec<u8>)>>,
+}
+
+/// What arrived at the sink, by call.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    pub calls: Mutex<Vec<Vec<String>>>,
+    pub aside: Mutex<HashMap<String, String>>,
+}
+
+/// Something behind a wire.
+#[derive(Debug)]
+struct OverWire<T> {
+    wire: Arc<Wire>,
+    to: Arc<T>,
+}
+
+#[derive(Debug)]
+struct SinkOverWire {
+    wire: Arc<Wire>,
+    to: Arc<Arrived>,
+    limits: Limits,
+}
+
+#[async_trait]
+impl Source for OverWire<Bucket> {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+        self.wire
+            .call("stat", lost_source, async {
+                let objects = self.to.objects.lock().unwrap();
+                let (etag, bytes) = objects.get(&at.key).ok_or_else(|| SourceError::Missing(at.to_string()))?;
+                Ok(at.clone().with_version(etag, bytes.len() as u64))
+            })
+            .await
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+        self.wire
+            .call("fetch", lost_source, async {
+                let objects = self.to.objects.lock().unwrap();
+                let (etag, bytes) = objects.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
+                if *etag != object.etag {
+                    return Err(SourceError::Changed(object.to_string(), object.etag.clone()));
+                }
+                Ok(bytes.clone())
+            })
+            .await
+    }
+
+    async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        Err(SourceError::Unavailable("this bucket is not listed".to_owned()))
+    }
+}
+
+fn lost_source() -> SourceError {
+    SourceError::Unavailable("wire".to_owned())
+}
+
+fn lost_store() -> StoreError {
+    StoreError::Unknown("wire".to_owned())
+}
+
+fn lost_write<T: std::fmt::Debug>() -> WriteError<T> {
+    WriteError::Store(lost_store())
+}
+
+fn lost_sink() -> SinkError {
+    SinkError::Unavailable("wire".to_owned())
+}
+
+use trailhose::ledger::page::{Page, PageName, Version};
+use trailhose::ledger::row::{Change, Guard, Row};
+use trailhose::object::ObjectId;
+
+#[async_trait]
+impl Store for OverWire<Memory> {
+    async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.wire.call(wire::name_of(change), lost_write, self.to.change_row(object, guard, change)).await
+    }
+
+    async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.wire.call(wire::name_of(change), lost_write, self.to.change_row_by_id(id, guard, change)).await
+    }
+
+    async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.wire.call("rows", lost_store, self.to.rows(ids)).await
+    }
+
+    async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
+        self.wire.call("pages", lost_store, self.to.pages(names)).await
+    }
+
+    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        self.wire.call("write_page", lost_write, self.to.write_page(name, stands, page)).await
+    }
+}
+
+#[async_trait]
+impl Sink for SinkOverWire {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    async fn span(&self) -> Result<Span, SinkError> {
+        Ok(Span::none())
+    }
+
+    async fn deliver(&self, call: &Call, _deadline: Instant) -> Result<(), SinkError> {
+        self.wire
+            .call("deliver", lost_sink, async {
+                let text = std::str::from_utf8(&call.body).unwrap();
+                self.to.calls.lock().unwrap().push(text.lines().map(str::to_owned).collect());
+                Ok(())
+            })
+            .await
+    }
+
+    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        self.wire
+            .call("set_aside", lost_sink, async {
+                let location = format!("aside/{}/{}", event.object.id(), event.ordinal);
+                let line = String::from_utf8(event.line.to_vec()).unwrap();
+                self.to.aside.lock().unwrap().insert(location.clone(), line);
+                Ok(location)
+            })
+            .await
+    }
+}
