@@ -1,9 +1,15 @@
-//! What the other tests stand on: the emulators answer, and end with their tests.
+//! What the other tests stand on: the emulators answer, and end with their tests; the proxy's faults are what their names
+//! say.
 
 mod bed;
 
-use bed::emulator::Emulator;
+use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::{ExtendedS3DestinationConfiguration, Record};
+use bed::emulator::{Emulator, LambdaEndpoint, Policies};
+use bed::faults::{Fault, Faults};
 use std::net::TcpStream;
+use std::time::Duration;
 
 async fn keeps_what_it_is_given(emulator: &Emulator) {
     let s3 = aws_sdk_s3::Client::new(&emulator.config());
@@ -11,16 +17,13 @@ async fn keeps_what_it_is_given(emulator: &Emulator) {
     s3.put_object().bucket("kept").key("a b/ü=1").body(b"bytes".to_vec().into()).send().await.unwrap();
     let got = s3.get_object().bucket("kept").key("a b/ü=1").send().await.unwrap();
     assert_eq!(got.body.collect().await.unwrap().to_vec(), b"bytes");
-    let tables = aws_sdk_dynamodb::Client::new(&emulator.config()).list_tables().send().await.unwrap();
-    assert!(tables.table_names().is_empty());
 }
 
 #[tokio::test]
 async fn ministack_answers_and_ends_with_its_owner() {
-    let emulator = Emulator::shared_ministack();
-    keeps_what_it_is_given(emulator).await;
+    keeps_what_it_is_given(Emulator::shared_ministack()).await;
 
-    let own = Emulator::ministack(bed::emulator::Policies::Enforced, bed::emulator::LambdaEndpoint::Emulator);
+    let own = Emulator::ministack(Policies::Enforced, LambdaEndpoint::Emulator);
     let address = own.endpoint().trim_start_matches("http://").to_owned();
     let folder = own.folder().to_path_buf();
     assert!(TcpStream::connect(&address).is_ok());
@@ -32,4 +35,112 @@ async fn ministack_answers_and_ends_with_its_owner() {
 #[tokio::test]
 async fn moto_answers() {
     keeps_what_it_is_given(Emulator::shared_moto()).await;
+}
+
+async fn table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) {
+    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
+    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
+    dynamodb
+        .create_table()
+        .table_name(name)
+        .key_schema(key)
+        .attribute_definitions(pk)
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_throttled_or_reset_call_has_no_effect_and_a_lost_reply_has() {
+    let faults = Faults::before(Emulator::shared_ministack());
+    let patient = aws_sdk_dynamodb::Client::new(&faults.config());
+    let once = aws_sdk_dynamodb::Client::from_conf(
+        aws_sdk_dynamodb::config::Builder::from(&faults.config())
+            .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
+            .build(),
+    );
+    table(&patient, "faults").await;
+    let put = |client: &aws_sdk_dynamodb::Client| {
+        let key = AttributeValue::S("row".into());
+        client.put_item().table_name("faults").item("pk", key).condition_expression("attribute_not_exists(pk)").send()
+    };
+
+    for (nth, fault) in [Fault::Throttle, Fault::Unavailable, Fault::Deny, Fault::Reset].into_iter().enumerate() {
+        faults.on("PutItem", nth..nth + 1, fault);
+        put(&once).await.unwrap_err();
+    }
+    // The fifth call took effect: its repeat is refused by its own condition.
+    faults.on("PutItem", 4..5, Fault::LoseReply);
+    let refused = put(&patient).await.unwrap_err().into_service_error();
+    assert!(refused.is_conditional_check_failed_exception(), "{refused:?}");
+    assert_eq!(faults.count("PutItem"), 6);
+    let statuses: Vec<_> = faults
+        .exchanges()
+        .into_iter()
+        .filter(|exchange| exchange.call.operation == "PutItem")
+        .map(|exchange| exchange.status)
+        .collect();
+    assert_eq!(statuses, [Some(400), Some(503), Some(400), None, Some(200), Some(400)]);
+}
+
+#[tokio::test]
+async fn a_reply_can_end_within_its_body_or_come_late() {
+    let faults = Faults::before(Emulator::shared_ministack());
+    let s3 = aws_sdk_s3::Client::new(&faults.config());
+    s3.create_bucket().bucket("cut").send().await.unwrap();
+    // Longer than the length from which the client asks before it sends.
+    let body = vec![b'x'; 3 << 20];
+    s3.put_object().bucket("cut").key("k").body(body.clone().into()).send().await.unwrap();
+
+    faults.on("GetObject", 0..1, Fault::CutReply(1000));
+    let got = s3.get_object().bucket("cut").key("k").send().await.unwrap();
+    got.body.collect().await.unwrap_err();
+
+    faults.on("GetObject", 1..2, Fault::Delay(Duration::from_millis(300)));
+    let start = std::time::Instant::now();
+    let got = s3.get_object().bucket("cut").key("k").send().await.unwrap();
+    assert_eq!(got.body.collect().await.unwrap().to_vec(), body);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn only_the_named_records_of_a_batch_fail() {
+    let faults = Faults::before(Emulator::shared_ministack());
+    let s3 = aws_sdk_s3::Client::new(&faults.config());
+    let firehose = aws_sdk_firehose::Client::new(&faults.config());
+    s3.create_bucket().bucket("lake").send().await.unwrap();
+    let lake = ExtendedS3DestinationConfiguration::builder()
+        .role_arn("arn:aws:iam::000000000000:role/any")
+        .bucket_arn("arn:aws:s3:::lake")
+        .build()
+        .unwrap();
+    firehose
+        .create_delivery_stream()
+        .delivery_stream_name("stream")
+        .extended_s3_destination_configuration(lake)
+        .send()
+        .await
+        .unwrap();
+
+    faults.on("PutRecordBatch", 0..1, Fault::FailRecords(vec![0, 2]));
+    let record = |text: &str| Record::builder().data(Blob::new(text)).build().unwrap();
+    let sent = firehose
+        .put_record_batch()
+        .delivery_stream_name("stream")
+        .set_records(Some(["a\n", "b\n", "c\n", "d\n"].map(record).to_vec()))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.failed_put_count(), 2);
+    let failed: Vec<_> = sent.request_responses().iter().map(|response| response.error_code().is_some()).collect();
+    assert_eq!(failed, [true, false, true, false]);
+
+    let mut lines = Vec::new();
+    for object in s3.list_objects_v2().bucket("lake").send().await.unwrap().contents() {
+        let got = s3.get_object().bucket("lake").key(object.key().unwrap()).send().await.unwrap();
+        lines.push(got.body.collect().await.unwrap().to_vec());
+    }
+    lines.sort();
+    assert_eq!(lines, [b"b\n", b"d\n"]);
 }

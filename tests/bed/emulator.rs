@@ -41,19 +41,13 @@ pub enum LambdaEndpoint<'a> {
 impl Emulator {
     /// Starts a ministack of one's own.
     pub fn ministack(policies: Policies, lambdas: LambdaEndpoint<'_>) -> Self {
-        Self::ministack_at(policies, |own| match lambdas {
-            LambdaEndpoint::Emulator => own.to_owned(),
-            LambdaEndpoint::Proxy(endpoint) => endpoint.to_owned(),
-        })
-    }
-
-    /// Starts a ministack whose Lambdas call the address that `lambdas` makes of the emulator's own: for a proxy that
-    /// must know where to pass things on before the emulator runs.
-    pub fn ministack_at(policies: Policies, mut lambdas: impl FnMut(&str) -> String) -> Self {
         start(|port, folder| {
             let home = folder.to_str().unwrap();
             let port = port.to_string();
-            let endpoint = lambdas(&format!("http://127.0.0.1:{port}"));
+            let endpoint = match lambdas {
+                LambdaEndpoint::Emulator => format!("http://127.0.0.1:{port}"),
+                LambdaEndpoint::Proxy(endpoint) => endpoint.to_owned(),
+            };
             let auth = (policies == Policies::Enforced).to_string();
             let environment = [
                 ("HOME", home),

@@ -6,6 +6,8 @@
 #![allow(dead_code, unreachable_pub)] // Every test program takes a part of this module, none takes all.
 
 pub mod emulator;
+pub mod faults;
+pub mod http;
 pub mod process;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
