@@ -59,6 +59,13 @@ pub fn firehose(config: &SdkConfig) -> aws_sdk_firehose::Client {
     aws_sdk_firehose::Client::from_conf(config)
 }
 
+/// A DynamoDB client that tries each call once: how long a conditional write of unknown outcome is repeated is the
+/// ledger's to decide.
+pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(RetryConfig::disabled()).build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
 /// What kind of failure a call met. Decides what to do; [`Failure::code`] only says what to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -371,5 +371,5 @@ async fn an_event_that_cannot_be_set_aside_says_what_is_missing() {
 
     let (sink, _) = stream([]).await;
     let error = sink.set_aside(&oversize(&object)).await.unwrap_err();
-    assert!(matches!(&error, SinkError::NowhereAside(said) if said.contains("set TRAILHOSE_QUARANTINE")), "{error}");
+    assert!(matches!(&error, SinkError::NowhereAside(said) if said.contains("set TRAILHOSE_OVERSIZE")), "{error}");
 }

@@ -1,1 +1,110 @@
-fn main() {}
+//! The Lambda function `ingest`: builds the parts, hands each invocation over.
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use trailhose::batch::{Batch, Ended};
+use trailhose::config::Config;
+use trailhose::ingest::{Deadline, Ingest, Names};
+use trailhose::ledger::dynamodb::DynamoDb;
+use trailhose::ledger::{Ledger, cost, system_clock};
+use trailhose::notification::{Invocation, invocation};
+use trailhose::queue::{Queue, sqs::Sqs};
+use trailhose::sink::aside::Aside;
+use trailhose::sink::firehose::{self, Firehose};
+use trailhose::source::s3::S3;
+use trailhose::{aws, decode, telemetry};
+
+/// Decompressed bytes of one object that are kept in memory; a larger object is inflated twice.
+const HOLD: usize = 8 << 20;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let config = Config::from_env()?;
+    let sdk = aws::config().await;
+    let store = DynamoDb::new(aws::dynamodb(&sdk), config.table);
+    let sink = Firehose::new(aws::firehose(&sdk), &config.stream, config.lines);
+    let sink = match &config.oversize {
+        Some(location) => sink.with_aside(Aside::new(aws::s3(&sdk), location)?),
+        None => sink,
+    };
+    let usage = Usage { ledger: store.usage(), sink: sink.usage() };
+    let queue = config.queue.map(|url| Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), url)) as Arc<dyn Queue>);
+    let ingest = Ingest {
+        source: Arc::new(S3::new(aws::s3(&sdk))),
+        ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
+        sink: Arc::new(sink),
+        limits: decode::Limits { object_bytes: config.object_bytes, ..decode::Limits::default() },
+        filter: config.filter,
+        hold: HOLD,
+        names: Names::Logs,
+    };
+    let batch = Batch::new(ingest, queue, config.concurrency, config.memory_mib);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms()));
+        answer(&batch, &usage, event.payload.get(), Deadline::within(left)).await
+    }))
+    .await
+}
+
+/// A queue's batch is answered message by message; a direct call as a whole, by an error that makes its caller repeat it.
+async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Error> {
+    let before = usage.spent();
+    let invocation = invocation(payload).inspect_err(|error| tracing::error!(%error, "not understood"))?;
+    let (ended, direct) = match &invocation {
+        Invocation::Queue(messages) => (batch.messages(messages, deadline).await, false),
+        Invocation::Direct(notices) => (batch.notices(notices, deadline).await, true),
+    };
+    report(&ended, &usage.since(before));
+    if direct && !ended.failed.is_empty() {
+        return Err(format!("not delivered yet: {}", ended.failed.join(", ")).into());
+    }
+    let mut response = SqsBatchResponse::default();
+    let failed = if direct { Vec::new() } else { ended.failed };
+    response.batch_item_failures = failed
+        .into_iter()
+        .map(|message| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message;
+            failure
+        })
+        .collect();
+    Ok(response)
+}
+
+fn report(ended: &Ended, costs: &[(&str, u64)]) {
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "ingest".to_owned());
+    println!("{}", telemetry::embedded_metrics(&function, &ended.tally, costs, now_ms()));
+}
+
+/// The counters of ledger and sink, which go on from one invocation to the next.
+struct Usage {
+    ledger: Arc<cost::Usage>,
+    sink: Arc<firehose::Usage>,
+}
+
+impl Usage {
+    fn spent(&self) -> (cost::Spent, firehose::Spent) {
+        (self.ledger.spent(), self.sink.spent())
+    }
+
+    fn since(&self, before: (cost::Spent, firehose::Spent)) -> [(&'static str, u64); 6] {
+        let (ledger, sink) = self.spent();
+        [
+            ("LedgerWriteUnits", ledger.write_units - before.0.write_units),
+            ("LedgerReadUnits", ledger.read_units - before.0.read_units),
+            ("LedgerRefusedWrites", ledger.refused - before.0.refused),
+            ("SinkRecords", sink.records - before.1.records),
+            ("SinkRecordsRetried", sink.retried - before.1.retried),
+            ("SinkBilledBytes", sink.billed - before.1.billed),
+        ]
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
