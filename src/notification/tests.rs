@@ -209,6 +209,13 @@ fn an_unknown_shape_is_never_acknowledged() {
 }
 
 #[test]
+fn an_envelope_of_another_type_is_not_opened() {
+    let mut message = envelope(&s3_event(&[KEY]).to_string());
+    message["Type"] = json!("UnsubscribeConfirmation");
+    assert!(refusal(&message).starts_with("message.Type: expected an SNS `Notification`"));
+}
+
+#[test]
 fn another_major_version_of_s3_events_is_not_guessed_at() {
     for (version, known) in [("2.0", true), ("2.9", true), ("2", true), ("3.0", false), ("20.1", false), ("", false)] {
         let mut record = s3_record("ObjectCreated:Put", "k");
