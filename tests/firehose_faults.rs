@@ -3,6 +3,9 @@
 
 mod common;
 
+use aws_credential_types::credential_fn::provide_credentials_fn;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::error::CredentialsError;
 use common::stub::{Reply, Request, Stub};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -257,6 +260,34 @@ async fn the_deadline_ends_a_request_under_way_and_allows_none_after_it() {
     let error = sink.deliver(&call(1), Instant::now()).await.unwrap_err();
     assert!(matches!(error, SinkError::OutOfTime { failed: 1, records: 1, .. }), "{error}");
     assert_eq!(stream.lock().unwrap().requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_wait_that_would_outlast_the_deadline_is_not_waited() {
+    let (sink, _) = stream([Fault::Partly(&[0], "ServiceUnavailableException")]).await;
+    let days = Duration::from_secs(1_000_000);
+    let sink = sink.with_pace(Pace { base: days, cap: days });
+    let start = Instant::now();
+    let error = sink.deliver(&call(2), start + Duration::from_secs(5)).await.unwrap_err();
+    assert!(matches!(error, SinkError::OutOfTime { failed: 1, records: 2, .. }), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_single_record_that_is_denied_ends_the_call_as_denied() {
+    let (sink, _) = stream([Fault::Partly(&[1], "KMS.AccessDeniedException")]).await;
+    let error = sink.deliver(&call(2), soon()).await.unwrap_err();
+    assert!(matches!(&error, SinkError::Denied(said) if said.contains("KMS.AccessDeniedException")), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_without_credentials_is_told_so_at_once() {
+    let none = provide_credentials_fn(async || Err(CredentialsError::not_loaded("none in the environment")));
+    let config = common::config("http://127.0.0.1:9").await.into_builder();
+    let config = config.credentials_provider(SharedCredentialsProvider::new(none)).build();
+    let sink = Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed);
+    let error = sink.deliver(&call(1), soon()).await.unwrap_err();
+    assert!(matches!(&error, SinkError::Denied(said) if said.contains("no AWS credentials")), "{error}");
 }
 
 #[tokio::test]

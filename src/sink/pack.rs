@@ -118,12 +118,11 @@ impl Packer {
             return Err(TooLong { ordinal, bytes: line.len(), limit });
         }
         let bytes = line.len() + 1;
-        let mut joins = self.joins_last_record(bytes);
+        let joins = self.joins_last_record(bytes);
         let mut full = None;
         if !self.call.is_empty() && !self.fits_call(bytes, joins) {
             let next = self.next_call();
             full = Some(std::mem::replace(&mut self.call, next));
-            joins = false;
         }
 
         let Call { body, records, lines, .. } = &mut self.call;
@@ -131,6 +130,7 @@ impl Packer {
         body.push(b'\n');
         let end = body.len();
         match records.last_mut() {
+            // Not so in a call that has just begun, which has no record to join.
             Some(last) if joins => *last = end,
             _ => records.push(end),
         }
