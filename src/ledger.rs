@@ -29,6 +29,8 @@ pub mod page;
 pub mod row;
 pub mod store;
 
+pub mod cost;
+
 pub mod dynamodb;
 #[cfg(feature = "cli")]
 pub mod sqlite;
