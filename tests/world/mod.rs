@@ -69,6 +69,12 @@ impl World {
         Self { limits, ..Self::default() }
     }
 
+    /// A world for whose sink [`long_event`]s are too long.
+    pub fn with_short_records() -> Self {
+        let limits = Limits { record_bytes: 1500, call_records: 1000, call_bytes: 6000, lines: LinesPerRecord::Packed };
+        Self { limits, ..Self::default() }
+    }
+
     /// Puts an object, and returns the notification of it.
     pub fn put(&self, name: &str, bytes: &[u8]) -> ObjectRef {
         let key = key(name);
@@ -137,6 +143,11 @@ pub fn event_at(number: u32, time: &str) -> String {
     format!(
         r#"{{"eventID":"00000000-0000-4000-8000-{number:012x}","eventTime":"{time}","awsRegion":"eu-west-1","recipientAccountId":"111122223333"}}"#
     )
+}
+
+/// One event that is too long for [`World::with_short_records`].
+pub fn long_event(number: u32) -> String {
+    event(number).replacen('{', &format!("{{\"padding\":\"{}\",", "x".repeat(2000)), 1)
 }
 
 /// A log file of these events, gzipped.
