@@ -4,6 +4,7 @@
 
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod check;
 mod wire;
 
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use trailhose::object::{Object, ObjectRef};
 use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
-pub use wire::{Fault, Wire};
+pub use wire::{Fault, Gate, Wire};
 
 /// Long enough that no test's object runs out of it by itself.
 pub const INVOCATION: Duration = Duration::from_secs(900);
@@ -36,6 +37,11 @@ pub struct World {
     pub now: Arc<AtomicI64>,
     pub limits: Limits,
     pub keep: i64,
+    pub filter: Filter,
+    /// Bytes of one object that are held in memory.
+    pub hold: usize,
+    /// Bytes at which a page is full.
+    pub page_bytes: usize,
 }
 
 impl Default for World {
@@ -52,6 +58,9 @@ impl Default for World {
                 lines: LinesPerRecord::Packed,
             },
             keep: 90 * 86_400,
+            filter: Filter::default(),
+            hold: 1 << 20,
+            page_bytes: CAPACITY,
         }
     }
 }
@@ -89,11 +98,12 @@ impl World {
         let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.store) });
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
-            ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep),
+            ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
+                .with_page_bytes(self.page_bytes),
             sink: Arc::new(SinkOverWire { wire: Arc::clone(wire), to: Arc::clone(&self.sink), limits: self.limits }),
             limits: decode::Limits::default(),
-            filter: Filter::default(),
-            hold: 1 << 20,
+            filter: self.filter.clone(),
+            hold: self.hold,
             names: Names::Logs,
         }
     }
@@ -231,7 +241,7 @@ fn lost_sink() -> SinkError {
     SinkError::Unavailable("wire".to_owned())
 }
 
-use trailhose::ledger::page::{Page, PageName, Version};
+use trailhose::ledger::page::{CAPACITY, Page, PageName, Version};
 use trailhose::ledger::row::{Change, Guard, Row};
 use trailhose::object::ObjectId;
 
