@@ -29,8 +29,6 @@ pub mod page;
 pub mod row;
 pub mod store;
 
-pub mod cost;
-
 pub mod dynamodb;
 #[cfg(feature = "cli")]
 pub mod sqlite;
