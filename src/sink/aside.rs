@@ -6,7 +6,7 @@ use crate::object::Object;
 use aws_sdk_s3::primitives::ByteStream;
 
 /// The setting that names the place, as errors spell it.
-pub const SETTING: &str = "TRAILHOSE_QUARANTINE";
+pub const SETTING: &str = "TRAILHOSE_OVERSIZE";
 
 /// A bucket and a prefix for events set aside.
 #[derive(Debug, Clone)]
