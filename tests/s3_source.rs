@@ -150,6 +150,13 @@ async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
 }
 
 #[tokio::test]
+async fn a_404_that_is_not_s3s_own_does_not_prove_an_object_gone() {
+    let source = told(|_| Reply::Answer(404, vec![], b"<html>no such page</html>".to_vec())).await;
+    let said = source.fetch(&object()).await.unwrap_err();
+    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("HTTP 404")), "{said}");
+}
+
+#[tokio::test]
 async fn a_denial_names_the_permission_even_where_s3_says_nothing() {
     let source = told(|_| Reply::Answer(403, vec![], vec![])).await;
     let said = source.stat(&ObjectRef::new("logs", "k")).await.unwrap_err();

@@ -117,7 +117,8 @@ fn reading(at: &ObjectRef, failure: &Failure) -> SourceError {
     let bucket = &at.bucket;
     match failure.kind {
         Kind::NotFound if failure.code == "NoSuchBucket" => SourceError::Missing(format!("bucket {bucket}")),
-        Kind::NotFound => SourceError::Missing(at.to_string()),
+        // A 404 that is not S3's own (a proxy's, say) is no proof that the object is gone.
+        Kind::NotFound if failure.code != "HTTP 404" => SourceError::Missing(at.to_string()),
         Kind::Denied => SourceError::Denied(match failure.action.as_deref() {
             Some(action) if action.starts_with("kms:") => format!(
                 "{at} is encrypted with a KMS key that this role may not use: allow {action} in the role and in the \
