@@ -12,7 +12,7 @@ use trailhose::filter::Filter;
 use trailhose::ingest::{Later, Outcome};
 use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
-use world::{Fault, Wire, World, event, event_at, log, long_event};
+use world::{Fault, Wire, World, event, event_at, long_event, plain_log};
 
 const FAULTS: [Fault; 3] = [Fault::Refuse, Fault::LoseReply, Fault::Die];
 
@@ -40,7 +40,7 @@ struct Scenario {
 impl Scenario {
     fn new(world: World, files: &[&[String]]) -> Self {
         let objects =
-            files.iter().enumerate().map(|(number, events)| world.put(&format!("object{number}"), &log(events)));
+            files.iter().enumerate().map(|(number, events)| world.put(&format!("object{number}"), &plain_log(events)));
         let objects = objects.collect();
         Self { world, objects, aside: Vec::new(), dies_at: None, pause: 0, forgets: false }
     }
@@ -304,8 +304,8 @@ async fn an_owner_whose_object_is_gone() {
     for (name, dies_at) in [("gone after its claims", 3), ("gone after a call", 5)] {
         torture(name, || {
             let world = World::with_lines_per_call(2);
-            let gone = world.put("gone", &log(&events(1..=5)));
-            let others = [world.put("b", &log(&events(2..=6))), world.put("c", &log(&events(4..=8)))];
+            let gone = world.put("gone", &plain_log(&events(1..=5)));
+            let others = [world.put("b", &plain_log(&events(2..=6))), world.put("c", &plain_log(&events(4..=8)))];
             let mut objects = others.to_vec();
             objects.insert(1, gone.clone());
             Scenario { world, objects, aside: vec![gone], dies_at: Some(dies_at), pause: 0, forgets: false }

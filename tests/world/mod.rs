@@ -168,6 +168,11 @@ pub fn log(events: &[String]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
+/// A log file as [`log`], not gzipped: for tests that read thousands.
+pub fn plain_log(events: &[String]) -> Vec<u8> {
+    format!("{{\"Records\":[{}]}}", events.join(",")).into_bytes()
+}
+
 /// The objects.
 #[derive(Debug, Default)]
 pub struct Bucket {

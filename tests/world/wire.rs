@@ -47,6 +47,11 @@ impl Gate {
     pub fn grant(&self) {
         self.grants.fetch_add(1, Ordering::SeqCst);
     }
+
+    /// Whether a granted call is still to be made.
+    pub fn is_granted(&self) -> bool {
+        self.grants.load(Ordering::SeqCst) > 0
+    }
 }
 
 /// Waits at a gate.
