@@ -19,6 +19,7 @@ pub mod sink;
 
 pub mod batch;
 pub mod ingest;
+pub mod sync;
 
 pub mod config;
 pub mod tally;
