@@ -2,6 +2,7 @@
 
 mod bed;
 
+use bed::faults::Fault;
 use bed::stack::Stack;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
@@ -70,4 +71,64 @@ async fn what_is_put_into_the_log_bucket_reaches_the_lake_once() {
     stack.drained(PATIENCE).await;
     assert_eq!(lake(&stack).await, each_once(0..82), "{}", stack.last_words());
     assert!(stack.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_permission_taken_away_is_named_and_nothing_is_lost_once_it_is_back() {
+    let stack = Stack::deploy(ingest()).await;
+    // Eight receives must not pass while permissions are away.
+    stack.set_visibility(Duration::from_secs(2)).await;
+    let mut first = 0;
+    for (policy, permission) in
+        [("read-objects", "s3:GetObject"), ("keep-ledger", "dynamodb:"), ("deliver-events", "firehose:PutRecordBatch")]
+    {
+        let document = stack.take_policy(policy).await;
+        stack.put(&key(first), object(first..first + 3)).await;
+        let named = async {
+            while !stack.log().contains(permission) {
+                tokio::time::sleep(Duration::from_millis(100)).await
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(10), named).await;
+        assert!(found.is_ok(), "{permission} is not named:\n{}", stack.last_words());
+        assert_eq!(lake(&stack).await, each_once(0..first));
+
+        stack.give_policy(policy, &document).await;
+        first += 3;
+        stack.drained(PATIENCE).await;
+        assert_eq!(lake(&stack).await, each_once(0..first), "{}", stack.last_words());
+    }
+    assert!(stack.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_not() {
+    let stack = Stack::deploy(ingest()).await;
+    stack.set_visibility(Duration::from_secs(1)).await;
+    stack.send(r#"{"an":"unknown shape"}"#).await;
+    for number in 0..9 {
+        stack.put(&key(number), object(number..number + 1)).await;
+    }
+    stack.drained(PATIENCE).await;
+    assert_eq!(lake(&stack).await, each_once(0..9), "{}", stack.last_words());
+    assert_eq!(stack.dead_letters().await, [r#"{"an":"unknown shape"}"#]);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_between_function_and_services_loses_nothing() {
+    let stack = Stack::deploy(ingest()).await;
+    stack.faults.on("PutRecordBatch", 0..1, Fault::FailRecords(vec![0]));
+    stack.faults.on("PutRecordBatch", 1..2, Fault::Throttle);
+    stack.faults.on("GetObject", 0..1, Fault::Unavailable);
+    stack.faults.on("GetObject", 2..3, Fault::CutReply(20));
+    stack.faults.on("PutItem", 1..2, Fault::LoseReply);
+    stack.faults.on("UpdateItem", 1..2, Fault::LoseReply);
+    stack.faults.on("UpdateItem", 4..5, Fault::Throttle);
+    for number in 0..6 {
+        stack.put(&key(number), object(number * 3..number * 3 + 4)).await;
+    }
+    stack.drained(PATIENCE).await;
+    assert_eq!(lake(&stack).await, each_once(0..19), "{}", stack.last_words());
+    let spoiled = stack.faults.exchanges().iter().filter(|exchange| exchange.fault.is_some()).count();
+    assert!(spoiled >= 6, "{spoiled}");
 }
