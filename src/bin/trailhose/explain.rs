@@ -82,18 +82,21 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     };
     let default = Limits::default();
     let limits = Limits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
-    let read = contents::read(&fetched.bytes, limits);
+    let name = name(&fetched.key);
+    // A digest holds no events: that it is no log is no damage to be told.
+    let read = if name.recognised == "digest" { None } else { Some(contents::read(&fetched.bytes, limits)) };
+    let events = read.as_ref().and_then(|read| Some(&read.as_ref().ok()?.1));
     let known = match &ledger {
-        Some(ledger) => Some(known(ledger, &fetched.candidates, read.as_ref().ok()).await?),
+        Some(ledger) => Some(known(ledger, &fetched.candidates, events).await?),
         None => None,
     };
-    let name = name(&fetched.key);
-    let verdict = verdict(&name, read.as_ref().map(|(contents, _)| contents), known.as_ref());
-    let is_log = name.recognised == "log";
     let (contents, unreadable) = match read {
-        Ok((contents, _)) => (Some(contents), None),
-        Err(error) => (None, Some(error)),
+        None => (None, None),
+        Some(Ok((contents, _))) => (Some(contents), None),
+        Some(Err(error)) => (None, Some(error)),
     };
+    let verdict = verdict(&name, contents.as_ref(), unreadable.as_ref(), known.as_ref());
+    let is_log = name.recognised == "log";
     let exit_code = if is_log && unreadable.is_some() { UNREADABLE } else { 0 };
     let stored_bytes = fetched.bytes.len() as u64;
     let explained =
@@ -189,18 +192,14 @@ fn name(key: &str) -> Name {
     }
 }
 
-async fn known(
-    ledger: &Ledger,
-    candidates: &[Object],
-    read: Option<&(Contents, contents::Events)>,
-) -> Result<Known, String> {
+async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents::Events>) -> Result<Known, String> {
     let failed = |error: &dyn std::fmt::Display| format!("ledger: {error}");
     let ids: Vec<_> = candidates.iter().map(Object::id).collect();
     let rows = ledger.rows(&ids).await.map_err(|error| failed(&error))?;
     let found = ids.iter().zip(rows).find_map(|(id, row)| Some((*id, row?)));
     let id = found.as_ref().map_or(ids[0], |(id, _)| *id);
-    let look = match read {
-        Some((_, events)) => ledger.look(id, &events.known, &events.places).await.map_err(|error| failed(&error))?,
+    let look = match events {
+        Some(events) => ledger.look(id, &events.known, &events.places).await.map_err(|error| failed(&error))?,
         None => Look::default(),
     };
     let row = found.map(|(_, row)| row);
@@ -220,18 +219,20 @@ async fn known(
 }
 
 /// What `trailhose sync` would do, in one sentence.
-fn verdict(name: &Name, read: Result<&Contents, &Unreadable>, known: Option<&Known>) -> String {
+fn verdict(name: &Name, contents: Option<&Contents>, unreadable: Option<&Unreadable>, known: Option<&Known>) -> String {
     let status = known.and_then(|known| known.status);
-    match (name.recognised, read, status) {
-        ("digest", ..) => "skipped: a digest holds no events".into(),
-        (_, _, Some("done")) => "nothing: all of its events are delivered".into(),
-        (_, _, Some("quarantined")) => "nothing: it was quarantined before, and stays so until it is replaced".into(),
-        ("foreign", Err(_), _) => "skipped: it is no log by its name, nor by what it holds".into(),
-        ("foreign", Ok(contents), _) => {
+    match (name.recognised, contents, unreadable, status) {
+        (_, _, _, Some("done")) => "nothing: all of its events are delivered".into(),
+        (_, _, _, Some("quarantined")) => {
+            "nothing: it was quarantined before, and stays so until it is replaced".into()
+        }
+        ("foreign", Some(contents), ..) => {
             format!("skipped for its name; with --all-files, {}", delivery(contents, known))
         }
-        (_, Err(error), _) => format!("quarantined as {}: nothing of it is delivered", error.kind),
-        (_, Ok(contents), _) => delivery(contents, known),
+        ("foreign", None, ..) => "skipped: it is no log by its name, nor by what it holds".into(),
+        (_, Some(contents), ..) => delivery(contents, known),
+        (_, None, Some(error), _) => format!("quarantined as {}: nothing of it is delivered", error.kind),
+        (_, None, None, _) => "skipped: a digest holds no events".into(),
     }
 }
 

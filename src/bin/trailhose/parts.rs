@@ -93,7 +93,7 @@ async fn to_folder(folder: &Path, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> 
         Some(Compress::Gzip) => Compression::Gzip,
         Some(Compress::Zstd) => Compression::Zstd,
     };
-    let options = Options { compression, ..Options::default() };
+    let options = Options { compression, checkpoint_every: args.checkpoint, ..Options::default() };
     let failed = |error| format!("DEST: {error}");
     match at {
         LedgerAt::File(file) => {

@@ -87,15 +87,15 @@ fn contents_rows(out: &mut String, contents: &Contents, stored: u64) {
     row(out, "pages", &pages);
     row(out, "longest", &format!("{} bytes", count(contents.longest)));
     for (number, what) in [
-        (contents.duplicates, "stand earlier in this object and are not delivered again"),
-        (contents.conflicts, "of these differ in content from the first"),
-        (contents.without_id, "have no eventID: their content is their identity"),
-        (contents.other_ids, "have an eventID that is no UUID in lower case: its text is their identity"),
-        (contents.without_time, "have no eventTime that can be read"),
-        (contents.oversize, "are longer than a Firehose record: set aside, with a line that points there"),
+        (contents.duplicates, "that stand earlier in this object, and are not delivered again"),
+        (contents.conflicts, "of these with other content than the first"),
+        (contents.without_id, "without an eventID: their content is their identity"),
+        (contents.other_ids, "with an eventID that is no UUID in lower case: its text is their identity"),
+        (contents.without_time, "without an eventTime that can be read"),
+        (contents.oversize, "longer than a Firehose record: set aside, with a line that points there"),
     ] {
         if number > 0 {
-            row(out, "note", &format!("{} {what}", count(number)));
+            row(out, "of these", &format!("{} {what}", count(number)));
         }
     }
 }
