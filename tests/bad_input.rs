@@ -125,7 +125,7 @@ async fn digests_and_foreign_files_are_acknowledged_and_counted_by_kind() {
     assert_eq!(ended.failed, [""; 0]);
     assert_eq!(ended.tally.objects, 1);
     assert_eq!(ended.tally.skipped.get("digest"), Some(&1));
-    assert_eq!(ended.tally.skipped.get("foreign"), Some(&1));
+    assert_eq!(ended.tally.skipped.get("other_extension"), Some(&1));
     assert_eq!(world.store.kept().rows.len(), 1, "only logs have rows");
 }
 

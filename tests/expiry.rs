@@ -2,11 +2,13 @@
 
 mod world;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use trailhose::ingest::Outcome;
 use trailhose::ledger::page::{Owner, Page};
 use trailhose::object::ObjectRef;
-use world::{Fault, Wire, World, event, plain_log};
+use world::{Fault, Gate, Wire, World, event, plain_log};
 
 const DAY: i64 = 86_400;
 const KEEP: i64 = 10 * DAY;
@@ -93,4 +95,29 @@ async fn a_helper_does_not_mark_a_page_that_has_expired() {
         assert!(world.delivered().contains(&event(number)));
     }
     assert!(owners(&world).iter().all(|owner| *owner != Owner::Delivered), "marks of an expired page are void");
+}
+
+#[tokio::test]
+async fn an_entry_that_vanishes_under_a_worker_is_claimed_anew_and_not_taken_for_delivered() {
+    let world = world();
+    dies_at(&world, "never returns", [1], 3).await;
+    world.pass(2_000);
+    let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
+    let gate = Arc::<Gate>::default();
+    let wire = Arc::new(Wire::behind(&gate, []));
+    let mut run = pin!(world.ingest_over(&wire, &at));
+    let mut vanished = false;
+    let outcome = loop {
+        gate.grant();
+        if let Poll::Ready(outcome) = run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            break outcome;
+        }
+        if !vanished && wire.calls().contains(&"settle") {
+            world.store.kept().pages.clear();
+            vanished = true;
+        }
+    };
+    assert!(vanished && matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    assert!(world.delivered().contains(&event(1)), "{:?}", wire.calls());
+    assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id()); 2]);
 }
