@@ -20,6 +20,7 @@
 //! arrive, and *forget* can repeat more; none of them loses.
 
 mod claim;
+pub mod cost;
 mod find;
 mod help;
 mod lease;
