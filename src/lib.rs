@@ -25,3 +25,5 @@ pub mod tally;
 pub mod telemetry;
 
 pub mod aws;
+
+pub mod generate;
