@@ -24,8 +24,10 @@ pub mod cost;
 mod find;
 mod help;
 mod lease;
+mod look;
 pub mod memory;
 pub mod page;
+mod retry;
 pub mod row;
 pub mod store;
 
@@ -36,6 +38,7 @@ pub mod sqlite;
 pub use claim::{Claim, Claims, Foreign, Known};
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
+pub use look::State;
 
 use row::Seconds;
 use std::sync::Arc;
