@@ -20,6 +20,8 @@ pub mod sink;
 pub mod batch;
 pub mod ingest;
 
+pub mod backfill;
+
 pub mod config;
 pub mod tally;
 pub mod telemetry;
