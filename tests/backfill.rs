@@ -211,6 +211,17 @@ async fn a_late_file_with_an_earlier_key_than_any_seen_is_found() {
 }
 
 #[tokio::test]
+async fn a_walk_begins_at_the_first_day_asked_for_and_ends_at_the_last() {
+    let days: Vec<String> =
+        Span::parse("2026-01-01", "2026-12-31").unwrap().days().map(|day| day.to_string()).collect();
+    let shelf = Shelf::holding(days.iter().map(|day| key(day, "a")));
+    let place = Place::over(Shelf { page: 2, ..shelf });
+    let (counts, handed) = place.finish(unit()).await;
+    assert_eq!(handed, ["2026-11-17", "2026-11-18", "2026-11-19"].map(|day| key(day, "a")));
+    assert_eq!(counts.list_requests, 2, "two pages of two hold the three days and the one after");
+}
+
+#[tokio::test]
 async fn what_the_ledger_may_have_forgotten_is_handed_in_and_counted() {
     let place = Place::over(Shelf::holding([key("2026-08-01", "a"), key("2026-11-18", "a")]));
     let span = Span::parse("2026-07-01", "2026-11-20").unwrap();
