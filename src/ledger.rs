@@ -27,7 +27,9 @@ mod lease;
 mod look;
 pub mod memory;
 pub mod page;
+mod retry;
 pub mod row;
+mod states;
 pub mod store;
 
 pub mod dynamodb;
@@ -38,6 +40,7 @@ pub use claim::{Claim, Claims, Foreign, Known};
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
 pub use look::Look;
+pub use states::State;
 
 use row::Seconds;
 use std::sync::Arc;

@@ -21,6 +21,8 @@ pub mod batch;
 pub mod ingest;
 pub mod sync;
 
+pub mod backfill;
+
 pub mod config;
 pub mod tally;
 pub mod telemetry;
