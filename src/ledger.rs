@@ -24,6 +24,7 @@ pub mod cost;
 mod find;
 mod help;
 mod lease;
+mod look;
 pub mod memory;
 pub mod page;
 pub mod row;
@@ -36,6 +37,7 @@ pub mod sqlite;
 pub use claim::{Claim, Claims, Foreign, Known};
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
+pub use look::Look;
 
 use row::Seconds;
 use std::sync::Arc;

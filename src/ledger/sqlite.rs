@@ -35,6 +35,14 @@ impl Sqlite {
         Ok(Self { journal: Arc::new(Journal::open(path, mode)?), usage: Arc::default() })
     }
 
+    /// Opens the ledger at `path` to look into it, also while another process writes it. Every write is refused.
+    ///
+    /// # Errors
+    /// There is no such file; it is no ledger, or a newer version's.
+    pub fn look(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { journal: Arc::new(Journal::look(path)?), usage: Arc::default() })
+    }
+
     /// The file and its transaction, for the sink that shares them.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal

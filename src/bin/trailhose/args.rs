@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use jiff::{Span, Timestamp, tz::TimeZone};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 use trailhose::filter::Filter;
 use trailhose::object::key::Kind;
 
@@ -124,6 +125,10 @@ pub(crate) struct SyncArgs {
     /// Objects at once [default: the number of cores for a folder; twice that, at most 16, for a bucket]
     #[arg(long, short, value_name = "N", help_heading = "Delivery")]
     pub(crate) jobs: Option<NonZeroUsize>,
+
+    /// Seconds after which JSON Lines files and ledger are made durable together; a kill costs at most so much work
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds, help_heading = "Delivery")]
+    pub(crate) checkpoint: Duration,
 
     /// Decompressed bytes at which an object is taken for a decompression bomb [default: 2 GiB]
     #[arg(long, value_name = "BYTES", env = "TRAILHOSE_MAX_OBJECT_BYTES", hide_env_values = true)]
@@ -279,6 +284,12 @@ fn day_before(today: Date, text: &str) -> Result<Date, String> {
         None => (text.len() == "2026-11-01".len()).then(|| text.parse().ok()).flatten(),
     };
     date.ok_or_else(expected)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = seconds.filter(|seconds| (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(seconds));
+    seconds.ok_or_else(|| format!("{text:?} is no time; expected seconds from 0.01 to 3600"))
 }
 
 fn account(text: &str) -> Result<String, String> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use trailhose::aws;
+use trailhose::ledger::dynamodb::DynamoDb;
 use trailhose::ledger::row::Seconds;
 use trailhose::ledger::sqlite::{CommitMode, Sqlite};
 use trailhose::ledger::{self, Ledger, cost};
@@ -92,7 +93,7 @@ async fn to_folder(folder: &Path, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> 
         Some(Compress::Gzip) => Compression::Gzip,
         Some(Compress::Zstd) => Compression::Zstd,
     };
-    let options = Options { compression, ..Options::default() };
+    let options = Options { compression, checkpoint_every: args.checkpoint, ..Options::default() };
     let failed = |error| format!("DEST: {error}");
     match at {
         LedgerAt::File(file) => {
@@ -101,7 +102,7 @@ async fn to_folder(folder: &Path, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> 
             Ok(over_sqlite(store, Arc::new(sink), None))
         }
         LedgerAt::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await?;
+            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await;
             let sink = Jsonl::alone(folder, options).await.map_err(failed)?;
             Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: None })
         }
@@ -125,7 +126,7 @@ async fn to_stream(stream: &str, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> R
     match at {
         LedgerAt::File(file) => Ok(over_sqlite(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
         LedgerAt::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await?;
+            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await;
             Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: usage })
         }
     }
@@ -141,6 +142,19 @@ fn over_sqlite(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Arc<fi
     Delivery { ledger, sink, ledger_usage, firehose_usage }
 }
 
-async fn dynamodb(table: &str, _days: u32, _aws: &Aws) -> Result<(Ledger, Arc<cost::Usage>), String> {
-    Err(format!("the ledger dynamodb://{table} cannot be opened by this build; name a file"))
+async fn dynamodb(table: &str, days: u32, aws: &Aws) -> (Ledger, Arc<cost::Usage>) {
+    let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
+    let usage = store.usage();
+    (Ledger::new(Arc::new(store), ledger::system_clock(), Seconds::from(days) * 86_400), usage)
+}
+
+/// Opens a ledger to look into it.
+pub(crate) async fn look(at: &LedgerAt, aws: &Aws) -> Result<Ledger, String> {
+    match at {
+        LedgerAt::DynamoDb(table) => Ok(dynamodb(table, 90, aws).await.0),
+        LedgerAt::File(file) => {
+            let store = Sqlite::look(file).map_err(|error| format!("ledger: {error}"))?;
+            Ok(Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER))
+        }
+    }
 }

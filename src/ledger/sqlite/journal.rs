@@ -1,7 +1,7 @@
 //! The SQLite file under a local ledger, and the transaction that the ledger and the JSON Lines sink share.
 
 use crate::ledger::store::StoreError;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,8 +45,9 @@ pub struct Journal {
     mode: CommitMode,
     id: String,
     state: Mutex<State>,
-    /// Held for its lock, which the system takes away when the process ends, however it ends.
-    _lock: File,
+    /// Held for its lock, which the system takes away when the process ends, however it ends. None where nothing is
+    /// written.
+    _lock: Option<File>,
 }
 
 enum State {
@@ -85,7 +86,24 @@ impl Journal {
             .map_err(failed)?;
         let committed = connection.total_changes();
         let state = Mutex::new(State::Open(Work { connection, committed }));
-        Ok(Self { path: path.to_owned(), mode, id, state, _lock: lock })
+        Ok(Self { path: path.to_owned(), mode, id, state, _lock: Some(lock) })
+    }
+
+    /// Opens the ledger at `path` to look into it: changes nothing, and may be done while another process writes it. What
+    /// is committed is seen.
+    ///
+    /// # Errors
+    /// There is no such file; it is no ledger, or a newer version's.
+    pub fn look(path: &Path) -> Result<Self, StoreError> {
+        if !path.is_file() {
+            return Err(StoreError::Denied(format!("there is no ledger {}", path.display())));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(path, error))?;
+        let id = identify(&connection, path)?;
+        let committed = connection.total_changes();
+        let state = Mutex::new(State::Open(Work { connection, committed }));
+        Ok(Self { path: path.to_owned(), mode: CommitMode::Durable, id, state, _lock: None })
     }
 
     /// Where the file lies.
@@ -242,6 +260,11 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreErro
         transaction.commit().map_err(failed)?;
         return Ok(id);
     }
+    identify(&transaction, path)
+}
+
+/// The ID of the ledger in a file that has tables, once its version is checked.
+fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> {
     let stranger = || {
         StoreError::Unreadable(format!(
             "{} is an SQLite file, but no ledger of this program's: name another file as the ledger",
@@ -249,7 +272,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreErro
         ))
     };
     let meta = |name: &str| {
-        transaction
+        connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, String>(0))
             .optional()
             .map_err(|_| stranger())
