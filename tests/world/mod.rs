@@ -9,7 +9,7 @@ mod wire;
 
 use async_trait::async_trait;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -177,6 +177,8 @@ pub fn plain_log(events: &[String]) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub struct Bucket {
     pub objects: Mutex<HashMap<String, (String, Vec<u8>)>>,
+    /// Whether nothing may be read.
+    pub denied: AtomicBool,
 }
 
 /// What arrived at the sink, by call.
@@ -216,6 +218,9 @@ impl Source for OverWire<Bucket> {
         self.wire
             .call("fetch", lost_source, async {
                 let objects = self.to.objects.lock().unwrap();
+                if self.to.denied.load(Ordering::SeqCst) {
+                    return Err(SourceError::Denied(format!("s3:GetObject on {object} is denied")));
+                }
                 let (etag, bytes) = objects.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
                 if *etag != object.etag {
                     return Err(SourceError::Changed(object.to_string(), object.etag.clone()));
