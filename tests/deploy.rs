@@ -11,7 +11,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A busy machine can let a message come back while its first receiver still works. It is then hidden until that
+/// receiver's lease would end, six minutes on: slow, and right.
+const PATIENCE: Duration = Duration::from_secs(420);
 
 fn ingest() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ingest"))
@@ -77,7 +79,7 @@ async fn what_is_put_into_the_log_bucket_reaches_the_lake_once() {
 async fn a_permission_taken_away_is_named_and_nothing_is_lost_once_it_is_back() {
     let stack = Stack::deploy(ingest()).await;
     // Eight receives must not pass while permissions are away.
-    stack.set_visibility(Duration::from_secs(2)).await;
+    stack.set_visibility(Duration::from_secs(5)).await;
     let mut first = 0;
     for (policy, permission) in
         [("read-objects", "s3:GetObject"), ("keep-ledger", "dynamodb:"), ("deliver-events", "firehose:PutRecordBatch")]
@@ -104,7 +106,7 @@ async fn a_permission_taken_away_is_named_and_nothing_is_lost_once_it_is_back() 
 #[tokio::test]
 async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_not() {
     let stack = Stack::deploy(ingest()).await;
-    stack.set_visibility(Duration::from_secs(1)).await;
+    stack.set_visibility(Duration::from_secs(3)).await;
     stack.send(r#"{"an":"unknown shape"}"#).await;
     for number in 0..9 {
         stack.put(&key(number), object(number..number + 1)).await;
