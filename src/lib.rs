@@ -26,3 +26,5 @@ pub mod tally;
 pub mod telemetry;
 
 pub mod aws;
+
+pub mod generate;

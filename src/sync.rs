@@ -11,9 +11,7 @@ pub use again::Patience;
 pub use select::{Choice, Select};
 
 use crate::ingest::{Deadline, Failure, Ingest, Outcome};
-use crate::ledger::Stop;
 use crate::object::ObjectRef;
-use crate::sink::SinkError;
 use crate::tally::Tally;
 use again::{Attempt, Next, Waiting};
 use std::collections::VecDeque;
@@ -185,8 +183,14 @@ impl Run<'_> {
     /// Fills the free places: what waited long enough first, then what is listed.
     fn begin(&mut self, jobs: usize) {
         while self.flying.len() < jobs {
-            let next = self.waiting.ready().or_else(|| self.listed.pop_front().map(Attempt::first));
-            let Some(attempt) = next else { return };
+            let attempt = match (self.waiting.ready(), self.waiting.troubled()) {
+                (Some(attempt), _) => attempt,
+                (None, true) => return,
+                (None, false) => match self.listed.pop_front() {
+                    Some(at) => Attempt::first(at, self.waiting.patience()),
+                    None => return,
+                },
+            };
             let ingest = Arc::clone(&self.ingest);
             // A task of its own: inflating and scanning keep a core busy, and there is more than one.
             self.flying.spawn(async move {
@@ -227,12 +231,7 @@ impl Run<'_> {
     /// Decides whether a failure ends the walk.
     fn failed(&mut self, failure: &Failure) {
         self.failures += 1;
-        let of_the_object = match failure {
-            Failure::Source(_) | Failure::Decode(_) | Failure::Pack(_) => true,
-            Failure::Sink(error) => matches!(error, SinkError::NowhereAside(_)),
-            Failure::Ledger(stop) => !matches!(stop, Stop::Store(_)),
-        };
-        if !of_the_object {
+        if !again::of_the_object(failure) {
             self.stop(How::GaveUp(failure.to_string()));
         } else if self.failures == FAILURES_IN_A_ROW {
             self.stop(How::GaveUp(format!("{FAILURES_IN_A_ROW} objects in a row failed, the last with: {failure}")));

@@ -310,3 +310,16 @@ fn interrupt(child: &Child) {
     let told = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(told.success());
 }
+
+#[test]
+fn without_credentials_a_bucket_is_refused_in_one_line() {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = trailhose();
+    for name in ["AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", out.path()).env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_REGION", "eu-west-1");
+    let ran = laptop::Ran(command.args(["sync", "s3://bucket", text(out.path())]).output().unwrap());
+    assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
+    assert!(ran.err().contains("cannot be listed without AWS credentials"), "{ran:?}");
+}

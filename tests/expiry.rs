@@ -98,26 +98,31 @@ async fn a_helper_does_not_mark_a_page_that_has_expired() {
 }
 
 #[tokio::test]
-async fn an_entry_that_vanishes_under_a_worker_is_claimed_anew_and_not_taken_for_delivered() {
-    let world = world();
-    dies_at(&world, "never returns", [1], 3).await;
-    world.pass(2_000);
-    let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
-    let gate = Arc::<Gate>::default();
-    let wire = Arc::new(Wire::behind(&gate, []));
-    let mut run = pin!(world.ingest_over(&wire, &at));
-    let mut vanished = false;
-    let outcome = loop {
-        gate.grant();
-        if let Poll::Ready(outcome) = run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            break outcome;
-        }
-        if !vanished && wire.calls().contains(&"settle") {
-            world.store.kept().pages.clear();
-            vanished = true;
-        }
-    };
-    assert!(vanished && matches!(outcome, Outcome::Done(_)), "{outcome:?}");
-    assert!(world.delivered().contains(&event(1)), "{:?}", wire.calls());
-    assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id()); 2]);
+async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_not_taken_for_delivered() {
+    for vanishes in [true, false] {
+        let world = world();
+        dies_at(&world, "never returns", [1], 3).await;
+        world.pass(2_000);
+        let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
+        let gate = Arc::<Gate>::default();
+        let wire = Arc::new(Wire::behind(&gate, []));
+        let mut run = pin!(world.ingest_over(&wire, &at));
+        let mut happened = false;
+        let outcome = loop {
+            gate.grant();
+            if let Poll::Ready(outcome) = run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                break outcome;
+            }
+            if !happened && wire.calls().contains(&"settle") {
+                happened = true;
+                match vanishes {
+                    true => world.store.kept().pages.clear(),
+                    false => world.pass(KEEP + 1),
+                }
+            }
+        };
+        assert!(happened && matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+        assert!(world.delivered().contains(&event(1)), "{:?}", wire.calls());
+        assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id()); 2]);
+    }
 }

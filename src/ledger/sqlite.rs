@@ -167,11 +167,6 @@ impl Store for Sqlite {
                 let found = read_page(connection, journal.path(), &name)?;
                 let before = found.as_ref().map_or(0, |page| cost::page_bytes(&name, page));
                 let version_found = found.as_ref().map(|page| page.version);
-                if version_found == Some(version) && stands != Some(version) {
-                    // This very write took effect before and its reply was lost.
-                    usage.refused(before, after);
-                    return Ok(Ok(()));
-                }
                 if version_found != stands {
                     usage.refused(before, after);
                     return Ok(Err(found));

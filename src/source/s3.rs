@@ -148,6 +148,10 @@ fn listing(ask: &Listing<'_>, failure: &Failure) -> SourceError {
     let Listing { bucket, prefix, .. } = ask;
     match failure.kind {
         Kind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
+        Kind::Denied if failure.code == "Credentials" => SourceError::Denied(format!(
+            "s3://{bucket}/{prefix} cannot be listed without AWS credentials: give this program a role or a profile. \
+             {failure}"
+        )),
         Kind::Denied => SourceError::Denied(format!(
             "s3://{bucket}/{prefix} cannot be listed: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
             failure.action.as_deref().unwrap_or("s3:ListBucket")

@@ -13,13 +13,6 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Waits between looks at an object, or an owner of its events, that another worker has. The first are short, because
-/// within one walk that worker is most often a neighbour about to end; the last do not press a shared ledger.
-const LOOKS: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(60) };
-
-/// Waits between attempts at an object that failed.
-const FAILURES: Pace = Pace { base: Duration::from_secs(1), cap: Duration::from_secs(30) };
-
 /// How often, how long and how many objects may come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -31,12 +24,25 @@ pub struct Patience {
     pub wait: Duration,
     /// Objects that may wait at once. One more ends with the outcome it has.
     pub waiting: usize,
+    /// Waits between attempts at an object that fails.
+    pub rests: Pace,
+    /// Waits between looks at an object, or an owner of its events, that another worker has. The first are short, because
+    /// within one walk that worker is most often a neighbour about to end; the last do not press a shared ledger.
+    pub looks: Pace,
 }
 
 impl Default for Patience {
     /// 3 attempts; 16 rounds, 4 hours; 20 minutes, a little longer than a Lambda can hold a lease; 10,000 objects.
     fn default() -> Self {
-        Self { attempts: 3, rounds: 16, wait: Duration::from_secs(1200), waiting: 10_000 }
+        let pace = |base, cap| Pace { base: Duration::from_millis(base), cap: Duration::from_millis(cap) };
+        Self {
+            attempts: 3,
+            rounds: 16,
+            wait: Duration::from_secs(1200),
+            waiting: 10_000,
+            rests: pace(1_000, 30_000),
+            looks: pace(100, 60_000),
+        }
     }
 }
 
@@ -62,9 +68,9 @@ pub(super) enum Next {
 
 impl Attempt {
     /// The first attempt at an object.
-    pub(super) fn first(at: ObjectRef) -> Self {
+    pub(super) fn first(at: ObjectRef, patience: Patience) -> Self {
         let random: fn() -> f64 = fastrand::f64;
-        let (looks, rests) = (Backoff::new(LOOKS, random), Backoff::new(FAILURES, random));
+        let (looks, rests) = (Backoff::new(patience.looks, random), Backoff::new(patience.rests, random));
         Self { at, since: Instant::now(), failures: 0, rounds: 0, looks, rests }
     }
 
@@ -98,7 +104,7 @@ impl Attempt {
 /// Whether a failure may be gone at the next attempt without anybody changing anything.
 fn may_pass(failure: &Failure) -> bool {
     match failure {
-        Failure::Source(error) => !matches!(error, SourceError::Denied(_)),
+        Failure::Source(error) => !matches!(error, SourceError::Denied(_) | SourceError::NoBucket(_)),
         Failure::Sink(error) => !matches!(error, SinkError::Denied(_) | SinkError::NowhereAside(_)),
         Failure::Ledger(Stop::Store(error)) => matches!(error, StoreError::Unknown(_)),
         Failure::Ledger(Stop::LeaseLost | Stop::Contended(..) | Stop::Gone) => true,
@@ -106,10 +112,22 @@ fn may_pass(failure: &Failure) -> bool {
     }
 }
 
+/// Whether a failure says something of its object, and nothing of the ledger, the sink or the bucket that all share.
+pub(super) fn of_the_object(failure: &Failure) -> bool {
+    match failure {
+        Failure::Source(error) => !matches!(error, SourceError::NoBucket(_)),
+        Failure::Sink(error) => matches!(error, SinkError::NowhereAside(_)),
+        Failure::Ledger(stop) => !matches!(stop, Stop::Store(_)),
+        Failure::Decode(_) | Failure::Pack(_) => true,
+    }
+}
+
 /// The objects that come back, by the time at which they do.
 #[derive(Debug)]
 pub(super) struct Waiting {
     patience: Patience,
+    /// How many of them wait for something that every object needs.
+    troubled: usize,
     heap: BinaryHeap<Reverse<Entry>>,
 }
 
@@ -122,7 +140,7 @@ struct Entry {
 
 impl Waiting {
     pub(super) fn new(patience: Patience) -> Self {
-        Self { patience, heap: BinaryHeap::new() }
+        Self { patience, troubled: 0, heap: BinaryHeap::new() }
     }
 
     pub(super) fn patience(&self) -> Patience {
@@ -139,7 +157,9 @@ impl Waiting {
 
     /// Puts an object off; `outcome` stands if it gets no other turn.
     pub(super) fn add(&mut self, attempt: Attempt, outcome: Outcome, wait: Duration) {
-        self.heap.push(Reverse(Entry { due: Instant::now() + wait, attempt, outcome }));
+        let entry = Entry { due: Instant::now() + wait, attempt, outcome };
+        self.troubled += usize::from(entry.troubled());
+        self.heap.push(Reverse(entry));
     }
 
     /// An object whose time has come.
@@ -148,7 +168,14 @@ impl Waiting {
         if first.due > Instant::now() {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| entry.attempt)
+        let Reverse(entry) = self.heap.pop()?;
+        self.troubled -= usize::from(entry.troubled());
+        Some(entry.attempt)
+    }
+
+    /// Whether something is amiss that every object needs: to begin others would only make them fail too.
+    pub(super) fn troubled(&self) -> bool {
+        self.troubled > 0
     }
 
     /// Returns when an object's time has come; never, if none waits.
@@ -161,7 +188,14 @@ impl Waiting {
 
     /// All that wait, with the outcomes they had.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = (Attempt, Outcome)> + use<> {
+        self.troubled = 0;
         std::mem::take(&mut self.heap).into_iter().map(|Reverse(entry)| (entry.attempt, entry.outcome))
+    }
+}
+
+impl Entry {
+    fn troubled(&self) -> bool {
+        matches!(&self.outcome, Outcome::Failed(failure) if !of_the_object(failure))
     }
 }
 
@@ -190,7 +224,7 @@ mod tests {
     use super::*;
 
     fn attempt() -> Attempt {
-        Attempt::first(ObjectRef::new("b", "k"))
+        Attempt::first(ObjectRef::new("b", "k"), Patience::default())
     }
 
     fn denied() -> Outcome {
@@ -230,7 +264,7 @@ mod tests {
     async fn what_waits_comes_back_in_the_order_of_its_time() {
         let mut waiting = Waiting::new(Patience::default());
         for (key, seconds) in [("late", 3600), ("early", 1)] {
-            let attempt = Attempt::first(ObjectRef::new("b", key));
+            let attempt = Attempt::first(ObjectRef::new("b", key), Patience::default());
             waiting.add(attempt, Outcome::Later(Later::OutOfTime), Duration::from_secs(seconds));
         }
         assert!(waiting.ready().is_none());

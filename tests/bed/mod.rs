@@ -9,6 +9,7 @@ pub mod emulator;
 pub mod faults;
 pub mod http;
 pub mod process;
+pub mod runtime;
 pub mod stack;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};

@@ -11,9 +11,9 @@ use trailhose::object::key::Kind;
 
 const EXAMPLES: &str = "\
 Examples:
-  trailhose sync ./bucket ./events                            a folder of CloudTrail files into JSON Lines
-  trailhose sync s3://my-trail-bucket ./events --since 7d     a week of a bucket, with your AWS credentials
-  trailhose explain ./bucket/AWSLogs/…/x.json.gz              what would be done with one file, and why";
+  trailhose sync ./bucket ./events                          a folder into JSON Lines files
+  trailhose sync s3://my-trail-bucket ./events --since 7d   a week of a bucket
+  trailhose explain ./bucket/AWSLogs/…/x.json.gz            what would be done with one file, and why";
 
 const SYNC_EXAMPLES: &str = "\
 Examples:
@@ -32,8 +32,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    everything selected is delivered, now or before
   1    something failed or must come back; the same command goes on where it stopped
-  2    nothing was begun: the command line cannot be meant, or a source, destination or ledger cannot be opened
-  3    everything selected is delivered but for objects that are quarantined, each named with its reason
+  2    nothing was begun: the command line cannot be meant, or a part cannot be opened
+  3    all is delivered but what is quarantined; each such object is named with its reason
   130  interrupted; what was in flight is finished, the same command goes on";
 
 const EXPLAIN_EXIT_CODES: &str = "\
@@ -143,7 +143,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, short, help_heading = "Output", conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Name every object that was not ingested, not only the first of each reason
+    /// Name every object that was not ingested, not only the first 20 of each reason
     #[arg(long, short, help_heading = "Output")]
     pub(crate) verbose: bool,
 }

@@ -4,6 +4,7 @@ mod contents;
 mod render;
 
 use crate::args::{ExplainArgs, Place};
+use crate::named::one_line;
 use crate::parts::{self, Aws};
 use contents::{Contents, Unreadable};
 use serde::Serialize;
@@ -76,7 +77,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     let fetched = match fetch(&args.object, &aws).await {
         Ok(fetched) => fetched,
         Err(error) => {
-            anstream::eprintln!("{}: {error}", crate::summary::error_word());
+            anstream::eprintln!("{}: {}", crate::summary::error_word(), one_line(&error));
             return Ok(NOT_FETCHED);
         }
     };

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn refused(error: &str) -> ExitCode {
-    anstream::eprintln!("{}: {error}", summary::error_word());
+    anstream::eprintln!("{}: {}", summary::error_word(), named::one_line(error));
     ExitCode::from(NOT_BEGUN)
 }
 

@@ -56,8 +56,16 @@ impl Named {
     /// As one line.
     pub(crate) fn line(&self) -> String {
         let Self { object, what, reason, .. } = self;
-        format!("{what}: {object}: {reason}")
+        one_line(&format!("{what}: {object}: {reason}"))
     }
+}
+
+/// Text without line ends: an error of the AWS SDK may have several, and a key any bytes.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn why_skipped(key: &str) -> String {
@@ -146,6 +154,12 @@ mod tests {
         assert!(all.note(skipped("d", "digest")).is_some());
         let printed = (0..50).filter_map(|n| all.note(skipped(&format!("{n}.txt"), "other_extension"))).count();
         assert_eq!((printed, all.rest().len(), some.rest().len()), (50, 0, 0));
+    }
+
+    #[test]
+    fn whatever_a_key_holds_it_is_named_in_one_line() {
+        let line = skipped("a\nb\u{1b}[31m.txt", "other_extension").line();
+        assert!(line.starts_with("skipped: s3://b/a b [31m.txt: "), "{line}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The summary: a table for a person, one JSON object for a program, and the exit code.
 
 use crate::INTERRUPTED;
-use crate::named::{Named, Names};
+use crate::named::{Named, Names, one_line};
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
@@ -69,8 +69,9 @@ impl Summary<'_> {
                 "interrupted: what was in flight is finished; run the same command again to go on".to_owned()
             }
             How::GaveUp(reason) => format!(
-                "{}: gave up: {reason}; what was delivered is noted: see to the cause and run the same command again",
-                error_word()
+                "{}: gave up: {}; what was delivered is noted: see to the cause and run the same command again",
+                error_word(),
+                one_line(reason)
             ),
             How::Complete if back > 0 => {
                 format!("{} not delivered yet: run the same command again", objects(back))

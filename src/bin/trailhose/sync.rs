@@ -8,7 +8,8 @@ use std::time::Instant;
 use tokio::sync::watch;
 use trailhose::decode::Limits;
 use trailhose::ingest::{Ingest, Names};
-use trailhose::sync::{Patience, Select, Sync};
+use trailhose::sync::{How, Patience, Select, Sync};
+use trailhose::tally::Tally;
 
 /// Decompressed bytes of one object that are kept from the check for the delivery.
 const HOLD: usize = 8 << 20;
@@ -59,6 +60,12 @@ pub(crate) async fn run(args: SyncArgs, halt: watch::Receiver<bool>) -> Result<u
     let ended = walk.run(halt, &mut |news| progress.news(&news)).await;
     let took = started.elapsed();
     progress.end();
+    if let How::GaveUp(reason) = &ended.how
+        && ended.tally == Tally::default()
+        && ended.left_out == 0
+    {
+        return Err(reason.clone());
+    }
     progress.names.rest().iter().for_each(|line| progress.line(line));
 
     let summary = Summary {
