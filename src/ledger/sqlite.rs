@@ -5,6 +5,8 @@
 //! that a laptop may look back over a whole bucket.
 
 mod journal;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use journal::failure;
 pub use journal::{CommitMode, Journal};
