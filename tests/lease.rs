@@ -91,3 +91,58 @@ async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
         assert_eq!(world.delivered(), [event(2)]);
     }
 }
+
+/// What happens while a helper is between two of its calls.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    /// The owner comes back, delivers and notes one of two calls, and fails.
+    OwnerGoesOn,
+    /// The owner comes back and is done.
+    OwnerIsDone,
+    /// Another helps it first.
+    AnotherHelps,
+}
+
+#[tokio::test]
+async fn a_helper_delivers_only_what_is_still_owed_when_it_holds_the_owners_lease() {
+    use Meanwhile::{AnotherHelps, OwnerGoesOn, OwnerIsDone};
+    let put = |world: &World, name: &str, numbers: &[u32]| {
+        world.put(name, &plain_log(&numbers.iter().copied().map(event).collect::<Vec<_>>()))
+    };
+    for meanwhile in [OwnerGoesOn, OwnerIsDone, AnotherHelps] {
+        for calls in 0.. {
+            let world = World::with_lines_per_call(1);
+            let owner = put(&world, "owner", &[1, 2]);
+            world.ingest_over(&Arc::new(Wire::failing([(3, Fault::Die)])), &owner).await;
+            world.pass(2_000);
+            let (at, other) = (put(&world, "helper", &[1, 2, 3]), put(&world, "other", &[1, 2, 4]));
+            let gate = Arc::<Gate>::default();
+            let wire = Arc::new(Wire::behind(&gate, []));
+            let mut run = pin!(world.ingest_over(&wire, &at));
+            let mut step = || {
+                gate.grant();
+                run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            };
+            if (0..=calls).any(|_| step().is_ready()) || wire.calls()[1..].contains(&"lease") {
+                assert!(calls > 5, "it happened at each of the helper's calls");
+                break;
+            }
+            match meanwhile {
+                OwnerGoesOn => {
+                    let fails = Arc::new(Wire::failing([(5, Fault::Refuse)]));
+                    world.ingest_over(&fails, &owner).await;
+                    assert_eq!(fails.calls()[3..], ["deliver", "advance", "deliver", "release"]);
+                }
+                OwnerIsDone => assert!(matches!(world.ingest(&owner).await, Outcome::Done(_))),
+                AnotherHelps => assert!(matches!(world.ingest(&other).await, Outcome::Done(_))),
+            }
+            while step().is_pending() {}
+            let mut delivered = world.delivered();
+            let all = delivered.len();
+            delivered.sort();
+            delivered.dedup();
+            assert_eq!(delivered.len(), all, "{meanwhile:?}: repeated after {:?}", wire.calls());
+            assert!([1, 2, 3].iter().all(|number| delivered.contains(&event(*number))), "{meanwhile:?}: lost");
+        }
+    }
+}
