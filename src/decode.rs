@@ -6,6 +6,7 @@
 
 mod error;
 mod input;
+mod run;
 mod scan;
 mod time;
 
@@ -84,15 +85,18 @@ enum Part {
     Over,
 }
 
-const SMALL_BUFFER: usize = 64 << 10;
-const LARGE_BUFFER: usize = 512 << 10;
+/// Bytes of the buffer: room for hundreds of events in an object that has as many, and no more than a small object needs.
+/// Asking for memory, clearing it and faulting it in costs more than reading five events.
+const SMALLEST_BUFFER: usize = 4 << 10;
+const LARGEST_BUFFER: usize = 256 << 10;
 
 impl<'a> Events<'a> {
     /// Reads `stored`, an object as it lies in the bucket: gzip, also of several members, or plain JSON.
     pub fn new(stored: &'a [u8], limits: Limits) -> Self {
-        let size = if stored.len() < 16 << 10 { SMALL_BUFFER } else { LARGE_BUFFER };
+        let input = Input::new(stored);
+        let size = input.likely_size().clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
         Self {
-            input: Input::new(stored),
+            input,
             limits,
             buffer: vec![0; size],
             at: 0,
@@ -194,7 +198,7 @@ impl<'a> Events<'a> {
         let first = self.need(WITHIN)?;
         if !is_records {
             let found = self.value()?;
-            self.utf8(found.end)?;
+            self.utf8(&found)?;
             self.at = found.end;
             self.part = Part::Members { some: true, records };
             return Ok(());
@@ -231,7 +235,7 @@ impl<'a> Events<'a> {
             return Err(self.unexpected("'{': an event is an object"));
         }
         let found = self.value()?;
-        self.utf8(found.end)?;
+        self.utf8(&found)?;
         self.part = Part::Records { some: true, bare };
         Ok(Some(found))
     }
@@ -258,6 +262,13 @@ impl<'a> Events<'a> {
     fn value(&mut self) -> Result<Scanned, DecodeError> {
         loop {
             let fault = match scan::value(&self.buffer[..self.filled], self.at) {
+                // Only a number does not say itself where it ends: more of it may come.
+                Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {
+                    if !self.read_on()? {
+                        return Ok(found);
+                    }
+                    continue;
+                }
                 Ok(found) => return Ok(found),
                 Err(fault) => fault,
             };
@@ -325,8 +336,12 @@ impl<'a> Events<'a> {
         Ok(self.filled > before)
     }
 
-    fn utf8(&self, end: usize) -> Result<(), DecodeError> {
-        match std::str::from_utf8(&self.buffer[self.at..end]) {
+    /// Checks the scanned value at the reader's place, unless the scan saw that it is ASCII.
+    fn utf8(&self, found: &Scanned) -> Result<(), DecodeError> {
+        if !found.wide {
+            return Ok(());
+        }
+        match std::str::from_utf8(&self.buffer[self.at..found.end]) {
             Ok(_) => Ok(()),
             Err(error) => Err(self.invalid(self.at + error.valid_up_to(), "UTF-8")),
         }
@@ -375,25 +390,34 @@ fn show(byte: u8) -> String {
 struct Places {
     list: Vec<Place>,
     index: HashMap<Place, u32>,
-    /// Events of one file cluster: most are where the one before was.
-    last: u32,
+    /// Where the last events were. Those of one file cluster: a handful of minutes of one account and region.
+    recent: [u32; RECENT],
+    /// Which of `recent` is the oldest.
+    oldest: usize,
 }
+
+/// How many places are found without looking them up.
+const RECENT: usize = 8;
 
 impl Places {
     fn intern(&mut self, account: &[u8], region: &[u8], minute: Option<i64>) -> u32 {
         let same = |place: &Place| {
             place.minute == minute && place.account.as_bytes() == account && place.region.as_bytes() == region
         };
-        if !self.list.get(self.last as usize).is_some_and(same) {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let place = Place { account: text(account), region: text(region), minute };
-            let next = self.list.len() as u32;
-            self.last = *self.index.entry(place.clone()).or_insert(next);
-            if self.last == next {
-                self.list.push(place);
-            }
+        let known = |&&at: &&u32| self.list.get(at as usize).is_some_and(same);
+        if let Some(&at) = self.recent.iter().find(known) {
+            return at;
         }
-        self.last
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let place = Place { account: text(account), region: text(region), minute };
+        let next = self.list.len() as u32;
+        let at = *self.index.entry(place.clone()).or_insert(next);
+        if at == next {
+            self.list.push(place);
+        }
+        self.recent[self.oldest] = at;
+        self.oldest = (self.oldest + 1) % RECENT;
+        at
     }
 }
 

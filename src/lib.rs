@@ -19,6 +19,7 @@ pub mod sink;
 
 pub mod batch;
 pub mod ingest;
+pub mod sync;
 
 pub mod backfill;
 
@@ -27,3 +28,5 @@ pub mod tally;
 pub mod telemetry;
 
 pub mod aws;
+
+pub mod generate;

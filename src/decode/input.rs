@@ -29,6 +29,20 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// What the decompressed bytes and one more likely amount to. Gzip's last four bytes say the size of its last member,
+    /// as far as they can be believed: good for the size of a buffer, for nothing else.
+    pub(super) fn likely_size(&self) -> usize {
+        match self {
+            Self::Gzip { decoder, .. } => {
+                let stored = decoder.get_ref();
+                let said = stored.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+                // Of many members the last may be the smallest.
+                said.saturating_add(1).max(stored.len().saturating_mul(4))
+            }
+            Self::Plain { rest, .. } => rest.len() + 1,
+        }
+    }
+
     /// How many of the stored bytes are consumed.
     pub(super) fn offset(&self) -> u64 {
         match self {

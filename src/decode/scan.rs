@@ -2,7 +2,12 @@
 //!
 //! The scan builds nothing: it answers with ranges of the bytes it was given. A value that is not wholly there yet is
 //! [`Fault::Incomplete`]; the caller reads on and scans that value again from its start.
+//!
+//! What every event is made of lies in `Scan::run`, inlined into one loop that keeps its state in registers; what is
+//! rare (white space, escapes, letters beyond ASCII, the last bytes of the buffer) is in functions of its own, which are
+//! never given the state as a whole.
 
+use super::run::{self, Rest};
 use std::ops::Range;
 
 /// The deepest nesting that is read, as in `serde_json`. An event of CloudTrail nests about ten deep.
@@ -28,14 +33,17 @@ pub(super) enum Field {
 
 impl Field {
     /// Aggregated events spell two of them differently.
+    #[inline]
     fn named(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"eventID" | b"eventId" => Self::Id,
-            b"eventTime" => Self::Time,
-            b"recipientAccountId" | b"accountId" => Self::Account,
-            b"awsRegion" => Self::Region,
-            _ => return None,
-        })
+        // By length first: most names are of another.
+        match name.len() {
+            7 if name == b"eventID" || name == b"eventId" => Some(Self::Id),
+            9 if name == b"eventTime" => Some(Self::Time),
+            9 if name == b"awsRegion" => Some(Self::Region),
+            9 if name == b"accountId" => Some(Self::Account),
+            18 if name == b"recipientAccountId" => Some(Self::Account),
+            _ => None,
+        }
     }
 }
 
@@ -48,6 +56,8 @@ pub(super) struct Scanned {
     pub spaced: bool,
     /// Some of it would break a line.
     pub broken: bool,
+    /// Not all of it is ASCII: whether it is UTF-8 is yet to be checked.
+    pub wide: bool,
     /// Where the fields' values lie, in the order of [`Field`]: a string without its quotes, or a number.
     fields: [Option<Value>; 4],
 }
@@ -67,12 +77,13 @@ impl Scanned {
 
 /// Scans the value that starts at `start`.
 pub(super) fn value(bytes: &[u8], start: usize) -> Result<Scanned, Fault> {
-    Scan { bytes, at: start, depth: 0, objects: 0, pending: None, found: Scanned::default() }.run()
+    Scan { bytes, rest: &bytes[start..], depth: 0, objects: 0, pending: None, found: Scanned::default() }.run()
 }
 
 struct Scan<'a> {
     bytes: &'a [u8],
-    at: usize,
+    /// What is not read yet: a slice, and no index, because then few bounds are left to check.
+    rest: &'a [u8],
     depth: u32,
     /// One bit a level, the innermost lowest: whether it is an object.
     objects: u128,
@@ -81,71 +92,119 @@ struct Scan<'a> {
     found: Scanned,
 }
 
-impl Scan<'_> {
+/// Where a scan is after some of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Before a value.
+    Value,
+    /// Before the first element of an array, or the first member of an object.
+    Inside,
+    /// Behind a value.
+    Behind,
+}
+
+// Everything is inlined: a `self` that is handed to a function, even to one that only reports an error, lies in memory.
+impl<'a> Scan<'a> {
     fn run(mut self) -> Result<Scanned, Fault> {
         loop {
-            self.white_space();
-            if self.opening()? {
-                continue;
-            }
-            if self.closings()? {
-                self.found.end = self.at;
+            let then = match (self.objects & 1, self.depth) {
+                (0, _) => Then::Value,
+                (_, 1) => self.members::<true>()?,
+                (_, _) => self.members::<false>()?,
+            };
+            let then = if then == Then::Value { self.one()? } else { then };
+            if then == Then::Behind && self.closings()? {
+                self.found.end = self.at();
                 return Ok(self.found);
             }
         }
     }
 
-    /// Reads one scalar or one opening bracket. True when a value comes next.
-    fn opening(&mut self) -> Result<bool, Fault> {
-        let start = self.at;
-        match self.peek()? {
+    /// Reads members as long as their values are strings: most of an event is that. Only the outermost object's members
+    /// can be fields: an `eventID` deeper down, in `requestParameters` say, is not the event's.
+    #[inline(always)]
+    fn members<const OUTERMOST: bool>(&mut self) -> Result<Then, Fault> {
+        let (b'"', rest) = self.token()? else { return self.invalid("a name in quotes") };
+        self.rest = rest;
+        loop {
+            let (name, escaped) = self.string()?;
+            let field = if OUTERMOST { named(name, escaped) } else { None };
+            if let Some(field) = field {
+                // Of two members of one name the last counts, as JSON readers have it; until its value is read, none does.
+                self.found.fields[field as usize] = None;
+            }
+            if !self.take(b":\"") {
+                let (b':', rest) = self.token()? else { return self.invalid("':'") };
+                self.rest = rest;
+                self.pending = field;
+                return Ok(Then::Value);
+            }
+            let start = self.at();
+            let (text, escaped) = self.string()?;
+            if let Some(field) = field {
+                self.found.fields[field as usize] = Some(Value { range: start..start + text.len(), escaped });
+            }
+            if !self.take(b",\"") {
+                return Ok(Then::Behind);
+            }
+        }
+    }
+
+    /// Reads a scalar or an opening bracket.
+    #[inline(always)]
+    fn one(&mut self) -> Result<Then, Fault> {
+        let (first, rest) = self.token()?;
+        // A field whose value is an object or an array is as good as absent.
+        let field = self.pending.take();
+        let start = self.at();
+        match first {
             b'"' => {
-                let escaped = self.string()?;
-                self.keep(start + 1..self.at - 1, escaped);
+                self.rest = rest;
+                let (text, escaped) = self.string()?;
+                if let Some(field) = field {
+                    self.found.fields[field as usize] =
+                        Some(Value { range: start + 1..start + 1 + text.len(), escaped });
+                }
             }
             b'{' => {
-                self.descend(true)?;
-                if self.peek()? == b'}' {
-                    return Ok(false);
+                self.descend(1, rest)?;
+                if self.token()?.0 != b'}' {
+                    return Ok(Then::Inside);
                 }
-                self.name()?;
-                return Ok(true);
             }
             b'[' => {
-                self.descend(false)?;
-                return Ok(self.peek()? != b']');
+                self.descend(0, rest)?;
+                if self.token()?.0 != b']' {
+                    return Ok(Then::Inside);
+                }
             }
             b'-' | b'0'..=b'9' => {
-                self.number()?;
-                self.keep(start..self.at, false);
+                let end = number(self.bytes, start)?;
+                self.rest = &self.bytes[end..];
+                if let Some(field) = field {
+                    self.found.fields[field as usize] = Some(Value { range: start..end, escaped: false });
+                }
             }
             b't' => self.literal(b"true")?,
             b'f' => self.literal(b"false")?,
             b'n' => self.literal(b"null")?,
             _ => return self.invalid("a value"),
         }
-        self.pending = None;
-        Ok(false)
+        Ok(Then::Behind)
     }
 
     /// Reads what may follow a value: closing brackets, then a comma. True when the outermost value has ended.
+    #[inline(always)]
     fn closings(&mut self) -> Result<bool, Fault> {
         while self.depth > 0 {
-            self.white_space();
-            let object = self.objects & 1 == 1;
-            match (self.peek()?, object) {
-                (b',', true) => {
-                    self.at += 1;
-                    self.white_space();
-                    self.name()?;
-                    return Ok(false);
-                }
-                (b',', false) => {
-                    self.at += 1;
+            let (next, rest) = self.token()?;
+            match (next, self.objects & 1 == 1) {
+                (b',', _) => {
+                    self.rest = rest;
                     return Ok(false);
                 }
                 (b'}', true) | (b']', false) => {
-                    self.at += 1;
+                    self.rest = rest;
                     self.depth -= 1;
                     self.objects >>= 1;
                 }
@@ -156,183 +215,154 @@ impl Scan<'_> {
         Ok(true)
     }
 
-    fn descend(&mut self, object: bool) -> Result<(), Fault> {
+    #[inline(always)]
+    fn descend(&mut self, object: u128, rest: &'a [u8]) -> Result<(), Fault> {
         if self.depth == MAX_DEPTH {
             return self.invalid("no more than 128 levels of nesting");
         }
-        // A field whose value is an object or an array is as good as absent.
-        if self.depth == 1 {
-            self.forget();
-        }
         self.depth += 1;
-        self.objects = self.objects << 1 | u128::from(object);
-        self.at += 1;
-        self.white_space();
+        self.objects = self.objects << 1 | object;
+        self.rest = rest;
         Ok(())
     }
 
-    /// A member's name and the colon after it.
-    fn name(&mut self) -> Result<(), Fault> {
-        if self.peek()? != b'"' {
-            return self.invalid("a name in quotes");
-        }
-        let start = self.at;
-        let escaped = self.string()?;
-        // An `eventID` deeper down, in `requestParameters` say, is not the event's.
-        if self.depth == 1 {
-            let name = &self.bytes[start..self.at];
-            self.pending = if escaped {
-                serde_json::from_slice::<String>(name).ok().and_then(|name| Field::named(name.as_bytes()))
-            } else {
-                Field::named(&name[1..name.len() - 1])
-            };
-            // Of two members of one name the last counts, as JSON readers have it; until its value is read, none does.
-            self.forget();
-        }
-        self.white_space();
-        if self.peek()? != b':' {
-            return self.invalid("':'");
-        }
-        self.at += 1;
-        Ok(())
+    /// From behind the opening quote to behind the closing one: what is between them, and whether it holds an escape.
+    #[inline(always)]
+    fn string(&mut self) -> Result<(&'a [u8], bool), Fault> {
+        let from = self.rest;
+        let escaped = match run::plain(from) {
+            Ok(rest) => {
+                self.rest = rest;
+                false
+            }
+            Err(rest) => {
+                let Rest { end, escaped, wide } = run::rest(self.bytes, self.bytes.len() - rest.len())?;
+                self.rest = &self.bytes[end..];
+                self.found.wide |= wide;
+                escaped
+            }
+        };
+        Ok((&from[..from.len() - self.rest.len() - 1], escaped))
     }
 
-    fn keep(&mut self, range: Range<usize>, escaped: bool) {
-        if self.depth == 1
-            && let Some(field) = self.pending
+    #[inline(always)]
+    fn literal<const N: usize>(&mut self, word: &'static [u8; N]) -> Result<(), Fault> {
+        if self.take(word) { Ok(()) } else { misspelt(self.bytes, self.at(), word) }
+    }
+
+    /// The next byte that is no white space, and what follows it.
+    #[inline(always)]
+    fn token(&mut self) -> Result<(u8, &'a [u8]), Fault> {
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte > b' '
         {
-            self.found.fields[field as usize] = Some(Value { range, escaped });
+            return Ok((byte, rest));
         }
+        let (rest, broken) = white_space(self.rest);
+        self.found.spaced |= rest.len() < self.rest.len();
+        self.found.broken |= broken;
+        self.rest = rest;
+        rest.split_first().map(|(&byte, rest)| (byte, rest)).ok_or(Fault::Incomplete)
     }
 
-    fn forget(&mut self) {
-        if let Some(field) = self.pending {
-            self.found.fields[field as usize] = None;
-        }
-    }
-
-    /// From the opening quote to behind the closing one. True when it holds an escape.
-    fn string(&mut self) -> Result<bool, Fault> {
-        self.at += 1;
-        let mut escaped = false;
-        loop {
-            self.at += plain_run(&self.bytes[self.at..]);
-            match self.peek()? {
-                b'"' => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
-                b'\\' => {
-                    escaped = true;
-                    self.at += 1;
-                    self.escape()?;
-                }
-                _ => return self.invalid("no control character within a string"),
+    /// Skips these bytes, if they come next.
+    #[inline(always)]
+    fn take<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
+        match self.rest.split_first_chunk() {
+            Some((next, rest)) if next == bytes => {
+                self.rest = rest;
+                true
             }
+            _ => false,
         }
     }
 
-    fn escape(&mut self) -> Result<(), Fault> {
-        match self.peek()? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
-            b'u' => {
-                self.at += 1;
-                for _ in 0..4 {
-                    if !self.peek()?.is_ascii_hexdigit() {
-                        return self.invalid("four hexadecimal digits");
-                    }
-                    self.at += 1;
-                }
-            }
-            _ => return self.invalid("an escape of JSON"),
-        }
-        Ok(())
+    /// The offset of what is not read yet.
+    #[inline(always)]
+    fn at(&self) -> usize {
+        self.bytes.len() - self.rest.len()
     }
 
-    fn number(&mut self) -> Result<(), Fault> {
-        if self.peek()? == b'-' {
-            self.at += 1;
-        }
-        match self.peek()? {
-            b'0' => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.at < self.bytes.len() && self.bytes[self.at] == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        if self.at < self.bytes.len() && self.bytes[self.at] | 0x20 == b'e' {
-            self.at += 1;
-            if matches!(self.peek()?, b'+' | b'-') {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Fault> {
-        if !self.peek()?.is_ascii_digit() {
-            return self.invalid("a digit");
-        }
-        while self.at < self.bytes.len() && self.bytes[self.at].is_ascii_digit() {
-            self.at += 1;
-        }
-        Ok(())
-    }
-
-    fn literal(&mut self, word: &'static [u8]) -> Result<(), Fault> {
-        for &letter in word {
-            if self.peek()? != letter {
-                return self.invalid("true, false or null");
-            }
-            self.at += 1;
-        }
-        Ok(())
-    }
-
-    fn white_space(&mut self) {
-        while let Some(&byte) = self.bytes.get(self.at) {
-            match byte {
-                b' ' | b'\t' => {}
-                b'\n' | b'\r' => self.found.broken = true,
-                _ => return,
-            }
-            self.found.spaced = true;
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Result<u8, Fault> {
-        self.bytes.get(self.at).copied().ok_or(Fault::Incomplete)
-    }
-
+    #[inline(always)]
     fn invalid<T>(&self, expected: &'static str) -> Result<T, Fault> {
-        Err(Fault::Invalid { at: self.at, expected })
+        invalid(self.at(), expected)
     }
 }
 
-/// How many bytes from the start are neither a quote, a backslash nor a control character. Eight at a time: most of a
-/// CloudTrail file is string.
-fn plain_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    let mut run = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
-        let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let quote = is_zero(word ^ (ONES * b'"' as u64));
-        let backslash = is_zero(word ^ (ONES * b'\\' as u64));
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let special = (quote | backslash | control) & TOPS;
-        if special != 0 {
-            // The lowest marked byte is exact; borrows can only mark bytes above it.
-            return run + special.trailing_zeros() as usize / 8;
-        }
-        run += 8;
+/// The field of this name, which is given without its quotes.
+#[inline(always)]
+fn named(name: &[u8], escaped: bool) -> Option<Field> {
+    if escaped {
+        return unescaped(name).and_then(|name| Field::named(name.as_bytes()));
     }
-    let rest = &bytes[run..];
-    run + rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\').unwrap_or(rest.len())
+    Field::named(name)
+}
+
+#[cold]
+fn unescaped(text: &[u8]) -> Option<String> {
+    serde_json::from_slice(&[b"\"", text, b"\""].concat()).ok()
+}
+
+/// Where the number that starts at `at` ends.
+fn number(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
+    if bytes[at] == b'-' {
+        at += 1;
+    }
+    at = match peek(bytes, at)? {
+        b'0' => at + 1,
+        _ => digits(bytes, at)?,
+    };
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(bytes, at + 1)?;
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        at += 1;
+        if matches!(peek(bytes, at)?, b'+' | b'-') {
+            at += 1;
+        }
+        at = digits(bytes, at)?;
+    }
+    Ok(at)
+}
+
+fn digits(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
+    if !peek(bytes, at)?.is_ascii_digit() {
+        return invalid(at, "a digit");
+    }
+    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    Ok(at)
+}
+
+/// What is wrong with a word that is not `word`.
+#[cold]
+fn misspelt(bytes: &[u8], at: usize, word: &[u8]) -> Result<(), Fault> {
+    for (at, &letter) in (at..).zip(word) {
+        if peek(bytes, at)? != letter {
+            return invalid(at, "true, false or null");
+        }
+    }
+    Ok(())
+}
+
+/// What follows the white space, and whether some of that would break a line.
+#[cold]
+fn white_space(mut rest: &[u8]) -> (&[u8], bool) {
+    let mut broken = false;
+    while let [byte @ (b' ' | b'\t' | b'\n' | b'\r'), behind @ ..] = rest {
+        broken |= matches!(byte, b'\n' | b'\r');
+        rest = behind;
+    }
+    (rest, broken)
+}
+
+pub(super) fn peek(bytes: &[u8], at: usize) -> Result<u8, Fault> {
+    bytes.get(at).copied().ok_or(Fault::Incomplete)
+}
+
+pub(super) fn invalid<T>(at: usize, expected: &'static str) -> Result<T, Fault> {
+    Err(Fault::Invalid { at, expected })
 }
 
 /// Copies `value`, a scanned one, without white space between its tokens: all of it, or only the runs that hold a line
@@ -343,20 +373,8 @@ pub(super) fn strip(value: &[u8], which: Strip, out: &mut Vec<u8>) {
         let start = at;
         match value[at] {
             b'"' => {
-                at += 1;
-                loop {
-                    at += plain_run(&value[at..]);
-                    match value.get(at) {
-                        Some(b'\\') => at += 2,
-                        Some(b'"') => break at += 1,
-                        // Not in a scanned value; copying on loses nothing.
-                        _ => at += 1,
-                    }
-                    if at >= value.len() {
-                        break;
-                    }
-                }
-                at = at.min(value.len());
+                // A scanned value's strings all have an end; copying on would lose nothing.
+                at = run::rest(value, at + 1).map_or(value.len(), |rest| rest.end);
                 out.extend_from_slice(&value[start..at]);
             }
             b' ' | b'\t' | b'\n' | b'\r' => {
@@ -386,120 +404,4 @@ pub(super) enum Strip {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn end(text: &str) -> Result<usize, Fault> {
-        value(text.as_bytes(), 0).map(|found| found.end)
-    }
-
-    /// Bytes that make JSON and nearly JSON.
-    fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
-        let token = prop_oneof![
-            Just(b"{".to_vec()),
-            Just(b"}".to_vec()),
-            Just(b"[".to_vec()),
-            Just(b"]".to_vec()),
-            Just(b",".to_vec()),
-            Just(b":".to_vec()),
-            Just(b" ".to_vec()),
-            Just(b"\n".to_vec()),
-            Just(b"\"a\"".to_vec()),
-            Just(b"\"a\":".to_vec()),
-            Just(b"\"\\u00e9\\n\\\"\"".to_vec()),
-            Just(b"-0.5e+3".to_vec()),
-            Just(b"01".to_vec()),
-            Just(b"true".to_vec()),
-            Just(b"null".to_vec()),
-            Just(b"\"eventID\":\"x\"".to_vec()),
-            proptest::collection::vec(any::<u8>(), 1..3),
-        ];
-        proptest::collection::vec(token, 0..14).prop_map(|tokens| tokens.concat())
-    }
-
-    /// Values that are JSON, with white space of all kinds.
-    fn json() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            Just("null".to_owned()),
-            any::<bool>().prop_map(|value| value.to_string()),
-            any::<f64>().prop_filter_map("finite", |value| serde_json::to_string(&value).ok()),
-            ".{0,12}".prop_map(|text| serde_json::Value::from(text).to_string()),
-        ];
-        leaf.prop_recursive(6, 40, 5, |inner| {
-            let space = "[ \t\r\n]{0,2}";
-            prop_oneof![
-                proptest::collection::vec((inner.clone(), space), 0..5).prop_map(|items| {
-                    let items: Vec<_> = items.into_iter().map(|(item, space)| format!("{space}{item}")).collect();
-                    format!("[{}]", items.join(","))
-                }),
-                proptest::collection::vec((".{0,6}", inner, space), 0..5).prop_map(|items| {
-                    let items: Vec<_> = items
-                        .into_iter()
-                        .map(|(name, item, space)| format!("{space}{}:{space}{item}", serde_json::Value::from(name)))
-                        .collect();
-                    format!("{{{}}}", items.join(","))
-                }),
-            ]
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
-
-        #[test]
-        fn accepts_exactly_what_serde_json_accepts(bytes in nearly_json()) {
-            let ours = value(&bytes, bytes.iter().take_while(|byte| b" \n\t\r".contains(byte)).count());
-            let complete = ours.as_ref().is_ok_and(|found| {
-                bytes[found.end..].iter().all(|byte| b" \n\t\r".contains(byte)) && std::str::from_utf8(&bytes).is_ok()
-            });
-            let theirs = serde_json::from_slice::<&serde_json::value::RawValue>(&bytes).is_ok();
-            prop_assert_eq!(complete, theirs, "{:?} {:?}", String::from_utf8_lossy(&bytes), ours);
-        }
-
-        #[test]
-        fn every_prefix_of_a_container_is_incomplete(text in json()) {
-            prop_assume!(text.starts_with(['{', '[']));
-            for cut in 0..text.len() {
-                prop_assert_eq!(value(&text.as_bytes()[..cut], 0).map(|found| found.end), Err(Fault::Incomplete));
-            }
-            prop_assert_eq!(end(&text), Ok(text.len()));
-        }
-
-        #[test]
-        fn stripping_changes_no_value_and_leaves_one_line(text in json()) {
-            let (mut line, mut tight) = (Vec::new(), Vec::new());
-            strip(text.as_bytes(), Strip::Breaks, &mut line);
-            strip(text.as_bytes(), Strip::All, &mut tight);
-            let before: serde_json::Value = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(&line).unwrap(), &before);
-            prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(&tight).unwrap(), &before);
-            prop_assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
-            prop_assert!(tight.len() <= line.len() && line.len() <= text.len());
-        }
-
-        #[test]
-        fn a_plain_run_ends_where_a_bytewise_search_says(bytes in proptest::collection::vec(prop_oneof![
-            4 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 12 => Just(b'a')], 0..70)) {
-            let naive = bytes.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
-            prop_assert_eq!(plain_run(&bytes), naive.unwrap_or(bytes.len()));
-        }
-    }
-
-    #[test]
-    fn only_the_events_own_fields_are_its_fields() {
-        let text = br#"{"a":{"eventID":"no"},"eventID":"first","eventI\u0044":"last","awsRegion":{"x":"y"},"b":["eventTime"],"eventTime":null}"#;
-        let found = value(text, 0).unwrap();
-        let id = found.field(Field::Id).unwrap();
-        assert_eq!(&text[id.range.clone()], b"last");
-        assert_eq!(found.field(Field::Region), None);
-        assert_eq!(found.field(Field::Time), None);
-    }
-
-    #[test]
-    fn nesting_has_a_limit_and_its_error_an_offset() {
-        assert_eq!(end(&format!("{}{}", "[".repeat(128), "]".repeat(128))), Ok(256));
-        let deep = end(&format!("{}{}", "[".repeat(129), "]".repeat(129)));
-        assert!(matches!(deep, Err(Fault::Invalid { at: 128, .. })), "{deep:?}");
-    }
-}
+mod tests;

@@ -1,114 +1,96 @@
-//! Look: what the ledger says of many objects, without taking a lease on any.
+//! Look: what the ledger knows of an object and its events, without writing.
 
-use super::Ledger;
-use super::row::{Row, Seconds, Status};
+use super::claim::Known;
+use super::find::Sought;
+use super::page::{Owner, PageName};
+use super::row::Row;
 use super::store::StoreError;
-use crate::object::{Object, ObjectId};
-use futures_util::{StreamExt, stream};
+use super::{Foreign, Ledger, Stop};
+use crate::event::Place;
+use crate::object::ObjectId;
+use std::collections::{BTreeMap, HashSet};
 
-/// Rows asked for at once: what one `BatchGetItem` may name.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-const ROWS_AT_ONCE: usize = 100;
-
-/// What the ledger says of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Nothing: nobody has begun it, or it is done and forgotten. A replaced key is such an object too.
-    Absent,
-    /// Begun, not done, and nobody is at work on it.
-    Unfinished,
-    /// Somebody is at work on it until this time.
-    Leased {
-        /// When that lease ends.
-        until: Seconds,
-    },
-    /// Every event of it is delivered.
-    Done,
-    /// Set aside.
-    Quarantined,
+/// What the ledger knows of an object's events, each ID counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Nobody's yet: an attempt at the object would claim and deliver them.
+    pub new: u64,
+    /// The object's own.
+    pub mine: u64,
+    /// Another's, and proven delivered.
+    pub delivered: u64,
+    /// Another's, and not proven delivered.
+    pub owed: u64,
 }
 
 impl Ledger {
-    /// What is known of these objects, in their order. Strongly consistent, and only a view: what is acted upon must be
-    /// leased.
-    pub async fn states(&self, objects: &[Object]) -> Result<Vec<State>, StoreError> {
-        let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
-        let asked: Vec<_> = ids.chunks(ROWS_AT_ONCE).map(|ids| self.store.rows(ids)).collect();
-        let mut answers = stream::iter(asked).buffered(self.concurrency);
-        let mut states = Vec::with_capacity(ids.len());
-        while let Some(rows) = answers.next().await {
-            let now = self.now();
-            states.extend(rows?.into_iter().map(|row| state(row.as_ref(), now)));
-        }
-        if states.len() != objects.len() {
-            let (asked, found) = (objects.len(), states.len());
-            return Err(StoreError::Unreadable(format!("asked for {asked} rows, the store answered for {found}")));
-        }
-        Ok(states)
+    /// The rows of these objects, in this order.
+    pub async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.store.rows(ids).await
     }
 
-    /// Since when this ledger remembers what is done: a done row may be gone once it is older.
-    pub fn remembers_since(&self) -> Seconds {
-        self.now() - self.keep
-    }
-}
-
-fn state(row: Option<&Row>, now: Seconds) -> State {
-    match row {
-        None => State::Absent,
-        Some(Row { status: Status::Done, .. }) => State::Done,
-        Some(row) if row.leased(now) => State::Leased { until: row.until },
-        Some(Row { status: Status::Quarantined, .. }) => State::Quarantined,
-        Some(Row { status: Status::Open | Status::Settled, .. }) => State::Unfinished,
+    /// How the events of an object stand at this moment.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn look(&self, id: ObjectId, events: &[Known], places: &[Place]) -> Result<Look, Stop> {
+        let mut sought: BTreeMap<PageName, Vec<Sought>> = BTreeMap::new();
+        let mut met = HashSet::new();
+        for (ordinal, event) in (0u32..).zip(events) {
+            if met.insert((event.place, event.id)) {
+                let name = PageName::root(&places[event.place as usize], event.id);
+                sought.entry(name).or_default().push((ordinal, event.id));
+            }
+        }
+        let found = self.find(sought).await?;
+        let mut look = Look { new: (met.len() - found.entries.len()) as u64, ..Look::default() };
+        let mut foreign = Vec::new();
+        for (ordinal, (_, entry)) in found.entries {
+            match entry.owner {
+                Owner::Object(owner) if owner == id => look.mine += 1,
+                Owner::Object(owner) => foreign.push(Foreign { ordinal, owner, theirs: entry.ordinal }),
+                Owner::Delivered => look.delivered += 1,
+            }
+        }
+        let others = foreign.len() as u64;
+        // Pages before rows: see `Ledger::unproven`.
+        look.owed = self.unproven(foreign).await?.len() as u64;
+        look.delivered += others - look.owed;
+        Ok(look)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::memory::Memory;
-    use super::super::row::Counts;
-    use super::super::{Leasing, Ledger};
+    use super::super::{Leasing, system_clock};
     use super::*;
+    use crate::event::EventId;
+    use crate::object::Object;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicI64, Ordering};
 
-    fn object(number: usize) -> Object {
-        Object { bucket: "logs".to_owned(), key: format!("key-{number}"), etag: "e".to_owned() }
+    fn known(number: u8) -> Known {
+        Known { id: EventId([number; 16]), place: 0, fingerprint: 0, filtered: false }
     }
 
     #[tokio::test]
-    async fn every_state_is_told_in_the_order_of_the_question() {
-        let now = Arc::new(AtomicI64::new(1_000));
-        let clock = Arc::clone(&now);
-        let ledger =
-            Ledger::new(Arc::new(Memory::default()), Arc::new(move || clock.load(Ordering::SeqCst)), 90 * 86_400);
-        let lease = async |number, until| match ledger.lease(&object(number), until).await {
-            Ok(Leasing::Granted(lease)) => lease,
-            other => panic!("not granted: {other:?}"),
-        };
-        ledger.complete(&lease(0, 2_000).await, Counts::default()).await.unwrap();
-        ledger.quarantine(&lease(1, 2_000).await, "bad").await.unwrap();
-        lease(2, 2_000).await;
-        let mut settled = lease(3, 1_500).await;
-        ledger.settle(&mut settled).await.unwrap();
-        ledger.release(&lease(4, 2_000).await).await.unwrap();
-        // More than one batch, so that an answer out of order would show.
-        let asked: Vec<Object> = (0..250).map(object).collect();
-        let known =
-            |settled| [State::Done, State::Quarantined, State::Leased { until: 2_000 }, settled, State::Unfinished];
-        let states = ledger.states(&asked).await.unwrap();
-        assert_eq!(states[..5], known(State::Leased { until: 1_500 }));
-        assert!(states.len() == 250 && states[5..].iter().all(|state| *state == State::Absent));
-        now.store(1_501, Ordering::SeqCst);
-        assert_eq!(ledger.states(&asked).await.unwrap()[..5], known(State::Unfinished));
-    }
-
-    #[tokio::test]
-    async fn a_replaced_key_is_an_object_nobody_has_begun() {
-        let ledger = Ledger::new(Arc::new(Memory::default()), Arc::new(|| 1_000), 90 * 86_400);
-        let Ok(Leasing::Granted(lease)) = ledger.lease(&object(0), 2_000).await else { panic!("not granted") };
-        ledger.complete(&lease, Counts::default()).await.unwrap();
-        let replaced = Object { etag: "other".to_owned(), ..object(0) };
-        assert_eq!(ledger.states(&[object(0), replaced]).await.unwrap(), [State::Done, State::Absent]);
+    async fn a_look_tells_new_own_owed_and_delivered_events_apart() {
+        let ledger = Ledger::new(Arc::new(Memory::default()), system_clock(), 0);
+        let object = |key: &str| Object { bucket: "b".into(), key: key.into(), etag: "e".into() };
+        let places = [Place::default()];
+        let mut leases = Vec::new();
+        for (key, events) in [("a", [known(1), known(2)]), ("b", [known(3), known(4)])] {
+            let Leasing::Granted(mut lease) = ledger.lease(&object(key), ledger.now() + 60).await.unwrap() else {
+                panic!("not leased")
+            };
+            ledger.claim(&mut lease, &events, &places, false).await.unwrap();
+            leases.push(lease);
+        }
+        let events = [1, 1, 2, 3, 5].map(known);
+        let look = ledger.look(object("a").id(), &events, &places).await.unwrap();
+        assert_eq!(look, Look { new: 1, mine: 2, delivered: 0, owed: 1 });
+        ledger.settle(&mut leases[1]).await.unwrap();
+        let look = ledger.look(object("a").id(), &events, &places).await.unwrap();
+        assert_eq!(look, Look { new: 1, mine: 2, delivered: 1, owed: 0 });
     }
 }

@@ -1,0 +1,382 @@
+//! One event, in the order in which CloudTrail writes its members.
+//! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>
+
+use super::content::{Content, event_id, mix, time};
+use super::quantile::{EVENT_BYTES, LATENCY, MAX_EVENT_BYTES};
+use super::tables::{AGENTS, CALLS, Call, ERRORS, ROLES, SERVICES, Shape, TAGS, USERS};
+use super::{Object, account};
+use fastrand::Rng;
+use std::fmt::Write;
+
+/// Makes the events of one object, one after the other.
+#[derive(Debug)]
+pub(super) struct Maker<'a> {
+    object: &'a Object,
+    content: Content,
+    weights: u32,
+    ordinal: u32,
+    /// When the last call of the file was made, and over how many seconds the calls are spread.
+    last: i64,
+    spread: i64,
+    out: String,
+    /// What follows the parameters: made first, so that the parameters can fill the rest.
+    tail: String,
+}
+
+/// Who made the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Role,
+    Service,
+    User,
+    Account,
+    Root,
+    Federated,
+    WebIdentity,
+    IdentityCenter,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(object: &'a Object) -> Self {
+        let place = object
+            .account
+            .bytes()
+            .chain(object.region.bytes())
+            .fold(object.seed, |sum, byte| mix(sum ^ u64::from(byte)));
+        let mut rng = Rng::with_seed(mix(place ^ u64::from(object.number)));
+        let mut latency = LATENCY.draw(&mut rng) as i64;
+        if rng.u32(0..500) == 0 {
+            // A delivery that had to be retried: hours or days late.
+            latency += rng.i64(3_600..3 * 86_400);
+        }
+        Self {
+            object,
+            spread: rng.i64(10..240).min(latency),
+            last: object.delivered - latency,
+            content: Content::new(place, rng, object.variety),
+            weights: CALLS.iter().map(|call| call.weight).sum(),
+            ordinal: 0,
+            out: String::new(),
+            tail: String::new(),
+        }
+    }
+
+    /// The next event. Valid until the one after it.
+    pub(super) fn event(&mut self) -> &str {
+        self.out.clear();
+        self.tail.clear();
+        let call = self.call();
+        let bytes = EVENT_BYTES.draw(&mut self.content.rng) as usize;
+        // Events of before 2014 lie in old buckets; they say less.
+        let old = self.content.rng.u32(0..400) == 0;
+        self.head(call, bytes, old);
+        self.end(call, old);
+        // What an item may overshoot by.
+        let most = MAX_EVENT_BYTES as usize - 1_000;
+        let room = bytes.min(most).saturating_sub(self.out.len() + self.tail.len());
+        self.parameters(call, room);
+        self.out.push_str(&self.tail);
+        self.ordinal += 1;
+        &self.out
+    }
+
+    fn call(&mut self) -> &'static Call {
+        let mut left = self.content.rng.u32(0..self.weights);
+        let found = CALLS.iter().find(|call| match left.checked_sub(call.weight) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        });
+        found.unwrap_or(&CALLS[0])
+    }
+
+    /// All before the parameters.
+    fn head(&mut self, call: &Call, bytes: usize, old: bool) {
+        self.out.push_str("{\"eventVersion\":\"");
+        self.out.push_str(if old { "1.01" } else { call.version });
+        self.out.push_str("\",\"userIdentity\":{");
+        let who = self.who(call, bytes);
+        let agent = self.identity(who);
+        self.out.push_str(",\"eventTime\":\"");
+        let back = self.content.rng.i64(0..=self.spread);
+        time(self.last - back, &mut self.out);
+        let _ = write!(
+            self.out,
+            "\",\"eventSource\":\"{}.amazonaws.com\",\"eventName\":\"{}\",\"awsRegion\":\"{}\",\"sourceIPAddress\":\"",
+            call.source, call.name, self.object.region
+        );
+        match agent {
+            Some(service) => {
+                let _ = write!(self.out, "{service}.amazonaws.com\",\"userAgent\":\"{service}.amazonaws.com\"");
+            }
+            None => {
+                self.content.address(&mut self.out);
+                let agent = self.content.one(AGENTS);
+                let _ = write!(self.out, "\",\"userAgent\":\"{agent}\"");
+            }
+        }
+        if self.content.percent(4) {
+            let (code, message) = self.content.one(ERRORS);
+            let _ = write!(self.out, ",\"errorCode\":\"{code}\",\"errorMessage\":\"{message}\"");
+        }
+    }
+
+    /// Small events are those of services: a session alone takes 700 bytes.
+    fn who(&mut self, call: &Call, bytes: usize) -> Who {
+        let service = if bytes < 1_250 { 80 } else { 6 };
+        if call.name == "ConsoleLogin" {
+            return if self.content.percent(20) { Who::Root } else { Who::User };
+        }
+        if self.content.percent(service) {
+            return Who::Service;
+        }
+        match self.content.rng.u32(0..100) {
+            0..=77 => Who::Role,
+            78..=87 => Who::User,
+            88..=92 => Who::Account,
+            93 => Who::Root,
+            94 => Who::Federated,
+            95..=97 => Who::WebIdentity,
+            _ => Who::IdentityCenter,
+        }
+    }
+
+    /// The rest of `userIdentity`. Answers with the service if one made the call.
+    fn identity(&mut self, who: Who) -> Option<&'static str> {
+        let Self { object: Object { account: owner, .. }, content, out, .. } = self;
+        match who {
+            Who::Service => {
+                let service = content.one(SERVICES);
+                let _ = write!(out, "\"type\":\"AWSService\",\"invokedBy\":\"{service}.amazonaws.com\"}}");
+                return Some(service);
+            }
+            Who::Role => {
+                let role = content.one(ROLES);
+                // A role's unique ID follows from its name; the session is an instance's or a person's.
+                let id = mix(role.bytes().fold(account_seed(owner), |sum, byte| mix(sum ^ u64::from(byte))));
+                let mut session = String::new();
+                if content.percent(50) {
+                    session.push_str("i-");
+                    content.hex(&mut session);
+                } else {
+                    session.push_str(content.one(USERS));
+                }
+                let _ = write!(out, "\"type\":\"AssumedRole\",\"principalId\":\"AROA{id:016X}:{session}\",");
+                let _ = write!(out, "\"arn\":\"arn:aws:sts::{owner}:assumed-role/{role}/{session}\",");
+                let _ = write!(out, "\"accountId\":\"{owner}\",\"accessKeyId\":\"");
+                content.key(out);
+                let _ = write!(
+                    out,
+                    "\",\"sessionContext\":{{\"sessionIssuer\":{{\"type\":\"Role\",\"principalId\":\"AROA{id:016X}\",\"arn\":\"arn:aws:iam::{owner}:role/{role}\",\"accountId\":\"{owner}\",\"userName\":\"{role}\"}},\"attributes\":{{\"creationDate\":\""
+                );
+                time(self.last - content.rng.i64(0..48) * 75, out);
+                out.push_str("\",\"mfaAuthenticated\":\"");
+                out.push_str(if content.percent(10) { "true\"}" } else { "false\"}" });
+                out.push_str(if session.starts_with("i-") { ",\"ec2RoleDelivery\":\"2.0\"}}" } else { "}}" });
+            }
+            Who::User => {
+                let user = content.one(USERS);
+                let _ = write!(
+                    out,
+                    "\"type\":\"IAMUser\",\"principalId\":\"AIDAEXAMPLE{:08X}\",",
+                    mix(user.len() as u64) as u32
+                );
+                let _ = write!(
+                    out,
+                    "\"arn\":\"arn:aws:iam::{owner}:user/{user}\",\"accountId\":\"{owner}\",\"accessKeyId\":\""
+                );
+                content.key(out);
+                let _ = write!(out, "\",\"userName\":\"{user}\"}}");
+            }
+            Who::Account => {
+                let other = account(content.rng.u32(0..40));
+                let _ = write!(
+                    out,
+                    "\"type\":\"AWSAccount\",\"principalId\":\"AIDAEXAMPLE{other}\",\"accountId\":\"{other}\"}}"
+                );
+            }
+            Who::Root => {
+                let _ = write!(
+                    out,
+                    "\"type\":\"Root\",\"principalId\":\"{owner}\",\"arn\":\"arn:aws:iam::{owner}:root\",\"accountId\":\"{owner}\",\"accessKeyId\":\"\"}}"
+                );
+            }
+            Who::Federated => {
+                let user = content.one(USERS);
+                let _ = write!(
+                    out,
+                    "\"type\":\"FederatedUser\",\"principalId\":\"{owner}:{user}\",\"arn\":\"arn:aws:sts::{owner}:federated-user/{user}\",\"accountId\":\"{owner}\",\"accessKeyId\":\""
+                );
+                content.key(out);
+                let _ = write!(
+                    out,
+                    "\",\"sessionContext\":{{\"sessionIssuer\":{{\"type\":\"IAMUser\",\"principalId\":\"AIDAEXAMPLEFEDERATOR\",\"arn\":\"arn:aws:iam::{owner}:user/federator\",\"accountId\":\"{owner}\",\"userName\":\"federator\"}}}}}}"
+                );
+            }
+            Who::WebIdentity => {
+                let name = content.rng.u32(0..60);
+                let _ = write!(
+                    out,
+                    "\"type\":\"WebIdentityUser\",\"principalId\":\"arn:aws:iam::{owner}:oidc-provider/token.actions.githubusercontent.com:sts.amazonaws.com:repo:example/service-{name}:ref:refs/heads/main\",\"userName\":\"repo:example/service-{name}:ref:refs/heads/main\",\"identityProvider\":\"arn:aws:iam::{owner}:oidc-provider/token.actions.githubusercontent.com\"}}"
+                );
+            }
+            Who::IdentityCenter => {
+                let _ = write!(
+                    out,
+                    "\"type\":\"IdentityCenterUser\",\"accountId\":\"{owner}\",\"onBehalfOf\":{{\"userId\":\""
+                );
+                content.uuid(out);
+                let _ = write!(
+                    out,
+                    "\",\"identityStoreArn\":\"arn:aws:identitystore::{owner}:identitystore/d-0123456789\"}},\"credentialId\":\""
+                );
+                content.uuid(out);
+                out.push_str("\"}");
+            }
+        }
+        None
+    }
+
+    /// All behind the parameters, into `tail`.
+    fn end(&mut self, call: &Call, old: bool) {
+        let Self { object, content, tail: out, .. } = self;
+        let owner = &object.account;
+        out.push_str(",\"responseElements\":null");
+        if call.shape == Shape::Object {
+            let _ = write!(
+                out,
+                ",\"additionalEventData\":{{\"SignatureVersion\":\"SigV4\",\"CipherSuite\":\"TLS_AES_128_GCM_SHA256\",\"bytesTransferredIn\":{},\"AuthenticationMethod\":\"AuthHeader\",\"x-amz-id-2\":\"",
+                content.rng.u32(0..90_000)
+            );
+            content.base64(64, out);
+            let _ = write!(out, "\",\"bytesTransferredOut\":{}.0}}", content.rng.u32(0..9_000));
+        }
+        out.push_str(",\"requestID\":\"");
+        content.uuid(out);
+        out.push_str("\",\"eventID\":\"");
+        event_id(object.seed, object.number, self.ordinal, &mut content.rng, out);
+        if old {
+            out.push_str("\"}");
+            return;
+        }
+        let read_only = call.read_only;
+        let _ = write!(out, "\",\"readOnly\":{read_only},");
+        if call.shape == Shape::Arns {
+            let _ = write!(
+                out,
+                "\"resources\":[{{\"accountId\":\"{owner}\",\"type\":\"AWS::KMS::Key\",\"ARN\":\"arn:aws:{}:{}:{owner}:key/",
+                call.source, object.region
+            );
+            content.hex(out);
+            out.push_str("\"}],");
+        }
+        let (kind, management) =
+            (if call.name == "ConsoleLogin" { "AwsConsoleSignIn" } else { "AwsApiCall" }, !call.data);
+        let _ = write!(
+            out,
+            "\"eventType\":\"{kind}\",\"managementEvent\":{management},\"recipientAccountId\":\"{owner}\","
+        );
+        if call.shape == Shape::Assume && content.percent(30) {
+            out.push_str("\"sharedEventID\":\"");
+            content.uuid(out);
+            out.push_str("\",");
+        }
+        if content.percent(12) {
+            out.push_str("\"vpcEndpointId\":\"vpce-");
+            content.hex(out);
+            let _ = write!(out, "\",\"vpcEndpointAccountId\":\"{owner}\",");
+        }
+        let _ = write!(out, "\"eventCategory\":\"{}\"", if call.data { "Data" } else { "Management" });
+        if content.percent(55) {
+            let _ = write!(
+                out,
+                ",\"tlsDetails\":{{\"tlsVersion\":\"TLSv1.3\",\"cipherSuite\":\"TLS_AES_128_GCM_SHA256\",\"clientProvidedHostHeader\":\"{}.{}.amazonaws.com\"}}",
+                call.source, object.region
+            );
+        }
+        out.push('}');
+    }
+
+    /// `requestParameters`, of about so many bytes.
+    fn parameters(&mut self, call: &Call, room: usize) {
+        if room < 60 {
+            self.out.push_str(",\"requestParameters\":null");
+            return;
+        }
+        let Self { object, content, out, .. } = self;
+        let Object { account: owner, region, .. } = object;
+        let (open, close) = match call.shape {
+            Shape::Items => ("{\"instancesSet\":{\"items\":[", "]}}"),
+            Shape::Filters => ("{\"maxResults\":1000,\"filterSet\":{\"items\":[", "]}}"),
+            Shape::Tags => ("{\"dryRun\":false,\"tagSet\":{\"items\":[", "]}}"),
+            Shape::Policy => ("{\"policyDocument\":\"{\\\"Version\\\":\\\"2012-10-17\\\",\\\"Statement\\\":[", "]}\"}"),
+            Shape::Object => {
+                ("{\"X-Amz-Date\":\"20260115T115500Z\",\"x-amz-acl\":[", "],\"Host\":\"s3.amazonaws.com\"}")
+            }
+            Shape::Arns => ("{\"encryptionAlgorithm\":\"SYMMETRIC_DEFAULT\",\"resourceArns\":[", "]}"),
+            Shape::Assume => ("{\"durationSeconds\":3600,\"policyArns\":[", "]}"),
+        };
+        // An item overshoots by half of itself.
+        let end = (out.len() + room).saturating_sub(close.len() + 40);
+        out.push_str(",\"requestParameters\":");
+        out.push_str(open);
+        let first = out.len();
+        while out.len() < end {
+            if out.len() > first {
+                out.push(',');
+            }
+            item(call.shape, owner, region, content, out);
+        }
+        out.push_str(close);
+    }
+}
+
+/// One of the things in a call's parameters.
+fn item(shape: Shape, owner: &str, region: &str, content: &mut Content, out: &mut String) {
+    match shape {
+        Shape::Items => {
+            out.push_str("{\"instanceId\":\"i-");
+            content.hex(out);
+            out.push_str("\"}");
+        }
+        Shape::Filters => {
+            out.push_str("{\"name\":\"private-ip-address\",\"valueSet\":{\"items\":[{\"value\":\"");
+            content.address(out);
+            out.push_str("\"}]}}");
+        }
+        Shape::Tags => {
+            let (key, value) = content.one(TAGS);
+            let _ = write!(out, "{{\"key\":\"{key}\",\"value\":\"{value}\"}}");
+        }
+        Shape::Policy => {
+            out.push_str("{\\\"Effect\\\":\\\"Allow\\\",\\\"Action\\\":[\\\"s3:GetObject\\\",\\\"s3:ListBucket\\\"],\\\"Resource\\\":\\\"arn:aws:s3:::");
+            content.name(out);
+            out.push_str("/*\\\"}");
+        }
+        Shape::Object => {
+            out.push_str("{\"bucketName\":\"");
+            content.name(out);
+            out.push_str("\",\"key\":\"year=2026/month=01/day=15/");
+            content.name(out);
+            out.push_str(".parquet\"}");
+        }
+        Shape::Arns => {
+            let _ = write!(out, "\"arn:aws:ecs:{region}:{owner}:task/prod/");
+            content.hex(out);
+            out.push('"');
+        }
+        Shape::Assume => {
+            let role = content.one(ROLES);
+            let _ = write!(out, "{{\"roleArn\":\"arn:aws:iam::{owner}:role/{role}\",\"roleSessionName\":\"");
+            content.name(out);
+            out.push_str("\"}");
+        }
+    }
+}
+
+/// What the unique IDs of an account's roles follow from.
+fn account_seed(owner: &str) -> u64 {
+    owner.bytes().fold(0, |sum, byte| mix(sum ^ u64::from(byte)))
+}
