@@ -29,7 +29,7 @@ pub mod memory;
 pub mod page;
 mod retry;
 pub mod row;
-mod states;
+mod state;
 pub mod store;
 
 pub mod dynamodb;
@@ -40,7 +40,7 @@ pub use claim::{Claim, Claims, Foreign, Known};
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
 pub use look::Look;
-pub use states::State;
+pub use state::State;
 
 use row::Seconds;
 use std::sync::Arc;

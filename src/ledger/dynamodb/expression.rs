@@ -101,7 +101,7 @@ impl Expression {
             Change::Settle => {
                 self.set("status", text(Status::Settled.as_str()));
                 self.set("cursor", number(END));
-                self.remove.push("quarantined_at");
+                self.remove.extend(["expires", "quarantined_at"]);
             }
             Change::Complete { counts, expires } => {
                 self.set("status", text(Status::Done.as_str()));
@@ -116,6 +116,7 @@ impl Expression {
                 self.remove.push("quarantined_at");
             }
             Change::Quarantine { reason } => {
+                self.remove.push("expires");
                 self.set("status", text(Status::Quarantined.as_str()));
                 self.set("until", number(0));
                 self.set("reason", text(reason));

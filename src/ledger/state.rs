@@ -1,4 +1,4 @@
-//! States: what the ledger says of many objects, without taking a lease on any.
+//! State: how far many objects are, without taking a lease on any.
 
 use super::Ledger;
 use super::row::{Row, Seconds, Status};
