@@ -79,7 +79,7 @@ async fn a_ledger_older_than_its_folder_is_refused_and_nothing_is_cut() {
             std::fs::copy(backup.join(name), root.join(OWN).join(name)).unwrap();
         }
     }
-    let ledger = ledger(&root);
+    let ledger = super::ledger(&root);
     let error = Jsonl::with_ledger(&root, options(Compression::None), &ledger).await.unwrap_err().to_string();
     assert!(error.contains("checkpoint 4 and its ledger") && error.contains("restored or copied"), "{error}");
     assert_eq!(lines(&root), before);
