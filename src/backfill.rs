@@ -1,7 +1,9 @@
 //! Backfill: what is in the bucket and not in the ledger is handed in.
 //!
-//!     discover ─▶ unit ─▶ keys ─▶ reconcile ─▶ dispatch
-//!      folders    queue   listing   ledger      second ingest queue
+//! ```text
+//! discover ─▶ unit ─▶ keys ─▶ reconcile ─▶ dispatch
+//!  folders    queue   listing   ledger      second ingest queue
+//! ```
 //!
 //! Reconcile, don't replay: there is no marker of how far a run came, because a marker would pass what is delivered late
 //! under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch of keys

@@ -4,7 +4,7 @@
 //! a folder is, its name says ([`Place::of`]), so both layouts, several organisations and a prefix that itself contains
 //! `AWSLogs` need no case of their own. A prefix may also name a folder further down: an organisation, an account, a region.
 //!
-//! Where there is no `AWSLogs/` under the prefix, it is looked for a few folders deeper ([`search`]); where there is none
+//! Where there is no `AWSLogs/` under the prefix, it is looked for a few folders deeper (`search`); where there is none
 //! either, the prefix becomes one flat unit.
 
 mod search;
