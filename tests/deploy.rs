@@ -128,6 +128,9 @@ async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_
 #[tokio::test]
 async fn what_goes_wrong_between_function_and_services_loses_nothing() {
     let stack = Stack::deploy(ingest()).await;
+    // Longer than a function that has to try again works: a message that comes back to another before is hidden until
+    // the first one's lease would end.
+    stack.set_visibility(Duration::from_secs(20)).await;
     stack.faults.on("PutRecordBatch", 0..1, Fault::FailRecords(vec![0]));
     stack.faults.on("PutRecordBatch", 1..2, Fault::Throttle);
     stack.faults.on("GetObject", 0..1, Fault::Unavailable);
