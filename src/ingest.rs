@@ -1,6 +1,8 @@
 //! Ingest: one object, start to end.
 //!
-//!     lease ─▶ fetch ─▶ decode ─▶ claim ─▶ pack ─▶ deliver ─▶ settle ─▶ complete
+//! ```text
+//! lease ─▶ fetch ─▶ decode ─▶ claim ─▶ pack ─▶ deliver ─▶ settle ─▶ complete
+//! ```
 //!
 //! This room knows the order and why it is that order; what each step is, the rooms beside it know.
 

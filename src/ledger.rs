@@ -24,9 +24,12 @@ pub mod cost;
 mod find;
 mod help;
 mod lease;
+mod look;
 pub mod memory;
 pub mod page;
+mod retry;
 pub mod row;
+mod state;
 pub mod store;
 
 pub mod dynamodb;
@@ -36,6 +39,8 @@ pub mod sqlite;
 pub use claim::{Claim, Claims, Foreign, Known};
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
+pub use look::Look;
+pub use state::State;
 
 use row::Seconds;
 use std::sync::Arc;
@@ -62,6 +67,8 @@ pub struct Ledger {
     keep: Seconds,
     /// Store requests of one object under way at once.
     concurrency: usize,
+    /// Encoded bytes at which a page is full.
+    page_bytes: usize,
 }
 
 /// A page that ends sooner than this is extended before it is relied on: longer than any lease.
@@ -70,7 +77,13 @@ const PAGE_MARGIN: Seconds = 24 * 3600;
 impl Ledger {
     /// A ledger in `store` that remembers for `keep` seconds.
     pub fn new(store: Arc<dyn Store>, clock: Clock, keep: Seconds) -> Self {
-        Self { store, clock, keep: keep.max(4 * PAGE_MARGIN), concurrency: 16 }
+        Self { store, clock, keep: keep.max(4 * PAGE_MARGIN), concurrency: 16, page_bytes: page::CAPACITY }
+    }
+
+    /// The same ledger with pages that are full at so many encoded bytes, so that a test can fill one.
+    #[must_use]
+    pub fn with_page_bytes(self, page_bytes: usize) -> Self {
+        Self { page_bytes, ..self }
     }
 
     /// The time by this ledger's clock.

@@ -19,6 +19,9 @@ pub mod sink;
 
 pub mod batch;
 pub mod ingest;
+pub mod sync;
+
+pub mod backfill;
 
 pub mod config;
 pub mod tally;

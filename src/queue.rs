@@ -17,6 +17,31 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     async fn send(&self, body: &str, delay: Duration, beside: Option<&Message>) -> Result<(), QueueError>;
 }
 
+/// Bodies in one batch: what one `SendMessageBatch` may hold.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
+pub const BODIES_AT_ONCE: usize = 10;
+
+/// Where many bodies are sent at once.
+#[async_trait]
+pub trait Outbox: Send + Sync + std::fmt::Debug {
+    /// Sends at most [`BODIES_AT_ONCE`] bodies and returns those that were *not* accepted; the others were.
+    ///
+    /// # Errors
+    /// The batch as a whole was not answered: each of its bodies may or may not have been accepted.
+    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<NotSent>, QueueError>;
+}
+
+/// A body that a batch was answered without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSent {
+    /// Its index in the batch.
+    pub index: usize,
+    /// Whether sending it again can help.
+    pub passing: bool,
+    /// What the queue says.
+    pub reason: String,
+}
+
 /// Why a queue did not answer. The message comes back by itself.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

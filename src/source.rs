@@ -54,6 +54,9 @@ pub enum SourceError {
     /// The object is gone (404).
     #[error("{0} does not exist")]
     Missing(String),
+    /// The bucket is gone, or was never there: no statement about any of its objects.
+    #[error("bucket {0} does not exist; look at its name, and at the region and the account this runs in")]
+    NoBucket(String),
     /// The key holds another version now (412).
     #[error("{0} was overwritten: its ETag is no longer {1}")]
     Changed(String, String),

@@ -3,8 +3,10 @@
 mod world;
 
 use std::sync::Arc;
-use trailhose::ingest::{Later, Outcome};
-use world::{Fault, Wire, World, event, log};
+use tokio::time::Instant;
+use trailhose::ingest::{Deadline, Later, Outcome};
+use trailhose::ledger::row::Status;
+use world::{Fault, INVOCATION, Wire, World, event, log};
 
 #[tokio::test]
 async fn every_event_of_an_object_is_delivered_once_and_a_second_notice_delivers_nothing() {
@@ -47,4 +49,25 @@ async fn an_event_owned_by_a_worker_in_flight_is_waited_for_and_one_owned_by_a_d
     let Outcome::Done(report) = world.ingest(&a).await else { panic!("not done") };
     assert_eq!((report.counts.delivered, report.counts.duplicate), (1, 1));
     assert_eq!(world.delivered(), [event(3), event(2), event(1)]);
+}
+
+#[tokio::test]
+async fn a_worker_whose_time_is_over_keeps_its_cursor_gives_its_lease_back_and_the_next_goes_on_there() {
+    let world = World::with_lines_per_call(1);
+    let at = world.put("a", &log(&[event(1), event(2), event(3)]));
+    // The first dies behind the note of its first call.
+    let wire = Arc::new(Wire::failing([(5, Fault::Die)]));
+    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(_)));
+    assert_eq!(wire.calls().last(), Some(&"advance"));
+    world.pass(INVOCATION.as_secs() as i64 + 61);
+
+    let over = Deadline { stop: Instant::now(), end: Instant::now() + INVOCATION };
+    let outcome = world.worker(&Arc::default()).object(&at, over).await;
+    assert!(matches!(outcome, Outcome::Later(Later::OutOfTime)), "{outcome:?}");
+    let row = world.store.kept().rows[&at.object().unwrap().id()].clone();
+    assert_eq!((row.status, row.cursor, row.until, row.token), (Status::Open, 1, 0, None));
+    assert_eq!(world.delivered(), [event(1)]);
+
+    assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+    assert_eq!(world.delivered(), [event(1), event(2), event(3)]);
 }

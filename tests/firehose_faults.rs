@@ -3,6 +3,8 @@
 
 mod common;
 
+use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
@@ -104,9 +106,11 @@ fn json(status: u16, body: &serde_json::Value) -> Reply {
 
 fn base64(text: &str) -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut bits, mut held) = (Vec::new(), 0u32, 0);
+    let mut values = [None; 256];
+    DIGITS.iter().zip(0u32..).for_each(|(&digit, value)| values[usize::from(digit)] = Some(value));
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(text.len()), 0, 0);
     for digit in text.trim_end_matches('=').bytes() {
-        bits = bits << 6 | DIGITS.iter().position(|&d| d == digit).unwrap() as u32;
+        bits = bits << 6 | values[usize::from(digit)].unwrap();
         held += 6;
         if held >= 8 {
             held -= 8;
@@ -119,11 +123,15 @@ fn base64(text: &str) -> String {
 const QUICK: Pace = Pace { base: Duration::from_millis(1), cap: Duration::from_millis(5) };
 
 async fn stream(faults: impl IntoIterator<Item = Fault>) -> (Firehose, Arc<Mutex<Stream>>) {
+    let (config, stream) = served(faults).await;
+    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed).with_pace(QUICK), stream)
+}
+
+async fn served(faults: impl IntoIterator<Item = Fault>) -> (SdkConfig, Arc<Mutex<Stream>>) {
     let stream = Arc::new(Mutex::new(Stream { faults: faults.into_iter().collect(), ..Stream::default() }));
     let inside = Arc::clone(&stream);
     let stub = Stub::start(move |request| inside.lock().unwrap().answer(request));
-    let client = aws::firehose(&common::config(&stub.endpoint()).await);
-    (Firehose::new(client, "lake", LinesPerRecord::Packed).with_pace(QUICK), stream)
+    (common::config(&stub.endpoint()).await, stream)
 }
 
 /// A call of records `0`, `1`, …, each of two lines.
@@ -148,7 +156,7 @@ fn all(records: usize) -> Vec<String> {
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+    Instant::now() + Duration::from_secs(60)
 }
 
 fn sorted(stream: &Arc<Mutex<Stream>>) -> Vec<String> {
@@ -204,7 +212,10 @@ async fn a_connection_reset_loses_nothing() {
 
 #[tokio::test]
 async fn a_service_that_falls_silent_is_asked_again() {
-    let (sink, stream) = stream([Fault::Silence]).await;
+    let (config, stream) = served([Fault::Silence]).await;
+    let patience = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300)).build();
+    let client = aws::firehose(&config.into_builder().timeout_config(patience).build());
+    let sink = Firehose::new(client, "lake", LinesPerRecord::Packed).with_pace(QUICK);
     sink.deliver(&call(1), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().taken, all(1));
 }
@@ -243,7 +254,7 @@ async fn time_running_out_is_an_error_that_counts_what_is_left() {
         stream(std::iter::once(Fault::Partly(&[0, 2], "x")).chain((0..9999).map(|_| throttled()))).await;
     let start = Instant::now();
     let error = sink.deliver(&call(3), start + Duration::from_millis(400)).await.unwrap_err();
-    assert!(start.elapsed() < Duration::from_millis(600), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let SinkError::OutOfTime { failed, records, code } = error else { panic!("{error}") };
     assert_eq!((failed, records, code.as_str()), (1, 3, "ServiceUnavailableException"));
     assert_eq!(sorted(&stream), [record(1), record(2)]);
@@ -255,7 +266,7 @@ async fn the_deadline_ends_a_request_under_way_and_allows_none_after_it() {
     let start = Instant::now();
     let error = sink.deliver(&call(1), start + Duration::from_millis(200)).await.unwrap_err();
     assert!(matches!(error, SinkError::OutOfTime { failed: 1, records: 1, .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_millis(1_000), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 
     let error = sink.deliver(&call(1), Instant::now()).await.unwrap_err();
     assert!(matches!(error, SinkError::OutOfTime { failed: 1, records: 1, .. }), "{error}");
@@ -331,12 +342,9 @@ async fn a_full_call_of_4_mib_passes() {
 
 #[tokio::test]
 async fn the_stream_may_be_named_by_its_arn_and_an_empty_call_costs_nothing() {
-    let (_, stream) = stream([]).await;
-    let inside = Arc::clone(&stream);
-    let stub = Stub::start(move |request| inside.lock().unwrap().answer(request));
-    let client = aws::firehose(&common::config(&stub.endpoint()).await);
+    let (config, stream) = served([]).await;
     let arn = "arn:aws:firehose:us-east-1:111122223333:deliverystream/lake";
-    let sink = Firehose::new(client, arn, LinesPerRecord::One);
+    let sink = Firehose::new(aws::firehose(&config), arn, LinesPerRecord::One);
     assert_eq!(sink.limits().lines, LinesPerRecord::One);
     sink.deliver(&call(1), soon()).await.unwrap();
     sink.deliver(&Call::default(), soon()).await.unwrap();

@@ -1,7 +1,7 @@
 //! The Lambda function `ingest`: builds the parts, hands each invocation over.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use trailhose::queue::{Queue, sqs::Sqs};
 use trailhose::sink::aside::Aside;
 use trailhose::sink::firehose::{self, Firehose};
 use trailhose::source::s3::S3;
+use trailhose::tally::Tally;
 use trailhose::{aws, decode, telemetry};
 
 /// Decompressed bytes of one object that are kept in memory; a larger object is inflated twice.
@@ -51,28 +52,44 @@ async fn main() -> Result<(), Error> {
 }
 
 /// A queue's batch is answered message by message; a direct call as a whole, by an error that makes its caller repeat it.
-async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Error> {
+async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Refusal> {
     let before = usage.spent();
-    let invocation = invocation(payload).inspect_err(|error| tracing::error!(%error, "not understood"))?;
+    let invocation = invocation(payload).map_err(|error| {
+        let ended = Ended { tally: Tally { not_understood: 1, ..Tally::default() }, ..Ended::default() };
+        report(&ended, &usage.since(before));
+        Refusal { kind: "NotUnderstood", message: error.to_string() }
+    })?;
     let (ended, direct) = match &invocation {
         Invocation::Queue(messages) => (batch.messages(messages, deadline).await, false),
         Invocation::Direct(notices) => (batch.notices(notices, deadline).await, true),
     };
     report(&ended, &usage.since(before));
     if direct && !ended.failed.is_empty() {
-        return Err(format!("not delivered yet: {}", ended.failed.join(", ")).into());
+        let message = format!("not delivered yet: {}", ended.failed.join(", "));
+        return Err(Refusal { kind: "NotDelivered", message });
     }
     let mut response = SqsBatchResponse::default();
-    let failed = if direct { Vec::new() } else { ended.failed };
-    response.batch_item_failures = failed
-        .into_iter()
-        .map(|message| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = message;
-            failure
-        })
-        .collect();
+    response.batch_item_failures = ended.failed.into_iter().map(failure).collect();
     Ok(response)
+}
+
+fn failure(message: String) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = message;
+    failure
+}
+
+/// Why an invocation is answered with an error.
+#[derive(Debug)]
+struct Refusal {
+    kind: &'static str,
+    message: String,
+}
+
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Self {
+        Self { error_type: refusal.kind.to_owned(), error_message: refusal.message }
+    }
 }
 
 fn report(ended: &Ended, costs: &[(&str, u64)]) {

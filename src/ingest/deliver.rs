@@ -3,6 +3,7 @@
 use super::contents::Contents;
 use super::outcome::Report;
 use super::{Deadline, End, Ingest, Later};
+use crate::ledger::row::Counts;
 use crate::ledger::{Claim, Claims, Help, Known, Lease};
 use crate::object::Object;
 use crate::sink::pack::{Call, LinesPerRecord, Packer};
@@ -19,13 +20,19 @@ pub(super) struct Delivery<'a> {
     contents: &'a Contents<'a>,
     deadline: Deadline,
     report: Report,
-    /// Indices of the events too long for the sink that were set aside.
-    oversize: HashSet<u32>,
+    /// What the claims said last, by index in the file.
+    fates: Vec<Claim>,
+    /// Indices of the events too long for the sink that were looked at.
+    long: HashSet<u32>,
+    /// Indices of the events delivered and marked in another's stead. Kept over a second look at the claims, which
+    /// finds them delivered and cannot tell by whom.
+    helped: HashSet<u32>,
 }
 
 impl<'a> Delivery<'a> {
     pub(super) fn new(ingest: &'a Ingest, contents: &'a Contents<'a>, deadline: Deadline) -> Self {
-        Self { ingest, contents, deadline, report: Report::default(), oversize: HashSet::new() }
+        let (report, fates, long, helped) = Default::default();
+        Self { ingest, contents, deadline, report, fates, long, helped }
     }
 
     /// Whether the object as a whole is more than one call. Follows from the object and the sink alone, so that every
@@ -41,29 +48,32 @@ impl<'a> Delivery<'a> {
 
     /// Takes over how the events are divided.
     pub(super) fn count(&mut self, claims: &Claims) {
-        let of = |wanted: Claim| claims.of.iter().filter(|&&claim| claim == wanted).count() as u64;
-        let counts = &mut self.report.counts;
-        counts.seen = claims.of.len() as u64;
-        counts.filtered = of(Claim::Filtered);
-        counts.delivered = of(Claim::Mine);
-        counts.duplicate = counts.seen - counts.filtered - counts.delivered;
-        self.report.repeats = of(Claim::Repeat);
+        self.fates.clone_from(&claims.of);
+        self.report.repeats = claims.of.iter().filter(|&&claim| claim == Claim::Repeat).count() as u64;
         self.report.conflicts = claims.conflicts;
-        self.report.helped = 0;
     }
 
     /// Events by fate: what was delivered in another's stead is delivered, and what was set aside is not.
-    pub(super) fn counts(&self) -> crate::ledger::row::Counts {
-        let mut counts = self.report.counts;
-        counts.oversize = self.oversize.len() as u64;
-        counts.delivered = counts.delivered + self.report.helped - counts.oversize;
-        counts.duplicate -= self.report.helped;
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts { seen: self.fates.len() as u64, ..Counts::default() };
+        for (ordinal, fate) in (0u32..).zip(&self.fates) {
+            let fate = match fate {
+                Claim::Filtered => &mut counts.filtered,
+                Claim::Mine if self.long.contains(&ordinal) => &mut counts.oversize,
+                Claim::Mine => &mut counts.delivered,
+                _ if !self.helped.contains(&ordinal) => &mut counts.duplicate,
+                _ if self.long.contains(&ordinal) => &mut counts.oversize,
+                _ => &mut counts.delivered,
+            };
+            *fate += 1;
+        }
         counts
     }
 
     pub(super) fn report(&self, stored_bytes: u64) -> Report {
         let Contents { size, newest, .. } = *self.contents;
-        Report { counts: self.counts(), stored_bytes, json_bytes: size, newest, ..self.report }
+        let (counts, helped) = (self.counts(), self.helped.len() as u64);
+        Report { counts, helped, stored_bytes, json_bytes: size, newest, ..self.report }
     }
 
     /// Delivers what is this object's and lies behind its cursor, in file order, and notes each call but the last. The
@@ -125,7 +135,7 @@ impl<'a> Delivery<'a> {
         let Contents { events, places, .. } = self.contents;
         self.ingest.ledger.mark(help, &ordinals, events, places).await?;
         span.commit();
-        self.report.helped += ordinals.len() as u64;
+        self.helped.extend(ordinals);
         Ok(())
     }
 
@@ -137,7 +147,7 @@ impl<'a> Delivery<'a> {
     fn note_length(&mut self, ordinal: u32, line: &[u8]) -> bool {
         let long = line.len() > self.ingest.sink.limits().longest_line();
         if long {
-            self.oversize.insert(ordinal);
+            self.long.insert(ordinal);
         }
         long
     }
@@ -181,7 +191,7 @@ fn pointer_fields(line: &[u8]) -> serde_json::Map<String, serde_json::Value> {
         "eventCategory",
     ];
     const SHORT: usize = 1024;
-    let Ok(all) = serde_json::from_slice::<HashMap<&str, &RawValue>>(line) else { return Default::default() };
+    let Ok(all) = serde_json::from_slice::<HashMap<String, &RawValue>>(line) else { return Default::default() };
     let kept = KEPT.into_iter().filter_map(|name| {
         let raw = all.get(name).filter(|raw| raw.get().len() <= SHORT)?;
         Some((name.to_owned(), serde_json::from_str(raw.get()).ok()?))

@@ -4,14 +4,13 @@
 
 use super::find::{Sought, ends_soon, part};
 use super::lease::Lease;
-use super::page::{CAPACITY, Entry, Owner, Page, PageName, Version};
+use super::page::{Entry, Owner, Page, PageName, Version};
 use super::store::{StoreError, WriteError};
 use super::{Ledger, Stop};
 use crate::event::{EventId, Place};
 use crate::object::ObjectId;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::collections::HashMap;
-use std::collections::hash_map;
+use std::collections::{BTreeMap, HashMap, hash_map};
 use tokio::sync::Mutex;
 
 /// Attempts to write one page before the object is handed back. Each refusal means that another worker's write went
@@ -114,7 +113,7 @@ impl Ledger {
     }
 
     /// The file's events by page, each ID once.
-    fn group(&self, events: &[Known], places: &[Place], claims: &mut Claims) -> HashMap<PageName, Vec<Sought>> {
+    fn group(&self, events: &[Known], places: &[Place], claims: &mut Claims) -> BTreeMap<PageName, Vec<Sought>> {
         let mut first = HashMap::with_capacity(events.len());
         let mut roots: HashMap<(u32, Option<u8>), Vec<Sought>> = HashMap::new();
         for (ordinal, event) in (0u32..).zip(events) {
@@ -136,10 +135,12 @@ impl Ledger {
                 }
             }
         }
-        let named = roots
-            .into_iter()
-            .map(|((place, _), sought)| (PageName::root(&places[place as usize], sought[0].1), sought));
-        named.collect()
+        let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for ((place, _), sought) in roots {
+            // Added to, never put in place of: an event that fell out here would be neither claimed nor delivered.
+            named.entry(PageName::root(&places[place as usize], sought[0].1)).or_default().extend(sought);
+        }
+        named
     }
 }
 
@@ -158,7 +159,7 @@ struct Visit<'a> {
 struct Visited {
     entries: HashMap<u32, (PageName, Entry)>,
     /// What belongs into the shards of a full page.
-    deeper: HashMap<PageName, Vec<Sought>>,
+    deeper: BTreeMap<PageName, Vec<Sought>>,
 }
 
 impl Visit<'_> {
@@ -179,7 +180,7 @@ impl Visit<'_> {
             page.version = Version::fresh();
             page.expires = expires;
             if !settled {
-                let fits = page.encoded_len() + self.grown_by(new.len()) <= CAPACITY;
+                let fits = page.encoded_len() + self.grown_by(new.len()) <= self.ledger.page_bytes;
                 if fits { self.add(&mut page, &new).await? } else { page.full = true }
             }
             stands = match self.ledger.store.write_page(&self.name, version, &page).await {

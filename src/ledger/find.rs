@@ -5,7 +5,7 @@ use super::page::{Entry, Page, PageName};
 use super::row::Seconds;
 use super::store::StoreError;
 use crate::event::EventId;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// An event that is looked for: its index in the file, and its identity.
 pub(super) type Sought = (u32, EventId);
@@ -21,12 +21,12 @@ pub(super) struct Found {
 
 impl Ledger {
     /// Looks events up by strongly consistent reads, a level of shards at a time.
-    pub(super) async fn find(&self, mut sought: HashMap<PageName, Vec<Sought>>) -> Result<Found, StoreError> {
+    pub(super) async fn find(&self, mut sought: BTreeMap<PageName, Vec<Sought>>) -> Result<Found, StoreError> {
         let mut found = Found::default();
         while !sought.is_empty() {
             let names: Vec<_> = sought.keys().cloned().collect();
             let pages = self.store.pages(&names).await?;
-            let mut deeper = HashMap::new();
+            let mut deeper = BTreeMap::new();
             for (name, page) in names.into_iter().zip(pages) {
                 let events = sought.remove(&name).unwrap_or_default();
                 let Some(page) = page.filter(|page| page.live(self.now())) else { continue };

@@ -9,7 +9,7 @@ use super::store::{StoreError, WriteError};
 use super::{Ledger, Stop};
 use crate::event::Place;
 use crate::object::ObjectId;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Attempts to mark one page, as in `claim.rs`.
 const ATTEMPTS: u32 = 64;
@@ -35,7 +35,7 @@ impl Ledger {
     /// Of the events that others own, those that are not proven delivered. The pages must have been viewed before this
     /// reads their owners' rows: in the other order an owner could settle, expire and be forgotten in between.
     pub async fn unproven(&self, foreign: Vec<Foreign>) -> Result<Vec<(Foreign, Row)>, Stop> {
-        let owners: HashSet<_> = foreign.iter().map(|event| event.owner).collect();
+        let owners: BTreeSet<_> = foreign.iter().map(|event| event.owner).collect();
         let owners: Vec<_> = owners.into_iter().collect();
         let rows = self.store.rows(&owners).await?;
         let rows: HashMap<_, _> = owners.into_iter().zip(rows).collect();
@@ -100,7 +100,7 @@ impl Ledger {
         let mut left: Vec<u32> = ordinals.to_vec();
         for _ in 0..ATTEMPTS {
             let mut found = self.find_again(left.iter().copied(), known, places).await?;
-            let mut by_page: HashMap<PageName, Vec<u32>> = HashMap::new();
+            let mut by_page: BTreeMap<PageName, Vec<u32>> = BTreeMap::new();
             for &ordinal in &left {
                 let (name, entry) = found.entries.get(&ordinal).ok_or(Stop::Gone)?;
                 match entry.owner {
@@ -159,7 +159,7 @@ impl Ledger {
         known: &[Known],
         places: &[Place],
     ) -> Result<Found, StoreError> {
-        let mut sought: HashMap<PageName, Vec<Sought>> = HashMap::new();
+        let mut sought: BTreeMap<PageName, Vec<Sought>> = BTreeMap::new();
         for ordinal in ordinals {
             let event = &known[ordinal as usize];
             let root = PageName::root(&places[event.place as usize], event.id);

@@ -32,12 +32,13 @@ pub struct PageName(pub String);
 
 impl PageName {
     /// Where an event is looked for first. Follows from the event alone, so that every copy of it, in whatever object,
-    /// is looked for in the same page. Events without a time are spread by their identity.
+    /// is looked for in the same page. Events without a time are spread by their identity, under a word that no minute
+    /// is spelled as: minutes before 1970 are negative.
     pub fn root(place: &Place, id: EventId) -> Self {
         let (account, region) = (name_part(&place.account), name_part(&place.region));
         Self(match place.minute {
             Some(minute) => format!("{account}/{region}/{minute}"),
-            None => format!("{account}/{region}/-{:02x}", id.0[0]),
+            None => format!("{account}/{region}/none{:02x}", id.0[0]),
         })
     }
 

@@ -215,6 +215,7 @@ impl Change {
             Self::Settle => {
                 row.status = Status::Settled;
                 row.cursor = END;
+                row.expires = None;
             }
             Self::Complete { counts, expires } => {
                 row.status = Status::Done;
@@ -226,6 +227,7 @@ impl Change {
             Self::Quarantine { reason } => {
                 row.status = Status::Quarantined;
                 row.until = 0;
+                row.expires = None;
                 row.reason = Some(reason.clone());
             }
         }

@@ -1,8 +1,9 @@
 //! SQS.
 
-use super::{Queue, QueueError};
+use super::{NotSent, Outbox, Queue, QueueError};
 use crate::notification::Message;
 use async_trait::async_trait;
+use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 use std::time::Duration;
 
 /// The longest a message can be hidden: 12 hours from its receipt.
@@ -55,6 +56,35 @@ impl Queue for Sqs {
         let request = self.client.send_message().queue_url(&url).message_body(body);
         let sent = request.delay_seconds(seconds(delay, LONGEST_DELAY)).send().await;
         sent.map(drop).map_err(|error| failed("sqs:SendMessage", &url, &crate::aws::failure(&error)))
+    }
+}
+
+#[async_trait]
+impl Outbox for Sqs {
+    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<NotSent>, QueueError> {
+        let action = |failure: &crate::aws::Failure| failed("sqs:SendMessageBatch", &self.ingest, failure);
+        let mut request = self.client.send_message_batch().queue_url(&self.ingest);
+        for (index, body) in bodies.iter().enumerate() {
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(*body);
+            request = request.entries(entry.build().map_err(|error| QueueError(error.to_string()))?);
+        }
+        let answer = request.send().await.map_err(|error| action(&crate::aws::failure(&error)))?;
+        // Only what is named as accepted was: an index that the answer leaves out is sent again.
+        let accepted = |index: usize| answer.successful().iter().any(|entry| entry.id() == index.to_string());
+        let refusal = |index: usize| answer.failed().iter().find(|entry| entry.id() == index.to_string());
+        let missed = (0..bodies.len()).filter(|&index| !accepted(index));
+        Ok(missed.map(|index| not_sent(index, refusal(index))).collect())
+    }
+}
+
+fn not_sent(index: usize, refusal: Option<&BatchResultErrorEntry>) -> NotSent {
+    match refusal {
+        // Throttling is reported as the sender's fault too.
+        Some(entry) => {
+            let failure = crate::aws::failure_of_code(entry.code(), entry.message().unwrap_or("no message"));
+            NotSent { index, passing: !entry.sender_fault() || failure.is_passing(), reason: failure.to_string() }
+        }
+        None => NotSent { index, passing: true, reason: "the answer to the batch does not name it".to_owned() },
     }
 }
 

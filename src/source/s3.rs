@@ -116,8 +116,9 @@ async fn collect(object: &Object, answer: GetObjectOutput) -> Result<Vec<u8>, So
 fn reading(at: &ObjectRef, failure: &Failure) -> SourceError {
     let bucket = &at.bucket;
     match failure.kind {
-        Kind::NotFound if failure.code == "NoSuchBucket" => SourceError::Missing(format!("bucket {bucket}")),
-        Kind::NotFound => SourceError::Missing(at.to_string()),
+        Kind::NotFound if failure.code == "NoSuchBucket" => SourceError::NoBucket(bucket.clone()),
+        // A 404 that is not S3's own (a proxy's, say) is no proof that the object is gone.
+        Kind::NotFound if failure.code != "HTTP 404" => SourceError::Missing(at.to_string()),
         Kind::Denied => SourceError::Denied(match failure.action.as_deref() {
             Some(action) if action.starts_with("kms:") => format!(
                 "{at} is encrypted with a KMS key that this role may not use: allow {action} in the role and in the \
@@ -146,7 +147,11 @@ fn reading(at: &ObjectRef, failure: &Failure) -> SourceError {
 fn listing(ask: &Listing<'_>, failure: &Failure) -> SourceError {
     let Listing { bucket, prefix, .. } = ask;
     match failure.kind {
-        Kind::NotFound => SourceError::Missing(format!("bucket {bucket}")),
+        Kind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
+        Kind::Denied if failure.code == "Credentials" => SourceError::Denied(format!(
+            "s3://{bucket}/{prefix} cannot be listed without AWS credentials: give this program a role or a profile. \
+             {failure}"
+        )),
         Kind::Denied => SourceError::Denied(format!(
             "s3://{bucket}/{prefix} cannot be listed: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
             failure.action.as_deref().unwrap_or("s3:ListBucket")

@@ -296,9 +296,7 @@ async fn fail_records(request: &Message, indices: &[usize], upstream: &str) -> O
 /// The same request with another body, by the caller whose signature the emulators do not verify.
 fn as_root(request: &Message, body: Vec<u8>) -> Message {
     let mut request = request.clone();
-    let root =
-        "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/firehose/aws4_request, SignedHeaders=host, Signature=0";
-    request.set_header("Authorization", Some(root.to_owned()));
+    request.set_header("Authorization", Some(super::http::root_authorization("firehose")));
     request.set_header("X-Amz-Security-Token", None);
     request.set_header("Content-Length", Some(body.len().to_string()));
     request.body = body;

@@ -100,6 +100,12 @@ impl Message {
     }
 }
 
+/// What a request says to come from the account's root, whose signature the emulators do not verify.
+pub fn root_authorization(service: &str) -> String {
+    let scope = format!("test/20260101/{}/{service}/aws4_request", super::REGION);
+    format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
+}
+
 fn is_chunked(message: &Message) -> bool {
     message.header("Transfer-Encoding").is_some_and(|encoding| encoding.to_ascii_lowercase().contains("chunked"))
 }

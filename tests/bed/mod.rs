@@ -9,6 +9,8 @@ pub mod emulator;
 pub mod faults;
 pub mod http;
 pub mod process;
+pub mod runtime;
+pub mod stack;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};

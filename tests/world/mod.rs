@@ -2,13 +2,14 @@
 //!
 //! The worker is the real one; only what it talks to is made here, so that every call it makes can be made to fail.
 
-#![allow(dead_code)] // Each test file uses its part.
+#![allow(dead_code, unused_imports)] // Each test file uses its part.
 
+pub mod check;
 mod wire;
 
 use async_trait::async_trait;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use trailhose::object::{Object, ObjectRef};
 use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
-pub use wire::{Fault, Wire};
+pub use wire::{Fault, Gate, Wire};
 
 /// Long enough that no test's object runs out of it by itself.
 pub const INVOCATION: Duration = Duration::from_secs(900);
@@ -36,6 +37,11 @@ pub struct World {
     pub now: Arc<AtomicI64>,
     pub limits: Limits,
     pub keep: i64,
+    pub filter: Filter,
+    /// Bytes of one object that are held in memory.
+    pub hold: usize,
+    /// Bytes at which a page is full.
+    pub page_bytes: usize,
 }
 
 impl Default for World {
@@ -52,6 +58,9 @@ impl Default for World {
                 lines: LinesPerRecord::Packed,
             },
             keep: 90 * 86_400,
+            filter: Filter::default(),
+            hold: 1 << 20,
+            page_bytes: CAPACITY,
         }
     }
 }
@@ -69,6 +78,12 @@ impl World {
         Self { limits, ..Self::default() }
     }
 
+    /// A world for whose sink [`long_event`]s are too long.
+    pub fn with_short_records() -> Self {
+        let limits = Limits { record_bytes: 1500, call_records: 1000, call_bytes: 6000, lines: LinesPerRecord::Packed };
+        Self { limits, ..Self::default() }
+    }
+
     /// Puts an object, and returns the notification of it.
     pub fn put(&self, name: &str, bytes: &[u8]) -> ObjectRef {
         let key = key(name);
@@ -83,11 +98,12 @@ impl World {
         let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.store) });
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
-            ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep),
+            ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
+                .with_page_bytes(self.page_bytes),
             sink: Arc::new(SinkOverWire { wire: Arc::clone(wire), to: Arc::clone(&self.sink), limits: self.limits }),
             limits: decode::Limits::default(),
-            filter: Filter::default(),
-            hold: 1 << 20,
+            filter: self.filter.clone(),
+            hold: self.hold,
             names: Names::Logs,
         }
     }
@@ -139,6 +155,11 @@ pub fn event_at(number: u32, time: &str) -> String {
     )
 }
 
+/// One event that is too long for [`World::with_short_records`].
+pub fn long_event(number: u32) -> String {
+    event(number).replacen('{', &format!("{{\"padding\":\"{}\",", "x".repeat(2000)), 1)
+}
+
 /// A log file of these events, gzipped.
 pub fn log(events: &[String]) -> Vec<u8> {
     use std::io::Write;
@@ -147,10 +168,17 @@ pub fn log(events: &[String]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
+/// A log file as [`log`], not gzipped: for tests that read thousands.
+pub fn plain_log(events: &[String]) -> Vec<u8> {
+    format!("{{\"Records\":[{}]}}", events.join(",")).into_bytes()
+}
+
 /// The objects.
 #[derive(Debug, Default)]
 pub struct Bucket {
     pub objects: Mutex<HashMap<String, (String, Vec<u8>)>>,
+    /// Whether nothing may be read.
+    pub denied: AtomicBool,
 }
 
 /// What arrived at the sink, by call.
@@ -190,6 +218,9 @@ impl Source for OverWire<Bucket> {
         self.wire
             .call("fetch", lost_source, async {
                 let objects = self.to.objects.lock().unwrap();
+                if self.to.denied.load(Ordering::SeqCst) {
+                    return Err(SourceError::Denied(format!("s3:GetObject on {object} is denied")));
+                }
                 let (etag, bytes) = objects.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
                 if *etag != object.etag {
                     return Err(SourceError::Changed(object.to_string(), object.etag.clone()));
@@ -220,7 +251,7 @@ fn lost_sink() -> SinkError {
     SinkError::Unavailable("wire".to_owned())
 }
 
-use trailhose::ledger::page::{Page, PageName, Version};
+use trailhose::ledger::page::{CAPACITY, Page, PageName, Version};
 use trailhose::ledger::row::{Change, Guard, Row};
 use trailhose::object::ObjectId;
 

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Mutex;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use trailhose::ledger::row::Change;
 
 /// What happens to one call.
@@ -27,7 +30,43 @@ struct State {
     /// The calls made, by name.
     calls: Vec<&'static str>,
     plan: HashMap<usize, Fault>,
+    /// The faults that happened, and to which calls.
+    hit: Vec<(&'static str, Fault)>,
     dead: bool,
+    gate: Option<Arc<Gate>>,
+}
+
+/// Lets one call through for every grant, so that a scheduler decides whose turn it is.
+#[derive(Debug, Default)]
+pub struct Gate {
+    grants: AtomicUsize,
+}
+
+impl Gate {
+    /// Lets one more call through.
+    pub fn grant(&self) {
+        self.grants.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether a granted call is still to be made.
+    pub fn is_granted(&self) -> bool {
+        self.grants.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// Waits at a gate.
+struct AtGate<'a>(&'a Gate);
+
+impl Future for AtGate<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.grants.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |grants| grants.checked_sub(1)).is_ok() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl Wire {
@@ -41,6 +80,23 @@ impl Wire {
         self.state.lock().unwrap().calls.clone()
     }
 
+    /// A wire behind a gate.
+    pub fn behind(gate: &Arc<Gate>, plan: impl IntoIterator<Item = (usize, Fault)>) -> Self {
+        let wire = Self::failing(plan);
+        wire.state.lock().unwrap().gate = Some(Arc::clone(gate));
+        wire
+    }
+
+    /// The faults that happened, and to which calls.
+    pub fn hit(&self) -> Vec<(&'static str, Fault)> {
+        self.state.lock().unwrap().hit.clone()
+    }
+
+    /// A new worker where one died; calls are numbered on. Whether one had died.
+    pub fn revive(&self) -> bool {
+        std::mem::take(&mut self.state.lock().unwrap().dead)
+    }
+
     /// Whether the worker died.
     pub fn is_dead(&self) -> bool {
         self.state.lock().unwrap().dead
@@ -52,6 +108,10 @@ impl Wire {
         lost: impl FnOnce() -> E,
         effect: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
+        let gate = self.state.lock().unwrap().gate.clone();
+        if let Some(gate) = gate {
+            AtGate(&gate).await;
+        }
         let fault = {
             let mut state = self.state.lock().unwrap();
             if state.dead {
@@ -59,7 +119,9 @@ impl Wire {
             }
             let number = state.calls.len();
             state.calls.push(name);
-            state.plan.get(&number).copied()
+            let fault = state.plan.get(&number).copied();
+            state.hit.extend(fault.map(|fault| (name, fault)));
+            fault
         };
         match fault {
             None => effect.await,

@@ -18,7 +18,7 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// `object` where the row may have to be made.
+    /// `object` where the row may have to be made; without it the row must be there already.
     pub(super) fn new(guard: Guard, change: &Change, object: Option<&Object>) -> Self {
         let mut expression = Self {
             condition: String::new(),
@@ -29,7 +29,13 @@ impl Expression {
             remove: Vec::new(),
         };
         expression.condition = expression.guard(guard);
-        expression.change(change, object);
+        expression.change(change);
+        match object {
+            // An UpdateItem makes the item that is not there, with whatever it sets and no more.
+            None => expression.condition = format!("attribute_exists(pk) AND ({})", expression.condition),
+            Some(object) if matches!(guard, Guard::Leasable { .. }) => expression.make(object),
+            Some(_) => {}
+        }
         expression.update = format!("SET {}", expression.set.join(", "));
         if !expression.remove.is_empty() {
             let names: Vec<_> = expression.remove.clone().into_iter().map(|name| expression.name(name)).collect();
@@ -65,21 +71,21 @@ impl Expression {
         format!("({until} < {now} OR {token} = {mine})")
     }
 
-    fn change(&mut self, change: &Change, object: Option<&Object>) {
+    /// What a row that is not there yet begins as: see `Change::apply`.
+    fn make(&mut self, object: &Object) {
+        self.set_if_absent("bucket", text(&object.bucket));
+        self.set_if_absent("key", text(&object.key));
+        self.set_if_absent("etag", text(&object.etag));
+        self.set_if_absent("status", text(Status::Open.as_str()));
+        self.set_if_absent("until", number(0));
+        self.set_if_absent("cursor", number(0));
+    }
+
+    fn change(&mut self, change: &Change) {
         match change {
             Change::Lease { token, until } => {
                 self.set("token", text(token));
                 self.set("until", number(until));
-                for (name, value) in object
-                    .into_iter()
-                    .flat_map(|object| [("bucket", &object.bucket), ("key", &object.key), ("etag", &object.etag)])
-                {
-                    self.set_if_absent(name, text(value));
-                }
-                if object.is_some() {
-                    self.set_if_absent("status", text(Status::Open.as_str()));
-                    self.set_if_absent("cursor", number(0));
-                }
             }
             Change::Release => {
                 self.set("until", number(0));
@@ -95,6 +101,7 @@ impl Expression {
             Change::Settle => {
                 self.set("status", text(Status::Settled.as_str()));
                 self.set("cursor", number(END));
+                self.remove.extend(["expires", "quarantined_at"]);
             }
             Change::Complete { counts, expires } => {
                 self.set("status", text(Status::Done.as_str()));
@@ -106,8 +113,10 @@ impl Expression {
                 self.set("duplicate", number(counts.duplicate));
                 self.set("filtered", number(counts.filtered));
                 self.set("oversize", number(counts.oversize));
+                self.remove.push("quarantined_at");
             }
             Change::Quarantine { reason } => {
+                self.remove.push("expires");
                 self.set("status", text(Status::Quarantined.as_str()));
                 self.set("until", number(0));
                 self.set("reason", text(reason));
@@ -121,7 +130,11 @@ impl Expression {
         self.set.push(format!("{name} = {value}"));
     }
 
+    /// Nothing where the change sets the attribute anyway: a path may be set once only.
     fn set_if_absent(&mut self, name: &'static str, value: AttributeValue) {
+        if self.values.contains_key(&format!(":set_{name}")) {
+            return;
+        }
         let (name, value) = (self.name(name), self.value(&format!(":set_{name}"), value));
         self.set.push(format!("{name} = if_not_exists({name}, {value})"));
     }

@@ -1,0 +1,57 @@
+//! What a whole backfill costs, beside the network: discovery and reconcile of buckets of 10⁴, 10⁵ and 10⁶ objects in 200
+//! accounts and 17 regions, 5 % of them missing from the ledger. Each size has a process of its own, so that its memory
+//! is its own.
+//!
+//! ```sh
+//! cargo bench --bench backfill
+//! ```
+
+#[path = "../tests/vast/mod.rs"]
+mod vast;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+use trailhose::backfill::Span;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if let (Some("--keys"), Some(keys)) = (arguments.next().as_deref(), arguments.next()) {
+        return one(keys.parse().expect("a number of keys"));
+    }
+    // Built by the way, as by `cargo test --all-targets`, it only shows that it runs.
+    let sizes = if std::env::args().any(|argument| argument == "--bench") { 4..7 } else { 4..5 };
+    println!(
+        "{:>9} {:>8} {:>8} {:>10} {:>8} {:>8} {:>9}",
+        "keys", "missing", "lists", "allowed", "seconds", "keys/s", "peak KiB"
+    );
+    for size in sizes {
+        let itself = std::env::current_exe().expect("a path of its own");
+        let ended = Command::new(itself).args(["--keys", &10_u64.pow(size).to_string()]).status();
+        assert!(ended.is_ok_and(|status| status.success()), "10^{size} keys failed");
+    }
+}
+
+fn one(keys: usize) {
+    let span = Span::parse("2026-11-18", "2026-11-20").expect("a span");
+    let vast = Arc::new(vast::Vast::of(keys, span));
+    let expected = vast.expected();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let start = Instant::now();
+    let ran = runtime.block_on(vast::run(&vast));
+    let seconds = start.elapsed().as_secs_f64();
+    let allowed = (expected.pages + expected.prefixes) as f64 * 1.05;
+    assert_eq!(ran.handed_in, expected.missing, "exactly what is missing is handed in");
+    assert_eq!(ran.counts.listed, expected.keys, "every key is listed once");
+    assert!(ran.requests as f64 <= allowed, "{} list requests, {allowed} allowed", ran.requests);
+    let (listed, missing) = (ran.counts.listed, ran.counts.missing);
+    let (lists, rate) = (ran.requests, listed as f64 / seconds);
+    println!("{listed:>9} {missing:>8} {lists:>8} {allowed:>10.0} {seconds:>8.2} {rate:>8.0} {:>9}", peak_kib());
+}
+
+/// The most memory this process ever held; 0 where the system does not say.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+}

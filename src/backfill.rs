@@ -1,0 +1,254 @@
+//! Backfill: what is in the bucket and not in the ledger is handed in.
+//!
+//! ```text
+//! discover ─▶ unit ─▶ keys ─▶ reconcile ─▶ dispatch
+//!  folders    queue   listing   ledger      second ingest queue
+//! ```
+//!
+//! Reconcile, don't replay: there is no marker of how far a run came, because a marker would pass what is delivered late
+//! under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch of keys
+//! ([`Span::stretch`]), so a region without news costs one request, however many days are asked for.
+//!
+//! # What a crash costs
+//!
+//! Discovery and units hold nothing that is not in a message. A worker that dies leaves its unit's message to come back
+//! with the cursor it was sent with; what it handed in since then is handed in again, and found leased or done. A worker
+//! that runs out of time returns the rest of its unit, to be sent *before* the old message is acknowledged. In neither
+//! case is an object left out: the cursor moves only past keys whose objects were accepted or need nothing.
+//!
+//! # What the ledger forgets
+//!
+//! A done row expires ([`Ledger::remembers_since`]). Beyond that time "done and forgotten" and "never seen" look the same:
+//! such an object is handed in, and its events are delivered again if their pages are gone too. Losing nothing comes
+//! first. How many there were stands in [`Counts::forgotten`], so that a dry run over old days can warn of it; a run within
+//! the ledger's memory has none.
+//!
+//! A record of *closed days* would tell the two apart. Its design, for whoever needs it: one item for a bucket and a
+//! region's folder, with the set of days of which every object was seen done in one walk, never expiring. A day may be
+//! closed only when it is older than the look-back and younger than the memory, since from outside the memory nothing
+//! proves it. A run would leave closed days out of its span unless told to open them, so a file put into a closed day
+//! by hand, or replicated late, would no longer be found. That is a promise given up, and the item is a third kind in
+//! the store. As long as the span of a scheduled run lies within the memory, as the defaults do (3 days, 90 days), it
+//! buys nothing, so it is not there.
+
+pub mod budget;
+mod counts;
+pub mod discover;
+pub mod dispatch;
+mod keys;
+pub mod place;
+mod reconcile;
+pub mod span;
+pub mod unit;
+
+pub use counts::Counts;
+pub use span::Span;
+pub use unit::Unit;
+
+use crate::ledger::store::StoreError;
+use crate::ledger::{Ledger, State};
+use crate::object::ObjectRef;
+use crate::source::{Source, SourceError};
+use async_trait::async_trait;
+use futures_util::future::join;
+use keys::Keys;
+use reconcile::{Seen, Verdict, reconcile};
+use std::sync::Arc;
+use tokio::time::Instant;
+use unit::Act;
+
+/// Where objects are handed in to be ingested: a queue, or a worker in this process.
+#[async_trait]
+pub trait Intake: Send + Sync + std::fmt::Debug {
+    /// Takes objects, in their order, and begins nothing new after `stop`.
+    async fn hand_in(&self, objects: &[ObjectRef], stop: Instant) -> HandedIn;
+}
+
+/// What became of objects that were handed in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HandedIn {
+    /// How many of them, from the first on, are safe: they come to be ingested whatever happens to this process.
+    pub taken: usize,
+    /// In how many messages.
+    pub messages: u64,
+    /// Why not all.
+    pub broke: Option<Broke>,
+}
+
+/// Why something was not handed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broke {
+    /// It would have gone after the time to stop.
+    OutOfTime,
+    /// It was not accepted.
+    Failed(String),
+}
+
+/// The parts of a worker.
+#[derive(Debug, Clone)]
+pub struct Backfill {
+    /// Where objects lie.
+    pub source: Arc<dyn Source>,
+    /// What has been delivered.
+    pub ledger: Ledger,
+}
+
+/// What became of an attempt at a unit.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it saw and did.
+    pub counts: Counts,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How an attempt at a unit ends.
+#[derive(Debug)]
+pub enum End {
+    /// All of it is worked off.
+    Done,
+    /// Time is up; this is left.
+    OutOfTime(Unit),
+    /// Something did not answer, or must be repaired. The message should come back by itself, so that one that always
+    /// fails ends among the dead letters; what was handed in is then handed in once more.
+    Failed {
+        /// What is left, for a caller that would rather go on from here.
+        left: Unit,
+        /// What happened.
+        trouble: Trouble,
+    },
+}
+
+/// Why an attempt at a unit fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The source did not list.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The ledger did not answer.
+    #[error(transparent)]
+    Ledger(#[from] StoreError),
+    /// The listing is not in the order of the keys.
+    #[error(
+        "{bucket}: expected keys in the order of their bytes, found {found} listed after {after}; a bucket that lists in \
+         another order (S3's directory buckets) cannot be backfilled"
+    )]
+    Order {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        found: String,
+        /// The key before it.
+        after: String,
+    },
+    /// Objects were not accepted.
+    #[error("missing objects could not be handed in: {0}")]
+    Intake(String),
+}
+
+/// Why the way ends before its end.
+enum Early {
+    OutOfTime,
+    Trouble(Trouble),
+}
+
+impl<E: Into<Trouble>> From<E> for Early {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl Backfill {
+    /// Works on a unit until it is done or `stop` comes; begins no page after that.
+    pub async fn run(&self, mut unit: Unit, intake: &dyn Intake, stop: Instant) -> Ended {
+        let mut counts = Counts::default();
+        let mut keys = Keys::new(&*self.source, &unit);
+        let worked = self.work(&mut unit, &mut keys, intake, stop, &mut counts).await;
+        counts.list_requests += keys.requests;
+        let end = match worked {
+            Ok(()) => End::Done,
+            Err(Early::OutOfTime) => End::OutOfTime(unit),
+            Err(Early::Trouble(trouble)) => End::Failed { left: unit, trouble },
+        };
+        Ended { counts, end }
+    }
+
+    async fn work(
+        &self,
+        unit: &mut Unit,
+        keys: &mut Keys<'_>,
+        intake: &dyn Intake,
+        stop: Instant,
+        counts: &mut Counts,
+    ) -> Result<(), Early> {
+        in_time(stop)?;
+        let mut page = keys.next().await?;
+        while let Some(listed) = page {
+            in_time(stop)?;
+            // The next page is on its way while this one is held against the ledger.
+            let (seen, next) = join(reconcile(&self.ledger, unit, listed), keys.next()).await;
+            let mut seen = seen?;
+            counts.ledger_reads +=
+                seen.iter().filter(|seen| matches!(seen.verdict, Verdict::Log { .. })).count() as u64;
+            self.finish(unit, &mut seen, intake, stop, counts).await?;
+            page = next?;
+        }
+        Ok(())
+    }
+
+    /// Hands in what of a page must be, and moves the cursor past all that is worked off.
+    async fn finish(
+        &self,
+        unit: &mut Unit,
+        seen: &mut [Seen],
+        intake: &dyn Intake,
+        stop: Instant,
+        counts: &mut Counts,
+    ) -> Result<(), Early> {
+        if unit.act == Act::HandIn {
+            self.open_quarantined(unit, seen).await?;
+        }
+        let (at, picked): (Vec<usize>, Vec<ObjectRef>) = seen
+            .iter()
+            .enumerate()
+            .filter(|(_, seen)| seen.is_picked(unit.pick))
+            .map(|(index, seen)| (index, seen.at.clone()))
+            .unzip();
+        let handed = match unit.act {
+            Act::HandIn if !picked.is_empty() => intake.hand_in(&picked, stop).await,
+            Act::HandIn | Act::Count => HandedIn { taken: picked.len(), ..HandedIn::default() },
+        };
+        let taken = handed.taken.min(picked.len());
+        let passed = at.get(taken).copied().unwrap_or(seen.len());
+        seen[..passed].iter().for_each(|seen| seen.count(counts));
+        counts.sent += taken as u64;
+        counts.bytes += picked[..taken].iter().filter_map(|object| object.size).sum::<u64>();
+        counts.messages += handed.messages;
+        if let Some(last) = seen[..passed].last() {
+            unit.after = Some(last.at.key.clone());
+        }
+        match handed.broke {
+            None if taken == picked.len() => Ok(()),
+            None => Err(Trouble::Intake(format!("{taken} of {} were taken, without a reason", picked.len())).into()),
+            Some(Broke::OutOfTime) => Err(Early::OutOfTime),
+            Some(Broke::Failed(reason)) => Err(Trouble::Intake(reason).into()),
+        }
+    }
+
+    /// Opens quarantined objects that are to be handed in, or their worker would find them quarantined still.
+    async fn open_quarantined(&self, unit: &Unit, seen: &mut [Seen]) -> Result<(), Early> {
+        for seen in seen {
+            let Verdict::Log { state: State::Quarantined, old } = seen.verdict else { continue };
+            let Some(object) = seen.at.object().filter(|_| seen.is_picked(unit.pick)) else { continue };
+            if !self.ledger.retry(&object).await? {
+                // Done since, or somebody is at work on it.
+                seen.verdict = Verdict::Log { state: State::Leased { until: self.ledger.now() }, old };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn in_time(stop: Instant) -> Result<(), Early> {
+    if Instant::now() < stop { Ok(()) } else { Err(Early::OutOfTime) }
+}

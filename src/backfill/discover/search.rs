@@ -1,0 +1,84 @@
+//! Search: where the layout begins.
+
+use super::{Discovery, Shape, Step};
+use crate::backfill::place::Place;
+use crate::backfill::unit::Layout;
+use crate::source::{ListPage, SourceError};
+use std::collections::VecDeque;
+
+/// How many folders deep `AWSLogs/` is looked for: two trails with prefixes of their own in one bucket, each of them with
+/// a slash in it.
+const DEPTH: usize = 2;
+
+/// Folders that are looked into. A bucket with more of them above `AWSLogs/` is used for something else too, and its
+/// trail's prefix must be named.
+const FOLDERS: usize = 200;
+
+impl Discovery {
+    /// Finds the folders from which to walk, or that there is no layout.
+    pub(super) async fn begin(&mut self) -> Result<(), SourceError> {
+        let prefix = self.ask.prefix.as_str();
+        let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+        if let Some(place) = Place::of(&prefix) {
+            // Named below `AWSLogs/` already. With a trail whose own prefix ends in `AWSLogs`, the walk meets another
+            // `AWSLogs/` in it and enters that too.
+            return self.begin_inside(prefix, place).await;
+        }
+        // Folders in which something may lie that the walk will not meet.
+        let mut beside = Vec::new();
+        let mut folders = VecDeque::from([(prefix.clone(), 0)]);
+        let mut anything = false;
+        let mut looked = 0;
+        while let Some((folder, depth)) = folders.pop_front() {
+            let logs = format!("{folder}AWSLogs/");
+            let page = self.page(&logs).await?;
+            if page.next.is_some() || !page.prefixes.is_empty() {
+                self.progress.shape = Shape::CloudTrail;
+                // The page is not wasted: the walk goes on from it.
+                self.take(&Step { folder: logs, token: None }, page);
+                continue;
+            }
+            let page = self.page(&folder).await?;
+            anything |= !page.objects.is_empty() || !page.prefixes.is_empty();
+            let deeper = page.next.is_none() && looked + page.prefixes.len() <= FOLDERS && depth < DEPTH;
+            if !page.objects.is_empty() || !deeper {
+                beside.push(folder);
+            }
+            if deeper {
+                looked += page.prefixes.len();
+                folders.extend(page.prefixes.into_iter().map(|folder| (folder, depth + 1)));
+            }
+        }
+        match self.progress.shape {
+            Shape::CloudTrail => beside.into_iter().for_each(|folder| self.pass_over(folder)),
+            _ if anything => {
+                self.progress.shape = Shape::Flat;
+                self.ready.push_back(self.unit(prefix, Layout::Flat));
+            }
+            _ => self.progress.shape = Shape::Empty,
+        }
+        Ok(())
+    }
+
+    async fn begin_inside(&mut self, prefix: String, place: Place) -> Result<(), SourceError> {
+        let page = self.page(&prefix).await?;
+        if page.next.is_none() && page.prefixes.is_empty() && page.objects.is_empty() {
+            self.progress.shape = Shape::Empty;
+            return Ok(());
+        }
+        self.progress.shape = Shape::CloudTrail;
+        match place {
+            Place::Region => self.enter(prefix, place),
+            _ if self.ask.filters.admit_folder(&prefix) => self.take(&Step { folder: prefix, token: None }, page),
+            _ => self.progress.not_asked += 1,
+        }
+        Ok(())
+    }
+
+    async fn page(&mut self, folder: &str) -> Result<ListPage, SourceError> {
+        let step = Step { folder: folder.to_owned(), token: None };
+        let (_, page) = super::list(self.source.clone(), self.ask.bucket.clone(), step).await;
+        self.progress.requests += 1;
+        page
+    }
+}

@@ -1,0 +1,276 @@
+//! `trailhose explain`: what would be done with one object, and why. Reads only.
+
+mod contents;
+mod render;
+
+use crate::args::{ExplainArgs, Place};
+use crate::named::one_line;
+use crate::parts::{self, Aws};
+use contents::{Contents, Unreadable};
+use serde::Serialize;
+use std::path::Path;
+use trailhose::decode::Limits;
+use trailhose::ledger::row::Status;
+use trailhose::ledger::{Ledger, Look};
+use trailhose::object::key::{LogKey, Recognised, recognise};
+use trailhose::object::{Object, ObjectRef};
+use trailhose::source::SourceError;
+
+/// The object cannot be fetched.
+const NOT_FETCHED: u8 = 1;
+
+/// The object would be quarantined.
+const UNREADABLE: u8 = 3;
+
+/// All that is known of one object.
+#[derive(Debug, Serialize)]
+struct Explained {
+    object: String,
+    name: Name,
+    stored_bytes: u64,
+    contents: Option<Contents>,
+    unreadable: Option<Unreadable>,
+    ledger: Option<Known>,
+    verdict: String,
+}
+
+/// What the object's key says.
+#[derive(Debug, Serialize)]
+struct Name {
+    /// `log`, `digest` or `foreign`.
+    recognised: &'static str,
+    /// By what, or why not.
+    because: String,
+    kind: Option<&'static str>,
+    account: Option<String>,
+    region: Option<String>,
+    /// The day of its delivery, UTC.
+    delivered: Option<String>,
+}
+
+/// What the ledger says.
+#[derive(Debug, Serialize)]
+struct Known {
+    /// The object's state, or nothing if it has no row.
+    status: Option<&'static str>,
+    /// Events of its own that are proven delivered: the index behind the last. Nothing once all are.
+    cursor: Option<u32>,
+    /// Seconds for which somebody may still be at work on it.
+    leased_for: Option<i64>,
+    reason: Option<String>,
+    delivered: Option<u64>,
+    duplicate: Option<u64>,
+    /// Its events, as the ledger has them now.
+    events_new: u64,
+    events_own: u64,
+    events_of_others_delivered: u64,
+    events_of_others_owed: u64,
+}
+
+/// Runs the command and returns the exit code.
+pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
+    let aws = Aws::default();
+    let ledger = match &args.ledger {
+        Some(at) => Some(parts::look(at, &aws).await?),
+        None => None,
+    };
+    let fetched = match fetch(&args.object, &aws).await {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            anstream::eprintln!("{}: {}", crate::summary::error_word(), one_line(&error));
+            return Ok(NOT_FETCHED);
+        }
+    };
+    let default = Limits::default();
+    let limits = Limits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
+    let name = name(&fetched.key);
+    // A digest holds no events: that it is no log is no damage to be told.
+    let read = if name.recognised == "digest" { None } else { Some(contents::read(&fetched.bytes, limits)) };
+    let events = read.as_ref().and_then(|read| Some(&read.as_ref().ok()?.1));
+    let known = match &ledger {
+        Some(ledger) => Some(known(ledger, &fetched.candidates, events).await?),
+        None => None,
+    };
+    let (contents, unreadable) = match read {
+        None => (None, None),
+        Some(Ok((contents, _))) => (Some(contents), None),
+        Some(Err(error)) => (None, Some(error)),
+    };
+    let verdict = verdict(&name, contents.as_ref(), unreadable.as_ref(), known.as_ref());
+    let is_log = name.recognised == "log";
+    let exit_code = if is_log && unreadable.is_some() { UNREADABLE } else { 0 };
+    let stored_bytes = fetched.bytes.len() as u64;
+    let explained =
+        Explained { object: fetched.name, name, stored_bytes, contents, unreadable, ledger: known, verdict };
+    render::print(&explained, args.json);
+    Ok(exit_code)
+}
+
+/// An object's bytes and names.
+struct Fetched {
+    /// As a person names it.
+    name: String,
+    /// As it is recognised by.
+    key: String,
+    /// What a ledger may know it as, the likeliest first.
+    candidates: Vec<Object>,
+    bytes: Vec<u8>,
+}
+
+async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
+    let (folder, at) = match place {
+        Place::S3 { key, .. } if key.is_empty() => {
+            return Err(format!("{place} names no object; expected s3://bucket/key"));
+        }
+        Place::S3 { bucket, key } => {
+            (Place::S3 { bucket: bucket.clone(), key: String::new() }, ObjectRef::new(bucket, key))
+        }
+        Place::Path(path) if path.is_dir() => {
+            return Err(format!("{place} is a folder; name one file in it, or give the folder to trailhose sync"));
+        }
+        Place::Path(path) => {
+            let missing = |error| format!("{place}: {error}");
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| format!("{place} names no file"))?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = parent.canonicalize().map_err(missing)?;
+            let bucket = format!("file://{}", folder.display());
+            (Place::Path(folder), ObjectRef::new(bucket, name))
+        }
+    };
+    let failed = |error: SourceError| error.to_string();
+    let source = parts::source(&folder, aws).await?.source;
+    let found = source.stat(&at).await.map_err(failed)?;
+    let object = found.object().ok_or_else(|| format!("{at} was found without an ETag"))?;
+    let bytes = source.fetch(&object).await.map_err(failed)?;
+    let key = match at.bucket.strip_prefix("file://") {
+        Some(folder) => format!("{folder}/{}", at.key).trim_start_matches('/').to_owned(),
+        None => at.key.clone(),
+    };
+    Ok(Fetched { name: at.to_string(), key, candidates: candidates(object), bytes })
+}
+
+/// A file is known to a ledger by the folder that was synced, which may be any of those it lies in.
+fn candidates(object: Object) -> Vec<Object> {
+    let Some(folder) = object.bucket.strip_prefix("file://") else { return vec![object] };
+    let path = format!("{}/{}", folder.trim_end_matches('/'), object.key);
+    let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+    let named = slashes.iter().rev().map(|&at| {
+        let root = if at == 0 { "/" } else { &path[..at] };
+        Object { bucket: format!("file://{root}"), key: path[at + 1..].to_owned(), etag: object.etag.clone() }
+    });
+    named.collect()
+}
+
+fn name(key: &str) -> Name {
+    let none = Name {
+        recognised: "foreign",
+        because: String::new(),
+        kind: None,
+        account: None,
+        region: None,
+        delivered: None,
+    };
+    match recognise(key) {
+        Recognised::Log { kind, account, region, date } => {
+            let file = key.rsplit('/').next().unwrap_or(key);
+            let because = match (LogKey::parse(key), recognise(file)) {
+                (Some(_), _) => "its folders and its name",
+                (None, Recognised::Log { .. }) => "its name alone",
+                (None, _) => "its folders alone",
+            };
+            Name {
+                recognised: "log",
+                because: because.into(),
+                kind: Some(kind.as_str()),
+                account: Some(account.to_owned()),
+                region: Some(region.to_owned()),
+                delivered: Some(date.to_string()),
+            }
+        }
+        Recognised::Digest => Name { recognised: "digest", because: "its name".into(), ..none },
+        Recognised::Foreign(why) => Name { because: why.to_string(), ..none },
+    }
+}
+
+async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents::Events>) -> Result<Known, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("ledger: {error}");
+    let ids: Vec<_> = candidates.iter().map(Object::id).collect();
+    let rows = ledger.rows(&ids).await.map_err(|error| failed(&error))?;
+    let found = ids.iter().zip(rows).find_map(|(id, row)| Some((*id, row?)));
+    let id = found.as_ref().map_or(ids[0], |(id, _)| *id);
+    let look = match events {
+        Some(events) => ledger.look(id, &events.known, &events.places).await.map_err(|error| failed(&error))?,
+        None => Look::default(),
+    };
+    let row = found.map(|(_, row)| row);
+    let now = ledger.now();
+    Ok(Known {
+        status: row.as_ref().map(|row| row.status.as_str()),
+        cursor: row.as_ref().filter(|row| row.status == Status::Open).map(|row| row.cursor),
+        leased_for: row.as_ref().filter(|row| row.leased(now)).map(|row| row.until - now),
+        reason: row.as_ref().and_then(|row| row.reason.clone()),
+        delivered: row.as_ref().and_then(|row| row.counts).map(|counts| counts.delivered),
+        duplicate: row.as_ref().and_then(|row| row.counts).map(|counts| counts.duplicate),
+        events_new: look.new,
+        events_own: look.mine,
+        events_of_others_delivered: look.delivered,
+        events_of_others_owed: look.owed,
+    })
+}
+
+/// What `trailhose sync` would do, in one sentence.
+fn verdict(name: &Name, contents: Option<&Contents>, unreadable: Option<&Unreadable>, known: Option<&Known>) -> String {
+    let status = known.and_then(|known| known.status);
+    match (name.recognised, contents, unreadable, status) {
+        (_, _, _, Some("done")) => "nothing: all of its events are delivered".into(),
+        (_, _, _, Some("quarantined")) => {
+            "nothing: it was quarantined before, and stays so until it is replaced".into()
+        }
+        ("foreign", Some(contents), ..) => {
+            format!("skipped for its name; with --all-files, {}", delivery(contents, known))
+        }
+        ("foreign", None, ..) => "skipped: it is no log by its name, nor by what it holds".into(),
+        (_, Some(contents), ..) => delivery(contents, known),
+        (_, None, Some(error), _) => format!("quarantined as {}: nothing of it is delivered", error.kind),
+        (_, None, None, _) => "skipped: a digest holds no events".into(),
+    }
+}
+
+fn delivery(contents: &Contents, known: Option<&Known>) -> String {
+    let unique = contents.events - contents.duplicates;
+    match known {
+        None if contents.duplicates > 0 => {
+            format!("{unique} of its {} events delivered, unless another object brought them before", contents.events)
+        }
+        None => format!("{unique} events delivered, unless another object brought them before"),
+        Some(known) => {
+            let mine = known.events_new + known.events_own;
+            let others = known.events_of_others_delivered + known.events_of_others_owed;
+            format!("{mine} events delivered, {others} left to the objects that own them")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_known_by_any_folder_it_lies_in() {
+        let object = Object { bucket: "file:///a/b".into(), key: "c".into(), etag: "e".into() };
+        let names: Vec<_> = candidates(object).into_iter().map(|object| (object.bucket, object.key)).collect();
+        let expected = [("file:///a/b", "c"), ("file:///a", "b/c"), ("file:///", "a/b/c")];
+        assert_eq!(names, expected.map(|(bucket, key)| (bucket.to_owned(), key.to_owned())));
+    }
+
+    #[test]
+    fn a_name_says_by_what_it_is_recognised() {
+        let file = "111122223333_CloudTrail_eu-west-1_20261101T0000Z_aBcDeFgH12345678.json.gz";
+        let folder = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/01";
+        assert_eq!(name(&format!("{folder}/{file}")).because, "its folders and its name");
+        assert_eq!(name(&format!("elsewhere/{file}")).because, "its name alone");
+        assert_eq!(name(&format!("{folder}/x.json")).because, "its folders alone");
+        assert_eq!(name("notes.txt").recognised, "foreign");
+    }
+}

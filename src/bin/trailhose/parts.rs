@@ -1,0 +1,160 @@
+//! The parts, opened as the command line asks. No AWS client is made unless one of them needs it.
+
+use crate::args::{Compress, Dest, LedgerAt, Lines, Place, SyncArgs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+use trailhose::aws;
+use trailhose::ledger::dynamodb::DynamoDb;
+use trailhose::ledger::row::Seconds;
+use trailhose::ledger::sqlite::{CommitMode, Sqlite};
+use trailhose::ledger::{self, Ledger, cost};
+use trailhose::sink::firehose::{self, Firehose};
+use trailhose::sink::jsonl::{Compression, Jsonl, Options};
+use trailhose::sink::pack::LinesPerRecord;
+use trailhose::sink::{Sink, aside::Aside};
+use trailhose::source::{Source, directory::Directory, s3::S3};
+
+/// A ledger in a file never forgets: a laptop may look back over a whole bucket.
+const FOR_EVER: Seconds = 200 * 365 * 86_400;
+
+/// AWS's configuration, read when it is first needed.
+#[derive(Default)]
+pub(crate) struct Aws(OnceCell<aws_config::SdkConfig>);
+
+impl Aws {
+    async fn config(&self) -> &aws_config::SdkConfig {
+        self.0.get_or_init(aws::config).await
+    }
+}
+
+/// Where objects are read.
+pub(crate) struct Opened {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) bucket: String,
+    pub(crate) prefix: String,
+    /// The folder, where it is one.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+pub(crate) async fn source(place: &Place, aws: &Aws) -> Result<Opened, String> {
+    match place {
+        Place::Path(path) => {
+            let source = Directory::open(path).map_err(|error| format!("SOURCE: {error}"))?;
+            let folder = path.canonicalize().map_err(|error| format!("SOURCE: {}: {error}", path.display()))?;
+            let bucket = source.bucket().to_owned();
+            Ok(Opened { source: Arc::new(source), bucket, prefix: String::new(), folder: Some(folder) })
+        }
+        Place::S3 { bucket, key } => {
+            let source = Arc::new(S3::new(aws::s3(aws.config().await)));
+            Ok(Opened { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })
+        }
+    }
+}
+
+/// What has been delivered, where events go, and what both cost.
+pub(crate) struct Delivery {
+    pub(crate) ledger: Ledger,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) ledger_usage: Arc<cost::Usage>,
+    pub(crate) firehose_usage: Option<Arc<firehose::Usage>>,
+}
+
+/// Where the ledger of a run is, by its option or by default.
+pub(crate) fn ledger_at(args: &SyncArgs) -> Result<LedgerAt, String> {
+    match (&args.ledger, &args.dest) {
+        (Some(at), _) => Ok(at.clone()),
+        (None, Dest::Folder(folder)) => Ok(LedgerAt::File(folder.join(".trailhose").join("ledger.db"))),
+        (None, Dest::Firehose(_)) => {
+            Err("a stream has no room for a ledger, which says what was delivered to it: name \
+                                          one with --ledger FILE or --ledger dynamodb://TABLE"
+                .into())
+        }
+    }
+}
+
+/// Opens ledger and destination.
+pub(crate) async fn delivery(args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> Result<Delivery, String> {
+    match &args.dest {
+        Dest::Folder(folder) => to_folder(folder, args, at, aws).await,
+        Dest::Firehose(stream) => to_stream(stream, args, at, aws).await,
+    }
+}
+
+async fn to_folder(folder: &Path, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> Result<Delivery, String> {
+    if args.destination.is_some() {
+        return Err("--destination says how a Firehose stream takes events; DEST is a folder".into());
+    }
+    if folder.exists() && !folder.is_dir() {
+        return Err(format!("DEST: {} is a file, expected a folder", folder.display()));
+    }
+    let compression = match args.compress {
+        None | Some(Compress::None) => Compression::None,
+        Some(Compress::Gzip) => Compression::Gzip,
+        Some(Compress::Zstd) => Compression::Zstd,
+    };
+    let options = Options { compression, checkpoint_every: args.checkpoint, ..Options::default() };
+    let failed = |error| format!("DEST: {error}");
+    match at {
+        LedgerAt::File(file) => {
+            let store = sqlite(file, CommitMode::Grouped)?;
+            let sink = Jsonl::with_ledger(folder, options, &store).await.map_err(failed)?;
+            Ok(over_sqlite(store, Arc::new(sink), None))
+        }
+        LedgerAt::DynamoDb(table) => {
+            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await;
+            let sink = Jsonl::alone(folder, options).await.map_err(failed)?;
+            Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: None })
+        }
+    }
+}
+
+async fn to_stream(stream: &str, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> Result<Delivery, String> {
+    if args.compress.is_some() {
+        return Err("--compress is for JSON Lines files; a Firehose stream compresses as it is configured to".into());
+    }
+    let lines = match args.destination {
+        None | Some(Lines::Packed) => LinesPerRecord::Packed,
+        Some(Lines::OnePerRecord) => LinesPerRecord::One,
+    };
+    let config = aws.config().await;
+    let mut sink = Firehose::new(aws::firehose(config), stream, lines);
+    if let Some(location) = &args.oversize {
+        sink = sink.with_aside(Aside::new(aws::s3(config), location).map_err(|error| error.to_string())?);
+    }
+    let usage = Some(sink.usage());
+    match at {
+        LedgerAt::File(file) => Ok(over_sqlite(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
+        LedgerAt::DynamoDb(table) => {
+            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await;
+            Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: usage })
+        }
+    }
+}
+
+fn sqlite(file: &Path, mode: CommitMode) -> Result<Sqlite, String> {
+    Sqlite::open(file, mode).map_err(|error| format!("ledger: {error}"))
+}
+
+fn over_sqlite(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Arc<firehose::Usage>>) -> Delivery {
+    let ledger_usage = Arc::clone(store.usage());
+    let ledger = Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER);
+    Delivery { ledger, sink, ledger_usage, firehose_usage }
+}
+
+async fn dynamodb(table: &str, days: u32, aws: &Aws) -> (Ledger, Arc<cost::Usage>) {
+    let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
+    let usage = store.usage();
+    (Ledger::new(Arc::new(store), ledger::system_clock(), Seconds::from(days) * 86_400), usage)
+}
+
+/// Opens a ledger to look into it.
+pub(crate) async fn look(at: &LedgerAt, aws: &Aws) -> Result<Ledger, String> {
+    match at {
+        LedgerAt::DynamoDb(table) => Ok(dynamodb(table, 90, aws).await.0),
+        LedgerAt::File(file) => {
+            let store = Sqlite::look(file).map_err(|error| format!("ledger: {error}"))?;
+            Ok(Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER))
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The summary: a table for a person, one JSON object for a program, and the exit code.
+
+use crate::INTERRUPTED;
+use crate::named::{Named, Names, one_line};
+use clap::builder::styling::{AnsiColor, Style};
+use indicatif::{DecimalBytes, HumanCount};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+use trailhose::ledger::cost;
+use trailhose::sink::firehose;
+use trailhose::sync::{Ended, How};
+use trailhose::tally::Tally;
+
+/// Everything that was selected is delivered.
+const DELIVERED: u8 = 0;
+
+/// Something failed or must come back.
+const AGAIN: u8 = 1;
+
+/// All is delivered but what is quarantined.
+const ASIDE: u8 = 3;
+
+/// What became of a run.
+pub(crate) struct Summary<'a> {
+    pub(crate) source: String,
+    pub(crate) dest: String,
+    pub(crate) ledger: String,
+    pub(crate) ended: &'a Ended,
+    pub(crate) took: Duration,
+    pub(crate) names: &'a Names,
+    pub(crate) ledger_spent: cost::Spent,
+    pub(crate) firehose_spent: Option<firehose::Spent>,
+}
+
+/// `error`, as it stands before an error.
+pub(crate) fn error_word() -> String {
+    let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+    format!("{red}error{red:#}")
+}
+
+impl Summary<'_> {
+    fn tally(&self) -> &Tally {
+        &self.ended.tally
+    }
+
+    fn aside(&self) -> u64 {
+        self.tally().set_aside() + self.tally().quarantined_before
+    }
+
+    /// See `--help`.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.ended.how {
+            How::Halted => INTERRUPTED,
+            How::GaveUp(_) => AGAIN,
+            How::Complete if self.tally().failed + self.tally().later > 0 => AGAIN,
+            How::Complete if self.aside() > 0 => ASIDE,
+            How::Complete => DELIVERED,
+        }
+    }
+
+    /// What is not well, and what to do about it.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let back = self.tally().failed + self.tally().later;
+        let text = match &self.ended.how {
+            How::Halted => {
+                "interrupted: what was in flight is finished; run the same command again to go on".to_owned()
+            }
+            How::GaveUp(reason) => format!(
+                "{}: gave up: {}; what was delivered is noted: see to the cause and run the same command again",
+                error_word(),
+                one_line(reason)
+            ),
+            How::Complete if back > 0 => {
+                format!("{} not delivered yet: run the same command again", objects(back))
+            }
+            How::Complete if self.aside() > 0 => format!(
+                "{} quarantined and not delivered, for the reasons above: put sound copies in their place, or look at \
+                 one with trailhose explain",
+                objects(self.aside())
+            ),
+            How::Complete => return None,
+        };
+        Some(text)
+    }
+
+    /// Prints the table to standard output.
+    pub(crate) fn print(&self) {
+        // A reader that has gone away, as `head` does, has seen what it wanted.
+        let _ = anstream::stdout().write_all(self.table().as_bytes());
+    }
+
+    /// Prints the JSON object to standard output.
+    pub(crate) fn print_json(&self) {
+        let (result, reason) = match &self.ended.how {
+            How::Complete => ("complete", None),
+            How::Halted => ("interrupted", None),
+            How::GaveUp(reason) => ("gave_up", Some(reason.as_str())),
+        };
+        let line = Json {
+            source: &self.source,
+            dest: &self.dest,
+            ledger: &self.ledger,
+            result,
+            reason,
+            exit_code: self.exit_code(),
+            seconds: self.took.as_secs_f64(),
+            tally: self.tally(),
+            left_out: self.ended.left_out,
+            not_ingested: self.names.list(),
+            ledger_requests: Ledger {
+                writes: self.ledger_spent.writes,
+                refused: self.ledger_spent.refused,
+                write_units: self.ledger_spent.write_units,
+                reads: self.ledger_spent.reads,
+                read_units: self.ledger_spent.read_units,
+            },
+            firehose_requests: self.firehose_spent.map(|spent| Firehose {
+                calls: spent.calls,
+                records: spent.records,
+                bytes: spent.bytes,
+                billed_bytes: spent.billed,
+                records_sent_again: spent.retried,
+            }),
+        };
+        let text =
+            serde_json::to_string(&line).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    fn table(&self) -> String {
+        let tally = self.tally();
+        let mut table = Table::default();
+        table.head(&format!("{} → {}", self.source, self.dest));
+        table.row("objects done", tally.objects, "");
+        table.row("done before", tally.already, "");
+        table.row_if("skipped", tally.skipped.values().sum(), &kinds(&tally.skipped));
+        table.row_if("left out by selection", self.ended.left_out, "");
+        table.bad("quarantined", tally.set_aside(), &kinds(&tally.quarantined));
+        table.bad("quarantined before", tally.quarantined_before, "");
+        table.bad("to come back", tally.later, "");
+        table.bad("failed", tally.failed, "");
+        table.row("events", tally.seen, "");
+        table.row("delivered", tally.delivered, "");
+        let (within, other) = (tally.repeats.min(tally.duplicate), tally.duplicate.saturating_sub(tally.repeats));
+        let causes = format!("{} within an object, {} from another", HumanCount(within), HumanCount(other));
+        table.row("duplicates", tally.duplicate, if tally.duplicate > 0 { &causes } else { "" });
+        table.row_if("filtered", tally.filtered, "");
+        table.row_if("oversize", tally.oversize, "kept aside, a line that points there delivered");
+        table.row_if("conflicts", tally.conflicts, "same ID, other content; the first is delivered");
+        table.row_if("helped", tally.helped, "delivered in the stead of an object that stalled");
+        let seconds = self.took.as_secs_f64().max(0.001);
+        let rate = |count: u64| (count as f64 / seconds) as u64;
+        let read =
+            format!("{} decompressed, {}/s", DecimalBytes(tally.json_bytes), DecimalBytes(rate(tally.stored_bytes)));
+        table.text("read", &DecimalBytes(tally.stored_bytes).to_string(), &read);
+        table.text("written", &DecimalBytes(tally.sent_bytes).to_string(), "");
+        let pace = format!("{} events/s", HumanCount(rate(tally.seen)));
+        table.text("time", &format!("{seconds:.1} s"), &pace);
+        if self.exit_code() == DELIVERED {
+            let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
+            let _ = writeln!(table.0, "{green}{}{green:#}", self.good());
+        }
+        table.0
+    }
+
+    /// Where nothing at all was recognised, the names are most likely the reason.
+    fn good(&self) -> &'static str {
+        let tally = self.tally();
+        let foreign = tally.skipped.get("elsewhere").is_some_and(|&count| count > 0);
+        match (tally.objects + tally.already > 0, foreign) {
+            (true, _) => "Everything selected is delivered.",
+            (false, true) => "No object is named as a CloudTrail log; --all-files reads them all the same.",
+            (false, false) => "No CloudTrail log was found.",
+        }
+    }
+}
+
+fn objects(count: u64) -> String {
+    if count == 1 { "1 object is".into() } else { format!("{} objects are", HumanCount(count)) }
+}
+
+fn kinds(kinds: &BTreeMap<String, u64>) -> String {
+    let each: Vec<_> = kinds.iter().map(|(kind, count)| format!("{} {kind}", HumanCount(*count))).collect();
+    each.join(", ")
+}
+
+/// Lines of a name, a figure that stands right, and a remark.
+#[derive(Default)]
+struct Table(String);
+
+impl Table {
+    fn head(&mut self, text: &str) {
+        let bold = Style::new().bold();
+        let _ = writeln!(self.0, "{bold}{text}{bold:#}");
+    }
+
+    fn row(&mut self, name: &str, count: u64, remark: &str) {
+        self.text(name, &HumanCount(count).to_string(), remark);
+    }
+
+    fn row_if(&mut self, name: &str, count: u64, remark: &str) {
+        if count > 0 {
+            self.row(name, count, remark);
+        }
+    }
+
+    fn bad(&mut self, name: &str, count: u64, remark: &str) {
+        if count > 0 {
+            let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
+            let _ = write!(self.0, "{red}");
+            self.row(name, count, remark);
+            let _ = write!(self.0, "{red:#}");
+        }
+    }
+
+    fn text(&mut self, name: &str, figure: &str, remark: &str) {
+        let line = format!("  {name:<22}{figure:>14}   {remark}");
+        let _ = writeln!(self.0, "{}", line.trim_end());
+    }
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    source: &'a str,
+    dest: &'a str,
+    ledger: &'a str,
+    result: &'static str,
+    reason: Option<&'a str>,
+    exit_code: u8,
+    seconds: f64,
+    #[serde(flatten)]
+    tally: &'a Tally,
+    left_out: u64,
+    not_ingested: &'a [Named],
+    ledger_requests: Ledger,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firehose_requests: Option<Firehose>,
+}
+
+/// What the ledger was asked for, in DynamoDB's units, whichever ledger it was.
+#[derive(Serialize)]
+struct Ledger {
+    writes: u64,
+    refused: u64,
+    write_units: u64,
+    reads: u64,
+    read_units: u64,
+}
+
+#[derive(Serialize)]
+struct Firehose {
+    calls: u64,
+    records: u64,
+    bytes: u64,
+    billed_bytes: u64,
+    records_sent_again: u64,
+}

@@ -1,0 +1,302 @@
+//! The SQLite file under a local ledger, and the transaction that the ledger and the JSON Lines sink share.
+
+use crate::ledger::store::StoreError;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// When a write to the ledger becomes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitMode {
+    /// Each by itself, before it is acknowledged: where the sink keeps what it acknowledged, as Firehose does.
+    Durable,
+    /// All together at a checkpoint, with the lengths of the files that hold what was delivered: a kill leaves neither a
+    /// delivery without its note nor a note without its delivery.
+    Grouped,
+}
+
+/// The version of the tables below. A file of another version is refused, never guessed at.
+const FORMAT: &str = "1";
+
+const TABLES: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rows (
+        id BLOB PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, etag TEXT NOT NULL, status TEXT NOT NULL,
+        token BLOB, until INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER, delivered INTEGER,
+        duplicate INTEGER, filtered INTEGER, oversize INTEGER, reason TEXT, expires INTEGER
+    ) WITHOUT ROWID;
+    CREATE INDEX leased ON rows (until) WHERE until > 0;
+    CREATE INDEX quarantined ON rows (status) WHERE status = 'quarantined';
+    CREATE TABLE pages (
+        name TEXT PRIMARY KEY, version INTEGER NOT NULL, full INTEGER NOT NULL, expires INTEGER NOT NULL,
+        entries BLOB NOT NULL
+    );
+    CREATE TABLE folders (id TEXT PRIMARY KEY, checkpoints INTEGER NOT NULL, last_file INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE files (
+        folder TEXT NOT NULL, partition TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL,
+        content INTEGER NOT NULL, PRIMARY KEY (folder, partition)
+    ) WITHOUT ROWID;
+";
+
+/// An open ledger file, held by this process alone.
+pub struct Journal {
+    path: PathBuf,
+    mode: CommitMode,
+    id: String,
+    state: Mutex<State>,
+    /// Held for its lock, which the system takes away when the process ends, however it ends. None where nothing is
+    /// written.
+    _lock: Option<File>,
+}
+
+enum State {
+    Open(Work),
+    /// Given up, and why. What was not committed is rolled back.
+    Void(String),
+}
+
+struct Work {
+    connection: Connection,
+    /// `total_changes` at the last commit: tells whether there is anything to commit.
+    committed: u64,
+}
+
+impl Journal {
+    /// Opens the ledger at `path`, creating it and its folders if there is none. Leases that a killed process left behind
+    /// are ended: the lock proves that their holder is gone.
+    ///
+    /// # Errors
+    /// Another process holds it; the file is no ledger, or a newer version's; the folder cannot be written.
+    pub fn open(path: &Path, mode: CommitMode) -> Result<Self, StoreError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(|error| {
+            StoreError::Denied(format!("cannot create the ledger's folder {}: {error}", folder.display()))
+        })?;
+        let lock = lock(path)?;
+        let failed = |error| failure(path, error);
+        let mut connection = Connection::open(path).map_err(failed)?;
+        let id = prepare(&mut connection, path)?;
+        connection
+            .execute("UPDATE rows SET until = 0, token = NULL WHERE until > 0", [])
+            .and_then(|_| match mode {
+                CommitMode::Durable => Ok(()),
+                CommitMode::Grouped => connection.execute_batch("BEGIN IMMEDIATE"),
+            })
+            .map_err(failed)?;
+        let committed = connection.total_changes();
+        let state = Mutex::new(State::Open(Work { connection, committed }));
+        Ok(Self { path: path.to_owned(), mode, id, state, _lock: Some(lock) })
+    }
+
+    /// Opens the ledger at `path` to look into it: changes nothing, and may be done while another process writes it. What
+    /// is committed is seen.
+    ///
+    /// # Errors
+    /// There is no such file; it is no ledger, or a newer version's.
+    pub fn look(path: &Path) -> Result<Self, StoreError> {
+        if !path.is_file() {
+            return Err(StoreError::Denied(format!("there is no ledger {}", path.display())));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(path, error))?;
+        let id = identify(&connection, path)?;
+        let committed = connection.total_changes();
+        let state = Mutex::new(State::Open(Work { connection, committed }));
+        Ok(Self { path: path.to_owned(), mode: CommitMode::Durable, id, state, _lock: None })
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// When writes become durable.
+    pub fn mode(&self) -> CommitMode {
+        self.mode
+    }
+
+    /// The ledger's own name: 32 random hexadecimal digits, given when it was made.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the journal still takes writes.
+    ///
+    /// # Errors
+    /// Says why it is void.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        self.read(|_| Ok(()))
+    }
+
+    /// Reads, and sees what is written but not yet committed.
+    ///
+    /// # Errors
+    /// Those of `read`, and the journal's own once it is void.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match &*self.state() {
+            State::Open(work) => read(&work.connection),
+            State::Void(reason) => Err(StoreError::Unknown(reason.clone())),
+        }
+    }
+
+    /// Writes: durable on return, or with the next [`Journal::commit`], as the mode says. `write` must leave nothing half
+    /// done where it fails.
+    ///
+    /// # Errors
+    /// Those of `write`, and the journal's own once it is void.
+    pub(crate) fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut state = self.state();
+        let work = match &mut *state {
+            State::Open(work) => work,
+            State::Void(reason) => return Err(StoreError::Unknown(reason.clone())),
+        };
+        match self.mode {
+            CommitMode::Grouped => write(&work.connection),
+            CommitMode::Durable => {
+                let transaction = work
+                    .connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)
+                    .map_err(|error| failure(&self.path, error))?;
+                let written = write(&transaction)?;
+                transaction.commit().map_err(|error| failure(&self.path, error))?;
+                Ok(written)
+            }
+        }
+    }
+
+    /// Whether [`Journal::commit`] has anything to make durable.
+    pub(crate) fn pending(&self) -> bool {
+        matches!(&*self.state(), State::Open(work) if work.connection.total_changes() != work.committed)
+    }
+
+    /// Makes everything written so far durable, together with what `last` writes. Where that fails the journal is void:
+    /// what is on disk then is the state of the last commit.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(crate) fn commit(&self, last: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+        let last = |connection: &Connection| last(connection).map_err(|error| failure(&self.path, error));
+        if self.mode == CommitMode::Durable {
+            return self.write(last);
+        }
+        let mut state = self.state();
+        let work = match &mut *state {
+            State::Open(work) => work,
+            State::Void(reason) => return Err(StoreError::Unknown(reason.clone())),
+        };
+        let committed = last(&work.connection).and_then(|()| {
+            work.connection.execute_batch("COMMIT; BEGIN IMMEDIATE").map_err(|error| failure(&self.path, error))
+        });
+        match committed {
+            Ok(()) => work.committed = work.connection.total_changes(),
+            Err(ref error) => *state = State::Void(voided(&error.to_string())),
+        }
+        committed
+    }
+
+    /// Rolls back what is not committed and refuses everything from now on. The first reason stays.
+    pub(crate) fn void(&self, reason: &str) {
+        let mut state = self.state();
+        if matches!(&*state, State::Open(_)) {
+            // Dropping the connection rolls its transaction back.
+            *state = State::Void(voided(reason));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic inside a closure leaves SQLite's own state sound; what it left uncommitted is the caller's to void.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn voided(reason: &str) -> String {
+    format!("what was done since the last checkpoint is taken back: {reason}; start again, it goes on from there")
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("path", &self.path).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+/// Takes the lock beside the ledger. Not SQLite's own lock, so that a person can look into a ledger that is in use.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let denied =
+        |error: std::io::Error| StoreError::Denied(format!("cannot lock the ledger with {}: {error}", name.display()));
+    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(denied)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Denied(format!(
+            "the ledger {} is in use by another process, which holds {}: wait until it ends, or give this one a ledger of its own",
+            path.display(),
+            name.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(denied(error)),
+    }
+}
+
+/// Creates the tables in an empty file or checks the version of one that is not, and returns the ledger's ID.
+fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreError> {
+    let failed = |error| failure(path, error);
+    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // FULL: a commit is on the disk when it returns, not only in the system's cache.
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;")
+        .map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let tables: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    if tables == 0 {
+        let id = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
+        transaction
+            .execute_batch(TABLES)
+            .and_then(|()| transaction.execute("INSERT INTO meta VALUES ('format', ?1), ('ledger', ?2)", [FORMAT, &id]))
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        return Ok(id);
+    }
+    identify(&transaction, path)
+}
+
+/// The ID of the ledger in a file that has tables, once its version is checked.
+fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> {
+    let stranger = || {
+        StoreError::Unreadable(format!(
+            "{} is an SQLite file, but no ledger of this program's: name another file as the ledger",
+            path.display()
+        ))
+    };
+    let meta = |name: &str| {
+        connection
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, String>(0))
+            .optional()
+            .map_err(|_| stranger())
+    };
+    match meta("format")? {
+        Some(format) if format == FORMAT => meta("ledger")?.ok_or_else(stranger),
+        Some(format) => Err(StoreError::Unreadable(format!(
+            "the ledger {} has format {format}, this program reads format {FORMAT}: use the version that wrote it",
+            path.display()
+        ))),
+        None => Err(stranger()),
+    }
+}
+
+/// What an SQLite error means to the caller.
+pub(crate) fn failure(path: &Path, error: rusqlite::Error) -> StoreError {
+    let at = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::Unreadable(format!("{at} is not a readable SQLite file: {error}"))
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            StoreError::Denied(format!("cannot write the ledger {at}: {error}"))
+        }
+        _ => StoreError::Unknown(format!("the ledger {at} failed: {error}")),
+    }
+}

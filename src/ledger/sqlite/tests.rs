@@ -1,0 +1,127 @@
+use super::*;
+use rusqlite::Connection;
+
+const MINE: Token = Token(1);
+const NOW: i64 = 1000;
+
+fn object(key: &str) -> Object {
+    Object { bucket: "logs".into(), key: key.into(), etag: "e".into() }
+}
+
+async fn lease(store: &Sqlite, key: &str) {
+    let lease = Change::Lease { token: MINE, until: NOW + 60 };
+    store.change_row(&object(key), Guard::Leasable { now: NOW, token: MINE }, &lease).await.unwrap();
+}
+
+async fn row(store: &Sqlite, key: &str) -> Option<Row> {
+    store.rows(&[object(key).id()]).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn leases_of_a_killed_process_end_and_what_it_noted_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/folder/ledger.db");
+    let store = Sqlite::open(&path, CommitMode::Durable).unwrap();
+    let held = Guard::Held(MINE);
+    let quarantine = Change::Quarantine { reason: "r".into() };
+    let complete = Change::Complete { counts: Counts { seen: 3, ..Counts::default() }, expires: 5000 };
+    for (key, changes) in [
+        ("open", vec![Change::Advance(7)]),
+        ("settled", vec![Change::Settle]),
+        ("done", vec![complete]),
+        ("helped", vec![quarantine, Change::Lease { token: MINE, until: NOW + 60 }]),
+    ] {
+        lease(&store, key).await;
+        for change in changes {
+            store.change_row(&object(key), held, &change).await.unwrap();
+        }
+    }
+    let done = row(&store, "done").await;
+    let page = Page::new(9);
+    store.write_page(&PageName("p".into()), None, &page).await.unwrap();
+    let id = store.journal().id().to_owned();
+    drop(store);
+
+    let store = Sqlite::open(&path, CommitMode::Durable).unwrap();
+    assert_eq!(store.journal().id(), id);
+    for key in ["open", "settled", "helped"] {
+        let row = row(&store, key).await.unwrap();
+        assert_eq!((row.token, row.until), (None, 0), "{key}");
+    }
+    assert_eq!(row(&store, "open").await.unwrap().cursor, 7);
+    assert_eq!(row(&store, "done").await, done, "its token tells a repeat of the last write");
+    assert_eq!(store.pages(&[PageName("p".into())]).await.unwrap(), [Some(page)]);
+    let aside = store.quarantined().await.unwrap();
+    assert_eq!(aside.iter().map(|row| &*row.object.key).collect::<Vec<_>>(), ["helped"]);
+}
+
+#[tokio::test]
+async fn in_groups_nothing_stays_that_was_not_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
+    lease(&store, "a").await;
+    assert!(store.journal().pending());
+    store.journal().commit(|_| Ok(())).unwrap();
+    assert!(!store.journal().pending());
+    lease(&store, "b").await;
+    assert!(row(&store, "b").await.is_some(), "what is written is read, committed or not");
+    drop(store);
+    let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
+    assert!(row(&store, "a").await.is_some() && row(&store, "b").await.is_none());
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_voids_the_ledger_and_leaves_the_last_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
+    lease(&store, "a").await;
+    store.journal().commit(|connection| connection.execute_batch("INSERT INTO nowhere VALUES (1)")).unwrap_err();
+    let error = store.rows(&[object("a").id()]).await.unwrap_err();
+    assert!(error.to_string().contains("taken back"), "{error}");
+    drop(store);
+    let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
+    assert_eq!(row(&store, "a").await, None);
+}
+
+#[test]
+fn a_ledger_that_is_in_use_is_not_opened_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let first = Sqlite::open(&path, CommitMode::Durable).unwrap();
+    let error = Sqlite::open(&path, CommitMode::Durable).unwrap_err();
+    assert!(matches!(&error, StoreError::Denied(text) if text.contains("in use by another process")), "{error:?}");
+    drop(first);
+    Sqlite::open(&path, CommitMode::Durable).unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_ledger_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    let open = || Sqlite::open(&path, CommitMode::Durable).unwrap_err();
+    std::fs::write(&path, "{\"Records\": []}".repeat(100)).unwrap();
+    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("not a readable SQLite file")));
+    std::fs::remove_file(&path).unwrap();
+
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE songs (name TEXT)").unwrap();
+    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("no ledger of this program's")));
+    other.execute_batch("DROP TABLE songs").unwrap();
+    drop(Sqlite::open(&path, CommitMode::Durable).unwrap());
+    other.execute_batch("UPDATE meta SET value = '9' WHERE name = 'format'").unwrap();
+    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("format 9")));
+}
+
+#[tokio::test]
+async fn a_local_ledger_says_what_the_same_work_would_have_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Grouped).unwrap();
+    lease(&store, "a").await;
+    store.change_row(&object("a"), Guard::Held(Token(2)), &Change::Settle).await.unwrap_err();
+    let ids: Vec<ObjectId> = (0..101).map(|number| ObjectId([number; 16])).collect();
+    store.rows(&ids).await.unwrap();
+    let spent = store.usage().spent();
+    assert_eq!((spent.writes, spent.refused, spent.write_units, spent.reads, spent.read_units), (2, 1, 2, 2, 101));
+}

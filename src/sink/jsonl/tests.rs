@@ -1,0 +1,372 @@
+//! The sink against the disk as a killed process would leave it.
+
+mod neighbours;
+
+use std::sync::{Mutex, PoisonError};
+
+type Looker = Box<dyn FnMut(&'static str) + Send>;
+
+/// Looks at the disk in the middle of a checkpoint.
+#[derive(Default)]
+pub(super) struct Probe(Mutex<Option<Looker>>);
+
+impl Probe {
+    pub(super) fn reached(&self, moment: &'static str) {
+        if let Some(look) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            look(moment);
+        }
+    }
+
+    fn set(&self, look: impl FnMut(&'static str) + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(look));
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Probe")
+    }
+}
+
+use super::*;
+use crate::event::Place;
+use crate::ledger::row::{Change, Counts, Guard, Status, Token};
+use crate::ledger::store::Store;
+use crate::object::Object;
+use crate::sink::pack::Line;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// Checkpoints only when asked.
+fn options(compression: Compression) -> Options {
+    Options { compression, checkpoint_every: Duration::from_secs(3600), ..Options::default() }
+}
+
+fn place(account: &str) -> Place {
+    Place { account: account.into(), region: "eu-west-1".into(), minute: Some(28_000_000) }
+}
+
+fn call(lines: &[(&str, &str)]) -> Call {
+    let mut call = Call::default();
+    let mut places = Vec::new();
+    for (at, (account, line)) in lines.iter().enumerate() {
+        call.body.extend_from_slice(line.as_bytes());
+        call.body.push(b'\n');
+        call.lines.push(Line { end: call.body.len(), ordinal: at as u32, place: at as u32 });
+        places.push(place(account));
+    }
+    call.records.push(call.body.len());
+    call.places = Arc::new(places);
+    call
+}
+
+fn object(number: u32) -> Object {
+    Object { bucket: "logs".into(), key: format!("k/{number}"), etag: "e".into() }
+}
+
+fn ledger(root: &Path) -> Sqlite {
+    Sqlite::open(&root.join(".trailhose/ledger.db"), CommitMode::Grouped).unwrap()
+}
+
+async fn open(root: &Path, options: Options) -> (Sqlite, Jsonl) {
+    let ledger = ledger(root);
+    let sink = Jsonl::with_ledger(root, options, &ledger).await.unwrap();
+    (ledger, sink)
+}
+
+/// Ingests one object as the protocol does: leased, then delivered and noted in one span.
+async fn ingest(ledger: &Sqlite, sink: &Jsonl, number: u32, lines: &[(&str, &str)]) {
+    let (object, token) = (object(number), Token::fresh());
+    let lease = Change::Lease { token, until: 10 };
+    ledger.change_row(&object, Guard::Leasable { now: 5, token }, &lease).await.unwrap();
+    let span = sink.span().await.unwrap();
+    sink.deliver(&call(lines), far()).await.unwrap();
+    let done = Change::Complete { counts: Counts::default(), expires: i64::MAX };
+    ledger.change_row(&object, Guard::Held(token), &done).await.unwrap();
+    span.commit();
+}
+
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true if entry.file_name() != OWN => folders.push(entry.path()),
+                true => {}
+                false => found.push(entry.path()),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn content(path: &Path) -> String {
+    let bytes = std::fs::read(path).unwrap();
+    let mut text = String::new();
+    match path.extension().unwrap().to_str().unwrap() {
+        "gz" => drop(flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap()),
+        "zst" => text = String::from_utf8(zstd::stream::decode_all(&bytes[..]).unwrap()).unwrap(),
+        _ => text = String::from_utf8(bytes).unwrap(),
+    }
+    text
+}
+
+/// Every line on the disk and how often it is there.
+fn lines(root: &Path) -> BTreeMap<String, u32> {
+    let mut lines = BTreeMap::new();
+    for file in files(root) {
+        let text = content(&file);
+        assert!(text.is_empty() || text.ends_with('\n'), "{} ends within a line", file.display());
+        text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
+    }
+    lines
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
+/// Opens what a kill left, and checks that exactly the objects that the ledger calls done have their lines in the files,
+/// each once.
+async fn exactly_once(root: &Path, options: Options, objects: &BTreeMap<u32, Vec<String>>) -> usize {
+    let (ledger, sink) = open(root, options).await;
+    let mut expected = BTreeMap::new();
+    let mut done = 0;
+    for (number, lines) in objects {
+        let row = ledger.rows(&[object(*number).id()]).await.unwrap().remove(0);
+        if row.is_some_and(|row| row.status == Status::Done) {
+            done += 1;
+            lines.iter().for_each(|line| *expected.entry(line.clone()).or_default() += 1);
+        }
+    }
+    assert_eq!(lines(root), expected);
+    drop(sink);
+    done
+}
+
+#[tokio::test]
+async fn delivered_lines_lie_in_their_partition_after_a_flush() {
+    for compression in ALL {
+        let root = tempfile::tempdir().unwrap();
+        let (ledger, sink) = open(root.path(), options(compression)).await;
+        ingest(&ledger, &sink, 1, &[("1", "a"), ("2", "b"), ("1", "c")]).await;
+        sink.flush().await.unwrap();
+        ingest(&ledger, &sink, 2, &[("1", "d")]).await;
+        sink.flush().await.unwrap();
+        let files = files(root.path());
+        assert_eq!(files.len(), 2, "{files:?}");
+        assert_eq!(files.iter().map(|file| content(file)).collect::<Vec<_>>(), ["a\nc\nd\n", "b\n"]);
+        let folder = files[0].parent().unwrap().strip_prefix(root.path()).unwrap();
+        assert_eq!(folder, Path::new("account=1/region=eu-west-1/date=2023-03-28"));
+    }
+}
+
+#[tokio::test]
+async fn what_no_checkpoint_made_durable_is_neither_delivered_nor_noted() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    ingest(&ledger, &sink, 2, &[("1", "b")]).await;
+    drop((ledger, sink));
+    let (ledger, _sink) = open(root.path(), options(Compression::None)).await;
+    assert_eq!(lines(root.path()), [("a".to_owned(), 1)].into());
+    let rows = ledger.rows(&[object(1).id(), object(2).id()]).await.unwrap();
+    assert!(rows[0].is_some() && rows[1].is_none(), "{rows:?}");
+}
+
+/// A kill at every moment of every checkpoint, with the files it touches torn at random.
+#[tokio::test]
+async fn a_kill_at_any_moment_leaves_each_event_delivered_and_noted_or_neither() {
+    for (seed, compression) in ALL.into_iter().enumerate() {
+        let options = Options { file_bytes: 200, ..options(compression) };
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("live");
+        let mut objects = BTreeMap::new();
+        let (ledger, sink) = open(&root, options.clone()).await;
+        let kills = Arc::new(Mutex::new(Vec::new()));
+        {
+            let (kills, live, home) = (Arc::clone(&kills), root.clone(), home.path().to_owned());
+            sink.shared.folder.probe.set(move |moment| {
+                let mut kills = kills.lock().unwrap();
+                let to = home.join(format!("kill-{}-{moment}", kills.len()));
+                copy(&live, &to);
+                kills.push((moment, to));
+            });
+        }
+        let mut random = fastrand::Rng::with_seed(seed as u64);
+        for number in 0..40 {
+            let texts: Vec<String> = (0..random.u32(1..5))
+                .map(|line| format!("{number}-{line}-{}", "x".repeat(random.usize(0..90))))
+                .collect();
+            let with: Vec<(&str, &str)> =
+                texts.iter().map(|text| (["1", "2", "3"][random.usize(0..3)], &text[..])).collect();
+            ingest(&ledger, &sink, number, &with).await;
+            objects.insert(number, texts);
+            if random.u32(0..4) == 0 {
+                sink.flush().await.unwrap();
+            }
+        }
+        drop((ledger, sink));
+        let kills = std::mem::take(&mut *kills.lock().unwrap());
+        assert!(kills.len() > 9, "{}", kills.len());
+        let mut done = 0;
+        for (at, (moment, killed)) in kills.iter().enumerate() {
+            // Between the mark and the last sync a file may hold any part of what was to be appended.
+            if let Some((_, written)) = kills.get(at + 1).filter(|_| *moment == "marked") {
+                for file in files(written) {
+                    let torn = killed.join(file.strip_prefix(written).unwrap());
+                    let had = std::fs::metadata(&torn).map_or(0, |found| found.len() as usize);
+                    let has = std::fs::read(&file).unwrap();
+                    std::fs::create_dir_all(torn.parent().unwrap()).unwrap();
+                    if had < has.len() && random.bool() {
+                        std::fs::write(&torn, &has[..random.usize(had..=has.len())]).unwrap();
+                    }
+                }
+            }
+            let now = exactly_once(killed, options.clone(), &objects).await;
+            assert!(now >= done, "{moment}: {now} objects done where there were {done} before");
+            done = now;
+            // And a second kill, right after the recovery, finds the same.
+            assert_eq!(exactly_once(killed, options.clone(), &objects).await, done);
+        }
+        assert!(done > 10, "{done}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_run_is_taken_up_again_in_the_same_files() {
+    let home = tempfile::tempdir().unwrap();
+    let (live, killed) = (home.path().join("live"), home.path().join("killed"));
+    let (ledger, sink) = open(&live, options(Compression::Gzip)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    let (from, to) = (live.clone(), killed.clone());
+    sink.shared.folder.probe.set(move |moment| {
+        if moment == "written" {
+            copy(&from, &to);
+        }
+    });
+    ingest(&ledger, &sink, 2, &[("1", "b"), ("2", "c")]).await;
+    sink.flush().await.unwrap();
+    let (ledger, sink) = open(&killed, options(Compression::Gzip)).await;
+    assert_eq!(lines(&killed), [("a".to_owned(), 1)].into());
+    ingest(&ledger, &sink, 2, &[("1", "b"), ("2", "c")]).await;
+    sink.flush().await.unwrap();
+    assert_eq!(lines(&killed), ["a", "b", "c"].map(|line| (line.to_owned(), 1)).into());
+    assert_eq!(files(&killed).len(), 2);
+}
+
+#[tokio::test]
+async fn a_broken_span_voids_everything_since_the_last_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    ingest(&ledger, &sink, 2, &[("1", "b")]).await;
+    let span = sink.span().await.unwrap();
+    sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
+    drop(span);
+    for error in [
+        sink.flush().await.unwrap_err().to_string(),
+        sink.deliver(&call(&[("1", "c")]), far()).await.unwrap_err().to_string(),
+        sink.span().await.unwrap_err().to_string(),
+        ledger.rows(&[object(1).id()]).await.unwrap_err().to_string(),
+    ] {
+        assert!(error.contains("broken off before the ledger noted it"), "{error}");
+    }
+    drop((ledger, sink));
+    let objects = [(1, vec!["a".to_owned()]), (2, vec!["b".to_owned()])].into();
+    assert_eq!(exactly_once(root.path(), options(Compression::None), &objects).await, 1);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_fails_commits_nothing_of_the_ledgers() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    // A file where the partition's folder should be.
+    std::fs::write(root.path().join("account=2"), "in the way").unwrap();
+    ingest(&ledger, &sink, 1, &[("1", "a"), ("2", "b")]).await;
+    let error = sink.flush().await.unwrap_err().to_string();
+    assert!(error.contains("account=2"), "{error}");
+    assert!(sink.flush().await.is_err());
+    drop((ledger, sink));
+    std::fs::remove_file(root.path().join("account=2")).unwrap();
+    let objects = [(1, vec!["a".to_owned(), "b".to_owned()])].into();
+    assert_eq!(exactly_once(root.path(), options(Compression::None), &objects).await, 0);
+}
+
+#[tokio::test]
+async fn no_checkpoint_falls_between_a_delivery_and_its_note() {
+    let root = tempfile::tempdir().unwrap();
+    let (_ledger, sink) = open(root.path(), options(Compression::None)).await;
+    let sink = Arc::new(sink);
+    let span = sink.span().await.unwrap();
+    sink.deliver(&call(&[("1", "a")]), far()).await.unwrap();
+    let flushing = tokio::spawn({
+        let sink = Arc::clone(&sink);
+        async move { sink.flush().await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!flushing.is_finished() && files(root.path()).is_empty());
+    span.commit();
+    flushing.await.unwrap().unwrap();
+    assert_eq!(files(root.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn what_waits_in_memory_stays_below_its_bound_and_one_call() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), Options { checkpoint_bytes: 1000, ..options(Compression::Zstd) }).await;
+    let long = "x".repeat(300);
+    for number in 0..50 {
+        ingest(&ledger, &sink, number, &[("1", &long)]).await;
+        assert!(sink.shared.waiting().bytes <= 1000 + 301);
+    }
+}
+
+#[tokio::test]
+async fn nothing_waits_longer_than_its_time() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) =
+        open(root.path(), Options { checkpoint_every: Duration::from_millis(20), ..Options::default() }).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    let start = Instant::now();
+    while files(root.path()).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn files_are_begun_anew_at_their_size_and_never_within_a_line() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), Options { file_bytes: 100, ..options(Compression::None) }).await;
+    let texts: Vec<String> = (0..30).map(|n| format!("{n:02}{}", "x".repeat(if n == 7 { 250 } else { 20 }))).collect();
+    for (number, some) in texts.chunks(7).enumerate() {
+        let with: Vec<_> = some.iter().map(|text| ("1", &text[..])).collect();
+        ingest(&ledger, &sink, number as u32, &with).await;
+        sink.flush().await.unwrap();
+    }
+    let files = files(root.path());
+    let all: String = files.iter().map(|file| content(file)).collect();
+    assert_eq!(all.lines().collect::<Vec<_>>(), texts, "in order, over all files");
+    let long = files.iter().filter(|file| std::fs::metadata(file).unwrap().len() > 100).count();
+    assert_eq!(long, 1, "only the line that is longer than a file");
+    assert!(files.len() < 13, "{}", files.len());
+}

@@ -1,0 +1,137 @@
+//! Other processes, other ledgers, other people's files, and names that mean harm.
+
+use super::*;
+
+#[tokio::test]
+async fn one_process_at_a_time_holds_a_ledger() {
+    let root = tempfile::tempdir().unwrap();
+    let (_ledger, sink) = open(root.path(), options(Compression::None)).await;
+    let second = Sqlite::open(&root.path().join(".trailhose/ledger.db"), CommitMode::Grouped).unwrap_err();
+    assert!(second.to_string().contains("in use by another process"), "{second}");
+    drop(sink);
+    let alone = Jsonl::alone(root.path(), options(Compression::None)).await.unwrap();
+    let second = Jsonl::alone(root.path(), options(Compression::None)).await.unwrap_err();
+    assert!(second.to_string().contains("in use by another process"), "{second}");
+    drop(alone);
+}
+
+#[tokio::test]
+async fn other_peoples_files_are_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("out");
+    let (ledger, sink) = open(&root, options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    // Another ledger beside it, and a person.
+    let other = Sqlite::open(&home.path().join("other.db"), CommitMode::Grouped).unwrap();
+    let beside = Jsonl::with_ledger(&root, options(Compression::None), &other).await.unwrap();
+    ingest(&other, &beside, 1, &[("1", "b")]).await;
+    beside.flush().await.unwrap();
+    std::fs::write(root.join("account=1/region=eu-west-1/date=2023-03-28/mine.jsonl"), "c\n").unwrap();
+    drop((ledger, sink, other, beside));
+    drop(open(&root, options(Compression::None)).await);
+    assert_eq!(lines(&root), ["a", "b", "c"].map(|line| (line.to_owned(), 1)).into());
+}
+
+#[tokio::test]
+async fn a_file_that_was_shortened_is_an_error_that_names_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    let file = files(root.path()).remove(0);
+    std::fs::write(&file, "").unwrap();
+    ingest(&ledger, &sink, 2, &[("1", "b")]).await;
+    let error = sink.flush().await.unwrap_err().to_string();
+    assert!(error.contains(file.to_str().unwrap()) && error.contains("0 bytes long, but 2"), "{error}");
+}
+
+#[tokio::test]
+async fn files_that_were_taken_away_or_appended_to_are_let_go() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a"), ("2", "b")]).await;
+    sink.flush().await.unwrap();
+    let before = files(root.path());
+    std::fs::remove_file(&before[0]).unwrap();
+    std::fs::write(&before[1], "b\nforeign\n").unwrap();
+    ingest(&ledger, &sink, 2, &[("1", "c"), ("2", "d")]).await;
+    sink.flush().await.unwrap();
+    assert_eq!(lines(root.path()), ["b", "c", "d", "foreign"].map(|line| (line.to_owned(), 1)).into());
+}
+
+#[tokio::test]
+async fn a_ledger_older_than_its_folder_is_refused_and_nothing_is_cut() {
+    let home = tempfile::tempdir().unwrap();
+    let (root, backup) = (home.path().join("out"), home.path().join("backup"));
+    let (ledger, sink) = open(&root, options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    copy(&root.join(OWN), &backup);
+    for number in 2..5 {
+        ingest(&ledger, &sink, number, &[("1", "b")]).await;
+        sink.flush().await.unwrap();
+    }
+    drop((ledger, sink));
+    let before = lines(&root);
+    for name in ["ledger.db", "ledger.db-wal"] {
+        if backup.join(name).exists() {
+            std::fs::copy(backup.join(name), root.join(OWN).join(name)).unwrap();
+        }
+    }
+    let ledger = super::ledger(&root);
+    let error = Jsonl::with_ledger(&root, options(Compression::None), &ledger).await.unwrap_err().to_string();
+    assert!(error.contains("checkpoint 4 and its ledger") && error.contains("restored or copied"), "{error}");
+    assert_eq!(lines(&root), before);
+}
+
+#[tokio::test]
+async fn with_its_own_state_a_delivery_is_durable_when_it_is_acknowledged() {
+    for compression in ALL {
+        let home = tempfile::tempdir().unwrap();
+        let (live, killed) = (home.path().join("live"), home.path().join("killed"));
+        let sink = Jsonl::alone(&live, options(compression)).await.unwrap();
+        let span = sink.span().await.unwrap();
+        sink.deliver(&call(&[("1", "a"), ("2", "b")]), far()).await.unwrap();
+        copy(&live, &killed);
+        // A broken span is a repeat here, as with any sink that keeps what it acknowledged.
+        drop(span);
+        sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
+        let again = Jsonl::alone(&killed, options(compression)).await.unwrap();
+        assert_eq!(lines(&killed), ["a", "b"].map(|line| (line.to_owned(), 1)).into());
+        assert_eq!(lines(&live), ["a", "b", "c"].map(|line| (line.to_owned(), 1)).into());
+        drop(again);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_compression_begins_new_files() {
+    let root = tempfile::tempdir().unwrap();
+    for (number, compression) in ALL.into_iter().enumerate() {
+        let (ledger, sink) = open(root.path(), options(compression)).await;
+        ingest(&ledger, &sink, number as u32, &[("1", &number.to_string())]).await;
+        sink.flush().await.unwrap();
+    }
+    assert_eq!(lines(root.path()), ["0", "1", "2"].map(|line| (line.to_owned(), 1)).into());
+    assert_eq!(files(root.path()).len(), 3);
+}
+
+#[tokio::test]
+async fn names_that_point_outside_stay_inside() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("out");
+    let (ledger, sink) = open(&root, options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("../../../evil", "a"), ("/etc", "b"), ("..", "c"), ("", "d")]).await;
+    sink.flush().await.unwrap();
+    assert_eq!(lines(&root).len(), 4);
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 5);
+}
+
+#[tokio::test]
+async fn a_ledger_that_commits_each_write_is_not_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let ledger = Sqlite::open(&root.path().join("l.db"), CommitMode::Durable).unwrap();
+    let error = Jsonl::with_ledger(root.path(), Options::default(), &ledger).await.unwrap_err();
+    assert!(error.to_string().contains("commit in groups"), "{error}");
+}

@@ -1,0 +1,192 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn write(root: &Path, key: &str, bytes: &[u8]) {
+    let path = root.join(key);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn ask<'a>(source: &'a Directory, prefix: &'a str, delimiter: Option<char>) -> Listing<'a> {
+    Listing { bucket: source.bucket(), prefix, delimiter, token: None, start_after: None }
+}
+
+async fn keys(source: &Directory, ask: Listing<'_>) -> (Vec<String>, Vec<String>) {
+    let (mut objects, mut prefixes, mut token) = (Vec::new(), Vec::new(), None::<String>);
+    loop {
+        let page = source.list(&Listing { token: token.as_deref(), ..ask }).await.unwrap();
+        assert!(page.objects.len() + page.prefixes.len() <= 1000);
+        objects.extend(page.objects.into_iter().map(|object| object.key));
+        prefixes.extend(page.prefixes);
+        match page.next {
+            Some(next) => token = Some(next),
+            None => return (objects, prefixes),
+        }
+    }
+}
+
+/// What S3 lists of these keys, written naively.
+fn expected(all: &BTreeSet<String>, prefix: &str, after: &str, delimiter: bool) -> (Vec<String>, Vec<String>) {
+    let (mut objects, mut prefixes) = (Vec::new(), BTreeSet::new());
+    for key in all.iter().filter(|key| key.starts_with(prefix)) {
+        match key[prefix.len()..].find('/').filter(|_| delimiter) {
+            Some(at) => drop(prefixes.insert(key[..prefix.len() + at + 1].to_owned())),
+            None if &**key > after => objects.push(key.clone()),
+            None => {}
+        }
+    }
+    (objects, prefixes.into_iter().filter(|one| &**one > after && !after.starts_with(one)).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn a_folder_lists_as_a_bucket_with_the_same_keys_does(
+        names in proptest::collection::btree_set("[a-c.](/[a-c.+]{1,2}){0,3}", 0..30),
+        prefix in "([a-c]/?){0,3}", after in "([a-c]/?){0,3}", delimiter in any::<bool>(),
+    ) {
+        let root = tempfile::tempdir().unwrap();
+        let mut all = BTreeSet::new();
+        for name in names {
+            if name.split('/').any(|part| part == "." || part == "..") {
+                continue;
+            }
+            // A key that is another's folder cannot be in a file system.
+            let path = root.path().join(&name);
+            if std::fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.is_dir() {
+                std::fs::write(path, "x").unwrap();
+                all.insert(name);
+            }
+        }
+        let source = Directory::open(root.path()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ask = Listing { start_after: Some(&after), ..ask(&source, &prefix, delimiter.then_some('/')) };
+        let found = runtime.block_on(keys(&source, ask));
+        let wanted = expected(&all, &prefix, &after, delimiter);
+        prop_assert_eq!(&found.0, &wanted.0);
+        // A folder without a file in it is a prefix here; a bucket has none.
+        let prefixes: Vec<_> = found.1.into_iter().filter(|one| all.iter().any(|key| key.starts_with(one))).collect();
+        prop_assert_eq!(&prefixes, &wanted.1);
+    }
+}
+
+#[tokio::test]
+async fn a_long_listing_comes_in_pages_and_leaves_nothing_out() {
+    let root = tempfile::tempdir().unwrap();
+    for number in 0..2100 {
+        write(root.path(), &format!("AWSLogs/{}/{number:05}.json.gz", number % 3), b"x");
+    }
+    let source = Directory::open(root.path()).unwrap();
+    let first = source.list(&ask(&source, "AWSLogs/", None)).await.unwrap();
+    assert_eq!((first.objects.len(), first.next.is_some()), (1000, true));
+    let (objects, _) = keys(&source, ask(&source, "AWSLogs/", None)).await;
+    assert_eq!(objects.len(), 2100);
+    assert!(objects.is_sorted());
+    for number in 0..1001 {
+        write(root.path(), &format!("wide/{number}/x"), b"x");
+    }
+    assert_eq!(keys(&source, ask(&source, "wide/", Some('/'))).await.1.len(), 1001);
+}
+
+#[tokio::test]
+async fn a_page_that_ends_with_the_listing_has_no_next() {
+    let root = tempfile::tempdir().unwrap();
+    (0..1000).for_each(|number| write(root.path(), &number.to_string(), b"x"));
+    let source = Directory::open(root.path()).unwrap();
+    let page = source.list(&ask(&source, "", None)).await.unwrap();
+    assert_eq!((page.objects.len(), page.next), (1000, None));
+}
+
+#[tokio::test]
+async fn the_programs_own_folder_is_no_object() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), ".trailhose/ledger.db", b"x");
+    write(root.path(), "a/.trailhose/ledger.db", b"x");
+    write(root.path(), "a/.hidden", b"x");
+    let source = Directory::open(root.path()).unwrap();
+    assert_eq!(keys(&source, ask(&source, "", None)).await.0, ["a/.hidden"]);
+    assert_eq!(keys(&source, ask(&source, "", Some('/'))).await.1, ["a/"]);
+}
+
+async fn only(source: &Directory) -> Object {
+    source.list(&ask(source, "", None)).await.unwrap().objects.remove(0).object().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_in_the_version_it_was_listed_in() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "a b/ü.gz", b"one");
+    let source = Directory::open(root.path()).unwrap();
+    let object = only(&source).await;
+    assert_eq!(source.fetch(&object).await.unwrap(), b"one");
+    let stat = source.stat(&ObjectRef::new(source.bucket(), "a b/ü.gz")).await.unwrap();
+    assert_eq!((stat.object().unwrap(), stat.size), (object.clone(), Some(3)));
+    write(root.path(), "a b/ü.gz", b"other");
+    assert!(matches!(source.fetch(&object).await, Err(SourceError::Changed(..))));
+    let newer = only(&source).await;
+    let file = std::fs::File::options().write(true).open(root.path().join("a b/ü.gz")).unwrap();
+    file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
+    assert!(matches!(source.fetch(&newer).await, Err(SourceError::Changed(..))), "same length, written later");
+    std::fs::remove_file(root.path().join("a b/ü.gz")).unwrap();
+    assert!(matches!(source.fetch(&newer).await, Err(SourceError::Missing(_))));
+}
+
+#[tokio::test]
+async fn no_key_leads_out_of_the_folder() {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "secret", b"x");
+    write(home.path(), "in/a", b"x");
+    let source = Directory::open(&home.path().join("in")).unwrap();
+    let outside = format!("{}/secret", home.path().display());
+    for key in ["../secret", "a/../../secret", "", ".", "..", "./a", "a//b", &outside] {
+        let found = source.stat(&ObjectRef::new(source.bucket(), key)).await;
+        assert!(found.is_err(), "{key:?} found {found:?}");
+        let object = Object { bucket: source.bucket().into(), key: key.into(), etag: "e".into() };
+        assert!(matches!(source.fetch(&object).await, Err(SourceError::Unavailable(_))), "{key:?}");
+        let page = source.list(&ask(&source, key, None)).await.unwrap();
+        assert!(page.objects.iter().all(|object| object.key == "a"), "{key:?} lists {page:?}");
+    }
+    assert!(source.list(&Listing { bucket: "file:///", ..ask(&source, "", None) }).await.is_err());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_cannot_be_listed_is_an_error_that_names_it() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "secret", b"x");
+    write(home.path(), "in/real", b"xyz");
+    let root = home.path().join("in");
+    let source = Directory::open(&root).unwrap();
+    symlink(root.join("real"), root.join("link")).unwrap();
+    let page = source.list(&ask(&source, "", None)).await.unwrap();
+    assert_eq!(page.objects.iter().map(|object| &*object.key).collect::<Vec<_>>(), ["link", "real"]);
+    assert_eq!(source.fetch(&page.objects[0].object().unwrap()).await.unwrap(), b"xyz");
+
+    let bad = root.join("bad");
+    for (target, says) in [
+        (home.path().join("secret"), "outside the folder"),
+        (root.clone(), "not followed"),
+        (root.join("gone"), "leads nowhere"),
+    ] {
+        symlink(target, &bad).unwrap();
+        let error = source.list(&ask(&source, "", None)).await.unwrap_err().to_string();
+        assert!(error.contains(bad.to_str().unwrap()) && error.contains(says), "{error}");
+        let fetched = source.stat(&ObjectRef::new(source.bucket(), "bad")).await;
+        assert!(fetched.is_err(), "{fetched:?}");
+        std::fs::remove_file(&bad).unwrap();
+    }
+    std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
+    let error = source.list(&ask(&source, "", None)).await.unwrap_err().to_string();
+    assert!(error.contains("caf\u{fffd} has a name that is not UTF-8"), "{error}");
+}
+
+#[test]
+fn a_folder_that_is_none_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    assert!(matches!(Directory::open(&root.path().join("gone")), Err(SourceError::Missing(_))));
+    write(root.path(), "file", b"x");
+    assert!(Directory::open(&root.path().join("file")).unwrap_err().to_string().contains("expected a folder"));
+}

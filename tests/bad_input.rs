@@ -1,0 +1,336 @@
+//! Bad input: what cannot be understood is parked with a reason, what cannot be read comes back, and neighbours go on.
+
+mod world;
+
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use trailhose::batch::{Batch, Ended};
+use trailhose::decode;
+use trailhose::ingest::{Deadline, Failure, Ingest, Outcome, Quarantined, Report};
+use trailhose::ledger::row::Status;
+use trailhose::notification::{Message, render};
+use trailhose::object::ObjectRef;
+use trailhose::queue::{Queue, QueueError};
+use trailhose::source::SourceError;
+use world::{Fault, INVOCATION, Wire, World, event, event_at, log, long_event};
+
+/// Remembers what it is asked to do.
+#[derive(Debug, Default)]
+struct Asked {
+    hidden: Mutex<Vec<(String, Duration)>>,
+    sent: Mutex<Vec<(String, Duration)>>,
+}
+
+#[async_trait]
+impl Queue for Asked {
+    async fn hide(&self, message: &Message, time: Duration) -> Result<(), QueueError> {
+        self.hidden.lock().unwrap().push((message.id.clone(), time));
+        Ok(())
+    }
+
+    async fn send(&self, body: &str, delay: Duration, _beside: Option<&Message>) -> Result<(), QueueError> {
+        self.sent.lock().unwrap().push((body.to_owned(), delay));
+        Ok(())
+    }
+}
+
+fn message(id: &str, body: &str) -> Message {
+    Message {
+        id: id.to_owned(),
+        receipt_handle: format!("{id}-handle"),
+        body: body.to_owned(),
+        receive_count: 1,
+        queue_arn: "arn:aws:sqs:eu-west-1:111122223333:ingest".to_owned(),
+    }
+}
+
+async fn answer(world: &World, queue: &Arc<Asked>, messages: &[Message]) -> Ended {
+    let ingest = world.worker(&Arc::default());
+    let queue: Arc<dyn Queue> = Arc::clone(queue) as _;
+    Batch::new(ingest, Some(queue), 4, 512).messages(messages, Deadline::within(INVOCATION)).await
+}
+
+async fn done(world: &World, name: &str, events: &[String]) -> Report {
+    let at = world.put(name, &log(events));
+    match world.ingest(&at).await {
+        Outcome::Done(report) => report,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+/// That an object is set aside with a reason, delivers nothing, is not tried again and harms no neighbour.
+async fn assert_set_aside(world: &World, worker: &Ingest, at: &ObjectRef, kind: &str, reason: &str) {
+    let outcome = worker.object(at, Deadline::within(INVOCATION)).await;
+    let Outcome::Quarantined(aside) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((aside.kind.as_str(), aside.before), (kind, false));
+    assert!(aside.reason.contains(reason), "{}", aside.reason);
+    assert_eq!(world.delivered(), [""; 0]);
+    let row = world.store.kept().rows.get(&at.object().unwrap().id()).cloned().unwrap();
+    assert_eq!((row.status, row.until, row.expires), (Status::Quarantined, 0, None));
+    assert_eq!(row.reason, Some(format!("{kind}: {}", aside.reason)));
+    assert!(world.store.kept().pages.is_empty(), "an unreadable object claims nothing");
+    let again = worker.object(at, Deadline::within(INVOCATION)).await;
+    assert!(matches!(again, Outcome::Quarantined(Quarantined { before: true, .. })), "{again:?}");
+    let neighbour = world.put("neighbour", &log(&[event(77)]));
+    assert!(matches!(world.ingest(&neighbour).await, Outcome::Done(_)));
+    world.sink.calls.lock().unwrap().clear();
+}
+
+#[tokio::test]
+async fn an_unknown_message_fails_by_itself_and_its_neighbours_succeed() {
+    let (world, queue) = (World::default(), Arc::default());
+    let (a, b) = (world.put("a", &log(&[event(1)])), world.put("b", &log(&[event(2)])));
+    for unknown in ["{}", "", "not json", r#"{"Records":[{"eventSource":"aws:ec2"}]}"#, r#"{"s3Bucket":"logs"}"#] {
+        let messages = [message("1", &render(&a)), message("2", unknown), message("3", &render(&b))];
+        let ended = answer(&world, &queue, &messages).await;
+        assert_eq!(ended.failed, ["2"], "{unknown}");
+        assert_eq!((ended.tally.not_understood, ended.tally.objects + ended.tally.already), (1, 2), "{unknown}");
+    }
+    assert_eq!(world.delivered().len(), 2);
+}
+
+#[tokio::test]
+async fn test_events_validation_messages_and_removals_are_acknowledged_and_counted() {
+    let (world, queue) = (World::default(), Arc::default());
+    let gone = ObjectRef::new("logs", world::key("gone")).with_version("aa", 1);
+    let removed = render(&gone).replace("ObjectCreated:Put", "ObjectRemoved:Delete");
+    let messages = [
+        message("1", r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"logs"}"#),
+        message("2", "CloudTrail validation message."),
+        message("3", &removed),
+    ];
+    let ended = answer(&world, &queue, &messages).await;
+    assert_eq!(ended.failed, [""; 0]);
+    assert_eq!(
+        ended.tally.ignored.into_iter().collect::<Vec<_>>(),
+        [("removed".to_owned(), 1), ("test_event".to_owned(), 1), ("validation_message".to_owned(), 1)]
+    );
+    assert!(world.store.kept().rows.is_empty(), "a removed object is not looked for");
+}
+
+#[tokio::test]
+async fn digests_and_foreign_files_are_acknowledged_and_counted_by_kind() {
+    let (world, queue) = (World::default(), Arc::default());
+    let digest = "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/11/01/\
+                  111122223333_CloudTrail-Digest_eu-west-1_trail_eu-west-1_20261101T000000Z.json.gz";
+    let at = |key: &str| ObjectRef::new("logs", key).with_version("aa", 1);
+    let log = world.put("log", &log(&[event(1)]));
+    let messages = [
+        message("1", &render(&at(digest))),
+        message("2", &render(&at("AWSLogs/111122223333/elasticloadbalancing/eu-west-1/2026/11/01/x.log.gz"))),
+        message("3", &render(&log)),
+    ];
+    let ended = answer(&world, &queue, &messages).await;
+    assert_eq!(ended.failed, [""; 0]);
+    assert_eq!(ended.tally.objects, 1);
+    assert_eq!(ended.tally.skipped.get("digest"), Some(&1));
+    assert_eq!(ended.tally.skipped.get("other_extension"), Some(&1));
+    assert_eq!(world.store.kept().rows.len(), 1, "only logs have rows");
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_before_it_was_ingested_is_set_aside_as_missing() {
+    let world = World::default();
+    let worker = world.worker(&Arc::default());
+    let at = world.put("gone", &log(&[event(1)]));
+    world.bucket.objects.lock().unwrap().clear();
+    assert_set_aside(&world, &worker, &at, "missing", "does not exist").await;
+}
+
+#[tokio::test]
+async fn an_object_without_a_version_that_is_gone_is_set_aside_too() {
+    let world = World::default();
+    let at = ObjectRef::new("logs", world::key("gone"));
+    let Outcome::Quarantined(aside) = world.ingest(&at).await else { panic!("not set aside") };
+    assert_eq!(aside.kind, "missing");
+}
+
+#[tokio::test]
+async fn an_object_that_was_overwritten_is_set_aside_and_its_new_version_delivered() {
+    let world = World::default();
+    let worker = world.worker(&Arc::default());
+    let old = world.put("a", &log(&[event(1)]));
+    let new = world.put("a", &log(&[event(2)]));
+    assert_set_aside(&world, &worker, &old, "changed", "overwritten").await;
+    assert!(matches!(world.ingest(&new).await, Outcome::Done(_)));
+    assert_eq!(world.delivered(), [event(2)]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_comes_back_and_is_delivered_once_it_may() {
+    let (world, queue) = (World::default(), Arc::default());
+    let at = world.put("a", &log(&[event(1)]));
+    world.bucket.denied.store(true, std::sync::atomic::Ordering::SeqCst);
+    let Outcome::Failed(Failure::Source(SourceError::Denied(error))) = world.ingest(&at).await else {
+        panic!("not denied")
+    };
+    assert!(error.contains("s3:GetObject"), "{error}");
+    let ended = answer(&world, &queue, &[message("1", &render(&at))]).await;
+    assert_eq!((ended.failed, ended.tally.failed), (vec!["1".to_owned()], 1));
+    world.bucket.denied.store(false, std::sync::atomic::Ordering::SeqCst);
+    // The lease was given back: nothing has to be waited for.
+    assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+    assert_eq!(world.delivered(), [event(1)]);
+}
+
+#[tokio::test]
+async fn an_object_cut_off_anywhere_delivers_nothing_and_is_set_aside_with_the_offset() {
+    let whole = log(&[event(1), event(2)]);
+    for length in 1..whole.len() {
+        let world = World::with_lines_per_call(1);
+        let at = world.put("cut", &whole[..length]);
+        let Outcome::Quarantined(aside) = world.ingest(&at).await else { panic!("{length} bytes passed") };
+        assert!(["gzip", "truncated", "json"].contains(&aside.kind.as_str()), "{length}: {aside:?}");
+        assert!(aside.reason.contains("byte"), "{length}: {aside:?}");
+        assert_eq!(world.delivered(), [""; 0], "{length}");
+        assert!(world.store.kept().pages.is_empty(), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn corrupt_gzip_trailing_bytes_invalid_json_and_no_records_are_set_aside() {
+    let sound = log(&[event(1), event(2)]);
+    let mut corrupt = sound.clone();
+    let checksum = corrupt.len() - 6;
+    corrupt[checksum] ^= 1;
+    let one = event(1);
+    let text = |text: String| text.into_bytes();
+    let cases = [
+        (Vec::new(), "empty", "empty"),
+        (corrupt, "gzip", "byte"),
+        ([&sound[..], b"trailing"].concat(), "gzip", "byte"),
+        (text(format!("{{\"Records\":[{one}]}}x")), "json", "byte"),
+        (text(format!("{{\"Records\":[{one},]}}")), "json", "byte"),
+        (text(format!("{{\"Records\":[{one},7]}}")), "json", "byte"),
+        (text(format!("{{\"Records\":[{one}]")), "truncated", "byte"),
+        (b"{\"records\":[]}".to_vec(), "no_records", "Records"),
+        (b"{\"Records\":null}".to_vec(), "json", "array"),
+    ];
+    for (bytes, kind, reason) in cases {
+        let world = World::with_lines_per_call(1);
+        let at = world.put("bad", &bytes);
+        assert_set_aside(&world, &world.worker(&Arc::default()), &at, kind, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn a_decompression_bomb_is_stopped_at_the_limit_and_set_aside() {
+    let world = World::with_lines_per_call(1);
+    let at = world.put("bomb", &log(&(0..2_000).map(event).collect::<Vec<_>>()));
+    let limits = decode::Limits { object_bytes: 100_000, ..decode::Limits::default() };
+    let worker = Ingest { limits, ..world.worker(&Arc::default()) };
+    assert_set_aside(&world, &worker, &at, "too_large", "100000").await;
+}
+
+#[tokio::test]
+async fn an_event_too_long_for_a_record_is_kept_aside_and_a_pointer_is_delivered_in_its_place() {
+    let world = World::with_short_records();
+    // A name with an escape in it must not cost the pointer its fields.
+    let long = long_event(2).replacen("\"padding\"", r#""p\u0061dding""#, 1);
+    let report = done(&world, "a", &[event(1), long.clone(), event(3)]).await;
+    assert_eq!((report.counts.seen, report.counts.delivered, report.counts.oversize), (3, 2, 1));
+    let lines = world.delivered();
+    assert_eq!([&lines[0], &lines[2]], [&event(1), &event(3)]);
+    let pointer: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
+    assert_eq!(pointer["eventID"], "00000000-0000-4000-8000-000000000002");
+    assert_eq!(pointer["recipientAccountId"], "111122223333");
+    let oversize = &pointer["trailhose"]["oversize"];
+    assert_eq!(oversize["bytes"], long.len());
+    let location = oversize["location"].as_str().unwrap();
+    assert_eq!(world.sink.aside.lock().unwrap()[location], long);
+    // Elsewhere it is a duplicate like any other.
+    let report = done(&world, "b", &[long]).await;
+    assert_eq!((report.counts.duplicate, report.counts.oversize), (1, 0));
+    assert_eq!(world.delivered().len(), 3);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_kept_aside_is_not_passed_over() {
+    let world = World::with_short_records();
+    let at = world.put("a", &log(&[event(1), long_event(2)]));
+    let wire = Arc::new(Wire::failing([(4, Fault::Refuse)]));
+    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(Failure::Sink(_))));
+    assert_eq!(wire.calls()[4], "set_aside");
+    assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+    assert_eq!(world.delivered().len(), 2);
+}
+
+#[tokio::test]
+async fn an_event_without_an_id_is_known_by_its_content_however_it_is_spaced() {
+    let world = World::default();
+    let event = |name: &str| format!(r#"{{"eventName":"{name}","eventTime":"2026-11-01T00:00:00Z"}}"#);
+    let report = done(&world, "a", &[event("One"), event("Two"), event("One")]).await;
+    assert_eq!((report.counts.delivered, report.repeats, report.conflicts), (2, 1, 0));
+    let spaced = event("Two").replace(',', " ,\n ");
+    let report = done(&world, "b", &[spaced, event("Three")]).await;
+    assert_eq!((report.counts.delivered, report.counts.duplicate), (1, 1));
+    assert_eq!(world.delivered(), [event("One"), event("Two"), event("Three")]);
+}
+
+#[tokio::test]
+async fn of_events_that_share_an_id_the_first_is_delivered_and_the_conflict_counted() {
+    let world = World::default();
+    let other = |number| event(number).replace('{', "{\"errorCode\":\"AccessDenied\",");
+    let report = done(&world, "a", &[event(1), other(1), event(2)]).await;
+    assert_eq!((report.counts.delivered, report.counts.duplicate, report.conflicts), (2, 1, 1));
+    let report = done(&world, "b", &[other(2), event(3)]).await;
+    assert_eq!((report.counts.delivered, report.counts.duplicate, report.conflicts), (1, 1, 1));
+    assert_eq!(world.delivered(), [event(1), event(2), event(3)]);
+}
+
+#[tokio::test]
+async fn an_event_of_before_1970_and_one_without_a_time_are_both_delivered() {
+    // Minute -10, and an identity that begins with the byte 0x10.
+    let old = event_at(1, "1969-12-31T23:50:00Z");
+    let timeless = event(2).replace("00000000-", "10000000-").replace(r#""eventTime":"2026-11-01T00:00:00Z","#, "");
+    let world = World::default();
+    let report = done(&world, "a", &[old.clone(), timeless.clone()]).await;
+    assert_eq!((report.counts.seen, report.counts.delivered, report.counts.filtered), (2, 2, 0));
+    assert_eq!(world.delivered(), [old, timeless]);
+}
+
+#[tokio::test]
+async fn a_message_of_several_objects_comes_back_for_the_one_that_failed() {
+    let (world, queue) = (World::default(), Arc::default());
+    let (a, b) = (world.put("a", &log(&[event(1)])), world.put("b", b"{}"));
+    let (a, b) = (render(&a), render(&b));
+    let inner = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["Records"][0].take();
+    let both = serde_json::json!({ "Records": [inner(&b), inner(&a)] }).to_string();
+    world.bucket.denied.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(answer(&world, &queue, &[message("1", &both)]).await.failed, ["1"]);
+    world.bucket.denied.store(false, std::sync::atomic::Ordering::SeqCst);
+    let ended = answer(&world, &queue, &[message("1", &both)]).await;
+    assert_eq!((ended.failed.len(), ended.tally.objects, ended.tally.set_aside()), (0, 1, 1));
+    assert_eq!(world.delivered(), [event(1)]);
+}
+
+#[tokio::test]
+async fn a_leased_object_hides_its_message_and_one_that_waits_for_an_owner_is_sent_anew() {
+    let (world, queue) = (World::default(), Arc::<Asked>::default());
+    let (a, b) = (world.put("a", &log(&[event(1), event(2)])), world.put("b", &log(&[event(2), event(3)])));
+    let wire = Arc::new(Wire::failing([(3, Fault::Die)]));
+    world.ingest_over(&wire, &a).await;
+    let messages = [message("1", &render(&a)), message("2", &render(&b))];
+    let ended = answer(&world, &queue, &messages).await;
+    // The first comes back when its lease has ended; the second must not be received in vain.
+    assert_eq!((ended.failed, ended.tally.later), (vec!["1".to_owned()], 2));
+    let (hidden, sent) = (queue.hidden.lock().unwrap().clone(), queue.sent.lock().unwrap().clone());
+    assert_eq!((hidden.len(), sent.len()), (1, 1));
+    assert_eq!((hidden[0].0.as_str(), sent[0].0.as_str()), ("1", render(&b).as_str()));
+    let until = world.store.kept().rows[&a.object().unwrap().id()].until;
+    world.pass(i64::try_from(hidden[0].1.max(sent[0].1).as_secs()).unwrap());
+    assert!(world.now.load(std::sync::atomic::Ordering::SeqCst) > until, "told to come back too early");
+    let messages = [message("3", &sent[0].0), message("1", &render(&a))];
+    let ended = answer(&world, &queue, &messages).await;
+    let left = [ended.failed.len(), queue.hidden.lock().unwrap().len() - 1, queue.sent.lock().unwrap().len() - 1];
+    if left != [0; 3] {
+        // Side by side one may meet the other at work; then once more.
+        world.pass(2_000);
+        let ended = answer(&world, &queue, &messages).await;
+        assert_eq!(ended.failed, [""; 0]);
+    }
+    let mut delivered = world.delivered();
+    delivered.sort();
+    assert_eq!(delivered, [event(1), event(2), event(3)]);
+}

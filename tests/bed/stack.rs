@@ -1,0 +1,291 @@
+//! The template as it stands, deployed by `sam deploy` onto ministack with policies enforced, with the real `ingest`
+//! program behind it and the fault proxy between that program and everything it calls.
+//!
+//! Where the emulator differs from AWS, and what is done about it: it speaks no TLS, so the lake's TLS-only policy is taken
+//! off after the deployment; a message that failed comes back after the visibility timeout, for which no test can wait
+//! half an hour, so that is shortened; it writes one S3 object for each Firehose record, at once and unzipped.
+
+use super::emulator::{Emulator, LambdaEndpoint, Policies};
+use super::faults::Faults;
+use super::http::Message;
+use super::{REGION, root, tool};
+use aws_sdk_sqs::types::QueueAttributeName;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The bucket that CloudTrail would write to.
+pub const LOG_BUCKET: &str = "trail-logs";
+
+const NAME: &str = "trailhose";
+
+/// A deployed stack.
+pub struct Stack {
+    /// Between the function and what it calls.
+    pub faults: Faults,
+    /// For what the tests do, as the account's root.
+    pub s3: aws_sdk_s3::Client,
+    /// The same.
+    pub sqs: aws_sdk_sqs::Client,
+    /// The same.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    outputs: HashMap<String, String>,
+    // Last: it must outlive its clients.
+    emulator: Emulator,
+}
+
+impl Stack {
+    /// Deploys the stack with this program as its function, and wires the log bucket to it. Takes about 20 s. Failed
+    /// messages come back after 5 s: see [`Stack::set_visibility`].
+    pub async fn deploy(program: &Path) -> Self {
+        Self::deploy_with(program, &[]).await
+    }
+
+    /// The same with parameters of the template, each `Name=value`.
+    pub async fn deploy_with(program: &Path, parameters: &[&str]) -> Self {
+        let faults = Faults::start();
+        let emulator = Emulator::ministack(Policies::Enforced, LambdaEndpoint::Proxy(&faults.endpoint()));
+        faults.forward_to(&emulator.endpoint());
+        let config = emulator.config();
+        let s3 = aws_sdk_s3::Client::new(&config);
+        for bucket in [LOG_BUCKET, "artifacts"] {
+            s3.create_bucket().bucket(bucket).send().await.unwrap();
+        }
+        sam_deploy(&emulator, program, parameters);
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        let mut stack = Self { faults, s3, sqs, dynamodb, outputs: HashMap::new(), emulator };
+        stack.outputs = stack.read_outputs().await;
+        stack.s3.delete_bucket_policy().bucket(stack.output("LakeBucketName")).send().await.unwrap();
+        stack.set_visibility(Duration::from_secs(5)).await;
+        if parameters.iter().all(|parameter| !parameter.starts_with("Wiring=")) {
+            stack.wire(&["s3", LOG_BUCKET, stack.output("IngestQueueArn")]);
+        }
+        stack
+    }
+
+    /// An output of the template.
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs.get(name).unwrap_or_else(|| panic!("no output {name} in {:?}", self.outputs))
+    }
+
+    /// Runs `infra/wire-bucket`.
+    pub fn wire(&self, arguments: &[&str]) {
+        let mut command = Command::new(tool("ministack/bin/python"));
+        command.arg(root().join("infra/wire-bucket")).args(arguments);
+        run(with_root(&mut command, &self.emulator));
+    }
+
+    /// Puts an object into the log bucket, which tells the queue.
+    pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) {
+        let body: Vec<u8> = body.into();
+        self.s3.put_object().bucket(LOG_BUCKET).key(key).body(body.into()).send().await.unwrap();
+    }
+
+    /// Sends a message to the ingest queue, whatever it says.
+    pub async fn send(&self, body: &str) {
+        let queue = self.output("IngestQueueUrl");
+        self.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
+    }
+
+    /// After what time a failed message comes back.
+    pub async fn set_visibility(&self, time: Duration) {
+        let sent = self.sqs.set_queue_attributes().queue_url(self.output("IngestQueueUrl"));
+        sent.attributes(QueueAttributeName::VisibilityTimeout, time.as_secs().to_string()).send().await.unwrap();
+    }
+
+    /// Waits until the ingest queue holds no message, neither waiting nor delayed nor in work.
+    pub async fn drained(&self, patience: Duration) {
+        let start = Instant::now();
+        let mut quiet = 0;
+        // A notification is sent beside the put that caused it: one look could come before it.
+        while quiet < 3 {
+            let left = self.messages().await;
+            quiet = if left == 0 { quiet + 1 } else { 0 };
+            assert!(
+                start.elapsed() < patience,
+                "{left} messages left in the queue after {patience:?}; the emulator's last words:\n{}",
+                self.last_words()
+            );
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+
+    async fn messages(&self) -> u64 {
+        let asked = self.sqs.get_queue_attributes().queue_url(self.output("IngestQueueUrl"));
+        let got = asked.attribute_names(QueueAttributeName::All).send().await.unwrap();
+        let attributes = got.attributes().unwrap();
+        [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ]
+        .iter()
+        .map(|name| attributes[name].parse::<u64>().unwrap())
+        .sum()
+    }
+
+    /// Every line the stream has put into the lake, in no order.
+    pub async fn lake(&self) -> Vec<String> {
+        self.lines_under("events/").await
+    }
+
+    /// Every line of the lake's objects under a prefix: `events/`, `failed/`, `oversize/`.
+    pub async fn lines_under(&self, prefix: &str) -> Vec<String> {
+        let bucket = self.output("LakeBucketName");
+        let mut lines = Vec::new();
+        let mut pages = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for object in page.unwrap().contents() {
+                let got = self.s3.get_object().bucket(bucket).key(object.key().unwrap()).send().await.unwrap();
+                let body = got.body.collect().await.unwrap().to_vec();
+                lines.extend(String::from_utf8(body).unwrap().lines().map(str::to_owned));
+            }
+        }
+        lines
+    }
+
+    /// The bodies of the messages that were given up. Reading them hides them for a while.
+    pub async fn dead_letters(&self) -> Vec<String> {
+        let queue = self.output("DeadLetterQueueUrl");
+        let mut bodies = Vec::new();
+        loop {
+            let got = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send().await.unwrap();
+            if got.messages().is_empty() {
+                return bodies;
+            }
+            bodies.extend(got.messages().iter().filter_map(|message| message.body().map(str::to_owned)));
+        }
+    }
+
+    /// Takes one of the function's policies away, by its name in the template, and returns what it said.
+    pub async fn take_policy(&self, policy: &str) -> String {
+        let role = self.role();
+        let got = self.iam(&[("Action", "GetRolePolicy"), ("RoleName", role), ("PolicyName", policy)]).await;
+        let document = element(&got, "PolicyDocument").to_owned();
+        self.iam(&[("Action", "DeleteRolePolicy"), ("RoleName", role), ("PolicyName", policy)]).await;
+        percent_encoding::percent_decode_str(&document).decode_utf8().unwrap().into_owned()
+    }
+
+    /// Gives the function a policy.
+    pub async fn give_policy(&self, policy: &str, document: &str) {
+        let call = [("PolicyName", policy), ("PolicyDocument", document)];
+        self.iam(&[[("Action", "PutRolePolicy"), ("RoleName", self.role())], call].concat()).await;
+    }
+
+    /// What the emulator and, among it, the function have logged.
+    pub fn log(&self) -> String {
+        self.emulator.log()
+    }
+
+    /// The end of the log, for a failed assertion.
+    pub fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    fn role(&self) -> &str {
+        self.output("IngestRoleArn").rsplit('/').next().unwrap()
+    }
+
+    async fn iam(&self, call: &[(&str, &str)]) -> String {
+        self.query("iam", &[call, &[("Version", "2010-05-08")]].concat()).await
+    }
+
+    async fn read_outputs(&self) -> HashMap<String, String> {
+        let call = [("Action", "DescribeStacks"), ("StackName", NAME), ("Version", "2010-05-15")];
+        let answer = self.query("cloudformation", &call).await;
+        let outputs = answer.split("<OutputKey>").skip(1);
+        outputs
+            .map(|output| {
+                let (name, rest) = output.split_once("</OutputKey>").unwrap();
+                (name.to_owned(), element(rest, "OutputValue").to_owned())
+            })
+            .collect()
+    }
+
+    /// A call of a query service, for which no client is worth its compile time.
+    async fn query(&self, service: &str, call: &[(&str, &str)]) -> String {
+        use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+        let form: Vec<_> = call
+            .iter()
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
+            .collect();
+        let address = self.emulator.endpoint().trim_start_matches("http://").to_owned();
+        let mut request = Message::reply(0, &[], form.join("&").into_bytes());
+        "POST / HTTP/1.1".clone_into(&mut request.first);
+        request.set_header("Host", Some(address.clone()));
+        request.set_header("Content-Type", Some("application/x-www-form-urlencoded".into()));
+        request.set_header("Authorization", Some(super::http::root_authorization(service)));
+        let reply = request.exchange(&address).await.unwrap();
+        let body = String::from_utf8(reply.body.clone()).unwrap();
+        assert_eq!(reply.status(), 200, "{call:?}: {body}");
+        body
+    }
+}
+
+fn element<'a>(xml: &'a str, name: &str) -> &'a str {
+    let (_, rest) = xml.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {xml}"));
+    rest.split_once("</").unwrap().0
+}
+
+/// Deploys what `sam build` would have made, with a debug build of the program, which is there already.
+fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
+    let folder = TempDir::new().unwrap();
+    let code = folder.path().join("code");
+    std::fs::create_dir(&code).unwrap();
+    run(Command::new("strip").arg("-o").arg(code.join("bootstrap")).arg(program));
+    let mut template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let changes = [
+        ("CodeUri: .\n", "CodeUri: code\n"),
+        // The emulator compares the number with the parameter's text, and polls no more.
+        ("MaximumConcurrency: !Ref MaximumConcurrency\n", "MaximumConcurrency: 4\n"),
+    ];
+    for (before, after) in changes {
+        assert_eq!(template.matches(before).count(), 1, "{before}");
+        template = template.replace(before, after);
+    }
+    std::fs::write(folder.path().join("template.yaml"), template).unwrap();
+
+    let mut command = Command::new(tool("sam/bin/sam"));
+    command.current_dir(folder.path()).args([
+        "deploy",
+        "--template-file=template.yaml",
+        &format!("--stack-name={NAME}"),
+        "--s3-bucket=artifacts",
+        "--capabilities=CAPABILITY_IAM",
+        "--no-confirm-changeset",
+        "--parameter-overrides",
+        &format!("LogBucketName={LOG_BUCKET}"),
+        &format!("Architecture={}", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
+    ]);
+    command.args(parameters);
+    run(with_root(&mut command, emulator));
+}
+
+/// Nothing of the caller's own AWS configuration, and the emulator's root account in its place.
+fn with_root<'a>(command: &'a mut Command, emulator: &Emulator) -> &'a mut Command {
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", emulator.folder())
+        .env("AWS_ENDPOINT_URL", emulator.endpoint())
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_DEFAULT_REGION", REGION)
+        .env("SAM_CLI_TELEMETRY", "0")
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,325 @@
+//! What a person at a command line can rely on.
+
+mod laptop;
+
+use laptop::{Bucket, assert_delivered, event, events, gzip, key, lines, log, run, text, trailhose};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// A bucket of two logs that share an event, and of 5 events in all.
+fn small() -> Bucket {
+    let bucket = Bucket::new();
+    bucket.put_log("a", &events(0..3));
+    bucket.put_log("b", &[event(2), event(3), event(3), event(4)]);
+    bucket
+}
+
+#[test]
+fn a_folder_is_delivered_once_and_a_second_run_delivers_nothing() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    let first = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    assert_eq!((first.code(), first.err().as_str()), (0, ""));
+    let said = first.json();
+    for (name, count) in [("objects", 2), ("seen", 7), ("delivered", 5), ("duplicate", 2), ("repeats", 1)] {
+        assert_eq!(said[name], count, "{name} in {said}");
+    }
+    assert_eq!((&said["result"], &said["exit_code"]), (&"complete".into(), &0.into()));
+    assert_delivered(out.path(), &events(0..5));
+
+    let second = run(&["sync", text(bucket.path()), text(out.path())]);
+    assert_eq!(second.code(), 0);
+    let table = second.out();
+    let figure = |name: &str| {
+        let line = table.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{table}"));
+        line.trim_start()[name.len()..].split_whitespace().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        (figure("objects done"), figure("done before"), figure("delivered")),
+        ("0".into(), "2".into(), "0".into())
+    );
+    assert!(table.contains("Everything selected is delivered."), "{table}");
+    assert_delivered(out.path(), &events(0..5));
+}
+
+#[test]
+fn the_same_events_in_other_files_bring_nothing_new() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    run(&["sync", text(bucket.path()), text(out.path())]);
+    let copies = Bucket::new();
+    copies.put("111122223333_CloudTrail_eu-west-1_20261102T0000Z_copy.json", log(&events(0..5)).as_bytes());
+    let said = run(&["sync", text(copies.path()), text(out.path()), "--json"]).json();
+    assert_eq!((&said["seen"], &said["delivered"], &said["duplicate"]), (&5.into(), &0.into(), &5.into()));
+    assert_delivered(out.path(), &events(0..5));
+}
+
+#[test]
+fn every_file_is_delivered_or_named_with_its_reason() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    let whole = gzip(&log(&events(10..20)));
+    let cut = key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "cut");
+    bucket.put(&cut, &whole[..whole.len() - 9]);
+    bucket.put("notes.txt", b"hello");
+    bucket.put("export/data.json", b"{}");
+    let digest = "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/11/01/111122223333_CloudTrail-Digest_eu-west-1_t_eu-west-1_20261101T000000Z.json.gz";
+    bucket.put(digest, b"");
+    let ran = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    assert_eq!(ran.code(), 3);
+    let (said, named) = (ran.json(), ran.err());
+    assert_eq!(said["quarantined"]["gzip"], 1);
+    assert_eq!(said["skipped"], serde_json::json!({ "digest": 1, "elsewhere": 1, "other_extension": 1 }));
+    let line = named.lines().find(|line| line.contains(&cut)).unwrap();
+    assert!(line.starts_with("quarantined: ") && line.contains("at byte"), "{line}");
+    assert!(named.contains("notes.txt: its name ends neither"), "{named}");
+    assert!(named.contains("export/data.json: ") && named.contains("--all-files"), "{named}");
+    assert!(named.contains("1 object is quarantined and not delivered"), "{named}");
+    assert!(!named.contains("Digest"), "digests are named only when all is asked for: {named}");
+    assert_eq!(said["not_ingested"].as_array().unwrap().len(), 3);
+    assert_delivered(out.path(), &events(0..5));
+
+    let again = run(&["sync", text(bucket.path()), text(out.path()), "--verbose"]);
+    assert_eq!(again.code(), 3, "what is quarantined stays so");
+    assert!(again.err().contains("Digest") && again.out().contains("quarantined before"), "{again:?}");
+}
+
+#[test]
+fn objects_are_selected_by_day_account_region_and_kind() {
+    let bucket = Bucket::new();
+    let objects = [
+        ("111122223333", "CloudTrail", "eu-west-1", "2026-11-01"),
+        ("111122223333", "CloudTrail", "eu-west-1", "2026-11-02"),
+        ("111122223333", "CloudTrail", "us-east-1", "2026-11-03"),
+        ("444455556666", "CloudTrail-Insight", "us-east-1", "2026-11-03"),
+    ];
+    for (number, (account, kind, region, day)) in (0..).zip(objects) {
+        bucket.put(&key(account, kind, region, day, "a"), &gzip(&log(&[event(number)])));
+    }
+    for (options, wanted) in [
+        (&["--since", "2026-11-02"][..], &[1, 2, 3][..]),
+        (&["--since", "2026-11-02", "--until", "2026-11-02"], &[1]),
+        (&["--account", "444455556666"], &[3]),
+        (&["--account", "444455556666", "--account", "111122223333", "--region", "us-east-1"], &[2, 3]),
+        (&["--kind", "insight"], &[3]),
+        (&["--since", "0d"], &[]),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], options].concat());
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        assert_eq!(ran.json()["left_out"], 4 - wanted.len(), "{options:?}");
+        assert_delivered(out.path(), &wanted.iter().map(|&number| event(number)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn files_of_any_name_are_read_when_asked_for() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    bucket.put("export.json", log(&events(0..2)).as_bytes());
+    let without = run(&["sync", text(bucket.path()), text(out.path())]);
+    assert!(without.code() == 0 && without.out().contains("--all-files"), "{without:?}");
+    assert_eq!(run(&["sync", text(bucket.path()), text(out.path()), "--all-files"]).code(), 0);
+    assert_delivered(out.path(), &events(0..2));
+}
+
+#[test]
+fn a_destination_within_the_source_is_not_read() {
+    let bucket = small();
+    let out = bucket.path().join("out");
+    for objects in [2, 0] {
+        let ran = run(&["sync", text(bucket.path()), text(&out), "--json"]);
+        assert_eq!((ran.code(), ran.err().as_str()), (0, ""));
+        assert_eq!(ran.json()["objects"], objects);
+    }
+    assert_delivered(&out, &events(0..5));
+}
+
+#[test]
+fn compressed_files_hold_the_same_lines_and_filtered_events_are_counted() {
+    let bucket = small();
+    for how in ["gzip", "zstd"] {
+        let out = tempfile::tempdir().unwrap();
+        let rules = "eventID=00000000-0000-4000-8000-000000000000";
+        let ran = run(&["sync", text(bucket.path()), text(out.path()), "--compress", how, "--filter", rules, "--json"]);
+        assert_eq!(ran.json()["filtered"], 1);
+        assert_delivered(out.path(), &events(1..5));
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_one_line_with_exit_code_2_and_touches_nothing() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    let (source, dest) = (text(bucket.path()), text(out.path()));
+    let (missing, file) = (out.path().join("missing"), bucket.put("a-file", b""));
+    let ledger = bucket.put("not-a-ledger", b"this is no SQLite file, whatever its name may be");
+    for (args, says) in [
+        (&["sync", text(&missing), dest][..], "missing does not exist"),
+        (&["sync", text(&file), dest], "expected a folder"),
+        (&["sync", source, text(&file)], "expected a folder"),
+        (&["sync", source, source], "is SOURCE"),
+        (&["sync", "gs://bucket", dest], "unknown scheme gs://"),
+        (&["sync", "s3://", dest], "no bucket is named"),
+        (&["sync", source, "s3://bucket"], "firehose://stream"),
+        (&["sync", source, "firehose://stream"], "--ledger FILE"),
+        (&["sync", source, dest, "--since", "2026-11-02", "--until", "2026-11-01"], "is after --until"),
+        (&["sync", source, dest, "--since", "yesterday"], "expected a date as 2026-11-01"),
+        (&["sync", source, dest, "--account", "12"], "12 digits"),
+        (&["sync", source, dest, "--kind", "Digest"], "verification"),
+        (&["sync", source, dest, "--all-files", "--since", "1d"], "cannot be used with"),
+        (&["sync", source, dest, "--filter", "readOnly"], "field=value"),
+        (&["sync", source, dest, "--destination", "packed"], "DEST is a folder"),
+        (&["sync", source, dest, "--ledger", text(&ledger)], "not-a-ledger"),
+        (&["sync", source], "<DEST>"),
+        (&["sink", source, dest], "unrecognized subcommand"),
+        (&["explain", text(&file), "--ledger", text(&missing)], "there is no ledger"),
+    ] {
+        let ran = run(args);
+        let (said, code) = (ran.err(), ran.code());
+        assert_eq!((code, said.lines().count(), ran.out().as_str()), (2, 1, ""), "{args:?}: {said}");
+        assert!(said.starts_with("error: ") && said.contains(says), "{args:?}: {said}");
+        assert!(lines(out.path()).is_empty());
+    }
+}
+
+#[test]
+fn help_shows_an_example_first_and_documents_the_exit_codes() {
+    let help = run(&["sync", "--help"]);
+    assert_eq!((help.code(), help.err().as_str()), (0, ""));
+    let text = help.out();
+    assert!(text.starts_with("Examples:"), "{text}");
+    for part in ["Exit codes:", "130", "--since", "Which objects:", "firehose://stream"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains('\u{1b}'), "colour is for terminals");
+}
+
+#[test]
+fn a_quiet_run_prints_nothing_and_still_names_what_was_not_ingested() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    let quiet = run(&["sync", text(bucket.path()), text(out.path()), "--quiet"]);
+    assert_eq!((quiet.code(), quiet.out(), quiet.err()), (0, String::new(), String::new()));
+    bucket.put("notes.txt", b"");
+    let named = run(&["sync", text(bucket.path()), text(out.path()), "--quiet"]);
+    assert!(named.out().is_empty() && named.err().contains("notes.txt"), "{named:?}");
+}
+
+#[test]
+fn two_runs_with_one_ledger_do_not_meet() {
+    let (bucket, out) = (large(), tempfile::tempdir().unwrap());
+    let running = begun(&bucket, out.path());
+    let second = run(&["sync", text(bucket.path()), text(out.path())]);
+    assert!(second.code() == 2 && second.err().contains("in use by another process"), "{second:?}");
+    let first = running.wait_with_output().unwrap();
+    assert!(first.status.success(), "{first:?}");
+    assert_delivered(out.path(), &large_events());
+}
+
+#[test]
+fn an_object_is_explained_without_a_write() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    let path = bucket.put_log("b", &[event(2), event(3), event(3), event(4)]);
+    let said = run(&["explain", text(&path), "--json"]).json();
+    assert_eq!((&said["name"]["account"], &said["name"]["delivered"]), (&"111122223333".into(), &"2026-11-01".into()));
+    assert_eq!((&said["contents"]["events"], &said["contents"]["duplicates"]), (&4.into(), &1.into()));
+    assert_eq!(said["contents"]["gzip_members"], 1);
+
+    run(&["sync", text(bucket.path()), text(out.path())]);
+    let ledger = out.path().join(".trailhose/ledger.db");
+    let before = std::fs::read(&ledger).unwrap();
+    // The file is named by itself; the ledger knows it by the folder that was synced.
+    let known = run(&["explain", text(&path), "--ledger", text(&ledger), "--json"]).json();
+    assert_eq!(known["ledger"]["status"], "done");
+    let owned = ["events_new", "events_own", "events_of_others_delivered", "events_of_others_owed"];
+    let owned: Vec<u64> = owned.iter().map(|name| known["ledger"][name].as_u64().unwrap()).collect();
+    assert_eq!((owned[0], owned[1] + owned[2], owned[3]), (0, 3, 0));
+    assert_eq!(std::fs::read(&ledger).unwrap(), before);
+
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    let damaged = run(&["explain", text(&path)]);
+    assert!(damaged.code() == 3 && damaged.out().contains("at byte"), "{damaged:?}");
+    let missing = run(&["explain", text(&bucket.path().join("missing"))]);
+    assert!(missing.code() == 1 && missing.err().contains("does not exist"), "{missing:?}");
+}
+
+/// Objects of a bucket whose sync takes long enough to be interrupted.
+const LARGE: u32 = 300;
+const EVENTS: u32 = 200;
+
+fn large() -> Bucket {
+    let bucket = Bucket::new();
+    for object in 0..LARGE {
+        bucket.put_log(&format!("{object:04}"), &events(object * EVENTS..(object + 1) * EVENTS));
+    }
+    bucket
+}
+
+fn large_events() -> Vec<String> {
+    events(0..LARGE * EVENTS)
+}
+
+/// A run that has begun its work.
+fn begun(bucket: &Bucket, out: &std::path::Path) -> Child {
+    let mut command = trailhose();
+    command.args(["sync", text(bucket.path()), text(out), "--jobs", "1", "--checkpoint", "0.05"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while lines_begun(out) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing was delivered in a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn lines_begun(out: &std::path::Path) -> usize {
+    std::fs::read_dir(out).map_or(0, |entries| {
+        entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != ".trailhose")).count()
+    })
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on() {
+    let (bucket, out) = (large(), tempfile::tempdir().unwrap());
+    let child = begun(&bucket, out.path());
+    interrupt(&child);
+    let ended = laptop::Ran(child.wait_with_output().unwrap());
+    assert_eq!(ended.code(), 130, "{ended:?}");
+    assert!(ended.err().contains("stopping: ") && ended.err().contains("run the same command again"), "{ended:?}");
+    let delivered = lines(out.path());
+    assert!(!delivered.is_empty() && delivered.len() < (LARGE * EVENTS) as usize, "{}", delivered.len());
+    // Objects are finished, not broken off: whole objects are there, and the second run does not look at them again.
+    assert_eq!(delivered.len() % EVENTS as usize, 0);
+    let rest = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    assert_eq!(rest.code(), 0);
+    assert_eq!(rest.json()["already"], delivered.len() / EVENTS as usize);
+    assert_delivered(out.path(), &large_events());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_loses_nothing() {
+    let (bucket, out) = (large(), tempfile::tempdir().unwrap());
+    let child = begun(&bucket, out.path());
+    interrupt(&child);
+    interrupt(&child);
+    assert_eq!(laptop::Ran(child.wait_with_output().unwrap()).code(), 130);
+    assert_eq!(run(&["sync", text(bucket.path()), text(out.path())]).code(), 0);
+    assert_delivered(out.path(), &large_events());
+}
+
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let told = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+}
+
+#[test]
+fn without_credentials_a_bucket_is_refused_in_one_line() {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = trailhose();
+    for name in ["AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", out.path()).env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_REGION", "eu-west-1");
+    let ran = laptop::Ran(command.args(["sync", "s3://bucket", text(out.path())]).output().unwrap());
+    assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
+    assert!(ran.err().contains("cannot be listed without AWS credentials"), "{ran:?}");
+}

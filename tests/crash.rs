@@ -1,0 +1,327 @@
+//! Crash: a worker that fails at any call, or at any two, loses nothing and repeats at most the call in question.
+//!
+//! Every call a worker makes goes over a wire. Each scenario is run with a fault at each call, then with two faults at
+//! every pair of calls, in the same attempt or in later ones, then in a storm of faults; between attempts the ledger must hold what it always
+//! holds, and in the end everything must have arrived.
+
+mod world;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use trailhose::filter::Filter;
+use trailhose::ingest::{Later, Outcome};
+use trailhose::object::ObjectRef;
+use world::check::{Watch, check_report};
+use world::{Fault, Wire, World, event, event_at, long_event, plain_log};
+
+const FAULTS: [Fault; 3] = [Fault::Refuse, Fault::LoseReply, Fault::Die];
+
+/// Pairs of faults tried of one scenario, and storms.
+const PAIRS: usize = 600;
+const STORMS: u64 = 100;
+
+/// Attempts after which a scenario is taken to go on for ever.
+const ATTEMPTS: usize = 120;
+
+/// A world before its first notification.
+struct Scenario {
+    world: World,
+    objects: Vec<ObjectRef>,
+    /// Objects that end in quarantine.
+    aside: Vec<ObjectRef>,
+    /// The first of those, if a worker dies at this call of it before all others.
+    dies_at: Option<usize>,
+    /// Time that passes after an attempt with a fault in it: after each, or the first.
+    pause: i64,
+    /// Whether that time is so long that rows and pages vanish: then repeats are not bounded.
+    forgets: bool,
+}
+
+impl Scenario {
+    fn new(world: World, files: &[&[String]]) -> Self {
+        let objects =
+            files.iter().enumerate().map(|(number, events)| world.put(&format!("object{number}"), &plain_log(events)));
+        let objects = objects.collect();
+        Self { world, objects, aside: Vec::new(), dies_at: None, pause: 0, forgets: false }
+    }
+
+    fn pausing(self, pause: i64, forgets: bool) -> Self {
+        Self { pause, forgets, ..self }
+    }
+}
+
+/// How many lines a fault at this call may repeat: a call's, where the call stands between a delivery and its note.
+fn may_repeat(call: &str, fault: Fault) -> bool {
+    match call {
+        "deliver" => fault != Fault::Refuse,
+        // These are the notes. One whose reply is lost is still written.
+        "advance" | "settle" | "complete" => fault == Fault::Refuse,
+        // Read between a delivery and its note.
+        "rows" | "pages" => true,
+        // A helper's note of one call may be written to several pages.
+        "write_page" => fault == Fault::Die,
+        _ => false,
+    }
+}
+
+/// One run under a plan of faults: how many calls it took, and which were hit.
+async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, String> {
+    let Scenario { world, objects, forgets, .. } = scenario;
+    let mut pause = scenario.pause;
+    let wire = Arc::new(Wire::failing(plan));
+    let mut watch = Watch::new(world, objects);
+    watch.forgotten = *forgets;
+    if let Some(call) = scenario.dies_at {
+        let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
+        let outcome = world.ingest_over(&wire, &scenario.aside[0]).await;
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+        world.pass(86_400);
+    }
+    for at in &scenario.aside {
+        world.bucket.objects.lock().unwrap().remove(&at.key);
+    }
+    let mut queue: VecDeque<ObjectRef> = objects.iter().cloned().collect();
+    let (mut idle, mut wake, mut attempts) = (0, i64::MAX, 0);
+    while let Some(at) = queue.pop_front() {
+        attempts += 1;
+        if attempts > ATTEMPTS {
+            return Err(format!("no end: {at} came back, calls {:?}", wire.calls()));
+        }
+        let hits = wire.hit().len();
+        let outcome = world.ingest_over(&wire, &at).await;
+        let died = wire.revive();
+        watch.check(world).map_err(|violation| format!("{violation}; calls {:?}", wire.calls()))?;
+        if wire.hit().len() > hits {
+            world.pass(pause);
+            if *forgets {
+                forget(world);
+            } else {
+                pause = 0;
+            }
+        }
+        idle += 1;
+        match outcome {
+            Outcome::Done(report) => {
+                check_report(&report)?;
+                idle = 0;
+            }
+            Outcome::Already | Outcome::Quarantined(_) => idle = 0,
+            Outcome::Skipped(_) | Outcome::Later(Later::OutOfTime) => return Err(format!("{at}: {outcome:?}")),
+            Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until }) => {
+                wake = wake.min(until);
+                queue.push_back(at);
+                if idle >= queue.len() {
+                    world.pass_until(wake);
+                    (idle, wake) = (0, i64::MAX);
+                }
+                continue;
+            }
+            // A fault explains a failure; another attempt must not need one.
+            Outcome::Failed(_) if wire.hit().len() > hits => idle = 0,
+            Outcome::Failed(failure) => return Err(format!("{at} failed without a fault: {failure}")),
+        }
+        // What a dead worker would have acknowledged comes back.
+        if died || matches!(outcome, Outcome::Failed(_)) {
+            queue.push_back(at);
+        }
+    }
+    let calls = wire.calls().len();
+    let aside: Vec<_> = scenario.aside.iter().map(|at| at.object().unwrap().id()).collect();
+    watch.check_end(world, &aside)?;
+    let delivered = world.delivered().len();
+    if !forgets {
+        let bound: usize = wire.hit().iter().filter(|(call, fault)| may_repeat(call, *fault)).count();
+        let line = event(1).len() + 1;
+        let most = bound * (world.limits.call_bytes / line);
+        if watch.repeats() > most {
+            return Err(format!("{} repeats, at most {most} expected; hit {:?}", watch.repeats(), wire.hit()));
+        }
+        // A notification that comes once more finds everything done.
+        for at in objects {
+            let outcome = world.ingest(at).await;
+            if !matches!(outcome, Outcome::Already | Outcome::Quarantined(_)) || world.delivered().len() > delivered {
+                return Err(format!("{at} again: {outcome:?}"));
+            }
+        }
+    }
+    Ok(calls)
+}
+
+/// What a store forgets when time to live has passed.
+fn forget(world: &World) {
+    let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
+    let mut kept = world.store.kept();
+    kept.rows.retain(|_, row| row.expires.is_none_or(|expires| expires > now));
+    kept.pages.retain(|_, page| page.live(now));
+}
+
+/// Every single fault, pairs of faults, and storms.
+async fn torture(name: &str, make: impl Fn() -> Scenario) {
+    let tried = |plan: Vec<(usize, Fault)>| {
+        let scenario = make();
+        async move {
+            let told = plan.clone();
+            run(&scenario, plan).await.unwrap_or_else(|violation| panic!("{name}, {told:?}: {violation}"))
+        }
+    };
+    let calls = tried(Vec::new()).await;
+    let mut pairs = Vec::new();
+    for first in 0..calls {
+        for fault in FAULTS {
+            let after = tried(vec![(first, fault)]).await;
+            let seconds = (first + 1..after).flat_map(|second| FAULTS.map(|other| (second, other)));
+            pairs.extend(seconds.map(|second| vec![(first, fault), second]));
+        }
+    }
+    let (points, all) = (calls * FAULTS.len(), pairs.len());
+    let mut random = fastrand::Rng::with_seed(7);
+    random.shuffle(&mut pairs);
+    pairs.truncate(PAIRS);
+    let pairs_tried = pairs.len();
+    for pair in pairs {
+        tried(pair).await;
+    }
+    for seed in 0..STORMS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let stormy = (0..60).filter(|_| random.u8(..6) == 0).collect::<Vec<_>>();
+        tried(stormy.into_iter().map(|call| (call, FAULTS[random.usize(..3)])).collect()).await;
+    }
+    println!("{name}: {calls} calls, {points} faults, {pairs_tried} of {all} pairs, {STORMS} storms");
+}
+
+fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
+    numbers.into_iter().map(event).collect()
+}
+
+/// An event of a minute that is its own, so that it lies on a page of its own.
+fn apart(number: u32) -> String {
+    event_at(number, &format!("2026-11-01T00:{number:02}:00Z"))
+}
+
+fn apart_all(numbers: &[u32]) -> Vec<String> {
+    numbers.iter().map(|&number| apart(number)).collect()
+}
+
+#[tokio::test]
+async fn an_object_of_one_call() {
+    torture("one call", || Scenario::new(World::with_lines_per_call(3), &[&events(1..=3)])).await;
+}
+
+#[tokio::test]
+async fn an_object_of_several_calls() {
+    torture("several calls", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=7)])).await;
+}
+
+#[tokio::test]
+async fn an_object_inflated_a_second_time() {
+    let world = || World { hold: 0, ..World::with_lines_per_call(2) };
+    torture("inflated twice", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
+}
+
+#[tokio::test]
+async fn an_object_with_repeats() {
+    torture("repeats", || Scenario::new(World::with_lines_per_call(2), &[&events([1, 2, 1, 1, 3, 2, 4])])).await;
+}
+
+#[tokio::test]
+async fn an_object_without_events() {
+    torture("empty", || Scenario::new(World::default(), &[&[]])).await;
+}
+
+#[tokio::test]
+async fn an_object_of_which_a_part_is_filtered() {
+    let filter = Filter::parse("eventTime=2026-11-01T00:02:00Z|2026-11-01T00:03:00Z").unwrap();
+    let world = || World { filter: filter.clone(), ..World::with_lines_per_call(1) };
+    torture("filtered", || Scenario::new(world(), &[&apart_all(&[1, 2, 4, 3]), &apart_all(&[3, 4, 5, 2])])).await;
+}
+
+#[tokio::test]
+async fn two_objects_that_share_all() {
+    torture("share all", || Scenario::new(World::with_lines_per_call(4), &[&events(1..=4), &events(1..=4)])).await;
+}
+
+#[tokio::test]
+async fn two_objects_that_share_all_in_several_calls() {
+    torture("share all, several calls", || {
+        Scenario::new(World::with_lines_per_call(2), &[&events(1..=5), &events((1..=5).rev())])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_objects_that_share_one() {
+    torture("share one", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &events(3..=6)])).await;
+}
+
+#[tokio::test]
+async fn two_objects_that_own_each_others_events() {
+    torture("crosswise", || {
+        Scenario::new(World::with_lines_per_call(2), &[&apart_all(&[1, 2, 3]), &apart_all(&[3, 2, 1])])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn three_objects_in_a_ring() {
+    torture("ring", || {
+        let files = [apart_all(&[1, 2, 4]), apart_all(&[2, 3, 5]), apart_all(&[3, 1, 6])];
+        Scenario::new(World::with_lines_per_call(2), &files.each_ref().map(Vec::as_slice))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_events_pretty_printed_elsewhere() {
+    let pretty: Vec<_> = events(1..=3)
+        .iter()
+        .map(|event| event.replace(':', " : ").replace(',', ",\n\t").replace(" : 00", ":00"))
+        .collect();
+    torture("pretty", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &pretty])).await;
+}
+
+#[tokio::test]
+async fn pages_that_spill_into_shards() {
+    // A page takes nine events or so: the shards spill, too.
+    let world = || World { page_bytes: 200, ..World::with_lines_per_call(6) };
+    torture("spill", || {
+        let files = [events(1..=7), events(5..=14), events((0..30).map(|number| number * 16)), events(1..=20)];
+        Scenario::new(world(), &files.each_ref().map(Vec::as_slice))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_that_expire_while_their_object_waits() {
+    let world = || World { keep: 10 * 86_400, page_bytes: 200, ..World::with_lines_per_call(2) };
+    let files = [events(1..=5), events((3..=9).rev()), events(1..=12)];
+    let files = files.each_ref().map(Vec::as_slice);
+    torture("expired", || Scenario::new(world(), &files).pausing(10 * 86_400 + 1, true)).await;
+    torture("nearly expired", || Scenario::new(world(), &files).pausing(10 * 86_400 - 7_200, false)).await;
+}
+
+#[tokio::test]
+async fn an_owner_whose_object_is_gone() {
+    for (name, dies_at) in [("gone after its claims", 3), ("gone after a call", 5)] {
+        torture(name, || {
+            let world = World::with_lines_per_call(2);
+            let gone = world.put("gone", &plain_log(&events(1..=5)));
+            let others = [world.put("b", &plain_log(&events(2..=6))), world.put("c", &plain_log(&events(4..=8)))];
+            let mut objects = others.to_vec();
+            objects.insert(1, gone.clone());
+            Scenario { world, objects, aside: vec![gone], dies_at: Some(dies_at), pause: 0, forgets: false }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn events_too_long_for_a_record() {
+    torture("oversize", || {
+        let files = [
+            vec![event(1), long_event(2), event(3), long_event(5)],
+            vec![long_event(2), long_event(4), long_event(5), long_event(2)],
+        ];
+        Scenario::new(World::with_short_records(), &files.each_ref().map(Vec::as_slice))
+    })
+    .await;
+}

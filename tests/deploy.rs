@@ -1,0 +1,150 @@
+//! The stack as a person deploys it: the template, its policies and the real program, on an emulated AWS.
+
+mod bed;
+
+use bed::faults::Fault;
+use bed::stack::{LOG_BUCKET, Stack};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+use trailhose::notification;
+use trailhose::object::ObjectRef;
+
+/// A busy machine can let a message come back while its first receiver still works. It is then hidden until that
+/// receiver's lease would end, six minutes on: slow, and right.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+fn ingest() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_ingest"))
+}
+
+fn id(number: u32) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+/// A CloudTrail object with these events.
+fn object(events: std::ops::Range<u32>) -> Vec<u8> {
+    let records: Vec<_> = events
+        .map(|number| {
+            json!({
+                "eventVersion": "1.11",
+                "eventTime": format!("2026-11-20T10:{:02}:00Z", number % 60),
+                "eventName": "GetObject",
+                "awsRegion": "eu-west-1",
+                "recipientAccountId": "111122223333",
+                "eventID": id(number),
+            })
+        })
+        .collect();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(json!({ "Records": records }).to_string().as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn key(number: u32) -> String {
+    format!(
+        "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/20/\
+         111122223333_CloudTrail_eu-west-1_20261120T10{:02}Z_{number:016}.json.gz",
+        number % 60
+    )
+}
+
+/// How often each event lies in the lake.
+async fn lake(stack: &Stack) -> BTreeMap<String, usize> {
+    let mut seen = BTreeMap::new();
+    for line in stack.lake().await {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        *seen.entry(event["eventID"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    seen
+}
+
+fn each_once(events: std::ops::Range<u32>) -> BTreeMap<String, usize> {
+    events.map(|number| (id(number), 1)).collect()
+}
+
+#[tokio::test]
+async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake_once() {
+    let stack = Stack::deploy(ingest()).await;
+    for number in 0..160 {
+        stack.put(&key(number), object(number * 4..number * 4 + 4)).await;
+    }
+    // A second trail's: each holds the end of one object and the beginning of the next.
+    for number in 0..40 {
+        stack.put(&key(160 + number), object(number * 8 + 2..number * 8 + 6)).await;
+    }
+    for number in (0..200).step_by(5) {
+        stack.send(&notification::render(&ObjectRef::new(LOG_BUCKET, key(number)))).await;
+    }
+    stack.drained(PATIENCE).await;
+    assert_eq!(lake(&stack).await, each_once(0..640), "{}", stack.last_words());
+    assert!(stack.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_permission_taken_away_is_named_and_nothing_is_lost_once_it_is_back() {
+    let stack = Stack::deploy(ingest()).await;
+    // Eight receives must not pass while permissions are away.
+    stack.set_visibility(Duration::from_secs(5)).await;
+    let mut first = 0;
+    for (policy, permission) in
+        [("read-objects", "s3:GetObject"), ("keep-ledger", "dynamodb:"), ("deliver-events", "firehose:PutRecordBatch")]
+    {
+        let document = stack.take_policy(policy).await;
+        stack.put(&key(first), object(first..first + 3)).await;
+        let named = async {
+            while !stack.log().contains(permission) {
+                tokio::time::sleep(Duration::from_millis(100)).await
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(10), named).await;
+        assert!(found.is_ok(), "{permission} is not named:\n{}", stack.last_words());
+        assert_eq!(lake(&stack).await, each_once(0..first));
+
+        stack.give_policy(policy, &document).await;
+        first += 3;
+        stack.drained(PATIENCE).await;
+        assert_eq!(lake(&stack).await, each_once(0..first), "{}", stack.last_words());
+    }
+    assert!(stack.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_not() {
+    let stack = Stack::deploy(ingest()).await;
+    stack.set_visibility(Duration::from_secs(3)).await;
+    stack.send(r#"{"an":"unknown shape"}"#).await;
+    for number in 0..9 {
+        stack.put(&key(number), object(number..number + 1)).await;
+    }
+    stack.drained(PATIENCE).await;
+    assert_eq!(lake(&stack).await, each_once(0..9), "{}", stack.last_words());
+    assert_eq!(stack.dead_letters().await, [r#"{"an":"unknown shape"}"#]);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_between_function_and_services_loses_nothing() {
+    let stack = Stack::deploy(ingest()).await;
+    stack.faults.on("PutRecordBatch", 0..1, Fault::FailRecords(vec![0]));
+    stack.faults.on("PutRecordBatch", 1..2, Fault::Throttle);
+    stack.faults.on("GetObject", 0..1, Fault::Unavailable);
+    stack.faults.on("GetObject", 2..3, Fault::CutReply(20));
+    stack.faults.on("PutRecordBatch", 4..5, Fault::LoseReply);
+    stack.faults.on("PutItem", 1..2, Fault::LoseReply);
+    stack.faults.on("UpdateItem", 1..2, Fault::LoseReply);
+    stack.faults.on("UpdateItem", 4..5, Fault::Throttle);
+    for number in 0..6 {
+        stack.put(&key(number), object(number * 3..number * 3 + 4)).await;
+    }
+    stack.drained(PATIENCE).await;
+    let lake = lake(&stack).await;
+    assert!(lake.keys().eq(each_once(0..19).keys()), "{lake:?}\n{}", stack.last_words());
+    // Of the one call whose reply was lost, and of no other, everything came twice.
+    let repeats = lake.values().sum::<usize>() - lake.len();
+    assert!((1..=4).contains(&repeats), "{lake:?}");
+    let spoiled = stack.faults.exchanges().iter().filter(|exchange| exchange.fault.is_some()).count();
+    assert!(spoiled >= 7, "{spoiled}");
+}

@@ -1,0 +1,222 @@
+//! What discovery finds: every combination that holds data, each once, and nothing else.
+
+mod shelf;
+
+use proptest::prelude::*;
+use shelf::{BUCKET, Shelf, log};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use trailhose::backfill::discover::{Ask, Discovery, Progress, Shape};
+use trailhose::backfill::place::Filters;
+use trailhose::backfill::unit::{Layout, Unit};
+use trailhose::backfill::{Span, span};
+
+const A: &str = "111122223333";
+const B: &str = "444455556666";
+const DAY: &str = "2026-11-18";
+
+fn span() -> Span {
+    Span::looking_back("2026-11-20".parse().unwrap(), span::LOOK_BACK)
+}
+
+async fn walk(shelf: &Arc<Shelf>, ask: Ask) -> (Vec<Unit>, Progress) {
+    let mut discovery = Discovery::new(shelf.clone(), ask);
+    let mut units = Vec::new();
+    while let Some(unit) = discovery.next().await.unwrap() {
+        units.push(unit);
+    }
+    units.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+    (units, discovery.progress().clone())
+}
+
+async fn folders(shelf: &Arc<Shelf>, prefix: &str) -> Vec<String> {
+    walk(shelf, Ask::new(BUCKET, prefix, span())).await.0.into_iter().map(|unit| unit.prefix).collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn both_layouts_and_several_organisations_are_found_side_by_side() {
+    let shelf = Arc::new(Shelf::holding([
+        log("", A, "CloudTrail", "eu-west-1", DAY, "a"),
+        log("", A, "CloudTrail", "us-east-1", DAY, "a"),
+        log("", A, "CloudTrail-Insight", "eu-west-1", DAY, "a"),
+        log("", &format!("o-abc/{A}"), "CloudTrail", "eu-west-1", DAY, "a"),
+        log("", &format!("o-xyz/{B}"), "CloudTrail-SomethingNew", "eu-west-1", DAY, "a"),
+        format!("AWSLogs/{A}/CloudTrail-Digest/eu-west-1/2026/11/18/d.json.gz"),
+        format!("AWSLogs/{A}/Config/eu-west-1/2026/11/18/c.json.gz"),
+        format!("AWSLogs/{B}/CloudTrail/"),
+    ]));
+    let (units, progress) = walk(&shelf, Ask::new(BUCKET, "", span())).await;
+    let found: Vec<&str> = units.iter().map(|unit| unit.prefix.as_str()).collect();
+    assert_eq!(
+        found,
+        [
+            "AWSLogs/111122223333/CloudTrail-Insight/eu-west-1/",
+            "AWSLogs/111122223333/CloudTrail/eu-west-1/",
+            "AWSLogs/111122223333/CloudTrail/us-east-1/",
+            "AWSLogs/o-abc/111122223333/CloudTrail/eu-west-1/",
+            "AWSLogs/o-xyz/444455556666/CloudTrail-SomethingNew/eu-west-1/",
+        ]
+    );
+    assert!(units.iter().all(|unit| unit.layout == Layout::Days && unit.span == span() && unit.after.is_none()));
+    assert_eq!(progress.shape, Shape::CloudTrail);
+    assert_eq!((progress.accounts, progress.regions, progress.waiting), (4, 5, 0));
+    assert_eq!(progress.passed_over, [format!("AWSLogs/{A}/Config/")]);
+}
+
+#[tokio::test]
+async fn a_prefix_may_have_slashes_or_none_and_may_itself_contain_awslogs() {
+    for (above, asked) in [
+        ("", ""),
+        ("trail/", "trail"),
+        ("trail/", "trail/"),
+        ("a/b/c/", "a/b/c"),
+        ("AWSLogs/", "AWSLogs"),
+        ("AWSLogs/old/", "AWSLogs/old/"),
+        ("x/AWSLogs/y/", "x/AWSLogs/y"),
+    ] {
+        let key = log(above, A, "CloudTrail", "eu-west-1", DAY, "a");
+        let shelf = Arc::new(Shelf::holding([key, "trailing/AWSLogs/x".to_owned()]));
+        let folder = format!("{above}AWSLogs/{A}/CloudTrail/eu-west-1/");
+        assert_eq!(folders(&shelf, asked).await, [folder], "asked for {asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_may_name_any_folder_of_the_layout() {
+    let shelf = Arc::new(Shelf::holding([
+        log("p/", &format!("o-abc/{A}"), "CloudTrail", "eu-west-1", DAY, "a"),
+        log("p/", &format!("o-abc/{B}"), "CloudTrail", "eu-west-1", DAY, "a"),
+    ]));
+    let whole = format!("p/AWSLogs/o-abc/{A}/CloudTrail/eu-west-1/");
+    for (at, _) in whole.match_indices('/').skip(3) {
+        assert_eq!(folders(&shelf, &whole[..at]).await, [whole.as_str()], "asked for {}", &whole[..at]);
+    }
+    assert_eq!(folders(&shelf, "p/AWSLogs").await.len(), 2);
+    assert_eq!(folders(&shelf, "p/AWSLogs/o-abc/").await.len(), 2);
+}
+
+#[tokio::test]
+async fn trails_with_prefixes_of_their_own_are_found_below_and_what_lies_beside_them_is_named() {
+    let shelf = Arc::new(Shelf::holding([
+        log("one/", A, "CloudTrail", "eu-west-1", DAY, "a"),
+        log("two/deep/", B, "CloudTrail", "eu-west-1", DAY, "a"),
+        "copies/by-hand.json.gz".to_owned(),
+    ]));
+    let (units, progress) = walk(&shelf, Ask::new(BUCKET, "", span())).await;
+    assert_eq!(units.len(), 2);
+    assert_eq!(progress.passed_over, ["copies/"]);
+}
+
+#[tokio::test]
+async fn a_bucket_in_no_layout_is_one_flat_unit_with_the_filters_and_an_empty_one_is_said_to_be_empty() {
+    let shelf = Arc::new(Shelf::holding([format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz")]));
+    let filters = Filters { accounts: names(&[A]), ..Filters::default() };
+    for prefix in ["", "copied", "copied/"] {
+        let ask = Ask { filters: filters.clone(), ..Ask::new(BUCKET, prefix, span()) };
+        let (units, progress) = walk(&shelf, ask).await;
+        assert_eq!((units.len(), progress.shape), (1, Shape::Flat));
+        assert_eq!((units[0].layout, &units[0].filters), (Layout::Flat, &filters));
+    }
+    for prefix in ["nowhere", "AWSLogs", "copied/AWSLogs/"] {
+        let (units, progress) = walk(&shelf, Ask::new(BUCKET, prefix, span())).await;
+        assert_eq!((units.len(), progress.shape), (0, Shape::Empty), "{prefix}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_of_many_folders_is_not_searched_without_end() {
+    let shelf = Arc::new(Shelf::holding((0..5000).map(|number| format!("data/{number:05}/x/y.json"))));
+    let (units, progress) = walk(&shelf, Ask::new(BUCKET, "", span())).await;
+    assert_eq!((units.len(), progress.shape), (1, Shape::Flat));
+    assert!(progress.requests < 10, "{}", progress.requests);
+}
+
+#[tokio::test]
+async fn a_filter_saves_the_listings_of_what_it_leaves_out() {
+    let accounts: Vec<String> = (0..50).map(|number| format!("{number:012}")).collect();
+    let regions = ["eu-west-1", "us-east-1"];
+    let keys =
+        accounts.iter().flat_map(|account| regions.map(|region| log("", account, "CloudTrail", region, DAY, "a")));
+    let shelf = Arc::new(Shelf::holding(keys));
+    let filters = Filters { accounts: names(&[&accounts[7]]), regions: names(&["us-east-1"]), ..Filters::default() };
+    let (units, progress) = walk(&shelf, Ask { filters, ..Ask::new(BUCKET, "", span()) }).await;
+    assert_eq!(units.len(), 1);
+    assert_eq!(units[0].prefix, format!("AWSLogs/{}/CloudTrail/us-east-1/", accounts[7]));
+    assert_eq!((shelf.requests(), progress.requests, progress.not_asked), (3, 3, 50));
+}
+
+#[tokio::test]
+async fn a_long_span_is_many_units_of_at_most_a_month() {
+    let shelf = Arc::new(Shelf::holding([log("", A, "CloudTrail", "eu-west-1", DAY, "a")]));
+    let year = Span::parse("2025-11-21", "2026-11-20").unwrap();
+    let (units, _) = walk(&shelf, Ask::new(BUCKET, "", year)).await;
+    assert_eq!(units.len(), 12);
+    assert_eq!(units.iter().flat_map(|unit| unit.span.days()).count(), 365);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_listed_ends_the_walk_with_the_reason() {
+    let keys = (0..20).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
+    let shelf = Arc::new(Shelf { failing: Some(10), ..Shelf::holding(keys) });
+    let mut discovery = Discovery::new(shelf, Ask::new(BUCKET, "", span()));
+    let error = loop {
+        match discovery.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("taken for complete"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.to_string(), "SlowDown");
+}
+
+#[tokio::test]
+async fn progress_is_told_of_every_listing_and_no_more_are_under_way_than_asked() {
+    let keys = (0..40).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
+    let shelf = Arc::new(Shelf::holding(keys));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (keep, most) = (Arc::clone(&told), Arc::new(AtomicUsize::new(0)));
+    let ask = Ask { concurrency: 4, ..Ask::new(BUCKET, "", span()) };
+    let watched = Arc::clone(&shelf);
+    let high = Arc::clone(&most);
+    let mut discovery = Discovery::new(shelf.clone(), ask).watched(Arc::new(move |progress: &Progress| {
+        high.fetch_max(watched.requests() - progress.requests as usize, Ordering::SeqCst);
+        keep.lock().unwrap().push(progress.clone());
+    }));
+    while discovery.next().await.unwrap().is_some() {}
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 80);
+    assert_eq!(told.last(), Some(discovery.progress()));
+    assert!(most.load(Ordering::SeqCst) < 4);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_region_that_holds_data_is_one_unit_whatever_the_size_of_a_page(
+        combinations in proptest::collection::btree_set((0u8..4, 0usize..12, 0u8..3, 0u8..4), 1..60),
+        page in 1usize..7,
+        above in "([a-z]{1,3}/){0,2}",
+    ) {
+        let organisations = ["", "o-aaa/", "o-bbb/", "o-ccc/"];
+        let kinds = ["CloudTrail", "CloudTrail-Insight", "CloudTrail-NetworkActivity"];
+        let regions = ["eu-west-1", "us-east-1", "us-gov-west-1", "ap-southeast-2"];
+        let mut expected = BTreeSet::new();
+        let mut keys = Vec::new();
+        for (organisation, account, kind, region) in combinations {
+            let account = format!("{}{account:012}", organisations[organisation as usize]);
+            let (kind, region) = (kinds[kind as usize], regions[region as usize]);
+            keys.push(log(&above, &account, kind, region, "2026-11-17", "a"));
+            keys.push(log(&above, &account, kind, region, "2026-11-18", "b"));
+            expected.insert(format!("{above}AWSLogs/{account}/{kind}/{region}/"));
+        }
+        let shelf = Arc::new(Shelf { page, ..Shelf::holding(keys) });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let found = runtime.block_on(folders(&shelf, &above));
+        prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,128 @@
+//! Expiry: a page that is old counts as absent before it is gone, and what it no longer says is claimed anew.
+
+mod world;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use trailhose::ingest::Outcome;
+use trailhose::ledger::page::{Owner, Page};
+use trailhose::object::ObjectRef;
+use world::{Fault, Gate, Wire, World, event, plain_log};
+
+const DAY: i64 = 86_400;
+const KEEP: i64 = 10 * DAY;
+
+fn world() -> World {
+    World { keep: KEEP, ..World::with_lines_per_call(1) }
+}
+
+/// Puts an object of these events, whose worker dies at one of its calls.
+async fn dies_at(world: &World, name: &str, numbers: impl IntoIterator<Item = u32>, call: usize) -> ObjectRef {
+    let at = world.put(name, &plain_log(&numbers.into_iter().map(event).collect::<Vec<_>>()));
+    let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
+    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(_)));
+    at
+}
+
+fn only_page(world: &World) -> Page {
+    let kept = world.store.kept();
+    assert_eq!(kept.pages.len(), 1);
+    kept.pages.values().next().unwrap().clone()
+}
+
+fn owners(world: &World) -> Vec<Owner> {
+    only_page(world).entries.values().map(|entry| entry.owner).collect()
+}
+
+#[tokio::test]
+async fn an_event_that_is_granted_below_the_cursor_takes_the_cursor_back() {
+    let world = world();
+    // The first event is another's, who dies and never returns; two of the rest are delivered before the second death.
+    dies_at(&world, "never returns", [1], 3).await;
+    let at = dies_at(&world, "returns", 1..=4, 7).await;
+    assert_eq!(world.delivered(), [event(2), event(3)]);
+    assert_eq!(world.store.kept().rows[&at.object().unwrap().id()].cursor, 3);
+    world.pass(KEEP + 1);
+    assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+    assert!(world.delivered().contains(&event(1)), "{:?}", world.delivered());
+}
+
+#[tokio::test]
+async fn a_page_that_has_expired_counts_as_absent_though_it_still_stands() {
+    let world = world();
+    dies_at(&world, "never returns", [1], 3).await;
+    world.pass(KEEP + 1);
+    let at = world.put("later", &plain_log(&[event(1)]));
+    let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
+    assert_eq!((report.counts.delivered, report.helped), (1, 0), "claimed anew, not helped");
+    assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id())]);
+}
+
+#[tokio::test]
+async fn a_page_that_expires_soon_is_extended_before_it_is_relied_on() {
+    for earlier in [false, true] {
+        let world = world();
+        let at = world.put("earlier", &plain_log(&[event(1)]));
+        assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+        // Just outside a day's reach of the end, and just inside.
+        world.pass(KEEP - DAY - if earlier { 60 } else { -60 });
+        let before = only_page(&world);
+        let at = world.put("later", &plain_log(&[event(1), event(1)]));
+        let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
+        assert_eq!(report.counts.duplicate, 2);
+        let after = only_page(&world);
+        if earlier {
+            assert_eq!(after, before, "nothing to write");
+        } else {
+            assert_eq!(after.expires, before.expires + KEEP - DAY + 60);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_helper_does_not_mark_a_page_that_has_expired() {
+    let world = world();
+    let owner = dies_at(&world, "owner", [1], 3).await;
+    world.pass(2_000);
+    // The helper delivers, and dies before its mark: its own claim found nothing to add.
+    let at = dies_at(&world, "helper", [1, 2], 10).await;
+    world.pass(KEEP + 1);
+    for at in [&owner, &at] {
+        assert!(matches!(world.ingest(at).await, Outcome::Done(_)));
+    }
+    for number in [1, 2] {
+        assert!(world.delivered().contains(&event(number)));
+    }
+    assert!(owners(&world).iter().all(|owner| *owner != Owner::Delivered), "marks of an expired page are void");
+}
+
+#[tokio::test]
+async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_not_taken_for_delivered() {
+    for vanishes in [true, false] {
+        let world = world();
+        dies_at(&world, "never returns", [1], 3).await;
+        world.pass(2_000);
+        let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
+        let gate = Arc::<Gate>::default();
+        let wire = Arc::new(Wire::behind(&gate, []));
+        let mut run = pin!(world.ingest_over(&wire, &at));
+        let mut happened = false;
+        let outcome = loop {
+            gate.grant();
+            if let Poll::Ready(outcome) = run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                break outcome;
+            }
+            if !happened && wire.calls().contains(&"settle") {
+                happened = true;
+                match vanishes {
+                    true => world.store.kept().pages.clear(),
+                    false => world.pass(KEEP + 1),
+                }
+            }
+        };
+        assert!(happened && matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+        assert!(world.delivered().contains(&event(1)), "{:?}", wire.calls());
+        assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id()); 2]);
+    }
+}

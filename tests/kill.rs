@@ -1,0 +1,92 @@
+//! `kill -9` at any moment, as often as one likes: what is delivered is one copy of every event.
+//!
+//! `TRAILHOSE_KILLS` says how many kills each test survives (default 4), `TRAILHOSE_SEED` when they come; a test that
+//! fails prints its seed.
+
+mod laptop;
+
+use laptop::{Bucket, assert_delivered, event, events, run, text, trailhose};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Small objects, as most are.
+const OBJECTS: u32 = 120;
+/// Events of each.
+const EVENTS: u32 = 100;
+/// Every fifth object brings so many events of the one before again, as a second trail does.
+const SHARED: u32 = 20;
+
+fn bucket() -> (Bucket, Vec<String>) {
+    let bucket = Bucket::new();
+    for object in 0..OBJECTS {
+        let first = object * EVENTS;
+        let mut all = events(first..first + EVENTS);
+        if object % 5 == 1 {
+            all.extend((first - SHARED..first).map(event));
+        }
+        bucket.put_log(&format!("{object:04}"), &all);
+    }
+    (bucket, events(0..OBJECTS * EVENTS))
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Kills runs until so many were killed, each run going on where the one before was. When a run ends by itself, what it
+/// delivered is checked, and the next begins anew.
+fn survive(compress: &str) {
+    let (bucket, all) = bucket();
+    let seed = number("TRAILHOSE_SEED", 7);
+    let mut random = fastrand::Rng::with_seed(seed);
+    // Short against a run: most kills find a file half written, or a commit under way.
+    let args = |out: &Path| {
+        ["sync", text(bucket.path()), text(out), "--compress", compress, "--checkpoint", "0.02"].map(str::to_owned)
+    };
+    let whole = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    assert_eq!(run(&args(whole.path()).each_ref().map(String::as_str)).code(), 0);
+    let longest = started.elapsed();
+    assert_delivered(whole.path(), &all);
+
+    let (mut killed, mut ended) = (0, 0);
+    let mut out = tempfile::tempdir().unwrap();
+    while killed < number("TRAILHOSE_KILLS", 4) {
+        let mut child =
+            trailhose().args(args(out.path())).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(longest.mul_f64(random.f64() * 0.6) + Duration::from_millis(1));
+        match child.try_wait().unwrap() {
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                killed += 1;
+            }
+            Some(status) => {
+                assert!(status.success(), "seed {seed}: {:?}", child.wait_with_output());
+                assert_delivered(out.path(), &all);
+                out = tempfile::tempdir().unwrap();
+                ended += 1;
+            }
+        }
+    }
+    let last = run(&args(out.path()).each_ref().map(String::as_str));
+    assert_eq!(last.code(), 0, "seed {seed}, {killed} kills, {ended} ends: {last:?}");
+    assert_delivered(out.path(), &all);
+    println!("seed {seed}: {killed} kills and {ended} ends, {longest:?} for a whole run");
+}
+
+#[test]
+fn plain_files_hold_every_event_once_through_kills() {
+    survive("none");
+}
+
+#[test]
+fn gzip_files_hold_every_event_once_through_kills() {
+    survive("gzip");
+}
+
+#[test]
+fn zstd_files_hold_every_event_once_through_kills() {
+    survive("zstd");
+}

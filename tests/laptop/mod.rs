@@ -1,0 +1,160 @@
+//! A laptop: the program itself, a bucket in a folder made for one test, and what it delivered.
+
+#![allow(dead_code)] // Each test file uses its part.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program, as on a machine without any AWS account: a profile that does not exist fails whoever asks for it.
+pub fn trailhose() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trailhose"));
+    command.env("AWS_PROFILE", "there-is-none").env_remove("RUST_LOG").env_remove("TRAILHOSE_LEDGER_DAYS");
+    command
+}
+
+/// Runs the program to its end.
+pub fn run(args: &[&str]) -> Ran {
+    let output = trailhose().args(args).output().expect("the program starts");
+    Ran(output)
+}
+
+/// What a run printed.
+#[derive(Debug)]
+pub struct Ran(pub Output);
+
+impl Ran {
+    pub fn code(&self) -> i32 {
+        self.0.status.code().expect("it ended by itself")
+    }
+
+    pub fn out(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).expect("UTF-8")
+    }
+
+    pub fn err(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).expect("UTF-8")
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.0.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// A bucket in a folder.
+pub struct Bucket {
+    pub folder: tempfile::TempDir,
+}
+
+impl Bucket {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts a file.
+    pub fn put(&self, key: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path().join(key);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    /// Puts a log of these events under CloudTrail's own name.
+    pub fn put_log(&self, name: &str, events: &[String]) -> PathBuf {
+        self.put(&key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", name), &gzip(&log(events)))
+    }
+}
+
+/// A key as CloudTrail writes it.
+pub fn key(account: &str, kind: &str, region: &str, day: &str, name: &str) -> String {
+    let (folder, stamp) = (day.replace('-', "/"), day.replace('-', ""));
+    format!("AWSLogs/{account}/{kind}/{region}/{folder}/{account}_{kind}_{region}_{stamp}T0005Z_{name:0<16}.json.gz")
+}
+
+/// One event, of a length and a minute that follow from its number.
+pub fn event(number: u32) -> String {
+    let (minute, padding) = (number / 40 % 60, "x".repeat(number as usize * 37 % 400));
+    format!(
+        r#"{{"eventID":"00000000-0000-4000-8000-{number:012x}","eventTime":"2026-11-01T10:{minute:02}:00Z","awsRegion":"eu-west-{}","recipientAccountId":"111122223333","userAgent":"{padding}"}}"#,
+        number / 500 % 3,
+    )
+}
+
+pub fn events(numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(event).collect()
+}
+
+/// A log file's text.
+pub fn log(events: &[String]) -> String {
+    format!("{{\"Records\":[{}]}}", events.join(","))
+}
+
+pub fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// Every line below a destination, and how often it is there. A file that does not end with a whole line, or a
+/// compressed one that cannot be read to its end, fails the test.
+pub fn lines(dest: &Path) -> HashMap<String, usize> {
+    let mut found = HashMap::new();
+    for path in files(dest) {
+        let stored = fs::read(&path).expect("a file");
+        let name = path.to_string_lossy().into_owned();
+        let mut text = String::new();
+        if name.ends_with(".jsonl.gz") {
+            flate2::read::MultiGzDecoder::new(&stored[..]).read_to_string(&mut text).expect("whole gzip");
+        } else if name.ends_with(".jsonl.zst") {
+            zstd::stream::read::Decoder::new(&stored[..]).expect("zstd").read_to_string(&mut text).expect("whole zstd");
+        } else if name.ends_with(".jsonl") {
+            text = String::from_utf8(stored).expect("UTF-8");
+        } else {
+            panic!("{name} is no file of this program's");
+        }
+        assert!(text.is_empty() || text.ends_with('\n'), "{name} ends within a line");
+        for line in text.lines() {
+            *found.entry(line.to_owned()).or_default() += 1;
+        }
+    }
+    found
+}
+
+/// The files below a folder, its own state aside.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true if path.ends_with(".trailhose") => {}
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+/// Fails unless every one of these events was delivered once, and nothing else.
+pub fn assert_delivered(dest: &Path, events: &[String]) {
+    let mut found = lines(dest);
+    for event in events {
+        match found.remove(event) {
+            Some(1) => {}
+            Some(times) => panic!("delivered {times} times: {event}"),
+            None => panic!("not delivered: {event}"),
+        }
+    }
+    assert!(found.is_empty(), "delivered and never sent: {:?}", found.keys().next());
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}

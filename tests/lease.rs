@@ -1,0 +1,148 @@
+//! Lease: who has lost it stops, and writes nothing more.
+
+mod world;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use trailhose::ingest::{Failure, Later, Outcome};
+use trailhose::ledger::Stop;
+use world::{Fault, Gate, Wire, World, event, plain_log};
+
+/// The calls by which a worker of this object changes its row, from the second on.
+const NOTES: [&str; 5] = ["advance", "advance", "settle", "release", "complete"];
+
+#[tokio::test]
+async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row() {
+    let mut refused = 0;
+    for calls in 1.. {
+        let world = World::with_lines_per_call(1);
+        let at = world.put("a", &plain_log(&(1..=3).map(event).collect::<Vec<_>>()));
+        let id = at.object().unwrap().id();
+        let gate = Arc::<Gate>::default();
+        let wire = Arc::new(Wire::behind(&gate, []));
+        let mut first = pin!(world.ingest_over(&wire, &at));
+        let mut step = || {
+            gate.grant();
+            first.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        if (0..=calls).any(|_| step().is_ready()) {
+            break;
+        }
+        // The lease ends, another takes it and is at work.
+        world.pass(2_000);
+        let other = Arc::new(Wire::failing([(1, Fault::Die)]));
+        world.ingest_over(&other, &at).await;
+        let row = world.store.kept().rows[&id].clone();
+        let outcome = loop {
+            if let Poll::Ready(outcome) = step() {
+                break outcome;
+            }
+            assert_eq!(world.store.kept().rows[&id], row, "after {:?}", wire.calls());
+        };
+        assert_eq!(world.store.kept().rows[&id], row, "after {:?}", wire.calls());
+        assert!(matches!(outcome, Outcome::Failed(Failure::Ledger(Stop::LeaseLost))), "{outcome:?}");
+        // The one that was refused was the last.
+        assert!(NOTES.contains(wire.calls().last().unwrap()), "{:?}", wire.calls());
+        refused += 1;
+    }
+    assert!(refused > 5);
+}
+
+#[tokio::test]
+async fn a_leased_object_is_not_worked_on_until_its_lease_has_ended() {
+    let world = World::default();
+    let at = world.put("a", &plain_log(&[event(1)]));
+    world.ingest_over(&Arc::new(Wire::failing([(1, Fault::Die)])), &at).await;
+    let Outcome::Later(Later::Leased { until }) = world.ingest(&at).await else { panic!("worked on") };
+    let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
+    world.pass(until - now);
+    assert!(matches!(world.ingest(&at).await, Outcome::Later(Later::Leased { .. })), "to its last second");
+    world.pass(1);
+    assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+}
+
+#[tokio::test]
+async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
+    for calls in 0.. {
+        let world = World::default();
+        let owner = world.put("owner", &plain_log(&[event(1)]));
+        world.ingest_over(&Arc::new(Wire::failing([(3, Fault::Die)])), &owner).await;
+        world.pass(2_000);
+        let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
+        let gate = Arc::<Gate>::default();
+        let wire = Arc::new(Wire::behind(&gate, []));
+        let mut run = pin!(world.ingest_over(&wire, &at));
+        let mut step = || {
+            gate.grant();
+            run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        if (0..=calls).any(|_| step().is_ready()) || wire.calls()[1..].contains(&"lease") {
+            assert!(calls > 5, "the owner came back at each of its helper's calls");
+            break;
+        }
+        world.ingest_over(&Arc::new(Wire::failing([(1, Fault::Die)])), &owner).await;
+        let outcome = loop {
+            if let Poll::Ready(outcome) = step() {
+                break outcome;
+            }
+        };
+        assert!(matches!(outcome, Outcome::Later(Later::OwnerAtWork { .. })), "{outcome:?} after {:?}", wire.calls());
+        assert_eq!(world.delivered(), [event(2)]);
+    }
+}
+
+/// What happens while a helper is between two of its calls.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    /// The owner comes back, delivers and notes one of two calls, and fails.
+    OwnerGoesOn,
+    /// The owner comes back and is done.
+    OwnerIsDone,
+    /// Another helps it first.
+    AnotherHelps,
+}
+
+#[tokio::test]
+async fn a_helper_delivers_only_what_is_still_owed_when_it_holds_the_owners_lease() {
+    use Meanwhile::{AnotherHelps, OwnerGoesOn, OwnerIsDone};
+    let put = |world: &World, name: &str, numbers: &[u32]| {
+        world.put(name, &plain_log(&numbers.iter().copied().map(event).collect::<Vec<_>>()))
+    };
+    for meanwhile in [OwnerGoesOn, OwnerIsDone, AnotherHelps] {
+        for calls in 0.. {
+            let world = World::with_lines_per_call(1);
+            let owner = put(&world, "owner", &[1, 2]);
+            world.ingest_over(&Arc::new(Wire::failing([(3, Fault::Die)])), &owner).await;
+            world.pass(2_000);
+            let (at, other) = (put(&world, "helper", &[1, 2, 3]), put(&world, "other", &[1, 2, 4]));
+            let gate = Arc::<Gate>::default();
+            let wire = Arc::new(Wire::behind(&gate, []));
+            let mut run = pin!(world.ingest_over(&wire, &at));
+            let mut step = || {
+                gate.grant();
+                run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            };
+            if (0..=calls).any(|_| step().is_ready()) || wire.calls()[1..].contains(&"lease") {
+                assert!(calls > 5, "it happened at each of the helper's calls");
+                break;
+            }
+            match meanwhile {
+                OwnerGoesOn => {
+                    let fails = Arc::new(Wire::failing([(5, Fault::Refuse)]));
+                    world.ingest_over(&fails, &owner).await;
+                    assert_eq!(fails.calls()[3..], ["deliver", "advance", "deliver", "release"]);
+                }
+                OwnerIsDone => assert!(matches!(world.ingest(&owner).await, Outcome::Done(_))),
+                AnotherHelps => assert!(matches!(world.ingest(&other).await, Outcome::Done(_))),
+            }
+            while step().is_pending() {}
+            let mut delivered = world.delivered();
+            let all = delivered.len();
+            delivered.sort();
+            delivered.dedup();
+            assert_eq!(delivered.len(), all, "{meanwhile:?}: repeated after {:?}", wire.calls());
+            assert!([1, 2, 3].iter().all(|number| delivered.contains(&event(*number))), "{meanwhile:?}: lost");
+        }
+    }
+}

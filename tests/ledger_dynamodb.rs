@@ -1,0 +1,252 @@
+//! The ledger in a table: what it does when DynamoDB fails, what it writes there, and what it counts.
+
+mod bed;
+mod common;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
+use bed::emulator::Emulator;
+use bed::faults::{Fault, Faults};
+use common::stub::{Reply, Stub};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use trailhose::aws;
+use trailhose::event::EventId;
+use trailhose::ledger::cost;
+use trailhose::ledger::dynamodb::DynamoDb;
+use trailhose::ledger::page::{Entry, Owner, Page, PageName};
+use trailhose::ledger::row::{Change, Counts, Guard, Row, Token};
+use trailhose::ledger::store::{Store, StoreError, WriteError};
+use trailhose::object::{Object, ObjectId};
+
+const NOW: i64 = 1_800_000_000;
+const MINE: Token = Token(1);
+const HELD: Guard = Guard::Held(MINE);
+const LEASABLE: Guard = Guard::Leasable { now: NOW, token: MINE };
+
+fn lease() -> Change {
+    Change::Lease { token: MINE, until: NOW + 60 }
+}
+
+fn object(key: &str) -> Object {
+    Object { bucket: "logs".into(), key: key.into(), etag: "e".into() }
+}
+
+fn page(events: u8) -> Page {
+    let mut page = Page::new(NOW);
+    for number in 0..events {
+        let entry = Entry { owner: Owner::Object(ObjectId([9; 16])), fingerprint: 1, ordinal: None };
+        page.entries.insert(EventId([number; 16]), entry);
+    }
+    page
+}
+
+async fn table(emulator: &Emulator, name: &str) -> Client {
+    let client = aws::dynamodb(&emulator.config());
+    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
+    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
+    let table = client.create_table().table_name(name).key_schema(key).attribute_definitions(pk);
+    table.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    client
+}
+
+/// A ledger whose calls go through the proxy.
+async fn spoiled(name: &str) -> (DynamoDb, Faults) {
+    table(Emulator::shared_ministack(), name).await;
+    let faults = Faults::before(Emulator::shared_ministack());
+    (DynamoDb::new(aws::dynamodb(&faults.config()), name), faults)
+}
+
+#[tokio::test]
+async fn throttled_and_failing_calls_are_repeated() {
+    let (store, faults) = spoiled("repeated").await;
+    for operation in ["UpdateItem", "PutItem", "BatchGetItem"] {
+        faults.on(operation, 0..1, Fault::Throttle);
+        faults.on(operation, 1..2, Fault::Unavailable);
+        faults.on(operation, 2..3, Fault::Reset);
+    }
+    let object = object("a");
+    let row = store.change_row(&object, LEASABLE, &lease()).await.unwrap();
+    assert_eq!(store.rows(&[object.id()]).await.unwrap(), [Some(row)]);
+    let (name, page) = (PageName("p".into()), page(3));
+    store.write_page(&name, None, &page).await.unwrap();
+    assert_eq!(store.pages(&[name]).await.unwrap(), [Some(page)]);
+    assert_eq!(["UpdateItem", "PutItem"].map(|operation| faults.count(operation)), [4, 4]);
+}
+
+#[tokio::test]
+async fn a_write_whose_reply_was_lost_took_effect_once_and_says_so() {
+    let (store, faults) = spoiled("lost").await;
+    faults.on("UpdateItem", 0..1, Fault::LoseReply);
+    faults.on("PutItem", 0..1, Fault::LoseReply);
+    faults.on("PutItem", 2..3, Fault::CutReply(1));
+    let object = object("a");
+    let row = store.change_row(&object, LEASABLE, &lease()).await.unwrap();
+    assert_eq!((row.token, row.until, row.cursor), (Some(MINE), NOW + 60, 0));
+    let (name, first, second) = (PageName("p".into()), page(3), page(4));
+    for (stands, page) in [(None, &first), (Some(first.version), &second)] {
+        match store.write_page(&name, stands, page).await {
+            Ok(()) => {}
+            Err(WriteError::Refused(Some(stands))) => assert_eq!(&*stands, page, "refused with what it wrote"),
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(store.pages(std::slice::from_ref(&name)).await.unwrap(), [Some(page.clone())]);
+    }
+}
+
+#[tokio::test]
+async fn a_denied_call_names_the_action_and_the_table() {
+    let (store, faults) = spoiled("denied").await;
+    faults.when(|_| Some(Fault::Deny));
+    let page_name = PageName("p".into());
+    let denied = [
+        (
+            "dynamodb:UpdateItem",
+            store.change_row(&object("a"), LEASABLE, &lease()).await.map(drop).map_err(store_error),
+        ),
+        ("dynamodb:PutItem", store.write_page(&page_name, None, &page(1)).await.map_err(store_error)),
+        ("dynamodb:BatchGetItem", store.rows(&[object("a").id()]).await.map(drop)),
+    ];
+    for (action, outcome) in denied {
+        match outcome {
+            Err(StoreError::Denied(text)) => assert!(text.contains(action) && text.contains("denied"), "{text}"),
+            other => panic!("{action}: {other:?}"),
+        }
+        assert_eq!(faults.count(action.trim_start_matches("dynamodb:")), 1, "asking again does not help");
+    }
+}
+
+fn store_error<T: std::fmt::Debug>(error: WriteError<T>) -> StoreError {
+    match error {
+        WriteError::Store(error) => error,
+        refused => panic!("{refused}"),
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_or_another_programs_is_an_error_that_says_so() {
+    let client = aws::dynamodb(&Emulator::shared_ministack().config());
+    let error = DynamoDb::new(client.clone(), "no-such-table").rows(&[object("a").id()]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("table no-such-table") && text.contains("create the table"), "{text}");
+
+    let client = table(Emulator::shared_ministack(), "strange").await;
+    let id = object("a").id();
+    let put = client.put_item().table_name("strange").item("pk", AttributeValue::S(format!("o#{id}")));
+    put.item("status", AttributeValue::N("1".into())).send().await.unwrap();
+    let error = DynamoDb::new(client, "strange").rows(&[id]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreadable(text) if text.contains("status")), "{error:?}");
+}
+
+async fn item(client: &Client, table: &str, pk: &str) -> std::collections::HashMap<String, AttributeValue> {
+    let got = client.get_item().table_name(table).key("pk", AttributeValue::S(pk.to_owned())).send().await.unwrap();
+    got.item.unwrap_or_default()
+}
+
+/// An item's size by the published rules, written again.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+fn size(item: &std::collections::HashMap<String, AttributeValue>) -> usize {
+    let digits =
+        |number: &str| number.trim_start_matches('-').trim_start_matches('0').trim_end_matches('0').len().max(1);
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => digits(number).div_ceil(2) + 1 + usize::from(number.starts_with('-')),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::Bool(_) => 1,
+        other => panic!("{other:?} is not expected in an item"),
+    };
+    item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
+}
+
+/// Every state of a row: what lies in the table is what is counted, what may expire, and what the index lists.
+#[tokio::test]
+async fn an_item_is_as_large_as_counted_expires_only_when_done_and_is_listed_only_when_aside() {
+    let client = table(Emulator::shared_ministack(), "items").await;
+    let store = DynamoDb::new(client.clone(), "items");
+    let object = object("a");
+    let counts = Counts { seen: 1200, delivered: 1, duplicate: 22, filtered: 333, oversize: 0 };
+    let aside = || Change::Quarantine { reason: "gzip ends at byte 12".into() };
+    let pk = format!("o#{}", object.id());
+    let steps = [
+        (lease(), false, false),
+        (Change::Advance(500), false, false),
+        (aside(), false, true),
+        (Change::Reopen, false, false),
+        (aside(), false, true),
+        (Change::Settle, false, false),
+        (aside(), false, true),
+        (Change::Complete { counts, expires: NOW + 77 }, true, false),
+        (Change::Reopen, false, false),
+        (Change::Release, false, false),
+    ];
+    for (at, (change, expires, listed)) in steps.into_iter().enumerate() {
+        let guard = if at == 0 { LEASABLE } else { HELD };
+        let row: Row = store.change_row(&object, guard, &change).await.unwrap();
+        let item = item(&client, "items", &pk).await;
+        assert_eq!(cost::row_bytes(&row), size(&item), "after {change:?}: {item:?}");
+        assert_eq!(item.contains_key("expires"), expires, "after {change:?}");
+        assert_eq!(item.contains_key("quarantined_at"), listed, "after {change:?}");
+    }
+    for (events, full) in [(0, false), (40, true)] {
+        let (name, page) = (PageName(format!("111122223333/eu-west-1/{events}")), Page { full, ..page(events) });
+        store.write_page(&name, None, &page).await.unwrap();
+        let item = item(&client, "items", &format!("p#{name}")).await;
+        assert_eq!(cost::page_bytes(&name, &page), size(&item), "{item:?}");
+        assert!(item.contains_key("expires"));
+    }
+}
+
+#[tokio::test]
+async fn requests_and_units_are_counted_refused_ones_too() {
+    let client = table(Emulator::shared_ministack(), "counted").await;
+    let store = DynamoDb::new(client, "counted");
+    let (object, name, long) = (object("a"), PageName("p".into()), page(200));
+    store.change_row(&object, LEASABLE, &lease()).await.unwrap();
+    store.change_row(&object, Guard::Held(Token(2)), &Change::Settle).await.unwrap_err();
+    store.write_page(&name, None, &long).await.unwrap();
+    store.write_page(&name, None, &page(1)).await.unwrap_err();
+    store.pages(&[name, PageName("absent".into())]).await.unwrap();
+    let spent = store.usage().spent();
+    // Two of the row, and the page of 3.6 kB once written and once refused: the larger of what stands and what was tried.
+    assert_eq!((spent.writes, spent.refused, spent.write_units), (4, 2, 2 + 4 + 4));
+    assert_eq!((spent.reads, spent.read_units), (1, 2));
+}
+
+/// A DynamoDB that answers each batch in part: what it does beyond 16 MB, and when it is short of breath.
+#[tokio::test]
+async fn keys_that_were_left_out_of_an_answer_are_asked_for_again() {
+    let batches = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&batches);
+    let stub = Stub::start(move |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let asked = &body["RequestItems"]["t"];
+        assert_eq!(asked["ConsistentRead"], true);
+        let keys = asked["Keys"].as_array().unwrap();
+        let mut seen = seen.lock().unwrap();
+        seen.push(keys.len());
+        // The second answer holds nothing at all.
+        let answered = if seen.len() == 2 { 0 } else { keys.len().min(40) };
+        let items: Vec<Value> = keys[..answered]
+            .iter()
+            .map(|key| {
+                json!({"pk": key["pk"], "bucket": {"S": "logs"}, "key": {"S": key["pk"]["S"]}, "etag": {"S": "e"},
+                       "status": {"S": "open"}, "until": {"N": "0"}, "cursor": {"N": "0"}})
+            })
+            .collect();
+        let mut answer = json!({"Responses": {"t": items}, "UnprocessedKeys": {}});
+        if answered < keys.len() {
+            answer["UnprocessedKeys"] = json!({"t": {"Keys": keys[answered..], "ConsistentRead": true}});
+        }
+        Reply::Answer(200, vec![("content-type", "application/x-amz-json-1.0".into())], answer.to_string().into_bytes())
+    });
+    let config = common::config(&stub.endpoint()).await;
+    let store = DynamoDb::new(aws::dynamodb(&config), "t");
+    let ids: Vec<ObjectId> = (0..100).map(|number| ObjectId([number; 16])).collect();
+    let rows = store.rows(&ids).await.unwrap();
+    for (id, row) in ids.iter().zip(rows) {
+        assert_eq!(row.map(|row| row.object.key), Some(format!("o#{id}")));
+    }
+    assert_eq!(*batches.lock().unwrap(), [100, 60, 60, 20]);
+    assert_eq!(store.usage().spent().read_units, 100, "a key that was left out is billed once");
+}

@@ -1,0 +1,62 @@
+//! Every store keeps the same promises: in memory, in a file, and in a table of two emulators that were written by
+//! different people.
+
+mod bed;
+mod store_suite;
+
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
+use bed::emulator::Emulator;
+use trailhose::aws;
+use trailhose::ledger::dynamodb::DynamoDb;
+use trailhose::ledger::memory::Memory;
+
+#[tokio::test]
+async fn memory_keeps_every_promise() {
+    let store = Memory::default();
+    store_suite::keeps_every_promise(&store, "run").await;
+    store_suite::settles_every_race(&store, "run").await;
+}
+
+#[cfg(feature = "cli")]
+mod sqlite {
+    use super::store_suite;
+    use trailhose::ledger::sqlite::{CommitMode, Sqlite};
+
+    #[tokio::test]
+    async fn sqlite_keeps_every_promise_in_groups() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Grouped).unwrap();
+        store_suite::keeps_every_promise(&store, "run").await;
+        store_suite::settles_every_race(&store, "run").await;
+    }
+
+    #[tokio::test]
+    async fn sqlite_keeps_every_promise_write_by_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Durable).unwrap();
+        store_suite::keeps_every_promise(&store, "run").await;
+        store_suite::settles_every_race(&store, "run").await;
+    }
+}
+
+async fn table(emulator: &Emulator, name: &str) -> DynamoDb {
+    let client = aws::dynamodb(&emulator.config());
+    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
+    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
+    let table = client.create_table().table_name(name).key_schema(key).attribute_definitions(pk);
+    table.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    DynamoDb::new(client, name)
+}
+
+#[tokio::test]
+async fn dynamodb_on_ministack_keeps_every_promise() {
+    let store = table(Emulator::shared_ministack(), "suite").await;
+    store_suite::keeps_every_promise(&store, "run").await;
+    store_suite::settles_every_race(&store, "run").await;
+}
+
+#[tokio::test]
+async fn dynamodb_on_moto_keeps_every_promise() {
+    let store = table(Emulator::shared_moto(), "suite").await;
+    store_suite::keeps_every_promise(&store, "run").await;
+}

@@ -1,0 +1,176 @@
+//! A walk over a source: every object has its turn, and what comes back comes back.
+
+mod world;
+
+use async_trait::async_trait;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use trailhose::ingest::{Ingest, Outcome};
+use trailhose::object::{Object, ObjectRef};
+use trailhose::sink::backoff::Pace;
+use trailhose::source::{ListPage, Listing, Source, SourceError};
+use trailhose::sync::{Ended, How, News, Patience, Select, Sync};
+use world::{Fault, Wire, World, event, log};
+
+/// A source that is listed, a few objects a page; what may be wrong with it is told to it.
+#[derive(Debug)]
+struct Listed {
+    inner: Arc<dyn Source>,
+    objects: Vec<ObjectRef>,
+    /// Pages that may be asked for before the listing breaks off.
+    pages: usize,
+    /// Fetches that are denied.
+    denied: bool,
+    fetched: AtomicUsize,
+}
+
+const PAGE: usize = 3;
+
+#[async_trait]
+impl Source for Listed {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+        self.inner.stat(at).await
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+        self.fetched.fetch_add(1, Ordering::SeqCst);
+        if self.denied {
+            return Err(SourceError::Denied("allow s3:GetObject".into()));
+        }
+        self.inner.fetch(object).await
+    }
+
+    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        let from: usize = ask.token.map_or(0, |token| token.parse().unwrap());
+        if from >= self.pages * PAGE {
+            return Err(SourceError::Denied("allow s3:ListBucket".into()));
+        }
+        let end = (from + PAGE).min(self.objects.len());
+        let next = (end < self.objects.len()).then(|| end.to_string());
+        Ok(ListPage { objects: self.objects[from..end].to_vec(), prefixes: Vec::new(), next })
+    }
+}
+
+/// A walk over these objects by this worker.
+fn walk(ingest: Ingest, objects: Vec<ObjectRef>, jobs: usize) -> (Sync, Arc<Listed>) {
+    let inner = Arc::clone(&ingest.source);
+    listed(
+        ingest,
+        Listed { inner, objects, pages: usize::MAX / PAGE, denied: false, fetched: AtomicUsize::new(0) },
+        jobs,
+    )
+}
+
+fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (Sync, Arc<Listed>) {
+    let source = Arc::new(source);
+    let short = Pace { base: Duration::from_millis(1), cap: Duration::from_millis(20) };
+    let walk = Sync {
+        ingest: Ingest { source: Arc::clone(&source) as Arc<dyn Source>, ..ingest },
+        bucket: "logs".into(),
+        prefix: String::new(),
+        select: Select::default(),
+        jobs,
+        patience: Patience { rests: short, looks: short, wait: Duration::from_secs(5), ..Patience::default() },
+    };
+    (walk, source)
+}
+
+async fn run(walk: Sync) -> Ended {
+    walk.run(watch::channel(false).1, &mut |_| {}).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn objects_that_share_events_are_all_done_at_the_end_however_they_meet() {
+    let world = World::default();
+    let objects: Vec<_> =
+        (0..40).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n), event(n + 1), event(n + 2)]))).collect();
+    let ended = run(walk(world.worker(&Arc::default()), objects, 8).0).await;
+    assert_eq!((ended.how, ended.tally.objects, ended.tally.later), (How::Complete, 40, 0));
+    let mut lines = world.delivered();
+    lines.sort();
+    let mut all: Vec<_> = (0..42).map(event).collect();
+    all.sort();
+    assert_eq!(lines, all);
+}
+
+#[tokio::test]
+async fn an_object_that_fails_comes_back_within_the_walk() {
+    let world = World::default();
+    let objects = vec![world.put("a", &log(&[event(1)])), world.put("b", &log(&[event(2)]))];
+    // Lease and fetch: the first attempt fails at the fetch.
+    let wire = Arc::new(Wire::failing([(1, Fault::Refuse)]));
+    let mut put_off = 0;
+    let news = &mut |news: News<'_>| put_off += u32::from(matches!(news, News::PutOff(..)));
+    let ended = walk(world.worker(&wire), objects, 1).0.run(watch::channel(false).1, news).await;
+    assert_eq!((ended.how, ended.tally.objects, ended.tally.failed, put_off), (How::Complete, 2, 0, 1));
+    assert_eq!(world.delivered().len(), 2);
+}
+
+#[tokio::test]
+async fn a_ledger_that_stays_away_ends_the_walk_and_names_itself() {
+    let world = World::default();
+    let objects = (0..100).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+    let wire = Arc::new(Wire::failing([(0, Fault::Die)]));
+    let ended = run(walk(world.worker(&wire), objects, 2).0).await;
+    let How::GaveUp(reason) = ended.how else { panic!("{:?}", ended.how) };
+    assert!(reason.starts_with("ledger: "), "{reason}");
+    assert!(ended.tally.failed + ended.tally.later < 10, "{:?}", ended.tally);
+    assert!(world.delivered().is_empty());
+}
+
+#[tokio::test]
+async fn objects_that_are_all_denied_end_the_walk_and_a_few_do_not() {
+    let world = World::default();
+    let denied = |objects: u32| {
+        let objects = (0..objects).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+        let ingest = world.worker(&Arc::default());
+        let inner = Arc::clone(&ingest.source);
+        let pages = usize::MAX / PAGE;
+        listed(ingest, Listed { inner, objects, pages, denied: true, fetched: AtomicUsize::new(0) }, 1)
+    };
+    let (few, _) = denied(5);
+    let ended = run(few).await;
+    assert_eq!((ended.how, ended.tally.failed), (How::Complete, 5));
+    let (all, source) = denied(1000);
+    let ended = run(all).await;
+    assert!(matches!(&ended.how, How::GaveUp(reason) if reason.contains("s3:GetObject")), "{:?}", ended.how);
+    assert_eq!(source.fetched.load(Ordering::SeqCst), 20, "what is denied is asked for once");
+}
+
+#[tokio::test]
+async fn a_listing_that_breaks_off_ends_the_walk_and_says_so() {
+    let world = World::default();
+    let objects: Vec<_> = (0..9).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+    let ingest = world.worker(&Arc::default());
+    let inner = Arc::clone(&ingest.source);
+    let (walk, _) = listed(ingest, Listed { inner, objects, pages: 2, denied: false, fetched: AtomicUsize::new(0) }, 2);
+    let ended = run(walk).await;
+    assert!(matches!(&ended.how, How::GaveUp(reason) if reason.contains("s3:ListBucket")), "{:?}", ended.how);
+    assert_eq!(ended.tally.objects as usize, world.delivered().len(), "what was begun is finished");
+}
+
+#[tokio::test]
+async fn a_halt_finishes_what_is_in_flight_and_begins_nothing_new() {
+    let world = World::default();
+    let objects = (0..500).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+    let (halt, halted) = watch::channel(false);
+    let seen = Mutex::new(0);
+    let mut in_flight = None;
+    let news = &mut |news: News<'_>| match news {
+        News::Ended(_, Outcome::Done(_)) => {
+            *seen.lock().unwrap() += 1;
+            if *seen.lock().unwrap() == 10 {
+                halt.send_replace(true);
+            }
+        }
+        News::Halting(How::Halted, flying) => in_flight = Some(flying),
+        _ => {}
+    };
+    let ended = walk(world.worker(&Arc::default()), objects, 4).0.run(halted, news).await;
+    assert_eq!(ended.how, How::Halted);
+    assert!((10..=14).contains(&ended.tally.objects), "{:?}", ended.tally);
+    assert!(in_flight.is_some_and(|flying| flying <= 4), "{in_flight:?}");
+    assert_eq!(world.delivered().len() as u64, ended.tally.objects);
+}

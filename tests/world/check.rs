@@ -1,0 +1,152 @@
+//! What must hold in the ledger at every moment, whoever is at work or died.
+
+use super::{INVOCATION, World};
+use std::collections::{HashMap, HashSet};
+use trailhose::decode::{Events, Limits};
+use trailhose::event::EventId;
+use trailhose::ingest::{LEASE_MARGIN, Report};
+use trailhose::ledger::memory::Kept;
+use trailhose::ledger::page::Owner;
+use trailhose::ledger::row::{END, Status};
+use trailhose::object::{ObjectId, ObjectRef};
+
+/// Watches a world's ledger and sink from without.
+#[derive(Debug)]
+pub struct Watch {
+    objects: HashMap<ObjectId, Vec<EventId>>,
+    identities: HashMap<String, EventId>,
+    /// How often each event arrived.
+    pub copies: HashMap<EventId, usize>,
+    calls_read: usize,
+    before: Kept,
+    /// Rows and pages may have been forgotten: what they forbade may have happened.
+    pub forgotten: bool,
+}
+
+type Violation = Result<(), String>;
+
+fn hold(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+impl Watch {
+    /// Watches for these objects' events. Those that cannot be read have none.
+    pub fn new(world: &World, objects: &[ObjectRef]) -> Self {
+        let (mut all, mut identities) = (HashMap::new(), HashMap::new());
+        for at in objects {
+            let bytes = world.bucket.objects.lock().unwrap()[&at.key].1.clone();
+            let (mut ids, mut read) = (Vec::new(), Events::new(&bytes, Limits::default()));
+            while let Ok(Some(event)) = read.next() {
+                if !world.filter.drops(event.line) {
+                    ids.push(event.id);
+                    identities.insert(String::from_utf8(event.line.to_vec()).unwrap(), event.id);
+                }
+            }
+            all.insert(at.object().unwrap().id(), ids);
+        }
+        let before = world.store.kept().clone();
+        Self { objects: all, identities, copies: HashMap::new(), calls_read: 0, before, forgotten: false }
+    }
+
+    fn read_arrived(&mut self, world: &World) {
+        let calls = world.sink.calls.lock().unwrap();
+        for line in calls[self.calls_read..].iter().flatten() {
+            let identity = self.identities.get(line).copied().unwrap_or_else(|| {
+                let array = format!("[{line}]");
+                Events::new(array.as_bytes(), Limits::default()).next().unwrap().unwrap().id
+            });
+            *self.copies.entry(identity).or_default() += 1;
+        }
+        self.calls_read = calls.len();
+    }
+
+    fn arrived(&self, id: &EventId) -> bool {
+        self.copies.contains_key(id)
+    }
+
+    /// Copies that arrived beyond the first.
+    pub fn repeats(&self) -> usize {
+        self.copies.values().map(|copies| copies - 1).sum()
+    }
+
+    /// The invariants, numbered as where they are written down.
+    pub fn check(&mut self, world: &World) -> Violation {
+        self.read_arrived(world);
+        let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
+        let kept = world.store.kept().clone();
+        let longest = now + i64::try_from(INVOCATION.as_secs()).unwrap() + LEASE_MARGIN;
+        for (id, row) in &kept.rows {
+            let events = &self.objects[id];
+            hold(row.until <= longest, || format!("{row:?} is leased beyond any worker's end"))?;
+            hold(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may vanish"))?;
+            if row.status == Status::Done {
+                hold(row.until == 0 && row.cursor == END, || format!("{row:?} is done and leased"))?;
+                let missing = events.iter().find(|event| !self.arrived(event));
+                hold(missing.is_none(), || format!("1: {row:?} without {missing:?}"))?;
+            }
+            hold(row.status != Status::Settled || row.cursor == END, || format!("{row:?} is settled halfway"))?;
+        }
+        let mut places: HashSet<(&str, EventId)> = HashSet::new();
+        for (name, page) in &kept.pages {
+            let root = name.0.split('~').next().unwrap_or_default();
+            for (event, entry) in &page.entries {
+                let once = places.insert((root, *event));
+                hold(once || self.forgotten, || format!("7: {event} stands twice below {root}"))?;
+                let Owner::Object(owner) = entry.owner else {
+                    hold(self.arrived(event), || format!("4: {event} is marked and never arrived"))?;
+                    continue;
+                };
+                let row = kept.rows.get(&owner);
+                hold(row.is_some() || self.forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
+                let ordinal = self.objects[&owner].iter().position(|held| held == event);
+                let ordinal = ordinal.ok_or_else(|| format!("{owner} owns {event}, which it does not hold"))?;
+                let ordinal = u32::try_from(ordinal).unwrap();
+                hold(world.filter != Default::default() || entry.ordinal.is_none_or(|said| said == ordinal), || {
+                    format!("{event} is number {ordinal} of {owner}, and the page says {:?}", entry.ordinal)
+                })?;
+                let proven = row.is_some_and(|row| row.proves(entry.ordinal));
+                hold(!proven || self.arrived(event) || !page.live(now), || {
+                    format!("2, 5: {event} counts as delivered by {row:?}")
+                })?;
+            }
+        }
+        for (name, page) in self.before.pages.iter().filter(|(_, page)| page.live(now)) {
+            for (event, was) in &page.entries {
+                let is = kept.pages.get(name).and_then(|page| page.entries.get(event));
+                let moved = is.is_none_or(|is| is.owner != was.owner && is.owner != Owner::Delivered);
+                hold(!moved, || format!("3: {event} went from {was:?} to {is:?}"))?;
+            }
+        }
+        self.before = kept;
+        Ok(())
+    }
+
+    /// What must hold when nothing is left to do; `aside`: of the objects expected to be set aside.
+    pub fn check_end(&self, world: &World, aside: &[ObjectId]) -> Violation {
+        let kept = world.store.kept();
+        for (id, events) in &self.objects {
+            let row = kept.rows.get(id);
+            let expected = if aside.contains(id) { Status::Quarantined } else { Status::Done };
+            // A lease that a helper could not give back ends by itself.
+            let ended = row.is_some_and(|row| row.status == expected && (row.until == 0 || aside.contains(id)));
+            hold(ended || row.is_none() && self.forgotten, || format!("{id} ended as {row:?}"))?;
+            if expected == Status::Done {
+                let missing = events.iter().find(|event| !self.arrived(event));
+                hold(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;
+            }
+            if let Some(counts) = row.and_then(|row| row.counts) {
+                let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
+                hold(counts.seen == sum, || format!("{counts:?} does not add up"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a report says must add up, too.
+pub fn check_report(report: &Report) -> Violation {
+    let counts = report.counts;
+    let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
+    hold(counts.seen == sum, || format!("{counts:?} does not add up"))?;
+    hold(report.helped <= counts.delivered + counts.oversize, || format!("{report:?} helped more than it delivered"))
+}
