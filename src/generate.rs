@@ -126,6 +126,9 @@ impl Object {
     }
 }
 
+/// How many regions a [`Bucket`] may have.
+pub const REGIONS: u32 = tables::REGIONS.len() as u32;
+
 /// How many different accounts [`account`] knows.
 pub const ACCOUNTS: u32 = 5_000;
 
