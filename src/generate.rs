@@ -32,15 +32,15 @@ pub enum Size {
     Bytes(u64),
 }
 
-/// How much of an event is new: what gzip can make of it.
+/// How much of an event is new, and with that what gzip can make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Variety {
-    /// The same few principals and resources again and again: a poller's account. gzip makes a tenth to a fifteenth of it.
+    /// The same few principals and resources again and again: a poller's account. Smaller than usual in gzip.
     Alike,
-    /// As real accounts are: a sixth to a tenth.
+    /// As real accounts are: large files shrink to between a sixth and a tenth.
     #[default]
     Usual,
-    /// Every resource another one: a quarter.
+    /// Every resource another one. Larger than usual in gzip.
     Varied,
 }
 
@@ -125,6 +125,9 @@ impl Object {
         Ok(written)
     }
 }
+
+/// How many regions a [`Bucket`] may have.
+pub const REGIONS: u32 = tables::REGIONS.len() as u32;
 
 /// How many different accounts [`account`] knows.
 pub const ACCOUNTS: u32 = 5_000;

@@ -323,3 +323,19 @@ fn without_credentials_a_bucket_is_refused_in_one_line() {
     assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
     assert!(ran.err().contains("cannot be listed without AWS credentials"), "{ran:?}");
 }
+
+#[test]
+fn a_generated_bucket_is_delivered_without_its_overlap() {
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let made = run(&["generate", text(dir.path()), "--files", "40", "--events", "6", "--overlap", "50"]);
+    assert_eq!((made.code(), made.out().as_str()), (0, ""));
+    let said = run(&["sync", text(dir.path()), text(out.path()), "--json"]).json();
+    assert_eq!((&said["objects"], &said["seen"]), (&40.into(), &240.into()), "{said}");
+    let duplicate = said["duplicate"].as_u64().unwrap();
+    assert!((60..=90).contains(&duplicate), "a third of all, for half of the events come twice: {said}");
+    assert_eq!(said["delivered"], 240 - duplicate);
+
+    let again = run(&["generate", text(dir.path())]);
+    assert_eq!(again.code(), 2);
+    assert!(again.err().contains("is not empty; name a new folder"), "{}", again.err());
+}

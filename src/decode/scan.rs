@@ -127,8 +127,9 @@ impl<'a> Scan<'a> {
         let (b'"', rest) = self.token()? else { return self.invalid("a name in quotes") };
         self.rest = rest;
         loop {
-            let (name, escaped) = self.string()?;
-            let field = if OUTERMOST { named(name, escaped) } else { None };
+            let from = self.rest;
+            let (length, escaped) = self.string()?;
+            let field = if OUTERMOST { named(&from[..length], escaped) } else { None };
             if let Some(field) = field {
                 // Of two members of one name the last counts, as JSON readers have it; until its value is read, none does.
                 self.found.fields[field as usize] = None;
@@ -140,9 +141,9 @@ impl<'a> Scan<'a> {
                 return Ok(Then::Value);
             }
             let start = self.at();
-            let (text, escaped) = self.string()?;
+            let (length, escaped) = self.string()?;
             if let Some(field) = field {
-                self.found.fields[field as usize] = Some(Value { range: start..start + text.len(), escaped });
+                self.found.fields[field as usize] = Some(Value { range: start..start + length, escaped });
             }
             if !self.take(b",\"") {
                 return Ok(Then::Behind);
@@ -160,10 +161,9 @@ impl<'a> Scan<'a> {
         match first {
             b'"' => {
                 self.rest = rest;
-                let (text, escaped) = self.string()?;
+                let (length, escaped) = self.string()?;
                 if let Some(field) = field {
-                    self.found.fields[field as usize] =
-                        Some(Value { range: start + 1..start + 1 + text.len(), escaped });
+                    self.found.fields[field as usize] = Some(Value { range: start + 1..start + 1 + length, escaped });
                 }
             }
             b'{' => {
@@ -226,11 +226,12 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// From behind the opening quote to behind the closing one: what is between them, and whether it holds an escape.
+    /// From behind the opening quote to behind the closing one: how many bytes are between them, and whether there is an
+    /// escape.
     #[inline(always)]
-    fn string(&mut self) -> Result<(&'a [u8], bool), Fault> {
-        let from = self.rest;
-        let escaped = match run::plain(from) {
+    fn string(&mut self) -> Result<(usize, bool), Fault> {
+        let from = self.rest.len();
+        let escaped = match run::plain(self.rest) {
             Ok(rest) => {
                 self.rest = rest;
                 false
@@ -242,7 +243,7 @@ impl<'a> Scan<'a> {
                 escaped
             }
         };
-        Ok((&from[..from.len() - self.rest.len() - 1], escaped))
+        Ok((from - self.rest.len() - 1, escaped))
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ pub struct Bucket {
     pub organisation: Option<String>,
     /// How many accounts: 1 to [`ACCOUNTS`]. Fewer files than accounts leave some without any.
     pub accounts: u32,
-    /// How many regions of each: 1 to 17.
+    /// How many regions of each: 1 to [`REGIONS`](super::REGIONS).
     pub regions: u32,
     /// How many files, those of the second trail included.
     pub files: u32,

@@ -7,13 +7,15 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use trailhose::filter::Filter;
+use trailhose::generate::{ACCOUNTS, REGIONS};
 use trailhose::object::key::Kind;
 
 const EXAMPLES: &str = "\
 Examples:
   trailhose sync ./bucket ./events                          a folder into JSON Lines files
   trailhose sync s3://my-trail-bucket ./events --since 7d   a week of a bucket
-  trailhose explain ./bucket/AWSLogs/…/x.json.gz            what would be done with one file, and why";
+  trailhose explain ./bucket/AWSLogs/…/x.json.gz            what would be done with one file, and why
+  trailhose generate ./bucket                               a bucket to try it on, without a trail";
 
 const SYNC_EXAMPLES: &str = "\
 Examples:
@@ -27,6 +29,11 @@ const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   trailhose explain ./bucket/AWSLogs/…/x.json.gz
   trailhose explain s3://my-trail-bucket/AWSLogs/…/x.json.gz --ledger ./events/.trailhose/ledger.db";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  trailhose generate ./bucket
+  trailhose generate ./busy --files 4 --events 50000 --accounts 1 --regions 1 --overlap 0";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -59,6 +66,9 @@ pub(crate) enum Command {
     /// Say what would be done with one object, and why; writes nothing
     #[command(before_help = EXPLAIN_EXAMPLES, after_help = EXPLAIN_EXIT_CODES)]
     Explain(ExplainArgs),
+    /// Make a bucket of realistic log files in DIR, of accounts that do not exist
+    #[command(before_help = GENERATE_EXAMPLES)]
+    Generate(GenerateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +175,41 @@ pub(crate) struct ExplainArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// A folder that is empty, or is yet to be made
+    #[arg(value_parser = path)]
+    pub(crate) dir: PathBuf,
+
+    /// The same number makes the same events
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Files
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    pub(crate) files: u32,
+
+    /// Events of each file [default: as in real accounts, 5 in the median and 8.6 on average]
+    #[arg(long, value_name = "N")]
+    pub(crate) events: Option<u32>,
+
+    /// Accounts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(ACCOUNTS)))]
+    pub(crate) accounts: u32,
+
+    /// Regions of each account
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(REGIONS)))]
+    pub(crate) regions: u32,
+
+    /// Days over which the files are delivered, from 15 January 2026
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub(crate) days: u32,
+
+    /// Percent of the events that a second trail delivered as well
+    #[arg(long, value_name = "PERCENT", default_value_t = 27, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) overlap: u32,
 }
 
 /// Where objects lie.

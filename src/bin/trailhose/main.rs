@@ -3,6 +3,7 @@
 
 mod args;
 mod explain;
+mod generate;
 mod named;
 mod parts;
 mod progress;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Sync(args) => sync::run(*args, on_interrupt()).await,
             Command::Explain(args) => explain::run(args).await,
+            Command::Generate(args) => generate::run(&args),
         }
     });
     // What is still being read or sent for nobody need not be waited for.
