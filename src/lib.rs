@@ -28,5 +28,6 @@ pub mod tally;
 pub mod telemetry;
 
 pub mod aws;
+pub mod backoff;
 
 pub mod generate;

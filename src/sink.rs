@@ -1,7 +1,6 @@
 //! Sink: where events go. One trait, one adapter a file.
 
 pub mod aside;
-pub mod backoff;
 pub mod firehose;
 #[cfg(feature = "cli")]
 pub mod jsonl;

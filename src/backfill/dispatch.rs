@@ -3,10 +3,10 @@
 
 use super::budget::Budget;
 use super::{Broke, HandedIn, Intake};
+use crate::backoff::{Backoff, Pace};
 use crate::notification;
 use crate::object::ObjectRef;
 use crate::queue::{BODIES_AT_ONCE, Outbox};
-use crate::sink::backoff::{Backoff, Pace};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::value::RawValue;

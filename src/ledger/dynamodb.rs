@@ -12,8 +12,8 @@ use super::page::{Page, PageName, Version};
 use super::row::{Change, Guard, Row};
 use super::store::{Store, StoreError, WriteError};
 use crate::aws::{self, Failure, Kind};
+use crate::backoff::{Backoff, Pace};
 use crate::object::{Object, ObjectId};
-use crate::sink::backoff::{Backoff, Pace};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{

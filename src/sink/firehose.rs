@@ -1,10 +1,10 @@
 //! Amazon Data Firehose as a sink: `PutRecordBatch`, with exactly the records sent again that were refused.
 
 use super::aside::{self, Aside};
-use super::backoff::{Backoff, Pace};
 use super::pack::{Call, Limits, LinesPerRecord};
 use super::{Oversize, Sink, SinkError};
 use crate::aws::{self, Failure, Kind};
+use crate::backoff::{Backoff, Pace};
 use async_trait::async_trait;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::error::BuildError;

@@ -1,12 +1,12 @@
 //! Again: which objects come back within one walk, when, and how often.
 
+use crate::backoff::{Backoff, Pace};
 use crate::ingest::{Failure, Later, Outcome};
 use crate::ledger::Stop;
 use crate::ledger::row::Seconds;
 use crate::ledger::store::StoreError;
 use crate::object::ObjectRef;
 use crate::sink::SinkError;
-use crate::sink::backoff::{Backoff, Pace};
 use crate::source::SourceError;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,7 @@
 //! Walk: the pages of a listing, one after the other, no further ahead than they are wanted.
 
+use crate::backoff::{Backoff, Pace};
 use crate::object::ObjectRef;
-use crate::sink::backoff::{Backoff, Pace};
 use crate::source::{ListPage, Listing, Source, SourceError};
 use std::sync::Arc;
 use std::time::Duration;
