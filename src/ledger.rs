@@ -22,12 +22,12 @@
 mod claim;
 pub mod cost;
 mod find;
+mod forget;
 mod help;
 mod lease;
 mod look;
 pub mod memory;
 pub mod page;
-mod retry;
 pub mod row;
 mod state;
 pub mod store;
@@ -37,6 +37,7 @@ pub mod dynamodb;
 pub mod sqlite;
 
 pub use claim::{Claim, Claims, Foreign, Known};
+pub use forget::Opened;
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
 pub use look::Look;
