@@ -31,6 +31,8 @@ pub mod page;
 pub mod row;
 mod state;
 pub mod store;
+pub mod survey;
+mod trace;
 
 pub mod dynamodb;
 #[cfg(feature = "cli")]
@@ -42,6 +44,7 @@ pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
 pub use look::Look;
 pub use state::State;
+pub use trace::Traced;
 
 use row::Seconds;
 use std::sync::Arc;
