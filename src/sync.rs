@@ -12,6 +12,7 @@ pub use select::{Choice, Select};
 
 use crate::ingest::{Deadline, Failure, Ingest, Outcome};
 use crate::object::ObjectRef;
+use crate::source::Pages;
 use crate::tally::Tally;
 use again::{Attempt, Next, Waiting};
 use std::collections::VecDeque;
@@ -41,6 +42,8 @@ pub struct Sync {
     pub bucket: String,
     /// Only keys that start with this.
     pub prefix: String,
+    /// The objects, where they are known without listing: an inventory's.
+    pub pages: Option<Pages>,
     /// Which of them.
     pub select: Select,
     /// Objects at once.
@@ -94,9 +97,12 @@ pub enum How {
 impl Sync {
     /// Walks to the end, or until `halt` turns true; then what is in flight is finished and nothing new is begun.
     pub async fn run(self, mut halt: watch::Receiver<bool>, watch: &mut (dyn FnMut(News<'_>) + Send)) -> Ended {
-        let (pages, mut listing) = mpsc::channel(PAGES_AHEAD);
-        let walk = Walk { source: Arc::clone(&self.ingest.source), bucket: self.bucket, prefix: self.prefix };
-        tokio::spawn(walk.run(pages));
+        let mut listing = self.pages.unwrap_or_else(|| {
+            let (pages, listing) = mpsc::channel(PAGES_AHEAD);
+            let walk = Walk { source: Arc::clone(&self.ingest.source), bucket: self.bucket, prefix: self.prefix };
+            tokio::spawn(walk.run(pages));
+            listing
+        });
         let mut run = Run {
             ingest: Arc::new(self.ingest),
             select: self.select,

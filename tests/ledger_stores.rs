@@ -18,6 +18,7 @@ async fn memory_keeps_every_promise() {
     store_suite::keeps_every_promise(&store, "run").await;
     store_suite::settles_every_race(&store, "run").await;
     store_suite::tells_what_it_holds(&store, &store, "run").await;
+    store_suite::knows_its_size(&store, &store, "run").await;
 }
 
 #[cfg(feature = "cli")]
@@ -32,6 +33,7 @@ mod sqlite {
         store_suite::keeps_every_promise(&store, "run").await;
         store_suite::settles_every_race(&store, "run").await;
         store_suite::tells_what_it_holds(&store, &store, "run").await;
+        store_suite::knows_its_size(&store, &store, "run").await;
     }
 
     #[tokio::test]
@@ -41,6 +43,7 @@ mod sqlite {
         store_suite::keeps_every_promise(&store, "run").await;
         store_suite::settles_every_race(&store, "run").await;
         store_suite::tells_what_it_holds(&store, &store, "run").await;
+        store_suite::knows_its_size(&store, &store, "run").await;
     }
 }
 

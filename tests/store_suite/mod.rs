@@ -30,6 +30,11 @@ pub async fn tells_what_it_holds(store: &dyn Store, survey: &dyn Survey, run: &s
     survey::every_version_of_an_object_is_found_and_no_other(store, survey, run).await;
 }
 
+/// What a store of this machine says of its size.
+pub async fn knows_its_size(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    survey::the_size_is_that_of_rows_and_pages_together(store, survey, run).await;
+}
+
 /// What holds when many write at once. Not for moto: it puts an item there before it fills it, without a lock.
 pub async fn settles_every_race(store: &dyn Store, run: &str) {
     rows::one_of_many_at_once_gets_the_lease(store, run).await;

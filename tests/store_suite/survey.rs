@@ -64,8 +64,19 @@ pub async fn a_walk_meets_every_row_and_page_once(store: &dyn Store, survey: &dy
         assert_eq!(walk(survey, &Over::All, &run, at_most).await, (rows.clone(), pages.clone()), "{at_most}");
         assert_eq!(walk(survey, &Over::Pages, &run, at_most).await, (BTreeMap::new(), pages.clone()), "{at_most}");
     }
-    let size = survey.size().await.unwrap();
-    assert!(size.items >= 34 && size.bytes > 34 * 64, "{size:?}");
+}
+
+/// What a store says of its size. Not for the emulators: what they say is not what they hold.
+pub async fn the_size_is_that_of_rows_and_pages_together(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    let run = format!("{run}-size");
+    let before = survey.size().await.unwrap();
+    put(store, &format!("{run}/a"), "e", Change::Settle).await;
+    put(store, &format!("{run}/b"), "e", Change::Quarantine { reason: "r".repeat(100_000) }).await;
+    refused(store.write_page(&PageName(format!("{run}/eu-west-1/1")), None, &Page::new(NOW)).await).unwrap();
+    let after = survey.size().await.unwrap();
+    assert_eq!((after.items - before.items, after.age), (3, 0));
+    assert_eq!(after.quarantined.unwrap() - before.quarantined.unwrap(), 1);
+    assert!(after.bytes - before.bytes >= 98_000, "{before:?} {after:?}");
 }
 
 pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, survey: &dyn Survey, run: &str) {
@@ -93,7 +104,6 @@ pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, s
     let forgotten = store.change_row_by_id(opened.object.id(), Guard::Aside { now: NOW + 1 }, &Change::Forget).await;
     assert_eq!(refused(forgotten).unwrap().reason, None);
     assert_eq!(walk(survey, &Over::Quarantined, &run, 1000).await.0, aside);
-    assert!(survey.size().await.unwrap().quarantined.is_some_and(|count| count >= aside.len() as u64));
 }
 
 pub async fn every_version_of_an_object_is_found_and_no_other(store: &dyn Store, survey: &dyn Survey, run: &str) {

@@ -1,5 +1,9 @@
 //! What may stand on the command line, and what it means.
 
+mod ledger;
+
+pub(crate) use ledger::{EventsArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use jiff::{Span, Timestamp, tz::TimeZone};
@@ -69,6 +73,9 @@ pub(crate) enum Command {
     /// Make a bucket of realistic log files in DIR, of accounts that do not exist
     #[command(before_help = GENERATE_EXAMPLES)]
     Generate(GenerateArgs),
+    /// Look into a ledger, and have an object worked on once more
+    #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
+    Ledger(LedgerArgs),
 }
 
 #[derive(Debug, Args)]
@@ -283,7 +290,7 @@ fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("expected a path, found nothing".into()) } else { Ok(text.into()) }
 }
 
-fn place(text: &str) -> Result<Place, String> {
+pub(crate) fn place(text: &str) -> Result<Place, String> {
     match scheme(text) {
         None => path(text).map(Place::Path),
         Some(("s3", rest)) => match rest.split_once('/').unwrap_or((rest, "")) {

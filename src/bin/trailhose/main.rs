@@ -4,6 +4,7 @@
 mod args;
 mod explain;
 mod generate;
+mod ledger;
 mod named;
 mod parts;
 mod progress;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             Command::Sync(args) => sync::run(*args, on_interrupt()).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
+            Command::Ledger(args) => ledger::run(args).await,
         }
     });
     // What is still being read or sent for nobody need not be waited for.

@@ -8,6 +8,7 @@ use trailhose::aws;
 use trailhose::ledger::dynamodb::DynamoDb;
 use trailhose::ledger::row::Seconds;
 use trailhose::ledger::sqlite::{CommitMode, Sqlite};
+use trailhose::ledger::survey::Survey;
 use trailhose::ledger::{self, Ledger, cost};
 use trailhose::sink::firehose::{self, Firehose};
 use trailhose::sink::jsonl::{Compression, Jsonl, Options};
@@ -157,4 +158,32 @@ pub(crate) async fn look(at: &LedgerAt, aws: &Aws) -> Result<Ledger, String> {
             Ok(Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER))
         }
     }
+}
+
+/// A ledger, for a person too, and what is read of it.
+pub(crate) type Surveyed = (Ledger, Arc<dyn Survey>, Arc<cost::Usage>);
+
+/// Opens a table's ledger for a person.
+pub(crate) async fn survey_table(table: &str, aws: &Aws) -> Surveyed {
+    let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
+    let usage = store.usage();
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
+    (ledger, Arc::new(store), usage)
+}
+
+/// Opens a file's ledger for a person, who only looks.
+pub(crate) fn survey_file(file: &Path) -> Result<Surveyed, String> {
+    Ok(surveyed(Sqlite::look(file).map_err(|error| format!("ledger: {error}"))?))
+}
+
+/// Opens a file's ledger for a person who changes it. None is made where there is none.
+pub(crate) fn change_file(file: &Path) -> Result<Surveyed, String> {
+    survey_file(file)?;
+    Ok(surveyed(sqlite(file, CommitMode::Durable)?))
+}
+
+fn surveyed(store: Sqlite) -> Surveyed {
+    let usage = Arc::clone(store.usage());
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
+    (ledger, Arc::new(store), usage)
 }
