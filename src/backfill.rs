@@ -32,6 +32,7 @@
 //! buys nothing, so it is not there.
 
 pub mod budget;
+pub mod call;
 mod counts;
 pub mod discover;
 pub mod dispatch;
@@ -41,8 +42,10 @@ mod reconcile;
 pub mod record;
 pub mod run;
 pub mod span;
+pub mod tally;
 pub mod task;
 pub mod unit;
+pub mod worker;
 
 pub use counts::Counts;
 pub use run::{Request, Run, RunId};

@@ -32,20 +32,25 @@ pub enum Task {
         terms: Terms,
     },
     /// One unit of a run is to be worked.
-    Work {
-        /// The run.
-        run: RunId,
-        /// The source it was found under: of two sources that overlap, both have this unit.
-        root: Root,
-        /// The unit.
-        unit: Unit,
-        /// What the attempts before this one worked off, up to the unit's cursor.
-        #[serde(default, skip_serializing_if = "is_nothing")]
-        so_far: Counts,
-        /// At most how many stored bytes a second the run hands in, over all workers.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        bytes_per_second: Option<u64>,
-    },
+    Work(Work),
+}
+
+/// One unit, and what of it is worked off already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    /// The run.
+    pub run: RunId,
+    /// The source it was found under: of two sources that overlap, both have this unit.
+    pub root: Root,
+    /// The unit.
+    pub unit: Unit,
+    /// What the attempts before this one did, up to the unit's cursor.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub so_far: Counts,
+    /// At most how many stored bytes a second the run hands in, over all workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
 }
 
 /// A message that is no task.
@@ -60,8 +65,8 @@ impl Task {
     /// Says what is missing, unknown or contradictory, and where. The message must then not be acknowledged.
     pub fn parse(body: &str) -> Result<Self, TaskError> {
         let task: Self = serde_json::from_str(body).map_err(|error| TaskError(error.to_string()))?;
-        if let Self::Work { unit, .. } = &task {
-            unit.check().map_err(|error| TaskError(error.to_string()))?;
+        if let Self::Work(work) = &task {
+            work.unit.check().map_err(|error| TaskError(error.to_string()))?;
         }
         Ok(task)
     }
@@ -75,7 +80,7 @@ impl Task {
     /// The run it belongs to.
     pub fn run(&self) -> &RunId {
         match self {
-            Self::Start { run, .. } | Self::Discover { run, .. } | Self::Work { run, .. } => run,
+            Self::Start { run, .. } | Self::Discover { run, .. } | Self::Work(Work { run, .. }) => run,
         }
     }
 }
@@ -119,7 +124,7 @@ mod tests {
             after,
         };
         let so_far = Counts { listed: 9, done: 7, missing: 2, sent: 2, bytes: 700, ..Counts::default() };
-        Task::Work { run: RunId::at(0, 1), root: root(), unit, so_far, bytes_per_second }
+        Task::Work(Work { run: RunId::at(0, 1), root: root(), unit, so_far, bytes_per_second })
     }
 
     #[test]
