@@ -7,6 +7,7 @@ mod generate;
 mod named;
 mod parts;
 mod progress;
+mod settings;
 mod summary;
 mod sync;
 
