@@ -44,6 +44,7 @@ pub mod run;
 pub mod span;
 pub mod tally;
 pub mod task;
+mod undone;
 pub mod unit;
 pub mod worker;
 
@@ -51,6 +52,7 @@ pub use counts::Counts;
 pub use run::{Request, Run, RunId};
 pub use span::Span;
 pub use task::Task;
+pub use undone::undone;
 pub use unit::Unit;
 
 use crate::ledger::store::StoreError;

@@ -72,8 +72,8 @@ pub enum News<'a> {
     Halting(&'a How, usize),
 }
 
-/// What became of a walk.
-#[derive(Debug)]
+/// What became of a walk, or of several.
+#[derive(Debug, Default)]
 pub struct Ended {
     /// What became of the objects.
     pub tally: Tally,
@@ -84,14 +84,29 @@ pub struct Ended {
 }
 
 /// Whether a walk went to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum How {
     /// Every selected object had its turn.
+    #[default]
     Complete,
     /// It was told to stop. What was in flight is finished.
     Halted,
     /// It made no sense to go on, for this reason.
     GaveUp(String),
+}
+
+impl Ended {
+    /// Adds what became of another walk.
+    pub fn merge(&mut self, other: Self) {
+        self.tally.merge(&other.tally);
+        self.left_out += other.left_out;
+        self.how = match (std::mem::take(&mut self.how), other.how) {
+            (How::GaveUp(one), How::GaveUp(other)) => How::GaveUp(format!("{one}; {other}")),
+            (gave_up @ How::GaveUp(_), _) | (_, gave_up @ How::GaveUp(_)) => gave_up,
+            (How::Halted, _) | (_, How::Halted) => How::Halted,
+            (How::Complete, How::Complete) => How::Complete,
+        };
+    }
 }
 
 impl Sync {

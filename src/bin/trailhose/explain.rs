@@ -139,7 +139,7 @@ async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
         }
     };
     let failed = |error: SourceError| error.to_string();
-    let source = parts::source(&folder, aws).await?.source;
+    let source = parts::source(&folder, None, aws).await?.source;
     let found = source.stat(&at).await.map_err(failed)?;
     let object = found.object().ok_or_else(|| format!("{at} was found without an ETag"))?;
     let bytes = source.fetch(&object).await.map_err(failed)?;

@@ -4,10 +4,12 @@
 mod args;
 mod explain;
 mod generate;
+mod inventory;
 mod ledger;
 mod named;
 mod parts;
 mod progress;
+mod settings;
 mod summary;
 mod sync;
 

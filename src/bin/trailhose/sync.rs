@@ -1,14 +1,19 @@
 //! `trailhose sync`: opens the parts, lets them run, and says what became of it.
 
+pub(crate) mod plan;
+
 use crate::args::{Dest, Place, SyncArgs};
+use crate::inventory;
 use crate::parts::{self, Aws, Opened};
 use crate::progress::Progress;
 use crate::summary::Summary;
+use plan::{Plan, Planned};
 use std::time::Instant;
 use tokio::sync::watch;
 use trailhose::decode::Limits;
 use trailhose::ingest::{Ingest, Names};
-use trailhose::sync::{How, Patience, Select, Sync};
+use trailhose::object::key::Kind;
+use trailhose::sync::{Ended, How, Patience, Select, Sync};
 use trailhose::tally::Tally;
 
 /// Decompressed bytes of one object that are kept from the check for the delivery.
@@ -16,48 +21,36 @@ const HOLD: usize = 8 << 20;
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: SyncArgs, halt: watch::Receiver<bool>) -> Result<u8, String> {
-    if let (Some(since), Some(until)) = (args.since, args.until)
-        && since > until
-    {
-        return Err(format!("--since {since} is after --until {until}: no day is both; exchange the two"));
-    }
-    let mut progress = Progress::new(args.quiet, args.verbose);
+    let (quiet, verbose, json) = (args.quiet, args.verbose, args.json);
+    let plan = Plan::new(args)?;
+    let mut progress = Progress::new(quiet, verbose);
     progress.log();
     let aws = Aws::default();
-    let opened = parts::source(&args.source, &aws).await?;
-    apart(&opened, &args.dest)?;
-    let at = parts::ledger_at(&args)?;
-    let delivery = parts::delivery(&args, &at, &aws).await?;
-
-    let default = Limits::default();
-    let limits = Limits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
-    let select = Select {
-        since: args.since,
-        until: args.until,
-        accounts: args.accounts.clone(),
-        regions: args.regions.clone(),
-        kinds: args.kinds.clone(),
-        except: within(&opened, &args.dest),
+    let mut opened = Vec::new();
+    for source in &plan.sources {
+        let parts = parts::source(&source.place, source.bucket_region.as_deref(), &aws).await?;
+        apart(&parts, &plan.delivery.dest)?;
+        opened.push((source, parts));
+    }
+    // Before anything is made or leased: a report that cannot be used leaves nothing half done.
+    let mut report = match (&plan.inventory, opened.first()) {
+        (Some(manifest), Some((_, parts))) => Some(inventory::open(manifest, &parts.bucket, &aws).await?),
+        _ => None,
     };
-    let ingest = Ingest {
-        source: opened.source,
-        ledger: delivery.ledger,
-        sink: delivery.sink,
-        limits,
-        filter: args.filter.clone().unwrap_or_default(),
-        hold: HOLD,
-        names: if args.all_files { Names::Any } else { Names::Logs },
-    };
-    let walk = Sync {
-        ingest,
-        bucket: opened.bucket,
-        prefix: opened.prefix,
-        select,
-        jobs: args.jobs.map_or_else(|| jobs(&args.source), Into::into),
-        patience: Patience::default(),
-    };
+    if let Some(report) = report.as_ref().filter(|_| !quiet) {
+        progress.line(&inventory::age(report));
+    }
+    let delivery = parts::delivery(&plan.delivery, &aws).await?;
     let started = Instant::now();
-    let ended = walk.run(halt, &mut |news| progress.news(&news)).await;
+    let mut ended = Ended::default();
+    for (source, parts) in opened {
+        let mut walk = walk(&plan, source, &parts, &delivery);
+        let listed = report.take().map(|report| inventory::undone_of(report, &parts.prefix, &delivery.ledger));
+        let (pages, done) = listed.unzip();
+        walk.pages = pages;
+        ended.merge(walk.run(halt.clone(), &mut |news| progress.news(&news)).await);
+        ended.tally.already += done.map_or(0, |done| done.count());
+    }
     let took = started.elapsed();
     progress.end();
     if let How::GaveUp(reason) = &ended.how
@@ -69,24 +62,54 @@ pub(crate) async fn run(args: SyncArgs, halt: watch::Receiver<bool>) -> Result<u
     progress.names.rest().iter().for_each(|line| progress.line(line));
 
     let summary = Summary {
-        source: args.source.to_string(),
-        dest: args.dest.to_string(),
-        ledger: at.to_string(),
+        source: plan.source_names(),
+        dest: plan.delivery.dest.to_string(),
+        ledger: plan.delivery.ledger.to_string(),
         ended: &ended,
         took,
         names: &progress.names,
         ledger_spent: delivery.ledger_usage.spent(),
         firehose_spent: delivery.firehose_usage.map(|usage| usage.spent()),
     };
-    if args.json {
+    if json {
         summary.print_json();
-    } else if !args.quiet {
+    } else if !quiet {
         summary.print();
     }
     if let Some(verdict) = summary.trouble() {
         progress.line(&verdict);
     }
     Ok(summary.exit_code())
+}
+
+fn walk(plan: &Plan, source: &Planned, opened: &Opened, delivery: &parts::Delivery) -> Sync {
+    let default = Limits::default();
+    let limits = Limits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
+    let select = Select {
+        since: source.since,
+        until: source.until,
+        accounts: source.filters.accounts.iter().cloned().collect(),
+        regions: source.filters.regions.iter().cloned().collect(),
+        kinds: source.filters.kinds.iter().filter_map(|kind| Kind::parse(kind)).collect(),
+        except: within(opened, &plan.delivery.dest),
+    };
+    Sync {
+        ingest: Ingest {
+            source: opened.source.clone(),
+            ledger: delivery.ledger.clone(),
+            sink: delivery.sink.clone(),
+            limits,
+            filter: plan.filter.clone(),
+            hold: HOLD,
+            names: if plan.all_files { Names::Any } else { Names::Logs },
+        },
+        bucket: opened.bucket.clone(),
+        prefix: opened.prefix.clone(),
+        pages: None,
+        select,
+        jobs: plan.jobs.unwrap_or_else(|| jobs(&source.place)),
+        patience: Patience::default(),
+    }
 }
 
 /// A folder is read by the processor, a bucket over the network.

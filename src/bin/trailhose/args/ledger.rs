@@ -1,6 +1,6 @@
 //! `trailhose ledger`.
 
-use super::{LedgerAt, account, ledger};
+use super::value::{LedgerAt, account, ledger};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::DateTime;

@@ -1,7 +1,8 @@
 //! Which object is meant: `s3://bucket/key`, a path, and perhaps `#` and an `ETag` behind it.
 
 use super::open::{Open, failed};
-use crate::args::{Place, place};
+use crate::args::Place;
+use crate::args::value::place;
 use crate::explain::candidates;
 use crate::parts::{self, Aws};
 use trailhose::ledger::row::Row;
@@ -91,7 +92,7 @@ impl Meant {
             Some(folder) => Place::Path(folder.into()),
             None => Place::S3 { bucket: bucket.clone(), key: String::new() },
         };
-        let source = parts::source(&place, aws).await?.source;
+        let source = parts::source(&place, None, aws).await?.source;
         match source.stat(&ObjectRef::new(bucket, key)).await {
             Ok(found) => Ok(found.etag),
             Err(SourceError::Missing(_)) => Ok(None),
