@@ -97,11 +97,7 @@ fn everything(synced: &Synced, scan: &[&str]) {
     {
         assert_eq!(contents[name], count, "{name} in {said}");
     }
-    assert_eq!(
-        (&contents["ids"], &contents["pages"], &said["quarantined"]),
-        (&5.into(), &1.into(), &1.into()),
-        "{said}"
-    );
+    assert_eq!((&contents["ids"], &contents["pages"]), (&5.into(), &1.into()), "{said}");
     let table = synced.told(&[&["stats"], scan].concat()).out();
     assert!(table.contains("1 ") && table.contains("event IDs") && table.contains("duplicates"), "{table}");
 
@@ -176,7 +172,7 @@ fn a_file_is_asked_and_changed_as_documented() {
     assert_eq!(synced.ledger(&["stats"]).json()["quarantined"], 1);
     everything(&synced, &[]);
     let stranger = synced.run(&["ledger", "stats", "--ledger", text(&synced.a)]);
-    assert!(stranger.code() == 2 && stranger.err().contains("not a readable SQLite file"), "{stranger:?}");
+    assert!(stranger.code() == 2 && stranger.err().contains("no ledger of this program"), "{stranger:?}");
     let absent =
         synced.run(&["ledger", "forget", "s3://b/k", "--yes", "--ledger", text(&synced.out.path().join("none.db"))]);
     assert!(absent.code() == 2 && absent.err().contains("there is no ledger"), "{absent:?}");
