@@ -18,7 +18,7 @@ use crate::source::{Listing, Source};
 
 /// A walk over a unit's keys.
 #[derive(Debug)]
-pub(super) struct Keys<'s> {
+pub(crate) struct Keys<'s> {
     source: &'s dyn Source,
     bucket: String,
     prefix: String,
@@ -33,14 +33,14 @@ pub(super) struct Keys<'s> {
 }
 
 impl<'s> Keys<'s> {
-    pub(super) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
+    pub(crate) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
         let (after, end) = unit.stretch();
         let (bucket, prefix) = (unit.bucket.clone(), unit.prefix.clone());
         Self { source, bucket, prefix, after, end, token: None, finished: false, requests: 0 }
     }
 
     /// The next page; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, Trouble> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, Trouble> {
         while !self.finished {
             let ask = Listing {
                 bucket: &self.bucket,
