@@ -5,6 +5,8 @@
 //!  folders    queue   listing   ledger      second ingest queue
 //! ```
 //!
+//! [`crate::sync`] walks and reconciles with the same rooms, and ingests in its own process what is missing.
+//!
 //! Reconcile, don't replay: there is no marker of how far a run came, because a marker would pass what is delivered late
 //! under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch of keys
 //! ([`Span::stretch`]), so a region without news costs one request, however many days are asked for.
@@ -36,15 +38,14 @@ pub mod call;
 mod counts;
 pub mod discover;
 pub mod dispatch;
-mod keys;
+pub(crate) mod keys;
 pub mod place;
-mod reconcile;
+pub(crate) mod reconcile;
 pub mod record;
 pub mod run;
 pub mod span;
 pub mod tally;
 pub mod task;
-mod undone;
 pub mod unit;
 pub mod worker;
 
@@ -52,7 +53,6 @@ pub use counts::Counts;
 pub use run::{Request, Run, RunId};
 pub use span::Span;
 pub use task::Task;
-pub use undone::undone;
 pub use unit::Unit;
 
 use crate::ledger::store::StoreError;

@@ -146,10 +146,15 @@ impl Inventory {
         Ok(())
     }
 
-    /// Its objects whose keys start with `prefix`, a page at a time, no further ahead than they are wanted.
-    pub fn pages(self, prefix: &str) -> Pages {
+    /// Its objects that lie in `folder`, with or without its last slash (empty: all), a page at a time, no further ahead than
+    /// they are wanted.
+    pub fn pages(self, folder: &str) -> Pages {
         let (send, pages) = mpsc::channel(PAGES_AHEAD);
-        let prefix = prefix.to_owned();
+        // `logs` is not `logs2/`.
+        let prefix = match folder {
+            "" => String::new(),
+            folder => format!("{}/", folder.trim_end_matches('/')),
+        };
         let manifest = Arc::new(self.manifest);
         tokio::task::spawn_blocking(move || {
             let mut page: Vec<ObjectRef> = Vec::with_capacity(PAGE);

@@ -35,7 +35,7 @@ async fn all(inventory: Inventory, prefix: &str) -> Vec<ObjectRef> {
 
 /// Rows of every sort: 2,345 objects, with keys that want decoding, and versions that are none.
 fn rows() -> (Vec<Row>, BTreeSet<(String, u64)>) {
-    let odd = ["a b", "a+b", "50%", "ü/🦀", "\"quoted\", with comma", "AWSLogs/x"];
+    let odd = ["a b", "a+b", "50%", "ü/🦀", "\"quoted\", with comma", "AWSLogs/x/y", "AWSLogs/xy/z"];
     let mut rows: Vec<Row> = (0..2345 - odd.len())
         .map(|number| row(format!("AWSLogs/111122223333/{:05}", number * 7919 % 100_000), ETAG, number as u64))
         .collect();
@@ -61,9 +61,11 @@ async fn csv_and_parquet_give_the_latest_version_of_every_object_once() {
             assert_eq!(found.len(), 2345);
             let found: BTreeSet<_> = found.iter().map(|at| (at.key.clone(), at.size.unwrap())).collect();
             assert_eq!(found, objects, "{how:?}");
-            let some = all(open(&report).await.unwrap(), "AWSLogs/x").await;
             let etag = "0123456789abcdef0123456789abcdef-12";
-            assert_eq!(some, [ObjectRef::new("logs", "AWSLogs/x").with_version(etag, 1 << 40)]);
+            for folder in ["AWSLogs/x", "AWSLogs/x/"] {
+                let some = all(open(&report).await.unwrap(), folder).await;
+                assert_eq!(some, [ObjectRef::new("logs", "AWSLogs/x/y").with_version(etag, 1 << 40)]);
+            }
         }
     }
 }

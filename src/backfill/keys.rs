@@ -19,7 +19,7 @@ use async_trait::async_trait;
 
 /// Where a unit's objects come from, a page at a time.
 #[async_trait]
-pub(super) trait Origin: Send {
+pub(crate) trait Origin: Send {
     /// The next page; none at the end.
     async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, Trouble>;
 }
@@ -34,7 +34,7 @@ impl Origin for Pages {
 
 /// A walk over a unit's keys.
 #[derive(Debug)]
-pub(super) struct Keys<'s> {
+pub(crate) struct Keys<'s> {
     source: &'s dyn Source,
     bucket: String,
     prefix: String,
@@ -49,7 +49,7 @@ pub(super) struct Keys<'s> {
 }
 
 impl<'s> Keys<'s> {
-    pub(super) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
+    pub(crate) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
         let (after, end) = unit.stretch();
         let (bucket, prefix) = (unit.bucket.clone(), unit.prefix.clone());
         Self { source, bucket, prefix, after, end, token: None, finished: false, requests: 0 }

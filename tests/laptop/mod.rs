@@ -127,7 +127,7 @@ pub fn lines(dest: &Path) -> HashMap<String, usize> {
 }
 
 /// The files below a folder, its own state aside.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries {

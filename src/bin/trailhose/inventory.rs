@@ -4,14 +4,9 @@ use crate::args::Place;
 use crate::named::one_line;
 use crate::parts::Aws;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use trailhose::backfill::undone;
 use trailhose::inventory::Inventory;
 use trailhose::inventory::depot::folder::Folder;
 use trailhose::inventory::depot::{Depot, s3::S3};
-use trailhose::ledger::Ledger;
-use trailhose::source::Pages;
 
 /// Fetches and checks the report of `bucket` whose manifest lies at `place`.
 pub(crate) async fn open(place: &Place, bucket: &str, aws: &Aws) -> Result<Inventory, String> {
@@ -27,8 +22,7 @@ pub(crate) async fn open(place: &Place, bucket: &str, aws: &Aws) -> Result<Inven
             (Box::new(Folder::new(folder)), name.to_owned())
         }
     };
-    let report = Inventory::open(&*depot, &key, bucket).await.map_err(|error| error.to_string())?;
-    Ok(report)
+    Inventory::open(&*depot, &key, bucket).await.map_err(|error| error.to_string())
 }
 
 /// Where a report stands in time, and what that means, in one line.
@@ -39,19 +33,4 @@ pub(crate) fn age(report: &Inventory) -> String {
         "the inventory is of {since}: what was put since is not in it, and is found by a run without --inventory over the \
          days from then on"
     ))
-}
-
-/// The objects of a report that are not done, and how many are, once they were all asked for.
-pub(crate) fn undone_of(report: Inventory, prefix: &str, ledger: &Ledger) -> (Pages, Done) {
-    let done = Arc::new(AtomicU64::new(0));
-    (undone(report.pages(prefix), ledger.clone(), Arc::clone(&done)), Done(done))
-}
-
-/// Objects that were found done.
-pub(crate) struct Done(Arc<AtomicU64>);
-
-impl Done {
-    pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

@@ -14,7 +14,7 @@ Examples:
   trailhose sync ./bucket ./events
   trailhose sync s3://my-trail-bucket ./events --since 2026-11-01 --account 111122223333
   trailhose sync s3://my-trail-bucket firehose://events --ledger dynamodb://trailhose
-  trailhose sync                                            the sources of ./trailhose.toml
+  trailhose sync --watch 5m                                 the sources of ./trailhose.toml, again and again
   trailhose sync s3://my-trail-bucket ./events --inventory s3://reports/my-trail-bucket/all/2026-11-20T01-00Z/manifest.json
 
 Run it again, and only what is new is delivered.";
@@ -40,6 +40,15 @@ pub(crate) struct SyncArgs {
     /// Several sources and their settings; what is given here as an option counts more [default: ./trailhose.toml]
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Do not end, but look for new, late and replaced objects again and again, with so long a pause: 30s, 5m, 1h
+    #[arg(long, value_name = "PAUSE", value_parser = value::pause, help_heading = "Watching")]
+    pub(crate) watch: Option<Duration>,
+
+    /// Days before today that each round but the first looks at again [default: 3]
+    #[arg(long, value_name = "DAYS", requires = "watch", help_heading = "Watching")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    pub(crate) look_back: Option<u32>,
 
     /// What has been delivered: an SQLite file, or dynamodb://table [default: DEST/.trailhose/ledger.db for a folder]
     #[arg(long, value_name = "FILE|dynamodb://TABLE", value_parser = value::ledger)]
@@ -72,6 +81,7 @@ pub(crate) struct SyncArgs {
 
     /// The objects of this S3 Inventory report (CSV or Parquet), instead of listing the bucket; SOURCE must be it
     #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::place, help_heading = "Which objects")]
+    #[arg(conflicts_with = "watch")]
     pub(crate) inventory: Option<Place>,
 
     /// Also read files that are not named as CloudTrail names its logs

@@ -132,6 +132,24 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| format!("{text:?} is no time; expected seconds from 0.01 to 3600"))
 }
 
+/// How long to pause between two rounds: whole seconds, minutes or hours.
+pub(crate) fn pause(text: &str) -> Result<Duration, String> {
+    let unit = |unit: char| match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3600),
+        _ => None,
+    };
+    let seconds = text.char_indices().next_back().and_then(|(at, last)| {
+        let number: u64 = text[..at].parse().ok()?;
+        number.checked_mul(unit(last)?)
+    });
+    seconds
+        .filter(|seconds| (1..=86_400).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("{text:?} is no pause; expected 1s to 24h, as 30s, 5m or 1h"))
+}
+
 pub(crate) fn account(text: &str) -> Result<String, String> {
     if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(text.to_owned());
@@ -180,6 +198,16 @@ mod tests {
         assert!(dest("s3://b").unwrap_err().contains("firehose://stream"));
         for empty in ["s3://", "s3:///k", ""] {
             assert!(place(empty).is_err(), "{empty}");
+        }
+    }
+
+    #[test]
+    fn a_pause_has_a_unit_and_is_neither_nothing_nor_days() {
+        for (text, seconds) in [("30s", 30), ("5m", 300), ("1h", 3600), ("24h", 86_400)] {
+            assert_eq!(pause(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "s", "5", "-5m", "0s", "1.5h", "25h", "1d", "99999999999999999999h", "5µ"] {
+            assert!(pause(text).unwrap_err().contains("as 30s, 5m or 1h"), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@ use crate::settings::{self, Settings};
 use jiff::civil::Date;
 use std::time::Duration;
 use trailhose::backfill::place::Filters;
+use trailhose::backfill::span::LOOK_BACK;
 use trailhose::filter::Filter;
 
 /// What is done.
@@ -22,6 +23,10 @@ pub(crate) struct Plan {
     pub(crate) all_files: bool,
     /// The manifest of an S3 Inventory report that stands for the listing of the only source.
     pub(crate) inventory: Option<Place>,
+    /// The pause between two rounds, if there is to be more than one.
+    pub(crate) watch: Option<Duration>,
+    /// Days before today at which a round that is not the first begins.
+    pub(crate) look_back: u32,
 }
 
 /// One source, and what of it is meant.
@@ -85,6 +90,8 @@ impl Plan {
             max_object_bytes: args.max_object_bytes.or(file.max_object_bytes),
             all_files: args.all_files,
             inventory: args.inventory,
+            watch: args.watch,
+            look_back: args.look_back.or(file.look_back).unwrap_or(LOOK_BACK),
         })
     }
 
