@@ -265,7 +265,9 @@ impl<'a> Events<'a> {
                 // Only a number does not say itself where it ends: more of it may come.
                 Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {
                     if !self.read_on()? {
-                        return Ok(found);
+                        // Nothing may end with a number: what it stands in has no end.
+                        let at = self.base + self.filled as u64;
+                        return Err(DecodeError::Truncated { at, within: "the outermost object" });
                     }
                     continue;
                 }

@@ -217,6 +217,15 @@ fn a_number_on_the_edge_of_the_buffer_is_read_whole() {
 }
 
 #[test]
+fn an_object_that_ends_within_a_number_is_truncated() {
+    for (json, at) in [(r#"{"n":1"#, 6), (r#" {"a":"b","n":-20.5e1"#, 21), (r#"{"Records":[],"n":7"#, 19)] {
+        let expected = Err(DecodeError::Truncated { at, within: "the outermost object" });
+        assert_eq!(decode(json.as_bytes()), expected, "{json}");
+        assert_eq!(decode(&gzip(json.as_bytes())), expected, "{json}");
+    }
+}
+
+#[test]
 fn bytes_are_kept() {
     let odd = r#"{"eventID":"a","n":1.0E+02,"z":-0,"s":"\u00e9\/é","eventID2" : [ 1 , 2 ]}"#;
     let json = format!("{{\"Records\":[{odd},{{\n  \"eventID\": \"b\",\r\n\t\"x\": \" \\n \" }}]}}");
