@@ -44,12 +44,19 @@ pub fn check(input: &[u8]) {
 fn limited(input: &[u8], expected: Option<&[Left]>) {
     let Some(json) = naive::inflate(input) else { return };
     let most = (json.len() as u64).saturating_sub(u64::from(json.first().is_some_and(|byte| byte % 2 == 0)));
-    match decode(input, Limits { object_bytes: most, value_bytes: 64 }) {
+    match decode(input, Limits { object_bytes: most, value_bytes: 64, events: 3 }) {
         Err(DecodeError::TooLarge { limit, .. }) => assert!(json.len() as u64 > limit, "refused at {limit}"),
         Err(DecodeError::ValueTooLong { limit, at }) => {
             assert!(json.len() as u64 - at > limit as u64, "a value at {at} is no longer than {limit}");
         }
+        Err(DecodeError::TooMany { limit, .. }) => {
+            assert!(
+                expected.is_none_or(|expected| expected.len() > limit as usize),
+                "no more than {limit}, and refused"
+            );
+        }
         other => {
+            assert!(other.as_ref().is_ok_and(|found| found.len() <= 3) || other.is_err());
             same(&other, expected, "within limits");
             assert!(other.is_err() || json.len() as u64 <= most, "more bytes than {most}, and read");
         }
