@@ -58,10 +58,12 @@ pub struct Scene {
     pub leaps: Vec<i64>,
     /// How often the store may delete what it may forget.
     pub sweeps: u8,
-    /// How often an object may be deleted from its bucket.
+    /// How often an object, the first, may be deleted from its bucket.
     pub vanishes: u8,
     /// How often a person may open a quarantined or stalled object again.
     pub retries: u8,
+    /// Whether calls that a worker makes at once reach the ledger in the order in which it made them.
+    pub in_order: bool,
     /// What must be seen on some way.
     pub sights: Vec<Sight>,
 }
@@ -121,6 +123,7 @@ impl Scene {
             sweeps: 0,
             vanishes: 0,
             retries: 0,
+            in_order: false,
             sights: Vec::new(),
         }
     }
@@ -305,7 +308,8 @@ impl Model for Explicit {
             hidden |= matches!(standing, Worker::Hidden(_));
             let Worker::At(attempt) = standing else { continue };
             at_work = true;
-            for (slot, call) in attempt.waits() {
+            let at_once = if self.scene.in_order { 1 } else { usize::MAX };
+            for (slot, call) in attempt.waits().iter().take(at_once) {
                 let name = call.name();
                 actions.push(Action::Answer(worker, *slot, name));
                 if state.faults > 0 {
@@ -326,12 +330,11 @@ impl Model for Explicit {
         }
         let leaps = 0..self.scene.leaps.len();
         actions.extend(leaps.filter(|leap| state.leapt & 1 << leap == 0).map(Action::Leap));
-        if state.sweeps > 0 {
+        if state.sweeps > 0 && state.forgotten {
             actions.push(Action::Sweep);
         }
         if state.vanishes > 0 {
-            let there = (0..self.scene.objects.len()).filter(|object| state.gone & 1 << object == 0);
-            actions.extend(there.map(Action::Vanish));
+            actions.push(Action::Vanish(0));
         }
     }
 
@@ -606,12 +609,7 @@ impl Explicit {
     }
 }
 
-/// How much of a scene is explored.
+/// Whether more is to be explored than a build machine has time for.
 pub fn all() -> bool {
     std::env::var_os("TRAILHOSE_EXPLORE").is_some_and(|much| much == "all")
-}
-
-/// Kept short of the time a build machine has, unless all is asked for.
-pub fn at_most(some: u8, full: u8) -> u8 {
-    if all() { full } else { some }
 }
