@@ -38,11 +38,16 @@ pub mod dispatch;
 mod keys;
 pub mod place;
 mod reconcile;
+pub mod record;
+pub mod run;
 pub mod span;
+pub mod task;
 pub mod unit;
 
 pub use counts::Counts;
+pub use run::{Request, Run, RunId};
 pub use span::Span;
+pub use task::Task;
 pub use unit::Unit;
 
 use crate::ledger::store::StoreError;

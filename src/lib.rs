@@ -24,6 +24,7 @@ pub mod sync;
 pub mod backfill;
 
 pub mod config;
+pub mod price;
 pub mod tally;
 pub mod telemetry;
 

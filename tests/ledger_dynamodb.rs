@@ -178,7 +178,8 @@ async fn an_item_is_as_large_as_counted_expires_only_when_done_and_is_listed_onl
         (aside(), false, true),
         (Change::Complete { counts, expires: NOW + 77 }, true, false),
         (Change::Reopen, false, false),
-        (Change::Release, false, false),
+        (aside(), false, true),
+        (Change::Forget, false, false),
     ];
     for (at, (change, expires, listed)) in steps.into_iter().enumerate() {
         let guard = if at == 0 { LEASABLE } else { HELD };
