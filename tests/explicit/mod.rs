@@ -7,30 +7,24 @@
 
 pub mod attempt;
 pub mod ground;
+mod scene;
 pub mod wire;
 
 use crate::world::check::{View, end_of};
-use crate::world::{event, key, plain_log};
 use attempt::{Attempt, Attempts, Standing};
 use ground::{Ground, at_once};
+pub use scene::{LEASE, Scene, Sight, all};
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
-use trailhose::decode::{Events, Limits as Decoding};
 use trailhose::event::EventId;
 use trailhose::ingest::LEASE_MARGIN;
-use trailhose::ledger::Ledger;
 use trailhose::ledger::memory::{Kept, Memory};
-use trailhose::ledger::page::{CAPACITY, Owner};
+use trailhose::ledger::page::Owner;
 use trailhose::ledger::row::Status;
-use trailhose::object::{ObjectId, ObjectRef};
-use trailhose::sink::pack::{Limits, LinesPerRecord};
+use trailhose::ledger::{Ledger, Opened};
 use wire::{Call, Reply};
-
-/// Longer than any lease of a worker here.
-pub const LEASE: i64 = LEASE_MARGIN + 40;
 
 /// When a scene begins.
 const BEGIN: i64 = 1_700_000_000;
@@ -38,111 +32,7 @@ const BEGIN: i64 = 1_700_000_000;
 /// Messages that came back, over all workers, after which a scene is taken to go on for ever.
 const RETURNS: u8 = 40;
 
-/// Who works on what, and what may happen to them.
-#[derive(Debug, Clone)]
-pub struct Scene {
-    pub objects: Vec<ObjectRef>,
-    pub bytes: Vec<Vec<u8>>,
-    pub ids: Vec<ObjectId>,
-    pub events: HashMap<ObjectId, Vec<EventId>>,
-    /// Every event: its line, and its identity.
-    pub lines: Vec<(String, EventId)>,
-    /// The object of each worker.
-    pub notices: Vec<usize>,
-    pub lines_per_call: usize,
-    pub page_bytes: usize,
-    pub keep: i64,
-    /// Calls that may be refused, lose their reply, or be a worker's last.
-    pub faults: u8,
-    /// Leaps of time that may happen, each once, whoever is at work.
-    pub leaps: Vec<i64>,
-    /// How often the store may delete what it may forget.
-    pub sweeps: u8,
-    /// How often an object, the first, may be deleted from its bucket.
-    pub vanishes: u8,
-    /// How often a person may open a quarantined or stalled object again.
-    pub retries: u8,
-    /// Whether calls that a worker makes at once reach the ledger in the order in which it made them.
-    pub in_order: bool,
-    /// What must be seen on some way.
-    pub sights: Vec<Sight>,
-}
-
-/// What a scene is there to show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
-    /// A worker waits for a lease to end.
-    PutOff,
-    /// An event was delivered and marked in its owner's stead.
-    Marked,
-    /// A page is full.
-    Spilled,
-    /// A worker takes its cursor back.
-    Reopened,
-    /// A row is settled.
-    Settled,
-    /// An object is set aside.
-    Quarantined,
-    /// An event arrived twice.
-    Repeated,
-}
-
 impl Scene {
-    /// One worker an object; the sink takes so many events a call.
-    pub fn new(lines_per_call: usize, files: &[Vec<String>]) -> Self {
-        let (mut objects, mut bytes, mut events, mut lines) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
-        for (number, file) in files.iter().enumerate() {
-            let log = plain_log(file);
-            let at = ObjectRef::new("logs", key(&format!("object{number}"))).with_version("e", log.len() as u64);
-            let (mut ids, mut read) = (Vec::new(), Events::new(&log, Decoding::default()));
-            while let Some(event) = read.next().unwrap() {
-                ids.push(event.id);
-                let line = String::from_utf8(event.line.to_vec()).unwrap();
-                if !lines.contains(&(line.clone(), event.id)) {
-                    lines.push((line, event.id));
-                }
-            }
-            events.insert(at.object().unwrap().id(), ids);
-            objects.push(at);
-            bytes.push(log);
-        }
-        let ids = objects.iter().map(|at: &ObjectRef| at.object().unwrap().id()).collect();
-        let notices = (0..objects.len()).collect();
-        Self {
-            ids,
-            objects,
-            bytes,
-            events,
-            lines,
-            notices,
-            lines_per_call,
-            page_bytes: CAPACITY,
-            keep: 10 * 86_400,
-            faults: 0,
-            leaps: Vec::new(),
-            sweeps: 0,
-            vanishes: 0,
-            retries: 0,
-            in_order: false,
-            sights: Vec::new(),
-        }
-    }
-
-    /// These objects' notifications instead of one each.
-    pub fn announced(self, notices: &[usize]) -> Self {
-        Self { notices: notices.to_vec(), ..self }
-    }
-
-    fn limits(&self) -> Limits {
-        let line = event(1).len() + 1;
-        Limits {
-            record_bytes: 100 * line,
-            call_records: 1000,
-            call_bytes: self.lines_per_call * line,
-            lines: LinesPerRecord::Packed,
-        }
-    }
-
     /// Explores every state, and prints how many there are.
     pub fn explore(self, name: &str) {
         let began = Instant::now();
@@ -185,11 +75,11 @@ pub struct State {
     leapt: u8,
     sweeps: u8,
     vanishes: u8,
-    retries: u8,
+    forgets: u8,
     /// Of the objects, those no longer in the bucket.
     gone: u8,
     returns: u8,
-    /// A worker may have outlived its lease, a page its time, or a person has opened an object again: repeats are not
+    /// A worker may have outlived its lease, a page its time, or a person has an object forgotten: repeats are not
     /// bounded.
     unbounded: bool,
     /// What the store could forget, or could not be relied on for its age.
@@ -208,7 +98,7 @@ enum Worker {
 impl Hash for State {
     fn hash<H: Hasher>(&self, hash: &mut H) {
         (self.ground.hash, &self.arrived, self.now, self.faults, self.leapt, self.sweeps, self.vanishes).hash(hash);
-        (self.retries, self.gone, self.returns, self.unbounded, self.forgotten).hash(hash);
+        (self.forgets, self.gone, self.returns, self.unbounded, self.forgotten).hash(hash);
         self.broken.as_ref().map(|(law, _)| law).hash(hash);
         for worker in &self.workers {
             match worker {
@@ -250,8 +140,8 @@ pub enum Action {
     Sweep,
     /// An object is deleted from its bucket.
     Vanish(usize),
-    /// A person opens an object again, and announces it.
-    Retry(usize),
+    /// A person has an object forgotten, and announces it.
+    Forget(usize),
 }
 
 /// The laws, by the number under which a state remembers which it broke.
@@ -280,7 +170,7 @@ impl Model for Explicit {
 
     fn init_states(&self) -> Vec<State> {
         let workers = (0..self.scene.notices.len() as u8).map(|worker| self.start(worker, BEGIN)).collect();
-        let Scene { faults, sweeps, vanishes, retries, .. } = self.scene;
+        let Scene { faults, sweeps, vanishes, forgets, .. } = self.scene;
         vec![State {
             ground: Arc::new(Ground::new(Kept::default())),
             arrived: vec![0; self.scene.lines.len()],
@@ -290,7 +180,7 @@ impl Model for Explicit {
             leapt: 0,
             sweeps,
             vanishes,
-            retries,
+            forgets,
             gone: 0,
             returns: 0,
             unbounded: false,
@@ -319,8 +209,8 @@ impl Model for Explicit {
                 }
             }
         }
-        if state.retries > 0 {
-            actions.extend((0..self.scene.objects.len()).map(Action::Retry));
+        if state.forgets > 0 {
+            actions.extend((0..self.scene.objects.len()).map(Action::Forget));
         }
         if !at_work && hidden {
             actions.push(Action::Wait);
@@ -388,13 +278,13 @@ impl Model for Explicit {
                 next.vanishes -= 1;
                 next.gone |= 1 << object;
             }
-            Action::Retry(object) => {
-                next.retries -= 1;
+            Action::Forget(object) => {
+                next.forgets -= 1;
                 let store = Arc::new(Memory::default());
                 store.kept().clone_from(&state.ground.kept());
                 let now = state.now;
                 let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || now), self.scene.keep);
-                let opened = at_once(ledger.retry(&self.scene.objects[object].object().unwrap())).unwrap();
+                let opened = matches!(at_once(ledger.forget(self.scene.ids[object])).unwrap(), Opened::Open(_));
                 next.unbounded |= opened;
                 next.ground = Arc::new(Ground::new(std::mem::take(&mut *store.kept())));
                 let worker = self.scene.notices.iter().position(|notice| *notice == object)?;
@@ -512,10 +402,10 @@ impl Explicit {
             Standing::Acknowledged => self.over(state, worker, Worker::Acknowledged),
             Standing::Later(until) => self.returned(state, worker, Worker::Hidden(*until)),
             Standing::Failed => {
-                let Scene { faults, vanishes, sweeps, retries, .. } = self.scene;
+                let Scene { faults, vanishes, sweeps, forgets, .. } = self.scene;
                 let quiet = state.leapt == 0
-                    && (state.faults, state.vanishes, state.sweeps, state.retries)
-                        == (faults, vanishes, sweeps, retries);
+                    && (state.faults, state.vanishes, state.sweeps, state.forgets)
+                        == (faults, vanishes, sweeps, forgets);
                 if quiet {
                     state.broken = Some((8, Arc::from(format!("worker {worker} failed without a fault"))));
                 }
@@ -588,9 +478,8 @@ impl Explicit {
         };
         laws.map_err(|text| {
             // Laws name themselves by their number.
-            let law = [("1:", 1), ("2, 5:", 2), ("3:", 3), ("4:", 4), ("6:", 5), ("7:", 6)];
-            let law = law.iter().find(|(prefix, _)| text.starts_with(prefix)).map_or(0, |(_, law)| *law);
-            (law, Arc::from(text))
+            let law = ["1:", "2, 5:", "3:", "4:", "6:", "7:"].iter().position(|law| text.starts_with(law));
+            (law.map_or(0, |law| law as u8 + 1), Arc::from(text))
         })?;
         let spent = usize::from(self.scene.faults - state.faults);
         if !state.unbounded && state.repeats() > spent * lines_per_call {
@@ -607,9 +496,4 @@ impl Explicit {
         }
         Ok(())
     }
-}
-
-/// Whether more is to be explored than a build machine has time for.
-pub fn all() -> bool {
-    std::env::var_os("TRAILHOSE_EXPLORE").is_some_and(|much| much == "all")
 }

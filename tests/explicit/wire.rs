@@ -44,8 +44,7 @@ impl Call {
                 Change::Settle => "settle",
                 Change::Complete { .. } => "complete",
                 Change::Quarantine { .. } => "quarantine",
-                #[allow(unreachable_patterns, reason = "a change that only people make")]
-                _ => "change",
+                Change::Forget => "forget",
             },
             Self::Rows(_) => "rows",
             Self::Pages(_) => "pages",

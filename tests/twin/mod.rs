@@ -35,10 +35,11 @@ impl Twin {
 type Answer<T, R> = Result<T, Option<Option<R>>>;
 
 fn answer<T: Clone, R: Clone + std::fmt::Debug>(outcome: &Result<T, WriteError<R>>) -> Answer<T, R> {
-    outcome.as_ref().map(Clone::clone).map_err(|error| match error {
-        WriteError::Refused(stands) => Some(stands.as_deref().cloned()),
-        WriteError::Store(_) => None,
-    })
+    match outcome {
+        Ok(done) => Ok(done.clone()),
+        Err(WriteError::Refused(stands)) => Err(Some(stands.as_deref().cloned())),
+        Err(WriteError::Store(_)) => Err(None),
+    }
 }
 
 #[async_trait]
