@@ -45,7 +45,8 @@ impl Scene {
                 if let Some(path) = found {
                     let (last, broken) = (path.last_state().clone(), path.last_state().broken.clone());
                     let way: Vec<_> = path.into_actions().iter().map(|action| format!("{action:?}")).collect();
-                    panic!("{name}: {broken:?}\nafter {}\nwhere {last:?}", way.join(", "));
+                    let states = checker.unique_state_count();
+                    panic!("{name}, after {states} states: {broken:?}, by {}; {last:?}", way.join(", "));
                 }
             } else {
                 assert!(found.is_some(), "{name}: never {}", property.name);
