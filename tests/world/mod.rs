@@ -5,6 +5,8 @@
 #![allow(dead_code, unused_imports)] // Each test file uses its part.
 
 pub mod check;
+#[path = "../twin/mod.rs"]
+mod twin;
 mod wire;
 
 use async_trait::async_trait;
@@ -23,6 +25,7 @@ use trailhose::object::{Object, ObjectRef};
 use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
+use twin::Twin;
 pub use wire::{Fault, Gate, Wire};
 
 /// Long enough that no test's object runs out of it by itself.
@@ -33,6 +36,8 @@ pub const INVOCATION: Duration = Duration::from_secs(900);
 pub struct World {
     pub bucket: Arc<Bucket>,
     pub store: Arc<Memory>,
+    /// A second ledger, asked the same, that must answer alike.
+    pub beside: Option<Arc<dyn Store>>,
     pub sink: Arc<Arrived>,
     pub now: Arc<AtomicI64>,
     pub limits: Limits,
@@ -49,6 +54,7 @@ impl Default for World {
         Self {
             bucket: Arc::default(),
             store: Arc::default(),
+            beside: None,
             sink: Arc::default(),
             now: Arc::new(AtomicI64::new(1_700_000_000)),
             limits: Limits {
@@ -95,7 +101,8 @@ impl World {
     /// A worker over a wire.
     pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
         let now = Arc::clone(&self.now);
-        let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.store) });
+        let twin = Twin::new(Arc::clone(&self.store), self.beside.clone());
+        let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(twin) });
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
             ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
@@ -256,7 +263,7 @@ use trailhose::ledger::row::{Change, Guard, Row};
 use trailhose::object::ObjectId;
 
 #[async_trait]
-impl Store for OverWire<Memory> {
+impl Store for OverWire<Twin> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
         self.wire.call(wire::name_of(change), lost_write, self.to.change_row(object, guard, change)).await
     }
