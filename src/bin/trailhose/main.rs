@@ -4,6 +4,7 @@
 mod args;
 mod explain;
 mod generate;
+mod init;
 mod inventory;
 mod ledger;
 mod named;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Sync(args) => sync::run(*args, on_interrupt()).await,
+            Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
             Command::Ledger(args) => ledger::run(args).await,

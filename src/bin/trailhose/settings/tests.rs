@@ -31,7 +31,7 @@ fn every_setting_is_read() {
         regions = ["eu-west-1"]
         kinds = ["insight"]
         until = "2026-11-02"
-        trail = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/all"
+        trails = ["arn:aws:cloudtrail:eu-west-1:111122223333:trail/all"]
         organization = "o-exampleorgid"
         kms_key = "arn:aws:kms:eu-west-1:111122223333:key/a"
         sns_topic = "arn:aws:sns:eu-west-1:111122223333:trail"
@@ -55,7 +55,8 @@ fn every_setting_is_read() {
     assert_eq!((bucket.since, bucket.until), (Some(date(2026, 11, 1)), Some(date(2026, 11, 2))));
     let facts = &bucket.facts;
     assert_eq!(facts.organization.as_deref(), Some("o-exampleorgid"));
-    assert!(facts.trail.is_some() && facts.kms_key.is_some() && facts.sns_topic.is_some());
+    assert_eq!(facts.trails.len(), 1);
+    assert!(facts.kms_key.is_some() && facts.sns_topic.is_some());
     assert_eq!(folder.place, Place::Path("conf/../bucket".into()));
     assert_eq!((folder.since, folder.until), (Some(date(2026, 10, 1)), None));
 }
