@@ -38,11 +38,16 @@ impl Ledger {
     /// # Errors
     /// The store's.
     pub async fn trace(&self, id: EventId, places: &[Place]) -> Result<Vec<Traced>, StoreError> {
-        let roots: BTreeMap<PageName, Vec<Sought>> =
-            (0u32..).zip(places).map(|(number, place)| (PageName::root(place, id), vec![(number, id)])).collect();
+        let mut roots: BTreeMap<PageName, Vec<Sought>> = BTreeMap::new();
+        for (ordinal, place) in (0u32..).zip(places) {
+            let sought = Sought { ordinal, id, minute: place.minute, fingerprint: 0 };
+            roots.entry(PageName::root(place, id)).or_default().push(sought);
+        }
         let found = self.find(roots).await?;
         let mut entries: Vec<(PageName, Entry)> = found.entries.into_values().collect();
         entries.sort_by(|one, other| one.0.cmp(&other.0));
+        // Places that share a page find the same entry.
+        entries.dedup_by(|one, other| one.0 == other.0);
         self.owners(entries).await
     }
 
