@@ -38,6 +38,7 @@ pub mod call;
 mod counts;
 pub mod discover;
 pub mod dispatch;
+pub mod estimate;
 pub(crate) mod keys;
 pub mod place;
 pub(crate) mod reconcile;

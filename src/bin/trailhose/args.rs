@@ -1,11 +1,13 @@
 //! What may stand on the command line: one file for each subcommand, and the values they share.
 
+mod backfill;
 mod explain;
 mod generate;
 mod ledger;
 mod sync;
 pub(crate) mod value;
 
+pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use ledger::{EventsArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     /// Make a bucket of realistic log files in DIR, of accounts that do not exist
     #[command(before_help = generate::EXAMPLES)]
     Generate(GenerateArgs),
+    /// Start a run of the backfill on AWS, try it dry, or see how far it is
+    #[command(before_help = backfill::EXAMPLES, after_help = backfill::EXIT_CODES)]
+    Backfill(Box<BackfillArgs>),
     /// Look into a ledger, and have an object worked on once more
     #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
     Ledger(LedgerArgs),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backfill;
 mod explain;
 mod generate;
 mod inventory;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             Command::Sync(args) => sync::run(*args, on_interrupt()).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
+            Command::Backfill(args) => backfill::run(*args, on_interrupt()).await,
             Command::Ledger(args) => ledger::run(args).await,
         }
     });
