@@ -3,6 +3,7 @@
 mod backfill;
 mod explain;
 mod generate;
+mod init;
 mod ledger;
 mod sync;
 pub(crate) mod value;
@@ -10,6 +11,7 @@ pub(crate) mod value;
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
+pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventsArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{Compress, Dest, LedgerAt, Lines, Place};
@@ -20,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   trailhose sync ./bucket ./events                          a folder into JSON Lines files
   trailhose sync s3://my-trail-bucket ./events --since 7d   a week of a bucket
+  trailhose init && trailhose sync --watch 5m               every trail of this account, again and again
   trailhose explain ./bucket/AWSLogs/…/x.json.gz            what would be done with one file, and why
   trailhose generate ./bucket                               a bucket to try it on, without a trail";
 
@@ -36,6 +39,9 @@ pub(crate) enum Command {
     /// Deliver every event of SOURCE to DEST that was not delivered before
     #[command(before_help = sync::EXAMPLES, after_help = sync::EXIT_CODES)]
     Sync(Box<SyncArgs>),
+    /// Ask CloudTrail for its trails, write trailhose.toml, and say what wiring the buckets still need
+    #[command(before_help = init::EXAMPLES, after_help = init::EXIT_CODES)]
+    Init(InitArgs),
     /// Say what would be done with one object, and why; writes nothing
     #[command(before_help = explain::EXAMPLES, after_help = explain::EXIT_CODES)]
     Explain(ExplainArgs),

@@ -5,6 +5,7 @@ mod args;
 mod backfill;
 mod explain;
 mod generate;
+mod init;
 mod inventory;
 mod ledger;
 mod named;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Sync(args) => sync::run(*args, on_interrupt()).await,
+            Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
             Command::Backfill(args) => backfill::run(*args, on_interrupt()).await,

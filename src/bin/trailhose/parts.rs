@@ -40,8 +40,13 @@ impl Aws {
         aws_sdk_dynamodb::Client::new(self.config().await)
     }
 
-    async fn config(&self) -> &aws_config::SdkConfig {
+    pub(crate) async fn config(&self) -> &aws_config::SdkConfig {
         self.0.get_or_init(aws::config).await
+    }
+
+    /// The same in another region.
+    pub(crate) async fn config_in(&self, region: &str) -> aws_config::SdkConfig {
+        self.config().await.to_builder().region(aws_config::Region::new(region.to_owned())).build()
     }
 }
 
@@ -64,10 +69,9 @@ pub(crate) async fn source(place: &Place, region: Option<&str>, aws: &Aws) -> Re
             Ok(Opened { source: Arc::new(source), bucket, prefix: String::new(), folder: Some(folder) })
         }
         Place::S3 { bucket, key } => {
-            let config = aws.config().await;
             let config = match region {
-                Some(region) => config.to_builder().region(aws_config::Region::new(region.to_owned())).build(),
-                None => config.clone(),
+                Some(region) => aws.config_in(region).await,
+                None => aws.config().await.clone(),
             };
             let source = Arc::new(S3::new(aws::s3(&config)));
             Ok(Opened { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })

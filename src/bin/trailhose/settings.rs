@@ -99,8 +99,8 @@ pub(crate) struct Source {
 /// What is known of a source's trail. Nothing is selected by it: it says which permissions and wiring the source needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// ARN of the trail that writes to it.
-    pub(crate) trail: Option<String>,
+    /// ARNs of the trails that write to it.
+    pub(crate) trails: Vec<String>,
     /// The organisation whose trail it is: `o-…`.
     pub(crate) organization: Option<String>,
     /// ARN of the key that encrypts its objects.

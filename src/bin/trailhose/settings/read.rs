@@ -58,7 +58,8 @@ struct SourceTable {
     kinds: Vec<Text>,
     since: Option<Text>,
     until: Option<Text>,
-    trail: Option<Text>,
+    #[serde(default)]
+    trails: Vec<Text>,
     organization: Option<Text>,
     kms_key: Option<Text>,
     sns_topic: Option<Text>,
@@ -153,7 +154,7 @@ impl SourceTable {
             since: days_of.0,
             until: days_of.1,
             facts: Facts {
-                trail: text(self.trail),
+                trails: self.trails.into_iter().map(Spanned::into_inner).collect(),
                 organization: text(self.organization),
                 kms_key: text(self.kms_key),
                 sns_topic: text(self.sns_topic),

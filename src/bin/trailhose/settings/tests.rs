@@ -31,7 +31,7 @@ fn every_setting_is_read() {
         regions = ["eu-west-1"]
         kinds = ["insight"]
         until = "2026-11-02"
-        trail = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/all"
+        trails = ["arn:aws:cloudtrail:eu-west-1:111122223333:trail/all"]
         organization = "o-exampleorgid"
         kms_key = "arn:aws:kms:eu-west-1:111122223333:key/a"
         sns_topic = "arn:aws:sns:eu-west-1:111122223333:trail"
@@ -55,7 +55,8 @@ fn every_setting_is_read() {
     assert_eq!((bucket.since, bucket.until), (Some(date(2026, 11, 1)), Some(date(2026, 11, 2))));
     let facts = &bucket.facts;
     assert_eq!(facts.organization.as_deref(), Some("o-exampleorgid"));
-    assert!(facts.trail.is_some() && facts.kms_key.is_some() && facts.sns_topic.is_some());
+    assert_eq!(facts.trails.len(), 1);
+    assert!(facts.kms_key.is_some() && facts.sns_topic.is_some());
     assert_eq!(folder.place, Place::Path("conf/../bucket".into()));
     assert_eq!((folder.since, folder.until), (Some(date(2026, 10, 1)), None));
 }
@@ -89,5 +90,37 @@ fn what_cannot_be_meant_is_one_line_with_file_and_line() {
         let said = parse(&text).unwrap_err();
         assert!(said.starts_with(&format!("conf/trailhose.toml:{line}: ")), "{text}: {said}");
         assert!(said.contains(says) && said.lines().count() == 1, "{text}: {said}");
+    }
+}
+
+/// The page that documents the format, and its example.
+fn documented() -> (&'static str, &'static str) {
+    let page = include_str!("../../../../docs/configuration.md");
+    let example = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    (page, example)
+}
+
+#[test]
+fn the_documented_example_is_read() {
+    let settings = parse(documented().1).unwrap();
+    assert_eq!((settings.sources.len(), settings.ledger_days), (1, Some(90)));
+}
+
+#[test]
+fn every_setting_is_documented() {
+    for (text, least) in [
+        ("nothing = 1".to_owned(), 15),
+        ("[backfill]\nnothing = 1".to_owned(), 1),
+        ("[[source]]\nnothing = 1".to_owned(), 13),
+    ] {
+        let said = parse(&text).unwrap_err();
+        let (_, expected) = said.split_once("expected ").unwrap();
+        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        assert!(names.len() >= least, "{said}");
+        for name in names {
+            let setting = format!("{name} = ");
+            let table = format!("[{name}]");
+            assert!([setting, table].iter().any(|text| documented().1.contains(text)), "{name} is not documented");
+        }
     }
 }
