@@ -11,6 +11,8 @@
 //! under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch of keys
 //! ([`Span::stretch`]), so a region without news costs one request, however many days are asked for.
 //!
+//! Who drives it: on AWS a [`worker`] of a queue of [`task`]s, which notes in [`record`]s how far each [`run`] is.
+//!
 //! # What a crash costs
 //!
 //! Discovery and units hold nothing that is not in a message. A worker that dies leaves its unit's message to come back
@@ -38,6 +40,7 @@ pub mod call;
 mod counts;
 pub mod discover;
 pub mod dispatch;
+pub mod estimate;
 pub(crate) mod keys;
 pub mod place;
 pub(crate) mod reconcile;

@@ -1,13 +1,16 @@
 //! `trailhose sync --watch`: what a poller finds, and what it neither loses nor repeats when it is ended.
 #![cfg(unix)]
 
+mod bed;
 mod laptop;
 
+use bed::emulator::Emulator;
+use bed::faults::{Fault, Faults};
 use laptop::{Bucket, Ran, assert_delivered, event, events, gzip, key, lines, log, run, text, trailhose};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -23,8 +26,11 @@ struct Watch {
 
 impl Watch {
     fn begin(bucket: &Bucket, out: &Path) -> Self {
-        let mut command = trailhose();
-        command.args(["sync", text(bucket.path()), text(out), "--watch", "1s", "--json", "--checkpoint", "0.05"]);
+        Self::of(trailhose(), text(bucket.path()), out)
+    }
+
+    fn of(mut command: Command, source: &str, out: &Path) -> Self {
+        command.args(["sync", source, text(out), "--watch", "1s", "--json", "--checkpoint", "0.05"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (told, rounds) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -75,7 +81,7 @@ impl Watch {
     }
 
     fn interrupt(mut self) -> i32 {
-        let told = std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        let told = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(told.success());
         self.child.wait().unwrap().code().expect("it ended by itself")
     }
@@ -145,7 +151,7 @@ fn an_object_is_named_in_one_round_only_and_counted_in_each() {
     let first = watch.round();
     assert_eq!((&first["quarantined"]["gzip"], &first["exit_code"]), (&1.into(), &3.into()), "{first}");
     assert_eq!(watch.whole_round()["quarantined_before"], 1);
-    let told = std::process::Command::new("kill").args(["-INT", &watch.child.id().to_string()]).status().unwrap();
+    let told = Command::new("kill").args(["-INT", &watch.child.id().to_string()]).status().unwrap();
     assert!(told.success() && watch.child.wait().unwrap().code() == Some(130));
     let named = watch.errors.iter().filter(|line| line.starts_with("quarantined: ")).count();
     assert_eq!(named, 1);
@@ -165,6 +171,34 @@ fn a_round_that_fails_is_said_and_the_next_one_goes_on() {
     std::fs::rename(&away, bucket.path()).unwrap();
     put(&bucket, &today("b"), &events(2..4));
     assert_eq!(watch.delivery()["delivered"], 2);
+    assert_eq!(watch.interrupt(), 130);
+    assert_delivered(out.path(), &events(0..4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_round_leaves_behind_the_next_ones_look_for_however_old_it_is() {
+    let emulator = Emulator::moto();
+    let s3 = aws_sdk_s3::config::Builder::from(&emulator.config()).force_path_style(true).build();
+    let s3 = aws_sdk_s3::Client::from_conf(s3);
+    s3.create_bucket().bucket("logs").send().await.unwrap();
+    let old = key("111122223333", "CloudTrail", "eu-west-1", "2020-01-01", "a");
+    for (key, events) in [(&old, events(0..2)), (&today("b"), events(2..4))] {
+        s3.put_object().bucket("logs").key(key).body(gzip(&log(&events)).into()).send().await.unwrap();
+    }
+    let faults = Faults::before(&emulator);
+    faults.when(|call| (call.operation == "GetObject" && call.path.contains("2020")).then_some(Fault::Deny));
+    let out = tempfile::tempdir().unwrap();
+    let watch = Watch::of(laptop::trailhose_at(&faults.endpoint()), "s3://logs", out.path());
+    let first = watch.round();
+    assert_eq!(
+        (&first["delivered"], &first["failed"], &first["exit_code"]),
+        (&2.into(), &1.into(), &1.into()),
+        "{first}"
+    );
+    faults.heal();
+    assert_eq!(watch.delivery()["delivered"], 2);
+    // Nothing is left behind now: the next rounds need not look that far.
+    assert_eq!(watch.whole_round()["already"], 1);
     assert_eq!(watch.interrupt(), 130);
     assert_delivered(out.path(), &events(0..4));
 }

@@ -1,5 +1,6 @@
 //! What may stand on the command line: one file for each subcommand, and the values they share.
 
+mod backfill;
 mod explain;
 mod generate;
 mod init;
@@ -7,6 +8,7 @@ mod ledger;
 mod sync;
 pub(crate) mod value;
 
+pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     /// Make a bucket of realistic log files in DIR, of accounts that do not exist
     #[command(before_help = generate::EXAMPLES)]
     Generate(GenerateArgs),
+    /// Start a run of the backfill on AWS, try it dry, or see how far it is
+    #[command(before_help = backfill::EXAMPLES, after_help = backfill::EXIT_CODES)]
+    Backfill(Box<BackfillArgs>),
     /// Look into a ledger, and have an object worked on once more
     #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
     Ledger(LedgerArgs),

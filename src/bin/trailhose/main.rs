@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backfill;
 mod explain;
 mod generate;
 mod init;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
+            Command::Backfill(args) => backfill::run(*args, on_interrupt()).await,
             Command::Ledger(args) => ledger::run(args).await,
         }
     });

@@ -30,6 +30,16 @@ impl Aws {
         aws::s3(self.config().await)
     }
 
+    /// A client of SQS.
+    pub(crate) async fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(self.config().await)
+    }
+
+    /// A client of DynamoDB that repeats by itself what may be repeated: not for a ledger.
+    pub(crate) async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(self.config().await)
+    }
+
     pub(crate) async fn config(&self) -> &aws_config::SdkConfig {
         self.0.get_or_init(aws::config).await
     }

@@ -87,7 +87,7 @@ pub(crate) enum QuarantineCommand {
     },
 }
 
-/// An ID alone does not say where its event is kept: account, region and minute do.
+/// An ID alone does not say where its event is kept: account, region and time do.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
     /// `eventID`, exactly as the event spells it
@@ -106,7 +106,7 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "scan", requires = "accounts")]
     pub(crate) time: Option<i64>,
 
-    /// Look so many minutes before and behind it too; each costs a read
+    /// Look so many minutes before and behind it too; each page of these costs a read
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=1440))]
     pub(crate) minutes: i64,
 

@@ -92,3 +92,35 @@ fn what_cannot_be_meant_is_one_line_with_file_and_line() {
         assert!(said.contains(says) && said.lines().count() == 1, "{text}: {said}");
     }
 }
+
+/// The page that documents the format, and its example.
+fn documented() -> (&'static str, &'static str) {
+    let page = include_str!("../../../../docs/configuration.md");
+    let example = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    (page, example)
+}
+
+#[test]
+fn the_documented_example_is_read() {
+    let settings = parse(documented().1).unwrap();
+    assert_eq!((settings.sources.len(), settings.ledger_days), (1, Some(90)));
+}
+
+#[test]
+fn every_setting_is_documented() {
+    for (text, least) in [
+        ("nothing = 1".to_owned(), 15),
+        ("[backfill]\nnothing = 1".to_owned(), 1),
+        ("[[source]]\nnothing = 1".to_owned(), 13),
+    ] {
+        let said = parse(&text).unwrap_err();
+        let (_, expected) = said.split_once("expected ").unwrap();
+        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        assert!(names.len() >= least, "{said}");
+        for name in names {
+            let setting = format!("{name} = ");
+            let table = format!("[{name}]");
+            assert!([setting, table].iter().any(|text| documented().1.contains(text)), "{name} is not documented");
+        }
+    }
+}

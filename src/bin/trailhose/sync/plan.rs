@@ -140,6 +140,12 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<Planned>,
                 *filter = asked.into_iter().collect();
             }
         }
+        if args.all_files && (source.since.or(source.until).is_some() || !source.filters.is_all()) {
+            return Err(format!(
+                "{}: --all-files reads files whose names say neither day, account, region nor kind; take the selection away",
+                source.place
+            ));
+        }
         if let (Some(since), Some(until)) = (source.since, source.until)
             && until < since
         {
