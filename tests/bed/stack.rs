@@ -174,7 +174,7 @@ impl Stack {
 
     /// The names of the function's policies.
     pub async fn policies(&self) -> Vec<String> {
-        let got = self.iam(&[("Action", "ListRolePolicies"), ("RoleName", self.role())]).await;
+        let got = self.iam(&[("Action", "ListRolePolicies"), ("RoleName", self.role("IngestRoleArn"))]).await;
         got.split("<member>").skip(1).map(|name| name.split_once('<').unwrap().0.to_owned()).collect()
     }
 

@@ -99,11 +99,16 @@ impl World {
         ObjectRef::new("logs", key).with_version(&etag, bytes.len() as u64)
     }
 
+    /// The ledger's store over a wire, beside the one it is held against.
+    fn store_over(&self, wire: &Arc<Wire>) -> Arc<OverWire<Twin>> {
+        let twin = Twin::new(Arc::clone(&self.store), self.beside.clone());
+        Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(twin) })
+    }
+
     /// A worker over a wire.
     pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
         let now = Arc::clone(&self.now);
-        let twin = Twin::new(Arc::clone(&self.store), self.beside.clone());
-        let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(twin) });
+        let store = self.store_over(wire);
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
             ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
