@@ -28,6 +28,7 @@ use crate::ingest::{Deadline, Failure, Ingest, Later, Outcome};
 use crate::ledger::State;
 use crate::object::ObjectRef;
 use crate::object::key::{Foreign, Recognised, recognise};
+use crate::source::Pages;
 use crate::tally::Tally;
 use again::{Attempt, Next, Waiting};
 use std::collections::VecDeque;
@@ -61,6 +62,8 @@ pub struct Sync {
     pub bucket: String,
     /// Only what lies in this folder, with or without its last slash; where there is none of that name, keys that start so.
     pub prefix: String,
+    /// The objects, where they are known without listing: an inventory's.
+    pub pages: Option<Pages>,
     /// Which of them.
     pub select: Select,
     /// Objects at once.
@@ -141,6 +144,7 @@ impl Sync {
             ledger: self.ingest.ledger.clone(),
             bucket: self.bucket.clone(),
             prefix: self.prefix,
+            pages: self.pages,
             select: self.select,
             listings: if self.jobs <= 1 { 1 } else { LISTINGS },
             pace: self.patience.rests,

@@ -75,6 +75,7 @@ fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (Sync, Arc<Listed>) {
         ingest: Ingest { source: Arc::clone(&source) as Arc<dyn Source>, ..ingest },
         bucket: "logs".into(),
         prefix: String::new(),
+        pages: None,
         select: Select::default(),
         jobs,
         patience: Patience { rests: short, looks: short, wait: Duration::from_secs(5), ..Patience::default() },

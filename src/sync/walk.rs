@@ -5,14 +5,14 @@
 
 use super::select::Select;
 use crate::backfill::discover::{Discovery, Found, Progress};
-use crate::backfill::keys::Keys;
+use crate::backfill::keys::{Keys, Origin};
 use crate::backfill::reconcile::{Seen, reconcile};
 use crate::backfill::{Trouble, Unit};
 use crate::backoff::{Backoff, Pace};
 use crate::ledger::Ledger;
 use crate::ledger::store::StoreError;
 use crate::object::{Object, ObjectRef};
-use crate::source::{ListPage, Listing, Source, SourceError};
+use crate::source::{ListPage, Listing, Pages, Source, SourceError};
 use async_trait::async_trait;
 use futures_util::future::join;
 use futures_util::{TryStreamExt, stream};
@@ -30,6 +30,8 @@ pub(super) struct Walk {
     pub(super) ledger: Ledger,
     pub(super) bucket: String,
     pub(super) prefix: String,
+    /// Where they are known, what discovery and listings would give.
+    pub(super) pages: Option<Pages>,
     pub(super) select: Select,
     /// Listings at once.
     pub(super) listings: usize,
@@ -61,8 +63,13 @@ impl<E: Into<Trouble>> From<E> for Early {
 
 impl Walk {
     /// Sends page after page, and last of all the end, or the trouble that came before it.
-    pub(super) async fn run(self, steps: Sender<Result<Step, String>>) {
-        let last = match self.walk(&steps).await {
+    pub(super) async fn run(mut self, steps: Sender<Result<Step, String>>) {
+        let pages = self.pages.take();
+        let walked = match pages {
+            Some(mut pages) => self.walk_over(&mut pages, &steps).await,
+            None => self.walk(&steps).await,
+        };
+        let last = match walked {
             Ok(progress) => Ok(Step::End(progress)),
             Err(Early::Unheard) => return,
             Err(Early::Trouble(Trouble::Source(error))) => Err(format!("the listing broke off: {error}")),
@@ -92,11 +99,27 @@ impl Walk {
             Found::Loose(unit, objects) => return self.hand_over(&unit, objects, steps).await,
             Found::Unit(unit) => unit,
         };
-        let mut keys = Keys::new(source, &unit);
-        let mut page = keys.next().await?;
+        self.pass_on(&unit, &mut Keys::new(source, &unit), steps).await
+    }
+
+    /// The pages of somebody who knows the objects without listing, as one unit.
+    async fn walk_over(&self, pages: &mut Pages, steps: &Sender<Result<Step, String>>) -> Result<Progress, Early> {
+        let ask = self.select.ask(&self.bucket, &self.prefix, 1);
+        let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        self.pass_on(&Unit::flat(&ask), pages, steps).await?;
+        Ok(Progress::default())
+    }
+
+    async fn pass_on(
+        &self,
+        unit: &Unit,
+        origin: &mut dyn Origin,
+        steps: &Sender<Result<Step, String>>,
+    ) -> Result<(), Early> {
+        let mut page = origin.next().await?;
         while let Some(listed) = page {
             // The next page is on its way while this one is held against the ledger and waits for its turn.
-            let (handed, next) = join(self.hand_over(&unit, listed, steps), keys.next()).await;
+            let (handed, next) = join(self.hand_over(unit, listed, steps), origin.next()).await;
             handed?;
             page = next?;
         }

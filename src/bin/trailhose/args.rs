@@ -1,14 +1,18 @@
 //! What may stand on the command line: one file for each subcommand, and the values they share.
 
+mod backfill;
 mod explain;
 mod generate;
 mod init;
+mod ledger;
 mod sync;
 pub(crate) mod value;
 
+pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
+pub(crate) use ledger::{EventsArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{Compress, Dest, LedgerAt, Lines, Place};
 
@@ -44,6 +48,12 @@ pub(crate) enum Command {
     /// Make a bucket of realistic log files in DIR, of accounts that do not exist
     #[command(before_help = generate::EXAMPLES)]
     Generate(GenerateArgs),
+    /// Start a run of the backfill on AWS, try it dry, or see how far it is
+    #[command(before_help = backfill::EXAMPLES, after_help = backfill::EXIT_CODES)]
+    Backfill(Box<BackfillArgs>),
+    /// Look into a ledger, and have an object worked on once more
+    #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
+    Ledger(LedgerArgs),
 }
 
 #[cfg(test)]

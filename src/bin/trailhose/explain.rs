@@ -151,7 +151,7 @@ async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
 }
 
 /// A file is known to a ledger by the folder that was synced, which may be any of those it lies in.
-fn candidates(object: Object) -> Vec<Object> {
+pub(crate) fn candidates(object: Object) -> Vec<Object> {
     let Some(folder) = object.bucket.strip_prefix("file://") else { return vec![object] };
     let path = format!("{}/{}", folder.trim_end_matches('/'), object.key);
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();

@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backfill;
 mod explain;
 mod generate;
 mod init;
+mod inventory;
+mod ledger;
 mod named;
 mod parts;
 mod progress;
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
             Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
+            Command::Backfill(args) => backfill::run(*args, on_interrupt()).await,
+            Command::Ledger(args) => ledger::run(args).await,
         }
     });
     // What is still being read or sent for nobody need not be waited for.

@@ -68,9 +68,11 @@ impl Named {
     }
 }
 
-/// Text without line ends: an error of the AWS SDK may have several, and a key any bytes.
+/// Text without line ends, and without what moves a terminal's cursor or turns its writing round: an error of the AWS SDK
+/// may have several lines, and a key any bytes.
 pub(crate) fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control())
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.split(|c: char| c.is_whitespace() || c.is_control() || turns(c))
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")

@@ -9,6 +9,7 @@ use trailhose::aws;
 use trailhose::ledger::dynamodb::DynamoDb;
 use trailhose::ledger::row::Seconds;
 use trailhose::ledger::sqlite::{CommitMode, Sqlite};
+use trailhose::ledger::survey::Survey;
 use trailhose::ledger::{self, Ledger, cost};
 use trailhose::sink::firehose::{self, Firehose};
 use trailhose::sink::jsonl::{Compression, Jsonl, Options};
@@ -24,6 +25,21 @@ const FOR_EVER: Seconds = 200 * 365 * 86_400;
 pub(crate) struct Aws(OnceCell<aws_config::SdkConfig>);
 
 impl Aws {
+    /// A client of S3.
+    pub(crate) async fn s3(&self) -> aws_sdk_s3::Client {
+        aws::s3(self.config().await)
+    }
+
+    /// A client of SQS.
+    pub(crate) async fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(self.config().await)
+    }
+
+    /// A client of DynamoDB that repeats by itself what may be repeated: not for a ledger.
+    pub(crate) async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(self.config().await)
+    }
+
     pub(crate) async fn config(&self) -> &aws_config::SdkConfig {
         self.0.get_or_init(aws::config).await
     }
@@ -155,4 +171,32 @@ pub(crate) async fn look(at: &LedgerAt, aws: &Aws) -> Result<Ledger, String> {
             Ok(Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER))
         }
     }
+}
+
+/// A ledger, for a person too, and what is read of it.
+pub(crate) type Surveyed = (Ledger, Arc<dyn Survey>, Arc<cost::Usage>);
+
+/// Opens a table's ledger for a person.
+pub(crate) async fn survey_table(table: &str, aws: &Aws) -> Surveyed {
+    let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
+    let usage = store.usage();
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
+    (ledger, Arc::new(store), usage)
+}
+
+/// Opens a file's ledger for a person, who only looks.
+pub(crate) fn survey_file(file: &Path) -> Result<Surveyed, String> {
+    Ok(surveyed(Sqlite::look(file).map_err(|error| format!("ledger: {error}"))?))
+}
+
+/// Opens a file's ledger for a person who changes it. None is made where there is none.
+pub(crate) fn change_file(file: &Path) -> Result<Surveyed, String> {
+    survey_file(file)?;
+    Ok(surveyed(sqlite(file, CommitMode::Durable)?))
+}
+
+fn surveyed(store: Sqlite) -> Surveyed {
+    let usage = Arc::clone(store.usage());
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
+    (ledger, Arc::new(store), usage)
 }

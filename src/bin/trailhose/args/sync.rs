@@ -15,6 +15,7 @@ Examples:
   trailhose sync s3://my-trail-bucket ./events --since 2026-11-01 --account 111122223333
   trailhose sync s3://my-trail-bucket firehose://events --ledger dynamodb://trailhose
   trailhose sync --watch 5m                                 the sources of ./trailhose.toml, again and again
+  trailhose sync s3://my-trail-bucket ./events --inventory s3://reports/my-trail-bucket/all/2026-11-20T01-00Z/manifest.json
 
 Run it again, and only what is new is delivered.";
 
@@ -77,6 +78,11 @@ pub(crate) struct SyncArgs {
     /// Of this kind: CloudTrail, Insight, NetworkActivity or Aggregated; may be given several times
     #[arg(long = "kind", value_name = "KIND", value_parser = value::kind, help_heading = "Which objects")]
     pub(crate) kinds: Vec<Kind>,
+
+    /// The objects of this S3 Inventory report (CSV or Parquet), instead of listing the bucket; SOURCE must be it
+    #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::place, help_heading = "Which objects")]
+    #[arg(conflicts_with = "watch")]
+    pub(crate) inventory: Option<Place>,
 
     /// Also read files that are not named as CloudTrail names its logs
     #[arg(long, help_heading = "Which objects")]

@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) max_object_bytes: Option<u64>,
     /// Files of any name are read.
     pub(crate) all_files: bool,
+    /// The manifest of an S3 Inventory report that stands for the listing of the only source.
+    pub(crate) inventory: Option<Place>,
     /// The pause between two rounds, if there is to be more than one.
     pub(crate) watch: Option<Duration>,
     /// Days before today at which a round that is not the first begins.
@@ -64,6 +66,9 @@ impl Plan {
             None => Settings::find(args.config.as_deref())?,
         };
         let sources = sources(&args, settings.as_ref())?;
+        if args.inventory.is_some() && sources.len() > 1 {
+            return Err("--inventory: a report is of one bucket: name it as SOURCE".into());
+        }
         let file = settings.unwrap_or_default();
         let at = || file.path.display();
         let dest = args.dest.or(file.dest.clone()).ok_or_else(|| {
@@ -84,6 +89,7 @@ impl Plan {
             jobs: args.jobs.map(Into::into).or(file.jobs),
             max_object_bytes: args.max_object_bytes.or(file.max_object_bytes),
             all_files: args.all_files,
+            inventory: args.inventory,
             watch: args.watch,
             look_back: args.look_back.or(file.look_back).unwrap_or(LOOK_BACK),
         })

@@ -2,13 +2,16 @@
 
 use super::plan::{Plan, Planned};
 use crate::args::{Dest, Place};
+use crate::inventory;
 use crate::parts::{self, Aws, Delivery, Opened};
 use crate::progress::Progress;
 use jiff::civil::Date;
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch::Receiver;
 use trailhose::decode::Limits;
 use trailhose::ingest::{Ingest, Names};
-use trailhose::source::Listing;
+use trailhose::inventory::Inventory;
+use trailhose::source::{Listing, Pages};
 use trailhose::sync::{Ended, How, Patience, Select, Sync};
 use trailhose::tally::Tally;
 
@@ -19,6 +22,8 @@ const HOLD: usize = 8 << 20;
 pub(super) struct Parts {
     sources: Vec<(Planned, Opened)>,
     pub(super) delivery: Delivery,
+    /// What stands for the listing of the only source.
+    report: Mutex<Option<Inventory>>,
 }
 
 impl Parts {
@@ -42,7 +47,22 @@ impl Parts {
                 opened.source.list(&ask).await.map_err(|error| error.to_string())?;
             }
         }
-        Ok(Self { sources, delivery: parts::delivery(&plan.delivery, &aws).await? })
+        // Before anything is made or leased: a report that cannot be used leaves nothing half done.
+        let report = match (&plan.inventory, sources.first()) {
+            (Some(manifest), Some((_, opened))) => Some(inventory::open(manifest, &opened.bucket, &aws).await?),
+            _ => None,
+        };
+        let report = Mutex::new(report);
+        Ok(Self { sources, delivery: parts::delivery(&plan.delivery, &aws).await?, report })
+    }
+
+    /// The objects of the report, if there is one: it is walked once.
+    fn reported(&self, prefix: &str) -> Option<Pages> {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();
+        report.map(|report| {
+            tracing::warn!("{}", inventory::age(&report));
+            report.pages(prefix)
+        })
     }
 
     /// Walks every source to its end, or until `halt`; with `last`, of the days before that day only that the plan looks
@@ -94,6 +114,7 @@ impl Parts {
             },
             bucket: opened.bucket.clone(),
             prefix: opened.prefix.clone(),
+            pages: self.reported(&opened.prefix),
             select,
             jobs: plan.jobs.unwrap_or_else(|| jobs(&planned.place)),
             patience: Patience::default(),
