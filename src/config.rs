@@ -32,6 +32,8 @@ pub struct Config {
     pub filter: Filter,
     /// `TRAILHOSE_MAX_OBJECT_BYTES`: decompressed bytes at which an object is a bomb. Default 2 GiB.
     pub object_bytes: u64,
+    /// `TRAILHOSE_MAX_OBJECT_EVENTS`: events at which an object is one too. Default a million.
+    pub object_events: u32,
 }
 
 impl Config {
@@ -68,6 +70,12 @@ impl Config {
             filter: Filter::parse(&get("TRAILHOSE_FILTER").unwrap_or_default())
                 .map_err(|error| format!("TRAILHOSE_FILTER: {error}"))?,
             object_bytes: number("TRAILHOSE_MAX_OBJECT_BYTES", crate::decode::Limits::default().object_bytes, 1)?,
+            object_events: u32::try_from(number(
+                "TRAILHOSE_MAX_OBJECT_EVENTS",
+                crate::decode::Limits::default().events.into(),
+                1,
+            )?)
+            .unwrap_or(u32::MAX),
         })
     }
 }
@@ -131,6 +139,7 @@ mod tests {
             ("TRAILHOSE_LEDGER_DAYS", "14"),
             ("TRAILHOSE_FILTER", "readOnly"),
             ("TRAILHOSE_MAX_OBJECT_BYTES", "2 GiB"),
+            ("TRAILHOSE_MAX_OBJECT_EVENTS", "0"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(name), "{error}");

@@ -5,18 +5,23 @@ use crate::backfill::tally::Tally as Backfilled;
 use crate::tally::Tally;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The CloudWatch namespace of all metrics.
 pub const NAMESPACE: &str = "trailhose";
 
 /// Sends structured logs to standard error, as much of them as `RUST_LOG` asks for (default `info`, the SDK's own
-/// `warn`). Logs name objects and counts, never events.
+/// `warn`). Logs name objects and counts, never events: of other crates' `trace`, which prints requests and answers as they
+/// are, nothing is taken, whatever `RUST_LOG` says.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn"));
     let logs = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_env_filter(filter);
     // A second start, in a test, finds the first one's logger in place.
-    let _ = logs.with_writer(std::io::stderr).try_init();
+    let kept = filter_fn(|said| *said.level() <= LevelFilter::DEBUG || said.target().starts_with("trailhose"));
+    let _ = logs.with_writer(std::io::stderr).finish().with(kept).try_init();
 }
 
 /// One invocation's numbers in CloudWatch's embedded metric format: a log line from which CloudWatch makes metrics.

@@ -1,5 +1,6 @@
 //! Unit: a piece of the backfill that one worker can do by itself, and the message it travels in.
 
+use super::discover::Ask;
 use super::place::{Filters, names};
 use super::span::Span;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,20 @@ impl Unit {
                 Err(UnitError(format!("after {after:?} does not lie under prefix {prefix:?}")))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// All that is asked for, in one: for objects that are known without discovery.
+    pub fn flat(ask: &Ask) -> Self {
+        Self {
+            bucket: ask.bucket.clone(),
+            prefix: String::new(),
+            layout: Layout::Flat,
+            span: ask.span,
+            filters: ask.filters.clone(),
+            pick: ask.pick,
+            act: ask.act,
+            after: None,
         }
     }
 

@@ -172,6 +172,12 @@ impl Stack {
         }
     }
 
+    /// The names of the function's policies.
+    pub async fn policies(&self) -> Vec<String> {
+        let got = self.iam(&[("Action", "ListRolePolicies"), ("RoleName", self.role("IngestRoleArn"))]).await;
+        got.split("<member>").skip(1).map(|name| name.split_once('<').unwrap().0.to_owned()).collect()
+    }
+
     /// Takes one of the function's policies away, by its name in the template, and returns what it said.
     pub async fn take_policy(&self, policy: &str) -> String {
         self.take_policy_of("IngestRoleArn", policy).await
@@ -193,6 +199,28 @@ impl Stack {
     async fn give_policy_to(&self, role: &str, policy: &str, document: &str) {
         let call = [("PolicyName", policy), ("PolicyDocument", document)];
         self.iam(&[[("Action", "PutRolePolicy"), ("RoleName", self.role(role))], call].concat()).await;
+    }
+
+    /// What a client needs to talk to the emulator as the account's root, past the proxy.
+    pub fn config(&self) -> aws_config::SdkConfig {
+        self.emulator.config()
+    }
+
+    /// Kills these functions at work, as a crash of their machine would: all that run under this emulator, or as many of
+    /// them as are asked for. Returns how many there were.
+    pub fn kill_functions(&self, most: usize) -> usize {
+        let ours = |process: &std::path::PathBuf| {
+            let program = std::fs::read_link(process.join("exe")).unwrap_or_default();
+            // The emulator unpacks each function into its own temporary folder, which nobody else has.
+            program.starts_with(self.emulator.folder()) && program.to_string_lossy().contains("/bootstrap")
+        };
+        let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+        let found: Vec<_> = processes.filter(ours).take(most).collect();
+        let kill = |process: &std::path::PathBuf| {
+            let id = process.file_name().unwrap();
+            Command::new("kill").arg("-9").arg(id).stderr(std::process::Stdio::null()).status().unwrap().success()
+        };
+        found.iter().filter(|process| kill(process)).count()
     }
 
     /// What the emulator and, among it, the function have logged.

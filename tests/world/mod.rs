@@ -6,6 +6,8 @@
 
 pub mod check;
 pub mod queues;
+#[path = "../twin/mod.rs"]
+mod twin;
 mod wire;
 
 use async_trait::async_trait;
@@ -24,6 +26,7 @@ use trailhose::object::{Object, ObjectRef};
 use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
+use twin::Twin;
 pub use wire::{Fault, Gate, Wire};
 
 /// Long enough that no test's object runs out of it by itself.
@@ -34,6 +37,8 @@ pub const INVOCATION: Duration = Duration::from_secs(900);
 pub struct World {
     pub bucket: Arc<Bucket>,
     pub store: Arc<Memory>,
+    /// A second ledger, asked the same, that must answer alike.
+    pub beside: Option<Arc<dyn Store>>,
     pub sink: Arc<Arrived>,
     pub now: Arc<AtomicI64>,
     pub limits: Limits,
@@ -50,6 +55,7 @@ impl Default for World {
         Self {
             bucket: Arc::default(),
             store: Arc::default(),
+            beside: None,
             sink: Arc::default(),
             now: Arc::new(AtomicI64::new(1_700_000_000)),
             limits: Limits {
@@ -93,10 +99,16 @@ impl World {
         ObjectRef::new("logs", key).with_version(&etag, bytes.len() as u64)
     }
 
+    /// The ledger's store over a wire, beside the one it is held against.
+    fn store_over(&self, wire: &Arc<Wire>) -> Arc<OverWire<Twin>> {
+        let twin = Twin::new(Arc::clone(&self.store), self.beside.clone());
+        Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(twin) })
+    }
+
     /// A worker over a wire.
     pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
         let now = Arc::clone(&self.now);
-        let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.store) });
+        let store = self.store_over(wire);
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
             ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
@@ -294,7 +306,7 @@ use trailhose::ledger::row::{Change, Guard, Row};
 use trailhose::object::ObjectId;
 
 #[async_trait]
-impl Store for OverWire<Memory> {
+impl Store for OverWire<Twin> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
         self.wire.call(wire::name_of(change), lost_write, self.to.change_row(object, guard, change)).await
     }

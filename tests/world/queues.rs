@@ -109,7 +109,7 @@ impl World {
         noted: &Arc<R>,
     ) -> Worker {
         let now = Arc::clone(&self.now);
-        let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.store) });
+        let store = self.store_over(wire);
         let sources = vec![Root::parse("s3://logs").unwrap()];
         Worker {
             backfill: Backfill {

@@ -153,6 +153,7 @@ pub(super) fn name_of(change: &Change) -> &'static str {
         Change::Release => "release",
         Change::Advance(_) => "advance",
         Change::Reopen => "reopen",
+        Change::Forget => "forget",
         Change::Settle => "settle",
         Change::Complete { .. } => "complete",
         Change::Quarantine { .. } => "quarantine",
