@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Make a bucket of realistic log files in DIR, of accounts that do not exist
     #[command(before_help = GENERATE_EXAMPLES)]
     Generate(GenerateArgs),
+    /// Say what so many events cost on AWS, by the requests that made-up ones ask for; sends nothing
+    #[command(before_help = crate::cost::EXAMPLES)]
+    Cost(crate::cost::CostArgs),
 }
 
 #[derive(Debug, Args)]

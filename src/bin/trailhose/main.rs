@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cost;
 mod explain;
 mod generate;
 mod named;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             Command::Sync(args) => sync::run(*args, on_interrupt()).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
+            Command::Cost(args) => cost::run(&args).await,
         }
     });
     // What is still being read or sent for nobody need not be waited for.

@@ -4,10 +4,12 @@ use crate::args::{Dest, Place, SyncArgs};
 use crate::parts::{self, Aws, Opened};
 use crate::progress::Progress;
 use crate::summary::Summary;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
 use trailhose::decode::Limits;
 use trailhose::ingest::{Ingest, Names};
+use trailhose::sink::metered::Metered;
 use trailhose::sync::{How, Patience, Select, Sync};
 use trailhose::tally::Tally;
 
@@ -29,6 +31,8 @@ pub(crate) async fn run(args: SyncArgs, halt: watch::Receiver<bool>) -> Result<u
     let at = parts::ledger_at(&args)?;
     let delivery = parts::delivery(&args, &at, &aws).await?;
 
+    let sink = Metered::new(delivery.sink);
+    let sent = sink.usage();
     let default = Limits::default();
     let limits = Limits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
     let select = Select {
@@ -42,7 +46,7 @@ pub(crate) async fn run(args: SyncArgs, halt: watch::Receiver<bool>) -> Result<u
     let ingest = Ingest {
         source: opened.source,
         ledger: delivery.ledger,
-        sink: delivery.sink,
+        sink: Arc::new(sink),
         limits,
         filter: args.filter.clone().unwrap_or_default(),
         hold: HOLD,
@@ -77,6 +81,7 @@ pub(crate) async fn run(args: SyncArgs, halt: watch::Receiver<bool>) -> Result<u
         names: &progress.names,
         ledger_spent: delivery.ledger_usage.spent(),
         firehose_spent: delivery.firehose_usage.map(|usage| usage.spent()),
+        sent: sent.spent(),
     };
     if args.json {
         summary.print_json();
