@@ -180,8 +180,8 @@ impl Summary<'_> {
         let pace = format!("{} events/s", HumanCount(rate(tally.seen)));
         table.text("time", &format!("{seconds:.1} s"), &pace);
         let bill = self.counted().bill();
-        let each: Vec<_> =
-            bill.lines.iter().map(|line| format!("{} {}", line.price.unit, dollars(line.dollars))).collect();
+        let each = bill.by_service().into_iter().map(|(service, price)| format!("{service} {}", dollars(price)));
+        let each: Vec<_> = each.collect();
         table.text("price on AWS", &dollars(bill.dollars()), &each.join(", "));
         if self.exit_code() == DELIVERED {
             let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
