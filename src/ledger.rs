@@ -22,16 +22,18 @@
 mod claim;
 pub mod cost;
 mod find;
+mod forget;
 mod help;
 mod lease;
 mod look;
 pub mod memory;
 pub mod metered;
 pub mod page;
-mod retry;
 pub mod row;
 mod state;
 pub mod store;
+pub mod survey;
+mod trace;
 mod turn;
 
 pub mod dynamodb;
@@ -39,10 +41,12 @@ pub mod dynamodb;
 pub mod sqlite;
 
 pub use claim::{Claim, Claims, Foreign, Known};
+pub use forget::Opened;
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
 pub use look::Look;
 pub use state::State;
+pub use trace::Traced;
 
 use row::Seconds;
 use std::sync::Arc;

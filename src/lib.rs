@@ -13,6 +13,8 @@ pub mod filter;
 
 pub mod ledger;
 
+#[cfg(feature = "cli")]
+pub mod inventory;
 pub mod source;
 
 pub mod sink;

@@ -1,6 +1,6 @@
 //! `trailhose cost`: what so many events cost on AWS, before the first one is sent.
 
-use clap::Args;
+use crate::args::CostArgs;
 use indicatif::HumanCount;
 use serde_json::json;
 use std::io::Write as _;
@@ -8,35 +8,8 @@ use trailhose::estimate::Sample;
 use trailhose::generate::Size;
 use trailhose::price::{AS_OF, Bill, REGION};
 
-pub(crate) const EXAMPLES: &str = "\
-Examples:
-  trailhose cost --events 1000000                            files of 9 events, as most accounts have them
-  trailhose cost --events 1000000000 --events-per-file 50000 a busy account
-  trailhose cost --events 1000000 --object-size 5000000      files of 5 MB of JSON";
-
 /// Events of a file where nothing is said: the mean of 39,585 events of three real accounts.
 const MEAN: u32 = 9;
-
-#[derive(Debug, Args)]
-pub(crate) struct CostArgs {
-    /// How many events
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    events: u64,
-
-    /// Bytes of JSON in a file, before gzip
-    #[arg(long, value_name = "BYTES", conflicts_with = "events_per_file")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=500_000_000))]
-    object_size: Option<u64>,
-
-    /// Events in a file [default: 9]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=400_000))]
-    events_per_file: Option<u32>,
-
-    /// Print the estimate as one JSON object
-    #[arg(long)]
-    json: bool,
-}
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: &CostArgs) -> Result<u8, String> {

@@ -7,9 +7,9 @@
 //! The ratio of the two is what counts; milliseconds are the machine's. Files are made from fixed seeds.
 
 use divan::{Bencher, black_box, counter::BytesCount};
+use pure::decode::{Events, Limits};
+use pure::generate::{Object, Size, Variety};
 use std::io::Read;
-use trailhose::decode::{Events, Limits};
-use trailhose::generate::{Object, Size, Variety};
 
 fn main() {
     divan::main();

@@ -3,17 +3,18 @@
 //!     cargo bench --bench instructions              # the table
 //!     cargo bench --bench instructions -- --check   # fails if a ratio has grown beyond the tolerance
 //!
-//! Needs `valgrind`. Each work is counted in a process of its own, less one that only reads the files. The counts are
-//! of x86-64 with AVX2, where inflating is quickest; the ratios committed below are of the compiler in `rust-version`.
+//! Needs `valgrind`. Built in a package of the pure rooms alone, this takes a minute and not ten. Each work is counted in a
+//! process of its own, less one that only reads the files. The counts are
+//! of x86-64 with AVX2, where inflating is quickest.
 
+use pure::decode::{Events, Limits};
+use pure::generate::{Bucket, Object, Size};
+use pure::sink::pack::{self, LinesPerRecord, Packer};
 use std::hint::black_box;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use trailhose::decode::{Events, Limits};
-use trailhose::generate::{Bucket, Object, Size};
-use trailhose::sink::pack::{self, LinesPerRecord, Packer};
 
 /// By how much a ratio may grow before `--check` fails: compilers differ by two or three hundredths.
 const TOLERANCE: f64 = 1.05;
@@ -43,14 +44,24 @@ fn main() -> ExitCode {
 }
 
 fn compare(check: bool) -> ExitCode {
+    if let Err(error) = Command::new("valgrind").arg("--version").output() {
+        eprintln!("valgrind cannot be run: {error}; install it (Debian: apt-get install valgrind)");
+        return ExitCode::FAILURE;
+    }
     let folder = tempfile::tempdir().expect("a folder for the files");
     let mut grown = false;
     println!("{:<26}{:<18}{:>16}{:>9}{:>11}", "input", "work", "instructions", "ratio", "committed");
     for (set, name) in SETS.iter().enumerate() {
         let path = folder.path().join(set.to_string());
         write(set, &path);
-        let reading = count("read", &path);
-        let counts = WORKS.map(|(work, _)| count(work, &path).saturating_sub(reading));
+        let (reading, counts) = std::thread::scope(|scope| {
+            let path = &path;
+            let start = |work| scope.spawn(move || count(work, path));
+            let (reading, works) = (start("read"), WORKS.map(|(work, _)| start(work)));
+            let end = |counting: std::thread::ScopedJoinHandle<'_, u64>| counting.join().expect("callgrind counted");
+            (end(reading), works.map(end))
+        });
+        let counts = counts.map(|count| count.saturating_sub(reading));
         for ((work, committed), count) in WORKS.iter().zip(counts) {
             let ratio = count as f64 / counts[0] as f64;
             grown |= ratio > committed[set] * TOLERANCE;
@@ -71,7 +82,7 @@ fn count(work: &str, path: &Path) -> u64 {
     let this = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(this).args(["--work", work]).arg(path);
-    let out = command.output().expect("valgrind is installed (apt-get install valgrind)");
+    let out = command.output().expect("valgrind ran before");
     let text = String::from_utf8_lossy(&out.stderr);
     let line = text.lines().find_map(|line| line.split_once("Collected : "));
     match line.map(|(_, count)| count.trim().parse()) {

@@ -3,10 +3,10 @@
 //!     cargo bench --bench pack
 
 use divan::{Bencher, black_box, counter::BytesCount};
+use pure::decode::{Events, Limits};
+use pure::generate::{Object, Size};
+use pure::sink::pack::{self, LinesPerRecord, Packer};
 use std::sync::Arc;
-use trailhose::decode::{Events, Limits};
-use trailhose::generate::{Object, Size};
-use trailhose::sink::pack::{self, LinesPerRecord, Packer};
 
 fn main() {
     divan::main();

@@ -1,0 +1,11 @@
+//! A Lambda function that does nothing. What it needs from the start of its process to the first request for work is
+//! what every Lambda function in Rust needs; `benches/start` compares `ingest` with it.
+#![forbid(unsafe_code)]
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::run(service_fn(async |_: LambdaEvent<Box<RawValue>>| Ok::<_, Error>(()))).await
+}
