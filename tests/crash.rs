@@ -235,9 +235,9 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
     numbers.into_iter().map(event).collect()
 }
 
-/// An event of a minute that is its own, so that it lies on a page of its own.
+/// An event of an hour that is its own, so that it lies on a page of its own.
 fn apart(number: u32) -> String {
-    event_at(number, &format!("2026-11-01T00:{number:02}:00Z"))
+    event_at(number, &format!("2026-11-01T{number:02}:00:00Z"))
 }
 
 fn apart_all(numbers: &[u32]) -> Vec<String> {

@@ -13,9 +13,9 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
 /// What a ledger remembers at least.
 const KEEP: i64 = 4 * 86_400;
 
-/// Events of a minute each, so that each lies on a page of its own.
+/// Events of an hour each, so that each lies on a page of its own.
 fn apart(numbers: &[u32]) -> Vec<String> {
-    numbers.iter().map(|number| event_at(*number, &format!("2026-11-01T00:{number:02}:00Z"))).collect()
+    numbers.iter().map(|number| event_at(*number, &format!("2026-11-01T{number:02}:00:00Z"))).collect()
 }
 
 #[test]
