@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use trailhose::ingest::{Later, Outcome};
 use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
-use world::{Fault, Gate, Wire, World, event, event_at, plain_log};
+use world::{Fault, Gate, Wire, World, event, plain_log};
 
 /// Rounds of redelivery after which a scene is taken to go on for ever.
 const ROUNDS: usize = 60;
@@ -234,9 +234,9 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
     numbers.into_iter().map(event).collect()
 }
 
-/// Events of an hour each, so that each lies on a page of its own.
+/// Events of pages of their own.
 fn apart(numbers: &[u32]) -> Vec<String> {
-    numbers.iter().map(|number| event_at(*number, &format!("2026-11-01T{number:02}:00:00Z"))).collect()
+    numbers.iter().copied().map(world::apart).collect()
 }
 
 fn twice(scene: Scene) -> Scene {

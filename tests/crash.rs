@@ -17,7 +17,7 @@ use trailhose::ingest::{Later, Outcome};
 use trailhose::ledger::sqlite::CommitMode;
 use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
-use world::{Fault, Wire, World, event, event_at, long_event, plain_log};
+use world::{Fault, Wire, World, apart, event, long_event, plain_log};
 
 const FAULTS: [Fault; 3] = [Fault::Refuse, Fault::LoseReply, Fault::Die];
 
@@ -235,11 +235,6 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
     numbers.into_iter().map(event).collect()
 }
 
-/// An event of an hour that is its own, so that it lies on a page of its own.
-fn apart(number: u32) -> String {
-    event_at(number, &format!("2026-11-01T{number:02}:00:00Z"))
-}
-
 fn apart_all(numbers: &[u32]) -> Vec<String> {
     numbers.iter().map(|&number| apart(number)).collect()
 }
@@ -272,7 +267,7 @@ async fn an_object_without_events() {
 
 #[tokio::test]
 async fn an_object_of_which_a_part_is_filtered() {
-    let filter = Filter::parse("eventTime=2026-11-01T00:02:00Z|2026-11-01T00:03:00Z").unwrap();
+    let filter = Filter::parse("eventTime=2026-11-01T02:00:00Z|2026-11-01T03:00:00Z").unwrap();
     let world = || World { filter: filter.clone(), ..World::with_lines_per_call(1) };
     torture("filtered", || Scenario::new(world(), &[&apart_all(&[1, 2, 4, 3]), &apart_all(&[3, 4, 5, 2])])).await;
 }

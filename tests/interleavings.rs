@@ -4,7 +4,7 @@ mod explicit;
 mod world;
 
 use explicit::{LEASE, Scene, Sight, all};
-use world::{event, event_at};
+use world::event;
 
 fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
     numbers.into_iter().map(event).collect()
@@ -13,17 +13,17 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
 /// What a ledger remembers at least.
 const KEEP: i64 = 4 * 86_400;
 
-/// Events of an hour each, so that each lies on a page of its own.
+/// Events of pages of their own.
 fn apart(numbers: &[u32]) -> Vec<String> {
-    numbers.iter().map(|number| event_at(*number, &format!("2026-11-01T{number:02}:00:00Z"))).collect()
+    numbers.iter().copied().map(world::apart).collect()
 }
 
 #[test]
 fn one_object_announced_twice() {
-    let twice = Scene { sights: vec![Sight::PutOff], ..Scene::new(1, &[events(1..=2)]).announced(&[0, 0]) };
+    let twice = Scene { sights: vec![Sight::PutOff], ..Scene::new(1, &[events(1..=2)]).announced(&[&[0], &[0]]) };
     let lapse = Scene { leaps: vec![LEASE], ..twice.clone() };
     Scene { faults: 1, ..lapse.clone() }.explore("announced twice, a fault, a lapse");
-    let thrice = lapse.clone().announced(&[0, 0, 0]);
+    let thrice = lapse.clone().announced(&[&[0], &[0], &[0]]);
     thrice.clone().explore("announced thrice, a lapse");
     if all() {
         Scene { faults: 2, ..lapse }.explore("announced twice, two faults, a lapse");
@@ -91,6 +91,18 @@ fn three_objects_that_share_one() {
     if all() {
         Scene { faults: 1, ..scene.clone() }.explore("three share one, a fault");
         Scene { leaps: vec![LEASE], ..scene }.explore("three share one, a lapse");
+    }
+}
+
+#[test]
+fn objects_of_one_message_whose_claims_travel_together() {
+    let files = [events([1]), events([2, 3]), events([3, 1])];
+    let scene = Scene { faults: 0, ..Scene::new(1, &files).announced(&[&[0, 1], &[2]]) };
+    let two = Scene { sights: vec![Sight::TakenAlong], ..Scene::new(1, &files[..2]) }.announced(&[&[0, 1]]);
+    Scene { faults: 1, ..two }.explore("one message of two, a fault");
+    if all() {
+        scene.clone().explore("one message of two, and one");
+        Scene { faults: 1, in_order: true, ..scene }.explore("one message of two, and one, a fault, calls in order");
     }
 }
 

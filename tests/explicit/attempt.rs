@@ -5,6 +5,7 @@
 
 use super::Scene;
 use super::wire::{Call, Reply, Wire};
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
@@ -120,8 +121,9 @@ impl Wake for Woken {
 
 /// The real code on these answers.
 fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> Standing {
-    let object = scene.notices[worker as usize];
-    let wire = Arc::new(Wire::new(worker, scene.bytes[object].clone(), scene.limits(), scene.vanishes > 0, started));
+    let objects = &scene.notices[worker as usize];
+    let bytes = objects.iter().map(|&object| (scene.objects[object].key.clone(), scene.bytes[object].clone()));
+    let wire = Arc::new(Wire::new(worker, bytes.collect(), scene.limits(), scene.vanishes > 0, started));
     let clock = Arc::clone(&wire);
     let ledger = Ledger::new(Arc::clone(&wire) as _, Arc::new(move || clock.now()), scene.keep);
     let ingest = Ingest {
@@ -136,12 +138,12 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> St
     // The invocation ends at once by the machine's clock, which no replay may depend on; the lease's margin remains.
     let now = Instant::now();
     let deadline = Deadline { stop: now + Duration::from_secs(86_400), end: now };
-    let mut attempt = pin!(ingest.object(&scene.objects[object], deadline));
+    let mut attempt = pin!(join_all(objects.iter().map(|&object| ingest.object(&scene.objects[object], deadline))));
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut poll = || loop {
-        if let Poll::Ready(outcome) = attempt.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return Some(outcome);
+        if let Poll::Ready(outcomes) = attempt.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(outcomes);
         }
         if !woken.0.swap(false, Ordering::SeqCst) {
             return None;
@@ -155,13 +157,32 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> St
     }
     match ended {
         None => Standing::Waits(wire.waiting()),
-        Some(Outcome::Done(report)) => match check_report(&report) {
+        Some(outcomes) => outcomes.into_iter().map(standing).fold(Standing::Acknowledged, Standing::and),
+    }
+}
+
+fn standing(outcome: Outcome) -> Standing {
+    match outcome {
+        Outcome::Done(report) => match check_report(&report) {
             Ok(()) => Standing::Acknowledged,
             Err(violation) => Standing::Wrong(violation),
         },
-        Some(Outcome::Already | Outcome::Quarantined(_)) => Standing::Acknowledged,
-        Some(Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until })) => Standing::Later(until),
-        Some(Outcome::Failed(_)) => Standing::Failed,
-        Some(other) => Standing::Wrong(format!("{other:?}")),
+        Outcome::Already | Outcome::Quarantined(_) => Standing::Acknowledged,
+        Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until }) => Standing::Later(until),
+        Outcome::Failed(_) => Standing::Failed,
+        other => Standing::Wrong(format!("{other:?}")),
+    }
+}
+
+impl Standing {
+    /// What becomes of a message of several objects: it comes back as a whole.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Wrong(violation), _) | (_, Self::Wrong(violation)) => Self::Wrong(violation),
+            (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
+            (Self::Later(one), Self::Later(other)) => Self::Later(one.max(other)),
+            (Self::Later(until), _) | (_, Self::Later(until)) => Self::Later(until),
+            _ => Self::Acknowledged,
+        }
     }
 }

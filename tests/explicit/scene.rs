@@ -21,8 +21,8 @@ pub struct Scene {
     pub events: HashMap<ObjectId, Vec<EventId>>,
     /// Every event: its line, and its identity.
     pub lines: Vec<(String, EventId)>,
-    /// The object of each worker.
-    pub notices: Vec<usize>,
+    /// The objects of each worker's message. Those of one message are worked on at once, in one process.
+    pub notices: Vec<Vec<usize>>,
     pub lines_per_call: usize,
     pub page_bytes: usize,
     pub keep: i64,
@@ -51,6 +51,8 @@ pub enum Sight {
     Marked,
     /// A page is full.
     Spilled,
+    /// One write claims for two objects.
+    TakenAlong,
     /// A worker takes its cursor back.
     Reopened,
     /// A row is settled.
@@ -81,7 +83,7 @@ impl Scene {
             bytes.push(log);
         }
         let ids = objects.iter().map(|at: &ObjectRef| at.object().unwrap().id()).collect();
-        let notices = (0..objects.len()).collect();
+        let notices = (0..objects.len()).map(|object| vec![object]).collect();
         Self {
             ids,
             objects,
@@ -102,9 +104,9 @@ impl Scene {
         }
     }
 
-    /// These objects' notifications instead of one each.
-    pub fn announced(self, notices: &[usize]) -> Self {
-        Self { notices: notices.to_vec(), ..self }
+    /// These objects' notifications instead of one each, a message after the other.
+    pub fn announced(self, notices: &[&[usize]]) -> Self {
+        Self { notices: notices.iter().map(|objects| objects.to_vec()).collect(), ..self }
     }
 
     /// What the sink takes a call.

@@ -6,13 +6,13 @@
 
 use super::ground::page_hash;
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
-use trailhose::ledger::page::{Page, PageName, Version};
+use trailhose::ledger::page::{Owner, Page, PageName, Version};
 use trailhose::ledger::row::{Change, Guard, Row, Token};
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
@@ -32,6 +32,20 @@ pub enum Call {
 }
 
 impl Call {
+    /// How many objects a page write claims for, where there was no page.
+    pub fn owners(&self) -> usize {
+        match self {
+            Self::Page { stands: None, page, .. } => {
+                let owners = page.entries.values().filter_map(|entry| match entry.owner {
+                    Owner::Object(owner) => Some(owner.0),
+                    Owner::Delivered => None,
+                });
+                owners.collect::<HashSet<_>>().len()
+            }
+            _ => 0,
+        }
+    }
+
     /// For people, and for what a scenario must have seen.
     pub fn name(&self) -> &'static str {
         match self {
@@ -82,7 +96,7 @@ struct Slot {
 #[derive(Debug)]
 pub struct Wire {
     worker: u8,
-    bytes: Vec<u8>,
+    bytes: HashMap<String, Vec<u8>>,
     limits: Limits,
     /// Whether the object may vanish, so that the moment of its fetch matters.
     vanishing: bool,
@@ -98,7 +112,7 @@ struct State {
 }
 
 impl Wire {
-    pub fn new(worker: u8, bytes: Vec<u8>, limits: Limits, vanishing: bool, now: i64) -> Self {
+    pub fn new(worker: u8, bytes: HashMap<String, Vec<u8>>, limits: Limits, vanishing: bool, now: i64) -> Self {
         Self { worker, bytes, limits, vanishing, state: Mutex::new(State { now, ..State::default() }) }
     }
 
@@ -256,7 +270,7 @@ impl Source for Wire {
             false => Reply::Fetched(true),
         };
         match reply {
-            Reply::Fetched(true) => Ok(self.bytes.clone()),
+            Reply::Fetched(true) => Ok(self.bytes[&object.key].clone()),
             Reply::Fetched(false) => Err(SourceError::Missing(object.to_string())),
             _ => Err(SourceError::Unavailable("wire".to_owned())),
         }

@@ -126,7 +126,8 @@ impl View<'_> {
         }
         let mut places: HashSet<(&str, EventId)> = HashSet::new();
         for (name, page) in &kept.pages {
-            let root = name.0.split('~').next().unwrap_or_default();
+            // Behind the page of a span lie those of its minutes, and their shards.
+            let root = name.0.split(['+', '~']).next().unwrap_or_default();
             for (event, entry) in &page.entries {
                 let once = places.insert((root, *event));
                 hold(once || forgotten, || format!("7: {event} stands twice below {root}"))?;

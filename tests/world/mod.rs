@@ -180,6 +180,11 @@ pub fn event_at(number: u32, time: &str) -> String {
     )
 }
 
+/// One event of an hour that is its own, so that it lies on a page of its own.
+pub fn apart(number: u32) -> String {
+    event_at(number, &format!("2026-11-01T{number:02}:00:00Z"))
+}
+
 /// One event that is too long for [`World::with_short_records`].
 pub fn long_event(number: u32) -> String {
     event(number).replacen('{', &format!("{{\"padding\":\"{}\",", "x".repeat(2000)), 1)
