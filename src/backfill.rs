@@ -5,9 +5,13 @@
 //!  folders    queue   listing   ledger      second ingest queue
 //! ```
 //!
+//! [`crate::sync`] walks and reconciles with the same rooms, and ingests in its own process what is missing.
+//!
 //! Reconcile, don't replay: there is no marker of how far a run came, because a marker would pass what is delivered late
 //! under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch of keys
 //! ([`Span::stretch`]), so a region without news costs one request, however many days are asked for.
+//!
+//! Who drives it: on AWS a [`worker`] of a queue of [`task`]s, which notes in [`record`]s how far each [`run`] is.
 //!
 //! # What a crash costs
 //!
@@ -32,26 +36,35 @@
 //! buys nothing, so it is not there.
 
 pub mod budget;
+pub mod call;
 mod counts;
 pub mod discover;
 pub mod dispatch;
-mod keys;
+pub mod estimate;
+pub(crate) mod keys;
 pub mod place;
-mod reconcile;
+pub(crate) mod reconcile;
+pub mod record;
+pub mod run;
 pub mod span;
+pub mod tally;
+pub mod task;
 pub mod unit;
+pub mod worker;
 
 pub use counts::Counts;
+pub use run::{Request, Run, RunId};
 pub use span::Span;
+pub use task::Task;
 pub use unit::Unit;
 
 use crate::ledger::store::StoreError;
 use crate::ledger::{Ledger, State};
 use crate::object::ObjectRef;
-use crate::source::{Source, SourceError};
+use crate::source::{Pages, Source, SourceError};
 use async_trait::async_trait;
 use futures_util::future::join;
-use keys::Keys;
+use keys::{Keys, Origin};
 use reconcile::{Seen, Verdict, reconcile};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -165,6 +178,19 @@ impl Backfill {
         let mut keys = Keys::new(&*self.source, &unit);
         let worked = self.work(&mut unit, &mut keys, intake, stop, &mut counts).await;
         counts.list_requests += keys.requests;
+        Self::ended(unit, counts, worked)
+    }
+
+    /// Works on a unit whose objects are known without listing, by an inventory. They come in no order, so there is no
+    /// cursor: what is left of it is all of it, and what was handed in is then found leased or done.
+    pub async fn run_over(&self, mut pages: Pages, mut unit: Unit, intake: &dyn Intake, stop: Instant) -> Ended {
+        let mut counts = Counts::default();
+        let worked = self.work(&mut unit, &mut pages, intake, stop, &mut counts).await;
+        unit.after = None;
+        Self::ended(unit, counts, worked)
+    }
+
+    fn ended(unit: Unit, counts: Counts, worked: Result<(), Early>) -> Ended {
         let end = match worked {
             Ok(()) => End::Done,
             Err(Early::OutOfTime) => End::OutOfTime(unit),
@@ -176,17 +202,17 @@ impl Backfill {
     async fn work(
         &self,
         unit: &mut Unit,
-        keys: &mut Keys<'_>,
+        origin: &mut dyn Origin,
         intake: &dyn Intake,
         stop: Instant,
         counts: &mut Counts,
     ) -> Result<(), Early> {
         in_time(stop)?;
-        let mut page = keys.next().await?;
+        let mut page = origin.next().await?;
         while let Some(listed) = page {
             in_time(stop)?;
             // The next page is on its way while this one is held against the ledger.
-            let (seen, next) = join(reconcile(&self.ledger, unit, listed), keys.next()).await;
+            let (seen, next) = join(reconcile(&self.ledger, unit, listed), origin.next()).await;
             let mut seen = seen?;
             counts.ledger_reads +=
                 seen.iter().filter(|seen| matches!(seen.verdict, Verdict::Log { .. })).count() as u64;

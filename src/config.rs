@@ -1,5 +1,9 @@
 //! Config: what the Lambda programs are told by their environment.
 
+mod backfill;
+
+pub use backfill::Backfill;
+
 use crate::filter::Filter;
 use crate::ledger::row::Seconds;
 use crate::sink::pack::LinesPerRecord;
@@ -28,6 +32,8 @@ pub struct Config {
     pub filter: Filter,
     /// `TRAILHOSE_MAX_OBJECT_BYTES`: decompressed bytes at which an object is a bomb. Default 2 GiB.
     pub object_bytes: u64,
+    /// `TRAILHOSE_MAX_OBJECT_EVENTS`: events at which an object is one too. Default a million.
+    pub object_events: u32,
 }
 
 impl Config {
@@ -44,20 +50,13 @@ impl Config {
     /// # Errors
     /// As [`Config::from_env`].
     pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let get = |name: &str| get(name).filter(|value| !value.is_empty());
-        let must = |name: &str, what: &str| get(name).ok_or_else(|| format!("{name} is not set; expected {what}"));
-        let number = |name: &str, default: u64, least: u64| match get(name) {
-            None => Ok(default),
-            Some(text) => match text.parse() {
-                Ok(value) if value >= least => Ok(value),
-                _ => Err(format!("{name}={text}: expected a whole number of at least {least}")),
-            },
-        };
+        let variables = Variables(get);
+        let get = |name| variables.get(name);
+        let number = |name, default, least| variables.number(name, default, least);
         let function_mib = number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512, 1)?;
-        let days = number("TRAILHOSE_LEDGER_DAYS", 90, 15)?;
         Ok(Self {
-            table: must("TRAILHOSE_TABLE", "the name of the ledger's DynamoDB table")?,
-            stream: must("TRAILHOSE_STREAM", "the name of a Firehose stream")?,
+            table: variables.must("TRAILHOSE_TABLE", TABLE)?,
+            stream: variables.must("TRAILHOSE_STREAM", "the name of a Firehose stream")?,
             lines: match get("TRAILHOSE_DESTINATION").as_deref() {
                 None | Some("packed") => LinesPerRecord::Packed,
                 Some("one-per-record") => LinesPerRecord::One,
@@ -67,11 +66,49 @@ impl Config {
             queue: get("TRAILHOSE_QUEUE_URL"),
             concurrency: usize::try_from(number("TRAILHOSE_CONCURRENCY", 16, 1)?).unwrap_or(usize::MAX),
             memory_mib: u32::try_from(number("TRAILHOSE_MEMORY_MB", function_mib * 3 / 4, 1)?).unwrap_or(u32::MAX),
-            keep: Seconds::try_from(days * 86_400).unwrap_or(Seconds::MAX),
+            keep: variables.keep()?,
             filter: Filter::parse(&get("TRAILHOSE_FILTER").unwrap_or_default())
                 .map_err(|error| format!("TRAILHOSE_FILTER: {error}"))?,
             object_bytes: number("TRAILHOSE_MAX_OBJECT_BYTES", crate::decode::Limits::default().object_bytes, 1)?,
+            object_events: u32::try_from(number(
+                "TRAILHOSE_MAX_OBJECT_EVENTS",
+                crate::decode::Limits::default().events.into(),
+                1,
+            )?)
+            .unwrap_or(u32::MAX),
         })
+    }
+}
+
+/// What `TRAILHOSE_TABLE` should hold.
+const TABLE: &str = "the name of the ledger's DynamoDB table";
+
+/// Variables by name; one that is set to nothing is not set.
+struct Variables<G>(G);
+
+impl<G: Fn(&str) -> Option<String>> Variables<G> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    fn must(&self, name: &str, what: &str) -> Result<String, String> {
+        self.get(name).ok_or_else(|| format!("{name} is not set; expected {what}"))
+    }
+
+    fn number(&self, name: &str, default: u64, least: u64) -> Result<u64, String> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(text) => match text.parse() {
+                Ok(value) if value >= least => Ok(value),
+                _ => Err(format!("{name}={text}: expected a whole number of at least {least}")),
+            },
+        }
+    }
+
+    /// How long the ledger remembers: the same for all programs on one table.
+    fn keep(&self) -> Result<Seconds, String> {
+        let days = self.number("TRAILHOSE_LEDGER_DAYS", 90, 15)?;
+        Ok(Seconds::try_from(days.saturating_mul(86_400)).unwrap_or(Seconds::MAX))
     }
 }
 
@@ -102,6 +139,7 @@ mod tests {
             ("TRAILHOSE_LEDGER_DAYS", "14"),
             ("TRAILHOSE_FILTER", "readOnly"),
             ("TRAILHOSE_MAX_OBJECT_BYTES", "2 GiB"),
+            ("TRAILHOSE_MAX_OBJECT_EVENTS", "0"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(name), "{error}");

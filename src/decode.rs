@@ -25,12 +25,15 @@ pub struct Limits {
     /// Bytes of one event, or of any other value beside `Records`. CloudTrail's events have at most 1 MB.
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
     pub value_bytes: usize,
+    /// Events of one object. What is known of each stays in memory until the object is done, and gzip can pack millions of
+    /// empty ones into a file of some kilobytes. CloudTrail's own files hold tens of thousands at the most.
+    pub events: u32,
 }
 
 impl Default for Limits {
-    /// 2 GiB an object, 16 MiB a value.
+    /// 2 GiB an object, 16 MiB a value, a million events.
     fn default() -> Self {
-        Self { object_bytes: 2 << 30, value_bytes: 16 << 20 }
+        Self { object_bytes: 2 << 30, value_bytes: 16 << 20, events: 1_000_000 }
     }
 }
 
@@ -245,7 +248,10 @@ impl<'a> Events<'a> {
         let start = self.at;
         self.at = found.end;
         let ordinal = self.ordinal;
-        self.ordinal = ordinal.checked_add(1).ok_or(DecodeError::TooMany { limit: u32::MAX })?;
+        if ordinal >= self.limits.events {
+            return Err(DecodeError::TooMany { limit: self.limits.events, at: self.base + start as u64 });
+        }
+        self.ordinal = ordinal + 1;
         let bytes = &self.buffer[start..found.end];
         let line = stripped(bytes, found.broken, Strip::Breaks, &mut self.line);
         let tight = stripped(bytes, found.spaced, Strip::All, &mut self.tight);
@@ -265,7 +271,9 @@ impl<'a> Events<'a> {
                 // Only a number does not say itself where it ends: more of it may come.
                 Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {
                     if !self.read_on()? {
-                        return Ok(found);
+                        // Nothing may end with a number: what it stands in has no end.
+                        let at = self.base + self.filled as u64;
+                        return Err(DecodeError::Truncated { at, within: "the outermost object" });
                     }
                     continue;
                 }

@@ -22,29 +22,36 @@
 mod claim;
 pub mod cost;
 mod find;
+mod forget;
 mod help;
 mod lease;
 mod look;
 pub mod memory;
+pub mod metered;
 pub mod page;
-mod retry;
 pub mod row;
 mod state;
 pub mod store;
+pub mod survey;
+mod trace;
+mod turn;
 
 pub mod dynamodb;
 #[cfg(feature = "cli")]
 pub mod sqlite;
 
 pub use claim::{Claim, Claims, Foreign, Known};
+pub use forget::Opened;
 pub use help::{Help, Helping};
 pub use lease::{Lease, Leasing};
 pub use look::Look;
 pub use state::State;
+pub use trace::Traced;
 
 use row::Seconds;
 use std::sync::Arc;
 use store::{Store, StoreError};
+use turn::Turns;
 
 /// Tells the time. Injected, so that tests can let leases and pages expire.
 pub type Clock = Arc<dyn Fn() -> Seconds + Send + Sync>;
@@ -67,8 +74,9 @@ pub struct Ledger {
     keep: Seconds,
     /// Store requests of one object under way at once.
     concurrency: usize,
-    /// Encoded bytes at which a page is full.
+    /// Encoded bytes at which a page of one minute is full.
     page_bytes: usize,
+    turns: Arc<Turns>,
 }
 
 /// A page that ends sooner than this is extended before it is relied on: longer than any lease.
@@ -77,10 +85,18 @@ const PAGE_MARGIN: Seconds = 24 * 3600;
 impl Ledger {
     /// A ledger in `store` that remembers for `keep` seconds.
     pub fn new(store: Arc<dyn Store>, clock: Clock, keep: Seconds) -> Self {
-        Self { store, clock, keep: keep.max(4 * PAGE_MARGIN), concurrency: 16, page_bytes: page::CAPACITY }
+        Self {
+            store,
+            clock,
+            keep: keep.max(4 * PAGE_MARGIN),
+            concurrency: 16,
+            page_bytes: page::CAPACITY,
+            turns: Arc::default(),
+        }
     }
 
-    /// The same ledger with pages that are full at so many encoded bytes, so that a test can fill one.
+    /// The same ledger with pages that are full at so many encoded bytes, so that a test can fill one: see
+    /// [`page::CAPACITY`].
     #[must_use]
     pub fn with_page_bytes(self, page_bytes: usize) -> Self {
         Self { page_bytes, ..self }

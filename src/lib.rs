@@ -13,6 +13,8 @@ pub mod filter;
 
 pub mod ledger;
 
+#[cfg(feature = "cli")]
+pub mod inventory;
 pub mod source;
 
 pub mod sink;
@@ -24,6 +26,7 @@ pub mod sync;
 pub mod backfill;
 
 pub mod config;
+pub mod price;
 pub mod tally;
 pub mod telemetry;
 

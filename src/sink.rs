@@ -1,6 +1,7 @@
 //! Sink: where events go. One trait, one adapter a file.
 
 pub mod aside;
+pub mod cost;
 pub mod firehose;
 #[cfg(feature = "cli")]
 pub mod jsonl;

@@ -48,6 +48,10 @@ pub struct ListPage {
     pub next: Option<String>,
 }
 
+/// Pages of objects, one after the other, and last of all the error that ended them early. What a listing gives, whoever
+/// gives it.
+pub type Pages = tokio::sync::mpsc::Receiver<Result<Vec<ObjectRef>, SourceError>>;
+
 /// Why a source did not answer. Which of these is a loss, and which only a delay, is decided in `ingest.rs`.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

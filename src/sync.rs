@@ -1,17 +1,34 @@
-//! Sync: every object under a prefix, several at a time, each until it is done or can say why not.
+//! Sync: every object of a source that the ledger does not call done, several at a time, each until it is done or can say
+//! why not.
 //!
-//! Listing and ingesting overlap. What is listed and not yet begun is bounded, and so is what waits for another
+//! ```text
+//! discover ─▶ unit ─▶ keys ─▶ reconcile ─▶ ingest
+//!  folders           listing   ledger      this process
+//! ```
+//!
+//! Discovery, listing and ingesting overlap. What is listed and not yet begun is bounded, and so is what waits for another
 //! attempt: memory does not grow with the bucket.
+//!
+//! # A source that changes meanwhile
+//!
+//! An object that exists during the whole walk is listed exactly once (`backfill/keys.rs` says why). One that is replaced
+//! between its listing and its turn is quarantined as `changed`, which it is, and its key comes back within the walk for the
+//! version that lies there now. One that is put behind the walk is the next walk's.
 
 mod again;
 mod select;
 mod walk;
 
 pub use again::Patience;
-pub use select::{Choice, Select};
+pub use select::Select;
 
-use crate::ingest::{Deadline, Failure, Ingest, Outcome};
+use crate::backfill::discover::Progress;
+use crate::backfill::reconcile::{Seen, Verdict};
+use crate::ingest::{Deadline, Failure, Ingest, Later, Outcome};
+use crate::ledger::State;
 use crate::object::ObjectRef;
+use crate::object::key::{Foreign, Recognised, recognise};
+use crate::source::Pages;
 use crate::tally::Tally;
 use again::{Attempt, Next, Waiting};
 use std::collections::VecDeque;
@@ -19,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use walk::Walk;
+use walk::{Step, Walk};
 
 /// How long one attempt at one object may take. As long as a Lambda invocation, so that a lease that a killed process
 /// leaves in a shared ledger is no longer in the way than that of one.
@@ -29,8 +46,12 @@ const ATTEMPT: Duration = Duration::from_secs(900);
 /// network is missing, and asking for the rest of a bucket costs time and requests and says nothing new.
 const FAILURES_IN_A_ROW: u32 = 20;
 
-/// Pages of the listing that may lie ready.
+/// Pages that may lie ready, beside those that each listing holds.
 const PAGES_AHEAD: usize = 2;
+
+/// Listings at once. A walk that begins one object at a time also lists one folder at a time: then the order of the objects
+/// is the same in every run and for every source.
+const LISTINGS: usize = 16;
 
 /// One walk over a source.
 #[derive(Debug)]
@@ -39,8 +60,10 @@ pub struct Sync {
     pub ingest: Ingest,
     /// The bucket, as in [`ObjectRef::bucket`].
     pub bucket: String,
-    /// Only keys that start with this.
+    /// Only what lies in this folder, with or without its last slash; where there is none of that name, keys that start so.
     pub prefix: String,
+    /// The objects, where they are known without listing: an inventory's.
+    pub pages: Option<Pages>,
     /// Which of them.
     pub select: Select,
     /// Objects at once.
@@ -52,13 +75,10 @@ pub struct Sync {
 /// What happens in a walk, for whoever watches.
 #[derive(Debug)]
 pub enum News<'a> {
-    /// So many more objects are listed and selected, with so many bytes as stored.
-    Found {
-        /// Objects.
-        objects: u64,
-        /// Their bytes.
-        bytes: u64,
-    },
+    /// So many more objects are listed and selected.
+    Found(u64),
+    /// So many of them the ledger calls done; they are not begun.
+    Already(u64),
     /// The listing is over: nothing more will be found.
     Listed,
     /// This object's outcome is its last in this walk.
@@ -69,21 +89,28 @@ pub enum News<'a> {
     Halting(&'a How, usize),
 }
 
-/// What became of a walk.
-#[derive(Debug)]
+/// What became of a walk, or of several.
+#[derive(Debug, Default)]
 pub struct Ended {
     /// What became of the objects.
     pub tally: Tally,
-    /// Objects that the selection left out.
+    /// Objects that were listed and that the selection left out. What lies in folders that it leaves out is not listed.
     pub left_out: u64,
+    /// Folders that the selection left out, and digests.
+    pub left_out_folders: u64,
+    /// Folders that are none of CloudTrail's and, because there is a selection, were not looked into: how many.
+    pub passed_over: u64,
+    /// Where the first of them lie.
+    pub passed_over_names: Vec<ObjectRef>,
     /// Whether it went to its end.
     pub how: How,
 }
 
 /// Whether a walk went to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum How {
     /// Every selected object had its turn.
+    #[default]
     Complete,
     /// It was told to stop. What was in flight is finished.
     Halted,
@@ -91,20 +118,48 @@ pub enum How {
     GaveUp(String),
 }
 
+impl Ended {
+    /// Adds what became of another walk.
+    pub fn merge(&mut self, other: Self) {
+        self.tally.merge(&other.tally);
+        self.left_out += other.left_out;
+        self.left_out_folders += other.left_out_folders;
+        self.passed_over += other.passed_over;
+        self.passed_over_names.extend(other.passed_over_names);
+        self.how = match (std::mem::take(&mut self.how), other.how) {
+            (How::GaveUp(one), How::GaveUp(other)) => How::GaveUp(format!("{one}; {other}")),
+            (gave_up @ How::GaveUp(_), _) | (_, gave_up @ How::GaveUp(_)) => gave_up,
+            (How::Halted, _) | (_, How::Halted) => How::Halted,
+            (How::Complete, How::Complete) => How::Complete,
+        };
+    }
+}
+
 impl Sync {
     /// Walks to the end, or until `halt` turns true; then what is in flight is finished and nothing new is begun.
     pub async fn run(self, mut halt: watch::Receiver<bool>, watch: &mut (dyn FnMut(News<'_>) + Send)) -> Ended {
-        let (pages, mut listing) = mpsc::channel(PAGES_AHEAD);
-        let walk = Walk { source: Arc::clone(&self.ingest.source), bucket: self.bucket, prefix: self.prefix };
-        tokio::spawn(walk.run(pages));
+        let (steps, mut walk) = mpsc::channel(PAGES_AHEAD);
+        let walker = Walk {
+            source: Arc::clone(&self.ingest.source),
+            ledger: self.ingest.ledger.clone(),
+            bucket: self.bucket.clone(),
+            prefix: self.prefix,
+            pages: self.pages,
+            select: self.select,
+            listings: if self.jobs <= 1 { 1 } else { LISTINGS },
+            pace: self.patience.rests,
+        };
+        // In a set, so that a walk that nobody wants any more ends with this one.
+        let mut walking = JoinSet::new();
+        walking.spawn(walker.run(steps));
         let mut run = Run {
             ingest: Arc::new(self.ingest),
-            select: self.select,
+            bucket: self.bucket,
             listed: VecDeque::new(),
             flying: JoinSet::new(),
             waiting: Waiting::new(self.patience),
             failures: 0,
-            ended: Ended { tally: Tally::default(), left_out: 0, how: How::Complete },
+            ended: Ended::default(),
             watch,
         };
         let (mut more, mut halts) = (true, true);
@@ -130,13 +185,17 @@ impl Sync {
                     Ok((attempt, outcome)) => run.end(attempt, outcome),
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 },
-                page = listing.recv(), if wants_page => match page {
-                    Some(Ok(page)) => run.take(page),
-                    Some(Err(error)) => run.stop(How::GaveUp(format!("the listing broke off: {error}"))),
-                    None => {
+                step = walk.recv(), if wants_page => match step {
+                    Some(Ok(Step::Page(page))) => run.take(page),
+                    Some(Ok(Step::End(progress))) => {
                         more = false;
-                        (run.watch)(News::Listed);
+                        run.walked(progress);
                     }
+                    Some(Err(trouble)) => run.stop(How::GaveUp(trouble)),
+                    None => match walking.join_next().await {
+                        Some(Err(panic)) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+                        _ => run.stop(How::GaveUp("the walk broke off without a word".into())),
+                    },
                 },
                 () = run.waiting.due(), if run.flying.len() < self.jobs && run.ended.how == How::Complete => {}
             }
@@ -148,7 +207,7 @@ impl Sync {
 /// A walk on its way.
 struct Run<'w> {
     ingest: Arc<Ingest>,
-    select: Select,
+    bucket: String,
     /// Listed, selected, not begun.
     listed: VecDeque<ObjectRef>,
     flying: JoinSet<(Attempt, Outcome)>,
@@ -160,24 +219,36 @@ struct Run<'w> {
 }
 
 impl Run<'_> {
-    /// Takes over a page of the listing.
-    fn take(&mut self, page: Vec<ObjectRef>) {
-        let mut bytes = 0;
+    /// Takes over a page of the walk.
+    fn take(&mut self, page: Vec<Seen>) {
+        let mut already = 0;
         let mut unsaid = Vec::new();
-        for at in page {
-            match self.select.choose(&at.key) {
-                Choice::LeaveOut => self.ended.left_out += 1,
-                Choice::Unsaid => unsaid.push(at),
-                Choice::Take => {
-                    bytes += at.size.unwrap_or(0);
-                    self.listed.push_back(at);
-                }
+        for Seen { at, verdict } in page {
+            match verdict {
+                // Its key does not say what is asked. Not read, and not passed over in silence.
+                Verdict::NotAsked if recognise(&at.key) == Recognised::Foreign(Foreign::Kind) => unsaid.push(at),
+                Verdict::NotAsked => self.ended.left_out += 1,
+                Verdict::Log { state: State::Done, .. } => already += 1,
+                Verdict::Log { .. } | Verdict::NoLog => self.listed.push_back(at),
             }
         }
-        (self.watch)(News::Found { objects: (self.listed.len() + unsaid.len()) as u64, bytes });
+        (self.watch)(News::Found(already + (self.listed.len() + unsaid.len()) as u64));
+        if already > 0 {
+            self.ended.tally.already += already;
+            (self.watch)(News::Already(already));
+        }
         for at in unsaid {
             self.last_word(&at, &Outcome::Skipped("unselectable"));
         }
+    }
+
+    /// Every folder is walked.
+    fn walked(&mut self, progress: Progress) {
+        self.ended.left_out_folders = progress.not_asked;
+        self.ended.passed_over = progress.passed_over_count;
+        let at = |folder| ObjectRef::new(&self.bucket, folder);
+        self.ended.passed_over_names = progress.passed_over.into_iter().map(at).collect();
+        (self.watch)(News::Listed);
     }
 
     /// Fills the free places: what waited long enough first, then what is listed.
@@ -211,12 +282,25 @@ impl Run<'_> {
             }
             Next::Again(_) | Next::Never => {
                 self.last_word(attempt.at(), &outcome);
+                if let Outcome::Quarantined(aside) = &outcome
+                    && (aside.kind == "changed" && !aside.before && going_on && self.waiting.has_room())
+                {
+                    return self.replaced(attempt);
+                }
                 if let Outcome::Failed(failure) = &outcome
                     && going_on
                 {
                     self.failed(failure);
                 }
             }
+        }
+    }
+
+    /// The key of an object that was replaced before its turn comes back, for the version that lies there now.
+    fn replaced(&mut self, attempt: Attempt) {
+        if let Some((attempt, wait)) = attempt.replaced(self.waiting.patience()) {
+            (self.watch)(News::Found(1));
+            self.waiting.add(attempt, Outcome::Later(Later::OutOfTime), wait);
         }
     }
 

@@ -1,20 +1,27 @@
 //! Telemetry: structured logs on standard error, and one line of metrics an invocation on standard output.
 
+use crate::backfill::Counts;
+use crate::backfill::tally::Tally as Backfilled;
 use crate::tally::Tally;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The CloudWatch namespace of all metrics.
 pub const NAMESPACE: &str = "trailhose";
 
 /// Sends structured logs to standard error, as much of them as `RUST_LOG` asks for (default `info`, the SDK's own
-/// `warn`). Logs name objects and counts, never events.
+/// `warn`). Logs name objects and counts, never events: of other crates' `trace`, which prints requests and answers as they
+/// are, nothing is taken, whatever `RUST_LOG` says.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn"));
     let logs = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_env_filter(filter);
     // A second start, in a test, finds the first one's logger in place.
-    let _ = logs.with_writer(std::io::stderr).try_init();
+    let kept = filter_fn(|said| *said.level() <= LevelFilter::DEBUG || said.target().starts_with("trailhose"));
+    let _ = logs.with_writer(std::io::stderr).finish().with(kept).try_init();
 }
 
 /// One invocation's numbers in CloudWatch's embedded metric format: a log line from which CloudWatch makes metrics.
@@ -47,7 +54,57 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         lag.map(|lag| ("Lag", "Seconds", lag)).into_iter().collect(),
     ]
     .concat();
-    let definitions: Vec<_> = units.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
+    // The kinds are properties, not metrics: they can be searched for, and cost nothing.
+    let kinds = [("Quarantined", &tally.quarantined), ("Skipped", &tally.skipped), ("Ignored", &tally.ignored)];
+    let kinds = kinds.into_iter().filter(|(_, kinds)| !kinds.is_empty()).map(|(name, kinds)| (name, json!(kinds)));
+    line(function, &units, kinds, now_ms)
+}
+
+/// The same for one invocation of the backfill.
+pub fn backfill_metrics(function: &str, tally: &Backfilled, costs: &[(&str, u64)], now_ms: u64) -> String {
+    let Counts { listed, no_logs, not_asked, done, leased, quarantined, missing, forgotten, unfinished, .. } =
+        tally.counts;
+    let Counts { sent, bytes, messages, list_requests, ledger_reads, .. } = tally.counts;
+    let counts = [
+        ("RunsBegun", tally.runs),
+        ("SourcesDiscovered", tally.discovered),
+        ("SourcesEmpty", tally.empty),
+        ("UnitsFound", tally.units),
+        ("UnitsDone", tally.done),
+        ("UnitsPutBack", tally.put_back),
+        ("TasksFailed", tally.failed),
+        ("MessagesNotUnderstood", tally.not_understood),
+        ("KeysListed", listed),
+        ("KeysNoLogs", no_logs),
+        ("KeysNotAsked", not_asked),
+        ("ObjectsFoundDone", done),
+        ("ObjectsFoundLeased", leased),
+        ("ObjectsFoundQuarantined", quarantined),
+        ("ObjectsMissing", missing),
+        ("ObjectsForgotten", forgotten),
+        ("ObjectsUnfinished", unfinished),
+        ("ObjectsHandedIn", sent),
+        ("MessagesHandedIn", messages),
+        ("ListRequests", list_requests),
+        ("LedgerRowsRead", ledger_reads),
+    ];
+    let units: Vec<_> = counts
+        .iter()
+        .chain(costs)
+        .map(|&(name, value)| (name, "Count", value))
+        .chain([("BytesHandedIn", "Bytes", bytes)])
+        .collect();
+    line(function, &units, [], now_ms)
+}
+
+/// A line of metrics, each a name, a unit and a value, and of properties.
+fn line<'p>(
+    function: &str,
+    metrics: &[(&str, &str, u64)],
+    properties: impl IntoIterator<Item = (&'p str, Value)>,
+    now_ms: u64,
+) -> String {
+    let definitions: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
     let mut line = Map::new();
     line.insert(
         "_aws".into(),
@@ -56,14 +113,8 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ]}),
     );
     line.insert("Function".into(), function.into());
-    line.extend(units.into_iter().map(|(name, _, value)| (name.to_owned(), Value::from(value))));
-    // The kinds are properties, not metrics: they can be searched for, and cost nothing.
-    for (name, kinds) in [("Quarantined", &tally.quarantined), ("Skipped", &tally.skipped), ("Ignored", &tally.ignored)]
-    {
-        if !kinds.is_empty() {
-            line.insert(name.into(), json!(kinds));
-        }
-    }
+    line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), Value::from(*value))));
+    line.extend(properties.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Value::Object(line).to_string()
 }
 
@@ -83,5 +134,17 @@ mod tests {
         assert!(defined.len() <= 100, "more metrics than one line may define");
         assert_eq!(line["Lag"], 60);
         assert_eq!(line["WriteUnits"], 7);
+    }
+
+    #[test]
+    fn every_metric_of_a_backfill_has_the_value_of_its_name() {
+        let counts = Counts { missing: 3, sent: 2, bytes: 700, ..Counts::default() };
+        let tally = Backfilled { empty: 1, counts, ..Backfilled::default() };
+        let line: Value =
+            serde_json::from_str(&backfill_metrics("backfill", &tally, &[("LedgerReadUnits", 7)], 1)).unwrap();
+        let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+        assert!(defined.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()), "{line}");
+        let names = ["SourcesEmpty", "ObjectsMissing", "ObjectsHandedIn", "BytesHandedIn", "LedgerReadUnits"];
+        assert_eq!(names.map(|name| line[name].as_u64().unwrap()), [1, 3, 2, 700, 7]);
     }
 }

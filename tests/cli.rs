@@ -93,20 +93,47 @@ fn objects_are_selected_by_day_account_region_and_kind() {
     for (number, (account, kind, region, day)) in (0..).zip(objects) {
         bucket.put(&key(account, kind, region, day, "a"), &gzip(&log(&[event(number)])));
     }
-    for (options, wanted) in [
-        (&["--since", "2026-11-02"][..], &[1, 2, 3][..]),
-        (&["--since", "2026-11-02", "--until", "2026-11-02"], &[1]),
-        (&["--account", "444455556666"], &[3]),
-        (&["--account", "444455556666", "--account", "111122223333", "--region", "us-east-1"], &[2, 3]),
-        (&["--kind", "insight"], &[3]),
-        (&["--since", "0d"], &[]),
+    // Folders that are left out are not listed; objects are, where no folder says what is asked.
+    let flat = Bucket::new();
+    for entry in laptop::files(bucket.path()) {
+        flat.put(entry.file_name().unwrap().to_str().unwrap(), &std::fs::read(&entry).unwrap());
+    }
+    for (options, wanted, folders) in [
+        (&["--since", "2026-11-02"][..], &[1, 2, 3][..], 0),
+        (&["--since", "2026-11-02", "--until", "2026-11-02"], &[1], 0),
+        (&["--account", "444455556666"], &[3], 1),
+        (&["--account", "444455556666", "--account", "111122223333", "--region", "us-east-1"], &[2, 3], 1),
+        (&["--kind", "insight"], &[3], 1),
+        (&["--since", "0d"], &[], 0),
     ] {
         let out = tempfile::tempdir().unwrap();
         let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], options].concat());
         assert_eq!(ran.code(), 0, "{ran:?}");
-        assert_eq!(ran.json()["left_out"], 4 - wanted.len(), "{options:?}");
-        assert_delivered(out.path(), &wanted.iter().map(|&number| event(number)).collect::<Vec<_>>());
+        let said = ran.json();
+        assert_eq!((&said["left_out"], &said["left_out_folders"]), (&0.into(), &folders.into()), "{options:?}");
+        let wanted: Vec<String> = wanted.iter().map(|&number| event(number)).collect();
+        assert_delivered(out.path(), &wanted);
+
+        let out = tempfile::tempdir().unwrap();
+        let ran = run(&[&["sync", text(flat.path()), text(out.path()), "--json"], options].concat());
+        assert_eq!((ran.code(), &ran.json()["left_out"]), (0, &(4 - wanted.len()).into()), "{options:?}: {ran:?}");
+        assert_delivered(out.path(), &wanted);
     }
+}
+
+#[test]
+fn folders_of_others_are_read_without_a_selection_and_named_with_one() {
+    let (bucket, all, some) = (small(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = "copies/111122223333_CloudTrail_eu-west-1_20261101T0000Z_copy.json";
+    bucket.put(copy, log(&events(5..7)).as_bytes());
+    bucket.put("AWSLogs/111122223333/Config/eu-west-1/2026/11/1/c.json.gz", b"");
+    let ran = run(&["sync", text(bucket.path()), text(all.path()), "--json"]);
+    assert_eq!((ran.code(), &ran.json()["skipped"]), (0, &serde_json::json!({ "elsewhere": 1 })), "{ran:?}");
+    assert_delivered(all.path(), &events(0..7));
+    let ran = run(&["sync", text(bucket.path()), text(some.path()), "--json", "--since", "2026-11-01"]);
+    assert_eq!((ran.code(), &ran.json()["passed_over_folders"]), (0, &1.into()), "{ran:?}");
+    assert!(ran.err().contains("AWSLogs/111122223333/Config/: no folder of CloudTrail's"), "{ran:?}");
+    assert_delivered(some.path(), &events(0..5));
 }
 
 #[test]

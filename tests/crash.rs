@@ -1,15 +1,20 @@
 //! Crash: a worker that fails at any call, or at any two, loses nothing and repeats at most the call in question.
 //!
 //! Every call a worker makes goes over a wire. Each scenario is run with a fault at each call, then with two faults at
-//! every pair of calls, in the same attempt or in later ones, then in a storm of faults; between attempts the ledger must hold what it always
-//! holds, and in the end everything must have arrived.
+//! every pair of calls, in the same attempt or in later ones, then in a storm of faults; between attempts the ledger must
+//! hold what it always holds, and in the end everything must have arrived. The faults and some storms are had once more
+//! with a ledger in SQLite beside the one in memory, which must answer every call alike. Of the pairs a sample is tried;
+//! `TRAILHOSE_EXPLORE=all` tries them all.
 
 mod world;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use trailhose::filter::Filter;
 use trailhose::ingest::{Later, Outcome};
+#[cfg(feature = "cli")]
+use trailhose::ledger::sqlite::CommitMode;
 use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
 use world::{Fault, Wire, World, event, event_at, long_event, plain_log};
@@ -19,6 +24,10 @@ const FAULTS: [Fault; 3] = [Fault::Refuse, Fault::LoseReply, Fault::Die];
 /// Pairs of faults tried of one scenario, and storms.
 const PAIRS: usize = 600;
 const STORMS: u64 = 100;
+
+/// Storms of one scenario with a ledger in SQLite beside the one in memory.
+#[cfg(feature = "cli")]
+const STORMS_ON_SQLITE: u64 = 20;
 
 /// Attempts after which a scenario is taken to go on for ever.
 const ATTEMPTS: usize = 120;
@@ -157,18 +166,17 @@ fn forget(world: &World) {
 
 /// Every single fault, pairs of faults, and storms.
 async fn torture(name: &str, make: impl Fn() -> Scenario) {
-    let tried = |plan: Vec<(usize, Fault)>| {
-        let scenario = make();
-        async move {
-            let told = plan.clone();
-            run(&scenario, plan).await.unwrap_or_else(|violation| panic!("{name}, {told:?}: {violation}"))
-        }
+    let runs = Cell::new(0);
+    let tried = async |scenario: Scenario, plan: Vec<(usize, Fault)>| {
+        runs.set(runs.get() + 1);
+        let ended = run(&scenario, plan.clone()).await;
+        ended.unwrap_or_else(|violation| panic!("{name}, after {} runs, {plan:?}: {violation}", runs.get()))
     };
-    let calls = tried(Vec::new()).await;
+    let calls = tried(make(), Vec::new()).await;
     let mut pairs = Vec::new();
     for first in 0..calls {
         for fault in FAULTS {
-            let after = tried(vec![(first, fault)]).await;
+            let after = tried(make(), vec![(first, fault)]).await;
             let seconds = (first + 1..after).flat_map(|second| FAULTS.map(|other| (second, other)));
             pairs.extend(seconds.map(|second| vec![(first, fault), second]));
         }
@@ -176,17 +184,51 @@ async fn torture(name: &str, make: impl Fn() -> Scenario) {
     let (points, all) = (calls * FAULTS.len(), pairs.len());
     let mut random = fastrand::Rng::with_seed(7);
     random.shuffle(&mut pairs);
-    pairs.truncate(PAIRS);
+    if !every_pair() {
+        pairs.truncate(PAIRS);
+    }
     let pairs_tried = pairs.len();
     for pair in pairs {
-        tried(pair).await;
+        tried(make(), pair).await;
     }
     for seed in 0..STORMS {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let stormy = (0..60).filter(|_| random.u8(..6) == 0).collect::<Vec<_>>();
-        tried(stormy.into_iter().map(|call| (call, FAULTS[random.usize(..3)])).collect()).await;
+        tried(make(), storm(seed)).await;
     }
     println!("{name}: {calls} calls, {points} faults, {pairs_tried} of {all} pairs, {STORMS} storms");
+    // SQLite forgets nothing, so what is forgotten in memory would stand there.
+    #[cfg(feature = "cli")]
+    if !make().forgets {
+        let before = runs.get();
+        let folder = tempfile::tempdir().unwrap();
+        let beside = || {
+            let file = folder.path().join(format!("{}.db", runs.get()));
+            let mut scenario = make();
+            let store = trailhose::ledger::sqlite::Sqlite::open(&file, CommitMode::Grouped).unwrap();
+            scenario.world.beside = Some(Arc::new(store));
+            scenario
+        };
+        for first in 0..calls {
+            for fault in FAULTS {
+                tried(beside(), vec![(first, fault)]).await;
+            }
+        }
+        for seed in 0..STORMS_ON_SQLITE {
+            tried(beside(), storm(seed)).await;
+        }
+        println!("{name}, SQLite beside: {} faults and storms", runs.get() - before);
+    }
+}
+
+/// A fault at every sixth call or so.
+fn storm(seed: u64) -> Vec<(usize, Fault)> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let stormy = (0..60).filter(|_| random.u8(..6) == 0).collect::<Vec<_>>();
+    stormy.into_iter().map(|call| (call, FAULTS[random.usize(..3)])).collect()
+}
+
+/// Whether more is tried than a build machine has time for.
+fn every_pair() -> bool {
+    std::env::var_os("TRAILHOSE_EXPLORE").is_some_and(|much| much == "all")
 }
 
 fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {

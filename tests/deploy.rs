@@ -85,34 +85,6 @@ async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake
 }
 
 #[tokio::test]
-async fn a_permission_taken_away_is_named_and_nothing_is_lost_once_it_is_back() {
-    let stack = Stack::deploy(ingest()).await;
-    // Eight receives must not pass while permissions are away.
-    stack.set_visibility(Duration::from_secs(5)).await;
-    let mut first = 0;
-    for (policy, permission) in
-        [("read-objects", "s3:GetObject"), ("keep-ledger", "dynamodb:"), ("deliver-events", "firehose:PutRecordBatch")]
-    {
-        let document = stack.take_policy(policy).await;
-        stack.put(&key(first), object(first..first + 3)).await;
-        let named = async {
-            while !stack.log().contains(permission) {
-                tokio::time::sleep(Duration::from_millis(100)).await
-            }
-        };
-        let found = tokio::time::timeout(Duration::from_secs(10), named).await;
-        assert!(found.is_ok(), "{permission} is not named:\n{}", stack.last_words());
-        assert_eq!(lake(&stack).await, each_once(0..first));
-
-        stack.give_policy(policy, &document).await;
-        first += 3;
-        stack.drained(PATIENCE).await;
-        assert_eq!(lake(&stack).await, each_once(0..first), "{}", stack.last_words());
-    }
-    assert!(stack.dead_letters().await.is_empty());
-}
-
-#[tokio::test]
 async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_not() {
     let stack = Stack::deploy(ingest()).await;
     stack.set_visibility(Duration::from_secs(3)).await;

@@ -7,7 +7,7 @@ use shelf::{BUCKET, Shelf, log};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use trailhose::backfill::discover::{Ask, Discovery, Progress, Shape};
+use trailhose::backfill::discover::{Ask, Cover, Discovery, Found, Progress, Shape};
 use trailhose::backfill::place::Filters;
 use trailhose::backfill::unit::{Layout, Unit};
 use trailhose::backfill::{Span, span};
@@ -219,4 +219,66 @@ proptest! {
         let found = runtime.block_on(folders(&shelf, &above));
         prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
     }
+}
+
+/// Every key that a walk over everything leads to, sorted; a key that is met twice stands in it twice.
+async fn every_key(shelf: &Arc<Shelf>, prefix: &str, concurrency: usize) -> Vec<String> {
+    let ask = Ask { cover: Cover::Everything, concurrency, ..Ask::new(BUCKET, prefix, span()) };
+    let mut discovery = Discovery::new(shelf.clone(), ask);
+    let mut keys = Vec::new();
+    while let Some(found) = discovery.find().await.unwrap() {
+        match found {
+            Found::Loose(_, objects) => keys.extend(objects.into_iter().map(|object| object.key)),
+            Found::Unit(unit) => {
+                assert_eq!(unit.layout, Layout::Flat, "days are not asked for");
+                let all = shelf.keys.lock().unwrap();
+                keys.extend(all.keys().filter(|key| key.starts_with(&unit.prefix)).cloned());
+            }
+        }
+    }
+    keys.sort();
+    keys
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_name_is_enough_where_no_folder_has_it() {
+    let name = format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz");
+    let shelf = Arc::new(Shelf::holding([name.clone(), "copied/other".to_owned()]));
+    assert_eq!(every_key(&shelf, "copied/1111", 4).await, std::slice::from_ref(&name));
+    assert_eq!(every_key(&shelf, &name, 4).await, [name]);
+    assert!(every_key(&shelf, "elsewhere", 4).await.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn a_walk_over_everything_meets_every_key_once_whatever_lies_where(
+        keys in proptest::collection::btree_set(any_key(), 1..60),
+        page in 1usize..7,
+        prefix in "(a/|AWSLogs/|b/AWSLogs|a)?",
+        concurrency in 1usize..5,
+    ) {
+        let folder = if prefix.is_empty() || prefix.ends_with('/') { prefix.clone() } else { format!("{prefix}/") };
+        let mut expected: Vec<String> = keys.iter().filter(|key| key.starts_with(&folder)).cloned().collect();
+        if expected.is_empty() {
+            expected = keys.iter().filter(|key| key.starts_with(&prefix)).cloned().collect();
+        }
+        let shelf = Arc::new(Shelf { page, ..Shelf::holding(keys) });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        prop_assert_eq!(runtime.block_on(every_key(&shelf, &prefix, concurrency)), expected);
+    }
+}
+
+/// Keys in, beside, above and below the layout.
+fn any_key() -> impl Strategy<Value = String> {
+    let above = "(a/|b/|c/d/e/|AWSLogs/){0,2}";
+    let layout =
+        (above, "(o-abc/)?", 0u8..3, 0usize..3, 0u8..2).prop_map(|(above, organisation, account, kind, day)| {
+            let kind = ["CloudTrail", "CloudTrail-Digest", "CloudTrail-New"][kind];
+            let account = format!("{organisation}{account:012}");
+            log(&above, &account, kind, "eu-west-1", &format!("2026-11-1{day}"), "a")
+        });
+    let foreign = (above, "(AWSLogs/)?(111122223333/)?(CloudTrail/)?(elb/)?(eu-west-1/)?[xyz]{1,2}(\\.json)?")
+        .prop_map(|(above, rest)| format!("{above}{rest}"));
+    prop_oneof![layout, foreign]
 }

@@ -126,3 +126,35 @@ async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_no
         assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id()); 2]);
     }
 }
+
+#[tokio::test]
+async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not_taken_for_delivered() {
+    for calls in 0.. {
+        let world = world();
+        dies_at(&world, "never returns", [1], 3).await;
+        world.pass(2_000);
+        let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
+        let gate = Arc::<Gate>::default();
+        let wire = Arc::new(Wire::behind(&gate, []));
+        let mut run = pin!(world.ingest_over(&wire, &at));
+        let mut step = || {
+            gate.grant();
+            run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        if (0..=calls).any(|_| step().is_ready()) {
+            assert!(calls > 8, "it happened at each of the worker's calls");
+            break;
+        }
+        // The page goes when its time is over, and its events are claimed by one that dies as the first owner did.
+        world.pass(KEEP + 1);
+        world.store.kept().pages.clear();
+        dies_at(&world, "claims it anew", [1], 3).await;
+        let outcome = loop {
+            if let Poll::Ready(outcome) = step() {
+                break outcome;
+            }
+        };
+        let arrived = world.delivered().contains(&event(1));
+        assert!(arrived || !matches!(outcome, Outcome::Done(_)), "{outcome:?} after {:?}", wire.calls());
+    }
+}

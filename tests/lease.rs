@@ -5,9 +5,9 @@ mod world;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use trailhose::ingest::{Failure, Later, Outcome};
+use trailhose::ingest::{Failure, LEASE_MARGIN, Later, Outcome};
 use trailhose::ledger::Stop;
-use world::{Fault, Gate, Wire, World, event, plain_log};
+use world::{Fault, Gate, INVOCATION, Wire, World, event, plain_log};
 
 /// The calls by which a worker of this object changes its row, from the second on.
 const NOTES: [&str; 5] = ["advance", "advance", "settle", "release", "complete"];
@@ -60,6 +60,19 @@ async fn a_leased_object_is_not_worked_on_until_its_lease_has_ended() {
     assert!(matches!(world.ingest(&at).await, Outcome::Later(Later::Leased { .. })), "to its last second");
     world.pass(1);
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+}
+
+#[tokio::test]
+async fn a_lease_ends_a_minute_after_its_worker_is_stopped() {
+    let world = World::default();
+    let at = world.put("a", &plain_log(&[event(1)]));
+    let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
+    world.ingest_over(&Arc::new(Wire::failing([(1, Fault::Die)])), &at).await;
+    let left = world.store.kept().rows[&at.object().unwrap().id()].until - now - LEASE_MARGIN;
+    let invocation = i64::try_from(INVOCATION.as_secs()).unwrap();
+    // The clock of the deadline runs while the clock of the ledger stands.
+    assert!((invocation - 30..=invocation).contains(&left), "{left} of {invocation} s");
+    const { assert!(LEASE_MARGIN >= 60) };
 }
 
 #[tokio::test]

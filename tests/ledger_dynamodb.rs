@@ -178,7 +178,8 @@ async fn an_item_is_as_large_as_counted_expires_only_when_done_and_is_listed_onl
         (aside(), false, true),
         (Change::Complete { counts, expires: NOW + 77 }, true, false),
         (Change::Reopen, false, false),
-        (Change::Release, false, false),
+        (aside(), false, true),
+        (Change::Forget, false, false),
     ];
     for (at, (change, expires, listed)) in steps.into_iter().enumerate() {
         let guard = if at == 0 { LEASABLE } else { HELD };
@@ -249,4 +250,24 @@ async fn keys_that_were_left_out_of_an_answer_are_asked_for_again() {
     }
     assert_eq!(*batches.lock().unwrap(), [100, 60, 60, 20]);
     assert_eq!(store.usage().spent().read_units, 100, "a key that was left out is billed once");
+}
+
+#[tokio::test]
+async fn a_tables_size_is_what_dynamodb_says_of_it_and_of_its_index() {
+    use trailhose::ledger::survey::{Size, Survey};
+    let answer = |index: &str| {
+        json!({ "Table": { "TableName": "t", "ItemCount": 120, "TableSizeBytes": 81_920, "GlobalSecondaryIndexes": [
+            { "IndexName": index, "ItemCount": 3, "IndexSizeBytes": 900 } ] } })
+        .to_string()
+    };
+    for (index, quarantined) in [("quarantined", Some(3)), ("another", None)] {
+        let body = answer(index);
+        let stub = Stub::start(move |request| {
+            assert_eq!(request.header("x-amz-target"), Some("DynamoDB_20120810.DescribeTable"));
+            Reply::Answer(200, vec![("content-type", "application/x-amz-json-1.0".into())], body.clone().into_bytes())
+        });
+        let store = DynamoDb::new(aws::dynamodb(&common::config(&stub.endpoint()).await), "t");
+        let size = store.size().await.unwrap();
+        assert_eq!(size, Size { items: 120, bytes: 81_920, quarantined, age: 6 * 3600 });
+    }
 }

@@ -4,7 +4,9 @@
 mod bed;
 mod store_suite;
 
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+};
 use bed::emulator::Emulator;
 use trailhose::aws;
 use trailhose::ledger::dynamodb::DynamoDb;
@@ -15,6 +17,8 @@ async fn memory_keeps_every_promise() {
     let store = Memory::default();
     store_suite::keeps_every_promise(&store, "run").await;
     store_suite::settles_every_race(&store, "run").await;
+    store_suite::tells_what_it_holds(&store, &store, "run").await;
+    store_suite::knows_its_size(&store, &store, "run").await;
 }
 
 #[cfg(feature = "cli")]
@@ -28,6 +32,8 @@ mod sqlite {
         let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Grouped).unwrap();
         store_suite::keeps_every_promise(&store, "run").await;
         store_suite::settles_every_race(&store, "run").await;
+        store_suite::tells_what_it_holds(&store, &store, "run").await;
+        store_suite::knows_its_size(&store, &store, "run").await;
     }
 
     #[tokio::test]
@@ -36,14 +42,23 @@ mod sqlite {
         let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Durable).unwrap();
         store_suite::keeps_every_promise(&store, "run").await;
         store_suite::settles_every_race(&store, "run").await;
+        store_suite::tells_what_it_holds(&store, &store, "run").await;
+        store_suite::knows_its_size(&store, &store, "run").await;
     }
 }
 
 async fn table(emulator: &Emulator, name: &str) -> DynamoDb {
     let client = aws::dynamodb(&emulator.config());
     let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
-    let table = client.create_table().table_name(name).key_schema(key).attribute_definitions(pk);
+    let attribute =
+        |name| AttributeDefinition::builder().attribute_name(name).attribute_type("S".into()).build().unwrap();
+    let since = KeySchemaElement::builder().attribute_name("quarantined_at").key_type(KeyType::Hash).build().unwrap();
+    let all = Projection::builder().projection_type(ProjectionType::All).build();
+    // As in the template.
+    let index = GlobalSecondaryIndex::builder().index_name("quarantined").key_schema(since).projection(all);
+    let table = client.create_table().table_name(name).key_schema(key);
+    let table = table.attribute_definitions(attribute("pk")).attribute_definitions(attribute("quarantined_at"));
+    let table = table.global_secondary_indexes(index.build().unwrap());
     table.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
     DynamoDb::new(client, name)
 }
@@ -53,10 +68,12 @@ async fn dynamodb_on_ministack_keeps_every_promise() {
     let store = table(Emulator::shared_ministack(), "suite").await;
     store_suite::keeps_every_promise(&store, "run").await;
     store_suite::settles_every_race(&store, "run").await;
+    store_suite::tells_what_it_holds(&store, &store, "run").await;
 }
 
 #[tokio::test]
 async fn dynamodb_on_moto_keeps_every_promise() {
     let store = table(Emulator::shared_moto(), "suite").await;
     store_suite::keeps_every_promise(&store, "run").await;
+    store_suite::tells_what_it_holds(&store, &store, "run").await;
 }

@@ -1,8 +1,10 @@
 //! A walk over a source: every object has its turn, and what comes back comes back.
 
+mod shelf;
 mod world;
 
 use async_trait::async_trait;
+use shelf::Shelf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,15 +20,13 @@ use world::{Fault, Wire, World, event, log};
 #[derive(Debug)]
 struct Listed {
     inner: Arc<dyn Source>,
-    objects: Vec<ObjectRef>,
-    /// Pages that may be asked for before the listing breaks off.
-    pages: usize,
+    shelf: Shelf,
+    /// Listings that may be asked for before they are denied.
+    listings: usize,
     /// Fetches that are denied.
     denied: bool,
     fetched: AtomicUsize,
 }
-
-const PAGE: usize = 3;
 
 #[async_trait]
 impl Source for Listed {
@@ -43,24 +43,29 @@ impl Source for Listed {
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
-        let from: usize = ask.token.map_or(0, |token| token.parse().unwrap());
-        if from >= self.pages * PAGE {
+        if self.shelf.requests() >= self.listings {
             return Err(SourceError::Denied("allow s3:ListBucket".into()));
         }
-        let end = (from + PAGE).min(self.objects.len());
-        let next = (end < self.objects.len()).then(|| end.to_string());
-        Ok(ListPage { objects: self.objects[from..end].to_vec(), prefixes: Vec::new(), next })
+        self.shelf.list(ask).await
+    }
+}
+
+/// A source of these objects, as they lie in a world.
+fn source(ingest: &Ingest, objects: Vec<ObjectRef>) -> Listed {
+    let keys = objects.into_iter().map(|object| (object.key, object.etag.unwrap())).collect();
+    Listed {
+        inner: Arc::clone(&ingest.source),
+        shelf: Shelf { keys: Mutex::new(keys), page: 3, ..Shelf::default() },
+        listings: usize::MAX,
+        denied: false,
+        fetched: AtomicUsize::new(0),
     }
 }
 
 /// A walk over these objects by this worker.
-fn walk(ingest: Ingest, objects: Vec<ObjectRef>, jobs: usize) -> (Sync, Arc<Listed>) {
-    let inner = Arc::clone(&ingest.source);
-    listed(
-        ingest,
-        Listed { inner, objects, pages: usize::MAX / PAGE, denied: false, fetched: AtomicUsize::new(0) },
-        jobs,
-    )
+fn walk(ingest: Ingest, objects: Vec<ObjectRef>, jobs: usize) -> Sync {
+    let source = source(&ingest, objects);
+    listed(ingest, source, jobs).0
 }
 
 fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (Sync, Arc<Listed>) {
@@ -70,6 +75,7 @@ fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (Sync, Arc<Listed>) {
         ingest: Ingest { source: Arc::clone(&source) as Arc<dyn Source>, ..ingest },
         bucket: "logs".into(),
         prefix: String::new(),
+        pages: None,
         select: Select::default(),
         jobs,
         patience: Patience { rests: short, looks: short, wait: Duration::from_secs(5), ..Patience::default() },
@@ -86,7 +92,7 @@ async fn objects_that_share_events_are_all_done_at_the_end_however_they_meet() {
     let world = World::default();
     let objects: Vec<_> =
         (0..40).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n), event(n + 1), event(n + 2)]))).collect();
-    let ended = run(walk(world.worker(&Arc::default()), objects, 8).0).await;
+    let ended = run(walk(world.worker(&Arc::default()), objects, 8)).await;
     assert_eq!((ended.how, ended.tally.objects, ended.tally.later), (How::Complete, 40, 0));
     let mut lines = world.delivered();
     lines.sort();
@@ -99,11 +105,11 @@ async fn objects_that_share_events_are_all_done_at_the_end_however_they_meet() {
 async fn an_object_that_fails_comes_back_within_the_walk() {
     let world = World::default();
     let objects = vec![world.put("a", &log(&[event(1)])), world.put("b", &log(&[event(2)]))];
-    // Lease and fetch: the first attempt fails at the fetch.
-    let wire = Arc::new(Wire::failing([(1, Fault::Refuse)]));
+    // Rows, lease and fetch: the first attempt fails at the fetch.
+    let wire = Arc::new(Wire::failing([(2, Fault::Refuse)]));
     let mut put_off = 0;
     let news = &mut |news: News<'_>| put_off += u32::from(matches!(news, News::PutOff(..)));
-    let ended = walk(world.worker(&wire), objects, 1).0.run(watch::channel(false).1, news).await;
+    let ended = walk(world.worker(&wire), objects, 1).run(watch::channel(false).1, news).await;
     assert_eq!((ended.how, ended.tally.objects, ended.tally.failed, put_off), (How::Complete, 2, 0, 1));
     assert_eq!(world.delivered().len(), 2);
 }
@@ -113,7 +119,7 @@ async fn a_ledger_that_stays_away_ends_the_walk_and_names_itself() {
     let world = World::default();
     let objects = (0..100).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
     let wire = Arc::new(Wire::failing([(0, Fault::Die)]));
-    let ended = run(walk(world.worker(&wire), objects, 2).0).await;
+    let ended = run(walk(world.worker(&wire), objects, 2)).await;
     let How::GaveUp(reason) = ended.how else { panic!("{:?}", ended.how) };
     assert!(reason.starts_with("ledger: "), "{reason}");
     assert!(ended.tally.failed + ended.tally.later < 10, "{:?}", ended.tally);
@@ -126,9 +132,8 @@ async fn objects_that_are_all_denied_end_the_walk_and_a_few_do_not() {
     let denied = |objects: u32| {
         let objects = (0..objects).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
         let ingest = world.worker(&Arc::default());
-        let inner = Arc::clone(&ingest.source);
-        let pages = usize::MAX / PAGE;
-        listed(ingest, Listed { inner, objects, pages, denied: true, fetched: AtomicUsize::new(0) }, 1)
+        let source = Listed { denied: true, ..source(&ingest, objects) };
+        listed(ingest, source, 1)
     };
     let (few, _) = denied(5);
     let ended = run(few).await;
@@ -144,10 +149,12 @@ async fn a_listing_that_breaks_off_ends_the_walk_and_says_so() {
     let world = World::default();
     let objects: Vec<_> = (0..9).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
     let ingest = world.worker(&Arc::default());
-    let inner = Arc::clone(&ingest.source);
-    let (walk, _) = listed(ingest, Listed { inner, objects, pages: 2, denied: false, fetched: AtomicUsize::new(0) }, 2);
+    let source = source(&ingest, objects);
+    // One folder after the other down to the region, and two pages of it.
+    let (walk, _) = listed(ingest, Listed { listings: 6, ..source }, 1);
     let ended = run(walk).await;
     assert!(matches!(&ended.how, How::GaveUp(reason) if reason.contains("s3:ListBucket")), "{:?}", ended.how);
+    assert!(ended.tally.objects > 0, "what was listed before was begun: {ended:?}");
     assert_eq!(ended.tally.objects as usize, world.delivered().len(), "what was begun is finished");
 }
 
@@ -168,9 +175,66 @@ async fn a_halt_finishes_what_is_in_flight_and_begins_nothing_new() {
         News::Halting(How::Halted, flying) => in_flight = Some(flying),
         _ => {}
     };
-    let ended = walk(world.worker(&Arc::default()), objects, 4).0.run(halted, news).await;
+    let ended = walk(world.worker(&Arc::default()), objects, 4).run(halted, news).await;
     assert_eq!(ended.how, How::Halted);
     assert!((10..=14).contains(&ended.tally.objects), "{:?}", ended.tally);
     assert!(in_flight.is_some_and(|flying| flying <= 4), "{in_flight:?}");
     assert_eq!(world.delivered().len() as u64, ended.tally.objects);
+}
+
+#[tokio::test]
+async fn what_the_ledger_calls_done_is_neither_leased_nor_fetched_again() {
+    let world = World::default();
+    let objects: Vec<_> = (0..9).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+    run(walk(world.worker(&Arc::default()), objects.clone(), 2)).await;
+    let wire = Arc::new(Wire::default());
+    let ended = run(walk(world.worker(&wire), objects, 2)).await;
+    assert_eq!((ended.how, ended.tally.already, ended.tally.objects), (How::Complete, 9, 0));
+    assert!(wire.calls().iter().all(|call| *call == "rows"), "{:?}", wire.calls());
+    assert_eq!(world.delivered().len(), 9);
+}
+
+#[tokio::test]
+async fn a_ledger_that_stumbles_over_a_question_is_asked_again() {
+    let world = World::default();
+    let objects = vec![world.put("a", &log(&[event(1)]))];
+    let wire = Arc::new(Wire::failing([(0, Fault::Refuse)]));
+    let ended = run(walk(world.worker(&wire), objects, 1)).await;
+    assert_eq!((ended.how, ended.tally.objects), (How::Complete, 1));
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_before_its_turn_is_named_and_its_new_version_delivered_in_the_same_walk() {
+    let world = World::default();
+    let old = world.put("a", &log(&[event(1)]));
+    world.put("a", &log(&[event(1), event(2)]));
+    let ended = run(walk(world.worker(&Arc::default()), vec![old], 1)).await;
+    assert_eq!((ended.how, ended.tally.objects, ended.tally.quarantined["changed"]), (How::Complete, 1, 1));
+    assert_eq!(world.delivered(), [event(1), event(2)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_that_changes_while_it_is_read_loses_no_object_and_brings_none_twice() {
+    for seed in 0..20 {
+        let world = World::default();
+        let stay: Vec<_> = (0..40).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+        // Around every object that stays, others come and go with every page that is asked for. Those are no logs, so
+        // that nothing is fetched of them.
+        let between: Vec<String> = stay.iter().map(|at| format!("{}.swp", at.key)).collect();
+        let ingest = world.worker(&Arc::default());
+        let mut source = source(&ingest, stay);
+        source.shelf.before = Some(Box::new(move |number, keys| {
+            let mut random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
+            for key in &between {
+                match random.bool() {
+                    true => keys.insert(key.clone(), "e".into()),
+                    false => keys.remove(key),
+                };
+            }
+        }));
+        let ended = run(listed(ingest, source, 2).0).await;
+        assert_eq!((&ended.how, ended.tally.objects, ended.tally.already), (&How::Complete, 40, 0), "seed {seed}");
+        assert!(ended.tally.skipped["other_extension"] > 0, "seed {seed}: nothing changed");
+        assert_eq!(world.delivered().len(), 40, "seed {seed}");
+    }
 }

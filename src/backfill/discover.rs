@@ -6,21 +6,39 @@
 //!
 //! Where there is no `AWSLogs/` under the prefix, it is looked for a few folders deeper (`search`); where there is none
 //! either, the prefix becomes one flat unit.
+//!
+//! A scheduled backfill wants CloudTrail's own folders and nothing else; a single process that is told to deliver a bucket
+//! wants every key in it, each once. How much is walked is the asker's to say ([`Cover`]).
 
 mod search;
 
 use super::place::{Filters, Place};
 use super::span::Span;
 use super::unit::{Act, Layout, Pick, Unit};
+use crate::object::ObjectRef;
 use crate::source::{ListPage, Listing, Source, SourceError};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The longest span of one unit: a year is worked on by twelve workers at once, and costs twelve requests more.
 pub const DAYS_PER_UNIT: u32 = 31;
+
+/// How much of what lies under the prefix is walked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cover {
+    /// The days asked for of CloudTrail's folders, in units of at most [`DAYS_PER_UNIT`] days: for several workers.
+    #[default]
+    Days,
+    /// The same days, each region in one unit: for a single process, which one listing costs less than many.
+    Regions,
+    /// Every key, each once: regions whole, digests, and what is none of CloudTrail's. Folders are not left out; what is
+    /// asked for is asked of each key.
+    Everything,
+}
 
 /// What to look for.
 #[derive(Debug, Clone)]
@@ -39,6 +57,8 @@ pub struct Ask {
     pub act: Act,
     /// Listings under way at once.
     pub concurrency: usize,
+    /// How much is walked.
+    pub cover: Cover,
 }
 
 impl Ask {
@@ -52,6 +72,7 @@ impl Ask {
             pick: Pick::default(),
             act: Act::default(),
             concurrency: 16,
+            cover: Cover::default(),
         }
     }
 }
@@ -78,7 +99,8 @@ pub struct Progress {
 }
 
 /// What lies under a prefix.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Shape {
     /// Not yet known.
     #[default]
@@ -107,14 +129,36 @@ pub struct Discovery {
     /// To be listed.
     folders: Vec<Step>,
     under_way: FuturesUnordered<BoxFuture<'static, Listed>>,
-    ready: VecDeque<Unit>,
+    ready: VecDeque<Found>,
     begun: bool,
+}
+
+/// What a walk finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A unit, to be listed.
+    Unit(Unit),
+    /// Objects that lie beside the folders of the walk, listed already, with the flat unit they are judged by. Only where
+    /// [`Cover::Everything`] is asked for.
+    Loose(Unit, Vec<ObjectRef>),
 }
 
 /// One page of one folder.
 struct Step {
     folder: String,
     token: Option<String>,
+    look: Look,
+}
+
+/// What a page is looked at for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// A folder of the layout: what lies in it is told by its name.
+    Layout,
+    /// A folder above `AWSLogs/`: its other folders are none of CloudTrail's.
+    Beside,
+    /// Objects only: the folders in it are walked already.
+    Objects,
 }
 
 type Listed = (Step, Result<ListPage, SourceError>);
@@ -144,19 +188,33 @@ impl Discovery {
         &self.progress
     }
 
-    /// The next unit; none at the end.
+    /// The next unit; none at the end. For [`Cover::Everything`] ask [`Discovery::find`].
+    ///
+    /// # Errors
+    /// As [`Discovery::find`].
+    pub async fn next(&mut self) -> Result<Option<Unit>, SourceError> {
+        loop {
+            match self.find().await? {
+                Some(Found::Unit(unit)) => return Ok(Some(unit)),
+                Some(Found::Loose(..)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next unit, or objects that belong to none; nothing at the end.
     ///
     /// # Errors
     /// A folder could not be listed. The units already given stand; the walk cannot go on, for the rest of that folder
     /// would be missing in silence.
-    pub async fn next(&mut self) -> Result<Option<Unit>, SourceError> {
+    pub async fn find(&mut self) -> Result<Option<Found>, SourceError> {
         if !self.begun {
             self.begin().await?;
             self.begun = true;
         }
         loop {
-            if let Some(unit) = self.ready.pop_front() {
-                return Ok(Some(unit));
+            if let Some(found) = self.ready.pop_front() {
+                return Ok(Some(found));
             }
             while self.under_way.len() < self.ask.concurrency.max(1)
                 && let Some(step) = self.folders.pop()
@@ -175,19 +233,25 @@ impl Discovery {
 
     fn take(&mut self, step: &Step, page: ListPage) {
         if let Some(token) = page.next {
-            self.folders.push(Step { folder: step.folder.clone(), token: Some(token) });
+            self.folders.push(Step { folder: step.folder.clone(), token: Some(token), look: step.look });
         }
+        self.loose(&step.folder, page.objects);
         for folder in page.prefixes {
-            match Place::of(&folder) {
-                None => self.pass_over(folder),
-                Some(place) => self.enter(folder, place),
+            match step.look {
+                Look::Objects => {}
+                Look::Beside if folder.strip_prefix(&step.folder) == Some("AWSLogs/") => {}
+                Look::Beside => self.pass_over(folder),
+                Look::Layout => match Place::of(&folder) {
+                    None => self.pass_over(folder),
+                    Some(place) => self.enter(folder, place),
+                },
             }
         }
     }
 
     /// A folder of the layout.
     fn enter(&mut self, folder: String, place: Place) {
-        if !self.ask.filters.admit_folder(&folder) {
+        if !self.admits(&folder) {
             self.progress.not_asked += 1;
             return;
         }
@@ -196,15 +260,42 @@ impl Discovery {
             Place::Region => self.progress.regions += 1,
             Place::Logs | Place::Kind => {}
         }
-        if place == Place::Region {
-            let whole = self.unit(folder, Layout::Days);
-            self.ready.extend(whole.span.pieces(DAYS_PER_UNIT).map(|span| Unit { span, ..whole.clone() }));
-        } else {
-            self.folders.push(Step { folder, token: None });
+        if place != Place::Region {
+            self.folders.push(Step { folder, token: None, look: Look::Layout });
+            return;
+        }
+        match self.ask.cover {
+            Cover::Everything => self.give(folder, Layout::Flat),
+            Cover::Regions => self.give(folder, Layout::Days),
+            Cover::Days => {
+                let whole = self.unit(folder, Layout::Days);
+                let pieces = whole.span.pieces(DAYS_PER_UNIT);
+                self.ready.extend(pieces.map(|span| Found::Unit(Unit { span, ..whole.clone() })));
+            }
         }
     }
 
+    fn admits(&self, folder: &str) -> bool {
+        self.ask.cover == Cover::Everything || self.ask.filters.admit_folder(folder)
+    }
+
+    fn give(&mut self, folder: String, layout: Layout) {
+        self.ready.push_back(Found::Unit(self.unit(folder, layout)));
+    }
+
+    /// Objects beside the folders of the walk.
+    fn loose(&mut self, folder: &str, objects: Vec<ObjectRef>) {
+        if self.ask.cover == Cover::Everything && !objects.is_empty() {
+            let unit = self.unit(folder.to_owned(), Layout::Flat);
+            self.ready.push_back(Found::Loose(unit, objects));
+        }
+    }
+
+    /// A folder that is none of CloudTrail's.
     fn pass_over(&mut self, folder: String) {
+        if self.ask.cover == Cover::Everything {
+            return self.give(folder, Layout::Flat);
+        }
         self.progress.passed_over_count += 1;
         if self.progress.passed_over.len() < NAMES_KEPT {
             self.progress.passed_over.push(folder);

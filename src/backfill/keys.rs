@@ -14,11 +14,27 @@
 use super::Trouble;
 use super::unit::Unit;
 use crate::object::ObjectRef;
-use crate::source::{Listing, Source};
+use crate::source::{Listing, Pages, Source};
+use async_trait::async_trait;
+
+/// Where a unit's objects come from, a page at a time.
+#[async_trait]
+pub(crate) trait Origin: Send {
+    /// The next page; none at the end.
+    async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, Trouble>;
+}
+
+/// Given by somebody who knows them, in any order.
+#[async_trait]
+impl Origin for Pages {
+    async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, Trouble> {
+        Ok(self.recv().await.transpose()?)
+    }
+}
 
 /// A walk over a unit's keys.
 #[derive(Debug)]
-pub(super) struct Keys<'s> {
+pub(crate) struct Keys<'s> {
     source: &'s dyn Source,
     bucket: String,
     prefix: String,
@@ -33,14 +49,16 @@ pub(super) struct Keys<'s> {
 }
 
 impl<'s> Keys<'s> {
-    pub(super) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
+    pub(crate) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
         let (after, end) = unit.stretch();
         let (bucket, prefix) = (unit.bucket.clone(), unit.prefix.clone());
         Self { source, bucket, prefix, after, end, token: None, finished: false, requests: 0 }
     }
+}
 
-    /// The next page; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, Trouble> {
+#[async_trait]
+impl Origin for Keys<'_> {
+    async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, Trouble> {
         while !self.finished {
             let ask = Listing {
                 bucket: &self.bucket,

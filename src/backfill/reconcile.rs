@@ -11,14 +11,14 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// A listed key and what is to be done about it.
 #[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) at: ObjectRef,
-    pub(super) verdict: Verdict,
+pub(crate) struct Seen {
+    pub(crate) at: ObjectRef,
+    pub(crate) verdict: Verdict,
 }
 
 /// What is known of a listed key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     NoLog,
     NotAsked,
     /// What the ledger says of it, and whether it is older than the ledger's memory.
@@ -61,7 +61,7 @@ impl Seen {
 ///
 /// The view is stale as soon as it is read, and need not be more: an object that is finished meanwhile is handed in and
 /// found done, at the price of one write; one that is found done, is done.
-pub(super) async fn reconcile(ledger: &Ledger, unit: &Unit, page: Vec<ObjectRef>) -> Result<Vec<Seen>, StoreError> {
+pub(crate) async fn reconcile(ledger: &Ledger, unit: &Unit, page: Vec<ObjectRef>) -> Result<Vec<Seen>, StoreError> {
     let memory = memory_begins(ledger);
     let sorts: Vec<Sort> = page.iter().map(|at| wanted(at, unit)).collect();
     let asked: Vec<Object> = page

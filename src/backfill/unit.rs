@@ -1,5 +1,6 @@
 //! Unit: a piece of the backfill that one worker can do by itself, and the message it travels in.
 
+use super::discover::Ask;
 use super::place::{Filters, names};
 use super::span::Span;
 use serde::{Deserialize, Serialize};
@@ -76,15 +77,39 @@ impl Unit {
     /// Says what is missing, unknown or contradictory, and where. The message must then not be acknowledged.
     pub fn parse(body: &str) -> Result<Self, UnitError> {
         let unit: Self = serde_json::from_str(body).map_err(|error| UnitError(error.to_string()))?;
-        if !unit.prefix.is_empty() && !unit.prefix.ends_with('/') {
-            return Err(UnitError(format!("prefix {:?} does not end in a slash", unit.prefix)));
+        unit.check()?;
+        Ok(unit)
+    }
+
+    /// Whether its parts fit together, which no type says.
+    ///
+    /// # Errors
+    /// Says what does not.
+    pub fn check(&self) -> Result<(), UnitError> {
+        let Self { prefix, after, .. } = self;
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            return Err(UnitError(format!("prefix {prefix:?} does not end in a slash")));
         }
-        match &unit.after {
+        match after {
             // Going on behind a foreign key could leave out the whole folder.
-            Some(after) if !after.starts_with(&unit.prefix) => {
-                Err(UnitError(format!("after {after:?} does not lie under prefix {:?}", unit.prefix)))
+            Some(after) if !after.starts_with(prefix) => {
+                Err(UnitError(format!("after {after:?} does not lie under prefix {prefix:?}")))
             }
-            _ => Ok(unit),
+            _ => Ok(()),
+        }
+    }
+
+    /// All that is asked for, in one: for objects that are known without discovery.
+    pub fn flat(ask: &Ask) -> Self {
+        Self {
+            bucket: ask.bucket.clone(),
+            prefix: String::new(),
+            layout: Layout::Flat,
+            span: ask.span,
+            filters: ask.filters.clone(),
+            pick: ask.pick,
+            act: ask.act,
+            after: None,
         }
     }
 

@@ -38,7 +38,11 @@ async fn main() -> Result<(), Error> {
         source: Arc::new(S3::new(aws::s3(&sdk))),
         ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
         sink: Arc::new(sink),
-        limits: decode::Limits { object_bytes: config.object_bytes, ..decode::Limits::default() },
+        limits: decode::Limits {
+            object_bytes: config.object_bytes,
+            events: config.object_events,
+            ..decode::Limits::default()
+        },
         filter: config.filter,
         hold: HOLD,
         names: Names::Logs,

@@ -57,11 +57,13 @@ pub enum DecodeError {
         /// Offset in the decompressed object.
         at: u64,
     },
-    /// More events than a ledger can number.
-    #[error("more than {limit} events in one object")]
+    /// More events than memory is meant for.
+    #[error("more than {limit} events in one object (TRAILHOSE_MAX_OBJECT_EVENTS); the next starts at byte {at}")]
     TooMany {
         /// The limit.
         limit: u32,
+        /// Offset in the decompressed object.
+        at: u64,
     },
 }
 

@@ -189,14 +189,23 @@ fn what_is_not_a_log_file_says_why() {
 
 #[test]
 fn a_bomb_stops_at_the_limit() {
-    let limits = Limits { object_bytes: 1 << 20, value_bytes: 4 << 20 };
+    let limits = Limits { object_bytes: 1 << 20, value_bytes: 4 << 20, ..Limits::default() };
     let spaces = gzip(&[b"{\"Records\":[".as_slice(), &vec![b' '; 8 << 20]].concat());
     let error = decode_within(&spaces, limits).unwrap_err();
     assert!(matches!(error, DecodeError::TooLarge { limit, .. } if limit == 1 << 20), "{error}");
-    let limits = Limits { object_bytes: 64 << 20, value_bytes: 1 << 20 };
+    let limits = Limits { object_bytes: 64 << 20, value_bytes: 1 << 20, ..Limits::default() };
     let long = format!("{{\"Records\":[{{\"a\":\"{}\"}}]}}", "x".repeat(8 << 20));
     let error = decode_within(long.as_bytes(), limits).unwrap_err();
     assert!(matches!(error, DecodeError::ValueTooLong { at: 12, .. }), "{error}");
+}
+
+#[test]
+fn as_many_events_as_are_allowed_are_read_and_not_one_more() {
+    let limits = Limits { events: 3, ..Limits::default() };
+    assert_eq!(decode_within(b"[{},{},{}]", limits).unwrap().len(), 3);
+    let error = decode_within(&gzip(b"[{},{},{},{}]"), limits).unwrap_err();
+    assert_eq!(error, DecodeError::TooMany { limit: 3, at: 10 });
+    assert!(error.to_string().contains("TRAILHOSE_MAX_OBJECT_EVENTS"), "{error}");
 }
 
 #[test]
@@ -213,6 +222,15 @@ fn a_number_on_the_edge_of_the_buffer_is_read_whole() {
     for pad in LARGEST_BUFFER - 40..LARGEST_BUFFER + 4 {
         let json = format!("{{\"a\":\"{}\",\"n\":1234567890.5,\"Records\":[]}}", "x".repeat(pad));
         assert_eq!(decode(json.as_bytes()), Ok(vec![]), "{pad}");
+    }
+}
+
+#[test]
+fn an_object_that_ends_within_a_number_is_truncated() {
+    for (json, at) in [(r#"{"n":1"#, 6), (r#" {"a":"b","n":-20.5e1"#, 21), (r#"{"Records":[],"n":7"#, 19)] {
+        let expected = Err(DecodeError::Truncated { at, within: "the outermost object" });
+        assert_eq!(decode(json.as_bytes()), expected, "{json}");
+        assert_eq!(decode(&gzip(json.as_bytes())), expected, "{json}");
     }
 }
 

@@ -2,15 +2,17 @@
 //! claimed before anything is delivered: an event that is delivered before it is claimed can be delivered again by
 //! another, and one that is claimed page by page between deliveries can be lost.
 
-use super::find::{Sought, ends_soon, part};
+use super::find::{Sought, ends_soon, part, roots};
 use super::lease::Lease;
 use super::page::{Entry, Owner, Page, PageName, Version};
 use super::store::{StoreError, WriteError};
+use super::turn::{Ask, Turn};
 use super::{Ledger, Stop};
 use crate::event::{EventId, Place};
 use crate::object::ObjectId;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, HashMap, hash_map};
+use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// Attempts to write one page before the object is handed back. Each refusal means that another worker's write went
@@ -100,7 +102,7 @@ impl Ledger {
             let pages = self.store.pages(&names).await?;
             let visits = names.into_iter().zip(pages).map(|(name, page)| {
                 let events_here = wanted.remove(&name).unwrap_or_default();
-                let visit = Visit { ledger: self, lease: &lease, name, events: events_here, known: events, numbered };
+                let visit = Visit { ledger: self, lease: &lease, name, events: events_here, numbered };
                 visit.run(page)
             });
             // Visits are built before they run, so that each is one future under the bound.
@@ -108,7 +110,7 @@ impl Ledger {
             let mut visits = stream::iter(visits).buffer_unordered(self.concurrency);
             // Counted as they come and let go: all the entries of a large file together are more than its lines.
             while let Some(visited) = visits.try_next().await? {
-                for (ordinal, (_, entry)) in visited.entries {
+                for (ordinal, entry) in visited.entries {
                     claims.note(ordinal, &entry, mine, events);
                 }
                 wanted.extend(visited.deeper);
@@ -120,19 +122,19 @@ impl Ledger {
 
     /// The file's events by page, each ID once.
     fn group(&self, events: &[Known], places: &[Place], claims: &mut Claims) -> BTreeMap<PageName, Vec<Sought>> {
+        let root_of = roots(places);
         let mut first = HashMap::with_capacity(events.len());
         let mut roots: HashMap<(u32, Option<u8>), Vec<Sought>> = HashMap::new();
         for (ordinal, event) in (0u32..).zip(events) {
             if event.filtered {
                 continue;
             }
-            let timeless = places[event.place as usize].minute.is_none();
-            // Within one file too the same ID is the same event only where it belongs to the same page.
-            match first.entry((event.place, event.id)) {
+            let (root, minute) = (root_of[event.place as usize], places[event.place as usize].minute);
+            match first.entry((root, event.id)) {
                 hash_map::Entry::Vacant(vacant) => {
                     vacant.insert(ordinal);
-                    let root = (event.place, timeless.then_some(event.id.0[0]));
-                    roots.entry(root).or_default().push((ordinal, event.id));
+                    let root = (root, minute.is_none().then_some(event.id.0[0]));
+                    roots.entry(root).or_default().push(Sought::new(ordinal, event, places));
                 }
                 hash_map::Entry::Occupied(earlier) => {
                     claims.of[ordinal as usize] = Claim::Repeat;
@@ -144,7 +146,7 @@ impl Ledger {
         let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for ((place, _), sought) in roots {
             // Added to, never put in place of: an event that fell out here would be neither claimed nor delivered.
-            named.entry(PageName::root(&places[place as usize], sought[0].1)).or_default().extend(sought);
+            named.entry(PageName::root(&places[place as usize], sought[0].id)).or_default().extend(sought);
         }
         named
     }
@@ -156,21 +158,30 @@ struct Visit<'a> {
     lease: &'a Mutex<&'a mut Lease>,
     name: PageName,
     events: Vec<Sought>,
-    known: &'a [Known],
     numbered: bool,
 }
 
 /// What a visit found and left.
 #[derive(Default)]
 struct Visited {
-    entries: HashMap<u32, (PageName, Entry)>,
-    /// What belongs into the shards of a full page.
+    /// By index in the file: what the page says of the event.
+    entries: Vec<(u32, Entry)>,
+    /// What belongs into the pages behind a full one.
     deeper: BTreeMap<PageName, Vec<Sought>>,
 }
 
 impl Visit<'_> {
-    /// Writes the page until it holds every event or is full. `stands` is the page as it was read.
-    async fn run(self, mut stands: Option<Page>) -> Result<Visited, Stop> {
+    /// Writes the page until it holds every event or is full.
+    async fn run(mut self, read: Option<Page>) -> Result<Visited, Stop> {
+        let (owner, cursor) = {
+            let lease = self.lease.lock().await;
+            (lease.id, lease.cursor)
+        };
+        let events = std::mem::take(&mut self.events);
+        let ask = Arc::new(Ask { owner, cursor, events, numbered: self.numbered });
+        let place = self.ledger.turns.line_up(&self.name, Arc::clone(&ask));
+        let mut turn = place.turn().await;
+        let mut stands = turn.left.take().unwrap_or(read);
         for _ in 0..ATTEMPTS {
             let now = self.ledger.now();
             let expires = now + self.ledger.keep;
@@ -178,16 +189,17 @@ impl Visit<'_> {
             // An expired page counts as absent, and what it said with it; only its version still guards the write.
             let mut page = stands.filter(|page| page.live(now)).unwrap_or_else(|| Page::new(expires));
             let mut visited = Visited::default();
-            let new = part(&self.name, &page, &self.events, &mut visited.entries);
+            let new = part(&page, &ask.events, |ordinal, entry| visited.entries.push((ordinal, entry)));
             let settled = page.full || new.is_empty();
             if settled && !ends_soon(&page, now) {
-                return Ok(self.leave(page, visited, new));
+                debug_assert!(page.full || new.is_empty());
+                turn.leave(Some(page));
+                return Ok(self.deeper(visited, new));
             }
             page.version = Version::fresh();
             page.expires = expires;
             if !settled {
-                let fits = page.encoded_len() + self.grown_by(new.len()) <= self.ledger.page_bytes;
-                if fits { self.add(&mut page, &new).await? } else { page.full = true }
+                self.fill(&mut page, &new, &ask, &turn).await?;
             }
             stands = match self.ledger.store.write_page(&self.name, version, &page).await {
                 // Written, or found as another left it: either way the page as it now stands is looked at anew.
@@ -202,30 +214,35 @@ impl Visit<'_> {
         Err(Stop::Contended(format!("page {}", self.name), ATTEMPTS))
     }
 
-    fn leave(&self, page: Page, mut visited: Visited, new: Vec<Sought>) -> Visited {
-        debug_assert!(page.full || new.is_empty());
-        for event in new {
-            visited.deeper.entry(self.name.shard(event.1)).or_default().push(event);
+    /// Adds as many of the new events as fit. What does not fit makes the page full in the same write: from then on
+    /// everybody looks for it behind this page.
+    async fn fill(&self, page: &mut Page, new: &[Sought], ask: &Ask, turn: &Turn<'_>) -> Result<(), Stop> {
+        let capacity = self.name.capacity(self.ledger.page_bytes);
+        let (each, first) = ask.bytes();
+        let fits = capacity.saturating_sub(page.encoded_len() + first) / each;
+        let added = &new[..fits.min(new.len())];
+        {
+            let mut lease = self.lease.lock().await;
+            // The cursor says "all I own below is delivered": it must be taken back before that becomes untrue.
+            if added.iter().any(|event| event.ordinal < lease.cursor) {
+                self.ledger.reopen(&mut lease).await?;
+            }
         }
-        visited
-    }
-
-    /// An upper bound of the bytes that so many new entries take.
-    fn grown_by(&self, entries: usize) -> usize {
-        21 + entries * if self.numbered { 22 } else { 18 }
-    }
-
-    async fn add(&self, page: &mut Page, new: &[Sought]) -> Result<(), Stop> {
-        let mut lease = self.lease.lock().await;
-        // The cursor says "all I own below is delivered": it must be taken back before that becomes untrue.
-        if new.iter().any(|&(ordinal, _)| ordinal < lease.cursor) {
-            self.ledger.reopen(&mut lease).await?;
+        for event in added {
+            page.entries.insert(event.id, ask.entry(event));
         }
-        for &(ordinal, id) in new {
-            let fingerprint = self.known[ordinal as usize].fingerprint;
-            let ordinal = self.numbered.then_some(ordinal);
-            page.entries.insert(id, Entry { owner: Owner::Object(lease.id), fingerprint, ordinal });
+        page.full = added.len() < new.len();
+        if !page.full {
+            turn.take_along(page, capacity);
         }
         Ok(())
+    }
+
+    /// What is not in a full page is looked for behind it.
+    fn deeper(&self, mut visited: Visited, new: Vec<Sought>) -> Visited {
+        for event in new {
+            visited.deeper.entry(self.name.deeper(event.minute, event.id)).or_default().push(event);
+        }
+        visited
     }
 }

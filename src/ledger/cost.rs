@@ -37,6 +37,12 @@ fn units(bytes: usize, unit: usize) -> u64 {
     bytes.div_ceil(unit).max(1) as u64
 }
 
+/// The units of one request of a scan, which is not strongly consistent: half of what its items take together.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html>
+pub fn scan_units(bytes: usize) -> u64 {
+    units(bytes, 2 * READ_UNIT)
+}
+
 /// Bytes that a number takes: one for each two significant digits, one more, and one for a sign.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 pub fn number_bytes(number: i128) -> usize {
@@ -131,6 +137,12 @@ impl Usage {
         self.read_units.fetch_add(items.into_iter().map(read_units).sum(), Ordering::Relaxed);
     }
 
+    /// Notes one request of a scan that went over items of so many bytes.
+    pub fn scanned(&self, bytes: usize) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.read_units.fetch_add(scan_units(bytes), Ordering::Relaxed);
+    }
+
     /// What was counted so far.
     pub fn spent(&self) -> Spent {
         Spent {
@@ -158,6 +170,7 @@ mod tests {
     #[test]
     fn a_read_bills_each_started_four_kilobytes_and_one_for_nothing() {
         assert_eq!([0, 1, 4096, 4097].map(read_units), [1, 1, 1, 2]);
+        assert_eq!([0, 8192, 8193].map(scan_units), [1, 1, 2], "a scan costs half, over its items together");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod expression;
 mod item;
+mod survey;
 
 use super::cost::{self, BATCH, Usage};
 use super::page::{Page, PageName, Version};

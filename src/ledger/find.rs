@@ -1,14 +1,33 @@
-//! Find: where the ledger's entries of some events lie, through full pages into their shards.
+//! Find: where the ledger's entries of some events lie, through full pages into those behind them.
 
 use super::Ledger;
-use super::page::{Entry, Page, PageName};
+use super::claim::Known;
+use super::page::{Entry, Page, PageName, SPAN};
 use super::row::Seconds;
 use super::store::StoreError;
-use crate::event::EventId;
+use crate::event::{EventId, Place};
 use std::collections::{BTreeMap, HashMap};
 
-/// An event that is looked for: its index in the file, and its identity.
-pub(super) type Sought = (u32, EventId);
+/// An event that is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sought {
+    /// Its index in the file.
+    pub ordinal: u32,
+    /// Its identity.
+    pub id: EventId,
+    /// Its minute, where it has one.
+    pub minute: Option<i64>,
+    /// 16 bits of its content.
+    pub fingerprint: u16,
+}
+
+impl Sought {
+    /// The event of this index.
+    pub(super) fn new(ordinal: u32, event: &Known, places: &[Place]) -> Self {
+        let minute = places[event.place as usize].minute;
+        Self { ordinal, id: event.id, minute, fingerprint: event.fingerprint }
+    }
+}
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -20,7 +39,7 @@ pub(super) struct Found {
 }
 
 impl Ledger {
-    /// Looks events up by strongly consistent reads, a level of shards at a time.
+    /// Looks events up by strongly consistent reads, a level of pages at a time.
     pub(super) async fn find(&self, mut sought: BTreeMap<PageName, Vec<Sought>>) -> Result<Found, StoreError> {
         let mut found = Found::default();
         while !sought.is_empty() {
@@ -30,9 +49,12 @@ impl Ledger {
             for (name, page) in names.into_iter().zip(pages) {
                 let events = sought.remove(&name).unwrap_or_default();
                 let Some(page) = page.filter(|page| page.live(self.now())) else { continue };
-                for event in part(&name, &page, &events, &mut found.entries) {
+                let others = part(&page, &events, |ordinal, entry| {
+                    found.entries.insert(ordinal, (name.clone(), entry));
+                });
+                for event in others {
                     if page.full {
-                        deeper.entry(name.shard(event.1)).or_insert_with(Vec::new).push(event);
+                        deeper.entry(name.deeper(event.minute, event.id)).or_insert_with(Vec::new).push(event);
                     }
                 }
                 found.pages.insert(name, page);
@@ -43,21 +65,25 @@ impl Ledger {
     }
 }
 
-/// Puts the events that the page holds into `entries`, and returns the others.
-pub(super) fn part(
-    name: &PageName,
-    page: &Page,
-    events: &[Sought],
-    entries: &mut HashMap<u32, (PageName, Entry)>,
-) -> Vec<Sought> {
+/// Shows what the page says of the events that it holds, and returns the others.
+pub(super) fn part(page: &Page, events: &[Sought], mut held: impl FnMut(u32, Entry)) -> Vec<Sought> {
     let mut others = Vec::new();
-    for &(ordinal, id) in events {
-        match page.entries.get(&id) {
-            Some(entry) => drop(entries.insert(ordinal, (name.clone(), *entry))),
-            None => others.push((ordinal, id)),
+    for &event in events {
+        match page.entries.get(&event.id) {
+            Some(&entry) => held(event.ordinal, entry),
+            None => others.push(event),
         }
     }
     others
+}
+
+/// For each place the first one whose events are looked for in the same page. Within one file too the same ID is the
+/// same event only where it belongs to the same page.
+pub(super) fn roots(places: &[Place]) -> Vec<u32> {
+    let mut met = HashMap::new();
+    let span = |place: &Place| place.minute.map(|minute| minute.div_euclid(SPAN));
+    let roots = (0u32..).zip(places);
+    roots.map(|(at, place)| *met.entry((&place.account, &place.region, span(place))).or_insert(at)).collect()
 }
 
 /// Whether a page is so near its end that it must be extended before it is relied on.

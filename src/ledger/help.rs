@@ -163,7 +163,7 @@ impl Ledger {
         for ordinal in ordinals {
             let event = &known[ordinal as usize];
             let root = PageName::root(&places[event.place as usize], event.id);
-            sought.entry(root).or_default().push((ordinal, event.id));
+            sought.entry(root).or_default().push(Sought::new(ordinal, event, places));
         }
         self.find(sought).await
     }

@@ -1,7 +1,7 @@
 //! Look: what the ledger knows of an object and its events, without writing.
 
 use super::claim::Known;
-use super::find::Sought;
+use super::find::{Sought, roots};
 use super::page::{Owner, PageName};
 use super::row::Row;
 use super::store::StoreError;
@@ -35,11 +35,12 @@ impl Ledger {
     /// The store's.
     pub async fn look(&self, id: ObjectId, events: &[Known], places: &[Place]) -> Result<Look, Stop> {
         let mut sought: BTreeMap<PageName, Vec<Sought>> = BTreeMap::new();
+        let roots = roots(places);
         let mut met = HashSet::new();
         for (ordinal, event) in (0u32..).zip(events) {
-            if met.insert((event.place, event.id)) {
+            if met.insert((roots[event.place as usize], event.id)) {
                 let name = PageName::root(&places[event.place as usize], event.id);
-                sought.entry(name).or_default().push((ordinal, event.id));
+                sought.entry(name).or_default().push(Sought::new(ordinal, event, places));
             }
         }
         let found = self.find(sought).await?;

@@ -1,9 +1,11 @@
 //! A store that lasts as long as the process: the plainest reading of the rules, and the model that the others are held
 //! against.
 
+use super::cost;
 use super::page::{Page, PageName, Version};
-use super::row::{Change, Guard, Row};
+use super::row::{Change, Guard, Row, Status};
 use super::store::{Store, StoreError, WriteError};
+use super::survey::{Mark, Over, Piece, Size, Survey};
 use crate::object::{Object, ObjectId};
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -70,5 +72,49 @@ impl Store for Memory {
         }
         kept.pages.insert(name.clone(), page.clone());
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Survey for Memory {
+    async fn size(&self) -> Result<Size, StoreError> {
+        let kept = self.kept();
+        let rows: usize = kept.rows.values().map(cost::row_bytes).sum();
+        let pages: usize = kept.pages.iter().map(|(name, page)| cost::page_bytes(name, page)).sum();
+        let aside = kept.rows.values().filter(|row| row.status == Status::Quarantined).count();
+        Ok(Size {
+            items: (kept.rows.len() + kept.pages.len()) as u64,
+            bytes: (rows + pages) as u64,
+            quarantined: Some(aside as u64),
+            age: 0,
+        })
+    }
+
+    async fn walk(&self, over: &Over, after: Option<&Mark>, at_most: u32) -> Result<Piece, StoreError> {
+        let kept = self.kept();
+        let wanted = |row: &Row| match over {
+            Over::Quarantined => row.status == Status::Quarantined,
+            Over::Versions(objects) => {
+                objects.iter().any(|(bucket, key)| *bucket == row.object.bucket && *key == row.object.key)
+            }
+            Over::Pages => false,
+            Over::All => true,
+        };
+        let rows = kept.rows.iter().filter(|(_, row)| wanted(row)).map(|(id, row)| (format!("o#{id}"), Ok(row)));
+        let pages = kept.pages.iter().filter(|_| matches!(over, Over::Pages | Over::All));
+        let pages = pages.map(|(name, page)| (format!("p#{name}"), Err((name, page))));
+        let mut items: Vec<(String, Result<&Row, (&PageName, &Page)>)> = rows.chain(pages).collect();
+        items.retain(|(name, _)| after.is_none_or(|Mark(after)| name > after));
+        items.sort_by(|one, other| one.0.cmp(&other.0));
+        let rest = items.split_off(items.len().min(at_most.max(1) as usize));
+        let next = items.last().filter(|_| !rest.is_empty()).map(|(name, _)| Mark(name.clone()));
+        let mut piece = Piece { next, ..Piece::default() };
+        for (_, item) in items {
+            match item {
+                Ok(row) => piece.rows.push(row.clone()),
+                Err((name, page)) => piece.pages.push((name.clone(), page.clone())),
+            }
+        }
+        Ok(piece)
     }
 }

@@ -1,4 +1,8 @@
-//! A page: one ledger item holding the event IDs of one account, region and minute, each with its owner. Pure.
+//! A page: one ledger item holding the event IDs of one account, region and stretch of time, each with its owner. Pure.
+//!
+//! A quarter of an hour shares a page, as long as it is small: so a quiet account pays one write a file. Where that page is
+//! full its minutes follow, each with a page of its own, so that the files of a busy account, each of which is of a few
+//! minutes, do not write the same items again and again; and where a minute's page is full, shards by identity.
 
 mod codec;
 
@@ -8,11 +12,19 @@ use crate::object::ObjectId;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-/// A page grows to this many encoded bytes and then spills into shards. Every write bills the whole item, one unit per
-/// started kilobyte, so a page that many small files touch should stay small; and what is marked full must leave room
-/// below DynamoDB's 400 KB for entries that later change to `Owner::Delivered`, which are never longer than before.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+/// A page of one minute, or a shard of it, grows to this many encoded bytes and is then full. Every write bills the whole
+/// item, one unit per started kilobyte, so a page that many small files touch should stay small; and what is marked full
+/// must leave room below DynamoDB's 400 KB for entries that later change to `Owner::Delivered`, which are never longer
+/// than before. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+/// Chosen by `benches/pages.rs`, as are the two below; docs/cost.md has the figures.
 pub const CAPACITY: usize = 32 * 1024;
+
+/// How many minutes share a page while there are few events.
+pub const SPAN: i64 = 15;
+
+/// The part of a page's capacity at which the page of a whole [`SPAN`] is full: once the account turns out to be busy,
+/// every further file of the quarter reads this page for nothing.
+pub const SPAN_PART: usize = 4;
 
 /// Marks one state of a page: fresh for every write, so that a page that was deleted and made anew can never be
 /// mistaken for the one that was read.
@@ -37,21 +49,33 @@ impl PageName {
     pub fn root(place: &Place, id: EventId) -> Self {
         let (account, region) = (name_part(&place.account), name_part(&place.region));
         Self(match place.minute {
-            Some(minute) => format!("{account}/{region}/{minute}"),
+            Some(minute) => format!("{account}/{region}/{}", minute - minute.rem_euclid(SPAN)),
             None => format!("{account}/{region}/none{:02x}", id.0[0]),
         })
     }
 
-    /// The shard of a full page in which an event is looked for next: one hexadecimal digit of its identity deeper,
-    /// taken from the end of the identity.
-    pub fn shard(&self, id: EventId) -> Self {
+    /// Where an event of this minute is looked for next when this page is full: behind the page of a whole span its own
+    /// minute's, and behind that the shard one hexadecimal digit of its identity deeper, taken from the end.
+    pub fn deeper(&self, minute: Option<i64>, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];
         let digit = if depth.is_multiple_of(2) { byte & 0x0f } else { byte >> 4 };
-        match depth {
-            0 => Self(format!("{}~{digit:x}", self.0)),
+        match (depth, minute) {
+            (0, Some(minute)) if self.is_span() => Self(format!("{}+{}", self.0, minute.rem_euclid(SPAN))),
+            (0, _) => Self(format!("{}~{digit:x}", self.0)),
             _ => Self(format!("{}{digit:x}", self.0)),
         }
+    }
+
+    /// Encoded bytes at which this page is full where a minute's is at `minute`.
+    pub fn capacity(&self, minute: usize) -> usize {
+        if self.is_span() { minute / SPAN_PART } else { minute }
+    }
+
+    /// Whether this is the page of a whole span.
+    fn is_span(&self) -> bool {
+        let last = self.0.rsplit('/').next().unwrap_or_default();
+        !last.starts_with("none") && !last.contains(['+', '~'])
     }
 }
 
@@ -71,7 +95,7 @@ fn name_part(text: &str) -> String {
     Sha256::digest(text).iter().take(16).fold(String::from("="), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// The event IDs of one account, region and minute.
+/// The event IDs of one account, region and stretch of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Which state of the page this is.
@@ -145,14 +169,32 @@ mod tests {
     }
 
     #[test]
-    fn shards_deepen_by_a_digit_and_part_the_ids() {
-        let place = Place { account: "111122223333".into(), region: "eu-west-1".into(), minute: Some(28_000_000) };
-        let root = PageName::root(&place, id(0x5a));
-        assert_eq!(root.0, "111122223333/eu-west-1/28000000");
-        let one = root.shard(id(0x5a));
-        assert_eq!(one.0, "111122223333/eu-west-1/28000000~a");
-        assert_eq!(one.shard(id(0x5a)).0, "111122223333/eu-west-1/28000000~a5");
-        assert_eq!(one.shard(id(0x5a)).shard(id(0x5a)).0, "111122223333/eu-west-1/28000000~a57");
+    fn a_full_page_is_followed_by_its_minutes_and_then_by_a_digit_at_a_time() {
+        let (minute, id) = (Some(28_000_004), id(0x5a));
+        let place = Place { account: "111122223333".into(), region: "eu-west-1".into(), minute };
+        let mut names = vec![PageName::root(&place, id)];
+        for _ in 0..4 {
+            names.push(names[names.len() - 1].deeper(minute, id));
+        }
+        let expected = ["27999990", "27999990+14", "27999990+14~a", "27999990+14~a5", "27999990+14~a57"];
+        let expected = expected.map(|name| format!("111122223333/eu-west-1/{name}"));
+        assert_eq!(names.iter().map(|name| name.0.as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(names.iter().map(|name| name.capacity(4096)).collect::<Vec<_>>(), [1024, 4096, 4096, 4096, 4096]);
+    }
+
+    #[test]
+    fn events_without_a_time_spill_by_their_identity_alone() {
+        let root = PageName::root(&Place::default(), id(0x5a));
+        assert_eq!(root.0, "//none07");
+        assert_eq!(root.deeper(None, id(0x5a)).0, "//none07~a");
+        assert_eq!(root.capacity(4096), 4096);
+    }
+
+    #[test]
+    fn minutes_before_1970_have_a_span_too() {
+        let place = |minute| Place { minute: Some(minute), ..Place::default() };
+        assert_eq!(PageName::root(&place(-1), id(1)).0, "//-15");
+        assert_eq!(PageName::root(&place(-1), id(1)).deeper(Some(-1), id(1)).0, "//-15+14");
     }
 
     #[test]

@@ -130,6 +130,11 @@ pub enum Guard {
         /// The time.
         now: Seconds,
     },
+    /// A quarantined row whose lease, a helper's, has ended.
+    Aside {
+        /// The time.
+        now: Seconds,
+    },
 }
 
 impl Guard {
@@ -145,6 +150,7 @@ impl Guard {
             }),
             Self::Held(token) => row.is_some_and(|row| row.token == Some(token)),
             Self::Unleased { now } => row.is_some_and(|row| row.until < now),
+            Self::Aside { now } => row.is_some_and(|row| row.status == Status::Quarantined && row.until < now),
         }
     }
 }
@@ -165,6 +171,9 @@ pub enum Change {
     Advance(u32),
     /// Open again, cursor 0, done's time to live and counts taken away, the reason too. The lease stays as it is.
     Reopen,
+    /// Open, cursor 0, as [`Change::Reopen`], and nobody's: the lease and its token are taken away. The last worker's repeat
+    /// of `Complete` or `Quarantine`, however late it arrives, would otherwise find its token and undo this.
+    Forget,
     /// All that the object owns is delivered: cursor [`END`].
     Settle,
     /// Every event is delivered: cursor [`END`]; the lease ends (`until` 0) and the token stays, so that a repeat of this write is
@@ -211,6 +220,11 @@ impl Change {
                 row.counts = None;
                 row.reason = None;
                 row.expires = None;
+            }
+            Self::Forget => {
+                row = Self::Reopen.apply(Some(row), object);
+                row.token = None;
+                row.until = 0;
             }
             Self::Settle => {
                 row.status = Status::Settled;

@@ -5,6 +5,7 @@
 //! that a laptop may look back over a whole bucket.
 
 mod journal;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ pub use journal::{CommitMode, Journal};
 
 use super::cost::{self, Usage};
 use super::page::{Page, PageName, Version};
-use super::row::{Change, Counts, Guard, Row, Status, Token};
+use super::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
 use super::store::{Store, StoreError, WriteError};
 use crate::object::{Object, ObjectId};
 use async_trait::async_trait;
@@ -275,8 +276,13 @@ fn read_page(connection: &Connection, path: &Path, name: &PageName) -> Result<Op
             .optional()
         })
         .map_err(|error| failure(path, error))?;
-    let Some((version, full, expires, entries)) = stored else { return Ok(None) };
+    stored.map(|stored| page_of(name, stored)).transpose()
+}
+
+/// Version, full, expires and entries, as SQLite gives them.
+type StoredPage = (i64, bool, Seconds, Vec<u8>);
+
+fn page_of(name: &PageName, (version, full, expires, entries): StoredPage) -> Result<Page, StoreError> {
     Page::decode(Version(version.cast_unsigned()), full, expires, &entries)
-        .map(Some)
         .map_err(|error| StoreError::Unreadable(format!("the ledger's page {name} cannot be read: {error}")))
 }

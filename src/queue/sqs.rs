@@ -1,6 +1,7 @@
 //! SQS.
 
 use super::{NotSent, Outbox, Queue, QueueError};
+use crate::aws::Kind;
 use crate::notification::Message;
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
@@ -68,7 +69,19 @@ impl Outbox for Sqs {
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(*body);
             request = request.entries(entry.build().map_err(|error| QueueError(error.to_string()))?);
         }
-        let answer = request.send().await.map_err(|error| action(&crate::aws::failure(&error)))?;
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let failure = crate::aws::failure(&error);
+                if failure.is_passing() {
+                    return Err(action(&failure));
+                }
+                // Nothing of it was accepted, and nothing would be on another attempt.
+                let reason = action(&failure).0;
+                let missed = (0..bodies.len()).map(|index| NotSent { index, passing: false, reason: reason.clone() });
+                return Ok(missed.collect());
+            }
+        };
         // Only what is named as accepted was: an index that the answer leaves out is sent again.
         let accepted = |index: usize| answer.successful().iter().any(|entry| entry.id() == index.to_string());
         let refusal = |index: usize| answer.failed().iter().find(|entry| entry.id() == index.to_string());
@@ -89,5 +102,13 @@ fn not_sent(index: usize, refusal: Option<&BatchResultErrorEntry>) -> NotSent {
 }
 
 fn failed(action: &str, url: &str, failure: &crate::aws::Failure) -> QueueError {
-    QueueError(format!("{action} on {url}: {failure}"))
+    let text = format!("{action} on {url}: {failure}");
+    QueueError(match failure.kind {
+        Kind::Denied => {
+            // A batch needs the permission of what it is a batch of.
+            let permission = action.trim_end_matches("Batch");
+            format!("{text}; allow {permission} on this queue for the role that runs this")
+        }
+        _ => text,
+    })
 }

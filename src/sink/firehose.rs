@@ -1,6 +1,7 @@
 //! Amazon Data Firehose as a sink: `PutRecordBatch`, with exactly the records sent again that were refused.
 
 use super::aside::{self, Aside};
+pub use super::cost::{BILLED_STEP, Spent, Usage};
 use super::pack::{Call, Limits, LinesPerRecord};
 use super::{Oversize, Sink, SinkError};
 use crate::aws::{self, Failure, Kind};
@@ -12,7 +13,6 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{PutRecordBatchResponseEntry, Record};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -29,61 +29,9 @@ pub const CALL_RECORDS: usize = 500;
 /// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
 pub const CALL_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a record is rounded up to on the bill: "billed per GB ingested in 5KB increments (a 3KB record is billed as
-/// 5KB, a 12KB record is billed as 15KB, etc.)", for each record and not for each call.
-/// <https://aws.amazon.com/firehose/pricing/>. The page does not say how many bytes a KB has; as AWS's GB of data are
-/// 2^30 bytes, this is the larger of the two readings, so that an estimate is never below the bill.
-pub const BILLED_STEP: u64 = 5 * 1024;
-
 /// Waits between calls. Firehose's quotas are counted by the second: a wait beyond a few seconds only wastes
 /// the function's time.
 const PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
-
-/// What was sent so far, in numbers. Shared by all deliveries of a sink; only grows.
-#[derive(Debug, Default)]
-pub struct Usage {
-    calls: AtomicU64,
-    records: AtomicU64,
-    bytes: AtomicU64,
-    billed: AtomicU64,
-    retried: AtomicU64,
-}
-
-/// [`Usage`] at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// `PutRecordBatch` requests made, whatever came of them.
-    pub calls: u64,
-    /// Records acknowledged.
-    pub records: u64,
-    /// Bytes of the records acknowledged.
-    pub bytes: u64,
-    /// The same, each record rounded up to [`BILLED_STEP`]: what is paid for.
-    pub billed: u64,
-    /// Records that were sent again, counted each time.
-    pub retried: u64,
-}
-
-impl Usage {
-    /// The numbers as they stand.
-    pub fn spent(&self) -> Spent {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Spent {
-            calls: read(&self.calls),
-            records: read(&self.records),
-            bytes: read(&self.bytes),
-            billed: read(&self.billed),
-            retried: read(&self.retried),
-        }
-    }
-
-    fn acknowledged(&self, record: &Record) {
-        let bytes = record.data().as_ref().len() as u64;
-        self.records.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.billed.fetch_add(bytes.div_ceil(BILLED_STEP) * BILLED_STEP, Ordering::Relaxed);
-    }
-}
 
 /// A Firehose stream (Direct PUT).
 #[derive(Debug)]
@@ -121,7 +69,7 @@ impl Firehose {
 
     /// One request with all of `pending`. Returns what is still to be sent, and why.
     async fn put(&self, pending: Vec<Record>) -> Result<Option<Refusal>, SinkError> {
-        self.usage.calls.fetch_add(1, Ordering::Relaxed);
+        self.usage.called();
         // A record's bytes are shared, not copied: the clone costs a pointer a record.
         let request =
             self.client.put_record_batch().delivery_stream_name(&self.stream).set_records(Some(pending.clone()));
@@ -173,7 +121,7 @@ impl Firehose {
         let mut records = Vec::with_capacity(failed);
         for (record, entry) in sent.into_iter().zip(entries) {
             if taken(entry) {
-                self.usage.acknowledged(&record);
+                self.usage.acknowledged(record.data().as_ref().len() as u64);
                 continue;
             }
             // A denial among throttled records is the one that needs a person.
@@ -248,7 +196,7 @@ impl Sink for Firehose {
                 return Err(SinkError::OutOfTime { failed, records: total, code: refusal.last.code });
             }
             tokio::time::sleep(wait).await;
-            self.usage.retried.fetch_add(failed as u64, Ordering::Relaxed);
+            self.usage.again(failed as u64);
             pending = refusal.records;
             last = refusal.last.code;
         }
@@ -270,16 +218,6 @@ fn records(call: &Call) -> Result<Vec<Record>, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_is_billed_in_steps_of_five_kilobytes() {
-        let usage = Usage::default();
-        for bytes in [1, 5_120, 5_121] {
-            usage.acknowledged(&Record::builder().data(Blob::new(vec![0; bytes])).build().unwrap());
-        }
-        let expected = Spent { records: 3, bytes: 10_242, billed: 20_480, ..Spent::default() };
-        assert_eq!(usage.spent(), expected);
-    }
 
     #[test]
     fn a_record_sent_again_shares_its_bytes_with_the_first() {

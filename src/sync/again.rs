@@ -78,6 +78,15 @@ impl Attempt {
         &self.at
     }
 
+    /// An attempt at the same key after its object was replaced, and how long to wait for it; nothing if that happened too
+    /// often: something writes to it all the time, and the next walk may find it at rest.
+    pub(super) fn replaced(mut self, patience: Patience) -> Option<(Self, Duration)> {
+        self.failures += 1;
+        let wait = self.rests.wait();
+        self.at = ObjectRef::new(self.at.bucket, self.at.key);
+        (self.failures < patience.attempts).then_some((self, wait))
+    }
+
     /// What an attempt's outcome means for the next one. `now` by the ledger's clock.
     pub(super) fn next(&mut self, outcome: &Outcome, patience: Patience, now: Seconds) -> Next {
         match outcome {

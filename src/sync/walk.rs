@@ -1,55 +1,178 @@
-//! Walk: the pages of a listing, one after the other, no further ahead than they are wanted.
+//! Walk: discovery, listing and reconcile, no further ahead of ingestion than they are wanted.
+//!
+//! The same folders, units and questions to the ledger as in a backfill on AWS; what is missing goes to this process's own
+//! workers instead of a queue.
 
+use super::select::Select;
+use crate::backfill::discover::{Discovery, Found, Progress};
+use crate::backfill::keys::{Keys, Origin};
+use crate::backfill::reconcile::{Seen, reconcile};
+use crate::backfill::{Trouble, Unit};
 use crate::backoff::{Backoff, Pace};
-use crate::object::ObjectRef;
-use crate::source::{ListPage, Listing, Source, SourceError};
+use crate::ledger::Ledger;
+use crate::ledger::store::StoreError;
+use crate::object::{Object, ObjectRef};
+use crate::source::{ListPage, Listing, Pages, Source, SourceError};
+use async_trait::async_trait;
+use futures_util::future::join;
+use futures_util::{TryStreamExt, stream};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
-/// Attempts at one page. One that stays away ends the walk: to go on behind it would leave a hole.
+/// Attempts at one page, and at one question to the ledger. What stays away ends the walk: to go on behind it would leave
+/// a hole.
 const ATTEMPTS: u32 = 5;
 
-/// Waits between them.
-const PACE: Pace = Pace { base: Duration::from_millis(500), cap: Duration::from_secs(10) };
-
-/// Every key under a prefix.
+/// A walk over a source.
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) source: Arc<dyn Source>,
+    pub(super) ledger: Ledger,
     pub(super) bucket: String,
     pub(super) prefix: String,
+    /// Where they are known, what discovery and listings would give.
+    pub(super) pages: Option<Pages>,
+    pub(super) select: Select,
+    /// Listings at once.
+    pub(super) listings: usize,
+    /// Waits between attempts.
+    pub(super) pace: Pace,
+}
+
+/// What a walk sends.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Keys, each with what the ledger says of it.
+    Page(Vec<Seen>),
+    /// Every folder is walked; this was beside the way.
+    End(Progress),
+}
+
+/// Why a walk ends early.
+enum Early {
+    Trouble(Trouble),
+    /// Nobody listens any more.
+    Unheard,
+}
+
+impl<E: Into<Trouble>> From<E> for Early {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
 }
 
 impl Walk {
-    /// Sends page after page, and last of all the error that ended the listing early. Ends when nobody listens any more.
-    pub(super) async fn run(self, pages: Sender<Result<Vec<ObjectRef>, SourceError>>) {
-        let mut token: Option<String> = None;
-        loop {
-            match self.page(token.as_deref()).await {
-                Ok(page) => {
-                    if pages.send(Ok(page.objects)).await.is_err() || page.next.is_none() {
-                        return;
-                    }
-                    token = page.next;
-                }
-                Err(error) => {
-                    // Nobody listens: then nobody wants the error either.
-                    let _ = pages.send(Err(error)).await;
-                    return;
-                }
-            }
-        }
+    /// Sends page after page, and last of all the end, or the trouble that came before it.
+    pub(super) async fn run(mut self, steps: Sender<Result<Step, String>>) {
+        let pages = self.pages.take();
+        let walked = match pages {
+            Some(mut pages) => self.walk_over(&mut pages, &steps).await,
+            None => self.walk(&steps).await,
+        };
+        let last = match walked {
+            Ok(progress) => Ok(Step::End(progress)),
+            Err(Early::Unheard) => return,
+            Err(Early::Trouble(Trouble::Source(error))) => Err(format!("the listing broke off: {error}")),
+            Err(Early::Trouble(Trouble::Ledger(error))) => Err(format!("ledger: {error}")),
+            Err(Early::Trouble(trouble)) => Err(trouble.to_string()),
+        };
+        // If nobody listens, nobody wants the end either.
+        let _ = steps.send(last).await;
     }
 
-    async fn page(&self, token: Option<&str>) -> Result<ListPage, SourceError> {
-        let ask = Listing { bucket: &self.bucket, prefix: &self.prefix, delimiter: None, token, start_after: None };
-        let mut backoff = Backoff::new(PACE, fastrand::f64);
+    async fn walk(&self, steps: &Sender<Result<Step, String>>) -> Result<Progress, Early> {
+        let ask = self.select.ask(&self.bucket, &self.prefix, self.listings);
+        let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        let source: Arc<dyn Source> = Arc::new(Patient { inner: Arc::clone(&self.source), pace: self.pace });
+        let mut discovery = Discovery::new(Arc::clone(&source), ask);
+        stream::try_unfold(&mut discovery, async |discovery| {
+            let found = discovery.find().await.map_err(Early::from)?;
+            Ok::<_, Early>(found.map(|found| (found, discovery)))
+        })
+        .try_for_each_concurrent(self.listings, |found| self.work(&*source, found, steps))
+        .await?;
+        Ok(discovery.progress().clone())
+    }
+
+    async fn work(&self, source: &dyn Source, found: Found, steps: &Sender<Result<Step, String>>) -> Result<(), Early> {
+        let unit = match found {
+            Found::Loose(unit, objects) => return self.hand_over(&unit, objects, steps).await,
+            Found::Unit(unit) => unit,
+        };
+        self.pass_on(&unit, &mut Keys::new(source, &unit), steps).await
+    }
+
+    /// The pages of somebody who knows the objects without listing, as one unit.
+    async fn walk_over(&self, pages: &mut Pages, steps: &Sender<Result<Step, String>>) -> Result<Progress, Early> {
+        let ask = self.select.ask(&self.bucket, &self.prefix, 1);
+        let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        self.pass_on(&Unit::flat(&ask), pages, steps).await?;
+        Ok(Progress::default())
+    }
+
+    async fn pass_on(
+        &self,
+        unit: &Unit,
+        origin: &mut dyn Origin,
+        steps: &Sender<Result<Step, String>>,
+    ) -> Result<(), Early> {
+        let mut page = origin.next().await?;
+        while let Some(listed) = page {
+            // The next page is on its way while this one is held against the ledger and waits for its turn.
+            let (handed, next) = join(self.hand_over(unit, listed, steps), origin.next()).await;
+            handed?;
+            page = next?;
+        }
+        Ok(())
+    }
+
+    async fn hand_over(
+        &self,
+        unit: &Unit,
+        mut listed: Vec<ObjectRef>,
+        steps: &Sender<Result<Step, String>>,
+    ) -> Result<(), Early> {
+        listed.retain(|at| !self.select.excepts(&at.key));
+        let mut backoff = Backoff::new(self.pace, fastrand::f64);
+        let mut attempt = 1;
+        let seen = loop {
+            match reconcile(&self.ledger, unit, listed.clone()).await {
+                Err(StoreError::Unknown(error)) if attempt < ATTEMPTS => {
+                    tracing::debug!(%unit, ?error, attempt, "asking the ledger again");
+                    tokio::time::sleep(backoff.wait()).await;
+                    attempt += 1;
+                }
+                seen => break seen?,
+            }
+        };
+        steps.send(Ok(Step::Page(seen))).await.map_err(|_| Early::Unheard)
+    }
+}
+
+/// A source whose listings are asked for again when they fail for a passing reason.
+#[derive(Debug)]
+struct Patient {
+    inner: Arc<dyn Source>,
+    pace: Pace,
+}
+
+#[async_trait]
+impl Source for Patient {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+        self.inner.stat(at).await
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+        self.inner.fetch(object).await
+    }
+
+    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut attempt = 1;
         loop {
-            match self.source.list(&ask).await {
+            match self.inner.list(ask).await {
                 Err(SourceError::Unavailable(error)) if attempt < ATTEMPTS => {
-                    tracing::debug!(bucket = self.bucket, error, attempt, "listing again");
+                    tracing::debug!(bucket = ask.bucket, prefix = ask.prefix, error, attempt, "listing again");
                     tokio::time::sleep(backoff.wait()).await;
                     attempt += 1;
                 }

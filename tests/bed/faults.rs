@@ -31,6 +31,8 @@ pub enum Fault {
     /// A `PutRecordBatch` in which the records at these indices fail. The others go on under the account's root,
     /// because the caller's signature does not fit the shorter body.
     FailRecords(Vec<usize>),
+    /// A `SendMessageBatch` in which the messages at these indices fail, under the same account as above.
+    FailEntries(Vec<usize>),
     /// The call goes through, late.
     Delay(Duration),
 }
@@ -186,6 +188,7 @@ async fn serve(mut client: TcpStream, state: Arc<Mutex<State>>) {
             fault.as_ref().map(|fault| refusal(&request, fault))
         }
         Some(Fault::FailRecords(indices)) => fail_records(&request, indices, &upstream).await,
+        Some(Fault::FailEntries(indices)) => fail_entries(&request, indices, &upstream).await,
         None | Some(Fault::LoseReply | Fault::CutReply(_) | Fault::Delay(_)) => request.exchange(&upstream).await.ok(),
     };
     state.lock().unwrap().exchanges.push(Exchange {
@@ -277,7 +280,7 @@ async fn fail_records(request: &Message, indices: &[usize], upstream: &str) -> O
     let mut failed = records.len() - good.len();
     if !good.is_empty() {
         body["Records"] = Value::Array(good);
-        let reply = as_root(request, body.to_string().into_bytes()).exchange(upstream).await.ok()?;
+        let reply = as_root("firehose", request, body.to_string().into_bytes()).exchange(upstream).await.ok()?;
         if reply.status() != 200 {
             return Some(reply);
         }
@@ -293,10 +296,29 @@ async fn fail_records(request: &Message, indices: &[usize], upstream: &str) -> O
     Some(Message::reply(200, &[("Content-Type", "application/x-amz-json-1.1")], body.into_bytes()))
 }
 
+/// Passes on the messages that are not to fail, and answers for all of them.
+async fn fail_entries(request: &Message, indices: &[usize], upstream: &str) -> Option<Message> {
+    let mut body: Value = serde_json::from_slice(&request.body).ok()?;
+    let (bad, good): (Vec<_>, Vec<_>) =
+        body["Entries"].as_array()?.clone().into_iter().enumerate().partition(|(at, _)| indices.contains(at));
+    body["Entries"] = good.into_iter().map(|(_, entry)| entry).collect();
+    let reply = as_root("sqs", request, body.to_string().into_bytes()).exchange(upstream).await.ok()?;
+    if reply.status() != 200 {
+        return Some(reply);
+    }
+    let mut answer: Value = serde_json::from_slice(&reply.body).ok()?;
+    let failed = bad.into_iter().map(
+        |(_, entry)| json!({"Id": entry["Id"], "SenderFault": false, "Code": "InternalError", "Message": "made up"}),
+    );
+    answer["Failed"] = failed.collect();
+    let body = answer.to_string().into_bytes();
+    Some(Message::reply(200, &[("Content-Type", "application/x-amz-json-1.0")], body))
+}
+
 /// The same request with another body, by the caller whose signature the emulators do not verify.
-fn as_root(request: &Message, body: Vec<u8>) -> Message {
+fn as_root(service: &str, request: &Message, body: Vec<u8>) -> Message {
     let mut request = request.clone();
-    request.set_header("Authorization", Some(super::http::root_authorization("firehose")));
+    request.set_header("Authorization", Some(super::http::root_authorization(service)));
     request.set_header("X-Amz-Security-Token", None);
     request.set_header("Content-Length", Some(body.len().to_string()));
     request.body = body;

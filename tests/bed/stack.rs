@@ -1,9 +1,11 @@
-//! The template as it stands, deployed by `sam deploy` onto ministack with policies enforced, with the real `ingest`
-//! program behind it and the fault proxy between that program and everything it calls.
+//! The template as it stands, deployed by `sam deploy` onto ministack with policies enforced, with the real programs
+//! behind it and the fault proxy between them and everything they call.
 //!
 //! Where the emulator differs from AWS, and what is done about it: it speaks no TLS, so the lake's TLS-only policy is taken
 //! off after the deployment; a message that failed comes back after the visibility timeout, for which no test can wait
 //! half an hour, so that is shortened; it writes one S3 object for each Firehose record, at once and unzipped.
+
+mod missed;
 
 use super::emulator::{Emulator, LambdaEndpoint, Policies};
 use super::faults::Faults;
@@ -37,8 +39,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Deploys the stack with this program as its function, and wires the log bucket to it. Takes about 20 s. Failed
-    /// messages come back after 5 s: see [`Stack::set_visibility`].
+    /// Deploys the stack with this program as its ingest function, and wires the log bucket to it. Takes about 20 s.
+    /// Failed messages come back after 5 s: see [`Stack::set_visibility`]. The schedule of the backfill stands still.
     pub async fn deploy(program: &Path) -> Self {
         Self::deploy_with(program, &[]).await
     }
@@ -114,7 +116,12 @@ impl Stack {
     }
 
     async fn messages(&self) -> u64 {
-        let asked = self.sqs.get_queue_attributes().queue_url(self.output("IngestQueueUrl"));
+        self.messages_in("IngestQueueUrl").await
+    }
+
+    /// Messages of one of the stack's queues, whatever their state.
+    async fn messages_in(&self, queue: &str) -> u64 {
+        let asked = self.sqs.get_queue_attributes().queue_url(self.output(queue));
         let got = asked.attribute_names(QueueAttributeName::All).send().await.unwrap();
         let attributes = got.attributes().unwrap();
         [
@@ -149,7 +156,12 @@ impl Stack {
 
     /// The bodies of the messages that were given up. Reading them hides them for a while.
     pub async fn dead_letters(&self) -> Vec<String> {
-        let queue = self.output("DeadLetterQueueUrl");
+        self.bodies_in("DeadLetterQueueUrl").await
+    }
+
+    /// The bodies of the messages of a queue that nobody takes from.
+    async fn bodies_in(&self, queue: &str) -> Vec<String> {
+        let queue = self.output(queue);
         let mut bodies = Vec::new();
         loop {
             let got = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send().await.unwrap();
@@ -160,9 +172,19 @@ impl Stack {
         }
     }
 
+    /// The names of the function's policies.
+    pub async fn policies(&self) -> Vec<String> {
+        let got = self.iam(&[("Action", "ListRolePolicies"), ("RoleName", self.role("IngestRoleArn"))]).await;
+        got.split("<member>").skip(1).map(|name| name.split_once('<').unwrap().0.to_owned()).collect()
+    }
+
     /// Takes one of the function's policies away, by its name in the template, and returns what it said.
     pub async fn take_policy(&self, policy: &str) -> String {
-        let role = self.role();
+        self.take_policy_of("IngestRoleArn", policy).await
+    }
+
+    async fn take_policy_of(&self, role: &str, policy: &str) -> String {
+        let role = self.role(role);
         let got = self.iam(&[("Action", "GetRolePolicy"), ("RoleName", role), ("PolicyName", policy)]).await;
         let document = element(&got, "PolicyDocument").to_owned();
         self.iam(&[("Action", "DeleteRolePolicy"), ("RoleName", role), ("PolicyName", policy)]).await;
@@ -171,8 +193,34 @@ impl Stack {
 
     /// Gives the function a policy.
     pub async fn give_policy(&self, policy: &str, document: &str) {
+        self.give_policy_to("IngestRoleArn", policy, document).await;
+    }
+
+    async fn give_policy_to(&self, role: &str, policy: &str, document: &str) {
         let call = [("PolicyName", policy), ("PolicyDocument", document)];
-        self.iam(&[[("Action", "PutRolePolicy"), ("RoleName", self.role())], call].concat()).await;
+        self.iam(&[[("Action", "PutRolePolicy"), ("RoleName", self.role(role))], call].concat()).await;
+    }
+
+    /// What a client needs to talk to the emulator as the account's root, past the proxy.
+    pub fn config(&self) -> aws_config::SdkConfig {
+        self.emulator.config()
+    }
+
+    /// Kills these functions at work, as a crash of their machine would: all that run under this emulator, or as many of
+    /// them as are asked for. Returns how many there were.
+    pub fn kill_functions(&self, most: usize) -> usize {
+        let ours = |process: &std::path::PathBuf| {
+            let program = std::fs::read_link(process.join("exe")).unwrap_or_default();
+            // The emulator unpacks each function into its own temporary folder, which nobody else has.
+            program.starts_with(self.emulator.folder()) && program.to_string_lossy().contains("/bootstrap")
+        };
+        let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+        let found: Vec<_> = processes.filter(ours).take(most).collect();
+        let kill = |process: &std::path::PathBuf| {
+            let id = process.file_name().unwrap();
+            Command::new("kill").arg("-9").arg(id).stderr(std::process::Stdio::null()).status().unwrap().success()
+        };
+        found.iter().filter(|process| kill(process)).count()
     }
 
     /// What the emulator and, among it, the function have logged.
@@ -187,8 +235,8 @@ impl Stack {
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
-    fn role(&self) -> &str {
-        self.output("IngestRoleArn").rsplit('/').next().unwrap()
+    fn role(&self, output: &str) -> &str {
+        self.output(output).rsplit('/').next().unwrap()
     }
 
     async fn iam(&self, call: &[(&str, &str)]) -> String {
@@ -214,16 +262,22 @@ impl Stack {
             .iter()
             .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
             .collect();
+        let form = form.join("&").into_bytes();
+        let (status, body) = self.ask(service, "POST /", "application/x-www-form-urlencoded", form).await;
+        assert_eq!(status, 200, "{call:?}: {body}");
+        body
+    }
+
+    /// A call as root of a service for which no client is worth its compile time, and what it answered.
+    async fn ask(&self, service: &str, what: &str, content: &str, body: Vec<u8>) -> (u16, String) {
         let address = self.emulator.endpoint().trim_start_matches("http://").to_owned();
-        let mut request = Message::reply(0, &[], form.join("&").into_bytes());
-        "POST / HTTP/1.1".clone_into(&mut request.first);
+        let mut request = Message::reply(0, &[], body);
+        request.first = format!("{what} HTTP/1.1");
         request.set_header("Host", Some(address.clone()));
-        request.set_header("Content-Type", Some("application/x-www-form-urlencoded".into()));
+        request.set_header("Content-Type", Some(content.into()));
         request.set_header("Authorization", Some(super::http::root_authorization(service)));
         let reply = request.exchange(&address).await.unwrap();
-        let body = String::from_utf8(reply.body.clone()).unwrap();
-        assert_eq!(reply.status(), 200, "{call:?}: {body}");
-        body
+        (reply.status(), String::from_utf8(reply.body.clone()).unwrap())
     }
 }
 
@@ -235,18 +289,24 @@ fn element<'a>(xml: &'a str, name: &str) -> &'a str {
 /// Deploys what `sam build` would have made, with a debug build of the program, which is there already.
 fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
     let folder = TempDir::new().unwrap();
-    let code = folder.path().join("code");
-    std::fs::create_dir(&code).unwrap();
-    run(Command::new("strip").arg("-o").arg(code.join("bootstrap")).arg(program));
     let mut template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    let changes = [
-        ("CodeUri: .\n", "CodeUri: code\n"),
-        // The emulator compares the number with the parameter's text, and polls no more.
-        ("MaximumConcurrency: !Ref MaximumConcurrency\n", "MaximumConcurrency: 4\n"),
-    ];
-    for (before, after) in changes {
-        assert_eq!(template.matches(before).count(), 1, "{before}");
-        template = template.replace(before, after);
+    // In the order in which the template has the functions.
+    for (name, program) in [("ingest", program), ("backfill", Path::new(env!("CARGO_BIN_EXE_backfill")))] {
+        let code = folder.path().join(name);
+        std::fs::create_dir(&code).unwrap();
+        run(Command::new("strip").arg("-o").arg(code.join("bootstrap")).arg(program));
+        assert!(template.contains("CodeUri: .\n"), "{name}");
+        template = template.replacen("CodeUri: .\n", &format!("CodeUri: {name}\n"), 1);
+    }
+    // AWS knows no permission of this name; the emulator asks for it.
+    let send = "Action: sqs:SendMessage\n";
+    assert!(template.contains(send));
+    template = template.replace(send, "Action: [sqs:SendMessage, sqs:SendMessageBatch]\n");
+    // The emulator compares the number with the parameter's text, and polls no more.
+    for parameter in ["MaximumConcurrency", "BackfillConcurrency", "BackfillIngestConcurrency"] {
+        let before = format!("MaximumConcurrency: !Ref {parameter}\n");
+        assert_eq!(template.matches(&before).count(), 1, "{before}");
+        template = template.replace(&before, "MaximumConcurrency: 4\n");
     }
     std::fs::write(folder.path().join("template.yaml"), template).unwrap();
 
@@ -261,6 +321,9 @@ fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
         "--parameter-overrides",
         &format!("LogBucketName={LOG_BUCKET}"),
         &format!("Architecture={}", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
+        // Long past: it fires once, and when it is told to: see `Stack::fire_schedule`.
+        "BackfillSchedule=at(2026-01-01T00:00:00)",
+        "BackfillState=DISABLED",
     ]);
     command.args(parameters);
     run(with_root(&mut command, emulator));

@@ -15,6 +15,14 @@ pub fn trailhose() -> Command {
     command
 }
 
+/// The program, before an emulator.
+pub fn trailhose_at(endpoint: &str) -> Command {
+    let mut command = trailhose();
+    command.env_remove("AWS_PROFILE").env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1");
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_SESSION_TOKEN");
+    command
+}
+
 /// Runs the program to its end.
 pub fn run(args: &[&str]) -> Ran {
     let output = trailhose().args(args).output().expect("the program starts");
@@ -127,7 +135,7 @@ pub fn lines(dest: &Path) -> HashMap<String, usize> {
 }
 
 /// The files below a folder, its own state aside.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries {

@@ -3,8 +3,10 @@
 
 pub mod pages;
 pub mod rows;
+pub mod survey;
 
 use trailhose::ledger::store::{Store, WriteError};
+use trailhose::ledger::survey::Survey;
 
 /// All promises of one writer. `run` keeps the names of one run apart from another's in the same store.
 pub async fn keeps_every_promise(store: &dyn Store, run: &str) {
@@ -19,6 +21,18 @@ pub async fn keeps_every_promise(store: &dyn Store, run: &str) {
     pages::a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store, run).await;
     pages::many_pages_come_in_the_order_asked(store, run).await;
     pages::a_page_of_three_thousand_events_survives(store, run).await;
+}
+
+/// What a person reads of a store.
+pub async fn tells_what_it_holds(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    survey::a_walk_meets_every_row_and_page_once(store, survey, run).await;
+    survey::what_is_set_aside_is_listed_until_it_is_opened(store, survey, run).await;
+    survey::every_version_of_an_object_is_found_and_no_other(store, survey, run).await;
+}
+
+/// What a store of this machine says of its size.
+pub async fn knows_its_size(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    survey::the_size_is_that_of_rows_and_pages_together(store, survey, run).await;
 }
 
 /// What holds when many write at once. Not for moto: it puts an item there before it fills it, without a lock.

@@ -18,22 +18,24 @@ fn object(run: &str, name: impl std::fmt::Display) -> Object {
     Object { bucket: "logs".into(), key: format!("{run}/{name}"), etag: "e".into() }
 }
 
-fn guards() -> [Guard; 5] {
+fn guards() -> [Guard; 6] {
     [
         Guard::Leasable { now: NOW, token: MINE },
         Guard::Helpable { now: NOW, token: MINE },
         Guard::Held(MINE),
         Guard::Held(Token(1)),
         Guard::Unleased { now: NOW },
+        Guard::Aside { now: NOW },
     ]
 }
 
-fn changes() -> [Change; 7] {
+fn changes() -> [Change; 8] {
     [
         Change::Lease { token: Token(7), until: NOW + 900 },
         Change::Release,
         Change::Advance(17),
         Change::Reopen,
+        Change::Forget,
         Change::Settle,
         Change::Complete { counts: Counts { seen: 1, ..COUNTS }, expires: NOW + 1 },
         Change::Quarantine { reason: "found something else".into() },

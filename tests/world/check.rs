@@ -7,7 +7,7 @@ use trailhose::event::EventId;
 use trailhose::ingest::{LEASE_MARGIN, Report};
 use trailhose::ledger::memory::Kept;
 use trailhose::ledger::page::Owner;
-use trailhose::ledger::row::{END, Status};
+use trailhose::ledger::row::{END, Row, Status};
 use trailhose::object::{ObjectId, ObjectRef};
 
 /// Watches a world's ledger and sink from without.
@@ -23,7 +23,7 @@ pub struct Watch {
     pub forgotten: bool,
 }
 
-type Violation = Result<(), String>;
+pub type Violation = Result<(), String>;
 
 fn hold(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
     if holds { Ok(()) } else { Err(otherwise()) }
@@ -60,10 +60,6 @@ impl Watch {
         self.calls_read = calls.len();
     }
 
-    fn arrived(&self, id: &EventId) -> bool {
-        self.copies.contains_key(id)
-    }
-
     /// Copies that arrived beyond the first.
     pub fn repeats(&self) -> usize {
         self.copies.values().map(|copies| copies - 1).sum()
@@ -74,14 +70,56 @@ impl Watch {
         self.read_arrived(world);
         let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
         let kept = world.store.kept().clone();
-        let longest = now + i64::try_from(INVOCATION.as_secs()).unwrap() + LEASE_MARGIN;
+        let view = View {
+            objects: &self.objects,
+            arrived: &|id| self.copies.contains_key(id),
+            now,
+            longest: i64::try_from(INVOCATION.as_secs()).unwrap() + LEASE_MARGIN,
+            forgotten: self.forgotten,
+            filtered: world.filter != Default::default(),
+        };
+        view.laws(&self.before, &kept)?;
+        self.before = kept;
+        Ok(())
+    }
+
+    /// What must hold when nothing is left to do; `aside`: of the objects expected to be set aside.
+    pub fn check_end(&self, world: &World, aside: &[ObjectId]) -> Violation {
+        let kept = world.store.kept();
+        for (id, events) in &self.objects {
+            let expected = if aside.contains(id) { Status::Quarantined } else { Status::Done };
+            end_of(*id, events, kept.rows.get(id), expected, self.forgotten, &|id| self.copies.contains_key(id))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is known beside the ledger, to hold it against.
+pub struct View<'a> {
+    /// The events of each object, in file order.
+    pub objects: &'a HashMap<ObjectId, Vec<EventId>>,
+    /// Whether an event has arrived.
+    pub arrived: &'a dyn Fn(&EventId) -> bool,
+    pub now: i64,
+    /// The longest any lease lasts.
+    pub longest: i64,
+    /// Rows and pages may have been forgotten: what they forbade may have happened.
+    pub forgotten: bool,
+    /// A filter drops events, so that ordinals count what the objects here do not list.
+    pub filtered: bool,
+}
+
+impl View<'_> {
+    /// The invariants, numbered as where they are written down, on the way from one state of the ledger to the next.
+    pub fn laws(&self, before: &Kept, kept: &Kept) -> Violation {
+        let Self { objects, arrived, now, forgotten, .. } = *self;
         for (id, row) in &kept.rows {
-            let events = &self.objects[id];
-            hold(row.until <= longest, || format!("{row:?} is leased beyond any worker's end"))?;
+            let events = &objects[id];
+            hold(row.until <= now + self.longest, || format!("{row:?} is leased beyond any worker's end"))?;
             hold(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may vanish"))?;
             if row.status == Status::Done {
                 hold(row.until == 0 && row.cursor == END, || format!("{row:?} is done and leased"))?;
-                let missing = events.iter().find(|event| !self.arrived(event));
+                let missing = events.iter().find(|event| !arrived(event));
                 hold(missing.is_none(), || format!("1: {row:?} without {missing:?}"))?;
             }
             hold(row.status != Status::Settled || row.cursor == END, || format!("{row:?} is settled halfway"))?;
@@ -91,56 +129,57 @@ impl Watch {
             let root = name.0.split('~').next().unwrap_or_default();
             for (event, entry) in &page.entries {
                 let once = places.insert((root, *event));
-                hold(once || self.forgotten, || format!("7: {event} stands twice below {root}"))?;
+                hold(once || forgotten, || format!("7: {event} stands twice below {root}"))?;
                 let Owner::Object(owner) = entry.owner else {
-                    hold(self.arrived(event), || format!("4: {event} is marked and never arrived"))?;
+                    hold(arrived(event), || format!("4: {event} is marked and never arrived"))?;
                     continue;
                 };
                 let row = kept.rows.get(&owner);
-                hold(row.is_some() || self.forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
-                let ordinal = self.objects[&owner].iter().position(|held| held == event);
+                hold(row.is_some() || forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
+                let ordinal = objects[&owner].iter().position(|held| held == event);
                 let ordinal = ordinal.ok_or_else(|| format!("{owner} owns {event}, which it does not hold"))?;
                 let ordinal = u32::try_from(ordinal).unwrap();
-                hold(world.filter != Default::default() || entry.ordinal.is_none_or(|said| said == ordinal), || {
+                hold(self.filtered || entry.ordinal.is_none_or(|said| said == ordinal), || {
                     format!("{event} is number {ordinal} of {owner}, and the page says {:?}", entry.ordinal)
                 })?;
                 let proven = row.is_some_and(|row| row.proves(entry.ordinal));
-                hold(!proven || self.arrived(event) || !page.live(now), || {
+                hold(!proven || arrived(event) || !page.live(now), || {
                     format!("2, 5: {event} counts as delivered by {row:?}")
                 })?;
             }
         }
-        for (name, page) in self.before.pages.iter().filter(|(_, page)| page.live(now)) {
+        for (name, page) in before.pages.iter().filter(|(_, page)| page.live(now)) {
             for (event, was) in &page.entries {
                 let is = kept.pages.get(name).and_then(|page| page.entries.get(event));
                 let moved = is.is_none_or(|is| is.owner != was.owner && is.owner != Owner::Delivered);
                 hold(!moved, || format!("3: {event} went from {was:?} to {is:?}"))?;
             }
         }
-        self.before = kept;
         Ok(())
     }
+}
 
-    /// What must hold when nothing is left to do; `aside`: of the objects expected to be set aside.
-    pub fn check_end(&self, world: &World, aside: &[ObjectId]) -> Violation {
-        let kept = world.store.kept();
-        for (id, events) in &self.objects {
-            let row = kept.rows.get(id);
-            let expected = if aside.contains(id) { Status::Quarantined } else { Status::Done };
-            // A lease that a helper could not give back ends by itself.
-            let ended = row.is_some_and(|row| row.status == expected && (row.until == 0 || aside.contains(id)));
-            hold(ended || row.is_none() && self.forgotten, || format!("{id} ended as {row:?}"))?;
-            if expected == Status::Done {
-                let missing = events.iter().find(|event| !self.arrived(event));
-                hold(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;
-            }
-            if let Some(counts) = row.and_then(|row| row.counts) {
-                let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
-                hold(counts.seen == sum, || format!("{counts:?} does not add up"))?;
-            }
-        }
-        Ok(())
+/// What must hold of one object when nothing is left to do.
+pub fn end_of(
+    id: ObjectId,
+    events: &[EventId],
+    row: Option<&Row>,
+    expected: Status,
+    forgotten: bool,
+    arrived: &dyn Fn(&EventId) -> bool,
+) -> Violation {
+    // A lease that a helper could not give back ends by itself.
+    let ended = row.is_some_and(|row| row.status == expected && (row.until == 0 || expected == Status::Quarantined));
+    hold(ended || row.is_none() && forgotten, || format!("{id} ended as {row:?}"))?;
+    if expected == Status::Done {
+        let missing = events.iter().find(|event| !arrived(event));
+        hold(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;
     }
+    if let Some(counts) = row.and_then(|row| row.counts) {
+        let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
+        hold(counts.seen == sum, || format!("{counts:?} does not add up"))?;
+    }
+    Ok(())
 }
 
 /// What a report says must add up, too.

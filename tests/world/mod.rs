@@ -5,6 +5,9 @@
 #![allow(dead_code, unused_imports)] // Each test file uses its part.
 
 pub mod check;
+pub mod queues;
+#[path = "../twin/mod.rs"]
+mod twin;
 mod wire;
 
 use async_trait::async_trait;
@@ -23,6 +26,7 @@ use trailhose::object::{Object, ObjectRef};
 use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
+use twin::Twin;
 pub use wire::{Fault, Gate, Wire};
 
 /// Long enough that no test's object runs out of it by itself.
@@ -33,6 +37,8 @@ pub const INVOCATION: Duration = Duration::from_secs(900);
 pub struct World {
     pub bucket: Arc<Bucket>,
     pub store: Arc<Memory>,
+    /// A second ledger, asked the same, that must answer alike.
+    pub beside: Option<Arc<dyn Store>>,
     pub sink: Arc<Arrived>,
     pub now: Arc<AtomicI64>,
     pub limits: Limits,
@@ -49,6 +55,7 @@ impl Default for World {
         Self {
             bucket: Arc::default(),
             store: Arc::default(),
+            beside: None,
             sink: Arc::default(),
             now: Arc::new(AtomicI64::new(1_700_000_000)),
             limits: Limits {
@@ -92,10 +99,16 @@ impl World {
         ObjectRef::new("logs", key).with_version(&etag, bytes.len() as u64)
     }
 
+    /// The ledger's store over a wire, beside the one it is held against.
+    fn store_over(&self, wire: &Arc<Wire>) -> Arc<OverWire<Twin>> {
+        let twin = Twin::new(Arc::clone(&self.store), self.beside.clone());
+        Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(twin) })
+    }
+
     /// A worker over a wire.
     pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
         let now = Arc::clone(&self.now);
-        let store = Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.store) });
+        let store = self.store_over(wire);
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
             ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
@@ -181,6 +194,43 @@ pub struct Bucket {
     pub denied: AtomicBool,
 }
 
+impl Bucket {
+    /// A page of three entries.
+    fn page(&self, ask: &Listing<'_>) -> ListPage {
+        let objects = self.objects.lock().unwrap();
+        let after = ask.token.or(ask.start_after).unwrap_or_default();
+        let mut keys: Vec<&String> =
+            objects.keys().filter(|key| key.starts_with(ask.prefix) && key.as_str() > after).collect();
+        keys.sort();
+        let (mut page, mut last) = (ListPage::default(), String::new());
+        for key in keys {
+            let rest = &key[ask.prefix.len()..];
+            let folder = ask.delimiter.and_then(|delimiter| rest.find(delimiter)).map(|at| &rest[..=at]);
+            let folder = folder.map(|folder| format!("{}{folder}", ask.prefix));
+            if folder.as_ref().is_some_and(|folder| last.starts_with(folder)) {
+                continue;
+            }
+            if page.objects.len() + page.prefixes.len() == 3 {
+                page.next = Some(last);
+                break;
+            }
+            match folder {
+                Some(folder) => {
+                    // Behind everything in it.
+                    last = format!("{folder}{}", char::MAX);
+                    page.prefixes.push(folder);
+                }
+                None => {
+                    let (etag, bytes) = &objects[key];
+                    page.objects.push(ObjectRef::new(ask.bucket, key).with_version(etag, bytes.len() as u64));
+                    last.clone_from(key);
+                }
+            }
+        }
+        page
+    }
+}
+
 /// What arrived at the sink, by call.
 #[derive(Debug, Default)]
 pub struct Arrived {
@@ -230,8 +280,8 @@ impl Source for OverWire<Bucket> {
             .await
     }
 
-    async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
-        Err(SourceError::Unavailable("this bucket is not listed".to_owned()))
+    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        self.wire.call("list", lost_source, async { Ok(self.to.page(ask)) }).await
     }
 }
 
@@ -256,7 +306,7 @@ use trailhose::ledger::row::{Change, Guard, Row};
 use trailhose::object::ObjectId;
 
 #[async_trait]
-impl Store for OverWire<Memory> {
+impl Store for OverWire<Twin> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
         self.wire.call(wire::name_of(change), lost_write, self.to.change_row(object, guard, change)).await
     }

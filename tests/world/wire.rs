@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use trailhose::ledger::row::Change;
 
 /// What happens to one call.
@@ -17,6 +18,8 @@ pub enum Fault {
     LoseReply,
     /// It takes effect, and the worker dies: no later call of this wire goes through.
     Die,
+    /// It takes effect, this much later.
+    Late(Duration),
 }
 
 /// See the module.
@@ -126,6 +129,10 @@ impl Wire {
         match fault {
             None => effect.await,
             Some(Fault::Refuse) => Err(lost()),
+            Some(Fault::Late(time)) => {
+                tokio::time::sleep(time).await;
+                effect.await
+            }
             Some(Fault::LoseReply) => {
                 let _ = effect.await;
                 Err(lost())
@@ -146,6 +153,7 @@ pub(super) fn name_of(change: &Change) -> &'static str {
         Change::Release => "release",
         Change::Advance(_) => "advance",
         Change::Reopen => "reopen",
+        Change::Forget => "forget",
         Change::Settle => "settle",
         Change::Complete { .. } => "complete",
         Change::Quarantine { .. } => "quarantine",

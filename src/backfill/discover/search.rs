@@ -1,6 +1,6 @@
 //! Search: where the layout begins.
 
-use super::{Discovery, Shape, Step};
+use super::{Cover, Discovery, Look, Shape, Step};
 use crate::backfill::place::Place;
 use crate::backfill::unit::Layout;
 use crate::source::{ListPage, SourceError};
@@ -14,50 +14,79 @@ const DEPTH: usize = 2;
 /// trail's prefix must be named.
 const FOLDERS: usize = 200;
 
+/// A folder in which something may lie that the walk will not meet.
+enum Aside {
+    /// Nothing in it was looked at.
+    Whole(String),
+    /// Its folders were, what lies directly in it was not.
+    Objects(String),
+}
+
 impl Discovery {
     /// Finds the folders from which to walk, or that there is no layout.
     pub(super) async fn begin(&mut self) -> Result<(), SourceError> {
-        let prefix = self.ask.prefix.as_str();
-        let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+        let spelled = self.ask.prefix.as_str();
+        let prefix =
+            if spelled.is_empty() || spelled.ends_with('/') { spelled.to_owned() } else { format!("{spelled}/") };
         if let Some(place) = Place::of(&prefix) {
             // Named below `AWSLogs/` already. With a trail whose own prefix ends in `AWSLogs`, the walk meets another
             // `AWSLogs/` in it and enters that too.
             return self.begin_inside(prefix, place).await;
         }
-        // Folders in which something may lie that the walk will not meet.
-        let mut beside = Vec::new();
+        let mut aside = Vec::new();
         let mut folders = VecDeque::from([(prefix.clone(), 0)]);
         let mut anything = false;
         let mut looked = 0;
         while let Some((folder, depth)) = folders.pop_front() {
             let logs = format!("{folder}AWSLogs/");
             let page = self.page(&logs).await?;
-            if page.next.is_some() || !page.prefixes.is_empty() {
+            let found = page.next.is_some() || !page.prefixes.is_empty();
+            if found {
                 self.progress.shape = Shape::CloudTrail;
                 // The page is not wasted: the walk goes on from it.
-                self.take(&Step { folder: logs, token: None }, page);
+                self.take(&Step { folder: logs.clone(), token: None, look: Look::Layout }, page);
+                if self.ask.cover == Cover::Everything {
+                    self.folders.push(Step { folder, token: None, look: Look::Beside });
+                }
                 continue;
             }
             let page = self.page(&folder).await?;
             anything |= !page.objects.is_empty() || !page.prefixes.is_empty();
             let deeper = page.next.is_none() && looked + page.prefixes.len() <= FOLDERS && depth < DEPTH;
-            if !page.objects.is_empty() || !deeper {
-                beside.push(folder);
+            if !deeper {
+                aside.push(Aside::Whole(folder));
+                continue;
             }
-            if deeper {
-                looked += page.prefixes.len();
-                folders.extend(page.prefixes.into_iter().map(|folder| (folder, depth + 1)));
+            if !page.objects.is_empty() {
+                aside.push(Aside::Objects(folder));
             }
+            looked += page.prefixes.len();
+            folders.extend(page.prefixes.into_iter().map(|folder| (folder, depth + 1)));
         }
         match self.progress.shape {
-            Shape::CloudTrail => beside.into_iter().for_each(|folder| self.pass_over(folder)),
+            Shape::CloudTrail => aside.into_iter().for_each(|folder| self.set_aside(folder)),
             _ if anything => {
                 self.progress.shape = Shape::Flat;
-                self.ready.push_back(self.unit(prefix, Layout::Flat));
+                self.give(prefix, Layout::Flat);
             }
-            _ => self.progress.shape = Shape::Empty,
+            _ => {
+                self.progress.shape = Shape::Empty;
+                // No folder of that name, but perhaps the beginning of names. To a backfill that would be a misspelling.
+                if self.ask.cover != Cover::Days && prefix != self.ask.prefix {
+                    self.give(self.ask.prefix.clone(), Layout::Flat);
+                }
+            }
         }
         Ok(())
+    }
+
+    fn set_aside(&mut self, folder: Aside) {
+        match folder {
+            Aside::Objects(folder) if self.ask.cover == Cover::Everything => {
+                self.folders.push(Step { folder, token: None, look: Look::Objects });
+            }
+            Aside::Objects(folder) | Aside::Whole(folder) => self.pass_over(folder),
+        }
     }
 
     async fn begin_inside(&mut self, prefix: String, place: Place) -> Result<(), SourceError> {
@@ -69,14 +98,14 @@ impl Discovery {
         self.progress.shape = Shape::CloudTrail;
         match place {
             Place::Region => self.enter(prefix, place),
-            _ if self.ask.filters.admit_folder(&prefix) => self.take(&Step { folder: prefix, token: None }, page),
+            _ if self.admits(&prefix) => self.take(&Step { folder: prefix, token: None, look: Look::Layout }, page),
             _ => self.progress.not_asked += 1,
         }
         Ok(())
     }
 
     async fn page(&mut self, folder: &str) -> Result<ListPage, SourceError> {
-        let step = Step { folder: folder.to_owned(), token: None };
+        let step = Step { folder: folder.to_owned(), token: None, look: Look::Layout };
         let (_, page) = super::list(self.source.clone(), self.ask.bucket.clone(), step).await;
         self.progress.requests += 1;
         page

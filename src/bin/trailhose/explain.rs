@@ -139,7 +139,7 @@ async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
         }
     };
     let failed = |error: SourceError| error.to_string();
-    let source = parts::source(&folder, aws).await?.source;
+    let source = parts::source(&folder, None, aws).await?.source;
     let found = source.stat(&at).await.map_err(failed)?;
     let object = found.object().ok_or_else(|| format!("{at} was found without an ETag"))?;
     let bytes = source.fetch(&object).await.map_err(failed)?;
@@ -151,7 +151,7 @@ async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
 }
 
 /// A file is known to a ledger by the folder that was synced, which may be any of those it lies in.
-fn candidates(object: Object) -> Vec<Object> {
+pub(crate) fn candidates(object: Object) -> Vec<Object> {
     let Some(folder) = object.bucket.strip_prefix("file://") else { return vec![object] };
     let path = format!("{}/{}", folder.trim_end_matches('/'), object.key);
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();

@@ -2,11 +2,16 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backfill;
 mod explain;
 mod generate;
+mod init;
+mod inventory;
+mod ledger;
 mod named;
 mod parts;
 mod progress;
+mod settings;
 mod summary;
 mod sync;
 
@@ -34,8 +39,11 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Sync(args) => sync::run(*args, on_interrupt()).await,
+            Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
+            Command::Backfill(args) => backfill::run(*args, on_interrupt()).await,
+            Command::Ledger(args) => ledger::run(args).await,
         }
     });
     // What is still being read or sent for nobody need not be waited for.

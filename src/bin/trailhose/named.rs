@@ -1,7 +1,8 @@
 //! Which objects are named, and how: every object that is not ingested has a reason, and its reason is said.
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use trailhose::ingest::{Later, Outcome};
 use trailhose::object::ObjectRef;
 use trailhose::object::key::{Foreign, Recognised, recognise};
@@ -17,7 +18,7 @@ const LISTED: usize = 1000;
 pub(crate) struct Named {
     /// Where it lies.
     pub(crate) object: String,
-    /// `quarantined`, `failed`, `later` or `skipped`.
+    /// `quarantined`, `failed`, `later`, `skipped` or `passed over`.
     pub(crate) what: &'static str,
     /// One word for the reason.
     pub(crate) kind: String,
@@ -48,6 +49,13 @@ impl Named {
         Some(Self { object: at.to_string(), what, kind, reason })
     }
 
+    /// Names a folder that was not looked into.
+    pub(crate) fn passed_over(folder: &ObjectRef) -> Self {
+        let reason = "no folder of CloudTrail's; it is read without --since, --until, --account, --region and --kind, or \
+                      as a SOURCE of its own";
+        Self { object: folder.to_string(), what: "passed over", kind: "folder".into(), reason: reason.into() }
+    }
+
     /// Whether it is part of every bucket and nobody's concern: named only when all are asked for.
     fn expected(&self) -> bool {
         self.what == "skipped" && matches!(self.kind.as_str(), "digest" | "folder_marker")
@@ -60,9 +68,11 @@ impl Named {
     }
 }
 
-/// Text without line ends: an error of the AWS SDK may have several, and a key any bytes.
+/// Text without line ends, and without what moves a terminal's cursor or turns its writing round: an error of the AWS SDK
+/// may have several lines, and a key any bytes.
 pub(crate) fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control())
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.split(|c: char| c.is_whitespace() || c.is_control() || turns(c))
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
@@ -84,10 +94,17 @@ fn why_skipped(key: &str) -> String {
     }
 }
 
+/// Objects of earlier rounds that are remembered. Beyond that some are named twice.
+const REMEMBERED: usize = 100_000;
+
 /// The objects named so far.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     all: bool,
+    /// Hashes of what earlier rounds named: a quarantined object is met in every round.
+    before: HashSet<u64>,
+    /// Whether this round named something that none did before.
+    anew: bool,
     /// By what and kind: how many there are.
     counts: BTreeMap<(&'static str, String), u64>,
     list: Vec<Named>,
@@ -98,11 +115,23 @@ impl Names {
         Self { all, ..Self::default() }
     }
 
+    /// Begins another round.
+    pub(crate) fn begin(&mut self) {
+        self.counts.clear();
+        self.list.clear();
+        self.anew = false;
+        if self.before.len() > REMEMBERED {
+            self.before.clear();
+        }
+    }
+
     /// Notes an object, and returns the line to print, if there is one to print.
     pub(crate) fn note(&mut self, named: Named) -> Option<String> {
         let count = self.counts.entry((named.what, named.kind.clone())).or_default();
         *count += 1;
-        let print = self.all || (*count <= FEW && !named.expected());
+        let anew = self.before.insert(hash(&named));
+        self.anew |= anew;
+        let print = anew && (self.all || (*count <= FEW && !named.expected()));
         let line = print.then(|| named.line());
         if !named.expected() && self.list.len() < LISTED {
             self.list.push(named);
@@ -112,7 +141,7 @@ impl Names {
 
     /// One line for each reason of which not all were printed.
     pub(crate) fn rest(&self) -> Vec<String> {
-        if self.all {
+        if self.all || !self.anew {
             return Vec::new();
         }
         let over = self.counts.iter().filter(|((what, kind), count)| {
@@ -128,6 +157,12 @@ impl Names {
     pub(crate) fn list(&self) -> &[Named] {
         &self.list
     }
+}
+
+fn hash(named: &Named) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&named.object, named.what, &named.kind).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -154,6 +189,17 @@ mod tests {
         assert!(all.note(skipped("d", "digest")).is_some());
         let printed = (0..50).filter_map(|n| all.note(skipped(&format!("{n}.txt"), "other_extension"))).count();
         assert_eq!((printed, all.rest().len(), some.rest().len()), (50, 0, 0));
+    }
+
+    #[test]
+    fn what_one_round_named_the_next_does_not_name_again() {
+        let mut names = Names::new(false);
+        (0..50).for_each(|n| drop(names.note(skipped(&format!("{n}.txt"), "other_extension"))));
+        names.begin();
+        assert!((0..50).all(|n| names.note(skipped(&format!("{n}.txt"), "other_extension")).is_none()));
+        assert_eq!((names.rest().len(), names.list().len()), (0, 50), "and a program is told of all");
+        names.begin();
+        assert!(names.note(skipped("new.txt", "other_extension")).is_some());
     }
 
     #[test]

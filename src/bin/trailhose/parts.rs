@@ -1,6 +1,7 @@
 //! The parts, opened as the command line asks. No AWS client is made unless one of them needs it.
 
-use crate::args::{Compress, Dest, LedgerAt, Lines, Place, SyncArgs};
+use crate::args::{Compress, Dest, LedgerAt, Lines, Place};
+use crate::sync::plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -8,6 +9,7 @@ use trailhose::aws;
 use trailhose::ledger::dynamodb::DynamoDb;
 use trailhose::ledger::row::Seconds;
 use trailhose::ledger::sqlite::{CommitMode, Sqlite};
+use trailhose::ledger::survey::Survey;
 use trailhose::ledger::{self, Ledger, cost};
 use trailhose::sink::firehose::{self, Firehose};
 use trailhose::sink::jsonl::{Compression, Jsonl, Options};
@@ -23,8 +25,28 @@ const FOR_EVER: Seconds = 200 * 365 * 86_400;
 pub(crate) struct Aws(OnceCell<aws_config::SdkConfig>);
 
 impl Aws {
-    async fn config(&self) -> &aws_config::SdkConfig {
+    /// A client of S3.
+    pub(crate) async fn s3(&self) -> aws_sdk_s3::Client {
+        aws::s3(self.config().await)
+    }
+
+    /// A client of SQS.
+    pub(crate) async fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(self.config().await)
+    }
+
+    /// A client of DynamoDB that repeats by itself what may be repeated: not for a ledger.
+    pub(crate) async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(self.config().await)
+    }
+
+    pub(crate) async fn config(&self) -> &aws_config::SdkConfig {
         self.0.get_or_init(aws::config).await
+    }
+
+    /// The same in another region.
+    pub(crate) async fn config_in(&self, region: &str) -> aws_config::SdkConfig {
+        self.config().await.to_builder().region(aws_config::Region::new(region.to_owned())).build()
     }
 }
 
@@ -37,7 +59,8 @@ pub(crate) struct Opened {
     pub(crate) folder: Option<PathBuf>,
 }
 
-pub(crate) async fn source(place: &Place, aws: &Aws) -> Result<Opened, String> {
+/// Opens a source; a bucket in `region`, if it is not the configured one.
+pub(crate) async fn source(place: &Place, region: Option<&str>, aws: &Aws) -> Result<Opened, String> {
     match place {
         Place::Path(path) => {
             let source = Directory::open(path).map_err(|error| format!("SOURCE: {error}"))?;
@@ -46,7 +69,11 @@ pub(crate) async fn source(place: &Place, aws: &Aws) -> Result<Opened, String> {
             Ok(Opened { source: Arc::new(source), bucket, prefix: String::new(), folder: Some(folder) })
         }
         Place::S3 { bucket, key } => {
-            let source = Arc::new(S3::new(aws::s3(aws.config().await)));
+            let config = match region {
+                Some(region) => aws.config_in(region).await,
+                None => aws.config().await.clone(),
+            };
+            let source = Arc::new(S3::new(aws::s3(&config)));
             Ok(Opened { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })
         }
     }
@@ -60,73 +87,60 @@ pub(crate) struct Delivery {
     pub(crate) firehose_usage: Option<Arc<firehose::Usage>>,
 }
 
-/// Where the ledger of a run is, by its option or by default.
-pub(crate) fn ledger_at(args: &SyncArgs) -> Result<LedgerAt, String> {
-    match (&args.ledger, &args.dest) {
-        (Some(at), _) => Ok(at.clone()),
-        (None, Dest::Folder(folder)) => Ok(LedgerAt::File(folder.join(".trailhose").join("ledger.db"))),
-        (None, Dest::Firehose(_)) => {
-            Err("a stream has no room for a ledger, which says what was delivered to it: name \
-                                          one with --ledger FILE or --ledger dynamodb://TABLE"
-                .into())
-        }
-    }
-}
-
 /// Opens ledger and destination.
-pub(crate) async fn delivery(args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> Result<Delivery, String> {
-    match &args.dest {
-        Dest::Folder(folder) => to_folder(folder, args, at, aws).await,
-        Dest::Firehose(stream) => to_stream(stream, args, at, aws).await,
+pub(crate) async fn delivery(plan: &plan::Delivery, aws: &Aws) -> Result<Delivery, String> {
+    match &plan.dest {
+        Dest::Folder(folder) => to_folder(folder, plan, aws).await,
+        Dest::Firehose(stream) => to_stream(stream, plan, aws).await,
     }
 }
 
-async fn to_folder(folder: &Path, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> Result<Delivery, String> {
-    if args.destination.is_some() {
+async fn to_folder(folder: &Path, plan: &plan::Delivery, aws: &Aws) -> Result<Delivery, String> {
+    if plan.destination.is_some() {
         return Err("--destination says how a Firehose stream takes events; DEST is a folder".into());
     }
     if folder.exists() && !folder.is_dir() {
         return Err(format!("DEST: {} is a file, expected a folder", folder.display()));
     }
-    let compression = match args.compress {
+    let compression = match plan.compress {
         None | Some(Compress::None) => Compression::None,
         Some(Compress::Gzip) => Compression::Gzip,
         Some(Compress::Zstd) => Compression::Zstd,
     };
-    let options = Options { compression, checkpoint_every: args.checkpoint, ..Options::default() };
+    let options = Options { compression, checkpoint_every: plan.checkpoint, ..Options::default() };
     let failed = |error| format!("DEST: {error}");
-    match at {
+    match &plan.ledger {
         LedgerAt::File(file) => {
             let store = sqlite(file, CommitMode::Grouped)?;
             let sink = Jsonl::with_ledger(folder, options, &store).await.map_err(failed)?;
             Ok(over_sqlite(store, Arc::new(sink), None))
         }
         LedgerAt::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await;
+            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await;
             let sink = Jsonl::alone(folder, options).await.map_err(failed)?;
             Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: None })
         }
     }
 }
 
-async fn to_stream(stream: &str, args: &SyncArgs, at: &LedgerAt, aws: &Aws) -> Result<Delivery, String> {
-    if args.compress.is_some() {
+async fn to_stream(stream: &str, plan: &plan::Delivery, aws: &Aws) -> Result<Delivery, String> {
+    if plan.compress.is_some() {
         return Err("--compress is for JSON Lines files; a Firehose stream compresses as it is configured to".into());
     }
-    let lines = match args.destination {
+    let lines = match plan.destination {
         None | Some(Lines::Packed) => LinesPerRecord::Packed,
         Some(Lines::OnePerRecord) => LinesPerRecord::One,
     };
     let config = aws.config().await;
     let mut sink = Firehose::new(aws::firehose(config), stream, lines);
-    if let Some(location) = &args.oversize {
+    if let Some(location) = &plan.oversize {
         sink = sink.with_aside(Aside::new(aws::s3(config), location).map_err(|error| error.to_string())?);
     }
     let usage = Some(sink.usage());
-    match at {
+    match &plan.ledger {
         LedgerAt::File(file) => Ok(over_sqlite(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
         LedgerAt::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, args.ledger_days, aws).await;
+            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await;
             Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: usage })
         }
     }
@@ -157,4 +171,32 @@ pub(crate) async fn look(at: &LedgerAt, aws: &Aws) -> Result<Ledger, String> {
             Ok(Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER))
         }
     }
+}
+
+/// A ledger, for a person too, and what is read of it.
+pub(crate) type Surveyed = (Ledger, Arc<dyn Survey>, Arc<cost::Usage>);
+
+/// Opens a table's ledger for a person.
+pub(crate) async fn survey_table(table: &str, aws: &Aws) -> Surveyed {
+    let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
+    let usage = store.usage();
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
+    (ledger, Arc::new(store), usage)
+}
+
+/// Opens a file's ledger for a person, who only looks.
+pub(crate) fn survey_file(file: &Path) -> Result<Surveyed, String> {
+    Ok(surveyed(Sqlite::look(file).map_err(|error| format!("ledger: {error}"))?))
+}
+
+/// Opens a file's ledger for a person who changes it. None is made where there is none.
+pub(crate) fn change_file(file: &Path) -> Result<Surveyed, String> {
+    survey_file(file)?;
+    Ok(surveyed(sqlite(file, CommitMode::Durable)?))
+}
+
+fn surveyed(store: Sqlite) -> Surveyed {
+    let usage = Arc::clone(store.usage());
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
+    (ledger, Arc::new(store), usage)
 }

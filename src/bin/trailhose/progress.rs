@@ -33,13 +33,33 @@ impl Progress {
         Self { bar, names: Names::new(all), started: Instant::now(), found: 0, events: 0, bytes: 0 }
     }
 
+    /// Begins another round: the bar at nothing, and what was named before is not named again.
+    pub(crate) fn begin(&mut self) {
+        (self.found, self.events, self.bytes, self.started) = (0, 0, 0, Instant::now());
+        self.bar.reset();
+        self.bar.set_length(0);
+        self.bar.set_message("");
+        self.bar.set_style(style(LISTING));
+        self.names.begin();
+    }
+
+    /// Names folders that were not looked into.
+    pub(crate) fn passed_over(&mut self, folders: &[trailhose::object::ObjectRef]) {
+        for folder in folders {
+            if let Some(line) = self.names.note(Named::passed_over(folder)) {
+                self.line(&line);
+            }
+        }
+    }
+
     /// Takes up what happened.
     pub(crate) fn news(&mut self, news: &News<'_>) {
         match news {
-            News::Found { objects, .. } => {
+            News::Found(objects) => {
                 self.found += objects;
                 self.bar.set_length(self.found);
             }
+            News::Already(objects) => self.bar.inc(*objects),
             News::Listed => self.bar.set_style(style(LISTED)),
             News::PutOff(at, outcome) => tracing::info!(object = %at, ?outcome, "comes back"),
             News::Ended(at, outcome) => self.ended(at, outcome),

@@ -25,6 +25,8 @@ const ASIDE: u8 = 3;
 
 /// What became of a run.
 pub(crate) struct Summary<'a> {
+    /// The number of the round, from 1, where there are several.
+    pub(crate) round: Option<u64>,
     pub(crate) source: String,
     pub(crate) dest: String,
     pub(crate) ledger: String,
@@ -44,6 +46,25 @@ pub(crate) fn error_word() -> String {
 impl Summary<'_> {
     fn tally(&self) -> &Tally {
         &self.ended.tally
+    }
+
+    /// What a round brought, in one line; nothing if it brought nothing.
+    pub(crate) fn news(&self) -> Option<String> {
+        let tally = self.tally();
+        let mut parts = Vec::new();
+        for (count, what) in [
+            (tally.objects, "objects done"),
+            (tally.delivered, "events delivered"),
+            (tally.duplicate, "duplicates"),
+            (tally.set_aside(), "quarantined"),
+            (tally.later, "to come back"),
+            (tally.failed, "failed"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{} {what}", HumanCount(count)));
+            }
+        }
+        (!parts.is_empty()).then(|| format!("round {}: {}", self.round.unwrap_or(1), parts.join(", ")))
     }
 
     fn aside(&self) -> u64 {
@@ -100,6 +121,7 @@ impl Summary<'_> {
             How::GaveUp(reason) => ("gave_up", Some(reason.as_str())),
         };
         let line = Json {
+            round: self.round,
             source: &self.source,
             dest: &self.dest,
             ledger: &self.ledger,
@@ -109,6 +131,8 @@ impl Summary<'_> {
             seconds: self.took.as_secs_f64(),
             tally: self.tally(),
             left_out: self.ended.left_out,
+            left_out_folders: self.ended.left_out_folders,
+            passed_over_folders: self.ended.passed_over,
             not_ingested: self.names.list(),
             ledger_requests: Ledger {
                 writes: self.ledger_spent.writes,
@@ -137,7 +161,15 @@ impl Summary<'_> {
         table.row("objects done", tally.objects, "");
         table.row("done before", tally.already, "");
         table.row_if("skipped", tally.skipped.values().sum(), &kinds(&tally.skipped));
-        table.row_if("left out by selection", self.ended.left_out, "");
+        let folders = match self.ended.left_out_folders {
+            0 => String::new(),
+            1 => "and 1 folder".to_owned(),
+            folders => format!("and {} folders", HumanCount(folders)),
+        };
+        if self.ended.left_out + self.ended.left_out_folders > 0 {
+            table.row("left out by selection", self.ended.left_out, &folders);
+        }
+        table.row_if("folders passed over", self.ended.passed_over, "not CloudTrail's");
         table.bad("quarantined", tally.set_aside(), &kinds(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
         table.bad("to come back", tally.later, "");
@@ -224,6 +256,8 @@ impl Table {
 
 #[derive(Serialize)]
 struct Json<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round: Option<u64>,
     source: &'a str,
     dest: &'a str,
     ledger: &'a str,
@@ -234,6 +268,8 @@ struct Json<'a> {
     #[serde(flatten)]
     tally: &'a Tally,
     left_out: u64,
+    left_out_folders: u64,
+    passed_over_folders: u64,
     not_ingested: &'a [Named],
     ledger_requests: Ledger,
     #[serde(skip_serializing_if = "Option::is_none")]

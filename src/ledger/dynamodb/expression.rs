@@ -59,6 +59,10 @@ impl Expression {
             }
             Guard::Held(mine) => format!("{token} = {}", self.value(":mine", text(mine))),
             Guard::Unleased { now } => format!("{until} < {}", self.value(":now", number(now))),
+            Guard::Aside { now } => {
+                let (aside, now) = (self.status(Status::Quarantined), self.value(":now", number(now)));
+                format!("{status} = {aside} AND {until} < {now}")
+            }
         };
         // A name that no expression uses is an error to DynamoDB.
         self.names.retain(|placeholder, _| condition.contains(placeholder.as_str()));
@@ -97,6 +101,10 @@ impl Expression {
                 self.set("cursor", number(0));
                 self.remove.extend(["seen", "delivered", "duplicate", "filtered", "oversize"]);
                 self.remove.extend(["reason", "expires", "quarantined_at"]);
+            }
+            Change::Forget => {
+                self.change(&Change::Reopen);
+                self.change(&Change::Release);
             }
             Change::Settle => {
                 self.set("status", text(Status::Settled.as_str()));

@@ -31,6 +31,8 @@ pub(super) fn list(
     after: &str,
     rolled_up: bool,
 ) -> Result<ListPage, SourceError> {
+    // A folder that is gone is no empty one: taken for that, whoever looks again and again would be told that all is well.
+    std::fs::metadata(root).map_err(|error| trouble(root, &error))?;
     let mut walk = Walk { root, bucket, prefix, after, rolled_up, page: ListPage::default(), last: String::new() };
     // Everything under the prefix lies in the folder that its last slash names.
     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);

@@ -2,6 +2,7 @@
 
 use super::contents::Contents;
 use super::{Explained, Known, Name};
+use crate::named::one_line;
 use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};
 use std::collections::BTreeSet;
@@ -10,6 +11,9 @@ use std::io::Write as _;
 
 /// Accounts or regions that are spelled out.
 const FEW: usize = 4;
+
+/// Characters of each that are shown.
+const LONGEST: usize = 64;
 
 /// Prints it as a table, or as one JSON object.
 pub(super) fn print(explained: &Explained, json: bool) {
@@ -27,14 +31,14 @@ pub(super) fn print(explained: &Explained, json: bool) {
 fn table(explained: &Explained) -> String {
     let Explained { object, name, stored_bytes, contents, unreadable, ledger, verdict } = explained;
     let bold = Style::new().bold();
-    let mut out = format!("{bold}{object}{bold:#}\n");
+    let mut out = format!("{bold}{}{bold:#}\n", one_line(object));
     row(&mut out, "name", &name_text(name));
     match contents {
         Some(contents) => contents_rows(&mut out, contents, *stored_bytes),
         None => row(&mut out, "stored", &DecimalBytes(*stored_bytes).to_string()),
     }
     if let Some(unreadable) = unreadable {
-        row(&mut out, "unreadable", &format!("{}: {}", unreadable.kind, unreadable.reason));
+        row(&mut out, "unreadable", &format!("{}: {}", unreadable.kind, one_line(&unreadable.reason)));
     }
     if let Some(known) = ledger {
         row(&mut out, "ledger", &known_text(known));
@@ -101,7 +105,9 @@ fn contents_rows(out: &mut String, contents: &Contents, stored: u64) {
 }
 
 fn few(names: &BTreeSet<String>) -> String {
-    let some: Vec<&str> = names.iter().take(FEW).map(String::as_str).collect();
+    // An event's own words: any bytes at all, and as many as it likes.
+    let shown = |name: &String| one_line(&name.chars().take(LONGEST).collect::<String>());
+    let some: Vec<String> = names.iter().take(FEW).map(shown).collect();
     let rest = names.len().saturating_sub(FEW);
     if rest == 0 { some.join(", ") } else { format!("{} and {rest} more", some.join(", ")) }
 }
@@ -119,7 +125,7 @@ fn known_text(known: &Known) -> String {
         let _ = write!(text, ", leased for another {seconds} s");
     }
     if let Some(reason) = &known.reason {
-        let _ = write!(text, ": {reason}");
+        let _ = write!(text, ": {}", one_line(reason));
     }
     text
 }

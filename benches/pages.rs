@@ -1,0 +1,165 @@
+//! What the ledger costs by how long a page's time is, how large it grows, and whether it is read before it is written:
+//! counted by DynamoDB's published sizes over traces with fixed seeds. Nothing is timed; a run gives the same figures
+//! everywhere.
+//!
+//! ```console
+//! $ cargo bench --bench pages                       # the table
+//! $ cargo bench --bench pages -- --csv              # every figure, for a plot
+//! $ cargo bench --bench pages -- --dir FOLDER       # the log files of a folder instead of the traces
+//! ```
+
+#[path = "pages/trace.rs"]
+mod trace;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use std::sync::Arc;
+use trace::{Trace, places};
+use trailhose::ledger::cost::Spent;
+use trailhose::ledger::memory::Memory;
+use trailhose::ledger::metered::Metered;
+use trailhose::ledger::page::{CAPACITY, Page, PageName, SPAN, Version};
+use trailhose::ledger::row::{Change, Counts, Guard, Row};
+use trailhose::ledger::store::{Store, StoreError, WriteError};
+use trailhose::ledger::{Leasing, Ledger};
+use trailhose::object::{Object, ObjectId};
+use trailhose::price::Counted;
+
+const SPANS: [i64; 7] = [15, 60, 300, 900, 3_600, 21_600, 86_400];
+const CAPACITIES: [usize; 6] = [8, 16, 32, 64, 128, 256];
+
+/// Events that fit one call to Firehose: 4 MiB of 1.2 kB each. A file of more is noted after each call.
+const CALL_EVENTS: usize = 3_400;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let given = |name: &str| arguments.iter().position(|argument| argument == name);
+    let csv = given("--csv").is_some();
+    // Built by the way, as by `cargo test --all-targets`, it only shows that it runs.
+    let whole = given("--bench").is_some();
+    let traces = match given("--dir").and_then(|at| arguments.get(at + 1)) {
+        Some(folder) => vec![trace::of_folder(folder.as_ref())],
+        None if whole => trace::all(),
+        None => vec![trace::quiet()],
+    };
+    if csv {
+        println!("trace,span_s,capacity_kib,first,objects,events,write_units,read_units,writes,reads,dollars");
+    }
+    for trace in &traces {
+        if !csv {
+            let (objects, events) = (trace.objects.len(), trace.events());
+            println!("\n{}: {objects} objects, {events} events", trace.name);
+            println!("  span   capacity  first   units/event  units/object  reads/object  $/million events");
+        }
+        for span in SPANS {
+            for capacity in CAPACITIES {
+                for first in [First::Read, First::Write] {
+                    let spent = run(trace, span, capacity * 1024, first);
+                    if csv {
+                        row(trace, span, capacity, first, spent)
+                    } else {
+                        line(trace, span, capacity, first, spent)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a worker does first with a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// Reads it, as the product does.
+    Read,
+    /// Writes it as if it were absent, and learns from the refusal what stands there.
+    Write,
+}
+
+fn row(trace: &Trace, span: i64, capacity: usize, first: First, spent: Spent) {
+    let first = if first == First::Read { "read" } else { "write" };
+    println!(
+        "{},{span},{capacity},{first},{},{},{},{},{},{},{:.6}",
+        trace.name,
+        trace.objects.len(),
+        trace.events(),
+        spent.write_units,
+        spent.read_units,
+        spent.writes,
+        spent.reads,
+        Counted::ledger(spent).dollars()
+    );
+}
+
+fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: Spent) {
+    let (objects, events) = (trace.objects.len() as f64, trace.events() as f64);
+    let chosen = span == SPAN && capacity * 1024 == CAPACITY && first == First::Read;
+    println!(
+        "{:>6}s {:>6} KiB  {:5} {:>13.4} {:>13.2} {:>13.2} {:>13.4}{}",
+        span,
+        capacity,
+        if first == First::Read { "read" } else { "write" },
+        spent.write_units as f64 / events,
+        spent.write_units as f64 / objects,
+        spent.read_units as f64 / objects,
+        Counted::ledger(spent).dollars() / events * 1e6,
+        if chosen { "  <" } else { "" }
+    );
+}
+
+/// The ledger's part of every object of the trace, one after the other: leased, claimed, noted after each call, done.
+fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> Spent {
+    let memory = Arc::new(Memory::default());
+    let metered = Metered::new(memory);
+    let usage = metered.usage();
+    let store: Arc<dyn Store> = match first {
+        First::Read => Arc::new(metered),
+        First::Write => Arc::new(Blind(metered)),
+    };
+    let ledger = Ledger::new(store, Arc::new(|| 1_768_500_000), 90 * 86_400).with_page_bytes(capacity);
+    for object in &trace.objects {
+        let places = places(object, span);
+        let at = Object { bucket: "logs".into(), key: object.key.clone(), etag: "0".repeat(32) };
+        let numbered = object.events.len() > CALL_EVENTS;
+        let work = async {
+            let Ok(Leasing::Granted(mut lease)) = ledger.lease(&at, 1_768_500_900).await else {
+                panic!("a new object is leased")
+            };
+            let events: Vec<_> = places.known.clone();
+            let claims = ledger.claim(&mut lease, &events, &places.list, numbered).await.expect("memory answers");
+            for call in 1..events.len().div_ceil(CALL_EVENTS) {
+                ledger.advance(&mut lease, (call * CALL_EVENTS) as u32).await.expect("memory answers");
+            }
+            let counts = Counts { seen: claims.of.len() as u64, ..Counts::default() };
+            ledger.complete(&lease, counts).await.expect("memory answers");
+        };
+        work.now_or_never().expect("memory answers at once");
+    }
+    usage.spent()
+}
+
+/// A store whose reads say that nothing is there, and cost nothing: whoever trusts them writes first.
+#[derive(Debug)]
+struct Blind<S>(S);
+
+#[async_trait]
+impl<S: Store> Store for Blind<S> {
+    async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.0.change_row(object, guard, change).await
+    }
+
+    async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.0.change_row_by_id(id, guard, change).await
+    }
+
+    async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.0.rows(ids).await
+    }
+
+    async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
+        Ok(vec![None; names.len()])
+    }
+
+    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        self.0.write_page(name, stands, page).await
+    }
+}

@@ -1,0 +1,179 @@
+//! A decoder that is as simple as can be: the whole object in memory, serde_json for the grammar, one byte at a time for
+//! the rest. What the decoder answers has to be what this one answers, to the bit.
+
+use crate::event::{EventId, Place};
+use flate2::bufread::GzDecoder;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::io::Read;
+
+/// Levels of nesting that the decoder reads, as it documents.
+const MAX_DEPTH: usize = 128;
+
+/// An event as it leaves.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left {
+    pub line: Vec<u8>,
+    pub id: EventId,
+    pub fingerprint: u16,
+    pub place: Place,
+    pub seconds: Option<i64>,
+}
+
+/// The members of a JSON object in their order, those of one name too, names as they are written.
+#[derive(Debug)]
+struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry::<&RawValue, &RawValue>()? {
+                    members.push(member);
+                }
+                if members.len() > 1 << 20 {
+                    return Err(A::Error::custom("more members than any input of the fuzzer has bytes"));
+                }
+                Ok(Members(members))
+            }
+        }
+        from.deserialize_map(Collect)
+    }
+}
+
+/// The bytes of an object, decompressed; nothing if it is damaged.
+pub fn inflate(stored: &[u8]) -> Option<Vec<u8>> {
+    if !stored.starts_with(&[0x1f, 0x8b]) {
+        return Some(stored.to_vec());
+    }
+    let (mut rest, mut out) = (stored, Vec::new());
+    while !rest.is_empty() {
+        let mut member = GzDecoder::new(rest);
+        member.read_to_end(&mut out).ok()?;
+        rest = member.into_inner();
+    }
+    Some(out)
+}
+
+/// The events of a file, or nothing if it is none.
+pub fn events(json: &[u8]) -> Option<Vec<Left>> {
+    let text = std::str::from_utf8(json).ok()?;
+    if let Ok(records) = serde_json::from_str::<Vec<&RawValue>>(text) {
+        return records.into_iter().map(event).collect();
+    }
+    let mut records = None;
+    for (name, value) in serde_json::from_str::<Members<'_>>(text).ok()?.0 {
+        // A name that is no text, for a lone surrogate say, is refused here, and kept within an event.
+        if serde_json::from_str::<String>(name.get()).ok()? != "Records" {
+            shallow(value)?;
+        } else if records.is_some() {
+            return None;
+        } else {
+            records = Some(serde_json::from_str::<Vec<&RawValue>>(value.get()).ok()?);
+        }
+    }
+    records?.into_iter().map(event).collect()
+}
+
+fn event(raw: &RawValue) -> Option<Left> {
+    shallow(raw)?;
+    let members: Members<'_> = serde_json::from_str(raw.get()).ok()?;
+    let (mut id, mut time, mut account, mut region) = (None, None, None, None);
+    for (name, value) in members.0 {
+        let field = match serde_json::from_str::<String>(name.get()).as_deref() {
+            Ok("eventID" | "eventId") => &mut id,
+            Ok("eventTime") => &mut time,
+            Ok("recipientAccountId" | "accountId") => &mut account,
+            Ok("awsRegion") => &mut region,
+            _ => continue,
+        };
+        *field = text(value.get());
+    }
+    let mut line = Vec::new();
+    let mut tight = Vec::new();
+    let bytes = raw.get().as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let length = token(&bytes[at..]);
+        let run = &bytes[at..at + length];
+        at += length;
+        let white = white(run[0]);
+        if !white {
+            tight.extend_from_slice(run);
+        }
+        if !white || !(run.contains(&b'\n') || run.contains(&b'\r')) {
+            line.extend_from_slice(run);
+        }
+    }
+    let seconds = time.and_then(|time| time.parse::<jiff::Timestamp>().ok()).map(floor);
+    let crc = crc32fast::hash(&tight);
+    Some(Left {
+        id: id.map_or_else(|| EventId::from_content(&tight), |id: String| EventId::from_text(id.as_bytes())),
+        fingerprint: (crc >> 16) as u16 ^ crc as u16,
+        place: Place {
+            account: account.unwrap_or_default(),
+            region: region.unwrap_or_default(),
+            minute: seconds.map(|seconds| seconds.div_euclid(60)),
+        },
+        line,
+        seconds,
+    })
+}
+
+fn floor(time: jiff::Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond().div_euclid(1_000_000_000)).expect("a timestamp's seconds")
+}
+
+/// A field's text: a string's content, what does not spell a text as it is written; a number as it is written.
+fn text(value: &str) -> Option<String> {
+    match value.as_bytes()[0] {
+        b'"' => Some(serde_json::from_str(value).unwrap_or_else(|_| value[1..value.len() - 1].to_owned())),
+        b'-' | b'0'..=b'9' => Some(value.to_owned()),
+        _ => None,
+    }
+}
+
+/// Nothing if the value is nested deeper than is read.
+fn shallow(value: &RawValue) -> Option<()> {
+    let bytes = value.get().as_bytes();
+    let (mut at, mut depth) = (0, 0usize);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        at += token(&bytes[at..]);
+    }
+    Some(())
+}
+
+/// The length of the string, the run of white space or the other byte that a value goes on with.
+fn token(bytes: &[u8]) -> usize {
+    match bytes[0] {
+        b'"' => {
+            let mut at = 1;
+            while bytes[at] != b'"' {
+                at += if bytes[at] == b'\\' { 2 } else { 1 };
+            }
+            at + 1
+        }
+        byte if white(byte) => bytes.iter().take_while(|&&byte| white(byte)).count(),
+        _ => 1,
+    }
+}
+
+fn white(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}

@@ -1,0 +1,195 @@
+//! Progress: how far a run is, by what is noted of its parts. Pure.
+
+use super::{Outcome, Part};
+use crate::backfill::counts::Counts;
+use crate::backfill::discover::Shape;
+use crate::backfill::run::{Root, Run};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// In a word.
+    pub stage: Stage,
+    /// Sources asked for.
+    pub sources: u64,
+    /// Sources of which all units are known.
+    pub discovered: u64,
+    /// Sources in which nothing to look at was found: a prefix or an account may be misspelled.
+    pub empty: Vec<Root>,
+    /// Units found so far.
+    pub units: u64,
+    /// Units worked off.
+    pub done: u64,
+    /// Units whose last attempt failed.
+    pub failed: u64,
+    /// What all attempts that were noted did.
+    pub counts: Counts,
+    /// The same by account; the empty name is where a folder says none.
+    pub accounts: BTreeMap<String, Account>,
+    /// What failed, each with its reason, and may yet come back.
+    pub failures: Vec<String>,
+}
+
+/// How far an account of a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Units found so far.
+    pub units: u64,
+    /// Units worked off.
+    pub done: u64,
+    /// Units whose last attempt failed.
+    pub failed: u64,
+    /// What was done there.
+    pub counts: Counts,
+}
+
+/// How far a run is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Not every source is discovered.
+    Discovering,
+    /// Every source is discovered, and not every unit ended.
+    Working,
+    /// All is worked off.
+    Done,
+    /// Nothing is left but what failed. It comes back by itself until it is among the dead letters.
+    Failed,
+}
+
+impl Progress {
+    /// Adds up the parts of a run.
+    pub fn of(run: &Run, parts: &[Part]) -> Self {
+        let mut progress = Self {
+            stage: Stage::Discovering,
+            sources: run.sources.len() as u64,
+            discovered: 0,
+            empty: Vec::new(),
+            units: 0,
+            done: 0,
+            failed: 0,
+            counts: Counts::default(),
+            accounts: BTreeMap::new(),
+            failures: Vec::new(),
+        };
+        let mut broken = 0;
+        for part in parts {
+            if let Outcome::Failed(reason) = part.outcome() {
+                progress.failures.push(reason.clone());
+            }
+            match part {
+                Part::Discovered(found) => {
+                    progress.discovered += u64::from(found.outcome == Outcome::Done);
+                    broken += u64::from(matches!(found.outcome, Outcome::Failed(_)));
+                    if found.outcome == Outcome::Done && (found.shape == Shape::Empty || found.units.is_empty()) {
+                        progress.empty.push(found.root.clone());
+                    }
+                    for (account, units) in &found.units {
+                        progress.units += units;
+                        progress.accounts.entry(account.clone()).or_default().units += units;
+                    }
+                }
+                Part::Worked(worked) => {
+                    let account = progress.accounts.entry(worked.account().to_owned()).or_default();
+                    for counts in [&mut progress.counts, &mut account.counts] {
+                        counts.merge(&worked.counts);
+                    }
+                    match worked.outcome {
+                        Outcome::Done => (progress.done, account.done) = (progress.done + 1, account.done + 1),
+                        Outcome::Failed(_) => {
+                            (progress.failed, account.failed) = (progress.failed + 1, account.failed + 1);
+                        }
+                        Outcome::PutBack => {}
+                    }
+                }
+            }
+        }
+        // A unit can be noted before the discovery that found it.
+        let ended = progress.done + progress.failed >= progress.units;
+        progress.stage = match progress.discovered + broken < progress.sources {
+            true => Stage::Discovering,
+            false if !ended => Stage::Working,
+            false if broken + progress.failed > 0 => Stage::Failed,
+            false => Stage::Done,
+        };
+        progress.failures.sort();
+        progress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Discovered, Worked};
+    use super::*;
+    use crate::backfill::run::{Defaults, Request, RunId};
+    use crate::backfill::unit::{Layout, Unit};
+
+    const A: &str = "111122223333";
+    const B: &str = "444455556666";
+
+    fn run() -> Run {
+        let defaults = Defaults { sources: vec![Root::parse("s3://logs").unwrap()], look_back_days: 3 };
+        Request::default().resolve(RunId::at(0, 0), &defaults, 1_795_132_800).unwrap()
+    }
+
+    fn unit(account: &str, region: &str) -> Unit {
+        let run = run();
+        Unit {
+            bucket: "logs".to_owned(),
+            prefix: format!("AWSLogs/{account}/CloudTrail/{region}/"),
+            layout: Layout::Days,
+            span: run.terms.span,
+            filters: run.terms.filters,
+            pick: run.terms.pick,
+            act: run.terms.act,
+            after: None,
+        }
+    }
+
+    fn found(outcome: Outcome, units: &[Unit]) -> Part {
+        let mut found = Discovered { outcome, shape: Shape::CloudTrail, ..Discovered::of(run().sources[0].clone()) };
+        units.iter().for_each(|unit| found.add(unit));
+        Part::Discovered(found)
+    }
+
+    fn worked(unit: &Unit, outcome: Outcome, listed: u64) -> Part {
+        let counts = Counts { listed, ..Counts::default() };
+        Part::Worked(Box::new(Worked { root: run().sources[0].clone(), unit: unit.clone(), outcome, counts }))
+    }
+
+    #[test]
+    fn a_run_is_discovered_worked_and_done_account_by_account() {
+        let units = [unit(A, "eu-west-1"), unit(A, "us-east-1"), unit(B, "eu-west-1")];
+        let stage = |parts: &[Part]| Progress::of(&run(), parts).stage;
+        assert_eq!(stage(&[]), Stage::Discovering);
+        let mut parts = vec![worked(&units[0], Outcome::Done, 10)];
+        assert_eq!(stage(&parts), Stage::Discovering, "a unit is quicker than the rest of its discovery");
+        parts.push(found(Outcome::Done, &units));
+        assert_eq!(stage(&parts), Stage::Working);
+        parts.push(worked(&units[1], Outcome::PutBack, 5));
+        parts.push(worked(&units[2], Outcome::Failed("SlowDown".to_owned()), 1));
+        let progress = Progress::of(&run(), &parts);
+        assert_eq!(progress.stage, Stage::Working);
+        assert_eq!((progress.units, progress.done, progress.failed, progress.counts.listed), (3, 1, 1, 16));
+        let a = progress.accounts[A];
+        assert_eq!((a.units, a.done, a.failed, a.counts.listed), (2, 1, 0, 15));
+        assert_eq!((progress.accounts[B].units, progress.accounts[B].failed), (1, 1));
+        assert_eq!(progress.failures, ["SlowDown"]);
+        parts[2] = worked(&units[1], Outcome::Done, 12);
+        assert_eq!(stage(&parts), Stage::Failed);
+        parts[3] = worked(&units[2], Outcome::Done, 2);
+        let progress = Progress::of(&run(), &parts);
+        assert_eq!((progress.stage, progress.done, progress.counts.listed), (Stage::Done, 3, 24));
+        assert!(progress.failures.is_empty() && progress.empty.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_was_not_listed_or_holds_nothing_is_named() {
+        let progress = Progress::of(&run(), &[found(Outcome::Failed("s3:ListBucket is denied".to_owned()), &[])]);
+        assert_eq!((progress.stage, progress.failures), (Stage::Failed, vec!["s3:ListBucket is denied".to_owned()]));
+        let progress = Progress::of(&run(), &[found(Outcome::Done, &[])]);
+        assert_eq!((progress.stage, progress.empty), (Stage::Done, run().sources));
+    }
+}

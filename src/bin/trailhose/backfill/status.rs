@@ -1,0 +1,127 @@
+//! `trailhose backfill status`: how far a run is.
+
+use super::told::{print, print_json};
+use crate::args::LedgerAt;
+use crate::named::one_line;
+use crate::parts::Aws;
+use clap::builder::styling::Style;
+use indicatif::{DecimalBytes, HumanCount};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use trailhose::backfill::record::dynamodb::DynamoDb;
+use trailhose::backfill::record::{Account, Progress, Records, Stage};
+use trailhose::backfill::{Run, RunId};
+use trailhose::ledger::system_clock;
+
+/// Cells of a bar.
+const BAR: u64 = 24;
+
+/// Failures that are named.
+const FEW: usize = 10;
+
+/// A run, and how far it is.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    run: &'a Run,
+    progress: &'a Progress,
+}
+
+pub(super) async fn run(id: Option<&RunId>, at: &LedgerAt, aws: &Aws, json: bool) -> Result<u8, String> {
+    let LedgerAt::DynamoDb(table) = at else {
+        return Err(format!("{at}: runs are noted in the stack's table: name it with --ledger dynamodb://TABLE"));
+    };
+    let records = DynamoDb::new(aws.dynamodb().await, table, system_clock());
+    let found = match id {
+        Some(id) => records.run(id).await,
+        None => records.runs(1).await.map(|runs| runs.into_iter().next()),
+    };
+    let Some(run) = found.map_err(|error| error.to_string())? else {
+        let which = id.map_or_else(|| "no run".to_owned(), |id| format!("no run {id}"));
+        anstream::eprintln!("{at} has {which}: it was not begun yet, or is older than 90 days and forgotten");
+        return Ok(super::AGAIN);
+    };
+    let parts = records.parts(&run.id).await.map_err(|error| error.to_string())?;
+    let progress = Progress::of(&run, &parts);
+    match json {
+        true => print_json(&Told { run: &run, progress: &progress }),
+        false => print(&text(&run, &progress, std::io::stdout().is_terminal())),
+    }
+    Ok(if progress.stage == Stage::Failed { super::AGAIN } else { 0 })
+}
+
+fn text(run: &Run, progress: &Progress, bars: bool) -> String {
+    let bold = Style::new().bold();
+    let begun = jiff::Timestamp::from_second(run.started).map_or_else(|_| "?".to_owned(), |time| time.to_string());
+    let stage = match progress.stage {
+        Stage::Discovering => "discovering",
+        Stage::Working => "working",
+        Stage::Done => "done",
+        Stage::Failed => "ended with failures",
+    };
+    let mut out = format!("{bold}run {}{bold:#}  {stage}; begun {begun}, over {}\n", run.id, run.terms.span);
+    let counts = &progress.counts;
+    let _ = writeln!(
+        out,
+        "  {} of {} units in {} of {} sources; {} objects seen, {} missing, {} handed in ({})",
+        HumanCount(progress.done),
+        HumanCount(progress.units),
+        progress.discovered,
+        progress.sources,
+        HumanCount(counts.listed),
+        HumanCount(counts.missing),
+        HumanCount(counts.sent),
+        DecimalBytes(counts.bytes),
+    );
+    for (name, account) in &progress.accounts {
+        let name = if name.is_empty() { "(no account)" } else { name };
+        let bar = if bars { format!("{}  ", bar(account)) } else { String::new() };
+        let failed = if account.failed > 0 { format!(", {} failed", account.failed) } else { String::new() };
+        let _ = writeln!(
+            out,
+            "  {name:<14}{bar}{} of {} units{failed}, {} handed in",
+            HumanCount(account.done),
+            HumanCount(account.units),
+            HumanCount(account.counts.sent)
+        );
+    }
+    for root in &progress.empty {
+        let _ = writeln!(out, "  nothing was found in {root}: is the prefix right?");
+    }
+    for failure in progress.failures.iter().take(FEW) {
+        let _ = writeln!(out, "  failed, and comes back: {}", one_line(failure));
+    }
+    if progress.failures.len() > FEW {
+        let _ = writeln!(out, "  … and {} more; --json names all", progress.failures.len() - FEW);
+    }
+    out
+}
+
+/// Done and failed units of an account, of those that are known.
+fn bar(account: &Account) -> String {
+    let cells = |units: u64| (units * BAR).checked_div(account.units).unwrap_or(0).min(BAR) as usize;
+    let done = cells(account.done);
+    let failed = cells(account.done + account.failed) - done;
+    let green = Style::new().fg_color(Some(clap::builder::styling::AnsiColor::Green.into()));
+    let red = Style::new().fg_color(Some(clap::builder::styling::AnsiColor::Red.into()));
+    let (filled, broken, rest) = ("█".repeat(done), "█".repeat(failed), "░".repeat(BAR as usize - done - failed));
+    format!("{green}{filled}{green:#}{red}{broken}{red:#}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_full_as_the_account_is_done_and_never_overflows() {
+        let drawn = |units, done, failed| {
+            let bar = bar(&Account { units, done, failed, ..Account::default() });
+            let count = |cell: char| bar.chars().filter(|&found| found == cell).count();
+            (count('█'), count('░'))
+        };
+        assert_eq!(drawn(48, 12, 12), (12, 12));
+        assert_eq!(drawn(3, 3, 0), (24, 0));
+        assert_eq!(drawn(0, 0, 0), (0, 24));
+        assert_eq!(drawn(2, 3, 4), (24, 0), "a unit can be noted before the discovery that found it");
+    }
+}

@@ -1,0 +1,198 @@
+//! What a bucket says of itself: where it lies, whose folders are in it, whom it notifies. Where it does not say, the
+//! missing permission is named.
+
+use super::Wiring;
+use super::trails::Trail;
+use crate::parts::Aws;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::get_bucket_notification_configuration::GetBucketNotificationConfigurationOutput as Notifications;
+use aws_sdk_s3::types::Event;
+use trailhose::aws::{self, Failure, Kind};
+
+/// The name of our notification, as `infra/wire-bucket` gives it.
+const OURS: &str = "trailhose";
+
+/// What was asked, and what was answered.
+pub(super) struct Bucket {
+    /// Its region, where it is not the configured one.
+    pub(super) region: Option<String>,
+    /// Organisations whose folders lie in it.
+    pub(super) organizations: Vec<String>,
+    listed: Result<(), Failure>,
+    notified: Result<Notifies, Failure>,
+}
+
+/// Whom a bucket notifies of new objects.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Notifies {
+    ours: Option<String>,
+    event_bridge: bool,
+    topic: Option<String>,
+    /// A queue or function of somebody else's.
+    other: Option<String>,
+}
+
+impl Bucket {
+    pub(super) async fn ask(aws: &Aws, bucket: &str, prefix: &str) -> Self {
+        let configured = aws.config().await;
+        let here = region(&aws::s3(configured), bucket).await;
+        let region = here.filter(|region| configured.region().is_none_or(|configured| configured.as_ref() != region));
+        let client = match &region {
+            Some(region) => aws::s3(&aws.config_in(region).await),
+            None => aws::s3(configured),
+        };
+        let (listed, organizations) = match organizations(&client, bucket, prefix).await {
+            Ok(found) => (Ok(()), found),
+            Err(failure) => (Err(failure), Vec::new()),
+        };
+        let notified = client.get_bucket_notification_configuration().bucket(bucket).send().await;
+        let notified = notified.map(|found| notifies(&found)).map_err(|error| aws::failure(&error));
+        Self { region, organizations, listed, notified }
+    }
+
+    /// What ingestion needs of it, and what must be done.
+    pub(super) fn wiring(&self, bucket: &str, trails: &[Trail]) -> Vec<Wiring> {
+        let mut all = Vec::new();
+        if let Err(failure) = &self.listed {
+            all.push(Wiring {
+                found: format!("it cannot be listed: {failure}"),
+                to_do: Some(match failure.kind {
+                    Kind::NotFound => "look at the trail: it writes to a bucket that does not exist".into(),
+                    _ => format!(
+                        "allow s3:ListBucket on arn:aws:s3:::{bucket} and s3:GetObject on arn:aws:s3:::{bucket}/* for \
+                         whoever runs trailhose sync (another account's bucket: infra/log-bucket-policy.json)"
+                    ),
+                }),
+            });
+        }
+        let topic = trails.iter().find_map(|trail| trail.sns_topic.as_deref());
+        all.push(self.notifications(bucket, topic));
+        for key in keys(trails) {
+            all.push(Wiring {
+                found: format!("encrypted with {key}"),
+                to_do: Some(format!(
+                    "sam deploy --parameter-overrides LogBucketKeyArn={key}; a key of another account also needs \
+                     infra/log-key-policy.json"
+                )),
+            });
+        }
+        all
+    }
+
+    fn notifications(&self, bucket: &str, topic: Option<&str>) -> Wiring {
+        let done = |found: String| Wiring { found, to_do: None };
+        let missing = |found: String, to_do: String| Wiring { found, to_do: Some(to_do) };
+        match &self.notified {
+            Err(failure) if failure.kind == Kind::Denied => missing(
+                format!("whom it notifies is not known: {failure}"),
+                format!(
+                    "allow s3:GetBucketNotification on arn:aws:s3:::{bucket}, and run trailhose init --force again"
+                ),
+            ),
+            Err(failure) => missing(
+                format!("whom it notifies is not known: {failure}"),
+                "see to the cause, and run trailhose init --force again".into(),
+            ),
+            Ok(Notifies { ours: Some(queue), .. }) => done(format!("it notifies {queue}")),
+            Ok(Notifies { event_bridge: true, .. }) => {
+                missing("it notifies EventBridge".into(), "sam deploy --parameter-overrides Wiring=EventBridge".into())
+            }
+            Ok(Notifies { topic: Some(topic), .. }) => missing(
+                format!("it notifies the topic {topic}"),
+                format!("sam deploy --parameter-overrides Wiring=SNS SnsTopicArn={topic}"),
+            ),
+            Ok(Notifies { other: Some(other), .. }) => missing(
+                format!("its notifications are taken by {other}"),
+                format!(
+                    "infra/wire-bucket eventbridge {bucket}, and sam deploy --parameter-overrides Wiring=EventBridge"
+                ),
+            ),
+            Ok(_) => match topic {
+                Some(topic) => missing(
+                    format!("it notifies nobody, but CloudTrail announces its files on {topic}"),
+                    format!("sam deploy --parameter-overrides Wiring=SNS SnsTopicArn={topic}"),
+                ),
+                None => missing(
+                    "it notifies nobody".into(),
+                    format!("infra/wire-bucket s3 {bucket} QUEUE_ARN (the stack's output IngestQueueArn)"),
+                ),
+            },
+        }
+    }
+}
+
+/// Every key that the trails encrypt with, once.
+pub(super) fn keys(trails: &[Trail]) -> Vec<&str> {
+    let mut keys: Vec<&str> = trails.iter().filter_map(|trail| trail.kms_key.as_deref()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// S3 names a bucket's region in every answer about it, also when it redirects or denies.
+async fn region(client: &Client, bucket: &str) -> Option<String> {
+    match client.head_bucket().bucket(bucket).send().await {
+        Ok(found) => found.bucket_region().map(str::to_owned),
+        Err(SdkError::ServiceError(error)) => error.raw().headers().get("x-amz-bucket-region").map(str::to_owned),
+        Err(_) => None,
+    }
+}
+
+/// The folders `o-…/` below `AWSLogs/`. DescribeTrails does not say which organisation a trail is of; its folder does.
+async fn organizations(client: &Client, bucket: &str, prefix: &str) -> Result<Vec<String>, Failure> {
+    let logs = if prefix.is_empty() { "AWSLogs/".to_owned() } else { format!("{prefix}/AWSLogs/") };
+    let mut pages = client.list_objects_v2().bucket(bucket).prefix(&logs).delimiter("/").into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| aws::failure(&error))?;
+        let names = page.common_prefixes().iter().filter_map(|folder| folder.prefix()?.strip_prefix(&logs));
+        found.extend(names.map(|name| name.trim_end_matches('/').to_owned()).filter(|name| name.starts_with("o-")));
+    }
+    Ok(found)
+}
+
+fn notifies(found: &Notifications) -> Notifies {
+    let created = |events: &[Event]| events.iter().any(|event| event.as_str().starts_with("s3:ObjectCreated:"));
+    let mut notifies = Notifies { event_bridge: found.event_bridge_configuration().is_some(), ..Notifies::default() };
+    for queue in found.queue_configurations().iter().filter(|queue| created(queue.events())) {
+        let to = if queue.id() == Some(OURS) { &mut notifies.ours } else { &mut notifies.other };
+        *to = Some(queue.queue_arn().to_owned());
+    }
+    for topic in found.topic_configurations().iter().filter(|topic| created(topic.events())) {
+        notifies.topic = Some(topic.topic_arn().to_owned());
+    }
+    for function in found.lambda_function_configurations().iter().filter(|function| created(function.events())) {
+        notifies.other = Some(function.lambda_function_arn().to_owned());
+    }
+    notifies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::types::{EventBridgeConfiguration, LambdaFunctionConfiguration, TopicConfiguration};
+
+    fn said(found: &Notifications) -> (String, String) {
+        let bucket = Bucket { region: None, organizations: Vec::new(), listed: Ok(()), notified: Ok(notifies(found)) };
+        let wiring = bucket.notifications("logs", None);
+        (wiring.found, wiring.to_do.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_is_taken_leads_to_the_wiring_that_is_left() {
+        let function =
+            LambdaFunctionConfiguration::builder().lambda_function_arn("arn:f").events(Event::S3ObjectCreatedPut);
+        let taken = Notifications::builder().lambda_function_configurations(function.build().unwrap());
+        let (found, to_do) = said(&taken.clone().build());
+        assert_eq!(found, "its notifications are taken by arn:f");
+        assert!(to_do.contains("infra/wire-bucket eventbridge logs"), "{to_do}");
+        let topic = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectCreated).build().unwrap();
+        assert!(said(&taken.clone().topic_configurations(topic).build()).1.ends_with("Wiring=SNS SnsTopicArn=arn:t"));
+        let bridge = EventBridgeConfiguration::builder().build();
+        assert!(said(&taken.event_bridge_configuration(bridge).build()).1.ends_with("Wiring=EventBridge"));
+        let removed = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectRemoved).build().unwrap();
+        let others = Notifications::builder().topic_configurations(removed).build();
+        assert_eq!(said(&others).0, "it notifies nobody", "of new objects, that is");
+    }
+}

@@ -1,0 +1,115 @@
+//! What was found, as settings and as sentences. Pure.
+
+use super::Found;
+use super::bucket::keys;
+use super::trails::Reach;
+use crate::named::one_line;
+use std::fmt::Write as _;
+
+/// The text of `trailhose.toml`.
+pub(super) fn settings(found: &[Found], regions: &[String]) -> String {
+    let mut text = format!(
+        "# Written by trailhose init, from what cloudtrail:DescribeTrails says in {}.\n\
+         # Every setting: docs/configuration.md\n\n\
+         dest = \"events\"                    # a folder beside this file, or \"firehose://STREAM\"\n\
+         # ledger = \"dynamodb://TABLE\"      # [default: .trailhose/ledger.db in dest]\n",
+        regions.join(", ")
+    );
+    for source in found {
+        text.push('\n');
+        for trail in &source.trails {
+            let _ = writeln!(text, "# {trail}");
+        }
+        text.push_str("[[source]]\n");
+        let mut set = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name} = {}", quoted(value));
+        };
+        set("bucket", &source.bucket);
+        if !source.prefix.is_empty() {
+            set("prefix", &source.prefix);
+        }
+        if let Some(region) = &source.bucket_region {
+            set("bucket_region", region);
+        }
+        let is_of_organization = source.trails.iter().any(|trail| trail.reach == Reach::Organization);
+        if let ([organization], true) = (&source.organizations[..], is_of_organization) {
+            set("organization", organization);
+        }
+        let keys = keys(&source.trails);
+        if let Some(key) = keys.first() {
+            set("kms_key", key);
+        }
+        if let Some(topic) = source.trails.iter().find_map(|trail| trail.sns_topic.as_deref()) {
+            set("sns_topic", topic);
+        }
+        for other in keys.iter().skip(1) {
+            let _ = writeln!(text, "# also encrypted with {other}");
+        }
+        let arns: Vec<String> = source.trails.iter().map(|trail| quoted(&trail.arn)).collect();
+        let _ = writeln!(text, "trails = [{}]", arns.join(", "));
+    }
+    text
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// What there is to say, a paragraph a source.
+pub(super) fn findings(found: &[Found]) -> String {
+    let mut text = String::new();
+    for source in found {
+        let slash = if source.prefix.is_empty() { "" } else { "/" };
+        let _ = writeln!(text, "s3://{}{slash}{}", source.bucket, source.prefix);
+        for trail in &source.trails {
+            let _ = writeln!(text, "  {trail}");
+        }
+        for wiring in &source.wiring {
+            // The words of a service may hold line ends.
+            let found = one_line(&wiring.found);
+            let _ = match &wiring.to_do {
+                None => writeln!(text, "  {found}: nothing to do"),
+                Some(to_do) => writeln!(text, "  {found}\n    to do: {to_do}"),
+            };
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back_whatever_a_prefix_holds(prefix in "\\PC{1,20}|[\"\\\\\u{1}\u{7f}/a]{1,9}") {
+            let source = Found {
+                bucket: "b".into(),
+                prefix: prefix.clone(),
+                trails: Vec::new(),
+                organizations: Vec::new(),
+                bucket_region: None,
+                wiring: Vec::new(),
+            };
+            let text = settings(&[source], &["eu-west-1".into()]);
+            let read = Settings::parse(Path::new("trailhose.toml"), &text).unwrap();
+            prop_assert_eq!(read.sources[0].place.to_string(), format!("s3://b/{prefix}"));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The trails of an account, each once, from wherever it is seen.
+
+use crate::parts::Aws;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use trailhose::aws::{self, Kind};
+
+/// A trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Trail {
+    pub(super) arn: String,
+    pub(super) name: String,
+    /// Where it is configured. Seen from elsewhere it is a shadow of itself.
+    pub(super) home: String,
+    pub(super) reach: Reach,
+    #[serde(skip)]
+    pub(super) bucket: String,
+    #[serde(skip)]
+    pub(super) prefix: String,
+    pub(super) kms_key: Option<String>,
+    pub(super) sns_topic: Option<String>,
+    /// From which of the regions asked it is seen.
+    pub(super) seen_from: Vec<String>,
+}
+
+/// Whose events a trail records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Reach {
+    /// Every account and region of an organisation, or, where it is not multi-region, one region of every account.
+    Organization,
+    /// Every region of its account.
+    EveryRegion,
+    /// Its home region of its account.
+    OneRegion,
+}
+
+impl std::fmt::Display for Trail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, home, .. } = self;
+        let what = match self.reach {
+            Reach::Organization => "organisation trail",
+            Reach::EveryRegion => "multi-region trail",
+            Reach::OneRegion => "one-region trail",
+        };
+        write!(f, "{what} {name}, home {home}")?;
+        let shadows: Vec<&str> = self.seen_from.iter().map(String::as_str).filter(|region| region != home).collect();
+        if shadows.is_empty() { Ok(()) } else { write!(f, " (its shadow is seen from {})", shadows.join(", ")) }
+    }
+}
+
+/// Asks every region, and merges what is one trail.
+///
+/// # Errors
+/// One of them did not answer: half of the trails would be half of the settings.
+pub(super) async fn describe(aws: &Aws, regions: &[String]) -> Result<Vec<Trail>, String> {
+    let mut trails: BTreeMap<String, Trail> = BTreeMap::new();
+    for region in regions {
+        let client = aws_sdk_cloudtrail::Client::new(&aws.config_in(region).await);
+        let answer = client.describe_trails().include_shadow_trails(true).send().await.map_err(|error| {
+            let failure = aws::failure(&error);
+            match failure.kind {
+                Kind::Denied if failure.code == "Credentials" => {
+                    format!("trails cannot be described without AWS credentials: name a profile or a role. {failure}")
+                }
+                Kind::Denied => format!("{region}: allow cloudtrail:DescribeTrails for these credentials. {failure}"),
+                _ => format!("{region}: cloudtrail:DescribeTrails did not answer: {failure}"),
+            }
+        })?;
+        for trail in answer.trail_list() {
+            let Some(seen) = read(trail, region) else {
+                return Err(format!("{region}: a trail without ARN, or without bucket: {trail:?}"));
+            };
+            trails
+                .entry(seen.arn.clone())
+                .or_insert(Trail { seen_from: Vec::new(), ..seen })
+                .seen_from
+                .push(region.clone());
+        }
+    }
+    Ok(trails.into_values().collect())
+}
+
+fn read(trail: &aws_sdk_cloudtrail::types::Trail, region: &str) -> Option<Trail> {
+    let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
+    let reach = match (trail.is_organization_trail(), trail.is_multi_region_trail()) {
+        (Some(true), _) => Reach::Organization,
+        (_, Some(true)) => Reach::EveryRegion,
+        _ => Reach::OneRegion,
+    };
+    Some(Trail {
+        arn: text(trail.trail_arn())?,
+        name: text(trail.name())?,
+        home: text(trail.home_region()).unwrap_or_else(|| region.to_owned()),
+        reach,
+        bucket: text(trail.s3_bucket_name())?,
+        prefix: text(trail.s3_key_prefix()).unwrap_or_default(),
+        kms_key: text(trail.kms_key_id()),
+        sns_topic: text(trail.sns_topic_arn()),
+        seen_from: Vec::new(),
+    })
+}
+
+/// The trails of each bucket and prefix: two that write to one place are one source, for they are read together.
+pub(super) fn by_place(trails: Vec<Trail>) -> BTreeMap<(String, String), Vec<Trail>> {
+    let mut places: BTreeMap<_, Vec<Trail>> = BTreeMap::new();
+    for trail in trails {
+        let prefix = trail.prefix.trim_end_matches('/').to_owned();
+        places.entry((trail.bucket.clone(), prefix)).or_default().push(trail);
+    }
+    places
+}

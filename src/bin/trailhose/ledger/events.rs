@@ -1,0 +1,111 @@
+//! `trailhose ledger events`: where one event is.
+
+use super::open::{Open, failed};
+use super::told::{line, named, print, print_json, say};
+use crate::args::EventsArgs;
+use clap::builder::styling::Style;
+use serde::Serialize;
+use trailhose::event::{EventId, Place};
+use trailhose::ledger::Traced;
+use trailhose::ledger::page::Owner;
+use trailhose::ledger::survey::Over;
+
+/// What the ledger says of the event in one place.
+#[derive(Debug, Serialize)]
+struct Found {
+    id: String,
+    /// Account, region and minutes since 1970; behind a `~` the shard.
+    page: String,
+    delivered: bool,
+    /// The object that owns it, with its version; nothing where it is delivered in its owner's stead, or the owner is
+    /// forgotten.
+    owner: Option<String>,
+    owner_status: Option<&'static str>,
+    /// Its index in the owner's file, where that is kept.
+    ordinal: Option<u32>,
+    because: &'static str,
+}
+
+impl Found {
+    fn of(id: &str, traced: &Traced) -> Self {
+        let because = match (&traced.owner, traced.entry.owner, traced.delivered()) {
+            (_, Owner::Delivered, _) => "delivered in its owner's stead, by an object that holds a copy",
+            (None, Owner::Object(_), _) => "its owner is done, and its row forgotten",
+            (Some(_), _, true) => "its owner's row says so",
+            (Some(_), _, false) => "its owner has not noted it as delivered",
+        };
+        Self {
+            id: id.to_owned(),
+            page: traced.page.0.clone(),
+            delivered: traced.delivered(),
+            owner: traced.owner.as_ref().map(named),
+            owner_status: traced.owner.as_ref().map(|row| row.status.as_str()),
+            ordinal: traced.entry.ordinal,
+            because,
+        }
+    }
+
+    fn text(&self) -> String {
+        let bold = Style::new().bold();
+        let mut out = format!("{bold}{}{bold:#}\n", crate::named::one_line(&self.id));
+        let delivered = if self.delivered { "yes" } else { "not proven" };
+        line(&mut out, "delivered", &format!("{delivered}: {}", self.because));
+        line(&mut out, "page", &self.page);
+        if let (Some(owner), Some(status)) = (&self.owner, self.owner_status) {
+            let at = self.ordinal.map_or(String::new(), |ordinal| format!(", its event {ordinal}"));
+            line(&mut out, "owner", &format!("{owner}, {status}{at}"));
+        }
+        out
+    }
+}
+
+pub(super) async fn run(open: &Open, args: &EventsArgs, json: bool) -> Result<u8, String> {
+    let id = EventId::from_text(args.id.as_bytes());
+    let traced = match args.scan {
+        true => everywhere(open, id).await?,
+        false => open.ledger.trace(id, &places(args)).await.map_err(failed)?,
+    };
+    for traced in &traced {
+        let found = Found::of(&args.id, traced);
+        if json { print_json(&found) } else { print(&found.text()) }
+    }
+    if open.is_billed() && !json {
+        say(&format!("read: {}", open.cost_so_far()));
+    }
+    if traced.is_empty() {
+        let place = if args.scan { "anywhere" } else { "there" };
+        say(&format!(
+            "{} has no such event {place}: nobody has claimed it, or its page is forgotten; IDs are compared as they are \
+             spelled, and one that an event lacks is not looked for",
+            open.at
+        ));
+        return Ok(super::NOT);
+    }
+    Ok(0)
+}
+
+/// Where it may be: each minute, and the place of events without a time.
+fn places(args: &EventsArgs) -> Vec<Place> {
+    let minute = args.time.unwrap_or_default().div_euclid(60);
+    let minutes = (minute - args.minutes..=minute + args.minutes).map(Some).chain([None]);
+    let of = |account: &String, region: &String| {
+        let (account, region) = (account.clone(), region.clone());
+        move |minute| Place { account: account.clone(), region: region.clone(), minute }
+    };
+    let pairs = args.accounts.iter().flat_map(|account| args.regions.iter().map(move |region| (account, region)));
+    pairs.flat_map(|(account, region)| minutes.clone().map(of(account, region))).collect()
+}
+
+async fn everywhere(open: &Open, id: EventId) -> Result<Vec<Traced>, String> {
+    let mut found = Vec::new();
+    let mut walk = open.walk(Over::Pages);
+    let now = open.ledger.now();
+    while let Some(piece) = walk.next().await? {
+        for (name, page) in piece.pages {
+            if let Some(entry) = page.entries.get(&id).filter(|_| page.live(now)) {
+                found.push((name, *entry));
+            }
+        }
+    }
+    open.ledger.owners(found).await.map_err(failed)
+}

@@ -1,0 +1,49 @@
+//! `trailhose ledger forget`: an object is worked on once more.
+
+use super::confirm::confirmed;
+use super::object::Meant;
+use super::open::{Open, failed};
+use super::show::{nothing, show};
+use super::told::{named, say};
+use crate::parts::Aws;
+use trailhose::ledger::Opened;
+
+pub(super) async fn run(open: &Open, aws: &Aws, object: &str, scan: bool, yes: bool, json: bool) -> Result<u8, String> {
+    let found = Meant::parse(object)?.find(open, aws, scan).await?;
+    let row = match &found.rows[..] {
+        [] => {
+            say(&nothing(open, object, found.unsought).await);
+            return Ok(super::NOT);
+        }
+        [row] => row,
+        rows => {
+            show(open, rows, json);
+            return Err(format!("{} versions of it are known, as above: name one of them with its #ETAG", rows.len()));
+        }
+    };
+    let owns = match row.counts {
+        Some(counts) => format!("{} events that it delivered", counts.delivered + counts.oversize),
+        None => "what it delivered".to_owned(),
+    };
+    let name = named(row);
+    if !confirmed(&format!("{name} is {}, and {owns} will be delivered again", row.status.as_str()), yes)? {
+        say("nothing is changed");
+        return Ok(super::NOT);
+    }
+    match open.ledger.forget(row.object.id()).await.map_err(failed)? {
+        Opened::Open(row) => {
+            show(open, &[row], json);
+            say("forgotten: the next sync over it, or a backfill over its day, delivers it again");
+            Ok(0)
+        }
+        Opened::Leased(row) => {
+            show(open, &[row], json);
+            say("refused: somebody is at work on it; ask again when the lease has ended");
+            Ok(super::NOT)
+        }
+        Opened::Not(_) | Opened::Unknown => {
+            say(&nothing(open, object, false).await);
+            Ok(super::NOT)
+        }
+    }
+}

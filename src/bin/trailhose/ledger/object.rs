@@ -1,0 +1,141 @@
+//! Which object is meant: `s3://bucket/key`, a path, and perhaps `#` and an `ETag` behind it.
+
+use super::open::{Open, failed};
+use crate::args::Place;
+use crate::args::value::place;
+use crate::explain::candidates;
+use crate::parts::{self, Aws};
+use trailhose::ledger::row::Row;
+use trailhose::ledger::survey::Over;
+use trailhose::object::{Object, ObjectRef};
+use trailhose::source::SourceError;
+
+/// An object as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meant {
+    /// Bucket and key; of a path, every folder it lies in may be the bucket.
+    names: Vec<(String, String)>,
+    etag: Option<String>,
+}
+
+/// The rows of what is meant.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Of every version that was found.
+    pub(super) rows: Vec<Row>,
+    /// Where else a version may be that was not looked for.
+    pub(super) unsought: bool,
+}
+
+impl Meant {
+    /// Reads what stands on the command line.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (name, etag) = match text.rsplit_once('#') {
+            // A key may hold a `#`; what follows one is an ETag only if it could be.
+            Some((name, etag)) if is_etag(etag) => (name, Some(etag.to_owned())),
+            _ => (text, None),
+        };
+        let names = match place(name)? {
+            Place::S3 { bucket, key } if key.is_empty() => {
+                return Err(format!("s3://{bucket} names no object; expected s3://bucket/key"));
+            }
+            Place::S3 { bucket, key } => vec![(bucket, key)],
+            Place::Path(path) => {
+                let whole = path.canonicalize().or_else(|_| std::path::absolute(&path));
+                let whole = whole.map_err(|error| format!("{}: {error}", path.display()))?;
+                let whole = whole.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
+                let key = whole.trim_start_matches('/').to_owned();
+                let root = Object { bucket: "file:///".to_owned(), key, etag: String::new() };
+                candidates(root).into_iter().map(|object| (object.bucket, object.key)).collect()
+            }
+        };
+        Ok(Self { names, etag })
+    }
+
+    /// Looks its rows up: by name where the version is known, else the version that lies there now, else, in a file or
+    /// with `scan`, every version there ever was.
+    pub(super) async fn find(&self, open: &Open, aws: &Aws, scan: bool) -> Result<Found, String> {
+        let rows = match &self.etag {
+            Some(etag) => self.named(open, etag).await?,
+            None if scan || !open.is_billed() => return Ok(Found { rows: self.walked(open).await?, unsought: false }),
+            None => match self.current(aws).await? {
+                Some(etag) => self.named(open, &etag).await?,
+                None => Vec::new(),
+            },
+        };
+        Ok(Found { rows, unsought: self.etag.is_none() })
+    }
+
+    async fn named(&self, open: &Open, etag: &str) -> Result<Vec<Row>, String> {
+        let object = |(bucket, key): &(String, String)| Object {
+            bucket: bucket.clone(),
+            key: key.clone(),
+            etag: etag.to_owned(),
+        };
+        let ids: Vec<_> = self.names.iter().map(|name| object(name).id()).collect();
+        Ok(open.ledger.rows(&ids).await.map_err(failed)?.into_iter().flatten().collect())
+    }
+
+    async fn walked(&self, open: &Open) -> Result<Vec<Row>, String> {
+        let mut walk = open.walk(Over::Versions(self.names.clone()));
+        let mut rows = Vec::new();
+        while let Some(piece) = walk.next().await? {
+            rows.extend(piece.rows);
+        }
+        open.again(&rows).await
+    }
+
+    /// The version that lies there now.
+    async fn current(&self, aws: &Aws) -> Result<Option<String>, String> {
+        let Some((bucket, key)) = self.names.first() else { return Ok(None) };
+        let place = match bucket.strip_prefix("file://") {
+            Some(folder) => Place::Path(folder.into()),
+            None => Place::S3 { bucket: bucket.clone(), key: String::new() },
+        };
+        let source = parts::source(&place, None, aws).await?.source;
+        match source.stat(&ObjectRef::new(bucket, key)).await {
+            Ok(found) => Ok(found.etag),
+            Err(SourceError::Missing(_)) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// As S3 gives them: 32 hexadecimal digits, and of an upload in parts a hyphen and their number. Of a file: its size, a
+/// hyphen, and when it was written.
+fn is_etag(text: &str) -> bool {
+    let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match text.split_once('-') {
+        None => text.len() == 32 && hex(text),
+        Some((first, rest)) => hex(first) && hex(rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
+    #[test]
+    fn an_object_is_named_with_or_without_its_version() {
+        let names = vec![("b".to_owned(), "a#b/c.json.gz".to_owned())];
+        for (suffix, etag) in [
+            (String::new(), None),
+            (format!("#{ETAG}"), Some(ETAG.to_owned())),
+            (format!("#{ETAG}-12"), Some(format!("{ETAG}-12"))),
+        ] {
+            let meant = Meant::parse(&format!("s3://b/a#b/c.json.gz{suffix}")).unwrap();
+            assert_eq!(meant, Meant { names: names.clone(), etag });
+        }
+        assert!(Meant::parse("s3://b").unwrap_err().contains("names no object"));
+    }
+
+    #[test]
+    fn a_path_may_be_known_by_any_folder_it_lies_in_and_need_not_exist() {
+        let meant = Meant::parse("/no/such#file#2f-18a").unwrap();
+        assert_eq!(meant.etag.as_deref(), Some("2f-18a"));
+        let name = |bucket: &str, key: &str| (bucket.to_owned(), key.to_owned());
+        assert_eq!(meant.names, [name("file:///no", "such#file"), name("file:///", "no/such#file")]);
+    }
+}

@@ -1,0 +1,113 @@
+//! `trailhose ledger quarantine`: what is set aside, and opening it again.
+
+use super::confirm::confirmed;
+use super::object::Meant;
+use super::open::{Open, failed};
+use super::told::{Told, named, print, print_json, say};
+use crate::parts::Aws;
+use indicatif::HumanCount;
+use serde::Serialize;
+use trailhose::ledger::Opened;
+use trailhose::ledger::row::{Row, Status};
+use trailhose::ledger::survey::Over;
+
+pub(super) async fn list(open: &Open, json: bool) -> Result<u8, String> {
+    let mut count = 0u64;
+    let mut walk = open.walk(Over::Quarantined);
+    while let Some(piece) = walk.next().await? {
+        for row in open.again(&piece.rows).await?.iter().filter(|row| row.status == Status::Quarantined) {
+            count += 1;
+            let told = Told::of(row, open.ledger.now());
+            if json {
+                print_json(&told);
+            } else {
+                print(&format!("{}  {}\n", told.object, crate::named::one_line(told.reason.as_deref().unwrap_or(""))));
+            }
+        }
+    }
+    if !json {
+        say(&format!("{} set aside", objects(count)));
+    }
+    Ok(0)
+}
+
+/// What became of one object.
+#[derive(Debug, Serialize)]
+struct Retried {
+    object: String,
+    /// `open`, `leased` or the state it is in.
+    became: &'static str,
+}
+
+/// Opens the named objects again, or all where none is named.
+pub(super) async fn retry(open: &Open, aws: &Aws, objects: &[String], yes: bool, json: bool) -> Result<u8, String> {
+    let mut meant = Vec::new();
+    for object in objects {
+        let mut rows = Meant::parse(object)?.find(open, aws, false).await?.rows;
+        rows.retain(|row| row.status == Status::Quarantined);
+        if rows.is_empty() {
+            return Err(format!(
+                "{object} is not set aside in {}; trailhose ledger quarantine list names all",
+                open.at
+            ));
+        }
+        meant.extend(rows);
+    }
+    let what = match objects {
+        [] => "everything that is set aside is opened".to_owned(),
+        _ => format!("{} opened", self::objects(meant.len() as u64)),
+    };
+    if !confirmed(&format!("{what} again, and what of it was delivered before is delivered again"), yes)? {
+        say("nothing is changed");
+        return Ok(super::NOT);
+    }
+    let mut tried = Tried::default();
+    if objects.is_empty() {
+        let mut walk = open.walk(Over::Quarantined);
+        while let Some(piece) = walk.next().await? {
+            tried.open(open, &piece.rows, json).await?;
+        }
+    } else {
+        tried.open(open, &meant, json).await?;
+    }
+    say(&format!(
+        "{} open; the next sync over them, or a backfill over their days, reads them again",
+        self::objects(tried.opened)
+    ));
+    Ok(if tried.refused > 0 { super::NOT } else { 0 })
+}
+
+#[derive(Default)]
+struct Tried {
+    opened: u64,
+    refused: u64,
+}
+
+impl Tried {
+    async fn open(&mut self, open: &Open, rows: &[Row], json: bool) -> Result<(), String> {
+        for row in rows {
+            let (became, why) = match open.ledger.reopen_quarantined(row.object.id()).await.map_err(failed)? {
+                Opened::Open(_) => ("open", ""),
+                Opened::Leased(_) => ("leased", ": somebody is at work on it, ask again later"),
+                // Opened, taken up and finished by others since it was listed.
+                Opened::Not(row) => (row.status.as_str(), ""),
+                Opened::Unknown => ("forgotten", ""),
+            };
+            match became {
+                "open" => self.opened += 1,
+                "leased" => self.refused += 1,
+                _ => {}
+            }
+            let object = named(row);
+            match json {
+                true => print_json(&Retried { object, became }),
+                false => print(&format!("{became:<10}{object}{why}\n")),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn objects(count: u64) -> String {
+    if count == 1 { "1 object is".into() } else { format!("{} objects are", HumanCount(count)) }
+}

@@ -1,0 +1,51 @@
+//! `trailhose ledger show`: what is noted of one object.
+
+use super::object::Meant;
+use super::open::Open;
+use super::told::{Told, print, print_json, say};
+use crate::parts::Aws;
+use trailhose::ledger::row::Row;
+
+pub(super) async fn run(open: &Open, aws: &Aws, object: &str, scan: bool, json: bool) -> Result<u8, String> {
+    let found = Meant::parse(object)?.find(open, aws, scan).await?;
+    show(open, &found.rows, json);
+    if found.rows.is_empty() {
+        say(&nothing(open, object, found.unsought).await);
+        return Ok(super::NOT);
+    }
+    if found.unsought {
+        say(&format!(
+            "this is the version that lies there now; --scan looks for every other ({})",
+            cost_of_scan(open).await
+        ));
+    }
+    Ok(0)
+}
+
+/// Prints rows.
+pub(super) fn show(open: &Open, rows: &[Row], json: bool) {
+    for row in rows {
+        let told = Told::of(row, open.ledger.now());
+        if json { print_json(&told) } else { print(&told.text()) }
+    }
+}
+
+/// Why nothing was found, and what else can be done.
+pub(super) async fn nothing(open: &Open, object: &str, unsought: bool) -> String {
+    match unsought {
+        false => format!("{} has no row of {object}: nobody has begun it, or it is done and forgotten", open.at),
+        true => format!(
+            "{} has no row of {object} as it lies there now; name another version with #ETAG, or look for every version \
+             with --scan ({})",
+            open.at,
+            cost_of_scan(open).await
+        ),
+    }
+}
+
+async fn cost_of_scan(open: &Open) -> String {
+    match open.survey.size().await {
+        Ok(size) => format!("about {}", open.cost_of_all(size.bytes)),
+        Err(error) => format!("what it costs is not known: {error}"),
+    }
+}

@@ -1,0 +1,153 @@
+//! `trailhose ledger stats`: how large a ledger is, and what is in it.
+
+use super::open::{Open, failed};
+use super::told::{print, print_json};
+use clap::builder::styling::Style;
+use indicatif::{DecimalBytes, HumanCount};
+use serde::Serialize;
+use std::fmt::Write as _;
+use trailhose::ledger::page::Owner;
+use trailhose::ledger::row::{Counts, Status};
+use trailhose::ledger::survey::{Over, Piece};
+
+/// What is known of a ledger.
+#[derive(Debug, Serialize)]
+struct Stats {
+    ledger: String,
+    items: u64,
+    bytes: u64,
+    /// Seconds by which the figures above may be old.
+    age: u64,
+    quarantined: Option<u64>,
+    /// What is in it, where it was read.
+    contents: Option<Contents>,
+}
+
+/// What is in a ledger.
+#[derive(Debug, Default, Serialize)]
+struct Contents {
+    objects: u64,
+    open: u64,
+    settled: u64,
+    done: u64,
+    quarantined: u64,
+    /// Of these, objects that somebody may be at work on.
+    leased: u64,
+    /// Of the objects that are done.
+    seen: u64,
+    delivered: u64,
+    duplicate: u64,
+    filtered: u64,
+    oversize: u64,
+    pages: u64,
+    /// Of these, pages that spilled into others.
+    full: u64,
+    /// Of these, pages whose time is over and which count as absent.
+    expired: u64,
+    /// Identities in the pages that are not expired.
+    ids: u64,
+    /// Of these, those delivered in their owner's stead.
+    helped: u64,
+}
+
+impl Contents {
+    fn add(&mut self, piece: &Piece, now: i64) {
+        for row in &piece.rows {
+            self.objects += 1;
+            match row.status {
+                Status::Open => self.open += 1,
+                Status::Settled => self.settled += 1,
+                Status::Done => self.done += 1,
+                Status::Quarantined => self.quarantined += 1,
+            }
+            self.leased += u64::from(row.leased(now));
+            let Counts { seen, delivered, duplicate, filtered, oversize } = row.counts.unwrap_or_default();
+            self.seen += seen;
+            self.delivered += delivered;
+            self.duplicate += duplicate;
+            self.filtered += filtered;
+            self.oversize += oversize;
+        }
+        for (_, page) in &piece.pages {
+            self.pages += 1;
+            self.full += u64::from(page.full);
+            if !page.live(now) {
+                self.expired += 1;
+                continue;
+            }
+            self.ids += page.entries.len() as u64;
+            self.helped += page.entries.values().filter(|entry| entry.owner == Owner::Delivered).count() as u64;
+        }
+    }
+}
+
+pub(super) async fn run(open: &Open, scan: bool, json: bool) -> Result<u8, String> {
+    let size = open.survey.size().await.map_err(failed)?;
+    let mut contents = None;
+    if scan || !open.is_billed() {
+        let mut walk = open.walk(Over::All);
+        let mut counted = Contents::default();
+        while let Some(piece) = walk.next().await? {
+            counted.add(&piece, open.ledger.now());
+        }
+        contents = Some(counted);
+    }
+    let stats = Stats {
+        ledger: open.at.to_string(),
+        items: size.items,
+        bytes: size.bytes,
+        age: size.age,
+        quarantined: size.quarantined,
+        contents,
+    };
+    if json {
+        print_json(&stats)
+    } else {
+        print(&table(&stats, open))
+    }
+    Ok(0)
+}
+
+fn table(stats: &Stats, open: &Open) -> String {
+    let bold = Style::new().bold();
+    let mut out = format!("{bold}{}{bold:#}\n", stats.ledger);
+    let mut row = |name: &str, figure: &str, remark: &str| {
+        let line = format!("  {name:<16}{figure:>16}   {remark}");
+        let _ = writeln!(out, "{}", line.trim_end());
+    };
+    let count = |count: u64| HumanCount(count).to_string();
+    let age = match stats.age {
+        0 => String::new(),
+        age => format!("as DynamoDB counted up to {} hours ago", age.div_ceil(3600)),
+    };
+    row("items", &count(stats.items), &age);
+    row("size", &DecimalBytes(stats.bytes).to_string(), &age);
+    match &stats.contents {
+        None => {
+            match stats.quarantined {
+                Some(aside) => row("quarantined", &count(aside), &age),
+                None => row("quarantined", "?", "the table has no index `quarantined`: deploy the template"),
+            }
+            let cost = format!("--scan counts what is in it, for about {}", open.cost_of_all(stats.bytes));
+            row("contents", "not read", &cost);
+        }
+        Some(found) => {
+            row("objects", &count(found.objects), &format!("{} under a lease", count(found.leased)));
+            row("  done", &count(found.done), "");
+            row("  settled", &count(found.settled), "all they own is delivered, what others owe is not proven");
+            row("  open", &count(found.open), "");
+            row("  quarantined", &count(found.quarantined), "");
+            row("events seen", &count(found.seen), "in objects that are done");
+            row("  delivered", &count(found.delivered), "");
+            row("  duplicates", &count(found.duplicate), "");
+            row("  filtered", &count(found.filtered), "");
+            row("  oversize", &count(found.oversize), "");
+            row("pages", &count(found.pages), &format!("{} full, {} expired", found.full, found.expired));
+            row("event IDs", &count(found.ids), &format!("{} delivered in their owner's stead", count(found.helped)));
+            if open.is_billed() {
+                row("this cost", "", &open.cost_so_far());
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,240 @@
+//! Manifest: which files make up a report, and what their columns are. Pure.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>
+
+use serde::Deserialize;
+
+/// What `manifest.json` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The bucket that is reported on.
+    pub source_bucket: String,
+    /// The bucket in which the report lies.
+    pub destination_bucket: String,
+    /// When S3 began to write it, in seconds since 1970.
+    pub created: Option<i64>,
+    /// How its rows are written.
+    pub format: Format,
+    /// Its files, in no order.
+    pub files: Vec<DataFile>,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// Gzipped CSV without a header, with these columns.
+    Csv(Columns),
+    /// Parquet, which names its columns itself.
+    Parquet,
+}
+
+/// Where the columns that are needed stand in a CSV row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Columns {
+    pub(super) bucket: usize,
+    pub(super) key: usize,
+    pub(super) etag: usize,
+    pub(super) size: usize,
+    /// Of a report of all versions.
+    pub(super) latest: Option<usize>,
+    /// Of a report of all versions.
+    pub(super) delete_marker: Option<usize>,
+    /// How many columns there are.
+    pub(super) count: usize,
+}
+
+/// One file of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Its key in the destination bucket.
+    pub key: String,
+    /// 32 hexadecimal digits.
+    pub md5: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Text {
+    source_bucket: String,
+    destination_bucket: String,
+    creation_timestamp: Option<String>,
+    file_format: String,
+    file_schema: String,
+    files: Vec<File>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    key: String,
+    #[serde(rename = "MD5checksum")]
+    md5: String,
+}
+
+impl Manifest {
+    /// Reads `manifest.json`.
+    ///
+    /// # Errors
+    /// Says what was expected and found, and what to do about it.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let text: Text = serde_json::from_slice(text)
+            .map_err(|error| format!("expected the manifest.json of an S3 Inventory report: {error}"))?;
+        let named = text.destination_bucket.rsplit(':').next().unwrap_or_default();
+        let format = match text.file_format.as_str() {
+            "CSV" => {
+                let names: Vec<&str> = text.file_schema.split(',').map(str::trim).collect();
+                Format::Csv(columns(&names, &CSV)?)
+            }
+            "Parquet" => {
+                columns(&parquet_names(&text.file_schema), &PARQUET)?;
+                Format::Parquet
+            }
+            "ORC" => {
+                return Err(
+                    "expected a report in CSV or Parquet, found ORC, which is not read: have S3 write it in one of \
+                            those"
+                        .into(),
+                );
+            }
+            other => return Err(format!("expected fileFormat CSV or Parquet, found {other:?}")),
+        };
+        let mut files = Vec::with_capacity(text.files.len());
+        for File { key, md5 } in text.files {
+            let md5 = md5.to_ascii_lowercase();
+            if md5.len() != 32 || !md5.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(format!("expected 32 hexadecimal digits as MD5checksum of {key}, found {md5:?}"));
+            }
+            files.push(DataFile { key, md5 });
+        }
+        Ok(Self {
+            destination_bucket: named.to_owned(),
+            source_bucket: text.source_bucket,
+            // Milliseconds.
+            created: text.creation_timestamp.and_then(|time| time.parse::<i64>().ok()).map(|time| time / 1000),
+            format,
+            files,
+        })
+    }
+}
+
+/// What the columns are called.
+struct Names {
+    bucket: &'static str,
+    key: &'static str,
+    etag: &'static str,
+    size: &'static str,
+    version: &'static str,
+    latest: &'static str,
+    delete_marker: &'static str,
+}
+
+const CSV: Names = Names {
+    bucket: "Bucket",
+    key: "Key",
+    etag: "ETag",
+    size: "Size",
+    version: "VersionId",
+    latest: "IsLatest",
+    delete_marker: "IsDeleteMarker",
+};
+
+const PARQUET: Names = Names {
+    bucket: super::parquet::BUCKET,
+    key: super::parquet::KEY,
+    etag: super::parquet::ETAG,
+    size: super::parquet::SIZE,
+    version: "version_id",
+    latest: super::parquet::LATEST,
+    delete_marker: super::parquet::DELETE_MARKER,
+};
+
+/// Finds the columns that are needed among those there are.
+fn columns(names: &[&str], wanted: &Names) -> Result<Columns, String> {
+    let find = |name: &str| names.iter().position(|found| *found == name);
+    let missing: Vec<&str> =
+        [wanted.bucket, wanted.key, wanted.size, wanted.etag].into_iter().filter(|name| find(name).is_none()).collect();
+    if !missing.is_empty() {
+        return Err(format!(
+            "expected the columns {}, {}, {} and {}, found no {} in {:?}: add Size and ETag to the inventory's optional \
+             fields, and take the next report",
+            wanted.bucket,
+            wanted.key,
+            wanted.size,
+            wanted.etag,
+            missing.join(" and no "),
+            names.join(", ")
+        ));
+    }
+    let (latest, delete_marker) = (find(wanted.latest), find(wanted.delete_marker));
+    // Without them, an older version would be taken for the object.
+    if find(wanted.version).is_some() && (latest.is_none() || delete_marker.is_none()) {
+        return Err(format!(
+            "expected {} and {} beside {}, found {:?}: it cannot be told which versions are the latest",
+            wanted.latest,
+            wanted.delete_marker,
+            wanted.version,
+            names.join(", ")
+        ));
+    }
+    let at = |name: &str| find(name).unwrap_or_default();
+    Ok(Columns {
+        bucket: at(wanted.bucket),
+        key: at(wanted.key),
+        etag: at(wanted.etag),
+        size: at(wanted.size),
+        latest,
+        delete_marker,
+        count: names.len(),
+    })
+}
+
+/// The fields of `message s3.inventory { required binary bucket (UTF8); … }`.
+fn parquet_names(schema: &str) -> Vec<&str> {
+    let fields = schema.split_once('{').map_or("", |(_, fields)| fields).split(';');
+    fields.filter_map(|field| field.split_whitespace().nth(2)).map(|name| name.trim_matches('(')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(format: &str, schema: &str) -> Result<Manifest, String> {
+        let text = serde_json::json!({
+            "sourceBucket": "logs", "destinationBucket": "arn:aws:s3:::reports", "version": "2016-11-30",
+            "creationTimestamp": "1795132800000", "fileFormat": format, "fileSchema": schema,
+            "files": [{"key": "r/data/a.csv.gz", "size": 3, "MD5checksum": "F11166069F1990ABEB9C97ACE9CDFABC"}],
+        });
+        Manifest::parse(text.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_columns_are_found_wherever_they_stand() {
+        let schema = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass";
+        let read = manifest("CSV", schema).unwrap();
+        assert_eq!((read.source_bucket.as_str(), read.destination_bucket.as_str()), ("logs", "reports"));
+        assert_eq!(
+            (read.created, read.files[0].md5.as_str()),
+            (Some(1_795_132_800), "f11166069f1990abeb9c97ace9cdfabc")
+        );
+        let (latest, delete_marker) = (Some(3), Some(4));
+        let expected = Columns { bucket: 0, key: 1, etag: 7, size: 5, latest, delete_marker, count: 9 };
+        assert_eq!(read.format, Format::Csv(expected));
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_used_is_refused_with_what_to_change() {
+        let parquet = "message s3.inventory { required binary bucket (STRING); required binary key (STRING); \
+                       optional int64 size; optional int64 last_modified_date (TIMESTAMP(MILLIS,true));}";
+        for (format, schema, said) in [
+            ("ORC", "struct<bucket:string>", "found ORC, which is not read"),
+            ("Avro", "", "found \"Avro\""),
+            ("CSV", "Bucket, Key, Size", "found no ETag in"),
+            ("CSV", "Bucket, Key", "found no Size and no ETag in"),
+            ("CSV", "Bucket, Key, VersionId, Size, ETag", "which versions are the latest"),
+            ("Parquet", parquet, "found no e_tag in"),
+        ] {
+            let error = manifest(format, schema).unwrap_err();
+            assert!(error.contains(said) && error.lines().count() == 1, "{error}");
+        }
+        assert!(Manifest::parse(b"[]").unwrap_err().contains("expected the manifest.json"));
+        assert!(manifest("Parquet", &parquet.replace('}', " optional binary e_tag (UTF8); }")).is_ok());
+    }
+}

@@ -1,0 +1,144 @@
+//! Parquet: the few columns that are needed, a batch of rows at a time.
+
+use super::row::Row;
+use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int64Type};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use std::fs::File;
+
+pub(super) const BUCKET: &str = "bucket";
+pub(super) const KEY: &str = "key";
+pub(super) const ETAG: &str = "e_tag";
+pub(super) const SIZE: &str = "size";
+pub(super) const LATEST: &str = "is_latest";
+pub(super) const DELETE_MARKER: &str = "is_delete_marker";
+
+/// Rows decoded at once.
+const BATCH: usize = 1000;
+
+/// Reads a file from its beginning, until `judge` returns false.
+pub(super) fn read(file: &File, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>) -> Result<(), String> {
+    let file = file.try_clone().map_err(|error| error.to_string())?;
+    let reader = SerializedFileReader::new(file).map_err(wrong)?;
+    for number in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(number).map_err(wrong)?;
+        let columns = Columns {
+            bucket: text(&*group, BUCKET)?,
+            key: text(&*group, KEY)?,
+            etag: text(&*group, ETAG)?,
+            size: match column(&*group, SIZE)? {
+                Some((ColumnReader::Int64ColumnReader(column), levels)) => Column { column, levels },
+                Some(_) => return Err(format!("expected 64-bit numbers in the column {SIZE}")),
+                None => return Err(missing(SIZE)),
+            },
+            latest: flag(&*group, LATEST)?,
+            delete_marker: flag(&*group, DELETE_MARKER)?,
+        };
+        if !columns.read(group.metadata().num_rows(), judge)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn wrong(error: ParquetError) -> String {
+    format!("cannot be read as Parquet: {error}")
+}
+
+/// A column, and whether its values may be missing.
+struct Column<T: DataType> {
+    column: ColumnReaderImpl<T>,
+    levels: i16,
+}
+
+impl<T: DataType> Column<T> {
+    /// The next `count` values.
+    fn next(&mut self, count: usize) -> Result<Vec<Option<T::T>>, String> {
+        let (mut values, mut present) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        while present.len() < count {
+            let before = (present.len(), values.len());
+            let levels = (self.levels > 0).then_some(&mut present);
+            let (records, ..) = self.column.read_records(count - before.0, levels, None, &mut values).map_err(wrong)?;
+            if self.levels == 0 {
+                present.resize(values.len(), 0);
+            }
+            if records == 0 {
+                return Err(format!("expected {count} more rows in each column, found {}", before.0));
+            }
+        }
+        let mut values = values.into_iter();
+        let levels = self.levels;
+        Ok(present.into_iter().map(|level| if level == levels { values.next() } else { None }).collect())
+    }
+}
+
+fn column(group: &dyn RowGroupReader, name: &str) -> Result<Option<(ColumnReader, i16)>, String> {
+    let schema = group.metadata().schema_descr();
+    let Some(at) = schema.columns().iter().position(|column| column.path().string() == name) else { return Ok(None) };
+    let column = schema.column(at);
+    if column.max_rep_level() > 0 || column.max_def_level() > 1 {
+        return Err(format!("expected one value a row in the column {name}, found a nested one"));
+    }
+    Ok(Some((group.get_column_reader(at).map_err(wrong)?, column.max_def_level())))
+}
+
+fn missing(name: &str) -> String {
+    format!("expected a column {name} as the manifest says, found none")
+}
+
+fn text(group: &dyn RowGroupReader, name: &str) -> Result<Column<ByteArrayType>, String> {
+    match column(group, name)? {
+        Some((ColumnReader::ByteArrayColumnReader(column), levels)) => Ok(Column { column, levels }),
+        Some(_) => Err(format!("expected text in the column {name}")),
+        None => Err(missing(name)),
+    }
+}
+
+fn flag(group: &dyn RowGroupReader, name: &str) -> Result<Option<Column<BoolType>>, String> {
+    match column(group, name)? {
+        Some((ColumnReader::BoolColumnReader(column), levels)) => Ok(Some(Column { column, levels })),
+        Some(_) => Err(format!("expected true and false in the column {name}")),
+        None => Ok(None),
+    }
+}
+
+/// The columns of a group of rows.
+struct Columns {
+    bucket: Column<ByteArrayType>,
+    key: Column<ByteArrayType>,
+    etag: Column<ByteArrayType>,
+    size: Column<Int64Type>,
+    latest: Option<Column<BoolType>>,
+    delete_marker: Option<Column<BoolType>>,
+}
+
+impl Columns {
+    /// Whether all rows were wanted.
+    fn read(mut self, rows: i64, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>) -> Result<bool, String> {
+        let mut left = usize::try_from(rows).map_err(|_| format!("expected a number of rows, found {rows}"))?;
+        while left > 0 {
+            let count = left.min(BATCH);
+            left -= count;
+            let (buckets, keys) = (self.bucket.next(count)?, self.key.next(count)?);
+            let (etags, sizes) = (self.etag.next(count)?, self.size.next(count)?);
+            let latest = self.latest.as_mut().map(|column| column.next(count)).transpose()?;
+            let markers = self.delete_marker.as_mut().map(|column| column.next(count)).transpose()?;
+            for at in 0..count {
+                let flag = |flags: &Option<Vec<Option<bool>>>| flags.as_ref().and_then(|flags| flags[at]);
+                let row = Row {
+                    bucket: buckets[at].as_ref().map_or(&[], ByteArray::data),
+                    key: keys[at].as_ref().map_or(&[], ByteArray::data),
+                    etag: etags[at].as_ref().map(ByteArray::data),
+                    size: sizes[at].and_then(|size| u64::try_from(size).ok()),
+                    latest: flag(&latest),
+                    delete_marker: flag(&markers),
+                };
+                if !judge(row)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,258 @@
+//! Price: what counted requests come to at AWS's list prices. Pure.
+//!
+//! `ledger::cost` and `sink::cost` count what DynamoDB and Firehose bill for, in their units. Here units become dollars,
+//! by one table. The prices are those of one region on one date, without free tiers, discounts and taxes: a bill
+//! of another region differs by some tens of percent, and nothing here asks AWS.
+
+use crate::ledger::cost::Spent as LedgerSpent;
+use std::ops::{Add, AddAssign, Mul};
+
+/// The region whose prices [`LIST`] holds: Northern Virginia.
+pub const REGION: &str = "us-east-1";
+
+/// The month in which the pages behind [`LIST`] were read.
+pub const AS_OF: &str = "2026-11";
+
+/// Bytes of what AWS's price pages call a GB: as AWS's GB of memory and storage are, 2³⁰.
+pub const GB: f64 = 1_073_741_824.0;
+
+/// What is billed by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Item {
+    /// DynamoDB, on demand: write request units.
+    LedgerWrites,
+    /// DynamoDB, on demand: read request units.
+    LedgerReads,
+    /// DynamoDB, standard table class: GB kept for a month.
+    LedgerStorage,
+    /// Firehose, Direct PUT: GB of records, each rounded up to 5 KB.
+    Firehose,
+    /// S3 Standard: GET requests.
+    S3Get,
+    /// S3 Standard: LIST requests, each of up to 1,000 keys.
+    S3List,
+    /// S3 Standard: PUT requests.
+    S3Put,
+    /// SQS, standard queue: requests, each of up to 64 KB.
+    Sqs,
+    /// Lambda: invocations.
+    LambdaRequests,
+    /// Lambda on arm64: seconds times GB of memory.
+    LambdaGbSeconds,
+}
+
+/// One list price.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Price {
+    /// What it is for.
+    pub item: Item,
+    /// The service, as its bill names it.
+    pub service: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
+    /// Dollars for `per` units.
+    pub dollars: f64,
+    /// How many units the page states the price for.
+    pub per: f64,
+    /// The page that states it.
+    pub page: &'static str,
+}
+
+const MILLION: f64 = 1e6;
+
+const DYNAMODB_PAGE: &str = "https://aws.amazon.com/dynamodb/pricing/on-demand/";
+const S3_PAGE: &str = "https://aws.amazon.com/s3/pricing/";
+const LAMBDA_PAGE: &str = "https://aws.amazon.com/lambda/pricing/";
+
+/// The list prices of [`REGION`] as of [`AS_OF`], in the first tier, in the order in which a bill shows them.
+pub const LIST: [Price; 10] = [
+    price(Item::LedgerWrites, "DynamoDB", "write units", 0.625, MILLION, DYNAMODB_PAGE),
+    price(Item::LedgerReads, "DynamoDB", "read units", 0.125, MILLION, DYNAMODB_PAGE),
+    price(Item::LedgerStorage, "DynamoDB", "GB-months kept", 0.25, 1.0, DYNAMODB_PAGE),
+    price(Item::Firehose, "Firehose", "GB in steps of 5 KB", 0.029, 1.0, "https://aws.amazon.com/firehose/pricing/"),
+    price(Item::S3Get, "S3", "GET requests", 0.4, MILLION, S3_PAGE),
+    price(Item::S3List, "S3", "LIST requests", 5.0, MILLION, S3_PAGE),
+    price(Item::S3Put, "S3", "PUT requests", 5.0, MILLION, S3_PAGE),
+    price(Item::Sqs, "SQS", "requests", 0.4, MILLION, "https://aws.amazon.com/sqs/pricing/"),
+    price(Item::LambdaRequests, "Lambda", "invocations", 0.2, MILLION, LAMBDA_PAGE),
+    price(Item::LambdaGbSeconds, "Lambda", "GB-seconds (arm64)", 0.000_013_333_4, 1.0, LAMBDA_PAGE),
+];
+
+const fn price(
+    item: Item,
+    service: &'static str,
+    unit: &'static str,
+    dollars: f64,
+    per: f64,
+    page: &'static str,
+) -> Price {
+    Price { item, service, unit, dollars, per, page }
+}
+
+/// What was asked of AWS, or would be, in the units it is billed in. Fractions stand where a counted sample was scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Counted {
+    /// DynamoDB write request units.
+    pub write_units: f64,
+    /// DynamoDB read request units.
+    pub read_units: f64,
+    /// GB kept in the table, times months.
+    pub ledger_gb_months: f64,
+    /// Bytes of Firehose records, each rounded up: [`crate::sink::cost::Spent::billed`].
+    pub firehose_bytes: f64,
+    /// S3 GET requests.
+    pub s3_gets: f64,
+    /// S3 LIST requests.
+    pub s3_lists: f64,
+    /// S3 PUT requests.
+    pub s3_puts: f64,
+    /// SQS requests: every send, receive and delete, a batch of messages up to 64 KB being one.
+    pub sqs_requests: f64,
+    /// Lambda invocations.
+    pub lambda_requests: f64,
+    /// Lambda's time multiplied by the function's memory in GB.
+    pub lambda_gb_seconds: f64,
+}
+
+impl Counted {
+    /// What a ledger counted.
+    pub fn ledger(spent: LedgerSpent) -> Self {
+        Self { write_units: spent.write_units as f64, read_units: spent.read_units as f64, ..Self::default() }
+    }
+
+    fn units(&self, item: Item) -> f64 {
+        match item {
+            Item::LedgerWrites => self.write_units,
+            Item::LedgerReads => self.read_units,
+            Item::LedgerStorage => self.ledger_gb_months,
+            Item::Firehose => self.firehose_bytes / GB,
+            Item::S3Get => self.s3_gets,
+            Item::S3List => self.s3_lists,
+            Item::S3Put => self.s3_puts,
+            Item::Sqs => self.sqs_requests,
+            Item::LambdaRequests => self.lambda_requests,
+            Item::LambdaGbSeconds => self.lambda_gb_seconds,
+        }
+    }
+
+    /// What it comes to, item by item, in the order of [`LIST`]. What was not counted is left out.
+    pub fn bill(&self) -> Bill {
+        let lines = LIST.iter().filter_map(|price| {
+            let units = self.units(price.item);
+            (units > 0.0).then(|| Line { price: *price, units, dollars: units / price.per * price.dollars })
+        });
+        Bill { lines: lines.collect() }
+    }
+
+    /// What it comes to in dollars.
+    pub fn dollars(&self) -> f64 {
+        self.bill().dollars()
+    }
+}
+
+impl Add for Counted {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            write_units: self.write_units + other.write_units,
+            read_units: self.read_units + other.read_units,
+            ledger_gb_months: self.ledger_gb_months + other.ledger_gb_months,
+            firehose_bytes: self.firehose_bytes + other.firehose_bytes,
+            s3_gets: self.s3_gets + other.s3_gets,
+            s3_lists: self.s3_lists + other.s3_lists,
+            s3_puts: self.s3_puts + other.s3_puts,
+            sqs_requests: self.sqs_requests + other.sqs_requests,
+            lambda_requests: self.lambda_requests + other.lambda_requests,
+            lambda_gb_seconds: self.lambda_gb_seconds + other.lambda_gb_seconds,
+        }
+    }
+}
+
+impl AddAssign for Counted {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// A sample scaled to so many times its size.
+impl Mul<f64> for Counted {
+    type Output = Self;
+
+    fn mul(self, factor: f64) -> Self {
+        Self {
+            write_units: self.write_units * factor,
+            read_units: self.read_units * factor,
+            ledger_gb_months: self.ledger_gb_months * factor,
+            firehose_bytes: self.firehose_bytes * factor,
+            s3_gets: self.s3_gets * factor,
+            s3_lists: self.s3_lists * factor,
+            s3_puts: self.s3_puts * factor,
+            sqs_requests: self.sqs_requests * factor,
+            lambda_requests: self.lambda_requests * factor,
+            lambda_gb_seconds: self.lambda_gb_seconds * factor,
+        }
+    }
+}
+
+/// What counted requests come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bill {
+    /// Item by item.
+    pub lines: Vec<Line>,
+}
+
+/// One item of a bill.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Line {
+    /// The price it was reckoned by.
+    pub price: Price,
+    /// How many units.
+    pub units: f64,
+    /// Their price.
+    pub dollars: f64,
+}
+
+impl Bill {
+    /// The sum.
+    pub fn dollars(&self) -> f64 {
+        self.lines.iter().map(|line| line.dollars).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million of each unit, or one GB, GB-month and GB-second, at the figures that the pages state.
+    #[test]
+    fn a_bill_names_every_item_once_at_its_list_price() {
+        let counted = Counted {
+            write_units: 1e6,
+            read_units: 1e6,
+            ledger_gb_months: 1.0,
+            firehose_bytes: GB,
+            s3_gets: 1e6,
+            s3_lists: 1e6,
+            s3_puts: 1e6,
+            sqs_requests: 1e6,
+            lambda_requests: 1e6,
+            lambda_gb_seconds: 1.0,
+        };
+        let dollars: Vec<f64> = counted.bill().lines.iter().map(|line| line.dollars).collect();
+        assert_eq!(dollars, [0.625, 0.125, 0.25, 0.029, 0.4, 5.0, 5.0, 0.4, 0.2, 0.000_013_333_4]);
+        let sum: f64 = dollars.iter().sum();
+        assert!((counted.dollars() - sum).abs() < 1e-12);
+        let twice = [counted + counted, counted * 2.0];
+        assert!(twice.iter().all(|twice| (twice.dollars() - 2.0 * sum).abs() < 1e-12));
+    }
+
+    #[test]
+    fn what_was_not_counted_is_not_on_the_bill() {
+        let spent = LedgerSpent { write_units: 8, ..LedgerSpent::default() };
+        let bill = Counted::ledger(spent).bill();
+        assert_eq!(bill.lines.iter().map(|line| line.price.item).collect::<Vec<_>>(), [Item::LedgerWrites]);
+        assert!((bill.dollars() - 5e-6).abs() < 1e-15);
+        assert_eq!(Counted::default().dollars(), 0.0);
+    }
+}

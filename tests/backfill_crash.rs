@@ -1,0 +1,241 @@
+//! The backfill's worker dies, is cut off or runs out of time at every call it makes; behind its queue the real ingest
+//! works. Every missing object is handed in, every event arrives once, and the record counts every key once.
+
+mod noted;
+mod world;
+
+use noted::Noted;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+use trailhose::backfill::record::{Progress, Records, Stage};
+use trailhose::backfill::worker::deadline;
+use trailhose::backfill::{Request, RunId, Task};
+use trailhose::batch::Batch;
+use trailhose::ingest::Deadline;
+use trailhose::notification::{Notice, parse};
+use trailhose::tally::Tally;
+use world::queues::Line;
+use world::{Fault, INVOCATION, Wire, World, event, log};
+
+const ACCOUNTS: [&str; 2] = ["111122223333", "444455556666"];
+const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
+/// Of each account and region.
+const OBJECTS: u32 = 5;
+/// 2023-11-14T22:13:20Z, where the world begins.
+const TODAY: &str = "2023/11/14";
+/// How long an invocation has that is to run out of time.
+const SHORT: Duration = Duration::from_millis(25);
+
+/// A world, the backfill's queues, and how much arrived.
+struct Missed {
+    world: World,
+    tasks: Arc<Line>,
+    missed: Arc<Line>,
+    noted: Arc<Noted>,
+    keys: Vec<String>,
+    /// What the ingest function did.
+    ingested: Tally,
+}
+
+fn run() -> RunId {
+    RunId::at(0, 1)
+}
+
+impl Missed {
+    /// Twenty objects that nobody announced, and a task to begin a run. Of each region's five one is done already.
+    async fn new() -> Self {
+        let world = World::default();
+        let mut keys = Vec::new();
+        let mut number = 0;
+        for account in ACCOUNTS {
+            for region in REGIONS {
+                for _ in 0..OBJECTS {
+                    let stamp = TODAY.replace('/', "");
+                    let key = format!(
+                        "AWSLogs/{account}/CloudTrail/{region}/{TODAY}/{account}_CloudTrail_{region}_{stamp}T0000Z_{number:016}.json.gz"
+                    );
+                    let bytes = log(&[event(number)]);
+                    world.bucket.objects.lock().unwrap().insert(key.clone(), (format!("{number:08x}"), bytes));
+                    keys.push(key);
+                    number += 1;
+                }
+            }
+        }
+        for key in keys.iter().step_by(OBJECTS as usize) {
+            let etag = world.bucket.objects.lock().unwrap()[key].0.clone();
+            world.ingest(&trailhose::object::ObjectRef::new("logs", key).with_version(&etag, 1)).await;
+        }
+        let tasks = Arc::new(Line::default());
+        tasks.push(&Task::Start { run: run(), request: Request::default() }.body());
+        let (missed, noted) = (Arc::default(), Arc::default());
+        Self { world, tasks, missed, noted, keys, ingested: Tally::default() }
+    }
+
+    /// One invocation of the backfill with the oldest task. What it would answer after its death, nobody hears.
+    async fn work(&self, wire: &Arc<Wire>, deadline: Deadline) -> bool {
+        let Some(message) = self.tasks.first() else { return false };
+        let worker = self.world.backfiller(wire, [&self.tasks, &self.missed], &self.noted);
+        let died = async {
+            while !wire.is_dead() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let messages = [message];
+        tokio::select! {
+            biased;
+            () = died => drop(wire.revive()),
+            answered = worker.messages(&messages, deadline) => {
+                if answered.failed.is_empty() {
+                    self.tasks.acknowledge(&messages[0]);
+                }
+            }
+        }
+        true
+    }
+
+    /// One invocation of the ingest function with the oldest message of missing objects.
+    async fn ingest(&mut self) -> bool {
+        let Some(message) = self.missed.first() else { return false };
+        let batch = Batch::new(self.world.worker(&Arc::default()), None, 4, 512);
+        let ended = batch.messages(std::slice::from_ref(&message), Deadline::within(INVOCATION)).await;
+        self.ingested.merge(&ended.tally);
+        if ended.failed.is_empty() {
+            self.missed.acknowledge(&message);
+        }
+        true
+    }
+
+    /// Both functions in turn, until nothing waits.
+    async fn finish(&mut self, wire: &Arc<Wire>, mut deadline: impl FnMut() -> Deadline) {
+        for _ in 0..2000 {
+            let worked = self.work(wire, deadline()).await;
+            // Two workers of the backfill do not wait for each other, and their messages come in any order.
+            self.tasks.first_is_last();
+            if !self.ingest().await && !worked {
+                return;
+            }
+        }
+        panic!("no end: {:?}", wire.calls());
+    }
+
+    /// What must hold when nothing waits any more.
+    async fn holds(&self, said: &str) {
+        let mut delivered = self.world.delivered();
+        delivered.sort();
+        let mut events: Vec<String> = (0..self.keys.len() as u32).map(event).collect();
+        events.sort();
+        assert_eq!(delivered, events, "{said}: each event once");
+        let missing = self.keys.len() as u64 - 4;
+        assert_eq!(self.ingested.objects, missing, "{said}: none is ingested twice");
+        let sent: BTreeSet<String> = self
+            .missed
+            .sent
+            .lock()
+            .unwrap()
+            .iter()
+            .flat_map(|body| parse(body).unwrap())
+            .map(|notice| match notice {
+                Notice::Object(at) => at.key,
+                Notice::Ignored(_) => panic!("{notice:?}"),
+            })
+            .collect();
+        let expected = self.keys.iter().enumerate().filter(|(at, _)| !at.is_multiple_of(OBJECTS as usize));
+        assert!(sent.iter().eq(expected.map(|(_, key)| key)), "{said}: the missing ones are handed in, and no other");
+        let noted = self.noted.run(&run()).await.unwrap().unwrap();
+        let progress = Progress::of(&noted, &self.noted.parts(&run()).await.unwrap());
+        assert_eq!((progress.stage, progress.units, progress.done), (Stage::Done, 4, 4), "{said}");
+        let counts = progress.counts;
+        assert_eq!(counts.listed, self.keys.len() as u64, "{said}: each key is counted once: {counts:?}");
+        assert_eq!(counts.done + counts.leased + counts.missing + counts.unfinished, counts.listed, "{said}");
+        assert!(counts.sent <= missing, "{said}: {counts:?}");
+    }
+}
+
+fn long() -> Deadline {
+    deadline(INVOCATION)
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_or_is_cut_off_at_any_call_leaves_nothing_out_and_repeats_nothing() {
+    let calm = Arc::new(Wire::default());
+    let mut missed = Missed::new().await;
+    missed.finish(&calm, long).await;
+    missed.holds("calm").await;
+    let calls = calm.calls();
+    assert_eq!(
+        ["list", "send_batch", "begin", "note", "rows"]
+            .map(|name| calls.iter().filter(|call| **call == name).count() > 3),
+        [true, true, false, true, true],
+        "{calls:?}"
+    );
+    for fault in [Fault::Die, Fault::LoseReply, Fault::Refuse] {
+        for (call, name) in calls.iter().enumerate() {
+            let wire = Arc::new(Wire::failing([(call, fault)]));
+            let mut missed = Missed::new().await;
+            missed.finish(&wire, long).await;
+            assert_eq!(wire.hit().len(), 1, "{fault:?} at {call}, {name}");
+            missed.holds(&format!("{fault:?} at {call}, {name}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_runs_out_of_time_at_any_call_goes_on_or_begins_again() {
+    let calm = Arc::new(Wire::default());
+    let mut missed = Missed::new().await;
+    missed.finish(&calm, long).await;
+    let mut put_back = 0;
+    for call in 0..calm.calls().len() {
+        let wire = Arc::new(Wire::failing([(call, Fault::Late(SHORT * 2))]));
+        let mut missed = Missed::new().await;
+        let until = Arc::clone(&wire);
+        missed
+            .finish(&wire, || {
+                let end = Instant::now() + INVOCATION;
+                let short = until.calls().len() <= call;
+                Deadline { stop: if short { Instant::now() + SHORT } else { end }, end }
+            })
+            .await;
+        missed.holds(&format!("out of time at {call}")).await;
+        put_back += missed.tasks.sent.lock().unwrap().iter().filter(|body| body.contains("\"so_far\"")).count();
+    }
+    assert!(put_back > 4, "{put_back} units went on where they stopped");
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_send_what_follows_from_it_comes_back() {
+    for tasks_closed in [true, false] {
+        for before in 0..8 {
+            let wire = Arc::new(Wire::default());
+            let mut missed = Missed::new().await;
+            for _ in 0..before {
+                missed.work(&wire, long()).await;
+            }
+            let line = Arc::clone(if tasks_closed { &missed.tasks } else { &missed.missed });
+            line.closed.store(true, Ordering::SeqCst);
+            for _ in 0..3 {
+                missed.work(&wire, long()).await;
+                missed.tasks.first_is_last();
+            }
+            line.closed.store(false, Ordering::SeqCst);
+            missed.finish(&wire, long).await;
+            missed.holds(&format!("closed after {before}, the tasks: {tasks_closed}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn workers_that_die_again_and_again_come_to_an_end_all_the_same() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let faults = [Fault::Die, Fault::LoseReply, Fault::Die];
+        let plan = (0..400).filter(|_| random.u8(..) < 16).collect::<Vec<_>>();
+        let wire = Arc::new(Wire::failing(plan.into_iter().map(|call| (call, faults[call % 3]))));
+        let mut missed = Missed::new().await;
+        missed.finish(&wire, long).await;
+        missed.holds(&format!("seed {seed}")).await;
+    }
+}

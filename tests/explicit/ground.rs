@@ -1,0 +1,149 @@
+//! The ledger of one state: what the store in memory keeps, with a hash by which states are told apart.
+
+use super::wire::{Call, Reply};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
+use std::sync::MutexGuard;
+use std::task::{Context, Poll, Waker};
+use trailhose::event::EventId;
+use trailhose::ledger::memory::{Kept, Memory};
+use trailhose::ledger::page::{Owner, Page};
+use trailhose::ledger::row::{Row, Token};
+use trailhose::ledger::store::{Store, WriteError};
+
+/// The token of every attempt that is over: nobody presents it again.
+const OVER: Token = Token(1);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ground {
+    store: Memory,
+    pub hash: u64,
+}
+
+impl Ground {
+    pub fn new(kept: Kept) -> Self {
+        let hash = kept_hash(&kept);
+        let store = Memory::default();
+        *store.kept() = kept;
+        Self { store, hash }
+    }
+
+    pub fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.store.kept()
+    }
+
+    /// The ledger after a call, by the store's own code, and what it answered; none where it stays as it is.
+    pub fn after(&self, call: &Call) -> (Option<Self>, Reply) {
+        match call {
+            Call::Rows(ids) => (None, Reply::Rows(at_once(self.store.rows(ids)).unwrap())),
+            Call::Pages(names) => (None, Reply::Pages(at_once(self.store.pages(names)).unwrap())),
+            Call::Row { object, id, guard, change } => {
+                let next = self.copied();
+                let reply = match object {
+                    Some(object) => answered(at_once(next.change_row(object, *guard, change))),
+                    None => answered(at_once(next.change_row_by_id(*id, *guard, change))),
+                };
+                (reply.is_ok().then(|| Self::hashed(next)), Reply::Row(reply))
+            }
+            Call::Page { name, stands, page } => {
+                let next = self.copied();
+                let reply = answered(at_once(next.write_page(name, *stands, page)));
+                (reply.is_ok().then(|| Self::hashed(next)), Reply::Page(reply))
+            }
+            Call::Fetch(_) | Call::Deliver(_) => unreachable!("no call of the ledger's"),
+        }
+    }
+
+    fn copied(&self) -> Memory {
+        let next = Memory::default();
+        next.kept().clone_from(&self.store.kept());
+        next
+    }
+
+    fn hashed(store: Memory) -> Self {
+        let hash = kept_hash(&store.kept());
+        Self { store, hash }
+    }
+
+    /// The same ledger where a worker's attempt is over: its tokens are as good as any other that nobody presents.
+    pub fn without_tokens_of(&self, worker: u8) -> Option<Self> {
+        let own = |token: &Token| token.0 >> 16 == u128::from(worker) + 1;
+        if !self.kept().rows.values().any(|row| row.token.as_ref().is_some_and(own)) {
+            return None;
+        }
+        let mut kept = self.kept().clone();
+        for row in kept.rows.values_mut() {
+            row.token = row.token.map(|token| if own(&token) { OVER } else { token });
+        }
+        Some(Self::new(kept))
+    }
+}
+
+fn kept_hash(kept: &Kept) -> u64 {
+    let mut all = DefaultHasher::new();
+    let mut rows: Vec<_> = kept.rows.iter().collect();
+    rows.sort_unstable_by_key(|(id, _)| id.0);
+    for (id, row) in rows {
+        id.0.hash(&mut all);
+        row_hash(row).hash(&mut all);
+    }
+    let mut pages: Vec<_> = kept.pages.iter().collect();
+    pages.sort_unstable_by_key(|(name, _)| *name);
+    for (name, page) in pages {
+        (name, page.version.0, page_hash(page)).hash(&mut all);
+    }
+    all.finish()
+}
+
+fn answered<T, R: std::fmt::Debug>(outcome: Result<T, WriteError<R>>) -> Result<T, Option<R>> {
+    outcome.map_err(|error| match error {
+        WriteError::Refused(stands) => stands.map(|stands| *stands),
+        WriteError::Store(error) => panic!("the store in memory did not answer: {error}"),
+    })
+}
+
+/// Runs what waits for nothing.
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("the store in memory waits"),
+    }
+}
+
+fn row_hash(row: &Row) -> u64 {
+    let mut hash = DefaultHasher::new();
+    let counts =
+        row.counts.map(|counts| (counts.seen, counts.delivered, counts.duplicate, counts.filtered, counts.oversize));
+    (row.status.as_str(), row.token, row.until, row.cursor, counts, &row.reason, row.expires).hash(&mut hash);
+    hash.finish()
+}
+
+/// What the page holds, its version aside.
+pub fn page_hash(page: &Page) -> u64 {
+    let mut entries: Vec<(&EventId, Owner, u16, Option<u32>)> =
+        page.entries.iter().map(|(id, entry)| (id, entry.owner, entry.fingerprint, entry.ordinal)).collect();
+    entries.sort_unstable_by_key(|(id, ..)| **id);
+    let mut hash = DefaultHasher::new();
+    (page.full, page.expires, entries).hash(&mut hash);
+    hash.finish()
+}
+
+impl Reply {
+    pub fn hash(&self) -> u64 {
+        let rows = |rows: &[Option<Row>]| rows.iter().map(|row| row.as_ref().map(row_hash)).collect::<Vec<_>>();
+        let page = |page: &Option<Page>| page.as_ref().map(|page| (page.version, page_hash(page)));
+        let mut hash = DefaultHasher::new();
+        std::mem::discriminant(self).hash(&mut hash);
+        match self {
+            Self::Row(Ok(row)) => (true, rows(&[Some(row.clone())])).hash(&mut hash),
+            Self::Row(Err(row)) => (false, rows(std::slice::from_ref(row))).hash(&mut hash),
+            Self::Rows(all) => rows(all).hash(&mut hash),
+            Self::Pages(pages) => pages.iter().map(page).collect::<Vec<_>>().hash(&mut hash),
+            Self::Page(outcome) => outcome.as_ref().map_err(page).hash(&mut hash),
+            Self::Fetched(there) => there.hash(&mut hash),
+            Self::Delivered | Self::Lost => {}
+        }
+        hash.finish()
+    }
+}

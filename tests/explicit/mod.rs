@@ -1,0 +1,500 @@
+//! Explicit states of several workers at one ledger, for `stateright` to explore: every order of their calls, and every
+//! fault, death, lapse of time and hand of a person that a scene allows.
+//!
+//! The transitions are the code's own. A worker is the real `Ingest::object`, brought to where it stands by its answers
+//! so far (`attempt`); its next call is applied by the store in memory (`ground`). A state is what the ledger holds,
+//! what arrived, the answers each worker got, and the time; states met on different ways are one.
+
+pub mod attempt;
+pub mod ground;
+mod scene;
+pub mod wire;
+
+use crate::world::check::{View, end_of};
+use attempt::{Attempt, Attempts, Standing};
+use ground::{Ground, at_once};
+pub use scene::{LEASE, Scene, Sight, all};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
+use trailhose::event::EventId;
+use trailhose::ingest::LEASE_MARGIN;
+use trailhose::ledger::memory::{Kept, Memory};
+use trailhose::ledger::page::Owner;
+use trailhose::ledger::row::Status;
+use trailhose::ledger::{Ledger, Opened};
+use wire::{Call, Reply};
+
+/// When a scene begins.
+const BEGIN: i64 = 1_700_000_000;
+
+/// Messages that came back, over all workers, after which a scene is taken to go on for ever.
+const RETURNS: u8 = 40;
+
+impl Scene {
+    /// Explores every state, and prints how many there are.
+    pub fn explore(self, name: &str) {
+        let began = Instant::now();
+        let model = Explicit { scene: self, attempts: Arc::default() };
+        let attempts = Arc::clone(&model.attempts);
+        let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+        for property in checker.model().properties() {
+            let found = checker.discovery(property.name);
+            if property.expectation.discovery_is_failure() {
+                if let Some(path) = found {
+                    let (last, broken) = (path.last_state().clone(), path.last_state().broken.clone());
+                    let way: Vec<_> = path.into_actions().iter().map(|action| format!("{action:?}")).collect();
+                    let states = checker.unique_state_count();
+                    panic!("{name}, after {states} states: {broken:?}, by {}; {last:?}", way.join(", "));
+                }
+            } else {
+                assert!(found.is_some(), "{name}: never {}", property.name);
+            }
+        }
+        println!(
+            "{name}: {} states, {} transitions, at most {} deep; {} states of a worker; {:.1} s",
+            checker.unique_state_count(),
+            checker.state_count(),
+            checker.max_depth(),
+            attempts.len(),
+            began.elapsed().as_secs_f64()
+        );
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct State {
+    ground: Arc<Ground>,
+    /// How often each event arrived.
+    arrived: Vec<u8>,
+    workers: Vec<Worker>,
+    now: i64,
+    faults: u8,
+    /// Of the scene's leaps, those that happened.
+    leapt: u8,
+    sweeps: u8,
+    vanishes: u8,
+    forgets: u8,
+    /// Of the objects, those no longer in the bucket.
+    gone: u8,
+    returns: u8,
+    /// A worker may have outlived its lease, a page its time, or a person has an object forgotten: repeats are not
+    /// bounded.
+    unbounded: bool,
+    /// What the store could forget, or could not be relied on for its age.
+    forgotten: bool,
+    broken: Option<(u8, Arc<str>)>,
+}
+
+#[derive(Debug, Clone)]
+enum Worker {
+    At(Arc<Attempt>),
+    /// Its message is hidden until this time is over.
+    Hidden(i64),
+    Acknowledged,
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hash: &mut H) {
+        (self.ground.hash, &self.arrived, self.now, self.faults, self.leapt, self.sweeps, self.vanishes).hash(hash);
+        (self.forgets, self.gone, self.returns, self.unbounded, self.forgotten).hash(hash);
+        self.broken.as_ref().map(|(law, _)| law).hash(hash);
+        for worker in &self.workers {
+            match worker {
+                Worker::At(attempt) => (0, attempt.key).hash(hash),
+                Worker::Hidden(until) => (1, until).hash(hash),
+                Worker::Acknowledged => 2.hash(hash),
+            }
+        }
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        let hash = |state: &Self| {
+            let mut hash = std::hash::DefaultHasher::new();
+            state.hash(&mut hash);
+            hash.finish()
+        };
+        hash(self) == hash(other)
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A worker's call takes effect, and is answered.
+    Answer(u8, usize, &'static str),
+    /// It fails before it takes effect.
+    Refuse(u8, usize, &'static str),
+    /// It takes effect, and the reply is lost.
+    LoseReply(u8, usize, &'static str),
+    /// It takes effect, and the worker dies.
+    Die(u8, usize, &'static str),
+    /// Time passes by the leap of this number.
+    Leap(usize),
+    /// Nobody has anything to do: time passes until somebody has.
+    Wait,
+    /// The store deletes what it may forget.
+    Sweep,
+    /// An object is deleted from its bucket.
+    Vanish(usize),
+    /// A person has an object forgotten, and announces it.
+    Forget(usize),
+}
+
+/// The laws, by the number under which a state remembers which it broke.
+const LAWS: [&str; 11] = [
+    "rows are well formed",
+    "1 done: every ID of the object was delivered",
+    "2 and 5 settled, or below the cursor: delivered",
+    "3 an owner never changes but to delivered",
+    "4 marked: delivered",
+    "6 a claimed ID's owner has a row, or was done",
+    "7 one owner an ID over a page and its shards",
+    "8 repeats are at most one call a fault",
+    "counts add up, and nothing fails without a fault",
+    "in the end everything has arrived",
+    "there is an end",
+];
+
+struct Explicit {
+    scene: Scene,
+    attempts: Arc<Attempts>,
+}
+
+impl Model for Explicit {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let workers = (0..self.scene.notices.len() as u8).map(|worker| self.start(worker, BEGIN)).collect();
+        let Scene { faults, sweeps, vanishes, forgets, .. } = self.scene;
+        vec![State {
+            ground: Arc::new(Ground::new(Kept::default())),
+            arrived: vec![0; self.scene.lines.len()],
+            workers,
+            now: BEGIN,
+            faults,
+            leapt: 0,
+            sweeps,
+            vanishes,
+            forgets,
+            gone: 0,
+            returns: 0,
+            unbounded: false,
+            forgotten: false,
+            broken: None,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        let (mut at_work, mut hidden) = (false, false);
+        for (worker, standing) in (0u8..).zip(&state.workers) {
+            hidden |= matches!(standing, Worker::Hidden(_));
+            let Worker::At(attempt) = standing else { continue };
+            at_work = true;
+            let at_once = if self.scene.in_order { 1 } else { usize::MAX };
+            for (slot, call) in attempt.waits().iter().take(at_once) {
+                let name = call.name();
+                actions.push(Action::Answer(worker, *slot, name));
+                if state.faults > 0 {
+                    actions.push(Action::Refuse(worker, *slot, name));
+                    actions.push(Action::LoseReply(worker, *slot, name));
+                    actions.push(Action::Die(worker, *slot, name));
+                }
+            }
+        }
+        if state.forgets > 0 {
+            actions.extend((0..self.scene.objects.len()).map(Action::Forget));
+        }
+        if !at_work && hidden {
+            actions.push(Action::Wait);
+        }
+        if !at_work && !hidden {
+            return;
+        }
+        let leaps = 0..self.scene.leaps.len();
+        actions.extend(leaps.filter(|leap| state.leapt & 1 << leap == 0).map(Action::Leap));
+        if state.sweeps > 0 && state.forgotten {
+            actions.push(Action::Sweep);
+        }
+        if state.vanishes > 0 {
+            actions.push(Action::Vanish(0));
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut next = state.clone();
+        match action {
+            Action::Answer(worker, slot, _) => {
+                let (attempt, call) = state.call(worker, slot);
+                let reply = self.effect(&mut next, call);
+                self.answered(&mut next, worker, attempt, slot, reply);
+            }
+            Action::Refuse(worker, slot, _) => {
+                next.faults -= 1;
+                self.answered(&mut next, worker, state.call(worker, slot).0, slot, Reply::Lost);
+            }
+            Action::LoseReply(worker, slot, _) => {
+                next.faults -= 1;
+                let (attempt, call) = state.call(worker, slot);
+                self.effect(&mut next, call);
+                self.answered(&mut next, worker, attempt, slot, Reply::Lost);
+            }
+            Action::Die(worker, slot, _) => {
+                next.faults -= 1;
+                self.effect(&mut next, state.call(worker, slot).1);
+                self.returned(&mut next, worker, Worker::Hidden(i64::MIN));
+            }
+            Action::Leap(leap) => {
+                next.leapt |= 1 << leap;
+                // Whoever is at work outlives its lease.
+                next.unbounded |= state.workers.iter().any(|worker| match worker {
+                    Worker::At(attempt) => !attempt.is_fresh(),
+                    _ => false,
+                });
+                self.pass(&mut next, state.now + self.scene.leaps[leap]);
+            }
+            Action::Wait => {
+                let wake = state.workers.iter().filter_map(|worker| match worker {
+                    Worker::Hidden(until) => Some(*until),
+                    _ => None,
+                });
+                self.pass(&mut next, wake.min()? + 1);
+            }
+            Action::Sweep => {
+                next.sweeps -= 1;
+                let mut kept = state.ground.kept().clone();
+                kept.rows.retain(|_, row| row.expires.is_none_or(|expires| expires > state.now));
+                kept.pages.retain(|_, page| page.live(state.now));
+                next.ground = Arc::new(Ground::new(kept));
+            }
+            Action::Vanish(object) => {
+                next.vanishes -= 1;
+                next.gone |= 1 << object;
+            }
+            Action::Forget(object) => {
+                next.forgets -= 1;
+                let store = Arc::new(Memory::default());
+                store.kept().clone_from(&state.ground.kept());
+                let now = state.now;
+                let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || now), self.scene.keep);
+                let opened = matches!(at_once(ledger.forget(self.scene.ids[object])).unwrap(), Opened::Open(_));
+                next.unbounded |= opened;
+                next.ground = Arc::new(Ground::new(std::mem::take(&mut *store.kept())));
+                let worker = self.scene.notices.iter().position(|notice| *notice == object)?;
+                if !opened || !matches!(state.workers[worker], Worker::Acknowledged) {
+                    return opened.then_some(next).map(|next| self.judged(state, next));
+                }
+                next.workers[worker] = self.start(worker as u8, now);
+            }
+        }
+        Some(self.judged(state, next))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        fn kept<const LAW: u8>(_: &Explicit, state: &State) -> bool {
+            state.broken.as_ref().is_none_or(|(law, _)| *law != LAW)
+        }
+        fn wanted(model: &Explicit, sight: Sight, seen: bool) -> bool {
+            seen || !model.scene.sights.contains(&sight)
+        }
+        vec![
+            Property::always(LAWS[0], kept::<0>),
+            Property::always(LAWS[1], kept::<1>),
+            Property::always(LAWS[2], kept::<2>),
+            Property::always(LAWS[3], kept::<3>),
+            Property::always(LAWS[4], kept::<4>),
+            Property::always(LAWS[5], kept::<5>),
+            Property::always(LAWS[6], kept::<6>),
+            Property::always(LAWS[7], kept::<7>),
+            Property::always(LAWS[8], kept::<8>),
+            Property::always(LAWS[9], kept::<9>),
+            Property::always(LAWS[10], kept::<10>),
+            Property::sometimes("put off", |model: &Explicit, state: &State| {
+                let hidden = |worker: &Worker| matches!(worker, Worker::Hidden(_));
+                wanted(model, Sight::PutOff, state.workers.iter().any(hidden))
+            }),
+            Property::sometimes("marked", |model: &Explicit, state: &State| {
+                let kept = state.ground.kept();
+                let mut entries = kept.pages.values().flat_map(|page| page.entries.values());
+                wanted(model, Sight::Marked, entries.any(|entry| entry.owner == Owner::Delivered))
+            }),
+            Property::sometimes("spilled", |model: &Explicit, state: &State| {
+                wanted(model, Sight::Spilled, state.ground.kept().pages.values().any(|page| page.full))
+            }),
+            Property::sometimes("reopened", |model: &Explicit, state: &State| {
+                let mut calls = state.workers.iter().flat_map(|worker| match worker {
+                    Worker::At(attempt) => attempt.waits(),
+                    _ => &[],
+                });
+                wanted(model, Sight::Reopened, calls.any(|(_, call)| call.name() == "reopen"))
+            }),
+            Property::sometimes("settled", |model: &Explicit, state: &State| {
+                wanted(model, Sight::Settled, state.has(Status::Settled))
+            }),
+            Property::sometimes("quarantined", |model: &Explicit, state: &State| {
+                wanted(model, Sight::Quarantined, state.has(Status::Quarantined))
+            }),
+            Property::sometimes("repeated", |model: &Explicit, state: &State| {
+                wanted(model, Sight::Repeated, state.repeats() > 0)
+            }),
+        ]
+    }
+}
+
+impl State {
+    fn call(&self, worker: u8, slot: usize) -> (&Attempt, &Call) {
+        let Worker::At(attempt) = &self.workers[worker as usize] else { panic!("worker {worker} is not at work") };
+        let call = attempt.waits().iter().find(|(number, _)| *number == slot).expect("a call that waits");
+        (attempt, &call.1)
+    }
+
+    fn has(&self, status: Status) -> bool {
+        self.ground.kept().rows.values().any(|row| row.status == status)
+    }
+
+    fn is_over(&self) -> bool {
+        self.workers.iter().all(|worker| matches!(worker, Worker::Acknowledged))
+    }
+
+    fn repeats(&self) -> usize {
+        self.arrived.iter().map(|copies| usize::from(copies.saturating_sub(1))).sum()
+    }
+}
+
+impl Explicit {
+    fn start(&self, worker: u8, now: i64) -> Worker {
+        Worker::At(self.attempts.start(&self.scene, worker, now))
+    }
+
+    /// What a call does, and is answered.
+    fn effect(&self, state: &mut State, call: &Call) -> Reply {
+        match call {
+            Call::Deliver(lines) => {
+                for line in lines {
+                    let known = self.scene.lines.iter().position(|(known, _)| known == line);
+                    state.arrived[known.expect("a line of some object")] += 1;
+                }
+                Reply::Delivered
+            }
+            Call::Fetch(object) => {
+                let number = self.scene.objects.iter().position(|at| at.key == object.key);
+                Reply::Fetched(state.gone & 1 << number.expect("an object of the scene") == 0)
+            }
+            call => {
+                let (after, reply) = state.ground.after(call);
+                state.ground = after.map_or_else(|| Arc::clone(&state.ground), Arc::new);
+                reply
+            }
+        }
+    }
+
+    fn answered(&self, state: &mut State, worker: u8, attempt: &Attempt, slot: usize, reply: Reply) {
+        let attempt = self.attempts.answer(&self.scene, attempt, slot, reply, state.now);
+        match &attempt.standing {
+            Standing::Waits(_) => state.workers[worker as usize] = Worker::At(attempt),
+            Standing::Acknowledged => self.over(state, worker, Worker::Acknowledged),
+            Standing::Later(until) => self.returned(state, worker, Worker::Hidden(*until)),
+            Standing::Failed => {
+                let Scene { faults, vanishes, sweeps, forgets, .. } = self.scene;
+                let quiet = state.leapt == 0
+                    && (state.faults, state.vanishes, state.sweeps, state.forgets)
+                        == (faults, vanishes, sweeps, forgets);
+                if quiet {
+                    state.broken = Some((8, Arc::from(format!("worker {worker} failed without a fault"))));
+                }
+                self.returned(state, worker, Worker::Hidden(i64::MIN));
+            }
+            Standing::Wrong(violation) => state.broken = Some((8, Arc::from(violation.as_str()))),
+        }
+    }
+
+    /// An attempt is over, and its message comes back.
+    fn returned(&self, state: &mut State, worker: u8, hidden: Worker) {
+        self.over(state, worker, hidden);
+        state.returns += 1;
+        if state.returns > RETURNS {
+            state.broken = Some((10, Arc::from(format!("{RETURNS} messages came back"))));
+        }
+        self.pass(state, state.now);
+    }
+
+    fn over(&self, state: &mut State, worker: u8, then: Worker) {
+        state.workers[worker as usize] = then;
+        if let Some(ground) = state.ground.without_tokens_of(worker) {
+            state.ground = Arc::new(ground);
+        }
+    }
+
+    /// It is now: what was hidden until before is taken up. An attempt that has not asked anything yet begins now.
+    fn pass(&self, state: &mut State, now: i64) {
+        state.forgotten |= now - BEGIN >= self.scene.keep;
+        state.unbounded |= state.forgotten;
+        state.now = now;
+        for (worker, standing) in (0u8..).zip(&mut state.workers) {
+            let begins = match standing {
+                Worker::At(attempt) => attempt.is_fresh(),
+                Worker::Hidden(until) => *until < now,
+                Worker::Acknowledged => false,
+            };
+            if begins {
+                *standing = self.start(worker, now);
+            }
+        }
+    }
+
+    /// The state, and which law it breaks.
+    fn judged(&self, before: &State, mut state: State) -> State {
+        // What only read leaves nothing to judge.
+        let same = Arc::ptr_eq(&before.ground, &state.ground) && before.arrived == state.arrived;
+        if state.broken.is_none() && !(same && before.now == state.now && !state.is_over()) {
+            state.broken = self.verdict(before, &state).err();
+        }
+        state
+    }
+
+    fn verdict(&self, before: &State, state: &State) -> Result<(), (u8, Arc<str>)> {
+        let Scene { lines, events, ids, lines_per_call, .. } = &self.scene;
+        let arrived =
+            |id: &EventId| lines.iter().zip(&state.arrived).any(|((_, event), copies)| event == id && *copies > 0);
+        let view = View {
+            objects: events,
+            arrived: &arrived,
+            now: state.now,
+            longest: LEASE_MARGIN,
+            forgotten: state.forgotten,
+            filtered: false,
+        };
+        let kept = state.ground.kept();
+        let laws = match Arc::ptr_eq(&before.ground, &state.ground) {
+            true => view.laws(&kept, &kept),
+            false => view.laws(&before.ground.kept(), &kept),
+        };
+        laws.map_err(|text| {
+            // Laws name themselves by their number.
+            let law = ["1:", "2, 5:", "3:", "4:", "6:", "7:"].iter().position(|law| text.starts_with(law));
+            (law.map_or(0, |law| law as u8 + 1), Arc::from(text))
+        })?;
+        let spent = usize::from(self.scene.faults - state.faults);
+        if !state.unbounded && state.repeats() > spent * lines_per_call {
+            return Err((7, Arc::from(format!("{} repeats after {spent} faults", state.repeats()))));
+        }
+        if state.is_over() {
+            for (object, id) in ids.iter().enumerate() {
+                let row = kept.rows.get(id);
+                let aside = state.gone & 1 << object != 0 && row.is_some_and(|row| row.status == Status::Quarantined);
+                let expected = if aside { Status::Quarantined } else { Status::Done };
+                end_of(*id, &events[id], row, expected, state.forgotten, &arrived)
+                    .map_err(|text| (9, Arc::from(text)))?;
+            }
+        }
+        Ok(())
+    }
+}

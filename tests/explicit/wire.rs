@@ -1,0 +1,291 @@
+//! The wire of one replayed attempt: every call waits here until the model gives it a reply.
+//!
+//! Tokens and versions are random in the code. Two replays of one history must be one state, so the wire names them:
+//! a token by its worker and how many came before it, a version by what its page holds. Contents of a page never
+//! recur while time goes on (entries are added or marked, `expires` grows), so equal names mean the same page.
+
+use super::ground::page_hash;
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use tokio::time::Instant;
+use trailhose::ledger::page::{Page, PageName, Version};
+use trailhose::ledger::row::{Change, Guard, Row, Token};
+use trailhose::ledger::store::{Store, StoreError, WriteError};
+use trailhose::object::{Object, ObjectId, ObjectRef};
+use trailhose::sink::pack::{Call as Packed, Limits};
+use trailhose::sink::{Oversize, Sink, SinkError, Span};
+use trailhose::source::{ListPage, Listing, Source, SourceError};
+
+/// What a worker asks of the world.
+#[derive(Debug, Clone)]
+pub enum Call {
+    Row { object: Option<Object>, id: ObjectId, guard: Guard, change: Change },
+    Rows(Vec<ObjectId>),
+    Pages(Vec<PageName>),
+    Page { name: PageName, stands: Option<Version>, page: Page },
+    Fetch(Object),
+    Deliver(Vec<String>),
+}
+
+impl Call {
+    /// For people, and for what a scenario must have seen.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Row { change, object, .. } => match change {
+                Change::Lease { .. } if object.is_none() => "help",
+                Change::Lease { .. } => "lease",
+                Change::Release => "release",
+                Change::Advance(_) => "advance",
+                Change::Reopen => "reopen",
+                Change::Settle => "settle",
+                Change::Complete { .. } => "complete",
+                Change::Quarantine { .. } => "quarantine",
+                Change::Forget => "forget",
+            },
+            Self::Rows(_) => "rows",
+            Self::Pages(_) => "pages",
+            Self::Page { .. } => "write_page",
+            Self::Fetch(_) => "fetch",
+            Self::Deliver(_) => "deliver",
+        }
+    }
+}
+
+/// What the world answers.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    Row(Result<Row, Option<Row>>),
+    Rows(Vec<Option<Row>>),
+    Pages(Vec<Option<Page>>),
+    Page(Result<(), Option<Page>>),
+    /// Whether the object is still there.
+    Fetched(bool),
+    Delivered,
+    /// None came: the call may or may not have taken effect.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Slot {
+    call: Call,
+    reply: Option<Reply>,
+    waker: Option<Waker>,
+    /// Answered, or no longer waited for.
+    over: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Wire {
+    worker: u8,
+    bytes: Vec<u8>,
+    limits: Limits,
+    /// Whether the object may vanish, so that the moment of its fetch matters.
+    vanishing: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: i64,
+    slots: Vec<Slot>,
+    tokens: HashMap<Token, Token>,
+    versions: HashMap<Version, Version>,
+}
+
+impl Wire {
+    pub fn new(worker: u8, bytes: Vec<u8>, limits: Limits, vanishing: bool, now: i64) -> Self {
+        Self { worker, bytes, limits, vanishing, state: Mutex::new(State { now, ..State::default() }) }
+    }
+
+    pub fn now(&self) -> i64 {
+        self.state.lock().unwrap().now
+    }
+
+    /// Gives a waiting call its reply, at this time.
+    pub fn answer(&self, slot: usize, reply: Reply, now: i64) {
+        let mut state = self.state.lock().unwrap();
+        state.now = now;
+        let slot = &mut state.slots[slot];
+        assert!(!slot.over, "the code asked otherwise than in the replay before");
+        slot.over = true;
+        slot.reply = Some(reply);
+        if let Some(waker) = slot.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// The calls that wait for a reply.
+    pub fn waiting(&self) -> Vec<(usize, Call)> {
+        let state = self.state.lock().unwrap();
+        let waiting = state.slots.iter().enumerate().filter(|(_, slot)| !slot.over);
+        waiting.map(|(number, slot)| (number, slot.call.clone())).collect()
+    }
+
+    fn ask(&self, call: Call) -> Answer<'_> {
+        let mut state = self.state.lock().unwrap();
+        state.slots.push(Slot { call, reply: None, waker: None, over: false });
+        Answer { wire: self, slot: state.slots.len() - 1 }
+    }
+
+    fn token(&self, token: Token) -> Token {
+        let tokens = &mut self.state.lock().unwrap().tokens;
+        let next = Token((u128::from(self.worker) + 1) << 16 | tokens.len() as u128);
+        *tokens.entry(token).or_insert(next)
+    }
+
+    fn guard(&self, guard: Guard) -> Guard {
+        match guard {
+            Guard::Leasable { now, token } => Guard::Leasable { now, token: self.token(token) },
+            Guard::Helpable { now, token } => Guard::Helpable { now, token: self.token(token) },
+            Guard::Held(token) => Guard::Held(self.token(token)),
+            other => other,
+        }
+    }
+
+    fn change(&self, change: &Change) -> Change {
+        match change {
+            Change::Lease { token, until } => Change::Lease { token: self.token(*token), until: *until },
+            other => other.clone(),
+        }
+    }
+
+    async fn row(
+        &self,
+        object: Option<&Object>,
+        id: ObjectId,
+        guard: Guard,
+        change: &Change,
+    ) -> Result<Row, WriteError<Row>> {
+        let call = Call::Row { object: object.cloned(), id, guard: self.guard(guard), change: self.change(change) };
+        match self.ask(call).await {
+            Reply::Row(outcome) => outcome.map_err(|stands| WriteError::Refused(stands.map(Box::new))),
+            _ => Err(WriteError::Store(lost())),
+        }
+    }
+}
+
+fn lost() -> StoreError {
+    StoreError::Unknown("wire".to_owned())
+}
+
+struct Answer<'a> {
+    wire: &'a Wire,
+    slot: usize,
+}
+
+impl Future for Answer<'_> {
+    type Output = Reply;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
+        let slot = &mut self.wire.state.lock().unwrap().slots[self.slot];
+        match slot.reply.take() {
+            Some(reply) => Poll::Ready(reply),
+            None => {
+                slot.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        self.wire.state.lock().unwrap().slots[self.slot].over = true;
+    }
+}
+
+#[async_trait]
+impl Store for Wire {
+    async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.row(Some(object), object.id(), guard, change).await
+    }
+
+    async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.row(None, id, guard, change).await
+    }
+
+    async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.ask(Call::Rows(ids.to_vec())).await {
+            Reply::Rows(rows) => Ok(rows),
+            _ => Err(lost()),
+        }
+    }
+
+    async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.ask(Call::Pages(names.to_vec())).await {
+            Reply::Pages(pages) => Ok(pages),
+            _ => Err(lost()),
+        }
+    }
+
+    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        let named = Version(page_hash(page));
+        let stands = {
+            let versions = &mut self.state.lock().unwrap().versions;
+            versions.insert(page.version, named);
+            stands.map(|version| versions.get(&version).copied().unwrap_or(version))
+        };
+        let page = Page { version: named, ..page.clone() };
+        match self.ask(Call::Page { name: name.clone(), stands, page }).await {
+            Reply::Page(outcome) => outcome.map_err(|stands| WriteError::Refused(stands.map(Box::new))),
+            _ => Err(WriteError::Store(lost())),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Wire {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+        Err(SourceError::Unavailable(format!("{at} has its version")))
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+        let reply = match self.vanishing {
+            true => self.ask(Call::Fetch(object.clone())).await,
+            false => Reply::Fetched(true),
+        };
+        match reply {
+            Reply::Fetched(true) => Ok(self.bytes.clone()),
+            Reply::Fetched(false) => Err(SourceError::Missing(object.to_string())),
+            _ => Err(SourceError::Unavailable("wire".to_owned())),
+        }
+    }
+
+    async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        Err(SourceError::Unavailable("this bucket is not listed".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Sink for Wire {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    async fn span(&self) -> Result<Span, SinkError> {
+        Ok(Span::none())
+    }
+
+    async fn deliver(&self, call: &Packed, _deadline: Instant) -> Result<(), SinkError> {
+        let lines = std::str::from_utf8(&call.body).unwrap().lines().map(str::to_owned).collect();
+        match self.ask(Call::Deliver(lines)).await {
+            Reply::Delivered => Ok(()),
+            _ => Err(SinkError::Unavailable("wire".to_owned())),
+        }
+    }
+
+    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        Err(SinkError::NowhereAside(format!("event {} is too long", event.id)))
+    }
+}

@@ -1,0 +1,67 @@
+//! Forgery: what somebody who can write to the bucket can do with an event ID they know. None of it is wanted; the threat
+//! model says so, and these tests hold it to the truth.
+
+mod world;
+
+use trailhose::decode::{Events, Limits};
+use trailhose::ingest::{Outcome, Report};
+use world::{World, event, log};
+
+async fn done(world: &World, name: &str, events: &[String]) -> Report {
+    let at = world.put(name, &log(events));
+    match world.ingest(&at).await {
+        Outcome::Done(report) => report,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+fn fingerprint(event: &str) -> u16 {
+    let file = format!("[{event}]");
+    Events::new(file.as_bytes(), Limits::default()).next().unwrap().unwrap().fingerprint
+}
+
+fn forged(number: u32, filler: u32) -> String {
+    event(number).replacen('{', &format!("{{\"eventName\":\"Nothing\",\"filler\":{filler},"), 1)
+}
+
+#[tokio::test]
+async fn a_forged_event_that_comes_first_keeps_the_genuine_one_out_and_is_seen_as_a_conflict() {
+    let world = World::default();
+    let first = (0..).find(|&filler| fingerprint(&forged(1, filler)) != fingerprint(&event(1))).unwrap();
+    done(&world, "forged", &[forged(1, first)]).await;
+    let report = done(&world, "genuine", &[event(1), event(2)]).await;
+    assert_eq!((report.counts.delivered, report.counts.duplicate, report.conflicts), (1, 1, 1));
+    assert_eq!(world.delivered(), [forged(1, first), event(2)]);
+}
+
+#[tokio::test]
+async fn a_forged_event_with_the_genuine_ones_fingerprint_is_seen_as_nothing() {
+    let world = World::default();
+    let (wanted, most) = (fingerprint(&event(1)), 1 << 22);
+    let filler = (0..most).find(|&filler| fingerprint(&forged(1, filler)) == wanted).expect("16 bits are soon met");
+    done(&world, "forged", &[forged(1, filler)]).await;
+    let report = done(&world, "genuine", &[event(1)]).await;
+    assert_eq!((report.counts.delivered, report.counts.duplicate, report.conflicts), (0, 1, 0));
+    assert_eq!(world.delivered(), [forged(1, filler)]);
+}
+
+#[tokio::test]
+async fn a_forged_event_that_comes_second_changes_nothing_and_is_seen() {
+    let world = World::default();
+    done(&world, "genuine", &[event(1)]).await;
+    let first = (0..).find(|&filler| fingerprint(&forged(1, filler)) != fingerprint(&event(1))).unwrap();
+    let report = done(&world, "forged", &[forged(1, first)]).await;
+    assert_eq!((report.counts.duplicate, report.conflicts), (1, 1));
+    assert_eq!(world.delivered(), [event(1)]);
+}
+
+#[tokio::test]
+async fn an_event_that_says_another_account_meets_nothing_of_this_one() {
+    let world = World::default();
+    let other = event(1).replace("111122223333", "444455556666");
+    assert_ne!(other, event(1));
+    done(&world, "other", std::slice::from_ref(&other)).await;
+    let report = done(&world, "genuine", &[event(1)]).await;
+    assert_eq!((report.counts.delivered, report.conflicts), (1, 0));
+    assert_eq!(world.delivered(), [other, event(1)]);
+}

@@ -1,0 +1,147 @@
+//! What the fuzzer checks, over the sample bucket, the sample payloads and thousands of damaged copies of them: the same
+//! oracles, so that they cannot rot between two long runs. `fuzz/README.md` tells of those.
+
+// Where the oracles find the rooms: the fuzzer compiles those without the rest of the library.
+use trailhose::{decode, event, notification, object, sink};
+
+#[path = "../fuzz/src"]
+mod fuzz {
+    #![allow(unreachable_pub)]
+    pub mod oracle;
+}
+
+use flate2::bufread::MultiGzDecoder;
+use fuzz::oracle;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries.into_iter().flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The seed, then damaged copies: bytes changed, cut out, doubled, or taken from another seed. The same each time.
+fn damaged(seeds: &[Vec<u8>], each: usize, mut check: impl FnMut(&[u8])) {
+    let mut random = fastrand::Rng::with_seed(7);
+    for seed in seeds {
+        check(seed);
+        for _ in 0..each {
+            let mut bytes = seed.clone();
+            for _ in 0..random.usize(1..4) {
+                let from = random.usize(..=bytes.len());
+                let to = (from + random.usize(..16)).min(bytes.len());
+                match random.u8(..5) {
+                    0 => drop(bytes.drain(from..to)),
+                    1 => bytes.splice(to..to, bytes[from..to].to_vec()).for_each(drop),
+                    2 => bytes.insert(from, *random.choice(b"\"\\{}[],: \n0-e\xc3\xff/_").unwrap()),
+                    3 => {
+                        let other = &seeds[random.usize(..seeds.len())];
+                        let at = random.usize(..=other.len());
+                        bytes.truncate(from);
+                        bytes.extend_from_slice(&other[at..]);
+                    }
+                    _ => bytes[from..to].iter_mut().take(1).for_each(|byte| *byte = random.u8(..)),
+                }
+            }
+            check(&bytes);
+        }
+    }
+}
+
+/// The sample bucket's objects as they are stored, and the JSON of each one's first events: small, so that a change hits
+/// something.
+fn objects() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for path in files(&root().join("events/bucket")) {
+        let stored = std::fs::read(path).unwrap();
+        let mut json = Vec::new();
+        let inflated = MultiGzDecoder::new(&stored[..]).read_to_end(&mut json).is_ok();
+        let file = serde_json::from_slice::<Value>(if inflated { &json } else { &stored }).unwrap_or_default();
+        if let Some(records) = file["Records"].as_array() {
+            let first = &records[..records.len().min(2)];
+            seeds.push(json!({ "Records": first }).to_string().into_bytes());
+        }
+        if stored.len() < 4_096 {
+            seeds.push(stored);
+        }
+    }
+    seeds
+}
+
+#[test]
+fn the_decoder_agrees_with_a_naive_one_on_the_sample_bucket_and_on_damaged_copies_of_it() {
+    for path in files(&root().join("events/bucket")) {
+        oracle::decode::check(&std::fs::read(path).unwrap());
+    }
+    let seeds = objects();
+    assert!(seeds.len() > 40, "{} seeds", seeds.len());
+    damaged(&seeds, 60, oracle::decode::check);
+    for odd in [
+        r#"[{"eventID":"a","eventId":null,"eventTime":"2016-12-31T23:59:60Z"}]"#,
+        r#"[{"event\u0049D":"\u00e9","accountId":1.0e2,"recipientAccountId":{},"\ud800":"\udfff"}]"#,
+        r#"[{"awsRegion":"\ud800","awsRegion" : "\u0000" , "eventTime":"1969-12-31T23:59:59.5+01:00"}]"#,
+        r#"{"\ud800":1,"Records":[]}"#,
+        r#"{"Rec\u006frds":[{}],"Records":[]}"#,
+        r#"[{"a":{"eventID":"inner"}},{},{"a":[[]]}] "#,
+    ] {
+        oracle::decode::check(odd.as_bytes());
+    }
+    for depth in [126, 127, 128, 129] {
+        oracle::decode::check(format!("[{{\"a\":{}{}}}]", "[".repeat(depth), "]".repeat(depth)).as_bytes());
+        oracle::decode::check(
+            format!("{{\"a\":{}{},\"Records\":[]}}", "[".repeat(depth), "]".repeat(depth)).as_bytes(),
+        );
+    }
+}
+
+#[test]
+fn a_notification_is_answered_alike_in_every_wrapping_however_it_is_damaged() {
+    let mut seeds = Vec::new();
+    for path in files(&root().join("events")) {
+        if path.parent().is_some_and(|folder| folder.ends_with("events")) && path.extension() == Some("json".as_ref()) {
+            let text = std::fs::read_to_string(path).unwrap();
+            let payload: Value = serde_json::from_str(&text).unwrap();
+            let records = payload["Records"].as_array().cloned().unwrap_or_default();
+            let bodies =
+                records.iter().filter_map(|record| record["body"].as_str().or(record["Sns"]["Message"].as_str()));
+            seeds.extend(bodies.map(|body| body.as_bytes().to_vec()));
+            seeds.push(text.into_bytes());
+        }
+    }
+    assert!(seeds.len() > 20, "{} seeds", seeds.len());
+    damaged(&seeds, 40, oracle::notification::check);
+}
+
+#[test]
+fn a_key_is_read_as_its_parts_say_however_it_is_damaged() {
+    let top = root().join("events/bucket");
+    let keys =
+        files(&top).into_iter().map(|path| path.strip_prefix(&top).unwrap().to_str().unwrap().as_bytes().to_vec());
+    let mut seeds: Vec<Vec<u8>> = keys.collect();
+    seeds.push(
+        b"a/AWSLogs/o-exampleorgid/111122223333/CloudTrail-Digest/us-east-1/2024/02/29/111122223333_CloudTrail-Digest_\
+          us-east-1_my_trail_eu-west-1_20240229T235959Z_backfill.json.gz"
+            .to_vec(),
+    );
+    damaged(&seeds, 500, oracle::key::check);
+}
+
+#[test]
+fn every_line_is_packed_once_in_order_within_limits_that_nobody_would_choose() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..5_000 {
+        let mut input: Vec<u8> = (0..4).map(|_| random.u8(..)).collect();
+        for _ in 0..random.usize(0..40) {
+            let length = random.usize(0..12);
+            input.extend((0..length).map(|_| *random.choice(b"ab*39").unwrap()));
+            input.push(b'\n');
+        }
+        oracle::pack::check(&input);
+    }
+}

@@ -1,0 +1,379 @@
+//! Histories: random lives of a ledger, step by step held against the plain model in memory. What differs is shrunk.
+
+mod bed;
+mod twin;
+
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
+use bed::emulator::Emulator;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use trailhose::aws;
+use trailhose::event::{EventId, Place};
+use trailhose::ledger::dynamodb::DynamoDb;
+use trailhose::ledger::memory::Memory;
+use trailhose::ledger::page::{Entry, Owner, Page, PageName, Version};
+use trailhose::ledger::row::{Change, Counts, Guard, Token};
+use trailhose::ledger::sqlite::{CommitMode, Sqlite};
+use trailhose::ledger::store::Store;
+use trailhose::ledger::{Foreign, Help, Helping, Known, Lease, Leasing, Ledger};
+use trailhose::object::{Object, ObjectId};
+use twin::Twin;
+
+const DAY: i64 = 86_400;
+const KEEP: i64 = 4 * DAY;
+
+/// Objects, and workers with one lease and one hand for help each.
+const OBJECTS: usize = 3;
+const WORKERS: usize = 3;
+
+/// One step of a history: by the ledger, as a worker goes, or straight at the store, as no worker ever would.
+#[derive(Debug, Clone)]
+enum Step {
+    Lease { worker: usize, object: usize },
+    Claim { worker: usize, numbered: bool },
+    Advance { worker: usize, cursor: u32 },
+    Settle { worker: usize },
+    Complete { worker: usize },
+    Quarantine { worker: usize },
+    Release { worker: usize },
+    Help { worker: usize, owner: usize },
+    Mark { worker: usize, most: usize },
+    Leave { worker: usize },
+    Retry { object: usize },
+    Forget { object: usize },
+    Look { object: usize },
+    Pass { seconds: i64 },
+    Row { object: usize, by_id: bool, guard: Guard, change: Change },
+    Page { made: u8, stands: Stands, full: bool, entries: u8 },
+}
+
+impl Step {
+    /// The worker whose lease this needs.
+    fn under_a_lease(&self) -> Option<usize> {
+        match *self {
+            Self::Claim { worker, .. }
+            | Self::Advance { worker, .. }
+            | Self::Settle { worker }
+            | Self::Complete { worker }
+            | Self::Quarantine { worker }
+            | Self::Release { worker }
+            | Self::Help { worker, .. }
+            | Self::Mark { worker, .. } => Some(worker),
+            _ => None,
+        }
+    }
+}
+
+/// The version that a page is written over.
+#[derive(Debug, Clone, Copy)]
+enum Stands {
+    None,
+    Current,
+    Other,
+}
+
+const NOW: i64 = 1_800_000_000;
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (worker, object) = (|| 0..WORKERS, || 0..OBJECTS);
+    let step = prop_oneof![
+        6 => (worker(), object()).prop_map(|(worker, object)| Step::Lease { worker, object }),
+        6 => (worker(), any::<bool>()).prop_map(|(worker, numbered)| Step::Claim { worker, numbered }),
+        3 => (worker(), 0..8u32).prop_map(|(worker, cursor)| Step::Advance { worker, cursor }),
+        2 => worker().prop_map(|worker| Step::Settle { worker }),
+        3 => worker().prop_map(|worker| Step::Complete { worker }),
+        1 => worker().prop_map(|worker| Step::Quarantine { worker }),
+        2 => worker().prop_map(|worker| Step::Release { worker }),
+        4 => (worker(), object()).prop_map(|(worker, owner)| Step::Help { worker, owner }),
+        4 => (worker(), 1..4usize).prop_map(|(worker, most)| Step::Mark { worker, most }),
+        2 => worker().prop_map(|worker| Step::Leave { worker }),
+        1 => object().prop_map(|object| Step::Retry { object }),
+        2 => object().prop_map(|object| Step::Forget { object }),
+        2 => object().prop_map(|object| Step::Look { object }),
+        4 => select(vec![1, 60, 61, DAY, KEEP - 100, KEEP + 1]).prop_map(|seconds| Step::Pass { seconds }),
+        4 => (object(), any::<bool>(), guard(), change())
+            .prop_map(|(object, by_id, guard, change)| Step::Row { object, by_id, guard, change }),
+        3 => (0..3u8, select(vec![Stands::None, Stands::Current, Stands::Other]), any::<bool>(), 0..4u8)
+            .prop_map(|(made, stands, full, entries)| Step::Page { made, stands, full, entries }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    select(vec![Token(1), Token(2)])
+}
+
+fn guard() -> impl Strategy<Value = Guard> {
+    let now = select(vec![NOW, NOW + 61, NOW + 2 * KEEP]);
+    (0..5, now, token()).prop_map(|(kind, now, token)| match kind {
+        0 => Guard::Leasable { now, token },
+        1 => Guard::Helpable { now, token },
+        2 => Guard::Held(token),
+        3 => Guard::Aside { now },
+        _ => Guard::Unleased { now },
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    (0..8, token(), 0..9u32).prop_map(|(kind, token, number)| match kind {
+        0 => Change::Lease { token, until: NOW + 60 * i64::from(number) },
+        1 => Change::Release,
+        2 => Change::Advance(number),
+        3 => Change::Reopen,
+        4 => Change::Settle,
+        6 => Change::Forget,
+        5 => {
+            Change::Complete { counts: Counts { seen: 9, delivered: number.into(), ..Counts::default() }, expires: NOW }
+        }
+        _ => Change::Quarantine { reason: format!("reason {number}") },
+    })
+}
+
+/// One run of a history.
+struct Run {
+    store: Arc<Twin>,
+    ledger: Ledger,
+    now: Arc<AtomicI64>,
+    name: String,
+    leases: Vec<Option<Lease>>,
+    helps: Vec<Option<(Help, Vec<Foreign>)>>,
+}
+
+impl Run {
+    fn new(beside: Arc<dyn Store>, name: String) -> Self {
+        let store = Arc::new(Twin::new(Arc::default(), Some(beside)));
+        let now = Arc::new(AtomicI64::new(NOW));
+        let clock = Arc::clone(&now);
+        let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || clock.load(Ordering::SeqCst)), KEEP);
+        let (leases, helps) = Default::default();
+        let mut run = Self { store, ledger: ledger.with_page_bytes(120), now, name, leases, helps };
+        run.leases.resize_with(WORKERS, || None);
+        run.helps.resize_with(WORKERS, || None);
+        run
+    }
+
+    fn object(&self, number: usize) -> Object {
+        Object { bucket: "logs".into(), key: format!("{}/{number}", self.name), etag: "e".into() }
+    }
+
+    fn id(&self, number: usize) -> ObjectId {
+        self.object(number).id()
+    }
+
+    fn number(&self, id: ObjectId) -> usize {
+        (0..OBJECTS).find(|number| self.id(*number) == id).expect("an object of this run")
+    }
+
+    /// Six events of each object; neighbours share four, over two minutes, in orders of their own.
+    fn events(&self, object: usize) -> (Vec<Known>, Vec<Place>) {
+        let place = |minute| Place { account: self.name.clone(), region: "eu-west-1".into(), minute: Some(minute) };
+        let known = |number: u8| {
+            let mut id = [number; 16];
+            id[15] = number * 16;
+            Known { id: EventId(id), place: u32::from(number % 2), fingerprint: number.into(), filtered: false }
+        };
+        let first = 2 * object as u8;
+        let mut events: Vec<_> = (first..first + 6).map(known).collect();
+        if object % 2 == 1 {
+            events.reverse();
+        }
+        (events, vec![place(1), place(2)])
+    }
+
+    async fn lease(&mut self, worker: usize, object: usize) {
+        let until = self.ledger.now() + 60;
+        if let Ok(Leasing::Granted(lease)) = self.ledger.lease(&self.object(object), until).await {
+            self.leases[worker] = Some(lease);
+        }
+    }
+
+    /// Whatever a step comes to, both stores must answer alike: that is what is looked at.
+    async fn step(&mut self, step: &Step) {
+        let until = self.ledger.now() + 60;
+        // A worker without a lease cannot do anything but take one.
+        if let Some(worker) = step.under_a_lease().filter(|worker| self.leases[*worker].is_none()) {
+            return self.lease(worker, worker % OBJECTS).await;
+        }
+        match *step {
+            Step::Lease { worker, object } => self.lease(worker, object).await,
+            Step::Claim { worker, numbered } => {
+                let Some(mut lease) = self.leases[worker].take() else { return };
+                let (events, places) = self.events(self.number(lease.id));
+                if let Ok(claims) = self.ledger.claim(&mut lease, &events, &places, numbered).await {
+                    let _ = self.ledger.unproven(claims.foreign).await;
+                }
+                self.leases[worker] = Some(lease);
+            }
+            Step::Advance { worker, cursor } => {
+                let Some(lease) = &mut self.leases[worker] else { return };
+                let _ = self.ledger.advance(lease, cursor).await;
+            }
+            Step::Settle { worker } => {
+                let Some(lease) = &mut self.leases[worker] else { return };
+                let _ = self.ledger.settle(lease).await;
+            }
+            Step::Complete { worker } => {
+                let Some(lease) = &self.leases[worker] else { return };
+                let _ = self.ledger.complete(lease, Counts { seen: 6, delivered: 6, ..Counts::default() }).await;
+            }
+            Step::Quarantine { worker } => {
+                let Some(lease) = &self.leases[worker] else { return };
+                let _ = self.ledger.quarantine(lease, "corrupt: at offset 7").await;
+            }
+            Step::Release { worker } => {
+                let Some(lease) = &self.leases[worker] else { return };
+                let _ = self.ledger.release(lease).await;
+            }
+            Step::Help { worker, owner } => {
+                let Some(lease) = &self.leases[worker] else { return };
+                let (events, places) = self.events(self.number(lease.id));
+                let owner = self.id(owner);
+                // All that could be another's is looked at; what is not is told by the ledger.
+                let all: Vec<_> =
+                    (0..events.len() as u32).map(|ordinal| Foreign { ordinal, owner, theirs: None }).collect();
+                let Ok(foreign) = self.ledger.review(&all, &events, &places).await else { return };
+                let theirs: Vec<_> = foreign.into_iter().filter(|event| event.owner == owner).collect();
+                if let Ok(Helping::Granted(help)) = self.ledger.help(owner, until).await {
+                    self.helps[worker] = Some((*help, theirs));
+                }
+            }
+            Step::Mark { worker, most } => {
+                let (Some(lease), Some((help, theirs))) = (&self.leases[worker], &self.helps[worker]) else { return };
+                let (events, places) = self.events(self.number(lease.id));
+                // A worker may have taken another object's lease since: then these are not its events.
+                if let Ok(mut owed) = self.ledger.owed(help, theirs, &events, &places).await {
+                    owed.truncate(most);
+                    let _ = self.ledger.mark(help, &owed, &events, &places).await;
+                }
+            }
+            Step::Leave { worker } => {
+                let Some((help, _)) = self.helps[worker].take() else { return };
+                let _ = self.ledger.leave(&help).await;
+            }
+            Step::Retry { object } => drop(self.ledger.retry(&self.object(object)).await),
+            Step::Forget { object } => drop(self.ledger.forget(self.id(object)).await),
+            Step::Look { object } => {
+                let (events, places) = self.events(object);
+                let _ = self.ledger.look(self.id(object), &events, &places).await;
+                let _ = self.ledger.states(&(0..OBJECTS).map(|number| self.object(number)).collect::<Vec<_>>()).await;
+            }
+            Step::Pass { seconds } => drop(self.now.fetch_add(seconds, Ordering::SeqCst)),
+            Step::Row { object, by_id, guard, ref change } => {
+                let object = self.object(object);
+                match by_id {
+                    true => drop(self.store.change_row_by_id(object.id(), guard, change).await),
+                    false => drop(self.store.change_row(&object, guard, change).await),
+                }
+            }
+            Step::Page { made, stands, full, entries } => {
+                let name = PageName(format!("{}/made/{made}", self.name));
+                let current = self.store.pages(std::slice::from_ref(&name)).await.unwrap().remove(0);
+                let stands = match stands {
+                    Stands::None => None,
+                    Stands::Current => current.map(|page| page.version),
+                    Stands::Other => Some(Version(7)),
+                };
+                let mut page = Page { full, ..Page::new(NOW + i64::from(made)) };
+                for number in 0..entries {
+                    let owner = if number == 0 { Owner::Delivered } else { Owner::Object(self.id(0)) };
+                    let ordinal = (number == 2).then_some(70_000);
+                    page.entries.insert(EventId([number; 16]), Entry { owner, fingerprint: 7, ordinal });
+                }
+                let _ = self.store.write_page(&name, stands, &page).await;
+            }
+        }
+    }
+
+    /// All that is kept, read back.
+    async fn ends_alike(&self) {
+        let (ids, names): (Vec<_>, Vec<_>) = {
+            let kept = self.store.model.kept();
+            (kept.rows.keys().copied().collect(), kept.pages.keys().cloned().collect())
+        };
+        self.store.rows(&ids).await.unwrap();
+        self.store.pages(&names).await.unwrap();
+    }
+}
+
+/// So many histories on one store; twice, ten times as many by `TRAILHOSE_HISTORIES=2`, `10`.
+fn lives_alike(name: &str, histories: u32, store: impl Fn() -> Arc<dyn Store>) {
+    let times = std::env::var("TRAILHOSE_HISTORIES").map_or(1, |times| times.parse().expect("a number"));
+    let cases = histories * times;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let store = store();
+    let (runs, compared, taken) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&steps(), |steps| {
+        // Also a shrunk history runs where nobody has been.
+        let run = runs.fetch_add(1, Ordering::Relaxed);
+        let mut run = Run::new(Arc::clone(&store), format!("{run:012}"));
+        runtime.block_on(async {
+            for step in &steps {
+                run.step(step).await;
+            }
+            run.ends_alike().await;
+        });
+        taken.fetch_add(steps.len(), Ordering::Relaxed);
+        compared.fetch_add(run.store.compared.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok::<_, TestCaseError>(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    let (taken, compared) = (taken.into_inner(), compared.into_inner());
+    assert!(compared > taken, "every step asks the store");
+    println!("{name}: {cases} histories, {taken} steps, {compared} answers compared");
+}
+
+fn sqlite(name: &str, histories: u32, mode: CommitMode) {
+    let folder = tempfile::tempdir().unwrap();
+    lives_alike(name, histories, || Arc::new(Sqlite::open(&folder.path().join("ledger.db"), mode).unwrap()));
+}
+
+#[test]
+fn sqlite_in_groups_lives_as_the_model_does() {
+    sqlite("SQLite, grouped", 1000, CommitMode::Grouped);
+}
+
+#[test]
+fn sqlite_write_by_write_lives_as_the_model_does() {
+    sqlite("SQLite, durable", 100, CommitMode::Durable);
+}
+
+fn dynamodb(emulator: &Emulator) -> Arc<dyn Store> {
+    let client = aws::dynamodb(&emulator.config());
+    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
+    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
+    let table = client.create_table().table_name("histories").key_schema(key).attribute_definitions(pk);
+    tokio::runtime::Handle::current()
+        .block_on(table.billing_mode(BillingMode::PayPerRequest).send())
+        .expect("a table of its own");
+    Arc::new(DynamoDb::new(client, "histories"))
+}
+
+#[test]
+fn dynamodb_on_ministack_lives_as_the_model_does() {
+    lives_alike("DynamoDB, ministack", 100, || dynamodb(Emulator::shared_ministack()));
+}
+
+/// One history at a time: moto puts an item there before it fills it, without a lock.
+#[test]
+fn dynamodb_on_moto_lives_as_the_model_does() {
+    lives_alike("DynamoDB, moto", 40, || dynamodb(Emulator::shared_moto()));
+}
+
+/// The model itself, so that a twin that compares nothing would show.
+#[test]
+fn the_model_differs_from_a_store_that_forgets() {
+    let forgetful: Arc<dyn Store> = Arc::new(Memory::default());
+    let mut run = Run::new(Arc::clone(&forgetful), "1".into());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(run.step(&Step::Lease { worker: 0, object: 0 }));
+    run.store.model.kept().rows.clear();
+    let differs = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(run.step(&Step::Lease { worker: 1, object: 0 }));
+    }));
+    assert!(differs.is_err());
+}

@@ -1,0 +1,142 @@
+//! Interleavings: several workers at one ledger, in every order of their calls.
+
+mod explicit;
+mod world;
+
+use explicit::{LEASE, Scene, Sight, all};
+use world::{event, event_at};
+
+fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
+    numbers.into_iter().map(event).collect()
+}
+
+/// What a ledger remembers at least.
+const KEEP: i64 = 4 * 86_400;
+
+/// Events of a minute each, so that each lies on a page of its own.
+fn apart(numbers: &[u32]) -> Vec<String> {
+    numbers.iter().map(|number| event_at(*number, &format!("2026-11-01T00:{number:02}:00Z"))).collect()
+}
+
+#[test]
+fn one_object_announced_twice() {
+    let twice = Scene { sights: vec![Sight::PutOff], ..Scene::new(1, &[events(1..=2)]).announced(&[0, 0]) };
+    let lapse = Scene { leaps: vec![LEASE], ..twice.clone() };
+    Scene { faults: 1, ..lapse.clone() }.explore("announced twice, a fault, a lapse");
+    let thrice = lapse.clone().announced(&[0, 0, 0]);
+    thrice.clone().explore("announced thrice, a lapse");
+    if all() {
+        Scene { faults: 2, ..lapse }.explore("announced twice, two faults, a lapse");
+        Scene { faults: 1, ..thrice }.explore("announced thrice, a fault, a lapse");
+    }
+}
+
+#[test]
+fn two_objects_that_share_all() {
+    let sights = vec![Sight::PutOff, Sight::Settled, Sight::Marked];
+    let scene = Scene { faults: 1, sights, ..Scene::new(2, &[events(1..=2), events(1..=2)]) };
+    scene.clone().explore("share all, a fault");
+    if all() {
+        Scene { leaps: vec![LEASE], ..scene.clone() }.explore("share all, a fault, a lapse");
+        Scene { faults: 2, ..scene }.explore("share all, two faults");
+    }
+}
+
+#[test]
+fn two_objects_that_share_some_in_several_calls() {
+    let sights = vec![Sight::PutOff, Sight::Marked];
+    let scene = Scene { faults: 1, sights, ..Scene::new(1, &[events(1..=3), events((2..=4).rev())]) };
+    scene.clone().explore("share some, a fault");
+    if all() {
+        Scene { leaps: vec![LEASE], ..scene }.explore("share some, a fault, a lapse");
+    }
+}
+
+#[test]
+fn two_objects_that_share_one() {
+    let sights = vec![Sight::PutOff, Sight::Settled, Sight::Marked];
+    let scene = Scene { faults: 1, sights, ..Scene::new(3, &[events(1..=2), events(2..=3)]) };
+    scene.clone().explore("share one, a fault");
+    if all() {
+        Scene { leaps: vec![LEASE], ..scene.clone() }.explore("share one, a fault, a lapse");
+        Scene { faults: 2, ..scene }.explore("share one, two faults");
+    }
+}
+
+#[test]
+fn two_objects_that_own_each_others_events() {
+    let scene = Scene { sights: vec![Sight::Settled], ..Scene::new(2, &[apart(&[1, 2]), apart(&[2, 1])]) };
+    scene.clone().explore("crosswise");
+    Scene { faults: 1, in_order: true, ..scene.clone() }.explore("crosswise, a fault, calls in order");
+    if all() {
+        Scene { faults: 1, leaps: vec![LEASE], ..scene }.explore("crosswise, a fault, a lapse");
+    }
+}
+
+#[test]
+fn three_objects_in_a_ring() {
+    let files = [apart(&[1, 2]), apart(&[2, 3]), apart(&[3, 1])];
+    let scene = Scene { sights: vec![Sight::Settled], ..Scene::new(2, &files) };
+    Scene { in_order: true, ..scene.clone() }.explore("ring, calls in order");
+    if all() {
+        scene.clone().explore("ring");
+        Scene { in_order: true, leaps: vec![LEASE], ..scene }.explore("ring, a lapse, calls in order");
+    }
+}
+
+#[test]
+fn three_objects_that_share_one() {
+    let scene = Scene { sights: vec![Sight::Settled], ..Scene::new(2, &[events([1]), events([1]), events([1])]) };
+    scene.clone().explore("three share one");
+    if all() {
+        Scene { faults: 1, ..scene.clone() }.explore("three share one, a fault");
+        Scene { leaps: vec![LEASE], ..scene }.explore("three share one, a lapse");
+    }
+}
+
+#[test]
+fn workers_that_fill_the_same_page() {
+    let sights = vec![Sight::Spilled, Sight::PutOff];
+    let scene = Scene { page_bytes: 50, sights, ..Scene::new(2, &[events([1, 2]), events([2, 17])]) };
+    scene.clone().explore("spill");
+    if all() {
+        Scene { faults: 1, ..scene.clone() }.explore("spill, a fault");
+        Scene { leaps: vec![LEASE], ..scene }.explore("spill, a lapse");
+    }
+}
+
+#[test]
+fn workers_that_meet_at_an_old_page() {
+    let ages = [("nearly expired", KEEP - 7_200, 0), ("expired", KEEP + 1, 0), ("forgotten", KEEP + 1, 1)];
+    for (name, leap, sweeps) in ages {
+        let scene = |files: [Vec<String>; 2]| Scene { keep: KEEP, leaps: vec![leap], sweeps, ..Scene::new(1, &files) };
+        scene([events([1]), events([1])]).explore(name);
+        if all() {
+            let scene = scene([events(1..=2), events((1..=2).rev())]);
+            scene.clone().explore(&format!("{name}, two of each"));
+            Scene { faults: 1, ..scene }.explore(&format!("{name}, two of each, a fault"));
+        }
+    }
+}
+
+#[test]
+fn an_object_that_vanishes() {
+    let sights = vec![Sight::Quarantined, Sight::Marked];
+    let scene = Scene { faults: 1, vanishes: 1, sights, ..Scene::new(1, &[events([1]), events(1..=2)]) };
+    scene.clone().explore("vanishes, a fault");
+    if all() {
+        Scene { faults: 2, ..scene }.explore("vanishes, two faults");
+    }
+}
+
+#[test]
+fn an_object_that_is_forgotten() {
+    let sights = vec![Sight::Repeated];
+    let scene = Scene { forgets: 1, sights, ..Scene::new(1, &[events(1..=2), events([2])]) };
+    scene.clone().explore("forgotten by a person");
+    if all() {
+        let scene = Scene { faults: 1, ..scene };
+        scene.clone().explore("forgotten by a person, a fault");
+        Scene { leaps: vec![LEASE], ..scene }.explore("forgotten by a person, a fault, a lapse");
+    }
+}

@@ -1,0 +1,242 @@
+//! What a person may ask of a ledger at a command line, and change in it: the same of a file and of a table.
+
+mod bed;
+mod laptop;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+};
+use bed::emulator::Emulator;
+use laptop::{Bucket, Ran, events, gzip, lines, log, text, trailhose};
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::TempDir;
+
+/// A synced bucket and its ledger.
+struct Synced {
+    bucket: Bucket,
+    out: TempDir,
+    ledger: String,
+    endpoint: Option<String>,
+    a: PathBuf,
+    bad: PathBuf,
+}
+
+impl Synced {
+    /// Three logs: `a` of the events 0 to 2, `b` of 2 to 4, and one with a byte that is wrong.
+    fn new(ledger: Option<(&str, &Emulator)>) -> Self {
+        let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+        let a = bucket.put_log("a", &events(0..3));
+        bucket.put_log("b", &events(2..5));
+        let mut whole = gzip(&log(&events(10..12)));
+        whole[12] ^= 0xff;
+        let bad = bucket.put_log("c", &[]);
+        std::fs::write(&bad, whole).unwrap();
+        let (ledger, endpoint) = match ledger {
+            None => (text(&out.path().join(".trailhose/ledger.db")).to_owned(), None),
+            Some((table, emulator)) => (format!("dynamodb://{table}"), Some(emulator.endpoint())),
+        };
+        let synced = Self { bucket, out, ledger, endpoint, a, bad };
+        let ran = synced.sync();
+        assert_eq!(ran.code(), 3, "{ran:?}");
+        synced
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let mut command = trailhose();
+        if let Some(endpoint) = &self.endpoint {
+            command.env_remove("AWS_PROFILE").env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", bed::REGION);
+            command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        }
+        Ran(command.args(args).stdin(Stdio::null()).output().unwrap())
+    }
+
+    fn sync(&self) -> Ran {
+        let (from, to) = (text(self.bucket.path()), text(self.out.path()));
+        self.run(&["sync", from, to, "--ledger", &self.ledger, "--json"])
+    }
+
+    fn ledger(&self, args: &[&str]) -> Ran {
+        self.run(&[&["ledger"], args, &["--ledger", &self.ledger, "--json"]].concat())
+    }
+
+    /// What a person at it reads.
+    fn told(&self, args: &[&str]) -> Ran {
+        self.run(&[&["ledger"], args, &["--ledger", &self.ledger]].concat())
+    }
+
+    fn times(&self, event: &str) -> usize {
+        lines(self.out.path()).get(event).copied().unwrap_or(0)
+    }
+}
+
+fn each(ran: &Ran) -> Vec<Value> {
+    ran.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn etag(value: &Value) -> String {
+    value["object"].as_str().unwrap().rsplit_once('#').unwrap().1.to_owned()
+}
+
+/// Writes other bytes of the same length into a file, and leaves its time as it was: to the ledger the same version.
+fn repair(path: &Path, bytes: &[u8]) {
+    let written = std::fs::metadata(path).unwrap().modified().unwrap();
+    std::fs::write(path, bytes).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(written).unwrap();
+}
+
+fn everything(synced: &Synced, scan: &[&str]) {
+    // Stats.
+    let stats = synced.ledger(&[&["stats"], scan].concat());
+    let said = stats.json();
+    let contents = &said["contents"];
+    for (name, count) in
+        [("objects", 3), ("done", 2), ("open", 0), ("quarantined", 1), ("leased", 0), ("seen", 6), ("delivered", 5)]
+    {
+        assert_eq!(contents[name], count, "{name} in {said}");
+    }
+    assert_eq!((&contents["ids"], &contents["pages"]), (&5.into(), &1.into()), "{said}");
+    let table = synced.told(&[&["stats"], scan].concat()).out();
+    assert!(table.contains("1 ") && table.contains("event IDs") && table.contains("duplicates"), "{table}");
+
+    // Show.
+    let shown = synced.ledger(&["show", text(&synced.a)]);
+    assert_eq!(shown.code(), 0, "{shown:?}");
+    let a = shown.json();
+    assert_eq!((&a["status"], &a["seen"], &a["cursor"]), (&"done".into(), &3.into(), &Value::Null));
+    let named = format!("{}#{}", text(&synced.a), etag(&a));
+    assert_eq!(synced.ledger(&["show", &named]).json(), a);
+    let unknown = synced.ledger(&["show", &format!("{}#2f-18a", text(&synced.a))]);
+    assert_eq!((unknown.code(), unknown.out().as_str()), (1, ""));
+    assert!(unknown.err().contains("nobody has begun it"), "{unknown:?}");
+
+    // Events.
+    let id = |number: u32| format!("00000000-0000-4000-8000-{number:012x}");
+    let place = ["--account", "111122223333", "--region", "eu-west-0", "--time", "2026-11-01T10:00:00Z"];
+    let found = synced.ledger(&[&["events", &id(4)], &place[..]].concat());
+    let event = found.json();
+    assert_eq!((&event["delivered"], &event["ordinal"]), (&true.into(), &Value::Null));
+    assert!(event["owner"].as_str().unwrap().contains("_b000"), "{event}");
+    assert!(event["page"].as_str().unwrap().starts_with("111122223333/eu-west-0/"), "{event}");
+    assert_eq!(synced.ledger(&["events", &id(4), "--scan"]).json(), event);
+    let four = id(4);
+    let late = [&["events", &four, "--minutes", "47"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
+    assert_eq!(synced.ledger(&late).json(), event);
+    let elsewhere = [&["events", &four, "--minutes", "7"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
+    assert_eq!(synced.ledger(&elsewhere).code(), 1);
+    assert_eq!(synced.ledger(&["events", &id(10), "--scan"]).code(), 1, "of an object that was never read");
+    let bare = synced.ledger(&["events", &id(4)]);
+    assert!(bare.code() == 2 && bare.err().contains("--account"), "{bare:?}");
+
+    // Quarantine: listed, not opened where nobody can be asked, opened, repaired, delivered.
+    let listed = each(&synced.ledger(&["quarantine", "list"]));
+    assert_eq!(listed.len(), 1);
+    let bad = listed[0]["object"].as_str().unwrap();
+    assert!(bad.starts_with(text(&synced.bad)) && listed[0]["reason"].as_str().unwrap().contains("byte"), "{bad}");
+    let asked = synced.ledger(&["quarantine", "retry", "--all"]);
+    assert!(asked.code() == 2 && asked.err().contains("--yes"), "{asked:?}");
+    let wrong = synced.ledger(&["quarantine", "retry", text(&synced.a), "--yes"]);
+    assert!(wrong.code() == 2 && wrong.err().contains("is not set aside"), "{wrong:?}");
+    assert_eq!(synced.sync().json()["quarantined_before"], 1);
+    repair(&synced.bad, &gzip(&log(&events(10..12))));
+    let retried = synced.ledger(&["quarantine", "retry", bad, "--yes"]);
+    assert_eq!((retried.code(), &retried.json()["became"]), (0, &"open".into()));
+    assert!(each(&synced.ledger(&["quarantine", "list"])).is_empty());
+    let again = synced.sync();
+    assert_eq!((again.code(), &again.json()["delivered"]), (0, &2.into()), "{again:?}");
+
+    // Forget: what it owns is delivered again, and nothing else.
+    let asked = synced.ledger(&["forget", &named]);
+    assert!(asked.code() == 2 && asked.err().contains("--yes"), "{asked:?}");
+    assert_eq!(synced.ledger(&["show", &named]).json()["status"], "done");
+    let owned = a["delivered"].as_u64().unwrap();
+    let forgotten = synced.ledger(&["forget", &named, "--yes"]);
+    assert_eq!((forgotten.code(), &forgotten.json()["status"]), (0, &"open".into()), "{forgotten:?}");
+    assert_eq!(synced.sync().json()["delivered"], owned);
+    assert_eq!(synced.times(&laptop::event(0)), 2);
+    assert_eq!(synced.times(&laptop::event(3)) + synced.times(&laptop::event(4)), 2, "b's own, once each");
+
+    // A file that was replaced is two objects.
+    std::fs::write(&synced.a, gzip(&log(&events(0..4)))).unwrap();
+    assert_eq!(synced.sync().code(), 0);
+    let both = each(&synced.ledger(&[&["show", text(&synced.a)], scan].concat()));
+    assert_eq!(both.len(), 2, "{both:?}");
+    let which = synced.ledger(&[&["forget", text(&synced.a), "--yes"], scan].concat());
+    assert!(which.code() == 2 && which.err().contains("2 versions"), "{which:?}");
+}
+
+#[test]
+fn a_file_is_asked_and_changed_as_documented() {
+    let synced = Synced::new(None);
+    assert_eq!(synced.ledger(&["stats"]).json()["quarantined"], 1);
+    everything(&synced, &[]);
+    let stranger = synced.run(&["ledger", "stats", "--ledger", text(&synced.a)]);
+    assert!(stranger.code() == 2 && stranger.err().contains("no ledger of this program"), "{stranger:?}");
+    let absent =
+        synced.run(&["ledger", "forget", "s3://b/k", "--yes", "--ledger", text(&synced.out.path().join("none.db"))]);
+    assert!(absent.code() == 2 && absent.err().contains("there is no ledger"), "{absent:?}");
+    assert!(!synced.out.path().join("none.db").exists(), "asking makes nothing");
+    let unnamed = synced.run(&["ledger", "stats"]);
+    assert!(unnamed.code() == 2 && unnamed.err().contains("--ledger"), "{unnamed:?}");
+}
+
+#[test]
+fn a_file_that_a_sync_is_writing_is_read_and_not_changed() {
+    let synced = Synced::new(None);
+    let lock = File::options().write(true).open(format!("{}.lock", synced.ledger)).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(synced.ledger(&["show", text(&synced.a)]).code(), 0);
+    let refused = synced.ledger(&["forget", text(&synced.a), "--yes"]);
+    assert!(refused.code() == 2 && refused.err().contains("in use by another process"), "{refused:?}");
+}
+
+/// A table as the template makes it.
+async fn table(emulator: &Emulator, name: &str) {
+    let client = trailhose::aws::dynamodb(&emulator.config());
+    let hash = |name| KeySchemaElement::builder().attribute_name(name).key_type(KeyType::Hash).build().unwrap();
+    let text = |name| AttributeDefinition::builder().attribute_name(name).attribute_type("S".into()).build().unwrap();
+    let all = Projection::builder().projection_type(ProjectionType::All).build();
+    let index = GlobalSecondaryIndex::builder().index_name("quarantined").key_schema(hash("quarantined_at"));
+    let table = client.create_table().table_name(name).key_schema(hash("pk")).attribute_definitions(text("pk"));
+    let table = table.attribute_definitions(text("quarantined_at"));
+    let table = table.global_secondary_indexes(index.projection(all).build().unwrap());
+    table.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_is_asked_and_changed_as_documented() {
+    let emulator = Emulator::shared_ministack();
+    table(emulator, "asked").await;
+    let synced = Synced::new(Some(("asked", emulator)));
+    // Nothing is scanned in silence.
+    let cheap = synced.ledger(&["stats"]).json();
+    assert_eq!(cheap["contents"], Value::Null);
+    let table = synced.told(&["stats"]).out();
+    assert!(table.contains("--scan counts what is in it, for about 1 read units"), "{table}");
+    everything(&synced, &["--scan"]);
+    let one = synced.told(&["show", text(&synced.a)]);
+    assert!(one.code() == 0 && one.err().contains("--scan looks for every other"), "{one:?}");
+    let read = synced.told(&["events", "00000000-0000-4000-8000-000000000004", "--scan"]);
+    assert!(read.err().contains("read units, less than $0.00001"), "{read:?}");
+    let gone = synced.run(&["ledger", "stats", "--ledger", "dynamodb://no-such-table"]);
+    assert!(gone.code() == 2 && gone.err().lines().count() == 1 && gone.err().contains("no-such-table"), "{gone:?}");
+}
+
+#[tokio::test]
+async fn an_object_under_a_live_lease_is_not_forgotten() {
+    use trailhose::ledger::{Ledger, dynamodb::DynamoDb, system_clock};
+    let emulator = Emulator::shared_ministack();
+    table(emulator, "leased").await;
+    let store = DynamoDb::new(trailhose::aws::dynamodb(&emulator.config()), "leased");
+    let ledger = Ledger::new(std::sync::Arc::new(store), system_clock(), 0);
+    let object = trailhose::object::Object { bucket: "logs".into(), key: "k".into(), etag: "0".repeat(32) };
+    ledger.lease(&object, ledger.now() + 600).await.unwrap();
+    let synced = Synced::new(Some(("leased", emulator)));
+    let named = format!("s3://logs/k#{}", object.etag);
+    let refused = synced.ledger(&["forget", &named, "--yes"]);
+    assert_eq!(refused.code(), 1);
+    assert!(refused.err().contains("somebody is at work on it"), "{refused:?}");
+    assert!(refused.json()["leased_until"].is_string(), "{refused:?}");
+}

@@ -1,0 +1,45 @@
+//! Runs noted in memory, by the rules that [`Records`] says.
+
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use trailhose::backfill::record::{Outcome, Part, RecordError, Records};
+use trailhose::backfill::{Run, RunId};
+
+#[derive(Debug, Default)]
+pub struct Noted {
+    runs: Mutex<BTreeMap<RunId, Run>>,
+    parts: Mutex<BTreeMap<(RunId, String), Part>>,
+}
+
+#[async_trait]
+impl Records for Noted {
+    async fn begin(&self, run: &Run) -> Result<Run, RecordError> {
+        Ok(self.runs.lock().unwrap().entry(run.id.clone()).or_insert_with(|| run.clone()).clone())
+    }
+
+    async fn note(&self, run: &RunId, part: &Part) -> Result<(), RecordError> {
+        let mut parts = self.parts.lock().unwrap();
+        let name = (run.clone(), part.name());
+        if parts.get(&name).is_none_or(|stands| *stands.outcome() != Outcome::Done) {
+            parts.insert(name, part.clone());
+        }
+        Ok(())
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, RecordError> {
+        Ok(self.runs.lock().unwrap().get(id).cloned())
+    }
+
+    async fn parts(&self, id: &RunId) -> Result<Vec<Part>, RecordError> {
+        let parts = self.parts.lock().unwrap();
+        Ok(parts.iter().filter(|((run, _), _)| run == id).map(|(_, part)| part.clone()).collect())
+    }
+
+    async fn runs(&self, most: usize) -> Result<Vec<Run>, RecordError> {
+        let mut runs: Vec<Run> = self.runs.lock().unwrap().values().cloned().collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.started));
+        runs.truncate(most);
+        Ok(runs)
+    }
+}

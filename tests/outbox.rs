@@ -1,0 +1,117 @@
+//! Many messages at once into a real queue's emulator: what of a batch fails is sent again, and only that.
+
+mod bed;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use bed::emulator::Emulator;
+use bed::faults::{Fault, Faults};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use trailhose::backfill::budget::Budget;
+use trailhose::backfill::dispatch::{Dispatch, Packing, Parcel, Post};
+use trailhose::backfill::{Broke, Intake};
+use trailhose::backoff::Pace;
+use trailhose::notification::{Message, Notice, parse};
+use trailhose::object::ObjectRef;
+use trailhose::queue::{Queue, sqs::Sqs};
+
+const QUICK: Pace = Pace { base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+
+async fn queue(name: &str) -> String {
+    let client = aws_sdk_sqs::Client::new(&Emulator::shared_ministack().config());
+    client.create_queue().queue_name(name).send().await.unwrap().queue_url().unwrap().to_owned()
+}
+
+/// The bodies that wait in a queue, each with how often.
+async fn bodies(url: &str) -> BTreeMap<String, usize> {
+    let client = aws_sdk_sqs::Client::new(&Emulator::shared_ministack().config());
+    let mut bodies = BTreeMap::new();
+    loop {
+        let got = client.receive_message().queue_url(url).max_number_of_messages(10).send().await.unwrap();
+        if got.messages().is_empty() {
+            return bodies;
+        }
+        for message in got.messages() {
+            *bodies.entry(message.body().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+}
+
+fn post(faults: &Faults, url: &str) -> Post {
+    let client = aws_sdk_sqs::Client::new(&faults.config());
+    Post::new(Arc::new(Sqs::new(client, url.to_owned())), Arc::new(Budget::unlimited())).with_pace(QUICK)
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+#[tokio::test]
+async fn of_a_batch_that_fails_in_part_the_part_is_sent_again_and_nothing_is_lost() {
+    let url = queue("partial").await;
+    let faults = Faults::before(Emulator::shared_ministack());
+    faults.on("SendMessageBatch", 0..1, Fault::FailEntries(vec![0, 9]));
+    faults.on("SendMessageBatch", 1..2, Fault::FailEntries(vec![1]));
+    // Calls 0 to 2 are the first ten messages, 3 and 4 the next ten, 5 the rest.
+    faults.on("SendMessageBatch", 3..4, Fault::LoseReply);
+    let objects: Vec<ObjectRef> =
+        (0..25).map(|number| ObjectRef::new("logs", format!("key {number:02}")).with_version("e", 10)).collect();
+    let dispatch = Dispatch::new(post(&faults, &url), Packing { objects: 1, ..Packing::default() });
+    let handed = dispatch.hand_in(&objects, soon()).await;
+    assert_eq!((handed.taken, handed.messages, handed.broke), (25, 25, None));
+    let bodies = bodies(&url).await;
+    let mut arrived = BTreeMap::new();
+    for (body, times) in &bodies {
+        let [Notice::Object(at)] = &parse(body).unwrap()[..] else { panic!("{body}") };
+        arrived.insert(at.key.clone(), *times);
+    }
+    let expected = (0..25).map(|number| (format!("key {number:02}"), if (10..20).contains(&number) { 2 } else { 1 }));
+    assert_eq!(arrived, expected.collect(), "twice what was answered by nobody, once all else");
+    assert_eq!(faults.count("SendMessageBatch"), 6);
+}
+
+#[tokio::test]
+async fn what_the_queue_will_never_accept_is_not_tried_again_and_named() {
+    let url = queue("refused").await;
+    let faults = Faults::before(Emulator::shared_ministack());
+    faults.on("SendMessageBatch", 1..2, Fault::Deny);
+    let parcels: Vec<Parcel> = (0..25).map(|number| Parcel::of(format!("body {number}"))).collect();
+    let (sent, broke) = post(&faults, &url).send(&parcels, soon()).await;
+    let Some(Broke::Failed(reason)) = broke else { panic!("{broke:?}") };
+    assert!(reason.contains("allow sqs:SendMessage on this queue"), "{reason}");
+    assert_eq!((sent, faults.count("SendMessageBatch"), bodies(&url).await.len()), (10, 2, 10));
+
+    let nowhere = post(&faults, &format!("{url}-that-is-not-there"));
+    let (sent, broke) = nowhere.send(&parcels[..1], soon()).await;
+    let Some(Broke::Failed(reason)) = broke else { panic!("{broke:?}") };
+    assert!(sent == 0 && reason.contains("that-is-not-there"), "{reason}");
+    assert_eq!(faults.count("SendMessageBatch"), 3);
+}
+
+#[tokio::test]
+async fn what_is_put_off_goes_back_to_the_queue_it_came_from() {
+    let (live, missed) = (queue("live").await, queue("missed").await);
+    let client = aws_sdk_sqs::Client::new(&Emulator::shared_ministack().config());
+    // As the ingest function is told: its first queue, whichever queue a message came from.
+    let queue = Sqs::new(client.clone(), live.clone());
+    let from = |name: &str, receipt: &str| Message {
+        id: "1".to_owned(),
+        receipt_handle: receipt.to_owned(),
+        body: String::new(),
+        receive_count: 1,
+        queue_arn: format!("arn:aws:sqs:{}:{}:{name}", bed::REGION, bed::ACCOUNT),
+    };
+    queue.send("of the missed", Duration::ZERO, Some(&from("missed", "r"))).await.unwrap();
+    queue.send("of the live", Duration::ZERO, Some(&from("live", "r"))).await.unwrap();
+    queue.send("of nobody", Duration::ZERO, None).await.unwrap();
+    let got = client.receive_message().queue_url(&missed).send().await.unwrap();
+    let [message] = got.messages() else { panic!("{got:?}") };
+    assert_eq!(message.body(), Some("of the missed"));
+    queue.hide(&from("missed", message.receipt_handle().unwrap()), Duration::from_secs(600)).await.unwrap();
+    assert_eq!(bodies(&live).await.into_keys().collect::<Vec<_>>(), ["of nobody", "of the live"]);
+    let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+    let asked = client.get_queue_attributes().queue_url(&missed).attribute_names(hidden.clone()).send().await.unwrap();
+    assert_eq!(asked.attributes().unwrap()[&hidden], "1");
+}

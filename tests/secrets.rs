@@ -1,0 +1,124 @@
+//! Secrets: neither credentials nor anything an event says is ever printed, however much is logged and whatever goes wrong.
+
+mod bed;
+
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_firehose::types::ExtendedS3DestinationConfiguration;
+use bed::emulator::Emulator;
+use bed::faults::{Fault, Faults};
+use bed::runtime::Runtime;
+use serde_json::json;
+use std::path::Path;
+use trailhose::notification::render;
+use trailhose::object::ObjectRef;
+
+/// Stands wherever somebody could have put a secret. Each place has its own ending.
+const PLANTED: &str = "pl4nted";
+
+fn key(number: u32) -> String {
+    format!(
+        "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/20/\
+         111122223333_CloudTrail_eu-west-1_20261120T1000Z_{number:016}.json"
+    )
+}
+
+fn event(number: u32, padding: usize) -> String {
+    let id = format!("00000000-0000-4000-8000-{number:012x}");
+    let secret = |place: &str| format!("{PLANTED}-{place}");
+    json!({
+        "eventID": id, "eventTime": "2026-11-20T10:00:00Z", "awsRegion": secret("region"),
+        "recipientAccountId": secret("account"), "userAgent": secret("agent"), "errorMessage": secret("error"),
+        "requestParameters": { "password": secret("parameter"), secret("name"): "x".repeat(padding) },
+        "responseElements": { "credentials": { "sessionToken": secret("token") } },
+    })
+    .to_string()
+}
+
+/// Objects that are sound, that say one thing twice, that are too long, and that are broken in every way that has a reason.
+fn objects() -> Vec<String> {
+    let one = event(1, 0);
+    let log = |events: &[String]| format!("{{\"Records\":[{}]}}", events.join(","));
+    vec![
+        log(std::slice::from_ref(&one)),
+        log(&[one.replace("agent", "other-agent"), event(2, 0)]),
+        log(&[event(3, 1_100_000)]),
+        format!("{{\"Records\":[{one}"),
+        format!("{{\"Records\":[{one}]}} {PLANTED}-behind"),
+        format!("{{\"Records\":[{one},{PLANTED}-bare]}}"),
+        format!("{{\"Records\":\"{PLANTED}-text\"}}"),
+        format!("{{\"{PLANTED}-field\":[{one}]}}"),
+        format!("{{\"Records\":[{}]}}", one.replace("pl4nted-agent", "pl4nted-\u{1}agent")),
+        format!("{PLANTED}-no-json-at-all"),
+    ]
+}
+
+async fn services(emulator: &Emulator) -> Vec<ObjectRef> {
+    let config = emulator.config();
+    let s3 = aws_sdk_s3::Client::new(&config);
+    for bucket in ["secrets", "lake"] {
+        s3.create_bucket().bucket(bucket).send().await.unwrap();
+    }
+    let mut put = Vec::new();
+    for (number, body) in (0..).zip(objects()) {
+        s3.put_object().bucket("secrets").key(key(number)).body(body.into_bytes().into()).send().await.unwrap();
+        put.push(ObjectRef::new("secrets", key(number)));
+    }
+    let hash = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
+    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
+    let table = aws_sdk_dynamodb::Client::new(&config).create_table().table_name("ledger").key_schema(hash);
+    table.attribute_definitions(pk).billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    let lake = ExtendedS3DestinationConfiguration::builder();
+    let lake = lake.role_arn("arn:aws:iam::000000000000:role/any").bucket_arn("arn:aws:s3:::lake").build().unwrap();
+    let stream = aws_sdk_firehose::Client::new(&config).create_delivery_stream().delivery_stream_name("events");
+    stream.extended_s3_destination_configuration(lake).send().await.unwrap();
+    put
+}
+
+fn batch(bodies: &[String]) -> String {
+    let record = |(number, body): (usize, &String)| {
+        json!({
+            "messageId": format!("m{number}"), "receiptHandle": format!("{PLANTED}-receipt"), "body": body,
+            "attributes": { "ApproximateReceiveCount": "1" }, "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:ingest",
+        })
+    };
+    json!({ "Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>() }).to_string()
+}
+
+#[tokio::test]
+async fn neither_credentials_nor_an_events_content_are_ever_printed() {
+    let emulator = Emulator::shared_ministack();
+    let objects = services(emulator).await;
+    let faults = Faults::before(emulator);
+    // Errors of every service have to be told of too.
+    faults.on("PutRecordBatch", 0..2, Fault::Throttle);
+    faults.on("GetObject", 3..4, Fault::Deny);
+    faults.on("UpdateItem", 5..7, Fault::Unavailable);
+    let (secret, token) = (format!("{PLANTED}-secret-key"), format!("{PLANTED}-session-token"));
+    // At the level at which the most is said, the SDK's and the runtime's own words too.
+    let variables = [
+        ("TRAILHOSE_TABLE", "ledger"),
+        ("TRAILHOSE_STREAM", "events"),
+        ("TRAILHOSE_OVERSIZE", "s3://lake"),
+        ("AWS_SECRET_ACCESS_KEY", &*secret),
+        ("AWS_SESSION_TOKEN", &*token),
+        ("RUST_LOG", "trace"),
+    ];
+    let ingest = Path::new(env!("CARGO_BIN_EXE_ingest"));
+    let function = Runtime::start(ingest, &faults.endpoint(), &variables);
+    let bodies: Vec<_> = objects.iter().map(render).collect();
+    let answer = function.invoke(&batch(&bodies)).await;
+    function.invoke(&batch(&bodies)).await;
+    let strange =
+        [format!("{{\"secret\":\"{PLANTED}-message\"}}"), format!("{PLANTED}-text"), "{\"Records\":[]}".into()];
+    function.invoke(&batch(&strange)).await;
+    function.invoke(&format!("{{\"detail\":\"{PLANTED}-direct\"}}")).await;
+
+    let log = function.log();
+    for said in ["set aside", "not understood", "recurs with other content", "\"level\":\"DEBUG\""] {
+        assert!(log.contains(said), "{said:?} is not said, so that this shows nothing: {answer}\n{log}");
+    }
+    let leaks: Vec<_> = log.lines().filter(|line| line.contains(PLANTED)).collect();
+    assert!(leaks.is_empty(), "{} lines, the first:\n{}", leaks.len(), leaks[0]);
+    assert!(!log.contains("Signature=") && !log.contains("X-Amz-Signature"), "a signed request is printed");
+}

@@ -1,0 +1,123 @@
+//! What a person reads of a store: everything once, in pieces of any size.
+
+use super::refused;
+use std::collections::BTreeMap;
+use trailhose::event::EventId;
+use trailhose::ledger::page::{Entry, Owner, Page, PageName};
+use trailhose::ledger::row::{Change, Guard, Row, Seconds, Token};
+use trailhose::ledger::store::Store;
+use trailhose::ledger::survey::{Over, Survey};
+use trailhose::object::Object;
+
+const NOW: Seconds = 1_800_000_000;
+const MINE: Token = Token(0xab);
+
+async fn put(store: &dyn Store, key: &str, etag: &str, change: Change) -> Row {
+    let object = Object { bucket: "logs".into(), key: key.into(), etag: etag.into() };
+    let lease = Change::Lease { token: MINE, until: NOW };
+    refused(store.change_row(&object, Guard::Leasable { now: NOW, token: MINE }, &lease).await).unwrap();
+    refused(store.change_row(&object, Guard::Held(MINE), &change).await).unwrap()
+}
+
+/// All of a walk, rows and pages of this run only, each with how often it was met.
+async fn walk(
+    survey: &dyn Survey,
+    over: &Over,
+    run: &str,
+    at_most: u32,
+) -> (BTreeMap<String, Row>, BTreeMap<PageName, Page>) {
+    let (mut rows, mut pages) = (BTreeMap::new(), BTreeMap::new());
+    let mut after = None;
+    loop {
+        let piece = survey.walk(over, after.as_ref(), at_most).await.unwrap();
+        assert!(piece.rows.len() + piece.pages.len() <= at_most as usize, "{at_most}");
+        for row in piece.rows.into_iter().filter(|row| row.object.key.starts_with(run)) {
+            let name = format!("{}#{}", row.object.key, row.object.etag);
+            assert!(rows.insert(name.clone(), row).is_none(), "{name} is met twice");
+        }
+        for (name, page) in piece.pages.into_iter().filter(|(name, _)| name.0.starts_with(run)) {
+            assert!(pages.insert(name.clone(), page).is_none(), "{name} is met twice");
+        }
+        match piece.next {
+            None => return (rows, pages),
+            next => after = next,
+        }
+    }
+}
+
+pub async fn a_walk_meets_every_row_and_page_once(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    let run = format!("{run}-walk");
+    let (mut rows, mut pages) = (BTreeMap::new(), BTreeMap::new());
+    for number in 0..23 {
+        let row = put(store, &format!("{run}/{number}"), "e", Change::Advance(number)).await;
+        rows.insert(format!("{run}/{number}#e"), row);
+    }
+    for number in 0..11u8 {
+        let mut page = Page::new(if number % 2 == 0 { 5 } else { NOW });
+        let entry = Entry { owner: Owner::Delivered, fingerprint: 1, ordinal: None };
+        page.entries.insert(EventId([number; 16]), entry);
+        let name = PageName(format!("{run}/eu-west-1/{number}"));
+        refused(store.write_page(&name, None, &page).await).unwrap();
+        pages.insert(name, page);
+    }
+    for at_most in [7, 1000] {
+        assert_eq!(walk(survey, &Over::All, &run, at_most).await, (rows.clone(), pages.clone()), "{at_most}");
+        assert_eq!(walk(survey, &Over::Pages, &run, at_most).await, (BTreeMap::new(), pages.clone()), "{at_most}");
+    }
+}
+
+/// What a store says of its size. Not for the emulators: what they say is not what they hold.
+pub async fn the_size_is_that_of_rows_and_pages_together(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    let run = format!("{run}-size");
+    let before = survey.size().await.unwrap();
+    put(store, &format!("{run}/a"), "e", Change::Settle).await;
+    put(store, &format!("{run}/b"), "e", Change::Quarantine { reason: "r".repeat(100_000) }).await;
+    refused(store.write_page(&PageName(format!("{run}/eu-west-1/1")), None, &Page::new(NOW)).await).unwrap();
+    let after = survey.size().await.unwrap();
+    assert_eq!((after.items - before.items, after.age), (3, 0));
+    assert_eq!(after.quarantined.unwrap() - before.quarantined.unwrap(), 1);
+    assert!(after.bytes - before.bytes >= 98_000, "{before:?} {after:?}");
+}
+
+pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    let run = format!("{run}-aside");
+    let mut aside = BTreeMap::new();
+    for number in 0..9 {
+        let key = format!("{run}/{number}");
+        let change = match number % 3 {
+            0 => Change::Settle,
+            _ => Change::Quarantine { reason: format!("reason {number}") },
+        };
+        let row = put(store, &key, "e", change).await;
+        if number % 3 > 0 {
+            aside.insert(format!("{key}#e"), row);
+        }
+    }
+    for at_most in [2, 1000] {
+        assert_eq!(
+            walk(survey, &Over::Quarantined, &run, at_most).await,
+            (aside.clone(), BTreeMap::new()),
+            "{at_most}"
+        );
+    }
+    let (_, opened) = aside.pop_first().unwrap();
+    let forgotten = store.change_row_by_id(opened.object.id(), Guard::Aside { now: NOW + 1 }, &Change::Forget).await;
+    assert_eq!(refused(forgotten).unwrap().reason, None);
+    assert_eq!(walk(survey, &Over::Quarantined, &run, 1000).await.0, aside);
+}
+
+pub async fn every_version_of_an_object_is_found_and_no_other(store: &dyn Store, survey: &dyn Survey, run: &str) {
+    let run = format!("{run}-versions");
+    let mut rows = BTreeMap::new();
+    for (key, etag) in [("a", "1"), ("a", "2"), ("a", "3"), ("a/b", "1"), ("b", "1"), ("c", "1")] {
+        let row = put(store, &format!("{run}/{key}"), etag, Change::Settle).await;
+        rows.insert(format!("{run}/{key}#{etag}"), row);
+    }
+    let asked =
+        |keys: &[&str]| Over::Versions(keys.iter().map(|key| ("logs".to_owned(), format!("{run}/{key}"))).collect());
+    let found = walk(survey, &asked(&["a", "c", "none"]), &run, 1000).await.0;
+    rows.retain(|name, _| name.starts_with(&format!("{run}/a#")) || name.starts_with(&format!("{run}/c#")));
+    assert_eq!(found, rows);
+    let elsewhere = Over::Versions(vec![("other".to_owned(), format!("{run}/a"))]);
+    assert_eq!(walk(survey, &elsewhere, &run, 1000).await.0, BTreeMap::new());
+}

@@ -1,0 +1,151 @@
+//! `trailhose sync` from a bucket: what lies in S3 is delivered as from a folder, and what S3 refuses is said in one line.
+
+mod bed;
+mod laptop;
+
+use bed::config;
+use bed::emulator::Emulator;
+use bed::faults::{Fault, Faults};
+use laptop::{Bucket, Ran, assert_delivered, events, files, gzip, lines, log, run, text, trailhose_at};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+async fn client(endpoint: &str) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(&config(endpoint)).force_path_style(true).build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// Puts every file of a folder into a bucket, each under its path.
+async fn upload(endpoint: &str, bucket: &str, folder: &Path) {
+    let s3 = client(endpoint).await;
+    s3.create_bucket().bucket(bucket).send().await.unwrap();
+    for path in files(folder) {
+        let key = path.strip_prefix(folder).unwrap().to_str().unwrap();
+        let body = std::fs::read(&path).unwrap();
+        s3.put_object().bucket(bucket).key(key).body(body.into()).send().await.unwrap();
+    }
+}
+
+/// Every file that was written, by its path without the mark of its ledger, with which its name begins.
+fn written(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let of = |path: &Path| {
+        let name = path.file_name().unwrap().to_str().unwrap().split_once('-').unwrap().1;
+        (path.strip_prefix(out).unwrap().with_file_name(name), std::fs::read(path).unwrap())
+    };
+    files(out).iter().map(|path| of(path)).collect()
+}
+
+/// With one job, objects have one order whatever the source, and with one checkpoint files are numbered in one order: not a
+/// byte may differ.
+async fn equals_the_folder(emulator: &Emulator) {
+    let sample = bed::root().join("events/bucket");
+    let from_folder = tempfile::tempdir().unwrap();
+    let plain =
+        run(&["sync", text(&sample), text(from_folder.path()), "--jobs", "1", "--checkpoint", "3600", "--json"]);
+    assert_eq!(plain.code(), 3, "{plain:?}");
+    upload(&emulator.endpoint(), "sample", &sample).await;
+    let from_bucket = tempfile::tempdir().unwrap();
+    let args = ["sync", "s3://sample", text(from_bucket.path()), "--jobs", "1", "--checkpoint", "3600", "--json"];
+    let ran = Ran(trailhose_at(&emulator.endpoint()).args(args).output().unwrap());
+    assert_eq!(ran.code(), 3, "{ran:?}");
+    let (folder, bucket) = (plain.json(), ran.json());
+    for figure in ["objects", "skipped", "quarantined", "seen", "delivered", "duplicate", "json_bytes", "sent_bytes"] {
+        assert_eq!(bucket[figure], folder[figure], "{figure}");
+    }
+    assert_eq!(bucket["delivered"], 379);
+    let expected = written(from_folder.path());
+    assert!(expected.len() > 5);
+    let found = written(from_bucket.path());
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(found == expected, "the same files, byte for byte");
+
+    // As many at once as there may be, in whatever order: the same lines.
+    let many = tempfile::tempdir().unwrap();
+    let ran =
+        Ran(trailhose_at(&emulator.endpoint()).args(["sync", "s3://sample", text(many.path())]).output().unwrap());
+    assert_eq!(ran.code(), 3, "{ran:?}");
+    assert_eq!(lines(many.path()), lines(from_folder.path()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_bucket_in_ministack_is_delivered_as_the_folder_byte_for_byte() {
+    equals_the_folder(Emulator::shared_ministack()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_bucket_in_moto_is_delivered_as_the_folder_byte_for_byte() {
+    equals_the_folder(Emulator::shared_moto()).await;
+}
+
+/// A bucket of two logs behind a proxy.
+async fn small(bucket: &str) -> Faults {
+    let emulator = Emulator::shared_moto();
+    let folder = Bucket::new();
+    folder.put_log("a", &events(0..3));
+    folder.put_log("b", &events(3..6));
+    upload(&emulator.endpoint(), bucket, folder.path()).await;
+    Faults::before(emulator)
+}
+
+fn sync(faults: &Faults, bucket: &str, out: &Path) -> Ran {
+    Ran(trailhose_at(&faults.endpoint()).args(["sync", &format!("s3://{bucket}"), text(out)]).output().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_does_not_exist_and_a_listing_that_is_denied_are_one_line_and_begin_nothing() {
+    let faults = small("listing-denied").await;
+    let out = tempfile::tempdir().unwrap();
+    let ran = sync(&faults, "there-is-no-such-bucket", out.path());
+    assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
+    assert!(ran.err().contains("bucket there-is-no-such-bucket does not exist"), "{ran:?}");
+
+    faults.on("ListObjectsV2", 0..usize::MAX, Fault::Deny);
+    let ran = sync(&faults, "listing-denied", out.path());
+    assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
+    assert!(ran.err().contains("allow s3:ListBucket on arn:aws:s3:::listing-denied"), "{ran:?}");
+    assert!(lines(out.path()).is_empty());
+    faults.heal();
+    assert_eq!(sync(&faults, "listing-denied", out.path()).code(), 0);
+    assert_delivered(out.path(), &events(0..6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_may_not_be_decrypted_is_one_line_and_its_neighbour_is_delivered() {
+    let faults = small("decryption-denied").await;
+    let out = tempfile::tempdir().unwrap();
+    faults.when(|call| (call.operation == "GetObject" && call.path.contains("a000")).then_some(Fault::Deny));
+    let ran = sync(&faults, "decryption-denied", out.path());
+    let denied: Vec<String> =
+        ran.err().lines().filter(|line| line.starts_with("failed: ")).map(str::to_owned).collect();
+    assert_eq!((ran.code(), denied.len()), (1, 1), "{ran:?}");
+    assert!(denied[0].contains("kms:Decrypt"), "{denied:?}");
+    assert_delivered(out.path(), &events(3..6));
+    faults.heal();
+    assert_eq!(sync(&faults, "decryption-denied", out.path()).code(), 0);
+    assert_delivered(out.path(), &events(0..6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_breaks_off_on_a_later_page_loses_nothing_that_the_next_run_does_not_find() {
+    let emulator = Emulator::shared_moto();
+    let folder = Bucket::new();
+    let body = gzip(&log(&events(0..2)));
+    for account in 0..30 {
+        let account = format!("{:012}", 111_122_223_333u64 + account);
+        folder.put(&laptop::key(&account, "CloudTrail", "eu-west-1", "2026-11-01", "x"), &body);
+    }
+    upload(&emulator.endpoint(), "breaks-off", folder.path()).await;
+    let faults = Faults::before(emulator);
+    faults.on("ListObjectsV2", 40..usize::MAX, Fault::Deny);
+    let out = tempfile::tempdir().unwrap();
+    let ran = sync(&faults, "breaks-off", out.path());
+    assert!(ran.code() != 0 && ran.err().contains("s3:ListBucket"), "{ran:?}");
+    faults.heal();
+    let rest = Ran(trailhose_at(&faults.endpoint())
+        .args(["sync", "s3://breaks-off", text(out.path()), "--json"])
+        .output()
+        .unwrap());
+    let said = rest.json();
+    assert_eq!((rest.code(), said["objects"].as_u64().unwrap() + said["already"].as_u64().unwrap()), (0, 30), "{said}");
+    assert_delivered(out.path(), &events(0..2));
+}

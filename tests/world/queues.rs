@@ -1,0 +1,127 @@
+//! The queues and notes of a backfill in this world, and its worker.
+
+use super::{OverWire, Wire, World};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use trailhose::backfill::record::{Part, RecordError, Records};
+use trailhose::backfill::run::{Defaults, Root};
+use trailhose::backfill::worker::{Budgets, Worker};
+use trailhose::backfill::{Backfill, Run, RunId};
+use trailhose::ledger::Ledger;
+use trailhose::notification::Message;
+use trailhose::queue::{NotSent, Outbox, QueueError};
+
+/// A queue: a message is gone only when it is acknowledged.
+#[derive(Debug, Default)]
+pub struct Line {
+    messages: Mutex<BTreeMap<usize, String>>,
+    /// Everything that was ever sent.
+    pub sent: Mutex<Vec<String>>,
+    /// Whether it accepts nothing, and says that trying again does not help.
+    pub closed: AtomicBool,
+}
+
+impl Line {
+    /// The oldest message.
+    pub fn first(&self) -> Option<Message> {
+        let messages = self.messages.lock().unwrap();
+        messages.iter().next().map(|(number, body)| Message {
+            id: number.to_string(),
+            receipt_handle: number.to_string(),
+            body: body.clone(),
+            receive_count: 1,
+            queue_arn: "arn:aws:sqs:us-east-1:111122223333:line".to_owned(),
+        })
+    }
+
+    /// Forgets a message.
+    pub fn acknowledge(&self, message: &Message) {
+        self.messages.lock().unwrap().remove(&message.id.parse().unwrap());
+    }
+
+    /// Adds one.
+    pub fn push(&self, body: &str) {
+        let mut sent = self.sent.lock().unwrap();
+        self.messages.lock().unwrap().insert(sent.len(), body.to_owned());
+        sent.push(body.to_owned());
+    }
+
+    /// Hands out the messages that wait in another order from now on.
+    pub fn first_is_last(&self) {
+        let mut messages = self.messages.lock().unwrap();
+        let bodies: BTreeSet<(usize, String)> = std::mem::take(&mut *messages).into_iter().collect();
+        let numbers: Vec<usize> = bodies.iter().map(|(number, _)| *number).collect();
+        *messages = numbers.into_iter().zip(bodies.into_iter().rev().map(|(_, body)| body)).collect();
+    }
+}
+
+#[async_trait]
+impl Outbox for OverWire<Line> {
+    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<NotSent>, QueueError> {
+        let lost = || QueueError("wire".to_owned());
+        let send = async {
+            if self.to.closed.load(Ordering::SeqCst) {
+                let refused = |index| NotSent { index, passing: false, reason: "closed".to_owned() };
+                return Ok((0..bodies.len()).map(refused).collect());
+            }
+            bodies.iter().for_each(|body| self.to.push(body));
+            Ok(Vec::new())
+        };
+        self.wire.call("send_batch", lost, send).await
+    }
+}
+
+fn lost_record() -> RecordError {
+    RecordError::Unavailable("wire".to_owned())
+}
+
+#[async_trait]
+impl<R: Records> Records for OverWire<R> {
+    async fn begin(&self, run: &Run) -> Result<Run, RecordError> {
+        self.wire.call("begin", lost_record, self.to.begin(run)).await
+    }
+
+    async fn note(&self, run: &RunId, part: &Part) -> Result<(), RecordError> {
+        self.wire.call("note", lost_record, self.to.note(run, part)).await
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, RecordError> {
+        self.to.run(id).await
+    }
+
+    async fn parts(&self, id: &RunId) -> Result<Vec<Part>, RecordError> {
+        self.to.parts(id).await
+    }
+
+    async fn runs(&self, most: usize) -> Result<Vec<Run>, RecordError> {
+        self.to.runs(most).await
+    }
+}
+
+impl World {
+    /// A worker of the backfill over a wire.
+    pub fn backfiller<R: Records + 'static>(
+        &self,
+        wire: &Arc<Wire>,
+        [tasks, missed]: [&Arc<Line>; 2],
+        noted: &Arc<R>,
+    ) -> Worker {
+        let now = Arc::clone(&self.now);
+        let store = self.store_over(wire);
+        let sources = vec![Root::parse("s3://logs").unwrap()];
+        Worker {
+            backfill: Backfill {
+                source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
+                ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep),
+            },
+            records: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(noted) }),
+            tasks: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(tasks) }),
+            ingest: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(missed) }),
+            defaults: Defaults { sources, look_back_days: 3 },
+            workers: 1,
+            budgets: Budgets::default(),
+        }
+    }
+}
