@@ -53,6 +53,8 @@ impl Directory {
         }
     }
 
+    /// For a listing, which may be long. A file is read where it is wanted: handing it to another thread and back costs
+    /// more than reading it, and who reads it inflates it next, which keeps the thread as busy.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> Result<T, SourceError> + Send + 'static,
@@ -67,18 +69,13 @@ impl Directory {
 impl Source for Directory {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         self.check_bucket(&at.bucket)?;
-        let at = at.clone();
-        self.blocking(move |root| {
-            let (_, found) = locate(root, &at.key)?;
-            Ok(ObjectRef { etag: None, size: None, ..at }.with_version(&etag(&found), found.len()))
-        })
-        .await
+        let (_, found) = locate(&self.root, &at.key)?;
+        Ok(ObjectRef { etag: None, size: None, ..at.clone() }.with_version(&etag(&found), found.len()))
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         self.check_bucket(&object.bucket)?;
-        let object = object.clone();
-        self.blocking(move |root| fetch(root, &object)).await
+        fetch(&self.root, object)
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
