@@ -102,6 +102,13 @@ impl Ledger {
         Self { page_bytes, ..self }
     }
 
+    /// The same ledger, taking turns at pages with `other`: two ways to one store from one process, as clones of a
+    /// ledger are.
+    #[must_use]
+    pub fn in_turn_with(self, other: &Self) -> Self {
+        Self { turns: Arc::clone(&other.turns), ..self }
+    }
+
     /// The time by this ledger's clock.
     pub fn now(&self) -> Seconds {
         (self.clock)()

@@ -33,4 +33,5 @@ pub mod telemetry;
 pub mod aws;
 pub mod backoff;
 
+pub mod estimate;
 pub mod generate;

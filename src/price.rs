@@ -218,6 +218,18 @@ impl Bill {
     pub fn dollars(&self) -> f64 {
         self.lines.iter().map(|line| line.dollars).sum()
     }
+
+    /// The sum of each service, in the order of [`LIST`].
+    pub fn by_service(&self) -> Vec<(&'static str, f64)> {
+        let mut services: Vec<(&'static str, f64)> = Vec::new();
+        for line in &self.lines {
+            match services.last_mut() {
+                Some((service, dollars)) if *service == line.price.service => *dollars += line.dollars,
+                _ => services.push((line.price.service, line.dollars)),
+            }
+        }
+        services
+    }
 }
 
 #[cfg(test)]
@@ -243,6 +255,12 @@ mod tests {
         assert_eq!(dollars, [0.625, 0.125, 0.25, 0.029, 0.4, 5.0, 5.0, 0.4, 0.2, 0.000_013_333_4]);
         let sum: f64 = dollars.iter().sum();
         assert!((counted.dollars() - sum).abs() < 1e-12);
+        let services = counted.bill().by_service();
+        assert_eq!(
+            services.iter().map(|(service, _)| *service).collect::<Vec<_>>(),
+            ["DynamoDB", "Firehose", "S3", "SQS", "Lambda"]
+        );
+        assert!((services.iter().map(|(_, dollars)| dollars).sum::<f64>() - sum).abs() < 1e-12);
         let twice = [counted + counted, counted * 2.0];
         assert!(twice.iter().all(|twice| (twice.dollars() - 2.0 * sum).abs() < 1e-12));
     }

@@ -5,6 +5,7 @@ pub mod cost;
 pub mod firehose;
 #[cfg(feature = "cli")]
 pub mod jsonl;
+pub mod metered;
 pub mod pack;
 
 use crate::event::{EventId, Place};

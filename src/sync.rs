@@ -11,7 +11,7 @@
 //!
 //! # A source that changes meanwhile
 //!
-//! An object that exists during the whole walk is listed exactly once ([`crate::backfill::keys`]). One that is replaced
+//! An object that exists during the whole walk is listed exactly once (`backfill/keys.rs` says why). One that is replaced
 //! between its listing and its turn is quarantined as `changed`, which it is, and its key comes back within the walk for the
 //! version that lies there now. One that is put behind the walk is the next walk's.
 

@@ -7,6 +7,7 @@ mod world;
 use noted::Noted;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use trailhose::backfill::record::{Progress, Records, Stage};
@@ -202,6 +203,28 @@ async fn a_worker_that_runs_out_of_time_at_any_call_goes_on_or_begins_again() {
         put_back += missed.tasks.sent.lock().unwrap().iter().filter(|body| body.contains("\"so_far\"")).count();
     }
     assert!(put_back > 4, "{put_back} units went on where they stopped");
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_send_what_follows_from_it_comes_back() {
+    for tasks_closed in [true, false] {
+        for before in 0..8 {
+            let wire = Arc::new(Wire::default());
+            let mut missed = Missed::new().await;
+            for _ in 0..before {
+                missed.work(&wire, long()).await;
+            }
+            let line = Arc::clone(if tasks_closed { &missed.tasks } else { &missed.missed });
+            line.closed.store(true, Ordering::SeqCst);
+            for _ in 0..3 {
+                missed.work(&wire, long()).await;
+                missed.tasks.first_is_last();
+            }
+            line.closed.store(false, Ordering::SeqCst);
+            missed.finish(&wire, long).await;
+            missed.holds(&format!("closed after {before}, the tasks: {tasks_closed}")).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -97,10 +97,15 @@ impl<'a> Worker<'a> {
     /// Makes the worker's next call, and all it does before the one after.
     fn step(&mut self) -> Option<Outcome> {
         self.gate.grant();
+        let mut polls = 0;
         loop {
             match self.poll() {
-                None if self.gate.is_granted() => {}
-                ended => return ended,
+                None if self.gate.is_granted() && polls < 4 => polls += 1,
+                // It waits for another's turn to end, and makes no call before that.
+                ended => {
+                    self.gate.revoke();
+                    return ended;
+                }
             }
         }
     }
@@ -290,6 +295,22 @@ fn workers_that_fill_the_same_page() {
         let world = World { page_bytes: 200, ..World::with_lines_per_call(6) };
         let files = [events(1..=6), events((4..=12).rev()), events((0..12).map(|number| number * 16))];
         Scene::new(world, &files.each_ref().map(Vec::as_slice))
+    });
+}
+
+#[test]
+fn objects_of_one_process_that_take_turns_at_a_page() {
+    for (name, page_bytes) in [("turns", 32 << 10), ("turns at pages that fill", 200)] {
+        in_some_orders(name, 80, || {
+            let world = World { page_bytes, ..World::with_lines_per_call(2) }.in_one_process();
+            let files = [events(1..=5), events((3..=8).rev()), events(6..=9)];
+            Scene::new(world, &files.each_ref().map(Vec::as_slice))
+        });
+    }
+    in_some_orders("turns after a death", 80, || {
+        let world = World::with_lines_per_call(1).in_one_process();
+        let files = [events(1..=3), events(2..=4), events((3..=5).rev())];
+        Scene::new(world, &files.each_ref().map(Vec::as_slice)).after_a_death_at(5)
     });
 }
 

@@ -167,7 +167,7 @@ impl Run {
         (0..OBJECTS).find(|number| self.id(*number) == id).expect("an object of this run")
     }
 
-    /// Six events of each object; neighbours share four, over two minutes, in orders of their own.
+    /// Six events of each object; neighbours share four, over two pages, in orders of their own.
     fn events(&self, object: usize) -> (Vec<Known>, Vec<Place>) {
         let place = |minute| Place { account: self.name.clone(), region: "eu-west-1".into(), minute: Some(minute) };
         let known = |number: u8| {
@@ -180,7 +180,7 @@ impl Run {
         if object % 2 == 1 {
             events.reverse();
         }
-        (events, vec![place(1), place(2)])
+        (events, vec![place(1), place(16)])
     }
 
     async fn lease(&mut self, worker: usize, object: usize) {

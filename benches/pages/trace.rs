@@ -77,30 +77,30 @@ fn organisation() -> Trace {
     of_bucket("organisation", &Bucket { accounts: 5, regions: 2, days: 1, ..Bucket::new(2, 2_880) })
 }
 
-/// 400 events a second for 16 minutes, 50,000 a file, each file the two minutes after the one before.
+/// 400 events a second for eight minutes, 50,000 a file, each file the two minutes after the one before.
 fn busy_in_order() -> Trace {
     let mut rng = Rng::with_seed(3);
-    let objects = (0..8).map(|file| {
+    let objects = (0..4).map(|file| {
         let from = START + file * 125;
         one(file, 50_000, &mut rng, |rng| from + rng.i64(0..135))
     });
     Trace { name: "busy in order".to_owned(), objects: objects.collect() }
 }
 
-/// 400 events a second for 20 minutes; every five minutes three files of 40,000, each from all of the five minutes.
+/// 400 events a second for ten minutes; every five minutes three files of 40,000, each from all of the five minutes.
 fn busy_side_by_side() -> Trace {
     let mut rng = Rng::with_seed(4);
-    let objects = (0..12).map(|file| {
+    let objects = (0..6).map(|file| {
         let from = START + file / 3 * 300;
         one(file, 40_000, &mut rng, |rng| from + rng.i64(0..300))
     });
     Trace { name: "busy side by side".to_owned(), objects: objects.collect() }
 }
 
-/// 400 events a second for 10 minutes in files of 500, each from the two minutes before its delivery.
+/// 400 events a second for five minutes in files of 500, each from the two minutes before its delivery.
 fn busy_in_small_files() -> Trace {
     let mut rng = Rng::with_seed(5);
-    let objects = (0..480).map(|file| {
+    let objects = (0..240).map(|file| {
         let to = START + 120 + file * 5 / 4;
         one(file, 500, &mut rng, |rng| to - rng.i64(0..120))
     });

@@ -1,7 +1,8 @@
 //! Counts instructions, which a busy machine does not change, and compares their ratios with the committed ones.
 //!
-//!     cargo bench --bench instructions              # the table
-//!     cargo bench --bench instructions -- --check   # fails if a ratio has grown beyond the tolerance
+//!     cargo bench -p pure --bench instructions              # the table
+//!     cargo bench -p pure --bench instructions -- --check   # fails if a ratio has grown beyond the tolerance
+//!     cargo bench -p pure --bench instructions -- --csv     # the figures, for docs/performance/instructions.csv
 //!
 //! Needs `valgrind`. Built in a package of the pure rooms alone, this takes a minute and not ten. Each work is counted in a
 //! process of its own, less one that only reads the files. The counts are
@@ -34,23 +35,35 @@ fn main() -> ExitCode {
     arguments.retain(|argument| argument != "--bench");
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--work", name, path] => work(name, Path::new(path)),
-        [] => compare(false),
-        ["--check"] => compare(true),
+        [] => compare(Then::Show),
+        ["--check"] => compare(Then::Check),
+        ["--csv"] => compare(Then::Csv),
         _ => {
-            eprintln!("expected nothing or --check");
+            eprintln!("expected nothing, --check or --csv");
             ExitCode::FAILURE
         }
     }
 }
 
-fn compare(check: bool) -> ExitCode {
+/// What is done with the counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Show,
+    Check,
+    Csv,
+}
+
+fn compare(then: Then) -> ExitCode {
     if let Err(error) = Command::new("valgrind").arg("--version").output() {
         eprintln!("valgrind cannot be run: {error}; install it (Debian: apt-get install valgrind)");
         return ExitCode::FAILURE;
     }
     let folder = tempfile::tempdir().expect("a folder for the files");
     let mut grown = false;
-    println!("{:<26}{:<18}{:>16}{:>9}{:>11}", "input", "work", "instructions", "ratio", "committed");
+    match then {
+        Then::Csv => println!("input,work,instructions,ratio"),
+        _ => println!("{:<26}{:<18}{:>16}{:>9}{:>11}", "input", "work", "instructions", "ratio", "committed"),
+    }
     for (set, name) in SETS.iter().enumerate() {
         let path = folder.path().join(set.to_string());
         write(set, &path);
@@ -65,10 +78,13 @@ fn compare(check: bool) -> ExitCode {
         for ((work, committed), count) in WORKS.iter().zip(counts) {
             let ratio = count as f64 / counts[0] as f64;
             grown |= ratio > committed[set] * TOLERANCE;
-            println!("{name:<26}{work:<18}{count:>16}{ratio:>9.3}{:>11.3}", committed[set]);
+            match then {
+                Then::Csv => println!("\"{name}\",{work},{count},{ratio:.3}"),
+                _ => println!("{name:<26}{work:<18}{count:>16}{ratio:>9.3}{:>11.3}", committed[set]),
+            }
         }
     }
-    if check && grown {
+    if then == Then::Check && grown {
         eprintln!(
             "a ratio has grown by more than a twentieth: see what costs it, or commit the new one with the reason"
         );

@@ -1,6 +1,6 @@
 //! How long packing takes: lines of measured lengths into Firehose's records and calls.
 //!
-//!     cargo bench --bench pack
+//!     cargo bench -p pure --bench pack
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use pure::decode::{Events, Limits};

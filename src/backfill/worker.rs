@@ -87,6 +87,21 @@ pub enum Failure {
     OutOfTime(&'static str),
 }
 
+impl Failure {
+    /// Whether what was asked for cannot be meant, so that asking again does not help.
+    pub fn is_misunderstanding(&self) -> bool {
+        matches!(self, Self::Task(_) | Self::Request(_))
+    }
+
+    /// This failure, counted.
+    pub fn tally(&self) -> Tally {
+        match self.is_misunderstanding() {
+            true => Tally { not_understood: 1, ..Tally::default() },
+            false => Tally { failed: 1, ..Tally::default() },
+        }
+    }
+}
+
 /// Until when to work, of an invocation that is stopped after `left`: nothing new is begun in its last tenth, at most
 /// 30 s, in which what is left of a unit is sent; a second is for the answer.
 pub fn deadline(left: Duration) -> Deadline {
@@ -133,10 +148,7 @@ impl Worker {
         let Err(failure) = done.unwrap_or(Err(Failure::OutOfTime("before the task ended"))) else {
             return (tally, true);
         };
-        match &failure {
-            Failure::Task(_) | Failure::Request(_) => tally.not_understood += 1,
-            _ => tally.failed += 1,
-        }
+        tally.merge(&failure.tally());
         tracing::error!(message = message.id, queue = message.queue_arn, error = %failure, "failed; comes back");
         (tally, false)
     }

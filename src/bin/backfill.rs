@@ -76,7 +76,8 @@ async fn answer(
     };
     match worker.start(id, request, deadline).await {
         Ok(run) => (Tally { runs: 1, ..Tally::default() }, Ok(Answer::begun(run))),
-        Err(error) => failed(Tally { failed: 1, ..Tally::default() }, "NotBegun", &error),
+        Err(error) if error.is_misunderstanding() => failed(error.tally(), "NotUnderstood", &error),
+        Err(error) => failed(error.tally(), "NotBegun", &error),
     }
 }
 

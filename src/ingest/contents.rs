@@ -35,7 +35,9 @@ impl<'a> Contents<'a> {
     /// object are inflated a second time when they leave.
     pub(super) fn read(stored: &'a [u8], limits: Limits, filter: &Filter, hold: usize) -> Result<Self, DecodeError> {
         let mut read = Events::new(stored, limits);
-        let (mut events, mut held) = (Vec::new(), Some(Held::default()));
+        // What is too long as it is stored is longer than that inflated.
+        let mut held = (stored.len() <= hold).then(Held::default);
+        let mut events = Vec::new();
         let (mut line_bytes, mut longest, mut newest) = (0, 0, None);
         while let Some(event) = read.next()? {
             let Event { id, place, fingerprint, line, seconds, .. } = event;

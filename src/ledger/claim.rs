@@ -69,6 +69,21 @@ pub struct Claims {
     pub conflicts: u64,
 }
 
+impl Claims {
+    /// Notes whose an event is by its entry in the ledger.
+    fn note(&mut self, ordinal: u32, entry: &Entry, mine: ObjectId, events: &[Known]) {
+        self.conflicts += u64::from(entry.fingerprint != events[ordinal as usize].fingerprint);
+        self.of[ordinal as usize] = match entry.owner {
+            Owner::Object(owner) if owner == mine => Claim::Mine,
+            Owner::Object(owner) => {
+                self.foreign.push(Foreign { ordinal, owner, theirs: entry.ordinal });
+                Claim::Foreign
+            }
+            Owner::Delivered => Claim::Delivered,
+        };
+    }
+}
+
 impl Ledger {
     /// Claims the events of a file. `numbered`: the file needs several calls, so its ordinals are written with its IDs.
     pub async fn claim(
@@ -82,7 +97,6 @@ impl Ledger {
         let mut wanted = self.group(events, places, &mut claims);
         let mine = lease.id;
         let lease = Mutex::new(lease);
-        let mut entries = Vec::new();
         while !wanted.is_empty() {
             let names: Vec<_> = wanted.keys().cloned().collect();
             let pages = self.store.pages(&names).await?;
@@ -93,22 +107,14 @@ impl Ledger {
             });
             // Visits are built before they run, so that each is one future under the bound.
             let visits: Vec<_> = visits.collect();
-            let visited: Vec<Visited> = stream::iter(visits).buffer_unordered(self.concurrency).try_collect().await?;
-            for page in visited {
-                entries.extend(page.entries);
-                wanted.extend(page.deeper);
-            }
-        }
-        for (ordinal, entry) in entries {
-            claims.conflicts += u64::from(entry.fingerprint != events[ordinal as usize].fingerprint);
-            claims.of[ordinal as usize] = match entry.owner {
-                Owner::Object(owner) if owner == mine => Claim::Mine,
-                Owner::Object(owner) => {
-                    claims.foreign.push(Foreign { ordinal, owner, theirs: entry.ordinal });
-                    Claim::Foreign
+            let mut visits = stream::iter(visits).buffer_unordered(self.concurrency);
+            // Counted as they come and let go: all the entries of a large file together are more than its lines.
+            while let Some(visited) = visits.try_next().await? {
+                for (ordinal, entry) in visited.entries {
+                    claims.note(ordinal, &entry, mine, events);
                 }
-                Owner::Delivered => Claim::Delivered,
-            };
+                wanted.extend(visited.deeper);
+            }
         }
         claims.foreign.sort_unstable_by_key(|foreign| foreign.ordinal);
         Ok(claims)

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 /// must leave room below DynamoDB's 400 KB for entries that later change to `Owner::Delivered`, which are never longer
 /// than before. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 /// Chosen by `benches/pages.rs`, as are the two below; docs/cost.md has the figures.
-pub const CAPACITY: usize = 32 * 1024;
+pub const CAPACITY: usize = 128 * 1024;
 
 /// How many minutes share a page while there are few events.
 pub const SPAN: i64 = 15;

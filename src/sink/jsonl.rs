@@ -54,14 +54,15 @@ impl Default for Options {
         Self {
             compression: Compression::None,
             file_bytes: 256 * 1024 * 1024,
-            checkpoint_bytes: 32 * 1024 * 1024,
+            checkpoint_bytes: 16 * 1024 * 1024,
             checkpoint_every: Duration::from_secs(2),
         }
     }
 }
 
-/// Bytes of one call. Small enough that a few of them in flight stay well below a checkpoint.
-const CALL_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of one call. Small enough that a few of them in flight stay well below a checkpoint; with more of both, an object
+/// of 200 MB took 119 MiB.
+const CALL_BYTES: usize = 4 * 1024 * 1024;
 
 /// No line of a file is too long: far above what fits in memory, and safe to add to.
 const NO_LIMIT: usize = usize::MAX / 4;

@@ -48,6 +48,8 @@ pub struct World {
     pub hold: usize,
     /// Bytes at which a page is full.
     pub page_bytes: usize,
+    /// Workers take turns with this ledger, as the objects of one process do.
+    pub process: Option<Ledger>,
 }
 
 impl Default for World {
@@ -68,6 +70,7 @@ impl Default for World {
             filter: Filter::default(),
             hold: 1 << 20,
             page_bytes: CAPACITY,
+            process: None,
         }
     }
 }
@@ -83,6 +86,12 @@ impl World {
             lines: LinesPerRecord::Packed,
         };
         Self { limits, ..Self::default() }
+    }
+
+    /// The same world with all workers in one process.
+    pub fn in_one_process(self) -> Self {
+        let process = Some(Ledger::new(Arc::<Memory>::default(), Arc::new(|| 0), self.keep));
+        Self { process, ..self }
     }
 
     /// A world for whose sink [`long_event`]s are too long.
@@ -108,11 +117,14 @@ impl World {
     /// A worker over a wire.
     pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
         let now = Arc::clone(&self.now);
-        let store = self.store_over(wire);
+        let ledger = Ledger::new(self.store_over(wire), Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
+            .with_page_bytes(self.page_bytes);
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
-            ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
-                .with_page_bytes(self.page_bytes),
+            ledger: match &self.process {
+                Some(process) => ledger.in_turn_with(process),
+                None => ledger,
+            },
             sink: Arc::new(SinkOverWire { wire: Arc::clone(wire), to: Arc::clone(&self.sink), limits: self.limits }),
             limits: decode::Limits::default(),
             filter: self.filter.clone(),

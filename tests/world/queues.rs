@@ -3,7 +3,7 @@
 use super::{OverWire, Wire, World};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use trailhose::backfill::record::{Part, RecordError, Records};
 use trailhose::backfill::run::{Defaults, Root};
@@ -19,6 +19,8 @@ pub struct Line {
     messages: Mutex<BTreeMap<usize, String>>,
     /// Everything that was ever sent.
     pub sent: Mutex<Vec<String>>,
+    /// Whether it accepts nothing, and says that trying again does not help.
+    pub closed: AtomicBool,
 }
 
 impl Line {
@@ -60,6 +62,10 @@ impl Outbox for OverWire<Line> {
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<NotSent>, QueueError> {
         let lost = || QueueError("wire".to_owned());
         let send = async {
+            if self.to.closed.load(Ordering::SeqCst) {
+                let refused = |index| NotSent { index, passing: false, reason: "closed".to_owned() };
+                return Ok((0..bodies.len()).map(refused).collect());
+            }
             bodies.iter().for_each(|body| self.to.push(body));
             Ok(Vec::new())
         };

@@ -51,6 +51,11 @@ impl Gate {
         self.grants.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Takes back what was granted and not used.
+    pub fn revoke(&self) {
+        self.grants.store(0, Ordering::SeqCst);
+    }
+
     /// Whether a granted call is still to be made.
     pub fn is_granted(&self) -> bool {
         self.grants.load(Ordering::SeqCst) > 0

@@ -41,7 +41,7 @@ fn follows(key: &str) -> bool {
     let (above, [account, kind, region, year, month, day, name]) = (&parts[..=top], &parts[top + 1..]) else {
         return false;
     };
-    let organised = above.len() >= 2 && above[top].strip_prefix("o-").is_some_and(|id| id_of_organisation(id));
+    let organised = above.len() >= 2 && above[top].strip_prefix("o-").is_some_and(id_of_organisation);
     let logs = if organised { above[top - 1] == "AWSLogs" } else { above[top] == "AWSLogs" };
     if !logs || !digits(account, 12) || !digits(year, 4) || !digits(month, 2) || !digits(day, 2) {
         return false;
@@ -79,7 +79,7 @@ fn id_of_organisation(id: &str) -> bool {
 }
 
 fn digits(text: &str, count: usize) -> bool {
-    text.len() == count && text.chars().all(|digit| matches!(digit, '0'..='9'))
+    text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `YYYYMMDD` of the Gregorian calendar.

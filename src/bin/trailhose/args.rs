@@ -1,6 +1,7 @@
 //! What may stand on the command line: one file for each subcommand, and the values they share.
 
 mod backfill;
+mod cost;
 mod explain;
 mod generate;
 mod init;
@@ -9,6 +10,7 @@ mod sync;
 pub(crate) mod value;
 
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
+pub(crate) use cost::CostArgs;
 pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
@@ -54,6 +56,9 @@ pub(crate) enum Command {
     /// Look into a ledger, and have an object worked on once more
     #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
     Ledger(LedgerArgs),
+    /// Say what so many events cost on AWS, by the requests that made-up ones ask for; sends nothing
+    #[command(before_help = cost::EXAMPLES)]
+    Cost(CostArgs),
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod args;
 mod backfill;
+mod cost;
 mod explain;
 mod generate;
 mod init;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             Command::Generate(args) => generate::run(&args),
             Command::Backfill(args) => backfill::run(*args, on_interrupt()).await,
             Command::Ledger(args) => ledger::run(args).await,
+            Command::Cost(args) => cost::run(&args).await,
         }
     });
     // What is still being read or sent for nobody need not be waited for.

@@ -13,6 +13,7 @@ use trailhose::ledger::survey::Survey;
 use trailhose::ledger::{self, Ledger, cost};
 use trailhose::sink::firehose::{self, Firehose};
 use trailhose::sink::jsonl::{Compression, Jsonl, Options};
+use trailhose::sink::metered::Metered;
 use trailhose::sink::pack::LinesPerRecord;
 use trailhose::sink::{Sink, aside::Aside};
 use trailhose::source::{Source, directory::Directory, s3::S3};
@@ -85,6 +86,20 @@ pub(crate) struct Delivery {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) ledger_usage: Arc<cost::Usage>,
     pub(crate) firehose_usage: Option<Arc<firehose::Usage>>,
+    /// What Firehose would bill for what is given to `sink`, whatever that is.
+    pub(crate) sent: Arc<firehose::Usage>,
+}
+
+impl Delivery {
+    fn new(
+        ledger: Ledger,
+        ledger_usage: Arc<cost::Usage>,
+        sink: Arc<dyn Sink>,
+        firehose_usage: Option<Arc<firehose::Usage>>,
+    ) -> Self {
+        let sink = Metered::new(sink);
+        Self { ledger, ledger_usage, firehose_usage, sent: sink.usage(), sink: Arc::new(sink) }
+    }
 }
 
 /// Opens ledger and destination.
@@ -118,7 +133,7 @@ async fn to_folder(folder: &Path, plan: &plan::Delivery, aws: &Aws) -> Result<De
         LedgerAt::DynamoDb(table) => {
             let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await;
             let sink = Jsonl::alone(folder, options).await.map_err(failed)?;
-            Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: None })
+            Ok(Delivery::new(ledger, ledger_usage, Arc::new(sink), None))
         }
     }
 }
@@ -141,7 +156,7 @@ async fn to_stream(stream: &str, plan: &plan::Delivery, aws: &Aws) -> Result<Del
         LedgerAt::File(file) => Ok(over_sqlite(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
         LedgerAt::DynamoDb(table) => {
             let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await;
-            Ok(Delivery { ledger, sink: Arc::new(sink), ledger_usage, firehose_usage: usage })
+            Ok(Delivery::new(ledger, ledger_usage, Arc::new(sink), usage))
         }
     }
 }
@@ -153,7 +168,7 @@ fn sqlite(file: &Path, mode: CommitMode) -> Result<Sqlite, String> {
 fn over_sqlite(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Arc<firehose::Usage>>) -> Delivery {
     let ledger_usage = Arc::clone(store.usage());
     let ledger = Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER);
-    Delivery { ledger, sink, ledger_usage, firehose_usage }
+    Delivery::new(ledger, ledger_usage, sink, firehose_usage)
 }
 
 async fn dynamodb(table: &str, days: u32, aws: &Aws) -> (Ledger, Arc<cost::Usage>) {

@@ -10,9 +10,13 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 use trailhose::ledger::cost;
+use trailhose::price::Counted;
 use trailhose::sink::firehose;
 use trailhose::sync::{Ended, How};
 use trailhose::tally::Tally;
+
+/// Keys of one page of a listing.
+const LIST_KEYS: u64 = 1_000;
 
 /// Everything that was selected is delivered.
 const DELIVERED: u8 = 0;
@@ -35,6 +39,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) names: &'a Names,
     pub(crate) ledger_spent: cost::Spent,
     pub(crate) firehose_spent: Option<firehose::Spent>,
+    /// What Firehose would have been given, whatever the destination is.
+    pub(crate) sent: firehose::Spent,
 }
 
 /// `error`, as it stands before an error.
@@ -69,6 +75,19 @@ impl Summary<'_> {
 
     fn aside(&self) -> u64 {
         self.tally().set_aside() + self.tally().quarantined_before
+    }
+
+    /// What this run asks of AWS, or would ask if bucket, ledger and stream lay there.
+    fn counted(&self) -> Counted {
+        let tally = self.tally();
+        let read = tally.objects + tally.set_aside() + tally.later + tally.failed;
+        let listed = read + tally.already + tally.quarantined_before + tally.skipped.values().sum::<u64>();
+        Counted {
+            firehose_bytes: self.firehose_spent.unwrap_or(self.sent).billed as f64,
+            s3_gets: read as f64,
+            s3_lists: (listed + self.ended.left_out).div_ceil(LIST_KEYS) as f64,
+            ..Counted::ledger(self.ledger_spent)
+        }
     }
 
     /// See `--help`.
@@ -141,6 +160,7 @@ impl Summary<'_> {
                 reads: self.ledger_spent.reads,
                 read_units: self.ledger_spent.read_units,
             },
+            aws_dollars: self.counted().dollars(),
             firehose_requests: self.firehose_spent.map(|spent| Firehose {
                 calls: spent.calls,
                 records: spent.records,
@@ -191,6 +211,10 @@ impl Summary<'_> {
         table.text("written", &DecimalBytes(tally.sent_bytes).to_string(), "");
         let pace = format!("{} events/s", HumanCount(rate(tally.seen)));
         table.text("time", &format!("{seconds:.1} s"), &pace);
+        let bill = self.counted().bill();
+        let each = bill.by_service().into_iter().map(|(service, price)| format!("{service} {}", dollars(price)));
+        let each: Vec<_> = each.collect();
+        table.text("price on AWS", &dollars(bill.dollars()), &each.join(", "));
         if self.exit_code() == DELIVERED {
             let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
             let _ = writeln!(table.0, "{green}{}{green:#}", self.good());
@@ -212,6 +236,11 @@ impl Summary<'_> {
 
 fn objects(count: u64) -> String {
     if count == 1 { "1 object is".into() } else { format!("{} objects are", HumanCount(count)) }
+}
+
+/// Cents where there are some; of less, as many digits as tell it from nothing.
+fn dollars(dollars: f64) -> String {
+    if dollars >= 1.0 { format!("${dollars:.2}") } else { format!("${dollars:.6}") }
 }
 
 fn kinds(kinds: &BTreeMap<String, u64>) -> String {
@@ -272,6 +301,8 @@ struct Json<'a> {
     passed_over_folders: u64,
     not_ingested: &'a [Named],
     ledger_requests: Ledger,
+    /// What these requests come to at list prices, if bucket, ledger and stream lie on AWS.
+    aws_dollars: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     firehose_requests: Option<Firehose>,
 }

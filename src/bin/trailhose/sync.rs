@@ -81,5 +81,6 @@ fn summary<'a>(
         names: &progress.names,
         ledger_spent: parts.delivery.ledger_usage.spent(),
         firehose_spent: parts.delivery.firehose_usage.as_ref().map(|usage| usage.spent()),
+        sent: parts.delivery.sent.spent(),
     }
 }

@@ -1,0 +1,160 @@
+//! Objects in flight: how their waits overlap, what they write to the same pages, and what their Firehose records would
+//! save if objects shared them. The real batch, over stores in memory that answer as late as AWS does.
+//!
+//! ```console
+//! $ cargo bench --bench objects
+//! ```
+//!
+//! Requests and units are counted; only the first table is timed, and nearly all of it is waiting.
+
+#[path = "objects/far.rs"]
+mod far;
+
+use far::{Far, Shelf, Taken};
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trailhose::batch::Batch;
+use trailhose::decode::Limits;
+use trailhose::filter::Filter;
+use trailhose::generate::{Bucket, EventsPerFile, Object, Size};
+use trailhose::ingest::{Deadline, Ingest, Names};
+use trailhose::ledger::cost::Usage;
+use trailhose::ledger::memory::Memory;
+use trailhose::ledger::metered::Metered;
+use trailhose::ledger::store::Store;
+use trailhose::ledger::{Ledger, system_clock};
+use trailhose::notification::Notice;
+use trailhose::object::ObjectRef;
+use trailhose::price::Counted;
+use trailhose::sink::cost::billed;
+
+const S3: Duration = Duration::from_millis(30);
+const DYNAMODB: Duration = Duration::from_millis(6);
+const FIREHOSE: Duration = Duration::from_millis(80);
+
+fn main() {
+    // Built by the way, as by `cargo test --all-targets`, it only shows that it runs.
+    let whole = std::env::args().any(|argument| argument == "--bench");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        overlap(if whole { 64 } else { 4 }, if whole { 3 } else { 1 }).await;
+        contention(if whole { 160 } else { 8 }).await;
+    });
+    sharing(if whole { 1_000 } else { 20 });
+}
+
+/// Time per object: files of 8 events of many accounts, through one batch.
+async fn overlap(objects: u32, runs: usize) {
+    println!("in flight  ms per object  objects at once  (S3 30 ms, DynamoDB 6 ms, Firehose 80 ms)");
+    let mut alone = None;
+    for flying in [1, 8, 32] {
+        let mut took = Vec::new();
+        for _ in 0..runs {
+            let bucket = Bucket {
+                accounts: 40,
+                events: EventsPerFile::Exactly(8),
+                overlap_percent: 0,
+                ..Bucket::new(6, objects)
+            };
+            let shelf = Arc::new(Shelf::default());
+            let notices: Vec<_> = bucket.files().map(|(key, stored)| Notice::Object(shelf.put(&key, stored))).collect();
+            let ingest = ingest(shelf, ledger_over(&store(&Arc::default()).0), Arc::default());
+            let batch = Batch::new(ingest, None, flying, 1_024);
+            let start = Instant::now();
+            let ended = batch.notices(&notices, Deadline::within(Duration::from_secs(900))).await;
+            took.push(start.elapsed().as_secs_f64() * 1e3 / f64::from(objects));
+            assert_eq!(ended.tally.objects, u64::from(objects), "all are done");
+        }
+        took.sort_by(f64::total_cmp);
+        let median = took[took.len() / 2];
+        let alone = *alone.get_or_insert(median);
+        println!("{flying:>9} {median:>14.1} {:>16.1}", alone / median);
+    }
+}
+
+/// Units per object where all are of the same account and minutes: in one process, and in as many as there are objects.
+async fn contention(objects: u32) {
+    println!("\nin flight  processes  writes/object  refused/object  units/object  reads/object");
+    for flying in [1, 8, 16, 32] {
+        for one_process in [true, false] {
+            let shelf = Arc::new(Shelf::default());
+            let refs: Vec<ObjectRef> = (0..objects).map(|number| shelf.put_object(&same_minutes(number))).collect();
+            let memory = Arc::default();
+            let (store, usage) = store(&memory);
+            let (shared, taken) = (ledger_over(&store), Arc::<Taken>::default());
+            let runs = refs.into_iter().map(|at| {
+                let mine = if one_process { shared.clone() } else { ledger_over(&store) };
+                let ingest = ingest(Arc::clone(&shelf), mine, Arc::clone(&taken));
+                async move { ingest.object(&at, Deadline::within(Duration::from_secs(900))).await }
+            });
+            let ended: Vec<_> = stream::iter(runs).buffer_unordered(flying).collect().await;
+            assert_eq!(ended.len(), objects as usize);
+            let (spent, per) = (usage.spent(), f64::from(objects));
+            println!(
+                "{flying:>9} {:>10} {:>14.2} {:>15.2} {:>13.2} {:>13.2}",
+                if one_process { "one" } else { "many" },
+                spent.writes as f64 / per,
+                spent.refused as f64 / per,
+                spent.write_units as f64 / per,
+                spent.read_units as f64 / per
+            );
+        }
+    }
+}
+
+/// 60 events of the same account and the same few minutes.
+fn same_minutes(number: u32) -> Object {
+    Object { number, ..Object::new(7, Size::Events(60)) }
+}
+
+/// What Firehose bills for a record an object, and for one that ten objects share.
+fn sharing(files: u32) {
+    println!("\nevents a file  bytes a file  billed alone  billed shared by 10  $ saved a million events");
+    for (name, events) in [("8", EventsPerFile::Exactly(8)), ("as measured", EventsPerFile::Measured)] {
+        let bucket = Bucket { events, overlap_percent: 0, ..Bucket::new(8, files) };
+        let (mut count, mut bytes) = (0, Vec::new());
+        for (_, stored) in bucket.files() {
+            let mut read = trailhose::decode::Events::new(&stored, Limits::default());
+            let mut lines = 0;
+            while let Some(event) = read.next().expect("what was made is sound") {
+                lines += event.line.len() as u64 + 1;
+                count += 1;
+            }
+            bytes.push(lines);
+        }
+        let payload: u64 = bytes.iter().sum();
+        let alone: u64 = bytes.iter().map(|&bytes| billed(bytes)).sum();
+        let shared: u64 = bytes.chunks(10).map(|ten| billed(ten.iter().sum())).sum();
+        let saved = Counted { firehose_bytes: (alone - shared) as f64, ..Counted::default() }.dollars();
+        println!(
+            "{name:>13} {:>13.0} {:>13.3} {:>20.3} {:>25.4}",
+            payload as f64 / bytes.len() as f64,
+            alone as f64 / payload as f64,
+            shared as f64 / payload as f64,
+            saved / f64::from(count) * 1e6
+        );
+    }
+}
+
+fn store(memory: &Arc<Memory>) -> (Arc<dyn Store>, Arc<Usage>) {
+    let metered = Metered::new(Arc::new(Far { to: Arc::clone(memory), wait: DYNAMODB }));
+    let usage = metered.usage();
+    (Arc::new(metered), usage)
+}
+
+fn ledger_over(store: &Arc<dyn Store>) -> Ledger {
+    Ledger::new(Arc::clone(store), system_clock(), 90 * 86_400)
+}
+
+fn ingest(shelf: Arc<Shelf>, ledger: Ledger, taken: Arc<Taken>) -> Ingest {
+    Ingest {
+        source: Arc::new(Far { to: shelf, wait: S3 }),
+        ledger,
+        sink: Arc::new(Far { to: taken, wait: FIREHOSE }),
+        limits: Limits::default(),
+        filter: Filter::default(),
+        hold: 8 << 20,
+        names: Names::Logs,
+    }
+}
