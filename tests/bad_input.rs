@@ -334,3 +334,29 @@ async fn a_leased_object_hides_its_message_and_one_that_waits_for_an_owner_is_se
     delivered.sort();
     assert_eq!(delivered, [event(1), event(2), event(3)]);
 }
+
+/// A queue that takes nothing.
+#[derive(Debug)]
+struct Deaf;
+
+#[async_trait]
+impl Queue for Deaf {
+    async fn hide(&self, message: &Message, _: Duration) -> Result<(), QueueError> {
+        Err(QueueError(format!("{} cannot be hidden", message.id)))
+    }
+
+    async fn send(&self, body: &str, _: Duration, _: Option<&Message>) -> Result<(), QueueError> {
+        Err(QueueError(format!("{body} is not taken")))
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_put_off_comes_back_by_itself() {
+    let world = World::default();
+    let (a, b) = (world.put("a", &log(&[event(1), event(2)])), world.put("b", &log(&[event(2), event(3)])));
+    world.ingest_over(&Arc::new(Wire::failing([(3, Fault::Die)])), &a).await;
+    let batch = Batch::new(world.worker(&Arc::default()), Some(Arc::new(Deaf)), 4, 512);
+    let messages = [message("1", &render(&a)), message("2", &render(&b))];
+    let ended = batch.messages(&messages, Deadline::within(INVOCATION)).await;
+    assert_eq!((ended.failed, ended.tally.later), (vec!["1".to_owned(), "2".to_owned()], 2));
+}

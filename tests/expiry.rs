@@ -2,13 +2,18 @@
 
 mod world;
 
+use async_trait::async_trait;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use trailhose::ingest::Outcome;
-use trailhose::ledger::page::{Owner, Page};
-use trailhose::object::ObjectRef;
-use world::{Fault, Gate, Wire, World, event, plain_log};
+use trailhose::ingest::{Deadline, Ingest, Outcome};
+use trailhose::ledger::Ledger;
+use trailhose::ledger::memory::Memory;
+use trailhose::ledger::page::{Owner, Page, PageName, Version};
+use trailhose::ledger::row::{Change, Guard, Row};
+use trailhose::ledger::store::{Store, StoreError, WriteError};
+use trailhose::object::{Object, ObjectId, ObjectRef};
+use world::{Fault, Gate, INVOCATION, Wire, World, event, plain_log};
 
 const DAY: i64 = 86_400;
 const KEEP: i64 = 10 * DAY;
@@ -157,4 +162,55 @@ async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not
         let arrived = world.delivered().contains(&event(1));
         assert!(arrived || !matches!(outcome, Outcome::Done(_)), "{outcome:?} after {:?}", wire.calls());
     }
+}
+
+/// The ledger of one process whose page writes take their time, so that others come to wait for the same page.
+#[derive(Debug)]
+struct Slow(Arc<Memory>);
+
+#[async_trait]
+impl Store for Slow {
+    async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.0.change_row(object, guard, change).await
+    }
+
+    async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.0.change_row_by_id(id, guard, change).await
+    }
+
+    async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.0.rows(ids).await
+    }
+
+    async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
+        self.0.pages(names).await
+    }
+
+    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        self.0.write_page(name, stands, page).await
+    }
+}
+
+#[tokio::test]
+async fn an_event_below_the_cursor_is_not_granted_by_another_object_of_the_same_process() {
+    let world = world();
+    dies_at(&world, "never returns", [1], 3).await;
+    let at = dies_at(&world, "returns", 1..=4, 7).await;
+    assert_eq!(world.store.kept().rows[&at.object().unwrap().id()].cursor, 3);
+    world.pass(KEEP + 1);
+    // While the first writes the page, the second and the third wait, and the second writes what the third may be granted.
+    let others = ["first", "second"].map(|name| world.put(name, &plain_log(&[event(10 + name.len() as u32)])));
+    let now = Arc::clone(&world.now);
+    let clock = Arc::new(move || now.load(std::sync::atomic::Ordering::SeqCst));
+    let ledger = Ledger::new(Arc::new(Slow(Arc::clone(&world.store))), clock, KEEP);
+    let process = Ingest { ledger, ..world.worker(&Arc::default()) };
+    let run = |at| process.object(at, Deadline::within(INVOCATION));
+    let (first, second, third) = futures_util::join!(run(&others[0]), run(&others[1]), run(&at));
+    for outcome in [first, second, third] {
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+    assert!(world.delivered().contains(&event(1)), "{:?}", world.delivered());
 }

@@ -273,7 +273,7 @@ impl Model for Explicit {
             }),
             Property::sometimes("taken along", |model: &Explicit, state: &State| {
                 let mut calls = state.workers.iter().flat_map(Worker::waits);
-                wanted(model, Sight::TakenAlong, calls.any(|(_, call)| call.owners() > 1))
+                wanted(model, Sight::TakenAlong, calls.any(|(_, call)| call.newcomers(&state.ground.kept()) > 1))
             }),
             Property::sometimes("reopened", |model: &Explicit, state: &State| {
                 let mut calls = state.workers.iter().flat_map(Worker::waits);

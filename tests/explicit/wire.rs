@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
+use trailhose::ledger::memory::Kept;
 use trailhose::ledger::page::{Owner, Page, PageName, Version};
 use trailhose::ledger::row::{Change, Guard, Row, Token};
 use trailhose::ledger::store::{Store, StoreError, WriteError};
@@ -32,18 +33,12 @@ pub enum Call {
 }
 
 impl Call {
-    /// How many objects a page write claims for, where there was no page.
-    pub fn owners(&self) -> usize {
-        match self {
-            Self::Page { stands: None, page, .. } => {
-                let owners = page.entries.values().filter_map(|entry| match entry.owner {
-                    Owner::Object(owner) => Some(owner.0),
-                    Owner::Delivered => None,
-                });
-                owners.collect::<HashSet<_>>().len()
-            }
-            _ => 0,
-        }
+    /// For how many objects a page write claims that own nothing there yet.
+    pub fn newcomers(&self, kept: &Kept) -> usize {
+        let Self::Page { name, page, .. } = self else { return 0 };
+        let owners = |page: &Page| page.entries.values().map(|entry| entry.owner).collect::<HashSet<Owner>>();
+        let before = kept.pages.get(name).map(owners).unwrap_or_default();
+        owners(page).difference(&before).filter(|owner| **owner != Owner::Delivered).count()
     }
 
     /// For people, and for what a scenario must have seen.
