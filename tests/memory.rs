@@ -166,22 +166,24 @@ fn peak(arguments: &[&Path]) -> f64 {
                         print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
     let mut command = Command::new("python3");
     command.args(["-c", TOLD, env!("CARGO_BIN_EXE_trailhose")]).args(arguments);
+    // What glibc keeps for later differs by tens of megabytes from run to run; what the program holds does not.
+    command.env("MALLOC_MMAP_THRESHOLD_", "262144");
     let told = command.output().unwrap();
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     String::from_utf8(told.stdout).unwrap().trim().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Runs `sync` over this bucket, within 100 MiB more than over an empty one.
+/// Runs `sync` over this bucket, within 80 MiB more than over an empty one.
 fn sync(what: &str, bucket: &Path) {
     let (empty, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let idle = peak(&[Path::new("sync"), empty.path(), &out.path().join("nothing")]);
     let peak = peak(&[Path::new("sync"), bucket, &out.path().join("all")]);
     println!("sync, {what}: {peak:.1} MiB at most, {idle:.1} idle");
-    assert!(peak - idle <= 100.0, "{peak:.1} MiB at most, {idle:.1} idle: 100 more allowed");
+    assert!(peak - idle <= 80.0, "{peak:.1} MiB at most, {idle:.1} idle: 80 more allowed");
 }
 
 #[test]
-fn sync_takes_no_more_than_100_mb_for_one_file_of_200_mb() {
+fn sync_takes_no_more_than_80_mb_for_one_file_of_200_mb() {
     let bucket = tempfile::tempdir().unwrap();
     let path = bucket.path().join(KEY);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -190,7 +192,7 @@ fn sync_takes_no_more_than_100_mb_for_one_file_of_200_mb() {
 }
 
 #[test]
-fn sync_takes_no_more_than_100_mb_for_4_000_files() {
+fn sync_takes_no_more_than_80_mb_for_4_000_files() {
     let bucket = tempfile::tempdir().unwrap();
     for (key, stored) in Bucket::new(1, 4_000).files() {
         let path = bucket.path().join(key);
