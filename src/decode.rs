@@ -4,17 +4,20 @@
 //! memory does not grow with the object. The gzip trailer and the end of the JSON are part of what is checked: an object
 //! counts as read only when [`Events::next`] has answered `None`.
 
+mod cuts;
 mod error;
 mod input;
 mod run;
 mod scan;
 mod time;
 
+pub use cuts::{Cuts, Cutter};
 pub use error::DecodeError;
 
 use crate::event::{EventId, Place};
 use input::Input;
 use scan::{Fault, Field, Scanned, Strip};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// How much an object may hold.
@@ -52,6 +55,10 @@ pub struct Event<'a> {
     pub place: u32,
     /// `eventTime` in seconds since 1970.
     pub seconds: Option<i64>,
+    /// Where it begins in the decompressed object.
+    pub at: u64,
+    /// Whether `line` is what lies there, byte by byte.
+    pub as_stored: bool,
 }
 
 /// Reads the events of one object, in order.
@@ -63,14 +70,43 @@ pub struct Events<'a> {
     buffer: Vec<u8>,
     at: usize,
     filled: usize,
-    /// Offset of `buffer[0]` in the decompressed object.
+    /// Where in the buffer the step began that is under way: it begins again where the bytes end within it.
+    begun: usize,
+    /// Offset of `buffer[0]` in the decompressed object, as far as what is behind `at` goes.
     base: u64,
     part: Part,
+    /// The event that is ready to be taken, at `at`.
+    ready: Option<Scanned>,
     ordinal: u32,
     places: Places,
     /// A line or a content that is not in the buffer as it leaves.
     line: Vec<u8>,
     tight: Vec<u8>,
+}
+
+/// Where a reader stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The next event, or line, is ready to be taken.
+    Ready,
+    /// The bytes given so far are read: feed the next piece and go on.
+    Wanting,
+    /// All is read, and all of it was sound.
+    End,
+}
+
+/// Why a step does not come to its end.
+#[derive(Debug)]
+enum Halt {
+    /// The next piece is needed.
+    Wanting,
+    Error(DecodeError),
+}
+
+impl From<DecodeError> for Halt {
+    fn from(error: DecodeError) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// How far the reader is.
@@ -96,7 +132,16 @@ const LARGEST_BUFFER: usize = 256 << 10;
 impl<'a> Events<'a> {
     /// Reads `stored`, an object as it lies in the bucket: gzip, also of several members, or plain JSON.
     pub fn new(stored: &'a [u8], limits: Limits) -> Self {
-        let input = Input::new(stored);
+        Self::of(Input::new(Cow::Borrowed(stored), stored.len() as u64), limits)
+    }
+
+    /// Reads an object of `size` bytes piece by piece. None may be empty, and the first holds the two bytes by which gzip is
+    /// told.
+    pub fn in_pieces(first: Vec<u8>, size: u64, limits: Limits) -> Self {
+        Self::of(Input::new(Cow::Owned(first), size), limits)
+    }
+
+    fn of(input: Input<'a>, limits: Limits) -> Self {
         let size = input.likely_size().clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
         Self {
             input,
@@ -104,8 +149,10 @@ impl<'a> Events<'a> {
             buffer: vec![0; size],
             at: 0,
             filled: 0,
+            begun: 0,
             base: 0,
             part: Part::Start,
+            ready: None,
             ordinal: 0,
             places: Places::default(),
             line: Vec::new(),
@@ -128,52 +175,83 @@ impl<'a> Events<'a> {
         self.base + self.at as u64
     }
 
-    /// The next event, or `None` when the object is read to its end and all of it was sound.
+    /// The next event of an object that was given whole, or `None` when it is read to its end and all of it was sound.
     ///
     /// # Errors
-    /// Any [`DecodeError`]; the object is then unreadable as a whole.
+    /// As [`Events::advance`]; an object given in pieces ends too soon where the next one is needed.
     #[allow(clippy::should_implement_trait)] // The event borrows the reader: no iterator.
     pub fn next(&mut self) -> Result<Option<Event<'_>>, DecodeError> {
-        loop {
-            match self.part {
-                Part::Start => self.start()?,
-                Part::Members { some, records } => self.member(some, records)?,
-                Part::Records { some, bare } => {
-                    if let Some(found) = self.element(some, bare)? {
-                        return self.event(found).map(Some);
-                    }
-                }
-                Part::End => {
-                    if let Some(_byte) = self.peek()? {
-                        return Err(self.unexpected("nothing after the end of the JSON"));
-                    }
-                    self.part = Part::Over;
-                }
-                Part::Over => return Ok(None),
+        match self.advance()? {
+            Step::Ready => self.event(),
+            Step::End => Ok(None),
+            Step::Wanting => {
+                let what = "the pieces that were given end".to_owned();
+                Err(DecodeError::Gzip { what, at: self.input.offset(), size: self.input.size() })
             }
         }
     }
 
-    fn start(&mut self) -> Result<(), DecodeError> {
+    /// Goes on until the next event is ready for [`Events::event`].
+    ///
+    /// # Errors
+    /// Any [`DecodeError`]; the object is then unreadable as a whole.
+    pub fn advance(&mut self) -> Result<Step, DecodeError> {
+        while self.ready.is_none() && self.part != Part::Over {
+            // A step is done, or has not begun: what it took is still there where it has to wait for the next piece.
+            self.begun = self.at;
+            match self.step() {
+                Ok(found) => self.ready = found,
+                Err(Halt::Error(error)) => return Err(error),
+                Err(Halt::Wanting) => {
+                    self.at = self.begun;
+                    return Ok(Step::Wanting);
+                }
+            }
+        }
+        Ok(if self.ready.is_some() { Step::Ready } else { Step::End })
+    }
+
+    /// Gives the next piece, after [`Step::Wanting`]. It may not be empty.
+    pub fn feed(&mut self, piece: Vec<u8>) {
+        self.input.feed(piece);
+    }
+
+    fn step(&mut self) -> Result<Option<Scanned>, Halt> {
+        match self.part {
+            Part::Start => self.start()?,
+            Part::Members { some, records } => self.member(some, records)?,
+            Part::Records { some, bare } => return self.element(some, bare),
+            Part::End => {
+                if let Some(_byte) = self.peek()? {
+                    return Err(self.unexpected("nothing after the end of the JSON").into());
+                }
+                self.part = Part::Over;
+            }
+            Part::Over => {}
+        }
+        Ok(None)
+    }
+
+    fn start(&mut self) -> Result<(), Halt> {
         if self.input.size() == 0 {
-            return Err(DecodeError::Empty);
+            return Err(DecodeError::Empty.into());
         }
         self.part = match self.need("the first value")? {
             b'{' => Part::Members { some: false, records: false },
             b'[' => Part::Records { some: false, bare: true },
-            _ => return Err(self.unexpected("'{' or '['")),
+            _ => return Err(self.unexpected("'{' or '['").into()),
         };
         self.at += 1;
         Ok(())
     }
 
     /// One member of the outermost object, or its end.
-    fn member(&mut self, some: bool, records: bool) -> Result<(), DecodeError> {
+    fn member(&mut self, some: bool, records: bool) -> Result<(), Halt> {
         const WITHIN: &str = "the outermost object";
         match (self.need(WITHIN)?, some) {
             (b'}', _) => {
                 if !records {
-                    return Err(DecodeError::NoRecords);
+                    return Err(DecodeError::NoRecords.into());
                 }
                 self.at += 1;
                 self.part = Part::End;
@@ -183,11 +261,11 @@ impl<'a> Events<'a> {
                 self.at += 1;
                 self.need(WITHIN)?;
             }
-            (_, true) => return Err(self.unexpected("',' or '}'")),
+            (_, true) => return Err(self.unexpected("',' or '}'").into()),
             (_, false) => {}
         }
         if self.need(WITHIN)? != b'"' {
-            return Err(self.unexpected("a name in quotes"));
+            return Err(self.unexpected("a name in quotes").into());
         }
         let name = self.value()?;
         let is_records = serde_json::from_slice::<String>(&self.buffer[self.at..name.end])
@@ -195,7 +273,7 @@ impl<'a> Events<'a> {
             == "Records";
         self.at = name.end;
         if self.need(WITHIN)? != b':' {
-            return Err(self.unexpected("':'"));
+            return Err(self.unexpected("':'").into());
         }
         self.at += 1;
         let first = self.need(WITHIN)?;
@@ -208,10 +286,10 @@ impl<'a> Events<'a> {
         }
         // Twice the same member has no one meaning: what a reader that takes the last would lose, must not pass.
         if records {
-            return Err(self.unexpected("\"Records\" no more than once"));
+            return Err(self.unexpected("\"Records\" no more than once").into());
         }
         if first != b'[' {
-            return Err(self.unexpected("'[': \"Records\" is an array"));
+            return Err(self.unexpected("'[': \"Records\" is an array").into());
         }
         self.at += 1;
         self.part = Part::Records { some: false, bare: false };
@@ -219,7 +297,7 @@ impl<'a> Events<'a> {
     }
 
     /// The next event of the array, or nothing at its end.
-    fn element(&mut self, some: bool, bare: bool) -> Result<Option<Scanned>, DecodeError> {
+    fn element(&mut self, some: bool, bare: bool) -> Result<Option<Scanned>, Halt> {
         const WITHIN: &str = "the array of events";
         match (self.need(WITHIN)?, some) {
             (b']', _) => {
@@ -231,11 +309,11 @@ impl<'a> Events<'a> {
                 self.at += 1;
                 self.need(WITHIN)?;
             }
-            (_, true) => return Err(self.unexpected("',' or ']'")),
+            (_, true) => return Err(self.unexpected("',' or ']'").into()),
             (_, false) => {}
         }
         if self.need(WITHIN)? != b'{' {
-            return Err(self.unexpected("'{': an event is an object"));
+            return Err(self.unexpected("'{': an event is an object").into());
         }
         let found = self.value()?;
         self.utf8(&found)?;
@@ -243,8 +321,12 @@ impl<'a> Events<'a> {
         Ok(Some(found))
     }
 
-    /// What leaves of the scanned event at the reader's place.
-    fn event(&mut self, found: Scanned) -> Result<Event<'_>, DecodeError> {
+    /// Takes the event that is ready; none if none is.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooMany`].
+    pub fn event(&mut self) -> Result<Option<Event<'_>>, DecodeError> {
+        let Some(found) = self.ready.take() else { return Ok(None) };
         let start = self.at;
         self.at = found.end;
         let ordinal = self.ordinal;
@@ -261,11 +343,13 @@ impl<'a> Events<'a> {
         let (account, region) = (text(Field::Account).unwrap_or_default(), text(Field::Region).unwrap_or_default());
         let place = self.places.intern(&account, &region, seconds.map(|seconds| seconds.div_euclid(60)));
         let crc = crc32fast::hash(tight);
-        Ok(Event { ordinal, line, id, fingerprint: (crc ^ crc >> 16) as u16, place, seconds })
+        let fingerprint = (crc ^ crc >> 16) as u16;
+        let (at, as_stored) = (self.base + start as u64, !found.broken);
+        Ok(Some(Event { ordinal, line, id, fingerprint, place, seconds, at, as_stored }))
     }
 
     /// Scans the value at the reader's place, reading on as far as it reaches.
-    fn value(&mut self) -> Result<Scanned, DecodeError> {
+    fn value(&mut self) -> Result<Scanned, Halt> {
         loop {
             let fault = match scan::value(&self.buffer[..self.filled], self.at) {
                 // Only a number does not say itself where it ends: more of it may come.
@@ -273,7 +357,7 @@ impl<'a> Events<'a> {
                     if !self.read_on()? {
                         // Nothing may end with a number: what it stands in has no end.
                         let at = self.base + self.filled as u64;
-                        return Err(DecodeError::Truncated { at, within: "the outermost object" });
+                        return Err(DecodeError::Truncated { at, within: "the outermost object" }.into());
                     }
                     continue;
                 }
@@ -281,15 +365,15 @@ impl<'a> Events<'a> {
                 Err(fault) => fault,
             };
             match fault {
-                Fault::Invalid { at, expected } => return Err(self.invalid(at, expected)),
+                Fault::Invalid { at, expected } => return Err(self.invalid(at, expected).into()),
                 Fault::Incomplete if self.filled - self.at > self.limits.value_bytes => {
                     let at = self.base + self.at as u64;
-                    return Err(DecodeError::ValueTooLong { limit: self.limits.value_bytes, at });
+                    return Err(DecodeError::ValueTooLong { limit: self.limits.value_bytes, at }.into());
                 }
                 Fault::Incomplete => {
                     if !self.read_on()? {
                         let at = self.base + self.filled as u64;
-                        return Err(DecodeError::Truncated { at, within: "a value" });
+                        return Err(DecodeError::Truncated { at, within: "a value" }.into());
                     }
                 }
             }
@@ -297,7 +381,8 @@ impl<'a> Events<'a> {
     }
 
     /// The next byte that is no white space, or nothing at the end.
-    fn peek(&mut self) -> Result<Option<u8>, DecodeError> {
+    fn peek(&mut self) -> Result<Option<u8>, Halt> {
+        let mut start = self.at;
         loop {
             while self.at < self.filled {
                 match self.buffer[self.at] {
@@ -305,40 +390,49 @@ impl<'a> Events<'a> {
                     byte => return Ok(Some(byte)),
                 }
             }
+            // White space alone: none of it is kept, however much there is.
+            self.base += (self.filled - start) as u64;
+            (self.at, self.filled) = (start, start);
             if !self.read_on()? {
                 return Ok(None);
             }
+            start = self.at;
         }
     }
 
-    fn need(&mut self, within: &'static str) -> Result<u8, DecodeError> {
+    fn need(&mut self, within: &'static str) -> Result<u8, Halt> {
         match self.peek()? {
             Some(byte) => Ok(byte),
-            None => Err(DecodeError::Truncated { at: self.base + self.filled as u64, within }),
+            None => Err(DecodeError::Truncated { at: self.base + self.filled as u64, within }.into()),
         }
     }
 
     /// Fills the buffer behind what is not read yet. False at the end of the object, whose trailer is then verified.
-    fn read_on(&mut self) -> Result<bool, DecodeError> {
-        if self.at > 0 {
-            self.buffer.copy_within(self.at..self.filled, 0);
-            self.base += self.at as u64;
-            self.filled -= self.at;
-            self.at = 0;
+    fn read_on(&mut self) -> Result<bool, Halt> {
+        if self.begun > 0 {
+            self.buffer.copy_within(self.begun..self.filled, 0);
+            self.base += self.begun as u64;
+            self.filled -= self.begun;
+            self.at -= self.begun;
+            self.begun = 0;
         }
         if self.filled == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
         let before = self.filled;
         while self.filled < self.buffer.len() {
-            let read = self.input.read(&mut self.buffer[self.filled..])?;
+            let read = match self.input.read(&mut self.buffer[self.filled..]) {
+                // What came before the piece ended may be enough.
+                Err(Halt::Wanting) if self.filled > before => break,
+                read => read?,
+            };
             if read == 0 {
                 break;
             }
             self.filled += read;
             if self.base + self.filled as u64 > self.limits.object_bytes {
                 let (at, size) = (self.input.offset(), self.input.size());
-                return Err(DecodeError::TooLarge { limit: self.limits.object_bytes, at, size });
+                return Err(DecodeError::TooLarge { limit: self.limits.object_bytes, at, size }.into());
             }
         }
         Ok(self.filled > before)

@@ -17,9 +17,28 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// [`SourceError::Changed`], never another version's bytes under this one's name.
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError>;
 
+    /// Some of the object's bytes, of exactly this version: at most `at_most` of them, from byte `from` on. An object may have
+    /// fewer bytes than whoever announced it said: behind its end there are none. Adapters that cannot do better read all
+    /// of it.
+    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+        let whole = self.fetch(object).await?;
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
+        let end = start.saturating_add(at_most).min(whole.len());
+        Ok(Part { bytes: whole[start..end].to_vec(), size: whole.len() as u64 })
+    }
+
     /// One page of the keys under `prefix`, in the order of their UTF-8 bytes; with a `delimiter`, the keys below the
     /// next one are rolled up into common prefixes. `after` is the token of the page before.
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError>;
+}
+
+/// Some of an object's bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// How many the whole object has.
+    pub size: u64,
 }
 
 /// What to list.

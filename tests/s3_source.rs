@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use trailhose::aws;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::s3::S3;
-use trailhose::source::{ListPage, Listing, Source, SourceError};
+use trailhose::source::{ListPage, Listing, Part, Source, SourceError};
 
 /// A bucket of its own for each test.
 async fn bucket(name: &str) -> (Arc<Moto>, Client, S3) {
@@ -49,6 +49,21 @@ async fn an_object_is_fetched_as_the_version_that_stat_saw() {
     }
     let empty = put(&client, "fetch", "empty", b"").await;
     assert_eq!(source.fetch(&empty.object().unwrap()).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn an_object_is_fetched_in_parts_of_one_version() {
+    let (_moto, client, source) = bucket("parts").await;
+    let object = put(&client, "parts", "k", b"0123456789").await.object().unwrap();
+    for (from, at_most, bytes) in [(0, 4, "0123"), (4, 4, "4567"), (8, 4, "89"), (0, 99, "0123456789"), (10, 4, "")] {
+        let part = source.fetch_part(&object, from, at_most).await.unwrap();
+        assert_eq!((part.bytes.as_slice(), part.size), (bytes.as_bytes(), 10), "{from}");
+    }
+    let empty = put(&client, "parts", "empty", b"").await.object().unwrap();
+    assert_eq!(source.fetch_part(&empty, 0, 4).await.unwrap(), Part::default());
+    put(&client, "parts", "k", b"9876543210").await;
+    let error = source.fetch_part(&object, 4, 4).await.unwrap_err();
+    assert!(matches!(&error, SourceError::Changed(..)), "{error}");
 }
 
 #[tokio::test]
@@ -147,6 +162,27 @@ async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
     let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1_000, vec![1; 400])).await;
     let error = source.fetch(&object()).await.unwrap_err();
     assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("broke off after 400 bytes")), "{error}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_with_others_is_refused() {
+    let all = |range: Option<&'static str>| {
+        move |_| {
+            let headers = range.map(|range| ("content-range", range.to_owned())).into_iter().collect();
+            Reply::Answer(if range.is_some() { 206 } else { 200 }, headers, b"0123456789".to_vec())
+        }
+    };
+    let part = told(all(None)).await.fetch_part(&object(), 4, 4).await.unwrap();
+    assert_eq!(part, Part { bytes: b"4567".to_vec(), size: 10 });
+    let part = told(all(Some("bytes 4-13/99"))).await.fetch_part(&object(), 4, 10).await.unwrap();
+    assert_eq!(part.size, 99);
+    for other in ["bytes 5-14/99", "bytes 4-13/*", "items 4-13/99", "bytes 0-9/99"] {
+        let error = told(all(Some(other))).await.fetch_part(&object(), 4, 10).await.unwrap_err();
+        assert!(
+            matches!(&error, SourceError::Unavailable(what) if what.contains("asked for bytes 4 to 13")),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,75 +1,136 @@
 //! An object's bytes as a stream of decompressed ones, with the place in the stored bytes for errors.
 
-use super::DecodeError;
+use super::{DecodeError, Halt};
 use flate2::bufread::MultiGzDecoder;
-use std::io::{ErrorKind, Read};
+use std::borrow::Cow;
+use std::io::{self, BufRead, ErrorKind, Read};
 
 /// Gzip of any number of members, or bytes that are taken as they are. Told apart by gzip's two magic bytes, for a name
 /// can lie.
 #[derive(Debug)]
 pub(super) enum Input<'a> {
-    Gzip { decoder: Box<MultiGzDecoder<&'a [u8]>>, size: u64 },
-    Plain { rest: &'a [u8], size: u64 },
+    Gzip(Box<MultiGzDecoder<Stored<'a>>>),
+    Plain(Stored<'a>),
+}
+
+/// The stored bytes: as a whole, or the piece that is being read.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    piece: Cow<'a, [u8]>,
+    /// Bytes of the piece that are consumed.
+    used: usize,
+    /// Bytes of the object before the piece.
+    before: u64,
+    /// Bytes of the object.
+    size: u64,
+}
+
+impl Stored<'_> {
+    fn rest(&self) -> &[u8] {
+        &self.piece[self.used..]
+    }
+
+    /// How many of the object's bytes are consumed.
+    fn offset(&self) -> u64 {
+        self.before + self.used as u64
+    }
+
+    /// Whether the object goes on behind this piece.
+    fn goes_on(&self) -> bool {
+        self.before + (self.piece.len() as u64) < self.size
+    }
+}
+
+impl BufRead for Stored<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self.rest() {
+            [] if self.goes_on() => Err(ErrorKind::WouldBlock.into()),
+            rest => Ok(rest),
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.used += bytes;
+    }
+}
+
+impl Read for Stored<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let taken = self.fill_buf()?.read(into)?;
+        self.consume(taken);
+        Ok(taken)
+    }
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(stored: &'a [u8]) -> Self {
-        let size = stored.len() as u64;
-        if stored.starts_with(&[0x1f, 0x8b]) {
-            Self::Gzip { decoder: Box::new(MultiGzDecoder::new(stored)), size }
-        } else {
-            Self::Plain { rest: stored, size }
+    /// Reads an object of `size` bytes, of which `piece` is the first, or all.
+    pub(super) fn new(piece: Cow<'a, [u8]>, size: u64) -> Self {
+        let gzip = piece.starts_with(&[0x1f, 0x8b]);
+        let stored = Stored { piece, used: 0, before: 0, size };
+        if gzip { Self::Gzip(Box::new(MultiGzDecoder::new(stored))) } else { Self::Plain(stored) }
+    }
+
+    /// Goes on with the next piece. The one before must be read to its end.
+    pub(super) fn feed(&mut self, piece: Vec<u8>) {
+        let stored = match self {
+            Self::Gzip(decoder) => decoder.get_mut(),
+            Self::Plain(stored) => stored,
+        };
+        debug_assert!(stored.rest().is_empty(), "{} stored bytes are not read yet", stored.rest().len());
+        stored.before += stored.piece.len() as u64;
+        stored.piece = piece.into();
+        stored.used = 0;
+    }
+
+    fn stored(&self) -> &Stored<'a> {
+        match self {
+            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Plain(stored) => stored,
         }
     }
 
     /// Bytes as stored.
     pub(super) fn size(&self) -> u64 {
-        match self {
-            Self::Gzip { size, .. } | Self::Plain { size, .. } => *size,
-        }
+        self.stored().size
     }
 
     /// What the decompressed bytes and one more likely amount to. Gzip's last four bytes say the size of its last member,
     /// as far as they can be believed: good for the size of a buffer, for nothing else.
     pub(super) fn likely_size(&self) -> usize {
+        let stored = self.stored();
         match self {
-            Self::Gzip { decoder, .. } => {
-                let stored = decoder.get_ref();
-                let said = stored.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+            // Far more than any buffer takes.
+            _ if stored.goes_on() => stored.piece.len(),
+            Self::Gzip(_) => {
+                let said = stored.piece.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
                 // Of many members the last may be the smallest.
-                said.saturating_add(1).max(stored.len().saturating_mul(4))
+                said.saturating_add(1).max(stored.piece.len().saturating_mul(4))
             }
-            Self::Plain { rest, .. } => rest.len() + 1,
+            Self::Plain(_) => stored.piece.len() + 1,
         }
     }
 
     /// How many of the stored bytes are consumed.
     pub(super) fn offset(&self) -> u64 {
-        match self {
-            Self::Gzip { decoder, size } => size - decoder.get_ref().len() as u64,
-            Self::Plain { rest, size } => size - rest.len() as u64,
-        }
+        self.stored().offset()
     }
 
     /// Reads on. 0 at the end, where every member's checksum and length have been verified.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, DecodeError> {
-        match self {
-            Self::Plain { rest, .. } => {
-                let taken = rest.len().min(into.len());
-                into[..taken].copy_from_slice(&rest[..taken]);
-                *rest = &rest[taken..];
-                Ok(taken)
-            }
-            Self::Gzip { decoder, size } => decoder.read(into).map_err(|error| {
-                let what = match error.kind() {
-                    ErrorKind::UnexpectedEof => "the gzip stream is cut short".to_owned(),
-                    ErrorKind::InvalidInput if error.to_string().contains("header") => {
-                        "neither the end nor another gzip member follows".to_owned()
-                    }
-                    _ => format!("the gzip stream is corrupt ({error})"),
-                };
-                DecodeError::Gzip { what, at: *size - decoder.get_ref().len() as u64, size: *size }
-            }),
-        }
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Halt> {
+        let read = match self {
+            Self::Plain(stored) => stored.read(into),
+            Self::Gzip(decoder) => decoder.read(into),
+        };
+        read.map_err(|error| {
+            let what = match error.kind() {
+                ErrorKind::WouldBlock => return Halt::Wanting,
+                ErrorKind::UnexpectedEof => "the gzip stream is cut short".to_owned(),
+                ErrorKind::InvalidInput if error.to_string().contains("header") => {
+                    "neither the end nor another gzip member follows".to_owned()
+                }
+                _ => format!("the gzip stream is corrupt ({error})"),
+            };
+            DecodeError::Gzip { what, at: self.offset(), size: self.size() }.into()
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! The decoder against a naive one that builds a tree, and against every kind of damage.
 
+mod pieces;
+
 use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -7,7 +7,7 @@
 
 mod walk;
 
-use super::{ListPage, Listing, Source, SourceError};
+use super::{ListPage, Listing, Part, Source, SourceError};
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 use std::fs::Metadata;
@@ -75,7 +75,12 @@ impl Source for Directory {
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         self.check_bucket(&object.bucket)?;
-        fetch(&self.root, object)
+        Ok(fetch_part(&self.root, object, 0, usize::MAX)?.bytes)
+    }
+
+    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+        self.check_bucket(&object.bucket)?;
+        fetch_part(&self.root, object, from, at_most)
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
@@ -116,8 +121,8 @@ fn locate(root: &Path, key: &str) -> Result<(PathBuf, Metadata), SourceError> {
     }
 }
 
-fn fetch(root: &Path, object: &Object) -> Result<Vec<u8>, SourceError> {
-    use std::io::Read;
+fn fetch_part(root: &Path, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+    use std::io::{Read, Seek, SeekFrom};
     let changed = || SourceError::Changed(object.to_string(), object.etag.clone());
     let (path, _) = locate(root, &object.key)?;
     let failed = |error| trouble(&path, &error);
@@ -126,12 +131,17 @@ fn fetch(root: &Path, object: &Object) -> Result<Vec<u8>, SourceError> {
     if etag(&before) != object.etag {
         return Err(changed());
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or_default());
-    file.read_to_end(&mut bytes).map_err(failed)?;
+    let size = before.len();
+    let wanted = size.saturating_sub(from).min(at_most as u64);
+    let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+    if from > 0 {
+        file.seek(SeekFrom::Start(from)).map_err(failed)?;
+    }
+    (&file).take(at_most as u64).read_to_end(&mut bytes).map_err(failed)?;
     // Written to while it was read: what was read may be half of one version and half of another.
     let after = file.metadata().map_err(failed)?;
-    match etag(&after) == object.etag && bytes.len() as u64 == after.len() {
-        true => Ok(bytes),
+    match etag(&after) == object.etag && bytes.len() as u64 == wanted {
+        true => Ok(Part { bytes, size }),
         false => Err(changed()),
     }
 }

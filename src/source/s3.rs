@@ -1,11 +1,12 @@
 //! S3 as a source: `HeadObject`, `GetObject` and `ListObjectsV2`.
 
-use super::{ListPage, Listing, Source, SourceError};
+use super::{ListPage, Listing, Part, Source, SourceError};
 use crate::aws::{self, Failure, Kind};
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::EncodingType;
 use percent_encoding::percent_decode_str;
 
@@ -19,6 +20,11 @@ impl S3 {
     /// Reads with `client`: take it from [`aws::s3`].
     pub fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    fn get(&self, object: &Object) -> GetObjectFluentBuilder {
+        let get = self.client.get_object().bucket(&object.bucket).key(&object.key);
+        get.if_match(format!("\"{}\"", object.etag))
     }
 }
 
@@ -34,17 +40,42 @@ impl Source for S3 {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        let request = self.client.get_object().bucket(&object.bucket).key(&object.key);
-        let answer =
-            request.if_match(format!("\"{}\"", object.etag)).send().await.map_err(|error| {
-                match aws::failure(&error) {
-                    failure if failure.kind == Kind::Refused => {
-                        SourceError::Changed(object.to_string(), object.etag.clone())
-                    }
-                    failure => reading(&ObjectRef::new(&object.bucket, &object.key), &failure),
-                }
-            })?;
-        collect(object, answer).await
+        match self.get(object).send().await {
+            Ok(answer) => collect(object, answer).await,
+            Err(error) => Err(getting(object, &aws::failure(&error))),
+        }
+    }
+
+    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+        let last = from.saturating_add(at_most as u64).saturating_sub(1);
+        let answer = match self.get(object).range(format!("bytes={from}-{last}")).send().await {
+            Ok(answer) => answer,
+            // An object that ends before that, or is empty.
+            Err(error) if aws::failure(&error).code == "InvalidRange" => {
+                let size = self.stat(&ObjectRef::new(&object.bucket, &object.key)).await?.size.unwrap_or_default();
+                return Ok(Part { bytes: Vec::new(), size });
+            }
+            Err(error) => return Err(getting(object, &aws::failure(&error))),
+        };
+        let said = answer.content_range().map(str::to_owned);
+        let bytes = collect(object, answer).await?;
+        // Without the header the answer is the whole object: a gateway that knows no ranges.
+        let (start, size) = match &said {
+            None => (0, Some(bytes.len() as u64)),
+            Some(range) => content_range(range),
+        };
+        match size {
+            Some(size) if start == from && bytes.len() <= at_most => Ok(Part { bytes, size }),
+            Some(size) if start == 0 && size == bytes.len() as u64 => {
+                let start = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+                let end = start.saturating_add(at_most).min(bytes.len());
+                Ok(Part { bytes: bytes[start..end].to_vec(), size })
+            }
+            _ => Err(SourceError::Unavailable(format!(
+                "{object}: asked for bytes {from} to {last}, was answered with {}",
+                said.as_deref().unwrap_or("others")
+            ))),
+        }
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
@@ -109,6 +140,22 @@ async fn collect(object: &Object, answer: GetObjectOutput) -> Result<Vec<u8>, So
             Err(unavailable(format!("expected {announced} bytes, received {}", bytes.len())))
         }
         _ => Ok(bytes),
+    }
+}
+
+/// First byte and size of the object, of a `Content-Range` such as `bytes 0-99/1234`.
+fn content_range(text: &str) -> (u64, Option<u64>) {
+    let parts = text.strip_prefix("bytes ").and_then(|text| text.split_once('/'));
+    let Some((range, size)) = parts else { return (u64::MAX, None) };
+    let first = range.split_once('-').and_then(|(first, _)| first.parse().ok());
+    (first.unwrap_or(u64::MAX), size.parse().ok())
+}
+
+/// What a failed GET of one version means.
+fn getting(object: &Object, failure: &Failure) -> SourceError {
+    match failure.kind {
+        Kind::Refused => SourceError::Changed(object.to_string(), object.etag.clone()),
+        _ => reading(&ObjectRef::new(&object.bucket, &object.key), failure),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::backoff::{Backoff, Pace};
 use crate::ledger::Ledger;
 use crate::ledger::store::StoreError;
 use crate::object::{Object, ObjectRef};
-use crate::source::{ListPage, Listing, Pages, Source, SourceError};
+use crate::source::{ListPage, Listing, Pages, Part, Source, SourceError};
 use async_trait::async_trait;
 use futures_util::future::join;
 use futures_util::{TryStreamExt, stream};
@@ -164,6 +164,10 @@ impl Source for Patient {
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         self.inner.fetch(object).await
+    }
+
+    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+        self.inner.fetch_part(object, from, at_most).await
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {

@@ -1,0 +1,127 @@
+//! Cuts: where an object's lines lie in its decompressed bytes, so that an object that was read once, and is too large to
+//! be kept, is only inflated the second time.
+
+use super::input::Input;
+use super::{DecodeError, Event, Halt, Step};
+use std::borrow::Cow;
+
+/// Where the lines of an object lie, in their order. At most 8 bytes a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cuts {
+    list: Vec<Cut>,
+    /// Where the last one ends in the decompressed object.
+    end: u64,
+}
+
+/// One line: so many bytes behind the one before, so many bytes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    gap: u32,
+    length: u32,
+}
+
+impl Cuts {
+    /// Notes the next event of an object. False where it cannot be cut out again: a line that leaves otherwise than it lies
+    /// there, or one that lies 4 GiB behind the one before. Nothing is noted then.
+    pub fn note(&mut self, event: &Event<'_>) -> bool {
+        let gap = event.at.checked_sub(self.end).and_then(|gap| u32::try_from(gap).ok());
+        let length = u32::try_from(event.line.len()).ok();
+        let (Some(gap), Some(length), true) = (gap, length, event.as_stored) else { return false };
+        self.list.push(Cut { gap, length });
+        self.end = event.at + u64::from(length);
+        true
+    }
+}
+
+/// The lines of an object that was read before, cut out of its bytes without looking at them. The caller vouches that they
+/// are the same bytes.
+#[derive(Debug)]
+pub struct Cutter<'a> {
+    input: Input<'a>,
+    cuts: &'a [Cut],
+    /// Lines that were given.
+    given: usize,
+    /// Inflated bytes; `buffer[at..filled]` is not given yet.
+    buffer: Vec<u8>,
+    at: usize,
+    filled: usize,
+    /// How many bytes lie between `at` and the next line.
+    gap: usize,
+}
+
+const BUFFER: usize = 256 << 10;
+
+impl<'a> Cutter<'a> {
+    /// Cuts `stored`, a whole object.
+    pub fn new(stored: &'a [u8], cuts: &'a Cuts) -> Self {
+        Self::of(Input::new(Cow::Borrowed(stored), stored.len() as u64), cuts)
+    }
+
+    /// Cuts an object of `size` bytes piece by piece, as [`Events::in_pieces`](super::Events::in_pieces) reads it.
+    pub fn in_pieces(first: Vec<u8>, size: u64, cuts: &'a Cuts) -> Self {
+        Self::of(Input::new(Cow::Owned(first), size), cuts)
+    }
+
+    fn of(input: Input<'a>, cuts: &'a Cuts) -> Self {
+        let gap = cuts.list.first().map_or(0, |cut| cut.gap as usize);
+        let (given, at, filled) = (0, 0, 0);
+        Self { input, cuts: &cuts.list, given, buffer: vec![0; BUFFER], at, filled, gap }
+    }
+
+    /// Gives the next piece, after [`Step::Wanting`]. It may not be empty.
+    pub fn feed(&mut self, piece: Vec<u8>) {
+        self.input.feed(piece);
+    }
+
+    /// Goes on until the next line is ready for [`Cutter::line`].
+    ///
+    /// # Errors
+    /// The bytes end before the last line does, or do not inflate: they are not those that were read before.
+    pub fn advance(&mut self) -> Result<Step, DecodeError> {
+        let Some(cut) = self.cuts.get(self.given) else { return Ok(Step::End) };
+        let length = cut.length as usize;
+        loop {
+            let skipped = self.gap.min(self.filled - self.at);
+            self.at += skipped;
+            self.gap -= skipped;
+            if self.gap == 0 && self.filled - self.at >= length {
+                return Ok(Step::Ready);
+            }
+            match self.read_on(length) {
+                Ok(()) => {}
+                Err(Halt::Wanting) => return Ok(Step::Wanting),
+                Err(Halt::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes the line that is ready, with its event's index; none if none is.
+    pub fn line(&mut self) -> Option<(u32, &[u8])> {
+        let length = self.cuts.get(self.given)?.length as usize;
+        let line = self.buffer[..self.filled].get(self.at..self.at + length).filter(|_| self.gap == 0)?;
+        let ordinal = self.given as u32;
+        self.given += 1;
+        self.at += length;
+        self.gap = self.cuts.get(self.given).map_or(0, |cut| cut.gap as usize);
+        Some((ordinal, line))
+    }
+
+    fn read_on(&mut self, length: usize) -> Result<(), Halt> {
+        self.buffer.copy_within(self.at..self.filled, 0);
+        self.filled -= self.at;
+        self.at = 0;
+        if self.buffer.len() < length {
+            self.buffer.resize(length, 0);
+        }
+        match self.input.read(&mut self.buffer[self.filled..])? {
+            0 => {
+                let what = "the object ends sooner than when it was read before".to_owned();
+                Err(DecodeError::Gzip { what, at: self.input.offset(), size: self.input.size() }.into())
+            }
+            read => {
+                self.filled += read;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! An object that comes in pieces, and one that is read again by its cuts.
+
+use super::*;
+
+/// Reads an object piece by piece: all that comes before its end or its error, and which of these it was.
+fn in_pieces(stored: &[u8], ends: &[usize], limits: Limits) -> (Vec<Left>, Result<(), DecodeError>) {
+    let mut pieces = pieces(stored, ends).into_iter();
+    let mut events = Events::in_pieces(pieces.next().unwrap_or_default(), stored.len() as u64, limits);
+    let mut left = Vec::new();
+    let end = loop {
+        match events.advance() {
+            Ok(Step::Ready) => match events.event() {
+                Ok(event) => left.extend(event.map(|event| (event.line.to_vec(), event.id, event.place))),
+                Err(error) => break Err(error),
+            },
+            Ok(Step::Wanting) => events.feed(pieces.next().expect("no more is wanted than there is")),
+            Ok(Step::End) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    let places = events.into_places();
+    (left.into_iter().map(|(line, id, place)| (line, id, places[place as usize].clone())).collect(), end)
+}
+
+fn pieces(stored: &[u8], ends: &[usize]) -> Vec<Vec<u8>> {
+    let mut ends: Vec<_> = ends.iter().copied().filter(|&end| end > 1 && end < stored.len()).collect();
+    ends.extend([0, stored.len()]);
+    ends.sort_unstable();
+    ends.dedup();
+    ends.windows(2).map(|pair| stored[pair[0]..pair[1]].to_vec()).collect()
+}
+
+/// Where the lines lie, if all of them can be cut out.
+fn cuts(stored: &[u8]) -> Option<Cuts> {
+    let (mut cuts, mut all) = (Cuts::default(), true);
+    let mut events = Events::new(stored, Limits::default());
+    while let Some(event) = events.next().unwrap() {
+        all &= cuts.note(&event);
+    }
+    all.then_some(cuts)
+}
+
+fn cut(stored: &[u8], ends: &[usize], cuts: &Cuts) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let mut pieces = pieces(stored, ends).into_iter();
+    let mut cutter = Cutter::in_pieces(pieces.next().unwrap_or_default(), stored.len() as u64, cuts);
+    let mut lines = Vec::new();
+    loop {
+        match cutter.advance()? {
+            Step::Ready => {
+                let (ordinal, line) = cutter.line().unwrap();
+                assert_eq!(ordinal as usize, lines.len());
+                lines.push(line.to_vec());
+            }
+            Step::Wanting => cutter.feed(pieces.next().expect("no more is wanted than there is")),
+            Step::End => return Ok(lines),
+        }
+    }
+}
+
+/// Stored bytes of some events, and where they are parted.
+fn parted() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+    let ends = proptest::collection::vec(any::<prop::sample::Index>(), 0..6);
+    let events = proptest::collection::vec(event(), 0..60);
+    (events, ends, "[ \n\t]{0,3}", 0..3).prop_map(|(events, ends, space, form)| {
+        let json = format!("{{\"Records\":{space}[{}{space}]}}{space}", events.join(&format!("{space},{space}")));
+        let half = json.len() / 2;
+        let stored = match form {
+            0 => json.into_bytes(),
+            1 => gzip(json.as_bytes()),
+            _ => [gzip(&json.as_bytes()[..half]), gzip(&json.as_bytes()[half..])].concat(),
+        };
+        let ends = ends.iter().map(|end| end.index(stored.len())).collect();
+        (stored, ends)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn pieces_read_as_the_whole((stored, ends) in parted()) {
+        let (left, end) = in_pieces(&stored, &ends, Limits::default());
+        prop_assert_eq!(end, Ok(()));
+        prop_assert_eq!(left, decode(&stored).unwrap());
+    }
+
+    #[test]
+    fn damage_is_found_in_pieces_as_in_the_whole(
+        (mut stored, ends) in parted(),
+        at in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+        flip in any::<bool>(),
+    ) {
+        if flip {
+            let at = at.index(stored.len());
+            stored[at] ^= 1;
+        } else {
+            stored.truncate(cut.index(stored.len()).max(1));
+        }
+        let whole = decode(&stored);
+        let (left, end) = in_pieces(&stored, &ends, Limits::default());
+        // Which of two faults is met first depends on how far was read ahead.
+        prop_assert_eq!(end.map(|()| left).map_err(drop), whole.map_err(drop));
+    }
+
+    #[test]
+    fn what_is_cut_out_again_is_what_left((stored, ends) in parted()) {
+        let lines: Vec<_> = decode(&stored).unwrap().into_iter().map(|(line, ..)| line).collect();
+        if let Some(cuts) = cuts(&stored) {
+            prop_assert_eq!(cut(&stored, &ends, &cuts).unwrap(), lines);
+        }
+    }
+}
+
+#[test]
+fn an_object_may_come_byte_by_byte() {
+    let json = br#" {"a":[1,"x"], "Records" : [ {"eventID":"a","n":-1.5e3} , {"eventID":"b","t":true} ] , "n":12} "#;
+    for stored in [json.to_vec(), gzip(json), [gzip(&json[..40]), gzip(&json[40..])].concat()] {
+        let every: Vec<usize> = (2..stored.len()).collect();
+        assert_eq!(in_pieces(&stored, &every, Limits::default()), (decode(&stored).unwrap(), Ok(())));
+        let cuts = cuts(&stored).unwrap();
+        assert_eq!(
+            cut(&stored, &every, &cuts).unwrap(),
+            [&br#"{"eventID":"a","n":-1.5e3}"#[..], br#"{"eventID":"b","t":true}"#]
+        );
+    }
+}
+
+#[test]
+fn white_space_is_not_kept_however_much_there_is() {
+    let space = " ".repeat(3 << 20);
+    let json =
+        format!("{space}{{{space}\"Records\"{space}:{space}[{space}{{}}{space},{space}{{}}{space}]{space}}}{space}");
+    let stored = gzip(json.as_bytes());
+    let mut events = Events::new(&stored, Limits::default());
+    let mut at = Vec::new();
+    while let Some(event) = events.next().unwrap() {
+        at.push(event.at);
+    }
+    assert_eq!(at, [5 * (3 << 20) + 12, 7 * (3 << 20) + 15]);
+    assert_eq!((events.bytes(), events.buffer.len()), (json.len() as u64, LARGEST_BUFFER));
+}
+
+#[test]
+fn an_event_that_leaves_otherwise_than_it_lies_there_is_not_cut_out() {
+    assert!(cuts(b"[{\"a\": 1}, {\"b\":2}]").is_some());
+    assert!(cuts(b"[{\"a\": 1}, {\n\"b\":2}]").is_none());
+}
+
+#[test]
+fn other_bytes_than_before_are_an_error() {
+    let stored = gzip(b"[{\"eventID\":\"a\"},{\"eventID\":\"b\"}]");
+    let cuts = cuts(&stored).unwrap();
+    let error = cut(&gzip(b"[{\"eventID\":\"a\"}]"), &[], &cuts).unwrap_err();
+    assert!(error.to_string().contains("ends sooner"), "{error}");
+}
+
+#[test]
+fn an_object_without_its_next_piece_is_not_taken_for_read() {
+    let stored = gzip(b"[{},{}]");
+    let mut events = Events::in_pieces(stored[..stored.len() - 4].to_vec(), stored.len() as u64, Limits::default());
+    let error = loop {
+        match events.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("taken for read"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("pieces that were given end"), "{error}");
+}
