@@ -154,7 +154,8 @@ fn ingest(shelf: Arc<Shelf>, ledger: Ledger, taken: Arc<Taken>) -> Ingest {
         sink: Arc::new(Far { to: taken, wait: FIREHOSE }),
         limits: Limits::default(),
         filter: Filter::default(),
-        hold: 8 << 20,
+        piece: trailhose::ingest::PIECE,
+        hold: trailhose::ingest::HOLD,
         names: Names::Logs,
     }
 }

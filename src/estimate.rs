@@ -9,7 +9,7 @@ mod stand_in;
 use crate::decode;
 use crate::filter::Filter;
 use crate::generate::{Object, Size, account};
-use crate::ingest::{Deadline, Ingest, Names, Outcome};
+use crate::ingest::{Deadline, HOLD, Ingest, Names, Outcome, PIECE};
 use crate::ledger::memory::Memory;
 use crate::ledger::metered::Metered;
 use crate::ledger::{Ledger, cost as ledger_cost};
@@ -89,7 +89,8 @@ impl Sample {
             sink: Arc::new(sink),
             limits: decode::Limits::default(),
             filter: Filter::default(),
-            hold: 8 << 20,
+            piece: PIECE,
+            hold: HOLD,
             names: Names::Logs,
         };
         let mut sample = Self {

@@ -9,6 +9,7 @@
 mod contents;
 mod deliver;
 mod outcome;
+mod stored;
 
 pub use outcome::{Failure, Later, Outcome, Quarantined, Report};
 
@@ -32,6 +33,13 @@ pub const LEASE_MARGIN: Seconds = 60;
 /// How often a worker looks again at owners that changed under its eyes before it hands the object back.
 const LOOKS: u32 = 8;
 
+/// What [`Ingest::piece`] is where nothing else is wanted. A file of 50,000 events, as a very busy account may have, takes
+/// 8.6 MB; what is larger is rare, and may be far larger.
+pub const PIECE: usize = 10 << 20;
+
+/// What [`Ingest::hold`] is where nothing else is wanted.
+pub const HOLD: usize = 8 << 20;
+
 /// The parts, and the settings of the way.
 #[derive(Debug, Clone)]
 pub struct Ingest {
@@ -45,6 +53,8 @@ pub struct Ingest {
     pub limits: decode::Limits,
     /// Which events are noise.
     pub filter: Filter,
+    /// Stored bytes of one object that are kept in memory, at least 2; a larger object is fetched piece by piece, twice.
+    pub piece: usize,
     /// Decompressed bytes of one object that are kept in memory; a larger object is inflated twice.
     pub hold: usize,
     /// Which objects are read though their names are not those of CloudTrail logs.
@@ -123,7 +133,7 @@ impl Ingest {
             Leasing::Leased { until } => return Ok(Outcome::Later(Later::Leased { until })),
             Leasing::Quarantined(reason) => return Ok(Outcome::Quarantined(Quarantined::met(&reason))),
         };
-        let end = match self.work(&mut lease, deadline).await {
+        let end = match self.work(&mut lease, at.size, deadline).await {
             Ok(report) => return Ok(Outcome::Done(report)),
             Err(end) => end,
         };
@@ -164,21 +174,13 @@ impl Ingest {
         }
     }
 
-    async fn work(&self, lease: &mut Lease, deadline: Deadline) -> Result<Report, End> {
-        let stored = match self.source.fetch(&lease.object).await {
-            Ok(stored) => stored,
-            // A loss that must be seen: the object was announced and never ingested.
-            Err(error @ SourceError::Missing(_)) => return Err(End::Quarantine("missing".into(), error.to_string())),
-            Err(error @ SourceError::Changed(..)) => return Err(End::Quarantine("changed".into(), error.to_string())),
-            Err(error) => return Err(error.into()),
-        };
-        let contents = Contents::read(&stored, self.limits, &self.filter, self.hold)
-            .map_err(|error| End::Quarantine(error.kind().into(), error.to_string()))?;
+    async fn work(&self, lease: &mut Lease, said: Option<u64>, deadline: Deadline) -> Result<Report, End> {
+        let contents = Contents::read(self, &lease.object, said).await?;
         let mut delivery = Delivery::new(self, &contents, deadline);
         for _ in 0..LOOKS {
             match self.deliver_claimed(lease, &contents, &mut delivery).await {
                 Err(End::Again) => {}
-                Ok(()) => return Ok(delivery.report(stored.len() as u64)),
+                Ok(()) => return Ok(delivery.report()),
                 Err(end) => return Err(end),
             }
         }

@@ -256,6 +256,12 @@ async fn an_object_inflated_a_second_time() {
 }
 
 #[tokio::test]
+async fn an_object_fetched_in_pieces() {
+    let world = || World { piece: 90, hold: 0, ..World::with_lines_per_call(2) };
+    torture("in pieces", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
+}
+
+#[tokio::test]
 async fn an_object_with_repeats() {
     torture("repeats", || Scenario::new(World::with_lines_per_call(2), &[&events([1, 2, 1, 1, 3, 2, 4])])).await;
 }

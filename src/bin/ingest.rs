@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trailhose::batch::{Batch, Ended};
 use trailhose::config::Config;
-use trailhose::ingest::{Deadline, Ingest, Names};
+use trailhose::ingest::{Deadline, HOLD, Ingest, Names, PIECE};
 use trailhose::ledger::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, cost, system_clock};
 use trailhose::notification::{Invocation, invocation};
@@ -17,9 +17,6 @@ use trailhose::sink::firehose::{self, Firehose};
 use trailhose::source::s3::S3;
 use trailhose::tally::Tally;
 use trailhose::{aws, decode, telemetry};
-
-/// Decompressed bytes of one object that are kept in memory; a larger object is inflated twice.
-const HOLD: usize = 8 << 20;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -44,6 +41,7 @@ async fn main() -> Result<(), Error> {
             ..decode::Limits::default()
         },
         filter: config.filter,
+        piece: PIECE,
         hold: HOLD,
         names: Names::Logs,
     };

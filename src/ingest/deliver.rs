@@ -70,7 +70,8 @@ impl<'a> Delivery<'a> {
         counts
     }
 
-    pub(super) fn report(&self, stored_bytes: u64) -> Report {
+    pub(super) fn report(&self) -> Report {
+        let stored_bytes = self.contents.stored_bytes();
         let Contents { size, newest, .. } = *self.contents;
         let (counts, helped) = (self.counts(), self.helped.len() as u64);
         Report { counts, helped, stored_bytes, json_bytes: size, newest, ..self.report }
@@ -80,9 +81,9 @@ impl<'a> Delivery<'a> {
     /// last one's span is returned open: what follows is its note.
     pub(super) async fn deliver_mine(&mut self, lease: &mut Lease, claims: &Claims) -> Result<Span, End> {
         let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.places));
-        let mut lines = self.contents.lines();
+        let mut lines = self.contents.lines().await?;
         let start = lease.cursor;
-        while let Some((ordinal, line)) = lines.next()? {
+        while let Some((ordinal, line)) = lines.next().await? {
             if !claims.mine(ordinal) {
                 continue;
             }
@@ -110,8 +111,8 @@ impl<'a> Delivery<'a> {
     pub(super) async fn deliver_for(&mut self, help: &Help, object: &Object, ordinals: &[u32]) -> Result<(), End> {
         let wanted: HashSet<u32> = ordinals.iter().copied().collect();
         let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.places));
-        let mut lines = self.contents.lines();
-        while let Some((ordinal, line)) = lines.next()? {
+        let mut lines = self.contents.lines().await?;
+        while let Some((ordinal, line)) = lines.next().await? {
             if !wanted.contains(&ordinal) {
                 continue;
             }

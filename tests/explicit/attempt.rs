@@ -132,6 +132,7 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> St
         sink: Arc::clone(&wire) as _,
         limits: decode::Limits::default(),
         filter: Filter::default(),
+        piece: 1 << 20,
         hold: 1 << 20,
         names: Names::Logs,
     };

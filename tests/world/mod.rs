@@ -44,7 +44,9 @@ pub struct World {
     pub limits: Limits,
     pub keep: i64,
     pub filter: Filter,
-    /// Bytes of one object that are held in memory.
+    /// Stored bytes of one object that are held in memory.
+    pub piece: usize,
+    /// Bytes of one object that are held in memory, inflated.
     pub hold: usize,
     /// Bytes at which a page is full.
     pub page_bytes: usize,
@@ -68,6 +70,7 @@ impl Default for World {
             },
             keep: 90 * 86_400,
             filter: Filter::default(),
+            piece: 1 << 20,
             hold: 1 << 20,
             page_bytes: CAPACITY,
             process: None,
@@ -128,6 +131,7 @@ impl World {
             sink: Arc::new(SinkOverWire { wire: Arc::clone(wire), to: Arc::clone(&self.sink), limits: self.limits }),
             limits: decode::Limits::default(),
             filter: self.filter.clone(),
+            piece: self.piece,
             hold: self.hold,
             names: Names::Logs,
         }

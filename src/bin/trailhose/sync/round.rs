@@ -9,14 +9,11 @@ use jiff::civil::Date;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch::Receiver;
 use trailhose::decode::Limits;
-use trailhose::ingest::{Ingest, Names};
+use trailhose::ingest::{HOLD, Ingest, Names, PIECE};
 use trailhose::inventory::Inventory;
 use trailhose::source::{Listing, Pages};
 use trailhose::sync::{Ended, How, Patience, Select, Sync};
 use trailhose::tally::Tally;
-
-/// Decompressed bytes of one object that are kept from the check for the delivery.
-const HOLD: usize = 8 << 20;
 
 /// Everything that is open while sources are walked.
 pub(super) struct Parts {
@@ -109,6 +106,7 @@ impl Parts {
                 sink: self.delivery.sink.clone(),
                 limits,
                 filter: plan.filter.clone(),
+                piece: PIECE,
                 hold: HOLD,
                 names: if plan.all_files { Names::Any } else { Names::Logs },
             },
