@@ -18,6 +18,7 @@ use crate::ledger::sqlite::{CommitMode, Journal, Sqlite};
 use crate::ledger::store::StoreError;
 use async_trait::async_trait;
 use checkpoint::{Folder, Lines, OWN};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -86,6 +87,40 @@ struct Shared {
 struct Waiting {
     lines: Lines,
     bytes: usize,
+    /// Emptied buffers of the checkpoint before, each with the bytes it held, for the same partitions.
+    spare: BTreeMap<String, (usize, Vec<u8>)>,
+    spare_bytes: usize,
+}
+
+impl Waiting {
+    /// Adds a line, and lets go of memory that lies ready where it and what waits become more than `bytes`.
+    fn add(&mut self, partition: &str, line: &[u8], bytes: usize) {
+        self.bytes += line.len();
+        if let Some(buffer) = self.lines.get_mut(partition) {
+            buffer.extend_from_slice(line);
+        } else {
+            let (held, mut buffer) = self.spare.remove(partition).unwrap_or_default();
+            self.spare_bytes -= held;
+            buffer.extend_from_slice(line);
+            self.lines.insert(partition.to_owned(), buffer);
+        }
+        while self.bytes + self.spare_bytes > bytes
+            && let Some((_, (held, _))) = self.spare.pop_first()
+        {
+            self.spare_bytes -= held;
+        }
+    }
+
+    /// Takes back the memory of lines that are written: asked for anew for each checkpoint, it costs as many page faults as
+    /// writing the files.
+    fn recycle(&mut self, written: Lines) {
+        for (partition, mut buffer) in written {
+            self.spare_bytes += buffer.len();
+            let held = buffer.len();
+            buffer.clear();
+            self.spare.insert(partition, (held, buffer));
+        }
+    }
 }
 
 impl Jsonl {
@@ -169,11 +204,7 @@ impl Shared {
                     folders.len()
                 )));
             };
-            match waiting.lines.get_mut(folder) {
-                Some(buffer) => buffer.extend_from_slice(text),
-                None => drop(waiting.lines.insert(folder.clone(), text.to_vec())),
-            }
-            waiting.bytes += text.len();
+            waiting.add(folder, text, self.checkpoint_bytes);
             start = line.end;
         }
         Ok(())
@@ -205,7 +236,9 @@ impl Shared {
         if waiting.lines.is_empty() && !self.folder.journal.pending() {
             return Ok(());
         }
-        self.folder.checkpoint(&waiting.lines).inspect_err(|error| self.void(&error.to_string()))
+        self.folder.checkpoint(&waiting.lines).inspect_err(|error| self.void(&error.to_string()))?;
+        self.waiting().recycle(waiting.lines);
+        Ok(())
     }
 }
 

@@ -56,6 +56,12 @@ impl Call {
         })
     }
 
+    /// Bytes of the record at this index.
+    pub fn record_bytes(&self, record: usize) -> usize {
+        let start = record.checked_sub(1).map_or(0, |before| self.records[before]);
+        self.records[record] - start
+    }
+
     /// The ordinal of the last line, from which a retry goes on.
     pub fn last_ordinal(&self) -> Option<u32> {
         self.lines.last().map(|line| line.ordinal)
@@ -96,14 +102,12 @@ pub struct TooLong {
 pub struct Packer {
     limits: Limits,
     call: Call,
-    /// A delivered call's buffers, emptied, for the next call.
-    spare: Option<Call>,
 }
 
 impl Packer {
     /// A packer of lines whose `place` points into `places`. Takes no memory before the first line.
     pub fn new(limits: Limits, places: Arc<Vec<Place>>) -> Self {
-        Self { limits, call: Call { places, ..Call::default() }, spare: None }
+        Self { limits, call: Call { places, ..Call::default() } }
     }
 
     /// Adds one line, given without its `\n`. Returns the call that is full, if the line no longer fits into it; the
@@ -121,7 +125,7 @@ impl Packer {
         let joins = self.joins_last_record(bytes);
         let mut full = None;
         if !self.call.is_empty() && !self.fits_call(bytes, joins) {
-            let next = self.next_call();
+            let next = Call { places: Arc::clone(&self.call.places), ..Call::default() };
             full = Some(std::mem::replace(&mut self.call, next));
         }
 
@@ -138,13 +142,20 @@ impl Packer {
         Ok(full)
     }
 
-    /// Takes back a call that was delivered, so that the next one is written into memory that is there already: the
-    /// page faults of 4 MiB of fresh memory cost as much as the packing.
-    pub fn recycle(&mut self, mut delivered: Call) {
-        delivered.body.clear();
-        delivered.records.clear();
-        delivered.lines.clear();
-        self.spare = Some(delivered);
+    /// Takes back a call that was delivered, and goes on in its memory: the page faults of 4 MiB of fresh memory cost as
+    /// much as the packing, and two calls' memory is what a large object would hold.
+    pub fn recycle(&mut self, delivered: Call) {
+        let Call { mut body, mut records, mut lines, .. } = delivered;
+        if body.capacity() < self.call.body.len() {
+            return;
+        }
+        body.clear();
+        body.append(&mut self.call.body);
+        records.clear();
+        records.append(&mut self.call.records);
+        lines.clear();
+        lines.append(&mut self.call.lines);
+        self.call = Call { body, records, lines, places: Arc::clone(&self.call.places) };
     }
 
     /// The last call, unless nothing is left to send.
@@ -153,28 +164,13 @@ impl Packer {
     }
 
     fn joins_last_record(&self, bytes: usize) -> bool {
-        let ends = &self.call.records;
-        let Some(&end) = ends.last() else { return false };
-        let start = ends.len().checked_sub(2).map_or(0, |before| ends[before]);
-        self.limits.lines == LinesPerRecord::Packed && end - start + bytes <= self.limits.record_bytes
+        let Some(last) = self.call.records.len().checked_sub(1) else { return false };
+        self.limits.lines == LinesPerRecord::Packed && self.call.record_bytes(last) + bytes <= self.limits.record_bytes
     }
 
     fn fits_call(&self, bytes: usize, joins: bool) -> bool {
         let has_record = joins || self.call.records.len() < self.limits.call_records;
         has_record && self.call.body.len() + bytes <= self.limits.call_bytes
-    }
-
-    /// An empty call. One that follows a full one will likely be as full: its memory is asked for at once, where the
-    /// first grows with what it is given, so that an object of five events never takes 4 MiB.
-    fn next_call(&mut self) -> Call {
-        let mut next = self.spare.take().unwrap_or_else(|| Call {
-            body: Vec::with_capacity(self.call.body.len()),
-            records: Vec::with_capacity(self.call.records.len()),
-            lines: Vec::with_capacity(self.call.lines.len()),
-            places: Arc::default(),
-        });
-        next.places = Arc::clone(&self.call.places);
-        next
     }
 }
 
@@ -300,12 +296,12 @@ mod tests {
         let first = packer.push(b"def", 1, 0).unwrap().unwrap();
         let memory = first.body.as_ptr();
         packer.recycle(first);
-        packer.push(b"ghi", 2, 0).unwrap().unwrap();
-        let third = packer.finish().unwrap();
-        assert_eq!(third.body.as_ptr(), memory);
-        assert_eq!((third.body.as_slice(), third.records.as_slice()), (&b"ghi\n"[..], &[4][..]));
-        assert_eq!(third.lines, [Line { end: 4, ordinal: 2, place: 0 }]);
-        assert!(Arc::ptr_eq(&third.places, &places));
+        let second = packer.push(b"ghi", 2, 0).unwrap().unwrap();
+        assert_eq!(second.body.as_ptr(), memory);
+        assert_eq!((second.body.as_slice(), second.records.as_slice()), (&b"def\n"[..], &[4][..]));
+        assert_eq!(second.lines, [Line { end: 4, ordinal: 1, place: 0 }]);
+        assert!(Arc::ptr_eq(&second.places, &places));
+        assert_eq!(packer.finish().unwrap().body, b"ghi\n");
     }
 
     #[test]
