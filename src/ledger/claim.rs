@@ -10,6 +10,7 @@ use super::turn::{Ask, Turn};
 use super::{Ledger, Stop};
 use crate::event::{EventId, Place};
 use crate::object::ObjectId;
+use foldhash::fast::RandomState;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::Arc;
@@ -123,8 +124,8 @@ impl Ledger {
     /// The file's events by page, each ID once.
     fn group(&self, events: &[Known], places: &[Place], claims: &mut Claims) -> BTreeMap<PageName, Vec<Sought>> {
         let root_of = roots(places);
-        let mut first = HashMap::with_capacity(events.len());
-        let mut roots: HashMap<(u32, Option<u8>), Vec<Sought>> = HashMap::new();
+        let mut first = HashMap::with_capacity_and_hasher(events.len(), RandomState::default());
+        let mut roots: HashMap<(u32, Option<u8>), Vec<Sought>, RandomState> = HashMap::default();
         for (ordinal, event) in (0u32..).zip(events) {
             if event.filtered {
                 continue;

@@ -1,5 +1,7 @@
 //! Amazon Data Firehose as a sink: `PutRecordBatch`, with exactly the records sent again that were refused.
 
+mod body;
+
 use super::aside::{self, Aside};
 pub use super::cost::{BILLED_STEP, Spent, Usage};
 use super::pack::{Call, Limits, LinesPerRecord};
@@ -8,11 +10,9 @@ use crate::aws::{self, Failure, Kind};
 use crate::backoff::{Backoff, Pace};
 use async_trait::async_trait;
 use aws_sdk_firehose::Client;
-use aws_sdk_firehose::error::BuildError;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
-use aws_sdk_firehose::primitives::Blob;
-use aws_sdk_firehose::types::{PutRecordBatchResponseEntry, Record};
-use std::sync::Arc;
+use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -42,6 +42,8 @@ pub struct Firehose {
     aside: Option<Aside>,
     pace: Pace,
     usage: Arc<Usage>,
+    /// The memory of a body that was sent, for the next.
+    spare: Mutex<Vec<u8>>,
 }
 
 impl Firehose {
@@ -49,7 +51,7 @@ impl Firehose {
     /// apart. The client should not retry by itself: take it from [`aws::firehose`].
     pub fn new(client: Client, stream: &str, lines: LinesPerRecord) -> Self {
         let stream = stream.rsplit_once("deliverystream/").map_or(stream, |(_, name)| name).to_owned();
-        Self { client, stream, lines, aside: None, pace: PACE, usage: Arc::default() }
+        Self { client, stream, lines, aside: None, pace: PACE, usage: Arc::default(), spare: Mutex::default() }
     }
 
     /// Sets events that are too long for a record aside there, rather than failing on them.
@@ -67,22 +69,26 @@ impl Firehose {
         Arc::clone(&self.usage)
     }
 
-    /// One request with all of `pending`. Returns what is still to be sent, and why.
-    async fn put(&self, pending: Vec<Record>) -> Result<Option<Refusal>, SinkError> {
+    /// One request with those of the call's records that are at `pending`. Returns what is still to be sent, and why.
+    async fn put(&self, call: &Call, pending: Vec<usize>) -> Result<Option<Refusal>, SinkError> {
         self.usage.called();
-        // A record's bytes are shared, not copied: the clone costs a pointer a record.
-        let request =
-            self.client.put_record_batch().delivery_stream_name(&self.stream).set_records(Some(pending.clone()));
-        match request.send().await {
+        let body = body::render(&self.stream, call, &pending, std::mem::take(&mut *self.spare()));
+        let sent = body.clone();
+        let request = self.client.put_record_batch().delivery_stream_name(&self.stream).set_records(Some(Vec::new()));
+        let answer = request.customize().map_request(move |request| body::put_into(request, &sent)).send().await;
+        if body.is_unique() {
+            *self.spare() = body.into();
+        }
+        match answer {
             Ok(answer) => {
-                let refusal = self.refused(&answer, pending)?;
+                let refusal = self.refused(&answer, call, pending)?;
                 match &refusal {
                     Some(Refusal { last, .. }) if last.kind == Kind::Denied => Err(self.denied(last)),
                     _ => Ok(refusal),
                 }
             }
             Err(error) => match aws::failure(&error) {
-                last if last.is_passing() => Ok(Some(Refusal { records: pending, last })),
+                last if last.is_passing() => Ok(Some(Refusal { pending, last })),
                 failure if failure.kind == Kind::Denied => Err(self.denied(&failure)),
                 failure if failure.kind == Kind::NotFound => Err(SinkError::Unavailable(format!(
                     "there is no Firehose stream {} in this account and region: create it or correct its name. {failure}",
@@ -99,7 +105,12 @@ impl Firehose {
 
     /// Which of `sent` an answer with HTTP 200 did not take. An answer that cannot be matched with what was sent
     /// acknowledges nothing: every record of it counts as not delivered.
-    fn refused(&self, answer: &PutRecordBatchOutput, sent: Vec<Record>) -> Result<Option<Refusal>, SinkError> {
+    fn refused(
+        &self,
+        answer: &PutRecordBatchOutput,
+        call: &Call,
+        sent: Vec<usize>,
+    ) -> Result<Option<Refusal>, SinkError> {
         let (entries, total) = (answer.request_responses(), sent.len());
         if entries.len() != total {
             return Err(SinkError::Unavailable(format!(
@@ -118,10 +129,10 @@ impl Firehose {
             )));
         }
         let mut last: Option<Failure> = None;
-        let mut records = Vec::with_capacity(failed);
+        let mut pending = Vec::with_capacity(failed);
         for (record, entry) in sent.into_iter().zip(entries) {
             if taken(entry) {
-                self.usage.acknowledged(record.data().as_ref().len() as u64);
+                self.usage.acknowledged(call.record_bytes(record) as u64);
                 continue;
             }
             // A denial among throttled records is the one that needs a person.
@@ -129,9 +140,13 @@ impl Firehose {
                 let code = entry.error_code().unwrap_or("NoRecordId");
                 last = Some(aws::failure_of_code(code, entry.error_message().unwrap_or("no message")));
             }
-            records.push(record);
+            pending.push(record);
         }
-        Ok(last.map(|last| Refusal { records, last }))
+        Ok(last.map(|last| Refusal { pending, last }))
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn denied(&self, failure: &Failure) -> SinkError {
@@ -153,9 +168,9 @@ impl Firehose {
     }
 }
 
-/// What is left of a call, in its order, and the last reason.
+/// What is left of a call, the records' indices in its order, and the last reason.
 struct Refusal {
-    records: Vec<Record>,
+    pending: Vec<usize>,
     last: Failure,
 }
 
@@ -173,8 +188,7 @@ impl Sink for Firehose {
         if call.is_empty() {
             return Ok(());
         }
-        let mut pending = records(call)
-            .map_err(|error| SinkError::Unavailable(format!("a Firehose record could not be made: {error}")))?;
+        let mut pending: Vec<usize> = (0..call.records.len()).collect();
         let total = pending.len();
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut last = String::from("no answer");
@@ -184,12 +198,12 @@ impl Sink for Firehose {
             if Instant::now() >= deadline {
                 return Err(out_of_time(last));
             }
-            let Ok(outcome) = timeout_at(deadline, self.put(pending)).await else {
+            let Ok(outcome) = timeout_at(deadline, self.put(call, pending)).await else {
                 return Err(out_of_time(last));
             };
             let Some(refusal) = outcome? else { return Ok(()) };
 
-            let (failed, wait) = (refusal.records.len(), backoff.wait());
+            let (failed, wait) = (refusal.pending.len(), backoff.wait());
             tracing::debug!(stream = self.stream, failed, total, reason = %refusal.last, ?wait, "sending records again");
             // A wait that ends after the deadline is time that the caller can use better.
             if Instant::now() + wait >= deadline {
@@ -197,7 +211,7 @@ impl Sink for Firehose {
             }
             tokio::time::sleep(wait).await;
             self.usage.again(failed as u64);
-            pending = refusal.records;
+            pending = refusal.pending;
             last = refusal.last.code;
         }
     }
@@ -207,24 +221,5 @@ impl Sink for Firehose {
             Some(aside) => aside.keep(event).await,
             None => Err(aside::nowhere(event, self.limits().longest_line())),
         }
-    }
-}
-
-/// The call's records as the SDK wants them: the one copy of their bytes.
-fn records(call: &Call) -> Result<Vec<Record>, BuildError> {
-    call.record_slices().map(|record| Record::builder().data(Blob::new(record)).build()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_sent_again_shares_its_bytes_with_the_first() {
-        let call = Call { body: b"a\nb\n".to_vec(), records: vec![2, 4], ..Call::default() };
-        let records = records(&call).unwrap();
-        assert_eq!(records.iter().map(|r| r.data().as_ref()).collect::<Vec<_>>(), [b"a\n", b"b\n"]);
-        let again = records.clone();
-        assert!(std::ptr::eq(records[0].data().as_ref(), again[0].data().as_ref()));
     }
 }

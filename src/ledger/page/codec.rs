@@ -4,10 +4,10 @@
 //! ordinals follow, the number of entries (4 bytes), and the entries: identity (16), fingerprint (2), ordinal (4, or
 //! none). Numbers are little-endian. Groups and entries are sorted, so that a page has one encoding.
 
-use super::{Entry, Owner};
+use super::{Entries, Entry, Owner};
 use crate::event::EventId;
 use crate::object::ObjectId;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 const FORMAT: u8 = 1;
 const GROUP: usize = 16 + 1 + 4;
@@ -25,14 +25,17 @@ fn group(entry: &Entry) -> Group {
 }
 
 pub(super) fn encoded_len<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
-    let mut groups = HashSet::new();
+    let (mut groups, mut last) = (HashSet::new(), None);
     entries.fold(1, |len, entry| {
-        let head = if groups.insert(group(entry)) { GROUP } else { 0 };
+        let group = group(entry);
+        // Most pages are of one object.
+        let head = if last != Some(group) && groups.insert(group) { GROUP } else { 0 };
+        last = Some(group);
         len + head + ENTRY + entry.ordinal.map_or(0, |_| ORDINAL)
     })
 }
 
-pub(super) fn encode(entries: &HashMap<EventId, Entry>) -> Vec<u8> {
+pub(super) fn encode(entries: &Entries) -> Vec<u8> {
     let mut groups: BTreeMap<Group, Vec<(&EventId, &Entry)>> = BTreeMap::new();
     for (id, entry) in entries {
         groups.entry(group(entry)).or_default().push((id, entry));
@@ -54,20 +57,23 @@ pub(super) fn encode(entries: &HashMap<EventId, Entry>) -> Vec<u8> {
     out
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<HashMap<EventId, Entry>, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Entries, String> {
     let mut rest = Reader { bytes, at: 0 };
     let [format] = rest.take()?;
     if format != FORMAT {
         return Err(format!("page format {format}, this program reads format {FORMAT}"));
     }
-    let mut entries = HashMap::new();
+    let mut entries = Entries::default();
     while rest.at < bytes.len() {
         let owner = match rest.take()? {
             zero if zero == [0; 16] => Owner::Delivered,
             id => Owner::Object(ObjectId(id)),
         };
         let [ordinals] = rest.take()?;
-        for _ in 0..u32::from_le_bytes(rest.take()?) {
+        let count = u32::from_le_bytes(rest.take()?);
+        // No more than the bytes can hold, whatever they say.
+        entries.reserve((count as usize).min((bytes.len() - rest.at) / ENTRY));
+        for _ in 0..count {
             let id = EventId(rest.take()?);
             let fingerprint = u16::from_le_bytes(rest.take()?);
             let ordinal = if ordinals == 0 { None } else { Some(u32::from_le_bytes(rest.take()?)) };
@@ -99,14 +105,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entries() -> impl Strategy<Value = HashMap<EventId, Entry>> {
+    fn entries() -> impl Strategy<Value = Entries> {
         let owner = prop_oneof![Just(Owner::Delivered), (1u8..4).prop_map(|n| Owner::Object(ObjectId([n; 16])))];
         let entry = (owner, any::<u16>(), any::<Option<u32>>()).prop_map(|(owner, fingerprint, ordinal)| Entry {
             owner,
             fingerprint,
             ordinal,
         });
-        proptest::collection::hash_map(any::<[u8; 16]>().prop_map(EventId), entry, 0..40)
+        proptest::collection::vec((any::<[u8; 16]>().prop_map(EventId), entry), 0..40).prop_map(Entries::from_iter)
     }
 
     proptest! {
