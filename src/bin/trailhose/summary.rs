@@ -2,12 +2,12 @@
 
 use crate::INTERRUPTED;
 use crate::named::{Named, Names, one_line};
+use crate::print::{print, print_json};
+use crate::table::Table;
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 use trailhose::ledger::cost;
 use trailhose::price::Counted;
@@ -128,8 +128,7 @@ impl Summary<'_> {
 
     /// Prints the table to standard output.
     pub(crate) fn print(&self) {
-        // A reader that has gone away, as `head` does, has seen what it wanted.
-        let _ = anstream::stdout().write_all(self.table().as_bytes());
+        print(&self.table());
     }
 
     /// Prints the JSON object to standard output.
@@ -169,14 +168,12 @@ impl Summary<'_> {
                 records_sent_again: spent.retried,
             }),
         };
-        let text =
-            serde_json::to_string(&line).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
-        let _ = writeln!(std::io::stdout(), "{text}");
+        print_json(&line);
     }
 
     fn table(&self) -> String {
         let tally = self.tally();
-        let mut table = Table::default();
+        let mut table = Table::new(22, 14);
         table.head(&format!("{} → {}", self.source, self.dest));
         table.row("objects done", tally.objects, "");
         table.row("done before", tally.already, "");
@@ -217,9 +214,9 @@ impl Summary<'_> {
         table.text("price on AWS", &dollars(bill.dollars()), &each.join(", "));
         if self.exit_code() == DELIVERED {
             let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
-            let _ = writeln!(table.0, "{green}{}{green:#}", self.good());
+            table.line(&format!("{green}{}{green:#}", self.good()));
         }
-        table.0
+        table.into_text()
     }
 
     /// Where nothing at all was recognised, the names are most likely the reason.
@@ -246,41 +243,6 @@ fn dollars(dollars: f64) -> String {
 fn kinds(kinds: &BTreeMap<String, u64>) -> String {
     let each: Vec<_> = kinds.iter().map(|(kind, count)| format!("{} {kind}", HumanCount(*count))).collect();
     each.join(", ")
-}
-
-/// Lines of a name, a figure that stands right, and a remark.
-#[derive(Default)]
-struct Table(String);
-
-impl Table {
-    fn head(&mut self, text: &str) {
-        let bold = Style::new().bold();
-        let _ = writeln!(self.0, "{bold}{text}{bold:#}");
-    }
-
-    fn row(&mut self, name: &str, count: u64, remark: &str) {
-        self.text(name, &HumanCount(count).to_string(), remark);
-    }
-
-    fn row_if(&mut self, name: &str, count: u64, remark: &str) {
-        if count > 0 {
-            self.row(name, count, remark);
-        }
-    }
-
-    fn bad(&mut self, name: &str, count: u64, remark: &str) {
-        if count > 0 {
-            let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
-            let _ = write!(self.0, "{red}");
-            self.row(name, count, remark);
-            let _ = write!(self.0, "{red:#}");
-        }
-    }
-
-    fn text(&mut self, name: &str, figure: &str, remark: &str) {
-        let line = format!("  {name:<22}{figure:>14}   {remark}");
-        let _ = writeln!(self.0, "{}", line.trim_end());
-    }
 }
 
 #[derive(Serialize)]
