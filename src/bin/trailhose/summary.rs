@@ -56,12 +56,12 @@ impl Summary<'_> {
 
     /// What a round brought, in one line; nothing if it brought nothing.
     pub(crate) fn news(&self) -> Option<String> {
-        let tally = self.tally();
+        let (tally, counts) = (self.tally(), &self.tally().done.counts);
         let mut parts = Vec::new();
         for (count, what) in [
             (tally.objects, "objects done"),
-            (tally.delivered, "events delivered"),
-            (tally.duplicate, "duplicates"),
+            (counts.delivered, "events delivered"),
+            (counts.duplicate, "duplicates"),
             (tally.set_aside(), "quarantined"),
             (tally.later, "to come back"),
             (tally.failed, "failed"),
@@ -173,6 +173,7 @@ impl Summary<'_> {
 
     fn table(&self) -> String {
         let tally = self.tally();
+        let (done, counts) = (&tally.done, &tally.done.counts);
         let mut table = Table::new(22, 14);
         table.head(&format!("{} → {}", self.source, self.dest));
         table.row("objects done", tally.objects, "");
@@ -191,22 +192,22 @@ impl Summary<'_> {
         table.bad("quarantined before", tally.quarantined_before, "");
         table.bad("to come back", tally.later, "");
         table.bad("failed", tally.failed, "");
-        table.row("events", tally.seen, "");
-        table.row("delivered", tally.delivered, "");
-        let (within, other) = (tally.repeats.min(tally.duplicate), tally.duplicate.saturating_sub(tally.repeats));
+        table.row("events", counts.seen, "");
+        table.row("delivered", counts.delivered, "");
+        let (within, other) = (done.repeats.min(counts.duplicate), counts.duplicate.saturating_sub(done.repeats));
         let causes = format!("{} within an object, {} from another", HumanCount(within), HumanCount(other));
-        table.row("duplicates", tally.duplicate, if tally.duplicate > 0 { &causes } else { "" });
-        table.row_if("filtered", tally.filtered, "");
-        table.row_if("oversize", tally.oversize, "kept aside, a line that points there delivered");
-        table.row_if("conflicts", tally.conflicts, "same ID, other content; the first is delivered");
-        table.row_if("helped", tally.helped, "delivered in the stead of an object that stalled");
+        table.row("duplicates", counts.duplicate, if counts.duplicate > 0 { &causes } else { "" });
+        table.row_if("filtered", counts.filtered, "");
+        table.row_if("oversize", counts.oversize, "kept aside, a line that points there delivered");
+        table.row_if("conflicts", done.conflicts, "same ID, other content; the first is delivered");
+        table.row_if("helped", done.helped, "delivered in the stead of an object that stalled");
         let seconds = self.took.as_secs_f64().max(0.001);
         let rate = |count: u64| (count as f64 / seconds) as u64;
         let read =
-            format!("{} decompressed, {}/s", DecimalBytes(tally.json_bytes), DecimalBytes(rate(tally.stored_bytes)));
-        table.text("read", &DecimalBytes(tally.stored_bytes).to_string(), &read);
-        table.text("written", &DecimalBytes(tally.sent_bytes).to_string(), "");
-        let pace = format!("{} events/s", HumanCount(rate(tally.seen)));
+            format!("{} decompressed, {}/s", DecimalBytes(done.json_bytes), DecimalBytes(rate(done.stored_bytes)));
+        table.text("read", &DecimalBytes(done.stored_bytes).to_string(), &read);
+        table.text("written", &DecimalBytes(done.sent_bytes).to_string(), "");
+        let pace = format!("{} events/s", HumanCount(rate(counts.seen)));
         table.text("time", &format!("{seconds:.1} s"), &pace);
         let bill = self.counted().bill();
         let each = bill.by_service().into_iter().map(|(service, price)| format!("{service} {}", dollars(price)));

@@ -33,11 +33,8 @@ struct Contents {
     /// Of these, objects that somebody may be at work on.
     leased: u64,
     /// Of the objects that are done.
-    seen: u64,
-    delivered: u64,
-    duplicate: u64,
-    filtered: u64,
-    oversize: u64,
+    #[serde(flatten)]
+    counts: Counts,
     pages: u64,
     /// Of these, pages that spilled into others.
     full: u64,
@@ -60,12 +57,7 @@ impl Contents {
                 Status::Quarantined => self.quarantined += 1,
             }
             self.leased += u64::from(row.leased(now));
-            let Counts { seen, delivered, duplicate, filtered, oversize } = row.counts.unwrap_or_default();
-            self.seen += seen;
-            self.delivered += delivered;
-            self.duplicate += duplicate;
-            self.filtered += filtered;
-            self.oversize += oversize;
+            self.counts.merge(&row.counts.unwrap_or_default());
         }
         for (_, page) in &piece.pages {
             self.pages += 1;
@@ -131,11 +123,11 @@ fn table(stats: &Stats, open: &Open) -> String {
             table.row("  settled", found.settled, "all they own is delivered, what others owe is not proven");
             table.row("  open", found.open, "");
             table.row("  quarantined", found.quarantined, "");
-            table.row("events seen", found.seen, "in objects that are done");
-            table.row("  delivered", found.delivered, "");
-            table.row("  duplicates", found.duplicate, "");
-            table.row("  filtered", found.filtered, "");
-            table.row("  oversize", found.oversize, "");
+            table.row("events seen", found.counts.seen, "in objects that are done");
+            table.row("  delivered", found.counts.delivered, "");
+            table.row("  duplicates", found.counts.duplicate, "");
+            table.row("  filtered", found.counts.filtered, "");
+            table.row("  oversize", found.counts.oversize, "");
             table.row("pages", found.pages, &format!("{} full, {} expired", found.full, found.expired));
             table.row(
                 "event IDs",
