@@ -27,7 +27,8 @@ pub fn start() {
 /// One invocation's numbers in CloudWatch's embedded metric format: a log line from which CloudWatch makes metrics.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], now_ms: u64) -> String {
-    let counts = [
+    let done = &tally.done;
+    let figures = [
         ("ObjectsDone", tally.objects),
         ("ObjectsAlreadyDone", tally.already),
         ("ObjectsSkipped", tally.skipped.values().sum()),
@@ -36,18 +37,18 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ("ObjectsFailed", tally.failed),
         ("MessagesNotUnderstood", tally.not_understood),
         ("NoticesIgnored", tally.ignored.values().sum()),
-        ("EventsSeen", tally.seen),
-        ("EventsDelivered", tally.delivered),
-        ("EventsDuplicate", tally.duplicate),
-        ("EventsFiltered", tally.filtered),
-        ("EventsOversize", tally.oversize),
-        ("EventsConflicting", tally.conflicts),
-        ("EventsHelped", tally.helped),
+        ("EventsSeen", done.counts.seen),
+        ("EventsDelivered", done.counts.delivered),
+        ("EventsDuplicate", done.counts.duplicate),
+        ("EventsFiltered", done.counts.filtered),
+        ("EventsOversize", done.counts.oversize),
+        ("EventsConflicting", done.conflicts),
+        ("EventsHelped", done.helped),
     ];
-    let bytes = [("StoredBytes", tally.stored_bytes), ("JsonBytes", tally.json_bytes), ("SentBytes", tally.sent_bytes)];
-    let lag = tally.newest.map(|newest| now_ms.saturating_sub(u64::try_from(newest).unwrap_or(0) * 1000) / 1000);
+    let bytes = [("StoredBytes", done.stored_bytes), ("JsonBytes", done.json_bytes), ("SentBytes", done.sent_bytes)];
+    let lag = done.newest.map(|newest| now_ms.saturating_sub(u64::try_from(newest).unwrap_or(0) * 1000) / 1000);
     let units = [
-        counts.iter().map(|&(name, value)| (name, "Count", value)).collect::<Vec<_>>(),
+        figures.iter().map(|&(name, value)| (name, "Count", value)).collect::<Vec<_>>(),
         costs.iter().map(|&(name, value)| (name, "Count", value)).collect(),
         bytes.iter().map(|&(name, value)| (name, "Bytes", value)).collect(),
         // From the newest event delivered to now: how far the stream is behind.
@@ -121,10 +122,14 @@ fn line<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::Report;
+    use crate::ledger::row;
 
     #[test]
     fn every_metric_that_is_defined_has_a_value() {
-        let tally = Tally { seen: 3, delivered: 1, duplicate: 2, newest: Some(100), ..Tally::default() };
+        let events = row::Counts { seen: 3, delivered: 1, duplicate: 2, ..row::Counts::default() };
+        let done = Report { counts: events, newest: Some(100), ..Report::default() };
+        let tally = Tally { done, ..Tally::default() };
         let line: Value =
             serde_json::from_str(&embedded_metrics("ingest", &tally, &[("WriteUnits", 7)], 160_000)).unwrap();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();

@@ -4,10 +4,8 @@ mod bed;
 mod laptop;
 mod report;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-};
 use bed::emulator::Emulator;
+use bed::table;
 use laptop::{Bucket, Ran, event, events, gzip, key, log, text, trailhose};
 use report::{How, Report, Row};
 use serde_json::{Value, json};
@@ -165,23 +163,10 @@ fn a_dry_run_counts_what_is_missing_and_changes_nothing() {
     assert_eq!(std::fs::read(&ledger).unwrap(), before);
 }
 
-/// A table as the template makes it, with the index of the runs.
-async fn table(emulator: &Emulator, name: &str) {
-    let client = trailhose::aws::dynamodb(&emulator.config());
-    let key = |name, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-    let text = |name| AttributeDefinition::builder().attribute_name(name).attribute_type("S".into()).build().unwrap();
-    let all = Projection::builder().projection_type(ProjectionType::All).build();
-    let index = GlobalSecondaryIndex::builder().index_name("runs").key_schema(key("run", KeyType::Hash));
-    let index = index.key_schema(key("unit", KeyType::Range)).projection(all).build().unwrap();
-    let table = client.create_table().table_name(name).key_schema(key("pk", KeyType::Hash));
-    let table = ["pk", "run", "unit"].into_iter().fold(table, |table, name| table.attribute_definitions(text(name)));
-    table.global_secondary_indexes(index).billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
-}
-
 #[tokio::test]
 async fn what_an_inventory_shows_to_be_missing_is_handed_in_once() {
     let emulator = Emulator::shared_ministack();
-    table(emulator, "inventory").await;
+    table::create(&trailhose::aws::dynamodb(&emulator.config()), "inventory", &[table::RUNS]).await;
     let (client, url) = queue(emulator, "handed-in").await;
     let s3 = trailhose::aws::s3(&emulator.config());
     s3.create_bucket().bucket("trail").send().await.unwrap();
@@ -230,7 +215,7 @@ async fn what_an_inventory_shows_to_be_missing_is_handed_in_once() {
 #[tokio::test]
 async fn a_run_is_shown_account_by_account() {
     let emulator = Emulator::shared_ministack();
-    table(emulator, "status").await;
+    table::create(&trailhose::aws::dynamodb(&emulator.config()), "status", &[table::RUNS]).await;
     let args = ["backfill", "status", "--ledger", "dynamodb://status"];
     let none = on(emulator, &args);
     assert!(none.code() == 1 && none.err().contains("has no run"), "{none:?}");

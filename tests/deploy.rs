@@ -3,10 +3,10 @@
 mod bed;
 
 use bed::faults::Fault;
+use bed::stack::lake::{each_once, id};
 use bed::stack::{LOG_BUCKET, Stack};
 use flate2::{Compression, write::GzEncoder};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -19,10 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(420);
 
 fn ingest() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ingest"))
-}
-
-fn id(number: u32) -> String {
-    format!("00000000-0000-4000-8000-{number:012}")
 }
 
 /// A CloudTrail object with these events.
@@ -52,20 +48,6 @@ fn key(number: u32) -> String {
     )
 }
 
-/// How often each event lies in the lake.
-async fn lake(stack: &Stack) -> BTreeMap<String, usize> {
-    let mut seen = BTreeMap::new();
-    for line in stack.lake().await {
-        let event: Value = serde_json::from_str(&line).unwrap();
-        *seen.entry(event["eventID"].as_str().unwrap().to_owned()).or_default() += 1;
-    }
-    seen
-}
-
-fn each_once(events: std::ops::Range<u32>) -> BTreeMap<String, usize> {
-    events.map(|number| (id(number), 1)).collect()
-}
-
 #[tokio::test]
 async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake_once() {
     let stack = Stack::deploy(ingest()).await;
@@ -80,7 +62,7 @@ async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake
         stack.send(&notification::render(&ObjectRef::new(LOG_BUCKET, key(number)))).await;
     }
     stack.drained(PATIENCE).await;
-    assert_eq!(lake(&stack).await, each_once(0..640), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..640), "{}", stack.last_words());
     assert!(stack.dead_letters().await.is_empty());
 }
 
@@ -93,7 +75,7 @@ async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_
         stack.put(&key(number), object(number..number + 1)).await;
     }
     stack.drained(PATIENCE).await;
-    assert_eq!(lake(&stack).await, each_once(0..9), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..9), "{}", stack.last_words());
     assert_eq!(stack.dead_letters().await, [r#"{"an":"unknown shape"}"#]);
 }
 
@@ -115,7 +97,7 @@ async fn what_goes_wrong_between_function_and_services_loses_nothing() {
         stack.put(&key(number), object(number * 3..number * 3 + 4)).await;
     }
     stack.drained(PATIENCE).await;
-    let lake = lake(&stack).await;
+    let lake = stack.lake().await;
     assert!(lake.keys().eq(each_once(0..19).keys()), "{lake:?}\n{}", stack.last_words());
     // Of the one call whose reply was lost, and of no other, everything came twice.
     let repeats = lake.values().sum::<usize>() - lake.len();

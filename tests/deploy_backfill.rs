@@ -2,10 +2,11 @@
 
 mod bed;
 
+use bed::stack::lake::{each_once, id};
 use bed::stack::{LOG_BUCKET, Stack};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,10 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(420);
 
 fn ingest() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ingest"))
-}
-
-fn id(number: u32) -> String {
-    format!("00000000-0000-4000-8000-{number:012}")
 }
 
 /// A CloudTrail object with one event of its own, and one that its neighbour has too.
@@ -58,20 +55,6 @@ fn key(number: u32, minute: u32) -> String {
     )
 }
 
-/// How often each event lies in the lake.
-async fn lake(stack: &Stack) -> BTreeMap<String, usize> {
-    let mut seen = BTreeMap::new();
-    for line in stack.lake().await {
-        let event: Value = serde_json::from_str(&line).unwrap();
-        *seen.entry(event["eventID"].as_str().unwrap().to_owned()).or_default() += 1;
-    }
-    seen
-}
-
-fn each_once(events: std::ops::Range<u32>) -> BTreeMap<String, usize> {
-    events.map(|number| (id(number), 1)).collect()
-}
-
 /// The run that the function says it began.
 fn begun(answer: &Value) -> RunId {
     let run = answer["run"].as_str().unwrap_or_else(|| panic!("no run begun: {answer}"));
@@ -97,7 +80,7 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
     let first = stack.run_ended(&run, PATIENCE).await;
     assert_eq!((first.units, first.counts.listed, first.counts.missing, first.counts.sent), (10, 300, 300, 300));
     assert_eq!((first.accounts["111122223333"].counts.sent, first.accounts["444455556666"].done), (150, 5));
-    assert_eq!(lake(&stack).await, each_once(0..301), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..301), "{}", stack.last_words());
 
     let second = begun(&stack.invoke_backfill("{}").await);
     let second = stack.run_ended(&second, PATIENCE).await.counts;
@@ -108,7 +91,7 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
     let counted = begun(&stack.invoke_backfill(r#"{"dry_run":true}"#).await);
     let counted = stack.run_ended(&counted, PATIENCE).await.counts;
     assert_eq!((counted.missing, counted.sent, counted.messages), (1, 1, 0), "counted, not handed in");
-    assert_eq!(lake(&stack).await.len(), 301);
+    assert_eq!(stack.lake().await.len(), 301);
     // By the queue, as the program of a person begins it.
     let third = RunId::at(jiff::Timestamp::now().as_second(), 3);
     let sources = vec![Root { bucket: LOG_BUCKET.to_owned(), prefix: String::new() }];
@@ -116,7 +99,7 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
     stack.send_task(&Task::Start { run: third.clone(), request }.body()).await;
     let third = stack.run_ended(&third, PATIENCE).await.counts;
     assert_eq!((third.listed, third.missing, third.sent, third.messages), (301, 1, 1, 1));
-    assert_eq!(lake(&stack).await, each_once(0..303), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..303), "{}", stack.last_words());
     assert_eq!(stack.records().runs(9).await.unwrap().len(), 4);
     assert!(stack.dead_tasks().await.is_empty() && stack.dead_missed().await.is_empty());
 }
@@ -138,10 +121,10 @@ async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_
         put += 1;
         let run = begun(&stack.invoke_backfill("{}").await);
         named(&stack, permission).await;
-        assert_eq!(lake(&stack).await.len() as u32, (put - 1) * 2, "{policy}");
+        assert_eq!(stack.lake().await.len() as u32, (put - 1) * 2, "{policy}");
         stack.give_backfill_policy(policy, &document).await;
         stack.run_ended(&run, PATIENCE).await;
-        assert_eq!(lake(&stack).await, each_once(0..put * 2), "{policy}: {}", stack.last_words());
+        assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.last_words());
     }
     // Without these no run begins, and whoever asks for one is told.
     for (policy, permission) in [("note-runs", "dynamodb:PutItem"), ("send-tasks", "sqs:SendMessage")] {
@@ -156,7 +139,7 @@ async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_
         stack.give_backfill_policy(policy, &document).await;
         let run = begun(&stack.invoke_backfill("{}").await);
         stack.run_ended(&run, PATIENCE).await;
-        assert_eq!(lake(&stack).await, each_once(0..put * 2), "{policy}: {}", stack.last_words());
+        assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.last_words());
     }
     // Only a run that asks for quarantined objects needs to write to their rows.
     stack.put(&key(put, put), object(put * 2)[..40].to_vec()).await;
@@ -214,7 +197,7 @@ async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
     assert_eq!(failed, run);
     assert_eq!(given_up[2], work.to_string());
     stack.run_ended(&good, PATIENCE).await;
-    assert_eq!(lake(&stack).await, each_once(0..2));
+    assert_eq!(stack.lake().await, each_once(0..2));
     let noted = stack.records().run(&run).await.unwrap().unwrap();
     let progress = Progress::of(&noted, &stack.records().parts(&run).await.unwrap());
     assert_eq!((progress.stage, progress.failed), (Stage::Failed, 1));

@@ -3,11 +3,12 @@
 
 mod bed;
 
-use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_firehose::primitives::Blob;
-use aws_sdk_firehose::types::{ExtendedS3DestinationConfiguration, Record};
+use aws_sdk_firehose::types::Record;
 use bed::emulator::{Emulator, LambdaEndpoint, Policies};
 use bed::faults::{Fault, Faults};
+use bed::{stream, table};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -37,20 +38,6 @@ async fn moto_answers() {
     keeps_what_it_is_given(Emulator::shared_moto()).await;
 }
 
-async fn table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) {
-    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
-    dynamodb
-        .create_table()
-        .table_name(name)
-        .key_schema(key)
-        .attribute_definitions(pk)
-        .billing_mode(BillingMode::PayPerRequest)
-        .send()
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn a_throttled_or_reset_call_has_no_effect_and_a_lost_reply_has() {
     let faults = Faults::before(Emulator::shared_ministack());
@@ -60,7 +47,7 @@ async fn a_throttled_or_reset_call_has_no_effect_and_a_lost_reply_has() {
             .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
             .build(),
     );
-    table(&patient, "faults").await;
+    table::create(&patient, "faults", &[]).await;
     let put = |client: &aws_sdk_dynamodb::Client| {
         let key = AttributeValue::S("row".into());
         client.put_item().table_name("faults").item("pk", key).condition_expression("attribute_not_exists(pk)").send()
@@ -110,18 +97,7 @@ async fn only_the_named_records_of_a_batch_fail() {
     let s3 = aws_sdk_s3::Client::new(&faults.config());
     let firehose = aws_sdk_firehose::Client::new(&faults.config());
     s3.create_bucket().bucket("lake").send().await.unwrap();
-    let lake = ExtendedS3DestinationConfiguration::builder()
-        .role_arn("arn:aws:iam::000000000000:role/any")
-        .bucket_arn("arn:aws:s3:::lake")
-        .build()
-        .unwrap();
-    firehose
-        .create_delivery_stream()
-        .delivery_stream_name("stream")
-        .extended_s3_destination_configuration(lake)
-        .send()
-        .await
-        .unwrap();
+    stream::create(&firehose, "stream", "lake").await;
 
     faults.on("PutRecordBatch", 0..1, Fault::FailRecords(vec![0, 2]));
     let record = |text: &str| Record::builder().data(Blob::new(text)).build().unwrap();

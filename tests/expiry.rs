@@ -3,9 +3,8 @@
 mod world;
 
 use async_trait::async_trait;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use trailhose::ingest::{Deadline, Ingest, Outcome};
 use trailhose::ledger::Ledger;
 use trailhose::ledger::memory::Memory;
@@ -13,7 +12,7 @@ use trailhose::ledger::page::{Owner, Page, PageName, Version};
 use trailhose::ledger::row::{Change, Guard, Row};
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
-use world::{Fault, Gate, INVOCATION, Wire, World, event, plain_log};
+use world::{INVOCATION, Stepped, World, event, plain_log};
 
 const DAY: i64 = 86_400;
 const KEEP: i64 = 10 * DAY;
@@ -25,8 +24,7 @@ fn world() -> World {
 /// Puts an object of these events, whose worker dies at one of its calls.
 async fn dies_at(world: &World, name: &str, numbers: impl IntoIterator<Item = u32>, call: usize) -> ObjectRef {
     let at = world.put(name, &plain_log(&numbers.into_iter().map(event).collect::<Vec<_>>()));
-    let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
-    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(_)));
+    world.ingest_dying_at(call, &at).await;
     at
 }
 
@@ -109,16 +107,13 @@ async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_no
         dies_at(&world, "never returns", [1], 3).await;
         world.pass(2_000);
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
-        let gate = Arc::<Gate>::default();
-        let wire = Arc::new(Wire::behind(&gate, []));
-        let mut run = pin!(world.ingest_over(&wire, &at));
+        let mut worker = Stepped::begin(&world, &at);
         let mut happened = false;
         let outcome = loop {
-            gate.grant();
-            if let Poll::Ready(outcome) = run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let Poll::Ready(outcome) = worker.step() {
                 break outcome;
             }
-            if !happened && wire.calls().contains(&"settle") {
+            if !happened && worker.calls().contains(&"settle") {
                 happened = true;
                 match vanishes {
                     true => world.store.kept().pages.clear(),
@@ -127,7 +122,7 @@ async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_no
             }
         };
         assert!(happened && matches!(outcome, Outcome::Done(_)), "{outcome:?}");
-        assert!(world.delivered().contains(&event(1)), "{:?}", wire.calls());
+        assert!(world.delivered().contains(&event(1)), "{:?}", worker.calls());
         assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id()); 2]);
     }
 }
@@ -139,14 +134,8 @@ async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not
         dies_at(&world, "never returns", [1], 3).await;
         world.pass(2_000);
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
-        let gate = Arc::<Gate>::default();
-        let wire = Arc::new(Wire::behind(&gate, []));
-        let mut run = pin!(world.ingest_over(&wire, &at));
-        let mut step = || {
-            gate.grant();
-            run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        };
-        if (0..=calls).any(|_| step().is_ready()) {
+        let mut worker = Stepped::begin(&world, &at);
+        if worker.ends_by(calls) {
             assert!(calls > 8, "it happened at each of the worker's calls");
             break;
         }
@@ -154,13 +143,9 @@ async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not
         world.pass(KEEP + 1);
         world.store.kept().pages.clear();
         dies_at(&world, "claims it anew", [1], 3).await;
-        let outcome = loop {
-            if let Poll::Ready(outcome) = step() {
-                break outcome;
-            }
-        };
+        let outcome = worker.finish();
         let arrived = world.delivered().contains(&event(1));
-        assert!(arrived || !matches!(outcome, Outcome::Done(_)), "{outcome:?} after {:?}", wire.calls());
+        assert!(arrived || !matches!(outcome, Outcome::Done(_)), "{outcome:?} after {:?}", worker.calls());
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the fuzzer checks, over the sample bucket, the sample payloads and thousands of damaged copies of them: the same
 //! oracles, so that they cannot rot between two long runs. `fuzz/README.md` tells of those.
 
+mod sample;
+
 // Where the oracles find the rooms: the fuzzer compiles those without the rest of the library.
 use trailhose::{decode, event, notification, object, sink};
 
@@ -14,17 +16,6 @@ use flate2::bufread::MultiGzDecoder;
 use fuzz::oracle;
 use serde_json::{Value, json};
 use std::io::Read;
-use std::path::{Path, PathBuf};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    entries.into_iter().flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
 
 /// The seed, then damaged copies: bytes changed, cut out, doubled, or taken from another seed. The same each time.
 fn damaged(seeds: &[Vec<u8>], each: usize, mut check: impl FnMut(&[u8])) {
@@ -58,8 +49,7 @@ fn damaged(seeds: &[Vec<u8>], each: usize, mut check: impl FnMut(&[u8])) {
 /// something.
 fn objects() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for path in files(&root().join("events/bucket")) {
-        let stored = std::fs::read(path).unwrap();
+    for stored in sample::objects().into_values() {
         let mut json = Vec::new();
         let inflated = MultiGzDecoder::new(&stored[..]).read_to_end(&mut json).is_ok();
         let file = serde_json::from_slice::<Value>(if inflated { &json } else { &stored }).unwrap_or_default();
@@ -76,8 +66,8 @@ fn objects() -> Vec<Vec<u8>> {
 
 #[test]
 fn the_decoder_agrees_with_a_naive_one_on_the_sample_bucket_and_on_damaged_copies_of_it() {
-    for path in files(&root().join("events/bucket")) {
-        oracle::decode::check(&std::fs::read(path).unwrap());
+    for stored in sample::objects().into_values() {
+        oracle::decode::check(&stored);
     }
     let seeds = objects();
     assert!(seeds.len() > 40, "{} seeds", seeds.len());
@@ -103,16 +93,12 @@ fn the_decoder_agrees_with_a_naive_one_on_the_sample_bucket_and_on_damaged_copie
 #[test]
 fn a_notification_is_answered_alike_in_every_wrapping_however_it_is_damaged() {
     let mut seeds = Vec::new();
-    for path in files(&root().join("events")) {
-        if path.parent().is_some_and(|folder| folder.ends_with("events")) && path.extension() == Some("json".as_ref()) {
-            let text = std::fs::read_to_string(path).unwrap();
-            let payload: Value = serde_json::from_str(&text).unwrap();
-            let records = payload["Records"].as_array().cloned().unwrap_or_default();
-            let bodies =
-                records.iter().filter_map(|record| record["body"].as_str().or(record["Sns"]["Message"].as_str()));
-            seeds.extend(bodies.map(|body| body.as_bytes().to_vec()));
-            seeds.push(text.into_bytes());
-        }
+    for text in sample::payloads(&sample::events()).into_values() {
+        let payload: Value = serde_json::from_str(&text).unwrap();
+        let records = payload["Records"].as_array().cloned().unwrap_or_default();
+        let bodies = records.iter().filter_map(|record| record["body"].as_str().or(record["Sns"]["Message"].as_str()));
+        seeds.extend(bodies.map(|body| body.as_bytes().to_vec()));
+        seeds.push(text.into_bytes());
     }
     assert!(seeds.len() > 20, "{} seeds", seeds.len());
     damaged(&seeds, 40, oracle::notification::check);
@@ -120,10 +106,7 @@ fn a_notification_is_answered_alike_in_every_wrapping_however_it_is_damaged() {
 
 #[test]
 fn a_key_is_read_as_its_parts_say_however_it_is_damaged() {
-    let top = root().join("events/bucket");
-    let keys =
-        files(&top).into_iter().map(|path| path.strip_prefix(&top).unwrap().to_str().unwrap().as_bytes().to_vec());
-    let mut seeds: Vec<Vec<u8>> = keys.collect();
+    let mut seeds: Vec<Vec<u8>> = sample::objects().into_keys().map(String::into_bytes).collect();
     seeds.push(
         b"a/AWSLogs/o-exampleorgid/111122223333/CloudTrail-Digest/us-east-1/2024/02/29/111122223333_CloudTrail-Digest_\
           us-east-1_my_trail_eu-west-1_20240229T235959Z_backfill.json.gz"

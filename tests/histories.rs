@@ -3,7 +3,6 @@
 mod bed;
 mod twin;
 
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
 use bed::emulator::Emulator;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -344,12 +343,7 @@ fn sqlite_write_by_write_lives_as_the_model_does() {
 
 fn dynamodb(emulator: &Emulator) -> Arc<dyn Store> {
     let client = aws::dynamodb(&emulator.config());
-    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
-    let table = client.create_table().table_name("histories").key_schema(key).attribute_definitions(pk);
-    tokio::runtime::Handle::current()
-        .block_on(table.billing_mode(BillingMode::PayPerRequest).send())
-        .expect("a table of its own");
+    tokio::runtime::Handle::current().block_on(bed::table::create(&client, "histories", &[]));
     Arc::new(DynamoDb::new(client, "histories"))
 }
 

@@ -2,12 +2,11 @@
 
 mod world;
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use trailhose::ingest::{Failure, LEASE_MARGIN, Later, Outcome};
 use trailhose::ledger::Stop;
-use world::{Fault, Gate, INVOCATION, Wire, World, event, plain_log};
+use world::{Fault, INVOCATION, Stepped, Wire, World, event, plain_log};
 
 /// The calls by which a worker of this object changes its row, from the second on.
 const NOTES: [&str; 5] = ["advance", "advance", "settle", "release", "complete"];
@@ -19,31 +18,24 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
         let world = World::with_lines_per_call(1);
         let at = world.put("a", &plain_log(&(1..=3).map(event).collect::<Vec<_>>()));
         let id = at.object().unwrap().id();
-        let gate = Arc::<Gate>::default();
-        let wire = Arc::new(Wire::behind(&gate, []));
-        let mut first = pin!(world.ingest_over(&wire, &at));
-        let mut step = || {
-            gate.grant();
-            first.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        };
-        if (0..=calls).any(|_| step().is_ready()) {
+        let mut worker = Stepped::begin(&world, &at);
+        if worker.ends_by(calls) {
             break;
         }
         // The lease ends, another takes it and is at work.
         world.pass(2_000);
-        let other = Arc::new(Wire::failing([(1, Fault::Die)]));
-        world.ingest_over(&other, &at).await;
+        world.ingest_dying_at(1, &at).await;
         let row = world.store.kept().rows[&id].clone();
         let outcome = loop {
-            if let Poll::Ready(outcome) = step() {
+            if let Poll::Ready(outcome) = worker.step() {
                 break outcome;
             }
-            assert_eq!(world.store.kept().rows[&id], row, "after {:?}", wire.calls());
+            assert_eq!(world.store.kept().rows[&id], row, "after {:?}", worker.calls());
         };
-        assert_eq!(world.store.kept().rows[&id], row, "after {:?}", wire.calls());
+        assert_eq!(world.store.kept().rows[&id], row, "after {:?}", worker.calls());
         assert!(matches!(outcome, Outcome::Failed(Failure::Ledger(Stop::LeaseLost))), "{outcome:?}");
         // The one that was refused was the last.
-        assert!(NOTES.contains(wire.calls().last().unwrap()), "{:?}", wire.calls());
+        assert!(NOTES.contains(worker.calls().last().unwrap()), "{:?}", worker.calls());
         refused += 1;
     }
     assert!(refused > 5);
@@ -53,7 +45,7 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
 async fn a_leased_object_is_not_worked_on_until_its_lease_has_ended() {
     let world = World::default();
     let at = world.put("a", &plain_log(&[event(1)]));
-    world.ingest_over(&Arc::new(Wire::failing([(1, Fault::Die)])), &at).await;
+    world.ingest_dying_at(1, &at).await;
     let Outcome::Later(Later::Leased { until }) = world.ingest(&at).await else { panic!("worked on") };
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
     world.pass(until - now);
@@ -67,7 +59,7 @@ async fn a_lease_ends_a_minute_after_its_worker_is_stopped() {
     let world = World::default();
     let at = world.put("a", &plain_log(&[event(1)]));
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
-    world.ingest_over(&Arc::new(Wire::failing([(1, Fault::Die)])), &at).await;
+    world.ingest_dying_at(1, &at).await;
     let left = world.store.kept().rows[&at.object().unwrap().id()].until - now - LEASE_MARGIN;
     let invocation = i64::try_from(INVOCATION.as_secs()).unwrap();
     // The clock of the deadline runs while the clock of the ledger stands.
@@ -80,27 +72,17 @@ async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
     for calls in 0.. {
         let world = World::default();
         let owner = world.put("owner", &plain_log(&[event(1)]));
-        world.ingest_over(&Arc::new(Wire::failing([(3, Fault::Die)])), &owner).await;
+        world.ingest_dying_at(3, &owner).await;
         world.pass(2_000);
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
-        let gate = Arc::<Gate>::default();
-        let wire = Arc::new(Wire::behind(&gate, []));
-        let mut run = pin!(world.ingest_over(&wire, &at));
-        let mut step = || {
-            gate.grant();
-            run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        };
-        if (0..=calls).any(|_| step().is_ready()) || wire.calls()[1..].contains(&"lease") {
+        let mut worker = Stepped::begin(&world, &at);
+        if worker.ends_by(calls) || worker.calls()[1..].contains(&"lease") {
             assert!(calls > 5, "the owner came back at each of its helper's calls");
             break;
         }
-        world.ingest_over(&Arc::new(Wire::failing([(1, Fault::Die)])), &owner).await;
-        let outcome = loop {
-            if let Poll::Ready(outcome) = step() {
-                break outcome;
-            }
-        };
-        assert!(matches!(outcome, Outcome::Later(Later::OwnerAtWork { .. })), "{outcome:?} after {:?}", wire.calls());
+        world.ingest_dying_at(1, &owner).await;
+        let outcome = worker.finish();
+        assert!(matches!(outcome, Outcome::Later(Later::OwnerAtWork { .. })), "{outcome:?} after {:?}", worker.calls());
         assert_eq!(world.delivered(), [event(2)]);
     }
 }
@@ -126,17 +108,11 @@ async fn a_helper_delivers_only_what_is_still_owed_when_it_holds_the_owners_leas
         for calls in 0.. {
             let world = World::with_lines_per_call(1);
             let owner = put(&world, "owner", &[1, 2]);
-            world.ingest_over(&Arc::new(Wire::failing([(3, Fault::Die)])), &owner).await;
+            world.ingest_dying_at(3, &owner).await;
             world.pass(2_000);
             let (at, other) = (put(&world, "helper", &[1, 2, 3]), put(&world, "other", &[1, 2, 4]));
-            let gate = Arc::<Gate>::default();
-            let wire = Arc::new(Wire::behind(&gate, []));
-            let mut run = pin!(world.ingest_over(&wire, &at));
-            let mut step = || {
-                gate.grant();
-                run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-            };
-            if (0..=calls).any(|_| step().is_ready()) || wire.calls()[1..].contains(&"lease") {
+            let mut worker = Stepped::begin(&world, &at);
+            if worker.ends_by(calls) || worker.calls()[1..].contains(&"lease") {
                 assert!(calls > 5, "it happened at each of the helper's calls");
                 break;
             }
@@ -149,12 +125,12 @@ async fn a_helper_delivers_only_what_is_still_owed_when_it_holds_the_owners_leas
                 OwnerIsDone => assert!(matches!(world.ingest(&owner).await, Outcome::Done(_))),
                 AnotherHelps => assert!(matches!(world.ingest(&other).await, Outcome::Done(_))),
             }
-            while step().is_pending() {}
+            worker.finish();
             let mut delivered = world.delivered();
             let all = delivered.len();
             delivered.sort();
             delivered.dedup();
-            assert_eq!(delivered.len(), all, "{meanwhile:?}: repeated after {:?}", wire.calls());
+            assert_eq!(delivered.len(), all, "{meanwhile:?}: repeated after {:?}", worker.calls());
             assert!([1, 2, 3].iter().all(|number| delivered.contains(&event(*number))), "{meanwhile:?}: lost");
         }
     }

@@ -3,10 +3,8 @@
 mod bed;
 mod laptop;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-};
 use bed::emulator::Emulator;
+use bed::table;
 use laptop::{Bucket, Ran, events, gzip, lines, log, text, trailhose};
 use serde_json::Value;
 use std::fs::File;
@@ -192,23 +190,10 @@ fn a_file_that_a_sync_is_writing_is_read_and_not_changed() {
     assert!(refused.code() == 2 && refused.err().contains("in use by another process"), "{refused:?}");
 }
 
-/// A table as the template makes it.
-async fn table(emulator: &Emulator, name: &str) {
-    let client = trailhose::aws::dynamodb(&emulator.config());
-    let hash = |name| KeySchemaElement::builder().attribute_name(name).key_type(KeyType::Hash).build().unwrap();
-    let text = |name| AttributeDefinition::builder().attribute_name(name).attribute_type("S".into()).build().unwrap();
-    let all = Projection::builder().projection_type(ProjectionType::All).build();
-    let index = GlobalSecondaryIndex::builder().index_name("quarantined").key_schema(hash("quarantined_at"));
-    let table = client.create_table().table_name(name).key_schema(hash("pk")).attribute_definitions(text("pk"));
-    let table = table.attribute_definitions(text("quarantined_at"));
-    let table = table.global_secondary_indexes(index.projection(all).build().unwrap());
-    table.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
-}
-
 #[tokio::test]
 async fn a_table_is_asked_and_changed_as_documented() {
     let emulator = Emulator::shared_ministack();
-    table(emulator, "asked").await;
+    table::create(&trailhose::aws::dynamodb(&emulator.config()), "asked", &[table::QUARANTINED]).await;
     let synced = Synced::new(Some(("asked", emulator)));
     // Nothing is scanned in silence.
     let cheap = synced.ledger(&["stats"]).json();
@@ -228,7 +213,7 @@ async fn a_table_is_asked_and_changed_as_documented() {
 async fn an_object_under_a_live_lease_is_not_forgotten() {
     use trailhose::ledger::{Ledger, dynamodb::DynamoDb, system_clock};
     let emulator = Emulator::shared_ministack();
-    table(emulator, "leased").await;
+    table::create(&trailhose::aws::dynamodb(&emulator.config()), "leased", &[table::QUARANTINED]).await;
     let store = DynamoDb::new(trailhose::aws::dynamodb(&emulator.config()), "leased");
     let ledger = Ledger::new(std::sync::Arc::new(store), system_clock(), 0);
     let object = trailhose::object::Object { bucket: "logs".into(), key: "k".into(), etag: "0".repeat(32) };

@@ -4,7 +4,7 @@ mod bed;
 mod common;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_dynamodb::types::AttributeValue;
 use bed::emulator::Emulator;
 use bed::faults::{Fault, Faults};
 use common::stub::{Reply, Stub};
@@ -43,10 +43,7 @@ fn page(events: u8) -> Page {
 
 async fn table(emulator: &Emulator, name: &str) -> Client {
     let client = aws::dynamodb(&emulator.config());
-    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
-    let table = client.create_table().table_name(name).key_schema(key).attribute_definitions(pk);
-    table.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    bed::table::create(&client, name, &[]).await;
     client
 }
 

@@ -4,10 +4,8 @@
 mod bed;
 mod store_suite;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-};
 use bed::emulator::Emulator;
+use bed::table;
 use trailhose::aws;
 use trailhose::ledger::dynamodb::DynamoDb;
 use trailhose::ledger::memory::Memory;
@@ -49,17 +47,7 @@ mod sqlite {
 
 async fn table(emulator: &Emulator, name: &str) -> DynamoDb {
     let client = aws::dynamodb(&emulator.config());
-    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let attribute =
-        |name| AttributeDefinition::builder().attribute_name(name).attribute_type("S".into()).build().unwrap();
-    let since = KeySchemaElement::builder().attribute_name("quarantined_at").key_type(KeyType::Hash).build().unwrap();
-    let all = Projection::builder().projection_type(ProjectionType::All).build();
-    // As in the template.
-    let index = GlobalSecondaryIndex::builder().index_name("quarantined").key_schema(since).projection(all);
-    let table = client.create_table().table_name(name).key_schema(key);
-    let table = table.attribute_definitions(attribute("pk")).attribute_definitions(attribute("quarantined_at"));
-    let table = table.global_secondary_indexes(index.build().unwrap());
-    table.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    table::create(&client, name, &[table::QUARANTINED]).await;
     DynamoDb::new(client, name)
 }
 

@@ -6,7 +6,6 @@
 mod bed;
 mod common;
 
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
 use bed::emulator::Emulator;
 use common::stub::{Reply, Request, Stub};
 use std::path::Path;
@@ -45,14 +44,6 @@ impl Running {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0
     }
-}
-
-async fn table(emulator: &Emulator) {
-    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
-    let table = aws_sdk_dynamodb::Client::new(&emulator.config()).create_table().table_name("ledger");
-    let table = table.key_schema(key).attribute_definitions(pk).billing_mode(BillingMode::PayPerRequest);
-    table.send().await.unwrap();
 }
 
 /// S3 that has one object, and a stream that takes everything and says how many lines it was given.
@@ -114,7 +105,7 @@ fn lambda(payload: String, meeting: Arc<Barrier>, answers: mpsc::Sender<(String,
 #[tokio::test]
 async fn the_function_takes_no_more_than_80_mb_for_an_object_of_200_mb() {
     let emulator = Emulator::shared_ministack();
-    table(emulator).await;
+    bed::table::create(&aws_sdk_dynamodb::Client::new(&emulator.config()), "ledger", &[]).await;
     let (counted, lines) = mpsc::channel();
     let services = services(counted);
     let s3 = serde_json::json!({ "Records": [{

@@ -4,9 +4,9 @@
 mod bed;
 
 use bed::faults::Fault;
+use bed::stack::lake::{each_once, id};
 use bed::stack::{LOG_BUCKET, Stack};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use trailhose::notification;
@@ -24,10 +24,6 @@ const LAMBDAS_OWN: [&str; 5] =
 const NOT_HELD_TO: [&str; 1] = ["s3:ListBucket"];
 
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn id(number: u32) -> String {
-    format!("00000000-0000-4000-8000-{number:012}")
-}
 
 /// A CloudTrail object of one event, which carries so many bytes of padding.
 fn object(number: u32, padding: usize) -> String {
@@ -92,16 +88,6 @@ async fn need(stack: &Stack, action: &str, number: u32) {
     }
 }
 
-/// How often each event lies in the lake.
-async fn lake(stack: &Stack) -> BTreeMap<String, usize> {
-    let mut seen = BTreeMap::new();
-    for line in stack.lake().await {
-        let event: Value = serde_json::from_str(&line).unwrap();
-        *seen.entry(event["eventID"].as_str().unwrap().to_owned()).or_default() += 1;
-    }
-    seen
-}
-
 #[tokio::test]
 async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_lost_once_it_is_back() {
     let stack = Stack::deploy(Path::new(env!("CARGO_BIN_EXE_ingest"))).await;
@@ -140,10 +126,10 @@ async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_los
         (8, LAMBDAS_OWN.len() + NOT_HELD_TO.len()),
         "{missed:?} {passed_over:?}"
     );
-    let expected: BTreeMap<_, _> = (0..missed.len() as u32).map(|number| (id(number), 1)).collect();
+    let expected = each_once(0..missed.len() as u32);
     let start = Instant::now();
     loop {
-        let found = lake(&stack).await;
+        let found = stack.lake().await;
         if found == expected {
             break;
         }

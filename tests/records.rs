@@ -3,13 +3,11 @@
 mod bed;
 mod noted;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-};
 use bed::emulator::Emulator;
+use bed::table;
 use noted::Noted;
 use trailhose::backfill::discover::Shape;
-use trailhose::backfill::record::dynamodb::{DynamoDb, INDEX};
+use trailhose::backfill::record::dynamodb::DynamoDb;
 use trailhose::backfill::record::{Discovered, Outcome, Part, RecordError, Records, Worked};
 use trailhose::backfill::run::{Defaults, Request, Root};
 use trailhose::backfill::unit::{Layout, Unit};
@@ -116,19 +114,7 @@ async fn runs_are_listed_the_newest_first(records: &dyn Records) {
 
 async fn table(emulator: &Emulator) -> DynamoDb {
     let client = aws_sdk_dynamodb::Client::new(&emulator.config());
-    let text =
-        |name: &str| AttributeDefinition::builder().attribute_name(name).attribute_type("S".into()).build().unwrap();
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-    let index = GlobalSecondaryIndex::builder()
-        .index_name(INDEX)
-        .key_schema(key("run", KeyType::Hash))
-        .key_schema(key("unit", KeyType::Range))
-        .projection(Projection::builder().projection_type(ProjectionType::All).build())
-        .build()
-        .unwrap();
-    let table = client.create_table().table_name("noted").billing_mode(BillingMode::PayPerRequest);
-    let table = ["pk", "run", "unit"].into_iter().fold(table, |table, name| table.attribute_definitions(text(name)));
-    table.key_schema(key("pk", KeyType::Hash)).global_secondary_indexes(index).send().await.unwrap();
+    table::create(&client, "noted", &[table::RUNS]).await;
     DynamoDb::new(client, "noted", system_clock())
 }
 

@@ -1,31 +1,21 @@
 //! The backfill program under AWS's runtime interface: every payload of `events/backfill/` is answered as its table says.
 
 mod bed;
+mod sample;
 
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
 use bed::emulator::Emulator;
 use bed::runtime::Runtime;
+use bed::{bucket, table};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-const SAMPLE: &str = "trailhose-sample";
+use std::path::Path;
 
 /// The sample bucket, a table and two queues, whose URLs are returned.
 async fn services(emulator: &Emulator) -> [String; 2] {
-    let s3 = aws_sdk_s3::Client::new(&emulator.config());
-    s3.create_bucket().bucket(SAMPLE).send().await.unwrap();
-    let top = bed::root().join("events/bucket");
-    for file in files(&top) {
-        let key = file.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
-        s3.put_object().bucket(SAMPLE).key(key).body(std::fs::read(&file).unwrap().into()).send().await.unwrap();
-    }
-    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
-    let table = aws_sdk_dynamodb::Client::new(&emulator.config()).create_table().table_name("ledger");
-    let table = table.key_schema(key).attribute_definitions(pk).billing_mode(BillingMode::PayPerRequest);
-    table.send().await.unwrap();
-    let sqs = aws_sdk_sqs::Client::new(&emulator.config());
+    let config = emulator.config();
+    bucket::create(&aws_sdk_s3::Client::new(&config), sample::BUCKET, sample::objects()).await;
+    table::create(&aws_sdk_dynamodb::Client::new(&config), "ledger", &[]).await;
+    let sqs = aws_sdk_sqs::Client::new(&config);
     let mut urls = ["tasks", "missing"].map(str::to_owned);
     for url in &mut urls {
         *url = sqs.create_queue().queue_name(&*url).send().await.unwrap().queue_url().unwrap().to_owned();
@@ -33,13 +23,8 @@ async fn services(emulator: &Emulator) -> [String; 2] {
     urls
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 /// File, runs begun and messages refused, from the table of `events/backfill/README.md`.
-fn payloads(folder: &Path) -> BTreeMap<String, [u64; 2]> {
+fn expected(folder: &Path) -> BTreeMap<String, [u64; 2]> {
     let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
     let rows = readme.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
@@ -66,17 +51,12 @@ async fn every_sample_payload_is_answered_as_its_table_says() {
         ("TRAILHOSE_SOURCES", "s3://trailhose-sample"),
     ];
     let function = Runtime::start(Path::new(env!("CARGO_BIN_EXE_backfill")), &emulator.endpoint(), &variables);
-    let folder = bed::root().join("events/backfill");
-    let payloads = payloads(&folder);
-    assert!(payloads.keys().map(|name| folder.join(name)).eq({
-        let mut files = files(&folder);
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
-        files.sort();
-        files
-    }));
-    for (file, [begun, refused]) in payloads {
+    let folder = sample::events().join("backfill");
+    let (payloads, expected) = (sample::payloads(&folder), expected(&folder));
+    assert!(payloads.keys().eq(expected.keys()), "{expected:?}");
+    for (file, payload) in payloads {
+        let [begun, refused] = expected[&file];
         let before = ["RunsBegun", "MessagesNotUnderstood"].map(|name| metric(&function.log(), name));
-        let payload = std::fs::read_to_string(folder.join(&file)).unwrap();
         let answer = function.invoke(&payload).await;
         let said = || format!("{file}: {answer}\n{}", function.log());
         if file.starts_with("sqs-") {

@@ -1,44 +1,23 @@
 //! What `events/README.md` says of the sample bucket and the payloads is what lies there.
 
+mod sample;
+
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use trailhose::notification::{Invocation, Notice, invocation, parse};
 use trailhose::object::ObjectRef;
 use trailhose::object::key::{Kind, LogKey, Recognised, recognise};
 
-fn events() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("events")
-}
-
 /// The rows of the README's tables: what the first cell says, and the others.
 fn readme() -> HashMap<String, Vec<String>> {
-    let text = std::fs::read_to_string(events().join("README.md")).unwrap();
+    let text = std::fs::read_to_string(sample::events().join("README.md")).unwrap();
     let cells =
         |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
     let rows = text.lines().filter(|line| line.starts_with('|')).map(cells);
     rows.map(|mut row: Vec<String>| (row.remove(0), row)).collect()
-}
-
-/// Key and bytes of every object.
-fn objects() -> BTreeMap<String, Vec<u8>> {
-    let root = events().join("bucket");
-    let (mut found, mut folders) = (BTreeMap::new(), vec![root.clone()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let parts = path.strip_prefix(&root).unwrap().iter().map(|part| part.to_str().unwrap());
-                found.insert(parts.collect::<Vec<_>>().join("/"), std::fs::read(path).unwrap());
-            }
-        }
-    }
-    found
 }
 
 #[derive(Deserialize)]
@@ -75,7 +54,7 @@ fn the_readme_counts_what_lies_in_the_bucket() {
     let mut count = |what, by| *counts.entry(what).or_default() += by;
     let mut unique: HashMap<String, String> = HashMap::new();
     let mut kinds = BTreeSet::new();
-    for (key, bytes) in objects() {
+    for (key, bytes) in sample::objects() {
         count("objects", 1);
         match recognise(&key) {
             Recognised::Digest => count("digests", 1),
@@ -111,7 +90,7 @@ fn the_readme_counts_what_lies_in_the_bucket() {
 
 #[test]
 fn all_but_three_keys_follow_the_whole_grammar() {
-    let keys = objects().into_keys();
+    let keys = sample::objects().into_keys();
     let other: Vec<_> = keys.filter(|key| LogKey::parse(key).is_none_or(|parsed| parsed.to_string() != *key)).collect();
     assert_eq!(other.len(), 3, "the foreign file and the two that were handled by hand: {other:?}");
 }
@@ -142,19 +121,13 @@ fn outcome(payload: &str) -> (Vec<ObjectRef>, usize, usize) {
 
 #[test]
 fn every_payload_says_what_the_readme_says_of_it() {
-    let (readme, stored, mut seen) = (readme(), objects(), 0);
-    for entry in std::fs::read_dir(events()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if !name.ends_with(".json") {
-            continue;
-        }
-        seen += 1;
-        let (objects, ignored, refused) = outcome(&std::fs::read_to_string(&path).unwrap());
-        let row = readme.get(&name).unwrap_or_else(|| panic!("{name} has no row in events/README.md"));
+    let (readme, stored, payloads) = (readme(), sample::objects(), sample::payloads(&sample::events()));
+    for (name, payload) in &payloads {
+        let (objects, ignored, refused) = outcome(payload);
+        let row = readme.get(name).unwrap_or_else(|| panic!("{name} has no row in events/README.md"));
         assert_eq!(row[1..], [objects.len(), ignored, refused].map(|count| count.to_string()), "{name}");
         for object in objects {
-            assert_eq!(object.bucket, "trailhose-sample");
+            assert_eq!(object.bucket, sample::BUCKET);
             let bytes = stored.get(&object.key);
             assert_eq!(bytes.is_none(), name == "sqs-missing-object.json", "{name}: {object}");
             if let (Some(bytes), Some(size)) = (bytes, object.size) {
@@ -162,5 +135,9 @@ fn every_payload_says_what_the_readme_says_of_it() {
             }
         }
     }
-    assert_eq!(seen, readme.keys().filter(|first| first.ends_with(".json")).count(), "payloads the README invents");
+    assert_eq!(
+        payloads.len(),
+        readme.keys().filter(|first| first.ends_with(".json")).count(),
+        "payloads the README invents"
+    );
 }

@@ -2,11 +2,10 @@
 
 mod bed;
 
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
-use aws_sdk_firehose::types::ExtendedS3DestinationConfiguration;
 use bed::emulator::Emulator;
 use bed::faults::{Fault, Faults};
 use bed::runtime::Runtime;
+use bed::{stream, table};
 use serde_json::json;
 use std::path::Path;
 use trailhose::notification::render;
@@ -63,14 +62,8 @@ async fn services(emulator: &Emulator) -> Vec<ObjectRef> {
         s3.put_object().bucket("secrets").key(key(number)).body(body.into_bytes().into()).send().await.unwrap();
         put.push(ObjectRef::new("secrets", key(number)));
     }
-    let hash = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type("S".into()).build().unwrap();
-    let table = aws_sdk_dynamodb::Client::new(&config).create_table().table_name("ledger").key_schema(hash);
-    table.attribute_definitions(pk).billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
-    let lake = ExtendedS3DestinationConfiguration::builder();
-    let lake = lake.role_arn("arn:aws:iam::000000000000:role/any").bucket_arn("arn:aws:s3:::lake").build().unwrap();
-    let stream = aws_sdk_firehose::Client::new(&config).create_delivery_stream().delivery_stream_name("events");
-    stream.extended_s3_destination_configuration(lake).send().await.unwrap();
+    table::create(&aws_sdk_dynamodb::Client::new(&config), "ledger", &[]).await;
+    stream::create(&aws_sdk_firehose::Client::new(&config), "events", "lake").await;
     put
 }
 

@@ -9,6 +9,7 @@ mod bed;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use bed::faults::{Call, Fault};
+use bed::stack::lake::id;
 use bed::stack::{LOG_BUCKET, Stack};
 use flate2::{Compression, write::GzEncoder};
 use std::collections::HashMap;
@@ -39,10 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(1_500);
 
 fn setting(name: &str, default: u32) -> u32 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
-
-fn id(number: u32) -> String {
-    format!("00000000-0000-4000-8000-{number:012x}")
 }
 
 /// The events of one object: its own, and the first of the next one's.
@@ -207,11 +204,7 @@ async fn after_the_worst_day_and_one_backfill_the_lake_holds_every_event() {
     let handed_in = backfill(&stack).await;
     all_done(&stack, keys.len()).await;
 
-    let mut lake = HashMap::<String, usize>::new();
-    for line in stack.lake().await {
-        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        *lake.entry(event["eventID"].as_str().unwrap().to_owned()).or_default() += 1;
-    }
+    let lake = stack.lake().await;
     let lost: Vec<_> = (0..events).map(id).filter(|id| !lake.contains_key(id)).collect();
     assert!(lost.is_empty(), "{} of {events} events are lost: {lost:?}", lost.len());
     assert_eq!(lake.len(), events as usize);

@@ -17,13 +17,9 @@ async fn client(endpoint: &str) -> aws_sdk_s3::Client {
 
 /// Puts every file of a folder into a bucket, each under its path.
 async fn upload(endpoint: &str, bucket: &str, folder: &Path) {
-    let s3 = client(endpoint).await;
-    s3.create_bucket().bucket(bucket).send().await.unwrap();
-    for path in files(folder) {
-        let key = path.strip_prefix(folder).unwrap().to_str().unwrap();
-        let body = std::fs::read(&path).unwrap();
-        s3.put_object().bucket(bucket).key(key).body(body.into()).send().await.unwrap();
-    }
+    let key = |path: &Path| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+    let objects = files(folder).into_iter().map(|path| (key(&path), std::fs::read(&path).unwrap()));
+    bed::bucket::create(&client(endpoint).await, bucket, objects).await;
 }
 
 /// Every file that was written, by its path without the mark of its ledger, with which its name begins.

@@ -4,6 +4,7 @@ use crate::ledger::Stop;
 use crate::ledger::row::{Counts, Seconds};
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use serde::Serialize;
 
 /// What became of one object.
 #[derive(Debug)]
@@ -51,10 +52,11 @@ pub enum Later {
     OutOfTime,
 }
 
-/// What was done with an object that is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What was done with an object that is done, or with several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Report {
-    /// What became of the events; `seen` is the sum of the others.
+    /// What became of the events.
+    #[serde(flatten)]
     pub counts: Counts,
     /// Of the duplicates, those whose first copy stands in the same object.
     pub repeats: u64,
@@ -70,8 +72,24 @@ pub struct Report {
     pub json_bytes: u64,
     /// Bytes given to the sink by this attempt.
     pub sent_bytes: u64,
-    /// `eventTime` of the newest event.
+    /// `eventTime` of the newest event, in seconds since 1970.
     pub newest: Option<Seconds>,
+}
+
+impl Report {
+    /// Adds another object's.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { counts, repeats, conflicts, helped, calls, stored_bytes, json_bytes, sent_bytes, newest } = other;
+        self.counts.merge(counts);
+        self.repeats += repeats;
+        self.conflicts += conflicts;
+        self.helped += helped;
+        self.calls += calls;
+        self.stored_bytes += stored_bytes;
+        self.json_bytes += json_bytes;
+        self.sent_bytes += sent_bytes;
+        self.newest = self.newest.max(*newest);
+    }
 }
 
 /// What failed.

@@ -4,6 +4,7 @@
 //! them again as condition and update expressions, and one conformance suite holds the two against each other.
 
 use crate::object::Object;
+use serde::Serialize;
 
 /// The right to work on an object, fresh for every attempt. Whoever presents it is the one who leased the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,8 +59,9 @@ impl Status {
     }
 }
 
-/// How many events an object held, and what became of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How many events an object held, or several, and what became of each. *seen = delivered + duplicate + filtered +
+/// oversize*, always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Events in the object.
     pub seen: u64,
@@ -71,6 +73,18 @@ pub struct Counts {
     pub filtered: u64,
     /// Set aside for their length, a pointer delivered in their place.
     pub oversize: u64,
+}
+
+impl Counts {
+    /// Adds another object's.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { seen, delivered, duplicate, filtered, oversize } = other;
+        self.seen += seen;
+        self.delivered += delivered;
+        self.duplicate += duplicate;
+        self.filtered += filtered;
+        self.oversize += oversize;
+    }
 }
 
 /// One object's row.

@@ -5,12 +5,15 @@
 //! The tools come from `tools/setup`. A tool that is missing fails the test that wants it; nothing is skipped.
 #![allow(dead_code, unreachable_pub)] // Every test program takes a part of this module, none takes all.
 
+pub mod bucket;
 pub mod emulator;
 pub mod faults;
 pub mod http;
 pub mod process;
 pub mod runtime;
 pub mod stack;
+pub mod stream;
+pub mod table;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};

@@ -5,6 +5,7 @@
 //! off after the deployment; a message that failed comes back after the visibility timeout, for which no test can wait
 //! half an hour, so that is shortened; it writes one S3 object for each Firehose record, at once and unzipped.
 
+pub mod lake;
 mod missed;
 
 use super::emulator::{Emulator, LambdaEndpoint, Policies};
@@ -132,26 +133,6 @@ impl Stack {
         .iter()
         .map(|name| attributes[name].parse::<u64>().unwrap())
         .sum()
-    }
-
-    /// Every line the stream has put into the lake, in no order.
-    pub async fn lake(&self) -> Vec<String> {
-        self.lines_under("events/").await
-    }
-
-    /// Every line of the lake's objects under a prefix: `events/`, `failed/`, `oversize/`.
-    pub async fn lines_under(&self, prefix: &str) -> Vec<String> {
-        let bucket = self.output("LakeBucketName");
-        let mut lines = Vec::new();
-        let mut pages = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            for object in page.unwrap().contents() {
-                let got = self.s3.get_object().bucket(bucket).key(object.key().unwrap()).send().await.unwrap();
-                let body = got.body.collect().await.unwrap().to_vec();
-                lines.extend(String::from_utf8(body).unwrap().lines().map(str::to_owned));
-            }
-        }
-        lines
     }
 
     /// The bodies of the messages that were given up. Reading them hides them for a while.

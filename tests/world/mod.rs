@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod queues;
+mod stepped;
 #[path = "../twin/mod.rs"]
 mod twin;
 mod wire;
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+pub use stepped::Stepped;
 use tokio::time::Instant;
 use trailhose::decode;
 use trailhose::filter::Filter;
@@ -145,6 +147,13 @@ impl World {
     /// One attempt at an object over a wire.
     pub async fn ingest_over(&self, wire: &Arc<Wire>, at: &ObjectRef) -> Outcome {
         self.worker(wire).object(at, Deadline::within(INVOCATION)).await
+    }
+
+    /// One attempt at an object by a worker that dies at its call of this number.
+    pub async fn ingest_dying_at(&self, call: usize, at: &ObjectRef) {
+        let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
+        let outcome = self.ingest_over(&wire, at).await;
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
 
     /// The lines that arrived, in order.

@@ -6,6 +6,7 @@ mod explain;
 mod generate;
 mod init;
 mod ledger;
+mod selection;
 mod sync;
 pub(crate) mod value;
 

@@ -11,10 +11,12 @@ mod inventory;
 mod ledger;
 mod named;
 mod parts;
+mod print;
 mod progress;
 mod settings;
 mod summary;
 mod sync;
+mod table;
 
 use args::{Cli, Command};
 use clap::Parser;

@@ -2,12 +2,12 @@
 
 use crate::INTERRUPTED;
 use crate::named::{Named, Names, one_line};
+use crate::print::{print, print_json};
+use crate::table::Table;
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 use trailhose::ledger::cost;
 use trailhose::price::Counted;
@@ -56,12 +56,12 @@ impl Summary<'_> {
 
     /// What a round brought, in one line; nothing if it brought nothing.
     pub(crate) fn news(&self) -> Option<String> {
-        let tally = self.tally();
+        let (tally, counts) = (self.tally(), &self.tally().done.counts);
         let mut parts = Vec::new();
         for (count, what) in [
             (tally.objects, "objects done"),
-            (tally.delivered, "events delivered"),
-            (tally.duplicate, "duplicates"),
+            (counts.delivered, "events delivered"),
+            (counts.duplicate, "duplicates"),
             (tally.set_aside(), "quarantined"),
             (tally.later, "to come back"),
             (tally.failed, "failed"),
@@ -128,8 +128,7 @@ impl Summary<'_> {
 
     /// Prints the table to standard output.
     pub(crate) fn print(&self) {
-        // A reader that has gone away, as `head` does, has seen what it wanted.
-        let _ = anstream::stdout().write_all(self.table().as_bytes());
+        print(&self.table());
     }
 
     /// Prints the JSON object to standard output.
@@ -169,14 +168,13 @@ impl Summary<'_> {
                 records_sent_again: spent.retried,
             }),
         };
-        let text =
-            serde_json::to_string(&line).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
-        let _ = writeln!(std::io::stdout(), "{text}");
+        print_json(&line);
     }
 
     fn table(&self) -> String {
         let tally = self.tally();
-        let mut table = Table::default();
+        let (done, counts) = (&tally.done, &tally.done.counts);
+        let mut table = Table::new(22, 14);
         table.head(&format!("{} → {}", self.source, self.dest));
         table.row("objects done", tally.objects, "");
         table.row("done before", tally.already, "");
@@ -194,22 +192,22 @@ impl Summary<'_> {
         table.bad("quarantined before", tally.quarantined_before, "");
         table.bad("to come back", tally.later, "");
         table.bad("failed", tally.failed, "");
-        table.row("events", tally.seen, "");
-        table.row("delivered", tally.delivered, "");
-        let (within, other) = (tally.repeats.min(tally.duplicate), tally.duplicate.saturating_sub(tally.repeats));
+        table.row("events", counts.seen, "");
+        table.row("delivered", counts.delivered, "");
+        let (within, other) = (done.repeats.min(counts.duplicate), counts.duplicate.saturating_sub(done.repeats));
         let causes = format!("{} within an object, {} from another", HumanCount(within), HumanCount(other));
-        table.row("duplicates", tally.duplicate, if tally.duplicate > 0 { &causes } else { "" });
-        table.row_if("filtered", tally.filtered, "");
-        table.row_if("oversize", tally.oversize, "kept aside, a line that points there delivered");
-        table.row_if("conflicts", tally.conflicts, "same ID, other content; the first is delivered");
-        table.row_if("helped", tally.helped, "delivered in the stead of an object that stalled");
+        table.row("duplicates", counts.duplicate, if counts.duplicate > 0 { &causes } else { "" });
+        table.row_if("filtered", counts.filtered, "");
+        table.row_if("oversize", counts.oversize, "kept aside, a line that points there delivered");
+        table.row_if("conflicts", done.conflicts, "same ID, other content; the first is delivered");
+        table.row_if("helped", done.helped, "delivered in the stead of an object that stalled");
         let seconds = self.took.as_secs_f64().max(0.001);
         let rate = |count: u64| (count as f64 / seconds) as u64;
         let read =
-            format!("{} decompressed, {}/s", DecimalBytes(tally.json_bytes), DecimalBytes(rate(tally.stored_bytes)));
-        table.text("read", &DecimalBytes(tally.stored_bytes).to_string(), &read);
-        table.text("written", &DecimalBytes(tally.sent_bytes).to_string(), "");
-        let pace = format!("{} events/s", HumanCount(rate(tally.seen)));
+            format!("{} decompressed, {}/s", DecimalBytes(done.json_bytes), DecimalBytes(rate(done.stored_bytes)));
+        table.text("read", &DecimalBytes(done.stored_bytes).to_string(), &read);
+        table.text("written", &DecimalBytes(done.sent_bytes).to_string(), "");
+        let pace = format!("{} events/s", HumanCount(rate(counts.seen)));
         table.text("time", &format!("{seconds:.1} s"), &pace);
         let bill = self.counted().bill();
         let each = bill.by_service().into_iter().map(|(service, price)| format!("{service} {}", dollars(price)));
@@ -217,9 +215,9 @@ impl Summary<'_> {
         table.text("price on AWS", &dollars(bill.dollars()), &each.join(", "));
         if self.exit_code() == DELIVERED {
             let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
-            let _ = writeln!(table.0, "{green}{}{green:#}", self.good());
+            table.line(&format!("{green}{}{green:#}", self.good()));
         }
-        table.0
+        table.into_text()
     }
 
     /// Where nothing at all was recognised, the names are most likely the reason.
@@ -246,41 +244,6 @@ fn dollars(dollars: f64) -> String {
 fn kinds(kinds: &BTreeMap<String, u64>) -> String {
     let each: Vec<_> = kinds.iter().map(|(kind, count)| format!("{} {kind}", HumanCount(*count))).collect();
     each.join(", ")
-}
-
-/// Lines of a name, a figure that stands right, and a remark.
-#[derive(Default)]
-struct Table(String);
-
-impl Table {
-    fn head(&mut self, text: &str) {
-        let bold = Style::new().bold();
-        let _ = writeln!(self.0, "{bold}{text}{bold:#}");
-    }
-
-    fn row(&mut self, name: &str, count: u64, remark: &str) {
-        self.text(name, &HumanCount(count).to_string(), remark);
-    }
-
-    fn row_if(&mut self, name: &str, count: u64, remark: &str) {
-        if count > 0 {
-            self.row(name, count, remark);
-        }
-    }
-
-    fn bad(&mut self, name: &str, count: u64, remark: &str) {
-        if count > 0 {
-            let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
-            let _ = write!(self.0, "{red}");
-            self.row(name, count, remark);
-            let _ = write!(self.0, "{red:#}");
-        }
-    }
-
-    fn text(&mut self, name: &str, figure: &str, remark: &str) {
-        let line = format!("  {name:<22}{figure:>14}   {remark}");
-        let _ = writeln!(self.0, "{}", line.trim_end());
-    }
 }
 
 #[derive(Serialize)]

@@ -1,11 +1,10 @@
 //! `trailhose backfill`.
 
+use super::selection::Selection;
 use super::value::{self, LedgerAt, Place};
 use clap::{Args, Subcommand};
-use jiff::civil::Date;
 use std::path::PathBuf;
 use trailhose::backfill::RunId;
-use trailhose::object::key::Kind;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -21,8 +20,14 @@ Exit codes:
   2    nothing was begun: the command line cannot be meant, or a part cannot be opened
   130  interrupted";
 
+const SINCE: &str =
+    "Delivered by CloudTrail on this day (UTC) or later: 2026-11-01, or 7d [default: 3 days back; --inventory: any]";
+
+const UNTIL: &str = "Delivered by CloudTrail on this day (UTC) or earlier [default: today]";
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+#[command(mut_arg("since", |arg| arg.help(SINCE)), mut_arg("until", |arg| arg.help(UNTIL)))]
 pub(crate) struct BackfillArgs {
     #[command(subcommand)]
     pub(crate) command: Option<BackfillCommand>,
@@ -61,25 +66,8 @@ pub(crate) struct BackfillArgs {
     #[arg(long, value_name = "URL", requires = "inventory", conflicts_with = "dry_run")]
     pub(crate) ingest_queue: Option<String>,
 
-    /// Delivered by CloudTrail on this day (UTC) or later: 2026-11-01, or 7d [default: 3 days back; --inventory: any]
-    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
-    pub(crate) since: Option<Date>,
-
-    /// Delivered by CloudTrail on this day (UTC) or earlier [default: today]
-    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
-    pub(crate) until: Option<Date>,
-
-    /// Of this account; may be given several times
-    #[arg(long = "account", value_name = "ID", value_parser = value::account, help_heading = "Which objects")]
-    pub(crate) accounts: Vec<String>,
-
-    /// Of this region; may be given several times
-    #[arg(long = "region", value_name = "REGION", help_heading = "Which objects")]
-    pub(crate) regions: Vec<String>,
-
-    /// Of this kind: CloudTrail, Insight, NetworkActivity or Aggregated; may be given several times
-    #[arg(long = "kind", value_name = "KIND", value_parser = value::kind, help_heading = "Which objects")]
-    pub(crate) kinds: Vec<Kind>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 
     /// Open what is quarantined, and hand it in too
     #[arg(long, help_heading = "Which objects")]

@@ -1,13 +1,12 @@
 //! `trailhose sync` on the command line.
 
+use super::selection::Selection;
 use super::value::{self, Compress, Dest, LedgerAt, Lines, Place};
 use clap::Args;
-use jiff::civil::Date;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use trailhose::filter::Filter;
-use trailhose::object::key::Kind;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -59,25 +58,8 @@ pub(crate) struct SyncArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(15..=36_500))]
     pub(crate) ledger_days: Option<u32>,
 
-    /// Delivered by CloudTrail on this day (UTC) or later: 2026-11-01, or 7d for seven days ago
-    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
-    pub(crate) since: Option<Date>,
-
-    /// Delivered by CloudTrail on this day (UTC) or earlier
-    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
-    pub(crate) until: Option<Date>,
-
-    /// Of this account; may be given several times
-    #[arg(long = "account", value_name = "ID", value_parser = value::account, help_heading = "Which objects")]
-    pub(crate) accounts: Vec<String>,
-
-    /// Of this region; may be given several times
-    #[arg(long = "region", value_name = "REGION", help_heading = "Which objects")]
-    pub(crate) regions: Vec<String>,
-
-    /// Of this kind: CloudTrail, Insight, NetworkActivity or Aggregated; may be given several times
-    #[arg(long = "kind", value_name = "KIND", value_parser = value::kind, help_heading = "Which objects")]
-    pub(crate) kinds: Vec<Kind>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 
     /// The objects of this S3 Inventory report (CSV or Parquet), instead of listing the bucket; SOURCE must be it
     #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::place, help_heading = "Which objects")]

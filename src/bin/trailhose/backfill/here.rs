@@ -1,10 +1,11 @@
 //! What is done in this process: a dry run, and handing in what an inventory shows to be missing.
 
 use super::plan::{Asked, At, Plan};
-use super::told::{Told, print, print_json};
+use super::told::Told;
 use crate::args::Place;
 use crate::inventory;
 use crate::parts::{self, Aws, Opened};
+use crate::print::{print, print_json};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar};

@@ -4,6 +4,7 @@ use crate::args::{BackfillArgs, LedgerAt, Place};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::path::Path;
+use trailhose::backfill::place::Filters;
 use trailhose::backfill::run::{Defaults, Root, Run};
 use trailhose::backfill::span::LOOK_BACK;
 use trailhose::backfill::{Request, RunId};
@@ -42,12 +43,13 @@ impl Plan {
     /// Says what is missing or contradictory.
     pub(super) fn new(args: BackfillArgs) -> Result<Self, String> {
         let settings = Settings::find(args.config.as_deref())?;
+        let Filters { accounts, kinds, regions } = args.selection.filters();
         let request = Request {
-            since: args.since,
-            until: args.until,
-            accounts: args.accounts.iter().cloned().collect(),
-            regions: args.regions.iter().cloned().collect(),
-            kinds: args.kinds.iter().map(ToString::to_string).collect(),
+            since: args.selection.since,
+            until: args.selection.until,
+            accounts,
+            regions,
+            kinds,
             quarantined: args.quarantined,
             dry_run: args.dry_run,
             bytes_per_second: args.bytes_per_second,

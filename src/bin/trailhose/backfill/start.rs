@@ -1,8 +1,8 @@
 //! A run on AWS is asked for: one message on the backfill queue.
 
 use super::plan::Plan;
-use super::told::{print, print_json};
 use crate::parts::Aws;
+use crate::print::{print, print_json};
 use serde::Serialize;
 use trailhose::backfill::{Request, RunId, Task};
 use trailhose::ledger::system_clock;

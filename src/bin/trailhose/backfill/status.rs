@@ -1,9 +1,9 @@
 //! `trailhose backfill status`: how far a run is.
 
-use super::told::{print, print_json};
 use crate::args::LedgerAt;
 use crate::named::one_line;
 use crate::parts::Aws;
+use crate::print::{print, print_json};
 use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;

@@ -1,11 +1,9 @@
 //! What was counted, as a person or a program reads it.
 
-use clap::builder::styling::Style;
+use crate::table::Table;
 use indicatif::{DecimalBytes, HumanCount, HumanDuration};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 use trailhose::backfill::Counts;
 use trailhose::backfill::estimate::Estimate;
@@ -52,52 +50,31 @@ impl Told {
     }
 
     pub(super) fn table(&self) -> String {
-        let bold = Style::new().bold();
         let Self { dry_run, counts, estimate } = self;
-        let mut out = String::new();
-        let mut row = |name: &str, figure: &str, remark: &str| {
-            let line = format!("  {name:<22}{figure:>14}   {remark}");
-            let _ = writeln!(out, "{}", line.trim_end());
-        };
-        let count = |count: u64| HumanCount(count).to_string();
-        row("keys looked at", &count(counts.listed), "");
-        row("done", &count(counts.done), "");
-        row("at work", &count(counts.leased), "");
-        row("quarantined", &count(counts.quarantined), "");
-        row("no logs", &count(counts.no_logs), "");
-        row("not asked for", &count(counts.not_asked), "");
-        row("missing", &count(counts.missing), "");
-        if counts.forgotten > 0 {
-            row("  older than memory", &count(counts.forgotten), "may be done and forgotten, and then are repeated");
-        }
-        row("half done", &count(counts.unfinished), "");
+        let mut table = Table::new(22, 14);
+        table.row("keys looked at", counts.listed, "");
+        table.row("done", counts.done, "");
+        table.row("at work", counts.leased, "");
+        table.row("quarantined", counts.quarantined, "");
+        table.row("no logs", counts.no_logs, "");
+        table.row("not asked for", counts.not_asked, "");
+        table.row("missing", counts.missing, "");
+        table.row_if("  older than memory", counts.forgotten, "may be done and forgotten, and then are repeated");
+        table.row("half done", counts.unfinished, "");
         let sent = if *dry_run { "would be handed in" } else { "handed in" };
-        row(sent, &count(counts.sent), &format!("{} as stored", DecimalBytes(counts.bytes)));
-        row("looked with", &count(counts.list_requests), &format!("lists, {} ledger rows", count(counts.ledger_reads)));
-        let _ = writeln!(out, "{bold}Ingesting them, by what objects hold on average:{bold:#}");
-        let mut row = |name: &str, figure: &str, remark: &str| {
-            let line = format!("  {name:<22}{figure:>14}   {remark}");
-            let _ = writeln!(out, "{}", line.trim_end());
-        };
-        row("events", &format!("~{}", count(estimate.events)), &DecimalBytes(estimate.event_bytes).to_string());
+        table.row(sent, counts.sent, &format!("{} as stored", DecimalBytes(counts.bytes)));
+        let reads = format!("lists, {} ledger rows", HumanCount(counts.ledger_reads));
+        table.row("looked with", counts.list_requests, &reads);
+        table.head("Ingesting them, by what objects hold on average:");
+        let events = format!("~{}", HumanCount(estimate.events));
+        table.text("events", &events, &DecimalBytes(estimate.event_bytes).to_string());
         let time = HumanDuration(Duration::try_from_secs_f64(estimate.seconds).unwrap_or(Duration::MAX)).to_string();
-        row("time", &format!("~{time}"), "at a stream's default quota of 5 MiB/s, or the budget");
+        table.text("time", &format!("~{time}"), "at a stream's default quota of 5 MiB/s, or the budget");
         for (service, dollars) in &estimate.dollars_by_service {
-            row(service, &format!("~${dollars:.4}"), "");
+            table.text(service, &format!("~${dollars:.4}"), "");
         }
         let list = format!("list prices of {}, {}", estimate.prices_of, estimate.prices_as_of);
-        row("together", &format!("~${:.4}", estimate.dollars), &list);
-        out
+        table.text("together", &format!("~${:.4}", estimate.dollars), &list);
+        table.into_text()
     }
-}
-
-/// Prints results on standard output. A reader that has gone away has seen what it wanted.
-pub(super) fn print(text: &str) {
-    let _ = anstream::stdout().write_all(text.as_bytes());
-}
-
-/// Prints one JSON object in a line.
-pub(super) fn print_json(object: &impl Serialize) {
-    let text = serde_json::to_string(object).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,8 +1,9 @@
 //! `trailhose ledger events`: where one event is.
 
 use super::open::{Open, failed};
-use super::told::{line, named, print, print_json, say};
+use super::told::{line, named, say};
 use crate::args::EventsArgs;
+use crate::print::{print, print_json};
 use clap::builder::styling::Style;
 use serde::Serialize;
 use trailhose::event::{EventId, Place};

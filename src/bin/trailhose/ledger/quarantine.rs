@@ -3,8 +3,9 @@
 use super::confirm::confirmed;
 use super::object::Meant;
 use super::open::{Open, failed};
-use super::told::{Told, named, print, print_json, say};
+use super::told::{Told, named, say};
 use crate::parts::Aws;
+use crate::print::{print, print_json};
 use indicatif::HumanCount;
 use serde::Serialize;
 use trailhose::ledger::Opened;

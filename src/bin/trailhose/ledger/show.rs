@@ -2,8 +2,9 @@
 
 use super::object::Meant;
 use super::open::Open;
-use super::told::{Told, print, print_json, say};
+use super::told::{Told, say};
 use crate::parts::Aws;
+use crate::print::{print, print_json};
 use trailhose::ledger::row::Row;
 
 pub(super) async fn run(open: &Open, aws: &Aws, object: &str, scan: bool, json: bool) -> Result<u8, String> {

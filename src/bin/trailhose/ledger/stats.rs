@@ -1,11 +1,10 @@
 //! `trailhose ledger stats`: how large a ledger is, and what is in it.
 
 use super::open::{Open, failed};
-use super::told::{print, print_json};
-use clap::builder::styling::Style;
+use crate::print::{print, print_json};
+use crate::table::Table;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
-use std::fmt::Write as _;
 use trailhose::ledger::page::Owner;
 use trailhose::ledger::row::{Counts, Status};
 use trailhose::ledger::survey::{Over, Piece};
@@ -34,11 +33,8 @@ struct Contents {
     /// Of these, objects that somebody may be at work on.
     leased: u64,
     /// Of the objects that are done.
-    seen: u64,
-    delivered: u64,
-    duplicate: u64,
-    filtered: u64,
-    oversize: u64,
+    #[serde(flatten)]
+    counts: Counts,
     pages: u64,
     /// Of these, pages that spilled into others.
     full: u64,
@@ -61,12 +57,7 @@ impl Contents {
                 Status::Quarantined => self.quarantined += 1,
             }
             self.leased += u64::from(row.leased(now));
-            let Counts { seen, delivered, duplicate, filtered, oversize } = row.counts.unwrap_or_default();
-            self.seen += seen;
-            self.delivered += delivered;
-            self.duplicate += duplicate;
-            self.filtered += filtered;
-            self.oversize += oversize;
+            self.counts.merge(&row.counts.unwrap_or_default());
         }
         for (_, page) in &piece.pages {
             self.pages += 1;
@@ -109,45 +100,44 @@ pub(super) async fn run(open: &Open, scan: bool, json: bool) -> Result<u8, Strin
 }
 
 fn table(stats: &Stats, open: &Open) -> String {
-    let bold = Style::new().bold();
-    let mut out = format!("{bold}{}{bold:#}\n", stats.ledger);
-    let mut row = |name: &str, figure: &str, remark: &str| {
-        let line = format!("  {name:<16}{figure:>16}   {remark}");
-        let _ = writeln!(out, "{}", line.trim_end());
-    };
-    let count = |count: u64| HumanCount(count).to_string();
+    let mut table = Table::new(16, 16);
+    table.head(&stats.ledger);
     let age = match stats.age {
         0 => String::new(),
         age => format!("as DynamoDB counted up to {} hours ago", age.div_ceil(3600)),
     };
-    row("items", &count(stats.items), &age);
-    row("size", &DecimalBytes(stats.bytes).to_string(), &age);
+    table.row("items", stats.items, &age);
+    table.text("size", &DecimalBytes(stats.bytes).to_string(), &age);
     match &stats.contents {
         None => {
             match stats.quarantined {
-                Some(aside) => row("quarantined", &count(aside), &age),
-                None => row("quarantined", "?", "the table has no index `quarantined`: deploy the template"),
+                Some(aside) => table.row("quarantined", aside, &age),
+                None => table.text("quarantined", "?", "the table has no index `quarantined`: deploy the template"),
             }
             let cost = format!("--scan counts what is in it, for about {}", open.cost_of_all(stats.bytes));
-            row("contents", "not read", &cost);
+            table.text("contents", "not read", &cost);
         }
         Some(found) => {
-            row("objects", &count(found.objects), &format!("{} under a lease", count(found.leased)));
-            row("  done", &count(found.done), "");
-            row("  settled", &count(found.settled), "all they own is delivered, what others owe is not proven");
-            row("  open", &count(found.open), "");
-            row("  quarantined", &count(found.quarantined), "");
-            row("events seen", &count(found.seen), "in objects that are done");
-            row("  delivered", &count(found.delivered), "");
-            row("  duplicates", &count(found.duplicate), "");
-            row("  filtered", &count(found.filtered), "");
-            row("  oversize", &count(found.oversize), "");
-            row("pages", &count(found.pages), &format!("{} full, {} expired", found.full, found.expired));
-            row("event IDs", &count(found.ids), &format!("{} delivered in their owner's stead", count(found.helped)));
+            table.row("objects", found.objects, &format!("{} under a lease", HumanCount(found.leased)));
+            table.row("  done", found.done, "");
+            table.row("  settled", found.settled, "all they own is delivered, what others owe is not proven");
+            table.row("  open", found.open, "");
+            table.row("  quarantined", found.quarantined, "");
+            table.row("events seen", found.counts.seen, "in objects that are done");
+            table.row("  delivered", found.counts.delivered, "");
+            table.row("  duplicates", found.counts.duplicate, "");
+            table.row("  filtered", found.counts.filtered, "");
+            table.row("  oversize", found.counts.oversize, "");
+            table.row("pages", found.pages, &format!("{} full, {} expired", found.full, found.expired));
+            table.row(
+                "event IDs",
+                found.ids,
+                &format!("{} delivered in their owner's stead", HumanCount(found.helped)),
+            );
             if open.is_billed() {
-                row("this cost", "", &open.cost_so_far());
+                table.text("this cost", "", &open.cost_so_far());
             }
         }
     }
-    out
+    table.into_text()
 }

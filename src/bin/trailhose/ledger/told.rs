@@ -4,7 +4,6 @@ use clap::builder::styling::Style;
 use indicatif::HumanCount;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use trailhose::ledger::row::{END, Row, Seconds};
 
 /// A row.
@@ -87,17 +86,6 @@ pub(super) fn named(row: &Row) -> String {
 /// A line of a name and a text below a heading.
 pub(super) fn line(out: &mut String, name: &str, text: &str) {
     let _ = writeln!(out, "  {name:<14}{text}");
-}
-
-/// Prints results on standard output. A reader that has gone away has seen what it wanted.
-pub(super) fn print(text: &str) {
-    let _ = anstream::stdout().write_all(text.as_bytes());
-}
-
-/// Prints one JSON object in a line.
-pub(super) fn print_json(object: &impl Serialize) {
-    let text = serde_json::to_string(object).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
-    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Says something beside the result, on standard error.

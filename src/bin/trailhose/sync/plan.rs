@@ -128,16 +128,17 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<Planned>,
             settings::FILE
         ));
     }
+    let asked = args.selection.filters();
     for source in &mut sources {
-        source.since = args.since.or(source.since);
-        source.until = args.until.or(source.until);
+        source.since = args.selection.since.or(source.since);
+        source.until = args.selection.until.or(source.until);
         for (asked, filter) in [
-            (args.accounts.clone(), &mut source.filters.accounts),
-            (args.regions.clone(), &mut source.filters.regions),
-            (args.kinds.iter().map(ToString::to_string).collect(), &mut source.filters.kinds),
+            (&asked.accounts, &mut source.filters.accounts),
+            (&asked.regions, &mut source.filters.regions),
+            (&asked.kinds, &mut source.filters.kinds),
         ] {
             if !asked.is_empty() {
-                *filter = asked.into_iter().collect();
+                filter.clone_from(asked);
             }
         }
         if args.all_files && (source.since.or(source.until).is_some() || !source.filters.is_all()) {
