@@ -16,6 +16,7 @@
 //! version that lies there now. One that is put behind the walk is the next walk's.
 
 mod again;
+mod flight;
 mod select;
 mod walk;
 
@@ -24,23 +25,20 @@ pub use select::Select;
 
 use crate::backfill::discover::Progress;
 use crate::backfill::reconcile::{Seen, Verdict};
-use crate::ingest::{Deadline, Failure, Ingest, Later, Outcome};
+use crate::ingest::{Failure, Ingest, Later, Outcome};
 use crate::ledger::State;
 use crate::object::ObjectRef;
 use crate::object::key::{Foreign, Recognised, recognise};
 use crate::source::Pages;
 use crate::tally::Tally;
 use again::{Attempt, Next, Waiting};
+use flight::{Flight, Landed};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use walk::{Step, Walk};
-
-/// How long one attempt at one object may take. As long as a Lambda invocation, so that a lease that a killed process
-/// leaves in a shared ledger is no longer in the way than that of one.
-const ATTEMPT: Duration = Duration::from_secs(900);
 
 /// So many objects that fail one after the other, none succeeding, are not a matter of the objects: a permission or a
 /// network is missing, and asking for the rest of a bucket costs time and requests and says nothing new.
@@ -157,6 +155,7 @@ impl Sync {
             bucket: self.bucket,
             listed: VecDeque::new(),
             flying: JoinSet::new(),
+            stopped: Arc::default(),
             waiting: Waiting::new(self.patience),
             failures: 0,
             ended: Ended::default(),
@@ -182,7 +181,7 @@ impl Sync {
                     }
                 }
                 Some(joined) = run.flying.join_next() => match joined {
-                    Ok((attempt, outcome)) => run.end(attempt, outcome),
+                    Ok(landed) => run.landed(landed),
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 },
                 step = walk.recv(), if wants_page => match step {
@@ -210,7 +209,9 @@ struct Run<'w> {
     bucket: String,
     /// Listed, selected, not begun.
     listed: VecDeque<ObjectRef>,
-    flying: JoinSet<(Attempt, Outcome)>,
+    flying: JoinSet<Landed>,
+    /// Tells what flies to begin nothing new.
+    stopped: Arc<AtomicBool>,
     waiting: Waiting,
     /// Objects that failed since the last that did not.
     failures: u32,
@@ -262,19 +263,25 @@ impl Run<'_> {
                     None => return,
                 },
             };
-            let ingest = Arc::clone(&self.ingest);
+            let flight = Flight::new(attempt, &mut self.listed, jobs);
             // A task of its own: inflating and scanning keep a core busy, and there is more than one.
-            self.flying.spawn(async move {
-                let outcome = ingest.object(attempt.at(), Deadline::within(ATTEMPT)).await;
-                (attempt, outcome)
-            });
+            self.flying.spawn(flight.run(Arc::clone(&self.ingest), Arc::clone(&self.stopped)));
+        }
+    }
+
+    fn landed(&mut self, landed: Landed) {
+        for (attempt, outcome) in landed.ended {
+            self.end(attempt, outcome);
+        }
+        if self.ended.how == How::Complete {
+            landed.unbegun.into_iter().rev().for_each(|at| self.listed.push_front(at));
         }
     }
 
     /// One attempt ended: was it the last?
     fn end(&mut self, mut attempt: Attempt, outcome: Outcome) {
         let going_on = self.ended.how == How::Complete;
-        let next = attempt.next(&outcome, self.waiting.patience(), self.ingest.ledger.now());
+        let next = attempt.next(&outcome, self.ingest.ledger.now());
         match next {
             Next::Again(wait) if going_on && self.waiting.has_room() => {
                 (self.watch)(News::PutOff(attempt.at(), &outcome));
@@ -298,7 +305,7 @@ impl Run<'_> {
 
     /// The key of an object that was replaced before its turn comes back, for the version that lies there now.
     fn replaced(&mut self, attempt: Attempt) {
-        if let Some((attempt, wait)) = attempt.replaced(self.waiting.patience()) {
+        if let Some((attempt, wait)) = attempt.replaced() {
             (self.watch)(News::Found(1));
             self.waiting.add(attempt, Outcome::Later(Later::OutOfTime), wait);
         }
@@ -324,6 +331,7 @@ impl Run<'_> {
 
     /// Begins nothing new. What was put off ends with the outcome it had.
     fn stop(&mut self, how: How) {
+        self.stopped.store(true, Ordering::Relaxed);
         self.listed.clear();
         for (attempt, outcome) in self.waiting.give_up() {
             self.last_word(attempt.at(), &outcome);

@@ -11,9 +11,9 @@ use super::{ListPage, Listing, Part, Source, SourceError};
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 /// Objects in a folder.
@@ -21,6 +21,9 @@ use std::time::UNIX_EPOCH;
 pub struct Directory {
     root: Arc<Path>,
     bucket: Arc<str>,
+    /// The folder of the file that was read last, and where it really lies: the next one most likely lies there too, and to
+    /// resolve a folder takes a system call for each part of its path.
+    last: Arc<Mutex<(PathBuf, PathBuf)>>,
 }
 
 impl Directory {
@@ -38,7 +41,7 @@ impl Directory {
         }
         let Some(name) = root.to_str() else { return Err(not_text(&root)) };
         let bucket = format!("file://{name}").into();
-        Ok(Self { root: root.into(), bucket })
+        Ok(Self { root: root.into(), bucket, last: Arc::default() })
     }
 
     /// The folder's name as a bucket: `file://` and its absolute path.
@@ -50,6 +53,63 @@ impl Directory {
         match bucket == &*self.bucket {
             true => Ok(()),
             false => Err(SourceError::Unavailable(format!("asked for {bucket}, this source is {}", self.bucket))),
+        }
+    }
+
+    /// The file of a key, which must lie in the folder: a key may come from a message that anybody wrote.
+    fn locate(&self, key: &str) -> Result<(PathBuf, Metadata), SourceError> {
+        let path = self.root.join(key);
+        let plain = !key.is_empty()
+            && Path::new(key).components().all(|part| matches!(part, Component::Normal(_)))
+            && !key.split('/').any(|part| part.is_empty() || part == ".");
+        let (Some(folder), Some(name), true) = (path.parent(), path.file_name(), plain) else {
+            return Err(SourceError::Unavailable(format!("{key:?} is no key of a file in {}", self.root.display())));
+        };
+        let mut real = self.folder(folder).map_err(|error| trouble(&path, &error))?.join(name);
+        let mut found = std::fs::symlink_metadata(&real).map_err(|error| trouble(&path, &error))?;
+        if found.is_symlink() {
+            real = real.canonicalize().map_err(|error| trouble(&path, &error))?;
+            found = std::fs::metadata(&real).map_err(|error| trouble(&path, &error))?;
+        }
+        if !real.starts_with(&self.root) {
+            return Err(outside(&path, &real));
+        }
+        match found.is_file() {
+            true => Ok((real, found)),
+            false => Err(SourceError::Missing(path.display().to_string())),
+        }
+    }
+
+    /// Where a folder really lies.
+    fn folder(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0 != path {
+            *last = (path.to_owned(), path.canonicalize()?);
+        }
+        Ok(last.1.clone())
+    }
+
+    fn part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+        let changed = || SourceError::Changed(object.to_string(), object.etag.clone());
+        let (path, _) = self.locate(&object.key)?;
+        let failed = |error| trouble(&path, &error);
+        let mut file = std::fs::File::open(&path).map_err(failed)?;
+        let before = file.metadata().map_err(failed)?;
+        if etag(&before) != object.etag {
+            return Err(changed());
+        }
+        let size = before.len();
+        let wanted = size.saturating_sub(from).min(at_most as u64);
+        let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+        if from > 0 {
+            file.seek(SeekFrom::Start(from)).map_err(failed)?;
+        }
+        (&file).take(at_most as u64).read_to_end(&mut bytes).map_err(failed)?;
+        // Written to while it was read: what was read may be half of one version and half of another.
+        let after = file.metadata().map_err(failed)?;
+        match etag(&after) == object.etag && bytes.len() as u64 == wanted {
+            true => Ok(Part { bytes, size }),
+            false => Err(changed()),
         }
     }
 
@@ -69,18 +129,18 @@ impl Directory {
 impl Source for Directory {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         self.check_bucket(&at.bucket)?;
-        let (_, found) = locate(&self.root, &at.key)?;
+        let (_, found) = self.locate(&at.key)?;
         Ok(ObjectRef { etag: None, size: None, ..at.clone() }.with_version(&etag(&found), found.len()))
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         self.check_bucket(&object.bucket)?;
-        Ok(fetch_part(&self.root, object, 0, usize::MAX)?.bytes)
+        Ok(self.part(object, 0, usize::MAX)?.bytes)
     }
 
     async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
         self.check_bucket(&object.bucket)?;
-        fetch_part(&self.root, object, from, at_most)
+        self.part(object, from, at_most)
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
@@ -99,51 +159,6 @@ impl Source for Directory {
 fn etag(found: &Metadata) -> String {
     let written = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     format!("{:x}-{:x}", found.len(), written.map_or(0, |since| since.as_nanos()))
-}
-
-/// The file of a key, which must lie in the folder: a key may come from a message that anybody wrote.
-fn locate(root: &Path, key: &str) -> Result<(PathBuf, Metadata), SourceError> {
-    let path = root.join(key);
-    let plain = !key.is_empty()
-        && Path::new(key).components().all(|part| matches!(part, Component::Normal(_)))
-        && !key.split('/').any(|part| part.is_empty() || part == ".");
-    if !plain {
-        return Err(SourceError::Unavailable(format!("{key:?} is no key of a file in {}", root.display())));
-    }
-    let real = path.canonicalize().map_err(|error| trouble(&path, &error))?;
-    if !real.starts_with(root) {
-        return Err(outside(&path, &real));
-    }
-    let found = std::fs::metadata(&real).map_err(|error| trouble(&path, &error))?;
-    match found.is_file() {
-        true => Ok((real, found)),
-        false => Err(SourceError::Missing(path.display().to_string())),
-    }
-}
-
-fn fetch_part(root: &Path, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
-    use std::io::{Read, Seek, SeekFrom};
-    let changed = || SourceError::Changed(object.to_string(), object.etag.clone());
-    let (path, _) = locate(root, &object.key)?;
-    let failed = |error| trouble(&path, &error);
-    let mut file = std::fs::File::open(&path).map_err(failed)?;
-    let before = file.metadata().map_err(failed)?;
-    if etag(&before) != object.etag {
-        return Err(changed());
-    }
-    let size = before.len();
-    let wanted = size.saturating_sub(from).min(at_most as u64);
-    let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
-    if from > 0 {
-        file.seek(SeekFrom::Start(from)).map_err(failed)?;
-    }
-    (&file).take(at_most as u64).read_to_end(&mut bytes).map_err(failed)?;
-    // Written to while it was read: what was read may be half of one version and half of another.
-    let after = file.metadata().map_err(failed)?;
-    match etag(&after) == object.etag && bytes.len() as u64 == wanted {
-        true => Ok(Part { bytes, size }),
-        false => Err(changed()),
-    }
 }
 
 fn outside(path: &Path, real: &Path) -> SourceError {

@@ -50,6 +50,7 @@ impl Default for Patience {
 #[derive(Debug)]
 pub(super) struct Attempt {
     at: ObjectRef,
+    patience: Patience,
     since: Instant,
     failures: u32,
     rounds: u32,
@@ -71,24 +72,29 @@ impl Attempt {
     pub(super) fn first(at: ObjectRef, patience: Patience) -> Self {
         let random: fn() -> f64 = fastrand::f64;
         let (looks, rests) = (Backoff::new(patience.looks, random), Backoff::new(patience.rests, random));
-        Self { at, since: Instant::now(), failures: 0, rounds: 0, looks, rests }
+        Self { at, patience, since: Instant::now(), failures: 0, rounds: 0, looks, rests }
     }
 
     pub(super) fn at(&self) -> &ObjectRef {
         &self.at
     }
 
+    pub(super) fn patience(&self) -> Patience {
+        self.patience
+    }
+
     /// An attempt at the same key after its object was replaced, and how long to wait for it; nothing if that happened too
     /// often: something writes to it all the time, and the next walk may find it at rest.
-    pub(super) fn replaced(mut self, patience: Patience) -> Option<(Self, Duration)> {
+    pub(super) fn replaced(mut self) -> Option<(Self, Duration)> {
         self.failures += 1;
         let wait = self.rests.wait();
         self.at = ObjectRef::new(self.at.bucket, self.at.key);
-        (self.failures < patience.attempts).then_some((self, wait))
+        (self.failures < self.patience.attempts).then_some((self, wait))
     }
 
     /// What an attempt's outcome means for the next one. `now` by the ledger's clock.
-    pub(super) fn next(&mut self, outcome: &Outcome, patience: Patience, now: Seconds) -> Next {
+    pub(super) fn next(&mut self, outcome: &Outcome, now: Seconds) -> Next {
+        let patience = self.patience;
         match outcome {
             Outcome::Done(_) | Outcome::Already | Outcome::Skipped(_) | Outcome::Quarantined(_) => Next::Never,
             Outcome::Later(Later::OutOfTime) => {
@@ -247,26 +253,26 @@ mod tests {
     #[tokio::test]
     async fn what_fails_is_tried_three_times_and_what_is_denied_once() {
         let mut tried = attempt();
-        let verdicts = [(); 3].map(|()| tried.next(&broken(), Patience::default(), 0) != Next::Never);
+        let verdicts = [(); 3].map(|()| tried.next(&broken(), 0) != Next::Never);
         assert_eq!(verdicts, [true, true, false]);
-        assert_eq!(attempt().next(&denied(), Patience::default(), 0), Next::Never);
+        assert_eq!(attempt().next(&denied(), 0), Next::Never);
     }
 
     #[tokio::test]
     async fn an_object_that_ran_out_of_time_goes_on_at_once() {
         let out = Outcome::Later(Later::OutOfTime);
-        assert_eq!(attempt().next(&out, Patience::default(), 0), Next::Again(Duration::ZERO));
+        assert_eq!(attempt().next(&out, 0), Next::Again(Duration::ZERO));
     }
 
     #[tokio::test]
     async fn another_workers_lease_is_waited_for_and_not_for_ever() {
         let leased = Outcome::Later(Later::Leased { until: 1000 });
         let mut tried = attempt();
-        let Next::Again(wait) = tried.next(&leased, Patience::default(), 999) else { panic!("not again") };
+        let Next::Again(wait) = tried.next(&leased, 999) else { panic!("not again") };
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
-        let patience = Patience { wait: Duration::ZERO, ..Patience::default() };
+        tried.patience.wait = Duration::ZERO;
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(tried.next(&leased, patience, 999), Next::Never);
+        assert_eq!(tried.next(&leased, 999), Next::Never);
     }
 
     #[tokio::test]
