@@ -133,7 +133,7 @@ impl Batch {
     async fn within_budget(&self, at: &ObjectRef, deadline: Deadline) -> Outcome {
         let size = at.size.unwrap_or(UNKNOWN_SIZE);
         let held = (size.saturating_mul(10)).min(self.ingest.hold as u64);
-        let stored = size.min(self.ingest.piece as u64);
+        let stored = size.min(self.ingest.hold as u64);
         let weight = u32::try_from((stored.saturating_add(held)) / MIB + OVERHEAD_MIB).unwrap_or(u32::MAX);
         // An object beyond the whole budget works alone, rather than never.
         let permits = (self.slots.acquire(), self.memory.acquire_many(weight.min(self.memory_mib)));

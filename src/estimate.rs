@@ -89,8 +89,8 @@ impl Sample {
             sink: Arc::new(sink),
             limits: decode::Limits::default(),
             filter: Filter::default(),
-            piece: PIECE,
             hold: HOLD,
+            piece: PIECE,
             names: Names::Logs,
         };
         let mut sample = Self {

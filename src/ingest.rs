@@ -33,12 +33,12 @@ pub const LEASE_MARGIN: Seconds = 60;
 /// How often a worker looks again at owners that changed under its eyes before it hands the object back.
 const LOOKS: u32 = 8;
 
-/// What [`Ingest::piece`] is where nothing else is wanted. A file of 50,000 events, as a very busy account may have, takes
-/// 8.6 MB; what is larger is rare, and may be far larger.
-pub const PIECE: usize = 10 << 20;
+/// What [`Ingest::hold`] is where nothing else is wanted. A file of 50,000 events, as a very busy account may have, takes
+/// 8.6 MB as it is stored; what is larger is rare, and may be far larger.
+pub const HOLD: usize = 10 << 20;
 
-/// What [`Ingest::hold`] is where nothing else is wanted.
-pub const HOLD: usize = 8 << 20;
+/// What [`Ingest::piece`] is where nothing else is wanted.
+pub const PIECE: usize = 4 << 20;
 
 /// The parts, and the settings of the way.
 #[derive(Debug, Clone)]
@@ -53,10 +53,11 @@ pub struct Ingest {
     pub limits: decode::Limits,
     /// Which events are noise.
     pub filter: Filter,
-    /// Stored bytes of one object that are kept in memory, at least 2; a larger object is fetched piece by piece, twice.
-    pub piece: usize,
-    /// Decompressed bytes of one object that are kept in memory; a larger object is inflated twice.
+    /// Bytes of one object that are kept in memory: decompressed, or a larger object is inflated twice; as stored, or it is
+    /// fetched twice too.
     pub hold: usize,
+    /// Bytes of each piece in which an object is fetched that is not kept, at least 2.
+    pub piece: usize,
     /// Which objects are read though their names are not those of CloudTrail logs.
     pub names: Names,
 }

@@ -41,8 +41,8 @@ async fn main() -> Result<(), Error> {
             ..decode::Limits::default()
         },
         filter: config.filter,
-        piece: PIECE,
         hold: HOLD,
+        piece: PIECE,
         names: Names::Logs,
     };
     let batch = Batch::new(ingest, queue, config.concurrency, config.memory_mib);

@@ -98,7 +98,7 @@ impl<'a> Contents<'a> {
     /// [`Ingest::hold`] bytes; those of a larger object are inflated a second time when they leave.
     pub(super) async fn read(ingest: &'a Ingest, object: &Object, said: Option<u64>) -> Result<Self, End> {
         let (mut stored, first) =
-            Stored::fetch(&*ingest.source, object, said, ingest.piece).await.map_err(unfetched)?;
+            Stored::fetch(&*ingest.source, object, said, ingest.hold, ingest.piece).await.map_err(unfetched)?;
         let hold = ingest.hold;
         let mut learnt = Learnt { cuts: Some(Cuts::default()), ..Learnt::default() };
         let (size, places) = match first {

@@ -19,16 +19,18 @@ pub(super) struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// Fetches an object that is said to have `said` bytes, or the first piece of it: `each` bytes.
+    /// Fetches an object that is said to have `said` bytes: all of it, if these are no more than `hold`, or a first piece of
+    /// `each` bytes.
     pub(super) async fn fetch(
         source: &'a dyn Source,
         object: &Object,
         said: Option<u64>,
+        hold: usize,
         each: usize,
     ) -> Result<(Self, Option<Vec<u8>>), SourceError> {
         let mut stored = Self { source, object: object.clone(), size: 0, each, whole: None, sums: Vec::new() };
         // In one request where it is known to be small; what it has in truth, the answer says.
-        if said.is_some_and(|said| said <= each as u64) {
+        if said.is_some_and(|said| said <= hold as u64) {
             let whole = source.fetch(object).await?;
             stored.size = whole.len() as u64;
             stored.whole = Some(whole);
@@ -118,7 +120,7 @@ mod tests {
     }
 
     async fn pieces(source: &Changing, said: Option<u64>) -> Result<Vec<Vec<u8>>, SourceError> {
-        let (mut stored, first) = Stored::fetch(source, &object(), said, 4).await?;
+        let (mut stored, first) = Stored::fetch(source, &object(), said, 4, 4).await?;
         let mut pieces: Vec<_> = first.or_else(|| stored.whole().map(<[u8]>::to_vec)).into_iter().collect();
         while (pieces.concat().len() as u64) < stored.size() {
             pieces.push(stored.next().await?);
@@ -147,7 +149,7 @@ mod tests {
     async fn a_piece_is_the_same_the_second_time_or_refused() {
         let source = Changing(Mutex::new(b"0123456789".to_vec()));
         let object = object();
-        let (mut stored, first) = Stored::fetch(&source, &object, Some(10), 4).await.unwrap();
+        let (mut stored, first) = Stored::fetch(&source, &object, Some(10), 4, 4).await.unwrap();
         assert_eq!((first.unwrap(), stored.next().await.unwrap()), (b"0123".to_vec(), b"4567".to_vec()));
         assert_eq!(stored.again(0).await.unwrap(), b"0123");
         *source.0.lock().unwrap() = b"0123x56789".to_vec();

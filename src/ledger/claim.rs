@@ -12,7 +12,7 @@ use crate::event::{EventId, Place};
 use crate::object::ObjectId;
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::collections::{BTreeMap, HashMap, hash_map};
+use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -146,8 +146,11 @@ impl Ledger {
         }
         let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for ((place, _), sought) in roots {
-            // Added to, never put in place of: an event that fell out here would be neither claimed nor delivered.
-            named.entry(PageName::root(&places[place as usize], sought[0].id)).or_default().extend(sought);
+            match named.entry(PageName::root(&places[place as usize], sought[0].id)) {
+                btree_map::Entry::Vacant(vacant) => drop(vacant.insert(sought)),
+                // Added to, never put in place of: an event that fell out here would be neither claimed nor delivered.
+                btree_map::Entry::Occupied(mut others) => others.get_mut().extend(sought),
+            }
         }
         named
     }
