@@ -1,10 +1,11 @@
 //! AWS: one configuration, one HTTPS client, and one reading of what went wrong, for every adapter.
 
+mod https;
+
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use std::time::Duration;
 
 /// How long a connection may take. The SDK's own figure is 3.1 s; within a region a connection takes milliseconds.
@@ -24,11 +25,10 @@ const ATTEMPTS: u32 = 5;
 /// What every client is made from: region, credentials and endpoint from the usual places (environment, profile,
 /// container, instance), this house's timeouts, and one HTTPS client for all of them.
 ///
-/// Nothing is asked over the network here: credentials are looked up at the first request.
+/// Nothing is asked over the network here: credentials are looked up, and root certificates read, at the first request.
 pub async fn config() -> SdkConfig {
-    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(https)
+        .http_client(https::client())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(
             TimeoutConfig::builder()
