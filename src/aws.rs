@@ -1,6 +1,9 @@
 //! AWS: one configuration, one HTTPS client, and one reading of what went wrong, for every adapter.
 
+mod function;
 mod https;
+
+pub use function::function_config;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -29,19 +32,25 @@ const ATTEMPTS: u32 = 5;
 pub async fn config() -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(https::client())
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT)
-                .read_timeout(READ)
-                .operation_attempt_timeout(ATTEMPT)
-                .build(),
-        );
-    // The name by which these requests are found in server access logs and, fittingly, in CloudTrail.
-    if let Ok(name) = AppName::new(concat!("trailhose-", env!("CARGO_PKG_VERSION"))) {
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    if let Some(name) = app_name() {
         loader = loader.app_name(name);
     }
     loader.load().await
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).operation_attempt_timeout(ATTEMPT).build()
+}
+
+/// The name by which these requests are found in server access logs and, fittingly, in CloudTrail.
+fn app_name() -> Option<AppName> {
+    AppName::new(concat!("trailhose-", env!("CARGO_PKG_VERSION"))).ok()
 }
 
 /// An S3 client. With an endpoint of one's own (an emulator, MinIO, a gateway) the bucket's name goes into the path,
