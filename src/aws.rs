@@ -1,10 +1,14 @@
 //! AWS: one configuration, one HTTPS client, and one reading of what went wrong, for every adapter.
 
+mod function;
+mod https;
+
+pub use function::function_config;
+
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use std::time::Duration;
 
 /// How long a connection may take. The SDK's own figure is 3.1 s; within a region a connection takes milliseconds.
@@ -24,24 +28,29 @@ const ATTEMPTS: u32 = 5;
 /// What every client is made from: region, credentials and endpoint from the usual places (environment, profile,
 /// container, instance), this house's timeouts, and one HTTPS client for all of them.
 ///
-/// Nothing is asked over the network here: credentials are looked up at the first request.
+/// Nothing is asked over the network here: credentials are looked up, and root certificates read, at the first request.
 pub async fn config() -> SdkConfig {
-    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(https)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT)
-                .read_timeout(READ)
-                .operation_attempt_timeout(ATTEMPT)
-                .build(),
-        );
-    // The name by which these requests are found in server access logs and, fittingly, in CloudTrail.
-    if let Ok(name) = AppName::new(concat!("trailhose-", env!("CARGO_PKG_VERSION"))) {
+        .http_client(https::client())
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    if let Some(name) = app_name() {
         loader = loader.app_name(name);
     }
     loader.load().await
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).operation_attempt_timeout(ATTEMPT).build()
+}
+
+/// The name by which these requests are found in server access logs and, fittingly, in CloudTrail.
+fn app_name() -> Option<AppName> {
+    AppName::new(concat!("trailhose-", env!("CARGO_PKG_VERSION"))).ok()
 }
 
 /// An S3 client. With an endpoint of one's own (an emulator, MinIO, a gateway) the bucket's name goes into the path,

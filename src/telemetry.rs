@@ -4,8 +4,7 @@ use crate::backfill::Counts;
 use crate::backfill::tally::Tally as Backfilled;
 use crate::tally::Tally;
 use serde_json::{Map, Value, json};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -16,12 +15,25 @@ pub const NAMESPACE: &str = "trailhose";
 /// `warn`). Logs name objects and counts, never events: of other crates' `trace`, which prints requests and answers as they
 /// are, nothing is taken, whatever `RUST_LOG` says.
 pub fn start() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn"));
-    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_env_filter(filter);
-    // A second start, in a test, finds the first one's logger in place.
+    let theirs = ["aws_config", "aws_smithy_runtime", "hyper"].map(|name| (name, LevelFilter::WARN));
+    let asked = levels(Targets::new().with_default(LevelFilter::INFO).with_targets(theirs));
     let kept = filter_fn(|said| *said.level() <= LevelFilter::DEBUG || said.target().starts_with("trailhose"));
-    let _ = logs.with_writer(std::io::stderr).finish().with(kept).try_init();
+    let logs = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
+    // A second start, in a test, finds the first one's logger in place.
+    let _ = tracing_subscriber::registry().with(logs.with_writer(std::io::stderr)).with(asked).with(kept).try_init();
+}
+
+/// What `RUST_LOG` asks for, a level by itself or for a target (`warn,trailhose=debug`); `usual` where it is not set or
+/// not understood. It selects by neither span nor field: what does, `EnvFilter`, brings an engine of regular
+/// expressions, 440 KB of a function's program.
+pub fn levels(usual: Targets) -> Targets {
+    std::env::var("RUST_LOG").ok().and_then(|asked| targets(&asked)).unwrap_or(usual)
+}
+
+fn targets(asked: &str) -> Option<Targets> {
+    // An empty directive, as after a last comma, would be read as `error`.
+    let asked: Vec<_> = asked.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    asked.join(",").parse().ok()
 }
 
 /// One invocation's numbers in CloudWatch's embedded metric format: a log line from which CloudWatch makes metrics.
@@ -124,6 +136,17 @@ mod tests {
     use super::*;
     use crate::ingest::Report;
     use crate::ledger::row;
+    use tracing::Level;
+
+    #[test]
+    fn a_level_is_asked_for_by_itself_and_for_a_target() {
+        let asked = targets("warn, trailhose=debug,hyper=off,").unwrap();
+        assert!(asked.would_enable("aws_config", &Level::WARN) && !asked.would_enable("aws_config", &Level::INFO));
+        assert!(asked.would_enable("trailhose::batch", &Level::DEBUG));
+        assert!(!asked.would_enable("hyper", &Level::ERROR));
+        assert!(targets("").unwrap().would_enable("trailhose", &Level::ERROR));
+        assert!(targets("trailhose=loud").is_none());
+    }
 
     #[test]
     fn every_metric_that_is_defined_has_a_value() {

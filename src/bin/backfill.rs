@@ -21,7 +21,7 @@ use trailhose::{aws, telemetry};
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let config = config::Backfill::from_env()?;
-    let sdk = aws::config().await;
+    let sdk = aws::function_config();
     let store = DynamoDb::new(aws::dynamodb(&sdk), &config.table);
     let usage = store.usage();
     let sqs = aws_sdk_sqs::Client::new(&sdk);

@@ -22,7 +22,7 @@ use trailhose::{aws, decode, telemetry};
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let config = Config::from_env()?;
-    let sdk = aws::config().await;
+    let sdk = aws::function_config();
     let store = DynamoDb::new(aws::dynamodb(&sdk), config.table);
     let sink = Firehose::new(aws::firehose(&sdk), &config.stream, config.lines);
     let sink = match &config.oversize {

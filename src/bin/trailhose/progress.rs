@@ -4,10 +4,13 @@ use crate::named::{Named, Names};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use trailhose::ingest::Outcome;
 use trailhose::sync::{How, News};
+use trailhose::telemetry;
 
 /// While the listing goes on, the end is not known.
 const LISTING: &str = "{bar:24.cyan/dim} {human_pos} of {human_len}+ objects  {msg}  {elapsed}";
@@ -97,10 +100,11 @@ impl Progress {
 
     /// Sends the library's warnings to standard error, above the bar; more of them as `RUST_LOG` asks.
     pub(crate) fn log(&self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-        let logs = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false).with_env_filter(filter);
+        let asked = telemetry::levels(Targets::new().with_default(LevelFilter::WARN));
+        let logs = tracing_subscriber::fmt::layer().without_time().with_target(false).with_ansi(false);
+        let logs = logs.with_writer(Above(self.bar.clone()));
         // A second start, in a test, finds the first one's logger in place.
-        let _ = logs.with_writer(Above(self.bar.clone())).try_init();
+        let _ = tracing_subscriber::registry().with(logs).with(asked).try_init();
     }
 }
 
