@@ -50,8 +50,7 @@ impl Running {
 fn services(lines: mpsc::Sender<usize>) -> Stub {
     Stub::start(move |request| {
         if request.method == "GET" {
-            let headers = vec![("etag", "\"made-up\"".to_owned()), ("content-type", "application/gzip".to_owned())];
-            return Reply::Answer(200, headers, LARGE.0.clone());
+            return part(request.header("range").expect("an object of this size is not asked for as a whole"));
         }
         assert_eq!(request.header("x-amz-target"), Some("Firehose_20150804.PutRecordBatch"));
         let sent: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
@@ -62,6 +61,19 @@ fn services(lines: mpsc::Sender<usize>) -> Stub {
         let headers = vec![("content-type", "application/x-amz-json-1.1".to_owned())];
         Reply::Answer(200, headers, body.to_string().into_bytes())
     })
+}
+
+/// What S3 answers to `Range: bytes=4-7`.
+fn part(range: &str) -> Reply {
+    let (from, last) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).unwrap();
+    let (from, size): (usize, _) = (from.parse().unwrap(), LARGE.0.len());
+    let end = size.min(last.parse::<usize>().unwrap() + 1);
+    let headers = vec![
+        ("etag", "\"made-up\"".to_owned()),
+        ("content-type", "application/gzip".to_owned()),
+        ("content-range", format!("bytes {from}-{}/{size}", end - 1)),
+    ];
+    Reply::Answer(206, headers, LARGE.0[from..end].to_vec())
 }
 
 /// Line ends in what is written in base64.
