@@ -35,6 +35,12 @@ impl Stored<'_> {
         self.before + self.used as u64
     }
 
+    fn replace(&mut self, piece: Vec<u8>) {
+        self.before += self.piece.len() as u64;
+        self.piece = piece.into();
+        self.used = 0;
+    }
+
     /// Whether the object goes on behind this piece.
     fn goes_on(&self) -> bool {
         self.before + (self.piece.len() as u64) < self.size
@@ -43,10 +49,12 @@ impl Stored<'_> {
 
 impl BufRead for Stored<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        match self.rest() {
-            [] if self.goes_on() => Err(ErrorKind::WouldBlock.into()),
-            rest => Ok(rest),
+        if self.rest().is_empty() && self.goes_on() {
+            // Let go of at once: the next piece is fetched before it is fed.
+            self.replace(Vec::new());
+            return Err(ErrorKind::WouldBlock.into());
         }
+        Ok(self.rest())
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -77,9 +85,7 @@ impl<'a> Input<'a> {
             Self::Plain(stored) => stored,
         };
         debug_assert!(stored.rest().is_empty(), "{} stored bytes are not read yet", stored.rest().len());
-        stored.before += stored.piece.len() as u64;
-        stored.piece = piece.into();
-        stored.used = 0;
+        stored.replace(piece);
     }
 
     fn stored(&self) -> &Stored<'a> {
