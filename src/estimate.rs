@@ -16,6 +16,7 @@ use crate::ledger::{Ledger, cost as ledger_cost};
 use crate::price::{Counted, GB};
 use crate::sink::cost as sink_cost;
 use crate::sink::metered::Metered as MeteredSink;
+use crate::source::metered::{Metered as MeteredSource, Spent, Usage};
 use stand_in::{Shelf, Void};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Sample {
     pub json_bytes: u64,
     /// Bytes as they lie in the bucket.
     pub stored_bytes: u64,
+    /// What the bucket was asked for.
+    pub source: Spent,
     /// What the ledger was asked for.
     pub ledger: ledger_cost::Spent,
     /// What Firehose was given.
@@ -67,6 +70,11 @@ impl Sample {
     /// # Errors
     /// Says which file was not done: a defect of this program.
     pub async fn of(size: Size) -> Result<Self, String> {
+        Self::held(size, HOLD, PIECE).await
+    }
+
+    /// The same, with a bound of one's own to what is held of an object, and to a piece of what is not.
+    async fn held(size: Size, hold: usize, piece: usize) -> Result<Self, String> {
         let shelf = Arc::new(Shelf::default());
         let (mut objects, mut events, mut refs) = (0, 0, Vec::new());
         while objects < 2 || (objects < SAMPLE_FILES && events < SAMPLE_EVENTS) {
@@ -82,15 +90,15 @@ impl Sample {
         let memory = Arc::new(Memory::default());
         let store = Metered::new(Arc::clone(&memory));
         let sink = MeteredSink::new(Arc::new(Void));
-        let (ledger_usage, sink_usage) = (store.usage(), sink.usage());
+        let (source_usage, ledger_usage, sink_usage) = (Arc::<Usage>::default(), store.usage(), sink.usage());
         let ingest = Ingest {
-            source: shelf,
+            source: Arc::new(MeteredSource::new(shelf, Arc::clone(&source_usage))),
             ledger: Ledger::new(Arc::new(store), crate::ledger::system_clock(), 90 * 86_400),
             sink: Arc::new(sink),
             limits: decode::Limits::default(),
             filter: Filter::default(),
-            hold: HOLD,
-            piece: PIECE,
+            hold,
+            piece,
             names: Names::Logs,
         };
         let mut sample = Self {
@@ -98,6 +106,7 @@ impl Sample {
             events,
             json_bytes: 0,
             stored_bytes: 0,
+            source: Spent::default(),
             ledger: ledger_cost::Spent::default(),
             sink: sink_cost::Spent::default(),
             kept_bytes: 0,
@@ -111,6 +120,7 @@ impl Sample {
                 other => return Err(format!("{at} of the sample was not delivered: {other:?}")),
             }
         }
+        sample.source = source_usage.spent();
         (sample.ledger, sample.sink) = (ledger_usage.spent(), sink_usage.spent());
         sample.kept_bytes = kept_bytes(&memory);
         Ok(sample)
@@ -122,7 +132,7 @@ impl Sample {
         let sample = Counted {
             firehose_bytes: self.sink.billed as f64,
             ledger_gb_months: self.kept_bytes as f64 / GB * MONTHS,
-            s3_gets: objects,
+            s3_gets: self.source.gets as f64,
             sqs_requests: objects * SQS_REQUESTS,
             lambda_requests: objects / BATCH,
             ..Counted::ledger(self.ledger)
@@ -174,6 +184,15 @@ mod tests {
         let pages = ledger.writes - 2 * objects;
         assert!(ledger.write_units <= 3 * objects + pages, "{ledger:?}");
         assert_eq!(ledger.refused, 0);
+    }
+
+    #[tokio::test]
+    async fn each_piece_of_a_large_object_is_a_request_and_each_is_read_twice() {
+        let sample = Sample::held(Size::Bytes(600_000), 50_000, 20_000).await.unwrap();
+        let each = sample.stored_bytes.div_ceil(sample.objects);
+        assert!(each > 60_000, "{sample:?}");
+        let pieces = 2 * sample.objects * each.div_ceil(20_000);
+        assert!((pieces - 2 * sample.objects..=pieces).contains(&sample.source.gets), "{sample:?}");
     }
 
     #[tokio::test]

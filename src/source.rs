@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cli")]
 pub mod directory;
+#[cfg(feature = "cli")]
+pub mod metered;
 pub mod s3;
 
 use crate::object::{Object, ObjectRef};

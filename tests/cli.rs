@@ -111,6 +111,8 @@ fn objects_are_selected_by_day_account_region_and_kind() {
         assert_eq!(ran.code(), 0, "{ran:?}");
         let said = ran.json();
         assert_eq!((&said["left_out"], &said["left_out_folders"]), (&0.into(), &folders.into()), "{options:?}");
+        assert_eq!(said["s3_requests"]["gets"], wanted.len(), "{said}");
+        assert!(said["s3_requests"]["lists"].as_u64().unwrap() > 1, "{said}");
         let wanted: Vec<String> = wanted.iter().map(|&number| event(number)).collect();
         assert_delivered(out.path(), &wanted);
 

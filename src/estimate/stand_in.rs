@@ -4,7 +4,7 @@ use crate::object::{Object, ObjectRef};
 use crate::sink::firehose::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use crate::sink::pack::{Call, Limits, LinesPerRecord};
 use crate::sink::{Oversize, Sink, SinkError, Span};
-use crate::source::{ListPage, Listing, Source, SourceError};
+use crate::source::{ListPage, Listing, Part, Source, SourceError};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,9 +30,15 @@ impl Source for Shelf {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        // Each is read once: taken, it does not stand in memory twice.
-        let stored = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.key);
-        stored.ok_or_else(|| SourceError::Missing(object.to_string()))
+        Ok(self.fetch_part(object, 0, usize::MAX).await?.bytes)
+    }
+
+    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = shelf.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(stored.len());
+        let end = start.saturating_add(at_most).min(stored.len());
+        Ok(Part { bytes: stored[start..end].to_vec(), size: stored.len() as u64 })
     }
 
     async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {

@@ -12,11 +12,9 @@ use std::time::Duration;
 use trailhose::ledger::cost;
 use trailhose::price::Counted;
 use trailhose::sink::firehose;
+use trailhose::source::metered;
 use trailhose::sync::{Ended, How};
 use trailhose::tally::Tally;
-
-/// Keys of one page of a listing.
-const LIST_KEYS: u64 = 1_000;
 
 /// Everything that was selected is delivered.
 const DELIVERED: u8 = 0;
@@ -37,6 +35,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) ended: &'a Ended,
     pub(crate) took: Duration,
     pub(crate) names: &'a Names,
+    pub(crate) source_spent: metered::Spent,
     pub(crate) ledger_spent: cost::Spent,
     pub(crate) firehose_spent: Option<firehose::Spent>,
     /// What Firehose would have been given, whatever the destination is.
@@ -79,13 +78,10 @@ impl Summary<'_> {
 
     /// What this run asks of AWS, or would ask if bucket, ledger and stream lay there.
     fn counted(&self) -> Counted {
-        let tally = self.tally();
-        let read = tally.objects + tally.set_aside() + tally.later + tally.failed;
-        let listed = read + tally.already + tally.quarantined_before + tally.skipped.values().sum::<u64>();
         Counted {
             firehose_bytes: self.firehose_spent.unwrap_or(self.sent).billed as f64,
-            s3_gets: read as f64,
-            s3_lists: (listed + self.ended.left_out).div_ceil(LIST_KEYS) as f64,
+            s3_gets: self.source_spent.gets as f64,
+            s3_lists: self.source_spent.lists as f64,
             ..Counted::ledger(self.ledger_spent)
         }
     }
@@ -159,6 +155,7 @@ impl Summary<'_> {
                 reads: self.ledger_spent.reads,
                 read_units: self.ledger_spent.read_units,
             },
+            s3_requests: S3 { gets: self.source_spent.gets, lists: self.source_spent.lists },
             aws_dollars: self.counted().dollars(),
             firehose_requests: self.firehose_spent.map(|spent| Firehose {
                 calls: spent.calls,
@@ -264,6 +261,7 @@ struct Json<'a> {
     passed_over_folders: u64,
     not_ingested: &'a [Named],
     ledger_requests: Ledger,
+    s3_requests: S3,
     /// What these requests come to at list prices, if bucket, ledger and stream lie on AWS.
     aws_dollars: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,6 +276,13 @@ struct Ledger {
     write_units: u64,
     reads: u64,
     read_units: u64,
+}
+
+/// What the bucket was asked for, or would be if it were one.
+#[derive(Serialize)]
+struct S3 {
+    gets: u64,
+    lists: u64,
 }
 
 #[derive(Serialize)]

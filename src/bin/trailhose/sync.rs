@@ -79,6 +79,7 @@ fn summary<'a>(
         ended,
         took,
         names: &progress.names,
+        source_spent: parts.source_usage.spent(),
         ledger_spent: parts.delivery.ledger_usage.spent(),
         firehose_spent: parts.delivery.firehose_usage.as_ref().map(|usage| usage.spent()),
         sent: parts.delivery.sent.spent(),

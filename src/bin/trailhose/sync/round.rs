@@ -6,11 +6,12 @@ use crate::inventory;
 use crate::parts::{self, Aws, Delivery, Opened};
 use crate::progress::Progress;
 use jiff::civil::Date;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch::Receiver;
 use trailhose::decode::Limits;
 use trailhose::ingest::{HOLD, Ingest, Names, PIECE};
 use trailhose::inventory::Inventory;
+use trailhose::source::metered::{Metered, Usage};
 use trailhose::source::{Listing, Pages};
 use trailhose::sync::{Ended, How, Patience, Select, Sync};
 use trailhose::tally::Tally;
@@ -18,6 +19,7 @@ use trailhose::tally::Tally;
 /// Everything that is open while sources are walked.
 pub(super) struct Parts {
     sources: Vec<(Planned, Opened)>,
+    pub(super) source_usage: Arc<Usage>,
     pub(super) delivery: Delivery,
     /// What stands for the listing of the only source.
     report: Mutex<Option<Inventory>>,
@@ -31,10 +33,12 @@ impl Parts {
     /// one of them is read.
     pub(super) async fn open(plan: &Plan) -> Result<Self, String> {
         let aws = Aws::default();
+        let source_usage = Arc::<Usage>::default();
         let mut sources = Vec::new();
         for planned in &plan.sources {
-            let opened = parts::source(&planned.place, planned.bucket_region.as_deref(), &aws).await?;
+            let mut opened = parts::source(&planned.place, planned.bucket_region.as_deref(), &aws).await?;
             apart(&opened, &plan.delivery.dest)?;
+            opened.source = Arc::new(Metered::new(opened.source, Arc::clone(&source_usage)));
             sources.push((planned.clone(), opened));
         }
         if sources.len() > 1 {
@@ -50,7 +54,7 @@ impl Parts {
             _ => None,
         };
         let report = Mutex::new(report);
-        Ok(Self { sources, delivery: parts::delivery(&plan.delivery, &aws).await?, report })
+        Ok(Self { sources, source_usage, delivery: parts::delivery(&plan.delivery, &aws).await?, report })
     }
 
     /// The objects of the report, if there is one: it is walked once.
