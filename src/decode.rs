@@ -352,6 +352,7 @@ impl<'a> Events<'a> {
     fn value(&mut self) -> Result<Scanned, Halt> {
         loop {
             let fault = match scan::value(&self.buffer[..self.filled], self.at) {
+                Ok(found) if found.end - self.at > self.limits.value_bytes => return Err(self.too_long().into()),
                 // Only a number does not say itself where it ends: more of it may come.
                 Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {
                     if !self.read_on()? {
@@ -367,8 +368,7 @@ impl<'a> Events<'a> {
             match fault {
                 Fault::Invalid { at, expected } => return Err(self.invalid(at, expected).into()),
                 Fault::Incomplete if self.filled - self.at > self.limits.value_bytes => {
-                    let at = self.base + self.at as u64;
-                    return Err(DecodeError::ValueTooLong { limit: self.limits.value_bytes, at }.into());
+                    return Err(self.too_long().into());
                 }
                 Fault::Incomplete => {
                     if !self.read_on()? {
@@ -447,6 +447,10 @@ impl<'a> Events<'a> {
             Ok(_) => Ok(()),
             Err(error) => Err(self.invalid(self.at + error.valid_up_to(), "UTF-8")),
         }
+    }
+
+    fn too_long(&self) -> DecodeError {
+        DecodeError::ValueTooLong { limit: self.limits.value_bytes, at: self.base + self.at as u64 }
     }
 
     fn unexpected(&self, expected: &'static str) -> DecodeError {

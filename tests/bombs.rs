@@ -104,6 +104,17 @@ fn a_line_without_end_is_held_to_the_limit_of_a_value() {
 }
 
 #[test]
+fn a_number_without_end_is_held_to_the_limit_of_a_value_too() {
+    let bytes = size(128 * MIB, 2047 * MIB);
+    let bucket = bucket(|out| {
+        out.write_all(b"{\"n\":").unwrap();
+        fill(out, b'1', bytes);
+        out.write_all(b",\"Records\":[]}").unwrap();
+    });
+    assert_set_aside(&bucket, &[], "a single value of more than", "one number", BASE + 32 + 16);
+}
+
+#[test]
 fn a_million_brackets_are_refused_at_the_hundred_and_twenty_ninth() {
     for (open, close) in [(b'[', b']'), (b'{', b'}')] {
         let bucket = bucket(|out| {
