@@ -514,7 +514,7 @@ impl Places {
         if let Some(&at) = self.recent.iter().find(known) {
             return at;
         }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes| Place::text(bytes).into_owned();
         let place = Place { account: text(account), region: text(region), minute };
         let next = self.list.len() as u32;
         let at = *self.index.entry(place.clone()).or_insert(next);

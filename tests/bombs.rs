@@ -115,6 +115,22 @@ fn a_number_without_end_is_held_to_the_limit_of_a_value_too() {
 }
 
 #[test]
+fn accounts_without_end_are_not_kept() {
+    let events = size(64, 2000);
+    let bucket = bucket(|out| {
+        out.write_all(b"[").unwrap();
+        for number in 0..events {
+            write!(out, "{{\"recipientAccountId\":\"{number}").unwrap();
+            fill(out, b'x', MIB);
+            out.write_all(b"\"},").unwrap();
+        }
+        out.write_all(b"0]").unwrap();
+    });
+    // The lines are kept up to 10 MiB, in a list that doubles, and the buffer to double the length of one.
+    assert_set_aside(&bucket, &[], "an event is an object", "accounts", BASE + 16 + 16);
+}
+
+#[test]
 fn a_million_brackets_are_refused_at_the_hundred_and_twenty_ninth() {
     for (open, close) in [(b'[', b']'), (b'{', b'}')] {
         let bucket = bucket(|out| {

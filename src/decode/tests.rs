@@ -220,6 +220,24 @@ fn a_number_without_end_is_held_to_the_limit_of_a_value() {
 }
 
 #[test]
+fn a_place_takes_little_memory_whatever_an_event_says() {
+    let event = |letter: &str| {
+        let text = letter.repeat(100_000);
+        format!("{{\"recipientAccountId\":\"{text}\",\"awsRegion\":\"{text}\"}}")
+    };
+    let json = format!("[{},{},{}]", event("a"), event("b"), event("a"));
+    let mut events = Events::new(json.as_bytes(), Limits::default());
+    let mut places = Vec::new();
+    while let Some(event) = events.next().unwrap() {
+        places.push(event.place);
+    }
+    assert_eq!(places, [0, 1, 0], "two texts are two places, however long");
+    for Place { account, region, .. } in events.places() {
+        assert!(account.len() < 100 && region.len() < 100, "{account} {region}");
+    }
+}
+
+#[test]
 fn as_many_events_as_are_allowed_are_read_and_not_one_more() {
     let limits = Limits { events: 3, ..Limits::default() };
     assert_eq!(decode_within(b"[{},{},{}]", limits).unwrap().len(), 3);
