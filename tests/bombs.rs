@@ -131,6 +131,19 @@ fn accounts_without_end_are_not_kept() {
 }
 
 #[test]
+fn an_event_of_many_members_is_not_taken_apart() {
+    let members = size(1_000_000, 1_500_000);
+    let bucket = bucket(|out| {
+        out.write_all(b"[{\"x\":0").unwrap();
+        (0..members).for_each(|number| write!(out, ",\"{number:x}\":0").unwrap());
+        out.write_all(b"},0]").unwrap();
+    });
+    // The buffer, and the line that is kept while it is no longer than that.
+    let more = ["--filter", "eventName=Decrypt"];
+    assert_set_aside(&bucket, &more, "an event is an object", "members", BASE + 32 + 16);
+}
+
+#[test]
 fn a_million_brackets_are_refused_at_the_hundred_and_twenty_ninth() {
     for (open, close) in [(b'[', b']'), (b'{', b'}')] {
         let bucket = bucket(|out| {
