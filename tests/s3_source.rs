@@ -186,6 +186,13 @@ async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_wi
 }
 
 #[tokio::test]
+async fn of_a_gateway_that_knows_no_ranges_no_more_is_taken_than_the_part() {
+    let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1 << 50, b"0123456789".to_vec())).await;
+    let part = source.fetch_part(&object(), 4, 4).await.unwrap();
+    assert_eq!(part, Part { bytes: b"4567".to_vec(), size: 1 << 50 });
+}
+
+#[tokio::test]
 async fn a_404_that_is_not_s3s_own_does_not_prove_an_object_gone() {
     let source = told(|_| Reply::Answer(404, vec![], b"<html>no such page</html>".to_vec())).await;
     let said = source.fetch(&object()).await.unwrap_err();
