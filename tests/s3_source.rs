@@ -8,6 +8,7 @@ use common::moto::Moto;
 use common::stub::{Reply, Stub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use trailhose::aws;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::s3::S3;
@@ -162,6 +163,17 @@ async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
     let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1_000, vec![1; 400])).await;
     let error = source.fetch(&object()).await.unwrap_err();
     assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("broke off after 400 bytes")), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_in_is_broken_off_and_never_waited_for_without_end() {
+    let source = told(|_| Reply::Trickle(1_000, Duration::from_millis(50))).await;
+    let source = source.with_transfer(Duration::from_millis(300));
+    let whole = source.fetch(&object()).await.unwrap_err();
+    let part = source.fetch_part(&object(), 0, 4_000).await.unwrap_err();
+    for error in [whole, part] {
+        assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("longer than 300ms")), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -9,17 +9,42 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::EncodingType;
 use percent_encoding::percent_decode_str;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the body of one answer may take. The SDK breaks a transfer off that stands still, and calls a byte a second
+/// progress: with that, one object would keep a function's others waiting until it is stopped with all of them. The largest
+/// body is 10 MiB, which at 45 kB/s takes no longer; the function has 300 s.
+const TRANSFER: Duration = Duration::from_secs(240);
 
 /// Any bucket that the client's credentials may read.
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
+    transfer: Duration,
 }
 
 impl S3 {
     /// Reads with `client`: take it from [`aws::s3`].
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, transfer: TRANSFER }
+    }
+
+    /// Waits so long for the body of one answer.
+    pub fn with_transfer(self, transfer: Duration) -> Self {
+        Self { transfer, ..self }
+    }
+
+    /// As [`collect`], within its time.
+    async fn collect(
+        &self,
+        object: &Object,
+        answer: GetObjectOutput,
+        skip: u64,
+        at_most: usize,
+    ) -> Result<Part, SourceError> {
+        let late = |_| SourceError::Unavailable(format!("{object}: the transfer took longer than {:?}", self.transfer));
+        timeout(self.transfer, collect(object, answer, skip, at_most)).await.map_err(late)?
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
@@ -41,7 +66,7 @@ impl Source for S3 {
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         match self.get(object).send().await {
-            Ok(answer) => Ok(collect(object, answer, 0, usize::MAX).await?.bytes),
+            Ok(answer) => Ok(self.collect(object, answer, 0, usize::MAX).await?.bytes),
             Err(error) => Err(getting(object, &aws::failure(&error))),
         }
     }
@@ -63,8 +88,8 @@ impl Source for S3 {
             Some(range) => content_range(range),
         };
         match size {
-            Some(size) if start == from => Ok(Part { size, ..collect(object, answer, 0, at_most).await? }),
-            _ if start == 0 && size == announced(&answer) => collect(object, answer, from, at_most).await,
+            Some(size) if start == from => Ok(Part { size, ..self.collect(object, answer, 0, at_most).await? }),
+            _ if start == 0 && size == announced(&answer) => self.collect(object, answer, from, at_most).await,
             _ => Err(SourceError::Unavailable(format!(
                 "{object}: asked for bytes {from} to {last}, was answered with {}",
                 answer.content_range().unwrap_or("others")
