@@ -352,6 +352,7 @@ impl<'a> Events<'a> {
     fn value(&mut self) -> Result<Scanned, Halt> {
         loop {
             let fault = match scan::value(&self.buffer[..self.filled], self.at) {
+                Ok(found) if found.end - self.at > self.limits.value_bytes => return Err(self.too_long().into()),
                 // Only a number does not say itself where it ends: more of it may come.
                 Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {
                     if !self.read_on()? {
@@ -367,8 +368,7 @@ impl<'a> Events<'a> {
             match fault {
                 Fault::Invalid { at, expected } => return Err(self.invalid(at, expected).into()),
                 Fault::Incomplete if self.filled - self.at > self.limits.value_bytes => {
-                    let at = self.base + self.at as u64;
-                    return Err(DecodeError::ValueTooLong { limit: self.limits.value_bytes, at }.into());
+                    return Err(self.too_long().into());
                 }
                 Fault::Incomplete => {
                     if !self.read_on()? {
@@ -449,6 +449,10 @@ impl<'a> Events<'a> {
         }
     }
 
+    fn too_long(&self) -> DecodeError {
+        DecodeError::ValueTooLong { limit: self.limits.value_bytes, at: self.base + self.at as u64 }
+    }
+
     fn unexpected(&self, expected: &'static str) -> DecodeError {
         self.invalid(self.at, expected)
     }
@@ -510,7 +514,7 @@ impl Places {
         if let Some(&at) = self.recent.iter().find(known) {
             return at;
         }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes| Place::text(bytes).into_owned();
         let place = Place { account: text(account), region: text(region), minute };
         let next = self.list.len() as u32;
         let at = *self.index.entry(place.clone()).or_insert(next);

@@ -1,6 +1,7 @@
 //! An event: one element of `Records`. Its identity, and the place where the ledger looks for it.
 
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 /// An event's identity: its `eventID`, or where it has none, its content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,12 +72,26 @@ impl std::fmt::Debug for EventId {
 /// the files of the lake are both divided by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Place {
-    /// `recipientAccountId` as written (Aggregated: `accountId`), or empty where the event has none.
+    /// `recipientAccountId` (Aggregated: `accountId`), see [`Place::text`], or empty where the event has none.
     pub account: String,
-    /// `awsRegion` as written, or empty.
+    /// `awsRegion`, see [`Place::text`], or empty.
     pub region: String,
     /// `eventTime` (Aggregated: none) in whole minutes since 1970, or nothing where it is absent or unreadable.
     pub minute: Option<i64>,
+}
+
+impl Place {
+    /// The longest text that a place has as it is written. No account's and no region's is half as long.
+    const LONGEST: usize = 64;
+
+    /// A text as places have it: as it is written, or where it is longer than any account's or region's, its hash. An object
+    /// may have as many places as events, which all stay in memory until it is done.
+    pub fn text(written: &[u8]) -> Cow<'_, str> {
+        if written.len() <= Self::LONGEST {
+            return String::from_utf8_lossy(written);
+        }
+        format!("={}", EventId::hash(b"place", written)).into()
+    }
 }
 
 #[cfg(test)]

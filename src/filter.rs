@@ -3,9 +3,8 @@
 //! A filtered event is counted and dropped; it is neither claimed nor delivered, so that a filter that is taken away
 //! later loses nothing that another object still brings.
 
+use crate::members::members;
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::collections::HashMap;
 
 /// Drops the events that match any of its rules. The default drops nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +40,8 @@ impl Filter {
         if self.rules.is_empty() {
             return false;
         }
-        let Ok(fields) = serde_json::from_slice::<HashMap<String, &RawValue>>(line) else { return false };
+        let named = |name: &str| self.rules.iter().flatten().any(|(field, _)| field == name);
+        let Ok(fields) = members(line, named) else { return false };
         let is = |field: &str, wanted: &str| {
             fields.get(field).is_some_and(|raw| match String::deserialize(*raw) {
                 Ok(text) => text == wanted,

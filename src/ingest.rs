@@ -176,7 +176,7 @@ impl Ingest {
     }
 
     async fn work(&self, lease: &mut Lease, said: Option<u64>, deadline: Deadline) -> Result<Report, End> {
-        let contents = Contents::read(self, &lease.object, said).await?;
+        let contents = Contents::read(self, &lease.object, said, deadline.stop).await?;
         let mut delivery = Delivery::new(self, &contents, deadline);
         for _ in 0..LOOKS {
             match self.deliver_claimed(lease, &contents, &mut delivery).await {

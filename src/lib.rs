@@ -10,6 +10,7 @@ pub mod object;
 pub mod decode;
 pub mod event;
 pub mod filter;
+mod members;
 
 pub mod ledger;
 

@@ -104,6 +104,46 @@ fn a_line_without_end_is_held_to_the_limit_of_a_value() {
 }
 
 #[test]
+fn a_number_without_end_is_held_to_the_limit_of_a_value_too() {
+    let bytes = size(128 * MIB, 2047 * MIB);
+    let bucket = bucket(|out| {
+        out.write_all(b"{\"n\":").unwrap();
+        fill(out, b'1', bytes);
+        out.write_all(b",\"Records\":[]}").unwrap();
+    });
+    assert_set_aside(&bucket, &[], "a single value of more than", "one number", BASE + 32 + 16);
+}
+
+#[test]
+fn accounts_without_end_are_not_kept() {
+    let events = size(64, 2000);
+    let bucket = bucket(|out| {
+        out.write_all(b"[").unwrap();
+        for number in 0..events {
+            write!(out, "{{\"recipientAccountId\":\"{number}").unwrap();
+            fill(out, b'x', MIB);
+            out.write_all(b"\"},").unwrap();
+        }
+        out.write_all(b"0]").unwrap();
+    });
+    // The lines are kept up to 10 MiB, in a list that doubles, and the buffer to double the length of one.
+    assert_set_aside(&bucket, &[], "an event is an object", "accounts", BASE + 16 + 16);
+}
+
+#[test]
+fn an_event_of_many_members_is_not_taken_apart() {
+    let members = size(1_000_000, 1_500_000);
+    let bucket = bucket(|out| {
+        out.write_all(b"[{\"x\":0").unwrap();
+        (0..members).for_each(|number| write!(out, ",\"{number:x}\":0").unwrap());
+        out.write_all(b"},0]").unwrap();
+    });
+    // The buffer, and the line that is kept while it is no longer than that.
+    let more = ["--filter", "eventName=Decrypt"];
+    assert_set_aside(&bucket, &more, "an event is an object", "members", BASE + 32 + 16);
+}
+
+#[test]
 fn a_million_brackets_are_refused_at_the_hundred_and_twenty_ninth() {
     for (open, close) in [(b'[', b']'), (b'{', b'}')] {
         let bucket = bucket(|out| {

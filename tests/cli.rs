@@ -173,6 +173,17 @@ fn compressed_files_hold_the_same_lines_and_filtered_events_are_counted() {
 }
 
 #[test]
+fn an_event_longer_than_a_call_is_delivered_as_it_is_between_its_neighbours() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    let long = event(1).replace("\"userAgent\":\"", &format!("\"userAgent\":\"{}", "x".repeat(9 << 20)));
+    let events = [event(0), long, event(2)];
+    bucket.put_log("a", &events);
+    let ran = run(&["sync", text(bucket.path()), text(out.path())]);
+    assert_eq!(ran.code(), 0, "{}", ran.err());
+    assert_delivered(out.path(), &events);
+}
+
+#[test]
 fn what_cannot_be_meant_is_one_line_with_exit_code_2_and_touches_nothing() {
     let (bucket, out) = (small(), tempfile::tempdir().unwrap());
     let (source, dest) = (text(bucket.path()), text(out.path()));

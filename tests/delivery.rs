@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use trailhose::ingest::{Deadline, Later, Outcome};
 use trailhose::ledger::row::Status;
-use world::{Fault, INVOCATION, Wire, World, event, log};
+use world::{Fault, INVOCATION, Wire, World, event, log, plain_log};
 
 #[tokio::test]
 async fn every_event_of_an_object_is_delivered_once_and_a_second_notice_delivers_nothing() {
@@ -70,4 +70,19 @@ async fn a_worker_whose_time_is_over_keeps_its_cursor_gives_its_lease_back_and_t
 
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
     assert_eq!(world.delivered(), [event(1), event(2), event(3)]);
+}
+
+#[tokio::test]
+async fn a_worker_whose_time_is_over_asks_for_no_further_piece() {
+    let events: Vec<_> = (0..50).map(event).collect();
+    let bytes = plain_log(&events);
+    let world = World { piece: bytes.len() / 8, hold: 0, ..World::default() };
+    let (at, wire) = (world.put("a", &bytes), Arc::default());
+    let over = Deadline { stop: Instant::now(), end: Instant::now() + INVOCATION };
+    let outcome = world.worker(&wire).object(&at, over).await;
+    assert!(matches!(outcome, Outcome::Later(Later::OutOfTime)), "{outcome:?}");
+    assert_eq!(wire.calls(), ["lease", "fetch", "release"]);
+
+    assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+    assert_eq!(world.delivered(), events);
 }

@@ -8,6 +8,7 @@ use common::moto::Moto;
 use common::stub::{Reply, Stub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use trailhose::aws;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::s3::S3;
@@ -165,6 +166,17 @@ async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
 }
 
 #[tokio::test]
+async fn a_body_that_trickles_in_is_broken_off_and_never_waited_for_without_end() {
+    let source = told(|_| Reply::Trickle(1_000, Duration::from_millis(50))).await;
+    let source = source.with_transfer(Duration::from_millis(300));
+    let whole = source.fetch(&object()).await.unwrap_err();
+    let part = source.fetch_part(&object(), 0, 4_000).await.unwrap_err();
+    for error in [whole, part] {
+        assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("longer than 300ms")), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_with_others_is_refused() {
     let all = |range: Option<&'static str>| {
         move |_| {
@@ -183,6 +195,13 @@ async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_wi
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn of_a_gateway_that_knows_no_ranges_no_more_is_taken_than_the_part() {
+    let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1 << 50, b"0123456789".to_vec())).await;
+    let part = source.fetch_part(&object(), 4, 4).await.unwrap();
+    assert_eq!(part, Part { bytes: b"4567".to_vec(), size: 1 << 50 });
 }
 
 #[tokio::test]

@@ -202,6 +202,42 @@ fn a_bomb_stops_at_the_limit() {
 }
 
 #[test]
+fn a_value_of_exactly_the_limit_is_read_and_one_byte_more_is_not_however_it_comes() {
+    let limits = Limits { value_bytes: 100_000, ..Limits::default() };
+    let event = |bytes: usize| format!("[{{\"a\":\"{}\"}}]", "x".repeat(bytes - "{\"a\":\"\"}".len()));
+    assert_eq!(decode_within(event(100_000).as_bytes(), limits).unwrap().len(), 1);
+    let error = decode_within(&gzip(event(100_001).as_bytes()), limits).unwrap_err();
+    assert_eq!(error, DecodeError::ValueTooLong { limit: 100_000, at: 1 });
+}
+
+#[test]
+fn a_number_without_end_is_held_to_the_limit_of_a_value() {
+    let limits = Limits { value_bytes: 1 << 20, ..Limits::default() };
+    let number = [b"{\"n\":".as_slice(), &vec![b'1'; 8 << 20], b",\"Records\":[]}"].concat();
+    let mut events = Events::new(&number, limits);
+    assert_eq!(events.next(), Err(DecodeError::ValueTooLong { limit: 1 << 20, at: 5 }));
+    assert!(events.buffer.len() <= 2 << 20, "{}", events.buffer.len());
+}
+
+#[test]
+fn a_place_takes_little_memory_whatever_an_event_says() {
+    let event = |letter: &str| {
+        let text = letter.repeat(100_000);
+        format!("{{\"recipientAccountId\":\"{text}\",\"awsRegion\":\"{text}\"}}")
+    };
+    let json = format!("[{},{},{}]", event("a"), event("b"), event("a"));
+    let mut events = Events::new(json.as_bytes(), Limits::default());
+    let mut places = Vec::new();
+    while let Some(event) = events.next().unwrap() {
+        places.push(event.place);
+    }
+    assert_eq!(places, [0, 1, 0], "two texts are two places, however long");
+    for Place { account, region, .. } in events.places() {
+        assert!(account.len() < 100 && region.len() < 100, "{account} {region}");
+    }
+}
+
+#[test]
 fn as_many_events_as_are_allowed_are_read_and_not_one_more() {
     let limits = Limits { events: 3, ..Limits::default() };
     assert_eq!(decode_within(b"[{},{},{}]", limits).unwrap().len(), 3);

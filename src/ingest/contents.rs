@@ -1,7 +1,7 @@
 //! Contents: one object looked at from its first byte to its last, before anything of it leaves.
 
 use super::stored::Stored;
-use super::{End, Ingest};
+use super::{End, Ingest, Later};
 use crate::decode::{Cuts, Cutter, DecodeError, Event, Events, Limits, Step};
 use crate::event::Place;
 use crate::filter::Filter;
@@ -9,11 +9,13 @@ use crate::ledger::Known;
 use crate::object::Object;
 use crate::source::SourceError;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// What an object holds, and its lines where there was room to keep them.
 #[derive(Debug)]
 pub(super) struct Contents<'a> {
     stored: Stored<'a>,
+    stop: Instant,
     limits: Limits,
     pub events: Vec<Known>,
     pub places: Arc<Vec<Place>>,
@@ -96,7 +98,13 @@ impl Learnt {
 impl<'a> Contents<'a> {
     /// Reads the whole object, which is said to have `said` bytes. Its lines are kept as long as they take no more than
     /// [`Ingest::hold`] bytes; those of a larger object are inflated a second time when they leave.
-    pub(super) async fn read(ingest: &'a Ingest, object: &Object, said: Option<u64>) -> Result<Self, End> {
+    /// No piece but the first is fetched after `stop`.
+    pub(super) async fn read(
+        ingest: &'a Ingest,
+        object: &Object,
+        said: Option<u64>,
+        stop: Instant,
+    ) -> Result<Self, End> {
         let (mut stored, first) =
             Stored::fetch(&*ingest.source, object, said, ingest.hold, ingest.piece).await.map_err(unfetched)?;
         let hold = ingest.hold;
@@ -107,7 +115,10 @@ impl<'a> Contents<'a> {
                 loop {
                     match read.advance().map_err(unreadable)? {
                         Step::Ready => learnt.note(read.event().map_err(unreadable)?, &ingest.filter, hold),
-                        Step::Wanting => read.feed(stored.next().await.map_err(unfetched)?),
+                        Step::Wanting => {
+                            in_time(stop)?;
+                            read.feed(stored.next().await.map_err(unfetched)?);
+                        }
                         Step::End => break (read.bytes(), read.into_places()),
                     }
                 }
@@ -125,7 +136,7 @@ impl<'a> Contents<'a> {
         };
         let Learnt { events, line_bytes, longest, newest, held, cuts } = learnt;
         let (places, kept) = (Arc::new(places), Learnt::kept(held, cuts));
-        Ok(Self { stored, limits: ingest.limits, events, places, line_bytes, longest, size, newest, kept })
+        Ok(Self { stored, stop, limits: ingest.limits, events, places, line_bytes, longest, size, newest, kept })
     }
 
     /// Bytes of the object as stored.
@@ -147,8 +158,13 @@ impl<'a> Contents<'a> {
                 From::Read(Box::new(Events::in_pieces(stored.again(0).await?, stored.size(), self.limits)))
             }
         };
-        Ok(Lines { stored, pieces: 1, from })
+        Ok(Lines { stored, stop: self.stop, pieces: 1, from })
     }
+}
+
+/// That a call may still be begun. An object without end, or one that trickles in, would keep its neighbours waiting too.
+fn in_time(stop: Instant) -> Result<(), End> {
+    if Instant::now() < stop { Ok(()) } else { Err(End::Later(Later::OutOfTime)) }
 }
 
 /// What it means that an object cannot be fetched.
@@ -169,6 +185,7 @@ fn unreadable(error: DecodeError) -> End {
 #[derive(Debug)]
 pub(super) struct Lines<'a> {
     stored: &'a Stored<'a>,
+    stop: Instant,
     /// Pieces that were given.
     pieces: usize,
     from: From<'a>,
@@ -194,6 +211,7 @@ impl Lines<'_> {
                 Step::Ready => break,
                 Step::End => return Ok(None),
                 Step::Wanting => {
+                    in_time(self.stop)?;
                     let piece = self.stored.again(self.pieces).await?;
                     self.pieces += 1;
                     match &mut self.from {

@@ -5,11 +5,11 @@ use super::outcome::Report;
 use super::{Deadline, End, Ingest, Later};
 use crate::ledger::row::Counts;
 use crate::ledger::{Claim, Claims, Help, Known, Lease};
+use crate::members::members;
 use crate::object::Object;
 use crate::sink::pack::{Call, LinesPerRecord, Packer};
 use crate::sink::{Oversize, Span};
-use serde_json::value::RawValue;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -192,7 +192,7 @@ fn pointer_fields(line: &[u8]) -> serde_json::Map<String, serde_json::Value> {
         "eventCategory",
     ];
     const SHORT: usize = 1024;
-    let Ok(all) = serde_json::from_slice::<HashMap<String, &RawValue>>(line) else { return Default::default() };
+    let Ok(all) = members(line, |name| KEPT.contains(&name)) else { return Default::default() };
     let kept = KEPT.into_iter().filter_map(|name| {
         let raw = all.get(name).filter(|raw| raw.get().len() <= SHORT)?;
         Some((name.to_owned(), serde_json::from_str(raw.get()).ok()?))

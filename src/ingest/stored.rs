@@ -1,7 +1,7 @@
 //! Stored: an object's bytes as they lie in the bucket, at hand as a whole or fetched piece by piece, each time anew.
 
 use crate::object::Object;
-use crate::source::{Source, SourceError};
+use crate::source::{Part, Source, SourceError};
 
 /// An object's bytes.
 #[derive(Debug)]
@@ -42,8 +42,9 @@ impl<'a> Stored<'a> {
             stored.whole = Some(first.bytes);
             return Ok((stored, None));
         }
-        stored.sums.push(crc32fast::hash(&first.bytes));
-        Ok((stored, Some(first.bytes)))
+        let first = stored.checked(0, first)?;
+        stored.sums.push(crc32fast::hash(&first));
+        Ok((stored, Some(first)))
     }
 
     /// All bytes, where they are at hand.
@@ -75,6 +76,12 @@ impl<'a> Stored<'a> {
     async fn piece(&self, number: usize) -> Result<Vec<u8>, SourceError> {
         let from = number as u64 * self.each as u64;
         let part = self.source.fetch_part(&self.object, from, self.each).await?;
+        self.checked(number, part)
+    }
+
+    /// The bytes of a piece that is as long as it has to be. One that is not would leave a gap before the next.
+    fn checked(&self, number: usize, part: Part) -> Result<Vec<u8>, SourceError> {
+        let from = number as u64 * self.each as u64;
         let expected = self.size.saturating_sub(from).min(self.each as u64);
         if part.size != self.size || part.bytes.len() as u64 != expected || expected == 0 {
             let found = format!("{} of {} bytes, expected {expected} of {}", part.bytes.len(), part.size, self.size);
@@ -143,6 +150,36 @@ mod tests {
             // Said to be small, it comes in one request.
             assert_eq!(pieces(&source, Some(1)).await.unwrap(), [bytes]);
         }
+    }
+
+    /// Answers with fewer bytes than were asked for.
+    #[derive(Debug)]
+    struct Stingy(Changing);
+
+    #[async_trait]
+    impl Source for Stingy {
+        async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+            self.0.stat(at).await
+        }
+
+        async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+            self.0.fetch(object).await
+        }
+
+        async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+            self.0.fetch_part(object, from, at_most - 1).await
+        }
+
+        async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+            self.0.list(ask).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_first_piece_that_is_too_short_is_refused_like_any_other() {
+        let source = Stingy(Changing(Mutex::new(b"0123456789".to_vec())));
+        let error = Stored::fetch(&source, &object(), Some(10), 4, 4).await.unwrap_err().to_string();
+        assert_eq!(error, "s3://logs/k: the piece from byte 0 on has 3 of 10 bytes, expected 4 of 10");
     }
 
     #[tokio::test]

@@ -29,6 +29,9 @@ pub const CALL_RECORDS: usize = 500;
 /// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
 pub const CALL_BYTES: usize = 4 * 1024 * 1024;
 
+// A longer record would be sent as a call by itself, and refused.
+const _: () = assert!(RECORD_BYTES <= CALL_BYTES);
+
 /// Waits between calls. Firehose's quotas are counted by the second: a wait beyond a few seconds only wastes
 /// the function's time.
 const PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };

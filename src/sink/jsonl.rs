@@ -115,8 +115,12 @@ impl Waiting {
     /// writing the files.
     fn recycle(&mut self, written: Lines) {
         for (partition, mut buffer) in written {
-            self.spare_bytes += buffer.len();
             let held = buffer.len();
+            // It grew in a checkpoint before and is hardly used any more: many of these would add up.
+            if buffer.capacity() > 2 * held {
+                continue;
+            }
+            self.spare_bytes += held;
             buffer.clear();
             self.spare.insert(partition, (held, buffer));
         }

@@ -9,17 +9,42 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::EncodingType;
 use percent_encoding::percent_decode_str;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the body of one answer may take. The SDK breaks a transfer off that stands still, and calls a byte a second
+/// progress: with that, one object would keep a function's others waiting until it is stopped with all of them. The largest
+/// body is 10 MiB, which at 45 kB/s takes no longer; the function has 300 s.
+const TRANSFER: Duration = Duration::from_secs(240);
 
 /// Any bucket that the client's credentials may read.
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
+    transfer: Duration,
 }
 
 impl S3 {
     /// Reads with `client`: take it from [`aws::s3`].
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, transfer: TRANSFER }
+    }
+
+    /// Waits so long for the body of one answer.
+    pub fn with_transfer(self, transfer: Duration) -> Self {
+        Self { transfer, ..self }
+    }
+
+    /// As [`collect`], within its time.
+    async fn collect(
+        &self,
+        object: &Object,
+        answer: GetObjectOutput,
+        skip: u64,
+        at_most: usize,
+    ) -> Result<Part, SourceError> {
+        let late = |_| SourceError::Unavailable(format!("{object}: the transfer took longer than {:?}", self.transfer));
+        timeout(self.transfer, collect(object, answer, skip, at_most)).await.map_err(late)?
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
@@ -41,7 +66,7 @@ impl Source for S3 {
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         match self.get(object).send().await {
-            Ok(answer) => collect(object, answer).await,
+            Ok(answer) => Ok(self.collect(object, answer, 0, usize::MAX).await?.bytes),
             Err(error) => Err(getting(object, &aws::failure(&error))),
         }
     }
@@ -57,23 +82,17 @@ impl Source for S3 {
             }
             Err(error) => return Err(getting(object, &aws::failure(&error))),
         };
-        let said = answer.content_range().map(str::to_owned);
-        let bytes = collect(object, answer).await?;
         // Without the header the answer is the whole object: a gateway that knows no ranges.
-        let (start, size) = match &said {
-            None => (0, Some(bytes.len() as u64)),
+        let (start, size) = match answer.content_range() {
+            None => (0, announced(&answer)),
             Some(range) => content_range(range),
         };
         match size {
-            Some(size) if start == from && bytes.len() <= at_most => Ok(Part { bytes, size }),
-            Some(size) if start == 0 && size == bytes.len() as u64 => {
-                let start = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
-                let end = start.saturating_add(at_most).min(bytes.len());
-                Ok(Part { bytes: bytes[start..end].to_vec(), size })
-            }
+            Some(size) if start == from => Ok(Part { size, ..self.collect(object, answer, 0, at_most).await? }),
+            _ if start == 0 && size == announced(&answer) => self.collect(object, answer, from, at_most).await,
             _ => Err(SourceError::Unavailable(format!(
                 "{object}: asked for bytes {from} to {last}, was answered with {}",
-                said.as_deref().unwrap_or("others")
+                answer.content_range().unwrap_or("others")
             ))),
         }
     }
@@ -119,27 +138,42 @@ impl Source for S3 {
     }
 }
 
-/// The body in one piece of memory, of the length that the answer announced. The SDK checks S3's checksum on the way.
-async fn collect(object: &Object, answer: GetObjectOutput) -> Result<Vec<u8>, SourceError> {
+/// How many bytes the body is said to have.
+fn announced(answer: &GetObjectOutput) -> Option<u64> {
+    answer.content_length().and_then(|bytes| u64::try_from(bytes).ok())
+}
+
+/// Of the body `at_most` bytes behind the first `skip`, in one piece of memory, and how many the whole of it has. The SDK
+/// checks S3's checksum on the way. What follows them is not waited for where its length was announced.
+async fn collect(object: &Object, answer: GetObjectOutput, skip: u64, at_most: usize) -> Result<Part, SourceError> {
     let unavailable = |what: String| SourceError::Unavailable(format!("{object}: {what}"));
-    let announced = answer.content_length().and_then(|bytes| usize::try_from(bytes).ok());
+    let announced = announced(&answer);
+    let wanted = announced.unwrap_or(0).saturating_sub(skip).min(at_most as u64);
     let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(announced.unwrap_or(0))
-        .map_err(|_| unavailable(format!("its {} bytes do not fit into memory", announced.unwrap_or(0))))?;
-    let mut body = answer.body;
+    usize::try_from(wanted)
+        .ok()
+        .and_then(|wanted| bytes.try_reserve_exact(wanted).ok())
+        .ok_or_else(|| unavailable(format!("its {wanted} bytes do not fit into memory")))?;
+    let (mut body, mut received) = (answer.body, 0);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| {
             let causes: Vec<String> = aws::causes(&error).map(ToString::to_string).collect();
-            unavailable(format!("the transfer broke off after {} bytes: {}", bytes.len(), causes.join(": ")))
+            unavailable(format!("the transfer broke off after {received} bytes: {}", causes.join(": ")))
         })?;
-        bytes.extend_from_slice(&chunk);
+        let start = usize::try_from(skip.saturating_sub(received)).unwrap_or(usize::MAX).min(chunk.len());
+        let end = start.saturating_add(at_most - bytes.len()).min(chunk.len());
+        bytes.extend_from_slice(&chunk[start..end]);
+        received += chunk.len() as u64;
+        // Else to the very end: there the checksum is compared.
+        if let Some(size) = announced.filter(|&size| received < size && bytes.len() == at_most) {
+            return Ok(Part { bytes, size });
+        }
     }
     match announced {
-        Some(announced) if announced != bytes.len() => {
-            Err(unavailable(format!("expected {announced} bytes, received {}", bytes.len())))
+        Some(announced) if announced != received => {
+            Err(unavailable(format!("expected {announced} bytes, received {received}")))
         }
-        _ => Ok(bytes),
+        _ => Ok(Part { bytes, size: received }),
     }
 }
 

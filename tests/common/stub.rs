@@ -27,6 +27,8 @@ pub enum Reply {
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// An answer that announces so many bytes, sends fewer, and closes the connection.
     Cut(Vec<(&'static str, String)>, usize, Vec<u8>),
+    /// An answer that announces so many bytes, and sends one every so often.
+    Trickle(usize, Duration),
     /// The connection is closed without an answer.
     Reset,
     /// No answer for this long, then the connection is closed.
@@ -68,6 +70,14 @@ fn serve(connection: &TcpStream, reply: &dyn Fn(&Request) -> Reply) {
             }
             Reply::Cut(headers, announced, body) => {
                 let _ = write(connection, 200, &headers, announced, &body);
+                break;
+            }
+            Reply::Trickle(announced, pause) => {
+                let mut sent = write(connection, 200, &[], announced, &[]);
+                while sent.is_ok() {
+                    std::thread::sleep(pause);
+                    sent = { connection }.write_all(b"x");
+                }
                 break;
             }
             Reply::Reset => break,

@@ -119,8 +119,8 @@ fn event(raw: &RawValue) -> Option<Left> {
         id: id.map_or_else(|| EventId::from_content(&tight), |id: String| EventId::from_text(id.as_bytes())),
         fingerprint: (crc >> 16) as u16 ^ crc as u16,
         place: Place {
-            account: account.unwrap_or_default(),
-            region: region.unwrap_or_default(),
+            account: Place::text(account.unwrap_or_default().as_bytes()).into_owned(),
+            region: Place::text(region.unwrap_or_default().as_bytes()).into_owned(),
             minute: seconds.map(|seconds| seconds.div_euclid(60)),
         },
         line,

@@ -340,6 +340,21 @@ async fn what_waits_in_memory_stays_below_its_bound_and_one_call() {
     }
 }
 
+#[test]
+fn memory_that_lies_ready_is_no_more_than_twice_what_waited() {
+    let mut waiting = Waiting::default();
+    for large in 0..20 {
+        for partition in 0..20 {
+            let line = vec![b'x'; if partition == large { 1_000_000 } else { 10 }];
+            waiting.add(&partition.to_string(), &line, 2_000_000);
+        }
+        let Waiting { lines, bytes, .. } = std::mem::take(&mut waiting);
+        waiting.recycle(lines);
+        let ready: usize = waiting.spare.values().map(|(_, buffer)| buffer.capacity()).sum();
+        assert!(ready <= 2 * bytes, "{ready} bytes lie ready where {bytes} waited, in checkpoint {large}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_waits_longer_than_its_time() {
     let root = tempfile::tempdir().unwrap();
