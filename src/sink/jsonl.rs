@@ -11,19 +11,20 @@ mod mark;
 mod partition;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use super::pack::{Call, Limits, LinesPerRecord};
 use super::{Oversize, Sink, SinkError, Span, SpanEnd};
 use crate::ledger::sqlite::{CommitMode, Journal, Sqlite};
 use crate::ledger::store::StoreError;
 use async_trait::async_trait;
-use checkpoint::{Folder, Lines, OWN};
-use std::collections::BTreeMap;
+use checkpoint::{Folder, OWN};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::RwLock;
 use tokio::time::Instant;
+use waiting::Waiting;
 
 /// How files are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,50 +82,6 @@ struct Shared {
     /// Spans hold it shared, a checkpoint alone.
     gate: Arc<RwLock<()>>,
     checkpoint_bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    lines: Lines,
-    bytes: usize,
-    /// Emptied buffers of the checkpoint before, each with the bytes it held, for the same partitions.
-    spare: BTreeMap<String, (usize, Vec<u8>)>,
-    spare_bytes: usize,
-}
-
-impl Waiting {
-    /// Adds a line, and lets go of memory that lies ready where it and what waits become more than `bytes`.
-    fn add(&mut self, partition: &str, line: &[u8], bytes: usize) {
-        self.bytes += line.len();
-        if let Some(buffer) = self.lines.get_mut(partition) {
-            buffer.extend_from_slice(line);
-        } else {
-            let (held, mut buffer) = self.spare.remove(partition).unwrap_or_default();
-            self.spare_bytes -= held;
-            buffer.extend_from_slice(line);
-            self.lines.insert(partition.to_owned(), buffer);
-        }
-        while self.bytes + self.spare_bytes > bytes
-            && let Some((_, (held, _))) = self.spare.pop_first()
-        {
-            self.spare_bytes -= held;
-        }
-    }
-
-    /// Takes back the memory of lines that are written: asked for anew for each checkpoint, it costs as many page faults as
-    /// writing the files.
-    fn recycle(&mut self, written: Lines) {
-        for (partition, mut buffer) in written {
-            let held = buffer.len();
-            // It grew in a checkpoint before and is hardly used any more: many of these would add up.
-            if buffer.capacity() > 2 * held {
-                continue;
-            }
-            self.spare_bytes += held;
-            buffer.clear();
-            self.spare.insert(partition, (held, buffer));
-        }
-    }
 }
 
 impl Jsonl {

@@ -10,10 +10,11 @@
 
 use super::file::{self, append, cut, remove, sync_folder, trouble};
 use super::mark::{self, Mark};
+use super::waiting::Lines;
 use super::{Options, SinkError, refused};
 use crate::ledger::sqlite::{Journal, failure};
 use rusqlite::OptionalExtension;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,9 +25,6 @@ pub(super) const OWN: &str = ".trailhose";
 
 /// Files written at a time. Syncs that wait together are answered by the disk together.
 const WRITERS: usize = 8;
-
-/// Lines that wait for the next checkpoint, by partition.
-pub(super) type Lines = BTreeMap<String, Vec<u8>>;
 
 /// A destination folder and the journal that knows its lengths.
 #[derive(Debug)]
@@ -49,7 +47,7 @@ struct Piece<'a> {
     start: u64,
     /// Uncompressed bytes in the file once this piece is in it.
     content: u64,
-    lines: &'a [u8],
+    lines: Vec<&'a [u8]>,
 }
 
 impl Piece<'_> {
@@ -164,29 +162,36 @@ impl Folder {
     /// Divides the lines among files: on into each partition's last file while it has room, then into new ones.
     fn plan<'a>(&self, lines: &'a Lines, mut last_file: i64) -> Result<Vec<Piece<'a>>, SinkError> {
         let mut pieces = Vec::new();
-        for (partition, buffer) in lines {
-            let mut current = self.usable(partition)?;
-            let mut rest = &buffer[..];
-            while !rest.is_empty() {
-                let content = current.as_ref().map_or(0, |current| current.content);
-                let taken = self.fitting(rest, content);
-                if taken == 0 {
-                    current = None;
-                    continue;
-                }
-                let (name, number, start) = match current.take() {
-                    Some(current) => (current.name, 0, current.length),
-                    None => {
-                        last_file += 1;
-                        let extension = self.options.compression.extension();
-                        (format!("{}{last_file:08}.{extension}", self.stem()), last_file, 0)
+        for (partition, blocks) in lines {
+            let begun = |current: Current| {
+                let Current { name, length: start, content } = current;
+                Piece { partition, name, number: 0, start, content, lines: Vec::new() }
+            };
+            let mut piece = self.usable(partition)?.map(begun);
+            for block in blocks {
+                let mut rest = &block[..];
+                while !rest.is_empty() {
+                    let content = piece.as_ref().map_or(0, |piece| piece.content);
+                    let taken = self.fitting(rest, content);
+                    if taken == 0 {
+                        pieces.extend(piece.take());
+                        continue;
                     }
-                };
-                let (now, later) = rest.split_at(taken);
-                pieces.push(Piece { partition, name, number, start, content: content + now.len() as u64, lines: now });
-                rest = later;
+                    let piece = piece.get_or_insert_with(|| {
+                        last_file += 1;
+                        let name = format!("{}{last_file:08}.{}", self.stem(), self.options.compression.extension());
+                        Piece { partition, name, number: last_file, start: 0, content: 0, lines: Vec::new() }
+                    });
+                    let (now, later) = rest.split_at(taken);
+                    piece.content += now.len() as u64;
+                    piece.lines.push(now);
+                    rest = later;
+                }
             }
+            pieces.extend(piece);
         }
+        // A file that is full is left as it is.
+        pieces.retain(|piece| !piece.lines.is_empty());
         Ok(pieces)
     }
 
@@ -243,7 +248,7 @@ impl Folder {
                 Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, pieces.get(at)?)))
             {
                 let path = self.root.join(piece.path());
-                let length = append(&path, piece.start, piece.lines, self.options.compression)
+                let length = append(&path, piece.start, &piece.lines, self.options.compression)
                     .map_err(|error| trouble("write", &path, &error))?;
                 written.lock().unwrap_or_else(PoisonError::into_inner)[at] = length;
             }

@@ -20,7 +20,7 @@ impl Compression {
 
 /// Appends `lines` after byte `start`, as one gzip member or zstd frame where compressed, and returns the file's length
 /// once it is on the disk. A `start` of 0 is a file that must not exist yet.
-pub(super) fn append(path: &Path, start: u64, lines: &[u8], compression: Compression) -> io::Result<u64> {
+pub(super) fn append(path: &Path, start: u64, lines: &[&[u8]], compression: Compression) -> io::Result<u64> {
     let mut file = OpenOptions::new().write(true).create_new(start == 0).open(path)?;
     let length = file.metadata()?.len();
     if length != start {
@@ -29,23 +29,27 @@ pub(super) fn append(path: &Path, start: u64, lines: &[u8], compression: Compres
     file.seek(SeekFrom::Start(start))?;
     let mut file = BufWriter::with_capacity(128 * 1024, file);
     match compression {
-        Compression::None => file.write_all(lines)?,
+        Compression::None => each(&mut file, lines)?,
         Compression::Gzip => {
             let mut encoder = GzEncoder::new(&mut file, flate2::Compression::default());
-            encoder.write_all(lines)?;
+            each(&mut encoder, lines)?;
             encoder.finish()?;
         }
         Compression::Zstd => {
             let mut encoder = zstd::stream::write::Encoder::new(&mut file, zstd::DEFAULT_COMPRESSION_LEVEL)?;
             encoder.include_checksum(true)?;
-            encoder.set_pledged_src_size(Some(lines.len() as u64))?;
-            encoder.write_all(lines)?;
+            encoder.set_pledged_src_size(Some(lines.iter().map(|lines| lines.len() as u64).sum()))?;
+            each(&mut encoder, lines)?;
             encoder.finish()?;
         }
     }
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     Ok(file.metadata()?.len())
+}
+
+fn each(to: &mut impl Write, lines: &[&[u8]]) -> io::Result<()> {
+    lines.iter().try_for_each(|lines| to.write_all(lines))
 }
 
 /// Cuts a file to `length` bytes, on the disk too. A file that is shorter is an error: what was committed is gone.
