@@ -339,7 +339,9 @@ impl<'a> Events<'a> {
         let tight = stripped(bytes, found.spaced, Strip::All, &mut self.tight);
         let text = |field| found.field(field).and_then(|value| text(&self.buffer, value));
         let seconds = text(Field::Time).and_then(|time| time::seconds(&time));
-        let id = text(Field::Id).map_or_else(|| EventId::from_content(tight), |id| EventId::from_text(&id));
+        // An empty one would make copies of one event out of all that have it.
+        let id = text(Field::Id).filter(|id| !id.is_empty());
+        let id = id.map_or_else(|| EventId::from_content(tight), |id| EventId::from_text(&id));
         let (account, region) = (text(Field::Account).unwrap_or_default(), text(Field::Region).unwrap_or_default());
         let place = self.places.intern(&account, &region, seconds.map(|seconds| seconds.div_euclid(60)));
         let crc = crc32fast::hash(tight);

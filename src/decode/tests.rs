@@ -63,7 +63,7 @@ fn naive(json: &[u8]) -> Option<Vec<Left>> {
                 .and_then(|time| time.parse::<jiff::Timestamp>().ok())
                 .map(|time| time.as_second().div_euclid(60)),
         };
-        let id = text(["eventID", "eventId"]);
+        let id = text(["eventID", "eventId"]).filter(|id| !id.is_empty());
         let id = id.map_or_else(|| EventId::from_content(&tight), |id| EventId::from_text(id.as_bytes()));
         Some((line, id, place))
     });
@@ -199,6 +199,13 @@ fn a_bomb_stops_at_the_limit() {
     let long = format!("{{\"Records\":[{{\"a\":\"{}\"}}]}}", "x".repeat(8 << 20));
     let error = decode_within(long.as_bytes(), limits).unwrap_err();
     assert!(matches!(error, DecodeError::ValueTooLong { at: 12, .. }), "{error}");
+}
+
+#[test]
+fn an_event_whose_id_is_empty_is_told_by_its_content() {
+    let events = decode(br#"[{"eventID":"","a":1},{"eventID":"","a":2},{"eventID":"","a":1}]"#).unwrap();
+    let ids: Vec<_> = events.iter().map(|(_, id, _)| *id).collect();
+    assert!(ids[0] != ids[1] && ids[0] == ids[2], "{ids:?}");
 }
 
 #[test]

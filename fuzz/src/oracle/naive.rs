@@ -116,7 +116,10 @@ fn event(raw: &RawValue) -> Option<Left> {
     let seconds = time.and_then(|time| time.parse::<jiff::Timestamp>().ok()).map(floor);
     let crc = crc32fast::hash(&tight);
     Some(Left {
-        id: id.map_or_else(|| EventId::from_content(&tight), |id: String| EventId::from_text(id.as_bytes())),
+        id: match id {
+            Some(id) if !id.is_empty() => EventId::from_text(id.as_bytes()),
+            _ => EventId::from_content(&tight),
+        },
         fingerprint: (crc >> 16) as u16 ^ crc as u16,
         place: Place {
             account: Place::text(account.unwrap_or_default().as_bytes()).into_owned(),
