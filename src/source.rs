@@ -23,10 +23,7 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// fewer bytes than whoever announced it said: behind its end there are none. Adapters that cannot do better read all
     /// of it.
     async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
-        let whole = self.fetch(object).await?;
-        let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
-        let end = start.saturating_add(at_most).min(whole.len());
-        Ok(Part { bytes: whole[start..end].to_vec(), size: whole.len() as u64 })
+        Ok(Part::of(&self.fetch(object).await?, from, at_most))
     }
 
     /// One page of the keys under `prefix`, in the order of their UTF-8 bytes; with a `delimiter`, the keys below the
@@ -41,6 +38,15 @@ pub struct Part {
     pub bytes: Vec<u8>,
     /// How many the whole object has.
     pub size: u64,
+}
+
+impl Part {
+    /// At most so many bytes of `whole`, from byte `from` on.
+    pub fn of(whole: &[u8], from: u64, at_most: usize) -> Self {
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
+        let end = start.saturating_add(at_most).min(whole.len());
+        Self { bytes: whole[start..end].to_vec(), size: whole.len() as u64 }
+    }
 }
 
 /// What to list.

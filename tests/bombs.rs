@@ -93,25 +93,24 @@ fn white_space_without_end_is_read_to_the_limit_and_never_held() {
 
 #[test]
 fn a_line_without_end_is_held_to_the_limit_of_a_value() {
-    let bytes = size(128 * MIB, 2047 * MIB);
-    let bucket = bucket(|out| {
-        out.write_all(b"{\"Records\":[{\"eventID\":\"a\",\"x\":\"").unwrap();
-        fill(out, b'x', bytes);
-        out.write_all(b"\"}]}").unwrap();
-    });
-    // The buffer doubles until 16 MiB are not enough, and for a moment the half of it is there too.
-    assert_set_aside(&bucket, &[], "a single value of more than", "one line", BASE + 32 + 16);
+    assert_value_limited("one line", b"{\"Records\":[{\"eventID\":\"a\",\"x\":\"", b'x', b"\"}]}");
 }
 
 #[test]
 fn a_number_without_end_is_held_to_the_limit_of_a_value_too() {
+    assert_value_limited("one number", b"{\"n\":", b'1', b",\"Records\":[]}");
+}
+
+/// That a value is refused which begins in `before` and goes on with the same byte.
+fn assert_value_limited(what: &str, before: &[u8], byte: u8, behind: &[u8]) {
     let bytes = size(128 * MIB, 2047 * MIB);
     let bucket = bucket(|out| {
-        out.write_all(b"{\"n\":").unwrap();
-        fill(out, b'1', bytes);
-        out.write_all(b",\"Records\":[]}").unwrap();
+        out.write_all(before).unwrap();
+        fill(out, byte, bytes);
+        out.write_all(behind).unwrap();
     });
-    assert_set_aside(&bucket, &[], "a single value of more than", "one number", BASE + 32 + 16);
+    // The buffer doubles until 16 MiB are not enough, and for a moment the half of it is there too.
+    assert_set_aside(&bucket, &[], "a single value of more than", what, BASE + 32 + 16);
 }
 
 #[test]

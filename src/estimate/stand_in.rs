@@ -36,9 +36,7 @@ impl Source for Shelf {
     async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
         let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = shelf.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
-        let start = usize::try_from(from).unwrap_or(usize::MAX).min(stored.len());
-        let end = start.saturating_add(at_most).min(stored.len());
-        Ok(Part { bytes: stored[start..end].to_vec(), size: stored.len() as u64 })
+        Ok(Part::of(stored, from, at_most))
     }
 
     async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {

@@ -50,7 +50,7 @@ impl Waiting {
     }
 
     /// Bytes that lie ready.
-    pub(super) fn ready(&self) -> usize {
+    fn ready(&self) -> usize {
         self.spare.len() * BLOCK
     }
 }
