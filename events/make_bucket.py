@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Make events/bucket: a small CloudTrail bucket with everything in it that a real one has been seen to hold.
+"""Generate the sample buckets: events/bucket and events/damaged.
 
-Needs nothing but Python 3. The events are the same on every run; the gzip bytes are too, with the same zlib. Afterwards
-run make_payloads.py, which takes sizes and ETags from the files, and bring the counts it prints into README.md.
-Accounts, addresses and names are those reserved for documentation.
+events/bucket is a small CloudTrail bucket that contains every kind of file that was found in real buckets.
+events/damaged has the same layout and contains one truncated log.
+
+Requires only Python 3. The events are the same on every run. The gzip bytes are also the same if the zlib version is the
+same. After a change, copy the printed table into README.md and run make_payloads.py, which reads sizes and ETags from the
+files. Accounts, addresses and names are reserved for documentation.
 """
 
 import gzip
@@ -16,13 +19,14 @@ from datetime import datetime, timedelta
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUCKET = HERE / "bucket"
+DAMAGED = HERE / "damaged"
 NAME = "trailhose-sample"
 ORGANISATION = "o-exampleorgid"
 A, B, C = "111122223333", "444455556666", "123456789012"
 US, EU, AP = "us-east-1", "eu-west-1", "ap-southeast-2"
 rng = random.Random(20260301)
 
-# JSON that json.dumps would spell differently. It must leave the pipeline as it came in.
+# JSON that json.dumps would write differently. The pipeline must deliver these bytes unchanged.
 AS_SPELLED = {
     "@size": "1.0e3", "@ratio": "-0.0", "@big": "12345678901234567890123", "@tenth": "0.10", "@hundred": "1E+2",
     "@path": '"arn:aws:s3:::example-logs\\/year=2026\\/\\u00e9t\\u00e9.json"',
@@ -57,7 +61,7 @@ def stamp(time):
 
 
 def spell(value):
-    """A value as one line of JSON, minified as CloudTrail does."""
+    """Returns a value as one line of minified JSON, as CloudTrail writes it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for mark, spelling in AS_SPELLED.items():
         text = text.replace(f'"{mark}"', spelling)
@@ -86,7 +90,7 @@ def identity(account, time):
 
 
 def call(account, region):
-    """Source, name, whether it reads, parameters, response, what else."""
+    """Returns the event source, event name, readOnly, request parameters, response elements and additional fields."""
     instance, number = "i-0" + letters(16, "0123456789abcdef"), rng.randrange(10**6)
     return rng.choice([
         ("ec2.amazonaws.com", "DescribeInstances", True,
@@ -138,7 +142,7 @@ def event(account, region, time, **changes):
 
 
 def batch(count, account, region, delivery):
-    """Events of the ten minutes before a delivery, one in twenty of them hours late."""
+    """Returns events of the ten minutes before a delivery. One event in twenty is three hours older."""
     def late():
         return timedelta(hours=3) if rng.random() < 0.05 else timedelta(0)
     return [spell(event(account, region, delivery - timedelta(seconds=rng.randrange(600)) - late()))
@@ -170,7 +174,7 @@ def network(account, region, time):
 
 
 def aggregated(account, region, start, name, count):
-    """No eventTime, no recipientAccountId, and the ID under another name."""
+    """Returns an aggregated event: it has no eventTime and no recipientAccountId, and its ID is in eventId."""
     detail = {"dimension": "resourceARN", "aggregationType": "Count",
               "statistics": [{"name": "arn:aws:s3:::example-data", "value": count}]}
     return spell({
@@ -195,16 +199,16 @@ def folder(trail, account, kind, region, time):
     return f"{above}/{account}/{kind}/{region}/{time:%Y/%m/%d}"
 
 
-def put(key, data):
-    path = BUCKET / key
+def put(key, data, bucket=BUCKET):
+    path = bucket / key
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return key
 
 
-def log(trail, account, region, time, events, kind="CloudTrail", data=None):
+def log(trail, account, region, time, events, kind="CloudTrail", data=None, bucket=BUCKET):
     name = f"{account}_{kind}_{region}_{time:%Y%m%dT%H%MZ}_{letters(16)}.json.gz"
-    return put(f"{folder(trail, account, kind, region, time)}/{name}", data or pack(records(events)))
+    return put(f"{folder(trail, account, kind, region, time)}/{name}", data or pack(records(events)), bucket)
 
 
 def digest(trail, account, region, end, keys, suffix=""):
@@ -228,12 +232,12 @@ def minute(day, clock):
 
 def make():
     first, second = "02-28", "03-01"
-    # The organisation's trail, around midnight.
+    # The organization's trail, around midnight.
     t = [minute(first, "23:50"), minute(first, "23:55"), minute(second, "00:00"), minute(second, "00:05")]
     us = [batch(count, A, US, time) for count, time in zip([25, 18, 40, 9], t)]
     shared = uuid()
     us[3].append(spell(event(A, US, t[3], eventName="AssumeRole", sharedEventID=shared)))
-    # Two that lack what every newer event has: no ID, and the fields of 2014.
+    # Two events without fields that newer events have: one without an ID, one with only the fields of 2014.
     us[3].append(spell(event(A, US, t[3], eventID=...)))
     old = {name: ... for name in ["eventType", "recipientAccountId", "readOnly", "managementEvent", "eventCategory",
                                   "tlsDetails"]}
@@ -245,7 +249,7 @@ def make():
         log("organisation", A, AP, time, events)
     again = batch(14, B, US, t[0])
     log("organisation", B, US, t[0], again)
-    log("organisation", B, US, t[2], again)  # CloudTrail delivers at least once: the same again, ten minutes later.
+    log("organisation", B, US, t[2], again)  # CloudTrail delivers at least once: the same events again, ten minutes later.
     log("organisation", B, US, t[3], batch(130, B, US, t[3]))
     for region, count, time in [(EU, 7, t[0]), (EU, 21, t[2]), (AP, 2, t[1])]:
         log("organisation", B, region, time, batch(count, B, region, time))
@@ -258,7 +262,7 @@ def make():
     log("organisation", C, EU, t[2], parts, data=pack(whole[:cut]) + pack(whole[cut:]))  # Two gzip members.
     log("organisation", C, AP, t[2], [])
 
-    # One account's own trail, which sees the same events and cuts them into other files.
+    # The trail of a single account. It contains the same events, divided into different files.
     log("plain", A, US, t[1], us[0])
     log("plain", A, US, t[2], us[1][:9] + us[2][:10])
     log("plain", A, US, t[3], us[2][10:] + us[1][9:])
@@ -266,7 +270,7 @@ def make():
     log("plain", A, EU, t[2], batch(4, A, EU, t[1]) + eu)
     log("plain", A, AP, t[2], ap[0] + ap[1])
 
-    # The other kinds.
+    # The other kinds of log.
     for account, region in [(A, US), (B, EU)]:
         log("organisation", account, region, t[3], insights(account, region, t[2]), "CloudTrail-Insight")
     activity = [network(A, US, t[2] + timedelta(seconds=second)) for second in range(0, 60, 5)]
@@ -279,9 +283,9 @@ def make():
     digest("organisation", A, US, t[3] + timedelta(minutes=50, seconds=3), in_a)
     digest("organisation", A, US, t[0] + timedelta(minutes=5, seconds=3), in_a[:1], "_backfill")
 
-    # What people and accidents leave behind. These events are nowhere else in the bucket.
+    # Irregular files. Their events are in no other file.
     broken = pack(records(batch(20, B, EU, t[3])))
-    log("organisation", B, EU, t[3], [], data=broken[: len(broken) * 3 // 5])
+    log("organisation", B, EU, t[3], [], data=broken[: len(broken) * 3 // 5], bucket=DAMAGED)
     pretty = json.dumps(json.loads(records(batch(11, A, EU, t[3]))), indent=2, ensure_ascii=False) + "\n"
     put(f"hand copied/case=42+notes/{A}_CloudTrail_{EU}_20260301T0005Z_{letters(16)}.json", pretty.encode())
     renamed = records(batch(8, B, AP, t[3]))
@@ -289,15 +293,15 @@ def make():
     put("AWSLogs/README.txt", b"Logs of the example organisation. Ask the security team before you delete anything.\n")
 
 
-def count():
-    """What README.md and the test say: counted from the files, not from what made them."""
-    logs, digests, foreign, broken, ids, seen, sizes = 0, 0, 0, 0, set(), 0, []
-    files = sorted(path for path in BUCKET.rglob("*") if path.is_file())
+def count(bucket):
+    """Counts the contents of a bucket from its files."""
+    digests, others, logs, broken, ids, events, sizes = 0, 0, 0, 0, set(), 0, []
+    files = sorted(path for path in bucket.rglob("*") if path.is_file())
     for path in files:
         if "CloudTrail-Digest" in path.name:
             digests += 1
         elif path.suffix == ".txt":
-            foreign += 1
+            others += 1
         else:
             logs += 1
             data = path.read_bytes()
@@ -308,20 +312,21 @@ def count():
                 continue
             content = json.loads(data)
             for one in content if isinstance(content, list) else content["Records"]:
-                seen += 1
+                events += 1
                 text = json.dumps(one)
                 sizes.append(len(text))
                 ids.add(one.get("eventID") or one.get("eventId") or text)
-    rows = [("objects", len(files)), ("logs", logs), ("digests", digests), ("foreign", foreign),
-            ("logs to quarantine", broken), ("events seen", seen), ("unique events", len(ids)),
-            ("duplicates", seen - len(ids))]
-    for name, number in rows:
-        print(f"| {name} | {number} |")
     size = sum(path.stat().st_size for path in files)
-    print(f"{size} bytes, {sum(sizes) // len(sizes)} bytes an event on average")
+    average = f", {sum(sizes) // len(sizes)} bytes per event on average" if sizes else ""
+    print(f"{bucket.name}: {size} bytes{average}")
+    return {"objects": len(files), "logs": logs, "digests": digests, "other files": others, "truncated logs": broken,
+            "events": events, "unique events": len(ids), "duplicates": events - len(ids)}
 
 
 if __name__ == "__main__":
-    shutil.rmtree(BUCKET, ignore_errors=True)
+    for bucket in [BUCKET, DAMAGED]:
+        shutil.rmtree(bucket, ignore_errors=True)
     make()
-    count()
+    intact, damaged = count(BUCKET), count(DAMAGED)
+    for name, number in intact.items():
+        print(f"| {name} | {number} | {damaged[name]} |")

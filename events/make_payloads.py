@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Make events/*.json: one payload for every shape in which a function can be called, about objects of events/bucket.
+"""Generate events/*.json: one payload for every shape of notification with which the ingest function can be invoked.
 
-Run make_bucket.py first. Sizes and ETags are those of the files there (an S3 ETag is the MD5 of what was put). Every
-identifier follows from the payload's text, so the files are the same on every run.
+Run make_bucket.py first. The payloads refer to objects of events/bucket and events/damaged. Sizes and ETags are read from
+these files (the S3 ETag of an object is the MD5 of its bytes). Every identifier is a hash of the payload's text, so the
+files are the same on every run.
 """
 
 import hashlib
@@ -12,7 +13,8 @@ import urllib.parse
 import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
-BUCKET = HERE / "bucket"
+# Both folders are uploaded into one bucket.
+FOLDERS = [HERE / "bucket", HERE / "damaged"]
 NAME = "trailhose-sample"
 REGION, ACCOUNT = "us-east-1", "123456789012"
 TIME = "2026-03-01T00:05:11.000Z"
@@ -21,10 +23,14 @@ TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:cloudtrail-objects"
 VALIDATION = "CloudTrail validation message."
 
 
+def files():
+    """Returns the path of every object by its key."""
+    return {path.relative_to(folder).as_posix(): path for folder in FOLDERS for path in folder.rglob("*") if path.is_file()}
+
+
 def find(*parts):
-    """The keys that hold all these texts, in order."""
-    keys = sorted(path.relative_to(BUCKET).as_posix() for path in BUCKET.rglob("*") if path.is_file())
-    return [key for key in keys if all(part in key for part in parts)]
+    """Returns the keys that contain all of these texts, sorted."""
+    return [key for key in sorted(files()) if all(part in key for part in parts)]
 
 
 def identifier(text):
@@ -36,7 +42,7 @@ def line(value):
 
 
 def version(key):
-    data = (BUCKET / key).read_bytes()
+    data = files()[key].read_bytes()
     return {"size": len(data), "etag": hashlib.md5(data).hexdigest(), "sequencer": "0065" + hashlib.md5(key.encode()).hexdigest()[:14].upper()}
 
 
@@ -151,7 +157,7 @@ def payloads():
 
 
 def missing(key):
-    """A record of an object that was deleted before it was ever read."""
+    """Returns the S3 record of an object that was deleted before it was read."""
     record = s3_record(key)
     record["s3"]["object"]["key"] = record["s3"]["object"]["key"].replace(".json.gz", "-gone.json.gz")
     return record
