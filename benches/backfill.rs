@@ -12,7 +12,7 @@ mod vast;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
-use trailhose::backfill::Span;
+use trailhose::listing::Span;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);

@@ -16,15 +16,15 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use trace::{Trace, places};
+use trailhose::billing::price::Counted;
 use trailhose::ledger::cost::Spent;
-use trailhose::ledger::memory::Memory;
 use trailhose::ledger::metered::Metered;
-use trailhose::ledger::page::{CAPACITY, Page, PageName, SPAN, Version};
-use trailhose::ledger::row::{Change, Counts, Guard, Row};
+use trailhose::ledger::model::page::{CAPACITY, Page, PageName, SPAN, Version};
+use trailhose::ledger::model::row::{Change, Counts, Guard, Row};
+use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::ledger::{Leasing, Ledger};
 use trailhose::object::{Object, ObjectId};
-use trailhose::price::Counted;
 
 /// Seconds that share a page while there are few events. A full one is followed by fifteen finer ones, as in the product,
 /// where they are minutes.

@@ -37,38 +37,30 @@
 
 pub mod budget;
 pub mod call;
-mod counts;
-pub mod discover;
 pub mod dispatch;
 pub mod estimate;
-pub(crate) mod keys;
-pub mod place;
-pub(crate) mod reconcile;
 pub mod record;
 pub mod run;
-pub mod span;
 pub mod tally;
 pub mod task;
-pub mod unit;
 pub mod worker;
 
-pub use counts::Counts;
 pub use run::{Request, Run, RunId};
-pub use span::Span;
 pub use task::Task;
-pub use unit::Unit;
 
 use crate::ledger::store::StoreError;
 use crate::ledger::{Ledger, State};
+use crate::listing::keys::{Keys, Origin};
+use crate::listing::reconcile::{Seen, Verdict, reconcile};
+use crate::listing::unit::Act;
+use crate::listing::{Counts, ListingError, Unit};
 use crate::object::ObjectRef;
-use crate::source::{Pages, Source, SourceError};
+use crate::source::{Pages, Source};
 use async_trait::async_trait;
 use futures_util::future::join;
-use keys::{Keys, Origin};
-use reconcile::{Seen, Verdict, reconcile};
+
 use std::sync::Arc;
 use tokio::time::Instant;
-use unit::Act;
 
 /// Where objects are handed in to be ingested: a queue, or a worker in this process.
 #[async_trait]
@@ -135,25 +127,12 @@ pub enum End {
 /// Why an attempt at a unit fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// The source did not list.
+    /// The bucket could not be listed.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Listing(#[from] ListingError),
     /// The ledger did not answer.
     #[error(transparent)]
     Ledger(#[from] StoreError),
-    /// The listing is not in the order of the keys.
-    #[error(
-        "{bucket}: expected keys in the order of their bytes, found {found} listed after {after}; a bucket that lists in \
-         another order (S3's directory buckets) cannot be backfilled"
-    )]
-    Order {
-        /// The bucket.
-        bucket: String,
-        /// The key.
-        found: String,
-        /// The key before it.
-        after: String,
-    },
     /// Objects were not accepted.
     #[error("missing objects could not be handed in: {0}")]
     Intake(String),

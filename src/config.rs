@@ -4,9 +4,9 @@ mod backfill;
 
 pub use backfill::Backfill;
 
-use crate::filter::Filter;
-use crate::ledger::row::Seconds;
-use crate::sink::pack::LinesPerRecord;
+use crate::event::filter::Filter;
+use crate::ledger::model::row::Seconds;
+use crate::pack::LinesPerRecord;
 
 /// The ingest function's settings, one field a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,8 +14,8 @@ mod stored;
 pub use outcome::{Failure, Later, Outcome, Quarantined, Report};
 
 use crate::decode;
-use crate::filter::Filter;
-use crate::ledger::row::Seconds;
+use crate::event::filter::Filter;
+use crate::ledger::model::row::Seconds;
 use crate::ledger::{Claim, Claims, Foreign, Helping, Lease, Leasing, Ledger, Stop};
 use crate::object::key::{Foreign as Unlike, Recognised, recognise};
 use crate::object::{Object, ObjectRef};

@@ -19,39 +19,21 @@
 //! only that call, is delivered again. A worker that goes on beyond its lease, a page that expired while its events still
 //! arrive, and *forget* can repeat more; none of them loses.
 
-mod claim;
 pub mod cost;
-mod find;
-mod forget;
-mod help;
-mod lease;
-mod look;
-pub mod memory;
+pub mod inspect;
 pub mod metered;
-pub mod page;
-pub mod row;
-mod state;
+pub mod model;
+mod protocol;
 pub mod store;
-pub mod survey;
-mod trace;
-mod turn;
 
-pub mod dynamodb;
-#[cfg(feature = "cli")]
-pub mod sqlite;
+pub use inspect::{Look, State, Traced};
+pub use protocol::{Claim, Claims, Foreign, Help, Helping, Known, Lease, Leasing, Opened};
 
-pub use claim::{Claim, Claims, Foreign, Known};
-pub use forget::Opened;
-pub use help::{Help, Helping};
-pub use lease::{Lease, Leasing};
-pub use look::Look;
-pub use state::State;
-pub use trace::Traced;
-
-use row::Seconds;
+use model::page;
+use model::row::Seconds;
+use protocol::page_locks::Turns;
 use std::sync::Arc;
 use store::{Store, StoreError};
-use turn::Turns;
 
 /// Tells the time. Injected, so that tests can let leases and pages expire.
 pub type Clock = Arc<dyn Fn() -> Seconds + Send + Sync>;

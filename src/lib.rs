@@ -1,38 +1,30 @@
-//! CloudTrail in, one clean stream out.
+//! Turns an organization's CloudTrail bucket into one complete, deduplicated stream of events.
+//!
+//! The modules are listed in the order in which data flows. The pure ones are re-exported from [`trailhose_core`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
-pub mod notification;
+pub use trailhose_core::{decode, event, generate, notification, object, pack};
+
 pub mod queue;
 
-pub mod object;
-
-pub mod decode;
-pub mod event;
-pub mod filter;
-mod members;
+pub mod listing;
+pub mod source;
 
 pub mod ledger;
-
-#[cfg(feature = "cli")]
-pub mod inventory;
-pub mod source;
 
 pub mod sink;
 
 pub mod batch;
 pub mod ingest;
-pub mod sync;
 
 pub mod backfill;
+pub mod sync;
 
-pub mod config;
-pub mod price;
-pub mod tally;
-pub mod telemetry;
+pub mod billing;
 
 pub mod aws;
 pub mod backoff;
-
-pub mod estimate;
-pub mod generate;
+pub mod config;
+pub mod tally;
+pub mod telemetry;

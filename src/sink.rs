@@ -1,17 +1,16 @@
 //! Sink: where events go. One trait, one adapter a file.
 
-pub mod aside;
 pub mod cost;
 pub mod firehose;
 #[cfg(feature = "cli")]
 pub mod jsonl;
 pub mod metered;
-pub mod pack;
+pub mod oversize;
 
 use crate::event::{EventId, Place};
 use crate::object::Object;
+use crate::pack::{Call, Limits};
 use async_trait::async_trait;
-use pack::{Call, Limits};
 use tokio::time::Instant;
 
 /// Where events go: a Firehose stream, a folder of JSON Lines.

@@ -15,24 +15,24 @@
 //! between its listing and its turn is quarantined as `changed`, which it is, and its key comes back within the walk for the
 //! version that lies there now. One that is put behind the walk is the next walk's.
 
-mod again;
 mod flight;
+mod retry;
 mod select;
 mod walk;
 
-pub use again::Patience;
+pub use retry::Patience;
 pub use select::Select;
 
-use crate::backfill::discover::Progress;
-use crate::backfill::reconcile::{Seen, Verdict};
 use crate::ingest::{Failure, Ingest, Later, Outcome};
 use crate::ledger::State;
+use crate::listing::discover::Progress;
+use crate::listing::reconcile::{Seen, Verdict};
 use crate::object::ObjectRef;
 use crate::object::key::{Foreign, Recognised, recognise};
 use crate::source::Pages;
 use crate::tally::Tally;
-use again::{Attempt, Next, Waiting};
 use flight::{Flight, Landed};
+use retry::{Attempt, Next, Waiting};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -322,7 +322,7 @@ impl Run<'_> {
     /// Decides whether a failure ends the walk.
     fn failed(&mut self, failure: &Failure) {
         self.failures += 1;
-        if !again::of_the_object(failure) {
+        if !retry::of_the_object(failure) {
             self.stop(How::GaveUp(failure.to_string()));
         } else if self.failures == FAILURES_IN_A_ROW {
             self.stop(How::GaveUp(format!("{FAILURES_IN_A_ROW} objects in a row failed, the last with: {failure}")));

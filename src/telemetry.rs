@@ -1,7 +1,7 @@
 //! Telemetry: structured logs on standard error, and one line of metrics an invocation on standard output.
 
-use crate::backfill::Counts;
 use crate::backfill::tally::Tally as Backfilled;
+use crate::listing::Counts;
 use crate::tally::Tally;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
@@ -135,7 +135,7 @@ fn line<'p>(
 mod tests {
     use super::*;
     use crate::ingest::Report;
-    use crate::ledger::row;
+    use crate::ledger::model::row;
     use tracing::Level;
 
     #[test]

@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
-use trailhose::backfill::discover::{Ask, Discovery};
-use trailhose::backfill::place::Filters;
-use trailhose::backfill::unit::{Act, Layout, Pick, Unit};
-use trailhose::backfill::{Backfill, Broke, Counts, End, Ended, HandedIn, Intake, Span, Trouble};
-use trailhose::ledger::memory::Memory;
-use trailhose::ledger::row;
+use trailhose::backfill::{Backfill, Broke, End, Ended, HandedIn, Intake, Trouble};
+use trailhose::ledger::model::row;
+use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::{Leasing, Ledger, State};
+use trailhose::listing::ListingError;
+use trailhose::listing::discover::{Ask, Discovery};
+use trailhose::listing::folder_level::Filters;
+use trailhose::listing::unit::{Act, Layout, Pick, Unit};
+use trailhose::listing::{Counts, Span};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::Source;
 
@@ -290,7 +292,9 @@ async fn a_source_that_lists_out_of_order_is_refused_rather_than_half_read() {
     let source: Arc<dyn Source> = Arc::new(Backwards(place.shelf.clone()));
     let backfill = Backfill { source, ledger: place.ledger.clone() };
     let ended = backfill.run(unit(), &place.intake, Instant::now() + Duration::from_secs(60)).await;
-    let End::Failed { trouble: error @ Trouble::Order { .. }, .. } = ended.end else { panic!("{:?}", ended.end) };
+    let End::Failed { trouble: error @ Trouble::Listing(ListingError::Order { .. }), .. } = ended.end else {
+        panic!("{:?}", ended.end)
+    };
     assert!(error.to_string().contains("expected keys in the order of their bytes"), "{error}");
 }
 

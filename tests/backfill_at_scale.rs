@@ -4,7 +4,7 @@
 mod vast;
 
 use std::sync::Arc;
-use trailhose::backfill::Span;
+use trailhose::listing::Span;
 
 async fn of_a_vast_bucket_exactly_the_missing_are_handed_in(keys: usize) {
     let span = Span::parse("2026-11-18", "2026-11-20").unwrap();

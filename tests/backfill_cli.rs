@@ -13,9 +13,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 use trailhose::backfill::record::{Discovered, Outcome, Part, Records, Worked, dynamodb::DynamoDb};
-use trailhose::backfill::unit::Layout;
-use trailhose::backfill::{Counts, Request, RunId, Task, Unit, discover::Shape, run::Defaults, run::Root};
+use trailhose::backfill::{Request, RunId, Task, run::Defaults, run::Root};
 use trailhose::ledger::system_clock;
+use trailhose::listing::discover::Shape;
+use trailhose::listing::unit::Layout;
+use trailhose::listing::{Counts, Unit};
 use trailhose::notification::{Invocation, invocation};
 
 fn on(emulator: &Emulator, args: &[&str]) -> Ran {
@@ -181,14 +183,15 @@ async fn what_an_inventory_shows_to_be_missing_is_handed_in_once() {
         })
         .collect();
     // One in 25 is done.
-    let ledger = trailhose::ledger::dynamodb::DynamoDb::new(trailhose::aws::dynamodb(&emulator.config()), "inventory");
+    let ledger =
+        trailhose::ledger::store::dynamodb::DynamoDb::new(trailhose::aws::dynamodb(&emulator.config()), "inventory");
     let ledger = trailhose::ledger::Ledger::new(std::sync::Arc::new(ledger), system_clock(), 0);
     for row in rows.iter().step_by(25) {
         let object = trailhose::object::ObjectRef::new("trail", &row.key).with_version(&row.etag, 10).object().unwrap();
         let trailhose::ledger::Leasing::Granted(lease) = ledger.lease(&object, ledger.now() + 60).await.unwrap() else {
             panic!("not leased")
         };
-        ledger.complete(&lease, trailhose::ledger::row::Counts::default()).await.unwrap();
+        ledger.complete(&lease, trailhose::ledger::model::row::Counts::default()).await.unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     let report = Report::write(folder.path(), "trail", How::Parquet, 2, &rows);
@@ -228,7 +231,7 @@ async fn a_run_is_shown_account_by_account() {
     let unit = |account: &str, region: &str| Unit {
         prefix: format!("AWSLogs/{account}/CloudTrail/{region}/"),
         layout: Layout::Days,
-        ..Unit::flat(&run.terms.ask(&root))
+        ..run.terms.ask(&root).flat_unit()
     };
     let units =
         [unit("111122223333", "eu-west-1"), unit("111122223333", "us-east-1"), unit("444455556666", "eu-west-1")];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use trailhose::batch::{Batch, Ended};
 use trailhose::decode;
 use trailhose::ingest::{Deadline, Failure, Ingest, Outcome, Quarantined, Report};
-use trailhose::ledger::row::Status;
+use trailhose::ledger::model::row::Status;
 use trailhose::notification::{Message, render};
 use trailhose::object::ObjectRef;
 use trailhose::queue::{Queue, QueueError};

@@ -11,10 +11,10 @@ mod world;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use trailhose::filter::Filter;
+use trailhose::event::filter::Filter;
 use trailhose::ingest::{Later, Outcome};
 #[cfg(feature = "cli")]
-use trailhose::ledger::sqlite::CommitMode;
+use trailhose::ledger::store::sqlite::CommitMode;
 use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
 use world::{Fault, Wire, World, apart, event, long_event, plain_log};
@@ -203,7 +203,7 @@ async fn torture(name: &str, make: impl Fn() -> Scenario) {
         let beside = || {
             let file = folder.path().join(format!("{}.db", runs.get()));
             let mut scenario = make();
-            let store = trailhose::ledger::sqlite::Sqlite::open(&file, CommitMode::Grouped).unwrap();
+            let store = trailhose::ledger::store::sqlite::Sqlite::open(&file, CommitMode::Grouped).unwrap();
             scenario.world.beside = Some(Arc::new(store));
             scenario
         };

@@ -5,7 +5,7 @@ mod world;
 use std::sync::Arc;
 use tokio::time::Instant;
 use trailhose::ingest::{Deadline, Later, Outcome};
-use trailhose::ledger::row::Status;
+use trailhose::ledger::model::row::Status;
 use world::{Fault, INVOCATION, Wire, World, event, log, plain_log};
 
 #[tokio::test]

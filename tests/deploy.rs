@@ -8,7 +8,7 @@ use bed::stack::{LOG_BUCKET, Stack};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use trailhose::notification;
 use trailhose::object::ObjectRef;
@@ -17,8 +17,8 @@ use trailhose::object::ObjectRef;
 /// receiver's lease would end, six minutes on: slow, and right.
 const PATIENCE: Duration = Duration::from_secs(420);
 
-fn ingest() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_ingest"))
+fn ingest() -> PathBuf {
+    bed::lambda_program("ingest")
 }
 
 /// A CloudTrail object with these events.
@@ -50,7 +50,7 @@ fn key(number: u32) -> String {
 
 #[tokio::test]
 async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake_once() {
-    let stack = Stack::deploy(ingest()).await;
+    let stack = Stack::deploy(&ingest()).await;
     for number in 0..160 {
         stack.put(&key(number), object(number * 4..number * 4 + 4)).await;
     }
@@ -68,7 +68,7 @@ async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake
 
 #[tokio::test]
 async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_not() {
-    let stack = Stack::deploy(ingest()).await;
+    let stack = Stack::deploy(&ingest()).await;
     stack.set_visibility(Duration::from_secs(3)).await;
     stack.send(r#"{"an":"unknown shape"}"#).await;
     for number in 0..9 {
@@ -81,7 +81,7 @@ async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_
 
 #[tokio::test]
 async fn what_goes_wrong_between_function_and_services_loses_nothing() {
-    let stack = Stack::deploy(ingest()).await;
+    let stack = Stack::deploy(&ingest()).await;
     // Longer than a function that has to try again works: a message that comes back to another before is hidden until
     // the first one's lease would end.
     stack.set_visibility(Duration::from_secs(20)).await;

@@ -8,7 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use trailhose::backfill::record::{Progress, Records, Stage};
 use trailhose::backfill::run::Root;
@@ -19,8 +19,8 @@ use trailhose::backfill::{Request, RunId};
 /// receiver's lease would end, six minutes on: slow, and right.
 const PATIENCE: Duration = Duration::from_secs(420);
 
-fn ingest() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_ingest"))
+fn ingest() -> PathBuf {
+    bed::lambda_program("ingest")
 }
 
 /// A CloudTrail object with one event of its own, and one that its neighbour has too.
@@ -63,7 +63,7 @@ fn begun(answer: &Value) -> RunId {
 
 #[tokio::test]
 async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
-    let stack = Stack::deploy(ingest()).await;
+    let stack = Stack::deploy(&ingest()).await;
     stack.unwire().await;
     for number in 0..300 {
         stack.put(&key(number, 600 + number), object(number)).await;
@@ -106,7 +106,7 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
 
 #[tokio::test]
 async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_it_is_back() {
-    let stack = Stack::deploy(ingest()).await;
+    let stack = Stack::deploy(&ingest()).await;
     stack.unwire().await;
     stack.set_backfill_visibility(Duration::from_secs(5)).await;
     let policies = [
@@ -165,7 +165,7 @@ async fn named(stack: &Stack, permission: &str) {
 
 #[tokio::test]
 async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
-    let stack = Stack::deploy(ingest()).await;
+    let stack = Stack::deploy(&ingest()).await;
     stack.unwire().await;
     stack.set_backfill_visibility(Duration::from_secs(2)).await;
     stack.put(&key(0, 0), object(0)).await;

@@ -7,10 +7,11 @@ use shelf::{BUCKET, Shelf, log};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use trailhose::backfill::discover::{Ask, Cover, Discovery, Found, Progress, Shape};
-use trailhose::backfill::place::Filters;
-use trailhose::backfill::unit::{Layout, Unit};
-use trailhose::backfill::{Span, span};
+use trailhose::listing::Span;
+use trailhose::listing::discover::{Ask, Cover, Discovery, Found, Progress, Shape};
+use trailhose::listing::folder_level::Filters;
+use trailhose::listing::span;
+use trailhose::listing::unit::{Layout, Unit};
 
 const A: &str = "111122223333";
 const B: &str = "444455556666";

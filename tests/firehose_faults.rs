@@ -17,9 +17,9 @@ use trailhose::aws;
 use trailhose::backoff::Pace;
 use trailhose::event::{EventId, Place};
 use trailhose::object::Object;
-use trailhose::sink::aside::Aside;
+use trailhose::pack::{Call, LinesPerRecord, Packer};
 use trailhose::sink::firehose::{BILLED_STEP, Firehose, Spent};
-use trailhose::sink::pack::{Call, LinesPerRecord, Packer};
+use trailhose::sink::oversize::Aside;
 use trailhose::sink::{Oversize, Sink, SinkError};
 
 /// What happens to one request, in the order of requests. After the last of them all goes well.
@@ -143,7 +143,7 @@ fn call(records: usize) -> Call {
     });
     let mut call = Call { records: ends.collect(), body: body.concat().into_bytes(), ..Call::default() };
     let ends = call.body.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-    call.lines = ends.zip(0..).map(|(end, ordinal)| trailhose::sink::pack::Line { end, ordinal, place: 0 }).collect();
+    call.lines = ends.zip(0..).map(|(end, ordinal)| trailhose::pack::Line { end, ordinal, place: 0 }).collect();
     call
 }
 

@@ -3,8 +3,8 @@
 
 mod sample;
 
-// Where the oracles find the rooms: the fuzzer compiles those without the rest of the library.
-use trailhose::{decode, event, notification, object, sink};
+// The oracles import the modules from the root of their crate.
+use trailhose::{decode, event, notification, object, pack};
 
 #[path = "../fuzz/src"]
 mod fuzz {

@@ -11,8 +11,8 @@ use report::{How, Report, Row, row};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
-use trailhose::inventory::depot::folder::Folder;
-use trailhose::inventory::{Contents, Inventory, InventoryError};
+use trailhose::listing::inventory::report_store::folder::Folder;
+use trailhose::listing::inventory::{Contents, Inventory, InventoryError};
 use trailhose::object::ObjectRef;
 
 const ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";

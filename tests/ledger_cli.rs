@@ -211,7 +211,8 @@ async fn a_table_is_asked_and_changed_as_documented() {
 
 #[tokio::test]
 async fn an_object_under_a_live_lease_is_not_forgotten() {
-    use trailhose::ledger::{Ledger, dynamodb::DynamoDb, system_clock};
+    use trailhose::ledger::store::dynamodb::DynamoDb;
+    use trailhose::ledger::{Ledger, system_clock};
     let emulator = Emulator::shared_ministack();
     table::create(&trailhose::aws::dynamodb(&emulator.config()), "leased", &[table::QUARANTINED]).await;
     let store = DynamoDb::new(trailhose::aws::dynamodb(&emulator.config()), "leased");

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex};
 use trailhose::aws;
 use trailhose::event::EventId;
 use trailhose::ledger::cost;
-use trailhose::ledger::dynamodb::DynamoDb;
-use trailhose::ledger::page::{Entry, Owner, Page, PageName};
-use trailhose::ledger::row::{Change, Counts, Guard, Row, Token};
+use trailhose::ledger::model::page::{Entry, Owner, Page, PageName};
+use trailhose::ledger::model::row::{Change, Counts, Guard, Row, Token};
+use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId};
 
@@ -251,7 +251,7 @@ async fn keys_that_were_left_out_of_an_answer_are_asked_for_again() {
 
 #[tokio::test]
 async fn a_tables_size_is_what_dynamodb_says_of_it_and_of_its_index() {
-    use trailhose::ledger::survey::{Size, Survey};
+    use trailhose::ledger::inspect::scan::{Size, Survey};
     let answer = |index: &str| {
         json!({ "Table": { "TableName": "t", "ItemCount": 120, "TableSizeBytes": 81_920, "GlobalSecondaryIndexes": [
             { "IndexName": index, "ItemCount": 3, "IndexSizeBytes": 900 } ] } })

@@ -7,8 +7,8 @@ mod store_suite;
 use bed::emulator::Emulator;
 use bed::table;
 use trailhose::aws;
-use trailhose::ledger::dynamodb::DynamoDb;
-use trailhose::ledger::memory::Memory;
+use trailhose::ledger::store::dynamodb::DynamoDb;
+use trailhose::ledger::store::memory::Memory;
 
 #[tokio::test]
 async fn memory_keeps_every_promise() {
@@ -22,7 +22,7 @@ async fn memory_keeps_every_promise() {
 #[cfg(feature = "cli")]
 mod sqlite {
     use super::store_suite;
-    use trailhose::ledger::sqlite::{CommitMode, Sqlite};
+    use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
 
     #[tokio::test]
     async fn sqlite_keeps_every_promise_in_groups() {

@@ -134,7 +134,7 @@ async fn the_function_takes_no_more_than_48_mib_for_an_object_of_200_mb() {
     let (answered, answers) = mpsc::channel();
     let meeting = Arc::new(Barrier::new(2));
     let runtime = lambda(s3.to_string(), Arc::clone(&meeting), answered);
-    let function = Command::new(env!("CARGO_BIN_EXE_ingest"))
+    let function = Command::new(bed::lambda_program("ingest"))
         .env_clear()
         .envs(GLIBC)
         .envs([

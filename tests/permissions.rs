@@ -7,7 +7,6 @@ use bed::faults::Fault;
 use bed::stack::lake::{each_once, id};
 use bed::stack::{LOG_BUCKET, Stack};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::{Duration, Instant};
 use trailhose::notification;
 use trailhose::object::ObjectRef;
@@ -90,7 +89,7 @@ async fn need(stack: &Stack, action: &str, number: u32) {
 
 #[tokio::test]
 async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_lost_once_it_is_back() {
-    let stack = Stack::deploy(Path::new(env!("CARGO_BIN_EXE_ingest"))).await;
+    let stack = Stack::deploy(&bed::lambda_program("ingest")).await;
     let (mut missed, mut passed_over) = (Vec::new(), Vec::new());
     for policy in stack.policies().await {
         let document = stack.take_policy(&policy).await;

@@ -6,13 +6,14 @@ mod noted;
 use bed::emulator::Emulator;
 use bed::table;
 use noted::Noted;
-use trailhose::backfill::discover::Shape;
 use trailhose::backfill::record::dynamodb::DynamoDb;
 use trailhose::backfill::record::{Discovered, Outcome, Part, RecordError, Records, Worked};
 use trailhose::backfill::run::{Defaults, Request, Root};
-use trailhose::backfill::unit::{Layout, Unit};
-use trailhose::backfill::{Counts, Run, RunId};
+use trailhose::backfill::{Run, RunId};
 use trailhose::ledger::system_clock;
+use trailhose::listing::Counts;
+use trailhose::listing::discover::Shape;
+use trailhose::listing::unit::{Layout, Unit};
 
 const NOW: i64 = 1_795_132_800; // 2026-11-20T00:00:00Z
 

@@ -8,7 +8,6 @@ use bed::runtime::Runtime;
 use bed::{bucket, stream, table};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// The sample bucket, a ledger and a stream, under which the function runs.
 async fn services(emulator: &Emulator) {
@@ -36,7 +35,7 @@ async fn every_sample_payload_is_answered_as_its_table_says() {
     let emulator = Emulator::shared_ministack();
     services(emulator).await;
     let variables = [("TRAILHOSE_TABLE", "ledger"), ("TRAILHOSE_STREAM", "events")];
-    let ingest = Path::new(env!("CARGO_BIN_EXE_ingest"));
+    let ingest = &bed::lambda_program("ingest");
     let function = Runtime::start(ingest, &emulator.endpoint(), &variables);
 
     let (payloads, refusals) = (sample::payloads(&sample::events()), refusals());

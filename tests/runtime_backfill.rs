@@ -50,7 +50,7 @@ async fn every_sample_payload_is_answered_as_its_table_says() {
         ("TRAILHOSE_BACKFILL_INGEST_QUEUE_URL", missing.as_str()),
         ("TRAILHOSE_SOURCES", "s3://trailhose-sample"),
     ];
-    let function = Runtime::start(Path::new(env!("CARGO_BIN_EXE_backfill")), &emulator.endpoint(), &variables);
+    let function = Runtime::start(&bed::lambda_program("backfill"), &emulator.endpoint(), &variables);
     let folder = sample::events().join("backfill");
     let (payloads, expected) = (sample::payloads(&folder), expected(&folder));
     assert!(payloads.keys().eq(expected.keys()), "{expected:?}");

@@ -7,7 +7,6 @@ use bed::faults::{Fault, Faults};
 use bed::runtime::Runtime;
 use bed::{stream, table};
 use serde_json::json;
-use std::path::Path;
 use trailhose::notification::render;
 use trailhose::object::ObjectRef;
 
@@ -97,7 +96,7 @@ async fn neither_credentials_nor_an_events_content_are_ever_printed() {
         ("AWS_SESSION_TOKEN", &*token),
         ("RUST_LOG", "trace"),
     ];
-    let ingest = Path::new(env!("CARGO_BIN_EXE_ingest"));
+    let ingest = &bed::lambda_program("ingest");
     let function = Runtime::start(ingest, &faults.endpoint(), &variables);
     let bodies: Vec<_> = objects.iter().map(render).collect();
     let answer = function.invoke(&batch(&bodies)).await;

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use trailhose::generate;
-use trailhose::ledger::memory::Memory;
-use trailhose::ledger::page::{Page, PageName, Version};
-use trailhose::ledger::row::{Change, Guard, Row};
+use trailhose::ledger::model::page::{Page, PageName, Version};
+use trailhose::ledger::model::row::{Change, Guard, Row};
+use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
+use trailhose::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::firehose::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
-use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 

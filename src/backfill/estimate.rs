@@ -4,9 +4,9 @@
 //! and dollars follow from the figures below, which are those of real accounts; an account of its own habits can be off by a
 //! factor of two.
 
-use super::counts::Counts;
 use super::dispatch::Packing;
-use crate::price::Counted;
+use crate::billing::price::Counted;
+use crate::listing::Counts;
 use std::time::Duration;
 
 /// Bytes of an event as JSON, on average over 39,585 events of three real accounts.

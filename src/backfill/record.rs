@@ -18,11 +18,11 @@ mod progress;
 
 pub use progress::{Account, Progress, Stage};
 
-use super::counts::Counts;
-use super::discover::Shape;
-use super::place::names;
 use super::run::{Root, Run, RunId};
-use super::unit::Unit;
+use crate::listing::Counts;
+use crate::listing::discover::Shape;
+use crate::listing::folder_level::names;
+use crate::listing::unit::Unit;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -190,9 +190,9 @@ fn account(unit: &Unit) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backfill::place::Filters;
-    use crate::backfill::span::Span;
-    use crate::backfill::unit::{Act, Layout, Pick};
+    use crate::listing::folder_level::Filters;
+    use crate::listing::span::Span;
+    use crate::listing::unit::{Act, Layout, Pick};
 
     fn unit(prefix: &str, from: &str) -> Unit {
         Unit {

@@ -9,11 +9,11 @@
 //! Everything may be left out, so `{}` is the run that the schedule asks for. What is unknown or contradictory is
 //! refused: a misspelled field must not widen a run to everything.
 
-use super::discover::Ask;
-use super::place::Filters;
-use super::span::{Span, SpanError};
-use super::unit::{Act, Pick};
-use crate::ledger::row::Seconds;
+use crate::ledger::model::row::Seconds;
+use crate::listing::discover::Ask;
+use crate::listing::folder_level::Filters;
+use crate::listing::span::{Span, SpanError};
+use crate::listing::unit::{Act, Pick};
 use crate::object::key::Kind;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};

@@ -1,6 +1,6 @@
 //! Tally: what one invocation of the backfill did, in numbers.
 
-use super::counts::Counts;
+use crate::listing::Counts;
 
 /// What one invocation did. A unit's objects are counted when its attempt ends, whichever way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

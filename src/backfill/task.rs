@@ -6,9 +6,9 @@
 //!
 //! A message says everything its worker needs, so that it can be lost with a worker and come back to another.
 
-use super::counts::Counts;
 use super::run::{Request, Root, RunId, Terms};
-use super::unit::Unit;
+use crate::listing::Counts;
+use crate::listing::unit::Unit;
 use serde::{Deserialize, Serialize};
 
 /// What is to be done, and for which run.
@@ -92,9 +92,9 @@ fn is_nothing(counts: &Counts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backfill::place::Filters;
-    use crate::backfill::span::Span;
-    use crate::backfill::unit::{Act, Layout, Pick};
+    use crate::listing::folder_level::Filters;
+    use crate::listing::span::Span;
+    use crate::listing::unit::{Act, Layout, Pick};
 
     fn root() -> Root {
         Root::parse("s3://logs/p/").unwrap()

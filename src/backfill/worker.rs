@@ -5,7 +5,6 @@
 //! twice makes the same units again, and a unit that is worked twice finds done what the first worker handed in.
 
 use super::budget::Budget;
-use super::discover::{Discovery, Shape};
 use super::dispatch::{Dispatch, Packing, Parcel, Post};
 use super::record::{Discovered, Outcome, Part, RecordError, Records, Worked};
 use super::run::{Defaults, Request, RequestError, Root, Run, RunId, Terms};
@@ -13,6 +12,7 @@ use super::tally::Tally;
 use super::task::{Task, TaskError, Work};
 use super::{Backfill, Broke, Counts, End, Ended, Trouble, Unit};
 use crate::ingest::Deadline;
+use crate::listing::discover::{Discovery, Shape};
 use crate::notification::Message;
 use crate::queue::{BODIES_AT_ONCE, Outbox};
 use crate::source::SourceError;

@@ -2,8 +2,8 @@
 
 use super::{TABLE, Variables};
 use crate::backfill::run::{Defaults, Root};
-use crate::backfill::span::LOOK_BACK;
-use crate::ledger::row::Seconds;
+use crate::ledger::model::row::Seconds;
+use crate::listing::span::LOOK_BACK;
 
 /// The backfill function's settings, one field a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]

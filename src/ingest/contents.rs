@@ -4,7 +4,7 @@ use super::stored::Stored;
 use super::{End, Ingest, Later};
 use crate::decode::{Cuts, Cutter, DecodeError, Event, Events, Limits, Step};
 use crate::event::Place;
-use crate::filter::Filter;
+use crate::event::filter::Filter;
 use crate::ledger::Known;
 use crate::object::Object;
 use crate::source::SourceError;

@@ -3,11 +3,11 @@
 use super::contents::Contents;
 use super::outcome::Report;
 use super::{Deadline, End, Ingest, Later};
-use crate::ledger::row::Counts;
+use crate::event::members::members;
+use crate::ledger::model::row::Counts;
 use crate::ledger::{Claim, Claims, Help, Known, Lease};
-use crate::members::members;
 use crate::object::Object;
-use crate::sink::pack::{Call, LinesPerRecord, Packer};
+use crate::pack::{Call, LinesPerRecord, Packer};
 use crate::sink::{Oversize, Span};
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What became of one object.
 
 use crate::ledger::Stop;
-use crate::ledger::row::{Counts, Seconds};
+use crate::ledger::model::row::{Counts, Seconds};
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use serde::Serialize;
@@ -109,5 +109,5 @@ pub enum Failure {
     Decode(#[from] crate::decode::DecodeError),
     /// Packing: a line beyond the record limit that was not set aside.
     #[error("pack: {0}")]
-    Pack(#[from] crate::sink::pack::TooLong),
+    Pack(#[from] crate::pack::TooLong),
 }

@@ -3,8 +3,8 @@
 //! The figures follow from DynamoDB's published sizes, so a local ledger can say what the same work would have cost, and
 //! an emulator's approximate figures are never believed.
 
-use super::page::{Page, PageName};
-use super::row::{Row, Status};
+use crate::ledger::model::page::{Page, PageName};
+use crate::ledger::model::row::{Row, Status};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A write bills one unit per started kilobyte of the item.
@@ -54,7 +54,7 @@ pub fn number_bytes(number: i128) -> usize {
     digits.div_ceil(2) + 1 + usize::from(number < 0)
 }
 
-/// Bytes of a row as an item: attribute names and values, as [`super::dynamodb`] writes them.
+/// Bytes of a row as an item: attribute names and values, as [`crate::ledger::store::dynamodb`] writes them.
 pub fn row_bytes(row: &Row) -> usize {
     let text = |name: &str, value: &str| name.len() + value.len();
     let number = |name: &str, value: i128| name.len() + number_bytes(value);
@@ -78,7 +78,7 @@ pub fn row_bytes(row: &Row) -> usize {
     bytes
 }
 
-/// Bytes of a page as an item: attribute names and values, as [`super::dynamodb`] writes them.
+/// Bytes of a page as an item: attribute names and values, as [`crate::ledger::store::dynamodb`] writes them.
 pub fn page_bytes(name: &PageName, page: &Page) -> usize {
     let full = if page.full { "f".len() + 1 } else { 0 };
     "pk".len()

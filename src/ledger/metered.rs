@@ -1,9 +1,9 @@
 //! A store that counts what DynamoDB would bill for what another store is asked.
 
-use super::cost::{self, BATCH, Usage};
-use super::page::{Page, PageName, Version};
-use super::row::{Change, Guard, Row};
-use super::store::{Store, StoreError, WriteError};
+use crate::ledger::cost::{self, BATCH, Usage};
+use crate::ledger::model::page::{Page, PageName, Version};
+use crate::ledger::model::row::{Change, Guard, Row};
+use crate::ledger::store::{Store, StoreError, WriteError};
 use crate::object::{Object, ObjectId};
 use async_trait::async_trait;
 use std::sync::Arc;

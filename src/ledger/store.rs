@@ -1,8 +1,13 @@
 //! What a store must do: keep rows and pages, read them strongly consistent, and refuse a write whose condition does
 //! not hold, saying what stands there instead.
 
-use super::page::{Page, PageName, Version};
-use super::row::{Change, Guard, Row};
+pub mod dynamodb;
+pub mod memory;
+#[cfg(feature = "cli")]
+pub mod sqlite;
+
+use crate::ledger::model::page::{Page, PageName, Version};
+use crate::ledger::model::row::{Change, Guard, Row};
 use crate::object::{Object, ObjectId};
 use async_trait::async_trait;
 

@@ -2,7 +2,7 @@
 //!
 //! The figures follow from Firehose's published rule, so that a run into files can say what the same run would cost.
 
-use super::pack::Call;
+use crate::pack::Call;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a record's size is rounded up to on the bill: "billed per GB ingested in 5KB increments (a 3KB record is billed as

@@ -2,12 +2,12 @@
 
 mod body;
 
-use super::aside::{self, Aside};
 pub use super::cost::{BILLED_STEP, Spent, Usage};
-use super::pack::{Call, Limits, LinesPerRecord};
+use super::oversize::{self, Aside};
 use super::{Oversize, Sink, SinkError};
 use crate::aws::{self, Failure, Kind};
 use crate::backoff::{Backoff, Pace};
+use crate::pack::{Call, Limits, LinesPerRecord};
 use async_trait::async_trait;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
@@ -222,7 +222,7 @@ impl Sink for Firehose {
     async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         match &self.aside {
             Some(aside) => aside.keep(event).await,
-            None => Err(aside::nowhere(event, self.limits().longest_line())),
+            None => Err(oversize::nowhere(event, self.limits().longest_line())),
         }
     }
 }

@@ -13,10 +13,10 @@ mod partition;
 mod tests;
 mod waiting;
 
-use super::pack::{Call, Limits, LinesPerRecord};
 use super::{Oversize, Sink, SinkError, Span, SpanEnd};
-use crate::ledger::sqlite::{CommitMode, Journal, Sqlite};
 use crate::ledger::store::StoreError;
+use crate::ledger::store::sqlite::{CommitMode, Journal, Sqlite};
+use crate::pack::{Call, Limits, LinesPerRecord};
 use async_trait::async_trait;
 use checkpoint::{Folder, OWN};
 use std::path::Path;

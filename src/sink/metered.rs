@@ -1,8 +1,8 @@
 //! A sink that counts what Firehose would bill for what another sink is given.
 
 use super::cost::Usage;
-use super::pack::{Call, Limits};
 use super::{Oversize, Sink, SinkError, Span};
+use crate::pack::{Call, Limits};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::time::Instant;

@@ -1,7 +1,7 @@
 //! Flight: a few small objects that one task takes one after the other. Starting a task for a file of some kilobytes, and
 //! waking the walk when it is through with it, costs as much as reading the file.
 
-use super::again::Attempt;
+use super::retry::Attempt;
 use crate::ingest::{Deadline, Ingest, Outcome};
 use crate::object::ObjectRef;
 use std::collections::VecDeque;

@@ -1,8 +1,8 @@
 //! Select: which objects of a source are meant. Pure.
 
-use crate::backfill::discover::{Ask, Cover};
-use crate::backfill::place::Filters;
-use crate::backfill::span::{Span, SpanError};
+use crate::listing::discover::{Ask, Cover};
+use crate::listing::folder_level::Filters;
+use crate::listing::span::{Span, SpanError};
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 

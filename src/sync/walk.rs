@@ -4,13 +4,13 @@
 //! workers instead of a queue.
 
 use super::select::Select;
-use crate::backfill::discover::{Discovery, Found, Progress};
-use crate::backfill::keys::{Keys, Origin};
-use crate::backfill::reconcile::{Seen, reconcile};
-use crate::backfill::{Trouble, Unit};
 use crate::backoff::{Backoff, Pace};
 use crate::ledger::Ledger;
 use crate::ledger::store::StoreError;
+use crate::listing::discover::{Discovery, Found, Progress};
+use crate::listing::keys::{Keys, Origin};
+use crate::listing::reconcile::{Seen, reconcile};
+use crate::listing::{ListingError, Unit};
 use crate::object::{Object, ObjectRef};
 use crate::source::{ListPage, Listing, Pages, Part, Source, SourceError};
 use async_trait::async_trait;
@@ -48,16 +48,29 @@ pub(super) enum Step {
     End(Progress),
 }
 
-/// Why a walk ends early.
-enum Early {
-    Trouble(Trouble),
-    /// Nobody listens any more.
-    Unheard,
+/// Why a walk stops before its end.
+enum Abort {
+    Listing(ListingError),
+    Ledger(StoreError),
+    /// The receiver was dropped.
+    Dropped,
 }
 
-impl<E: Into<Trouble>> From<E> for Early {
-    fn from(error: E) -> Self {
-        Self::Trouble(error.into())
+impl From<ListingError> for Abort {
+    fn from(error: ListingError) -> Self {
+        Self::Listing(error)
+    }
+}
+
+impl From<SourceError> for Abort {
+    fn from(error: SourceError) -> Self {
+        Self::Listing(error.into())
+    }
+}
+
+impl From<StoreError> for Abort {
+    fn from(error: StoreError) -> Self {
+        Self::Ledger(error)
     }
 }
 
@@ -71,30 +84,29 @@ impl Walk {
         };
         let last = match walked {
             Ok(progress) => Ok(Step::End(progress)),
-            Err(Early::Unheard) => return,
-            Err(Early::Trouble(Trouble::Source(error))) => Err(format!("the listing broke off: {error}")),
-            Err(Early::Trouble(Trouble::Ledger(error))) => Err(format!("ledger: {error}")),
-            Err(Early::Trouble(trouble)) => Err(trouble.to_string()),
+            Err(Abort::Dropped) => return,
+            Err(Abort::Listing(error)) => Err(format!("listing failed: {error}")),
+            Err(Abort::Ledger(error)) => Err(format!("ledger: {error}")),
         };
-        // If nobody listens, nobody wants the end either.
+        // Sending fails only if the receiver was dropped; then the end is of no interest.
         let _ = steps.send(last).await;
     }
 
-    async fn walk(&self, steps: &Sender<Result<Step, String>>) -> Result<Progress, Early> {
+    async fn walk(&self, steps: &Sender<Result<Step, String>>) -> Result<Progress, Abort> {
         let ask = self.select.ask(&self.bucket, &self.prefix, self.listings);
         let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
         let source: Arc<dyn Source> = Arc::new(Patient { inner: Arc::clone(&self.source), pace: self.pace });
         let mut discovery = Discovery::new(Arc::clone(&source), ask);
         stream::try_unfold(&mut discovery, async |discovery| {
-            let found = discovery.find().await.map_err(Early::from)?;
-            Ok::<_, Early>(found.map(|found| (found, discovery)))
+            let found = discovery.find().await.map_err(Abort::from)?;
+            Ok::<_, Abort>(found.map(|found| (found, discovery)))
         })
         .try_for_each_concurrent(self.listings, |found| self.work(&*source, found, steps))
         .await?;
         Ok(discovery.progress().clone())
     }
 
-    async fn work(&self, source: &dyn Source, found: Found, steps: &Sender<Result<Step, String>>) -> Result<(), Early> {
+    async fn work(&self, source: &dyn Source, found: Found, steps: &Sender<Result<Step, String>>) -> Result<(), Abort> {
         let unit = match found {
             Found::Loose(unit, objects) => return self.hand_over(&unit, objects, steps).await,
             Found::Unit(unit) => unit,
@@ -103,10 +115,10 @@ impl Walk {
     }
 
     /// The pages of somebody who knows the objects without listing, as one unit.
-    async fn walk_over(&self, pages: &mut Pages, steps: &Sender<Result<Step, String>>) -> Result<Progress, Early> {
+    async fn walk_over(&self, pages: &mut Pages, steps: &Sender<Result<Step, String>>) -> Result<Progress, Abort> {
         let ask = self.select.ask(&self.bucket, &self.prefix, 1);
         let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
-        self.pass_on(&Unit::flat(&ask), pages, steps).await?;
+        self.pass_on(&ask.flat_unit(), pages, steps).await?;
         Ok(Progress::default())
     }
 
@@ -115,7 +127,7 @@ impl Walk {
         unit: &Unit,
         origin: &mut dyn Origin,
         steps: &Sender<Result<Step, String>>,
-    ) -> Result<(), Early> {
+    ) -> Result<(), Abort> {
         let mut page = origin.next().await?;
         while let Some(listed) = page {
             // The next page is on its way while this one is held against the ledger and waits for its turn.
@@ -131,7 +143,7 @@ impl Walk {
         unit: &Unit,
         mut listed: Vec<ObjectRef>,
         steps: &Sender<Result<Step, String>>,
-    ) -> Result<(), Early> {
+    ) -> Result<(), Abort> {
         listed.retain(|at| !self.select.excepts(&at.key));
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut attempt = 1;
@@ -145,7 +157,7 @@ impl Walk {
                 seen => break seen?,
             }
         };
-        steps.send(Ok(Step::Page(seen))).await.map_err(|_| Early::Unheard)
+        steps.send(Ok(Step::Page(seen))).await.map_err(|_| Abort::Dropped)
     }
 }
 

@@ -18,6 +18,8 @@ pub mod table;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// The region every emulator is asked for.
 pub const REGION: &str = "us-east-1";
@@ -35,6 +37,22 @@ pub fn tool(path: &str) -> PathBuf {
     let path = root().join(".tools").join(path);
     assert!(path.exists(), "{} is missing: run ./test --setup", path.display());
     path
+}
+
+/// A Lambda program, `ingest` or `backfill`. It belongs to a package of its own, so cargo does not build it for these
+/// tests by itself: the first caller in each test process does.
+pub fn lambda_program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
+        cargo.args(["--package", "trailhose-ingest", "--package", "trailhose-backfill"]);
+        let (profile, folder) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
+        let status = cargo.args(["--profile", profile]).status().unwrap();
+        assert!(status.success(), "the Lambda programs do not build: {status}");
+        Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(folder)
+    });
+    folder.join(name)
 }
 
 /// What an AWS client needs to talk to `endpoint` as the account's root, from which the emulators withhold nothing.

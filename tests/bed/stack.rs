@@ -271,13 +271,13 @@ fn element<'a>(xml: &'a str, name: &str) -> &'a str {
 fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
     let folder = TempDir::new().unwrap();
     let mut template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    // In the order in which the template has the functions.
-    for (name, program) in [("ingest", program), ("backfill", Path::new(env!("CARGO_BIN_EXE_backfill")))] {
+    for (name, program) in [("ingest", program), ("backfill", &super::lambda_program("backfill"))] {
         let code = folder.path().join(name);
         std::fs::create_dir(&code).unwrap();
         run(Command::new("strip").arg("-o").arg(code.join("bootstrap")).arg(program));
-        assert!(template.contains("CodeUri: .\n"), "{name}");
-        template = template.replacen("CodeUri: .\n", &format!("CodeUri: {name}\n"), 1);
+        let package = format!("CodeUri: lambda/{name}\n");
+        assert!(template.contains(&package), "{name}");
+        template = template.replacen(&package, &format!("CodeUri: {name}\n"), 1);
     }
     // AWS knows no permission of this name; the emulator asks for it.
     let send = "Action: sqs:SendMessage\n";

@@ -2,7 +2,7 @@
 //! was not needed.
 
 use crate::event::Place;
-use crate::sink::pack::{Call, Limits, LinesPerRecord, Packer, TooLong};
+use crate::pack::{Call, Limits, LinesPerRecord, Packer, TooLong};
 use std::sync::Arc;
 
 /// What is in a call: the ordinal and bytes of each line.

@@ -9,7 +9,7 @@ use super::{Outcome, Part, RecordError, Records};
 use crate::aws::{self, Kind};
 use crate::backfill::run::{Run, RunId};
 use crate::ledger::Clock;
-use crate::ledger::row::Seconds;
+use crate::ledger::model::row::Seconds;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};

@@ -1,9 +1,9 @@
 //! Progress: how far a run is, by what is noted of its parts. Pure.
 
 use super::{Outcome, Part};
-use crate::backfill::counts::Counts;
-use crate::backfill::discover::Shape;
 use crate::backfill::run::{Root, Run};
+use crate::listing::Counts;
+use crate::listing::discover::Shape;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -124,7 +124,7 @@ mod tests {
     use super::super::{Discovered, Worked};
     use super::*;
     use crate::backfill::run::{Defaults, Request, RunId};
-    use crate::backfill::unit::{Layout, Unit};
+    use crate::listing::unit::{Layout, Unit};
 
     const A: &str = "111122223333";
     const B: &str = "444455556666";

@@ -1,13 +1,13 @@
 //! `trailhose backfill`: a run on AWS is asked for, tried dry, or looked at.
 
-mod here;
+mod local;
 mod plan;
 mod start;
 mod status;
-mod told;
+mod view;
 
 use crate::args::{BackfillArgs, BackfillCommand};
-use crate::parts::Aws;
+use crate::components::Aws;
 use plan::Plan;
 use tokio::sync::watch::Receiver;
 
@@ -25,7 +25,7 @@ pub(crate) async fn run(args: BackfillArgs, halt: Receiver<bool>) -> Result<u8, 
         None => {
             let plan = Plan::new(args)?;
             match plan.is_here() {
-                true => here::run(&plan, &aws, halt).await,
+                true => local::run(&plan, &aws, halt).await,
                 false => start::run(plan, &aws).await,
             }
         }

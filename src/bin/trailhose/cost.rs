@@ -4,9 +4,9 @@ use crate::args::CostArgs;
 use indicatif::HumanCount;
 use serde_json::json;
 use std::io::Write as _;
-use trailhose::estimate::Sample;
+use trailhose::billing::estimate::Sample;
+use trailhose::billing::price::{AS_OF, Bill, REGION};
 use trailhose::generate::Size;
-use trailhose::price::{AS_OF, Bill, REGION};
 
 /// Events of a file where nothing is said: the mean of 39,585 events of three real accounts.
 const MEAN: u32 = 9;

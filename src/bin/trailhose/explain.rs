@@ -4,13 +4,13 @@ mod contents;
 mod render;
 
 use crate::args::{ExplainArgs, Place};
-use crate::named::one_line;
-use crate::parts::{self, Aws};
+use crate::components::{self, Aws};
+use crate::labels::one_line;
 use contents::{Contents, Unreadable};
 use serde::Serialize;
 use std::path::Path;
 use trailhose::decode::Limits;
-use trailhose::ledger::row::Status;
+use trailhose::ledger::model::row::Status;
 use trailhose::ledger::{Ledger, Look};
 use trailhose::object::key::{LogKey, Recognised, recognise};
 use trailhose::object::{Object, ObjectRef};
@@ -71,7 +71,7 @@ struct Known {
 pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     let aws = Aws::default();
     let ledger = match &args.ledger {
-        Some(at) => Some(parts::look(at, &aws).await?),
+        Some(at) => Some(components::look(at, &aws).await?),
         None => None,
     };
     let fetched = match fetch(&args.object, &aws).await {
@@ -139,7 +139,7 @@ async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
         }
     };
     let failed = |error: SourceError| error.to_string();
-    let source = parts::source(&folder, None, aws).await?.source;
+    let source = components::source(&folder, None, aws).await?.source;
     let found = source.stat(&at).await.map_err(failed)?;
     let object = found.object().ok_or_else(|| format!("{at} was found without an ETag"))?;
     let bytes = source.fetch(&object).await.map_err(failed)?;

@@ -7,7 +7,7 @@ mod render;
 mod trails;
 
 use crate::args::InitArgs;
-use crate::parts::Aws;
+use crate::components::Aws;
 use bucket::Bucket;
 use serde::Serialize;
 use std::fs::OpenOptions;

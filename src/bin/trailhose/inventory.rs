@@ -1,12 +1,12 @@
 //! An inventory, opened as the command line asks.
 
 use crate::args::Place;
-use crate::named::one_line;
-use crate::parts::Aws;
+use crate::components::Aws;
+use crate::labels::one_line;
 use std::path::Path;
-use trailhose::inventory::Inventory;
-use trailhose::inventory::depot::folder::Folder;
-use trailhose::inventory::depot::{Depot, s3::S3};
+use trailhose::listing::inventory::Inventory;
+use trailhose::listing::inventory::report_store::folder::Folder;
+use trailhose::listing::inventory::report_store::{Depot, s3::S3};
 
 /// Fetches and checks the report of `bucket` whose manifest lies at `place`.
 pub(crate) async fn open(place: &Place, bucket: &str, aws: &Aws) -> Result<Inventory, String> {

@@ -8,10 +8,10 @@ mod open;
 mod quarantine;
 mod show;
 mod stats;
-mod told;
+mod view;
 
 use crate::args::{LedgerArgs, LedgerCommand, QuarantineCommand};
-use crate::parts::Aws;
+use crate::components::Aws;
 use open::{Access, Open};
 
 /// Nothing was found, or it was refused.

@@ -3,14 +3,14 @@
 
 mod args;
 mod backfill;
+mod components;
 mod cost;
 mod explain;
 mod generate;
 mod init;
 mod inventory;
+mod labels;
 mod ledger;
-mod named;
-mod parts;
 mod print;
 mod progress;
 mod settings;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn refused(error: &str) -> ExitCode {
-    anstream::eprintln!("{}: {}", summary::error_word(), named::one_line(error));
+    anstream::eprintln!("{}: {}", summary::error_word(), labels::one_line(error));
     ExitCode::from(NOT_BEGUN)
 }
 

@@ -1,6 +1,6 @@
 //! Progress: a bar on a terminal, and the lines that appear above it.
 
-use crate::named::{Named, Names};
+use crate::labels::{Named, Names};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};

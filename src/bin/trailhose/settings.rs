@@ -21,15 +21,13 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+use crate::args::value::SETTINGS_FILE;
 use crate::args::{Compress, Dest, LedgerAt, Lines, Place};
 use jiff::civil::Date;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use trailhose::filter::Filter;
+use trailhose::event::filter::Filter;
 use trailhose::object::key::Kind;
-
-/// Where the settings are looked for when nobody names a file.
-pub(crate) const FILE: &str = "trailhose.toml";
 
 /// What the file says. What it does not say is nothing, or an empty list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,7 +129,7 @@ impl Settings {
     pub(crate) fn find(config: Option<&Path>) -> Result<Option<Self>, String> {
         match config {
             Some(path) => Self::read(path).map(Some),
-            None if Path::new(FILE).exists() => Self::read(Path::new(FILE)).map(Some),
+            None if Path::new(SETTINGS_FILE).exists() => Self::read(Path::new(SETTINGS_FILE)).map(Some),
             None => Ok(None),
         }
     }

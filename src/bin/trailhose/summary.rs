@@ -1,7 +1,7 @@
 //! The summary: a table for a person, one JSON object for a program, and the exit code.
 
 use crate::INTERRUPTED;
-use crate::named::{Named, Names, one_line};
+use crate::labels::{Named, Names, one_line};
 use crate::print::{print, print_json};
 use crate::table::Table;
 use clap::builder::styling::{AnsiColor, Style};
@@ -9,8 +9,8 @@ use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use trailhose::billing::price::Counted;
 use trailhose::ledger::cost;
-use trailhose::price::Counted;
 use trailhose::sink::firehose;
 use trailhose::source::metered;
 use trailhose::sync::{Ended, How};

@@ -4,7 +4,7 @@
 //! four times the call in memory, and fresh memory each time. Signing, sending and the answer are the SDK's.
 //! <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
 
-use crate::sink::pack::Call;
+use crate::pack::Call;
 use aws_sdk_firehose::config::http::HttpRequest;
 use base64_simd::STANDARD;
 use bytes::Bytes;

@@ -12,7 +12,7 @@ use super::file::{self, append, cut, remove, sync_folder, trouble};
 use super::mark::{self, Mark};
 use super::waiting::Lines;
 use super::{Options, SinkError, refused};
-use crate::ledger::sqlite::{Journal, failure};
+use crate::ledger::store::sqlite::{Journal, failure};
 use rusqlite::OptionalExtension;
 use std::collections::BTreeSet;
 use std::io;

@@ -30,10 +30,10 @@ impl std::fmt::Debug for Probe {
 
 use super::*;
 use crate::event::Place;
-use crate::ledger::row::{Change, Counts, Guard, Status, Token};
+use crate::ledger::model::row::{Change, Counts, Guard, Status, Token};
 use crate::ledger::store::Store;
 use crate::object::Object;
-use crate::sink::pack::Line;
+use crate::pack::Line;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;

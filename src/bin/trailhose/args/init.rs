@@ -21,7 +21,7 @@ pub(crate) struct InitArgs {
     pub(crate) regions: Vec<String>,
 
     /// The file that is written
-    #[arg(long, value_name = "FILE", default_value = crate::settings::FILE)]
+    #[arg(long, value_name = "FILE", default_value = super::value::SETTINGS_FILE)]
     pub(crate) config: PathBuf,
 
     /// Write over a file that is there

@@ -3,7 +3,7 @@
 use super::value;
 use clap::Args;
 use jiff::civil::Date;
-use trailhose::backfill::place::Filters;
+use trailhose::listing::folder_level::Filters;
 use trailhose::object::key::Kind;
 
 /// Which objects of the sources are meant.

@@ -6,7 +6,7 @@ use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
-use trailhose::filter::Filter;
+use trailhose::event::filter::Filter;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

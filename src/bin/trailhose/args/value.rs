@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use trailhose::object::key::Kind;
 
+/// The settings file that is read if no other is named.
+pub(crate) const SETTINGS_FILE: &str = "trailhose.toml";
+
 /// Where objects lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {

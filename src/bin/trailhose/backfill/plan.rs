@@ -4,11 +4,11 @@ use crate::args::{BackfillArgs, LedgerAt, Place};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::path::Path;
-use trailhose::backfill::place::Filters;
 use trailhose::backfill::run::{Defaults, Root, Run};
-use trailhose::backfill::span::LOOK_BACK;
 use trailhose::backfill::{Request, RunId};
 use trailhose::ledger::system_clock;
+use trailhose::listing::folder_level::Filters;
+use trailhose::listing::span::LOOK_BACK;
 
 /// What is asked for.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A run on AWS is asked for: one message on the backfill queue.
 
 use super::plan::Plan;
-use crate::parts::Aws;
+use crate::components::Aws;
 use crate::print::{print, print_json};
 use serde::Serialize;
 use trailhose::backfill::{Request, RunId, Task};

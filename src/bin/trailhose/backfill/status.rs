@@ -1,8 +1,8 @@
 //! `trailhose backfill status`: how far a run is.
 
 use crate::args::LedgerAt;
-use crate::named::one_line;
-use crate::parts::Aws;
+use crate::components::Aws;
+use crate::labels::one_line;
 use crate::print::{print, print_json};
 use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};

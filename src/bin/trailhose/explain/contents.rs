@@ -8,7 +8,7 @@ use std::io::BufRead;
 use trailhose::decode::{self, DecodeError, Limits};
 use trailhose::event::Place;
 use trailhose::ledger::Known;
-use trailhose::ledger::page::PageName;
+use trailhose::ledger::model::page::PageName;
 use trailhose::sink::firehose::RECORD_BYTES;
 
 /// What an object holds.

@@ -2,7 +2,7 @@
 
 use super::contents::Contents;
 use super::{Explained, Known, Name};
-use crate::named::one_line;
+use crate::labels::one_line;
 use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 
 use super::Wiring;
 use super::trails::Trail;
-use crate::parts::Aws;
+use crate::components::Aws;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_bucket_notification_configuration::GetBucketNotificationConfigurationOutput as Notifications;

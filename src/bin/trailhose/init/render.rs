@@ -3,7 +3,7 @@
 use super::Found;
 use super::bucket::keys;
 use super::trails::Reach;
-use crate::named::one_line;
+use crate::labels::one_line;
 use std::fmt::Write as _;
 
 /// The text of `trailhose.toml`.

@@ -1,6 +1,6 @@
 //! The trails of an account, each once, from wherever it is seen.
 
-use crate::parts::Aws;
+use crate::components::Aws;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use trailhose::aws::{self, Kind};

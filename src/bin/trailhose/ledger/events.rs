@@ -1,15 +1,15 @@
 //! `trailhose ledger events`: where one event is.
 
 use super::open::{Open, failed};
-use super::told::{line, named, say};
+use super::view::{line, named, say};
 use crate::args::EventsArgs;
 use crate::print::{print, print_json};
 use clap::builder::styling::Style;
 use serde::Serialize;
 use trailhose::event::{EventId, Place};
 use trailhose::ledger::Traced;
-use trailhose::ledger::page::Owner;
-use trailhose::ledger::survey::Over;
+use trailhose::ledger::inspect::scan::Over;
+use trailhose::ledger::model::page::Owner;
 
 /// What the ledger says of the event in one place.
 #[derive(Debug, Serialize)]
@@ -48,7 +48,7 @@ impl Found {
 
     fn text(&self) -> String {
         let bold = Style::new().bold();
-        let mut out = format!("{bold}{}{bold:#}\n", crate::named::one_line(&self.id));
+        let mut out = format!("{bold}{}{bold:#}\n", crate::labels::one_line(&self.id));
         let delivered = if self.delivered { "yes" } else { "not proven" };
         line(&mut out, "delivered", &format!("{delivered}: {}", self.because));
         line(&mut out, "page", &self.page);

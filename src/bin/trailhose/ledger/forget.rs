@@ -4,8 +4,8 @@ use super::confirm::confirmed;
 use super::object::Meant;
 use super::open::{Open, failed};
 use super::show::{nothing, show};
-use super::told::{named, say};
-use crate::parts::Aws;
+use super::view::{named, say};
+use crate::components::Aws;
 use trailhose::ledger::Opened;
 
 pub(super) async fn run(open: &Open, aws: &Aws, object: &str, scan: bool, yes: bool, json: bool) -> Result<u8, String> {

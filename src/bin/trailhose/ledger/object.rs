@@ -3,10 +3,10 @@
 use super::open::{Open, failed};
 use crate::args::Place;
 use crate::args::value::place;
+use crate::components::{self, Aws};
 use crate::explain::candidates;
-use crate::parts::{self, Aws};
-use trailhose::ledger::row::Row;
-use trailhose::ledger::survey::Over;
+use trailhose::ledger::inspect::scan::Over;
+use trailhose::ledger::model::row::Row;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::SourceError;
 
@@ -92,7 +92,7 @@ impl Meant {
             Some(folder) => Place::Path(folder.into()),
             None => Place::S3 { bucket: bucket.clone(), key: String::new() },
         };
-        let source = parts::source(&place, None, aws).await?.source;
+        let source = components::source(&place, None, aws).await?.source;
         match source.stat(&ObjectRef::new(bucket, key)).await {
             Ok(found) => Ok(found.etag),
             Err(SourceError::Missing(_)) => Ok(None),

@@ -1,14 +1,14 @@
 //! A ledger, opened for a person.
 
 use crate::args::LedgerAt;
-use crate::parts::{self, Aws};
+use crate::components::{self, Aws};
 use std::sync::Arc;
+use trailhose::billing::price::Counted;
 use trailhose::ledger::Ledger;
 use trailhose::ledger::cost::{self, scan_units};
-use trailhose::ledger::row::Row;
+use trailhose::ledger::inspect::scan::{Over, Piece, Survey};
+use trailhose::ledger::model::row::Row;
 use trailhose::ledger::store::StoreError;
-use trailhose::ledger::survey::{Over, Piece, Survey};
-use trailhose::price::Counted;
 
 /// What is wanted of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub(super) struct Open {
 impl Open {
     pub(super) async fn at(at: LedgerAt, access: Access, aws: &Aws) -> Result<Self, String> {
         let (ledger, survey, usage) = match (&at, access) {
-            (LedgerAt::DynamoDb(table), _) => parts::survey_table(table, aws).await,
-            (LedgerAt::File(file), Access::Look) => parts::survey_file(file)?,
-            (LedgerAt::File(file), Access::Change) => parts::change_file(file)?,
+            (LedgerAt::DynamoDb(table), _) => components::survey_table(table, aws).await,
+            (LedgerAt::File(file), Access::Look) => components::survey_file(file)?,
+            (LedgerAt::File(file), Access::Change) => components::change_file(file)?,
         };
         Ok(Self { at, ledger, survey, usage })
     }
@@ -71,7 +71,7 @@ impl Open {
 pub(super) struct Walk<'a> {
     survey: &'a dyn Survey,
     over: Over,
-    next: Option<Option<trailhose::ledger::survey::Mark>>,
+    next: Option<Option<trailhose::ledger::inspect::scan::Mark>>,
 }
 
 impl Walk<'_> {

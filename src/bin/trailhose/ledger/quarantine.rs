@@ -3,14 +3,14 @@
 use super::confirm::confirmed;
 use super::object::Meant;
 use super::open::{Open, failed};
-use super::told::{Told, named, say};
-use crate::parts::Aws;
+use super::view::{Told, named, say};
+use crate::components::Aws;
 use crate::print::{print, print_json};
 use indicatif::HumanCount;
 use serde::Serialize;
 use trailhose::ledger::Opened;
-use trailhose::ledger::row::{Row, Status};
-use trailhose::ledger::survey::Over;
+use trailhose::ledger::inspect::scan::Over;
+use trailhose::ledger::model::row::{Row, Status};
 
 pub(super) async fn list(open: &Open, json: bool) -> Result<u8, String> {
     let mut count = 0u64;
@@ -22,7 +22,7 @@ pub(super) async fn list(open: &Open, json: bool) -> Result<u8, String> {
             if json {
                 print_json(&told);
             } else {
-                print(&format!("{}  {}\n", told.object, crate::named::one_line(told.reason.as_deref().unwrap_or(""))));
+                print(&format!("{}  {}\n", told.object, crate::labels::one_line(told.reason.as_deref().unwrap_or(""))));
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use super::object::Meant;
 use super::open::Open;
-use super::told::{Told, say};
-use crate::parts::Aws;
+use super::view::{Told, say};
+use crate::components::Aws;
 use crate::print::{print, print_json};
-use trailhose::ledger::row::Row;
+use trailhose::ledger::model::row::Row;
 
 pub(super) async fn run(open: &Open, aws: &Aws, object: &str, scan: bool, json: bool) -> Result<u8, String> {
     let found = Meant::parse(object)?.find(open, aws, scan).await?;

@@ -5,9 +5,9 @@ use crate::print::{print, print_json};
 use crate::table::Table;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
-use trailhose::ledger::page::Owner;
-use trailhose::ledger::row::{Counts, Status};
-use trailhose::ledger::survey::{Over, Piece};
+use trailhose::ledger::inspect::scan::{Over, Piece};
+use trailhose::ledger::model::page::Owner;
+use trailhose::ledger::model::row::{Counts, Status};
 
 /// What is known of a ledger.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 use super::{Backfill, Facts, Settings, Source};
 use crate::args::value;
 use crate::args::{Compress, Dest, LedgerAt, Lines, Place};
-use crate::named::one_line;
+use crate::labels::one_line;
 use clap::ValueEnum;
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
-use trailhose::filter::Filter;
+use trailhose::event::filter::Filter;
 
 type Text = Spanned<String>;
 type Number = Spanned<i64>;

@@ -1,12 +1,13 @@
 //! Plan: what a sync is to do, from the command line and `trailhose.toml`; an option counts more than the file.
 
+use crate::args::value::SETTINGS_FILE;
 use crate::args::{Compress, Dest, LedgerAt, Lines, Place, SyncArgs};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use jiff::civil::Date;
 use std::time::Duration;
-use trailhose::backfill::place::Filters;
-use trailhose::backfill::span::LOOK_BACK;
-use trailhose::filter::Filter;
+use trailhose::event::filter::Filter;
+use trailhose::listing::folder_level::Filters;
+use trailhose::listing::span::LOOK_BACK;
 
 /// What is done.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<Planned>,
     if sources.is_empty() {
         return Err(format!(
             "no source: name SOURCE and DEST, or write a {} (trailhose init, with AWS credentials)",
-            settings::FILE
+            SETTINGS_FILE
         ));
     }
     let asked = args.selection.filters();

@@ -2,15 +2,15 @@
 
 use super::plan::{Plan, Planned};
 use crate::args::{Dest, Place};
+use crate::components::{self, Aws, Delivery, Opened};
 use crate::inventory;
-use crate::parts::{self, Aws, Delivery, Opened};
 use crate::progress::Progress;
 use jiff::civil::Date;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch::Receiver;
 use trailhose::decode::Limits;
 use trailhose::ingest::{HOLD, Ingest, Names, PIECE};
-use trailhose::inventory::Inventory;
+use trailhose::listing::inventory::Inventory;
 use trailhose::source::metered::{Metered, Usage};
 use trailhose::source::{Listing, Pages};
 use trailhose::sync::{Ended, How, Patience, Select, Sync};
@@ -36,7 +36,7 @@ impl Parts {
         let source_usage = Arc::<Usage>::default();
         let mut sources = Vec::new();
         for planned in &plan.sources {
-            let mut opened = parts::source(&planned.place, planned.bucket_region.as_deref(), &aws).await?;
+            let mut opened = components::source(&planned.place, planned.bucket_region.as_deref(), &aws).await?;
             apart(&opened, &plan.delivery.dest)?;
             opened.source = Arc::new(Metered::new(opened.source, Arc::clone(&source_usage)));
             sources.push((planned.clone(), opened));
@@ -54,7 +54,7 @@ impl Parts {
             _ => None,
         };
         let report = Mutex::new(report);
-        Ok(Self { sources, source_usage, delivery: parts::delivery(&plan.delivery, &aws).await?, report })
+        Ok(Self { sources, source_usage, delivery: components::delivery(&plan.delivery, &aws).await?, report })
     }
 
     /// The objects of the report, if there is one: it is walked once.

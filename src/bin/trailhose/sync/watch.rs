@@ -73,7 +73,7 @@ fn left_nothing(ended: &Ended) -> bool {
 }
 
 fn gave_up(progress: &Progress, round: u64, reason: &str, pause: Duration) {
-    let reason = crate::named::one_line(reason);
+    let reason = crate::labels::one_line(reason);
     progress.line(&format!(
         "{}: round {round} gave up: {reason}; the next begins in {} s",
         crate::summary::error_word(),

@@ -1,0 +1,97 @@
+//! How long decoding takes beside inflating alone, with the same engine and buffer, in the same run.
+//!
+//!     cargo bench -p pure --bench decode
+//!     cargo bench -p pure --bench decode -- --include-ignored     # with 200 MB
+//!     cargo bench -p pure --bench decode -- decode                # what has this in its name
+//!
+//! The ratio of the two is what counts; milliseconds are the machine's. Files are made from fixed seeds.
+
+use divan::{Bencher, black_box, counter::BytesCount};
+use std::io::Read;
+use trailhose_core::decode::{Events, Limits};
+use trailhose_core::generate::{Object, Size, Variety};
+
+fn main() {
+    divan::main();
+}
+
+/// Bytes of JSON, and how much of an event is new: what gzip can make of it decides what inflating costs.
+const OBJECTS: [&str; 10] = [
+    "1 event",
+    "0.5 MB alike",
+    "0.5 MB",
+    "0.5 MB varied",
+    "5 MB alike",
+    "5 MB",
+    "5 MB varied",
+    "50 MB alike",
+    "50 MB",
+    "50 MB varied",
+];
+
+/// Those that take their time.
+const LARGE: [&str; 3] = ["200 MB alike", "200 MB", "200 MB varied"];
+
+fn object(name: &str) -> Object {
+    let (number, unit) = name.split_once(' ').expect("a number and its unit");
+    let size = match unit {
+        "event" => Size::Events(1),
+        _ => Size::Bytes((number.parse::<f64>().expect("a number") * 1e6) as u64),
+    };
+    let variety = match unit {
+        "MB alike" => Variety::Alike,
+        "MB varied" => Variety::Varied,
+        _ => Variety::Usual,
+    };
+    Object { variety, ..Object::new(1, size) }
+}
+
+/// The object as it lies in a bucket, and the size of its JSON.
+fn stored(name: &str) -> (Vec<u8>, u64) {
+    let mut stored = Vec::new();
+    let written = object(name).write_gzip(&mut stored).expect("memory takes all");
+    (stored, written.bytes)
+}
+
+fn inflate_all(stored: &[u8], buffer: &mut [u8]) -> usize {
+    let mut decoder = flate2::bufread::MultiGzDecoder::new(stored);
+    let mut all = 0;
+    loop {
+        match decoder.read(buffer).expect("what was made is sound") {
+            0 => return all,
+            read => all += read,
+        }
+    }
+}
+
+fn decode_all(stored: &[u8]) -> usize {
+    let mut events = Events::new(stored, Limits::default());
+    let mut all = 0;
+    while let Some(event) = events.next().expect("what was made is sound") {
+        all += black_box(event).line.len();
+    }
+    all
+}
+
+#[divan::bench(args = OBJECTS)]
+fn inflate(bencher: Bencher<'_, '_>, name: &str) {
+    let (stored, bytes) = stored(name);
+    let mut buffer = vec![0; 256 << 10];
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| inflate_all(black_box(&stored), &mut buffer));
+}
+
+#[divan::bench(args = OBJECTS)]
+fn decode(bencher: Bencher<'_, '_>, name: &str) {
+    let (stored, bytes) = stored(name);
+    bencher.counter(BytesCount::new(bytes)).bench(|| decode_all(black_box(&stored)));
+}
+
+#[divan::bench(args = LARGE, sample_count = 10, ignore)]
+fn inflate_large(bencher: Bencher<'_, '_>, name: &str) {
+    inflate(bencher, name);
+}
+
+#[divan::bench(args = LARGE, sample_count = 10, ignore)]
+fn decode_large(bencher: Bencher<'_, '_>, name: &str) {
+    decode(bencher, name);
+}

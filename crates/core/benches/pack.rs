@@ -1,0 +1,51 @@
+//! How long packing takes: lines of measured lengths into Firehose's records and calls.
+//!
+//!     cargo bench -p pure --bench pack
+
+use divan::{Bencher, black_box, counter::BytesCount};
+use std::sync::Arc;
+use trailhose_core::decode::{Events, Limits};
+use trailhose_core::generate::{Object, Size};
+use trailhose_core::pack::{self, LinesPerRecord, Packer};
+
+fn main() {
+    divan::main();
+}
+
+/// The lines of an object of about so many bytes.
+fn lines(bytes: u64) -> Vec<Vec<u8>> {
+    let mut json = Vec::new();
+    Object::new(1, Size::Bytes(bytes)).write_json(&mut json).expect("memory takes all");
+    let mut events = Events::new(&json, Limits::default());
+    let mut lines = Vec::new();
+    while let Some(event) = events.next().expect("what was made is sound") {
+        lines.push(event.line.to_vec());
+    }
+    lines
+}
+
+fn pack_all(lines: &[Vec<u8>], per_record: LinesPerRecord) -> usize {
+    // Firehose's, see docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
+    let limits = pack::Limits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: per_record };
+    let mut packer = Packer::new(limits, Arc::default());
+    let mut calls = 0;
+    for (ordinal, line) in (0..).zip(lines) {
+        if let Some(full) = packer.push(line, ordinal, 0).expect("no line is longer than a record") {
+            calls += 1;
+            packer.recycle(black_box(full));
+        }
+    }
+    calls + usize::from(black_box(packer.finish()).is_some())
+}
+
+#[divan::bench(args = [10_000, 500_000, 50_000_000])]
+fn packed(bencher: Bencher<'_, '_>, bytes: u64) {
+    let lines = lines(bytes);
+    bencher.counter(BytesCount::new(bytes)).bench(|| pack_all(black_box(&lines), LinesPerRecord::Packed));
+}
+
+#[divan::bench(args = [10_000, 500_000, 50_000_000])]
+fn one_event_a_record(bencher: Bencher<'_, '_>, bytes: u64) {
+    let lines = lines(bytes);
+    bencher.counter(BytesCount::new(bytes)).bench(|| pack_all(black_box(&lines), LinesPerRecord::One));
+}

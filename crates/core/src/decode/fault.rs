@@ -1,0 +1,20 @@
+//! Why a scan stops.
+
+/// Why a value could not be scanned to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The bytes end within the value.
+    Incomplete,
+    /// The byte at this offset is not allowed there.
+    Invalid { at: usize, expected: &'static str },
+}
+
+/// Returns the byte at `at`, or [`Fault::Incomplete`] at the end of the bytes.
+pub(super) fn peek(bytes: &[u8], at: usize) -> Result<u8, Fault> {
+    bytes.get(at).copied().ok_or(Fault::Incomplete)
+}
+
+/// Returns [`Fault::Invalid`] for the byte at `at`.
+pub(super) fn invalid<T>(at: usize, expected: &'static str) -> Result<T, Fault> {
+    Err(Fault::Invalid { at, expected })
+}

@@ -1,0 +1,43 @@
+//! Members: a few of an event's top-level members, the rest passed over. Pure.
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+
+/// The members of these names, of two of one name the last. An event may have millions of others: none of them is kept.
+pub fn members(line: &[u8], wanted: impl Fn(&str) -> bool) -> serde_json::Result<HashMap<String, &RawValue>> {
+    let mut from = serde_json::Deserializer::from_slice(line);
+    let members = Wanted(wanted).deserialize(&mut from)?;
+    from.end()?;
+    Ok(members)
+}
+
+struct Wanted<F>(F);
+
+impl<'de, F: Fn(&str) -> bool> DeserializeSeed<'de> for Wanted<F> {
+    type Value = HashMap<String, &'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Wanted<F> {
+    type Value = HashMap<String, &'de RawValue>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = HashMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if (self.0)(&name) {
+                members.insert(name, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(members)
+    }
+}

@@ -1,0 +1,131 @@
+//! The Lambda function `backfill`: builds the parts, hands each invocation over.
+
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use trailhose::backfill::call::Call;
+use trailhose::backfill::record::dynamodb::DynamoDb as Records;
+use trailhose::backfill::tally::Tally;
+use trailhose::backfill::worker::{Answered, Budgets, Worker, deadline};
+use trailhose::backfill::{Backfill, Run, RunId};
+use trailhose::config;
+use trailhose::ledger::store::dynamodb::DynamoDb;
+use trailhose::ledger::{Ledger, cost, system_clock};
+use trailhose::listing::Span;
+use trailhose::queue::sqs::Sqs;
+use trailhose::source::s3::S3;
+use trailhose::{aws, telemetry};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let config = config::Backfill::from_env()?;
+    let sdk = aws::function_config();
+    let store = DynamoDb::new(aws::dynamodb(&sdk), &config.table);
+    let usage = store.usage();
+    let sqs = aws_sdk_sqs::Client::new(&sdk);
+    let worker = Worker {
+        backfill: Backfill {
+            source: Arc::new(S3::new(aws::s3(&sdk))),
+            ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
+        },
+        records: Arc::new(Records::new(aws_sdk_dynamodb::Client::new(&sdk), &config.table, system_clock())),
+        tasks: Arc::new(Sqs::new(sqs.clone(), config.tasks)),
+        ingest: Arc::new(Sqs::new(sqs, config.ingest)),
+        defaults: config.defaults,
+        workers: config.workers,
+        budgets: Budgets::default(),
+    };
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms()));
+        let before = usage.spent();
+        let (tally, answer) = answer(&worker, event.payload.get(), event.context.request_id, left).await;
+        report(&tally, before, usage.spent());
+        answer
+    }))
+    .await
+}
+
+/// A queue's batch is answered task by task; a start as a whole, by an error that makes its caller repeat it.
+async fn answer(
+    worker: &Worker,
+    payload: &str,
+    request_id: String,
+    left: Duration,
+) -> (Tally, Result<Answer, Refusal>) {
+    let failed = |tally: Tally, kind, error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "no run begun");
+        (tally, Err(Refusal { kind, message: error.to_string() }))
+    };
+    let not_understood = Tally { not_understood: 1, ..Tally::default() };
+    let deadline = deadline(left);
+    let request = match Call::parse(payload) {
+        Ok(Call::Queue(messages)) => {
+            let Answered { tally, failed } = worker.messages(&messages, deadline).await;
+            let batch_item_failures = failed.into_iter().map(|item_identifier| Failed { item_identifier }).collect();
+            return (tally, Ok(Answer::Queue { batch_item_failures }));
+        }
+        Ok(Call::Start(request)) => request,
+        Err(error) => return failed(not_understood, "NotUnderstood", &error),
+    };
+    // Lambda repeats a call that failed under the same request ID, and so under the same run.
+    let id = match RunId::try_from(request_id) {
+        Ok(id) => id,
+        Err(error) => return failed(not_understood, "NotUnderstood", &error),
+    };
+    match worker.start(id, request, deadline).await {
+        Ok(run) => (Tally { runs: 1, ..Tally::default() }, Ok(Answer::begun(run))),
+        Err(error) if error.is_misunderstanding() => failed(error.tally(), "NotUnderstood", &error),
+        Err(error) => failed(error.tally(), "NotBegun", &error),
+    }
+}
+
+/// What the function answers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    /// To a queue: the messages that come back.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+    #[serde(rename_all = "camelCase")]
+    Queue { batch_item_failures: Vec<Failed> },
+    /// To a schedule or a person: the run that was begun.
+    Run { run: RunId, sources: Vec<String>, span: Span },
+}
+
+impl Answer {
+    fn begun(run: Run) -> Self {
+        Self::Run { run: run.id, sources: run.sources.iter().map(ToString::to_string).collect(), span: run.terms.span }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    item_identifier: String,
+}
+
+/// Why an invocation is answered with an error.
+#[derive(Debug)]
+struct Refusal {
+    kind: &'static str,
+    message: String,
+}
+
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Self {
+        Self { error_type: refusal.kind.to_owned(), error_message: refusal.message }
+    }
+}
+
+fn report(tally: &Tally, before: cost::Spent, after: cost::Spent) {
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "backfill".to_owned());
+    let costs = [("LedgerReadUnits", after.read_units - before.read_units)];
+    println!("{}", telemetry::backfill_metrics(&function, tally, &costs, now_ms()));
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

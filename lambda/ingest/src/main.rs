@@ -1,0 +1,129 @@
+//! The Lambda function `ingest`: builds the parts, hands each invocation over.
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use trailhose::batch::{Batch, Ended};
+use trailhose::config::Config;
+use trailhose::ingest::{Deadline, HOLD, Ingest, Names, PIECE};
+use trailhose::ledger::store::dynamodb::DynamoDb;
+use trailhose::ledger::{Ledger, cost, system_clock};
+use trailhose::notification::{Invocation, invocation};
+use trailhose::queue::{Queue, sqs::Sqs};
+use trailhose::sink::firehose::{self, Firehose};
+use trailhose::sink::oversize::Aside;
+use trailhose::source::s3::S3;
+use trailhose::tally::Tally;
+use trailhose::{aws, decode, telemetry};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let config = Config::from_env()?;
+    let sdk = aws::function_config();
+    let store = DynamoDb::new(aws::dynamodb(&sdk), config.table);
+    let sink = Firehose::new(aws::firehose(&sdk), &config.stream, config.lines);
+    let sink = match &config.oversize {
+        Some(location) => sink.with_aside(Aside::new(aws::s3(&sdk), location)?),
+        None => sink,
+    };
+    let usage = Usage { ledger: store.usage(), sink: sink.usage() };
+    let queue = config.queue.map(|url| Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), url)) as Arc<dyn Queue>);
+    let ingest = Ingest {
+        source: Arc::new(S3::new(aws::s3(&sdk))),
+        ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
+        sink: Arc::new(sink),
+        limits: decode::Limits {
+            object_bytes: config.object_bytes,
+            events: config.object_events,
+            ..decode::Limits::default()
+        },
+        filter: config.filter,
+        hold: HOLD,
+        piece: PIECE,
+        names: Names::Logs,
+    };
+    let batch = Batch::new(ingest, queue, config.concurrency, config.memory_mib);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms()));
+        answer(&batch, &usage, event.payload.get(), Deadline::within(left)).await
+    }))
+    .await
+}
+
+/// A queue's batch is answered message by message; a direct call as a whole, by an error that makes its caller repeat it.
+async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Refusal> {
+    let before = usage.spent();
+    let invocation = invocation(payload).map_err(|error| {
+        let ended = Ended { tally: Tally { not_understood: 1, ..Tally::default() }, ..Ended::default() };
+        report(&ended, &usage.since(before));
+        Refusal { kind: "NotUnderstood", message: error.to_string() }
+    })?;
+    let (ended, direct) = match &invocation {
+        Invocation::Queue(messages) => (batch.messages(messages, deadline).await, false),
+        Invocation::Direct(notices) => (batch.notices(notices, deadline).await, true),
+    };
+    report(&ended, &usage.since(before));
+    if direct && !ended.failed.is_empty() {
+        let message = format!("not delivered yet: {}", ended.failed.join(", "));
+        return Err(Refusal { kind: "NotDelivered", message });
+    }
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = ended.failed.into_iter().map(failure).collect();
+    Ok(response)
+}
+
+fn failure(message: String) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = message;
+    failure
+}
+
+/// Why an invocation is answered with an error.
+#[derive(Debug)]
+struct Refusal {
+    kind: &'static str,
+    message: String,
+}
+
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Self {
+        Self { error_type: refusal.kind.to_owned(), error_message: refusal.message }
+    }
+}
+
+fn report(ended: &Ended, costs: &[(&str, u64)]) {
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "ingest".to_owned());
+    println!("{}", telemetry::embedded_metrics(&function, &ended.tally, costs, now_ms()));
+}
+
+/// The counters of ledger and sink, which go on from one invocation to the next.
+struct Usage {
+    ledger: Arc<cost::Usage>,
+    sink: Arc<firehose::Usage>,
+}
+
+impl Usage {
+    fn spent(&self) -> (cost::Spent, firehose::Spent) {
+        (self.ledger.spent(), self.sink.spent())
+    }
+
+    fn since(&self, before: (cost::Spent, firehose::Spent)) -> [(&'static str, u64); 6] {
+        let (ledger, sink) = self.spent();
+        [
+            ("LedgerWriteUnits", ledger.write_units - before.0.write_units),
+            ("LedgerReadUnits", ledger.read_units - before.0.read_units),
+            ("LedgerRefusedWrites", ledger.refused - before.0.refused),
+            ("SinkRecords", sink.records - before.1.records),
+            ("SinkRecordsRetried", sink.retried - before.1.retried),
+            ("SinkBilledBytes", sink.billed - before.1.billed),
+        ]
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,69 @@
+//! What stands in for S3 and Firehose: objects in memory, and a sink that takes everything within Firehose's limits.
+
+use crate::object::{Object, ObjectRef};
+use crate::pack::{Call, Limits, LinesPerRecord};
+use crate::sink::firehose::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
+use crate::sink::{Oversize, Sink, SinkError, Span};
+use crate::source::{ListPage, Listing, Part, Source, SourceError};
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use tokio::time::Instant;
+
+/// Objects in memory.
+#[derive(Debug, Default)]
+pub(super) struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
+
+impl Shelf {
+    /// Puts an object, and returns the notice of it.
+    pub(super) fn put(&self, key: &str, stored: Vec<u8>) -> ObjectRef {
+        let at = ObjectRef::new("sample", key.to_owned()).with_version("sample", stored.len() as u64);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), stored);
+        at
+    }
+}
+
+#[async_trait]
+impl Source for Shelf {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+        Ok(at.clone())
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+        Ok(self.fetch_part(object, 0, usize::MAX).await?.bytes)
+    }
+
+    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = shelf.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
+        Ok(Part::of(stored, from, at_most))
+    }
+
+    async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        Ok(ListPage::default())
+    }
+}
+
+/// Takes everything.
+#[derive(Debug)]
+pub(super) struct Void;
+
+#[async_trait]
+impl Sink for Void {
+    fn limits(&self) -> Limits {
+        let lines = LinesPerRecord::Packed;
+        Limits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
+    }
+
+    async fn span(&self) -> Result<Span, SinkError> {
+        Ok(Span::none())
+    }
+
+    async fn deliver(&self, _call: &Call, _deadline: Instant) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        Ok(format!("void/{}", event.ordinal))
+    }
+}

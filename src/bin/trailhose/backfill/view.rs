@@ -1,0 +1,80 @@
+//! What was counted, as a person or a program reads it.
+
+use crate::table::Table;
+use indicatif::{DecimalBytes, HumanCount, HumanDuration};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use trailhose::backfill::estimate::Estimate;
+use trailhose::billing::price;
+use trailhose::listing::Counts;
+
+/// What a run in this process counted, and what it would take to ingest it.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    dry_run: bool,
+    counts: Counts,
+    estimate: Estimated,
+}
+
+/// Of what is missing.
+#[derive(Debug, Serialize)]
+struct Estimated {
+    events: u64,
+    event_bytes: u64,
+    seconds: f64,
+    dollars: f64,
+    dollars_by_service: BTreeMap<&'static str, f64>,
+    prices_of: &'static str,
+    prices_as_of: &'static str,
+}
+
+impl Told {
+    pub(super) fn of(counts: Counts, dry_run: bool, bytes_per_second: Option<u64>) -> Self {
+        let estimate = Estimate::of(&counts, bytes_per_second);
+        let bill = estimate.counted.bill();
+        let mut dollars_by_service: BTreeMap<&'static str, f64> = BTreeMap::new();
+        for line in &bill.lines {
+            *dollars_by_service.entry(line.price.service).or_default() += line.dollars;
+        }
+        let estimate = Estimated {
+            events: estimate.events,
+            event_bytes: estimate.event_bytes,
+            seconds: estimate.time.as_secs_f64(),
+            dollars: bill.dollars(),
+            dollars_by_service,
+            prices_of: price::REGION,
+            prices_as_of: price::AS_OF,
+        };
+        Self { dry_run, counts, estimate }
+    }
+
+    pub(super) fn table(&self) -> String {
+        let Self { dry_run, counts, estimate } = self;
+        let mut table = Table::new(22, 14);
+        table.row("keys looked at", counts.listed, "");
+        table.row("done", counts.done, "");
+        table.row("at work", counts.leased, "");
+        table.row("quarantined", counts.quarantined, "");
+        table.row("no logs", counts.no_logs, "");
+        table.row("not asked for", counts.not_asked, "");
+        table.row("missing", counts.missing, "");
+        table.row_if("  older than memory", counts.forgotten, "may be done and forgotten, and then are repeated");
+        table.row("half done", counts.unfinished, "");
+        let sent = if *dry_run { "would be handed in" } else { "handed in" };
+        table.row(sent, counts.sent, &format!("{} as stored", DecimalBytes(counts.bytes)));
+        let reads = format!("lists, {} ledger rows", HumanCount(counts.ledger_reads));
+        table.row("looked with", counts.list_requests, &reads);
+        table.head("Ingesting them, by what objects hold on average:");
+        let events = format!("~{}", HumanCount(estimate.events));
+        table.text("events", &events, &DecimalBytes(estimate.event_bytes).to_string());
+        let time = HumanDuration(Duration::try_from_secs_f64(estimate.seconds).unwrap_or(Duration::MAX)).to_string();
+        table.text("time", &format!("~{time}"), "at a stream's default quota of 5 MiB/s, or the budget");
+        for (service, dollars) in &estimate.dollars_by_service {
+            table.text(service, &format!("~${dollars:.4}"), "");
+        }
+        let list = format!("list prices of {}, {}", estimate.prices_of, estimate.prices_as_of);
+        table.text("together", &format!("~${:.4}", estimate.dollars), &list);
+        table.into_text()
+    }
+}

@@ -1,0 +1,98 @@
+//! A row as a person or a program reads it.
+
+use clap::builder::styling::Style;
+use indicatif::HumanCount;
+use serde::Serialize;
+use std::fmt::Write as _;
+use trailhose::ledger::model::row::{END, Row, Seconds};
+
+/// A row.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    /// With its version behind a `#`: as the other commands take it.
+    pub(super) object: String,
+    pub(super) status: &'static str,
+    /// Events of its own that are noted as delivered: the index behind the last; nothing where all are.
+    pub(super) cursor: Option<u32>,
+    /// Until when somebody may be at work on it.
+    pub(super) leased_until: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) seen: Option<u64>,
+    pub(super) delivered: Option<u64>,
+    pub(super) duplicate: Option<u64>,
+    pub(super) filtered: Option<u64>,
+    pub(super) oversize: Option<u64>,
+    /// When the ledger may forget it.
+    pub(super) expires: Option<String>,
+}
+
+impl Told {
+    pub(super) fn of(row: &Row, now: Seconds) -> Self {
+        let counts = row.counts;
+        Self {
+            object: named(row),
+            status: row.status.as_str(),
+            cursor: Some(row.cursor).filter(|&cursor| cursor != END),
+            leased_until: row.leased(now).then(|| time(row.until)),
+            reason: row.reason.clone(),
+            seen: counts.map(|counts| counts.seen),
+            delivered: counts.map(|counts| counts.delivered),
+            duplicate: counts.map(|counts| counts.duplicate),
+            filtered: counts.map(|counts| counts.filtered),
+            oversize: counts.map(|counts| counts.oversize),
+            expires: row.expires.map(time),
+        }
+    }
+
+    /// As lines.
+    pub(super) fn text(&self) -> String {
+        let bold = Style::new().bold();
+        let mut out = format!("{bold}{}{bold:#}\n", self.object);
+        line(&mut out, "status", self.status);
+        if let Some(cursor) = self.cursor.filter(|&cursor| cursor > 0) {
+            line(&mut out, "delivered", &format!("as far as event {cursor}"));
+        }
+        if let (Some(seen), Some(delivered), Some(duplicate)) = (self.seen, self.delivered, self.duplicate) {
+            let more = |count: Option<u64>, what: &str| match count {
+                Some(count) if count > 0 => format!(", {} {what}", HumanCount(count)),
+                _ => String::new(),
+            };
+            let text = format!(
+                "{}: {} delivered, {} duplicates{}{}",
+                HumanCount(seen),
+                HumanCount(delivered),
+                HumanCount(duplicate),
+                more(self.filtered, "filtered"),
+                more(self.oversize, "oversize")
+            );
+            line(&mut out, "events", &text);
+        }
+        for (name, text) in
+            [("leased until", &self.leased_until), ("reason", &self.reason), ("kept until", &self.expires)]
+        {
+            if let Some(text) = text {
+                line(&mut out, name, &crate::labels::one_line(text));
+            }
+        }
+        out
+    }
+}
+
+/// An object with its version.
+pub(super) fn named(row: &Row) -> String {
+    crate::labels::one_line(&format!("{}#{}", row.object, row.object.etag))
+}
+
+/// A line of a name and a text below a heading.
+pub(super) fn line(out: &mut String, name: &str, text: &str) {
+    let _ = writeln!(out, "  {name:<14}{text}");
+}
+
+/// Says something beside the result, on standard error.
+pub(super) fn say(text: &str) {
+    anstream::eprintln!("{}", crate::labels::one_line(text));
+}
+
+fn time(seconds: Seconds) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s after 1970"), |time| time.to_string())
+}

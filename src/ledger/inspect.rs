@@ -1,0 +1,10 @@
+//! Inspecting a ledger: the state of objects, the owner of an event, scans of everything.
+
+mod lookup;
+pub mod scan;
+mod state;
+mod trace;
+
+pub use lookup::Look;
+pub use state::State;
+pub use trace::Traced;

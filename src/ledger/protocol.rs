@@ -1,0 +1,18 @@
+//! The ledger protocol: the steps of a worker, each a conditional write. See [`crate::ledger`] for the states.
+//!
+//! ```text
+//! lease ─▶ claim (page_locks, lookup) ─▶ deliver ─▶ settle ─▶ help ─▶ done
+//! ```
+
+mod claim;
+mod forget;
+mod help;
+mod lease;
+pub(super) mod lookup;
+pub(super) mod page_locks;
+
+pub use claim::{Claim, Claims, Foreign};
+pub use forget::Opened;
+pub use help::{Help, Helping};
+pub use lease::{Lease, Leasing};
+pub use lookup::Known;

@@ -1,0 +1,112 @@
+//! Lease: the right to work on an object until a time, and every note a worker writes under it.
+
+use crate::ledger::model::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
+use crate::ledger::store::WriteError;
+use crate::ledger::{Ledger, Stop};
+use crate::object::{Object, ObjectId};
+
+/// The right to work on an object.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The object.
+    pub object: Object,
+    /// Its name in the ledger.
+    pub id: ObjectId,
+    /// Presented with every write.
+    pub token: Token,
+    /// Until when.
+    pub until: Seconds,
+    /// Every owned event with an ordinal below this is delivered.
+    pub cursor: u32,
+}
+
+/// Whether a lease was granted.
+#[derive(Debug)]
+pub enum Leasing {
+    /// Work on.
+    Granted(Lease),
+    /// Every event of the object is delivered.
+    Done,
+    /// The object is set aside, for this reason.
+    Quarantined(String),
+    /// Another worker's, until this time.
+    Leased {
+        /// When that lease ends.
+        until: Seconds,
+    },
+}
+
+impl Ledger {
+    /// Leases `object` until `until`, which must lie behind the moment at which this process is stopped: a lease that
+    /// ended earlier would let two workers deliver at once.
+    pub async fn lease(&self, object: &Object, until: Seconds) -> Result<Leasing, Stop> {
+        let token = Token::fresh();
+        let guard = Guard::Leasable { now: self.now(), token };
+        match self.store.change_row(object, guard, &Change::Lease { token, until }).await {
+            Ok(row) => {
+                let lease = Lease { object: object.clone(), id: object.id(), token, until, cursor: row.cursor };
+                Ok(Leasing::Granted(lease))
+            }
+            Err(WriteError::Refused(Some(row))) => Ok(match row.status {
+                Status::Done => Leasing::Done,
+                Status::Quarantined => Leasing::Quarantined(row.reason.unwrap_or_default()),
+                Status::Open | Status::Settled => Leasing::Leased { until: row.until },
+            }),
+            // Deleted between refusal and answer: it was done.
+            Err(WriteError::Refused(None)) => Ok(Leasing::Done),
+            Err(WriteError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Notes that every owned event below `cursor` is delivered.
+    pub async fn advance(&self, lease: &mut Lease, cursor: u32) -> Result<(), Stop> {
+        self.note(lease.id, lease.token, &Change::Advance(cursor)).await?;
+        lease.cursor = cursor;
+        Ok(())
+    }
+
+    /// Takes the cursor back to the first event, before an event below it is claimed anew.
+    pub(crate) async fn reopen(&self, lease: &mut Lease) -> Result<(), Stop> {
+        self.note(lease.id, lease.token, &Change::Reopen).await?;
+        lease.cursor = 0;
+        Ok(())
+    }
+
+    /// Notes that all this object owns is delivered.
+    pub async fn settle(&self, lease: &mut Lease) -> Result<(), Stop> {
+        lease.cursor = self.note(lease.id, lease.token, &Change::Settle).await?.cursor;
+        Ok(())
+    }
+
+    /// Notes that every event of the object is delivered. Ends the lease.
+    pub async fn complete(&self, lease: &Lease, counts: Counts) -> Result<(), Stop> {
+        let change = Change::Complete { counts, expires: self.now() + self.keep };
+        self.note(lease.id, lease.token, &change).await.map(drop)
+    }
+
+    /// Sets the object aside. Ends the lease.
+    pub async fn quarantine(&self, lease: &Lease, reason: &str) -> Result<(), Stop> {
+        self.note(lease.id, lease.token, &Change::Quarantine { reason: reason.to_owned() }).await.map(drop)
+    }
+
+    /// Ends the lease, so that the next worker need not wait for its end.
+    pub async fn release(&self, lease: &Lease) -> Result<(), Stop> {
+        self.release_row(lease.id, lease.token).await
+    }
+
+    pub(crate) async fn release_row(&self, id: ObjectId, token: Token) -> Result<(), Stop> {
+        match self.note(id, token, &Change::Release).await {
+            // A repeat after a lost reply finds the token gone: released is released.
+            Err(Stop::LeaseLost) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn note(&self, id: ObjectId, token: Token, change: &Change) -> Result<Row, Stop> {
+        match self.store.change_row_by_id(id, Guard::Held(token), change).await {
+            Ok(row) => Ok(row),
+            Err(WriteError::Refused(_)) => Err(Stop::LeaseLost),
+            Err(WriteError::Store(error)) => Err(error.into()),
+        }
+    }
+}

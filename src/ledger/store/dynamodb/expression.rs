@@ -1,0 +1,174 @@
+//! Guard and change as DynamoDB's condition and update expressions: the same rules as `row::Guard::admits` and
+//! `row::Change::apply`, spelled for a server.
+
+use crate::ledger::model::row::{Change, END, Guard, Status};
+use crate::object::Object;
+use aws_sdk_dynamodb::types::AttributeValue;
+use std::collections::HashMap;
+
+/// One UpdateItem's expressions.
+#[derive(Debug)]
+pub(super) struct Expression {
+    pub condition: String,
+    pub update: String,
+    pub names: HashMap<String, String>,
+    pub values: HashMap<String, AttributeValue>,
+    set: Vec<String>,
+    remove: Vec<&'static str>,
+}
+
+impl Expression {
+    /// `object` where the row may have to be made; without it the row must be there already.
+    pub(super) fn new(guard: Guard, change: &Change, object: Option<&Object>) -> Self {
+        let mut expression = Self {
+            condition: String::new(),
+            update: String::new(),
+            names: HashMap::new(),
+            values: HashMap::new(),
+            set: Vec::new(),
+            remove: Vec::new(),
+        };
+        expression.condition = expression.guard(guard);
+        expression.change(change);
+        match object {
+            // An UpdateItem makes the item that is not there, with whatever it sets and no more.
+            None => expression.condition = format!("attribute_exists(pk) AND ({})", expression.condition),
+            Some(object) if matches!(guard, Guard::Leasable { .. }) => expression.make(object),
+            Some(_) => {}
+        }
+        expression.update = format!("SET {}", expression.set.join(", "));
+        if !expression.remove.is_empty() {
+            let names: Vec<_> = expression.remove.clone().into_iter().map(|name| expression.name(name)).collect();
+            expression.update += &format!(" REMOVE {}", names.join(", "));
+        }
+        expression
+    }
+
+    fn guard(&mut self, guard: Guard) -> String {
+        let (status, until, token) = (self.name("status"), self.name("until"), self.name("token"));
+        let condition = match guard {
+            Guard::Leasable { now, token: mine } => {
+                let free = self.free(now, mine);
+                let (open, settled) = (self.status(Status::Open), self.status(Status::Settled));
+                format!("attribute_not_exists(pk) OR ({status} IN ({open}, {settled}) AND {free})")
+            }
+            Guard::Helpable { now, token: mine } => {
+                let free = self.free(now, mine);
+                let (open, aside) = (self.status(Status::Open), self.status(Status::Quarantined));
+                format!("{status} IN ({open}, {aside}) AND {free}")
+            }
+            Guard::Held(mine) => format!("{token} = {}", self.value(":mine", text(mine))),
+            Guard::Unleased { now } => format!("{until} < {}", self.value(":now", number(now))),
+            Guard::Aside { now } => {
+                let (aside, now) = (self.status(Status::Quarantined), self.value(":now", number(now)));
+                format!("{status} = {aside} AND {until} < {now}")
+            }
+        };
+        // A name that no expression uses is an error to DynamoDB.
+        self.names.retain(|placeholder, _| condition.contains(placeholder.as_str()));
+        condition
+    }
+
+    fn free(&mut self, now: i64, mine: crate::ledger::model::row::Token) -> String {
+        let (until, token) = (self.name("until"), self.name("token"));
+        let (now, mine) = (self.value(":now", number(now)), self.value(":mine", text(mine)));
+        format!("({until} < {now} OR {token} = {mine})")
+    }
+
+    /// What a row that is not there yet begins as: see `Change::apply`.
+    fn make(&mut self, object: &Object) {
+        self.set_if_absent("bucket", text(&object.bucket));
+        self.set_if_absent("key", text(&object.key));
+        self.set_if_absent("etag", text(&object.etag));
+        self.set_if_absent("status", text(Status::Open.as_str()));
+        self.set_if_absent("until", number(0));
+        self.set_if_absent("cursor", number(0));
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Lease { token, until } => {
+                self.set("token", text(token));
+                self.set("until", number(until));
+            }
+            Change::Release => {
+                self.set("until", number(0));
+                self.remove.push("token");
+            }
+            Change::Advance(cursor) => self.set("cursor", number(cursor)),
+            Change::Reopen => {
+                self.set("status", text(Status::Open.as_str()));
+                self.set("cursor", number(0));
+                self.remove.extend(["seen", "delivered", "duplicate", "filtered", "oversize"]);
+                self.remove.extend(["reason", "expires", "quarantined_at"]);
+            }
+            Change::Forget => {
+                self.change(&Change::Reopen);
+                self.change(&Change::Release);
+            }
+            Change::Settle => {
+                self.set("status", text(Status::Settled.as_str()));
+                self.set("cursor", number(END));
+                self.remove.extend(["expires", "quarantined_at"]);
+            }
+            Change::Complete { counts, expires } => {
+                self.set("status", text(Status::Done.as_str()));
+                self.set("cursor", number(END));
+                self.set("until", number(0));
+                self.set("expires", number(expires));
+                self.set("seen", number(counts.seen));
+                self.set("delivered", number(counts.delivered));
+                self.set("duplicate", number(counts.duplicate));
+                self.set("filtered", number(counts.filtered));
+                self.set("oversize", number(counts.oversize));
+                self.remove.push("quarantined_at");
+            }
+            Change::Quarantine { reason } => {
+                self.remove.push("expires");
+                self.set("status", text(Status::Quarantined.as_str()));
+                self.set("until", number(0));
+                self.set("reason", text(reason));
+                self.set("quarantined_at", text(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ")));
+            }
+        }
+    }
+
+    fn set(&mut self, name: &'static str, value: AttributeValue) {
+        let (name, value) = (self.name(name), self.value(&format!(":set_{name}"), value));
+        self.set.push(format!("{name} = {value}"));
+    }
+
+    /// Nothing where the change sets the attribute anyway: a path may be set once only.
+    fn set_if_absent(&mut self, name: &'static str, value: AttributeValue) {
+        if self.values.contains_key(&format!(":set_{name}")) {
+            return;
+        }
+        let (name, value) = (self.name(name), self.value(&format!(":set_{name}"), value));
+        self.set.push(format!("{name} = if_not_exists({name}, {value})"));
+    }
+
+    fn status(&mut self, status: Status) -> String {
+        self.value(&format!(":is_{}", status.as_str()), text(status.as_str()))
+    }
+
+    /// Every name goes by a placeholder: `status`, `token`, `key`, `until` and more are reserved words.
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html>
+    fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#{name}");
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, placeholder: &str, value: AttributeValue) -> String {
+        self.values.insert(placeholder.to_owned(), value);
+        placeholder.to_owned()
+    }
+}
+
+fn number(number: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn text(text: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::S(text.to_string())
+}

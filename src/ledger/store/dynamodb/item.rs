@@ -1,0 +1,118 @@
+//! Rows and pages as items, and back.
+
+use super::Item;
+use crate::ledger::cost;
+use crate::ledger::model::page::{Page, PageName, Version};
+use crate::ledger::model::row::{Counts, Row, Status, Token};
+use crate::ledger::store::StoreError;
+use crate::object::{Object, ObjectId};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use std::str::FromStr;
+
+pub(super) fn row_key_text(id: ObjectId) -> String {
+    format!("o#{id}")
+}
+
+pub(super) fn row_key(id: ObjectId) -> AttributeValue {
+    AttributeValue::S(row_key_text(id))
+}
+
+pub(super) fn page_key_text(name: &PageName) -> String {
+    format!("p#{name}")
+}
+
+pub(super) fn key(item: &Item) -> Result<&str, StoreError> {
+    text(item, "pk")?.ok_or_else(|| StoreError::Unreadable("an item without pk".to_owned()))
+}
+
+pub(super) fn row(item: &Item) -> Result<Row, StoreError> {
+    let pk = key(item)?;
+    let must = |name: &'static str| text(item, name)?.ok_or_else(|| unreadable(pk, name, "a text"));
+    let status = must("status")?;
+    let token = text(item, "token")?.map(|token| {
+        u128::from_str_radix(token, 16).map(Token).map_err(|_| unreadable(pk, "token", "32 hexadecimal digits"))
+    });
+    let counts = match number(item, "seen")? {
+        None => None,
+        Some(seen) => Some(Counts {
+            seen,
+            delivered: number(item, "delivered")?.unwrap_or_default(),
+            duplicate: number(item, "duplicate")?.unwrap_or_default(),
+            filtered: number(item, "filtered")?.unwrap_or_default(),
+            oversize: number(item, "oversize")?.unwrap_or_default(),
+        }),
+    };
+    Ok(Row {
+        object: Object {
+            bucket: must("bucket")?.to_owned(),
+            key: must("key")?.to_owned(),
+            etag: must("etag")?.to_owned(),
+        },
+        status: Status::parse(status).ok_or_else(|| unreadable(pk, "status", "a status this program knows"))?,
+        token: token.transpose()?,
+        until: number(item, "until")?.unwrap_or_default(),
+        cursor: number(item, "cursor")?.unwrap_or_default(),
+        counts,
+        reason: text(item, "reason")?.map(str::to_owned),
+        expires: number(item, "expires")?,
+    })
+}
+
+pub(super) fn page_item(name: &PageName, page: &Page) -> Item {
+    let mut item = Item::from([
+        ("pk".to_owned(), AttributeValue::S(page_key_text(name))),
+        ("v".to_owned(), AttributeValue::N(page.version.0.to_string())),
+        ("expires".to_owned(), AttributeValue::N(page.expires.to_string())),
+        ("e".to_owned(), AttributeValue::B(Blob::new(page.encode()))),
+    ]);
+    if page.full {
+        item.insert("f".to_owned(), AttributeValue::Bool(true));
+    }
+    item
+}
+
+pub(super) fn page(item: &Item) -> Result<Page, StoreError> {
+    let pk = key(item)?;
+    let version = number(item, "v")?.ok_or_else(|| unreadable(pk, "v", "a number"))?;
+    let expires = number(item, "expires")?.ok_or_else(|| unreadable(pk, "expires", "a number"))?;
+    let full = matches!(item.get("f"), Some(AttributeValue::Bool(true)));
+    let Some(AttributeValue::B(entries)) = item.get("e") else { return Err(unreadable(pk, "e", "bytes")) };
+    Page::decode(Version(version), full, expires, entries.as_ref())
+        .map_err(|error| StoreError::Unreadable(format!("item {pk}: {error}")))
+}
+
+/// An item's size as it is billed.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+pub(super) fn bytes(item: &Item) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => number.parse().map_or(21, cost::number_bytes),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        // Nothing else is written but booleans, which take one.
+        _ => 1,
+    };
+    item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
+}
+
+fn text<'a>(item: &'a Item, name: &'static str) -> Result<Option<&'a str>, StoreError> {
+    match item.get(name) {
+        None => Ok(None),
+        Some(AttributeValue::S(text)) => Ok(Some(text)),
+        Some(_) => Err(unreadable("?", name, "a text")),
+    }
+}
+
+fn number<T: FromStr>(item: &Item, name: &'static str) -> Result<Option<T>, StoreError> {
+    match item.get(name) {
+        None => Ok(None),
+        Some(AttributeValue::N(text)) => {
+            text.parse().map(Some).map_err(|_| unreadable("?", name, "a number this program can hold"))
+        }
+        Some(_) => Err(unreadable("?", name, "a number")),
+    }
+}
+
+fn unreadable(pk: &str, name: &str, expected: &str) -> StoreError {
+    StoreError::Unreadable(format!("item {pk}: expected {expected} in attribute {name}; is this a ledger's table?"))
+}

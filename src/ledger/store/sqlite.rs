@@ -1,0 +1,288 @@
+//! A ledger in one SQLite file, for one process at a time.
+//!
+//! Conditions and changes are [`Guard::admits`] and [`Change::apply`] as they stand, under the journal's lock. Nothing is
+//! ever forgotten here: a time to live is kept as written and read by the protocol, but no row and no page is removed, so
+//! that a laptop may look back over a whole bucket.
+
+mod journal;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use journal::failure;
+pub use journal::{CommitMode, Journal};
+
+use crate::ledger::cost::{self, Usage};
+use crate::ledger::model::page::{Page, PageName, Version};
+use crate::ledger::model::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
+use crate::ledger::store::{Store, StoreError, WriteError};
+use crate::object::{Object, ObjectId};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A ledger in one SQLite file.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    journal: Arc<Journal>,
+    usage: Arc<Usage>,
+}
+
+impl Sqlite {
+    /// Opens the ledger at `path`, creating it if there is none.
+    ///
+    /// # Errors
+    /// Another process holds it; the file is no ledger, or a newer version's; the folder cannot be written.
+    pub fn open(path: &Path, mode: CommitMode) -> Result<Self, StoreError> {
+        Ok(Self { journal: Arc::new(Journal::open(path, mode)?), usage: Arc::default() })
+    }
+
+    /// Opens the ledger at `path` to look into it, also while another process writes it. Every write is refused.
+    ///
+    /// # Errors
+    /// There is no such file; it is no ledger, or a newer version's.
+    pub fn look(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { journal: Arc::new(Journal::look(path)?), usage: Arc::default() })
+    }
+
+    /// The file and its transaction, for the sink that shares them.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// What the same reads and writes would have been billed by DynamoDB.
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.usage
+    }
+
+    /// The objects set aside, each with its reason, in the order of their IDs.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub async fn quarantined(&self) -> Result<Vec<Row>, StoreError> {
+        self.run(|journal| {
+            journal.read(|connection| {
+                let sql = format!("SELECT {COLUMNS} FROM rows WHERE status = 'quarantined' ORDER BY id");
+                let mut statement = connection.prepare_cached(&sql).map_err(|e| failure(journal.path(), e))?;
+                let found = statement.query_map([], stored_row).map_err(|e| failure(journal.path(), e))?;
+                found.map(|row| row.map_err(|e| failure(journal.path(), e))?.row()).collect()
+            })
+        })
+        .await
+    }
+
+    /// A grouped write touches memory only and is done in place; a durable one waits for the disk, on a thread that may.
+    async fn run<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Journal) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        match self.journal.mode() {
+            CommitMode::Grouped => work(&self.journal),
+            CommitMode::Durable => {
+                let journal = Arc::clone(&self.journal);
+                let outcome = tokio::task::spawn_blocking(move || work(&journal)).await;
+                outcome.unwrap_or_else(|error| {
+                    Err(StoreError::Unknown(format!("a ledger write broke off: {error}")).into())
+                })
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        id: ObjectId,
+        object: Option<Object>,
+        guard: Guard,
+        change: &Change,
+    ) -> Result<Row, WriteError<Row>> {
+        let change = change.clone();
+        let usage = Arc::clone(&self.usage);
+        self.run(move |journal| {
+            let outcome = journal.write(|connection| {
+                let stands = read_row(connection, journal.path(), id)?;
+                let object = object.as_ref().or(stands.as_ref().map(|row| &row.object)).cloned();
+                let before = stands.as_ref().map_or(0, cost::row_bytes);
+                let Some(object) = object.filter(|_| guard.admits(stands.as_ref())) else {
+                    usage.refused(before, before);
+                    return Ok(Err(stands));
+                };
+                let row = change.apply(stands, &object);
+                write_row(connection, journal.path(), id, &row)?;
+                usage.wrote(before, cost::row_bytes(&row));
+                Ok(Ok(row))
+            })?;
+            outcome.map_err(|stands| WriteError::Refused(stands.map(Box::new)))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.change(object.id(), Some(object.clone()), guard, change).await
+    }
+
+    async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+        self.change(id, None, guard, change).await
+    }
+
+    async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+        let ids = ids.to_vec();
+        let rows = self
+            .run(move |journal| {
+                journal.read(|connection| {
+                    ids.into_iter().map(|id| read_row(connection, journal.path(), id)).collect::<Result<Vec<_>, _>>()
+                })
+            })
+            .await?;
+        for batch in rows.chunks(cost::BATCH) {
+            self.usage.read(batch.iter().map(|row| row.as_ref().map_or(0, cost::row_bytes)));
+        }
+        Ok(rows)
+    }
+
+    async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
+        let asked = names.to_vec();
+        let pages = self
+            .run(move |journal| {
+                journal.read(|connection| {
+                    asked.iter().map(|name| read_page(connection, journal.path(), name)).collect::<Result<Vec<_>, _>>()
+                })
+            })
+            .await?;
+        for (names, pages) in names.chunks(cost::BATCH).zip(pages.chunks(cost::BATCH)) {
+            let sizes = names.iter().zip(pages);
+            self.usage.read(sizes.map(|(name, page)| page.as_ref().map_or(0, |page| cost::page_bytes(name, page))));
+        }
+        Ok(pages)
+    }
+
+    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        let after = cost::page_bytes(name, page);
+        let (version, full, expires, entries) = (page.version, page.full, page.expires, page.encode());
+        let (name, usage) = (name.clone(), Arc::clone(&self.usage));
+        self.run(move |journal| {
+            let outcome = journal.write(|connection| {
+                let found = read_page(connection, journal.path(), &name)?;
+                let before = found.as_ref().map_or(0, |page| cost::page_bytes(&name, page));
+                let version_found = found.as_ref().map(|page| page.version);
+                if version_found != stands {
+                    usage.refused(before, after);
+                    return Ok(Err(found));
+                }
+                let sql =
+                    "INSERT OR REPLACE INTO pages (name, version, full, expires, entries) VALUES (?1, ?2, ?3, ?4, ?5)";
+                connection
+                    .prepare_cached(sql)
+                    .and_then(|mut put| put.execute(params![name.0, version.0.cast_signed(), full, expires, entries]))
+                    .map_err(|error| failure(journal.path(), error))?;
+                usage.wrote(before, after);
+                Ok(Ok(()))
+            })?;
+            outcome.map_err(|found| WriteError::Refused(found.map(Box::new)))
+        })
+        .await
+    }
+}
+
+const COLUMNS: &str = "bucket, key, etag, status, token, until, cursor, seen, delivered, duplicate, filtered, oversize, \
+                       reason, expires";
+
+fn read_row(connection: &Connection, path: &Path, id: ObjectId) -> Result<Option<Row>, StoreError> {
+    let stored = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM rows WHERE id = ?1"))
+        .and_then(|mut get| get.query_row([&id.0[..]], stored_row).optional())
+        .map_err(|error| failure(path, error))?;
+    stored.map(StoredRow::row).transpose()
+}
+
+/// A row as SQLite gives it, its status not yet understood.
+struct StoredRow(Row, String);
+
+impl StoredRow {
+    fn row(self) -> Result<Row, StoreError> {
+        let Self(row, status) = self;
+        let status = Status::parse(&status).ok_or_else(|| {
+            StoreError::Unreadable(format!("the ledger's row of {} has the unknown status {status:?}", row.object))
+        })?;
+        Ok(Row { status, ..row })
+    }
+}
+
+fn stored_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
+    let count = |column| row.get::<_, Option<i64>>(column).map(|count| count.map(i64::cast_unsigned));
+    let counts = match count(7)? {
+        None => None,
+        Some(seen) => Some(Counts {
+            seen,
+            delivered: count(8)?.unwrap_or_default(),
+            duplicate: count(9)?.unwrap_or_default(),
+            filtered: count(10)?.unwrap_or_default(),
+            oversize: count(11)?.unwrap_or_default(),
+        }),
+    };
+    let understood = Row {
+        object: Object { bucket: row.get(0)?, key: row.get(1)?, etag: row.get(2)? },
+        status: Status::Open,
+        token: row.get::<_, Option<[u8; 16]>>(4)?.map(|token| Token(u128::from_be_bytes(token))),
+        until: row.get(5)?,
+        cursor: row.get(6)?,
+        counts,
+        reason: row.get(12)?,
+        expires: row.get(13)?,
+    };
+    Ok(StoredRow(understood, row.get(3)?))
+}
+
+fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> Result<(), StoreError> {
+    let count = |of: fn(&Counts) -> u64| row.counts.as_ref().map(|counts| of(counts).cast_signed());
+    let sql = format!(
+        "INSERT OR REPLACE INTO rows (id, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+    );
+    connection
+        .prepare_cached(&sql)
+        .and_then(|mut put| {
+            put.execute(params![
+                &id.0[..],
+                row.object.bucket,
+                row.object.key,
+                row.object.etag,
+                row.status.as_str(),
+                row.token.map(|token| token.0.to_be_bytes()),
+                row.until,
+                row.cursor,
+                count(|counts| counts.seen),
+                count(|counts| counts.delivered),
+                count(|counts| counts.duplicate),
+                count(|counts| counts.filtered),
+                count(|counts| counts.oversize),
+                row.reason,
+                row.expires,
+            ])
+        })
+        .map(|_| ())
+        .map_err(|error| failure(path, error))
+}
+
+fn read_page(connection: &Connection, path: &Path, name: &PageName) -> Result<Option<Page>, StoreError> {
+    let stored = connection
+        .prepare_cached("SELECT version, full, expires, entries FROM pages WHERE name = ?1")
+        .and_then(|mut get| {
+            get.query_row([&name.0], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, Vec<u8>>(3)?))
+            })
+            .optional()
+        })
+        .map_err(|error| failure(path, error))?;
+    stored.map(|stored| page_of(name, stored)).transpose()
+}
+
+/// Version, full, expires and entries, as SQLite gives them.
+type StoredPage = (i64, bool, Seconds, Vec<u8>);
+
+fn page_of(name: &PageName, (version, full, expires, entries): StoredPage) -> Result<Page, StoreError> {
+    Page::decode(Version(version.cast_unsigned()), full, expires, &entries)
+        .map_err(|error| StoreError::Unreadable(format!("the ledger's page {name} cannot be read: {error}")))
+}

@@ -1,0 +1,24 @@
+//! Discovery and listing: which objects a bucket holds, and which of them the ledger does not call done. Used by
+//! [`crate::sync`] and [`crate::backfill`].
+//!
+//! ```text
+//! discover ─▶ unit ─▶ keys ─▶ reconcile
+//!  folders           listing   ledger
+//! ```
+
+mod counts;
+pub mod discover;
+mod error;
+pub mod folder_level;
+pub(crate) mod keys;
+pub(crate) mod reconcile;
+pub mod span;
+pub mod unit;
+
+#[cfg(feature = "cli")]
+pub mod inventory;
+
+pub use counts::Counts;
+pub use error::ListingError;
+pub use span::Span;
+pub use unit::Unit;

@@ -1,0 +1,105 @@
+//! A report in the bucket that S3 wrote it to.
+
+use super::{Depot, Kept, Sum};
+use crate::aws::{self, Failure, Kind};
+use crate::backoff::{Backoff, Pace};
+use crate::listing::inventory::Manifest;
+use crate::source::SourceError;
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use std::io::Write;
+use std::time::Duration;
+
+/// Attempts at one file. A large one that breaks off is begun anew.
+const ATTEMPTS: u32 = 4;
+
+/// Waits between them.
+const PACE: Pace = Pace { base: Duration::from_millis(500), cap: Duration::from_secs(10) };
+
+/// The bucket of the manifest. The report's files lie in the one that the manifest names, which is the same unless the
+/// manifest was copied.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    client: Client,
+    bucket: String,
+}
+
+impl S3 {
+    /// Reads with `client`: take it from [`aws::s3`].
+    pub fn new(client: Client, bucket: impl Into<String>) -> Self {
+        Self { client, bucket: bucket.into() }
+    }
+
+    async fn attempt(&self, bucket: &str, key: &str) -> Result<Kept, SourceError> {
+        let at = format!("s3://{bucket}/{key}");
+        let answer = self.client.get_object().bucket(bucket).key(key).send().await;
+        let answer = answer.map_err(|error| meant(&at, &aws::failure(&error)))?;
+        // Without a name: it is gone when it is dropped, and when the process ends, however it ends.
+        let room = |error: std::io::Error| {
+            let folder = std::env::temp_dir();
+            SourceError::Denied(format!("{at} cannot be kept in {}: {error}; set TMPDIR", folder.display()))
+        };
+        let mut file = tempfile::tempfile().map_err(room)?;
+        let (mut sum, mut body) = (Sum::default(), answer.body);
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| {
+                let causes: Vec<String> = aws::causes(&error).map(ToString::to_string).collect();
+                SourceError::Unavailable(format!("{at}: broke off after {} bytes: {}", sum.bytes, causes.join(": ")))
+            })?;
+            sum.add(&chunk);
+            file.write_all(&chunk).map_err(room)?;
+        }
+        Ok(sum.of(file))
+    }
+}
+
+#[async_trait]
+impl Depot for S3 {
+    fn name(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let at = self.name(key);
+        let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(answer) => answer,
+            Err(error) => match meant(&at, &aws::failure(&error)) {
+                SourceError::Missing(_) => return Ok(None),
+                other => return Err(other),
+            },
+        };
+        let bytes = answer.body.collect().await.map_err(|error| SourceError::Unavailable(format!("{at}: {error}")))?;
+        Ok(Some(bytes.to_vec()))
+    }
+
+    fn data_name(&self, manifest: &Manifest, key: &str) -> String {
+        format!("s3://{}/{key}", manifest.destination_bucket)
+    }
+
+    async fn keep(&self, manifest: &Manifest, key: &str) -> Result<Kept, SourceError> {
+        let mut backoff = Backoff::new(PACE, fastrand::f64);
+        let mut attempt = 1;
+        loop {
+            match self.attempt(&manifest.destination_bucket, key).await {
+                Err(SourceError::Unavailable(error)) if attempt < ATTEMPTS => {
+                    tracing::debug!(error, attempt, "fetching a file of the inventory again");
+                    tokio::time::sleep(backoff.wait()).await;
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+/// What a failed GET means.
+fn meant(at: &str, failure: &Failure) -> SourceError {
+    match failure.kind {
+        Kind::NotFound => SourceError::Missing(at.to_owned()),
+        Kind::Denied => SourceError::Denied(format!(
+            "s3:GetObject on {at} is denied ({failure}): allow it, and kms:Decrypt on the report's key, for the role that \
+             runs this"
+        )),
+        _ => SourceError::Unavailable(format!("{at}: {failure}")),
+    }
+}
