@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 use trailhose::decode;
-use trailhose::filter::Filter;
+use trailhose::event::filter::Filter;
 use trailhose::ingest::{Deadline, Ingest, Later, Names, Outcome};
 use trailhose::ledger::Ledger;
 

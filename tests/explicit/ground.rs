@@ -6,9 +6,9 @@ use std::pin::pin;
 use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
 use trailhose::event::EventId;
-use trailhose::ledger::memory::{Kept, Memory};
-use trailhose::ledger::page::{Owner, Page};
-use trailhose::ledger::row::{Row, Token};
+use trailhose::ledger::model::page::{Owner, Page};
+use trailhose::ledger::model::row::{Row, Token};
+use trailhose::ledger::store::memory::{Kept, Memory};
 use trailhose::ledger::store::{Store, WriteError};
 
 /// The token of every attempt that is over: nobody presents it again.

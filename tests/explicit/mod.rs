@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use trailhose::event::EventId;
 use trailhose::ingest::LEASE_MARGIN;
-use trailhose::ledger::memory::{Kept, Memory};
-use trailhose::ledger::page::Owner;
-use trailhose::ledger::row::Status;
+use trailhose::ledger::model::page::Owner;
+use trailhose::ledger::model::row::Status;
+use trailhose::ledger::store::memory::{Kept, Memory};
 use trailhose::ledger::{Ledger, Opened};
 use wire::{Call, Reply};
 

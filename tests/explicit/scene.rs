@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use trailhose::decode::{Events, Limits as Decoding};
 use trailhose::event::EventId;
 use trailhose::ingest::LEASE_MARGIN;
-use trailhose::ledger::page::CAPACITY;
+use trailhose::ledger::model::page::CAPACITY;
 use trailhose::object::{ObjectId, ObjectRef};
-use trailhose::sink::pack::{Limits, LinesPerRecord};
+use trailhose::pack::{Limits, LinesPerRecord};
 
 /// Longer than any lease of a worker here.
 pub const LEASE: i64 = LEASE_MARGIN + 40;

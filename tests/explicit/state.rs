@@ -5,7 +5,7 @@ use super::ground::Ground;
 use super::wire::Call;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use trailhose::ledger::row::Status;
+use trailhose::ledger::model::row::Status;
 
 /// What the ledger holds, what arrived, the answers each worker got, and the time.
 #[derive(Debug, Clone)]

@@ -12,12 +12,12 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
-use trailhose::ledger::memory::Kept;
-use trailhose::ledger::page::{Owner, Page, PageName, Version};
-use trailhose::ledger::row::{Change, Guard, Row, Token};
+use trailhose::ledger::model::page::{Owner, Page, PageName, Version};
+use trailhose::ledger::model::row::{Change, Guard, Row, Token};
+use trailhose::ledger::store::memory::Kept;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
-use trailhose::sink::pack::{Call as Packed, Limits};
+use trailhose::pack::{Call as Packed, Limits};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 

@@ -5,8 +5,8 @@ pub mod pages;
 pub mod rows;
 pub mod survey;
 
+use trailhose::ledger::inspect::scan::Survey;
 use trailhose::ledger::store::{Store, WriteError};
-use trailhose::ledger::survey::Survey;
 
 /// All promises of one writer. `run` keeps the names of one run apart from another's in the same store.
 pub async fn keeps_every_promise(store: &dyn Store, run: &str) {

@@ -3,7 +3,7 @@
 use super::refused;
 use futures_util::{StreamExt, stream};
 use trailhose::event::EventId;
-use trailhose::ledger::page::{Entry, Owner, Page, PageName, Version};
+use trailhose::ledger::model::page::{Entry, Owner, Page, PageName, Version};
 use trailhose::ledger::store::Store;
 use trailhose::object::ObjectId;
 

@@ -2,7 +2,7 @@
 
 use super::refused;
 use futures_util::{StreamExt, stream};
-use trailhose::ledger::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
+use trailhose::ledger::model::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
 use trailhose::ledger::store::Store;
 use trailhose::object::{Object, ObjectId};
 

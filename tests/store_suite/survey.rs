@@ -3,10 +3,10 @@
 use super::refused;
 use std::collections::BTreeMap;
 use trailhose::event::EventId;
-use trailhose::ledger::page::{Entry, Owner, Page, PageName};
-use trailhose::ledger::row::{Change, Guard, Row, Seconds, Token};
+use trailhose::ledger::inspect::scan::{Over, Survey};
+use trailhose::ledger::model::page::{Entry, Owner, Page, PageName};
+use trailhose::ledger::model::row::{Change, Guard, Row, Seconds, Token};
 use trailhose::ledger::store::Store;
-use trailhose::ledger::survey::{Over, Survey};
 use trailhose::object::Object;
 
 const NOW: Seconds = 1_800_000_000;

@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use trailhose::ledger::memory::Memory;
-use trailhose::ledger::page::{Page, PageName, Version};
-use trailhose::ledger::row::{Change, Guard, Row};
+use trailhose::ledger::model::page::{Page, PageName, Version};
+use trailhose::ledger::model::row::{Change, Guard, Row};
+use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId};
 

@@ -6,12 +6,13 @@ use jiff::civil::Date;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
-use trailhose::backfill::discover::{Ask, Discovery};
-use trailhose::backfill::{Backfill, Counts, End, HandedIn, Intake, Span};
+use trailhose::backfill::{Backfill, End, HandedIn, Intake};
 use trailhose::ledger::Ledger;
-use trailhose::ledger::page::{Page, PageName, Version};
-use trailhose::ledger::row::{Change, END, Guard, Row, Status};
+use trailhose::ledger::model::page::{Page, PageName, Version};
+use trailhose::ledger::model::row::{Change, END, Guard, Row, Status};
 use trailhose::ledger::store::{Store, StoreError, WriteError};
+use trailhose::listing::discover::{Ask, Discovery};
+use trailhose::listing::{Counts, Span};
 use trailhose::object::{Object, ObjectId, ObjectRef};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use trailhose::decode::{Events, Limits};
 use trailhose::event::EventId;
 use trailhose::ingest::{LEASE_MARGIN, Report};
-use trailhose::ledger::memory::Kept;
-use trailhose::ledger::page::Owner;
-use trailhose::ledger::row::{END, Row, Status};
+use trailhose::ledger::model::page::Owner;
+use trailhose::ledger::model::row::{END, Row, Status};
+use trailhose::ledger::store::memory::Kept;
 use trailhose::object::{ObjectId, ObjectRef};
 
 /// Watches a world's ledger and sink from without.

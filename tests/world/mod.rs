@@ -19,13 +19,13 @@ use std::time::Duration;
 pub use stepped::Stepped;
 use tokio::time::Instant;
 use trailhose::decode;
-use trailhose::filter::Filter;
+use trailhose::event::filter::Filter;
 use trailhose::ingest::{Deadline, Ingest, Names, Outcome};
 use trailhose::ledger::Ledger;
-use trailhose::ledger::memory::Memory;
+use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectRef};
-use trailhose::sink::pack::{Call, Limits, LinesPerRecord};
+use trailhose::pack::{Call, Limits, LinesPerRecord};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 use twin::Twin;
@@ -331,8 +331,8 @@ fn lost_sink() -> SinkError {
     SinkError::Unavailable("wire".to_owned())
 }
 
-use trailhose::ledger::page::{CAPACITY, Page, PageName, Version};
-use trailhose::ledger::row::{Change, Guard, Row};
+use trailhose::ledger::model::page::{CAPACITY, Page, PageName, Version};
+use trailhose::ledger::model::row::{Change, Guard, Row};
 use trailhose::object::ObjectId;
 
 #[async_trait]
