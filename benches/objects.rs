@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trailhose::batch::Batch;
 use trailhose::billing::price::Counted;
-use trailhose::decode::Limits;
+use trailhose::decode::DecodeLimits;
 use trailhose::event::filter::Filter;
-use trailhose::generate::{Bucket, EventsPerFile, Object, Size};
-use trailhose::ingest::{Deadline, Ingest, Names};
-use trailhose::ledger::cost::Usage;
-use trailhose::ledger::metered::Metered;
+use trailhose::generate::{EventsPerFile, ObjectSize, SyntheticBucket, SyntheticObject};
+use trailhose::ingest::{Deadline, Ingest, KeyPolicy};
+use trailhose::ledger::cost::LedgerMeter;
+use trailhose::ledger::metered::MeteredStore;
 use trailhose::ledger::store::Store;
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::{Ledger, system_clock};
@@ -51,11 +51,11 @@ async fn overlap(objects: u32, runs: usize) {
     for flying in [1, 8, 32] {
         let mut took = Vec::new();
         for _ in 0..runs {
-            let bucket = Bucket {
+            let bucket = SyntheticBucket {
                 accounts: 40,
                 events: EventsPerFile::Exactly(8),
                 overlap_percent: 0,
-                ..Bucket::new(6, objects)
+                ..SyntheticBucket::new(6, objects)
             };
             let shelf = Arc::new(Shelf::default());
             let notices: Vec<_> = bucket.files().map(|(key, stored)| Notice::Object(shelf.put(&key, stored))).collect();
@@ -104,18 +104,18 @@ async fn contention(objects: u32) {
 }
 
 /// 60 events of the same account and the same few minutes.
-fn same_minutes(number: u32) -> Object {
-    Object { number, ..Object::new(7, Size::Events(60)) }
+fn same_minutes(number: u32) -> SyntheticObject {
+    SyntheticObject { number, ..SyntheticObject::new(7, ObjectSize::Events(60)) }
 }
 
 /// What Firehose bills for a record an object, and for one that ten objects share.
 fn sharing(files: u32) {
     println!("\nevents a file  bytes a file  billed alone  billed shared by 10  $ saved a million events");
     for (name, events) in [("8", EventsPerFile::Exactly(8)), ("as measured", EventsPerFile::Measured)] {
-        let bucket = Bucket { events, overlap_percent: 0, ..Bucket::new(8, files) };
+        let bucket = SyntheticBucket { events, overlap_percent: 0, ..SyntheticBucket::new(8, files) };
         let (mut count, mut bytes) = (0, Vec::new());
         for (_, stored) in bucket.files() {
-            let mut read = trailhose::decode::Events::new(&stored, Limits::default());
+            let mut read = trailhose::decode::EventReader::new(&stored, DecodeLimits::default());
             let mut lines = 0;
             while let Some(event) = read.next().expect("what was made is sound") {
                 lines += event.line.len() as u64 + 1;
@@ -137,8 +137,8 @@ fn sharing(files: u32) {
     }
 }
 
-fn store(memory: &Arc<Memory>) -> (Arc<dyn Store>, Arc<Usage>) {
-    let metered = Metered::new(Arc::new(Far { to: Arc::clone(memory), wait: DYNAMODB }));
+fn store(memory: &Arc<Memory>) -> (Arc<dyn Store>, Arc<LedgerMeter>) {
+    let metered = MeteredStore::new(Arc::new(Far { to: Arc::clone(memory), wait: DYNAMODB }));
     let usage = metered.usage();
     (Arc::new(metered), usage)
 }
@@ -152,10 +152,10 @@ fn ingest(shelf: Arc<Shelf>, ledger: Ledger, taken: Arc<Taken>) -> Ingest {
         source: Arc::new(Far { to: shelf, wait: S3 }),
         ledger,
         sink: Arc::new(Far { to: taken, wait: FIREHOSE }),
-        limits: Limits::default(),
+        limits: DecodeLimits::default(),
         filter: Filter::default(),
-        piece: trailhose::ingest::PIECE,
-        hold: trailhose::ingest::HOLD,
-        names: Names::Logs,
+        chunk_bytes: trailhose::ingest::CHUNK_BYTES,
+        max_buffered_bytes: trailhose::ingest::MAX_BUFFERED_BYTES,
+        key_policy: KeyPolicy::CloudTrailLogs,
     }
 }

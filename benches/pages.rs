@@ -15,21 +15,21 @@ mod trace;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use std::sync::Arc;
-use trace::{Trace, places};
+use trace::{Trace, scopes};
 use trailhose::billing::price::Counted;
-use trailhose::ledger::cost::Spent;
-use trailhose::ledger::metered::Metered;
-use trailhose::ledger::model::page::{CAPACITY, Page, PageName, SPAN, Version};
+use trailhose::ledger::cost::LedgerUsage;
+use trailhose::ledger::metered::MeteredStore;
+use trailhose::ledger::model::page::{CAPACITY, Page, PageName, SPAN_MINUTES, Version};
 use trailhose::ledger::model::row::{Change, Counts, Guard, Row};
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
-use trailhose::ledger::{Leasing, Ledger};
+use trailhose::ledger::{LeaseOutcome, Ledger};
 use trailhose::object::{Object, ObjectId};
 
 /// Seconds that share a page while there are few events. A full one is followed by fifteen finer ones, as in the product,
 /// where they are minutes.
 const SPANS: [i64; 6] = [15, 60, 300, 900, 3_600, 86_400];
-const FINER: i64 = SPAN;
+const FINER: i64 = SPAN_MINUTES;
 
 /// KiB at which one of the finer pages, or a shard of it, is full.
 const CAPACITIES: [usize; 4] = [8, 32, 128, 256];
@@ -86,7 +86,7 @@ enum First {
     Write,
 }
 
-fn row(trace: &Trace, span: i64, capacity: usize, first: First, spent: Spent) {
+fn row(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUsage) {
     let first = if first == First::Read { "read" } else { "write" };
     println!(
         "{},{span},{capacity},{first},{},{},{},{},{},{},{:.6}",
@@ -101,9 +101,9 @@ fn row(trace: &Trace, span: i64, capacity: usize, first: First, spent: Spent) {
     );
 }
 
-fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: Spent) {
+fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUsage) {
     let (objects, events) = (trace.objects.len() as f64, trace.events() as f64);
-    let chosen = span == SPAN * 60 && capacity * 1024 == CAPACITY && first == First::Read;
+    let chosen = span == SPAN_MINUTES * 60 && capacity * 1024 == CAPACITY && first == First::Read;
     println!(
         "{:>6}s {:>6} KiB  {:5} {:>13.4} {:>13.2} {:>13.2} {:>13.4}{}",
         span,
@@ -118,9 +118,9 @@ fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: Spent) {
 }
 
 /// The ledger's part of every object of the trace, one after the other: leased, claimed, noted after each call, done.
-fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> Spent {
+fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> LedgerUsage {
     let memory = Arc::new(Memory::default());
-    let metered = Metered::new(memory);
+    let metered = MeteredStore::new(memory);
     let usage = metered.usage();
     let store: Arc<dyn Store> = match first {
         First::Read => Arc::new(metered),
@@ -128,15 +128,15 @@ fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> Spent {
     };
     let ledger = Ledger::new(store, Arc::new(|| 1_768_500_000), 90 * 86_400).with_page_bytes(capacity);
     for object in &trace.objects {
-        let places = places(object, span / FINER);
+        let scopes = scopes(object, span / FINER);
         let at = Object { bucket: "logs".into(), key: object.key.clone(), etag: "0".repeat(32) };
         let numbered = object.events.len() > CALL_EVENTS;
         let work = async {
-            let Ok(Leasing::Granted(mut lease)) = ledger.lease(&at, 1_768_500_900).await else {
+            let Ok(LeaseOutcome::Granted(mut lease)) = ledger.lease(&at, 1_768_500_900).await else {
                 panic!("a new object is leased")
             };
-            let events: Vec<_> = places.known.clone();
-            let claims = ledger.claim(&mut lease, &events, &places.list, numbered).await.expect("memory answers");
+            let events: Vec<_> = scopes.known.clone();
+            let claims = ledger.claim(&mut lease, &events, &scopes.list, numbered).await.expect("memory answers");
             for call in 1..events.len().div_ceil(CALL_EVENTS) {
                 ledger.advance(&mut lease, (call * CALL_EVENTS) as u32).await.expect("memory answers");
             }

@@ -69,10 +69,10 @@ impl Config {
             keep: variables.keep()?,
             filter: Filter::parse(&get("TRAILHOSE_FILTER").unwrap_or_default())
                 .map_err(|error| format!("TRAILHOSE_FILTER: {error}"))?,
-            object_bytes: number("TRAILHOSE_MAX_OBJECT_BYTES", crate::decode::Limits::default().object_bytes, 1)?,
+            object_bytes: number("TRAILHOSE_MAX_OBJECT_BYTES", crate::decode::DecodeLimits::default().object_bytes, 1)?,
             object_events: u32::try_from(number(
                 "TRAILHOSE_MAX_OBJECT_EVENTS",
-                crate::decode::Limits::default().events.into(),
+                crate::decode::DecodeLimits::default().events.into(),
                 1,
             )?)
             .unwrap_or(u32::MAX),

@@ -11,13 +11,13 @@ mod deliver;
 mod outcome;
 mod stored;
 
-pub use outcome::{Failure, Later, Outcome, Quarantined, Report};
+pub use outcome::{IngestError, Deferred, Outcome, Quarantined, IngestReport};
 
 use crate::decode;
 use crate::event::filter::Filter;
 use crate::ledger::model::row::Seconds;
-use crate::ledger::{Claim, Claims, Foreign, Helping, Lease, Leasing, Ledger, Stop};
-use crate::object::key::{Foreign as Unlike, Recognised, recognise};
+use crate::ledger::{Claim, Claims, ForeignClaim, HelpOutcome, Lease, LeaseOutcome, Ledger, LedgerError};
+use crate::object::key::{NotALog, Recognized, recognize};
 use crate::object::{Object, ObjectRef};
 use crate::sink::Sink;
 use crate::source::{Source, SourceError};
@@ -31,14 +31,14 @@ use tokio::time::Instant;
 pub const LEASE_MARGIN: Seconds = 60;
 
 /// How often a worker looks again at owners that changed under its eyes before it hands the object back.
-const LOOKS: u32 = 8;
+const MAX_CLAIM_ROUNDS: u32 = 8;
 
-/// What [`Ingest::hold`] is where nothing else is wanted. A file of 50,000 events, as a very busy account may have, takes
+/// What [`Ingest::max_buffered_bytes`] is where nothing else is wanted. A file of 50,000 events, as a very busy account may have, takes
 /// 8.6 MB as it is stored; what is larger is rare, and may be far larger.
-pub const HOLD: usize = 10 << 20;
+pub const MAX_BUFFERED_BYTES: usize = 10 << 20;
 
-/// What [`Ingest::piece`] is where nothing else is wanted.
-pub const PIECE: usize = 4 << 20;
+/// What [`Ingest::chunk_bytes`] is where nothing else is wanted.
+pub const CHUNK_BYTES: usize = 4 << 20;
 
 /// The parts, and the settings of the way.
 #[derive(Debug, Clone)]
@@ -50,26 +50,26 @@ pub struct Ingest {
     /// Where events go.
     pub sink: Arc<dyn Sink>,
     /// What an object may hold.
-    pub limits: decode::Limits,
+    pub limits: decode::DecodeLimits,
     /// Which events are noise.
     pub filter: Filter,
     /// Bytes of one object that are kept in memory: decompressed, or a larger object is inflated twice; as stored, or it is
     /// fetched twice too.
-    pub hold: usize,
+    pub max_buffered_bytes: usize,
     /// Bytes of each piece in which an object is fetched that is not kept, at least 2.
-    pub piece: usize,
+    pub chunk_bytes: usize,
     /// Which objects are read though their names are not those of CloudTrail logs.
-    pub names: Names,
+    pub key_policy: KeyPolicy,
 }
 
 /// Which objects are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Names {
+pub enum KeyPolicy {
     /// CloudTrail logs by their names.
     #[default]
-    Logs,
+    CloudTrailLogs,
     /// All but digests, whatever their names.
-    Any,
+    AnyKey,
 }
 
 /// Until when a worker may work.
@@ -90,18 +90,18 @@ impl Deadline {
 }
 
 /// Why the way ends before its end.
-enum End {
+enum IngestAbort {
     Quarantine(String, String),
-    Later(Later),
-    Failed(Failure),
+    Deferred(Deferred),
+    Failed(IngestError),
     /// A ledger entry that was relied on is gone: claim again.
-    Again,
+    ClaimAgain,
 }
 
-impl<E: Into<Failure>> From<E> for End {
+impl<E: Into<IngestError>> From<E> for IngestAbort {
     fn from(error: E) -> Self {
         match error.into() {
-            Failure::Ledger(Stop::Gone) => Self::Again,
+            IngestError::Ledger(LedgerError::Gone) => Self::ClaimAgain,
             failure => Self::Failed(failure),
         }
     }
@@ -110,13 +110,13 @@ impl<E: Into<Failure>> From<E> for End {
 impl Ingest {
     /// Brings one object's events to the sink, or says why not yet.
     pub async fn object(&self, at: &ObjectRef, deadline: Deadline) -> Outcome {
-        match recognise(&at.key) {
-            Recognised::Log { .. } => {}
-            Recognised::Digest => return Outcome::Skipped("digest"),
+        match recognize(&at.key) {
+            Recognized::Log { .. } => {}
+            Recognized::Digest => return Outcome::Skipped("digest"),
             // Something new of CloudTrail's: read, and set aside if it is no log; never passed over.
-            Recognised::Foreign(Unlike::Kind) => {}
-            Recognised::Foreign(_) if self.names == Names::Any => {}
-            Recognised::Foreign(foreign) => return Outcome::Skipped(foreign.name()),
+            Recognized::NotALog(NotALog::UnknownKind) => {}
+            Recognized::NotALog(_) if self.key_policy == KeyPolicy::AnyKey => {}
+            Recognized::NotALog(foreign) => return Outcome::Skipped(foreign.name()),
         }
         match self.leased(at, deadline).await {
             Ok(outcome) | Err(outcome) => outcome,
@@ -129,27 +129,27 @@ impl Ingest {
         let until = self.ledger.now() + Seconds::try_from(left).unwrap_or(Seconds::MAX / 2) + LEASE_MARGIN;
         let leasing = self.ledger.lease(&object, until).await.map_err(|stop| Outcome::Failed(stop.into()))?;
         let mut lease = match leasing {
-            Leasing::Granted(lease) => lease,
-            Leasing::Done => return Ok(Outcome::Already),
-            Leasing::Leased { until } => return Ok(Outcome::Later(Later::Leased { until })),
-            Leasing::Quarantined(reason) => return Ok(Outcome::Quarantined(Quarantined::met(&reason))),
+            LeaseOutcome::Granted(lease) => lease,
+            LeaseOutcome::Done => return Ok(Outcome::AlreadyDone),
+            LeaseOutcome::Leased { until } => return Ok(Outcome::Deferred(Deferred::Leased { until })),
+            LeaseOutcome::Quarantined(reason) => return Ok(Outcome::Quarantined(Quarantined::from_stored(&reason))),
         };
         let end = match self.work(&mut lease, at.size, deadline).await {
             Ok(report) => return Ok(Outcome::Done(report)),
             Err(end) => end,
         };
         let outcome = match end {
-            End::Quarantine(kind, reason) => {
+            IngestAbort::Quarantine(kind, reason) => {
                 let set_aside = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
                 return Ok(match set_aside {
                     Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false }),
                     Err(stop) => Outcome::Failed(stop.into()),
                 });
             }
-            End::Later(later) => Outcome::Later(later),
-            End::Failed(Failure::Ledger(Stop::LeaseLost)) => return Ok(Outcome::Failed(Stop::LeaseLost.into())),
-            End::Failed(failure) => Outcome::Failed(failure),
-            End::Again => Outcome::Failed(Stop::Gone.into()),
+            IngestAbort::Deferred(later) => Outcome::Deferred(later),
+            IngestAbort::Failed(IngestError::Ledger(LedgerError::LeaseLost)) => return Ok(Outcome::Failed(LedgerError::LeaseLost.into())),
+            IngestAbort::Failed(failure) => Outcome::Failed(failure),
+            IngestAbort::ClaimAgain => Outcome::Failed(LedgerError::Gone.into()),
         };
         // Given back, so that the next attempt need not wait; if that fails too, the lease ends by itself.
         if let Err(error) = self.ledger.release(&lease).await {
@@ -175,17 +175,17 @@ impl Ingest {
         }
     }
 
-    async fn work(&self, lease: &mut Lease, said: Option<u64>, deadline: Deadline) -> Result<Report, End> {
-        let contents = Contents::read(self, &lease.object, said, deadline.stop).await?;
+    async fn work(&self, lease: &mut Lease, size_hint: Option<u64>, deadline: Deadline) -> Result<IngestReport, IngestAbort> {
+        let contents = Contents::read(self, &lease.object, size_hint, deadline.stop).await?;
         let mut delivery = Delivery::new(self, &contents, deadline);
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_CLAIM_ROUNDS {
             match self.deliver_claimed(lease, &contents, &mut delivery).await {
-                Err(End::Again) => {}
+                Err(IngestAbort::ClaimAgain) => {}
                 Ok(()) => return Ok(delivery.report()),
                 Err(end) => return Err(end),
             }
         }
-        Err(End::Again)
+        Err(IngestAbort::ClaimAgain)
     }
 
     /// Claim, deliver, check, settle, help, complete: from fresh claims each time.
@@ -194,9 +194,9 @@ impl Ingest {
         lease: &mut Lease,
         contents: &Contents<'_>,
         delivery: &mut Delivery<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), IngestAbort> {
         let numbered = delivery.needs_several_calls();
-        let claims = self.ledger.claim(lease, &contents.events, &contents.places, numbered).await?;
+        let claims = self.ledger.claim(lease, &contents.events, &contents.scopes, numbered).await?;
         delivery.count(&claims);
         let span = delivery.deliver_mine(lease, &claims).await?;
         let open = self.unproven(claims.foreign).await?;
@@ -218,41 +218,41 @@ impl Ingest {
         lease: &Lease,
         contents: &Contents<'_>,
         delivery: &mut Delivery<'_>,
-        mut open: Vec<Foreign>,
-    ) -> Result<(), End> {
-        for _ in 0..LOOKS {
+        mut open: Vec<ForeignClaim>,
+    ) -> Result<(), IngestAbort> {
+        for _ in 0..MAX_CLAIM_ROUNDS {
             // Pages before rows: see `Ledger::unproven`.
-            open = self.ledger.review(&open, &contents.events, &contents.places).await?;
+            open = self.ledger.review(&open, &contents.events, &contents.scopes).await?;
             let owed = self.ledger.unproven(open).await?;
             let Some((first, row)) = owed.first() else { return Ok(()) };
             if row.leased(self.ledger.now()) {
-                return Err(End::Later(Later::OwnerAtWork { until: row.until }));
+                return Err(IngestAbort::Deferred(Deferred::OwnerInProgress { until: row.until }));
             }
             let owner = first.owner;
             let events: Vec<_> = owed.iter().map(|(event, _)| *event).filter(|event| event.owner == owner).collect();
             open = owed.into_iter().map(|(event, _)| event).collect();
-            let Helping::Granted(help) = self.ledger.help(owner, lease.until).await? else { continue };
+            let HelpOutcome::Granted(help) = self.ledger.help(owner, lease.until).await? else { continue };
             let helped = async {
-                let owed = self.ledger.owed(&help, &events, &contents.events, &contents.places).await?;
+                let owed = self.ledger.owed(&help, &events, &contents.events, &contents.scopes).await?;
                 delivery.deliver_for(&help, &lease.object, &owed).await
             };
             let helped = helped.await;
             // Given back also after a failure: its owner may be waiting.
-            let left = self.ledger.leave(&help).await;
+            let left = self.ledger.release_help(&help).await;
             helped?;
             left?;
         }
-        Err(End::Again)
+        Err(IngestAbort::ClaimAgain)
     }
 
-    async fn unproven(&self, foreign: Vec<Foreign>) -> Result<Vec<Foreign>, End> {
+    async fn unproven(&self, foreign: Vec<ForeignClaim>) -> Result<Vec<ForeignClaim>, IngestAbort> {
         Ok(self.ledger.unproven(foreign).await?.into_iter().map(|(event, _)| event).collect())
     }
 }
 
 impl Quarantined {
     /// One that an earlier attempt set aside, from the reason in its row.
-    fn met(stored: &str) -> Self {
+    fn from_stored(stored: &str) -> Self {
         let (kind, reason) = stored.split_once(": ").unwrap_or(("unknown", stored));
         Self { kind: kind.to_owned(), reason: reason.to_owned(), before: true }
     }

@@ -1,15 +1,16 @@
 //! Sink: where events go. One trait, one adapter a file.
 
 pub mod cost;
+#[cfg(feature = "firehose")]
 pub mod firehose;
 #[cfg(feature = "cli")]
 pub mod jsonl;
 pub mod metered;
 pub mod oversize;
 
-use crate::event::{EventId, Place};
+use crate::event::{EventId, EventScope};
 use crate::object::Object;
-use crate::pack::{Call, Limits};
+use crate::pack::{Call, PackLimits};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 #[async_trait]
 pub trait Sink: Send + Sync + std::fmt::Debug {
     /// What one call may hold.
-    fn limits(&self) -> Limits;
+    fn limits(&self) -> PackLimits;
 
     /// Opens a span: what is delivered and what the ledger notes within it become durable together, where the sink
     /// can do that (JSON Lines with the ledger in the same SQLite file). For every other sink a span is nothing.
@@ -32,7 +33,7 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
 
     /// Keeps an event that is too long for any record aside, under a name that is the same each time, and returns
     /// where it lies.
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError>;
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError>;
 
     /// Makes everything delivered so far durable. A no-op where a delivery is durable by its acknowledgement.
     async fn flush(&self) -> Result<(), SinkError> {
@@ -50,7 +51,7 @@ pub struct Oversize<'a> {
     /// Its identity.
     pub id: EventId,
     /// Where it belongs.
-    pub place: &'a Place,
+    pub scope: &'a EventScope,
     /// The event, without line end.
     pub line: &'a [u8],
 }
@@ -120,7 +121,7 @@ pub enum SinkError {
     Denied(String),
     /// An event is too long for this sink and there is nowhere to set it aside.
     #[error("{0}")]
-    NowhereAside(String),
+    NoOversizeStore(String),
     /// Anything else. Comes back later.
     #[error("{0}")]
     Unavailable(String),

@@ -5,9 +5,9 @@ mod world;
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trailhose::batch::{Batch, Ended};
+use trailhose::batch::{Batch, BatchReport};
 use trailhose::decode;
-use trailhose::ingest::{Deadline, Failure, Ingest, Outcome, Quarantined, Report};
+use trailhose::ingest::{Deadline, Ingest, IngestError, IngestReport, Outcome, Quarantined};
 use trailhose::ledger::model::row::Status;
 use trailhose::notification::{Message, render};
 use trailhose::object::ObjectRef;
@@ -45,13 +45,13 @@ fn message(id: &str, body: &str) -> Message {
     }
 }
 
-async fn answer(world: &World, queue: &Arc<Asked>, messages: &[Message]) -> Ended {
+async fn answer(world: &World, queue: &Arc<Asked>, messages: &[Message]) -> BatchReport {
     let ingest = world.worker(&Arc::default());
     let queue: Arc<dyn Queue> = Arc::clone(queue) as _;
     Batch::new(ingest, Some(queue), 4, 512).messages(messages, Deadline::within(INVOCATION)).await
 }
 
-async fn done(world: &World, name: &str, events: &[String]) -> Report {
+async fn done(world: &World, name: &str, events: &[String]) -> IngestReport {
     let at = world.put(name, &log(events));
     match world.ingest(&at).await {
         Outcome::Done(report) => report,
@@ -162,7 +162,7 @@ async fn what_may_not_be_read_comes_back_and_is_delivered_once_it_may() {
     let (world, queue) = (World::default(), Arc::default());
     let at = world.put("a", &log(&[event(1)]));
     world.bucket.denied.store(true, std::sync::atomic::Ordering::SeqCst);
-    let Outcome::Failed(Failure::Source(SourceError::Denied(error))) = world.ingest(&at).await else {
+    let Outcome::Failed(IngestError::Source(SourceError::Denied(error))) = world.ingest(&at).await else {
         panic!("not denied")
     };
     assert!(error.contains("s3:GetObject"), "{error}");
@@ -218,7 +218,7 @@ async fn corrupt_gzip_trailing_bytes_invalid_json_and_no_records_are_set_aside()
 async fn a_decompression_bomb_is_stopped_at_the_limit_and_set_aside() {
     let world = World::with_lines_per_call(1);
     let at = world.put("bomb", &log(&(0..2_000).map(event).collect::<Vec<_>>()));
-    let limits = decode::Limits { object_bytes: 100_000, ..decode::Limits::default() };
+    let limits = decode::DecodeLimits { object_bytes: 100_000, ..decode::DecodeLimits::default() };
     let worker = Ingest { limits, ..world.worker(&Arc::default()) };
     assert_set_aside(&world, &worker, &at, "too_large", "100000").await;
 }
@@ -250,8 +250,8 @@ async fn an_event_that_cannot_be_kept_aside_is_not_passed_over() {
     let world = World::with_short_records();
     let at = world.put("a", &log(&[event(1), long_event(2)]));
     let wire = Arc::new(Wire::failing([(4, Fault::Refuse)]));
-    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(Failure::Sink(_))));
-    assert_eq!(wire.calls()[4], "set_aside");
+    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(IngestError::Sink(_))));
+    assert_eq!(wire.calls()[4], "store_oversize");
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
     assert_eq!(world.delivered().len(), 2);
 }
@@ -301,7 +301,7 @@ async fn a_message_of_several_objects_comes_back_for_the_one_that_failed() {
     assert_eq!(answer(&world, &queue, &[message("1", &both)]).await.failed, ["1"]);
     world.bucket.denied.store(false, std::sync::atomic::Ordering::SeqCst);
     let ended = answer(&world, &queue, &[message("1", &both)]).await;
-    assert_eq!((ended.failed.len(), ended.tally.objects, ended.tally.set_aside()), (0, 1, 1));
+    assert_eq!((ended.failed.len(), ended.tally.objects, ended.tally.quarantined_by_this_run()), (0, 1, 1));
     assert_eq!(world.delivered(), [event(1)]);
 }
 

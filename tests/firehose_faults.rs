@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trailhose::aws;
 use trailhose::backoff::Pace;
-use trailhose::event::{EventId, Place};
+use trailhose::event::{EventId, EventScope};
 use trailhose::object::Object;
 use trailhose::pack::{Call, LinesPerRecord, Packer};
-use trailhose::sink::firehose::{BILLED_STEP, Firehose, Spent};
-use trailhose::sink::oversize::Aside;
+use trailhose::sink::firehose::{BILLED_STEP, Firehose, SinkUsage};
+use trailhose::sink::oversize::OversizeStore;
 use trailhose::sink::{Oversize, Sink, SinkError};
 
 /// What happens to one request, in the order of requests. After the last of them all goes well.
@@ -143,7 +143,7 @@ fn call(records: usize) -> Call {
     });
     let mut call = Call { records: ends.collect(), body: body.concat().into_bytes(), ..Call::default() };
     let ends = call.body.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-    call.lines = ends.zip(0..).map(|(end, ordinal)| trailhose::pack::Line { end, ordinal, place: 0 }).collect();
+    call.lines = ends.zip(0..).map(|(end, ordinal)| trailhose::pack::PackedLine { end, ordinal, scope: 0 }).collect();
     call
 }
 
@@ -171,7 +171,7 @@ async fn an_ordinary_call_arrives_once_and_is_counted() {
     sink.deliver(&call(3), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().requests, [all(3)]);
     let bytes = call(3).body.len() as u64;
-    let expected = Spent { calls: 1, records: 3, bytes, billed: 3 * BILLED_STEP, retried: 0 };
+    let expected = SinkUsage { calls: 1, records: 3, bytes, billed: 3 * BILLED_STEP, retried: 0 };
     assert_eq!(sink.usage().spent(), expected);
 }
 
@@ -235,7 +235,7 @@ async fn an_answer_that_does_not_match_the_request_acknowledges_nothing() {
         let error = sink.deliver(&call(3), soon()).await.unwrap_err();
         assert!(matches!(&error, SinkError::Unavailable(what) if what.contains(says)), "{error}");
         assert_eq!(stream.lock().unwrap().requests.len(), 1);
-        assert_eq!(sink.usage().spent(), Spent { calls: 1, ..Spent::default() });
+        assert_eq!(sink.usage().spent(), SinkUsage { calls: 1, ..SinkUsage::default() });
     }
 }
 
@@ -368,8 +368,8 @@ async fn bucket(refusal: Option<(u16, &'static str)>) -> (Firehose, Arc<Mutex<Ve
         }
     });
     let config = common::config(&stub.endpoint()).await;
-    let aside = Aside::new(aws::s3(&config), "s3://quarantine/set/aside/").unwrap();
-    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed).with_aside(aside), puts)
+    let aside = OversizeStore::new(aws::s3(&config), "s3://quarantine/set/aside/").unwrap();
+    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed).with_oversize_store(aside), puts)
 }
 
 fn object() -> Object {
@@ -377,16 +377,16 @@ fn object() -> Object {
 }
 
 fn oversize(object: &Object) -> Oversize<'_> {
-    static NOWHERE: Place = Place { account: String::new(), region: String::new(), minute: None };
-    Oversize { object, ordinal: 7, id: EventId([0; 16]), place: &NOWHERE, line: b"{\"eventID\":1}" }
+    static NOWHERE: EventScope = EventScope { account: String::new(), region: String::new(), minute: None };
+    Oversize { object, ordinal: 7, id: EventId([0; 16]), scope: &NOWHERE, line: b"{\"eventID\":1}" }
 }
 
 #[tokio::test]
 async fn an_oversize_event_lies_under_the_same_name_each_time() {
     let (sink, puts) = bucket(None).await;
     let object = object();
-    let first = sink.set_aside(&oversize(&object)).await.unwrap();
-    assert_eq!(sink.set_aside(&oversize(&object)).await.unwrap(), first);
+    let first = sink.store_oversize(&oversize(&object)).await.unwrap();
+    assert_eq!(sink.store_oversize(&oversize(&object)).await.unwrap(), first);
     assert_eq!(first, format!("s3://quarantine/set/aside/oversize/{}-7.json", object.id()));
     let puts = puts.lock().unwrap();
     assert_eq!(puts.len(), 2);
@@ -400,15 +400,15 @@ async fn an_oversize_event_lies_under_the_same_name_each_time() {
 async fn an_event_that_cannot_be_set_aside_says_what_is_missing() {
     let object = object();
     let (sink, _) = bucket(Some((403, "AccessDenied"))).await;
-    let error = sink.set_aside(&oversize(&object)).await.unwrap_err();
+    let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
     let SinkError::Denied(said) = error else { panic!("{error}") };
     assert!(said.contains("allow s3:PutObject") && said.contains("arn:aws:s3:::quarantine/set/aside/*"), "{said}");
 
     let (sink, _) = bucket(Some((404, "NoSuchBucket"))).await;
-    let error = sink.set_aside(&oversize(&object)).await.unwrap_err();
+    let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
     assert!(matches!(&error, SinkError::Unavailable(said) if said.contains("create the bucket")), "{error}");
 
     let (sink, _) = stream([]).await;
-    let error = sink.set_aside(&oversize(&object)).await.unwrap_err();
-    assert!(matches!(&error, SinkError::NowhereAside(said) if said.contains("set TRAILHOSE_OVERSIZE")), "{error}");
+    let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
+    assert!(matches!(&error, SinkError::NoOversizeStore(said) if said.contains("set TRAILHOSE_OVERSIZE")), "{error}");
 }

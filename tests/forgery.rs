@@ -3,11 +3,11 @@
 
 mod world;
 
-use trailhose::decode::{Events, Limits};
-use trailhose::ingest::{Outcome, Report};
+use trailhose::decode::{DecodeLimits, EventReader};
+use trailhose::ingest::{IngestReport, Outcome};
 use world::{World, event, log};
 
-async fn done(world: &World, name: &str, events: &[String]) -> Report {
+async fn done(world: &World, name: &str, events: &[String]) -> IngestReport {
     let at = world.put(name, &log(events));
     match world.ingest(&at).await {
         Outcome::Done(report) => report,
@@ -17,7 +17,7 @@ async fn done(world: &World, name: &str, events: &[String]) -> Report {
 
 fn fingerprint(event: &str) -> u16 {
     let file = format!("[{event}]");
-    Events::new(file.as_bytes(), Limits::default()).next().unwrap().unwrap().fingerprint
+    EventReader::new(file.as_bytes(), DecodeLimits::default()).next().unwrap().unwrap().fingerprint
 }
 
 fn forged(number: u32, filler: u32) -> String {

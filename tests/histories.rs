@@ -10,14 +10,14 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use trailhose::aws;
-use trailhose::event::{EventId, Place};
+use trailhose::event::{EventId, EventScope};
 use trailhose::ledger::model::page::{Entry, Owner, Page, PageName, Version};
 use trailhose::ledger::model::row::{Change, Counts, Guard, Token};
 use trailhose::ledger::store::Store;
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
-use trailhose::ledger::{Foreign, Help, Helping, Known, Lease, Leasing, Ledger};
+use trailhose::ledger::{EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, Ledger};
 use trailhose::object::{Object, ObjectId};
 use twin::Twin;
 
@@ -111,7 +111,7 @@ fn guard() -> impl Strategy<Value = Guard> {
         0 => Guard::Leasable { now, token },
         1 => Guard::Helpable { now, token },
         2 => Guard::Held(token),
-        3 => Guard::Aside { now },
+        3 => Guard::Quarantined { now },
         _ => Guard::Unleased { now },
     })
 }
@@ -138,7 +138,7 @@ struct Run {
     now: Arc<AtomicI64>,
     name: String,
     leases: Vec<Option<Lease>>,
-    helps: Vec<Option<(Help, Vec<Foreign>)>>,
+    helps: Vec<Option<(Help, Vec<ForeignClaim>)>>,
 }
 
 impl Run {
@@ -167,24 +167,25 @@ impl Run {
     }
 
     /// Six events of each object; neighbours share four, over two pages, in orders of their own.
-    fn events(&self, object: usize) -> (Vec<Known>, Vec<Place>) {
-        let place = |minute| Place { account: self.name.clone(), region: "eu-west-1".into(), minute: Some(minute) };
+    fn events(&self, object: usize) -> (Vec<EventMeta>, Vec<EventScope>) {
+        let scope =
+            |minute| EventScope { account: self.name.clone(), region: "eu-west-1".into(), minute: Some(minute) };
         let known = |number: u8| {
             let mut id = [number; 16];
             id[15] = number * 16;
-            Known { id: EventId(id), place: u32::from(number % 2), fingerprint: number.into(), filtered: false }
+            EventMeta { id: EventId(id), scope: u32::from(number % 2), fingerprint: number.into(), filtered: false }
         };
         let first = 2 * object as u8;
         let mut events: Vec<_> = (first..first + 6).map(known).collect();
         if object % 2 == 1 {
             events.reverse();
         }
-        (events, vec![place(1), place(16)])
+        (events, vec![scope(1), scope(16)])
     }
 
     async fn lease(&mut self, worker: usize, object: usize) {
         let until = self.ledger.now() + 60;
-        if let Ok(Leasing::Granted(lease)) = self.ledger.lease(&self.object(object), until).await {
+        if let Ok(LeaseOutcome::Granted(lease)) = self.ledger.lease(&self.object(object), until).await {
             self.leases[worker] = Some(lease);
         }
     }
@@ -200,8 +201,8 @@ impl Run {
             Step::Lease { worker, object } => self.lease(worker, object).await,
             Step::Claim { worker, numbered } => {
                 let Some(mut lease) = self.leases[worker].take() else { return };
-                let (events, places) = self.events(self.number(lease.id));
-                if let Ok(claims) = self.ledger.claim(&mut lease, &events, &places, numbered).await {
+                let (events, scopes) = self.events(self.number(lease.id));
+                if let Ok(claims) = self.ledger.claim(&mut lease, &events, &scopes, numbered).await {
                     let _ = self.ledger.unproven(claims.foreign).await;
                 }
                 self.leases[worker] = Some(lease);
@@ -228,35 +229,36 @@ impl Run {
             }
             Step::Help { worker, owner } => {
                 let Some(lease) = &self.leases[worker] else { return };
-                let (events, places) = self.events(self.number(lease.id));
+                let (events, scopes) = self.events(self.number(lease.id));
                 let owner = self.id(owner);
                 // All that could be another's is looked at; what is not is told by the ledger.
-                let all: Vec<_> =
-                    (0..events.len() as u32).map(|ordinal| Foreign { ordinal, owner, theirs: None }).collect();
-                let Ok(foreign) = self.ledger.review(&all, &events, &places).await else { return };
+                let all: Vec<_> = (0..events.len() as u32)
+                    .map(|ordinal| ForeignClaim { ordinal, owner, owner_ordinal: None })
+                    .collect();
+                let Ok(foreign) = self.ledger.review(&all, &events, &scopes).await else { return };
                 let theirs: Vec<_> = foreign.into_iter().filter(|event| event.owner == owner).collect();
-                if let Ok(Helping::Granted(help)) = self.ledger.help(owner, until).await {
+                if let Ok(HelpOutcome::Granted(help)) = self.ledger.help(owner, until).await {
                     self.helps[worker] = Some((*help, theirs));
                 }
             }
             Step::Mark { worker, most } => {
                 let (Some(lease), Some((help, theirs))) = (&self.leases[worker], &self.helps[worker]) else { return };
-                let (events, places) = self.events(self.number(lease.id));
+                let (events, scopes) = self.events(self.number(lease.id));
                 // A worker may have taken another object's lease since: then these are not its events.
-                if let Ok(mut owed) = self.ledger.owed(help, theirs, &events, &places).await {
+                if let Ok(mut owed) = self.ledger.owed(help, theirs, &events, &scopes).await {
                     owed.truncate(most);
-                    let _ = self.ledger.mark(help, &owed, &events, &places).await;
+                    let _ = self.ledger.mark(help, &owed, &events, &scopes).await;
                 }
             }
             Step::Leave { worker } => {
                 let Some((help, _)) = self.helps[worker].take() else { return };
-                let _ = self.ledger.leave(&help).await;
+                let _ = self.ledger.release_help(&help).await;
             }
             Step::Retry { object } => drop(self.ledger.retry(&self.object(object)).await),
             Step::Forget { object } => drop(self.ledger.forget(self.id(object)).await),
             Step::Look { object } => {
-                let (events, places) = self.events(object);
-                let _ = self.ledger.look(self.id(object), &events, &places).await;
+                let (events, scopes) = self.events(object);
+                let _ = self.ledger.ownership(self.id(object), &events, &scopes).await;
                 let _ = self.ledger.states(&(0..OBJECTS).map(|number| self.object(number)).collect::<Vec<_>>()).await;
             }
             Step::Pass { seconds } => drop(self.now.fetch_add(seconds, Ordering::SeqCst)),

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier, LazyLock, mpsc};
 use std::time::Duration;
-use trailhose::generate::{Bucket, Object, Size, Written};
+use trailhose::generate::{ObjectSize, SyntheticBucket, SyntheticObject, WriteStats};
 
 /// The debug build takes half a minute for the object on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -21,9 +21,9 @@ const KEY: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/01/15/\
                    111122223333_CloudTrail_us-east-1_20260115T1200Z_abcdefghijklmnop.json.gz";
 
 /// An object of 200 MB, as it lies in a bucket, and what is in it.
-static LARGE: LazyLock<(Vec<u8>, Written)> = LazyLock::new(|| {
+static LARGE: LazyLock<(Vec<u8>, WriteStats)> = LazyLock::new(|| {
     let mut stored = Vec::new();
-    let written = Object::new(1, Size::Bytes(200_000_000)).write_gzip(&mut stored).unwrap();
+    let written = SyntheticObject::new(1, ObjectSize::Bytes(200_000_000)).write_gzip(&mut stored).unwrap();
     (stored, written)
 });
 
@@ -203,7 +203,7 @@ fn sync_takes_no_more_than_64_mb_for_one_file_of_200_mb() {
 #[test]
 fn sync_takes_no_more_than_64_mb_for_4_000_files() {
     let bucket = tempfile::tempdir().unwrap();
-    for (key, stored) in Bucket::new(1, 4_000).files() {
+    for (key, stored) in SyntheticBucket::new(1, 4_000).files() {
         let path = bucket.path().join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, stored).unwrap();

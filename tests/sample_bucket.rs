@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use trailhose::notification::{Invocation, Notice, invocation, parse};
 use trailhose::object::ObjectRef;
-use trailhose::object::key::{Kind, LogKey, Recognised, recognise};
+use trailhose::object::key::{Kind, LogKey, Recognized, recognize};
 
 /// The rows of the README's tables: what the first cell says, and the others.
 fn readme() -> HashMap<String, Vec<String>> {
@@ -56,10 +56,10 @@ fn the_readme_counts_what_lies_in_the_bucket() {
     let mut kinds = BTreeSet::new();
     for (key, bytes) in sample::objects() {
         count("objects", 1);
-        match recognise(&key) {
-            Recognised::Digest => count("digests", 1),
-            Recognised::Foreign(_) => count("foreign", 1),
-            Recognised::Log { kind, .. } => {
+        match recognize(&key) {
+            Recognized::Digest => count("digests", 1),
+            Recognized::NotALog(_) => count("foreign", 1),
+            Recognized::Log { kind, .. } => {
                 count("logs", 1);
                 kinds.insert(kind);
                 let Some(events) = events_of(&key, &bytes) else {

@@ -11,7 +11,7 @@ use trailhose::ledger::model::row::{Change, Guard, Row};
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
-use trailhose::pack::{Call, Limits, LinesPerRecord};
+use trailhose::pack::{Call, LinesPerRecord, PackLimits};
 use trailhose::sink::firehose::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
@@ -67,7 +67,7 @@ impl Shelf {
         at
     }
 
-    pub fn put_object(&self, object: &generate::Object) -> ObjectRef {
+    pub fn put_object(&self, object: &generate::SyntheticObject) -> ObjectRef {
         let mut stored = Vec::new();
         object.write_gzip(&mut stored).expect("memory takes all");
         let (account, region, number) = (&object.account, &object.region, object.number);
@@ -100,9 +100,9 @@ pub struct Taken;
 
 #[async_trait]
 impl Sink for Far<Taken> {
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> PackLimits {
         let lines = LinesPerRecord::Packed;
-        Limits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
+        PackLimits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
     }
 
     async fn span(&self) -> Result<Span, SinkError> {
@@ -114,7 +114,7 @@ impl Sink for Far<Taken> {
         Ok(())
     }
 
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         Ok(format!("aside/{}", event.ordinal))
     }
 }

@@ -3,10 +3,10 @@
 use fastrand::Rng;
 use std::collections::HashMap;
 use std::path::Path;
-use trailhose::decode::{Events, Limits};
-use trailhose::event::{EventId, Place};
-use trailhose::generate::{Bucket, EventsPerFile};
-use trailhose::ledger::Known;
+use trailhose::decode::{DecodeLimits, EventReader};
+use trailhose::event::{EventId, EventScope};
+use trailhose::generate::{EventsPerFile, SyntheticBucket};
+use trailhose::ledger::EventMeta;
 
 /// Files in the order of their delivery.
 pub struct Trace {
@@ -37,44 +37,44 @@ impl Trace {
 
 /// A file's events as the ledger takes them, the time in `span` seconds where a place has minutes.
 pub struct Places {
-    pub known: Vec<Known>,
-    pub list: Vec<Place>,
+    pub known: Vec<EventMeta>,
+    pub list: Vec<EventScope>,
 }
 
-pub fn places(file: &File, span: i64) -> Places {
+pub fn scopes(file: &File, span: i64) -> Places {
     let mut met: HashMap<(&str, &str, Option<i64>), u32> = HashMap::new();
     let mut list = Vec::new();
     let known = file.events.iter().map(|event| {
         let time = event.seconds.map(|seconds| seconds.div_euclid(span));
-        let place = *met.entry((&event.account, &event.region, time)).or_insert_with(|| {
-            list.push(Place { account: event.account.clone(), region: event.region.clone(), minute: time });
+        let scope = *met.entry((&event.account, &event.region, time)).or_insert_with(|| {
+            list.push(EventScope { account: event.account.clone(), region: event.region.clone(), minute: time });
             list.len() as u32 - 1
         });
-        Known { id: event.id, place, fingerprint: 0, filtered: false }
+        EventMeta { id: event.id, scope, fingerprint: 0, filtered: false }
     });
     Places { known: known.collect(), list }
 }
 
 pub fn all() -> Vec<Trace> {
-    vec![quiet(), organisation(), busy_in_order(), busy_side_by_side(), busy_in_small_files()]
+    vec![quiet(), organization(), busy_in_order(), busy_side_by_side(), busy_in_small_files()]
 }
 
 /// One account and region with a file of 8 events every five minutes, for two days.
 pub fn quiet() -> Trace {
-    let bucket = Bucket {
+    let bucket = SyntheticBucket {
         accounts: 1,
         regions: 1,
         overlap_percent: 0,
         days: 2,
         events: EventsPerFile::Exactly(8),
-        ..Bucket::new(1, 576)
+        ..SyntheticBucket::new(1, 576)
     };
     of_bucket("quiet", &bucket)
 }
 
 /// Five accounts in two regions for a day, files as measured, two trails that share 27 % of the events.
-fn organisation() -> Trace {
-    of_bucket("organisation", &Bucket { accounts: 5, regions: 2, days: 1, ..Bucket::new(2, 2_880) })
+fn organization() -> Trace {
+    of_bucket("organisation", &SyntheticBucket { accounts: 5, regions: 2, days: 1, ..SyntheticBucket::new(2, 2_880) })
 }
 
 /// 400 events a second for eight minutes, 50,000 a file, each file the two minutes after the one before.
@@ -128,7 +128,7 @@ fn key(number: i64) -> String {
     )
 }
 
-fn of_bucket(name: &str, bucket: &Bucket) -> Trace {
+fn of_bucket(name: &str, bucket: &SyntheticBucket) -> Trace {
     let mut files: Vec<_> = bucket.files().collect();
     files.sort_by_key(|(key, _)| delivery(key));
     let objects = files.into_iter().map(|(key, stored)| file(key, &stored));
@@ -165,14 +165,14 @@ fn delivery(key: &str) -> String {
 }
 
 fn file(key: String, stored: &[u8]) -> File {
-    let mut read = Events::new(stored, Limits::default());
+    let mut read = EventReader::new(stored, DecodeLimits::default());
     let mut found = Vec::new();
     while let Ok(Some(event)) = read.next() {
-        found.push((event.id, event.place, event.seconds));
+        found.push((event.id, event.scope, event.seconds));
     }
-    let places = read.into_places();
-    let events = found.into_iter().map(|(id, place, seconds)| {
-        let Place { account, region, .. } = places[place as usize].clone();
+    let scopes = read.into_scopes();
+    let events = found.into_iter().map(|(id, scope, seconds)| {
+        let EventScope { account, region, .. } = scopes[scope as usize].clone();
         Event { id, account, region, seconds }
     });
     File { key, events: events.collect() }

@@ -9,15 +9,15 @@ mod in_memory;
 use crate::billing::price::{Counted, GB};
 use crate::decode;
 use crate::event::filter::Filter;
-use crate::generate::{Object, Size, account};
-use crate::ingest::{Deadline, HOLD, Ingest, Names, Outcome, PIECE};
-use crate::ledger::metered::Metered;
+use crate::generate::{SyntheticObject, ObjectSize, account};
+use crate::ingest::{Deadline, MAX_BUFFERED_BYTES, Ingest, KeyPolicy, Outcome, CHUNK_BYTES};
+use crate::ledger::metered::MeteredStore;
 use crate::ledger::store::memory::Memory;
 use crate::ledger::{Ledger, cost as ledger_cost};
 use crate::sink::cost as sink_cost;
-use crate::sink::metered::Metered as MeteredSink;
-use crate::source::metered::{Metered as MeteredSource, Spent, Usage};
-use in_memory::{Shelf, Void};
+use crate::sink::metered::MeteredSink;
+use crate::source::metered::{MeteredSource, SourceCounters, SourceUsage};
+use in_memory::{InMemorySource, DiscardingSink};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,11 +55,11 @@ pub struct Sample {
     /// Bytes as they lie in the bucket.
     pub stored_bytes: u64,
     /// What the bucket was asked for.
-    pub source: Spent,
+    pub source: SourceUsage,
     /// What the ledger was asked for.
-    pub ledger: ledger_cost::Spent,
+    pub ledger: ledger_cost::LedgerUsage,
     /// What Firehose was given.
-    pub sink: sink_cost::Spent,
+    pub sink: sink_cost::SinkUsage,
     /// Bytes of what the ledger keeps.
     pub kept_bytes: u64,
 }
@@ -69,46 +69,46 @@ impl Sample {
     ///
     /// # Errors
     /// Says which file was not done: a defect of this program.
-    pub async fn of(size: Size) -> Result<Self, String> {
-        Self::held(size, HOLD, PIECE).await
+    pub async fn of(size: ObjectSize) -> Result<Self, String> {
+        Self::held(size, MAX_BUFFERED_BYTES, CHUNK_BYTES).await
     }
 
     /// The same, with a bound of one's own to what is held of an object, and to a piece of what is not.
-    async fn held(size: Size, hold: usize, piece: usize) -> Result<Self, String> {
-        let shelf = Arc::new(Shelf::default());
+    async fn held(size: ObjectSize, max_buffered_bytes: usize, chunk_bytes: usize) -> Result<Self, String> {
+        let source = Arc::new(InMemorySource::default());
         let (mut objects, mut events, mut refs) = (0, 0, Vec::new());
         while objects < 2 || (objects < SAMPLE_FILES && events < SAMPLE_EVENTS) {
             let number = u32::try_from(objects).unwrap_or(u32::MAX);
             let object =
-                Object { number, delivered: 1_768_478_400 + DELIVERY * i64::from(number), ..Object::new(1, size) };
+                SyntheticObject { number, delivered: 1_768_478_400 + DELIVERY * i64::from(number), ..SyntheticObject::new(1, size) };
             let mut stored = Vec::new();
             let written = object.write_gzip(&mut stored).map_err(|error| error.to_string())?;
             events += u64::from(written.events);
             objects += 1;
-            refs.push(shelf.put(&key(number), stored));
+            refs.push(source.put(&key(number), stored));
         }
         let memory = Arc::new(Memory::default());
-        let store = Metered::new(Arc::clone(&memory));
-        let sink = MeteredSink::new(Arc::new(Void));
-        let (source_usage, ledger_usage, sink_usage) = (Arc::<Usage>::default(), store.usage(), sink.usage());
+        let store = MeteredStore::new(Arc::clone(&memory));
+        let sink = MeteredSink::new(Arc::new(DiscardingSink));
+        let (source_usage, ledger_usage, sink_usage) = (Arc::<SourceCounters>::default(), store.usage(), sink.usage());
         let ingest = Ingest {
-            source: Arc::new(MeteredSource::new(shelf, Arc::clone(&source_usage))),
+            source: Arc::new(MeteredSource::new(source, Arc::clone(&source_usage))),
             ledger: Ledger::new(Arc::new(store), crate::ledger::system_clock(), 90 * 86_400),
             sink: Arc::new(sink),
-            limits: decode::Limits::default(),
+            limits: decode::DecodeLimits::default(),
             filter: Filter::default(),
-            hold,
-            piece,
-            names: Names::Logs,
+            max_buffered_bytes,
+            chunk_bytes,
+            key_policy: KeyPolicy::CloudTrailLogs,
         };
         let mut sample = Self {
             objects,
             events,
             json_bytes: 0,
             stored_bytes: 0,
-            source: Spent::default(),
-            ledger: ledger_cost::Spent::default(),
-            sink: sink_cost::Spent::default(),
+            source: SourceUsage::default(),
+            ledger: ledger_cost::LedgerUsage::default(),
+            sink: sink_cost::SinkUsage::default(),
             kept_bytes: 0,
         };
         for at in refs {
@@ -164,7 +164,7 @@ mod tests {
     /// A row's two writes, a page's one, and a GET: what a quiet object is said to cost is what it asked for.
     #[tokio::test]
     async fn an_estimate_is_the_counted_requests_of_a_real_run_scaled() {
-        let sample = Sample::of(Size::Events(8)).await.unwrap();
+        let sample = Sample::of(ObjectSize::Events(8)).await.unwrap();
         assert_eq!((sample.objects, sample.events), (24, 192));
         assert_eq!(sample.sink.calls, 24);
         assert!(sample.ledger.write_units >= 3 * 24, "{:?}", sample.ledger);
@@ -179,7 +179,7 @@ mod tests {
     /// The promise to a quiet account: two writes, one for each page, and no more than one unit beyond.
     #[tokio::test]
     async fn a_quiet_object_pays_at_most_three_units_and_its_pages() {
-        let sample = Sample::of(Size::Events(8)).await.unwrap();
+        let sample = Sample::of(ObjectSize::Events(8)).await.unwrap();
         let Sample { objects, ledger, .. } = sample;
         let pages = ledger.writes - 2 * objects;
         assert!(ledger.write_units <= 3 * objects + pages, "{ledger:?}");
@@ -188,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_piece_of_a_large_object_is_a_request_and_each_is_read_twice() {
-        let sample = Sample::held(Size::Bytes(600_000), 50_000, 20_000).await.unwrap();
+        let sample = Sample::held(ObjectSize::Bytes(600_000), 50_000, 20_000).await.unwrap();
         let each = sample.stored_bytes.div_ceil(sample.objects);
         assert!(each > 60_000, "{sample:?}");
         let pieces = 2 * sample.objects * each.div_ceil(20_000);
@@ -197,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn firehose_bills_a_large_object_little_more_than_its_payload() {
-        let sample = Sample::of(Size::Bytes(1_100_000)).await.unwrap();
+        let sample = Sample::of(ObjectSize::Bytes(1_100_000)).await.unwrap();
         assert!(sample.sink.billed * 100 <= sample.sink.bytes * 102, "{:?}", sample.sink);
     }
 }

@@ -1,11 +1,11 @@
 //! Contents: one object looked at from its first byte to its last, before anything of it leaves.
 
 use super::stored::Stored;
-use super::{End, Ingest, Later};
-use crate::decode::{Cuts, Cutter, DecodeError, Event, Events, Limits, Step};
-use crate::event::Place;
+use super::{IngestAbort, Ingest, Deferred};
+use crate::decode::{LineOffsets, LineReader, DecodeError, Event, EventReader, DecodeLimits, DecodeStatus};
+use crate::event::EventScope;
 use crate::event::filter::Filter;
-use crate::ledger::Known;
+use crate::ledger::EventMeta;
 use crate::object::Object;
 use crate::source::SourceError;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use tokio::time::Instant;
 pub(super) struct Contents<'a> {
     stored: Stored<'a>,
     stop: Instant,
-    limits: Limits,
-    pub events: Vec<Known>,
-    pub places: Arc<Vec<Place>>,
+    limits: DecodeLimits,
+    pub events: Vec<EventMeta>,
+    pub scopes: Arc<Vec<EventScope>>,
     /// Bytes of all lines, line ends included.
     pub line_bytes: usize,
     /// Length of the longest line, without line end.
@@ -27,27 +27,27 @@ pub(super) struct Contents<'a> {
     pub size: u64,
     /// `eventTime` of the newest event.
     pub newest: Option<i64>,
-    kept: Kept,
+    retained: RetainedLines,
 }
 
 /// What is kept of the lines.
 #[derive(Debug)]
-enum Kept {
+enum RetainedLines {
     /// All of them.
-    Lines(Held),
+    Buffered(LineBuffer),
     /// Where they lie in the decompressed object.
-    Cuts(Cuts),
+    LineOffsets(LineOffsets),
     /// Nothing: they do not leave as they lie there.
-    Nothing,
+    None,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct LineBuffer {
     lines: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl Held {
+impl LineBuffer {
     /// The line at index `next`, which it moves on, with that index.
     fn line(&self, next: &mut usize) -> Option<(u32, &[u8])> {
         let end = *self.ends.get(*next)?;
@@ -60,83 +60,83 @@ impl Held {
 
 /// What is learnt of the events while they are read.
 #[derive(Debug, Default)]
-struct Learnt {
-    events: Vec<Known>,
+struct EventScan {
+    events: Vec<EventMeta>,
     line_bytes: usize,
     longest: usize,
     newest: Option<i64>,
     /// The lines, until they are too many.
-    held: Option<Held>,
-    cuts: Option<Cuts>,
+    buffer: Option<LineBuffer>,
+    line_offsets: Option<LineOffsets>,
 }
 
-impl Learnt {
-    fn note(&mut self, event: Option<Event<'_>>, filter: &Filter, hold: usize) {
+impl EventScan {
+    fn add(&mut self, event: Option<Event<'_>>, filter: &Filter, max_buffered_bytes: usize) {
         let Some(event) = event else { return };
-        let Event { id, place, fingerprint, line, seconds, .. } = event;
-        self.events.push(Known { id, place, fingerprint, filtered: filter.drops(line) });
+        let Event { id, scope, fingerprint, line, seconds, .. } = event;
+        self.events.push(EventMeta { id, scope, fingerprint, filtered: filter.drops(line) });
         self.line_bytes += line.len() + 1;
         self.longest = self.longest.max(line.len());
         self.newest = self.newest.max(seconds);
-        self.cuts = self.cuts.take().and_then(|mut cuts| cuts.note(&event).then_some(cuts));
-        self.held = self.held.take().filter(|held| held.lines.len() + line.len() <= hold);
-        if let Some(held) = &mut self.held {
-            held.lines.extend_from_slice(line);
-            held.ends.push(held.lines.len());
+        self.line_offsets = self.line_offsets.take().and_then(|mut line_offsets| line_offsets.note(&event).then_some(line_offsets));
+        self.buffer = self.buffer.take().filter(|buffer| buffer.lines.len() + line.len() <= max_buffered_bytes);
+        if let Some(buffer) = &mut self.buffer {
+            buffer.lines.extend_from_slice(line);
+            buffer.ends.push(buffer.lines.len());
         }
     }
 
-    fn kept(held: Option<Held>, cuts: Option<Cuts>) -> Kept {
-        match (held, cuts) {
-            (Some(held), _) => Kept::Lines(held),
-            (None, Some(cuts)) => Kept::Cuts(cuts),
-            (None, None) => Kept::Nothing,
+    fn retained(buffer: Option<LineBuffer>, line_offsets: Option<LineOffsets>) -> RetainedLines {
+        match (buffer, line_offsets) {
+            (Some(buffer), _) => RetainedLines::Buffered(buffer),
+            (None, Some(line_offsets)) => RetainedLines::LineOffsets(line_offsets),
+            (None, None) => RetainedLines::None,
         }
     }
 }
 
 impl<'a> Contents<'a> {
-    /// Reads the whole object, which is said to have `said` bytes. Its lines are kept as long as they take no more than
-    /// [`Ingest::hold`] bytes; those of a larger object are inflated a second time when they leave.
+    /// Reads the whole object, which is said to have `size_hint` bytes. Its lines are kept as long as they take no more than
+    /// [`Ingest::max_buffered_bytes`] bytes; those of a larger object are inflated a second time when they leave.
     /// No piece but the first is fetched after `stop`.
     pub(super) async fn read(
         ingest: &'a Ingest,
         object: &Object,
-        said: Option<u64>,
+        size_hint: Option<u64>,
         stop: Instant,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, IngestAbort> {
         let (mut stored, first) =
-            Stored::fetch(&*ingest.source, object, said, ingest.hold, ingest.piece).await.map_err(unfetched)?;
-        let hold = ingest.hold;
-        let mut learnt = Learnt { cuts: Some(Cuts::default()), ..Learnt::default() };
-        let (size, places) = match first {
+            Stored::fetch(&*ingest.source, object, size_hint, ingest.max_buffered_bytes, ingest.chunk_bytes).await.map_err(from_source_error)?;
+        let max_buffered_bytes = ingest.max_buffered_bytes;
+        let mut scan = EventScan { line_offsets: Some(LineOffsets::default()), ..EventScan::default() };
+        let (size, scopes) = match first {
             Some(first) => {
-                let mut read = Events::in_pieces(first, stored.size(), ingest.limits);
+                let mut read = EventReader::in_chunks(first, stored.size(), ingest.limits);
                 loop {
-                    match read.advance().map_err(unreadable)? {
-                        Step::Ready => learnt.note(read.event().map_err(unreadable)?, &ingest.filter, hold),
-                        Step::Wanting => {
-                            in_time(stop)?;
-                            read.feed(stored.next().await.map_err(unfetched)?);
+                    match read.advance().map_err(from_decode_error)? {
+                        DecodeStatus::Ready => scan.add(read.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes),
+                        DecodeStatus::NeedsInput => {
+                            check_deadline(stop)?;
+                            read.feed(stored.next().await.map_err(from_source_error)?);
                         }
-                        Step::End => break (read.bytes(), read.into_places()),
+                        DecodeStatus::End => break (read.bytes(), read.into_scopes()),
                     }
                 }
             }
             None => {
                 let whole = stored.whole().unwrap_or_default();
                 // What is too long as it is stored is longer than that inflated.
-                learnt.held = (whole.len() <= hold).then(Held::default);
-                let mut read = Events::new(whole, ingest.limits);
-                while read.advance().map_err(unreadable)? == Step::Ready {
-                    learnt.note(read.event().map_err(unreadable)?, &ingest.filter, hold);
+                scan.buffer = (whole.len() <= max_buffered_bytes).then(LineBuffer::default);
+                let mut read = EventReader::new(whole, ingest.limits);
+                while read.advance().map_err(from_decode_error)? == DecodeStatus::Ready {
+                    scan.add(read.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes);
                 }
-                (read.bytes(), read.into_places())
+                (read.bytes(), read.into_scopes())
             }
         };
-        let Learnt { events, line_bytes, longest, newest, held, cuts } = learnt;
-        let (places, kept) = (Arc::new(places), Learnt::kept(held, cuts));
-        Ok(Self { stored, stop, limits: ingest.limits, events, places, line_bytes, longest, size, newest, kept })
+        let EventScan { events, line_bytes, longest, newest, buffer, line_offsets } = scan;
+        let (scopes, retained) = (Arc::new(scopes), EventScan::retained(buffer, line_offsets));
+        Ok(Self { stored, stop, limits: ingest.limits, events, scopes, line_bytes, longest, size, newest, retained })
     }
 
     /// Bytes of the object as stored.
@@ -145,40 +145,40 @@ impl<'a> Contents<'a> {
     }
 
     /// The lines, from the first.
-    pub(super) async fn lines(&self) -> Result<Lines<'_>, End> {
+    pub(super) async fn lines(&self) -> Result<Lines<'_>, IngestAbort> {
         let stored = &self.stored;
-        let from = match (&self.kept, stored.whole()) {
-            (Kept::Lines(held), _) => From::Held { held, next: 0 },
-            (Kept::Cuts(cuts), Some(whole)) => From::Cut(Box::new(Cutter::new(whole, cuts))),
-            (Kept::Cuts(cuts), None) => {
-                From::Cut(Box::new(Cutter::in_pieces(stored.again(0).await?, stored.size(), cuts)))
+        let source = match (&self.retained, stored.whole()) {
+            (RetainedLines::Buffered(buffer), _) => LineSource::LineBuffer { buffer, next: 0 },
+            (RetainedLines::LineOffsets(line_offsets), Some(whole)) => LineSource::Cut(Box::new(LineReader::new(whole, line_offsets))),
+            (RetainedLines::LineOffsets(line_offsets), None) => {
+                LineSource::Cut(Box::new(LineReader::in_chunks(stored.refetch(0).await?, stored.size(), line_offsets)))
             }
-            (Kept::Nothing, Some(whole)) => From::Read(Box::new(Events::new(whole, self.limits))),
-            (Kept::Nothing, None) => {
-                From::Read(Box::new(Events::in_pieces(stored.again(0).await?, stored.size(), self.limits)))
+            (RetainedLines::None, Some(whole)) => LineSource::Read(Box::new(EventReader::new(whole, self.limits))),
+            (RetainedLines::None, None) => {
+                LineSource::Read(Box::new(EventReader::in_chunks(stored.refetch(0).await?, stored.size(), self.limits)))
             }
         };
-        Ok(Lines { stored, stop: self.stop, pieces: 1, from })
+        Ok(Lines { stored, stop: self.stop, chunks: 1, source })
     }
 }
 
 /// That a call may still be begun. An object without end, or one that trickles in, would keep its neighbours waiting too.
-fn in_time(stop: Instant) -> Result<(), End> {
-    if Instant::now() < stop { Ok(()) } else { Err(End::Later(Later::OutOfTime)) }
+fn check_deadline(stop: Instant) -> Result<(), IngestAbort> {
+    if Instant::now() < stop { Ok(()) } else { Err(IngestAbort::Deferred(Deferred::OutOfTime)) }
 }
 
 /// What it means that an object cannot be fetched.
-fn unfetched(error: SourceError) -> End {
+fn from_source_error(error: SourceError) -> IngestAbort {
     match error {
         // A loss that must be seen: the object was announced and never ingested.
-        SourceError::Missing(_) => End::Quarantine("missing".into(), error.to_string()),
-        SourceError::Changed(..) => End::Quarantine("changed".into(), error.to_string()),
+        SourceError::Missing(_) => IngestAbort::Quarantine("missing".into(), error.to_string()),
+        SourceError::Changed(..) => IngestAbort::Quarantine("changed".into(), error.to_string()),
         error => error.into(),
     }
 }
 
-fn unreadable(error: DecodeError) -> End {
-    End::Quarantine(error.kind().into(), error.to_string())
+fn from_decode_error(error: DecodeError) -> IngestAbort {
+    IngestAbort::Quarantine(error.kind().into(), error.to_string())
 }
 
 /// The lines of an object, in file order.
@@ -187,45 +187,45 @@ pub(super) struct Lines<'a> {
     stored: &'a Stored<'a>,
     stop: Instant,
     /// Pieces that were given.
-    pieces: usize,
-    from: From<'a>,
+    chunks: usize,
+    source: LineSource<'a>,
 }
 
 #[derive(Debug)]
-enum From<'a> {
-    Held { held: &'a Held, next: usize },
-    Cut(Box<Cutter<'a>>),
-    Read(Box<Events<'a>>),
+enum LineSource<'a> {
+    LineBuffer { buffer: &'a LineBuffer, next: usize },
+    Cut(Box<LineReader<'a>>),
+    Read(Box<EventReader<'a>>),
 }
 
 impl Lines<'_> {
     /// The next line and its event's index.
-    pub(super) async fn next(&mut self) -> Result<Option<(u32, &[u8])>, End> {
+    pub(super) async fn next(&mut self) -> Result<Option<(u32, &[u8])>, IngestAbort> {
         loop {
-            let step = match &mut self.from {
-                From::Held { .. } => break,
-                From::Cut(cutter) => cutter.advance(),
-                From::Read(events) => events.advance(),
+            let step = match &mut self.source {
+                LineSource::LineBuffer { .. } => break,
+                LineSource::Cut(cutter) => cutter.advance(),
+                LineSource::Read(events) => events.advance(),
             };
             match step? {
-                Step::Ready => break,
-                Step::End => return Ok(None),
-                Step::Wanting => {
-                    in_time(self.stop)?;
-                    let piece = self.stored.again(self.pieces).await?;
-                    self.pieces += 1;
-                    match &mut self.from {
-                        From::Held { .. } => {}
-                        From::Cut(cutter) => cutter.feed(piece),
-                        From::Read(events) => events.feed(piece),
+                DecodeStatus::Ready => break,
+                DecodeStatus::End => return Ok(None),
+                DecodeStatus::NeedsInput => {
+                    check_deadline(self.stop)?;
+                    let chunk = self.stored.refetch(self.chunks).await?;
+                    self.chunks += 1;
+                    match &mut self.source {
+                        LineSource::LineBuffer { .. } => {}
+                        LineSource::Cut(cutter) => cutter.feed(chunk),
+                        LineSource::Read(events) => events.feed(chunk),
                     }
                 }
             }
         }
-        Ok(match &mut self.from {
-            From::Held { held, next } => held.line(next),
-            From::Cut(cutter) => cutter.line(),
-            From::Read(events) => events.event()?.map(|event| (event.ordinal, event.line)),
+        Ok(match &mut self.source {
+            LineSource::LineBuffer { buffer, next } => buffer.line(next),
+            LineSource::Cut(cutter) => cutter.line(),
+            LineSource::Read(events) => events.event()?.map(|event| (event.ordinal, event.line)),
         })
     }
 }

@@ -1,11 +1,11 @@
 //! Deliver: what is this object's to deliver, packed into calls, each followed by the note of it.
 
 use super::contents::Contents;
-use super::outcome::Report;
-use super::{Deadline, End, Ingest, Later};
+use super::outcome::IngestReport;
+use super::{Deadline, IngestAbort, Ingest, Deferred};
 use crate::event::members::members;
 use crate::ledger::model::row::Counts;
-use crate::ledger::{Claim, Claims, Help, Known, Lease};
+use crate::ledger::{Claim, Claims, Help, EventMeta, Lease};
 use crate::object::Object;
 use crate::pack::{Call, LinesPerRecord, Packer};
 use crate::sink::{Oversize, Span};
@@ -19,11 +19,11 @@ pub(super) struct Delivery<'a> {
     ingest: &'a Ingest,
     contents: &'a Contents<'a>,
     deadline: Deadline,
-    report: Report,
+    report: IngestReport,
     /// What the claims said last, by index in the file.
-    fates: Vec<Claim>,
+    claims: Vec<Claim>,
     /// Indices of the events too long for the sink that were looked at.
-    long: HashSet<u32>,
+    oversize: HashSet<u32>,
     /// Indices of the events delivered and marked in another's stead. Kept over a second look at the claims, which
     /// finds them delivered and cannot tell by whom.
     helped: HashSet<u32>,
@@ -31,8 +31,8 @@ pub(super) struct Delivery<'a> {
 
 impl<'a> Delivery<'a> {
     pub(super) fn new(ingest: &'a Ingest, contents: &'a Contents<'a>, deadline: Deadline) -> Self {
-        let (report, fates, long, helped) = Default::default();
-        Self { ingest, contents, deadline, report, fates, long, helped }
+        let (report, claims, oversize, helped) = Default::default();
+        Self { ingest, contents, deadline, report, claims, oversize, helped }
     }
 
     /// Whether the object as a whole is more than one call. Follows from the object and the sink alone, so that every
@@ -48,52 +48,52 @@ impl<'a> Delivery<'a> {
 
     /// Takes over how the events are divided.
     pub(super) fn count(&mut self, claims: &Claims) {
-        self.fates.clone_from(&claims.of);
+        self.claims.clone_from(&claims.of);
         self.report.repeats = claims.of.iter().filter(|&&claim| claim == Claim::Repeat).count() as u64;
         self.report.conflicts = claims.conflicts;
     }
 
     /// Events by fate: what was delivered in another's stead is delivered, and what was set aside is not.
     pub(super) fn counts(&self) -> Counts {
-        let mut counts = Counts { seen: self.fates.len() as u64, ..Counts::default() };
-        for (ordinal, fate) in (0u32..).zip(&self.fates) {
-            let fate = match fate {
+        let mut counts = Counts { seen: self.claims.len() as u64, ..Counts::default() };
+        for (ordinal, claim) in (0u32..).zip(&self.claims) {
+            let claim = match claim {
                 Claim::Filtered => &mut counts.filtered,
-                Claim::Mine if self.long.contains(&ordinal) => &mut counts.oversize,
+                Claim::Mine if self.oversize.contains(&ordinal) => &mut counts.oversize,
                 Claim::Mine => &mut counts.delivered,
                 _ if !self.helped.contains(&ordinal) => &mut counts.duplicate,
-                _ if self.long.contains(&ordinal) => &mut counts.oversize,
+                _ if self.oversize.contains(&ordinal) => &mut counts.oversize,
                 _ => &mut counts.delivered,
             };
-            *fate += 1;
+            *claim += 1;
         }
         counts
     }
 
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&self) -> IngestReport {
         let stored_bytes = self.contents.stored_bytes();
         let Contents { size, newest, .. } = *self.contents;
         let (counts, helped) = (self.counts(), self.helped.len() as u64);
-        Report { counts, helped, stored_bytes, json_bytes: size, newest, ..self.report }
+        IngestReport { counts, helped, stored_bytes, json_bytes: size, newest, ..self.report }
     }
 
     /// Delivers what is this object's and lies behind its cursor, in file order, and notes each call but the last. The
     /// last one's span is returned open: what follows is its note.
-    pub(super) async fn deliver_mine(&mut self, lease: &mut Lease, claims: &Claims) -> Result<Span, End> {
-        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.places));
+    pub(super) async fn deliver_mine(&mut self, lease: &mut Lease, claims: &Claims) -> Result<Span, IngestAbort> {
+        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.scopes));
         let mut lines = self.contents.lines().await?;
         let start = lease.cursor;
         while let Some((ordinal, line)) = lines.next().await? {
             if !claims.mine(ordinal) {
                 continue;
             }
-            let place = self.place(ordinal);
-            let long = self.note_length(ordinal, line);
+            let scope = self.scope(ordinal);
+            let oversize = self.note_length(ordinal, line);
             if ordinal < start {
                 continue;
             }
-            let pointer = if long { Some(self.set_aside(&lease.object, ordinal, line).await?) } else { None };
-            if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, place)? {
+            let pointer = if oversize { Some(self.store_oversize(&lease.object, ordinal, line).await?) } else { None };
+            if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, scope)? {
                 let span = self.send(&call).await?;
                 let next = call.last_ordinal().map_or(0, |last| last + 1);
                 self.ingest.ledger.advance(lease, next).await?;
@@ -108,18 +108,18 @@ impl<'a> Delivery<'a> {
     }
 
     /// Delivers events in their owner's stead, each call marked before the next.
-    pub(super) async fn deliver_for(&mut self, help: &Help, object: &Object, ordinals: &[u32]) -> Result<(), End> {
+    pub(super) async fn deliver_for(&mut self, help: &Help, object: &Object, ordinals: &[u32]) -> Result<(), IngestAbort> {
         let wanted: HashSet<u32> = ordinals.iter().copied().collect();
-        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.places));
+        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.scopes));
         let mut lines = self.contents.lines().await?;
         while let Some((ordinal, line)) = lines.next().await? {
             if !wanted.contains(&ordinal) {
                 continue;
             }
-            let place = self.place(ordinal);
-            let long = self.note_length(ordinal, line);
-            let pointer = if long { Some(self.set_aside(object, ordinal, line).await?) } else { None };
-            if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, place)? {
+            let scope = self.scope(ordinal);
+            let oversize = self.note_length(ordinal, line);
+            let pointer = if oversize { Some(self.store_oversize(object, ordinal, line).await?) } else { None };
+            if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, scope)? {
                 self.send_for(help, &call).await?;
                 packer.recycle(call);
             }
@@ -130,35 +130,35 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    async fn send_for(&mut self, help: &Help, call: &Call) -> Result<(), End> {
+    async fn send_for(&mut self, help: &Help, call: &Call) -> Result<(), IngestAbort> {
         let span = self.send(call).await?;
         let ordinals: Vec<u32> = call.lines.iter().map(|line| line.ordinal).collect();
-        let Contents { events, places, .. } = self.contents;
-        self.ingest.ledger.mark(help, &ordinals, events, places).await?;
+        let Contents { events, scopes, .. } = self.contents;
+        self.ingest.ledger.mark(help, &ordinals, events, scopes).await?;
         span.commit();
         self.helped.extend(ordinals);
         Ok(())
     }
 
-    fn place(&self, ordinal: u32) -> u32 {
-        self.contents.events[ordinal as usize].place
+    fn scope(&self, ordinal: u32) -> u32 {
+        self.contents.events[ordinal as usize].scope
     }
 
     /// Whether the event is longer than any record may be.
     fn note_length(&mut self, ordinal: u32, line: &[u8]) -> bool {
-        let long = line.len() > self.ingest.sink.limits().longest_line();
-        if long {
-            self.long.insert(ordinal);
+        let oversize = line.len() > self.ingest.sink.limits().max_line_bytes();
+        if oversize {
+            self.oversize.insert(ordinal);
         }
-        long
+        oversize
     }
 
     /// Keeps an event aside and returns the line that is delivered in its place: who reads the lake finds the event's
     /// identity and place where they always are, and beside them where the whole of it lies.
-    async fn set_aside(&self, object: &Object, ordinal: u32, line: &[u8]) -> Result<Vec<u8>, End> {
-        let Known { id, place, .. } = self.contents.events[ordinal as usize];
-        let place = &self.contents.places[place as usize];
-        let location = self.ingest.sink.set_aside(&Oversize { object, ordinal, id, place, line }).await?;
+    async fn store_oversize(&self, object: &Object, ordinal: u32, line: &[u8]) -> Result<Vec<u8>, IngestAbort> {
+        let EventMeta { id, scope, .. } = self.contents.events[ordinal as usize];
+        let scope = &self.contents.scopes[scope as usize];
+        let location = self.ingest.sink.store_oversize(&Oversize { object, ordinal, id, scope, line }).await?;
         let mut pointer = pointer_fields(line);
         let aside = serde_json::json!({ "oversize": {
             "location": location, "bytes": line.len(), "object": object.to_string(), "index": ordinal,
@@ -167,9 +167,9 @@ impl<'a> Delivery<'a> {
         Ok(serde_json::Value::Object(pointer).to_string().into_bytes())
     }
 
-    async fn send(&mut self, call: &Call) -> Result<Span, End> {
+    async fn send(&mut self, call: &Call) -> Result<Span, IngestAbort> {
         if Instant::now() >= self.deadline.stop {
-            return Err(End::Later(Later::OutOfTime));
+            return Err(IngestAbort::Deferred(Deferred::OutOfTime));
         }
         let span = self.ingest.sink.span().await?;
         self.ingest.sink.deliver(call, self.deadline.stop).await?;

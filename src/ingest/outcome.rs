@@ -1,6 +1,6 @@
 //! What became of one object.
 
-use crate::ledger::Stop;
+use crate::ledger::LedgerError;
 use crate::ledger::model::row::{Counts, Seconds};
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -10,17 +10,17 @@ use serde::Serialize;
 #[derive(Debug)]
 pub enum Outcome {
     /// Every event of it is delivered.
-    Done(Report),
+    Done(IngestReport),
     /// It was done before: nothing to do.
-    Already,
+    AlreadyDone,
     /// No CloudTrail log by its name: digest or foreign.
     Skipped(&'static str),
     /// Set aside, now or before.
     Quarantined(Quarantined),
     /// Not now. Nothing is wrong; the object must come back.
-    Later(Later),
+    Deferred(Deferred),
     /// Something failed. The object must come back.
-    Failed(Failure),
+    Failed(IngestError),
 }
 
 /// Why an object is set aside.
@@ -36,7 +36,7 @@ pub struct Quarantined {
 
 /// When and why an object must come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Later {
+pub enum Deferred {
     /// Another worker has the object's lease until then: hide this message as long.
     Leased {
         /// When that lease ends.
@@ -44,7 +44,7 @@ pub enum Later {
     },
     /// Another object owns some of its events and is being worked on until then: send a fresh copy of the message,
     /// delayed as long, and acknowledge this one.
-    OwnerAtWork {
+    OwnerInProgress {
         /// When that lease ends.
         until: Seconds,
     },
@@ -54,7 +54,7 @@ pub enum Later {
 
 /// What was done with an object that is done, or with several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Report {
+pub struct IngestReport {
     /// What became of the events.
     #[serde(flatten)]
     pub counts: Counts,
@@ -76,7 +76,7 @@ pub struct Report {
     pub newest: Option<Seconds>,
 }
 
-impl Report {
+impl IngestReport {
     /// Adds another object's.
     pub fn merge(&mut self, other: &Self) {
         let Self { counts, repeats, conflicts, helped, calls, stored_bytes, json_bytes, sent_bytes, newest } = other;
@@ -94,13 +94,13 @@ impl Report {
 
 /// What failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum IngestError {
     /// Fetching.
     #[error("fetch: {0}")]
     Source(#[from] SourceError),
     /// The ledger.
     #[error("ledger: {0}")]
-    Ledger(#[from] Stop),
+    Ledger(#[from] LedgerError),
     /// Delivering.
     #[error("deliver: {0}")]
     Sink(#[from] SinkError),
@@ -109,5 +109,5 @@ pub enum Failure {
     Decode(#[from] crate::decode::DecodeError),
     /// Packing: a line beyond the record limit that was not set aside.
     #[error("pack: {0}")]
-    Pack(#[from] crate::pack::TooLong),
+    Pack(#[from] crate::pack::PackError),
 }

@@ -3,7 +3,7 @@
 //! A folder is what a key in it would say. Each question below completes the folder with a stand-in for the rest and asks
 //! the key grammar, so that there is one grammar, and the free part before `AWSLogs/` may hold slashes or even `AWSLogs`.
 
-use crate::object::key::{Foreign, Kind, Recognised, recognise};
+use crate::object::key::{NotALog, Kind, Recognized, recognize};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ const FILE: &str = "2000/01/01/-.json";
 
 /// How deep in the layout a folder lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
-    /// `…AWSLogs/` or `…AWSLogs/o-organisation/`: accounts and organisations lie here.
+pub enum FolderLevel {
+    /// `…AWSLogs/` or `…AWSLogs/o-organization/`: accounts and organisations lie here.
     Logs,
     /// `…/ACCOUNT/`: kinds lie here.
     Account,
@@ -26,12 +26,12 @@ pub enum Place {
     Region,
 }
 
-impl Place {
+impl FolderLevel {
     /// What `folder`, which ends in a slash, is; nothing if it is none of CloudTrail's.
     pub fn of(folder: &str) -> Option<Self> {
-        let is = |rest: &[&str]| match recognise(&format!("{folder}{}", rest.concat())) {
-            Recognised::Log { .. } | Recognised::Digest | Recognised::Foreign(Foreign::Kind) => true,
-            Recognised::Foreign(_) => false,
+        let is = |rest: &[&str]| match recognize(&format!("{folder}{}", rest.concat())) {
+            Recognized::Log { .. } | Recognized::Digest | Recognized::NotALog(NotALog::UnknownKind) => true,
+            Recognized::NotALog(_) => false,
         };
         let places = [
             (Self::Region, &[FILE] as &[_]),
@@ -45,11 +45,11 @@ impl Place {
 
 /// The account, kind and region of a folder, as far as its place says them.
 pub fn names(folder: &str) -> [Option<&str>; 3] {
-    let depth = match Place::of(folder) {
-        None | Some(Place::Logs) => 0,
-        Some(Place::Account) => 1,
-        Some(Place::Kind) => 2,
-        Some(Place::Region) => 3,
+    let depth = match FolderLevel::of(folder) {
+        None | Some(FolderLevel::Logs) => 0,
+        Some(FolderLevel::Account) => 1,
+        Some(FolderLevel::Kind) => 2,
+        Some(FolderLevel::Region) => 3,
     };
     let mut names = [None; 3];
     let parts = folder.trim_end_matches('/').rsplit('/');
@@ -102,28 +102,28 @@ fn admits(set: &BTreeSet<String>, name: &str) -> bool {
 
 /// What a listed key is to the backfill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sort {
+pub(crate) enum KeyClass {
     /// To be delivered, if it was not; its day of delivery, where it is known.
-    Wanted(Option<Date>),
+    Selected(Option<Date>),
     /// A log that was not asked for.
-    NotAsked,
+    Excluded,
     /// No log.
-    NoLog,
+    NotALog,
 }
 
 /// Sorts a key as ingestion would.
-pub(crate) fn sort(key: &str, filters: &Filters) -> Sort {
-    match recognise(key) {
-        Recognised::Log { kind, account, region, date } => match filters.admit(account, kind, region) {
-            true => Sort::Wanted(Some(date)),
-            false => Sort::NotAsked,
+pub(crate) fn classify(key: &str, filters: &Filters) -> KeyClass {
+    match recognize(key) {
+        Recognized::Log { kind, account, region, date } => match filters.admit(account, kind, region) {
+            true => KeyClass::Selected(Some(date)),
+            false => KeyClass::Excluded,
         },
         // Something new of CloudTrail's is handed in, as a notification of it would be: ingestion looks into it.
-        Recognised::Foreign(Foreign::Kind) => match filters.is_all() {
-            true => Sort::Wanted(None),
-            false => Sort::NotAsked,
+        Recognized::NotALog(NotALog::UnknownKind) => match filters.is_all() {
+            true => KeyClass::Selected(None),
+            false => KeyClass::Excluded,
         },
-        Recognised::Digest | Recognised::Foreign(_) => Sort::NoLog,
+        Recognized::Digest | Recognized::NotALog(_) => KeyClass::NotALog,
     }
 }
 
@@ -136,17 +136,17 @@ mod tests {
         #[test]
         fn every_folder_of_the_layout_is_known_whatever_precedes_it(
             prefix in "([a-zA-Z0-9=.-]{1,9}/|AWSLogs/|o-abc123/){0,4}",
-            organisation in "(o-[a-z0-9]{10}/)?",
+            organization in "(o-[a-z0-9]{10}/)?",
             account in "[0-9]{12}",
             kind in "CloudTrail(-Insight|-NetworkActivity|-Aggregated|-Digest|-SomethingNew)?",
             region in "[a-z]{2}-(gov-|iso-)?[a-z]{4,9}-[1-9]",
         ) {
-            let logs = format!("{prefix}AWSLogs/{organisation}");
-            prop_assert_eq!(Place::of(&logs), Some(Place::Logs));
-            prop_assert_eq!(Place::of(&format!("{logs}{account}/")), Some(Place::Account));
-            prop_assert_eq!(Place::of(&format!("{logs}{account}/{kind}/")), Some(Place::Kind));
+            let logs = format!("{prefix}AWSLogs/{organization}");
+            prop_assert_eq!(FolderLevel::of(&logs), Some(FolderLevel::Logs));
+            prop_assert_eq!(FolderLevel::of(&format!("{logs}{account}/")), Some(FolderLevel::Account));
+            prop_assert_eq!(FolderLevel::of(&format!("{logs}{account}/{kind}/")), Some(FolderLevel::Kind));
             let folder = format!("{logs}{account}/{kind}/{region}/");
-            prop_assert_eq!(Place::of(&folder), Some(Place::Region));
+            prop_assert_eq!(FolderLevel::of(&folder), Some(FolderLevel::Region));
             prop_assert_eq!(names(&folder), [Some(account.as_str()), Some(kind.as_str()), Some(region.as_str())]);
             prop_assert_eq!(names(&logs), [None; 3]);
         }
@@ -167,7 +167,7 @@ mod tests {
             "AWSLogs/11112222333/",
             "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/",
         ] {
-            assert_eq!(Place::of(folder), None, "{folder}");
+            assert_eq!(FolderLevel::of(folder), None, "{folder}");
         }
     }
 

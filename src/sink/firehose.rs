@@ -2,12 +2,12 @@
 
 mod body;
 
-pub use super::cost::{BILLED_STEP, Spent, Usage};
-use super::oversize::{self, Aside};
+pub use super::cost::{BILLED_STEP, SinkUsage, SinkCounters};
+use super::oversize::{self, OversizeStore};
 use super::{Oversize, Sink, SinkError};
 use crate::aws::{self, Failure, Kind};
 use crate::backoff::{Backoff, Pace};
-use crate::pack::{Call, Limits, LinesPerRecord};
+use crate::pack::{Call, PackLimits, LinesPerRecord};
 use async_trait::async_trait;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
@@ -42,9 +42,9 @@ pub struct Firehose {
     client: Client,
     stream: String,
     lines: LinesPerRecord,
-    aside: Option<Aside>,
+    oversize_store: Option<OversizeStore>,
     pace: Pace,
-    usage: Arc<Usage>,
+    usage: Arc<SinkCounters>,
     /// The memory of a body that was sent, for the next.
     spare: Mutex<Vec<u8>>,
 }
@@ -54,12 +54,12 @@ impl Firehose {
     /// apart. The client should not retry by itself: take it from [`aws::firehose`].
     pub fn new(client: Client, stream: &str, lines: LinesPerRecord) -> Self {
         let stream = stream.rsplit_once("deliverystream/").map_or(stream, |(_, name)| name).to_owned();
-        Self { client, stream, lines, aside: None, pace: PACE, usage: Arc::default(), spare: Mutex::default() }
+        Self { client, stream, lines, oversize_store: None, pace: PACE, usage: Arc::default(), spare: Mutex::default() }
     }
 
     /// Sets events that are too long for a record aside there, rather than failing on them.
-    pub fn with_aside(self, aside: Aside) -> Self {
-        Self { aside: Some(aside), ..self }
+    pub fn with_oversize_store(self, oversize_store: OversizeStore) -> Self {
+        Self { oversize_store: Some(oversize_store), ..self }
     }
 
     /// Waits at another pace between calls.
@@ -68,7 +68,7 @@ impl Firehose {
     }
 
     /// The counters of this sink.
-    pub fn usage(&self) -> Arc<Usage> {
+    pub fn usage(&self) -> Arc<SinkCounters> {
         Arc::clone(&self.usage)
     }
 
@@ -179,8 +179,8 @@ struct Refusal {
 
 #[async_trait]
 impl Sink for Firehose {
-    fn limits(&self) -> Limits {
-        Limits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines: self.lines }
+    fn limits(&self) -> PackLimits {
+        PackLimits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines: self.lines }
     }
 
     async fn span(&self) -> Result<super::Span, SinkError> {
@@ -219,10 +219,10 @@ impl Sink for Firehose {
         }
     }
 
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
-        match &self.aside {
-            Some(aside) => aside.keep(event).await,
-            None => Err(oversize::nowhere(event, self.limits().longest_line())),
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        match &self.oversize_store {
+            Some(store) => store.store(event).await,
+            None => Err(oversize::no_oversize_store(event, self.limits().max_line_bytes())),
         }
     }
 }

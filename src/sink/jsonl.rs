@@ -16,7 +16,7 @@ mod waiting;
 use super::{Oversize, Sink, SinkError, Span, SpanEnd};
 use crate::ledger::store::StoreError;
 use crate::ledger::store::sqlite::{CommitMode, Journal, Sqlite};
-use crate::pack::{Call, Limits, LinesPerRecord};
+use crate::pack::{Call, PackLimits, LinesPerRecord};
 use async_trait::async_trait;
 use checkpoint::{Folder, OWN};
 use std::path::Path;
@@ -151,17 +151,17 @@ impl Shared {
     }
 
     fn divide(&self, call: &Call) -> Result<(), SinkError> {
-        let folders: Vec<String> = call.places.iter().map(partition::folder).collect();
+        let folders: Vec<String> = call.scopes.iter().map(partition::folder).collect();
         let mut waiting = self.waiting();
         let mut start = 0;
         for line in &call.lines {
             let text = call.body.get(start..line.end).filter(|text| text.ends_with(b"\n"));
-            let (Some(text), Some(folder)) = (text, folders.get(line.place as usize)) else {
+            let (Some(text), Some(folder)) = (text, folders.get(line.scope as usize)) else {
                 return Err(SinkError::Unavailable(format!(
                     "a call's line ends at byte {} of {} in place {} of {}: expected a whole line in a known place",
                     line.end,
                     call.body.len(),
-                    line.place,
+                    line.scope,
                     folders.len()
                 )));
             };
@@ -174,7 +174,7 @@ impl Shared {
     /// Gives up what is not committed: see [`Journal::void`].
     fn void(&self, reason: &str) {
         *self.waiting() = Waiting::default();
-        self.folder.journal.void(reason);
+        self.folder.journal.invalidate(reason);
     }
 
     /// Makes everything durable, if at least `bytes` wait once no span is open. A caller that goes away does not stop it.
@@ -205,8 +205,8 @@ impl Shared {
 
 #[async_trait]
 impl Sink for Jsonl {
-    fn limits(&self) -> Limits {
-        Limits { record_bytes: NO_LIMIT, call_records: NO_LIMIT, call_bytes: CALL_BYTES, lines: LinesPerRecord::Packed }
+    fn limits(&self) -> PackLimits {
+        PackLimits { record_bytes: NO_LIMIT, call_records: NO_LIMIT, call_bytes: CALL_BYTES, lines: LinesPerRecord::Packed }
     }
 
     /// Waits while a checkpoint is made, and makes one where too much waits. A task must not open a span, nor flush,
@@ -249,8 +249,8 @@ impl Sink for Jsonl {
     }
 
     /// Never asked for: no event is too long for a file.
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
-        Err(SinkError::NowhereAside(format!(
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        Err(SinkError::NoOversizeStore(format!(
             "{}: event {} of {} bytes was to be set aside, though JSON Lines files take any length",
             event.object,
             event.ordinal,

@@ -1,8 +1,8 @@
 //! A sink that counts what Firehose would bill for what another sink is given.
 
-use super::cost::Usage;
+use super::cost::SinkCounters;
 use super::{Oversize, Sink, SinkError, Span};
-use crate::pack::{Call, Limits};
+use crate::pack::{Call, PackLimits};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -10,26 +10,26 @@ use tokio::time::Instant;
 /// Counts what Firehose would bill for the calls that the sink within takes. A record longer than Firehose's limit, as
 /// files have it, counts as the records it would be: their limit is a whole number of billed steps.
 #[derive(Debug)]
-pub struct Metered {
+pub struct MeteredSink {
     within: Arc<dyn Sink>,
-    usage: Arc<Usage>,
+    usage: Arc<SinkCounters>,
 }
 
-impl Metered {
+impl MeteredSink {
     /// Counts what is given to `within` through this.
     pub fn new(within: Arc<dyn Sink>) -> Self {
         Self { within, usage: Arc::default() }
     }
 
     /// The counters.
-    pub fn usage(&self) -> Arc<Usage> {
+    pub fn usage(&self) -> Arc<SinkCounters> {
         Arc::clone(&self.usage)
     }
 }
 
 #[async_trait]
-impl Sink for Metered {
-    fn limits(&self) -> Limits {
+impl Sink for MeteredSink {
+    fn limits(&self) -> PackLimits {
         self.within.limits()
     }
 
@@ -43,8 +43,8 @@ impl Sink for Metered {
         Ok(())
     }
 
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
-        self.within.set_aside(event).await
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        self.within.store_oversize(event).await
     }
 
     async fn flush(&self) -> Result<(), SinkError> {

@@ -10,7 +10,7 @@ pub const SETTING: &str = "TRAILHOSE_OVERSIZE";
 
 /// A bucket and a prefix for events set aside.
 #[derive(Debug, Clone)]
-pub struct Aside {
+pub struct OversizeStore {
     client: aws_sdk_s3::Client,
     bucket: String,
     prefix: String,
@@ -19,15 +19,15 @@ pub struct Aside {
 /// A location that is not `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{SETTING} is {0:?}: expected s3://bucket or s3://bucket/prefix")]
-pub struct BadLocation(String);
+pub struct InvalidOversizeLocation(String);
 
-impl Aside {
+impl OversizeStore {
     /// The place that `location` names: `s3://bucket` or `s3://bucket/prefix`, with or without a slash at its end.
     ///
     /// # Errors
-    /// [`BadLocation`] if it reads otherwise. Whether the bucket exists shows with the first event set aside.
-    pub fn new(client: aws_sdk_s3::Client, location: &str) -> Result<Self, BadLocation> {
-        let bad = || BadLocation(location.to_owned());
+    /// [`InvalidOversizeLocation`] if it reads otherwise. Whether the bucket exists shows with the first event set aside.
+    pub fn new(client: aws_sdk_s3::Client, location: &str) -> Result<Self, InvalidOversizeLocation> {
+        let bad = || InvalidOversizeLocation(location.to_owned());
         let path = location.strip_prefix("s3://").ok_or_else(bad)?;
         let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
         if bucket.is_empty() {
@@ -42,7 +42,7 @@ impl Aside {
     ///
     /// # Errors
     /// [`SinkError::Denied`] names the permission; anything else is [`SinkError::Unavailable`].
-    pub async fn keep(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+    pub async fn store(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         let key = format!("{}{}", self.prefix, name(event.object, event.ordinal));
         let location = format!("s3://{}/{key}", self.bucket);
         let put = self
@@ -73,8 +73,8 @@ impl Aside {
 }
 
 /// The error of a sink that has no such place.
-pub fn nowhere(event: &Oversize<'_>, limit: usize) -> SinkError {
-    SinkError::NowhereAside(format!(
+pub fn no_oversize_store(event: &Oversize<'_>, limit: usize) -> SinkError {
+    SinkError::NoOversizeStore(format!(
         "event {} ({}) of {} is {} bytes long, over the sink's limit of {limit}, and there is no place to set it aside: \
          set {SETTING} to s3://bucket/prefix",
         event.ordinal,
@@ -92,12 +92,12 @@ fn name(object: &Object, ordinal: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventId, Place};
+    use crate::event::{EventId, EventScope};
 
-    fn aside(location: &str) -> Result<Aside, BadLocation> {
+    fn aside(location: &str) -> Result<OversizeStore, InvalidOversizeLocation> {
         let config =
             aws_sdk_s3::Config::builder().behavior_version(aws_sdk_s3::config::BehaviorVersion::latest()).build();
-        Aside::new(aws_sdk_s3::Client::from_conf(config), location)
+        OversizeStore::new(aws_sdk_s3::Client::from_conf(config), location)
     }
 
     #[test]
@@ -131,8 +131,8 @@ mod tests {
     fn without_a_place_the_error_names_the_setting_the_event_and_both_lengths() {
         let object = Object { bucket: "b".into(), key: "k".into(), etag: "e".into() };
         let event =
-            Oversize { object: &object, ordinal: 3, id: EventId([0; 16]), place: &Place::default(), line: b"12345" };
-        let error = nowhere(&event, 4).to_string();
+            Oversize { object: &object, ordinal: 3, id: EventId([0; 16]), scope: &EventScope::default(), line: b"12345" };
+        let error = no_oversize_store(&event, 4).to_string();
         for part in [SETTING, "event 3", "s3://b/k", "5 bytes", "limit of 4"] {
             assert!(error.contains(part), "{error}");
         }

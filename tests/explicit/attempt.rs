@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trailhose::decode;
 use trailhose::event::filter::Filter;
-use trailhose::ingest::{Deadline, Ingest, Later, Names, Outcome};
+use trailhose::ingest::{Deadline, Deferred, Ingest, KeyPolicy, Outcome};
 use trailhose::ledger::Ledger;
 
 use crate::world::check::check_report;
@@ -48,7 +48,7 @@ pub enum Standing {
     /// The message is acknowledged.
     Acknowledged,
     /// The message comes back once this time is over.
-    Later(i64),
+    Deferred(i64),
     /// The message comes back at any time.
     Failed,
     /// It ended as it must not.
@@ -130,11 +130,11 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> St
         source: Arc::clone(&wire) as _,
         ledger: ledger.with_page_bytes(scene.page_bytes),
         sink: Arc::clone(&wire) as _,
-        limits: decode::Limits::default(),
+        limits: decode::DecodeLimits::default(),
         filter: Filter::default(),
-        piece: 1 << 20,
-        hold: 1 << 20,
-        names: Names::Logs,
+        chunk_bytes: 1 << 20,
+        max_buffered_bytes: 1 << 20,
+        key_policy: KeyPolicy::CloudTrailLogs,
     };
     // The invocation ends at once by the machine's clock, which no replay may depend on; the lease's margin remains.
     let now = Instant::now();
@@ -168,8 +168,10 @@ fn standing(outcome: Outcome) -> Standing {
             Ok(()) => Standing::Acknowledged,
             Err(violation) => Standing::Wrong(violation),
         },
-        Outcome::Already | Outcome::Quarantined(_) => Standing::Acknowledged,
-        Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until }) => Standing::Later(until),
+        Outcome::AlreadyDone | Outcome::Quarantined(_) => Standing::Acknowledged,
+        Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
+            Standing::Deferred(until)
+        }
         Outcome::Failed(_) => Standing::Failed,
         other => Standing::Wrong(format!("{other:?}")),
     }
@@ -181,8 +183,8 @@ impl Standing {
         match (self, other) {
             (Self::Wrong(violation), _) | (_, Self::Wrong(violation)) => Self::Wrong(violation),
             (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
-            (Self::Later(one), Self::Later(other)) => Self::Later(one.max(other)),
-            (Self::Later(until), _) | (_, Self::Later(until)) => Self::Later(until),
+            (Self::Deferred(one), Self::Deferred(other)) => Self::Deferred(one.max(other)),
+            (Self::Deferred(until), _) | (_, Self::Deferred(until)) => Self::Deferred(until),
             _ => Self::Acknowledged,
         }
     }

@@ -2,12 +2,12 @@
 
 use crate::world::{event, key, plain_log};
 use std::collections::HashMap;
-use trailhose::decode::{Events, Limits as Decoding};
+use trailhose::decode::{DecodeLimits, EventReader};
 use trailhose::event::EventId;
 use trailhose::ingest::LEASE_MARGIN;
 use trailhose::ledger::model::page::CAPACITY;
 use trailhose::object::{ObjectId, ObjectRef};
-use trailhose::pack::{Limits, LinesPerRecord};
+use trailhose::pack::{LinesPerRecord, PackLimits};
 
 /// Longer than any lease of a worker here.
 pub const LEASE: i64 = LEASE_MARGIN + 40;
@@ -70,7 +70,7 @@ impl Scene {
         for (number, file) in files.iter().enumerate() {
             let log = plain_log(file);
             let at = ObjectRef::new("logs", key(&format!("object{number}"))).with_version("e", log.len() as u64);
-            let (mut ids, mut read) = (Vec::new(), Events::new(&log, Decoding::default()));
+            let (mut ids, mut read) = (Vec::new(), EventReader::new(&log, DecodeLimits::default()));
             while let Some(event) = read.next().unwrap() {
                 ids.push(event.id);
                 let line = String::from_utf8(event.line.to_vec()).unwrap();
@@ -110,9 +110,9 @@ impl Scene {
     }
 
     /// What the sink takes a call.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> PackLimits {
         let line = event(1).len() + 1;
-        Limits {
+        PackLimits {
             record_bytes: 100 * line,
             call_records: 1000,
             call_bytes: self.lines_per_call * line,

@@ -14,10 +14,10 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 use trailhose::ledger::model::page::{Owner, Page, PageName, Version};
 use trailhose::ledger::model::row::{Change, Guard, Row, Token};
-use trailhose::ledger::store::memory::Kept;
+use trailhose::ledger::store::memory::MemoryState;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
-use trailhose::pack::{Call as Packed, Limits};
+use trailhose::pack::{Call as Packed, PackLimits};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
@@ -34,7 +34,7 @@ pub enum Call {
 
 impl Call {
     /// For how many objects a page write claims that own nothing there yet.
-    pub fn newcomers(&self, kept: &Kept) -> usize {
+    pub fn newcomers(&self, kept: &MemoryState) -> usize {
         let Self::Page { name, page, .. } = self else { return 0 };
         let owners = |page: &Page| page.entries.values().map(|entry| entry.owner).collect::<HashSet<Owner>>();
         let before = kept.pages.get(name).map(owners).unwrap_or_default();
@@ -92,7 +92,7 @@ struct Slot {
 pub struct Wire {
     worker: u8,
     bytes: HashMap<String, Vec<u8>>,
-    limits: Limits,
+    limits: PackLimits,
     /// Whether the object may vanish, so that the moment of its fetch matters.
     vanishing: bool,
     state: Mutex<State>,
@@ -107,7 +107,7 @@ struct State {
 }
 
 impl Wire {
-    pub fn new(worker: u8, bytes: HashMap<String, Vec<u8>>, limits: Limits, vanishing: bool, now: i64) -> Self {
+    pub fn new(worker: u8, bytes: HashMap<String, Vec<u8>>, limits: PackLimits, vanishing: bool, now: i64) -> Self {
         Self { worker, bytes, limits, vanishing, state: Mutex::new(State { now, ..State::default() }) }
     }
 
@@ -278,7 +278,7 @@ impl Source for Wire {
 
 #[async_trait]
 impl Sink for Wire {
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> PackLimits {
         self.limits
     }
 
@@ -294,7 +294,7 @@ impl Sink for Wire {
         }
     }
 
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
-        Err(SinkError::NowhereAside(format!("event {} is too long", event.id)))
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+        Err(SinkError::NoOversizeStore(format!("event {} is too long", event.id)))
     }
 }

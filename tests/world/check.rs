@@ -2,12 +2,12 @@
 
 use super::{INVOCATION, World};
 use std::collections::{HashMap, HashSet};
-use trailhose::decode::{Events, Limits};
+use trailhose::decode::{DecodeLimits, EventReader};
 use trailhose::event::EventId;
-use trailhose::ingest::{LEASE_MARGIN, Report};
+use trailhose::ingest::{IngestReport, LEASE_MARGIN};
 use trailhose::ledger::model::page::Owner;
-use trailhose::ledger::model::row::{END, Row, Status};
-use trailhose::ledger::store::memory::Kept;
+use trailhose::ledger::model::row::{CURSOR_END, Row, Status};
+use trailhose::ledger::store::memory::MemoryState;
 use trailhose::object::{ObjectId, ObjectRef};
 
 /// Watches a world's ledger and sink from without.
@@ -18,14 +18,14 @@ pub struct Watch {
     /// How often each event arrived.
     pub copies: HashMap<EventId, usize>,
     calls_read: usize,
-    before: Kept,
+    before: MemoryState,
     /// Rows and pages may have been forgotten: what they forbade may have happened.
     pub forgotten: bool,
 }
 
 pub type Violation = Result<(), String>;
 
-fn hold(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
+fn max_buffered_bytes(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
@@ -35,7 +35,7 @@ impl Watch {
         let (mut all, mut identities) = (HashMap::new(), HashMap::new());
         for at in objects {
             let bytes = world.bucket.objects.lock().unwrap()[&at.key].1.clone();
-            let (mut ids, mut read) = (Vec::new(), Events::new(&bytes, Limits::default()));
+            let (mut ids, mut read) = (Vec::new(), EventReader::new(&bytes, DecodeLimits::default()));
             while let Ok(Some(event)) = read.next() {
                 if !world.filter.drops(event.line) {
                     ids.push(event.id);
@@ -53,7 +53,7 @@ impl Watch {
         for line in calls[self.calls_read..].iter().flatten() {
             let identity = self.identities.get(line).copied().unwrap_or_else(|| {
                 let array = format!("[{line}]");
-                Events::new(array.as_bytes(), Limits::default()).next().unwrap().unwrap().id
+                EventReader::new(array.as_bytes(), DecodeLimits::default()).next().unwrap().unwrap().id
             });
             *self.copies.entry(identity).or_default() += 1;
         }
@@ -111,18 +111,24 @@ pub struct View<'a> {
 
 impl View<'_> {
     /// The invariants, numbered as where they are written down, on the way from one state of the ledger to the next.
-    pub fn laws(&self, before: &Kept, kept: &Kept) -> Violation {
+    pub fn laws(&self, before: &MemoryState, kept: &MemoryState) -> Violation {
         let Self { objects, arrived, now, forgotten, .. } = *self;
         for (id, row) in &kept.rows {
             let events = &objects[id];
-            hold(row.until <= now + self.longest, || format!("{row:?} is leased beyond any worker's end"))?;
-            hold(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may vanish"))?;
+            max_buffered_bytes(row.until <= now + self.longest, || {
+                format!("{row:?} is leased beyond any worker's end")
+            })?;
+            max_buffered_bytes(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may vanish"))?;
             if row.status == Status::Done {
-                hold(row.until == 0 && row.cursor == END, || format!("{row:?} is done and leased"))?;
+                max_buffered_bytes(row.until == 0 && row.cursor == CURSOR_END, || {
+                    format!("{row:?} is done and leased")
+                })?;
                 let missing = events.iter().find(|event| !arrived(event));
-                hold(missing.is_none(), || format!("1: {row:?} without {missing:?}"))?;
+                max_buffered_bytes(missing.is_none(), || format!("1: {row:?} without {missing:?}"))?;
             }
-            hold(row.status != Status::Settled || row.cursor == END, || format!("{row:?} is settled halfway"))?;
+            max_buffered_bytes(row.status != Status::Settled || row.cursor == CURSOR_END, || {
+                format!("{row:?} is settled halfway")
+            })?;
         }
         let mut places: HashSet<(&str, EventId)> = HashSet::new();
         for (name, page) in &kept.pages {
@@ -130,21 +136,21 @@ impl View<'_> {
             let root = name.0.split(['+', '~']).next().unwrap_or_default();
             for (event, entry) in &page.entries {
                 let once = places.insert((root, *event));
-                hold(once || forgotten, || format!("7: {event} stands twice below {root}"))?;
+                max_buffered_bytes(once || forgotten, || format!("7: {event} stands twice below {root}"))?;
                 let Owner::Object(owner) = entry.owner else {
-                    hold(arrived(event), || format!("4: {event} is marked and never arrived"))?;
+                    max_buffered_bytes(arrived(event), || format!("4: {event} is marked and never arrived"))?;
                     continue;
                 };
                 let row = kept.rows.get(&owner);
-                hold(row.is_some() || forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
+                max_buffered_bytes(row.is_some() || forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
                 let ordinal = objects[&owner].iter().position(|held| held == event);
                 let ordinal = ordinal.ok_or_else(|| format!("{owner} owns {event}, which it does not hold"))?;
                 let ordinal = u32::try_from(ordinal).unwrap();
-                hold(self.filtered || entry.ordinal.is_none_or(|said| said == ordinal), || {
+                max_buffered_bytes(self.filtered || entry.ordinal.is_none_or(|said| said == ordinal), || {
                     format!("{event} is number {ordinal} of {owner}, and the page says {:?}", entry.ordinal)
                 })?;
                 let proven = row.is_some_and(|row| row.proves(entry.ordinal));
-                hold(!proven || arrived(event) || !page.live(now), || {
+                max_buffered_bytes(!proven || arrived(event) || !page.live(now), || {
                     format!("2, 5: {event} counts as delivered by {row:?}")
                 })?;
             }
@@ -153,7 +159,7 @@ impl View<'_> {
             for (event, was) in &page.entries {
                 let is = kept.pages.get(name).and_then(|page| page.entries.get(event));
                 let moved = is.is_none_or(|is| is.owner != was.owner && is.owner != Owner::Delivered);
-                hold(!moved, || format!("3: {event} went from {was:?} to {is:?}"))?;
+                max_buffered_bytes(!moved, || format!("3: {event} went from {was:?} to {is:?}"))?;
             }
         }
         Ok(())
@@ -171,22 +177,24 @@ pub fn end_of(
 ) -> Violation {
     // A lease that a helper could not give back ends by itself.
     let ended = row.is_some_and(|row| row.status == expected && (row.until == 0 || expected == Status::Quarantined));
-    hold(ended || row.is_none() && forgotten, || format!("{id} ended as {row:?}"))?;
+    max_buffered_bytes(ended || row.is_none() && forgotten, || format!("{id} ended as {row:?}"))?;
     if expected == Status::Done {
         let missing = events.iter().find(|event| !arrived(event));
-        hold(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;
+        max_buffered_bytes(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;
     }
     if let Some(counts) = row.and_then(|row| row.counts) {
         let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
-        hold(counts.seen == sum, || format!("{counts:?} does not add up"))?;
+        max_buffered_bytes(counts.seen == sum, || format!("{counts:?} does not add up"))?;
     }
     Ok(())
 }
 
 /// What a report says must add up, too.
-pub fn check_report(report: &Report) -> Violation {
+pub fn check_report(report: &IngestReport) -> Violation {
     let counts = report.counts;
     let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
-    hold(counts.seen == sum, || format!("{counts:?} does not add up"))?;
-    hold(report.helped <= counts.delivered + counts.oversize, || format!("{report:?} helped more than it delivered"))
+    max_buffered_bytes(counts.seen == sum, || format!("{counts:?} does not add up"))?;
+    max_buffered_bytes(report.helped <= counts.delivered + counts.oversize, || {
+        format!("{report:?} helped more than it delivered")
+    })
 }

@@ -20,12 +20,12 @@ pub use stepped::Stepped;
 use tokio::time::Instant;
 use trailhose::decode;
 use trailhose::event::filter::Filter;
-use trailhose::ingest::{Deadline, Ingest, Names, Outcome};
+use trailhose::ingest::{Deadline, Ingest, KeyPolicy, Outcome};
 use trailhose::ledger::Ledger;
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectRef};
-use trailhose::pack::{Call, Limits, LinesPerRecord};
+use trailhose::pack::{Call, LinesPerRecord, PackLimits};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 use twin::Twin;
@@ -43,13 +43,13 @@ pub struct World {
     pub beside: Option<Arc<dyn Store>>,
     pub sink: Arc<Arrived>,
     pub now: Arc<AtomicI64>,
-    pub limits: Limits,
+    pub limits: PackLimits,
     pub keep: i64,
     pub filter: Filter,
     /// Stored bytes of one object that are held in memory.
-    pub piece: usize,
+    pub chunk_bytes: usize,
     /// Bytes of one object that are held in memory, inflated.
-    pub hold: usize,
+    pub max_buffered_bytes: usize,
     /// Bytes at which a page is full.
     pub page_bytes: usize,
     /// Workers take turns with this ledger, as the objects of one process do.
@@ -64,7 +64,7 @@ impl Default for World {
             beside: None,
             sink: Arc::default(),
             now: Arc::new(AtomicI64::new(1_700_000_000)),
-            limits: Limits {
+            limits: PackLimits {
                 record_bytes: 1_024_000,
                 call_records: 500,
                 call_bytes: 4 << 20,
@@ -72,8 +72,8 @@ impl Default for World {
             },
             keep: 90 * 86_400,
             filter: Filter::default(),
-            piece: 1 << 20,
-            hold: 1 << 20,
+            chunk_bytes: 1 << 20,
+            max_buffered_bytes: 1 << 20,
             page_bytes: CAPACITY,
             process: None,
         }
@@ -84,7 +84,7 @@ impl World {
     /// A world whose sink takes `lines` events of [`event`] a call.
     pub fn with_lines_per_call(lines: usize) -> Self {
         let line = event(1).len() + 1;
-        let limits = Limits {
+        let limits = PackLimits {
             record_bytes: 100 * line,
             call_records: 1000,
             call_bytes: lines * line,
@@ -101,7 +101,8 @@ impl World {
 
     /// A world for whose sink [`long_event`]s are too long.
     pub fn with_short_records() -> Self {
-        let limits = Limits { record_bytes: 1500, call_records: 1000, call_bytes: 6000, lines: LinesPerRecord::Packed };
+        let limits =
+            PackLimits { record_bytes: 1500, call_records: 1000, call_bytes: 6000, lines: LinesPerRecord::Packed };
         Self { limits, ..Self::default() }
     }
 
@@ -127,15 +128,15 @@ impl World {
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
             ledger: match &self.process {
-                Some(process) => ledger.in_turn_with(process),
+                Some(process) => ledger.sharing_page_locks_with(process),
                 None => ledger,
             },
             sink: Arc::new(SinkOverWire { wire: Arc::clone(wire), to: Arc::clone(&self.sink), limits: self.limits }),
-            limits: decode::Limits::default(),
+            limits: decode::DecodeLimits::default(),
             filter: self.filter.clone(),
-            piece: self.piece,
-            hold: self.hold,
-            names: Names::Logs,
+            chunk_bytes: self.chunk_bytes,
+            max_buffered_bytes: self.max_buffered_bytes,
+            key_policy: KeyPolicy::CloudTrailLogs,
         }
     }
 
@@ -279,7 +280,7 @@ struct OverWire<T> {
 struct SinkOverWire {
     wire: Arc<Wire>,
     to: Arc<Arrived>,
-    limits: Limits,
+    limits: PackLimits,
 }
 
 #[async_trait]
@@ -360,7 +361,7 @@ impl Store for OverWire<Twin> {
 
 #[async_trait]
 impl Sink for SinkOverWire {
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> PackLimits {
         self.limits
     }
 
@@ -378,9 +379,9 @@ impl Sink for SinkOverWire {
             .await
     }
 
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         self.wire
-            .call("set_aside", lost_sink, async {
+            .call("store_oversize", lost_sink, async {
                 let location = format!("aside/{}/{}", event.object.id(), event.ordinal);
                 let line = String::from_utf8(event.line.to_vec()).unwrap();
                 self.to.aside.lock().unwrap().insert(location.clone(), line);

@@ -8,8 +8,8 @@
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use std::io::Read;
-use trailhose_core::decode::{Events, Limits};
-use trailhose_core::generate::{Object, Size, Variety};
+use trailhose_core::decode::{DecodeLimits, EventReader};
+use trailhose_core::generate::{ObjectSize, SyntheticObject, Variety};
 
 fn main() {
     divan::main();
@@ -32,18 +32,18 @@ const OBJECTS: [&str; 10] = [
 /// Those that take their time.
 const LARGE: [&str; 3] = ["200 MB alike", "200 MB", "200 MB varied"];
 
-fn object(name: &str) -> Object {
+fn object(name: &str) -> SyntheticObject {
     let (number, unit) = name.split_once(' ').expect("a number and its unit");
     let size = match unit {
-        "event" => Size::Events(1),
-        _ => Size::Bytes((number.parse::<f64>().expect("a number") * 1e6) as u64),
+        "event" => ObjectSize::Events(1),
+        _ => ObjectSize::Bytes((number.parse::<f64>().expect("a number") * 1e6) as u64),
     };
     let variety = match unit {
         "MB alike" => Variety::Alike,
         "MB varied" => Variety::Varied,
         _ => Variety::Usual,
     };
-    Object { variety, ..Object::new(1, size) }
+    SyntheticObject { variety, ..SyntheticObject::new(1, size) }
 }
 
 /// The object as it lies in a bucket, and the size of its JSON.
@@ -65,7 +65,7 @@ fn inflate_all(stored: &[u8], buffer: &mut [u8]) -> usize {
 }
 
 fn decode_all(stored: &[u8]) -> usize {
-    let mut events = Events::new(stored, Limits::default());
+    let mut events = EventReader::new(stored, DecodeLimits::default());
     let mut all = 0;
     while let Some(event) = events.next().expect("what was made is sound") {
         all += black_box(event).line.len();

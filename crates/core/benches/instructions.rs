@@ -13,8 +13,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use trailhose_core::decode::{Events, Limits};
-use trailhose_core::generate::{Bucket, Object, Size};
+use trailhose_core::decode::{DecodeLimits, EventReader};
+use trailhose_core::generate::{ObjectSize, SyntheticBucket, SyntheticObject};
 use trailhose_core::pack::{self, LinesPerRecord, Packer};
 
 /// By how much a ratio may grow before `--check` fails: compilers differ by two or three hundredths.
@@ -35,9 +35,9 @@ fn main() -> ExitCode {
     arguments.retain(|argument| argument != "--bench");
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--work", name, path] => work(name, Path::new(path)),
-        [] => compare(Then::Show),
-        ["--check"] => compare(Then::Check),
-        ["--csv"] => compare(Then::Csv),
+        [] => compare(Output::Table),
+        ["--check"] => compare(Output::Check),
+        ["--csv"] => compare(Output::Csv),
         _ => {
             eprintln!("expected nothing, --check or --csv");
             ExitCode::FAILURE
@@ -47,21 +47,21 @@ fn main() -> ExitCode {
 
 /// What is done with the counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Show,
+enum Output {
+    Table,
     Check,
     Csv,
 }
 
-fn compare(then: Then) -> ExitCode {
+fn compare(output: Output) -> ExitCode {
     if let Err(error) = Command::new("valgrind").arg("--version").output() {
         eprintln!("valgrind cannot be run: {error}; install it (Debian: apt-get install valgrind)");
         return ExitCode::FAILURE;
     }
     let folder = tempfile::tempdir().expect("a folder for the files");
     let mut grown = false;
-    match then {
-        Then::Csv => println!("input,work,instructions,ratio"),
+    match output {
+        Output::Csv => println!("input,work,instructions,ratio"),
         _ => println!("{:<26}{:<18}{:>16}{:>9}{:>11}", "input", "work", "instructions", "ratio", "committed"),
     }
     for (set, name) in SETS.iter().enumerate() {
@@ -78,13 +78,13 @@ fn compare(then: Then) -> ExitCode {
         for ((work, committed), count) in WORKS.iter().zip(counts) {
             let ratio = count as f64 / counts[0] as f64;
             grown |= ratio > committed[set] * TOLERANCE;
-            match then {
-                Then::Csv => println!("\"{name}\",{work},{count},{ratio:.3}"),
+            match output {
+                Output::Csv => println!("\"{name}\",{work},{count},{ratio:.3}"),
                 _ => println!("{name:<26}{work:<18}{count:>16}{ratio:>9.3}{:>11.3}", committed[set]),
             }
         }
     }
-    if then == Then::Check && grown {
+    if output == Output::Check && grown {
         eprintln!(
             "a ratio has grown by more than a twentieth: see what costs it, or commit the new one with the reason"
         );
@@ -116,10 +116,10 @@ fn write(set: usize, path: &Path) {
     };
     if set == 0 {
         let mut stored = Vec::new();
-        Object::new(1, Size::Bytes(50_000_000)).write_gzip(&mut stored).expect("memory takes all");
+        SyntheticObject::new(1, ObjectSize::Bytes(50_000_000)).write_gzip(&mut stored).expect("memory takes all");
         push(&stored);
     } else {
-        Bucket::new(1, 4_000).files().for_each(|(_, stored)| push(&stored));
+        SyntheticBucket::new(1, 4_000).files().for_each(|(_, stored)| push(&stored));
     }
     std::fs::write(path, all).expect("the folder takes the files");
 }
@@ -150,7 +150,7 @@ fn inflate(stored: &[u8], buffer: &mut [u8]) {
 }
 
 fn decode(stored: &[u8], mut each: impl FnMut(&[u8], u32)) {
-    let mut events = Events::new(stored, Limits::default());
+    let mut events = EventReader::new(stored, DecodeLimits::default());
     while let Some(event) = events.next().expect("what was made is sound") {
         let event = black_box(event);
         each(event.line, event.ordinal);
@@ -158,8 +158,12 @@ fn decode(stored: &[u8], mut each: impl FnMut(&[u8], u32)) {
 }
 
 fn decode_and_pack(stored: &[u8]) {
-    let limits =
-        pack::Limits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: LinesPerRecord::Packed };
+    let limits = pack::PackLimits {
+        record_bytes: 1_024_000,
+        call_records: 500,
+        call_bytes: 4 << 20,
+        lines: LinesPerRecord::Packed,
+    };
     let mut packer = Packer::new(limits, Arc::default());
     decode(stored, |line, ordinal| {
         if let Some(full) = packer.push(line, ordinal, 0).expect("no line is longer than a record") {

@@ -4,8 +4,8 @@
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use std::sync::Arc;
-use trailhose_core::decode::{Events, Limits};
-use trailhose_core::generate::{Object, Size};
+use trailhose_core::decode::{DecodeLimits, EventReader};
+use trailhose_core::generate::{ObjectSize, SyntheticObject};
 use trailhose_core::pack::{self, LinesPerRecord, Packer};
 
 fn main() {
@@ -15,8 +15,8 @@ fn main() {
 /// The lines of an object of about so many bytes.
 fn lines(bytes: u64) -> Vec<Vec<u8>> {
     let mut json = Vec::new();
-    Object::new(1, Size::Bytes(bytes)).write_json(&mut json).expect("memory takes all");
-    let mut events = Events::new(&json, Limits::default());
+    SyntheticObject::new(1, ObjectSize::Bytes(bytes)).write_json(&mut json).expect("memory takes all");
+    let mut events = EventReader::new(&json, DecodeLimits::default());
     let mut lines = Vec::new();
     while let Some(event) = events.next().expect("what was made is sound") {
         lines.push(event.line.to_vec());
@@ -26,7 +26,8 @@ fn lines(bytes: u64) -> Vec<Vec<u8>> {
 
 fn pack_all(lines: &[Vec<u8>], per_record: LinesPerRecord) -> usize {
     // Firehose's, see docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
-    let limits = pack::Limits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: per_record };
+    let limits =
+        pack::PackLimits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: per_record };
     let mut packer = Packer::new(limits, Arc::default());
     let mut calls = 0;
     for (ordinal, line) in (0..).zip(lines) {

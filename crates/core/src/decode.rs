@@ -2,20 +2,20 @@
 //!
 //! The bytes are inflated into one buffer, and the events are found in place: nothing is copied, no tree is built, and
 //! memory does not grow with the object. The gzip trailer and the end of the JSON are part of what is checked: an object
-//! counts as read only when [`Events::next`] has answered `None`.
+//! counts as read only when [`EventReader::next`] has answered `None`.
 
-mod cuts;
 mod error;
 mod fault;
 mod input;
+mod line_offsets;
 mod scan;
 mod string;
 mod time;
 
-pub use cuts::{Cuts, Cutter};
 pub use error::DecodeError;
+pub use line_offsets::{LineOffsets, LineReader};
 
-use crate::event::{EventId, Place};
+use crate::event::{EventId, EventScope};
 use fault::Fault;
 use input::Input;
 use scan::{Field, Scanned, Strip};
@@ -24,7 +24,7 @@ use std::collections::HashMap;
 
 /// How much an object may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// Decompressed bytes of one object. A gzip stream can blow up a thousandfold.
     pub object_bytes: u64,
     /// Bytes of one event, or of any other value beside `Records`. CloudTrail's events have at most 1 MB.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub events: u32,
 }
 
-impl Default for Limits {
+impl Default for DecodeLimits {
     /// 2 GiB an object, 16 MiB a value, a million events.
     fn default() -> Self {
         Self { object_bytes: 2 << 30, value_bytes: 16 << 20, events: 1_000_000 }
@@ -53,8 +53,8 @@ pub struct Event<'a> {
     pub id: EventId,
     /// 16 bits of its content, the same however its tokens are spaced.
     pub fingerprint: u16,
-    /// Where it belongs: an index into [`Events::places`].
-    pub place: u32,
+    /// Where it belongs: an index into [`EventReader::scopes`].
+    pub scope: u32,
     /// `eventTime` in seconds since 1970.
     pub seconds: Option<i64>,
     /// Where it begins in the decompressed object.
@@ -65,47 +65,47 @@ pub struct Event<'a> {
 
 /// Reads the events of one object, in order.
 #[derive(Debug)]
-pub struct Events<'a> {
+pub struct EventReader<'a> {
     input: Input<'a>,
-    limits: Limits,
+    limits: DecodeLimits,
     /// Inflated bytes; `buffer[at..filled]` is not read yet.
     buffer: Vec<u8>,
     at: usize,
     filled: usize,
     /// Where in the buffer the step began that is under way: it begins again where the bytes end within it.
-    begun: usize,
+    step_start: usize,
     /// Offset of `buffer[0]` in the decompressed object, as far as what is behind `at` goes.
     base: u64,
-    part: Part,
+    state: ReaderState,
     /// The event that is ready to be taken, at `at`.
     ready: Option<Scanned>,
     ordinal: u32,
-    places: Places,
+    scopes: ScopeTable,
     /// A line or a content that is not in the buffer as it leaves.
     line: Vec<u8>,
-    tight: Vec<u8>,
+    compact: Vec<u8>,
 }
 
 /// Where a reader stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum DecodeStatus {
     /// The next event, or line, is ready to be taken.
     Ready,
     /// The bytes given so far are read: feed the next piece and go on.
-    Wanting,
+    NeedsInput,
     /// All is read, and all of it was sound.
     End,
 }
 
 /// Why a step does not come to its end.
 #[derive(Debug)]
-enum Halt {
+enum StepError {
     /// The next piece is needed.
-    Wanting,
+    NeedsInput,
     Error(DecodeError),
 }
 
-impl From<DecodeError> for Halt {
+impl From<DecodeError> for StepError {
     fn from(error: DecodeError) -> Self {
         Self::Error(error)
     }
@@ -113,17 +113,17 @@ impl From<DecodeError> for Halt {
 
 /// How far the reader is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum ReaderState {
     /// Before the first byte.
     Start,
     /// Between the members of the outermost object. True after the first.
-    Members { some: bool, records: bool },
+    Members { after_first: bool, has_records: bool },
     /// Within the array of events; `some`: after the first. `bare`: the array is the outermost value.
-    Records { some: bool, bare: bool },
+    Records { after_first: bool, bare: bool },
     /// Behind the outermost value.
-    End,
-    /// All read.
-    Over,
+    AfterJson,
+    /// The whole object is read.
+    Done,
 }
 
 /// Bytes of the buffer: room for hundreds of events in an object that has as many, and no more than a small object needs.
@@ -131,19 +131,19 @@ enum Part {
 const SMALLEST_BUFFER: usize = 4 << 10;
 const LARGEST_BUFFER: usize = 256 << 10;
 
-impl<'a> Events<'a> {
+impl<'a> EventReader<'a> {
     /// Reads `stored`, an object as it lies in the bucket: gzip, also of several members, or plain JSON.
-    pub fn new(stored: &'a [u8], limits: Limits) -> Self {
+    pub fn new(stored: &'a [u8], limits: DecodeLimits) -> Self {
         Self::of(Input::new(Cow::Borrowed(stored), stored.len() as u64), limits)
     }
 
     /// Reads an object of `size` bytes piece by piece. None may be empty, and the first holds the two bytes by which gzip is
     /// told.
-    pub fn in_pieces(first: Vec<u8>, size: u64, limits: Limits) -> Self {
+    pub fn in_chunks(first: Vec<u8>, size: u64, limits: DecodeLimits) -> Self {
         Self::of(Input::new(Cow::Owned(first), size), limits)
     }
 
-    fn of(input: Input<'a>, limits: Limits) -> Self {
+    fn of(input: Input<'a>, limits: DecodeLimits) -> Self {
         let size = input.likely_size().clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
         Self {
             input,
@@ -151,25 +151,25 @@ impl<'a> Events<'a> {
             buffer: vec![0; size],
             at: 0,
             filled: 0,
-            begun: 0,
+            step_start: 0,
             base: 0,
-            part: Part::Start,
+            state: ReaderState::Start,
             ready: None,
             ordinal: 0,
-            places: Places::default(),
+            scopes: ScopeTable::default(),
             line: Vec::new(),
-            tight: Vec::new(),
+            compact: Vec::new(),
         }
     }
 
     /// The places of the events read so far.
-    pub fn places(&self) -> &[Place] {
-        &self.places.list
+    pub fn scopes(&self) -> &[EventScope] {
+        &self.scopes.list
     }
 
     /// The places, once the object is read.
-    pub fn into_places(self) -> Vec<Place> {
-        self.places.list
+    pub fn into_scopes(self) -> Vec<EventScope> {
+        self.scopes.list
     }
 
     /// Decompressed bytes read so far.
@@ -180,67 +180,67 @@ impl<'a> Events<'a> {
     /// The next event of an object that was given whole, or `None` when it is read to its end and all of it was sound.
     ///
     /// # Errors
-    /// As [`Events::advance`]; an object given in pieces ends too soon where the next one is needed.
+    /// As [`EventReader::advance`]; an object given in pieces ends too soon where the next one is needed.
     #[allow(clippy::should_implement_trait)] // The event borrows the reader: no iterator.
     pub fn next(&mut self) -> Result<Option<Event<'_>>, DecodeError> {
         match self.advance()? {
-            Step::Ready => self.event(),
-            Step::End => Ok(None),
-            Step::Wanting => {
+            DecodeStatus::Ready => self.event(),
+            DecodeStatus::End => Ok(None),
+            DecodeStatus::NeedsInput => {
                 let what = "the pieces that were given end".to_owned();
                 Err(DecodeError::Gzip { what, at: self.input.offset(), size: self.input.size() })
             }
         }
     }
 
-    /// Goes on until the next event is ready for [`Events::event`].
+    /// Goes on until the next event is ready for [`EventReader::event`].
     ///
     /// # Errors
     /// Any [`DecodeError`]; the object is then unreadable as a whole.
-    pub fn advance(&mut self) -> Result<Step, DecodeError> {
-        while self.ready.is_none() && self.part != Part::Over {
+    pub fn advance(&mut self) -> Result<DecodeStatus, DecodeError> {
+        while self.ready.is_none() && self.state != ReaderState::Done {
             // A step is done, or has not begun: what it took is still there where it has to wait for the next piece.
-            self.begun = self.at;
+            self.step_start = self.at;
             match self.step() {
                 Ok(found) => self.ready = found,
-                Err(Halt::Error(error)) => return Err(error),
-                Err(Halt::Wanting) => {
-                    self.at = self.begun;
-                    return Ok(Step::Wanting);
+                Err(StepError::Error(error)) => return Err(error),
+                Err(StepError::NeedsInput) => {
+                    self.at = self.step_start;
+                    return Ok(DecodeStatus::NeedsInput);
                 }
             }
         }
-        Ok(if self.ready.is_some() { Step::Ready } else { Step::End })
+        Ok(if self.ready.is_some() { DecodeStatus::Ready } else { DecodeStatus::End })
     }
 
-    /// Gives the next piece, after [`Step::Wanting`]. It may not be empty.
-    pub fn feed(&mut self, piece: Vec<u8>) {
-        self.input.feed(piece);
+    /// Gives the next piece, after [`DecodeStatus::NeedsInput`]. It may not be empty.
+    pub fn feed(&mut self, chunk: Vec<u8>) {
+        self.input.feed(chunk);
     }
 
-    fn step(&mut self) -> Result<Option<Scanned>, Halt> {
-        match self.part {
-            Part::Start => self.start()?,
-            Part::Members { some, records } => self.member(some, records)?,
-            Part::Records { some, bare } => return self.element(some, bare),
-            Part::End => {
+    fn step(&mut self) -> Result<Option<Scanned>, StepError> {
+        match self.state {
+            ReaderState::Start => self.start()?,
+            ReaderState::Members { after_first, has_records } => self.member(after_first, has_records)?,
+            ReaderState::Records { after_first, bare } => return self.element(after_first, bare),
+            ReaderState::AfterJson => {
                 if let Some(_byte) = self.peek()? {
                     return Err(self.unexpected("nothing after the end of the JSON").into());
                 }
-                self.part = Part::Over;
+                self.state = ReaderState::Done;
             }
-            Part::Over => {}
+            ReaderState::Done => {}
         }
         Ok(None)
     }
 
-    fn start(&mut self) -> Result<(), Halt> {
+    fn start(&mut self) -> Result<(), StepError> {
         if self.input.size() == 0 {
             return Err(DecodeError::Empty.into());
         }
-        self.part = match self.need("the first value")? {
-            b'{' => Part::Members { some: false, records: false },
-            b'[' => Part::Records { some: false, bare: true },
+        self.state = match self.need("the first value")? {
+            b'{' => ReaderState::Members { after_first: false, has_records: false },
+            b'[' => ReaderState::Records { after_first: false, bare: true },
             _ => return Err(self.unexpected("'{' or '['").into()),
         };
         self.at += 1;
@@ -248,15 +248,15 @@ impl<'a> Events<'a> {
     }
 
     /// One member of the outermost object, or its end.
-    fn member(&mut self, some: bool, records: bool) -> Result<(), Halt> {
+    fn member(&mut self, after_first: bool, has_records: bool) -> Result<(), StepError> {
         const WITHIN: &str = "the outermost object";
-        match (self.need(WITHIN)?, some) {
+        match (self.need(WITHIN)?, after_first) {
             (b'}', _) => {
-                if !records {
+                if !has_records {
                     return Err(DecodeError::NoRecords.into());
                 }
                 self.at += 1;
-                self.part = Part::End;
+                self.state = ReaderState::AfterJson;
                 return Ok(());
             }
             (b',', true) => {
@@ -283,28 +283,32 @@ impl<'a> Events<'a> {
             let found = self.value()?;
             self.utf8(&found)?;
             self.at = found.end;
-            self.part = Part::Members { some: true, records };
+            self.state = ReaderState::Members { after_first: true, has_records };
             return Ok(());
         }
         // Twice the same member has no one meaning: what a reader that takes the last would lose, must not pass.
-        if records {
+        if has_records {
             return Err(self.unexpected("\"Records\" no more than once").into());
         }
         if first != b'[' {
             return Err(self.unexpected("'[': \"Records\" is an array").into());
         }
         self.at += 1;
-        self.part = Part::Records { some: false, bare: false };
+        self.state = ReaderState::Records { after_first: false, bare: false };
         Ok(())
     }
 
     /// The next event of the array, or nothing at its end.
-    fn element(&mut self, some: bool, bare: bool) -> Result<Option<Scanned>, Halt> {
+    fn element(&mut self, after_first: bool, bare: bool) -> Result<Option<Scanned>, StepError> {
         const WITHIN: &str = "the array of events";
-        match (self.need(WITHIN)?, some) {
+        match (self.need(WITHIN)?, after_first) {
             (b']', _) => {
                 self.at += 1;
-                self.part = if bare { Part::End } else { Part::Members { some: true, records: true } };
+                self.state = if bare {
+                    ReaderState::AfterJson
+                } else {
+                    ReaderState::Members { after_first: true, has_records: true }
+                };
                 return Ok(None);
             }
             (b',', true) => {
@@ -319,7 +323,7 @@ impl<'a> Events<'a> {
         }
         let found = self.value()?;
         self.utf8(&found)?;
-        self.part = Part::Records { some: true, bare };
+        self.state = ReaderState::Records { after_first: true, bare };
         Ok(Some(found))
     }
 
@@ -337,23 +341,23 @@ impl<'a> Events<'a> {
         }
         self.ordinal = ordinal + 1;
         let bytes = &self.buffer[start..found.end];
-        let line = stripped(bytes, found.broken, Strip::Breaks, &mut self.line);
-        let tight = stripped(bytes, found.spaced, Strip::All, &mut self.tight);
+        let line = stripped(bytes, found.has_line_break, Strip::Breaks, &mut self.line);
+        let compact = stripped(bytes, found.has_white_space, Strip::All, &mut self.compact);
         let text = |field| found.field(field).and_then(|value| text(&self.buffer, value));
         let seconds = text(Field::Time).and_then(|time| time::seconds(&time));
         // An empty one would make copies of one event out of all that have it.
         let id = text(Field::Id).filter(|id| !id.is_empty());
-        let id = id.map_or_else(|| EventId::from_content(tight), |id| EventId::from_text(&id));
+        let id = id.map_or_else(|| EventId::from_content(compact), |id| EventId::from_text(&id));
         let (account, region) = (text(Field::Account).unwrap_or_default(), text(Field::Region).unwrap_or_default());
-        let place = self.places.intern(&account, &region, seconds.map(|seconds| seconds.div_euclid(60)));
-        let crc = crc32fast::hash(tight);
+        let scope = self.scopes.intern(&account, &region, seconds.map(|seconds| seconds.div_euclid(60)));
+        let crc = crc32fast::hash(compact);
         let fingerprint = (crc ^ crc >> 16) as u16;
-        let (at, as_stored) = (self.base + start as u64, !found.broken);
-        Ok(Some(Event { ordinal, line, id, fingerprint, place, seconds, at, as_stored }))
+        let (at, as_stored) = (self.base + start as u64, !found.has_line_break);
+        Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored }))
     }
 
     /// Scans the value at the reader's place, reading on as far as it reaches.
-    fn value(&mut self) -> Result<Scanned, Halt> {
+    fn value(&mut self) -> Result<Scanned, StepError> {
         loop {
             let fault = match scan::value(&self.buffer[..self.filled], self.at) {
                 Ok(found) if found.end - self.at > self.limits.value_bytes => return Err(self.too_long().into()),
@@ -385,7 +389,7 @@ impl<'a> Events<'a> {
     }
 
     /// The next byte that is no white space, or nothing at the end.
-    fn peek(&mut self) -> Result<Option<u8>, Halt> {
+    fn peek(&mut self) -> Result<Option<u8>, StepError> {
         let mut start = self.at;
         loop {
             while self.at < self.filled {
@@ -404,7 +408,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn need(&mut self, within: &'static str) -> Result<u8, Halt> {
+    fn need(&mut self, within: &'static str) -> Result<u8, StepError> {
         match self.peek()? {
             Some(byte) => Ok(byte),
             None => Err(DecodeError::Truncated { at: self.base + self.filled as u64, within }.into()),
@@ -412,13 +416,13 @@ impl<'a> Events<'a> {
     }
 
     /// Fills the buffer behind what is not read yet. False at the end of the object, whose trailer is then verified.
-    fn read_on(&mut self) -> Result<bool, Halt> {
-        if self.begun > 0 {
-            self.buffer.copy_within(self.begun..self.filled, 0);
-            self.base += self.begun as u64;
-            self.filled -= self.begun;
-            self.at -= self.begun;
-            self.begun = 0;
+    fn read_on(&mut self) -> Result<bool, StepError> {
+        if self.step_start > 0 {
+            self.buffer.copy_within(self.step_start..self.filled, 0);
+            self.base += self.step_start as u64;
+            self.filled -= self.step_start;
+            self.at -= self.step_start;
+            self.step_start = 0;
         }
         if self.filled == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
@@ -427,7 +431,7 @@ impl<'a> Events<'a> {
         while self.filled < self.buffer.len() {
             let read = match self.input.read(&mut self.buffer[self.filled..]) {
                 // What came before the piece ended may be enough.
-                Err(Halt::Wanting) if self.filled > before => break,
+                Err(StepError::NeedsInput) if self.filled > before => break,
                 read => read?,
             };
             if read == 0 {
@@ -444,7 +448,7 @@ impl<'a> Events<'a> {
 
     /// Checks the scanned value at the reader's place, unless the scan saw that it is ASCII.
     fn utf8(&self, found: &Scanned) -> Result<(), DecodeError> {
-        if !found.wide {
+        if !found.non_ascii {
             return Ok(());
         }
         match std::str::from_utf8(&self.buffer[self.at..found.end]) {
@@ -478,7 +482,7 @@ fn stripped<'a>(bytes: &'a [u8], needed: bool, which: Strip, space: &'a mut Vec<
 }
 
 /// A field's text. One whose escapes do not spell a text is taken as it is written.
-fn text<'a>(buffer: &'a [u8], value: &scan::Value) -> Option<std::borrow::Cow<'a, [u8]>> {
+fn text<'a>(buffer: &'a [u8], value: &scan::FieldValue) -> Option<std::borrow::Cow<'a, [u8]>> {
     let bytes = &buffer[value.range.clone()];
     if !value.escaped {
         return Some(bytes.into());
@@ -497,9 +501,9 @@ fn show(byte: u8) -> String {
 
 /// Each place once, in the order of its first event.
 #[derive(Debug, Default)]
-struct Places {
-    list: Vec<Place>,
-    index: HashMap<Place, u32>,
+struct ScopeTable {
+    list: Vec<EventScope>,
+    index: HashMap<EventScope, u32>,
     /// Where the last events were. Those of one file cluster: a handful of minutes of one account and region.
     recent: [u32; RECENT],
     /// Which of `recent` is the oldest.
@@ -509,21 +513,21 @@ struct Places {
 /// How many places are found without looking them up.
 const RECENT: usize = 8;
 
-impl Places {
+impl ScopeTable {
     fn intern(&mut self, account: &[u8], region: &[u8], minute: Option<i64>) -> u32 {
-        let same = |place: &Place| {
-            place.minute == minute && place.account.as_bytes() == account && place.region.as_bytes() == region
+        let same = |scope: &EventScope| {
+            scope.minute == minute && scope.account.as_bytes() == account && scope.region.as_bytes() == region
         };
         let known = |&&at: &&u32| self.list.get(at as usize).is_some_and(same);
         if let Some(&at) = self.recent.iter().find(known) {
             return at;
         }
-        let text = |bytes| Place::text(bytes).into_owned();
-        let place = Place { account: text(account), region: text(region), minute };
+        let text = |bytes| EventScope::text(bytes).into_owned();
+        let scope = EventScope { account: text(account), region: text(region), minute };
         let next = self.list.len() as u32;
-        let at = *self.index.entry(place.clone()).or_insert(next);
+        let at = *self.index.entry(scope.clone()).or_insert(next);
         if at == next {
-            self.list.push(place);
+            self.list.push(scope);
         }
         self.recent[self.oldest] = at;
         self.oldest = (self.oldest + 1) % RECENT;

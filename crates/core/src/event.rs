@@ -74,16 +74,16 @@ impl std::fmt::Debug for EventId {
 /// Where an event belongs by its own account: the same in every object that holds a copy of it. The ledger's pages and
 /// the files of the lake are both divided by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Place {
-    /// `recipientAccountId` (Aggregated: `accountId`), see [`Place::text`], or empty where the event has none.
+pub struct EventScope {
+    /// `recipientAccountId` (Aggregated: `accountId`), see [`EventScope::text`], or empty where the event has none.
     pub account: String,
-    /// `awsRegion`, see [`Place::text`], or empty.
+    /// `awsRegion`, see [`EventScope::text`], or empty.
     pub region: String,
     /// `eventTime` (Aggregated: none) in whole minutes since 1970, or nothing where it is absent or unreadable.
     pub minute: Option<i64>,
 }
 
-impl Place {
+impl EventScope {
     /// The longest text that a place has as it is written. No account's and no region's is half as long.
     const LONGEST: usize = 64;
 

@@ -16,16 +16,16 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use bucket::{Bucket, EventsPerFile, Files};
+pub use bucket::{EventsPerFile, Files, SyntheticBucket};
 
-use event::Maker;
+use event::EventGenerator;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Write};
 
 /// How much an object holds. Never more than 2³² − 1 events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Size {
+pub enum ObjectSize {
     /// So many events.
     Events(u32),
     /// Events until the JSON has at least so many bytes; more by less than one event.
@@ -46,7 +46,7 @@ pub enum Variety {
 
 /// One log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
+pub struct SyntheticObject {
     /// What everything follows from.
     pub seed: u64,
     /// The account whose events these are: 12 digits.
@@ -56,7 +56,7 @@ pub struct Object {
     /// The delivery in seconds since 1970. The events are from the minutes before.
     pub delivered: i64,
     /// How much it holds.
-    pub size: Size,
+    pub size: ObjectSize,
     /// How much of it is new.
     pub variety: Variety,
     /// Tells the objects of one seed apart: those of different numbers never share an event.
@@ -65,16 +65,16 @@ pub struct Object {
 
 /// How much was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Written {
+pub struct WriteStats {
     /// Events.
     pub events: u32,
     /// Bytes of JSON.
     pub bytes: u64,
 }
 
-impl Object {
+impl SyntheticObject {
     /// A file of the first account in `us-east-1`, delivered at noon of 15 January 2026.
-    pub fn new(seed: u64, size: Size) -> Self {
+    pub fn new(seed: u64, size: ObjectSize) -> Self {
         Self {
             seed,
             account: account(0),
@@ -90,15 +90,15 @@ impl Object {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write_json(&self, mut out: impl Write) -> io::Result<Written> {
+    pub fn write_json(&self, mut out: impl Write) -> io::Result<WriteStats> {
         const START: &[u8] = b"{\"Records\":[";
         const END: &[u8] = b"]}";
         out.write_all(START)?;
-        let mut maker = Maker::new(self);
-        let mut written = Written { events: 0, bytes: (START.len() + END.len()) as u64 };
+        let mut maker = EventGenerator::new(self);
+        let mut written = WriteStats { events: 0, bytes: (START.len() + END.len()) as u64 };
         while match self.size {
-            Size::Events(events) => written.events < events,
-            Size::Bytes(bytes) => written.bytes < bytes && written.events < u32::MAX,
+            ObjectSize::Events(events) => written.events < events,
+            ObjectSize::Bytes(bytes) => written.bytes < bytes && written.events < u32::MAX,
         } {
             if written.events > 0 {
                 out.write_all(b",")?;
@@ -117,7 +117,7 @@ impl Object {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write_gzip(&self, out: impl Write) -> io::Result<Written> {
+    pub fn write_gzip(&self, out: impl Write) -> io::Result<WriteStats> {
         // The encoder wants large pieces.
         let mut out = io::BufWriter::with_capacity(64 << 10, GzEncoder::new(out, Compression::default()));
         let written = self.write_json(&mut out)?;
@@ -126,7 +126,7 @@ impl Object {
     }
 }
 
-/// How many regions a [`Bucket`] may have.
+/// How many regions a [`SyntheticBucket`] may have.
 pub const REGIONS: u32 = tables::REGIONS.len() as u32;
 
 /// How many different accounts [`account`] knows.

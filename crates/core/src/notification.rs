@@ -25,7 +25,7 @@ pub use s3::render;
 pub use sqs::{Invocation, Message, invocation};
 
 use crate::object::ObjectRef;
-use json::At;
+use json::PathValue;
 use serde_json::Value;
 
 /// The text CloudTrail publishes to its topic when a trail is created or changed.
@@ -152,10 +152,10 @@ fn read_text(text: &str, at: String, notices: &mut Vec<Notice>) -> Result<(), No
         return Ok(());
     }
     let value = json::parse(text, &at)?;
-    read(&At::new(&value, at), notices)
+    read(&PathValue::new(&value, at), notices)
 }
 
-fn read(message: &At<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
+fn read(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
     let Value::Object(fields) = message.value else { return Err(message.unknown()) };
     let has = |names: &[&str]| names.iter().all(|&name| fields.contains_key(name));
     if has(&["Records"]) {
@@ -179,7 +179,7 @@ fn read(message: &At<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationE
     }
 }
 
-fn read_records(message: &At<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
+fn read_records(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
     for record in message.field("Records").items()? {
         match (record.get("eventSource"), record.get("EventSource")) {
             (Some("aws:s3"), None) => notices.push(s3::record(&record)?),
@@ -198,7 +198,7 @@ fn read_records(message: &At<'_>, notices: &mut Vec<Notice>) -> Result<(), Notif
 }
 
 /// CloudTrail's own notification: one bucket, many keys, and no word about their versions.
-fn read_cloudtrail(message: &At<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
+fn read_cloudtrail(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
     let bucket = message.field("s3Bucket").name()?.to_owned();
     for key in message.field("s3ObjectKey").items()? {
         notices.push(Notice::Object(ObjectRef::new(bucket.as_str(), key.name()?)));

@@ -1,11 +1,11 @@
 //! Packing: lines into records, records into calls, both close to the limits. Pure.
 
-use crate::event::Place;
+use crate::event::EventScope;
 use std::sync::Arc;
 
 /// What one call to a sink may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct PackLimits {
     /// Bytes of one record, line ends included.
     pub record_bytes: usize,
     /// Records of one call.
@@ -16,9 +16,9 @@ pub struct Limits {
     pub lines: LinesPerRecord,
 }
 
-impl Limits {
+impl PackLimits {
     /// Bytes of the longest line that can be sent at all, without its line end.
-    pub fn longest_line(&self) -> usize {
+    pub fn max_line_bytes(&self) -> usize {
         self.record_bytes.saturating_sub(1)
     }
 }
@@ -40,9 +40,9 @@ pub struct Call {
     /// Where each record ends in `body`.
     pub records: Vec<usize>,
     /// The lines, in order.
-    pub lines: Vec<Line>,
-    /// What [`Line::place`] points into.
-    pub places: Arc<Vec<Place>>,
+    pub lines: Vec<PackedLine>,
+    /// What [`PackedLine::scope`] points into.
+    pub scopes: Arc<Vec<EventScope>>,
 }
 
 impl Call {
@@ -75,19 +75,19 @@ impl Call {
 
 /// One line of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct PackedLine {
     /// Where it ends in the call's body, `\n` included.
     pub end: usize,
     /// The event's index in its file.
     pub ordinal: u32,
     /// Index into the call's places.
-    pub place: u32,
+    pub scope: u32,
 }
 
 /// A line that fits into no record. The packer is as it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("event {ordinal} is {bytes} bytes long; the sink takes at most {limit}: set it aside")]
-pub struct TooLong {
+pub struct PackError {
     /// The event's index in its file.
     pub ordinal: u32,
     /// Its length, without line end.
@@ -100,32 +100,32 @@ pub struct TooLong {
 /// into the call while that has room.
 #[derive(Debug)]
 pub struct Packer {
-    limits: Limits,
+    limits: PackLimits,
     call: Call,
 }
 
 impl Packer {
-    /// A packer of lines whose `place` points into `places`. Takes no memory before the first line.
-    pub fn new(limits: Limits, places: Arc<Vec<Place>>) -> Self {
-        Self { limits, call: Call { places, ..Call::default() } }
+    /// A packer of lines whose `scope` points into `scopes`. Takes no memory before the first line.
+    pub fn new(limits: PackLimits, scopes: Arc<Vec<EventScope>>) -> Self {
+        Self { limits, call: Call { scopes, ..Call::default() } }
     }
 
     /// Adds one line, given without its `\n`. Returns the call that is full, if the line no longer fits into it; the
     /// line then is the first of the next one.
     ///
     /// # Errors
-    /// [`TooLong`] if it fits into no record. Nothing has changed then, and the next line may be pushed.
-    pub fn push(&mut self, line: &[u8], ordinal: u32, place: u32) -> Result<Option<Call>, TooLong> {
+    /// [`PackError`] if it fits into no record. Nothing has changed then, and the next line may be pushed.
+    pub fn push(&mut self, line: &[u8], ordinal: u32, scope: u32) -> Result<Option<Call>, PackError> {
         debug_assert!(!line.contains(&b'\n'), "a line end inside event {ordinal} would make it two lines");
-        let limit = self.limits.longest_line();
+        let limit = self.limits.max_line_bytes();
         if line.len() > limit {
-            return Err(TooLong { ordinal, bytes: line.len(), limit });
+            return Err(PackError { ordinal, bytes: line.len(), limit });
         }
         let bytes = line.len() + 1;
         let joins = self.joins_last_record(bytes);
         let mut full = None;
         if !self.call.is_empty() && !self.fits_call(bytes, joins) {
-            let next = Call { places: Arc::clone(&self.call.places), ..Call::default() };
+            let next = Call { scopes: Arc::clone(&self.call.scopes), ..Call::default() };
             full = Some(std::mem::replace(&mut self.call, next));
         }
 
@@ -138,7 +138,7 @@ impl Packer {
             Some(last) if joins => *last = end,
             _ => records.push(end),
         }
-        lines.push(Line { end, ordinal, place });
+        lines.push(PackedLine { end, ordinal, scope });
         Ok(full)
     }
 
@@ -155,7 +155,7 @@ impl Packer {
         records.append(&mut self.call.records);
         lines.clear();
         lines.append(&mut self.call.lines);
-        self.call = Call { body, records, lines, places: Arc::clone(&self.call.places) };
+        self.call = Call { body, records, lines, scopes: Arc::clone(&self.call.scopes) };
     }
 
     /// The last call, unless nothing is left to send.
@@ -179,16 +179,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const FIREHOSE: Limits =
-        Limits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: LinesPerRecord::Packed };
+    const FIREHOSE: PackLimits =
+        PackLimits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: LinesPerRecord::Packed };
 
-    fn pack(limits: Limits, lines: &[Vec<u8>]) -> (Vec<Call>, Vec<u32>) {
+    fn pack(limits: PackLimits, lines: &[Vec<u8>]) -> (Vec<Call>, Vec<u32>) {
         let mut packer = Packer::new(limits, Arc::default());
         let (mut calls, mut refused) = (vec![], vec![]);
         for (ordinal, line) in (0..).zip(lines) {
             match packer.push(line, ordinal, ordinal % 3) {
                 Ok(full) => calls.extend(full),
-                Err(TooLong { ordinal, .. }) => refused.push(ordinal),
+                Err(PackError { ordinal, .. }) => refused.push(ordinal),
             }
         }
         calls.extend(packer.finish());
@@ -206,7 +206,7 @@ mod tests {
             lines in prop_oneof![Just(LinesPerRecord::Packed), Just(LinesPerRecord::One)],
             events in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..60), 0..80),
         ) {
-            let limits = Limits { record_bytes, call_records, call_bytes, lines };
+            let limits = PackLimits { record_bytes, call_records, call_bytes, lines };
             let (calls, refused) = pack(limits, &events);
 
             let longest = record_bytes - 1;
@@ -229,7 +229,7 @@ mod tests {
                 }
                 let mut start = 0;
                 for line in &call.lines {
-                    prop_assert_eq!(line.place, line.ordinal % 3);
+                    prop_assert_eq!(line.scope, line.ordinal % 3);
                     got.push((line.ordinal, call.body[start..line.end].to_vec()));
                     start = line.end;
                 }
@@ -246,7 +246,7 @@ mod tests {
             call_bytes in 80usize..300,
             events in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..19), 1..80),
         ) {
-            let limits = Limits { record_bytes, call_records, call_bytes, lines: LinesPerRecord::Packed };
+            let limits = PackLimits { record_bytes, call_records, call_bytes, lines: LinesPerRecord::Packed };
             let (calls, _) = pack(limits, &events);
             let first_line = |record: &[u8]| record.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1);
             for pair in calls.windows(2) {
@@ -290,9 +290,9 @@ mod tests {
 
     #[test]
     fn a_recycled_call_lends_its_memory_and_nothing_else() {
-        let limits = Limits { record_bytes: 4, call_records: 1, call_bytes: 4, lines: LinesPerRecord::Packed };
-        let places = Arc::new(vec![Place::default()]);
-        let mut packer = Packer::new(limits, Arc::clone(&places));
+        let limits = PackLimits { record_bytes: 4, call_records: 1, call_bytes: 4, lines: LinesPerRecord::Packed };
+        let scopes = Arc::new(vec![EventScope::default()]);
+        let mut packer = Packer::new(limits, Arc::clone(&scopes));
         assert_eq!(packer.push(b"abc", 0, 0), Ok(None));
         let first = packer.push(b"def", 1, 0).unwrap().unwrap();
         let memory = first.body.as_ptr();
@@ -300,8 +300,8 @@ mod tests {
         let second = packer.push(b"ghi", 2, 0).unwrap().unwrap();
         assert_eq!(second.body.as_ptr(), memory);
         assert_eq!((second.body.as_slice(), second.records.as_slice()), (&b"def\n"[..], &[4][..]));
-        assert_eq!(second.lines, [Line { end: 4, ordinal: 1, place: 0 }]);
-        assert!(Arc::ptr_eq(&second.places, &places));
+        assert_eq!(second.lines, [PackedLine { end: 4, ordinal: 1, scope: 0 }]);
+        assert!(Arc::ptr_eq(&second.scopes, &scopes));
         assert_eq!(packer.finish().unwrap().body, b"ghi\n");
     }
 
@@ -310,7 +310,7 @@ mod tests {
         let mut packer = Packer::new(FIREHOSE, Arc::default());
         assert_eq!(packer.push(&vec![b'x'; 1_023_999], 0, 0), Ok(None));
         let refused = packer.push(&vec![b'x'; 1_024_000], 1, 0).unwrap_err();
-        assert_eq!(refused, TooLong { ordinal: 1, bytes: 1_024_000, limit: 1_023_999 });
+        assert_eq!(refused, PackError { ordinal: 1, bytes: 1_024_000, limit: 1_023_999 });
         assert_eq!(packer.finish().unwrap().records, [1_024_000]);
     }
 

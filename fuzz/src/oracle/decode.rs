@@ -1,7 +1,7 @@
 //! Decode: the same events as a naive decoder, whole, compressed, and cut into members; refused by both, or by neither.
 
-use super::naive::{self, Left};
-use crate::decode::{DecodeError, Events, Limits};
+use super::naive::{self, DecodedEvent};
+use crate::decode::{DecodeError, DecodeLimits, EventReader};
 use flate2::{Compression, GzBuilder};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ const BUFFER: usize = 4 << 10;
 /// If the decoder and the naive one disagree on these bytes, in any way of storing them.
 pub fn check(input: &[u8]) {
     let expected = naive::inflate(input).and_then(|json| naive::events(&json));
-    same(&decode(input, Limits::default()), expected.as_deref(), "as it is");
+    same(&decode(input, DecodeLimits::default()), expected.as_deref(), "as it is");
     limited(input, expected.as_deref());
     if input.starts_with(&[0x1f, 0x8b]) || input.is_empty() {
         return;
@@ -25,26 +25,26 @@ pub fn check(input: &[u8]) {
     let cut = seed % input.len();
     if seed % 16 == 0 {
         // A compressor costs more than all else here together.
-        same(&decode(&gzip(input), Limits::default()), expected.as_deref(), "in one member");
+        same(&decode(&gzip(input), DecodeLimits::default()), expected.as_deref(), "in one member");
     }
     let halves = [stored(&input[..cut]), stored(b""), stored(&input[cut..])].concat();
-    same(&decode(&halves, Limits::default()), expected.as_deref(), "in two members and an empty one");
+    same(&decode(&halves, DecodeLimits::default()), expected.as_deref(), "in two members and an empty one");
     // White space before it, so that the byte at `cut` is the first that the buffer does not hold, if that is the
     // smallest one; a large input has a larger one.
     let moved = [padding(BUFFER.saturating_sub(cut)), stored(input), stored(b"")].concat();
-    same(&decode(&moved, Limits::default()), expected.as_deref(), "across the end of the buffer");
+    same(&decode(&moved, DecodeLimits::default()), expected.as_deref(), "across the end of the buffer");
     // What is cut short is not taken for whole, unless nothing but white space is missing.
     if expected.is_some() && input[cut..].iter().any(|byte| !byte.is_ascii_whitespace()) {
-        assert!(decode(&input[..cut], Limits::default()).is_err(), "cut at {cut}, and read");
-        assert!(decode(&halves[..halves.len() - 1], Limits::default()).is_err(), "gzip cut, and read");
+        assert!(decode(&input[..cut], DecodeLimits::default()).is_err(), "cut at {cut}, and read");
+        assert!(decode(&halves[..halves.len() - 1], DecodeLimits::default()).is_err(), "gzip cut, and read");
     }
 }
 
 /// A limit refuses for itself, and for nothing else; below it nothing changes.
-fn limited(input: &[u8], expected: Option<&[Left]>) {
+fn limited(input: &[u8], expected: Option<&[DecodedEvent]>) {
     let Some(json) = naive::inflate(input) else { return };
     let most = (json.len() as u64).saturating_sub(u64::from(json.first().is_some_and(|byte| byte % 2 == 0)));
-    match decode(input, Limits { object_bytes: most, value_bytes: 64, events: 3 }) {
+    match decode(input, DecodeLimits { object_bytes: most, value_bytes: 64, events: 3 }) {
         Err(DecodeError::TooLarge { limit, .. }) => assert!(json.len() as u64 > limit, "refused at {limit}"),
         Err(DecodeError::ValueTooLong { limit, at }) => {
             assert!(json.len() as u64 - at > limit as u64, "a value at {at} is no longer than {limit}");
@@ -63,7 +63,7 @@ fn limited(input: &[u8], expected: Option<&[Left]>) {
     }
 }
 
-fn same(found: &Result<Vec<Left>, DecodeError>, expected: Option<&[Left]>, how: &str) {
+fn same(found: &Result<Vec<DecodedEvent>, DecodeError>, expected: Option<&[DecodedEvent]>, how: &str) {
     match (found, expected) {
         (Ok(found), Some(expected)) => assert_eq!(found, expected, "{how}"),
         (Err(error), None) => plain(&error.to_string()),
@@ -77,26 +77,26 @@ fn plain(error: &str) {
     assert!(error.len() < 200 && error.chars().all(|letter| !letter.is_control()), "{error:?}");
 }
 
-fn decode(stored: &[u8], limits: Limits) -> Result<Vec<Left>, DecodeError> {
-    let mut events = Events::new(stored, limits);
+fn decode(stored: &[u8], limits: DecodeLimits) -> Result<Vec<DecodedEvent>, DecodeError> {
+    let mut events = EventReader::new(stored, limits);
     let mut found = Vec::new();
     while let Some(event) = events.next()? {
         assert_eq!(event.ordinal as usize, found.len());
         let (line, id, fingerprint) = (event.line.to_vec(), event.id, event.fingerprint);
-        found.push((line, id, fingerprint, event.seconds, event.place as usize));
+        found.push((line, id, fingerprint, event.seconds, event.scope as usize));
     }
-    let places = events.into_places();
-    for (index, place) in places.iter().enumerate() {
-        assert!(!places[..index].contains(place), "{place:?} stands twice among the places");
+    let scopes = events.into_scopes();
+    for (index, scope) in scopes.iter().enumerate() {
+        assert!(!scopes[..index].contains(scope), "{scope:?} stands twice among the places");
     }
-    let left = |(line, id, fingerprint, seconds, place): (_, _, _, _, usize)| Left {
+    let decoded = |(line, id, fingerprint, seconds, scope): (_, _, _, _, usize)| DecodedEvent {
         line,
         id,
         fingerprint,
-        place: places[place].clone(),
+        scope: scopes[scope].clone(),
         seconds,
     };
-    Ok(found.into_iter().map(left).collect())
+    Ok(found.into_iter().map(decoded).collect())
 }
 
 /// A member with every optional part of the header.

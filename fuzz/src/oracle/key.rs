@@ -1,7 +1,7 @@
 //! The key grammar: parsing and rendering are inverses, a key is read as a forward reading of its parts reads it, and
 //! nothing that is recognised can leave the folder it is put into.
 
-use crate::object::key::{Compression, File, Kind, LogKey, Recognised, recognise};
+use crate::object::key::{FileCompression, FileName, Kind, LogKey, Recognized, recognize};
 
 /// # Panics
 /// If a key is read otherwise than its parts say.
@@ -9,28 +9,28 @@ pub fn check(input: &[u8]) {
     let Ok(key) = std::str::from_utf8(input) else { return };
     let parsed = LogKey::parse(key);
     assert_eq!(parsed.is_some(), follows(key), "{key:?} is read as {parsed:?}");
-    let recognised = recognise(key);
+    let recognized = recognize(key);
     if let Some(parsed) = &parsed {
         assert_eq!(parsed.to_string(), key);
-        match recognised {
-            Recognised::Log { kind, account, region, date } => {
+        match recognized {
+            Recognized::Log { kind, account, region, date } => {
                 assert_eq!((kind, account, region), (parsed.kind, &*parsed.account, &*parsed.region));
                 assert_eq!(date, parsed.date);
-                assert!(matches!(parsed.file, File::Log { .. }));
+                assert!(matches!(parsed.file, FileName::Log { .. }));
             }
-            Recognised::Digest => assert_eq!(parsed.kind, Kind::Digest),
-            Recognised::Foreign(reason) => panic!("{key:?} follows the grammar and is foreign: {reason}"),
+            Recognized::Digest => assert_eq!(parsed.kind, Kind::Digest),
+            Recognized::NotALog(reason) => panic!("{key:?} follows the grammar and is foreign: {reason}"),
         }
     }
-    if let Recognised::Log { kind, account, region, .. } = recognised {
+    if let Recognized::Log { kind, account, region, .. } = recognized {
         assert!(kind.is_log() && key.contains(account) && key.contains(region));
         assert!(account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()), "{account:?}");
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         assert!(!region.is_empty() && region.bytes().all(plain), "{region:?}");
     }
     // A key of the grammar that is changed in one part is another key, or none.
-    if let Some(LogKey { file: File::Log { compression: Compression::Gzip, .. }, .. }) = parsed {
-        assert!(matches!(recognise(key.strip_suffix(".gz").expect("gzip")), Recognised::Log { .. }));
+    if let Some(LogKey { file: FileName::Log { compression: FileCompression::Gzip, .. }, .. }) = parsed {
+        assert!(matches!(recognize(key.strip_suffix(".gz").expect("gzip")), Recognized::Log { .. }));
     }
 }
 
@@ -41,7 +41,7 @@ fn follows(key: &str) -> bool {
     let (above, [account, kind, region, year, month, day, name]) = (&parts[..=top], &parts[top + 1..]) else {
         return false;
     };
-    let organised = above.len() >= 2 && above[top].strip_prefix("o-").is_some_and(id_of_organisation);
+    let organised = above.len() >= 2 && above[top].strip_prefix("o-").is_some_and(is_organization_id);
     let logs = if organised { above[top - 1] == "AWSLogs" } else { above[top] == "AWSLogs" };
     if !logs || !digits(account, 12) || !digits(year, 4) || !digits(month, 2) || !digits(day, 2) {
         return false;
@@ -74,7 +74,7 @@ fn follows(key: &str) -> bool {
         && clock(&stamp.as_bytes()[9..15])
 }
 
-fn id_of_organisation(id: &str) -> bool {
+fn is_organization_id(id: &str) -> bool {
     !id.is_empty() && id.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9'))
 }
 

@@ -1,7 +1,7 @@
 //! A decoder that is as simple as can be: the whole object in memory, serde_json for the grammar, one byte at a time for
 //! the rest. What the decoder answers has to be what this one answers, to the bit.
 
-use crate::event::{EventId, Place};
+use crate::event::{EventId, EventScope};
 use flate2::bufread::GzDecoder;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -12,11 +12,11 @@ const MAX_DEPTH: usize = 128;
 
 /// An event as it leaves.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct DecodedEvent {
     pub line: Vec<u8>,
     pub id: EventId,
     pub fingerprint: u16,
-    pub place: Place,
+    pub scope: EventScope,
     pub seconds: Option<i64>,
 }
 
@@ -64,7 +64,7 @@ pub fn inflate(stored: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The events of a file, or nothing if it is none.
-pub fn events(json: &[u8]) -> Option<Vec<Left>> {
+pub fn events(json: &[u8]) -> Option<Vec<DecodedEvent>> {
     let text = std::str::from_utf8(json).ok()?;
     if let Ok(records) = serde_json::from_str::<Vec<&RawValue>>(text) {
         return records.into_iter().map(event).collect();
@@ -83,7 +83,7 @@ pub fn events(json: &[u8]) -> Option<Vec<Left>> {
     records?.into_iter().map(event).collect()
 }
 
-fn event(raw: &RawValue) -> Option<Left> {
+fn event(raw: &RawValue) -> Option<DecodedEvent> {
     shallow(raw)?;
     let members: Members<'_> = serde_json::from_str(raw.get()).ok()?;
     let (mut id, mut time, mut account, mut region) = (None, None, None, None);
@@ -98,7 +98,7 @@ fn event(raw: &RawValue) -> Option<Left> {
         *field = text(value.get());
     }
     let mut line = Vec::new();
-    let mut tight = Vec::new();
+    let mut compact = Vec::new();
     let bytes = raw.get().as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -107,23 +107,23 @@ fn event(raw: &RawValue) -> Option<Left> {
         at += length;
         let white = white(run[0]);
         if !white {
-            tight.extend_from_slice(run);
+            compact.extend_from_slice(run);
         }
         if !white || !(run.contains(&b'\n') || run.contains(&b'\r')) {
             line.extend_from_slice(run);
         }
     }
     let seconds = time.and_then(|time| time.parse::<jiff::Timestamp>().ok()).map(floor);
-    let crc = crc32fast::hash(&tight);
-    Some(Left {
+    let crc = crc32fast::hash(&compact);
+    Some(DecodedEvent {
         id: match id {
             Some(id) if !id.is_empty() => EventId::from_text(id.as_bytes()),
-            _ => EventId::from_content(&tight),
+            _ => EventId::from_content(&compact),
         },
         fingerprint: (crc >> 16) as u16 ^ crc as u16,
-        place: Place {
-            account: Place::text(account.unwrap_or_default().as_bytes()).into_owned(),
-            region: Place::text(region.unwrap_or_default().as_bytes()).into_owned(),
+        scope: EventScope {
+            account: EventScope::text(account.unwrap_or_default().as_bytes()).into_owned(),
+            region: EventScope::text(region.unwrap_or_default().as_bytes()).into_owned(),
             minute: seconds.map(|seconds| seconds.div_euclid(60)),
         },
         line,

@@ -1,8 +1,8 @@
 //! Packing: every line that can be sent leaves once, in order, as it is, within every limit, and no call is begun that
 //! was not needed.
 
-use crate::event::Place;
-use crate::pack::{Call, Limits, LinesPerRecord, Packer, TooLong};
+use crate::event::EventScope;
+use crate::pack::{Call, LinesPerRecord, PackError, PackLimits, Packer};
 use std::sync::Arc;
 
 /// What is in a call: the ordinal and bytes of each line.
@@ -16,15 +16,15 @@ type Lines = Vec<(u32, Vec<u8>)>;
 pub fn check(input: &[u8]) {
     let [record, records, bytes, flags, rest @ ..] = input else { return };
     let factor = if flags & 2 == 0 { 1 } else { 97 };
-    let limits = Limits {
+    let limits = PackLimits {
         record_bytes: usize::from(*record) * factor + 1,
         call_records: usize::from(*records % 16) + 1,
         call_bytes: usize::from(*bytes) * factor + 1,
         lines: if flags & 1 == 0 { LinesPerRecord::Packed } else { LinesPerRecord::One },
     };
     let lines: Vec<Vec<u8>> = rest.split(|&byte| byte == b'\n').map(expanded).collect();
-    let places = Arc::new(vec![Place::default(); 3]);
-    let mut packer = Packer::new(limits, Arc::clone(&places));
+    let scopes = Arc::new(vec![EventScope::default(); 3]);
+    let mut packer = Packer::new(limits, Arc::clone(&scopes));
     let (mut sent, mut refused, mut calls) = (Lines::new(), Vec::new(), Vec::new());
     for (ordinal, line) in (0u32..).zip(&lines) {
         match packer.push(line, ordinal, ordinal % 3) {
@@ -36,8 +36,8 @@ pub fn check(input: &[u8]) {
                     packer.recycle(call);
                 }
             }
-            Err(TooLong { ordinal: named, bytes, limit }) => {
-                assert_eq!((named, bytes, limit), (ordinal, line.len(), limits.longest_line()));
+            Err(PackError { ordinal: named, bytes, limit }) => {
+                assert_eq!((named, bytes, limit), (ordinal, line.len(), limits.max_line_bytes()));
                 refused.push(ordinal);
             }
         }
@@ -65,7 +65,7 @@ struct Shape {
     last_record: usize,
 }
 
-fn sound(call: &Call, limits: &Limits, sent: &mut Lines) -> Shape {
+fn sound(call: &Call, limits: &PackLimits, sent: &mut Lines) -> Shape {
     assert!(!call.is_empty() && call.records.len() <= limits.call_records);
     assert!(call.body.len() <= limits.call_bytes || call.lines.len() == 1, "a call too long of several lines");
     let records: Vec<&[u8]> = call.record_slices().collect();
@@ -77,7 +77,7 @@ fn sound(call: &Call, limits: &Limits, sent: &mut Lines) -> Shape {
     }
     let mut start = 0;
     for line in &call.lines {
-        assert_eq!(line.place, line.ordinal % 3);
+        assert_eq!(line.scope, line.ordinal % 3);
         let (bytes, end) = (&call.body[start..line.end - 1], &call.body[line.end - 1..line.end]);
         assert_eq!(end, b"\n");
         sent.push((line.ordinal, bytes.to_vec()));

@@ -5,15 +5,15 @@ use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use trailhose::batch::{Batch, Ended};
+use trailhose::batch::{Batch, BatchReport};
 use trailhose::config::Config;
-use trailhose::ingest::{Deadline, HOLD, Ingest, Names, PIECE};
+use trailhose::ingest::{Deadline, MAX_BUFFERED_BYTES, Ingest, KeyPolicy, CHUNK_BYTES};
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, cost, system_clock};
 use trailhose::notification::{Invocation, invocation};
 use trailhose::queue::{Queue, sqs::Sqs};
 use trailhose::sink::firehose::{self, Firehose};
-use trailhose::sink::oversize::Aside;
+use trailhose::sink::oversize::OversizeStore;
 use trailhose::source::s3::S3;
 use trailhose::tally::Tally;
 use trailhose::{aws, decode, telemetry};
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Error> {
     let store = DynamoDb::new(aws::dynamodb(&sdk), config.table);
     let sink = Firehose::new(aws::firehose(&sdk), &config.stream, config.lines);
     let sink = match &config.oversize {
-        Some(location) => sink.with_aside(Aside::new(aws::s3(&sdk), location)?),
+        Some(location) => sink.with_oversize_store(OversizeStore::new(aws::s3(&sdk), location)?),
         None => sink,
     };
     let usage = Usage { ledger: store.usage(), sink: sink.usage() };
@@ -35,15 +35,15 @@ async fn main() -> Result<(), Error> {
         source: Arc::new(S3::new(aws::s3(&sdk))),
         ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
         sink: Arc::new(sink),
-        limits: decode::Limits {
+        limits: decode::DecodeLimits {
             object_bytes: config.object_bytes,
             events: config.object_events,
-            ..decode::Limits::default()
+            ..decode::DecodeLimits::default()
         },
         filter: config.filter,
-        hold: HOLD,
-        piece: PIECE,
-        names: Names::Logs,
+        max_buffered_bytes: MAX_BUFFERED_BYTES,
+        chunk_bytes: CHUNK_BYTES,
+        key_policy: KeyPolicy::CloudTrailLogs,
     };
     let batch = Batch::new(ingest, queue, config.concurrency, config.memory_mib);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Error> {
 async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Refusal> {
     let before = usage.spent();
     let invocation = invocation(payload).map_err(|error| {
-        let ended = Ended { tally: Tally { not_understood: 1, ..Tally::default() }, ..Ended::default() };
+        let ended = BatchReport { tally: Tally { not_understood: 1, ..Tally::default() }, ..BatchReport::default() };
         report(&ended, &usage.since(before));
         Refusal { kind: "NotUnderstood", message: error.to_string() }
     })?;
@@ -94,23 +94,23 @@ impl From<Refusal> for Diagnostic {
     }
 }
 
-fn report(ended: &Ended, costs: &[(&str, u64)]) {
+fn report(ended: &BatchReport, costs: &[(&str, u64)]) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "ingest".to_owned());
     println!("{}", telemetry::embedded_metrics(&function, &ended.tally, costs, now_ms()));
 }
 
 /// The counters of ledger and sink, which go on from one invocation to the next.
 struct Usage {
-    ledger: Arc<cost::Usage>,
-    sink: Arc<firehose::Usage>,
+    ledger: Arc<cost::LedgerMeter>,
+    sink: Arc<firehose::SinkCounters>,
 }
 
 impl Usage {
-    fn spent(&self) -> (cost::Spent, firehose::Spent) {
+    fn spent(&self) -> (cost::LedgerUsage, firehose::SinkUsage) {
         (self.ledger.spent(), self.sink.spent())
     }
 
-    fn since(&self, before: (cost::Spent, firehose::Spent)) -> [(&'static str, u64); 6] {
+    fn since(&self, before: (cost::LedgerUsage, firehose::SinkUsage)) -> [(&'static str, u64); 6] {
         let (ledger, sink) = self.spent();
         [
             ("LedgerWriteUnits", ledger.write_units - before.0.write_units),

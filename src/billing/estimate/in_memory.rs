@@ -1,7 +1,7 @@
 //! What stands in for S3 and Firehose: objects in memory, and a sink that takes everything within Firehose's limits.
 
 use crate::object::{Object, ObjectRef};
-use crate::pack::{Call, Limits, LinesPerRecord};
+use crate::pack::{Call, PackLimits, LinesPerRecord};
 use crate::sink::firehose::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use crate::sink::{Oversize, Sink, SinkError, Span};
 use crate::source::{ListPage, Listing, Part, Source, SourceError};
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 /// Objects in memory.
 #[derive(Debug, Default)]
-pub(super) struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
+pub(super) struct InMemorySource(Mutex<HashMap<String, Vec<u8>>>);
 
-impl Shelf {
+impl InMemorySource {
     /// Puts an object, and returns the notice of it.
     pub(super) fn put(&self, key: &str, stored: Vec<u8>) -> ObjectRef {
         let at = ObjectRef::new("sample", key.to_owned()).with_version("sample", stored.len() as u64);
@@ -24,7 +24,7 @@ impl Shelf {
 }
 
 #[async_trait]
-impl Source for Shelf {
+impl Source for InMemorySource {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         Ok(at.clone())
     }
@@ -46,13 +46,13 @@ impl Source for Shelf {
 
 /// Takes everything.
 #[derive(Debug)]
-pub(super) struct Void;
+pub(super) struct DiscardingSink;
 
 #[async_trait]
-impl Sink for Void {
-    fn limits(&self) -> Limits {
+impl Sink for DiscardingSink {
+    fn limits(&self) -> PackLimits {
         let lines = LinesPerRecord::Packed;
-        Limits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
+        PackLimits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
     }
 
     async fn span(&self) -> Result<Span, SinkError> {
@@ -63,7 +63,7 @@ impl Sink for Void {
         Ok(())
     }
 
-    async fn set_aside(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
+    async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         Ok(format!("void/{}", event.ordinal))
     }
 }

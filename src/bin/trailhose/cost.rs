@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::Write as _;
 use trailhose::billing::estimate::Sample;
 use trailhose::billing::price::{AS_OF, Bill, REGION};
-use trailhose::generate::Size;
+use trailhose::generate::ObjectSize;
 
 /// Events of a file where nothing is said: the mean of 39,585 events of three real accounts.
 const MEAN: u32 = 9;
@@ -14,8 +14,8 @@ const MEAN: u32 = 9;
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: &CostArgs) -> Result<u8, String> {
     let size = match (args.object_size, args.events_per_file) {
-        (Some(bytes), _) => Size::Bytes(bytes),
-        (None, events) => Size::Events(events.unwrap_or(MEAN)),
+        (Some(bytes), _) => ObjectSize::Bytes(bytes),
+        (None, events) => ObjectSize::Events(events.unwrap_or(MEAN)),
     };
     let sample = Sample::of(size).await?;
     let counted = sample.counted(args.events);

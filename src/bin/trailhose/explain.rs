@@ -9,10 +9,10 @@ use crate::labels::one_line;
 use contents::{Contents, Unreadable};
 use serde::Serialize;
 use std::path::Path;
-use trailhose::decode::Limits;
+use trailhose::decode::DecodeLimits;
 use trailhose::ledger::model::row::Status;
-use trailhose::ledger::{Ledger, Look};
-use trailhose::object::key::{LogKey, Recognised, recognise};
+use trailhose::ledger::{Ledger, OwnershipCounts};
+use trailhose::object::key::{LogKey, Recognized, recognize};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::SourceError;
 
@@ -81,8 +81,8 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
             return Ok(NOT_FETCHED);
         }
     };
-    let default = Limits::default();
-    let limits = Limits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
+    let default = DecodeLimits::default();
+    let limits = DecodeLimits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
     let name = name(&fetched.key);
     // A digest holds no events: that it is no log is no damage to be told.
     let read = if name.recognised == "digest" { None } else { Some(contents::read(&fetched.bytes, limits)) };
@@ -171,12 +171,12 @@ fn name(key: &str) -> Name {
         region: None,
         delivered: None,
     };
-    match recognise(key) {
-        Recognised::Log { kind, account, region, date } => {
+    match recognize(key) {
+        Recognized::Log { kind, account, region, date } => {
             let file = key.rsplit('/').next().unwrap_or(key);
-            let because = match (LogKey::parse(key), recognise(file)) {
+            let because = match (LogKey::parse(key), recognize(file)) {
                 (Some(_), _) => "its folders and its name",
-                (None, Recognised::Log { .. }) => "its name alone",
+                (None, Recognized::Log { .. }) => "its name alone",
                 (None, _) => "its folders alone",
             };
             Name {
@@ -188,8 +188,8 @@ fn name(key: &str) -> Name {
                 delivered: Some(date.to_string()),
             }
         }
-        Recognised::Digest => Name { recognised: "digest", because: "its name".into(), ..none },
-        Recognised::Foreign(why) => Name { because: why.to_string(), ..none },
+        Recognized::Digest => Name { recognised: "digest", because: "its name".into(), ..none },
+        Recognized::NotALog(why) => Name { because: why.to_string(), ..none },
     }
 }
 
@@ -200,8 +200,8 @@ async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents:
     let found = ids.iter().zip(rows).find_map(|(id, row)| Some((*id, row?)));
     let id = found.as_ref().map_or(ids[0], |(id, _)| *id);
     let look = match events {
-        Some(events) => ledger.look(id, &events.known, &events.places).await.map_err(|error| failed(&error))?,
-        None => Look::default(),
+        Some(events) => ledger.ownership(id, &events.known, &events.scopes).await.map_err(|error| failed(&error))?,
+        None => OwnershipCounts::default(),
     };
     let row = found.map(|(_, row)| row);
     let now = ledger.now();

@@ -2,18 +2,18 @@
 
 use crate::args::GenerateArgs;
 use std::path::Path;
-use trailhose::generate::{Bucket, EventsPerFile};
+use trailhose::generate::{SyntheticBucket, EventsPerFile};
 
 /// Runs the command and returns the exit code.
 pub(crate) fn run(args: &GenerateArgs) -> Result<u8, String> {
     empty(&args.dir)?;
-    let bucket = Bucket {
+    let bucket = SyntheticBucket {
         accounts: args.accounts,
         regions: args.regions,
         days: args.days,
         overlap_percent: args.overlap,
         events: args.events.map_or(EventsPerFile::Measured, EventsPerFile::Exactly),
-        ..Bucket::new(args.seed, args.files)
+        ..SyntheticBucket::new(args.seed, args.files)
     };
     let mut bytes = 0;
     for (key, stored) in bucket.files() {

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use trailhose::ingest::{Later, Outcome};
+use trailhose::ingest::{Deferred, Outcome};
 use trailhose::object::ObjectRef;
-use trailhose::object::key::{Foreign, Recognised, recognise};
+use trailhose::object::key::{NotALog, Recognized, recognize};
 
 /// Objects of one reason that are named when not all are asked for.
 const FEW: u64 = 20;
@@ -30,18 +30,18 @@ impl Named {
     /// Names an object, if it was not ingested.
     pub(crate) fn of(at: &ObjectRef, outcome: &Outcome) -> Option<Self> {
         let (what, kind, reason) = match outcome {
-            Outcome::Done(_) | Outcome::Already => return None,
+            Outcome::Done(_) | Outcome::AlreadyDone => return None,
             Outcome::Skipped(kind) => ("skipped", (*kind).to_owned(), why_skipped(&at.key)),
             Outcome::Quarantined(aside) => ("quarantined", aside.kind.clone(), aside.reason.clone()),
-            Outcome::Later(Later::Leased { .. }) => {
+            Outcome::Deferred(Deferred::Leased { .. }) => {
                 ("later", "leased".into(), "another worker is at work on it; the same command takes it up again".into())
             }
-            Outcome::Later(Later::OwnerAtWork { .. }) => (
+            Outcome::Deferred(Deferred::OwnerInProgress { .. }) => (
                 "later",
                 "owner_at_work".into(),
                 "some of its events are being delivered with another object; the same command takes it up again".into(),
             ),
-            Outcome::Later(Later::OutOfTime) => {
+            Outcome::Deferred(Deferred::OutOfTime) => {
                 ("later", "out_of_time".into(), "its time ran out; the same command goes on where it stopped".into())
             }
             Outcome::Failed(failure) => ("failed", "failed".into(), failure.to_string()),
@@ -79,18 +79,18 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 fn why_skipped(key: &str) -> String {
-    match recognise(key) {
-        Recognised::Digest => "a digest, which holds no events".into(),
-        Recognised::Foreign(Foreign::Kind) => {
+    match recognize(key) {
+        Recognized::Digest => "a digest, which holds no events".into(),
+        Recognized::NotALog(NotALog::UnknownKind) => {
             "of a kind of CloudTrail files that is not known here, so its account, region and day are not known \
              either; without --since, --until, --account, --region and --kind it is read"
                 .into()
         }
-        Recognised::Foreign(Foreign::Elsewhere) => {
+        Recognized::NotALog(NotALog::Elsewhere) => {
             "neither its name nor its folders are those of a CloudTrail log; --all-files reads it all the same".into()
         }
-        Recognised::Foreign(why) => why.to_string(),
-        Recognised::Log { .. } => "not a log".into(),
+        Recognized::NotALog(why) => why.to_string(),
+        Recognized::Log { .. } => "not a log".into(),
     }
 }
 

@@ -1,18 +1,18 @@
 //! Look: what the ledger knows of an object and its events, without writing.
 
-use crate::event::Place;
+use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName};
 use crate::ledger::model::row::Row;
-use crate::ledger::protocol::Known;
-use crate::ledger::protocol::lookup::{Sought, roots};
+use crate::ledger::protocol::EventMeta;
+use crate::ledger::protocol::lookup::{EventLookup, roots};
 use crate::ledger::store::StoreError;
-use crate::ledger::{Foreign, Ledger, Stop};
+use crate::ledger::{ForeignClaim, Ledger, LedgerError};
 use crate::object::ObjectId;
 use std::collections::{BTreeMap, HashSet};
 
 /// What the ledger knows of an object's events, each ID counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Look {
+pub struct OwnershipCounts {
     /// Nobody's yet: an attempt at the object would claim and deliver them.
     pub new: u64,
     /// The object's own.
@@ -33,31 +33,31 @@ impl Ledger {
     ///
     /// # Errors
     /// The store's.
-    pub async fn look(&self, id: ObjectId, events: &[Known], places: &[Place]) -> Result<Look, Stop> {
-        let mut sought: BTreeMap<PageName, Vec<Sought>> = BTreeMap::new();
-        let roots = roots(places);
+    pub async fn ownership(&self, id: ObjectId, events: &[EventMeta], scopes: &[EventScope]) -> Result<OwnershipCounts, LedgerError> {
+        let mut lookups: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
+        let roots = roots(scopes);
         let mut met = HashSet::new();
         for (ordinal, event) in (0u32..).zip(events) {
-            if met.insert((roots[event.place as usize], event.id)) {
-                let name = PageName::root(&places[event.place as usize], event.id);
-                sought.entry(name).or_default().push(Sought::new(ordinal, event, places));
+            if met.insert((roots[event.scope as usize], event.id)) {
+                let name = PageName::root(&scopes[event.scope as usize], event.id);
+                lookups.entry(name).or_default().push(EventLookup::new(ordinal, event, scopes));
             }
         }
-        let found = self.find(sought).await?;
-        let mut look = Look { new: (met.len() - found.entries.len()) as u64, ..Look::default() };
+        let found = self.find(lookups).await?;
+        let mut ownership = OwnershipCounts { new: (met.len() - found.entries.len()) as u64, ..OwnershipCounts::default() };
         let mut foreign = Vec::new();
         for (ordinal, (_, entry)) in found.entries {
             match entry.owner {
-                Owner::Object(owner) if owner == id => look.mine += 1,
-                Owner::Object(owner) => foreign.push(Foreign { ordinal, owner, theirs: entry.ordinal }),
-                Owner::Delivered => look.delivered += 1,
+                Owner::Object(owner) if owner == id => ownership.mine += 1,
+                Owner::Object(owner) => foreign.push(ForeignClaim { ordinal, owner, owner_ordinal: entry.ordinal }),
+                Owner::Delivered => ownership.delivered += 1,
             }
         }
         let others = foreign.len() as u64;
         // Pages before rows: see `Ledger::unproven`.
-        look.owed = self.unproven(foreign).await?.len() as u64;
-        look.delivered += others - look.owed;
-        Ok(look)
+        ownership.owed = self.unproven(foreign).await?.len() as u64;
+        ownership.delivered += others - ownership.owed;
+        Ok(ownership)
     }
 }
 
@@ -66,32 +66,32 @@ mod tests {
     use super::*;
     use crate::event::EventId;
     use crate::ledger::store::memory::Memory;
-    use crate::ledger::{Leasing, system_clock};
+    use crate::ledger::{LeaseOutcome, system_clock};
     use crate::object::Object;
     use std::sync::Arc;
 
-    fn known(number: u8) -> Known {
-        Known { id: EventId([number; 16]), place: 0, fingerprint: 0, filtered: false }
+    fn known(number: u8) -> EventMeta {
+        EventMeta { id: EventId([number; 16]), scope: 0, fingerprint: 0, filtered: false }
     }
 
     #[tokio::test]
     async fn a_look_tells_new_own_owed_and_delivered_events_apart() {
         let ledger = Ledger::new(Arc::new(Memory::default()), system_clock(), 0);
         let object = |key: &str| Object { bucket: "b".into(), key: key.into(), etag: "e".into() };
-        let places = [Place::default()];
+        let scopes = [EventScope::default()];
         let mut leases = Vec::new();
         for (key, events) in [("a", [known(1), known(2)]), ("b", [known(3), known(4)])] {
-            let Leasing::Granted(mut lease) = ledger.lease(&object(key), ledger.now() + 60).await.unwrap() else {
+            let LeaseOutcome::Granted(mut lease) = ledger.lease(&object(key), ledger.now() + 60).await.unwrap() else {
                 panic!("not leased")
             };
-            ledger.claim(&mut lease, &events, &places, false).await.unwrap();
+            ledger.claim(&mut lease, &events, &scopes, false).await.unwrap();
             leases.push(lease);
         }
         let events = [1, 1, 2, 3, 5].map(known);
-        let look = ledger.look(object("a").id(), &events, &places).await.unwrap();
-        assert_eq!(look, Look { new: 1, mine: 2, delivered: 0, owed: 1 });
+        let ownership = ledger.ownership(object("a").id(), &events, &scopes).await.unwrap();
+        assert_eq!(ownership, OwnershipCounts { new: 1, mine: 2, delivered: 0, owed: 1 });
         ledger.settle(&mut leases[1]).await.unwrap();
-        let look = ledger.look(object("a").id(), &events, &places).await.unwrap();
-        assert_eq!(look, Look { new: 1, mine: 2, delivered: 1, owed: 0 });
+        let ownership = ledger.ownership(object("a").id(), &events, &scopes).await.unwrap();
+        assert_eq!(ownership, OwnershipCounts { new: 1, mine: 2, delivered: 1, owed: 0 });
     }
 }

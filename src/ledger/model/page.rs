@@ -6,7 +6,7 @@
 
 mod codec;
 
-use crate::event::{EventId, Place};
+use crate::event::{EventId, EventScope};
 use crate::ledger::model::row::Seconds;
 use crate::object::ObjectId;
 use sha2::{Digest, Sha256};
@@ -20,11 +20,11 @@ use std::collections::HashMap;
 pub const CAPACITY: usize = 128 * 1024;
 
 /// How many minutes share a page while there are few events.
-pub const SPAN: i64 = 15;
+pub const SPAN_MINUTES: i64 = 15;
 
-/// The part of a page's capacity at which the page of a whole [`SPAN`] is full: once the account turns out to be busy,
+/// The part of a page's capacity at which the page of a whole [`SPAN_MINUTES`] is full: once the account turns out to be busy,
 /// every further file of the quarter reads this page for nothing.
-pub const SPAN_PART: usize = 4;
+pub const SPAN_CAPACITY_DIVISOR: usize = 4;
 
 /// Marks one state of a page: fresh for every write, so that a page that was deleted and made anew can never be
 /// mistaken for the one that was read.
@@ -46,10 +46,10 @@ impl PageName {
     /// Where an event is looked for first. Follows from the event alone, so that every copy of it, in whatever object,
     /// is looked for in the same page. Events without a time are spread by their identity, under a word that no minute
     /// is spelled as: minutes before 1970 are negative.
-    pub fn root(place: &Place, id: EventId) -> Self {
-        let (account, region) = (name_part(&place.account), name_part(&place.region));
-        Self(match place.minute {
-            Some(minute) => format!("{account}/{region}/{}", minute - minute.rem_euclid(SPAN)),
+    pub fn root(scope: &EventScope, id: EventId) -> Self {
+        let (account, region) = (name_part(&scope.account), name_part(&scope.region));
+        Self(match scope.minute {
+            Some(minute) => format!("{account}/{region}/{}", minute - minute.rem_euclid(SPAN_MINUTES)),
             None => format!("{account}/{region}/none{:02x}", id.0[0]),
         })
     }
@@ -61,7 +61,7 @@ impl PageName {
         let byte = id.0[15 - (depth / 2).min(15)];
         let digit = if depth.is_multiple_of(2) { byte & 0x0f } else { byte >> 4 };
         match (depth, minute) {
-            (0, Some(minute)) if self.is_span() => Self(format!("{}+{}", self.0, minute.rem_euclid(SPAN))),
+            (0, Some(minute)) if self.is_span() => Self(format!("{}+{}", self.0, minute.rem_euclid(SPAN_MINUTES))),
             (0, _) => Self(format!("{}~{digit:x}", self.0)),
             _ => Self(format!("{}{digit:x}", self.0)),
         }
@@ -69,7 +69,7 @@ impl PageName {
 
     /// Encoded bytes at which this page is full where a minute's is at `minute`.
     pub fn capacity(&self, minute: usize) -> usize {
-        if self.is_span() { minute / SPAN_PART } else { minute }
+        if self.is_span() { minute / SPAN_CAPACITY_DIVISOR } else { minute }
     }
 
     /// Whether this is the page of a whole span.
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn a_full_page_is_followed_by_its_minutes_and_then_by_a_digit_at_a_time() {
         let (minute, id) = (Some(28_000_004), id(0x5a));
-        let place = Place { account: "111122223333".into(), region: "eu-west-1".into(), minute };
-        let mut names = vec![PageName::root(&place, id)];
+        let scope = EventScope { account: "111122223333".into(), region: "eu-west-1".into(), minute };
+        let mut names = vec![PageName::root(&scope, id)];
         for _ in 0..4 {
             names.push(names[names.len() - 1].deeper(minute, id));
         }
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn events_without_a_time_spill_by_their_identity_alone() {
-        let root = PageName::root(&Place::default(), id(0x5a));
+        let root = PageName::root(&EventScope::default(), id(0x5a));
         assert_eq!(root.0, "//none07");
         assert_eq!(root.deeper(None, id(0x5a)).0, "//none07~a");
         assert_eq!(root.capacity(4096), 4096);
@@ -196,17 +196,17 @@ mod tests {
 
     #[test]
     fn minutes_before_1970_have_a_span_too() {
-        let place = |minute| Place { minute: Some(minute), ..Place::default() };
-        assert_eq!(PageName::root(&place(-1), id(1)).0, "//-15");
-        assert_eq!(PageName::root(&place(-1), id(1)).deeper(Some(-1), id(1)).0, "//-15+14");
+        let scope = |minute| EventScope { minute: Some(minute), ..EventScope::default() };
+        assert_eq!(PageName::root(&scope(-1), id(1)).0, "//-15");
+        assert_eq!(PageName::root(&scope(-1), id(1)).deeper(Some(-1), id(1)).0, "//-15+14");
     }
 
     #[test]
     fn no_event_can_spell_another_events_page() {
-        let forged = Place { account: "111122223333/eu-west-1/5".into(), region: String::new(), minute: None };
+        let forged = EventScope { account: "111122223333/eu-west-1/5".into(), region: String::new(), minute: None };
         let name = PageName::root(&forged, id(1));
         assert!(name.0.starts_with('='), "{name}");
-        let long = Place { account: "1".repeat(4096), region: "~".into(), minute: Some(-1) };
+        let long = EventScope { account: "1".repeat(4096), region: "~".into(), minute: Some(-1) };
         assert!(PageName::root(&long, id(1)).0.len() < 100);
     }
 }

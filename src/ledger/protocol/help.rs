@@ -1,18 +1,18 @@
 //! Help: what a worker does about events that others own. Owners never move; a stalled owner's deliveries are finished
 //! under its own lease, and marked.
 
-use crate::event::Place;
+use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row, Seconds, Token};
-use crate::ledger::protocol::lookup::{Found, Sought};
-use crate::ledger::protocol::{Foreign, Known};
+use crate::ledger::protocol::lookup::{LookupResult, EventLookup};
+use crate::ledger::protocol::{ForeignClaim, EventMeta};
 use crate::ledger::store::{StoreError, WriteError};
-use crate::ledger::{Ledger, Stop};
+use crate::ledger::{Ledger, LedgerError};
 use crate::object::ObjectId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Attempts to mark one page, as in `claim.rs`.
-const ATTEMPTS: u32 = 64;
+const MAX_WRITE_ATTEMPTS: u32 = 64;
 
 /// A stalled object's lease, taken to finish its deliveries.
 #[derive(Debug)]
@@ -24,17 +24,17 @@ pub struct Help {
 
 /// Whether a stalled object could be leased.
 #[derive(Debug)]
-pub enum Helping {
+pub enum HelpOutcome {
     /// Deliver in its stead.
     Granted(Box<Help>),
     /// It is no longer stalled: look again.
-    Moved,
+    NotStalled,
 }
 
 impl Ledger {
     /// Of the events that others own, those that are not proven delivered. The pages must have been viewed before this
     /// reads their owners' rows: in the other order an owner could settle, expire and be forgotten in between.
-    pub async fn unproven(&self, foreign: Vec<Foreign>) -> Result<Vec<(Foreign, Row)>, Stop> {
+    pub async fn unproven(&self, foreign: Vec<ForeignClaim>) -> Result<Vec<(ForeignClaim, Row)>, LedgerError> {
         let owners: BTreeSet<_> = foreign.iter().map(|event| event.owner).collect();
         let owners: Vec<_> = owners.into_iter().collect();
         let rows = self.store.rows(&owners).await?;
@@ -42,7 +42,7 @@ impl Ledger {
         let open = foreign.into_iter().filter_map(|event| {
             // A row is deleted only after done: an owner without a row has delivered.
             let row = rows.get(&event.owner)?.as_ref()?;
-            (!row.proves(event.theirs)).then(|| (event, row.clone()))
+            (!row.proves(event.owner_ordinal)).then(|| (event, row.clone()))
         });
         Ok(open.collect())
     }
@@ -50,13 +50,13 @@ impl Ledger {
     /// Views the pages of these events again: those that still are another's.
     ///
     /// # Errors
-    /// [`Stop::Gone`] where an entry is no longer there: then everything is claimed again.
-    pub async fn review(&self, events: &[Foreign], known: &[Known], places: &[Place]) -> Result<Vec<Foreign>, Stop> {
-        let found = self.find_again(events.iter().map(|event| event.ordinal), known, places).await?;
+    /// [`LedgerError::Gone`] where an entry is no longer there: then everything is claimed again.
+    pub async fn review(&self, events: &[ForeignClaim], known: &[EventMeta], scopes: &[EventScope]) -> Result<Vec<ForeignClaim>, LedgerError> {
+        let found = self.find_again(events.iter().map(|event| event.ordinal), known, scopes).await?;
         let foreign = events.iter().map(|event| {
-            let (_, entry) = found.entries.get(&event.ordinal).ok_or(Stop::Gone)?;
+            let (_, entry) = found.entries.get(&event.ordinal).ok_or(LedgerError::Gone)?;
             Ok(match entry.owner {
-                Owner::Object(owner) => Some(Foreign { ordinal: event.ordinal, owner, theirs: entry.ordinal }),
+                Owner::Object(owner) => Some(ForeignClaim { ordinal: event.ordinal, owner, owner_ordinal: entry.ordinal }),
                 Owner::Delivered => None,
             })
         });
@@ -64,12 +64,12 @@ impl Ledger {
     }
 
     /// Leases a stalled object's row, so that nobody else delivers for it meanwhile.
-    pub async fn help(&self, owner: ObjectId, until: Seconds) -> Result<Helping, Stop> {
+    pub async fn help(&self, owner: ObjectId, until: Seconds) -> Result<HelpOutcome, LedgerError> {
         let token = Token::fresh();
         let guard = Guard::Helpable { now: self.now(), token };
         match self.store.change_row_by_id(owner, guard, &Change::Lease { token, until }).await {
-            Ok(row) => Ok(Helping::Granted(Box::new(Help { owner, token, row }))),
-            Err(WriteError::Refused(_)) => Ok(Helping::Moved),
+            Ok(row) => Ok(HelpOutcome::Granted(Box::new(Help { owner, token, row }))),
+            Err(WriteError::Refused(_)) => Ok(HelpOutcome::NotStalled),
             Err(WriteError::Store(error)) => Err(error.into()),
         }
     }
@@ -77,38 +77,38 @@ impl Ledger {
     /// Of these events, those that the helped object still has to deliver, as the pages stand now.
     ///
     /// # Errors
-    /// [`Stop::Gone`] where an entry is gone or another's.
+    /// [`LedgerError::Gone`] where an entry is gone or another's.
     pub async fn owed(
         &self,
         help: &Help,
-        events: &[Foreign],
-        known: &[Known],
-        places: &[Place],
-    ) -> Result<Vec<u32>, Stop> {
-        let now = self.review(events, known, places).await?;
+        events: &[ForeignClaim],
+        known: &[EventMeta],
+        scopes: &[EventScope],
+    ) -> Result<Vec<u32>, LedgerError> {
+        let now = self.review(events, known, scopes).await?;
         if now.iter().any(|event| event.owner != help.owner) {
-            return Err(Stop::Gone);
+            return Err(LedgerError::Gone);
         }
-        Ok(now.iter().filter(|event| !help.row.proves(event.theirs)).map(|event| event.ordinal).collect())
+        Ok(now.iter().filter(|event| !help.row.proves(event.owner_ordinal)).map(|event| event.ordinal).collect())
     }
 
     /// Marks events as delivered in their owner's stead.
     ///
     /// # Errors
-    /// [`Stop::Gone`] where an entry is gone or another's.
-    pub async fn mark(&self, help: &Help, ordinals: &[u32], known: &[Known], places: &[Place]) -> Result<(), Stop> {
+    /// [`LedgerError::Gone`] where an entry is gone or another's.
+    pub async fn mark(&self, help: &Help, ordinals: &[u32], known: &[EventMeta], scopes: &[EventScope]) -> Result<(), LedgerError> {
         let mut left: Vec<u32> = ordinals.to_vec();
-        for _ in 0..ATTEMPTS {
-            let mut found = self.find_again(left.iter().copied(), known, places).await?;
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let mut found = self.find_again(left.iter().copied(), known, scopes).await?;
             let mut by_page: BTreeMap<PageName, Vec<u32>> = BTreeMap::new();
             for &ordinal in &left {
-                let (name, entry) = found.entries.get(&ordinal).ok_or(Stop::Gone)?;
+                let (name, entry) = found.entries.get(&ordinal).ok_or(LedgerError::Gone)?;
                 match entry.owner {
                     Owner::Delivered => {}
                     Owner::Object(owner) if owner == help.owner => {
                         by_page.entry(name.clone()).or_default().push(ordinal);
                     }
-                    Owner::Object(_) => return Err(Stop::Gone),
+                    Owner::Object(_) => return Err(LedgerError::Gone),
                 }
             }
             left.clear();
@@ -121,32 +121,32 @@ impl Ledger {
                 return Ok(());
             }
         }
-        Err(Stop::Contended(format!("a page of {} events", left.len()), ATTEMPTS))
+        Err(LedgerError::Contended(format!("a page of {} events", left.len()), MAX_WRITE_ATTEMPTS))
     }
 
     /// Gives a helped object's lease back. Its cursor is left as it is: it says what the owner delivered.
-    pub async fn leave(&self, help: &Help) -> Result<(), Stop> {
+    pub async fn release_help(&self, help: &Help) -> Result<(), LedgerError> {
         self.release_row(help.owner, help.token).await
     }
 
     /// False where another wrote to the page meanwhile.
     async fn mark_page(
         &self,
-        found: &mut Found,
+        found: &mut LookupResult,
         name: &PageName,
         ordinals: &[u32],
-        known: &[Known],
-    ) -> Result<bool, Stop> {
-        let mut page = found.pages.remove(name).ok_or(Stop::Gone)?;
-        let stands = page.version;
+        known: &[EventMeta],
+    ) -> Result<bool, LedgerError> {
+        let mut page = found.pages.remove(name).ok_or(LedgerError::Gone)?;
+        let current = page.version;
         for &ordinal in ordinals {
-            let entry = page.entries.get_mut(&known[ordinal as usize].id).ok_or(Stop::Gone)?;
+            let entry = page.entries.get_mut(&known[ordinal as usize].id).ok_or(LedgerError::Gone)?;
             entry.owner = Owner::Delivered;
             entry.ordinal = None;
         }
         page.version = Version::fresh();
-        page.expires = page.expires.max(self.now() + self.keep);
-        match self.store.write_page(name, Some(stands), &page).await {
+        page.expires = page.expires.max(self.now() + self.retention);
+        match self.store.write_page(name, Some(current), &page).await {
             Ok(()) => Ok(true),
             Err(WriteError::Refused(_) | WriteError::Store(StoreError::Unknown(_))) => Ok(false),
             Err(WriteError::Store(error)) => Err(error.into()),
@@ -156,15 +156,15 @@ impl Ledger {
     async fn find_again(
         &self,
         ordinals: impl Iterator<Item = u32>,
-        known: &[Known],
-        places: &[Place],
-    ) -> Result<Found, StoreError> {
-        let mut sought: BTreeMap<PageName, Vec<Sought>> = BTreeMap::new();
+        known: &[EventMeta],
+        scopes: &[EventScope],
+    ) -> Result<LookupResult, StoreError> {
+        let mut lookups: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         for ordinal in ordinals {
             let event = &known[ordinal as usize];
-            let root = PageName::root(&places[event.place as usize], event.id);
-            sought.entry(root).or_default().push(Sought::new(ordinal, event, places));
+            let root = PageName::root(&scopes[event.scope as usize], event.id);
+            lookups.entry(root).or_default().push(EventLookup::new(ordinal, event, scopes));
         }
-        self.find(sought).await
+        self.find(lookups).await
     }
 }

@@ -1,6 +1,6 @@
 //! Which folder an event belongs in. Pure.
 
-use crate::event::Place;
+use crate::event::EventScope;
 use sha2::{Digest, Sha256};
 
 /// The folder of an event, relative to the destination: `account=…/region=…/date=YYYY-MM-DD`.
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 /// is made harmless and carries a hash of what it was, so that it can neither leave the destination nor be merged with
 /// another, on file systems without upper and lower case too. What is absent reads `unknown`, and an account that is
 /// really called that gets a hash.
-pub(super) fn folder(place: &Place) -> String {
-    format!("account={}/region={}/date={}", part(&place.account), part(&place.region), date(place.minute))
+pub(super) fn folder(scope: &EventScope) -> String {
+    format!("account={}/region={}/date={}", part(&scope.account), part(&scope.region), date(scope.minute))
 }
 
 const UNKNOWN: &str = "unknown";
@@ -47,22 +47,22 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    fn place(account: &str, region: &str, minute: Option<i64>) -> Place {
-        Place { account: account.into(), region: region.into(), minute }
+    fn scope(account: &str, region: &str, minute: Option<i64>) -> EventScope {
+        EventScope { account: account.into(), region: region.into(), minute }
     }
 
     #[test]
     fn an_ordinary_event_lies_under_its_account_region_and_day() {
         let minute = Some(28_000_000);
         assert_eq!(
-            folder(&place("111122223333", "eu-west-1", minute)),
+            folder(&scope("111122223333", "eu-west-1", minute)),
             "account=111122223333/region=eu-west-1/date=2023-03-28"
         );
     }
 
     #[test]
     fn what_is_absent_is_unknown_and_what_is_called_unknown_is_not_absent() {
-        assert_eq!(folder(&place("", "", None)), "account=unknown/region=unknown/date=unknown");
+        assert_eq!(folder(&scope("", "", None)), "account=unknown/region=unknown/date=unknown");
         assert_ne!(part("unknown"), "unknown");
         for minute in [i64::MAX, i64::MIN, -2_000_000_000] {
             assert_eq!(date(Some(minute)), "unknown", "{minute}");
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_path_written_as_an_account_stays_inside() {
         for text in ["..", "../../etc", "/etc/passwd", "a/b", ".", "\0", "a\nb", "C:\\x", &"9".repeat(4000)] {
-            let folder = folder(&place(text, text, None));
+            let folder = folder(&scope(text, text, None));
             assert_eq!(folder.split('/').count(), 3, "{folder}");
             assert!(!folder.contains("..") && folder.len() < 200, "{folder}");
         }

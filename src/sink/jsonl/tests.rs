@@ -29,11 +29,11 @@ impl std::fmt::Debug for Probe {
 }
 
 use super::*;
-use crate::event::Place;
+use crate::event::EventScope;
 use crate::ledger::model::row::{Change, Counts, Guard, Status, Token};
 use crate::ledger::store::Store;
 use crate::object::Object;
-use crate::pack::Line;
+use crate::pack::PackedLine;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
@@ -49,21 +49,21 @@ fn options(compression: Compression) -> Options {
     Options { compression, checkpoint_every: Duration::from_secs(3600), ..Options::default() }
 }
 
-fn place(account: &str) -> Place {
-    Place { account: account.into(), region: "eu-west-1".into(), minute: Some(28_000_000) }
+fn scope(account: &str) -> EventScope {
+    EventScope { account: account.into(), region: "eu-west-1".into(), minute: Some(28_000_000) }
 }
 
 fn call(lines: &[(&str, &str)]) -> Call {
     let mut call = Call::default();
-    let mut places = Vec::new();
+    let mut scopes = Vec::new();
     for (at, (account, line)) in lines.iter().enumerate() {
         call.body.extend_from_slice(line.as_bytes());
         call.body.push(b'\n');
-        call.lines.push(Line { end: call.body.len(), ordinal: at as u32, place: at as u32 });
-        places.push(place(account));
+        call.lines.push(PackedLine { end: call.body.len(), ordinal: at as u32, scope: at as u32 });
+        scopes.push(scope(account));
     }
     call.records.push(call.body.len());
-    call.places = Arc::new(places);
+    call.scopes = Arc::new(scopes);
     call
 }
 

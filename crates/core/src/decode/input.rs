@@ -1,6 +1,6 @@
 //! An object's bytes as a stream of decompressed ones, with the place in the stored bytes for errors.
 
-use super::{DecodeError, Halt};
+use super::{DecodeError, StepError};
 use flate2::bufread::MultiGzDecoder;
 use std::borrow::Cow;
 use std::io::{self, BufRead, ErrorKind, Read};
@@ -9,14 +9,14 @@ use std::io::{self, BufRead, ErrorKind, Read};
 /// can lie.
 #[derive(Debug)]
 pub(super) enum Input<'a> {
-    Gzip(Box<MultiGzDecoder<Stored<'a>>>),
-    Plain(Stored<'a>),
+    Gzip(Box<MultiGzDecoder<StoredBytes<'a>>>),
+    Plain(StoredBytes<'a>),
 }
 
 /// The stored bytes: as a whole, or the piece that is being read.
 #[derive(Debug)]
-pub(super) struct Stored<'a> {
-    piece: Cow<'a, [u8]>,
+pub(super) struct StoredBytes<'a> {
+    chunk: Cow<'a, [u8]>,
     /// Bytes of the piece that are consumed.
     used: usize,
     /// Bytes of the object before the piece.
@@ -25,9 +25,9 @@ pub(super) struct Stored<'a> {
     size: u64,
 }
 
-impl Stored<'_> {
+impl StoredBytes<'_> {
     fn rest(&self) -> &[u8] {
-        &self.piece[self.used..]
+        &self.chunk[self.used..]
     }
 
     /// How many of the object's bytes are consumed.
@@ -35,19 +35,19 @@ impl Stored<'_> {
         self.before + self.used as u64
     }
 
-    fn replace(&mut self, piece: Vec<u8>) {
-        self.before += self.piece.len() as u64;
-        self.piece = piece.into();
+    fn replace(&mut self, chunk: Vec<u8>) {
+        self.before += self.chunk.len() as u64;
+        self.chunk = chunk.into();
         self.used = 0;
     }
 
     /// Whether the object goes on behind this piece.
     fn goes_on(&self) -> bool {
-        self.before + (self.piece.len() as u64) < self.size
+        self.before + (self.chunk.len() as u64) < self.size
     }
 }
 
-impl BufRead for Stored<'_> {
+impl BufRead for StoredBytes<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.rest().is_empty() && self.goes_on() {
             // Let go of at once: the next piece is fetched before it is fed.
@@ -62,7 +62,7 @@ impl BufRead for Stored<'_> {
     }
 }
 
-impl Read for Stored<'_> {
+impl Read for StoredBytes<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let taken = self.fill_buf()?.read(into)?;
         self.consume(taken);
@@ -71,24 +71,24 @@ impl Read for Stored<'_> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads an object of `size` bytes, of which `piece` is the first, or all.
-    pub(super) fn new(piece: Cow<'a, [u8]>, size: u64) -> Self {
-        let gzip = piece.starts_with(&[0x1f, 0x8b]);
-        let stored = Stored { piece, used: 0, before: 0, size };
+    /// Reads an object of `size` bytes, of which `chunk` is the first, or all.
+    pub(super) fn new(chunk: Cow<'a, [u8]>, size: u64) -> Self {
+        let gzip = chunk.starts_with(&[0x1f, 0x8b]);
+        let stored = StoredBytes { chunk, used: 0, before: 0, size };
         if gzip { Self::Gzip(Box::new(MultiGzDecoder::new(stored))) } else { Self::Plain(stored) }
     }
 
     /// Goes on with the next piece. The one before must be read to its end.
-    pub(super) fn feed(&mut self, piece: Vec<u8>) {
+    pub(super) fn feed(&mut self, chunk: Vec<u8>) {
         let stored = match self {
             Self::Gzip(decoder) => decoder.get_mut(),
             Self::Plain(stored) => stored,
         };
         debug_assert!(stored.rest().is_empty(), "{} stored bytes are not read yet", stored.rest().len());
-        stored.replace(piece);
+        stored.replace(chunk);
     }
 
-    fn stored(&self) -> &Stored<'a> {
+    fn stored(&self) -> &StoredBytes<'a> {
         match self {
             Self::Gzip(decoder) => decoder.get_ref(),
             Self::Plain(stored) => stored,
@@ -106,13 +106,13 @@ impl<'a> Input<'a> {
         let stored = self.stored();
         match self {
             // Far more than any buffer takes.
-            _ if stored.goes_on() => stored.piece.len(),
+            _ if stored.goes_on() => stored.chunk.len(),
             Self::Gzip(_) => {
-                let said = stored.piece.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+                let said = stored.chunk.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
                 // Of many members the last may be the smallest.
-                said.saturating_add(1).max(stored.piece.len().saturating_mul(4))
+                said.saturating_add(1).max(stored.chunk.len().saturating_mul(4))
             }
-            Self::Plain(_) => stored.piece.len() + 1,
+            Self::Plain(_) => stored.chunk.len() + 1,
         }
     }
 
@@ -122,14 +122,14 @@ impl<'a> Input<'a> {
     }
 
     /// Reads on. 0 at the end, where every member's checksum and length have been verified.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Halt> {
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, StepError> {
         let read = match self {
             Self::Plain(stored) => stored.read(into),
             Self::Gzip(decoder) => decoder.read(into),
         };
         read.map_err(|error| {
             let what = match error.kind() {
-                ErrorKind::WouldBlock => return Halt::Wanting,
+                ErrorKind::WouldBlock => return StepError::NeedsInput,
                 ErrorKind::UnexpectedEof => "the gzip stream is cut short".to_owned(),
                 ErrorKind::InvalidInput if error.to_string().contains("header") => {
                     "neither the end nor another gzip member follows".to_owned()

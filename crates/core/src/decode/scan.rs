@@ -8,7 +8,7 @@
 //! never given the state as a whole.
 
 use super::fault::{Fault, invalid, peek};
-use super::string::{self, Rest};
+use super::string::{self, ScannedString};
 use std::ops::Range;
 
 /// The deepest nesting that is read, as in `serde_json`. An event of CloudTrail nests about ten deep.
@@ -45,24 +45,24 @@ pub(super) struct Scanned {
     /// Where the value ends.
     pub end: usize,
     /// White space stands between its tokens.
-    pub spaced: bool,
+    pub has_white_space: bool,
     /// Some of it would break a line.
-    pub broken: bool,
+    pub has_line_break: bool,
     /// Not all of it is ASCII: whether it is UTF-8 is yet to be checked.
-    pub wide: bool,
+    pub non_ascii: bool,
     /// Where the fields' values lie, in the order of [`Field`]: a string without its quotes, or a number.
-    fields: [Option<Value>; 4],
+    fields: [Option<FieldValue>; 4],
 }
 
 /// Where a field's value lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Value {
+pub(super) struct FieldValue {
     pub range: Range<usize>,
     pub escaped: bool,
 }
 
 impl Scanned {
-    pub(super) fn field(&self, field: Field) -> Option<&Value> {
+    pub(super) fn field(&self, field: Field) -> Option<&FieldValue> {
         self.fields[field as usize].as_ref()
     }
 }
@@ -84,28 +84,28 @@ struct Scan<'a> {
     found: Scanned,
 }
 
-/// Where a scan is after some of a value.
+/// The position of a scan within a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+enum ScanState {
     /// Before a value.
-    Value,
-    /// Before the first element of an array, or the first member of an object.
-    Inside,
-    /// Behind a value.
-    Behind,
+    BeforeValue,
+    /// After an opening bracket, before the first element or member.
+    InContainer,
+    /// After a value.
+    AfterValue,
 }
 
 // Everything is inlined: a `self` that is handed to a function, even to one that only reports an error, lies in memory.
 impl<'a> Scan<'a> {
     fn run(mut self) -> Result<Scanned, Fault> {
         loop {
-            let then = match (self.objects & 1, self.depth) {
-                (0, _) => Then::Value,
+            let state = match (self.objects & 1, self.depth) {
+                (0, _) => ScanState::BeforeValue,
                 (_, 1) => self.members::<true>()?,
                 (_, _) => self.members::<false>()?,
             };
-            let then = if then == Then::Value { self.one()? } else { then };
-            if then == Then::Behind && self.closings()? {
+            let state = if state == ScanState::BeforeValue { self.one()? } else { state };
+            if state == ScanState::AfterValue && self.closings()? {
                 self.found.end = self.at();
                 return Ok(self.found);
             }
@@ -115,7 +115,7 @@ impl<'a> Scan<'a> {
     /// Reads members as long as their values are strings: most of an event is that. Only the outermost object's members
     /// can be fields: an `eventID` deeper down, in `requestParameters` say, is not the event's.
     #[inline(always)]
-    fn members<const OUTERMOST: bool>(&mut self) -> Result<Then, Fault> {
+    fn members<const OUTERMOST: bool>(&mut self) -> Result<ScanState, Fault> {
         let (b'"', rest) = self.token()? else { return self.invalid("a name in quotes") };
         self.rest = rest;
         loop {
@@ -130,22 +130,22 @@ impl<'a> Scan<'a> {
                 let (b':', rest) = self.token()? else { return self.invalid("':'") };
                 self.rest = rest;
                 self.pending = field;
-                return Ok(Then::Value);
+                return Ok(ScanState::BeforeValue);
             }
             let start = self.at();
             let (length, escaped) = self.string()?;
             if let Some(field) = field {
-                self.found.fields[field as usize] = Some(Value { range: start..start + length, escaped });
+                self.found.fields[field as usize] = Some(FieldValue { range: start..start + length, escaped });
             }
             if !self.take(b",\"") {
-                return Ok(Then::Behind);
+                return Ok(ScanState::AfterValue);
             }
         }
     }
 
     /// Reads a scalar or an opening bracket.
     #[inline(always)]
-    fn one(&mut self) -> Result<Then, Fault> {
+    fn one(&mut self) -> Result<ScanState, Fault> {
         let (first, rest) = self.token()?;
         // A field whose value is an object or an array is as good as absent.
         let field = self.pending.take();
@@ -155,26 +155,27 @@ impl<'a> Scan<'a> {
                 self.rest = rest;
                 let (length, escaped) = self.string()?;
                 if let Some(field) = field {
-                    self.found.fields[field as usize] = Some(Value { range: start + 1..start + 1 + length, escaped });
+                    self.found.fields[field as usize] =
+                        Some(FieldValue { range: start + 1..start + 1 + length, escaped });
                 }
             }
             b'{' => {
                 self.descend(1, rest)?;
                 if self.token()?.0 != b'}' {
-                    return Ok(Then::Inside);
+                    return Ok(ScanState::InContainer);
                 }
             }
             b'[' => {
                 self.descend(0, rest)?;
                 if self.token()?.0 != b']' {
-                    return Ok(Then::Inside);
+                    return Ok(ScanState::InContainer);
                 }
             }
             b'-' | b'0'..=b'9' => {
                 let end = number(self.bytes, start)?;
                 self.rest = &self.bytes[end..];
                 if let Some(field) = field {
-                    self.found.fields[field as usize] = Some(Value { range: start..end, escaped: false });
+                    self.found.fields[field as usize] = Some(FieldValue { range: start..end, escaped: false });
                 }
             }
             b't' => self.literal(b"true")?,
@@ -182,7 +183,7 @@ impl<'a> Scan<'a> {
             b'n' => self.literal(b"null")?,
             _ => return self.invalid("a value"),
         }
-        Ok(Then::Behind)
+        Ok(ScanState::AfterValue)
     }
 
     /// Reads what may follow a value: closing brackets, then a comma. True when the outermost value has ended.
@@ -223,15 +224,16 @@ impl<'a> Scan<'a> {
     #[inline(always)]
     fn string(&mut self) -> Result<(usize, bool), Fault> {
         let from = self.rest.len();
-        let escaped = match string::plain(self.rest) {
+        let escaped = match string::skip_plain(self.rest) {
             Ok(rest) => {
                 self.rest = rest;
                 false
             }
             Err(rest) => {
-                let Rest { end, escaped, wide } = string::rest(self.bytes, self.bytes.len() - rest.len())?;
+                let ScannedString { end, escaped, non_ascii } =
+                    string::scan_rest(self.bytes, self.bytes.len() - rest.len())?;
                 self.rest = &self.bytes[end..];
-                self.found.wide |= wide;
+                self.found.non_ascii |= non_ascii;
                 escaped
             }
         };
@@ -251,9 +253,9 @@ impl<'a> Scan<'a> {
         {
             return Ok((byte, rest));
         }
-        let (rest, broken) = white_space(self.rest);
-        self.found.spaced |= rest.len() < self.rest.len();
-        self.found.broken |= broken;
+        let (rest, has_line_break) = white_space(self.rest);
+        self.found.has_white_space |= rest.len() < self.rest.len();
+        self.found.has_line_break |= has_line_break;
         self.rest = rest;
         rest.split_first().map(|(&byte, rest)| (byte, rest)).ok_or(Fault::Incomplete)
     }
@@ -342,12 +344,12 @@ fn misspelt(bytes: &[u8], at: usize, word: &[u8]) -> Result<(), Fault> {
 /// What follows the white space, and whether some of that would break a line.
 #[cold]
 fn white_space(mut rest: &[u8]) -> (&[u8], bool) {
-    let mut broken = false;
+    let mut has_line_break = false;
     while let [byte @ (b' ' | b'\t' | b'\n' | b'\r'), behind @ ..] = rest {
-        broken |= matches!(byte, b'\n' | b'\r');
+        has_line_break |= matches!(byte, b'\n' | b'\r');
         rest = behind;
     }
-    (rest, broken)
+    (rest, has_line_break)
 }
 
 /// Copies `value`, a scanned one, without white space between its tokens: all of it, or only the runs that hold a line
@@ -359,7 +361,7 @@ pub(super) fn strip(value: &[u8], which: Strip, out: &mut Vec<u8>) {
         match value[at] {
             b'"' => {
                 // A scanned value's strings all have an end; copying on would lose nothing.
-                at = string::rest(value, at + 1).map_or(value.len(), |rest| rest.end);
+                at = string::scan_rest(value, at + 1).map_or(value.len(), |rest| rest.end);
                 out.extend_from_slice(&value[start..at]);
             }
             b' ' | b'\t' | b'\n' | b'\r' => {

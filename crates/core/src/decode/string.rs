@@ -11,19 +11,19 @@ const BLOCK: usize = 16;
 
 /// What [`rest`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rest {
+pub(super) struct ScannedString {
     /// Behind the closing quote.
     pub end: usize,
     /// It holds an escape.
     pub escaped: bool,
     /// It may hold bytes beyond ASCII: never false if it does.
-    pub wide: bool,
+    pub non_ascii: bool,
 }
 
 /// What follows the closing quote of a string whose content goes on with `rest`; or, where a byte comes first that is not
-/// plain ASCII or the end is near, from where [`rest`](self::rest) has to look.
+/// skip_plain ASCII or the end is near, from where [`rest`](self::rest) has to look.
 #[inline(always)]
-pub(super) fn plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
+pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
     while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
         let lanes = i8x16::from(block.map(|byte| byte as i8));
         // As signed numbers control characters and what is beyond ASCII are both below the space.
@@ -42,14 +42,14 @@ pub(super) fn plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
 
 /// Reads the string whose content goes on at `at` to its end, whatever it holds.
 #[inline(never)]
-pub(super) fn rest(bytes: &[u8], mut at: usize) -> Result<Rest, Fault> {
-    let (mut escaped, mut wide) = (false, false);
+pub(super) fn scan_rest(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fault> {
+    let (mut escaped, mut non_ascii) = (false, false);
     loop {
-        let (length, beyond_ascii) = length(bytes, at);
+        let (length, block_non_ascii) = length(bytes, at);
         at += length;
-        wide |= beyond_ascii;
+        non_ascii |= block_non_ascii;
         match peek(bytes, at)? {
-            b'"' => return Ok(Rest { end: at + 1, escaped, wide }),
+            b'"' => return Ok(ScannedString { end: at + 1, escaped, non_ascii }),
             b'\\' => {
                 escaped = true;
                 at = escape(bytes, at + 1)?;
@@ -128,7 +128,7 @@ mod tests {
             prop_assert!(beyond || tail[..naive].is_ascii());
 
             let naive = from + end(|byte| byte < 0x20 || byte == b'"' || byte == b'\\' || byte > 0x7f);
-            match plain(tail) {
+            match skip_plain(tail) {
                 Ok(behind) => prop_assert!(bytes.len() - behind.len() == naive + 1 && bytes[naive] == b'"'),
                 // It may give up near the end of the bytes, but never passes by what it should have seen.
                 Err(rest) => {

@@ -1,6 +1,6 @@
 //! The decoder against a naive one that builds a tree, and against every kind of damage.
 
-mod pieces;
+mod chunks;
 
 use super::*;
 use flate2::Compression;
@@ -16,25 +16,25 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What an event leaves as: line, identity, place.
-type Left = (Vec<u8>, EventId, Place);
+type DecodedEvent = (Vec<u8>, EventId, EventScope);
 
-fn decode(stored: &[u8]) -> Result<Vec<Left>, DecodeError> {
-    decode_within(stored, Limits::default())
+fn decode(stored: &[u8]) -> Result<Vec<DecodedEvent>, DecodeError> {
+    decode_within(stored, DecodeLimits::default())
 }
 
-fn decode_within(stored: &[u8], limits: Limits) -> Result<Vec<Left>, DecodeError> {
-    let mut events = Events::new(stored, limits);
-    let mut left = Vec::new();
+fn decode_within(stored: &[u8], limits: DecodeLimits) -> Result<Vec<DecodedEvent>, DecodeError> {
+    let mut events = EventReader::new(stored, limits);
+    let mut decoded = Vec::new();
     while let Some(event) = events.next()? {
-        assert_eq!(event.ordinal as usize, left.len());
-        left.push((event.line.to_vec(), event.id, event.place));
+        assert_eq!(event.ordinal as usize, decoded.len());
+        decoded.push((event.line.to_vec(), event.id, event.scope));
     }
-    let places = events.into_places();
-    Ok(left.into_iter().map(|(line, id, place)| (line, id, places[place as usize].clone())).collect())
+    let scopes = events.into_scopes();
+    Ok(decoded.into_iter().map(|(line, id, scope)| (line, id, scopes[scope as usize].clone())).collect())
 }
 
 /// The oracle: serde_json's tree for the fields, its raw values for the bytes.
-fn naive(json: &[u8]) -> Option<Vec<Left>> {
+fn naive(json: &[u8]) -> Option<Vec<DecodedEvent>> {
     #[derive(serde::Deserialize)]
     struct File<'a> {
         #[serde(rename = "Records", borrow)]
@@ -54,9 +54,9 @@ fn naive(json: &[u8]) -> Option<Vec<Left>> {
         };
         let mut line = Vec::new();
         scan::strip(raw.get().as_bytes(), Strip::Breaks, &mut line);
-        let mut tight = Vec::new();
-        scan::strip(raw.get().as_bytes(), Strip::All, &mut tight);
-        let place = Place {
+        let mut compact = Vec::new();
+        scan::strip(raw.get().as_bytes(), Strip::All, &mut compact);
+        let scope = EventScope {
             account: text(["recipientAccountId", "accountId"]).unwrap_or_default(),
             region: text(["awsRegion"; 2]).unwrap_or_default(),
             minute: text(["eventTime"; 2])
@@ -64,8 +64,8 @@ fn naive(json: &[u8]) -> Option<Vec<Left>> {
                 .map(|time| time.as_second().div_euclid(60)),
         };
         let id = text(["eventID", "eventId"]).filter(|id| !id.is_empty());
-        let id = id.map_or_else(|| EventId::from_content(&tight), |id| EventId::from_text(id.as_bytes()));
-        Some((line, id, place))
+        let id = id.map_or_else(|| EventId::from_content(&compact), |id| EventId::from_text(id.as_bytes()));
+        Some((line, id, scope))
     });
     events.collect()
 }
@@ -101,7 +101,7 @@ proptest! {
         events in proptest::collection::vec(event(), 0..400),
         bare in any::<bool>(),
         space in "[ \n\t]{0,3}",
-        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
+        line_offsets in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
     ) {
         let list = events.join(&format!("{space},{space}"));
         let json = if bare {
@@ -114,11 +114,11 @@ proptest! {
         prop_assert_eq!(expected.len(), events.len());
         prop_assert_eq!(&decode(json).unwrap(), &expected);
 
-        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(json.len())).collect();
-        cuts.sort_unstable();
+        let mut line_offsets: Vec<_> = line_offsets.iter().map(|cut| cut.index(json.len())).collect();
+        line_offsets.sort_unstable();
         let mut members = Vec::new();
         let mut from = 0;
-        for to in cuts.into_iter().chain([json.len()]) {
+        for to in line_offsets.into_iter().chain([json.len()]) {
             members.extend(gzip(&json[from..to]));
             from = to;
         }
@@ -191,11 +191,11 @@ fn what_is_not_a_log_file_says_why() {
 
 #[test]
 fn a_bomb_stops_at_the_limit() {
-    let limits = Limits { object_bytes: 1 << 20, value_bytes: 4 << 20, ..Limits::default() };
+    let limits = DecodeLimits { object_bytes: 1 << 20, value_bytes: 4 << 20, ..DecodeLimits::default() };
     let spaces = gzip(&[b"{\"Records\":[".as_slice(), &vec![b' '; 8 << 20]].concat());
     let error = decode_within(&spaces, limits).unwrap_err();
     assert!(matches!(error, DecodeError::TooLarge { limit, .. } if limit == 1 << 20), "{error}");
-    let limits = Limits { object_bytes: 64 << 20, value_bytes: 1 << 20, ..Limits::default() };
+    let limits = DecodeLimits { object_bytes: 64 << 20, value_bytes: 1 << 20, ..DecodeLimits::default() };
     let long = format!("{{\"Records\":[{{\"a\":\"{}\"}}]}}", "x".repeat(8 << 20));
     let error = decode_within(long.as_bytes(), limits).unwrap_err();
     assert!(matches!(error, DecodeError::ValueTooLong { at: 12, .. }), "{error}");
@@ -210,7 +210,7 @@ fn an_event_whose_id_is_empty_is_told_by_its_content() {
 
 #[test]
 fn a_value_of_exactly_the_limit_is_read_and_one_byte_more_is_not_however_it_comes() {
-    let limits = Limits { value_bytes: 100_000, ..Limits::default() };
+    let limits = DecodeLimits { value_bytes: 100_000, ..DecodeLimits::default() };
     let event = |bytes: usize| format!("[{{\"a\":\"{}\"}}]", "x".repeat(bytes - "{\"a\":\"\"}".len()));
     assert_eq!(decode_within(event(100_000).as_bytes(), limits).unwrap().len(), 1);
     let error = decode_within(&gzip(event(100_001).as_bytes()), limits).unwrap_err();
@@ -219,9 +219,9 @@ fn a_value_of_exactly_the_limit_is_read_and_one_byte_more_is_not_however_it_come
 
 #[test]
 fn a_number_without_end_is_held_to_the_limit_of_a_value() {
-    let limits = Limits { value_bytes: 1 << 20, ..Limits::default() };
+    let limits = DecodeLimits { value_bytes: 1 << 20, ..DecodeLimits::default() };
     let number = [b"{\"n\":".as_slice(), &vec![b'1'; 8 << 20], b",\"Records\":[]}"].concat();
-    let mut events = Events::new(&number, limits);
+    let mut events = EventReader::new(&number, limits);
     assert_eq!(events.next(), Err(DecodeError::ValueTooLong { limit: 1 << 20, at: 5 }));
     assert!(events.buffer.len() <= 2 << 20, "{}", events.buffer.len());
 }
@@ -233,20 +233,20 @@ fn a_place_takes_little_memory_whatever_an_event_says() {
         format!("{{\"recipientAccountId\":\"{text}\",\"awsRegion\":\"{text}\"}}")
     };
     let json = format!("[{},{},{}]", event("a"), event("b"), event("a"));
-    let mut events = Events::new(json.as_bytes(), Limits::default());
-    let mut places = Vec::new();
+    let mut events = EventReader::new(json.as_bytes(), DecodeLimits::default());
+    let mut scopes = Vec::new();
     while let Some(event) = events.next().unwrap() {
-        places.push(event.place);
+        scopes.push(event.scope);
     }
-    assert_eq!(places, [0, 1, 0], "two texts are two places, however long");
-    for Place { account, region, .. } in events.places() {
+    assert_eq!(scopes, [0, 1, 0], "two texts are two places, however long");
+    for EventScope { account, region, .. } in events.scopes() {
         assert!(account.len() < 100 && region.len() < 100, "{account} {region}");
     }
 }
 
 #[test]
 fn as_many_events_as_are_allowed_are_read_and_not_one_more() {
-    let limits = Limits { events: 3, ..Limits::default() };
+    let limits = DecodeLimits { events: 3, ..DecodeLimits::default() };
     assert_eq!(decode_within(b"[{},{},{}]", limits).unwrap().len(), 3);
     let error = decode_within(&gzip(b"[{},{},{},{}]"), limits).unwrap_err();
     assert_eq!(error, DecodeError::TooMany { limit: 3, at: 10 });
@@ -291,7 +291,7 @@ fn bytes_are_kept() {
 #[test]
 fn the_same_event_pretty_printed_has_the_same_identity_and_fingerprint() {
     let read = |json: &str| {
-        let mut events = Events::new(json.as_bytes(), Limits::default());
+        let mut events = EventReader::new(json.as_bytes(), DecodeLimits::default());
         let event = events.next().unwrap().unwrap();
         (event.id, event.fingerprint)
     };

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 /// The members of these names, of two of one name the last. An event may have millions of others: none of them is kept.
 pub fn members(line: &[u8], wanted: impl Fn(&str) -> bool) -> serde_json::Result<HashMap<String, &RawValue>> {
     let mut from = serde_json::Deserializer::from_slice(line);
-    let members = Wanted(wanted).deserialize(&mut from)?;
+    let members = MemberVisitor(wanted).deserialize(&mut from)?;
     from.end()?;
     Ok(members)
 }
 
-struct Wanted<F>(F);
+struct MemberVisitor<F>(F);
 
-impl<'de, F: Fn(&str) -> bool> DeserializeSeed<'de> for Wanted<F> {
+impl<'de, F: Fn(&str) -> bool> DeserializeSeed<'de> for MemberVisitor<F> {
     type Value = HashMap<String, &'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
@@ -22,7 +22,7 @@ impl<'de, F: Fn(&str) -> bool> DeserializeSeed<'de> for Wanted<F> {
     }
 }
 
-impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Wanted<F> {
+impl<'de, F: Fn(&str) -> bool> Visitor<'de> for MemberVisitor<F> {
     type Value = HashMap<String, &'de RawValue>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,21 +3,21 @@
 use super::content::mix;
 use super::quantile::FILE_EVENTS;
 use super::tables::REGIONS;
-use super::{ACCOUNTS, Object, Size, Variety, account};
-use crate::object::key::{Compression, File, Kind, LogKey};
+use super::{ACCOUNTS, ObjectSize, SyntheticObject, Variety, account};
+use crate::object::key::{FileCompression, FileName, Kind, LogKey};
 use fastrand::Rng;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// What a bucket holds. [`files`](Self::files) makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bucket {
+pub struct SyntheticBucket {
     /// What everything follows from.
     pub seed: u64,
     /// What precedes `AWSLogs/`: empty, or ending in a slash.
     pub prefix: String,
     /// The organisation's ID, `o-…`, if an organisation's trail writes the bucket.
-    pub organisation: Option<String>,
+    pub organization: Option<String>,
     /// How many accounts: 1 to [`ACCOUNTS`]. Fewer files than accounts leave some without any.
     pub accounts: u32,
     /// How many regions of each: 1 to [`REGIONS`](super::REGIONS).
@@ -47,14 +47,14 @@ pub enum EventsPerFile {
     Exactly(u32),
 }
 
-impl Bucket {
+impl SyntheticBucket {
     /// Three accounts of an organisation in four regions, delivered over three days of January 2026 by two trails that
     /// share 27 % of their events.
     pub fn new(seed: u64, files: u32) -> Self {
         Self {
             seed,
             prefix: String::new(),
-            organisation: Some("o-exampleorgid".to_owned()),
+            organization: Some("o-exampleorgid".to_owned()),
             accounts: 3,
             regions: 4,
             files,
@@ -74,10 +74,10 @@ impl Bucket {
     }
 }
 
-/// The files of a [`Bucket`], one after the other.
+/// The files of a [`SyntheticBucket`], one after the other.
 #[derive(Debug)]
 pub struct Files<'a> {
-    bucket: &'a Bucket,
+    bucket: &'a SyntheticBucket,
     rng: Rng,
     made: u32,
     /// The next file's number, copies not counted.
@@ -90,24 +90,24 @@ pub struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn key(&mut self, object: &Object, seconds: i64) -> LogKey {
+    fn key(&mut self, object: &SyntheticObject, seconds: i64) -> LogKey {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let suffix = (0..16).map(|_| char::from(LETTERS[self.rng.usize(0..LETTERS.len())])).collect();
         let delivered = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         let delivered = TimeZone::UTC.to_datetime(delivered);
         LogKey {
             prefix: self.bucket.prefix.clone(),
-            organisation: self.bucket.organisation.clone(),
+            organization: self.bucket.organization.clone(),
             account: object.account.clone(),
             kind: Kind::CloudTrail,
             region: object.region.clone(),
             date: delivered.date(),
-            file: File::Log { time: delivered.time(), suffix, compression: Compression::Gzip },
+            file: FileName::Log { time: delivered.time(), suffix, compression: FileCompression::Gzip },
         }
     }
 
-    fn next_object(&mut self) -> Object {
-        let Bucket { seed, accounts, regions, files, days, from, variety, events, .. } = *self.bucket;
+    fn next_object(&mut self) -> SyntheticObject {
+        let SyntheticBucket { seed, accounts, regions, files, days, from, variety, events, .. } = *self.bucket;
         let number = self.object;
         self.object += 1;
         let span = i64::from(days.max(1)) * 86_400;
@@ -115,12 +115,12 @@ impl Files<'_> {
             EventsPerFile::Exactly(events) => events,
             EventsPerFile::Measured => FILE_EVENTS.draw(&mut self.rng) as u32,
         };
-        Object {
+        SyntheticObject {
             seed,
             account: account(self.rng.u32(0..accounts.clamp(1, ACCOUNTS))),
             region: REGIONS[self.rng.usize(0..(regions.max(1) as usize).min(REGIONS.len()))].to_owned(),
             delivered: from + span * i64::from(self.made) / i64::from(files.max(1)),
-            size: Size::Events(events),
+            size: ObjectSize::Events(events),
             variety,
             number,
         }

@@ -20,9 +20,9 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// `place` is the same for all files of one account and region, `rng` another for each file.
-    pub(super) fn new(place: u64, rng: Rng, variety: Variety) -> Self {
-        let mut cast = Rng::with_seed(place);
+    /// `scope` is the same for all files of one account and region, `rng` another for each file.
+    pub(super) fn new(scope: u64, rng: Rng, variety: Variety) -> Self {
+        let mut cast = Rng::with_seed(scope);
         let mut some = |make: fn(&mut Rng) -> String| (0..CAST).map(|_| make(&mut cast)).collect();
         let (hex, names, addresses, keys) = (some(hex17), some(name), some(address), some(key));
         let fresh = match variety {

@@ -3,15 +3,15 @@
 
 use super::content::{Content, event_id, mix, time};
 use super::quantile::{EVENT_BYTES, LATENCY, MAX_EVENT_BYTES};
-use super::tables::{AGENTS, CALLS, Call, ERRORS, ROLES, SERVICES, Shape, TAGS, USERS};
-use super::{Object, account};
+use super::tables::{AGENTS, ApiCall, CALLS, ERRORS, ParameterShape, ROLES, SERVICES, TAGS, USERS};
+use super::{SyntheticObject, account};
 use fastrand::Rng;
 use std::fmt::Write;
 
 /// Makes the events of one object, one after the other.
 #[derive(Debug)]
-pub(super) struct Maker<'a> {
-    object: &'a Object,
+pub(super) struct EventGenerator<'a> {
+    object: &'a SyntheticObject,
     content: Content,
     weights: u32,
     ordinal: u32,
@@ -25,25 +25,25 @@ pub(super) struct Maker<'a> {
 
 /// Who made the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
+enum Caller {
     Role,
     Service,
     User,
     Account,
-    Root,
+    SourceRoot,
     Federated,
     WebIdentity,
     IdentityCenter,
 }
 
-impl<'a> Maker<'a> {
-    pub(super) fn new(object: &'a Object) -> Self {
-        let place = object
+impl<'a> EventGenerator<'a> {
+    pub(super) fn new(object: &'a SyntheticObject) -> Self {
+        let scope = object
             .account
             .bytes()
             .chain(object.region.bytes())
             .fold(object.seed, |sum, byte| mix(sum ^ u64::from(byte)));
-        let mut rng = Rng::with_seed(mix(place ^ u64::from(object.number)));
+        let mut rng = Rng::with_seed(mix(scope ^ u64::from(object.number)));
         let mut latency = LATENCY.draw(&mut rng) as i64;
         if rng.u32(0..500) == 0 {
             // A delivery that had to be retried: hours or days late.
@@ -53,7 +53,7 @@ impl<'a> Maker<'a> {
             object,
             spread: rng.i64(10..240).min(latency),
             last: object.delivered - latency,
-            content: Content::new(place, rng, object.variety),
+            content: Content::new(scope, rng, object.variety),
             weights: CALLS.iter().map(|call| call.weight).sum(),
             ordinal: 0,
             out: String::new(),
@@ -80,7 +80,7 @@ impl<'a> Maker<'a> {
         &self.out
     }
 
-    fn call(&mut self) -> &'static Call {
+    fn call(&mut self) -> &'static ApiCall {
         let mut left = self.content.rng.u32(0..self.weights);
         let found = CALLS.iter().find(|call| match left.checked_sub(call.weight) {
             Some(rest) => {
@@ -93,7 +93,7 @@ impl<'a> Maker<'a> {
     }
 
     /// All before the parameters.
-    fn head(&mut self, call: &Call, bytes: usize, old: bool) {
+    fn head(&mut self, call: &ApiCall, bytes: usize, old: bool) {
         self.out.push_str("{\"eventVersion\":\"");
         self.out.push_str(if old { "1.01" } else { call.version });
         self.out.push_str("\",\"userIdentity\":{");
@@ -124,35 +124,35 @@ impl<'a> Maker<'a> {
     }
 
     /// Small events are those of services: a session alone takes 700 bytes.
-    fn who(&mut self, call: &Call, bytes: usize) -> Who {
+    fn who(&mut self, call: &ApiCall, bytes: usize) -> Caller {
         let service = if bytes < 1_250 { 80 } else { 6 };
         if call.name == "ConsoleLogin" {
-            return if self.content.percent(20) { Who::Root } else { Who::User };
+            return if self.content.percent(20) { Caller::SourceRoot } else { Caller::User };
         }
         if self.content.percent(service) {
-            return Who::Service;
+            return Caller::Service;
         }
         match self.content.rng.u32(0..100) {
-            0..=77 => Who::Role,
-            78..=87 => Who::User,
-            88..=92 => Who::Account,
-            93 => Who::Root,
-            94 => Who::Federated,
-            95..=97 => Who::WebIdentity,
-            _ => Who::IdentityCenter,
+            0..=77 => Caller::Role,
+            78..=87 => Caller::User,
+            88..=92 => Caller::Account,
+            93 => Caller::SourceRoot,
+            94 => Caller::Federated,
+            95..=97 => Caller::WebIdentity,
+            _ => Caller::IdentityCenter,
         }
     }
 
     /// The rest of `userIdentity`. Answers with the service if one made the call.
-    fn identity(&mut self, who: Who) -> Option<&'static str> {
-        let Self { object: Object { account: owner, .. }, content, out, .. } = self;
+    fn identity(&mut self, who: Caller) -> Option<&'static str> {
+        let Self { object: SyntheticObject { account: owner, .. }, content, out, .. } = self;
         match who {
-            Who::Service => {
+            Caller::Service => {
                 let service = content.one(SERVICES);
                 let _ = write!(out, "\"type\":\"AWSService\",\"invokedBy\":\"{service}.amazonaws.com\"}}");
                 return Some(service);
             }
-            Who::Role => {
+            Caller::Role => {
                 let role = content.one(ROLES);
                 // A role's unique ID follows from its name; the session is an instance's or a person's.
                 let id = mix(role.bytes().fold(account_seed(owner), |sum, byte| mix(sum ^ u64::from(byte))));
@@ -176,7 +176,7 @@ impl<'a> Maker<'a> {
                 out.push_str(if content.percent(10) { "true\"}" } else { "false\"}" });
                 out.push_str(if session.starts_with("i-") { ",\"ec2RoleDelivery\":\"2.0\"}}" } else { "}}" });
             }
-            Who::User => {
+            Caller::User => {
                 let user = content.one(USERS);
                 let _ = write!(
                     out,
@@ -190,20 +190,20 @@ impl<'a> Maker<'a> {
                 content.key(out);
                 let _ = write!(out, "\",\"userName\":\"{user}\"}}");
             }
-            Who::Account => {
+            Caller::Account => {
                 let other = account(content.rng.u32(0..40));
                 let _ = write!(
                     out,
                     "\"type\":\"AWSAccount\",\"principalId\":\"AIDAEXAMPLE{other}\",\"accountId\":\"{other}\"}}"
                 );
             }
-            Who::Root => {
+            Caller::SourceRoot => {
                 let _ = write!(
                     out,
                     "\"type\":\"Root\",\"principalId\":\"{owner}\",\"arn\":\"arn:aws:iam::{owner}:root\",\"accountId\":\"{owner}\",\"accessKeyId\":\"\"}}"
                 );
             }
-            Who::Federated => {
+            Caller::Federated => {
                 let user = content.one(USERS);
                 let _ = write!(
                     out,
@@ -215,14 +215,14 @@ impl<'a> Maker<'a> {
                     "\",\"sessionContext\":{{\"sessionIssuer\":{{\"type\":\"IAMUser\",\"principalId\":\"AIDAEXAMPLEFEDERATOR\",\"arn\":\"arn:aws:iam::{owner}:user/federator\",\"accountId\":\"{owner}\",\"userName\":\"federator\"}}}}}}"
                 );
             }
-            Who::WebIdentity => {
+            Caller::WebIdentity => {
                 let name = content.rng.u32(0..60);
                 let _ = write!(
                     out,
                     "\"type\":\"WebIdentityUser\",\"principalId\":\"arn:aws:iam::{owner}:oidc-provider/token.actions.githubusercontent.com:sts.amazonaws.com:repo:example/service-{name}:ref:refs/heads/main\",\"userName\":\"repo:example/service-{name}:ref:refs/heads/main\",\"identityProvider\":\"arn:aws:iam::{owner}:oidc-provider/token.actions.githubusercontent.com\"}}"
                 );
             }
-            Who::IdentityCenter => {
+            Caller::IdentityCenter => {
                 let _ = write!(
                     out,
                     "\"type\":\"IdentityCenterUser\",\"accountId\":\"{owner}\",\"onBehalfOf\":{{\"userId\":\""
@@ -240,11 +240,11 @@ impl<'a> Maker<'a> {
     }
 
     /// All behind the parameters, into `tail`.
-    fn end(&mut self, call: &Call, old: bool) {
+    fn end(&mut self, call: &ApiCall, old: bool) {
         let Self { object, content, tail: out, .. } = self;
         let owner = &object.account;
         out.push_str(",\"responseElements\":null");
-        if call.shape == Shape::Object {
+        if call.shape == ParameterShape::Object {
             let _ = write!(
                 out,
                 ",\"additionalEventData\":{{\"SignatureVersion\":\"SigV4\",\"CipherSuite\":\"TLS_AES_128_GCM_SHA256\",\"bytesTransferredIn\":{},\"AuthenticationMethod\":\"AuthHeader\",\"x-amz-id-2\":\"",
@@ -263,7 +263,7 @@ impl<'a> Maker<'a> {
         }
         let read_only = call.read_only;
         let _ = write!(out, "\",\"readOnly\":{read_only},");
-        if call.shape == Shape::Arns {
+        if call.shape == ParameterShape::Arns {
             let _ = write!(
                 out,
                 "\"resources\":[{{\"accountId\":\"{owner}\",\"type\":\"AWS::KMS::Key\",\"ARN\":\"arn:aws:{}:{}:{owner}:key/",
@@ -278,7 +278,7 @@ impl<'a> Maker<'a> {
             out,
             "\"eventType\":\"{kind}\",\"managementEvent\":{management},\"recipientAccountId\":\"{owner}\","
         );
-        if call.shape == Shape::Assume && content.percent(30) {
+        if call.shape == ParameterShape::Assume && content.percent(30) {
             out.push_str("\"sharedEventID\":\"");
             content.uuid(out);
             out.push_str("\",");
@@ -300,23 +300,25 @@ impl<'a> Maker<'a> {
     }
 
     /// `requestParameters`, of about so many bytes.
-    fn parameters(&mut self, call: &Call, room: usize) {
+    fn parameters(&mut self, call: &ApiCall, room: usize) {
         if room < 60 {
             self.out.push_str(",\"requestParameters\":null");
             return;
         }
         let Self { object, content, out, .. } = self;
-        let Object { account: owner, region, .. } = object;
+        let SyntheticObject { account: owner, region, .. } = object;
         let (open, close) = match call.shape {
-            Shape::Items => ("{\"instancesSet\":{\"items\":[", "]}}"),
-            Shape::Filters => ("{\"maxResults\":1000,\"filterSet\":{\"items\":[", "]}}"),
-            Shape::Tags => ("{\"dryRun\":false,\"tagSet\":{\"items\":[", "]}}"),
-            Shape::Policy => ("{\"policyDocument\":\"{\\\"Version\\\":\\\"2012-10-17\\\",\\\"Statement\\\":[", "]}\"}"),
-            Shape::Object => {
+            ParameterShape::Items => ("{\"instancesSet\":{\"items\":[", "]}}"),
+            ParameterShape::Filters => ("{\"maxResults\":1000,\"filterSet\":{\"items\":[", "]}}"),
+            ParameterShape::Tags => ("{\"dryRun\":false,\"tagSet\":{\"items\":[", "]}}"),
+            ParameterShape::Policy => {
+                ("{\"policyDocument\":\"{\\\"Version\\\":\\\"2012-10-17\\\",\\\"Statement\\\":[", "]}\"}")
+            }
+            ParameterShape::Object => {
                 ("{\"X-Amz-Date\":\"20260115T115500Z\",\"x-amz-acl\":[", "],\"Host\":\"s3.amazonaws.com\"}")
             }
-            Shape::Arns => ("{\"encryptionAlgorithm\":\"SYMMETRIC_DEFAULT\",\"resourceArns\":[", "]}"),
-            Shape::Assume => ("{\"durationSeconds\":3600,\"policyArns\":[", "]}"),
+            ParameterShape::Arns => ("{\"encryptionAlgorithm\":\"SYMMETRIC_DEFAULT\",\"resourceArns\":[", "]}"),
+            ParameterShape::Assume => ("{\"durationSeconds\":3600,\"policyArns\":[", "]}"),
         };
         // An item overshoots by half of itself.
         let end = (out.len() + room).saturating_sub(close.len() + 40);
@@ -334,40 +336,40 @@ impl<'a> Maker<'a> {
 }
 
 /// One of the things in a call's parameters.
-fn item(shape: Shape, owner: &str, region: &str, content: &mut Content, out: &mut String) {
+fn item(shape: ParameterShape, owner: &str, region: &str, content: &mut Content, out: &mut String) {
     match shape {
-        Shape::Items => {
+        ParameterShape::Items => {
             out.push_str("{\"instanceId\":\"i-");
             content.hex(out);
             out.push_str("\"}");
         }
-        Shape::Filters => {
+        ParameterShape::Filters => {
             out.push_str("{\"name\":\"private-ip-address\",\"valueSet\":{\"items\":[{\"value\":\"");
             content.address(out);
             out.push_str("\"}]}}");
         }
-        Shape::Tags => {
+        ParameterShape::Tags => {
             let (key, value) = content.one(TAGS);
             let _ = write!(out, "{{\"key\":\"{key}\",\"value\":\"{value}\"}}");
         }
-        Shape::Policy => {
+        ParameterShape::Policy => {
             out.push_str("{\\\"Effect\\\":\\\"Allow\\\",\\\"Action\\\":[\\\"s3:GetObject\\\",\\\"s3:ListBucket\\\"],\\\"Resource\\\":\\\"arn:aws:s3:::");
             content.name(out);
             out.push_str("/*\\\"}");
         }
-        Shape::Object => {
+        ParameterShape::Object => {
             out.push_str("{\"bucketName\":\"");
             content.name(out);
             out.push_str("\",\"key\":\"year=2026/month=01/day=15/");
             content.name(out);
             out.push_str(".parquet\"}");
         }
-        Shape::Arns => {
+        ParameterShape::Arns => {
             let _ = write!(out, "\"arn:aws:ecs:{region}:{owner}:task/prod/");
             content.hex(out);
             out.push('"');
         }
-        Shape::Assume => {
+        ParameterShape::Assume => {
             let role = content.one(ROLES);
             let _ = write!(out, "{{\"roleArn\":\"arn:aws:iam::{owner}:role/{role}\",\"roleSessionName\":\"");
             content.name(out);

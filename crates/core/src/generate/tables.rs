@@ -2,7 +2,7 @@
 
 /// What a call's parameters look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum ParameterShape {
     /// Resources by their IDs, in items.
     Items,
     /// A filter and its values.
@@ -21,7 +21,7 @@ pub(super) enum Shape {
 
 /// One kind of call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
+pub(super) struct ApiCall {
     /// The event source without `.amazonaws.com`.
     pub source: &'static str,
     pub name: &'static str,
@@ -29,80 +29,98 @@ pub(super) struct Call {
     pub read_only: bool,
     /// A data event, not one of management.
     pub data: bool,
-    pub shape: Shape,
+    pub shape: ParameterShape,
     /// How often among all.
     pub weight: u32,
 }
 
-const fn reads(source: &'static str, name: &'static str, version: &'static str, shape: Shape, weight: u32) -> Call {
-    Call { source, name, version, read_only: true, data: false, shape, weight }
+const fn reads(
+    source: &'static str,
+    name: &'static str,
+    version: &'static str,
+    shape: ParameterShape,
+    weight: u32,
+) -> ApiCall {
+    ApiCall { source, name, version, read_only: true, data: false, shape, weight }
 }
 
-const fn writes(source: &'static str, name: &'static str, version: &'static str, shape: Shape, weight: u32) -> Call {
-    Call { source, name, version, read_only: false, data: false, shape, weight }
+const fn writes(
+    source: &'static str,
+    name: &'static str,
+    version: &'static str,
+    shape: ParameterShape,
+    weight: u32,
+) -> ApiCall {
+    ApiCall { source, name, version, read_only: false, data: false, shape, weight }
 }
 
-const fn touches(source: &'static str, name: &'static str, read_only: bool, shape: Shape, weight: u32) -> Call {
-    Call { source, name, version: "1.11", read_only, data: true, shape, weight }
+const fn touches(
+    source: &'static str,
+    name: &'static str,
+    read_only: bool,
+    shape: ParameterShape,
+    weight: u32,
+) -> ApiCall {
+    ApiCall { source, name, version: "1.11", read_only, data: true, shape, weight }
 }
 
 /// The calls, with the frequencies of a mixed account: role sessions, polling and encryption keys make most of it.
-pub(super) const CALLS: &[Call] = &[
-    reads("sts", "AssumeRole", "1.08", Shape::Assume, 140),
-    reads("sts", "GetCallerIdentity", "1.08", Shape::Items, 10),
-    writes("sts", "AssumeRoleWithWebIdentity", "1.08", Shape::Assume, 15),
-    reads("ec2", "DescribeInstances", "1.11", Shape::Filters, 70),
-    reads("ec2", "DescribeNetworkInterfaces", "1.11", Shape::Filters, 40),
-    reads("ec2", "DescribeVolumes", "1.11", Shape::Items, 25),
-    writes("ec2", "RunInstances", "1.11", Shape::Items, 4),
-    writes("ec2", "CreateTags", "1.11", Shape::Tags, 6),
-    writes("ec2", "AuthorizeSecurityGroupIngress", "1.11", Shape::Items, 2),
-    reads("kms", "Decrypt", "1.11", Shape::Arns, 90),
-    reads("kms", "GenerateDataKey", "1.11", Shape::Arns, 60),
-    reads("kms", "DescribeKey", "1.11", Shape::Arns, 10),
-    touches("s3", "GetObject", true, Shape::Object, 60),
-    touches("s3", "PutObject", false, Shape::Object, 45),
-    touches("s3", "HeadObject", true, Shape::Object, 15),
-    reads("s3", "GetBucketAcl", "1.11", Shape::Object, 40),
-    writes("s3", "PutBucketPolicy", "1.11", Shape::Policy, 2),
-    touches("lambda", "Invoke", false, Shape::Arns, 20),
-    reads("lambda", "GetFunction20150331v2", "1.11", Shape::Arns, 12),
-    writes("lambda", "UpdateFunctionConfiguration20150331v2", "1.11", Shape::Tags, 3),
-    writes("logs", "CreateLogStream", "1.11", Shape::Items, 60),
-    reads("logs", "DescribeLogGroups", "1.11", Shape::Filters, 14),
-    touches("dynamodb", "GetItem", true, Shape::Items, 18),
-    reads("dynamodb", "DescribeTable", "1.11", Shape::Arns, 18),
-    writes("dynamodb", "UpdateTable", "1.11", Shape::Tags, 2),
-    reads("iam", "GetRole", "1.11", Shape::Items, 14),
-    reads("iam", "ListAttachedRolePolicies", "1.11", Shape::Items, 10),
-    writes("iam", "CreatePolicyVersion", "1.11", Shape::Policy, 3),
-    writes("iam", "PutRolePolicy", "1.11", Shape::Policy, 3),
-    reads("monitoring", "DescribeAlarms", "1.11", Shape::Filters, 18),
-    reads("ssm", "GetParametersByPath", "1.11", Shape::Filters, 12),
-    writes("ssm", "UpdateInstanceInformation", "1.11", Shape::Items, 24),
-    reads("secretsmanager", "GetSecretValue", "1.11", Shape::Arns, 18),
-    touches("sqs", "SendMessage", false, Shape::Arns, 6),
-    writes("sns", "Subscribe", "1.11", Shape::Arns, 1),
-    reads("rds", "DescribeDBInstances", "1.11", Shape::Filters, 10),
-    reads("eks", "DescribeCluster", "1.11", Shape::Arns, 8),
-    reads("ecs", "DescribeTasks", "1.11", Shape::Arns, 14),
-    writes("ecs", "SubmitTaskStateChange", "1.11", Shape::Items, 6),
-    reads("ecr", "BatchGetImage", "1.11", Shape::Items, 10),
-    reads("elasticloadbalancing", "DescribeTargetHealth", "1.11", Shape::Arns, 16),
-    reads("autoscaling", "DescribeAutoScalingGroups", "1.11", Shape::Filters, 12),
-    writes("cloudformation", "CreateChangeSet", "1.11", Shape::Tags, 2),
-    reads("cloudtrail", "LookupEvents", "1.11", Shape::Filters, 4),
-    reads("config", "SelectResourceConfig", "1.11", Shape::Filters, 6),
-    reads("glue", "GetPartitions", "1.11", Shape::Filters, 8),
-    reads("athena", "GetQueryExecution", "1.11", Shape::Items, 6),
-    writes("states", "StartExecution", "1.11", Shape::Arns, 4),
-    reads("route53", "ListResourceRecordSets", "1.11", Shape::Filters, 4),
-    reads("acm", "DescribeCertificate", "1.11", Shape::Arns, 4),
-    reads("guardduty", "ListFindings", "1.11", Shape::Filters, 4),
-    reads("securityhub", "GetFindings", "1.11", Shape::Filters, 4),
-    reads("organizations", "ListAccounts", "1.11", Shape::Items, 3),
-    writes("backup", "StartBackupJob", "1.11", Shape::Arns, 2),
-    writes("signin", "ConsoleLogin", "1.11", Shape::Items, 3),
+pub(super) const CALLS: &[ApiCall] = &[
+    reads("sts", "AssumeRole", "1.08", ParameterShape::Assume, 140),
+    reads("sts", "GetCallerIdentity", "1.08", ParameterShape::Items, 10),
+    writes("sts", "AssumeRoleWithWebIdentity", "1.08", ParameterShape::Assume, 15),
+    reads("ec2", "DescribeInstances", "1.11", ParameterShape::Filters, 70),
+    reads("ec2", "DescribeNetworkInterfaces", "1.11", ParameterShape::Filters, 40),
+    reads("ec2", "DescribeVolumes", "1.11", ParameterShape::Items, 25),
+    writes("ec2", "RunInstances", "1.11", ParameterShape::Items, 4),
+    writes("ec2", "CreateTags", "1.11", ParameterShape::Tags, 6),
+    writes("ec2", "AuthorizeSecurityGroupIngress", "1.11", ParameterShape::Items, 2),
+    reads("kms", "Decrypt", "1.11", ParameterShape::Arns, 90),
+    reads("kms", "GenerateDataKey", "1.11", ParameterShape::Arns, 60),
+    reads("kms", "DescribeKey", "1.11", ParameterShape::Arns, 10),
+    touches("s3", "GetObject", true, ParameterShape::Object, 60),
+    touches("s3", "PutObject", false, ParameterShape::Object, 45),
+    touches("s3", "HeadObject", true, ParameterShape::Object, 15),
+    reads("s3", "GetBucketAcl", "1.11", ParameterShape::Object, 40),
+    writes("s3", "PutBucketPolicy", "1.11", ParameterShape::Policy, 2),
+    touches("lambda", "Invoke", false, ParameterShape::Arns, 20),
+    reads("lambda", "GetFunction20150331v2", "1.11", ParameterShape::Arns, 12),
+    writes("lambda", "UpdateFunctionConfiguration20150331v2", "1.11", ParameterShape::Tags, 3),
+    writes("logs", "CreateLogStream", "1.11", ParameterShape::Items, 60),
+    reads("logs", "DescribeLogGroups", "1.11", ParameterShape::Filters, 14),
+    touches("dynamodb", "GetItem", true, ParameterShape::Items, 18),
+    reads("dynamodb", "DescribeTable", "1.11", ParameterShape::Arns, 18),
+    writes("dynamodb", "UpdateTable", "1.11", ParameterShape::Tags, 2),
+    reads("iam", "GetRole", "1.11", ParameterShape::Items, 14),
+    reads("iam", "ListAttachedRolePolicies", "1.11", ParameterShape::Items, 10),
+    writes("iam", "CreatePolicyVersion", "1.11", ParameterShape::Policy, 3),
+    writes("iam", "PutRolePolicy", "1.11", ParameterShape::Policy, 3),
+    reads("monitoring", "DescribeAlarms", "1.11", ParameterShape::Filters, 18),
+    reads("ssm", "GetParametersByPath", "1.11", ParameterShape::Filters, 12),
+    writes("ssm", "UpdateInstanceInformation", "1.11", ParameterShape::Items, 24),
+    reads("secretsmanager", "GetSecretValue", "1.11", ParameterShape::Arns, 18),
+    touches("sqs", "SendMessage", false, ParameterShape::Arns, 6),
+    writes("sns", "Subscribe", "1.11", ParameterShape::Arns, 1),
+    reads("rds", "DescribeDBInstances", "1.11", ParameterShape::Filters, 10),
+    reads("eks", "DescribeCluster", "1.11", ParameterShape::Arns, 8),
+    reads("ecs", "DescribeTasks", "1.11", ParameterShape::Arns, 14),
+    writes("ecs", "SubmitTaskStateChange", "1.11", ParameterShape::Items, 6),
+    reads("ecr", "BatchGetImage", "1.11", ParameterShape::Items, 10),
+    reads("elasticloadbalancing", "DescribeTargetHealth", "1.11", ParameterShape::Arns, 16),
+    reads("autoscaling", "DescribeAutoScalingGroups", "1.11", ParameterShape::Filters, 12),
+    writes("cloudformation", "CreateChangeSet", "1.11", ParameterShape::Tags, 2),
+    reads("cloudtrail", "LookupEvents", "1.11", ParameterShape::Filters, 4),
+    reads("config", "SelectResourceConfig", "1.11", ParameterShape::Filters, 6),
+    reads("glue", "GetPartitions", "1.11", ParameterShape::Filters, 8),
+    reads("athena", "GetQueryExecution", "1.11", ParameterShape::Items, 6),
+    writes("states", "StartExecution", "1.11", ParameterShape::Arns, 4),
+    reads("route53", "ListResourceRecordSets", "1.11", ParameterShape::Filters, 4),
+    reads("acm", "DescribeCertificate", "1.11", ParameterShape::Arns, 4),
+    reads("guardduty", "ListFindings", "1.11", ParameterShape::Filters, 4),
+    reads("securityhub", "GetFindings", "1.11", ParameterShape::Filters, 4),
+    reads("organizations", "ListAccounts", "1.11", ParameterShape::Items, 3),
+    writes("backup", "StartBackupJob", "1.11", ParameterShape::Arns, 2),
+    writes("signin", "ConsoleLogin", "1.11", ParameterShape::Items, 3),
 ];
 
 /// Roles that machines and people work in.

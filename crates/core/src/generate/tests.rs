@@ -1,20 +1,20 @@
 //! What is made, held against what was measured.
 
 use super::*;
-use crate::decode::{Events, Limits};
+use crate::decode::{DecodeLimits, EventReader};
 use crate::object::key::LogKey;
 use std::collections::{HashMap, HashSet};
 
-fn json(object: &Object) -> Vec<u8> {
+fn json(object: &SyntheticObject) -> Vec<u8> {
     let mut out = Vec::new();
     let written = object.write_json(&mut out).unwrap();
     assert_eq!(written.bytes, out.len() as u64);
     out
 }
 
-fn lengths(object: &Object) -> Vec<usize> {
+fn lengths(object: &SyntheticObject) -> Vec<usize> {
     let json = json(object);
-    let mut events = Events::new(&json, Limits::default());
+    let mut events = EventReader::new(&json, DecodeLimits::default());
     let mut lengths = Vec::new();
     while let Some(event) = events.next().unwrap() {
         lengths.push(event.line.len());
@@ -23,7 +23,7 @@ fn lengths(object: &Object) -> Vec<usize> {
     lengths
 }
 
-fn ratio(object: &Object) -> f64 {
+fn ratio(object: &SyntheticObject) -> f64 {
     let mut stored = Vec::new();
     let written = object.write_gzip(&mut stored).unwrap();
     written.bytes as f64 / stored.len() as f64
@@ -35,7 +35,7 @@ fn near(found: f64, wanted: f64, tolerance: f64) -> bool {
 
 #[test]
 fn events_are_as_long_as_measured() {
-    let lengths = lengths(&Object::new(1, Size::Events(20_000)));
+    let lengths = lengths(&SyntheticObject::new(1, ObjectSize::Events(20_000)));
     assert_eq!(lengths.len(), 20_000);
     let at = |part: f64| lengths[(lengths.len() as f64 * part) as usize] as f64;
     for (part, wanted) in [(0.5, 1_200.0), (0.9, 1_700.0), (0.99, 2_400.0)] {
@@ -47,21 +47,21 @@ fn events_are_as_long_as_measured() {
 
 #[test]
 fn gzip_makes_of_it_what_it_makes_of_real_files() {
-    let large = |variety| ratio(&Object { variety, ..Object::new(2, Size::Bytes(4_000_000)) });
+    let large = |variety| ratio(&SyntheticObject { variety, ..SyntheticObject::new(2, ObjectSize::Bytes(4_000_000)) });
     let (alike, usual, varied) = (large(Variety::Alike), large(Variety::Usual), large(Variety::Varied));
     assert!((5.7..=10.0).contains(&usual), "{usual}");
     assert!(alike > usual && usual > varied, "{alike} {usual} {varied}");
-    let one = ratio(&Object::new(2, Size::Events(1)));
+    let one = ratio(&SyntheticObject::new(2, ObjectSize::Events(1)));
     assert!((1.3..=3.0).contains(&one), "{one}");
 }
 
 #[test]
 fn the_same_seed_makes_the_same_bytes_and_another_seed_others() {
-    let object = Object::new(3, Size::Bytes(200_000));
+    let object = SyntheticObject::new(3, ObjectSize::Bytes(200_000));
     assert_eq!(json(&object), json(&object));
-    assert_ne!(json(&object), json(&Object { seed: 4, ..object.clone() }));
-    assert_ne!(json(&object), json(&Object { number: 1, ..object.clone() }));
-    let bucket = Bucket::new(3, 60);
+    assert_ne!(json(&object), json(&SyntheticObject { seed: 4, ..object.clone() }));
+    assert_ne!(json(&object), json(&SyntheticObject { number: 1, ..object.clone() }));
+    let bucket = SyntheticBucket::new(3, 60);
     assert!(bucket.files().eq(bucket.files()));
 }
 
@@ -69,15 +69,15 @@ fn the_same_seed_makes_the_same_bytes_and_another_seed_others() {
 fn an_object_stops_where_it_is_told() {
     for bytes in [0, 1, 5_000, 300_000] {
         let mut out = Vec::new();
-        let written = Object::new(5, Size::Bytes(bytes)).write_json(&mut out).unwrap();
+        let written = SyntheticObject::new(5, ObjectSize::Bytes(bytes)).write_json(&mut out).unwrap();
         assert!(written.bytes >= bytes && written.bytes < bytes + 257_000, "{bytes}: {written:?}");
     }
-    assert_eq!(json(&Object::new(5, Size::Events(0))), b"{\"Records\":[]}");
+    assert_eq!(json(&SyntheticObject::new(5, ObjectSize::Events(0))), b"{\"Records\":[]}");
 }
 
 #[test]
 fn events_have_what_real_ones_have() {
-    let json = json(&Object::new(6, Size::Events(8_000)));
+    let json = json(&SyntheticObject::new(6, ObjectSize::Events(8_000)));
     let text = std::str::from_utf8(&json).unwrap();
     let tree: serde_json::Value = serde_json::from_str(text).unwrap();
     let events = tree["Records"].as_array().unwrap();
@@ -103,13 +103,14 @@ fn accounts_are_nobodys_and_all_different() {
 
 #[test]
 fn a_bucket_has_the_layout_the_overlap_and_the_file_sizes_that_were_measured() {
-    let bucket = Bucket { accounts: 12, regions: 5, prefix: "logs/".to_owned(), ..Bucket::new(7, 3_000) };
+    let bucket =
+        SyntheticBucket { accounts: 12, regions: 5, prefix: "logs/".to_owned(), ..SyntheticBucket::new(7, 3_000) };
     let (mut keys, mut seen, mut counts) = (HashSet::new(), HashMap::new(), Vec::new());
     let mut accounts = HashSet::new();
     for (key, stored) in bucket.files() {
         let parsed = LogKey::parse(&key).expect("the key follows the grammar");
-        assert_eq!((parsed.prefix.as_str(), parsed.organisation.as_deref()), ("logs/", Some("o-exampleorgid")));
-        let mut events = Events::new(&stored, Limits::default());
+        assert_eq!((parsed.prefix.as_str(), parsed.organization.as_deref()), ("logs/", Some("o-exampleorgid")));
+        let mut events = EventReader::new(&stored, DecodeLimits::default());
         let mut count = 0;
         while let Some(event) = events.next().unwrap() {
             seen.entry(event.id).or_insert_with(HashSet::new).insert((event.line.len(), event.fingerprint));

@@ -21,14 +21,14 @@ pub(super) fn parse(text: &str, at: &str) -> Result<Value, NotificationError> {
 
 /// A value, or its absence, at a place in a message.
 #[derive(Debug)]
-pub(super) struct At<'v> {
+pub(super) struct PathValue<'v> {
     /// What is there; `null` where there is nothing.
     pub(super) value: &'v Value,
     /// The way there.
     pub(super) path: String,
 }
 
-impl<'v> At<'v> {
+impl<'v> PathValue<'v> {
     pub(super) fn new(value: &'v Value, path: String) -> Self {
         Self { value, path }
     }

@@ -1,6 +1,6 @@
 //! S3's own words: its event notifications, the same events on EventBridge, and the spelling of keys.
 
-use super::json::At;
+use super::json::PathValue;
 use super::{Ignored, Notice, NotificationError};
 use crate::object::ObjectRef;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -16,7 +16,7 @@ type Meaning = fn(ObjectRef) -> Notice;
 ///
 /// Minor versions only add fields, so the major is what is checked.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>
-pub(super) fn record(record: &At<'_>) -> Result<Notice, NotificationError> {
+pub(super) fn record(record: &PathValue<'_>) -> Result<Notice, NotificationError> {
     let version = record.field("eventVersion");
     if version.text()?.split('.').next() != Some("2") {
         return Err(version.unknown_word("version 2.x of S3's notifications"));
@@ -33,7 +33,7 @@ pub(super) fn record(record: &At<'_>) -> Result<Notice, NotificationError> {
 
 /// An event of S3 on EventBridge. The key is not encoded there.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
-pub(super) fn eventbridge(event: &At<'_>) -> Result<Notice, NotificationError> {
+pub(super) fn eventbridge(event: &PathValue<'_>) -> Result<Notice, NotificationError> {
     let source = event.field("source");
     if source.text()? != "aws.s3" {
         return Err(source.unknown_word("`aws.s3`"));
@@ -80,7 +80,7 @@ fn detail_type(name: &str) -> Option<Meaning> {
 }
 
 /// The object with what is said of its version. Deletions and restorations leave out the one or the other.
-fn versioned(at: ObjectRef, object: &At<'_>, etag: &str) -> Result<ObjectRef, NotificationError> {
+fn versioned(at: ObjectRef, object: &PathValue<'_>, etag: &str) -> Result<ObjectRef, NotificationError> {
     let etag = object.field(etag).text_or_none()?.filter(|etag| !etag.is_empty());
     let size = object.field("size").number()?;
     Ok(match (etag, size) {

@@ -1,6 +1,6 @@
 //! What a function is called with: a batch of a queue's messages, or a notification itself.
 
-use super::json::{self, At};
+use super::json::{self, PathValue};
 use super::{Notice, NotificationError, read, read_text};
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ pub fn invocation(payload: &str) -> Result<Invocation, NotificationError> {
     if let Value::String(text) = &value {
         return direct(|notices| read_text(text, at, notices));
     }
-    let event = At::new(&value, at);
+    let event = PathValue::new(&value, at);
     if !from_queue(&value) {
         return direct(|notices| read(&event, notices));
     }
@@ -66,7 +66,7 @@ fn from_queue(payload: &Value) -> bool {
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
-fn message(record: &At<'_>) -> Result<Message, NotificationError> {
+fn message(record: &PathValue<'_>) -> Result<Message, NotificationError> {
     record.field("eventSource").is("aws:sqs", "`aws:sqs`, as in the other records")?;
     let count = record.field("attributes").field("ApproximateReceiveCount");
     let receive_count = match count.text_or_none()? {

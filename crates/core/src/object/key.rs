@@ -10,18 +10,18 @@
 //! The date is that of the *delivery*: a file may hold events from any time before it.
 //!
 //! A key is read from its end, because the prefix is free: it may hold slashes, and even `AWSLogs`. [`LogKey`] is the
-//! whole grammar and nothing else. [`recognise`] is what ingestion asks, and forgives more: buckets are copied by hand,
+//! whole grammar and nothing else. [`recognize`] is what ingestion asks, and forgives more: buckets are copied by hand,
 //! into other folders, ungzipped, and renamed.
 //!
 //! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-find-log-files.html>
 
 mod file;
-mod recognise;
+mod recognize;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Compression, File};
-pub use recognise::{Foreign, Recognised, recognise};
+pub use file::{FileCompression, FileName};
+pub use recognize::{NotALog, Recognized, recognize};
 
 use jiff::civil::Date;
 
@@ -81,7 +81,7 @@ pub struct LogKey {
     /// What precedes `AWSLogs/`: empty, or ending in a slash.
     pub prefix: String,
     /// The organisation, `o-…`, for an organisation's trail.
-    pub organisation: Option<String>,
+    pub organization: Option<String>,
     /// The account whose events these are: 12 digits.
     pub account: String,
     /// What the file holds.
@@ -91,21 +91,21 @@ pub struct LogKey {
     /// The day of the delivery, UTC; for a digest the day on which its hour ends.
     pub date: Date,
     /// What the file's name says beyond that.
-    pub file: File,
+    pub file: FileName,
 }
 
 impl LogKey {
     /// The key's parts, or nothing if it does not follow the grammar to the letter.
     pub fn parse(key: &str) -> Option<Self> {
-        let folder = Folder::parse(key)?;
-        let name = file::Name::parse(folder.name)?;
+        let folder = KeyFolders::parse(key)?;
+        let name = file::ParsedName::parse(folder.name)?;
         let agree = folder.account == name.account
             && folder.kind == name.kind.as_str()
             && folder.region == name.region
             && folder.date == name.date;
         agree.then(|| Self {
             prefix: folder.prefix.to_owned(),
-            organisation: folder.organisation.map(str::to_owned),
+            organization: folder.organization.map(str::to_owned),
             account: folder.account.to_owned(),
             kind: name.kind,
             region: folder.region.to_owned(),
@@ -117,10 +117,10 @@ impl LogKey {
 
 impl std::fmt::Display for LogKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { prefix, organisation, account, kind, region, date, file } = self;
+        let Self { prefix, organization, account, kind, region, date, file } = self;
         write!(f, "{prefix}AWSLogs/")?;
-        if let Some(organisation) = organisation {
-            write!(f, "{organisation}/")?;
+        if let Some(organization) = organization {
+            write!(f, "{organization}/")?;
         }
         let (year, month, day) = (date.year(), date.month(), date.day());
         write!(f, "{account}/{kind}/{region}/{year:04}/{month:02}/{day:02}/")?;
@@ -132,9 +132,9 @@ impl std::fmt::Display for LogKey {
 /// The folders of a key that follow the grammar, whatever lies in them. The kind is only known to be one of
 /// CloudTrail's.
 #[derive(Debug, Clone, Copy)]
-struct Folder<'k> {
+struct KeyFolders<'k> {
     prefix: &'k str,
-    organisation: Option<&'k str>,
+    organization: Option<&'k str>,
     account: &'k str,
     kind: &'k str,
     region: &'k str,
@@ -142,15 +142,15 @@ struct Folder<'k> {
     name: &'k str,
 }
 
-impl<'k> Folder<'k> {
+impl<'k> KeyFolders<'k> {
     fn parse(key: &'k str) -> Option<Self> {
         let mut parts = key.rsplitn(8, '/');
         let mut next = || parts.next();
         let (name, day, month, year) = (next()?, next()?, next()?, next()?);
         let (region, kind, account, above) = (next()?, next()?, next()?, next()?);
         // `above` is all the rest: `[prefix/]AWSLogs` with or without the organisation.
-        let (above, organisation) = match above.rsplit_once('/') {
-            Some((above, last)) if is_organisation(last) => (above, Some(last)),
+        let (above, organization) = match above.rsplit_once('/') {
+            Some((above, last)) if is_organization(last) => (above, Some(last)),
             _ => (above, None),
         };
         let prefix = above.strip_suffix("AWSLogs")?;
@@ -160,7 +160,7 @@ impl<'k> Folder<'k> {
             return None;
         }
         let date = Date::new(number(year, 4)?, number(month, 2)?.try_into().ok()?, number(day, 2)?.try_into().ok()?);
-        Some(Self { prefix, organisation, account, kind, region, date: date.ok()?, name })
+        Some(Self { prefix, organization, account, kind, region, date: date.ok()?, name })
     }
 }
 
@@ -170,7 +170,7 @@ fn is_account(text: &str) -> bool {
 }
 
 /// `o-` and letters and digits. AWS writes 10 to 32 of them; no length is checked, because nothing else is meant.
-fn is_organisation(text: &str) -> bool {
+fn is_organization(text: &str) -> bool {
     let plain = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     text.strip_prefix("o-").is_some_and(plain)
 }

@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
-use trailhose::decode::{self, DecodeError, Limits};
-use trailhose::event::Place;
-use trailhose::ledger::Known;
+use trailhose::decode::{self, DecodeError, DecodeLimits};
+use trailhose::event::EventScope;
+use trailhose::ledger::EventMeta;
 use trailhose::ledger::model::page::PageName;
 use trailhose::sink::firehose::RECORD_BYTES;
 
@@ -46,8 +46,8 @@ pub(super) struct Contents {
 /// The events as the ledger looks for them.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    pub(super) known: Vec<Known>,
-    pub(super) places: Vec<Place>,
+    pub(super) known: Vec<EventMeta>,
+    pub(super) scopes: Vec<EventScope>,
 }
 
 /// Why an object cannot be read.
@@ -64,8 +64,8 @@ impl From<DecodeError> for Unreadable {
 }
 
 /// Reads the object to its last byte.
-pub(super) fn read(stored: &[u8], limits: Limits) -> Result<(Contents, Events), Unreadable> {
-    let mut read = decode::Events::new(stored, limits);
+pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(Contents, Events), Unreadable> {
+    let mut read = decode::EventReader::new(stored, limits);
     let (mut contents, mut known) = (Contents::default(), Vec::new());
     let mut times: Option<(i64, i64)> = None;
     while let Some(event) = read.next()? {
@@ -81,32 +81,32 @@ pub(super) fn read(stored: &[u8], limits: Limits) -> Result<(Contents, Events), 
         if let Some(seconds) = event.seconds {
             times = Some(times.map_or((seconds, seconds), |(old, new)| (old.min(seconds), new.max(seconds))));
         }
-        known.push(Known { id: event.id, place: event.place, fingerprint: event.fingerprint, filtered: false });
+        known.push(EventMeta { id: event.id, scope: event.scope, fingerprint: event.fingerprint, filtered: false });
     }
     contents.json_bytes = read.bytes();
-    let places = read.into_places();
+    let scopes = read.into_scopes();
     contents.gzip_members = members(stored);
     contents.oldest = times.map(|(oldest, _)| date(oldest));
     contents.newest = times.map(|(_, newest)| date(newest));
-    contents.accounts = places.iter().map(|place| named(&place.account)).collect();
-    contents.regions = places.iter().map(|place| named(&place.region)).collect();
-    spread(&mut contents, &known, &places);
-    Ok((contents, Events { known, places }))
+    contents.accounts = scopes.iter().map(|scope| named(&scope.account)).collect();
+    contents.regions = scopes.iter().map(|scope| named(&scope.region)).collect();
+    spread(&mut contents, &known, &scopes);
+    Ok((contents, Events { known, scopes }))
 }
 
 /// How the events spread over ledger pages, and which of them recur.
-fn spread(contents: &mut Contents, known: &[Known], places: &[Place]) {
+fn spread(contents: &mut Contents, known: &[EventMeta], scopes: &[EventScope]) {
     let mut pages: HashMap<PageName, u64> = HashMap::new();
     let mut first = HashMap::new();
     for event in known {
-        match first.get(&(event.place, event.id)) {
+        match first.get(&(event.scope, event.id)) {
             Some(fingerprint) => {
                 contents.duplicates += 1;
                 contents.conflicts += u64::from(*fingerprint != event.fingerprint);
             }
             None => {
-                first.insert((event.place, event.id), event.fingerprint);
-                *pages.entry(PageName::root(&places[event.place as usize], event.id)).or_default() += 1;
+                first.insert((event.scope, event.id), event.fingerprint);
+                *pages.entry(PageName::root(&scopes[event.scope as usize], event.id)).or_default() += 1;
             }
         }
     }
@@ -166,7 +166,7 @@ mod tests {
         let text = format!(
             r#"{{"Records":[{{"eventID":"{uuid}"}},{{"eventID":"{uuid}","x":1}},{{"eventID":"odd"}},{{"eventName":"none"}}]}}"#
         );
-        let (contents, events) = read(text.as_bytes(), Limits::default()).unwrap();
+        let (contents, events) = read(text.as_bytes(), DecodeLimits::default()).unwrap();
         assert_eq!((contents.events, contents.duplicates, contents.conflicts), (4, 1, 1));
         assert_eq!((contents.without_id, contents.other_ids, contents.without_time), (1, 1, 4));
         assert_eq!((events.known.len(), contents.gzip_members), (4, 0));
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn members_are_counted_and_damage_is_told_with_its_place() {
         let parts = [gzip(r#"{"Records":["#), gzip("]}")].concat();
-        assert_eq!(read(&parts, Limits::default()).unwrap().0.gzip_members, 2);
-        let error = read(&parts[..parts.len() - 3], Limits::default()).unwrap_err();
+        assert_eq!(read(&parts, DecodeLimits::default()).unwrap().0.gzip_members, 2);
+        let error = read(&parts[..parts.len() - 3], DecodeLimits::default()).unwrap_err();
         assert_eq!(error.kind, "gzip");
         assert!(error.reason.contains("at byte"), "{}", error.reason);
     }

@@ -6,9 +6,9 @@ use crate::args::EventsArgs;
 use crate::print::{print, print_json};
 use clap::builder::styling::Style;
 use serde::Serialize;
-use trailhose::event::{EventId, Place};
-use trailhose::ledger::Traced;
-use trailhose::ledger::inspect::scan::Over;
+use trailhose::event::{EventId, EventScope};
+use trailhose::ledger::EventTrace;
+use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::page::Owner;
 
 /// What the ledger says of the event in one place.
@@ -28,7 +28,7 @@ struct Found {
 }
 
 impl Found {
-    fn of(id: &str, traced: &Traced) -> Self {
+    fn of(id: &str, traced: &EventTrace) -> Self {
         let because = match (&traced.owner, traced.entry.owner, traced.delivered()) {
             (_, Owner::Delivered, _) => "delivered in its owner's stead, by an object that holds a copy",
             (None, Owner::Object(_), _) => "its owner is done, and its row forgotten",
@@ -64,7 +64,7 @@ pub(super) async fn run(open: &Open, args: &EventsArgs, json: bool) -> Result<u8
     let id = EventId::from_text(args.id.as_bytes());
     let traced = match args.scan {
         true => everywhere(open, id).await?,
-        false => open.ledger.trace(id, &places(args)).await.map_err(failed)?,
+        false => open.ledger.trace(id, &scopes(args)).await.map_err(failed)?,
     };
     for traced in &traced {
         let found = Found::of(&args.id, traced);
@@ -74,9 +74,9 @@ pub(super) async fn run(open: &Open, args: &EventsArgs, json: bool) -> Result<u8
         say(&format!("read: {}", open.cost_so_far()));
     }
     if traced.is_empty() {
-        let place = if args.scan { "anywhere" } else { "there" };
+        let scope = if args.scan { "anywhere" } else { "there" };
         say(&format!(
-            "{} has no such event {place}: nobody has claimed it, or its page is forgotten; IDs are compared as they are \
+            "{} has no such event {scope}: nobody has claimed it, or its page is forgotten; IDs are compared as they are \
              spelled, and one that an event lacks is not looked for",
             open.at
         ));
@@ -86,20 +86,20 @@ pub(super) async fn run(open: &Open, args: &EventsArgs, json: bool) -> Result<u8
 }
 
 /// Where it may be: each minute, and the place of events without a time.
-fn places(args: &EventsArgs) -> Vec<Place> {
+fn scopes(args: &EventsArgs) -> Vec<EventScope> {
     let minute = args.time.unwrap_or_default().div_euclid(60);
     let minutes = (minute - args.minutes..=minute + args.minutes).map(Some).chain([None]);
     let of = |account: &String, region: &String| {
         let (account, region) = (account.clone(), region.clone());
-        move |minute| Place { account: account.clone(), region: region.clone(), minute }
+        move |minute| EventScope { account: account.clone(), region: region.clone(), minute }
     };
     let pairs = args.accounts.iter().flat_map(|account| args.regions.iter().map(move |region| (account, region)));
     pairs.flat_map(|(account, region)| minutes.clone().map(of(account, region))).collect()
 }
 
-async fn everywhere(open: &Open, id: EventId) -> Result<Vec<Traced>, String> {
+async fn everywhere(open: &Open, id: EventId) -> Result<Vec<EventTrace>, String> {
     let mut found = Vec::new();
-    let mut walk = open.walk(Over::Pages);
+    let mut walk = open.walk(ScanFilter::Pages);
     let now = open.ledger.now();
     while let Some(piece) = walk.next().await? {
         for (name, page) in piece.pages {

@@ -8,18 +8,18 @@ use crate::progress::Progress;
 use jiff::civil::Date;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch::Receiver;
-use trailhose::decode::Limits;
-use trailhose::ingest::{HOLD, Ingest, Names, PIECE};
+use trailhose::decode::DecodeLimits;
+use trailhose::ingest::{MAX_BUFFERED_BYTES, Ingest, KeyPolicy, CHUNK_BYTES};
 use trailhose::listing::inventory::Inventory;
-use trailhose::source::metered::{Metered, Usage};
+use trailhose::source::metered::{MeteredSource, SourceCounters};
 use trailhose::source::{Listing, Pages};
-use trailhose::sync::{Ended, How, Patience, Select, Sync};
+use trailhose::sync::{SyncReport, Completion, RetryPolicy, Select, SyncRun};
 use trailhose::tally::Tally;
 
 /// Everything that is open while sources are walked.
 pub(super) struct Parts {
     sources: Vec<(Planned, Opened)>,
-    pub(super) source_usage: Arc<Usage>,
+    pub(super) source_usage: Arc<SourceCounters>,
     pub(super) delivery: Delivery,
     /// What stands for the listing of the only source.
     report: Mutex<Option<Inventory>>,
@@ -33,12 +33,12 @@ impl Parts {
     /// one of them is read.
     pub(super) async fn open(plan: &Plan) -> Result<Self, String> {
         let aws = Aws::default();
-        let source_usage = Arc::<Usage>::default();
+        let source_usage = Arc::<SourceCounters>::default();
         let mut sources = Vec::new();
         for planned in &plan.sources {
             let mut opened = components::source(&planned.place, planned.bucket_region.as_deref(), &aws).await?;
             apart(&opened, &plan.delivery.dest)?;
-            opened.source = Arc::new(Metered::new(opened.source, Arc::clone(&source_usage)));
+            opened.source = Arc::new(MeteredSource::new(opened.source, Arc::clone(&source_usage)));
             sources.push((planned.clone(), opened));
         }
         if sources.len() > 1 {
@@ -74,8 +74,8 @@ impl Parts {
         last: Option<Date>,
         halt: &Receiver<bool>,
         progress: &mut Progress,
-    ) -> Ended {
-        let mut ended = Ended::default();
+    ) -> SyncReport {
+        let mut ended = SyncReport::default();
         for (planned, opened) in &self.sources {
             let walk = self.walk(plan, planned, opened, last);
             ended.merge(walk.run(halt.clone(), &mut |news| progress.news(&news)).await);
@@ -84,50 +84,50 @@ impl Parts {
             }
         }
         progress.end();
-        progress.passed_over(&ended.passed_over_names);
+        progress.passed_over(&ended.unvisited_names);
         progress.names.rest().iter().for_each(|line| progress.line(line));
         ended
     }
 
-    fn walk(&self, plan: &Plan, planned: &Planned, opened: &Opened, last: Option<Date>) -> Sync {
-        let default = Limits::default();
-        let limits = Limits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
+    fn walk(&self, plan: &Plan, planned: &Planned, opened: &Opened, last: Option<Date>) -> SyncRun {
+        let default = DecodeLimits::default();
+        let limits = DecodeLimits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
         let whole = Select {
             since: planned.since,
             until: planned.until,
             filters: planned.filters.clone(),
-            except: within(opened, &plan.delivery.dest),
+            exclude: within(opened, &plan.delivery.dest),
         };
         let select = match last {
             // The name of a file that is no log does not say its day.
             Some(day) if !plan.all_files => whole.looking_back(day, plan.look_back),
             _ => whole,
         };
-        Sync {
+        SyncRun {
             ingest: Ingest {
                 source: opened.source.clone(),
                 ledger: self.delivery.ledger.clone(),
                 sink: self.delivery.sink.clone(),
                 limits,
                 filter: plan.filter.clone(),
-                hold: HOLD,
-                piece: PIECE,
-                names: if plan.all_files { Names::Any } else { Names::Logs },
+                max_buffered_bytes: MAX_BUFFERED_BYTES,
+                chunk_bytes: CHUNK_BYTES,
+                key_policy: if plan.all_files { KeyPolicy::AnyKey } else { KeyPolicy::CloudTrailLogs },
             },
             bucket: opened.bucket.clone(),
             prefix: opened.prefix.clone(),
             pages: self.reported(&opened.prefix),
             select,
             jobs: plan.jobs.unwrap_or_else(|| jobs(&planned.place)),
-            patience: Patience::default(),
+            retry_policy: RetryPolicy::default(),
         }
     }
 }
 
 /// Why nothing was begun, if nothing was.
-pub(super) fn nothing_begun(ended: &Ended) -> Option<String> {
-    match &ended.how {
-        How::GaveUp(reason) if ended.tally == Tally::default() && ended.left_out == 0 => Some(reason.clone()),
+pub(super) fn nothing_begun(ended: &SyncReport) -> Option<String> {
+    match &ended.completion {
+        Completion::Aborted(reason) if ended.tally == Tally::default() && ended.excluded == 0 => Some(reason.clone()),
         _ => None,
     }
 }

@@ -81,14 +81,14 @@ proptest! {
 
     #[test]
     fn stripping_changes_no_value_and_leaves_one_line(text in json()) {
-        let (mut line, mut tight) = (Vec::new(), Vec::new());
+        let (mut line, mut compact) = (Vec::new(), Vec::new());
         strip(text.as_bytes(), Strip::Breaks, &mut line);
-        strip(text.as_bytes(), Strip::All, &mut tight);
+        strip(text.as_bytes(), Strip::All, &mut compact);
         let before: serde_json::Value = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(&line).unwrap(), &before);
-        prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(&tight).unwrap(), &before);
+        prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(&compact).unwrap(), &before);
         prop_assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
-        prop_assert!(tight.len() <= line.len() && line.len() <= text.len());
+        prop_assert!(compact.len() <= line.len() && line.len() <= text.len());
     }
 }
 

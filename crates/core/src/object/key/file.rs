@@ -5,7 +5,7 @@ use jiff::civil::{Date, Time};
 
 /// What a file's name says beyond the account, kind, region and day that its folders say too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum File {
+pub enum FileName {
     /// A file of events.
     Log {
         /// The minute of the delivery, UTC.
@@ -13,7 +13,7 @@ pub enum File {
         /// What makes the name unique: of AWS 16 letters and digits, without meaning or order. Never empty.
         suffix: String,
         /// Whether the name says gzip.
-        compression: Compression,
+        compression: FileCompression,
     },
     /// A digest.
     Digest {
@@ -30,14 +30,14 @@ pub enum File {
 
 /// What a file's name says of its bytes. Only the bytes themselves are to be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Compression {
+pub enum FileCompression {
     /// `.json.gz`, as CloudTrail writes.
     Gzip,
     /// `.json`: unpacked by hand.
     None,
 }
 
-impl Compression {
+impl FileCompression {
     fn extension(self) -> &'static str {
         match self {
             Self::Gzip => ".json.gz",
@@ -47,9 +47,9 @@ impl Compression {
 }
 
 /// The name without its extension, if it is one of a CloudTrail file.
-pub(super) fn strip_extension(name: &str) -> Option<(&str, Compression)> {
-    let strip = |compression: Compression| Some((name.strip_suffix(compression.extension())?, compression));
-    strip(Compression::Gzip).or_else(|| strip(Compression::None))
+pub(super) fn strip_extension(name: &str) -> Option<(&str, FileCompression)> {
+    let strip = |compression: FileCompression| Some((name.strip_suffix(compression.extension())?, compression));
+    strip(FileCompression::Gzip).or_else(|| strip(FileCompression::None))
 }
 
 /// The start that every file's name has, whatever its kind: account and kind, and what follows them.
@@ -62,15 +62,15 @@ pub(super) fn account_and_kind(stem: &str) -> Option<(&str, &str, &str)> {
 
 /// A file's name that follows the grammar.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name<'k> {
+pub(super) struct ParsedName<'k> {
     pub(super) account: &'k str,
     pub(super) kind: Kind,
     pub(super) region: &'k str,
     pub(super) date: Date,
-    pub(super) file: File,
+    pub(super) file: FileName,
 }
 
-impl<'k> Name<'k> {
+impl<'k> ParsedName<'k> {
     pub(super) fn parse(name: &'k str) -> Option<Self> {
         let (stem, compression) = strip_extension(name)?;
         let (account, kind, rest) = account_and_kind(stem)?;
@@ -82,20 +82,20 @@ impl<'k> Name<'k> {
 }
 
 /// `YYYYMMDDTHHmmZ_SUFFIX`
-fn log(text: &str, compression: Compression) -> Option<(Date, File)> {
+fn log(text: &str, compression: FileCompression) -> Option<(Date, FileName)> {
     let (stamp, suffix) = text.split_once('_')?;
     let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
     let (hour, minute) = (time.get(..2)?, time.get(2..)?);
     let time = clock(hour, minute, "00")?;
     let plain = !suffix.is_empty() && !suffix.contains('/');
     plain
-        .then(|| File::Log { time, suffix: suffix.to_owned(), compression })
+        .then(|| FileName::Log { time, suffix: suffix.to_owned(), compression })
         .zip(day(date))
         .map(|(file, date)| (date, file))
 }
 
 /// `TRAIL_HOMEREGION_YYYYMMDDTHHmmssZ[_backfill]`, read from its end: a trail's name may hold underscores.
-fn digest(text: &str, compression: Compression) -> Option<(Date, File)> {
+fn digest(text: &str, compression: FileCompression) -> Option<(Date, FileName)> {
     let (text, backfill) = match text.strip_suffix("_backfill") {
         Some(text) => (text, true),
         None => (text, false),
@@ -104,9 +104,10 @@ fn digest(text: &str, compression: Compression) -> Option<(Date, File)> {
     let (trail, home_region) = text.rsplit_once('_')?;
     let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
     let time = clock(time.get(..2)?, time.get(2..4)?, time.get(4..)?)?;
-    let plain = !trail.is_empty() && !trail.contains('/') && is_region(home_region) && compression == Compression::Gzip;
+    let plain =
+        !trail.is_empty() && !trail.contains('/') && is_region(home_region) && compression == FileCompression::Gzip;
     let (trail, home_region) = (trail.to_owned(), home_region.to_owned());
-    plain.then_some((day(date)?, File::Digest { trail, home_region, time, backfill }))
+    plain.then_some((day(date)?, FileName::Digest { trail, home_region, time, backfill }))
 }
 
 /// `YYYYMMDD`
@@ -120,7 +121,7 @@ fn clock(hour: &str, minute: &str, second: &str) -> Option<Time> {
     Time::new(part(hour)?, part(minute)?, part(second)?, 0).ok()
 }
 
-impl File {
+impl FileName {
     /// The rest of the name, after the region.
     pub(super) fn write(&self, f: &mut std::fmt::Formatter<'_>, date: Date) -> std::fmt::Result {
         let (year, month, day) = (date.year(), date.month(), date.day());

@@ -6,27 +6,30 @@ const LOG: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/02/11112222
 const DIGEST: &str = "AWSLogs/o-exampleorgid/111122223333/CloudTrail-Digest/eu-west-1/2026/03/02/111122223333_CloudTrail-Digest_eu-west-1_my_trail_us-east-1_20260302T010203Z.json.gz";
 const FOLDER: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/02";
 
-fn log<'k>(kind: Kind, account: &'k str, region: &'k str, date: Date) -> Recognised<'k> {
-    Recognised::Log { kind, account, region, date }
+fn log<'k>(kind: Kind, account: &'k str, region: &'k str, date: Date) -> Recognized<'k> {
+    Recognized::Log { kind, account, region, date }
 }
 
 #[test]
 fn a_key_is_taken_apart() {
     let key = LogKey::parse(LOG).unwrap();
-    assert_eq!((key.prefix.as_str(), key.organisation.as_deref()), ("", None));
+    assert_eq!((key.prefix.as_str(), key.organization.as_deref()), ("", None));
     assert_eq!((key.account.as_str(), key.kind, key.region.as_str()), ("111122223333", Kind::CloudTrail, "us-east-1"));
     assert_eq!(key.date, date(2026, 3, 2));
     let suffix = "aBcDeFgH12345678".to_owned();
-    assert_eq!(key.file, File::Log { time: Time::constant(0, 5, 0, 0), suffix, compression: Compression::Gzip });
+    assert_eq!(
+        key.file,
+        FileName::Log { time: Time::constant(0, 5, 0, 0), suffix, compression: FileCompression::Gzip }
+    );
 }
 
 #[test]
 fn a_digests_trail_may_hold_underscores_and_it_may_be_a_backfill() {
     for (key, backfill) in [(DIGEST.to_owned(), false), (DIGEST.replace("Z.json", "Z_backfill.json"), true)] {
         let parsed = LogKey::parse(&key).unwrap();
-        assert_eq!((parsed.kind, parsed.organisation.as_deref()), (Kind::Digest, Some("o-exampleorgid")));
+        assert_eq!((parsed.kind, parsed.organization.as_deref()), (Kind::Digest, Some("o-exampleorgid")));
         let (trail, home_region, time) = ("my_trail".into(), "us-east-1".into(), Time::constant(1, 2, 3, 0));
-        assert_eq!(parsed.file, File::Digest { trail, home_region, time, backfill });
+        assert_eq!(parsed.file, FileName::Digest { trail, home_region, time, backfill });
         assert_eq!(parsed.to_string(), key);
     }
 }
@@ -89,7 +92,7 @@ fn every_kind_has_its_folder_and_only_digests_hold_no_events() {
         assert_eq!(kind.is_log(), kind != Kind::Digest);
         if kind.is_log() {
             let key = LOG.replace("CloudTrail", kind.as_str());
-            assert_eq!(recognise(&key), log(kind, "111122223333", "us-east-1", date(2026, 3, 2)));
+            assert_eq!(recognize(&key), log(kind, "111122223333", "us-east-1", date(2026, 3, 2)));
             assert_eq!(LogKey::parse(&key).map(|key| key.kind), Some(kind));
         }
     }
@@ -103,10 +106,10 @@ fn a_log_is_known_by_its_name_in_any_folder() {
     let name = LOG.rsplit('/').next().unwrap();
     let expected = log(Kind::CloudTrail, "111122223333", "us-east-1", date(2026, 3, 2));
     for key in [name.to_owned(), format!("copied/{name}"), format!("a//../{name}"), name.replace(".gz", "")] {
-        assert_eq!(recognise(&key), expected, "{key}");
+        assert_eq!(recognize(&key), expected, "{key}");
     }
     let renamed = name.replace(".json.gz", " (1).json");
-    assert_eq!(recognise(&renamed), expected, "a browser's second download");
+    assert_eq!(recognize(&renamed), expected, "a browser's second download");
 }
 
 #[test]
@@ -115,9 +118,9 @@ fn a_log_is_known_by_its_folders_whatever_its_name() {
     for name in
         ["example_CloudTrail_us-east-1.json.gz", "111122223333_CloudTrail_us-east-1-20260302T2358.json", "x.json"]
     {
-        assert_eq!(recognise(&format!("{FOLDER}/{name}")), expected, "{name}");
-        assert_eq!(recognise(&format!("p/q/{FOLDER}/{name}")), expected, "{name}");
-        assert_eq!(recognise(name), Recognised::Foreign(Foreign::Elsewhere), "{name}");
+        assert_eq!(recognize(&format!("{FOLDER}/{name}")), expected, "{name}");
+        assert_eq!(recognize(&format!("p/q/{FOLDER}/{name}")), expected, "{name}");
+        assert_eq!(recognize(name), Recognized::NotALog(NotALog::Elsewhere), "{name}");
     }
 }
 
@@ -125,9 +128,9 @@ fn a_log_is_known_by_its_folders_whatever_its_name() {
 fn a_moved_file_is_what_its_name_says() {
     let name = "444455556666_CloudTrail-Insight_eu-west-1_20250101T0000Z_x.json.gz";
     let expected = log(Kind::Insight, "444455556666", "eu-west-1", date(2025, 1, 1));
-    assert_eq!(recognise(&format!("{FOLDER}/{name}")), expected);
+    assert_eq!(recognize(&format!("{FOLDER}/{name}")), expected);
     let digests = FOLDER.replace("CloudTrail", "CloudTrail-Digest");
-    assert_eq!(recognise(&format!("{digests}/{name}")), expected, "a log that is skipped as a digest is lost");
+    assert_eq!(recognize(&format!("{digests}/{name}")), expected, "a log that is skipped as a digest is lost");
 }
 
 #[test]
@@ -144,31 +147,31 @@ fn a_digest_is_never_read_as_a_log() {
         format!("{digests}/anything.json"),
     ];
     for key in keys {
-        assert_eq!(recognise(&key), Recognised::Digest, "{key}");
+        assert_eq!(recognize(&key), Recognized::Digest, "{key}");
     }
 }
 
 #[test]
 fn what_is_foreign_says_why() {
     let cases = [
-        ("", Foreign::Marker),
-        ("AWSLogs/", Foreign::Marker),
-        (&format!("{FOLDER}/"), Foreign::Marker),
-        (&format!("{FOLDER}/README.txt"), Foreign::Extension),
-        (&LOG.replace(".json.gz", ".csv.gz"), Foreign::Extension),
-        ("json", Foreign::Extension),
-        ("x.json", Foreign::Elsewhere),
-        ("AWSLogs/111122223333/Config/us-east-1/2026/3/2/ConfigHistory/x.json.gz", Foreign::Elsewhere),
-        ("AWSLogs/111122223333/vpcflowlogs/us-east-1/2026/03/02/x.json.gz", Foreign::Elsewhere),
-        ("AWSLogs/111122223333/CloudTrail/us-east-1/2026/13/02/x.json", Foreign::Elsewhere),
-        ("AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/x.json", Foreign::Elsewhere),
-        ("AWSLogs/111122223333/CloudTrail-Lake/Query/2026/03/02/result_1.json.gz", Foreign::Elsewhere),
-        (&LOG.replace("CloudTrail", "CloudTrail-New"), Foreign::Kind),
-        ("111122223333_CloudTrail-New_us-east-1_20260302T0005Z_x.json.gz", Foreign::Kind),
-        (&FOLDER.replace("CloudTrail", "CloudTrail-New/x"), Foreign::Extension),
+        ("", NotALog::FolderMarker),
+        ("AWSLogs/", NotALog::FolderMarker),
+        (&format!("{FOLDER}/"), NotALog::FolderMarker),
+        (&format!("{FOLDER}/README.txt"), NotALog::OtherExtension),
+        (&LOG.replace(".json.gz", ".csv.gz"), NotALog::OtherExtension),
+        ("json", NotALog::OtherExtension),
+        ("x.json", NotALog::Elsewhere),
+        ("AWSLogs/111122223333/Config/us-east-1/2026/3/2/ConfigHistory/x.json.gz", NotALog::Elsewhere),
+        ("AWSLogs/111122223333/vpcflowlogs/us-east-1/2026/03/02/x.json.gz", NotALog::Elsewhere),
+        ("AWSLogs/111122223333/CloudTrail/us-east-1/2026/13/02/x.json", NotALog::Elsewhere),
+        ("AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/x.json", NotALog::Elsewhere),
+        ("AWSLogs/111122223333/CloudTrail-Lake/Query/2026/03/02/result_1.json.gz", NotALog::Elsewhere),
+        (&LOG.replace("CloudTrail", "CloudTrail-New"), NotALog::UnknownKind),
+        ("111122223333_CloudTrail-New_us-east-1_20260302T0005Z_x.json.gz", NotALog::UnknownKind),
+        (&FOLDER.replace("CloudTrail", "CloudTrail-New/x"), NotALog::OtherExtension),
     ];
     for (key, reason) in cases {
-        assert_eq!(recognise(key), Recognised::Foreign(reason), "{key}");
+        assert_eq!(recognize(key), Recognized::NotALog(reason), "{key}");
         assert!(!reason.to_string().is_empty() && !reason.name().contains(' '));
     }
 }
@@ -181,21 +184,21 @@ fn keys() -> impl Strategy<Value = LogKey> {
     let day = (0i16..=9999, 1i8..=12, 1i8..=28).prop_map(|(year, month, day)| date(year, month, day));
     let clock = (0i8..24, 0i8..60, 0i8..60).prop_map(|(hour, minute, second)| Time::constant(hour, minute, second, 0));
     let log = ("[^/]{1,20}", any::<bool>(), 0usize..4).prop_map(|(suffix, gzip, kind)| {
-        let compression = if gzip { Compression::Gzip } else { Compression::None };
-        (Kind::ALL[kind], File::Log { time: Time::midnight(), suffix, compression })
+        let compression = if gzip { FileCompression::Gzip } else { FileCompression::None };
+        (Kind::ALL[kind], FileName::Log { time: Time::midnight(), suffix, compression })
     });
     let digest = ("[a-zA-Z0-9._-]{1,20}", region(), any::<bool>()).prop_map(|(trail, home_region, backfill)| {
-        (Kind::Digest, File::Digest { trail, home_region, time: Time::midnight(), backfill })
+        (Kind::Digest, FileName::Digest { trail, home_region, time: Time::midnight(), backfill })
     });
     let prefix = "(([^/]{0,5}|AWSLogs|o-abc|111122223333)/){0,3}";
-    let organisation = proptest::option::of("o-[a-z0-9]{1,32}");
-    (prefix, organisation, "[0-9]{12}", region(), day, clock, prop_oneof![log, digest]).prop_map(
-        |(prefix, organisation, account, region, date, clock, (kind, mut file))| {
+    let organization = proptest::option::of("o-[a-z0-9]{1,32}");
+    (prefix, organization, "[0-9]{12}", region(), day, clock, prop_oneof![log, digest]).prop_map(
+        |(prefix, organization, account, region, date, clock, (kind, mut file))| {
             match &mut file {
-                File::Log { time, .. } => *time = Time::constant(clock.hour(), clock.minute(), 0, 0),
-                File::Digest { time, .. } => *time = clock,
+                FileName::Log { time, .. } => *time = Time::constant(clock.hour(), clock.minute(), 0, 0),
+                FileName::Digest { time, .. } => *time = clock,
             }
-            LogKey { prefix, organisation, account, kind, region, date, file }
+            LogKey { prefix, organization, account, kind, region, date, file }
         },
     )
 }
@@ -206,10 +209,10 @@ proptest! {
         let text = key.to_string();
         prop_assert_eq!(LogKey::parse(&text), Some(key.clone()), "{}", text);
         let expected = match key.kind {
-            Kind::Digest => Recognised::Digest,
+            Kind::Digest => Recognized::Digest,
             kind => log(kind, &key.account, &key.region, key.date),
         };
-        prop_assert_eq!(recognise(&text), expected);
+        prop_assert_eq!(recognize(&text), expected);
     }
 
     #[test]
@@ -233,6 +236,6 @@ proptest! {
         if let Some(parsed) = LogKey::parse(&text) {
             prop_assert_eq!(parsed.to_string(), text.clone());
         }
-        let _ = recognise(&text);
+        let _ = recognize(&text);
     }
 }

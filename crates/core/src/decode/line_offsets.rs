@@ -2,32 +2,32 @@
 //! be kept, is only inflated the second time.
 
 use super::input::Input;
-use super::{DecodeError, Event, Halt, Step};
+use super::{DecodeError, DecodeStatus, Event, StepError};
 use std::borrow::Cow;
 
 /// Where the lines of an object lie, in their order. At most 8 bytes a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cuts {
-    list: Vec<Cut>,
+pub struct LineOffsets {
+    list: Vec<LineOffset>,
     /// Where the last one ends in the decompressed object.
     end: u64,
 }
 
 /// One line: so many bytes behind the one before, so many bytes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cut {
+struct LineOffset {
     gap: u32,
     length: u32,
 }
 
-impl Cuts {
+impl LineOffsets {
     /// Notes the next event of an object. False where it cannot be cut out again: a line that leaves otherwise than it lies
     /// there, or one that lies 4 GiB behind the one before. Nothing is noted then.
-    pub fn note(&mut self, event: &Event<'_>) -> bool {
+    pub fn add(&mut self, event: &Event<'_>) -> bool {
         let gap = event.at.checked_sub(self.end).and_then(|gap| u32::try_from(gap).ok());
         let length = u32::try_from(event.line.len()).ok();
         let (Some(gap), Some(length), true) = (gap, length, event.as_stored) else { return false };
-        self.list.push(Cut { gap, length });
+        self.list.push(LineOffset { gap, length });
         self.end = event.at + u64::from(length);
         true
     }
@@ -36,9 +36,9 @@ impl Cuts {
 /// The lines of an object that was read before, cut out of its bytes without looking at them. The caller vouches that they
 /// are the same bytes.
 #[derive(Debug)]
-pub struct Cutter<'a> {
+pub struct LineReader<'a> {
     input: Input<'a>,
-    cuts: &'a [Cut],
+    line_offsets: &'a [LineOffset],
     /// Lines that were given.
     given: usize,
     /// Inflated bytes; `buffer[at..filled]` is not given yet.
@@ -51,62 +51,62 @@ pub struct Cutter<'a> {
 
 const BUFFER: usize = 256 << 10;
 
-impl<'a> Cutter<'a> {
+impl<'a> LineReader<'a> {
     /// Cuts `stored`, a whole object.
-    pub fn new(stored: &'a [u8], cuts: &'a Cuts) -> Self {
-        Self::of(Input::new(Cow::Borrowed(stored), stored.len() as u64), cuts)
+    pub fn new(stored: &'a [u8], line_offsets: &'a LineOffsets) -> Self {
+        Self::of(Input::new(Cow::Borrowed(stored), stored.len() as u64), line_offsets)
     }
 
-    /// Cuts an object of `size` bytes piece by piece, as [`Events::in_pieces`](super::Events::in_pieces) reads it.
-    pub fn in_pieces(first: Vec<u8>, size: u64, cuts: &'a Cuts) -> Self {
-        Self::of(Input::new(Cow::Owned(first), size), cuts)
+    /// Cuts an object of `size` bytes piece by piece, as [`EventReader::in_chunks`](super::Events::in_pieces) reads it.
+    pub fn in_chunks(first: Vec<u8>, size: u64, line_offsets: &'a LineOffsets) -> Self {
+        Self::of(Input::new(Cow::Owned(first), size), line_offsets)
     }
 
-    fn of(input: Input<'a>, cuts: &'a Cuts) -> Self {
-        let gap = cuts.list.first().map_or(0, |cut| cut.gap as usize);
+    fn of(input: Input<'a>, line_offsets: &'a LineOffsets) -> Self {
+        let gap = line_offsets.list.first().map_or(0, |cut| cut.gap as usize);
         let (given, at, filled) = (0, 0, 0);
-        Self { input, cuts: &cuts.list, given, buffer: vec![0; BUFFER], at, filled, gap }
+        Self { input, line_offsets: &line_offsets.list, given, buffer: vec![0; BUFFER], at, filled, gap }
     }
 
-    /// Gives the next piece, after [`Step::Wanting`]. It may not be empty.
-    pub fn feed(&mut self, piece: Vec<u8>) {
-        self.input.feed(piece);
+    /// Gives the next piece, after [`DecodeStatus::NeedsInput`]. It may not be empty.
+    pub fn feed(&mut self, chunk: Vec<u8>) {
+        self.input.feed(chunk);
     }
 
-    /// Goes on until the next line is ready for [`Cutter::line`].
+    /// Goes on until the next line is ready for [`LineReader::line`].
     ///
     /// # Errors
     /// The bytes end before the last line does, or do not inflate: they are not those that were read before.
-    pub fn advance(&mut self) -> Result<Step, DecodeError> {
-        let Some(cut) = self.cuts.get(self.given) else { return Ok(Step::End) };
+    pub fn advance(&mut self) -> Result<DecodeStatus, DecodeError> {
+        let Some(cut) = self.line_offsets.get(self.given) else { return Ok(DecodeStatus::End) };
         let length = cut.length as usize;
         loop {
             let skipped = self.gap.min(self.filled - self.at);
             self.at += skipped;
             self.gap -= skipped;
             if self.gap == 0 && self.filled - self.at >= length {
-                return Ok(Step::Ready);
+                return Ok(DecodeStatus::Ready);
             }
             match self.read_on(length) {
                 Ok(()) => {}
-                Err(Halt::Wanting) => return Ok(Step::Wanting),
-                Err(Halt::Error(error)) => return Err(error),
+                Err(StepError::NeedsInput) => return Ok(DecodeStatus::NeedsInput),
+                Err(StepError::Error(error)) => return Err(error),
             }
         }
     }
 
     /// Takes the line that is ready, with its event's index; none if none is.
     pub fn line(&mut self) -> Option<(u32, &[u8])> {
-        let length = self.cuts.get(self.given)?.length as usize;
+        let length = self.line_offsets.get(self.given)?.length as usize;
         let line = self.buffer[..self.filled].get(self.at..self.at + length).filter(|_| self.gap == 0)?;
         let ordinal = self.given as u32;
         self.given += 1;
         self.at += length;
-        self.gap = self.cuts.get(self.given).map_or(0, |cut| cut.gap as usize);
+        self.gap = self.line_offsets.get(self.given).map_or(0, |cut| cut.gap as usize);
         Some((ordinal, line))
     }
 
-    fn read_on(&mut self, length: usize) -> Result<(), Halt> {
+    fn read_on(&mut self, length: usize) -> Result<(), StepError> {
         self.buffer.copy_within(self.at..self.filled, 0);
         self.filled -= self.at;
         self.at = 0;

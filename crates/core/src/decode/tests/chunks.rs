@@ -3,26 +3,26 @@
 use super::*;
 
 /// Reads an object piece by piece: all that comes before its end or its error, and which of these it was.
-fn in_pieces(stored: &[u8], ends: &[usize], limits: Limits) -> (Vec<Left>, Result<(), DecodeError>) {
-    let mut pieces = pieces(stored, ends).into_iter();
-    let mut events = Events::in_pieces(pieces.next().unwrap_or_default(), stored.len() as u64, limits);
-    let mut left = Vec::new();
+fn in_chunks(stored: &[u8], ends: &[usize], limits: DecodeLimits) -> (Vec<DecodedEvent>, Result<(), DecodeError>) {
+    let mut chunks = chunks(stored, ends).into_iter();
+    let mut events = EventReader::in_chunks(chunks.next().unwrap_or_default(), stored.len() as u64, limits);
+    let mut decoded = Vec::new();
     let end = loop {
         match events.advance() {
-            Ok(Step::Ready) => match events.event() {
-                Ok(event) => left.extend(event.map(|event| (event.line.to_vec(), event.id, event.place))),
+            Ok(DecodeStatus::Ready) => match events.event() {
+                Ok(event) => decoded.extend(event.map(|event| (event.line.to_vec(), event.id, event.scope))),
                 Err(error) => break Err(error),
             },
-            Ok(Step::Wanting) => events.feed(pieces.next().expect("no more is wanted than there is")),
-            Ok(Step::End) => break Ok(()),
+            Ok(DecodeStatus::NeedsInput) => events.feed(chunks.next().expect("no more is wanted than there is")),
+            Ok(DecodeStatus::End) => break Ok(()),
             Err(error) => break Err(error),
         }
     };
-    let places = events.into_places();
-    (left.into_iter().map(|(line, id, place)| (line, id, places[place as usize].clone())).collect(), end)
+    let scopes = events.into_scopes();
+    (decoded.into_iter().map(|(line, id, scope)| (line, id, scopes[scope as usize].clone())).collect(), end)
 }
 
-fn pieces(stored: &[u8], ends: &[usize]) -> Vec<Vec<u8>> {
+fn chunks(stored: &[u8], ends: &[usize]) -> Vec<Vec<u8>> {
     let mut ends: Vec<_> = ends.iter().copied().filter(|&end| end > 1 && end < stored.len()).collect();
     ends.extend([0, stored.len()]);
     ends.sort_unstable();
@@ -31,28 +31,28 @@ fn pieces(stored: &[u8], ends: &[usize]) -> Vec<Vec<u8>> {
 }
 
 /// Where the lines lie, if all of them can be cut out.
-fn cuts(stored: &[u8]) -> Option<Cuts> {
-    let (mut cuts, mut all) = (Cuts::default(), true);
-    let mut events = Events::new(stored, Limits::default());
+fn line_offsets(stored: &[u8]) -> Option<LineOffsets> {
+    let (mut line_offsets, mut all) = (LineOffsets::default(), true);
+    let mut events = EventReader::new(stored, DecodeLimits::default());
     while let Some(event) = events.next().unwrap() {
-        all &= cuts.note(&event);
+        all &= line_offsets.add(&event);
     }
-    all.then_some(cuts)
+    all.then_some(line_offsets)
 }
 
-fn cut(stored: &[u8], ends: &[usize], cuts: &Cuts) -> Result<Vec<Vec<u8>>, DecodeError> {
-    let mut pieces = pieces(stored, ends).into_iter();
-    let mut cutter = Cutter::in_pieces(pieces.next().unwrap_or_default(), stored.len() as u64, cuts);
+fn cut(stored: &[u8], ends: &[usize], line_offsets: &LineOffsets) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let mut chunks = chunks(stored, ends).into_iter();
+    let mut lines_reader = LineReader::in_chunks(chunks.next().unwrap_or_default(), stored.len() as u64, line_offsets);
     let mut lines = Vec::new();
     loop {
-        match cutter.advance()? {
-            Step::Ready => {
-                let (ordinal, line) = cutter.line().unwrap();
+        match lines_reader.advance()? {
+            DecodeStatus::Ready => {
+                let (ordinal, line) = lines_reader.line().unwrap();
                 assert_eq!(ordinal as usize, lines.len());
                 lines.push(line.to_vec());
             }
-            Step::Wanting => cutter.feed(pieces.next().expect("no more is wanted than there is")),
-            Step::End => return Ok(lines),
+            DecodeStatus::NeedsInput => lines_reader.feed(chunks.next().expect("no more is wanted than there is")),
+            DecodeStatus::End => return Ok(lines),
         }
     }
 }
@@ -79,9 +79,9 @@ proptest! {
 
     #[test]
     fn pieces_read_as_the_whole((stored, ends) in parted()) {
-        let (left, end) = in_pieces(&stored, &ends, Limits::default());
+        let (decoded, end) = in_chunks(&stored, &ends, DecodeLimits::default());
         prop_assert_eq!(end, Ok(()));
-        prop_assert_eq!(left, decode(&stored).unwrap());
+        prop_assert_eq!(decoded, decode(&stored).unwrap());
     }
 
     #[test]
@@ -98,16 +98,16 @@ proptest! {
             stored.truncate(cut.index(stored.len()).max(1));
         }
         let whole = decode(&stored);
-        let (left, end) = in_pieces(&stored, &ends, Limits::default());
+        let (decoded, end) = in_chunks(&stored, &ends, DecodeLimits::default());
         // Which of two faults is met first depends on how far was read ahead.
-        prop_assert_eq!(end.map(|()| left).map_err(drop), whole.map_err(drop));
+        prop_assert_eq!(end.map(|()| decoded).map_err(drop), whole.map_err(drop));
     }
 
     #[test]
     fn what_is_cut_out_again_is_what_left((stored, ends) in parted()) {
         let lines: Vec<_> = decode(&stored).unwrap().into_iter().map(|(line, ..)| line).collect();
-        if let Some(cuts) = cuts(&stored) {
-            prop_assert_eq!(cut(&stored, &ends, &cuts).unwrap(), lines);
+        if let Some(line_offsets) = line_offsets(&stored) {
+            prop_assert_eq!(cut(&stored, &ends, &line_offsets).unwrap(), lines);
         }
     }
 }
@@ -117,10 +117,10 @@ fn an_object_may_come_byte_by_byte() {
     let json = br#" {"a":[1,"x"], "Records" : [ {"eventID":"a","n":-1.5e3} , {"eventID":"b","t":true} ] , "n":12} "#;
     for stored in [json.to_vec(), gzip(json), [gzip(&json[..40]), gzip(&json[40..])].concat()] {
         let every: Vec<usize> = (2..stored.len()).collect();
-        assert_eq!(in_pieces(&stored, &every, Limits::default()), (decode(&stored).unwrap(), Ok(())));
-        let cuts = cuts(&stored).unwrap();
+        assert_eq!(in_chunks(&stored, &every, DecodeLimits::default()), (decode(&stored).unwrap(), Ok(())));
+        let line_offsets = line_offsets(&stored).unwrap();
         assert_eq!(
-            cut(&stored, &every, &cuts).unwrap(),
+            cut(&stored, &every, &line_offsets).unwrap(),
             [&br#"{"eventID":"a","n":-1.5e3}"#[..], br#"{"eventID":"b","t":true}"#]
         );
     }
@@ -132,7 +132,7 @@ fn white_space_is_not_kept_however_much_there_is() {
     let json =
         format!("{space}{{{space}\"Records\"{space}:{space}[{space}{{}}{space},{space}{{}}{space}]{space}}}{space}");
     let stored = gzip(json.as_bytes());
-    let mut events = Events::new(&stored, Limits::default());
+    let mut events = EventReader::new(&stored, DecodeLimits::default());
     let mut at = Vec::new();
     while let Some(event) = events.next().unwrap() {
         at.push(event.at);
@@ -143,22 +143,23 @@ fn white_space_is_not_kept_however_much_there_is() {
 
 #[test]
 fn an_event_that_leaves_otherwise_than_it_lies_there_is_not_cut_out() {
-    assert!(cuts(b"[{\"a\": 1}, {\"b\":2}]").is_some());
-    assert!(cuts(b"[{\"a\": 1}, {\n\"b\":2}]").is_none());
+    assert!(line_offsets(b"[{\"a\": 1}, {\"b\":2}]").is_some());
+    assert!(line_offsets(b"[{\"a\": 1}, {\n\"b\":2}]").is_none());
 }
 
 #[test]
 fn other_bytes_than_before_are_an_error() {
     let stored = gzip(b"[{\"eventID\":\"a\"},{\"eventID\":\"b\"}]");
-    let cuts = cuts(&stored).unwrap();
-    let error = cut(&gzip(b"[{\"eventID\":\"a\"}]"), &[], &cuts).unwrap_err();
+    let line_offsets = line_offsets(&stored).unwrap();
+    let error = cut(&gzip(b"[{\"eventID\":\"a\"}]"), &[], &line_offsets).unwrap_err();
     assert!(error.to_string().contains("ends sooner"), "{error}");
 }
 
 #[test]
 fn an_object_without_its_next_piece_is_not_taken_for_read() {
     let stored = gzip(b"[{},{}]");
-    let mut events = Events::in_pieces(stored[..stored.len() - 4].to_vec(), stored.len() as u64, Limits::default());
+    let mut events =
+        EventReader::in_chunks(stored[..stored.len() - 4].to_vec(), stored.len() as u64, DecodeLimits::default());
     let error = loop {
         match events.next() {
             Ok(Some(_)) => {}
