@@ -20,7 +20,7 @@ use trailhose::decode::DecodeLimits;
 use trailhose::event::filter::Filter;
 use trailhose::generate::{EventsPerFile, ObjectSize, SyntheticBucket, SyntheticObject};
 use trailhose::ingest::{Deadline, Ingest, KeyPolicy};
-use trailhose::ledger::cost::LedgerMeter;
+use trailhose::ledger::cost::LedgerCounters;
 use trailhose::ledger::metered::MeteredStore;
 use trailhose::ledger::store::Store;
 use trailhose::ledger::store::memory::Memory;
@@ -137,7 +137,7 @@ fn sharing(files: u32) {
     }
 }
 
-fn store(memory: &Arc<Memory>) -> (Arc<dyn Store>, Arc<LedgerMeter>) {
+fn store(memory: &Arc<Memory>) -> (Arc<dyn Store>, Arc<LedgerCounters>) {
     let metered = MeteredStore::new(Arc::new(Far { to: Arc::clone(memory), wait: DYNAMODB }));
     let usage = metered.usage();
     (Arc::new(metered), usage)

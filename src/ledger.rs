@@ -26,12 +26,12 @@ pub mod model;
 mod protocol;
 pub mod store;
 
-pub use inspect::{Look, State, Traced};
-pub use protocol::{Claim, Claims, Foreign, Help, Helping, Known, Lease, Leasing, Opened};
+pub use inspect::{EventTrace, ObjectState, OwnershipCounts};
+pub use protocol::{Claim, Claims, EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, ReopenOutcome};
 
 use model::page;
 use model::row::Seconds;
-use protocol::page_locks::Turns;
+use protocol::page_locks::PageLocks;
 use std::sync::Arc;
 use store::{Store, StoreError};
 
@@ -53,27 +53,27 @@ pub struct Ledger {
     clock: Clock,
     /// How long a done row and a page are kept after their last write. Longer than any queue keeps a message (14 days)
     /// and than the backfill looks back.
-    keep: Seconds,
+    retention: Seconds,
     /// Store requests of one object under way at once.
     concurrency: usize,
     /// Encoded bytes at which a page of one minute is full.
     page_bytes: usize,
-    turns: Arc<Turns>,
+    page_locks: Arc<PageLocks>,
 }
 
 /// A page that ends sooner than this is extended before it is relied on: longer than any lease.
 const PAGE_MARGIN: Seconds = 24 * 3600;
 
 impl Ledger {
-    /// A ledger in `store` that remembers for `keep` seconds.
-    pub fn new(store: Arc<dyn Store>, clock: Clock, keep: Seconds) -> Self {
+    /// A ledger in `store` that remembers for `retention` seconds.
+    pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Seconds) -> Self {
         Self {
             store,
             clock,
-            keep: keep.max(4 * PAGE_MARGIN),
+            retention: retention.max(4 * PAGE_MARGIN),
             concurrency: 16,
             page_bytes: page::CAPACITY,
-            turns: Arc::default(),
+            page_locks: Arc::default(),
         }
     }
 
@@ -87,8 +87,8 @@ impl Ledger {
     /// The same ledger, taking turns at pages with `other`: two ways to one store from one process, as clones of a
     /// ledger are.
     #[must_use]
-    pub fn in_turn_with(self, other: &Self) -> Self {
-        Self { turns: Arc::clone(&other.turns), ..self }
+    pub fn sharing_page_locks_with(self, other: &Self) -> Self {
+        Self { page_locks: Arc::clone(&other.page_locks), ..self }
     }
 
     /// The time by this ledger's clock.
@@ -99,13 +99,13 @@ impl Ledger {
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ledger").field("store", &self.store).field("keep", &self.keep).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("store", &self.store).field("keep", &self.retention).finish_non_exhaustive()
     }
 }
 
 /// Why work on an object ends before it is done.
 #[derive(Debug, thiserror::Error)]
-pub enum Stop {
+pub enum LedgerError {
     /// Another worker holds the lease: nothing more may be written.
     #[error("the lease was lost to another worker")]
     LeaseLost,

@@ -1,21 +1,21 @@
 //! What the backfill promises: what is in the bucket and not in the ledger is handed in, and nothing else is, whatever
 //! ends the worker.
 
-mod shelf;
+mod memory_source;
 
 use async_trait::async_trait;
-use shelf::{BUCKET, Shelf, log};
+use memory_source::{BUCKET, MemorySource, log};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
-use trailhose::backfill::{Backfill, Broke, End, Ended, HandedIn, Intake, Trouble};
+use trailhose::backfill::{Backfill, BackfillError, DispatchError, Dispatcher, Submitted, UnitEnd, UnitReport};
 use trailhose::ledger::model::row;
 use trailhose::ledger::store::memory::Memory;
-use trailhose::ledger::{Leasing, Ledger, State};
+use trailhose::ledger::{LeaseOutcome, Ledger, ObjectState};
 use trailhose::listing::ListingError;
-use trailhose::listing::discover::{Ask, Discovery};
+use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::unit::{Act, Layout, Pick, Unit};
 use trailhose::listing::{Counts, Span};
@@ -44,14 +44,14 @@ fn unit() -> Unit {
         span: Span::parse("2026-11-17", "2026-11-19").unwrap(),
         filters: Filters::default(),
         pick: Pick::Unfinished,
-        act: Act::HandIn,
+        act: Act::Enqueue,
         after: None,
     }
 }
 
 /// A bucket, a ledger and an intake that may break.
 struct Place {
-    shelf: Arc<Shelf>,
+    memory_source: Arc<MemorySource>,
     ledger: Ledger,
     now: Arc<AtomicI64>,
     intake: Breaking,
@@ -73,8 +73,8 @@ enum Breaks {
 }
 
 #[async_trait]
-impl Intake for Breaking {
-    async fn hand_in(&self, objects: &[ObjectRef], _stop: Instant) -> HandedIn {
+impl Dispatcher for Breaking {
+    async fn submit(&self, objects: &[ObjectRef], _stop: Instant) -> Submitted {
         let mut takes = self.takes.lock().unwrap();
         let (taken, broke) = match *takes {
             Some((left, how)) if left < objects.len() => {
@@ -82,8 +82,8 @@ impl Intake for Breaking {
                 (
                     left,
                     Some(match how {
-                        Breaks::OutOfTime => Broke::OutOfTime,
-                        Breaks::Killed => Broke::Failed("killed".to_owned()),
+                        Breaks::OutOfTime => DispatchError::OutOfTime,
+                        Breaks::Killed => DispatchError::Failed("killed".to_owned()),
                     }),
                 )
             }
@@ -94,38 +94,38 @@ impl Intake for Breaking {
             None => (objects.len(), None),
         };
         self.taken.lock().unwrap().extend(objects[..taken].iter().map(|object| object.key.clone()));
-        HandedIn { taken, messages: 1, broke }
+        Submitted { accepted: taken, messages: 1, error: broke }
     }
 }
 
 impl Place {
-    fn over(shelf: Shelf) -> Self {
+    fn over(memory_source: MemorySource) -> Self {
         let now = Arc::new(AtomicI64::new(NOW));
         let clock = Arc::clone(&now);
         let ledger =
             Ledger::new(Arc::new(Memory::default()), Arc::new(move || clock.load(Ordering::SeqCst)), 90 * 86_400);
-        Self { shelf: Arc::new(shelf), ledger, now, intake: Breaking::default() }
+        Self { memory_source: Arc::new(memory_source), ledger, now, intake: Breaking::default() }
     }
 
-    async fn run_until(&self, unit: Unit, stop: Instant) -> Ended {
-        let source: Arc<dyn Source> = self.shelf.clone();
+    async fn run_until(&self, unit: Unit, stop: Instant) -> UnitReport {
+        let source: Arc<dyn Source> = self.memory_source.clone();
         Backfill { source, ledger: self.ledger.clone() }.run(unit, &self.intake, stop).await
     }
 
-    async fn run(&self, unit: Unit) -> Ended {
+    async fn run(&self, unit: Unit) -> UnitReport {
         self.run_until(unit, Instant::now() + Duration::from_secs(60)).await
     }
 
     /// Runs a unit that must be worked off, and returns what was handed in.
     async fn finish(&self, unit: Unit) -> (Counts, Vec<String>) {
         let ended = self.run(unit).await;
-        assert!(matches!(ended.end, End::Done), "{:?}", ended.end);
+        assert!(matches!(ended.end, UnitEnd::Done), "{:?}", ended.end);
         (ended.counts, std::mem::take(&mut self.intake.taken.lock().unwrap()))
     }
 
     async fn ingest(&self, key: &str) {
-        let etag = self.shelf.keys.lock().unwrap()[key].clone();
-        let Ok(Leasing::Granted(lease)) = self.ledger.lease(&object(key, &etag), NOW + 10).await else {
+        let etag = self.memory_source.keys.lock().unwrap()[key].clone();
+        let Ok(LeaseOutcome::Granted(lease)) = self.ledger.lease(&object(key, &etag), NOW + 10).await else {
             panic!("{key} not leased")
         };
         self.ledger.complete(&lease, row::Counts::default()).await.unwrap();
@@ -138,7 +138,7 @@ fn object(key: &str, etag: &str) -> Object {
 
 #[tokio::test]
 async fn what_is_not_done_in_the_days_asked_for_is_handed_in_and_a_second_run_hands_in_nothing() {
-    let place = Place::over(Shelf::holding(some_keys()));
+    let place = Place::over(MemorySource::holding(some_keys()));
     place.ingest(&key("2026-11-17", "b")).await;
     let (counts, handed) = place.finish(unit()).await;
     let expected = [("17", "a"), ("17", "c"), ("18", "a"), ("18", "b"), ("18", "c")];
@@ -155,9 +155,9 @@ async fn what_is_not_done_in_the_days_asked_for_is_handed_in_and_a_second_run_ha
 #[tokio::test]
 async fn every_state_of_an_object_is_answered_as_the_protocol_says() {
     let names = ["absent", "done", "leased", "open", "quarantined", "replaced", "settled"];
-    let place = Place::over(Shelf::holding(names.map(|name| key("2026-11-18", name))));
+    let place = Place::over(MemorySource::holding(names.map(|name| key("2026-11-18", name))));
     let lease = async |name: &str| match place.ledger.lease(&object(&key("2026-11-18", name), "e1"), NOW + 100).await {
-        Ok(Leasing::Granted(lease)) => lease,
+        Ok(LeaseOutcome::Granted(lease)) => lease,
         other => panic!("not granted: {other:?}"),
     };
     place.ingest(&key("2026-11-18", "done")).await;
@@ -165,7 +165,7 @@ async fn every_state_of_an_object_is_answered_as_the_protocol_says() {
     place.ledger.release(&lease("open").await).await.unwrap();
     place.ledger.quarantine(&lease("quarantined").await, "corrupt: at byte 7").await.unwrap();
     place.ingest(&key("2026-11-18", "replaced")).await;
-    place.shelf.put(&key("2026-11-18", "replaced"), "e2");
+    place.memory_source.put(&key("2026-11-18", "replaced"), "e2");
     let mut settled = lease("settled").await;
     place.ledger.settle(&mut settled).await.unwrap();
     place.ledger.release(&settled).await.unwrap();
@@ -180,7 +180,7 @@ async fn every_state_of_an_object_is_answered_as_the_protocol_says() {
     let (_, handed) = place.finish(Unit { pick: Pick::UnfinishedAndQuarantined, ..unit() }).await;
     assert_eq!(handed, keys(&["absent", "open", "quarantined", "replaced", "settled"]));
     let states = place.ledger.states(&[object(&key("2026-11-18", "quarantined"), "e1")]).await.unwrap();
-    assert_eq!(states, [State::Unfinished]);
+    assert_eq!(states, [ObjectState::Unfinished]);
 
     // A worker that died holds its lease no longer than that lasts.
     place.now.store(NOW + 101, Ordering::SeqCst);
@@ -190,25 +190,25 @@ async fn every_state_of_an_object_is_answered_as_the_protocol_says() {
 
 #[tokio::test]
 async fn a_dry_run_counts_the_same_and_hands_in_and_opens_nothing() {
-    let place = Place::over(Shelf::holding(some_keys()));
-    let Ok(Leasing::Granted(lease)) = place.ledger.lease(&object(&key("2026-11-17", "a"), "e1"), NOW).await else {
+    let place = Place::over(MemorySource::holding(some_keys()));
+    let Ok(LeaseOutcome::Granted(lease)) = place.ledger.lease(&object(&key("2026-11-17", "a"), "e1"), NOW).await else {
         panic!("not leased")
     };
     place.ledger.quarantine(&lease, "corrupt").await.unwrap();
     let pick = Pick::UnfinishedAndQuarantined;
     let (counts, handed) = place.finish(Unit { act: Act::Count, pick, ..unit() }).await;
     assert_eq!((counts.sent, counts.bytes, counts.messages, handed.len()), (6, 600, 0, 0));
-    assert_eq!(place.ledger.states(&[lease.object]).await.unwrap(), [State::Quarantined]);
+    assert_eq!(place.ledger.states(&[lease.object]).await.unwrap(), [ObjectState::Quarantined]);
 }
 
 #[tokio::test]
 async fn a_late_file_with_an_earlier_key_than_any_seen_is_found() {
-    let place = Place::over(Shelf::holding(some_keys()));
+    let place = Place::over(MemorySource::holding(some_keys()));
     for key in place.finish(unit()).await.1 {
         place.ingest(&key).await;
     }
     let late = key("2026-11-17", "0");
-    place.shelf.put(&late, "e1");
+    place.memory_source.put(&late, "e1");
     assert_eq!(place.finish(unit()).await.1, [late]);
 }
 
@@ -216,8 +216,8 @@ async fn a_late_file_with_an_earlier_key_than_any_seen_is_found() {
 async fn a_walk_begins_at_the_first_day_asked_for_and_ends_at_the_last() {
     let days: Vec<String> =
         Span::parse("2026-01-01", "2026-12-31").unwrap().days().map(|day| day.to_string()).collect();
-    let shelf = Shelf::holding(days.iter().map(|day| key(day, "a")));
-    let place = Place::over(Shelf { page: 2, ..shelf });
+    let memory_source = MemorySource::holding(days.iter().map(|day| key(day, "a")));
+    let place = Place::over(MemorySource { page: 2, ..memory_source });
     let (counts, handed) = place.finish(unit()).await;
     assert_eq!(handed, ["2026-11-17", "2026-11-18", "2026-11-19"].map(|day| key(day, "a")));
     assert_eq!(counts.list_requests, 2, "two pages of two hold the three days and the one after");
@@ -225,7 +225,7 @@ async fn a_walk_begins_at_the_first_day_asked_for_and_ends_at_the_last() {
 
 #[tokio::test]
 async fn what_the_ledger_may_have_forgotten_is_handed_in_and_counted() {
-    let place = Place::over(Shelf::holding([key("2026-08-01", "a"), key("2026-11-18", "a")]));
+    let place = Place::over(MemorySource::holding([key("2026-08-01", "a"), key("2026-11-18", "a")]));
     let span = Span::parse("2026-07-01", "2026-11-20").unwrap();
     let (counts, handed) = place.finish(Unit { span, ..unit() }).await;
     assert_eq!((handed.len(), counts.missing, counts.forgotten), (2, 2, 1));
@@ -243,7 +243,7 @@ async fn a_flat_folder_is_told_by_the_names_of_its_files() {
         name("444455556666", "eu-west-1", 17),
         name(A, "eu-west-1", 1),
     ];
-    let place = Place::over(Shelf::holding(others.map(str::to_owned).into_iter().chain(logs.clone())));
+    let place = Place::over(MemorySource::holding(others.map(str::to_owned).into_iter().chain(logs.clone())));
     let flat = Unit { prefix: "copied/".to_owned(), layout: Layout::Flat, ..unit() };
     let (counts, handed) = place.finish(flat.clone()).await;
     assert_eq!((handed.len(), counts.listed, counts.no_logs, counts.not_asked), (3, 7, 3, 1));
@@ -264,7 +264,7 @@ async fn a_listing_that_changes_while_it_is_read_loses_no_object_that_was_there_
             keys.insert(key("2026-11-18", &format!("{:02}-new-{number}", (number * 7) % 40)), "e1".to_owned());
             keys.insert(key("2026-11-17", &format!("new-{number}")), "e1".to_owned());
         });
-        let place = Place::over(Shelf { page, before: Some(before), ..Shelf::holding(names.clone()) });
+        let place = Place::over(MemorySource { page, before: Some(before), ..MemorySource::holding(names.clone()) });
         let (_, handed) = place.finish(unit()).await;
         for (_, key) in &kept {
             assert_eq!(handed.iter().filter(|handed| handed == key).count(), 1, "{key} with pages of {page}");
@@ -272,13 +272,13 @@ async fn a_listing_that_changes_while_it_is_read_loses_no_object_that_was_there_
         assert!(handed.is_sorted() && handed.windows(2).all(|two| two[0] != two[1]), "each key once");
         // What came too late for this run is the next one's.
         for key in handed {
-            if place.shelf.keys.lock().unwrap().contains_key(&key) {
+            if place.memory_source.keys.lock().unwrap().contains_key(&key) {
                 place.ingest(&key).await;
             }
         }
-        let Place { shelf, ledger, now, intake } = place;
-        let calm = Shelf::holding(shelf.keys.lock().unwrap().keys().cloned().collect::<Vec<_>>());
-        let place = Place { shelf: Arc::new(calm), ledger, now, intake };
+        let Place { memory_source, ledger, now, intake } = place;
+        let calm = MemorySource::holding(memory_source.keys.lock().unwrap().keys().cloned().collect::<Vec<_>>());
+        let place = Place { memory_source: Arc::new(calm), ledger, now, intake };
         for key in place.finish(unit()).await.1 {
             place.ingest(&key).await;
         }
@@ -288,11 +288,11 @@ async fn a_listing_that_changes_while_it_is_read_loses_no_object_that_was_there_
 
 #[tokio::test]
 async fn a_source_that_lists_out_of_order_is_refused_rather_than_half_read() {
-    let place = Place::over(Shelf { page: 2, ..Shelf::holding(some_keys()) });
-    let source: Arc<dyn Source> = Arc::new(Backwards(place.shelf.clone()));
+    let place = Place::over(MemorySource { page: 2, ..MemorySource::holding(some_keys()) });
+    let source: Arc<dyn Source> = Arc::new(Backwards(place.memory_source.clone()));
     let backfill = Backfill { source, ledger: place.ledger.clone() };
     let ended = backfill.run(unit(), &place.intake, Instant::now() + Duration::from_secs(60)).await;
-    let End::Failed { trouble: error @ Trouble::Listing(ListingError::Order { .. }), .. } = ended.end else {
+    let UnitEnd::Failed { error: error @ BackfillError::Listing(ListingError::Order { .. }), .. } = ended.end else {
         panic!("{:?}", ended.end)
     };
     assert!(error.to_string().contains("expected keys in the order of their bytes"), "{error}");
@@ -300,7 +300,7 @@ async fn a_source_that_lists_out_of_order_is_refused_rather_than_half_read() {
 
 /// Turns each page around.
 #[derive(Debug)]
-struct Backwards(Arc<Shelf>);
+struct Backwards(Arc<MemorySource>);
 
 #[async_trait]
 impl Source for Backwards {
@@ -326,21 +326,21 @@ impl Source for Backwards {
 async fn a_unit_that_runs_out_of_time_anywhere_goes_on_there_and_hands_in_each_object_once() {
     for page in [1, 2, 4, 1000] {
         for takes in 0..7 {
-            let place = Place::over(Shelf { page, ..Shelf::holding(some_keys()) });
+            let place = Place::over(MemorySource { page, ..MemorySource::holding(some_keys()) });
             place.ingest(&key("2026-11-18", "b")).await;
             *place.intake.takes.lock().unwrap() = Some((takes, Breaks::OutOfTime));
             let first = place.run(unit()).await;
             let mut counts = first.counts;
             match first.end {
-                End::Done => assert!(takes >= 5),
-                End::OutOfTime(left) => {
+                UnitEnd::Done => assert!(takes >= 5),
+                UnitEnd::OutOfTime(left) => {
                     // Through the queue and back.
                     let left = Unit::parse(&left.body()).unwrap();
                     let second = place.run(left).await;
-                    assert!(matches!(second.end, End::Done));
+                    assert!(matches!(second.end, UnitEnd::Done));
                     counts.merge(&second.counts);
                 }
-                End::Failed { trouble, .. } => panic!("{trouble}"),
+                UnitEnd::Failed { error, .. } => panic!("{error}"),
             }
             let handed = place.intake.taken.lock().unwrap().clone();
             let names = [("17", "a"), ("17", "b"), ("17", "c"), ("18", "a"), ("18", "c")];
@@ -352,29 +352,29 @@ async fn a_unit_that_runs_out_of_time_anywhere_goes_on_there_and_hands_in_each_o
 
 #[tokio::test]
 async fn a_time_that_is_up_begins_nothing_and_one_that_comes_up_stops_between_pages() {
-    let place = Place::over(Shelf { page: 1, ..Shelf::holding(some_keys()) });
+    let place = Place::over(MemorySource { page: 1, ..MemorySource::holding(some_keys()) });
     let ended = place.run_until(unit(), Instant::now()).await;
-    let End::OutOfTime(left) = ended.end else { panic!("{:?}", ended.end) };
-    assert_eq!((left, place.shelf.requests()), (unit(), 0));
+    let UnitEnd::OutOfTime(left) = ended.end else { panic!("{:?}", ended.end) };
+    assert_eq!((left, place.memory_source.requests()), (unit(), 0));
     // Time comes up while the third page is listed.
     let slow = Box::new(|number: usize, _: &mut BTreeMap<String, String>| {
         if number == 2 {
             std::thread::sleep(Duration::from_millis(300));
         }
     });
-    let place = Place::over(Shelf { page: 1, before: Some(slow), ..Shelf::holding(some_keys()) });
+    let place = Place::over(MemorySource { page: 1, before: Some(slow), ..MemorySource::holding(some_keys()) });
     let ended = place.run_until(unit(), Instant::now() + Duration::from_millis(250)).await;
-    let End::OutOfTime(left) = ended.end else { panic!("{:?}", ended.end) };
+    let UnitEnd::OutOfTime(left) = ended.end else { panic!("{:?}", ended.end) };
     assert_eq!(left.after, Some(key("2026-11-17", "b")));
     assert_eq!(place.intake.taken.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_failure_keeps_what_was_worked_off_before_it() {
-    let place = Place::over(Shelf { page: 2, failing: Some(2), ..Shelf::holding(some_keys()) });
+    let place = Place::over(MemorySource { page: 2, failing: Some(2), ..MemorySource::holding(some_keys()) });
     let ended = place.run(unit()).await;
-    let End::Failed { left, trouble } = ended.end else { panic!("{:?}", ended.end) };
-    assert_eq!(trouble.to_string(), "SlowDown");
+    let UnitEnd::Failed { left, error } = ended.end else { panic!("{:?}", ended.end) };
+    assert_eq!(error.to_string(), "SlowDown");
     assert_eq!(left.after, Some(key("2026-11-18", "a")));
     assert_eq!(ended.counts.sent, 4);
     let rest = place.finish(left).await.1;
@@ -393,19 +393,19 @@ async fn a_kill_at_any_unit_boundary_or_inside_a_unit_leaves_no_object_out() {
     let mut all: Vec<String> = keys.collect();
     all.sort();
     for killed in 0..=all.len() {
-        let place = Place::over(Shelf { page: 2, ..Shelf::holding(all.clone()) });
+        let place = Place::over(MemorySource { page: 2, ..MemorySource::holding(all.clone()) });
         *place.intake.takes.lock().unwrap() = Some((killed, Breaks::Killed));
         let mut queue = Vec::new();
-        let mut discovery = Discovery::new(place.shelf.clone(), Ask::new(BUCKET, "", unit().span));
+        let mut discovery = Discovery::new(place.memory_source.clone(), DiscoveryRequest::new(BUCKET, "", unit().span));
         while let Some(unit) = discovery.next().await.unwrap() {
             queue.push(unit.body());
         }
         assert_eq!(queue.len(), 6);
         while let Some(body) = queue.pop() {
             match place.run(Unit::parse(&body).unwrap()).await.end {
-                End::Done => {}
+                UnitEnd::Done => {}
                 // Killed: the message comes back as it was.
-                End::Failed { .. } | End::OutOfTime(_) => queue.push(body),
+                UnitEnd::Failed { .. } | UnitEnd::OutOfTime(_) => queue.push(body),
             }
         }
         let mut handed = place.intake.taken.lock().unwrap().clone();

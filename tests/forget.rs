@@ -6,8 +6,8 @@ mod world;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use trailhose::ingest::{Later, Outcome};
-use trailhose::ledger::{Ledger, Opened};
+use trailhose::ingest::{Deferred, Outcome};
+use trailhose::ledger::{Ledger, ReopenOutcome};
 use trailhose::object::ObjectRef;
 use world::check::Watch;
 use world::{Fault, Gate, Wire, World, event, plain_log};
@@ -31,7 +31,7 @@ fn ledger(world: &World) -> Ledger {
     world.worker(&Arc::default()).ledger
 }
 
-async fn forget(world: &World, at: &ObjectRef) -> Opened {
+async fn forget(world: &World, at: &ObjectRef) -> ReopenOutcome {
     ledger(world).forget(at.object().unwrap().id()).await.unwrap()
 }
 
@@ -43,8 +43,10 @@ async fn finish(world: &World, objects: &[ObjectRef], watch: &mut Watch) {
             let outcome = world.ingest(at).await;
             watch.check(world).unwrap();
             match outcome {
-                Outcome::Done(_) | Outcome::Already => done += 1,
-                Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until }) => world.pass_until(until),
+                Outcome::Done(_) | Outcome::AlreadyDone => done += 1,
+                Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
+                    world.pass_until(until)
+                }
                 other => panic!("{at}: {other:?}"),
             }
         }
@@ -61,7 +63,7 @@ async fn a_forgotten_object_is_delivered_again_as_far_as_it_owns_its_events() {
     let mut watch = Watch::new(&world, &objects);
     finish(&world, &objects, &mut watch).await;
     assert_eq!(world.delivered().len(), 6);
-    assert!(matches!(forget(&world, &objects[1]).await, Opened::Open(_)));
+    assert!(matches!(forget(&world, &objects[1]).await, ReopenOutcome::Reopened(_)));
     finish(&world, &objects, &mut watch).await;
     let again = world.delivered().split_off(6);
     assert_eq!(again, [event(4), event(5)], "its own; what it shares is the first object's");
@@ -84,11 +86,11 @@ async fn forgetting_what_a_dead_worker_left_loses_nothing_at_any_call() {
             world.pass(pass);
             let before = world.store.kept().rows[&objects[0].object().unwrap().id()].clone();
             match forget(&world, &objects[0]).await {
-                Opened::Leased(_) => {
+                ReopenOutcome::Leased(_) => {
                     under_lease += 1;
                     assert_eq!(world.store.kept().rows[&objects[0].object().unwrap().id()], before, "left as it was");
                 }
-                Opened::Open(row) => assert_eq!((row.cursor, row.token, row.expires), (0, None, None)),
+                ReopenOutcome::Reopened(row) => assert_eq!((row.cursor, row.token, row.expires), (0, None, None)),
                 other => panic!("{other:?}"),
             }
             finish(&world, &objects, &mut watch).await;
@@ -120,7 +122,7 @@ async fn a_worker_that_goes_on_after_its_object_was_forgotten_notes_nothing_more
             break;
         }
         world.pass(LEASE);
-        assert!(matches!(forget(&world, &objects[0]).await, Opened::Open(_)));
+        assert!(matches!(forget(&world, &objects[0]).await, ReopenOutcome::Reopened(_)));
         let outcome = loop {
             gate.grant();
             if let Poll::Ready(outcome) = poll() {
@@ -156,7 +158,7 @@ async fn retry_after_a_quarantine_halfway_loses_nothing_whatever_the_first_worke
         let sound = world.bucket.objects.lock().unwrap().remove(key).unwrap();
         let outcome = world.ingest(&objects[0]).await;
         let aside = matches!(outcome, Outcome::Quarantined(_));
-        assert!(aside || matches!(outcome, Outcome::Already), "{outcome:?}");
+        assert!(aside || matches!(outcome, Outcome::AlreadyDone), "{outcome:?}");
         world.ingest(&objects[1]).await;
         world.bucket.objects.lock().unwrap().insert(key.clone(), sound);
         let retried = ledger(&world).retry(&objects[0].object().unwrap()).await.unwrap();

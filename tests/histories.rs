@@ -1,7 +1,7 @@
 //! Histories: random lives of a ledger, step by step held against the plain model in memory. What differs is shrunk.
 
 mod bed;
-mod twin;
+mod paired_store;
 
 use bed::emulator::Emulator;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
 use trailhose::ledger::{EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, Ledger};
 use trailhose::object::{Object, ObjectId};
-use twin::Twin;
+use paired_store::PairedStore;
 
 const DAY: i64 = 86_400;
 const KEEP: i64 = 4 * DAY;
@@ -46,7 +46,7 @@ enum Step {
     Look { object: usize },
     Pass { seconds: i64 },
     Row { object: usize, by_id: bool, guard: Guard, change: Change },
-    Page { made: u8, stands: Stands, full: bool, entries: u8 },
+    Page { made: u8, expected_version: ExpectedVersion, full: bool, entries: u8 },
 }
 
 impl Step {
@@ -68,7 +68,7 @@ impl Step {
 
 /// The version that a page is written over.
 #[derive(Debug, Clone, Copy)]
-enum Stands {
+enum ExpectedVersion {
     None,
     Current,
     Other,
@@ -95,8 +95,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => select(vec![1, 60, 61, DAY, KEEP - 100, KEEP + 1]).prop_map(|seconds| Step::Pass { seconds }),
         4 => (object(), any::<bool>(), guard(), change())
             .prop_map(|(object, by_id, guard, change)| Step::Row { object, by_id, guard, change }),
-        3 => (0..3u8, select(vec![Stands::None, Stands::Current, Stands::Other]), any::<bool>(), 0..4u8)
-            .prop_map(|(made, stands, full, entries)| Step::Page { made, stands, full, entries }),
+        3 => (0..3u8, select(vec![ExpectedVersion::None, ExpectedVersion::Current, ExpectedVersion::Other]), any::<bool>(), 0..4u8)
+            .prop_map(|(made, expected_version, full, entries)| Step::Page { made, expected_version, full, entries }),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -133,7 +133,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 /// One run of a history.
 struct Run {
-    store: Arc<Twin>,
+    store: Arc<PairedStore>,
     ledger: Ledger,
     now: Arc<AtomicI64>,
     name: String,
@@ -143,7 +143,7 @@ struct Run {
 
 impl Run {
     fn new(beside: Arc<dyn Store>, name: String) -> Self {
-        let store = Arc::new(Twin::new(Arc::default(), Some(beside)));
+        let store = Arc::new(PairedStore::new(Arc::default(), Some(beside)));
         let now = Arc::new(AtomicI64::new(NOW));
         let clock = Arc::clone(&now);
         let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || clock.load(Ordering::SeqCst)), KEEP);
@@ -269,13 +269,13 @@ impl Run {
                     false => drop(self.store.change_row(&object, guard, change).await),
                 }
             }
-            Step::Page { made, stands, full, entries } => {
+            Step::Page { made, expected_version, full, entries } => {
                 let name = PageName(format!("{}/made/{made}", self.name));
                 let current = self.store.pages(std::slice::from_ref(&name)).await.unwrap().remove(0);
-                let stands = match stands {
-                    Stands::None => None,
-                    Stands::Current => current.map(|page| page.version),
-                    Stands::Other => Some(Version(7)),
+                let expected_version = match expected_version {
+                    ExpectedVersion::None => None,
+                    ExpectedVersion::Current => current.map(|page| page.version),
+                    ExpectedVersion::Other => Some(Version(7)),
                 };
                 let mut page = Page { full, ..Page::new(NOW + i64::from(made)) };
                 for number in 0..entries {
@@ -283,7 +283,7 @@ impl Run {
                     let ordinal = (number == 2).then_some(70_000);
                     page.entries.insert(EventId([number; 16]), Entry { owner, fingerprint: 7, ordinal });
                 }
-                let _ = self.store.write_page(&name, stands, &page).await;
+                let _ = self.store.write_page(&name, expected_version, &page).await;
             }
         }
     }

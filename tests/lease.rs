@@ -4,8 +4,8 @@ mod world;
 
 use std::sync::Arc;
 use std::task::Poll;
-use trailhose::ingest::{Failure, LEASE_MARGIN, Later, Outcome};
-use trailhose::ledger::Stop;
+use trailhose::ingest::{Deferred, IngestError, LEASE_MARGIN, Outcome};
+use trailhose::ledger::LedgerError;
 use world::{Fault, INVOCATION, Stepped, Wire, World, event, plain_log};
 
 /// The calls by which a worker of this object changes its row, from the second on.
@@ -33,7 +33,7 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
             assert_eq!(world.store.kept().rows[&id], row, "after {:?}", worker.calls());
         };
         assert_eq!(world.store.kept().rows[&id], row, "after {:?}", worker.calls());
-        assert!(matches!(outcome, Outcome::Failed(Failure::Ledger(Stop::LeaseLost))), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Failed(IngestError::Ledger(LedgerError::LeaseLost))), "{outcome:?}");
         // The one that was refused was the last.
         assert!(NOTES.contains(worker.calls().last().unwrap()), "{:?}", worker.calls());
         refused += 1;
@@ -46,10 +46,10 @@ async fn a_leased_object_is_not_worked_on_until_its_lease_has_ended() {
     let world = World::default();
     let at = world.put("a", &plain_log(&[event(1)]));
     world.ingest_dying_at(1, &at).await;
-    let Outcome::Later(Later::Leased { until }) = world.ingest(&at).await else { panic!("worked on") };
+    let Outcome::Deferred(Deferred::Leased { until }) = world.ingest(&at).await else { panic!("worked on") };
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
     world.pass(until - now);
-    assert!(matches!(world.ingest(&at).await, Outcome::Later(Later::Leased { .. })), "to its last second");
+    assert!(matches!(world.ingest(&at).await, Outcome::Deferred(Deferred::Leased { .. })), "to its last second");
     world.pass(1);
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
 }
@@ -82,7 +82,11 @@ async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
         }
         world.ingest_dying_at(1, &owner).await;
         let outcome = worker.finish();
-        assert!(matches!(outcome, Outcome::Later(Later::OwnerAtWork { .. })), "{outcome:?} after {:?}", worker.calls());
+        assert!(
+            matches!(outcome, Outcome::Deferred(Deferred::OwnerInProgress { .. })),
+            "{outcome:?} after {:?}",
+            worker.calls()
+        );
         assert_eq!(world.delivered(), [event(2)]);
     }
 }

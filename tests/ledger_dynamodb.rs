@@ -81,10 +81,10 @@ async fn a_write_whose_reply_was_lost_took_effect_once_and_says_so() {
     let row = store.change_row(&object, LEASABLE, &lease()).await.unwrap();
     assert_eq!((row.token, row.until, row.cursor), (Some(MINE), NOW + 60, 0));
     let (name, first, second) = (PageName("p".into()), page(3), page(4));
-    for (stands, page) in [(None, &first), (Some(first.version), &second)] {
-        match store.write_page(&name, stands, page).await {
+    for (expected_version, page) in [(None, &first), (Some(first.version), &second)] {
+        match store.write_page(&name, expected_version, page).await {
             Ok(()) => {}
-            Err(WriteError::Refused(Some(stands))) => assert_eq!(&*stands, page, "refused with what it wrote"),
+            Err(WriteError::Refused(Some(current))) => assert_eq!(&*current, page, "refused with what it wrote"),
             Err(other) => panic!("{other}"),
         }
         assert_eq!(store.pages(std::slice::from_ref(&name)).await.unwrap(), [Some(page.clone())]);
@@ -251,7 +251,7 @@ async fn keys_that_were_left_out_of_an_answer_are_asked_for_again() {
 
 #[tokio::test]
 async fn a_tables_size_is_what_dynamodb_says_of_it_and_of_its_index() {
-    use trailhose::ledger::inspect::scan::{Size, Survey};
+    use trailhose::ledger::inspect::scan::{LedgerScan, LedgerSize};
     let answer = |index: &str| {
         json!({ "Table": { "TableName": "t", "ItemCount": 120, "TableSizeBytes": 81_920, "GlobalSecondaryIndexes": [
             { "IndexName": index, "ItemCount": 3, "IndexSizeBytes": 900 } ] } })
@@ -265,6 +265,6 @@ async fn a_tables_size_is_what_dynamodb_says_of_it_and_of_its_index() {
         });
         let store = DynamoDb::new(aws::dynamodb(&common::config(&stub.endpoint()).await), "t");
         let size = store.size().await.unwrap();
-        assert_eq!(size, Size { items: 120, bytes: 81_920, quarantined, age: 6 * 3600 });
+        assert_eq!(size, LedgerSize { items: 120, bytes: 81_920, quarantined, age: 6 * 3600 });
     }
 }

@@ -17,7 +17,7 @@ pub const READ_UNIT: usize = 4 * 1024;
 
 /// Keys that one BatchGetItem may ask for.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-pub const BATCH: usize = 100;
+pub const MAX_BATCH_KEYS: usize = 100;
 
 /// The units of one write: the larger of the item before and after, and at least one. A write whose condition is refused
 /// bills the same, with what stands there as the item before.
@@ -95,7 +95,7 @@ pub fn page_bytes(name: &PageName, page: &Page) -> usize {
 
 /// Counts what a store was asked for and what DynamoDB bills for it. Shared between tasks.
 #[derive(Debug, Default)]
-pub struct Usage {
+pub struct LedgerCounters {
     writes: AtomicU64,
     refused: AtomicU64,
     write_units: AtomicU64,
@@ -103,22 +103,22 @@ pub struct Usage {
     read_units: AtomicU64,
 }
 
-/// What [`Usage`] had counted at one moment.
+/// What [`LedgerCounters`] had counted at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Spent {
+pub struct LedgerUsage {
     /// Write requests answered, refused ones included.
     pub writes: u64,
     /// Of those, the ones whose condition did not hold: billed all the same.
     pub refused: u64,
     /// Write request units.
     pub write_units: u64,
-    /// Read requests, each of up to [`BATCH`] keys.
+    /// Read requests, each of up to [`MAX_BATCH_KEYS`] keys.
     pub reads: u64,
     /// Read request units.
     pub read_units: u64,
 }
 
-impl Usage {
+impl LedgerCounters {
     /// Notes a write that took effect.
     pub fn wrote(&self, before: usize, after: usize) {
         self.writes.fetch_add(1, Ordering::Relaxed);
@@ -126,9 +126,9 @@ impl Usage {
     }
 
     /// Notes a write that was refused, and what stood there instead.
-    pub fn refused(&self, stands: usize, attempted: usize) {
+    pub fn refused(&self, current: usize, attempted: usize) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        self.wrote(stands, attempted);
+        self.wrote(current, attempted);
     }
 
     /// Notes one read request that returned items of these sizes; an absent item counts as 0 bytes.
@@ -144,8 +144,8 @@ impl Usage {
     }
 
     /// What was counted so far.
-    pub fn spent(&self) -> Spent {
-        Spent {
+    pub fn spent(&self) -> LedgerUsage {
+        LedgerUsage {
             writes: self.writes.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             write_units: self.write_units.load(Ordering::Relaxed),
@@ -182,11 +182,11 @@ mod tests {
 
     #[test]
     fn a_refused_write_is_billed_and_counted() {
-        let usage = Usage::default();
-        usage.wrote(0, 700);
-        usage.refused(3000, 2000);
-        usage.read([0, 5000]);
-        let spent = usage.spent();
+        let counters = LedgerCounters::default();
+        counters.wrote(0, 700);
+        counters.refused(3000, 2000);
+        counters.read([0, 5000]);
+        let spent = counters.spent();
         assert_eq!((spent.writes, spent.refused, spent.write_units), (2, 1, 4));
         assert_eq!((spent.reads, spent.read_units), (1, 3));
     }

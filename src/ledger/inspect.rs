@@ -5,6 +5,6 @@ pub mod scan;
 mod state;
 mod trace;
 
-pub use lookup::Look;
-pub use state::State;
-pub use trace::Traced;
+pub use lookup::OwnershipCounts;
+pub use state::ObjectState;
+pub use trace::EventTrace;

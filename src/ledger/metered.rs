@@ -1,6 +1,6 @@
 //! A store that counts what DynamoDB would bill for what another store is asked.
 
-use crate::ledger::cost::{self, BATCH, Usage};
+use crate::ledger::cost::{self, LedgerCounters, MAX_BATCH_KEYS};
 use crate::ledger::model::page::{Page, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row};
 use crate::ledger::store::{Store, StoreError, WriteError};
@@ -10,26 +10,28 @@ use std::sync::Arc;
 
 /// Counts what DynamoDB would bill for what the store within is asked.
 #[derive(Debug)]
-pub struct Metered<S> {
-    within: Arc<S>,
-    usage: Arc<Usage>,
+pub struct MeteredStore<S> {
+    inner: Arc<S>,
+    counters: Arc<LedgerCounters>,
 }
 
-impl<S: Store> Metered<S> {
-    /// Counts what `within` is asked through this.
-    pub fn new(within: Arc<S>) -> Self {
-        Self { within, usage: Arc::default() }
+impl<S: Store> MeteredStore<S> {
+    /// Counts what `inner` is asked through this.
+    pub fn new(inner: Arc<S>) -> Self {
+        Self { inner, counters: Arc::default() }
     }
 
     /// The counters.
-    pub fn usage(&self) -> Arc<Usage> {
-        Arc::clone(&self.usage)
+    pub fn usage(&self) -> Arc<LedgerCounters> {
+        Arc::clone(&self.counters)
     }
 
     fn row(&self, changed: Result<Row, WriteError<Row>>) -> Result<Row, WriteError<Row>> {
         match &changed {
-            Ok(row) => self.usage.wrote(0, cost::row_bytes(row)),
-            Err(WriteError::Refused(stands)) => self.usage.refused(stands.as_deref().map_or(0, cost::row_bytes), 0),
+            Ok(row) => self.counters.wrote(0, cost::row_bytes(row)),
+            Err(WriteError::Refused(current)) => {
+                self.counters.refused(current.as_deref().map_or(0, cost::row_bytes), 0)
+            }
             Err(WriteError::Store(_)) => {}
         }
         changed
@@ -37,39 +39,39 @@ impl<S: Store> Metered<S> {
 }
 
 #[async_trait]
-impl<S: Store> Store for Metered<S> {
+impl<S: Store> Store for MeteredStore<S> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        self.row(self.within.change_row(object, guard, change).await)
+        self.row(self.inner.change_row(object, guard, change).await)
     }
 
     async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        self.row(self.within.change_row_by_id(id, guard, change).await)
+        self.row(self.inner.change_row_by_id(id, guard, change).await)
     }
 
     async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
-        let rows = self.within.rows(ids).await?;
-        for batch in rows.chunks(BATCH) {
-            self.usage.read(batch.iter().map(|row| row.as_ref().map_or(0, cost::row_bytes)));
+        let rows = self.inner.rows(ids).await?;
+        for batch in rows.chunks(MAX_BATCH_KEYS) {
+            self.counters.read(batch.iter().map(|row| row.as_ref().map_or(0, cost::row_bytes)));
         }
         Ok(rows)
     }
 
     async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
-        let pages = self.within.pages(names).await?;
+        let pages = self.inner.pages(names).await?;
         let bytes = |(name, page): (&PageName, &Option<Page>)| page.as_ref().map_or(0, |p| cost::page_bytes(name, p));
-        for (names, pages) in names.chunks(BATCH).zip(pages.chunks(BATCH)) {
-            self.usage.read(names.iter().zip(pages).map(bytes));
+        for (names, pages) in names.chunks(MAX_BATCH_KEYS).zip(pages.chunks(MAX_BATCH_KEYS)) {
+            self.counters.read(names.iter().zip(pages).map(bytes));
         }
         Ok(pages)
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        let wrote = self.within.write_page(name, stands, page).await;
+    async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        let wrote = self.inner.write_page(name, current, page).await;
         let bytes = cost::page_bytes(name, page);
         match &wrote {
-            Ok(()) => self.usage.wrote(0, bytes),
+            Ok(()) => self.counters.wrote(0, bytes),
             Err(WriteError::Refused(found)) => {
-                self.usage.refused(found.as_deref().map_or(0, |found| cost::page_bytes(name, found)), bytes);
+                self.counters.refused(found.as_deref().map_or(0, |found| cost::page_bytes(name, found)), bytes);
             }
             Err(WriteError::Store(_)) => {}
         }

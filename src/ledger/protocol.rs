@@ -11,8 +11,8 @@ mod lease;
 pub(super) mod lookup;
 pub(super) mod page_locks;
 
-pub use claim::{Claim, Claims, Foreign};
-pub use forget::Opened;
-pub use help::{Help, Helping};
-pub use lease::{Lease, Leasing};
-pub use lookup::Known;
+pub use claim::{Claim, Claims, ForeignClaim};
+pub use forget::ReopenOutcome;
+pub use help::{Help, HelpOutcome};
+pub use lease::{Lease, LeaseOutcome};
+pub use lookup::EventMeta;

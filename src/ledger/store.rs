@@ -1,6 +1,7 @@
 //! What a store must do: keep rows and pages, read them strongly consistent, and refuse a write whose condition does
 //! not hold, saying what stands there instead.
 
+#[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 pub mod memory;
 #[cfg(feature = "cli")]
@@ -30,9 +31,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// These pages, in this order, strongly consistent. An expired page is returned as it stands.
     async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError>;
 
-    /// Writes `page` in place of the one whose version is `stands` (none: there is no page). The page written carries
+    /// Writes `page` in place of the one whose version is `current` (none: there is no page). The page written carries
     /// a version of its own.
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>>;
+    async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>>;
 }
 
 /// Why a conditional write was not acknowledged.

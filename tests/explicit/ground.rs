@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use trailhose::event::EventId;
 use trailhose::ledger::model::page::{Owner, Page};
 use trailhose::ledger::model::row::{Row, Token};
-use trailhose::ledger::store::memory::{Kept, Memory};
+use trailhose::ledger::store::memory::{Memory, MemoryState};
 use trailhose::ledger::store::{Store, WriteError};
 
 /// The token of every attempt that is over: nobody presents it again.
@@ -22,14 +22,14 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub fn new(kept: Kept) -> Self {
+    pub fn new(kept: MemoryState) -> Self {
         let hash = kept_hash(&kept);
         let store = Memory::default();
         *store.kept() = kept;
         Self { store, hash }
     }
 
-    pub fn kept(&self) -> MutexGuard<'_, Kept> {
+    pub fn kept(&self) -> MutexGuard<'_, MemoryState> {
         self.store.kept()
     }
 
@@ -46,9 +46,9 @@ impl Ground {
                 };
                 (reply.is_ok().then(|| Self::hashed(next)), Reply::Row(reply))
             }
-            Call::Page { name, stands, page } => {
+            Call::Page { name, expected_version, page } => {
                 let next = self.copied();
-                let reply = answered(at_once(next.write_page(name, *stands, page)));
+                let reply = answered(at_once(next.write_page(name, *expected_version, page)));
                 (reply.is_ok().then(|| Self::hashed(next)), Reply::Page(reply))
             }
             Call::Fetch(_) | Call::Deliver(_) => unreachable!("no call of the ledger's"),
@@ -80,7 +80,7 @@ impl Ground {
     }
 }
 
-fn kept_hash(kept: &Kept) -> u64 {
+fn kept_hash(kept: &MemoryState) -> u64 {
     let mut all = DefaultHasher::new();
     let mut rows: Vec<_> = kept.rows.iter().collect();
     rows.sort_unstable_by_key(|(id, _)| id.0);
@@ -98,7 +98,7 @@ fn kept_hash(kept: &Kept) -> u64 {
 
 fn answered<T, R: std::fmt::Debug>(outcome: Result<T, WriteError<R>>) -> Result<T, Option<R>> {
     outcome.map_err(|error| match error {
-        WriteError::Refused(stands) => stands.map(|stands| *stands),
+        WriteError::Refused(current) => current.map(|current| *current),
         WriteError::Store(error) => panic!("the store in memory did not answer: {error}"),
     })
 }

@@ -23,8 +23,8 @@ use trailhose::event::EventId;
 use trailhose::ingest::LEASE_MARGIN;
 use trailhose::ledger::model::page::Owner;
 use trailhose::ledger::model::row::Status;
-use trailhose::ledger::store::memory::{Kept, Memory};
-use trailhose::ledger::{Ledger, Opened};
+use trailhose::ledger::store::memory::{Memory, MemoryState};
+use trailhose::ledger::{Ledger, ReopenOutcome};
 use wire::{Call, Reply};
 
 /// When a scene begins.
@@ -115,7 +115,7 @@ impl Model for Explicit {
         let workers = (0..self.scene.notices.len() as u8).map(|worker| self.start(worker, BEGIN)).collect();
         let Scene { faults, sweeps, vanishes, forgets, .. } = self.scene;
         vec![State {
-            ground: Arc::new(Ground::new(Kept::default())),
+            ground: Arc::new(Ground::new(MemoryState::default())),
             arrived: vec![0; self.scene.lines.len()],
             workers,
             now: BEGIN,
@@ -227,7 +227,8 @@ impl Model for Explicit {
                 store.kept().clone_from(&state.ground.kept());
                 let now = state.now;
                 let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || now), self.scene.keep);
-                let opened = matches!(at_once(ledger.forget(self.scene.ids[object])).unwrap(), Opened::Open(_));
+                let opened =
+                    matches!(at_once(ledger.forget(self.scene.ids[object])).unwrap(), ReopenOutcome::Reopened(_));
                 next.unbounded |= opened;
                 next.ground = Arc::new(Ground::new(std::mem::take(&mut *store.kept())));
                 let worker = self.scene.notices.iter().position(|objects| objects.contains(&object))?;
@@ -324,7 +325,7 @@ impl Explicit {
         match &attempt.standing {
             Standing::Waits(_) => state.workers[worker as usize] = Worker::At(attempt),
             Standing::Acknowledged => self.over(state, worker, Worker::Acknowledged),
-            Standing::Later(until) => self.returned(state, worker, Worker::Hidden(*until)),
+            Standing::Deferred(until) => self.returned(state, worker, Worker::Hidden(*until)),
             Standing::Failed => {
                 let Scene { faults, vanishes, sweeps, forgets, .. } = self.scene;
                 let quiet = state.leapt == 0

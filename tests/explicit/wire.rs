@@ -27,7 +27,7 @@ pub enum Call {
     Row { object: Option<Object>, id: ObjectId, guard: Guard, change: Change },
     Rows(Vec<ObjectId>),
     Pages(Vec<PageName>),
-    Page { name: PageName, stands: Option<Version>, page: Page },
+    Page { name: PageName, expected_version: Option<Version>, page: Page },
     Fetch(Object),
     Deliver(Vec<String>),
 }
@@ -172,7 +172,7 @@ impl Wire {
     ) -> Result<Row, WriteError<Row>> {
         let call = Call::Row { object: object.cloned(), id, guard: self.guard(guard), change: self.change(change) };
         match self.ask(call).await {
-            Reply::Row(outcome) => outcome.map_err(|stands| WriteError::Refused(stands.map(Box::new))),
+            Reply::Row(outcome) => outcome.map_err(|current| WriteError::Refused(current.map(Box::new))),
             _ => Err(WriteError::Store(lost())),
         }
     }
@@ -238,16 +238,16 @@ impl Store for Wire {
         }
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
         let named = Version(page_hash(page));
-        let stands = {
+        let expected_version = {
             let versions = &mut self.state.lock().unwrap().versions;
             versions.insert(page.version, named);
-            stands.map(|version| versions.get(&version).copied().unwrap_or(version))
+            expected_version.map(|version| versions.get(&version).copied().unwrap_or(version))
         };
         let page = Page { version: named, ..page.clone() };
-        match self.ask(Call::Page { name: name.clone(), stands, page }).await {
-            Reply::Page(outcome) => outcome.map_err(|stands| WriteError::Refused(stands.map(Box::new))),
+        match self.ask(Call::Page { name: name.clone(), expected_version, page }).await {
+            Reply::Page(outcome) => outcome.map_err(|current| WriteError::Refused(current.map(Box::new))),
             _ => Err(WriteError::Store(lost())),
         }
     }

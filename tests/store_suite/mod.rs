@@ -5,7 +5,7 @@ pub mod pages;
 pub mod rows;
 pub mod survey;
 
-use trailhose::ledger::inspect::scan::Survey;
+use trailhose::ledger::inspect::scan::LedgerScan;
 use trailhose::ledger::store::{Store, WriteError};
 
 /// All promises of one writer. `run` keeps the names of one run apart from another's in the same store.
@@ -24,14 +24,14 @@ pub async fn keeps_every_promise(store: &dyn Store, run: &str) {
 }
 
 /// What a person reads of a store.
-pub async fn tells_what_it_holds(store: &dyn Store, survey: &dyn Survey, run: &str) {
+pub async fn tells_what_it_holds(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
     survey::a_walk_meets_every_row_and_page_once(store, survey, run).await;
     survey::what_is_set_aside_is_listed_until_it_is_opened(store, survey, run).await;
     survey::every_version_of_an_object_is_found_and_no_other(store, survey, run).await;
 }
 
 /// What a store of this machine says of its size.
-pub async fn knows_its_size(store: &dyn Store, survey: &dyn Survey, run: &str) {
+pub async fn knows_its_size(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
     survey::the_size_is_that_of_rows_and_pages_together(store, survey, run).await;
 }
 
@@ -45,7 +45,7 @@ pub async fn settles_every_race(store: &dyn Store, run: &str) {
 fn refused<T: std::fmt::Debug, D>(outcome: Result<D, WriteError<T>>) -> Result<D, Option<T>> {
     match outcome {
         Ok(done) => Ok(done),
-        Err(WriteError::Refused(stands)) => Err(stands.map(|stands| *stands)),
+        Err(WriteError::Refused(current)) => Err(current.map(|current| *current)),
         Err(WriteError::Store(error)) => panic!("the store did not answer: {error}"),
     }
 }

@@ -63,10 +63,10 @@ pub async fn a_page_that_is_gone_or_made_anew_is_not_replaced(store: &dyn Store,
 pub async fn a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store: &dyn Store, run: &str) {
     let name = name(run, "repeat");
     let (first, second) = (page(1), page(2));
-    for (stands, page) in [(None, &first), (Some(first.version), &second)] {
-        refused(store.write_page(&name, stands, page).await).unwrap();
-        if let Err(stands) = refused(store.write_page(&name, stands, page).await) {
-            assert_eq!(stands.as_ref(), Some(page));
+    for (expected_version, page) in [(None, &first), (Some(first.version), &second)] {
+        refused(store.write_page(&name, expected_version, page).await).unwrap();
+        if let Err(current) = refused(store.write_page(&name, current, page).await) {
+            assert_eq!(current.as_ref(), Some(page));
         }
         assert_eq!(read(store, &name).await.as_ref(), Some(page));
     }
@@ -74,21 +74,21 @@ pub async fn a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store: &
 
 pub async fn one_of_many_at_once_replaces_a_page(store: &dyn Store, run: &str) {
     let name = name(run, "race");
-    let mut stands = None;
+    let mut expected_version = None;
     for _ in 0..3 {
         let pages: Vec<Page> = (0..12).map(page).collect();
         let attempts = pages.iter().map(|page| {
             let name = &name;
-            async move { (page, refused(store.write_page(name, stands, page).await)) }
+            async move { (page, refused(store.write_page(name, expected_version, page).await)) }
         });
         let outcomes: Vec<_> = stream::iter(attempts).buffer_unordered(12).collect().await;
         let mut won = outcomes.iter().filter(|(_, outcome)| outcome.is_ok());
         let (winner, _) = won.next().expect("somebody wins");
         assert!(won.next().is_none(), "a page was replaced twice");
         for (_, refused) in outcomes.iter().filter(|(_, outcome)| outcome.is_err()) {
-            assert_eq!(*refused, Err(Some((*winner).clone())), "a refusal shows the page as it stands");
+            assert_eq!(*refused, Err(Some((*winner).clone())), "a refusal shows the page as it expected_version");
         }
-        stands = Some(winner.version);
+        expected_version = Some(winner.version);
     }
 }
 

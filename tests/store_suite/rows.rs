@@ -25,7 +25,7 @@ fn guards() -> [Guard; 6] {
         Guard::Held(MINE),
         Guard::Held(Token(1)),
         Guard::Unleased { now: NOW },
-        Guard::Aside { now: NOW },
+        Guard::Quarantined { now: NOW },
     ]
 }
 
@@ -98,18 +98,18 @@ async fn try_one(
     change: &Change,
     by_id: bool,
 ) -> (ObjectId, Option<Row>) {
-    let stands = bring(store, object, state).await;
-    let admitted = guard.admits(stands.as_ref()) && (stands.is_some() || !by_id);
+    let current = bring(store, object, state).await;
+    let admitted = guard.admits(current.as_ref()) && (current.is_some() || !by_id);
     let expected = match admitted {
-        true => Ok(change.apply(stands.clone(), object)),
-        false => Err(stands.clone()),
+        true => Ok(change.apply(current.clone(), object)),
+        false => Err(current.clone()),
     };
     let outcome = match by_id {
         true => store.change_row_by_id(object.id(), guard, change).await,
         false => store.change_row(object, guard, change).await,
     };
     assert_eq!(refused(outcome), expected, "{change:?} on {state:?} if {guard:?}");
-    (object.id(), expected.ok().or(stands))
+    (object.id(), expected.ok().or(current))
 }
 
 async fn compare(store: &dyn Store, expected: Vec<(ObjectId, Option<Row>)>) {
@@ -178,7 +178,7 @@ pub async fn a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store: &
         let once = refused(store.change_row(&object, guard, &change).await).unwrap();
         let again = match refused(store.change_row(&object, guard, &change).await) {
             Ok(row) => Some(row),
-            Err(stands) => stands,
+            Err(current) => current,
         };
         assert_eq!(again, Some(once), "{change:?}");
     }

@@ -3,7 +3,7 @@
 use super::refused;
 use std::collections::BTreeMap;
 use trailhose::event::EventId;
-use trailhose::ledger::inspect::scan::{Over, Survey};
+use trailhose::ledger::inspect::scan::{LedgerScan, ScanFilter};
 use trailhose::ledger::model::page::{Entry, Owner, Page, PageName};
 use trailhose::ledger::model::row::{Change, Guard, Row, Seconds, Token};
 use trailhose::ledger::store::Store;
@@ -21,15 +21,15 @@ async fn put(store: &dyn Store, key: &str, etag: &str, change: Change) -> Row {
 
 /// All of a walk, rows and pages of this run only, each with how often it was met.
 async fn walk(
-    survey: &dyn Survey,
-    over: &Over,
+    survey: &dyn LedgerScan,
+    over: &ScanFilter,
     run: &str,
     at_most: u32,
 ) -> (BTreeMap<String, Row>, BTreeMap<PageName, Page>) {
     let (mut rows, mut pages) = (BTreeMap::new(), BTreeMap::new());
     let mut after = None;
     loop {
-        let piece = survey.walk(over, after.as_ref(), at_most).await.unwrap();
+        let piece = survey.scan(over, after.as_ref(), at_most).await.unwrap();
         assert!(piece.rows.len() + piece.pages.len() <= at_most as usize, "{at_most}");
         for row in piece.rows.into_iter().filter(|row| row.object.key.starts_with(run)) {
             let name = format!("{}#{}", row.object.key, row.object.etag);
@@ -45,7 +45,7 @@ async fn walk(
     }
 }
 
-pub async fn a_walk_meets_every_row_and_page_once(store: &dyn Store, survey: &dyn Survey, run: &str) {
+pub async fn a_walk_meets_every_row_and_page_once(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
     let run = format!("{run}-walk");
     let (mut rows, mut pages) = (BTreeMap::new(), BTreeMap::new());
     for number in 0..23 {
@@ -61,13 +61,17 @@ pub async fn a_walk_meets_every_row_and_page_once(store: &dyn Store, survey: &dy
         pages.insert(name, page);
     }
     for at_most in [7, 1000] {
-        assert_eq!(walk(survey, &Over::All, &run, at_most).await, (rows.clone(), pages.clone()), "{at_most}");
-        assert_eq!(walk(survey, &Over::Pages, &run, at_most).await, (BTreeMap::new(), pages.clone()), "{at_most}");
+        assert_eq!(walk(survey, &ScanFilter::All, &run, at_most).await, (rows.clone(), pages.clone()), "{at_most}");
+        assert_eq!(
+            walk(survey, &ScanFilter::Pages, &run, at_most).await,
+            (BTreeMap::new(), pages.clone()),
+            "{at_most}"
+        );
     }
 }
 
 /// What a store says of its size. Not for the emulators: what they say is not what they hold.
-pub async fn the_size_is_that_of_rows_and_pages_together(store: &dyn Store, survey: &dyn Survey, run: &str) {
+pub async fn the_size_is_that_of_rows_and_pages_together(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
     let run = format!("{run}-size");
     let before = survey.size().await.unwrap();
     put(store, &format!("{run}/a"), "e", Change::Settle).await;
@@ -79,7 +83,7 @@ pub async fn the_size_is_that_of_rows_and_pages_together(store: &dyn Store, surv
     assert!(after.bytes - before.bytes >= 98_000, "{before:?} {after:?}");
 }
 
-pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, survey: &dyn Survey, run: &str) {
+pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
     let run = format!("{run}-aside");
     let mut aside = BTreeMap::new();
     for number in 0..9 {
@@ -95,29 +99,31 @@ pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, s
     }
     for at_most in [2, 1000] {
         assert_eq!(
-            walk(survey, &Over::Quarantined, &run, at_most).await,
+            walk(survey, &ScanFilter::Quarantined, &run, at_most).await,
             (aside.clone(), BTreeMap::new()),
             "{at_most}"
         );
     }
     let (_, opened) = aside.pop_first().unwrap();
-    let forgotten = store.change_row_by_id(opened.object.id(), Guard::Aside { now: NOW + 1 }, &Change::Forget).await;
+    let forgotten =
+        store.change_row_by_id(opened.object.id(), Guard::Quarantined { now: NOW + 1 }, &Change::Forget).await;
     assert_eq!(refused(forgotten).unwrap().reason, None);
-    assert_eq!(walk(survey, &Over::Quarantined, &run, 1000).await.0, aside);
+    assert_eq!(walk(survey, &ScanFilter::Quarantined, &run, 1000).await.0, aside);
 }
 
-pub async fn every_version_of_an_object_is_found_and_no_other(store: &dyn Store, survey: &dyn Survey, run: &str) {
+pub async fn every_version_of_an_object_is_found_and_no_other(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
     let run = format!("{run}-versions");
     let mut rows = BTreeMap::new();
     for (key, etag) in [("a", "1"), ("a", "2"), ("a", "3"), ("a/b", "1"), ("b", "1"), ("c", "1")] {
         let row = put(store, &format!("{run}/{key}"), etag, Change::Settle).await;
         rows.insert(format!("{run}/{key}#{etag}"), row);
     }
-    let asked =
-        |keys: &[&str]| Over::Versions(keys.iter().map(|key| ("logs".to_owned(), format!("{run}/{key}"))).collect());
+    let asked = |keys: &[&str]| {
+        ScanFilter::Versions(keys.iter().map(|key| ("logs".to_owned(), format!("{run}/{key}"))).collect())
+    };
     let found = walk(survey, &asked(&["a", "c", "none"]), &run, 1000).await.0;
     rows.retain(|name, _| name.starts_with(&format!("{run}/a#")) || name.starts_with(&format!("{run}/c#")));
     assert_eq!(found, rows);
-    let elsewhere = Over::Versions(vec![("other".to_owned(), format!("{run}/a"))]);
+    let elsewhere = ScanFilter::Versions(vec![("other".to_owned(), format!("{run}/a"))]);
     assert_eq!(walk(survey, &elsewhere, &run, 1000).await.0, BTreeMap::new());
 }

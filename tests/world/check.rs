@@ -25,7 +25,7 @@ pub struct Watch {
 
 pub type Violation = Result<(), String>;
 
-fn max_buffered_bytes(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
@@ -115,18 +115,18 @@ impl View<'_> {
         let Self { objects, arrived, now, forgotten, .. } = *self;
         for (id, row) in &kept.rows {
             let events = &objects[id];
-            max_buffered_bytes(row.until <= now + self.longest, || {
+            ensure(row.until <= now + self.longest, || {
                 format!("{row:?} is leased beyond any worker's end")
             })?;
-            max_buffered_bytes(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may vanish"))?;
+            ensure(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may vanish"))?;
             if row.status == Status::Done {
-                max_buffered_bytes(row.until == 0 && row.cursor == CURSOR_END, || {
+                ensure(row.until == 0 && row.cursor == CURSOR_END, || {
                     format!("{row:?} is done and leased")
                 })?;
                 let missing = events.iter().find(|event| !arrived(event));
-                max_buffered_bytes(missing.is_none(), || format!("1: {row:?} without {missing:?}"))?;
+                ensure(missing.is_none(), || format!("1: {row:?} without {missing:?}"))?;
             }
-            max_buffered_bytes(row.status != Status::Settled || row.cursor == CURSOR_END, || {
+            ensure(row.status != Status::Settled || row.cursor == CURSOR_END, || {
                 format!("{row:?} is settled halfway")
             })?;
         }
@@ -136,21 +136,21 @@ impl View<'_> {
             let root = name.0.split(['+', '~']).next().unwrap_or_default();
             for (event, entry) in &page.entries {
                 let once = places.insert((root, *event));
-                max_buffered_bytes(once || forgotten, || format!("7: {event} stands twice below {root}"))?;
+                ensure(once || forgotten, || format!("7: {event} stands twice below {root}"))?;
                 let Owner::Object(owner) = entry.owner else {
-                    max_buffered_bytes(arrived(event), || format!("4: {event} is marked and never arrived"))?;
+                    ensure(arrived(event), || format!("4: {event} is marked and never arrived"))?;
                     continue;
                 };
                 let row = kept.rows.get(&owner);
-                max_buffered_bytes(row.is_some() || forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
+                ensure(row.is_some() || forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
                 let ordinal = objects[&owner].iter().position(|held| held == event);
                 let ordinal = ordinal.ok_or_else(|| format!("{owner} owns {event}, which it does not hold"))?;
                 let ordinal = u32::try_from(ordinal).unwrap();
-                max_buffered_bytes(self.filtered || entry.ordinal.is_none_or(|said| said == ordinal), || {
+                ensure(self.filtered || entry.ordinal.is_none_or(|said| said == ordinal), || {
                     format!("{event} is number {ordinal} of {owner}, and the page says {:?}", entry.ordinal)
                 })?;
                 let proven = row.is_some_and(|row| row.proves(entry.ordinal));
-                max_buffered_bytes(!proven || arrived(event) || !page.live(now), || {
+                ensure(!proven || arrived(event) || !page.live(now), || {
                     format!("2, 5: {event} counts as delivered by {row:?}")
                 })?;
             }
@@ -159,7 +159,7 @@ impl View<'_> {
             for (event, was) in &page.entries {
                 let is = kept.pages.get(name).and_then(|page| page.entries.get(event));
                 let moved = is.is_none_or(|is| is.owner != was.owner && is.owner != Owner::Delivered);
-                max_buffered_bytes(!moved, || format!("3: {event} went from {was:?} to {is:?}"))?;
+                ensure(!moved, || format!("3: {event} went from {was:?} to {is:?}"))?;
             }
         }
         Ok(())
@@ -177,14 +177,14 @@ pub fn end_of(
 ) -> Violation {
     // A lease that a helper could not give back ends by itself.
     let ended = row.is_some_and(|row| row.status == expected && (row.until == 0 || expected == Status::Quarantined));
-    max_buffered_bytes(ended || row.is_none() && forgotten, || format!("{id} ended as {row:?}"))?;
+    ensure(ended || row.is_none() && forgotten, || format!("{id} ended as {row:?}"))?;
     if expected == Status::Done {
         let missing = events.iter().find(|event| !arrived(event));
-        max_buffered_bytes(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;
+        ensure(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;
     }
     if let Some(counts) = row.and_then(|row| row.counts) {
         let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
-        max_buffered_bytes(counts.seen == sum, || format!("{counts:?} does not add up"))?;
+        ensure(counts.seen == sum, || format!("{counts:?} does not add up"))?;
     }
     Ok(())
 }
@@ -193,8 +193,8 @@ pub fn end_of(
 pub fn check_report(report: &IngestReport) -> Violation {
     let counts = report.counts;
     let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
-    max_buffered_bytes(counts.seen == sum, || format!("{counts:?} does not add up"))?;
-    max_buffered_bytes(report.helped <= counts.delivered + counts.oversize, || {
+    ensure(counts.seen == sum, || format!("{counts:?} does not add up"))?;
+    ensure(report.helped <= counts.delivered + counts.oversize, || {
         format!("{report:?} helped more than it delivered")
     })
 }

@@ -7,8 +7,8 @@
 pub mod check;
 pub mod queues;
 mod stepped;
-#[path = "../twin/mod.rs"]
-mod twin;
+#[path = "../paired_store/mod.rs"]
+mod paired_store;
 mod wire;
 
 use async_trait::async_trait;
@@ -28,7 +28,7 @@ use trailhose::object::{Object, ObjectRef};
 use trailhose::pack::{Call, LinesPerRecord, PackLimits};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
-use twin::Twin;
+use paired_store::PairedStore;
 pub use wire::{Fault, Gate, Wire};
 
 /// Long enough that no test's object runs out of it by itself.
@@ -115,9 +115,9 @@ impl World {
     }
 
     /// The ledger's store over a wire, beside the one it is held against.
-    fn store_over(&self, wire: &Arc<Wire>) -> Arc<OverWire<Twin>> {
-        let twin = Twin::new(Arc::clone(&self.store), self.beside.clone());
-        Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(twin) })
+    fn store_over(&self, wire: &Arc<Wire>) -> Arc<OverWire<PairedStore>> {
+        let paired_store = PairedStore::new(Arc::clone(&self.store), self.beside.clone());
+        Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(paired_store) })
     }
 
     /// A worker over a wire.
@@ -337,7 +337,7 @@ use trailhose::ledger::model::row::{Change, Guard, Row};
 use trailhose::object::ObjectId;
 
 #[async_trait]
-impl Store for OverWire<Twin> {
+impl Store for OverWire<PairedStore> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
         self.wire.call(wire::name_of(change), lost_write, self.to.change_row(object, guard, change)).await
     }
@@ -354,8 +354,8 @@ impl Store for OverWire<Twin> {
         self.wire.call("pages", lost_store, self.to.pages(names)).await
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        self.wire.call("write_page", lost_write, self.to.write_page(name, stands, page)).await
+    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        self.wire.call("write_page", lost_write, self.to.write_page(name, expected_version, page)).await
     }
 }
 

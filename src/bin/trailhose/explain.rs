@@ -3,10 +3,10 @@
 mod contents;
 mod render;
 
-use crate::args::{ExplainArgs, Place};
+use crate::args::{ExplainArgs, Location};
 use crate::components::{self, Aws};
 use crate::labels::one_line;
-use contents::{Contents, Unreadable};
+use contents::{ObjectContents, UnreadableObject};
 use serde::Serialize;
 use std::path::Path;
 use trailhose::decode::DecodeLimits;
@@ -20,25 +20,25 @@ use trailhose::source::SourceError;
 const NOT_FETCHED: u8 = 1;
 
 /// The object would be quarantined.
-const UNREADABLE: u8 = 3;
+const QUARANTINED: u8 = 3;
 
 /// All that is known of one object.
 #[derive(Debug, Serialize)]
-struct Explained {
+struct Explanation {
     object: String,
-    name: Name,
+    name: KeyInfo,
     stored_bytes: u64,
-    contents: Option<Contents>,
-    unreadable: Option<Unreadable>,
-    ledger: Option<Known>,
+    contents: Option<ObjectContents>,
+    unreadable: Option<UnreadableObject>,
+    ledger: Option<LedgerInfo>,
     verdict: String,
 }
 
 /// What the object's key says.
 #[derive(Debug, Serialize)]
-struct Name {
+struct KeyInfo {
     /// `log`, `digest` or `foreign`.
-    recognised: &'static str,
+    recognized: &'static str,
     /// By what, or why not.
     because: String,
     kind: Option<&'static str>,
@@ -50,7 +50,7 @@ struct Name {
 
 /// What the ledger says.
 #[derive(Debug, Serialize)]
-struct Known {
+struct LedgerInfo {
     /// The object's state, or nothing if it has no row.
     status: Option<&'static str>,
     /// Events of its own that are proven delivered: the index behind the last. Nothing once all are.
@@ -71,7 +71,7 @@ struct Known {
 pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     let aws = Aws::default();
     let ledger = match &args.ledger {
-        Some(at) => Some(components::look(at, &aws).await?),
+        Some(at) => Some(components::open_read_only(at, &aws).await?),
         None => None,
     };
     let fetched = match fetch(&args.object, &aws).await {
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     let limits = DecodeLimits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
     let name = name(&fetched.key);
     // A digest holds no events: that it is no log is no damage to be told.
-    let read = if name.recognised == "digest" { None } else { Some(contents::read(&fetched.bytes, limits)) };
+    let read = if name.recognized == "digest" { None } else { Some(contents::read(&fetched.bytes, limits)) };
     let events = read.as_ref().and_then(|read| Some(&read.as_ref().ok()?.1));
     let known = match &ledger {
         Some(ledger) => Some(known(ledger, &fetched.candidates, events).await?),
@@ -97,17 +97,17 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
         Some(Err(error)) => (None, Some(error)),
     };
     let verdict = verdict(&name, contents.as_ref(), unreadable.as_ref(), known.as_ref());
-    let is_log = name.recognised == "log";
-    let exit_code = if is_log && unreadable.is_some() { UNREADABLE } else { 0 };
+    let is_log = name.recognized == "log";
+    let exit_code = if is_log && unreadable.is_some() { QUARANTINED } else { 0 };
     let stored_bytes = fetched.bytes.len() as u64;
     let explained =
-        Explained { object: fetched.name, name, stored_bytes, contents, unreadable, ledger: known, verdict };
+        Explanation { object: fetched.name, name, stored_bytes, contents, unreadable, ledger: known, verdict };
     render::print(&explained, args.json);
     Ok(exit_code)
 }
 
 /// An object's bytes and names.
-struct Fetched {
+struct FetchedObject {
     /// As a person names it.
     name: String,
     /// As it is recognised by.
@@ -117,25 +117,25 @@ struct Fetched {
     bytes: Vec<u8>,
 }
 
-async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
-    let (folder, at) = match place {
-        Place::S3 { key, .. } if key.is_empty() => {
-            return Err(format!("{place} names no object; expected s3://bucket/key"));
+async fn fetch(location: &Location, aws: &Aws) -> Result<FetchedObject, String> {
+    let (folder, at) = match location {
+        Location::S3 { key, .. } if key.is_empty() => {
+            return Err(format!("{location} names no object; expected s3://bucket/key"));
         }
-        Place::S3 { bucket, key } => {
-            (Place::S3 { bucket: bucket.clone(), key: String::new() }, ObjectRef::new(bucket, key))
+        Location::S3 { bucket, key } => {
+            (Location::S3 { bucket: bucket.clone(), key: String::new() }, ObjectRef::new(bucket, key))
         }
-        Place::Path(path) if path.is_dir() => {
-            return Err(format!("{place} is a folder; name one file in it, or give the folder to trailhose sync"));
+        Location::Path(path) if path.is_dir() => {
+            return Err(format!("{location} is a folder; name one file in it, or give the folder to trailhose sync"));
         }
-        Place::Path(path) => {
-            let missing = |error| format!("{place}: {error}");
+        Location::Path(path) => {
+            let missing = |error| format!("{location}: {error}");
             let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| format!("{place} names no file"))?;
+            let name = name.ok_or_else(|| format!("{location} names no file"))?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let folder = parent.canonicalize().map_err(missing)?;
             let bucket = format!("file://{}", folder.display());
-            (Place::Path(folder), ObjectRef::new(bucket, name))
+            (Location::Path(folder), ObjectRef::new(bucket, name))
         }
     };
     let failed = |error: SourceError| error.to_string();
@@ -147,7 +147,7 @@ async fn fetch(place: &Place, aws: &Aws) -> Result<Fetched, String> {
         Some(folder) => format!("{folder}/{}", at.key).trim_start_matches('/').to_owned(),
         None => at.key.clone(),
     };
-    Ok(Fetched { name: at.to_string(), key, candidates: candidates(object), bytes })
+    Ok(FetchedObject { name: at.to_string(), key, candidates: candidates(object), bytes })
 }
 
 /// A file is known to a ledger by the folder that was synced, which may be any of those it lies in.
@@ -162,9 +162,9 @@ pub(crate) fn candidates(object: Object) -> Vec<Object> {
     named.collect()
 }
 
-fn name(key: &str) -> Name {
-    let none = Name {
-        recognised: "foreign",
+fn name(key: &str) -> KeyInfo {
+    let none = KeyInfo {
+        recognized: "foreign",
         because: String::new(),
         kind: None,
         account: None,
@@ -179,8 +179,8 @@ fn name(key: &str) -> Name {
                 (None, Recognized::Log { .. }) => "its name alone",
                 (None, _) => "its folders alone",
             };
-            Name {
-                recognised: "log",
+            KeyInfo {
+                recognized: "log",
                 because: because.into(),
                 kind: Some(kind.as_str()),
                 account: Some(account.to_owned()),
@@ -188,12 +188,12 @@ fn name(key: &str) -> Name {
                 delivered: Some(date.to_string()),
             }
         }
-        Recognized::Digest => Name { recognised: "digest", because: "its name".into(), ..none },
-        Recognized::NotALog(why) => Name { because: why.to_string(), ..none },
+        Recognized::Digest => KeyInfo { recognized: "digest", because: "its name".into(), ..none },
+        Recognized::NotALog(why) => KeyInfo { because: why.to_string(), ..none },
     }
 }
 
-async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents::Events>) -> Result<Known, String> {
+async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents::DecodedEvents>) -> Result<LedgerInfo, String> {
     let failed = |error: &dyn std::fmt::Display| format!("ledger: {error}");
     let ids: Vec<_> = candidates.iter().map(Object::id).collect();
     let rows = ledger.rows(&ids).await.map_err(|error| failed(&error))?;
@@ -205,7 +205,7 @@ async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents:
     };
     let row = found.map(|(_, row)| row);
     let now = ledger.now();
-    Ok(Known {
+    Ok(LedgerInfo {
         status: row.as_ref().map(|row| row.status.as_str()),
         cursor: row.as_ref().filter(|row| row.status == Status::Open).map(|row| row.cursor),
         leased_for: row.as_ref().filter(|row| row.leased(now)).map(|row| row.until - now),
@@ -220,9 +220,9 @@ async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents:
 }
 
 /// What `trailhose sync` would do, in one sentence.
-fn verdict(name: &Name, contents: Option<&Contents>, unreadable: Option<&Unreadable>, known: Option<&Known>) -> String {
+fn verdict(name: &KeyInfo, contents: Option<&ObjectContents>, unreadable: Option<&UnreadableObject>, known: Option<&LedgerInfo>) -> String {
     let status = known.and_then(|known| known.status);
-    match (name.recognised, contents, unreadable, status) {
+    match (name.recognized, contents, unreadable, status) {
         (_, _, _, Some("done")) => "nothing: all of its events are delivered".into(),
         (_, _, _, Some("quarantined")) => {
             "nothing: it was quarantined before, and stays so until it is replaced".into()
@@ -237,7 +237,7 @@ fn verdict(name: &Name, contents: Option<&Contents>, unreadable: Option<&Unreada
     }
 }
 
-fn delivery(contents: &Contents, known: Option<&Known>) -> String {
+fn delivery(contents: &ObjectContents, known: Option<&LedgerInfo>) -> String {
     let unique = contents.events - contents.duplicates;
     match known {
         None if contents.duplicates > 0 => {
@@ -271,6 +271,6 @@ mod tests {
         assert_eq!(name(&format!("{folder}/{file}")).because, "its folders and its name");
         assert_eq!(name(&format!("elsewhere/{file}")).because, "its name alone");
         assert_eq!(name(&format!("{folder}/x.json")).because, "its folders alone");
-        assert_eq!(name("notes.txt").recognised, "foreign");
+        assert_eq!(name("notes.txt").recognized, "foreign");
     }
 }

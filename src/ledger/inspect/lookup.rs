@@ -33,7 +33,12 @@ impl Ledger {
     ///
     /// # Errors
     /// The store's.
-    pub async fn ownership(&self, id: ObjectId, events: &[EventMeta], scopes: &[EventScope]) -> Result<OwnershipCounts, LedgerError> {
+    pub async fn ownership(
+        &self,
+        id: ObjectId,
+        events: &[EventMeta],
+        scopes: &[EventScope],
+    ) -> Result<OwnershipCounts, LedgerError> {
         let mut lookups: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         let roots = roots(scopes);
         let mut met = HashSet::new();
@@ -44,7 +49,8 @@ impl Ledger {
             }
         }
         let found = self.find(lookups).await?;
-        let mut ownership = OwnershipCounts { new: (met.len() - found.entries.len()) as u64, ..OwnershipCounts::default() };
+        let mut ownership =
+            OwnershipCounts { new: (met.len() - found.entries.len()) as u64, ..OwnershipCounts::default() };
         let mut foreign = Vec::new();
         for (ordinal, (_, entry)) in found.entries {
             match entry.owner {

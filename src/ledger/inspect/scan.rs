@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 /// What of a ledger is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Over {
+pub enum ScanFilter {
     /// The rows of objects that are set aside. Cheap: there is an index of them.
     Quarantined,
     /// The rows of every version of these objects, by bucket and key. Reads the whole ledger: its rows are known by hashes.
@@ -23,22 +23,22 @@ pub enum Over {
 
 /// Where a piece ended: what the next begins behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark(pub(crate) String);
+pub struct ScanToken(pub(crate) String);
 
 /// A piece of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Piece {
+pub struct ScanBatch {
     /// Rows, in no order that means anything.
     pub rows: Vec<Row>,
     /// Pages, expired ones too.
     pub pages: Vec<(PageName, Page)>,
     /// Where the next piece begins; none after the last. A piece may be empty and not the last.
-    pub next: Option<Mark>,
+    pub next: Option<ScanToken>,
 }
 
 /// What a store can say of itself without reading the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Size {
+pub struct LedgerSize {
     /// Rows and pages.
     pub items: u64,
     /// Their bytes, as the store counts them.
@@ -51,17 +51,17 @@ pub struct Size {
 
 /// Reads a ledger as a person does.
 #[async_trait]
-pub trait Survey: Send + Sync + std::fmt::Debug {
+pub trait LedgerScan: Send + Sync + std::fmt::Debug {
     /// How large the ledger is, by figures that the store has at hand.
     ///
     /// # Errors
     /// The store's.
-    async fn size(&self) -> Result<Size, StoreError>;
+    async fn size(&self) -> Result<LedgerSize, StoreError>;
 
-    /// A piece of the ledger behind `after`: about `at_most` rows and pages, fewer where the store reads no more at once.
+    /// A piece of the ledger behind `after`: about `limit` rows and pages, fewer where the store reads no more at once.
     /// What stands in the ledger during the whole walk is met once; what changes meanwhile, at most once in either state.
     ///
     /// # Errors
     /// The store's.
-    async fn walk(&self, over: &Over, after: Option<&Mark>, at_most: u32) -> Result<Piece, StoreError>;
+    async fn scan(&self, filter: &ScanFilter, after: Option<&ScanToken>, limit: u32) -> Result<ScanBatch, StoreError>;
 }

@@ -12,7 +12,7 @@ const ROWS_AT_ONCE: usize = 100;
 
 /// What the ledger says of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ObjectState {
     /// Nothing: nobody has begun it, or it is done and forgotten. A replaced key is such an object too.
     Absent,
     /// Begun, not done, and nobody is at work on it.
@@ -31,7 +31,7 @@ pub enum State {
 impl Ledger {
     /// What is known of these objects, in their order. Strongly consistent, and only a view: what is acted upon must be
     /// leased.
-    pub async fn states(&self, objects: &[Object]) -> Result<Vec<State>, StoreError> {
+    pub async fn states(&self, objects: &[Object]) -> Result<Vec<ObjectState>, StoreError> {
         let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
         let asked: Vec<_> = ids.chunks(ROWS_AT_ONCE).map(|ids| self.store.rows(ids)).collect();
         let mut answers = stream::iter(asked).buffered(self.concurrency);
@@ -48,18 +48,18 @@ impl Ledger {
     }
 
     /// Since when this ledger remembers what is done: a done row may be gone once it is older.
-    pub fn remembers_since(&self) -> Seconds {
-        self.now() - self.keep
+    pub fn retention_start(&self) -> Seconds {
+        self.now() - self.retention
     }
 }
 
-fn state(row: Option<&Row>, now: Seconds) -> State {
+fn state(row: Option<&Row>, now: Seconds) -> ObjectState {
     match row {
-        None => State::Absent,
-        Some(Row { status: Status::Done, .. }) => State::Done,
-        Some(row) if row.leased(now) => State::Leased { until: row.until },
-        Some(Row { status: Status::Quarantined, .. }) => State::Quarantined,
-        Some(Row { status: Status::Open | Status::Settled, .. }) => State::Unfinished,
+        None => ObjectState::Absent,
+        Some(Row { status: Status::Done, .. }) => ObjectState::Done,
+        Some(row) if row.leased(now) => ObjectState::Leased { until: row.until },
+        Some(Row { status: Status::Quarantined, .. }) => ObjectState::Quarantined,
+        Some(Row { status: Status::Open | Status::Settled, .. }) => ObjectState::Unfinished,
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::ledger::model::row::Counts;
     use crate::ledger::store::memory::Memory;
-    use crate::ledger::{Leasing, Ledger};
+    use crate::ledger::{LeaseOutcome, Ledger};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -83,7 +83,7 @@ mod tests {
         let ledger =
             Ledger::new(Arc::new(Memory::default()), Arc::new(move || clock.load(Ordering::SeqCst)), 90 * 86_400);
         let lease = async |number, until| match ledger.lease(&object(number), until).await {
-            Ok(Leasing::Granted(lease)) => lease,
+            Ok(LeaseOutcome::Granted(lease)) => lease,
             other => panic!("not granted: {other:?}"),
         };
         ledger.complete(&lease(0, 2_000).await, Counts::default()).await.unwrap();
@@ -94,21 +94,28 @@ mod tests {
         ledger.release(&lease(4, 2_000).await).await.unwrap();
         // More than one batch, so that an answer out of order would show.
         let asked: Vec<Object> = (0..250).map(object).collect();
-        let known =
-            |settled| [State::Done, State::Quarantined, State::Leased { until: 2_000 }, settled, State::Unfinished];
+        let known = |settled| {
+            [
+                ObjectState::Done,
+                ObjectState::Quarantined,
+                ObjectState::Leased { until: 2_000 },
+                settled,
+                ObjectState::Unfinished,
+            ]
+        };
         let states = ledger.states(&asked).await.unwrap();
-        assert_eq!(states[..5], known(State::Leased { until: 1_500 }));
-        assert!(states.len() == 250 && states[5..].iter().all(|state| *state == State::Absent));
+        assert_eq!(states[..5], known(ObjectState::Leased { until: 1_500 }));
+        assert!(states.len() == 250 && states[5..].iter().all(|state| *state == ObjectState::Absent));
         now.store(1_501, Ordering::SeqCst);
-        assert_eq!(ledger.states(&asked).await.unwrap()[..5], known(State::Unfinished));
+        assert_eq!(ledger.states(&asked).await.unwrap()[..5], known(ObjectState::Unfinished));
     }
 
     #[tokio::test]
     async fn a_replaced_key_is_an_object_nobody_has_begun() {
         let ledger = Ledger::new(Arc::new(Memory::default()), Arc::new(|| 1_000), 90 * 86_400);
-        let Ok(Leasing::Granted(lease)) = ledger.lease(&object(0), 2_000).await else { panic!("not granted") };
+        let Ok(LeaseOutcome::Granted(lease)) = ledger.lease(&object(0), 2_000).await else { panic!("not granted") };
         ledger.complete(&lease, Counts::default()).await.unwrap();
         let replaced = Object { etag: "other".to_owned(), ..object(0) };
-        assert_eq!(ledger.states(&[object(0), replaced]).await.unwrap(), [State::Done, State::Absent]);
+        assert_eq!(ledger.states(&[object(0), replaced]).await.unwrap(), [ObjectState::Done, ObjectState::Absent]);
     }
 }

@@ -24,7 +24,7 @@ impl std::fmt::Display for Token {
 }
 
 /// The cursor behind every event.
-pub const END: u32 = u32::MAX;
+pub const CURSOR_END: u32 = u32::MAX;
 
 /// Seconds since 1970, UTC.
 pub type Seconds = i64;
@@ -98,7 +98,7 @@ pub struct Row {
     pub token: Option<Token>,
     /// Until when. A lease is live while `until >= now`.
     pub until: Seconds,
-    /// Every owned event with an ordinal below this is delivered. [`END`] once settled, and when set aside after that.
+    /// Every owned event with an ordinal below this is delivered. [`CURSOR_END`] once settled, and when set aside after that.
     pub cursor: u32,
     /// Filled when done.
     pub counts: Option<Counts>,
@@ -116,7 +116,7 @@ impl Row {
 
     /// Whether the event at `ordinal`, owned by this row's object, is proven delivered.
     pub fn proves(&self, ordinal: Option<u32>) -> bool {
-        self.cursor == END || ordinal.is_some_and(|ordinal| ordinal < self.cursor)
+        self.cursor == CURSOR_END || ordinal.is_some_and(|ordinal| ordinal < self.cursor)
     }
 }
 
@@ -145,7 +145,7 @@ pub enum Guard {
         now: Seconds,
     },
     /// A quarantined row whose lease, a helper's, has ended.
-    Aside {
+    Quarantined {
         /// The time.
         now: Seconds,
     },
@@ -164,7 +164,7 @@ impl Guard {
             }),
             Self::Held(token) => row.is_some_and(|row| row.token == Some(token)),
             Self::Unleased { now } => row.is_some_and(|row| row.until < now),
-            Self::Aside { now } => row.is_some_and(|row| row.status == Status::Quarantined && row.until < now),
+            Self::Quarantined { now } => row.is_some_and(|row| row.status == Status::Quarantined && row.until < now),
         }
     }
 }
@@ -188,9 +188,9 @@ pub enum Change {
     /// Open, cursor 0, as [`Change::Reopen`], and nobody's: the lease and its token are taken away. The last worker's repeat
     /// of `Complete` or `Quarantine`, however late it arrives, would otherwise find its token and undo this.
     Forget,
-    /// All that the object owns is delivered: cursor [`END`].
+    /// All that the object owns is delivered: cursor [`CURSOR_END`].
     Settle,
-    /// Every event is delivered: cursor [`END`]; the lease ends (`until` 0) and the token stays, so that a repeat of this write is
+    /// Every event is delivered: cursor [`CURSOR_END`]; the lease ends (`until` 0) and the token stays, so that a repeat of this write is
     /// recognised.
     Complete {
         /// What became of the events.
@@ -242,12 +242,12 @@ impl Change {
             }
             Self::Settle => {
                 row.status = Status::Settled;
-                row.cursor = END;
+                row.cursor = CURSOR_END;
                 row.expires = None;
             }
             Self::Complete { counts, expires } => {
                 row.status = Status::Done;
-                row.cursor = END;
+                row.cursor = CURSOR_END;
                 row.until = 0;
                 row.counts = Some(*counts);
                 row.expires = Some(*expires);

@@ -5,8 +5,8 @@
 use crate::event::EventScope;
 use crate::ledger::model::page::{Entry, Owner, Page, PageName, Version};
 use crate::ledger::protocol::Lease;
-use crate::ledger::protocol::lookup::{EventMeta, EventLookup, expires_soon, partition, roots};
-use crate::ledger::protocol::page_locks::{PendingClaim, PageLock};
+use crate::ledger::protocol::lookup::{EventLookup, EventMeta, expires_soon, partition, roots};
+use crate::ledger::protocol::page_locks::{PageLock, PendingClaim};
 use crate::ledger::store::{StoreError, WriteError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::object::ObjectId;
@@ -109,7 +109,12 @@ impl Ledger {
     }
 
     /// The file's events by page, each ID once.
-    fn group(&self, events: &[EventMeta], scopes: &[EventScope], claims: &mut Claims) -> BTreeMap<PageName, Vec<EventLookup>> {
+    fn group(
+        &self,
+        events: &[EventMeta],
+        scopes: &[EventScope],
+        claims: &mut Claims,
+    ) -> BTreeMap<PageName, Vec<EventLookup>> {
         let root_of = roots(scopes);
         let mut first = HashMap::with_capacity_and_hasher(events.len(), RandomState::default());
         let mut roots: HashMap<(u32, Option<u8>), Vec<EventLookup>, RandomState> = HashMap::default();
@@ -207,7 +212,13 @@ impl Visit<'_> {
 
     /// Adds as many of the new events as fit. What does not fit makes the page full in the same write: from then on
     /// everybody looks for it behind this page.
-    async fn fill(&self, page: &mut Page, new: &[EventLookup], pending: &PendingClaim, lock: &PageLock<'_>) -> Result<(), LedgerError> {
+    async fn fill(
+        &self,
+        page: &mut Page,
+        new: &[EventLookup],
+        pending: &PendingClaim,
+        lock: &PageLock<'_>,
+    ) -> Result<(), LedgerError> {
         let capacity = self.name.capacity(self.ledger.page_bytes);
         let (each, first) = pending.bytes();
         let fits = capacity.saturating_sub(page.encoded_len() + first) / each;

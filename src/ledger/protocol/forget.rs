@@ -10,15 +10,15 @@ use crate::object::{Object, ObjectId};
 
 /// What became of a wish to have an object worked on once more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opened {
+pub enum ReopenOutcome {
     /// It is open, from its first event on: the next worker that meets it delivers all it owns.
-    Open(Row),
+    Reopened(Row),
     /// Somebody is at work on it until this row's lease ends: nothing is changed.
     Leased(Row),
     /// It is in a state that this does not change.
-    Not(Row),
+    NotApplicable(Row),
     /// The ledger has no row of it.
-    Unknown,
+    NotFound,
 }
 
 impl Ledger {
@@ -29,8 +29,8 @@ impl Ledger {
     ///
     /// # Errors
     /// The store's. The outcome is then unknown, and a repeat finds out.
-    pub async fn forget(&self, id: ObjectId) -> Result<Opened, StoreError> {
-        self.open_again(id, Guard::Unleased { now: self.now() }).await
+    pub async fn forget(&self, id: ObjectId) -> Result<ReopenOutcome, StoreError> {
+        self.reopen_by_id(id, Guard::Unleased { now: self.now() }).await
     }
 
     /// Opens a quarantined object again, from its first event: what of it was delivered before it was set aside is
@@ -39,8 +39,8 @@ impl Ledger {
     ///
     /// # Errors
     /// The store's. The outcome is then unknown, and a repeat finds out.
-    pub async fn reopen_quarantined(&self, id: ObjectId) -> Result<Opened, StoreError> {
-        self.open_again(id, Guard::Aside { now: self.now() }).await
+    pub async fn reopen_quarantined(&self, id: ObjectId) -> Result<ReopenOutcome, StoreError> {
+        self.reopen_by_id(id, Guard::Quarantined { now: self.now() }).await
     }
 
     /// As [`Ledger::reopen_quarantined`]; says whether the object waits for a worker now.
@@ -48,17 +48,17 @@ impl Ledger {
     /// # Errors
     /// The store's.
     pub async fn retry(&self, object: &Object) -> Result<bool, StoreError> {
-        Ok(matches!(self.reopen_quarantined(object.id()).await?, Opened::Open(_)))
+        Ok(matches!(self.reopen_quarantined(object.id()).await?, ReopenOutcome::Reopened(_)))
     }
 
-    async fn open_again(&self, id: ObjectId, guard: Guard) -> Result<Opened, StoreError> {
+    async fn reopen_by_id(&self, id: ObjectId, guard: Guard) -> Result<ReopenOutcome, StoreError> {
         match self.store.change_row_by_id(id, guard, &Change::Forget).await {
-            Ok(row) => Ok(Opened::Open(row)),
-            Err(WriteError::Refused(None)) => Ok(Opened::Unknown),
-            Err(WriteError::Refused(Some(row))) if row.leased(self.now()) => Ok(Opened::Leased(*row)),
+            Ok(row) => Ok(ReopenOutcome::Reopened(row)),
+            Err(WriteError::Refused(None)) => Ok(ReopenOutcome::NotFound),
+            Err(WriteError::Refused(Some(row))) if row.leased(self.now()) => Ok(ReopenOutcome::Leased(*row)),
             // Opened by somebody else, or by this very write when its reply was lost.
-            Err(WriteError::Refused(Some(row))) if row.status == Status::Open => Ok(Opened::Open(*row)),
-            Err(WriteError::Refused(Some(row))) => Ok(Opened::Not(*row)),
+            Err(WriteError::Refused(Some(row))) if row.status == Status::Open => Ok(ReopenOutcome::Reopened(*row)),
+            Err(WriteError::Refused(Some(row))) => Ok(ReopenOutcome::NotApplicable(*row)),
             Err(WriteError::Store(error)) => Err(error),
         }
     }
@@ -69,16 +69,16 @@ mod tests {
     use super::*;
     use crate::ledger::model::row::Counts;
     use crate::ledger::store::memory::Memory;
-    use crate::ledger::{Lease, Leasing, State, Stop};
+    use crate::ledger::{Lease, LeaseOutcome, LedgerError, ObjectState};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    struct Kept {
+    struct Fixture {
         ledger: Ledger,
         now: Arc<AtomicI64>,
     }
 
-    impl Kept {
+    impl Fixture {
         fn new() -> Self {
             let now = Arc::new(AtomicI64::new(1_000));
             let clock = Arc::clone(&now);
@@ -88,7 +88,7 @@ mod tests {
 
         async fn lease(&self, key: &str) -> Lease {
             match self.ledger.lease(&object(key), 2_000).await {
-                Ok(Leasing::Granted(lease)) => lease,
+                Ok(LeaseOutcome::Granted(lease)) => lease,
                 other => panic!("not granted: {other:?}"),
             }
         }
@@ -100,60 +100,62 @@ mod tests {
 
     #[tokio::test]
     async fn retry_opens_what_is_set_aside_and_nothing_else() {
-        let kept = Kept::new();
-        let ledger = &kept.ledger;
-        ledger.quarantine(&kept.lease("bad").await, "corrupt").await.unwrap();
-        ledger.complete(&kept.lease("done").await, Counts::default()).await.unwrap();
-        kept.lease("leased").await;
-        let mut begun = kept.lease("begun").await;
-        ledger.advance(&mut begun, 7).await.unwrap();
-        ledger.release(&begun).await.unwrap();
+        let fixture = Fixture::new();
+        let ledger = &fixture.ledger;
+        ledger.quarantine(&fixture.lease("bad").await, "corrupt").await.unwrap();
+        ledger.complete(&fixture.lease("done").await, Counts::default()).await.unwrap();
+        fixture.lease("leased").await;
+        let mut started = fixture.lease("begun").await;
+        ledger.advance(&mut started, 7).await.unwrap();
+        ledger.release(&started).await.unwrap();
         assert!(ledger.retry(&object("bad")).await.unwrap());
         assert!(ledger.retry(&object("bad")).await.unwrap(), "a repeat after a lost reply");
         assert!(!ledger.retry(&object("done")).await.unwrap());
         assert!(!ledger.retry(&object("leased")).await.unwrap());
         assert!(!ledger.retry(&object("absent")).await.unwrap());
         ledger.retry(&object("begun")).await.unwrap();
-        assert_eq!(kept.lease("begun").await.cursor, 7, "what is delivered of an open object stays noted");
+        assert_eq!(fixture.lease("begun").await.cursor, 7, "what is delivered of an open object stays noted");
         let states = ledger.states(&["bad", "done"].map(object)).await.unwrap();
-        assert_eq!(states, [State::Unfinished, State::Done]);
-        kept.lease("bad").await;
+        assert_eq!(states, [ObjectState::Unfinished, ObjectState::Done]);
+        fixture.lease("bad").await;
     }
 
     #[tokio::test]
     async fn what_is_forgotten_begins_anew_in_every_state_but_under_a_lease() {
-        let kept = Kept::new();
-        let ledger = &kept.ledger;
-        ledger.quarantine(&kept.lease("bad").await, "corrupt").await.unwrap();
-        ledger.complete(&kept.lease("done").await, Counts::default()).await.unwrap();
-        let mut settled = kept.lease("settled").await;
+        let fixture = Fixture::new();
+        let ledger = &fixture.ledger;
+        ledger.quarantine(&fixture.lease("bad").await, "corrupt").await.unwrap();
+        ledger.complete(&fixture.lease("done").await, Counts::default()).await.unwrap();
+        let mut settled = fixture.lease("settled").await;
         ledger.settle(&mut settled).await.unwrap();
         ledger.release(&settled).await.unwrap();
-        let mut begun = kept.lease("begun").await;
-        ledger.advance(&mut begun, 3).await.unwrap();
-        assert!(matches!(ledger.forget(object("begun").id()).await.unwrap(), Opened::Leased(row) if row.cursor == 3));
-        kept.now.store(2_001, Ordering::SeqCst);
+        let mut started = fixture.lease("begun").await;
+        ledger.advance(&mut started, 3).await.unwrap();
+        assert!(
+            matches!(ledger.forget(object("begun").id()).await.unwrap(), ReopenOutcome::Leased(row) if row.cursor == 3)
+        );
+        fixture.now.store(2_001, Ordering::SeqCst);
         for key in ["bad", "done", "settled", "begun"] {
-            let opened = ledger.forget(object(key).id()).await.unwrap();
+            let outcome = ledger.forget(object(key).id()).await.unwrap();
             let blank = Change::Release.apply(None, &object(key));
-            assert_eq!(opened, Opened::Open(blank), "{key}");
+            assert_eq!(outcome, ReopenOutcome::Reopened(blank), "{key}");
         }
-        assert_eq!(ledger.forget(object("absent").id()).await.unwrap(), Opened::Unknown);
+        assert_eq!(ledger.forget(object("absent").id()).await.unwrap(), ReopenOutcome::NotFound);
     }
 
     #[tokio::test]
     async fn a_late_repeat_of_the_last_note_does_not_undo_it() {
-        let kept = Kept::new();
-        let ledger = &kept.ledger;
-        let (done, bad) = (kept.lease("done").await, kept.lease("bad").await);
+        let fixture = Fixture::new();
+        let ledger = &fixture.ledger;
+        let (done, bad) = (fixture.lease("done").await, fixture.lease("bad").await);
         ledger.complete(&done, Counts::default()).await.unwrap();
         ledger.quarantine(&bad, "corrupt").await.unwrap();
         ledger.forget(done.id).await.unwrap();
         ledger.retry(&bad.object).await.unwrap();
         // The replies were lost, and both workers ask again.
-        assert!(matches!(ledger.complete(&done, Counts::default()).await, Err(Stop::LeaseLost)));
-        assert!(matches!(ledger.quarantine(&bad, "corrupt").await, Err(Stop::LeaseLost)));
+        assert!(matches!(ledger.complete(&done, Counts::default()).await, Err(LedgerError::LeaseLost)));
+        assert!(matches!(ledger.quarantine(&bad, "corrupt").await, Err(LedgerError::LeaseLost)));
         let states = ledger.states(&["done", "bad"].map(object)).await.unwrap();
-        assert_eq!(states, [State::Unfinished, State::Unfinished]);
+        assert_eq!(states, [ObjectState::Unfinished, ObjectState::Unfinished]);
     }
 }

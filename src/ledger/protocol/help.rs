@@ -4,8 +4,8 @@
 use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row, Seconds, Token};
-use crate::ledger::protocol::lookup::{LookupResult, EventLookup};
-use crate::ledger::protocol::{ForeignClaim, EventMeta};
+use crate::ledger::protocol::lookup::{EventLookup, LookupResult};
+use crate::ledger::protocol::{EventMeta, ForeignClaim};
 use crate::ledger::store::{StoreError, WriteError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::object::ObjectId;
@@ -51,12 +51,19 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Gone`] where an entry is no longer there: then everything is claimed again.
-    pub async fn review(&self, events: &[ForeignClaim], known: &[EventMeta], scopes: &[EventScope]) -> Result<Vec<ForeignClaim>, LedgerError> {
+    pub async fn review(
+        &self,
+        events: &[ForeignClaim],
+        known: &[EventMeta],
+        scopes: &[EventScope],
+    ) -> Result<Vec<ForeignClaim>, LedgerError> {
         let found = self.find_again(events.iter().map(|event| event.ordinal), known, scopes).await?;
         let foreign = events.iter().map(|event| {
             let (_, entry) = found.entries.get(&event.ordinal).ok_or(LedgerError::Gone)?;
             Ok(match entry.owner {
-                Owner::Object(owner) => Some(ForeignClaim { ordinal: event.ordinal, owner, owner_ordinal: entry.ordinal }),
+                Owner::Object(owner) => {
+                    Some(ForeignClaim { ordinal: event.ordinal, owner, owner_ordinal: entry.ordinal })
+                }
                 Owner::Delivered => None,
             })
         });
@@ -96,7 +103,13 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Gone`] where an entry is gone or another's.
-    pub async fn mark(&self, help: &Help, ordinals: &[u32], known: &[EventMeta], scopes: &[EventScope]) -> Result<(), LedgerError> {
+    pub async fn mark(
+        &self,
+        help: &Help,
+        ordinals: &[u32],
+        known: &[EventMeta],
+        scopes: &[EventScope],
+    ) -> Result<(), LedgerError> {
         let mut left: Vec<u32> = ordinals.to_vec();
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let mut found = self.find_again(left.iter().copied(), known, scopes).await?;

@@ -52,7 +52,10 @@ pub(crate) struct LookupResult {
 
 impl Ledger {
     /// Looks events up by strongly consistent reads, a level of pages at a time.
-    pub(crate) async fn find(&self, mut lookups: BTreeMap<PageName, Vec<EventLookup>>) -> Result<LookupResult, StoreError> {
+    pub(crate) async fn find(
+        &self,
+        mut lookups: BTreeMap<PageName, Vec<EventLookup>>,
+    ) -> Result<LookupResult, StoreError> {
         let mut found = LookupResult::default();
         while !lookups.is_empty() {
             let names: Vec<_> = lookups.keys().cloned().collect();

@@ -7,39 +7,39 @@
 //! on it.
 
 use crate::ledger::model::page::{Entry, Owner, Page, PageName};
-use crate::ledger::protocol::lookup::Sought;
+use crate::ledger::protocol::lookup::EventLookup;
 use crate::object::ObjectId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who waits for which page. Shared by all clones of a ledger.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<PageName, Arc<Desk>>>);
+pub(crate) struct PageLocks(Mutex<HashMap<PageName, Arc<PageSlot>>>);
 
 /// One page's writers.
 #[derive(Debug, Default)]
-struct Desk {
+struct PageSlot {
     /// The page as the last writer left it, while others wait.
-    stands: tokio::sync::Mutex<Option<Option<Page>>>,
-    waiting: Mutex<Vec<Arc<Ask>>>,
+    current: tokio::sync::Mutex<Option<Option<Page>>>,
+    waiting: Mutex<Vec<Arc<PendingClaim>>>,
 }
 
 /// What one object brings for one page.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct PendingClaim {
     /// Whose the entries become.
     pub owner: ObjectId,
     /// The object's cursor: an entry below it may only be granted by the object itself, which takes its cursor back first.
     pub cursor: u32,
     /// The events.
-    pub events: Vec<Sought>,
+    pub events: Vec<EventLookup>,
     /// Whether ordinals are written.
     pub numbered: bool,
 }
 
-impl Ask {
+impl PendingClaim {
     /// The entry of one of its events.
-    pub(crate) fn entry(&self, event: &Sought) -> Entry {
+    pub(crate) fn entry(&self, event: &EventLookup) -> Entry {
         let ordinal = self.numbered.then_some(event.ordinal);
         Entry { owner: Owner::Object(self.owner), fingerprint: event.fingerprint, ordinal }
     }
@@ -51,81 +51,81 @@ impl Ask {
 }
 
 /// A place in the line for a page. Given up by dropping it.
-pub(crate) struct Place<'a> {
-    turns: &'a Turns,
+pub(crate) struct Ticket<'a> {
+    page_locks: &'a PageLocks,
     name: PageName,
-    desk: Arc<Desk>,
-    ask: Arc<Ask>,
+    slot: Arc<PageSlot>,
+    pending: Arc<PendingClaim>,
 }
 
-impl Turns {
+impl PageLocks {
     /// Takes a place in the line for a page.
-    pub(crate) fn line_up(&self, name: &PageName, ask: Arc<Ask>) -> Place<'_> {
-        let desk = Arc::clone(locked(&self.0).entry(name.clone()).or_default());
-        locked(&desk.waiting).push(Arc::clone(&ask));
-        Place { turns: self, name: name.clone(), desk, ask }
+    pub(crate) fn enqueue(&self, name: &PageName, pending: Arc<PendingClaim>) -> Ticket<'_> {
+        let slot = Arc::clone(lock_of(&self.0).entry(name.clone()).or_default());
+        lock_of(&slot.waiting).push(Arc::clone(&pending));
+        Ticket { page_locks: self, name: name.clone(), slot, pending }
     }
 }
 
-impl Place<'_> {
+impl Ticket<'_> {
     /// Waits until it is this one's turn. Says how the page stood when the one before was through with it, if there was
     /// one.
-    pub(crate) async fn turn(&self) -> Turn<'_> {
-        let mut stands = self.desk.stands.lock().await;
-        self.withdraw();
-        let left = stands.take();
-        Turn { desk: &self.desk, stands, left }
+    pub(crate) async fn acquire(&self) -> PageLock<'_> {
+        let mut current = self.slot.current.lock().await;
+        self.leave_queue();
+        let previous = current.take();
+        PageLock { slot: &self.slot, current, previous }
     }
 
-    fn withdraw(&self) {
-        locked(&self.desk.waiting).retain(|ask| !Arc::ptr_eq(ask, &self.ask));
+    fn leave_queue(&self) {
+        lock_of(&self.slot.waiting).retain(|pending| !Arc::ptr_eq(pending, &self.pending));
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.withdraw();
-        let mut desks = locked(&self.turns.0);
+        self.leave_queue();
+        let mut slots = lock_of(&self.page_locks.0);
         // The map's and this one: nobody else is in line.
-        if Arc::strong_count(&self.desk) == 2 {
-            desks.remove(&self.name);
+        if Arc::strong_count(&self.slot) == 2 {
+            slots.remove(&self.name);
         }
     }
 }
 
 /// The turn to read and write a page.
-pub(crate) struct Turn<'a> {
-    desk: &'a Desk,
-    stands: tokio::sync::MutexGuard<'a, Option<Option<Page>>>,
+pub(crate) struct PageLock<'a> {
+    slot: &'a PageSlot,
+    current: tokio::sync::MutexGuard<'a, Option<Option<Page>>>,
     /// The page as the one before left it.
-    pub left: Option<Option<Page>>,
+    pub previous: Option<Option<Page>>,
 }
 
-impl Turn<'_> {
+impl PageLock<'_> {
     /// Adds what those who wait would add, as far as it fits below `capacity`.
-    pub(crate) fn take_along(&self, page: &mut Page, capacity: usize) {
-        let waiting = locked(&self.desk.waiting).clone();
+    pub(crate) fn merge_waiting(&self, page: &mut Page, capacity: usize) {
+        let waiting = lock_of(&self.slot.waiting).clone();
         let mut length = page.encoded_len();
-        for ask in waiting {
-            let new = || ask.events.iter().filter(|event| !page.entries.contains_key(&event.id));
-            let (each, first) = ask.bytes();
+        for pending in waiting {
+            let new = || pending.events.iter().filter(|event| !page.entries.contains_key(&event.id));
+            let (each, first) = pending.bytes();
             let grown = first + each * new().count();
-            if length + grown > capacity || new().any(|event| event.ordinal < ask.cursor) {
+            if length + grown > capacity || new().any(|event| event.ordinal < pending.cursor) {
                 continue;
             }
             length += grown;
-            let new: Vec<_> = new().map(|event| (event.id, ask.entry(event))).collect();
+            let new: Vec<_> = new().map(|event| (event.id, pending.entry(event))).collect();
             page.entries.extend(new);
         }
     }
 
     /// Ends the turn and leaves the page to the next as it stands.
-    pub(crate) fn leave(mut self, stands: Option<Page>) {
-        *self.stands = Some(stands);
+    pub(crate) fn release(mut self, current: Option<Page>) {
+        *self.current = Some(current);
     }
 }
 
 /// Every change below a lock is one step: a panic elsewhere leaves nothing half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

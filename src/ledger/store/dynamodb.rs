@@ -8,9 +8,9 @@ mod expression;
 mod item;
 mod scan;
 
-use crate::aws::{self, Failure, Kind};
+use crate::aws::{self, AwsFailure, FailureKind};
 use crate::backoff::{Backoff, Pace};
-use crate::ledger::cost::{self, BATCH, Usage};
+use crate::ledger::cost::{self, LedgerCounters, MAX_BATCH_KEYS};
 use crate::ledger::model::page::{Page, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row};
 use crate::ledger::store::{Store, StoreError, WriteError};
@@ -28,23 +28,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// An item's attributes.
-type Item = HashMap<String, AttributeValue>;
+type Attributes = HashMap<String, AttributeValue>;
 
 /// How long one request is repeated before its outcome is left unknown.
-const PATIENCE: Duration = Duration::from_secs(15);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A throttled partition recovers within a second; a table that just grew needs longer.
 const PACE: Pace = Pace { base: Duration::from_millis(50), cap: Duration::from_secs(3) };
 
 /// Batches of reads under way at once.
-const BATCHES: usize = 4;
+const MAX_CONCURRENT_BATCHES: usize = 4;
 
 /// The ledger in one DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoDb {
     client: Client,
     table: String,
-    usage: Arc<Usage>,
+    usage: Arc<LedgerCounters>,
 }
 
 impl DynamoDb {
@@ -54,7 +54,7 @@ impl DynamoDb {
     }
 
     /// What was asked of the table so far.
-    pub fn usage(&self) -> Arc<Usage> {
+    pub fn usage(&self) -> Arc<LedgerCounters> {
         Arc::clone(&self.usage)
     }
 
@@ -67,7 +67,7 @@ impl DynamoDb {
     ) -> Result<Row, WriteError<Row>> {
         const ACTION: &str = "dynamodb:UpdateItem";
         let expression = Expression::new(guard, change, object);
-        let mut patience = Patience::new();
+        let mut retry = RequestRetry::new();
         loop {
             let request = self
                 .client
@@ -82,7 +82,7 @@ impl DynamoDb {
                 .return_values_on_condition_check_failure(OnRefusal::AllOld);
             let error = match request.send().await {
                 Ok(answer) => {
-                    let row = item::row(answer.attributes.as_ref().unwrap_or(&Item::new()))?;
+                    let row = item::row(answer.attributes.as_ref().unwrap_or(&Attributes::new()))?;
                     self.usage.wrote(0, cost::row_bytes(&row));
                     return Ok(row);
                 }
@@ -91,58 +91,59 @@ impl DynamoDb {
             if let Some(refusal) =
                 error.as_service_error().filter(|error| error.is_conditional_check_failed_exception())
             {
-                let stands = match refusal {
+                let current = match refusal {
                     aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
-                        held,
-                    ) => held.item().filter(|item| !item.is_empty()).map(item::row).transpose()?,
+                        rejected,
+                    ) => rejected.item().filter(|item| !item.is_empty()).map(item::row).transpose()?,
                     _ => None,
                 };
-                self.usage.refused(stands.as_ref().map_or(0, cost::row_bytes), 0);
-                return Err(WriteError::Refused(stands.map(Box::new)));
+                self.usage.refused(current.as_ref().map_or(0, cost::row_bytes), 0);
+                return Err(WriteError::Refused(current.map(Box::new)));
             }
-            patience.spend(ACTION, &self.table, aws::failure(&error)).await?;
+            retry.wait_or_fail(ACTION, &self.table, aws::failure(&error)).await?;
         }
     }
 
     /// The items of these keys, strongly consistent, in any order.
-    async fn batch(&self, keys: Vec<String>) -> Result<Vec<Item>, StoreError> {
+    async fn batch(&self, keys: Vec<String>) -> Result<Vec<Attributes>, StoreError> {
         const ACTION: &str = "dynamodb:BatchGetItem";
         let mut items = Vec::with_capacity(keys.len());
-        let key = |key: String| Item::from([("pk".to_owned(), AttributeValue::S(key))]);
-        let mut left: Vec<Item> = keys.into_iter().map(key).collect();
-        let mut patience = Patience::new();
-        while !left.is_empty() {
-            let asked = left.len();
-            let keys = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(left.clone())).build();
+        let key = |key: String| Attributes::from([("pk".to_owned(), AttributeValue::S(key))]);
+        let mut remaining: Vec<Attributes> = keys.into_iter().map(key).collect();
+        let mut retry = RequestRetry::new();
+        while !remaining.is_empty() {
+            let requested = remaining.len();
+            let keys = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(remaining.clone())).build();
             let keys = keys.map_err(|error| StoreError::Unreadable(error.to_string()))?;
             match self.client.batch_get_item().request_items(&self.table, keys).send().await {
                 Ok(answer) => {
                     let found = answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
                     // Beyond 16 MB, or when throttled, the answer is a part: the rest is named, not refused.
                     let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
-                    left = rest.map(|rest| rest.keys).unwrap_or_default();
-                    let absent = asked.saturating_sub(left.len() + found.len());
+                    remaining = rest.map(|rest| rest.keys).unwrap_or_default();
+                    let absent = requested.saturating_sub(remaining.len() + found.len());
                     self.usage.read(found.iter().map(item::bytes).chain(std::iter::repeat_n(0, absent)));
                     let progress = !found.is_empty();
                     items.extend(found);
-                    if !left.is_empty() && !progress {
+                    if !remaining.is_empty() && !progress {
                         let throttled = aws::failure_of_code("ThrottlingException", "no key of a batch was read");
-                        patience.spend(ACTION, &self.table, throttled).await?;
+                        retry.wait_or_fail(ACTION, &self.table, throttled).await?;
                     }
                 }
-                Err(error) => patience.spend(ACTION, &self.table, aws::failure(&error)).await?,
+                Err(error) => retry.wait_or_fail(ACTION, &self.table, aws::failure(&error)).await?,
             }
         }
         Ok(items)
     }
 
     /// The items of these keys, by key.
-    async fn read(&self, mut keys: Vec<String>) -> Result<HashMap<String, Item>, StoreError> {
+    async fn read(&self, mut keys: Vec<String>) -> Result<HashMap<String, Attributes>, StoreError> {
         // A batch that names a key twice is refused.
         keys.sort_unstable();
         keys.dedup();
-        let batches: Vec<_> = keys.chunks(BATCH).map(|chunk| self.batch(chunk.to_vec())).collect();
-        let items: Vec<Vec<Item>> = stream::iter(batches).buffer_unordered(BATCHES).try_collect().await?;
+        let batches: Vec<_> = keys.chunks(MAX_BATCH_KEYS).map(|chunk| self.batch(chunk.to_vec())).collect();
+        let items: Vec<Vec<Attributes>> =
+            stream::iter(batches).buffer_unordered(MAX_CONCURRENT_BATCHES).try_collect().await?;
         items.into_iter().flatten().map(|item| Ok((item::key(&item)?.to_owned(), item))).collect()
     }
 }
@@ -169,13 +170,13 @@ impl Store for DynamoDb {
         keys.iter().map(|key| items.get(key).map(item::page).transpose()).collect()
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
         const ACTION: &str = "dynamodb:PutItem";
         let bytes = cost::page_bytes(name, page);
-        let mut patience = Patience::new();
+        let mut retry = RequestRetry::new();
         loop {
             let request = self.client.put_item().table_name(&self.table).set_item(Some(item::page_item(name, page)));
-            let request = match stands {
+            let request = match current {
                 Some(version) => request
                     .condition_expression("v = :v")
                     .expression_attribute_values(":v", AttributeValue::N(version.0.to_string())),
@@ -188,44 +189,45 @@ impl Store for DynamoDb {
                 }
                 Err(error) => error,
             };
-            if let Some(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(held)) =
-                error.as_service_error()
+            if let Some(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(
+                rejected,
+            )) = error.as_service_error()
             {
-                let stands = held.item().filter(|item| !item.is_empty());
-                self.usage.refused(stands.map_or(0, item::bytes), bytes);
-                return Err(WriteError::Refused(stands.map(item::page).transpose()?.map(Box::new)));
+                let current = rejected.item().filter(|item| !item.is_empty());
+                self.usage.refused(current.map_or(0, item::bytes), bytes);
+                return Err(WriteError::Refused(current.map(item::page).transpose()?.map(Box::new)));
             }
-            patience.spend(ACTION, &self.table, aws::failure(&error)).await?;
+            retry.wait_or_fail(ACTION, &self.table, aws::failure(&error)).await?;
         }
     }
 }
 
 /// How much longer one request is repeated.
-struct Patience {
+struct RequestRetry {
     until: Instant,
     backoff: Backoff<fn() -> f64>,
 }
 
-impl Patience {
+impl RequestRetry {
     fn new() -> Self {
-        Self { until: Instant::now() + PATIENCE, backoff: Backoff::new(PACE, fastrand::f64) }
+        Self { until: Instant::now() + RETRY_TIMEOUT, backoff: Backoff::new(PACE, fastrand::f64) }
     }
 
     /// Waits before the request is made again, where that may help.
-    async fn spend(&mut self, action: &str, table: &str, failure: Failure) -> Result<(), StoreError> {
+    async fn wait_or_fail(&mut self, action: &str, table: &str, failure: AwsFailure) -> Result<(), StoreError> {
         let text = format!("{action} on table {table}: {failure}");
         let wait = self.backoff.wait();
         match failure.kind {
-            Kind::Denied => {
+            FailureKind::Denied => {
                 Err(StoreError::Denied(format!("{text}; allow {action} on this table for the role that runs this")))
             }
-            Kind::Throttled | Kind::Unknown if Instant::now() + wait < self.until => {
+            FailureKind::Throttled | FailureKind::Unknown if Instant::now() + wait < self.until => {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
-            Kind::Throttled | Kind::Unknown => Err(StoreError::Unknown(text)),
-            Kind::NotFound => Err(StoreError::Unreadable(format!("{text}; create the table, or name another"))),
-            Kind::Refused | Kind::Invalid => Err(StoreError::Unreadable(text)),
+            FailureKind::Throttled | FailureKind::Unknown => Err(StoreError::Unknown(text)),
+            FailureKind::NotFound => Err(StoreError::Unreadable(format!("{text}; create the table, or name another"))),
+            FailureKind::Refused | FailureKind::Invalid => Err(StoreError::Unreadable(text)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! against.
 
 use crate::ledger::cost;
-use crate::ledger::inspect::scan::{Mark, Over, Piece, Size, Survey};
+use crate::ledger::inspect::scan::{LedgerScan, LedgerSize, ScanBatch, ScanFilter, ScanToken};
 use crate::ledger::model::page::{Page, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row, Status};
 use crate::ledger::store::{Store, StoreError, WriteError};
@@ -14,12 +14,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Rows and pages in two maps.
 #[derive(Debug, Default)]
 pub struct Memory {
-    kept: Mutex<Kept>,
+    kept: Mutex<MemoryState>,
 }
 
 /// What a [`Memory`] holds.
 #[derive(Debug, Default, Clone)]
-pub struct Kept {
+pub struct MemoryState {
     /// Every row.
     pub rows: HashMap<ObjectId, Row>,
     /// Every page.
@@ -28,7 +28,7 @@ pub struct Kept {
 
 impl Memory {
     /// What is held now.
-    pub fn kept(&self) -> MutexGuard<'_, Kept> {
+    pub fn kept(&self) -> MutexGuard<'_, MemoryState> {
         // Every write below is one assignment: a panic elsewhere leaves nothing half written.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -38,11 +38,11 @@ impl Memory {
 impl Store for Memory {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
         let mut kept = self.kept();
-        let stands = kept.rows.get(&object.id()).cloned();
-        if !guard.admits(stands.as_ref()) {
-            return Err(WriteError::Refused(stands.map(Box::new)));
+        let current = kept.rows.get(&object.id()).cloned();
+        if !guard.admits(current.as_ref()) {
+            return Err(WriteError::Refused(current.map(Box::new)));
         }
-        let row = change.apply(stands, object);
+        let row = change.apply(current, object);
         kept.rows.insert(object.id(), row.clone());
         Ok(row)
     }
@@ -64,10 +64,10 @@ impl Store for Memory {
         Ok(names.iter().map(|name| kept.pages.get(name).cloned()).collect())
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
         let mut kept = self.kept();
         let found = kept.pages.get(name);
-        if found.map(|page| page.version) != stands {
+        if found.map(|page| page.version) != current {
             return Err(WriteError::Refused(found.cloned().map(Box::new)));
         }
         kept.pages.insert(name.clone(), page.clone());
@@ -76,45 +76,45 @@ impl Store for Memory {
 }
 
 #[async_trait]
-impl Survey for Memory {
-    async fn size(&self) -> Result<Size, StoreError> {
+impl LedgerScan for Memory {
+    async fn size(&self) -> Result<LedgerSize, StoreError> {
         let kept = self.kept();
         let rows: usize = kept.rows.values().map(cost::row_bytes).sum();
         let pages: usize = kept.pages.iter().map(|(name, page)| cost::page_bytes(name, page)).sum();
-        let aside = kept.rows.values().filter(|row| row.status == Status::Quarantined).count();
-        Ok(Size {
+        let quarantined = kept.rows.values().filter(|row| row.status == Status::Quarantined).count();
+        Ok(LedgerSize {
             items: (kept.rows.len() + kept.pages.len()) as u64,
             bytes: (rows + pages) as u64,
-            quarantined: Some(aside as u64),
+            quarantined: Some(quarantined as u64),
             age: 0,
         })
     }
 
-    async fn walk(&self, over: &Over, after: Option<&Mark>, at_most: u32) -> Result<Piece, StoreError> {
+    async fn scan(&self, filter: &ScanFilter, after: Option<&ScanToken>, limit: u32) -> Result<ScanBatch, StoreError> {
         let kept = self.kept();
-        let wanted = |row: &Row| match over {
-            Over::Quarantined => row.status == Status::Quarantined,
-            Over::Versions(objects) => {
+        let wanted = |row: &Row| match filter {
+            ScanFilter::Quarantined => row.status == Status::Quarantined,
+            ScanFilter::Versions(objects) => {
                 objects.iter().any(|(bucket, key)| *bucket == row.object.bucket && *key == row.object.key)
             }
-            Over::Pages => false,
-            Over::All => true,
+            ScanFilter::Pages => false,
+            ScanFilter::All => true,
         };
         let rows = kept.rows.iter().filter(|(_, row)| wanted(row)).map(|(id, row)| (format!("o#{id}"), Ok(row)));
-        let pages = kept.pages.iter().filter(|_| matches!(over, Over::Pages | Over::All));
+        let pages = kept.pages.iter().filter(|_| matches!(filter, ScanFilter::Pages | ScanFilter::All));
         let pages = pages.map(|(name, page)| (format!("p#{name}"), Err((name, page))));
         let mut items: Vec<(String, Result<&Row, (&PageName, &Page)>)> = rows.chain(pages).collect();
-        items.retain(|(name, _)| after.is_none_or(|Mark(after)| name > after));
+        items.retain(|(name, _)| after.is_none_or(|ScanToken(after)| name > after));
         items.sort_by(|one, other| one.0.cmp(&other.0));
-        let rest = items.split_off(items.len().min(at_most.max(1) as usize));
-        let next = items.last().filter(|_| !rest.is_empty()).map(|(name, _)| Mark(name.clone()));
-        let mut piece = Piece { next, ..Piece::default() };
+        let rest = items.split_off(items.len().min(limit.max(1) as usize));
+        let next = items.last().filter(|_| !rest.is_empty()).map(|(name, _)| ScanToken(name.clone()));
+        let mut batch = ScanBatch { next, ..ScanBatch::default() };
         for (_, item) in items {
             match item {
-                Ok(row) => piece.rows.push(row.clone()),
-                Err((name, page)) => piece.pages.push((name.clone(), page.clone())),
+                Ok(row) => batch.rows.push(row.clone()),
+                Err((name, page)) => batch.pages.push((name.clone(), page.clone())),
             }
         }
-        Ok(piece)
+        Ok(batch)
     }
 }

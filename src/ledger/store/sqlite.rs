@@ -12,7 +12,7 @@ mod tests;
 pub(crate) use journal::failure;
 pub use journal::{CommitMode, Journal};
 
-use crate::ledger::cost::{self, Usage};
+use crate::ledger::cost::{self, LedgerCounters};
 use crate::ledger::model::page::{Page, PageName, Version};
 use crate::ledger::model::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
 use crate::ledger::store::{Store, StoreError, WriteError};
@@ -26,7 +26,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     journal: Arc<Journal>,
-    usage: Arc<Usage>,
+    usage: Arc<LedgerCounters>,
 }
 
 impl Sqlite {
@@ -42,8 +42,8 @@ impl Sqlite {
     ///
     /// # Errors
     /// There is no such file; it is no ledger, or a newer version's.
-    pub fn look(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { journal: Arc::new(Journal::look(path)?), usage: Arc::default() })
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { journal: Arc::new(Journal::open_read_only(path)?), usage: Arc::default() })
     }
 
     /// The file and its transaction, for the sink that shares them.
@@ -52,7 +52,7 @@ impl Sqlite {
     }
 
     /// What the same reads and writes would have been billed by DynamoDB.
-    pub fn usage(&self) -> &Arc<Usage> {
+    pub fn usage(&self) -> &Arc<LedgerCounters> {
         &self.usage
     }
 
@@ -100,19 +100,19 @@ impl Sqlite {
         let usage = Arc::clone(&self.usage);
         self.run(move |journal| {
             let outcome = journal.write(|connection| {
-                let stands = read_row(connection, journal.path(), id)?;
-                let object = object.as_ref().or(stands.as_ref().map(|row| &row.object)).cloned();
-                let before = stands.as_ref().map_or(0, cost::row_bytes);
-                let Some(object) = object.filter(|_| guard.admits(stands.as_ref())) else {
+                let current = read_row(connection, journal.path(), id)?;
+                let object = object.as_ref().or(current.as_ref().map(|row| &row.object)).cloned();
+                let before = current.as_ref().map_or(0, cost::row_bytes);
+                let Some(object) = object.filter(|_| guard.admits(current.as_ref())) else {
                     usage.refused(before, before);
-                    return Ok(Err(stands));
+                    return Ok(Err(current));
                 };
-                let row = change.apply(stands, &object);
+                let row = change.apply(current, &object);
                 write_row(connection, journal.path(), id, &row)?;
                 usage.wrote(before, cost::row_bytes(&row));
                 Ok(Ok(row))
             })?;
-            outcome.map_err(|stands| WriteError::Refused(stands.map(Box::new)))
+            outcome.map_err(|current| WriteError::Refused(current.map(Box::new)))
         })
         .await
     }
@@ -137,7 +137,7 @@ impl Store for Sqlite {
                 })
             })
             .await?;
-        for batch in rows.chunks(cost::BATCH) {
+        for batch in rows.chunks(cost::MAX_BATCH_KEYS) {
             self.usage.read(batch.iter().map(|row| row.as_ref().map_or(0, cost::row_bytes)));
         }
         Ok(rows)
@@ -152,14 +152,14 @@ impl Store for Sqlite {
                 })
             })
             .await?;
-        for (names, pages) in names.chunks(cost::BATCH).zip(pages.chunks(cost::BATCH)) {
+        for (names, pages) in names.chunks(cost::MAX_BATCH_KEYS).zip(pages.chunks(cost::MAX_BATCH_KEYS)) {
             let sizes = names.iter().zip(pages);
             self.usage.read(sizes.map(|(name, page)| page.as_ref().map_or(0, |page| cost::page_bytes(name, page))));
         }
         Ok(pages)
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
         let after = cost::page_bytes(name, page);
         let (version, full, expires, entries) = (page.version, page.full, page.expires, page.encode());
         let (name, usage) = (name.clone(), Arc::clone(&self.usage));
@@ -168,7 +168,7 @@ impl Store for Sqlite {
                 let found = read_page(connection, journal.path(), &name)?;
                 let before = found.as_ref().map_or(0, |page| cost::page_bytes(&name, page));
                 let version_found = found.as_ref().map(|page| page.version);
-                if version_found != stands {
+                if version_found != current {
                     usage.refused(before, after);
                     return Ok(Err(found));
                 }

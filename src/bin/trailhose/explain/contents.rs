@@ -9,11 +9,11 @@ use trailhose::decode::{self, DecodeError, DecodeLimits};
 use trailhose::event::EventScope;
 use trailhose::ledger::EventMeta;
 use trailhose::ledger::model::page::PageName;
-use trailhose::sink::firehose::RECORD_BYTES;
+use trailhose::sink::cost::RECORD_BYTES;
 
 /// What an object holds.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Contents {
+pub(super) struct ObjectContents {
     /// Gzip members; 0 where it is not compressed.
     pub(super) gzip_members: u64,
     pub(super) json_bytes: u64,
@@ -45,28 +45,28 @@ pub(super) struct Contents {
 
 /// The events as the ledger looks for them.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(super) struct DecodedEvents {
     pub(super) known: Vec<EventMeta>,
     pub(super) scopes: Vec<EventScope>,
 }
 
 /// Why an object cannot be read.
 #[derive(Debug, Serialize)]
-pub(super) struct Unreadable {
+pub(super) struct UnreadableObject {
     pub(super) kind: &'static str,
     pub(super) reason: String,
 }
 
-impl From<DecodeError> for Unreadable {
+impl From<DecodeError> for UnreadableObject {
     fn from(error: DecodeError) -> Self {
         Self { kind: error.kind(), reason: error.to_string() }
     }
 }
 
 /// Reads the object to its last byte.
-pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(Contents, Events), Unreadable> {
+pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(ObjectContents, DecodedEvents), UnreadableObject> {
     let mut read = decode::EventReader::new(stored, limits);
-    let (mut contents, mut known) = (Contents::default(), Vec::new());
+    let (mut contents, mut known) = (ObjectContents::default(), Vec::new());
     let mut times: Option<(i64, i64)> = None;
     while let Some(event) = read.next()? {
         contents.events += 1;
@@ -91,11 +91,11 @@ pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(Contents, Eve
     contents.accounts = scopes.iter().map(|scope| named(&scope.account)).collect();
     contents.regions = scopes.iter().map(|scope| named(&scope.region)).collect();
     spread(&mut contents, &known, &scopes);
-    Ok((contents, Events { known, scopes }))
+    Ok((contents, DecodedEvents { known, scopes }))
 }
 
 /// How the events spread over ledger pages, and which of them recur.
-fn spread(contents: &mut Contents, known: &[EventMeta], scopes: &[EventScope]) {
+fn spread(contents: &mut ObjectContents, known: &[EventMeta], scopes: &[EventScope]) {
     let mut pages: HashMap<PageName, u64> = HashMap::new();
     let mut first = HashMap::new();
     for event in known {

@@ -1,6 +1,6 @@
 //! `trailhose ledger events`: where one event is.
 
-use super::open::{Open, failed};
+use super::open::{OpenedLedger, failed};
 use super::view::{line, named, say};
 use crate::args::EventsArgs;
 use crate::print::{print, print_json};
@@ -13,7 +13,7 @@ use trailhose::ledger::model::page::Owner;
 
 /// What the ledger says of the event in one place.
 #[derive(Debug, Serialize)]
-struct Found {
+struct EventView {
     id: String,
     /// Account, region and minutes since 1970; behind a `~` the shard.
     page: String,
@@ -27,7 +27,7 @@ struct Found {
     because: &'static str,
 }
 
-impl Found {
+impl EventView {
     fn of(id: &str, traced: &EventTrace) -> Self {
         let because = match (&traced.owner, traced.entry.owner, traced.delivered()) {
             (_, Owner::Delivered, _) => "delivered in its owner's stead, by an object that holds a copy",
@@ -60,14 +60,14 @@ impl Found {
     }
 }
 
-pub(super) async fn run(open: &Open, args: &EventsArgs, json: bool) -> Result<u8, String> {
+pub(super) async fn run(open: &OpenedLedger, args: &EventsArgs, json: bool) -> Result<u8, String> {
     let id = EventId::from_text(args.id.as_bytes());
     let traced = match args.scan {
         true => everywhere(open, id).await?,
         false => open.ledger.trace(id, &scopes(args)).await.map_err(failed)?,
     };
     for traced in &traced {
-        let found = Found::of(&args.id, traced);
+        let found = EventView::of(&args.id, traced);
         if json { print_json(&found) } else { print(&found.text()) }
     }
     if open.is_billed() && !json {
@@ -80,7 +80,7 @@ pub(super) async fn run(open: &Open, args: &EventsArgs, json: bool) -> Result<u8
              spelled, and one that an event lacks is not looked for",
             open.at
         ));
-        return Ok(super::NOT);
+        return Ok(super::NOT_FOUND);
     }
     Ok(0)
 }
@@ -97,12 +97,12 @@ fn scopes(args: &EventsArgs) -> Vec<EventScope> {
     pairs.flat_map(|(account, region)| minutes.clone().map(of(account, region))).collect()
 }
 
-async fn everywhere(open: &Open, id: EventId) -> Result<Vec<EventTrace>, String> {
+async fn everywhere(open: &OpenedLedger, id: EventId) -> Result<Vec<EventTrace>, String> {
     let mut found = Vec::new();
     let mut walk = open.walk(ScanFilter::Pages);
     let now = open.ledger.now();
-    while let Some(piece) = walk.next().await? {
-        for (name, page) in piece.pages {
+    while let Some(batch) = walk.next().await? {
+        for (name, page) in batch.pages {
             if let Some(entry) = page.entries.get(&id).filter(|_| page.live(now)) {
                 found.push((name, *entry));
             }

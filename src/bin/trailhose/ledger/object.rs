@@ -1,18 +1,18 @@
 //! Which object is meant: `s3://bucket/key`, a path, and perhaps `#` and an `ETag` behind it.
 
-use super::open::{Open, failed};
-use crate::args::Place;
-use crate::args::value::place;
+use super::open::{OpenedLedger, failed};
+use crate::args::Location;
+use crate::args::value::location;
 use crate::components::{self, Aws};
 use crate::explain::candidates;
-use trailhose::ledger::inspect::scan::Over;
+use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::row::Row;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::SourceError;
 
 /// An object as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Meant {
+pub(super) struct ObjectSelector {
     /// Bucket and key; of a path, every folder it lies in may be the bucket.
     names: Vec<(String, String)>,
     etag: Option<String>,
@@ -20,14 +20,14 @@ pub(super) struct Meant {
 
 /// The rows of what is meant.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct LookupResult {
     /// Of every version that was found.
     pub(super) rows: Vec<Row>,
     /// Where else a version may be that was not looked for.
-    pub(super) unsought: bool,
+    pub(super) other_versions_possible: bool,
 }
 
-impl Meant {
+impl ObjectSelector {
     /// Reads what stands on the command line.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (name, etag) = match text.rsplit_once('#') {
@@ -35,12 +35,12 @@ impl Meant {
             Some((name, etag)) if is_etag(etag) => (name, Some(etag.to_owned())),
             _ => (text, None),
         };
-        let names = match place(name)? {
-            Place::S3 { bucket, key } if key.is_empty() => {
+        let names = match location(name)? {
+            Location::S3 { bucket, key } if key.is_empty() => {
                 return Err(format!("s3://{bucket} names no object; expected s3://bucket/key"));
             }
-            Place::S3 { bucket, key } => vec![(bucket, key)],
-            Place::Path(path) => {
+            Location::S3 { bucket, key } => vec![(bucket, key)],
+            Location::Path(path) => {
                 let whole = path.canonicalize().or_else(|_| std::path::absolute(&path));
                 let whole = whole.map_err(|error| format!("{}: {error}", path.display()))?;
                 let whole = whole.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
@@ -54,19 +54,19 @@ impl Meant {
 
     /// Looks its rows up: by name where the version is known, else the version that lies there now, else, in a file or
     /// with `scan`, every version there ever was.
-    pub(super) async fn find(&self, open: &Open, aws: &Aws, scan: bool) -> Result<Found, String> {
+    pub(super) async fn find(&self, open: &OpenedLedger, aws: &Aws, scan: bool) -> Result<LookupResult, String> {
         let rows = match &self.etag {
             Some(etag) => self.named(open, etag).await?,
-            None if scan || !open.is_billed() => return Ok(Found { rows: self.walked(open).await?, unsought: false }),
+            None if scan || !open.is_billed() => return Ok(LookupResult { rows: self.walked(open).await?, other_versions_possible: false }),
             None => match self.current(aws).await? {
                 Some(etag) => self.named(open, &etag).await?,
                 None => Vec::new(),
             },
         };
-        Ok(Found { rows, unsought: self.etag.is_none() })
+        Ok(LookupResult { rows, other_versions_possible: self.etag.is_none() })
     }
 
-    async fn named(&self, open: &Open, etag: &str) -> Result<Vec<Row>, String> {
+    async fn named(&self, open: &OpenedLedger, etag: &str) -> Result<Vec<Row>, String> {
         let object = |(bucket, key): &(String, String)| Object {
             bucket: bucket.clone(),
             key: key.clone(),
@@ -76,23 +76,23 @@ impl Meant {
         Ok(open.ledger.rows(&ids).await.map_err(failed)?.into_iter().flatten().collect())
     }
 
-    async fn walked(&self, open: &Open) -> Result<Vec<Row>, String> {
-        let mut walk = open.walk(Over::Versions(self.names.clone()));
+    async fn walked(&self, open: &OpenedLedger) -> Result<Vec<Row>, String> {
+        let mut walk = open.walk(ScanFilter::Versions(self.names.clone()));
         let mut rows = Vec::new();
-        while let Some(piece) = walk.next().await? {
-            rows.extend(piece.rows);
+        while let Some(batch) = walk.next().await? {
+            rows.extend(batch.rows);
         }
-        open.again(&rows).await
+        open.reread(&rows).await
     }
 
     /// The version that lies there now.
     async fn current(&self, aws: &Aws) -> Result<Option<String>, String> {
         let Some((bucket, key)) = self.names.first() else { return Ok(None) };
-        let place = match bucket.strip_prefix("file://") {
-            Some(folder) => Place::Path(folder.into()),
-            None => Place::S3 { bucket: bucket.clone(), key: String::new() },
+        let location = match bucket.strip_prefix("file://") {
+            Some(folder) => Location::Path(folder.into()),
+            None => Location::S3 { bucket: bucket.clone(), key: String::new() },
         };
-        let source = components::source(&place, None, aws).await?.source;
+        let source = components::source(&location, None, aws).await?.source;
         match source.stat(&ObjectRef::new(bucket, key)).await {
             Ok(found) => Ok(found.etag),
             Err(SourceError::Missing(_)) => Ok(None),
@@ -125,15 +125,15 @@ mod tests {
             (format!("#{ETAG}"), Some(ETAG.to_owned())),
             (format!("#{ETAG}-12"), Some(format!("{ETAG}-12"))),
         ] {
-            let meant = Meant::parse(&format!("s3://b/a#b/c.json.gz{suffix}")).unwrap();
-            assert_eq!(meant, Meant { names: names.clone(), etag });
+            let meant = ObjectSelector::parse(&format!("s3://b/a#b/c.json.gz{suffix}")).unwrap();
+            assert_eq!(meant, ObjectSelector { names: names.clone(), etag });
         }
-        assert!(Meant::parse("s3://b").unwrap_err().contains("names no object"));
+        assert!(ObjectSelector::parse("s3://b").unwrap_err().contains("names no object"));
     }
 
     #[test]
     fn a_path_may_be_known_by_any_folder_it_lies_in_and_need_not_exist() {
-        let meant = Meant::parse("/no/such#file#2f-18a").unwrap();
+        let meant = ObjectSelector::parse("/no/such#file#2f-18a").unwrap();
         assert_eq!(meant.etag.as_deref(), Some("2f-18a"));
         let name = |bucket: &str, key: &str| (bucket.to_owned(), key.to_owned());
         assert_eq!(meant.names, [name("file:///no", "such#file"), name("file:///", "no/such#file")]);

@@ -1,12 +1,12 @@
 //! A ledger, opened for a person.
 
-use crate::args::LedgerAt;
+use crate::args::LedgerLocation;
 use crate::components::{self, Aws};
 use std::sync::Arc;
 use trailhose::billing::price::Counted;
 use trailhose::ledger::Ledger;
 use trailhose::ledger::cost::{self, scan_units};
-use trailhose::ledger::inspect::scan::{Over, Piece, Survey};
+use trailhose::ledger::inspect::scan::{ScanFilter, ScanBatch, LedgerScan};
 use trailhose::ledger::model::row::Row;
 use trailhose::ledger::store::StoreError;
 
@@ -14,41 +14,41 @@ use trailhose::ledger::store::StoreError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Nothing is changed; a file may be in use by another process.
-    Look,
+    ReadOnly,
     /// Rows are changed; a file is this process's alone meanwhile.
-    Change,
+    ReadWrite,
 }
 
 /// See the module.
-pub(super) struct Open {
-    pub(super) at: LedgerAt,
+pub(super) struct OpenedLedger {
+    pub(super) at: LedgerLocation,
     pub(super) ledger: Ledger,
-    pub(super) survey: Arc<dyn Survey>,
-    pub(super) usage: Arc<cost::Usage>,
+    pub(super) scanner: Arc<dyn LedgerScan>,
+    pub(super) usage: Arc<cost::LedgerCounters>,
 }
 
-impl Open {
-    pub(super) async fn at(at: LedgerAt, access: Access, aws: &Aws) -> Result<Self, String> {
-        let (ledger, survey, usage) = match (&at, access) {
-            (LedgerAt::DynamoDb(table), _) => components::survey_table(table, aws).await,
-            (LedgerAt::File(file), Access::Look) => components::survey_file(file)?,
-            (LedgerAt::File(file), Access::Change) => components::change_file(file)?,
+impl OpenedLedger {
+    pub(super) async fn at(at: LedgerLocation, access: Access, aws: &Aws) -> Result<Self, String> {
+        let (ledger, scanner, usage) = match (&at, access) {
+            (LedgerLocation::DynamoDb(table), _) => components::open_table(table, aws).await,
+            (LedgerLocation::File(file), Access::ReadOnly) => components::open_file(file)?,
+            (LedgerLocation::File(file), Access::ReadWrite) => components::open_file_for_update(file)?,
         };
-        Ok(Self { at, ledger, survey, usage })
+        Ok(Self { at, ledger, scanner, usage })
     }
 
     /// Whether what is read is billed.
     pub(super) fn is_billed(&self) -> bool {
-        matches!(self.at, LedgerAt::DynamoDb(_))
+        matches!(self.at, LedgerLocation::DynamoDb(_))
     }
 
     /// A walk over a part of the ledger.
-    pub(super) fn walk(&self, over: Over) -> Walk<'_> {
-        Walk { survey: &*self.survey, over, next: Some(None) }
+    pub(super) fn walk(&self, over: ScanFilter) -> LedgerWalk<'_> {
+        LedgerWalk { scanner: &*self.scanner, over, next: Some(None) }
     }
 
     /// The same rows as they stand now: a walk is not strongly consistent.
-    pub(super) async fn again(&self, rows: &[Row]) -> Result<Vec<Row>, String> {
+    pub(super) async fn reread(&self, rows: &[Row]) -> Result<Vec<Row>, String> {
         let ids: Vec<_> = rows.iter().map(|row| row.object.id()).collect();
         Ok(self.ledger.rows(&ids).await.map_err(failed)?.into_iter().flatten().collect())
     }
@@ -68,19 +68,19 @@ impl Open {
 }
 
 /// A walk, a piece at a time.
-pub(super) struct Walk<'a> {
-    survey: &'a dyn Survey,
-    over: Over,
-    next: Option<Option<trailhose::ledger::inspect::scan::Mark>>,
+pub(super) struct LedgerWalk<'a> {
+    scanner: &'a dyn LedgerScan,
+    over: ScanFilter,
+    next: Option<Option<trailhose::ledger::inspect::scan::ScanToken>>,
 }
 
-impl Walk<'_> {
+impl LedgerWalk<'_> {
     /// The next piece; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Piece>, String> {
+    pub(super) async fn next(&mut self) -> Result<Option<ScanBatch>, String> {
         let Some(after) = self.next.take() else { return Ok(None) };
-        let piece = self.survey.walk(&self.over, after.as_ref(), super::AT_ONCE).await.map_err(failed)?;
-        self.next = piece.next.clone().map(Some);
-        Ok(Some(piece))
+        let batch = self.scanner.scan(&self.over, after.as_ref(), super::SCAN_BATCH_ITEMS).await.map_err(failed)?;
+        self.next = batch.next.clone().map(Some);
+        Ok(Some(batch))
     }
 }
 

@@ -1,28 +1,28 @@
 //! `trailhose ledger quarantine`: what is set aside, and opening it again.
 
 use super::confirm::confirmed;
-use super::object::Meant;
-use super::open::{Open, failed};
-use super::view::{Told, named, say};
+use super::object::ObjectSelector;
+use super::open::{OpenedLedger, failed};
+use super::view::{RowView, named, say};
 use crate::components::Aws;
 use crate::print::{print, print_json};
 use indicatif::HumanCount;
 use serde::Serialize;
-use trailhose::ledger::Opened;
-use trailhose::ledger::inspect::scan::Over;
+use trailhose::ledger::ReopenOutcome;
+use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::row::{Row, Status};
 
-pub(super) async fn list(open: &Open, json: bool) -> Result<u8, String> {
+pub(super) async fn list(open: &OpenedLedger, json: bool) -> Result<u8, String> {
     let mut count = 0u64;
-    let mut walk = open.walk(Over::Quarantined);
-    while let Some(piece) = walk.next().await? {
-        for row in open.again(&piece.rows).await?.iter().filter(|row| row.status == Status::Quarantined) {
+    let mut walk = open.walk(ScanFilter::Quarantined);
+    while let Some(batch) = walk.next().await? {
+        for row in open.reread(&batch.rows).await?.iter().filter(|row| row.status == Status::Quarantined) {
             count += 1;
-            let told = Told::of(row, open.ledger.now());
+            let view = RowView::of(row, open.ledger.now());
             if json {
-                print_json(&told);
+                print_json(&view);
             } else {
-                print(&format!("{}  {}\n", told.object, crate::labels::one_line(told.reason.as_deref().unwrap_or(""))));
+                print(&format!("{}  {}\n", view.object, crate::labels::one_line(view.reason.as_deref().unwrap_or(""))));
             }
         }
     }
@@ -34,17 +34,17 @@ pub(super) async fn list(open: &Open, json: bool) -> Result<u8, String> {
 
 /// What became of one object.
 #[derive(Debug, Serialize)]
-struct Retried {
+struct RetryResult {
     object: String,
     /// `open`, `leased` or the state it is in.
     became: &'static str,
 }
 
 /// Opens the named objects again, or all where none is named.
-pub(super) async fn retry(open: &Open, aws: &Aws, objects: &[String], yes: bool, json: bool) -> Result<u8, String> {
+pub(super) async fn retry(open: &OpenedLedger, aws: &Aws, objects: &[String], yes: bool, json: bool) -> Result<u8, String> {
     let mut meant = Vec::new();
     for object in objects {
-        let mut rows = Meant::parse(object)?.find(open, aws, false).await?.rows;
+        let mut rows = ObjectSelector::parse(object)?.find(open, aws, false).await?.rows;
         rows.retain(|row| row.status == Status::Quarantined);
         if rows.is_empty() {
             return Err(format!(
@@ -60,13 +60,13 @@ pub(super) async fn retry(open: &Open, aws: &Aws, objects: &[String], yes: bool,
     };
     if !confirmed(&format!("{what} again, and what of it was delivered before is delivered again"), yes)? {
         say("nothing is changed");
-        return Ok(super::NOT);
+        return Ok(super::NOT_FOUND);
     }
-    let mut tried = Tried::default();
+    let mut tried = RetryTotals::default();
     if objects.is_empty() {
-        let mut walk = open.walk(Over::Quarantined);
-        while let Some(piece) = walk.next().await? {
-            tried.open(open, &piece.rows, json).await?;
+        let mut walk = open.walk(ScanFilter::Quarantined);
+        while let Some(batch) = walk.next().await? {
+            tried.open(open, &batch.rows, json).await?;
         }
     } else {
         tried.open(open, &meant, json).await?;
@@ -75,24 +75,24 @@ pub(super) async fn retry(open: &Open, aws: &Aws, objects: &[String], yes: bool,
         "{} open; the next sync over them, or a backfill over their days, reads them again",
         self::objects(tried.opened)
     ));
-    Ok(if tried.refused > 0 { super::NOT } else { 0 })
+    Ok(if tried.refused > 0 { super::NOT_FOUND } else { 0 })
 }
 
 #[derive(Default)]
-struct Tried {
+struct RetryTotals {
     opened: u64,
     refused: u64,
 }
 
-impl Tried {
-    async fn open(&mut self, open: &Open, rows: &[Row], json: bool) -> Result<(), String> {
+impl RetryTotals {
+    async fn open(&mut self, open: &OpenedLedger, rows: &[Row], json: bool) -> Result<(), String> {
         for row in rows {
             let (became, why) = match open.ledger.reopen_quarantined(row.object.id()).await.map_err(failed)? {
-                Opened::Open(_) => ("open", ""),
-                Opened::Leased(_) => ("leased", ": somebody is at work on it, ask again later"),
+                ReopenOutcome::Reopened(_) => ("open", ""),
+                ReopenOutcome::Leased(_) => ("leased", ": somebody is at work on it, ask again later"),
                 // Opened, taken up and finished by others since it was listed.
-                Opened::Not(row) => (row.status.as_str(), ""),
-                Opened::Unknown => ("forgotten", ""),
+                ReopenOutcome::NotApplicable(row) => (row.status.as_str(), ""),
+                ReopenOutcome::NotFound => ("forgotten", ""),
             };
             match became {
                 "open" => self.opened += 1,
@@ -101,7 +101,7 @@ impl Tried {
             }
             let object = named(row);
             match json {
-                true => print_json(&Retried { object, became }),
+                true => print_json(&RetryResult { object, became }),
                 false => print(&format!("{became:<10}{object}{why}\n")),
             }
         }

@@ -1,20 +1,20 @@
 //! `trailhose ledger show`: what is noted of one object.
 
-use super::object::Meant;
-use super::open::Open;
-use super::view::{Told, say};
+use super::object::ObjectSelector;
+use super::open::OpenedLedger;
+use super::view::{RowView, say};
 use crate::components::Aws;
 use crate::print::{print, print_json};
 use trailhose::ledger::model::row::Row;
 
-pub(super) async fn run(open: &Open, aws: &Aws, object: &str, scan: bool, json: bool) -> Result<u8, String> {
-    let found = Meant::parse(object)?.find(open, aws, scan).await?;
+pub(super) async fn run(open: &OpenedLedger, aws: &Aws, object: &str, scan: bool, json: bool) -> Result<u8, String> {
+    let found = ObjectSelector::parse(object)?.find(open, aws, scan).await?;
     show(open, &found.rows, json);
     if found.rows.is_empty() {
-        say(&nothing(open, object, found.unsought).await);
-        return Ok(super::NOT);
+        say(&nothing(open, object, found.other_versions_possible).await);
+        return Ok(super::NOT_FOUND);
     }
-    if found.unsought {
+    if found.other_versions_possible {
         say(&format!(
             "this is the version that lies there now; --scan looks for every other ({})",
             cost_of_scan(open).await
@@ -24,16 +24,16 @@ pub(super) async fn run(open: &Open, aws: &Aws, object: &str, scan: bool, json: 
 }
 
 /// Prints rows.
-pub(super) fn show(open: &Open, rows: &[Row], json: bool) {
+pub(super) fn show(open: &OpenedLedger, rows: &[Row], json: bool) {
     for row in rows {
-        let told = Told::of(row, open.ledger.now());
-        if json { print_json(&told) } else { print(&told.text()) }
+        let view = RowView::of(row, open.ledger.now());
+        if json { print_json(&view) } else { print(&view.text()) }
     }
 }
 
 /// Why nothing was found, and what else can be done.
-pub(super) async fn nothing(open: &Open, object: &str, unsought: bool) -> String {
-    match unsought {
+pub(super) async fn nothing(open: &OpenedLedger, object: &str, other_versions_possible: bool) -> String {
+    match other_versions_possible {
         false => format!("{} has no row of {object}: nobody has begun it, or it is done and forgotten", open.at),
         true => format!(
             "{} has no row of {object} as it lies there now; name another version with #ETAG, or look for every version \
@@ -44,8 +44,8 @@ pub(super) async fn nothing(open: &Open, object: &str, unsought: bool) -> String
     }
 }
 
-async fn cost_of_scan(open: &Open) -> String {
-    match open.survey.size().await {
+async fn cost_of_scan(open: &OpenedLedger) -> String {
+    match open.scanner.size().await {
         Ok(size) => format!("about {}", open.cost_of_all(size.bytes)),
         Err(error) => format!("what it costs is not known: {error}"),
     }

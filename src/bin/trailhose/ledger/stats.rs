@@ -1,17 +1,17 @@
 //! `trailhose ledger stats`: how large a ledger is, and what is in it.
 
-use super::open::{Open, failed};
+use super::open::{OpenedLedger, failed};
 use crate::print::{print, print_json};
 use crate::table::Table;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
-use trailhose::ledger::inspect::scan::{Over, Piece};
+use trailhose::ledger::inspect::scan::{ScanFilter, ScanBatch};
 use trailhose::ledger::model::page::Owner;
 use trailhose::ledger::model::row::{Counts, Status};
 
 /// What is known of a ledger.
 #[derive(Debug, Serialize)]
-struct Stats {
+struct StatsReport {
     ledger: String,
     items: u64,
     bytes: u64,
@@ -19,12 +19,12 @@ struct Stats {
     age: u64,
     quarantined: Option<u64>,
     /// What is in it, where it was read.
-    contents: Option<Contents>,
+    contents: Option<LedgerContents>,
 }
 
 /// What is in a ledger.
 #[derive(Debug, Default, Serialize)]
-struct Contents {
+struct LedgerContents {
     objects: u64,
     open: u64,
     settled: u64,
@@ -46,12 +46,12 @@ struct Contents {
     helped: u64,
 }
 
-impl Contents {
-    fn add(&mut self, piece: &Piece, now: i64) {
-        for row in &piece.rows {
+impl LedgerContents {
+    fn add(&mut self, batch: &ScanBatch, now: i64) {
+        for row in &batch.rows {
             self.objects += 1;
             match row.status {
-                Status::Open => self.open += 1,
+                Status::OpenedLedger => self.open += 1,
                 Status::Settled => self.settled += 1,
                 Status::Done => self.done += 1,
                 Status::Quarantined => self.quarantined += 1,
@@ -59,7 +59,7 @@ impl Contents {
             self.leased += u64::from(row.leased(now));
             self.counts.merge(&row.counts.unwrap_or_default());
         }
-        for (_, page) in &piece.pages {
+        for (_, page) in &batch.pages {
             self.pages += 1;
             self.full += u64::from(page.full);
             if !page.live(now) {
@@ -72,18 +72,18 @@ impl Contents {
     }
 }
 
-pub(super) async fn run(open: &Open, scan: bool, json: bool) -> Result<u8, String> {
-    let size = open.survey.size().await.map_err(failed)?;
+pub(super) async fn run(open: &OpenedLedger, scan: bool, json: bool) -> Result<u8, String> {
+    let size = open.scanner.size().await.map_err(failed)?;
     let mut contents = None;
     if scan || !open.is_billed() {
-        let mut walk = open.walk(Over::All);
-        let mut counted = Contents::default();
-        while let Some(piece) = walk.next().await? {
-            counted.add(&piece, open.ledger.now());
+        let mut walk = open.walk(ScanFilter::All);
+        let mut counted = LedgerContents::default();
+        while let Some(batch) = walk.next().await? {
+            counted.add(&batch, open.ledger.now());
         }
         contents = Some(counted);
     }
-    let stats = Stats {
+    let stats = StatsReport {
         ledger: open.at.to_string(),
         items: size.items,
         bytes: size.bytes,
@@ -99,7 +99,7 @@ pub(super) async fn run(open: &Open, scan: bool, json: bool) -> Result<u8, Strin
     Ok(0)
 }
 
-fn table(stats: &Stats, open: &Open) -> String {
+fn table(stats: &StatsReport, open: &OpenedLedger) -> String {
     let mut table = Table::new(16, 16);
     table.head(&stats.ledger);
     let age = match stats.age {

@@ -4,11 +4,11 @@ use clap::builder::styling::Style;
 use indicatif::HumanCount;
 use serde::Serialize;
 use std::fmt::Write as _;
-use trailhose::ledger::model::row::{END, Row, Seconds};
+use trailhose::ledger::model::row::{CURSOR_END, Row, Seconds};
 
 /// A row.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct RowView {
     /// With its version behind a `#`: as the other commands take it.
     pub(super) object: String,
     pub(super) status: &'static str,
@@ -26,13 +26,13 @@ pub(super) struct Told {
     pub(super) expires: Option<String>,
 }
 
-impl Told {
+impl RowView {
     pub(super) fn of(row: &Row, now: Seconds) -> Self {
         let counts = row.counts;
         Self {
             object: named(row),
             status: row.status.as_str(),
-            cursor: Some(row.cursor).filter(|&cursor| cursor != END),
+            cursor: Some(row.cursor).filter(|&cursor| cursor != CURSOR_END),
             leased_until: row.leased(now).then(|| time(row.until)),
             reason: row.reason.clone(),
             seen: counts.map(|counts| counts.seen),

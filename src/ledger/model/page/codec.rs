@@ -58,7 +58,7 @@ pub(super) fn encode(entries: &Entries) -> Vec<u8> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Entries, String> {
-    let mut rest = Reader { bytes, at: 0 };
+    let mut rest = ByteReader { bytes, at: 0 };
     let [format] = rest.take()?;
     if format != FORMAT {
         return Err(format!("page format {format}, this program reads format {FORMAT}"));
@@ -83,12 +83,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Entries, String> {
     Ok(entries)
 }
 
-struct Reader<'a> {
+struct ByteReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Reader<'_> {
+impl ByteReader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
         let end = self.at + N;
         let taken = self.bytes.get(self.at..end).and_then(|taken| taken.try_into().ok());

@@ -1,7 +1,7 @@
 //! Guard and change as DynamoDB's condition and update expressions: the same rules as `row::Guard::admits` and
 //! `row::Change::apply`, spelled for a server.
 
-use crate::ledger::model::row::{Change, END, Guard, Status};
+use crate::ledger::model::row::{CURSOR_END, Change, Guard, Status};
 use crate::object::Object;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ impl Expression {
         match object {
             // An UpdateItem makes the item that is not there, with whatever it sets and no more.
             None => expression.condition = format!("attribute_exists(pk) AND ({})", expression.condition),
-            Some(object) if matches!(guard, Guard::Leasable { .. }) => expression.make(object),
+            Some(object) if matches!(guard, Guard::Leasable { .. }) => expression.create(object),
             Some(_) => {}
         }
         expression.update = format!("SET {}", expression.set.join(", "));
@@ -48,20 +48,20 @@ impl Expression {
         let (status, until, token) = (self.name("status"), self.name("until"), self.name("token"));
         let condition = match guard {
             Guard::Leasable { now, token: mine } => {
-                let free = self.free(now, mine);
+                let available = self.available(now, mine);
                 let (open, settled) = (self.status(Status::Open), self.status(Status::Settled));
-                format!("attribute_not_exists(pk) OR ({status} IN ({open}, {settled}) AND {free})")
+                format!("attribute_not_exists(pk) OR ({status} IN ({open}, {settled}) AND {available})")
             }
             Guard::Helpable { now, token: mine } => {
-                let free = self.free(now, mine);
-                let (open, aside) = (self.status(Status::Open), self.status(Status::Quarantined));
-                format!("{status} IN ({open}, {aside}) AND {free}")
+                let available = self.available(now, mine);
+                let (open, quarantined) = (self.status(Status::Open), self.status(Status::Quarantined));
+                format!("{status} IN ({open}, {quarantined}) AND {available}")
             }
             Guard::Held(mine) => format!("{token} = {}", self.value(":mine", text(mine))),
             Guard::Unleased { now } => format!("{until} < {}", self.value(":now", number(now))),
-            Guard::Aside { now } => {
-                let (aside, now) = (self.status(Status::Quarantined), self.value(":now", number(now)));
-                format!("{status} = {aside} AND {until} < {now}")
+            Guard::Quarantined { now } => {
+                let (quarantined, now) = (self.status(Status::Quarantined), self.value(":now", number(now)));
+                format!("{status} = {quarantined} AND {until} < {now}")
             }
         };
         // A name that no expression uses is an error to DynamoDB.
@@ -69,14 +69,14 @@ impl Expression {
         condition
     }
 
-    fn free(&mut self, now: i64, mine: crate::ledger::model::row::Token) -> String {
+    fn available(&mut self, now: i64, mine: crate::ledger::model::row::Token) -> String {
         let (until, token) = (self.name("until"), self.name("token"));
         let (now, mine) = (self.value(":now", number(now)), self.value(":mine", text(mine)));
         format!("({until} < {now} OR {token} = {mine})")
     }
 
     /// What a row that is not there yet begins as: see `Change::apply`.
-    fn make(&mut self, object: &Object) {
+    fn create(&mut self, object: &Object) {
         self.set_if_absent("bucket", text(&object.bucket));
         self.set_if_absent("key", text(&object.key));
         self.set_if_absent("etag", text(&object.etag));
@@ -108,12 +108,12 @@ impl Expression {
             }
             Change::Settle => {
                 self.set("status", text(Status::Settled.as_str()));
-                self.set("cursor", number(END));
+                self.set("cursor", number(CURSOR_END));
                 self.remove.extend(["expires", "quarantined_at"]);
             }
             Change::Complete { counts, expires } => {
                 self.set("status", text(Status::Done.as_str()));
-                self.set("cursor", number(END));
+                self.set("cursor", number(CURSOR_END));
                 self.set("until", number(0));
                 self.set("expires", number(expires));
                 self.set("seen", number(counts.seen));

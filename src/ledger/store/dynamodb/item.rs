@@ -1,6 +1,6 @@
 //! Rows and pages as items, and back.
 
-use super::Item;
+use super::Attributes;
 use crate::ledger::cost;
 use crate::ledger::model::page::{Page, PageName, Version};
 use crate::ledger::model::row::{Counts, Row, Status, Token};
@@ -22,14 +22,14 @@ pub(super) fn page_key_text(name: &PageName) -> String {
     format!("p#{name}")
 }
 
-pub(super) fn key(item: &Item) -> Result<&str, StoreError> {
+pub(super) fn key(item: &Attributes) -> Result<&str, StoreError> {
     text(item, "pk")?.ok_or_else(|| StoreError::Unreadable("an item without pk".to_owned()))
 }
 
-pub(super) fn row(item: &Item) -> Result<Row, StoreError> {
+pub(super) fn row(item: &Attributes) -> Result<Row, StoreError> {
     let pk = key(item)?;
-    let must = |name: &'static str| text(item, name)?.ok_or_else(|| unreadable(pk, name, "a text"));
-    let status = must("status")?;
+    let required = |name: &'static str| text(item, name)?.ok_or_else(|| unreadable(pk, name, "a text"));
+    let status = required("status")?;
     let token = text(item, "token")?.map(|token| {
         u128::from_str_radix(token, 16).map(Token).map_err(|_| unreadable(pk, "token", "32 hexadecimal digits"))
     });
@@ -45,9 +45,9 @@ pub(super) fn row(item: &Item) -> Result<Row, StoreError> {
     };
     Ok(Row {
         object: Object {
-            bucket: must("bucket")?.to_owned(),
-            key: must("key")?.to_owned(),
-            etag: must("etag")?.to_owned(),
+            bucket: required("bucket")?.to_owned(),
+            key: required("key")?.to_owned(),
+            etag: required("etag")?.to_owned(),
         },
         status: Status::parse(status).ok_or_else(|| unreadable(pk, "status", "a status this program knows"))?,
         token: token.transpose()?,
@@ -59,8 +59,8 @@ pub(super) fn row(item: &Item) -> Result<Row, StoreError> {
     })
 }
 
-pub(super) fn page_item(name: &PageName, page: &Page) -> Item {
-    let mut item = Item::from([
+pub(super) fn page_item(name: &PageName, page: &Page) -> Attributes {
+    let mut item = Attributes::from([
         ("pk".to_owned(), AttributeValue::S(page_key_text(name))),
         ("v".to_owned(), AttributeValue::N(page.version.0.to_string())),
         ("expires".to_owned(), AttributeValue::N(page.expires.to_string())),
@@ -72,7 +72,7 @@ pub(super) fn page_item(name: &PageName, page: &Page) -> Item {
     item
 }
 
-pub(super) fn page(item: &Item) -> Result<Page, StoreError> {
+pub(super) fn page(item: &Attributes) -> Result<Page, StoreError> {
     let pk = key(item)?;
     let version = number(item, "v")?.ok_or_else(|| unreadable(pk, "v", "a number"))?;
     let expires = number(item, "expires")?.ok_or_else(|| unreadable(pk, "expires", "a number"))?;
@@ -84,7 +84,7 @@ pub(super) fn page(item: &Item) -> Result<Page, StoreError> {
 
 /// An item's size as it is billed.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
-pub(super) fn bytes(item: &Item) -> usize {
+pub(super) fn bytes(item: &Attributes) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
         AttributeValue::N(number) => number.parse().map_or(21, cost::number_bytes),
@@ -95,7 +95,7 @@ pub(super) fn bytes(item: &Item) -> usize {
     item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
 }
 
-fn text<'a>(item: &'a Item, name: &'static str) -> Result<Option<&'a str>, StoreError> {
+fn text<'a>(item: &'a Attributes, name: &'static str) -> Result<Option<&'a str>, StoreError> {
     match item.get(name) {
         None => Ok(None),
         Some(AttributeValue::S(text)) => Ok(Some(text)),
@@ -103,7 +103,7 @@ fn text<'a>(item: &'a Item, name: &'static str) -> Result<Option<&'a str>, Store
     }
 }
 
-fn number<T: FromStr>(item: &Item, name: &'static str) -> Result<Option<T>, StoreError> {
+fn number<T: FromStr>(item: &Attributes, name: &'static str) -> Result<Option<T>, StoreError> {
     match item.get(name) {
         None => Ok(None),
         Some(AttributeValue::N(text)) => {

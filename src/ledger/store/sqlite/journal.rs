@@ -44,19 +44,19 @@ pub struct Journal {
     path: PathBuf,
     mode: CommitMode,
     id: String,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     /// Held for its lock, which the system takes away when the process ends, however it ends. None where nothing is
     /// written.
     _lock: Option<File>,
 }
 
-enum State {
-    Open(Work),
+enum ConnectionState {
+    Open(OpenConnection),
     /// Given up, and why. What was not committed is rolled back.
-    Void(String),
+    Invalid(String),
 }
 
-struct Work {
+struct OpenConnection {
     connection: Connection,
     /// `total_changes` at the last commit: tells whether there is anything to commit.
     committed: u64,
@@ -85,7 +85,7 @@ impl Journal {
             })
             .map_err(failed)?;
         let committed = connection.total_changes();
-        let state = Mutex::new(State::Open(Work { connection, committed }));
+        let state = Mutex::new(ConnectionState::Open(OpenConnection { connection, committed }));
         Ok(Self { path: path.to_owned(), mode, id, state, _lock: Some(lock) })
     }
 
@@ -94,7 +94,7 @@ impl Journal {
     ///
     /// # Errors
     /// There is no such file; it is no ledger, or a newer version's.
-    pub fn look(path: &Path) -> Result<Self, StoreError> {
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         if !path.is_file() {
             return Err(StoreError::Denied(format!("there is no ledger {}", path.display())));
         }
@@ -102,7 +102,7 @@ impl Journal {
         let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(path, error))?;
         let id = identify(&connection, path)?;
         let committed = connection.total_changes();
-        let state = Mutex::new(State::Open(Work { connection, committed }));
+        let state = Mutex::new(ConnectionState::Open(OpenConnection { connection, committed }));
         Ok(Self { path: path.to_owned(), mode: CommitMode::Durable, id, state, _lock: None })
     }
 
@@ -135,8 +135,8 @@ impl Journal {
     /// Those of `read`, and the journal's own once it is void.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &*self.state() {
-            State::Open(work) => read(&work.connection),
-            State::Void(reason) => Err(StoreError::Unknown(reason.clone())),
+            ConnectionState::Open(open) => read(&open.connection),
+            ConnectionState::Invalid(reason) => Err(StoreError::Unknown(reason.clone())),
         }
     }
 
@@ -147,14 +147,14 @@ impl Journal {
     /// Those of `write`, and the journal's own once it is void.
     pub(crate) fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut state = self.state();
-        let work = match &mut *state {
-            State::Open(work) => work,
-            State::Void(reason) => return Err(StoreError::Unknown(reason.clone())),
+        let open = match &mut *state {
+            ConnectionState::Open(open) => open,
+            ConnectionState::Invalid(reason) => return Err(StoreError::Unknown(reason.clone())),
         };
         match self.mode {
-            CommitMode::Grouped => write(&work.connection),
+            CommitMode::Grouped => write(&open.connection),
             CommitMode::Durable => {
-                let transaction = work
+                let transaction = open
                     .connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)
                     .map_err(|error| failure(&self.path, error))?;
@@ -167,7 +167,7 @@ impl Journal {
 
     /// Whether [`Journal::commit`] has anything to make durable.
     pub(crate) fn pending(&self) -> bool {
-        matches!(&*self.state(), State::Open(work) if work.connection.total_changes() != work.committed)
+        matches!(&*self.state(), ConnectionState::Open(open) if open.connection.total_changes() != open.committed)
     }
 
     /// Makes everything written so far durable, together with what `last` writes. Where that fails the journal is void:
@@ -181,36 +181,36 @@ impl Journal {
             return self.write(last);
         }
         let mut state = self.state();
-        let work = match &mut *state {
-            State::Open(work) => work,
-            State::Void(reason) => return Err(StoreError::Unknown(reason.clone())),
+        let open = match &mut *state {
+            ConnectionState::Open(open) => open,
+            ConnectionState::Invalid(reason) => return Err(StoreError::Unknown(reason.clone())),
         };
-        let committed = last(&work.connection).and_then(|()| {
-            work.connection.execute_batch("COMMIT; BEGIN IMMEDIATE").map_err(|error| failure(&self.path, error))
+        let committed = last(&open.connection).and_then(|()| {
+            open.connection.execute_batch("COMMIT; BEGIN IMMEDIATE").map_err(|error| failure(&self.path, error))
         });
         match committed {
-            Ok(()) => work.committed = work.connection.total_changes(),
-            Err(ref error) => *state = State::Void(voided(&error.to_string())),
+            Ok(()) => open.committed = open.connection.total_changes(),
+            Err(ref error) => *state = ConnectionState::Invalid(invalid_reason(&error.to_string())),
         }
         committed
     }
 
     /// Rolls back what is not committed and refuses everything from now on. The first reason stays.
-    pub(crate) fn void(&self, reason: &str) {
+    pub(crate) fn invalidate(&self, reason: &str) {
         let mut state = self.state();
-        if matches!(&*state, State::Open(_)) {
+        if matches!(&*state, ConnectionState::Open(_)) {
             // Dropping the connection rolls its transaction back.
-            *state = State::Void(voided(reason));
+            *state = ConnectionState::Invalid(invalid_reason(reason));
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         // A panic inside a closure leaves SQLite's own state sound; what it left uncommitted is the caller's to void.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn voided(reason: &str) -> String {
+fn invalid_reason(reason: &str) -> String {
     format!("what was done since the last checkpoint is taken back: {reason}; start again, it goes on from there")
 }
 

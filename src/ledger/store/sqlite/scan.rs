@@ -1,7 +1,7 @@
 //! The file, read piece by piece. What is committed and what is not yet are read alike.
 
 use super::{COLUMNS, Sqlite, failure, page_of, stored_row};
-use crate::ledger::inspect::scan::{Mark, Over, Piece, Size, Survey};
+use crate::ledger::inspect::scan::{LedgerScan, LedgerSize, ScanBatch, ScanFilter, ScanToken};
 use crate::ledger::model::page::PageName;
 use crate::ledger::store::StoreError;
 use async_trait::async_trait;
@@ -9,8 +9,8 @@ use rusqlite::{Connection, params};
 use std::path::Path;
 
 #[async_trait]
-impl Survey for Sqlite {
-    async fn size(&self) -> Result<Size, StoreError> {
+impl LedgerScan for Sqlite {
+    async fn size(&self) -> Result<LedgerSize, StoreError> {
         const SIZE: &str = "SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM pages),
              (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()),
              (SELECT count(*) FROM rows WHERE status = 'quarantined')";
@@ -18,8 +18,8 @@ impl Survey for Sqlite {
             journal.read(|connection| {
                 let number = |row: &rusqlite::Row<'_>, at| row.get::<_, i64>(at).map(i64::cast_unsigned);
                 let size = |row: &rusqlite::Row<'_>| {
-                    let (items, bytes, aside) = (number(row, 0)?, number(row, 1)?, number(row, 2)?);
-                    Ok(Size { items, bytes, quarantined: Some(aside), age: 0 })
+                    let (items, bytes, quarantined) = (number(row, 0)?, number(row, 1)?, number(row, 2)?);
+                    Ok(LedgerSize { items, bytes, quarantined: Some(quarantined), age: 0 })
                 };
                 connection.query_row(SIZE, [], size).map_err(|error| failure(journal.path(), error))
             })
@@ -27,21 +27,21 @@ impl Survey for Sqlite {
         .await
     }
 
-    async fn walk(&self, over: &Over, after: Option<&Mark>, at_most: u32) -> Result<Piece, StoreError> {
-        let (over, after) = (over.clone(), after.map(|Mark(mark)| mark.clone()));
+    async fn scan(&self, filter: &ScanFilter, after: Option<&ScanToken>, limit: u32) -> Result<ScanBatch, StoreError> {
+        let (filter, after) = (filter.clone(), after.map(|ScanToken(token)| token.clone()));
         self.run(move |journal| {
             journal.read(|connection| {
-                let reader = Reader { connection, path: journal.path(), at_most: at_most.max(1) };
-                match over {
-                    Over::Quarantined => reader.rows("status = 'quarantined'", after.as_deref()),
-                    Over::Versions(objects) => reader.versions(&objects),
-                    Over::Pages => reader.pages(after.as_deref().unwrap_or_default()),
+                let reader = ScanReader { connection, path: journal.path(), limit: limit.max(1) };
+                match filter {
+                    ScanFilter::Quarantined => reader.rows("status = 'quarantined'", after.as_deref()),
+                    ScanFilter::Versions(objects) => reader.versions(&objects),
+                    ScanFilter::Pages => reader.pages(after.as_deref().unwrap_or_default()),
                     // Rows first, then pages: a mark says where it is by what it begins with.
-                    Over::All => match after.as_deref().and_then(|mark| mark.strip_prefix(PAGES)) {
+                    ScanFilter::All => match after.as_deref().and_then(|token| token.strip_prefix(PAGES)) {
                         Some(name) => reader.pages_behind(name),
-                        None => reader.rows("true", after.as_deref()).map(|piece| Piece {
-                            next: Some(piece.next.unwrap_or_else(|| Mark(PAGES.to_owned()))),
-                            ..piece
+                        None => reader.rows("true", after.as_deref()).map(|batch| ScanBatch {
+                            next: Some(batch.next.unwrap_or_else(|| ScanToken(PAGES.to_owned()))),
+                            ..batch
                         }),
                     },
                 }
@@ -54,68 +54,68 @@ impl Survey for Sqlite {
 /// What a mark among the pages begins with; no row's does.
 const PAGES: &str = "p#";
 
-struct Reader<'a> {
+struct ScanReader<'a> {
     connection: &'a Connection,
     path: &'a Path,
-    at_most: u32,
+    limit: u32,
 }
 
-impl Reader<'_> {
+impl ScanReader<'_> {
     fn failed(&self, error: rusqlite::Error) -> StoreError {
         failure(self.path, error)
     }
 
-    fn rows(&self, condition: &str, after: Option<&str>) -> Result<Piece, StoreError> {
+    fn rows(&self, condition: &str, after: Option<&str>) -> Result<ScanBatch, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM rows WHERE {condition} AND id > unhex(?1) ORDER BY id LIMIT ?2");
-        let mut piece = Piece::default();
+        let mut batch = ScanBatch::default();
         let mut statement = self.connection.prepare_cached(&sql).map_err(|error| self.failed(error))?;
         let found = statement
-            .query_map(params![after.unwrap_or_default(), self.at_most], stored_row)
+            .query_map(params![after.unwrap_or_default(), self.limit], stored_row)
             .map_err(|error| self.failed(error))?;
         for row in found {
-            piece.rows.push(row.map_err(|error| self.failed(error))?.row()?);
+            batch.rows.push(row.map_err(|error| self.failed(error))?.row()?);
         }
-        if piece.rows.len() == self.at_most as usize {
-            piece.next = piece.rows.last().map(|row| Mark(row.object.id().to_string()));
+        if batch.rows.len() == self.limit as usize {
+            batch.next = batch.rows.last().map(|row| ScanToken(row.object.id().to_string()));
         }
-        Ok(piece)
+        Ok(batch)
     }
 
-    fn versions(&self, objects: &[(String, String)]) -> Result<Piece, StoreError> {
+    fn versions(&self, objects: &[(String, String)]) -> Result<ScanBatch, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM rows WHERE key = ?2 AND bucket = ?1 ORDER BY id");
         let mut statement = self.connection.prepare_cached(&sql).map_err(|error| self.failed(error))?;
-        let mut piece = Piece::default();
+        let mut batch = ScanBatch::default();
         for (bucket, key) in objects {
             for row in statement.query_map([bucket, key], stored_row).map_err(|error| self.failed(error))? {
-                piece.rows.push(row.map_err(|error| self.failed(error))?.row()?);
+                batch.rows.push(row.map_err(|error| self.failed(error))?.row()?);
             }
         }
-        Ok(piece)
+        Ok(batch)
     }
 
-    fn pages_behind(&self, name: &str) -> Result<Piece, StoreError> {
-        let piece = self.pages(name)?;
-        Ok(Piece { next: piece.next.map(|Mark(name)| Mark(format!("{PAGES}{name}"))), ..piece })
+    fn pages_behind(&self, name: &str) -> Result<ScanBatch, StoreError> {
+        let batch = self.pages(name)?;
+        Ok(ScanBatch { next: batch.next.map(|ScanToken(name)| ScanToken(format!("{PAGES}{name}"))), ..batch })
     }
 
-    fn pages(&self, after: &str) -> Result<Piece, StoreError> {
+    fn pages(&self, after: &str) -> Result<ScanBatch, StoreError> {
         const SQL: &str =
             "SELECT name, version, full, expires, entries FROM pages WHERE name > ?1 ORDER BY name LIMIT ?2";
         let mut statement = self.connection.prepare_cached(SQL).map_err(|error| self.failed(error))?;
         let found = statement
-            .query_map(params![after, self.at_most], |row| {
+            .query_map(params![after, self.limit], |row| {
                 Ok((PageName(row.get(0)?), (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
             })
             .map_err(|error| self.failed(error))?;
-        let mut piece = Piece::default();
+        let mut batch = ScanBatch::default();
         for page in found {
             let (name, stored) = page.map_err(|error| self.failed(error))?;
             let page = page_of(&name, stored)?;
-            piece.pages.push((name, page));
+            batch.pages.push((name, page));
         }
-        if piece.pages.len() == self.at_most as usize {
-            piece.next = piece.pages.last().map(|(name, _)| Mark(name.0.clone()));
+        if batch.pages.len() == self.limit as usize {
+            batch.next = batch.pages.last().map(|(name, _)| ScanToken(name.0.clone()));
         }
-        Ok(piece)
+        Ok(batch)
     }
 }

@@ -51,8 +51,8 @@ async fn leases_of_a_killed_process_end_and_what_it_noted_stays() {
     assert_eq!(row(&store, "open").await.unwrap().cursor, 7);
     assert_eq!(row(&store, "done").await, done, "its token tells a repeat of the last write");
     assert_eq!(store.pages(&[PageName("p".into())]).await.unwrap(), [Some(page)]);
-    let aside = store.quarantined().await.unwrap();
-    assert_eq!(aside.iter().map(|row| &*row.object.key).collect::<Vec<_>>(), ["helped"]);
+    let quarantined = store.quarantined().await.unwrap();
+    assert_eq!(quarantined.iter().map(|row| &*row.object.key).collect::<Vec<_>>(), ["helped"]);
 }
 
 #[tokio::test]
