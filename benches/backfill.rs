@@ -6,8 +6,8 @@
 //! cargo bench --bench backfill
 //! ```
 
-#[path = "../tests/vast/mod.rs"]
-mod vast;
+#[path = "../tests/synthetic_listing/mod.rs"]
+mod synthetic_listing;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -34,14 +34,14 @@ fn main() {
 
 fn one(keys: usize) {
     let span = Span::parse("2026-11-18", "2026-11-20").expect("a span");
-    let vast = Arc::new(vast::Vast::of(keys, span));
-    let expected = vast.expected();
+    let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, span));
+    let expected = bucket.expected();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let start = Instant::now();
-    let ran = runtime.block_on(vast::run(&vast));
+    let ran = runtime.block_on(synthetic_listing::run(&bucket));
     let seconds = start.elapsed().as_secs_f64();
     let allowed = (expected.pages + expected.prefixes) as f64 * 1.05;
-    assert_eq!(ran.handed_in, expected.missing, "exactly what is missing is handed in");
+    assert_eq!(ran.enqueued, expected.missing, "exactly the missing objects are enqueued");
     assert_eq!(ran.counts.listed, expected.keys, "every key is listed once");
     assert!(ran.requests as f64 <= allowed, "{} list requests, {allowed} allowed", ran.requests);
     let (listed, missing) = (ran.counts.listed, ran.counts.missing);

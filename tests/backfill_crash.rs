@@ -1,16 +1,16 @@
 //! The backfill's worker dies, is cut off or runs out of time at every call it makes; behind its queue the real ingest
 //! works. Every missing object is handed in, every event arrives once, and the record counts every key once.
 
-mod noted;
+mod run_records;
 mod world;
 
-use noted::Noted;
+use run_records::MemoryRunRecords;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
-use trailhose::backfill::record::{Progress, Records, Stage};
+use trailhose::backfill::record::{RunProgress, RunRecords, Stage};
 use trailhose::backfill::worker::deadline;
 use trailhose::backfill::{Request, RunId, Task};
 use trailhose::batch::Batch;
@@ -34,7 +34,7 @@ struct Missed {
     world: World,
     tasks: Arc<Line>,
     missed: Arc<Line>,
-    noted: Arc<Noted>,
+    run_records: Arc<MemoryRunRecords>,
     keys: Vec<String>,
     /// What the ingest function did.
     ingested: Tally,
@@ -70,14 +70,14 @@ impl Missed {
         }
         let tasks = Arc::new(Line::default());
         tasks.push(&Task::Start { run: run(), request: Request::default() }.body());
-        let (missed, noted) = (Arc::default(), Arc::default());
-        Self { world, tasks, missed, noted, keys, ingested: Tally::default() }
+        let (missed, run_records) = (Arc::default(), Arc::default());
+        Self { world, tasks, missed, run_records, keys, ingested: Tally::default() }
     }
 
     /// One invocation of the backfill with the oldest task. What it would answer after its death, nobody hears.
     async fn work(&self, wire: &Arc<Wire>, deadline: Deadline) -> bool {
         let Some(message) = self.tasks.first() else { return false };
-        let worker = self.world.backfiller(wire, [&self.tasks, &self.missed], &self.noted);
+        let worker = self.world.backfiller(wire, [&self.tasks, &self.missed], &self.run_records);
         let died = async {
             while !wire.is_dead() {
                 tokio::task::yield_now().await;
@@ -144,8 +144,8 @@ impl Missed {
             .collect();
         let expected = self.keys.iter().enumerate().filter(|(at, _)| !at.is_multiple_of(OBJECTS as usize));
         assert!(sent.iter().eq(expected.map(|(_, key)| key)), "{said}: the missing ones are handed in, and no other");
-        let noted = self.noted.run(&run()).await.unwrap().unwrap();
-        let progress = Progress::of(&noted, &self.noted.parts(&run()).await.unwrap());
+        let run_records = self.run_records.run(&run()).await.unwrap().unwrap();
+        let progress = RunProgress::of(&run_records, &self.run_records.parts(&run()).await.unwrap());
         assert_eq!((progress.stage, progress.units, progress.done), (Stage::Done, 4, 4), "{said}");
         let counts = progress.counts;
         assert_eq!(counts.listed, self.keys.len() as u64, "{said}: each key is counted once: {counts:?}");
@@ -187,7 +187,7 @@ async fn a_worker_that_runs_out_of_time_at_any_call_goes_on_or_begins_again() {
     let calm = Arc::new(Wire::default());
     let mut missed = Missed::new().await;
     missed.finish(&calm, long).await;
-    let mut put_back = 0;
+    let mut requeued = 0;
     for call in 0..calm.calls().len() {
         let wire = Arc::new(Wire::failing([(call, Fault::Late(SHORT * 2))]));
         let mut missed = Missed::new().await;
@@ -200,9 +200,9 @@ async fn a_worker_that_runs_out_of_time_at_any_call_goes_on_or_begins_again() {
             })
             .await;
         missed.holds(&format!("out of time at {call}")).await;
-        put_back += missed.tasks.sent.lock().unwrap().iter().filter(|body| body.contains("\"so_far\"")).count();
+        requeued += missed.tasks.sent.lock().unwrap().iter().filter(|body| body.contains("\"so_far\"")).count();
     }
-    assert!(put_back > 4, "{put_back} units went on where they stopped");
+    assert!(requeued > 4, "{requeued} units went on where they stopped");
 }
 
 #[tokio::test]

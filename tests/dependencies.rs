@@ -1,40 +1,56 @@
-//! What the programs are built from keeps to `deny.toml`: licences, banned crates, where crates come from, and which may
-//! be there in two versions. `cargo deny` reads the same file and knows more, but takes a quarter of an hour to install.
-#![cfg(feature = "cli")] // It is the program with the most dependencies, and this reads TOML.
+//! The dependencies of all programs follow `deny.toml`: licenses, banned crates, sources, and crates allowed in two
+//! versions. `cargo deny` reads the same file and checks more, but takes a quarter of an hour to install.
+#![cfg(feature = "cli")] // This feature has the most dependencies, among them the TOML parser that this test needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-/// A crate that the programs are built from.
+/// A dependency of the programs.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Package {
     name: String,
     version: String,
-    licence: String,
-    /// Where it comes from, if that is no registry.
-    elsewhere: Option<String>,
+    license: String,
+    /// The source in parentheses, if it is not a registry.
+    other_source: Option<String>,
 }
 
-/// Every crate that is needed to build or to run on this machine with every feature on; not what only tests need.
+/// The packages whose programs are released: the root package and the Lambda functions.
+const PROGRAMS: [&str; 3] = ["trailhose", "trailhose-ingest", "trailhose-backfill"];
+
+/// Returns every crate that the programs need to build or run on this machine with all features, without the crates of
+/// this workspace and without those that only tests need.
 fn packages() -> BTreeSet<Package> {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["tree", "--locked", "--offline", "--all-features", "--edges=normal,build", "--no-dedupe"])
         .args(["--prefix=none", "--format={p}|{l}"])
+        .args(PROGRAMS.map(|name| format!("--package={name}")))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
     let package = |line: &str| {
-        let (package, licence) = line.split_once('|').unwrap();
+        let (package, license) = line.split_once('|').unwrap();
         let mut words = package.split(' ');
         let (name, version) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
-        let elsewhere = words.find(|word| *word != "(proc-macro)").map(str::to_owned);
-        Package { name, version, licence: licence.to_owned(), elsewhere }
+        let other_source = words.find(|word| *word != "(proc-macro)").map(str::to_owned);
+        Package { name, version, license: license.to_owned(), other_source }
     };
-    // The first line is this package.
-    tree.lines().skip(1).map(package).collect()
+    // A blank line separates the trees of two packages.
+    let all: BTreeSet<_> = tree.lines().filter(|line| !line.is_empty()).map(package).collect();
+    let (workspace, dependencies): (BTreeSet<_>, BTreeSet<_>) = all.into_iter().partition(in_workspace);
+    for program in PROGRAMS {
+        assert!(workspace.iter().any(|package| package.name == program), "cargo tree does not list {program}");
+    }
+    dependencies
+}
+
+/// Whether a package is a path dependency inside this workspace.
+fn in_workspace(package: &Package) -> bool {
+    let source = package.other_source.as_deref().and_then(|source| source.strip_prefix('(')?.strip_suffix(')'));
+    source.is_some_and(|path| Path::new(path).starts_with(env!("CARGO_MANIFEST_DIR")))
 }
 
 fn rules() -> toml::Table {
@@ -47,69 +63,69 @@ fn names<'t>(rules: &'t toml::Table, table: &str, list: &str) -> Vec<&'t str> {
     rules[table][list].as_array().unwrap().iter().map(name).collect()
 }
 
-/// Whether an SPDX expression can be kept to with these licences. The old spelling of OR is a slash.
-fn allowed(expression: &str, licences: &[&str]) -> bool {
+/// Whether these licenses satisfy an SPDX expression. The old spelling of OR is a slash.
+fn allowed(expression: &str, licenses: &[&str]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ").replace(" WITH ", "+WITH+");
     let words: Vec<String> = spaced.split_whitespace().map(|word| word.replace("+WITH+", " WITH ")).collect();
     let mut at = 0;
-    either(&words, &mut at, licences) && at == words.len()
+    either(&words, &mut at, licenses) && at == words.len()
 }
 
-fn either(words: &[String], at: &mut usize, licences: &[&str]) -> bool {
-    let mut any = both(words, at, licences);
+fn either(words: &[String], at: &mut usize, licenses: &[&str]) -> bool {
+    let mut any = both(words, at, licenses);
     while words.get(*at).is_some_and(|word| word == "OR") {
         *at += 1;
-        any |= both(words, at, licences);
+        any |= both(words, at, licenses);
     }
     any
 }
 
-fn both(words: &[String], at: &mut usize, licences: &[&str]) -> bool {
-    let mut all = one(words, at, licences);
+fn both(words: &[String], at: &mut usize, licenses: &[&str]) -> bool {
+    let mut all = one(words, at, licenses);
     while words.get(*at).is_some_and(|word| word == "AND") {
         *at += 1;
-        all &= one(words, at, licences);
+        all &= one(words, at, licenses);
     }
     all
 }
 
-fn one(words: &[String], at: &mut usize, licences: &[&str]) -> bool {
+fn one(words: &[String], at: &mut usize, licenses: &[&str]) -> bool {
     let word = words.get(*at).map(String::as_str);
     *at += 1;
     if word == Some("(") {
-        let inner = either(words, at, licences);
+        let inner = either(words, at, licenses);
         *at += 1;
         return inner;
     }
-    word.is_some_and(|word| licences.contains(&word))
+    word.is_some_and(|word| licenses.contains(&word))
 }
 
 #[test]
-fn an_expression_of_licences_is_read_as_it_is_meant() {
-    let licences = ["MIT", "Unicode-3.0", "Apache-2.0 WITH LLVM-exception"];
+fn license_expressions_are_evaluated() {
+    let licenses = ["MIT", "Unicode-3.0", "Apache-2.0 WITH LLVM-exception"];
     for fine in ["MIT", "GPL-3.0 OR MIT", "GPL-3.0/MIT", "(MIT OR Apache-2.0) AND Unicode-3.0"] {
-        assert!(allowed(fine, &licences), "{fine}");
+        assert!(allowed(fine, &licenses), "{fine}");
     }
-    assert!(allowed("Apache-2.0 WITH LLVM-exception OR GPL-3.0", &licences));
+    assert!(allowed("Apache-2.0 WITH LLVM-exception OR GPL-3.0", &licenses));
     for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(GPL-3.0 OR MIT) AND GPL-3.0", "Apache-2.0", "MIT MIT"] {
-        assert!(!allowed(bad, &licences), "{bad}");
+        assert!(!allowed(bad, &licenses), "{bad}");
     }
 }
 
 #[test]
-fn every_licence_source_and_crate_is_one_that_is_allowed() {
+fn licenses_sources_and_crates_are_allowed() {
     let (packages, rules) = (packages(), rules());
-    let (licences, banned) = (names(&rules, "licenses", "allow"), names(&rules, "bans", "deny"));
-    assert!(packages.len() > 100, "{} crates are all that is seen", packages.len());
+    let (licenses, banned) = (names(&rules, "licenses", "allow"), names(&rules, "bans", "deny"));
+    assert!(packages.len() > 100, "cargo tree lists only {} crates", packages.len());
     for package in packages {
-        assert!(allowed(&package.licence, &licences), "{package:?}");
+        assert!(allowed(&package.license, &licenses), "{package:?}");
         assert!(!banned.contains(&package.name.as_str()), "{package:?} is banned");
-        assert_eq!(package.elsewhere, None, "{package:?} comes from no registry");
+        assert_eq!(package.other_source, None, "{package:?} does not come from a registry");
     }
 }
 
 #[test]
-fn no_crate_is_there_in_two_versions_but_those_that_are_known() {
+fn only_listed_crates_have_two_versions() {
     let (packages, rules) = (packages(), rules());
     let known = names(&rules, "bans", "skip");
     let mut versions = BTreeMap::<&str, BTreeSet<&str>>::new();
@@ -119,5 +135,5 @@ fn no_crate_is_there_in_two_versions_but_those_that_are_known() {
     versions.retain(|_, versions| versions.len() > 1);
     let new: Vec<_> = versions.iter().filter(|(name, _)| !known.contains(name)).collect();
     assert!(new.is_empty(), "in several versions: {new:?}");
-    assert!(versions.keys().any(|name| known.contains(name)), "nothing of the list is there twice any more");
+    assert!(versions.keys().any(|name| known.contains(name)), "no crate of the skip list has two versions any more");
 }

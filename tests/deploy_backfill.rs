@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use trailhose::backfill::record::{Progress, Records, Stage};
-use trailhose::backfill::run::Root;
+use trailhose::backfill::record::{RunProgress, RunRecords, Stage};
+use trailhose::backfill::run::SourceRoot;
 use trailhose::backfill::task::Task;
 use trailhose::backfill::{Request, RunId};
 
@@ -94,7 +94,7 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
     assert_eq!(stack.lake().await.len(), 301);
     // By the queue, as the program of a person begins it.
     let third = RunId::at(jiff::Timestamp::now().as_second(), 3);
-    let sources = vec![Root { bucket: LOG_BUCKET.to_owned(), prefix: String::new() }];
+    let sources = vec![SourceRoot { bucket: LOG_BUCKET.to_owned(), prefix: String::new() }];
     let request = Request { sources, ..Request::default() };
     stack.send_task(&Task::Start { run: third.clone(), request }.body()).await;
     let third = stack.run_ended(&third, PATIENCE).await.counts;
@@ -170,7 +170,7 @@ async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
     stack.set_backfill_visibility(Duration::from_secs(2)).await;
     stack.put(&key(0, 0), object(0)).await;
     let run = RunId::at(0, 1);
-    let gone = Root::parse("s3://there-is-no-such-bucket").unwrap();
+    let gone = SourceRoot::parse("s3://there-is-no-such-bucket").unwrap();
     let request = Request { sources: vec![gone.clone()], ..Request::default() };
     stack.send_task(&Task::Start { run: run.clone(), request }.body()).await;
     let work = json!({ "work": {
@@ -198,8 +198,8 @@ async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
     assert_eq!(given_up[2], work.to_string());
     stack.run_ended(&good, PATIENCE).await;
     assert_eq!(stack.lake().await, each_once(0..2));
-    let noted = stack.records().run(&run).await.unwrap().unwrap();
-    let progress = Progress::of(&noted, &stack.records().parts(&run).await.unwrap());
+    let record = stack.records().run(&run).await.unwrap().unwrap();
+    let progress = RunProgress::of(&record, &stack.records().parts(&run).await.unwrap());
     assert_eq!((progress.stage, progress.failed), (Stage::Failed, 1));
     // The role may list the log bucket and no other, so that is what AWS says of one that is not there.
     let named = "allow s3:ListBucket on arn:aws:s3:::there-is-no-such-bucket";

@@ -1,14 +1,14 @@
 //! What discovery finds: every combination that holds data, each once, and nothing else.
 
-mod shelf;
+mod memory_source;
 
 use proptest::prelude::*;
-use shelf::{BUCKET, Shelf, log};
+use memory_source::{BUCKET, MemorySource, log};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use trailhose::listing::Span;
-use trailhose::listing::discover::{Ask, Cover, Discovery, Found, Progress, Shape};
+use trailhose::listing::discover::{Coverage, Discovery, DiscoveryItem, DiscoveryProgress, DiscoveryRequest, Shape};
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::span;
 use trailhose::listing::unit::{Layout, Unit};
@@ -21,8 +21,8 @@ fn span() -> Span {
     Span::looking_back("2026-11-20".parse().unwrap(), span::LOOK_BACK)
 }
 
-async fn walk(shelf: &Arc<Shelf>, ask: Ask) -> (Vec<Unit>, Progress) {
-    let mut discovery = Discovery::new(shelf.clone(), ask);
+async fn walk(memory_source: &Arc<MemorySource>, ask: DiscoveryRequest) -> (Vec<Unit>, DiscoveryProgress) {
+    let mut discovery = Discovery::new(memory_source.clone(), ask);
     let mut units = Vec::new();
     while let Some(unit) = discovery.next().await.unwrap() {
         units.push(unit);
@@ -31,8 +31,8 @@ async fn walk(shelf: &Arc<Shelf>, ask: Ask) -> (Vec<Unit>, Progress) {
     (units, discovery.progress().clone())
 }
 
-async fn folders(shelf: &Arc<Shelf>, prefix: &str) -> Vec<String> {
-    walk(shelf, Ask::new(BUCKET, prefix, span())).await.0.into_iter().map(|unit| unit.prefix).collect()
+async fn folders(memory_source: &Arc<MemorySource>, prefix: &str) -> Vec<String> {
+    walk(memory_source, DiscoveryRequest::new(BUCKET, prefix, span())).await.0.into_iter().map(|unit| unit.prefix).collect()
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {
@@ -41,7 +41,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn both_layouts_and_several_organisations_are_found_side_by_side() {
-    let shelf = Arc::new(Shelf::holding([
+    let memory_source = Arc::new(MemorySource::holding([
         log("", A, "CloudTrail", "eu-west-1", DAY, "a"),
         log("", A, "CloudTrail", "us-east-1", DAY, "a"),
         log("", A, "CloudTrail-Insight", "eu-west-1", DAY, "a"),
@@ -51,7 +51,7 @@ async fn both_layouts_and_several_organisations_are_found_side_by_side() {
         format!("AWSLogs/{A}/Config/eu-west-1/2026/11/18/c.json.gz"),
         format!("AWSLogs/{B}/CloudTrail/"),
     ]));
-    let (units, progress) = walk(&shelf, Ask::new(BUCKET, "", span())).await;
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
     let found: Vec<&str> = units.iter().map(|unit| unit.prefix.as_str()).collect();
     assert_eq!(
         found,
@@ -66,7 +66,7 @@ async fn both_layouts_and_several_organisations_are_found_side_by_side() {
     assert!(units.iter().all(|unit| unit.layout == Layout::Days && unit.span == span() && unit.after.is_none()));
     assert_eq!(progress.shape, Shape::CloudTrail);
     assert_eq!((progress.accounts, progress.regions, progress.waiting), (4, 5, 0));
-    assert_eq!(progress.passed_over, [format!("AWSLogs/{A}/Config/")]);
+    assert_eq!(progress.unvisited, [format!("AWSLogs/{A}/Config/")]);
 }
 
 #[tokio::test]
@@ -81,58 +81,58 @@ async fn a_prefix_may_have_slashes_or_none_and_may_itself_contain_awslogs() {
         ("x/AWSLogs/y/", "x/AWSLogs/y"),
     ] {
         let key = log(above, A, "CloudTrail", "eu-west-1", DAY, "a");
-        let shelf = Arc::new(Shelf::holding([key, "trailing/AWSLogs/x".to_owned()]));
+        let memory_source = Arc::new(MemorySource::holding([key, "trailing/AWSLogs/x".to_owned()]));
         let folder = format!("{above}AWSLogs/{A}/CloudTrail/eu-west-1/");
-        assert_eq!(folders(&shelf, asked).await, [folder], "asked for {asked:?}");
+        assert_eq!(folders(&memory_source, asked).await, [folder], "asked for {asked:?}");
     }
 }
 
 #[tokio::test]
 async fn a_prefix_may_name_any_folder_of_the_layout() {
-    let shelf = Arc::new(Shelf::holding([
+    let memory_source = Arc::new(MemorySource::holding([
         log("p/", &format!("o-abc/{A}"), "CloudTrail", "eu-west-1", DAY, "a"),
         log("p/", &format!("o-abc/{B}"), "CloudTrail", "eu-west-1", DAY, "a"),
     ]));
     let whole = format!("p/AWSLogs/o-abc/{A}/CloudTrail/eu-west-1/");
     for (at, _) in whole.match_indices('/').skip(3) {
-        assert_eq!(folders(&shelf, &whole[..at]).await, [whole.as_str()], "asked for {}", &whole[..at]);
+        assert_eq!(folders(&memory_source, &whole[..at]).await, [whole.as_str()], "asked for {}", &whole[..at]);
     }
-    assert_eq!(folders(&shelf, "p/AWSLogs").await.len(), 2);
-    assert_eq!(folders(&shelf, "p/AWSLogs/o-abc/").await.len(), 2);
+    assert_eq!(folders(&memory_source, "p/AWSLogs").await.len(), 2);
+    assert_eq!(folders(&memory_source, "p/AWSLogs/o-abc/").await.len(), 2);
 }
 
 #[tokio::test]
 async fn trails_with_prefixes_of_their_own_are_found_below_and_what_lies_beside_them_is_named() {
-    let shelf = Arc::new(Shelf::holding([
+    let memory_source = Arc::new(MemorySource::holding([
         log("one/", A, "CloudTrail", "eu-west-1", DAY, "a"),
         log("two/deep/", B, "CloudTrail", "eu-west-1", DAY, "a"),
         "copies/by-hand.json.gz".to_owned(),
     ]));
-    let (units, progress) = walk(&shelf, Ask::new(BUCKET, "", span())).await;
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
     assert_eq!(units.len(), 2);
-    assert_eq!(progress.passed_over, ["copies/"]);
+    assert_eq!(progress.unvisited, ["copies/"]);
 }
 
 #[tokio::test]
 async fn a_bucket_in_no_layout_is_one_flat_unit_with_the_filters_and_an_empty_one_is_said_to_be_empty() {
-    let shelf = Arc::new(Shelf::holding([format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz")]));
+    let memory_source = Arc::new(MemorySource::holding([format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz")]));
     let filters = Filters { accounts: names(&[A]), ..Filters::default() };
     for prefix in ["", "copied", "copied/"] {
-        let ask = Ask { filters: filters.clone(), ..Ask::new(BUCKET, prefix, span()) };
-        let (units, progress) = walk(&shelf, ask).await;
+        let ask = DiscoveryRequest { filters: filters.clone(), ..DiscoveryRequest::new(BUCKET, prefix, span()) };
+        let (units, progress) = walk(&memory_source, ask).await;
         assert_eq!((units.len(), progress.shape), (1, Shape::Flat));
         assert_eq!((units[0].layout, &units[0].filters), (Layout::Flat, &filters));
     }
     for prefix in ["nowhere", "AWSLogs", "copied/AWSLogs/"] {
-        let (units, progress) = walk(&shelf, Ask::new(BUCKET, prefix, span())).await;
+        let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, prefix, span())).await;
         assert_eq!((units.len(), progress.shape), (0, Shape::Empty), "{prefix}");
     }
 }
 
 #[tokio::test]
 async fn a_bucket_of_many_folders_is_not_searched_without_end() {
-    let shelf = Arc::new(Shelf::holding((0..5000).map(|number| format!("data/{number:05}/x/y.json"))));
-    let (units, progress) = walk(&shelf, Ask::new(BUCKET, "", span())).await;
+    let memory_source = Arc::new(MemorySource::holding((0..5000).map(|number| format!("data/{number:05}/x/y.json"))));
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
     assert_eq!((units.len(), progress.shape), (1, Shape::Flat));
     assert!(progress.requests < 10, "{}", progress.requests);
 }
@@ -143,19 +143,20 @@ async fn a_filter_saves_the_listings_of_what_it_leaves_out() {
     let regions = ["eu-west-1", "us-east-1"];
     let keys =
         accounts.iter().flat_map(|account| regions.map(|region| log("", account, "CloudTrail", region, DAY, "a")));
-    let shelf = Arc::new(Shelf::holding(keys));
+    let memory_source = Arc::new(MemorySource::holding(keys));
     let filters = Filters { accounts: names(&[&accounts[7]]), regions: names(&["us-east-1"]), ..Filters::default() };
-    let (units, progress) = walk(&shelf, Ask { filters, ..Ask::new(BUCKET, "", span()) }).await;
+    let (units, progress) =
+        walk(&memory_source, DiscoveryRequest { filters, ..DiscoveryRequest::new(BUCKET, "", span()) }).await;
     assert_eq!(units.len(), 1);
     assert_eq!(units[0].prefix, format!("AWSLogs/{}/CloudTrail/us-east-1/", accounts[7]));
-    assert_eq!((shelf.requests(), progress.requests, progress.not_asked), (3, 3, 50));
+    assert_eq!((memory_source.requests(), progress.requests, progress.not_asked), (3, 3, 50));
 }
 
 #[tokio::test]
 async fn a_long_span_is_many_units_of_at_most_a_month() {
-    let shelf = Arc::new(Shelf::holding([log("", A, "CloudTrail", "eu-west-1", DAY, "a")]));
+    let memory_source = Arc::new(MemorySource::holding([log("", A, "CloudTrail", "eu-west-1", DAY, "a")]));
     let year = Span::parse("2025-11-21", "2026-11-20").unwrap();
-    let (units, _) = walk(&shelf, Ask::new(BUCKET, "", year)).await;
+    let (units, _) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", year)).await;
     assert_eq!(units.len(), 12);
     assert_eq!(units.iter().flat_map(|unit| unit.span.days()).count(), 365);
 }
@@ -163,8 +164,8 @@ async fn a_long_span_is_many_units_of_at_most_a_month() {
 #[tokio::test]
 async fn a_folder_that_cannot_be_listed_ends_the_walk_with_the_reason() {
     let keys = (0..20).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
-    let shelf = Arc::new(Shelf { failing: Some(10), ..Shelf::holding(keys) });
-    let mut discovery = Discovery::new(shelf, Ask::new(BUCKET, "", span()));
+    let memory_source = Arc::new(MemorySource { failing: Some(10), ..MemorySource::holding(keys) });
+    let mut discovery = Discovery::new(memory_source, DiscoveryRequest::new(BUCKET, "", span()));
     let error = loop {
         match discovery.next().await {
             Ok(Some(_)) => {}
@@ -178,16 +179,17 @@ async fn a_folder_that_cannot_be_listed_ends_the_walk_with_the_reason() {
 #[tokio::test]
 async fn progress_is_told_of_every_listing_and_no_more_are_under_way_than_asked() {
     let keys = (0..40).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
-    let shelf = Arc::new(Shelf::holding(keys));
+    let memory_source = Arc::new(MemorySource::holding(keys));
     let told = Arc::new(Mutex::new(Vec::new()));
     let (keep, most) = (Arc::clone(&told), Arc::new(AtomicUsize::new(0)));
-    let ask = Ask { concurrency: 4, ..Ask::new(BUCKET, "", span()) };
-    let watched = Arc::clone(&shelf);
+    let ask = DiscoveryRequest { concurrency: 4, ..DiscoveryRequest::new(BUCKET, "", span()) };
+    let with_progress_callback = Arc::clone(&memory_source);
     let high = Arc::clone(&most);
-    let mut discovery = Discovery::new(shelf.clone(), ask).watched(Arc::new(move |progress: &Progress| {
-        high.fetch_max(watched.requests() - progress.requests as usize, Ordering::SeqCst);
-        keep.lock().unwrap().push(progress.clone());
-    }));
+    let mut discovery =
+        Discovery::new(memory_source.clone(), ask).with_progress_callback(Arc::new(move |progress: &DiscoveryProgress| {
+            high.fetch_max(with_progress_callback.requests() - progress.requests as usize, Ordering::SeqCst);
+            keep.lock().unwrap().push(progress.clone());
+        }));
     while discovery.next().await.unwrap().is_some() {}
     let told = told.lock().unwrap();
     assert_eq!(told.len(), 80);
@@ -208,31 +210,35 @@ proptest! {
         let regions = ["eu-west-1", "us-east-1", "us-gov-west-1", "ap-southeast-2"];
         let mut expected = BTreeSet::new();
         let mut keys = Vec::new();
-        for (organisation, account, kind, region) in combinations {
-            let account = format!("{}{account:012}", organisations[organisation as usize]);
+        for (organization, account, kind, region) in combinations {
+            let account = format!("{}{account:012}", organisations[organization as usize]);
             let (kind, region) = (kinds[kind as usize], regions[region as usize]);
             keys.push(log(&above, &account, kind, region, "2026-11-17", "a"));
             keys.push(log(&above, &account, kind, region, "2026-11-18", "b"));
             expected.insert(format!("{above}AWSLogs/{account}/{kind}/{region}/"));
         }
-        let shelf = Arc::new(Shelf { page, ..Shelf::holding(keys) });
+        let memory_source = Arc::new(MemorySource { page, ..MemorySource::holding(keys) });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let found = runtime.block_on(folders(&shelf, &above));
+        let found = runtime.block_on(folders(&memory_source, &above));
         prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
     }
 }
 
 /// Every key that a walk over everything leads to, sorted; a key that is met twice stands in it twice.
-async fn every_key(shelf: &Arc<Shelf>, prefix: &str, concurrency: usize) -> Vec<String> {
-    let ask = Ask { cover: Cover::Everything, concurrency, ..Ask::new(BUCKET, prefix, span()) };
-    let mut discovery = Discovery::new(shelf.clone(), ask);
+async fn every_key(memory_source: &Arc<MemorySource>, prefix: &str, concurrency: usize) -> Vec<String> {
+    let ask = DiscoveryRequest {
+        coverage: Coverage::Everything,
+        concurrency,
+        ..DiscoveryRequest::new(BUCKET, prefix, span())
+    };
+    let mut discovery = Discovery::new(memory_source.clone(), ask);
     let mut keys = Vec::new();
-    while let Some(found) = discovery.find().await.unwrap() {
+    while let Some(found) = discovery.next_item().await.unwrap() {
         match found {
-            Found::Loose(_, objects) => keys.extend(objects.into_iter().map(|object| object.key)),
-            Found::Unit(unit) => {
+            DiscoveryItem::Objects(_, objects) => keys.extend(objects.into_iter().map(|object| object.key)),
+            DiscoveryItem::Unit(unit) => {
                 assert_eq!(unit.layout, Layout::Flat, "days are not asked for");
-                let all = shelf.keys.lock().unwrap();
+                let all = memory_source.keys.lock().unwrap();
                 keys.extend(all.keys().filter(|key| key.starts_with(&unit.prefix)).cloned());
             }
         }
@@ -244,10 +250,10 @@ async fn every_key(shelf: &Arc<Shelf>, prefix: &str, concurrency: usize) -> Vec<
 #[tokio::test]
 async fn the_beginning_of_a_name_is_enough_where_no_folder_has_it() {
     let name = format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz");
-    let shelf = Arc::new(Shelf::holding([name.clone(), "copied/other".to_owned()]));
-    assert_eq!(every_key(&shelf, "copied/1111", 4).await, std::slice::from_ref(&name));
-    assert_eq!(every_key(&shelf, &name, 4).await, [name]);
-    assert!(every_key(&shelf, "elsewhere", 4).await.is_empty());
+    let memory_source = Arc::new(MemorySource::holding([name.clone(), "copied/other".to_owned()]));
+    assert_eq!(every_key(&memory_source, "copied/1111", 4).await, std::slice::from_ref(&name));
+    assert_eq!(every_key(&memory_source, &name, 4).await, [name]);
+    assert!(every_key(&memory_source, "elsewhere", 4).await.is_empty());
 }
 
 proptest! {
@@ -264,9 +270,9 @@ proptest! {
         if expected.is_empty() {
             expected = keys.iter().filter(|key| key.starts_with(&prefix)).cloned().collect();
         }
-        let shelf = Arc::new(Shelf { page, ..Shelf::holding(keys) });
+        let memory_source = Arc::new(MemorySource { page, ..MemorySource::holding(keys) });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        prop_assert_eq!(runtime.block_on(every_key(&shelf, &prefix, concurrency)), expected);
+        prop_assert_eq!(runtime.block_on(every_key(&memory_source, &prefix, concurrency)), expected);
     }
 }
 
@@ -274,9 +280,9 @@ proptest! {
 fn any_key() -> impl Strategy<Value = String> {
     let above = "(a/|b/|c/d/e/|AWSLogs/){0,2}";
     let layout =
-        (above, "(o-abc/)?", 0u8..3, 0usize..3, 0u8..2).prop_map(|(above, organisation, account, kind, day)| {
+        (above, "(o-abc/)?", 0u8..3, 0usize..3, 0u8..2).prop_map(|(above, organization, account, kind, day)| {
             let kind = ["CloudTrail", "CloudTrail-Digest", "CloudTrail-New"][kind];
-            let account = format!("{organisation}{account:012}");
+            let account = format!("{organization}{account:012}");
             log(&above, &account, kind, "eu-west-1", &format!("2026-11-1{day}"), "a")
         });
     let foreign = (above, "(AWSLogs/)?(111122223333/)?(CloudTrail/)?(elb/)?(eu-west-1/)?[xyz]{1,2}(\\.json)?")

@@ -171,11 +171,11 @@ impl Store for Slow {
         self.0.pages(names).await
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
-        self.0.write_page(name, stands, page).await
+        self.0.write_page(name, expected_version, page).await
     }
 }
 

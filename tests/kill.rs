@@ -1,7 +1,7 @@
-//! `kill -9` at any moment, as often as one likes: what is delivered is one copy of every event.
+//! Every event is delivered exactly once, although `kill -9` stops the program at any moment.
 //!
-//! `TRAILHOSE_KILLS` says how many kills each test survives (default 4), `TRAILHOSE_SEED` when they come; a test that
-//! fails prints its seed.
+//! `TRAILHOSE_KILLS` is the number of kills in each test (default 4), `TRAILHOSE_SEED` determines their times. A test
+//! that fails prints its seed.
 
 mod laptop;
 
@@ -10,11 +10,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Small objects, as most are.
+/// Number of objects. They are small, like most.
 const OBJECTS: u32 = 120;
-/// Events of each.
+/// Events per object.
 const EVENTS: u32 = 100;
-/// Every fifth object brings so many events of the one before again, as a second trail does.
+/// Every fifth object repeats this many events of the previous one, like a second trail.
 const SHARED: u32 = 20;
 
 fn bucket() -> (Bucket, Vec<String>) {
@@ -31,16 +31,19 @@ fn bucket() -> (Bucket, Vec<String>) {
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name).map_or(default, |text| match text.parse() {
+        Ok(number) if number > 0 => number,
+        _ => panic!("{name}={text} is not a positive number"),
+    })
 }
 
-/// Kills runs until so many were killed, each run going on where the one before was. When a run ends by itself, what it
-/// delivered is checked, and the next begins anew.
+/// Kills runs until the number of kills is reached. Each run resumes where the previous one was killed. When a run ends
+/// by itself, its output is checked, and the next run starts with an empty destination.
 fn survive(compress: &str) {
     let (bucket, all) = bucket();
     let seed = number("TRAILHOSE_SEED", 7);
     let mut random = fastrand::Rng::with_seed(seed);
-    // Short against a run: most kills find a file half written, or a commit under way.
+    // The checkpoint interval is short: most kills interrupt a file write or a commit.
     let args = |out: &Path| {
         ["sync", text(bucket.path()), text(out), "--compress", compress, "--checkpoint", "0.02"].map(str::to_owned)
     };
@@ -77,16 +80,16 @@ fn survive(compress: &str) {
 }
 
 #[test]
-fn plain_files_hold_every_event_once_through_kills() {
+fn plain_files_hold_every_event_once_after_kills() {
     survive("none");
 }
 
 #[test]
-fn gzip_files_hold_every_event_once_through_kills() {
+fn gzip_files_hold_every_event_once_after_kills() {
     survive("gzip");
 }
 
 #[test]
-fn zstd_files_hold_every_event_once_through_kills() {
+fn zstd_files_hold_every_event_once_after_kills() {
     survive("zstd");
 }

@@ -1,37 +1,39 @@
-//! How much memory the programs take at most: it grows with the events of an object, 40 bytes each, and with nothing else.
+//! Memory limits of the programs. Memory grows only with the number of events of an object, by 40 bytes each.
 //!
-//! What is tested is a debug build, whose code alone takes some 20 MiB. So the bounds here are of what a program takes
-//! beyond what it takes idle. `docs/performance.md` says what the memory holds.
+//! The code of the tested debug build alone takes about 20 MiB, so the limits apply to the memory above that of an idle
+//! program. `docs/performance.md` describes what the memory holds.
 
 mod bed;
 mod common;
 
 use bed::emulator::Emulator;
 use common::stub::{Reply, Request, Stub};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier, LazyLock, mpsc};
 use std::time::Duration;
 use trailhose::generate::{ObjectSize, SyntheticBucket, SyntheticObject, WriteStats};
 
-/// The debug build takes half a minute for the object on a quiet machine.
+/// The debug build needs half a minute for the object on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 const KEY: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/01/15/\
                    111122223333_CloudTrail_us-east-1_20260115T1200Z_abcdefghijklmnop.json.gz";
 
-/// An object of 200 MB, as it lies in a bucket, and what is in it.
+/// A stored object of 200 MB, and the statistics of its content.
 static LARGE: LazyLock<(Vec<u8>, WriteStats)> = LazyLock::new(|| {
     let mut stored = Vec::new();
     let written = SyntheticObject::new(1, ObjectSize::Bytes(200_000_000)).write_gzip(&mut stored).unwrap();
     (stored, written)
 });
 
-/// What the template gives the functions. `sync` is given it too: what glibc keeps is chance, and what is tested is what the
-/// program holds.
+/// The template sets these variables for the functions. `sync` runs with them too, because the memory that glibc retains
+/// varies and the tests measure the memory that the program holds.
 const GLIBC: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "1048576")];
 
-/// Ended with its test.
+/// A child process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -42,7 +44,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// The most memory it ever held, in MiB.
+    /// Returns the peak memory in MiB.
     fn peak(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -50,16 +52,16 @@ impl Running {
     }
 }
 
-/// S3 that has one object, and a stream that takes everything and says how many lines it was given.
+/// Starts an S3 with one object and a stream that accepts everything and reports the number of lines.
 fn services(lines: mpsc::Sender<usize>) -> Stub {
     Stub::start(move |request| {
         if request.method == "GET" {
-            return part(request.header("range").expect("an object of this size is not asked for as a whole"));
+            return range_reply(request.header("range").expect("an object of this size is fetched by range requests"));
         }
         assert_eq!(request.header("x-amz-target"), Some("Firehose_20150804.PutRecordBatch"));
         let sent: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
         let records = sent["Records"].as_array().unwrap();
-        lines.send(records.iter().map(|record| ends(record["Data"].as_str().unwrap())).sum()).unwrap();
+        lines.send(records.iter().map(|record| count_lines(record["Data"].as_str().unwrap())).sum()).unwrap();
         let entries = vec![serde_json::json!({ "RecordId": "1" }); records.len()];
         let body = serde_json::json!({ "FailedPutCount": 0, "RequestResponses": entries });
         let headers = vec![("content-type", "application/x-amz-json-1.1".to_owned())];
@@ -67,8 +69,8 @@ fn services(lines: mpsc::Sender<usize>) -> Stub {
     })
 }
 
-/// What S3 answers to `Range: bytes=4-7`.
-fn part(range: &str) -> Reply {
+/// Returns the reply of S3 to a range such as `bytes=4-7`.
+fn range_reply(range: &str) -> Reply {
     let (from, last) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).unwrap();
     let (from, size): (usize, _) = (from.parse().unwrap(), LARGE.0.len());
     let end = size.min(last.parse::<usize>().unwrap() + 1);
@@ -80,8 +82,8 @@ fn part(range: &str) -> Reply {
     Reply::Answer(206, headers, LARGE.0[from..end].to_vec())
 }
 
-/// Line ends in what is written in base64.
-fn ends(base64: &str) -> usize {
+/// Counts the line feeds in base64-encoded bytes.
+fn count_lines(base64: &str) -> usize {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     static VALUES: LazyLock<[u32; 256]> = LazyLock::new(|| {
         let mut values = [0; 256];
@@ -94,7 +96,7 @@ fn ends(base64: &str) -> usize {
         .fold(0, |sum, three| sum + three.to_be_bytes().iter().filter(|&&byte| byte == b'\n').count())
 }
 
-/// Lambda itself: one invocation, handed out at the second meeting, then none.
+/// Starts a runtime API that returns one invocation after the second wait at the barrier, and then none.
 fn lambda(payload: String, meeting: Arc<Barrier>, answers: mpsc::Sender<(String, Vec<u8>)>) -> Stub {
     let given = std::sync::atomic::AtomicBool::new(false);
     Stub::start(move |request: &Request| {
@@ -119,7 +121,7 @@ fn lambda(payload: String, meeting: Arc<Barrier>, answers: mpsc::Sender<(String,
 }
 
 #[tokio::test]
-async fn the_function_takes_no_more_than_48_mib_for_an_object_of_200_mb() {
+async fn ingest_of_200_mb_takes_at_most_48_mib() {
     for (name, value) in GLIBC {
         assert!(include_str!("../template.yaml").contains(&format!(" {name}: \"{value}\"\n")), "{name}");
     }
@@ -165,43 +167,60 @@ async fn the_function_takes_no_more_than_48_mib_for_an_object_of_200_mb() {
     assert!(path.ends_with("/response"), "{path}: {}", String::from_utf8_lossy(&answer));
     assert_eq!(lines.try_iter().sum::<usize>(), LARGE.1.events as usize);
     let peak = function.peak();
-    println!("ingest, 200 MB ({} bytes in gzip): {peak:.1} MiB at most, {idle:.1} idle", LARGE.0.len());
-    assert!(peak - idle <= 48.0, "{peak:.1} MiB at most, {idle:.1} idle: 48 more allowed");
+    println!("ingest, 200 MB ({} bytes in gzip): peak {peak:.1} MiB, idle {idle:.1} MiB", LARGE.0.len());
+    assert!(peak - idle <= 48.0, "peak {peak:.1} MiB, idle {idle:.1} MiB; the limit is 48 MiB above idle");
 }
 
-/// Runs the program and returns the most memory it held, in MiB.
+/// Runs the program and returns its peak memory in MiB.
 fn peak(arguments: &[&Path]) -> f64 {
-    // A child that has ended no longer says what it took; only its parent can still be told.
-    const TOLD: &str = "import resource, subprocess, sys\n\
+    // The peak of a process that has ended is available only to its parent.
+    const SCRIPT: &str = "import resource, subprocess, sys\n\
                         subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n\
                         print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
     let mut command = Command::new("python3");
-    command.args(["-c", TOLD, env!("CARGO_BIN_EXE_trailhose")]).args(arguments).envs(GLIBC);
-    let told = command.output().unwrap();
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    String::from_utf8(told.stdout).unwrap().trim().parse::<f64>().unwrap() / 1024.0
+    command.args(["-c", SCRIPT, env!("CARGO_BIN_EXE_trailhose")]).args(arguments).envs(GLIBC);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Runs `sync` over this bucket, within 64 MiB more than over an empty one.
-fn sync(what: &str, bucket: &Path) {
+/// Counts the lines of the JSON Lines files below a folder.
+fn delivered_lines(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| match path.is_dir() {
+            true => delivered_lines(&path),
+            false if path.extension().is_some_and(|ending| ending == "jsonl") => {
+                BufReader::new(File::open(path).unwrap()).split(b'\n').map(|line| drop(line.unwrap())).count() as u64
+            }
+            false => 0,
+        })
+        .sum()
+}
+
+/// Runs `sync` for a bucket of `events` events: every event is delivered, with at most 64 MiB more than for an empty
+/// bucket.
+fn sync(what: &str, bucket: &Path, events: u64) {
     let (empty, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let idle = peak(&[Path::new("sync"), empty.path(), &out.path().join("nothing")]);
-    let peak = peak(&[Path::new("sync"), bucket, &out.path().join("all")]);
-    println!("sync, {what}: {peak:.1} MiB at most, {idle:.1} idle");
-    assert!(peak - idle <= 64.0, "{peak:.1} MiB at most, {idle:.1} idle: 64 more allowed");
+    let all = out.path().join("all");
+    let peak = peak(&[Path::new("sync"), bucket, &all, Path::new("--compress"), Path::new("none")]);
+    assert_eq!(delivered_lines(&all), events, "{what}: delivered events");
+    println!("sync, {what}: peak {peak:.1} MiB, idle {idle:.1} MiB");
+    assert!(peak - idle <= 64.0, "peak {peak:.1} MiB, idle {idle:.1} MiB; the limit is 64 MiB above idle");
 }
 
 #[test]
-fn sync_takes_no_more_than_64_mb_for_one_file_of_200_mb() {
+fn sync_of_200_mb_takes_at_most_64_mib() {
     let bucket = tempfile::tempdir().unwrap();
     let path = bucket.path().join(KEY);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, &LARGE.0).unwrap();
-    sync("one file of 200 MB", bucket.path());
+    sync("one file of 200 MB", bucket.path(), LARGE.1.events.into());
 }
 
 #[test]
-fn sync_takes_no_more_than_64_mb_for_4_000_files() {
+fn sync_of_4_000_files_takes_at_most_64_mib() {
     let bucket = tempfile::tempdir().unwrap();
     for (key, stored) in SyntheticBucket::new(1, 4_000).files() {
         let path = bucket.path().join(key);

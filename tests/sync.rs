@@ -1,10 +1,10 @@
 //! A walk over a source: every object has its turn, and what comes back comes back.
 
-mod shelf;
+mod memory_source;
 mod world;
 
 use async_trait::async_trait;
-use shelf::Shelf;
+use memory_source::MemorySource;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use trailhose::backoff::Pace;
 use trailhose::ingest::{Ingest, Outcome};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
-use trailhose::sync::{Ended, How, News, Patience, Select, Sync};
+use trailhose::sync::{Completion, RetryPolicy, Select, SyncRun, SyncEvent, SyncReport};
 use world::{Fault, Wire, World, event, log};
 
 /// A source that is listed, a few objects a page; what may be wrong with it is told to it.
 #[derive(Debug)]
 struct Listed {
     inner: Arc<dyn Source>,
-    shelf: Shelf,
+    memory_source: MemorySource,
     /// Listings that may be asked for before they are denied.
     listings: usize,
     /// Fetches that are denied.
@@ -43,10 +43,10 @@ impl Source for Listed {
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
-        if self.shelf.requests() >= self.listings {
+        if self.memory_source.requests() >= self.listings {
             return Err(SourceError::Denied("allow s3:ListBucket".into()));
         }
-        self.shelf.list(ask).await
+        self.memory_source.list(ask).await
     }
 }
 
@@ -55,7 +55,7 @@ fn source(ingest: &Ingest, objects: Vec<ObjectRef>) -> Listed {
     let keys = objects.into_iter().map(|object| (object.key, object.etag.unwrap())).collect();
     Listed {
         inner: Arc::clone(&ingest.source),
-        shelf: Shelf { keys: Mutex::new(keys), page: 3, ..Shelf::default() },
+        memory_source: MemorySource { keys: Mutex::new(keys), page: 3, ..MemorySource::default() },
         listings: usize::MAX,
         denied: false,
         fetched: AtomicUsize::new(0),
@@ -63,27 +63,32 @@ fn source(ingest: &Ingest, objects: Vec<ObjectRef>) -> Listed {
 }
 
 /// A walk over these objects by this worker.
-fn walk(ingest: Ingest, objects: Vec<ObjectRef>, jobs: usize) -> Sync {
+fn walk(ingest: Ingest, objects: Vec<ObjectRef>, jobs: usize) -> SyncRun {
     let source = source(&ingest, objects);
     listed(ingest, source, jobs).0
 }
 
-fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (Sync, Arc<Listed>) {
+fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (SyncRun, Arc<Listed>) {
     let source = Arc::new(source);
     let short = Pace { base: Duration::from_millis(1), cap: Duration::from_millis(20) };
-    let walk = Sync {
+    let walk = SyncRun {
         ingest: Ingest { source: Arc::clone(&source) as Arc<dyn Source>, ..ingest },
         bucket: "logs".into(),
         prefix: String::new(),
         pages: None,
         select: Select::default(),
         jobs,
-        patience: Patience { rests: short, looks: short, wait: Duration::from_secs(5), ..Patience::default() },
+        retry_policy: RetryPolicy {
+            failure_backoff: short,
+            poll_backoff: short,
+            wait: Duration::from_secs(5),
+            ..RetryPolicy::default()
+        },
     };
     (walk, source)
 }
 
-async fn run(walk: Sync) -> Ended {
+async fn run(walk: Sync) -> SyncReport {
     walk.run(watch::channel(false).1, &mut |_| {}).await
 }
 
@@ -93,7 +98,7 @@ async fn objects_that_share_events_are_all_done_at_the_end_however_they_meet() {
     let objects: Vec<_> =
         (0..40).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n), event(n + 1), event(n + 2)]))).collect();
     let ended = run(walk(world.worker(&Arc::default()), objects, 8)).await;
-    assert_eq!((ended.how, ended.tally.objects, ended.tally.later), (How::Complete, 40, 0));
+    assert_eq!((ended.completion, ended.tally.objects, ended.tally.later), (Completion::Complete, 40, 0));
     let mut lines = world.delivered();
     lines.sort();
     let mut all: Vec<_> = (0..42).map(event).collect();
@@ -108,9 +113,9 @@ async fn an_object_that_fails_comes_back_within_the_walk() {
     // Rows, lease and fetch: the first attempt fails at the fetch.
     let wire = Arc::new(Wire::failing([(2, Fault::Refuse)]));
     let mut put_off = 0;
-    let news = &mut |news: News<'_>| put_off += u32::from(matches!(news, News::PutOff(..)));
+    let news = &mut |news: SyncEvent<'_>| put_off += u32::from(matches!(news, SyncEvent::Deferred(..)));
     let ended = walk(world.worker(&wire), objects, 1).run(watch::channel(false).1, news).await;
-    assert_eq!((ended.how, ended.tally.objects, ended.tally.failed, put_off), (How::Complete, 2, 0, 1));
+    assert_eq!((ended.completion, ended.tally.objects, ended.tally.failed, put_off), (Completion::Complete, 2, 0, 1));
     assert_eq!(world.delivered().len(), 2);
 }
 
@@ -120,7 +125,7 @@ async fn a_ledger_that_stays_away_ends_the_walk_and_names_itself() {
     let objects = (0..100).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
     let wire = Arc::new(Wire::failing([(0, Fault::Die)]));
     let ended = run(walk(world.worker(&wire), objects, 2)).await;
-    let How::GaveUp(reason) = ended.how else { panic!("{:?}", ended.how) };
+    let Completion::Aborted(reason) = ended.completion else { panic!("{:?}", ended.completion) };
     assert!(reason.starts_with("ledger: "), "{reason}");
     assert!(ended.tally.failed + ended.tally.later < 10, "{:?}", ended.tally);
     assert!(world.delivered().is_empty());
@@ -137,10 +142,14 @@ async fn objects_that_are_all_denied_end_the_walk_and_a_few_do_not() {
     };
     let (few, _) = denied(5);
     let ended = run(few).await;
-    assert_eq!((ended.how, ended.tally.failed), (How::Complete, 5));
+    assert_eq!((ended.completion, ended.tally.failed), (Completion::Complete, 5));
     let (all, source) = denied(1000);
     let ended = run(all).await;
-    assert!(matches!(&ended.how, How::GaveUp(reason) if reason.contains("s3:GetObject")), "{:?}", ended.how);
+    assert!(
+        matches!(&ended.completion, Completion::Aborted(reason) if reason.contains("s3:GetObject")),
+        "{:?}",
+        ended.completion
+    );
     assert_eq!(source.fetched.load(Ordering::SeqCst), 20, "what is denied is asked for once");
 }
 
@@ -153,7 +162,11 @@ async fn a_listing_that_breaks_off_ends_the_walk_and_says_so() {
     // One folder after the other down to the region, and two pages of it.
     let (walk, _) = listed(ingest, Listed { listings: 6, ..source }, 1);
     let ended = run(walk).await;
-    assert!(matches!(&ended.how, How::GaveUp(reason) if reason.contains("s3:ListBucket")), "{:?}", ended.how);
+    assert!(
+        matches!(&ended.completion, Completion::Aborted(reason) if reason.contains("s3:ListBucket")),
+        "{:?}",
+        ended.completion
+    );
     assert!(ended.tally.objects > 0, "what was listed before was begun: {ended:?}");
     assert_eq!(ended.tally.objects as usize, world.delivered().len(), "what was begun is finished");
 }
@@ -165,18 +178,18 @@ async fn a_halt_finishes_what_is_in_flight_and_begins_nothing_new() {
     let (halt, halted) = watch::channel(false);
     let seen = Mutex::new(0);
     let mut in_flight = None;
-    let news = &mut |news: News<'_>| match news {
-        News::Ended(_, Outcome::Done(_)) => {
+    let news = &mut |news: SyncEvent<'_>| match news {
+        SyncEvent::Finished(_, Outcome::Done(_)) => {
             *seen.lock().unwrap() += 1;
             if *seen.lock().unwrap() == 10 {
                 halt.send_replace(true);
             }
         }
-        News::Halting(How::Halted, flying) => in_flight = Some(flying),
+        SyncEvent::Stopping(Completion::Stopped, flying) => in_flight = Some(flying),
         _ => {}
     };
     let ended = walk(world.worker(&Arc::default()), objects, 4).run(halted, news).await;
-    assert_eq!(ended.how, How::Halted);
+    assert_eq!(ended.completion, Completion::Stopped);
     assert!((10..=14).contains(&ended.tally.objects), "{:?}", ended.tally);
     assert!(in_flight.is_some_and(|flying| flying <= 4), "{in_flight:?}");
     assert_eq!(world.delivered().len() as u64, ended.tally.objects);
@@ -189,7 +202,7 @@ async fn what_the_ledger_calls_done_is_neither_leased_nor_fetched_again() {
     run(walk(world.worker(&Arc::default()), objects.clone(), 2)).await;
     let wire = Arc::new(Wire::default());
     let ended = run(walk(world.worker(&wire), objects, 2)).await;
-    assert_eq!((ended.how, ended.tally.already, ended.tally.objects), (How::Complete, 9, 0));
+    assert_eq!((ended.completion, ended.tally.already, ended.tally.objects), (Completion::Complete, 9, 0));
     assert!(wire.calls().iter().all(|call| *call == "rows"), "{:?}", wire.calls());
     assert_eq!(world.delivered().len(), 9);
 }
@@ -200,7 +213,7 @@ async fn a_ledger_that_stumbles_over_a_question_is_asked_again() {
     let objects = vec![world.put("a", &log(&[event(1)]))];
     let wire = Arc::new(Wire::failing([(0, Fault::Refuse)]));
     let ended = run(walk(world.worker(&wire), objects, 1)).await;
-    assert_eq!((ended.how, ended.tally.objects), (How::Complete, 1));
+    assert_eq!((ended.completion, ended.tally.objects), (Completion::Complete, 1));
 }
 
 #[tokio::test]
@@ -209,7 +222,10 @@ async fn an_object_that_is_replaced_before_its_turn_is_named_and_its_new_version
     let old = world.put("a", &log(&[event(1)]));
     world.put("a", &log(&[event(1), event(2)]));
     let ended = run(walk(world.worker(&Arc::default()), vec![old], 1)).await;
-    assert_eq!((ended.how, ended.tally.objects, ended.tally.quarantined["changed"]), (How::Complete, 1, 1));
+    assert_eq!(
+        (ended.completion, ended.tally.objects, ended.tally.quarantined["changed"]),
+        (Completion::Complete, 1, 1)
+    );
     assert_eq!(world.delivered(), [event(1), event(2)]);
 }
 
@@ -223,7 +239,7 @@ async fn a_listing_that_changes_while_it_is_read_loses_no_object_and_brings_none
         let between: Vec<String> = stay.iter().map(|at| format!("{}.swp", at.key)).collect();
         let ingest = world.worker(&Arc::default());
         let mut source = source(&ingest, stay);
-        source.shelf.before = Some(Box::new(move |number, keys| {
+        source.memory_source.before = Some(Box::new(move |number, keys| {
             let mut random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
             for key in &between {
                 match random.bool() {
@@ -233,7 +249,11 @@ async fn a_listing_that_changes_while_it_is_read_loses_no_object_and_brings_none
             }
         }));
         let ended = run(listed(ingest, source, 2).0).await;
-        assert_eq!((&ended.how, ended.tally.objects, ended.tally.already), (&How::Complete, 40, 0), "seed {seed}");
+        assert_eq!(
+            (&ended.completion, ended.tally.objects, ended.tally.already),
+            (&Completion::Complete, 40, 0),
+            "seed {seed}"
+        );
         assert!(ended.tally.skipped["other_extension"] > 0, "seed {seed}: nothing changed");
         assert_eq!(world.delivered().len(), 40, "seed {seed}");
     }

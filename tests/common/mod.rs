@@ -1,4 +1,4 @@
-//! What several tests share.
+//! Helpers shared by several tests.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 pub mod moto;
@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-/// The house's own configuration, pointed at `endpoint` with made-up credentials.
+/// Returns the program's AWS configuration for `endpoint`, with fake credentials.
 pub async fn config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("key", "secret", None, None, "test");
     trailhose::aws::config()

@@ -1,4 +1,4 @@
-//! A moto server, shared by the tests of one program and ended with the last of them.
+//! A moto server that the tests of one program share. It stops when the last test ends.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ pub struct Moto {
 static RUNNING: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
 
 impl Moto {
-    /// The server that runs, or a new one.
+    /// Returns the running server, or starts one.
     pub fn shared() -> Arc<Self> {
-        // A test that failed while it started the server leaves the lock poisoned, and nothing half made.
+        // A test that fails while it starts the server poisons the lock, but leaves no partial state.
         let mut running = RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         running.upgrade().unwrap_or_else(|| {
             let moto = Arc::new(Self::start());
@@ -60,7 +60,7 @@ impl Drop for Moto {
     }
 }
 
-/// `TRAILHOSE_MOTO`, else what `./test` installed, else what the path holds.
+/// Returns `TRAILHOSE_MOTO`, or the program that `./test` installed, or the one on `PATH`.
 fn program() -> PathBuf {
     let installed = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/moto/bin/moto_server"));
     match std::env::var_os("TRAILHOSE_MOTO") {

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server that answers as it is told, faults included: a thread a connection, nothing more.
+//! A small HTTP/1.1 server whose replies, including faults, are chosen by a closure. One thread per connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// As sent, names in lower case.
+    /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -25,17 +25,17 @@ impl Request {
 pub enum Reply {
     /// Status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// An answer that announces so many bytes, sends fewer, and closes the connection.
+    /// A reply with this content length and a shorter body; then the connection is closed.
     Cut(Vec<(&'static str, String)>, usize, Vec<u8>),
-    /// An answer that announces so many bytes, and sends one every so often.
+    /// A reply with this content length that sends one byte after each pause.
     Trickle(usize, Duration),
-    /// The connection is closed without an answer.
+    /// The connection is closed without a reply.
     Reset,
-    /// No answer for this long, then the connection is closed.
+    /// No reply for this time; then the connection is closed.
     Silence(Duration),
 }
 
-/// The server; its threads end with the test program.
+/// The server. Its threads end with the test program.
 pub struct Stub {
     address: SocketAddr,
 }
@@ -116,7 +116,7 @@ fn write(
     length: usize,
     body: &[u8],
 ) -> std::io::Result<()> {
-    let mut head = format!("HTTP/1.1 {status} As Told\r\ncontent-length: {length}\r\n");
+    let mut head = format!("HTTP/1.1 {status} Stub\r\ncontent-length: {length}\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

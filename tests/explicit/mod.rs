@@ -398,8 +398,8 @@ impl Explicit {
         };
         let kept = state.ground.kept();
         let laws = match Arc::ptr_eq(&before.ground, &state.ground) {
-            true => view.laws(&kept, &kept),
-            false => view.laws(&before.ground.kept(), &kept),
+            true => view.check(&kept, &kept),
+            false => view.check(&before.ground.kept(), &kept),
         };
         laws.map_err(|text| {
             // Laws name themselves by their number.

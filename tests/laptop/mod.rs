@@ -1,6 +1,6 @@
-//! A laptop: the program itself, a bucket in a folder made for one test, and what it delivered.
+//! Runs the program without AWS: a bucket in a temporary folder, and checks of the delivered files.
 
-#![allow(dead_code)] // Each test file uses its part.
+#![allow(dead_code)] // Each test file uses a part.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,14 +8,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The program, as on a machine without any AWS account: a profile that does not exist fails whoever asks for it.
+/// Returns the program on a machine without an AWS account: every use of the profile fails.
 pub fn trailhose() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trailhose"));
-    command.env("AWS_PROFILE", "there-is-none").env_remove("RUST_LOG").env_remove("TRAILHOSE_LEDGER_DAYS");
+    command.env("AWS_PROFILE", "no-such-profile").env_remove("RUST_LOG").env_remove("TRAILHOSE_LEDGER_DAYS");
     command
 }
 
-/// The program, before an emulator.
+/// Returns the program configured for an emulator.
 pub fn trailhose_at(endpoint: &str) -> Command {
     let mut command = trailhose();
     command.env_remove("AWS_PROFILE").env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1");
@@ -73,19 +73,19 @@ impl Bucket {
         path
     }
 
-    /// Puts a log of these events under CloudTrail's own name.
+    /// Puts a log of these events under a CloudTrail key.
     pub fn put_log(&self, name: &str, events: &[String]) -> PathBuf {
         self.put(&key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", name), &gzip(&log(events)))
     }
 }
 
-/// A key as CloudTrail writes it.
+/// Returns a CloudTrail key.
 pub fn key(account: &str, kind: &str, region: &str, day: &str, name: &str) -> String {
     let (folder, stamp) = (day.replace('-', "/"), day.replace('-', ""));
     format!("AWSLogs/{account}/{kind}/{region}/{folder}/{account}_{kind}_{region}_{stamp}T0005Z_{name:0<16}.json.gz")
 }
 
-/// One event, of a length and a minute that follow from its number.
+/// Returns an event. Its length and minute depend on its number.
 pub fn event(number: u32) -> String {
     let (minute, padding) = (number / 40 % 60, "x".repeat(number as usize * 37 % 400));
     format!(
@@ -109,8 +109,8 @@ pub fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
-/// Every line below a destination, and how often it is there. A file that does not end with a whole line, or a
-/// compressed one that cannot be read to its end, fails the test.
+/// Returns the number of copies of every line below a destination. An incomplete line at the end of a file or a
+/// truncated compressed file fails the test.
 pub fn lines(dest: &Path) -> HashMap<String, usize> {
     let mut found = HashMap::new();
     for path in files(dest) {
@@ -124,9 +124,9 @@ pub fn lines(dest: &Path) -> HashMap<String, usize> {
         } else if name.ends_with(".jsonl") {
             text = String::from_utf8(stored).expect("UTF-8");
         } else {
-            panic!("{name} is no file of this program's");
+            panic!("{name} is not an output file of this program");
         }
-        assert!(text.is_empty() || text.ends_with('\n'), "{name} ends within a line");
+        assert!(text.is_empty() || text.ends_with('\n'), "{name} ends with an incomplete line");
         for line in text.lines() {
             *found.entry(line.to_owned()).or_default() += 1;
         }
@@ -134,7 +134,7 @@ pub fn lines(dest: &Path) -> HashMap<String, usize> {
     found
 }
 
-/// The files below a folder, its own state aside.
+/// Returns the files below a folder, without the state folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();
@@ -149,7 +149,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Fails unless every one of these events was delivered once, and nothing else.
+/// Fails unless exactly these events were delivered, each once.
 pub fn assert_delivered(dest: &Path, events: &[String]) {
     let mut found = lines(dest);
     for event in events {
@@ -159,7 +159,7 @@ pub fn assert_delivered(dest: &Path, events: &[String]) {
             None => panic!("not delivered: {event}"),
         }
     }
-    assert!(found.is_empty(), "delivered and never sent: {:?}", found.keys().next());
+    assert!(found.is_empty(), "unexpected line: {:?}", found.keys().next());
 }
 
 /// A path as an argument.

@@ -1,4 +1,4 @@
-//! An S3 Inventory report, written as S3 writes it.
+//! Writes S3 Inventory reports in the format of S3.
 #![allow(dead_code)] // Each test file uses its part.
 
 use md5::{Digest, Md5};
@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// One row.
+/// One row of a report.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub key: String,
@@ -38,18 +38,18 @@ pub const PARQUET: &str = "message s3.inventory { required binary bucket (UTF8);
     optional int64 size; optional int64 last_modified_date (TIMESTAMP_MILLIS); optional binary e_tag (UTF8); \
     optional binary storage_class (UTF8); }";
 
-/// What a key's bytes but letters, digits and these become.
+/// Bytes of a key that are percent-encoded: all except letters, digits and these.
 const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/').remove(b' ');
 
-/// A report of a bucket in a folder, in so many files.
+/// A report in a folder.
 pub struct Report {
     pub folder: PathBuf,
     pub manifest: serde_json::Value,
 }
 
 impl Report {
-    /// Writes the files; every row once, dealt out over the files in turn.
+    /// Writes the rows to `files` files in turn, each row once.
     pub fn write(folder: &Path, bucket: &str, how: How, files: usize, rows: &[Row]) -> Self {
         let dealt = (0..files).map(|file| rows.iter().skip(file).step_by(files));
         Self::write_each(folder, bucket, how, dealt)
@@ -94,7 +94,7 @@ impl Report {
         self.folder.join(self.key())
     }
 
-    /// Writes the manifest as it stands, and its checksum.
+    /// Writes the current manifest and its checksum.
     pub fn save(&self) {
         let (path, text) = (self.path(), self.manifest.to_string());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -102,12 +102,12 @@ impl Report {
         std::fs::write(path, text).unwrap();
     }
 
-    /// The path of one of its files.
+    /// Returns the path of a data file.
     pub fn file(&self, number: usize) -> PathBuf {
         self.folder.join(self.manifest["files"][number]["key"].as_str().unwrap())
     }
 
-    /// Puts other bytes into a file, and their MD5 into the manifest.
+    /// Replaces the bytes of a data file, and its MD5 in the manifest.
     pub fn replace(&mut self, number: usize, bytes: &[u8]) {
         std::fs::write(self.file(number), bytes).unwrap();
         self.manifest["files"][number]["MD5checksum"] = md5(bytes).into();
@@ -119,7 +119,7 @@ pub fn md5(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Gzipped CSV.
+/// Returns rows as gzipped CSV.
 pub fn csv<'a>(bucket: &str, rows: impl Iterator<Item = &'a Row>) -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     for row in rows {
@@ -136,7 +136,7 @@ pub fn csv<'a>(bucket: &str, rows: impl Iterator<Item = &'a Row>) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// Parquet, in row groups of at most 50,000.
+/// Returns rows as Parquet with row groups of at most 50,000.
 pub fn parquet<'a>(bucket: &str, rows: impl Iterator<Item = &'a Row>) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(PARQUET).unwrap());
     let properties = WriterProperties::builder().set_compression(parquet::basic::Compression::SNAPPY).build();

@@ -1,4 +1,4 @@
-//! What must hold in the ledger at every moment, whoever is at work or died.
+//! The ledger invariants that hold at every moment, also while workers run and after one dies.
 
 use super::{INVOCATION, World};
 use std::collections::{HashMap, HashSet};
@@ -10,16 +10,16 @@ use trailhose::ledger::model::row::{CURSOR_END, Row, Status};
 use trailhose::ledger::store::memory::MemoryState;
 use trailhose::object::{ObjectId, ObjectRef};
 
-/// Watches a world's ledger and sink from without.
+/// Checks a world's ledger and sink from outside.
 #[derive(Debug)]
 pub struct Watch {
     objects: HashMap<ObjectId, Vec<EventId>>,
     identities: HashMap<String, EventId>,
-    /// How often each event arrived.
+    /// How many times each event was delivered.
     pub copies: HashMap<EventId, usize>,
     calls_read: usize,
     before: MemoryState,
-    /// Rows and pages may have been forgotten: what they forbade may have happened.
+    /// Rows and pages may have expired, so some invariants no longer apply.
     pub forgotten: bool,
 }
 
@@ -30,7 +30,7 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
 }
 
 impl Watch {
-    /// Watches for these objects' events. Those that cannot be read have none.
+    /// Starts with the events of these objects. Unreadable objects have none.
     pub fn new(world: &World, objects: &[ObjectRef]) -> Self {
         let (mut all, mut identities) = (HashMap::new(), HashMap::new());
         for at in objects {
@@ -60,12 +60,12 @@ impl Watch {
         self.calls_read = calls.len();
     }
 
-    /// Copies that arrived beyond the first.
+    /// Returns the number of deliveries beyond the first of each event.
     pub fn repeats(&self) -> usize {
         self.copies.values().map(|copies| copies - 1).sum()
     }
 
-    /// The invariants, numbered as where they are written down.
+    /// Checks the invariants. Their numbers are those of the protocol document.
     pub fn check(&mut self, world: &World) -> Violation {
         self.read_arrived(world);
         let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
@@ -78,80 +78,80 @@ impl Watch {
             forgotten: self.forgotten,
             filtered: world.filter != Default::default(),
         };
-        view.laws(&self.before, &kept)?;
+        view.check(&self.before, &kept)?;
         self.before = kept;
         Ok(())
     }
 
-    /// What must hold when nothing is left to do; `aside`: of the objects expected to be set aside.
-    pub fn check_end(&self, world: &World, aside: &[ObjectId]) -> Violation {
+    /// Checks the final state, when no work is left. `quarantined`: the objects expected in quarantine.
+    pub fn check_end(&self, world: &World, quarantined: &[ObjectId]) -> Violation {
         let kept = world.store.kept();
         for (id, events) in &self.objects {
-            let expected = if aside.contains(id) { Status::Quarantined } else { Status::Done };
+            let expected = if quarantined.contains(id) { Status::Quarantined } else { Status::Done };
             end_of(*id, events, kept.rows.get(id), expected, self.forgotten, &|id| self.copies.contains_key(id))?;
         }
         Ok(())
     }
 }
 
-/// What is known beside the ledger, to hold it against.
+/// What the invariants compare the ledger with.
 pub struct View<'a> {
     /// The events of each object, in file order.
     pub objects: &'a HashMap<ObjectId, Vec<EventId>>,
-    /// Whether an event has arrived.
+    /// Whether an event was delivered.
     pub arrived: &'a dyn Fn(&EventId) -> bool,
     pub now: i64,
-    /// The longest any lease lasts.
+    /// The longest lease, in seconds.
     pub longest: i64,
-    /// Rows and pages may have been forgotten: what they forbade may have happened.
+    /// Rows and pages may have expired, so some invariants no longer apply.
     pub forgotten: bool,
-    /// A filter drops events, so that ordinals count what the objects here do not list.
+    /// A filter drops events, so ordinals include events that `objects` does not list.
     pub filtered: bool,
 }
 
 impl View<'_> {
-    /// The invariants, numbered as where they are written down, on the way from one state of the ledger to the next.
-    pub fn laws(&self, before: &MemoryState, kept: &MemoryState) -> Violation {
+    /// Checks the invariants of a ledger state and of the transition to it.
+    pub fn check(&self, before: &MemoryState, kept: &MemoryState) -> Violation {
         let Self { objects, arrived, now, forgotten, .. } = *self;
         for (id, row) in &kept.rows {
             let events = &objects[id];
             ensure(row.until <= now + self.longest, || {
-                format!("{row:?} is leased beyond any worker's end")
+                format!("{row:?} is leased beyond the longest lease")
             })?;
-            ensure(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may vanish"))?;
+            ensure(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may expire"))?;
             if row.status == Status::Done {
                 ensure(row.until == 0 && row.cursor == CURSOR_END, || {
                     format!("{row:?} is done and leased")
                 })?;
                 let missing = events.iter().find(|event| !arrived(event));
-                ensure(missing.is_none(), || format!("1: {row:?} without {missing:?}"))?;
+                ensure(missing.is_none(), || format!("1: {row:?} is done, but {missing:?} was not delivered"))?;
             }
             ensure(row.status != Status::Settled || row.cursor == CURSOR_END, || {
-                format!("{row:?} is settled halfway")
+                format!("{row:?} is settled before its last event")
             })?;
         }
         let mut places: HashSet<(&str, EventId)> = HashSet::new();
         for (name, page) in &kept.pages {
-            // Behind the page of a span lie those of its minutes, and their shards.
+            // The pages of a span's minutes and their shards share the root name.
             let root = name.0.split(['+', '~']).next().unwrap_or_default();
             for (event, entry) in &page.entries {
                 let once = places.insert((root, *event));
-                ensure(once || forgotten, || format!("7: {event} stands twice below {root}"))?;
+                ensure(once || forgotten, || format!("7: {event} is stored twice below {root}"))?;
                 let Owner::Object(owner) = entry.owner else {
-                    ensure(arrived(event), || format!("4: {event} is marked and never arrived"))?;
+                    ensure(arrived(event), || format!("4: {event} is marked as delivered, but was not delivered"))?;
                     continue;
                 };
                 let row = kept.rows.get(&owner);
                 ensure(row.is_some() || forgotten, || format!("6: {owner}, owner of {event}, has no row"))?;
                 let ordinal = objects[&owner].iter().position(|held| held == event);
-                let ordinal = ordinal.ok_or_else(|| format!("{owner} owns {event}, which it does not hold"))?;
+                let ordinal = ordinal.ok_or_else(|| format!("{owner} owns {event}, which it does not contain"))?;
                 let ordinal = u32::try_from(ordinal).unwrap();
-                ensure(self.filtered || entry.ordinal.is_none_or(|said| said == ordinal), || {
-                    format!("{event} is number {ordinal} of {owner}, and the page says {:?}", entry.ordinal)
+                ensure(self.filtered || entry.ordinal.is_none_or(|stored| stored == ordinal), || {
+                    format!("{event} has ordinal {ordinal} in {owner}, but the page says {:?}", entry.ordinal)
                 })?;
                 let proven = row.is_some_and(|row| row.proves(entry.ordinal));
                 ensure(!proven || arrived(event) || !page.live(now), || {
-                    format!("2, 5: {event} counts as delivered by {row:?}")
+                    format!("2, 5: {event} was not delivered, but {row:?} proves its delivery")
                 })?;
             }
         }
@@ -159,14 +159,14 @@ impl View<'_> {
             for (event, was) in &page.entries {
                 let is = kept.pages.get(name).and_then(|page| page.entries.get(event));
                 let moved = is.is_none_or(|is| is.owner != was.owner && is.owner != Owner::Delivered);
-                ensure(!moved, || format!("3: {event} went from {was:?} to {is:?}"))?;
+                ensure(!moved, || format!("3: the owner of {event} changed from {was:?} to {is:?}"))?;
             }
         }
         Ok(())
     }
 }
 
-/// What must hold of one object when nothing is left to do.
+/// Checks the final state of one object.
 pub fn end_of(
     id: ObjectId,
     events: &[EventId],
@@ -175,7 +175,7 @@ pub fn end_of(
     forgotten: bool,
     arrived: &dyn Fn(&EventId) -> bool,
 ) -> Violation {
-    // A lease that a helper could not give back ends by itself.
+    // A lease that a helper could not release expires.
     let ended = row.is_some_and(|row| row.status == expected && (row.until == 0 || expected == Status::Quarantined));
     ensure(ended || row.is_none() && forgotten, || format!("{id} ended as {row:?}"))?;
     if expected == Status::Done {
@@ -189,12 +189,12 @@ pub fn end_of(
     Ok(())
 }
 
-/// What a report says must add up, too.
+/// Checks that the counts of a report add up.
 pub fn check_report(report: &IngestReport) -> Violation {
     let counts = report.counts;
     let sum = counts.delivered + counts.duplicate + counts.filtered + counts.oversize;
     ensure(counts.seen == sum, || format!("{counts:?} does not add up"))?;
     ensure(report.helped <= counts.delivered + counts.oversize, || {
-        format!("{report:?} helped more than it delivered")
+        format!("{report:?} helped more events than it delivered")
     })
 }

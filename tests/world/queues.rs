@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use trailhose::backfill::record::{Part, RecordError, Records};
-use trailhose::backfill::run::{Defaults, Root};
+use trailhose::backfill::record::{RecordError, RunPart, RunRecords};
+use trailhose::backfill::run::{Defaults, SourceRoot};
 use trailhose::backfill::worker::{Budgets, Worker};
 use trailhose::backfill::{Backfill, Run, RunId};
 use trailhose::ledger::Ledger;
 use trailhose::notification::Message;
-use trailhose::queue::{NotSent, Outbox, QueueError};
+use trailhose::queue::{UnsentBody, Outbox, QueueError};
 
 /// A queue: a message is gone only when it is acknowledged.
 #[derive(Debug, Default)]
@@ -59,11 +59,11 @@ impl Line {
 
 #[async_trait]
 impl Outbox for OverWire<Line> {
-    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<NotSent>, QueueError> {
+    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError> {
         let lost = || QueueError("wire".to_owned());
         let send = async {
             if self.to.closed.load(Ordering::SeqCst) {
-                let refused = |index| NotSent { index, passing: false, reason: "closed".to_owned() };
+                let refused = |index| UnsentBody { index, transient: false, reason: "closed".to_owned() };
                 return Ok((0..bodies.len()).map(refused).collect());
             }
             bodies.iter().for_each(|body| self.to.push(body));
@@ -78,20 +78,20 @@ fn lost_record() -> RecordError {
 }
 
 #[async_trait]
-impl<R: Records> Records for OverWire<R> {
-    async fn begin(&self, run: &Run) -> Result<Run, RecordError> {
-        self.wire.call("begin", lost_record, self.to.begin(run)).await
+impl<R: RunRecords> RunRecords for OverWire<R> {
+    async fn start(&self, run: &Run) -> Result<Run, RecordError> {
+        self.wire.call("begin", lost_record, self.to.start(run)).await
     }
 
-    async fn note(&self, run: &RunId, part: &Part) -> Result<(), RecordError> {
-        self.wire.call("note", lost_record, self.to.note(run, part)).await
+    async fn save(&self, run: &RunId, part: &RunPart) -> Result<(), RecordError> {
+        self.wire.call("note", lost_record, self.to.save(run, part)).await
     }
 
     async fn run(&self, id: &RunId) -> Result<Option<Run>, RecordError> {
         self.to.run(id).await
     }
 
-    async fn parts(&self, id: &RunId) -> Result<Vec<Part>, RecordError> {
+    async fn parts(&self, id: &RunId) -> Result<Vec<RunPart>, RecordError> {
         self.to.parts(id).await
     }
 
@@ -102,21 +102,21 @@ impl<R: Records> Records for OverWire<R> {
 
 impl World {
     /// A worker of the backfill over a wire.
-    pub fn backfiller<R: Records + 'static>(
+    pub fn backfiller<R: RunRecords + 'static>(
         &self,
         wire: &Arc<Wire>,
         [tasks, missed]: [&Arc<Line>; 2],
-        noted: &Arc<R>,
+        run_records: &Arc<R>,
     ) -> Worker {
         let now = Arc::clone(&self.now);
         let store = self.store_over(wire);
-        let sources = vec![Root::parse("s3://logs").unwrap()];
+        let sources = vec![SourceRoot::parse("s3://logs").unwrap()];
         Worker {
             backfill: Backfill {
                 source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
                 ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep),
             },
-            records: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(noted) }),
+            records: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(run_records) }),
             tasks: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(tasks) }),
             ingest: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(missed) }),
             defaults: Defaults { sources, look_back_days: 3 },

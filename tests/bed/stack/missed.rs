@@ -5,8 +5,8 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use trailhose::backfill::RunId;
-use trailhose::backfill::record::dynamodb::DynamoDb;
-use trailhose::backfill::record::{Progress, Records};
+use trailhose::backfill::record::dynamodb::DynamoDbRunRecords;
+use trailhose::backfill::record::{Progress, RunRecords};
 use trailhose::ledger::system_clock;
 
 const JSON: &str = "application/json";
@@ -60,9 +60,9 @@ impl Stack {
     pub async fn run_ended(&self, run: &RunId, patience: Duration) -> Progress {
         let start = Instant::now();
         loop {
-            let noted = self.records().run(run).await.unwrap();
-            if let Some(noted) = noted {
-                let progress = Progress::of(&noted, &self.records().parts(run).await.unwrap());
+            let record = self.records().run(run).await.unwrap();
+            if let Some(record) = record {
+                let progress = Progress::of(&record, &self.records().parts(run).await.unwrap());
                 let mut left = self.messages().await;
                 for queue in ["BackfillQueueUrl", "BackfillIngestQueueUrl"] {
                     left += self.messages_in(queue).await;
@@ -77,8 +77,8 @@ impl Stack {
     }
 
     /// What is noted of runs.
-    pub fn records(&self) -> DynamoDb {
-        DynamoDb::new(self.dynamodb.clone(), self.output("LedgerTableName"), system_clock())
+    pub fn records(&self) -> DynamoDbRunRecords {
+        DynamoDbRunRecords::new(self.dynamodb.clone(), self.output("LedgerTableName"), system_clock())
     }
 
     /// The tasks that were given up.

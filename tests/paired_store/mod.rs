@@ -1,5 +1,5 @@
-//! Two stores as one: every call goes to the plain model in memory, then to the store that is held against it, and both
-//! must answer alike.
+//! A store that checks another store: every call goes to the in-memory model, then to the store under test, and both
+//! must return the same result.
 
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -10,45 +10,45 @@ use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId};
 
-/// See the module.
+/// The model and the store under test.
 #[derive(Debug)]
-pub struct Twin {
+pub struct PairedStore {
     pub model: Arc<Memory>,
-    /// None: the model alone.
+    /// The store under test. Without one, only the model is called.
     pub beside: Option<Arc<dyn Store>>,
-    /// Answers compared.
+    /// Number of compared results.
     pub compared: AtomicUsize,
 }
 
-impl Twin {
+impl PairedStore {
     pub fn new(model: Arc<Memory>, beside: Option<Arc<dyn Store>>) -> Self {
         Self { model, beside, compared: AtomicUsize::new(0) }
     }
 
-    fn alike<T: PartialEq + std::fmt::Debug>(&self, asked: &dyn std::fmt::Debug, model: &T, found: &T) {
-        assert_eq!(found, model, "the store's answer, and the model's, to {asked:?}");
+    fn compare<T: PartialEq + std::fmt::Debug>(&self, request: &dyn std::fmt::Debug, model: &T, found: &T) {
+        assert_eq!(found, model, "the store's result differs from the model's for {request:?}");
         self.compared.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// What was refused, or that it was not answered.
+/// The result of a write: `Some` holds the current item after a refusal, `None` means that the store failed.
 type Answer<T, R> = Result<T, Option<Option<R>>>;
 
 fn answer<T: Clone, R: Clone + std::fmt::Debug>(outcome: &Result<T, WriteError<R>>) -> Answer<T, R> {
     match outcome {
         Ok(done) => Ok(done.clone()),
-        Err(WriteError::Refused(stands)) => Err(Some(stands.as_deref().cloned())),
+        Err(WriteError::Refused(current)) => Err(Some(current.as_deref().cloned())),
         Err(WriteError::Store(_)) => Err(None),
     }
 }
 
 #[async_trait]
-impl Store for Twin {
+impl Store for PairedStore {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
         let model = self.model.change_row(object, guard, change).await;
         if let Some(beside) = &self.beside {
             let found = beside.change_row(object, guard, change).await;
-            self.alike(&(object, guard, change), &answer(&model), &answer(&found));
+            self.compare(&(object, guard, change), &answer(&model), &answer(&found));
         }
         model
     }
@@ -57,7 +57,7 @@ impl Store for Twin {
         let model = self.model.change_row_by_id(id, guard, change).await;
         if let Some(beside) = &self.beside {
             let found = beside.change_row_by_id(id, guard, change).await;
-            self.alike(&(id, guard, change), &answer(&model), &answer(&found));
+            self.compare(&(id, guard, change), &answer(&model), &answer(&found));
         }
         model
     }
@@ -66,7 +66,7 @@ impl Store for Twin {
         let model = self.model.rows(ids).await;
         if let Some(beside) = &self.beside {
             let found = beside.rows(ids).await;
-            self.alike(&ids, &model.as_ref().ok(), &found.as_ref().ok());
+            self.compare(&ids, &model.as_ref().ok(), &found.as_ref().ok());
         }
         model
     }
@@ -75,16 +75,16 @@ impl Store for Twin {
         let model = self.model.pages(names).await;
         if let Some(beside) = &self.beside {
             let found = beside.pages(names).await;
-            self.alike(&names, &model.as_ref().ok(), &found.as_ref().ok());
+            self.compare(&names, &model.as_ref().ok(), &found.as_ref().ok());
         }
         model
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        let model = self.model.write_page(name, stands, page).await;
+    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        let model = self.model.write_page(name, expected_version, page).await;
         if let Some(beside) = &self.beside {
-            let found = beside.write_page(name, stands, page).await;
-            self.alike(&(name, stands, page), &answer(&model), &answer(&found));
+            let found = beside.write_page(name, expected_version, page).await;
+            self.compare(&(name, expected_version, page), &answer(&model), &answer(&found));
         }
         model
     }

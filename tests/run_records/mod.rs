@@ -1,27 +1,27 @@
-//! Runs noted in memory, by the rules that [`Records`] says.
+//! [`RunRecords`] in memory.
 
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use trailhose::backfill::record::{Outcome, Part, RecordError, Records};
+use trailhose::backfill::record::{PartOutcome, RecordError, RunPart, RunRecords};
 use trailhose::backfill::{Run, RunId};
 
 #[derive(Debug, Default)]
-pub struct Noted {
+pub struct MemoryRunRecords {
     runs: Mutex<BTreeMap<RunId, Run>>,
-    parts: Mutex<BTreeMap<(RunId, String), Part>>,
+    parts: Mutex<BTreeMap<(RunId, String), RunPart>>,
 }
 
 #[async_trait]
-impl Records for Noted {
-    async fn begin(&self, run: &Run) -> Result<Run, RecordError> {
+impl RunRecords for MemoryRunRecords {
+    async fn start(&self, run: &Run) -> Result<Run, RecordError> {
         Ok(self.runs.lock().unwrap().entry(run.id.clone()).or_insert_with(|| run.clone()).clone())
     }
 
-    async fn note(&self, run: &RunId, part: &Part) -> Result<(), RecordError> {
+    async fn save(&self, run: &RunId, part: &RunPart) -> Result<(), RecordError> {
         let mut parts = self.parts.lock().unwrap();
         let name = (run.clone(), part.name());
-        if parts.get(&name).is_none_or(|stands| *stands.outcome() != Outcome::Done) {
+        if parts.get(&name).is_none_or(|saved| *saved.outcome() != PartOutcome::Done) {
             parts.insert(name, part.clone());
         }
         Ok(())
@@ -31,7 +31,7 @@ impl Records for Noted {
         Ok(self.runs.lock().unwrap().get(id).cloned())
     }
 
-    async fn parts(&self, id: &RunId) -> Result<Vec<Part>, RecordError> {
+    async fn parts(&self, id: &RunId) -> Result<Vec<RunPart>, RecordError> {
         let parts = self.parts.lock().unwrap();
         Ok(parts.iter().filter(|((run, _), _)| run == id).map(|(_, part)| part.clone()).collect())
     }

@@ -1,4 +1,4 @@
-//! A bucket in memory that lists as S3 does: by key, in small pages, with tokens that stand for keys.
+//! A bucket in memory that lists like S3: in key order, in small pages, with continuation tokens.
 
 #![allow(dead_code)] // Each test file uses its part.
 
@@ -10,29 +10,29 @@ use trailhose::source::{ListPage, Listing, Source, SourceError};
 
 pub const BUCKET: &str = "logs";
 
-/// What happens before a page is listed: given the number of the request, it may change the keys.
+/// Runs before a page is listed, with the number of the request; may change the keys.
 pub type Before = Box<dyn Fn(usize, &mut BTreeMap<String, String>) + Send + Sync>;
 
-/// Keys with their ETags.
+/// Keys with their ETags, and the listings of them.
 #[derive(Default)]
-pub struct Shelf {
+pub struct MemorySource {
     pub keys: Mutex<BTreeMap<String, String>>,
-    /// Entries a page.
+    /// Entries per page.
     pub page: usize,
-    /// What was listed: prefix and start.
+    /// Prefixes of the listings.
     pub requests: Mutex<Vec<String>>,
     pub before: Option<Before>,
-    /// The request that fails.
+    /// The number of the request that fails.
     pub failing: Option<usize>,
 }
 
-impl std::fmt::Debug for Shelf {
+impl std::fmt::Debug for MemorySource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shelf").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("MemorySource").field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
-impl Shelf {
+impl MemorySource {
     pub fn holding<S: Into<String>>(keys: impl IntoIterator<Item = S>) -> Self {
         let keys = keys.into_iter().map(|key| (key.into(), "e1".to_owned())).collect();
         Self { keys: Mutex::new(keys), page: 1000, ..Self::default() }
@@ -48,7 +48,7 @@ impl Shelf {
 }
 
 #[async_trait]
-impl Source for Shelf {
+impl Source for MemorySource {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         Err(SourceError::Missing(at.to_string()))
     }
@@ -58,7 +58,7 @@ impl Source for Shelf {
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
-        // Give other requests of the same walk their turn, as a network does.
+        // Lets other requests of the same discovery run, as a network would.
         tokio::task::yield_now().await;
         let number = {
             let mut requests = self.requests.lock().unwrap();
@@ -72,7 +72,7 @@ impl Source for Shelf {
         if let Some(before) = &self.before {
             before(number, &mut keys);
         }
-        // As S3 does, the token counts and the start does not, once there is one.
+        // In S3 a token overrides `start-after`.
         let after = ask.token.or(ask.start_after).unwrap_or("").to_owned();
         let mut page = ListPage::default();
         let mut last = None;
@@ -80,7 +80,7 @@ impl Source for Shelf {
             let rest = &key[ask.prefix.len()..];
             let folder =
                 ask.delimiter.and_then(|delimiter| rest.find(delimiter)).map(|at| &key[..=ask.prefix.len() + at]);
-            // What was rolled up on the page before is not named again.
+            // A common prefix of the previous page is not repeated.
             if folder.is_some_and(|folder| {
                 after.starts_with(folder) || page.prefixes.last().is_some_and(|last| last == folder)
             }) {
@@ -101,7 +101,7 @@ impl Source for Shelf {
     }
 }
 
-/// A log's key.
+/// Returns the key of a log.
 pub fn log(above: &str, account: &str, kind: &str, region: &str, date: &str, name: &str) -> String {
     let (day, stamp) = (date.replace('-', "/"), date.replace('-', ""));
     format!(
