@@ -88,7 +88,7 @@ fn white_space_without_end_is_read_to_the_limit_and_never_held() {
     });
     let limit = size(32 * MIB, 2048 * MIB).to_string();
     let more = ["--max-object-bytes", &limit];
-    assert_set_aside(&bucket, &more, "bytes decompressed", "white space", BASE);
+    assert_set_aside(&bucket, &more, "decompressed bytes", "white space", BASE);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn assert_value_limited(what: &str, before: &[u8], byte: u8, behind: &[u8]) {
         out.write_all(behind).unwrap();
     });
     // The buffer doubles until 16 MiB are not enough, and for a moment the half of it is there too.
-    assert_set_aside(&bucket, &[], "a single value of more than", what, BASE + 32 + 16);
+    assert_set_aside(&bucket, &[], "the value at byte", what, BASE + 32 + 16);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Decode: an object's bytes into events, each as the bytes it came in. Pure.
+//! The decoder: splits the bytes of an object into events and preserves each event's bytes.
 //!
-//! The bytes are inflated into one buffer, and the events are found in place: nothing is copied, no tree is built, and
-//! memory does not grow with the object. The gzip trailer and the end of the JSON are part of what is checked: an object
-//! counts as read only when [`EventReader::next`] has answered `None`.
+//! The decoder decompresses into one buffer and finds the events in place. It copies nothing and builds no tree, and
+//! its memory does not grow with the object. It also verifies the gzip trailer and the end of the JSON: an object is
+//! valid only when [`EventReader::next`] has returned `None`.
 
 mod error;
 mod fault;
@@ -22,44 +22,46 @@ use scan::{Field, Scanned, Strip};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// How much an object may hold.
+/// The limits of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Decompressed bytes of one object. A gzip stream can blow up a thousandfold.
+    /// Maximum decompressed bytes of one object. Gzip can expand data by a factor of a thousand.
     pub object_bytes: u64,
-    /// Bytes of one event, or of any other value beside `Records`. CloudTrail's events have at most 1 MB.
+    /// Maximum bytes of one event, or of any other member next to `Records`. A CloudTrail event has at most 1 MB.
     /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
     pub value_bytes: usize,
-    /// Events of one object. What is known of each stays in memory until the object is done, and gzip can pack millions of
-    /// empty ones into a file of some kilobytes. CloudTrail's own files hold tens of thousands at the most.
+    /// Maximum number of events of one object. The metadata of each event stays in memory until the object is done, and
+    /// gzip can compress millions of empty events into a few kilobytes. CloudTrail's files hold at most tens of
+    /// thousands.
     pub events: u32,
 }
 
 impl Default for DecodeLimits {
-    /// 2 GiB an object, 16 MiB a value, a million events.
+    /// Returns 2 GiB per object, 16 MiB per value and 1,000,000 events.
     fn default() -> Self {
         Self { object_bytes: 2 << 30, value_bytes: 16 << 20, events: 1_000_000 }
     }
 }
 
-/// One event, as it leaves.
+/// One decoded event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// Its index in `Records`.
+    /// The index of the event in `Records`.
     pub ordinal: u32,
-    /// Its bytes, without line end: as they came, but for runs of white space that hold a line break.
+    /// The bytes of the event without a line end. Runs of insignificant white space that contain a line break are
+    /// removed; all other bytes are preserved.
     pub line: &'a [u8],
-    /// Its identity.
+    /// The event ID.
     pub id: EventId,
-    /// 16 bits of its content, the same however its tokens are spaced.
+    /// A 16-bit checksum of the content, independent of insignificant white space.
     pub fingerprint: u16,
-    /// Where it belongs: an index into [`EventReader::scopes`].
+    /// The index of the event's scope in [`EventReader::scopes`].
     pub scope: u32,
     /// `eventTime` in seconds since 1970.
     pub seconds: Option<i64>,
-    /// Where it begins in the decompressed object.
+    /// The offset of the event in the decompressed object.
     pub at: u64,
-    /// Whether `line` is what lies there, byte by byte.
+    /// Whether `line` is identical to the bytes at that offset.
     pub as_stored: bool,
 }
 
@@ -68,40 +70,42 @@ pub struct Event<'a> {
 pub struct EventReader<'a> {
     input: Input<'a>,
     limits: DecodeLimits,
-    /// Inflated bytes; `buffer[at..filled]` is not read yet.
+    /// Decompressed bytes; `buffer[at..filled]` is not parsed yet.
     buffer: Vec<u8>,
     at: usize,
     filled: usize,
-    /// Where in the buffer the step began that is under way: it begins again where the bytes end within it.
+    /// Start of the current step in the buffer. If the bytes end within the step, the step restarts here.
     step_start: usize,
-    /// Offset of `buffer[0]` in the decompressed object, as far as what is behind `at` goes.
+    /// Offset of `buffer[0]` in the decompressed object. Valid for the bytes from `at` on.
     base: u64,
     state: ReaderState,
-    /// The event that is ready to be taken, at `at`.
+    /// The scanned event at `at`, until [`EventReader::event`] returns it.
     ready: Option<Scanned>,
     ordinal: u32,
     scopes: ScopeTable,
-    /// A line or a content that is not in the buffer as it leaves.
+    /// The current line, if it differs from the bytes in the buffer.
     line: Vec<u8>,
+    /// The current event without insignificant white space, if it differs from the bytes in the buffer.
     compact: Vec<u8>,
 }
 
-/// Where a reader stands.
+/// The state of a reader between two calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeStatus {
-    /// The next event, or line, is ready to be taken.
+    /// The next event or line is ready.
     Ready,
-    /// The bytes given so far are read: feed the next piece and go on.
+    /// All bytes so far are consumed: feed the next chunk, then continue.
     NeedsInput,
-    /// All is read, and all of it was sound.
+    /// The whole object is read and valid.
     End,
 }
 
-/// Why a step does not come to its end.
+/// The reason why a step did not complete.
 #[derive(Debug)]
 enum StepError {
-    /// The next piece is needed.
+    /// The next chunk is required.
     NeedsInput,
+    /// The object is invalid.
     Error(DecodeError),
 }
 
@@ -111,34 +115,35 @@ impl From<DecodeError> for StepError {
     }
 }
 
-/// How far the reader is.
+/// The position of the reader in the grammar of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReaderState {
     /// Before the first byte.
     Start,
-    /// Between the members of the outermost object. True after the first.
+    /// Between the members of the outermost object. `after_first`: after the first member; `has_records`: after
+    /// `Records`.
     Members { after_first: bool, has_records: bool },
-    /// Within the array of events; `some`: after the first. `bare`: the array is the outermost value.
+    /// Within the array of events. `after_first`: after the first event; `bare`: the array is the outermost value.
     Records { after_first: bool, bare: bool },
-    /// Behind the outermost value.
+    /// After the outermost value.
     AfterJson,
     /// The whole object is read.
     Done,
 }
 
-/// Bytes of the buffer: room for hundreds of events in an object that has as many, and no more than a small object needs.
-/// Asking for memory, clearing it and faulting it in costs more than reading five events.
+/// Bounds of the initial buffer in bytes. A large object gets a buffer for hundreds of events. A small object gets a
+/// small one, because allocating, clearing and page-faulting a large buffer costs more than reading five events.
 const SMALLEST_BUFFER: usize = 4 << 10;
 const LARGEST_BUFFER: usize = 256 << 10;
 
 impl<'a> EventReader<'a> {
-    /// Reads `stored`, an object as it lies in the bucket: gzip, also of several members, or plain JSON.
+    /// Reads `stored`, an object as stored in the bucket: plain JSON, or gzip with one or more members.
     pub fn new(stored: &'a [u8], limits: DecodeLimits) -> Self {
         Self::of(Input::new(Cow::Borrowed(stored), stored.len() as u64), limits)
     }
 
-    /// Reads an object of `size` bytes piece by piece. None may be empty, and the first holds the two bytes by which gzip is
-    /// told.
+    /// Reads an object of `size` stored bytes in chunks. No chunk may be empty, and the first must contain at least the
+    /// two magic bytes of gzip.
     pub fn in_chunks(first: Vec<u8>, size: u64, limits: DecodeLimits) -> Self {
         Self::of(Input::new(Cow::Owned(first), size), limits)
     }
@@ -162,44 +167,46 @@ impl<'a> EventReader<'a> {
         }
     }
 
-    /// The places of the events read so far.
+    /// Returns the scopes of the events read so far.
     pub fn scopes(&self) -> &[EventScope] {
         &self.scopes.list
     }
 
-    /// The places, once the object is read.
+    /// Consumes the reader and returns the scopes of the events read so far.
     pub fn into_scopes(self) -> Vec<EventScope> {
         self.scopes.list
     }
 
-    /// Decompressed bytes read so far.
+    /// Returns the number of decompressed bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.base + self.at as u64
     }
 
-    /// The next event of an object that was given whole, or `None` when it is read to its end and all of it was sound.
+    /// Returns the next event of an object that was passed as a whole, or `None` after the last event if the whole
+    /// object is valid.
     ///
     /// # Errors
-    /// As [`EventReader::advance`]; an object given in pieces ends too soon where the next one is needed.
-    #[allow(clippy::should_implement_trait)] // The event borrows the reader: no iterator.
+    /// The errors of [`EventReader::advance`]. If the object is read in chunks, an error where the next chunk is
+    /// required.
+    #[allow(clippy::should_implement_trait)] // The event borrows the reader, so this cannot be an iterator.
     pub fn next(&mut self) -> Result<Option<Event<'_>>, DecodeError> {
         match self.advance()? {
             DecodeStatus::Ready => self.event(),
             DecodeStatus::End => Ok(None),
             DecodeStatus::NeedsInput => {
-                let what = "the pieces that were given end".to_owned();
+                let what = "the object ends before its last chunk".to_owned();
                 Err(DecodeError::Gzip { what, at: self.input.offset(), size: self.input.size() })
             }
         }
     }
 
-    /// Goes on until the next event is ready for [`EventReader::event`].
+    /// Reads until the next event is ready for [`EventReader::event`].
     ///
     /// # Errors
-    /// Any [`DecodeError`]; the object is then unreadable as a whole.
+    /// Any [`DecodeError`]. The object as a whole is then invalid.
     pub fn advance(&mut self) -> Result<DecodeStatus, DecodeError> {
         while self.ready.is_none() && self.state != ReaderState::Done {
-            // A step is done, or has not begun: what it took is still there where it has to wait for the next piece.
+            // A step completes, or restarts from here with the next chunk: until then its bytes stay in the buffer.
             self.step_start = self.at;
             match self.step() {
                 Ok(found) => self.ready = found,
@@ -213,7 +220,7 @@ impl<'a> EventReader<'a> {
         Ok(if self.ready.is_some() { DecodeStatus::Ready } else { DecodeStatus::End })
     }
 
-    /// Gives the next piece, after [`DecodeStatus::NeedsInput`]. It may not be empty.
+    /// Supplies the next chunk after [`DecodeStatus::NeedsInput`]. The chunk must not be empty.
     pub fn feed(&mut self, chunk: Vec<u8>) {
         self.input.feed(chunk);
     }
@@ -247,7 +254,7 @@ impl<'a> EventReader<'a> {
         Ok(())
     }
 
-    /// One member of the outermost object, or its end.
+    /// Parses one member of the outermost object, or the object's end.
     fn member(&mut self, after_first: bool, has_records: bool) -> Result<(), StepError> {
         const WITHIN: &str = "the outermost object";
         match (self.need(WITHIN)?, after_first) {
@@ -286,7 +293,7 @@ impl<'a> EventReader<'a> {
             self.state = ReaderState::Members { after_first: true, has_records };
             return Ok(());
         }
-        // Twice the same member has no one meaning: what a reader that takes the last would lose, must not pass.
+        // A duplicate `Records` is ambiguous: a reader that takes the last one would lose the events of the first.
         if has_records {
             return Err(self.unexpected("\"Records\" no more than once").into());
         }
@@ -298,7 +305,7 @@ impl<'a> EventReader<'a> {
         Ok(())
     }
 
-    /// The next event of the array, or nothing at its end.
+    /// Scans the next event of the array. Returns `None` at the end of the array.
     fn element(&mut self, after_first: bool, bare: bool) -> Result<Option<Scanned>, StepError> {
         const WITHIN: &str = "the array of events";
         match (self.need(WITHIN)?, after_first) {
@@ -327,10 +334,10 @@ impl<'a> EventReader<'a> {
         Ok(Some(found))
     }
 
-    /// Takes the event that is ready; none if none is.
+    /// Returns the event that is ready, or `None` if no event is ready.
     ///
     /// # Errors
-    /// [`DecodeError::TooMany`].
+    /// [`DecodeError::TooMany`] if the object has more events than the limit.
     pub fn event(&mut self) -> Result<Option<Event<'_>>, DecodeError> {
         let Some(found) = self.ready.take() else { return Ok(None) };
         let start = self.at;
@@ -345,7 +352,7 @@ impl<'a> EventReader<'a> {
         let compact = stripped(bytes, found.has_white_space, Strip::All, &mut self.compact);
         let text = |field| found.field(field).and_then(|value| text(&self.buffer, value));
         let seconds = text(Field::Time).and_then(|time| time::seconds(&time));
-        // An empty one would make copies of one event out of all that have it.
+        // An empty ID counts as a missing one. Otherwise all events with an empty ID would be duplicates of one event.
         let id = text(Field::Id).filter(|id| !id.is_empty());
         let id = id.map_or_else(|| EventId::from_content(compact), |id| EventId::from_text(&id));
         let (account, region) = (text(Field::Account).unwrap_or_default(), text(Field::Region).unwrap_or_default());
@@ -356,15 +363,15 @@ impl<'a> EventReader<'a> {
         Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored }))
     }
 
-    /// Scans the value at the reader's place, reading on as far as it reaches.
+    /// Scans the value at `at` and reads more bytes until the value is complete.
     fn value(&mut self) -> Result<Scanned, StepError> {
         loop {
             let fault = match scan::value(&self.buffer[..self.filled], self.at) {
                 Ok(found) if found.end - self.at > self.limits.value_bytes => return Err(self.too_long().into()),
-                // Only a number does not say itself where it ends: more of it may come.
+                // A number has no end mark: the next byte may continue it.
                 Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {
                     if !self.read_on()? {
-                        // Nothing may end with a number: what it stands in has no end.
+                        // A log file cannot end with a number: the enclosing object is not closed.
                         let at = self.base + self.filled as u64;
                         return Err(DecodeError::Truncated { at, within: "the outermost object" }.into());
                     }
@@ -388,7 +395,7 @@ impl<'a> EventReader<'a> {
         }
     }
 
-    /// The next byte that is no white space, or nothing at the end.
+    /// Skips white space and returns the next byte without consuming it, or `None` at the end of the object.
     fn peek(&mut self) -> Result<Option<u8>, StepError> {
         let mut start = self.at;
         loop {
@@ -398,7 +405,7 @@ impl<'a> EventReader<'a> {
                     byte => return Ok(Some(byte)),
                 }
             }
-            // White space alone: none of it is kept, however much there is.
+            // Only white space remains in the buffer: discard it, so that memory does not grow with it.
             self.base += (self.filled - start) as u64;
             (self.at, self.filled) = (start, start);
             if !self.read_on()? {
@@ -408,6 +415,7 @@ impl<'a> EventReader<'a> {
         }
     }
 
+    /// Like `peek`, but the end of the object is an error.
     fn need(&mut self, within: &'static str) -> Result<u8, StepError> {
         match self.peek()? {
             Some(byte) => Ok(byte),
@@ -415,7 +423,7 @@ impl<'a> EventReader<'a> {
         }
     }
 
-    /// Fills the buffer behind what is not read yet. False at the end of the object, whose trailer is then verified.
+    /// Reads more bytes into the buffer. Returns false at the end of the object; the gzip trailer is then verified.
     fn read_on(&mut self) -> Result<bool, StepError> {
         if self.step_start > 0 {
             self.buffer.copy_within(self.step_start..self.filled, 0);
@@ -430,7 +438,7 @@ impl<'a> EventReader<'a> {
         let before = self.filled;
         while self.filled < self.buffer.len() {
             let read = match self.input.read(&mut self.buffer[self.filled..]) {
-                // What came before the piece ended may be enough.
+                // The bytes read before the end of the chunk may be sufficient.
                 Err(StepError::NeedsInput) if self.filled > before => break,
                 read => read?,
             };
@@ -446,7 +454,7 @@ impl<'a> EventReader<'a> {
         Ok(self.filled > before)
     }
 
-    /// Checks the scanned value at the reader's place, unless the scan saw that it is ASCII.
+    /// Checks that the scanned value at `at` is UTF-8. A value that is ASCII needs no check.
     fn utf8(&self, found: &Scanned) -> Result<(), DecodeError> {
         if !found.non_ascii {
             return Ok(());
@@ -471,17 +479,17 @@ impl<'a> EventReader<'a> {
     }
 }
 
-/// `bytes` as they are, or stripped into `space` where `needed`.
-fn stripped<'a>(bytes: &'a [u8], needed: bool, which: Strip, space: &'a mut Vec<u8>) -> &'a [u8] {
+/// Returns `bytes` unchanged, or, if `needed`, a copy in `out` without the white space that `which` selects.
+fn stripped<'a>(bytes: &'a [u8], needed: bool, which: Strip, out: &'a mut Vec<u8>) -> &'a [u8] {
     if !needed {
         return bytes;
     }
-    space.clear();
-    scan::strip(bytes, which, space);
-    space
+    out.clear();
+    scan::strip(bytes, which, out);
+    out
 }
 
-/// A field's text. One whose escapes do not spell a text is taken as it is written.
+/// Returns the unescaped text of a field. If its escapes are not valid Unicode, returns the text as written.
 fn text<'a>(buffer: &'a [u8], value: &scan::FieldValue) -> Option<std::borrow::Cow<'a, [u8]>> {
     let bytes = &buffer[value.range.clone()];
     if !value.escaped {
@@ -491,7 +499,8 @@ fn text<'a>(buffer: &'a [u8], value: &scan::FieldValue) -> Option<std::borrow::C
     Some(serde_json::from_slice::<String>(quoted).map_or_else(|_| bytes.into(), |text| text.into_bytes().into()))
 }
 
-/// A byte for a person to read; never more of the input than one byte, for it may be somebody's secret.
+/// Formats a byte for an error message. Error messages show at most one byte of the input, because it may be
+/// confidential.
 fn show(byte: u8) -> String {
     match byte {
         b' '..=b'~' => format!("'{}'", byte as char),
@@ -499,18 +508,18 @@ fn show(byte: u8) -> String {
     }
 }
 
-/// Each place once, in the order of its first event.
+/// The distinct scopes of an object, in the order of their first event.
 #[derive(Debug, Default)]
 struct ScopeTable {
     list: Vec<EventScope>,
     index: HashMap<EventScope, u32>,
-    /// Where the last events were. Those of one file cluster: a handful of minutes of one account and region.
+    /// The most recently used scopes. The events of one file cluster in a few minutes of one account and region.
     recent: [u32; RECENT],
-    /// Which of `recent` is the oldest.
+    /// The index of the oldest entry of `recent`.
     oldest: usize,
 }
 
-/// How many places are found without looking them up.
+/// Number of scopes that are found without a hash lookup.
 const RECENT: usize = 8;
 
 impl ScopeTable {

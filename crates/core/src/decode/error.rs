@@ -1,46 +1,44 @@
-//! What can be wrong with an object's bytes, and where.
+//! The error of the decoder.
 
-/// Why an object cannot be read. Nothing of such an object is delivered.
+/// The reason why an object cannot be decoded. No event of such an object is delivered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not a single byte.
+    /// The object has no bytes.
     #[error("the object is empty; expected gzip or JSON")]
     Empty,
-    /// The gzip stream is cut, corrupt, fails its checksum or is followed by other bytes.
+    /// The gzip stream is truncated, corrupt, fails its checksum or is followed by other bytes.
     #[error("{what}, at byte {at} of {size} compressed bytes")]
     Gzip {
-        /// What was found.
+        /// The defect.
         what: String,
         /// Offset in the object as stored.
         at: u64,
         /// The object's size as stored.
         size: u64,
     },
-    /// The JSON is cut short.
+    /// The JSON is truncated.
     #[error("the JSON ends at byte {at} within {within}")]
     Truncated {
         /// Offset in the decompressed object.
         at: u64,
-        /// What was not finished.
+        /// The incomplete element.
         within: &'static str,
     },
-    /// A byte that cannot stand where it stands.
+    /// A byte violates the JSON grammar or CloudTrail's format.
     #[error("invalid JSON at byte {at}: expected {expected}, found {found}")]
     Json {
         /// Offset in the decompressed object.
         at: u64,
-        /// What the grammar, or CloudTrail's format, wants there.
+        /// The expected element.
         expected: &'static str,
-        /// The byte that stands there.
+        /// The byte at this offset.
         found: String,
     },
-    /// A JSON object without `Records`.
+    /// The outermost JSON object has no `Records`.
     #[error("no \"Records\" in the object: not a CloudTrail log file")]
     NoRecords,
-    /// More decompressed bytes than is allowed: a decompression bomb, or a limit set too low.
-    #[error(
-        "more than {limit} bytes decompressed (TRAILHOSE_MAX_OBJECT_BYTES); read to byte {at} of {size} compressed bytes"
-    )]
+    /// The object exceeds the limit of decompressed bytes: it is a decompression bomb, or the limit is too low.
+    #[error("over {limit} decompressed bytes (TRAILHOSE_MAX_OBJECT_BYTES) at byte {at} of {size} compressed bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
@@ -49,16 +47,16 @@ pub enum DecodeError {
         /// The object's size as stored.
         size: u64,
     },
-    /// One event, or another value, longer than is allowed.
-    #[error("a single value of more than {limit} bytes starts at byte {at}")]
+    /// One event or another value exceeds the limit of a value.
+    #[error("the value at byte {at} exceeds {limit} bytes")]
     ValueTooLong {
         /// The limit in bytes.
         limit: usize,
         /// Offset in the decompressed object.
         at: u64,
     },
-    /// More events than memory is meant for.
-    #[error("more than {limit} events in one object (TRAILHOSE_MAX_OBJECT_EVENTS); the next starts at byte {at}")]
+    /// The object exceeds the limit of events.
+    #[error("the object exceeds {limit} events (TRAILHOSE_MAX_OBJECT_EVENTS) at byte {at}")]
     TooMany {
         /// The limit.
         limit: u32,
@@ -68,7 +66,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// One word for metrics and summaries.
+    /// Returns the stable name of the error for metrics and summaries.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "empty",

@@ -1,6 +1,6 @@
-//! Why a scan stops.
+//! The error of the scanner.
 
-/// Why a value could not be scanned to its end.
+/// The reason why a value could not be scanned to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The bytes end within the value.

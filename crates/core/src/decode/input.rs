@@ -1,27 +1,27 @@
-//! An object's bytes as a stream of decompressed ones, with the place in the stored bytes for errors.
+//! A stream of an object's decompressed bytes that also reports the offset in the stored bytes for errors.
 
 use super::{DecodeError, StepError};
 use flate2::bufread::MultiGzDecoder;
 use std::borrow::Cow;
 use std::io::{self, BufRead, ErrorKind, Read};
 
-/// Gzip of any number of members, or bytes that are taken as they are. Told apart by gzip's two magic bytes, for a name
-/// can lie.
+/// Gzip with any number of members, or uncompressed bytes. The two magic bytes of gzip decide, because an object's name
+/// can be wrong.
 #[derive(Debug)]
 pub(super) enum Input<'a> {
     Gzip(Box<MultiGzDecoder<StoredBytes<'a>>>),
     Plain(StoredBytes<'a>),
 }
 
-/// The stored bytes: as a whole, or the piece that is being read.
+/// The stored bytes: the whole object, or the current chunk.
 #[derive(Debug)]
 pub(super) struct StoredBytes<'a> {
     chunk: Cow<'a, [u8]>,
-    /// Bytes of the piece that are consumed.
+    /// Number of consumed bytes of the chunk.
     used: usize,
-    /// Bytes of the object before the piece.
+    /// Number of bytes of the object before the chunk.
     before: u64,
-    /// Bytes of the object.
+    /// Size of the stored object in bytes.
     size: u64,
 }
 
@@ -30,7 +30,7 @@ impl StoredBytes<'_> {
         &self.chunk[self.used..]
     }
 
-    /// How many of the object's bytes are consumed.
+    /// Returns the number of consumed bytes of the object.
     fn offset(&self) -> u64 {
         self.before + self.used as u64
     }
@@ -41,16 +41,16 @@ impl StoredBytes<'_> {
         self.used = 0;
     }
 
-    /// Whether the object goes on behind this piece.
-    fn goes_on(&self) -> bool {
+    /// Returns whether the object has more bytes after this chunk.
+    fn has_more(&self) -> bool {
         self.before + (self.chunk.len() as u64) < self.size
     }
 }
 
 impl BufRead for StoredBytes<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.rest().is_empty() && self.goes_on() {
-            // Let go of at once: the next piece is fetched before it is fed.
+        if self.rest().is_empty() && self.has_more() {
+            // Free the chunk now: the next one is fetched before `feed` is called.
             self.replace(Vec::new());
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -71,20 +71,20 @@ impl Read for StoredBytes<'_> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads an object of `size` bytes, of which `chunk` is the first, or all.
+    /// Reads an object of `size` stored bytes. `chunk` is the whole object or its first chunk.
     pub(super) fn new(chunk: Cow<'a, [u8]>, size: u64) -> Self {
         let gzip = chunk.starts_with(&[0x1f, 0x8b]);
         let stored = StoredBytes { chunk, used: 0, before: 0, size };
         if gzip { Self::Gzip(Box::new(MultiGzDecoder::new(stored))) } else { Self::Plain(stored) }
     }
 
-    /// Goes on with the next piece. The one before must be read to its end.
+    /// Supplies the next chunk. The previous chunk must be consumed.
     pub(super) fn feed(&mut self, chunk: Vec<u8>) {
         let stored = match self {
             Self::Gzip(decoder) => decoder.get_mut(),
             Self::Plain(stored) => stored,
         };
-        debug_assert!(stored.rest().is_empty(), "{} stored bytes are not read yet", stored.rest().len());
+        debug_assert!(stored.rest().is_empty(), "{} stored bytes are not consumed yet", stored.rest().len());
         stored.replace(chunk);
     }
 
@@ -95,33 +95,33 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Bytes as stored.
+    /// Returns the size of the stored object in bytes.
     pub(super) fn size(&self) -> u64 {
         self.stored().size
     }
 
-    /// What the decompressed bytes and one more likely amount to. Gzip's last four bytes say the size of its last member,
-    /// as far as they can be believed: good for the size of a buffer, for nothing else.
+    /// Estimates the number of decompressed bytes plus one. The last four bytes of gzip contain the size of its last
+    /// member. They may be wrong, so the estimate is used only for the size of a buffer.
     pub(super) fn likely_size(&self) -> usize {
         let stored = self.stored();
         match self {
-            // Far more than any buffer takes.
-            _ if stored.goes_on() => stored.chunk.len(),
+            // Larger than any buffer.
+            _ if stored.has_more() => stored.chunk.len(),
             Self::Gzip(_) => {
-                let said = stored.chunk.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
-                // Of many members the last may be the smallest.
-                said.saturating_add(1).max(stored.chunk.len().saturating_mul(4))
+                let size_hint = stored.chunk.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+                // With several members, the last may be the smallest.
+                size_hint.saturating_add(1).max(stored.chunk.len().saturating_mul(4))
             }
             Self::Plain(_) => stored.chunk.len() + 1,
         }
     }
 
-    /// How many of the stored bytes are consumed.
+    /// Returns the number of consumed stored bytes.
     pub(super) fn offset(&self) -> u64 {
         self.stored().offset()
     }
 
-    /// Reads on. 0 at the end, where every member's checksum and length have been verified.
+    /// Reads decompressed bytes. Returns 0 at the end, after the checksum and length of every member are verified.
     pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, StepError> {
         let read = match self {
             Self::Plain(stored) => stored.read(into),
@@ -130,9 +130,9 @@ impl<'a> Input<'a> {
         read.map_err(|error| {
             let what = match error.kind() {
                 ErrorKind::WouldBlock => return StepError::NeedsInput,
-                ErrorKind::UnexpectedEof => "the gzip stream is cut short".to_owned(),
+                ErrorKind::UnexpectedEof => "the gzip stream is truncated".to_owned(),
                 ErrorKind::InvalidInput if error.to_string().contains("header") => {
-                    "neither the end nor another gzip member follows".to_owned()
+                    "the bytes after the gzip member are not another member".to_owned()
                 }
                 _ => format!("the gzip stream is corrupt ({error})"),
             };

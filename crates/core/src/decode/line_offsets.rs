@@ -1,19 +1,19 @@
-//! Cuts: where an object's lines lie in its decompressed bytes, so that an object that was read once, and is too large to
-//! be kept, is only inflated the second time.
+//! Offsets of an object's lines in its decompressed bytes. An object that is too large to buffer is read twice; with
+//! these offsets the second pass decompresses the object without parsing it.
 
 use super::input::Input;
 use super::{DecodeError, DecodeStatus, Event, StepError};
 use std::borrow::Cow;
 
-/// Where the lines of an object lie, in their order. At most 8 bytes a line.
+/// The offsets of the lines of an object, in order. Uses 8 bytes per line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineOffsets {
     list: Vec<LineOffset>,
-    /// Where the last one ends in the decompressed object.
+    /// End of the last line in the decompressed object.
     end: u64,
 }
 
-/// One line: so many bytes behind the one before, so many bytes long.
+/// One line: its distance in bytes from the end of the previous line, and its length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LineOffset {
     gap: u32,
@@ -21,8 +21,8 @@ struct LineOffset {
 }
 
 impl LineOffsets {
-    /// Notes the next event of an object. False where it cannot be cut out again: a line that leaves otherwise than it lies
-    /// there, or one that lies 4 GiB behind the one before. Nothing is noted then.
+    /// Adds the next event of an object. Returns false, and adds nothing, if the line cannot be read by its offset: it
+    /// differs from the stored bytes, or it starts 4 GiB or more after the end of the previous line.
     pub fn add(&mut self, event: &Event<'_>) -> bool {
         let gap = event.at.checked_sub(self.end).and_then(|gap| u32::try_from(gap).ok());
         let length = u32::try_from(event.line.len()).ok();
@@ -33,53 +33,56 @@ impl LineOffsets {
     }
 }
 
-/// The lines of an object that was read before, cut out of its bytes without looking at them. The caller vouches that they
-/// are the same bytes.
+/// Reads the lines of an object by their offsets, without parsing the bytes. The caller ensures that the bytes are the
+/// same as in the first pass.
 #[derive(Debug)]
 pub struct LineReader<'a> {
     input: Input<'a>,
     line_offsets: &'a [LineOffset],
-    /// Lines that were given.
-    given: usize,
-    /// Inflated bytes; `buffer[at..filled]` is not given yet.
+    /// Number of lines that were returned.
+    lines_read: usize,
+    /// Decompressed bytes; `buffer[at..filled]` is not returned yet.
     buffer: Vec<u8>,
     at: usize,
     filled: usize,
-    /// How many bytes lie between `at` and the next line.
+    /// Number of bytes between `at` and the next line.
     gap: usize,
 }
 
-const BUFFER: usize = 256 << 10;
+/// Initial size of the buffer in bytes.
+const BUFFER_BYTES: usize = 256 << 10;
 
 impl<'a> LineReader<'a> {
-    /// Cuts `stored`, a whole object.
+    /// Reads the lines of `stored`, a whole object.
     pub fn new(stored: &'a [u8], line_offsets: &'a LineOffsets) -> Self {
         Self::of(Input::new(Cow::Borrowed(stored), stored.len() as u64), line_offsets)
     }
 
-    /// Cuts an object of `size` bytes piece by piece, as [`EventReader::in_chunks`](super::Events::in_pieces) reads it.
+    /// Reads the lines of an object of `size` stored bytes in chunks, like
+    /// [`EventReader::in_chunks`](super::EventReader::in_chunks).
     pub fn in_chunks(first: Vec<u8>, size: u64, line_offsets: &'a LineOffsets) -> Self {
         Self::of(Input::new(Cow::Owned(first), size), line_offsets)
     }
 
     fn of(input: Input<'a>, line_offsets: &'a LineOffsets) -> Self {
-        let gap = line_offsets.list.first().map_or(0, |cut| cut.gap as usize);
-        let (given, at, filled) = (0, 0, 0);
-        Self { input, line_offsets: &line_offsets.list, given, buffer: vec![0; BUFFER], at, filled, gap }
+        let gap = line_offsets.list.first().map_or(0, |line| line.gap as usize);
+        let (lines_read, at, filled) = (0, 0, 0);
+        Self { input, line_offsets: &line_offsets.list, lines_read, buffer: vec![0; BUFFER_BYTES], at, filled, gap }
     }
 
-    /// Gives the next piece, after [`DecodeStatus::NeedsInput`]. It may not be empty.
+    /// Supplies the next chunk after [`DecodeStatus::NeedsInput`]. The chunk must not be empty.
     pub fn feed(&mut self, chunk: Vec<u8>) {
         self.input.feed(chunk);
     }
 
-    /// Goes on until the next line is ready for [`LineReader::line`].
+    /// Reads until the next line is ready for [`LineReader::line`].
     ///
     /// # Errors
-    /// The bytes end before the last line does, or do not inflate: they are not those that were read before.
+    /// [`DecodeError::Gzip`] if the object ends before its last line or does not decompress: the bytes differ from
+    /// those of the first pass.
     pub fn advance(&mut self) -> Result<DecodeStatus, DecodeError> {
-        let Some(cut) = self.line_offsets.get(self.given) else { return Ok(DecodeStatus::End) };
-        let length = cut.length as usize;
+        let Some(line) = self.line_offsets.get(self.lines_read) else { return Ok(DecodeStatus::End) };
+        let length = line.length as usize;
         loop {
             let skipped = self.gap.min(self.filled - self.at);
             self.at += skipped;
@@ -95,14 +98,14 @@ impl<'a> LineReader<'a> {
         }
     }
 
-    /// Takes the line that is ready, with its event's index; none if none is.
+    /// Returns the line that is ready and the index of its event, or `None` if no line is ready.
     pub fn line(&mut self) -> Option<(u32, &[u8])> {
-        let length = self.line_offsets.get(self.given)?.length as usize;
+        let length = self.line_offsets.get(self.lines_read)?.length as usize;
         let line = self.buffer[..self.filled].get(self.at..self.at + length).filter(|_| self.gap == 0)?;
-        let ordinal = self.given as u32;
-        self.given += 1;
+        let ordinal = self.lines_read as u32;
+        self.lines_read += 1;
         self.at += length;
-        self.gap = self.line_offsets.get(self.given).map_or(0, |cut| cut.gap as usize);
+        self.gap = self.line_offsets.get(self.lines_read).map_or(0, |line| line.gap as usize);
         Some((ordinal, line))
     }
 
@@ -115,7 +118,7 @@ impl<'a> LineReader<'a> {
         }
         match self.input.read(&mut self.buffer[self.filled..])? {
             0 => {
-                let what = "the object ends sooner than when it was read before".to_owned();
+                let what = "the object is shorter than in the first pass".to_owned();
                 Err(DecodeError::Gzip { what, at: self.input.offset(), size: self.input.size() }.into())
             }
             read => {

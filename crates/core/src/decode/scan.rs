@@ -1,17 +1,17 @@
-//! Finds the end of a JSON value, checks its grammar on the way, and remembers where an event's few needed fields lie.
+//! Finds the end of a JSON value, checks its grammar, and records the ranges of the fields that the pipeline reads.
 //!
-//! The scan builds nothing: it answers with ranges of the bytes it was given. A value that is not wholly there yet is
-//! [`Fault::Incomplete`]; the caller reads on and scans that value again from its start.
+//! The scan allocates nothing and returns ranges of its input. A value whose end is missing is [`Fault::Incomplete`];
+//! the caller then reads more bytes and scans the value again from its start.
 //!
-//! What every event is made of lies in `Scan::run`, inlined into one loop that keeps its state in registers; what is
-//! rare (white space, escapes, letters beyond ASCII, the last bytes of the buffer) is in functions of its own, which are
-//! never given the state as a whole.
+//! `Scan::run` contains the common cases, inlined into one loop that keeps its state in registers. Rare cases (white
+//! space, escapes, non-ASCII bytes, the last bytes of the buffer) are in separate functions that never receive the
+//! whole state.
 
 use super::fault::{Fault, invalid, peek};
 use super::string::{self, ScannedString};
 use std::ops::Range;
 
-/// The deepest nesting that is read, as in `serde_json`. An event of CloudTrail nests about ten deep.
+/// Maximum nesting depth, as in `serde_json`. A CloudTrail event has a depth of about 10.
 pub(super) const MAX_DEPTH: u32 = 128;
 
 /// A field of an event that the pipeline reads.
@@ -24,10 +24,10 @@ pub(super) enum Field {
 }
 
 impl Field {
-    /// Aggregated events spell two of them differently.
+    /// Returns the field of this name. Aggregated events have other names for two of the fields.
     #[inline]
     fn named(name: &[u8]) -> Option<Self> {
-        // By length first: most names are of another.
+        // Compare the length first: most names have another length.
         match name.len() {
             7 if name == b"eventID" || name == b"eventId" => Some(Self::Id),
             9 if name == b"eventTime" => Some(Self::Time),
@@ -39,22 +39,22 @@ impl Field {
     }
 }
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Scanned {
-    /// Where the value ends.
+    /// Offset of the end of the value.
     pub end: usize,
-    /// White space stands between its tokens.
+    /// Whether there is white space between the tokens.
     pub has_white_space: bool,
-    /// Some of it would break a line.
+    /// Whether that white space contains a line break.
     pub has_line_break: bool,
-    /// Not all of it is ASCII: whether it is UTF-8 is yet to be checked.
+    /// Whether the value contains non-ASCII bytes. The caller must then check that it is UTF-8.
     pub non_ascii: bool,
-    /// Where the fields' values lie, in the order of [`Field`]: a string without its quotes, or a number.
+    /// The values of the fields in the order of [`Field`]: a string without its quotes, or a number.
     fields: [Option<FieldValue>; 4],
 }
 
-/// Where a field's value lies.
+/// The range of a field's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FieldValue {
     pub range: Range<usize>,
@@ -67,19 +67,19 @@ impl Scanned {
     }
 }
 
-/// Scans the value that starts at `start`.
+/// Scans the value at `start`.
 pub(super) fn value(bytes: &[u8], start: usize) -> Result<Scanned, Fault> {
     Scan { bytes, rest: &bytes[start..], depth: 0, objects: 0, pending: None, found: Scanned::default() }.run()
 }
 
 struct Scan<'a> {
     bytes: &'a [u8],
-    /// What is not read yet: a slice, and no index, because then few bounds are left to check.
+    /// The unread bytes. A slice instead of an index, because it needs fewer bounds checks.
     rest: &'a [u8],
     depth: u32,
-    /// One bit a level, the innermost lowest: whether it is an object.
+    /// One bit per level, the innermost level lowest: 1 for an object, 0 for an array.
     objects: u128,
-    /// The field whose value comes next.
+    /// The field that the next value belongs to.
     pending: Option<Field>,
     found: Scanned,
 }
@@ -95,7 +95,8 @@ enum ScanState {
     AfterValue,
 }
 
-// Everything is inlined: a `self` that is handed to a function, even to one that only reports an error, lies in memory.
+// All methods are inlined. If `self` is passed to a function, even to one that only reports an error, the compiler
+// keeps it in memory instead of in registers.
 impl<'a> Scan<'a> {
     fn run(mut self) -> Result<Scanned, Fault> {
         loop {
@@ -112,8 +113,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads members as long as their values are strings: most of an event is that. Only the outermost object's members
-    /// can be fields: an `eventID` deeper down, in `requestParameters` say, is not the event's.
+    /// Reads members while their values are strings, which is most of an event. Only members of the outermost object
+    /// can be fields: a nested `eventID`, for example in `requestParameters`, is not the event's ID.
     #[inline(always)]
     fn members<const OUTERMOST: bool>(&mut self) -> Result<ScanState, Fault> {
         let (b'"', rest) = self.token()? else { return self.invalid("a name in quotes") };
@@ -123,7 +124,7 @@ impl<'a> Scan<'a> {
             let (length, escaped) = self.string()?;
             let field = if OUTERMOST { named(&from[..length], escaped) } else { None };
             if let Some(field) = field {
-                // Of two members of one name the last counts, as JSON readers have it; until its value is read, none does.
+                // On duplicate names the last value wins, as in other JSON readers. Clear the earlier value now.
                 self.found.fields[field as usize] = None;
             }
             if !self.take(b":\"") {
@@ -147,7 +148,7 @@ impl<'a> Scan<'a> {
     #[inline(always)]
     fn one(&mut self) -> Result<ScanState, Fault> {
         let (first, rest) = self.token()?;
-        // A field whose value is an object or an array is as good as absent.
+        // A field whose value is an object or an array counts as absent.
         let field = self.pending.take();
         let start = self.at();
         match first {
@@ -186,7 +187,7 @@ impl<'a> Scan<'a> {
         Ok(ScanState::AfterValue)
     }
 
-    /// Reads what may follow a value: closing brackets, then a comma. True when the outermost value has ended.
+    /// Reads the closing brackets and the comma after a value. Returns true at the end of the outermost value.
     #[inline(always)]
     fn closings(&mut self) -> Result<bool, Fault> {
         while self.depth > 0 {
@@ -219,8 +220,8 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// From behind the opening quote to behind the closing one: how many bytes are between them, and whether there is an
-    /// escape.
+    /// Reads from after the opening quote to after the closing quote. Returns the number of bytes between the quotes
+    /// and whether they contain an escape.
     #[inline(always)]
     fn string(&mut self) -> Result<(usize, bool), Fault> {
         let from = self.rest.len();
@@ -242,10 +243,10 @@ impl<'a> Scan<'a> {
 
     #[inline(always)]
     fn literal<const N: usize>(&mut self, word: &'static [u8; N]) -> Result<(), Fault> {
-        if self.take(word) { Ok(()) } else { misspelt(self.bytes, self.at(), word) }
+        if self.take(word) { Ok(()) } else { misspelled(self.bytes, self.at(), word) }
     }
 
-    /// The next byte that is no white space, and what follows it.
+    /// Skips white space. Returns the next byte, without consuming it, and the bytes after it.
     #[inline(always)]
     fn token(&mut self) -> Result<(u8, &'a [u8]), Fault> {
         if let Some((&byte, rest)) = self.rest.split_first()
@@ -260,7 +261,7 @@ impl<'a> Scan<'a> {
         rest.split_first().map(|(&byte, rest)| (byte, rest)).ok_or(Fault::Incomplete)
     }
 
-    /// Skips these bytes, if they come next.
+    /// Consumes these bytes if they come next.
     #[inline(always)]
     fn take<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
         match self.rest.split_first_chunk() {
@@ -272,7 +273,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The offset of what is not read yet.
+    /// Returns the offset of the unread bytes.
     #[inline(always)]
     fn at(&self) -> usize {
         self.bytes.len() - self.rest.len()
@@ -284,7 +285,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The field of this name, which is given without its quotes.
+/// Returns the field of this name. `name` has no quotes.
 #[inline(always)]
 fn named(name: &[u8], escaped: bool) -> Option<Field> {
     if escaped {
@@ -298,7 +299,7 @@ fn unescaped(text: &[u8]) -> Option<String> {
     serde_json::from_slice(&[b"\"", text, b"\""].concat()).ok()
 }
 
-/// Where the number that starts at `at` ends.
+/// Returns the offset of the end of the number at `at`.
 fn number(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     if bytes[at] == b'-' {
         at += 1;
@@ -330,9 +331,9 @@ fn digits(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     Ok(at)
 }
 
-/// What is wrong with a word that is not `word`.
+/// Returns the error for bytes at `at` that are not `word`.
 #[cold]
-fn misspelt(bytes: &[u8], at: usize, word: &[u8]) -> Result<(), Fault> {
+fn misspelled(bytes: &[u8], at: usize, word: &[u8]) -> Result<(), Fault> {
     for (at, &letter) in (at..).zip(word) {
         if peek(bytes, at)? != letter {
             return invalid(at, "true, false or null");
@@ -341,7 +342,7 @@ fn misspelt(bytes: &[u8], at: usize, word: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What follows the white space, and whether some of that would break a line.
+/// Returns the bytes after the white space and whether the white space contains a line break.
 #[cold]
 fn white_space(mut rest: &[u8]) -> (&[u8], bool) {
     let mut has_line_break = false;
@@ -352,15 +353,15 @@ fn white_space(mut rest: &[u8]) -> (&[u8], bool) {
     (rest, has_line_break)
 }
 
-/// Copies `value`, a scanned one, without white space between its tokens: all of it, or only the runs that hold a line
-/// break.
+/// Copies `value`, which must be scanned, without the insignificant white space that `which` selects.
 pub(super) fn strip(value: &[u8], which: Strip, out: &mut Vec<u8>) {
     let mut at = 0;
     while at < value.len() {
         let start = at;
         match value[at] {
             b'"' => {
-                // A scanned value's strings all have an end; copying on would lose nothing.
+                // All strings of a scanned value are terminated. Without an end, the rest is copied and nothing is
+                // lost.
                 at = string::scan_rest(value, at + 1).map_or(value.len(), |rest| rest.end);
                 out.extend_from_slice(&value[start..at]);
             }
@@ -384,9 +385,9 @@ pub(super) fn strip(value: &[u8], which: Strip, out: &mut Vec<u8>) {
 /// Which white space [`strip`] removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strip {
-    /// Runs that hold a line break: the event's own bytes otherwise.
+    /// Runs that contain a line break. All other bytes are preserved.
     Breaks,
-    /// All: what two spellings of one event have in common.
+    /// All insignificant white space. The result is the same for all layouts of an event.
     All,
 }
 

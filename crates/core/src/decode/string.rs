@@ -1,32 +1,33 @@
-//! Strings: sixteen bytes at a time up to the byte that ends one, or that asks for a closer look.
+//! Scans strings, 16 bytes at a time, up to the closing quote or the first byte that needs a check.
 //!
-//! Most of a CloudTrail file is string, so that this is where the time goes. `wide` gives the vectors that every x86-64
-//! and every arm64 has, without `unsafe` here.
+//! Most bytes of a CloudTrail file are in strings, so most of the time is spent here. `wide` provides the vectors that
+//! every x86-64 and arm64 processor supports, without `unsafe` in this crate.
 
 use super::fault::{Fault, invalid, peek};
 use wide::{i8x16, u8x16};
 
-/// Bytes of a vector.
+/// Bytes per vector.
 const BLOCK: usize = 16;
 
-/// What [`rest`] found.
+/// The result of [`scan_rest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScannedString {
-    /// Behind the closing quote.
+    /// Offset after the closing quote.
     pub end: usize,
-    /// It holds an escape.
+    /// Whether the string contains an escape.
     pub escaped: bool,
-    /// It may hold bytes beyond ASCII: never false if it does.
+    /// Whether the string may contain non-ASCII bytes. Never false if it does.
     pub non_ascii: bool,
 }
 
-/// What follows the closing quote of a string whose content goes on with `rest`; or, where a byte comes first that is not
-/// skip_plain ASCII or the end is near, from where [`rest`](self::rest) has to look.
+/// Skips the content of a string that continues with `rest`. Returns the bytes after the closing quote, or an error
+/// with the bytes that [`scan_rest`] must scan, which start at the first special or non-ASCII byte or less than 16
+/// bytes before the end of the input.
 #[inline(always)]
 pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
     while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
         let lanes = i8x16::from(block.map(|byte| byte as i8));
-        // As signed numbers control characters and what is beyond ASCII are both below the space.
+        // As signed numbers, control characters and non-ASCII bytes are both less than a space.
         let special = lanes.simd_eq(i8x16::splat(b'"' as i8))
             | lanes.simd_eq(i8x16::splat(b'\\' as i8))
             | lanes.simd_lt(i8x16::splat(b' ' as i8));
@@ -40,7 +41,7 @@ pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
     Err(rest)
 }
 
-/// Reads the string whose content goes on at `at` to its end, whatever it holds.
+/// Scans the string whose content continues at `at` to its end, with escapes and non-ASCII bytes.
 #[inline(never)]
 pub(super) fn scan_rest(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fault> {
     let (mut escaped, mut non_ascii) = (false, false);
@@ -54,13 +55,13 @@ pub(super) fn scan_rest(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fa
                 escaped = true;
                 at = escape(bytes, at + 1)?;
             }
-            _ => return invalid(at, "no control character within a string"),
+            _ => return invalid(at, "no control character in a string"),
         }
     }
 }
 
-/// How many bytes from `at` are neither a quote, a backslash nor a control character, and whether some that were looked at
-/// are beyond ASCII.
+/// Returns the number of bytes from `start` that are not a quote, backslash or control character, and whether any
+/// inspected byte is non-ASCII.
 #[inline(always)]
 fn length(bytes: &[u8], start: usize) -> (usize, bool) {
     let (mut at, mut beyond) = (start, 0);
@@ -90,7 +91,7 @@ fn block(bytes: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
     bytes.get(at..)?.first_chunk()
 }
 
-/// Behind the escape whose second character is at `at`.
+/// Returns the offset after the escape whose second character is at `at`.
 fn escape(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     match peek(bytes, at)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 1),
@@ -104,7 +105,7 @@ fn escape(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
             }
             Ok(at)
         }
-        _ => invalid(at, "an escape of JSON"),
+        _ => invalid(at, "a JSON escape"),
     }
 }
 
@@ -117,7 +118,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
-        fn a_plain_run_ends_where_a_bytewise_search_says(bytes in proptest::collection::vec(prop_oneof![
+        fn vector_scan_agrees_with_bytewise_scan(bytes in proptest::collection::vec(prop_oneof![
             1 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 30 => Just(b'a')], 0..70), from in 0usize..70) {
             let from = from.min(bytes.len());
             let tail = &bytes[from..];
@@ -130,7 +131,7 @@ mod tests {
             let naive = from + end(|byte| byte < 0x20 || byte == b'"' || byte == b'\\' || byte > 0x7f);
             match skip_plain(tail) {
                 Ok(behind) => prop_assert!(bytes.len() - behind.len() == naive + 1 && bytes[naive] == b'"'),
-                // It may give up near the end of the bytes, but never passes by what it should have seen.
+                // It may stop early near the end of the input, but never skips a special byte.
                 Err(rest) => {
                     let at = bytes.len() - rest.len();
                     prop_assert!(at <= naive && (at == naive || rest.len() < BLOCK));

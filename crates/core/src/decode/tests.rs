@@ -179,14 +179,14 @@ fn what_is_not_a_log_file_says_why() {
             "invalid JSON at byte 24: expected \"Records\" no more than once, found '['",
         ),
         (b"{\"Records\":[{\"a\":\"\xff\"}]}", "invalid JSON at byte 18: expected UTF-8, found byte 0xff"),
-        (b"\x1f\x8b\x08", "the gzip stream is cut short, at byte 3 of 3 compressed bytes"),
+        (b"\x1f\x8b\x08", "the gzip stream is truncated, at byte 3 of 3 compressed bytes"),
     ];
     for (bytes, expected) in cases {
         assert_eq!(decode(bytes).unwrap_err().to_string(), *expected, "{}", String::from_utf8_lossy(bytes));
     }
     let mut trailing = gzip(b"{\"Records\":[]}");
     trailing.extend_from_slice(b"more than a header");
-    assert!(decode(&trailing).unwrap_err().to_string().contains("neither the end nor another gzip member"));
+    assert!(decode(&trailing).unwrap_err().to_string().contains("the bytes after the gzip member are not another member"));
 }
 
 #[test]

@@ -1,15 +1,16 @@
-//! `eventTime` as a number.
+//! Parses `eventTime`.
 
-/// Seconds since 1970 of an ISO 8601 time. `2023-07-10T12:34:56Z`, the spelling of all but a few hand-made events, is
-/// read without a calendar library; any other by `jiff`. Nothing where it is no time.
+/// Returns the seconds since 1970 of an ISO 8601 time, or `None` if the text is not a time. The format
+/// `2023-07-10T12:34:56Z`, which nearly all events have, is parsed without a calendar library. `jiff` parses all
+/// others.
 pub(super) fn seconds(text: &[u8]) -> Option<i64> {
-    plain(text).or_else(|| {
+    parse_plain(text).or_else(|| {
         let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
         Some(time.as_second() - i64::from(time.subsec_nanosecond() < 0))
     })
 }
 
-fn plain(text: &[u8]) -> Option<i64> {
+fn parse_plain(text: &[u8]) -> Option<i64> {
     let text: &[u8; 20] = text.try_into().ok()?;
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];
     if separators.iter().any(|&(at, separator)| text[at] != separator) {
@@ -22,7 +23,7 @@ fn plain(text: &[u8]) -> Option<i64> {
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    // Days beyond the 28th and leap seconds are left to the library.
+    // The library handles days after the 28th and leap seconds.
     if !(1970..=9999).contains(&year)
         || !(1..=12).contains(&month)
         || !(1..=28).contains(&day)
@@ -47,10 +48,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_quick_way_and_the_library_agree(seconds in 0i64..253_402_300_800) {
+        fn fast_path_agrees_with_library(seconds in 0i64..253_402_300_800) {
             let text = jiff::Timestamp::from_second(seconds).unwrap().to_string();
-            if let Some(quick) = plain(text.as_bytes()) {
-                prop_assert_eq!(quick, seconds);
+            if let Some(fast) = parse_plain(text.as_bytes()) {
+                prop_assert_eq!(fast, seconds);
             }
             prop_assert_eq!(super::seconds(text.as_bytes()), Some(seconds));
         }

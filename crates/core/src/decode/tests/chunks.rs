@@ -42,16 +42,16 @@ fn line_offsets(stored: &[u8]) -> Option<LineOffsets> {
 
 fn cut(stored: &[u8], ends: &[usize], line_offsets: &LineOffsets) -> Result<Vec<Vec<u8>>, DecodeError> {
     let mut chunks = chunks(stored, ends).into_iter();
-    let mut lines_reader = LineReader::in_chunks(chunks.next().unwrap_or_default(), stored.len() as u64, line_offsets);
+    let mut line_reader = LineReader::in_chunks(chunks.next().unwrap_or_default(), stored.len() as u64, line_offsets);
     let mut lines = Vec::new();
     loop {
-        match lines_reader.advance()? {
+        match line_reader.advance()? {
             DecodeStatus::Ready => {
-                let (ordinal, line) = lines_reader.line().unwrap();
+                let (ordinal, line) = line_reader.line().unwrap();
                 assert_eq!(ordinal as usize, lines.len());
                 lines.push(line.to_vec());
             }
-            DecodeStatus::NeedsInput => lines_reader.feed(chunks.next().expect("no more is wanted than there is")),
+            DecodeStatus::NeedsInput => line_reader.feed(chunks.next().expect("no more is wanted than there is")),
             DecodeStatus::End => return Ok(lines),
         }
     }
@@ -152,7 +152,7 @@ fn other_bytes_than_before_are_an_error() {
     let stored = gzip(b"[{\"eventID\":\"a\"},{\"eventID\":\"b\"}]");
     let line_offsets = line_offsets(&stored).unwrap();
     let error = cut(&gzip(b"[{\"eventID\":\"a\"}]"), &[], &line_offsets).unwrap_err();
-    assert!(error.to_string().contains("ends sooner"), "{error}");
+    assert!(error.to_string().contains("shorter than in the first pass"), "{error}");
 }
 
 #[test]
@@ -167,5 +167,5 @@ fn an_object_without_its_next_piece_is_not_taken_for_read() {
             Err(error) => break error,
         }
     };
-    assert!(error.to_string().contains("pieces that were given end"), "{error}");
+    assert!(error.to_string().contains("object ends before its last chunk"), "{error}");
 }
