@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trailhose::batch::Batch;
-use trailhose::billing::price::Counted;
+use trailhose::billing::price::BilledUnits;
 use trailhose::decode::DecodeLimits;
 use trailhose::event::filter::Filter;
 use trailhose::generate::{EventsPerFile, ObjectSize, SyntheticBucket, SyntheticObject};
@@ -27,7 +27,7 @@ use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::{Ledger, system_clock};
 use trailhose::notification::Notice;
 use trailhose::object::ObjectRef;
-use trailhose::sink::cost::billed;
+use trailhose::sink::cost::billed_bytes;
 
 const S3: Duration = Duration::from_millis(30);
 const DYNAMODB: Duration = Duration::from_millis(6);
@@ -124,9 +124,9 @@ fn sharing(files: u32) {
             bytes.push(lines);
         }
         let payload: u64 = bytes.iter().sum();
-        let alone: u64 = bytes.iter().map(|&bytes| billed(bytes)).sum();
-        let shared: u64 = bytes.chunks(10).map(|ten| billed(ten.iter().sum())).sum();
-        let saved = Counted { firehose_bytes: (alone - shared) as f64, ..Counted::default() }.dollars();
+        let alone: u64 = bytes.iter().map(|&bytes| billed_bytes(bytes)).sum();
+        let shared: u64 = bytes.chunks(10).map(|ten| billed_bytes(ten.iter().sum())).sum();
+        let saved = BilledUnits { firehose_bytes: (alone - shared) as f64, ..BilledUnits::default() }.dollars();
         println!(
             "{name:>13} {:>13.0} {:>13.3} {:>20.3} {:>25.4}",
             payload as f64 / bytes.len() as f64,

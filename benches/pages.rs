@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use trace::{Trace, scopes};
-use trailhose::billing::price::Counted;
+use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost::LedgerUsage;
 use trailhose::ledger::metered::MeteredStore;
 use trailhose::ledger::model::page::{CAPACITY, Page, PageName, SPAN_MINUTES, Version};
@@ -97,7 +97,7 @@ fn row(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUsa
         spent.read_units,
         spent.writes,
         spent.reads,
-        Counted::ledger(spent).dollars()
+        BilledUnits::ledger(spent).dollars()
     );
 }
 
@@ -112,7 +112,7 @@ fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUs
         spent.write_units as f64 / events,
         spent.write_units as f64 / objects,
         spent.read_units as f64 / objects,
-        Counted::ledger(spent).dollars() / events * 1e6,
+        BilledUnits::ledger(spent).dollars() / events * 1e6,
         if chosen { "  <" } else { "" }
     );
 }

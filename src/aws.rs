@@ -61,6 +61,7 @@ pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config)
 }
 
+#[cfg(feature = "firehose")]
 /// A Firehose client that tries each call once: what of a call is sent again, and until when, is the sink's to decide,
 /// which would otherwise send whole calls again where only some records failed.
 pub fn firehose(config: &SdkConfig) -> aws_sdk_firehose::Client {
@@ -68,6 +69,7 @@ pub fn firehose(config: &SdkConfig) -> aws_sdk_firehose::Client {
     aws_sdk_firehose::Client::from_conf(config)
 }
 
+#[cfg(feature = "dynamodb")]
 /// A DynamoDB client that tries each call once: how long a conditional write of unknown outcome is repeated is the
 /// ledger's to decide.
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
@@ -75,9 +77,9 @@ pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// What kind of failure a call met. Decides what to do; [`Failure::code`] only says what to print.
+/// What kind of failure a call met. Decides what to do; [`AwsFailure::code`] only says what to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// No permission, or no valid credentials. Trying again does not help until somebody changes something.
     Denied,
     /// Too much at once. The request had no effect; try again later.
@@ -94,9 +96,9 @@ pub enum Kind {
 
 /// What went wrong with one call, in the same words for every service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct AwsFailure {
     /// What kind of failure.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// The service's error code, or one of `Timeout`, `Connection`, `Response`, `Request`, `Credentials`, `HTTP nnn`.
     pub code: String,
     /// The service's own sentence, or the chain of causes where no service answered.
@@ -107,14 +109,14 @@ pub struct Failure {
     pub request_id: Option<String>,
 }
 
-impl Failure {
+impl AwsFailure {
     /// Whether the same request may succeed later without anybody changing anything.
-    pub fn is_passing(&self) -> bool {
-        matches!(self.kind, Kind::Throttled | Kind::Unknown)
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, FailureKind::Throttled | FailureKind::Unknown)
     }
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for AwsFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.code, self.message)?;
         match &self.request_id {
@@ -124,29 +126,33 @@ impl std::fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for AwsFailure {}
 
 /// Reads any operation's error.
-pub fn failure<E>(error: &SdkError<E>) -> Failure
+pub fn failure<E>(error: &SdkError<E>) -> AwsFailure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match error {
         SdkError::ServiceError(service) => answered(service.err(), service.raw().status().as_u16()),
-        SdkError::TimeoutError(_) => unanswered(Kind::Unknown, "Timeout", error),
-        SdkError::ResponseError(_) => unanswered(Kind::Unknown, "Response", error),
-        SdkError::ConstructionFailure(_) => unanswered(Kind::Invalid, "Request", error),
-        SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => unanswered(Kind::Unknown, "Timeout", error),
-        SdkError::DispatchFailure(_) if lacks_credentials(error) => unanswered(Kind::Denied, "Credentials", error),
-        SdkError::DispatchFailure(_) => unanswered(Kind::Unknown, "Connection", error),
-        _ => unanswered(Kind::Unknown, "Unknown", error),
+        SdkError::TimeoutError(_) => unanswered(FailureKind::Unknown, "Timeout", error),
+        SdkError::ResponseError(_) => unanswered(FailureKind::Unknown, "Response", error),
+        SdkError::ConstructionFailure(_) => unanswered(FailureKind::Invalid, "Request", error),
+        SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => {
+            unanswered(FailureKind::Unknown, "Timeout", error)
+        }
+        SdkError::DispatchFailure(_) if lacks_credentials(error) => {
+            unanswered(FailureKind::Denied, "Credentials", error)
+        }
+        SdkError::DispatchFailure(_) => unanswered(FailureKind::Unknown, "Connection", error),
+        _ => unanswered(FailureKind::Unknown, "Unknown", error),
     }
 }
 
 /// The failure that a code alone tells, as Firehose gives for each record of a call.
-pub fn failure_of_code(code: &str, message: &str) -> Failure {
-    Failure {
-        kind: kind_of_code(code).unwrap_or(Kind::Unknown),
+pub fn failure_of_code(code: &str, message: &str) -> AwsFailure {
+    AwsFailure {
+        kind: kind_of_code(code).unwrap_or(FailureKind::Unknown),
         code: code.to_owned(),
         message: message.to_owned(),
         action: denied_action(message),
@@ -154,20 +160,20 @@ pub fn failure_of_code(code: &str, message: &str) -> Failure {
     }
 }
 
-fn answered(error: &(impl ProvideErrorMetadata + std::error::Error), status: u16) -> Failure {
+fn answered(error: &(impl ProvideErrorMetadata + std::error::Error), status: u16) -> AwsFailure {
     let meta = error.meta();
     let kind = meta.code().and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status));
     // An answer to HEAD has no body, so no code and no message: the status is all there is.
     let code = meta.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
     let message = meta.message().map_or_else(|| format!("answered {status} without a message"), str::to_owned);
     let request_id = meta.extra("aws_request_id").map(str::to_owned);
-    Failure { kind, code, action: denied_action(&message), message, request_id }
+    AwsFailure { kind, code, action: denied_action(&message), message, request_id }
 }
 
-fn unanswered(kind: Kind, code: &str, error: &(impl std::error::Error + 'static)) -> Failure {
+fn unanswered(kind: FailureKind, code: &str, error: &(impl std::error::Error + 'static)) -> AwsFailure {
     // Each error of the SDK says only its own part ("dispatch failure"); the cause is at the end of the chain.
     let message = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    Failure { kind, code: code.to_owned(), message, action: None, request_id: None }
+    AwsFailure { kind, code: code.to_owned(), message, action: None, request_id: None }
 }
 
 fn lacks_credentials(error: &(impl std::error::Error + 'static)) -> bool {
@@ -182,7 +188,7 @@ pub(crate) fn causes<'a>(
 }
 
 /// What a code says, whatever its HTTP status: AWS throttles with 400, and S3 with 503.
-fn kind_of_code(code: &str) -> Option<Kind> {
+fn kind_of_code(code: &str) -> Option<FailureKind> {
     // JSON services may spell `com.amazonaws.dynamodb#ThrottlingException`, KMS `KMS.ThrottlingException`.
     let code = code.rsplit(['#', '.']).next().unwrap_or(code);
     Some(match code {
@@ -201,7 +207,7 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         | "LimitExceededException"
         | "RequestThrottled"
         | "SlowDown"
-        | "PriorRequestNotComplete" => Kind::Throttled,
+        | "PriorRequestNotComplete" => FailureKind::Throttled,
         "AccessDenied"
         | "AccessDeniedException"
         | "KMSAccessDeniedException"
@@ -221,32 +227,34 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         | "RequestTimeTooSkewed"
         | "RequestExpired"
         | "OptInRequired"
-        | "NotSignedUp" => Kind::Denied,
-        "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" | "NotFound" | "ResourceNotFoundException" => Kind::NotFound,
+        | "NotSignedUp" => FailureKind::Denied,
+        "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" | "NotFound" | "ResourceNotFoundException" => {
+            FailureKind::NotFound
+        }
         // 403 like a denial, and none: the object lies in an archive.
-        "InvalidObjectState" => Kind::Invalid,
-        "PreconditionFailed" | "ConditionalCheckFailedException" => Kind::Refused,
+        "InvalidObjectState" => FailureKind::Invalid,
+        "PreconditionFailed" | "ConditionalCheckFailedException" => FailureKind::Refused,
         "RequestTimeout"
         | "RequestTimeoutException"
         | "InternalError"
         | "InternalFailure"
         | "InternalServerError"
         | "ServiceUnavailable"
-        | "ServiceUnavailableException" => Kind::Unknown,
+        | "ServiceUnavailableException" => FailureKind::Unknown,
         _ => return None,
     })
 }
 
 /// What a status says where the code is new to us or absent.
-fn kind_of_status(status: u16) -> Kind {
+fn kind_of_status(status: u16) -> FailureKind {
     match status {
-        401 | 403 => Kind::Denied,
-        404 => Kind::NotFound,
-        408 | 409 => Kind::Unknown,
-        412 => Kind::Refused,
-        429 => Kind::Throttled,
-        300..=499 => Kind::Invalid,
-        _ => Kind::Unknown,
+        401 | 403 => FailureKind::Denied,
+        404 => FailureKind::NotFound,
+        408 | 409 => FailureKind::Unknown,
+        412 => FailureKind::Refused,
+        429 => FailureKind::Throttled,
+        300..=499 => FailureKind::Invalid,
+        _ => FailureKind::Unknown,
     }
 }
 
@@ -267,7 +275,7 @@ mod tests {
                         kms:Decrypt on resource: arn:aws:kms:eu-west-1:111122223333:key/a because no identity-based \
                         policy allows the kms:Decrypt action";
         let failure = failure_of_code("AccessDeniedException", sentence);
-        assert_eq!((failure.kind, failure.action.as_deref()), (Kind::Denied, Some("kms:Decrypt")));
+        assert_eq!((failure.kind, failure.action.as_deref()), (FailureKind::Denied, Some("kms:Decrypt")));
         assert_eq!(failure_of_code("AccessDenied", "Access Denied").action, None);
         assert_eq!(denied_action("is not authorized to perform: "), None);
     }
@@ -275,12 +283,12 @@ mod tests {
     #[test]
     fn a_code_outranks_its_status_and_survives_its_prefixes() {
         for (code, kind) in [
-            ("ThrottlingException", Kind::Throttled),
-            ("KMS.ThrottlingException", Kind::Throttled),
-            ("com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", Kind::Refused),
-            ("ServiceUnavailableException", Kind::Unknown),
-            ("NoSuchBucket", Kind::NotFound),
-            ("ExpiredToken", Kind::Denied),
+            ("ThrottlingException", FailureKind::Throttled),
+            ("KMS.ThrottlingException", FailureKind::Throttled),
+            ("com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", FailureKind::Refused),
+            ("ServiceUnavailableException", FailureKind::Unknown),
+            ("NoSuchBucket", FailureKind::NotFound),
+            ("ExpiredToken", FailureKind::Denied),
         ] {
             assert_eq!(kind_of_code(code), Some(kind), "{code}");
         }
@@ -290,12 +298,12 @@ mod tests {
     fn an_unheard_of_code_is_judged_by_its_status() {
         assert_eq!(kind_of_code("NeverHeardOf"), None);
         for (status, kind) in [
-            (400, Kind::Invalid),
-            (403, Kind::Denied),
-            (404, Kind::NotFound),
-            (412, Kind::Refused),
-            (429, Kind::Throttled),
-            (500, Kind::Unknown),
+            (400, FailureKind::Invalid),
+            (403, FailureKind::Denied),
+            (404, FailureKind::NotFound),
+            (412, FailureKind::Refused),
+            (429, FailureKind::Throttled),
+            (500, FailureKind::Unknown),
         ] {
             assert_eq!(kind_of_status(status), kind, "{status}");
         }

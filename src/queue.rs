@@ -1,5 +1,6 @@
 //! Queue: where notifications wait. One trait, one adapter a file.
 
+#[cfg(feature = "sqs")]
 pub mod sqs;
 
 use crate::notification::Message;
@@ -19,25 +20,25 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
 
 /// Bodies in one batch: what one `SendMessageBatch` may hold.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
-pub const BODIES_AT_ONCE: usize = 10;
+pub const MAX_BATCH_BODIES: usize = 10;
 
 /// Where many bodies are sent at once.
 #[async_trait]
 pub trait Outbox: Send + Sync + std::fmt::Debug {
-    /// Sends at most [`BODIES_AT_ONCE`] bodies and returns those that were *not* accepted; the others were.
+    /// Sends at most [`MAX_BATCH_BODIES`] bodies and returns those that were *not* accepted; the others were.
     ///
     /// # Errors
     /// The batch as a whole was not answered: each of its bodies may or may not have been accepted.
-    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<NotSent>, QueueError>;
+    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError>;
 }
 
 /// A body that a batch was answered without.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotSent {
+pub struct UnsentBody {
     /// Its index in the batch.
     pub index: usize,
     /// Whether sending it again can help.
-    pub passing: bool,
+    pub transient: bool,
     /// What the queue says.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! Sink: where events go. One trait, one adapter a file.
+//! Sinks: the destinations that events are delivered to. Each adapter has a file of its own.
 
 pub mod cost;
 #[cfg(feature = "firehose")]
@@ -14,74 +14,85 @@ use crate::pack::{Call, PackLimits};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-/// Where events go: a Firehose stream, a folder of JSON Lines.
+/// A destination of events: a Firehose stream or a folder of JSON Lines files.
 #[async_trait]
 pub trait Sink: Send + Sync + std::fmt::Debug {
-    /// What one call may hold.
+    /// Returns the size limits of one call and of its records.
     fn limits(&self) -> PackLimits;
 
-    /// Opens a span: what is delivered and what the ledger notes within it become durable together, where the sink
-    /// can do that (JSON Lines with the ledger in the same SQLite file). For every other sink a span is nothing.
+    /// Opens a transaction span. Deliveries and ledger writes within the span become durable together if the sink
+    /// supports this (JSON Lines files with an SQLite ledger). For every other sink a span has no effect.
+    ///
+    /// # Errors
+    /// Returns an error if an earlier failure invalidated the sink.
     async fn span(&self) -> Result<Span, SinkError>;
 
-    /// Delivers one call and returns when all of it is acknowledged. What failed of it is sent again, and only that,
+    /// Delivers one call and returns when all of its records are acknowledged. Only failed records are sent again,
     /// until `deadline`.
     ///
     /// # Errors
-    /// On any error the call counts as not delivered, though parts of it may have arrived.
+    /// On any error the call counts as not delivered, although some of its records may have arrived.
     async fn deliver(&self, call: &Call, deadline: Instant) -> Result<(), SinkError>;
 
-    /// Keeps an event that is too long for any record aside, under a name that is the same each time, and returns
-    /// where it lies.
+    /// Stores an event that exceeds the record limit and returns its location. The name depends only on the object
+    /// and the event's index, so a retry overwrites the same object.
+    ///
+    /// # Errors
+    /// Returns [`SinkError::NoOversizeStore`] if the sink has no oversize store.
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError>;
 
-    /// Makes everything delivered so far durable. A no-op where a delivery is durable by its acknowledgement.
+    /// Makes all deliveries so far durable. Does nothing if a delivery is durable once it is acknowledged.
+    ///
+    /// # Errors
+    /// Returns an error if the deliveries since the last checkpoint could not be written.
     async fn flush(&self) -> Result<(), SinkError> {
         Ok(())
     }
 }
 
-/// An event longer than the sink's record limit.
+/// An event that exceeds the sink's record limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Oversize<'a> {
-    /// The object it came in.
+    /// The object that contains the event.
     pub object: &'a Object,
-    /// Its index in `Records`.
+    /// The event's index in `Records`.
     pub ordinal: u32,
-    /// Its identity.
+    /// The event's ID.
     pub id: EventId,
-    /// Where it belongs.
+    /// The event's account, region and time.
     pub scope: &'a EventScope,
-    /// The event, without line end.
+    /// The event's bytes, without a line end.
     pub line: &'a [u8],
 }
 
-/// See [`Sink::span`]. Must be ended by [`Span::commit`]; a span that is dropped without tells its sink that a delivery
-/// may stand without its note.
-#[must_use = "a span that is not committed voids what was delivered in it"]
+/// A transaction span: one or more deliveries and the ledger writes that record them. See [`Sink::span`].
+///
+/// [`Span::commit`] ends it. A span that is dropped without a commit tells its sink that a delivery may be
+/// unrecorded.
+#[must_use = "dropping a span without commit discards its deliveries"]
 pub struct Span(Option<Box<dyn FnOnce(SpanEnd) + Send + Sync>>);
 
-/// How a span ended.
+/// The result of a [`Span`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanEnd {
-    /// Delivery and note are both in.
+    /// The deliveries and the ledger writes that record them are complete.
     Committed,
-    /// Dropped half way: an error or a panic between delivery and note.
-    Broken,
+    /// The span was dropped because of an error or a panic between the delivery and its ledger write.
+    Aborted,
 }
 
 impl Span {
-    /// The span of a sink that has nothing to tie together.
+    /// Returns a span that has no effect.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// A span that calls `end` once, when it ends.
+    /// Returns a span that calls `end` once, when the span ends.
     pub fn new(end: impl FnOnce(SpanEnd) + Send + Sync + 'static) -> Self {
         Self(Some(Box::new(end)))
     }
 
-    /// Delivery and note are both in.
+    /// Ends the span after the deliveries and their ledger writes are complete.
     pub fn commit(mut self) {
         if let Some(end) = self.0.take() {
             end(SpanEnd::Committed);
@@ -92,7 +103,7 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         if let Some(end) = self.0.take() {
-            end(SpanEnd::Broken);
+            end(SpanEnd::Aborted);
         }
     }
 }
@@ -103,11 +114,11 @@ impl std::fmt::Debug for Span {
     }
 }
 
-/// Why a sink did not take a call.
+/// The reason why a sink did not deliver a call.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// Time ran out while parts of the call still failed. Comes back later.
-    #[error("{failed} of {records} records still refused when time ran out, the last with {code}")]
+    /// The deadline passed before all records were acknowledged. A later attempt may succeed.
+    #[error("{failed} of {records} records were not delivered before the deadline; last error: {code}")]
     OutOfTime {
         /// Records not acknowledged.
         failed: usize,
@@ -116,13 +127,13 @@ pub enum SinkError {
         /// The sink's last error code.
         code: String,
     },
-    /// Permission denied: says which.
+    /// Access was denied. The text names the missing permission.
     #[error("{0}")]
     Denied(String),
-    /// An event is too long for this sink and there is nowhere to set it aside.
+    /// An event exceeds the sink's record limit and no oversize store is configured.
     #[error("{0}")]
     NoOversizeStore(String),
-    /// Anything else. Comes back later.
+    /// Any other error. A later attempt may succeed.
     #[error("{0}")]
     Unavailable(String),
 }

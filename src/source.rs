@@ -19,11 +19,11 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// [`SourceError::Changed`], never another version's bytes under this one's name.
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError>;
 
-    /// Some of the object's bytes, of exactly this version: at most `at_most` of them, from byte `from` on. An object may have
+    /// Some of the object's bytes, of exactly this version: at most `max_bytes` of them, from byte `from` on. An object may have
     /// fewer bytes than whoever announced it said: behind its end there are none. Adapters that cannot do better read all
     /// of it.
-    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
-        Ok(Part::of(&self.fetch(object).await?, from, at_most))
+    async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        Ok(ByteRange::from_slice(&self.fetch(object).await?, from, max_bytes))
     }
 
     /// One page of the keys under `prefix`, in the order of their UTF-8 bytes; with a `delimiter`, the keys below the
@@ -33,18 +33,18 @@ pub trait Source: Send + Sync + std::fmt::Debug {
 
 /// Some of an object's bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct ByteRange {
     /// The bytes.
     pub bytes: Vec<u8>,
     /// How many the whole object has.
     pub size: u64,
 }
 
-impl Part {
+impl ByteRange {
     /// At most so many bytes of `whole`, from byte `from` on.
-    pub fn of(whole: &[u8], from: u64, at_most: usize) -> Self {
+    pub fn from_slice(whole: &[u8], from: u64, max_bytes: usize) -> Self {
         let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
-        let end = start.saturating_add(at_most).min(whole.len());
+        let end = start.saturating_add(max_bytes).min(whole.len());
         Self { bytes: whole[start..end].to_vec(), size: whole.len() as u64 }
     }
 }

@@ -1,6 +1,6 @@
 //! Tally: what became of many objects, in numbers that add up. Pure.
 
-use crate::ingest::{Later, Outcome, Report};
+use crate::ingest::{Deferred, Outcome, IngestReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub struct Tally {
     pub not_understood: u64,
     /// What was done with the objects done.
     #[serde(flatten)]
-    pub done: Report,
+    pub done: IngestReport,
 }
 
 impl Tally {
@@ -39,11 +39,11 @@ impl Tally {
                 self.objects += 1;
                 self.done.merge(report);
             }
-            Outcome::Already => self.already += 1,
+            Outcome::AlreadyDone => self.already += 1,
             Outcome::Skipped(kind) => *self.skipped.entry((*kind).to_owned()).or_default() += 1,
             Outcome::Quarantined(aside) if aside.before => self.quarantined_before += 1,
             Outcome::Quarantined(aside) => *self.quarantined.entry(aside.kind.clone()).or_default() += 1,
-            Outcome::Later(Later::Leased { .. } | Later::OwnerAtWork { .. } | Later::OutOfTime) => self.later += 1,
+            Outcome::Deferred(Deferred::Leased { .. } | Deferred::OwnerInProgress { .. } | Deferred::OutOfTime) => self.later += 1,
             Outcome::Failed(_) => self.failed += 1,
         }
     }
@@ -72,7 +72,7 @@ impl Tally {
     }
 
     /// Objects set aside by this run.
-    pub fn set_aside(&self) -> u64 {
+    pub fn quarantined_by_this_run(&self) -> u64 {
         self.quarantined.values().sum()
     }
 }

@@ -1,6 +1,6 @@
 //! Telemetry: structured logs on standard error, and one line of metrics an invocation on standard output.
 
-use crate::backfill::tally::Tally as Backfilled;
+use crate::backfill::tally::BackfillTally;
 use crate::listing::Counts;
 use crate::tally::Tally;
 use serde_json::{Map, Value, json};
@@ -44,7 +44,7 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ("ObjectsDone", tally.objects),
         ("ObjectsAlreadyDone", tally.already),
         ("ObjectsSkipped", tally.skipped.values().sum()),
-        ("ObjectsQuarantined", tally.set_aside()),
+        ("ObjectsQuarantined", tally.quarantined_by_this_run()),
         ("ObjectsPutOff", tally.later),
         ("ObjectsFailed", tally.failed),
         ("MessagesNotUnderstood", tally.not_understood),
@@ -74,7 +74,7 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
 }
 
 /// The same for one invocation of the backfill.
-pub fn backfill_metrics(function: &str, tally: &Backfilled, costs: &[(&str, u64)], now_ms: u64) -> String {
+pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u64)], now_ms: u64) -> String {
     let Counts { listed, no_logs, not_asked, done, leased, quarantined, missing, forgotten, unfinished, .. } =
         tally.counts;
     let Counts { sent, bytes, messages, list_requests, ledger_reads, .. } = tally.counts;
@@ -84,7 +84,7 @@ pub fn backfill_metrics(function: &str, tally: &Backfilled, costs: &[(&str, u64)
         ("SourcesEmpty", tally.empty),
         ("UnitsFound", tally.units),
         ("UnitsDone", tally.done),
-        ("UnitsPutBack", tally.put_back),
+        ("UnitsPutBack", tally.requeued),
         ("TasksFailed", tally.failed),
         ("MessagesNotUnderstood", tally.not_understood),
         ("KeysListed", listed),
@@ -134,7 +134,7 @@ fn line<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::Report;
+    use crate::ingest::IngestReport;
     use crate::ledger::model::row;
     use tracing::Level;
 
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn every_metric_that_is_defined_has_a_value() {
         let events = row::Counts { seen: 3, delivered: 1, duplicate: 2, ..row::Counts::default() };
-        let done = Report { counts: events, newest: Some(100), ..Report::default() };
+        let done = IngestReport { counts: events, newest: Some(100), ..IngestReport::default() };
         let tally = Tally { done, ..Tally::default() };
         let line: Value =
             serde_json::from_str(&embedded_metrics("ingest", &tally, &[("WriteUnits", 7)], 160_000)).unwrap();
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn every_metric_of_a_backfill_has_the_value_of_its_name() {
         let counts = Counts { missing: 3, sent: 2, bytes: 700, ..Counts::default() };
-        let tally = Backfilled { empty: 1, counts, ..Backfilled::default() };
+        let tally = BackfillTally { empty: 1, counts, ..BackfillTally::default() };
         let line: Value =
             serde_json::from_str(&backfill_metrics("backfill", &tally, &[("LedgerReadUnits", 7)], 1)).unwrap();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();

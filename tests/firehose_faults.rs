@@ -171,7 +171,7 @@ async fn an_ordinary_call_arrives_once_and_is_counted() {
     sink.deliver(&call(3), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().requests, [all(3)]);
     let bytes = call(3).body.len() as u64;
-    let expected = SinkUsage { calls: 1, records: 3, bytes, billed: 3 * BILLED_STEP, retried: 0 };
+    let expected = SinkUsage { calls: 1, records: 3, bytes, billed_bytes: 3 * BILLED_STEP, retried: 0 };
     assert_eq!(sink.usage().spent(), expected);
 }
 
@@ -229,7 +229,7 @@ async fn a_lost_reply_repeats_the_call_and_loses_nothing() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_match_the_request_acknowledges_nothing() {
-    for (fault, says) in [(Fault::OneShort, "answered for 2 records where 3 were sent"), (Fault::Unmarked, "marked 0")]
+    for (fault, says) in [(Fault::OneShort, "returned results for 2 records, but 3 were sent"), (Fault::Unmarked, "marked 0")]
     {
         let (sink, stream) = stream([fault]).await;
         let error = sink.deliver(&call(3), soon()).await.unwrap_err();
@@ -316,9 +316,9 @@ async fn a_denial_ends_at_once_and_names_action_and_stream() {
 #[tokio::test]
 async fn a_stream_that_is_not_there_and_a_call_that_is_wrong_end_at_once() {
     for (code, says) in [
-        ("ResourceNotFoundException", "there is no Firehose stream lake"),
-        ("InvalidArgumentException", "refused a call of 1 records for good"),
-        ("ValidationException", "refused a call of 1 records for good"),
+        ("ResourceNotFoundException", "Firehose stream lake does not exist"),
+        ("InvalidArgumentException", "rejected a call of 1 records, and a retry cannot succeed"),
+        ("ValidationException", "rejected a call of 1 records, and a retry cannot succeed"),
     ] {
         let (sink, stream) = stream([Fault::Whole(400, code, "told you")]).await;
         let error = sink.deliver(&call(1), soon()).await.unwrap_err();

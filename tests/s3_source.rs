@@ -12,7 +12,7 @@ use std::time::Duration;
 use trailhose::aws;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::s3::S3;
-use trailhose::source::{ListPage, Listing, Part, Source, SourceError};
+use trailhose::source::{ListPage, Listing, ByteRange, Source, SourceError};
 
 /// A bucket of its own for each test.
 async fn bucket(name: &str) -> (Arc<Moto>, Client, S3) {
@@ -56,14 +56,14 @@ async fn an_object_is_fetched_as_the_version_that_stat_saw() {
 async fn an_object_is_fetched_in_parts_of_one_version() {
     let (_moto, client, source) = bucket("parts").await;
     let object = put(&client, "parts", "k", b"0123456789").await.object().unwrap();
-    for (from, at_most, bytes) in [(0, 4, "0123"), (4, 4, "4567"), (8, 4, "89"), (0, 99, "0123456789"), (10, 4, "")] {
-        let part = source.fetch_part(&object, from, at_most).await.unwrap();
+    for (from, max_bytes, bytes) in [(0, 4, "0123"), (4, 4, "4567"), (8, 4, "89"), (0, 99, "0123456789"), (10, 4, "")] {
+        let part = source.fetch_range(&object, from, max_bytes).await.unwrap();
         assert_eq!((part.bytes.as_slice(), part.size), (bytes.as_bytes(), 10), "{from}");
     }
     let empty = put(&client, "parts", "empty", b"").await.object().unwrap();
-    assert_eq!(source.fetch_part(&empty, 0, 4).await.unwrap(), Part::default());
+    assert_eq!(source.fetch_range(&empty, 0, 4).await.unwrap(), ByteRange::default());
     put(&client, "parts", "k", b"9876543210").await;
-    let error = source.fetch_part(&object, 4, 4).await.unwrap_err();
+    let error = source.fetch_range(&object, 4, 4).await.unwrap_err();
     assert!(matches!(&error, SourceError::Changed(..)), "{error}");
 }
 
@@ -168,9 +168,9 @@ async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
 #[tokio::test]
 async fn a_body_that_trickles_in_is_broken_off_and_never_waited_for_without_end() {
     let source = told(|_| Reply::Trickle(1_000, Duration::from_millis(50))).await;
-    let source = source.with_transfer(Duration::from_millis(300));
+    let source = source.with_transfer_timeout(Duration::from_millis(300));
     let whole = source.fetch(&object()).await.unwrap_err();
-    let part = source.fetch_part(&object(), 0, 4_000).await.unwrap_err();
+    let part = source.fetch_range(&object(), 0, 4_000).await.unwrap_err();
     for error in [whole, part] {
         assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("longer than 300ms")), "{error}");
     }
@@ -184,12 +184,12 @@ async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_wi
             Reply::Answer(if range.is_some() { 206 } else { 200 }, headers, b"0123456789".to_vec())
         }
     };
-    let part = told(all(None)).await.fetch_part(&object(), 4, 4).await.unwrap();
-    assert_eq!(part, Part { bytes: b"4567".to_vec(), size: 10 });
-    let part = told(all(Some("bytes 4-13/99"))).await.fetch_part(&object(), 4, 10).await.unwrap();
+    let part = told(all(None)).await.fetch_range(&object(), 4, 4).await.unwrap();
+    assert_eq!(part, ByteRange { bytes: b"4567".to_vec(), size: 10 });
+    let part = told(all(Some("bytes 4-13/99"))).await.fetch_range(&object(), 4, 10).await.unwrap();
     assert_eq!(part.size, 99);
     for other in ["bytes 5-14/99", "bytes 4-13/*", "items 4-13/99", "bytes 0-9/99"] {
-        let error = told(all(Some(other))).await.fetch_part(&object(), 4, 10).await.unwrap_err();
+        let error = told(all(Some(other))).await.fetch_range(&object(), 4, 10).await.unwrap_err();
         assert!(
             matches!(&error, SourceError::Unavailable(what) if what.contains("asked for bytes 4 to 13")),
             "{error}"
@@ -200,8 +200,8 @@ async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_wi
 #[tokio::test]
 async fn of_a_gateway_that_knows_no_ranges_no_more_is_taken_than_the_part() {
     let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1 << 50, b"0123456789".to_vec())).await;
-    let part = source.fetch_part(&object(), 4, 4).await.unwrap();
-    assert_eq!(part, Part { bytes: b"4567".to_vec(), size: 1 << 50 });
+    let part = source.fetch_range(&object(), 4, 4).await.unwrap();
+    assert_eq!(part, ByteRange { bytes: b"4567".to_vec(), size: 1 << 50 });
 }
 
 #[tokio::test]

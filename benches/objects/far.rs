@@ -12,7 +12,7 @@ use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
 use trailhose::pack::{Call, LinesPerRecord, PackLimits};
-use trailhose::sink::firehose::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
+use trailhose::sink::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 

@@ -2,11 +2,11 @@
 //! object goes. And the post beneath it, which sends units to the backfill queue too.
 
 use super::budget::Budget;
-use super::{Broke, HandedIn, Intake};
+use super::{DispatchError, Dispatcher, Submitted};
 use crate::backoff::{Backoff, Pace};
 use crate::notification;
 use crate::object::ObjectRef;
-use crate::queue::{BODIES_AT_ONCE, Outbox};
+use crate::queue::{MAX_BATCH_BODIES, Outbox};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -44,7 +44,7 @@ impl Default for Packing {
 
 /// A message to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parcel {
+pub struct OutboundMessage {
     /// Its body.
     pub body: String,
     /// The objects it holds.
@@ -53,7 +53,7 @@ pub struct Parcel {
     pub stored_bytes: u64,
 }
 
-impl Parcel {
+impl OutboundMessage {
     /// A message that costs nothing of the budget.
     pub fn of(body: String) -> Self {
         Self { body, objects: 0, stored_bytes: 0 }
@@ -61,25 +61,25 @@ impl Parcel {
 }
 
 /// Packs objects into as few messages as `packing` allows, in their order.
-pub fn pack(objects: &[ObjectRef], packing: Packing) -> Vec<Parcel> {
-    let mut parcels = Vec::new();
-    let mut open = Open::default();
+pub fn pack(objects: &[ObjectRef], packing: Packing) -> Vec<OutboundMessage> {
+    let mut messages = Vec::new();
+    let mut builder = MessageBuilder::default();
     for object in objects {
         let body = notification::render(object);
         let record = record(&body);
         let bytes = object.size.unwrap_or(0);
-        let full = open.objects >= packing.objects
-            || open.records.len() + record.len() + 1 + FRAME > packing.body_bytes
-            || open.stored_bytes.saturating_add(bytes) > packing.stored_bytes;
-        if full && open.objects > 0 {
-            parcels.push(std::mem::take(&mut open).close());
+        let full = builder.objects >= packing.objects
+            || builder.records.len() + record.len() + 1 + FRAME > packing.body_bytes
+            || builder.stored_bytes.saturating_add(bytes) > packing.stored_bytes;
+        if full && builder.objects > 0 {
+            messages.push(std::mem::take(&mut builder).finish());
         }
-        open.add(record, bytes);
+        builder.add(record, bytes);
     }
-    if open.objects > 0 {
-        parcels.push(open.close());
+    if builder.objects > 0 {
+        messages.push(builder.finish());
     }
-    parcels
+    messages
 }
 
 /// The bytes of a body around its records.
@@ -87,13 +87,13 @@ const FRAME: usize = r#"{"Records":[]}"#.len();
 
 /// A message that is being packed.
 #[derive(Debug, Default)]
-struct Open {
+struct MessageBuilder {
     records: String,
     objects: usize,
     stored_bytes: u64,
 }
 
-impl Open {
+impl MessageBuilder {
     fn add(&mut self, record: &str, bytes: u64) {
         if self.objects > 0 {
             self.records.push(',');
@@ -103,32 +103,32 @@ impl Open {
         self.stored_bytes = self.stored_bytes.saturating_add(bytes);
     }
 
-    fn close(self) -> Parcel {
+    fn finish(self) -> OutboundMessage {
         let Self { records, objects, stored_bytes } = self;
-        Parcel { body: format!(r#"{{"Records":[{records}]}}"#), objects, stored_bytes }
+        OutboundMessage { body: format!(r#"{{"Records":[{records}]}}"#), objects, stored_bytes }
     }
 }
 
 /// The only record of a notification of one object, as it is spelled there.
 fn record(body: &str) -> &str {
     #[derive(Deserialize)]
-    struct One<'b> {
+    struct SingleRecord<'b> {
         #[serde(borrow, rename = "Records")]
         records: [&'b RawValue; 1],
     }
     // `render` writes exactly one; were it otherwise, the receiver would say so of the message.
-    serde_json::from_str::<One<'_>>(body).map_or(body, |one| one.records[0].get())
+    serde_json::from_str::<SingleRecord<'_>>(body).map_or(body, |notification| notification.records[0].get())
 }
 
 /// Sends messages in batches, and of a batch again only what was not accepted.
 #[derive(Debug, Clone)]
-pub struct Post {
+pub struct MessageSender {
     outbox: Arc<dyn Outbox>,
     budget: Arc<Budget>,
     pace: Pace,
 }
 
-impl Post {
+impl MessageSender {
     /// Sends into `outbox`, within `budget`.
     pub fn new(outbox: Arc<dyn Outbox>, budget: Arc<Budget>) -> Self {
         Self { outbox, budget, pace: PACE }
@@ -141,34 +141,34 @@ impl Post {
 
     /// Sends, batch after batch, until `stop`. Returns how many of the parcels, from the first on, are known to be
     /// accepted, and why not all.
-    pub async fn send(&self, parcels: &[Parcel], stop: Instant) -> (usize, Option<Broke>) {
+    pub async fn send(&self, messages: &[OutboundMessage], stop: Instant) -> (usize, Option<DispatchError>) {
         let mut sent = 0;
-        while sent < parcels.len() {
-            let batch = batch(&parcels[sent..]);
-            let bytes = batch.iter().map(|parcel| parcel.stored_bytes).sum();
+        while sent < messages.len() {
+            let batch = batch(&messages[sent..]);
+            let bytes = batch.iter().map(|message| message.stored_bytes).sum();
             let Some(at) = self.budget.reserve(bytes, Instant::now(), stop) else {
-                return (sent, Some(Broke::OutOfTime));
+                return (sent, Some(DispatchError::OutOfTime));
             };
             sleep_until(at).await;
-            if let Err(broke) = self.send_batch(batch, stop).await {
+            if let Err(error) = self.send_batch(batch, stop).await {
                 // Some of the batch may have gone; which does not matter, for what is sent twice is ingested once.
-                return (sent, Some(broke));
+                return (sent, Some(error));
             }
             sent += batch.len();
         }
         (sent, None)
     }
 
-    async fn send_batch(&self, batch: &[Parcel], stop: Instant) -> Result<(), Broke> {
-        let mut bodies: Vec<&str> = batch.iter().map(|parcel| parcel.body.as_str()).collect();
+    async fn send_batch(&self, batch: &[OutboundMessage], stop: Instant) -> Result<(), DispatchError> {
+        let mut bodies: Vec<&str> = batch.iter().map(|message| message.body.as_str()).collect();
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut attempt = 1;
         loop {
             let reason = match self.outbox.send_batch(&bodies).await {
                 Ok(missed) if missed.is_empty() => return Ok(()),
                 Ok(missed) => {
-                    if let Some(refused) = missed.iter().find(|missed| !missed.passing) {
-                        return Err(Broke::Failed(refused.reason.clone()));
+                    if let Some(refused) = missed.iter().find(|missed| !missed.transient) {
+                        return Err(DispatchError::Failed(refused.reason.clone()));
                     }
                     let again = bodies.iter().enumerate();
                     let again = again.filter(|(index, _)| missed.iter().any(|missed| missed.index == *index));
@@ -179,7 +179,7 @@ impl Post {
             };
             let at = Instant::now() + backoff.wait();
             if attempt >= ATTEMPTS || at >= stop {
-                return Err(Broke::Failed(format!(
+                return Err(DispatchError::Failed(format!(
                     "{} messages not accepted in {attempt} attempts: {reason}",
                     bodies.len()
                 )));
@@ -191,37 +191,37 @@ impl Post {
 }
 
 /// As many of the first parcels as one batch may hold; at least one.
-fn batch(parcels: &[Parcel]) -> &[Parcel] {
+fn batch(messages: &[OutboundMessage]) -> &[OutboundMessage] {
     let mut bytes = 0;
-    let fits = parcels.iter().take(BODIES_AT_ONCE).take_while(|parcel| {
-        bytes += parcel.body.len();
+    let fits = messages.iter().take(MAX_BATCH_BODIES).take_while(|message| {
+        bytes += message.body.len();
         bytes <= BATCH_BYTES
     });
-    let fit = fits.count().max(1).min(parcels.len());
-    &parcels[..fit]
+    let fit = fits.count().max(1).min(messages.len());
+    &messages[..fit]
 }
 
 /// Hands objects in by way of a queue.
 #[derive(Debug, Clone)]
-pub struct Dispatch {
-    post: Post,
+pub struct QueueDispatcher {
+    sender: MessageSender,
     packing: Packing,
 }
 
-impl Dispatch {
-    /// Sends by `post`, packed so.
-    pub fn new(post: Post, packing: Packing) -> Self {
-        Self { post, packing }
+impl QueueDispatcher {
+    /// Sends by `sender`, packed so.
+    pub fn new(sender: MessageSender, packing: Packing) -> Self {
+        Self { sender, packing }
     }
 }
 
 #[async_trait]
-impl Intake for Dispatch {
-    async fn hand_in(&self, objects: &[ObjectRef], stop: Instant) -> HandedIn {
-        let parcels = pack(objects, self.packing);
-        let (sent, broke) = self.post.send(&parcels, stop).await;
-        let taken = parcels[..sent].iter().map(|parcel| parcel.objects).sum();
-        HandedIn { taken, messages: sent as u64, broke }
+impl Dispatcher for QueueDispatcher {
+    async fn submit(&self, objects: &[ObjectRef], stop: Instant) -> Submitted {
+        let messages = pack(objects, self.packing);
+        let (sent, error) = self.sender.send(&messages, stop).await;
+        let accepted = messages[..sent].iter().map(|message| message.objects).sum();
+        Submitted { accepted, messages: sent as u64, error }
     }
 }
 

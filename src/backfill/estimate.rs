@@ -1,11 +1,11 @@
 //! Estimate: what it would take to ingest what a dry run counted. Pure.
 //!
-//! Objects, stored bytes and requests are counted. What the objects hold is not known before they are read, so events, time
-//! and dollars follow from the figures below, which are those of real accounts; an account of its own habits can be off by a
-//! factor of two.
+//! Objects, stored bytes and requests are counted. What the objects hold is not known before they are read, so events,
+//! time and dollars follow from the figures below, which are those of real accounts; an account of its own habits can
+//! be off by a factor of two.
 
 use super::dispatch::Packing;
-use crate::billing::price::Counted;
+use crate::billing::price::BilledUnits;
 use crate::listing::Counts;
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ const EVENT_BYTES: f64 = 1_300.0;
 /// By how much gzip makes an object smaller, on average over the same accounts' objects.
 const GZIP: f64 = 6.2;
 
-/// Ledger write units of an object: leased and done, and its pages. The least that README's table shows, where 17 events
-/// a file cost 6.9 units.
+/// Ledger write units of an object: leased and done, and its pages. The least that README's table shows, where 17
+/// events a file cost 6.9 units.
 const WRITE_UNITS_AN_OBJECT: f64 = 6.0;
 
-/// And for each of its events, by which its pages are larger and more: README's table again, where 59 events a file cost 9.1.
+/// And for each of its events, by which its pages are larger and more: README's table again, where 59 events a file
+/// cost 9.1.
 const WRITE_UNITS_AN_EVENT: f64 = 0.055;
 
 /// Ledger read units of an object, its pages read before they are written: between 4.4 and 7.1 in README's table.
@@ -32,7 +33,8 @@ pub const STREAM_BYTES_A_SECOND: f64 = 5.0 * 1024.0 * 1024.0;
 /// Lambda's GB-seconds for a million events: measured on a machine like Lambda's, the SDK's work included.
 const GB_SECONDS_A_MILLION_EVENTS: f64 = 12.0;
 
-/// Seconds for which a worker waits for the requests of one object, in a function of half a GB that works on 16 at once.
+/// Seconds for which a worker waits for the requests of one object, in a function of half a GB that works on 16 at
+/// once.
 const SECONDS_AN_OBJECT: f64 = 0.2;
 
 /// GB of that function, shared by the objects it works on at once.
@@ -51,7 +53,7 @@ pub struct Estimate {
     /// How long the stream, or the budget, would be busy with them.
     pub time: Duration,
     /// What would be asked of AWS, the looking included.
-    pub counted: Counted,
+    pub counted: BilledUnits,
 }
 
 impl Estimate {
@@ -63,7 +65,7 @@ impl Estimate {
         let messages = (counts.sent as f64 / Packing::default().objects as f64).ceil();
         let by_stream = event_bytes / STREAM_BYTES_A_SECOND;
         let by_budget = bytes_per_second.map_or(0.0, |rate| bytes / rate.max(1) as f64);
-        let counted = Counted {
+        let counted = BilledUnits {
             write_units: objects * WRITE_UNITS_AN_OBJECT + events * WRITE_UNITS_AN_EVENT,
             read_units: counts.ledger_reads as f64 + objects * READ_UNITS_AN_OBJECT,
             firehose_bytes: event_bytes,
@@ -72,7 +74,7 @@ impl Estimate {
             sqs_requests: messages * REQUESTS_A_MESSAGE,
             lambda_requests: (messages / 10.0).ceil(),
             lambda_gb_seconds: events / 1e6 * GB_SECONDS_A_MILLION_EVENTS + objects * SECONDS_AN_OBJECT * GB_AN_OBJECT,
-            ..Counted::default()
+            ..BilledUnits::default()
         };
         Self {
             events: events.round() as u64,
@@ -100,7 +102,7 @@ mod tests {
         let estimate = Estimate::of(&counts, None);
         assert_eq!((estimate.events, estimate.event_bytes), (62_000, 80_600_000));
         assert_eq!(estimate.time.as_secs(), 15);
-        let Counted { write_units, read_units, s3_gets, s3_lists, sqs_requests, .. } = estimate.counted;
+        let BilledUnits { write_units, read_units, s3_gets, s3_lists, sqs_requests, .. } = estimate.counted;
         assert_eq!((write_units, read_units, s3_gets, s3_lists, sqs_requests), (9_410.0, 11_000.0, 1_000.0, 9.0, 24.0));
         assert!((0.005..0.02).contains(&estimate.counted.dollars()), "{}", estimate.counted.dollars());
         assert_eq!(Estimate::of(&counts, Some(65_536)).time.as_secs(), 198, "a budget may be slower than the stream");

@@ -1,20 +1,21 @@
 //! Worker: starts runs, and does the tasks of the backfill queue, each by itself.
 //!
-//! What a task leads to is sent before the task is acknowledged, and nothing is acknowledged that did not end. So a task
-//! may be done twice, and none is lost: a run that is begun twice is one ([`Records::begin`]), a source that is discovered
-//! twice makes the same units again, and a unit that is worked twice finds done what the first worker handed in.
+//! What a task leads to is sent before the task is acknowledged, and nothing is acknowledged that did not end. So a
+//! task may be done twice, and none is lost: a run that is begun twice is one ([`RunRecords::begin`]), a source that is
+//! discovered twice makes the same units again, and a unit that is worked twice finds done what the first worker handed
+//! in.
 
 use super::budget::Budget;
-use super::dispatch::{Dispatch, Packing, Parcel, Post};
-use super::record::{Discovered, Outcome, Part, RecordError, Records, Worked};
-use super::run::{Defaults, Request, RequestError, Root, Run, RunId, Terms};
-use super::tally::Tally;
+use super::dispatch::{MessageSender, OutboundMessage, Packing, QueueDispatcher};
+use super::record::{DiscoveryRecord, PartOutcome, RecordError, RunPart, RunRecords, UnitRecord};
+use super::run::{Defaults, Request, RequestError, Run, RunId, RunOptions, SourceRoot};
+use super::tally::BackfillTally;
 use super::task::{Task, TaskError, Work};
-use super::{Backfill, Broke, Counts, End, Ended, Trouble, Unit};
+use super::{Backfill, BackfillError, Counts, DispatchError, Unit, UnitEnd, UnitReport};
 use crate::ingest::Deadline;
 use crate::listing::discover::{Discovery, Shape};
 use crate::notification::Message;
-use crate::queue::{BODIES_AT_ONCE, Outbox};
+use crate::queue::{MAX_BATCH_BODIES, Outbox};
 use crate::source::SourceError;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -23,10 +24,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// Budgets that a worker keeps. A run that was forgotten begins with a fresh one.
-const BUDGETS: usize = 16;
+const MAX_BUDGETS: usize = 16;
 
-/// For how many seconds' worth of the budget one message may hold objects: ten of them are a batch, and what is owed for
-/// that must be waited off within an invocation.
+/// For how many seconds' worth of the budget one message may hold objects: ten of them are a batch, and what is owed
+/// for that must be waited off within an invocation.
 const SECONDS_A_MESSAGE: u64 = 30;
 
 /// The parts of a worker of the queue.
@@ -35,7 +36,7 @@ pub struct Worker {
     /// Where objects lie, and what has been delivered.
     pub backfill: Backfill,
     /// Where runs are noted.
-    pub records: Arc<dyn Records>,
+    pub records: Arc<dyn RunRecords>,
     /// The backfill queue.
     pub tasks: Arc<dyn Outbox>,
     /// The ingest queue for what is missing.
@@ -54,16 +55,16 @@ pub struct Budgets(Mutex<BTreeMap<RunId, Arc<Budget>>>);
 
 /// What became of an invocation's messages.
 #[derive(Debug, Default)]
-pub struct Answered {
+pub struct TaskBatchReport {
     /// Of all of them.
-    pub tally: Tally,
+    pub tally: BackfillTally,
     /// Those that must come back, by the queue's names for them.
     pub failed: Vec<String>,
 }
 
 /// Why a task did not end, and its message comes back.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum WorkerError {
     /// Not a task.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -75,29 +76,29 @@ pub enum Failure {
     Source(#[from] SourceError),
     /// The unit could not be worked.
     #[error(transparent)]
-    Unit(#[from] Trouble),
+    Unit(#[from] BackfillError),
     /// It could not be noted.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// What follows from it was not accepted by the backfill queue.
     #[error("{0}")]
-    NotSent(String),
+    UnsentBody(String),
     /// Time was up.
     #[error("time was up {0}")]
     OutOfTime(&'static str),
 }
 
-impl Failure {
+impl WorkerError {
     /// Whether what was asked for cannot be meant, so that asking again does not help.
-    pub fn is_misunderstanding(&self) -> bool {
+    pub fn is_invalid_request(&self) -> bool {
         matches!(self, Self::Task(_) | Self::Request(_))
     }
 
     /// This failure, counted.
-    pub fn tally(&self) -> Tally {
-        match self.is_misunderstanding() {
-            true => Tally { not_understood: 1, ..Tally::default() },
-            false => Tally { failed: 1, ..Tally::default() },
+    pub fn tally(&self) -> BackfillTally {
+        match self.is_invalid_request() {
+            true => BackfillTally { not_understood: 1, ..BackfillTally::default() },
+            false => BackfillTally { failed: 1, ..BackfillTally::default() },
         }
     }
 }
@@ -115,23 +116,23 @@ impl Worker {
     ///
     /// # Errors
     /// Nothing of the run is begun if the request cannot be meant; otherwise the same call may be made again.
-    pub async fn start(&self, id: RunId, request: Request, deadline: Deadline) -> Result<Run, Failure> {
+    pub async fn start(&self, id: RunId, request: Request, deadline: Deadline) -> Result<Run, WorkerError> {
         let run = request.resolve(id, &self.defaults, self.backfill.ledger.now())?;
-        let run = self.records.begin(&run).await?;
-        let discover = |root: &Root| {
+        let run = self.records.start(&run).await?;
+        let discover = |root: &SourceRoot| {
             let task = Task::Discover { run: run.id.clone(), root: root.clone(), terms: run.terms.clone() };
-            Parcel::of(task.body())
+            OutboundMessage::of(task.body())
         };
-        let parcels: Vec<Parcel> = run.sources.iter().map(discover).collect();
-        self.send(&parcels, deadline.end).await?;
+        let messages: Vec<OutboundMessage> = run.sources.iter().map(discover).collect();
+        self.send(&messages, deadline.end).await?;
         tracing::info!(run = %run.id, sources = run.sources.len(), days = %run.terms.span, "run begun");
         Ok(run)
     }
 
     /// Does the tasks of these messages, side by side; a task that fails comes back alone.
-    pub async fn messages(&self, messages: &[Message], deadline: Deadline) -> Answered {
+    pub async fn messages(&self, messages: &[Message], deadline: Deadline) -> TaskBatchReport {
         let answers = messages.iter().map(|message| self.message(message, deadline));
-        let mut answered = Answered::default();
+        let mut answered = TaskBatchReport::default();
         for (message, (tally, acknowledged)) in messages.iter().zip(join_all(answers).await) {
             answered.tally.merge(&tally);
             if !acknowledged {
@@ -141,11 +142,11 @@ impl Worker {
         answered
     }
 
-    async fn message(&self, message: &Message, deadline: Deadline) -> (Tally, bool) {
-        let mut tally = Tally::default();
+    async fn message(&self, message: &Message, deadline: Deadline) -> (BackfillTally, bool) {
+        let mut tally = BackfillTally::default();
         // One task that hangs must not take its neighbours' answers with it.
         let done = timeout_at(deadline.end, self.task(&message.body, deadline, &mut tally)).await;
-        let Err(failure) = done.unwrap_or(Err(Failure::OutOfTime("before the task ended"))) else {
+        let Err(failure) = done.unwrap_or(Err(WorkerError::OutOfTime("before the task ended"))) else {
             return (tally, true);
         };
         tally.merge(&failure.tally());
@@ -153,7 +154,7 @@ impl Worker {
         (tally, false)
     }
 
-    async fn task(&self, body: &str, deadline: Deadline, tally: &mut Tally) -> Result<(), Failure> {
+    async fn task(&self, body: &str, deadline: Deadline, tally: &mut BackfillTally) -> Result<(), WorkerError> {
         match Task::parse(body)? {
             Task::Start { run, request } => {
                 self.start(run, request, deadline).await?;
@@ -161,12 +162,12 @@ impl Worker {
                 Ok(())
             }
             Task::Discover { run, root, terms } => {
-                let mut found = Discovered::of(root);
+                let mut found = DiscoveryRecord::of(root);
                 let ended = self.discover(&run, &terms, &mut found, deadline, tally).await;
                 tally.counts.list_requests += found.list_requests;
-                let ended = ended.map_err(|failure| (Outcome::Failed(failure.to_string()), failure));
-                found.outcome = ended.as_ref().map_or_else(|(outcome, _)| outcome.clone(), |()| Outcome::Done);
-                self.note(&run, Part::Discovered(found), ended.map_err(|(_, failure)| failure)).await?;
+                let ended = ended.map_err(|failure| (PartOutcome::Failed(failure.to_string()), failure));
+                found.outcome = ended.as_ref().map_or_else(|(outcome, _)| outcome.clone(), |()| PartOutcome::Done);
+                self.save(&run, RunPart::Discovered(found), ended.map_err(|(_, failure)| failure)).await?;
                 tally.discovered += 1;
                 Ok(())
             }
@@ -178,17 +179,17 @@ impl Worker {
     async fn discover(
         &self,
         run: &RunId,
-        terms: &Terms,
-        found: &mut Discovered,
+        terms: &RunOptions,
+        found: &mut DiscoveryRecord,
         deadline: Deadline,
-        tally: &mut Tally,
-    ) -> Result<(), Failure> {
+        tally: &mut BackfillTally,
+    ) -> Result<(), WorkerError> {
         let mut discovery = Discovery::new(Arc::clone(&self.backfill.source), terms.ask(&found.root));
-        let mut parcels = Vec::with_capacity(BODIES_AT_ONCE);
+        let mut messages = Vec::with_capacity(MAX_BATCH_BODIES);
         loop {
             // What is sent stands; the rest is found by the attempt that begins anew.
             if Instant::now() >= deadline.stop {
-                return Err(Failure::OutOfTime("before the source was discovered; the discovery begins anew"));
+                return Err(WorkerError::OutOfTime("before the source was discovered; the discovery begins anew"));
             }
             let next = discovery.next().await;
             found.list_requests = discovery.progress().requests;
@@ -199,14 +200,14 @@ impl Worker {
                     tally.units += 1;
                     let (run, root, so_far) = (run.clone(), found.root.clone(), Counts::default());
                     let work = Work { run, root, unit, so_far, bytes_per_second: terms.bytes_per_second };
-                    parcels.push(Parcel::of(Task::Work(work).body()));
+                    messages.push(OutboundMessage::of(Task::Work(work).body()));
                     false
                 }
                 None => true,
             };
-            if last || parcels.len() == BODIES_AT_ONCE {
-                self.send(&parcels, deadline.end).await?;
-                parcels.clear();
+            if last || messages.len() == MAX_BATCH_BODIES {
+                self.send(&messages, deadline.end).await?;
+                messages.clear();
             }
             if last {
                 break;
@@ -217,54 +218,54 @@ impl Worker {
             tally.empty += 1;
             tracing::warn!(%run, source = %found.root, "nothing to look at was found; is the prefix right, and are the accounts, regions and kinds?");
         }
-        if progress.passed_over_count > 0 {
-            let folders = progress.passed_over.join(", ");
-            tracing::info!(%run, source = %found.root, count = progress.passed_over_count, folders, "folders passed over: not CloudTrail's");
+        if progress.unvisited_count > 0 {
+            let folders = progress.unvisited.join(", ");
+            tracing::info!(%run, source = %found.root, count = progress.unvisited_count, folders, "folders passed over: not CloudTrail's");
         }
         Ok(())
     }
 
-    async fn work(&self, work: Work, deadline: Deadline, tally: &mut Tally) -> Result<(), Failure> {
+    async fn work(&self, work: Work, deadline: Deadline, tally: &mut BackfillTally) -> Result<(), WorkerError> {
         let intake = self.intake(&work.run, work.bytes_per_second);
-        let Ended { mut counts, end } = self.backfill.run(work.unit.clone(), &intake, deadline.stop).await;
+        let UnitReport { mut counts, end } = self.backfill.run(work.unit.clone(), &intake, deadline.stop).await;
         tally.counts.merge(&counts);
         counts.merge(&work.so_far);
-        let part = |unit: &Unit, outcome: Outcome| {
+        let part = |unit: &Unit, outcome: PartOutcome| {
             let (root, unit) = (work.root.clone(), unit.clone());
-            Part::Worked(Box::new(Worked { root, unit, outcome, counts }))
+            RunPart::Worked(Box::new(UnitRecord { root, unit, outcome, counts }))
         };
         match end {
-            End::Done => {
-                self.note(&work.run, part(&work.unit, Outcome::Done), Ok(())).await?;
+            UnitEnd::Done => {
+                self.save(&work.run, part(&work.unit, PartOutcome::Done), Ok(())).await?;
                 tally.done += 1;
                 Ok(())
             }
             // Sent again it would never come among the dead letters, and might never advance.
-            End::OutOfTime(left) if left.after == work.unit.after => {
-                let failure = Failure::OutOfTime("before anything of the unit was worked off");
-                self.note(&work.run, part(&left, Outcome::Failed(failure.to_string())), Err(failure)).await
+            UnitEnd::OutOfTime(left) if left.after == work.unit.after => {
+                let failure = WorkerError::OutOfTime("before anything of the unit was worked off");
+                self.save(&work.run, part(&left, PartOutcome::Failed(failure.to_string())), Err(failure)).await
             }
-            End::OutOfTime(left) => {
-                let noted = part(&left, Outcome::PutBack);
+            UnitEnd::OutOfTime(left) => {
+                let noted = part(&left, PartOutcome::Requeued);
                 let rest = Task::Work(Work { unit: left, so_far: counts, ..work.clone() });
-                self.send(&[Parcel::of(rest.body())], deadline.end).await?;
-                tally.put_back += 1;
+                self.send(&[OutboundMessage::of(rest.body())], deadline.end).await?;
+                tally.requeued += 1;
                 // The rest is on its way and will be noted with this: to come back for a note would work it twice.
-                if let Err(error) = self.records.note(&work.run, &noted).await {
+                if let Err(error) = self.records.save(&work.run, &noted).await {
                     tracing::warn!(run = %work.run, %error, "not noted");
                 }
                 Ok(())
             }
-            End::Failed { left, trouble } => {
-                let outcome = Outcome::Failed(format!("{}/{}: {trouble}", left.bucket, left.prefix));
-                self.note(&work.run, part(&left, outcome), Err(trouble.into())).await
+            UnitEnd::Failed { left, error } => {
+                let outcome = PartOutcome::Failed(format!("{}/{}: {error}", left.bucket, left.prefix));
+                self.save(&work.run, part(&left, outcome), Err(error.into())).await
             }
         }
     }
 
     /// Notes a part that ended, and says how it ended. What failed is not hidden by a note that fails too.
-    async fn note(&self, run: &RunId, part: Part, ended: Result<(), Failure>) -> Result<(), Failure> {
-        match (ended, self.records.note(run, &part).await) {
+    async fn save(&self, run: &RunId, part: RunPart, ended: Result<(), WorkerError>) -> Result<(), WorkerError> {
+        match (ended, self.records.save(run, &part).await) {
             (Ok(()), noted) => Ok(noted?),
             (Err(failure), noted) => {
                 if let Err(error) = noted {
@@ -276,16 +277,18 @@ impl Worker {
     }
 
     /// Sends into the backfill queue: all of it, or it is an error.
-    async fn send(&self, parcels: &[Parcel], until: Instant) -> Result<(), Failure> {
-        let post = Post::new(Arc::clone(&self.tasks), Arc::new(Budget::unlimited()));
-        match post.send(parcels, until).await {
+    async fn send(&self, messages: &[OutboundMessage], until: Instant) -> Result<(), WorkerError> {
+        let sender = MessageSender::new(Arc::clone(&self.tasks), Arc::new(Budget::unlimited()));
+        match sender.send(messages, until).await {
             (_, None) => Ok(()),
-            (_, Some(Broke::OutOfTime)) => Err(Failure::OutOfTime("before everything was sent to the backfill queue")),
-            (_, Some(Broke::Failed(reason))) => Err(Failure::NotSent(reason)),
+            (_, Some(DispatchError::OutOfTime)) => {
+                Err(WorkerError::OutOfTime("before everything was sent to the backfill queue"))
+            }
+            (_, Some(DispatchError::Failed(reason))) => Err(WorkerError::UnsentBody(reason)),
         }
     }
 
-    fn intake(&self, run: &RunId, bytes_per_second: Option<u64>) -> Dispatch {
+    fn intake(&self, run: &RunId, bytes_per_second: Option<u64>) -> QueueDispatcher {
         let mut packing = Packing::default();
         let budget = match bytes_per_second {
             None => Arc::new(Budget::unlimited()),
@@ -295,14 +298,14 @@ impl Worker {
                 self.budgets.of(run, share)
             }
         };
-        Dispatch::new(Post::new(Arc::clone(&self.ingest), budget), packing)
+        QueueDispatcher::new(MessageSender::new(Arc::clone(&self.ingest), budget), packing)
     }
 }
 
 impl Budgets {
     fn of(&self, run: &RunId, share: u64) -> Arc<Budget> {
         let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if budgets.len() >= BUDGETS && !budgets.contains_key(run) {
+        if budgets.len() >= MAX_BUDGETS && !budgets.contains_key(run) {
             budgets.clear();
         }
         Arc::clone(budgets.entry(run.clone()).or_insert_with(|| Arc::new(Budget::of(share))))

@@ -6,18 +6,18 @@
 
 mod in_memory;
 
-use crate::billing::price::{Counted, GB};
+use crate::billing::price::{BilledUnits, GB};
 use crate::decode;
 use crate::event::filter::Filter;
-use crate::generate::{SyntheticObject, ObjectSize, account};
-use crate::ingest::{Deadline, MAX_BUFFERED_BYTES, Ingest, KeyPolicy, Outcome, CHUNK_BYTES};
+use crate::generate::{ObjectSize, SyntheticObject, account};
+use crate::ingest::{CHUNK_BYTES, Deadline, Ingest, KeyPolicy, MAX_BUFFERED_BYTES, Outcome};
 use crate::ledger::metered::MeteredStore;
 use crate::ledger::store::memory::Memory;
 use crate::ledger::{Ledger, cost as ledger_cost};
 use crate::sink::cost as sink_cost;
 use crate::sink::metered::MeteredSink;
 use crate::source::metered::{MeteredSource, SourceCounters, SourceUsage};
-use in_memory::{InMemorySource, DiscardingSink};
+use in_memory::{DiscardingSink, InMemorySource};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,8 +79,11 @@ impl Sample {
         let (mut objects, mut events, mut refs) = (0, 0, Vec::new());
         while objects < 2 || (objects < SAMPLE_FILES && events < SAMPLE_EVENTS) {
             let number = u32::try_from(objects).unwrap_or(u32::MAX);
-            let object =
-                SyntheticObject { number, delivered: 1_768_478_400 + DELIVERY * i64::from(number), ..SyntheticObject::new(1, size) };
+            let object = SyntheticObject {
+                number,
+                delivered: 1_768_478_400 + DELIVERY * i64::from(number),
+                ..SyntheticObject::new(1, size)
+            };
             let mut stored = Vec::new();
             let written = object.write_gzip(&mut stored).map_err(|error| error.to_string())?;
             events += u64::from(written.events);
@@ -127,15 +130,15 @@ impl Sample {
     }
 
     /// What so many events like these ask for. Lambda's time is not in it: see docs/cost.md.
-    pub fn counted(&self, events: u64) -> Counted {
+    pub fn billed_units(&self, events: u64) -> BilledUnits {
         let objects = self.objects as f64;
-        let sample = Counted {
-            firehose_bytes: self.sink.billed as f64,
+        let sample = BilledUnits {
+            firehose_bytes: self.sink.billed_bytes as f64,
             ledger_gb_months: self.kept_bytes as f64 / GB * MONTHS,
             s3_gets: self.source.gets as f64,
             sqs_requests: objects * SQS_REQUESTS,
             lambda_requests: objects / BATCH,
-            ..Counted::ledger(self.ledger)
+            ..BilledUnits::ledger(self.ledger)
         };
         sample * (events as f64 / self.events.max(1) as f64)
     }
@@ -168,12 +171,14 @@ mod tests {
         assert_eq!((sample.objects, sample.events), (24, 192));
         assert_eq!(sample.sink.calls, 24);
         assert!(sample.ledger.write_units >= 3 * 24, "{:?}", sample.ledger);
-        let counted = sample.counted(1_920);
-        assert_eq!(counted.write_units, 10.0 * sample.ledger.write_units as f64);
-        assert_eq!(counted.read_units, 10.0 * sample.ledger.read_units as f64);
-        assert_eq!(counted.firehose_bytes, 10.0 * sample.sink.billed as f64);
-        assert_eq!((counted.s3_gets, counted.lambda_requests), (240.0, 24.0));
-        assert!(sample.sink.bytes < sample.sink.billed && sample.sink.billed < sample.sink.bytes + 24 * 5_120);
+        let billed_units = sample.billed_units(1_920);
+        assert_eq!(billed_units.write_units, 10.0 * sample.ledger.write_units as f64);
+        assert_eq!(billed_units.read_units, 10.0 * sample.ledger.read_units as f64);
+        assert_eq!(billed_units.firehose_bytes, 10.0 * sample.sink.billed_bytes as f64);
+        assert_eq!((billed_units.s3_gets, billed_units.lambda_requests), (240.0, 24.0));
+        assert!(
+            sample.sink.bytes < sample.sink.billed_bytes && sample.sink.billed_bytes < sample.sink.bytes + 24 * 5_120
+        );
     }
 
     /// The promise to a quiet account: two writes, one for each page, and no more than one unit beyond.
@@ -198,6 +203,6 @@ mod tests {
     #[tokio::test]
     async fn firehose_bills_a_large_object_little_more_than_its_payload() {
         let sample = Sample::of(ObjectSize::Bytes(1_100_000)).await.unwrap();
-        assert!(sample.sink.billed * 100 <= sample.sink.bytes * 102, "{:?}", sample.sink);
+        assert!(sample.sink.billed_bytes * 100 <= sample.sink.bytes * 102, "{:?}", sample.sink);
     }
 }

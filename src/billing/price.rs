@@ -4,7 +4,7 @@
 //! by one table. The prices are those of one region on one date, without free tiers, discounts and taxes: a bill
 //! of another region differs by some tens of percent, and nothing here asks AWS.
 
-use crate::ledger::cost::Spent as LedgerSpent;
+use crate::ledger::cost::LedgerUsage;
 use std::ops::{Add, AddAssign, Mul};
 
 /// The region whose prices [`LIST`] holds: Northern Virginia.
@@ -91,14 +91,14 @@ const fn price(
 
 /// What was asked of AWS, or would be, in the units it is billed in. Fractions stand where a counted sample was scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Counted {
+pub struct BilledUnits {
     /// DynamoDB write request units.
     pub write_units: f64,
     /// DynamoDB read request units.
     pub read_units: f64,
     /// GB kept in the table, times months.
     pub ledger_gb_months: f64,
-    /// Bytes of Firehose records, each rounded up: [`crate::sink::cost::Spent::billed`].
+    /// Bytes of Firehose records, each rounded up: [`crate::sink::cost::SinkUsage::billed_bytes`].
     pub firehose_bytes: f64,
     /// S3 GET requests.
     pub s3_gets: f64,
@@ -114,9 +114,9 @@ pub struct Counted {
     pub lambda_gb_seconds: f64,
 }
 
-impl Counted {
+impl BilledUnits {
     /// What a ledger counted.
-    pub fn ledger(spent: LedgerSpent) -> Self {
+    pub fn ledger(spent: LedgerUsage) -> Self {
         Self { write_units: spent.write_units as f64, read_units: spent.read_units as f64, ..Self::default() }
     }
 
@@ -139,7 +139,7 @@ impl Counted {
     pub fn bill(&self) -> Bill {
         let lines = LIST.iter().filter_map(|price| {
             let units = self.units(price.item);
-            (units > 0.0).then(|| Line { price: *price, units, dollars: units / price.per * price.dollars })
+            (units > 0.0).then(|| BillLine { price: *price, units, dollars: units / price.per * price.dollars })
         });
         Bill { lines: lines.collect() }
     }
@@ -150,7 +150,7 @@ impl Counted {
     }
 }
 
-impl Add for Counted {
+impl Add for BilledUnits {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -169,14 +169,14 @@ impl Add for Counted {
     }
 }
 
-impl AddAssign for Counted {
+impl AddAssign for BilledUnits {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
 }
 
 /// A sample scaled to so many times its size.
-impl Mul<f64> for Counted {
+impl Mul<f64> for BilledUnits {
     type Output = Self;
 
     fn mul(self, factor: f64) -> Self {
@@ -199,12 +199,12 @@ impl Mul<f64> for Counted {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bill {
     /// Item by item.
-    pub lines: Vec<Line>,
+    pub lines: Vec<BillLine>,
 }
 
 /// One item of a bill.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Line {
+pub struct BillLine {
     /// The price it was reckoned by.
     pub price: Price,
     /// How many units.
@@ -239,7 +239,7 @@ mod tests {
     /// A million of each unit, or one GB, GB-month and GB-second, at the figures that the pages state.
     #[test]
     fn a_bill_names_every_item_once_at_its_list_price() {
-        let counted = Counted {
+        let billed_units = BilledUnits {
             write_units: 1e6,
             read_units: 1e6,
             ledger_gb_months: 1.0,
@@ -251,26 +251,26 @@ mod tests {
             lambda_requests: 1e6,
             lambda_gb_seconds: 1.0,
         };
-        let dollars: Vec<f64> = counted.bill().lines.iter().map(|line| line.dollars).collect();
+        let dollars: Vec<f64> = billed_units.bill().lines.iter().map(|line| line.dollars).collect();
         assert_eq!(dollars, [0.625, 0.125, 0.25, 0.029, 0.4, 5.0, 5.0, 0.4, 0.2, 0.000_013_333_4]);
         let sum: f64 = dollars.iter().sum();
-        assert!((counted.dollars() - sum).abs() < 1e-12);
-        let services = counted.bill().by_service();
+        assert!((billed_units.dollars() - sum).abs() < 1e-12);
+        let services = billed_units.bill().by_service();
         assert_eq!(
             services.iter().map(|(service, _)| *service).collect::<Vec<_>>(),
             ["DynamoDB", "Firehose", "S3", "SQS", "Lambda"]
         );
         assert!((services.iter().map(|(_, dollars)| dollars).sum::<f64>() - sum).abs() < 1e-12);
-        let twice = [counted + counted, counted * 2.0];
+        let twice = [billed_units + billed_units, billed_units * 2.0];
         assert!(twice.iter().all(|twice| (twice.dollars() - 2.0 * sum).abs() < 1e-12));
     }
 
     #[test]
     fn what_was_not_counted_is_not_on_the_bill() {
-        let spent = LedgerSpent { write_units: 8, ..LedgerSpent::default() };
-        let bill = Counted::ledger(spent).bill();
+        let spent = LedgerUsage { write_units: 8, ..LedgerUsage::default() };
+        let bill = BilledUnits::ledger(spent).bill();
         assert_eq!(bill.lines.iter().map(|line| line.price.item).collect::<Vec<_>>(), [Item::LedgerWrites]);
         assert!((bill.dollars() - 5e-6).abs() < 1e-15);
-        assert_eq!(Counted::default().dollars(), 0.0);
+        assert_eq!(BilledUnits::default().dollars(), 0.0);
     }
 }

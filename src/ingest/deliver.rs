@@ -2,10 +2,10 @@
 
 use super::contents::Contents;
 use super::outcome::IngestReport;
-use super::{Deadline, IngestAbort, Ingest, Deferred};
+use super::{Deadline, Deferred, Ingest, IngestAbort};
 use crate::event::members::members;
 use crate::ledger::model::row::Counts;
-use crate::ledger::{Claim, Claims, Help, EventMeta, Lease};
+use crate::ledger::{Claim, Claims, EventMeta, Help, Lease};
 use crate::object::Object;
 use crate::pack::{Call, LinesPerRecord, Packer};
 use crate::sink::{Oversize, Span};
@@ -108,7 +108,12 @@ impl<'a> Delivery<'a> {
     }
 
     /// Delivers events in their owner's stead, each call marked before the next.
-    pub(super) async fn deliver_for(&mut self, help: &Help, object: &Object, ordinals: &[u32]) -> Result<(), IngestAbort> {
+    pub(super) async fn deliver_for(
+        &mut self,
+        help: &Help,
+        object: &Object,
+        ordinals: &[u32],
+    ) -> Result<(), IngestAbort> {
         let wanted: HashSet<u32> = ordinals.iter().copied().collect();
         let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.scopes));
         let mut lines = self.contents.lines().await?;

@@ -1,7 +1,7 @@
 //! Stored: an object's bytes as they lie in the bucket, at hand as a whole or fetched piece by piece, each time anew.
 
 use crate::object::Object;
-use crate::source::{Part, Source, SourceError};
+use crate::source::{ByteRange, Source, SourceError};
 
 /// An object's bytes.
 #[derive(Debug)]
@@ -11,39 +11,40 @@ pub(super) struct Stored<'a> {
     /// How many there are.
     size: u64,
     /// Bytes of a piece, but for the last.
-    each: usize,
+    chunk_bytes: usize,
     /// All of them, where they fit into a piece.
     whole: Option<Vec<u8>>,
     /// The checksum of each piece that was fetched.
-    sums: Vec<u32>,
+    checksums: Vec<u32>,
 }
 
 impl<'a> Stored<'a> {
-    /// Fetches an object that is said to have `said` bytes: all of it, if these are no more than `hold`, or a first piece of
-    /// `each` bytes.
+    /// Fetches an object that is said to have `size_hint` bytes: all of it, if these are no more than
+    /// `max_buffered_bytes`, or a first piece of `chunk_bytes` bytes.
     pub(super) async fn fetch(
         source: &'a dyn Source,
         object: &Object,
-        said: Option<u64>,
-        hold: usize,
-        each: usize,
+        size_hint: Option<u64>,
+        max_buffered_bytes: usize,
+        chunk_bytes: usize,
     ) -> Result<(Self, Option<Vec<u8>>), SourceError> {
-        let mut stored = Self { source, object: object.clone(), size: 0, each, whole: None, sums: Vec::new() };
+        let mut stored =
+            Self { source, object: object.clone(), size: 0, chunk_bytes, whole: None, checksums: Vec::new() };
         // In one request where it is known to be small; what it has in truth, the answer says.
-        if said.is_some_and(|said| said <= hold as u64) {
+        if size_hint.is_some_and(|size_hint| size_hint <= max_buffered_bytes as u64) {
             let whole = source.fetch(object).await?;
             stored.size = whole.len() as u64;
             stored.whole = Some(whole);
             return Ok((stored, None));
         }
-        let first = source.fetch_part(object, 0, each).await?;
+        let first = source.fetch_range(object, 0, chunk_bytes).await?;
         stored.size = first.size;
         if first.bytes.len() as u64 == first.size {
             stored.whole = Some(first.bytes);
             return Ok((stored, None));
         }
         let first = stored.checked(0, first)?;
-        stored.sums.push(crc32fast::hash(&first));
+        stored.checksums.push(crc32fast::hash(&first));
         Ok((stored, Some(first)))
     }
 
@@ -59,39 +60,43 @@ impl<'a> Stored<'a> {
 
     /// Fetches the next piece behind those fetched so far, for the first time.
     pub(super) async fn next(&mut self) -> Result<Vec<u8>, SourceError> {
-        let bytes = self.piece(self.sums.len()).await?;
-        self.sums.push(crc32fast::hash(&bytes));
+        let bytes = self.chunk(self.checksums.len()).await?;
+        self.checksums.push(crc32fast::hash(&bytes));
         Ok(bytes)
     }
 
     /// Fetches a piece again. It is refused if it is not, bit by bit, what was read before.
-    pub(super) async fn again(&self, number: usize) -> Result<Vec<u8>, SourceError> {
-        let bytes = self.piece(number).await?;
-        match self.sums.get(number) {
-            Some(sum) if *sum == crc32fast::hash(&bytes) => Ok(bytes),
-            _ => Err(self.unlike(number, "other bytes than when it was read before")),
+    pub(super) async fn refetch(&self, number: usize) -> Result<Vec<u8>, SourceError> {
+        let bytes = self.chunk(number).await?;
+        match self.checksums.get(number) {
+            Some(checksum) if *checksum == crc32fast::hash(&bytes) => Ok(bytes),
+            _ => Err(self.mismatch(number, "other bytes than when it was read before")),
         }
     }
 
-    async fn piece(&self, number: usize) -> Result<Vec<u8>, SourceError> {
-        let from = number as u64 * self.each as u64;
-        let part = self.source.fetch_part(&self.object, from, self.each).await?;
+    async fn chunk(&self, number: usize) -> Result<Vec<u8>, SourceError> {
+        let from = number as u64 * self.chunk_bytes as u64;
+        let part = self.source.fetch_range(&self.object, from, self.chunk_bytes).await?;
         self.checked(number, part)
     }
 
     /// The bytes of a piece that is as long as it has to be. One that is not would leave a gap before the next.
-    fn checked(&self, number: usize, part: Part) -> Result<Vec<u8>, SourceError> {
-        let from = number as u64 * self.each as u64;
-        let expected = self.size.saturating_sub(from).min(self.each as u64);
+    fn checked(&self, number: usize, part: ByteRange) -> Result<Vec<u8>, SourceError> {
+        let from = number as u64 * self.chunk_bytes as u64;
+        let expected = self.size.saturating_sub(from).min(self.chunk_bytes as u64);
         if part.size != self.size || part.bytes.len() as u64 != expected || expected == 0 {
             let found = format!("{} of {} bytes, expected {expected} of {}", part.bytes.len(), part.size, self.size);
-            return Err(self.unlike(number, &found));
+            return Err(self.mismatch(number, &found));
         }
         Ok(part.bytes)
     }
 
-    fn unlike(&self, number: usize, found: &str) -> SourceError {
-        SourceError::Unavailable(format!("{}: the piece from byte {} on has {found}", self.object, number * self.each))
+    fn mismatch(&self, number: usize, found: &str) -> SourceError {
+        SourceError::Unavailable(format!(
+            "{}: the piece from byte {} on has {found}",
+            self.object,
+            number * self.chunk_bytes
+        ))
     }
 }
 
@@ -105,10 +110,10 @@ mod tests {
 
     /// One object, whatever it is called, that a test may change between two requests.
     #[derive(Debug)]
-    struct Changing(Mutex<Vec<u8>>);
+    struct MutableObject(Mutex<Vec<u8>>);
 
     #[async_trait]
-    impl Source for Changing {
+    impl Source for MutableObject {
         async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
             Ok(at.clone())
         }
@@ -126,13 +131,13 @@ mod tests {
         Object { bucket: "logs".into(), key: "k".into(), etag: "e".into() }
     }
 
-    async fn pieces(source: &Changing, said: Option<u64>) -> Result<Vec<Vec<u8>>, SourceError> {
-        let (mut stored, first) = Stored::fetch(source, &object(), said, 4, 4).await?;
-        let mut pieces: Vec<_> = first.or_else(|| stored.whole().map(<[u8]>::to_vec)).into_iter().collect();
-        while (pieces.concat().len() as u64) < stored.size() {
-            pieces.push(stored.next().await?);
+    async fn chunks(source: &MutableObject, size_hint: Option<u64>) -> Result<Vec<Vec<u8>>, SourceError> {
+        let (mut stored, first) = Stored::fetch(source, &object(), size_hint, 4, 4).await?;
+        let mut chunks: Vec<_> = first.or_else(|| stored.whole().map(<[u8]>::to_vec)).into_iter().collect();
+        while (chunks.concat().len() as u64) < stored.size() {
+            chunks.push(stored.next().await?);
         }
-        Ok(pieces)
+        Ok(chunks)
     }
 
     #[tokio::test]
@@ -143,21 +148,21 @@ mod tests {
             (b"0123", vec![b"0123"]),
             (b"", vec![b""]),
         ] {
-            let source = Changing(Mutex::new(bytes.to_vec()));
-            for said in [None, Some(5), Some(8), Some(1 << 40)] {
-                assert_eq!(pieces(&source, said).await.unwrap(), expected, "{said:?}");
+            let source = MutableObject(Mutex::new(bytes.to_vec()));
+            for size_hint in [None, Some(5), Some(8), Some(1 << 40)] {
+                assert_eq!(chunks(&source, size_hint).await.unwrap(), expected, "{size_hint:?}");
             }
             // Said to be small, it comes in one request.
-            assert_eq!(pieces(&source, Some(1)).await.unwrap(), [bytes]);
+            assert_eq!(chunks(&source, Some(1)).await.unwrap(), [bytes]);
         }
     }
 
     /// Answers with fewer bytes than were asked for.
     #[derive(Debug)]
-    struct Stingy(Changing);
+    struct ShortReads(MutableObject);
 
     #[async_trait]
-    impl Source for Stingy {
+    impl Source for ShortReads {
         async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
             self.0.stat(at).await
         }
@@ -166,8 +171,8 @@ mod tests {
             self.0.fetch(object).await
         }
 
-        async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
-            self.0.fetch_part(object, from, at_most - 1).await
+        async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
+            self.0.fetch_range(object, from, max_bytes - 1).await
         }
 
         async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
@@ -177,21 +182,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_first_piece_that_is_too_short_is_refused_like_any_other() {
-        let source = Stingy(Changing(Mutex::new(b"0123456789".to_vec())));
+        let source = ShortReads(MutableObject(Mutex::new(b"0123456789".to_vec())));
         let error = Stored::fetch(&source, &object(), Some(10), 4, 4).await.unwrap_err().to_string();
         assert_eq!(error, "s3://logs/k: the piece from byte 0 on has 3 of 10 bytes, expected 4 of 10");
     }
 
     #[tokio::test]
     async fn a_piece_is_the_same_the_second_time_or_refused() {
-        let source = Changing(Mutex::new(b"0123456789".to_vec()));
+        let source = MutableObject(Mutex::new(b"0123456789".to_vec()));
         let object = object();
         let (mut stored, first) = Stored::fetch(&source, &object, Some(10), 4, 4).await.unwrap();
         assert_eq!((first.unwrap(), stored.next().await.unwrap()), (b"0123".to_vec(), b"4567".to_vec()));
-        assert_eq!(stored.again(0).await.unwrap(), b"0123");
+        assert_eq!(stored.refetch(0).await.unwrap(), b"0123");
         *source.0.lock().unwrap() = b"0123x56789".to_vec();
-        assert_eq!(stored.again(0).await.unwrap(), b"0123");
-        let error = stored.again(1).await.unwrap_err().to_string();
+        assert_eq!(stored.refetch(0).await.unwrap(), b"0123");
+        let error = stored.refetch(1).await.unwrap_err().to_string();
         assert_eq!(error, "s3://logs/k: the piece from byte 4 on has other bytes than when it was read before");
         *source.0.lock().unwrap() = b"01234567".to_vec();
         let error = stored.next().await.unwrap_err().to_string();

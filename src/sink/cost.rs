@@ -1,79 +1,96 @@
-//! What deliveries cost at Firehose, whichever sink takes them. Pure.
+//! Billed usage of deliveries by Firehose's rules, for every sink. Pure.
 //!
-//! The figures follow from Firehose's published rule, so that a run into files can say what the same run would cost.
+//! The figures follow from Firehose's published pricing, so a run that writes files can report what the same run would
+//! cost with Firehose.
 
 use crate::pack::Call;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a record's size is rounded up to on the bill: "billed per GB ingested in 5KB increments (a 3KB record is billed as
-/// 5KB, a 12KB record is billed as 15KB, etc.)", for each record and not for each call.
-/// <https://aws.amazon.com/firehose/pricing/>. The page does not say how many bytes a KB has; as AWS's GB of data are
-/// 2^30 bytes, this is the larger of the two readings, so that an estimate is never below the bill.
+/// "The maximum size of the data blob, before base64-encoding, is 1,000 KiB … Maximum length of 1024000."
+/// <https://docs.aws.amazon.com/firehose/latest/APIReference/API_Record.html>
+pub const RECORD_BYTES: usize = 1_024_000;
+
+/// "Each PutRecordBatch request supports up to 500 records."
+/// <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
+pub const CALL_RECORDS: usize = 500;
+
+/// "… up to a limit of 4 MB for the entire request." Same page; the limits page says 4 MiB. Counted before base64 and
+/// without overhead, as AWS's own agent counts it (`MAX_BATCH_PUT_SIZE_BYTES` of amazon-kinesis-agent).
+/// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
+pub const CALL_BYTES: usize = 4 * 1024 * 1024;
+
+// A longer record would be sent as a call by itself, and refused.
+const _: () = assert!(RECORD_BYTES <= CALL_BYTES);
+
+/// The step, in bytes, to which the size of each record is rounded up on the bill: "billed per GB ingested in 5KB
+/// increments (a 3KB record is billed as 5KB, a 12KB record is billed as 15KB, etc.)". It applies to each record, not
+/// to each call. <https://aws.amazon.com/firehose/pricing/>. The page does not define the size of a KB. AWS's GB of data
+/// is 2^30 bytes, so this is the larger of the two interpretations, and an estimate is never below the bill.
 pub const BILLED_STEP: u64 = 5 * 1024;
 
-/// What a record of so many bytes is billed as.
-pub fn billed(bytes: u64) -> u64 {
+/// Returns the number of bytes billed for a record of `bytes` bytes.
+pub fn billed_bytes(bytes: u64) -> u64 {
     bytes.div_ceil(BILLED_STEP) * BILLED_STEP
 }
 
-/// What was sent so far, in numbers. Shared by all deliveries of a sink; only grows.
+/// Counters of the deliveries of one sink. All deliveries share them, and they only increase.
 #[derive(Debug, Default)]
-pub struct Usage {
+pub struct SinkCounters {
     calls: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
-    billed: AtomicU64,
+    billed_bytes: AtomicU64,
     retried: AtomicU64,
 }
 
-/// [`Usage`] at one moment.
+/// A snapshot of [`SinkCounters`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// `PutRecordBatch` requests made, whatever came of them.
+pub struct SinkUsage {
+    /// `PutRecordBatch` requests sent, including failed ones.
     pub calls: u64,
     /// Records acknowledged.
     pub records: u64,
-    /// Bytes of the records acknowledged.
+    /// Bytes of the acknowledged records.
     pub bytes: u64,
-    /// The same, each record rounded up to [`BILLED_STEP`]: what is paid for.
-    pub billed: u64,
-    /// Records that were sent again, counted each time.
+    /// Billed bytes: the same bytes, each record rounded up to [`BILLED_STEP`].
+    pub billed_bytes: u64,
+    /// Records that were sent again, counted once per attempt.
     pub retried: u64,
 }
 
-impl Usage {
-    /// The numbers as they stand.
-    pub fn spent(&self) -> Spent {
+impl SinkCounters {
+    /// Returns the current values.
+    pub fn spent(&self) -> SinkUsage {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Spent {
+        SinkUsage {
             calls: read(&self.calls),
             records: read(&self.records),
             bytes: read(&self.bytes),
-            billed: read(&self.billed),
+            billed_bytes: read(&self.billed_bytes),
             retried: read(&self.retried),
         }
     }
 
-    /// Notes a request, before its answer is known.
-    pub fn called(&self) {
+    /// Counts a request, before its response is known.
+    pub fn request_sent(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes an acknowledged record of so many bytes.
+    /// Counts an acknowledged record of `bytes` bytes.
     pub fn acknowledged(&self, bytes: u64) {
         self.records.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.billed.fetch_add(billed(bytes), Ordering::Relaxed);
+        self.billed_bytes.fetch_add(billed_bytes(bytes), Ordering::Relaxed);
     }
 
-    /// Notes that so many records are sent again.
-    pub fn again(&self, records: u64) {
+    /// Counts records that are sent again.
+    pub fn retried(&self, records: u64) {
         self.retried.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Notes a call that was taken whole.
-    pub fn took(&self, call: &Call) {
-        self.called();
+    /// Counts a call of which every record was acknowledged.
+    pub fn delivered(&self, call: &Call) {
+        self.request_sent();
         call.record_slices().for_each(|record| self.acknowledged(record.len() as u64));
     }
 }
@@ -83,18 +100,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_billed_in_steps_of_five_kilobytes() {
-        let usage = Usage::default();
+    fn record_is_billed_in_steps_of_five_kilobytes() {
+        let usage = SinkCounters::default();
         [1, 5_120, 5_121].into_iter().for_each(|bytes| usage.acknowledged(bytes));
-        let expected = Spent { records: 3, bytes: 10_242, billed: 20_480, ..Spent::default() };
+        let expected = SinkUsage { records: 3, bytes: 10_242, billed_bytes: 20_480, ..SinkUsage::default() };
         assert_eq!(usage.spent(), expected);
     }
 
     #[test]
-    fn a_call_is_billed_record_by_record() {
-        let usage = Usage::default();
-        usage.took(&Call { body: vec![b'\n'; 5_122], records: vec![5_121, 5_122], ..Call::default() });
-        let expected = Spent { calls: 1, records: 2, bytes: 5_122, billed: 15_360, ..Spent::default() };
+    fn call_is_billed_per_record() {
+        let usage = SinkCounters::default();
+        usage.delivered(&Call { body: vec![b'\n'; 5_122], records: vec![5_121, 5_122], ..Call::default() });
+        let expected = SinkUsage { calls: 1, records: 2, bytes: 5_122, billed_bytes: 15_360, ..SinkUsage::default() };
         assert_eq!(usage.spent(), expected);
     }
 }

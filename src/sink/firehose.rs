@@ -1,13 +1,14 @@
-//! Amazon Data Firehose as a sink: `PutRecordBatch`, with exactly the records sent again that were refused.
+//! The Amazon Data Firehose sink. It calls `PutRecordBatch` and retries only the records that failed.
 
 mod body;
 
-pub use super::cost::{BILLED_STEP, SinkUsage, SinkCounters};
+pub use super::cost::{BILLED_STEP, SinkCounters, SinkUsage};
+use super::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use super::oversize::{self, OversizeStore};
 use super::{Oversize, Sink, SinkError};
-use crate::aws::{self, Failure, Kind};
+use crate::aws::{self, AwsFailure, FailureKind};
 use crate::backoff::{Backoff, Pace};
-use crate::pack::{Call, PackLimits, LinesPerRecord};
+use crate::pack::{Call, LinesPerRecord, PackLimits};
 use async_trait::async_trait;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
@@ -16,27 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// "The maximum size of the data blob, before base64-encoding, is 1,000 KiB … Maximum length of 1024000."
-/// <https://docs.aws.amazon.com/firehose/latest/APIReference/API_Record.html>
-pub const RECORD_BYTES: usize = 1_024_000;
+/// The default wait between retries. Firehose's quotas apply per second, so a wait of more than a few seconds only
+/// wastes the function's time.
+const DEFAULT_PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
-/// "Each PutRecordBatch request supports up to 500 records."
-/// <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
-pub const CALL_RECORDS: usize = 500;
-
-/// "… up to a limit of 4 MB for the entire request." Same page; the limits page says 4 MiB. Counted before base64 and
-/// without overhead, as AWS's own agent counts it (`MAX_BATCH_PUT_SIZE_BYTES` of amazon-kinesis-agent).
-/// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
-pub const CALL_BYTES: usize = 4 * 1024 * 1024;
-
-// A longer record would be sent as a call by itself, and refused.
-const _: () = assert!(RECORD_BYTES <= CALL_BYTES);
-
-/// Waits between calls. Firehose's quotas are counted by the second: a wait beyond a few seconds only wastes
-/// the function's time.
-const PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
-
-/// A Firehose stream (Direct PUT).
+/// A sink that delivers to a Firehose stream (Direct PUT).
 #[derive(Debug)]
 pub struct Firehose {
     client: Client,
@@ -45,60 +30,71 @@ pub struct Firehose {
     oversize_store: Option<OversizeStore>,
     pace: Pace,
     usage: Arc<SinkCounters>,
-    /// The memory of a body that was sent, for the next.
-    spare: Mutex<Vec<u8>>,
+    /// The buffer of the last request body, reused for the next one.
+    spare_buffer: Mutex<Vec<u8>>,
 }
 
 impl Firehose {
-    /// The stream named `stream` (its name, or its ARN), with as many `lines` in a record as its destination can take
-    /// apart. The client should not retry by itself: take it from [`aws::firehose`].
+    /// Creates a sink for `stream` (a name or an ARN). `lines` selects one or several events per record, as the
+    /// stream's destination requires. The client must not retry by itself: create it with [`aws::firehose`].
     pub fn new(client: Client, stream: &str, lines: LinesPerRecord) -> Self {
         let stream = stream.rsplit_once("deliverystream/").map_or(stream, |(_, name)| name).to_owned();
-        Self { client, stream, lines, oversize_store: None, pace: PACE, usage: Arc::default(), spare: Mutex::default() }
+        Self {
+            client,
+            stream,
+            lines,
+            oversize_store: None,
+            pace: DEFAULT_PACE,
+            usage: Arc::default(),
+            spare_buffer: Mutex::default(),
+        }
     }
 
-    /// Sets events that are too long for a record aside there, rather than failing on them.
+    /// Stores oversize events in `oversize_store`. Without a store an oversize event is an error.
     pub fn with_oversize_store(self, oversize_store: OversizeStore) -> Self {
         Self { oversize_store: Some(oversize_store), ..self }
     }
 
-    /// Waits at another pace between calls.
+    /// Sets the wait between retries.
     pub fn with_pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
     }
 
-    /// The counters of this sink.
+    /// Returns the counters of this sink.
     pub fn usage(&self) -> Arc<SinkCounters> {
         Arc::clone(&self.usage)
     }
 
-    /// One request with those of the call's records that are at `pending`. Returns what is still to be sent, and why.
-    async fn put(&self, call: &Call, pending: Vec<usize>) -> Result<Option<Refusal>, SinkError> {
-        self.usage.called();
-        let body = body::render(&self.stream, call, &pending, std::mem::take(&mut *self.spare()));
+    /// Sends one request with the records whose indices are in `pending`. Returns the records that were not delivered
+    /// and the reason.
+    async fn put_pending(&self, call: &Call, pending: Vec<usize>) -> Result<Option<UndeliveredRecords>, SinkError> {
+        self.usage.request_sent();
+        let body = body::render(&self.stream, call, &pending, std::mem::take(&mut *self.spare_buffer()));
         let sent = body.clone();
         let request = self.client.put_record_batch().delivery_stream_name(&self.stream).set_records(Some(Vec::new()));
-        let answer = request.customize().map_request(move |request| body::put_into(request, &sent)).send().await;
+        let answer = request.customize().map_request(move |request| body::replace_body(request, &sent)).send().await;
         if body.is_unique() {
-            *self.spare() = body.into();
+            *self.spare_buffer() = body.into();
         }
         match answer {
             Ok(answer) => {
-                let refusal = self.refused(&answer, call, pending)?;
-                match &refusal {
-                    Some(Refusal { last, .. }) if last.kind == Kind::Denied => Err(self.denied(last)),
-                    _ => Ok(refusal),
+                let undelivered = self.undelivered_records(&answer, call, pending)?;
+                match &undelivered {
+                    Some(UndeliveredRecords { last_failure, .. }) if last_failure.kind == FailureKind::Denied => {
+                        Err(self.denied(last_failure))
+                    }
+                    _ => Ok(undelivered),
                 }
             }
             Err(error) => match aws::failure(&error) {
-                last if last.is_passing() => Ok(Some(Refusal { pending, last })),
-                failure if failure.kind == Kind::Denied => Err(self.denied(&failure)),
-                failure if failure.kind == Kind::NotFound => Err(SinkError::Unavailable(format!(
-                    "there is no Firehose stream {} in this account and region: create it or correct its name. {failure}",
+                last_failure if last_failure.is_transient() => Ok(Some(UndeliveredRecords { pending, last_failure })),
+                failure if failure.kind == FailureKind::Denied => Err(self.denied(&failure)),
+                failure if failure.kind == FailureKind::NotFound => Err(SinkError::Unavailable(format!(
+                    "Firehose stream {} does not exist in this account and region: create it or correct its name. {failure}",
                     self.stream
                 ))),
                 failure => Err(SinkError::Unavailable(format!(
-                    "Firehose stream {} refused a call of {} records for good: {failure}",
+                    "Firehose stream {} rejected a call of {} records, and a retry cannot succeed: {failure}",
                     self.stream,
                     pending.len()
                 ))),
@@ -106,75 +102,80 @@ impl Firehose {
         }
     }
 
-    /// Which of `sent` an answer with HTTP 200 did not take. An answer that cannot be matched with what was sent
-    /// acknowledges nothing: every record of it counts as not delivered.
-    fn refused(
+    /// Returns the records of `sent` that a response with HTTP 200 did not acknowledge.
+    ///
+    /// # Errors
+    /// A response that does not match the request acknowledges no record: every record counts as not delivered.
+    fn undelivered_records(
         &self,
         answer: &PutRecordBatchOutput,
         call: &Call,
         sent: Vec<usize>,
-    ) -> Result<Option<Refusal>, SinkError> {
+    ) -> Result<Option<UndeliveredRecords>, SinkError> {
         let (entries, total) = (answer.request_responses(), sent.len());
         if entries.len() != total {
             return Err(SinkError::Unavailable(format!(
-                "Firehose stream {} answered for {} records where {total} were sent: none counts as delivered",
+                "Firehose stream {} returned results for {} records, but {total} were sent: none counts as delivered",
                 self.stream,
                 entries.len()
             )));
         }
-        let taken = |entry: &PutRecordBatchResponseEntry| entry.error_code().is_none() && entry.record_id().is_some();
-        let failed = entries.iter().filter(|entry| !taken(entry)).count();
+        let acknowledged =
+            |entry: &PutRecordBatchResponseEntry| entry.error_code().is_none() && entry.record_id().is_some();
+        let failed = entries.iter().filter(|entry| !acknowledged(entry)).count();
         if usize::try_from(answer.failed_put_count()).is_ok_and(|said| said > failed) {
             return Err(SinkError::Unavailable(format!(
-                "Firehose stream {} said that {} of {total} records failed and marked {failed}: none counts as delivered",
+                "Firehose stream {} reported {} of {total} records as failed but marked {failed}: none counts as delivered",
                 self.stream,
                 answer.failed_put_count()
             )));
         }
-        let mut last: Option<Failure> = None;
+        let mut last_failure: Option<AwsFailure> = None;
         let mut pending = Vec::with_capacity(failed);
         for (record, entry) in sent.into_iter().zip(entries) {
-            if taken(entry) {
+            if acknowledged(entry) {
                 self.usage.acknowledged(call.record_bytes(record) as u64);
                 continue;
             }
-            // A denial among throttled records is the one that needs a person.
-            if last.as_ref().is_none_or(|last| last.kind != Kind::Denied) {
+            // A denial takes precedence over throttling, because only a person can fix it.
+            if last_failure.as_ref().is_none_or(|last_failure| last_failure.kind != FailureKind::Denied) {
                 let code = entry.error_code().unwrap_or("NoRecordId");
-                last = Some(aws::failure_of_code(code, entry.error_message().unwrap_or("no message")));
+                last_failure = Some(aws::failure_of_code(code, entry.error_message().unwrap_or("no message")));
             }
             pending.push(record);
         }
-        Ok(last.map(|last| Refusal { pending, last }))
+        Ok(last_failure.map(|last_failure| UndeliveredRecords { pending, last_failure }))
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spare_buffer(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.spare_buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn denied(&self, failure: &Failure) -> SinkError {
+    fn denied(&self, failure: &AwsFailure) -> SinkError {
         SinkError::Denied(match failure.action.as_deref() {
             Some(other) if other != "firehose:PutRecordBatch" => {
-                format!("writing to Firehose stream {} needs {other}: allow it for this role. {failure}", self.stream)
+                format!("access denied to Firehose stream {}: allow {other} for this role. {failure}", self.stream)
             }
             _ if failure.code == "Credentials" => {
                 format!(
-                    "no AWS credentials for Firehose stream {}: give this program a role or a profile. {failure}",
+                    "no AWS credentials found for Firehose stream {}: set AWS_PROFILE, run `aws sso login`, or attach \
+                     a role. {failure}",
                     self.stream
                 )
             }
             _ => format!(
-                "allow firehose:PutRecordBatch on arn:aws:firehose:*:*:deliverystream/{} for this role. {failure}",
-                self.stream
+                "access denied to Firehose stream {}: allow firehose:PutRecordBatch on \
+                 arn:aws:firehose:*:*:deliverystream/{} for this role. {failure}",
+                self.stream, self.stream
             ),
         })
     }
 }
 
-/// What is left of a call, the records' indices in its order, and the last reason.
-struct Refusal {
+/// The records of a call that were not delivered, as indices in ascending order, and the last failure.
+struct UndeliveredRecords {
     pending: Vec<usize>,
-    last: Failure,
+    last_failure: AwsFailure,
 }
 
 #[async_trait]
@@ -194,28 +195,28 @@ impl Sink for Firehose {
         let mut pending: Vec<usize> = (0..call.records.len()).collect();
         let total = pending.len();
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
-        let mut last = String::from("no answer");
+        let mut last_failure = String::from("no answer");
         loop {
             let failed = pending.len();
             let out_of_time = |code| SinkError::OutOfTime { failed, records: total, code };
             if Instant::now() >= deadline {
-                return Err(out_of_time(last));
+                return Err(out_of_time(last_failure));
             }
-            let Ok(outcome) = timeout_at(deadline, self.put(call, pending)).await else {
-                return Err(out_of_time(last));
+            let Ok(outcome) = timeout_at(deadline, self.put_pending(call, pending)).await else {
+                return Err(out_of_time(last_failure));
             };
-            let Some(refusal) = outcome? else { return Ok(()) };
+            let Some(undelivered) = outcome? else { return Ok(()) };
 
-            let (failed, wait) = (refusal.pending.len(), backoff.wait());
-            tracing::debug!(stream = self.stream, failed, total, reason = %refusal.last, ?wait, "sending records again");
-            // A wait that ends after the deadline is time that the caller can use better.
+            let (failed, wait) = (undelivered.pending.len(), backoff.wait());
+            tracing::debug!(stream = self.stream, failed, total, reason = %undelivered.last_failure, ?wait, "retrying failed records");
+            // Return at once if the wait would end after the deadline, so that the caller can use the remaining time.
             if Instant::now() + wait >= deadline {
-                return Err(SinkError::OutOfTime { failed, records: total, code: refusal.last.code });
+                return Err(SinkError::OutOfTime { failed, records: total, code: undelivered.last_failure.code });
             }
             tokio::time::sleep(wait).await;
-            self.usage.again(failed as u64);
-            pending = refusal.pending;
-            last = refusal.last.code;
+            self.usage.retried(failed as u64);
+            pending = undelivered.pending;
+            last_failure = undelivered.last_failure.code;
         }
     }
 

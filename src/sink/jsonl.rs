@@ -5,26 +5,26 @@
 //! writes, and a [`Span`] keeps a checkpoint from falling between a delivery and its note. Where the ledger is elsewhere,
 //! the sink keeps its own state in the destination, and every delivery is a checkpoint.
 
+mod buffer;
 mod checkpoint;
 mod file;
-mod mark;
+mod intent;
 mod partition;
 #[cfg(test)]
 mod tests;
-mod waiting;
 
 use super::{Oversize, Sink, SinkError, Span, SpanEnd};
 use crate::ledger::store::StoreError;
 use crate::ledger::store::sqlite::{CommitMode, Journal, Sqlite};
-use crate::pack::{Call, PackLimits, LinesPerRecord};
+use crate::pack::{Call, LinesPerRecord, PackLimits};
 use async_trait::async_trait;
-use checkpoint::{Folder, OWN};
+use buffer::Buffer;
+use checkpoint::{Destination, STATE_FOLDER};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::RwLock;
 use tokio::time::Instant;
-use waiting::Waiting;
 
 /// How files are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +34,7 @@ pub enum Compression {
     None,
     /// `*.jsonl.gz`, one member a checkpoint: `zcat` and every reader that knows several members.
     Gzip,
+    #[cfg(feature = "zstd")]
     /// `*.jsonl.zst`, one frame a checkpoint, with checksums.
     Zstd,
 }
@@ -72,13 +73,13 @@ const NO_LIMIT: usize = usize::MAX / 4;
 /// A folder of JSON Lines files.
 #[derive(Debug)]
 pub struct Jsonl {
-    shared: Arc<Shared>,
+    shared: Arc<JsonlState>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    folder: Folder,
-    waiting: Mutex<Waiting>,
+struct JsonlState {
+    folder: Destination,
+    buffer: Mutex<Buffer>,
     /// Spans hold it shared, a checkpoint alone.
     gate: Arc<RwLock<()>>,
     checkpoint_bytes: usize,
@@ -105,26 +106,26 @@ impl Jsonl {
     ///
     /// # Errors
     /// Another process delivers into it in this way; the folder cannot be written.
-    pub async fn alone(folder: &Path, options: Options) -> Result<Self, SinkError> {
-        let state = folder.join(OWN).join("files.db");
-        let journal = blocking(move || Journal::open(&state, CommitMode::Durable).map_err(refused)).await?;
+    pub async fn standalone(folder: &Path, options: Options) -> Result<Self, SinkError> {
+        let state = folder.join(STATE_FOLDER).join("files.db");
+        let journal = blocking(move || Journal::open(&state, CommitMode::Durable).map_err(sink_error)).await?;
         Self::open(folder, options, Arc::new(journal)).await
     }
 
     async fn open(folder: &Path, options: Options, journal: Arc<Journal>) -> Result<Self, SinkError> {
         let (checkpoint_bytes, every) = (options.checkpoint_bytes, options.checkpoint_every);
         let folder = folder.to_owned();
-        let folder = blocking(move || Folder::open(&folder, journal, options)).await?;
-        let shared = Arc::new(Shared { folder, waiting: Mutex::default(), gate: Arc::default(), checkpoint_bytes });
+        let folder = blocking(move || Destination::open(&folder, journal, options)).await?;
+        let shared = Arc::new(JsonlState { folder, buffer: Mutex::default(), gate: Arc::default(), checkpoint_bytes });
         if shared.grouped() {
-            tokio::spawn(keep_time(Arc::downgrade(&shared), every));
+            tokio::spawn(checkpoint_periodically(Arc::downgrade(&shared), every));
         }
         Ok(Self { shared })
     }
 }
 
 /// Makes a checkpoint every so often, so that nothing waits longer, until the sink is gone or void.
-async fn keep_time(shared: std::sync::Weak<Shared>, every: Duration) {
+async fn checkpoint_periodically(shared: std::sync::Weak<JsonlState>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let Some(shared) = shared.upgrade() else { return };
@@ -135,24 +136,24 @@ async fn keep_time(shared: std::sync::Weak<Shared>, every: Duration) {
     }
 }
 
-impl Shared {
+impl JsonlState {
     fn grouped(&self) -> bool {
         self.folder.journal.mode() == CommitMode::Grouped
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a call's lines to their partitions.
     fn add(&self, call: &Call) -> Result<(), SinkError> {
         // A call that is taken in part can only be taken back with everything else that waits.
-        self.divide(call).inspect_err(|error| self.void(&error.to_string()))
+        self.append_lines(call).inspect_err(|error| self.void(&error.to_string()))
     }
 
-    fn divide(&self, call: &Call) -> Result<(), SinkError> {
+    fn append_lines(&self, call: &Call) -> Result<(), SinkError> {
         let folders: Vec<String> = call.scopes.iter().map(partition::folder).collect();
-        let mut waiting = self.waiting();
+        let mut buffer = self.buffer();
         let mut start = 0;
         for line in &call.lines {
             let text = call.body.get(start..line.end).filter(|text| text.ends_with(b"\n"));
@@ -165,7 +166,7 @@ impl Shared {
                     folders.len()
                 )));
             };
-            waiting.add(folder, text, self.checkpoint_bytes);
+            buffer.add(folder, text, self.checkpoint_bytes);
             start = line.end;
         }
         Ok(())
@@ -173,18 +174,18 @@ impl Shared {
 
     /// Gives up what is not committed: see [`Journal::void`].
     fn void(&self, reason: &str) {
-        *self.waiting() = Waiting::default();
+        *self.buffer() = Buffer::default();
         self.folder.journal.invalidate(reason);
     }
 
     /// Makes everything durable, if at least `bytes` wait once no span is open. A caller that goes away does not stop it.
     async fn checkpoint(self: &Arc<Self>, bytes: usize) -> Result<(), SinkError> {
-        let alone = Arc::clone(&self.gate).write_owned().await;
+        let standalone = Arc::clone(&self.gate).write_owned().await;
         let shared = Arc::clone(self);
         blocking(move || {
-            let _alone = alone;
-            shared.folder.journal.check().map_err(refused)?;
-            if shared.waiting().bytes < bytes {
+            let _alone = standalone;
+            shared.folder.journal.check().map_err(sink_error)?;
+            if shared.buffer().bytes < bytes {
                 return Ok(());
             }
             shared.write()
@@ -193,12 +194,12 @@ impl Shared {
     }
 
     fn write(&self) -> Result<(), SinkError> {
-        let waiting = std::mem::take(&mut *self.waiting());
-        if waiting.lines.is_empty() && !self.folder.journal.pending() {
+        let buffer = std::mem::take(&mut *self.buffer());
+        if buffer.lines.is_empty() && !self.folder.journal.pending() {
             return Ok(());
         }
-        self.folder.checkpoint(&waiting.lines).inspect_err(|error| self.void(&error.to_string()))?;
-        self.waiting().recycle(waiting.lines);
+        self.folder.checkpoint(&buffer.lines).inspect_err(|error| self.void(&error.to_string()))?;
+        self.buffer().recycle(buffer.lines);
         Ok(())
     }
 }
@@ -206,25 +207,30 @@ impl Shared {
 #[async_trait]
 impl Sink for Jsonl {
     fn limits(&self) -> PackLimits {
-        PackLimits { record_bytes: NO_LIMIT, call_records: NO_LIMIT, call_bytes: CALL_BYTES, lines: LinesPerRecord::Packed }
+        PackLimits {
+            record_bytes: NO_LIMIT,
+            call_records: NO_LIMIT,
+            call_bytes: CALL_BYTES,
+            lines: LinesPerRecord::Packed,
+        }
     }
 
     /// Waits while a checkpoint is made, and makes one where too much waits. A task must not open a span, nor flush,
     /// while it holds one: it would wait for itself.
     async fn span(&self) -> Result<Span, SinkError> {
         let shared = &self.shared;
-        shared.folder.journal.check().map_err(refused)?;
+        shared.folder.journal.check().map_err(sink_error)?;
         if !shared.grouped() {
             return Ok(Span::none());
         }
-        let full = shared.waiting().bytes >= shared.checkpoint_bytes;
+        let full = shared.buffer().bytes >= shared.checkpoint_bytes;
         if full {
             shared.checkpoint(shared.checkpoint_bytes).await?;
         }
         let guard = Arc::clone(&shared.gate).read_owned().await;
         let shared = Arc::clone(shared);
         Ok(Span::new(move |end| {
-            if end == SpanEnd::Broken {
+            if end == SpanEnd::Aborted {
                 // Before the guard goes: no checkpoint may see the delivery without its note.
                 shared.void("a delivery was broken off before the ledger noted it");
             }
@@ -234,15 +240,15 @@ impl Sink for Jsonl {
 
     async fn deliver(&self, call: &Call, _deadline: Instant) -> Result<(), SinkError> {
         let shared = &self.shared;
-        shared.folder.journal.check().map_err(refused)?;
+        shared.folder.journal.check().map_err(sink_error)?;
         if shared.grouped() {
             return shared.add(call);
         }
-        let alone = Arc::clone(&shared.gate).write_owned().await;
+        let standalone = Arc::clone(&shared.gate).write_owned().await;
         shared.add(call)?;
         let shared = Arc::clone(shared);
         blocking(move || {
-            let _alone = alone;
+            let _alone = standalone;
             shared.write()
         })
         .await
@@ -261,12 +267,12 @@ impl Sink for Jsonl {
     async fn flush(&self) -> Result<(), SinkError> {
         match self.shared.grouped() {
             true => self.shared.checkpoint(0).await,
-            false => self.shared.folder.journal.check().map_err(refused),
+            false => self.shared.folder.journal.check().map_err(sink_error),
         }
     }
 }
 
-fn refused(error: StoreError) -> SinkError {
+fn sink_error(error: StoreError) -> SinkError {
     match error {
         StoreError::Denied(text) => SinkError::Denied(text),
         StoreError::Unknown(text) | StoreError::Unreadable(text) => SinkError::Unavailable(text),

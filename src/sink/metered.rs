@@ -1,4 +1,4 @@
-//! A sink that counts what Firehose would bill for what another sink is given.
+//! A sink decorator that counts the usage Firehose would bill for the calls of another sink.
 
 use super::cost::SinkCounters;
 use super::{Oversize, Sink, SinkError, Span};
@@ -7,21 +7,23 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Counts what Firehose would bill for the calls that the sink within takes. A record longer than Firehose's limit, as
-/// files have it, counts as the records it would be: their limit is a whole number of billed steps.
+/// A sink that counts the usage Firehose would bill for the calls that the inner sink accepts.
+///
+/// A record longer than Firehose's limit, which occurs with files, counts as the number of Firehose records it would
+/// need: Firehose's record limit is a whole number of billing steps.
 #[derive(Debug)]
 pub struct MeteredSink {
-    within: Arc<dyn Sink>,
+    inner: Arc<dyn Sink>,
     usage: Arc<SinkCounters>,
 }
 
 impl MeteredSink {
-    /// Counts what is given to `within` through this.
-    pub fn new(within: Arc<dyn Sink>) -> Self {
-        Self { within, usage: Arc::default() }
+    /// Wraps `inner` with counters that start at zero.
+    pub fn new(inner: Arc<dyn Sink>) -> Self {
+        Self { inner, usage: Arc::default() }
     }
 
-    /// The counters.
+    /// Returns the counters.
     pub fn usage(&self) -> Arc<SinkCounters> {
         Arc::clone(&self.usage)
     }
@@ -30,24 +32,24 @@ impl MeteredSink {
 #[async_trait]
 impl Sink for MeteredSink {
     fn limits(&self) -> PackLimits {
-        self.within.limits()
+        self.inner.limits()
     }
 
     async fn span(&self) -> Result<Span, SinkError> {
-        self.within.span().await
+        self.inner.span().await
     }
 
     async fn deliver(&self, call: &Call, deadline: Instant) -> Result<(), SinkError> {
-        self.within.deliver(call, deadline).await?;
-        self.usage.took(call);
+        self.inner.deliver(call, deadline).await?;
+        self.usage.delivered(call);
         Ok(())
     }
 
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
-        self.within.store_oversize(event).await
+        self.inner.store_oversize(event).await
     }
 
     async fn flush(&self) -> Result<(), SinkError> {
-        self.within.flush().await
+        self.inner.flush().await
     }
 }

@@ -1,14 +1,14 @@
-//! Where events lie that are too long for any record: one S3 object each, under a name that is the same each time.
+//! Storage for events that exceed a sink's record limit: one S3 object per event, under a name that a retry reuses.
 
 use super::{Oversize, SinkError};
-use crate::aws::{self, Kind};
+use crate::aws::{self, FailureKind};
 use crate::object::Object;
 use aws_sdk_s3::primitives::ByteStream;
 
-/// The setting that names the place, as errors spell it.
+/// The setting that contains the location of the store. Error messages name it.
 pub const SETTING: &str = "TRAILHOSE_OVERSIZE";
 
-/// A bucket and a prefix for events set aside.
+/// A bucket and a prefix in which oversize events are stored.
 #[derive(Debug, Clone)]
 pub struct OversizeStore {
     client: aws_sdk_s3::Client,
@@ -16,16 +16,17 @@ pub struct OversizeStore {
     prefix: String,
 }
 
-/// A location that is not `s3://bucket/prefix`.
+/// The error for a location that is not `s3://bucket` or `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{SETTING} is {0:?}: expected s3://bucket or s3://bucket/prefix")]
+#[error("invalid {SETTING} {0:?}: expected s3://bucket or s3://bucket/prefix")]
 pub struct InvalidOversizeLocation(String);
 
 impl OversizeStore {
-    /// The place that `location` names: `s3://bucket` or `s3://bucket/prefix`, with or without a slash at its end.
+    /// Creates a store at `location`: `s3://bucket` or `s3://bucket/prefix`, with or without a trailing slash.
     ///
     /// # Errors
-    /// [`InvalidOversizeLocation`] if it reads otherwise. Whether the bucket exists shows with the first event set aside.
+    /// Returns [`InvalidOversizeLocation`] for any other form. The existence of the bucket is not checked before the
+    /// first event is stored.
     pub fn new(client: aws_sdk_s3::Client, location: &str) -> Result<Self, InvalidOversizeLocation> {
         let bad = || InvalidOversizeLocation(location.to_owned());
         let path = location.strip_prefix("s3://").ok_or_else(bad)?;
@@ -38,10 +39,10 @@ impl OversizeStore {
         Ok(Self { client, bucket: bucket.to_owned(), prefix })
     }
 
-    /// Writes the event and returns its `s3://` location. A repeat overwrites the object with the same bytes.
+    /// Stores the event and returns its `s3://` location. A retry overwrites the object with the same bytes.
     ///
     /// # Errors
-    /// [`SinkError::Denied`] names the permission; anything else is [`SinkError::Unavailable`].
+    /// Returns [`SinkError::Denied`] with the missing permission, or [`SinkError::Unavailable`] for any other failure.
     pub async fn store(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         let key = format!("{}{}", self.prefix, name(event.object, event.ordinal));
         let location = format!("s3://{}/{key}", self.bucket);
@@ -55,28 +56,28 @@ impl OversizeStore {
         let Err(error) = put.send().await else { return Ok(location) };
 
         let failure = aws::failure(&error);
-        let what = format!("event {} of {} could not be set aside at {location}", event.ordinal, event.object);
+        let what = format!("cannot store oversize event {} of {} at {location}", event.ordinal, event.object);
         Err(match failure.kind {
-            Kind::Denied => SinkError::Denied(format!(
+            FailureKind::Denied => SinkError::Denied(format!(
                 "{what}: allow {} (and, for a bucket with its own KMS key, kms:GenerateDataKey) on \
                  arn:aws:s3:::{}/{}*. {failure}",
                 failure.action.as_deref().unwrap_or("s3:PutObject"),
                 self.bucket,
                 self.prefix,
             )),
-            Kind::NotFound => {
-                SinkError::Unavailable(format!("{what}: create the bucket or correct {SETTING}. {failure}"))
-            }
+            FailureKind::NotFound => SinkError::Unavailable(format!(
+                "{what}: the bucket does not exist; create it or correct {SETTING}. {failure}"
+            )),
             _ => SinkError::Unavailable(format!("{what}: {failure}")),
         })
     }
 }
 
-/// The error of a sink that has no such place.
+/// Returns the error of a sink that has no oversize store.
 pub fn no_oversize_store(event: &Oversize<'_>, limit: usize) -> SinkError {
     SinkError::NoOversizeStore(format!(
-        "event {} ({}) of {} is {} bytes long, over the sink's limit of {limit}, and there is no place to set it aside: \
-         set {SETTING} to s3://bucket/prefix",
+        "event {} ({}) of {} is {} bytes long and exceeds the sink's limit of {limit} bytes, and no oversize store is \
+         configured: set {SETTING} to s3://bucket/prefix",
         event.ordinal,
         event.id,
         event.object,
@@ -84,7 +85,8 @@ pub fn no_oversize_store(event: &Oversize<'_>, limit: usize) -> SinkError {
     ))
 }
 
-/// Only hexadecimal digits and numbers go into the name: nothing that a key of the source bucket could smuggle in.
+/// Returns the object's name below the prefix. It contains only the object ID and the event's index, so that a key of
+/// the source bucket cannot inject characters.
 fn name(object: &Object, ordinal: u32) -> String {
     format!("oversize/{}-{ordinal}.json", object.id())
 }
@@ -94,14 +96,14 @@ mod tests {
     use super::*;
     use crate::event::{EventId, EventScope};
 
-    fn aside(location: &str) -> Result<OversizeStore, InvalidOversizeLocation> {
+    fn store_at(location: &str) -> Result<OversizeStore, InvalidOversizeLocation> {
         let config =
             aws_sdk_s3::Config::builder().behavior_version(aws_sdk_s3::config::BehaviorVersion::latest()).build();
         OversizeStore::new(aws_sdk_s3::Client::from_conf(config), location)
     }
 
     #[test]
-    fn a_location_is_read_with_and_without_prefix_and_slashes() {
+    fn location_is_parsed_with_and_without_prefix_and_slashes() {
         for (location, bucket, prefix) in [
             ("s3://b", "b", ""),
             ("s3://b/", "b", ""),
@@ -109,17 +111,17 @@ mod tests {
             ("s3://b/p/q/", "b", "p/q/"),
             ("s3://b//p/", "b", "p/"),
         ] {
-            let aside = aside(location).unwrap();
-            assert_eq!((aside.bucket.as_str(), aside.prefix.as_str()), (bucket, prefix), "{location}");
+            let store_at = store_at(location).unwrap();
+            assert_eq!((store_at.bucket.as_str(), store_at.prefix.as_str()), (bucket, prefix), "{location}");
         }
         for location in ["", "b/p", "s3:/b", "s3://", "s3:///p", "https://b"] {
-            let error = aside(location).unwrap_err().to_string();
+            let error = store_at(location).unwrap_err().to_string();
             assert!(error.contains(SETTING) && error.contains("s3://bucket"), "{error}");
         }
     }
 
     #[test]
-    fn a_name_is_the_same_each_time_and_holds_nothing_of_the_key() {
+    fn name_is_stable_and_contains_nothing_of_the_key() {
         let object = Object { bucket: "b".into(), key: "../../a b?#/\u{1}".into(), etag: "e".into() };
         assert_eq!(name(&object, 7), name(&object.clone(), 7));
         assert_ne!(name(&object, 7), name(&object, 8));
@@ -128,10 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_the_error_names_the_setting_the_event_and_both_lengths() {
+    fn missing_store_error_names_the_setting_the_event_and_both_lengths() {
         let object = Object { bucket: "b".into(), key: "k".into(), etag: "e".into() };
-        let event =
-            Oversize { object: &object, ordinal: 3, id: EventId([0; 16]), scope: &EventScope::default(), line: b"12345" };
+        let event = Oversize {
+            object: &object,
+            ordinal: 3,
+            id: EventId([0; 16]),
+            scope: &EventScope::default(),
+            line: b"12345",
+        };
         let error = no_oversize_store(&event, 4).to_string();
         for part in [SETTING, "event 3", "s3://b/k", "5 bytes", "limit of 4"] {
             assert!(error.contains(part), "{error}");

@@ -7,7 +7,7 @@
 
 mod walk;
 
-use super::{ListPage, Listing, Part, Source, SourceError};
+use super::{ByteRange, ListPage, Listing, Source, SourceError};
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 use std::fs::Metadata;
@@ -32,7 +32,7 @@ impl Directory {
     /// # Errors
     /// There is no such folder, or its name is not UTF-8.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let root = path.canonicalize().map_err(|error| trouble(path, &error))?;
+        let root = path.canonicalize().map_err(|error| io_error(path, &error))?;
         if !root.is_dir() {
             return Err(SourceError::Unavailable(format!(
                 "{} is a file, expected a folder of objects",
@@ -60,16 +60,16 @@ impl Directory {
     fn locate(&self, key: &str) -> Result<(PathBuf, Metadata), SourceError> {
         let path = self.root.join(key);
         let plain = !key.is_empty()
-            && Path::new(key).components().all(|part| matches!(part, Component::Normal(_)))
-            && !key.split('/').any(|part| part.is_empty() || part == ".");
+            && Path::new(key).components().all(|read_range| matches!(read_range, Component::Normal(_)))
+            && !key.split('/').any(|read_range| read_range.is_empty() || read_range == ".");
         let (Some(folder), Some(name), true) = (path.parent(), path.file_name(), plain) else {
             return Err(SourceError::Unavailable(format!("{key:?} is no key of a file in {}", self.root.display())));
         };
-        let mut real = self.folder(folder).map_err(|error| trouble(&path, &error))?.join(name);
-        let mut found = std::fs::symlink_metadata(&real).map_err(|error| trouble(&path, &error))?;
+        let mut real = self.folder(folder).map_err(|error| io_error(&path, &error))?.join(name);
+        let mut found = std::fs::symlink_metadata(&real).map_err(|error| io_error(&path, &error))?;
         if found.is_symlink() {
-            real = real.canonicalize().map_err(|error| trouble(&path, &error))?;
-            found = std::fs::metadata(&real).map_err(|error| trouble(&path, &error))?;
+            real = real.canonicalize().map_err(|error| io_error(&path, &error))?;
+            found = std::fs::metadata(&real).map_err(|error| io_error(&path, &error))?;
         }
         if !real.starts_with(&self.root) {
             return Err(outside(&path, &real));
@@ -89,26 +89,26 @@ impl Directory {
         Ok(last.1.clone())
     }
 
-    fn part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+    fn read_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
         let changed = || SourceError::Changed(object.to_string(), object.etag.clone());
         let (path, _) = self.locate(&object.key)?;
-        let failed = |error| trouble(&path, &error);
+        let failed = |error| io_error(&path, &error);
         let mut file = std::fs::File::open(&path).map_err(failed)?;
         let before = file.metadata().map_err(failed)?;
         if etag(&before) != object.etag {
             return Err(changed());
         }
         let size = before.len();
-        let wanted = size.saturating_sub(from).min(at_most as u64);
+        let wanted = size.saturating_sub(from).min(max_bytes as u64);
         let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
         if from > 0 {
             file.seek(SeekFrom::Start(from)).map_err(failed)?;
         }
-        (&file).take(at_most as u64).read_to_end(&mut bytes).map_err(failed)?;
+        (&file).take(max_bytes as u64).read_to_end(&mut bytes).map_err(failed)?;
         // Written to while it was read: what was read may be half of one version and half of another.
         let after = file.metadata().map_err(failed)?;
         match etag(&after) == object.etag && bytes.len() as u64 == wanted {
-            true => Ok(Part { bytes, size }),
+            true => Ok(ByteRange { bytes, size }),
             false => Err(changed()),
         }
     }
@@ -135,12 +135,12 @@ impl Source for Directory {
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         self.check_bucket(&object.bucket)?;
-        Ok(self.part(object, 0, usize::MAX)?.bytes)
+        Ok(self.read_range(object, 0, usize::MAX)?.bytes)
     }
 
-    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+    async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
         self.check_bucket(&object.bucket)?;
-        self.part(object, from, at_most)
+        self.read_range(object, from, max_bytes)
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
@@ -173,7 +173,7 @@ fn not_text(path: &Path) -> SourceError {
     SourceError::Unavailable(format!("{} has a name that is not UTF-8: rename it", path.to_string_lossy()))
 }
 
-fn trouble(path: &Path, error: &io::Error) -> SourceError {
+fn io_error(path: &Path, error: &io::Error) -> SourceError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SourceError::Missing(path.display().to_string()),
         io::ErrorKind::PermissionDenied => SourceError::Denied(format!("no permission to read {}", path.display())),

@@ -1,7 +1,7 @@
 //! S3 as a source: `HeadObject`, `GetObject` and `ListObjectsV2`.
 
-use super::{ListPage, Listing, Part, Source, SourceError};
-use crate::aws::{self, Failure, Kind};
+use super::{ByteRange, ListPage, Listing, Source, SourceError};
+use crate::aws::{self, AwsFailure, FailureKind};
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -15,24 +15,24 @@ use tokio::time::timeout;
 /// How long the body of one answer may take. The SDK breaks a transfer off that stands still, and calls a byte a second
 /// progress: with that, one object would keep a function's others waiting until it is stopped with all of them. The largest
 /// body is 10 MiB, which at 45 kB/s takes no longer; the function has 300 s.
-const TRANSFER: Duration = Duration::from_secs(240);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// Any bucket that the client's credentials may read.
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
-    transfer: Duration,
+    transfer_timeout: Duration,
 }
 
 impl S3 {
     /// Reads with `client`: take it from [`aws::s3`].
     pub fn new(client: Client) -> Self {
-        Self { client, transfer: TRANSFER }
+        Self { client, transfer_timeout: TRANSFER_TIMEOUT }
     }
 
     /// Waits so long for the body of one answer.
-    pub fn with_transfer(self, transfer: Duration) -> Self {
-        Self { transfer, ..self }
+    pub fn with_transfer_timeout(self, transfer_timeout: Duration) -> Self {
+        Self { transfer_timeout, ..self }
     }
 
     /// As [`collect`], within its time.
@@ -41,10 +41,12 @@ impl S3 {
         object: &Object,
         answer: GetObjectOutput,
         skip: u64,
-        at_most: usize,
-    ) -> Result<Part, SourceError> {
-        let late = |_| SourceError::Unavailable(format!("{object}: the transfer took longer than {:?}", self.transfer));
-        timeout(self.transfer, collect(object, answer, skip, at_most)).await.map_err(late)?
+        max_bytes: usize,
+    ) -> Result<ByteRange, SourceError> {
+        let late = |_| {
+            SourceError::Unavailable(format!("{object}: the transfer took longer than {:?}", self.transfer_timeout))
+        };
+        timeout(self.transfer_timeout, collect(object, answer, skip, max_bytes)).await.map_err(late)?
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
@@ -71,14 +73,14 @@ impl Source for S3 {
         }
     }
 
-    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
-        let last = from.saturating_add(at_most as u64).saturating_sub(1);
+    async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        let last = from.saturating_add(max_bytes as u64).saturating_sub(1);
         let answer = match self.get(object).range(format!("bytes={from}-{last}")).send().await {
             Ok(answer) => answer,
             // An object that ends before that, or is empty.
             Err(error) if aws::failure(&error).code == "InvalidRange" => {
                 let size = self.stat(&ObjectRef::new(&object.bucket, &object.key)).await?.size.unwrap_or_default();
-                return Ok(Part { bytes: Vec::new(), size });
+                return Ok(ByteRange { bytes: Vec::new(), size });
             }
             Err(error) => return Err(getting(object, &aws::failure(&error))),
         };
@@ -88,8 +90,8 @@ impl Source for S3 {
             Some(range) => content_range(range),
         };
         match size {
-            Some(size) if start == from => Ok(Part { size, ..self.collect(object, answer, 0, at_most).await? }),
-            _ if start == 0 && size == announced(&answer) => self.collect(object, answer, from, at_most).await,
+            Some(size) if start == from => Ok(ByteRange { size, ..self.collect(object, answer, 0, max_bytes).await? }),
+            _ if start == 0 && size == announced(&answer) => self.collect(object, answer, from, max_bytes).await,
             _ => Err(SourceError::Unavailable(format!(
                 "{object}: asked for bytes {from} to {last}, was answered with {}",
                 answer.content_range().unwrap_or("others")
@@ -143,12 +145,17 @@ fn announced(answer: &GetObjectOutput) -> Option<u64> {
     answer.content_length().and_then(|bytes| u64::try_from(bytes).ok())
 }
 
-/// Of the body `at_most` bytes behind the first `skip`, in one piece of memory, and how many the whole of it has. The SDK
+/// Of the body `max_bytes` bytes behind the first `skip`, in one piece of memory, and how many the whole of it has. The SDK
 /// checks S3's checksum on the way. What follows them is not waited for where its length was announced.
-async fn collect(object: &Object, answer: GetObjectOutput, skip: u64, at_most: usize) -> Result<Part, SourceError> {
+async fn collect(
+    object: &Object,
+    answer: GetObjectOutput,
+    skip: u64,
+    max_bytes: usize,
+) -> Result<ByteRange, SourceError> {
     let unavailable = |what: String| SourceError::Unavailable(format!("{object}: {what}"));
     let announced = announced(&answer);
-    let wanted = announced.unwrap_or(0).saturating_sub(skip).min(at_most as u64);
+    let wanted = announced.unwrap_or(0).saturating_sub(skip).min(max_bytes as u64);
     let mut bytes = Vec::new();
     usize::try_from(wanted)
         .ok()
@@ -161,19 +168,19 @@ async fn collect(object: &Object, answer: GetObjectOutput, skip: u64, at_most: u
             unavailable(format!("the transfer broke off after {received} bytes: {}", causes.join(": ")))
         })?;
         let start = usize::try_from(skip.saturating_sub(received)).unwrap_or(usize::MAX).min(chunk.len());
-        let end = start.saturating_add(at_most - bytes.len()).min(chunk.len());
+        let end = start.saturating_add(max_bytes - bytes.len()).min(chunk.len());
         bytes.extend_from_slice(&chunk[start..end]);
         received += chunk.len() as u64;
         // Else to the very end: there the checksum is compared.
-        if let Some(size) = announced.filter(|&size| received < size && bytes.len() == at_most) {
-            return Ok(Part { bytes, size });
+        if let Some(size) = announced.filter(|&size| received < size && bytes.len() == max_bytes) {
+            return Ok(ByteRange { bytes, size });
         }
     }
     match announced {
         Some(announced) if announced != received => {
             Err(unavailable(format!("expected {announced} bytes, received {received}")))
         }
-        _ => Ok(Part { bytes, size: received }),
+        _ => Ok(ByteRange { bytes, size: received }),
     }
 }
 
@@ -186,21 +193,21 @@ fn content_range(text: &str) -> (u64, Option<u64>) {
 }
 
 /// What a failed GET of one version means.
-fn getting(object: &Object, failure: &Failure) -> SourceError {
+fn getting(object: &Object, failure: &AwsFailure) -> SourceError {
     match failure.kind {
-        Kind::Refused => SourceError::Changed(object.to_string(), object.etag.clone()),
+        FailureKind::Refused => SourceError::Changed(object.to_string(), object.etag.clone()),
         _ => reading(&ObjectRef::new(&object.bucket, &object.key), failure),
     }
 }
 
 /// What a failed HEAD or GET means.
-fn reading(at: &ObjectRef, failure: &Failure) -> SourceError {
+fn reading(at: &ObjectRef, failure: &AwsFailure) -> SourceError {
     let bucket = &at.bucket;
     match failure.kind {
-        Kind::NotFound if failure.code == "NoSuchBucket" => SourceError::NoBucket(bucket.clone()),
+        FailureKind::NotFound if failure.code == "NoSuchBucket" => SourceError::NoBucket(bucket.clone()),
         // A 404 that is not S3's own (a proxy's, say) is no proof that the object is gone.
-        Kind::NotFound if failure.code != "HTTP 404" => SourceError::Missing(at.to_string()),
-        Kind::Denied => SourceError::Denied(match failure.action.as_deref() {
+        FailureKind::NotFound if failure.code != "HTTP 404" => SourceError::Missing(at.to_string()),
+        FailureKind::Denied => SourceError::Denied(match failure.action.as_deref() {
             Some(action) if action.starts_with("kms:") => format!(
                 "{at} is encrypted with a KMS key that this role may not use: allow {action} in the role and in the \
                  key's policy. {failure}"
@@ -225,15 +232,15 @@ fn reading(at: &ObjectRef, failure: &Failure) -> SourceError {
 }
 
 /// What a failed listing means.
-fn listing(ask: &Listing<'_>, failure: &Failure) -> SourceError {
+fn listing(ask: &Listing<'_>, failure: &AwsFailure) -> SourceError {
     let Listing { bucket, prefix, .. } = ask;
     match failure.kind {
-        Kind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
-        Kind::Denied if failure.code == "Credentials" => SourceError::Denied(format!(
+        FailureKind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
+        FailureKind::Denied if failure.code == "Credentials" => SourceError::Denied(format!(
             "s3://{bucket}/{prefix} cannot be listed without AWS credentials: give this program a role or a profile. \
              {failure}"
         )),
-        Kind::Denied => SourceError::Denied(format!(
+        FailureKind::Denied => SourceError::Denied(format!(
             "s3://{bucket}/{prefix} cannot be listed: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
             failure.action.as_deref().unwrap_or("s3:ListBucket")
         )),
@@ -241,7 +248,7 @@ fn listing(ask: &Listing<'_>, failure: &Failure) -> SourceError {
     }
 }
 
-fn elsewhere(failure: &Failure) -> String {
+fn elsewhere(failure: &AwsFailure) -> String {
     match failure.code.as_str() {
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "HTTP 301" => {
             format!("the bucket lies in another region than this program was told (AWS_REGION). {failure}")

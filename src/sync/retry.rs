@@ -1,8 +1,8 @@
 //! Again: which objects come back within one walk, when, and how often.
 
 use crate::backoff::{Backoff, Pace};
-use crate::ingest::{Failure, Later, Outcome};
-use crate::ledger::Stop;
+use crate::ingest::{Deferred, IngestError, Outcome};
+use crate::ledger::LedgerError;
 use crate::ledger::model::row::Seconds;
 use crate::ledger::store::StoreError;
 use crate::object::ObjectRef;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// How often, how long and how many objects may come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Attempts at an object that fails.
     pub attempts: u32,
     /// Attempts at an object whose time runs out: each goes on where the one before was.
@@ -25,13 +25,14 @@ pub struct Patience {
     /// Objects that may wait at once. One more ends with the outcome it has.
     pub waiting: usize,
     /// Waits between attempts at an object that fails.
-    pub rests: Pace,
-    /// Waits between looks at an object, or an owner of its events, that another worker has. The first are short, because
-    /// within one walk that worker is most often a neighbour about to end; the last do not press a shared ledger.
-    pub looks: Pace,
+    pub failure_backoff: Pace,
+    /// Waits between looks at an object, or an owner of its events, that another worker has. The first are short,
+    /// because within one walk that worker is most often a neighbour about to end; the last do not press a shared
+    /// ledger.
+    pub poll_backoff: Pace,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     /// 3 attempts; 16 rounds, 4 hours; 20 minutes, a little longer than a Lambda can hold a lease; 10,000 objects.
     fn default() -> Self {
         let pace = |base, cap| Pace { base: Duration::from_millis(base), cap: Duration::from_millis(cap) };
@@ -40,8 +41,8 @@ impl Default for Patience {
             rounds: 16,
             wait: Duration::from_secs(1200),
             waiting: 10_000,
-            rests: pace(1_000, 30_000),
-            looks: pace(100, 60_000),
+            failure_backoff: pace(1_000, 30_000),
+            poll_backoff: pace(100, 60_000),
         }
     }
 }
@@ -50,130 +51,141 @@ impl Default for Patience {
 #[derive(Debug)]
 pub(super) struct Attempt {
     at: ObjectRef,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     since: Instant,
     failures: u32,
     rounds: u32,
-    looks: Backoff<fn() -> f64>,
-    rests: Backoff<fn() -> f64>,
+    poll_backoff: Backoff<fn() -> f64>,
+    failure_backoff: Backoff<fn() -> f64>,
 }
 
 /// Whether an object comes back.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum RetryDecision {
     /// After this time.
-    Again(Duration),
+    After(Duration),
     /// Its outcome stands.
     Never,
 }
 
 impl Attempt {
     /// The first attempt at an object.
-    pub(super) fn first(at: ObjectRef, patience: Patience) -> Self {
+    pub(super) fn first(at: ObjectRef, retry_policy: RetryPolicy) -> Self {
         let random: fn() -> f64 = fastrand::f64;
-        let (looks, rests) = (Backoff::new(patience.looks, random), Backoff::new(patience.rests, random));
-        Self { at, patience, since: Instant::now(), failures: 0, rounds: 0, looks, rests }
+        let (poll_backoff, failure_backoff) =
+            (Backoff::new(retry_policy.poll_backoff, random), Backoff::new(retry_policy.failure_backoff, random));
+        Self { at, retry_policy, since: Instant::now(), failures: 0, rounds: 0, poll_backoff, failure_backoff }
     }
 
     pub(super) fn at(&self) -> &ObjectRef {
         &self.at
     }
 
-    pub(super) fn patience(&self) -> Patience {
-        self.patience
+    pub(super) fn retry_policy(&self) -> RetryPolicy {
+        self.retry_policy
     }
 
-    /// An attempt at the same key after its object was replaced, and how long to wait for it; nothing if that happened too
-    /// often: something writes to it all the time, and the next walk may find it at rest.
+    /// An attempt at the same key after its object was replaced, and how long to wait for it; nothing if that happened
+    /// too often: something writes to it all the time, and the next walk may find it at rest.
     pub(super) fn replaced(mut self) -> Option<(Self, Duration)> {
         self.failures += 1;
-        let wait = self.rests.wait();
+        let wait = self.failure_backoff.wait();
         self.at = ObjectRef::new(self.at.bucket, self.at.key);
-        (self.failures < self.patience.attempts).then_some((self, wait))
+        (self.failures < self.retry_policy.attempts).then_some((self, wait))
     }
 
     /// What an attempt's outcome means for the next one. `now` by the ledger's clock.
-    pub(super) fn next(&mut self, outcome: &Outcome, now: Seconds) -> Next {
-        let patience = self.patience;
+    pub(super) fn next(&mut self, outcome: &Outcome, now: Seconds) -> RetryDecision {
+        let retry_policy = self.retry_policy;
         match outcome {
-            Outcome::Done(_) | Outcome::Already | Outcome::Skipped(_) | Outcome::Quarantined(_) => Next::Never,
-            Outcome::Later(Later::OutOfTime) => {
-                self.rounds += 1;
-                if self.rounds < patience.rounds { Next::Again(Duration::ZERO) } else { Next::Never }
+            Outcome::Done(_) | Outcome::AlreadyDone | Outcome::Skipped(_) | Outcome::Quarantined(_) => {
+                RetryDecision::Never
             }
-            Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until }) => {
+            Outcome::Deferred(Deferred::OutOfTime) => {
+                self.rounds += 1;
+                if self.rounds < retry_policy.rounds {
+                    RetryDecision::After(Duration::ZERO)
+                } else {
+                    RetryDecision::Never
+                }
+            }
+            Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
                 // A lease is live through its last second.
                 let left = Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0) + 1);
-                let wait = self.looks.wait().min(left);
-                if self.since.elapsed() + wait > patience.wait { Next::Never } else { Next::Again(wait) }
+                let wait = self.poll_backoff.wait().min(left);
+                if self.since.elapsed() + wait > retry_policy.wait {
+                    RetryDecision::Never
+                } else {
+                    RetryDecision::After(wait)
+                }
             }
             Outcome::Failed(failure) => {
                 self.failures += 1;
-                let again = self.failures < patience.attempts && may_pass(failure);
-                if again { Next::Again(self.rests.wait()) } else { Next::Never }
+                let again = self.failures < retry_policy.attempts && may_pass(failure);
+                if again { RetryDecision::After(self.failure_backoff.wait()) } else { RetryDecision::Never }
             }
         }
     }
 }
 
 /// Whether a failure may be gone at the next attempt without anybody changing anything.
-fn may_pass(failure: &Failure) -> bool {
+fn may_pass(failure: &IngestError) -> bool {
     match failure {
-        Failure::Source(error) => !matches!(error, SourceError::Denied(_) | SourceError::NoBucket(_)),
-        Failure::Sink(error) => !matches!(error, SinkError::Denied(_) | SinkError::NowhereAside(_)),
-        Failure::Ledger(Stop::Store(error)) => matches!(error, StoreError::Unknown(_)),
-        Failure::Ledger(Stop::LeaseLost | Stop::Contended(..) | Stop::Gone) => true,
-        Failure::Decode(_) | Failure::Pack(_) => false,
+        IngestError::Source(error) => !matches!(error, SourceError::Denied(_) | SourceError::NoBucket(_)),
+        IngestError::Sink(error) => !matches!(error, SinkError::Denied(_) | SinkError::NoOversizeStore(_)),
+        IngestError::Ledger(LedgerError::Store(error)) => matches!(error, StoreError::Unknown(_)),
+        IngestError::Ledger(LedgerError::LeaseLost | LedgerError::Contended(..) | LedgerError::Gone) => true,
+        IngestError::Decode(_) | IngestError::Pack(_) => false,
     }
 }
 
 /// Whether a failure says something of its object, and nothing of the ledger, the sink or the bucket that all share.
-pub(super) fn of_the_object(failure: &Failure) -> bool {
+pub(super) fn is_object_specific(failure: &IngestError) -> bool {
     match failure {
-        Failure::Source(error) => !matches!(error, SourceError::NoBucket(_)),
-        Failure::Sink(error) => matches!(error, SinkError::NowhereAside(_)),
-        Failure::Ledger(stop) => !matches!(stop, Stop::Store(_)),
-        Failure::Decode(_) | Failure::Pack(_) => true,
+        IngestError::Source(error) => !matches!(error, SourceError::NoBucket(_)),
+        IngestError::Sink(error) => matches!(error, SinkError::NoOversizeStore(_)),
+        IngestError::Ledger(stop) => !matches!(stop, LedgerError::Store(_)),
+        IngestError::Decode(_) | IngestError::Pack(_) => true,
     }
 }
 
 /// The objects that come back, by the time at which they do.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    patience: Patience,
+pub(super) struct RetryQueue {
+    retry_policy: RetryPolicy,
     /// How many of them wait for something that every object needs.
-    troubled: usize,
-    heap: BinaryHeap<Reverse<Entry>>,
+    blocked: usize,
+    heap: BinaryHeap<Reverse<QueueEntry>>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct QueueEntry {
     due: Instant,
     attempt: Attempt,
     outcome: Outcome,
 }
 
-impl Waiting {
-    pub(super) fn new(patience: Patience) -> Self {
-        Self { patience, troubled: 0, heap: BinaryHeap::new() }
+impl RetryQueue {
+    pub(super) fn new(retry_policy: RetryPolicy) -> Self {
+        Self { retry_policy, blocked: 0, heap: BinaryHeap::new() }
     }
 
-    pub(super) fn patience(&self) -> Patience {
-        self.patience
+    pub(super) fn retry_policy(&self) -> RetryPolicy {
+        self.retry_policy
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.heap.len() < self.patience.waiting
+    pub(super) fn has_capacity(&self) -> bool {
+        self.heap.len() < self.retry_policy.waiting
     }
 
     /// Puts an object off; `outcome` stands if it gets no other turn.
     pub(super) fn add(&mut self, attempt: Attempt, outcome: Outcome, wait: Duration) {
-        let entry = Entry { due: Instant::now() + wait, attempt, outcome };
-        self.troubled += usize::from(entry.troubled());
+        let entry = QueueEntry { due: Instant::now() + wait, attempt, outcome };
+        self.blocked += usize::from(entry.blocked());
         self.heap.push(Reverse(entry));
     }
 
@@ -184,13 +196,13 @@ impl Waiting {
             return None;
         }
         let Reverse(entry) = self.heap.pop()?;
-        self.troubled -= usize::from(entry.troubled());
+        self.blocked -= usize::from(entry.blocked());
         Some(entry.attempt)
     }
 
     /// Whether something is amiss that every object needs: to begin others would only make them fail too.
-    pub(super) fn troubled(&self) -> bool {
-        self.troubled > 0
+    pub(super) fn blocked(&self) -> bool {
+        self.blocked > 0
     }
 
     /// Returns when an object's time has come; never, if none waits.
@@ -203,32 +215,32 @@ impl Waiting {
 
     /// All that wait, with the outcomes they had.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = (Attempt, Outcome)> + use<> {
-        self.troubled = 0;
+        self.blocked = 0;
         std::mem::take(&mut self.heap).into_iter().map(|Reverse(entry)| (entry.attempt, entry.outcome))
     }
 }
 
-impl Entry {
-    fn troubled(&self) -> bool {
-        matches!(&self.outcome, Outcome::Failed(failure) if !of_the_object(failure))
+impl QueueEntry {
+    fn blocked(&self) -> bool {
+        matches!(&self.outcome, Outcome::Failed(failure) if !is_object_specific(failure))
     }
 }
 
-impl PartialEq for Entry {
+impl PartialEq for QueueEntry {
     fn eq(&self, other: &Self) -> bool {
         self.due == other.due
     }
 }
 
-impl Eq for Entry {}
+impl Eq for QueueEntry {}
 
-impl PartialOrd for Entry {
+impl PartialOrd for QueueEntry {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl Ord for QueueEntry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.due.cmp(&other.due)
     }
@@ -239,48 +251,48 @@ mod tests {
     use super::*;
 
     fn attempt() -> Attempt {
-        Attempt::first(ObjectRef::new("b", "k"), Patience::default())
+        Attempt::first(ObjectRef::new("b", "k"), RetryPolicy::default())
     }
 
     fn denied() -> Outcome {
-        Outcome::Failed(Failure::Source(SourceError::Denied("no".into())))
+        Outcome::Failed(IngestError::Source(SourceError::Denied("no".into())))
     }
 
     fn broken() -> Outcome {
-        Outcome::Failed(Failure::Source(SourceError::Unavailable("no".into())))
+        Outcome::Failed(IngestError::Source(SourceError::Unavailable("no".into())))
     }
 
     #[tokio::test]
     async fn what_fails_is_tried_three_times_and_what_is_denied_once() {
         let mut tried = attempt();
-        let verdicts = [(); 3].map(|()| tried.next(&broken(), 0) != Next::Never);
+        let verdicts = [(); 3].map(|()| tried.next(&broken(), 0) != RetryDecision::Never);
         assert_eq!(verdicts, [true, true, false]);
-        assert_eq!(attempt().next(&denied(), 0), Next::Never);
+        assert_eq!(attempt().next(&denied(), 0), RetryDecision::Never);
     }
 
     #[tokio::test]
     async fn an_object_that_ran_out_of_time_goes_on_at_once() {
-        let out = Outcome::Later(Later::OutOfTime);
-        assert_eq!(attempt().next(&out, 0), Next::Again(Duration::ZERO));
+        let out = Outcome::Deferred(Deferred::OutOfTime);
+        assert_eq!(attempt().next(&out, 0), RetryDecision::After(Duration::ZERO));
     }
 
     #[tokio::test]
     async fn another_workers_lease_is_waited_for_and_not_for_ever() {
-        let leased = Outcome::Later(Later::Leased { until: 1000 });
+        let leased = Outcome::Deferred(Deferred::Leased { until: 1000 });
         let mut tried = attempt();
-        let Next::Again(wait) = tried.next(&leased, 999) else { panic!("not again") };
+        let RetryDecision::After(wait) = tried.next(&leased, 999) else { panic!("not again") };
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
-        tried.patience.wait = Duration::ZERO;
+        tried.retry_policy.wait = Duration::ZERO;
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(tried.next(&leased, 999), Next::Never);
+        assert_eq!(tried.next(&leased, 999), RetryDecision::Never);
     }
 
     #[tokio::test]
     async fn what_waits_comes_back_in_the_order_of_its_time() {
-        let mut waiting = Waiting::new(Patience::default());
+        let mut waiting = RetryQueue::new(RetryPolicy::default());
         for (key, seconds) in [("late", 3600), ("early", 1)] {
-            let attempt = Attempt::first(ObjectRef::new("b", key), Patience::default());
-            waiting.add(attempt, Outcome::Later(Later::OutOfTime), Duration::from_secs(seconds));
+            let attempt = Attempt::first(ObjectRef::new("b", key), RetryPolicy::default());
+            waiting.add(attempt, Outcome::Deferred(Deferred::OutOfTime), Duration::from_secs(seconds));
         }
         assert!(waiting.ready().is_none());
         waiting.due().await;

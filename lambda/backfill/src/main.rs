@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trailhose::backfill::call::Call;
-use trailhose::backfill::record::dynamodb::DynamoDb as Records;
-use trailhose::backfill::tally::Tally;
-use trailhose::backfill::worker::{Answered, Budgets, Worker, deadline};
+use trailhose::backfill::record::dynamodb::DynamoDbRunRecords;
+use trailhose::backfill::tally::BackfillTally;
+use trailhose::backfill::worker::{Budgets, TaskBatchReport, Worker, deadline};
 use trailhose::backfill::{Backfill, Run, RunId};
 use trailhose::config;
 use trailhose::ledger::store::dynamodb::DynamoDb;
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Error> {
             source: Arc::new(S3::new(aws::s3(&sdk))),
             ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
         },
-        records: Arc::new(Records::new(aws_sdk_dynamodb::Client::new(&sdk), &config.table, system_clock())),
+        records: Arc::new(DynamoDbRunRecords::new(aws_sdk_dynamodb::Client::new(&sdk), &config.table, system_clock())),
         tasks: Arc::new(Sqs::new(sqs.clone(), config.tasks)),
         ingest: Arc::new(Sqs::new(sqs, config.ingest)),
         defaults: config.defaults,
@@ -54,16 +54,16 @@ async fn answer(
     payload: &str,
     request_id: String,
     left: Duration,
-) -> (Tally, Result<Answer, Refusal>) {
-    let failed = |tally: Tally, kind, error: &dyn std::fmt::Display| {
+) -> (BackfillTally, Result<Answer, Refusal>) {
+    let failed = |tally: BackfillTally, kind, error: &dyn std::fmt::Display| {
         tracing::error!(%error, "no run begun");
         (tally, Err(Refusal { kind, message: error.to_string() }))
     };
-    let not_understood = Tally { not_understood: 1, ..Tally::default() };
+    let not_understood = BackfillTally { not_understood: 1, ..BackfillTally::default() };
     let deadline = deadline(left);
     let request = match Call::parse(payload) {
         Ok(Call::Queue(messages)) => {
-            let Answered { tally, failed } = worker.messages(&messages, deadline).await;
+            let TaskBatchReport { tally, failed } = worker.messages(&messages, deadline).await;
             let batch_item_failures = failed.into_iter().map(|item_identifier| Failed { item_identifier }).collect();
             return (tally, Ok(Answer::Queue { batch_item_failures }));
         }
@@ -76,8 +76,8 @@ async fn answer(
         Err(error) => return failed(not_understood, "NotUnderstood", &error),
     };
     match worker.start(id, request, deadline).await {
-        Ok(run) => (Tally { runs: 1, ..Tally::default() }, Ok(Answer::begun(run))),
-        Err(error) if error.is_misunderstanding() => failed(error.tally(), "NotUnderstood", &error),
+        Ok(run) => (BackfillTally { runs: 1, ..BackfillTally::default() }, Ok(Answer::begun(run))),
+        Err(error) if error.is_invalid_request() => failed(error.tally(), "NotUnderstood", &error),
         Err(error) => failed(error.tally(), "NotBegun", &error),
     }
 }
@@ -119,7 +119,7 @@ impl From<Refusal> for Diagnostic {
     }
 }
 
-fn report(tally: &Tally, before: cost::Spent, after: cost::Spent) {
+fn report(tally: &BackfillTally, before: cost::LedgerUsage, after: cost::LedgerUsage) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "backfill".to_owned());
     let costs = [("LedgerReadUnits", after.read_units - before.read_units)];
     println!("{}", telemetry::backfill_metrics(&function, tally, &costs, now_ms()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trailhose::batch::{Batch, BatchReport};
 use trailhose::config::Config;
-use trailhose::ingest::{Deadline, MAX_BUFFERED_BYTES, Ingest, KeyPolicy, CHUNK_BYTES};
+use trailhose::ingest::{CHUNK_BYTES, Deadline, Ingest, KeyPolicy, MAX_BUFFERED_BYTES};
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, cost, system_clock};
 use trailhose::notification::{Invocation, invocation};
@@ -53,7 +53,8 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// A queue's batch is answered message by message; a direct call as a whole, by an error that makes its caller repeat it.
+/// A queue's batch is answered message by message; a direct call as a whole, by an error that makes its caller repeat
+/// it.
 async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Refusal> {
     let before = usage.spent();
     let invocation = invocation(payload).map_err(|error| {
@@ -101,7 +102,7 @@ fn report(ended: &BatchReport, costs: &[(&str, u64)]) {
 
 /// The counters of ledger and sink, which go on from one invocation to the next.
 struct Usage {
-    ledger: Arc<cost::LedgerMeter>,
+    ledger: Arc<cost::LedgerCounters>,
     sink: Arc<firehose::SinkCounters>,
 }
 
@@ -118,7 +119,7 @@ impl Usage {
             ("LedgerRefusedWrites", ledger.refused - before.0.refused),
             ("SinkRecords", sink.records - before.1.records),
             ("SinkRecordsRetried", sink.retried - before.1.retried),
-            ("SinkBilledBytes", sink.billed - before.1.billed),
+            ("SinkBilledBytes", sink.billed_bytes - before.1.billed_bytes),
         ]
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::notification::{Notice, parse};
-use crate::queue::{NotSent, QueueError};
+use crate::queue::{QueueError, UnsentBody};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ fn read(bodies: &[String]) -> Vec<ObjectRef> {
 /// A queue that answers by a script, and accepts everything once that is at its end.
 #[derive(Debug, Default)]
 struct Scripted {
-    answers: Mutex<VecDeque<Result<Vec<NotSent>, QueueError>>>,
+    answers: Mutex<VecDeque<Result<Vec<UnsentBody>, QueueError>>>,
     /// Bodies accepted, in order.
     accepted: Mutex<Vec<String>>,
     /// How many bodies each call held.
@@ -32,7 +32,7 @@ struct Scripted {
 
 #[async_trait]
 impl Outbox for Scripted {
-    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<NotSent>, QueueError> {
+    async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError> {
         self.calls.lock().unwrap().push(bodies.len());
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Vec::new()))?;
         let sent = bodies.iter().enumerate().filter(|(index, _)| answer.iter().all(|missed| missed.index != *index));
@@ -41,18 +41,18 @@ impl Outbox for Scripted {
     }
 }
 
-fn missed(indices: &[usize], passing: bool) -> Result<Vec<NotSent>, QueueError> {
-    Ok(indices.iter().map(|&index| NotSent { index, passing, reason: "busy".to_owned() }).collect())
+fn missed(indices: &[usize], transient: bool) -> Result<Vec<UnsentBody>, QueueError> {
+    Ok(indices.iter().map(|&index| UnsentBody { index, transient, reason: "busy".to_owned() }).collect())
 }
 
-async fn hand_in(
+async fn submit(
     objects: &[ObjectRef],
-    answers: impl IntoIterator<Item = Result<Vec<NotSent>, QueueError>>,
-) -> (HandedIn, Arc<Scripted>) {
+    answers: impl IntoIterator<Item = Result<Vec<UnsentBody>, QueueError>>,
+) -> (Submitted, Arc<Scripted>) {
     let outbox = Arc::new(Scripted { answers: Mutex::new(answers.into_iter().collect()), ..Scripted::default() });
-    let post = Post::new(outbox.clone(), Arc::new(Budget::unlimited())).with_pace(QUICK);
+    let sender = MessageSender::new(outbox.clone(), Arc::new(Budget::unlimited())).with_pace(QUICK);
     let packing = Packing { objects: 3, ..Packing::default() };
-    let handed = Dispatch::new(post, packing).hand_in(objects, Instant::now() + Duration::from_secs(60)).await;
+    let handed = QueueDispatcher::new(sender, packing).submit(objects, Instant::now() + Duration::from_secs(60)).await;
     (handed, outbox)
 }
 
@@ -64,28 +64,28 @@ proptest! {
     ) {
         let objects: Vec<ObjectRef> = keys.into_iter().map(|(key, size)| object(key, size)).collect();
         let packing = Packing { body_bytes: 4096, objects: limit, stored_bytes: 60_000_000 };
-        let parcels = pack(&objects, packing);
-        for parcel in &parcels {
-            prop_assert!(parcel.objects <= limit);
-            prop_assert!(parcel.objects == 1 || parcel.body.len() <= 4096 && parcel.stored_bytes <= 60_000_000);
+        let messages = pack(&objects, packing);
+        for message in &messages {
+            prop_assert!(message.objects <= limit);
+            prop_assert!(message.objects == 1 || message.body.len() <= 4096 && message.stored_bytes <= 60_000_000);
         }
-        let bodies: Vec<String> = parcels.into_iter().map(|parcel| parcel.body).collect();
+        let bodies: Vec<String> = messages.into_iter().map(|message| message.body).collect();
         prop_assert_eq!(read(&bodies), objects);
     }
 }
 
 #[tokio::test]
 async fn messages_leave_in_full_batches() {
-    let (handed, outbox) = hand_in(&objects(100), []).await;
-    assert_eq!((handed.taken, handed.messages, handed.broke), (100, 34, None));
+    let (handed, outbox) = submit(&objects(100), []).await;
+    assert_eq!((handed.accepted, handed.messages, handed.error), (100, 34, None));
     assert_eq!(*outbox.calls.lock().unwrap(), [10, 10, 10, 4]);
     assert_eq!(read(&outbox.accepted.lock().unwrap()), objects(100));
 }
 
 #[tokio::test]
 async fn of_a_batch_only_what_was_not_accepted_is_sent_again() {
-    let (handed, outbox) = hand_in(&objects(30), [missed(&[2, 7], true), missed(&[1], true)]).await;
-    assert_eq!((handed.taken, handed.broke), (30, None));
+    let (handed, outbox) = submit(&objects(30), [missed(&[2, 7], true), missed(&[1], true)]).await;
+    assert_eq!((handed.accepted, handed.error), (30, None));
     assert_eq!(*outbox.calls.lock().unwrap(), [10, 2, 1]);
     let accepted = outbox.accepted.lock().unwrap();
     assert_eq!(accepted.len(), 10, "none twice");
@@ -97,24 +97,24 @@ async fn of_a_batch_only_what_was_not_accepted_is_sent_again() {
 #[tokio::test]
 async fn a_batch_without_an_answer_is_sent_again_whole() {
     let lost = Err(QueueError("connection reset".to_owned()));
-    let (handed, outbox) = hand_in(&objects(30), [lost]).await;
-    assert_eq!((handed.taken, handed.broke), (30, None));
+    let (handed, outbox) = submit(&objects(30), [lost]).await;
+    assert_eq!((handed.accepted, handed.error), (30, None));
     assert_eq!(*outbox.calls.lock().unwrap(), [10, 10]);
 }
 
 #[tokio::test]
 async fn what_can_never_be_accepted_stops_at_the_last_batch_that_was() {
-    let (handed, outbox) = hand_in(&objects(60), [missed(&[], true), missed(&[4], false)]).await;
-    assert_eq!((handed.taken, handed.messages), (30, 10));
-    assert_eq!(handed.broke, Some(Broke::Failed("busy".to_owned())));
+    let (handed, outbox) = submit(&objects(60), [missed(&[], true), missed(&[4], false)]).await;
+    assert_eq!((handed.accepted, handed.messages), (30, 10));
+    assert_eq!(handed.error, Some(DispatchError::Failed("busy".to_owned())));
     assert_eq!(outbox.calls.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_queue_that_stays_busy_is_given_up_with_its_reason() {
-    let (handed, outbox) = hand_in(&objects(3), (0..100).map(|_| missed(&[0], true))).await;
-    assert_eq!(handed.taken, 0);
-    let Some(Broke::Failed(reason)) = handed.broke else { panic!("not given up") };
+    let (handed, outbox) = submit(&objects(3), (0..100).map(|_| missed(&[0], true))).await;
+    assert_eq!(handed.accepted, 0);
+    let Some(DispatchError::Failed(reason)) = handed.error else { panic!("not given up") };
     assert_eq!(reason, "1 messages not accepted in 8 attempts: busy");
     assert_eq!(outbox.calls.lock().unwrap().len(), 8);
 }
@@ -122,18 +122,18 @@ async fn a_queue_that_stays_busy_is_given_up_with_its_reason() {
 #[tokio::test]
 async fn a_budget_that_lasts_beyond_the_end_of_time_leaves_the_rest_for_later() {
     let outbox = Arc::new(Scripted::default());
-    let post = Post::new(outbox.clone(), Arc::new(Budget::of(1)));
-    let dispatch = Dispatch::new(post, Packing { objects: 1, ..Packing::default() });
-    let handed = dispatch.hand_in(&objects(30), Instant::now() + Duration::from_secs(60)).await;
-    assert_eq!((handed.taken, handed.broke), (10, Some(Broke::OutOfTime)));
+    let sender = MessageSender::new(outbox.clone(), Arc::new(Budget::of(1)));
+    let dispatch = QueueDispatcher::new(sender, Packing { objects: 1, ..Packing::default() });
+    let handed = dispatch.submit(&objects(30), Instant::now() + Duration::from_secs(60)).await;
+    assert_eq!((handed.accepted, handed.error), (10, Some(DispatchError::OutOfTime)));
 }
 
 #[tokio::test]
 async fn a_batch_stays_below_what_a_queue_takes_at_once() {
     let outbox = Arc::new(Scripted::default());
-    let post = Post::new(outbox.clone(), Arc::new(Budget::unlimited()));
-    let parcels: Vec<Parcel> = (0..10).map(|_| Parcel::of("x".repeat(64 * 1024))).collect();
-    let (sent, broke) = post.send(&parcels, Instant::now() + Duration::from_secs(60)).await;
-    assert_eq!((sent, broke), (10, None));
+    let sender = MessageSender::new(outbox.clone(), Arc::new(Budget::unlimited()));
+    let messages: Vec<OutboundMessage> = (0..10).map(|_| OutboundMessage::of("x".repeat(64 * 1024))).collect();
+    let (sent, error) = sender.send(&messages, Instant::now() + Duration::from_secs(60)).await;
+    assert_eq!((sent, error), (10, None));
     assert_eq!(*outbox.calls.lock().unwrap(), [3, 3, 3, 1]);
 }

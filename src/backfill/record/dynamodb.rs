@@ -1,12 +1,12 @@
 //! Records in the ledger's table.
 //!
-//! Hash key `pk`: `r#` and a run's name for the run, and `#` and the part's name behind it for a part. Two attributes that
-//! nothing else in the table has, `run` and `unit`, put both into the sparse index `runs`: under a run's name its parts,
-//! and under `*`, by the time of their beginning, the runs. `body` is the record as JSON. `expires` is the table's time to
-//! live.
+//! Hash key `pk`: `r#` and a run's name for the run, and `#` and the part's name behind it for a part. Two attributes
+//! that nothing else in the table has, `run` and `unit`, put both into the sparse index `runs`: under a run's name its
+//! parts, and under `*`, by the time of their beginning, the runs. `body` is the record as JSON. `expires` is the
+//! table's time to live.
 
-use super::{Outcome, Part, RecordError, Records};
-use crate::aws::{self, Kind};
+use super::{PartOutcome, RecordError, RunPart, RunRecords};
+use crate::aws::{self, FailureKind};
 use crate::backfill::run::{Run, RunId};
 use crate::ledger::Clock;
 use crate::ledger::model::row::Seconds;
@@ -32,13 +32,13 @@ const RUNS: &str = "*";
 
 /// See the module.
 #[derive(Clone)]
-pub struct DynamoDb {
+pub struct DynamoDbRunRecords {
     client: Client,
     table: String,
     clock: Clock,
 }
 
-impl DynamoDb {
+impl DynamoDbRunRecords {
     /// The records in `table`. Every write may be repeated, so the client may retry as it likes.
     pub fn new(client: Client, table: impl Into<String>, clock: Clock) -> Self {
         Self { client, table: table.into(), clock }
@@ -115,14 +115,14 @@ impl DynamoDb {
         let table = &self.table;
         let text = format!("{action} on table {table}: {failure}");
         match failure.kind {
-            Kind::Denied => RecordError::Denied(format!(
+            FailureKind::Denied => RecordError::Denied(format!(
                 "{text}; allow {action} on this table and its index {INDEX} for the role that runs this"
             )),
-            Kind::NotFound => RecordError::Unreadable(format!(
+            FailureKind::NotFound => RecordError::Unreadable(format!(
                 "{text}; expected a table with an index {INDEX}: deploy the template of this version"
             )),
-            Kind::Throttled | Kind::Unknown => RecordError::Unavailable(text),
-            Kind::Refused | Kind::Invalid => RecordError::Unreadable(text),
+            FailureKind::Throttled | FailureKind::Unknown => RecordError::Unavailable(text),
+            FailureKind::Refused | FailureKind::Invalid => RecordError::Unreadable(text),
         }
     }
 }
@@ -130,17 +130,17 @@ impl DynamoDb {
 /// The state of a part that no later attempt may replace.
 const DONE: &str = "done";
 
-fn state(outcome: &Outcome) -> &'static str {
+fn state(outcome: &PartOutcome) -> &'static str {
     match outcome {
-        Outcome::Done => DONE,
-        Outcome::PutBack => "put-back",
-        Outcome::Failed(_) => "failed",
+        PartOutcome::Done => DONE,
+        PartOutcome::Requeued => "put-back",
+        PartOutcome::Failed(_) => "failed",
     }
 }
 
 #[async_trait]
-impl Records for DynamoDb {
-    async fn begin(&self, run: &Run) -> Result<Run, RecordError> {
+impl RunRecords for DynamoDbRunRecords {
+    async fn start(&self, run: &Run) -> Result<Run, RecordError> {
         let unit = format!("{:012}#{}", run.started, run.id);
         let item = self.item(format!("r#{}", run.id), [RUNS, &unit], "begun", run)?;
         match self.put(item, "attribute_not_exists(pk)").await? {
@@ -149,7 +149,7 @@ impl Records for DynamoDb {
         }
     }
 
-    async fn note(&self, run: &RunId, part: &Part) -> Result<(), RecordError> {
+    async fn save(&self, run: &RunId, part: &RunPart) -> Result<(), RecordError> {
         let name = part.name();
         let item = self.item(format!("r#{run}#{name}"), [run.as_str(), &name], state(part.outcome()), part)?;
         self.put(item, "attribute_not_exists(pk) OR #state <> :done").await.map(drop)
@@ -162,7 +162,7 @@ impl Records for DynamoDb {
         answer.item.as_ref().map(body).transpose()
     }
 
-    async fn parts(&self, id: &RunId) -> Result<Vec<Part>, RecordError> {
+    async fn parts(&self, id: &RunId) -> Result<Vec<RunPart>, RecordError> {
         self.query(id.as_str(), usize::MAX).await
     }
 
@@ -180,7 +180,7 @@ fn body<T: DeserializeOwned>(item: &Item) -> Result<T, RecordError> {
     })
 }
 
-impl std::fmt::Debug for DynamoDb {
+impl std::fmt::Debug for DynamoDbRunRecords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DynamoDb").field("table", &self.table).finish_non_exhaustive()
     }

@@ -1,10 +1,10 @@
 //! What stands in for S3 and Firehose: objects in memory, and a sink that takes everything within Firehose's limits.
 
 use crate::object::{Object, ObjectRef};
-use crate::pack::{Call, PackLimits, LinesPerRecord};
-use crate::sink::firehose::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
+use crate::pack::{Call, LinesPerRecord, PackLimits};
+use crate::sink::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use crate::sink::{Oversize, Sink, SinkError, Span};
-use crate::source::{ListPage, Listing, Part, Source, SourceError};
+use crate::source::{ByteRange, ListPage, Listing, Source, SourceError};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,13 +30,13 @@ impl Source for InMemorySource {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        Ok(self.fetch_part(object, 0, usize::MAX).await?.bytes)
+        Ok(self.fetch_range(object, 0, usize::MAX).await?.bytes)
     }
 
-    async fn fetch_part(&self, object: &Object, from: u64, at_most: usize) -> Result<Part, SourceError> {
+    async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
         let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = shelf.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
-        Ok(Part::of(stored, from, at_most))
+        Ok(ByteRange::from_slice(stored, from, max_bytes))
     }
 
     async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {

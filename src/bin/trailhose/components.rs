@@ -1,161 +1,177 @@
-//! The parts, opened as the command line asks. No AWS client is made unless one of them needs it.
+//! Opens sources, destinations and ledgers. AWS clients are created only when a component needs them.
 
-use crate::args::{Compress, Dest, LedgerAt, Lines, Place};
+use crate::args::{CompressMode, Dest, LedgerLocation, PackingMode, Location};
 use crate::sync::plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use trailhose::aws;
-use trailhose::ledger::inspect::scan::Survey;
+use trailhose::ledger::inspect::scan::LedgerScan;
 use trailhose::ledger::model::row::Seconds;
+#[cfg(feature = "dynamodb")]
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
 use trailhose::ledger::{self, Ledger, cost};
 use trailhose::pack::LinesPerRecord;
-use trailhose::sink::firehose::{self, Firehose};
+#[cfg(feature = "firehose")]
+use trailhose::sink::firehose::Firehose;
+use trailhose::sink::cost::SinkCounters;
 use trailhose::sink::jsonl::{Compression, Jsonl, Options};
-use trailhose::sink::metered::Metered;
-use trailhose::sink::{Sink, oversize::Aside};
+use trailhose::sink::metered::MeteredSink;
+use trailhose::sink::{Sink, oversize::OversizeStore};
 use trailhose::source::{Source, directory::Directory, s3::S3};
 
-/// A ledger in a file never forgets: a laptop may look back over a whole bucket.
-const FOR_EVER: Seconds = 200 * 365 * 86_400;
+/// Retention of an SQLite ledger. It never expires, because a local run may cover a whole bucket.
+const UNLIMITED_RETENTION: Seconds = 200 * 365 * 86_400;
 
-/// AWS's configuration, read when it is first needed.
+/// The AWS configuration, loaded on first use.
 #[derive(Default)]
 pub(crate) struct Aws(OnceCell<aws_config::SdkConfig>);
 
 impl Aws {
-    /// A client of S3.
+    /// Returns an S3 client.
     pub(crate) async fn s3(&self) -> aws_sdk_s3::Client {
         aws::s3(self.config().await)
     }
 
-    /// A client of SQS.
+    /// Returns an SQS client.
+    #[cfg(feature = "sqs")]
     pub(crate) async fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(self.config().await)
     }
 
-    /// A client of DynamoDB that repeats by itself what may be repeated: not for a ledger.
+    /// Returns a DynamoDB client that retries requests automatically. Not for a ledger, which must decide about retries
+    /// itself.
+    #[cfg(feature = "dynamodb")]
     pub(crate) async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(self.config().await)
     }
 
+    /// Returns the AWS configuration.
     pub(crate) async fn config(&self) -> &aws_config::SdkConfig {
         self.0.get_or_init(aws::config).await
     }
 
-    /// The same in another region.
+    /// Returns the AWS configuration for another region.
     pub(crate) async fn config_in(&self, region: &str) -> aws_config::SdkConfig {
         self.config().await.to_builder().region(aws_config::Region::new(region.to_owned())).build()
     }
 }
 
-/// Where objects are read.
-pub(crate) struct Opened {
+/// An opened source.
+pub(crate) struct OpenedSource {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) bucket: String,
     pub(crate) prefix: String,
-    /// The folder, where it is one.
+    /// The canonical path, if the source is a folder.
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// Opens a source; a bucket in `region`, if it is not the configured one.
-pub(crate) async fn source(place: &Place, region: Option<&str>, aws: &Aws) -> Result<Opened, String> {
-    match place {
-        Place::Path(path) => {
+/// Opens a source. `region` overrides the configured region for a bucket.
+pub(crate) async fn source(location: &Location, region: Option<&str>, aws: &Aws) -> Result<OpenedSource, String> {
+    match location {
+        Location::Path(path) => {
             let source = Directory::open(path).map_err(|error| format!("SOURCE: {error}"))?;
             let folder = path.canonicalize().map_err(|error| format!("SOURCE: {}: {error}", path.display()))?;
             let bucket = source.bucket().to_owned();
-            Ok(Opened { source: Arc::new(source), bucket, prefix: String::new(), folder: Some(folder) })
+            Ok(OpenedSource { source: Arc::new(source), bucket, prefix: String::new(), folder: Some(folder) })
         }
-        Place::S3 { bucket, key } => {
+        Location::S3 { bucket, key } => {
             let config = match region {
                 Some(region) => aws.config_in(region).await,
                 None => aws.config().await.clone(),
             };
             let source = Arc::new(S3::new(aws::s3(&config)));
-            Ok(Opened { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })
+            Ok(OpenedSource { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })
         }
     }
 }
 
-/// What has been delivered, where events go, and what both cost.
+/// An opened ledger and destination, with their usage counters.
 pub(crate) struct Delivery {
     pub(crate) ledger: Ledger,
     pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) ledger_usage: Arc<cost::Usage>,
-    pub(crate) firehose_usage: Option<Arc<firehose::Usage>>,
-    /// What Firehose would bill for what is given to `sink`, whatever that is.
-    pub(crate) sent: Arc<firehose::Usage>,
+    pub(crate) ledger_usage: Arc<cost::LedgerCounters>,
+    pub(crate) firehose_usage: Option<Arc<SinkCounters>>,
+    /// Usage that Firehose would bill for everything written to `sink`, for any type of sink.
+    pub(crate) sent: Arc<SinkCounters>,
 }
 
 impl Delivery {
     fn new(
         ledger: Ledger,
-        ledger_usage: Arc<cost::Usage>,
+        ledger_usage: Arc<cost::LedgerCounters>,
         sink: Arc<dyn Sink>,
-        firehose_usage: Option<Arc<firehose::Usage>>,
+        firehose_usage: Option<Arc<SinkCounters>>,
     ) -> Self {
-        let sink = Metered::new(sink);
+        let sink = MeteredSink::new(sink);
         Self { ledger, ledger_usage, firehose_usage, sent: sink.usage(), sink: Arc::new(sink) }
     }
 }
 
-/// Opens ledger and destination.
-pub(crate) async fn delivery(plan: &plan::Delivery, aws: &Aws) -> Result<Delivery, String> {
+/// Opens the ledger and the destination.
+pub(crate) async fn delivery(plan: &plan::DeliverySettings, aws: &Aws) -> Result<Delivery, String> {
     match &plan.dest {
-        Dest::Folder(folder) => to_folder(folder, plan, aws).await,
-        Dest::Firehose(stream) => to_stream(stream, plan, aws).await,
+        Dest::Folder(folder) => folder_delivery(folder, plan, aws).await,
+        Dest::Firehose(stream) => stream_delivery(stream, plan, aws).await,
     }
 }
 
-async fn to_folder(folder: &Path, plan: &plan::Delivery, aws: &Aws) -> Result<Delivery, String> {
+async fn folder_delivery(folder: &Path, plan: &plan::DeliverySettings, aws: &Aws) -> Result<Delivery, String> {
     if plan.destination.is_some() {
-        return Err("--destination says how a Firehose stream takes events; DEST is a folder".into());
+        return Err("--destination requires a Firehose destination, but DEST is a folder".into());
     }
     if folder.exists() && !folder.is_dir() {
-        return Err(format!("DEST: {} is a file, expected a folder", folder.display()));
+        return Err(format!("DEST: {} is a file; expected a folder", folder.display()));
     }
     let compression = match plan.compress {
-        None | Some(Compress::None) => Compression::None,
-        Some(Compress::Gzip) => Compression::Gzip,
-        Some(Compress::Zstd) => Compression::Zstd,
+        None | Some(CompressMode::None) => Compression::None,
+        Some(CompressMode::Gzip) => Compression::Gzip,
+        #[cfg(feature = "zstd")]
+        Some(CompressMode::Zstd) => Compression::Zstd,
+        #[cfg(not(feature = "zstd"))]
+        Some(CompressMode::Zstd) => return Err(missing_feature("--compress zstd", "zstd")),
     };
     let options = Options { compression, checkpoint_every: plan.checkpoint, ..Options::default() };
     let failed = |error| format!("DEST: {error}");
     match &plan.ledger {
-        LedgerAt::File(file) => {
+        LedgerLocation::File(file) => {
             let store = sqlite(file, CommitMode::Grouped)?;
             let sink = Jsonl::with_ledger(folder, options, &store).await.map_err(failed)?;
-            Ok(over_sqlite(store, Arc::new(sink), None))
+            Ok(sqlite_delivery(store, Arc::new(sink), None))
         }
-        LedgerAt::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await;
-            let sink = Jsonl::alone(folder, options).await.map_err(failed)?;
+        LedgerLocation::DynamoDb(table) => {
+            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await?;
+            let sink = Jsonl::standalone(folder, options).await.map_err(failed)?;
             Ok(Delivery::new(ledger, ledger_usage, Arc::new(sink), None))
         }
     }
 }
 
-async fn to_stream(stream: &str, plan: &plan::Delivery, aws: &Aws) -> Result<Delivery, String> {
+#[cfg(not(feature = "firehose"))]
+async fn stream_delivery(stream: &str, _: &plan::DeliverySettings, _: &Aws) -> Result<Delivery, String> {
+    Err(missing_feature(&format!("a Firehose stream as destination (firehose://{stream})"), "firehose"))
+}
+
+#[cfg(feature = "firehose")]
+async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws) -> Result<Delivery, String> {
     if plan.compress.is_some() {
-        return Err("--compress is for JSON Lines files; a Firehose stream compresses as it is configured to".into());
+        return Err("--compress applies to JSON Lines files only; compression of a Firehose stream is part of its configuration".into());
     }
     let lines = match plan.destination {
-        None | Some(Lines::Packed) => LinesPerRecord::Packed,
-        Some(Lines::OnePerRecord) => LinesPerRecord::One,
+        None | Some(PackingMode::Packed) => LinesPerRecord::Packed,
+        Some(PackingMode::OnePerRecord) => LinesPerRecord::One,
     };
     let config = aws.config().await;
     let mut sink = Firehose::new(aws::firehose(config), stream, lines);
     if let Some(location) = &plan.oversize {
-        sink = sink.with_aside(Aside::new(aws::s3(config), location).map_err(|error| error.to_string())?);
+        sink = sink.with_oversize_store(OversizeStore::new(aws::s3(config), location).map_err(|error| error.to_string())?);
     }
     let usage = Some(sink.usage());
     match &plan.ledger {
-        LedgerAt::File(file) => Ok(over_sqlite(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
-        LedgerAt::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await;
+        LedgerLocation::File(file) => Ok(sqlite_delivery(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
+        LedgerLocation::DynamoDb(table) => {
+            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await?;
             Ok(Delivery::new(ledger, ledger_usage, Arc::new(sink), usage))
         }
     }
@@ -165,53 +181,74 @@ fn sqlite(file: &Path, mode: CommitMode) -> Result<Sqlite, String> {
     Sqlite::open(file, mode).map_err(|error| format!("ledger: {error}"))
 }
 
-fn over_sqlite(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Arc<firehose::Usage>>) -> Delivery {
+fn sqlite_delivery(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Arc<SinkCounters>>) -> Delivery {
     let ledger_usage = Arc::clone(store.usage());
-    let ledger = Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER);
+    let ledger = Ledger::new(Arc::new(store), ledger::system_clock(), UNLIMITED_RETENTION);
     Delivery::new(ledger, ledger_usage, sink, firehose_usage)
 }
 
-async fn dynamodb(table: &str, days: u32, aws: &Aws) -> (Ledger, Arc<cost::Usage>) {
+#[cfg(feature = "dynamodb")]
+async fn dynamodb(table: &str, days: u32, aws: &Aws) -> Result<(Ledger, Arc<cost::LedgerCounters>), String> {
     let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
     let usage = store.usage();
-    (Ledger::new(Arc::new(store), ledger::system_clock(), Seconds::from(days) * 86_400), usage)
+    Ok((Ledger::new(Arc::new(store), ledger::system_clock(), Seconds::from(days) * 86_400), usage))
 }
 
-/// Opens a ledger to look into it.
-pub(crate) async fn look(at: &LedgerAt, aws: &Aws) -> Result<Ledger, String> {
+#[cfg(not(feature = "dynamodb"))]
+async fn dynamodb(table: &str, _: u32, _: &Aws) -> Result<(Ledger, Arc<cost::LedgerCounters>), String> {
+    Err(missing_feature(&format!("a ledger in DynamoDB (dynamodb://{table})"), "dynamodb"))
+}
+
+/// Returns the error for something that this build does not contain.
+#[cfg(not(feature = "full"))]
+pub(crate) fn missing_feature(what: &str, feature: &str) -> String {
+    format!(
+        "this build of trailhose does not support {what}: install it with the feature {feature:?}, or with everything: \
+         cargo install --path . --features full"
+    )
+}
+
+/// Opens a ledger for reading.
+pub(crate) async fn open_read_only(at: &LedgerLocation, aws: &Aws) -> Result<Ledger, String> {
     match at {
-        LedgerAt::DynamoDb(table) => Ok(dynamodb(table, 90, aws).await.0),
-        LedgerAt::File(file) => {
-            let store = Sqlite::look(file).map_err(|error| format!("ledger: {error}"))?;
-            Ok(Ledger::new(Arc::new(store), ledger::system_clock(), FOR_EVER))
+        LedgerLocation::DynamoDb(table) => Ok(dynamodb(table, 90, aws).await?.0),
+        LedgerLocation::File(file) => {
+            let store = Sqlite::open_read_only(file).map_err(|error| format!("ledger: {error}"))?;
+            Ok(Ledger::new(Arc::new(store), ledger::system_clock(), UNLIMITED_RETENTION))
         }
     }
 }
 
-/// A ledger, for a person too, and what is read of it.
-pub(crate) type Surveyed = (Ledger, Arc<dyn Survey>, Arc<cost::Usage>);
+/// A ledger with its scanner and its usage counters.
+pub(crate) type ScannableLedger = (Ledger, Arc<dyn LedgerScan>, Arc<cost::LedgerCounters>);
 
-/// Opens a table's ledger for a person.
-pub(crate) async fn survey_table(table: &str, aws: &Aws) -> Surveyed {
+/// Opens a DynamoDB ledger for inspection.
+#[cfg(feature = "dynamodb")]
+pub(crate) async fn open_table(table: &str, aws: &Aws) -> Result<ScannableLedger, String> {
     let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
     let usage = store.usage();
-    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
-    (ledger, Arc::new(store), usage)
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), UNLIMITED_RETENTION);
+    Ok((ledger, Arc::new(store), usage))
 }
 
-/// Opens a file's ledger for a person, who only looks.
-pub(crate) fn survey_file(file: &Path) -> Result<Surveyed, String> {
-    Ok(surveyed(Sqlite::look(file).map_err(|error| format!("ledger: {error}"))?))
+#[cfg(not(feature = "dynamodb"))]
+pub(crate) async fn open_table(table: &str, _: &Aws) -> Result<ScannableLedger, String> {
+    Err(missing_feature(&format!("a ledger in DynamoDB (dynamodb://{table})"), "dynamodb"))
 }
 
-/// Opens a file's ledger for a person who changes it. None is made where there is none.
-pub(crate) fn change_file(file: &Path) -> Result<Surveyed, String> {
-    survey_file(file)?;
-    Ok(surveyed(sqlite(file, CommitMode::Durable)?))
+/// Opens an SQLite ledger for inspection, read-only.
+pub(crate) fn open_file(file: &Path) -> Result<ScannableLedger, String> {
+    Ok(scannable(Sqlite::open_read_only(file).map_err(|error| format!("ledger: {error}"))?))
 }
 
-fn surveyed(store: Sqlite) -> Surveyed {
+/// Opens an SQLite ledger for changes. Fails if the file does not exist.
+pub(crate) fn open_file_for_update(file: &Path) -> Result<ScannableLedger, String> {
+    open_file(file)?;
+    Ok(scannable(sqlite(file, CommitMode::Durable)?))
+}
+
+fn scannable(store: Sqlite) -> ScannableLedger {
     let usage = Arc::clone(store.usage());
-    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), FOR_EVER);
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), UNLIMITED_RETENTION);
     (ledger, Arc::new(store), usage)
 }

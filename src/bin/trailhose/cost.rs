@@ -18,7 +18,7 @@ pub(crate) async fn run(args: &CostArgs) -> Result<u8, String> {
         (None, events) => ObjectSize::Events(events.unwrap_or(MEAN)),
     };
     let sample = Sample::of(size).await?;
-    let counted = sample.counted(args.events);
+    let counted = sample.billed_units(args.events);
     let bill = counted.bill();
     let text = if args.json { as_json(args.events, &sample, &bill) } else { as_table(args.events, &sample, &bill) };
     // A reader that has gone away has seen what it wanted.
@@ -58,7 +58,7 @@ fn as_json(events: u64, sample: &Sample, bill: &Bill) -> String {
             "stored_bytes": sample.stored_bytes, "write_units": sample.ledger.write_units,
             "read_units": sample.ledger.read_units, "writes": sample.ledger.writes,
             "firehose_calls": sample.sink.calls, "firehose_records": sample.sink.records,
-            "firehose_bytes": sample.sink.bytes, "firehose_billed_bytes": sample.sink.billed,
+            "firehose_bytes": sample.sink.bytes, "firehose_billed_bytes": sample.sink.billed_bytes,
         },
         "region": REGION, "as_of": AS_OF, "bill": lines.collect::<Vec<_>>(), "dollars": bill.dollars(),
     });

@@ -1,7 +1,7 @@
-//! The summary: a table for a person, one JSON object for a program, and the exit code.
+//! The summary of a sync: a table or one JSON object, and the exit code.
 
 use crate::INTERRUPTED;
-use crate::labels::{Named, Names, one_line};
+use crate::labels::{NotIngested, NotIngestedLog, one_line};
 use crate::print::{print, print_json};
 use crate::table::Table;
 use clap::builder::styling::{AnsiColor, Style};
@@ -9,40 +9,40 @@ use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use trailhose::billing::price::Counted;
+use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
-use trailhose::sink::firehose;
+use trailhose::sink::cost::SinkUsage;
 use trailhose::source::metered;
-use trailhose::sync::{Ended, How};
+use trailhose::sync::{SyncReport, Completion};
 use trailhose::tally::Tally;
 
-/// Everything that was selected is delivered.
+/// Exit code: all selected objects are delivered.
 const DELIVERED: u8 = 0;
 
-/// Something failed or must come back.
-const AGAIN: u8 = 1;
+/// Exit code: some objects failed or were deferred.
+const INCOMPLETE: u8 = 1;
 
-/// All is delivered but what is quarantined.
-const ASIDE: u8 = 3;
+/// Exit code: completed, but some objects are quarantined.
+const QUARANTINED: u8 = 3;
 
-/// What became of a run.
+/// Result of a run, or of one round of `--watch`.
 pub(crate) struct Summary<'a> {
-    /// The number of the round, from 1, where there are several.
+    /// Number of the round, from 1, with `--watch`.
     pub(crate) round: Option<u64>,
     pub(crate) source: String,
     pub(crate) dest: String,
     pub(crate) ledger: String,
-    pub(crate) ended: &'a Ended,
+    pub(crate) ended: &'a SyncReport,
     pub(crate) took: Duration,
-    pub(crate) names: &'a Names,
-    pub(crate) source_spent: metered::Spent,
-    pub(crate) ledger_spent: cost::Spent,
-    pub(crate) firehose_spent: Option<firehose::Spent>,
-    /// What Firehose would have been given, whatever the destination is.
-    pub(crate) sent: firehose::Spent,
+    pub(crate) names: &'a NotIngestedLog,
+    pub(crate) source_spent: metered::SourceUsage,
+    pub(crate) ledger_spent: cost::LedgerUsage,
+    pub(crate) firehose_spent: Option<SinkUsage>,
+    /// Usage that Firehose would have billed, for any destination.
+    pub(crate) sent: SinkUsage,
 }
 
-/// `error`, as it stands before an error.
+/// Returns the word `error` in red, for the start of an error message.
 pub(crate) fn error_word() -> String {
     let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
     format!("{red}error{red:#}")
@@ -53,16 +53,16 @@ impl Summary<'_> {
         &self.ended.tally
     }
 
-    /// What a round brought, in one line; nothing if it brought nothing.
-    pub(crate) fn news(&self) -> Option<String> {
+    /// Returns the result of a round as one line, or `None` if nothing happened.
+    pub(crate) fn round_line(&self) -> Option<String> {
         let (tally, counts) = (self.tally(), &self.tally().done.counts);
         let mut parts = Vec::new();
         for (count, what) in [
             (tally.objects, "objects done"),
             (counts.delivered, "events delivered"),
             (counts.duplicate, "duplicates"),
-            (tally.set_aside(), "quarantined"),
-            (tally.later, "to come back"),
+            (tally.quarantined_by_this_run(), "quarantined"),
+            (tally.later, "deferred"),
             (tally.failed, "failed"),
         ] {
             if count > 0 {
@@ -72,52 +72,52 @@ impl Summary<'_> {
         (!parts.is_empty()).then(|| format!("round {}: {}", self.round.unwrap_or(1), parts.join(", ")))
     }
 
-    fn aside(&self) -> u64 {
-        self.tally().set_aside() + self.tally().quarantined_before
+    fn quarantined(&self) -> u64 {
+        self.tally().quarantined_by_this_run() + self.tally().quarantined_before
     }
 
-    /// What this run asks of AWS, or would ask if bucket, ledger and stream lay there.
-    fn counted(&self) -> Counted {
-        Counted {
-            firehose_bytes: self.firehose_spent.unwrap_or(self.sent).billed as f64,
+    /// Returns the billed requests of this run, as if source, ledger and destination were on AWS.
+    fn counted(&self) -> BilledUnits {
+        BilledUnits {
+            firehose_bytes: self.firehose_spent.unwrap_or(self.sent).billed_bytes as f64,
             s3_gets: self.source_spent.gets as f64,
             s3_lists: self.source_spent.lists as f64,
-            ..Counted::ledger(self.ledger_spent)
+            ..BilledUnits::ledger(self.ledger_spent)
         }
     }
 
-    /// See `--help`.
+    /// Returns the exit code; `--help` documents the codes.
     pub(crate) fn exit_code(&self) -> u8 {
-        match self.ended.how {
-            How::Halted => INTERRUPTED,
-            How::GaveUp(_) => AGAIN,
-            How::Complete if self.tally().failed + self.tally().later > 0 => AGAIN,
-            How::Complete if self.aside() > 0 => ASIDE,
-            How::Complete => DELIVERED,
+        match self.ended.completion {
+            Completion::Stopped => INTERRUPTED,
+            Completion::Aborted(_) => INCOMPLETE,
+            Completion::Complete if self.tally().failed + self.tally().later > 0 => INCOMPLETE,
+            Completion::Complete if self.quarantined() > 0 => QUARANTINED,
+            Completion::Complete => DELIVERED,
         }
     }
 
-    /// What is not well, and what to do about it.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        let back = self.tally().failed + self.tally().later;
-        let text = match &self.ended.how {
-            How::Halted => {
-                "interrupted: what was in flight is finished; run the same command again to go on".to_owned()
+    /// Describes what was not delivered and what to do about it; `None` if everything was delivered.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let undelivered = self.tally().failed + self.tally().later;
+        let text = match &self.ended.completion {
+            Completion::Stopped => {
+                "interrupted: objects in progress were finished; rerun to resume".to_owned()
             }
-            How::GaveUp(reason) => format!(
-                "{}: gave up: {}; what was delivered is noted: see to the cause and run the same command again",
+            Completion::Aborted(reason) => format!(
+                "{}: {}. Progress is saved. Fix the problem and rerun.",
                 error_word(),
                 one_line(reason)
             ),
-            How::Complete if back > 0 => {
-                format!("{} not delivered yet: run the same command again", objects(back))
+            Completion::Complete if undelivered > 0 => {
+                format!("{} not delivered yet; rerun to resume", objects(undelivered))
             }
-            How::Complete if self.aside() > 0 => format!(
-                "{} quarantined and not delivered, for the reasons above: put sound copies in their place, or look at \
-                 one with trailhose explain",
-                objects(self.aside())
+            Completion::Complete if self.quarantined() > 0 => format!(
+                "{} quarantined and not delivered, for the reasons above: replace them with intact copies, or inspect \
+                 one with `trailhose explain`",
+                objects(self.quarantined())
             ),
-            How::Complete => return None,
+            Completion::Complete => return None,
         };
         Some(text)
     }
@@ -129,12 +129,12 @@ impl Summary<'_> {
 
     /// Prints the JSON object to standard output.
     pub(crate) fn print_json(&self) {
-        let (result, reason) = match &self.ended.how {
-            How::Complete => ("complete", None),
-            How::Halted => ("interrupted", None),
-            How::GaveUp(reason) => ("gave_up", Some(reason.as_str())),
+        let (result, reason) = match &self.ended.completion {
+            Completion::Complete => ("complete", None),
+            Completion::Stopped => ("interrupted", None),
+            Completion::Aborted(reason) => ("aborted", Some(reason.as_str())),
         };
-        let line = Json {
+        let line = SummaryJson {
             round: self.round,
             source: &self.source,
             dest: &self.dest,
@@ -144,25 +144,25 @@ impl Summary<'_> {
             exit_code: self.exit_code(),
             seconds: self.took.as_secs_f64(),
             tally: self.tally(),
-            left_out: self.ended.left_out,
-            left_out_folders: self.ended.left_out_folders,
-            passed_over_folders: self.ended.passed_over,
+            excluded: self.ended.excluded,
+            excluded_folders: self.ended.excluded_folders,
+            unvisited_folders: self.ended.unvisited,
             not_ingested: self.names.list(),
-            ledger_requests: Ledger {
+            ledger_requests: LedgerRequests {
                 writes: self.ledger_spent.writes,
                 refused: self.ledger_spent.refused,
                 write_units: self.ledger_spent.write_units,
                 reads: self.ledger_spent.reads,
                 read_units: self.ledger_spent.read_units,
             },
-            s3_requests: S3 { gets: self.source_spent.gets, lists: self.source_spent.lists },
+            s3_requests: S3Requests { gets: self.source_spent.gets, lists: self.source_spent.lists },
             aws_dollars: self.counted().dollars(),
-            firehose_requests: self.firehose_spent.map(|spent| Firehose {
+            firehose_requests: self.firehose_spent.map(|spent| FirehoseRequests {
                 calls: spent.calls,
                 records: spent.records,
                 bytes: spent.bytes,
-                billed_bytes: spent.billed,
-                records_sent_again: spent.retried,
+                billed_bytes: spent.billed_bytes,
+                records_retried: spent.retried,
             }),
         };
         print_json(&line);
@@ -174,20 +174,20 @@ impl Summary<'_> {
         let mut table = Table::new(22, 14);
         table.head(&format!("{} → {}", self.source, self.dest));
         table.row("objects done", tally.objects, "");
-        table.row("done before", tally.already, "");
+        table.row("already done", tally.already, "");
         table.row_if("skipped", tally.skipped.values().sum(), &kinds(&tally.skipped));
-        let folders = match self.ended.left_out_folders {
+        let folders = match self.ended.excluded_folders {
             0 => String::new(),
             1 => "and 1 folder".to_owned(),
             folders => format!("and {} folders", HumanCount(folders)),
         };
-        if self.ended.left_out + self.ended.left_out_folders > 0 {
-            table.row("left out by selection", self.ended.left_out, &folders);
+        if self.ended.excluded + self.ended.excluded_folders > 0 {
+            table.row("excluded by selection", self.ended.excluded, &folders);
         }
-        table.row_if("folders passed over", self.ended.passed_over, "not CloudTrail's");
-        table.bad("quarantined", tally.set_aside(), &kinds(&tally.quarantined));
+        table.row_if("unvisited folders", self.ended.unvisited, "not CloudTrail folders");
+        table.bad("quarantined", tally.quarantined_by_this_run(), &kinds(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
-        table.bad("to come back", tally.later, "");
+        table.bad("deferred", tally.later, "");
         table.bad("failed", tally.failed, "");
         table.row("events", counts.seen, "");
         table.row("delivered", counts.delivered, "");
@@ -195,9 +195,9 @@ impl Summary<'_> {
         let causes = format!("{} within an object, {} from another", HumanCount(within), HumanCount(other));
         table.row("duplicates", counts.duplicate, if counts.duplicate > 0 { &causes } else { "" });
         table.row_if("filtered", counts.filtered, "");
-        table.row_if("oversize", counts.oversize, "kept aside, a line that points there delivered");
-        table.row_if("conflicts", done.conflicts, "same ID, other content; the first is delivered");
-        table.row_if("helped", done.helped, "delivered in the stead of an object that stalled");
+        table.row_if("oversize", counts.oversize, "stored separately; a pointer record is delivered");
+        table.row_if("conflicts", done.conflicts, "same ID, different content; the first is delivered");
+        table.row_if("helped", done.helped, "delivered on behalf of a stalled object");
         let seconds = self.took.as_secs_f64().max(0.001);
         let rate = |count: u64| (count as f64 / seconds) as u64;
         let read =
@@ -212,18 +212,18 @@ impl Summary<'_> {
         table.text("price on AWS", &dollars(bill.dollars()), &each.join(", "));
         if self.exit_code() == DELIVERED {
             let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
-            table.line(&format!("{green}{}{green:#}", self.good()));
+            table.line(&format!("{green}{}{green:#}", self.success_text()));
         }
         table.into_text()
     }
 
-    /// Where nothing at all was recognised, the names are most likely the reason.
-    fn good(&self) -> &'static str {
+    /// Returns the closing line. If no object was recognized as a log, the object names are the likely reason.
+    fn success_text(&self) -> &'static str {
         let tally = self.tally();
-        let foreign = tally.skipped.get("elsewhere").is_some_and(|&count| count > 0);
-        match (tally.objects + tally.already > 0, foreign) {
-            (true, _) => "Everything selected is delivered.",
-            (false, true) => "No object is named as a CloudTrail log; --all-files reads them all the same.",
+        let unrecognized = tally.skipped.get("elsewhere").is_some_and(|&count| count > 0);
+        match (tally.objects + tally.already > 0, unrecognized) {
+            (true, _) => "All selected objects are delivered.",
+            (false, true) => "No object name matches a CloudTrail log; use --all-files to read all files.",
             (false, false) => "No CloudTrail log was found.",
         }
     }
@@ -233,7 +233,7 @@ fn objects(count: u64) -> String {
     if count == 1 { "1 object is".into() } else { format!("{} objects are", HumanCount(count)) }
 }
 
-/// Cents where there are some; of less, as many digits as tell it from nothing.
+/// Formats dollars: two decimals from one dollar up, six below.
 fn dollars(dollars: f64) -> String {
     if dollars >= 1.0 { format!("${dollars:.2}") } else { format!("${dollars:.6}") }
 }
@@ -243,8 +243,9 @@ fn kinds(kinds: &BTreeMap<String, u64>) -> String {
     each.join(", ")
 }
 
+/// The summary as a JSON object.
 #[derive(Serialize)]
-struct Json<'a> {
+struct SummaryJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     round: Option<u64>,
     source: &'a str,
@@ -256,21 +257,21 @@ struct Json<'a> {
     seconds: f64,
     #[serde(flatten)]
     tally: &'a Tally,
-    left_out: u64,
-    left_out_folders: u64,
-    passed_over_folders: u64,
-    not_ingested: &'a [Named],
-    ledger_requests: Ledger,
-    s3_requests: S3,
-    /// What these requests come to at list prices, if bucket, ledger and stream lie on AWS.
+    excluded: u64,
+    excluded_folders: u64,
+    unvisited_folders: u64,
+    not_ingested: &'a [NotIngested],
+    ledger_requests: LedgerRequests,
+    s3_requests: S3Requests,
+    /// Cost of these requests at list prices, as if source, ledger and destination were on AWS.
     aws_dollars: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    firehose_requests: Option<Firehose>,
+    firehose_requests: Option<FirehoseRequests>,
 }
 
-/// What the ledger was asked for, in DynamoDB's units, whichever ledger it was.
+/// Requests to the ledger, in DynamoDB units for any type of ledger.
 #[derive(Serialize)]
-struct Ledger {
+struct LedgerRequests {
     writes: u64,
     refused: u64,
     write_units: u64,
@@ -278,18 +279,19 @@ struct Ledger {
     read_units: u64,
 }
 
-/// What the bucket was asked for, or would be if it were one.
+/// Requests to the bucket, or their equivalents for a folder.
 #[derive(Serialize)]
-struct S3 {
+struct S3Requests {
     gets: u64,
     lists: u64,
 }
 
+/// Requests to Firehose.
 #[derive(Serialize)]
-struct Firehose {
+struct FirehoseRequests {
     calls: u64,
     records: u64,
     bytes: u64,
     billed_bytes: u64,
-    records_sent_again: u64,
+    records_retried: u64,
 }

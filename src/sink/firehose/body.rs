@@ -1,7 +1,8 @@
-//! The body of a `PutRecordBatch`: a call's records in base64 in JSON, written once into memory of the right size.
+//! The body of a `PutRecordBatch` request: the records as base64 in JSON, written once into a buffer of the exact size.
 //!
-//! The SDK would copy each record, render each as a string of its own and all of them into one that grows as it is filled:
-//! four times the call in memory, and fresh memory each time. Signing, sending and the answer are the SDK's.
+//! The SDK would copy each record, encode each into a string of its own, and append all of them to a growing buffer. That
+//! needs four times the memory of the call and allocates it again for each call. The SDK still signs and sends the
+//! request and parses the response.
 //! <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
 
 use crate::pack::Call;
@@ -9,37 +10,37 @@ use aws_sdk_firehose::config::http::HttpRequest;
 use base64_simd::STANDARD;
 use bytes::Bytes;
 
-/// What is rendered here, and what the SDK has to have rendered for its headers to fit.
+/// The media type of the rendered body. The SDK must use the same one, because its headers are sent with this body.
 const MEDIA_TYPE: &str = "application/x-amz-json-1.1";
 
-const BEFORE: &[u8] = b"{\"Data\":\"";
-const BEHIND: &[u8] = b"\"}";
+const RECORD_START: &[u8] = b"{\"Data\":\"";
+const RECORD_END: &[u8] = b"\"}";
 
-/// Puts the body into a request that the SDK rendered without records.
+/// Replaces the body of a request that the SDK created without records.
 ///
 /// # Errors
-/// The SDK speaks another protocol than this.
-pub(super) fn put_into(mut request: HttpRequest, body: &Bytes) -> Result<HttpRequest, OtherProtocol> {
+/// Returns [`UnexpectedProtocol`] if the SDK used another media type.
+pub(super) fn replace_body(mut request: HttpRequest, body: &Bytes) -> Result<HttpRequest, UnexpectedProtocol> {
     match request.headers().get("content-type") {
         Some(MEDIA_TYPE) => {}
-        found => return Err(OtherProtocol(found.unwrap_or("none").to_owned())),
+        found => return Err(UnexpectedProtocol(found.unwrap_or("none").to_owned())),
     }
     request.headers_mut().insert("content-length", body.len().to_string());
     *request.body_mut() = body.clone().into();
     Ok(request)
 }
 
-/// The SDK rendered its request in a protocol that this program does not.
+/// The error for a request that the SDK serialized in a protocol this module does not support.
 #[derive(Debug, thiserror::Error)]
-#[error("expected the SDK to send {MEDIA_TYPE}, found {0}: this program was built with another version of it")]
-pub(super) struct OtherProtocol(String);
+#[error("the AWS SDK sends {0} instead of {MEDIA_TYPE}: this program was built with an incompatible SDK version")]
+pub(super) struct UnexpectedProtocol(String);
 
-/// Renders those of a call's records that are at `pending`, in the memory of `spare`, as far as it reaches.
+/// Renders the records of a call whose indices are in `pending`. Reuses the memory of `spare`.
 pub(super) fn render(stream: &str, call: &Call, pending: &[usize], spare: Vec<u8>) -> Bytes {
     let records: Vec<&[u8]> = call.record_slices().collect();
     let of = |&at: &usize| records[at];
     let head = format!("{{\"DeliveryStreamName\":{},\"Records\":[", serde_json::Value::from(stream));
-    let each = |record: &[u8]| BEFORE.len() + STANDARD.encoded_length(record.len()) + BEHIND.len() + 1;
+    let each = |record: &[u8]| RECORD_START.len() + STANDARD.encoded_length(record.len()) + RECORD_END.len() + 1;
     let mut body = spare;
     body.clear();
     body.reserve_exact(head.len() + pending.iter().map(|at| each(of(at))).sum::<usize>() + 2);
@@ -48,9 +49,9 @@ pub(super) fn render(stream: &str, call: &Call, pending: &[usize], spare: Vec<u8
         if count > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(BEFORE);
+        body.extend_from_slice(RECORD_START);
         STANDARD.encode_append(record, &mut body);
-        body.extend_from_slice(BEHIND);
+        body.extend_from_slice(RECORD_END);
     }
     body.extend_from_slice(b"]}");
     body.into()
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a service would read.
+    /// Parses a body as the service would.
     fn read(body: &[u8]) -> (String, Vec<Vec<u8>>) {
         let tree: serde_json::Value = serde_json::from_slice(body).unwrap();
         let records = tree["Records"].as_array().unwrap().iter();
@@ -71,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pending_records_are_read_as_they_are(
+        fn pending_records_round_trip(
             records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..50), any::<bool>()), 0..12),
             stream in "\\PC{0,12}",
         ) {

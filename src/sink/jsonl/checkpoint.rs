@@ -8,10 +8,10 @@
 //! to the lengths the ledger knows, removes those it does not know, and nothing else. A mark further ahead means that the
 //! ledger is older than the folder, restored from a backup perhaps: then nothing is cut, a person has to say.
 
-use super::file::{self, append, cut, remove, sync_folder, trouble};
-use super::mark::{self, Mark};
-use super::waiting::Lines;
-use super::{Options, SinkError, refused};
+use super::buffer::Lines;
+use super::file::{self, append, io_error, remove, sync_folder, truncate};
+use super::intent::{self, Intent};
+use super::{Options, SinkError, sink_error};
 use crate::ledger::store::sqlite::{Journal, failure};
 use rusqlite::OptionalExtension;
 use std::collections::BTreeSet;
@@ -21,24 +21,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The destination's own folder: the marks and, where the ledger lies elsewhere, the sink's state.
-pub(super) const OWN: &str = ".trailhose";
+pub(super) const STATE_FOLDER: &str = ".trailhose";
 
 /// Files written at a time. Syncs that wait together are answered by the disk together.
 const WRITERS: usize = 8;
 
 /// A destination folder and the journal that knows its lengths.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct Destination {
     root: PathBuf,
     id: String,
     pub(super) journal: Arc<Journal>,
     options: Options,
     #[cfg(test)]
-    pub(super) probe: super::tests::Probe,
+    pub(super) probe: super::tests::CheckpointProbe,
 }
 
 /// Some lines for one file.
-struct Piece<'a> {
+struct FileAppend<'a> {
     partition: &'a str,
     name: String,
     /// The number in a new file's name, else 0.
@@ -50,45 +50,45 @@ struct Piece<'a> {
     lines: Vec<&'a [u8]>,
 }
 
-impl Piece<'_> {
+impl FileAppend<'_> {
     fn path(&self) -> String {
         format!("{}/{}", self.partition, self.name)
     }
 }
 
 /// The file of a partition that may be appended to.
-struct Current {
+struct OpenFile {
     name: String,
     length: u64,
     content: u64,
 }
 
-impl Folder {
+impl Destination {
     /// Opens a destination and brings it back to its last checkpoint.
     pub(super) fn open(root: &Path, journal: Arc<Journal>, options: Options) -> Result<Self, SinkError> {
-        let own = root.join(OWN);
-        std::fs::create_dir_all(&own).map_err(|error| trouble("create", &own, &error))?;
-        let root = root.canonicalize().map_err(|error| trouble("open", root, &error))?;
+        let own = root.join(STATE_FOLDER);
+        std::fs::create_dir_all(&own).map_err(|error| io_error("create", &own, &error))?;
+        let root = root.canonicalize().map_err(|error| io_error("open", root, &error))?;
         let mut folder = Self {
             root,
             id: String::new(),
             journal,
             options,
             #[cfg(test)]
-            probe: super::tests::Probe::default(),
+            probe: super::tests::CheckpointProbe::default(),
         };
-        match Mark::read(&folder.mark(), folder.journal.id())? {
-            Some(mark) => {
-                folder.id.clone_from(&mark.folder);
-                folder.recover(&mark)?;
+        match Intent::read(&folder.intent(), folder.journal.id())? {
+            Some(intent) => {
+                folder.id.clone_from(&intent.folder);
+                folder.recover(&intent)?;
             }
-            None => folder.begin()?,
+            None => folder.initialize()?,
         }
         Ok(folder)
     }
 
     /// A destination this ledger never wrote to.
-    fn begin(&mut self) -> Result<(), SinkError> {
+    fn initialize(&mut self) -> Result<(), SinkError> {
         self.id = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
         let others: i64 = self.query("SELECT count(*) FROM folders WHERE checkpoints > 0", [])?;
         if others > 0 {
@@ -102,38 +102,41 @@ impl Folder {
     }
 
     /// Takes back what a checkpoint that did not commit left behind.
-    fn recover(&self, mark: &Mark) -> Result<(), SinkError> {
+    fn recover(&self, intent: &Intent) -> Result<(), SinkError> {
         let known: Option<i64> = self.checkpoints()?;
         let committed = known.unwrap_or(0);
-        if mark.checkpoint < committed || mark.checkpoint > committed + 1 || (known.is_none() && mark.checkpoint != 0) {
+        if intent.checkpoint < committed
+            || intent.checkpoint > committed + 1
+            || (known.is_none() && intent.checkpoint != 0)
+        {
             return Err(SinkError::Unavailable(format!(
                 "the folder {} saw checkpoint {} and its ledger {} knows of {committed}: one of them was restored or copied \
                  without the other. Nothing was touched: put the two back together, or give the folder a new ledger",
                 self.root.display(),
-                mark.checkpoint,
+                intent.checkpoint,
                 self.journal.path().display()
             )));
         }
         if known.is_none() {
             return self.commit(0, &[]);
         }
-        let interrupted = mark.checkpoint > committed;
-        for relative in &mark.files {
-            let (partition, name) = mark::parts(relative, &self.stem()).ok_or_else(|| {
-                let mark = self.mark();
+        let interrupted = intent.checkpoint > committed;
+        for relative in &intent.files {
+            let (partition, name) = intent::split_path(relative, &self.stem()).ok_or_else(|| {
+                let intent = self.intent();
                 SinkError::Unavailable(format!(
                     "{} names {relative:?}, which is no file of this ledger's",
-                    mark.display()
+                    intent.display()
                 ))
             })?;
             let path = self.root.join(relative);
-            let current = self.current(partition)?.filter(|current| current.name == name);
-            match current {
+            let open_file = self.open_file(partition)?.filter(|open_file| open_file.name == name);
+            match open_file {
                 _ if !interrupted => {}
-                Some(current) => match cut(&path, current.length) {
+                Some(open_file) => match truncate(&path, open_file.length) {
                     // Taken away by a person since: nothing of the interrupted checkpoint is left in it.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    outcome => outcome.map_err(|error| trouble("cut", &path, &error))?,
+                    outcome => outcome.map_err(|error| io_error("cut", &path, &error))?,
                 },
                 None => remove(&path)?,
             }
@@ -144,60 +147,60 @@ impl Folder {
     /// Writes `lines` to their files and commits them together with everything in the journal.
     pub(super) fn checkpoint(&self, lines: &Lines) -> Result<(), SinkError> {
         let last_file: i64 = self.query("SELECT coalesce(max(last_file), 0) FROM folders", [])?;
-        let pieces = self.plan(lines, last_file)?;
+        let appends = self.plan(lines, last_file)?;
         let number = self.checkpoints()?.unwrap_or(0);
-        if pieces.is_empty() {
+        if appends.is_empty() {
             return self.commit(number, &[]);
         }
-        self.write_mark(number + 1, pieces.iter().map(Piece::path).collect())?;
+        self.write_mark(number + 1, appends.iter().map(FileAppend::path).collect())?;
         self.reached("marked");
-        let lengths = self.write(&pieces)?;
+        let lengths = self.write(&appends)?;
         self.reached("written");
-        let rows: Vec<_> = pieces.iter().zip(lengths).collect();
+        let rows: Vec<_> = appends.iter().zip(lengths).collect();
         self.commit(number + 1, &rows)?;
         self.reached("committed");
         Ok(())
     }
 
     /// Divides the lines among files: on into each partition's last file while it has room, then into new ones.
-    fn plan<'a>(&self, lines: &'a Lines, mut last_file: i64) -> Result<Vec<Piece<'a>>, SinkError> {
-        let mut pieces = Vec::new();
+    fn plan<'a>(&self, lines: &'a Lines, mut last_file: i64) -> Result<Vec<FileAppend<'a>>, SinkError> {
+        let mut appends = Vec::new();
         for (partition, blocks) in lines {
-            let begun = |current: Current| {
-                let Current { name, length: start, content } = current;
-                Piece { partition, name, number: 0, start, content, lines: Vec::new() }
+            let existing = |open_file: OpenFile| {
+                let OpenFile { name, length: start, content } = open_file;
+                FileAppend { partition, name, number: 0, start, content, lines: Vec::new() }
             };
-            let mut piece = self.usable(partition)?.map(begun);
+            let mut append_job = self.appendable_file(partition)?.map(existing);
             for block in blocks {
                 let mut rest = &block[..];
                 while !rest.is_empty() {
-                    let content = piece.as_ref().map_or(0, |piece| piece.content);
-                    let taken = self.fitting(rest, content);
+                    let content = append_job.as_ref().map_or(0, |append_job| append_job.content);
+                    let taken = self.fitting_bytes(rest, content);
                     if taken == 0 {
-                        pieces.extend(piece.take());
+                        appends.extend(append_job.take());
                         continue;
                     }
-                    let piece = piece.get_or_insert_with(|| {
+                    let append_job = append_job.get_or_insert_with(|| {
                         last_file += 1;
                         let name = format!("{}{last_file:08}.{}", self.stem(), self.options.compression.extension());
-                        Piece { partition, name, number: last_file, start: 0, content: 0, lines: Vec::new() }
+                        FileAppend { partition, name, number: last_file, start: 0, content: 0, lines: Vec::new() }
                     });
                     let (now, later) = rest.split_at(taken);
-                    piece.content += now.len() as u64;
-                    piece.lines.push(now);
+                    append_job.content += now.len() as u64;
+                    append_job.lines.push(now);
                     rest = later;
                 }
             }
-            pieces.extend(piece);
+            appends.extend(append_job);
         }
         // A file that is full is left as it is.
-        pieces.retain(|piece| !piece.lines.is_empty());
-        Ok(pieces)
+        appends.retain(|append_job| !append_job.lines.is_empty());
+        Ok(appends)
     }
 
     /// How many bytes of whole lines still go into a file that holds `content`: none if it is full, at least one line if
     /// it is new.
-    fn fitting(&self, lines: &[u8], content: u64) -> usize {
+    fn fitting_bytes(&self, lines: &[u8], content: u64) -> usize {
         let room = usize::try_from(self.options.file_bytes.saturating_sub(content)).unwrap_or(usize::MAX);
         if lines.len() <= room {
             return lines.len();
@@ -210,52 +213,56 @@ impl Folder {
     }
 
     /// The partition's last file, if it can be appended to: as long as committed and of the same compression.
-    fn usable(&self, partition: &str) -> Result<Option<Current>, SinkError> {
-        let Some(current) = self.current(partition)? else { return Ok(None) };
-        let path = self.root.join(partition).join(&current.name);
+    fn appendable_file(&self, partition: &str) -> Result<Option<OpenFile>, SinkError> {
+        let Some(open_file) = self.open_file(partition)? else { return Ok(None) };
+        let path = self.root.join(partition).join(&open_file.name);
         let found = match std::fs::symlink_metadata(&path) {
             Ok(found) => found.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 tracing::info!(file = %path.display(), "was taken away, going on in a new file");
                 return Ok(None);
             }
-            Err(error) => return Err(trouble("look at", &path, &error)),
+            Err(error) => return Err(io_error("look at", &path, &error)),
         };
-        if found < current.length {
-            return Err(SinkError::Unavailable(format!("{} {}", path.display(), file::shorter(found, current.length))));
+        if found < open_file.length {
+            return Err(SinkError::Unavailable(format!(
+                "{} {}",
+                path.display(),
+                file::truncated_message(found, open_file.length)
+            )));
         }
-        if found > current.length {
+        if found > open_file.length {
             tracing::warn!(file = %path.display(), "somebody else appended to it, going on in a new file");
             return Ok(None);
         }
         let extension = self.options.compression.extension();
-        let same = current.name.split_once('.').is_some_and(|(_, found)| found == extension);
-        Ok(Some(current).filter(|_| same))
+        let same = open_file.name.split_once('.').is_some_and(|(_, found)| found == extension);
+        Ok(Some(open_file).filter(|_| same))
     }
 
     /// Appends all pieces and syncs them, several at a time. Returns the files' lengths.
-    fn write(&self, pieces: &[Piece<'_>]) -> Result<Vec<u64>, SinkError> {
+    fn write(&self, appends: &[FileAppend<'_>]) -> Result<Vec<u64>, SinkError> {
         let fresh: BTreeSet<&str> =
-            pieces.iter().filter(|piece| piece.start == 0).map(|piece| piece.partition).collect();
+            appends.iter().filter(|append_job| append_job.start == 0).map(|append_job| append_job.partition).collect();
         for partition in &fresh {
             let path = self.root.join(partition);
-            std::fs::create_dir_all(&path).map_err(|error| trouble("create", &path, &error))?;
+            std::fs::create_dir_all(&path).map_err(|error| io_error("create", &path, &error))?;
         }
         let next = AtomicUsize::new(0);
-        let written = Mutex::new(vec![0; pieces.len()]);
+        let written = Mutex::new(vec![0; appends.len()]);
         let write = || {
-            while let Some((at, piece)) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, pieces.get(at)?)))
+            while let Some((at, append_job)) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, appends.get(at)?)))
             {
-                let path = self.root.join(piece.path());
-                let length = append(&path, piece.start, &piece.lines, self.options.compression)
-                    .map_err(|error| trouble("write", &path, &error))?;
+                let path = self.root.join(append_job.path());
+                let length = append(&path, append_job.start, &append_job.lines, self.options.compression)
+                    .map_err(|error| io_error("write", &path, &error))?;
                 written.lock().unwrap_or_else(PoisonError::into_inner)[at] = length;
             }
             Ok(())
         };
         std::thread::scope(|scope| {
-            let writers: Vec<_> = (1..WRITERS.min(pieces.len())).map(|_| scope.spawn(write)).collect();
+            let writers: Vec<_> = (1..WRITERS.min(appends.len())).map(|_| scope.spawn(write)).collect();
             let mut outcome = write();
             for writer in writers {
                 let ended = writer.join();
@@ -271,24 +278,24 @@ impl Folder {
         let folders: BTreeSet<&Path> = fresh.iter().flat_map(|partition| Path::new(partition).ancestors()).collect();
         for folder in folders {
             let path = self.root.join(folder);
-            sync_folder(&path).map_err(|error| trouble("sync", &path, &error))?;
+            sync_folder(&path).map_err(|error| io_error("sync", &path, &error))?;
         }
         Ok(written.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn commit(&self, number: i64, written: &[(&Piece<'_>, u64)]) -> Result<(), SinkError> {
-        let last = written.iter().map(|(piece, _)| piece.number).max().unwrap_or(0);
+    fn commit(&self, number: i64, written: &[(&FileAppend<'_>, u64)]) -> Result<(), SinkError> {
+        let last = written.iter().map(|(append_job, _)| append_job.number).max().unwrap_or(0);
         let committed = self.journal.commit(|connection| {
             let mut put = connection.prepare_cached(
                 "INSERT OR REPLACE INTO files (folder, partition, name, length, content) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
-            for (piece, length) in written {
+            for (append_job, length) in written {
                 put.execute(rusqlite::params![
                     self.id,
-                    piece.partition,
-                    piece.name,
+                    append_job.partition,
+                    append_job.name,
                     length.cast_signed(),
-                    piece.content.cast_signed()
+                    append_job.content.cast_signed()
                 ])?;
             }
             connection
@@ -299,13 +306,13 @@ impl Folder {
                 .execute(rusqlite::params![self.id, number, last])?;
             Ok(())
         });
-        committed.map_err(refused)
+        committed.map_err(sink_error)
     }
 
-    fn current(&self, partition: &str) -> Result<Option<Current>, SinkError> {
+    fn open_file(&self, partition: &str) -> Result<Option<OpenFile>, SinkError> {
         let sql = "SELECT name, length, content FROM files WHERE folder = ?1 AND partition = ?2";
         self.optional(sql, [&self.id, partition], |row| {
-            Ok(Current {
+            Ok(OpenFile {
                 name: row.get(0)?,
                 length: row.get::<_, i64>(1)?.cast_unsigned(),
                 content: row.get::<_, i64>(2)?.cast_unsigned(),
@@ -331,7 +338,7 @@ impl Folder {
             let found = connection.prepare_cached(sql).and_then(|mut ask| ask.query_row(with, get).optional());
             found.map_err(|error| failure(self.journal.path(), error))
         });
-        found.map_err(refused)
+        found.map_err(sink_error)
     }
 
     /// What this ledger's file names begin with: no two ledgers share a file.
@@ -339,13 +346,13 @@ impl Folder {
         format!("{}-", &self.journal.id()[..12])
     }
 
-    fn mark(&self) -> PathBuf {
-        self.root.join(OWN).join(format!("{}.json", &self.journal.id()[..12]))
+    fn intent(&self) -> PathBuf {
+        self.root.join(STATE_FOLDER).join(format!("{}.json", &self.journal.id()[..12]))
     }
 
     fn write_mark(&self, checkpoint: i64, files: Vec<String>) -> Result<(), SinkError> {
         let (ledger, folder) = (self.journal.id().to_owned(), self.id.clone());
-        Mark { ledger, folder, checkpoint, files }.write(&self.mark())
+        Intent { ledger, folder, checkpoint, files }.write(&self.intent())
     }
 
     /// A moment at which a test looks at the disk as a killed process would leave it.

@@ -29,17 +29,18 @@ pub(super) fn append(path: &Path, start: u64, lines: &[&[u8]], compression: Comp
     file.seek(SeekFrom::Start(start))?;
     let mut file = BufWriter::with_capacity(128 * 1024, file);
     match compression {
-        Compression::None => each(&mut file, lines)?,
+        Compression::None => write_all_lines(&mut file, lines)?,
         Compression::Gzip => {
             let mut encoder = GzEncoder::new(&mut file, flate2::Compression::default());
-            each(&mut encoder, lines)?;
+            write_all_lines(&mut encoder, lines)?;
             encoder.finish()?;
         }
+        #[cfg(feature = "zstd")]
         Compression::Zstd => {
             let mut encoder = zstd::stream::write::Encoder::new(&mut file, zstd::DEFAULT_COMPRESSION_LEVEL)?;
             encoder.include_checksum(true)?;
             encoder.set_pledged_src_size(Some(lines.iter().map(|lines| lines.len() as u64).sum()))?;
-            each(&mut encoder, lines)?;
+            write_all_lines(&mut encoder, lines)?;
             encoder.finish()?;
         }
     }
@@ -48,16 +49,16 @@ pub(super) fn append(path: &Path, start: u64, lines: &[&[u8]], compression: Comp
     Ok(file.metadata()?.len())
 }
 
-fn each(to: &mut impl Write, lines: &[&[u8]]) -> io::Result<()> {
+fn write_all_lines(to: &mut impl Write, lines: &[&[u8]]) -> io::Result<()> {
     lines.iter().try_for_each(|lines| to.write_all(lines))
 }
 
 /// Cuts a file to `length` bytes, on the disk too. A file that is shorter is an error: what was committed is gone.
-pub(super) fn cut(path: &Path, length: u64) -> io::Result<()> {
+pub(super) fn truncate(path: &Path, length: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     let found = file.metadata()?.len();
     if found < length {
-        return Err(io::Error::other(shorter(found, length)));
+        return Err(io::Error::other(truncated_message(found, length)));
     }
     if found > length {
         file.set_len(length)?;
@@ -66,7 +67,7 @@ pub(super) fn cut(path: &Path, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn shorter(found: u64, length: u64) -> String {
+pub(super) fn truncated_message(found: u64, length: u64) -> String {
     format!(
         "is {found} bytes long, but {length} were written and committed: it was shortened from outside; \
          put it back, or move it away to go on without it"
@@ -94,11 +95,11 @@ pub(super) fn remove(path: &Path) -> Result<(), SinkError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         removed => removed.and_then(|()| path.parent().map_or(Ok(()), sync_folder)),
     };
-    removed.map_err(|error| trouble("remove", path, &error))
+    removed.map_err(|error| io_error("remove", path, &error))
 }
 
 /// What an error of the file system means to the caller.
-pub(super) fn trouble(what: &str, path: &Path, error: &io::Error) -> SinkError {
+pub(super) fn io_error(what: &str, path: &Path, error: &io::Error) -> SinkError {
     let text = format!("cannot {what} {}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => SinkError::Denied(text),

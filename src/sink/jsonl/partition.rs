@@ -16,18 +16,21 @@ pub(super) fn folder(scope: &EventScope) -> String {
 const UNKNOWN: &str = "unknown";
 
 /// Bytes of a part that are kept: a file system allows 255 for a name.
-const KEPT: usize = 48;
+const MAX_PART_CHARS: usize = 48;
 
 fn part(text: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.is_empty() {
         return UNKNOWN.to_owned();
     }
-    if text.len() <= KEPT && text.chars().all(plain) && text != UNKNOWN {
+    if text.len() <= MAX_PART_CHARS && text.chars().all(plain) && text != UNKNOWN {
         return text.to_owned();
     }
-    let mut safe: String =
-        text.chars().take(KEPT).map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let mut safe: String = text
+        .chars()
+        .take(MAX_PART_CHARS)
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+        .collect();
     safe.push('~');
     Sha256::digest(text).iter().take(8).fold(safe, |safe, byte| format!("{safe}{byte:02x}"))
 }

@@ -4,13 +4,13 @@ mod neighbours;
 
 use std::sync::{Mutex, PoisonError};
 
-type Looker = Box<dyn FnMut(&'static str) + Send>;
+type ProbeCallback = Box<dyn FnMut(&'static str) + Send>;
 
 /// Looks at the disk in the middle of a checkpoint.
 #[derive(Default)]
-pub(super) struct Probe(Mutex<Option<Looker>>);
+pub(super) struct CheckpointProbe(Mutex<Option<ProbeCallback>>);
 
-impl Probe {
+impl CheckpointProbe {
     pub(super) fn reached(&self, moment: &'static str) {
         if let Some(look) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             look(moment);
@@ -22,7 +22,7 @@ impl Probe {
     }
 }
 
-impl std::fmt::Debug for Probe {
+impl std::fmt::Debug for CheckpointProbe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Probe")
     }
@@ -99,7 +99,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
             match entry.file_type().unwrap().is_dir() {
-                true if entry.file_name() != OWN => folders.push(entry.path()),
+                true if entry.file_name() != STATE_FOLDER => folders.push(entry.path()),
                 true => {}
                 false => found.push(entry.path()),
             }
@@ -336,7 +336,7 @@ async fn what_waits_in_memory_stays_below_its_bound_and_one_call() {
     let long = "x".repeat(300);
     for number in 0..50 {
         ingest(&ledger, &sink, number, &[("1", &long)]).await;
-        assert!(sink.shared.waiting().bytes <= 1000 + 301);
+        assert!(sink.shared.buffer().bytes <= 1000 + 301);
     }
 }
 

@@ -120,15 +120,15 @@ async fn a_file_is_fetched_in_the_version_it_was_listed_in() {
     let source = Directory::open(root.path()).unwrap();
     let object = only(&source).await;
     assert_eq!(source.fetch(&object).await.unwrap(), b"one");
-    for (from, at_most, bytes) in [(0, 2, "on"), (2, 2, "e"), (0, 9, "one"), (3, 2, "")] {
-        let part = source.fetch_part(&object, from, at_most).await.unwrap();
+    for (from, max_bytes, bytes) in [(0, 2, "on"), (2, 2, "e"), (0, 9, "one"), (3, 2, "")] {
+        let part = source.fetch_range(&object, from, max_bytes).await.unwrap();
         assert_eq!((part.bytes.as_slice(), part.size), (bytes.as_bytes(), 3), "{from}");
     }
     let stat = source.stat(&ObjectRef::new(source.bucket(), "a b/ü.gz")).await.unwrap();
     assert_eq!((stat.object().unwrap(), stat.size), (object.clone(), Some(3)));
     write(root.path(), "a b/ü.gz", b"other");
     assert!(matches!(source.fetch(&object).await, Err(SourceError::Changed(..))));
-    assert!(matches!(source.fetch_part(&object, 1, 1).await, Err(SourceError::Changed(..))));
+    assert!(matches!(source.fetch_range(&object, 1, 1).await, Err(SourceError::Changed(..))));
     let newer = only(&source).await;
     let file = std::fs::File::options().write(true).open(root.path().join("a b/ü.gz")).unwrap();
     file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();

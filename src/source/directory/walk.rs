@@ -1,6 +1,6 @@
 //! Listing a folder in the order of its keys.
 
-use super::{ListPage, SourceError, etag, not_text, outside, trouble};
+use super::{ListPage, SourceError, etag, io_error, not_text, outside};
 use crate::object::ObjectRef;
 use std::fs::{DirEntry, Metadata};
 use std::io;
@@ -8,10 +8,10 @@ use std::path::Path;
 
 /// Entries of one page, as S3 has it.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
-pub(super) const PAGE: usize = 1000;
+pub(super) const PAGE_ENTRIES: usize = 1000;
 
 /// The folder in which this program keeps its own state.
-const OWN: &str = ".trailhose";
+const STATE_FOLDER: &str = ".trailhose";
 
 struct Walk<'a> {
     root: &'a Path,
@@ -32,7 +32,7 @@ pub(super) fn list(
     rolled_up: bool,
 ) -> Result<ListPage, SourceError> {
     // A folder that is gone is no empty one: taken for that, whoever looks again and again would be told that all is well.
-    std::fs::metadata(root).map_err(|error| trouble(root, &error))?;
+    std::fs::metadata(root).map_err(|error| io_error(root, &error))?;
     let mut walk = Walk { root, bucket, prefix, after, rolled_up, page: ListPage::default(), last: String::new() };
     // Everything under the prefix lies in the folder that its last slash names.
     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -52,15 +52,15 @@ impl Walk<'_> {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(true);
             }
-            Err(error) => return Err(trouble(&path, &error)),
+            Err(error) => return Err(io_error(&path, &error)),
         };
         let mut keys = Vec::new();
         for entry in found {
-            let entry = entry.map_err(|error| trouble(&path, &error))?;
+            let entry = entry.map_err(|error| io_error(&path, &error))?;
             if let Some(kind) = self.kind(&entry)? {
                 let Ok(name) = entry.file_name().into_string() else { return Err(not_text(&entry.path())) };
                 // A folder sorts as its keys do, with the slash: "a.gz" comes before "a/b".
-                let slash = if matches!(kind, Kind::Folder) { "/" } else { "" };
+                let slash = if matches!(kind, EntryKind::Folder) { "/" } else { "" };
                 let key = match folder {
                     "" => format!("{name}{slash}"),
                     _ => format!("{folder}/{name}{slash}"),
@@ -77,16 +77,16 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    fn take(&mut self, key: String, kind: Kind) -> Result<bool, SourceError> {
+    fn take(&mut self, key: String, kind: EntryKind) -> Result<bool, SourceError> {
         match kind {
-            Kind::Folder if self.rolled_up && key.len() > self.prefix.len() => {
+            EntryKind::Folder if self.rolled_up && key.len() > self.prefix.len() => {
                 // A prefix is passed once the token is it, or lies in it.
                 if !key.starts_with(self.prefix) || &*key <= self.after || self.after.starts_with(&key) {
                     return Ok(true);
                 }
                 self.put(&key, |page| page.prefixes.push(key.clone()))
             }
-            Kind::Folder => {
+            EntryKind::Folder => {
                 let wanted = key.starts_with(self.prefix) || self.prefix.starts_with(&key);
                 // Every key in it lies before the token, unless the token lies in it.
                 let passed = &*key <= self.after && !self.after.starts_with(&key);
@@ -95,8 +95,8 @@ impl Walk<'_> {
                 }
                 self.folder(key.trim_end_matches('/'))
             }
-            Kind::File(_) if !key.starts_with(self.prefix) || &*key <= self.after => Ok(true),
-            Kind::File(found) => {
+            EntryKind::File(_) if !key.starts_with(self.prefix) || &*key <= self.after => Ok(true),
+            EntryKind::File(found) => {
                 let object = ObjectRef::new(self.bucket, &*key).with_version(&etag(&found), found.len());
                 self.put(&key, |page| page.objects.push(object))
             }
@@ -105,7 +105,7 @@ impl Walk<'_> {
 
     /// Puts one entry on the page, or where that is full notes that there is another page.
     fn put(&mut self, key: &str, put: impl FnOnce(&mut ListPage)) -> Result<bool, SourceError> {
-        if self.page.objects.len() + self.page.prefixes.len() == PAGE {
+        if self.page.objects.len() + self.page.prefixes.len() == PAGE_ENTRIES {
             self.page.next = Some(std::mem::take(&mut self.last));
             return Ok(false);
         }
@@ -115,18 +115,18 @@ impl Walk<'_> {
     }
 
     /// What an entry is; nothing if it is ours or was taken away meanwhile.
-    fn kind(&self, entry: &DirEntry) -> Result<Option<Kind>, SourceError> {
+    fn kind(&self, entry: &DirEntry) -> Result<Option<EntryKind>, SourceError> {
         let path = entry.path();
         let found = match entry.metadata() {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(trouble(&path, &error)),
+            Err(error) => return Err(io_error(&path, &error)),
         };
         if found.is_dir() {
-            return Ok((entry.file_name() != OWN).then_some(Kind::Folder));
+            return Ok((entry.file_name() != STATE_FOLDER).then_some(EntryKind::Folder));
         }
         if found.is_file() {
-            return Ok(Some(Kind::File(found)));
+            return Ok(Some(EntryKind::File(found)));
         }
         if !found.is_symlink() {
             return Err(SourceError::Unavailable(format!("{} is neither a file nor a folder", path.display())));
@@ -134,9 +134,9 @@ impl Walk<'_> {
         let real = path.canonicalize().map_err(|error| {
             SourceError::Unavailable(format!("{} is a symbolic link that leads nowhere: {error}", path.display()))
         })?;
-        let behind = std::fs::metadata(&real).map_err(|error| trouble(&path, &error))?;
+        let behind = std::fs::metadata(&real).map_err(|error| io_error(&path, &error))?;
         match behind.is_file() {
-            true if real.starts_with(self.root) => Ok(Some(Kind::File(behind))),
+            true if real.starts_with(self.root) => Ok(Some(EntryKind::File(behind))),
             true => Err(outside(&path, &real)),
             false => Err(SourceError::Unavailable(format!(
                 "{} is a symbolic link to a folder, which is not followed: name {} as a source",
@@ -147,7 +147,7 @@ impl Walk<'_> {
     }
 }
 
-enum Kind {
+enum EntryKind {
     Folder,
     File(Metadata),
 }

@@ -8,24 +8,24 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_bucket_notification_configuration::GetBucketNotificationConfigurationOutput as Notifications;
 use aws_sdk_s3::types::Event;
-use trailhose::aws::{self, Failure, Kind};
+use trailhose::aws::{self, AwsFailure, FailureKind};
 
 /// The name of our notification, as `infra/wire-bucket` gives it.
-const OURS: &str = "trailhose";
+const NOTIFICATION_ID: &str = "trailhose";
 
 /// What was asked, and what was answered.
-pub(super) struct Bucket {
+pub(super) struct BucketReport {
     /// Its region, where it is not the configured one.
     pub(super) region: Option<String>,
     /// Organisations whose folders lie in it.
     pub(super) organizations: Vec<String>,
-    listed: Result<(), Failure>,
-    notified: Result<Notifies, Failure>,
+    listed: Result<(), AwsFailure>,
+    notified: Result<NotificationTargets, AwsFailure>,
 }
 
 /// Whom a bucket notifies of new objects.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Notifies {
+struct NotificationTargets {
     ours: Option<String>,
     event_bridge: bool,
     topic: Option<String>,
@@ -33,8 +33,8 @@ struct Notifies {
     other: Option<String>,
 }
 
-impl Bucket {
-    pub(super) async fn ask(aws: &Aws, bucket: &str, prefix: &str) -> Self {
+impl BucketReport {
+    pub(super) async fn inspect(aws: &Aws, bucket: &str, prefix: &str) -> Self {
         let configured = aws.config().await;
         let here = region(&aws::s3(configured), bucket).await;
         let region = here.filter(|region| configured.region().is_none_or(|configured| configured.as_ref() != region));
@@ -58,7 +58,7 @@ impl Bucket {
             all.push(Wiring {
                 found: format!("it cannot be listed: {failure}"),
                 to_do: Some(match failure.kind {
-                    Kind::NotFound => "look at the trail: it writes to a bucket that does not exist".into(),
+                    FailureKind::NotFound => "look at the trail: it writes to a bucket that does not exist".into(),
                     _ => format!(
                         "allow s3:ListBucket on arn:aws:s3:::{bucket} and s3:GetObject on arn:aws:s3:::{bucket}/* for \
                          whoever runs trailhose sync (another account's bucket: infra/log-bucket-policy.json)"
@@ -84,7 +84,7 @@ impl Bucket {
         let done = |found: String| Wiring { found, to_do: None };
         let missing = |found: String, to_do: String| Wiring { found, to_do: Some(to_do) };
         match &self.notified {
-            Err(failure) if failure.kind == Kind::Denied => missing(
+            Err(failure) if failure.kind == FailureKind::Denied => missing(
                 format!("whom it notifies is not known: {failure}"),
                 format!(
                     "allow s3:GetBucketNotification on arn:aws:s3:::{bucket}, and run trailhose init --force again"
@@ -94,15 +94,15 @@ impl Bucket {
                 format!("whom it notifies is not known: {failure}"),
                 "see to the cause, and run trailhose init --force again".into(),
             ),
-            Ok(Notifies { ours: Some(queue), .. }) => done(format!("it notifies {queue}")),
-            Ok(Notifies { event_bridge: true, .. }) => {
+            Ok(NotificationTargets { ours: Some(queue), .. }) => done(format!("it notifies {queue}")),
+            Ok(NotificationTargets { event_bridge: true, .. }) => {
                 missing("it notifies EventBridge".into(), "sam deploy --parameter-overrides Wiring=EventBridge".into())
             }
-            Ok(Notifies { topic: Some(topic), .. }) => missing(
+            Ok(NotificationTargets { topic: Some(topic), .. }) => missing(
                 format!("it notifies the topic {topic}"),
                 format!("sam deploy --parameter-overrides Wiring=SNS SnsTopicArn={topic}"),
             ),
-            Ok(Notifies { other: Some(other), .. }) => missing(
+            Ok(NotificationTargets { other: Some(other), .. }) => missing(
                 format!("its notifications are taken by {other}"),
                 format!(
                     "infra/wire-bucket eventbridge {bucket}, and sam deploy --parameter-overrides Wiring=EventBridge"
@@ -140,7 +140,7 @@ async fn region(client: &Client, bucket: &str) -> Option<String> {
 }
 
 /// The folders `o-…/` below `AWSLogs/`. DescribeTrails does not say which organisation a trail is of; its folder does.
-async fn organizations(client: &Client, bucket: &str, prefix: &str) -> Result<Vec<String>, Failure> {
+async fn organizations(client: &Client, bucket: &str, prefix: &str) -> Result<Vec<String>, AwsFailure> {
     let logs = if prefix.is_empty() { "AWSLogs/".to_owned() } else { format!("{prefix}/AWSLogs/") };
     let mut pages = client.list_objects_v2().bucket(bucket).prefix(&logs).delimiter("/").into_paginator().send();
     let mut found = Vec::new();
@@ -152,11 +152,11 @@ async fn organizations(client: &Client, bucket: &str, prefix: &str) -> Result<Ve
     Ok(found)
 }
 
-fn notifies(found: &Notifications) -> Notifies {
+fn notifies(found: &Notifications) -> NotificationTargets {
     let created = |events: &[Event]| events.iter().any(|event| event.as_str().starts_with("s3:ObjectCreated:"));
-    let mut notifies = Notifies { event_bridge: found.event_bridge_configuration().is_some(), ..Notifies::default() };
+    let mut notifies = NotificationTargets { event_bridge: found.event_bridge_configuration().is_some(), ..NotificationTargets::default() };
     for queue in found.queue_configurations().iter().filter(|queue| created(queue.events())) {
-        let to = if queue.id() == Some(OURS) { &mut notifies.ours } else { &mut notifies.other };
+        let to = if queue.id() == Some(NOTIFICATION_ID) { &mut notifies.ours } else { &mut notifies.other };
         *to = Some(queue.queue_arn().to_owned());
     }
     for topic in found.topic_configurations().iter().filter(|topic| created(topic.events())) {
@@ -173,8 +173,8 @@ mod tests {
     use super::*;
     use aws_sdk_s3::types::{EventBridgeConfiguration, LambdaFunctionConfiguration, TopicConfiguration};
 
-    fn said(found: &Notifications) -> (String, String) {
-        let bucket = Bucket { region: None, organizations: Vec::new(), listed: Ok(()), notified: Ok(notifies(found)) };
+    fn wiring_text(found: &Notifications) -> (String, String) {
+        let bucket = BucketReport { region: None, organizations: Vec::new(), listed: Ok(()), notified: Ok(notifies(found)) };
         let wiring = bucket.notifications("logs", None);
         (wiring.found, wiring.to_do.unwrap_or_default())
     }
@@ -184,15 +184,15 @@ mod tests {
         let function =
             LambdaFunctionConfiguration::builder().lambda_function_arn("arn:f").events(Event::S3ObjectCreatedPut);
         let taken = Notifications::builder().lambda_function_configurations(function.build().unwrap());
-        let (found, to_do) = said(&taken.clone().build());
+        let (found, to_do) = wiring_text(&taken.clone().build());
         assert_eq!(found, "its notifications are taken by arn:f");
         assert!(to_do.contains("infra/wire-bucket eventbridge logs"), "{to_do}");
         let topic = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectCreated).build().unwrap();
-        assert!(said(&taken.clone().topic_configurations(topic).build()).1.ends_with("Wiring=SNS SnsTopicArn=arn:t"));
+        assert!(wiring_text(&taken.clone().topic_configurations(topic).build()).1.ends_with("Wiring=SNS SnsTopicArn=arn:t"));
         let bridge = EventBridgeConfiguration::builder().build();
-        assert!(said(&taken.event_bridge_configuration(bridge).build()).1.ends_with("Wiring=EventBridge"));
+        assert!(wiring_text(&taken.event_bridge_configuration(bridge).build()).1.ends_with("Wiring=EventBridge"));
         let removed = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectRemoved).build().unwrap();
         let others = Notifications::builder().topic_configurations(removed).build();
-        assert_eq!(said(&others).0, "it notifies nobody", "of new objects, that is");
+        assert_eq!(wiring_text(&others).0, "it notifies nobody", "of new objects, that is");
     }
 }

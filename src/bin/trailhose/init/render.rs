@@ -1,13 +1,13 @@
 //! What was found, as settings and as sentences. Pure.
 
-use super::Found;
+use super::SourceReport;
 use super::bucket::keys;
-use super::trails::Reach;
+use super::trails::TrailScope;
 use crate::labels::one_line;
 use std::fmt::Write as _;
 
 /// The text of `trailhose.toml`.
-pub(super) fn settings(found: &[Found], regions: &[String]) -> String {
+pub(super) fn settings(found: &[SourceReport], regions: &[String]) -> String {
     let mut text = format!(
         "# Written by trailhose init, from what cloudtrail:DescribeTrails says in {}.\n\
          # Every setting: docs/configuration.md\n\n\
@@ -31,7 +31,7 @@ pub(super) fn settings(found: &[Found], regions: &[String]) -> String {
         if let Some(region) = &source.bucket_region {
             set("bucket_region", region);
         }
-        let is_of_organization = source.trails.iter().any(|trail| trail.reach == Reach::Organization);
+        let is_of_organization = source.trails.iter().any(|trail| trail.scope == TrailScope::Organization);
         if let ([organization], true) = (&source.organizations[..], is_of_organization) {
             set("organization", organization);
         }
@@ -68,7 +68,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// What there is to say, a paragraph a source.
-pub(super) fn findings(found: &[Found]) -> String {
+pub(super) fn findings(found: &[SourceReport]) -> String {
     let mut text = String::new();
     for source in found {
         let slash = if source.prefix.is_empty() { "" } else { "/" };
@@ -99,7 +99,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back_whatever_a_prefix_holds(prefix in "\\PC{1,20}|[\"\\\\\u{1}\u{7f}/a]{1,9}") {
-            let source = Found {
+            let source = SourceReport {
                 bucket: "b".into(),
                 prefix: prefix.clone(),
                 trails: Vec::new(),
@@ -109,7 +109,7 @@ mod tests {
             };
             let text = settings(&[source], &["eu-west-1".into()]);
             let read = Settings::parse(Path::new("trailhose.toml"), &text).unwrap();
-            prop_assert_eq!(read.sources[0].place.to_string(), format!("s3://b/{prefix}"));
+            prop_assert_eq!(read.sources[0].location.to_string(), format!("s3://b/{prefix}"));
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::components::Aws;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use trailhose::aws::{self, Kind};
+use trailhose::aws::{self, FailureKind};
 
 /// A trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -12,7 +12,7 @@ pub(super) struct Trail {
     pub(super) name: String,
     /// Where it is configured. Seen from elsewhere it is a shadow of itself.
     pub(super) home: String,
-    pub(super) reach: Reach,
+    pub(super) scope: TrailScope,
     #[serde(skip)]
     pub(super) bucket: String,
     #[serde(skip)]
@@ -26,7 +26,7 @@ pub(super) struct Trail {
 /// Whose events a trail records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Reach {
+pub(super) enum TrailScope {
     /// Every account and region of an organisation, or, where it is not multi-region, one region of every account.
     Organization,
     /// Every region of its account.
@@ -38,10 +38,10 @@ pub(super) enum Reach {
 impl std::fmt::Display for Trail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, home, .. } = self;
-        let what = match self.reach {
-            Reach::Organization => "organisation trail",
-            Reach::EveryRegion => "multi-region trail",
-            Reach::OneRegion => "one-region trail",
+        let what = match self.scope {
+            TrailScope::Organization => "organisation trail",
+            TrailScope::EveryRegion => "multi-region trail",
+            TrailScope::OneRegion => "one-region trail",
         };
         write!(f, "{what} {name}, home {home}")?;
         let shadows: Vec<&str> = self.seen_from.iter().map(String::as_str).filter(|region| region != home).collect();
@@ -60,10 +60,10 @@ pub(super) async fn describe(aws: &Aws, regions: &[String]) -> Result<Vec<Trail>
         let answer = client.describe_trails().include_shadow_trails(true).send().await.map_err(|error| {
             let failure = aws::failure(&error);
             match failure.kind {
-                Kind::Denied if failure.code == "Credentials" => {
+                FailureKind::Denied if failure.code == "Credentials" => {
                     format!("trails cannot be described without AWS credentials: name a profile or a role. {failure}")
                 }
-                Kind::Denied => format!("{region}: allow cloudtrail:DescribeTrails for these credentials. {failure}"),
+                FailureKind::Denied => format!("{region}: allow cloudtrail:DescribeTrails for these credentials. {failure}"),
                 _ => format!("{region}: cloudtrail:DescribeTrails did not answer: {failure}"),
             }
         })?;
@@ -83,16 +83,16 @@ pub(super) async fn describe(aws: &Aws, regions: &[String]) -> Result<Vec<Trail>
 
 fn read(trail: &aws_sdk_cloudtrail::types::Trail, region: &str) -> Option<Trail> {
     let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
-    let reach = match (trail.is_organization_trail(), trail.is_multi_region_trail()) {
-        (Some(true), _) => Reach::Organization,
-        (_, Some(true)) => Reach::EveryRegion,
-        _ => Reach::OneRegion,
+    let scope = match (trail.is_organization_trail(), trail.is_multi_region_trail()) {
+        (Some(true), _) => TrailScope::Organization,
+        (_, Some(true)) => TrailScope::EveryRegion,
+        _ => TrailScope::OneRegion,
     };
     Some(Trail {
         arn: text(trail.trail_arn())?,
         name: text(trail.name())?,
         home: text(trail.home_region()).unwrap_or_else(|| region.to_owned()),
-        reach,
+        scope,
         bucket: text(trail.s3_bucket_name())?,
         prefix: text(trail.s3_key_prefix()).unwrap_or_default(),
         kms_key: text(trail.kms_key_id()),
@@ -102,7 +102,7 @@ fn read(trail: &aws_sdk_cloudtrail::types::Trail, region: &str) -> Option<Trail>
 }
 
 /// The trails of each bucket and prefix: two that write to one place are one source, for they are read together.
-pub(super) fn by_place(trails: Vec<Trail>) -> BTreeMap<(String, String), Vec<Trail>> {
+pub(super) fn by_location(trails: Vec<Trail>) -> BTreeMap<(String, String), Vec<Trail>> {
     let mut places: BTreeMap<_, Vec<Trail>> = BTreeMap::new();
     for trail in trails {
         let prefix = trail.prefix.trim_end_matches('/').to_owned();

@@ -3,7 +3,7 @@
 use crate::args::LedgerLocation;
 use crate::components::{self, Aws};
 use std::sync::Arc;
-use trailhose::billing::price::Counted;
+use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::Ledger;
 use trailhose::ledger::cost::{self, scan_units};
 use trailhose::ledger::inspect::scan::{ScanFilter, ScanBatch, LedgerScan};
@@ -30,7 +30,7 @@ pub(super) struct OpenedLedger {
 impl OpenedLedger {
     pub(super) async fn at(at: LedgerLocation, access: Access, aws: &Aws) -> Result<Self, String> {
         let (ledger, scanner, usage) = match (&at, access) {
-            (LedgerLocation::DynamoDb(table), _) => components::open_table(table, aws).await,
+            (LedgerLocation::DynamoDb(table), _) => components::open_table(table, aws).await?,
             (LedgerLocation::File(file), Access::ReadOnly) => components::open_file(file)?,
             (LedgerLocation::File(file), Access::ReadWrite) => components::open_file_for_update(file)?,
         };
@@ -56,14 +56,14 @@ impl OpenedLedger {
     /// What reading the whole ledger would cost.
     pub(super) fn cost_of_all(&self, bytes: u64) -> String {
         let units = scan_units(usize::try_from(bytes).unwrap_or(usize::MAX)) as f64;
-        let dollars = Counted { read_units: units, ..Counted::default() }.dollars();
+        let dollars = BilledUnits { read_units: units, ..BilledUnits::default() }.dollars();
         format!("{units:.0} read units, {}", money(dollars))
     }
 
     /// What was read so far has cost.
     pub(super) fn cost_so_far(&self) -> String {
         let spent = self.usage.spent();
-        format!("{} read units, {}", spent.read_units, money(Counted::ledger(spent).dollars()))
+        format!("{} read units, {}", spent.read_units, money(BilledUnits::ledger(spent).dollars()))
     }
 }
 

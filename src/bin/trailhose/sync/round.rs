@@ -1,8 +1,8 @@
-//! Round: every source once, one after the other, into one destination and one ledger.
+//! One round: processes every source once, in order, with one destination and one ledger.
 
-use super::plan::{Plan, Planned};
-use crate::args::{Dest, Place};
-use crate::components::{self, Aws, Delivery, Opened};
+use super::plan::{SyncPlan, PlannedSource};
+use crate::args::{Dest, Location};
+use crate::components::{self, Aws, Delivery, OpenedSource};
 use crate::inventory;
 use crate::progress::Progress;
 use jiff::civil::Date;
@@ -16,39 +16,39 @@ use trailhose::source::{Listing, Pages};
 use trailhose::sync::{SyncReport, Completion, RetryPolicy, Select, SyncRun};
 use trailhose::tally::Tally;
 
-/// Everything that is open while sources are walked.
-pub(super) struct Parts {
-    sources: Vec<(Planned, Opened)>,
+/// The opened sources, destination and ledger.
+pub(super) struct Components {
+    sources: Vec<(PlannedSource, OpenedSource)>,
     pub(super) source_usage: Arc<SourceCounters>,
     pub(super) delivery: Delivery,
-    /// What stands for the listing of the only source.
+    /// The inventory that replaces the listing of the only source; the first round takes it.
     report: Mutex<Option<Inventory>>,
 }
 
-impl Parts {
-    /// Opens what the plan names.
+impl Components {
+    /// Opens the components of the plan.
     ///
     /// # Errors
-    /// Something is missing or denied. Nothing is begun then: of several sources each is asked for its first page before
-    /// one of them is read.
-    pub(super) async fn open(plan: &Plan) -> Result<Self, String> {
+    /// A component is missing or access is denied. Nothing is started then: if there are several sources, the first page
+    /// of each is listed before any of them is processed.
+    pub(super) async fn open(plan: &SyncPlan) -> Result<Self, String> {
         let aws = Aws::default();
         let source_usage = Arc::<SourceCounters>::default();
         let mut sources = Vec::new();
         for planned in &plan.sources {
-            let mut opened = components::source(&planned.place, planned.bucket_region.as_deref(), &aws).await?;
-            apart(&opened, &plan.delivery.dest)?;
+            let mut opened = components::source(&planned.location, planned.bucket_region.as_deref(), &aws).await?;
+            check_distinct(&opened, &plan.delivery.dest)?;
             opened.source = Arc::new(MeteredSource::new(opened.source, Arc::clone(&source_usage)));
             sources.push((planned.clone(), opened));
         }
         if sources.len() > 1 {
             for (_, opened) in &sources {
-                let Opened { bucket, prefix, .. } = opened;
+                let OpenedSource { bucket, prefix, .. } = opened;
                 let ask = Listing { bucket, prefix, delimiter: Some('/'), token: None, start_after: None };
                 opened.source.list(&ask).await.map_err(|error| error.to_string())?;
             }
         }
-        // Before anything is made or leased: a report that cannot be used leaves nothing half done.
+        // Open the report before creating or leasing anything, so that an invalid report has no side effects.
         let report = match (&plan.inventory, sources.first()) {
             (Some(manifest), Some((_, opened))) => Some(inventory::open(manifest, &opened.bucket, &aws).await?),
             _ => None,
@@ -57,7 +57,7 @@ impl Parts {
         Ok(Self { sources, source_usage, delivery: components::delivery(&plan.delivery, &aws).await?, report })
     }
 
-    /// The objects of the report, if there is one: it is walked once.
+    /// Returns the objects of the inventory report, once; `None` without a report.
     fn reported(&self, prefix: &str) -> Option<Pages> {
         let report = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();
         report.map(|report| {
@@ -66,42 +66,42 @@ impl Parts {
         })
     }
 
-    /// Walks every source to its end, or until `halt`; with `last`, of the days before that day only that the plan looks
+    /// Walks every source to its end, or until `halt`; with `look_back_from`, of the days before that day only that the plan looks
     /// back to. A source that cannot be walked does not keep the others from their turn.
     pub(super) async fn round(
         &self,
-        plan: &Plan,
-        last: Option<Date>,
+        plan: &SyncPlan,
+        look_back_from: Option<Date>,
         halt: &Receiver<bool>,
         progress: &mut Progress,
     ) -> SyncReport {
         let mut ended = SyncReport::default();
         for (planned, opened) in &self.sources {
-            let walk = self.walk(plan, planned, opened, last);
+            let walk = self.walk(plan, planned, opened, look_back_from);
             ended.merge(walk.run(halt.clone(), &mut |news| progress.news(&news)).await);
             if *halt.borrow() {
                 break;
             }
         }
         progress.end();
-        progress.passed_over(&ended.unvisited_names);
+        progress.unvisited(&ended.unvisited_names);
         progress.names.rest().iter().for_each(|line| progress.line(line));
         ended
     }
 
-    fn walk(&self, plan: &Plan, planned: &Planned, opened: &Opened, last: Option<Date>) -> SyncRun {
+    fn walk(&self, plan: &SyncPlan, planned: &PlannedSource, opened: &OpenedSource, look_back_from: Option<Date>) -> SyncRun {
         let default = DecodeLimits::default();
         let limits = DecodeLimits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
-        let whole = Select {
+        let full = Select {
             since: planned.since,
             until: planned.until,
             filters: planned.filters.clone(),
-            exclude: within(opened, &plan.delivery.dest),
+            exclude: destination_keys(opened, &plan.delivery.dest),
         };
-        let select = match last {
-            // The name of a file that is no log does not say its day.
-            Some(day) if !plan.all_files => whole.looking_back(day, plan.look_back),
-            _ => whole,
+        let select = match look_back_from {
+            // The name of a file that is not a log does not contain its day.
+            Some(day) if !plan.all_files => full.looking_back(day, plan.look_back),
+            _ => full,
         };
         SyncRun {
             ingest: Ingest {
@@ -118,38 +118,38 @@ impl Parts {
             prefix: opened.prefix.clone(),
             pages: self.reported(&opened.prefix),
             select,
-            jobs: plan.jobs.unwrap_or_else(|| jobs(&planned.place)),
+            jobs: plan.jobs.unwrap_or_else(|| jobs(&planned.location)),
             retry_policy: RetryPolicy::default(),
         }
     }
 }
 
-/// Why nothing was begun, if nothing was.
-pub(super) fn nothing_begun(ended: &SyncReport) -> Option<String> {
+/// Returns the error if nothing was started.
+pub(super) fn not_started(ended: &SyncReport) -> Option<String> {
     match &ended.completion {
         Completion::Aborted(reason) if ended.tally == Tally::default() && ended.excluded == 0 => Some(reason.clone()),
         _ => None,
     }
 }
 
-/// A folder is read by the processor, a bucket over the network.
-fn jobs(source: &Place) -> usize {
+/// Returns the default concurrency. Reading a folder is limited by the CPU, reading a bucket by the network.
+fn jobs(source: &Location) -> usize {
     let cores = std::thread::available_parallelism().map_or(2, Into::into);
     match source {
-        Place::Path(_) => cores,
-        Place::S3 { .. } => (2 * cores).min(16),
+        Location::Path(_) => cores,
+        Location::S3 { .. } => (2 * cores).min(16),
     }
 }
 
-/// Refuses to write into the folder that is read.
-fn apart(opened: &Opened, dest: &Dest) -> Result<(), String> {
+/// Fails if the destination is the source folder.
+fn check_distinct(opened: &OpenedSource, dest: &Dest) -> Result<(), String> {
     let Dest::Folder(dest) = dest else { return Ok(()) };
     let same = opened.folder.is_some() && dest.canonicalize().ok() == opened.folder;
-    if same { Err(format!("DEST {} is SOURCE: name another folder", dest.display())) } else { Ok(()) }
+    if same { Err(format!("DEST {} is the same folder as SOURCE: specify another folder", dest.display())) } else { Ok(()) }
 }
 
-/// The keys of the destination, where it lies within the source.
-fn within(opened: &Opened, dest: &Dest) -> Option<String> {
+/// Returns the key prefix of the destination if it is a subfolder of the source.
+fn destination_keys(opened: &OpenedSource, dest: &Dest) -> Option<String> {
     let Dest::Folder(dest) = dest else { return None };
     let dest = dest.canonicalize().ok()?;
     let inner = dest.strip_prefix(opened.folder.as_ref()?).ok()?;

@@ -1,7 +1,7 @@
 //! A report in the bucket that S3 wrote it to.
 
-use super::{Depot, Kept, Sum};
-use crate::aws::{self, Failure, Kind};
+use super::{DownloadedFile, Md5Counter, ReportStore};
+use crate::aws::{self, AwsFailure, FailureKind};
 use crate::backoff::{Backoff, Pace};
 use crate::listing::inventory::Manifest;
 use crate::source::SourceError;
@@ -30,17 +30,17 @@ impl S3 {
         Self { client, bucket: bucket.into() }
     }
 
-    async fn attempt(&self, bucket: &str, key: &str) -> Result<Kept, SourceError> {
+    async fn attempt(&self, bucket: &str, key: &str) -> Result<DownloadedFile, SourceError> {
         let at = format!("s3://{bucket}/{key}");
         let answer = self.client.get_object().bucket(bucket).key(key).send().await;
-        let answer = answer.map_err(|error| meant(&at, &aws::failure(&error)))?;
+        let answer = answer.map_err(|error| source_error(&at, &aws::failure(&error)))?;
         // Without a name: it is gone when it is dropped, and when the process ends, however it ends.
         let room = |error: std::io::Error| {
             let folder = std::env::temp_dir();
             SourceError::Denied(format!("{at} cannot be kept in {}: {error}; set TMPDIR", folder.display()))
         };
         let mut file = tempfile::tempfile().map_err(room)?;
-        let (mut sum, mut body) = (Sum::default(), answer.body);
+        let (mut sum, mut body) = (Md5Counter::default(), answer.body);
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| {
                 let causes: Vec<String> = aws::causes(&error).map(ToString::to_string).collect();
@@ -54,7 +54,7 @@ impl S3 {
 }
 
 #[async_trait]
-impl Depot for S3 {
+impl ReportStore for S3 {
     fn name(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)
     }
@@ -63,7 +63,7 @@ impl Depot for S3 {
         let at = self.name(key);
         let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(answer) => answer,
-            Err(error) => match meant(&at, &aws::failure(&error)) {
+            Err(error) => match source_error(&at, &aws::failure(&error)) {
                 SourceError::Missing(_) => return Ok(None),
                 other => return Err(other),
             },
@@ -76,7 +76,7 @@ impl Depot for S3 {
         format!("s3://{}/{key}", manifest.destination_bucket)
     }
 
-    async fn keep(&self, manifest: &Manifest, key: &str) -> Result<Kept, SourceError> {
+    async fn download(&self, manifest: &Manifest, key: &str) -> Result<DownloadedFile, SourceError> {
         let mut backoff = Backoff::new(PACE, fastrand::f64);
         let mut attempt = 1;
         loop {
@@ -93,10 +93,10 @@ impl Depot for S3 {
 }
 
 /// What a failed GET means.
-fn meant(at: &str, failure: &Failure) -> SourceError {
+fn source_error(at: &str, failure: &AwsFailure) -> SourceError {
     match failure.kind {
-        Kind::NotFound => SourceError::Missing(at.to_owned()),
-        Kind::Denied => SourceError::Denied(format!(
+        FailureKind::NotFound => SourceError::Missing(at.to_owned()),
+        FailureKind::Denied => SourceError::Denied(format!(
             "s3:GetObject on {at} is denied ({failure}): allow it, and kms:Decrypt on the report's key, for the role that \
              runs this"
         )),

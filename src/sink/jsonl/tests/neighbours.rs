@@ -9,10 +9,10 @@ async fn one_process_at_a_time_holds_a_ledger() {
     let second = Sqlite::open(&root.path().join(".trailhose/ledger.db"), CommitMode::Grouped).unwrap_err();
     assert!(second.to_string().contains("in use by another process"), "{second}");
     drop(sink);
-    let alone = Jsonl::alone(root.path(), options(Compression::None)).await.unwrap();
-    let second = Jsonl::alone(root.path(), options(Compression::None)).await.unwrap_err();
+    let standalone = Jsonl::standalone(root.path(), options(Compression::None)).await.unwrap();
+    let second = Jsonl::standalone(root.path(), options(Compression::None)).await.unwrap_err();
     assert!(second.to_string().contains("in use by another process"), "{second}");
-    drop(alone);
+    drop(standalone);
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_ledger_older_than_its_folder_is_refused_and_nothing_is_cut() {
     let (ledger, sink) = open(&root, options(Compression::None)).await;
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
     sink.flush().await.unwrap();
-    copy(&root.join(OWN), &backup);
+    copy(&root.join(STATE_FOLDER), &backup);
     for number in 2..5 {
         ingest(&ledger, &sink, number, &[("1", "b")]).await;
         sink.flush().await.unwrap();
@@ -76,7 +76,7 @@ async fn a_ledger_older_than_its_folder_is_refused_and_nothing_is_cut() {
     let before = lines(&root);
     for name in ["ledger.db", "ledger.db-wal"] {
         if backup.join(name).exists() {
-            std::fs::copy(backup.join(name), root.join(OWN).join(name)).unwrap();
+            std::fs::copy(backup.join(name), root.join(STATE_FOLDER).join(name)).unwrap();
         }
     }
     let ledger = super::ledger(&root);
@@ -90,14 +90,14 @@ async fn with_its_own_state_a_delivery_is_durable_when_it_is_acknowledged() {
     for compression in ALL {
         let home = tempfile::tempdir().unwrap();
         let (live, killed) = (home.path().join("live"), home.path().join("killed"));
-        let sink = Jsonl::alone(&live, options(compression)).await.unwrap();
+        let sink = Jsonl::standalone(&live, options(compression)).await.unwrap();
         let span = sink.span().await.unwrap();
         sink.deliver(&call(&[("1", "a"), ("2", "b")]), far()).await.unwrap();
         copy(&live, &killed);
         // A broken span is a repeat here, as with any sink that keeps what it acknowledged.
         drop(span);
         sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
-        let again = Jsonl::alone(&killed, options(compression)).await.unwrap();
+        let again = Jsonl::standalone(&killed, options(compression)).await.unwrap();
         assert_eq!(lines(&killed), ["a", "b"].map(|line| (line.to_owned(), 1)).into());
         assert_eq!(lines(&live), ["a", "b", "c"].map(|line| (line.to_owned(), 1)).into());
         drop(again);

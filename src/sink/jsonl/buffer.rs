@@ -6,20 +6,20 @@
 use std::collections::BTreeMap;
 
 /// Bytes of a block. A longer line is a block by itself.
-const BLOCK: usize = 256 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// Lines by partition, each whole in one block.
 pub(super) type Lines = BTreeMap<String, Vec<Vec<u8>>>;
 
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct Buffer {
     pub(super) lines: Lines,
     pub(super) bytes: usize,
     /// Emptied blocks. Memory that is asked for anew for each checkpoint costs as many page faults as writing the files.
     spare: Vec<Vec<u8>>,
 }
 
-impl Waiting {
+impl Buffer {
     /// Adds a line, and lets go of memory that lies ready where it and what waits become more than `bytes`.
     pub(super) fn add(&mut self, partition: &str, line: &[u8], bytes: usize) {
         self.bytes += line.len();
@@ -28,21 +28,21 @@ impl Waiting {
                 self.lines.insert(partition.to_owned(), vec![line.to_vec()]);
             }
             Some(blocks) => match blocks.last_mut() {
-                Some(last) if last.len() + line.len() <= BLOCK => grow(last, line),
+                Some(last) if last.len() + line.len() <= BLOCK_BYTES => grow(last, line),
                 _ => {
-                    let mut block = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BLOCK));
+                    let mut block = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES));
                     block.extend_from_slice(line);
                     blocks.push(block);
                 }
             },
         }
-        while self.bytes + self.ready() > bytes && self.spare.pop().is_some() {}
+        while self.bytes + self.spare_bytes() > bytes && self.spare.pop().is_some() {}
     }
 
     /// Takes back the memory of lines that are written.
     pub(super) fn recycle(&mut self, written: Lines) {
         for mut block in written.into_values().flatten() {
-            if block.capacity() == BLOCK {
+            if block.capacity() == BLOCK_BYTES {
                 block.clear();
                 self.spare.push(block);
             }
@@ -50,8 +50,8 @@ impl Waiting {
     }
 
     /// Bytes that lie ready.
-    fn ready(&self) -> usize {
-        self.spare.len() * BLOCK
+    fn spare_bytes(&self) -> usize {
+        self.spare.len() * BLOCK_BYTES
     }
 }
 
@@ -59,7 +59,7 @@ impl Waiting {
 fn grow(block: &mut Vec<u8>, line: &[u8]) {
     let filled = block.len() + line.len();
     if filled > block.capacity() {
-        let wanted = (2 * block.capacity()).clamp(filled, BLOCK);
+        let wanted = (2 * block.capacity()).clamp(filled, BLOCK_BYTES);
         block.reserve_exact(wanted - block.len());
     }
     block.extend_from_slice(line);
@@ -71,24 +71,24 @@ mod tests {
 
     #[test]
     fn lines_come_out_whole_and_in_order_whatever_their_lengths() {
-        let mut waiting = Waiting::default();
+        let mut buffer = Buffer::default();
         let mut expected: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut random = fastrand::Rng::with_seed(7);
         for checkpoint in 0..4 {
             for number in 0..2_000 {
-                let length = if random.u8(..) == 0 { random.usize(..2 * BLOCK) } else { random.usize(..3_000) };
+                let length = if random.u8(..) == 0 { random.usize(..2 * BLOCK_BYTES) } else { random.usize(..3_000) };
                 let line = vec![random.u8(b'a'..=b'z'); length];
                 let partition = (number % 3 * (checkpoint + number % 2)).to_string();
                 expected.entry(partition.clone()).or_default().extend(&line);
-                waiting.add(&partition, &line, 1 << 20);
+                buffer.add(&partition, &line, 1 << 20);
             }
-            let Waiting { lines, bytes, .. } = std::mem::take(&mut waiting);
+            let Buffer { lines, bytes, .. } = std::mem::take(&mut buffer);
             assert_eq!(bytes, expected.values().map(Vec::len).sum::<usize>());
             for (partition, blocks) in &lines {
                 assert!(expected.remove(partition).unwrap() == blocks.concat(), "partition {partition}");
             }
             assert!(expected.is_empty());
-            waiting.recycle(lines);
+            buffer.recycle(lines);
         }
     }
 
@@ -96,33 +96,37 @@ mod tests {
     #[test]
     fn memory_is_little_more_than_what_waits() {
         const BYTES: usize = 16 << 20;
-        let mut waiting = Waiting::default();
+        let mut buffer = Buffer::default();
         for large in 0..10 {
-            while waiting.bytes < BYTES {
-                waiting.add(&large.to_string(), &[b'x'; 1_400], BYTES);
-                waiting.add("small", b"x", BYTES);
-                let taken: usize = waiting.lines.values().flatten().map(Vec::capacity).sum();
-                let all = taken + waiting.ready();
-                assert!(all <= BYTES + BYTES / 50, "{all} bytes taken, {} wait", waiting.bytes);
-                assert!(taken <= waiting.bytes + waiting.bytes / 50 + 2 * BLOCK, "{taken} bytes for {}", waiting.bytes);
+            while buffer.bytes < BYTES {
+                buffer.add(&large.to_string(), &[b'x'; 1_400], BYTES);
+                buffer.add("small", b"x", BYTES);
+                let taken: usize = buffer.lines.values().flatten().map(Vec::capacity).sum();
+                let all = taken + buffer.spare_bytes();
+                assert!(all <= BYTES + BYTES / 50, "{all} bytes taken, {} wait", buffer.bytes);
+                assert!(
+                    taken <= buffer.bytes + buffer.bytes / 50 + 2 * BLOCK_BYTES,
+                    "{taken} bytes for {}",
+                    buffer.bytes
+                );
             }
-            let Waiting { lines, .. } = std::mem::take(&mut waiting);
-            waiting.recycle(lines);
+            let Buffer { lines, .. } = std::mem::take(&mut buffer);
+            buffer.recycle(lines);
         }
     }
 
     #[test]
     fn blocks_are_used_again() {
-        let mut waiting = Waiting::default();
-        let fill = |waiting: &mut Waiting| {
-            (0..8).for_each(|_| waiting.add("p", &[b'x'; BLOCK / 2], 16 << 20));
-            let Waiting { lines, .. } = std::mem::take(waiting);
+        let mut buffer = Buffer::default();
+        let fill = |buffer: &mut Buffer| {
+            (0..8).for_each(|_| buffer.add("p", &[b'x'; BLOCK_BYTES / 2], 16 << 20));
+            let Buffer { lines, .. } = std::mem::take(buffer);
             let places: Vec<_> = lines["p"].iter().skip(1).map(Vec::as_ptr).collect();
-            waiting.recycle(lines);
+            buffer.recycle(lines);
             places
         };
-        let first = fill(&mut waiting);
-        let second = fill(&mut waiting);
+        let first = fill(&mut buffer);
+        let second = fill(&mut buffer);
         assert!(second.iter().all(|place| first.contains(place)), "{first:?} {second:?}");
     }
 }
