@@ -7,25 +7,25 @@
 //!
 //! [`crate::sync`] walks and reconciles with the same rooms, and ingests in its own process what is missing.
 //!
-//! Reconcile, don't replay: there is no marker of how far a run came, because a marker would pass what is delivered late
-//! under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch of keys
-//! ([`Span::stretch`]), so a region without news costs one request, however many days are asked for.
+//! Reconcile, don't replay: there is no marker of how far a run came, because a marker would pass what is delivered
+//! late under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch
+//! of keys ([`Span::stretch`]), so a region without news costs one request, however many days are asked for.
 //!
 //! Who drives it: on AWS a [`worker`] of a queue of [`task`]s, which notes in [`record`]s how far each [`run`] is.
 //!
 //! # What a crash costs
 //!
 //! Discovery and units hold nothing that is not in a message. A worker that dies leaves its unit's message to come back
-//! with the cursor it was sent with; what it handed in since then is handed in again, and found leased or done. A worker
-//! that runs out of time returns the rest of its unit, to be sent *before* the old message is acknowledged. In neither
-//! case is an object left out: the cursor moves only past keys whose objects were accepted or need nothing.
+//! with the cursor it was sent with; what it handed in since then is handed in again, and found leased or done. A
+//! worker that runs out of time returns the rest of its unit, to be sent *before* the old message is acknowledged. In
+//! neither case is an object left out: the cursor moves only past keys whose objects were accepted or need nothing.
 //!
 //! # What the ledger forgets
 //!
-//! A done row expires ([`Ledger::remembers_since`]). Beyond that time "done and forgotten" and "never seen" look the same:
-//! such an object is handed in, and its events are delivered again if their pages are gone too. Losing nothing comes
-//! first. How many there were stands in [`Counts::forgotten`], so that a dry run over old days can warn of it; a run within
-//! the ledger's memory has none.
+//! A done row expires ([`Ledger::retention_start`]). Beyond that time "done and forgotten" and "never seen" look the
+//! same: such an object is handed in, and its events are delivered again if their pages are gone too. Losing nothing
+//! comes first. How many there were stands in [`Counts::forgotten`], so that a dry run over old days can warn of it; a
+//! run within the ledger's memory has none.
 //!
 //! A record of *closed days* would tell the two apart. Its design, for whoever needs it: one item for a bucket and a
 //! region's folder, with the set of days of which every object was seen done in one walk, never expiring. A day may be
@@ -49,9 +49,9 @@ pub use run::{Request, Run, RunId};
 pub use task::Task;
 
 use crate::ledger::store::StoreError;
-use crate::ledger::{Ledger, State};
+use crate::ledger::{Ledger, ObjectState};
 use crate::listing::keys::{Keys, Origin};
-use crate::listing::reconcile::{Seen, Verdict, reconcile};
+use crate::listing::reconcile::{KeyState, ListedKey, reconcile};
 use crate::listing::unit::Act;
 use crate::listing::{Counts, ListingError, Unit};
 use crate::object::ObjectRef;
@@ -64,25 +64,25 @@ use tokio::time::Instant;
 
 /// Where objects are handed in to be ingested: a queue, or a worker in this process.
 #[async_trait]
-pub trait Intake: Send + Sync + std::fmt::Debug {
+pub trait Dispatcher: Send + Sync + std::fmt::Debug {
     /// Takes objects, in their order, and begins nothing new after `stop`.
-    async fn hand_in(&self, objects: &[ObjectRef], stop: Instant) -> HandedIn;
+    async fn submit(&self, objects: &[ObjectRef], stop: Instant) -> Submitted;
 }
 
 /// What became of objects that were handed in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HandedIn {
+pub struct Submitted {
     /// How many of them, from the first on, are safe: they come to be ingested whatever happens to this process.
-    pub taken: usize,
+    pub accepted: usize,
     /// In how many messages.
     pub messages: u64,
     /// Why not all.
-    pub broke: Option<Broke>,
+    pub error: Option<DispatchError>,
 }
 
 /// Why something was not handed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Broke {
+pub enum DispatchError {
     /// It would have gone after the time to stop.
     OutOfTime,
     /// It was not accepted.
@@ -100,16 +100,16 @@ pub struct Backfill {
 
 /// What became of an attempt at a unit.
 #[derive(Debug)]
-pub struct Ended {
+pub struct UnitReport {
     /// What it saw and did.
     pub counts: Counts,
     /// How it ended.
-    pub end: End,
+    pub end: UnitEnd,
 }
 
 /// How an attempt at a unit ends.
 #[derive(Debug)]
-pub enum End {
+pub enum UnitEnd {
     /// All of it is worked off.
     Done,
     /// Time is up; this is left.
@@ -120,13 +120,13 @@ pub enum End {
         /// What is left, for a caller that would rather go on from here.
         left: Unit,
         /// What happened.
-        trouble: Trouble,
+        error: BackfillError,
     },
 }
 
 /// Why an attempt at a unit fails.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum BackfillError {
     /// The bucket could not be listed.
     #[error(transparent)]
     Listing(#[from] ListingError),
@@ -135,24 +135,24 @@ pub enum Trouble {
     Ledger(#[from] StoreError),
     /// Objects were not accepted.
     #[error("missing objects could not be handed in: {0}")]
-    Intake(String),
+    Dispatch(String),
 }
 
 /// Why the way ends before its end.
-enum Early {
+enum UnitAbort {
     OutOfTime,
-    Trouble(Trouble),
+    BackfillError(BackfillError),
 }
 
-impl<E: Into<Trouble>> From<E> for Early {
+impl<E: Into<BackfillError>> From<E> for UnitAbort {
     fn from(error: E) -> Self {
-        Self::Trouble(error.into())
+        Self::BackfillError(error.into())
     }
 }
 
 impl Backfill {
     /// Works on a unit until it is done or `stop` comes; begins no page after that.
-    pub async fn run(&self, mut unit: Unit, intake: &dyn Intake, stop: Instant) -> Ended {
+    pub async fn run(&self, mut unit: Unit, intake: &dyn Dispatcher, stop: Instant) -> UnitReport {
         let mut counts = Counts::default();
         let mut keys = Keys::new(&*self.source, &unit);
         let worked = self.work(&mut unit, &mut keys, intake, stop, &mut counts).await;
@@ -162,39 +162,44 @@ impl Backfill {
 
     /// Works on a unit whose objects are known without listing, by an inventory. They come in no order, so there is no
     /// cursor: what is left of it is all of it, and what was handed in is then found leased or done.
-    pub async fn run_over(&self, mut pages: Pages, mut unit: Unit, intake: &dyn Intake, stop: Instant) -> Ended {
+    pub async fn run_over(
+        &self,
+        mut pages: Pages,
+        mut unit: Unit,
+        intake: &dyn Dispatcher,
+        stop: Instant,
+    ) -> UnitReport {
         let mut counts = Counts::default();
         let worked = self.work(&mut unit, &mut pages, intake, stop, &mut counts).await;
         unit.after = None;
         Self::ended(unit, counts, worked)
     }
 
-    fn ended(unit: Unit, counts: Counts, worked: Result<(), Early>) -> Ended {
+    fn ended(unit: Unit, counts: Counts, worked: Result<(), UnitAbort>) -> UnitReport {
         let end = match worked {
-            Ok(()) => End::Done,
-            Err(Early::OutOfTime) => End::OutOfTime(unit),
-            Err(Early::Trouble(trouble)) => End::Failed { left: unit, trouble },
+            Ok(()) => UnitEnd::Done,
+            Err(UnitAbort::OutOfTime) => UnitEnd::OutOfTime(unit),
+            Err(UnitAbort::BackfillError(error)) => UnitEnd::Failed { left: unit, error },
         };
-        Ended { counts, end }
+        UnitReport { counts, end }
     }
 
     async fn work(
         &self,
         unit: &mut Unit,
         origin: &mut dyn Origin,
-        intake: &dyn Intake,
+        intake: &dyn Dispatcher,
         stop: Instant,
         counts: &mut Counts,
-    ) -> Result<(), Early> {
-        in_time(stop)?;
+    ) -> Result<(), UnitAbort> {
+        check_deadline(stop)?;
         let mut page = origin.next().await?;
         while let Some(listed) = page {
-            in_time(stop)?;
+            check_deadline(stop)?;
             // The next page is on its way while this one is held against the ledger.
             let (seen, next) = join(reconcile(&self.ledger, unit, listed), origin.next()).await;
             let mut seen = seen?;
-            counts.ledger_reads +=
-                seen.iter().filter(|seen| matches!(seen.verdict, Verdict::Log { .. })).count() as u64;
+            counts.ledger_reads += seen.iter().filter(|seen| matches!(seen.state, KeyState::Log { .. })).count() as u64;
             self.finish(unit, &mut seen, intake, stop, counts).await?;
             page = next?;
         }
@@ -205,12 +210,12 @@ impl Backfill {
     async fn finish(
         &self,
         unit: &mut Unit,
-        seen: &mut [Seen],
-        intake: &dyn Intake,
+        seen: &mut [ListedKey],
+        intake: &dyn Dispatcher,
         stop: Instant,
         counts: &mut Counts,
-    ) -> Result<(), Early> {
-        if unit.act == Act::HandIn {
+    ) -> Result<(), UnitAbort> {
+        if unit.act == Act::Enqueue {
             self.open_quarantined(unit, seen).await?;
         }
         let (at, picked): (Vec<usize>, Vec<ObjectRef>) = seen
@@ -220,40 +225,43 @@ impl Backfill {
             .map(|(index, seen)| (index, seen.at.clone()))
             .unzip();
         let handed = match unit.act {
-            Act::HandIn if !picked.is_empty() => intake.hand_in(&picked, stop).await,
-            Act::HandIn | Act::Count => HandedIn { taken: picked.len(), ..HandedIn::default() },
+            Act::Enqueue if !picked.is_empty() => intake.submit(&picked, stop).await,
+            Act::Enqueue | Act::Count => Submitted { accepted: picked.len(), ..Submitted::default() },
         };
-        let taken = handed.taken.min(picked.len());
-        let passed = at.get(taken).copied().unwrap_or(seen.len());
+        let accepted = handed.accepted.min(picked.len());
+        let passed = at.get(accepted).copied().unwrap_or(seen.len());
         seen[..passed].iter().for_each(|seen| seen.count(counts));
-        counts.sent += taken as u64;
-        counts.bytes += picked[..taken].iter().filter_map(|object| object.size).sum::<u64>();
+        counts.sent += accepted as u64;
+        counts.bytes += picked[..accepted].iter().filter_map(|object| object.size).sum::<u64>();
         counts.messages += handed.messages;
         if let Some(last) = seen[..passed].last() {
             unit.after = Some(last.at.key.clone());
         }
-        match handed.broke {
-            None if taken == picked.len() => Ok(()),
-            None => Err(Trouble::Intake(format!("{taken} of {} were taken, without a reason", picked.len())).into()),
-            Some(Broke::OutOfTime) => Err(Early::OutOfTime),
-            Some(Broke::Failed(reason)) => Err(Trouble::Intake(reason).into()),
+        match handed.error {
+            None if accepted == picked.len() => Ok(()),
+            None => {
+                Err(BackfillError::Dispatch(format!("{accepted} of {} were taken, without a reason", picked.len()))
+                    .into())
+            }
+            Some(DispatchError::OutOfTime) => Err(UnitAbort::OutOfTime),
+            Some(DispatchError::Failed(reason)) => Err(BackfillError::Dispatch(reason).into()),
         }
     }
 
     /// Opens quarantined objects that are to be handed in, or their worker would find them quarantined still.
-    async fn open_quarantined(&self, unit: &Unit, seen: &mut [Seen]) -> Result<(), Early> {
+    async fn open_quarantined(&self, unit: &Unit, seen: &mut [ListedKey]) -> Result<(), UnitAbort> {
         for seen in seen {
-            let Verdict::Log { state: State::Quarantined, old } = seen.verdict else { continue };
+            let KeyState::Log { state: ObjectState::Quarantined, old } = seen.state else { continue };
             let Some(object) = seen.at.object().filter(|_| seen.is_picked(unit.pick)) else { continue };
             if !self.ledger.retry(&object).await? {
                 // Done since, or somebody is at work on it.
-                seen.verdict = Verdict::Log { state: State::Leased { until: self.ledger.now() }, old };
+                seen.state = KeyState::Log { state: ObjectState::Leased { until: self.ledger.now() }, old };
             }
         }
         Ok(())
     }
 }
 
-fn in_time(stop: Instant) -> Result<(), Early> {
-    if Instant::now() < stop { Ok(()) } else { Err(Early::OutOfTime) }
+fn check_deadline(stop: Instant) -> Result<(), UnitAbort> {
+    if Instant::now() < stop { Ok(()) } else { Err(UnitAbort::OutOfTime) }
 }

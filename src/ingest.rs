@@ -11,7 +11,7 @@ mod deliver;
 mod outcome;
 mod stored;
 
-pub use outcome::{IngestError, Deferred, Outcome, Quarantined, IngestReport};
+pub use outcome::{Deferred, IngestError, IngestReport, Outcome, Quarantined};
 
 use crate::decode;
 use crate::event::filter::Filter;
@@ -33,8 +33,8 @@ pub const LEASE_MARGIN: Seconds = 60;
 /// How often a worker looks again at owners that changed under its eyes before it hands the object back.
 const MAX_CLAIM_ROUNDS: u32 = 8;
 
-/// What [`Ingest::max_buffered_bytes`] is where nothing else is wanted. A file of 50,000 events, as a very busy account may have, takes
-/// 8.6 MB as it is stored; what is larger is rare, and may be far larger.
+/// What [`Ingest::max_buffered_bytes`] is where nothing else is wanted. A file of 50,000 events, as a very busy account
+/// may have, takes 8.6 MB as it is stored; what is larger is rare, and may be far larger.
 pub const MAX_BUFFERED_BYTES: usize = 10 << 20;
 
 /// What [`Ingest::chunk_bytes`] is where nothing else is wanted.
@@ -53,8 +53,8 @@ pub struct Ingest {
     pub limits: decode::DecodeLimits,
     /// Which events are noise.
     pub filter: Filter,
-    /// Bytes of one object that are kept in memory: decompressed, or a larger object is inflated twice; as stored, or it is
-    /// fetched twice too.
+    /// Bytes of one object that are kept in memory: decompressed, or a larger object is inflated twice; as stored, or
+    /// it is fetched twice too.
     pub max_buffered_bytes: usize,
     /// Bytes of each piece in which an object is fetched that is not kept, at least 2.
     pub chunk_bytes: usize,
@@ -147,7 +147,9 @@ impl Ingest {
                 });
             }
             IngestAbort::Deferred(later) => Outcome::Deferred(later),
-            IngestAbort::Failed(IngestError::Ledger(LedgerError::LeaseLost)) => return Ok(Outcome::Failed(LedgerError::LeaseLost.into())),
+            IngestAbort::Failed(IngestError::Ledger(LedgerError::LeaseLost)) => {
+                return Ok(Outcome::Failed(LedgerError::LeaseLost.into()));
+            }
             IngestAbort::Failed(failure) => Outcome::Failed(failure),
             IngestAbort::ClaimAgain => Outcome::Failed(LedgerError::Gone.into()),
         };
@@ -175,7 +177,12 @@ impl Ingest {
         }
     }
 
-    async fn work(&self, lease: &mut Lease, size_hint: Option<u64>, deadline: Deadline) -> Result<IngestReport, IngestAbort> {
+    async fn work(
+        &self,
+        lease: &mut Lease,
+        size_hint: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<IngestReport, IngestAbort> {
         let contents = Contents::read(self, &lease.object, size_hint, deadline.stop).await?;
         let mut delivery = Delivery::new(self, &contents, deadline);
         for _ in 0..MAX_CLAIM_ROUNDS {

@@ -1,19 +1,19 @@
-//! Sync: every object of a source that the ledger does not call done, several at a time, each until it is done or can say
-//! why not.
+//! Sync: ingests every object of a source that is not done according to the ledger, several at a time, and retries each
+//! until it is done or has a final error.
 //!
 //! ```text
 //! discover ─▶ unit ─▶ keys ─▶ reconcile ─▶ ingest
 //!  folders           listing   ledger      this process
 //! ```
 //!
-//! Discovery, listing and ingesting overlap. What is listed and not yet begun is bounded, and so is what waits for another
-//! attempt: memory does not grow with the bucket.
+//! Discovery, listing and ingestion overlap. The number of listed objects that are not yet started is bounded, and so
+//! is the number of deferred objects, so memory does not grow with the bucket.
 //!
-//! # A source that changes meanwhile
+//! # A source that changes during the run
 //!
-//! An object that exists during the whole walk is listed exactly once (`backfill/keys.rs` says why). One that is replaced
-//! between its listing and its turn is quarantined as `changed`, which it is, and its key comes back within the walk for the
-//! version that lies there now. One that is put behind the walk is the next walk's.
+//! An object that exists during the whole run is listed exactly once (see `listing/keys.rs`). An object that is
+//! replaced after it was listed and before it is fetched is quarantined as `changed`, and its key is retried in the
+//! same run with the current version. An object that is added behind the listing's position is found by the next run.
 
 mod group;
 mod retry;
@@ -23,15 +23,15 @@ mod walk;
 pub use retry::RetryPolicy;
 pub use select::Select;
 
-use crate::ingest::{IngestError, Ingest, Deferred, Outcome};
+use crate::ingest::{Deferred, Ingest, IngestError, Outcome};
 use crate::ledger::ObjectState;
 use crate::listing::discover::DiscoveryProgress;
-use crate::listing::reconcile::{ListedKey, KeyState};
+use crate::listing::reconcile::{KeyState, ListedKey};
 use crate::object::ObjectRef;
 use crate::object::key::{NotALog, Recognized, recognize};
 use crate::source::Pages;
 use crate::tally::Tally;
-use group::{ObjectGroup, GroupResult};
+use group::{GroupResult, ObjectGroup};
 use retry::{Attempt, RetryDecision, RetryQueue};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,84 +40,86 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use walk::{Walk, WalkStep};
 
-/// So many objects that fail one after the other, none succeeding, are not a matter of the objects: a permission or a
-/// network is missing, and asking for the rest of a bucket costs time and requests and says nothing new.
+/// Number of consecutive failures after which the run is aborted. So many failures without a success are not caused by
+/// the objects but by a missing permission or a network problem, and trying the rest of the bucket costs time and
+/// requests.
 const FAILURES_IN_A_ROW: u32 = 20;
 
-/// Pages that may lie ready, beside those that each listing holds.
+/// Maximum number of pages buffered ahead of ingestion, in addition to the page of each listing.
 const PAGES_AHEAD: usize = 2;
 
-/// Listings at once. A walk that begins one object at a time also lists one folder at a time: then the order of the objects
+/// Number of concurrent listings. A run with one job also lists one folder at a time, so that the order of the objects
 /// is the same in every run and for every source.
 const LISTINGS: usize = 16;
 
-/// One walk over a source.
+/// One pass over a source.
 #[derive(Debug)]
 pub struct SyncRun {
-    /// The way of one object.
+    /// Processes each object.
     pub ingest: Ingest,
     /// The bucket, as in [`ObjectRef::bucket`].
     pub bucket: String,
-    /// Only what lies in this folder, with or without its last slash; where there is none of that name, keys that start so.
+    /// The folder to ingest, with or without its final slash. If there is no such folder, the prefix of the keys to
+    /// ingest.
     pub prefix: String,
-    /// The objects, where they are known without listing: an inventory's.
+    /// The objects, if they are known without listing (from an inventory report).
     pub pages: Option<Pages>,
-    /// Which of them.
+    /// Which objects are ingested.
     pub select: Select,
-    /// Objects at once.
+    /// Number of objects processed concurrently.
     pub jobs: usize,
-    /// How long, and how often, an object may come back.
+    /// How long and how often an object is retried.
     pub retry_policy: RetryPolicy,
 }
 
-/// What happens in a walk, for whoever watches.
+/// A progress event of a run.
 #[derive(Debug)]
 pub enum SyncEvent<'a> {
-    /// So many more objects are listed and selected.
+    /// This many more objects are listed and selected.
     Found(u64),
-    /// So many of them the ledger calls done; they are not begun.
+    /// This many of the listed objects are already done; they are not started.
     AlreadyDone(u64),
-    /// The listing is over: nothing more will be found.
+    /// The listing is complete: no more objects will be found.
     Listed,
-    /// This object's outcome is its last in this walk.
+    /// The final outcome of an object in this run.
     Finished(&'a ObjectRef, &'a Outcome),
-    /// This object comes back later in this walk.
+    /// An object will be retried later in this run.
     Deferred(&'a ObjectRef, &'a Outcome),
-    /// Nothing new is begun, for this reason; so many objects in flight are finished.
+    /// No new objects are started, for this reason; this many groups of objects are still in progress.
     Stopping(&'a Completion, usize),
 }
 
-/// What became of a walk, or of several.
+/// The result of one run or of several.
 #[derive(Debug, Default)]
 pub struct SyncReport {
-    /// What became of the objects.
+    /// Counts of the objects by outcome.
     pub tally: Tally,
-    /// Objects that were listed and that the selection left out. What lies in folders that it leaves out is not listed.
+    /// Number of listed objects that the selection excluded. Objects in excluded folders are not listed.
     pub excluded: u64,
-    /// Folders that the selection left out, and digests.
+    /// Number of folders that the selection excluded, including digest folders.
     pub excluded_folders: u64,
-    /// Folders that are none of CloudTrail's and, because there is a selection, were not looked into: how many.
+    /// Number of folders outside CloudTrail's layout that were not listed because a selection was given.
     pub unvisited: u64,
-    /// Where the first of them lie.
+    /// The first unvisited folders.
     pub unvisited_names: Vec<ObjectRef>,
-    /// Whether it went to its end.
+    /// How the run ended.
     pub completion: Completion,
 }
 
-/// Whether a walk went to its end.
+/// How a run ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Completion {
-    /// Every selected object had its turn.
+    /// Every selected object was processed.
     #[default]
     Complete,
-    /// It was told to stop. What was in flight is finished.
+    /// The run was asked to stop. Objects in progress were finished.
     Stopped,
-    /// It made no sense to go on, for this reason.
+    /// The run was aborted for this reason.
     Aborted(String),
 }
 
 impl SyncReport {
-    /// Adds what became of another walk.
+    /// Adds the result of another run.
     pub fn merge(&mut self, other: Self) {
         self.tally.merge(&other.tally);
         self.excluded += other.excluded;
@@ -134,8 +136,13 @@ impl SyncReport {
 }
 
 impl SyncRun {
-    /// Walks to the end, or until `halt` turns true; then what is in flight is finished and nothing new is begun.
-    pub async fn run(self, mut halt: watch::Receiver<bool>, watch: &mut (dyn FnMut(SyncEvent<'_>) + Send)) -> SyncReport {
+    /// Runs until every object is processed or `halt` becomes true. Then objects in progress are finished and no new
+    /// objects are started.
+    pub async fn run(
+        self,
+        mut halt: watch::Receiver<bool>,
+        watch: &mut (dyn FnMut(SyncEvent<'_>) + Send),
+    ) -> SyncReport {
         let (steps, mut walk) = mpsc::channel(PAGES_AHEAD);
         let walker = Walk {
             source: Arc::clone(&self.ingest.source),
@@ -147,7 +154,7 @@ impl SyncRun {
             listings: if self.jobs <= 1 { 1 } else { LISTINGS },
             pace: self.retry_policy.failure_backoff,
         };
-        // In a set, so that a walk that nobody wants any more ends with this one.
+        // In a set, so that dropping this future also cancels the listing task.
         let mut walking = JoinSet::new();
         walking.spawn(walker.run(steps));
         let mut run = SyncState {
@@ -156,7 +163,7 @@ impl SyncRun {
             listed: VecDeque::new(),
             in_flight: JoinSet::new(),
             stopped: Arc::default(),
-            waiting: RetryQueue::new(self.retry_policy),
+            retry_queue: RetryQueue::new(self.retry_policy),
             failures: 0,
             report: SyncReport::default(),
             watch,
@@ -166,7 +173,7 @@ impl SyncRun {
             if run.report.completion == Completion::Complete {
                 run.start_objects(self.jobs.max(1));
             }
-            let over = run.listed.is_empty() && run.waiting.is_empty() && !more;
+            let over = run.listed.is_empty() && run.retry_queue.is_empty() && !more;
             if run.in_flight.is_empty() && (over || run.report.completion != Completion::Complete) {
                 break;
             }
@@ -175,7 +182,7 @@ impl SyncRun {
                 biased;
                 told = halt.wait_for(|&halt| halt), if halts => {
                     halts = false;
-                    // An error: whoever could have halted the walk is gone, and it simply goes on.
+                    // An error means that the sender was dropped: the run can no longer be stopped and continues.
                     if told.is_ok() && run.report.completion == Completion::Complete {
                         run.stop(Completion::Stopped);
                     }
@@ -193,57 +200,59 @@ impl SyncRun {
                     Some(Err(trouble)) => run.stop(Completion::Aborted(trouble)),
                     None => match walking.join_next().await {
                         Some(Err(panic)) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
-                        _ => run.stop(Completion::Aborted("the walk broke off without a word".into())),
+                        _ => run.stop(Completion::Aborted("the listing task ended unexpectedly".into())),
                     },
                 },
-                () = run.waiting.due(), if run.in_flight.len() < self.jobs && run.report.completion == Completion::Complete => {}
+                () = run.retry_queue.due(), if run.in_flight.len() < self.jobs && run.report.completion == Completion::Complete => {}
             }
         }
         run.finish().await
     }
 }
 
-/// A walk on its way.
+/// The state of a run in progress.
 struct SyncState<'w> {
     ingest: Arc<Ingest>,
     bucket: String,
-    /// Listed, selected, not begun.
+    /// Objects that are listed and selected, and not yet started.
     listed: VecDeque<ObjectRef>,
     in_flight: JoinSet<GroupResult>,
-    /// Tells what flies to begin nothing new.
+    /// Tells the groups in progress to start no further object.
     stopped: Arc<AtomicBool>,
-    waiting: RetryQueue,
-    /// Objects that failed since the last that did not.
+    retry_queue: RetryQueue,
+    /// Number of consecutive failures.
     failures: u32,
     report: SyncReport,
     watch: &'w mut (dyn FnMut(SyncEvent<'_>) + Send),
 }
 
 impl SyncState<'_> {
-    /// Takes over a page of the walk.
+    /// Adds a page of listed keys to the queue.
     fn take(&mut self, page: Vec<ListedKey>) {
         let mut already = 0;
-        let mut unsaid = Vec::new();
+        let mut unselectable = Vec::new();
         for ListedKey { at, state } in page {
             match state {
-                // Its key does not say what is asked. Not read, and not passed over in silence.
-                KeyState::Excluded if recognize(&at.key) == Recognized::NotALog(NotALog::UnknownKind) => unsaid.push(at),
+                // The key does not contain the fields that the selection needs. The object is reported and not read.
+                KeyState::Excluded if recognize(&at.key) == Recognized::NotALog(NotALog::UnknownKind) => {
+                    unselectable.push(at)
+                }
                 KeyState::Excluded => self.report.excluded += 1,
                 KeyState::Log { state: ObjectState::Done, .. } => already += 1,
                 KeyState::Log { .. } | KeyState::NotALog => self.listed.push_back(at),
             }
         }
-        (self.watch)(SyncEvent::Found(already + (self.listed.len() + unsaid.len()) as u64));
+        (self.watch)(SyncEvent::Found(already + (self.listed.len() + unselectable.len()) as u64));
         if already > 0 {
             self.report.tally.already += already;
             (self.watch)(SyncEvent::AlreadyDone(already));
         }
-        for at in unsaid {
+        for at in unselectable {
             self.finish_object(&at, &Outcome::Skipped("unselectable"));
         }
     }
 
-    /// Every folder is walked.
+    /// Records that every folder was listed.
     fn walked(&mut self, progress: DiscoveryProgress) {
         self.report.excluded_folders = progress.not_asked;
         self.report.unvisited = progress.unvisited_count;
@@ -252,50 +261,50 @@ impl SyncState<'_> {
         (self.watch)(SyncEvent::Listed);
     }
 
-    /// Fills the free places: what waited long enough first, then what is listed.
+    /// Starts objects until `jobs` groups are in progress: first retries that are due, then newly listed objects.
     fn start_objects(&mut self, jobs: usize) {
         while self.in_flight.len() < jobs {
-            let attempt = match (self.waiting.ready(), self.waiting.blocked()) {
+            let attempt = match (self.retry_queue.ready(), self.retry_queue.blocked()) {
                 (Some(attempt), _) => attempt,
                 (None, true) => return,
                 (None, false) => match self.listed.pop_front() {
-                    Some(at) => Attempt::first(at, self.waiting.retry_policy()),
+                    Some(at) => Attempt::first(at, self.retry_queue.retry_policy()),
                     None => return,
                 },
             };
             let group = ObjectGroup::new(attempt, &mut self.listed, jobs);
-            // A task of its own: inflating and scanning keep a core busy, and there is more than one.
+            // A separate task, because decompressing and scanning are CPU-bound and can use several cores.
             self.in_flight.spawn(group.run(Arc::clone(&self.ingest), Arc::clone(&self.stopped)));
         }
     }
 
-    fn group_finished(&mut self, group_finished: GroupResult) {
-        for (attempt, outcome) in group_finished.report {
+    fn group_finished(&mut self, result: GroupResult) {
+        for (attempt, outcome) in result.outcomes {
             self.end(attempt, outcome);
         }
         if self.report.completion == Completion::Complete {
-            group_finished.unstarted.into_iter().rev().for_each(|at| self.listed.push_front(at));
+            result.unstarted.into_iter().rev().for_each(|at| self.listed.push_front(at));
         }
     }
 
-    /// One attempt ended: was it the last?
+    /// Handles the outcome of an attempt: schedules a retry, or reports the object as finished.
     fn end(&mut self, mut attempt: Attempt, outcome: Outcome) {
-        let going_on = self.report.completion == Completion::Complete;
+        let continues = self.report.completion == Completion::Complete;
         let next = attempt.next(&outcome, self.ingest.ledger.now());
         match next {
-            RetryDecision::After(wait) if going_on && self.waiting.has_capacity() => {
+            RetryDecision::After(wait) if continues && self.retry_queue.has_capacity() => {
                 (self.watch)(SyncEvent::Deferred(attempt.at(), &outcome));
-                self.waiting.add(attempt, outcome, wait);
+                self.retry_queue.add(attempt, outcome, wait);
             }
             RetryDecision::After(_) | RetryDecision::Never => {
                 self.finish_object(attempt.at(), &outcome);
                 if let Outcome::Quarantined(aside) = &outcome
-                    && (aside.kind == "changed" && !aside.before && going_on && self.waiting.has_capacity())
+                    && (aside.kind == "changed" && !aside.before && continues && self.retry_queue.has_capacity())
                 {
                     return self.replaced(attempt);
                 }
                 if let Outcome::Failed(failure) = &outcome
-                    && going_on
+                    && continues
                 {
                     self.failed(failure);
                 }
@@ -303,11 +312,11 @@ impl SyncState<'_> {
         }
     }
 
-    /// The key of an object that was replaced before its turn comes back, for the version that lies there now.
+    /// Schedules another attempt at the key of a replaced object, for its current version.
     fn replaced(&mut self, attempt: Attempt) {
         if let Some((attempt, wait)) = attempt.replaced() {
             (self.watch)(SyncEvent::Found(1));
-            self.waiting.add(attempt, Outcome::Deferred(Deferred::OutOfTime), wait);
+            self.retry_queue.add(attempt, Outcome::Deferred(Deferred::OutOfTime), wait);
         }
     }
 
@@ -319,21 +328,23 @@ impl SyncState<'_> {
         (self.watch)(SyncEvent::Finished(at, outcome));
     }
 
-    /// Decides whether a failure ends the walk.
+    /// Aborts the run if a failure is not specific to its object, or if too many objects failed in a row.
     fn failed(&mut self, failure: &IngestError) {
         self.failures += 1;
         if !retry::is_object_specific(failure) {
             self.stop(Completion::Aborted(failure.to_string()));
         } else if self.failures == FAILURES_IN_A_ROW {
-            self.stop(Completion::Aborted(format!("{FAILURES_IN_A_ROW} objects in a row failed, the last with: {failure}")));
+            self.stop(Completion::Aborted(format!(
+                "{FAILURES_IN_A_ROW} objects in a row failed, the last with: {failure}"
+            )));
         }
     }
 
-    /// Begins nothing new. What was put off ends with the outcome it had.
+    /// Starts no further objects. Deferred objects are reported with their last outcome.
     fn stop(&mut self, completion: Completion) {
         self.stopped.store(true, Ordering::Relaxed);
         self.listed.clear();
-        for (attempt, outcome) in self.waiting.give_up() {
+        for (attempt, outcome) in self.retry_queue.give_up() {
             self.finish_object(attempt.at(), &outcome);
         }
         (self.watch)(SyncEvent::Stopping(&completion, self.in_flight.len()));
@@ -342,7 +353,7 @@ impl SyncState<'_> {
 
     async fn finish(mut self) -> SyncReport {
         if let Err(error) = self.ingest.sink.flush().await {
-            // Stronger than any other reason: what the tally counts since the last checkpoint is taken back.
+            // Overrides any other reason: objects that were counted since the last checkpoint are not durable.
             self.report.completion = Completion::Aborted(format!("deliver: {error}"));
         }
         self.report

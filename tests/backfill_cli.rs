@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
-use trailhose::backfill::record::{Discovered, Outcome, Part, Records, Worked, dynamodb::DynamoDb};
-use trailhose::backfill::{Request, RunId, Task, run::Defaults, run::Root};
+use trailhose::backfill::record::{
+    DiscoveryRecord, PartOutcome, RunPart, RunRecords, UnitRecord, dynamodb::DynamoDbRunRecords,
+};
+use trailhose::backfill::{Request, RunId, Task, run::Defaults, run::SourceRoot};
 use trailhose::ledger::system_clock;
 use trailhose::listing::discover::Shape;
 use trailhose::listing::unit::Layout;
@@ -188,7 +190,8 @@ async fn what_an_inventory_shows_to_be_missing_is_handed_in_once() {
     let ledger = trailhose::ledger::Ledger::new(std::sync::Arc::new(ledger), system_clock(), 0);
     for row in rows.iter().step_by(25) {
         let object = trailhose::object::ObjectRef::new("trail", &row.key).with_version(&row.etag, 10).object().unwrap();
-        let trailhose::ledger::Leasing::Granted(lease) = ledger.lease(&object, ledger.now() + 60).await.unwrap() else {
+        let trailhose::ledger::LeaseOutcome::Granted(lease) = ledger.lease(&object, ledger.now() + 60).await.unwrap()
+        else {
             panic!("not leased")
         };
         ledger.complete(&lease, trailhose::ledger::model::row::Counts::default()).await.unwrap();
@@ -222,12 +225,12 @@ async fn a_run_is_shown_account_by_account() {
     let args = ["backfill", "status", "--ledger", "dynamodb://status"];
     let none = on(emulator, &args);
     assert!(none.code() == 1 && none.err().contains("has no run"), "{none:?}");
-    let records = DynamoDb::new(trailhose::aws::dynamodb(&emulator.config()), "status", system_clock());
-    let root = Root::parse("s3://logs").unwrap();
+    let records = DynamoDbRunRecords::new(trailhose::aws::dynamodb(&emulator.config()), "status", system_clock());
+    let root = SourceRoot::parse("s3://logs").unwrap();
     let defaults = Defaults { sources: vec![root.clone()], look_back_days: 3 };
     let request = Request { since: Some("2026-11-01".parse().unwrap()), ..Request::default() };
     let id = RunId::try_from("monday".to_owned()).unwrap();
-    let run = records.begin(&request.resolve(id.clone(), &defaults, system_clock()()).unwrap()).await.unwrap();
+    let run = records.start(&request.resolve(id.clone(), &defaults, system_clock()()).unwrap()).await.unwrap();
     let unit = |account: &str, region: &str| Unit {
         prefix: format!("AWSLogs/{account}/CloudTrail/{region}/"),
         layout: Layout::Days,
@@ -235,15 +238,16 @@ async fn a_run_is_shown_account_by_account() {
     };
     let units =
         [unit("111122223333", "eu-west-1"), unit("111122223333", "us-east-1"), unit("444455556666", "eu-west-1")];
-    let mut found = Discovered { outcome: Outcome::Done, shape: Shape::CloudTrail, ..Discovered::of(root.clone()) };
+    let mut found =
+        DiscoveryRecord { outcome: PartOutcome::Done, shape: Shape::CloudTrail, ..DiscoveryRecord::of(root.clone()) };
     units.iter().for_each(|unit| found.add(unit));
-    records.note(&id, &Part::Discovered(found)).await.unwrap();
+    records.save(&id, &RunPart::Discovered(found)).await.unwrap();
     let note = async |unit: &Unit, outcome| {
         let counts = Counts { listed: 10, missing: 4, sent: 4, bytes: 4_000, ..Counts::default() };
-        let worked = Worked { root: root.clone(), unit: unit.clone(), outcome, counts };
-        records.note(&id, &Part::Worked(Box::new(worked))).await.unwrap();
+        let worked = UnitRecord { root: root.clone(), unit: unit.clone(), outcome, counts };
+        records.save(&id, &RunPart::Worked(Box::new(worked))).await.unwrap();
     };
-    note(&units[0], Outcome::Done).await;
+    note(&units[0], PartOutcome::Done).await;
     let table = on(emulator, &args);
     assert_eq!(table.code(), 0, "{table:?}");
     for line in
@@ -252,8 +256,8 @@ async fn a_run_is_shown_account_by_account() {
         assert!(table.out().contains(line), "{line} in {}", table.out());
     }
     assert!(!table.out().contains('░'), "bars are for a terminal");
-    note(&units[1], Outcome::Done).await;
-    note(&units[2], Outcome::Failed("SlowDown".to_owned())).await;
+    note(&units[1], PartOutcome::Done).await;
+    note(&units[2], PartOutcome::Failed("SlowDown".to_owned())).await;
     let named = on(emulator, &[&args[..], &["monday", "--json"]].concat());
     assert_eq!(named.code(), 1, "it ended with failures");
     let said = named.json();

@@ -9,7 +9,7 @@ mod world;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use trailhose::ingest::{Later, Outcome};
+use trailhose::ingest::{Deferred, Outcome};
 use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
 use world::{Fault, Gate, Wire, World, event, plain_log};
@@ -136,13 +136,13 @@ fn run(scene: &mut Scene, mischief: Mischief, choose: &mut dyn FnMut(usize) -> u
             let faults = worker.wire.hit().len();
             hits += faults;
             match outcome {
-                Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until }) => {
+                Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
                     wake = wake.min(until);
                     waiting.push(worker.at);
                     continue;
                 }
                 Outcome::Done(report) => check_report(&report)?,
-                Outcome::Already => {}
+                Outcome::AlreadyDone => {}
                 Outcome::Failed(_) if faults > 0 || mischief.jumps > 0 => waiting.push(worker.at.clone()),
                 other => return Err(format!("{}: {other:?} after {:?}", worker.at, worker.wire.calls())),
             }

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use trailhose::event::filter::Filter;
-use trailhose::ingest::{Later, Outcome};
+use trailhose::ingest::{Deferred, Outcome};
 #[cfg(feature = "cli")]
 use trailhose::ledger::store::sqlite::CommitMode;
 use trailhose::object::ObjectRef;
@@ -114,9 +114,9 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, St
                 check_report(&report)?;
                 idle = 0;
             }
-            Outcome::Already | Outcome::Quarantined(_) => idle = 0,
-            Outcome::Skipped(_) | Outcome::Later(Later::OutOfTime) => return Err(format!("{at}: {outcome:?}")),
-            Outcome::Later(Later::Leased { until } | Later::OwnerAtWork { until }) => {
+            Outcome::AlreadyDone | Outcome::Quarantined(_) => idle = 0,
+            Outcome::Skipped(_) | Outcome::Deferred(Deferred::OutOfTime) => return Err(format!("{at}: {outcome:?}")),
+            Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
                 wake = wake.min(until);
                 queue.push_back(at);
                 if idle >= queue.len() {
@@ -148,7 +148,8 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, St
         // A notification that comes once more finds everything done.
         for at in objects {
             let outcome = world.ingest(at).await;
-            if !matches!(outcome, Outcome::Already | Outcome::Quarantined(_)) || world.delivered().len() > delivered {
+            if !matches!(outcome, Outcome::AlreadyDone | Outcome::Quarantined(_)) || world.delivered().len() > delivered
+            {
                 return Err(format!("{at} again: {outcome:?}"));
             }
         }
@@ -251,13 +252,13 @@ async fn an_object_of_several_calls() {
 
 #[tokio::test]
 async fn an_object_inflated_a_second_time() {
-    let world = || World { hold: 0, ..World::with_lines_per_call(2) };
+    let world = || World { max_buffered_bytes: 0, ..World::with_lines_per_call(2) };
     torture("inflated twice", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
 }
 
 #[tokio::test]
 async fn an_object_fetched_in_pieces() {
-    let world = || World { piece: 90, hold: 0, ..World::with_lines_per_call(2) };
+    let world = || World { chunk_bytes: 90, max_buffered_bytes: 0, ..World::with_lines_per_call(2) };
     torture("in pieces", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
 }
 

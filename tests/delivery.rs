@@ -4,7 +4,7 @@ mod world;
 
 use std::sync::Arc;
 use tokio::time::Instant;
-use trailhose::ingest::{Deadline, Later, Outcome};
+use trailhose::ingest::{Deadline, Deferred, Outcome};
 use trailhose::ledger::model::row::Status;
 use world::{Fault, INVOCATION, Wire, World, event, log, plain_log};
 
@@ -15,7 +15,7 @@ async fn every_event_of_an_object_is_delivered_once_and_a_second_notice_delivers
     let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
     assert_eq!((report.counts.seen, report.counts.delivered), (3, 3));
     assert_eq!(world.delivered(), [event(1), event(2), event(3)]);
-    assert!(matches!(world.ingest(&at).await, Outcome::Already));
+    assert!(matches!(world.ingest(&at).await, Outcome::AlreadyDone));
     assert_eq!(world.delivered().len(), 3);
 }
 
@@ -39,7 +39,7 @@ async fn an_event_owned_by_a_worker_in_flight_is_waited_for_and_one_owned_by_a_d
     let wire = Arc::new(Wire::failing([(3, Fault::Die)]));
     assert!(matches!(world.ingest_over(&wire, &a).await, Outcome::Failed(_)));
     assert_eq!(wire.calls(), ["lease", "fetch", "pages", "write_page"]);
-    let Outcome::Later(Later::OwnerAtWork { until }) = world.ingest(&b).await else { panic!("not put off") };
+    let Outcome::Deferred(Deferred::OwnerInProgress { until }) = world.ingest(&b).await else { panic!("not put off") };
     assert_eq!(world.delivered(), [event(3)]);
     world.pass_until(until);
     let Outcome::Done(report) = world.ingest(&b).await else { panic!("not done") };
@@ -63,7 +63,7 @@ async fn a_worker_whose_time_is_over_keeps_its_cursor_gives_its_lease_back_and_t
 
     let over = Deadline { stop: Instant::now(), end: Instant::now() + INVOCATION };
     let outcome = world.worker(&Arc::default()).object(&at, over).await;
-    assert!(matches!(outcome, Outcome::Later(Later::OutOfTime)), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Deferred(Deferred::OutOfTime)), "{outcome:?}");
     let row = world.store.kept().rows[&at.object().unwrap().id()].clone();
     assert_eq!((row.status, row.cursor, row.until, row.token), (Status::Open, 1, 0, None));
     assert_eq!(world.delivered(), [event(1)]);
@@ -76,11 +76,11 @@ async fn a_worker_whose_time_is_over_keeps_its_cursor_gives_its_lease_back_and_t
 async fn a_worker_whose_time_is_over_asks_for_no_further_piece() {
     let events: Vec<_> = (0..50).map(event).collect();
     let bytes = plain_log(&events);
-    let world = World { piece: bytes.len() / 8, hold: 0, ..World::default() };
+    let world = World { chunk_bytes: bytes.len() / 8, max_buffered_bytes: 0, ..World::default() };
     let (at, wire) = (world.put("a", &bytes), Arc::default());
     let over = Deadline { stop: Instant::now(), end: Instant::now() + INVOCATION };
     let outcome = world.worker(&wire).object(&at, over).await;
-    assert!(matches!(outcome, Outcome::Later(Later::OutOfTime)), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Deferred(Deferred::OutOfTime)), "{outcome:?}");
     assert_eq!(wire.calls(), ["lease", "fetch", "release"]);
 
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));

@@ -3,7 +3,7 @@
 mod world;
 
 use std::sync::Arc;
-use trailhose::ingest::{Later, Outcome};
+use trailhose::ingest::{Deferred, Outcome};
 use world::{Fault, Wire, World, event, log, long_event};
 
 /// More than a worker helps between two looks at its own claims.
@@ -21,7 +21,7 @@ async fn events_helped_before_a_second_look_at_the_claims_are_counted_as_deliver
         assert_eq!(wire.calls(), ["lease", "fetch", "pages", "write_page"]);
     }
     let at = world.put("all", &log(&events));
-    let Outcome::Later(Later::OwnerAtWork { until }) = world.ingest(&at).await else { panic!("not put off") };
+    let Outcome::Deferred(Deferred::OwnerInProgress { until }) = world.ingest(&at).await else { panic!("not put off") };
     world.pass_until(until);
     let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
     assert_eq!(report.helped, u64::from(STALLED));

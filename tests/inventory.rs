@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 use trailhose::listing::inventory::report_store::folder::Folder;
-use trailhose::listing::inventory::{Contents, Inventory, InventoryError};
+use trailhose::listing::inventory::{Inventory, InventoryError, ReportContents};
 use trailhose::object::ObjectRef;
 
 const ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
@@ -55,7 +55,7 @@ async fn csv_and_parquet_give_the_latest_version_of_every_object_once() {
             let report = Report::write(folder.path(), "logs", how, files, &rows);
             let inventory = open(&report).await.unwrap();
             let bytes = objects.iter().map(|(_, size)| size).sum();
-            assert_eq!(inventory.contents, Contents { objects: 2345, bytes, left_out: 2 }, "{how:?}");
+            assert_eq!(inventory.contents, ReportContents { objects: 2345, bytes, excluded: 2 }, "{how:?}");
             assert_eq!(inventory.created(), Some(1_795_132_800));
             let found = all(inventory, "").await;
             assert_eq!(found.len(), 2345);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use trailhose::backfill::budget::Budget;
-use trailhose::backfill::dispatch::{Dispatch, Packing, Parcel, Post};
-use trailhose::backfill::{Broke, Intake};
+use trailhose::backfill::dispatch::{MessageSender, OutboundMessage, Packing, QueueDispatcher};
+use trailhose::backfill::{DispatchError, Dispatcher};
 use trailhose::backoff::Pace;
 use trailhose::notification::{Message, Notice, parse};
 use trailhose::object::ObjectRef;
@@ -39,9 +39,9 @@ async fn bodies(url: &str) -> BTreeMap<String, usize> {
     }
 }
 
-fn post(faults: &Faults, url: &str) -> Post {
+fn post(faults: &Faults, url: &str) -> MessageSender {
     let client = aws_sdk_sqs::Client::new(&faults.config());
-    Post::new(Arc::new(Sqs::new(client, url.to_owned())), Arc::new(Budget::unlimited())).with_pace(QUICK)
+    MessageSender::new(Arc::new(Sqs::new(client, url.to_owned())), Arc::new(Budget::unlimited())).with_pace(QUICK)
 }
 
 fn soon() -> Instant {
@@ -58,9 +58,9 @@ async fn of_a_batch_that_fails_in_part_the_part_is_sent_again_and_nothing_is_los
     faults.on("SendMessageBatch", 3..4, Fault::LoseReply);
     let objects: Vec<ObjectRef> =
         (0..25).map(|number| ObjectRef::new("logs", format!("key {number:02}")).with_version("e", 10)).collect();
-    let dispatch = Dispatch::new(post(&faults, &url), Packing { objects: 1, ..Packing::default() });
-    let handed = dispatch.hand_in(&objects, soon()).await;
-    assert_eq!((handed.taken, handed.messages, handed.broke), (25, 25, None));
+    let dispatch = QueueDispatcher::new(post(&faults, &url), Packing { objects: 1, ..Packing::default() });
+    let handed = dispatch.submit(&objects, soon()).await;
+    assert_eq!((handed.accepted, handed.messages, handed.error), (25, 25, None));
     let bodies = bodies(&url).await;
     let mut arrived = BTreeMap::new();
     for (body, times) in &bodies {
@@ -77,15 +77,15 @@ async fn what_the_queue_will_never_accept_is_not_tried_again_and_named() {
     let url = queue("refused").await;
     let faults = Faults::before(Emulator::shared_ministack());
     faults.on("SendMessageBatch", 1..2, Fault::Deny);
-    let parcels: Vec<Parcel> = (0..25).map(|number| Parcel::of(format!("body {number}"))).collect();
-    let (sent, broke) = post(&faults, &url).send(&parcels, soon()).await;
-    let Some(Broke::Failed(reason)) = broke else { panic!("{broke:?}") };
+    let messages: Vec<OutboundMessage> = (0..25).map(|number| OutboundMessage::of(format!("body {number}"))).collect();
+    let (sent, error) = post(&faults, &url).send(&messages, soon()).await;
+    let Some(DispatchError::Failed(reason)) = error else { panic!("{error:?}") };
     assert!(reason.contains("allow sqs:SendMessage on this queue"), "{reason}");
     assert_eq!((sent, faults.count("SendMessageBatch"), bodies(&url).await.len()), (10, 2, 10));
 
     let nowhere = post(&faults, &format!("{url}-that-is-not-there"));
-    let (sent, broke) = nowhere.send(&parcels[..1], soon()).await;
-    let Some(Broke::Failed(reason)) = broke else { panic!("{broke:?}") };
+    let (sent, error) = nowhere.send(&messages[..1], soon()).await;
+    let Some(DispatchError::Failed(reason)) = error else { panic!("{error:?}") };
     assert!(sent == 0 && reason.contains("that-is-not-there"), "{reason}");
     assert_eq!(faults.count("SendMessageBatch"), 3);
 }

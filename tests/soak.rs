@@ -17,12 +17,12 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trailhose::backfill::budget::Budget;
-use trailhose::backfill::dispatch::{Dispatch, Packing, Post};
-use trailhose::backfill::{Backfill, End};
+use trailhose::backfill::dispatch::{MessageSender, Packing, QueueDispatcher};
+use trailhose::backfill::{Backfill, UnitEnd};
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, system_clock};
 use trailhose::listing::Span;
-use trailhose::listing::discover::{Ask, Discovery};
+use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::notification;
 use trailhose::object::ObjectRef;
 use trailhose::queue::sqs::Sqs;
@@ -151,16 +151,16 @@ async fn backfill(stack: &Stack) -> u64 {
     let store = DynamoDb::new(stack.dynamodb.clone(), stack.output("LedgerTableName").to_owned());
     let ledger = Ledger::new(Arc::new(store), system_clock(), 90 * 86_400);
     let queue = Sqs::new(stack.sqs.clone(), stack.output("IngestQueueUrl").to_owned());
-    let post = Post::new(Arc::new(queue), Arc::new(Budget::unlimited()));
-    let intake = Dispatch::new(post, Packing { objects: BATCH, ..Packing::default() });
+    let sender = MessageSender::new(Arc::new(queue), Arc::new(Budget::unlimited()));
+    let intake = QueueDispatcher::new(sender, Packing { objects: BATCH, ..Packing::default() });
     let worker = Backfill { source: source.clone(), ledger };
     let span = Span::parse("2026-11-20", "2026-11-20").unwrap();
-    let mut discovery = Discovery::new(source, Ask::new(LOG_BUCKET, "", span));
+    let mut discovery = Discovery::new(source, DiscoveryRequest::new(LOG_BUCKET, "", span));
     let stop = tokio::time::Instant::now() + PATIENCE;
     let mut sent = 0;
     while let Some(unit) = discovery.next().await.unwrap() {
         let ended = worker.run(unit, &intake, stop).await;
-        assert!(matches!(ended.end, End::Done), "{:?}", ended.end);
+        assert!(matches!(ended.end, UnitEnd::Done), "{:?}", ended.end);
         sent += ended.counts.sent;
     }
     sent
@@ -201,7 +201,7 @@ async fn after_the_worst_day_and_one_backfill_the_lake_holds_every_event() {
     } else {
         killed += lapse(&stack).await;
     }
-    let handed_in = backfill(&stack).await;
+    let enqueued = backfill(&stack).await;
     all_done(&stack, keys.len()).await;
 
     let lake = stack.lake().await;
@@ -221,7 +221,7 @@ async fn after_the_worst_day_and_one_backfill_the_lake_holds_every_event() {
     let bound = (unheard + killed * BATCH) * (OWN + SHARED) as usize;
     println!(
         "soak: {events} events in {} objects over {seconds} s; {} calls, {spoiled} of them spoiled; {killed} functions \
-         killed; {given_up} messages given up; {handed_in} objects handed in by the backfill; 0 events lost, {repeats} \
+         killed; {given_up} messages given up; {enqueued} objects handed in by the backfill; 0 events lost, {repeats} \
          repeated, {unheard} replies of Firehose lost, bound {bound}",
         keys.len(),
         exchanges.len(),

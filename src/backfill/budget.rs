@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 /// A bound on bytes a second; or none.
 ///
-/// What is handed in is paid for afterwards: the first batch goes at once, whatever its size, and the next one waits as long
-/// as the first should have taken. A batch larger than a second's worth is thus late, not refused.
+/// What is handed in is paid for afterwards: the first batch goes at once, whatever its size, and the next one waits as
+/// long as the first should have taken. A batch larger than a second's worth is thus late, not refused.
 #[derive(Debug, Default)]
 pub struct Budget {
     bytes_per_second: Option<u64>,

@@ -29,7 +29,7 @@ pub enum CallError {
 
 /// The fields by which payloads are told apart.
 #[derive(Deserialize)]
-struct Told {
+struct PayloadFields {
     #[serde(rename = "Records")]
     records: Option<serde::de::IgnoredAny>,
     source: Option<String>,
@@ -43,14 +43,14 @@ impl Call {
     /// # Errors
     /// Says why it is none. Nothing of it may then be begun.
     pub fn parse(payload: &str) -> Result<Self, CallError> {
-        match serde_json::from_str::<Told>(payload) {
-            Ok(Told { records: Some(_), .. }) => match invocation(payload)? {
+        match serde_json::from_str::<PayloadFields>(payload) {
+            Ok(PayloadFields { records: Some(_), .. }) => match invocation(payload)? {
                 Invocation::Queue(messages) => Ok(Self::Queue(messages)),
                 Invocation::Direct(_) => Err(CallError::Notification),
             },
             // What EventBridge sends from a schedule or a rule that was given no payload of its own.
             // https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-templated.html
-            Ok(Told { source: Some(source), detail_type: Some(kind), .. })
+            Ok(PayloadFields { source: Some(source), detail_type: Some(kind), .. })
                 if kind == "Scheduled Event" && (source == "aws.scheduler" || source == "aws.events") =>
             {
                 Ok(Self::Start(Request::default()))

@@ -1,24 +1,25 @@
 //! Record: what is noted of a run, so that somebody can ask how far it is. One trait, one adapter a file.
 //!
-//! A run is noted when it begins, each of its sources when its discovery ends, and each unit when an attempt at it ends.
-//! Nothing is counted up in place, so no message that comes twice can count twice: a record has a name of its own
-//! ([`Part::name`]) and is replaced whole. A unit that goes on from a cursor carries what the attempts before it worked
-//! off in its message, so each record of it is the sum of one chain of attempts, whichever chain that is.
+//! A run is noted when it begins, each of its sources when its discovery ends, and each unit when an attempt at it
+//! ends. Nothing is counted up in place, so no message that comes twice can count twice: a record has a name of its own
+//! ([`RunPart::name`]) and is replaced whole. A unit that goes on from a cursor carries what the attempts before it
+//! worked off in its message, so each record of it is the sum of one chain of attempts, whichever chain that is.
 //!
 //! # The race that remains
 //!
 //! A worker can die between sending the rest of its unit and acknowledging what it had. Then two chains run over the
-//! same unit. The first that is done stays ([`Records::note`]), and it is complete by itself: what the other did is not
-//! added. What a worker handed in before it died, and could not note, is counted by the attempt after it, as handed in
-//! again or as leased or done. The records thus may say less than was sent; they never say that something was looked at
-//! that was not.
+//! same unit. The first that is done stays ([`RunRecords::save`]), and it is complete by itself: what the other did is
+//! not added. What a worker handed in before it died, and could not note, is counted by the attempt after it, as handed
+//! in again or as leased or done. The records thus may say less than was sent; they never say that something was looked
+//! at that was not.
 
+#[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 mod progress;
 
-pub use progress::{Account, Progress, Stage};
+pub use progress::{AccountProgress, RunProgress, Stage};
 
-use super::run::{Root, Run, RunId};
+use super::run::{Run, RunId, SourceRoot};
 use crate::listing::Counts;
 use crate::listing::discover::Shape;
 use crate::listing::folder_level::names;
@@ -30,19 +31,19 @@ use std::collections::BTreeMap;
 
 /// Where runs are noted.
 #[async_trait]
-pub trait Records: Send + Sync + std::fmt::Debug {
+pub trait RunRecords: Send + Sync + std::fmt::Debug {
     /// Notes that a run begins, and returns it as it stands: of two runs of one name the first stays, so that a start
     /// that comes twice is one run over the same days, midnight or not.
     ///
     /// # Errors
     /// The store's. The run may or may not be noted.
-    async fn begin(&self, run: &Run) -> Result<Run, RecordError>;
+    async fn start(&self, run: &Run) -> Result<Run, RecordError>;
 
-    /// Notes how a part of a run ended, in place of what was noted of it before, unless that was [`Outcome::Done`].
+    /// Notes how a part of a run ended, in place of what was noted of it before, unless that was [`PartOutcome::Done`].
     ///
     /// # Errors
     /// The store's. The part may or may not be noted.
-    async fn note(&self, run: &RunId, part: &Part) -> Result<(), RecordError>;
+    async fn save(&self, run: &RunId, part: &RunPart) -> Result<(), RecordError>;
 
     /// A run by its name.
     ///
@@ -54,7 +55,7 @@ pub trait Records: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// The store's.
-    async fn parts(&self, id: &RunId) -> Result<Vec<Part>, RecordError>;
+    async fn parts(&self, id: &RunId) -> Result<Vec<RunPart>, RecordError>;
 
     /// The last runs, the newest first, at most `most`. What was begun within the last second may be missing.
     ///
@@ -80,20 +81,20 @@ pub enum RecordError {
 /// A part of a run that ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum RunPart {
     /// A source was made into units.
-    Discovered(Discovered),
+    Discovered(DiscoveryRecord),
     /// A unit was worked.
-    Worked(Box<Worked>),
+    Worked(Box<UnitRecord>),
 }
 
 /// What discovery made of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Discovered {
+pub struct DiscoveryRecord {
     /// The source.
-    pub root: Root,
+    pub root: SourceRoot,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: PartOutcome,
     /// What the source turned out to be.
     pub shape: Shape,
     /// How many units it made for each account; for the empty name, where a folder says no account. Beyond
@@ -111,13 +112,13 @@ pub const OTHERS: &str = "others";
 
 /// What the attempts at a unit did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Worked {
+pub struct UnitRecord {
     /// The source under which the unit was found.
-    pub root: Root,
+    pub root: SourceRoot,
     /// The unit, from the cursor on that the last attempt reached.
     pub unit: Unit,
     /// How the last attempt ended.
-    pub outcome: Outcome,
+    pub outcome: PartOutcome,
     /// What one chain of attempts did, from the unit's beginning to the cursor.
     pub counts: Counts,
 }
@@ -125,16 +126,17 @@ pub struct Worked {
 /// How a part ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum PartOutcome {
     /// All of it is worked off.
     Done,
-    /// Its time was up; the rest waits in a message of its own.
-    PutBack,
+    /// Time ran out; the rest of the unit is queued as a separate message.
+    #[serde(rename = "put-back")]
+    Requeued,
     /// It failed, for this reason, and comes back until it is among the dead letters.
     Failed(String),
 }
 
-impl Part {
+impl RunPart {
     /// What tells it from the other parts of its run, however often it ends: for a unit its source, folder and first
     /// day, not its cursor.
     pub fn name(&self) -> String {
@@ -153,7 +155,7 @@ impl Part {
     }
 
     /// How it ended.
-    pub fn outcome(&self) -> &Outcome {
+    pub fn outcome(&self) -> &PartOutcome {
         match self {
             Self::Discovered(found) => &found.outcome,
             Self::Worked(worked) => &worked.outcome,
@@ -161,18 +163,18 @@ impl Part {
     }
 }
 
-impl Worked {
+impl UnitRecord {
     /// The account it belongs to; empty where its folder says none.
     pub fn account(&self) -> &str {
         account(&self.unit)
     }
 }
 
-impl Discovered {
+impl DiscoveryRecord {
     /// Of a source from which nothing is known yet.
-    pub fn of(root: Root) -> Self {
+    pub fn of(root: SourceRoot) -> Self {
         let (shape, units) = (Shape::Unknown, BTreeMap::new());
-        Self { root, outcome: Outcome::PutBack, shape, units, list_requests: 0 }
+        Self { root, outcome: PartOutcome::Requeued, shape, units, list_requests: 0 }
     }
 
     /// Counts a unit.
@@ -207,9 +209,9 @@ mod tests {
         }
     }
 
-    fn worked(root: &str, unit: Unit) -> Part {
-        let root = Root::parse(root).unwrap();
-        Part::Worked(Box::new(Worked { root, unit, outcome: Outcome::Done, counts: Counts::default() }))
+    fn worked(root: &str, unit: Unit) -> RunPart {
+        let root = SourceRoot::parse(root).unwrap();
+        RunPart::Worked(Box::new(UnitRecord { root, unit, outcome: PartOutcome::Done, counts: Counts::default() }))
     }
 
     #[test]
@@ -221,10 +223,10 @@ mod tests {
             worked("s3://logs", unit("b/", "2026-11-01")),
             worked("s3://logs", unit("a/", "2026-11-02")),
             worked("s3://logs/a/", unit("a/", "2026-11-01")),
-            Part::Discovered(Discovered::of(Root::parse("s3://logs").unwrap())),
-            Part::Discovered(Discovered::of(Root::parse("s3://logs/a").unwrap())),
+            RunPart::Discovered(DiscoveryRecord::of(SourceRoot::parse("s3://logs").unwrap())),
+            RunPart::Discovered(DiscoveryRecord::of(SourceRoot::parse("s3://logs/a").unwrap())),
         ];
-        let mut names: Vec<String> = others.iter().map(Part::name).chain([first.name()]).collect();
+        let mut names: Vec<String> = others.iter().map(RunPart::name).chain([first.name()]).collect();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), 6);
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_discovery_counts_units_by_account_and_those_beyond_the_bound_together() {
-        let mut found = Discovered::of(Root::parse("s3://logs").unwrap());
+        let mut found = DiscoveryRecord::of(SourceRoot::parse("s3://logs").unwrap());
         let mut add = |prefix: &str| found.add(&unit(prefix, "2026-11-01"));
         add("copied/");
         for number in 0..ACCOUNTS_NOTED + 1 {
@@ -241,8 +243,8 @@ mod tests {
         add("AWSLogs/000000000000/CloudTrail/us-east-1/");
         assert_eq!((found.units[""], found.units["000000000000"], found.units[OTHERS]), (1, 2, 2));
         assert_eq!(found.units.values().sum::<u64>(), 10_003);
-        let item = serde_json::to_string(&Part::Discovered(found.clone())).unwrap();
+        let item = serde_json::to_string(&RunPart::Discovered(found.clone())).unwrap();
         assert!(item.len() < 350_000, "{}", item.len());
-        assert_eq!(serde_json::from_str::<Part>(&item).unwrap(), Part::Discovered(found));
+        assert_eq!(serde_json::from_str::<RunPart>(&item).unwrap(), RunPart::Discovered(found));
     }
 }

@@ -10,7 +10,7 @@
 //! refused: a misspelled field must not widen a run to everything.
 
 use crate::ledger::model::row::Seconds;
-use crate::listing::discover::Ask;
+use crate::listing::discover::DiscoveryRequest;
 use crate::listing::folder_level::Filters;
 use crate::listing::span::{Span, SpanError};
 use crate::listing::unit::{Act, Pick};
@@ -30,7 +30,7 @@ pub const LEAST_BYTES_PER_SECOND: u64 = 64 * 1024;
 pub struct Request {
     /// Where to look. None: everywhere the function is configured for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sources: Vec<Root>,
+    pub sources: Vec<SourceRoot>,
     /// The first day, `YYYY-MM-DD`, UTC, of delivery to the bucket. Excludes `look_back_days`.
     #[serde(with = "day", skip_serializing_if = "Option::is_none")]
     pub since: Option<Date>,
@@ -64,7 +64,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defaults {
     /// Where to look.
-    pub sources: Vec<Root>,
+    pub sources: Vec<SourceRoot>,
     /// How many days before the last one to begin.
     pub look_back_days: u32,
 }
@@ -77,15 +77,15 @@ pub struct Run {
     /// When it began, in seconds since 1970.
     pub started: Seconds,
     /// Where it looks: each once, at least one.
-    pub sources: Vec<Root>,
+    pub sources: Vec<SourceRoot>,
     /// For what it looks, and what it does.
-    pub terms: Terms,
+    pub terms: RunOptions,
 }
 
 /// For what a run looks, and what it does: the same for all its sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Terms {
+pub struct RunOptions {
     /// The days.
     pub span: Span,
     /// Accounts, kinds and regions.
@@ -105,7 +105,7 @@ pub struct Terms {
 /// Where a run looks: a bucket and a prefix in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Root {
+pub struct SourceRoot {
     /// The bucket's name.
     pub bucket: String,
     /// What precedes `AWSLogs/`, or any folder below; empty for the whole bucket.
@@ -188,11 +188,11 @@ impl Request {
         if sources.is_empty() {
             return Err(RequestError::NoSources);
         }
-        let terms = Terms {
+        let terms = RunOptions {
             span,
             filters: Filters { accounts: self.accounts, kinds: self.kinds, regions: self.regions },
             pick: if self.quarantined { Pick::UnfinishedAndQuarantined } else { Pick::Unfinished },
-            act: if self.dry_run { Act::Count } else { Act::HandIn },
+            act: if self.dry_run { Act::Count } else { Act::Enqueue },
             bytes_per_second: self.bytes_per_second,
         };
         Ok(Run { id, started: now, sources, terms })
@@ -217,19 +217,19 @@ fn field(field: &'static str, expected: &'static str, found: &str, holds: bool) 
     if holds { Ok(()) } else { Err(RequestError::Field { field, expected, found: found.to_owned() }) }
 }
 
-impl Terms {
+impl RunOptions {
     /// What discovery is asked of one source.
-    pub fn ask(&self, root: &Root) -> Ask {
-        Ask {
+    pub fn ask(&self, root: &SourceRoot) -> DiscoveryRequest {
+        DiscoveryRequest {
             filters: self.filters.clone(),
             pick: self.pick,
             act: self.act,
-            ..Ask::new(&root.bucket, &root.prefix, self.span)
+            ..DiscoveryRequest::new(&root.bucket, &root.prefix, self.span)
         }
     }
 }
 
-impl Root {
+impl SourceRoot {
     /// Reads `s3://bucket` or `s3://bucket/prefix`.
     ///
     /// # Errors
@@ -242,7 +242,7 @@ impl Root {
     }
 }
 
-impl std::fmt::Display for Root {
+impl std::fmt::Display for SourceRoot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "s3://{}/{}", self.bucket, self.prefix)
     }
@@ -300,7 +300,7 @@ mod day {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Date>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
-        let day = |text: String| text.parse().map_err(|_| SpanError::NoDay { found: text });
+        let day = |text: String| text.parse().map_err(|_| SpanError::InvalidDate { found: text });
         text.map(day).transpose().map_err(serde::de::Error::custom)
     }
 }

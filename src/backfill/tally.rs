@@ -4,7 +4,7 @@ use crate::listing::Counts;
 
 /// What one invocation did. A unit's objects are counted when its attempt ends, whichever way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct BackfillTally {
     /// Runs begun.
     pub runs: u64,
     /// Sources made into units.
@@ -16,7 +16,7 @@ pub struct Tally {
     /// Units worked off.
     pub done: u64,
     /// Units that went back to the queue with a cursor.
-    pub put_back: u64,
+    pub requeued: u64,
     /// Tasks that failed and come back.
     pub failed: u64,
     /// Messages that were not understood.
@@ -25,7 +25,7 @@ pub struct Tally {
     pub counts: Counts,
 }
 
-impl Tally {
+impl BackfillTally {
     /// Adds what another counted.
     pub fn merge(&mut self, other: &Self) {
         self.runs += other.runs;
@@ -33,7 +33,7 @@ impl Tally {
         self.empty += other.empty;
         self.units += other.units;
         self.done += other.done;
-        self.put_back += other.put_back;
+        self.requeued += other.requeued;
         self.failed += other.failed;
         self.not_understood += other.not_understood;
         self.counts.merge(&other.counts);

@@ -1,59 +1,59 @@
-//! Task: what a message on the backfill queue asks for. Pure.
+//! Task: a message on the backfill queue. Pure.
 //!
 //! ```text
-//! start ─▶ discover, one for each source ─▶ work, one for each unit ─▶ work, what was left …
+//! start ─▶ discover, one per source ─▶ work, one per unit ─▶ work, the rest of a unit …
 //! ```
 //!
-//! A message says everything its worker needs, so that it can be lost with a worker and come back to another.
+//! A message contains everything that its worker needs, so that another worker can process it after a crash.
 
-use super::run::{Request, Root, RunId, Terms};
+use super::run::{Request, RunId, RunOptions, SourceRoot};
 use crate::listing::Counts;
 use crate::listing::unit::Unit;
 use serde::{Deserialize, Serialize};
 
-/// What is to be done, and for which run.
+/// A task and the run that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Task {
-    /// A run is to begin.
+    /// Starts a run.
     Start {
-        /// Its name, which its sender chose. The same name twice is the same run.
+        /// The run's ID, chosen by the sender. Two tasks with the same ID start the same run.
         run: RunId,
-        /// What is asked for.
+        /// The request for the run.
         request: Request,
     },
-    /// One source of a run is to be made into units.
+    /// Discovers the units of one source of a run.
     Discover {
         /// The run.
         run: RunId,
         /// The source.
-        root: Root,
-        /// For what to look.
-        terms: Terms,
+        root: SourceRoot,
+        /// The run's options.
+        terms: RunOptions,
     },
-    /// One unit of a run is to be worked.
+    /// Processes one unit of a run.
     Work(Work),
 }
 
-/// One unit, and what of it is worked off already.
+/// A unit to process, and the counts of the earlier attempts at it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
     /// The run.
     pub run: RunId,
-    /// The source it was found under: of two sources that overlap, both have this unit.
-    pub root: Root,
+    /// The source that the unit was found in. If two sources overlap, both have this unit.
+    pub root: SourceRoot,
     /// The unit.
     pub unit: Unit,
-    /// What the attempts before this one did, up to the unit's cursor.
+    /// The counts of the earlier attempts, up to the unit's cursor.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub so_far: Counts,
-    /// At most how many stored bytes a second the run hands in, over all workers.
+    /// Maximum number of stored bytes that the run enqueues per second, over all workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
 }
 
-/// A message that is no task.
+/// An error for a message that is not a valid task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a task of the backfill (start, discover or work): {0}")]
 pub struct TaskError(String);
@@ -62,7 +62,7 @@ impl Task {
     /// Reads the body of a message.
     ///
     /// # Errors
-    /// Says what is missing, unknown or contradictory, and where. The message must then not be acknowledged.
+    /// Names the field that is missing, unknown or contradictory. The message must not be acknowledged.
     pub fn parse(body: &str) -> Result<Self, TaskError> {
         let task: Self = serde_json::from_str(body).map_err(|error| TaskError(error.to_string()))?;
         if let Self::Work(work) = &task {
@@ -71,13 +71,13 @@ impl Task {
         Ok(task)
     }
 
-    /// The body of its message.
+    /// Returns the body of the task's message.
     pub fn body(&self) -> String {
-        // Strings, numbers, sets of strings and plain enums: there is nothing in it that JSON could not hold.
+        // Strings, numbers, sets of strings and plain enums always serialize to JSON.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The run it belongs to.
+    /// Returns the run that the task belongs to.
     pub fn run(&self) -> &RunId {
         match self {
             Self::Start { run, .. } | Self::Discover { run, .. } | Self::Work(Work { run, .. }) => run,
@@ -96,12 +96,12 @@ mod tests {
     use crate::listing::span::Span;
     use crate::listing::unit::{Act, Layout, Pick};
 
-    fn root() -> Root {
-        Root::parse("s3://logs/p/").unwrap()
+    fn root() -> SourceRoot {
+        SourceRoot::parse("s3://logs/p/").unwrap()
     }
 
-    fn terms() -> Terms {
-        Terms {
+    fn terms() -> RunOptions {
+        RunOptions {
             span: Span::parse("2026-11-01", "2026-11-04").unwrap(),
             filters: Filters { accounts: ["111122223333".to_owned()].into(), ..Filters::default() },
             pick: Pick::UnfinishedAndQuarantined,
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn work(prefix: &str, after: Option<&str>) -> Task {
-        let Terms { span, filters, pick, act, bytes_per_second } = terms();
+        let RunOptions { span, filters, pick, act, bytes_per_second } = terms();
         let after = after.map(str::to_owned);
         let unit = Unit {
             bucket: "logs".to_owned(),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn every_task_is_read_back_from_its_message_the_same() {
+    fn messages_round_trip() {
         let request = Request { sources: vec![root()], dry_run: true, ..Request::default() };
         for task in [
             Task::Start { run: RunId::at(0, 1), request },
@@ -143,23 +143,23 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_as_short_as_a_person_would_write_it() {
+    fn minimal_start_message_round_trips() {
         let start = r#"{"start":{"run":"monday","request":{"dry_run":true}}}"#;
         assert_eq!(Task::parse(start).unwrap().body(), start);
     }
 
     #[test]
-    fn a_message_that_is_no_task_is_refused_with_the_reason() {
-        let wrong = work("p", None).body();
-        let astray = work("p/", Some("q/1")).body();
+    fn invalid_message_is_rejected_with_the_reason() {
+        let no_slash = work("p", None).body();
+        let wrong_cursor = work("p/", Some("q/1")).body();
         for (body, said) in [
             (r#"{"stop":{"run":"a"}}"#, "unknown variant `stop`"),
             (r#"{"start":{"run":"a","request":{},"now":true}}"#, "unknown field `now`"),
             (r#"{"start":{"run":"a"}}"#, "missing field `request`"),
             (r#"{"start":{"run":"a b","request":{}}}"#, "run: expected a name"),
             (r#"{"Records":[]}"#, "unknown variant `Records`"),
-            (&wrong, "does not end in a slash"),
-            (&astray, "does not lie under prefix"),
+            (&no_slash, "does not end in a slash"),
+            (&wrong_cursor, "is not under prefix"),
         ] {
             let error = Task::parse(body).unwrap_err().to_string();
             assert!(error.contains(said), "{body}: {error}");

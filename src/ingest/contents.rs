@@ -1,8 +1,8 @@
 //! Contents: one object looked at from its first byte to its last, before anything of it leaves.
 
 use super::stored::Stored;
-use super::{IngestAbort, Ingest, Deferred};
-use crate::decode::{LineOffsets, LineReader, DecodeError, Event, EventReader, DecodeLimits, DecodeStatus};
+use super::{Deferred, Ingest, IngestAbort};
+use crate::decode::{DecodeError, DecodeLimits, DecodeStatus, Event, EventReader, LineOffsets, LineReader};
 use crate::event::EventScope;
 use crate::event::filter::Filter;
 use crate::ledger::EventMeta;
@@ -78,7 +78,8 @@ impl EventScan {
         self.line_bytes += line.len() + 1;
         self.longest = self.longest.max(line.len());
         self.newest = self.newest.max(seconds);
-        self.line_offsets = self.line_offsets.take().and_then(|mut line_offsets| line_offsets.note(&event).then_some(line_offsets));
+        self.line_offsets =
+            self.line_offsets.take().and_then(|mut line_offsets| line_offsets.add(&event).then_some(line_offsets));
         self.buffer = self.buffer.take().filter(|buffer| buffer.lines.len() + line.len() <= max_buffered_bytes);
         if let Some(buffer) = &mut self.buffer {
             buffer.lines.extend_from_slice(line);
@@ -96,8 +97,8 @@ impl EventScan {
 }
 
 impl<'a> Contents<'a> {
-    /// Reads the whole object, which is said to have `size_hint` bytes. Its lines are kept as long as they take no more than
-    /// [`Ingest::max_buffered_bytes`] bytes; those of a larger object are inflated a second time when they leave.
+    /// Reads the whole object, which is said to have `size_hint` bytes. Its lines are kept as long as they take no more
+    /// than [`Ingest::max_buffered_bytes`] bytes; those of a larger object are inflated a second time when they leave.
     /// No piece but the first is fetched after `stop`.
     pub(super) async fn read(
         ingest: &'a Ingest,
@@ -106,7 +107,9 @@ impl<'a> Contents<'a> {
         stop: Instant,
     ) -> Result<Self, IngestAbort> {
         let (mut stored, first) =
-            Stored::fetch(&*ingest.source, object, size_hint, ingest.max_buffered_bytes, ingest.chunk_bytes).await.map_err(from_source_error)?;
+            Stored::fetch(&*ingest.source, object, size_hint, ingest.max_buffered_bytes, ingest.chunk_bytes)
+                .await
+                .map_err(from_source_error)?;
         let max_buffered_bytes = ingest.max_buffered_bytes;
         let mut scan = EventScan { line_offsets: Some(LineOffsets::default()), ..EventScan::default() };
         let (size, scopes) = match first {
@@ -114,7 +117,9 @@ impl<'a> Contents<'a> {
                 let mut read = EventReader::in_chunks(first, stored.size(), ingest.limits);
                 loop {
                     match read.advance().map_err(from_decode_error)? {
-                        DecodeStatus::Ready => scan.add(read.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes),
+                        DecodeStatus::Ready => {
+                            scan.add(read.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes)
+                        }
                         DecodeStatus::NeedsInput => {
                             check_deadline(stop)?;
                             read.feed(stored.next().await.map_err(from_source_error)?);
@@ -149,7 +154,9 @@ impl<'a> Contents<'a> {
         let stored = &self.stored;
         let source = match (&self.retained, stored.whole()) {
             (RetainedLines::Buffered(buffer), _) => LineSource::LineBuffer { buffer, next: 0 },
-            (RetainedLines::LineOffsets(line_offsets), Some(whole)) => LineSource::Cut(Box::new(LineReader::new(whole, line_offsets))),
+            (RetainedLines::LineOffsets(line_offsets), Some(whole)) => {
+                LineSource::Cut(Box::new(LineReader::new(whole, line_offsets)))
+            }
             (RetainedLines::LineOffsets(line_offsets), None) => {
                 LineSource::Cut(Box::new(LineReader::in_chunks(stored.refetch(0).await?, stored.size(), line_offsets)))
             }
@@ -162,7 +169,8 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// That a call may still be begun. An object without end, or one that trickles in, would keep its neighbours waiting too.
+/// That a call may still be begun. An object without end, or one that trickles in, would keep its neighbours waiting
+/// too.
 fn check_deadline(stop: Instant) -> Result<(), IngestAbort> {
     if Instant::now() < stop { Ok(()) } else { Err(IngestAbort::Deferred(Deferred::OutOfTime)) }
 }

@@ -1,18 +1,19 @@
-//! Discover: which units a bucket holds. Folders are asked for, days are not: see [`Span::stretch`].
+//! Discover: which units a bucket holds. Folders are asked for, days are not: see [`Span::key_range`].
 //!
-//! From the prefix the walk goes through `AWSLogs/`, an organisation where there is one, accounts, kinds and regions. What
-//! a folder is, its name says ([`Place::of`]), so both layouts, several organisations and a prefix that itself contains
-//! `AWSLogs` need no case of their own. A prefix may also name a folder further down: an organisation, an account, a region.
+//! From the prefix the walk goes through `AWSLogs/`, an organisation where there is one, accounts, kinds and regions.
+//! What a folder is, its name says ([`FolderLevel::of`]), so both layouts, several organisations and a prefix that
+//! itself contains `AWSLogs` need no case of their own. A prefix may also name a folder further down: an organisation,
+//! an account, a region.
 //!
 //! Where there is no `AWSLogs/` under the prefix, it is looked for a few folders deeper (`search`); where there is none
 //! either, the prefix becomes one flat unit.
 //!
-//! A scheduled backfill wants CloudTrail's own folders and nothing else; a single process that is told to deliver a bucket
-//! wants every key in it, each once. How much is walked is the asker's to say ([`Cover`]).
+//! A scheduled backfill wants CloudTrail's own folders and nothing else; a single process that is told to deliver a
+//! bucket wants every key in it, each once. How much is walked is the asker's to say ([`Coverage`]).
 
 mod search;
 
-use super::folder_level::{Filters, Place};
+use super::folder_level::{Filters, FolderLevel};
 use super::span::Span;
 use super::unit::{Act, Layout, Pick, Unit};
 use crate::object::ObjectRef;
@@ -29,20 +30,20 @@ pub const DAYS_PER_UNIT: u32 = 31;
 
 /// How much of what lies under the prefix is walked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Cover {
+pub enum Coverage {
     /// The days asked for of CloudTrail's folders, in units of at most [`DAYS_PER_UNIT`] days: for several workers.
     #[default]
     Days,
     /// The same days, each region in one unit: for a single process, which one listing costs less than many.
     Regions,
-    /// Every key, each once: regions whole, digests, and what is none of CloudTrail's. Folders are not left out; what is
-    /// asked for is asked of each key.
+    /// Every key, each once: regions whole, digests, and what is none of CloudTrail's. Folders are not left out; what
+    /// is asked for is asked of each key.
     Everything,
 }
 
 /// What to look for.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct DiscoveryRequest {
     /// Bucket name, or `file://` and the absolute path of a folder.
     pub bucket: String,
     /// What precedes `AWSLogs/`, with or without its last slash; or any folder below.
@@ -58,10 +59,10 @@ pub struct Ask {
     /// Listings under way at once.
     pub concurrency: usize,
     /// How much is walked.
-    pub cover: Cover,
+    pub coverage: Coverage,
 }
 
-impl Ask {
+impl DiscoveryRequest {
     /// One unit with everything that is selected, for objects that are known without discovery.
     pub fn flat_unit(&self) -> Unit {
         Unit {
@@ -86,14 +87,14 @@ impl Ask {
             pick: Pick::default(),
             act: Act::default(),
             concurrency: 16,
-            cover: Cover::default(),
+            coverage: Coverage::default(),
         }
     }
 }
 
 /// How far discovery is, and what it found beside the units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct DiscoveryProgress {
     /// List requests made.
     pub requests: u64,
     /// Folders known and not yet listed.
@@ -105,9 +106,9 @@ pub struct Progress {
     /// Folders that the filters left out.
     pub not_asked: u64,
     /// Folders that are none of CloudTrail's, by name, up to a few; a source of its own can be made of each.
-    pub passed_over: Vec<String>,
+    pub unvisited: Vec<String>,
     /// How many there were.
-    pub passed_over_count: u64,
+    pub unvisited_count: u64,
     /// What the bucket turned out to be.
     pub shape: Shape,
 }
@@ -128,89 +129,89 @@ pub enum Shape {
 }
 
 /// Names of folders passed over that are kept.
-const NAMES_KEPT: usize = 20;
+const MAX_UNVISITED_NAMES: usize = 20;
 
 /// Told of every step, for a progress bar.
-pub type Watch = Arc<dyn Fn(&Progress) + Send + Sync>;
+pub type ProgressCallback = Arc<dyn Fn(&DiscoveryProgress) + Send + Sync>;
 
 /// A walk under way. Units are asked for one at a time, so that nothing is listed faster than it is used, and the units
 /// of ten thousand accounts are never held together.
 pub struct Discovery {
     source: Arc<dyn Source>,
-    ask: Ask,
-    watch: Option<Watch>,
-    progress: Progress,
+    ask: DiscoveryRequest,
+    watch: Option<ProgressCallback>,
+    progress: DiscoveryProgress,
     /// To be listed.
-    folders: Vec<Step>,
-    under_way: FuturesUnordered<BoxFuture<'static, Listed>>,
-    ready: VecDeque<Found>,
-    begun: bool,
+    folders: Vec<FolderPage>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Listed>>,
+    ready: VecDeque<DiscoveryItem>,
+    started: bool,
 }
 
 /// What a walk finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum DiscoveryItem {
     /// A unit, to be listed.
     Unit(Unit),
-    /// Objects that lie beside the folders of the walk, listed already, with the flat unit they are judged by. Only where
-    /// [`Cover::Everything`] is asked for.
-    Loose(Unit, Vec<ObjectRef>),
+    /// Objects that lie beside the folders of the walk, listed already, with the flat unit they are judged by. Only
+    /// where [`Coverage::Everything`] is asked for.
+    Objects(Unit, Vec<ObjectRef>),
 }
 
 /// One page of one folder.
-struct Step {
+struct FolderPage {
     folder: String,
     token: Option<String>,
-    look: Look,
+    role: FolderRole,
 }
 
 /// What a page is looked at for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum FolderRole {
     /// A folder of the layout: what lies in it is told by its name.
     Layout,
     /// A folder above `AWSLogs/`: its other folders are none of CloudTrail's.
-    Beside,
+    AboveLayout,
     /// Objects only: the folders in it are walked already.
     Objects,
 }
 
-type Listed = (Step, Result<ListPage, SourceError>);
+type Listed = (FolderPage, Result<ListPage, SourceError>);
 
 impl Discovery {
     /// A walk over `source`.
-    pub fn new(source: Arc<dyn Source>, ask: Ask) -> Self {
+    pub fn new(source: Arc<dyn Source>, ask: DiscoveryRequest) -> Self {
         Self {
             source,
             ask,
             watch: None,
-            progress: Progress::default(),
+            progress: DiscoveryProgress::default(),
             folders: Vec::new(),
-            under_way: FuturesUnordered::new(),
+            in_flight: FuturesUnordered::new(),
             ready: VecDeque::new(),
-            begun: false,
+            started: false,
         }
     }
 
     /// The same walk, telling `watch` of every step.
-    pub fn watched(self, watch: Watch) -> Self {
+    pub fn with_progress_callback(self, watch: ProgressCallback) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
     /// How far it is.
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &DiscoveryProgress {
         &self.progress
     }
 
-    /// The next unit; none at the end. For [`Cover::Everything`] ask [`Discovery::find`].
+    /// The next unit; none at the end. For [`Coverage::Everything`] ask [`Discovery::next_item`].
     ///
     /// # Errors
-    /// As [`Discovery::find`].
+    /// As [`Discovery::next_item`].
     pub async fn next(&mut self) -> Result<Option<Unit>, SourceError> {
         loop {
-            match self.find().await? {
-                Some(Found::Unit(unit)) => return Ok(Some(unit)),
-                Some(Found::Loose(..)) => {}
+            match self.next_item().await? {
+                Some(DiscoveryItem::Unit(unit)) => return Ok(Some(unit)),
+                Some(DiscoveryItem::Objects(..)) => {}
                 None => return Ok(None),
             }
         }
@@ -221,98 +222,98 @@ impl Discovery {
     /// # Errors
     /// A folder could not be listed. The units already given stand; the walk cannot go on, for the rest of that folder
     /// would be missing in silence.
-    pub async fn find(&mut self) -> Result<Option<Found>, SourceError> {
-        if !self.begun {
-            self.begin().await?;
-            self.begun = true;
+    pub async fn next_item(&mut self) -> Result<Option<DiscoveryItem>, SourceError> {
+        if !self.started {
+            self.locate_layout().await?;
+            self.started = true;
         }
         loop {
             if let Some(found) = self.ready.pop_front() {
                 return Ok(Some(found));
             }
-            while self.under_way.len() < self.ask.concurrency.max(1)
+            while self.in_flight.len() < self.ask.concurrency.max(1)
                 && let Some(step) = self.folders.pop()
             {
-                self.under_way.push(Box::pin(list(Arc::clone(&self.source), self.ask.bucket.clone(), step)));
+                self.in_flight.push(Box::pin(list(Arc::clone(&self.source), self.ask.bucket.clone(), step)));
             }
-            let Some((step, page)) = self.under_way.next().await else { return Ok(None) };
+            let Some((step, page)) = self.in_flight.next().await else { return Ok(None) };
             self.progress.requests += 1;
-            self.take(&step, page?);
-            self.progress.waiting = self.folders.len() + self.under_way.len();
+            self.process_page(&step, page?);
+            self.progress.waiting = self.folders.len() + self.in_flight.len();
             if let Some(watch) = &self.watch {
                 watch(&self.progress);
             }
         }
     }
 
-    fn take(&mut self, step: &Step, page: ListPage) {
+    fn process_page(&mut self, step: &FolderPage, page: ListPage) {
         if let Some(token) = page.next {
-            self.folders.push(Step { folder: step.folder.clone(), token: Some(token), look: step.look });
+            self.folders.push(FolderPage { folder: step.folder.clone(), token: Some(token), role: step.role });
         }
-        self.loose(&step.folder, page.objects);
+        self.push_objects(&step.folder, page.objects);
         for folder in page.prefixes {
-            match step.look {
-                Look::Objects => {}
-                Look::Beside if folder.strip_prefix(&step.folder) == Some("AWSLogs/") => {}
-                Look::Beside => self.pass_over(folder),
-                Look::Layout => match Place::of(&folder) {
-                    None => self.pass_over(folder),
-                    Some(place) => self.enter(folder, place),
+            match step.role {
+                FolderRole::Objects => {}
+                FolderRole::AboveLayout if folder.strip_prefix(&step.folder) == Some("AWSLogs/") => {}
+                FolderRole::AboveLayout => self.skip_folder(folder),
+                FolderRole::Layout => match FolderLevel::of(&folder) {
+                    None => self.skip_folder(folder),
+                    Some(place) => self.enter_folder(folder, place),
                 },
             }
         }
     }
 
     /// A folder of the layout.
-    fn enter(&mut self, folder: String, place: Place) {
-        if !self.admits(&folder) {
+    fn enter_folder(&mut self, folder: String, place: FolderLevel) {
+        if !self.is_selected(&folder) {
             self.progress.not_asked += 1;
             return;
         }
         match place {
-            Place::Account => self.progress.accounts += 1,
-            Place::Region => self.progress.regions += 1,
-            Place::Logs | Place::Kind => {}
+            FolderLevel::Account => self.progress.accounts += 1,
+            FolderLevel::Region => self.progress.regions += 1,
+            FolderLevel::Logs | FolderLevel::Kind => {}
         }
-        if place != Place::Region {
-            self.folders.push(Step { folder, token: None, look: Look::Layout });
+        if place != FolderLevel::Region {
+            self.folders.push(FolderPage { folder, token: None, role: FolderRole::Layout });
             return;
         }
-        match self.ask.cover {
-            Cover::Everything => self.give(folder, Layout::Flat),
-            Cover::Regions => self.give(folder, Layout::Days),
-            Cover::Days => {
+        match self.ask.coverage {
+            Coverage::Everything => self.push_unit(folder, Layout::Flat),
+            Coverage::Regions => self.push_unit(folder, Layout::Days),
+            Coverage::Days => {
                 let whole = self.unit(folder, Layout::Days);
-                let pieces = whole.span.pieces(DAYS_PER_UNIT);
-                self.ready.extend(pieces.map(|span| Found::Unit(Unit { span, ..whole.clone() })));
+                let split = whole.span.split(DAYS_PER_UNIT);
+                self.ready.extend(split.map(|span| DiscoveryItem::Unit(Unit { span, ..whole.clone() })));
             }
         }
     }
 
-    fn admits(&self, folder: &str) -> bool {
-        self.ask.cover == Cover::Everything || self.ask.filters.admit_folder(folder)
+    fn is_selected(&self, folder: &str) -> bool {
+        self.ask.coverage == Coverage::Everything || self.ask.filters.admit_folder(folder)
     }
 
-    fn give(&mut self, folder: String, layout: Layout) {
-        self.ready.push_back(Found::Unit(self.unit(folder, layout)));
+    fn push_unit(&mut self, folder: String, layout: Layout) {
+        self.ready.push_back(DiscoveryItem::Unit(self.unit(folder, layout)));
     }
 
     /// Objects beside the folders of the walk.
-    fn loose(&mut self, folder: &str, objects: Vec<ObjectRef>) {
-        if self.ask.cover == Cover::Everything && !objects.is_empty() {
+    fn push_objects(&mut self, folder: &str, objects: Vec<ObjectRef>) {
+        if self.ask.coverage == Coverage::Everything && !objects.is_empty() {
             let unit = self.unit(folder.to_owned(), Layout::Flat);
-            self.ready.push_back(Found::Loose(unit, objects));
+            self.ready.push_back(DiscoveryItem::Objects(unit, objects));
         }
     }
 
     /// A folder that is none of CloudTrail's.
-    fn pass_over(&mut self, folder: String) {
-        if self.ask.cover == Cover::Everything {
-            return self.give(folder, Layout::Flat);
+    fn skip_folder(&mut self, folder: String) {
+        if self.ask.coverage == Coverage::Everything {
+            return self.push_unit(folder, Layout::Flat);
         }
-        self.progress.passed_over_count += 1;
-        if self.progress.passed_over.len() < NAMES_KEPT {
-            self.progress.passed_over.push(folder);
+        self.progress.unvisited_count += 1;
+        if self.progress.unvisited.len() < MAX_UNVISITED_NAMES {
+            self.progress.unvisited.push(folder);
         }
     }
 
@@ -333,7 +334,7 @@ impl Discovery {
     }
 }
 
-async fn list(source: Arc<dyn Source>, bucket: String, step: Step) -> Listed {
+async fn list(source: Arc<dyn Source>, bucket: String, step: FolderPage) -> Listed {
     let token = step.token.as_deref();
     let ask = Listing { bucket: &bucket, prefix: &step.folder, delimiter: Some('/'), token, start_after: None };
     let page = source.list(&ask).await;

@@ -1,9 +1,10 @@
 //! Place: what a folder of a bucket is in CloudTrail's layout, told from its name alone.
 //!
-//! A folder is what a key in it would say. Each question below completes the folder with a stand-in for the rest and asks
-//! the key grammar, so that there is one grammar, and the free part before `AWSLogs/` may hold slashes or even `AWSLogs`.
+//! A folder is what a key in it would say. Each question below completes the folder with a stand-in for the rest and
+//! asks the key grammar, so that there is one grammar, and the free part before `AWSLogs/` may hold slashes or even
+//! `AWSLogs`.
 
-use crate::object::key::{NotALog, Kind, Recognized, recognize};
+use crate::object::key::{Kind, NotALog, Recognized, recognize};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -2,14 +2,15 @@
 //!
 //! # What a listing that changes promises
 //!
-//! S3 lists in the order of the keys' bytes, and the token of a page stands for a *key*, not for a number of entries. An
-//! object that exists during the whole walk is therefore listed exactly once, whatever is written or deleted around it: a
-//! key that vanishes shifts nothing. An object put during the walk is listed if its key lies ahead; behind, the next run
-//! finds it, because it begins at the first day of its span again and never where the last one ended. Going on from a
-//! cursor is the same: it asks for the keys after the last one that is *worked off*, and not for a page by its number.
+//! S3 lists in the order of the keys' bytes, and the token of a page stands for a *key*, not for a number of entries.
+//! An object that exists during the whole walk is therefore listed exactly once, whatever is written or deleted around
+//! it: a key that vanishes shifts nothing. An object put during the walk is listed if its key lies ahead; behind, the
+//! next run finds it, because it begins at the first day of its span again and never where the last one ended. Going on
+//! from a cursor is the same: it asks for the keys after the last one that is *worked off*, and not for a page by its
+//! number.
 //!
-//! All of this rests on the order, so the order is checked. A source that lists otherwise (S3's directory buckets do) is
-//! refused rather than half read.
+//! All of this rests on the order, so the order is checked. A source that lists otherwise (S3's directory buckets do)
+//! is refused rather than half read.
 
 use super::ListingError;
 use super::unit::Unit;
@@ -50,7 +51,7 @@ pub(crate) struct Keys<'s> {
 
 impl<'s> Keys<'s> {
     pub(crate) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
-        let (after, end) = unit.stretch();
+        let (after, end) = unit.key_range();
         let (bucket, prefix) = (unit.bucket.clone(), unit.prefix.clone());
         Self { source, bucket, prefix, after, end, token: None, finished: false, requests: 0 }
     }

@@ -13,7 +13,7 @@ pub const LOOK_BACK: u32 = 3;
 
 /// Days of delivery, both ends included, UTC. Never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Text", into = "Text")]
+#[serde(try_from = "SpanText", into = "SpanText")]
 pub struct Span {
     from: Date,
     to: Date,
@@ -32,7 +32,7 @@ pub enum SpanError {
     },
     /// Not a day.
     #[error("expected a day as YYYY-MM-DD, found {found:?}")]
-    NoDay {
+    InvalidDate {
         /// What was found.
         found: String,
     },
@@ -69,7 +69,7 @@ impl Span {
     /// # Errors
     /// As [`Span::new`]; or one of them is no day.
     pub fn parse(from: &str, to: &str) -> Result<Self, SpanError> {
-        let day = |text: &str| text.parse().map_err(|_| SpanError::NoDay { found: text.to_owned() });
+        let day = |text: &str| text.parse().map_err(|_| SpanError::InvalidDate { found: text.to_owned() });
         Self::new(day(from)?, day(to)?)
     }
 
@@ -94,7 +94,7 @@ impl Span {
     }
 
     /// The same days in pieces of at most `days` each (at least one), in order.
-    pub fn pieces(self, days: u32) -> impl Iterator<Item = Self> {
+    pub fn split(self, days: u32) -> impl Iterator<Item = Self> {
         let beyond = (i64::from(days.max(1)) - 1).min(i64::from(i16::MAX));
         let piece = move |from: Date| {
             let to = from.checked_add(beyond.days()).unwrap_or(Date::MAX).min(self.to);
@@ -110,7 +110,7 @@ impl Span {
     ///
     /// A folder's days are one stretch of its keys, because `YYYY/MM/DD` sorts as days do. One listing therefore walks
     /// through all of them; days that hold nothing cost nothing.
-    pub fn stretch(self, folder: &str) -> (String, Option<String>) {
+    pub fn key_range(self, folder: &str) -> (String, Option<String>) {
         let before = |day: Date| format!("{folder}{:04}/{:02}/{:02}", day.year(), day.month(), day.day());
         (before(self.from), self.to.tomorrow().ok().map(before))
     }
@@ -128,20 +128,20 @@ impl std::fmt::Display for Span {
 /// As it stands in messages.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Text {
+struct SpanText {
     from: String,
     to: String,
 }
 
-impl TryFrom<Text> for Span {
+impl TryFrom<SpanText> for Span {
     type Error = SpanError;
 
-    fn try_from(text: Text) -> Result<Self, SpanError> {
+    fn try_from(text: SpanText) -> Result<Self, SpanError> {
         Self::parse(&text.from, &text.to)
     }
 }
 
-impl From<Span> for Text {
+impl From<Span> for SpanText {
     fn from(span: Span) -> Self {
         Self { from: span.from.to_string(), to: span.to.to_string() }
     }
@@ -162,9 +162,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_pieces_of_a_span_are_its_days_each_once_and_none_is_longer_than_asked(span in spans(), days in 0u32..50) {
-            let pieces: Vec<Span> = span.pieces(days).collect();
-            prop_assert!(pieces.iter().all(|piece| piece.days().count() <= days.max(1) as usize));
-            let rejoined: Vec<Date> = pieces.into_iter().flat_map(Span::days).collect();
+            let split: Vec<Span> = span.split(days).collect();
+            prop_assert!(split.iter().all(|piece| piece.days().count() <= days.max(1) as usize));
+            let rejoined: Vec<Date> = split.into_iter().flat_map(Span::days).collect();
             prop_assert_eq!(rejoined, span.days().collect::<Vec<_>>());
         }
 
@@ -173,7 +173,7 @@ mod tests {
             let folder = "p/AWSLogs/111122223333/CloudTrail/eu-west-1/";
             let Ok(day) = span.from().checked_add(offset.days()) else { return Ok(()) };
             let (year, month, date) = (day.year(), day.month(), day.day());
-            let (after, end) = span.stretch(folder);
+            let (after, end) = span.key_range(folder);
             for name in ["", "0", "~", "111122223333_CloudTrail_eu-west-1_20261101T0000Z_a.json.gz"] {
                 let key = format!("{folder}{year:04}/{month:02}/{date:02}/{name}");
                 let inside = key > after && end.as_ref().is_none_or(|end| key < *end);

@@ -1,13 +1,13 @@
 //! Select: which objects of a source are meant. Pure.
 
-use crate::listing::discover::{Ask, Cover};
+use crate::listing::discover::{Coverage, DiscoveryRequest};
 use crate::listing::folder_level::Filters;
 use crate::listing::span::{Span, SpanError};
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 
 /// Nothing lies in a bucket from before this day.
-const FIRST: Date = date(2000, 1, 1);
+const EARLIEST: Date = date(2000, 1, 1);
 
 /// Which objects are meant. The default: all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Select {
     /// Of these accounts, kinds and regions.
     pub filters: Filters,
     /// Not those whose key starts with this: the destination, where it lies within the source.
-    pub except: Option<String>,
+    pub exclude: Option<String>,
 }
 
 impl Select {
@@ -27,7 +27,7 @@ impl Select {
     #[must_use]
     pub fn looking_back(&self, today: Date, days: u32) -> Self {
         let begins = today.saturating_sub(i64::from(days).min(i64::from(i16::MAX)).days());
-        let since = self.since.unwrap_or(FIRST).max(begins);
+        let since = self.since.unwrap_or(EARLIEST).max(begins);
         Self { since: Some(self.until.map_or(since, |until| since.min(until))), ..self.clone() }
     }
 
@@ -37,15 +37,20 @@ impl Select {
     }
 
     /// Whether this key is left out before anything is asked of it.
-    pub(super) fn excepts(&self, key: &str) -> bool {
-        self.except.as_ref().is_some_and(|except| key.starts_with(except))
+    pub(super) fn is_excluded(&self, key: &str) -> bool {
+        self.exclude.as_ref().is_some_and(|exclude| key.starts_with(exclude))
     }
 
     /// What discovery is asked for.
-    pub(super) fn ask(&self, bucket: &str, prefix: &str, concurrency: usize) -> Result<Ask, SpanError> {
-        let span = Span::new(self.since.unwrap_or(FIRST).max(FIRST), self.until.unwrap_or(Date::MAX))?;
-        let cover = if self.selects() { Cover::Regions } else { Cover::Everything };
-        Ok(Ask { filters: self.filters.clone(), concurrency, cover, ..Ask::new(bucket, prefix, span) })
+    pub(super) fn ask(&self, bucket: &str, prefix: &str, concurrency: usize) -> Result<DiscoveryRequest, SpanError> {
+        let span = Span::new(self.since.unwrap_or(EARLIEST).max(EARLIEST), self.until.unwrap_or(Date::MAX))?;
+        let coverage = if self.selects() { Coverage::Regions } else { Coverage::Everything };
+        Ok(DiscoveryRequest {
+            filters: self.filters.clone(),
+            concurrency,
+            coverage,
+            ..DiscoveryRequest::new(bucket, prefix, span)
+        })
     }
 }
 
@@ -56,9 +61,12 @@ mod tests {
     #[test]
     fn without_a_selection_everything_is_walked_and_with_one_its_days_and_folders() {
         let all = Select::default().ask("b", "p", 4).unwrap();
-        assert_eq!((all.cover, all.span.from(), all.span.to()), (Cover::Everything, FIRST, Date::MAX));
+        assert_eq!((all.coverage, all.span.from(), all.span.to()), (Coverage::Everything, EARLIEST, Date::MAX));
         let since = Select { since: Some(date(2026, 11, 1)), ..Select::default() }.ask("b", "p", 4).unwrap();
-        assert_eq!((since.cover, since.span.from(), since.span.to()), (Cover::Regions, date(2026, 11, 1), Date::MAX));
+        assert_eq!(
+            (since.coverage, since.span.from(), since.span.to()),
+            (Coverage::Regions, date(2026, 11, 1), Date::MAX)
+        );
         let backwards = Select { since: Some(date(2026, 11, 2)), until: Some(date(2026, 11, 1)), ..Select::default() };
         assert!(backwards.ask("b", "p", 4).is_err());
     }
@@ -75,8 +83,8 @@ mod tests {
 
     #[test]
     fn the_destination_within_the_source_is_left_out() {
-        let select = Select { except: Some("out/".into()), ..Select::default() };
-        assert!(select.excepts("out/a.json") && !select.excepts("outer/a.json"));
+        let select = Select { exclude: Some("out/".into()), ..Select::default() };
+        assert!(select.is_excluded("out/a.json") && !select.is_excluded("outer/a.json"));
         assert!(!select.selects());
     }
 }

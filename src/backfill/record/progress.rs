@@ -1,7 +1,7 @@
 //! Progress: how far a run is, by what is noted of its parts. Pure.
 
-use super::{Outcome, Part};
-use crate::backfill::run::{Root, Run};
+use super::{PartOutcome, RunPart};
+use crate::backfill::run::{Run, SourceRoot};
 use crate::listing::Counts;
 use crate::listing::discover::Shape;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Progress {
+pub struct RunProgress {
     /// In a word.
     pub stage: Stage,
     /// Sources asked for.
@@ -17,7 +17,7 @@ pub struct Progress {
     /// Sources of which all units are known.
     pub discovered: u64,
     /// Sources in which nothing to look at was found: a prefix or an account may be misspelled.
-    pub empty: Vec<Root>,
+    pub empty: Vec<SourceRoot>,
     /// Units found so far.
     pub units: u64,
     /// Units worked off.
@@ -27,14 +27,14 @@ pub struct Progress {
     /// What all attempts that were noted did.
     pub counts: Counts,
     /// The same by account; the empty name is where a folder says none.
-    pub accounts: BTreeMap<String, Account>,
+    pub accounts: BTreeMap<String, AccountProgress>,
     /// What failed, each with its reason, and may yet come back.
     pub failures: Vec<String>,
 }
 
 /// How far an account of a run is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Account {
+pub struct AccountProgress {
     /// Units found so far.
     pub units: u64,
     /// Units worked off.
@@ -59,9 +59,9 @@ pub enum Stage {
     Failed,
 }
 
-impl Progress {
+impl RunProgress {
     /// Adds up the parts of a run.
-    pub fn of(run: &Run, parts: &[Part]) -> Self {
+    pub fn of(run: &Run, parts: &[RunPart]) -> Self {
         let mut progress = Self {
             stage: Stage::Discovering,
             sources: run.sources.len() as u64,
@@ -76,14 +76,14 @@ impl Progress {
         };
         let mut broken = 0;
         for part in parts {
-            if let Outcome::Failed(reason) = part.outcome() {
+            if let PartOutcome::Failed(reason) = part.outcome() {
                 progress.failures.push(reason.clone());
             }
             match part {
-                Part::Discovered(found) => {
-                    progress.discovered += u64::from(found.outcome == Outcome::Done);
-                    broken += u64::from(matches!(found.outcome, Outcome::Failed(_)));
-                    if found.outcome == Outcome::Done && (found.shape == Shape::Empty || found.units.is_empty()) {
+                RunPart::Discovered(found) => {
+                    progress.discovered += u64::from(found.outcome == PartOutcome::Done);
+                    broken += u64::from(matches!(found.outcome, PartOutcome::Failed(_)));
+                    if found.outcome == PartOutcome::Done && (found.shape == Shape::Empty || found.units.is_empty()) {
                         progress.empty.push(found.root.clone());
                     }
                     for (account, units) in &found.units {
@@ -91,17 +91,17 @@ impl Progress {
                         progress.accounts.entry(account.clone()).or_default().units += units;
                     }
                 }
-                Part::Worked(worked) => {
+                RunPart::Worked(worked) => {
                     let account = progress.accounts.entry(worked.account().to_owned()).or_default();
                     for counts in [&mut progress.counts, &mut account.counts] {
                         counts.merge(&worked.counts);
                     }
                     match worked.outcome {
-                        Outcome::Done => (progress.done, account.done) = (progress.done + 1, account.done + 1),
-                        Outcome::Failed(_) => {
+                        PartOutcome::Done => (progress.done, account.done) = (progress.done + 1, account.done + 1),
+                        PartOutcome::Failed(_) => {
                             (progress.failed, account.failed) = (progress.failed + 1, account.failed + 1);
                         }
-                        Outcome::PutBack => {}
+                        PartOutcome::Requeued => {}
                     }
                 }
             }
@@ -121,7 +121,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Discovered, Worked};
+    use super::super::{DiscoveryRecord, UnitRecord};
     use super::*;
     use crate::backfill::run::{Defaults, Request, RunId};
     use crate::listing::unit::{Layout, Unit};
@@ -130,7 +130,7 @@ mod tests {
     const B: &str = "444455556666";
 
     fn run() -> Run {
-        let defaults = Defaults { sources: vec![Root::parse("s3://logs").unwrap()], look_back_days: 3 };
+        let defaults = Defaults { sources: vec![SourceRoot::parse("s3://logs").unwrap()], look_back_days: 3 };
         Request::default().resolve(RunId::at(0, 0), &defaults, 1_795_132_800).unwrap()
     }
 
@@ -148,48 +148,50 @@ mod tests {
         }
     }
 
-    fn found(outcome: Outcome, units: &[Unit]) -> Part {
-        let mut found = Discovered { outcome, shape: Shape::CloudTrail, ..Discovered::of(run().sources[0].clone()) };
+    fn found(outcome: PartOutcome, units: &[Unit]) -> RunPart {
+        let mut found =
+            DiscoveryRecord { outcome, shape: Shape::CloudTrail, ..DiscoveryRecord::of(run().sources[0].clone()) };
         units.iter().for_each(|unit| found.add(unit));
-        Part::Discovered(found)
+        RunPart::Discovered(found)
     }
 
-    fn worked(unit: &Unit, outcome: Outcome, listed: u64) -> Part {
+    fn worked(unit: &Unit, outcome: PartOutcome, listed: u64) -> RunPart {
         let counts = Counts { listed, ..Counts::default() };
-        Part::Worked(Box::new(Worked { root: run().sources[0].clone(), unit: unit.clone(), outcome, counts }))
+        RunPart::Worked(Box::new(UnitRecord { root: run().sources[0].clone(), unit: unit.clone(), outcome, counts }))
     }
 
     #[test]
     fn a_run_is_discovered_worked_and_done_account_by_account() {
         let units = [unit(A, "eu-west-1"), unit(A, "us-east-1"), unit(B, "eu-west-1")];
-        let stage = |parts: &[Part]| Progress::of(&run(), parts).stage;
+        let stage = |parts: &[RunPart]| RunProgress::of(&run(), parts).stage;
         assert_eq!(stage(&[]), Stage::Discovering);
-        let mut parts = vec![worked(&units[0], Outcome::Done, 10)];
+        let mut parts = vec![worked(&units[0], PartOutcome::Done, 10)];
         assert_eq!(stage(&parts), Stage::Discovering, "a unit is quicker than the rest of its discovery");
-        parts.push(found(Outcome::Done, &units));
+        parts.push(found(PartOutcome::Done, &units));
         assert_eq!(stage(&parts), Stage::Working);
-        parts.push(worked(&units[1], Outcome::PutBack, 5));
-        parts.push(worked(&units[2], Outcome::Failed("SlowDown".to_owned()), 1));
-        let progress = Progress::of(&run(), &parts);
+        parts.push(worked(&units[1], PartOutcome::Requeued, 5));
+        parts.push(worked(&units[2], PartOutcome::Failed("SlowDown".to_owned()), 1));
+        let progress = RunProgress::of(&run(), &parts);
         assert_eq!(progress.stage, Stage::Working);
         assert_eq!((progress.units, progress.done, progress.failed, progress.counts.listed), (3, 1, 1, 16));
         let a = progress.accounts[A];
         assert_eq!((a.units, a.done, a.failed, a.counts.listed), (2, 1, 0, 15));
         assert_eq!((progress.accounts[B].units, progress.accounts[B].failed), (1, 1));
         assert_eq!(progress.failures, ["SlowDown"]);
-        parts[2] = worked(&units[1], Outcome::Done, 12);
+        parts[2] = worked(&units[1], PartOutcome::Done, 12);
         assert_eq!(stage(&parts), Stage::Failed);
-        parts[3] = worked(&units[2], Outcome::Done, 2);
-        let progress = Progress::of(&run(), &parts);
+        parts[3] = worked(&units[2], PartOutcome::Done, 2);
+        let progress = RunProgress::of(&run(), &parts);
         assert_eq!((progress.stage, progress.done, progress.counts.listed), (Stage::Done, 3, 24));
         assert!(progress.failures.is_empty() && progress.empty.is_empty());
     }
 
     #[test]
     fn a_source_that_was_not_listed_or_holds_nothing_is_named() {
-        let progress = Progress::of(&run(), &[found(Outcome::Failed("s3:ListBucket is denied".to_owned()), &[])]);
+        let progress =
+            RunProgress::of(&run(), &[found(PartOutcome::Failed("s3:ListBucket is denied".to_owned()), &[])]);
         assert_eq!((progress.stage, progress.failures), (Stage::Failed, vec!["s3:ListBucket is denied".to_owned()]));
-        let progress = Progress::of(&run(), &[found(Outcome::Done, &[])]);
+        let progress = RunProgress::of(&run(), &[found(PartOutcome::Done, &[])]);
         assert_eq!((progress.stage, progress.empty), (Stage::Done, run().sources));
     }
 }

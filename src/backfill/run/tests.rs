@@ -4,7 +4,7 @@ use proptest::prelude::*;
 const NOW: Seconds = 1_795_132_800; // 2026-11-20T00:00:00Z
 
 fn defaults() -> Defaults {
-    Defaults { sources: vec![Root::parse("s3://logs").unwrap()], look_back_days: 3 }
+    Defaults { sources: vec![SourceRoot::parse("s3://logs").unwrap()], look_back_days: 3 }
 }
 
 fn resolve(text: &str) -> Result<Run, RequestError> {
@@ -24,7 +24,7 @@ proptest! {
     ) {
         let day = |number: i32| jiff::civil::date(2001, 1, 1).checked_add(jiff::Span::new().days(number)).unwrap();
         let request = Request {
-            sources: sources.into_iter().map(|(bucket, prefix)| Root { bucket, prefix }).collect(),
+            sources: sources.into_iter().map(|(bucket, prefix)| SourceRoot { bucket, prefix }).collect(),
             since: days.map(|(since, _)| day(since)),
             until: days.map(|(_, until)| day(until)),
             look_back_days,
@@ -45,7 +45,7 @@ fn an_empty_request_is_the_run_that_the_schedule_asks_for() {
     let run = resolve("{}").unwrap();
     assert_eq!(run.sources, defaults().sources);
     assert_eq!(run.terms.span.to_string(), "2026-11-17 to 2026-11-20");
-    assert_eq!((run.terms.pick, run.terms.act), (Pick::Unfinished, Act::HandIn));
+    assert_eq!((run.terms.pick, run.terms.act), (Pick::Unfinished, Act::Enqueue));
     assert_eq!(serde_json::to_string(&Request::default()).unwrap(), "{}");
 }
 
@@ -57,7 +57,7 @@ fn what_is_asked_for_is_what_the_run_does() {
             "regions":["eu-west-1"],"quarantined":true,"dry_run":true,"bytes_per_second":65536}"#,
     )
     .unwrap();
-    assert_eq!(run.sources.iter().map(Root::to_string).collect::<Vec<_>>(), ["s3://a/", "s3://b/p"]);
+    assert_eq!(run.sources.iter().map(SourceRoot::to_string).collect::<Vec<_>>(), ["s3://a/", "s3://b/p"]);
     assert_eq!(run.terms.span.to_string(), "2026-11-01 to 2026-11-02");
     assert_eq!((run.terms.pick, run.terms.act), (Pick::UnfinishedAndQuarantined, Act::Count));
     let ask = run.terms.ask(&run.sources[1]);
@@ -99,10 +99,13 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
 #[test]
 fn a_source_is_written_as_people_write_it() {
     for (text, bucket, prefix) in [("s3://b", "b", ""), (" s3://b/", "b", ""), ("s3://b/p/q/", "b", "p/q/")] {
-        assert_eq!(Root::parse(text).unwrap(), Root { bucket: bucket.to_owned(), prefix: prefix.to_owned() });
+        assert_eq!(
+            SourceRoot::parse(text).unwrap(),
+            SourceRoot { bucket: bucket.to_owned(), prefix: prefix.to_owned() }
+        );
     }
     for text in ["", "b", "s3://", "s3:///p", "https://b"] {
-        assert!(Root::parse(text).is_err(), "{text}");
+        assert!(SourceRoot::parse(text).is_err(), "{text}");
     }
 }
 

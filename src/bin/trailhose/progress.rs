@@ -1,6 +1,6 @@
-//! Progress: a bar on a terminal, and the lines that appear above it.
+//! A progress bar on the terminal, and the lines printed above it.
 
-use crate::labels::{Named, Names};
+use crate::labels::{NotIngested, NotIngestedLog};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -9,17 +9,17 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use trailhose::ingest::Outcome;
-use trailhose::sync::{How, News};
+use trailhose::sync::{Completion, SyncEvent};
 use trailhose::telemetry;
 
-/// While the listing goes on, the end is not known.
+/// Template while the listing is in progress and the total is unknown.
 const LISTING: &str = "{bar:24.cyan/dim} {human_pos} of {human_len}+ objects  {msg}  {elapsed}";
 const LISTED: &str = "{bar:24.cyan/dim} {human_pos} of {human_len} objects  {msg}  {elapsed}, {eta} to go";
 
-/// What a person sees while objects are ingested.
+/// Progress display of a sync.
 pub(crate) struct Progress {
     bar: ProgressBar,
-    pub(crate) names: Names,
+    pub(crate) names: NotIngestedLog,
     started: Instant,
     found: u64,
     events: u64,
@@ -27,16 +27,16 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// With a bar, if standard error is a terminal and `quiet` is not asked for.
+    /// Creates a display. It has a bar if standard error is a terminal and `quiet` is false.
     pub(crate) fn new(quiet: bool, all: bool) -> Self {
-        // indicatif draws nothing where standard error is no terminal.
+        // indicatif draws nothing if standard error is not a terminal.
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
         bar.set_style(style(LISTING));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, names: Names::new(all), started: Instant::now(), found: 0, events: 0, bytes: 0 }
+        Self { bar, names: NotIngestedLog::new(all), started: Instant::now(), found: 0, events: 0, bytes: 0 }
     }
 
-    /// Begins another round: the bar at nothing, and what was named before is not named again.
+    /// Starts another round: resets the bar. Objects that were already printed are not printed again.
     pub(crate) fn begin(&mut self) {
         (self.found, self.events, self.bytes, self.started) = (0, 0, 0, Instant::now());
         self.bar.reset();
@@ -46,36 +46,36 @@ impl Progress {
         self.names.begin();
     }
 
-    /// Names folders that were not looked into.
-    pub(crate) fn passed_over(&mut self, folders: &[trailhose::object::ObjectRef]) {
+    /// Prints folders that were not listed.
+    pub(crate) fn unvisited(&mut self, folders: &[trailhose::object::ObjectRef]) {
         for folder in folders {
-            if let Some(line) = self.names.note(Named::passed_over(folder)) {
+            if let Some(line) = self.names.note(NotIngested::unvisited(folder)) {
                 self.line(&line);
             }
         }
     }
 
-    /// Takes up what happened.
-    pub(crate) fn news(&mut self, news: &News<'_>) {
-        match news {
-            News::Found(objects) => {
+    /// Updates the display after an event.
+    pub(crate) fn handle(&mut self, handle: &SyncEvent<'_>) {
+        match handle {
+            SyncEvent::Found(objects) => {
                 self.found += objects;
                 self.bar.set_length(self.found);
             }
-            News::Already(objects) => self.bar.inc(*objects),
-            News::Listed => self.bar.set_style(style(LISTED)),
-            News::PutOff(at, outcome) => tracing::info!(object = %at, ?outcome, "comes back"),
-            News::Ended(at, outcome) => self.ended(at, outcome),
-            News::Halting(How::Halted, in_flight) => self.line(&format!(
-                "stopping: {in_flight} {} finished first; Ctrl-C again stops at once",
+            SyncEvent::AlreadyDone(objects) => self.bar.inc(*objects),
+            SyncEvent::Listed => self.bar.set_style(style(LISTED)),
+            SyncEvent::Deferred(at, outcome) => tracing::info!(object = %at, ?outcome, "deferred"),
+            SyncEvent::Finished(at, outcome) => self.ended(at, outcome),
+            SyncEvent::Stopping(Completion::Stopped, in_flight) => self.line(&format!(
+                "stopping: {in_flight} {} still being finished; press Ctrl-C again to stop immediately",
                 if *in_flight == 1 { "object is" } else { "objects are" }
             )),
-            News::Halting(..) => {}
+            SyncEvent::Stopping(..) => {}
         }
     }
 
     fn ended(&mut self, at: &trailhose::object::ObjectRef, outcome: &Outcome) {
-        if let Some(line) = Named::of(at, outcome).and_then(|named| self.names.note(named)) {
+        if let Some(line) = NotIngested::of(at, outcome).and_then(|named| self.names.note(named)) {
             self.line(&line);
         }
         if let Outcome::Done(report) = outcome {
@@ -93,17 +93,17 @@ impl Progress {
         self.bar.suspend(|| anstream::eprintln!("{text}"));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Sends the library's warnings to standard error, above the bar; more of them as `RUST_LOG` asks.
+    /// Sends the library's warnings to standard error, above the bar. `RUST_LOG` changes the log level.
     pub(crate) fn log(&self) {
         let asked = telemetry::levels(Targets::new().with_default(LevelFilter::WARN));
         let logs = tracing_subscriber::fmt::layer().without_time().with_target(false).with_ansi(false);
-        let logs = logs.with_writer(Above(self.bar.clone()));
-        // A second start, in a test, finds the first one's logger in place.
+        let logs = logs.with_writer(AboveBar(self.bar.clone()));
+        // In tests, a logger may already be installed.
         let _ = tracing_subscriber::registry().with(logs).with(asked).try_init();
     }
 }
@@ -112,10 +112,10 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Standard error, with the bar out of the way.
-struct Above(ProgressBar);
+/// A writer to standard error that prints above the bar.
+struct AboveBar(ProgressBar);
 
-impl<'a> MakeWriter<'a> for Above {
+impl<'a> MakeWriter<'a> for AboveBar {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -123,7 +123,7 @@ impl<'a> MakeWriter<'a> for Above {
     }
 }
 
-impl Write for Above {
+impl Write for AboveBar {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.suspend(|| std::io::stderr().write(bytes))
     }

@@ -1,4 +1,4 @@
-//! `trailhose sync`: opens the parts, lets them run, and says what became of it.
+//! `trailhose sync`: opens the components, runs them, and prints the result.
 
 pub(crate) mod plan;
 mod round;
@@ -7,13 +7,13 @@ mod watch;
 use crate::args::SyncArgs;
 use crate::progress::Progress;
 use crate::summary::Summary;
-use plan::Plan;
-use round::{Parts, nothing_begun};
+use plan::SyncPlan;
+use round::{Components, not_started};
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
-use trailhose::sync::Ended;
+use trailhose::sync::SyncReport;
 
-/// What is printed.
+/// Output format of the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Print {
     Table,
@@ -29,44 +29,44 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
         (false, true) => Print::Nothing,
         (false, false) => Print::Table,
     };
-    let plan = Plan::new(args)?;
+    let plan = SyncPlan::new(args)?;
     progress.log();
-    let parts = Parts::open(&plan).await?;
+    let components = Components::open(&plan).await?;
     match plan.watch {
-        Some(pause) => watch::run(&plan, parts, pause, halt, &mut progress, print).await,
-        None => once(&plan, &parts, halt, &mut progress, print).await,
+        Some(pause) => watch::run(&plan, components, pause, halt, &mut progress, print).await,
+        None => once(&plan, &components, halt, &mut progress, print).await,
     }
 }
 
 async fn once(
-    plan: &Plan,
-    parts: &Parts,
+    plan: &SyncPlan,
+    components: &Components,
     halt: Receiver<bool>,
     progress: &mut Progress,
     print: Print,
 ) -> Result<u8, String> {
     let started = Instant::now();
-    let ended = parts.round(plan, None, &halt, progress).await;
+    let ended = components.round(plan, None, &halt, progress).await;
     let took = started.elapsed();
-    if let Some(reason) = nothing_begun(&ended) {
+    if let Some(reason) = not_started(&ended) {
         return Err(reason);
     }
-    let summary = summary(plan, parts, &ended, took, progress, None);
+    let summary = summary(plan, components, &ended, took, progress, None);
     match print {
         Print::Table => summary.print(),
         Print::Json => summary.print_json(),
         Print::Nothing => {}
     }
-    if let Some(verdict) = summary.trouble() {
+    if let Some(verdict) = summary.advice() {
         progress.line(&verdict);
     }
     Ok(summary.exit_code())
 }
 
 fn summary<'a>(
-    plan: &Plan,
-    parts: &Parts,
-    ended: &'a Ended,
+    plan: &SyncPlan,
+    components: &Components,
+    ended: &'a SyncReport,
     took: Duration,
     progress: &'a Progress,
     round: Option<u64>,
@@ -79,9 +79,9 @@ fn summary<'a>(
         ended,
         took,
         names: &progress.names,
-        source_spent: parts.source_usage.spent(),
-        ledger_spent: parts.delivery.ledger_usage.spent(),
-        firehose_spent: parts.delivery.firehose_usage.as_ref().map(|usage| usage.spent()),
-        sent: parts.delivery.sent.spent(),
+        source_spent: components.source_usage.spent(),
+        ledger_spent: components.delivery.ledger_usage.spent(),
+        firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.spent()),
+        sent: components.delivery.sent.spent(),
     }
 }

@@ -1,13 +1,13 @@
 //! Search: where the layout begins.
 
-use super::{Cover, Discovery, Look, Shape, Step};
-use crate::listing::folder_level::Place;
+use super::{Coverage, Discovery, FolderPage, FolderRole, Shape};
+use crate::listing::folder_level::FolderLevel;
 use crate::listing::unit::Layout;
 use crate::source::{ListPage, SourceError};
 use std::collections::VecDeque;
 
-/// How many folders deep `AWSLogs/` is looked for: two trails with prefixes of their own in one bucket, each of them with
-/// a slash in it.
+/// How many folders deep `AWSLogs/` is looked for: two trails with prefixes of their own in one bucket, each of them
+/// with a slash in it.
 const DEPTH: usize = 2;
 
 /// Folders that are looked into. A bucket with more of them above `AWSLogs/` is used for something else too, and its
@@ -15,7 +15,7 @@ const DEPTH: usize = 2;
 const FOLDERS: usize = 200;
 
 /// A folder in which something may lie that the walk will not meet.
-enum Aside {
+enum UnwalkedFolder {
     /// Nothing in it was looked at.
     Whole(String),
     /// Its folders were, what lies directly in it was not.
@@ -24,16 +24,16 @@ enum Aside {
 
 impl Discovery {
     /// Finds the folders from which to walk, or that there is no layout.
-    pub(super) async fn begin(&mut self) -> Result<(), SourceError> {
+    pub(super) async fn locate_layout(&mut self) -> Result<(), SourceError> {
         let spelled = self.ask.prefix.as_str();
         let prefix =
             if spelled.is_empty() || spelled.ends_with('/') { spelled.to_owned() } else { format!("{spelled}/") };
-        if let Some(place) = Place::of(&prefix) {
+        if let Some(place) = FolderLevel::of(&prefix) {
             // Named below `AWSLogs/` already. With a trail whose own prefix ends in `AWSLogs`, the walk meets another
             // `AWSLogs/` in it and enters that too.
-            return self.begin_inside(prefix, place).await;
+            return self.start_inside_layout(prefix, place).await;
         }
-        let mut aside = Vec::new();
+        let mut unwalked = Vec::new();
         let mut folders = VecDeque::from([(prefix.clone(), 0)]);
         let mut anything = false;
         let mut looked = 0;
@@ -44,9 +44,9 @@ impl Discovery {
             if found {
                 self.progress.shape = Shape::CloudTrail;
                 // The page is not wasted: the walk goes on from it.
-                self.take(&Step { folder: logs.clone(), token: None, look: Look::Layout }, page);
-                if self.ask.cover == Cover::Everything {
-                    self.folders.push(Step { folder, token: None, look: Look::Beside });
+                self.process_page(&FolderPage { folder: logs.clone(), token: None, role: FolderRole::Layout }, page);
+                if self.ask.coverage == Coverage::Everything {
+                    self.folders.push(FolderPage { folder, token: None, role: FolderRole::AboveLayout });
                 }
                 continue;
             }
@@ -54,42 +54,43 @@ impl Discovery {
             anything |= !page.objects.is_empty() || !page.prefixes.is_empty();
             let deeper = page.next.is_none() && looked + page.prefixes.len() <= FOLDERS && depth < DEPTH;
             if !deeper {
-                aside.push(Aside::Whole(folder));
+                unwalked.push(UnwalkedFolder::Whole(folder));
                 continue;
             }
             if !page.objects.is_empty() {
-                aside.push(Aside::Objects(folder));
+                unwalked.push(UnwalkedFolder::Objects(folder));
             }
             looked += page.prefixes.len();
             folders.extend(page.prefixes.into_iter().map(|folder| (folder, depth + 1)));
         }
         match self.progress.shape {
-            Shape::CloudTrail => aside.into_iter().for_each(|folder| self.set_aside(folder)),
+            Shape::CloudTrail => unwalked.into_iter().for_each(|folder| self.process_unwalked(folder)),
             _ if anything => {
                 self.progress.shape = Shape::Flat;
-                self.give(prefix, Layout::Flat);
+                self.push_unit(prefix, Layout::Flat);
             }
             _ => {
                 self.progress.shape = Shape::Empty;
-                // No folder of that name, but perhaps the beginning of names. To a backfill that would be a misspelling.
-                if self.ask.cover != Cover::Days && prefix != self.ask.prefix {
-                    self.give(self.ask.prefix.clone(), Layout::Flat);
+                // No folder of that name, but perhaps the beginning of names. To a backfill that would be a
+                // misspelling.
+                if self.ask.coverage != Coverage::Days && prefix != self.ask.prefix {
+                    self.push_unit(self.ask.prefix.clone(), Layout::Flat);
                 }
             }
         }
         Ok(())
     }
 
-    fn set_aside(&mut self, folder: Aside) {
+    fn process_unwalked(&mut self, folder: UnwalkedFolder) {
         match folder {
-            Aside::Objects(folder) if self.ask.cover == Cover::Everything => {
-                self.folders.push(Step { folder, token: None, look: Look::Objects });
+            UnwalkedFolder::Objects(folder) if self.ask.coverage == Coverage::Everything => {
+                self.folders.push(FolderPage { folder, token: None, role: FolderRole::Objects });
             }
-            Aside::Objects(folder) | Aside::Whole(folder) => self.pass_over(folder),
+            UnwalkedFolder::Objects(folder) | UnwalkedFolder::Whole(folder) => self.skip_folder(folder),
         }
     }
 
-    async fn begin_inside(&mut self, prefix: String, place: Place) -> Result<(), SourceError> {
+    async fn start_inside_layout(&mut self, prefix: String, place: FolderLevel) -> Result<(), SourceError> {
         let page = self.page(&prefix).await?;
         if page.next.is_none() && page.prefixes.is_empty() && page.objects.is_empty() {
             self.progress.shape = Shape::Empty;
@@ -97,15 +98,17 @@ impl Discovery {
         }
         self.progress.shape = Shape::CloudTrail;
         match place {
-            Place::Region => self.enter(prefix, place),
-            _ if self.admits(&prefix) => self.take(&Step { folder: prefix, token: None, look: Look::Layout }, page),
+            FolderLevel::Region => self.enter_folder(prefix, place),
+            _ if self.is_selected(&prefix) => {
+                self.process_page(&FolderPage { folder: prefix, token: None, role: FolderRole::Layout }, page)
+            }
             _ => self.progress.not_asked += 1,
         }
         Ok(())
     }
 
     async fn page(&mut self, folder: &str) -> Result<ListPage, SourceError> {
-        let step = Step { folder: folder.to_owned(), token: None, look: Look::Layout };
+        let step = FolderPage { folder: folder.to_owned(), token: None, role: FolderRole::Layout };
         let (_, page) = super::list(self.source.clone(), self.ask.bucket.clone(), step).await;
         self.progress.requests += 1;
         page

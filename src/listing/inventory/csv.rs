@@ -1,6 +1,6 @@
 //! CSV: gzipped, without a header, every field in quotes, the key URL-encoded.
 
-use super::manifest::Columns;
+use super::manifest::CsvColumns;
 use super::row::Row;
 use ::csv::{ByteRecord, ReaderBuilder};
 use flate2::read::MultiGzDecoder;
@@ -12,7 +12,7 @@ use std::io::{BufReader, Seek, SeekFrom};
 /// Reads a file from its beginning, until `judge` returns false.
 pub(super) fn read(
     mut file: &File,
-    columns: &Columns,
+    columns: &CsvColumns,
     judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>,
 ) -> Result<(), String> {
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;

@@ -22,14 +22,14 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// Gzipped CSV without a header, with these columns.
-    Csv(Columns),
+    Csv(CsvColumns),
     /// Parquet, which names its columns itself.
     Parquet,
 }
 
 /// Where the columns that are needed stand in a CSV row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Columns {
+pub struct CsvColumns {
     pub(super) bucket: usize,
     pub(super) key: usize,
     pub(super) etag: usize,
@@ -53,17 +53,17 @@ pub struct DataFile {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Text {
+struct ManifestText {
     source_bucket: String,
     destination_bucket: String,
     creation_timestamp: Option<String>,
     file_format: String,
     file_schema: String,
-    files: Vec<File>,
+    files: Vec<ManifestFile>,
 }
 
 #[derive(Deserialize)]
-struct File {
+struct ManifestFile {
     key: String,
     #[serde(rename = "MD5checksum")]
     md5: String,
@@ -75,7 +75,7 @@ impl Manifest {
     /// # Errors
     /// Says what was expected and found, and what to do about it.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let text: Text = serde_json::from_slice(text)
+        let text: ManifestText = serde_json::from_slice(text)
             .map_err(|error| format!("expected the manifest.json of an S3 Inventory report: {error}"))?;
         let named = text.destination_bucket.rsplit(':').next().unwrap_or_default();
         let format = match text.file_format.as_str() {
@@ -97,7 +97,7 @@ impl Manifest {
             other => return Err(format!("expected fileFormat CSV or Parquet, found {other:?}")),
         };
         let mut files = Vec::with_capacity(text.files.len());
-        for File { key, md5 } in text.files {
+        for ManifestFile { key, md5 } in text.files {
             let md5 = md5.to_ascii_lowercase();
             if md5.len() != 32 || !md5.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(format!("expected 32 hexadecimal digits as MD5checksum of {key}, found {md5:?}"));
@@ -116,7 +116,7 @@ impl Manifest {
 }
 
 /// What the columns are called.
-struct Names {
+struct ColumnNames {
     bucket: &'static str,
     key: &'static str,
     etag: &'static str,
@@ -126,7 +126,7 @@ struct Names {
     delete_marker: &'static str,
 }
 
-const CSV: Names = Names {
+const CSV: ColumnNames = ColumnNames {
     bucket: "Bucket",
     key: "Key",
     etag: "ETag",
@@ -136,18 +136,25 @@ const CSV: Names = Names {
     delete_marker: "IsDeleteMarker",
 };
 
-const PARQUET: Names = Names {
-    bucket: super::parquet::BUCKET,
-    key: super::parquet::KEY,
-    etag: super::parquet::ETAG,
-    size: super::parquet::SIZE,
+pub(super) const BUCKET: &str = "bucket";
+pub(super) const KEY: &str = "key";
+pub(super) const ETAG: &str = "e_tag";
+pub(super) const SIZE: &str = "size";
+pub(super) const LATEST: &str = "is_latest";
+pub(super) const DELETE_MARKER: &str = "is_delete_marker";
+
+const PARQUET: ColumnNames = ColumnNames {
+    bucket: BUCKET,
+    key: KEY,
+    etag: ETAG,
+    size: SIZE,
     version: "version_id",
-    latest: super::parquet::LATEST,
-    delete_marker: super::parquet::DELETE_MARKER,
+    latest: LATEST,
+    delete_marker: DELETE_MARKER,
 };
 
 /// Finds the columns that are needed among those there are.
-fn columns(names: &[&str], wanted: &Names) -> Result<Columns, String> {
+fn columns(names: &[&str], wanted: &ColumnNames) -> Result<CsvColumns, String> {
     let find = |name: &str| names.iter().position(|found| *found == name);
     let missing: Vec<&str> =
         [wanted.bucket, wanted.key, wanted.size, wanted.etag].into_iter().filter(|name| find(name).is_none()).collect();
@@ -175,7 +182,7 @@ fn columns(names: &[&str], wanted: &Names) -> Result<Columns, String> {
         ));
     }
     let at = |name: &str| find(name).unwrap_or_default();
-    Ok(Columns {
+    Ok(CsvColumns {
         bucket: at(wanted.bucket),
         key: at(wanted.key),
         etag: at(wanted.etag),
@@ -215,7 +222,7 @@ mod tests {
             (Some(1_795_132_800), "f11166069f1990abeb9c97ace9cdfabc")
         );
         let (latest, delete_marker) = (Some(3), Some(4));
-        let expected = Columns { bucket: 0, key: 1, etag: 7, size: 5, latest, delete_marker, count: 9 };
+        let expected = CsvColumns { bucket: 0, key: 1, etag: 7, size: 5, latest, delete_marker, count: 9 };
         assert_eq!(read.format, Format::Csv(expected));
     }
 

@@ -1,18 +1,12 @@
 //! Parquet: the few columns that are needed, a batch of rows at a time.
 
+use super::manifest::{BUCKET, DELETE_MARKER, ETAG, KEY, LATEST, SIZE};
 use super::row::Row;
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int64Type};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use std::fs::File;
-
-pub(super) const BUCKET: &str = "bucket";
-pub(super) const KEY: &str = "key";
-pub(super) const ETAG: &str = "e_tag";
-pub(super) const SIZE: &str = "size";
-pub(super) const LATEST: &str = "is_latest";
-pub(super) const DELETE_MARKER: &str = "is_delete_marker";
 
 /// Rows decoded at once.
 const BATCH: usize = 1000;
@@ -23,12 +17,12 @@ pub(super) fn read(file: &File, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, S
     let reader = SerializedFileReader::new(file).map_err(wrong)?;
     for number in 0..reader.num_row_groups() {
         let group = reader.get_row_group(number).map_err(wrong)?;
-        let columns = Columns {
+        let columns = ParquetColumns {
             bucket: text(&*group, BUCKET)?,
             key: text(&*group, KEY)?,
             etag: text(&*group, ETAG)?,
             size: match column(&*group, SIZE)? {
-                Some((ColumnReader::Int64ColumnReader(column), levels)) => Column { column, levels },
+                Some((ColumnReader::Int64ColumnReader(column), levels)) => ParquetColumn { column, levels },
                 Some(_) => return Err(format!("expected 64-bit numbers in the column {SIZE}")),
                 None => return Err(missing(SIZE)),
             },
@@ -47,12 +41,12 @@ fn wrong(error: ParquetError) -> String {
 }
 
 /// A column, and whether its values may be missing.
-struct Column<T: DataType> {
+struct ParquetColumn<T: DataType> {
     column: ColumnReaderImpl<T>,
     levels: i16,
 }
 
-impl<T: DataType> Column<T> {
+impl<T: DataType> ParquetColumn<T> {
     /// The next `count` values.
     fn next(&mut self, count: usize) -> Result<Vec<Option<T::T>>, String> {
         let (mut values, mut present) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -87,33 +81,33 @@ fn missing(name: &str) -> String {
     format!("expected a column {name} as the manifest says, found none")
 }
 
-fn text(group: &dyn RowGroupReader, name: &str) -> Result<Column<ByteArrayType>, String> {
+fn text(group: &dyn RowGroupReader, name: &str) -> Result<ParquetColumn<ByteArrayType>, String> {
     match column(group, name)? {
-        Some((ColumnReader::ByteArrayColumnReader(column), levels)) => Ok(Column { column, levels }),
+        Some((ColumnReader::ByteArrayColumnReader(column), levels)) => Ok(ParquetColumn { column, levels }),
         Some(_) => Err(format!("expected text in the column {name}")),
         None => Err(missing(name)),
     }
 }
 
-fn flag(group: &dyn RowGroupReader, name: &str) -> Result<Option<Column<BoolType>>, String> {
+fn flag(group: &dyn RowGroupReader, name: &str) -> Result<Option<ParquetColumn<BoolType>>, String> {
     match column(group, name)? {
-        Some((ColumnReader::BoolColumnReader(column), levels)) => Ok(Some(Column { column, levels })),
+        Some((ColumnReader::BoolColumnReader(column), levels)) => Ok(Some(ParquetColumn { column, levels })),
         Some(_) => Err(format!("expected true and false in the column {name}")),
         None => Ok(None),
     }
 }
 
 /// The columns of a group of rows.
-struct Columns {
-    bucket: Column<ByteArrayType>,
-    key: Column<ByteArrayType>,
-    etag: Column<ByteArrayType>,
-    size: Column<Int64Type>,
-    latest: Option<Column<BoolType>>,
-    delete_marker: Option<Column<BoolType>>,
+struct ParquetColumns {
+    bucket: ParquetColumn<ByteArrayType>,
+    key: ParquetColumn<ByteArrayType>,
+    etag: ParquetColumn<ByteArrayType>,
+    size: ParquetColumn<Int64Type>,
+    latest: Option<ParquetColumn<BoolType>>,
+    delete_marker: Option<ParquetColumn<BoolType>>,
 }
 
-impl Columns {
+impl ParquetColumns {
     /// Whether all rows were wanted.
     fn read(mut self, rows: i64, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>) -> Result<bool, String> {
         let mut left = usize::try_from(rows).map_err(|_| format!("expected a number of rows, found {rows}"))?;

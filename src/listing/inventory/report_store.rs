@@ -11,7 +11,7 @@ use std::fs::File;
 
 /// Where a report lies: a bucket, a folder.
 #[async_trait]
-pub trait Depot: Send + Sync + std::fmt::Debug {
+pub trait ReportStore: Send + Sync + std::fmt::Debug {
     /// A small file's name, for a person.
     fn name(&self, key: &str) -> String;
 
@@ -28,12 +28,12 @@ pub trait Depot: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// It is missing, cannot be read, or there is no room for it.
-    async fn keep(&self, manifest: &Manifest, key: &str) -> Result<Kept, SourceError>;
+    async fn download(&self, manifest: &Manifest, key: &str) -> Result<DownloadedFile, SourceError>;
 }
 
 /// A file that is kept.
 #[derive(Debug)]
-pub struct Kept {
+pub struct DownloadedFile {
     /// It, open for reading.
     pub file: File,
     /// Of its content: 32 hexadecimal digits.
@@ -44,18 +44,18 @@ pub struct Kept {
 
 /// Counts and digests what passes.
 #[derive(Default)]
-struct Sum {
+struct Md5Counter {
     md5: Md5,
     bytes: u64,
 }
 
-impl Sum {
+impl Md5Counter {
     fn add(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
-    fn of(self, file: File) -> Kept {
-        Kept { file, md5: hex(&self.md5.finalize()), bytes: self.bytes }
+    fn of(self, file: File) -> DownloadedFile {
+        DownloadedFile { file, md5: hex(&self.md5.finalize()), bytes: self.bytes }
     }
 }

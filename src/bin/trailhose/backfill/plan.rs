@@ -1,10 +1,10 @@
 //! Plan: what is asked for, from the command line and `trailhose.toml`; an option counts more than the file.
 
-use crate::args::{BackfillArgs, LedgerAt, Place};
+use crate::args::{BackfillArgs, LedgerLocation, Location};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::path::Path;
-use trailhose::backfill::run::{Defaults, Root, Run};
+use trailhose::backfill::run::{Defaults, SourceRoot, Run};
 use trailhose::backfill::{Request, RunId};
 use trailhose::ledger::system_clock;
 use trailhose::listing::folder_level::Filters;
@@ -12,33 +12,33 @@ use trailhose::listing::span::LOOK_BACK;
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct BackfillPlan {
     /// One for each selection; of several, each is a run.
-    pub(super) asked: Vec<Asked>,
+    pub(super) runs: Vec<PlannedRun>,
     pub(super) queue: Option<String>,
     pub(super) name: Option<RunId>,
     pub(super) dry_run: bool,
-    pub(super) ledger: Option<LedgerAt>,
-    pub(super) inventory: Option<Place>,
+    pub(super) ledger: Option<LedgerLocation>,
+    pub(super) inventory: Option<Location>,
     pub(super) ingest_queue: Option<String>,
     pub(super) json: bool,
 }
 
 /// A request, and where its sources lie.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct PlannedRun {
     pub(super) request: Request,
-    pub(super) places: Vec<At>,
+    pub(super) places: Vec<SourceLocation>,
 }
 
 /// A source, and the region of its bucket where it is not the configured one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct At {
-    pub(super) place: Place,
+pub(super) struct SourceLocation {
+    pub(super) location: Location,
     pub(super) region: Option<String>,
 }
 
-impl Plan {
+impl BackfillPlan {
     /// # Errors
     /// Says what is missing or contradictory.
     pub(super) fn new(args: BackfillArgs) -> Result<Self, String> {
@@ -55,13 +55,13 @@ impl Plan {
             bytes_per_second: args.bytes_per_second,
             ..Request::default()
         };
-        let mut asked: Vec<Asked> = Vec::new();
-        let mut add = |request: Request, at: At| match asked.iter_mut().find(|asked| asked.request == request) {
-            Some(asked) => asked.places.push(at),
-            None => asked.push(Asked { request, places: vec![at] }),
+        let mut runs: Vec<PlannedRun> = Vec::new();
+        let mut add = |request: Request, at: SourceLocation| match runs.iter_mut().find(|runs| runs.request == request) {
+            Some(runs) => runs.places.push(at),
+            None => runs.push(PlannedRun { request, places: vec![at] }),
         };
-        for place in &args.sources {
-            add(request.clone(), At { place: place.clone(), region: None });
+        for location in &args.sources {
+            add(request.clone(), SourceLocation { location: location.clone(), region: None });
         }
         let listed = settings.iter().filter(|_| args.sources.is_empty()).flat_map(|settings| &settings.sources);
         for source in listed {
@@ -78,13 +78,13 @@ impl Plan {
             if request.kinds.is_empty() {
                 of_source.kinds = source.kinds.iter().map(ToString::to_string).collect();
             }
-            add(of_source, At { place: source.place.clone(), region: source.bucket_region.clone() });
+            add(of_source, SourceLocation { location: source.location.clone(), region: source.bucket_region.clone() });
         }
-        if asked.is_empty() {
+        if runs.is_empty() {
             // Everywhere the stack is configured for.
-            asked.push(Asked { request, places: Vec::new() });
+            runs.push(PlannedRun { request, places: Vec::new() });
         }
-        if args.name.is_some() && asked.len() > 1 {
+        if args.name.is_some() && runs.len() > 1 {
             return Err(
                 "--name: the sources of trailhose.toml differ in what is selected, so each is a run: name one \
                         source"
@@ -93,7 +93,7 @@ impl Plan {
         }
         let file = settings.unwrap_or_default();
         let plan = Self {
-            asked,
+            runs,
             queue: args.queue.or(file.backfill.and_then(|backfill| backfill.queue)),
             name: args.name,
             dry_run: args.dry_run,
@@ -107,17 +107,17 @@ impl Plan {
     }
 
     /// Whether the work is done in this process.
-    pub(super) fn is_here(&self) -> bool {
+    pub(super) fn runs_locally(&self) -> bool {
         self.dry_run || self.inventory.is_some()
     }
 
     fn check(&self) -> Result<(), String> {
-        for asked in &self.asked {
+        for runs in &self.runs {
             // What cannot be meant is said here, and not by a dead letter.
-            asked.run(RunId::at(0, 0), None)?;
+            runs.run(RunId::at(0, 0), None)?;
         }
-        let places = self.asked.iter().map(|asked| asked.places.len()).sum::<usize>();
-        if !self.is_here() {
+        let places = self.runs.iter().map(|runs| runs.places.len()).sum::<usize>();
+        if !self.runs_locally() {
             return Ok(());
         }
         if places == 0 {
@@ -133,7 +133,7 @@ impl Plan {
         }
         match &self.ledger {
             None => Err("no ledger is named: add --ledger dynamodb://TABLE".into()),
-            Some(LedgerAt::File(_)) if !self.dry_run => {
+            Some(LedgerLocation::File(_)) if !self.dry_run => {
                 Err("--inventory: what is handed in on AWS is noted in its table: name --ledger dynamodb://TABLE"
                     .into())
             }
@@ -142,15 +142,15 @@ impl Plan {
     }
 }
 
-impl Asked {
+impl PlannedRun {
     /// The request as it goes to AWS.
     ///
     /// # Errors
     /// A source is a folder.
     pub(super) fn request(&self) -> Result<Request, String> {
-        let root = |at: &At| match &at.place {
-            Place::S3 { bucket, key } => Ok(Root { bucket: bucket.clone(), prefix: key.clone() }),
-            Place::Path(path) => {
+        let root = |at: &SourceLocation| match &at.location {
+            Location::S3 { bucket, key } => Ok(SourceRoot { bucket: bucket.clone(), prefix: key.clone() }),
+            Location::Path(path) => {
                 Err(format!("{} is a folder, which AWS cannot read: use trailhose sync, or --dry-run", path.display()))
             }
         };
@@ -163,7 +163,7 @@ impl Asked {
     /// # Errors
     /// It cannot be meant.
     pub(super) fn run(&self, id: RunId, since: Option<Date>) -> Result<Run, String> {
-        let anywhere = vec![Root { bucket: "any".to_owned(), prefix: String::new() }];
+        let anywhere = vec![SourceRoot { bucket: "any".to_owned(), prefix: String::new() }];
         let defaults = Defaults { sources: anywhere, look_back_days: LOOK_BACK };
         let request = Request { since: self.request.since.or(since), ..self.request.clone() };
         request.resolve(id, &defaults, system_clock()()).map_err(|error| error.to_string())
@@ -171,7 +171,7 @@ impl Asked {
 }
 
 /// The ledger that is named, or the settings'.
-pub(super) fn ledger(named: Option<LedgerAt>, config: Option<&Path>) -> Result<LedgerAt, String> {
+pub(super) fn ledger(named: Option<LedgerLocation>, config: Option<&Path>) -> Result<LedgerLocation, String> {
     let settings = if named.is_none() { Settings::find(config)? } else { None };
     named
         .or(settings.and_then(|settings| settings.ledger))

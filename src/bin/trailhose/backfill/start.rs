@@ -1,6 +1,6 @@
 //! A run on AWS is asked for: one message on the backfill queue.
 
-use super::plan::Plan;
+use super::plan::BackfillPlan;
 use crate::components::Aws;
 use crate::print::{print, print_json};
 use serde::Serialize;
@@ -11,12 +11,12 @@ use trailhose::queue::sqs::Sqs;
 
 /// A run that was asked for.
 #[derive(Debug, Serialize)]
-struct Started {
+struct StartedRun {
     run: RunId,
     request: Request,
 }
 
-pub(super) async fn run(plan: Plan, aws: &Aws) -> Result<u8, String> {
+pub(super) async fn run(plan: BackfillPlan, aws: &Aws) -> Result<u8, String> {
     let Some(queue) = plan.queue else {
         return Err(
             "no backfill queue is named: add --queue URL (the stack's output BackfillQueueUrl), or write it as \
@@ -27,10 +27,10 @@ pub(super) async fn run(plan: Plan, aws: &Aws) -> Result<u8, String> {
     let mut started = Vec::new();
     for asked in &plan.asked {
         let run = plan.name.clone().unwrap_or_else(|| RunId::at(system_clock()(), fastrand::u32(..)));
-        started.push(Started { run, request: asked.request()? });
+        started.push(StartedRun { run, request: asked.request()? });
     }
     let outbox = Sqs::new(aws.sqs().await, queue.clone());
-    for Started { run, request } in &started {
+    for StartedRun { run, request } in &started {
         let body = Task::Start { run: run.clone(), request: request.clone() }.body();
         // A name and a request are the same run however often they arrive: sending it again does no harm.
         let refused = outbox.send_batch(&[&body]).await.map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
 //! `trailhose backfill status`: how far a run is.
 
-use crate::args::LedgerAt;
+use crate::args::LedgerLocation;
 use crate::components::Aws;
 use crate::labels::one_line;
 use crate::print::{print, print_json};
@@ -9,29 +9,29 @@ use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use trailhose::backfill::record::dynamodb::DynamoDb;
-use trailhose::backfill::record::{Account, Progress, Records, Stage};
+use trailhose::backfill::record::dynamodb::DynamoDbRunRecords;
+use trailhose::backfill::record::{AccountProgress, RunProgress, RunRecords, Stage};
 use trailhose::backfill::{Run, RunId};
 use trailhose::ledger::system_clock;
 
 /// Cells of a bar.
-const BAR: u64 = 24;
+const BAR_CELLS: u64 = 24;
 
 /// Failures that are named.
-const FEW: usize = 10;
+const MAX_LISTED_FAILURES: usize = 10;
 
 /// A run, and how far it is.
 #[derive(Debug, Serialize)]
-struct Told<'a> {
+struct StatusReport<'a> {
     run: &'a Run,
-    progress: &'a Progress,
+    progress: &'a RunProgress,
 }
 
-pub(super) async fn run(id: Option<&RunId>, at: &LedgerAt, aws: &Aws, json: bool) -> Result<u8, String> {
-    let LedgerAt::DynamoDb(table) = at else {
+pub(super) async fn run(id: Option<&RunId>, at: &LedgerLocation, aws: &Aws, json: bool) -> Result<u8, String> {
+    let LedgerLocation::DynamoDb(table) = at else {
         return Err(format!("{at}: runs are noted in the stack's table: name it with --ledger dynamodb://TABLE"));
     };
-    let records = DynamoDb::new(aws.dynamodb().await, table, system_clock());
+    let records = DynamoDbRunRecords::new(aws.dynamodb().await, table, system_clock());
     let found = match id {
         Some(id) => records.run(id).await,
         None => records.runs(1).await.map(|runs| runs.into_iter().next()),
@@ -39,18 +39,18 @@ pub(super) async fn run(id: Option<&RunId>, at: &LedgerAt, aws: &Aws, json: bool
     let Some(run) = found.map_err(|error| error.to_string())? else {
         let which = id.map_or_else(|| "no run".to_owned(), |id| format!("no run {id}"));
         anstream::eprintln!("{at} has {which}: it was not begun yet, or is older than 90 days and forgotten");
-        return Ok(super::AGAIN);
+        return Ok(super::INCOMPLETE);
     };
     let parts = records.parts(&run.id).await.map_err(|error| error.to_string())?;
-    let progress = Progress::of(&run, &parts);
+    let progress = RunProgress::of(&run, &parts);
     match json {
-        true => print_json(&Told { run: &run, progress: &progress }),
+        true => print_json(&StatusReport { run: &run, progress: &progress }),
         false => print(&text(&run, &progress, std::io::stdout().is_terminal())),
     }
-    Ok(if progress.stage == Stage::Failed { super::AGAIN } else { 0 })
+    Ok(if progress.stage == Stage::Failed { super::INCOMPLETE } else { 0 })
 }
 
-fn text(run: &Run, progress: &Progress, bars: bool) -> String {
+fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
     let bold = Style::new().bold();
     let begun = jiff::Timestamp::from_second(run.started).map_or_else(|_| "?".to_owned(), |time| time.to_string());
     let stage = match progress.stage {
@@ -88,23 +88,23 @@ fn text(run: &Run, progress: &Progress, bars: bool) -> String {
     for root in &progress.empty {
         let _ = writeln!(out, "  nothing was found in {root}: is the prefix right?");
     }
-    for failure in progress.failures.iter().take(FEW) {
+    for failure in progress.failures.iter().take(MAX_LISTED_FAILURES) {
         let _ = writeln!(out, "  failed, and comes back: {}", one_line(failure));
     }
-    if progress.failures.len() > FEW {
-        let _ = writeln!(out, "  … and {} more; --json names all", progress.failures.len() - FEW);
+    if progress.failures.len() > MAX_LISTED_FAILURES {
+        let _ = writeln!(out, "  … and {} more; --json names all", progress.failures.len() - MAX_LISTED_FAILURES);
     }
     out
 }
 
 /// Done and failed units of an account, of those that are known.
-fn bar(account: &Account) -> String {
-    let cells = |units: u64| (units * BAR).checked_div(account.units).unwrap_or(0).min(BAR) as usize;
+fn bar(account: &AccountProgress) -> String {
+    let cells = |units: u64| (units * BAR_CELLS).checked_div(account.units).unwrap_or(0).min(BAR_CELLS) as usize;
     let done = cells(account.done);
     let failed = cells(account.done + account.failed) - done;
     let green = Style::new().fg_color(Some(clap::builder::styling::AnsiColor::Green.into()));
     let red = Style::new().fg_color(Some(clap::builder::styling::AnsiColor::Red.into()));
-    let (filled, broken, rest) = ("█".repeat(done), "█".repeat(failed), "░".repeat(BAR as usize - done - failed));
+    let (filled, broken, rest) = ("█".repeat(done), "█".repeat(failed), "░".repeat(BAR_CELLS as usize - done - failed));
     format!("{green}{filled}{green:#}{red}{broken}{red:#}{rest}")
 }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_bar_is_as_full_as_the_account_is_done_and_never_overflows() {
         let drawn = |units, done, failed| {
-            let bar = bar(&Account { units, done, failed, ..Account::default() });
+            let bar = bar(&AccountProgress { units, done, failed, ..AccountProgress::default() });
             let count = |cell: char| bar.chars().filter(|&found| found == cell).count();
             (count('█'), count('░'))
         };

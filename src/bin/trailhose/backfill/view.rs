@@ -11,15 +11,15 @@ use trailhose::listing::Counts;
 
 /// What a run in this process counted, and what it would take to ingest it.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct LocalReport {
     dry_run: bool,
     counts: Counts,
-    estimate: Estimated,
+    estimate: EstimateView,
 }
 
 /// Of what is missing.
 #[derive(Debug, Serialize)]
-struct Estimated {
+struct EstimateView {
     events: u64,
     event_bytes: u64,
     seconds: f64,
@@ -29,7 +29,7 @@ struct Estimated {
     prices_as_of: &'static str,
 }
 
-impl Told {
+impl LocalReport {
     pub(super) fn of(counts: Counts, dry_run: bool, bytes_per_second: Option<u64>) -> Self {
         let estimate = Estimate::of(&counts, bytes_per_second);
         let bill = estimate.counted.bill();
@@ -37,7 +37,7 @@ impl Told {
         for line in &bill.lines {
             *dollars_by_service.entry(line.price.service).or_default() += line.dollars;
         }
-        let estimate = Estimated {
+        let estimate = EstimateView {
             events: estimate.events,
             event_bytes: estimate.event_bytes,
             seconds: estimate.time.as_secs_f64(),

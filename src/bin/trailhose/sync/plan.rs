@@ -1,7 +1,7 @@
-//! Plan: what a sync is to do, from the command line and `trailhose.toml`; an option counts more than the file.
+//! The plan of a sync, from the command line and `trailhose.toml`. Command-line options take precedence.
 
 use crate::args::value::SETTINGS_FILE;
-use crate::args::{Compress, Dest, LedgerAt, Lines, Place, SyncArgs};
+use crate::args::{CompressMode, Dest, LedgerLocation, PackingMode, Location, SyncArgs};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::time::Duration;
@@ -9,58 +9,58 @@ use trailhose::event::filter::Filter;
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::span::LOOK_BACK;
 
-/// What is done.
+/// Sources, destination and options of a sync.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    /// At least one.
-    pub(crate) sources: Vec<Planned>,
-    pub(crate) delivery: Delivery,
+pub(crate) struct SyncPlan {
+    /// Sources; at least one.
+    pub(crate) sources: Vec<PlannedSource>,
+    pub(crate) delivery: DeliverySettings,
     pub(crate) filter: Filter,
-    /// Objects at once.
+    /// Number of objects processed concurrently.
     pub(crate) jobs: Option<usize>,
-    /// Decompressed bytes at which an object is taken for a decompression bomb.
+    /// Maximum decompressed size of an object in bytes.
     pub(crate) max_object_bytes: Option<u64>,
-    /// Files of any name are read.
+    /// Whether files with any name are read.
     pub(crate) all_files: bool,
-    /// The manifest of an S3 Inventory report that stands for the listing of the only source.
-    pub(crate) inventory: Option<Place>,
-    /// The pause between two rounds, if there is to be more than one.
+    /// Manifest of the S3 Inventory report that replaces the listing of the only source.
+    pub(crate) inventory: Option<Location>,
+    /// Interval between two rounds; `None` for a single round.
     pub(crate) watch: Option<Duration>,
-    /// Days before today at which a round that is not the first begins.
+    /// Days before today that each round after the first scans again.
     pub(crate) look_back: u32,
 }
 
-/// One source, and what of it is meant.
+/// A source and the selection of its objects.
 #[derive(Debug, Clone)]
-pub(crate) struct Planned {
-    pub(crate) place: Place,
-    /// The bucket's region, where it is not the configured one.
+pub(crate) struct PlannedSource {
+    pub(crate) location: Location,
+    /// Region of the bucket, if it differs from the configured region.
     pub(crate) bucket_region: Option<String>,
     pub(crate) filters: Filters,
-    /// First day of delivery.
+    /// First day of delivery, UTC.
     pub(crate) since: Option<Date>,
-    /// Last day of delivery.
+    /// Last day of delivery, UTC.
     pub(crate) until: Option<Date>,
 }
 
-/// Where events go and how, and where it is noted.
+/// Destination and ledger, with their options.
 #[derive(Debug)]
-pub(crate) struct Delivery {
+pub(crate) struct DeliverySettings {
     pub(crate) dest: Dest,
-    pub(crate) ledger: LedgerAt,
-    /// Days for which a DynamoDB ledger remembers.
+    pub(crate) ledger: LedgerLocation,
+    /// Retention of a DynamoDB ledger in days.
     pub(crate) ledger_days: u32,
-    pub(crate) compress: Option<Compress>,
-    pub(crate) destination: Option<Lines>,
+    pub(crate) compress: Option<CompressMode>,
+    pub(crate) destination: Option<PackingMode>,
     pub(crate) oversize: Option<String>,
     pub(crate) checkpoint: Duration,
 }
 
-impl Plan {
-    /// Reads what the command line leaves open from its `--config`, or from `./trailhose.toml` if it names no source.
+impl SyncPlan {
+    /// Combines the command line with the settings file: `--config`, or `./trailhose.toml` if no source is named.
     ///
     /// # Errors
-    /// Says what is missing or contradictory.
+    /// A value is missing, or values contradict each other.
     pub(crate) fn new(args: SyncArgs) -> Result<Self, String> {
         let settings = match &args.source {
             Some(_) => None,
@@ -68,16 +68,16 @@ impl Plan {
         };
         let sources = sources(&args, settings.as_ref())?;
         if args.inventory.is_some() && sources.len() > 1 {
-            return Err("--inventory: a report is of one bucket: name it as SOURCE".into());
+            return Err("--inventory: a report describes one bucket: specify it as SOURCE".into());
         }
         let file = settings.unwrap_or_default();
         let at = || file.path.display();
         let dest = args.dest.or(file.dest.clone()).ok_or_else(|| {
-            format!("{}: no destination: expected dest = \"FOLDER\" or dest = \"firehose://STREAM\"", at())
+            format!("{}: no destination; expected dest = \"FOLDER\" or dest = \"firehose://STREAM\"", at())
         })?;
         Ok(Self {
             sources,
-            delivery: Delivery {
+            delivery: DeliverySettings {
                 ledger: ledger(args.ledger.or(file.ledger), &dest)?,
                 dest,
                 ledger_days: args.ledger_days.or(file.ledger_days).unwrap_or(90),
@@ -96,23 +96,23 @@ impl Plan {
         })
     }
 
-    /// The sources, in one line.
+    /// Returns the sources, separated by commas.
     pub(crate) fn source_names(&self) -> String {
-        let names: Vec<String> = self.sources.iter().map(|source| source.place.to_string()).collect();
+        let names: Vec<String> = self.sources.iter().map(|source| source.location.to_string()).collect();
         names.join(", ")
     }
 }
 
-fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<Planned>, String> {
-    let named = args.source.iter().map(|place| Planned {
-        place: place.clone(),
+fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSource>, String> {
+    let named = args.source.iter().map(|location| PlannedSource {
+        location: location.clone(),
         bucket_region: None,
         filters: Filters::default(),
         since: None,
         until: None,
     });
-    let listed = settings.iter().flat_map(|settings| &settings.sources).map(|source| Planned {
-        place: source.place.clone(),
+    let listed = settings.iter().flat_map(|settings| &settings.sources).map(|source| PlannedSource {
+        location: source.location.clone(),
         bucket_region: source.bucket_region.clone(),
         filters: Filters {
             accounts: source.accounts.iter().cloned().collect(),
@@ -122,10 +122,10 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<Planned>,
         since: source.since,
         until: source.until,
     });
-    let mut sources: Vec<Planned> = named.chain(listed).collect();
+    let mut sources: Vec<PlannedSource> = named.chain(listed).collect();
     if sources.is_empty() {
         return Err(format!(
-            "no source: name SOURCE and DEST, or write a {} (trailhose init, with AWS credentials)",
+            "no source: specify SOURCE and DEST, or create {} with `trailhose init`",
             SETTINGS_FILE
         ));
     }
@@ -144,27 +144,28 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<Planned>,
         }
         if args.all_files && (source.since.or(source.until).is_some() || !source.filters.is_all()) {
             return Err(format!(
-                "{}: --all-files reads files whose names say neither day, account, region nor kind; take the selection away",
-                source.place
+                "{}: --all-files cannot be combined with a selection of days, accounts, regions or kinds, because other file names \
+                 do not contain them",
+                source.location
             ));
         }
         if let (Some(since), Some(until)) = (source.since, source.until)
             && until < since
         {
-            return Err(format!("--since {since} is after --until {until}: no day is both; exchange the two"));
+            return Err(format!("--since must not be after --until ({since} is after {until})"));
         }
     }
     Ok(sources)
 }
 
-/// Where the ledger of a run is, by its setting or by default.
-fn ledger(named: Option<LedgerAt>, dest: &Dest) -> Result<LedgerAt, String> {
+/// Returns the location of the ledger: the given one, or the default of a folder destination.
+fn ledger(named: Option<LedgerLocation>, dest: &Dest) -> Result<LedgerLocation, String> {
     match (named, dest) {
         (Some(at), _) => Ok(at),
-        (None, Dest::Folder(folder)) => Ok(LedgerAt::File(folder.join(".trailhose").join("ledger.db"))),
+        (None, Dest::Folder(folder)) => Ok(LedgerLocation::File(folder.join(".trailhose").join("ledger.db"))),
         (None, Dest::Firehose(_)) => {
-            Err("a stream has no room for a ledger, which says what was delivered to it: name \
-                                          one with --ledger FILE or --ledger dynamodb://TABLE"
+            Err("--ledger is required with a Firehose destination: use --ledger FILE or --ledger \
+                                          dynamodb://TABLE"
                 .into())
         }
     }

@@ -1,12 +1,12 @@
-//! Watch: round after round, until somebody ends it.
+//! `sync --watch`: runs rounds until it is interrupted.
 //!
-//! There is no marker of how far a round came. The first round is as full as the selection; each after it looks again at
-//! the days from the look-back before the day of the last *clean* round on, so what comes late, under an earlier key or in
-//! place of another object is found, also when the machine slept for a week. A round that left something behind is not
-//! clean, and what it left is the next one's.
+//! There is no marker of the last key. The first round scans the whole selection. Each later round scans the days since
+//! the last *clean* round, minus the look-back. So late objects, objects with earlier keys and replaced objects are found,
+//! even after the machine was suspended for a week. A round with failed or deferred objects is not clean; the next round
+//! retries these objects.
 
-use super::plan::Plan;
-use super::round::{Parts, nothing_begun};
+use super::plan::SyncPlan;
+use super::round::{Components, not_started};
 use super::{Print, summary};
 use crate::INTERRUPTED;
 use crate::progress::Progress;
@@ -15,51 +15,52 @@ use jiff::{Timestamp, tz::TimeZone};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
-use trailhose::sync::{Ended, How};
+use trailhose::sync::{SyncReport, Completion};
 
-/// Runs rounds until `halt`, `pause` apart. A round that fails is said, and the next one begins with parts opened anew.
+/// Runs rounds until `halt` becomes true, `pause` apart. After a failed round, the error is printed and the components
+/// are opened again.
 ///
 /// # Errors
-/// The first round could not begin.
+/// The first round could not start.
 pub(super) async fn run(
-    plan: &Plan,
-    parts: Parts,
+    plan: &SyncPlan,
+    components: Components,
     pause: Duration,
     mut halt: Receiver<bool>,
     progress: &mut Progress,
     print: Print,
 ) -> Result<u8, String> {
-    let mut open = Some(parts);
+    let mut open = Some(components);
     let mut clean: Option<Date> = None;
     for round in 1.. {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let parts = match open.take() {
-            Some(parts) => Ok(parts),
-            None => Parts::open(plan).await,
+        let components = match open.take() {
+            Some(components) => Ok(components),
+            None => Components::open(plan).await,
         };
-        match parts {
-            Ok(parts) => {
+        match components {
+            Ok(components) => {
                 let started = Instant::now();
-                let ended = parts.round(plan, clean, &halt, progress).await;
-                if let (1, Some(reason)) = (round, nothing_begun(&ended)) {
+                let ended = components.round(plan, clean, &halt, progress).await;
+                if let (1, Some(reason)) = (round, not_started(&ended)) {
                     return Err(reason);
                 }
-                say(plan, &parts, &ended, started.elapsed(), progress, print, round);
-                if left_nothing(&ended) {
+                print_round(plan, &components, &ended, started.elapsed(), progress, print, round);
+                if is_clean(&ended) {
                     clean = Some(today);
                 }
-                if let How::GaveUp(reason) = &ended.how {
-                    gave_up(progress, round, reason, pause);
+                if let Completion::Aborted(reason) = &ended.completion {
+                    print_aborted(progress, round, reason, pause);
                 } else {
-                    open = Some(parts);
+                    open = Some(components);
                 }
             }
-            Err(reason) => gave_up(progress, round, &reason, pause),
+            Err(reason) => print_aborted(progress, round, &reason, pause),
         }
-        // An error: nobody is left who could end it.
-        let told = tokio::time::timeout(pause, halt.wait_for(|&halt| halt)).await;
-        if matches!(told, Ok(Ok(_))) {
-            progress.line(&format!("ended in round {round}: the same command goes on where it stopped"));
+        // An error means that the sender is gone: continue, because no stop request can arrive.
+        let stopped = tokio::time::timeout(pause, halt.wait_for(|&halt| halt)).await;
+        if matches!(stopped, Ok(Ok(_))) {
+            progress.line(&format!("stopped in round {round}; rerun to resume"));
             break;
         }
         progress.begin();
@@ -67,32 +68,32 @@ pub(super) async fn run(
     Ok(INTERRUPTED)
 }
 
-/// Whether nothing is left that only a full look would find.
-fn left_nothing(ended: &Ended) -> bool {
-    ended.how == How::Complete && ended.tally.failed + ended.tally.later == 0
+/// Whether the round completed without failed or deferred objects.
+fn is_clean(ended: &SyncReport) -> bool {
+    ended.completion == Completion::Complete && ended.tally.failed + ended.tally.later == 0
 }
 
-fn gave_up(progress: &Progress, round: u64, reason: &str, pause: Duration) {
+fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration) {
     let reason = crate::labels::one_line(reason);
     progress.line(&format!(
-        "{}: round {round} gave up: {reason}; the next begins in {} s",
+        "{}: round {round} failed: {reason}; the next round starts in {} s",
         crate::summary::error_word(),
         pause.as_secs()
     ));
 }
 
-/// Prints what a round brought: a program is told of every round, a person of the first and of those with news.
-fn say(plan: &Plan, parts: &Parts, ended: &Ended, took: Duration, progress: &Progress, print: Print, round: u64) {
-    let summary = summary(plan, parts, ended, took, progress, Some(round));
+/// Prints the result of a round: as JSON always; as text for the first round and for later rounds with changes.
+fn print_round(plan: &SyncPlan, components: &Components, ended: &SyncReport, took: Duration, progress: &Progress, print: Print, round: u64) {
+    let summary = summary(plan, components, ended, took, progress, Some(round));
     match (print, round) {
         (Print::Nothing, _) => {}
         (Print::Json, _) => summary.print_json(),
         (Print::Table, 1) => summary.print(),
         (Print::Table, _) => {
-            if let Some(news) = summary.news() {
+            if let Some(line) = summary.round_line() {
                 let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-                // A reader that has gone away does not end the watch.
-                let _ = writeln!(anstream::stdout(), "{at}  {news}");
+                // A closed pipe does not stop the watch.
+                let _ = writeln!(anstream::stdout(), "{at}  {line}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A report that was copied to this machine.
 
-use super::{Depot, Kept, Sum};
+use super::{DownloadedFile, Md5Counter, ReportStore};
 use crate::listing::inventory::Manifest;
 use crate::source::SourceError;
 use async_trait::async_trait;
@@ -18,8 +18,9 @@ impl Folder {
         Self(folder.into())
     }
 
-    /// Where a file of the report is. S3 puts it at its key, so a copy of the bucket, or of a part of it, has it under one
-    /// of the folders that the manifest lies in; a copy of the report alone has it in `../data/`, or beside the manifest.
+    /// Where a file of the report is. S3 puts it at its key, so a copy of the bucket, or of a part of it, has it under
+    /// one of the folders that the manifest lies in; a copy of the report alone has it in `../data/`, or beside the
+    /// manifest.
     fn find(&self, key: &str) -> Option<PathBuf> {
         let name = Path::new(key).file_name()?;
         let whole = self.0.canonicalize().ok()?;
@@ -29,7 +30,7 @@ impl Folder {
 }
 
 #[async_trait]
-impl Depot for Folder {
+impl ReportStore for Folder {
     fn name(&self, key: &str) -> String {
         self.0.join(key).display().to_string()
     }
@@ -46,7 +47,7 @@ impl Depot for Folder {
         self.find(key).map_or_else(|| key.to_owned(), |path| path.display().to_string())
     }
 
-    async fn keep(&self, manifest: &Manifest, key: &str) -> Result<Kept, SourceError> {
+    async fn download(&self, manifest: &Manifest, key: &str) -> Result<DownloadedFile, SourceError> {
         let Some(path) = self.find(key) else {
             let folder = self.0.display();
             return Err(SourceError::Missing(format!(
@@ -58,7 +59,7 @@ impl Depot for Folder {
         let summed = tokio::task::spawn_blocking(move || {
             let broken = |error| SourceError::Unavailable(format!("{}: {error}", path.display()));
             let mut file = File::open(&path).map_err(broken)?;
-            let (mut sum, mut buffer) = (Sum::default(), vec![0; 1 << 16]);
+            let (mut sum, mut buffer) = (Md5Counter::default(), vec![0; 1 << 16]);
             loop {
                 match file.read(&mut buffer).map_err(broken)? {
                     0 => return Ok(sum.of(file)),
