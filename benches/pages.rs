@@ -140,7 +140,7 @@ fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> LedgerUsage {
             for call in 1..events.len().div_ceil(CALL_EVENTS) {
                 ledger.advance(&mut lease, (call * CALL_EVENTS) as u32).await.expect("memory answers");
             }
-            let counts = Counts { seen: claims.of.len() as u64, ..Counts::default() };
+            let counts = Counts { seen: claims.results.len() as u64, ..Counts::default() };
             ledger.complete(&lease, counts).await.expect("memory answers");
         };
         work.now_or_never().expect("memory answers at once");

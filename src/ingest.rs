@@ -268,6 +268,6 @@ impl Quarantined {
 impl Claims {
     /// Whether the event at this index is this object's to deliver.
     fn mine(&self, ordinal: u32) -> bool {
-        self.of[ordinal as usize] == Claim::Mine
+        self.results[ordinal as usize] == Claim::Mine
     }
 }

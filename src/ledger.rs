@@ -1,23 +1,25 @@
-//! Ledger: what has been delivered. The protocol is written once here; a store keeps rows and pages and refuses a write
-//! whose condition does not hold.
+//! Ledger: records what has been delivered. This module implements the protocol once for all stores; a store keeps
+//! rows and pages and refuses a write whose condition does not hold.
 //!
 //! # The states of an object
 //!
-//! *Open*: there is work to do; the first `cursor` events it owns are delivered. *Settled*: all it owns is delivered, and
-//! the question is what others owe. *Done*: every event in it is delivered, by whomever. *Quarantined*: set aside with a
-//! reason. An open or settled row is worked on under a *lease* that outlives the worker; a row is deleted only after
-//! *done*, so a row that is missing was done.
+//! *Open*: work remains; the first `cursor` events that the object owns are delivered. *Settled*: all events that the
+//! object owns are delivered; events that other objects own may not be. *Done*: every event in the object is
+//! delivered, by this object or another. *Quarantined*: excluded from processing, with a reason. A worker holds a
+//! *lease* on an open or settled row, and the lease outlives the worker. A row is deleted only after it is *done*, so
+//! a missing owner row means that the owner was done.
 //!
 //! # The states of an event
 //!
-//! *Nobody's*, then *owned* by the object whose claim was first, then perhaps *delivered* by a helper. An owner never
-//! changes. That an owned event is delivered is written in its owner's row: by the cursor, or by *settled*.
+//! *Unclaimed*, then *owned* by the first object that claims it, then possibly *delivered* by a helper. An owner
+//! never changes. The owner's row proves the delivery of an owned event: by its cursor, or by the status *settled*.
 //!
 //! # The race that remains
 //!
-//! Between a sink's acknowledgement and the note of it a worker can die, or the reply can be lost. Then that call, and
-//! only that call, is delivered again. A worker that goes on beyond its lease, a page that expired while its events still
-//! arrive, and *forget* can repeat more; none of them loses.
+//! A worker can die, or a reply can be lost, between a sink's acknowledgement and the ledger write that records it.
+//! Then that call, and only that call, is delivered again. More events can be repeated when a worker continues beyond
+//! its lease, when a page expires while its events still arrive, and after *forget*. None of these cases loses
+//! events.
 
 pub mod cost;
 pub mod inspect;
@@ -35,10 +37,10 @@ use protocol::page_locks::PageLocks;
 use std::sync::Arc;
 use store::{Store, StoreError};
 
-/// Tells the time. Injected, so that tests can let leases and pages expire.
+/// Returns the current time. Injected, so that tests can let leases and pages expire.
 pub type Clock = Arc<dyn Fn() -> Seconds + Send + Sync>;
 
-/// The machine's clock.
+/// Returns a clock that reads the system time.
 pub fn system_clock() -> Clock {
     Arc::new(|| {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -51,21 +53,21 @@ pub fn system_clock() -> Clock {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Clock,
-    /// How long a done row and a page are kept after their last write. Longer than any queue keeps a message (14 days)
-    /// and than the backfill looks back.
+    /// How long a done row and a page are kept after their last write. Longer than any queue keeps a message (14
+    /// days) and than the backfill looks back.
     retention: Seconds,
-    /// Store requests of one object under way at once.
+    /// Maximum number of concurrent store requests for one object.
     concurrency: usize,
-    /// Encoded bytes at which a page of one minute is full.
+    /// Encoded size in bytes at which a page of one minute is full.
     page_bytes: usize,
     page_locks: Arc<PageLocks>,
 }
 
-/// A page that ends sooner than this is extended before it is relied on: longer than any lease.
+/// A page that expires within this time is extended before it is relied on. Longer than any lease.
 const PAGE_MARGIN: Seconds = 24 * 3600;
 
 impl Ledger {
-    /// A ledger in `store` that remembers for `retention` seconds.
+    /// Returns a ledger in `store` that keeps done rows and pages for `retention` seconds, but at least four days.
     pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Seconds) -> Self {
         Self {
             store,
@@ -77,21 +79,21 @@ impl Ledger {
         }
     }
 
-    /// The same ledger with pages that are full at so many encoded bytes, so that a test can fill one: see
+    /// Returns this ledger with the given page capacity in encoded bytes, so that a test can fill a page. See
     /// [`page::CAPACITY`].
     #[must_use]
     pub fn with_page_bytes(self, page_bytes: usize) -> Self {
         Self { page_bytes, ..self }
     }
 
-    /// The same ledger, taking turns at pages with `other`: two ways to one store from one process, as clones of a
-    /// ledger are.
+    /// Returns this ledger with the page locks of `other`. Both must use the same store. Clones of a ledger share
+    /// their page locks already.
     #[must_use]
     pub fn sharing_page_locks_with(self, other: &Self) -> Self {
         Self { page_locks: Arc::clone(&other.page_locks), ..self }
     }
 
-    /// The time by this ledger's clock.
+    /// Returns the current time of this ledger's clock.
     pub fn now(&self) -> Seconds {
         (self.clock)()
     }
@@ -103,19 +105,19 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
-/// Why work on an object ends before it is done.
+/// Error of a ledger operation: the reason why a worker must stop processing an object.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// Another worker holds the lease: nothing more may be written.
-    #[error("the lease was lost to another worker")]
+    /// Another worker holds the lease. Nothing more may be written.
+    #[error("another worker took over the lease")]
     LeaseLost,
-    /// Others wrote to the same item so often that it was never ours to write.
-    #[error("{0} changed on each of {1} attempts to write it")]
+    /// Other workers changed the same item on every attempt to write it.
+    #[error("cannot write {0}: changed by other workers on each of {1} attempts")]
     Contended(String, u32),
-    /// What a claim said no longer stands: claim again.
-    #[error("a ledger entry that was relied on is gone")]
+    /// A page entry that an earlier claim returned is gone. The events must be claimed again.
+    #[error("a ledger entry expired or was deleted while its object was processed")]
     Gone,
-    /// The store did not answer.
+    /// The store did not answer, or it answered with an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

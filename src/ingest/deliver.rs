@@ -48,8 +48,8 @@ impl<'a> Delivery<'a> {
 
     /// Takes over how the events are divided.
     pub(super) fn count(&mut self, claims: &Claims) {
-        self.claims.clone_from(&claims.of);
-        self.report.repeats = claims.of.iter().filter(|&&claim| claim == Claim::Repeat).count() as u64;
+        self.claims.clone_from(&claims.results);
+        self.report.repeats = claims.results.iter().filter(|&&claim| claim == Claim::Repeat).count() as u64;
         self.report.conflicts = claims.conflicts;
     }
 

@@ -1,4 +1,4 @@
-//! What the ledger stores: rows of objects and pages of events.
+//! Data that the ledger stores: rows of objects and pages of events.
 
 pub mod page;
 pub mod row;

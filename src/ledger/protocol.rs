@@ -1,4 +1,5 @@
-//! The ledger protocol: the steps of a worker, each a conditional write. See [`crate::ledger`] for the states.
+//! The ledger protocol: the steps of a worker. Each step is a conditional write. See [`crate::ledger`] for the
+//! states.
 //!
 //! ```text
 //! lease ─▶ claim (page_locks, lookup) ─▶ deliver ─▶ settle ─▶ help ─▶ done

@@ -41,16 +41,16 @@ impl Ledger {
     ) -> Result<OwnershipCounts, LedgerError> {
         let mut lookups: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         let roots = roots(scopes);
-        let mut met = HashSet::new();
+        let mut seen = HashSet::new();
         for (ordinal, event) in (0u32..).zip(events) {
-            if met.insert((roots[event.scope as usize], event.id)) {
+            if seen.insert((roots[event.scope as usize], event.id)) {
                 let name = PageName::root(&scopes[event.scope as usize], event.id);
                 lookups.entry(name).or_default().push(EventLookup::new(ordinal, event, scopes));
             }
         }
         let found = self.find(lookups).await?;
         let mut ownership =
-            OwnershipCounts { new: (met.len() - found.entries.len()) as u64, ..OwnershipCounts::default() };
+            OwnershipCounts { new: (seen.len() - found.entries.len()) as u64, ..OwnershipCounts::default() };
         let mut foreign = Vec::new();
         for (ordinal, (_, entry)) in found.entries {
             match entry.owner {

@@ -1,8 +1,8 @@
-//! A page: one ledger item holding the event IDs of one account, region and stretch of time, each with its owner. Pure.
+//! Page: a ledger item with the event IDs of one account, region and time bucket, and each ID's owner. Pure.
 //!
-//! A quarter of an hour shares a page, as long as it is small: so a quiet account pays one write a file. Where that page is
-//! full its minutes follow, each with a page of its own, so that the files of a busy account, each of which is of a few
-//! minutes, do not write the same items again and again; and where a minute's page is full, shards by identity.
+//! Fifteen minutes share one page while it is small, so a quiet account pays one write per file. When that page is
+//! full, each minute gets a page of its own, so that the files of a busy account, which cover a few minutes each, do
+//! not rewrite the same items repeatedly. When a minute's page is full, its events go to shards by event ID.
 
 mod codec;
 
@@ -12,40 +12,43 @@ use crate::object::ObjectId;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-/// A page of one minute, or a shard of it, grows to this many encoded bytes and is then full. Every write bills the whole
-/// item, one unit per started kilobyte, so a page that many small files touch should stay small; and what is marked full
-/// must leave room below DynamoDB's 400 KB for entries that later change to `Owner::Delivered`, which are never longer
-/// than before. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
-/// Chosen by `benches/pages.rs`, as are the two below; docs/cost.md has the figures.
+/// Encoded size in bytes at which a page of one minute, or a shard of it, is full. Every write is billed for the
+/// whole item, one unit per started kilobyte, so a page that many small files touch should stay small. A full page
+/// must also stay below DynamoDB's limit of 400 KB when its entries later change to `Owner::Delivered`, which never
+/// makes them longer.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+///
+/// Chosen with `benches/pages.rs`, as are the two constants below. docs/cost.md has the results.
 pub const CAPACITY: usize = 128 * 1024;
 
-/// How many minutes share a page while there are few events.
+/// Number of minutes that share a page while there are few events.
 pub const SPAN_MINUTES: i64 = 15;
 
-/// The part of a page's capacity at which the page of a whole [`SPAN_MINUTES`] is full: once the account turns out to be busy,
-/// every further file of the quarter reads this page for nothing.
+/// A page of a whole [`SPAN_MINUTES`] is full at the capacity of a minute's page divided by this number. The value
+/// keeps that page small: for a busy account every later file of the same time bucket reads it without finding its
+/// events there.
 pub const SPAN_CAPACITY_DIVISOR: usize = 4;
 
-/// Marks one state of a page: fresh for every write, so that a page that was deleted and made anew can never be
-/// mistaken for the one that was read.
+/// Version of a page. Every write sets a new random version, so that a page that was deleted and created again is
+/// never mistaken for the one that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(pub u64);
 
 impl Version {
-    /// A version no page has.
+    /// Returns a new random version.
     pub fn fresh() -> Self {
         Self(fastrand::u64(..))
     }
 }
 
-/// The name of a page, and of a shard it spilled into.
+/// Name of a page or of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageName(pub String);
 
 impl PageName {
-    /// Where an event is looked for first. Follows from the event alone, so that every copy of it, in whatever object,
-    /// is looked for in the same page. Events without a time are spread by their identity, under a word that no minute
-    /// is spelled as: minutes before 1970 are negative.
+    /// Returns the name of the page where an event is looked up first. The name depends only on the event, so every
+    /// copy of the event, in any object, maps to the same page. Events without a time are distributed by event ID,
+    /// with the prefix `none`, which never collides with a minute: minutes before 1970 are negative.
     pub fn root(scope: &EventScope, id: EventId) -> Self {
         let (account, region) = (name_part(&scope.account), name_part(&scope.region));
         Self(match scope.minute {
@@ -54,8 +57,9 @@ impl PageName {
         })
     }
 
-    /// Where an event of this minute is looked for next when this page is full: behind the page of a whole span its own
-    /// minute's, and behind that the shard one hexadecimal digit of its identity deeper, taken from the end.
+    /// Returns the name of the page where an event of this minute is looked up when this page is full. The page of a
+    /// whole time span is followed by the page of the event's minute. That page is followed by shards: each level
+    /// adds one hexadecimal digit of the event ID, taken from its end.
     pub fn deeper(&self, minute: Option<i64>, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];
@@ -67,12 +71,12 @@ impl PageName {
         }
     }
 
-    /// Encoded bytes at which this page is full where a minute's is at `minute`.
+    /// Returns the encoded size in bytes at which this page is full, given the capacity `minute` of a minute's page.
     pub fn capacity(&self, minute: usize) -> usize {
         if self.is_span() { minute / SPAN_CAPACITY_DIVISOR } else { minute }
     }
 
-    /// Whether this is the page of a whole span.
+    /// Returns whether this is the page of a whole [`SPAN_MINUTES`].
     fn is_span(&self) -> bool {
         let last = self.0.rsplit('/').next().unwrap_or_default();
         !last.starts_with("none") && !last.contains(['+', '~'])
@@ -85,8 +89,8 @@ impl std::fmt::Display for PageName {
     }
 }
 
-/// An event's text as part of a page's name: as it is where it could be an account or a region, else its hash, so that
-/// no event can spell another's page.
+/// Returns an event's text as part of a page name: unchanged if it could be an account ID or a region, otherwise its
+/// hash, so that no event can produce the name of another event's page.
 fn name_part(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if text.len() <= 32 && text.bytes().all(plain) {
@@ -95,68 +99,70 @@ fn name_part(text: &str) -> String {
     Sha256::digest(text).iter().take(16).fold(String::from("="), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// Entries by identity. Identities are random already, and the hash is seeded anew in every process: the standard library's,
-/// which resists whoever can watch it at work, takes three times as long. There is a lookup and an insertion for each event.
+/// Page entries by event ID. Event IDs are already random, and the hash is seeded anew in every process. The standard
+/// library's hasher, which also resists attackers who measure it, takes three times as long, and every event needs a
+/// lookup and an insertion.
 pub type Entries = HashMap<EventId, Entry, foldhash::fast::RandomState>;
 
-/// The event IDs of one account, region and stretch of time.
+/// The event IDs of one account, region and time bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Which state of the page this is.
+    /// Version of this page.
     pub version: Version,
-    /// No more events are added here: what is not in it is in its shards.
+    /// No more events are added to this page. Events that are not in it are in the pages that follow it.
     pub full: bool,
-    /// From this moment on the page counts as absent. Well beyond any lease; every write extends it.
+    /// Time from which the page counts as absent. Much later than any lease ends; every write extends it.
     pub expires: Seconds,
-    /// The events.
+    /// Entries by event ID.
     pub entries: Entries,
 }
 
-/// What a page says of one event.
+/// Entry of one event in a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose it is to deliver.
+    /// The owner responsible for delivering the event.
     pub owner: Owner,
-    /// 16 bits of the event's content, so that the same ID with other content is noticed.
+    /// 16 bits of a hash of the event's content, to detect the same ID with different content.
     pub fingerprint: u16,
-    /// The event's index in its owner's file, where the owner needs several calls.
+    /// Index of the event in its owner's file. Present if the owner needs several sink calls.
     pub ordinal: Option<u32>,
 }
 
-/// Whose it is to deliver an event. Moves only from nobody to an object, and from there to `Delivered`.
+/// The owner responsible for delivering an event. Changes only from unclaimed to an object, and from an object to
+/// `Delivered`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// This object's. Whether it is delivered is written in the object's row.
+    /// This object owns the event. The object's row tells whether the event is delivered.
     Object(ObjectId),
-    /// Delivered by a helper, in its owner's stead.
+    /// A helper delivered the event on behalf of its owner.
     Delivered,
 }
 
 impl Page {
-    /// An empty page.
+    /// Returns an empty page with a fresh version.
     pub fn new(expires: Seconds) -> Self {
         Self { version: Version::fresh(), full: false, expires, entries: Entries::default() }
     }
 
-    /// Whether the page still counts.
+    /// Returns whether the page has not expired.
     pub fn live(&self, now: Seconds) -> bool {
         self.expires > now
     }
 
-    /// The entries as stored: see [`Page::decode`] for the inverse.
+    /// Returns the entries in the stored format. [`Page::decode`] is the inverse.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(&self.entries)
     }
 
-    /// The page whose entries were stored as `bytes`.
+    /// Returns the page whose entries are stored as `bytes`.
     ///
     /// # Errors
-    /// Says what was expected where the bytes are not a page's.
+    /// Describes the expected format if `bytes` are not valid page entries.
     pub fn decode(version: Version, full: bool, expires: Seconds, bytes: &[u8]) -> Result<Self, String> {
         Ok(Self { version, full, expires, entries: codec::decode(bytes)? })
     }
 
-    /// How many bytes [`Page::encode`] gives.
+    /// Returns the length of the result of [`Page::encode`] in bytes.
     pub fn encoded_len(&self) -> usize {
         codec::encoded_len(self.entries.values())
     }
@@ -173,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_page_is_followed_by_its_minutes_and_then_by_a_digit_at_a_time() {
+    fn full_page_spills_to_minutes_and_then_to_shards_by_one_digit() {
         let (minute, id) = (Some(28_000_004), id(0x5a));
         let scope = EventScope { account: "111122223333".into(), region: "eu-west-1".into(), minute };
         let mut names = vec![PageName::root(&scope, id)];
@@ -187,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn events_without_a_time_spill_by_their_identity_alone() {
+    fn events_without_time_spill_by_event_id() {
         let root = PageName::root(&EventScope::default(), id(0x5a));
         assert_eq!(root.0, "//none07");
         assert_eq!(root.deeper(None, id(0x5a)).0, "//none07~a");
@@ -195,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn minutes_before_1970_have_a_span_too() {
+    fn minutes_before_1970_have_a_span() {
         let scope = |minute| EventScope { minute: Some(minute), ..EventScope::default() };
         assert_eq!(PageName::root(&scope(-1), id(1)).0, "//-15");
         assert_eq!(PageName::root(&scope(-1), id(1)).deeper(Some(-1), id(1)).0, "//-15+14");
     }
 
     #[test]
-    fn no_event_can_spell_another_events_page() {
+    fn forged_account_cannot_produce_the_page_name_of_another_event() {
         let forged = EventScope { account: "111122223333/eu-west-1/5".into(), region: String::new(), minute: None };
         let name = PageName::root(&forged, id(1));
         assert!(name.0.starts_with('='), "{name}");

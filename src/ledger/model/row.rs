@@ -1,17 +1,18 @@
-//! An object's row: its state, and who may change it.
+//! Row of an object: its state, and the rules for changing it.
 //!
-//! The state and the conditions are written here as plain functions. SQLite applies them as they stand; DynamoDB spells
-//! them again as condition and update expressions, and one conformance suite holds the two against each other.
+//! The state and the conditions are plain functions. SQLite applies them directly. DynamoDB implements them again as
+//! condition and update expressions; one conformance suite checks that both agree.
 
 use crate::object::Object;
 use serde::Serialize;
 
-/// The right to work on an object, fresh for every attempt. Whoever presents it is the one who leased the row.
+/// Random token that identifies one lease. Every attempt at an object uses a new token; a write that presents the
+/// token of the row comes from the lease holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u128);
 
 impl Token {
-    /// A token that nobody holds.
+    /// Returns a new random token.
     pub fn fresh() -> Self {
         Self(uuid::Uuid::new_v4().as_u128())
     }
@@ -23,27 +24,27 @@ impl std::fmt::Display for Token {
     }
 }
 
-/// The cursor behind every event.
+/// Cursor after the last event: every owned event is delivered.
 pub const CURSOR_END: u32 = u32::MAX;
 
-/// Seconds since 1970, UTC.
+/// Seconds since 1970-01-01 00:00:00 UTC.
 pub type Seconds = i64;
 
-/// What is known of an object's deliveries.
+/// Delivery status of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Work to do: nothing, or the first `cursor` events, delivered.
+    /// Work remains: no owned events, or the first `cursor` of them, are delivered.
     Open,
-    /// All that the object owns is delivered; what others own is not yet proven.
+    /// All events that the object owns are delivered. Events that other objects own are not yet proven delivered.
     Settled,
-    /// Every event of the object is delivered. The only state that may expire.
+    /// Every event of the object is delivered. Only rows with this status expire.
     Done,
-    /// Set aside with a reason. Never expires.
+    /// Excluded from processing, with a reason. Never expires.
     Quarantined,
 }
 
 impl Status {
-    /// As it is stored.
+    /// Returns the stored spelling.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -53,30 +54,29 @@ impl Status {
         }
     }
 
-    /// The inverse of [`Status::as_str`].
+    /// Parses the result of [`Status::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Open, Self::Settled, Self::Done, Self::Quarantined].into_iter().find(|status| status.as_str() == text)
     }
 }
 
-/// How many events an object held, or several, and what became of each. *seen = delivered + duplicate + filtered +
-/// oversize*, always.
+/// Event counts of one object or of several. Invariant: *seen = delivered + duplicate + filtered + oversize*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Events in the object.
     pub seen: u64,
-    /// Delivered, by this object's attempts, oversize ones not counted.
+    /// Delivered by attempts at this object, without oversize events.
     pub delivered: u64,
-    /// Not delivered because the same event was, from this object or another.
+    /// Not delivered because the same event was delivered before, from this object or another.
     pub duplicate: u64,
     /// Dropped by the configured filter.
     pub filtered: u64,
-    /// Set aside for their length, a pointer delivered in their place.
+    /// Stored separately because they exceed the sink's record limit; a pointer is delivered instead.
     pub oversize: u64,
 }
 
 impl Counts {
-    /// Adds another object's.
+    /// Adds the counts of another object.
     pub fn merge(&mut self, other: &Self) {
         let Self { seen, delivered, duplicate, filtered, oversize } = other;
         self.seen += seen;
@@ -87,72 +87,73 @@ impl Counts {
     }
 }
 
-/// One object's row.
+/// Row of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The object, spelled out for people.
+    /// Bucket, key and ETag, in readable form.
     pub object: Object,
-    /// What is known of its deliveries.
+    /// Delivery status.
     pub status: Status,
-    /// Who holds the lease; none once released.
+    /// Token of the lease holder. Absent after a release.
     pub token: Option<Token>,
-    /// Until when. A lease is live while `until >= now`.
+    /// End of the lease. A lease is live while `until >= now`.
     pub until: Seconds,
-    /// Every owned event with an ordinal below this is delivered. [`CURSOR_END`] once settled, and when set aside after that.
+    /// Every owned event with an ordinal below the cursor is delivered. [`CURSOR_END`] once settled; a later
+    /// quarantine keeps that value.
     pub cursor: u32,
-    /// Filled when done.
+    /// Counts of the object's events. Present when done.
     pub counts: Option<Counts>,
-    /// Why it was set aside.
+    /// Reason for the quarantine.
     pub reason: Option<String>,
-    /// When the store may forget the row. Only ever set on `Done`.
+    /// Time from which the store may delete the row. Only set on `Done` rows.
     pub expires: Option<Seconds>,
 }
 
 impl Row {
-    /// Whether somebody may be at work on the object.
+    /// Returns whether a worker may be processing the object.
     pub fn leased(&self, now: Seconds) -> bool {
         self.until >= now
     }
 
-    /// Whether the event at `ordinal`, owned by this row's object, is proven delivered.
+    /// Returns whether the row proves that the event at `ordinal`, owned by this row's object, is delivered.
     pub fn proves(&self, ordinal: Option<u32>) -> bool {
         self.cursor == CURSOR_END || ordinal.is_some_and(|ordinal| ordinal < self.cursor)
     }
 }
 
-/// On what condition a row may be changed.
+/// Condition for changing a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
-    /// No row, or one that is open or settled and whose lease has ended or is this token's.
+    /// The row is absent, or it is open or settled and its lease has ended or has this token.
     Leasable {
-        /// The time.
+        /// The current time.
         now: Seconds,
-        /// Mine.
+        /// The caller's token.
         token: Token,
     },
-    /// A row that is open or quarantined and whose lease has ended or is this token's: it may be helped.
+    /// The row is open or quarantined and its lease has ended or has this token: a helper may lease it.
     Helpable {
-        /// The time.
+        /// The current time.
         now: Seconds,
-        /// Mine.
+        /// The caller's token.
         token: Token,
     },
-    /// A row whose lease is this token's.
+    /// The lease of the row has this token.
     Held(Token),
-    /// A row whose lease has ended.
+    /// The lease of the row has ended.
     Unleased {
-        /// The time.
+        /// The current time.
         now: Seconds,
     },
-    /// A quarantined row whose lease, a helper's, has ended.
+    /// The row is quarantined and its lease, which a helper may hold, has ended.
     Quarantined {
-        /// The time.
+        /// The current time.
         now: Seconds,
     },
 }
 
 impl Guard {
-    /// Whether the row, or its absence, satisfies the condition.
+    /// Returns whether the row, or its absence, satisfies the condition.
     pub fn admits(&self, row: Option<&Row>) -> bool {
         match *self {
             Self::Leasable { now, token } => row.is_none_or(|row| {
@@ -169,44 +170,44 @@ impl Guard {
     }
 }
 
-/// What is written into a row.
+/// Change of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Take the lease: a row that was absent becomes open with cursor 0; status and cursor of another stay.
+    /// Takes the lease. An absent row is created as open with cursor 0; an existing row keeps its status and cursor.
     Lease {
-        /// Mine.
+        /// The caller's token.
         token: Token,
-        /// Until when.
+        /// End of the lease.
         until: Seconds,
     },
-    /// End the lease: no token, `until` 0.
+    /// Ends the lease: removes the token and sets `until` to 0.
     Release,
-    /// Every owned event below this ordinal is delivered.
+    /// Sets the cursor: every owned event with a lower ordinal is delivered.
     Advance(u32),
-    /// Open again, cursor 0, done's time to live and counts taken away, the reason too. The lease stays as it is.
+    /// Sets the status to open and the cursor to 0, and removes expiry, counts and reason. Keeps the lease.
     Reopen,
-    /// Open, cursor 0, as [`Change::Reopen`], and nobody's: the lease and its token are taken away. The last worker's repeat
-    /// of `Complete` or `Quarantine`, however late it arrives, would otherwise find its token and undo this.
+    /// Like [`Change::Reopen`], and also removes the lease and its token. If the token stayed, a late repeat of the
+    /// last worker's `Complete` or `Quarantine` would match it and undo this change.
     Forget,
-    /// All that the object owns is delivered: cursor [`CURSOR_END`].
+    /// All events that the object owns are delivered: sets the cursor to [`CURSOR_END`].
     Settle,
-    /// Every event is delivered: cursor [`CURSOR_END`]; the lease ends (`until` 0) and the token stays, so that a repeat of this write is
-    /// recognised.
+    /// Every event is delivered: sets the cursor to [`CURSOR_END`] and ends the lease (`until` 0). The token stays,
+    /// so that a repeat of this write is recognized.
     Complete {
-        /// What became of the events.
+        /// Counts of the object's events.
         counts: Counts,
-        /// When the row may be forgotten.
+        /// Time from which the row may be deleted.
         expires: Seconds,
     },
-    /// Set aside; the lease ends (`until` 0), the token stays, the cursor stays.
+    /// Quarantines the object and ends the lease (`until` 0). Token and cursor stay.
     Quarantine {
-        /// What was found, for a person.
+        /// The reason, for a person to read.
         reason: String,
     },
 }
 
 impl Change {
-    /// The row after the change.
+    /// Returns the row after the change. `row` is the current row, if it exists.
     pub fn apply(&self, row: Option<Row>, object: &Object) -> Row {
         let mut row = row.unwrap_or_else(|| Row {
             object: object.clone(),

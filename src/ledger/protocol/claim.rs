@@ -1,6 +1,6 @@
-//! Claim: the conditional write by which an object becomes the owner of event IDs, a page at a time. All pages are
-//! claimed before anything is delivered: an event that is delivered before it is claimed can be delivered again by
-//! another, and one that is claimed page by page between deliveries can be lost.
+//! Claim: the conditional write that makes an object the owner of event IDs, one page at a time. All pages are
+//! claimed before anything is delivered. An event delivered before it is claimed could be delivered again by another
+//! worker. If pages were claimed between deliveries, events could be lost.
 
 use crate::event::EventScope;
 use crate::ledger::model::page::{Entry, Owner, Page, PageName, Version};
@@ -16,53 +16,53 @@ use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// Attempts to write one page before the object is handed back. Each refusal means that another worker's write went
-/// through, so this many in a row want a very busy minute.
+/// Maximum number of attempts to write one page before the object is returned to the queue. Each refusal means that
+/// another worker's write succeeded, so this many refusals in a row require a very busy minute.
 const MAX_WRITE_ATTEMPTS: u32 = 64;
 
-/// Whose an event is to deliver.
+/// Result of the claim on one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// This object's.
+    /// This object owns the event and delivers it.
     Mine,
-    /// Another's.
+    /// Another object owns the event.
     Foreign,
-    /// Nobody's any more: a helper delivered it.
+    /// A helper delivered the event on behalf of its owner.
     Delivered,
-    /// The same event stands earlier in this file.
+    /// The same event appears earlier in this file.
     Repeat,
-    /// Nobody's: the filter drops it.
+    /// The configured filter drops the event; it is not claimed.
     Filtered,
 }
 
-/// An event another object owns.
+/// Claim of another object on an event of this file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignClaim {
-    /// Its index in this file.
+    /// Index of the event in this file.
     pub ordinal: u32,
-    /// Whose it is.
+    /// The object that owns the event.
     pub owner: ObjectId,
-    /// Its index in its owner's file, if that is known.
+    /// Index of the event in its owner's file, if the page holds it.
     pub owner_ordinal: Option<u32>,
 }
 
-/// What became of the claim on each event of a file.
+/// Results of the claims on all events of a file.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// By index in the file.
-    pub of: Vec<Claim>,
-    /// The events others own, as the pages stood when they were claimed.
+    /// One result per event, by index in the file.
+    pub results: Vec<Claim>,
+    /// Events that other objects own, as the pages were when they were claimed.
     pub foreign: Vec<ForeignClaim>,
-    /// Events that share an ID with another of different content. The first is delivered.
+    /// Number of events that share an ID with an event of different content. The first one is delivered.
     pub conflicts: u64,
 }
 
 impl Claims {
-    /// Notes whose an event is by its entry in the ledger.
-    fn note(&mut self, ordinal: u32, entry: &Entry, mine: ObjectId, events: &[EventMeta]) {
+    /// Records the result for one event from its entry in the ledger.
+    fn note(&mut self, ordinal: u32, entry: &Entry, own_id: ObjectId, events: &[EventMeta]) {
         self.conflicts += u64::from(entry.fingerprint != events[ordinal as usize].fingerprint);
-        self.of[ordinal as usize] = match entry.owner {
-            Owner::Object(owner) if owner == mine => Claim::Mine,
+        self.results[ordinal as usize] = match entry.owner {
+            Owner::Object(owner) if owner == own_id => Claim::Mine,
             Owner::Object(owner) => {
                 self.foreign.push(ForeignClaim { ordinal, owner, owner_ordinal: entry.ordinal });
                 Claim::Foreign
@@ -73,7 +73,12 @@ impl Claims {
 }
 
 impl Ledger {
-    /// Claims the events of a file. `numbered`: the file needs several calls, so its ordinals are written with its IDs.
+    /// Claims the events of a file. With `numbered` the entries include ordinals, which a file needs if it takes
+    /// several sink calls.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`] if the cursor must be reset and the lease is lost; [`LedgerError::Contended`] if a
+    /// page changed on every attempt; errors of the store.
     pub async fn claim(
         &self,
         lease: &mut Lease,
@@ -81,34 +86,35 @@ impl Ledger {
         scopes: &[EventScope],
         numbered: bool,
     ) -> Result<Claims, LedgerError> {
-        let mut claims = Claims { of: vec![Claim::Filtered; events.len()], ..Claims::default() };
-        let mut wanted = self.group(events, scopes, &mut claims);
-        let mine = lease.id;
+        let mut claims = Claims { results: vec![Claim::Filtered; events.len()], ..Claims::default() };
+        let mut remaining = self.group(events, scopes, &mut claims);
+        let own_id = lease.id;
         let lease = Mutex::new(lease);
-        while !wanted.is_empty() {
-            let names: Vec<_> = wanted.keys().cloned().collect();
+        while !remaining.is_empty() {
+            let names: Vec<_> = remaining.keys().cloned().collect();
             let pages = self.store.pages(&names).await?;
-            let visits = names.into_iter().zip(pages).map(|(name, page)| {
-                let events_here = wanted.remove(&name).unwrap_or_default();
-                let visit = Visit { ledger: self, lease: &lease, name, events: events_here, numbered };
-                visit.run(page)
+            let updates = names.into_iter().zip(pages).map(|(name, page)| {
+                let events_here = remaining.remove(&name).unwrap_or_default();
+                let update = PageUpdate { ledger: self, lease: &lease, name, events: events_here, numbered };
+                update.run(page)
             });
-            // Visits are built before they run, so that each is one future under the bound.
-            let visits: Vec<_> = visits.collect();
-            let mut visits = stream::iter(visits).buffer_unordered(self.concurrency);
-            // Counted as they come and let go: all the entries of a large file together are more than its lines.
-            while let Some(visited) = visits.try_next().await? {
-                for (ordinal, entry) in visited.entries {
-                    claims.note(ordinal, &entry, mine, events);
+            // Build all updates before running them, so that each is one future under the concurrency limit.
+            let updates: Vec<_> = updates.collect();
+            let mut updates = stream::iter(updates).buffer_unordered(self.concurrency);
+            // Process each result when it arrives and drop it: all entries of a large file need more memory than its
+            // lines.
+            while let Some(result) = updates.try_next().await? {
+                for (ordinal, entry) in result.entries {
+                    claims.note(ordinal, &entry, own_id, events);
                 }
-                wanted.extend(visited.deeper);
+                remaining.extend(result.deeper);
             }
         }
         claims.foreign.sort_unstable_by_key(|foreign| foreign.ordinal);
         Ok(claims)
     }
 
-    /// The file's events by page, each ID once.
+    /// Groups the file's events by root page, each event ID once.
     fn group(
         &self,
         events: &[EventMeta],
@@ -130,26 +136,26 @@ impl Ledger {
                     roots.entry(root).or_default().push(EventLookup::new(ordinal, event, scopes));
                 }
                 hash_map::Entry::Occupied(earlier) => {
-                    claims.of[ordinal as usize] = Claim::Repeat;
+                    claims.results[ordinal as usize] = Claim::Repeat;
                     let earlier = &events[*earlier.get() as usize];
                     claims.conflicts += u64::from(earlier.fingerprint != event.fingerprint);
                 }
             }
         }
-        let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for ((scope, _), lookups) in roots {
-            match named.entry(PageName::root(&scopes[scope as usize], lookups[0].id)) {
+            match by_name.entry(PageName::root(&scopes[scope as usize], lookups[0].id)) {
                 btree_map::Entry::Vacant(vacant) => drop(vacant.insert(lookups)),
-                // Added to, never put in place of: an event that fell out here would be neither claimed nor delivered.
+                // Extend, never replace: a dropped event would be neither claimed nor delivered.
                 btree_map::Entry::Occupied(mut others) => others.get_mut().extend(lookups),
             }
         }
-        named
+        by_name
     }
 }
 
-/// One page and the events of one file that belong there.
-struct Visit<'a> {
+/// Update of one page with the events of one file that belong there.
+struct PageUpdate<'a> {
     ledger: &'a Ledger,
     lease: &'a Mutex<&'a mut Lease>,
     name: PageName,
@@ -157,18 +163,18 @@ struct Visit<'a> {
     numbered: bool,
 }
 
-/// What a visit found and left.
+/// Result of a page update.
 #[derive(Default)]
-struct Visited {
-    /// By index in the file: what the page says of the event.
+struct PageUpdateResult {
+    /// Entries of the page, with the event's index in the file.
     entries: Vec<(u32, Entry)>,
-    /// What belongs into the pages behind a full one.
+    /// Events that belong to the pages behind a full page.
     deeper: BTreeMap<PageName, Vec<EventLookup>>,
 }
 
-impl Visit<'_> {
-    /// Writes the page until it holds every event or is full.
-    async fn run(mut self, read: Option<Page>) -> Result<Visited, LedgerError> {
+impl PageUpdate<'_> {
+    /// Writes the page until it contains every event or is full.
+    async fn run(mut self, read: Option<Page>) -> Result<PageUpdateResult, LedgerError> {
         let (owner, cursor) = {
             let lease = self.lease.lock().await;
             (lease.id, lease.cursor)
@@ -182,15 +188,15 @@ impl Visit<'_> {
             let now = self.ledger.now();
             let expires = now + self.ledger.retention;
             let version = current.as_ref().map(|page| page.version);
-            // An expired page counts as absent, and what it said with it; only its version still guards the write.
+            // An expired page and its entries count as absent. Only its version still guards the write.
             let mut page = current.filter(|page| page.live(now)).unwrap_or_else(|| Page::new(expires));
-            let mut visited = Visited::default();
-            let new = partition(&page, &pending.events, |ordinal, entry| visited.entries.push((ordinal, entry)));
+            let mut result = PageUpdateResult::default();
+            let new = partition(&page, &pending.events, |ordinal, entry| result.entries.push((ordinal, entry)));
             let settled = page.full || new.is_empty();
             if settled && !expires_soon(&page, now) {
                 debug_assert!(page.full || new.is_empty());
                 lock.release(Some(page));
-                return Ok(self.deeper(visited, new));
+                return Ok(self.deeper(result, new));
             }
             page.version = Version::fresh();
             page.expires = expires;
@@ -198,7 +204,7 @@ impl Visit<'_> {
                 self.fill(&mut page, &new, &pending, &lock).await?;
             }
             current = match self.ledger.store.write_page(&self.name, version, &page).await {
-                // Written, or found as another left it: either way the page as it now stands is looked at anew.
+                // Written by this attempt or by another worker: check the current page again.
                 Ok(()) => Some(page),
                 Err(WriteError::Refused(found)) => found.map(|page| *page),
                 Err(WriteError::Store(StoreError::Unknown(_))) => {
@@ -210,8 +216,8 @@ impl Visit<'_> {
         Err(LedgerError::Contended(format!("page {}", self.name), MAX_WRITE_ATTEMPTS))
     }
 
-    /// Adds as many of the new events as fit. What does not fit makes the page full in the same write: from then on
-    /// everybody looks for it behind this page.
+    /// Adds as many of the new events as fit. If some do not fit, the same write marks the page as full; from then on
+    /// every worker looks those events up behind this page.
     async fn fill(
         &self,
         page: &mut Page,
@@ -225,7 +231,7 @@ impl Visit<'_> {
         let added = &new[..fits.min(new.len())];
         {
             let mut lease = self.lease.lock().await;
-            // The cursor says "all I own below is delivered": it must be taken back before that becomes untrue.
+            // The cursor claims that all owned events below it are delivered. Reset it before that becomes false.
             if added.iter().any(|event| event.ordinal < lease.cursor) {
                 self.ledger.reopen(&mut lease).await?;
             }
@@ -240,11 +246,11 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// What is not in a full page is looked for behind it.
-    fn deeper(&self, mut visited: Visited, new: Vec<EventLookup>) -> Visited {
+    /// Assigns the events that are not in a full page to the pages behind it.
+    fn deeper(&self, mut result: PageUpdateResult, new: Vec<EventLookup>) -> PageUpdateResult {
         for event in new {
-            visited.deeper.entry(self.name.deeper(event.minute, event.id)).or_default().push(event);
+            result.deeper.entry(self.name.deeper(event.minute, event.id)).or_default().push(event);
         }
-        visited
+        result
     }
 }

@@ -1,52 +1,53 @@
-//! Forget: what is noted of an object is taken back, so that it is worked on once more.
+//! Forget: resets an object's row, so that the object is processed again.
 //!
-//! A row is never deleted for it: to every other object a row that is missing was done, and would prove what nobody
-//! delivered.
+//! The row is not deleted. Other objects treat a missing owner row as done, so a deleted row would prove the delivery
+//! of events that were never delivered.
 
 use crate::ledger::Ledger;
 use crate::ledger::model::row::{Change, Guard, Row, Status};
 use crate::ledger::store::{StoreError, WriteError};
 use crate::object::{Object, ObjectId};
 
-/// What became of a wish to have an object worked on once more.
+/// Result of reopening an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReopenOutcome {
-    /// It is open, from its first event on: the next worker that meets it delivers all it owns.
+    /// The row is open with cursor 0. The next worker that leases the object delivers all events that the object
+    /// owns.
     Reopened(Row),
-    /// Somebody is at work on it until this row's lease ends: nothing is changed.
+    /// A worker holds the lease until this row's `until`. Nothing was changed.
     Leased(Row),
-    /// It is in a state that this does not change.
+    /// The operation does not apply to the state of this row. Nothing was changed.
     NotApplicable(Row),
-    /// The ledger has no row of it.
+    /// The ledger has no row for this object.
     NotFound,
 }
 
 impl Ledger {
-    /// Takes back what is noted of an object, whatever its state: what it owns is delivered again. Not under a live lease,
-    /// whose worker would go on as if nothing had happened.
+    /// Resets an object's row in any state, so that all events it owns are delivered again. Refused while a lease is
+    /// live, because its worker would continue with outdated state.
     ///
-    /// What other objects own, or delivered in its stead, is not delivered again: forget the owner for that.
+    /// Events that other objects own are not delivered again, nor are events that helpers delivered. To deliver the
+    /// former again, forget their owner.
     ///
     /// # Errors
-    /// The store's. The outcome is then unknown, and a repeat finds out.
+    /// Errors of the store. The result is then unknown; repeat the call to find out.
     pub async fn forget(&self, id: ObjectId) -> Result<ReopenOutcome, StoreError> {
         self.reopen_by_id(id, Guard::Unleased { now: self.now() }).await
     }
 
-    /// Opens a quarantined object again, from its first event: what of it was delivered before it was set aside is
-    /// delivered again, unless another object owns it. An object that is done, half done, or under a live lease stays as
-    /// it is.
+    /// Reopens a quarantined object from its first event. Events that it owns and that were delivered before the
+    /// quarantine are delivered again. An object that is done, open, settled or leased is not changed.
     ///
     /// # Errors
-    /// The store's. The outcome is then unknown, and a repeat finds out.
+    /// Errors of the store. The result is then unknown; repeat the call to find out.
     pub async fn reopen_quarantined(&self, id: ObjectId) -> Result<ReopenOutcome, StoreError> {
         self.reopen_by_id(id, Guard::Quarantined { now: self.now() }).await
     }
 
-    /// As [`Ledger::reopen_quarantined`]; says whether the object waits for a worker now.
+    /// Calls [`Ledger::reopen_quarantined`] and returns whether the object is now open.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn retry(&self, object: &Object) -> Result<bool, StoreError> {
         Ok(matches!(self.reopen_quarantined(object.id()).await?, ReopenOutcome::Reopened(_)))
     }
@@ -56,7 +57,7 @@ impl Ledger {
             Ok(row) => Ok(ReopenOutcome::Reopened(row)),
             Err(WriteError::Refused(None)) => Ok(ReopenOutcome::NotFound),
             Err(WriteError::Refused(Some(row))) if row.leased(self.now()) => Ok(ReopenOutcome::Leased(*row)),
-            // Opened by somebody else, or by this very write when its reply was lost.
+            // Another worker reopened the row, or this write did and its reply was lost.
             Err(WriteError::Refused(Some(row))) if row.status == Status::Open => Ok(ReopenOutcome::Reopened(*row)),
             Err(WriteError::Refused(Some(row))) => Ok(ReopenOutcome::NotApplicable(*row)),
             Err(WriteError::Store(error)) => Err(error),
@@ -99,13 +100,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn retry_opens_what_is_set_aside_and_nothing_else() {
+    async fn retry_reopens_only_quarantined_objects() {
         let fixture = Fixture::new();
         let ledger = &fixture.ledger;
         ledger.quarantine(&fixture.lease("bad").await, "corrupt").await.unwrap();
         ledger.complete(&fixture.lease("done").await, Counts::default()).await.unwrap();
         fixture.lease("leased").await;
-        let mut started = fixture.lease("begun").await;
+        let mut started = fixture.lease("started").await;
         ledger.advance(&mut started, 7).await.unwrap();
         ledger.release(&started).await.unwrap();
         assert!(ledger.retry(&object("bad")).await.unwrap());
@@ -113,15 +114,15 @@ mod tests {
         assert!(!ledger.retry(&object("done")).await.unwrap());
         assert!(!ledger.retry(&object("leased")).await.unwrap());
         assert!(!ledger.retry(&object("absent")).await.unwrap());
-        ledger.retry(&object("begun")).await.unwrap();
-        assert_eq!(fixture.lease("begun").await.cursor, 7, "what is delivered of an open object stays noted");
+        ledger.retry(&object("started")).await.unwrap();
+        assert_eq!(fixture.lease("started").await.cursor, 7, "an open object keeps its cursor");
         let states = ledger.states(&["bad", "done"].map(object)).await.unwrap();
         assert_eq!(states, [ObjectState::Unfinished, ObjectState::Done]);
         fixture.lease("bad").await;
     }
 
     #[tokio::test]
-    async fn what_is_forgotten_begins_anew_in_every_state_but_under_a_lease() {
+    async fn forget_resets_every_state_except_under_a_live_lease() {
         let fixture = Fixture::new();
         let ledger = &fixture.ledger;
         ledger.quarantine(&fixture.lease("bad").await, "corrupt").await.unwrap();
@@ -129,13 +130,13 @@ mod tests {
         let mut settled = fixture.lease("settled").await;
         ledger.settle(&mut settled).await.unwrap();
         ledger.release(&settled).await.unwrap();
-        let mut started = fixture.lease("begun").await;
+        let mut started = fixture.lease("started").await;
         ledger.advance(&mut started, 3).await.unwrap();
         assert!(
-            matches!(ledger.forget(object("begun").id()).await.unwrap(), ReopenOutcome::Leased(row) if row.cursor == 3)
+            matches!(ledger.forget(object("started").id()).await.unwrap(), ReopenOutcome::Leased(row) if row.cursor == 3)
         );
         fixture.now.store(2_001, Ordering::SeqCst);
-        for key in ["bad", "done", "settled", "begun"] {
+        for key in ["bad", "done", "settled", "started"] {
             let outcome = ledger.forget(object(key).id()).await.unwrap();
             let blank = Change::Release.apply(None, &object(key));
             assert_eq!(outcome, ReopenOutcome::Reopened(blank), "{key}");
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_late_repeat_of_the_last_note_does_not_undo_it() {
+    async fn late_repeat_of_the_last_write_does_not_undo_forget() {
         let fixture = Fixture::new();
         let ledger = &fixture.ledger;
         let (done, bad) = (fixture.lease("done").await, fixture.lease("bad").await);
@@ -152,7 +153,7 @@ mod tests {
         ledger.quarantine(&bad, "corrupt").await.unwrap();
         ledger.forget(done.id).await.unwrap();
         ledger.retry(&bad.object).await.unwrap();
-        // The replies were lost, and both workers ask again.
+        // The replies were lost, and both workers repeat their last request.
         assert!(matches!(ledger.complete(&done, Counts::default()).await, Err(LedgerError::LeaseLost)));
         assert!(matches!(ledger.quarantine(&bad, "corrupt").await, Err(LedgerError::LeaseLost)));
         let states = ledger.states(&["done", "bad"].map(object)).await.unwrap();

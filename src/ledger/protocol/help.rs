@@ -1,5 +1,5 @@
-//! Help: what a worker does about events that others own. Owners never move; a stalled owner's deliveries are finished
-//! under its own lease, and marked.
+//! Help: how a worker handles events that other objects own. Ownership never changes. A helper leases a stalled
+//! owner's row, delivers the owner's remaining events and marks them as delivered.
 
 use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName, Version};
@@ -11,10 +11,10 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::object::ObjectId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Attempts to mark one page, as in `claim.rs`.
+/// Maximum number of attempts to mark the events of one page, as in `claim.rs`.
 const MAX_WRITE_ATTEMPTS: u32 = 64;
 
-/// A stalled object's lease, taken to finish its deliveries.
+/// Lease on a stalled object, taken to finish its deliveries.
 #[derive(Debug)]
 pub struct Help {
     owner: ObjectId,
@@ -22,35 +22,36 @@ pub struct Help {
     row: Row,
 }
 
-/// Whether a stalled object could be leased.
+/// Result of leasing a stalled object.
 #[derive(Debug)]
 pub enum HelpOutcome {
-    /// Deliver in its stead.
+    /// The lease is granted: deliver on behalf of the owner.
     Granted(Box<Help>),
-    /// It is no longer stalled: look again.
+    /// The object is no longer stalled: check its state again.
     NotStalled,
 }
 
 impl Ledger {
-    /// Of the events that others own, those that are not proven delivered. The pages must have been viewed before this
-    /// reads their owners' rows: in the other order an owner could settle, expire and be forgotten in between.
+    /// Returns those events of other objects that are not proven delivered, with the rows of their owners. Read the
+    /// pages before calling this, which reads the owners' rows: in the opposite order an owner could settle, expire
+    /// and be deleted in between.
     pub async fn unproven(&self, foreign: Vec<ForeignClaim>) -> Result<Vec<(ForeignClaim, Row)>, LedgerError> {
         let owners: BTreeSet<_> = foreign.iter().map(|event| event.owner).collect();
         let owners: Vec<_> = owners.into_iter().collect();
         let rows = self.store.rows(&owners).await?;
         let rows: HashMap<_, _> = owners.into_iter().zip(rows).collect();
         let open = foreign.into_iter().filter_map(|event| {
-            // A row is deleted only after done: an owner without a row has delivered.
+            // A row is deleted only after it is done, so an owner without a row has delivered.
             let row = rows.get(&event.owner)?.as_ref()?;
             (!row.proves(event.owner_ordinal)).then(|| (event, row.clone()))
         });
         Ok(open.collect())
     }
 
-    /// Views the pages of these events again: those that still are another's.
+    /// Reads the pages of these events again and returns the events that another object still owns.
     ///
     /// # Errors
-    /// [`LedgerError::Gone`] where an entry is no longer there: then everything is claimed again.
+    /// [`LedgerError::Gone`] if an entry no longer exists. Then everything must be claimed again.
     pub async fn review(
         &self,
         events: &[ForeignClaim],
@@ -70,7 +71,7 @@ impl Ledger {
         foreign.filter_map(Result::transpose).collect()
     }
 
-    /// Leases a stalled object's row, so that nobody else delivers for it meanwhile.
+    /// Leases a stalled object's row, so that no other worker delivers for it at the same time.
     pub async fn help(&self, owner: ObjectId, until: Seconds) -> Result<HelpOutcome, LedgerError> {
         let token = Token::fresh();
         let guard = Guard::Helpable { now: self.now(), token };
@@ -81,10 +82,11 @@ impl Ledger {
         }
     }
 
-    /// Of these events, those that the helped object still has to deliver, as the pages stand now.
+    /// Returns the ordinals of those events that the helped object must still deliver, according to the current
+    /// pages.
     ///
     /// # Errors
-    /// [`LedgerError::Gone`] where an entry is gone or another's.
+    /// [`LedgerError::Gone`] if an entry no longer exists or has another owner.
     pub async fn owed(
         &self,
         help: &Help,
@@ -99,10 +101,11 @@ impl Ledger {
         Ok(now.iter().filter(|event| !help.row.proves(event.owner_ordinal)).map(|event| event.ordinal).collect())
     }
 
-    /// Marks events as delivered in their owner's stead.
+    /// Marks events as delivered on behalf of their owner.
     ///
     /// # Errors
-    /// [`LedgerError::Gone`] where an entry is gone or another's.
+    /// [`LedgerError::Gone`] if an entry no longer exists or has another owner. [`LedgerError::Contended`] if a page
+    /// changed on every attempt.
     pub async fn mark(
         &self,
         help: &Help,
@@ -134,15 +137,15 @@ impl Ledger {
                 return Ok(());
             }
         }
-        Err(LedgerError::Contended(format!("a page of {} events", left.len()), MAX_WRITE_ATTEMPTS))
+        Err(LedgerError::Contended(format!("pages of {} events", left.len()), MAX_WRITE_ATTEMPTS))
     }
 
-    /// Gives a helped object's lease back. Its cursor is left as it is: it says what the owner delivered.
+    /// Releases a helped object's lease. The cursor stays, because it counts only what the owner delivered itself.
     pub async fn release_help(&self, help: &Help) -> Result<(), LedgerError> {
         self.release_row(help.owner, help.token).await
     }
 
-    /// False where another wrote to the page meanwhile.
+    /// Marks the events of one page. Returns false if another worker changed the page.
     async fn mark_page(
         &self,
         found: &mut LookupResult,

@@ -1,4 +1,4 @@
-//! Find: where the ledger's entries of some events lie, through full pages into those behind them.
+//! Lookup: finds the ledger entries of events, following full pages to the pages behind them.
 
 use crate::event::{EventId, EventScope};
 use crate::ledger::Ledger;
@@ -7,51 +7,51 @@ use crate::ledger::model::row::Seconds;
 use crate::ledger::store::StoreError;
 use std::collections::{BTreeMap, HashMap};
 
-/// What the ledger needs to know of one event of a file.
+/// Metadata of one event of a file, as the ledger needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventMeta {
-    /// Its identity.
+    /// The event ID.
     pub id: EventId,
-    /// Index into the file's places.
+    /// Index into the file's scopes.
     pub scope: u32,
-    /// 16 bits of its content.
+    /// 16 bits of a hash of the event's content.
     pub fingerprint: u16,
-    /// Whether the configured filter drops it: then it is not claimed.
+    /// Whether the configured filter drops the event. Filtered events are not claimed.
     pub filtered: bool,
 }
 
-/// An event that is looked for.
+/// An event to look up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventLookup {
-    /// Its index in the file.
+    /// Index of the event in the file.
     pub ordinal: u32,
-    /// Its identity.
+    /// The event ID.
     pub id: EventId,
-    /// Its minute, where it has one.
+    /// The event's minute, if it has a time.
     pub minute: Option<i64>,
-    /// 16 bits of its content.
+    /// 16 bits of a hash of the event's content.
     pub fingerprint: u16,
 }
 
 impl EventLookup {
-    /// The event of this index.
+    /// Returns the lookup of the event with this index.
     pub(crate) fn new(ordinal: u32, event: &EventMeta, scopes: &[EventScope]) -> Self {
         let minute = scopes[event.scope as usize].minute;
         Self { ordinal, id: event.id, minute, fingerprint: event.fingerprint }
     }
 }
 
-/// What was found.
+/// Result of a lookup.
 #[derive(Debug, Default)]
 pub(crate) struct LookupResult {
-    /// By index in the file: the page that holds the event, and what it says.
+    /// By index in the file: the page that holds the event, and its entry.
     pub entries: HashMap<u32, (PageName, Entry)>,
-    /// Every live page that was read.
+    /// All live pages that were read.
     pub pages: HashMap<PageName, Page>,
 }
 
 impl Ledger {
-    /// Looks events up by strongly consistent reads, a level of pages at a time.
+    /// Looks up events with strongly consistent reads, one level of pages at a time.
     pub(crate) async fn find(
         &self,
         mut lookups: BTreeMap<PageName, Vec<EventLookup>>,
@@ -80,7 +80,7 @@ impl Ledger {
     }
 }
 
-/// Shows what the page says of the events that it holds, and returns the others.
+/// Passes the page's entries of `events` to `held` and returns the events that are not in the page.
 pub(crate) fn partition(page: &Page, events: &[EventLookup], mut held: impl FnMut(u32, Entry)) -> Vec<EventLookup> {
     let mut others = Vec::new();
     for &event in events {
@@ -92,16 +92,16 @@ pub(crate) fn partition(page: &Page, events: &[EventLookup], mut held: impl FnMu
     others
 }
 
-/// For each place the first one whose events are looked for in the same page. Within one file too the same ID is the
-/// same event only where it belongs to the same page.
+/// Returns for each scope the index of the first scope that has the same root page. Within one file too, two events
+/// with the same ID are the same event only if they map to the same page.
 pub(crate) fn roots(scopes: &[EventScope]) -> Vec<u32> {
-    let mut met = HashMap::new();
+    let mut seen = HashMap::new();
     let span = |scope: &EventScope| scope.minute.map(|minute| minute.div_euclid(SPAN_MINUTES));
     let roots = (0u32..).zip(scopes);
-    roots.map(|(at, scope)| *met.entry((&scope.account, &scope.region, span(scope))).or_insert(at)).collect()
+    roots.map(|(at, scope)| *seen.entry((&scope.account, &scope.region, span(scope))).or_insert(at)).collect()
 }
 
-/// Whether a page is so near its end that it must be extended before it is relied on.
+/// Returns whether a page expires so soon that it must be extended before it is relied on.
 pub(crate) fn expires_soon(page: &Page, now: Seconds) -> bool {
     page.expires - now < crate::ledger::PAGE_MARGIN
 }

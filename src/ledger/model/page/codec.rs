@@ -1,8 +1,9 @@
-//! How a page's entries lie in one binary attribute.
+//! Encoding of a page's entries in one binary attribute.
 //!
-//! One byte of format, then groups: the owner (16 bytes, all zero for `Owner::Delivered`), one byte that says whether
-//! ordinals follow, the number of entries (4 bytes), and the entries: identity (16), fingerprint (2), ordinal (4, or
-//! none). Numbers are little-endian. Groups and entries are sorted, so that a page has one encoding.
+//! One format byte, then groups. A group consists of the owner (16 bytes, all zero for `Owner::Delivered`), one byte
+//! that is 1 if ordinals follow, the number of entries (4 bytes), and the entries: event ID (16 bytes), fingerprint
+//! (2 bytes), ordinal (4 bytes, or absent). Numbers are little-endian. Groups and entries are sorted, so that a page
+//! has exactly one encoding.
 
 use super::{Entries, Entry, Owner};
 use crate::event::EventId;
@@ -28,7 +29,7 @@ pub(super) fn encoded_len<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize
     let (mut groups, mut last) = (HashSet::new(), None);
     entries.fold(1, |len, entry| {
         let group = group(entry);
-        // Most pages are of one object.
+        // Most pages contain the events of one object only.
         let head = if last != Some(group) && groups.insert(group) { GROUP } else { 0 };
         last = Some(group);
         len + head + ENTRY + entry.ordinal.map_or(0, |_| ORDINAL)
@@ -61,7 +62,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Entries, String> {
     let mut rest = ByteReader { bytes, at: 0 };
     let [format] = rest.take()?;
     if format != FORMAT {
-        return Err(format!("page format {format}, this program reads format {FORMAT}"));
+        return Err(format!("unsupported page format {format}: this program reads format {FORMAT}"));
     }
     let mut entries = Entries::default();
     while rest.at < bytes.len() {
@@ -71,7 +72,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Entries, String> {
         };
         let [ordinals] = rest.take()?;
         let count = u32::from_le_bytes(rest.take()?);
-        // No more than the bytes can hold, whatever they say.
+        // The count is untrusted: reserve no more than the remaining bytes can hold.
         entries.reserve((count as usize).min((bytes.len() - rest.at) / ENTRY));
         for _ in 0..count {
             let id = EventId(rest.take()?);
@@ -93,7 +94,11 @@ impl ByteReader<'_> {
         let end = self.at + N;
         let taken = self.bytes.get(self.at..end).and_then(|taken| taken.try_into().ok());
         let taken = taken.ok_or_else(|| {
-            format!("page ends at byte {} where {N} more bytes are expected at byte {}", self.bytes.len(), self.at)
+            format!(
+                "page is truncated: it has {} bytes, expected {N} more bytes at offset {}",
+                self.bytes.len(),
+                self.at
+            )
         })?;
         self.at = end;
         Ok(taken)
@@ -117,14 +122,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(entries in entries()) {
+        fn encoded_entries_decode_to_the_same_entries(entries in entries()) {
             let bytes = encode(&entries);
             prop_assert_eq!(bytes.len(), encoded_len(entries.values()));
             prop_assert_eq!(decode(&bytes).unwrap(), entries);
         }
 
         #[test]
-        fn a_page_cut_short_is_refused_or_has_fewer_groups(entries in entries(), cut in any::<prop::sample::Index>()) {
+        fn truncated_page_is_rejected_or_has_fewer_groups(entries in entries(), cut in any::<prop::sample::Index>()) {
             let bytes = encode(&entries);
             let cut = cut.index(bytes.len());
             if let Ok(part) = decode(&bytes[..cut]) {
@@ -134,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_refused() {
+    fn unknown_format_is_rejected() {
         assert!(decode(&[2]).unwrap_err().contains("format 2"));
     }
 }
