@@ -1,4 +1,4 @@
-//! An event: one element of `Records`. Its identity, and the place where the ledger looks for it.
+//! An event is one element of `Records`. This module contains its ID and its scope: account, region and minute.
 
 pub mod filter;
 pub mod members;
@@ -6,21 +6,20 @@ pub mod members;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// An event's identity: its `eventID`, or where it has none, its content.
+/// The event ID: `eventID`, or a hash of the event's content where `eventID` is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
 impl EventId {
-    /// The identity of an event whose `eventID` reads `text`. A UUID in its canonical spelling (lower case, hyphens)
-    /// is taken as its 16 bytes; any other text as the first 128 bits of its SHA-256, so that two spellings are never
-    /// taken for one.
+    /// Returns the ID of an event whose `eventID` is `text`. A UUID in canonical form (lower case, hyphens) maps to its
+    /// 16 bytes. Any other text maps to the first 128 bits of a SHA-256 hash, so different texts are different IDs.
     pub fn from_text(text: &[u8]) -> Self {
         parse_uuid(text).map_or_else(|| Self::hash(b"eventID", text), Self)
     }
 
-    /// The identity of an event without an ID: the hash of the bytes it leaves as.
-    pub fn from_content(line: &[u8]) -> Self {
-        Self::hash(b"content", line)
+    /// Returns the ID of an event without `eventID`: a hash of the event's bytes without insignificant white space.
+    pub fn from_content(compact: &[u8]) -> Self {
+        Self::hash(b"content", compact)
     }
 
     fn hash(domain: &[u8], bytes: &[u8]) -> Self {
@@ -31,7 +30,7 @@ impl EventId {
     }
 }
 
-/// 36 bytes `8-4-4-4-12` of lower-case hexadecimal, or nothing.
+/// Parses `8-4-4-4-12` lower-case hexadecimal digits. Returns `None` for any other text.
 fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
     let text: &[u8; 36] = text.try_into().ok()?;
     if [8, 13, 18, 23].iter().any(|&hyphen| text[hyphen] != b'-') {
@@ -48,7 +47,7 @@ fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
     (bad & 0xf0 == 0).then_some(out)
 }
 
-/// The value of each lower-case hexadecimal digit, and 0xff for everything else.
+/// Maps each lower-case hexadecimal digit to its value and all other bytes to 0xff.
 const HEX: [u8; 256] = {
     let mut table = [0xff; 256];
     let mut digit = 0;
@@ -71,29 +70,29 @@ impl std::fmt::Debug for EventId {
     }
 }
 
-/// Where an event belongs by its own account: the same in every object that holds a copy of it. The ledger's pages and
-/// the files of the lake are both divided by it.
+/// The account, region and minute that an event itself contains. The scope is the same in every object that contains a
+/// copy of the event. The ledger's pages and the files of the lake are partitioned by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct EventScope {
-    /// `recipientAccountId` (Aggregated: `accountId`), see [`EventScope::text`], or empty where the event has none.
+    /// `recipientAccountId` (aggregated events: `accountId`), see [`EventScope::text`]. Empty if missing.
     pub account: String,
-    /// `awsRegion`, see [`EventScope::text`], or empty.
+    /// `awsRegion`, see [`EventScope::text`]. Empty if missing.
     pub region: String,
-    /// `eventTime` (Aggregated: none) in whole minutes since 1970, or nothing where it is absent or unreadable.
+    /// `eventTime` in whole minutes since 1970. `None` if missing (as in aggregated events) or invalid.
     pub minute: Option<i64>,
 }
 
 impl EventScope {
-    /// The longest text that a place has as it is written. No account's and no region's is half as long.
-    const LONGEST: usize = 64;
+    /// Maximum bytes of a text that is stored unchanged. Accounts and regions are less than half as long.
+    const MAX_TEXT_BYTES: usize = 64;
 
-    /// A text as places have it: as it is written, or where it is longer than any account's or region's, its hash. An object
-    /// may have as many places as events, which all stay in memory until it is done.
-    pub fn text(written: &[u8]) -> Cow<'_, str> {
-        if written.len() <= Self::LONGEST {
-            return String::from_utf8_lossy(written);
+    /// Returns the text as stored in a scope: unchanged, or its hash if it is longer than any account or region. An
+    /// object may have as many scopes as events, and all of them stay in memory until the object is done.
+    pub fn text(text: &[u8]) -> Cow<'_, str> {
+        if text.len() <= Self::MAX_TEXT_BYTES {
+            return String::from_utf8_lossy(text);
         }
-        format!("={}", EventId::hash(b"place", written)).into()
+        format!("={}", EventId::hash(b"place", text)).into()
     }
 }
 
@@ -102,13 +101,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_canonical_uuid_is_its_own_bytes() {
+    fn canonical_uuid_maps_to_its_bytes() {
         let id = EventId::from_text(b"0a1b2c3d-4e5f-6789-abcd-ef0123456789");
         assert_eq!(id.to_string(), "0a1b2c3d-4e5f-6789-abcd-ef0123456789");
     }
 
     #[test]
-    fn another_spelling_is_another_identity() {
+    fn different_texts_are_different_ids() {
         let lower = EventId::from_text(b"0a1b2c3d-4e5f-6789-abcd-ef0123456789");
         for other in ["0A1B2C3D-4e5f-6789-abcd-ef0123456789", "0a1b2c3d4e5f6789abcdef0123456789", "", "x"] {
             assert_ne!(EventId::from_text(other.as_bytes()), lower, "{other}");

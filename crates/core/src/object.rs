@@ -1,36 +1,36 @@
-//! An object: one version of one S3 object, named by bucket, key and ETag.
+//! An object is one version of an S3 object, identified by bucket, key and ETag.
 
 pub mod key;
 
 use sha2::{Digest, Sha256};
 
-/// What a notification or a listing says about an object: where it lies, and as far as known which version.
+/// A reference to an object from a notification or a listing: its location and, if known, its version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectRef {
-    /// Bucket name, or `file://` and the absolute path of a folder.
+    /// The bucket name, or `file://` and the absolute path of a folder.
     pub bucket: String,
-    /// Key as S3 stores it: decoded, no leading slash added or removed.
+    /// The key as stored in S3: decoded, with no leading slash added or removed.
     pub key: String,
-    /// ETag without quotes. CloudTrail's own notifications do not carry one; the source is asked then.
+    /// The ETag without quotes. CloudTrail's own notifications contain no ETag; it is then read from the source.
     pub etag: Option<String>,
-    /// Size in bytes, as stored (compressed).
+    /// The stored (compressed) size in bytes.
     pub size: Option<u64>,
 }
 
 impl ObjectRef {
-    /// A reference to whatever version of `key` lies in `bucket` now.
+    /// Creates a reference to the current version of `key` in `bucket`.
     pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
         Self { bucket: bucket.into(), key: key.into(), etag: None, size: None }
     }
 
-    /// The same reference with its version, quotes around the ETag removed.
+    /// Returns the reference with this version. Quotes around the ETag are removed.
     pub fn with_version(mut self, etag: &str, size: u64) -> Self {
         self.etag = Some(etag.trim_matches('"').to_owned());
         self.size = Some(size);
         self
     }
 
-    /// The object this reference names, once its ETag is known.
+    /// Returns the referenced object, or `None` if the ETag is unknown.
     pub fn object(&self) -> Option<Object> {
         Some(Object { bucket: self.bucket.clone(), key: self.key.clone(), etag: self.etag.clone()? })
     }
@@ -42,20 +42,20 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
-/// One version of one S3 object. The ledger's unit: a replaced key is another object.
+/// One version of an S3 object. If a key is overwritten, the new version is another object in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Object {
-    /// Bucket name, or `file://` and the absolute path of a folder.
+    /// The bucket name, or `file://` and the absolute path of a folder.
     pub bucket: String,
-    /// Key as S3 stores it.
+    /// The key as stored in S3.
     pub key: String,
-    /// ETag without quotes.
+    /// The ETag without quotes.
     pub etag: String,
 }
 
 impl Object {
-    /// The name under which the ledger knows this object: the first 128 bits of SHA-256 over its three parts, each
-    /// preceded by its length so that no two objects can spell the same input.
+    /// Returns the ID of this object in the ledger: the first 128 bits of a SHA-256 hash of bucket, key and ETag. Each
+    /// is preceded by its length, so that no two objects have the same hash input.
     pub fn id(&self) -> ObjectId {
         let mut hash = Sha256::new();
         for part in [&self.bucket, &self.key, &self.etag] {
@@ -82,7 +82,7 @@ fn location(f: &mut std::fmt::Formatter<'_>, bucket: &str, key: &str) -> std::fm
     }
 }
 
-/// An object's name in the ledger: 128 bits, see [`Object::id`].
+/// The 128-bit ID of an object in the ledger, see [`Object::id`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId(pub [u8; 16]);
 

@@ -1,52 +1,53 @@
-//! Packing: lines into records, records into calls, both close to the limits. Pure.
+//! Packs lines into records and records into calls, close to the limits of both.
 
 use crate::event::EventScope;
 use std::sync::Arc;
 
-/// What one call to a sink may hold.
+/// The limits of a record and of a call to a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackLimits {
-    /// Bytes of one record, line ends included.
+    /// Maximum bytes of one record, including line ends.
     pub record_bytes: usize,
-    /// Records of one call.
+    /// Maximum number of records of one call.
     pub call_records: usize,
-    /// Bytes of one call, line ends included. A longer line, where a record may be that long, is a call by itself.
+    /// Maximum bytes of one call, including line ends. If records may be longer than calls, a line that exceeds this
+    /// limit is sent in a call of its own.
     pub call_bytes: usize,
-    /// How many lines share a record.
+    /// Whether lines share a record.
     pub lines: LinesPerRecord,
 }
 
 impl PackLimits {
-    /// Bytes of the longest line that can be sent at all, without its line end.
+    /// Returns the maximum bytes of a line, without its line end.
     pub fn max_line_bytes(&self) -> usize {
         self.record_bytes.saturating_sub(1)
     }
 }
 
-/// How many lines share a record: what the destination behind the stream can take apart.
+/// The number of lines per record. It depends on whether the stream's destination can split a record into lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinesPerRecord {
-    /// As many as fit: S3, with or without conversion to Parquet.
+    /// As many lines as fit: for S3, with or without conversion to Parquet.
     Packed,
-    /// One: OpenSearch, Iceberg, Splunk.
+    /// One line: for OpenSearch, Iceberg and Splunk.
     One,
 }
 
-/// One call to a sink: whole lines, each ending with `\n`, in the order of the file they came from.
+/// One call to a sink: whole lines, each ending with `\n`, in the order of their object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Call {
-    /// All lines.
+    /// The bytes of all lines.
     pub body: Vec<u8>,
-    /// Where each record ends in `body`.
+    /// The end offset of each record in `body`.
     pub records: Vec<usize>,
     /// The lines, in order.
     pub lines: Vec<PackedLine>,
-    /// What [`PackedLine::scope`] points into.
+    /// The scopes that [`PackedLine::scope`] refers to.
     pub scopes: Arc<Vec<EventScope>>,
 }
 
 impl Call {
-    /// The records, in order: each the bytes of one or more whole lines.
+    /// Returns the records in order. Each consists of one or more whole lines.
     pub fn record_slices(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
         self.records.iter().map(move |&end| {
@@ -56,18 +57,18 @@ impl Call {
         })
     }
 
-    /// Bytes of the record at this index.
+    /// Returns the number of bytes of the record at this index.
     pub fn record_bytes(&self, record: usize) -> usize {
         let start = record.checked_sub(1).map_or(0, |before| self.records[before]);
         self.records[record] - start
     }
 
-    /// The ordinal of the last line, from which a retry goes on.
+    /// Returns the ordinal of the last line. A retry resumes after it.
     pub fn last_ordinal(&self) -> Option<u32> {
         self.lines.last().map(|line| line.ordinal)
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether the call has no lines.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -76,28 +77,28 @@ impl Call {
 /// One line of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedLine {
-    /// Where it ends in the call's body, `\n` included.
+    /// The end offset of the line in the call's body, including `\n`.
     pub end: usize,
-    /// The event's index in its file.
+    /// The index of the event in its object.
     pub ordinal: u32,
-    /// Index into the call's places.
+    /// The index of the event's scope in [`Call::scopes`].
     pub scope: u32,
 }
 
-/// A line that fits into no record. The packer is as it was before.
+/// A line exceeds the limit of a record. The packer is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("event {ordinal} is {bytes} bytes long; the sink takes at most {limit}: set it aside")]
+#[error("event {ordinal} has {bytes} bytes and exceeds the sink's limit of {limit} bytes per event")]
 pub struct PackError {
-    /// The event's index in its file.
+    /// The index of the event in its object.
     pub ordinal: u32,
-    /// Its length, without line end.
+    /// The length of the line in bytes, without its line end.
     pub bytes: usize,
-    /// The longest that fits, without line end.
+    /// The maximum bytes of a line, without its line end.
     pub limit: usize,
 }
 
-/// Packs lines in the order in which they are pushed: each into the record before it while that has room, each record
-/// into the call while that has room.
+/// Packs lines in the order of `push`. A line is appended to the current record if it fits, otherwise to a new record.
+/// A record is appended to the current call if it fits, otherwise to a new call.
 #[derive(Debug)]
 pub struct Packer {
     limits: PackLimits,
@@ -105,18 +106,19 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// A packer of lines whose `scope` points into `scopes`. Takes no memory before the first line.
+    /// Creates a packer for lines whose scopes are indexes into `scopes`. Allocates nothing before the first line.
     pub fn new(limits: PackLimits, scopes: Arc<Vec<EventScope>>) -> Self {
         Self { limits, call: Call { scopes, ..Call::default() } }
     }
 
-    /// Adds one line, given without its `\n`. Returns the call that is full, if the line no longer fits into it; the
-    /// line then is the first of the next one.
+    /// Adds one line, without its `\n`. If the line does not fit into the current call, returns that call and starts
+    /// the next one with the line.
     ///
     /// # Errors
-    /// [`PackError`] if it fits into no record. Nothing has changed then, and the next line may be pushed.
+    /// [`PackError`] if the line exceeds the limit of a record. The packer is then unchanged, and the next line may be
+    /// pushed.
     pub fn push(&mut self, line: &[u8], ordinal: u32, scope: u32) -> Result<Option<Call>, PackError> {
-        debug_assert!(!line.contains(&b'\n'), "a line end inside event {ordinal} would make it two lines");
+        debug_assert!(!line.contains(&b'\n'), "event {ordinal} contains a line break");
         let limit = self.limits.max_line_bytes();
         if line.len() > limit {
             return Err(PackError { ordinal, bytes: line.len(), limit });
@@ -134,7 +136,7 @@ impl Packer {
         body.push(b'\n');
         let end = body.len();
         match records.last_mut() {
-            // Not so in a call that has just begun, which has no record to join.
+            // A new call has no record yet, so the line starts one.
             Some(last) if joins => *last = end,
             _ => records.push(end),
         }
@@ -142,8 +144,8 @@ impl Packer {
         Ok(full)
     }
 
-    /// Takes back a call that was delivered, and goes on in its memory: the page faults of 4 MiB of fresh memory cost as
-    /// much as the packing, and two calls' memory is what a large object would hold.
+    /// Reuses the memory of a delivered call. The page faults of 4 MiB of new memory cost as much as the packing, and a
+    /// large object needs only the memory of two calls.
     pub fn recycle(&mut self, delivered: Call) {
         let Call { mut body, mut records, mut lines, .. } = delivered;
         if body.capacity() < self.call.body.len() {
@@ -158,7 +160,7 @@ impl Packer {
         self.call = Call { body, records, lines, scopes: Arc::clone(&self.call.scopes) };
     }
 
-    /// The last call, unless nothing is left to send.
+    /// Returns the last call, or `None` if it has no lines.
     pub fn finish(self) -> Option<Call> {
         Some(self.call).filter(|call| !call.is_empty())
     }
@@ -184,22 +186,22 @@ mod tests {
 
     fn pack(limits: PackLimits, lines: &[Vec<u8>]) -> (Vec<Call>, Vec<u32>) {
         let mut packer = Packer::new(limits, Arc::default());
-        let (mut calls, mut refused) = (vec![], vec![]);
+        let (mut calls, mut rejected) = (vec![], vec![]);
         for (ordinal, line) in (0..).zip(lines) {
             match packer.push(line, ordinal, ordinal % 3) {
                 Ok(full) => calls.extend(full),
-                Err(PackError { ordinal, .. }) => refused.push(ordinal),
+                Err(PackError { ordinal, .. }) => rejected.push(ordinal),
             }
         }
         calls.extend(packer.finish());
-        (calls, refused)
+        (calls, rejected)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn every_line_that_can_be_sent_leaves_once_in_order_within_the_limits(
+        fn every_line_within_the_limit_is_packed_once_and_in_order(
             record_bytes in 1usize..80,
             call_records in 1usize..6,
             call_bytes in 1usize..200,
@@ -207,11 +209,11 @@ mod tests {
             events in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..60), 0..80),
         ) {
             let limits = PackLimits { record_bytes, call_records, call_bytes, lines };
-            let (calls, refused) = pack(limits, &events);
+            let (calls, rejected) = pack(limits, &events);
 
             let longest = record_bytes - 1;
             let too_long: Vec<u32> = (0..).zip(&events).filter(|(_, e)| e.len() > longest).map(|(o, _)| o).collect();
-            prop_assert_eq!(refused, too_long);
+            prop_assert_eq!(rejected, too_long);
 
             let sent: Vec<(u32, Vec<u8>)> =
                 (0..).zip(&events).filter(|(_, e)| e.len() <= longest).map(|(o, e)| (o, [e, &b"\n"[..]].concat())).collect();
@@ -240,7 +242,7 @@ mod tests {
         }
 
         #[test]
-        fn a_line_starts_a_new_record_or_call_only_when_it_does_not_fit_the_last(
+        fn line_starts_new_record_or_call_only_if_it_does_not_fit_the_last(
             record_bytes in 20usize..80,
             call_records in 1usize..6,
             call_bytes in 80usize..300,
@@ -252,9 +254,9 @@ mod tests {
             for pair in calls.windows(2) {
                 let next = first_line(&pair[1].body);
                 let last_record = pair[0].record_slices().last().map_or(0, <[u8]>::len);
-                let no_room_in_call = pair[0].body.len() + next > call_bytes;
-                let no_record = pair[0].records.len() == call_records && last_record + next > record_bytes;
-                prop_assert!(no_room_in_call || no_record);
+                let call_is_full = pair[0].body.len() + next > call_bytes;
+                let record_is_full = pair[0].records.len() == call_records && last_record + next > record_bytes;
+                prop_assert!(call_is_full || record_is_full);
             }
             for call in &calls {
                 let records: Vec<_> = call.record_slices().collect();
@@ -266,11 +268,11 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_events_fill_calls_and_records_to_95_percent() {
-        // Lengths around the median of real accounts, 1.2 kB.
+    fn typical_events_fill_calls_and_records_to_95_percent() {
+        // Lengths around 1.2 kB, the median of real accounts.
         let events: Vec<Vec<u8>> = (0..20_000).map(|i| vec![b'x'; 700 + i * 7919 % 1000]).collect();
-        let (calls, refused) = pack(FIREHOSE, &events);
-        assert!(refused.is_empty() && calls.len() > 3);
+        let (calls, rejected) = pack(FIREHOSE, &events);
+        assert!(rejected.is_empty() && calls.len() > 3);
         for call in &calls[..calls.len() - 1] {
             assert!(call.body.len() * 100 >= FIREHOSE.call_bytes * 95, "call of {} bytes", call.body.len());
             for record in call.record_slices().take(4) {
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_object_takes_little_memory() {
+    fn small_object_uses_little_memory() {
         let mut packer = Packer::new(FIREHOSE, Arc::default());
         for ordinal in 0..5 {
             packer.push(&[b'x'; 1200], ordinal, 0).unwrap();
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recycled_call_lends_its_memory_and_nothing_else() {
+    fn recycled_call_reuses_memory_and_keeps_no_lines() {
         let limits = PackLimits { record_bytes: 4, call_records: 1, call_bytes: 4, lines: LinesPerRecord::Packed };
         let scopes = Arc::new(vec![EventScope::default()]);
         let mut packer = Packer::new(limits, Arc::clone(&scopes));
@@ -306,16 +308,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_exactly_the_limit_fits_and_one_byte_more_does_not() {
+    fn line_at_the_limit_fits_and_one_byte_more_does_not() {
         let mut packer = Packer::new(FIREHOSE, Arc::default());
         assert_eq!(packer.push(&vec![b'x'; 1_023_999], 0, 0), Ok(None));
-        let refused = packer.push(&vec![b'x'; 1_024_000], 1, 0).unwrap_err();
-        assert_eq!(refused, PackError { ordinal: 1, bytes: 1_024_000, limit: 1_023_999 });
+        let rejected = packer.push(&vec![b'x'; 1_024_000], 1, 0).unwrap_err();
+        assert_eq!(rejected, PackError { ordinal: 1, bytes: 1_024_000, limit: 1_023_999 });
         assert_eq!(packer.finish().unwrap().records, [1_024_000]);
     }
 
     #[test]
-    fn nothing_pushed_is_nothing_to_send() {
+    fn packer_without_lines_returns_no_call() {
         assert_eq!(Packer::new(FIREHOSE, Arc::default()).finish(), None);
     }
 }

@@ -25,7 +25,7 @@ pub fn check(input: &[u8]) {
     let lines: Vec<Vec<u8>> = rest.split(|&byte| byte == b'\n').map(expanded).collect();
     let scopes = Arc::new(vec![EventScope::default(); 3]);
     let mut packer = Packer::new(limits, Arc::clone(&scopes));
-    let (mut sent, mut refused, mut calls) = (Lines::new(), Vec::new(), Vec::new());
+    let (mut sent, mut rejected, mut calls) = (Lines::new(), Vec::new(), Vec::new());
     for (ordinal, line) in (0u32..).zip(&lines) {
         match packer.push(line, ordinal, ordinal % 3) {
             Ok(None) => {}
@@ -38,7 +38,7 @@ pub fn check(input: &[u8]) {
             }
             Err(PackError { ordinal: named, bytes, limit }) => {
                 assert_eq!((named, bytes, limit), (ordinal, line.len(), limits.max_line_bytes()));
-                refused.push(ordinal);
+                rejected.push(ordinal);
             }
         }
     }
@@ -47,7 +47,7 @@ pub fn check(input: &[u8]) {
         calls.push(shape);
     }
     let (fit, long): (Lines, Lines) = (0..).zip(lines).partition(|(_, line)| line.len() < limits.record_bytes);
-    assert_eq!(refused, long.into_iter().map(|(ordinal, _)| ordinal).collect::<Vec<_>>());
+    assert_eq!(rejected, long.into_iter().map(|(ordinal, _)| ordinal).collect::<Vec<_>>());
     assert!(sent == fit, "what was sent is not what was pushed");
     for pair in calls.windows(2) {
         let next = pair[1].first_line;

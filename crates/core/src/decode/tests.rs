@@ -186,7 +186,9 @@ fn what_is_not_a_log_file_says_why() {
     }
     let mut trailing = gzip(b"{\"Records\":[]}");
     trailing.extend_from_slice(b"more than a header");
-    assert!(decode(&trailing).unwrap_err().to_string().contains("the bytes after the gzip member are not another member"));
+    assert!(
+        decode(&trailing).unwrap_err().to_string().contains("the bytes after the gzip member are not another member")
+    );
 }
 
 #[test]

@@ -1,54 +1,56 @@
-//! Filter: which events are noise. Pure.
+//! The event filter.
 //!
-//! A filtered event is counted and dropped; it is neither claimed nor delivered, so that a filter that is taken away
-//! later loses nothing that another object still brings.
+//! A filtered event is counted and dropped. It is neither claimed nor delivered. If the filter is removed later, the
+//! event is delivered from the next object that contains it.
 
 use super::members::members;
 use serde::Deserialize;
 
-/// Drops the events that match any of its rules. The default drops nothing.
+/// Drops the events that match at least one of its rules. The default filter drops no event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     rules: Vec<Rule>,
 }
 
-/// Every one of these top-level fields has one of its values.
+/// A rule matches if each of these top-level fields has one of its values.
 type Rule = Vec<(String, Vec<String>)>;
 
 impl Filter {
-    /// Reads rules as they are configured: `eventSource=kms.amazonaws.com,eventName=Decrypt|Encrypt; readOnly=true`.
-    /// `;` parts rules of which one must match, `,` the fields of a rule that must all match, `|` the values of a field.
-    /// Values are compared with the field's text as CloudTrail writes it, letter by letter.
+    /// Parses rules such as `eventSource=kms.amazonaws.com,eventName=Decrypt|Encrypt; readOnly=true`. `;` separates
+    /// rules, one of which must match. `,` separates the fields of a rule, all of which must match. `|` separates the
+    /// values of a field. The comparison is case-sensitive.
     ///
     /// # Errors
-    /// Names the part that is not `field=value`.
+    /// A message that names the part that is not `field=value`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let rules = text.split(';').map(str::trim).filter(|rule| !rule.is_empty()).map(|rule| {
             let fields = rule.split(',').map(|part| match part.trim().split_once('=') {
                 Some((field, values)) if !field.is_empty() && !values.is_empty() => {
                     Ok((field.trim().to_owned(), values.split('|').map(|value| value.trim().to_owned()).collect()))
                 }
-                _ => Err(format!("expected field=value in the filter, found {part:?}; for example readOnly=true")),
+                _ => Err(format!("invalid filter {part:?}: expected field=value, for example readOnly=true")),
             });
             fields.collect()
         });
         Ok(Self { rules: rules.collect::<Result<_, _>>()? })
     }
 
-    /// Whether the event on this line is noise. A line that cannot be read is never.
+    /// Returns whether the event matches the filter. A line that is not a JSON object never matches.
     pub fn drops(&self, line: &[u8]) -> bool {
         if self.rules.is_empty() {
             return false;
         }
-        let named = |name: &str| self.rules.iter().flatten().any(|(field, _)| field == name);
-        let Ok(fields) = members(line, named) else { return false };
-        let is = |field: &str, wanted: &str| {
+        let is_used = |name: &str| self.rules.iter().flatten().any(|(field, _)| field == name);
+        let Ok(fields) = members(line, is_used) else { return false };
+        let matches_value = |field: &str, value: &str| {
             fields.get(field).is_some_and(|raw| match String::deserialize(*raw) {
-                Ok(text) => text == wanted,
-                Err(_) => raw.get() == wanted,
+                Ok(text) => text == value,
+                Err(_) => raw.get() == value,
             })
         };
-        self.rules.iter().any(|rule| rule.iter().all(|(field, values)| values.iter().any(|value| is(field, value))))
+        self.rules
+            .iter()
+            .any(|rule| rule.iter().all(|(field, values)| values.iter().any(|value| matches_value(field, value))))
     }
 }
 
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_wants_all_of_its_fields_and_one_rule_is_enough() {
+    fn rule_matches_if_all_fields_match_and_one_rule_suffices() {
         let decrypt = r#"{"eventSource":"kms.amazonaws.com","eventName":"Decrypt","readOnly":true}"#;
         let rules = "eventSource=kms.amazonaws.com,eventName=Encrypt|Decrypt; eventName=Noise";
         assert!(drops(rules, decrypt));
@@ -72,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_dropped_by_no_rule_or_by_what_cannot_be_read() {
+    fn empty_filter_and_invalid_line_drop_nothing() {
         assert!(!drops("", "{}"));
         assert!(!drops("a=b", "not json"));
         assert!(!drops("a=b", r#"{"a":["b"]}"#));
     }
 
     #[test]
-    fn a_rule_without_a_value_is_refused() {
+    fn rule_without_value_is_rejected() {
         for text in ["readOnly", "=x", "a=", "a=b,c"] {
             assert!(Filter::parse(text).unwrap_err().contains("field=value"), "{text}");
         }

@@ -1,13 +1,17 @@
-//! Members: a few of an event's top-level members, the rest passed over. Pure.
+//! Reads selected top-level members of an event and skips the others.
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
-/// The members of these names, of two of one name the last. An event may have millions of others: none of them is kept.
-pub fn members(line: &[u8], wanted: impl Fn(&str) -> bool) -> serde_json::Result<HashMap<String, &RawValue>> {
+/// Returns the members whose names `selected` accepts. On duplicate keys the last value wins. Other members are not
+/// kept in memory, because an event may have millions of them.
+///
+/// # Errors
+/// The error of the JSON parser if `line` is not exactly one JSON object.
+pub fn members(line: &[u8], selected: impl Fn(&str) -> bool) -> serde_json::Result<HashMap<String, &RawValue>> {
     let mut from = serde_json::Deserializer::from_slice(line);
-    let members = MemberVisitor(wanted).deserialize(&mut from)?;
+    let members = MemberVisitor(selected).deserialize(&mut from)?;
     from.end()?;
     Ok(members)
 }

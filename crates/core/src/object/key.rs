@@ -1,17 +1,17 @@
-//! The CloudTrail key grammar. Pure.
+//! The grammar of CloudTrail keys.
 //!
 //! ```text
-//! [prefix/]AWSLogs/[o-organisation/]ACCOUNT/KIND/REGION/YYYY/MM/DD/FILE
+//! [prefix/]AWSLogs/[o-organization/]ACCOUNT/KIND/REGION/YYYY/MM/DD/FILE
 //!
 //! FILE  ACCOUNT_KIND_REGION_YYYYMMDDTHHmmZ_SUFFIX.json.gz
 //!       ACCOUNT_CloudTrail-Digest_REGION_TRAIL_HOMEREGION_YYYYMMDDTHHmmssZ[_backfill].json.gz
 //! ```
 //!
-//! The date is that of the *delivery*: a file may hold events from any time before it.
+//! The date is the date of the *delivery*. A file may contain events from any earlier time.
 //!
-//! A key is read from its end, because the prefix is free: it may hold slashes, and even `AWSLogs`. [`LogKey`] is the
-//! whole grammar and nothing else. [`recognize`] is what ingestion asks, and forgives more: buckets are copied by hand,
-//! into other folders, ungzipped, and renamed.
+//! A key is parsed from its end, because the prefix may contain slashes and even `AWSLogs`. [`LogKey`] accepts exactly
+//! the grammar. Ingestion uses [`recognize`], which also accepts files that were copied into other folders,
+//! decompressed or renamed.
 //!
 //! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-find-log-files.html>
 
@@ -25,7 +25,7 @@ pub use recognize::{NotALog, Recognized, recognize};
 
 use jiff::civil::Date;
 
-/// What CloudTrail writes: one folder for each.
+/// The kind of a CloudTrail file. Each kind has its own folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// Management and data events.
@@ -34,17 +34,17 @@ pub enum Kind {
     Insight,
     /// Network activity events of VPC endpoints.
     NetworkActivity,
-    /// Five-minute summaries of data events.
+    /// Aggregated events: five-minute summaries of data events.
     Aggregated,
-    /// Digests: signed lists of log files, which prove that none is missing or changed. No events.
+    /// Digests: signed lists of log files that prove that no file is missing or changed. They contain no events.
     Digest,
 }
 
 impl Kind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 5] = [Self::CloudTrail, Self::Insight, Self::NetworkActivity, Self::Aggregated, Self::Digest];
 
-    /// The name of its folder.
+    /// Returns the name of the kind's folder.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CloudTrail => "CloudTrail",
@@ -55,12 +55,12 @@ impl Kind {
         }
     }
 
-    /// The kind whose folder has this name, spelled exactly so.
+    /// Returns the kind whose folder has exactly this name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// Whether its files hold events.
+    /// Returns whether files of this kind contain events.
     pub fn is_log(self) -> bool {
         self != Self::Digest
     }
@@ -72,30 +72,29 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// A key that follows the whole grammar: its folder and its file's name agree.
+/// A key that follows the grammar and whose folders agree with its file name.
 ///
-/// [`parse`](Self::parse) and [`Display`](std::fmt::Display) are exact inverses: what is parsed renders to the same
-/// bytes, and what could have been parsed is parsed back the same.
+/// [`parse`](Self::parse) and [`Display`](std::fmt::Display) are exact inverses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogKey {
-    /// What precedes `AWSLogs/`: empty, or ending in a slash.
+    /// The prefix before `AWSLogs/`: empty, or ending in a slash.
     pub prefix: String,
-    /// The organisation, `o-…`, for an organisation's trail.
+    /// The organization ID, `o-…`, if the file belongs to an organization trail.
     pub organization: Option<String>,
-    /// The account whose events these are: 12 digits.
+    /// The account ID of the events: 12 digits.
     pub account: String,
-    /// What the file holds.
+    /// The kind of the file.
     pub kind: Kind,
-    /// The region whose events these are.
+    /// The region of the events.
     pub region: String,
-    /// The day of the delivery, UTC; for a digest the day on which its hour ends.
+    /// The day of the delivery in UTC. For a digest, the day on which the hour that it covers ends.
     pub date: Date,
-    /// What the file's name says beyond that.
+    /// The rest of the file name.
     pub file: FileName,
 }
 
 impl LogKey {
-    /// The key's parts, or nothing if it does not follow the grammar to the letter.
+    /// Parses a key. Returns `None` if the key does not follow the grammar exactly.
     pub fn parse(key: &str) -> Option<Self> {
         let folder = KeyFolders::parse(key)?;
         let name = file::ParsedName::parse(folder.name)?;
@@ -129,8 +128,8 @@ impl std::fmt::Display for LogKey {
     }
 }
 
-/// The folders of a key that follow the grammar, whatever lies in them. The kind is only known to be one of
-/// CloudTrail's.
+/// The folders of a key, if they follow the grammar, and the unchecked file name. `kind` starts with `CloudTrail`, but
+/// may be unknown.
 #[derive(Debug, Clone, Copy)]
 struct KeyFolders<'k> {
     prefix: &'k str,
@@ -148,7 +147,7 @@ impl<'k> KeyFolders<'k> {
         let mut next = || parts.next();
         let (name, day, month, year) = (next()?, next()?, next()?, next()?);
         let (region, kind, account, above) = (next()?, next()?, next()?, next()?);
-        // `above` is all the rest: `[prefix/]AWSLogs` with or without the organisation.
+        // `above` is the rest: `[prefix/]AWSLogs` with or without the organization.
         let (above, organization) = match above.rsplit_once('/') {
             Some((above, last)) if is_organization(last) => (above, Some(last)),
             _ => (above, None),
@@ -164,25 +163,27 @@ impl<'k> KeyFolders<'k> {
     }
 }
 
-/// 12 digits.
+/// Returns whether the text has 12 digits.
 fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `o-` and letters and digits. AWS writes 10 to 32 of them; no length is checked, because nothing else is meant.
+/// Returns whether the text is `o-` followed by lower-case letters and digits. AWS uses 10 to 32 of them. The length is
+/// not checked, because no other folder has this form.
 fn is_organization(text: &str) -> bool {
     let plain = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     text.strip_prefix("o-").is_some_and(plain)
 }
 
-/// `us-east-1`, and whatever region AWS opens next: words in lower case and a number, joined by hyphens.
+/// Returns whether the text has the form of a region, such as `us-east-1`: lower-case words and a number, joined by
+/// hyphens. New regions need no change.
 fn is_region(text: &str) -> bool {
     let Some((words, last)) = text.rsplit_once('-') else { return false };
     let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
     words.split('-').all(word) && !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A number of exactly so many digits, at most four.
+/// Parses a number of exactly `digits` digits, at most four.
 fn number(text: &str, digits: usize) -> Option<i16> {
     let plain = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     if plain { text.parse().ok() } else { None }

@@ -3,37 +3,37 @@
 use super::{Kind, is_account, is_region, number};
 use jiff::civil::{Date, Time};
 
-/// What a file's name says beyond the account, kind, region and day that its folders say too.
+/// The parts of a file name that are not also in the folders (account, kind, region and day).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FileName {
-    /// A file of events.
+    /// A log file.
     Log {
-        /// The minute of the delivery, UTC.
+        /// The minute of the delivery in UTC.
         time: Time,
-        /// What makes the name unique: of AWS 16 letters and digits, without meaning or order. Never empty.
+        /// The unique suffix. CloudTrail uses 16 letters and digits without meaning or order. Never empty.
         suffix: String,
-        /// Whether the name says gzip.
+        /// The compression according to the extension.
         compression: FileCompression,
     },
     /// A digest.
     Digest {
-        /// The trail's name.
+        /// The name of the trail.
         trail: String,
-        /// The region in which the trail was made.
+        /// The home region of the trail.
         home_region: String,
-        /// The second at which the digest's hour ends, UTC.
+        /// The end of the hour that the digest covers, in UTC.
         time: Time,
-        /// A digest written later, for an hour that CloudTrail had missed.
+        /// Whether CloudTrail wrote the digest later, for an hour that it had missed.
         backfill: bool,
     },
 }
 
-/// What a file's name says of its bytes. Only the bytes themselves are to be believed.
+/// The compression according to a file's extension. The bytes may differ, so the decoder checks the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileCompression {
-    /// `.json.gz`, as CloudTrail writes.
+    /// `.json.gz`, the extension that CloudTrail uses.
     Gzip,
-    /// `.json`: unpacked by hand.
+    /// `.json`, the extension of a decompressed file.
     None,
 }
 
@@ -46,13 +46,13 @@ impl FileCompression {
     }
 }
 
-/// The name without its extension, if it is one of a CloudTrail file.
+/// Returns the name without its extension, and the compression. `None` if the extension is not `.json.gz` or `.json`.
 pub(super) fn strip_extension(name: &str) -> Option<(&str, FileCompression)> {
     let strip = |compression: FileCompression| Some((name.strip_suffix(compression.extension())?, compression));
     strip(FileCompression::Gzip).or_else(|| strip(FileCompression::None))
 }
 
-/// The start that every file's name has, whatever its kind: account and kind, and what follows them.
+/// Splits off the account and the kind, with which the names of all kinds start, and returns them with the rest.
 pub(super) fn account_and_kind(stem: &str) -> Option<(&str, &str, &str)> {
     let (account, rest) = stem.split_once('_')?;
     let (kind, rest) = rest.split_once('_')?;
@@ -60,7 +60,7 @@ pub(super) fn account_and_kind(stem: &str) -> Option<(&str, &str, &str)> {
     (is_account(account) && cloudtrail).then_some((account, kind, rest))
 }
 
-/// A file's name that follows the grammar.
+/// A file name that follows the grammar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ParsedName<'k> {
     pub(super) account: &'k str,
@@ -81,7 +81,7 @@ impl<'k> ParsedName<'k> {
     }
 }
 
-/// `YYYYMMDDTHHmmZ_SUFFIX`
+/// Parses `YYYYMMDDTHHmmZ_SUFFIX`.
 fn log(text: &str, compression: FileCompression) -> Option<(Date, FileName)> {
     let (stamp, suffix) = text.split_once('_')?;
     let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
@@ -94,7 +94,7 @@ fn log(text: &str, compression: FileCompression) -> Option<(Date, FileName)> {
         .map(|(file, date)| (date, file))
 }
 
-/// `TRAIL_HOMEREGION_YYYYMMDDTHHmmssZ[_backfill]`, read from its end: a trail's name may hold underscores.
+/// Parses `TRAIL_HOMEREGION_YYYYMMDDTHHmmssZ[_backfill]` from its end, because a trail name may contain underscores.
 fn digest(text: &str, compression: FileCompression) -> Option<(Date, FileName)> {
     let (text, backfill) = match text.strip_suffix("_backfill") {
         Some(text) => (text, true),
@@ -110,7 +110,7 @@ fn digest(text: &str, compression: FileCompression) -> Option<(Date, FileName)> 
     plain.then_some((day(date)?, FileName::Digest { trail, home_region, time, backfill }))
 }
 
-/// `YYYYMMDD`
+/// Parses `YYYYMMDD`.
 fn day(text: &str) -> Option<Date> {
     let (year, month, day) = (text.get(..4)?, text.get(4..6)?, text.get(6..)?);
     Date::new(number(year, 4)?, number(month, 2)?.try_into().ok()?, number(day, 2)?.try_into().ok()?).ok()
@@ -122,7 +122,7 @@ fn clock(hour: &str, minute: &str, second: &str) -> Option<Time> {
 }
 
 impl FileName {
-    /// The rest of the name, after the region.
+    /// Writes the rest of the name, after the region.
     pub(super) fn write(&self, f: &mut std::fmt::Formatter<'_>, date: Date) -> std::fmt::Result {
         let (year, month, day) = (date.year(), date.month(), date.day());
         match self {

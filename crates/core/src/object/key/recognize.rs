@@ -1,45 +1,45 @@
-//! Which objects of a bucket are CloudTrail's logs, forgiving what people do to buckets.
+//! Recognizes CloudTrail log files, including files that were moved, renamed or decompressed.
 
 use super::file::{ParsedName, account_and_kind, strip_extension};
 use super::{KeyFolders, Kind};
 use jiff::civil::Date;
 
-/// What a key is taken for.
+/// The classification of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recognized<'k> {
-    /// A file of events, to be read.
+    /// A log file, which contains events.
     Log {
-        /// What it holds; never [`Kind::Digest`].
+        /// The kind of the file. Never [`Kind::Digest`].
         kind: Kind,
-        /// The account whose events these are.
+        /// The account ID of the events.
         account: &'k str,
-        /// The region whose events these are.
+        /// The region of the events.
         region: &'k str,
-        /// The day of its delivery, UTC.
+        /// The day of the delivery in UTC.
         date: Date,
     },
-    /// A digest, for verification; it holds no events.
+    /// A digest, which is used for verification and contains no events.
     Digest,
-    /// None of CloudTrail's.
+    /// Not a CloudTrail file, or a file of an unknown kind.
     NotALog(NotALog),
 }
 
-/// Why a key is none of CloudTrail's.
+/// The reason why a key is not a known CloudTrail file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotALog {
-    /// It ends in a slash: a console's stand-in for a folder.
+    /// The key ends in a slash. The S3 console creates such objects for folders.
     FolderMarker,
-    /// It ends neither in `.json.gz` nor in `.json`.
+    /// The key ends neither in `.json.gz` nor in `.json`.
     OtherExtension,
-    /// Its place or name is CloudTrail's, but of a kind that is not known here. Worth an alarm: AWS may have begun to
-    /// write something new.
+    /// The folders or the file name have CloudTrail's form, but the kind is unknown. This should raise an alarm,
+    /// because CloudTrail may have introduced a new kind.
     UnknownKind,
-    /// Neither its folders nor its name are CloudTrail's.
+    /// Neither the folders nor the file name follow the grammar.
     Elsewhere,
 }
 
 impl NotALog {
-    /// The stable name of the reason, as it stands in metrics.
+    /// Returns the stable name of the reason for metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::FolderMarker => "folder_marker",
@@ -53,21 +53,23 @@ impl NotALog {
 impl std::fmt::Display for NotALog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Self::FolderMarker => "it marks a folder",
+            Self::FolderMarker => "it is a folder marker",
             Self::OtherExtension => "its name ends neither in .json.gz nor in .json",
-            Self::UnknownKind => "it is of a kind of CloudTrail files that is not known here; a newer version may know it",
+            Self::UnknownKind => {
+                "it is a CloudTrail file of an unknown kind; a newer version of trailhose may support it"
+            }
             Self::Elsewhere => {
-                "neither is its name that of a CloudTrail file nor does it lie in …AWSLogs/ACCOUNT/KIND/REGION/YYYY/MM/DD/"
+                "its name is not a CloudTrail file name and it is not in …AWSLogs/ACCOUNT/KIND/REGION/YYYY/MM/DD/"
             }
         })
     }
 }
 
-/// What to take a key for.
+/// Classifies a key.
 ///
-/// A name that follows the grammar is believed first, in whatever folder: it was written by AWS and goes where the file
-/// goes. Any other name ending in `.json.gz` or `.json` is believed to be what its folders say, if these follow the
-/// grammar. Where both follow it and differ, somebody moved the file, and the name counts.
+/// A file name that follows the grammar decides in any folder, because CloudTrail wrote the name and it moves with the
+/// file. For any other name that ends in `.json.gz` or `.json`, the folders decide if they follow the grammar. If both
+/// follow the grammar and differ, the file was moved, and the name decides.
 pub fn recognize(key: &str) -> Recognized<'_> {
     let name = key.rsplit('/').next().unwrap_or(key);
     if name.is_empty() {
@@ -77,17 +79,17 @@ pub fn recognize(key: &str) -> Recognized<'_> {
         return Recognized::NotALog(NotALog::OtherExtension);
     };
     if let Some(ParsedName { account, kind, region, date, .. }) = ParsedName::parse(name) {
-        return placed(kind, account, region, date);
+        return classified(kind, account, region, date);
     }
-    let named = account_and_kind(stem).map(|(_, kind, _)| kind);
-    // A digest by the start of its name is one wherever it lies and however its name goes on: read as a log, it would
-    // be quarantined for having no `Records`.
-    if named == Some(Kind::Digest.as_str()) {
+    let kind_in_name = account_and_kind(stem).map(|(_, kind, _)| kind);
+    // A file whose name starts like a digest is a digest, in any folder. If it were read as a log, it would be
+    // quarantined because it has no `Records`.
+    if kind_in_name == Some(Kind::Digest.as_str()) {
         return Recognized::Digest;
     }
-    match (KeyFolders::parse(key), named) {
+    match (KeyFolders::parse(key), kind_in_name) {
         (Some(folder), _) => match Kind::parse(folder.kind) {
-            Some(kind) => placed(kind, folder.account, folder.region, folder.date),
+            Some(kind) => classified(kind, folder.account, folder.region, folder.date),
             None => Recognized::NotALog(NotALog::UnknownKind),
         },
         (None, Some(kind)) if Kind::parse(kind).is_none() => Recognized::NotALog(NotALog::UnknownKind),
@@ -95,6 +97,6 @@ pub fn recognize(key: &str) -> Recognized<'_> {
     }
 }
 
-fn placed<'k>(kind: Kind, account: &'k str, region: &'k str, date: Date) -> Recognized<'k> {
+fn classified<'k>(kind: Kind, account: &'k str, region: &'k str, date: Date) -> Recognized<'k> {
     if kind.is_log() { Recognized::Log { kind, account, region, date } } else { Recognized::Digest }
 }
