@@ -1,33 +1,33 @@
-//! What a ledger's reads and writes cost in DynamoDB, whichever store does them. Pure.
+//! Cost of a ledger's reads and writes in DynamoDB units, for any store. Pure.
 //!
-//! The figures follow from DynamoDB's published sizes, so a local ledger can say what the same work would have cost, and
-//! an emulator's approximate figures are never believed.
+//! The numbers follow from DynamoDB's published sizes, so a local ledger can report what the same work would cost,
+//! and an emulator's approximate numbers are not used.
 
 use crate::ledger::model::page::{Page, PageName};
 use crate::ledger::model::row::{Row, Status};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A write bills one unit per started kilobyte of the item.
+/// Bytes per write unit: a write is billed one unit per started kilobyte of the item.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
 pub const WRITE_UNIT: usize = 1024;
 
-/// A strongly consistent read bills one unit per started 4 KB of the item.
+/// Bytes per read unit: a strongly consistent read is billed one unit per started 4 KB of the item.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
 pub const READ_UNIT: usize = 4 * 1024;
 
-/// Keys that one BatchGetItem may ask for.
+/// Maximum number of keys in one BatchGetItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 pub const MAX_BATCH_KEYS: usize = 100;
 
-/// The units of one write: the larger of the item before and after, and at least one. A write whose condition is refused
-/// bills the same, with what stands there as the item before.
+/// Returns the write units of one write, given the item sizes in bytes before and after it. The larger size counts,
+/// and the minimum is one unit. A refused write is billed the same, with the existing item as `before`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html>
 pub fn write_units(before: usize, after: usize) -> u64 {
     units(before.max(after), WRITE_UNIT)
 }
 
-/// The units of one strongly consistent read: each item of a batch is rounded up by itself, and an item that is not there
-/// bills one.
+/// Returns the read units of one item of a strongly consistent read. Each item of a batch is rounded up separately,
+/// and an absent item is billed one unit.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 pub fn read_units(bytes: usize) -> u64 {
     units(bytes, READ_UNIT)
@@ -37,13 +37,15 @@ fn units(bytes: usize, unit: usize) -> u64 {
     bytes.div_ceil(unit).max(1) as u64
 }
 
-/// The units of one request of a scan, which is not strongly consistent: half of what its items take together.
+/// Returns the read units of one scan request, which is not strongly consistent: half the units of its items' total
+/// size.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html>
 pub fn scan_units(bytes: usize) -> u64 {
     units(bytes, 2 * READ_UNIT)
 }
 
-/// Bytes that a number takes: one for each two significant digits, one more, and one for a sign.
+/// Returns the billed size of a number in bytes: one for each two significant digits, one more, and one for a minus
+/// sign.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 pub fn number_bytes(number: i128) -> usize {
     let mut rest = number.unsigned_abs();
@@ -54,7 +56,8 @@ pub fn number_bytes(number: i128) -> usize {
     digits.div_ceil(2) + 1 + usize::from(number < 0)
 }
 
-/// Bytes of a row as an item: attribute names and values, as [`crate::ledger::store::dynamodb`] writes them.
+/// Returns the size of a row as an item in bytes: attribute names and values, as [`crate::ledger::store::dynamodb`]
+/// writes them.
 pub fn row_bytes(row: &Row) -> usize {
     let text = |name: &str, value: &str| name.len() + value.len();
     let number = |name: &str, value: i128| name.len() + number_bytes(value);
@@ -78,7 +81,8 @@ pub fn row_bytes(row: &Row) -> usize {
     bytes
 }
 
-/// Bytes of a page as an item: attribute names and values, as [`crate::ledger::store::dynamodb`] writes them.
+/// Returns the size of a page as an item in bytes: attribute names and values, as [`crate::ledger::store::dynamodb`]
+/// writes them.
 pub fn page_bytes(name: &PageName, page: &Page) -> usize {
     let full = if page.full { "f".len() + 1 } else { 0 };
     "pk".len()
@@ -93,7 +97,7 @@ pub fn page_bytes(name: &PageName, page: &Page) -> usize {
         + page.encoded_len()
 }
 
-/// Counts what a store was asked for and what DynamoDB bills for it. Shared between tasks.
+/// Counters of a store's requests and of the units that DynamoDB bills for them. Shared between tasks.
 #[derive(Debug, Default)]
 pub struct LedgerCounters {
     writes: AtomicU64,
@@ -103,47 +107,47 @@ pub struct LedgerCounters {
     read_units: AtomicU64,
 }
 
-/// What [`LedgerCounters`] had counted at one moment.
+/// Snapshot of [`LedgerCounters`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LedgerUsage {
-    /// Write requests answered, refused ones included.
+    /// Answered write requests, including refused ones.
     pub writes: u64,
-    /// Of those, the ones whose condition did not hold: billed all the same.
+    /// Refused write requests. They are billed like successful ones.
     pub refused: u64,
-    /// Write request units.
+    /// Write units.
     pub write_units: u64,
-    /// Read requests, each of up to [`MAX_BATCH_KEYS`] keys.
+    /// Read requests, each with up to [`MAX_BATCH_KEYS`] keys.
     pub reads: u64,
-    /// Read request units.
+    /// Read units.
     pub read_units: u64,
 }
 
 impl LedgerCounters {
-    /// Notes a write that took effect.
+    /// Counts a successful write, given the item sizes in bytes before and after it.
     pub fn wrote(&self, before: usize, after: usize) {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.write_units.fetch_add(write_units(before, after), Ordering::Relaxed);
     }
 
-    /// Notes a write that was refused, and what stood there instead.
+    /// Counts a refused write, given the size in bytes of the existing item and of the attempted one.
     pub fn refused(&self, current: usize, attempted: usize) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         self.wrote(current, attempted);
     }
 
-    /// Notes one read request that returned items of these sizes; an absent item counts as 0 bytes.
+    /// Counts one read request that returned items of these sizes in bytes. An absent item has size 0.
     pub fn read(&self, items: impl IntoIterator<Item = usize>) {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.read_units.fetch_add(items.into_iter().map(read_units).sum(), Ordering::Relaxed);
     }
 
-    /// Notes one request of a scan that went over items of so many bytes.
+    /// Counts one scan request that read items of `bytes` bytes in total.
     pub fn scanned(&self, bytes: usize) {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.read_units.fetch_add(scan_units(bytes), Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// Returns a snapshot of the counters.
     pub fn spent(&self) -> LedgerUsage {
         LedgerUsage {
             writes: self.writes.load(Ordering::Relaxed),
@@ -160,28 +164,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_bills_each_started_kilobyte_of_the_larger_item() {
+    fn write_is_billed_per_started_kilobyte_of_the_larger_item() {
         assert_eq!(write_units(0, 0), 1);
         assert_eq!(write_units(0, 1024), 1);
         assert_eq!(write_units(0, 1025), 2);
-        assert_eq!(write_units(5000, 10), 5, "shrinking an item bills what it was");
+        assert_eq!(write_units(5000, 10), 5, "a write that shrinks an item is billed for the old size");
     }
 
     #[test]
-    fn a_read_bills_each_started_four_kilobytes_and_one_for_nothing() {
+    fn read_is_billed_per_started_four_kilobytes_and_at_least_one_unit() {
         assert_eq!([0, 1, 4096, 4097].map(read_units), [1, 1, 1, 2]);
-        assert_eq!([0, 8192, 8193].map(scan_units), [1, 1, 2], "a scan costs half, over its items together");
+        assert_eq!([0, 8192, 8193].map(scan_units), [1, 1, 2], "a scan costs half, rounded up once for all items");
     }
 
     #[test]
-    fn a_number_takes_a_byte_for_two_digits_and_one_more() {
+    fn number_takes_one_byte_per_two_digits_plus_one() {
         assert_eq!([0, 7, 27, 127, 1200, -27].map(number_bytes), [2, 2, 2, 3, 2, 3]);
         assert_eq!(number_bytes(u64::MAX.into()), 11);
         assert_eq!(number_bytes(i128::MIN), 22);
     }
 
     #[test]
-    fn a_refused_write_is_billed_and_counted() {
+    fn refused_write_is_billed_and_counted() {
         let counters = LedgerCounters::default();
         counters.wrote(0, 700);
         counters.refused(3000, 2000);

@@ -1,4 +1,4 @@
-//! Inspecting a ledger: the state of objects, the owner of an event, scans of everything.
+//! Read-only inspection of a ledger: the state of objects, the owner of an event, and scans of the whole ledger.
 
 mod lookup;
 pub mod scan;

@@ -1,4 +1,4 @@
-//! A store that counts what DynamoDB would bill for what another store is asked.
+//! Store wrapper that counts what DynamoDB would bill for the requests.
 
 use crate::ledger::cost::{self, LedgerCounters, MAX_BATCH_KEYS};
 use crate::ledger::model::page::{Page, PageName, Version};
@@ -8,7 +8,7 @@ use crate::object::{Object, ObjectId};
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// Counts what DynamoDB would bill for what the store within is asked.
+/// Counts what DynamoDB would bill for the requests to the inner store.
 #[derive(Debug)]
 pub struct MeteredStore<S> {
     inner: Arc<S>,
@@ -16,17 +16,17 @@ pub struct MeteredStore<S> {
 }
 
 impl<S: Store> MeteredStore<S> {
-    /// Counts what `inner` is asked through this.
+    /// Wraps `inner`.
     pub fn new(inner: Arc<S>) -> Self {
         Self { inner, counters: Arc::default() }
     }
 
-    /// The counters.
+    /// Returns the counters.
     pub fn usage(&self) -> Arc<LedgerCounters> {
         Arc::clone(&self.counters)
     }
 
-    fn row(&self, changed: Result<Row, WriteError<Row>>) -> Result<Row, WriteError<Row>> {
+    fn count_row(&self, changed: Result<Row, WriteError<Row>>) -> Result<Row, WriteError<Row>> {
         match &changed {
             Ok(row) => self.counters.wrote(0, cost::row_bytes(row)),
             Err(WriteError::Refused(current)) => {
@@ -41,11 +41,11 @@ impl<S: Store> MeteredStore<S> {
 #[async_trait]
 impl<S: Store> Store for MeteredStore<S> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        self.row(self.inner.change_row(object, guard, change).await)
+        self.count_row(self.inner.change_row(object, guard, change).await)
     }
 
     async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        self.row(self.inner.change_row_by_id(id, guard, change).await)
+        self.count_row(self.inner.change_row_by_id(id, guard, change).await)
     }
 
     async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {

@@ -1,4 +1,4 @@
-//! Look: what the ledger knows of an object and its events, without writing.
+//! Reads what the ledger knows of an object and its events, without writing.
 
 use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName};
@@ -10,29 +10,29 @@ use crate::ledger::{ForeignClaim, Ledger, LedgerError};
 use crate::object::ObjectId;
 use std::collections::{BTreeMap, HashSet};
 
-/// What the ledger knows of an object's events, each ID counted once.
+/// Counts of an object's events by owner. Each event ID is counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnershipCounts {
-    /// Nobody's yet: an attempt at the object would claim and deliver them.
+    /// Events without an owner. An attempt at the object would claim and deliver them.
     pub new: u64,
-    /// The object's own.
+    /// Events that the object owns.
     pub mine: u64,
-    /// Another's, and proven delivered.
+    /// Events that another object owns and that are proven delivered.
     pub delivered: u64,
-    /// Another's, and not proven delivered.
+    /// Events that another object owns and that are not proven delivered.
     pub owed: u64,
 }
 
 impl Ledger {
-    /// The rows of these objects, in this order.
+    /// Returns the rows of these objects, in this order; `None` for an object without a row.
     pub async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
         self.store.rows(ids).await
     }
 
-    /// How the events of an object stand at this moment.
+    /// Returns the current ownership of an object's events.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn ownership(
         &self,
         id: ObjectId,
@@ -60,7 +60,7 @@ impl Ledger {
             }
         }
         let others = foreign.len() as u64;
-        // Pages before rows: see `Ledger::unproven`.
+        // Read pages before rows: see `Ledger::unproven`.
         ownership.owed = self.unproven(foreign).await?.len() as u64;
         ownership.delivered += others - ownership.owed;
         Ok(ownership)
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_tells_new_own_owed_and_delivered_events_apart() {
+    async fn ownership_counts_new_own_owed_and_delivered_events() {
         let ledger = Ledger::new(Arc::new(Memory::default()), system_clock(), 0);
         let object = |key: &str| Object { bucket: "b".into(), key: key.into(), etag: "e".into() };
         let scopes = [EventScope::default()];

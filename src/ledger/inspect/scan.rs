@@ -1,67 +1,69 @@
-//! Survey: a ledger read as a person reads it, piece by piece, and never on the way of an object.
+//! Scan: reads a ledger in batches, for people who inspect it. Processing an object never scans.
 //!
-//! A trait beside [`crate::ledger::store::Store`], because no worker needs it and no role of a worker allows it. What it gives is
-//! not strongly consistent; what is acted upon is read again, or changed on a condition.
+//! Separate from [`crate::ledger::store::Store`], because workers do not need it and their roles do not allow it.
+//! Results are not strongly consistent. Read an item again, or write it under a condition, before acting on it.
 
 use crate::ledger::model::page::{Page, PageName};
 use crate::ledger::model::row::Row;
 use crate::ledger::store::StoreError;
 use async_trait::async_trait;
 
-/// What of a ledger is read.
+/// Selects the items of a ledger scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScanFilter {
-    /// The rows of objects that are set aside. Cheap: there is an index of them.
+    /// The rows of quarantined objects. Cheap, because an index lists them.
     Quarantined,
-    /// The rows of every version of these objects, by bucket and key. Reads the whole ledger: its rows are known by hashes.
+    /// The rows of all versions of these objects, given by bucket and key. Reads the whole ledger, because rows are
+    /// keyed by hashes.
     Versions(Vec<(String, String)>),
-    /// Every page. Reads the whole ledger.
+    /// All pages. Reads the whole ledger.
     Pages,
-    /// Every row and every page.
+    /// All rows and all pages. Reads the whole ledger.
     All,
 }
 
-/// Where a piece ended: what the next begins behind.
+/// Position after a batch: the next batch starts after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanToken(pub(crate) String);
 
-/// A piece of a ledger.
+/// A batch of a ledger scan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanBatch {
-    /// Rows, in no order that means anything.
+    /// Rows, in an unspecified order.
     pub rows: Vec<Row>,
-    /// Pages, expired ones too.
+    /// Pages, including expired ones.
     pub pages: Vec<(PageName, Page)>,
-    /// Where the next piece begins; none after the last. A piece may be empty and not the last.
+    /// Token for the next batch; `None` after the last. A batch may be empty and not be the last.
     pub next: Option<ScanToken>,
 }
 
-/// What a store can say of itself without reading the ledger.
+/// Size of a ledger, as the store knows it without reading the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LedgerSize {
-    /// Rows and pages.
+    /// Number of rows and pages.
     pub items: u64,
-    /// Their bytes, as the store counts them.
+    /// Size in bytes, as the store counts it.
     pub bytes: u64,
-    /// Objects that are set aside, where the store has an index of them.
+    /// Number of quarantined objects, if the store has an index of them.
     pub quarantined: Option<u64>,
-    /// How old the figures may be, in seconds.
+    /// Maximum age of these numbers in seconds.
     pub age: u64,
 }
 
-/// Reads a ledger as a person does.
+/// Scans a ledger.
 #[async_trait]
 pub trait LedgerScan: Send + Sync + std::fmt::Debug {
-    /// How large the ledger is, by figures that the store has at hand.
+    /// Returns the size of the ledger, without reading it.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     async fn size(&self) -> Result<LedgerSize, StoreError>;
 
-    /// A piece of the ledger behind `after`: about `limit` rows and pages, fewer where the store reads no more at once.
-    /// What stands in the ledger during the whole walk is met once; what changes meanwhile, at most once in either state.
+    /// Returns the batch after `after`: about `limit` rows and pages, or fewer if the store reads fewer at once. An
+    /// item that exists during the whole scan is returned once. An item that changes during the scan is returned at
+    /// most once in each state.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     async fn scan(&self, filter: &ScanFilter, after: Option<&ScanToken>, limit: u32) -> Result<ScanBatch, StoreError>;
 }

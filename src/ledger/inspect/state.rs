@@ -1,4 +1,4 @@
-//! State: how far many objects are, without taking a lease on any.
+//! Reads the states of many objects, without taking a lease.
 
 use crate::ledger::Ledger;
 use crate::ledger::model::row::{Row, Seconds, Status};
@@ -6,48 +6,51 @@ use crate::ledger::store::StoreError;
 use crate::object::{Object, ObjectId};
 use futures_util::{StreamExt, stream};
 
-/// Rows asked for at once: what one `BatchGetItem` may name.
+/// Rows in one request: the maximum of one `BatchGetItem`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const ROWS_AT_ONCE: usize = 100;
 
-/// What the ledger says of an object.
+/// State of an object in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectState {
-    /// Nothing: nobody has begun it, or it is done and forgotten. A replaced key is such an object too.
+    /// No row: the object was never started, or it was done and its row expired. A replaced key is also such an
+    /// object.
     Absent,
-    /// Begun, not done, and nobody is at work on it.
+    /// Started, not done, and not leased.
     Unfinished,
-    /// Somebody is at work on it until this time.
+    /// A worker holds a lease on the object.
     Leased {
-        /// When that lease ends.
+        /// End of that lease.
         until: Seconds,
     },
-    /// Every event of it is delivered.
+    /// Every event of the object is delivered.
     Done,
-    /// Set aside.
+    /// Excluded from processing, with a reason.
     Quarantined,
 }
 
 impl Ledger {
-    /// What is known of these objects, in their order. Strongly consistent, and only a view: what is acted upon must be
-    /// leased.
+    /// Returns the states of these objects, in their order. Strongly consistent, but only a snapshot: lease an object
+    /// before acting on it.
     pub async fn states(&self, objects: &[Object]) -> Result<Vec<ObjectState>, StoreError> {
         let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
-        let asked: Vec<_> = ids.chunks(ROWS_AT_ONCE).map(|ids| self.store.rows(ids)).collect();
-        let mut answers = stream::iter(asked).buffered(self.concurrency);
+        let requests: Vec<_> = ids.chunks(ROWS_AT_ONCE).map(|ids| self.store.rows(ids)).collect();
+        let mut answers = stream::iter(requests).buffered(self.concurrency);
         let mut states = Vec::with_capacity(ids.len());
         while let Some(rows) = answers.next().await {
             let now = self.now();
             states.extend(rows?.into_iter().map(|row| state(row.as_ref(), now)));
         }
         if states.len() != objects.len() {
-            let (asked, found) = (objects.len(), states.len());
-            return Err(StoreError::Unreadable(format!("asked for {asked} rows, the store answered for {found}")));
+            let (requested, returned) = (objects.len(), states.len());
+            return Err(StoreError::Unreadable(format!(
+                "requested {requested} rows, but the store returned {returned}"
+            )));
         }
         Ok(states)
     }
 
-    /// Since when this ledger remembers what is done: a done row may be gone once it is older.
+    /// Returns the oldest completion time whose row the ledger still holds. Rows done before it may be deleted.
     pub fn retention_start(&self) -> Seconds {
         self.now() - self.retention
     }
@@ -77,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_state_is_told_in_the_order_of_the_question() {
+    async fn states_are_returned_in_request_order() {
         let now = Arc::new(AtomicI64::new(1_000));
         let clock = Arc::clone(&now);
         let ledger =
@@ -92,7 +95,7 @@ mod tests {
         let mut settled = lease(3, 1_500).await;
         ledger.settle(&mut settled).await.unwrap();
         ledger.release(&lease(4, 2_000).await).await.unwrap();
-        // More than one batch, so that an answer out of order would show.
+        // Ask for more than one batch, so that results in the wrong order are detected.
         let asked: Vec<Object> = (0..250).map(object).collect();
         let known = |settled| {
             [
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_replaced_key_is_an_object_nobody_has_begun() {
+    async fn replaced_key_is_absent() {
         let ledger = Ledger::new(Arc::new(Memory::default()), Arc::new(|| 1_000), 90 * 86_400);
         let Ok(LeaseOutcome::Granted(lease)) = ledger.lease(&object(0), 2_000).await else { panic!("not granted") };
         ledger.complete(&lease, Counts::default()).await.unwrap();

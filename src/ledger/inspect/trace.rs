@@ -1,4 +1,4 @@
-//! Trace: where the ledger has one event, and whether it is proven delivered.
+//! Finds the ledger entry of one event, and whether the event is proven delivered.
 
 use crate::event::{EventId, EventScope};
 use crate::ledger::Ledger;
@@ -9,22 +9,22 @@ use crate::ledger::store::StoreError;
 use crate::object::ObjectId;
 use std::collections::{BTreeMap, HashMap};
 
-/// What the ledger says of one event.
+/// Ledger entry of one event, with its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTrace {
-    /// The page that holds it.
+    /// The page that contains the entry.
     pub page: PageName,
-    /// What the page says.
+    /// The entry.
     pub entry: Entry,
-    /// Its owner's row; none where a helper delivered it, or the owner is done and forgotten.
+    /// The owner's row. `None` if a helper delivered the event, or if the owner is done and its row expired.
     pub owner: Option<Row>,
 }
 
 impl EventTrace {
-    /// Whether the event is proven delivered.
+    /// Returns whether the event is proven delivered.
     pub fn delivered(&self) -> bool {
         match (self.entry.owner, &self.owner) {
-            // A row vanishes only after its object is done.
+            // A row is deleted only after its object is done.
             (Owner::Delivered, _) | (Owner::Object(_), None) => true,
             (Owner::Object(_), Some(row)) => row.proves(self.entry.ordinal),
         }
@@ -32,15 +32,16 @@ impl EventTrace {
 }
 
 impl Ledger {
-    /// Looks for an event in these places, through full pages into their shards; costs a read for each place, and one for
-    /// each shard and owner. An event whose place is not among them is not found.
+    /// Looks up an event in these scopes, following full pages to the pages behind them. Costs one read per page and
+    /// one per owner. An event whose scope is not given is not found.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn trace(&self, id: EventId, scopes: &[EventScope]) -> Result<Vec<EventTrace>, StoreError> {
         let mut roots: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         for (ordinal, scope) in (0u32..).zip(scopes) {
-            // Minutes share a page, and behind a full one they part.
+            // Minutes of one time bucket share a page. Behind a full page each minute has its own, so every scope is
+            // needed.
             let lookups = EventLookup { ordinal, id, minute: scope.minute, fingerprint: 0 };
             roots.entry(PageName::root(scope, id)).or_default().push(lookups);
         }
@@ -51,11 +52,11 @@ impl Ledger {
         self.owners(entries).await
     }
 
-    /// Looks up who owns what was found. The rows are read after the pages: the other way round, a row would say nothing
-    /// of an event that its object claimed in between.
+    /// Adds the owners' rows to these entries. The rows are read after the pages: in the opposite order a row would
+    /// not cover an event that its object claimed in between.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn owners(&self, found: Vec<(PageName, Entry)>) -> Result<Vec<EventTrace>, StoreError> {
         let owner = |entry: &Entry| match entry.owner {
             Owner::Object(id) => Some(id),
@@ -83,7 +84,7 @@ mod tests {
     use std::sync::Arc;
 
     #[tokio::test]
-    async fn an_event_is_found_in_its_own_place_and_in_the_shards_of_a_full_page() {
+    async fn event_is_found_in_its_own_scope_and_in_shards() {
         let ledger = Ledger::new(Arc::new(Memory::default()), system_clock(), 0).with_page_bytes(256);
         let object = Object { bucket: "b".into(), key: "k".into(), etag: "e".into() };
         let LeaseOutcome::Granted(mut lease) = ledger.lease(&object, ledger.now() + 60).await.unwrap() else {
