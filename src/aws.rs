@@ -1,4 +1,4 @@
-//! AWS: one configuration, one HTTPS client, and one reading of what went wrong, for every adapter.
+//! The AWS client configuration, HTTPS client and error classification that all adapters share.
 
 mod function;
 mod https;
@@ -11,24 +11,24 @@ use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::time::Duration;
 
-/// How long a connection may take. The SDK's own figure is 3.1 s; within a region a connection takes milliseconds.
-const CONNECT: Duration = Duration::from_secs(3);
+/// The connection timeout. The SDK's default is 3.1 s; within a region a connection takes milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the first byte of an answer may take, the request's own upload included. The largest request here is a
-/// `PutRecordBatch` of 4 MiB, 5.6 MiB in base64: at 25 s it needs no more than 2 Mbit/s.
-const READ: Duration = Duration::from_secs(25);
+/// The time limit until the first byte of a response, including the upload of the request. The largest request is a
+/// `PutRecordBatch` of 4 MiB (5.6 MiB in base64), which needs 2 Mbit/s to finish in 25 s.
+const READ_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// How long one attempt may take, name lookup, connection and TLS included.
-const ATTEMPT: Duration = Duration::from_secs(30);
+/// The time limit of one attempt, including DNS, connection and TLS.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Attempts the SDK makes of one operation, the first included. Its default is 3; a backfill that meets S3's
-/// `503 SlowDown` is better slowed down than failed.
-const ATTEMPTS: u32 = 5;
+/// The SDK's attempts per operation, including the first. Its default is 3. A backfill that meets S3's `503 SlowDown`
+/// should slow down rather than fail.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// What every client is made from: region, credentials and endpoint from the usual places (environment, profile,
-/// container, instance), this house's timeouts, and one HTTPS client for all of them.
+/// Loads the configuration that every client uses: region, credentials and endpoint from the standard providers
+/// (environment, profile, container, instance), the timeouts of this module, and one shared HTTPS client.
 ///
-/// Nothing is asked over the network here: credentials are looked up, and root certificates read, at the first request.
+/// This makes no network request. Credentials and root certificates are loaded with the first request.
 pub async fn config() -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(https::client())
@@ -41,76 +41,76 @@ pub async fn config() -> SdkConfig {
 }
 
 fn retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(ATTEMPTS)
+    RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)
 }
 
 fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).operation_attempt_timeout(ATTEMPT).build()
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
 }
 
-/// The name by which these requests are found in server access logs and, fittingly, in CloudTrail.
+/// Returns the application name that identifies these requests in server access logs and in CloudTrail.
 fn app_name() -> Option<AppName> {
     AppName::new(concat!("trailhose-", env!("CARGO_PKG_VERSION"))).ok()
 }
 
-/// An S3 client. With an endpoint of one's own (an emulator, MinIO, a gateway) the bucket's name goes into the path,
-/// for `bucket.localhost` resolves nowhere.
+/// Returns an S3 client. With a custom endpoint (an emulator, MinIO or a gateway) it uses path-style addressing, because
+/// a name such as `bucket.localhost` does not resolve.
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
-    let own_endpoint = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(own_endpoint).build();
+    let custom_endpoint = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(custom_endpoint).build();
     aws_sdk_s3::Client::from_conf(config)
 }
 
 #[cfg(feature = "firehose")]
-/// A Firehose client that tries each call once: what of a call is sent again, and until when, is the sink's to decide,
-/// which would otherwise send whole calls again where only some records failed.
+/// Returns a Firehose client without retries. The sink retries only the failed records of a call; the SDK would retry
+/// whole calls.
 pub fn firehose(config: &SdkConfig) -> aws_sdk_firehose::Client {
     let config = aws_sdk_firehose::config::Builder::from(config).retry_config(RetryConfig::disabled()).build();
     aws_sdk_firehose::Client::from_conf(config)
 }
 
 #[cfg(feature = "dynamodb")]
-/// A DynamoDB client that tries each call once: how long a conditional write of unknown outcome is repeated is the
-/// ledger's to decide.
+/// Returns a DynamoDB client without retries. The ledger store decides how long it retries a conditional write whose
+/// outcome is unknown.
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(RetryConfig::disabled()).build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// What kind of failure a call met. Decides what to do; [`AwsFailure::code`] only says what to print.
+/// The class of a failed call, which decides how to proceed. [`AwsFailure::code`] is only for display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// No permission, or no valid credentials. Trying again does not help until somebody changes something.
+    /// Access was denied, or there are no valid credentials. A retry fails until a person changes something.
     Denied,
-    /// Too much at once. The request had no effect; try again later.
+    /// The request was throttled and had no effect. A retry can succeed.
     Throttled,
-    /// What was asked for does not exist (404, `NoSuchKey`, `ResourceNotFoundException`).
+    /// The resource does not exist (404, `NoSuchKey`, `ResourceNotFoundException`).
     NotFound,
-    /// A condition did not hold (412, `ConditionalCheckFailedException`).
+    /// A condition of the request was not met (412, `ConditionalCheckFailedException`).
     Refused,
-    /// The service understood, and says that the request is wrong. Trying again does not help.
+    /// The service rejected the request as invalid. A retry fails again.
     Invalid,
-    /// Timeout, connection lost, 5xx, an answer that cannot be read: the request **may have taken effect**.
+    /// The outcome is unknown (timeout, lost connection, 5xx, invalid response). The request **may have taken effect**.
     Unknown,
 }
 
-/// What went wrong with one call, in the same words for every service.
+/// A failed AWS call, in one form for all services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsFailure {
-    /// What kind of failure.
+    /// The class of the failure.
     pub kind: FailureKind,
     /// The service's error code, or one of `Timeout`, `Connection`, `Response`, `Request`, `Credentials`, `HTTP nnn`.
     pub code: String,
-    /// The service's own sentence, or the chain of causes where no service answered.
+    /// The service's message, or the chain of causes if there was no response.
     pub message: String,
-    /// The action that was denied, such as `kms:Decrypt`, where the service says so.
+    /// The denied action, such as `kms:Decrypt`, if the message names it.
     pub action: Option<String>,
-    /// The service's name for this request, which AWS support asks for.
+    /// The request ID, which AWS support asks for.
     pub request_id: Option<String>,
 }
 
 impl AwsFailure {
-    /// Whether the same request may succeed later without anybody changing anything.
+    /// Returns whether a retry of the same request can succeed without a change by a person.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, FailureKind::Throttled | FailureKind::Unknown)
     }
@@ -128,28 +128,28 @@ impl std::fmt::Display for AwsFailure {
 
 impl std::error::Error for AwsFailure {}
 
-/// Reads any operation's error.
+/// Classifies the error of any operation.
 pub fn failure<E>(error: &SdkError<E>) -> AwsFailure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match error {
-        SdkError::ServiceError(service) => answered(service.err(), service.raw().status().as_u16()),
-        SdkError::TimeoutError(_) => unanswered(FailureKind::Unknown, "Timeout", error),
-        SdkError::ResponseError(_) => unanswered(FailureKind::Unknown, "Response", error),
-        SdkError::ConstructionFailure(_) => unanswered(FailureKind::Invalid, "Request", error),
+        SdkError::ServiceError(service) => service_failure(service.err(), service.raw().status().as_u16()),
+        SdkError::TimeoutError(_) => no_response_failure(FailureKind::Unknown, "Timeout", error),
+        SdkError::ResponseError(_) => no_response_failure(FailureKind::Unknown, "Response", error),
+        SdkError::ConstructionFailure(_) => no_response_failure(FailureKind::Invalid, "Request", error),
         SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => {
-            unanswered(FailureKind::Unknown, "Timeout", error)
+            no_response_failure(FailureKind::Unknown, "Timeout", error)
         }
         SdkError::DispatchFailure(_) if lacks_credentials(error) => {
-            unanswered(FailureKind::Denied, "Credentials", error)
+            no_response_failure(FailureKind::Denied, "Credentials", error)
         }
-        SdkError::DispatchFailure(_) => unanswered(FailureKind::Unknown, "Connection", error),
-        _ => unanswered(FailureKind::Unknown, "Unknown", error),
+        SdkError::DispatchFailure(_) => no_response_failure(FailureKind::Unknown, "Connection", error),
+        _ => no_response_failure(FailureKind::Unknown, "Unknown", error),
     }
 }
 
-/// The failure that a code alone tells, as Firehose gives for each record of a call.
+/// Classifies a code and a message without an HTTP status, such as Firehose's result for one record.
 pub fn failure_of_code(code: &str, message: &str) -> AwsFailure {
     AwsFailure {
         kind: kind_of_code(code).unwrap_or(FailureKind::Unknown),
@@ -160,18 +160,18 @@ pub fn failure_of_code(code: &str, message: &str) -> AwsFailure {
     }
 }
 
-fn answered(error: &(impl ProvideErrorMetadata + std::error::Error), status: u16) -> AwsFailure {
+fn service_failure(error: &(impl ProvideErrorMetadata + std::error::Error), status: u16) -> AwsFailure {
     let meta = error.meta();
     let kind = meta.code().and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status));
-    // An answer to HEAD has no body, so no code and no message: the status is all there is.
+    // A response to HEAD has no body, so it has neither a code nor a message.
     let code = meta.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
-    let message = meta.message().map_or_else(|| format!("answered {status} without a message"), str::to_owned);
+    let message = meta.message().map_or_else(|| format!("HTTP {status} without a message"), str::to_owned);
     let request_id = meta.extra("aws_request_id").map(str::to_owned);
     AwsFailure { kind, code, action: denied_action(&message), message, request_id }
 }
 
-fn unanswered(kind: FailureKind, code: &str, error: &(impl std::error::Error + 'static)) -> AwsFailure {
-    // Each error of the SDK says only its own part ("dispatch failure"); the cause is at the end of the chain.
+fn no_response_failure(kind: FailureKind, code: &str, error: &(impl std::error::Error + 'static)) -> AwsFailure {
+    // Each SDK error describes only its own level ("dispatch failure"). The cause is at the end of the chain.
     let message = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     AwsFailure { kind, code: code.to_owned(), message, action: None, request_id: None }
 }
@@ -180,16 +180,17 @@ fn lacks_credentials(error: &(impl std::error::Error + 'static)) -> bool {
     causes(error).any(|error| error.is::<aws_credential_types::provider::error::CredentialsError>())
 }
 
-/// The error, its cause, that one's cause, and so on.
+/// Returns the error and its chain of causes.
 pub(crate) fn causes<'a>(
     error: &'a (impl std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
 }
 
-/// What a code says, whatever its HTTP status: AWS throttles with 400, and S3 with 503.
+/// Classifies an error code. The code takes precedence over the HTTP status, because throttling is a 400 for most
+/// services and a 503 for S3.
 fn kind_of_code(code: &str) -> Option<FailureKind> {
-    // JSON services may spell `com.amazonaws.dynamodb#ThrottlingException`, KMS `KMS.ThrottlingException`.
+    // Codes can have prefixes: `com.amazonaws.dynamodb#ThrottlingException`, `KMS.ThrottlingException`.
     let code = code.rsplit(['#', '.']).next().unwrap_or(code);
     Some(match code {
         // The SDK's own list (aws-runtime, `retries::classifiers::THROTTLING_ERRORS`) with DynamoDB's conflict.
@@ -231,7 +232,7 @@ fn kind_of_code(code: &str) -> Option<FailureKind> {
         "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" | "NotFound" | "ResourceNotFoundException" => {
             FailureKind::NotFound
         }
-        // 403 like a denial, and none: the object lies in an archive.
+        // The status is 403, but it is not a denial: the object is archived.
         "InvalidObjectState" => FailureKind::Invalid,
         "PreconditionFailed" | "ConditionalCheckFailedException" => FailureKind::Refused,
         "RequestTimeout"
@@ -245,7 +246,7 @@ fn kind_of_code(code: &str) -> Option<FailureKind> {
     })
 }
 
-/// What a status says where the code is new to us or absent.
+/// Classifies an HTTP status, for a response with an unknown code or none.
 fn kind_of_status(status: u16) -> FailureKind {
     match status {
         401 | 403 => FailureKind::Denied,
@@ -258,7 +259,7 @@ fn kind_of_status(status: u16) -> FailureKind {
     }
 }
 
-/// The action in AWS's sentence "User: … is not authorized to perform: kms:Decrypt on resource: …".
+/// Extracts the action from the message "User: … is not authorized to perform: kms:Decrypt on resource: …".
 fn denied_action(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("not authorized to perform: ")?;
     let action = rest.split_whitespace().next()?.trim_end_matches([',', '.', ';']);
@@ -270,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denial_names_the_action_that_aws_names() {
+    fn denied_action_is_extracted() {
         let sentence = "User: arn:aws:sts::111122223333:assumed-role/ingest/x is not authorized to perform: \
                         kms:Decrypt on resource: arn:aws:kms:eu-west-1:111122223333:key/a because no identity-based \
                         policy allows the kms:Decrypt action";
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_outranks_its_status_and_survives_its_prefixes() {
+    fn code_is_classified_with_and_without_prefixes() {
         for (code, kind) in [
             ("ThrottlingException", FailureKind::Throttled),
             ("KMS.ThrottlingException", FailureKind::Throttled),
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unheard_of_code_is_judged_by_its_status() {
+    fn unknown_code_is_classified_by_status() {
         assert_eq!(kind_of_code("NeverHeardOf"), None);
         for (status, kind) in [
             (400, FailureKind::Invalid),
@@ -310,15 +311,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_configuration_loads_without_an_account() {
+    async fn configuration_loads_without_an_account() {
         let config = config().await;
-        assert_eq!(config.retry_config().map(RetryConfig::max_attempts), Some(ATTEMPTS));
-        assert!(config.http_client().is_some(), "one HTTPS client is shared by all services");
+        assert_eq!(config.retry_config().map(RetryConfig::max_attempts), Some(MAX_ATTEMPTS));
+        assert!(config.http_client().is_some(), "all services share one HTTPS client");
         assert_eq!(firehose(&config).config().retry_config().map(RetryConfig::max_attempts), Some(1));
     }
 
     #[tokio::test]
-    async fn an_endpoint_of_ones_own_has_the_bucket_in_its_path() {
+    async fn custom_endpoint_uses_path_style() {
         let address = async |endpoint: Option<&str>| {
             let mut config = SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())

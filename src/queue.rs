@@ -1,4 +1,4 @@
-//! Queue: where notifications wait. One trait, one adapter a file.
+//! Queues of notifications. Each adapter has a file of its own.
 
 #[cfg(feature = "sqs")]
 pub mod sqs;
@@ -7,43 +7,43 @@ use crate::notification::Message;
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// Where notifications wait.
+/// A queue of notifications.
 #[async_trait]
 pub trait Queue: Send + Sync + std::fmt::Debug {
-    /// Hides a received message for `time` from now.
+    /// Sets a received message's visibility timeout to `time` from now.
     async fn hide(&self, message: &Message, time: Duration) -> Result<(), QueueError>;
 
-    /// Sends a body into the queue `beside` came from, or into the ingest queue, delayed by at most `delay`: SQS allows
-    /// 15 minutes.
-    async fn send(&self, body: &str, delay: Duration, beside: Option<&Message>) -> Result<(), QueueError>;
+    /// Sends a body to the queue that `source` came from, or to the ingest queue without a `source`. The delivery is
+    /// delayed by `delay`, limited to SQS's maximum of 15 minutes.
+    async fn send(&self, body: &str, delay: Duration, source: Option<&Message>) -> Result<(), QueueError>;
 }
 
-/// Bodies in one batch: what one `SendMessageBatch` may hold.
+/// The maximum number of bodies in one batch (`SendMessageBatch`).
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
 pub const MAX_BATCH_BODIES: usize = 10;
 
-/// Where many bodies are sent at once.
+/// A queue that accepts batches of message bodies.
 #[async_trait]
 pub trait Outbox: Send + Sync + std::fmt::Debug {
-    /// Sends at most [`MAX_BATCH_BODIES`] bodies and returns those that were *not* accepted; the others were.
+    /// Sends at most [`MAX_BATCH_BODIES`] bodies and returns those that were *not* accepted.
     ///
     /// # Errors
-    /// The batch as a whole was not answered: each of its bodies may or may not have been accepted.
+    /// Returns an error if the result of the batch is unknown: each of its bodies may have been accepted.
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError>;
 }
 
-/// A body that a batch was answered without.
+/// A body of a batch that was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsentBody {
-    /// Its index in the batch.
+    /// The index in the batch.
     pub index: usize,
-    /// Whether sending it again can help.
+    /// Whether a retry can succeed.
     pub transient: bool,
-    /// What the queue says.
+    /// The reason that the queue reported.
     pub reason: String,
 }
 
-/// Why a queue did not answer. The message comes back by itself.
+/// The reason why a queue request failed. An affected message becomes visible again after its visibility timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct QueueError(pub String);

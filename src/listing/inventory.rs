@@ -1,16 +1,16 @@
-//! Inventory: an S3 Inventory report in place of a listing, for buckets whose listing takes hours.
+//! Inventory: reads an S3 Inventory report instead of listing the bucket, for buckets whose listing takes hours.
 //!
 //! ```text
-//! manifest ─▶ files ─▶ rows ─▶ pages of objects, as a listing gives them
+//! manifest ─▶ files ─▶ rows ─▶ pages of objects, as from a listing
 //!  checked    checked   latest versions only
 //! ```
 //!
-//! A report is checked whole before its first object is given out: the manifest, the MD5 of every file, every row. Its
-//! files lie in no order and may be larger than memory; they are kept in temporary files and read a thousand rows at a
+//! The whole report is verified before its first object is returned: the manifest, the MD5 of every file, and every row. The
+//! files are in no order and may be larger than memory; they are stored in temporary files and read a thousand rows at a
 //! time.
 //!
-//! A report is as old as it says. What was put since is not in it; what was deleted or replaced since is found gone
-//! when it is fetched.
+//! A report describes the bucket at the time of its creation. It does not contain objects that were added later. Objects
+//! that were deleted or replaced later are detected when they are fetched.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory.html>
 
 mod csv;
@@ -31,44 +31,44 @@ use std::fs::File;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Objects of a page: as many as a listing's has.
+/// Objects per page, the same number as in a listing.
 const PAGE: usize = 1000;
 
-/// Pages that may lie ready.
+/// Maximum number of pages buffered ahead.
 const PAGES_AHEAD: usize = 2;
 
-/// A report that is checked.
+/// A verified report.
 #[derive(Debug)]
 pub struct Inventory {
     manifest: Manifest,
     files: Vec<(String, File)>,
-    /// What is in it.
+    /// The counts of its rows.
     pub contents: ReportContents,
 }
 
-/// What is in a report.
+/// The counts of a report's rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReportContents {
-    /// Objects, each in its latest version.
+    /// Objects in their latest version.
     pub objects: u64,
-    /// Their bytes.
+    /// Total size of the objects in bytes.
     pub bytes: u64,
-    /// Older versions and delete markers, which are left out.
+    /// Older versions and delete markers, which are excluded.
     pub excluded: u64,
 }
 
-/// Why a report cannot be used. Nothing of it was given out.
+/// An error of a report that cannot be used. None of its objects were returned.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// A file of it cannot be had.
+    /// A file of the report cannot be read.
     #[error("inventory: {0}")]
     ReportStore(#[from] SourceError),
-    /// A file of it is not what it should be.
+    /// A file of the report is invalid.
     #[error("inventory: {at}: {what}")]
     Invalid {
-        /// Which.
+        /// The file.
         at: String,
-        /// What was expected and found, and what to do.
+        /// What was expected, what was found, and how to fix it.
         what: String,
     },
 }
@@ -80,12 +80,12 @@ impl InventoryError {
 }
 
 impl Inventory {
-    /// Fetches and checks the report of `bucket` whose manifest is `key` in the depot. Reads every file twice: once
-    /// here, once for its pages.
+    /// Downloads and verifies the report of `bucket` whose manifest is `key` in the store. Reads every file twice: once here
+    /// and once for its pages.
     ///
     /// # Errors
-    /// A file is missing or not the one that the manifest means; the report is another bucket's, or lacks a column; a
-    /// row cannot be understood.
+    /// Fails if a file is missing or differs from the manifest, if the report describes another bucket or lacks a column, or
+    /// if a row is invalid.
     pub async fn open(store: &dyn ReportStore, key: &str, bucket: &str) -> Result<Self, InventoryError> {
         let at = store.name(key);
         let text = store.read(key).await?.ok_or_else(|| SourceError::Missing(at.clone()))?;
@@ -93,7 +93,7 @@ impl Inventory {
         let manifest = Manifest::parse(&text).map_err(|what| InventoryError::at(&at, what))?;
         if manifest.source_bucket != bucket {
             let what = format!(
-                "expected a report of the bucket {bucket}, found one of {}: name that bucket's manifest",
+                "expected a report of the bucket {bucket}, found one of {}: use the manifest of bucket {bucket}",
                 manifest.source_bucket
             );
             return Err(InventoryError::at(&at, what));
@@ -105,21 +105,21 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// When S3 began to write it, in seconds since 1970, if the manifest says so.
+    /// Returns the time at which S3 started to write the report, in seconds since 1970, if the manifest contains it.
     pub fn created(&self) -> Option<i64> {
         self.manifest.created
     }
 
-    /// Fetches one file, and checks all of it.
+    /// Downloads one file and verifies all of its rows.
     async fn fetch(&mut self, store: &dyn ReportStore, number: usize) -> Result<(), InventoryError> {
-        let wanted = &self.manifest.files[number];
-        let at = store.data_name(&self.manifest, &wanted.key);
-        let DownloadedFile { file, md5, bytes } = store.download(&self.manifest, &wanted.key).await?;
-        if md5 != wanted.md5 {
+        let expected = &self.manifest.files[number];
+        let at = store.data_name(&self.manifest, &expected.key);
+        let DownloadedFile { file, md5, bytes } = store.download(&self.manifest, &expected.key).await?;
+        if md5 != expected.md5 {
             let what = format!(
-                "expected MD5 {} as the manifest says, found {md5} in {bytes} bytes: it was damaged or replaced; fetch it \
-                 again, or take a newer report",
-                wanted.md5
+                "expected MD5 {} from the manifest, found {md5} in {bytes} bytes: the file was damaged or replaced; \
+                 download it again, or use a newer report",
+                expected.md5
             );
             return Err(InventoryError::at(&at, what));
         }
@@ -139,7 +139,7 @@ impl Inventory {
             read.map(|()| (contents, file))
         });
         let checked =
-            checked.await.map_err(|error| InventoryError::at(&name, format!("the check broke off: {error}")))?;
+            checked.await.map_err(|error| InventoryError::at(&name, format!("verification failed: {error}")))?;
         let (contents, file) = checked.map_err(|what| InventoryError::at(&name, what))?;
         self.contents.objects += contents.objects;
         self.contents.bytes += contents.bytes;
@@ -148,11 +148,11 @@ impl Inventory {
         Ok(())
     }
 
-    /// Its objects that lie in `folder`, with or without its last slash (empty: all), a page at a time, no further
-    /// ahead than they are wanted.
+    /// Returns the objects in `folder`, one page at a time. `folder` may have a final slash; if it is empty, all objects are
+    /// returned. Reads at most [`PAGES_AHEAD`] pages ahead.
     pub fn pages(self, folder: &str) -> Pages {
         let (send, pages) = mpsc::channel(PAGES_AHEAD);
-        // `logs` is not `logs2/`.
+        // With the slash, `logs` does not match `logs2/`.
         let prefix = match folder {
             "" => String::new(),
             folder => format!("{}/", folder.trim_end_matches('/')),
@@ -161,7 +161,7 @@ impl Inventory {
         tokio::task::spawn_blocking(move || {
             let mut page: Vec<ObjectRef> = Vec::with_capacity(PAGE);
             for (at, file) in &self.files {
-                let mut heard = true;
+                let mut receiver_open = true;
                 let read = for_each_row(&manifest, file, &mut |verdict| {
                     if let RowKind::Object(at) = verdict
                         && at.key.starts_with(&prefix)
@@ -169,22 +169,22 @@ impl Inventory {
                         page.push(at);
                         if page.len() == PAGE {
                             let full = std::mem::replace(&mut page, Vec::with_capacity(PAGE));
-                            heard = send.blocking_send(Ok(full)).is_ok();
+                            receiver_open = send.blocking_send(Ok(full)).is_ok();
                         }
                     }
-                    heard
+                    receiver_open
                 });
                 if let Err(what) = read {
-                    // Checked when it was fetched: it was changed since.
+                    // The file was valid when it was downloaded, so it was changed since then.
                     let _ = send.blocking_send(Err(SourceError::Unavailable(format!("inventory: {at}: {what}"))));
                     return;
                 }
-                if !heard {
+                if !receiver_open {
                     return;
                 }
             }
             if !page.is_empty() {
-                // Nobody listens: then nobody wants it either.
+                // Sending fails only if the receiver was dropped; then the page is not needed.
                 let _ = send.blocking_send(Ok(page));
             }
         });
@@ -192,7 +192,7 @@ impl Inventory {
     }
 }
 
-/// Tells `visit` of every row, until it returns false.
+/// Calls `visit` with every row until it returns false.
 fn for_each_row(manifest: &Manifest, file: &File, visit: &mut dyn FnMut(RowKind) -> bool) -> Result<(), String> {
     let mut number = 0u64;
     let mut judge = |row: Row<'_>| {
@@ -211,16 +211,16 @@ fn for_each_row(manifest: &Manifest, file: &File, visit: &mut dyn FnMut(RowKind)
     }
 }
 
-/// Holds the manifest against the checksum that lies beside it, if one does: a copied report may lack it.
+/// Compares the manifest with the checksum file next to it, if there is one. A copied report may lack it.
 async fn checksum(store: &dyn ReportStore, key: &str, text: &[u8]) -> Result<(), InventoryError> {
     let beside = format!("{}.checksum", key.strip_suffix(".json").unwrap_or(key));
-    let Some(wanted) = store.read(&beside).await? else { return Ok(()) };
-    let (wanted, found) = (String::from_utf8_lossy(&wanted).trim().to_ascii_lowercase(), hex(&Md5::digest(text)));
-    match wanted == found {
+    let Some(expected) = store.read(&beside).await? else { return Ok(()) };
+    let (expected, found) = (String::from_utf8_lossy(&expected).trim().to_ascii_lowercase(), hex(&Md5::digest(text)));
+    match expected == found {
         true => Ok(()),
         false => {
             let what = format!(
-                "expected MD5 {wanted} as {} says, found {found}: it was damaged or replaced; fetch both again",
+                "expected MD5 {expected} from {}, found {found}: the manifest was damaged or replaced; download both again",
                 store.name(&beside)
             );
             Err(InventoryError::at(&store.name(key), what))

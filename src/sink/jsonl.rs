@@ -10,7 +10,8 @@ mod checkpoint;
 mod file;
 mod intent;
 mod partition;
-#[cfg(test)]
+// The tests use every compression.
+#[cfg(all(test, feature = "zstd"))]
 mod tests;
 
 use super::{Oversize, Sink, SinkError, Span, SpanEnd};

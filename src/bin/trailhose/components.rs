@@ -1,6 +1,6 @@
 //! Opens sources, destinations and ledgers. AWS clients are created only when a component needs them.
 
-use crate::args::{CompressMode, Dest, LedgerLocation, PackingMode, Location};
+use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
 use crate::sync::plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
 use trailhose::ledger::{self, Ledger, cost};
 use trailhose::pack::LinesPerRecord;
+use trailhose::sink::cost::SinkCounters;
 #[cfg(feature = "firehose")]
 use trailhose::sink::firehose::Firehose;
-use trailhose::sink::cost::SinkCounters;
 use trailhose::sink::jsonl::{Compression, Jsonl, Options};
 use trailhose::sink::metered::MeteredSink;
 use trailhose::sink::{Sink, oversize::OversizeStore};
@@ -165,7 +165,8 @@ async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws)
     let config = aws.config().await;
     let mut sink = Firehose::new(aws::firehose(config), stream, lines);
     if let Some(location) = &plan.oversize {
-        sink = sink.with_oversize_store(OversizeStore::new(aws::s3(config), location).map_err(|error| error.to_string())?);
+        sink =
+            sink.with_oversize_store(OversizeStore::new(aws::s3(config), location).map_err(|error| error.to_string())?);
     }
     let usage = Some(sink.usage());
     match &plan.ledger {

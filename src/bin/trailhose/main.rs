@@ -1,12 +1,16 @@
-//! trailhose on a laptop: a folder or a bucket in, JSON Lines files or a Firehose stream out.
+//! The `trailhose` command-line program: reads a folder or a bucket and writes JSON Lines files or a Firehose stream.
 #![forbid(unsafe_code)]
+// Settings and texts of commands that this build does not contain are still parsed, so that the error can say so.
+#![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports))]
 
 mod args;
+#[cfg(feature = "backfill")]
 mod backfill;
 mod components;
 mod cost;
 mod explain;
 mod generate;
+#[cfg(feature = "init")]
 mod init;
 mod inventory;
 mod labels;
@@ -24,72 +28,79 @@ use clap::error::ErrorKind;
 use std::process::ExitCode;
 use tokio::sync::watch;
 
-/// Nothing was begun: the command line cannot be meant, or a part cannot be opened.
-const NOT_BEGUN: u8 = 2;
+/// Exit code: nothing was started. The arguments are invalid, or a source, destination or ledger cannot be opened.
+const NOTHING_STARTED: u8 = 2;
 
-/// What a shell reports for a program that Ctrl-C ended.
+/// Exit code: interrupted. The value that a shell reports for a program stopped by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return told(&error),
+        Err(error) => return print_parse_error(&error),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refused(&format!("the threads could not be started: {error}")),
+        Err(error) => return fail(&format!("cannot start the worker threads: {error}")),
     };
-    let ended = runtime.block_on(async {
+    let result = runtime.block_on(async {
         match cli.command {
-            Command::Sync(args) => sync::run(*args, on_interrupt()).await,
+            Command::Sync(args) => sync::run(*args, interrupt_receiver()).await,
+            #[cfg(feature = "init")]
             Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
-            Command::Backfill(args) => backfill::run(*args, on_interrupt()).await,
+            #[cfg(feature = "backfill")]
+            Command::Backfill(args) => backfill::run(*args, interrupt_receiver()).await,
             Command::Ledger(args) => ledger::run(args).await,
+            #[cfg(not(feature = "init"))]
+            Command::Init(_) => Err(components::missing_feature("`trailhose init`", "init")),
+            #[cfg(not(feature = "backfill"))]
+            Command::Backfill(_) => Err(components::missing_feature("`trailhose backfill`", "backfill")),
             Command::Cost(args) => cost::run(&args).await,
         }
     });
-    // What is still being read or sent for nobody need not be waited for.
+    // Do not wait for reads and requests whose result is no longer needed.
     runtime.shutdown_background();
-    ended.map_or_else(|error| refused(&error), ExitCode::from)
+    result.map_or_else(|error| fail(&error), ExitCode::from)
 }
 
-fn refused(error: &str) -> ExitCode {
+fn fail(error: &str) -> ExitCode {
     anstream::eprintln!("{}: {}", summary::error_word(), labels::one_line(error));
-    ExitCode::from(NOT_BEGUN)
+    ExitCode::from(NOTHING_STARTED)
 }
 
-/// Prints help as it is, and an error in one line.
-fn told(error: &clap::Error) -> ExitCode {
+/// Prints help unchanged, and an error as one line.
+fn print_parse_error(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     ) {
-        // A reader that has gone away needs no help.
+        // A closed pipe is not an error.
         let _ = error.print();
-        return ExitCode::from(if error.use_stderr() { NOT_BEGUN } else { 0 });
+        return ExitCode::from(if error.use_stderr() { NOTHING_STARTED } else { 0 });
     }
     let text = error.to_string();
-    let what: Vec<&str> = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect();
-    let what = what.join(" ");
-    refused(&format!("{} (see trailhose --help)", what.strip_prefix("error: ").unwrap_or(&what)))
+    let message: Vec<&str> = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect();
+    let message = message.join(" ");
+    fail(&format!("{} (see trailhose --help)", message.strip_prefix("error: ").unwrap_or(&message)))
 }
 
-/// Turns true at the first Ctrl-C or SIGTERM; the second ends the program. On a thread of its own: while every worker
-/// inflates, a signal must still be heard.
-fn on_interrupt() -> watch::Receiver<bool> {
+/// Returns a receiver that becomes true on the first Ctrl-C or SIGTERM; the second signal ends the program.
+///
+/// Signals are handled on a separate thread, because all worker threads may be busy decompressing.
+fn interrupt_receiver() -> watch::Receiver<bool> {
     let (halt, halted) = watch::channel(false);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        // Without a listener the signal ends the program at once, which loses nothing either.
+        // Without a handler the signal ends the program immediately, which loses no events either.
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            for told in [false, true] {
-                if signalled().await.is_err() {
+            for is_second in [false, true] {
+                if wait_for_signal().await.is_err() {
                     return;
                 }
-                if told {
+                if is_second {
                     std::process::exit(INTERRUPTED.into());
                 }
                 halt.send_replace(true);
@@ -100,16 +111,16 @@ fn on_interrupt() -> watch::Receiver<bool> {
 }
 
 #[cfg(unix)]
-async fn signalled() -> std::io::Result<()> {
+async fn wait_for_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        told = tokio::signal::ctrl_c() => told,
+        result = tokio::signal::ctrl_c() => result,
         _ = terminate.recv() => Ok(()),
     }
 }
 
 #[cfg(not(unix))]
-async fn signalled() -> std::io::Result<()> {
+async fn wait_for_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }

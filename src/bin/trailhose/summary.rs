@@ -13,7 +13,7 @@ use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
 use trailhose::sink::cost::SinkUsage;
 use trailhose::source::metered;
-use trailhose::sync::{SyncReport, Completion};
+use trailhose::sync::{Completion, SyncReport};
 use trailhose::tally::Tally;
 
 /// Exit code: all selected objects are delivered.
@@ -101,14 +101,10 @@ impl Summary<'_> {
     pub(crate) fn advice(&self) -> Option<String> {
         let undelivered = self.tally().failed + self.tally().later;
         let text = match &self.ended.completion {
-            Completion::Stopped => {
-                "interrupted: objects in progress were finished; rerun to resume".to_owned()
+            Completion::Stopped => "interrupted: objects in progress were finished; rerun to resume".to_owned(),
+            Completion::Aborted(reason) => {
+                format!("{}: {}. Progress is saved. Fix the problem and rerun.", error_word(), one_line(reason))
             }
-            Completion::Aborted(reason) => format!(
-                "{}: {}. Progress is saved. Fix the problem and rerun.",
-                error_word(),
-                one_line(reason)
-            ),
             Completion::Complete if undelivered > 0 => {
                 format!("{} not delivered yet; rerun to resume", objects(undelivered))
             }

@@ -1,4 +1,4 @@
-//! CSV: gzipped, without a header, every field in quotes, the key URL-encoded.
+//! CSV report files: gzipped, without a header, with quoted fields and URL-encoded keys.
 
 use super::manifest::CsvColumns;
 use super::row::Row;
@@ -9,22 +9,22 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 
-/// Reads a file from its beginning, until `judge` returns false.
+/// Reads the rows of a file from its beginning until `judge` returns false.
 pub(super) fn read(
     mut file: &File,
     columns: &CsvColumns,
     judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>,
 ) -> Result<(), String> {
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
-    // Several members, because S3 may write a file in parts. A trailer that is missing or wrong is an error.
+    // S3 may write a file as several gzip members. A missing or wrong trailer is an error.
     let text = MultiGzDecoder::new(BufReader::new(file));
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(|error| format!("not gzipped CSV: {error}"))? {
         let line = || record.position().map_or(0, ::csv::Position::line);
         if record.len() != columns.count {
-            let (wanted, found) = (columns.count, record.len());
-            return Err(format!("line {}: expected {wanted} columns as the manifest says, found {found}", line()));
+            let (expected, found) = (columns.count, record.len());
+            return Err(format!("line {}: expected {expected} columns from the manifest, found {found}", line()));
         }
         let size = match std::str::from_utf8(&record[columns.size]) {
             Ok("") => None,
@@ -56,7 +56,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// A key as it is stored. A plus that is meant is written `%2B`, so one that stands there is a space.
+/// Decodes a key. A literal plus is encoded as `%2B`, so a plus is an encoded space.
 fn decode(key: &[u8]) -> Cow<'_, [u8]> {
     if !key.iter().any(|byte| matches!(byte, b'+' | b'%')) {
         return Cow::Borrowed(key);
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_decoded_as_s3_encoded_it() {
+    fn key_is_decoded_as_s3_encodes_it() {
         for (written, stored) in [
             ("AWSLogs/111122223333/a.json.gz", "AWSLogs/111122223333/a.json.gz"),
             ("a%20b+c%2Bd%25", "a b c+d%"),

@@ -1,53 +1,53 @@
-//! Manifest: which files make up a report, and what their columns are. Pure.
+//! Manifest: the files of a report and their columns. Pure.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>
 
 use serde::Deserialize;
 
-/// What `manifest.json` says.
+/// The content of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The bucket that is reported on.
+    /// The bucket that the report describes.
     pub source_bucket: String,
-    /// The bucket in which the report lies.
+    /// The bucket that contains the report.
     pub destination_bucket: String,
-    /// When S3 began to write it, in seconds since 1970.
+    /// The time at which S3 started to write the report, in seconds since 1970.
     pub created: Option<i64>,
-    /// How its rows are written.
+    /// The format of the report's files.
     pub format: Format,
-    /// Its files, in no order.
+    /// The report's files, in no particular order.
     pub files: Vec<DataFile>,
 }
 
-/// How rows are written.
+/// The format of a report's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
-    /// Gzipped CSV without a header, with these columns.
+    /// Gzipped CSV files without a header, with these columns.
     Csv(CsvColumns),
-    /// Parquet, which names its columns itself.
+    /// Parquet files, which contain their column names.
     Parquet,
 }
 
-/// Where the columns that are needed stand in a CSV row.
+/// The indices of the required columns in a CSV row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CsvColumns {
     pub(super) bucket: usize,
     pub(super) key: usize,
     pub(super) etag: usize,
     pub(super) size: usize,
-    /// Of a report of all versions.
+    /// Only in a report of all versions.
     pub(super) latest: Option<usize>,
-    /// Of a report of all versions.
+    /// Only in a report of all versions.
     pub(super) delete_marker: Option<usize>,
-    /// How many columns there are.
+    /// The number of columns.
     pub(super) count: usize,
 }
 
-/// One file of a report.
+/// A file of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFile {
-    /// Its key in the destination bucket.
+    /// The file's key in the destination bucket.
     pub key: String,
-    /// 32 hexadecimal digits.
+    /// The MD5 of its content, as 32 lowercase hexadecimal digits.
     pub md5: String,
 }
 
@@ -70,10 +70,10 @@ struct ManifestFile {
 }
 
 impl Manifest {
-    /// Reads `manifest.json`.
+    /// Parses `manifest.json`.
     ///
     /// # Errors
-    /// Says what was expected and found, and what to do about it.
+    /// States what was expected, what was found, and how to fix it.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let text: ManifestText = serde_json::from_slice(text)
             .map_err(|error| format!("expected the manifest.json of an S3 Inventory report: {error}"))?;
@@ -89,7 +89,7 @@ impl Manifest {
             }
             "ORC" => {
                 return Err(
-                    "expected a report in CSV or Parquet, found ORC, which is not read: have S3 write it in one of \
+                    "expected a report in CSV or Parquet, found ORC, which is not supported: configure one of \
                             those"
                         .into(),
                 );
@@ -115,7 +115,7 @@ impl Manifest {
     }
 }
 
-/// What the columns are called.
+/// The column names of a format.
 struct ColumnNames {
     bucket: &'static str,
     key: &'static str,
@@ -153,7 +153,7 @@ const PARQUET: ColumnNames = ColumnNames {
     delete_marker: DELETE_MARKER,
 };
 
-/// Finds the columns that are needed among those there are.
+/// Finds the required columns in `names`.
 fn columns(names: &[&str], wanted: &ColumnNames) -> Result<CsvColumns, String> {
     let find = |name: &str| names.iter().position(|found| *found == name);
     let missing: Vec<&str> =
@@ -161,7 +161,7 @@ fn columns(names: &[&str], wanted: &ColumnNames) -> Result<CsvColumns, String> {
     if !missing.is_empty() {
         return Err(format!(
             "expected the columns {}, {}, {} and {}, found no {} in {:?}: add Size and ETag to the inventory's optional \
-             fields, and take the next report",
+             fields, and use the next report",
             wanted.bucket,
             wanted.key,
             wanted.size,
@@ -171,10 +171,10 @@ fn columns(names: &[&str], wanted: &ColumnNames) -> Result<CsvColumns, String> {
         ));
     }
     let (latest, delete_marker) = (find(wanted.latest), find(wanted.delete_marker));
-    // Without them, an older version would be taken for the object.
+    // Without these columns, an older version could be mistaken for the current object.
     if find(wanted.version).is_some() && (latest.is_none() || delete_marker.is_none()) {
         return Err(format!(
-            "expected {} and {} beside {}, found {:?}: it cannot be told which versions are the latest",
+            "expected {} and {} beside {}, found {:?}: cannot determine which versions are the latest",
             wanted.latest,
             wanted.delete_marker,
             wanted.version,
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_are_found_wherever_they_stand() {
+    fn columns_are_found_in_any_order() {
         let schema = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass";
         let read = manifest("CSV", schema).unwrap();
         assert_eq!((read.source_bucket.as_str(), read.destination_bucket.as_str()), ("logs", "reports"));
@@ -227,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_cannot_be_used_is_refused_with_what_to_change() {
+    fn unusable_report_is_rejected_with_a_fix() {
         let parquet = "message s3.inventory { required binary bucket (STRING); required binary key (STRING); \
                        optional int64 size; optional int64 last_modified_date (TIMESTAMP(MILLIS,true));}";
         for (format, schema, said) in [
-            ("ORC", "struct<bucket:string>", "found ORC, which is not read"),
+            ("ORC", "struct<bucket:string>", "found ORC, which is not supported"),
             ("Avro", "", "found \"Avro\""),
             ("CSV", "Bucket, Key, Size", "found no ETag in"),
             ("CSV", "Bucket, Key", "found no Size and no ETag in"),

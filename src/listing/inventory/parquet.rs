@@ -1,4 +1,4 @@
-//! Parquet: the few columns that are needed, a batch of rows at a time.
+//! Parquet report files: reads only the required columns, one batch of rows at a time.
 
 use super::manifest::{BUCKET, DELETE_MARKER, ETAG, KEY, LATEST, SIZE};
 use super::row::Row;
@@ -8,15 +8,15 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use std::fs::File;
 
-/// Rows decoded at once.
+/// Number of rows decoded at a time.
 const BATCH: usize = 1000;
 
-/// Reads a file from its beginning, until `judge` returns false.
+/// Reads the rows of a file from its beginning until `judge` returns false.
 pub(super) fn read(file: &File, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>) -> Result<(), String> {
     let file = file.try_clone().map_err(|error| error.to_string())?;
-    let reader = SerializedFileReader::new(file).map_err(wrong)?;
+    let reader = SerializedFileReader::new(file).map_err(parquet_error)?;
     for number in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(number).map_err(wrong)?;
+        let group = reader.get_row_group(number).map_err(parquet_error)?;
         let columns = ParquetColumns {
             bucket: text(&*group, BUCKET)?,
             key: text(&*group, KEY)?,
@@ -36,24 +36,24 @@ pub(super) fn read(file: &File, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, S
     Ok(())
 }
 
-fn wrong(error: ParquetError) -> String {
+fn parquet_error(error: ParquetError) -> String {
     format!("cannot be read as Parquet: {error}")
 }
 
-/// A column, and whether its values may be missing.
+/// A column reader. `levels` is 0 for a required column and 1 for an optional one.
 struct ParquetColumn<T: DataType> {
     column: ColumnReaderImpl<T>,
     levels: i16,
 }
 
 impl<T: DataType> ParquetColumn<T> {
-    /// The next `count` values.
+    /// Returns the next `count` values.
     fn next(&mut self, count: usize) -> Result<Vec<Option<T::T>>, String> {
         let (mut values, mut present) = (Vec::with_capacity(count), Vec::with_capacity(count));
         while present.len() < count {
             let before = (present.len(), values.len());
             let levels = (self.levels > 0).then_some(&mut present);
-            let (records, ..) = self.column.read_records(count - before.0, levels, None, &mut values).map_err(wrong)?;
+            let (records, ..) = self.column.read_records(count - before.0, levels, None, &mut values).map_err(parquet_error)?;
             if self.levels == 0 {
                 present.resize(values.len(), 0);
             }
@@ -72,13 +72,13 @@ fn column(group: &dyn RowGroupReader, name: &str) -> Result<Option<(ColumnReader
     let Some(at) = schema.columns().iter().position(|column| column.path().string() == name) else { return Ok(None) };
     let column = schema.column(at);
     if column.max_rep_level() > 0 || column.max_def_level() > 1 {
-        return Err(format!("expected one value a row in the column {name}, found a nested one"));
+        return Err(format!("expected one value per row in the column {name}, found a nested column"));
     }
-    Ok(Some((group.get_column_reader(at).map_err(wrong)?, column.max_def_level())))
+    Ok(Some((group.get_column_reader(at).map_err(parquet_error)?, column.max_def_level())))
 }
 
 fn missing(name: &str) -> String {
-    format!("expected a column {name} as the manifest says, found none")
+    format!("expected a column {name} from the manifest, found none")
 }
 
 fn text(group: &dyn RowGroupReader, name: &str) -> Result<ParquetColumn<ByteArrayType>, String> {
@@ -97,7 +97,7 @@ fn flag(group: &dyn RowGroupReader, name: &str) -> Result<Option<ParquetColumn<B
     }
 }
 
-/// The columns of a group of rows.
+/// The column readers of a row group.
 struct ParquetColumns {
     bucket: ParquetColumn<ByteArrayType>,
     key: ParquetColumn<ByteArrayType>,
@@ -108,7 +108,7 @@ struct ParquetColumns {
 }
 
 impl ParquetColumns {
-    /// Whether all rows were wanted.
+    /// Reads all rows of the group. Returns false if `judge` stopped the reading.
     fn read(mut self, rows: i64, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>) -> Result<bool, String> {
         let mut left = usize::try_from(rows).map_err(|_| format!("expected a number of rows, found {rows}"))?;
         while left > 0 {

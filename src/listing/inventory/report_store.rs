@@ -1,4 +1,4 @@
-//! Depot: where a report lies. One trait, one adapter a file.
+//! Report store: the location of a report. One trait, with one file per adapter.
 
 pub mod folder;
 pub mod s3;
@@ -9,40 +9,40 @@ use async_trait::async_trait;
 use md5::{Digest, Md5};
 use std::fs::File;
 
-/// Where a report lies: a bucket, a folder.
+/// The location of a report: a bucket or a folder.
 #[async_trait]
 pub trait ReportStore: Send + Sync + std::fmt::Debug {
-    /// A small file's name, for a person.
+    /// Returns the display name of a small file.
     fn name(&self, key: &str) -> String;
 
-    /// A small file, whole; none if there is none.
+    /// Returns the content of a small file, or `None` if it does not exist.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Fails if the file cannot be read.
     async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, SourceError>;
 
-    /// The name of a file of the report, for a person.
+    /// Returns the display name of a data file of the report.
     fn data_name(&self, manifest: &Manifest, key: &str) -> String;
 
-    /// A file of the report, kept on this machine until it is dropped, however large it is.
+    /// Downloads a data file of the report to local disk. The file is deleted when the result is dropped.
     ///
     /// # Errors
-    /// It is missing, cannot be read, or there is no room for it.
+    /// Fails if the file is missing or cannot be read, or if there is not enough disk space.
     async fn download(&self, manifest: &Manifest, key: &str) -> Result<DownloadedFile, SourceError>;
 }
 
-/// A file that is kept.
+/// A data file on local disk.
 #[derive(Debug)]
 pub struct DownloadedFile {
-    /// It, open for reading.
+    /// The file, open for reading.
     pub file: File,
-    /// Of its content: 32 hexadecimal digits.
+    /// The MD5 of its content, as 32 hexadecimal digits.
     pub md5: String,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
 }
 
-/// Counts and digests what passes.
+/// Computes the length and MD5 of a stream of bytes.
 #[derive(Default)]
 struct Md5Counter {
     md5: Md5,

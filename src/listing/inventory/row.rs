@@ -1,32 +1,35 @@
-//! Row: one version of one object, as a report has it. Pure.
+//! Row: one version of an object in a report. Pure.
 
 use crate::object::ObjectRef;
 
-/// What a row says.
+/// The fields of a report row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Row<'a> {
     pub(super) bucket: &'a [u8],
-    /// Decoded.
+    /// The decoded key.
     pub(super) key: &'a [u8],
     pub(super) etag: Option<&'a [u8]>,
     pub(super) size: Option<u64>,
-    /// Where the report is of all versions.
+    /// Only in a report of all versions.
     pub(super) latest: Option<bool>,
-    /// Where the report is of all versions.
+    /// Only in a report of all versions.
     pub(super) delete_marker: Option<bool>,
 }
 
-/// What a row is good for.
+/// The kind of a report row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RowKind {
-    /// An object, in the version that a listing would show.
+    /// An object in the version that a listing returns.
     Object(ObjectRef),
-    /// An older version, or a mark that there is none.
+    /// An older version or a delete marker.
     Excluded,
 }
 
 impl Row<'_> {
-    /// What it is good for, in a report of `bucket`.
+    /// Classifies the row of a report of `bucket`.
+    ///
+    /// # Errors
+    /// Fails if the row describes another bucket or lacks a required value.
     pub(super) fn judge(&self, bucket: &str) -> Result<RowKind, String> {
         if self.bucket != bucket.as_bytes() {
             let found = String::from_utf8_lossy(self.bucket);

@@ -13,6 +13,7 @@ impl Compression {
         match self {
             Self::None => "jsonl",
             Self::Gzip => "jsonl.gz",
+            #[cfg(feature = "zstd")]
             Self::Zstd => "jsonl.zst",
         }
     }

@@ -1,4 +1,4 @@
-//! A report that was copied to this machine.
+//! A report that was copied to a local folder.
 
 use super::{DownloadedFile, Md5Counter, ReportStore};
 use crate::listing::inventory::Manifest;
@@ -8,18 +8,18 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// The folder in which `manifest.json` lies.
+/// The folder that contains `manifest.json`.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub struct FolderReportStore(PathBuf);
 
-impl Folder {
-    /// Keys are file names in this folder.
+impl FolderReportStore {
+    /// Creates a store whose keys are file names in this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
     }
 
-    /// Where a file of the report is. S3 puts it at its key, so a copy of the bucket, or of a part of it, has it under
-    /// one of the folders that the manifest lies in; a copy of the report alone has it in `../data/`, or beside the
+    /// Finds a data file of the report. S3 stores it at its key, so in a copy of the bucket or of a part of it, the file is
+    /// under one of the manifest's parent folders. In a copy of the report alone, it is in `../data/` or next to the
     /// manifest.
     fn find(&self, key: &str) -> Option<PathBuf> {
         let name = Path::new(key).file_name()?;
@@ -30,7 +30,7 @@ impl Folder {
 }
 
 #[async_trait]
-impl ReportStore for Folder {
+impl ReportStore for FolderReportStore {
     fn name(&self, key: &str) -> String {
         self.0.join(key).display().to_string()
     }
@@ -51,8 +51,8 @@ impl ReportStore for Folder {
         let Some(path) = self.find(key) else {
             let folder = self.0.display();
             return Err(SourceError::Missing(format!(
-                "{key}, a file of the report of {} (looked for under the folders of {folder}, in ../data and beside the \
-                 manifest; copy the report whole),",
+                "{key}, a file of the report of {} (searched in the parent folders of {folder}, in ../data and next to the \
+                 manifest; copy the whole report),",
                 manifest.source_bucket
             )));
         };
@@ -67,6 +67,6 @@ impl ReportStore for Folder {
                 }
             }
         });
-        summed.await.unwrap_or_else(|error| Err(SourceError::Unavailable(format!("{key}: reading broke off: {error}"))))
+        summed.await.unwrap_or_else(|error| Err(SourceError::Unavailable(format!("{key}: reading failed: {error}"))))
     }
 }

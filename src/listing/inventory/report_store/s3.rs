@@ -1,4 +1,4 @@
-//! A report in the bucket that S3 wrote it to.
+//! A report in an S3 bucket.
 
 use super::{DownloadedFile, Md5Counter, ReportStore};
 use crate::aws::{self, AwsFailure, FailureKind};
@@ -10,22 +10,22 @@ use aws_sdk_s3::Client;
 use std::io::Write;
 use std::time::Duration;
 
-/// Attempts at one file. A large one that breaks off is begun anew.
+/// Attempts to download a file. An interrupted download starts again from the beginning.
 const ATTEMPTS: u32 = 4;
 
-/// Waits between them.
+/// Delays between the attempts.
 const PACE: Pace = Pace { base: Duration::from_millis(500), cap: Duration::from_secs(10) };
 
-/// The bucket of the manifest. The report's files lie in the one that the manifest names, which is the same unless the
+/// The bucket of the manifest. The data files are in the bucket that the manifest names, which is the same unless the
 /// manifest was copied.
 #[derive(Debug, Clone)]
-pub struct S3 {
+pub struct S3ReportStore {
     client: Client,
     bucket: String,
 }
 
-impl S3 {
-    /// Reads with `client`: take it from [`aws::s3`].
+impl S3ReportStore {
+    /// Creates a store that reads with `client`, which should come from [`aws::s3`].
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self { client, bucket: bucket.into() }
     }
@@ -34,27 +34,27 @@ impl S3 {
         let at = format!("s3://{bucket}/{key}");
         let answer = self.client.get_object().bucket(bucket).key(key).send().await;
         let answer = answer.map_err(|error| source_error(&at, &aws::failure(&error)))?;
-        // Without a name: it is gone when it is dropped, and when the process ends, however it ends.
-        let room = |error: std::io::Error| {
+        // An unnamed temporary file: it is deleted when it is dropped and also when the process crashes.
+        let disk_error = |error: std::io::Error| {
             let folder = std::env::temp_dir();
-            SourceError::Denied(format!("{at} cannot be kept in {}: {error}; set TMPDIR", folder.display()))
+            SourceError::Denied(format!("cannot store {at} in {}: {error}; set TMPDIR to a folder with enough space", folder.display()))
         };
-        let mut file = tempfile::tempfile().map_err(room)?;
+        let mut file = tempfile::tempfile().map_err(disk_error)?;
         let (mut sum, mut body) = (Md5Counter::default(), answer.body);
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| {
                 let causes: Vec<String> = aws::causes(&error).map(ToString::to_string).collect();
-                SourceError::Unavailable(format!("{at}: broke off after {} bytes: {}", sum.bytes, causes.join(": ")))
+                SourceError::Unavailable(format!("{at}: download interrupted after {} bytes: {}", sum.bytes, causes.join(": ")))
             })?;
             sum.add(&chunk);
-            file.write_all(&chunk).map_err(room)?;
+            file.write_all(&chunk).map_err(disk_error)?;
         }
         Ok(sum.of(file))
     }
 }
 
 #[async_trait]
-impl ReportStore for S3 {
+impl ReportStore for S3ReportStore {
     fn name(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)
     }
@@ -82,7 +82,7 @@ impl ReportStore for S3 {
         loop {
             match self.attempt(&manifest.destination_bucket, key).await {
                 Err(SourceError::Unavailable(error)) if attempt < ATTEMPTS => {
-                    tracing::debug!(error, attempt, "fetching a file of the inventory again");
+                    tracing::debug!(error, attempt, "retrying the download of an inventory file");
                     tokio::time::sleep(backoff.wait()).await;
                     attempt += 1;
                 }
@@ -92,7 +92,7 @@ impl ReportStore for S3 {
     }
 }
 
-/// What a failed GET means.
+/// Maps a failed GET request to a source error.
 fn source_error(at: &str, failure: &AwsFailure) -> SourceError {
     match failure.kind {
         FailureKind::NotFound => SourceError::Missing(at.to_owned()),
