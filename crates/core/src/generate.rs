@@ -1,12 +1,13 @@
-//! Realistic CloudTrail data out of a seed: for people without a trail, for tests and for benches. Pure.
+//! Generates realistic CloudTrail data from a seed, for users without a trail, for tests and for benchmarks.
 //!
-//! Sizes, events per file and latencies follow what 39,585 events of three real accounts showed: an event has 1.2 kB in
-//! the median, 1.7 at the 90th and 2.4 at the 99th percentile, and a few reach the documented 256 kB; a file has 5 events
-//! in the median, 8.6 on average and tens of thousands in busy accounts. Nothing in it names anybody: accounts, addresses
-//! and domains are those that documentation may use, access keys end in `EXAMPLE`.
+//! Sizes, events per file and latencies follow measurements of 39,585 events of three real accounts. An event has 1.2
+//! kB in the median, 1.7 kB at the 90th and 2.4 kB at the 99th percentile, and a few events reach the documented
+//! maximum of 256 kB. A file has 5 events in the median, 8.6 on average and tens of thousands in busy accounts. The
+//! data contains no real identities: accounts, addresses and domains are reserved for documentation, and access keys
+//! end in `EXAMPLE`.
 //!
-//! The same seed makes the same JSON on every machine, and never the same `eventID` twice. The gzip bytes around it may
-//! differ, because the compressor looks at what the processor can do.
+//! The same seed generates the same JSON on every machine and never the same `eventID` twice. The gzip bytes may
+//! differ, because the compressor uses different code on different processors.
 
 mod bucket;
 mod content;
@@ -23,57 +24,57 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Write};
 
-/// How much an object holds. Never more than 2³² − 1 events.
+/// The size of an object. The maximum is 2³² − 1 events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectSize {
-    /// So many events.
+    /// This number of events.
     Events(u32),
-    /// Events until the JSON has at least so many bytes; more by less than one event.
+    /// Events until the JSON has at least this number of bytes. It exceeds the number by less than one event.
     Bytes(u64),
 }
 
-/// How much of an event is new, and with that what gzip can make of it.
+/// The share of new values in an event, which determines how well gzip compresses the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Variety {
-    /// The same few principals and resources again and again: a poller's account. Smaller than usual in gzip.
+    /// The same few principals and resources, as in an account with a polling client. Compresses better than usual.
     Alike,
-    /// As real accounts are: large files shrink to between a sixth and a tenth.
+    /// As in real accounts: gzip compresses large files to between a sixth and a tenth.
     #[default]
     Usual,
-    /// Every resource another one. Larger than usual in gzip.
+    /// Each value is new. Compresses worse than usual.
     Varied,
 }
 
-/// One log file.
+/// The description of one synthetic log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntheticObject {
-    /// What everything follows from.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// The account whose events these are: 12 digits.
+    /// The account ID of the events: 12 digits.
     pub account: String,
-    /// The region whose events these are.
+    /// The region of the events.
     pub region: String,
-    /// The delivery in seconds since 1970. The events are from the minutes before.
+    /// The time of the delivery in seconds since 1970. The events occur in the minutes before it.
     pub delivered: i64,
-    /// How much it holds.
+    /// The size of the file.
     pub size: ObjectSize,
-    /// How much of it is new.
+    /// The share of new values.
     pub variety: Variety,
-    /// Tells the objects of one seed apart: those of different numbers never share an event.
+    /// The number of the object within its seed. Objects with different numbers never share an event.
     pub number: u32,
 }
 
-/// How much was written.
+/// The number of events and bytes that were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteStats {
-    /// Events.
+    /// Number of events.
     pub events: u32,
-    /// Bytes of JSON.
+    /// Number of bytes of JSON.
     pub bytes: u64,
 }
 
 impl SyntheticObject {
-    /// A file of the first account in `us-east-1`, delivered at noon of 15 January 2026.
+    /// Describes a file of the first account in `us-east-1`, delivered on 15 January 2026 at noon UTC.
     pub fn new(seed: u64, size: ObjectSize) -> Self {
         Self {
             seed,
@@ -86,10 +87,10 @@ impl SyntheticObject {
         }
     }
 
-    /// Writes its JSON: `{"Records":[…]}` on one line, as CloudTrail does. Holds one event at a time.
+    /// Writes the JSON of the file: `{"Records":[…]}` on one line, as CloudTrail does. Keeps one event in memory.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn write_json(&self, mut out: impl Write) -> io::Result<WriteStats> {
         const START: &[u8] = b"{\"Records\":[";
         const END: &[u8] = b"]}";
@@ -113,12 +114,12 @@ impl SyntheticObject {
         Ok(written)
     }
 
-    /// Writes it as it lies in a bucket: the same JSON, in gzip.
+    /// Writes the file as stored in a bucket: the same JSON, compressed with gzip.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn write_gzip(&self, out: impl Write) -> io::Result<WriteStats> {
-        // The encoder wants large pieces.
+        // The encoder is faster with large writes.
         let mut out = io::BufWriter::with_capacity(64 << 10, GzEncoder::new(out, Compression::default()));
         let written = self.write_json(&mut out)?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
@@ -126,21 +127,21 @@ impl SyntheticObject {
     }
 }
 
-/// How many regions a [`SyntheticBucket`] may have.
+/// Maximum number of regions of a [`SyntheticBucket`].
 pub const REGIONS: u32 = tables::REGIONS.len() as u32;
 
-/// How many different accounts [`account`] knows.
+/// Number of different accounts that [`account`] returns.
 pub const ACCOUNTS: u32 = 5_000;
 
-/// An account's number. The first three are the ones of AWS's documentation; the others are made after the first of
-/// them, `11112222` and four digits, and are just as much nobody's. Counted anew after [`ACCOUNTS`].
+/// Returns an account ID. The first three are the examples of AWS's documentation. The others have the form of the
+/// first of them, `11112222` and four digits. The IDs repeat after [`ACCOUNTS`].
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>
 pub fn account(index: u32) -> String {
     match index % ACCOUNTS {
         0 => "111122223333".to_owned(),
         1 => "444455556666".to_owned(),
         2 => "123456789012".to_owned(),
-        // From 4000, so that 3333 does not come again.
+        // Starts at 4000 so that 3333, the first account, does not repeat.
         index => format!("11112222{}", 4_000 + index),
     }
 }

@@ -1,19 +1,19 @@
-//! What AWS sends → which objects to read. Pure.
+//! Parses notifications into references to objects.
 //!
-//! Every shape in which an object can be announced is told apart here, by its content, so that one function behind any
-//! mixture of S3 notifications, SNS topics, EventBridge rules and CloudTrail's own topic does the right thing:
+//! The shape of a notification is recognized by its content. Therefore one function can be subscribed to any
+//! combination of S3 notifications, SNS topics, EventBridge rules and CloudTrail's own topic:
 //!
-//! | shape | told by | key |
+//! | shape | recognized by | key |
 //! |---|---|---|
 //! | S3 event notification | `Records[].eventSource` is `aws:s3` | form-encoded |
-//! | SNS, called directly | `Records[].EventSource` is `aws:sns`; what `Sns.Message` holds is read again | |
-//! | SNS envelope in a queue | `Type` and `Message`; what `Message` holds is read again | |
-//! | EventBridge | `detail-type` and `source` | as it is |
-//! | CloudTrail's own topic | `s3Bucket` and `s3ObjectKey` | as it is |
+//! | SNS, invoked directly | `Records[].EventSource` is `aws:sns`; `Sns.Message` is parsed again | |
+//! | SNS envelope in a queue | `Type` and `Message`; `Message` is parsed again | |
+//! | EventBridge | `detail-type` and `source` | not encoded |
+//! | CloudTrail's own topic | `s3Bucket` and `s3ObjectKey` | not encoded |
 //! | `s3:TestEvent`, CloudTrail's validation message | `Event`; the text itself | none |
 //!
-//! A shape that is not in this table is an error and never an empty answer: an empty answer would be acknowledged, and
-//! the object behind it would be lost without a trace. Errors name fields and places, never their content.
+//! Any other shape is an error and never an empty result. An empty result would be acknowledged, and the object would
+//! be lost without a trace. Errors contain field names and paths, never values.
 
 mod json;
 mod s3;
@@ -28,31 +28,31 @@ use crate::object::ObjectRef;
 use json::PathValue;
 use serde_json::Value;
 
-/// The text CloudTrail publishes to its topic when a trail is created or changed.
+/// The text that CloudTrail publishes to its topic when a trail is created or changed.
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/configure-sns-notifications-for-cloudtrail.html>
 const VALIDATION_MESSAGE: &str = "CloudTrail validation message.";
 
-/// What one notification says.
+/// The meaning of one notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// An object was written, and is to be read.
+    /// An object was written and must be ingested.
     Object(ObjectRef),
-    /// Understood, and nothing to read: to be acknowledged and counted.
+    /// There is nothing to ingest. The notification is acknowledged and counted.
     Ignored(Ignored),
 }
 
-/// Why there is nothing to read.
+/// The reason why a notification is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ignored {
     /// `s3:TestEvent`, which S3 sends once when notifications are configured.
     TestEvent,
-    /// CloudTrail's plain text, sent once when a trail is given its topic.
+    /// CloudTrail's validation message, which is sent when a topic is configured for a trail.
     ValidationMessage,
-    /// The object was deleted, by hand or by a lifecycle rule.
+    /// The object was deleted by a request or by a lifecycle rule.
     Removed(ObjectRef),
-    /// The object was called back from an archive. Nothing to read even when that has completed: its events were
-    /// delivered when it was new, and the note of that may have expired since, so that reading it again would repeat
-    /// them. What was archived before it was ever read is the backfill's to find.
+    /// The object is restored from an archive. It is ignored even when the restoration has completed: its events were
+    /// delivered when it was new. Their ledger entry may have expired since, so ingesting the object again would
+    /// deliver them again. The backfill finds objects that were archived before they were ingested.
     Restored(ObjectRef),
     /// The object moved to another storage class or access tier.
     Moved(ObjectRef),
@@ -60,13 +60,13 @@ pub enum Ignored {
     Annotated(ObjectRef),
     /// The object's replication to another bucket failed or is late.
     Replication(ObjectRef),
-    /// S3 lost the object (reduced redundancy storage). If it was never read, its own notification will find it
-    /// missing and say so.
+    /// S3 lost the object (reduced redundancy storage). If it was not ingested before, the notification of its creation
+    /// reports it as missing.
     Lost(ObjectRef),
 }
 
 impl Ignored {
-    /// The stable name of the kind, as it stands in metrics.
+    /// Returns the stable name of the reason for metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::TestEvent => "test_event",
@@ -81,71 +81,71 @@ impl Ignored {
     }
 }
 
-/// Why a notification was not understood. The message it came in must not be acknowledged.
+/// The reason why a notification could not be parsed. Its message must not be acknowledged.
 ///
-/// The places named are paths into the message, such as `Records[2].s3.object.key`. No text of the message is quoted
-/// but field names and the short words by which AWS names its events.
+/// `at` is a path into the message, such as `Records[2].s3.object.key`. Errors quote only field names and AWS's short
+/// names of events, and no other text of the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotificationError {
-    /// Neither JSON nor CloudTrail's validation message.
+    /// The message is neither JSON nor CloudTrail's validation message.
     #[error(
         "{at}: expected a notification in JSON, found {bytes} bytes that are not JSON (line {line}, column {column})"
     )]
     NotJson {
-        /// Where in the message.
+        /// Path in the message.
         at: String,
-        /// Length of what was found.
+        /// Length of the text in bytes.
         bytes: usize,
-        /// Line of the first byte that is not JSON, from 1.
+        /// Line of the first invalid byte, starting at 1.
         line: usize,
-        /// Column of it, from 1.
+        /// Column of the first invalid byte, starting at 1.
         column: usize,
     },
-    /// JSON, but no shape that is known here.
+    /// The message is JSON of an unknown shape.
     #[error(
         "{at}: expected an S3 event, an SNS message, an EventBridge event or a CloudTrail notification, found {found}; \
-         check what sends to this queue or function"
+         check the senders of this queue or function"
     )]
     Unknown {
-        /// Where in the message.
+        /// Path in the message.
         at: String,
-        /// The kind of value and its field names.
+        /// The type of the value and its field names.
         found: String,
     },
-    /// A known shape, with a field missing or of another type.
+    /// A field of a known shape is missing or invalid.
     #[error("{at}: expected {expected}, found {found}")]
     Field {
-        /// Where in the message.
+        /// Path in the message.
         at: String,
-        /// What should be there.
+        /// The expected value.
         expected: &'static str,
-        /// What is there.
+        /// A description of the value.
         found: String,
     },
-    /// An object key that cannot be decoded, so that no object can be named.
+    /// The object key cannot be decoded.
     #[error("{at}: expected a form-encoded object key, found {found}")]
     Key {
-        /// Where in the message.
+        /// Path in the message.
         at: String,
-        /// What is wrong with it.
+        /// The defect.
         found: &'static str,
     },
 }
 
-/// What one message says: the body of a queue's message, or what a function was called with. Several notices come from
-/// one message with several records; none at all is never an answer.
+/// Parses the body of a queue message or the payload of a direct invocation. Returns one notice per record, and never
+/// an empty list.
 ///
 /// # Errors
 ///
-/// If any part of it is not understood. Then nothing of it is returned, so that the message as a whole comes back.
+/// [`NotificationError`] if any part of the message is invalid. The message as a whole is then retried.
 pub fn parse(text: &str) -> Result<Vec<Notice>, NotificationError> {
     let mut notices = Vec::with_capacity(1);
     read_text(text, "message".to_owned(), &mut notices)?;
     Ok(notices)
 }
 
-/// A message, or the string another message carries. The escapes of a string double with every level of nesting, so the
-/// length of the message bounds the depth of the recursion.
+/// Parses a message, or a string within a message. The escapes of a string double with every level of nesting, so the
+/// length of the message limits the depth of the recursion.
 fn read_text(text: &str, at: String, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
     if text.trim() == VALIDATION_MESSAGE {
         notices.push(Notice::Ignored(Ignored::ValidationMessage));
@@ -161,7 +161,7 @@ fn read(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<(), Notifi
     if has(&["Records"]) {
         read_records(message, notices)
     } else if has(&["Type", "Message"]) {
-        // `SubscriptionConfirmation` carries a message too, and asks for something nobody here does.
+        // `SubscriptionConfirmation` contains a message too, but trailhose does not confirm subscriptions.
         message.field("Type").is("Notification", "an SNS `Notification`")?;
         let inner = message.field("Message");
         read_text(inner.text()?, inner.path, notices)
@@ -197,7 +197,7 @@ fn read_records(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<()
     Ok(())
 }
 
-/// CloudTrail's own notification: one bucket, many keys, and no word about their versions.
+/// Parses CloudTrail's own notification: one bucket and several keys, without versions.
 fn read_cloudtrail(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<(), NotificationError> {
     let bucket = message.field("s3Bucket").name()?.to_owned();
     for key in message.field("s3ObjectKey").items()? {

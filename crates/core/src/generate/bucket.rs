@@ -1,4 +1,4 @@
-//! A bucket full of log files, fed by one or two trails.
+//! Generates a bucket of log files that one or two trails deliver.
 
 use super::content::mix;
 use super::quantile::FILE_EVENTS;
@@ -9,47 +9,47 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// What a bucket holds. [`files`](Self::files) makes it.
+/// The description of a synthetic bucket. [`files`](Self::files) generates its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntheticBucket {
-    /// What everything follows from.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// What precedes `AWSLogs/`: empty, or ending in a slash.
+    /// The prefix before `AWSLogs/`: empty, or ending in a slash.
     pub prefix: String,
-    /// The organisation's ID, `o-…`, if an organisation's trail writes the bucket.
+    /// The organization ID, `o-…`, if the trails are organization trails.
     pub organization: Option<String>,
-    /// How many accounts: 1 to [`ACCOUNTS`]. Fewer files than accounts leave some without any.
+    /// Number of accounts: 1 to [`ACCOUNTS`]. With fewer files than accounts, some accounts have no file.
     pub accounts: u32,
-    /// How many regions of each: 1 to [`REGIONS`](super::REGIONS).
+    /// Number of regions per account: 1 to [`REGIONS`](super::REGIONS).
     pub regions: u32,
-    /// How many files, those of the second trail included.
+    /// Number of files, including those of the second trail.
     pub files: u32,
-    /// How many events a file has.
+    /// Number of events per file.
     pub events: EventsPerFile,
-    /// Of a hundred events, how many a second trail delivered as well: in files of other names and in the same folders,
-    /// at once, five or ten minutes later. 27 in one real bucket, 0 to 100.
+    /// Percentage of events that a second trail also delivers, 0 to 100. Its files have other names and are in the same
+    /// folders, and are delivered at the same time or five or ten minutes later. One real bucket has 27 %.
     pub overlap_percent: u32,
-    /// How much of it is new.
+    /// The share of new values.
     pub variety: Variety,
-    /// The first delivery, in seconds since 1970.
+    /// The time of the first delivery in seconds since 1970.
     pub from: i64,
-    /// Over how many days the deliveries are spread; at least 1.
+    /// Number of days over which the deliveries are spread; at least 1.
     pub days: u32,
 }
 
-/// How many events a file has.
+/// The number of events per file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EventsPerFile {
-    /// As measured: 5 in the median, 8.6 on average, and up to 50,000.
+    /// The measured distribution: 5 in the median, 8.6 on average, at most 50,000.
     #[default]
     Measured,
-    /// All the same.
+    /// The same number in each file.
     Exactly(u32),
 }
 
 impl SyntheticBucket {
-    /// Three accounts of an organisation in four regions, delivered over three days of January 2026 by two trails that
-    /// share 27 % of their events.
+    /// Describes three accounts of an organization in four regions. Two trails that share 27 % of their events deliver
+    /// the files over three days of January 2026.
     pub fn new(seed: u64, files: u32) -> Self {
         Self {
             seed,
@@ -66,26 +66,26 @@ impl SyntheticBucket {
         }
     }
 
-    /// The files, in the order of their delivery but for a second trail's copies: each its key and its bytes as they lie
-    /// in the bucket. One file is in memory at a time.
+    /// Returns the files as pairs of key and stored bytes, in the order of delivery except for the copies of the second
+    /// trail. Keeps one file and its copy in memory.
     pub fn files(&self) -> Files<'_> {
         let rng = Rng::with_seed(mix(self.seed ^ u64::from(self.files)));
         Files { bucket: self, rng, made: 0, object: 0, events: 0, copied: 0, copy: None }
     }
 }
 
-/// The files of a [`SyntheticBucket`], one after the other.
+/// An iterator over the files of a [`SyntheticBucket`].
 #[derive(Debug)]
 pub struct Files<'a> {
     bucket: &'a SyntheticBucket,
     rng: Rng,
     made: u32,
-    /// The next file's number, copies not counted.
+    /// The number of the next file, not counting copies.
     object: u32,
-    /// Events and copied events so far.
+    /// Number of events and of copied events so far.
     events: u64,
     copied: u64,
-    /// The second trail's copy of the last file, yet to come.
+    /// The second trail's copy of the last file, if it is not returned yet.
     copy: Option<(LogKey, Vec<u8>)>,
 }
 
@@ -140,7 +140,7 @@ impl Iterator for Files<'_> {
         }
         let object = self.next_object();
         let mut bytes = Vec::new();
-        // Writing into memory cannot fail.
+        // Writing to memory cannot fail.
         let written = object.write_gzip(&mut bytes).unwrap_or_default();
         let key = self.key(&object, object.delivered);
         self.events += u64::from(written.events);

@@ -1,15 +1,16 @@
-//! A value in a message together with the way to it, so that every error says where.
+//! A JSON value with its path in the message, so that every error contains the path.
 //!
-//! Not `serde`'s derive: its errors quote the values they stumble over, and a notification's values are not ours to print.
+//! `serde`'s derive is not used, because its errors quote values, and a notification's values may be confidential.
 
 use super::NotificationError;
 use serde_json::Value;
 
-/// As many field names as an error lists, and as many characters of a name as it shows.
-const SHOWN: usize = 12;
-const SHOWN_CHARS: usize = 48;
+/// Maximum number of field names in an error.
+const MAX_FIELD_NAMES: usize = 12;
+/// Maximum number of characters of a field name in an error.
+const MAX_NAME_CHARS: usize = 48;
 
-/// `text` as JSON.
+/// Parses `text` as JSON.
 pub(super) fn parse(text: &str, at: &str) -> Result<Value, NotificationError> {
     serde_json::from_str(text).map_err(|error| NotificationError::NotJson {
         at: at.to_owned(),
@@ -19,12 +20,12 @@ pub(super) fn parse(text: &str, at: &str) -> Result<Value, NotificationError> {
     })
 }
 
-/// A value, or its absence, at a place in a message.
+/// A value, or its absence, at a path in a message.
 #[derive(Debug)]
 pub(super) struct PathValue<'v> {
-    /// What is there; `null` where there is nothing.
+    /// The value, or `null` if it is missing.
     pub(super) value: &'v Value,
-    /// The way there.
+    /// The path of the value.
     pub(super) path: String,
 }
 
@@ -33,47 +34,47 @@ impl<'v> PathValue<'v> {
         Self { value, path }
     }
 
-    /// The field of that name, `null` where there is none.
+    /// Returns the field of this name, or `null` if it is missing.
     pub(super) fn field(&self, name: &str) -> Self {
         Self { value: self.value.get(name).unwrap_or(&Value::Null), path: format!("{}.{name}", self.path) }
     }
 
-    /// The text of the field of that name, if it is there and a text.
+    /// Returns the string of the field of this name, or `None` if it is missing or not a string.
     pub(super) fn get(&self, name: &str) -> Option<&'v str> {
         self.value.get(name)?.as_str()
     }
 
-    /// The elements of a list that has some. An empty one would be a message about nothing, which is not known to
-    /// exist and must not pass for one that was dealt with.
+    /// Returns the elements of a list. An empty list is an error: AWS does not send one, and an empty result would be
+    /// acknowledged.
     pub(super) fn items(&self) -> Result<impl Iterator<Item = Self>, NotificationError> {
         match self.value.as_array() {
             Some(items) if !items.is_empty() => {
                 let path = self.path.clone();
                 Ok(items.iter().enumerate().map(move |(index, value)| Self { value, path: format!("{path}[{index}]") }))
             }
-            _ => Err(self.unexpected("a list with at least one element")),
+            _ => Err(self.unexpected("a non-empty list")),
         }
     }
 
-    /// A text.
+    /// Returns the value as a string.
     pub(super) fn text(&self) -> Result<&'v str, NotificationError> {
-        self.value.as_str().ok_or_else(|| self.unexpected("a text"))
+        self.value.as_str().ok_or_else(|| self.unexpected("a string"))
     }
 
-    /// A text that is not empty, such as the name of a bucket.
+    /// Returns the value as a string that is not empty, such as the name of a bucket.
     pub(super) fn name(&self) -> Result<&'v str, NotificationError> {
-        self.text().ok().filter(|text| !text.is_empty()).ok_or_else(|| self.unexpected("a text that is not empty"))
+        self.text().ok().filter(|text| !text.is_empty()).ok_or_else(|| self.unexpected("a non-empty string"))
     }
 
-    /// A whole number, or nothing.
+    /// Returns the value as a non-negative integer, or `None` if it is missing.
     pub(super) fn number(&self) -> Result<Option<u64>, NotificationError> {
         match self.value {
             Value::Null => Ok(None),
-            value => value.as_u64().map(Some).ok_or_else(|| self.unexpected("a whole number")),
+            value => value.as_u64().map(Some).ok_or_else(|| self.unexpected("a non-negative integer")),
         }
     }
 
-    /// A text, or nothing.
+    /// Returns the value as a string, or `None` if it is missing.
     pub(super) fn text_or_none(&self) -> Result<Option<&'v str>, NotificationError> {
         match self.value {
             Value::Null => Ok(None),
@@ -81,56 +82,56 @@ impl<'v> PathValue<'v> {
         }
     }
 
-    /// Exactly this word.
+    /// Checks that the value is exactly this word.
     pub(super) fn is(&self, word: &str, expected: &'static str) -> Result<(), NotificationError> {
         if self.value.as_str() == Some(word) { Ok(()) } else { Err(self.unexpected(expected)) }
     }
 
-    /// The error for a field that is not what it should be.
+    /// Returns the error for a field with an unexpected value.
     pub(super) fn unexpected(&self, expected: &'static str) -> NotificationError {
         NotificationError::Field { at: self.path.clone(), expected, found: describe(self.value) }
     }
 
-    /// The error for one of the words by which AWS names its events, when the word is not known. The word is shown,
-    /// for it tells what to do, as long as it looks like one.
+    /// Returns the error for an unknown name of an AWS event. The error contains the name if it is short and has no
+    /// special characters, because the name shows the cause.
     pub(super) fn unknown_word(&self, expected: &'static str) -> NotificationError {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" :.-_*/".contains(&byte);
         match self.value.as_str() {
-            Some(word) if word.len() <= SHOWN_CHARS && word.bytes().all(plain) => {
+            Some(word) if word.len() <= MAX_NAME_CHARS && word.bytes().all(plain) => {
                 NotificationError::Field { at: self.path.clone(), expected, found: format!("`{word}`") }
             }
             _ => self.unexpected(expected),
         }
     }
 
-    /// The error for a shape that is not known.
+    /// Returns the error for an unknown shape.
     pub(super) fn unknown(&self) -> NotificationError {
         NotificationError::Unknown { at: self.path.clone(), found: describe(self.value) }
     }
 }
 
-/// The kind of a value and its field names: all an error may say of it.
+/// Describes a value for an error: its type and its field names, never its content.
 fn describe(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
-        Value::Bool(_) => "true or false".to_owned(),
+        Value::Bool(_) => "a boolean".to_owned(),
         Value::Number(_) => "a number".to_owned(),
-        Value::String(text) => format!("a text of {} bytes", text.len()),
-        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::String(text) => format!("a string of {} bytes", text.len()),
+        Value::Array(items) => format!("a list of {} elements", items.len()),
         Value::Object(fields) if fields.is_empty() => "an object without fields".to_owned(),
         Value::Object(fields) => {
-            let names: Vec<_> = fields.keys().take(SHOWN).map(|name| show(name)).collect();
-            let more = fields.len().saturating_sub(SHOWN);
+            let names: Vec<_> = fields.keys().take(MAX_FIELD_NAMES).map(|name| show(name)).collect();
+            let more = fields.len().saturating_sub(MAX_FIELD_NAMES);
             let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
             format!("an object with {}{and_more}", names.join(", "))
         }
     }
 }
 
-/// A field name, cut where it is too long to be one, control characters escaped so that it stays on its line.
+/// Formats a field name for an error: truncated to a maximum length, with control characters escaped.
 fn show(name: &str) -> String {
-    let mut shown: String = name.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
-    if name.chars().nth(SHOWN_CHARS).is_some() {
+    let mut shown: String = name.chars().take(MAX_NAME_CHARS).flat_map(char::escape_debug).collect();
+    if name.chars().nth(MAX_NAME_CHARS).is_some() {
         shown.push('…');
     }
     format!("`{shown}`")

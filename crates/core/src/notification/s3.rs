@@ -1,4 +1,4 @@
-//! S3's own words: its event notifications, the same events on EventBridge, and the spelling of keys.
+//! S3 event notifications, S3 events on EventBridge, and the encoding of keys.
 
 use super::json::PathValue;
 use super::{Ignored, Notice, NotificationError};
@@ -6,32 +6,32 @@ use crate::object::ObjectRef;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::json;
 
-/// What S3 leaves as it is in the key of a notification, beside letters and digits.
+/// The characters that S3 encodes in the key of a notification.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
-/// What the name of an event means.
-type Meaning = fn(ObjectRef) -> Notice;
+/// Maps an object to the notice for an event name.
+type ToNotice = fn(ObjectRef) -> Notice;
 
-/// One element of an S3 event's `Records`.
+/// Parses one element of `Records` of an S3 event notification.
 ///
-/// Minor versions only add fields, so the major is what is checked.
+/// Only the major version is checked, because minor versions only add fields.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>
 pub(super) fn record(record: &PathValue<'_>) -> Result<Notice, NotificationError> {
     let version = record.field("eventVersion");
     if version.text()?.split('.').next() != Some("2") {
-        return Err(version.unknown_word("version 2.x of S3's notifications"));
+        return Err(version.unknown_word("version 2.x of S3 event notifications"));
     }
     let name = record.field("eventName");
-    let meaning = event_name(name.name()?).ok_or_else(|| name.unknown_word("an S3 event name that is known here"))?;
+    let to_notice = event_name(name.name()?).ok_or_else(|| name.unknown_word("a supported S3 event name"))?;
     let s3 = record.field("s3");
     let object = s3.field("object");
     let key = object.field("key");
     let decoded = decode_key(key.name()?).map_err(|found| NotificationError::Key { at: key.path.clone(), found })?;
     let at = ObjectRef::new(s3.field("bucket").field("name").name()?, decoded);
-    Ok(meaning(versioned(at, &object, "eTag")?))
+    Ok(to_notice(versioned(at, &object, "eTag")?))
 }
 
-/// An event of S3 on EventBridge. The key is not encoded there.
+/// Parses an S3 event on EventBridge. Its key is not encoded.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
 pub(super) fn eventbridge(event: &PathValue<'_>) -> Result<Notice, NotificationError> {
     let source = event.field("source");
@@ -39,16 +39,17 @@ pub(super) fn eventbridge(event: &PathValue<'_>) -> Result<Notice, NotificationE
         return Err(source.unknown_word("`aws.s3`"));
     }
     let kind = event.field("detail-type");
-    let meaning = detail_type(kind.text()?).ok_or_else(|| kind.unknown_word("a detail-type that is known here"))?;
+    let to_notice = detail_type(kind.text()?).ok_or_else(|| kind.unknown_word("a supported detail-type"))?;
     let detail = event.field("detail");
     let object = detail.field("object");
     let at = ObjectRef::new(detail.field("bucket").field("name").name()?, object.field("key").name()?);
-    Ok(meaning(versioned(at, &object, "etag")?))
+    Ok(to_notice(versioned(at, &object, "etag")?))
 }
 
+/// Returns the meaning of an S3 event name, or `None` if it is unknown.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html>
-fn event_name(name: &str) -> Option<Meaning> {
-    // Notifications leave out the `s3:` of the configuration, some emulators do not.
+fn event_name(name: &str) -> Option<ToNotice> {
+    // S3 omits the prefix `s3:` that the configuration has. Some emulators send it.
     let name = name.strip_prefix("s3:").unwrap_or(name);
     let (family, member) = name.split_once(':').unwrap_or((name, ""));
     Some(match (family, member.is_empty()) {
@@ -63,8 +64,9 @@ fn event_name(name: &str) -> Option<Meaning> {
     })
 }
 
+/// Returns the meaning of a `detail-type`, or `None` if it is unknown.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html>
-fn detail_type(name: &str) -> Option<Meaning> {
+fn detail_type(name: &str) -> Option<ToNotice> {
     Some(match name {
         "Object Created" => Notice::Object,
         "Object Deleted" => |at| Notice::Ignored(Ignored::Removed(at)),
@@ -79,7 +81,7 @@ fn detail_type(name: &str) -> Option<Meaning> {
     })
 }
 
-/// The object with what is said of its version. Deletions and restorations leave out the one or the other.
+/// Adds ETag and size to the reference. Notifications of deletions and restorations omit one of them or both.
 fn versioned(at: ObjectRef, object: &PathValue<'_>, etag: &str) -> Result<ObjectRef, NotificationError> {
     let etag = object.field(etag).text_or_none()?.filter(|etag| !etag.is_empty());
     let size = object.field("size").number()?;
@@ -90,35 +92,36 @@ fn versioned(at: ObjectRef, object: &PathValue<'_>, etag: &str) -> Result<Object
     })
 }
 
-/// A key as S3 stores it, from the spelling of a notification. What is not that spelling is refused rather than guessed
-/// at: a wrong guess names an object that does not exist, and the right one is never read.
+/// Decodes the form-encoded key of a notification. An invalid encoding is an error. A guess could name an object that
+/// does not exist, and the actual object would never be ingested.
 fn decode_key(encoded: &str) -> Result<String, &'static str> {
     let bytes = encoded.as_bytes();
-    let whole = |at: usize| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-    if bytes.iter().enumerate().any(|(at, &byte)| byte == b'%' && !whole(at)) {
-        return Err("a `%` that two hexadecimal digits do not follow");
+    let is_complete =
+        |at: usize| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if bytes.iter().enumerate().any(|(at, &byte)| byte == b'%' && !is_complete(at)) {
+        return Err("a `%` without two hexadecimal digits");
     }
-    let spaced = encoded.replace('+', " ");
-    let key = percent_decode_str(&spaced).decode_utf8().map_err(|_| "one that decodes to invalid UTF-8")?;
+    let with_spaces = encoded.replace('+', " ");
+    let key = percent_decode_str(&with_spaces).decode_utf8().map_err(|_| "a key that decodes to invalid UTF-8")?;
     Ok(key.into_owned())
 }
 
-/// An object as the body of an S3 notification: what is sent to have it read once more, or for the first time.
-/// [`parse`](super::parse) gives back the same object.
+/// Renders an object as the body of an S3 notification, which is enqueued to ingest the object.
+/// [`parse`](super::parse) returns the same object.
 pub fn render(object: &ObjectRef) -> String {
     let key = utf8_percent_encode(&object.key, ENCODED).to_string().replace("%20", "+");
-    let mut described = json!({ "key": key });
+    let mut object_json = json!({ "key": key });
     if let Some(size) = object.size {
-        described["size"] = size.into();
+        object_json["size"] = size.into();
     }
     if let Some(etag) = &object.etag {
-        described["eTag"] = etag.as_str().into();
+        object_json["eTag"] = etag.as_str().into();
     }
     json!({ "Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "eventName": "ObjectCreated:Put",
-        "s3": { "s3SchemaVersion": "1.0", "bucket": { "name": object.bucket }, "object": described },
+        "s3": { "s3SchemaVersion": "1.0", "bucket": { "name": object.bucket }, "object": object_json },
     }]})
     .to_string()
 }

@@ -1,43 +1,43 @@
-//! What a function is called with: a batch of a queue's messages, or a notification itself.
+//! Parses the payload of a function: a batch of queue messages or a direct notification.
 
 use super::json::{self, PathValue};
 use super::{Notice, NotificationError, read, read_text};
 use serde_json::Value;
 
-/// What a function is called with.
+/// The payload of a function invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
-    /// A batch of messages, each to be answered by itself. Their bodies are not read yet: one that is not understood
-    /// must fail alone.
+    /// A batch of queue messages, which succeed or fail individually. Their bodies are not parsed yet, so that an
+    /// invalid body fails only its own message.
     Queue(Vec<Message>),
-    /// A direct call by S3, SNS, EventBridge or a person: to be answered as a whole.
+    /// A direct invocation by S3, SNS, EventBridge or a person, which succeeds or fails as a whole.
     Direct(Vec<Notice>),
 }
 
-/// One message of a queue.
+/// One queue message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What a partial batch response names it by.
+    /// The message ID, which identifies the message in a partial batch response.
     pub id: String,
-    /// What it is hidden, or deleted, by.
+    /// The receipt handle, which is required to delete the message or change its visibility.
     pub receipt_handle: String,
-    /// The body, for [`parse`](super::parse).
+    /// The body. [`parse`](super::parse) parses it.
     pub body: String,
-    /// How often it was received, this time included.
+    /// The number of times the message was received, including this time.
     pub receive_count: u32,
-    /// The queue it came from.
+    /// The ARN of the queue.
     pub queue_arn: String,
 }
 
-/// What a function was called with.
+/// Parses the payload of a function invocation.
 ///
 /// # Errors
 ///
-/// If it is neither a queue's batch nor a notification, or any part of a direct notification is not understood: such a
-/// call must fail as a whole, for it cannot be answered in part.
+/// [`NotificationError`] if the payload is neither a batch nor a notification, or if any part of a direct notification
+/// is invalid. A direct invocation cannot succeed partially, so it must fail as a whole.
 pub fn invocation(payload: &str) -> Result<Invocation, NotificationError> {
     let at = "event".to_owned();
-    // Some direct calls are no JSON object: CloudTrail's validation message as a JSON string, or bare.
+    // CloudTrail's validation message is not a JSON object: it is a JSON string or plain text.
     let Ok(value) = json::parse(payload, &at) else {
         return direct(|notices| read_text(payload, at, notices));
     };
@@ -59,20 +59,21 @@ fn direct(
     Ok(Invocation::Direct(notices))
 }
 
-/// Whether any record calls itself a queue's. One is enough: then all must be, or the batch is in error.
+/// Returns whether at least one record is a queue message. Then all records must be, otherwise the batch is invalid.
 fn from_queue(payload: &Value) -> bool {
     let records = payload.get("Records").and_then(Value::as_array);
     records.is_some_and(|records| records.iter().any(|record| record["eventSource"] == "aws:sqs"))
 }
 
+/// Parses one queue message.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 fn message(record: &PathValue<'_>) -> Result<Message, NotificationError> {
     record.field("eventSource").is("aws:sqs", "`aws:sqs`, as in the other records")?;
     let count = record.field("attributes").field("ApproximateReceiveCount");
     let receive_count = match count.text_or_none()? {
-        // Left out by hand-written test events only. A first receipt is the answer that gives nothing up.
+        // Only hand-written test events omit the count. With 1, the message is not given up too early.
         None => 1,
-        Some(text) => text.parse().map_err(|_| count.unexpected("a whole number as text"))?,
+        Some(text) => text.parse().map_err(|_| count.unexpected("a non-negative integer as a string"))?,
     };
     Ok(Message {
         id: record.field("messageId").name()?.to_owned(),
