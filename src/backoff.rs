@@ -1,22 +1,22 @@
-//! How long to wait before a call is made again: exponential, with full jitter. Pure.
+//! Exponential backoff with full jitter. Pure.
 //!
 //! The formula is "full jitter" of Marc Brooker's *Exponential Backoff And Jitter*, AWS Architecture Blog, 2015
 //! (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>): `random(0, min(cap, base * 2^n))`.
-//! Of the variants compared there it needs the fewest calls when many clients meet at one throttled service, which is
-//! what a hundred Lambda instances in front of one stream are.
+//! Of the variants compared there, it needs the fewest calls when many clients use one throttled service, such as a
+//! hundred Lambda instances and one stream.
 
 use std::time::Duration;
 
-/// Between which waits to choose.
+/// The limits of the waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The longest first wait; doubles each time.
+    /// The maximum of the first wait. It doubles with each further wait.
     pub base: Duration,
-    /// What no wait exceeds.
+    /// The maximum of every wait.
     pub cap: Duration,
 }
 
-/// The waits of one delivery.
+/// The sequence of waits between the retries of one operation.
 pub struct Backoff<R> {
     pace: Pace,
     waits: u32,
@@ -24,12 +24,12 @@ pub struct Backoff<R> {
 }
 
 impl<R: FnMut() -> f64> Backoff<R> {
-    /// Waits at `pace`; `random` gives numbers from 0 to below 1.
+    /// Creates a sequence within `pace`. `random` returns numbers from 0 (inclusive) to 1 (exclusive).
     pub fn new(pace: Pace, random: R) -> Self {
         Self { pace, waits: 0, random }
     }
 
-    /// The next wait.
+    /// Returns the next wait.
     pub fn wait(&mut self) -> Duration {
         let doubled = 1u32.checked_shl(self.waits).and_then(|times| self.pace.base.checked_mul(times));
         self.waits += 1;
@@ -50,14 +50,14 @@ mod tests {
     const PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_millis(5_000) };
 
     #[test]
-    fn the_longest_wait_doubles_up_to_the_cap() {
+    fn maximum_wait_doubles_up_to_the_cap() {
         let mut backoff = Backoff::new(PACE, || 1.0);
         let waits: Vec<u128> = (0..8).map(|_| backoff.wait().as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
     }
 
     #[test]
-    fn the_jitter_is_full_from_nothing_to_the_longest_wait() {
+    fn jitter_ranges_from_zero_to_the_maximum_wait() {
         let mut numbers = [0.0, 0.5, 0.25].into_iter();
         let mut backoff = Backoff::new(PACE, || numbers.next().unwrap_or_default());
         let waits: Vec<u128> = (0..3).map(|_| backoff.wait().as_millis()).collect();
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_of_waits_overflows() {
+    fn many_waits_do_not_overflow() {
         let mut backoff = Backoff::new(PACE, || 1.0);
         assert!((0..100).all(|_| backoff.wait() <= PACE.cap));
         assert_eq!(backoff.wait(), PACE.cap);

@@ -1,4 +1,4 @@
-//! Source: where objects lie. One trait, one adapter a file.
+//! Sources: where objects are read from. Each adapter has a file of its own.
 
 #[cfg(feature = "cli")]
 pub mod directory;
@@ -9,39 +9,50 @@ pub mod s3;
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 
-/// Where objects lie: an S3 bucket, a folder.
+/// A store of objects: S3 buckets or a folder.
 #[async_trait]
 pub trait Source: Send + Sync + std::fmt::Debug {
-    /// Which version of the object lies there now: the reference with its ETag and size.
+    /// Returns the reference with the ETag and the size of the object's current version.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Missing`] if the object does not exist.
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError>;
 
-    /// The object's bytes as stored, of exactly this version (`If-Match`): an overwritten key is
-    /// [`SourceError::Changed`], never another version's bytes under this one's name.
+    /// Returns the stored bytes of exactly this version (`If-Match`).
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Changed`] if the key was overwritten, and never the bytes of another version.
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError>;
 
-    /// Some of the object's bytes, of exactly this version: at most `max_bytes` of them, from byte `from` on. An object may have
-    /// fewer bytes than whoever announced it said: behind its end there are none. Adapters that cannot do better read all
-    /// of it.
+    /// Returns at most `max_bytes` bytes of exactly this version, starting at byte offset `from`. Past the end of the
+    /// object the range is empty, because an object may be shorter than its notification says. The default
+    /// implementation reads the whole object.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Source::fetch`].
     async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
         Ok(ByteRange::from_slice(&self.fetch(object).await?, from, max_bytes))
     }
 
-    /// One page of the keys under `prefix`, in the order of their UTF-8 bytes; with a `delimiter`, the keys below the
-    /// next one are rolled up into common prefixes. `after` is the token of the page before.
-    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError>;
+    /// Returns one page of keys in the order of their UTF-8 bytes. With a delimiter, the keys below the next delimiter
+    /// are grouped into common prefixes.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::NoBucket`] if the bucket does not exist.
+    async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError>;
 }
 
-/// Some of an object's bytes.
+/// A range of an object's bytes, as returned by [`Source::fetch_range`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ByteRange {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// How many the whole object has.
+    /// The size of the whole object in bytes.
     pub size: u64,
 }
 
 impl ByteRange {
-    /// At most so many bytes of `whole`, from byte `from` on.
+    /// Copies at most `max_bytes` bytes of `whole`, starting at byte offset `from`.
     pub fn from_slice(whole: &[u8], from: u64, max_bytes: usize) -> Self {
         let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
         let end = start.saturating_add(max_bytes).min(whole.len());
@@ -49,52 +60,51 @@ impl ByteRange {
     }
 }
 
-/// What to list.
+/// A request for one page of a listing.
 #[derive(Debug, Clone, Copy)]
 pub struct Listing<'a> {
     /// The bucket, as in [`ObjectRef::bucket`].
     pub bucket: &'a str,
-    /// Only keys that start with this.
+    /// The prefix of the keys to list.
     pub prefix: &'a str,
-    /// Roll up what lies below the next `/`.
+    /// The delimiter after which keys are grouped into common prefixes.
     pub delimiter: Option<char>,
-    /// Token of the page before, from [`ListPage::next`].
+    /// The token of the previous page, from [`ListPage::next`].
     pub token: Option<&'a str>,
-    /// Only keys after this one.
+    /// The key after which the listing starts.
     pub start_after: Option<&'a str>,
 }
 
 /// One page of a listing: at most 1,000 entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListPage {
-    /// The objects, each with ETag and size.
+    /// The objects, each with its ETag and size.
     pub objects: Vec<ObjectRef>,
-    /// Prefixes under which more lies, each ending with the delimiter.
+    /// The common prefixes, each ending with the delimiter.
     pub prefixes: Vec<String>,
-    /// Token of the next page, if there is one.
+    /// The token of the next page, if there is one.
     pub next: Option<String>,
 }
 
-/// Pages of objects, one after the other, and last of all the error that ended them early. What a listing gives, whoever
-/// gives it.
+/// The pages of a listing, in order. An error is the last item.
 pub type Pages = tokio::sync::mpsc::Receiver<Result<Vec<ObjectRef>, SourceError>>;
 
-/// Why a source did not answer. Which of these is a loss, and which only a delay, is decided in `ingest.rs`.
+/// The reason why a source request failed. `ingest.rs` decides which of them quarantine an object and which are retried.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The object is gone (404).
+    /// The object does not exist (404).
     #[error("{0} does not exist")]
     Missing(String),
-    /// The bucket is gone, or was never there: no statement about any of its objects.
-    #[error("bucket {0} does not exist; look at its name, and at the region and the account this runs in")]
+    /// The bucket does not exist. This says nothing about any single object.
+    #[error("bucket {0} does not exist: check its name, the region and the account")]
     NoBucket(String),
-    /// The key holds another version now (412).
+    /// The key contains another version (412).
     #[error("{0} was overwritten: its ETag is no longer {1}")]
     Changed(String, String),
-    /// Permission denied: says which.
+    /// Access was denied. The text names the missing permission.
     #[error("{0}")]
     Denied(String),
-    /// Anything else: network, throttling, 5xx. Comes back later.
+    /// Any other error, such as a network error, throttling or a 5xx response. A later attempt may succeed.
     #[error("{0}")]
     Unavailable(String),
 }

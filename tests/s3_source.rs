@@ -162,7 +162,7 @@ fn object() -> Object {
 async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
     let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1_000, vec![1; 400])).await;
     let error = source.fetch(&object()).await.unwrap_err();
-    assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("broke off after 400 bytes")), "{error}");
+    assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("the transfer failed after 400 bytes")), "{error}");
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_wi
     for other in ["bytes 5-14/99", "bytes 4-13/*", "items 4-13/99", "bytes 0-9/99"] {
         let error = told(all(Some(other))).await.fetch_range(&object(), 4, 10).await.unwrap_err();
         assert!(
-            matches!(&error, SourceError::Unavailable(what) if what.contains("asked for bytes 4 to 13")),
+            matches!(&error, SourceError::Unavailable(what) if what.contains("requested bytes 4 to 13")),
             "{error}"
         );
     }

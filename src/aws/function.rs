@@ -1,4 +1,4 @@
-//! What a function's clients are made from.
+//! The AWS client configuration of a Lambda function.
 
 use super::{app_name, https, retries, timeouts};
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -7,14 +7,15 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-/// As [`super::config`], but out of the environment alone, where Lambda puts a function's region and its role's
-/// credentials: no profile, web identity, container or instance is asked. The code that would ask them is 640 KB.
+/// Returns the same configuration as [`super::config`], but reads only environment variables, in which Lambda provides
+/// the region and the role's credentials. Without the other credential providers (profile, web identity, container,
+/// instance) the program is 640 KB smaller.
 pub fn function_config() -> SdkConfig {
-    from(Environment(|name| std::env::var(name).ok()))
+    build_config(Environment(|name| std::env::var(name).ok()))
 }
 
-fn from(environment: Environment) -> SdkConfig {
-    let on = |name| environment.get(name).map(|value| value.trim().eq_ignore_ascii_case("true"));
+fn build_config(environment: Environment) -> SdkConfig {
+    let flag = |name| environment.get(name).map(|value| value.trim().eq_ignore_ascii_case("true"));
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
@@ -24,13 +25,13 @@ fn from(environment: Environment) -> SdkConfig {
         .timeout_config(timeouts());
     config.set_region(environment.get("AWS_REGION").or_else(|| environment.get("AWS_DEFAULT_REGION")).map(Region::new));
     config.set_endpoint_url(environment.get("AWS_ENDPOINT_URL"));
-    config.set_use_fips(on("AWS_USE_FIPS_ENDPOINT"));
-    config.set_use_dual_stack(on("AWS_USE_DUALSTACK_ENDPOINT"));
+    config.set_use_fips(flag("AWS_USE_FIPS_ENDPOINT"));
+    config.set_use_dual_stack(flag("AWS_USE_DUALSTACK_ENDPOINT"));
     config.set_app_name(app_name());
     config.service_config(environment).build()
 }
 
-/// The variables of one service, such as `AWS_ENDPOINT_URL_S3`.
+/// Environment variables, including those of one service such as `AWS_ENDPOINT_URL_S3`. An empty variable counts as unset.
 #[derive(Debug)]
 struct Environment(fn(&str) -> Option<String>);
 
@@ -52,8 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_is_told_region_and_endpoints_by_its_environment() {
-        let config = from(Environment(|name| {
+    fn region_and_endpoints_come_from_the_environment() {
+        let config = build_config(Environment(|name| {
             let value = match name {
                 "AWS_REGION" => "eu-west-1",
                 "AWS_USE_FIPS_ENDPOINT" => "true",
@@ -66,12 +67,12 @@ mod tests {
         assert_eq!(config.region(), Some(&Region::from_static("eu-west-1")));
         assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(true), None));
         assert_eq!(config.endpoint_url(), Some("http://localhost:1"));
-        let asked = |service| {
+        let endpoint = |service| {
             let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
             config.service_config().unwrap().load_config(key.build().unwrap())
         };
-        assert_eq!(asked("DynamoDB").as_deref(), Some("http://localhost:2"));
-        assert_eq!(asked("SQS").as_deref(), Some("http://localhost:1"));
+        assert_eq!(endpoint("DynamoDB").as_deref(), Some("http://localhost:2"));
+        assert_eq!(endpoint("SQS").as_deref(), Some("http://localhost:1"));
         assert!(config.credentials_provider().is_some() && config.identity_cache().is_some());
     }
 }

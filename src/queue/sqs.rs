@@ -1,4 +1,4 @@
-//! SQS.
+//! The SQS adapter.
 
 use super::{Outbox, Queue, QueueError, UnsentBody};
 use crate::aws::FailureKind;
@@ -7,29 +7,30 @@ use async_trait::async_trait;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 use std::time::Duration;
 
-/// The longest a message can be hidden: 12 hours from its receipt.
+/// The maximum visibility timeout: 12 hours from the receipt of the message, with a minute as margin.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(12 * 3600 - 60);
 
-/// The longest a message can be delayed.
+/// The maximum delay of a message.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
-/// Queues of one account and region.
+/// The queues of one account and region.
 #[derive(Debug, Clone)]
 pub struct Sqs {
     client: aws_sdk_sqs::Client,
-    /// URL of the ingest queue.
+    /// The URL of the ingest queue.
     ingest: String,
 }
 
 impl Sqs {
-    /// Queues beside the one at `ingest`, a queue URL.
+    /// Creates an adapter for the ingest queue at the URL `ingest` and the other queues of its account and region.
     pub fn new(client: aws_sdk_sqs::Client, ingest: String) -> Self {
         Self { client, ingest }
     }
 
-    /// A queue's URL differs from its neighbour's in the last part only, which is the last part of its ARN too.
+    /// Returns the URL of the queue that a message came from. The URLs of one account and region differ only in the
+    /// queue's name, which is also the last part of its ARN.
     fn url(&self, message: Option<&Message>) -> String {
         let name = message.and_then(|message| message.queue_arn.rsplit(':').next());
         match (name, self.ingest.rsplit_once('/')) {
@@ -39,8 +40,8 @@ impl Sqs {
     }
 }
 
-fn seconds(time: Duration, longest: Duration) -> i32 {
-    i32::try_from(time.min(longest).as_secs()).unwrap_or(i32::MAX)
+fn limited_seconds(time: Duration, max: Duration) -> i32 {
+    i32::try_from(time.min(max).as_secs()).unwrap_or(i32::MAX)
 }
 
 #[async_trait]
@@ -48,14 +49,14 @@ impl Queue for Sqs {
     async fn hide(&self, message: &Message, time: Duration) -> Result<(), QueueError> {
         let url = self.url(Some(message));
         let request = self.client.change_message_visibility().queue_url(&url).receipt_handle(&message.receipt_handle);
-        let sent = request.visibility_timeout(seconds(time, MAX_VISIBILITY_TIMEOUT)).send().await;
+        let sent = request.visibility_timeout(limited_seconds(time, MAX_VISIBILITY_TIMEOUT)).send().await;
         sent.map(drop).map_err(|error| failed("sqs:ChangeMessageVisibility", &url, &crate::aws::failure(&error)))
     }
 
-    async fn send(&self, body: &str, delay: Duration, beside: Option<&Message>) -> Result<(), QueueError> {
-        let url = self.url(beside);
+    async fn send(&self, body: &str, delay: Duration, source: Option<&Message>) -> Result<(), QueueError> {
+        let url = self.url(source);
         let request = self.client.send_message().queue_url(&url).message_body(body);
-        let sent = request.delay_seconds(seconds(delay, MAX_DELAY)).send().await;
+        let sent = request.delay_seconds(limited_seconds(delay, MAX_DELAY)).send().await;
         sent.map(drop).map_err(|error| failed("sqs:SendMessage", &url, &crate::aws::failure(&error)))
     }
 }
@@ -76,24 +77,24 @@ impl Outbox for Sqs {
                 if failure.is_transient() {
                     return Err(action(&failure));
                 }
-                // Nothing of it was accepted, and nothing would be on another attempt.
+                // No body was accepted, and a retry cannot succeed.
                 let reason = action(&failure).0;
-                let missed =
+                let unsent_bodies =
                     (0..bodies.len()).map(|index| UnsentBody { index, transient: false, reason: reason.clone() });
-                return Ok(missed.collect());
+                return Ok(unsent_bodies.collect());
             }
         };
-        // Only what is named as accepted was: an index that the answer leaves out is sent again.
+        // Only the listed entries were accepted. An index that is missing from the response is sent again.
         let accepted = |index: usize| answer.successful().iter().any(|entry| entry.id() == index.to_string());
-        let refusal = |index: usize| answer.failed().iter().find(|entry| entry.id() == index.to_string());
-        let missed = (0..bodies.len()).filter(|&index| !accepted(index));
-        Ok(missed.map(|index| unsent(index, refusal(index))).collect())
+        let error_entry = |index: usize| answer.failed().iter().find(|entry| entry.id() == index.to_string());
+        let unsent_bodies = (0..bodies.len()).filter(|&index| !accepted(index));
+        Ok(unsent_bodies.map(|index| unsent(index, error_entry(index))).collect())
     }
 }
 
-fn unsent(index: usize, refusal: Option<&BatchResultErrorEntry>) -> UnsentBody {
-    match refusal {
-        // Throttling is reported as the sender's fault too.
+fn unsent(index: usize, error_entry: Option<&BatchResultErrorEntry>) -> UnsentBody {
+    match error_entry {
+        // SQS also reports throttling as a sender fault.
         Some(entry) => {
             let failure = crate::aws::failure_of_code(entry.code(), entry.message().unwrap_or("no message"));
             UnsentBody {
@@ -102,17 +103,19 @@ fn unsent(index: usize, refusal: Option<&BatchResultErrorEntry>) -> UnsentBody {
                 reason: failure.to_string(),
             }
         }
-        None => UnsentBody { index, transient: true, reason: "the answer to the batch does not name it".to_owned() },
+        None => {
+            UnsentBody { index, transient: true, reason: "the batch response does not contain this entry".to_owned() }
+        }
     }
 }
 
 fn failed(action: &str, url: &str, failure: &crate::aws::AwsFailure) -> QueueError {
-    let text = format!("{action} on {url}: {failure}");
+    let text = format!("{action} on {url} failed: {failure}");
     QueueError(match failure.kind {
         FailureKind::Denied => {
-            // A batch needs the permission of what it is a batch of.
+            // A batch action needs the permission of the single action.
             let permission = action.trim_end_matches("Batch");
-            format!("{text}; allow {permission} on this queue for the role that runs this")
+            format!("{text}; allow {permission} on this queue for this role")
         }
         _ => text,
     })

@@ -1,9 +1,9 @@
-//! A folder as a bucket: each file an object, its path below the folder the key.
+//! A folder as a source. Each file is an object, and its path relative to the folder is the key.
 //!
-//! A file's version is its size and the nanosecond it was last written, so a file that is replaced by another of the same
-//! length within the file system's clock tick is taken for the same. Symbolic links: the folder itself and a file in it
-//! may be one, as long as the file they lead to lies in the folder; links to folders are an error, not a gap. `.trailhose`
-//! folders, where this program keeps its own state, are left out.
+//! A file's version is its size and its modification time in nanoseconds. A file that is replaced by another of the same
+//! size within one tick of the file system's clock is therefore not detected as changed. The folder itself and the files
+//! in it may be symbolic links if the target file is inside the folder. A link to a folder is an error, so that no files
+//! are silently skipped. `.trailhose` folders, which contain this program's own state, are excluded.
 
 mod walk;
 
@@ -16,21 +16,21 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-/// Objects in a folder.
+/// A source that reads the files of a folder.
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: Arc<Path>,
     bucket: Arc<str>,
-    /// The folder of the file that was read last, and where it really lies: the next one most likely lies there too, and to
-    /// resolve a folder takes a system call for each part of its path.
-    last: Arc<Mutex<(PathBuf, PathBuf)>>,
+    /// The folder of the last file that was read, and its canonical path. The next file is most likely in the same
+    /// folder, and resolving a path takes a system call for each of its components.
+    last_folder: Arc<Mutex<(PathBuf, PathBuf)>>,
 }
 
 impl Directory {
     /// Opens the folder at `path`.
     ///
     /// # Errors
-    /// There is no such folder, or its name is not UTF-8.
+    /// Returns an error if the folder does not exist or its path is not UTF-8.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let root = path.canonicalize().map_err(|error| io_error(path, &error))?;
         if !root.is_dir() {
@@ -39,12 +39,12 @@ impl Directory {
                 path.display()
             )));
         }
-        let Some(name) = root.to_str() else { return Err(not_text(&root)) };
+        let Some(name) = root.to_str() else { return Err(not_utf8(&root)) };
         let bucket = format!("file://{name}").into();
-        Ok(Self { root: root.into(), bucket, last: Arc::default() })
+        Ok(Self { root: root.into(), bucket, last_folder: Arc::default() })
     }
 
-    /// The folder's name as a bucket: `file://` and its absolute path.
+    /// Returns the bucket name of the folder: `file://` followed by the absolute path.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
@@ -52,41 +52,49 @@ impl Directory {
     fn check_bucket(&self, bucket: &str) -> Result<(), SourceError> {
         match bucket == &*self.bucket {
             true => Ok(()),
-            false => Err(SourceError::Unavailable(format!("asked for {bucket}, this source is {}", self.bucket))),
+            false => {
+                Err(SourceError::Unavailable(format!("cannot read from {bucket}: this source is {}", self.bucket)))
+            }
         }
     }
 
-    /// The file of a key, which must lie in the folder: a key may come from a message that anybody wrote.
+    /// Returns the path and metadata of a key's file.
+    ///
+    /// # Errors
+    /// Returns an error if the file is outside the folder, because a key can come from an untrusted message.
     fn locate(&self, key: &str) -> Result<(PathBuf, Metadata), SourceError> {
         let path = self.root.join(key);
-        let plain = !key.is_empty()
+        let is_valid = !key.is_empty()
             && Path::new(key).components().all(|read_range| matches!(read_range, Component::Normal(_)))
             && !key.split('/').any(|read_range| read_range.is_empty() || read_range == ".");
-        let (Some(folder), Some(name), true) = (path.parent(), path.file_name(), plain) else {
-            return Err(SourceError::Unavailable(format!("{key:?} is no key of a file in {}", self.root.display())));
+        let (Some(folder), Some(name), true) = (path.parent(), path.file_name(), is_valid) else {
+            return Err(SourceError::Unavailable(format!(
+                "{key:?} is not a valid key of a file in {}",
+                self.root.display()
+            )));
         };
         let mut real = self.folder(folder).map_err(|error| io_error(&path, &error))?.join(name);
-        let mut found = std::fs::symlink_metadata(&real).map_err(|error| io_error(&path, &error))?;
-        if found.is_symlink() {
+        let mut metadata = std::fs::symlink_metadata(&real).map_err(|error| io_error(&path, &error))?;
+        if metadata.is_symlink() {
             real = real.canonicalize().map_err(|error| io_error(&path, &error))?;
-            found = std::fs::metadata(&real).map_err(|error| io_error(&path, &error))?;
+            metadata = std::fs::metadata(&real).map_err(|error| io_error(&path, &error))?;
         }
         if !real.starts_with(&self.root) {
-            return Err(outside(&path, &real));
+            return Err(outside_folder(&path, &real));
         }
-        match found.is_file() {
-            true => Ok((real, found)),
+        match metadata.is_file() {
+            true => Ok((real, metadata)),
             false => Err(SourceError::Missing(path.display().to_string())),
         }
     }
 
-    /// Where a folder really lies.
+    /// Returns the canonical path of a folder, from the cache if possible.
     fn folder(&self, path: &Path) -> io::Result<PathBuf> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0 != path {
-            *last = (path.to_owned(), path.canonicalize()?);
+        let mut last_folder = self.last_folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_folder.0 != path {
+            *last_folder = (path.to_owned(), path.canonicalize()?);
         }
-        Ok(last.1.clone())
+        Ok(last_folder.1.clone())
     }
 
     fn read_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
@@ -99,29 +107,32 @@ impl Directory {
             return Err(changed());
         }
         let size = before.len();
-        let wanted = size.saturating_sub(from).min(max_bytes as u64);
-        let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+        let expected = size.saturating_sub(from).min(max_bytes as u64);
+        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
         if from > 0 {
             file.seek(SeekFrom::Start(from)).map_err(failed)?;
         }
         (&file).take(max_bytes as u64).read_to_end(&mut bytes).map_err(failed)?;
-        // Written to while it was read: what was read may be half of one version and half of another.
+        // If the file was written during the read, the bytes may mix two versions.
         let after = file.metadata().map_err(failed)?;
-        match etag(&after) == object.etag && bytes.len() as u64 == wanted {
+        match etag(&after) == object.etag && bytes.len() as u64 == expected {
             true => Ok(ByteRange { bytes, size }),
             false => Err(changed()),
         }
     }
 
-    /// For a listing, which may be long. A file is read where it is wanted: handing it to another thread and back costs
-    /// more than reading it, and who reads it inflates it next, which keeps the thread as busy.
+    /// Runs a listing, which can take long, on a thread for blocking work. Files are read on the calling thread instead:
+    /// moving a read to another thread costs more than the read, and the caller then decompresses the file, which
+    /// occupies its thread just as long.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let root = Arc::clone(&self.root);
         let outcome = tokio::task::spawn_blocking(move || work(&root)).await;
-        outcome.unwrap_or_else(|error| Err(SourceError::Unavailable(format!("reading files broke off: {error}"))))
+        outcome.unwrap_or_else(|error| {
+            Err(SourceError::Unavailable(format!("the listing task ended unexpectedly: {error}")))
+        })
     }
 }
 
@@ -129,8 +140,8 @@ impl Directory {
 impl Source for Directory {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         self.check_bucket(&at.bucket)?;
-        let (_, found) = self.locate(&at.key)?;
-        Ok(ObjectRef { etag: None, size: None, ..at.clone() }.with_version(&etag(&found), found.len()))
+        let (_, metadata) = self.locate(&at.key)?;
+        Ok(ObjectRef { etag: None, size: None, ..at.clone() }.with_version(&etag(&metadata), metadata.len()))
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
@@ -143,34 +154,39 @@ impl Source for Directory {
         self.read_range(object, from, max_bytes)
     }
 
-    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
-        self.check_bucket(ask.bucket)?;
-        let after = ask.token.max(ask.start_after).unwrap_or_default().to_owned();
-        let (prefix, delimiter) = (ask.prefix.to_owned(), ask.delimiter);
+    async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
+        self.check_bucket(request.bucket)?;
+        let after = request.token.max(request.start_after).unwrap_or_default().to_owned();
+        let (prefix, delimiter) = (request.prefix.to_owned(), request.delimiter);
         if let Some(other) = delimiter.filter(|&delimiter| delimiter != '/') {
-            return Err(SourceError::Unavailable(format!("a folder is divided by '/', not by {other:?}")));
+            return Err(SourceError::Unavailable(format!(
+                "invalid delimiter {other:?}: a folder can only be listed by '/'"
+            )));
         }
         let bucket = Arc::clone(&self.bucket);
         self.blocking(move |root| walk::list(root, &bucket, &prefix, &after, delimiter.is_some())).await
     }
 }
 
-/// The version of a file: its size and when it was last written, both in hexadecimal.
-fn etag(found: &Metadata) -> String {
-    let written = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    format!("{:x}-{:x}", found.len(), written.map_or(0, |since| since.as_nanos()))
+/// Returns the version of a file: its size and its modification time in nanoseconds, both in hexadecimal.
+fn etag(metadata: &Metadata) -> String {
+    let written = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{:x}-{:x}", metadata.len(), written.map_or(0, |since| since.as_nanos()))
 }
 
-fn outside(path: &Path, real: &Path) -> SourceError {
+fn outside_folder(path: &Path, real: &Path) -> SourceError {
     SourceError::Denied(format!(
-        "{} is a symbolic link to {}, outside the folder: copy the file, or name its folder as a source",
+        "{} is a symbolic link to {}, outside the folder: copy the file, or add its folder as a source",
         path.display(),
         real.display()
     ))
 }
 
-fn not_text(path: &Path) -> SourceError {
-    SourceError::Unavailable(format!("{} has a name that is not UTF-8: rename it", path.to_string_lossy()))
+fn not_utf8(path: &Path) -> SourceError {
+    SourceError::Unavailable(format!(
+        "{} has a name that is not UTF-8: rename the file or folder",
+        path.to_string_lossy()
+    ))
 }
 
 fn io_error(path: &Path, error: &io::Error) -> SourceError {

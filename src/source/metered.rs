@@ -1,4 +1,4 @@
-//! A source that counts what S3 would bill for what another source is asked.
+//! A source decorator that counts the requests S3 would bill.
 
 use super::{ByteRange, ListPage, Listing, Source, SourceError};
 use crate::object::{Object, ObjectRef};
@@ -6,34 +6,34 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was asked so far, in numbers, whatever came of it. Shared by all sources that count into it; only grows.
+/// Counters of requests, including failed ones. Several sources can share them, and they only increase.
 #[derive(Debug, Default)]
 pub struct SourceCounters {
     gets: AtomicU64,
     lists: AtomicU64,
 }
 
-/// [`SourceCounters`] at one moment.
+/// A snapshot of [`SourceCounters`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SourceUsage {
-    /// Requests at the price of a GET: objects, pieces of one, and heads of one.
+    /// Requests billed as a GET: GET, range and HEAD requests.
     pub gets: u64,
-    /// Pages of listings.
+    /// List requests, one per page.
     pub lists: u64,
 }
 
 impl SourceCounters {
-    /// The numbers as they stand.
+    /// Returns the current values.
     pub fn spent(&self) -> SourceUsage {
         SourceUsage { gets: self.gets.load(Ordering::Relaxed), lists: self.lists.load(Ordering::Relaxed) }
     }
 
-    fn get_sent(&self) {
+    fn count_get(&self) {
         self.gets.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Counts the requests that the source within is given.
+/// A source that counts the requests sent to the inner source.
 #[derive(Debug)]
 pub struct MeteredSource {
     inner: Arc<dyn Source>,
@@ -41,7 +41,7 @@ pub struct MeteredSource {
 }
 
 impl MeteredSource {
-    /// Counts into `usage` what `inner` is asked through this.
+    /// Wraps `inner` and counts its requests in `usage`.
     pub fn new(inner: Arc<dyn Source>, usage: Arc<SourceCounters>) -> Self {
         Self { inner, usage }
     }
@@ -50,22 +50,22 @@ impl MeteredSource {
 #[async_trait]
 impl Source for MeteredSource {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
-        self.usage.get_sent();
+        self.usage.count_get();
         self.inner.stat(at).await
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        self.usage.get_sent();
+        self.usage.count_get();
         self.inner.fetch(object).await
     }
 
     async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
-        self.usage.get_sent();
+        self.usage.count_get();
         self.inner.fetch_range(object, from, max_bytes).await
     }
 
-    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+    async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
         self.usage.lists.fetch_add(1, Ordering::Relaxed);
-        self.inner.list(ask).await
+        self.inner.list(request).await
     }
 }

@@ -1,4 +1,4 @@
-//! S3 as a source: `HeadObject`, `GetObject` and `ListObjectsV2`.
+//! The S3 source: `HeadObject`, `GetObject` and `ListObjectsV2`.
 
 use super::{ByteRange, ListPage, Listing, Source, SourceError};
 use crate::aws::{self, AwsFailure, FailureKind};
@@ -12,12 +12,12 @@ use percent_encoding::percent_decode_str;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long the body of one answer may take. The SDK breaks a transfer off that stands still, and calls a byte a second
-/// progress: with that, one object would keep a function's others waiting until it is stopped with all of them. The largest
-/// body is 10 MiB, which at 45 kB/s takes no longer; the function has 300 s.
+/// The time limit for the body of one response. The SDK aborts a stalled transfer, but it accepts one byte per second as
+/// progress. Such a slow object would delay the other objects of a Lambda invocation until the function times out. The
+/// largest body is 10 MiB, which needs 45 kB/s; the function's timeout is 300 s.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// Any bucket that the client's credentials may read.
+/// A source that reads any bucket the client's credentials can access.
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
@@ -25,17 +25,17 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Reads with `client`: take it from [`aws::s3`].
+    /// Creates a source that uses `client`; see [`aws::s3`].
     pub fn new(client: Client) -> Self {
         Self { client, transfer_timeout: TRANSFER_TIMEOUT }
     }
 
-    /// Waits so long for the body of one answer.
+    /// Sets the time limit for the body of one response.
     pub fn with_transfer_timeout(self, transfer_timeout: Duration) -> Self {
         Self { transfer_timeout, ..self }
     }
 
-    /// As [`collect`], within its time.
+    /// Calls [`collect`] with the transfer timeout.
     async fn collect(
         &self,
         object: &Object,
@@ -43,10 +43,13 @@ impl S3 {
         skip: u64,
         max_bytes: usize,
     ) -> Result<ByteRange, SourceError> {
-        let late = |_| {
-            SourceError::Unavailable(format!("{object}: the transfer took longer than {:?}", self.transfer_timeout))
+        let timed_out = |_| {
+            SourceError::Unavailable(format!(
+                "cannot read {object}: the transfer took longer than {:?}",
+                self.transfer_timeout
+            ))
         };
-        timeout(self.transfer_timeout, collect(object, answer, skip, max_bytes)).await.map_err(late)?
+        timeout(self.transfer_timeout, collect(object, answer, skip, max_bytes)).await.map_err(timed_out)?
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
@@ -59,17 +62,17 @@ impl S3 {
 impl Source for S3 {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         let answer = self.client.head_object().bucket(&at.bucket).key(&at.key).send().await;
-        let head = answer.map_err(|error| reading(at, &aws::failure(&error)))?;
-        let etag = head.e_tag().ok_or_else(|| unreadable(at, "HeadObject answered without an ETag"))?;
+        let head = answer.map_err(|error| read_error(at, &aws::failure(&error)))?;
+        let etag = head.e_tag().ok_or_else(|| invalid_response(at, "the HeadObject response has no ETag"))?;
         let size = head.content_length().and_then(|bytes| u64::try_from(bytes).ok());
-        let size = size.ok_or_else(|| unreadable(at, "HeadObject answered without a length"))?;
+        let size = size.ok_or_else(|| invalid_response(at, "the HeadObject response has no Content-Length"))?;
         Ok(ObjectRef::new(&at.bucket, &at.key).with_version(etag, size))
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         match self.get(object).send().await {
             Ok(answer) => Ok(self.collect(object, answer, 0, usize::MAX).await?.bytes),
-            Err(error) => Err(getting(object, &aws::failure(&error))),
+            Err(error) => Err(get_error(object, &aws::failure(&error))),
         }
     }
 
@@ -77,53 +80,53 @@ impl Source for S3 {
         let last = from.saturating_add(max_bytes as u64).saturating_sub(1);
         let answer = match self.get(object).range(format!("bytes={from}-{last}")).send().await {
             Ok(answer) => answer,
-            // An object that ends before that, or is empty.
+            // The range starts past the end of the object, or the object is empty.
             Err(error) if aws::failure(&error).code == "InvalidRange" => {
                 let size = self.stat(&ObjectRef::new(&object.bucket, &object.key)).await?.size.unwrap_or_default();
                 return Ok(ByteRange { bytes: Vec::new(), size });
             }
-            Err(error) => return Err(getting(object, &aws::failure(&error))),
+            Err(error) => return Err(get_error(object, &aws::failure(&error))),
         };
-        // Without the header the answer is the whole object: a gateway that knows no ranges.
+        // Without this header the response is the whole object. Some gateways do not support ranges.
         let (start, size) = match answer.content_range() {
-            None => (0, announced(&answer)),
+            None => (0, content_length(&answer)),
             Some(range) => content_range(range),
         };
         match size {
             Some(size) if start == from => Ok(ByteRange { size, ..self.collect(object, answer, 0, max_bytes).await? }),
-            _ if start == 0 && size == announced(&answer) => self.collect(object, answer, from, max_bytes).await,
+            _ if start == 0 && size == content_length(&answer) => self.collect(object, answer, from, max_bytes).await,
             _ => Err(SourceError::Unavailable(format!(
-                "{object}: asked for bytes {from} to {last}, was answered with {}",
-                answer.content_range().unwrap_or("others")
+                "cannot read {object}: requested bytes {from} to {last}, but the response contains {}",
+                answer.content_range().unwrap_or("another range")
             ))),
         }
     }
 
-    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+    async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
         let answer = self
             .client
             .list_objects_v2()
-            .bucket(ask.bucket)
-            .prefix(ask.prefix)
-            .set_delimiter(ask.delimiter.map(String::from))
-            .set_continuation_token(ask.token.map(str::to_owned))
-            .set_start_after(ask.start_after.map(str::to_owned))
-            // A key may hold characters that XML cannot: one such key would make its whole page unreadable.
+            .bucket(request.bucket)
+            .prefix(request.prefix)
+            .set_delimiter(request.delimiter.map(String::from))
+            .set_continuation_token(request.token.map(str::to_owned))
+            .set_start_after(request.start_after.map(str::to_owned))
+            // A key may contain characters that are invalid in XML. One such key would make its page unreadable.
             .encoding_type(EncodingType::Url)
             .send()
             .await
-            .map_err(|error| listing(ask, &aws::failure(&error)))?;
+            .map_err(|error| list_error(request, &aws::failure(&error)))?;
 
         let decode = |text: Option<&str>| match (text, answer.encoding_type()) {
-            (None, _) => Err(garbled(ask, "an entry has no name")),
+            (None, _) => Err(invalid_listing(request, "an entry has no key")),
             (Some(text), Some(EncodingType::Url)) => {
-                url_decode(text).ok_or_else(|| garbled(ask, &format!("{text:?} is not UTF-8 when decoded")))
+                url_decode(text).ok_or_else(|| invalid_listing(request, &format!("{text:?} is not UTF-8 when decoded")))
             }
             (Some(text), _) => Ok(text.to_owned()),
         };
         let mut page = ListPage::default();
         for entry in answer.contents() {
-            let mut object = ObjectRef::new(ask.bucket, decode(entry.key())?);
+            let mut object = ObjectRef::new(request.bucket, decode(entry.key())?);
             object.size = entry.size().and_then(|bytes| u64::try_from(bytes).ok());
             object.etag = entry.e_tag().map(|etag| etag.trim_matches('"').to_owned());
             page.objects.push(object);
@@ -133,58 +136,61 @@ impl Source for S3 {
         }
         page.next = answer.next_continuation_token().map(str::to_owned);
         if answer.is_truncated() == Some(true) && page.next.is_none() {
-            // Taken for the last page, the rest of the bucket would be missed in silence.
-            return Err(garbled(ask, "the page is said to be truncated, and names no next one"));
+            // If this counted as the last page, the rest of the bucket would be skipped silently.
+            return Err(invalid_listing(request, "the page is truncated but has no continuation token"));
         }
         Ok(page)
     }
 }
 
-/// How many bytes the body is said to have.
-fn announced(answer: &GetObjectOutput) -> Option<u64> {
+/// Returns the `Content-Length` of a response.
+fn content_length(answer: &GetObjectOutput) -> Option<u64> {
     answer.content_length().and_then(|bytes| u64::try_from(bytes).ok())
 }
 
-/// Of the body `max_bytes` bytes behind the first `skip`, in one piece of memory, and how many the whole of it has. The SDK
-/// checks S3's checksum on the way. What follows them is not waited for where its length was announced.
+/// Skips `skip` bytes of the body and collects at most `max_bytes` bytes in one buffer. The size is that of the whole
+/// body.
+///
+/// The SDK verifies S3's checksum during the transfer. If the response has a `Content-Length`, the rest of the body is
+/// not read.
 async fn collect(
     object: &Object,
     answer: GetObjectOutput,
     skip: u64,
     max_bytes: usize,
 ) -> Result<ByteRange, SourceError> {
-    let unavailable = |what: String| SourceError::Unavailable(format!("{object}: {what}"));
-    let announced = announced(&answer);
-    let wanted = announced.unwrap_or(0).saturating_sub(skip).min(max_bytes as u64);
+    let unavailable = |what: String| SourceError::Unavailable(format!("cannot read {object}: {what}"));
+    let content_length = content_length(&answer);
+    let expected = content_length.unwrap_or(0).saturating_sub(skip).min(max_bytes as u64);
     let mut bytes = Vec::new();
-    usize::try_from(wanted)
+    usize::try_from(expected)
         .ok()
-        .and_then(|wanted| bytes.try_reserve_exact(wanted).ok())
-        .ok_or_else(|| unavailable(format!("its {wanted} bytes do not fit into memory")))?;
+        .and_then(|expected| bytes.try_reserve_exact(expected).ok())
+        .ok_or_else(|| unavailable(format!("cannot allocate {expected} bytes of memory")))?;
     let (mut body, mut received) = (answer.body, 0);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| {
             let causes: Vec<String> = aws::causes(&error).map(ToString::to_string).collect();
-            unavailable(format!("the transfer broke off after {received} bytes: {}", causes.join(": ")))
+            unavailable(format!("the transfer failed after {received} bytes: {}", causes.join(": ")))
         })?;
         let start = usize::try_from(skip.saturating_sub(received)).unwrap_or(usize::MAX).min(chunk.len());
         let end = start.saturating_add(max_bytes - bytes.len()).min(chunk.len());
         bytes.extend_from_slice(&chunk[start..end]);
         received += chunk.len() as u64;
-        // Else to the very end: there the checksum is compared.
-        if let Some(size) = announced.filter(|&size| received < size && bytes.len() == max_bytes) {
+        // A complete read continues to the end of the body, where the SDK compares the checksum.
+        if let Some(size) = content_length.filter(|&size| received < size && bytes.len() == max_bytes) {
             return Ok(ByteRange { bytes, size });
         }
     }
-    match announced {
-        Some(announced) if announced != received => {
-            Err(unavailable(format!("expected {announced} bytes, received {received}")))
+    match content_length {
+        Some(content_length) if content_length != received => {
+            Err(unavailable(format!("expected {content_length} bytes but received {received}")))
         }
         _ => Ok(ByteRange { bytes, size: received }),
     }
 }
 
-/// First byte and size of the object, of a `Content-Range` such as `bytes 0-99/1234`.
+/// Parses the first byte and the object's size from a `Content-Range` header such as `bytes 0-99/1234`.
 fn content_range(text: &str) -> (u64, Option<u64>) {
     let parts = text.strip_prefix("bytes ").and_then(|text| text.split_once('/'));
     let Some((range, size)) = parts else { return (u64::MAX, None) };
@@ -192,80 +198,83 @@ fn content_range(text: &str) -> (u64, Option<u64>) {
     (first.unwrap_or(u64::MAX), size.parse().ok())
 }
 
-/// What a failed GET of one version means.
-fn getting(object: &Object, failure: &AwsFailure) -> SourceError {
+/// Maps a failed GET of one version to a source error.
+fn get_error(object: &Object, failure: &AwsFailure) -> SourceError {
     match failure.kind {
         FailureKind::Refused => SourceError::Changed(object.to_string(), object.etag.clone()),
-        _ => reading(&ObjectRef::new(&object.bucket, &object.key), failure),
+        _ => read_error(&ObjectRef::new(&object.bucket, &object.key), failure),
     }
 }
 
-/// What a failed HEAD or GET means.
-fn reading(at: &ObjectRef, failure: &AwsFailure) -> SourceError {
+/// Maps a failed HEAD or GET to a source error.
+fn read_error(at: &ObjectRef, failure: &AwsFailure) -> SourceError {
     let bucket = &at.bucket;
     match failure.kind {
         FailureKind::NotFound if failure.code == "NoSuchBucket" => SourceError::NoBucket(bucket.clone()),
-        // A 404 that is not S3's own (a proxy's, say) is no proof that the object is gone.
+        // A 404 that does not come from S3, for example from a proxy, does not prove that the object is missing.
         FailureKind::NotFound if failure.code != "HTTP 404" => SourceError::Missing(at.to_string()),
         FailureKind::Denied => SourceError::Denied(match failure.action.as_deref() {
             Some(action) if action.starts_with("kms:") => format!(
-                "{at} is encrypted with a KMS key that this role may not use: allow {action} in the role and in the \
-                 key's policy. {failure}"
+                "access denied to {at}, which is encrypted with a KMS key: allow {action} in the role and in the key's \
+                 policy. {failure}"
             ),
             Some(action) if action != "s3:GetObject" => {
-                format!("{at} cannot be read: allow {action} for this role. {failure}")
+                format!("access denied to {at}: allow {action} for this role. {failure}")
             }
             _ if failure.code == "Credentials" => {
-                format!("{at} cannot be read without AWS credentials: give this program a role or a profile. {failure}")
+                format!(
+                    "no AWS credentials found to read {at}: set AWS_PROFILE, run `aws sso login`, or attach a role. \
+                     {failure}"
+                )
             }
             _ => format!(
-                "{at} cannot be read: allow s3:GetObject on arn:aws:s3:::{bucket}/* (and kms:Decrypt, if its key is \
-                 your own), and s3:ListBucket on arn:aws:s3:::{bucket}, without which S3 answers 403 also for an \
-                 object that is gone. {failure}"
+                "access denied to {at}: allow s3:GetObject on arn:aws:s3:::{bucket}/* (and kms:Decrypt for a \
+                 customer-managed key), and s3:ListBucket on arn:aws:s3:::{bucket}. Without s3:ListBucket, S3 also \
+                 returns 403 for an object that does not exist. {failure}"
             ),
         }),
-        _ if failure.code == "InvalidObjectState" => SourceError::Unavailable(format!(
-            "{at} lies in an archive (Glacier): restore it, then try again. {failure}"
-        )),
-        _ => SourceError::Unavailable(format!("{at} could not be read: {}", elsewhere(failure))),
+        _ if failure.code == "InvalidObjectState" => {
+            SourceError::Unavailable(format!("{at} is archived (Glacier): restore it, then try again. {failure}"))
+        }
+        _ => SourceError::Unavailable(format!("cannot read {at}: {}", failure_text(failure))),
     }
 }
 
-/// What a failed listing means.
-fn listing(ask: &Listing<'_>, failure: &AwsFailure) -> SourceError {
-    let Listing { bucket, prefix, .. } = ask;
+/// Maps a failed listing to a source error.
+fn list_error(request: &Listing<'_>, failure: &AwsFailure) -> SourceError {
+    let Listing { bucket, prefix, .. } = request;
     match failure.kind {
         FailureKind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
         FailureKind::Denied if failure.code == "Credentials" => SourceError::Denied(format!(
-            "s3://{bucket}/{prefix} cannot be listed without AWS credentials: give this program a role or a profile. \
-             {failure}"
+            "no AWS credentials found to list s3://{bucket}/{prefix}: set AWS_PROFILE, run `aws sso login`, or attach a \
+             role. {failure}"
         )),
         FailureKind::Denied => SourceError::Denied(format!(
-            "s3://{bucket}/{prefix} cannot be listed: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
+            "access denied to list s3://{bucket}/{prefix}: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
             failure.action.as_deref().unwrap_or("s3:ListBucket")
         )),
-        _ => SourceError::Unavailable(format!("s3://{bucket}/{prefix} could not be listed: {}", elsewhere(failure))),
+        _ => SourceError::Unavailable(format!("cannot list s3://{bucket}/{prefix}: {}", failure_text(failure))),
     }
 }
 
-fn elsewhere(failure: &AwsFailure) -> String {
+fn failure_text(failure: &AwsFailure) -> String {
     match failure.code.as_str() {
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "HTTP 301" => {
-            format!("the bucket lies in another region than this program was told (AWS_REGION). {failure}")
+            format!("the bucket is in another region: set AWS_REGION to the bucket's region. {failure}")
         }
         _ => failure.to_string(),
     }
 }
 
-fn unreadable(at: &ObjectRef, what: &str) -> SourceError {
-    SourceError::Unavailable(format!("{at}: {what}"))
+fn invalid_response(at: &ObjectRef, what: &str) -> SourceError {
+    SourceError::Unavailable(format!("cannot read {at}: {what}"))
 }
 
-fn garbled(ask: &Listing<'_>, what: &str) -> SourceError {
-    SourceError::Unavailable(format!("the listing of s3://{}/{} cannot be understood: {what}", ask.bucket, ask.prefix))
+fn invalid_listing(request: &Listing<'_>, what: &str) -> SourceError {
+    SourceError::Unavailable(format!("invalid listing of s3://{}/{}: {what}", request.bucket, request.prefix))
 }
 
-/// S3's `encoding-type=url`: percent signs, and `+` for a space.
+/// Decodes S3's `encoding-type=url`: percent encoding, with `+` for a space.
 fn url_decode(text: &str) -> Option<String> {
     percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(Into::into)
 }
@@ -275,30 +284,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listed_name_is_decoded_once() {
+    fn listed_key_is_decoded_once() {
         assert_eq!(url_decode("a+b%2Bc%25d/%C3%A9%01").as_deref(), Some("a b+c%d/é\u{1}"));
         assert_eq!(url_decode("%FF"), None);
     }
 
     #[test]
-    fn a_denial_names_the_permission_that_is_missing() {
+    fn denial_names_the_missing_permission() {
         let at = ObjectRef::new("logs", "k");
-        let said = |code: &str, message: &str| reading(&at, &aws::failure_of_code(code, message)).to_string();
+        let said = |code: &str, message: &str| read_error(&at, &aws::failure_of_code(code, message)).to_string();
         let bare = said("AccessDenied", "Access Denied");
         for part in ["s3://logs/k", "s3:GetObject", "s3:ListBucket", "kms:Decrypt"] {
             assert!(bare.contains(part), "{bare}");
         }
         let kms = said("AccessDenied", "User: u is not authorized to perform: kms:Decrypt on the resource");
         assert!(kms.contains("allow kms:Decrypt in the role and in the key's policy"), "{kms}");
-        let ask = Listing { bucket: "logs", prefix: "p/", delimiter: None, token: None, start_after: None };
-        let list = listing(&ask, &aws::failure_of_code("AccessDenied", "Access Denied")).to_string();
+        let request = Listing { bucket: "logs", prefix: "p/", delimiter: None, token: None, start_after: None };
+        let list = list_error(&request, &aws::failure_of_code("AccessDenied", "Access Denied")).to_string();
         assert!(list.contains("s3:ListBucket on arn:aws:s3:::logs"), "{list}");
     }
 
     #[test]
-    fn an_archived_object_is_neither_gone_nor_denied() {
+    fn archived_object_is_neither_missing_nor_denied() {
         let at = ObjectRef::new("logs", "k");
-        let error = reading(&at, &aws::failure_of_code("InvalidObjectState", "the storage class"));
+        let error = read_error(&at, &aws::failure_of_code("InvalidObjectState", "the storage class"));
         assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("restore")), "{error}");
     }
 }

@@ -8,14 +8,14 @@ fn write(root: &Path, key: &str, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-fn ask<'a>(source: &'a Directory, prefix: &'a str, delimiter: Option<char>) -> Listing<'a> {
+fn request<'a>(source: &'a Directory, prefix: &'a str, delimiter: Option<char>) -> Listing<'a> {
     Listing { bucket: source.bucket(), prefix, delimiter, token: None, start_after: None }
 }
 
-async fn keys(source: &Directory, ask: Listing<'_>) -> (Vec<String>, Vec<String>) {
+async fn keys(source: &Directory, request: Listing<'_>) -> (Vec<String>, Vec<String>) {
     let (mut objects, mut prefixes, mut token) = (Vec::new(), Vec::new(), None::<String>);
     loop {
-        let page = source.list(&Listing { token: token.as_deref(), ..ask }).await.unwrap();
+        let page = source.list(&Listing { token: token.as_deref(), ..request }).await.unwrap();
         assert!(page.objects.len() + page.prefixes.len() <= 1000);
         objects.extend(page.objects.into_iter().map(|object| object.key));
         prefixes.extend(page.prefixes);
@@ -26,7 +26,7 @@ async fn keys(source: &Directory, ask: Listing<'_>) -> (Vec<String>, Vec<String>
     }
 }
 
-/// What S3 lists of these keys, written naively.
+/// Returns the listing that S3 would return for these keys, computed naively.
 fn expected(all: &BTreeSet<String>, prefix: &str, after: &str, delimiter: bool) -> (Vec<String>, Vec<String>) {
     let (mut objects, mut prefixes) = (Vec::new(), BTreeSet::new());
     for key in all.iter().filter(|key| key.starts_with(prefix)) {
@@ -42,7 +42,7 @@ fn expected(all: &BTreeSet<String>, prefix: &str, after: &str, delimiter: bool) 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_folder_lists_as_a_bucket_with_the_same_keys_does(
+    fn folder_lists_like_a_bucket_with_the_same_keys(
         names in proptest::collection::btree_set("[a-c.](/[a-c.+]{1,2}){0,3}", 0..30),
         prefix in "([a-c]/?){0,3}", after in "([a-c]/?){0,3}", delimiter in any::<bool>(),
     ) {
@@ -52,7 +52,7 @@ proptest! {
             if name.split('/').any(|part| part == "." || part == "..") {
                 continue;
             }
-            // A key that is another's folder cannot be in a file system.
+            // A file system cannot contain a key that is also the folder of another key.
             let path = root.path().join(&name);
             if std::fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.is_dir() {
                 std::fs::write(path, "x").unwrap();
@@ -61,60 +61,60 @@ proptest! {
         }
         let source = Directory::open(root.path()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let ask = Listing { start_after: Some(&after), ..ask(&source, &prefix, delimiter.then_some('/')) };
-        let found = runtime.block_on(keys(&source, ask));
+        let request = Listing { start_after: Some(&after), ..request(&source, &prefix, delimiter.then_some('/')) };
+        let found = runtime.block_on(keys(&source, request));
         let wanted = expected(&all, &prefix, &after, delimiter);
         prop_assert_eq!(&found.0, &wanted.0);
-        // A folder without a file in it is a prefix here; a bucket has none.
+        // An empty folder is a common prefix here. A bucket has no empty prefixes.
         let prefixes: Vec<_> = found.1.into_iter().filter(|one| all.iter().any(|key| key.starts_with(one))).collect();
         prop_assert_eq!(&prefixes, &wanted.1);
     }
 }
 
 #[tokio::test]
-async fn a_long_listing_comes_in_pages_and_leaves_nothing_out() {
+async fn long_listing_is_paged_and_complete() {
     let root = tempfile::tempdir().unwrap();
     for number in 0..2100 {
         write(root.path(), &format!("AWSLogs/{}/{number:05}.json.gz", number % 3), b"x");
     }
     let source = Directory::open(root.path()).unwrap();
-    let first = source.list(&ask(&source, "AWSLogs/", None)).await.unwrap();
+    let first = source.list(&request(&source, "AWSLogs/", None)).await.unwrap();
     assert_eq!((first.objects.len(), first.next.is_some()), (1000, true));
-    let (objects, _) = keys(&source, ask(&source, "AWSLogs/", None)).await;
+    let (objects, _) = keys(&source, request(&source, "AWSLogs/", None)).await;
     assert_eq!(objects.len(), 2100);
     assert!(objects.is_sorted());
     for number in 0..1001 {
         write(root.path(), &format!("wide/{number}/x"), b"x");
     }
-    assert_eq!(keys(&source, ask(&source, "wide/", Some('/'))).await.1.len(), 1001);
+    assert_eq!(keys(&source, request(&source, "wide/", Some('/'))).await.1.len(), 1001);
 }
 
 #[tokio::test]
-async fn a_page_that_ends_with_the_listing_has_no_next() {
+async fn last_page_has_no_next_token() {
     let root = tempfile::tempdir().unwrap();
     (0..1000).for_each(|number| write(root.path(), &number.to_string(), b"x"));
     let source = Directory::open(root.path()).unwrap();
-    let page = source.list(&ask(&source, "", None)).await.unwrap();
+    let page = source.list(&request(&source, "", None)).await.unwrap();
     assert_eq!((page.objects.len(), page.next), (1000, None));
 }
 
 #[tokio::test]
-async fn the_programs_own_folder_is_no_object() {
+async fn state_folder_is_excluded() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), ".trailhose/ledger.db", b"x");
     write(root.path(), "a/.trailhose/ledger.db", b"x");
     write(root.path(), "a/.hidden", b"x");
     let source = Directory::open(root.path()).unwrap();
-    assert_eq!(keys(&source, ask(&source, "", None)).await.0, ["a/.hidden"]);
-    assert_eq!(keys(&source, ask(&source, "", Some('/'))).await.1, ["a/"]);
+    assert_eq!(keys(&source, request(&source, "", None)).await.0, ["a/.hidden"]);
+    assert_eq!(keys(&source, request(&source, "", Some('/'))).await.1, ["a/"]);
 }
 
 async fn only(source: &Directory) -> Object {
-    source.list(&ask(source, "", None)).await.unwrap().objects.remove(0).object().unwrap()
+    source.list(&request(source, "", None)).await.unwrap().objects.remove(0).object().unwrap()
 }
 
 #[tokio::test]
-async fn a_file_is_fetched_in_the_version_it_was_listed_in() {
+async fn file_is_fetched_in_its_listed_version() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "a b/ü.gz", b"one");
     let source = Directory::open(root.path()).unwrap();
@@ -132,13 +132,13 @@ async fn a_file_is_fetched_in_the_version_it_was_listed_in() {
     let newer = only(&source).await;
     let file = std::fs::File::options().write(true).open(root.path().join("a b/ü.gz")).unwrap();
     file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
-    assert!(matches!(source.fetch(&newer).await, Err(SourceError::Changed(..))), "same length, written later");
+    assert!(matches!(source.fetch(&newer).await, Err(SourceError::Changed(..))), "same size, later modification time");
     std::fs::remove_file(root.path().join("a b/ü.gz")).unwrap();
     assert!(matches!(source.fetch(&newer).await, Err(SourceError::Missing(_))));
 }
 
 #[tokio::test]
-async fn no_key_leads_out_of_the_folder() {
+async fn no_key_escapes_the_folder() {
     let home = tempfile::tempdir().unwrap();
     write(home.path(), "secret", b"x");
     write(home.path(), "in/a", b"x");
@@ -149,15 +149,15 @@ async fn no_key_leads_out_of_the_folder() {
         assert!(found.is_err(), "{key:?} found {found:?}");
         let object = Object { bucket: source.bucket().into(), key: key.into(), etag: "e".into() };
         assert!(matches!(source.fetch(&object).await, Err(SourceError::Unavailable(_))), "{key:?}");
-        let page = source.list(&ask(&source, key, None)).await.unwrap();
+        let page = source.list(&request(&source, key, None)).await.unwrap();
         assert!(page.objects.iter().all(|object| object.key == "a"), "{key:?} lists {page:?}");
     }
-    assert!(source.list(&Listing { bucket: "file:///", ..ask(&source, "", None) }).await.is_err());
+    assert!(source.list(&Listing { bucket: "file:///", ..request(&source, "", None) }).await.is_err());
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_cannot_be_listed_is_an_error_that_names_it() {
+async fn unlistable_entry_is_an_error_that_names_it() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     let home = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ async fn what_cannot_be_listed_is_an_error_that_names_it() {
     let root = home.path().join("in");
     let source = Directory::open(&root).unwrap();
     symlink(root.join("real"), root.join("link")).unwrap();
-    let page = source.list(&ask(&source, "", None)).await.unwrap();
+    let page = source.list(&request(&source, "", None)).await.unwrap();
     assert_eq!(page.objects.iter().map(|object| &*object.key).collect::<Vec<_>>(), ["link", "real"]);
     assert_eq!(source.fetch(&page.objects[0].object().unwrap()).await.unwrap(), b"xyz");
 
@@ -174,22 +174,22 @@ async fn what_cannot_be_listed_is_an_error_that_names_it() {
     for (target, says) in [
         (home.path().join("secret"), "outside the folder"),
         (root.clone(), "not followed"),
-        (root.join("gone"), "leads nowhere"),
+        (root.join("gone"), "broken symbolic link"),
     ] {
         symlink(target, &bad).unwrap();
-        let error = source.list(&ask(&source, "", None)).await.unwrap_err().to_string();
+        let error = source.list(&request(&source, "", None)).await.unwrap_err().to_string();
         assert!(error.contains(bad.to_str().unwrap()) && error.contains(says), "{error}");
         let fetched = source.stat(&ObjectRef::new(source.bucket(), "bad")).await;
         assert!(fetched.is_err(), "{fetched:?}");
         std::fs::remove_file(&bad).unwrap();
     }
     std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
-    let error = source.list(&ask(&source, "", None)).await.unwrap_err().to_string();
+    let error = source.list(&request(&source, "", None)).await.unwrap_err().to_string();
     assert!(error.contains("caf\u{fffd} has a name that is not UTF-8"), "{error}");
 }
 
 #[test]
-fn a_folder_that_is_none_is_an_error() {
+fn missing_folder_or_file_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     assert!(matches!(Directory::open(&root.path().join("gone")), Err(SourceError::Missing(_))));
     write(root.path(), "file", b"x");

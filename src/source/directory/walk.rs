@@ -1,16 +1,16 @@
-//! Listing a folder in the order of its keys.
+//! Lists a folder in the order of its keys.
 
-use super::{ListPage, SourceError, etag, io_error, not_text, outside};
+use super::{ListPage, SourceError, etag, io_error, not_utf8, outside_folder};
 use crate::object::ObjectRef;
 use std::fs::{DirEntry, Metadata};
 use std::io;
 use std::path::Path;
 
-/// Entries of one page, as S3 has it.
+/// The maximum number of entries of a page, as in S3.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
 pub(super) const PAGE_ENTRIES: usize = 1000;
 
-/// The folder in which this program keeps its own state.
+/// The folder that contains this program's own state.
 const STATE_FOLDER: &str = ".trailhose";
 
 struct Walk<'a> {
@@ -18,23 +18,23 @@ struct Walk<'a> {
     bucket: &'a str,
     prefix: &'a str,
     after: &'a str,
-    rolled_up: bool,
+    delimited: bool,
     page: ListPage,
     last: String,
 }
 
-/// One page of the keys under `prefix` and after `after`, in the order of their bytes.
+/// Returns one page of the keys under `prefix` and after `after`, in the order of their bytes.
 pub(super) fn list(
     root: &Path,
     bucket: &str,
     prefix: &str,
     after: &str,
-    rolled_up: bool,
+    delimited: bool,
 ) -> Result<ListPage, SourceError> {
-    // A folder that is gone is no empty one: taken for that, whoever looks again and again would be told that all is well.
+    // A missing root folder is an error. If it counted as empty, `sync --watch` would report success.
     std::fs::metadata(root).map_err(|error| io_error(root, &error))?;
-    let mut walk = Walk { root, bucket, prefix, after, rolled_up, page: ListPage::default(), last: String::new() };
-    // Everything under the prefix lies in the folder that its last slash names.
+    let mut walk = Walk { root, bucket, prefix, after, delimited, page: ListPage::default(), last: String::new() };
+    // All keys under the prefix are in the folder that ends at its last slash.
     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     if !folder.split('/').any(|part| matches!(part, "." | "..")) && !folder.starts_with('/') {
         walk.folder(folder)?;
@@ -43,23 +43,23 @@ pub(super) fn list(
 }
 
 impl Walk<'_> {
-    /// Takes what lies in a folder, and says whether the page has room for more.
+    /// Adds the entries of a folder. Returns whether the page can hold more entries.
     fn folder(&mut self, folder: &str) -> Result<bool, SourceError> {
         let path = self.root.join(folder);
-        let found = match std::fs::read_dir(&path) {
-            Ok(found) => found,
-            // A prefix that nothing lies under; or taken away while we looked.
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            // The prefix matches no folder, or the folder was removed during the listing.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(true);
             }
             Err(error) => return Err(io_error(&path, &error)),
         };
         let mut keys = Vec::new();
-        for entry in found {
+        for entry in entries {
             let entry = entry.map_err(|error| io_error(&path, &error))?;
             if let Some(kind) = self.kind(&entry)? {
-                let Ok(name) = entry.file_name().into_string() else { return Err(not_text(&entry.path())) };
-                // A folder sorts as its keys do, with the slash: "a.gz" comes before "a/b".
+                let Ok(name) = entry.file_name().into_string() else { return Err(not_utf8(&entry.path())) };
+                // Folders sort with a trailing slash, as their keys do: "a.gz" comes before "a/b".
                 let slash = if matches!(kind, EntryKind::Folder) { "/" } else { "" };
                 let key = match folder {
                     "" => format!("{name}{slash}"),
@@ -70,76 +70,80 @@ impl Walk<'_> {
         }
         keys.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (key, kind) in keys {
-            if !self.take(key, kind)? {
+            if !self.add_entry(key, kind)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn take(&mut self, key: String, kind: EntryKind) -> Result<bool, SourceError> {
+    fn add_entry(&mut self, key: String, kind: EntryKind) -> Result<bool, SourceError> {
         match kind {
-            EntryKind::Folder if self.rolled_up && key.len() > self.prefix.len() => {
-                // A prefix is passed once the token is it, or lies in it.
+            EntryKind::Folder if self.delimited && key.len() > self.prefix.len() => {
+                // The prefix was already listed if the token equals it or is inside it.
                 if !key.starts_with(self.prefix) || &*key <= self.after || self.after.starts_with(&key) {
                     return Ok(true);
                 }
-                self.put(&key, |page| page.prefixes.push(key.clone()))
+                self.add_to_page(&key, |page| page.prefixes.push(key.clone()))
             }
             EntryKind::Folder => {
-                let wanted = key.starts_with(self.prefix) || self.prefix.starts_with(&key);
-                // Every key in it lies before the token, unless the token lies in it.
-                let passed = &*key <= self.after && !self.after.starts_with(&key);
-                if !wanted || passed {
+                let matches_prefix = key.starts_with(self.prefix) || self.prefix.starts_with(&key);
+                // All keys of the folder precede the token, unless the token is inside the folder.
+                let already_listed = &*key <= self.after && !self.after.starts_with(&key);
+                if !matches_prefix || already_listed {
                     return Ok(true);
                 }
                 self.folder(key.trim_end_matches('/'))
             }
             EntryKind::File(_) if !key.starts_with(self.prefix) || &*key <= self.after => Ok(true),
-            EntryKind::File(found) => {
-                let object = ObjectRef::new(self.bucket, &*key).with_version(&etag(&found), found.len());
-                self.put(&key, |page| page.objects.push(object))
+            EntryKind::File(entry_metadata) => {
+                let object =
+                    ObjectRef::new(self.bucket, &*key).with_version(&etag(&entry_metadata), entry_metadata.len());
+                self.add_to_page(&key, |page| page.objects.push(object))
             }
         }
     }
 
-    /// Puts one entry on the page, or where that is full notes that there is another page.
-    fn put(&mut self, key: &str, put: impl FnOnce(&mut ListPage)) -> Result<bool, SourceError> {
+    /// Adds one entry to the page. If the page is full, sets the token of the next page and returns false.
+    fn add_to_page(&mut self, key: &str, add: impl FnOnce(&mut ListPage)) -> Result<bool, SourceError> {
         if self.page.objects.len() + self.page.prefixes.len() == PAGE_ENTRIES {
             self.page.next = Some(std::mem::take(&mut self.last));
             return Ok(false);
         }
-        put(&mut self.page);
+        add(&mut self.page);
         key.clone_into(&mut self.last);
         Ok(true)
     }
 
-    /// What an entry is; nothing if it is ours or was taken away meanwhile.
+    /// Returns the kind of an entry, or nothing if it is a state folder or was removed during the listing.
     fn kind(&self, entry: &DirEntry) -> Result<Option<EntryKind>, SourceError> {
         let path = entry.path();
-        let found = match entry.metadata() {
-            Ok(found) => found,
+        let entry_metadata = match entry.metadata() {
+            Ok(entry_metadata) => entry_metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error(&path, &error)),
         };
-        if found.is_dir() {
+        if entry_metadata.is_dir() {
             return Ok((entry.file_name() != STATE_FOLDER).then_some(EntryKind::Folder));
         }
-        if found.is_file() {
-            return Ok(Some(EntryKind::File(found)));
+        if entry_metadata.is_file() {
+            return Ok(Some(EntryKind::File(entry_metadata)));
         }
-        if !found.is_symlink() {
-            return Err(SourceError::Unavailable(format!("{} is neither a file nor a folder", path.display())));
+        if !entry_metadata.is_symlink() {
+            return Err(SourceError::Unavailable(format!(
+                "{} is neither a file nor a folder: move it out of the source folder",
+                path.display()
+            )));
         }
         let real = path.canonicalize().map_err(|error| {
-            SourceError::Unavailable(format!("{} is a symbolic link that leads nowhere: {error}", path.display()))
+            SourceError::Unavailable(format!("{} is a broken symbolic link: {error}", path.display()))
         })?;
-        let behind = std::fs::metadata(&real).map_err(|error| io_error(&path, &error))?;
-        match behind.is_file() {
-            true if real.starts_with(self.root) => Ok(Some(EntryKind::File(behind))),
-            true => Err(outside(&path, &real)),
+        let target = std::fs::metadata(&real).map_err(|error| io_error(&path, &error))?;
+        match target.is_file() {
+            true if real.starts_with(self.root) => Ok(Some(EntryKind::File(target))),
+            true => Err(outside_folder(&path, &real)),
             false => Err(SourceError::Unavailable(format!(
-                "{} is a symbolic link to a folder, which is not followed: name {} as a source",
+                "{} is a symbolic link to a folder, which is not followed: add {} as a source",
                 path.display(),
                 real.display()
             ))),
