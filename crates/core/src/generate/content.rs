@@ -1,18 +1,19 @@
-//! The small parts of an event: identifiers, addresses, times, and a cast of resources that comes back.
+//! Generates the values in an event: identifiers, addresses, times, and resources from a pool.
 
 use super::Variety;
 use fastrand::Rng;
 use std::fmt::Write;
 
-/// How many resources of each sort an account uses in one region.
-const CAST: usize = 48;
+/// Number of resources of each type that an account uses in one region.
+const POOL_SIZE: usize = 48;
 
-/// What values come from: an account's own resources, the same in all its files, or new ones.
+/// The source of values. A value is new, or it comes from a pool that is the same in all files of an account and
+/// region.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) rng: Rng,
-    /// Percent of values that are new.
-    fresh: u32,
+    /// Percentage of new values.
+    new_percent: u32,
     hex: Vec<String>,
     names: Vec<String>,
     addresses: Vec<String>,
@@ -20,69 +21,69 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// `scope` is the same for all files of one account and region, `rng` another for each file.
+    /// Creates the source. `scope` is the same for all files of one account and region; `rng` differs for each file.
     pub(super) fn new(scope: u64, rng: Rng, variety: Variety) -> Self {
-        let mut cast = Rng::with_seed(scope);
-        let mut some = |make: fn(&mut Rng) -> String| (0..CAST).map(|_| make(&mut cast)).collect();
-        let (hex, names, addresses, keys) = (some(hex17), some(name), some(address), some(key));
-        let fresh = match variety {
+        let mut pool = Rng::with_seed(scope);
+        let mut values = |make: fn(&mut Rng) -> String| (0..POOL_SIZE).map(|_| make(&mut pool)).collect();
+        let (hex, names, addresses, keys) = (values(hex17), values(name), values(address), values(key));
+        let new_percent = match variety {
             Variety::Alike => 2,
             Variety::Usual => 14,
             Variety::Varied => 100,
         };
-        Self { rng, fresh, hex, names, addresses, keys }
+        Self { rng, new_percent, hex, names, addresses, keys }
     }
 
-    /// One of a list.
+    /// Returns a random element of a list.
     pub(super) fn one<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.rng.usize(0..list.len())]
     }
 
-    /// True so many times in a hundred.
+    /// Returns true with a probability of `percent` %.
     pub(super) fn percent(&mut self, percent: u32) -> bool {
         self.rng.u32(0..100) < percent
     }
 
-    /// The 17 hexadecimal digits of a resource's ID.
+    /// Appends the 17 hexadecimal digits of a resource ID.
     pub(super) fn hex(&mut self, out: &mut String) {
-        put(&mut self.rng, self.fresh, &self.hex, hex17, out);
+        pick(&mut self.rng, self.new_percent, &self.hex, hex17, out);
     }
 
-    /// A resource's name.
+    /// Appends the name of a resource.
     pub(super) fn name(&mut self, out: &mut String) {
-        put(&mut self.rng, self.fresh, &self.names, name, out);
+        pick(&mut self.rng, self.new_percent, &self.names, name, out);
     }
 
-    /// An IP address.
+    /// Appends an IP address.
     pub(super) fn address(&mut self, out: &mut String) {
-        put(&mut self.rng, self.fresh, &self.addresses, address, out);
+        pick(&mut self.rng, self.new_percent, &self.addresses, address, out);
     }
 
-    /// An access key of a session.
+    /// Appends the access key of a session.
     pub(super) fn key(&mut self, out: &mut String) {
-        put(&mut self.rng, self.fresh, &self.keys, key, out);
+        pick(&mut self.rng, self.new_percent, &self.keys, key, out);
     }
 
-    /// A random UUID: a request's ID.
+    /// Appends a random UUID, such as a request ID.
     pub(super) fn uuid(&mut self, out: &mut String) {
         let bits = self.rng.u128(..);
         uuid(bits, out);
     }
 
-    /// So many characters of base64: what S3 calls a request's second ID.
+    /// Appends `count` characters of base64, such as the second request ID of S3.
     pub(super) fn base64(&mut self, count: usize, out: &mut String) {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         out.extend((0..count).map(|_| char::from(LETTERS[self.rng.usize(0..64)])));
     }
 }
 
-fn put(rng: &mut Rng, fresh: u32, cast: &[String], make: fn(&mut Rng) -> String, out: &mut String) {
-    if rng.u32(0..100) < fresh {
+fn pick(rng: &mut Rng, new_percent: u32, pool: &[String], make: fn(&mut Rng) -> String, out: &mut String) {
+    if rng.u32(0..100) < new_percent {
         out.push_str(&make(rng));
     } else {
-        // The lower of two draws: some resources are used far more than others.
-        let at = rng.usize(0..cast.len()).min(rng.usize(0..cast.len()));
-        out.push_str(&cast[at]);
+        // The lower of two random numbers: some resources are used far more often than others.
+        let at = rng.usize(0..pool.len()).min(rng.usize(0..pool.len()));
+        out.push_str(&pool[at]);
     }
 }
 
@@ -98,7 +99,7 @@ fn name(rng: &mut Rng) -> String {
     format!("{first}-{second}-{:06x}", rng.u32(0..1 << 24))
 }
 
-/// An address that belongs to nobody: RFC 1918, RFC 5737 and, one in eight, RFC 3849.
+/// Returns a reserved address: of RFC 1918, RFC 5737 or, in one of eight cases, RFC 3849.
 fn address(rng: &mut Rng) -> String {
     let last = rng.u8(1..255);
     match rng.u8(0..8) {
@@ -117,24 +118,25 @@ fn key(rng: &mut Rng) -> String {
     format!("ASIA{middle}EXAMPLE")
 }
 
-/// A UUID of version 4 whose other 122 bits are given; the six that say the version are overwritten.
+/// Appends a UUID of version 4 with these bits. The six bits of version and variant are overwritten.
 fn uuid(bits: u128, out: &mut String) {
     out.push_str(
         uuid::Builder::from_random_bytes(bits.to_be_bytes()).as_uuid().hyphenated().encode_lower(&mut [0; 36]),
     );
 }
 
-/// A UUID that no other pair of object and ordinal has under this seed: the two numbers are scrambled, not drawn.
+/// Appends a UUID that is unique for the object and ordinal under this seed. The UUID is a permutation of the two
+/// numbers, not random.
 pub(super) fn event_id(seed: u64, object: u32, ordinal: u32, rng: &mut Rng, out: &mut String) {
     let unique = mix(u64::from(object) << 32 | u64::from(ordinal)) ^ mix(seed);
-    // Its upper 48 bits lie before the version, its lower 16 behind the variant.
+    // The upper 48 bits are before the version, the lower 16 after the variant.
     let high = u128::from(unique >> 16) << 80;
     let low = u128::from(unique & 0xffff) << 32;
     let rest = rng.u128(..) & !(u128::from(u64::MAX >> 16) << 80) & !(0xffff << 32);
     uuid(high | low | rest, out);
 }
 
-/// The finaliser of SplitMix64: every number becomes another one, and no two the same.
+/// The finalizer of SplitMix64, which is a permutation of the 64-bit numbers.
 /// Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
 pub(super) fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -143,7 +145,7 @@ pub(super) fn mix(number: u64) -> u64 {
     number ^ number >> 31
 }
 
-/// `2023-07-10T12:34:56Z`.
+/// Appends a time in the format `2023-07-10T12:34:56Z`.
 pub(super) fn time(seconds: i64, out: &mut String) {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     // Writing to a String cannot fail.

@@ -1,4 +1,4 @@
-//! One event, in the order in which CloudTrail writes its members.
+//! Generates events with their members in CloudTrail's order.
 //! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>
 
 use super::content::{Content, event_id, mix, time};
@@ -8,22 +8,23 @@ use super::{SyntheticObject, account};
 use fastrand::Rng;
 use std::fmt::Write;
 
-/// Makes the events of one object, one after the other.
+/// Generates the events of one object.
 #[derive(Debug)]
 pub(super) struct EventGenerator<'a> {
     object: &'a SyntheticObject,
     content: Content,
     weights: u32,
     ordinal: u32,
-    /// When the last call of the file was made, and over how many seconds the calls are spread.
+    /// Latest time of an event in seconds since 1970.
     last: i64,
+    /// Number of seconds over which the events are spread.
     spread: i64,
     out: String,
-    /// What follows the parameters: made first, so that the parameters can fill the rest.
+    /// The members after the parameters. They are generated first, so that the parameters fill the remaining bytes.
     tail: String,
 }
 
-/// Who made the call.
+/// The type of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Caller {
     Role,
@@ -46,7 +47,7 @@ impl<'a> EventGenerator<'a> {
         let mut rng = Rng::with_seed(mix(scope ^ u64::from(object.number)));
         let mut latency = LATENCY.draw(&mut rng) as i64;
         if rng.u32(0..500) == 0 {
-            // A delivery that had to be retried: hours or days late.
+            // A delivery that was retried, hours or days late.
             latency += rng.i64(3_600..3 * 86_400);
         }
         Self {
@@ -61,20 +62,20 @@ impl<'a> EventGenerator<'a> {
         }
     }
 
-    /// The next event. Valid until the one after it.
+    /// Returns the next event. It is overwritten by the next call.
     pub(super) fn event(&mut self) -> &str {
         self.out.clear();
         self.tail.clear();
         let call = self.call();
         let bytes = EVENT_BYTES.draw(&mut self.content.rng) as usize;
-        // Events of before 2014 lie in old buckets; they say less.
+        // Old buckets contain events from before 2014, which have fewer members.
         let old = self.content.rng.u32(0..400) == 0;
         self.head(call, bytes, old);
         self.end(call, old);
-        // What an item may overshoot by.
-        let most = MAX_EVENT_BYTES as usize - 1_000;
-        let room = bytes.min(most).saturating_sub(self.out.len() + self.tail.len());
-        self.parameters(call, room);
+        // An item may exceed the limit by less than 1,000 bytes.
+        let max_bytes = MAX_EVENT_BYTES as usize - 1_000;
+        let bytes_left = bytes.min(max_bytes).saturating_sub(self.out.len() + self.tail.len());
+        self.parameters(call, bytes_left);
         self.out.push_str(&self.tail);
         self.ordinal += 1;
         &self.out
@@ -92,13 +93,13 @@ impl<'a> EventGenerator<'a> {
         found.unwrap_or(&CALLS[0])
     }
 
-    /// All before the parameters.
+    /// Writes the members before the parameters.
     fn head(&mut self, call: &ApiCall, bytes: usize, old: bool) {
         self.out.push_str("{\"eventVersion\":\"");
         self.out.push_str(if old { "1.01" } else { call.version });
         self.out.push_str("\",\"userIdentity\":{");
-        let who = self.who(call, bytes);
-        let agent = self.identity(who);
+        let caller = self.caller(call, bytes);
+        let agent = self.identity(caller);
         self.out.push_str(",\"eventTime\":\"");
         let back = self.content.rng.i64(0..=self.spread);
         time(self.last - back, &mut self.out);
@@ -123,8 +124,8 @@ impl<'a> EventGenerator<'a> {
         }
     }
 
-    /// Small events are those of services: a session alone takes 700 bytes.
-    fn who(&mut self, call: &ApiCall, bytes: usize) -> Caller {
+    /// Selects the caller. Most small events have a service as their caller, because a session alone takes 700 bytes.
+    fn caller(&mut self, call: &ApiCall, bytes: usize) -> Caller {
         let service = if bytes < 1_250 { 80 } else { 6 };
         if call.name == "ConsoleLogin" {
             return if self.content.percent(20) { Caller::SourceRoot } else { Caller::User };
@@ -143,10 +144,10 @@ impl<'a> EventGenerator<'a> {
         }
     }
 
-    /// The rest of `userIdentity`. Answers with the service if one made the call.
-    fn identity(&mut self, who: Caller) -> Option<&'static str> {
+    /// Writes the rest of `userIdentity`. Returns the service if the caller is a service.
+    fn identity(&mut self, caller: Caller) -> Option<&'static str> {
         let Self { object: SyntheticObject { account: owner, .. }, content, out, .. } = self;
-        match who {
+        match caller {
             Caller::Service => {
                 let service = content.one(SERVICES);
                 let _ = write!(out, "\"type\":\"AWSService\",\"invokedBy\":\"{service}.amazonaws.com\"}}");
@@ -154,7 +155,7 @@ impl<'a> EventGenerator<'a> {
             }
             Caller::Role => {
                 let role = content.one(ROLES);
-                // A role's unique ID follows from its name; the session is an instance's or a person's.
+                // The unique ID of a role is derived from its name. The session name is an instance or a user.
                 let id = mix(role.bytes().fold(account_seed(owner), |sum, byte| mix(sum ^ u64::from(byte))));
                 let mut session = String::new();
                 if content.percent(50) {
@@ -239,7 +240,7 @@ impl<'a> EventGenerator<'a> {
         None
     }
 
-    /// All behind the parameters, into `tail`.
+    /// Writes the members after the parameters into `tail`.
     fn end(&mut self, call: &ApiCall, old: bool) {
         let Self { object, content, tail: out, .. } = self;
         let owner = &object.account;
@@ -299,9 +300,9 @@ impl<'a> EventGenerator<'a> {
         out.push('}');
     }
 
-    /// `requestParameters`, of about so many bytes.
-    fn parameters(&mut self, call: &ApiCall, room: usize) {
-        if room < 60 {
+    /// Writes `requestParameters` of about `bytes_left` bytes.
+    fn parameters(&mut self, call: &ApiCall, bytes_left: usize) {
+        if bytes_left < 60 {
             self.out.push_str(",\"requestParameters\":null");
             return;
         }
@@ -320,8 +321,8 @@ impl<'a> EventGenerator<'a> {
             ParameterShape::Arns => ("{\"encryptionAlgorithm\":\"SYMMETRIC_DEFAULT\",\"resourceArns\":[", "]}"),
             ParameterShape::Assume => ("{\"durationSeconds\":3600,\"policyArns\":[", "]}"),
         };
-        // An item overshoots by half of itself.
-        let end = (out.len() + room).saturating_sub(close.len() + 40);
+        // On average, the last item exceeds the limit by half of its length.
+        let end = (out.len() + bytes_left).saturating_sub(close.len() + 40);
         out.push_str(",\"requestParameters\":");
         out.push_str(open);
         let first = out.len();
@@ -335,7 +336,7 @@ impl<'a> EventGenerator<'a> {
     }
 }
 
-/// One of the things in a call's parameters.
+/// Writes one item of the parameters.
 fn item(shape: ParameterShape, owner: &str, region: &str, content: &mut Content, out: &mut String) {
     match shape {
         ParameterShape::Items => {
@@ -378,7 +379,7 @@ fn item(shape: ParameterShape, owner: &str, region: &str, content: &mut Content,
     }
 }
 
-/// What the unique IDs of an account's roles follow from.
+/// Returns the seed for the unique IDs of an account's roles.
 fn account_seed(owner: &str) -> u64 {
     owner.bytes().fold(0, |sum, byte| mix(sum ^ u64::from(byte)))
 }

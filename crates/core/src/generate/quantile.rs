@@ -1,14 +1,14 @@
-//! Numbers distributed as they were measured.
+//! Random numbers with measured distributions.
 
 use fastrand::Rng;
 
-/// A distribution by its quantiles: of a million drawn, so many are below the value. Whole numbers throughout, for the
-/// logarithm of one machine is not to the last bit that of another.
+/// A distribution, as pairs of rank (0 to 1,000,000) and value: `rank` of a million random numbers are less than the
+/// value. Uses only integers, because the last bit of a logarithm differs between machines.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quantiles(pub(super) &'static [(u64, u64)]);
 
 impl Quantiles {
-    /// Draws one, evenly between two quantiles.
+    /// Returns a random number. It is uniform between two quantiles.
     pub(super) fn draw(self, rng: &mut Rng) -> u64 {
         let rank = rng.u64(0..1_000_000);
         let above = self.0.partition_point(|&(part, _)| part <= rank).clamp(1, self.0.len() - 1);
@@ -17,7 +17,7 @@ impl Quantiles {
     }
 }
 
-/// Bytes of an event: median 1.2 kB, 90th percentile 1.7, 99th 2.4, and the documented maximum.
+/// Bytes of an event: 1.2 kB in the median, 1.7 kB at the 90th and 2.4 kB at the 99th percentile, at most 256 kB.
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
 pub(super) const EVENT_BYTES: Quantiles = Quantiles(&[
     (0, 640),
@@ -30,10 +30,10 @@ pub(super) const EVENT_BYTES: Quantiles = Quantiles(&[
     (1_000_000, MAX_EVENT_BYTES),
 ]);
 
-/// The most an event has, unless a trail is set to deliver enlarged ones: 256 kB.
+/// Maximum bytes of an event, unless a trail is configured for larger events.
 pub(super) const MAX_EVENT_BYTES: u64 = 256_000;
 
-/// Events of a file: median 5, 90th percentile 17, 99th 51, 8.6 on average, tens of thousands at most.
+/// Events per file: 5 in the median, 17 at the 90th and 51 at the 99th percentile, 8.6 on average, at most 50,000.
 pub(super) const FILE_EVENTS: Quantiles = Quantiles(&[
     (0, 1),
     (250_000, 2),
@@ -48,5 +48,5 @@ pub(super) const FILE_EVENTS: Quantiles = Quantiles(&[
     (1_000_000, 50_000),
 ]);
 
-/// Seconds from an event to the delivery of its file: up to ten minutes, three in the median.
+/// Seconds from an event to the delivery of its file: three minutes in the median, at most ten minutes.
 pub(super) const LATENCY: Quantiles = Quantiles(&[(0, 20), (500_000, 180), (950_000, 480), (1_000_000, 600)]);

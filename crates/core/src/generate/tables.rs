@@ -1,9 +1,9 @@
-//! What events are made of: calls, principals, clients, texts.
+//! The calls, principals, clients and texts of synthetic events.
 
-/// What a call's parameters look like.
+/// The form of a call's parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ParameterShape {
-    /// Resources by their IDs, in items.
+    /// Items with resource IDs.
     Items,
     /// A filter and its values.
     Filters,
@@ -15,11 +15,11 @@ pub(super) enum ParameterShape {
     Object,
     /// ARNs in a list.
     Arns,
-    /// A role that is assumed.
+    /// A role to assume.
     Assume,
 }
 
-/// One kind of call.
+/// An API call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ApiCall {
     /// The event source without `.amazonaws.com`.
@@ -27,14 +27,14 @@ pub(super) struct ApiCall {
     pub name: &'static str,
     pub version: &'static str,
     pub read_only: bool,
-    /// A data event, not one of management.
+    /// Whether the event is a data event instead of a management event.
     pub data: bool,
     pub shape: ParameterShape,
-    /// How often among all.
+    /// Relative frequency.
     pub weight: u32,
 }
 
-const fn reads(
+const fn read_call(
     source: &'static str,
     name: &'static str,
     version: &'static str,
@@ -44,7 +44,7 @@ const fn reads(
     ApiCall { source, name, version, read_only: true, data: false, shape, weight }
 }
 
-const fn writes(
+const fn write_call(
     source: &'static str,
     name: &'static str,
     version: &'static str,
@@ -54,7 +54,7 @@ const fn writes(
     ApiCall { source, name, version, read_only: false, data: false, shape, weight }
 }
 
-const fn touches(
+const fn data_call(
     source: &'static str,
     name: &'static str,
     read_only: bool,
@@ -64,66 +64,67 @@ const fn touches(
     ApiCall { source, name, version: "1.11", read_only, data: true, shape, weight }
 }
 
-/// The calls, with the frequencies of a mixed account: role sessions, polling and encryption keys make most of it.
+/// The calls with the frequencies of a mixed account. Most calls are role sessions, polling and uses of encryption
+/// keys.
 pub(super) const CALLS: &[ApiCall] = &[
-    reads("sts", "AssumeRole", "1.08", ParameterShape::Assume, 140),
-    reads("sts", "GetCallerIdentity", "1.08", ParameterShape::Items, 10),
-    writes("sts", "AssumeRoleWithWebIdentity", "1.08", ParameterShape::Assume, 15),
-    reads("ec2", "DescribeInstances", "1.11", ParameterShape::Filters, 70),
-    reads("ec2", "DescribeNetworkInterfaces", "1.11", ParameterShape::Filters, 40),
-    reads("ec2", "DescribeVolumes", "1.11", ParameterShape::Items, 25),
-    writes("ec2", "RunInstances", "1.11", ParameterShape::Items, 4),
-    writes("ec2", "CreateTags", "1.11", ParameterShape::Tags, 6),
-    writes("ec2", "AuthorizeSecurityGroupIngress", "1.11", ParameterShape::Items, 2),
-    reads("kms", "Decrypt", "1.11", ParameterShape::Arns, 90),
-    reads("kms", "GenerateDataKey", "1.11", ParameterShape::Arns, 60),
-    reads("kms", "DescribeKey", "1.11", ParameterShape::Arns, 10),
-    touches("s3", "GetObject", true, ParameterShape::Object, 60),
-    touches("s3", "PutObject", false, ParameterShape::Object, 45),
-    touches("s3", "HeadObject", true, ParameterShape::Object, 15),
-    reads("s3", "GetBucketAcl", "1.11", ParameterShape::Object, 40),
-    writes("s3", "PutBucketPolicy", "1.11", ParameterShape::Policy, 2),
-    touches("lambda", "Invoke", false, ParameterShape::Arns, 20),
-    reads("lambda", "GetFunction20150331v2", "1.11", ParameterShape::Arns, 12),
-    writes("lambda", "UpdateFunctionConfiguration20150331v2", "1.11", ParameterShape::Tags, 3),
-    writes("logs", "CreateLogStream", "1.11", ParameterShape::Items, 60),
-    reads("logs", "DescribeLogGroups", "1.11", ParameterShape::Filters, 14),
-    touches("dynamodb", "GetItem", true, ParameterShape::Items, 18),
-    reads("dynamodb", "DescribeTable", "1.11", ParameterShape::Arns, 18),
-    writes("dynamodb", "UpdateTable", "1.11", ParameterShape::Tags, 2),
-    reads("iam", "GetRole", "1.11", ParameterShape::Items, 14),
-    reads("iam", "ListAttachedRolePolicies", "1.11", ParameterShape::Items, 10),
-    writes("iam", "CreatePolicyVersion", "1.11", ParameterShape::Policy, 3),
-    writes("iam", "PutRolePolicy", "1.11", ParameterShape::Policy, 3),
-    reads("monitoring", "DescribeAlarms", "1.11", ParameterShape::Filters, 18),
-    reads("ssm", "GetParametersByPath", "1.11", ParameterShape::Filters, 12),
-    writes("ssm", "UpdateInstanceInformation", "1.11", ParameterShape::Items, 24),
-    reads("secretsmanager", "GetSecretValue", "1.11", ParameterShape::Arns, 18),
-    touches("sqs", "SendMessage", false, ParameterShape::Arns, 6),
-    writes("sns", "Subscribe", "1.11", ParameterShape::Arns, 1),
-    reads("rds", "DescribeDBInstances", "1.11", ParameterShape::Filters, 10),
-    reads("eks", "DescribeCluster", "1.11", ParameterShape::Arns, 8),
-    reads("ecs", "DescribeTasks", "1.11", ParameterShape::Arns, 14),
-    writes("ecs", "SubmitTaskStateChange", "1.11", ParameterShape::Items, 6),
-    reads("ecr", "BatchGetImage", "1.11", ParameterShape::Items, 10),
-    reads("elasticloadbalancing", "DescribeTargetHealth", "1.11", ParameterShape::Arns, 16),
-    reads("autoscaling", "DescribeAutoScalingGroups", "1.11", ParameterShape::Filters, 12),
-    writes("cloudformation", "CreateChangeSet", "1.11", ParameterShape::Tags, 2),
-    reads("cloudtrail", "LookupEvents", "1.11", ParameterShape::Filters, 4),
-    reads("config", "SelectResourceConfig", "1.11", ParameterShape::Filters, 6),
-    reads("glue", "GetPartitions", "1.11", ParameterShape::Filters, 8),
-    reads("athena", "GetQueryExecution", "1.11", ParameterShape::Items, 6),
-    writes("states", "StartExecution", "1.11", ParameterShape::Arns, 4),
-    reads("route53", "ListResourceRecordSets", "1.11", ParameterShape::Filters, 4),
-    reads("acm", "DescribeCertificate", "1.11", ParameterShape::Arns, 4),
-    reads("guardduty", "ListFindings", "1.11", ParameterShape::Filters, 4),
-    reads("securityhub", "GetFindings", "1.11", ParameterShape::Filters, 4),
-    reads("organizations", "ListAccounts", "1.11", ParameterShape::Items, 3),
-    writes("backup", "StartBackupJob", "1.11", ParameterShape::Arns, 2),
-    writes("signin", "ConsoleLogin", "1.11", ParameterShape::Items, 3),
+    read_call("sts", "AssumeRole", "1.08", ParameterShape::Assume, 140),
+    read_call("sts", "GetCallerIdentity", "1.08", ParameterShape::Items, 10),
+    write_call("sts", "AssumeRoleWithWebIdentity", "1.08", ParameterShape::Assume, 15),
+    read_call("ec2", "DescribeInstances", "1.11", ParameterShape::Filters, 70),
+    read_call("ec2", "DescribeNetworkInterfaces", "1.11", ParameterShape::Filters, 40),
+    read_call("ec2", "DescribeVolumes", "1.11", ParameterShape::Items, 25),
+    write_call("ec2", "RunInstances", "1.11", ParameterShape::Items, 4),
+    write_call("ec2", "CreateTags", "1.11", ParameterShape::Tags, 6),
+    write_call("ec2", "AuthorizeSecurityGroupIngress", "1.11", ParameterShape::Items, 2),
+    read_call("kms", "Decrypt", "1.11", ParameterShape::Arns, 90),
+    read_call("kms", "GenerateDataKey", "1.11", ParameterShape::Arns, 60),
+    read_call("kms", "DescribeKey", "1.11", ParameterShape::Arns, 10),
+    data_call("s3", "GetObject", true, ParameterShape::Object, 60),
+    data_call("s3", "PutObject", false, ParameterShape::Object, 45),
+    data_call("s3", "HeadObject", true, ParameterShape::Object, 15),
+    read_call("s3", "GetBucketAcl", "1.11", ParameterShape::Object, 40),
+    write_call("s3", "PutBucketPolicy", "1.11", ParameterShape::Policy, 2),
+    data_call("lambda", "Invoke", false, ParameterShape::Arns, 20),
+    read_call("lambda", "GetFunction20150331v2", "1.11", ParameterShape::Arns, 12),
+    write_call("lambda", "UpdateFunctionConfiguration20150331v2", "1.11", ParameterShape::Tags, 3),
+    write_call("logs", "CreateLogStream", "1.11", ParameterShape::Items, 60),
+    read_call("logs", "DescribeLogGroups", "1.11", ParameterShape::Filters, 14),
+    data_call("dynamodb", "GetItem", true, ParameterShape::Items, 18),
+    read_call("dynamodb", "DescribeTable", "1.11", ParameterShape::Arns, 18),
+    write_call("dynamodb", "UpdateTable", "1.11", ParameterShape::Tags, 2),
+    read_call("iam", "GetRole", "1.11", ParameterShape::Items, 14),
+    read_call("iam", "ListAttachedRolePolicies", "1.11", ParameterShape::Items, 10),
+    write_call("iam", "CreatePolicyVersion", "1.11", ParameterShape::Policy, 3),
+    write_call("iam", "PutRolePolicy", "1.11", ParameterShape::Policy, 3),
+    read_call("monitoring", "DescribeAlarms", "1.11", ParameterShape::Filters, 18),
+    read_call("ssm", "GetParametersByPath", "1.11", ParameterShape::Filters, 12),
+    write_call("ssm", "UpdateInstanceInformation", "1.11", ParameterShape::Items, 24),
+    read_call("secretsmanager", "GetSecretValue", "1.11", ParameterShape::Arns, 18),
+    data_call("sqs", "SendMessage", false, ParameterShape::Arns, 6),
+    write_call("sns", "Subscribe", "1.11", ParameterShape::Arns, 1),
+    read_call("rds", "DescribeDBInstances", "1.11", ParameterShape::Filters, 10),
+    read_call("eks", "DescribeCluster", "1.11", ParameterShape::Arns, 8),
+    read_call("ecs", "DescribeTasks", "1.11", ParameterShape::Arns, 14),
+    write_call("ecs", "SubmitTaskStateChange", "1.11", ParameterShape::Items, 6),
+    read_call("ecr", "BatchGetImage", "1.11", ParameterShape::Items, 10),
+    read_call("elasticloadbalancing", "DescribeTargetHealth", "1.11", ParameterShape::Arns, 16),
+    read_call("autoscaling", "DescribeAutoScalingGroups", "1.11", ParameterShape::Filters, 12),
+    write_call("cloudformation", "CreateChangeSet", "1.11", ParameterShape::Tags, 2),
+    read_call("cloudtrail", "LookupEvents", "1.11", ParameterShape::Filters, 4),
+    read_call("config", "SelectResourceConfig", "1.11", ParameterShape::Filters, 6),
+    read_call("glue", "GetPartitions", "1.11", ParameterShape::Filters, 8),
+    read_call("athena", "GetQueryExecution", "1.11", ParameterShape::Items, 6),
+    write_call("states", "StartExecution", "1.11", ParameterShape::Arns, 4),
+    read_call("route53", "ListResourceRecordSets", "1.11", ParameterShape::Filters, 4),
+    read_call("acm", "DescribeCertificate", "1.11", ParameterShape::Arns, 4),
+    read_call("guardduty", "ListFindings", "1.11", ParameterShape::Filters, 4),
+    read_call("securityhub", "GetFindings", "1.11", ParameterShape::Filters, 4),
+    read_call("organizations", "ListAccounts", "1.11", ParameterShape::Items, 3),
+    write_call("backup", "StartBackupJob", "1.11", ParameterShape::Arns, 2),
+    write_call("signin", "ConsoleLogin", "1.11", ParameterShape::Items, 3),
 ];
 
-/// Roles that machines and people work in.
+/// Role names of machines and users.
 pub(super) const ROLES: &[&str] = &[
     "AWSServiceRoleForConfig",
     "AWSReservedSSO_AdministratorAccess_0123456789abcdef",
@@ -141,11 +142,11 @@ pub(super) const ROLES: &[&str] = &[
     "web-frontend",
 ];
 
-/// Users, some of whose names are not ASCII. Two are written with escapes, as some services do.
+/// User names. Some are not ASCII, and one has an escape, as some services write them.
 pub(super) const USERS: &[&str] =
     &["alice", "backup-bot", "bob", "ci-deployer", "jürgen", "josé.garcía", "mail-relay", "渋谷", "M\\u00fcller"];
 
-/// Who makes calls on others' behalf.
+/// Services that make calls on behalf of others.
 pub(super) const SERVICES: &[&str] = &[
     "autoscaling",
     "cloudtrail",
@@ -159,7 +160,7 @@ pub(super) const SERVICES: &[&str] = &[
     "vpc-flow-logs",
 ];
 
-/// Programs that make calls.
+/// User agents.
 pub(super) const AGENTS: &[&str] = &[
     "aws-cli/2.22.7 md/awscrt#0.23.4 ua/2.0 os/linux#6.8.0-1021-aws md/arch#x86_64 lang/python#3.12.6 md/pyimpl#CPython exec-env/EC2 cfg/retry-mode#standard md/installer#exe md/prompt#off md/command#s3.ls",
     "aws-sdk-go-v2/1.32.7 ua/2.1 os/linux lang/go#1.23.4 md/GOOS#linux md/GOARCH#arm64 api/sts#1.33.3 m/E,g",
@@ -172,7 +173,7 @@ pub(super) const AGENTS: &[&str] = &[
     "[S3Console/0.4, aws-internal/3 aws-sdk-java/1.12.750 Linux/5.10.228 OpenJDK_64-Bit_Server_VM/25.432-b06 java/1.8.0_432 vendor/Oracle_Corporation cfg/retry-mode/standard]",
 ];
 
-/// Refusals and failures.
+/// Error codes and messages.
 pub(super) const ERRORS: &[(&str, &str)] = &[
     ("AccessDenied", "User is not authorized to perform this action because no identity-based policy allows it"),
     ("Client.UnauthorizedOperation", "You are not authorized to perform this operation."),
@@ -181,7 +182,7 @@ pub(super) const ERRORS: &[(&str, &str)] = &[
     ("NoSuchEntityException", "The Role with name retired-scanner cannot be found."),
 ];
 
-/// Names and values of tags.
+/// Keys and values of tags.
 pub(super) const TAGS: &[(&str, &str)] = &[
     ("Name", "orders-prod-blue"),
     ("environment", "production"),
@@ -195,7 +196,7 @@ pub(super) const TAGS: &[(&str, &str)] = &[
     ("kubernetes.io/cluster/prod-a", "owned"),
 ];
 
-/// Regions that are on in an account of its own accord, and what their addresses are made of.
+/// Regions that are enabled in an account by default.
 /// <https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html>
 pub(super) const REGIONS: &[&str] = &[
     "us-east-1",
