@@ -1,4 +1,4 @@
-//! What may stand on the command line: one file for each subcommand, and the values they share.
+//! Command-line arguments: one module for each subcommand, and the argument types they share.
 
 mod backfill;
 mod cost;
@@ -17,19 +17,19 @@ pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventsArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use sync::SyncArgs;
-pub(crate) use value::{Compress, Dest, LedgerAt, Lines, Place};
+pub(crate) use value::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
 
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
-  trailhose sync ./bucket ./events                          a folder into JSON Lines files
-  trailhose sync s3://my-trail-bucket ./events --since 7d   a week of a bucket
-  trailhose init && trailhose sync --watch 5m               every trail of this account, again and again
-  trailhose explain ./bucket/AWSLogs/…/x.json.gz            what would be done with one file, and why
-  trailhose generate ./bucket                               a bucket to try it on, without a trail";
+  trailhose sync ./bucket ./events                          deliver a folder as JSON Lines files
+  trailhose sync s3://my-trail-bucket ./events --since 7d   deliver the last 7 days of a bucket
+  trailhose init && trailhose sync --watch 5m               every trail of this account, every 5 minutes
+  trailhose explain ./bucket/AWSLogs/…/x.json.gz            show how one file would be processed
+  trailhose generate ./bucket                               generate sample log files";
 
-/// CloudTrail in, one clean stream out: every event once, as the bytes it came in.
+/// Deliver CloudTrail logs as one deduplicated event stream: every event once, with its bytes unchanged.
 #[derive(Debug, Parser)]
 #[command(name = "trailhose", version, before_help = EXAMPLES, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -39,25 +39,25 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Deliver every event of SOURCE to DEST that was not delivered before
+    /// Deliver all events of SOURCE that were not delivered before to DEST
     #[command(before_help = sync::EXAMPLES, after_help = sync::EXIT_CODES)]
     Sync(Box<SyncArgs>),
-    /// Ask CloudTrail for its trails, write trailhose.toml, and say what wiring the buckets still need
+    /// Find the account's trails, write trailhose.toml, and list the remaining setup steps
     #[command(before_help = init::EXAMPLES, after_help = init::EXIT_CODES)]
     Init(InitArgs),
-    /// Say what would be done with one object, and why; writes nothing
+    /// Show how one object would be processed, and why (read-only)
     #[command(before_help = explain::EXAMPLES, after_help = explain::EXIT_CODES)]
     Explain(ExplainArgs),
-    /// Make a bucket of realistic log files in DIR, of accounts that do not exist
+    /// Generate realistic log files of fictional accounts in DIR
     #[command(before_help = generate::EXAMPLES)]
     Generate(GenerateArgs),
-    /// Start a run of the backfill on AWS, try it dry, or see how far it is
+    /// Start a backfill on AWS, preview it, or show its progress
     #[command(before_help = backfill::EXAMPLES, after_help = backfill::EXIT_CODES)]
     Backfill(Box<BackfillArgs>),
-    /// Look into a ledger, and have an object worked on once more
+    /// Inspect the ledger; retry or reset objects
     #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
     Ledger(LedgerArgs),
-    /// Say what so many events cost on AWS, by the requests that made-up ones ask for; sends nothing
+    /// Estimate AWS cost for a number of events (offline)
     #[command(before_help = cost::EXAMPLES)]
     Cost(CostArgs),
 }
@@ -68,7 +68,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_consistent_in_itself() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! `trailhose backfill`: a run on AWS is asked for, tried dry, or looked at.
+//! `trailhose backfill`: starts a run on AWS, previews it, or shows its progress.
 
 mod local;
 mod plan;
@@ -8,11 +8,11 @@ mod view;
 
 use crate::args::{BackfillArgs, BackfillCommand};
 use crate::components::Aws;
-use plan::Plan;
+use plan::BackfillPlan;
 use tokio::sync::watch::Receiver;
 
-/// Something did not answer halfway, or failed.
-const AGAIN: u8 = 1;
+/// Exit code: a request failed, the run has failures, or the run does not exist.
+const INCOMPLETE: u8 = 1;
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: BackfillArgs, halt: Receiver<bool>) -> Result<u8, String> {
@@ -23,8 +23,8 @@ pub(crate) async fn run(args: BackfillArgs, halt: Receiver<bool>) -> Result<u8, 
             status::run(run.as_ref(), &at, &aws, json).await
         }
         None => {
-            let plan = Plan::new(args)?;
-            match plan.is_here() {
+            let plan = BackfillPlan::new(args)?;
+            match plan.runs_locally() {
                 true => local::run(&plan, &aws, halt).await,
                 false => start::run(plan, &aws).await,
             }

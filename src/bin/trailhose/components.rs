@@ -156,7 +156,9 @@ async fn stream_delivery(stream: &str, _: &plan::DeliverySettings, _: &Aws) -> R
 #[cfg(feature = "firehose")]
 async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws) -> Result<Delivery, String> {
     if plan.compress.is_some() {
-        return Err("--compress applies to JSON Lines files only; compression of a Firehose stream is part of its configuration".into());
+        return Err("--compress applies to JSON Lines files only; compression of a Firehose stream is part of its \
+                    configuration"
+            .into());
     }
     let lines = match plan.destination {
         None | Some(PackingMode::Packed) => LinesPerRecord::Packed,

@@ -1,4 +1,4 @@
-//! `trailhose cost`: what so many events cost on AWS, before the first one is sent.
+//! `trailhose cost`: estimates the AWS cost of a number of events, offline.
 
 use crate::args::CostArgs;
 use indicatif::HumanCount;
@@ -8,27 +8,27 @@ use trailhose::billing::estimate::Sample;
 use trailhose::billing::price::{AS_OF, Bill, REGION};
 use trailhose::generate::ObjectSize;
 
-/// Events of a file where nothing is said: the mean of 39,585 events of three real accounts.
-const MEAN: u32 = 9;
+/// Default number of events per file: the mean over 39,585 events of three real accounts.
+const MEAN_EVENTS_PER_FILE: u32 = 9;
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: &CostArgs) -> Result<u8, String> {
     let size = match (args.object_size, args.events_per_file) {
         (Some(bytes), _) => ObjectSize::Bytes(bytes),
-        (None, events) => ObjectSize::Events(events.unwrap_or(MEAN)),
+        (None, events) => ObjectSize::Events(events.unwrap_or(MEAN_EVENTS_PER_FILE)),
     };
     let sample = Sample::of(size).await?;
     let counted = sample.billed_units(args.events);
     let bill = counted.bill();
     let text = if args.json { as_json(args.events, &sample, &bill) } else { as_table(args.events, &sample, &bill) };
-    // A reader that has gone away has seen what it wanted.
+    // A closed pipe is not an error.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(0)
 }
 
 fn as_table(events: u64, sample: &Sample, bill: &Bill) -> String {
     let mut text = format!(
-        "{} events, counted on {} made-up files of {:.0} events and {:.0} bytes an event\n",
+        "{} events, estimated from {} generated files with {:.0} events each and {:.0} bytes per event\n",
         HumanCount(events),
         sample.objects,
         sample.events as f64 / sample.objects as f64,
@@ -39,8 +39,10 @@ fn as_table(events: u64, sample: &Sample, bill: &Bill) -> String {
         text += &format!("  {:<9} {units:>18.3} {:<20} {dollars:>12.4} $\n", price.service, price.unit);
     }
     let per_million = bill.dollars() / events as f64 * 1e6;
-    text += &format!("  {:<9} {:>39} {:>12.4} $, {per_million:.4} $ a million events\n", "all", "", bill.dollars());
-    text + &format!("List prices of {REGION}, {AS_OF}; Lambda's time, S3's storage and transfer are not in it.\n")
+    text += &format!("  {:<9} {:>39} {:>12.4} $, {per_million:.4} $ per million events\n", "total", "", bill.dollars());
+    text + &format!(
+        "List prices of {REGION}, {AS_OF}; Lambda compute time, S3 storage and data transfer are not included.\n"
+    )
 }
 
 fn as_json(events: u64, sample: &Sample, bill: &Bill) -> String {

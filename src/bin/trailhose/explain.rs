@@ -1,4 +1,4 @@
-//! `trailhose explain`: what would be done with one object, and why. Reads only.
+//! `trailhose explain`: shows how one object would be processed, and why. Read-only.
 
 mod contents;
 mod render;
@@ -16,13 +16,13 @@ use trailhose::object::key::{LogKey, Recognized, recognize};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::SourceError;
 
-/// The object cannot be fetched.
+/// Exit code: the object cannot be fetched.
 const NOT_FETCHED: u8 = 1;
 
-/// The object would be quarantined.
+/// Exit code: the object would be quarantined.
 const QUARANTINED: u8 = 3;
 
-/// All that is known of one object.
+/// The explanation of one object.
 #[derive(Debug, Serialize)]
 struct Explanation {
     object: String,
@@ -34,33 +34,33 @@ struct Explanation {
     verdict: String,
 }
 
-/// What the object's key says.
+/// Information from the object's key.
 #[derive(Debug, Serialize)]
 struct KeyInfo {
     /// `log`, `digest` or `foreign`.
     recognized: &'static str,
-    /// By what, or why not.
+    /// The part of the key that was recognized, or the reason why none was.
     because: String,
     kind: Option<&'static str>,
     account: Option<String>,
     region: Option<String>,
-    /// The day of its delivery, UTC.
+    /// Day of delivery, UTC.
     delivered: Option<String>,
 }
 
-/// What the ledger says.
+/// Information from the ledger.
 #[derive(Debug, Serialize)]
 struct LedgerInfo {
-    /// The object's state, or nothing if it has no row.
+    /// State of the object; `None` if it has no row.
     status: Option<&'static str>,
-    /// Events of its own that are proven delivered: the index behind the last. Nothing once all are.
+    /// Index after the last event whose delivery is recorded; `None` if all are delivered.
     cursor: Option<u32>,
-    /// Seconds for which somebody may still be at work on it.
+    /// Remaining seconds of a worker's lease.
     leased_for: Option<i64>,
     reason: Option<String>,
     delivered: Option<u64>,
     duplicate: Option<u64>,
-    /// Its events, as the ledger has them now.
+    /// Events of the object that no object has claimed.
     events_new: u64,
     events_own: u64,
     events_of_others_delivered: u64,
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     let default = DecodeLimits::default();
     let limits = DecodeLimits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
     let name = name(&fetched.key);
-    // A digest holds no events: that it is no log is no damage to be told.
+    // A digest contains no events, so it is not decoded.
     let read = if name.recognized == "digest" { None } else { Some(contents::read(&fetched.bytes, limits)) };
     let events = read.as_ref().and_then(|read| Some(&read.as_ref().ok()?.1));
     let known = match &ledger {
@@ -106,13 +106,13 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     Ok(exit_code)
 }
 
-/// An object's bytes and names.
+/// Bytes and names of a fetched object.
 struct FetchedObject {
-    /// As a person names it.
+    /// Name for display.
     name: String,
-    /// As it is recognised by.
+    /// Key by which it is recognized.
     key: String,
-    /// What a ledger may know it as, the likeliest first.
+    /// Identities under which a ledger may record the object, the likeliest first.
     candidates: Vec<Object>,
     bytes: Vec<u8>,
 }
@@ -120,18 +120,18 @@ struct FetchedObject {
 async fn fetch(location: &Location, aws: &Aws) -> Result<FetchedObject, String> {
     let (folder, at) = match location {
         Location::S3 { key, .. } if key.is_empty() => {
-            return Err(format!("{location} names no object; expected s3://bucket/key"));
+            return Err(format!("{location} is not an object; expected s3://bucket/key"));
         }
         Location::S3 { bucket, key } => {
             (Location::S3 { bucket: bucket.clone(), key: String::new() }, ObjectRef::new(bucket, key))
         }
         Location::Path(path) if path.is_dir() => {
-            return Err(format!("{location} is a folder; name one file in it, or give the folder to trailhose sync"));
+            return Err(format!("{location} is a folder; specify a file, or use trailhose sync for the folder"));
         }
         Location::Path(path) => {
             let missing = |error| format!("{location}: {error}");
             let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| format!("{location} names no file"))?;
+            let name = name.ok_or_else(|| format!("{location} has no file name"))?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let folder = parent.canonicalize().map_err(missing)?;
             let bucket = format!("file://{}", folder.display());
@@ -141,7 +141,7 @@ async fn fetch(location: &Location, aws: &Aws) -> Result<FetchedObject, String> 
     let failed = |error: SourceError| error.to_string();
     let source = components::source(&folder, None, aws).await?.source;
     let found = source.stat(&at).await.map_err(failed)?;
-    let object = found.object().ok_or_else(|| format!("{at} was found without an ETag"))?;
+    let object = found.object().ok_or_else(|| format!("{at} has no ETag"))?;
     let bytes = source.fetch(&object).await.map_err(failed)?;
     let key = match at.bucket.strip_prefix("file://") {
         Some(folder) => format!("{folder}/{}", at.key).trim_start_matches('/').to_owned(),
@@ -150,7 +150,8 @@ async fn fetch(location: &Location, aws: &Aws) -> Result<FetchedObject, String> 
     Ok(FetchedObject { name: at.to_string(), key, candidates: candidates(object), bytes })
 }
 
-/// A file is known to a ledger by the folder that was synced, which may be any of those it lies in.
+/// Returns the identities under which a ledger may record a file. Its bucket is the synced folder, which may be any
+/// parent folder of the file.
 pub(crate) fn candidates(object: Object) -> Vec<Object> {
     let Some(folder) = object.bucket.strip_prefix("file://") else { return vec![object] };
     let path = format!("{}/{}", folder.trim_end_matches('/'), object.key);
@@ -193,7 +194,11 @@ fn name(key: &str) -> KeyInfo {
     }
 }
 
-async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents::DecodedEvents>) -> Result<LedgerInfo, String> {
+async fn known(
+    ledger: &Ledger,
+    candidates: &[Object],
+    events: Option<&contents::DecodedEvents>,
+) -> Result<LedgerInfo, String> {
     let failed = |error: &dyn std::fmt::Display| format!("ledger: {error}");
     let ids: Vec<_> = candidates.iter().map(Object::id).collect();
     let rows = ledger.rows(&ids).await.map_err(|error| failed(&error))?;
@@ -219,21 +224,24 @@ async fn known(ledger: &Ledger, candidates: &[Object], events: Option<&contents:
     })
 }
 
-/// What `trailhose sync` would do, in one sentence.
-fn verdict(name: &KeyInfo, contents: Option<&ObjectContents>, unreadable: Option<&UnreadableObject>, known: Option<&LedgerInfo>) -> String {
+/// Returns what `trailhose sync` would do, in one sentence.
+fn verdict(
+    name: &KeyInfo,
+    contents: Option<&ObjectContents>,
+    unreadable: Option<&UnreadableObject>,
+    known: Option<&LedgerInfo>,
+) -> String {
     let status = known.and_then(|known| known.status);
     match (name.recognized, contents, unreadable, status) {
-        (_, _, _, Some("done")) => "nothing: all of its events are delivered".into(),
-        (_, _, _, Some("quarantined")) => {
-            "nothing: it was quarantined before, and stays so until it is replaced".into()
-        }
+        (_, _, _, Some("done")) => "nothing: all its events are delivered".into(),
+        (_, _, _, Some("quarantined")) => "nothing: the object is quarantined until it is replaced or retried".into(),
         ("foreign", Some(contents), ..) => {
-            format!("skipped for its name; with --all-files, {}", delivery(contents, known))
+            format!("skipped because of its name; with --all-files: {}", delivery(contents, known))
         }
-        ("foreign", None, ..) => "skipped: it is no log by its name, nor by what it holds".into(),
+        ("foreign", None, ..) => "skipped: neither its name nor its content is that of a CloudTrail log".into(),
         (_, Some(contents), ..) => delivery(contents, known),
-        (_, None, Some(error), _) => format!("quarantined as {}: nothing of it is delivered", error.kind),
-        (_, None, None, _) => "skipped: a digest holds no events".into(),
+        (_, None, Some(error), _) => format!("quarantined as {}: none of its events are delivered", error.kind),
+        (_, None, None, _) => "skipped: a digest contains no events".into(),
     }
 }
 
@@ -241,13 +249,16 @@ fn delivery(contents: &ObjectContents, known: Option<&LedgerInfo>) -> String {
     let unique = contents.events - contents.duplicates;
     match known {
         None if contents.duplicates > 0 => {
-            format!("{unique} of its {} events delivered, unless another object brought them before", contents.events)
+            format!(
+                "{unique} of its {} events delivered, except those already delivered by another object",
+                contents.events
+            )
         }
-        None => format!("{unique} events delivered, unless another object brought them before"),
+        None => format!("{unique} events delivered, except those already delivered by another object"),
         Some(known) => {
             let mine = known.events_new + known.events_own;
             let others = known.events_of_others_delivered + known.events_of_others_owed;
-            format!("{mine} events delivered, {others} left to the objects that own them")
+            format!("{mine} events delivered, {others} owned by other objects")
         }
     }
 }
@@ -257,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_may_be_known_by_any_folder_it_lies_in() {
+    fn every_parent_folder_is_a_candidate_bucket() {
         let object = Object { bucket: "file:///a/b".into(), key: "c".into(), etag: "e".into() };
         let names: Vec<_> = candidates(object).into_iter().map(|object| (object.bucket, object.key)).collect();
         let expected = [("file:///a/b", "c"), ("file:///a", "b/c"), ("file:///", "a/b/c")];
@@ -265,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_by_what_it_is_recognised() {
+    fn recognized_part_of_the_key_is_reported() {
         let file = "111122223333_CloudTrail_eu-west-1_20261101T0000Z_aBcDeFgH12345678.json.gz";
         let folder = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/01";
         assert_eq!(name(&format!("{folder}/{file}")).because, "its folders and its name");

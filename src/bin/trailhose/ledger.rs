@@ -1,4 +1,4 @@
-//! `trailhose ledger`: what a person may ask of a ledger, and the two ways to have an object worked on once more.
+//! `trailhose ledger`: inspects a ledger, and retries or resets objects.
 
 mod confirm;
 mod events;
@@ -12,25 +12,25 @@ mod view;
 
 use crate::args::{LedgerArgs, LedgerCommand, QuarantineCommand};
 use crate::components::Aws;
-use open::{Access, Open};
+use open::{Access, OpenedLedger};
 
-/// Nothing was found, or it was refused.
-const NOT: u8 = 1;
+/// Exit code: not found, or refused.
+const NOT_FOUND: u8 = 1;
 
-/// How much is read at once.
-const AT_ONCE: u32 = 1000;
+/// Number of items in one batch of a scan.
+const SCAN_BATCH_ITEMS: u32 = 1000;
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
     let Some(at) = args.ledger else {
-        return Err("no ledger is named: add --ledger FILE or --ledger dynamodb://TABLE".into());
+        return Err("--ledger is required: use --ledger FILE or --ledger dynamodb://TABLE".into());
     };
     let aws = Aws::default();
     let access = match args.command {
-        LedgerCommand::Forget { .. } | LedgerCommand::Quarantine(QuarantineCommand::Retry { .. }) => Access::Change,
-        _ => Access::Look,
+        LedgerCommand::Forget { .. } | LedgerCommand::Quarantine(QuarantineCommand::Retry { .. }) => Access::ReadWrite,
+        _ => Access::ReadOnly,
     };
-    let open = Open::at(at, access, &aws).await?;
+    let open = OpenedLedger::at(at, access, &aws).await?;
     match args.command {
         LedgerCommand::Stats { scan } => stats::run(&open, scan, args.json).await,
         LedgerCommand::Show { object, scan } => show::run(&open, &aws, &object, scan, args.json).await,

@@ -1,9 +1,9 @@
-//! `trailhose.toml`: several sources, one ledger, one destination, in one file.
+//! `trailhose.toml`: settings for several sources, one ledger and one destination.
 //!
 //! ```toml
 //! dest = "./events"                         # a folder, or "firehose://stream"
 //! ledger = "dynamodb://trailhose"           # or an SQLite file [default: DEST/.trailhose/ledger.db]
-//! look_back = 3                             # days that `sync --watch` looks at again
+//! look_back = 3                             # days that `sync --watch` scans again
 //!
 //! [backfill]
 //! queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailhose-backfill"
@@ -14,96 +14,96 @@
 //! accounts = ["111122223333"]
 //! ```
 //!
-//! Relative paths begin at the file's own folder. What an option of the command line says counts more. An error names
-//! the file and the line, and nothing is begun.
+//! Relative paths are resolved against the folder of the file. Command-line options take precedence. An error names the
+//! file and the line, and nothing is started.
 
 mod read;
 #[cfg(test)]
 mod tests;
 
 use crate::args::value::SETTINGS_FILE;
-use crate::args::{Compress, Dest, LedgerAt, Lines, Place};
+use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
 use jiff::civil::Date;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use trailhose::event::filter::Filter;
 use trailhose::object::key::Kind;
 
-/// What the file says. What it does not say is nothing, or an empty list.
+/// The settings of a file. A missing setting is `None` or an empty list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// The file.
+    /// Path of the file.
     pub(crate) path: PathBuf,
-    /// Where events go.
+    /// Destination of events.
     pub(crate) dest: Option<Dest>,
-    /// What has been delivered, for all sources.
-    pub(crate) ledger: Option<LedgerAt>,
-    /// Days for which a DynamoDB ledger remembers.
+    /// Ledger of all sources.
+    pub(crate) ledger: Option<LedgerLocation>,
+    /// Retention of a DynamoDB ledger in days.
     pub(crate) ledger_days: Option<u32>,
-    /// Days before today that are looked at again.
+    /// Days before today that later rounds of `sync --watch` scan again.
     pub(crate) look_back: Option<u32>,
-    /// First day of delivery, UTC, for all sources that do not say otherwise.
+    /// Default of the first day of delivery, UTC.
     pub(crate) since: Option<Date>,
-    /// Last day of delivery, UTC, for all sources that do not say otherwise.
+    /// Default of the last day of delivery, UTC.
     pub(crate) until: Option<Date>,
-    /// Events that are dropped.
+    /// Rules for events to drop.
     pub(crate) filter: Option<Filter>,
-    /// How JSON Lines files are compressed.
-    pub(crate) compress: Option<Compress>,
-    /// How a Firehose stream takes events.
-    pub(crate) destination: Option<Lines>,
-    /// Where events longer than a Firehose record are kept: `s3://bucket[/prefix]`.
+    /// Compression of JSON Lines files.
+    pub(crate) compress: Option<CompressMode>,
+    /// Number of events in a Firehose record.
+    pub(crate) destination: Option<PackingMode>,
+    /// Location for oversize events: `s3://bucket[/prefix]`.
     pub(crate) oversize: Option<String>,
-    /// Objects at once.
+    /// Number of objects processed concurrently.
     pub(crate) jobs: Option<usize>,
-    /// After what time JSON Lines files and ledger are made durable together.
+    /// Checkpoint interval.
     pub(crate) checkpoint: Option<Duration>,
-    /// Decompressed bytes at which an object is taken for a decompression bomb.
+    /// Maximum decompressed size of an object in bytes.
     pub(crate) max_object_bytes: Option<u64>,
-    /// What of the deployed stack a backfill needs.
-    pub(crate) backfill: Option<Backfill>,
-    /// At least one.
-    pub(crate) sources: Vec<Source>,
+    /// Settings of `trailhose backfill`.
+    pub(crate) backfill: Option<BackfillSettings>,
+    /// Sources; at least one.
+    pub(crate) sources: Vec<SourceSettings>,
 }
 
-/// `[backfill]`: where `trailhose backfill` hands its work in.
+/// `[backfill]`: the queue of the deployed stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Backfill {
+pub(crate) struct BackfillSettings {
     /// URL of the stack's backfill queue (its output `BackfillQueueUrl`).
     pub(crate) queue: Option<String>,
 }
 
-/// `[[source]]`: one bucket or folder, and what of it is meant.
+/// `[[source]]`: one bucket or folder, and the selection of its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Source {
-    /// The bucket with its prefix, or the folder.
-    pub(crate) place: Place,
-    /// The bucket's region, where it is not the configured one.
+pub(crate) struct SourceSettings {
+    /// Bucket and prefix, or folder.
+    pub(crate) location: Location,
+    /// Region of the bucket, if it differs from the configured region.
     pub(crate) bucket_region: Option<String>,
-    /// Only these accounts; all, if there is none.
+    /// Accounts to read; empty for all.
     pub(crate) accounts: Vec<String>,
-    /// Only these regions; all, if there is none.
+    /// Regions to read; empty for all.
     pub(crate) regions: Vec<String>,
-    /// Only these kinds; all, if there is none.
+    /// Kinds to read; empty for all.
     pub(crate) kinds: Vec<Kind>,
     /// First day of delivery, UTC.
     pub(crate) since: Option<Date>,
     /// Last day of delivery, UTC.
     pub(crate) until: Option<Date>,
-    /// What `trailhose init` found out about the source.
-    pub(crate) facts: Facts,
+    /// Information that `trailhose init` found about the source.
+    pub(crate) trail: TrailInfo,
 }
 
-/// What is known of a source's trail. Nothing is selected by it: it says which permissions and wiring the source needs.
+/// Information about the trail of a source: which permissions and notifications it needs. It does not filter objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Facts {
-    /// ARNs of the trails that write to it.
+pub(crate) struct TrailInfo {
+    /// ARNs of the trails that write to the source.
     pub(crate) trails: Vec<String>,
-    /// The organisation whose trail it is: `o-…`.
+    /// ID of the organization of the trail: `o-…`.
     pub(crate) organization: Option<String>,
-    /// ARN of the key that encrypts its objects.
+    /// ARN of the key that encrypts the objects.
     pub(crate) kms_key: Option<String>,
-    /// ARN of the topic on which CloudTrail announces them.
+    /// ARN of the topic on which CloudTrail announces new objects.
     pub(crate) sns_topic: Option<String>,
 }
 
@@ -111,21 +111,21 @@ impl Settings {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, or cannot be meant: one line with the file and the line.
+    /// The file cannot be read or is invalid. The message is one line with the path and the line number.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
-                format!("{} does not exist: name another --config, or write one with trailhose init", path.display())
+                format!("{} does not exist: use another --config, or create it with `trailhose init`", path.display())
             }
             _ => format!("{} cannot be read: {error}", path.display()),
         })?;
         Self::parse(path, &text)
     }
 
-    /// The file at `config`, or else `./trailhose.toml`, if there is one.
+    /// Reads the file at `config`, or `./trailhose.toml` if it exists.
     ///
     /// # Errors
-    /// As [`Settings::read`].
+    /// See [`Settings::read`].
     pub(crate) fn find(config: Option<&Path>) -> Result<Option<Self>, String> {
         match config {
             Some(path) => Self::read(path).map(Some),
@@ -134,10 +134,10 @@ impl Settings {
         }
     }
 
-    /// Reads a file's text.
+    /// Parses the text of a settings file.
     ///
     /// # Errors
-    /// As [`Settings::read`].
+    /// See [`Settings::read`].
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, String> {
         read::settings(path, text)
     }

@@ -1,29 +1,29 @@
 //! `trailhose backfill`.
 
 use super::selection::Selection;
-use super::value::{self, LedgerAt, Place};
+use super::value::{self, LedgerLocation, Location};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use trailhose::backfill::RunId;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  trailhose backfill s3://my-trail-bucket --queue https://sqs.…/backfill        start a run on AWS
+  trailhose backfill s3://my-trail-bucket --queue https://sqs.…/backfill        start a backfill on AWS
   trailhose backfill --since 2026-01-01 --quarantined                           of the sources in ./trailhose.toml
-  trailhose backfill s3://my-trail-bucket --ledger dynamodb://trailhose --dry-run   what is missing, and what it takes
-  trailhose backfill status --ledger dynamodb://trailhose                       how far the last run is";
+  trailhose backfill s3://my-trail-bucket --ledger dynamodb://trailhose --dry-run   estimate the missing objects
+  trailhose backfill status --ledger dynamodb://trailhose                       progress of the last run";
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0    the run is asked for; or the dry run went to its end; or the run is done or under way
-  1    something did not answer halfway, the run has failures, or there is no such run; ask again
-  2    nothing was begun: the command line cannot be meant, or a part cannot be opened
+  0    the run was requested, the preview is complete, or the run is done or in progress
+  1    a request failed, the run has failures, or the run does not exist; try again
+  2    nothing was started: invalid arguments, or a source, destination or ledger cannot be opened
   130  interrupted";
 
-const SINCE: &str =
-    "Delivered by CloudTrail on this day (UTC) or later: 2026-11-01, or 7d [default: 3 days back; --inventory: any]";
+const SINCE: &str = "Only objects delivered by CloudTrail on or after this day (UTC): 2026-11-01, or 7d \
+                     [default: 3 days ago; with --inventory: no limit]";
 
-const UNTIL: &str = "Delivered by CloudTrail on this day (UTC) or earlier [default: today]";
+const UNTIL: &str = "Only objects delivered by CloudTrail on or before this day (UTC) [default: today]";
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
@@ -32,48 +32,48 @@ pub(crate) struct BackfillArgs {
     #[command(subcommand)]
     pub(crate) command: Option<BackfillCommand>,
 
-    /// s3://bucket[/prefix]; without it the sources of trailhose.toml, or those that the stack is configured for. With
-    /// --dry-run a folder too
-    #[arg(value_name = "SOURCE", value_parser = value::place)]
-    pub(crate) sources: Vec<Place>,
+    /// s3://bucket[/prefix], or a folder with --dry-run [default: the sources of trailhose.toml, or those that the stack
+    /// is configured for]
+    #[arg(value_name = "SOURCE", value_parser = value::location)]
+    pub(crate) sources: Vec<Location>,
 
-    /// Sources, ledger and queue [default: ./trailhose.toml]
+    /// Settings file with sources, ledger and queue [default: ./trailhose.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// URL of the stack's backfill queue: its output BackfillQueueUrl
+    /// URL of the stack's backfill queue (stack output BackfillQueueUrl)
     #[arg(long, value_name = "URL", conflicts_with_all = ["dry_run", "inventory"])]
     pub(crate) queue: Option<String>,
 
-    /// The name of the run [default: the time, and a random number]; the same name twice is the same run
+    /// Name of the run; a repeated name does not start a second run [default: the time and a random number]
     #[arg(long, value_name = "NAME", value_parser = run, conflicts_with_all = ["dry_run", "inventory"])]
     pub(crate) name: Option<RunId>,
 
-    /// Send nothing: look here, and print objects, bytes, estimated events, time and dollars
+    /// Enqueue nothing: count locally, and print objects, bytes, and estimated events, time and cost
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// What has been delivered: dynamodb://table, or an SQLite file; for --dry-run and --inventory
+    /// Ledger for --dry-run and --inventory: dynamodb://table, or an SQLite file
     #[arg(long, value_name = "dynamodb://TABLE", value_parser = value::ledger)]
-    pub(crate) ledger: Option<LedgerAt>,
+    pub(crate) ledger: Option<LedgerLocation>,
 
-    /// The objects of this S3 Inventory report (CSV or Parquet), instead of listing the bucket. They are held against the
-    /// ledger here, and what is missing is handed in from here
-    #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::place)]
-    pub(crate) inventory: Option<Place>,
+    /// Read the objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. They are compared
+    /// with the ledger locally, and the missing ones are enqueued
+    #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::location)]
+    pub(crate) inventory: Option<Location>,
 
-    /// URL of the queue into which --inventory hands in: the stack's output BackfillIngestQueueUrl
+    /// URL of the queue for the missing objects of --inventory (stack output BackfillIngestQueueUrl)
     #[arg(long, value_name = "URL", requires = "inventory", conflicts_with = "dry_run")]
     pub(crate) ingest_queue: Option<String>,
 
     #[command(flatten)]
     pub(crate) selection: Selection,
 
-    /// Open what is quarantined, and hand it in too
+    /// Also reopen and enqueue quarantined objects
     #[arg(long, help_heading = "Which objects")]
     pub(crate) quarantined: bool,
 
-    /// Hand in at most so many stored bytes a second, over all workers
+    /// Maximum rate at which objects are enqueued, in stored bytes per second over all workers
     #[arg(long, value_name = "BYTES")]
     #[arg(value_parser = clap::value_parser!(u64).range(trailhose::backfill::run::LEAST_BYTES_PER_SECOND..))]
     pub(crate) bytes_per_second: Option<u64>,
@@ -85,15 +85,15 @@ pub(crate) struct BackfillArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackfillCommand {
-    /// How far a run is, with a bar for each account
+    /// Show the progress of a run, with a bar for each account
     Status {
-        /// Its name [default: the last run]
+        /// Name of the run [default: the last run]
         #[arg(value_parser = run)]
         run: Option<RunId>,
-        /// The stack's table [default: the ledger of trailhose.toml]
+        /// The stack's ledger table [default: the ledger of trailhose.toml]
         #[arg(long, value_name = "dynamodb://TABLE", value_parser = value::ledger)]
-        ledger: Option<LedgerAt>,
-        /// The ledger [default: ./trailhose.toml]
+        ledger: Option<LedgerLocation>,
+        /// Settings file that names the ledger [default: ./trailhose.toml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Print one JSON object

@@ -4,23 +4,23 @@ use clap::Args;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  trailhose cost --events 1000000                            files of 9 events, as most accounts have them
+  trailhose cost --events 1000000                            files of 9 events, typical for small accounts
   trailhose cost --events 1000000000 --events-per-file 50000 a busy account
   trailhose cost --events 1000000 --object-size 5000000      files of 5 MB of JSON";
 
 #[derive(Debug, Args)]
 pub(crate) struct CostArgs {
-    /// How many events
+    /// Number of events
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) events: u64,
 
-    /// Bytes of JSON in a file, before gzip
+    /// Uncompressed size of a log file in bytes
     #[arg(long, value_name = "BYTES", conflicts_with = "events_per_file")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=500_000_000))]
     pub(crate) object_size: Option<u64>,
 
-    /// Events in a file [default: 9]
+    /// Events per log file [default: 9]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=400_000))]
     pub(crate) events_per_file: Option<u32>,
 

@@ -1,6 +1,6 @@
-//! `trailhose explain` on the command line.
+//! Arguments of `trailhose explain`.
 
-use super::value::{self, LedgerAt, Place};
+use super::value::{self, LedgerLocation, Location};
 use clap::Args;
 
 pub(super) const EXAMPLES: &str = "\
@@ -10,22 +10,22 @@ Examples:
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0    the object is read whole, or is no log
-  1    it could not be fetched
-  2    the command line cannot be meant, or the ledger cannot be opened
-  3    it cannot be read, and would be quarantined";
+  0    the object can be read, or is not a log
+  1    the object cannot be fetched
+  2    invalid arguments, or the ledger cannot be opened
+  3    the object cannot be read and would be quarantined";
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// A file, or s3://bucket/key
-    #[arg(value_parser = value::place)]
-    pub(crate) object: Place,
+    #[arg(value_parser = value::location)]
+    pub(crate) object: Location,
 
-    /// Also say what this ledger knows of it: an SQLite file, or dynamodb://table
+    /// Also show what this ledger records about the object: an SQLite file, or dynamodb://table
     #[arg(long, value_name = "FILE|dynamodb://TABLE", value_parser = value::ledger)]
-    pub(crate) ledger: Option<LedgerAt>,
+    pub(crate) ledger: Option<LedgerLocation>,
 
-    /// Decompressed bytes at which an object is taken for a decompression bomb [default: 2 GiB]
+    /// Quarantine objects larger than this when decompressed [default: 2 GiB]
     #[arg(long, value_name = "BYTES", env = "TRAILHOSE_MAX_OBJECT_BYTES", hide_env_values = true)]
     pub(crate) max_object_bytes: Option<u64>,
 

@@ -1,4 +1,4 @@
-//! `trailhose generate` on the command line.
+//! Arguments of `trailhose generate`.
 
 use super::value;
 use clap::Args;
@@ -12,35 +12,35 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// A folder that is empty, or is yet to be made
+    /// Output directory (must be empty or not exist)
     #[arg(value_parser = value::path)]
     pub(crate) dir: PathBuf,
 
-    /// The same number makes the same events
+    /// Seed of the random generator; the same seed generates the same files
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Files
+    /// Number of files
     #[arg(long, value_name = "N", default_value_t = 400)]
     pub(crate) files: u32,
 
-    /// Events of each file [default: as in real accounts, 5 in the median and 8.6 on average]
+    /// Events per file [default: distributed as in real accounts, median 5, mean 8.6]
     #[arg(long, value_name = "N")]
     pub(crate) events: Option<u32>,
 
-    /// Accounts
+    /// Number of accounts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(ACCOUNTS)))]
     pub(crate) accounts: u32,
 
-    /// Regions of each account
+    /// Number of regions of each account
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(REGIONS)))]
     pub(crate) regions: u32,
 
-    /// Days over which the files are delivered, from 15 January 2026
+    /// Number of days over which the files are delivered, starting on 15 January 2026
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     pub(crate) days: u32,
 
-    /// Percent of the events that a second trail delivered as well
+    /// Percentage of events that a second trail also delivers
     #[arg(long, value_name = "PERCENT", default_value_t = 27, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) overlap: u32,
 }

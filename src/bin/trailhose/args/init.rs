@@ -1,4 +1,4 @@
-//! `trailhose init` on the command line.
+//! Arguments of `trailhose init`.
 
 use clap::Args;
 use std::path::PathBuf;
@@ -10,29 +10,29 @@ Examples:
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0    the settings are written or printed
-  2    nothing is written: there is no trail, a permission is missing, or the file is there already";
+  0    the settings were written or printed
+  2    nothing was written: no trail was found, a permission is missing, or the file already exists";
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Where to ask for trails; may be given several times. A trail of one region is seen only there [default: the
-    /// configured region]
+    /// Region to search for trails (repeatable). Single-region trails are visible only in their home region [default:
+    /// the configured region]
     #[arg(long = "region", value_name = "REGION")]
     pub(crate) regions: Vec<String>,
 
-    /// The file that is written
+    /// Output file
     #[arg(long, value_name = "FILE", default_value = super::value::SETTINGS_FILE)]
     pub(crate) config: PathBuf,
 
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Print the settings to standard output, and what else there is to say to standard error; write nothing
+    /// Print the settings to standard output and the findings to standard error; write no file
     #[arg(long, conflicts_with_all = ["force", "json"])]
     pub(crate) print: bool,
 
-    /// Print what was found as one JSON object
+    /// Print the findings as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,6 +1,6 @@
-//! `trailhose ledger`.
+//! Arguments of `trailhose ledger`.
 
-use super::value::{LedgerAt, account, ledger};
+use super::value::{LedgerLocation, account, ledger};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -17,9 +17,9 @@ Examples:
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0  done, or found
-  1  nothing was found, or it was refused: a live lease, say; or the ledger did not answer halfway
-  2  nothing was begun: the command line cannot be meant, the ledger cannot be opened, or --yes is missing";
+  0  success
+  1  not found, refused (for example because another worker holds a lease), or a ledger request failed
+  2  nothing was started: invalid arguments, the ledger cannot be opened, or --yes is missing";
 
 #[derive(Debug, Args)]
 pub(crate) struct LedgerArgs {
@@ -28,42 +28,42 @@ pub(crate) struct LedgerArgs {
 
     /// The ledger: an SQLite file, or dynamodb://table
     #[arg(long, global = true, value_name = "FILE|dynamodb://TABLE", value_parser = ledger)]
-    pub(crate) ledger: Option<LedgerAt>,
+    pub(crate) ledger: Option<LedgerLocation>,
 
-    /// Print JSON: one object, or one on each line where there are many
+    /// Print JSON: one object on each line
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerCommand {
-    /// How large the ledger is, and with --scan what is in it
+    /// Show the size of the ledger and, with --scan, its contents
     Stats {
-        /// Read the whole table, and count; a file is read anyway
+        /// Read the whole DynamoDB table and count its items; an SQLite file is always read
         #[arg(long)]
         scan: bool,
     },
-    /// What the ledger says of one object, in every version that is known
+    /// Show what the ledger records about one object, for every known version
     Show {
-        /// s3://bucket/key or a path; with #ETAG behind it, that version only
+        /// s3://bucket/key or a path; append #ETAG to select one version
         object: String,
-        /// Read the whole table for versions that are no longer in the bucket
+        /// Read the whole table to find versions that are no longer in the bucket
         #[arg(long)]
         scan: bool,
     },
-    /// Where one event is: its page, its owner, and whether it is delivered
+    /// Show the page and the owner of one event, and whether it is delivered
     Events(EventsArgs),
-    /// Objects that are set aside
+    /// List or retry quarantined objects
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
-    /// Take back what is noted of an object: what it owns is delivered again
+    /// Reset an object so that its events are delivered again
     Forget {
-        /// s3://bucket/key#ETAG, or without #ETAG if only one version is known; or a path
+        /// s3://bucket/key or a path; append #ETAG if several versions are known
         object: String,
-        /// Read the whole table for versions that are no longer in the bucket
+        /// Read the whole table to find versions that are no longer in the bucket
         #[arg(long)]
         scan: bool,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
@@ -71,55 +71,55 @@ pub(crate) enum LedgerCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// Name them, each with its reason
+    /// List quarantined objects with their reasons
     List,
-    /// Open them again, for objects that can be read now; the next sync or backfill takes them up
+    /// Reopen quarantined objects; the next sync or backfill processes them again
     Retry {
-        /// s3://bucket/key#ETAG, as `list` prints them
+        /// s3://bucket/key#ETAG, as printed by `list`
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         objects: Vec<String>,
-        /// All that are set aside
+        /// All quarantined objects
         #[arg(long)]
         all: bool,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
 }
 
-/// An ID alone does not say where its event is kept: account, region and time do.
+/// Arguments that locate an event. The ID is not sufficient: account, region and time determine the ledger page.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// `eventID`, exactly as the event spells it
+    /// `eventID`, exactly as written in the event
     pub(crate) id: String,
 
-    /// `recipientAccountId`; may be given several times
+    /// `recipientAccountId` of the event (repeatable)
     #[arg(long = "account", value_name = "ID", value_parser = account)]
     #[arg(required_unless_present = "scan", conflicts_with = "scan", requires_all = ["regions", "time"])]
     pub(crate) accounts: Vec<String>,
 
-    /// `awsRegion`; may be given several times
+    /// `awsRegion` of the event (repeatable)
     #[arg(long = "region", value_name = "REGION", conflicts_with = "scan", requires = "accounts")]
     pub(crate) regions: Vec<String>,
 
-    /// `eventTime`: 2026-11-01T10:05:00Z
+    /// `eventTime` of the event: 2026-11-01T10:05:00Z
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "scan", requires = "accounts")]
     pub(crate) time: Option<i64>,
 
-    /// Look so many minutes before and behind it too; each page of these costs a read
+    /// Also search N minutes before and after (one read per page)
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=1440))]
     pub(crate) minutes: i64,
 
-    /// Look everywhere: reads the whole table
+    /// Read the whole table instead of searching by account, region and time
     #[arg(long)]
     pub(crate) scan: bool,
 }
 
-/// Seconds since 1970.
+/// Parses a time and returns seconds since 1970.
 fn time(text: &str) -> Result<i64, String> {
     let utc = |text: &str| text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
     let time = text.parse().ok().or_else(|| utc(text.trim_end_matches('Z')).map(|time| time.timestamp()));
-    let expected = || format!("{text:?} is no time; expected eventTime as 2026-11-01T10:05:00Z");
+    let expected = || format!("invalid time {text:?}: expected eventTime as 2026-11-01T10:05:00Z");
     time.map(Timestamp::as_second).ok_or_else(expected)
 }
 
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_an_instant_or_a_minute_of_utc() {
+    fn time_without_zone_is_utc() {
         assert_eq!(time("1970-01-01T00:01:30Z"), Ok(90));
         assert_eq!(time("1970-01-01T01:01:30+01:00"), Ok(90));
         assert_eq!(time("1970-01-01T00:01Z"), Ok(60));

@@ -1,4 +1,4 @@
-//! Selection: which objects of the sources are meant.
+//! Arguments that select objects of the sources.
 
 use super::value;
 use clap::Args;
@@ -6,32 +6,32 @@ use jiff::civil::Date;
 use trailhose::listing::folder_level::Filters;
 use trailhose::object::key::Kind;
 
-/// Which objects of the sources are meant.
+/// Selects objects of the sources.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// Delivered by CloudTrail on this day (UTC) or later: 2026-11-01, or 7d for seven days ago
+    /// Only objects delivered by CloudTrail on or after this day (UTC): 2026-11-01, or 7d for seven days ago
     #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
     pub(crate) since: Option<Date>,
 
-    /// Delivered by CloudTrail on this day (UTC) or earlier
+    /// Only objects delivered by CloudTrail on or before this day (UTC)
     #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
     pub(crate) until: Option<Date>,
 
-    /// Of this account; may be given several times
+    /// Only this account ID (repeatable)
     #[arg(long = "account", value_name = "ID", value_parser = value::account, help_heading = "Which objects")]
     pub(crate) accounts: Vec<String>,
 
-    /// Of this region; may be given several times
+    /// Only this region (repeatable)
     #[arg(long = "region", value_name = "REGION", help_heading = "Which objects")]
     pub(crate) regions: Vec<String>,
 
-    /// Of this kind: CloudTrail, Insight, NetworkActivity or Aggregated; may be given several times
+    /// Only this kind: CloudTrail, Insight, NetworkActivity or Aggregated (repeatable)
     #[arg(long = "kind", value_name = "KIND", value_parser = value::kind, help_heading = "Which objects")]
     pub(crate) kinds: Vec<Kind>,
 }
 
 impl Selection {
-    /// Accounts, kinds and regions.
+    /// Returns the selected accounts, kinds and regions.
     pub(crate) fn filters(&self) -> Filters {
         Filters {
             accounts: self.accounts.iter().cloned().collect(),

@@ -1,7 +1,7 @@
-//! `trailhose sync` on the command line.
+//! Arguments of `trailhose sync`.
 
 use super::selection::Selection;
-use super::value::{self, Compress, Dest, LedgerAt, Lines, Place};
+use super::value::{self, CompressMode, Dest, LedgerLocation, Location, PackingMode};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,47 +13,47 @@ Examples:
   trailhose sync ./bucket ./events
   trailhose sync s3://my-trail-bucket ./events --since 2026-11-01 --account 111122223333
   trailhose sync s3://my-trail-bucket firehose://events --ledger dynamodb://trailhose
-  trailhose sync --watch 5m                                 the sources of ./trailhose.toml, again and again
+  trailhose sync --watch 5m                                 the sources of ./trailhose.toml, every 5 minutes
   trailhose sync s3://my-trail-bucket ./events --inventory s3://reports/my-trail-bucket/all/2026-11-20T01-00Z/manifest.json
 
-Run it again, and only what is new is delivered.";
+Rerun the command to deliver only new events.";
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0    everything selected is delivered, now or before
-  1    something failed or must come back; the same command goes on where it stopped
-  2    nothing was begun: the command line cannot be meant, or a part cannot be opened
-  3    all is delivered but what is quarantined; each such object is named with its reason
-  130  interrupted; what was in flight is finished, the same command goes on";
+  0    all selected objects are delivered
+  1    some objects failed or were deferred; rerun to resume
+  2    nothing was started: invalid arguments, or a source, destination or ledger cannot be opened
+  3    completed, but some objects are quarantined; each is listed with its reason
+  130  interrupted; objects in progress were finished; rerun to resume";
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
-    /// A folder, or s3://bucket[/prefix]; without it the sources of trailhose.toml
-    #[arg(value_parser = value::place, requires = "dest")]
-    pub(crate) source: Option<Place>,
+    /// A folder, or s3://bucket[/prefix] [default: the sources of trailhose.toml]
+    #[arg(value_parser = value::location, requires = "dest")]
+    pub(crate) source: Option<Location>,
 
-    /// A folder for JSON Lines files, or firehose://stream
+    /// An output folder for JSON Lines files, or firehose://stream
     #[arg(value_parser = value::dest)]
     pub(crate) dest: Option<Dest>,
 
-    /// Several sources and their settings; what is given here as an option counts more [default: ./trailhose.toml]
+    /// Settings file with one or more sources. Command-line options take precedence [default: ./trailhose.toml]
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Do not end, but look for new, late and replaced objects again and again, with so long a pause: 30s, 5m, 1h
-    #[arg(long, value_name = "PAUSE", value_parser = value::pause, help_heading = "Watching")]
+    /// Keep running: scan for new, late and replaced objects every INTERVAL: 30s, 5m, 1h
+    #[arg(long, value_name = "INTERVAL", value_parser = value::pause, help_heading = "Watching")]
     pub(crate) watch: Option<Duration>,
 
-    /// Days before today that each round but the first looks at again [default: 3]
+    /// Days before today that each round after the first scans again [default: 3]
     #[arg(long, value_name = "DAYS", requires = "watch", help_heading = "Watching")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=36_500))]
     pub(crate) look_back: Option<u32>,
 
-    /// What has been delivered: an SQLite file, or dynamodb://table [default: DEST/.trailhose/ledger.db for a folder]
+    /// Ledger of delivered events: an SQLite file, or dynamodb://table [default for a folder: DEST/.trailhose/ledger.db]
     #[arg(long, value_name = "FILE|dynamodb://TABLE", value_parser = value::ledger)]
-    pub(crate) ledger: Option<LedgerAt>,
+    pub(crate) ledger: Option<LedgerLocation>,
 
-    /// Days for which a DynamoDB ledger remembers; one in a file never forgets [default: 90]
+    /// Retention of a DynamoDB ledger in days; an SQLite ledger never expires [default: 90]
     #[arg(long, value_name = "DAYS", env = "TRAILHOSE_LEDGER_DAYS", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(15..=36_500))]
     pub(crate) ledger_days: Option<u32>,
@@ -61,12 +61,13 @@ pub(crate) struct SyncArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
 
-    /// The objects of this S3 Inventory report (CSV or Parquet), instead of listing the bucket; SOURCE must be it
-    #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::place, help_heading = "Which objects")]
+    /// Read the objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. SOURCE must be the
+    /// bucket that the report describes
+    #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::location, help_heading = "Which objects")]
     #[arg(conflicts_with = "watch")]
-    pub(crate) inventory: Option<Place>,
+    pub(crate) inventory: Option<Location>,
 
-    /// Also read files that are not named as CloudTrail names its logs
+    /// Also read files whose names are not those of CloudTrail logs
     #[arg(long, help_heading = "Which objects")]
     #[arg(conflicts_with_all = ["since", "until", "accounts", "regions", "kinds"])]
     pub(crate) all_files: bool,
@@ -75,29 +76,29 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "RULES", value_parser = Filter::parse, help_heading = "Which events")]
     pub(crate) filter: Option<Filter>,
 
-    /// How JSON Lines files are compressed [default: none]
-    #[arg(long, value_name = "HOW", help_heading = "Delivery")]
-    pub(crate) compress: Option<Compress>,
+    /// Compression of JSON Lines files [default: none]
+    #[arg(long, value_name = "FORMAT", help_heading = "Delivery")]
+    pub(crate) compress: Option<CompressMode>,
 
-    /// How a Firehose stream takes events: many a record, or one (OpenSearch, Iceberg, Splunk) [default: packed]
-    #[arg(long, value_name = "HOW", help_heading = "Delivery")]
-    pub(crate) destination: Option<Lines>,
+    /// Events per Firehose record: many (packed) or one (for OpenSearch, Iceberg, Splunk) [default: packed]
+    #[arg(long, value_name = "MODE", help_heading = "Delivery")]
+    pub(crate) destination: Option<PackingMode>,
 
-    /// Where events longer than a Firehose record (1,000 KiB) are kept; a line that points there is delivered
+    /// S3 location for oversize events (over 1,000 KiB); a pointer record is delivered instead
     #[arg(long, value_name = "s3://BUCKET[/PREFIX]", env = "TRAILHOSE_OVERSIZE", hide_env_values = true)]
     #[arg(help_heading = "Delivery")]
     pub(crate) oversize: Option<String>,
 
-    /// Objects at once [default: the number of cores for a folder; twice that, at most 16, for a bucket]
+    /// Number of objects processed concurrently [default: the number of cores for a folder; twice that, at most 16, for
+    /// a bucket]
     #[arg(long, short, value_name = "N", help_heading = "Delivery")]
     pub(crate) jobs: Option<NonZeroUsize>,
 
-    /// Seconds after which JSON Lines files and ledger are made durable together; a kill costs at most so much work
-    /// [default: 2]
+    /// Checkpoint interval in seconds; at most this much work is redone after a crash [default: 2]
     #[arg(long, value_name = "SECONDS", value_parser = value::seconds, help_heading = "Delivery")]
     pub(crate) checkpoint: Option<Duration>,
 
-    /// Decompressed bytes at which an object is taken for a decompression bomb [default: 2 GiB]
+    /// Quarantine objects larger than this when decompressed [default: 2 GiB]
     #[arg(long, value_name = "BYTES", env = "TRAILHOSE_MAX_OBJECT_BYTES", hide_env_values = true)]
     #[arg(help_heading = "Delivery")]
     pub(crate) max_object_bytes: Option<u64>,
@@ -106,11 +107,11 @@ pub(crate) struct SyncArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
-    /// No progress, and no summary; what was not ingested is still named
+    /// Print neither progress nor summary; objects that were not ingested are still listed
     #[arg(long, short, help_heading = "Output", conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Name every object that was not ingested, not only the first 20 of each reason
+    /// List every object that was not ingested, not only the first 20 for each reason
     #[arg(long, short, help_heading = "Output")]
     pub(crate) verbose: bool,
 }

@@ -1,4 +1,4 @@
-//! Values as people write them, on the command line and in `trailhose.toml` alike.
+//! Argument values that the command line and `trailhose.toml` share, and their parsers.
 
 use clap::ValueEnum;
 use jiff::civil::Date;
@@ -7,44 +7,46 @@ use std::path::PathBuf;
 use std::time::Duration;
 use trailhose::object::key::Kind;
 
-/// The settings file that is read if no other is named.
+/// Name of the default settings file.
 pub(crate) const SETTINGS_FILE: &str = "trailhose.toml";
 
-/// Where objects lie.
+/// Location of objects: a path, or a bucket with a prefix or key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     Path(PathBuf),
     S3 { bucket: String, key: String },
 }
 
-/// Where events go.
+/// Destination of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Dest {
     Folder(PathBuf),
     Firehose(String),
 }
 
-/// Where the ledger is kept.
+/// Location of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LedgerAt {
+pub(crate) enum LedgerLocation {
     File(PathBuf),
     DynamoDb(String),
 }
 
+/// Compression of JSON Lines files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Compress {
+pub(crate) enum CompressMode {
     None,
     Gzip,
     Zstd,
 }
 
+/// Number of events in a Firehose record: many, or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Lines {
+pub(crate) enum PackingMode {
     Packed,
     OnePerRecord,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Path(path) => path.display().fmt(f),
@@ -63,7 +65,7 @@ impl std::fmt::Display for Dest {
     }
 }
 
-impl std::fmt::Display for LedgerAt {
+impl std::fmt::Display for LedgerLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -72,21 +74,21 @@ impl std::fmt::Display for LedgerAt {
     }
 }
 
-/// `scheme://rest`, or a path. A path that holds `://` can be given with `./` before it.
+/// Splits `scheme://rest`; returns `None` for a path. A path that contains `://` can be written with a leading `./`.
 fn scheme(text: &str) -> Option<(&str, &str)> {
     text.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '.']))
 }
 
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("expected a path, found nothing".into()) } else { Ok(text.into()) }
+    if text.is_empty() { Err("expected a path, found an empty string".into()) } else { Ok(text.into()) }
 }
 
-pub(crate) fn place(text: &str) -> Result<Place, String> {
+pub(crate) fn location(text: &str) -> Result<Location, String> {
     match scheme(text) {
-        None => path(text).map(Place::Path),
+        None => path(text).map(Location::Path),
         Some(("s3", rest)) => match rest.split_once('/').unwrap_or((rest, "")) {
-            ("", _) => Err("no bucket is named; expected s3://bucket[/prefix]".into()),
-            (bucket, key) => Ok(Place::S3 { bucket: bucket.into(), key: key.into() }),
+            ("", _) => Err("the bucket name is missing; expected s3://bucket[/prefix]".into()),
+            (bucket, key) => Ok(Location::S3 { bucket: bucket.into(), key: key.into() }),
         },
         Some((other, _)) => Err(format!("unknown scheme {other}://; expected a path or s3://bucket[/prefix]")),
     }
@@ -95,28 +97,28 @@ pub(crate) fn place(text: &str) -> Result<Place, String> {
 pub(crate) fn dest(text: &str) -> Result<Dest, String> {
     match scheme(text) {
         None => path(text).map(Dest::Folder),
-        Some(("firehose", "")) => Err("no stream is named; expected firehose://stream".into()),
+        Some(("firehose", "")) => Err("the stream name is missing; expected firehose://stream".into()),
         Some(("firehose", stream)) => Ok(Dest::Firehose(stream.into())),
         Some((other, _)) => Err(format!("unknown scheme {other}://; expected a folder or firehose://stream")),
     }
 }
 
-pub(crate) fn ledger(text: &str) -> Result<LedgerAt, String> {
+pub(crate) fn ledger(text: &str) -> Result<LedgerLocation, String> {
     match scheme(text) {
-        None => path(text).map(LedgerAt::File),
-        Some(("dynamodb", "")) => Err("no table is named; expected dynamodb://table".into()),
-        Some(("dynamodb", table)) => Ok(LedgerAt::DynamoDb(table.into())),
+        None => path(text).map(LedgerLocation::File),
+        Some(("dynamodb", "")) => Err("the table name is missing; expected dynamodb://table".into()),
+        Some(("dynamodb", table)) => Ok(LedgerLocation::DynamoDb(table.into())),
         Some((other, _)) => Err(format!("unknown scheme {other}://; expected a file or dynamodb://table")),
     }
 }
 
-/// A date, or a number of days or weeks before today (UTC).
+/// Parses a date, or a number of days or weeks before today (UTC).
 pub(crate) fn day(text: &str) -> Result<Date, String> {
     day_before(Timestamp::now().to_zoned(TimeZone::UTC).date(), text)
 }
 
 fn day_before(today: Date, text: &str) -> Result<Date, String> {
-    let expected = || format!("{text:?} is no day; expected a date as 2026-11-01, or days or weeks ago as 7d or 2w");
+    let expected = || format!("invalid date {text:?}: use YYYY-MM-DD, 7d or 2w");
     let ago = |number: &str, unit: i32| {
         let number: i32 = number.parse().ok().filter(|&number| number >= 0)?;
         today.checked_sub(Span::new().try_days(number.checked_mul(unit)?).ok()?).ok()
@@ -129,13 +131,14 @@ fn day_before(today: Date, text: &str) -> Result<Date, String> {
     date.ok_or_else(expected)
 }
 
+/// Parses a number of seconds from 0.01 to 3600.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let seconds = seconds.filter(|seconds| (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(seconds));
-    seconds.ok_or_else(|| format!("{text:?} is no time; expected seconds from 0.01 to 3600"))
+    seconds.ok_or_else(|| format!("invalid interval {text:?}: expected seconds from 0.01 to 3600"))
 }
 
-/// How long to pause between two rounds: whole seconds, minutes or hours.
+/// Parses the interval between two rounds: whole seconds, minutes or hours.
 pub(crate) fn pause(text: &str) -> Result<Duration, String> {
     let unit = |unit: char| match unit {
         's' => Some(1),
@@ -150,26 +153,28 @@ pub(crate) fn pause(text: &str) -> Result<Duration, String> {
     seconds
         .filter(|seconds| (1..=86_400).contains(seconds))
         .map(Duration::from_secs)
-        .ok_or_else(|| format!("{text:?} is no pause; expected 1s to 24h, as 30s, 5m or 1h"))
+        .ok_or_else(|| format!("invalid interval {text:?}: expected 1s to 24h, for example 30s, 5m or 1h"))
 }
 
+/// Checks an account ID.
 pub(crate) fn account(text: &str) -> Result<String, String> {
     if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(text.to_owned());
     }
-    Err(format!("{text:?} is no account; expected its 12 digits"))
+    Err(format!("invalid account {text:?}: expected 12 digits"))
 }
 
+/// Parses a log kind, in full or without its `CloudTrail-` prefix, ignoring case.
 pub(crate) fn kind(text: &str) -> Result<Kind, String> {
-    let wanted = text.to_ascii_lowercase();
-    let named = |kind: Kind| {
-        let name = kind.as_str().to_ascii_lowercase();
-        name == wanted || name.strip_prefix("cloudtrail-") == Some(&wanted)
+    let name = text.to_ascii_lowercase();
+    let matches = |kind: Kind| {
+        let full = kind.as_str().to_ascii_lowercase();
+        full == name || full.strip_prefix("cloudtrail-") == Some(&name)
     };
-    match Kind::ALL.into_iter().find(|&kind| named(kind)) {
-        Some(Kind::Digest) => Err("digests hold no events; they are for verification".into()),
+    match Kind::ALL.into_iter().find(|&kind| matches(kind)) {
+        Some(Kind::Digest) => Err("digest files contain no events; they are for verification".into()),
         Some(kind) => Ok(kind),
-        None => Err(format!("{text:?} is no kind; expected CloudTrail, Insight, NetworkActivity or Aggregated")),
+        None => Err(format!("invalid kind {text:?}: expected CloudTrail, Insight, NetworkActivity or Aggregated")),
     }
 }
 
@@ -179,7 +184,7 @@ mod tests {
     use jiff::civil::date;
 
     #[test]
-    fn a_day_is_a_date_or_so_long_ago() {
+    fn day_is_a_date_or_relative_to_today() {
         let today = date(2026, 11, 21);
         for (text, day) in
             [("2026-11-01", date(2026, 11, 1)), ("0d", today), ("7d", date(2026, 11, 14)), ("2w", date(2026, 11, 7))]
@@ -187,35 +192,35 @@ mod tests {
             assert_eq!(day_before(today, text), Ok(day), "{text}");
         }
         for text in ["", "d", "-1d", "7", "7h", "2026-13-01", "20261101", "2026-11-01T00:00", "99999999999w"] {
-            assert!(day_before(today, text).unwrap_err().contains("expected a date"), "{text}");
+            assert!(day_before(today, text).unwrap_err().contains("use YYYY-MM-DD"), "{text}");
         }
     }
 
     #[test]
-    fn a_place_is_a_path_unless_it_names_a_scheme() {
-        let s3 = |bucket: &str, key: &str| Place::S3 { bucket: bucket.into(), key: key.into() };
-        assert_eq!(place("s3://b"), Ok(s3("b", "")));
-        assert_eq!(place("s3://b/p/q/"), Ok(s3("b", "p/q/")));
-        assert_eq!(place("./gs://b"), Ok(Place::Path("./gs://b".into())));
-        assert!(place("gs://b").unwrap_err().contains("unknown scheme gs://"));
+    fn location_without_scheme_is_a_path() {
+        let s3 = |bucket: &str, key: &str| Location::S3 { bucket: bucket.into(), key: key.into() };
+        assert_eq!(location("s3://b"), Ok(s3("b", "")));
+        assert_eq!(location("s3://b/p/q/"), Ok(s3("b", "p/q/")));
+        assert_eq!(location("./gs://b"), Ok(Location::Path("./gs://b".into())));
+        assert!(location("gs://b").unwrap_err().contains("unknown scheme gs://"));
         assert!(dest("s3://b").unwrap_err().contains("firehose://stream"));
         for empty in ["s3://", "s3:///k", ""] {
-            assert!(place(empty).is_err(), "{empty}");
+            assert!(location(empty).is_err(), "{empty}");
         }
     }
 
     #[test]
-    fn a_pause_has_a_unit_and_is_neither_nothing_nor_days() {
+    fn interval_has_a_unit_and_is_at_most_24_hours() {
         for (text, seconds) in [("30s", 30), ("5m", 300), ("1h", 3600), ("24h", 86_400)] {
             assert_eq!(pause(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "s", "5", "-5m", "0s", "1.5h", "25h", "1d", "99999999999999999999h", "5µ"] {
-            assert!(pause(text).unwrap_err().contains("as 30s, 5m or 1h"), "{text}");
+            assert!(pause(text).unwrap_err().contains("for example 30s, 5m or 1h"), "{text}");
         }
     }
 
     #[test]
-    fn a_kind_is_named_in_full_or_by_its_last_word() {
+    fn kind_prefix_is_optional() {
         assert_eq!(kind("CloudTrail"), Ok(Kind::CloudTrail));
         assert_eq!(kind("insight"), Ok(Kind::Insight));
         assert_eq!(kind("CloudTrail-NetworkActivity"), Ok(Kind::NetworkActivity));

@@ -1,6 +1,6 @@
-//! What is done in this process: a dry run, and handing in what an inventory shows to be missing.
+//! Backfill in this process: a dry run, or enqueueing the missing objects of an inventory.
 
-use super::plan::{PlannedRun, SourceLocation, BackfillPlan};
+use super::plan::{BackfillPlan, PlannedRun, SourceLocation};
 use super::view::LocalReport;
 use crate::args::Location;
 use crate::components::{self, Aws, OpenedSource};
@@ -15,40 +15,40 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use trailhose::backfill::budget::Budget;
-use trailhose::backfill::dispatch::{QueueDispatcher, Packing, MessageSender};
-use trailhose::backfill::run::{SourceRoot, RunOptions};
-use trailhose::backfill::{Backfill, DispatchError, UnitEnd, UnitReport, Submitted, Dispatcher, RunId};
+use trailhose::backfill::dispatch::{MessageSender, Packing, QueueDispatcher};
+use trailhose::backfill::run::{RunOptions, SourceRoot};
+use trailhose::backfill::{Backfill, DispatchError, Dispatcher, RunId, Submitted, UnitEnd, UnitReport};
 use trailhose::ledger::Ledger;
-use trailhose::listing::discover::{DiscoveryRequest, Discovery};
+use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::unit::Act;
 use trailhose::listing::{Counts, Unit};
 use trailhose::object::ObjectRef;
 use trailhose::queue::sqs::Sqs;
 
-/// Units worked at once.
+/// Number of units processed concurrently.
 const CONCURRENT_UNITS: usize = 16;
 
-/// Nothing lies in a bucket from before this day.
+/// First day for an inventory without `--since`; no bucket has older objects.
 const EARLIEST_DAY: Date = jiff::civil::date(2000, 1, 1);
 
-/// As long as it takes.
+/// Time limit of a unit: effectively none.
 const UNLIMITED_TIME: Duration = Duration::from_secs(365 * 86_400);
 
 pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>) -> Result<u8, String> {
-    let Some(at) = &plan.ledger else { return Err("no ledger is named: add --ledger dynamodb://TABLE".into()) };
+    let Some(at) = &plan.ledger else { return Err("--ledger is required: use --ledger dynamodb://TABLE".into()) };
     let ledger = components::open_read_only(at, aws).await?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let worked = async {
         let mut counts = Counts::default();
-        for asked in &plan.asked {
-            for at in &asked.places {
-                one(plan, asked, at, &ledger, aws, &bar, &mut counts).await?;
+        for planned in &plan.runs {
+            for at in &planned.places {
+                one(plan, planned, at, &ledger, aws, &bar, &mut counts).await?;
             }
         }
         Ok(counts)
     };
-    // What was handed in stands, and a run that begins anew finds it so.
+    // Enqueued objects stay enqueued, and the next run finds them in the ledger once they are processed.
     let worked = tokio::select! {
         worked = worked => worked,
         Ok(_) = halt.wait_for(|&halt| halt) => {
@@ -65,38 +65,40 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
             return Ok(super::INCOMPLETE);
         }
     };
-    let rate = plan.asked.first().and_then(|asked| asked.request.bytes_per_second);
-    let told = LocalReport::of(counts, plan.dry_run, rate);
+    let rate = plan.runs.first().and_then(|planned| planned.request.bytes_per_second);
+    let report = LocalReport::of(counts, plan.dry_run, rate);
     if plan.json {
-        print_json(&told)
+        print_json(&report)
     } else {
-        print(&told.table())
+        print(&report.table())
     }
     Ok(0)
 }
 
-/// Why it did not go to its end.
+/// Error of a local backfill.
 enum LocalBackfillError {
-    /// Nothing was handed in, and nothing was looked at.
+    /// It failed before any object was read.
     NothingDone(String),
-    /// Something was.
+    /// It failed after some objects were read, and possibly enqueued.
     PartlyDone(String),
 }
 
 async fn one(
     plan: &BackfillPlan,
-    asked: &PlannedRun,
+    planned: &PlannedRun,
     at: &SourceLocation,
     ledger: &Ledger,
     aws: &Aws,
     bar: &ProgressBar,
     counts: &mut Counts,
 ) -> Result<(), LocalBackfillError> {
-    // A report has no days that would cost requests: without any given, all are meant.
+    // A report needs no list request per day, so without --since all its days are read.
     let since = plan.inventory.as_ref().map(|_| EARLIEST_DAY);
-    let terms = asked.run(RunId::at(0, 0), since).map_err(LocalBackfillError::NothingDone)?.terms;
+    let terms = planned.run(RunId::at(0, 0), since).map_err(LocalBackfillError::NothingDone)?.terms;
     let begun = counts.listed > 0;
-    let trouble = |reason: String| if begun { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) };
+    let trouble = |reason: String| {
+        if begun { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) }
+    };
     let opened = components::source(&at.location, at.region.as_deref(), aws).await.map_err(trouble)?;
     let backfill = Backfill { source: Arc::clone(&opened.source), ledger: ledger.clone() };
     let ask = terms.ask(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
@@ -141,15 +143,15 @@ async fn over_listing(
     Ok(())
 }
 
-/// What discovery came upon.
+/// One step of discovery.
 enum DiscoveryStep {
     Unit(Unit),
-    /// After so many list requests.
+    /// The end, with the number of list requests.
     End(u64),
     Failed(String),
 }
 
-#[allow(clippy::too_many_arguments, reason = "each is a part of its own, and there is one caller")]
+#[allow(clippy::too_many_arguments, reason = "the parameters are independent, and there is one caller")]
 async fn over_inventory(
     plan: &BackfillPlan,
     manifest: &Location,
@@ -178,19 +180,23 @@ fn take(ended: UnitReport, counts: &mut Counts) -> Result<(), LocalBackfillError
     counts.merge(&ended.counts);
     let trouble = match ended.end {
         UnitEnd::Done => return Ok(()),
-        UnitEnd::OutOfTime(left) => format!("{left}: time was up"),
+        UnitEnd::OutOfTime(left) => format!("{left}: time limit reached"),
         UnitEnd::Failed { left, error } => format!("{left}: {error}"),
     };
-    Err(if counts.listed == 0 { LocalBackfillError::NothingDone(trouble) } else { LocalBackfillError::PartlyDone(trouble) })
+    Err(if counts.listed == 0 {
+        LocalBackfillError::NothingDone(trouble)
+    } else {
+        LocalBackfillError::PartlyDone(trouble)
+    })
 }
 
-/// Takes nothing: a dry run counts, and hands nothing in.
+/// A dispatcher that accepts nothing: a dry run only counts.
 #[derive(Debug)]
 struct DryRunDispatcher;
 
 #[async_trait]
 impl Dispatcher for DryRunDispatcher {
     async fn submit(&self, _objects: &[ObjectRef], _stop: Instant) -> Submitted {
-        Submitted { error: Some(DispatchError::Failed("a dry run hands nothing in".into())), ..Submitted::default() }
+        Submitted { error: Some(DispatchError::Failed("a dry run enqueues nothing".into())), ..Submitted::default() }
     }
 }

@@ -1,19 +1,19 @@
-//! Plan: what is asked for, from the command line and `trailhose.toml`; an option counts more than the file.
+//! The plan of a backfill, from the command line and `trailhose.toml`. Command-line options take precedence.
 
 use crate::args::{BackfillArgs, LedgerLocation, Location};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::path::Path;
-use trailhose::backfill::run::{Defaults, SourceRoot, Run};
+use trailhose::backfill::run::{Defaults, Run, SourceRoot};
 use trailhose::backfill::{Request, RunId};
 use trailhose::ledger::system_clock;
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::span::LOOK_BACK;
 
-/// What is asked for.
+/// Runs and options of a backfill.
 #[derive(Debug)]
 pub(super) struct BackfillPlan {
-    /// One for each selection; of several, each is a run.
+    /// One run for each distinct selection.
     pub(super) runs: Vec<PlannedRun>,
     pub(super) queue: Option<String>,
     pub(super) name: Option<RunId>,
@@ -24,14 +24,14 @@ pub(super) struct BackfillPlan {
     pub(super) json: bool,
 }
 
-/// A request, and where its sources lie.
+/// A request and the locations of its sources.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedRun {
     pub(super) request: Request,
     pub(super) places: Vec<SourceLocation>,
 }
 
-/// A source, and the region of its bucket where it is not the configured one.
+/// A source, with the region of its bucket if it differs from the configured region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceLocation {
     pub(super) location: Location,
@@ -39,8 +39,10 @@ pub(super) struct SourceLocation {
 }
 
 impl BackfillPlan {
+    /// Combines the command line with the settings file.
+    ///
     /// # Errors
-    /// Says what is missing or contradictory.
+    /// A value is missing, or values contradict each other.
     pub(super) fn new(args: BackfillArgs) -> Result<Self, String> {
         let settings = Settings::find(args.config.as_deref())?;
         let Filters { accounts, kinds, regions } = args.selection.filters();
@@ -56,7 +58,8 @@ impl BackfillPlan {
             ..Request::default()
         };
         let mut runs: Vec<PlannedRun> = Vec::new();
-        let mut add = |request: Request, at: SourceLocation| match runs.iter_mut().find(|runs| runs.request == request) {
+        let mut add = |request: Request, at: SourceLocation| match runs.iter_mut().find(|runs| runs.request == request)
+        {
             Some(runs) => runs.places.push(at),
             None => runs.push(PlannedRun { request, places: vec![at] }),
         };
@@ -81,13 +84,13 @@ impl BackfillPlan {
             add(of_source, SourceLocation { location: source.location.clone(), region: source.bucket_region.clone() });
         }
         if runs.is_empty() {
-            // Everywhere the stack is configured for.
+            // No source is given: the stack uses its configured sources.
             runs.push(PlannedRun { request, places: Vec::new() });
         }
         if args.name.is_some() && runs.len() > 1 {
             return Err(
-                "--name: the sources of trailhose.toml differ in what is selected, so each is a run: name one \
-                        source"
+                "--name requires a single run, but the sources of trailhose.toml have different selections: specify \
+                        one source"
                     .into(),
             );
         }
@@ -106,14 +109,14 @@ impl BackfillPlan {
         Ok(plan)
     }
 
-    /// Whether the work is done in this process.
+    /// Whether the backfill runs in this process.
     pub(super) fn runs_locally(&self) -> bool {
         self.dry_run || self.inventory.is_some()
     }
 
     fn check(&self) -> Result<(), String> {
         for runs in &self.runs {
-            // What cannot be meant is said here, and not by a dead letter.
+            // Report an invalid request here instead of in the dead-letter queue.
             runs.run(RunId::at(0, 0), None)?;
         }
         let places = self.runs.iter().map(|runs| runs.places.len()).sum::<usize>();
@@ -121,21 +124,20 @@ impl BackfillPlan {
             return Ok(());
         }
         if places == 0 {
-            return Err("no source: name s3://bucket[/prefix], or write it into trailhose.toml".into());
+            return Err("no source: specify s3://bucket[/prefix], or add a source to trailhose.toml".into());
         }
         if self.inventory.is_some() && places > 1 {
-            return Err("--inventory: a report is of one bucket: name it as SOURCE".into());
+            return Err("--inventory: a report describes one bucket: specify it as SOURCE".into());
         }
         if self.inventory.is_some() && !self.dry_run && self.ingest_queue.is_none() {
-            return Err("--inventory: name the queue to hand in to with --ingest-queue (the stack's output \
-                        BackfillIngestQueueUrl), or add --dry-run"
+            return Err("--inventory requires --ingest-queue URL (stack output BackfillIngestQueueUrl) or \
+                        --dry-run"
                 .into());
         }
         match &self.ledger {
-            None => Err("no ledger is named: add --ledger dynamodb://TABLE".into()),
+            None => Err("--ledger is required: use --ledger dynamodb://TABLE".into()),
             Some(LedgerLocation::File(_)) if !self.dry_run => {
-                Err("--inventory: what is handed in on AWS is noted in its table: name --ledger dynamodb://TABLE"
-                    .into())
+                Err("--inventory requires the ledger of the AWS stack: use --ledger dynamodb://TABLE".into())
             }
             Some(_) => Ok(()),
         }
@@ -143,7 +145,7 @@ impl BackfillPlan {
 }
 
 impl PlannedRun {
-    /// The request as it goes to AWS.
+    /// Returns the request to send to AWS.
     ///
     /// # Errors
     /// A source is a folder.
@@ -151,17 +153,17 @@ impl PlannedRun {
         let root = |at: &SourceLocation| match &at.location {
             Location::S3 { bucket, key } => Ok(SourceRoot { bucket: bucket.clone(), prefix: key.clone() }),
             Location::Path(path) => {
-                Err(format!("{} is a folder, which AWS cannot read: use trailhose sync, or --dry-run", path.display()))
+                Err(format!("{} is a folder, which AWS cannot read: use trailhose sync or --dry-run", path.display()))
             }
         };
         let sources = self.places.iter().map(root).collect::<Result<Vec<_>, _>>()?;
         Ok(Request { sources, ..self.request.clone() })
     }
 
-    /// The run over one bucket that it asks for; `since` where it leaves the first day open.
+    /// Resolves the request for one bucket. `since` is the default of the first day.
     ///
     /// # Errors
-    /// It cannot be meant.
+    /// The request is invalid.
     pub(super) fn run(&self, id: RunId, since: Option<Date>) -> Result<Run, String> {
         let anywhere = vec![SourceRoot { bucket: "any".to_owned(), prefix: String::new() }];
         let defaults = Defaults { sources: anywhere, look_back_days: LOOK_BACK };
@@ -170,10 +172,10 @@ impl PlannedRun {
     }
 }
 
-/// The ledger that is named, or the settings'.
+/// Returns the given ledger, or the ledger of the settings file.
 pub(super) fn ledger(named: Option<LedgerLocation>, config: Option<&Path>) -> Result<LedgerLocation, String> {
     let settings = if named.is_none() { Settings::find(config)? } else { None };
     named
         .or(settings.and_then(|settings| settings.ledger))
-        .ok_or_else(|| "no ledger is named: add --ledger dynamodb://TABLE".to_owned())
+        .ok_or_else(|| "--ledger is required: use --ledger dynamodb://TABLE".to_owned())
 }

@@ -1,4 +1,4 @@
-//! A run on AWS is asked for: one message on the backfill queue.
+//! Starts runs on AWS: sends one message per run to the backfill queue.
 
 use super::plan::BackfillPlan;
 use crate::components::Aws;
@@ -9,7 +9,7 @@ use trailhose::ledger::system_clock;
 use trailhose::queue::Outbox;
 use trailhose::queue::sqs::Sqs;
 
-/// A run that was asked for.
+/// A requested run.
 #[derive(Debug, Serialize)]
 struct StartedRun {
     run: RunId,
@@ -19,30 +19,30 @@ struct StartedRun {
 pub(super) async fn run(plan: BackfillPlan, aws: &Aws) -> Result<u8, String> {
     let Some(queue) = plan.queue else {
         return Err(
-            "no backfill queue is named: add --queue URL (the stack's output BackfillQueueUrl), or write it as \
-                    queue under [backfill] in trailhose.toml"
+            "--queue is required: use --queue URL (stack output BackfillQueueUrl), or set queue under [backfill] \
+                    in trailhose.toml"
                 .into(),
         );
     };
     let mut started = Vec::new();
-    for asked in &plan.asked {
+    for planned in &plan.runs {
         let run = plan.name.clone().unwrap_or_else(|| RunId::at(system_clock()(), fastrand::u32(..)));
-        started.push(StartedRun { run, request: asked.request()? });
+        started.push(StartedRun { run, request: planned.request()? });
     }
     let outbox = Sqs::new(aws.sqs().await, queue.clone());
     for StartedRun { run, request } in &started {
         let body = Task::Start { run: run.clone(), request: request.clone() }.body();
-        // A name and a request are the same run however often they arrive: sending it again does no harm.
+        // Sending a request twice is safe: a second message with the same run name has no effect.
         let refused = outbox.send_batch(&[&body]).await.map_err(|error| error.to_string())?;
         if let Some(refused) = refused.first() {
-            return Err(format!("{queue} did not accept the run {run}: {}", refused.reason));
+            return Err(format!("{queue} rejected the run {run}: {}", refused.reason));
         }
     }
     for started in &started {
         match plan.json {
             true => print_json(started),
             false => print(&format!(
-                "run {} is asked for; see how far it is: trailhose backfill status {}\n",
+                "run {} requested; show its progress with: trailhose backfill status {}\n",
                 started.run, started.run
             )),
         }

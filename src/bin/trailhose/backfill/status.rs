@@ -1,4 +1,4 @@
-//! `trailhose backfill status`: how far a run is.
+//! `trailhose backfill status`: shows the progress of a run.
 
 use crate::args::LedgerLocation;
 use crate::components::Aws;
@@ -14,13 +14,13 @@ use trailhose::backfill::record::{AccountProgress, RunProgress, RunRecords, Stag
 use trailhose::backfill::{Run, RunId};
 use trailhose::ledger::system_clock;
 
-/// Cells of a bar.
+/// Width of a bar in cells.
 const BAR_CELLS: u64 = 24;
 
-/// Failures that are named.
+/// Maximum number of failures listed.
 const MAX_LISTED_FAILURES: usize = 10;
 
-/// A run, and how far it is.
+/// A run and its progress.
 #[derive(Debug, Serialize)]
 struct StatusReport<'a> {
     run: &'a Run,
@@ -29,7 +29,7 @@ struct StatusReport<'a> {
 
 pub(super) async fn run(id: Option<&RunId>, at: &LedgerLocation, aws: &Aws, json: bool) -> Result<u8, String> {
     let LedgerLocation::DynamoDb(table) = at else {
-        return Err(format!("{at}: runs are noted in the stack's table: name it with --ledger dynamodb://TABLE"));
+        return Err(format!("{at}: runs are recorded in the stack's table: use --ledger dynamodb://TABLE"));
     };
     let records = DynamoDbRunRecords::new(aws.dynamodb().await, table, system_clock());
     let found = match id {
@@ -38,7 +38,7 @@ pub(super) async fn run(id: Option<&RunId>, at: &LedgerLocation, aws: &Aws, json
     };
     let Some(run) = found.map_err(|error| error.to_string())? else {
         let which = id.map_or_else(|| "no run".to_owned(), |id| format!("no run {id}"));
-        anstream::eprintln!("{at} has {which}: it was not begun yet, or is older than 90 days and forgotten");
+        anstream::eprintln!("{at} has {which}: it has not started yet, or its records expired after 90 days");
         return Ok(super::INCOMPLETE);
     };
     let parts = records.parts(&run.id).await.map_err(|error| error.to_string())?;
@@ -52,18 +52,18 @@ pub(super) async fn run(id: Option<&RunId>, at: &LedgerLocation, aws: &Aws, json
 
 fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
     let bold = Style::new().bold();
-    let begun = jiff::Timestamp::from_second(run.started).map_or_else(|_| "?".to_owned(), |time| time.to_string());
+    let started = jiff::Timestamp::from_second(run.started).map_or_else(|_| "?".to_owned(), |time| time.to_string());
     let stage = match progress.stage {
         Stage::Discovering => "discovering",
-        Stage::Working => "working",
+        Stage::Working => "in progress",
         Stage::Done => "done",
-        Stage::Failed => "ended with failures",
+        Stage::Failed => "finished with failures",
     };
-    let mut out = format!("{bold}run {}{bold:#}  {stage}; begun {begun}, over {}\n", run.id, run.terms.span);
+    let mut out = format!("{bold}run {}{bold:#}  {stage}; started {started}, {}\n", run.id, run.terms.span);
     let counts = &progress.counts;
     let _ = writeln!(
         out,
-        "  {} of {} units in {} of {} sources; {} objects seen, {} missing, {} handed in ({})",
+        "  {} of {} units in {} of {} sources; {} objects listed, {} missing, {} enqueued ({})",
         HumanCount(progress.done),
         HumanCount(progress.units),
         progress.discovered,
@@ -79,32 +79,33 @@ fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
         let failed = if account.failed > 0 { format!(", {} failed", account.failed) } else { String::new() };
         let _ = writeln!(
             out,
-            "  {name:<14}{bar}{} of {} units{failed}, {} handed in",
+            "  {name:<14}{bar}{} of {} units{failed}, {} enqueued",
             HumanCount(account.done),
             HumanCount(account.units),
             HumanCount(account.counts.sent)
         );
     }
     for root in &progress.empty {
-        let _ = writeln!(out, "  nothing was found in {root}: is the prefix right?");
+        let _ = writeln!(out, "  no objects found in {root}: check the prefix");
     }
     for failure in progress.failures.iter().take(MAX_LISTED_FAILURES) {
-        let _ = writeln!(out, "  failed, and comes back: {}", one_line(failure));
+        let _ = writeln!(out, "  failed, will be retried: {}", one_line(failure));
     }
     if progress.failures.len() > MAX_LISTED_FAILURES {
-        let _ = writeln!(out, "  … and {} more; --json names all", progress.failures.len() - MAX_LISTED_FAILURES);
+        let _ = writeln!(out, "  … and {} more; --json lists all", progress.failures.len() - MAX_LISTED_FAILURES);
     }
     out
 }
 
-/// Done and failed units of an account, of those that are known.
+/// Draws the done and failed units of an account as parts of its known units.
 fn bar(account: &AccountProgress) -> String {
     let cells = |units: u64| (units * BAR_CELLS).checked_div(account.units).unwrap_or(0).min(BAR_CELLS) as usize;
     let done = cells(account.done);
     let failed = cells(account.done + account.failed) - done;
     let green = Style::new().fg_color(Some(clap::builder::styling::AnsiColor::Green.into()));
     let red = Style::new().fg_color(Some(clap::builder::styling::AnsiColor::Red.into()));
-    let (filled, broken, rest) = ("█".repeat(done), "█".repeat(failed), "░".repeat(BAR_CELLS as usize - done - failed));
+    let rest = "░".repeat(BAR_CELLS as usize - done - failed);
+    let (filled, broken) = ("█".repeat(done), "█".repeat(failed));
     format!("{green}{filled}{green:#}{red}{broken}{red:#}{rest}")
 }
 
@@ -113,15 +114,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_full_as_the_account_is_done_and_never_overflows() {
-        let drawn = |units, done, failed| {
+    fn bar_shows_progress_and_never_overflows() {
+        let cells = |units, done, failed| {
             let bar = bar(&AccountProgress { units, done, failed, ..AccountProgress::default() });
-            let count = |cell: char| bar.chars().filter(|&found| found == cell).count();
+            let count = |cell: char| bar.chars().filter(|&c| c == cell).count();
             (count('█'), count('░'))
         };
-        assert_eq!(drawn(48, 12, 12), (12, 12));
-        assert_eq!(drawn(3, 3, 0), (24, 0));
-        assert_eq!(drawn(0, 0, 0), (0, 24));
-        assert_eq!(drawn(2, 3, 4), (24, 0), "a unit can be noted before the discovery that found it");
+        assert_eq!(cells(48, 12, 12), (12, 12));
+        assert_eq!(cells(3, 3, 0), (24, 0));
+        assert_eq!(cells(0, 0, 0), (0, 24));
+        assert_eq!(cells(2, 3, 4), (24, 0), "a unit can finish before its discovery is recorded");
     }
 }

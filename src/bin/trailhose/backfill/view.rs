@@ -1,4 +1,4 @@
-//! What was counted, as a person or a program reads it.
+//! The result of a local backfill, as a table or JSON.
 
 use crate::table::Table;
 use indicatif::{DecimalBytes, HumanCount, HumanDuration};
@@ -9,7 +9,7 @@ use trailhose::backfill::estimate::Estimate;
 use trailhose::billing::price;
 use trailhose::listing::Counts;
 
-/// What a run in this process counted, and what it would take to ingest it.
+/// Counts of a local run, and an estimate for ingesting the missing objects.
 #[derive(Debug, Serialize)]
 pub(super) struct LocalReport {
     dry_run: bool,
@@ -17,7 +17,7 @@ pub(super) struct LocalReport {
     estimate: EstimateView,
 }
 
-/// Of what is missing.
+/// Estimate for the missing objects.
 #[derive(Debug, Serialize)]
 struct EstimateView {
     events: u64,
@@ -52,29 +52,29 @@ impl LocalReport {
     pub(super) fn table(&self) -> String {
         let Self { dry_run, counts, estimate } = self;
         let mut table = Table::new(22, 14);
-        table.row("keys looked at", counts.listed, "");
+        table.row("keys", counts.listed, "");
         table.row("done", counts.done, "");
-        table.row("at work", counts.leased, "");
+        table.row("in progress", counts.leased, "");
         table.row("quarantined", counts.quarantined, "");
-        table.row("no logs", counts.no_logs, "");
-        table.row("not asked for", counts.not_asked, "");
+        table.row("not logs", counts.no_logs, "");
+        table.row("not selected", counts.not_asked, "");
         table.row("missing", counts.missing, "");
-        table.row_if("  older than memory", counts.forgotten, "may be done and forgotten, and then are repeated");
-        table.row("half done", counts.unfinished, "");
-        let sent = if *dry_run { "would be handed in" } else { "handed in" };
+        table.row_if("  beyond retention", counts.forgotten, "older than ledger retention; may be delivered again");
+        table.row("incomplete", counts.unfinished, "");
+        let sent = if *dry_run { "would be enqueued" } else { "enqueued" };
         table.row(sent, counts.sent, &format!("{} as stored", DecimalBytes(counts.bytes)));
-        let reads = format!("lists, {} ledger rows", HumanCount(counts.ledger_reads));
-        table.row("looked with", counts.list_requests, &reads);
-        table.head("Ingesting them, by what objects hold on average:");
+        let reads = format!("list requests, {} ledger rows read", HumanCount(counts.ledger_reads));
+        table.row("requests", counts.list_requests, &reads);
+        table.head("Estimate for ingesting them, from the average object:");
         let events = format!("~{}", HumanCount(estimate.events));
         table.text("events", &events, &DecimalBytes(estimate.event_bytes).to_string());
         let time = HumanDuration(Duration::try_from_secs_f64(estimate.seconds).unwrap_or(Duration::MAX)).to_string();
-        table.text("time", &format!("~{time}"), "at a stream's default quota of 5 MiB/s, or the budget");
+        table.text("time", &format!("~{time}"), "at the stream's default quota of 5 MiB/s, or at --bytes-per-second");
         for (service, dollars) in &estimate.dollars_by_service {
             table.text(service, &format!("~${dollars:.4}"), "");
         }
         let list = format!("list prices of {}, {}", estimate.prices_of, estimate.prices_as_of);
-        table.text("together", &format!("~${:.4}", estimate.dollars), &list);
+        table.text("total", &format!("~${:.4}", estimate.dollars), &list);
         table.into_text()
     }
 }

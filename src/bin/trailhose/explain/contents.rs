@@ -1,4 +1,4 @@
-//! What an object holds, as far as it bears on what is done with it.
+//! Decodes an object and summarizes its content.
 
 use flate2::bufread::GzDecoder;
 use serde::Serialize;
@@ -11,46 +11,47 @@ use trailhose::ledger::EventMeta;
 use trailhose::ledger::model::page::PageName;
 use trailhose::sink::cost::RECORD_BYTES;
 
-/// What an object holds.
+/// Summary of an object's content.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ObjectContents {
-    /// Gzip members; 0 where it is not compressed.
+    /// Number of gzip members; 0 if the object is not compressed.
     pub(super) gzip_members: u64,
     pub(super) json_bytes: u64,
     pub(super) events: u64,
-    /// `eventTime` of the oldest and the newest event.
+    /// `eventTime` of the oldest event.
     pub(super) oldest: Option<String>,
+    /// `eventTime` of the newest event.
     pub(super) newest: Option<String>,
     pub(super) accounts: BTreeSet<String>,
     pub(super) regions: BTreeSet<String>,
-    /// Ledger pages: one for each account, region and minute.
+    /// Number of ledger pages: one for each account, region and minute.
     pub(super) pages: u64,
-    /// Events in the fullest page.
+    /// Number of events in the largest page.
     pub(super) largest_page: u64,
-    /// Events whose ID stands earlier in the object.
+    /// Events whose ID occurs earlier in the object.
     pub(super) duplicates: u64,
-    /// Of those, the ones whose content differs.
+    /// Duplicates whose content differs from the first event.
     pub(super) conflicts: u64,
-    /// Bytes of the longest event.
+    /// Size of the longest event in bytes.
     pub(super) longest: u64,
-    /// Events longer than a Firehose record.
+    /// Events that exceed a Firehose record.
     pub(super) oversize: u64,
-    /// Events without an ID: their content is their identity.
+    /// Events without an ID; they are identified by their content.
     pub(super) without_id: u64,
-    /// Events whose ID is no UUID in the usual spelling.
+    /// Events whose ID is not a UUID in lower case.
     pub(super) other_ids: u64,
-    /// Events without a time that can be read.
+    /// Events without a valid time.
     pub(super) without_time: u64,
 }
 
-/// The events as the ledger looks for them.
+/// The events in the form that ledger lookups need.
 #[derive(Debug, Default)]
 pub(super) struct DecodedEvents {
     pub(super) known: Vec<EventMeta>,
     pub(super) scopes: Vec<EventScope>,
 }
 
-/// Why an object cannot be read.
+/// Reason why an object cannot be read.
 #[derive(Debug, Serialize)]
 pub(super) struct UnreadableObject {
     pub(super) kind: &'static str,
@@ -63,7 +64,10 @@ impl From<DecodeError> for UnreadableObject {
     }
 }
 
-/// Reads the object to its last byte.
+/// Reads the whole object.
+///
+/// # Errors
+/// The object cannot be decoded.
 pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(ObjectContents, DecodedEvents), UnreadableObject> {
     let mut read = decode::EventReader::new(stored, limits);
     let (mut contents, mut known) = (ObjectContents::default(), Vec::new());
@@ -94,7 +98,7 @@ pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(ObjectContent
     Ok((contents, DecodedEvents { known, scopes }))
 }
 
-/// How the events spread over ledger pages, and which of them recur.
+/// Counts ledger pages and duplicates.
 fn spread(contents: &mut ObjectContents, known: &[EventMeta], scopes: &[EventScope]) {
     let mut pages: HashMap<PageName, u64> = HashMap::new();
     let mut first = HashMap::new();
@@ -114,7 +118,7 @@ fn spread(contents: &mut ObjectContents, known: &[EventMeta], scopes: &[EventSco
     contents.largest_page = pages.values().copied().max().unwrap_or(0);
 }
 
-/// The event's ID as it is written, for a person: found anew here, for the decoder keeps only what it means.
+/// Returns the event's ID as written. It is parsed again here because the decoder keeps only the decoded ID.
 fn id(line: &[u8]) -> Option<String> {
     let fields: HashMap<String, &RawValue> = serde_json::from_slice(line).ok()?;
     let raw = fields.get("eventID").or_else(|| fields.get("eventId"))?.get();
@@ -124,7 +128,7 @@ fn id(line: &[u8]) -> Option<String> {
     }
 }
 
-/// Gzip members of an object that was read whole.
+/// Counts the gzip members of a valid object.
 fn members(mut rest: &[u8]) -> u64 {
     let mut members = 0;
     while rest.starts_with(&[0x1f, 0x8b]) {
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn oddities_of_identity_are_counted() {
+    fn unusual_event_ids_are_counted() {
         let uuid = "00000000-0000-4000-8000-000000000001";
         let text = format!(
             r#"{{"Records":[{{"eventID":"{uuid}"}},{{"eventID":"{uuid}","x":1}},{{"eventID":"odd"}},{{"eventName":"none"}}]}}"#
@@ -173,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_counted_and_damage_is_told_with_its_place() {
+    fn members_are_counted_and_errors_name_the_offset() {
         let parts = [gzip(r#"{"Records":["#), gzip("]}")].concat();
         assert_eq!(read(&parts, DecodeLimits::default()).unwrap().0.gzip_members, 2);
         let error = read(&parts[..parts.len() - 3], DecodeLimits::default()).unwrap_err();

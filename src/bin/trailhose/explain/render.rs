@@ -1,7 +1,7 @@
-//! An explanation on standard output.
+//! Prints an explanation to standard output.
 
-use super::contents::Contents;
-use super::{Explained, Known, Name};
+use super::contents::ObjectContents;
+use super::{Explanation, KeyInfo, LedgerInfo};
 use crate::labels::one_line;
 use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};
@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// Accounts or regions that are spelled out.
+/// Maximum number of accounts or regions listed.
 const FEW: usize = 4;
 
-/// Characters of each that are shown.
+/// Maximum number of characters shown of each.
 const LONGEST: usize = 64;
 
-/// Prints it as a table, or as one JSON object.
-pub(super) fn print(explained: &Explained, json: bool) {
+/// Prints the explanation as a table or as one JSON object.
+pub(super) fn print(explained: &Explanation, json: bool) {
     let text = match json {
         false => table(explained),
         true => match serde_json::to_string(explained) {
@@ -24,12 +24,12 @@ pub(super) fn print(explained: &Explained, json: bool) {
             Err(error) => format!("{{\"error\":{:?}}}\n", error.to_string()),
         },
     };
-    // A reader that has gone away has seen what it wanted.
+    // A closed pipe is not an error.
     let _ = anstream::stdout().write_all(text.as_bytes());
 }
 
-fn table(explained: &Explained) -> String {
-    let Explained { object, name, stored_bytes, contents, unreadable, ledger, verdict } = explained;
+fn table(explained: &Explanation) -> String {
+    let Explanation { object, name, stored_bytes, contents, unreadable, ledger, verdict } = explained;
     let bold = Style::new().bold();
     let mut out = format!("{bold}{}{bold:#}\n", one_line(object));
     row(&mut out, "name", &name_text(name));
@@ -41,7 +41,7 @@ fn table(explained: &Explained) -> String {
         row(&mut out, "unreadable", &format!("{}: {}", unreadable.kind, one_line(&unreadable.reason)));
     }
     if let Some(known) = ledger {
-        row(&mut out, "ledger", &known_text(known));
+        row(&mut out, "ledger", &ledger_text(known));
         if contents.is_some() {
             row(&mut out, "", &owners_text(known));
         }
@@ -54,18 +54,18 @@ fn row(out: &mut String, name: &str, text: &str) {
     let _ = writeln!(out, "  {name:<12}{text}");
 }
 
-fn name_text(name: &Name) -> String {
-    let Name { recognised, because, kind, account, region, delivered } = name;
+fn name_text(name: &KeyInfo) -> String {
+    let KeyInfo { recognized, because, kind, account, region, delivered } = name;
     match (kind, account, region, delivered) {
         (Some(kind), Some(account), Some(region), Some(day)) => {
-            format!("{kind} log of {account} in {region}, delivered {day}; recognised by {because}")
+            format!("{kind} log of {account} in {region}, delivered {day}; recognized by {because}")
         }
-        _ if *recognised == "digest" => format!("a digest, by {because}"),
-        _ => format!("no CloudTrail log: {because}"),
+        _ if *recognized == "digest" => format!("a digest, recognized by {because}"),
+        _ => format!("not a CloudTrail log: {because}"),
     }
 }
 
-fn contents_rows(out: &mut String, contents: &Contents, stored: u64) {
+fn contents_rows(out: &mut String, contents: &ObjectContents, stored: u64) {
     let count = |number: u64| HumanCount(number).to_string();
     let packing = match contents.gzip_members {
         0 => "not compressed".to_owned(),
@@ -82,21 +82,21 @@ fn contents_rows(out: &mut String, contents: &Contents, stored: u64) {
     if contents.events == 0 {
         return;
     }
-    row(out, "places", &format!("account {}; region {}", few(&contents.accounts), few(&contents.regions)));
+    row(out, "scope", &format!("account {}; region {}", few(&contents.accounts), few(&contents.regions)));
     let pages = format!(
-        "{} in the ledger (account, region and minute), the fullest of {} events",
+        "{} in the ledger (account, region and minute), the largest with {} events",
         count(contents.pages),
         count(contents.largest_page)
     );
     row(out, "pages", &pages);
     row(out, "longest", &format!("{} bytes", count(contents.longest)));
     for (number, what) in [
-        (contents.duplicates, "that stand earlier in this object, and are not delivered again"),
-        (contents.conflicts, "of these with other content than the first"),
-        (contents.without_id, "without an eventID: their content is their identity"),
-        (contents.other_ids, "with an eventID that is no UUID in lower case: its text is their identity"),
-        (contents.without_time, "without an eventTime that can be read"),
-        (contents.oversize, "longer than a Firehose record: set aside, with a line that points there"),
+        (contents.duplicates, "duplicates within the object, not delivered again"),
+        (contents.conflicts, "duplicates with different content; the first is delivered"),
+        (contents.without_id, "without an eventID, identified by their content"),
+        (contents.other_ids, "with an eventID that is not a UUID in lower case, identified by its text"),
+        (contents.without_time, "without a valid eventTime"),
+        (contents.oversize, "larger than a Firehose record: stored separately, a pointer record is delivered"),
     ] {
         if number > 0 {
             row(out, "of these", &format!("{} {what}", count(number)));
@@ -105,21 +105,21 @@ fn contents_rows(out: &mut String, contents: &Contents, stored: u64) {
 }
 
 fn few(names: &BTreeSet<String>) -> String {
-    // An event's own words: any bytes at all, and as many as it likes.
+    // The text comes from an event: it may have any length and contain any characters.
     let shown = |name: &String| one_line(&name.chars().take(LONGEST).collect::<String>());
     let some: Vec<String> = names.iter().take(FEW).map(shown).collect();
     let rest = names.len().saturating_sub(FEW);
     if rest == 0 { some.join(", ") } else { format!("{} and {rest} more", some.join(", ")) }
 }
 
-fn known_text(known: &Known) -> String {
-    let Some(status) = known.status else { return "does not know this object".into() };
+fn ledger_text(known: &LedgerInfo) -> String {
+    let Some(status) = known.status else { return "no row for this object".into() };
     let mut text = status.to_owned();
     if let (Some(delivered), Some(duplicate)) = (known.delivered, known.duplicate) {
         let _ = write!(text, ": {delivered} delivered, {duplicate} duplicates");
     }
     if let Some(cursor) = known.cursor.filter(|&cursor| cursor > 0) {
-        let _ = write!(text, ", delivered as far as event {cursor}");
+        let _ = write!(text, ", delivered up to event {cursor}");
     }
     if let Some(seconds) = known.leased_for {
         let _ = write!(text, ", leased for another {seconds} s");
@@ -130,11 +130,11 @@ fn known_text(known: &Known) -> String {
     text
 }
 
-fn owners_text(known: &Known) -> String {
-    let Known { events_new, events_own, events_of_others_delivered, events_of_others_owed, .. } = known;
+fn owners_text(known: &LedgerInfo) -> String {
+    let LedgerInfo { events_new, events_own, events_of_others_delivered, events_of_others_owed, .. } = known;
     format!(
-        "of its events {events_own} are its own, {} another object's ({events_of_others_owed} not yet proven \
-         delivered), {events_new} nobody's yet",
+        "{events_own} owned, {} owned by other objects ({events_of_others_owed} not yet proven delivered), {events_new} \
+         unclaimed",
         events_of_others_delivered + events_of_others_owed
     )
 }

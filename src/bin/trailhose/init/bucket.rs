@@ -1,5 +1,5 @@
-//! What a bucket says of itself: where it lies, whose folders are in it, whom it notifies. Where it does not say, the
-//! missing permission is named.
+//! Reads a bucket's configuration: region, organization folders and notification targets. If access is denied, the
+//! missing permission is reported.
 
 use super::Wiring;
 use super::trails::Trail;
@@ -10,26 +10,26 @@ use aws_sdk_s3::operation::get_bucket_notification_configuration::GetBucketNotif
 use aws_sdk_s3::types::Event;
 use trailhose::aws::{self, AwsFailure, FailureKind};
 
-/// The name of our notification, as `infra/wire-bucket` gives it.
+/// ID of trailhose's notification, as set by `infra/wire-bucket`.
 const NOTIFICATION_ID: &str = "trailhose";
 
-/// What was asked, and what was answered.
+/// Configuration of a bucket.
 pub(super) struct BucketReport {
-    /// Its region, where it is not the configured one.
+    /// Region of the bucket, if it differs from the configured region.
     pub(super) region: Option<String>,
-    /// Organisations whose folders lie in it.
+    /// Organizations that have folders in it.
     pub(super) organizations: Vec<String>,
     listed: Result<(), AwsFailure>,
     notified: Result<NotificationTargets, AwsFailure>,
 }
 
-/// Whom a bucket notifies of new objects.
+/// Targets of a bucket's notifications about new objects.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct NotificationTargets {
     ours: Option<String>,
     event_bridge: bool,
     topic: Option<String>,
-    /// A queue or function of somebody else's.
+    /// A queue or function that does not belong to trailhose.
     other: Option<String>,
 }
 
@@ -51,17 +51,17 @@ impl BucketReport {
         Self { region, organizations, listed, notified }
     }
 
-    /// What ingestion needs of it, and what must be done.
+    /// Returns the requirements of ingestion and their setup steps.
     pub(super) fn wiring(&self, bucket: &str, trails: &[Trail]) -> Vec<Wiring> {
         let mut all = Vec::new();
         if let Err(failure) = &self.listed {
             all.push(Wiring {
-                found: format!("it cannot be listed: {failure}"),
+                found: format!("cannot list the bucket: {failure}"),
                 to_do: Some(match failure.kind {
-                    FailureKind::NotFound => "look at the trail: it writes to a bucket that does not exist".into(),
+                    FailureKind::NotFound => "check the trail: it writes to a bucket that does not exist".into(),
                     _ => format!(
                         "allow s3:ListBucket on arn:aws:s3:::{bucket} and s3:GetObject on arn:aws:s3:::{bucket}/* for \
-                         whoever runs trailhose sync (another account's bucket: infra/log-bucket-policy.json)"
+                         the role that runs trailhose sync (bucket of another account: infra/log-bucket-policy.json)"
                     ),
                 }),
             });
@@ -72,7 +72,7 @@ impl BucketReport {
             all.push(Wiring {
                 found: format!("encrypted with {key}"),
                 to_do: Some(format!(
-                    "sam deploy --parameter-overrides LogBucketKeyArn={key}; a key of another account also needs \
+                    "sam deploy --parameter-overrides LogBucketKeyArn={key}; a key of another account also requires \
                      infra/log-key-policy.json"
                 )),
             });
@@ -85,44 +85,42 @@ impl BucketReport {
         let missing = |found: String, to_do: String| Wiring { found, to_do: Some(to_do) };
         match &self.notified {
             Err(failure) if failure.kind == FailureKind::Denied => missing(
-                format!("whom it notifies is not known: {failure}"),
-                format!(
-                    "allow s3:GetBucketNotification on arn:aws:s3:::{bucket}, and run trailhose init --force again"
-                ),
+                format!("cannot read its notifications: {failure}"),
+                format!("allow s3:GetBucketNotification on arn:aws:s3:::{bucket}, and rerun trailhose init --force"),
             ),
             Err(failure) => missing(
-                format!("whom it notifies is not known: {failure}"),
-                "see to the cause, and run trailhose init --force again".into(),
+                format!("cannot read its notifications: {failure}"),
+                "fix the problem and rerun trailhose init --force".into(),
             ),
-            Ok(NotificationTargets { ours: Some(queue), .. }) => done(format!("it notifies {queue}")),
+            Ok(NotificationTargets { ours: Some(queue), .. }) => done(format!("notifies {queue}")),
             Ok(NotificationTargets { event_bridge: true, .. }) => {
-                missing("it notifies EventBridge".into(), "sam deploy --parameter-overrides Wiring=EventBridge".into())
+                missing("notifies EventBridge".into(), "sam deploy --parameter-overrides Wiring=EventBridge".into())
             }
             Ok(NotificationTargets { topic: Some(topic), .. }) => missing(
-                format!("it notifies the topic {topic}"),
+                format!("notifies the topic {topic}"),
                 format!("sam deploy --parameter-overrides Wiring=SNS SnsTopicArn={topic}"),
             ),
             Ok(NotificationTargets { other: Some(other), .. }) => missing(
-                format!("its notifications are taken by {other}"),
+                format!("its notifications go to {other}"),
                 format!(
                     "infra/wire-bucket eventbridge {bucket}, and sam deploy --parameter-overrides Wiring=EventBridge"
                 ),
             ),
             Ok(_) => match topic {
                 Some(topic) => missing(
-                    format!("it notifies nobody, but CloudTrail announces its files on {topic}"),
+                    format!("no notifications, but CloudTrail announces its files on {topic}"),
                     format!("sam deploy --parameter-overrides Wiring=SNS SnsTopicArn={topic}"),
                 ),
                 None => missing(
-                    "it notifies nobody".into(),
-                    format!("infra/wire-bucket s3 {bucket} QUEUE_ARN (the stack's output IngestQueueArn)"),
+                    "no notifications".into(),
+                    format!("infra/wire-bucket s3 {bucket} QUEUE_ARN (stack output IngestQueueArn)"),
                 ),
             },
         }
     }
 }
 
-/// Every key that the trails encrypt with, once.
+/// Returns the KMS keys of the trails, without duplicates.
 pub(super) fn keys(trails: &[Trail]) -> Vec<&str> {
     let mut keys: Vec<&str> = trails.iter().filter_map(|trail| trail.kms_key.as_deref()).collect();
     keys.sort_unstable();
@@ -130,7 +128,7 @@ pub(super) fn keys(trails: &[Trail]) -> Vec<&str> {
     keys
 }
 
-/// S3 names a bucket's region in every answer about it, also when it redirects or denies.
+/// Returns the region of a bucket. S3 sends it in every response, including redirects and denials.
 async fn region(client: &Client, bucket: &str) -> Option<String> {
     match client.head_bucket().bucket(bucket).send().await {
         Ok(found) => found.bucket_region().map(str::to_owned),
@@ -139,7 +137,8 @@ async fn region(client: &Client, bucket: &str) -> Option<String> {
     }
 }
 
-/// The folders `o-…/` below `AWSLogs/`. DescribeTrails does not say which organisation a trail is of; its folder does.
+/// Returns the folders `o-…/` below `AWSLogs/`. DescribeTrails does not return the organization of a trail, but its folder
+/// is named after it.
 async fn organizations(client: &Client, bucket: &str, prefix: &str) -> Result<Vec<String>, AwsFailure> {
     let logs = if prefix.is_empty() { "AWSLogs/".to_owned() } else { format!("{prefix}/AWSLogs/") };
     let mut pages = client.list_objects_v2().bucket(bucket).prefix(&logs).delimiter("/").into_paginator().send();
@@ -154,7 +153,10 @@ async fn organizations(client: &Client, bucket: &str, prefix: &str) -> Result<Ve
 
 fn notifies(found: &Notifications) -> NotificationTargets {
     let created = |events: &[Event]| events.iter().any(|event| event.as_str().starts_with("s3:ObjectCreated:"));
-    let mut notifies = NotificationTargets { event_bridge: found.event_bridge_configuration().is_some(), ..NotificationTargets::default() };
+    let mut notifies = NotificationTargets {
+        event_bridge: found.event_bridge_configuration().is_some(),
+        ..NotificationTargets::default()
+    };
     for queue in found.queue_configurations().iter().filter(|queue| created(queue.events())) {
         let to = if queue.id() == Some(NOTIFICATION_ID) { &mut notifies.ours } else { &mut notifies.other };
         *to = Some(queue.queue_arn().to_owned());
@@ -174,25 +176,30 @@ mod tests {
     use aws_sdk_s3::types::{EventBridgeConfiguration, LambdaFunctionConfiguration, TopicConfiguration};
 
     fn wiring_text(found: &Notifications) -> (String, String) {
-        let bucket = BucketReport { region: None, organizations: Vec::new(), listed: Ok(()), notified: Ok(notifies(found)) };
+        let bucket =
+            BucketReport { region: None, organizations: Vec::new(), listed: Ok(()), notified: Ok(notifies(found)) };
         let wiring = bucket.notifications("logs", None);
         (wiring.found, wiring.to_do.unwrap_or_default())
     }
 
     #[test]
-    fn what_is_taken_leads_to_the_wiring_that_is_left() {
+    fn existing_notifications_determine_the_setup_step() {
         let function =
             LambdaFunctionConfiguration::builder().lambda_function_arn("arn:f").events(Event::S3ObjectCreatedPut);
-        let taken = Notifications::builder().lambda_function_configurations(function.build().unwrap());
-        let (found, to_do) = wiring_text(&taken.clone().build());
-        assert_eq!(found, "its notifications are taken by arn:f");
+        let in_use = Notifications::builder().lambda_function_configurations(function.build().unwrap());
+        let (found, to_do) = wiring_text(&in_use.clone().build());
+        assert_eq!(found, "its notifications go to arn:f");
         assert!(to_do.contains("infra/wire-bucket eventbridge logs"), "{to_do}");
         let topic = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectCreated).build().unwrap();
-        assert!(wiring_text(&taken.clone().topic_configurations(topic).build()).1.ends_with("Wiring=SNS SnsTopicArn=arn:t"));
+        assert!(
+            wiring_text(&in_use.clone().topic_configurations(topic).build())
+                .1
+                .ends_with("Wiring=SNS SnsTopicArn=arn:t")
+        );
         let bridge = EventBridgeConfiguration::builder().build();
-        assert!(wiring_text(&taken.event_bridge_configuration(bridge).build()).1.ends_with("Wiring=EventBridge"));
+        assert!(wiring_text(&in_use.event_bridge_configuration(bridge).build()).1.ends_with("Wiring=EventBridge"));
         let removed = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectRemoved).build().unwrap();
         let others = Notifications::builder().topic_configurations(removed).build();
-        assert_eq!(wiring_text(&others).0, "it notifies nobody", "of new objects, that is");
+        assert_eq!(wiring_text(&others).0, "no notifications", "notifications about removed objects do not count");
     }
 }

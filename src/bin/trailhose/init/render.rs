@@ -1,4 +1,4 @@
-//! What was found, as settings and as sentences. Pure.
+//! Renders the findings as a settings file and as text. Pure.
 
 use super::SourceReport;
 use super::bucket::keys;
@@ -6,12 +6,12 @@ use super::trails::TrailScope;
 use crate::labels::one_line;
 use std::fmt::Write as _;
 
-/// The text of `trailhose.toml`.
+/// Returns the text of `trailhose.toml`.
 pub(super) fn settings(found: &[SourceReport], regions: &[String]) -> String {
     let mut text = format!(
-        "# Written by trailhose init, from what cloudtrail:DescribeTrails says in {}.\n\
-         # Every setting: docs/configuration.md\n\n\
-         dest = \"events\"                    # a folder beside this file, or \"firehose://STREAM\"\n\
+        "# Written by trailhose init from cloudtrail:DescribeTrails in {}.\n\
+         # All settings: docs/configuration.md\n\n\
+         dest = \"events\"                    # a folder next to this file, or \"firehose://STREAM\"\n\
          # ledger = \"dynamodb://TABLE\"      # [default: .trailhose/ledger.db in dest]\n",
         regions.join(", ")
     );
@@ -51,7 +51,7 @@ pub(super) fn settings(found: &[SourceReport], regions: &[String]) -> String {
     text
 }
 
-/// A TOML basic string.
+/// Returns a TOML basic string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
@@ -67,7 +67,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// What there is to say, a paragraph a source.
+/// Returns the findings, one paragraph per source.
 pub(super) fn findings(found: &[SourceReport]) -> String {
     let mut text = String::new();
     for source in found {
@@ -77,7 +77,7 @@ pub(super) fn findings(found: &[SourceReport]) -> String {
             let _ = writeln!(text, "  {trail}");
         }
         for wiring in &source.wiring {
-            // The words of a service may hold line ends.
+            // Error messages of AWS services may contain line breaks.
             let found = one_line(&wiring.found);
             let _ = match &wiring.to_do {
                 None => writeln!(text, "  {found}: nothing to do"),
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back_whatever_a_prefix_holds(prefix in "\\PC{1,20}|[\"\\\\\u{1}\u{7f}/a]{1,9}") {
+        fn settings_with_any_prefix_can_be_read_back(prefix in "\\PC{1,20}|[\"\\\\\u{1}\u{7f}/a]{1,9}") {
             let source = SourceReport {
                 bucket: "b".into(),
                 prefix: prefix.clone(),

@@ -1,16 +1,16 @@
-//! The trails of an account, each once, from wherever it is seen.
+//! Finds the trails of an account in several regions.
 
 use crate::components::Aws;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use trailhose::aws::{self, FailureKind};
 
-/// A trail.
+/// A trail of the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Trail {
     pub(super) arn: String,
     pub(super) name: String,
-    /// Where it is configured. Seen from elsewhere it is a shadow of itself.
+    /// Home region. In other regions a trail is visible as a shadow trail.
     pub(super) home: String,
     pub(super) scope: TrailScope,
     #[serde(skip)]
@@ -19,19 +19,19 @@ pub(super) struct Trail {
     pub(super) prefix: String,
     pub(super) kms_key: Option<String>,
     pub(super) sns_topic: Option<String>,
-    /// From which of the regions asked it is seen.
+    /// The searched regions in which the trail is visible.
     pub(super) seen_from: Vec<String>,
 }
 
-/// Whose events a trail records.
+/// Accounts and regions whose events a trail records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum TrailScope {
-    /// Every account and region of an organisation, or, where it is not multi-region, one region of every account.
+    /// All accounts of an organization, in all regions, or in one region if the trail is not multi-region.
     Organization,
-    /// Every region of its account.
+    /// All regions of its account.
     EveryRegion,
-    /// Its home region of its account.
+    /// The home region of its account.
     OneRegion,
 }
 
@@ -39,20 +39,20 @@ impl std::fmt::Display for Trail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, home, .. } = self;
         let what = match self.scope {
-            TrailScope::Organization => "organisation trail",
+            TrailScope::Organization => "organization trail",
             TrailScope::EveryRegion => "multi-region trail",
-            TrailScope::OneRegion => "one-region trail",
+            TrailScope::OneRegion => "single-region trail",
         };
         write!(f, "{what} {name}, home {home}")?;
         let shadows: Vec<&str> = self.seen_from.iter().map(String::as_str).filter(|region| region != home).collect();
-        if shadows.is_empty() { Ok(()) } else { write!(f, " (its shadow is seen from {})", shadows.join(", ")) }
+        if shadows.is_empty() { Ok(()) } else { write!(f, " (shadow trail in {})", shadows.join(", ")) }
     }
 }
 
-/// Asks every region, and merges what is one trail.
+/// Describes the trails of every region and merges those with the same ARN.
 ///
 /// # Errors
-/// One of them did not answer: half of the trails would be half of the settings.
+/// A region did not respond. Incomplete settings are not returned.
 pub(super) async fn describe(aws: &Aws, regions: &[String]) -> Result<Vec<Trail>, String> {
     let mut trails: BTreeMap<String, Trail> = BTreeMap::new();
     for region in regions {
@@ -61,15 +61,17 @@ pub(super) async fn describe(aws: &Aws, regions: &[String]) -> Result<Vec<Trail>
             let failure = aws::failure(&error);
             match failure.kind {
                 FailureKind::Denied if failure.code == "Credentials" => {
-                    format!("trails cannot be described without AWS credentials: name a profile or a role. {failure}")
+                    format!("no AWS credentials found; set AWS_PROFILE or run `aws sso login`. {failure}")
                 }
-                FailureKind::Denied => format!("{region}: allow cloudtrail:DescribeTrails for these credentials. {failure}"),
-                _ => format!("{region}: cloudtrail:DescribeTrails did not answer: {failure}"),
+                FailureKind::Denied => {
+                    format!("{region}: allow cloudtrail:DescribeTrails for these credentials. {failure}")
+                }
+                _ => format!("{region}: cloudtrail:DescribeTrails failed: {failure}"),
             }
         })?;
         for trail in answer.trail_list() {
             let Some(seen) = read(trail, region) else {
-                return Err(format!("{region}: a trail without ARN, or without bucket: {trail:?}"));
+                return Err(format!("{region}: trail without ARN or bucket: {trail:?}"));
             };
             trails
                 .entry(seen.arn.clone())
@@ -101,7 +103,7 @@ fn read(trail: &aws_sdk_cloudtrail::types::Trail, region: &str) -> Option<Trail>
     })
 }
 
-/// The trails of each bucket and prefix: two that write to one place are one source, for they are read together.
+/// Groups trails by bucket and prefix. Trails that write to the same location are one source.
 pub(super) fn by_location(trails: Vec<Trail>) -> BTreeMap<(String, String), Vec<Trail>> {
     let mut places: BTreeMap<_, Vec<Trail>> = BTreeMap::new();
     for trail in trails {

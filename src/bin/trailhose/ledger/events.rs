@@ -1,4 +1,4 @@
-//! `trailhose ledger events`: where one event is.
+//! `trailhose ledger events`: shows the page and the owner of one event.
 
 use super::open::{OpenedLedger, failed};
 use super::view::{line, named, say};
@@ -11,18 +11,17 @@ use trailhose::ledger::EventTrace;
 use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::page::Owner;
 
-/// What the ledger says of the event in one place.
+/// The ledger entry of an event in one page.
 #[derive(Debug, Serialize)]
 struct EventView {
     id: String,
-    /// Account, region and minutes since 1970; behind a `~` the shard.
+    /// Account, region and minutes since 1970, then `~` and the shard, if any.
     page: String,
     delivered: bool,
-    /// The object that owns it, with its version; nothing where it is delivered in its owner's stead, or the owner is
-    /// forgotten.
+    /// The owner with its version; `None` if another object delivered the event, or the owner's row expired.
     owner: Option<String>,
     owner_status: Option<&'static str>,
-    /// Its index in the owner's file, where that is kept.
+    /// Index of the event in the owner, if recorded.
     ordinal: Option<u32>,
     because: &'static str,
 }
@@ -30,10 +29,10 @@ struct EventView {
 impl EventView {
     fn of(id: &str, traced: &EventTrace) -> Self {
         let because = match (&traced.owner, traced.entry.owner, traced.delivered()) {
-            (_, Owner::Delivered, _) => "delivered in its owner's stead, by an object that holds a copy",
-            (None, Owner::Object(_), _) => "its owner is done, and its row forgotten",
-            (Some(_), _, true) => "its owner's row says so",
-            (Some(_), _, false) => "its owner has not noted it as delivered",
+            (_, Owner::Delivered, _) => "delivered by another object",
+            (None, Owner::Object(_), _) => "its owner is done, and the owner's row expired",
+            (Some(_), _, true) => "recorded in the owner's row",
+            (Some(_), _, false) => "not recorded in the owner's row",
         };
         Self {
             id: id.to_owned(),
@@ -53,7 +52,7 @@ impl EventView {
         line(&mut out, "delivered", &format!("{delivered}: {}", self.because));
         line(&mut out, "page", &self.page);
         if let (Some(owner), Some(status)) = (&self.owner, self.owner_status) {
-            let at = self.ordinal.map_or(String::new(), |ordinal| format!(", its event {ordinal}"));
+            let at = self.ordinal.map_or(String::new(), |ordinal| format!(", event {ordinal}"));
             line(&mut out, "owner", &format!("{owner}, {status}{at}"));
         }
         out
@@ -74,10 +73,9 @@ pub(super) async fn run(open: &OpenedLedger, args: &EventsArgs, json: bool) -> R
         say(&format!("read: {}", open.cost_so_far()));
     }
     if traced.is_empty() {
-        let scope = if args.scan { "anywhere" } else { "there" };
+        let scope = if args.scan { "" } else { " for this account, region and time" };
         say(&format!(
-            "{} has no such event {scope}: nobody has claimed it, or its page is forgotten; IDs are compared as they are \
-             spelled, and one that an event lacks is not looked for",
+            "{}: event not found{scope}: not ingested, or its record expired. IDs are case-sensitive.",
             open.at
         ));
         return Ok(super::NOT_FOUND);
@@ -85,7 +83,7 @@ pub(super) async fn run(open: &OpenedLedger, args: &EventsArgs, json: bool) -> R
     Ok(0)
 }
 
-/// Where it may be: each minute, and the place of events without a time.
+/// Returns the scopes to search: each minute, and the scope of events without a time.
 fn scopes(args: &EventsArgs) -> Vec<EventScope> {
     let minute = args.time.unwrap_or_default().div_euclid(60);
     let minutes = (minute - args.minutes..=minute + args.minutes).map(Some).chain([None]);

@@ -1,4 +1,4 @@
-//! Which object is meant: `s3://bucket/key`, a path, and perhaps `#` and an `ETag` behind it.
+//! Parses and looks up an object argument: `s3://bucket/key` or a path, optionally followed by `#` and an `ETag`.
 
 use super::open::{OpenedLedger, failed};
 use crate::args::Location;
@@ -10,41 +10,41 @@ use trailhose::ledger::model::row::Row;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::SourceError;
 
-/// An object as a person names it.
+/// An object argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ObjectSelector {
-    /// Bucket and key; of a path, every folder it lies in may be the bucket.
+    /// Possible buckets and keys. For a path, every parent folder may be the bucket.
     names: Vec<(String, String)>,
     etag: Option<String>,
 }
 
-/// The rows of what is meant.
+/// Rows found for an object argument.
 #[derive(Debug)]
 pub(super) struct LookupResult {
-    /// Of every version that was found.
+    /// One row for each version found.
     pub(super) rows: Vec<Row>,
-    /// Where else a version may be that was not looked for.
+    /// Whether other versions may exist that were not searched.
     pub(super) other_versions_possible: bool,
 }
 
 impl ObjectSelector {
-    /// Reads what stands on the command line.
+    /// Parses an argument of the command line.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (name, etag) = match text.rsplit_once('#') {
-            // A key may hold a `#`; what follows one is an ETag only if it could be.
+            // A key may contain `#`. The text after it is an ETag only if it has the form of one.
             Some((name, etag)) if is_etag(etag) => (name, Some(etag.to_owned())),
             _ => (text, None),
         };
         let names = match location(name)? {
             Location::S3 { bucket, key } if key.is_empty() => {
-                return Err(format!("s3://{bucket} names no object; expected s3://bucket/key"));
+                return Err(format!("s3://{bucket} is not an object; expected s3://bucket/key"));
             }
             Location::S3 { bucket, key } => vec![(bucket, key)],
             Location::Path(path) => {
-                let whole = path.canonicalize().or_else(|_| std::path::absolute(&path));
-                let whole = whole.map_err(|error| format!("{}: {error}", path.display()))?;
-                let whole = whole.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
-                let key = whole.trim_start_matches('/').to_owned();
+                let absolute = path.canonicalize().or_else(|_| std::path::absolute(&path));
+                let absolute = absolute.map_err(|error| format!("{}: {error}", path.display()))?;
+                let absolute = absolute.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
+                let key = absolute.trim_start_matches('/').to_owned();
                 let root = Object { bucket: "file:///".to_owned(), key, etag: String::new() };
                 candidates(root).into_iter().map(|object| (object.bucket, object.key)).collect()
             }
@@ -52,12 +52,14 @@ impl ObjectSelector {
         Ok(Self { names, etag })
     }
 
-    /// Looks its rows up: by name where the version is known, else the version that lies there now, else, in a file or
-    /// with `scan`, every version there ever was.
+    /// Looks up the rows. If a version is given, only that version is looked up. Otherwise all versions are searched in
+    /// an SQLite ledger or with `scan`, and the current version in a DynamoDB ledger.
     pub(super) async fn find(&self, open: &OpenedLedger, aws: &Aws, scan: bool) -> Result<LookupResult, String> {
         let rows = match &self.etag {
             Some(etag) => self.named(open, etag).await?,
-            None if scan || !open.is_billed() => return Ok(LookupResult { rows: self.walked(open).await?, other_versions_possible: false }),
+            None if scan || !open.is_billed() => {
+                return Ok(LookupResult { rows: self.walked(open).await?, other_versions_possible: false });
+            }
             None => match self.current(aws).await? {
                 Some(etag) => self.named(open, &etag).await?,
                 None => Vec::new(),
@@ -85,7 +87,7 @@ impl ObjectSelector {
         open.reread(&rows).await
     }
 
-    /// The version that lies there now.
+    /// Returns the `ETag` of the current version, or `None` if the object does not exist.
     async fn current(&self, aws: &Aws) -> Result<Option<String>, String> {
         let Some((bucket, key)) = self.names.first() else { return Ok(None) };
         let location = match bucket.strip_prefix("file://") {
@@ -101,8 +103,8 @@ impl ObjectSelector {
     }
 }
 
-/// As S3 gives them: 32 hexadecimal digits, and of an upload in parts a hyphen and their number. Of a file: its size, a
-/// hyphen, and when it was written.
+/// Whether the text has the form of an `ETag`. S3: 32 hexadecimal digits, and a hyphen and the number of parts for a
+/// multipart upload. File: size, hyphen, modification time.
 fn is_etag(text: &str) -> bool {
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.split_once('-') {
@@ -118,24 +120,24 @@ mod tests {
     const ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
     #[test]
-    fn an_object_is_named_with_or_without_its_version() {
+    fn version_suffix_is_optional() {
         let names = vec![("b".to_owned(), "a#b/c.json.gz".to_owned())];
         for (suffix, etag) in [
             (String::new(), None),
             (format!("#{ETAG}"), Some(ETAG.to_owned())),
             (format!("#{ETAG}-12"), Some(format!("{ETAG}-12"))),
         ] {
-            let meant = ObjectSelector::parse(&format!("s3://b/a#b/c.json.gz{suffix}")).unwrap();
-            assert_eq!(meant, ObjectSelector { names: names.clone(), etag });
+            let selector = ObjectSelector::parse(&format!("s3://b/a#b/c.json.gz{suffix}")).unwrap();
+            assert_eq!(selector, ObjectSelector { names: names.clone(), etag });
         }
-        assert!(ObjectSelector::parse("s3://b").unwrap_err().contains("names no object"));
+        assert!(ObjectSelector::parse("s3://b").unwrap_err().contains("is not an object"));
     }
 
     #[test]
-    fn a_path_may_be_known_by_any_folder_it_lies_in_and_need_not_exist() {
-        let meant = ObjectSelector::parse("/no/such#file#2f-18a").unwrap();
-        assert_eq!(meant.etag.as_deref(), Some("2f-18a"));
+    fn path_need_not_exist_and_every_parent_folder_may_be_the_bucket() {
+        let selector = ObjectSelector::parse("/no/such#file#2f-18a").unwrap();
+        assert_eq!(selector.etag.as_deref(), Some("2f-18a"));
         let name = |bucket: &str, key: &str| (bucket.to_owned(), key.to_owned());
-        assert_eq!(meant.names, [name("file:///no", "such#file"), name("file:///", "no/such#file")]);
+        assert_eq!(selector.names, [name("file:///no", "such#file"), name("file:///", "no/such#file")]);
     }
 }

@@ -1,4 +1,4 @@
-//! A ledger, opened for a person.
+//! Opens a ledger for inspection or changes.
 
 use crate::args::LedgerLocation;
 use crate::components::{self, Aws};
@@ -6,20 +6,20 @@ use std::sync::Arc;
 use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::Ledger;
 use trailhose::ledger::cost::{self, scan_units};
-use trailhose::ledger::inspect::scan::{ScanFilter, ScanBatch, LedgerScan};
+use trailhose::ledger::inspect::scan::{LedgerScan, ScanBatch, ScanFilter};
 use trailhose::ledger::model::row::Row;
 use trailhose::ledger::store::StoreError;
 
-/// What is wanted of a ledger.
+/// Access mode of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Nothing is changed; a file may be in use by another process.
+    /// No changes. Another process may use the file.
     ReadOnly,
-    /// Rows are changed; a file is this process's alone meanwhile.
+    /// Rows are changed. No other process may use the file meanwhile.
     ReadWrite,
 }
 
-/// See the module.
+/// An opened ledger.
 pub(super) struct OpenedLedger {
     pub(super) at: LedgerLocation,
     pub(super) ledger: Ledger,
@@ -37,48 +37,48 @@ impl OpenedLedger {
         Ok(Self { at, ledger, scanner, usage })
     }
 
-    /// Whether what is read is billed.
+    /// Whether reads are billed.
     pub(super) fn is_billed(&self) -> bool {
         matches!(self.at, LedgerLocation::DynamoDb(_))
     }
 
-    /// A walk over a part of the ledger.
-    pub(super) fn walk(&self, over: ScanFilter) -> LedgerWalk<'_> {
-        LedgerWalk { scanner: &*self.scanner, over, next: Some(None) }
+    /// Starts a scan of a part of the ledger.
+    pub(super) fn walk(&self, filter: ScanFilter) -> LedgerWalk<'_> {
+        LedgerWalk { scanner: &*self.scanner, filter, next: Some(None) }
     }
 
-    /// The same rows as they stand now: a walk is not strongly consistent.
+    /// Reads rows again, because a scan is not strongly consistent.
     pub(super) async fn reread(&self, rows: &[Row]) -> Result<Vec<Row>, String> {
         let ids: Vec<_> = rows.iter().map(|row| row.object.id()).collect();
         Ok(self.ledger.rows(&ids).await.map_err(failed)?.into_iter().flatten().collect())
     }
 
-    /// What reading the whole ledger would cost.
+    /// Returns the cost of reading the whole ledger.
     pub(super) fn cost_of_all(&self, bytes: u64) -> String {
         let units = scan_units(usize::try_from(bytes).unwrap_or(usize::MAX)) as f64;
         let dollars = BilledUnits { read_units: units, ..BilledUnits::default() }.dollars();
         format!("{units:.0} read units, {}", money(dollars))
     }
 
-    /// What was read so far has cost.
+    /// Returns the cost of the reads so far.
     pub(super) fn cost_so_far(&self) -> String {
         let spent = self.usage.spent();
         format!("{} read units, {}", spent.read_units, money(BilledUnits::ledger(spent).dollars()))
     }
 }
 
-/// A walk, a piece at a time.
+/// A scan that returns one batch at a time.
 pub(super) struct LedgerWalk<'a> {
     scanner: &'a dyn LedgerScan,
-    over: ScanFilter,
+    filter: ScanFilter,
     next: Option<Option<trailhose::ledger::inspect::scan::ScanToken>>,
 }
 
 impl LedgerWalk<'_> {
-    /// The next piece; none at the end.
+    /// Returns the next batch, or `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<ScanBatch>, String> {
         let Some(after) = self.next.take() else { return Ok(None) };
-        let batch = self.scanner.scan(&self.over, after.as_ref(), super::SCAN_BATCH_ITEMS).await.map_err(failed)?;
+        let batch = self.scanner.scan(&self.filter, after.as_ref(), super::SCAN_BATCH_ITEMS).await.map_err(failed)?;
         self.next = batch.next.clone().map(Some);
         Ok(Some(batch))
     }
@@ -88,7 +88,7 @@ pub(super) fn failed(error: StoreError) -> String {
     format!("ledger: {error}")
 }
 
-/// Dollars, with as many decimals as say something.
+/// Formats dollars with as many decimals as are significant.
 fn money(dollars: f64) -> String {
     match dollars {
         dollars if dollars >= 0.01 => format!("${dollars:.2}"),

@@ -1,4 +1,4 @@
-//! `trailhose ledger quarantine`: what is set aside, and opening it again.
+//! `trailhose ledger quarantine`: lists and retries quarantined objects.
 
 use super::confirm::confirmed;
 use super::object::ObjectSelector;
@@ -27,57 +27,64 @@ pub(super) async fn list(open: &OpenedLedger, json: bool) -> Result<u8, String> 
         }
     }
     if !json {
-        say(&format!("{} set aside", objects(count)));
+        say(&format!("{} quarantined", objects(count)));
     }
     Ok(0)
 }
 
-/// What became of one object.
+/// Result of the retry of one object.
 #[derive(Debug, Serialize)]
 struct RetryResult {
     object: String,
-    /// `open`, `leased` or the state it is in.
-    became: &'static str,
+    /// `open`, `leased`, `forgotten` or the object's state.
+    status: &'static str,
 }
 
-/// Opens the named objects again, or all where none is named.
-pub(super) async fn retry(open: &OpenedLedger, aws: &Aws, objects: &[String], yes: bool, json: bool) -> Result<u8, String> {
-    let mut meant = Vec::new();
+/// Reopens the given quarantined objects, or all if none is given.
+pub(super) async fn retry(
+    open: &OpenedLedger,
+    aws: &Aws,
+    objects: &[String],
+    yes: bool,
+    json: bool,
+) -> Result<u8, String> {
+    let mut rows_to_retry = Vec::new();
     for object in objects {
         let mut rows = ObjectSelector::parse(object)?.find(open, aws, false).await?.rows;
         rows.retain(|row| row.status == Status::Quarantined);
         if rows.is_empty() {
             return Err(format!(
-                "{object} is not set aside in {}; trailhose ledger quarantine list names all",
+                "{object} is not quarantined in {}; list quarantined objects with trailhose ledger quarantine list",
                 open.at
             ));
         }
-        meant.extend(rows);
+        rows_to_retry.extend(rows);
     }
     let what = match objects {
-        [] => "everything that is set aside is opened".to_owned(),
-        _ => format!("{} opened", self::objects(meant.len() as u64)),
+        [] => "all quarantined objects are reopened".to_owned(),
+        _ => format!("{} reopened", self::objects(rows_to_retry.len() as u64)),
     };
-    if !confirmed(&format!("{what} again, and what of it was delivered before is delivered again"), yes)? {
-        say("nothing is changed");
+    if !confirmed(&format!("{what}, and their already delivered events are delivered again"), yes)? {
+        say("no changes made");
         return Ok(super::NOT_FOUND);
     }
-    let mut tried = RetryTotals::default();
+    let mut totals = RetryTotals::default();
     if objects.is_empty() {
         let mut walk = open.walk(ScanFilter::Quarantined);
         while let Some(batch) = walk.next().await? {
-            tried.open(open, &batch.rows, json).await?;
+            totals.open(open, &batch.rows, json).await?;
         }
     } else {
-        tried.open(open, &meant, json).await?;
+        totals.open(open, &rows_to_retry, json).await?;
     }
     say(&format!(
-        "{} open; the next sync over them, or a backfill over their days, reads them again",
-        self::objects(tried.opened)
+        "{} open; the next sync or backfill that covers them processes them again",
+        self::objects(totals.opened)
     ));
-    Ok(if tried.refused > 0 { super::NOT_FOUND } else { 0 })
+    Ok(if totals.refused > 0 { super::NOT_FOUND } else { 0 })
 }
 
+/// Number of reopened and refused objects.
 #[derive(Default)]
 struct RetryTotals {
     opened: u64,
@@ -87,22 +94,22 @@ struct RetryTotals {
 impl RetryTotals {
     async fn open(&mut self, open: &OpenedLedger, rows: &[Row], json: bool) -> Result<(), String> {
         for row in rows {
-            let (became, why) = match open.ledger.reopen_quarantined(row.object.id()).await.map_err(failed)? {
+            let (status, hint) = match open.ledger.reopen_quarantined(row.object.id()).await.map_err(failed)? {
                 ReopenOutcome::Reopened(_) => ("open", ""),
-                ReopenOutcome::Leased(_) => ("leased", ": somebody is at work on it, ask again later"),
-                // Opened, taken up and finished by others since it was listed.
+                ReopenOutcome::Leased(_) => ("leased", ": another worker is processing it, try again later"),
+                // Another process reopened and processed it since it was listed.
                 ReopenOutcome::NotApplicable(row) => (row.status.as_str(), ""),
                 ReopenOutcome::NotFound => ("forgotten", ""),
             };
-            match became {
+            match status {
                 "open" => self.opened += 1,
                 "leased" => self.refused += 1,
                 _ => {}
             }
             let object = named(row);
             match json {
-                true => print_json(&RetryResult { object, became }),
-                false => print(&format!("{became:<10}{object}{why}\n")),
+                true => print_json(&RetryResult { object, status }),
+                false => print(&format!("{status:<10}{object}{hint}\n")),
             }
         }
         Ok(())

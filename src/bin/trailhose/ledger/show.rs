@@ -1,4 +1,4 @@
-//! `trailhose ledger show`: what is noted of one object.
+//! `trailhose ledger show`: shows the rows of one object.
 
 use super::object::ObjectSelector;
 use super::open::OpenedLedger;
@@ -11,14 +11,11 @@ pub(super) async fn run(open: &OpenedLedger, aws: &Aws, object: &str, scan: bool
     let found = ObjectSelector::parse(object)?.find(open, aws, scan).await?;
     show(open, &found.rows, json);
     if found.rows.is_empty() {
-        say(&nothing(open, object, found.other_versions_possible).await);
+        say(&not_found_text(open, object, found.other_versions_possible).await);
         return Ok(super::NOT_FOUND);
     }
     if found.other_versions_possible {
-        say(&format!(
-            "this is the version that lies there now; --scan looks for every other ({})",
-            cost_of_scan(open).await
-        ));
+        say(&format!("this is the current version; use --scan to find all versions ({})", cost_of_scan(open).await));
     }
     Ok(0)
 }
@@ -31,13 +28,13 @@ pub(super) fn show(open: &OpenedLedger, rows: &[Row], json: bool) {
     }
 }
 
-/// Why nothing was found, and what else can be done.
-pub(super) async fn nothing(open: &OpenedLedger, object: &str, other_versions_possible: bool) -> String {
+/// Explains why no row was found, and what to try.
+pub(super) async fn not_found_text(open: &OpenedLedger, object: &str, other_versions_possible: bool) -> String {
     match other_versions_possible {
-        false => format!("{} has no row of {object}: nobody has begun it, or it is done and forgotten", open.at),
+        false => format!("{} has no row for {object}: not started, or done and expired", open.at),
         true => format!(
-            "{} has no row of {object} as it lies there now; name another version with #ETAG, or look for every version \
-             with --scan ({})",
+            "{} has no row for the current version of {object}; select another version with #ETAG, or use --scan to \
+             find all versions ({})",
             open.at,
             cost_of_scan(open).await
         ),
@@ -47,6 +44,6 @@ pub(super) async fn nothing(open: &OpenedLedger, object: &str, other_versions_po
 async fn cost_of_scan(open: &OpenedLedger) -> String {
     match open.scanner.size().await {
         Ok(size) => format!("about {}", open.cost_of_all(size.bytes)),
-        Err(error) => format!("what it costs is not known: {error}"),
+        Err(error) => format!("unknown cost: {error}"),
     }
 }

@@ -1,28 +1,28 @@
-//! `trailhose ledger stats`: how large a ledger is, and what is in it.
+//! `trailhose ledger stats`: shows the size and the contents of a ledger.
 
 use super::open::{OpenedLedger, failed};
 use crate::print::{print, print_json};
 use crate::table::Table;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
-use trailhose::ledger::inspect::scan::{ScanFilter, ScanBatch};
+use trailhose::ledger::inspect::scan::{ScanBatch, ScanFilter};
 use trailhose::ledger::model::page::Owner;
 use trailhose::ledger::model::row::{Counts, Status};
 
-/// What is known of a ledger.
+/// Size and contents of a ledger.
 #[derive(Debug, Serialize)]
 struct StatsReport {
     ledger: String,
     items: u64,
     bytes: u64,
-    /// Seconds by which the figures above may be old.
+    /// Maximum age of the figures above in seconds.
     age: u64,
     quarantined: Option<u64>,
-    /// What is in it, where it was read.
+    /// Contents, if they were read.
     contents: Option<LedgerContents>,
 }
 
-/// What is in a ledger.
+/// Contents of a ledger.
 #[derive(Debug, Default, Serialize)]
 struct LedgerContents {
     objects: u64,
@@ -30,19 +30,19 @@ struct LedgerContents {
     settled: u64,
     done: u64,
     quarantined: u64,
-    /// Of these, objects that somebody may be at work on.
+    /// Objects with an unexpired lease.
     leased: u64,
-    /// Of the objects that are done.
+    /// Event counts of the objects that are done.
     #[serde(flatten)]
     counts: Counts,
     pages: u64,
-    /// Of these, pages that spilled into others.
+    /// Pages that were split into shards.
     full: u64,
-    /// Of these, pages whose time is over and which count as absent.
+    /// Expired pages, which count as absent.
     expired: u64,
-    /// Identities in the pages that are not expired.
+    /// Event IDs in the pages that are not expired.
     ids: u64,
-    /// Of these, those delivered in their owner's stead.
+    /// Event IDs delivered by another object than their owner.
     helped: u64,
 }
 
@@ -51,7 +51,7 @@ impl LedgerContents {
         for row in &batch.rows {
             self.objects += 1;
             match row.status {
-                Status::OpenedLedger => self.open += 1,
+                Status::Open => self.open += 1,
                 Status::Settled => self.settled += 1,
                 Status::Done => self.done += 1,
                 Status::Quarantined => self.quarantined += 1,
@@ -104,38 +104,36 @@ fn table(stats: &StatsReport, open: &OpenedLedger) -> String {
     table.head(&stats.ledger);
     let age = match stats.age {
         0 => String::new(),
-        age => format!("as DynamoDB counted up to {} hours ago", age.div_ceil(3600)),
+        age => format!("counted by DynamoDB up to {} hours ago", age.div_ceil(3600)),
     };
     table.row("items", stats.items, &age);
     table.text("size", &DecimalBytes(stats.bytes).to_string(), &age);
     match &stats.contents {
         None => {
             match stats.quarantined {
-                Some(aside) => table.row("quarantined", aside, &age),
-                None => table.text("quarantined", "?", "the table has no index `quarantined`: deploy the template"),
+                Some(count) => table.row("quarantined", count, &age),
+                None => {
+                    table.text("quarantined", "?", "the table has no index `quarantined`: deploy the current template")
+                }
             }
-            let cost = format!("--scan counts what is in it, for about {}", open.cost_of_all(stats.bytes));
+            let cost = format!("use --scan to count them, for about {}", open.cost_of_all(stats.bytes));
             table.text("contents", "not read", &cost);
         }
         Some(found) => {
             table.row("objects", found.objects, &format!("{} under a lease", HumanCount(found.leased)));
             table.row("  done", found.done, "");
-            table.row("  settled", found.settled, "all they own is delivered, what others owe is not proven");
+            table.row("  settled", found.settled, "own events delivered; waiting for other objects");
             table.row("  open", found.open, "");
             table.row("  quarantined", found.quarantined, "");
-            table.row("events seen", found.counts.seen, "in objects that are done");
+            table.row("events", found.counts.seen, "in objects that are done");
             table.row("  delivered", found.counts.delivered, "");
             table.row("  duplicates", found.counts.duplicate, "");
             table.row("  filtered", found.counts.filtered, "");
             table.row("  oversize", found.counts.oversize, "");
             table.row("pages", found.pages, &format!("{} full, {} expired", found.full, found.expired));
-            table.row(
-                "event IDs",
-                found.ids,
-                &format!("{} delivered in their owner's stead", HumanCount(found.helped)),
-            );
+            table.row("event IDs", found.ids, &format!("{} delivered by another object", HumanCount(found.helped)));
             if open.is_billed() {
-                table.text("this cost", "", &open.cost_so_far());
+                table.text("cost", "", &open.cost_so_far());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A row as a person or a program reads it.
+//! A ledger row as text or JSON.
 
 use clap::builder::styling::Style;
 use indicatif::HumanCount;
@@ -6,15 +6,15 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use trailhose::ledger::model::row::{CURSOR_END, Row, Seconds};
 
-/// A row.
+/// A ledger row for output.
 #[derive(Debug, Serialize)]
 pub(super) struct RowView {
-    /// With its version behind a `#`: as the other commands take it.
+    /// The object with `#` and its version, as accepted by other commands.
     pub(super) object: String,
     pub(super) status: &'static str,
-    /// Events of its own that are noted as delivered: the index behind the last; nothing where all are.
+    /// Index after the last event whose delivery is recorded; `None` if all are delivered.
     pub(super) cursor: Option<u32>,
-    /// Until when somebody may be at work on it.
+    /// End of the lease, if unexpired.
     pub(super) leased_until: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) seen: Option<u64>,
@@ -22,7 +22,7 @@ pub(super) struct RowView {
     pub(super) duplicate: Option<u64>,
     pub(super) filtered: Option<u64>,
     pub(super) oversize: Option<u64>,
-    /// When the ledger may forget it.
+    /// Time after which the row may be deleted.
     pub(super) expires: Option<String>,
 }
 
@@ -44,13 +44,13 @@ impl RowView {
         }
     }
 
-    /// As lines.
+    /// Returns the row as text.
     pub(super) fn text(&self) -> String {
         let bold = Style::new().bold();
         let mut out = format!("{bold}{}{bold:#}\n", self.object);
         line(&mut out, "status", self.status);
         if let Some(cursor) = self.cursor.filter(|&cursor| cursor > 0) {
-            line(&mut out, "delivered", &format!("as far as event {cursor}"));
+            line(&mut out, "delivered", &format!("up to event {cursor}"));
         }
         if let (Some(seen), Some(delivered), Some(duplicate)) = (self.seen, self.delivered, self.duplicate) {
             let more = |count: Option<u64>, what: &str| match count {
@@ -78,21 +78,21 @@ impl RowView {
     }
 }
 
-/// An object with its version.
+/// Returns the object with its version.
 pub(super) fn named(row: &Row) -> String {
     crate::labels::one_line(&format!("{}#{}", row.object, row.object.etag))
 }
 
-/// A line of a name and a text below a heading.
+/// Adds a line with a name and a text.
 pub(super) fn line(out: &mut String, name: &str, text: &str) {
     let _ = writeln!(out, "  {name:<14}{text}");
 }
 
-/// Says something beside the result, on standard error.
+/// Prints a message to standard error.
 pub(super) fn say(text: &str) {
     anstream::eprintln!("{}", crate::labels::one_line(text));
 }
 
 fn time(seconds: Seconds) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s after 1970"), |time| time.to_string())
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s since 1970"), |time| time.to_string())
 }

@@ -1,8 +1,8 @@
-//! The file's text into settings: every value with the line it stands on, so that an error can name it.
+//! Parses the settings file. Every value keeps its position, so that errors can name the line.
 
-use super::{Backfill, Facts, Settings, Source};
+use super::{BackfillSettings, Settings, SourceSettings, TrailInfo};
 use crate::args::value;
-use crate::args::{Compress, Dest, LedgerAt, Lines, Place};
+use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
 use crate::labels::one_line;
 use clap::ValueEnum;
 use jiff::civil::Date;
@@ -13,25 +13,25 @@ use std::time::Duration;
 use toml::Spanned;
 use trailhose::event::filter::Filter;
 
-type Text = Spanned<String>;
-type Number = Spanned<i64>;
+type SpannedString = Spanned<String>;
+type SpannedInteger = Spanned<i64>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    dest: Option<Text>,
-    ledger: Option<Text>,
-    ledger_days: Option<Number>,
-    look_back: Option<Number>,
-    since: Option<Text>,
-    until: Option<Text>,
-    filter: Option<Text>,
-    compress: Option<Text>,
-    destination: Option<Text>,
-    oversize: Option<Text>,
-    jobs: Option<Number>,
+struct SettingsFile {
+    dest: Option<SpannedString>,
+    ledger: Option<SpannedString>,
+    ledger_days: Option<SpannedInteger>,
+    look_back: Option<SpannedInteger>,
+    since: Option<SpannedString>,
+    until: Option<SpannedString>,
+    filter: Option<SpannedString>,
+    compress: Option<SpannedString>,
+    destination: Option<SpannedString>,
+    oversize: Option<SpannedString>,
+    jobs: Option<SpannedInteger>,
     checkpoint: Option<Spanned<f64>>,
-    max_object_bytes: Option<Number>,
+    max_object_bytes: Option<SpannedInteger>,
     backfill: Option<BackfillTable>,
     #[serde(default)]
     source: Vec<Spanned<SourceTable>>,
@@ -40,55 +40,55 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BackfillTable {
-    queue: Option<Text>,
+    queue: Option<SpannedString>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SourceTable {
-    bucket: Option<Text>,
-    folder: Option<Text>,
-    prefix: Option<Text>,
-    bucket_region: Option<Text>,
+    bucket: Option<SpannedString>,
+    folder: Option<SpannedString>,
+    prefix: Option<SpannedString>,
+    bucket_region: Option<SpannedString>,
     #[serde(default)]
-    accounts: Vec<Text>,
+    accounts: Vec<SpannedString>,
     #[serde(default)]
-    regions: Vec<Text>,
+    regions: Vec<SpannedString>,
     #[serde(default)]
-    kinds: Vec<Text>,
-    since: Option<Text>,
-    until: Option<Text>,
+    kinds: Vec<SpannedString>,
+    since: Option<SpannedString>,
+    until: Option<SpannedString>,
     #[serde(default)]
-    trails: Vec<Text>,
-    organization: Option<Text>,
-    kms_key: Option<Text>,
-    sns_topic: Option<Text>,
+    trails: Vec<SpannedString>,
+    organization: Option<SpannedString>,
+    kms_key: Option<SpannedString>,
+    sns_topic: Option<SpannedString>,
 }
 
-/// What is wrong, and where in the text.
-struct Wrong(Range<usize>, String);
+/// An invalid setting: byte range in the text, and message.
+struct SettingError(Range<usize>, String);
 
-type Read<T> = Result<T, Wrong>;
+type ParseResult<T> = Result<T, SettingError>;
 
 pub(super) fn settings(path: &Path, text: &str) -> Result<Settings, String> {
-    let told = |Wrong(span, what)| {
+    let message = |SettingError(span, what)| {
         let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
         one_line(&format!("{}:{line}: {what}", path.display()))
     };
-    let file: File =
-        toml::from_str(text).map_err(|error| told(Wrong(error.span().unwrap_or(0..0), error.message().to_owned())))?;
-    file.settings(path).map_err(told)
+    let file: SettingsFile = toml::from_str(text)
+        .map_err(|error| message(SettingError(error.span().unwrap_or(0..0), error.message().to_owned())))?;
+    file.settings(path).map_err(message)
 }
 
-impl File {
-    fn settings(self, path: &Path) -> Read<Settings> {
+impl SettingsFile {
+    fn settings(self, path: &Path) -> ParseResult<Settings> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let days = (day("since", self.since.as_ref())?, day("until", self.until.as_ref())?);
         in_order(days, self.until.as_ref())?;
         if self.source.is_empty() {
-            return Err(Wrong(
+            return Err(SettingError(
                 0..0,
-                "no source is named: expected [[source]] with bucket = \"…\" or folder = \"…\"".into(),
+                "no source: expected [[source]] with bucket = \"…\" or folder = \"…\"".into(),
             ));
         }
         let source = |table: Spanned<SourceTable>| {
@@ -97,63 +97,73 @@ impl File {
         };
         Ok(Settings {
             path: path.to_owned(),
-            dest: meant("dest", self.dest.as_ref(), value::dest)?.map(|dest| match dest {
+            dest: parsed("dest", self.dest.as_ref(), value::dest)?.map(|dest| match dest {
                 Dest::Folder(path) => Dest::Folder(below(folder, path)),
                 stream => stream,
             }),
-            ledger: meant("ledger", self.ledger.as_ref(), value::ledger)?.map(|ledger| match ledger {
-                LedgerAt::File(path) => LedgerAt::File(below(folder, path)),
+            ledger: parsed("ledger", self.ledger.as_ref(), value::ledger)?.map(|ledger| match ledger {
+                LedgerLocation::File(path) => LedgerLocation::File(below(folder, path)),
                 table => table,
             }),
             ledger_days: number("ledger_days", self.ledger_days.as_ref(), 15..=36_500)?,
             look_back: number("look_back", self.look_back.as_ref(), 0..=36_500)?,
             since: days.0,
             until: days.1,
-            filter: meant("filter", self.filter.as_ref(), |text| {
+            filter: parsed("filter", self.filter.as_ref(), |text| {
                 Filter::parse(text).map_err(|error| error.to_string())
             })?,
-            compress: meant("compress", self.compress.as_ref(), one_of::<Compress>)?,
-            destination: meant("destination", self.destination.as_ref(), one_of::<Lines>)?,
+            compress: parsed("compress", self.compress.as_ref(), one_of::<CompressMode>)?,
+            destination: parsed("destination", self.destination.as_ref(), one_of::<PackingMode>)?,
             oversize: self.oversize.map(Spanned::into_inner),
             jobs: number("jobs", self.jobs.as_ref(), 1..=10_000)?,
             checkpoint: self.checkpoint.as_ref().map(checkpoint).transpose()?,
             max_object_bytes: number("max_object_bytes", self.max_object_bytes.as_ref(), 1..=i64::MAX)?,
-            backfill: self.backfill.map(|table| Backfill { queue: table.queue.map(Spanned::into_inner) }),
-            sources: self.source.into_iter().map(source).collect::<Read<_>>()?,
+            backfill: self.backfill.map(|table| BackfillSettings { queue: table.queue.map(Spanned::into_inner) }),
+            sources: self.source.into_iter().map(source).collect::<ParseResult<_>>()?,
         })
     }
 }
 
 impl SourceTable {
-    fn source(self, span: Range<usize>, folder: &Path, outer: (Option<Date>, Option<Date>)) -> Read<Source> {
-        let place = match (&self.bucket, &self.folder) {
+    fn source(
+        self,
+        span: Range<usize>,
+        folder: &Path,
+        outer: (Option<Date>, Option<Date>),
+    ) -> ParseResult<SourceSettings> {
+        let location = match (&self.bucket, &self.folder) {
             (Some(bucket), None) => {
                 let named = plain_bucket(bucket)?;
                 let key = self.prefix.as_ref().map(|prefix| prefix.get_ref().clone()).unwrap_or_default();
-                Place::S3 { bucket: named, key }
+                Location::S3 { bucket: named, key }
             }
             (None, Some(path)) => match &self.prefix {
-                None => Place::Path(below(folder, PathBuf::from(path.get_ref()))),
+                None => Location::Path(below(folder, PathBuf::from(path.get_ref()))),
                 Some(prefix) => {
-                    return Err(Wrong(prefix.span(), "prefix is for a bucket; name the folder that is meant".into()));
+                    return Err(SettingError(
+                        prefix.span(),
+                        "prefix applies to a bucket only; specify the folder itself".into(),
+                    ));
                 }
             },
-            (Some(_), Some(path)) => return Err(Wrong(path.span(), "a source has either a bucket or a folder".into())),
-            (None, None) => return Err(Wrong(span, "a source needs bucket = \"…\" or folder = \"…\"".into())),
+            (Some(_), Some(path)) => {
+                return Err(SettingError(path.span(), "a source has either a bucket or a folder, not both".into()));
+            }
+            (None, None) => return Err(SettingError(span, "a source needs bucket = \"…\" or folder = \"…\"".into())),
         };
         let days = (day("since", self.since.as_ref())?, day("until", self.until.as_ref())?);
         let days_of = (days.0.or(outer.0), days.1.or(outer.1));
         in_order(days_of, self.until.as_ref().or(self.since.as_ref()))?;
-        let text = |text: Option<Text>| text.map(Spanned::into_inner);
-        Ok(Source {
-            place,
+        let text = |text: Option<SpannedString>| text.map(Spanned::into_inner);
+        Ok(SourceSettings {
+            location,
             bucket_region: text(self.bucket_region),
             accounts: each("accounts", &self.accounts, value::account)?,
             regions: each("regions", &self.regions, |region| Ok(region.to_owned()))?,
             kinds: each("kinds", &self.kinds, value::kind)?,
             since: days_of.0,
             until: days_of.1,
-            facts: Facts {
+            trail: TrailInfo {
                 trails: self.trails.into_iter().map(Spanned::into_inner).collect(),
                 organization: text(self.organization),
                 kms_key: text(self.kms_key),
@@ -163,11 +173,11 @@ impl SourceTable {
     }
 }
 
-fn plain_bucket(bucket: &Text) -> Read<String> {
+fn plain_bucket(bucket: &SpannedString) -> ParseResult<String> {
     let name = bucket.get_ref();
     if name.is_empty() || name.contains(['/', ':']) {
-        let what = format!("bucket = {name:?}: expected a bucket's name; what follows it goes into prefix");
-        return Err(Wrong(bucket.span(), what));
+        let what = format!("bucket = {name:?}: expected a bucket name; use prefix for the rest");
+        return Err(SettingError(bucket.span(), what));
     }
     Ok(name.clone())
 }
@@ -176,48 +186,58 @@ fn below(folder: &Path, path: PathBuf) -> PathBuf {
     if folder.as_os_str().is_empty() { path } else { folder.join(path) }
 }
 
-fn meant<T>(name: &str, text: Option<&Text>, parse: impl Fn(&str) -> Result<T, String>) -> Read<Option<T>> {
-    text.map(|text| parse(text.get_ref()).map_err(|what| Wrong(text.span(), format!("{name}: {what}")))).transpose()
+fn parsed<T>(
+    name: &str,
+    text: Option<&SpannedString>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> ParseResult<Option<T>> {
+    text.map(|text| parse(text.get_ref()).map_err(|what| SettingError(text.span(), format!("{name}: {what}"))))
+        .transpose()
 }
 
-fn each<T>(name: &str, texts: &[Text], parse: impl Fn(&str) -> Result<T, String>) -> Read<Vec<T>> {
+fn each<T>(name: &str, texts: &[SpannedString], parse: impl Fn(&str) -> Result<T, String>) -> ParseResult<Vec<T>> {
     texts
         .iter()
-        .map(|text| parse(text.get_ref()).map_err(|what| Wrong(text.span(), format!("{name}: {what}"))))
+        .map(|text| parse(text.get_ref()).map_err(|what| SettingError(text.span(), format!("{name}: {what}"))))
         .collect()
 }
 
-fn day(name: &str, text: Option<&Text>) -> Read<Option<Date>> {
-    meant(name, text, value::day)
+fn day(name: &str, text: Option<&SpannedString>) -> ParseResult<Option<Date>> {
+    parsed(name, text, value::day)
 }
 
 fn one_of<T: ValueEnum>(text: &str) -> Result<T, String> {
     T::from_str(text, false).map_err(|_| {
         let names: Vec<String> =
             T::value_variants().iter().filter_map(|one| Some(one.to_possible_value()?.get_name().to_owned())).collect();
-        format!("{text:?} is none of {}", names.join(", "))
+        format!("invalid value {text:?}: expected one of {}", names.join(", "))
     })
 }
 
-fn number<T: TryFrom<i64>>(name: &str, number: Option<&Number>, range: RangeInclusive<i64>) -> Read<Option<T>> {
+fn number<T: TryFrom<i64>>(
+    name: &str,
+    number: Option<&SpannedInteger>,
+    range: RangeInclusive<i64>,
+) -> ParseResult<Option<T>> {
     let Some(found) = number else { return Ok(None) };
     let value = Some(*found.get_ref()).filter(|value| range.contains(value)).and_then(|value| T::try_from(value).ok());
     value.map(Some).ok_or_else(|| {
         let (from, to) = range.into_inner();
-        let expected = if to == i64::MAX { format!("a number from {from} on") } else { format!("{from} to {to}") };
-        Wrong(found.span(), format!("{name} = {}: expected {expected}", found.get_ref()))
+        let expected = if to == i64::MAX { format!("a number of at least {from}") } else { format!("{from} to {to}") };
+        SettingError(found.span(), format!("{name} = {}: expected {expected}", found.get_ref()))
     })
 }
 
-fn checkpoint(seconds: &Spanned<f64>) -> Read<Duration> {
-    value::seconds(&seconds.get_ref().to_string()).map_err(|what| Wrong(seconds.span(), format!("checkpoint: {what}")))
+fn checkpoint(seconds: &Spanned<f64>) -> ParseResult<Duration> {
+    value::seconds(&seconds.get_ref().to_string())
+        .map_err(|what| SettingError(seconds.span(), format!("checkpoint: {what}")))
 }
 
-fn in_order((since, until): (Option<Date>, Option<Date>), at: Option<&Text>) -> Read<()> {
+fn in_order((since, until): (Option<Date>, Option<Date>), at: Option<&SpannedString>) -> ParseResult<()> {
     match (since, until) {
         (Some(since), Some(until)) if until < since => {
-            let what = format!("until = {until} is before since = {since}: no day is both; exchange the two");
-            Err(Wrong(at.map_or(0..0, Spanned::span), what))
+            let what = format!("since must not be after until ({since} is after {until})");
+            Err(SettingError(at.map_or(0..0, Spanned::span), what))
         }
         _ => Ok(()),
     }

@@ -42,58 +42,58 @@ fn every_setting_is_read() {
         "#,
     )
     .unwrap();
-    assert_eq!(settings.dest, Some(Dest::Folder("conf/events".into())), "paths begin at the file's folder");
-    assert_eq!(settings.ledger, Some(LedgerAt::DynamoDb("trailhose".into())));
+    assert_eq!(settings.dest, Some(Dest::Folder("conf/events".into())), "paths are relative to the folder of the file");
+    assert_eq!(settings.ledger, Some(LedgerLocation::DynamoDb("trailhose".into())));
     assert_eq!((settings.ledger_days, settings.look_back, settings.jobs), (Some(30), Some(2), Some(8)));
-    assert_eq!((settings.compress, settings.checkpoint), (Some(Compress::Zstd), Some(Duration::from_millis(500))));
+    assert_eq!((settings.compress, settings.checkpoint), (Some(CompressMode::Zstd), Some(Duration::from_millis(500))));
     assert_eq!((settings.filter.is_some(), settings.max_object_bytes), (true, Some(1_000_000)));
     assert!(settings.backfill.unwrap().queue.unwrap().ends_with("/backfill"));
     let [bucket, folder] = &settings.sources[..] else { panic!("two sources") };
-    assert_eq!(bucket.place.to_string(), "s3://my-trail-bucket/logs/a");
+    assert_eq!(bucket.location.to_string(), "s3://my-trail-bucket/logs/a");
     assert_eq!((&bucket.bucket_region, &bucket.kinds[..]), (&Some("eu-central-1".into()), &[Kind::Insight][..]));
     assert_eq!((&bucket.accounts[..], &bucket.regions[..]), (&["111122223333".into()][..], &["eu-west-1".into()][..]));
     assert_eq!((bucket.since, bucket.until), (Some(date(2026, 11, 1)), Some(date(2026, 11, 2))));
-    let facts = &bucket.facts;
-    assert_eq!(facts.organization.as_deref(), Some("o-exampleorgid"));
-    assert_eq!(facts.trails.len(), 1);
-    assert!(facts.kms_key.is_some() && facts.sns_topic.is_some());
-    assert_eq!(folder.place, Place::Path("conf/../bucket".into()));
+    let trail = &bucket.trail;
+    assert_eq!(trail.organization.as_deref(), Some("o-exampleorgid"));
+    assert_eq!(trail.trails.len(), 1);
+    assert!(trail.kms_key.is_some() && trail.sns_topic.is_some());
+    assert_eq!(folder.location, Location::Path("conf/../bucket".into()));
     assert_eq!((folder.since, folder.until), (Some(date(2026, 10, 1)), None));
 }
 
 #[test]
-fn what_cannot_be_meant_is_one_line_with_file_and_line() {
+fn invalid_settings_are_reported_with_file_and_line() {
     let source = "[[source]]\nbucket = \"b\"\n";
-    for (text, line, says) in [
+    for (text, line, expected) in [
         (format!("dets = \"x\"\n{source}"), 1, "unknown field `dets`"),
         (format!("{source}buckt = \"b\"\n"), 3, "unknown field `buckt`"),
         (format!("\nlook_back = -3\n{source}"), 2, "look_back = -3: expected 0 to 36500"),
         (format!("jobs = 0\n{source}"), 1, "expected 1 to 10000"),
         (format!("jobs = \"many\"\n{source}"), 1, "invalid type"),
-        (format!("max_object_bytes = -1\n{source}"), 1, "expected a number from 1 on"),
+        (format!("max_object_bytes = -1\n{source}"), 1, "expected a number of at least 1"),
         (format!("checkpoint = -2.0\n{source}"), 1, "expected seconds from 0.01"),
-        (format!("since = \"2026-11-02\"\nuntil = \"2026-11-01\"\n{source}"), 2, "exchange the two"),
-        (format!("since = \"2026-11-02\"\n{source}until = \"2026-11-01\"\n"), 4, "exchange the two"),
-        (format!("since = \"yesterday\"\n{source}"), 1, "expected a date as 2026-11-01"),
+        (format!("since = \"2026-11-02\"\nuntil = \"2026-11-01\"\n{source}"), 2, "must not be after"),
+        (format!("since = \"2026-11-02\"\n{source}until = \"2026-11-01\"\n"), 4, "must not be after"),
+        (format!("since = \"yesterday\"\n{source}"), 1, "use YYYY-MM-DD"),
         (format!("{source}accounts = [\n\"111122223333\",\n\"12\"]\n"), 5, "12 digits"),
         (format!("{source}kinds = [\"Digest\"]\n"), 3, "verification"),
         (format!("{source}folder = \"f\"\n"), 3, "either a bucket or a folder"),
-        ("[[source]]\nfolder = \"f\"\nprefix = \"p\"\n".into(), 3, "prefix is for a bucket"),
-        ("[[source]]\nbucket = \"s3://b\"\n".into(), 2, "expected a bucket's name"),
+        ("[[source]]\nfolder = \"f\"\nprefix = \"p\"\n".into(), 3, "prefix applies to a bucket"),
+        ("[[source]]\nbucket = \"s3://b\"\n".into(), 2, "expected a bucket name"),
         ("\n[[source]]\nprefix = \"p\"\n".into(), 2, "a source needs bucket"),
-        ("dest = \"x\"\n".into(), 1, "no source is named"),
+        ("dest = \"x\"\n".into(), 1, "no source: expected"),
         (format!("dest = \"gs://x\"\n{source}"), 1, "unknown scheme gs://"),
-        (format!("compress = \"lzma\"\n{source}"), 1, "none of none, gzip, zstd"),
+        (format!("compress = \"lzma\"\n{source}"), 1, "expected one of none, gzip, zstd"),
         (format!("filter = \"readOnly\"\n{source}"), 1, "field=value"),
         (format!("{source}dest = \n"), 3, "string"),
     ] {
-        let said = parse(&text).unwrap_err();
-        assert!(said.starts_with(&format!("conf/trailhose.toml:{line}: ")), "{text}: {said}");
-        assert!(said.contains(says) && said.lines().count() == 1, "{text}: {said}");
+        let message = parse(&text).unwrap_err();
+        assert!(message.starts_with(&format!("conf/trailhose.toml:{line}: ")), "{text}: {message}");
+        assert!(message.contains(expected) && message.lines().count() == 1, "{text}: {message}");
     }
 }
 
-/// The page that documents the format, and its example.
+/// Returns the page that documents the format, and its example.
 fn documented() -> (&'static str, &'static str) {
     let page = include_str!("../../../../docs/configuration.md");
     let example = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
@@ -101,7 +101,7 @@ fn documented() -> (&'static str, &'static str) {
 }
 
 #[test]
-fn the_documented_example_is_read() {
+fn documented_example_is_valid() {
     let settings = parse(documented().1).unwrap();
     assert_eq!((settings.sources.len(), settings.ledger_days), (1, Some(90)));
 }
@@ -113,10 +113,10 @@ fn every_setting_is_documented() {
         ("[backfill]\nnothing = 1".to_owned(), 1),
         ("[[source]]\nnothing = 1".to_owned(), 13),
     ] {
-        let said = parse(&text).unwrap_err();
-        let (_, expected) = said.split_once("expected ").unwrap();
+        let message = parse(&text).unwrap_err();
+        let (_, expected) = message.split_once("expected ").unwrap();
         let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-        assert!(names.len() >= least, "{said}");
+        assert!(names.len() >= least, "{message}");
         for name in names {
             let setting = format!("{name} = ");
             let table = format!("[{name}]");

@@ -1,7 +1,7 @@
 //! The plan of a sync, from the command line and `trailhose.toml`. Command-line options take precedence.
 
 use crate::args::value::SETTINGS_FILE;
-use crate::args::{CompressMode, Dest, LedgerLocation, PackingMode, Location, SyncArgs};
+use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode, SyncArgs};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::time::Duration;
@@ -124,10 +124,7 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
     });
     let mut sources: Vec<PlannedSource> = named.chain(listed).collect();
     if sources.is_empty() {
-        return Err(format!(
-            "no source: specify SOURCE and DEST, or create {} with `trailhose init`",
-            SETTINGS_FILE
-        ));
+        return Err(format!("no source: specify SOURCE and DEST, or create {} with `trailhose init`", SETTINGS_FILE));
     }
     let asked = args.selection.filters();
     for source in &mut sources {
@@ -144,8 +141,8 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
         }
         if args.all_files && (source.since.or(source.until).is_some() || !source.filters.is_all()) {
             return Err(format!(
-                "{}: --all-files cannot be combined with a selection of days, accounts, regions or kinds, because other file names \
-                 do not contain them",
+                "{}: --all-files cannot be combined with a selection of days, accounts, regions or kinds, because \
+                 other file names do not contain them",
                 source.location
             ));
         }

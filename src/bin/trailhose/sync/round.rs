@@ -1,6 +1,6 @@
 //! One round: processes every source once, in order, with one destination and one ledger.
 
-use super::plan::{SyncPlan, PlannedSource};
+use super::plan::{PlannedSource, SyncPlan};
 use crate::args::{Dest, Location};
 use crate::components::{self, Aws, Delivery, OpenedSource};
 use crate::inventory;
@@ -9,11 +9,11 @@ use jiff::civil::Date;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch::Receiver;
 use trailhose::decode::DecodeLimits;
-use trailhose::ingest::{MAX_BUFFERED_BYTES, Ingest, KeyPolicy, CHUNK_BYTES};
+use trailhose::ingest::{CHUNK_BYTES, Ingest, KeyPolicy, MAX_BUFFERED_BYTES};
 use trailhose::listing::inventory::Inventory;
 use trailhose::source::metered::{MeteredSource, SourceCounters};
 use trailhose::source::{Listing, Pages};
-use trailhose::sync::{SyncReport, Completion, RetryPolicy, Select, SyncRun};
+use trailhose::sync::{Completion, RetryPolicy, Select, SyncReport, SyncRun};
 use trailhose::tally::Tally;
 
 /// The opened sources, destination and ledger.
@@ -66,8 +66,8 @@ impl Components {
         })
     }
 
-    /// Walks every source to its end, or until `halt`; with `look_back_from`, of the days before that day only that the plan looks
-    /// back to. A source that cannot be walked does not keep the others from their turn.
+    /// Processes every source until its end or until `halt` becomes true. With `look_back_from`, only objects delivered
+    /// on or after that day minus the plan's look-back are scanned. A source that fails does not stop the others.
     pub(super) async fn round(
         &self,
         plan: &SyncPlan,
@@ -78,7 +78,7 @@ impl Components {
         let mut ended = SyncReport::default();
         for (planned, opened) in &self.sources {
             let walk = self.walk(plan, planned, opened, look_back_from);
-            ended.merge(walk.run(halt.clone(), &mut |news| progress.news(&news)).await);
+            ended.merge(walk.run(halt.clone(), &mut |event| progress.handle(&event)).await);
             if *halt.borrow() {
                 break;
             }
@@ -89,7 +89,13 @@ impl Components {
         ended
     }
 
-    fn walk(&self, plan: &SyncPlan, planned: &PlannedSource, opened: &OpenedSource, look_back_from: Option<Date>) -> SyncRun {
+    fn walk(
+        &self,
+        plan: &SyncPlan,
+        planned: &PlannedSource,
+        opened: &OpenedSource,
+        look_back_from: Option<Date>,
+    ) -> SyncRun {
         let default = DecodeLimits::default();
         let limits = DecodeLimits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
         let full = Select {
@@ -145,7 +151,11 @@ fn jobs(source: &Location) -> usize {
 fn check_distinct(opened: &OpenedSource, dest: &Dest) -> Result<(), String> {
     let Dest::Folder(dest) = dest else { return Ok(()) };
     let same = opened.folder.is_some() && dest.canonicalize().ok() == opened.folder;
-    if same { Err(format!("DEST {} is the same folder as SOURCE: specify another folder", dest.display())) } else { Ok(()) }
+    if same {
+        Err(format!("DEST {} is the same folder as SOURCE: specify another folder", dest.display()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Returns the key prefix of the destination if it is a subfolder of the source.

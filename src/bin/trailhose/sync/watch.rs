@@ -1,8 +1,8 @@
 //! `sync --watch`: runs rounds until it is interrupted.
 //!
 //! There is no marker of the last key. The first round scans the whole selection. Each later round scans the days since
-//! the last *clean* round, minus the look-back. So late objects, objects with earlier keys and replaced objects are found,
-//! even after the machine was suspended for a week. A round with failed or deferred objects is not clean; the next round
+//! the last *clean* round, minus the look-back. So late objects, objects with earlier keys and replaced objects are
+//! found, even after the machine was suspended for a week. A round with failed or deferred objects is not clean; the next round
 //! retries these objects.
 
 use super::plan::SyncPlan;
@@ -15,7 +15,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
-use trailhose::sync::{SyncReport, Completion};
+use trailhose::sync::{Completion, SyncReport};
 
 /// Runs rounds until `halt` becomes true, `pause` apart. After a failed round, the error is printed and the components
 /// are opened again.
@@ -83,7 +83,15 @@ fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration)
 }
 
 /// Prints the result of a round: as JSON always; as text for the first round and for later rounds with changes.
-fn print_round(plan: &SyncPlan, components: &Components, ended: &SyncReport, took: Duration, progress: &Progress, print: Print, round: u64) {
+fn print_round(
+    plan: &SyncPlan,
+    components: &Components,
+    ended: &SyncReport,
+    took: Duration,
+    progress: &Progress,
+    print: Print,
+    round: u64,
+) {
     let summary = summary(plan, components, ended, took, progress, Some(round));
     match (print, round) {
         (Print::Nothing, _) => {}
