@@ -59,7 +59,7 @@ pub struct Claims {
 
 impl Claims {
     /// Records the result for one event from its entry in the ledger.
-    fn note(&mut self, ordinal: u32, entry: &Entry, own_id: ObjectId, events: &[EventMeta]) {
+    fn record(&mut self, ordinal: u32, entry: &Entry, own_id: ObjectId, events: &[EventMeta]) {
         self.conflicts += u64::from(entry.fingerprint != events[ordinal as usize].fingerprint);
         self.results[ordinal as usize] = match entry.owner {
             Owner::Object(owner) if owner == own_id => Claim::Mine,
@@ -105,7 +105,7 @@ impl Ledger {
             // lines.
             while let Some(result) = updates.try_next().await? {
                 for (ordinal, entry) in result.entries {
-                    claims.note(ordinal, &entry, own_id, events);
+                    claims.record(ordinal, &entry, own_id, events);
                 }
                 remaining.extend(result.deeper);
             }

@@ -1,8 +1,8 @@
-//! The ledger in one DynamoDB table.
+//! DynamoDB store: keeps the ledger in one table.
 //!
-//! Hash key `pk`: `o#` and an object's name for its row, `p#` and a page's name for a page. `expires` is the table's time
-//! to live: on every page, and on rows that are done. A row that is set aside carries `quarantined_at`, on which a sparse
-//! index lists what a person must look at.
+//! The hash key `pk` is `o#` and the object ID for a row, and `p#` and the page name for a page. `expires` is the
+//! table's time-to-live attribute, set on every page and on rows that are done. A quarantined row has
+//! `quarantined_at`, the key of a sparse index that lists the objects a person must look at.
 
 mod expression;
 mod item;
@@ -27,19 +27,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// An item's attributes.
+/// Attributes of an item.
 type Attributes = HashMap<String, AttributeValue>;
 
-/// How long one request is repeated before its outcome is left unknown.
+/// How long one request is retried before its outcome is reported as unknown.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A throttled partition recovers within a second; a table that just grew needs longer.
 const PACE: Pace = Pace { base: Duration::from_millis(50), cap: Duration::from_secs(3) };
 
-/// Batches of reads under way at once.
+/// Maximum number of concurrent read batches.
 const MAX_CONCURRENT_BATCHES: usize = 4;
 
-/// The ledger in one DynamoDB table.
+/// Store that keeps the ledger in one DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoDb {
     client: Client,
@@ -48,12 +48,12 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// The ledger in `table`. The client should not retry by itself: take it from [`aws::dynamodb`].
+    /// Returns a store for `table`. The client must not retry by itself: use the one from [`aws::dynamodb`].
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), usage: Arc::default() }
     }
 
-    /// What was asked of the table so far.
+    /// Returns the counters of this store's requests.
     pub fn usage(&self) -> Arc<LedgerCounters> {
         Arc::clone(&self.usage)
     }
@@ -104,7 +104,7 @@ impl DynamoDb {
         }
     }
 
-    /// The items of these keys, strongly consistent, in any order.
+    /// Returns the items of these keys, in any order, with strong consistency.
     async fn batch(&self, keys: Vec<String>) -> Result<Vec<Attributes>, StoreError> {
         const ACTION: &str = "dynamodb:BatchGetItem";
         let mut items = Vec::with_capacity(keys.len());
@@ -118,7 +118,7 @@ impl DynamoDb {
             match self.client.batch_get_item().request_items(&self.table, keys).send().await {
                 Ok(answer) => {
                     let found = answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
-                    // Beyond 16 MB, or when throttled, the answer is a part: the rest is named, not refused.
+                    // Above 16 MB, or when throttled, the answer is partial and lists the unprocessed keys.
                     let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
                     remaining = rest.map(|rest| rest.keys).unwrap_or_default();
                     let absent = requested.saturating_sub(remaining.len() + found.len());
@@ -136,9 +136,9 @@ impl DynamoDb {
         Ok(items)
     }
 
-    /// The items of these keys, by key.
+    /// Returns the items of these keys, by key.
     async fn read(&self, mut keys: Vec<String>) -> Result<HashMap<String, Attributes>, StoreError> {
-        // A batch that names a key twice is refused.
+        // A batch with duplicate keys is refused.
         keys.sort_unstable();
         keys.dedup();
         let batches: Vec<_> = keys.chunks(MAX_BATCH_KEYS).map(|chunk| self.batch(chunk.to_vec())).collect();
@@ -202,7 +202,7 @@ impl Store for DynamoDb {
     }
 }
 
-/// How much longer one request is repeated.
+/// Retry state of one request.
 struct RequestRetry {
     until: Instant,
     backoff: Backoff<fn() -> f64>,
@@ -213,20 +213,20 @@ impl RequestRetry {
         Self { until: Instant::now() + RETRY_TIMEOUT, backoff: Backoff::new(PACE, fastrand::f64) }
     }
 
-    /// Waits before the request is made again, where that may help.
+    /// Waits before the next attempt, or returns an error if a retry cannot help or the time is over.
     async fn wait_or_fail(&mut self, action: &str, table: &str, failure: AwsFailure) -> Result<(), StoreError> {
         let text = format!("{action} on table {table}: {failure}");
         let wait = self.backoff.wait();
         match failure.kind {
             FailureKind::Denied => {
-                Err(StoreError::Denied(format!("{text}; allow {action} on this table for the role that runs this")))
+                Err(StoreError::Denied(format!("{text}; grant {action} on this table to the role in use")))
             }
             FailureKind::Throttled | FailureKind::Unknown if Instant::now() + wait < self.until => {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
             FailureKind::Throttled | FailureKind::Unknown => Err(StoreError::Unknown(text)),
-            FailureKind::NotFound => Err(StoreError::Unreadable(format!("{text}; create the table, or name another"))),
+            FailureKind::NotFound => Err(StoreError::Unreadable(format!("{text}; create the table or check its name"))),
             FailureKind::Refused | FailureKind::Invalid => Err(StoreError::Unreadable(text)),
         }
     }

@@ -1,5 +1,4 @@
-//! A store that lasts as long as the process: the plainest reading of the rules, and the model that the others are held
-//! against.
+//! In-memory store: the simplest implementation of the rules, and the model that the other stores are tested against.
 
 use crate::ledger::cost;
 use crate::ledger::inspect::scan::{LedgerScan, LedgerSize, ScanBatch, ScanFilter, ScanToken};
@@ -11,25 +10,25 @@ use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Rows and pages in two maps.
+/// In-memory store, which keeps rows and pages in two maps.
 #[derive(Debug, Default)]
 pub struct Memory {
     kept: Mutex<MemoryState>,
 }
 
-/// What a [`Memory`] holds.
+/// Contents of a [`Memory`] store.
 #[derive(Debug, Default, Clone)]
 pub struct MemoryState {
-    /// Every row.
+    /// All rows.
     pub rows: HashMap<ObjectId, Row>,
-    /// Every page.
+    /// All pages.
     pub pages: HashMap<PageName, Page>,
 }
 
 impl Memory {
-    /// What is held now.
+    /// Locks and returns the contents.
     pub fn kept(&self) -> MutexGuard<'_, MemoryState> {
-        // Every write below is one assignment: a panic elsewhere leaves nothing half written.
+        // Every write is one assignment, so a panic elsewhere leaves nothing half written.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,7 +91,7 @@ impl LedgerScan for Memory {
 
     async fn scan(&self, filter: &ScanFilter, after: Option<&ScanToken>, limit: u32) -> Result<ScanBatch, StoreError> {
         let kept = self.kept();
-        let wanted = |row: &Row| match filter {
+        let selected = |row: &Row| match filter {
             ScanFilter::Quarantined => row.status == Status::Quarantined,
             ScanFilter::Versions(objects) => {
                 objects.iter().any(|(bucket, key)| *bucket == row.object.bucket && *key == row.object.key)
@@ -100,7 +99,7 @@ impl LedgerScan for Memory {
             ScanFilter::Pages => false,
             ScanFilter::All => true,
         };
-        let rows = kept.rows.iter().filter(|(_, row)| wanted(row)).map(|(id, row)| (format!("o#{id}"), Ok(row)));
+        let rows = kept.rows.iter().filter(|(_, row)| selected(row)).map(|(id, row)| (format!("o#{id}"), Ok(row)));
         let pages = kept.pages.iter().filter(|_| matches!(filter, ScanFilter::Pages | ScanFilter::All));
         let pages = pages.map(|(name, page)| (format!("p#{name}"), Err((name, page))));
         let mut items: Vec<(String, Result<&Row, (&PageName, &Page)>)> = rows.chain(pages).collect();

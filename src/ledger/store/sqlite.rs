@@ -1,8 +1,8 @@
-//! A ledger in one SQLite file, for one process at a time.
+//! SQLite store: keeps the ledger in one file, for one process at a time.
 //!
-//! Conditions and changes are [`Guard::admits`] and [`Change::apply`] as they stand, under the journal's lock. Nothing is
-//! ever forgotten here: a time to live is kept as written and read by the protocol, but no row and no page is removed, so
-//! that a laptop may look back over a whole bucket.
+//! Conditions and changes are [`Guard::admits`] and [`Change::apply`], evaluated under the journal's lock. This store
+//! deletes nothing: it keeps the time to live, which the protocol reads, but never removes rows or pages, so that a
+//! local run can cover a whole bucket.
 
 mod journal;
 mod scan;
@@ -22,7 +22,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A ledger in one SQLite file.
+/// Store that keeps the ledger in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     journal: Arc<Journal>,
@@ -30,36 +30,37 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the ledger at `path`, creating it if there is none.
+    /// Opens the ledger at `path` and creates it if it does not exist.
     ///
     /// # Errors
-    /// Another process holds it; the file is no ledger, or a newer version's; the folder cannot be written.
+    /// If another process has locked the ledger, if the file is not a ledger or is from a newer version, or if the
+    /// folder is not writable.
     pub fn open(path: &Path, mode: CommitMode) -> Result<Self, StoreError> {
         Ok(Self { journal: Arc::new(Journal::open(path, mode)?), usage: Arc::default() })
     }
 
-    /// Opens the ledger at `path` to look into it, also while another process writes it. Every write is refused.
+    /// Opens the ledger at `path` read-only, also while another process writes it. Every write fails.
     ///
     /// # Errors
-    /// There is no such file; it is no ledger, or a newer version's.
+    /// If the file does not exist, is not a ledger, or is from a newer version.
     pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         Ok(Self { journal: Arc::new(Journal::open_read_only(path)?), usage: Arc::default() })
     }
 
-    /// The file and its transaction, for the sink that shares them.
+    /// Returns the journal, for the sink that shares its transaction.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
 
-    /// What the same reads and writes would have been billed by DynamoDB.
+    /// Returns the counters of the reads and writes, in the units that DynamoDB would bill.
     pub fn usage(&self) -> &Arc<LedgerCounters> {
         &self.usage
     }
 
-    /// The objects set aside, each with its reason, in the order of their IDs.
+    /// Returns the rows of quarantined objects, ordered by object ID.
     ///
     /// # Errors
-    /// SQLite's.
+    /// Errors of SQLite.
     pub async fn quarantined(&self) -> Result<Vec<Row>, StoreError> {
         self.run(|journal| {
             journal.read(|connection| {
@@ -72,7 +73,8 @@ impl Sqlite {
         .await
     }
 
-    /// A grouped write touches memory only and is done in place; a durable one waits for the disk, on a thread that may.
+    /// Runs `work`. In grouped mode a write only touches memory and runs in place; in durable mode it waits for the
+    /// disk and runs on a blocking thread.
     async fn run<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
         work: impl FnOnce(&Journal) -> Result<T, E> + Send + 'static,
@@ -83,7 +85,7 @@ impl Sqlite {
                 let journal = Arc::clone(&self.journal);
                 let outcome = tokio::task::spawn_blocking(move || work(&journal)).await;
                 outcome.unwrap_or_else(|error| {
-                    Err(StoreError::Unknown(format!("a ledger write broke off: {error}")).into())
+                    Err(StoreError::Unknown(format!("a ledger operation was aborted: {error}")).into())
                 })
             }
         }
@@ -198,14 +200,14 @@ fn read_row(connection: &Connection, path: &Path, id: ObjectId) -> Result<Option
     stored.map(StoredRow::row).transpose()
 }
 
-/// A row as SQLite gives it, its status not yet understood.
+/// A row as read from SQLite, with its status not parsed yet.
 struct StoredRow(Row, String);
 
 impl StoredRow {
     fn row(self) -> Result<Row, StoreError> {
         let Self(row, status) = self;
         let status = Status::parse(&status).ok_or_else(|| {
-            StoreError::Unreadable(format!("the ledger's row of {} has the unknown status {status:?}", row.object))
+            StoreError::Unreadable(format!("the ledger's row of {} has an unknown status: {status:?}", row.object))
         })?;
         Ok(Row { status, ..row })
     }
@@ -239,7 +241,8 @@ fn stored_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
 fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> Result<(), StoreError> {
     let count = |of: fn(&Counts) -> u64| row.counts.as_ref().map(|counts| of(counts).cast_signed());
     let sql = format!(
-        "INSERT OR REPLACE INTO rows (id, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        "INSERT OR REPLACE INTO rows (id, {COLUMNS}) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
     );
     connection
         .prepare_cached(&sql)
@@ -279,10 +282,10 @@ fn read_page(connection: &Connection, path: &Path, name: &PageName) -> Result<Op
     stored.map(|stored| page_of(name, stored)).transpose()
 }
 
-/// Version, full, expires and entries, as SQLite gives them.
+/// Columns version, full, expires and entries of a page.
 type StoredPage = (i64, bool, Seconds, Vec<u8>);
 
 fn page_of(name: &PageName, (version, full, expires, entries): StoredPage) -> Result<Page, StoreError> {
     Page::decode(Version(version.cast_unsigned()), full, expires, &entries)
-        .map_err(|error| StoreError::Unreadable(format!("the ledger's page {name} cannot be read: {error}")))
+        .map_err(|error| StoreError::Unreadable(format!("cannot read the ledger's page {name}: {error}")))
 }

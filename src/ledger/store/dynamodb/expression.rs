@@ -1,12 +1,12 @@
-//! Guard and change as DynamoDB's condition and update expressions: the same rules as `row::Guard::admits` and
-//! `row::Change::apply`, spelled for a server.
+//! Translates guards and changes to DynamoDB's condition and update expressions: the same rules as
+//! `row::Guard::admits` and `row::Change::apply`.
 
 use crate::ledger::model::row::{CURSOR_END, Change, Guard, Status};
 use crate::object::Object;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 
-/// One UpdateItem's expressions.
+/// Expressions of one UpdateItem request.
 #[derive(Debug)]
 pub(super) struct Expression {
     pub condition: String,
@@ -18,7 +18,7 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// `object` where the row may have to be made; without it the row must be there already.
+    /// Returns the expressions. Pass `object` if the row may have to be created; without it the row must exist.
     pub(super) fn new(guard: Guard, change: &Change, object: Option<&Object>) -> Self {
         let mut expression = Self {
             condition: String::new(),
@@ -31,7 +31,7 @@ impl Expression {
         expression.condition = expression.guard(guard);
         expression.change(change);
         match object {
-            // An UpdateItem makes the item that is not there, with whatever it sets and no more.
+            // UpdateItem would create an absent item with only the attributes that it sets.
             None => expression.condition = format!("attribute_exists(pk) AND ({})", expression.condition),
             Some(object) if matches!(guard, Guard::Leasable { .. }) => expression.create(object),
             Some(_) => {}
@@ -64,7 +64,7 @@ impl Expression {
                 format!("{status} = {quarantined} AND {until} < {now}")
             }
         };
-        // A name that no expression uses is an error to DynamoDB.
+        // DynamoDB rejects a name that no expression uses.
         self.names.retain(|placeholder, _| condition.contains(placeholder.as_str()));
         condition
     }
@@ -75,7 +75,7 @@ impl Expression {
         format!("({until} < {now} OR {token} = {mine})")
     }
 
-    /// What a row that is not there yet begins as: see `Change::apply`.
+    /// Sets the initial attributes of a new row: see `Change::apply`.
     fn create(&mut self, object: &Object) {
         self.set_if_absent("bucket", text(&object.bucket));
         self.set_if_absent("key", text(&object.key));
@@ -138,7 +138,7 @@ impl Expression {
         self.set.push(format!("{name} = {value}"));
     }
 
-    /// Nothing where the change sets the attribute anyway: a path may be set once only.
+    /// Skips an attribute that the change sets anyway: a path may be set only once.
     fn set_if_absent(&mut self, name: &'static str, value: AttributeValue) {
         if self.values.contains_key(&format!(":set_{name}")) {
             return;
@@ -151,7 +151,7 @@ impl Expression {
         self.value(&format!(":is_{}", status.as_str()), text(status.as_str()))
     }
 
-    /// Every name goes by a placeholder: `status`, `token`, `key`, `until` and more are reserved words.
+    /// Every attribute name needs a placeholder: `status`, `token`, `key`, `until` and others are reserved words.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html>
     fn name(&mut self, name: &str) -> String {
         let placeholder = format!("#{name}");

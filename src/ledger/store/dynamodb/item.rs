@@ -1,4 +1,4 @@
-//! Rows and pages as items, and back.
+//! Converts rows and pages to items and back.
 
 use super::Attributes;
 use crate::ledger::cost;
@@ -23,12 +23,13 @@ pub(super) fn page_key_text(name: &PageName) -> String {
 }
 
 pub(super) fn key(item: &Attributes) -> Result<&str, StoreError> {
-    text(item, "pk")?.ok_or_else(|| StoreError::Unreadable("an item without pk".to_owned()))
+    text(item, "pk")?
+        .ok_or_else(|| StoreError::Unreadable("an item has no attribute pk; is this the ledger's table?".to_owned()))
 }
 
 pub(super) fn row(item: &Attributes) -> Result<Row, StoreError> {
     let pk = key(item)?;
-    let required = |name: &'static str| text(item, name)?.ok_or_else(|| unreadable(pk, name, "a text"));
+    let required = |name: &'static str| text(item, name)?.ok_or_else(|| unreadable(pk, name, "a string"));
     let status = required("status")?;
     let token = text(item, "token")?.map(|token| {
         u128::from_str_radix(token, 16).map(Token).map_err(|_| unreadable(pk, "token", "32 hexadecimal digits"))
@@ -49,7 +50,7 @@ pub(super) fn row(item: &Attributes) -> Result<Row, StoreError> {
             key: required("key")?.to_owned(),
             etag: required("etag")?.to_owned(),
         },
-        status: Status::parse(status).ok_or_else(|| unreadable(pk, "status", "a status this program knows"))?,
+        status: Status::parse(status).ok_or_else(|| unreadable(pk, "status", "a known status"))?,
         token: token.transpose()?,
         until: number(item, "until")?.unwrap_or_default(),
         cursor: number(item, "cursor")?.unwrap_or_default(),
@@ -82,14 +83,14 @@ pub(super) fn page(item: &Attributes) -> Result<Page, StoreError> {
         .map_err(|error| StoreError::Unreadable(format!("item {pk}: {error}")))
 }
 
-/// An item's size as it is billed.
+/// Returns the billed size of an item in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 pub(super) fn bytes(item: &Attributes) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
         AttributeValue::N(number) => number.parse().map_or(21, cost::number_bytes),
         AttributeValue::B(bytes) => bytes.as_ref().len(),
-        // Nothing else is written but booleans, which take one.
+        // Booleans take one byte. No other type is written.
         _ => 1,
     };
     item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
@@ -99,20 +100,18 @@ fn text<'a>(item: &'a Attributes, name: &'static str) -> Result<Option<&'a str>,
     match item.get(name) {
         None => Ok(None),
         Some(AttributeValue::S(text)) => Ok(Some(text)),
-        Some(_) => Err(unreadable("?", name, "a text")),
+        Some(_) => Err(unreadable("?", name, "a string")),
     }
 }
 
 fn number<T: FromStr>(item: &Attributes, name: &'static str) -> Result<Option<T>, StoreError> {
     match item.get(name) {
         None => Ok(None),
-        Some(AttributeValue::N(text)) => {
-            text.parse().map(Some).map_err(|_| unreadable("?", name, "a number this program can hold"))
-        }
+        Some(AttributeValue::N(text)) => text.parse().map(Some).map_err(|_| unreadable("?", name, "a number in range")),
         Some(_) => Err(unreadable("?", name, "a number")),
     }
 }
 
 fn unreadable(pk: &str, name: &str, expected: &str) -> StoreError {
-    StoreError::Unreadable(format!("item {pk}: expected {expected} in attribute {name}; is this a ledger's table?"))
+    StoreError::Unreadable(format!("item {pk}: expected {expected} in attribute {name}; is this the ledger's table?"))
 }

@@ -1,4 +1,4 @@
-//! The table, read piece by piece. What is read is billed, whatever of it is wanted.
+//! Scans the table in batches. DynamoDB bills all items that a scan reads, including those that a filter excludes.
 
 use super::{Attributes, DynamoDb, RequestRetry, item};
 use crate::aws;
@@ -8,13 +8,13 @@ use crate::ledger::store::StoreError;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-/// The sparse index of what is set aside.
+/// The sparse index of quarantined rows.
 const QUARANTINE_INDEX: &str = "quarantined";
 
-/// The index's key.
+/// The hash key of the index.
 const QUARANTINE_INDEX_KEY: &str = "quarantined_at";
 
-/// DynamoDB counts a table's items and bytes about every six hours.
+/// Interval in seconds at which DynamoDB counts a table's items and bytes: about six hours.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html>
 const COUNT_INTERVAL_SECONDS: u64 = 6 * 3600;
 
@@ -30,7 +30,10 @@ impl LedgerScan for DynamoDb {
             }
         };
         let Some(table) = answer.table() else {
-            return Err(StoreError::Unknown(format!("{ACTION} on table {}: an answer without a table", self.table)));
+            return Err(StoreError::Unknown(format!(
+                "{ACTION} on table {}: the response contains no table",
+                self.table
+            )));
         };
         let count = |number: Option<i64>| number.unwrap_or_default().max(0).cast_unsigned();
         let mut indices = table.global_secondary_indexes().iter();
@@ -83,8 +86,8 @@ impl LedgerScan for DynamoDb {
             }
         };
         let items = answer.items();
-        // What a filter leaves out is billed and not seen: an item of it counts as what the others take on average, or
-        // half a kilobyte.
+        // Excluded items are billed but not returned. Assume that each has the average size of the returned items, or
+        // 512 bytes.
         let seen: usize = items.iter().map(item::bytes).sum();
         let scanned = usize::try_from(answer.scanned_count()).unwrap_or_default();
         let unseen = scanned.saturating_sub(items.len()) * seen.checked_div(items.len()).unwrap_or(512);
@@ -94,7 +97,7 @@ impl LedgerScan for DynamoDb {
             match item::key(found)?.split_once('#') {
                 Some(("o", _)) => batch.rows.push(item::row(found)?),
                 Some(("p", name)) => batch.pages.push((PageName(name.to_owned()), item::page(found)?)),
-                // Another kind of item, which a newer version may keep here.
+                // An unknown kind of item, which a newer version may store here.
                 _ => {}
             }
         }
@@ -102,7 +105,8 @@ impl LedgerScan for DynamoDb {
     }
 }
 
-/// A mark as the key of a scan's last item: the index's key before the table's, where it is one of the index.
+/// Converts a token to the key of a scan's last item. For the index the key consists of the index's key and the
+/// table's.
 fn start(filter: &ScanFilter, token: &str) -> Attributes {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     match (filter, token.split_once(' ')) {
@@ -113,7 +117,7 @@ fn start(filter: &ScanFilter, token: &str) -> Attributes {
     }
 }
 
-/// The inverse of [`start`].
+/// Converts the key of a scan's last item to a token. The inverse of [`start`].
 fn token(key: &Attributes) -> ScanToken {
     let text = |name: &str| key.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
     match key.contains_key(QUARANTINE_INDEX_KEY) {

@@ -1,4 +1,4 @@
-//! The SQLite file under a local ledger, and the transaction that the ledger and the JSON Lines sink share.
+//! Journal: the SQLite file of a local ledger, and the transaction that the ledger and the JSON Lines sink share.
 
 use crate::ledger::store::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -6,17 +6,17 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// When a write to the ledger becomes durable.
+/// When a ledger write becomes durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitMode {
-    /// Each by itself, before it is acknowledged: where the sink keeps what it acknowledged, as Firehose does.
+    /// Each write before it is acknowledged. For sinks that keep what they acknowledged, such as Firehose.
     Durable,
-    /// All together at a checkpoint, with the lengths of the files that hold what was delivered: a kill leaves neither a
-    /// delivery without its note nor a note without its delivery.
+    /// All writes together at a checkpoint, with the lengths of the output files. After a crash the ledger and the
+    /// files agree: every recorded delivery is in the files, and every delivery in the files is recorded.
     Grouped,
 }
 
-/// The version of the tables below. A file of another version is refused, never guessed at.
+/// Version of the tables below. A file with another version is rejected.
 const FORMAT: &str = "1";
 
 const TABLES: &str = "
@@ -39,35 +39,35 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// An open ledger file, held by this process alone.
+/// An open ledger file, locked by this process.
 pub struct Journal {
     path: PathBuf,
     mode: CommitMode,
     id: String,
     state: Mutex<ConnectionState>,
-    /// Held for its lock, which the system takes away when the process ends, however it ends. None where nothing is
-    /// written.
+    /// Holds the lock, which the operating system releases when the process ends for any reason. None if read-only.
     _lock: Option<File>,
 }
 
 enum ConnectionState {
     Open(OpenConnection),
-    /// Given up, and why. What was not committed is rolled back.
+    /// Invalid, with the reason. Uncommitted writes are rolled back.
     Invalid(String),
 }
 
 struct OpenConnection {
     connection: Connection,
-    /// `total_changes` at the last commit: tells whether there is anything to commit.
+    /// Value of `total_changes` at the last commit. If it differs, there is something to commit.
     committed: u64,
 }
 
 impl Journal {
-    /// Opens the ledger at `path`, creating it and its folders if there is none. Leases that a killed process left behind
-    /// are ended: the lock proves that their holder is gone.
+    /// Opens the ledger at `path` and creates the file and its folders if they do not exist. Ends leases that a
+    /// killed process left: the lock proves that their holder is gone.
     ///
     /// # Errors
-    /// Another process holds it; the file is no ledger, or a newer version's; the folder cannot be written.
+    /// If another process has locked the ledger, if the file is not a ledger or is from a newer version, or if the
+    /// folder is not writable.
     pub fn open(path: &Path, mode: CommitMode) -> Result<Self, StoreError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -89,14 +89,13 @@ impl Journal {
         Ok(Self { path: path.to_owned(), mode, id, state, _lock: Some(lock) })
     }
 
-    /// Opens the ledger at `path` to look into it: changes nothing, and may be done while another process writes it. What
-    /// is committed is seen.
+    /// Opens the ledger at `path` read-only, also while another process writes it. Reads see committed writes.
     ///
     /// # Errors
-    /// There is no such file; it is no ledger, or a newer version's.
+    /// If the file does not exist, is not a ledger, or is from a newer version.
     pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         if !path.is_file() {
-            return Err(StoreError::Denied(format!("there is no ledger {}", path.display())));
+            return Err(StoreError::Denied(format!("the ledger {} does not exist", path.display())));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(path, error))?;
@@ -106,33 +105,33 @@ impl Journal {
         Ok(Self { path: path.to_owned(), mode: CommitMode::Durable, id, state, _lock: None })
     }
 
-    /// Where the file lies.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// When writes become durable.
+    /// Returns when writes become durable.
     pub fn mode(&self) -> CommitMode {
         self.mode
     }
 
-    /// The ledger's own name: 32 random hexadecimal digits, given when it was made.
+    /// Returns the ledger's ID: 32 random hexadecimal digits, generated when the ledger was created.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether the journal still takes writes.
+    /// Returns an error if the journal is invalid.
     ///
     /// # Errors
-    /// Says why it is void.
+    /// The reason why the journal is invalid.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.read(|_| Ok(()))
     }
 
-    /// Reads, and sees what is written but not yet committed.
+    /// Runs `read`, which also sees uncommitted writes.
     ///
     /// # Errors
-    /// Those of `read`, and the journal's own once it is void.
+    /// Errors of `read`; [`StoreError::Unknown`] if the journal is invalid.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &*self.state() {
             ConnectionState::Open(open) => read(&open.connection),
@@ -140,11 +139,11 @@ impl Journal {
         }
     }
 
-    /// Writes: durable on return, or with the next [`Journal::commit`], as the mode says. `write` must leave nothing half
-    /// done where it fails.
+    /// Runs `write`. Its writes are durable on return, or with the next [`Journal::commit`], depending on the mode.
+    /// If `write` fails, it must leave nothing half written.
     ///
     /// # Errors
-    /// Those of `write`, and the journal's own once it is void.
+    /// Errors of `write`; [`StoreError::Unknown`] if the journal is invalid.
     pub(crate) fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut state = self.state();
         let open = match &mut *state {
@@ -165,16 +164,16 @@ impl Journal {
         }
     }
 
-    /// Whether [`Journal::commit`] has anything to make durable.
+    /// Returns whether [`Journal::commit`] has anything to make durable.
     pub(crate) fn pending(&self) -> bool {
         matches!(&*self.state(), ConnectionState::Open(open) if open.connection.total_changes() != open.committed)
     }
 
-    /// Makes everything written so far durable, together with what `last` writes. Where that fails the journal is void:
-    /// what is on disk then is the state of the last commit.
+    /// Makes all writes durable, together with those of `last`. If that fails the journal becomes invalid, and the
+    /// file keeps the state of the last commit.
     ///
     /// # Errors
-    /// SQLite's.
+    /// Errors of SQLite.
     pub(crate) fn commit(&self, last: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
         let last = |connection: &Connection| last(connection).map_err(|error| failure(&self.path, error));
         if self.mode == CommitMode::Durable {
@@ -195,23 +194,25 @@ impl Journal {
         committed
     }
 
-    /// Rolls back what is not committed and refuses everything from now on. The first reason stays.
+    /// Rolls back uncommitted writes and makes the journal invalid, so that all later operations fail. The first
+    /// reason is kept.
     pub(crate) fn invalidate(&self, reason: &str) {
         let mut state = self.state();
         if matches!(&*state, ConnectionState::Open(_)) {
-            // Dropping the connection rolls its transaction back.
+            // Dropping the connection rolls back its transaction.
             *state = ConnectionState::Invalid(invalid_reason(reason));
         }
     }
 
     fn state(&self) -> MutexGuard<'_, ConnectionState> {
-        // A panic inside a closure leaves SQLite's own state sound; what it left uncommitted is the caller's to void.
+        // A panic in a closure does not corrupt SQLite's state. The caller must invalidate the journal if uncommitted
+        // writes are incomplete.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn invalid_reason(reason: &str) -> String {
-    format!("what was done since the last checkpoint is taken back: {reason}; start again, it goes on from there")
+    format!("work since the last checkpoint was rolled back: {reason}; rerun to resume from the checkpoint")
 }
 
 impl std::fmt::Debug for Journal {
@@ -220,7 +221,7 @@ impl std::fmt::Debug for Journal {
     }
 }
 
-/// Takes the lock beside the ledger. Not SQLite's own lock, so that a person can look into a ledger that is in use.
+/// Locks a file next to the ledger. SQLite's own lock is not used, so that a ledger in use can be inspected.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -231,7 +232,8 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Denied(format!(
-            "the ledger {} is in use by another process, which holds {}: wait until it ends, or give this one a ledger of its own",
+            "the ledger {} is in use by another process, which holds the lock {}; wait until that process ends, or use a \
+             different ledger",
             path.display(),
             name.display()
         ))),
@@ -239,12 +241,12 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Creates the tables in an empty file or checks the version of one that is not, and returns the ledger's ID.
+/// Creates the tables in an empty file, or checks the version of an existing ledger, and returns the ledger's ID.
 fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreError> {
     let failed = |error| failure(path, error);
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
-    // FULL: a commit is on the disk when it returns, not only in the system's cache.
+    // FULL: a commit is on the disk when it returns, not only in the operating system's cache.
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;")
         .map_err(failed)?;
@@ -263,11 +265,11 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreErro
     identify(&transaction, path)
 }
 
-/// The ID of the ledger in a file that has tables, once its version is checked.
+/// Checks the version of an existing file and returns the ledger's ID.
 fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> {
-    let stranger = || {
+    let not_a_ledger = || {
         StoreError::Unreadable(format!(
-            "{} is an SQLite file, but no ledger of this program's: name another file as the ledger",
+            "{} is an SQLite file, but not a trailhose ledger; use a different file as the ledger",
             path.display()
         ))
     };
@@ -275,19 +277,19 @@ fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> 
         connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, String>(0))
             .optional()
-            .map_err(|_| stranger())
+            .map_err(|_| not_a_ledger())
     };
     match meta("format")? {
-        Some(format) if format == FORMAT => meta("ledger")?.ok_or_else(stranger),
+        Some(format) if format == FORMAT => meta("ledger")?.ok_or_else(not_a_ledger),
         Some(format) => Err(StoreError::Unreadable(format!(
-            "the ledger {} has format {format}, this program reads format {FORMAT}: use the version that wrote it",
+            "the ledger {} has format {format}, but this program reads format {FORMAT}; use the version that wrote it",
             path.display()
         ))),
-        None => Err(stranger()),
+        None => Err(not_a_ledger()),
     }
 }
 
-/// What an SQLite error means to the caller.
+/// Converts an SQLite error to a store error.
 pub(crate) fn failure(path: &Path, error: rusqlite::Error) -> StoreError {
     let at = path.display();
     match error.sqlite_error_code() {

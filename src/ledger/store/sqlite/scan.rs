@@ -1,4 +1,4 @@
-//! The file, read piece by piece. What is committed and what is not yet are read alike.
+//! Scans the file in batches. Includes writes that are not committed yet.
 
 use super::{COLUMNS, Sqlite, failure, page_of, stored_row};
 use crate::ledger::inspect::scan::{LedgerScan, LedgerSize, ScanBatch, ScanFilter, ScanToken};
@@ -36,7 +36,7 @@ impl LedgerScan for Sqlite {
                     ScanFilter::Quarantined => reader.rows("status = 'quarantined'", after.as_deref()),
                     ScanFilter::Versions(objects) => reader.versions(&objects),
                     ScanFilter::Pages => reader.pages(after.as_deref().unwrap_or_default()),
-                    // Rows first, then pages: a mark says where it is by what it begins with.
+                    // Rows first, then pages: the prefix of a token tells whether it belongs to the pages.
                     ScanFilter::All => match after.as_deref().and_then(|token| token.strip_prefix(PAGES)) {
                         Some(name) => reader.pages_behind(name),
                         None => reader.rows("true", after.as_deref()).map(|batch| ScanBatch {
@@ -51,7 +51,7 @@ impl LedgerScan for Sqlite {
     }
 }
 
-/// What a mark among the pages begins with; no row's does.
+/// Prefix of tokens among the pages. No row's token has it.
 const PAGES: &str = "p#";
 
 struct ScanReader<'a> {

@@ -18,7 +18,7 @@ async fn row(store: &Sqlite, key: &str) -> Option<Row> {
 }
 
 #[tokio::test]
-async fn leases_of_a_killed_process_end_and_what_it_noted_stays() {
+async fn leases_of_a_killed_process_end_and_its_writes_remain() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/folder/ledger.db");
     let store = Sqlite::open(&path, CommitMode::Durable).unwrap();
@@ -49,14 +49,14 @@ async fn leases_of_a_killed_process_end_and_what_it_noted_stays() {
         assert_eq!((row.token, row.until), (None, 0), "{key}");
     }
     assert_eq!(row(&store, "open").await.unwrap().cursor, 7);
-    assert_eq!(row(&store, "done").await, done, "its token tells a repeat of the last write");
+    assert_eq!(row(&store, "done").await, done, "its token identifies a repeat of the last write");
     assert_eq!(store.pages(&[PageName("p".into())]).await.unwrap(), [Some(page)]);
     let quarantined = store.quarantined().await.unwrap();
     assert_eq!(quarantined.iter().map(|row| &*row.object.key).collect::<Vec<_>>(), ["helped"]);
 }
 
 #[tokio::test]
-async fn in_groups_nothing_stays_that_was_not_committed() {
+async fn grouped_writes_are_lost_unless_committed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
@@ -65,28 +65,28 @@ async fn in_groups_nothing_stays_that_was_not_committed() {
     store.journal().commit(|_| Ok(())).unwrap();
     assert!(!store.journal().pending());
     lease(&store, "b").await;
-    assert!(row(&store, "b").await.is_some(), "what is written is read, committed or not");
+    assert!(row(&store, "b").await.is_some(), "uncommitted writes are visible to reads");
     drop(store);
     let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
     assert!(row(&store, "a").await.is_some() && row(&store, "b").await.is_none());
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_voids_the_ledger_and_leaves_the_last_one() {
+async fn failed_commit_invalidates_the_journal_and_keeps_the_last_commit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
     lease(&store, "a").await;
     store.journal().commit(|connection| connection.execute_batch("INSERT INTO nowhere VALUES (1)")).unwrap_err();
     let error = store.rows(&[object("a").id()]).await.unwrap_err();
-    assert!(error.to_string().contains("taken back"), "{error}");
+    assert!(error.to_string().contains("rolled back"), "{error}");
     drop(store);
     let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
     assert_eq!(row(&store, "a").await, None);
 }
 
 #[test]
-fn a_ledger_that_is_in_use_is_not_opened_twice() {
+fn ledger_in_use_cannot_be_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     let first = Sqlite::open(&path, CommitMode::Durable).unwrap();
@@ -97,7 +97,7 @@ fn a_ledger_that_is_in_use_is_not_opened_twice() {
 }
 
 #[test]
-fn a_file_that_is_no_ledger_is_refused_and_left_as_it_is() {
+fn file_that_is_not_a_ledger_is_rejected_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.db");
     let open = || Sqlite::open(&path, CommitMode::Durable).unwrap_err();
@@ -107,7 +107,7 @@ fn a_file_that_is_no_ledger_is_refused_and_left_as_it_is() {
 
     let other = Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE songs (name TEXT)").unwrap();
-    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("no ledger of this program's")));
+    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("not a trailhose ledger")));
     other.execute_batch("DROP TABLE songs").unwrap();
     drop(Sqlite::open(&path, CommitMode::Durable).unwrap());
     other.execute_batch("UPDATE meta SET value = '9' WHERE name = 'format'").unwrap();
@@ -115,7 +115,7 @@ fn a_file_that_is_no_ledger_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_local_ledger_says_what_the_same_work_would_have_cost() {
+async fn local_ledger_counts_dynamodb_units() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Grouped).unwrap();
     lease(&store, "a").await;
