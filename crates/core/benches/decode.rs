@@ -1,10 +1,10 @@
-//! How long decoding takes beside inflating alone, with the same engine and buffer, in the same run.
+//! Measures the time of decoding and of decompression alone, with the same library and buffer size in the same run.
 //!
-//!     cargo bench -p pure --bench decode
-//!     cargo bench -p pure --bench decode -- --include-ignored     # with 200 MB
-//!     cargo bench -p pure --bench decode -- decode                # what has this in its name
+//!     cargo bench -p trailhose-core --bench decode
+//!     cargo bench -p trailhose-core --bench decode -- --include-ignored     # with 200 MB
+//!     cargo bench -p trailhose-core --bench decode -- decode                # benchmarks with this in their name
 //!
-//! The ratio of the two is what counts; milliseconds are the machine's. Files are made from fixed seeds.
+//! The ratio of the two is significant; absolute times depend on the machine. The files are generated from fixed seeds.
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use std::io::Read;
@@ -15,7 +15,7 @@ fn main() {
     divan::main();
 }
 
-/// Bytes of JSON, and how much of an event is new: what gzip can make of it decides what inflating costs.
+/// The size of the JSON and the variety of its values. The compression ratio determines the cost of decompression.
 const OBJECTS: [&str; 10] = [
     "1 event",
     "0.5 MB alike",
@@ -29,7 +29,7 @@ const OBJECTS: [&str; 10] = [
     "50 MB varied",
 ];
 
-/// Those that take their time.
+/// Objects for the slow benchmarks.
 const LARGE: [&str; 3] = ["200 MB alike", "200 MB", "200 MB varied"];
 
 fn object(name: &str) -> SyntheticObject {
@@ -46,10 +46,10 @@ fn object(name: &str) -> SyntheticObject {
     SyntheticObject { variety, ..SyntheticObject::new(1, size) }
 }
 
-/// The object as it lies in a bucket, and the size of its JSON.
+/// Returns the stored bytes of an object and the size of its JSON.
 fn stored(name: &str) -> (Vec<u8>, u64) {
     let mut stored = Vec::new();
-    let written = object(name).write_gzip(&mut stored).expect("memory takes all");
+    let written = object(name).write_gzip(&mut stored).expect("writing to memory succeeds");
     (stored, written.bytes)
 }
 
@@ -57,7 +57,7 @@ fn inflate_all(stored: &[u8], buffer: &mut [u8]) -> usize {
     let mut decoder = flate2::bufread::MultiGzDecoder::new(stored);
     let mut all = 0;
     loop {
-        match decoder.read(buffer).expect("what was made is sound") {
+        match decoder.read(buffer).expect("the generated object is valid") {
             0 => return all,
             read => all += read,
         }
@@ -67,7 +67,7 @@ fn inflate_all(stored: &[u8], buffer: &mut [u8]) -> usize {
 fn decode_all(stored: &[u8]) -> usize {
     let mut events = EventReader::new(stored, DecodeLimits::default());
     let mut all = 0;
-    while let Some(event) = events.next().expect("what was made is sound") {
+    while let Some(event) = events.next().expect("the generated object is valid") {
         all += black_box(event).line.len();
     }
     all

@@ -1,6 +1,6 @@
-//! How long packing takes: lines of measured lengths into Firehose's records and calls.
+//! Measures the time of packing lines of typical lengths into Firehose records and calls.
 //!
-//!     cargo bench -p pure --bench pack
+//!     cargo bench -p trailhose-core --bench pack
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use std::sync::Arc;
@@ -12,26 +12,26 @@ fn main() {
     divan::main();
 }
 
-/// The lines of an object of about so many bytes.
+/// Returns the lines of an object of about `bytes` bytes.
 fn lines(bytes: u64) -> Vec<Vec<u8>> {
     let mut json = Vec::new();
-    SyntheticObject::new(1, ObjectSize::Bytes(bytes)).write_json(&mut json).expect("memory takes all");
+    SyntheticObject::new(1, ObjectSize::Bytes(bytes)).write_json(&mut json).expect("writing to memory succeeds");
     let mut events = EventReader::new(&json, DecodeLimits::default());
     let mut lines = Vec::new();
-    while let Some(event) = events.next().expect("what was made is sound") {
+    while let Some(event) = events.next().expect("the generated object is valid") {
         lines.push(event.line.to_vec());
     }
     lines
 }
 
 fn pack_all(lines: &[Vec<u8>], per_record: LinesPerRecord) -> usize {
-    // Firehose's, see docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
+    // The limits of Firehose: docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
     let limits =
         pack::PackLimits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: per_record };
     let mut packer = Packer::new(limits, Arc::default());
     let mut calls = 0;
     for (ordinal, line) in (0..).zip(lines) {
-        if let Some(full) = packer.push(line, ordinal, 0).expect("no line is longer than a record") {
+        if let Some(full) = packer.push(line, ordinal, 0).expect("no line exceeds a record") {
             calls += 1;
             packer.recycle(black_box(full));
         }
@@ -46,7 +46,7 @@ fn packed(bencher: Bencher<'_, '_>, bytes: u64) {
 }
 
 #[divan::bench(args = [10_000, 500_000, 50_000_000])]
-fn one_event_a_record(bencher: Bencher<'_, '_>, bytes: u64) {
+fn one_event_per_record(bencher: Bencher<'_, '_>, bytes: u64) {
     let lines = lines(bytes);
     bencher.counter(BytesCount::new(bytes)).bench(|| pack_all(black_box(&lines), LinesPerRecord::One));
 }

@@ -1,4 +1,4 @@
-//! The decoder against a naive one that builds a tree, and against every kind of damage.
+//! Compares the decoder with a naive decoder that builds a tree, and tests it with damaged objects.
 
 mod chunks;
 
@@ -15,7 +15,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What an event leaves as: line, identity, place.
+/// A decoded event: line, ID and scope.
 type DecodedEvent = (Vec<u8>, EventId, EventScope);
 
 fn decode(stored: &[u8]) -> Result<Vec<DecodedEvent>, DecodeError> {
@@ -97,7 +97,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn agrees_with_a_decoder_that_builds_a_tree(
+    fn decoder_agrees_with_naive_decoder(
         events in proptest::collection::vec(event(), 0..400),
         bare in any::<bool>(),
         space in "[ \n\t]{0,3}",
@@ -110,7 +110,7 @@ proptest! {
             format!("{{{space}\"a\":[1,{{}}],\"Records\":{space}[{list}{space}],\"b\":null}}{space}")
         };
         let json = json.as_bytes();
-        let expected = naive(json).expect("the oracle reads what the test made");
+        let expected = naive(json).expect("the naive decoder reads the generated object");
         prop_assert_eq!(expected.len(), events.len());
         prop_assert_eq!(&decode(json).unwrap(), &expected);
 
@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn no_prefix_of_an_object_is_taken_for_an_object(events in proptest::collection::vec(event(), 1..4)) {
+    fn truncated_object_is_rejected(events in proptest::collection::vec(event(), 1..4)) {
         let json = format!("{{\"Records\":[{}]}}", events.join(","));
         for cut in 0..json.len() {
             prop_assert!(decode(&json.as_bytes()[..cut]).is_err(), "cut at {}", cut);
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_in_gzip_is_never_delivered_as_something_else(
+    fn flipped_bit_in_gzip_is_detected_or_harmless(
         events in proptest::collection::vec(event(), 1..3),
         at in any::<prop::sample::Index>(),
         bit in 0u8..8,
@@ -147,8 +147,8 @@ proptest! {
         let mut stored = gzip(json.as_bytes());
         let at = at.index(stored.len());
         stored[at] ^= 1 << bit;
-        // Ten bytes of header and the bits between the last block and the trailer say nothing of the content: a flip
-        // there may go unnoticed, and change nothing.
+        // The ten bytes of the header and the padding bits before the trailer do not affect the content. A flipped bit
+        // there may be undetected, but must not change the events.
         if let Ok(read) = decode(&stored) {
             prop_assert!(at < 10 || at == stored.len() - 9);
             prop_assert_eq!(read, decode(json.as_bytes()).unwrap());
@@ -156,14 +156,14 @@ proptest! {
     }
 
     #[test]
-    fn no_input_at_all_makes_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn decoder_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode(&bytes);
         let _ = decode(&[b"{\"Records\":[{", bytes.as_slice()].concat());
     }
 }
 
 #[test]
-fn what_is_not_a_log_file_says_why() {
+fn invalid_file_reports_reason_and_offset() {
     let cases: &[(&[u8], &str)] = &[
         (b"", "the object is empty; expected gzip or JSON"),
         (b"  ", "the JSON ends at byte 2 within the first value"),
@@ -192,7 +192,7 @@ fn what_is_not_a_log_file_says_why() {
 }
 
 #[test]
-fn a_bomb_stops_at_the_limit() {
+fn decompression_bomb_stops_at_the_limit() {
     let limits = DecodeLimits { object_bytes: 1 << 20, value_bytes: 4 << 20, ..DecodeLimits::default() };
     let spaces = gzip(&[b"{\"Records\":[".as_slice(), &vec![b' '; 8 << 20]].concat());
     let error = decode_within(&spaces, limits).unwrap_err();
@@ -204,14 +204,14 @@ fn a_bomb_stops_at_the_limit() {
 }
 
 #[test]
-fn an_event_whose_id_is_empty_is_told_by_its_content() {
+fn event_with_empty_id_is_identified_by_content() {
     let events = decode(br#"[{"eventID":"","a":1},{"eventID":"","a":2},{"eventID":"","a":1}]"#).unwrap();
     let ids: Vec<_> = events.iter().map(|(_, id, _)| *id).collect();
     assert!(ids[0] != ids[1] && ids[0] == ids[2], "{ids:?}");
 }
 
 #[test]
-fn a_value_of_exactly_the_limit_is_read_and_one_byte_more_is_not_however_it_comes() {
+fn value_at_the_limit_is_read_and_one_byte_more_is_rejected() {
     let limits = DecodeLimits { value_bytes: 100_000, ..DecodeLimits::default() };
     let event = |bytes: usize| format!("[{{\"a\":\"{}\"}}]", "x".repeat(bytes - "{\"a\":\"\"}".len()));
     assert_eq!(decode_within(event(100_000).as_bytes(), limits).unwrap().len(), 1);
@@ -220,7 +220,7 @@ fn a_value_of_exactly_the_limit_is_read_and_one_byte_more_is_not_however_it_come
 }
 
 #[test]
-fn a_number_without_end_is_held_to_the_limit_of_a_value() {
+fn long_number_is_limited_like_any_value() {
     let limits = DecodeLimits { value_bytes: 1 << 20, ..DecodeLimits::default() };
     let number = [b"{\"n\":".as_slice(), &vec![b'1'; 8 << 20], b",\"Records\":[]}"].concat();
     let mut events = EventReader::new(&number, limits);
@@ -229,7 +229,7 @@ fn a_number_without_end_is_held_to_the_limit_of_a_value() {
 }
 
 #[test]
-fn a_place_takes_little_memory_whatever_an_event_says() {
+fn long_account_and_region_are_hashed() {
     let event = |letter: &str| {
         let text = letter.repeat(100_000);
         format!("{{\"recipientAccountId\":\"{text}\",\"awsRegion\":\"{text}\"}}")
@@ -240,14 +240,14 @@ fn a_place_takes_little_memory_whatever_an_event_says() {
     while let Some(event) = events.next().unwrap() {
         scopes.push(event.scope);
     }
-    assert_eq!(scopes, [0, 1, 0], "two texts are two places, however long");
+    assert_eq!(scopes, [0, 1, 0], "different texts are different scopes");
     for EventScope { account, region, .. } in events.scopes() {
         assert!(account.len() < 100 && region.len() < 100, "{account} {region}");
     }
 }
 
 #[test]
-fn as_many_events_as_are_allowed_are_read_and_not_one_more() {
+fn event_count_at_the_limit_is_read_and_one_more_is_rejected() {
     let limits = DecodeLimits { events: 3, ..DecodeLimits::default() };
     assert_eq!(decode_within(b"[{},{},{}]", limits).unwrap().len(), 3);
     let error = decode_within(&gzip(b"[{},{},{},{}]"), limits).unwrap_err();
@@ -256,7 +256,7 @@ fn as_many_events_as_are_allowed_are_read_and_not_one_more() {
 }
 
 #[test]
-fn an_event_longer_than_the_buffer_is_read_whole() {
+fn event_larger_than_the_buffer_is_read() {
     let text = "y".repeat(3 << 20);
     let json = format!("{{\"Records\":[{{\"eventID\":\"a\",\"a\":\"{text}\"}},{{\"eventID\":\"b\"}}]}}");
     let events = decode(&gzip(json.as_bytes())).unwrap();
@@ -265,7 +265,7 @@ fn an_event_longer_than_the_buffer_is_read_whole() {
 }
 
 #[test]
-fn a_number_on_the_edge_of_the_buffer_is_read_whole() {
+fn number_across_the_end_of_the_buffer_is_read() {
     for pad in LARGEST_BUFFER - 40..LARGEST_BUFFER + 4 {
         let json = format!("{{\"a\":\"{}\",\"n\":1234567890.5,\"Records\":[]}}", "x".repeat(pad));
         assert_eq!(decode(json.as_bytes()), Ok(vec![]), "{pad}");
@@ -273,7 +273,7 @@ fn a_number_on_the_edge_of_the_buffer_is_read_whole() {
 }
 
 #[test]
-fn an_object_that_ends_within_a_number_is_truncated() {
+fn object_that_ends_in_a_number_is_truncated() {
     for (json, at) in [(r#"{"n":1"#, 6), (r#" {"a":"b","n":-20.5e1"#, 21), (r#"{"Records":[],"n":7"#, 19)] {
         let expected = Err(DecodeError::Truncated { at, within: "the outermost object" });
         assert_eq!(decode(json.as_bytes()), expected, "{json}");
@@ -282,7 +282,7 @@ fn an_object_that_ends_within_a_number_is_truncated() {
 }
 
 #[test]
-fn bytes_are_kept() {
+fn bytes_of_events_are_preserved() {
     let odd = r#"{"eventID":"a","n":1.0E+02,"z":-0,"s":"\u00e9\/é","eventID2" : [ 1 , 2 ]}"#;
     let json = format!("{{\"Records\":[{odd},{{\n  \"eventID\": \"b\",\r\n\t\"x\": \" \\n \" }}]}}");
     let events = decode(json.as_bytes()).unwrap();
@@ -291,7 +291,7 @@ fn bytes_are_kept() {
 }
 
 #[test]
-fn the_same_event_pretty_printed_has_the_same_identity_and_fingerprint() {
+fn id_and_fingerprint_ignore_insignificant_white_space() {
     let read = |json: &str| {
         let mut events = EventReader::new(json.as_bytes(), DecodeLimits::default());
         let event = events.next().unwrap().unwrap();

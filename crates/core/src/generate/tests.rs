@@ -1,4 +1,4 @@
-//! What is made, held against what was measured.
+//! Compares the synthetic data with the measurements.
 
 use super::*;
 use crate::decode::{DecodeLimits, EventReader};
@@ -29,24 +29,24 @@ fn ratio(object: &SyntheticObject) -> f64 {
     written.bytes as f64 / stored.len() as f64
 }
 
-fn near(found: f64, wanted: f64, tolerance: f64) -> bool {
-    (found / wanted - 1.0).abs() <= tolerance
+fn near(found: f64, expected: f64, tolerance: f64) -> bool {
+    (found / expected - 1.0).abs() <= tolerance
 }
 
 #[test]
-fn events_are_as_long_as_measured() {
+fn event_lengths_match_measurements() {
     let lengths = lengths(&SyntheticObject::new(1, ObjectSize::Events(20_000)));
     assert_eq!(lengths.len(), 20_000);
     let at = |part: f64| lengths[(lengths.len() as f64 * part) as usize] as f64;
-    for (part, wanted) in [(0.5, 1_200.0), (0.9, 1_700.0), (0.99, 2_400.0)] {
-        assert!(near(at(part), wanted, 0.08), "{part}: {} for {wanted}", at(part));
+    for (part, expected) in [(0.5, 1_200.0), (0.9, 1_700.0), (0.99, 2_400.0)] {
+        assert!(near(at(part), expected, 0.08), "{part}: {} for {expected}", at(part));
     }
     let longest = lengths[lengths.len() - 1];
     assert!((100_000..=256_000).contains(&longest), "{longest}");
 }
 
 #[test]
-fn gzip_makes_of_it_what_it_makes_of_real_files() {
+fn gzip_ratio_matches_real_files() {
     let large = |variety| ratio(&SyntheticObject { variety, ..SyntheticObject::new(2, ObjectSize::Bytes(4_000_000)) });
     let (alike, usual, varied) = (large(Variety::Alike), large(Variety::Usual), large(Variety::Varied));
     assert!((5.7..=10.0).contains(&usual), "{usual}");
@@ -56,7 +56,7 @@ fn gzip_makes_of_it_what_it_makes_of_real_files() {
 }
 
 #[test]
-fn the_same_seed_makes_the_same_bytes_and_another_seed_others() {
+fn same_seed_generates_same_bytes() {
     let object = SyntheticObject::new(3, ObjectSize::Bytes(200_000));
     assert_eq!(json(&object), json(&object));
     assert_ne!(json(&object), json(&SyntheticObject { seed: 4, ..object.clone() }));
@@ -66,7 +66,7 @@ fn the_same_seed_makes_the_same_bytes_and_another_seed_others() {
 }
 
 #[test]
-fn an_object_stops_where_it_is_told() {
+fn object_has_the_requested_size() {
     for bytes in [0, 1, 5_000, 300_000] {
         let mut out = Vec::new();
         let written = SyntheticObject::new(5, ObjectSize::Bytes(bytes)).write_json(&mut out).unwrap();
@@ -76,7 +76,7 @@ fn an_object_stops_where_it_is_told() {
 }
 
 #[test]
-fn events_have_what_real_ones_have() {
+fn events_have_the_variety_of_real_events() {
     let json = json(&SyntheticObject::new(6, ObjectSize::Events(8_000)));
     let text = std::str::from_utf8(&json).unwrap();
     let tree: serde_json::Value = serde_json::from_str(text).unwrap();
@@ -89,20 +89,23 @@ fn events_have_what_real_ones_have() {
     assert_eq!(different("/eventID"), events.len());
     assert!(!text.is_ascii());
     assert!(text.contains("2001:db8:") && text.contains("\\u00"));
-    assert!(events.iter().any(|event| event.get("recipientAccountId").is_none()), "old events say less");
+    assert!(
+        events.iter().any(|event| event.get("recipientAccountId").is_none()),
+        "old events have no recipientAccountId"
+    );
     let size = |event: &serde_json::Value| event.to_string().len();
     assert!(events.iter().map(size).max() <= Some(256_000));
 }
 
 #[test]
-fn accounts_are_nobodys_and_all_different() {
+fn accounts_are_distinct_and_valid() {
     let all: HashSet<_> = (0..ACCOUNTS).map(account).collect();
     assert_eq!(all.len(), ACCOUNTS as usize);
     assert!(all.iter().all(|account| account.len() == 12));
 }
 
 #[test]
-fn a_bucket_has_the_layout_the_overlap_and_the_file_sizes_that_were_measured() {
+fn bucket_has_measured_layout_overlap_and_file_sizes() {
     let bucket =
         SyntheticBucket { accounts: 12, regions: 5, prefix: "logs/".to_owned(), ..SyntheticBucket::new(7, 3_000) };
     let (mut keys, mut seen, mut counts) = (HashSet::new(), HashMap::new(), Vec::new());
@@ -121,7 +124,7 @@ fn a_bucket_has_the_layout_the_overlap_and_the_file_sizes_that_were_measured() {
         assert!(keys.insert(key));
     }
     assert_eq!((keys.len(), accounts.len()), (3_000, 12));
-    assert!(seen.values().all(|contents| contents.len() == 1), "one ID is one event");
+    assert!(seen.values().all(|contents| contents.len() == 1), "an event ID has one content");
     let all: usize = counts.iter().sum();
     let shared = (all - seen.len()) as f64 / seen.len() as f64;
     assert!(near(shared, 0.27, 0.05), "{shared}");
@@ -131,7 +134,7 @@ fn a_bucket_has_the_layout_the_overlap_and_the_file_sizes_that_were_measured() {
 }
 
 #[test]
-fn files_hold_as_many_events_as_measured() {
+fn events_per_file_match_measurements() {
     let mut rng = fastrand::Rng::with_seed(8);
     let mut counts: Vec<_> = (0..200_000).map(|_| quantile::FILE_EVENTS.draw(&mut rng)).collect();
     counts.sort_unstable();

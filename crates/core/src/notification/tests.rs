@@ -46,15 +46,15 @@ fn object(key: &str) -> Notice {
     Notice::Object(ObjectRef::new("b", key).with_version("e", 7))
 }
 
-fn refusal(message: &Value) -> String {
-    parse(&message.to_string()).expect_err("this must not be acknowledged").to_string()
+fn parse_error(message: &Value) -> String {
+    parse(&message.to_string()).expect_err("this message must be an error").to_string()
 }
 
 #[test]
-fn the_same_object_is_found_in_every_wrapping() {
+fn every_envelope_yields_the_same_object() {
     let event = s3_event(&[KEY]).to_string();
     let bridge = eventbridge("Object Created", KEY).to_string();
-    let wrappings = [
+    let envelopes = [
         event.clone(),
         envelope(&event).to_string(),
         sns_event(&[&event]).to_string(),
@@ -62,14 +62,14 @@ fn the_same_object_is_found_in_every_wrapping() {
         envelope(&bridge).to_string(),
         sns_event(&[&bridge]).to_string(),
     ];
-    for text in wrappings {
+    for text in envelopes {
         assert_eq!(parse(&text), Ok(vec![object(KEY)]), "{text}");
         assert_eq!(invocation(&text), Ok(Invocation::Direct(vec![object(KEY)])), "{text}");
     }
 }
 
 #[test]
-fn every_record_is_read_not_only_the_first() {
+fn every_record_is_parsed() {
     let event = s3_event(&["a", "b", "c"]);
     let expected = vec![object("a"), object("b"), object("c")];
     assert_eq!(parse(&event.to_string()), Ok(expected));
@@ -79,26 +79,26 @@ fn every_record_is_read_not_only_the_first() {
 }
 
 #[test]
-fn keys_of_s3_are_decoded_and_keys_of_eventbridge_and_cloudtrail_are_not() {
-    let (spelled, meant) = ("a+b/dt%3D1/%C3%A9%2B%25.json.gz", "a b/dt=1/é+%.json.gz");
-    assert_eq!(parse(&s3_event(&[spelled]).to_string()), Ok(vec![object(meant)]));
-    assert_eq!(parse(&eventbridge("Object Created", spelled).to_string()), Ok(vec![object(spelled)]));
-    let topic = json!({ "s3Bucket": "b", "s3ObjectKey": [spelled, "x"] });
-    let expected = vec![Notice::Object(ObjectRef::new("b", spelled)), Notice::Object(ObjectRef::new("b", "x"))];
+fn only_keys_of_s3_notifications_are_decoded() {
+    let (encoded, decoded) = ("a+b/dt%3D1/%C3%A9%2B%25.json.gz", "a b/dt=1/é+%.json.gz");
+    assert_eq!(parse(&s3_event(&[encoded]).to_string()), Ok(vec![object(decoded)]));
+    assert_eq!(parse(&eventbridge("Object Created", encoded).to_string()), Ok(vec![object(encoded)]));
+    let topic = json!({ "s3Bucket": "b", "s3ObjectKey": [encoded, "x"] });
+    let expected = vec![Notice::Object(ObjectRef::new("b", encoded)), Notice::Object(ObjectRef::new("b", "x"))];
     assert_eq!(parse(&envelope(&topic.to_string()).to_string()), Ok(expected.clone()));
     assert_eq!(parse(&topic.to_string()), Ok(expected));
 }
 
 #[test]
-fn a_key_that_cannot_be_decoded_names_no_object() {
+fn invalid_key_encoding_is_an_error() {
     for key in ["a%FF", "100%", "a%2", "a%zz", "%C3%28", "%+1"] {
-        let message = refusal(&s3_event(&["fine", key]));
+        let message = parse_error(&s3_event(&["fine", key]));
         assert!(message.starts_with("message.Records[1].s3.object.key: expected a form-encoded"), "{message}");
     }
 }
 
 #[test]
-fn version_and_size_are_taken_as_far_as_they_are_given() {
+fn etag_and_size_are_optional() {
     let mut record = s3_record("ObjectCreated:Put", "k");
     let read = |record: &Value| match parse(&json!({ "Records": [record] }).to_string()).unwrap().remove(0) {
         Notice::Object(object) => (object.etag, object.size),
@@ -115,7 +115,7 @@ fn version_and_size_are_taken_as_far_as_they_are_given() {
 }
 
 #[test]
-fn what_is_no_new_object_is_acknowledged_and_counted_by_kind() {
+fn other_events_are_ignored_with_their_reason() {
     let by_name = [
         ("ObjectRemoved:Delete", "removed"),
         ("ObjectRemoved:DeleteMarkerCreated", "removed"),
@@ -144,8 +144,8 @@ fn what_is_no_new_object_is_acknowledged_and_counted_by_kind() {
     let from_s3 = by_name.map(|(name, kind)| (json!({ "Records": [s3_record(name, KEY)] }), kind));
     let from_bridge = by_detail_type.map(|(name, kind)| (eventbridge(name, KEY), kind));
     let test = json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b" });
-    let told = [(test, "test_event"), (envelope("CloudTrail validation message."), "validation_message")];
-    for (message, kind) in from_s3.into_iter().chain(from_bridge).chain(told) {
+    let others = [(test, "test_event"), (envelope("CloudTrail validation message."), "validation_message")];
+    for (message, kind) in from_s3.into_iter().chain(from_bridge).chain(others) {
         match parse(&message.to_string()).unwrap().as_slice() {
             [Notice::Ignored(ignored)] => assert_eq!(ignored.name(), kind, "{message}"),
             other => panic!("{message}: {other:?}"),
@@ -156,7 +156,7 @@ fn what_is_no_new_object_is_acknowledged_and_counted_by_kind() {
 }
 
 #[test]
-fn one_message_may_hold_objects_and_things_to_ignore() {
+fn message_may_contain_objects_and_ignored_events() {
     let records = [s3_record("ObjectRemoved:Delete", "a"), s3_record("s3:ObjectCreated:Copy", "b")];
     let notices = parse(&json!({ "Records": records }).to_string()).unwrap();
     assert!(matches!(&notices[0], Notice::Ignored(Ignored::Removed(at)) if at.key == "a"));
@@ -164,7 +164,7 @@ fn one_message_may_hold_objects_and_things_to_ignore() {
 }
 
 #[test]
-fn an_unknown_shape_is_never_acknowledged() {
+fn unknown_shape_is_an_error() {
     let log_file =
         json!({ "Records": [{ "eventVersion": "1.11", "eventSource": "iam.amazonaws.com", "eventName": "x" }] });
     let mut elsewhere = eventbridge("Object Created", "k");
@@ -201,7 +201,7 @@ fn an_unknown_shape_is_never_acknowledged() {
         sqs_event(&[&s3_event(&["k"]).to_string()]),
     ];
     for message in unknown {
-        refusal(&message);
+        parse_error(&message);
     }
     for text in ["", "hello", "{", "{}{}", "CloudTrail validation message. More"] {
         assert!(matches!(parse(text), Err(NotificationError::NotJson { .. })), "{text}");
@@ -209,14 +209,14 @@ fn an_unknown_shape_is_never_acknowledged() {
 }
 
 #[test]
-fn an_envelope_of_another_type_is_not_opened() {
+fn envelope_of_another_type_is_an_error() {
     let mut message = envelope(&s3_event(&[KEY]).to_string());
     message["Type"] = json!("UnsubscribeConfirmation");
-    assert!(refusal(&message).starts_with("message.Type: expected an SNS `Notification`"));
+    assert!(parse_error(&message).starts_with("message.Type: expected an SNS `Notification`"));
 }
 
 #[test]
-fn another_major_version_of_s3_events_is_not_guessed_at() {
+fn unknown_major_version_is_an_error() {
     for (version, known) in [("2.0", true), ("2.9", true), ("2", true), ("3.0", false), ("20.1", false), ("", false)] {
         let mut record = s3_record("ObjectCreated:Put", "k");
         record["eventVersion"] = json!(version);
@@ -225,10 +225,10 @@ fn another_major_version_of_s3_events_is_not_guessed_at() {
 }
 
 #[test]
-fn one_bad_record_fails_its_message_and_says_which() {
+fn invalid_record_fails_its_message_and_error_contains_its_path() {
     let mut records = s3_event(&["a", "b", "c"]);
     records["Records"][2]["eventName"] = json!("ObjectForgotten:Put");
-    let message = refusal(&records);
+    let message = parse_error(&records);
     assert!(message.starts_with("message.Records[2].eventName: "), "{message}");
     assert!(message.ends_with("found `ObjectForgotten:Put`"), "{message}");
     let text = sns_event(&[&s3_event(&["a"]).to_string(), &records.to_string()]).to_string();
@@ -237,30 +237,30 @@ fn one_bad_record_fails_its_message_and_says_which() {
 }
 
 #[test]
-fn errors_name_fields_and_never_show_what_is_in_them() {
+fn errors_contain_field_names_and_no_values() {
     let secret = "s3cr3t&value";
-    let mut shown = vec![refusal(&json!({ "password": secret, "Records2": [secret] }))];
+    let mut shown = vec![parse_error(&json!({ "password": secret, "Records2": [secret] }))];
     assert!(shown[0].contains("an object with `Records2`, `password`"), "{}", shown[0]);
     shown.push(parse(&format!("{{\"a\": {secret}")).unwrap_err().to_string());
-    shown.push(refusal(&envelope(secret)));
+    shown.push(parse_error(&envelope(secret)));
     for (from, to) in [("eventName", "/eventName"), ("eTag", "/s3/object/eTag"), ("size", "/s3/object/size")] {
         let mut record = s3_record("ObjectCreated:Put", "k");
         *record.pointer_mut(to).unwrap() = json!({ "x": secret });
-        shown.push(refusal(&json!({ "Records": [record] })));
+        shown.push(parse_error(&json!({ "Records": [record] })));
         assert!(shown.last().unwrap().contains(from));
     }
-    shown.push(refusal(&json!({ "Records": [s3_record(secret, "k")] })));
-    shown.push(refusal(&eventbridge(secret, "k")));
+    shown.push(parse_error(&json!({ "Records": [s3_record(secret, "k")] })));
+    shown.push(parse_error(&eventbridge(secret, "k")));
     for message in shown {
         assert!(!message.contains("s3cr3t"), "{message}");
     }
 }
 
 #[test]
-fn a_queues_batch_is_told_from_a_direct_call_and_each_message_stands_alone() {
+fn messages_of_a_batch_fail_individually() {
     let good = s3_event(&[KEY]).to_string();
     let Ok(Invocation::Queue(messages)) = invocation(&sqs_event(&["nonsense", &good]).to_string()) else {
-        panic!("a batch of a queue");
+        panic!("expected a batch of queue messages");
     };
     assert!(parse(&messages[0].body).is_err());
     assert_eq!(parse(&messages[1].body), Ok(vec![object(KEY)]));
@@ -275,7 +275,7 @@ fn a_queues_batch_is_told_from_a_direct_call_and_each_message_stands_alone() {
 }
 
 #[test]
-fn a_batch_that_could_not_be_answered_message_by_message_fails_as_a_whole() {
+fn invalid_batch_fails_as_a_whole() {
     for broken in ["messageId", "receiptHandle", "body", "eventSourceARN", "eventSource"] {
         let mut event = sqs_event(&["a", "b"]);
         event["Records"][1][broken] = Value::Null;
@@ -287,7 +287,7 @@ fn a_batch_that_could_not_be_answered_message_by_message_fails_as_a_whole() {
 }
 
 #[test]
-fn a_direct_call_with_cloudtrails_plain_text_is_understood() {
+fn direct_invocation_with_validation_message_is_ignored() {
     let expected = Ok(Invocation::Direct(vec![Notice::Ignored(Ignored::ValidationMessage)]));
     assert_eq!(invocation("\"CloudTrail validation message.\""), expected);
     assert_eq!(invocation(&sns_event(&[VALIDATION_MESSAGE]).to_string()), expected);
@@ -298,7 +298,7 @@ fn a_direct_call_with_cloudtrails_plain_text_is_understood() {
 
 proptest! {
     #[test]
-    fn an_object_survives_being_sent_again(
+    fn rendered_object_parses_to_the_same_object(
         bucket in "[a-z0-9.-]{3,63}",
         key in "([ +%=&é𝄞/~*'\"\\\\a-zA-Z0-9._:?#-]|%[0-9A-F]{2}|\\PC|\n){1,60}",
         etag in proptest::option::of("[a-z0-9-]{1,40}"),
@@ -309,7 +309,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_read_as_nothing(text in "\\PC{0,80}") {
+    fn result_is_never_empty(text in "\\PC{0,80}") {
         for notices in [parse(&text), parse(&envelope(&text).to_string())].into_iter().flatten() {
             prop_assert!(!notices.is_empty());
         }

@@ -1,4 +1,4 @@
-//! The scan against `serde_json`, on values and on what is nearly one.
+//! Compares the scanner with `serde_json` on valid and nearly valid values.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ fn end(text: &str) -> Result<usize, Fault> {
     value(text.as_bytes(), 0).map(|found| found.end)
 }
 
-/// Bytes that make JSON and nearly JSON.
+/// Generates JSON and nearly valid JSON.
 fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     let token = prop_oneof![
         Just(b"{".to_vec()),
@@ -31,7 +31,7 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(token, 0..14).prop_map(|tokens| tokens.concat())
 }
 
-/// Values that are JSON, with white space of all kinds.
+/// Generates valid JSON values with all kinds of white space.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -61,7 +61,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn accepts_exactly_what_serde_json_accepts(bytes in nearly_json()) {
+    fn scanner_accepts_exactly_what_serde_json_accepts(bytes in nearly_json()) {
         let ours = value(&bytes, bytes.iter().take_while(|byte| b" \n\t\r".contains(byte)).count());
         let complete = ours.as_ref().is_ok_and(|found| {
             bytes[found.end..].iter().all(|byte| b" \n\t\r".contains(byte)) && std::str::from_utf8(&bytes).is_ok()
@@ -71,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn every_prefix_of_a_container_is_incomplete(text in json()) {
+    fn prefix_of_a_container_is_incomplete(text in json()) {
         prop_assume!(text.starts_with(['{', '[']));
         for cut in 0..text.len() {
             prop_assert_eq!(value(&text.as_bytes()[..cut], 0).map(|found| found.end), Err(Fault::Incomplete));
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn stripping_changes_no_value_and_leaves_one_line(text in json()) {
+    fn stripping_preserves_the_value_and_leaves_one_line(text in json()) {
         let (mut line, mut compact) = (Vec::new(), Vec::new());
         strip(text.as_bytes(), Strip::Breaks, &mut line);
         strip(text.as_bytes(), Strip::All, &mut compact);
@@ -93,7 +93,7 @@ proptest! {
 }
 
 #[test]
-fn only_the_events_own_fields_are_its_fields() {
+fn only_top_level_members_are_fields() {
     let text = br#"{"a":{"eventID":"no"},"eventID":"first","eventI\u0044":"last","awsRegion":{"x":"y"},"b":["eventTime"],"eventTime":null}"#;
     let found = value(text, 0).unwrap();
     let id = found.field(Field::Id).unwrap();
@@ -103,7 +103,7 @@ fn only_the_events_own_fields_are_its_fields() {
 }
 
 #[test]
-fn nesting_has_a_limit_and_its_error_an_offset() {
+fn nesting_beyond_the_limit_is_invalid() {
     assert_eq!(end(&format!("{}{}", "[".repeat(128), "]".repeat(128))), Ok(256));
     let deep = end(&format!("{}{}", "[".repeat(129), "]".repeat(129)));
     assert!(matches!(deep, Err(Fault::Invalid { at: 128, .. })), "{deep:?}");

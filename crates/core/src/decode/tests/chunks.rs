@@ -1,8 +1,8 @@
-//! An object that comes in pieces, and one that is read again by its cuts.
+//! Tests objects that are read in chunks, and the second pass over line offsets.
 
 use super::*;
 
-/// Reads an object piece by piece: all that comes before its end or its error, and which of these it was.
+/// Reads an object in chunks. Returns the events before the end or the error, and the result.
 fn in_chunks(stored: &[u8], ends: &[usize], limits: DecodeLimits) -> (Vec<DecodedEvent>, Result<(), DecodeError>) {
     let mut chunks = chunks(stored, ends).into_iter();
     let mut events = EventReader::in_chunks(chunks.next().unwrap_or_default(), stored.len() as u64, limits);
@@ -13,7 +13,7 @@ fn in_chunks(stored: &[u8], ends: &[usize], limits: DecodeLimits) -> (Vec<Decode
                 Ok(event) => decoded.extend(event.map(|event| (event.line.to_vec(), event.id, event.scope))),
                 Err(error) => break Err(error),
             },
-            Ok(DecodeStatus::NeedsInput) => events.feed(chunks.next().expect("no more is wanted than there is")),
+            Ok(DecodeStatus::NeedsInput) => events.feed(chunks.next().expect("a next chunk exists")),
             Ok(DecodeStatus::End) => break Ok(()),
             Err(error) => break Err(error),
         }
@@ -30,7 +30,7 @@ fn chunks(stored: &[u8], ends: &[usize]) -> Vec<Vec<u8>> {
     ends.windows(2).map(|pair| stored[pair[0]..pair[1]].to_vec()).collect()
 }
 
-/// Where the lines lie, if all of them can be cut out.
+/// Returns the line offsets of an object, or `None` if a line differs from the stored bytes.
 fn line_offsets(stored: &[u8]) -> Option<LineOffsets> {
     let (mut line_offsets, mut all) = (LineOffsets::default(), true);
     let mut events = EventReader::new(stored, DecodeLimits::default());
@@ -40,7 +40,7 @@ fn line_offsets(stored: &[u8]) -> Option<LineOffsets> {
     all.then_some(line_offsets)
 }
 
-fn cut(stored: &[u8], ends: &[usize], line_offsets: &LineOffsets) -> Result<Vec<Vec<u8>>, DecodeError> {
+fn read_lines(stored: &[u8], ends: &[usize], line_offsets: &LineOffsets) -> Result<Vec<Vec<u8>>, DecodeError> {
     let mut chunks = chunks(stored, ends).into_iter();
     let mut line_reader = LineReader::in_chunks(chunks.next().unwrap_or_default(), stored.len() as u64, line_offsets);
     let mut lines = Vec::new();
@@ -51,14 +51,14 @@ fn cut(stored: &[u8], ends: &[usize], line_offsets: &LineOffsets) -> Result<Vec<
                 assert_eq!(ordinal as usize, lines.len());
                 lines.push(line.to_vec());
             }
-            DecodeStatus::NeedsInput => line_reader.feed(chunks.next().expect("no more is wanted than there is")),
+            DecodeStatus::NeedsInput => line_reader.feed(chunks.next().expect("a next chunk exists")),
             DecodeStatus::End => return Ok(lines),
         }
     }
 }
 
-/// Stored bytes of some events, and where they are parted.
-fn parted() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+/// Generates the stored bytes of some events, and the ends of chunks.
+fn stored_and_ends() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
     let ends = proptest::collection::vec(any::<prop::sample::Index>(), 0..6);
     let events = proptest::collection::vec(event(), 0..60);
     (events, ends, "[ \n\t]{0,3}", 0..3).prop_map(|(events, ends, space, form)| {
@@ -78,56 +78,56 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn pieces_read_as_the_whole((stored, ends) in parted()) {
+    fn chunks_decode_like_the_whole_object((stored, ends) in stored_and_ends()) {
         let (decoded, end) = in_chunks(&stored, &ends, DecodeLimits::default());
         prop_assert_eq!(end, Ok(()));
         prop_assert_eq!(decoded, decode(&stored).unwrap());
     }
 
     #[test]
-    fn damage_is_found_in_pieces_as_in_the_whole(
-        (mut stored, ends) in parted(),
+    fn damage_is_detected_in_chunks_as_in_the_whole_object(
+        (mut stored, ends) in stored_and_ends(),
         at in any::<prop::sample::Index>(),
-        cut in any::<prop::sample::Index>(),
+        length in any::<prop::sample::Index>(),
         flip in any::<bool>(),
     ) {
         if flip {
             let at = at.index(stored.len());
             stored[at] ^= 1;
         } else {
-            stored.truncate(cut.index(stored.len()).max(1));
+            stored.truncate(length.index(stored.len()).max(1));
         }
         let whole = decode(&stored);
         let (decoded, end) = in_chunks(&stored, &ends, DecodeLimits::default());
-        // Which of two faults is met first depends on how far was read ahead.
+        // With two defects, which one is found first depends on the number of bytes that are read ahead.
         prop_assert_eq!(end.map(|()| decoded).map_err(drop), whole.map_err(drop));
     }
 
     #[test]
-    fn what_is_cut_out_again_is_what_left((stored, ends) in parted()) {
+    fn line_reader_returns_the_lines_of_the_first_pass((stored, ends) in stored_and_ends()) {
         let lines: Vec<_> = decode(&stored).unwrap().into_iter().map(|(line, ..)| line).collect();
         if let Some(line_offsets) = line_offsets(&stored) {
-            prop_assert_eq!(cut(&stored, &ends, &line_offsets).unwrap(), lines);
+            prop_assert_eq!(read_lines(&stored, &ends, &line_offsets).unwrap(), lines);
         }
     }
 }
 
 #[test]
-fn an_object_may_come_byte_by_byte() {
+fn object_is_read_byte_by_byte() {
     let json = br#" {"a":[1,"x"], "Records" : [ {"eventID":"a","n":-1.5e3} , {"eventID":"b","t":true} ] , "n":12} "#;
     for stored in [json.to_vec(), gzip(json), [gzip(&json[..40]), gzip(&json[40..])].concat()] {
         let every: Vec<usize> = (2..stored.len()).collect();
         assert_eq!(in_chunks(&stored, &every, DecodeLimits::default()), (decode(&stored).unwrap(), Ok(())));
         let line_offsets = line_offsets(&stored).unwrap();
         assert_eq!(
-            cut(&stored, &every, &line_offsets).unwrap(),
+            read_lines(&stored, &every, &line_offsets).unwrap(),
             [&br#"{"eventID":"a","n":-1.5e3}"#[..], br#"{"eventID":"b","t":true}"#]
         );
     }
 }
 
 #[test]
-fn white_space_is_not_kept_however_much_there_is() {
+fn white_space_is_not_buffered() {
     let space = " ".repeat(3 << 20);
     let json =
         format!("{space}{{{space}\"Records\"{space}:{space}[{space}{{}}{space},{space}{{}}{space}]{space}}}{space}");
@@ -142,28 +142,28 @@ fn white_space_is_not_kept_however_much_there_is() {
 }
 
 #[test]
-fn an_event_that_leaves_otherwise_than_it_lies_there_is_not_cut_out() {
+fn event_with_line_break_is_not_read_by_offset() {
     assert!(line_offsets(b"[{\"a\": 1}, {\"b\":2}]").is_some());
     assert!(line_offsets(b"[{\"a\": 1}, {\n\"b\":2}]").is_none());
 }
 
 #[test]
-fn other_bytes_than_before_are_an_error() {
+fn shorter_object_in_second_pass_is_an_error() {
     let stored = gzip(b"[{\"eventID\":\"a\"},{\"eventID\":\"b\"}]");
     let line_offsets = line_offsets(&stored).unwrap();
-    let error = cut(&gzip(b"[{\"eventID\":\"a\"}]"), &[], &line_offsets).unwrap_err();
+    let error = read_lines(&gzip(b"[{\"eventID\":\"a\"}]"), &[], &line_offsets).unwrap_err();
     assert!(error.to_string().contains("shorter than in the first pass"), "{error}");
 }
 
 #[test]
-fn an_object_without_its_next_piece_is_not_taken_for_read() {
+fn object_without_its_last_chunk_is_an_error() {
     let stored = gzip(b"[{},{}]");
     let mut events =
         EventReader::in_chunks(stored[..stored.len() - 4].to_vec(), stored.len() as u64, DecodeLimits::default());
     let error = loop {
         match events.next() {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("taken for read"),
+            Ok(None) => panic!("the object must not be valid without its last chunk"),
             Err(error) => break error,
         }
     };

@@ -11,7 +11,7 @@ fn log<'k>(kind: Kind, account: &'k str, region: &'k str, date: Date) -> Recogni
 }
 
 #[test]
-fn a_key_is_taken_apart() {
+fn key_is_parsed() {
     let key = LogKey::parse(LOG).unwrap();
     assert_eq!((key.prefix.as_str(), key.organization.as_deref()), ("", None));
     assert_eq!((key.account.as_str(), key.kind, key.region.as_str()), ("111122223333", Kind::CloudTrail, "us-east-1"));
@@ -24,7 +24,7 @@ fn a_key_is_taken_apart() {
 }
 
 #[test]
-fn a_digests_trail_may_hold_underscores_and_it_may_be_a_backfill() {
+fn digest_with_underscores_and_backfill_is_parsed() {
     for (key, backfill) in [(DIGEST.to_owned(), false), (DIGEST.replace("Z.json", "Z_backfill.json"), true)] {
         let parsed = LogKey::parse(&key).unwrap();
         assert_eq!((parsed.kind, parsed.organization.as_deref()), (Kind::Digest, Some("o-exampleorgid")));
@@ -35,7 +35,7 @@ fn a_digests_trail_may_hold_underscores_and_it_may_be_a_backfill() {
 }
 
 #[test]
-fn a_prefix_may_hold_slashes_and_even_the_grammars_own_words() {
+fn prefix_may_contain_slashes_and_grammar_words() {
     for prefix in ["a/", "a/b/", "/", "//", "AWSLogs/", "x/AWSLogs/o-abc/", "AWSLogs/444455556666/CloudTrail/"] {
         let key = format!("{prefix}{LOG}");
         let parsed = LogKey::parse(&key).unwrap();
@@ -45,7 +45,7 @@ fn a_prefix_may_hold_slashes_and_even_the_grammars_own_words() {
 }
 
 #[test]
-fn what_departs_from_the_grammar_is_not_taken_apart() {
+fn key_that_violates_the_grammar_is_rejected() {
     let departures = [
         ("AWSLogs/", "xAWSLogs/"),
         ("AWSLogs/", "awslogs/"),
@@ -86,7 +86,7 @@ fn what_departs_from_the_grammar_is_not_taken_apart() {
 }
 
 #[test]
-fn every_kind_has_its_folder_and_only_digests_hold_no_events() {
+fn every_kind_has_a_folder_and_only_digests_have_no_events() {
     for kind in Kind::ALL {
         assert_eq!(Kind::parse(kind.as_str()), Some(kind));
         assert_eq!(kind.is_log(), kind != Kind::Digest);
@@ -102,18 +102,18 @@ fn every_kind_has_its_folder_and_only_digests_hold_no_events() {
 }
 
 #[test]
-fn a_log_is_known_by_its_name_in_any_folder() {
+fn log_is_recognized_by_name_in_any_folder() {
     let name = LOG.rsplit('/').next().unwrap();
     let expected = log(Kind::CloudTrail, "111122223333", "us-east-1", date(2026, 3, 2));
     for key in [name.to_owned(), format!("copied/{name}"), format!("a//../{name}"), name.replace(".gz", "")] {
         assert_eq!(recognize(&key), expected, "{key}");
     }
     let renamed = name.replace(".json.gz", " (1).json");
-    assert_eq!(recognize(&renamed), expected, "a browser's second download");
+    assert_eq!(recognize(&renamed), expected, "a copy named by a browser");
 }
 
 #[test]
-fn a_log_is_known_by_its_folders_whatever_its_name() {
+fn log_is_recognized_by_folders_with_any_name() {
     let expected = log(Kind::CloudTrail, "111122223333", "us-east-1", date(2026, 3, 2));
     for name in
         ["example_CloudTrail_us-east-1.json.gz", "111122223333_CloudTrail_us-east-1-20260302T2358.json", "x.json"]
@@ -125,16 +125,16 @@ fn a_log_is_known_by_its_folders_whatever_its_name() {
 }
 
 #[test]
-fn a_moved_file_is_what_its_name_says() {
+fn name_of_a_moved_file_decides() {
     let name = "444455556666_CloudTrail-Insight_eu-west-1_20250101T0000Z_x.json.gz";
     let expected = log(Kind::Insight, "444455556666", "eu-west-1", date(2025, 1, 1));
     assert_eq!(recognize(&format!("{FOLDER}/{name}")), expected);
     let digests = FOLDER.replace("CloudTrail", "CloudTrail-Digest");
-    assert_eq!(recognize(&format!("{digests}/{name}")), expected, "a log that is skipped as a digest is lost");
+    assert_eq!(recognize(&format!("{digests}/{name}")), expected, "a log that is skipped as a digest would be lost");
 }
 
 #[test]
-fn a_digest_is_never_read_as_a_log() {
+fn digest_is_never_recognized_as_a_log() {
     let name = DIGEST.rsplit('/').next().unwrap();
     let digests = FOLDER.replace("CloudTrail", "CloudTrail-Digest");
     let keys = [
@@ -152,7 +152,7 @@ fn a_digest_is_never_read_as_a_log() {
 }
 
 #[test]
-fn what_is_foreign_says_why() {
+fn other_keys_report_the_reason() {
     let cases = [
         ("", NotALog::FolderMarker),
         ("AWSLogs/", NotALog::FolderMarker),
@@ -205,7 +205,7 @@ fn keys() -> impl Strategy<Value = LogKey> {
 
 proptest! {
     #[test]
-    fn what_is_rendered_parses_back_the_same(key in keys()) {
+    fn rendered_key_parses_to_the_same_key(key in keys()) {
         let text = key.to_string();
         prop_assert_eq!(LogKey::parse(&text), Some(key.clone()), "{}", text);
         let expected = match key.kind {
@@ -216,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn what_parses_renders_to_the_same_bytes(
+    fn parsed_key_renders_to_the_same_bytes(
         key in keys(), at in any::<proptest::sample::Index>(), other in "[-_/.Z0a]?",
     ) {
         let mut text = key.to_string();
@@ -230,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_at_all_is_a_reason_to_panic(
+    fn key_parser_never_panics(
         text in "(AWSLogs|o-a|[0-9]{12}|CloudTrail(-Digest)?|us-east-1|2026|02|[0-9]{8}T[0-9é]{3,6}Z|_backfill|[_/.]|\\.json|\\.gz|\\PC){0,24}",
     ) {
         if let Some(parsed) = LogKey::parse(&text) {
