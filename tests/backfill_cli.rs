@@ -1,4 +1,4 @@
-//! `trailhose backfill`: a run asked for, tried dry, handed in over an inventory, and looked at.
+//! `trailhose backfill`: starts a run, previews it, enqueues the missing objects of an inventory, and shows its progress.
 
 mod bed;
 mod laptop;
@@ -47,7 +47,7 @@ async fn bodies(client: &aws_sdk_sqs::Client, url: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_run_is_asked_for_by_one_message_that_the_function_takes() {
+async fn run_is_requested_by_one_message() {
     let emulator = Emulator::shared_ministack();
     let (client, url) = queue(emulator, "started").await;
     let args = ["--since", "2026-11-01", "--account", "111122223333", "--kind", "insight", "--quarantined"];
@@ -66,11 +66,11 @@ async fn a_run_is_asked_for_by_one_message_that_the_function_takes() {
     let plain = on(emulator, &["backfill", "--queue", &url]);
     assert!(plain.code() == 0 && plain.out().contains("trailhose backfill status 20"), "{plain:?}");
     let Task::Start { request, .. } = Task::parse(&bodies(&client, &url).await[0]).unwrap() else { panic!() };
-    assert_eq!(request, Request::default(), "the sources that the stack is configured for");
+    assert_eq!(request, Request::default(), "the stack uses its configured sources");
 }
 
 #[tokio::test]
-async fn sources_of_the_settings_that_differ_in_their_selection_are_runs_of_their_own() {
+async fn sources_with_different_selections_are_separate_runs() {
     let emulator = Emulator::shared_ministack();
     let (client, url) = queue(emulator, "several").await;
     let folder = tempfile::tempdir().unwrap();
@@ -100,20 +100,20 @@ async fn sources_of_the_settings_that_differ_in_their_selection_are_runs_of_thei
 }
 
 #[test]
-fn what_cannot_be_meant_is_said_in_one_line_and_nothing_is_sent() {
+fn invalid_arguments_are_one_line_and_nothing_is_sent() {
     let emulator = Emulator::shared_ministack();
     let queue = "http://127.0.0.1:1/none";
     for (args, said) in [
-        (&["s3://logs"][..], "no backfill queue is named"),
-        (&["s3://logs", "--queue", queue, "--since", "2026-11-02", "--until", "2026-11-01"], "exchange the two"),
+        (&["s3://logs"][..], "--queue is required"),
+        (&["s3://logs", "--queue", queue, "--since", "2026-11-02", "--until", "2026-11-01"], "must not be after"),
         (&["./folder", "--queue", queue], "which AWS cannot read"),
         (&["s3://logs", "--queue", queue, "--bytes-per-second", "10"], "10"),
         (&["s3://logs", "--queue", queue, "--name", "a b"], "expected a name"),
-        (&["s3://logs", "--dry-run"], "no ledger is named"),
+        (&["s3://logs", "--dry-run"], "--ledger is required"),
         (&["--dry-run", "--ledger", "dynamodb://t"], "no source"),
         (&["s3://logs", "--inventory", "m.json", "--ledger", "dynamodb://t"], "--ingest-queue"),
-        (&["s3://logs", "--inventory", "m.json", "--dry-run", "--ledger", "none.db"], "there is no ledger"),
-        (&["status", "--ledger", "none.db"], "runs are noted in the stack's table"),
+        (&["s3://logs", "--inventory", "m.json", "--dry-run", "--ledger", "none.db"], "does not exist"),
+        (&["status", "--ledger", "none.db"], "runs are recorded in the stack's table"),
         (&["s3://no-such-bucket-here", "--dry-run", "--ledger", "dynamodb://no-such-table"], "no-such-"),
     ] {
         let ran = on(emulator, &[&["backfill"], args].concat());
@@ -122,7 +122,7 @@ fn what_cannot_be_meant_is_said_in_one_line_and_nothing_is_sent() {
     }
 }
 
-/// Logs on three days, two of them synced already, one of those quarantined.
+/// Puts logs on four days. Two are already synced, and one of these is quarantined. Returns the bytes of the others.
 fn half_synced(bucket: &Bucket, out: &Path) -> u64 {
     let day = |day: &str, name: &str| key("111122223333", "CloudTrail", "eu-west-1", day, name);
     bucket.put(&day("2026-11-01", "a"), &gzip(&log(&events(0..3))));
@@ -139,7 +139,7 @@ fn half_synced(bucket: &Bucket, out: &Path) -> u64 {
 }
 
 #[test]
-fn a_dry_run_counts_what_is_missing_and_changes_nothing() {
+fn dry_run_counts_missing_objects_and_changes_nothing() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     let bytes = half_synced(&bucket, out.path());
     let ledger = out.path().join(".trailhose/ledger.db");
@@ -163,15 +163,15 @@ fn a_dry_run_counts_what_is_missing_and_changes_nothing() {
     let more = laptop::run(&[&since("2026-11-01")[..], &["--json", "--quarantined"]].concat()).json();
     assert_eq!(more["counts"]["sent"], 3);
     let table = laptop::run(&since("2026-09-01")).out();
-    assert!(table.contains("would be handed in") && table.contains("list prices of us-east-1"), "{table}");
+    assert!(table.contains("would be enqueued") && table.contains("list prices of us-east-1"), "{table}");
     assert_eq!(std::fs::read(&ledger).unwrap(), before);
 }
 
 #[tokio::test]
-async fn what_an_inventory_shows_to_be_missing_is_handed_in_once() {
+async fn missing_objects_of_an_inventory_are_enqueued_once() {
     let emulator = Emulator::shared_ministack();
     table::create(&trailhose::aws::dynamodb(&emulator.config()), "inventory", &[table::RUNS]).await;
-    let (client, url) = queue(emulator, "handed-in").await;
+    let (client, url) = queue(emulator, "enqueued").await;
     let s3 = trailhose::aws::s3(&emulator.config());
     s3.create_bucket().bucket("trail").send().await.unwrap();
     let rows: Vec<Row> = (0..2_500)
@@ -184,7 +184,7 @@ async fn what_an_inventory_shows_to_be_missing_is_handed_in_once() {
             )
         })
         .collect();
-    // One in 25 is done.
+    // One object in 25 is done.
     let ledger =
         trailhose::ledger::store::dynamodb::DynamoDb::new(trailhose::aws::dynamodb(&emulator.config()), "inventory");
     let ledger = trailhose::ledger::Ledger::new(std::sync::Arc::new(ledger), system_clock(), 0);
@@ -207,19 +207,19 @@ async fn what_an_inventory_shows_to_be_missing_is_handed_in_once() {
     assert!(bodies(&client, &url).await.is_empty(), "a dry run sends nothing");
     let ran = on(emulator, &[&args[..], &["--ingest-queue", &url]].concat());
     assert_eq!((ran.code(), &ran.json()["counts"]["sent"]), (0, &2_400.into()), "{ran:?}");
-    let mut handed = BTreeSet::new();
+    let mut enqueued = BTreeSet::new();
     for body in bodies(&client, &url).await {
         assert!(matches!(invocation(&body), Ok(Invocation::Direct(_))), "{body}");
         for record in serde_json::from_str::<Value>(&body).unwrap()["Records"].as_array().unwrap() {
-            assert!(handed.insert(record["s3"]["object"]["eTag"].as_str().unwrap().to_owned()));
+            assert!(enqueued.insert(record["s3"]["object"]["eTag"].as_str().unwrap().to_owned()));
         }
     }
     let missing = rows.iter().enumerate().filter(|(number, _)| number % 25 != 0);
-    assert_eq!(handed, missing.map(|(_, row)| row.etag.clone()).collect());
+    assert_eq!(enqueued, missing.map(|(_, row)| row.etag.clone()).collect());
 }
 
 #[tokio::test]
-async fn a_run_is_shown_account_by_account() {
+async fn status_shows_progress_for_each_account() {
     let emulator = Emulator::shared_ministack();
     table::create(&trailhose::aws::dynamodb(&emulator.config()), "status", &[table::RUNS]).await;
     let args = ["backfill", "status", "--ledger", "dynamodb://status"];
@@ -250,16 +250,19 @@ async fn a_run_is_shown_account_by_account() {
     note(&units[0], PartOutcome::Done).await;
     let table = on(emulator, &args);
     assert_eq!(table.code(), 0, "{table:?}");
-    for line in
-        ["run monday  working", "1 of 3 units", "111122223333  1 of 2 units, 4 handed in", "444455556666  0 of 1 units"]
-    {
+    for line in [
+        "run monday  in progress",
+        "1 of 3 units",
+        "111122223333  1 of 2 units, 4 enqueued",
+        "444455556666  0 of 1 units",
+    ] {
         assert!(table.out().contains(line), "{line} in {}", table.out());
     }
-    assert!(!table.out().contains('░'), "bars are for a terminal");
+    assert!(!table.out().contains('░'), "bars are for terminals only");
     note(&units[1], PartOutcome::Done).await;
     note(&units[2], PartOutcome::Failed("SlowDown".to_owned())).await;
     let named = on(emulator, &[&args[..], &["monday", "--json"]].concat());
-    assert_eq!(named.code(), 1, "it ended with failures");
+    assert_eq!(named.code(), 1, "it finished with failures");
     let said = named.json();
     assert_eq!(
         (&said["progress"]["stage"], &said["progress"]["accounts"]["444455556666"]["failed"]),

@@ -1,4 +1,4 @@
-//! What a person at a command line can rely on.
+//! The command-line program: results, messages and exit codes.
 
 mod laptop;
 
@@ -6,7 +6,7 @@ use laptop::{Bucket, assert_delivered, event, events, gzip, key, lines, log, run
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// A bucket of two logs that share an event, and of 5 events in all.
+/// Returns a bucket of two logs with 5 unique events, one of which is in both logs.
 fn small() -> Bucket {
     let bucket = Bucket::new();
     bucket.put_log("a", &events(0..3));
@@ -15,7 +15,7 @@ fn small() -> Bucket {
 }
 
 #[test]
-fn a_folder_is_delivered_once_and_a_second_run_delivers_nothing() {
+fn second_run_delivers_nothing() {
     let (bucket, out) = (small(), tempfile::tempdir().unwrap());
     let first = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
     assert_eq!((first.code(), first.err().as_str()), (0, ""));
@@ -34,15 +34,15 @@ fn a_folder_is_delivered_once_and_a_second_run_delivers_nothing() {
         line.trim_start()[name.len()..].split_whitespace().next().unwrap().to_owned()
     };
     assert_eq!(
-        (figure("objects done"), figure("done before"), figure("delivered")),
+        (figure("objects done"), figure("already done"), figure("delivered")),
         ("0".into(), "2".into(), "0".into())
     );
-    assert!(table.contains("Everything selected is delivered."), "{table}");
+    assert!(table.contains("All selected objects are delivered."), "{table}");
     assert_delivered(out.path(), &events(0..5));
 }
 
 #[test]
-fn the_same_events_in_other_files_bring_nothing_new() {
+fn same_events_in_other_files_are_duplicates() {
     let (bucket, out) = (small(), tempfile::tempdir().unwrap());
     run(&["sync", text(bucket.path()), text(out.path())]);
     let copies = Bucket::new();
@@ -53,7 +53,7 @@ fn the_same_events_in_other_files_bring_nothing_new() {
 }
 
 #[test]
-fn every_file_is_delivered_or_named_with_its_reason() {
+fn every_file_is_delivered_or_listed_with_its_reason() {
     let (bucket, out) = (small(), tempfile::tempdir().unwrap());
     let whole = gzip(&log(&events(10..20)));
     let cut = key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "cut");
@@ -72,12 +72,12 @@ fn every_file_is_delivered_or_named_with_its_reason() {
     assert!(named.contains("notes.txt: its name ends neither"), "{named}");
     assert!(named.contains("export/data.json: ") && named.contains("--all-files"), "{named}");
     assert!(named.contains("1 object is quarantined and not delivered"), "{named}");
-    assert!(!named.contains("Digest"), "digests are named only when all is asked for: {named}");
+    assert!(!named.contains("Digest"), "digests are listed only with --verbose: {named}");
     assert_eq!(said["not_ingested"].as_array().unwrap().len(), 3);
     assert_delivered(out.path(), &events(0..5));
 
     let again = run(&["sync", text(bucket.path()), text(out.path()), "--verbose"]);
-    assert_eq!(again.code(), 3, "what is quarantined stays so");
+    assert_eq!(again.code(), 3, "a quarantined object stays quarantined");
     assert!(again.err().contains("Digest") && again.out().contains("quarantined before"), "{again:?}");
 }
 
@@ -93,7 +93,7 @@ fn objects_are_selected_by_day_account_region_and_kind() {
     for (number, (account, kind, region, day)) in (0..).zip(objects) {
         bucket.put(&key(account, kind, region, day, "a"), &gzip(&log(&[event(number)])));
     }
-    // Folders that are left out are not listed; objects are, where no folder says what is asked.
+    // Excluded folders are not listed. If no folder contains the selected values, objects are listed.
     let flat = Bucket::new();
     for entry in laptop::files(bucket.path()) {
         flat.put(entry.file_name().unwrap().to_str().unwrap(), &std::fs::read(&entry).unwrap());
@@ -110,7 +110,7 @@ fn objects_are_selected_by_day_account_region_and_kind() {
         let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], options].concat());
         assert_eq!(ran.code(), 0, "{ran:?}");
         let said = ran.json();
-        assert_eq!((&said["left_out"], &said["left_out_folders"]), (&0.into(), &folders.into()), "{options:?}");
+        assert_eq!((&said["excluded"], &said["excluded_folders"]), (&0.into(), &folders.into()), "{options:?}");
         assert_eq!(said["s3_requests"]["gets"], wanted.len(), "{said}");
         assert!(said["s3_requests"]["lists"].as_u64().unwrap() > 1, "{said}");
         let wanted: Vec<String> = wanted.iter().map(|&number| event(number)).collect();
@@ -118,13 +118,13 @@ fn objects_are_selected_by_day_account_region_and_kind() {
 
         let out = tempfile::tempdir().unwrap();
         let ran = run(&[&["sync", text(flat.path()), text(out.path()), "--json"], options].concat());
-        assert_eq!((ran.code(), &ran.json()["left_out"]), (0, &(4 - wanted.len()).into()), "{options:?}: {ran:?}");
+        assert_eq!((ran.code(), &ran.json()["excluded"]), (0, &(4 - wanted.len()).into()), "{options:?}: {ran:?}");
         assert_delivered(out.path(), &wanted);
     }
 }
 
 #[test]
-fn folders_of_others_are_read_without_a_selection_and_named_with_one() {
+fn foreign_folders_are_read_only_without_a_selection() {
     let (bucket, all, some) = (small(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let copy = "copies/111122223333_CloudTrail_eu-west-1_20261101T0000Z_copy.json";
     bucket.put(copy, log(&events(5..7)).as_bytes());
@@ -133,13 +133,13 @@ fn folders_of_others_are_read_without_a_selection_and_named_with_one() {
     assert_eq!((ran.code(), &ran.json()["skipped"]), (0, &serde_json::json!({ "elsewhere": 1 })), "{ran:?}");
     assert_delivered(all.path(), &events(0..7));
     let ran = run(&["sync", text(bucket.path()), text(some.path()), "--json", "--since", "2026-11-01"]);
-    assert_eq!((ran.code(), &ran.json()["passed_over_folders"]), (0, &1.into()), "{ran:?}");
-    assert!(ran.err().contains("AWSLogs/111122223333/Config/: no folder of CloudTrail's"), "{ran:?}");
+    assert_eq!((ran.code(), &ran.json()["unvisited_folders"]), (0, &1.into()), "{ran:?}");
+    assert!(ran.err().contains("AWSLogs/111122223333/Config/: not a CloudTrail folder"), "{ran:?}");
     assert_delivered(some.path(), &events(0..5));
 }
 
 #[test]
-fn files_of_any_name_are_read_when_asked_for() {
+fn all_files_reads_files_with_any_name() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     bucket.put("export.json", log(&events(0..2)).as_bytes());
     let without = run(&["sync", text(bucket.path()), text(out.path())]);
@@ -149,7 +149,7 @@ fn files_of_any_name_are_read_when_asked_for() {
 }
 
 #[test]
-fn a_destination_within_the_source_is_not_read() {
+fn destination_inside_the_source_is_not_read() {
     let bucket = small();
     let out = bucket.path().join("out");
     for objects in [2, 0] {
@@ -161,7 +161,7 @@ fn a_destination_within_the_source_is_not_read() {
 }
 
 #[test]
-fn compressed_files_hold_the_same_lines_and_filtered_events_are_counted() {
+fn compressed_files_contain_the_same_lines() {
     let bucket = small();
     for how in ["gzip", "zstd"] {
         let out = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn compressed_files_hold_the_same_lines_and_filtered_events_are_counted() {
 }
 
 #[test]
-fn an_event_longer_than_a_call_is_delivered_as_it_is_between_its_neighbours() {
+fn event_larger_than_a_call_is_delivered_unchanged() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     let long = event(1).replace("\"userAgent\":\"", &format!("\"userAgent\":\"{}", "x".repeat(9 << 20)));
     let events = [event(0), long, event(2)];
@@ -184,22 +184,22 @@ fn an_event_longer_than_a_call_is_delivered_as_it_is_between_its_neighbours() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_one_line_with_exit_code_2_and_touches_nothing() {
+fn invalid_arguments_exit_with_2_and_one_line() {
     let (bucket, out) = (small(), tempfile::tempdir().unwrap());
     let (source, dest) = (text(bucket.path()), text(out.path()));
     let (missing, file) = (out.path().join("missing"), bucket.put("a-file", b""));
-    let ledger = bucket.put("not-a-ledger", b"this is no SQLite file, whatever its name may be");
-    for (args, says) in [
+    let ledger = bucket.put("not-a-ledger", b"this is not an SQLite file");
+    for (args, expected) in [
         (&["sync", text(&missing), dest][..], "missing does not exist"),
         (&["sync", text(&file), dest], "expected a folder"),
         (&["sync", source, text(&file)], "expected a folder"),
         (&["sync", source, source], "is SOURCE"),
         (&["sync", "gs://bucket", dest], "unknown scheme gs://"),
-        (&["sync", "s3://", dest], "no bucket is named"),
+        (&["sync", "s3://", dest], "the bucket name is missing"),
         (&["sync", source, "s3://bucket"], "firehose://stream"),
         (&["sync", source, "firehose://stream"], "--ledger FILE"),
-        (&["sync", source, dest, "--since", "2026-11-02", "--until", "2026-11-01"], "is after --until"),
-        (&["sync", source, dest, "--since", "yesterday"], "expected a date as 2026-11-01"),
+        (&["sync", source, dest, "--since", "2026-11-02", "--until", "2026-11-01"], "must not be after --until"),
+        (&["sync", source, dest, "--since", "yesterday"], "use YYYY-MM-DD"),
         (&["sync", source, dest, "--account", "12"], "12 digits"),
         (&["sync", source, dest, "--kind", "Digest"], "verification"),
         (&["sync", source, dest, "--all-files", "--since", "1d"], "cannot be used with"),
@@ -208,18 +208,18 @@ fn what_cannot_be_meant_is_one_line_with_exit_code_2_and_touches_nothing() {
         (&["sync", source, dest, "--ledger", text(&ledger)], "not-a-ledger"),
         (&["sync", source], "<DEST>"),
         (&["sink", source, dest], "unrecognized subcommand"),
-        (&["explain", text(&file), "--ledger", text(&missing)], "there is no ledger"),
+        (&["explain", text(&file), "--ledger", text(&missing)], "does not exist"),
     ] {
         let ran = run(args);
         let (said, code) = (ran.err(), ran.code());
         assert_eq!((code, said.lines().count(), ran.out().as_str()), (2, 1, ""), "{args:?}: {said}");
-        assert!(said.starts_with("error: ") && said.contains(says), "{args:?}: {said}");
+        assert!(said.starts_with("error: ") && said.contains(expected), "{args:?}: {said}");
         assert!(lines(out.path()).is_empty());
     }
 }
 
 #[test]
-fn help_shows_an_example_first_and_documents_the_exit_codes() {
+fn help_starts_with_examples_and_documents_exit_codes() {
     let help = run(&["sync", "--help"]);
     assert_eq!((help.code(), help.err().as_str()), (0, ""));
     let text = help.out();
@@ -227,11 +227,11 @@ fn help_shows_an_example_first_and_documents_the_exit_codes() {
     for part in ["Exit codes:", "130", "--since", "Which objects:", "firehose://stream"] {
         assert!(text.contains(part), "{part} in {text}");
     }
-    assert!(!text.contains('\u{1b}'), "colour is for terminals");
+    assert!(!text.contains('\u{1b}'), "colors are for terminals only");
 }
 
 #[test]
-fn a_quiet_run_prints_nothing_and_still_names_what_was_not_ingested() {
+fn quiet_run_prints_only_objects_that_were_not_ingested() {
     let (bucket, out) = (small(), tempfile::tempdir().unwrap());
     let quiet = run(&["sync", text(bucket.path()), text(out.path()), "--quiet"]);
     assert_eq!((quiet.code(), quiet.out(), quiet.err()), (0, String::new(), String::new()));
@@ -241,9 +241,9 @@ fn a_quiet_run_prints_nothing_and_still_names_what_was_not_ingested() {
 }
 
 #[test]
-fn two_runs_with_one_ledger_do_not_meet() {
+fn second_run_with_the_same_ledger_is_rejected() {
     let (bucket, out) = (large(), tempfile::tempdir().unwrap());
-    let running = begun(&bucket, out.path());
+    let running = start_sync(&bucket, out.path());
     let second = run(&["sync", text(bucket.path()), text(out.path())]);
     assert!(second.code() == 2 && second.err().contains("in use by another process"), "{second:?}");
     let first = running.wait_with_output().unwrap();
@@ -252,7 +252,7 @@ fn two_runs_with_one_ledger_do_not_meet() {
 }
 
 #[test]
-fn an_object_is_explained_without_a_write() {
+fn explain_writes_nothing() {
     let (bucket, out) = (small(), tempfile::tempdir().unwrap());
     let path = bucket.put_log("b", &[event(2), event(3), event(3), event(4)]);
     let said = run(&["explain", text(&path), "--json"]).json();
@@ -263,7 +263,7 @@ fn an_object_is_explained_without_a_write() {
     run(&["sync", text(bucket.path()), text(out.path())]);
     let ledger = out.path().join(".trailhose/ledger.db");
     let before = std::fs::read(&ledger).unwrap();
-    // The file is named by itself; the ledger knows it by the folder that was synced.
+    // The argument is the file; the ledger records it under the synced folder.
     let known = run(&["explain", text(&path), "--ledger", text(&ledger), "--json"]).json();
     assert_eq!(known["ledger"]["status"], "done");
     let owned = ["events_new", "events_own", "events_of_others_delivered", "events_of_others_owed"];
@@ -279,7 +279,7 @@ fn an_object_is_explained_without_a_write() {
     assert!(missing.code() == 1 && missing.err().contains("does not exist"), "{missing:?}");
 }
 
-/// Objects of a bucket whose sync takes long enough to be interrupted.
+/// Number of objects in a bucket whose sync takes long enough to be interrupted.
 const LARGE: u32 = 300;
 const EVENTS: u32 = 200;
 
@@ -295,20 +295,20 @@ fn large_events() -> Vec<String> {
     events(0..LARGE * EVENTS)
 }
 
-/// A run that has begun its work.
-fn begun(bucket: &Bucket, out: &std::path::Path) -> Child {
+/// Starts a run and waits until it has written a file.
+fn start_sync(bucket: &Bucket, out: &std::path::Path) -> Child {
     let mut command = trailhose();
     command.args(["sync", text(bucket.path()), text(out), "--jobs", "1", "--checkpoint", "0.05"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
-    while lines_begun(out) == 0 {
+    while output_files(out) == 0 {
         assert!(started.elapsed() < Duration::from_secs(60), "nothing was delivered in a minute");
         std::thread::sleep(Duration::from_millis(5));
     }
     child
 }
 
-fn lines_begun(out: &std::path::Path) -> usize {
+fn output_files(out: &std::path::Path) -> usize {
     std::fs::read_dir(out).map_or(0, |entries| {
         entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != ".trailhose")).count()
     })
@@ -316,16 +316,16 @@ fn lines_begun(out: &std::path::Path) -> usize {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on() {
+fn ctrl_c_finishes_objects_in_progress_and_a_rerun_resumes() {
     let (bucket, out) = (large(), tempfile::tempdir().unwrap());
-    let child = begun(&bucket, out.path());
+    let child = start_sync(&bucket, out.path());
     interrupt(&child);
     let ended = laptop::Ran(child.wait_with_output().unwrap());
     assert_eq!(ended.code(), 130, "{ended:?}");
-    assert!(ended.err().contains("stopping: ") && ended.err().contains("run the same command again"), "{ended:?}");
+    assert!(ended.err().contains("stopping: ") && ended.err().contains("rerun to resume"), "{ended:?}");
     let delivered = lines(out.path());
     assert!(!delivered.is_empty() && delivered.len() < (LARGE * EVENTS) as usize, "{}", delivered.len());
-    // Objects are finished, not broken off: whole objects are there, and the second run does not look at them again.
+    // Objects in progress are finished, so the second run does not process them again.
     assert_eq!(delivered.len() % EVENTS as usize, 0);
     let rest = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
     assert_eq!(rest.code(), 0);
@@ -335,9 +335,9 @@ fn ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on() {
 
 #[cfg(unix)]
 #[test]
-fn a_second_ctrl_c_ends_at_once_and_loses_nothing() {
+fn second_ctrl_c_stops_immediately_and_loses_nothing() {
     let (bucket, out) = (large(), tempfile::tempdir().unwrap());
-    let child = begun(&bucket, out.path());
+    let child = start_sync(&bucket, out.path());
     interrupt(&child);
     interrupt(&child);
     assert_eq!(laptop::Ran(child.wait_with_output().unwrap()).code(), 130);
@@ -347,12 +347,12 @@ fn a_second_ctrl_c_ends_at_once_and_loses_nothing() {
 
 #[cfg(unix)]
 fn interrupt(child: &Child) {
-    let told = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
 }
 
 #[test]
-fn without_credentials_a_bucket_is_refused_in_one_line() {
+fn missing_credentials_are_reported_in_one_line() {
     let out = tempfile::tempdir().unwrap();
     let mut command = trailhose();
     for name in ["AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
@@ -365,17 +365,17 @@ fn without_credentials_a_bucket_is_refused_in_one_line() {
 }
 
 #[test]
-fn a_generated_bucket_is_delivered_without_its_overlap() {
+fn generated_overlap_is_deduplicated() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let made = run(&["generate", text(dir.path()), "--files", "40", "--events", "6", "--overlap", "50"]);
     assert_eq!((made.code(), made.out().as_str()), (0, ""));
     let said = run(&["sync", text(dir.path()), text(out.path()), "--json"]).json();
     assert_eq!((&said["objects"], &said["seen"]), (&40.into(), &240.into()), "{said}");
     let duplicate = said["duplicate"].as_u64().unwrap();
-    assert!((60..=90).contains(&duplicate), "a third of all, for half of the events come twice: {said}");
+    assert!((60..=90).contains(&duplicate), "a third of all events, because half of the events occur twice: {said}");
     assert_eq!(said["delivered"], 240 - duplicate);
 
     let again = run(&["generate", text(dir.path())]);
     assert_eq!(again.code(), 2);
-    assert!(again.err().contains("is not empty; name a new folder"), "{}", again.err());
+    assert!(again.err().contains("is not empty; use a new folder"), "{}", again.err());
 }

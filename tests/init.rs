@@ -1,4 +1,4 @@
-//! `trailhose init`: the trails of an account become settings that `trailhose sync` reads.
+//! `trailhose init`: writes the trails of an account to settings that `trailhose sync` reads.
 
 mod bed;
 mod laptop;
@@ -18,8 +18,8 @@ struct Account {
 }
 
 impl Account {
-    /// An organisation's trail and a plain one in us-east-1, a multi-region one at home in eu-west-1, a one-region one
-    /// beside it.
+    /// Creates an organization trail and a single-region trail in us-east-1, and a multi-region trail and a single-region
+    /// trail in eu-west-1.
     async fn new() -> Self {
         let emulator = Emulator::moto();
         let s3 = aws_sdk_s3::Client::from_conf(
@@ -28,7 +28,7 @@ impl Account {
         let account = Self { emulator, s3 };
         for bucket in ["org-logs", "all-logs", "plain-logs", "far-logs"] {
             account.s3.create_bucket().bucket(bucket).send().await.unwrap();
-            // For a bucket that notifies nobody of anything moto's answer has another name than S3's.
+            // For a bucket without notifications, moto's response has another root element than S3's.
             account.notify(bucket, "removals", Event::S3ObjectRemoved).await;
         }
         account.put("org-logs", "AWSLogs/o-exampleorgid/").await;
@@ -52,7 +52,7 @@ impl Account {
     }
 
     async fn topic(&self, name: &str) -> String {
-        // SNS has no client here; its query protocol needs none.
+        // SNS has no client here; the query protocol does not need one.
         let body = format!("Action=CreateTopic&Version=2010-03-31&Name={name}").into_bytes();
         let endpoint = self.emulator.endpoint();
         let address = endpoint.trim_start_matches("http://");
@@ -68,7 +68,7 @@ impl Account {
         name.to_owned()
     }
 
-    /// Lets a bucket notify a queue.
+    /// Configures a bucket to notify a queue.
     async fn notify(&self, bucket: &str, id: &str, event: Event) {
         let arn = format!("arn:aws:sqs:us-east-1:123456789012:{id}");
         let queue = QueueConfiguration::builder().id(id).queue_arn(arn).events(event).build().unwrap();
@@ -77,7 +77,7 @@ impl Account {
         put.skip_destination_validation(true).send().await.unwrap();
     }
 
-    /// Puts a log under this folder.
+    /// Puts a log below this prefix.
     async fn put(&self, bucket: &str, above: &str) -> String {
         let whole = key("111122223333", "CloudTrail", "us-east-1", "2026-11-01", "a");
         let key = format!("{above}{}", whole.strip_prefix("AWSLogs/").unwrap());
@@ -103,23 +103,27 @@ async fn trails_of_three_kinds_become_sources_that_sync_reads() {
     assert_eq!((ran.code(), ran.err().as_str()), (0, ""));
     let (written, said) = (std::fs::read_to_string(folder.path().join("trailhose.toml")).unwrap(), ran.out());
     for part in [
-        "# organisation trail org, home us-east-1\n[[source]]\nbucket = \"org-logs\"\norganization = \"o-exampleorgid\"\n",
+        "# organization trail org, home us-east-1\n[[source]]\nbucket = \"org-logs\"\norganization = \"o-exampleorgid\"\n",
         &format!("kms_key = \"{KEY}\""),
-        // A trail seen from another region is one trail.
-        "# multi-region trail all, home eu-west-1 (its shadow is seen from us-east-1)\n[[source]]\nbucket = \"all-logs\"\n\
+        // A shadow trail in another region is the same trail.
+        "# multi-region trail all, home eu-west-1 (shadow trail in us-east-1)\n[[source]]\nbucket = \"all-logs\"\n\
          prefix = \"trails/all\"\n",
-        "# one-region trail plain, home us-east-1\n[[source]]\nbucket = \"plain-logs\"\nsns_topic = \"arn:aws:sns:",
+        "# single-region trail plain, home us-east-1\n[[source]]\nbucket = \"plain-logs\"\nsns_topic = \"arn:aws:sns:",
     ] {
         assert!(written.contains(part), "{part}\nin\n{written}");
     }
-    assert_eq!(written.matches("[[source]]").count(), 3, "a trail of one region is not seen from another:\n{written}");
+    assert_eq!(
+        written.matches("[[source]]").count(),
+        3,
+        "single-region trails are visible only in their home region:\n{written}"
+    );
     assert!(said.contains("infra/wire-bucket s3 org-logs QUEUE_ARN"), "{said}");
     assert!(said.contains(&format!("LogBucketKeyArn={KEY}")), "{said}");
     assert!(said.contains("Wiring=SNS SnsTopicArn=arn:aws:sns:"), "{said}");
 
     let again = account.run(folder.path(), &["init"]);
     assert_eq!((again.code(), again.err().lines().count()), (2, 1), "{again:?}");
-    assert!(again.err().contains("trailhose.toml is there already: --force"), "{again:?}");
+    assert!(again.err().contains("trailhose.toml already exists: use --force"), "{again:?}");
 
     let synced = account.run(folder.path(), &["sync", "--json"]);
     assert_eq!((synced.code(), &synced.json()["objects"]), (0, &1.into()), "{synced:?}");
@@ -127,7 +131,7 @@ async fn trails_of_three_kinds_become_sources_that_sync_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_region_that_is_asked_adds_its_own_trails_and_repeats_none() {
+async fn every_region_adds_its_trails_once() {
     let account = Account::new().await;
     let folder = tempfile::tempdir().unwrap();
     let args = ["init", "--region", "eu-west-1", "--region", "us-east-1", "--print"];
@@ -145,21 +149,18 @@ async fn every_region_that_is_asked_adds_its_own_trails_and_repeats_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_bucket_notifies_already_is_told() {
+async fn existing_notifications_are_reported() {
     let account = Account::new().await;
     let folder = tempfile::tempdir().unwrap();
     account.notify("org-logs", "trailhose", Event::S3ObjectCreated).await;
-    account.notify("all-logs", "somebody", Event::S3ObjectCreated).await;
+    account.notify("all-logs", "other", Event::S3ObjectCreated).await;
     let said = account.run(folder.path(), &["init", "--print"]).err();
-    assert!(said.contains("it notifies arn:aws:sqs:us-east-1:123456789012:trailhose: nothing to do"), "{said}");
-    assert!(
-        said.contains("taken by arn:aws:sqs:us-east-1:123456789012:somebody\n    to do: infra/wire-bucket"),
-        "{said}"
-    );
+    assert!(said.contains("notifies arn:aws:sqs:us-east-1:123456789012:trailhose: nothing to do"), "{said}");
+    assert!(said.contains("go to arn:aws:sqs:us-east-1:123456789012:other\n    to do: infra/wire-bucket"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_permission_that_is_missing_is_named_and_nothing_half_is_written() {
+async fn missing_permission_is_named_and_no_file_is_written() {
     let account = Account::new().await;
     let folder = tempfile::tempdir().unwrap();
     let faults = Faults::before(&account.emulator);
@@ -176,13 +177,13 @@ async fn a_permission_that_is_missing_is_named_and_nothing_half_is_written() {
     assert!(ran.out().contains("to do: allow s3:GetBucketNotification on arn:aws:s3:::org-logs"), "{}", ran.out());
 
     let nowhere = run_at(&account.emulator.endpoint(), folder.path(), &["init", "--force", "--region", "ap-south-1"]);
-    assert_eq!(nowhere.code(), 0, "multi-region and organisation trails are seen from everywhere: {nowhere:?}");
+    assert_eq!(nowhere.code(), 0, "multi-region and organization trails are visible in every region: {nowhere:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_without_a_trail_is_told_so() {
+async fn account_without_trails_is_reported() {
     let (emulator, folder) = (Emulator::moto(), tempfile::tempdir().unwrap());
     let ran = run_at(&emulator.endpoint(), folder.path(), &["init"]);
     assert_eq!((ran.code(), ran.err().lines().count()), (2, 1), "{ran:?}");
-    assert!(ran.err().contains("no trail is seen from us-east-1"), "{ran:?}");
+    assert!(ran.err().contains("no trails found in us-east-1"), "{ran:?}");
 }

@@ -1,4 +1,4 @@
-//! An S3 Inventory report in place of a listing: what it gives, and what is refused before anything is done.
+//! An S3 Inventory report instead of a listing: its objects, and the errors found before anything is started.
 
 mod bed;
 mod laptop;
@@ -11,7 +11,7 @@ use report::{How, Report, Row, row};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
-use trailhose::listing::inventory::report_store::folder::Folder;
+use trailhose::listing::inventory::report_store::folder::FolderReportStore;
 use trailhose::listing::inventory::{Inventory, InventoryError, ReportContents};
 use trailhose::object::ObjectRef;
 
@@ -19,7 +19,7 @@ const ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
 async fn open(report: &Report) -> Result<Inventory, InventoryError> {
     let path = report.path();
-    Inventory::open(&Folder::new(path.parent().unwrap()), "manifest.json", "logs").await
+    Inventory::open(&FolderReportStore::new(path.parent().unwrap()), "manifest.json", "logs").await
 }
 
 async fn all(inventory: Inventory, prefix: &str) -> Vec<ObjectRef> {
@@ -33,7 +33,7 @@ async fn all(inventory: Inventory, prefix: &str) -> Vec<ObjectRef> {
     found
 }
 
-/// Rows of every sort: 2,345 objects, with keys that want decoding, and versions that are none.
+/// Returns rows for 2,345 objects, some with keys that need decoding, and for an old version and a delete marker.
 fn rows() -> (Vec<Row>, BTreeSet<(String, u64)>) {
     let odd = ["a b", "a+b", "50%", "ü/🦀", "\"quoted\", with comma", "AWSLogs/x/y", "AWSLogs/xy/z"];
     let mut rows: Vec<Row> = (0..2345 - odd.len())
@@ -47,7 +47,7 @@ fn rows() -> (Vec<Row>, BTreeSet<(String, u64)>) {
 }
 
 #[tokio::test]
-async fn csv_and_parquet_give_the_latest_version_of_every_object_once() {
+async fn csv_and_parquet_list_the_latest_version_of_every_object_once() {
     let (rows, objects) = rows();
     for how in [How::Csv, How::Parquet] {
         for files in [1, 3] {
@@ -71,10 +71,10 @@ async fn csv_and_parquet_give_the_latest_version_of_every_object_once() {
 }
 
 #[tokio::test]
-async fn a_report_that_was_copied_is_found_however_it_was_copied() {
+async fn copied_report_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let report = Report::write(folder.path(), "logs", How::Csv, 2, &rows().0);
-    // The configuration's folder, with other folders above it.
+    // The folder of the inventory configuration, below other folders.
     let all = tempfile::tempdir().unwrap();
     let copy = |from: &Path, to: &str| {
         let to = all.path().join(to);
@@ -88,22 +88,24 @@ async fn a_report_that_was_copied_is_found_however_it_was_copied() {
         copy(&report.file(number), &format!("flat/{number}.csv.gz"));
     }
     for place in ["config/2026", "flat"] {
-        let inventory = Inventory::open(&Folder::new(all.path().join(place)), "manifest.json", "logs").await.unwrap();
+        let inventory =
+            Inventory::open(&FolderReportStore::new(all.path().join(place)), "manifest.json", "logs").await.unwrap();
         assert_eq!(inventory.contents.objects, 2345, "{place}");
     }
     std::fs::remove_file(all.path().join("flat/1.csv.gz")).unwrap();
-    let error = Inventory::open(&Folder::new(all.path().join("flat")), "manifest.json", "logs").await.unwrap_err();
+    let error =
+        Inventory::open(&FolderReportStore::new(all.path().join("flat")), "manifest.json", "logs").await.unwrap_err();
     assert!(error.to_string().contains("data/1.csv.gz") && error.to_string().contains("does not exist"), "{error}");
 }
 
-/// Spoils a report in one way, and returns what must be said of it.
+/// Name, format, a function that damages a report, and the expected error.
 type Spoil = (&'static str, How, fn(&mut Report), &'static str);
 
 #[tokio::test]
-async fn what_cannot_be_trusted_is_refused_whole_in_one_line() {
+async fn invalid_report_is_rejected_in_one_line() {
     let spoils: [Spoil; 14] = [
         ("another bucket's", How::Csv, |r| set(r, "sourceBucket", "other"), "expected a report of the bucket logs"),
-        ("ORC", How::Csv, |r| set(r, "fileFormat", "ORC"), "found ORC, which is not read"),
+        ("ORC", How::Csv, |r| set(r, "fileFormat", "ORC"), "found ORC, which is not supported"),
         ("no ETag", How::Csv, |r| set(r, "fileSchema", "Bucket, Key, Size"), "found no ETag"),
         ("no manifest", How::Csv, |r| std::fs::remove_file(r.path()).unwrap(), "does not exist"),
         (
@@ -137,7 +139,8 @@ async fn what_cannot_be_trusted_is_refused_whole_in_one_line() {
         let mut report = Report::write(folder.path(), "logs", how, 2, &rows().0);
         spoil(&mut report);
         let path = folder.path().join("reports/logs/all/2026-11-20T00-00Z");
-        let error = Inventory::open(&Folder::new(path), "manifest.json", "logs").await.expect_err(name).to_string();
+        let error =
+            Inventory::open(&FolderReportStore::new(path), "manifest.json", "logs").await.expect_err(name).to_string();
         assert!(error.contains(said) && error.lines().count() == 1, "{name}, {how:?}: {error}");
     }
 }
@@ -170,7 +173,7 @@ fn other(report: &mut Report, how: How) {
     report.replace(1, &bytes);
 }
 
-/// A bucket of three logs and a report of it, in an emulator.
+/// A bucket of three logs and its report in an emulator.
 struct Stored {
     endpoint: String,
     bucket: String,
@@ -193,7 +196,7 @@ async fn stored(emulator: &Emulator, bucket: &str, how: How) -> Stored {
         rows.push(row(&key, &report::md5(&bytes), bytes.len() as u64));
         put(&client, bucket, &key, bytes).await;
     }
-    // Put after the report was written: not in it.
+    // Put after the report was written, so not in the report.
     let late = key("111122223333", "CloudTrail", "eu-west-1", "2026-11-02", "late");
     put(&client, bucket, &late, gzip(&log(&events(20..22)))).await;
     let folder = tempfile::tempdir().unwrap();
@@ -220,17 +223,17 @@ impl Stored {
     }
 }
 
-async fn synced_over_an_inventory(emulator: &Emulator, how: How, bucket: &str) {
+async fn sync_from_inventory(emulator: &Emulator, how: How, bucket: &str) {
     let stored = stored(emulator, bucket, how).await;
     let out = tempfile::tempdir().unwrap();
     let first = stored.sync(out.path(), Some(&stored.manifest));
     assert_eq!((first.code(), &first.json()["delivered"]), (0, &10.into()), "{first:?}");
-    assert!(first.err().contains("the inventory is of 2026-11-20T00:00:00Z"), "{first:?}");
+    assert!(first.err().contains("the inventory was created at 2026-11-20T00:00:00Z"), "{first:?}");
     assert_delivered(out.path(), &events(0..10));
     let second = stored.sync(out.path(), Some(&stored.manifest));
     assert_eq!((&second.json()["already"], &second.json()["delivered"]), (&3.into(), &0.into()), "{second:?}");
-    assert_eq!(second.json()["ledger_requests"]["writes"], 0, "what is done costs no write");
-    // What came later is found by a listing.
+    assert_eq!(second.json()["ledger_requests"]["writes"], 0, "completed objects cost no write");
+    // The later object is found by a listing.
     assert_eq!(stored.sync(out.path(), None).json()["delivered"], 2);
 
     let elsewhere = tempfile::tempdir().unwrap();
@@ -247,16 +250,16 @@ async fn synced_over_an_inventory(emulator: &Emulator, how: How, bucket: &str) {
     let other = Stored { bucket: "another".into(), ..stored };
     let refused = other.sync(&out, Some(&other.manifest));
     assert!(refused.code() == 2 && refused.err().contains("expected a report of the bucket another"), "{refused:?}");
-    assert!(!out.exists(), "nothing is made before the report is checked");
+    assert!(!out.exists(), "nothing is created before the report is checked");
 }
 
 #[tokio::test]
-async fn a_bucket_is_synced_over_its_inventory_on_ministack() {
-    synced_over_an_inventory(Emulator::shared_ministack(), How::Csv, "csv").await;
-    synced_over_an_inventory(Emulator::shared_ministack(), How::Parquet, "parquet").await;
+async fn bucket_is_synced_from_its_inventory_on_ministack() {
+    sync_from_inventory(Emulator::shared_ministack(), How::Csv, "csv").await;
+    sync_from_inventory(Emulator::shared_ministack(), How::Parquet, "parquet").await;
 }
 
 #[tokio::test]
-async fn a_bucket_is_synced_over_its_inventory_on_moto() {
-    synced_over_an_inventory(Emulator::shared_moto(), How::Parquet, "parquet").await;
+async fn bucket_is_synced_from_its_inventory_on_moto() {
+    sync_from_inventory(Emulator::shared_moto(), How::Parquet, "parquet").await;
 }

@@ -1,4 +1,4 @@
-//! What a person may ask of a ledger at a command line, and change in it: the same of a file and of a table.
+//! `trailhose ledger`: inspection and changes, with the same results for an SQLite file and a DynamoDB table.
 
 mod bed;
 mod laptop;
@@ -23,7 +23,7 @@ struct Synced {
 }
 
 impl Synced {
-    /// Three logs: `a` of the events 0 to 2, `b` of 2 to 4, and one with a byte that is wrong.
+    /// Creates three logs: `a` with events 0 to 2, `b` with 2 to 4, and one with a corrupt byte.
     fn new(ledger: Option<(&str, &Emulator)>) -> Self {
         let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
         let a = bucket.put_log("a", &events(0..3));
@@ -60,8 +60,8 @@ impl Synced {
         self.run(&[&["ledger"], args, &["--ledger", &self.ledger, "--json"]].concat())
     }
 
-    /// What a person at it reads.
-    fn told(&self, args: &[&str]) -> Ran {
+    /// Runs a ledger command without `--json`.
+    fn ledger_text(&self, args: &[&str]) -> Ran {
         self.run(&[&["ledger"], args, &["--ledger", &self.ledger]].concat())
     }
 
@@ -78,7 +78,7 @@ fn etag(value: &Value) -> String {
     value["object"].as_str().unwrap().rsplit_once('#').unwrap().1.to_owned()
 }
 
-/// Writes other bytes of the same length into a file, and leaves its time as it was: to the ledger the same version.
+/// Writes other bytes of the same length into a file and keeps its modification time, so that its version is unchanged.
 fn repair(path: &Path, bytes: &[u8]) {
     let written = std::fs::metadata(path).unwrap().modified().unwrap();
     std::fs::write(path, bytes).unwrap();
@@ -96,7 +96,7 @@ fn everything(synced: &Synced, scan: &[&str]) {
         assert_eq!(contents[name], count, "{name} in {said}");
     }
     assert_eq!((&contents["ids"], &contents["pages"]), (&5.into(), &1.into()), "{said}");
-    let table = synced.told(&[&["stats"], scan].concat()).out();
+    let table = synced.ledger_text(&[&["stats"], scan].concat()).out();
     assert!(table.contains("1 ") && table.contains("event IDs") && table.contains("duplicates"), "{table}");
 
     // Show.
@@ -108,7 +108,7 @@ fn everything(synced: &Synced, scan: &[&str]) {
     assert_eq!(synced.ledger(&["show", &named]).json(), a);
     let unknown = synced.ledger(&["show", &format!("{}#2f-18a", text(&synced.a))]);
     assert_eq!((unknown.code(), unknown.out().as_str()), (1, ""));
-    assert!(unknown.err().contains("nobody has begun it"), "{unknown:?}");
+    assert!(unknown.err().contains("not started"), "{unknown:?}");
 
     // Events.
     let id = |number: u32| format!("00000000-0000-4000-8000-{number:012x}");
@@ -124,11 +124,11 @@ fn everything(synced: &Synced, scan: &[&str]) {
     assert_eq!(synced.ledger(&late).json(), event);
     let elsewhere = [&["events", &four, "--minutes", "7"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
     assert_eq!(synced.ledger(&elsewhere).code(), 1);
-    assert_eq!(synced.ledger(&["events", &id(10), "--scan"]).code(), 1, "of an object that was never read");
+    assert_eq!(synced.ledger(&["events", &id(10), "--scan"]).code(), 1, "event of an object that was never read");
     let bare = synced.ledger(&["events", &id(4)]);
     assert!(bare.code() == 2 && bare.err().contains("--account"), "{bare:?}");
 
-    // Quarantine: listed, not opened where nobody can be asked, opened, repaired, delivered.
+    // Quarantine: listed, not reopened without confirmation, reopened, repaired, delivered.
     let listed = each(&synced.ledger(&["quarantine", "list"]));
     assert_eq!(listed.len(), 1);
     let bad = listed[0]["object"].as_str().unwrap();
@@ -136,16 +136,16 @@ fn everything(synced: &Synced, scan: &[&str]) {
     let asked = synced.ledger(&["quarantine", "retry", "--all"]);
     assert!(asked.code() == 2 && asked.err().contains("--yes"), "{asked:?}");
     let wrong = synced.ledger(&["quarantine", "retry", text(&synced.a), "--yes"]);
-    assert!(wrong.code() == 2 && wrong.err().contains("is not set aside"), "{wrong:?}");
+    assert!(wrong.code() == 2 && wrong.err().contains("is not quarantined"), "{wrong:?}");
     assert_eq!(synced.sync().json()["quarantined_before"], 1);
     repair(&synced.bad, &gzip(&log(&events(10..12))));
     let retried = synced.ledger(&["quarantine", "retry", bad, "--yes"]);
-    assert_eq!((retried.code(), &retried.json()["became"]), (0, &"open".into()));
+    assert_eq!((retried.code(), &retried.json()["status"]), (0, &"open".into()));
     assert!(each(&synced.ledger(&["quarantine", "list"])).is_empty());
     let again = synced.sync();
     assert_eq!((again.code(), &again.json()["delivered"]), (0, &2.into()), "{again:?}");
 
-    // Forget: what it owns is delivered again, and nothing else.
+    // Forget: only the events that the object owns are delivered again.
     let asked = synced.ledger(&["forget", &named]);
     assert!(asked.code() == 2 && asked.err().contains("--yes"), "{asked:?}");
     assert_eq!(synced.ledger(&["show", &named]).json()["status"], "done");
@@ -154,9 +154,9 @@ fn everything(synced: &Synced, scan: &[&str]) {
     assert_eq!((forgotten.code(), &forgotten.json()["status"]), (0, &"open".into()), "{forgotten:?}");
     assert_eq!(synced.sync().json()["delivered"], owned);
     assert_eq!(synced.times(&laptop::event(0)), 2);
-    assert_eq!(synced.times(&laptop::event(3)) + synced.times(&laptop::event(4)), 2, "b's own, once each");
+    assert_eq!(synced.times(&laptop::event(3)) + synced.times(&laptop::event(4)), 2, "events of b, once each");
 
-    // A file that was replaced is two objects.
+    // A replaced file has two versions.
     std::fs::write(&synced.a, gzip(&log(&events(0..4)))).unwrap();
     assert_eq!(synced.sync().code(), 0);
     let both = each(&synced.ledger(&[&["show", text(&synced.a)], scan].concat()));
@@ -166,22 +166,22 @@ fn everything(synced: &Synced, scan: &[&str]) {
 }
 
 #[test]
-fn a_file_is_asked_and_changed_as_documented() {
+fn sqlite_ledger_is_inspected_and_changed() {
     let synced = Synced::new(None);
     assert_eq!(synced.ledger(&["stats"]).json()["quarantined"], 1);
     everything(&synced, &[]);
     let stranger = synced.run(&["ledger", "stats", "--ledger", text(&synced.a)]);
-    assert!(stranger.code() == 2 && stranger.err().contains("no ledger of this program"), "{stranger:?}");
+    assert!(stranger.code() == 2 && stranger.err().contains("not a trailhose ledger"), "{stranger:?}");
     let absent =
         synced.run(&["ledger", "forget", "s3://b/k", "--yes", "--ledger", text(&synced.out.path().join("none.db"))]);
-    assert!(absent.code() == 2 && absent.err().contains("there is no ledger"), "{absent:?}");
-    assert!(!synced.out.path().join("none.db").exists(), "asking makes nothing");
+    assert!(absent.code() == 2 && absent.err().contains("does not exist"), "{absent:?}");
+    assert!(!synced.out.path().join("none.db").exists(), "inspection creates no file");
     let unnamed = synced.run(&["ledger", "stats"]);
     assert!(unnamed.code() == 2 && unnamed.err().contains("--ledger"), "{unnamed:?}");
 }
 
 #[test]
-fn a_file_that_a_sync_is_writing_is_read_and_not_changed() {
+fn ledger_in_use_by_a_sync_is_read_only() {
     let synced = Synced::new(None);
     let lock = File::options().write(true).open(format!("{}.lock", synced.ledger)).unwrap();
     lock.lock().unwrap();
@@ -191,26 +191,26 @@ fn a_file_that_a_sync_is_writing_is_read_and_not_changed() {
 }
 
 #[tokio::test]
-async fn a_table_is_asked_and_changed_as_documented() {
+async fn dynamodb_ledger_is_inspected_and_changed() {
     let emulator = Emulator::shared_ministack();
     table::create(&trailhose::aws::dynamodb(&emulator.config()), "asked", &[table::QUARANTINED]).await;
     let synced = Synced::new(Some(("asked", emulator)));
-    // Nothing is scanned in silence.
+    // Without --scan, the table is not read.
     let cheap = synced.ledger(&["stats"]).json();
     assert_eq!(cheap["contents"], Value::Null);
-    let table = synced.told(&["stats"]).out();
-    assert!(table.contains("--scan counts what is in it, for about 1 read units"), "{table}");
+    let table = synced.ledger_text(&["stats"]).out();
+    assert!(table.contains("use --scan to count them, for about 1 read units"), "{table}");
     everything(&synced, &["--scan"]);
-    let one = synced.told(&["show", text(&synced.a)]);
-    assert!(one.code() == 0 && one.err().contains("--scan looks for every other"), "{one:?}");
-    let read = synced.told(&["events", "00000000-0000-4000-8000-000000000004", "--scan"]);
+    let one = synced.ledger_text(&["show", text(&synced.a)]);
+    assert!(one.code() == 0 && one.err().contains("use --scan to find all versions"), "{one:?}");
+    let read = synced.ledger_text(&["events", "00000000-0000-4000-8000-000000000004", "--scan"]);
     assert!(read.err().contains("read units, less than $0.00001"), "{read:?}");
     let gone = synced.run(&["ledger", "stats", "--ledger", "dynamodb://no-such-table"]);
     assert!(gone.code() == 2 && gone.err().lines().count() == 1 && gone.err().contains("no-such-table"), "{gone:?}");
 }
 
 #[tokio::test]
-async fn an_object_under_a_live_lease_is_not_forgotten() {
+async fn leased_object_is_not_reset() {
     use trailhose::ledger::store::dynamodb::DynamoDb;
     use trailhose::ledger::{Ledger, system_clock};
     let emulator = Emulator::shared_ministack();
@@ -223,6 +223,6 @@ async fn an_object_under_a_live_lease_is_not_forgotten() {
     let named = format!("s3://logs/k#{}", object.etag);
     let refused = synced.ledger(&["forget", &named, "--yes"]);
     assert_eq!(refused.code(), 1);
-    assert!(refused.err().contains("somebody is at work on it"), "{refused:?}");
+    assert!(refused.err().contains("another worker is processing it"), "{refused:?}");
     assert!(refused.json()["leased_until"].is_string(), "{refused:?}");
 }

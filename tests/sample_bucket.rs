@@ -1,4 +1,4 @@
-//! What `events/README.md` says of the sample bucket and the payloads is what lies there.
+//! The sample buckets and payloads match the tables of `events/README.md`.
 
 mod sample;
 
@@ -11,7 +11,7 @@ use trailhose::notification::{Invocation, Notice, invocation, parse};
 use trailhose::object::ObjectRef;
 use trailhose::object::key::{Kind, LogKey, Recognized, recognize};
 
-/// The rows of the README's tables: what the first cell says, and the others.
+/// Returns the rows of the README's tables by their first cell.
 fn readme() -> HashMap<String, Vec<String>> {
     let text = std::fs::read_to_string(sample::events().join("README.md")).unwrap();
     let cells =
@@ -26,7 +26,7 @@ struct Wrapped<'t> {
     records: Vec<&'t RawValue>,
 }
 
-/// Every event as the text it was written in, or nothing where the object is broken.
+/// Returns the text of every event, or `None` if the object is truncated.
 fn events_of(key: &str, bytes: &[u8]) -> Option<Vec<String>> {
     let mut text = String::new();
     if key.ends_with(".gz") {
@@ -48,64 +48,71 @@ fn identity(event: &str) -> String {
     id.and_then(|id| id.as_str()).unwrap_or(event).to_owned()
 }
 
-#[test]
-fn the_readme_counts_what_lies_in_the_bucket() {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut count = |what, by| *counts.entry(what).or_default() += by;
+/// Counts objects and events of a bucket by the labels of the README, and returns the kinds of its logs.
+fn count(objects: BTreeMap<String, Vec<u8>>) -> (BTreeMap<&'static str, usize>, BTreeSet<Kind>) {
+    let mut counts: BTreeMap<&str, usize> =
+        ["objects", "logs", "digests", "other files", "truncated logs", "events"].map(|label| (label, 0)).into();
+    let mut count = |label, by| *counts.entry(label).or_default() += by;
     let mut unique: HashMap<String, String> = HashMap::new();
     let mut kinds = BTreeSet::new();
-    for (key, bytes) in sample::objects() {
+    for (key, bytes) in objects {
         count("objects", 1);
         match recognize(&key) {
             Recognized::Digest => count("digests", 1),
-            Recognized::NotALog(_) => count("foreign", 1),
+            Recognized::NotALog(_) => count("other files", 1),
             Recognized::Log { kind, .. } => {
                 count("logs", 1);
                 kinds.insert(kind);
                 let Some(events) = events_of(&key, &bytes) else {
                     assert!(key.contains("/444455556666/CloudTrail/eu-west-1/2026/03/01/"), "{key}");
-                    count("logs to quarantine", 1);
+                    count("truncated logs", 1);
                     continue;
                 };
                 for event in events {
-                    count("events seen", 1);
+                    count("events", 1);
                     let first = unique.entry(identity(&event)).or_insert_with(|| event.clone());
                     assert_eq!(*first, event, "{key}: copies are byte-identical");
                 }
             }
         }
     }
-    count("unique events", unique.len());
-    count("duplicates", 0);
-    counts.insert("duplicates", counts["events seen"] - counts["unique events"]);
+    counts.insert("unique events", unique.len());
+    counts.insert("duplicates", counts["events"] - unique.len());
+    (counts, kinds)
+}
+
+#[test]
+fn readme_counts_match_the_buckets() {
+    let (counts, kinds) = count(sample::objects());
+    let (damaged, _) = count(sample::damaged_objects());
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
         Kind::ALL.into_iter().filter(|kind| kind.is_log()).collect::<Vec<_>>()
     );
     let readme = readme();
-    for (what, count) in counts {
-        assert_eq!(readme[what], [count.to_string()], "{what}");
+    for (label, count) in counts {
+        assert_eq!(readme[label], [count.to_string(), damaged[label].to_string()], "{label}");
     }
 }
 
 #[test]
-fn all_but_three_keys_follow_the_whole_grammar() {
+fn all_but_three_keys_match_the_key_grammar() {
     let keys = sample::objects().into_keys();
     let other: Vec<_> = keys.filter(|key| LogKey::parse(key).is_none_or(|parsed| parsed.to_string() != *key)).collect();
-    assert_eq!(other.len(), 3, "the foreign file and the two that were handled by hand: {other:?}");
+    assert_eq!(other.len(), 3, "the file that is not a log, and the two logs with unusual names: {other:?}");
 }
 
-/// Objects, ignored notices and refused messages of a payload.
+/// Returns objects, number of ignored notices and number of rejected messages of a payload.
 fn outcome(payload: &str) -> (Vec<ObjectRef>, usize, usize) {
     let answers = match invocation(payload) {
         Ok(Invocation::Queue(messages)) => messages.iter().map(|message| parse(&message.body)).collect(),
         Ok(Invocation::Direct(notices)) => vec![Ok(notices)],
         Err(error) => vec![Err(error)],
     };
-    let (mut objects, mut ignored, mut refused) = (Vec::new(), 0, 0);
+    let (mut objects, mut ignored, mut rejected) = (Vec::new(), 0, 0);
     for answer in answers {
         match answer {
-            Err(_) => refused += 1,
+            Err(_) => rejected += 1,
             Ok(notices) => {
                 for notice in notices {
                     match notice {
@@ -116,16 +123,18 @@ fn outcome(payload: &str) -> (Vec<ObjectRef>, usize, usize) {
             }
         }
     }
-    (objects, ignored, refused)
+    (objects, ignored, rejected)
 }
 
 #[test]
-fn every_payload_says_what_the_readme_says_of_it() {
-    let (readme, stored, payloads) = (readme(), sample::objects(), sample::payloads(&sample::events()));
+fn readme_counts_match_the_payloads() {
+    let (readme, payloads) = (readme(), sample::payloads(&sample::events()));
+    let mut stored = sample::objects();
+    stored.extend(sample::damaged_objects());
     for (name, payload) in &payloads {
-        let (objects, ignored, refused) = outcome(payload);
+        let (objects, ignored, rejected) = outcome(payload);
         let row = readme.get(name).unwrap_or_else(|| panic!("{name} has no row in events/README.md"));
-        assert_eq!(row[1..], [objects.len(), ignored, refused].map(|count| count.to_string()), "{name}");
+        assert_eq!(row[1..], [objects.len(), ignored, rejected].map(|count| count.to_string()), "{name}");
         for object in objects {
             assert_eq!(object.bucket, sample::BUCKET);
             let bytes = stored.get(&object.key);
@@ -138,6 +147,6 @@ fn every_payload_says_what_the_readme_says_of_it() {
     assert_eq!(
         payloads.len(),
         readme.keys().filter(|first| first.ends_with(".json")).count(),
-        "payloads the README invents"
+        "the README lists payloads that do not exist"
     );
 }

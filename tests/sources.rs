@@ -1,4 +1,4 @@
-//! Several sources in one `trailhose.toml`: one ledger, one summary, and nothing begun where one of them cannot be meant.
+//! Several sources in one `trailhose.toml`: one ledger and one summary. Nothing is started if one source is invalid.
 
 mod laptop;
 
@@ -9,7 +9,7 @@ fn run_in(folder: &Path, args: &[&str]) -> Ran {
     Ran(trailhose().current_dir(folder).args(args).output().unwrap())
 }
 
-/// A folder with a file of settings and two buckets: events 0 to 5, and 4 to 9 of another account and day.
+/// Returns a folder with a settings file and two buckets: events 0 to 5, and 4 to 9 of another account and day.
 fn home(settings: &str) -> Bucket {
     let home = Bucket::new();
     let one = key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "a");
@@ -35,14 +35,14 @@ fn several_sources_have_one_ledger_and_one_summary() {
     );
     assert_eq!(said["source"], "one, other");
     assert_delivered(&home.path().join("out"), &events(0..10));
-    // From elsewhere the file is named, and its paths are still those beside it.
+    // Paths are relative to the settings file, not to the current folder.
     let elsewhere = tempfile::tempdir().unwrap();
     let again = run_in(elsewhere.path(), &["sync", "--config", text(&home.path().join("trailhose.toml")), "--json"]);
     assert_eq!((again.code(), &again.json()["already"]), (0, &2.into()), "{again:?}");
 }
 
 #[test]
-fn a_source_has_its_own_selection_and_an_option_counts_more() {
+fn options_take_precedence_over_the_selection_of_a_source() {
     let settings = format!("{BOTH}accounts = [\"999999999999\"]\n");
     let home = home(&settings);
     let out = home.path().join("out");
@@ -53,7 +53,7 @@ fn a_source_has_its_own_selection_and_an_option_counts_more() {
 }
 
 #[test]
-fn a_source_that_cannot_be_read_keeps_the_others_from_being_begun() {
+fn nothing_is_started_if_a_source_cannot_be_read() {
     let home = home(&format!("{BOTH}[[source]]\nfolder = \"nowhere\"\n"));
     let ran = run_in(home.path(), &["sync"]);
     assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
@@ -62,13 +62,17 @@ fn a_source_that_cannot_be_read_keeps_the_others_from_being_begun() {
 }
 
 #[test]
-fn settings_that_cannot_be_meant_are_one_line_with_file_and_line_and_begin_nothing() {
+fn invalid_settings_start_nothing() {
     let source = "[[source]]\nfolder = \"one\"\n";
-    for (settings, args, says) in [
+    for (settings, args, expected) in [
         (format!("{BOTH}bukket = \"b\"\n"), &["sync"][..], "trailhose.toml:6: unknown field `bukket`"),
         (format!("look_back = -3\n{BOTH}"), &["sync"], "trailhose.toml:1: look_back = -3: expected 0 to 36500"),
-        (format!("{BOTH}since = \"2026-11-02\"\nuntil = \"2026-11-01\"\n"), &["sync"], "trailhose.toml:7: until"),
-        (format!("{BOTH}since = \"2026-11-02\"\n"), &["sync", "--until", "2026-11-01"], "is after --until"),
+        (
+            format!("{BOTH}since = \"2026-11-02\"\nuntil = \"2026-11-01\"\n"),
+            &["sync"],
+            "trailhose.toml:7: since must not be after until",
+        ),
+        (format!("{BOTH}since = \"2026-11-02\"\n"), &["sync", "--until", "2026-11-01"], "must not be after --until"),
         (source.to_owned(), &["sync"], "trailhose.toml: no destination"),
         (format!("dest = \"firehose://s\"\n{source}"), &["sync"], "--ledger FILE"),
         (format!("{BOTH}accounts = [\"111122223333\"]\n"), &["sync", "--all-files"], "--all-files"),
@@ -81,14 +85,14 @@ fn settings_that_cannot_be_meant_are_one_line_with_file_and_line_and_begin_nothi
         let ran = run_in(home.path(), args);
         let (said, code) = (ran.err(), ran.code());
         assert_eq!((code, said.lines().count(), ran.out().as_str()), (2, 1, ""), "{settings} {args:?}: {said}");
-        assert!(said.starts_with("error: ") && said.contains(says), "{settings} {args:?}: {said}");
+        assert!(said.starts_with("error: ") && said.contains(expected), "{settings} {args:?}: {said}");
         assert!(!home.path().join("out").exists(), "{settings} {args:?}");
     }
 }
 
 #[test]
-fn without_source_and_settings_it_is_said_what_to_do() {
+fn missing_source_and_settings_are_explained() {
     let ran = run_in(tempfile::tempdir().unwrap().path(), &["sync"]);
     assert_eq!((ran.code(), ran.err().lines().count()), (2, 1), "{ran:?}");
-    assert!(ran.err().contains("name SOURCE and DEST, or write a trailhose.toml"), "{ran:?}");
+    assert!(ran.err().contains("specify SOURCE and DEST, or create trailhose.toml"), "{ran:?}");
 }

@@ -1,4 +1,4 @@
-//! `trailhose sync --watch`: what a poller finds, and what it neither loses nor repeats when it is ended.
+//! `trailhose sync --watch`: finds new, late and replaced objects, and neither loses nor repeats events when it stops.
 #![cfg(unix)]
 
 mod bed;
@@ -14,10 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// Nothing here takes a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of a wait, more than ten times the longest expected wait.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running watch, and the rounds it tells of.
+/// A running watch with its rounds and error lines.
 struct Watch {
     child: Child,
     rounds: Receiver<Value>,
@@ -25,44 +25,44 @@ struct Watch {
 }
 
 impl Watch {
-    fn begin(bucket: &Bucket, out: &Path) -> Self {
+    fn start(bucket: &Bucket, out: &Path) -> Self {
         Self::of(trailhose(), text(bucket.path()), out)
     }
 
     fn of(mut command: Command, source: &str, out: &Path) -> Self {
         command.args(["sync", source, text(out), "--watch", "1s", "--json", "--checkpoint", "0.05"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (told, rounds) = channel();
+        let (sender, rounds) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let _ = told.send(serde_json::from_str(&line).unwrap());
+                let _ = sender.send(serde_json::from_str(&line).unwrap());
             }
         });
-        let (told, errors) = channel();
+        let (sender, errors) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(told.send(line))));
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         Self { child, rounds, errors }
     }
 
-    /// The next round that ends.
+    /// Returns the next completed round.
     fn round(&self) -> Value {
-        self.rounds.recv_timeout(PATIENCE).expect("a round")
+        self.rounds.recv_timeout(TIMEOUT).expect("a round")
     }
 
-    /// The next round that delivers something.
+    /// Returns the next round that delivers events.
     fn delivery(&self) -> Value {
         let started = Instant::now();
-        while started.elapsed() < PATIENCE {
+        while started.elapsed() < TIMEOUT {
             let round = self.round();
             if round["delivered"] != 0 {
                 return round;
             }
         }
-        panic!("nothing was delivered in {PATIENCE:?}");
+        panic!("nothing was delivered in {TIMEOUT:?}");
     }
 
-    /// A round that began after this call.
+    /// Returns a round that started after this call.
     fn whole_round(&self) -> Value {
         while self.rounds.try_recv().is_ok() {}
         self.round();
@@ -71,19 +71,19 @@ impl Watch {
 
     fn error(&self, part: &str) -> String {
         let started = Instant::now();
-        while started.elapsed() < PATIENCE {
-            let line = self.errors.recv_timeout(PATIENCE).expect("a line");
+        while started.elapsed() < TIMEOUT {
+            let line = self.errors.recv_timeout(TIMEOUT).expect("a line");
             if line.contains(part) {
                 return line;
             }
         }
-        panic!("no line with {part:?} in {PATIENCE:?}");
+        panic!("no line with {part:?} in {TIMEOUT:?}");
     }
 
     fn interrupt(mut self) -> i32 {
-        let told = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(told.success());
-        self.child.wait().unwrap().code().expect("it ended by itself")
+        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap().code().expect("exited with a code")
     }
 
     fn kill(mut self) {
@@ -92,13 +92,13 @@ impl Watch {
     }
 }
 
-/// A key of this day, as CloudTrail would write it.
+/// Returns a CloudTrail key of the current day.
 fn today(name: &str) -> String {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
     key("111122223333", "CloudTrail", "eu-west-1", &today, name)
 }
 
-/// Puts an object in one step, as S3 does: whoever lists sees the old one or the new one.
+/// Puts an object atomically, as S3 does.
 fn put(bucket: &Bucket, key: &str, events: &[String]) -> PathBuf {
     let path = bucket.put(&format!("{key}.part"), &gzip(&log(events)));
     let whole = bucket.path().join(key);
@@ -107,16 +107,16 @@ fn put(bucket: &Bucket, key: &str, events: &[String]) -> PathBuf {
 }
 
 #[test]
-fn what_is_new_what_comes_late_and_what_is_replaced_is_delivered_once() {
+fn new_late_and_replaced_objects_are_delivered_once() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     put(&bucket, &today("m"), &events(0..2));
-    let watch = Watch::begin(&bucket, out.path());
+    let watch = Watch::start(&bucket, out.path());
     let first = watch.round();
     assert_eq!((&first["round"], &first["delivered"]), (&1.into(), &2.into()), "{first}");
     put(&bucket, &today("n"), &events(2..4));
     assert_eq!(watch.delivery()["objects"], 1, "new");
     put(&bucket, &today("a"), &events(4..6));
-    assert_eq!(watch.delivery()["objects"], 1, "late: a key before all that were seen");
+    assert_eq!(watch.delivery()["objects"], 1, "late: a key before all known keys");
     put(&bucket, &today("m"), &events(0..3).into_iter().chain([event(6)]).collect::<Vec<_>>());
     let replaced = watch.delivery();
     assert_eq!((&replaced["delivered"], &replaced["duplicate"]), (&1.into(), &3.into()), "{replaced}");
@@ -127,47 +127,47 @@ fn what_is_new_what_comes_late_and_what_is_replaced_is_delivered_once() {
 }
 
 #[test]
-fn a_round_that_is_not_the_first_looks_back_some_days_and_a_new_watch_looks_at_all() {
+fn later_rounds_scan_the_last_days_only() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     let old = |name: &str| key("111122223333", "CloudTrail", "eu-west-1", "2020-01-01", name);
     put(&bucket, &old("a"), &events(0..1));
-    let watch = Watch::begin(&bucket, out.path());
+    let watch = Watch::start(&bucket, out.path());
     assert_eq!(watch.round()["delivered"], 1);
     put(&bucket, &old("b"), &events(1..2));
     let round = watch.whole_round();
     assert_eq!((&round["delivered"], &round["already"]), (&0.into(), &0.into()), "{round}");
     assert_eq!(watch.interrupt(), 130);
-    let watch = Watch::begin(&bucket, out.path());
+    let watch = Watch::start(&bucket, out.path());
     assert_eq!(watch.round()["delivered"], 1);
     assert_eq!(watch.interrupt(), 130);
     assert_delivered(out.path(), &events(0..2));
 }
 
 #[test]
-fn an_object_is_named_in_one_round_only_and_counted_in_each() {
+fn quarantined_object_is_listed_once_and_counted_in_every_round() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     bucket.put(&today("cut"), &gzip(&log(&events(0..9)))[..40]);
-    let mut watch = Watch::begin(&bucket, out.path());
+    let mut watch = Watch::start(&bucket, out.path());
     let first = watch.round();
     assert_eq!((&first["quarantined"]["gzip"], &first["exit_code"]), (&1.into(), &3.into()), "{first}");
     assert_eq!(watch.whole_round()["quarantined_before"], 1);
-    let told = Command::new("kill").args(["-INT", &watch.child.id().to_string()]).status().unwrap();
-    assert!(told.success() && watch.child.wait().unwrap().code() == Some(130));
+    let status = Command::new("kill").args(["-INT", &watch.child.id().to_string()]).status().unwrap();
+    assert!(status.success() && watch.child.wait().unwrap().code() == Some(130));
     let named = watch.errors.iter().filter(|line| line.starts_with("quarantined: ")).count();
     assert_eq!(named, 1);
 }
 
 #[test]
-fn a_round_that_fails_is_said_and_the_next_one_goes_on() {
+fn failed_round_is_reported_and_the_next_one_resumes() {
     let (home, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let bucket = Bucket::new();
     put(&bucket, &today("a"), &events(0..2));
-    let watch = Watch::begin(&bucket, out.path());
+    let watch = Watch::start(&bucket, out.path());
     assert_eq!(watch.round()["delivered"], 2);
     let away = home.path().join("away");
     std::fs::rename(bucket.path(), &away).unwrap();
-    let line = watch.error(" gave up: ");
-    assert!(line.contains("does not exist") && line.contains("the next begins in 1 s"), "{line}");
+    let line = watch.error(" failed: ");
+    assert!(line.contains("does not exist") && line.contains("the next round starts in 1 s"), "{line}");
     std::fs::rename(&away, bucket.path()).unwrap();
     put(&bucket, &today("b"), &events(2..4));
     assert_eq!(watch.delivery()["delivered"], 2);
@@ -176,7 +176,7 @@ fn a_round_that_fails_is_said_and_the_next_one_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_round_leaves_behind_the_next_ones_look_for_however_old_it_is() {
+async fn failed_objects_are_retried_by_later_rounds_at_any_age() {
     let emulator = Emulator::moto();
     let s3 = aws_sdk_s3::config::Builder::from(&emulator.config()).force_path_style(true).build();
     let s3 = aws_sdk_s3::Client::from_conf(s3);
@@ -197,22 +197,22 @@ async fn what_a_round_leaves_behind_the_next_ones_look_for_however_old_it_is() {
     );
     faults.heal();
     assert_eq!(watch.delivery()["delivered"], 2);
-    // Nothing is left behind now: the next rounds need not look that far.
+    // The round is clean now, so the next rounds scan the last days only.
     assert_eq!(watch.whole_round()["already"], 1);
     assert_eq!(watch.interrupt(), 130);
     assert_delivered(out.path(), &events(0..4));
 }
 
 #[test]
-fn kills_at_any_moment_lose_and_repeat_nothing() {
+fn kill_at_any_time_loses_and_repeats_nothing() {
     const KILLS: u32 = 6;
     const OBJECTS: u32 = 20;
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     let mut random = fastrand::Rng::with_seed(11);
     let mut next: u32 = 0;
     for _ in 0..KILLS {
-        let watch = Watch::begin(&bucket, out.path());
-        // Objects arrive while it runs, each with an event of the one before.
+        let watch = Watch::start(&bucket, out.path());
+        // Objects arrive while it runs; each repeats one event of the previous object.
         for _ in 0..OBJECTS {
             let first = next * 30;
             put(&bucket, &today(&format!("{next:04}")), &events(first.saturating_sub(1)..first + 30));
@@ -227,34 +227,34 @@ fn kills_at_any_moment_lose_and_repeat_nothing() {
 }
 
 #[test]
-fn ctrl_c_in_the_middle_of_a_round_finishes_what_is_in_flight() {
+fn ctrl_c_during_a_round_finishes_objects_in_progress() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     for object in 0..300 {
         put(&bucket, &today(&format!("{object:04}")), &events(object * 100..(object + 1) * 100));
     }
-    let watch = Watch::begin(&bucket, out.path());
+    let watch = Watch::start(&bucket, out.path());
     let started = Instant::now();
     while laptop::files(out.path()).is_empty() {
-        assert!(started.elapsed() < PATIENCE, "nothing was delivered in {PATIENCE:?}");
+        assert!(started.elapsed() < TIMEOUT, "nothing was delivered in {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(watch.interrupt(), 130);
-    assert_eq!(lines(out.path()).len() % 100, 0, "objects are finished, not broken off");
+    assert_eq!(lines(out.path()).len() % 100, 0, "objects in progress are finished");
     assert_eq!(run(&["sync", text(bucket.path()), text(out.path())]).code(), 0);
     assert_delivered(out.path(), &events(0..30_000));
 }
 
 #[test]
-fn what_cannot_begin_is_refused_as_without_a_watch() {
+fn invalid_watch_is_rejected() {
     let out = tempfile::tempdir().unwrap();
     let missing = out.path().join("missing");
-    for (pause, says) in [("5m", "does not exist"), ("5", "expected 1s to 24h"), ("-5m", "'-5'")] {
+    for (pause, expected) in [("5m", "does not exist"), ("5", "expected 1s to 24h"), ("-5m", "'-5'")] {
         let mut child = trailhose();
         let args = ["sync", text(&missing), text(out.path()), "--watch", pause];
         let mut child = child.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!((child.wait().unwrap().code(), said.lines().count()), (Some(2), 1), "{said}");
-        assert!(said.starts_with("error: ") && said.contains(says), "{said}");
+        assert!(said.starts_with("error: ") && said.contains(expected), "{said}");
     }
 }

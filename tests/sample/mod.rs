@@ -1,21 +1,30 @@
-//! The sample: the bucket and the payloads of `events/`.
+//! The sample buckets and payloads of `events/`.
 
-#![allow(dead_code)] // Each test file uses its part.
+#![allow(dead_code)] // No test file uses all functions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The name by which the payloads call the sample bucket.
+/// Name of the sample bucket in the payloads.
 pub const BUCKET: &str = "trailhose-sample";
 
-/// The folder `events/`.
+/// Returns the folder `events/`.
 pub fn events() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("events")
 }
 
-/// Key and bytes of every object of the sample bucket.
+/// Returns key and bytes of every object in `events/bucket`.
 pub fn objects() -> BTreeMap<String, Vec<u8>> {
-    let top = events().join("bucket");
+    objects_in("bucket")
+}
+
+/// Returns key and bytes of every object in `events/damaged`.
+pub fn damaged_objects() -> BTreeMap<String, Vec<u8>> {
+    objects_in("damaged")
+}
+
+fn objects_in(bucket: &str) -> BTreeMap<String, Vec<u8>> {
+    let top = events().join(bucket);
     let (mut found, mut folders) = (BTreeMap::new(), vec![top.clone()]);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -31,7 +40,7 @@ pub fn objects() -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Name and text of every payload in a folder, not in those below.
+/// Returns name and text of every payload in a folder, without its subfolders.
 pub fn payloads(folder: &Path) -> BTreeMap<String, String> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let payloads = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
