@@ -76,7 +76,7 @@ mod tests {
     use crate::object::Object;
     use std::sync::Arc;
 
-    fn known(number: u8) -> EventMeta {
+    fn event(number: u8) -> EventMeta {
         EventMeta { id: EventId([number; 16]), scope: 0, fingerprint: 0, filtered: false }
     }
 
@@ -86,14 +86,14 @@ mod tests {
         let object = |key: &str| Object { bucket: "b".into(), key: key.into(), etag: "e".into() };
         let scopes = [EventScope::default()];
         let mut leases = Vec::new();
-        for (key, events) in [("a", [known(1), known(2)]), ("b", [known(3), known(4)])] {
+        for (key, events) in [("a", [event(1), event(2)]), ("b", [event(3), event(4)])] {
             let LeaseOutcome::Granted(mut lease) = ledger.lease(&object(key), ledger.now() + 60).await.unwrap() else {
                 panic!("not leased")
             };
             ledger.claim(&mut lease, &events, &scopes, false).await.unwrap();
             leases.push(lease);
         }
-        let events = [1, 1, 2, 3, 5].map(known);
+        let events = [1, 1, 2, 3, 5].map(event);
         let ownership = ledger.ownership(object("a").id(), &events, &scopes).await.unwrap();
         assert_eq!(ownership, OwnershipCounts { new: 1, mine: 2, delivered: 0, owed: 1 });
         ledger.settle(&mut leases[1]).await.unwrap();

@@ -42,8 +42,8 @@ impl Ledger {
         for (ordinal, scope) in (0u32..).zip(scopes) {
             // Minutes of one time bucket share a page. Behind a full page each minute has its own, so every scope is
             // needed.
-            let lookups = EventLookup { ordinal, id, minute: scope.minute, fingerprint: 0 };
-            roots.entry(PageName::root(scope, id)).or_default().push(lookups);
+            let lookup = EventLookup { ordinal, id, minute: scope.minute, fingerprint: 0 };
+            roots.entry(PageName::root(scope, id)).or_default().push(lookup);
         }
         let found = self.find(roots).await?;
         let mut entries: Vec<(PageName, Entry)> = found.entries.into_values().collect();
@@ -91,9 +91,9 @@ mod tests {
             panic!("not leased")
         };
         let scope = |minute| EventScope { account: "1".into(), region: "r".into(), minute: Some(minute) };
-        let known =
+        let events =
             (0..100).map(|number| EventMeta { id: EventId([number; 16]), scope: 0, fingerprint: 0, filtered: false });
-        ledger.claim(&mut lease, &known.collect::<Vec<_>>(), &[scope(7)], true).await.unwrap();
+        ledger.claim(&mut lease, &events.collect::<Vec<_>>(), &[scope(7)], true).await.unwrap();
         ledger.advance(&mut lease, 50).await.unwrap();
         let mut sharded = 0;
         for number in 0..100 {

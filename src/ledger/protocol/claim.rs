@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 
 /// Maximum number of attempts to write one page before the object is returned to the queue. Each refusal means that
 /// another worker's write succeeded, so this many refusals in a row require a very busy minute.
-const MAX_WRITE_ATTEMPTS: u32 = 64;
+pub(super) const MAX_WRITE_ATTEMPTS: u32 = 64;
 
 /// Result of the claim on one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +94,8 @@ impl Ledger {
             let names: Vec<_> = remaining.keys().cloned().collect();
             let pages = self.store.pages(&names).await?;
             let updates = names.into_iter().zip(pages).map(|(name, page)| {
-                let events_here = remaining.remove(&name).unwrap_or_default();
-                let update = PageUpdate { ledger: self, lease: &lease, name, events: events_here, numbered };
+                let events = remaining.remove(&name).unwrap_or_default();
+                let update = PageUpdate { ledger: self, lease: &lease, name, events, numbered };
                 update.run(page)
             });
             // Build all updates before running them, so that each is one future under the concurrency limit.
@@ -192,15 +192,15 @@ impl PageUpdate<'_> {
             let mut page = current.filter(|page| page.live(now)).unwrap_or_else(|| Page::new(expires));
             let mut result = PageUpdateResult::default();
             let new = partition(&page, &pending.events, |ordinal, entry| result.entries.push((ordinal, entry)));
-            let settled = page.full || new.is_empty();
-            if settled && !expires_soon(&page, now) {
+            let complete = page.full || new.is_empty();
+            if complete && !expires_soon(&page, now) {
                 debug_assert!(page.full || new.is_empty());
                 lock.release(Some(page));
                 return Ok(self.deeper(result, new));
             }
             page.version = Version::fresh();
             page.expires = expires;
-            if !settled {
+            if !complete {
                 self.fill(&mut page, &new, &pending, &lock).await?;
             }
             current = match self.ledger.store.write_page(&self.name, version, &page).await {
@@ -231,7 +231,7 @@ impl PageUpdate<'_> {
         let added = &new[..fits.min(new.len())];
         {
             let mut lease = self.lease.lock().await;
-            // The cursor claims that all owned events below it are delivered. Reset it before that becomes false.
+            // The cursor states that all owned events below it are delivered. Reset it before that becomes false.
             if added.iter().any(|event| event.ordinal < lease.cursor) {
                 self.ledger.reopen(&mut lease).await?;
             }

@@ -4,15 +4,13 @@
 use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row, Seconds, Token};
+use crate::ledger::protocol::claim::MAX_WRITE_ATTEMPTS;
 use crate::ledger::protocol::lookup::{EventLookup, LookupResult};
 use crate::ledger::protocol::{EventMeta, ForeignClaim};
 use crate::ledger::store::{StoreError, WriteError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::object::ObjectId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// Maximum number of attempts to mark the events of one page, as in `claim.rs`.
-const MAX_WRITE_ATTEMPTS: u32 = 64;
 
 /// Lease on a stalled object, taken to finish its deliveries.
 #[derive(Debug)]
@@ -54,12 +52,12 @@ impl Ledger {
     /// [`LedgerError::Gone`] if an entry no longer exists. Then everything must be claimed again.
     pub async fn review(
         &self,
-        events: &[ForeignClaim],
-        known: &[EventMeta],
+        foreign: &[ForeignClaim],
+        events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<Vec<ForeignClaim>, LedgerError> {
-        let found = self.find_again(events.iter().map(|event| event.ordinal), known, scopes).await?;
-        let foreign = events.iter().map(|event| {
+        let found = self.find_again(foreign.iter().map(|event| event.ordinal), events, scopes).await?;
+        let foreign = foreign.iter().map(|event| {
             let (_, entry) = found.entries.get(&event.ordinal).ok_or(LedgerError::Gone)?;
             Ok(match entry.owner {
                 Owner::Object(owner) => {
@@ -90,11 +88,11 @@ impl Ledger {
     pub async fn owed(
         &self,
         help: &Help,
-        events: &[ForeignClaim],
-        known: &[EventMeta],
+        foreign: &[ForeignClaim],
+        events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<Vec<u32>, LedgerError> {
-        let now = self.review(events, known, scopes).await?;
+        let now = self.review(foreign, events, scopes).await?;
         if now.iter().any(|event| event.owner != help.owner) {
             return Err(LedgerError::Gone);
         }
@@ -110,14 +108,14 @@ impl Ledger {
         &self,
         help: &Help,
         ordinals: &[u32],
-        known: &[EventMeta],
+        events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<(), LedgerError> {
-        let mut left: Vec<u32> = ordinals.to_vec();
+        let mut remaining: Vec<u32> = ordinals.to_vec();
         for _ in 0..MAX_WRITE_ATTEMPTS {
-            let mut found = self.find_again(left.iter().copied(), known, scopes).await?;
+            let mut found = self.find_again(remaining.iter().copied(), events, scopes).await?;
             let mut by_page: BTreeMap<PageName, Vec<u32>> = BTreeMap::new();
-            for &ordinal in &left {
+            for &ordinal in &remaining {
                 let (name, entry) = found.entries.get(&ordinal).ok_or(LedgerError::Gone)?;
                 match entry.owner {
                     Owner::Delivered => {}
@@ -127,17 +125,17 @@ impl Ledger {
                     Owner::Object(_) => return Err(LedgerError::Gone),
                 }
             }
-            left.clear();
+            remaining.clear();
             for (name, ordinals) in by_page {
-                if !self.mark_page(&mut found, &name, &ordinals, known).await? {
-                    left.extend(ordinals);
+                if !self.mark_page(&mut found, &name, &ordinals, events).await? {
+                    remaining.extend(ordinals);
                 }
             }
-            if left.is_empty() {
+            if remaining.is_empty() {
                 return Ok(());
             }
         }
-        Err(LedgerError::Contended(format!("pages of {} events", left.len()), MAX_WRITE_ATTEMPTS))
+        Err(LedgerError::Contended(format!("pages of {} events", remaining.len()), MAX_WRITE_ATTEMPTS))
     }
 
     /// Releases a helped object's lease. The cursor stays, because it counts only what the owner delivered itself.
@@ -151,12 +149,12 @@ impl Ledger {
         found: &mut LookupResult,
         name: &PageName,
         ordinals: &[u32],
-        known: &[EventMeta],
+        events: &[EventMeta],
     ) -> Result<bool, LedgerError> {
         let mut page = found.pages.remove(name).ok_or(LedgerError::Gone)?;
         let current = page.version;
         for &ordinal in ordinals {
-            let entry = page.entries.get_mut(&known[ordinal as usize].id).ok_or(LedgerError::Gone)?;
+            let entry = page.entries.get_mut(&events[ordinal as usize].id).ok_or(LedgerError::Gone)?;
             entry.owner = Owner::Delivered;
             entry.ordinal = None;
         }
@@ -172,12 +170,12 @@ impl Ledger {
     async fn find_again(
         &self,
         ordinals: impl Iterator<Item = u32>,
-        known: &[EventMeta],
+        events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<LookupResult, StoreError> {
         let mut lookups: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         for ordinal in ordinals {
-            let event = &known[ordinal as usize];
+            let event = &events[ordinal as usize];
             let root = PageName::root(&scopes[event.scope as usize], event.id);
             lookups.entry(root).or_default().push(EventLookup::new(ordinal, event, scopes));
         }

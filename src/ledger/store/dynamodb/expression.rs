@@ -47,17 +47,17 @@ impl Expression {
     fn guard(&mut self, guard: Guard) -> String {
         let (status, until, token) = (self.name("status"), self.name("until"), self.name("token"));
         let condition = match guard {
-            Guard::Leasable { now, token: mine } => {
-                let available = self.available(now, mine);
+            Guard::Leasable { now, token: own_token } => {
+                let available = self.available(now, own_token);
                 let (open, settled) = (self.status(Status::Open), self.status(Status::Settled));
                 format!("attribute_not_exists(pk) OR ({status} IN ({open}, {settled}) AND {available})")
             }
-            Guard::Helpable { now, token: mine } => {
-                let available = self.available(now, mine);
+            Guard::Helpable { now, token: own_token } => {
+                let available = self.available(now, own_token);
                 let (open, quarantined) = (self.status(Status::Open), self.status(Status::Quarantined));
                 format!("{status} IN ({open}, {quarantined}) AND {available}")
             }
-            Guard::Held(mine) => format!("{token} = {}", self.value(":mine", text(mine))),
+            Guard::Held(own_token) => format!("{token} = {}", self.value(":mine", text(own_token))),
             Guard::Unleased { now } => format!("{until} < {}", self.value(":now", number(now))),
             Guard::Quarantined { now } => {
                 let (quarantined, now) = (self.status(Status::Quarantined), self.value(":now", number(now)));
@@ -69,10 +69,10 @@ impl Expression {
         condition
     }
 
-    fn available(&mut self, now: i64, mine: crate::ledger::model::row::Token) -> String {
+    fn available(&mut self, now: i64, own_token: crate::ledger::model::row::Token) -> String {
         let (until, token) = (self.name("until"), self.name("token"));
-        let (now, mine) = (self.value(":now", number(now)), self.value(":mine", text(mine)));
-        format!("({until} < {now} OR {token} = {mine})")
+        let (now, own_token) = (self.value(":now", number(now)), self.value(":mine", text(own_token)));
+        format!("({until} < {now} OR {token} = {own_token})")
     }
 
     /// Sets the initial attributes of a new row: see `Change::apply`.

@@ -46,25 +46,20 @@ impl LedgerScan for DynamoDb {
         })
     }
 
-    async fn scan(
-        &self,
-        filter: &ScanFilter,
-        after: Option<&ScanToken>,
-        at_most: u32,
-    ) -> Result<ScanBatch, StoreError> {
+    async fn scan(&self, filter: &ScanFilter, after: Option<&ScanToken>, limit: u32) -> Result<ScanBatch, StoreError> {
         const ACTION: &str = "dynamodb:Scan";
         let start = after.map(|ScanToken(token)| start(filter, token));
         let mut retry = RequestRetry::new();
         let answer = loop {
-            let limit = i32::try_from(at_most.max(1)).unwrap_or(i32::MAX);
+            let limit = i32::try_from(limit.max(1)).unwrap_or(i32::MAX);
             let mut request =
                 self.client.scan().table_name(&self.table).limit(limit).set_exclusive_start_key(start.clone());
             match filter {
                 ScanFilter::Quarantined => request = request.index_name(QUARANTINE_INDEX),
                 ScanFilter::Versions(objects) => {
-                    let of: Vec<String> =
+                    let conditions: Vec<String> =
                         (0..objects.len()).map(|at| format!("(#bucket = :b{at} AND #key = :k{at})")).collect();
-                    request = request.filter_expression(of.join(" OR "));
+                    request = request.filter_expression(conditions.join(" OR "));
                     request = request.expression_attribute_names("#bucket", "bucket");
                     request = request.expression_attribute_names("#key", "key");
                     for (at, (bucket, key)) in objects.iter().enumerate() {
@@ -88,10 +83,11 @@ impl LedgerScan for DynamoDb {
         let items = answer.items();
         // Excluded items are billed but not returned. Assume that each has the average size of the returned items, or
         // 512 bytes.
-        let seen: usize = items.iter().map(item::bytes).sum();
+        let returned_bytes: usize = items.iter().map(item::bytes).sum();
         let scanned = usize::try_from(answer.scanned_count()).unwrap_or_default();
-        let unseen = scanned.saturating_sub(items.len()) * seen.checked_div(items.len()).unwrap_or(512);
-        self.usage.scanned(seen + unseen);
+        let excluded_bytes =
+            scanned.saturating_sub(items.len()) * returned_bytes.checked_div(items.len()).unwrap_or(512);
+        self.usage.scanned(returned_bytes + excluded_bytes);
         let mut batch = ScanBatch { next: answer.last_evaluated_key().map(token), ..ScanBatch::default() };
         for found in items {
             match item::key(found)?.split_once('#') {
@@ -110,8 +106,8 @@ impl LedgerScan for DynamoDb {
 fn start(filter: &ScanFilter, token: &str) -> Attributes {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     match (filter, token.split_once(' ')) {
-        (ScanFilter::Quarantined, Some((since, pk))) => {
-            Attributes::from([(QUARANTINE_INDEX_KEY.to_owned(), text(since)), ("pk".to_owned(), text(pk))])
+        (ScanFilter::Quarantined, Some((quarantined_at, pk))) => {
+            Attributes::from([(QUARANTINE_INDEX_KEY.to_owned(), text(quarantined_at)), ("pk".to_owned(), text(pk))])
         }
         _ => Attributes::from([("pk".to_owned(), text(token))]),
     }
