@@ -1,5 +1,5 @@
-//! The backfill's worker dies, is cut off or runs out of time at every call it makes; behind its queue the real ingest
-//! works. Every missing object is handed in, every event arrives once, and the record counts every key once.
+//! The backfill worker crashes, loses a reply or runs out of time at each of its calls, while the real ingest code reads its
+//! queue. Every missing object is enqueued, every event is delivered once, and the run record counts every key once.
 
 mod run_records;
 mod world;
@@ -17,26 +17,26 @@ use trailhose::batch::Batch;
 use trailhose::ingest::Deadline;
 use trailhose::notification::{Notice, parse};
 use trailhose::tally::Tally;
-use world::queues::Line;
+use world::queues::MemoryQueue;
 use world::{Fault, INVOCATION, Wire, World, event, log};
 
 const ACCOUNTS: [&str; 2] = ["111122223333", "444455556666"];
 const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
-/// Of each account and region.
+/// Objects per account and region.
 const OBJECTS: u32 = 5;
-/// 2023-11-14T22:13:20Z, where the world begins.
+/// 2023-11-14T22:13:20Z, the start time of the world.
 const TODAY: &str = "2023/11/14";
-/// How long an invocation has that is to run out of time.
+/// The time limit of an invocation that runs out of time.
 const SHORT: Duration = Duration::from_millis(25);
 
-/// A world, the backfill's queues, and how much arrived.
-struct Missed {
+/// A world, the queues of the backfill, and the number of ingested objects.
+struct Fixture {
     world: World,
-    tasks: Arc<Line>,
-    missed: Arc<Line>,
+    tasks: Arc<MemoryQueue>,
+    missed: Arc<MemoryQueue>,
     run_records: Arc<MemoryRunRecords>,
     keys: Vec<String>,
-    /// What the ingest function did.
+    /// The results of the ingest code.
     ingested: Tally,
 }
 
@@ -44,8 +44,8 @@ fn run() -> RunId {
     RunId::at(0, 1)
 }
 
-impl Missed {
-    /// Twenty objects that nobody announced, and a task to begin a run. Of each region's five one is done already.
+impl Fixture {
+    /// Creates twenty objects without notifications and a task that starts a run. One object per region is already done.
     async fn new() -> Self {
         let world = World::default();
         let mut keys = Vec::new();
@@ -68,13 +68,13 @@ impl Missed {
             let etag = world.bucket.objects.lock().unwrap()[key].0.clone();
             world.ingest(&trailhose::object::ObjectRef::new("logs", key).with_version(&etag, 1)).await;
         }
-        let tasks = Arc::new(Line::default());
+        let tasks = Arc::new(MemoryQueue::default());
         tasks.push(&Task::Start { run: run(), request: Request::default() }.body());
         let (missed, run_records) = (Arc::default(), Arc::default());
         Self { world, tasks, missed, run_records, keys, ingested: Tally::default() }
     }
 
-    /// One invocation of the backfill with the oldest task. What it would answer after its death, nobody hears.
+    /// Runs the backfill with the oldest task. After a crash its result is lost.
     async fn work(&self, wire: &Arc<Wire>, deadline: Deadline) -> bool {
         let Some(message) = self.tasks.first() else { return false };
         let worker = self.world.backfiller(wire, [&self.tasks, &self.missed], &self.run_records);
@@ -96,7 +96,7 @@ impl Missed {
         true
     }
 
-    /// One invocation of the ingest function with the oldest message of missing objects.
+    /// Runs ingest with the oldest message of missing objects.
     async fn ingest(&mut self) -> bool {
         let Some(message) = self.missed.first() else { return false };
         let batch = Batch::new(self.world.worker(&Arc::default()), None, 4, 512);
@@ -108,28 +108,28 @@ impl Missed {
         true
     }
 
-    /// Both functions in turn, until nothing waits.
+    /// Runs both in turn until the queues are empty.
     async fn finish(&mut self, wire: &Arc<Wire>, mut deadline: impl FnMut() -> Deadline) {
         for _ in 0..2000 {
             let worked = self.work(wire, deadline()).await;
-            // Two workers of the backfill do not wait for each other, and their messages come in any order.
-            self.tasks.first_is_last();
+            // Backfill workers run independently, so their messages arrive in any order.
+            self.tasks.reverse();
             if !self.ingest().await && !worked {
                 return;
             }
         }
-        panic!("no end: {:?}", wire.calls());
+        panic!("the queues do not become empty: {:?}", wire.calls());
     }
 
-    /// What must hold when nothing waits any more.
-    async fn holds(&self, said: &str) {
+    /// Checks the results when the queues are empty.
+    async fn check(&self, context: &str) {
         let mut delivered = self.world.delivered();
         delivered.sort();
         let mut events: Vec<String> = (0..self.keys.len() as u32).map(event).collect();
         events.sort();
-        assert_eq!(delivered, events, "{said}: each event once");
+        assert_eq!(delivered, events, "{context}: each event is delivered once");
         let missing = self.keys.len() as u64 - 4;
-        assert_eq!(self.ingested.objects, missing, "{said}: none is ingested twice");
+        assert_eq!(self.ingested.objects, missing, "{context}: no object is ingested twice");
         let sent: BTreeSet<String> = self
             .missed
             .sent
@@ -143,14 +143,14 @@ impl Missed {
             })
             .collect();
         let expected = self.keys.iter().enumerate().filter(|(at, _)| !at.is_multiple_of(OBJECTS as usize));
-        assert!(sent.iter().eq(expected.map(|(_, key)| key)), "{said}: the missing ones are handed in, and no other");
+        assert!(sent.iter().eq(expected.map(|(_, key)| key)), "{context}: exactly the missing objects are enqueued");
         let run_records = self.run_records.run(&run()).await.unwrap().unwrap();
         let progress = RunProgress::of(&run_records, &self.run_records.parts(&run()).await.unwrap());
-        assert_eq!((progress.stage, progress.units, progress.done), (Stage::Done, 4, 4), "{said}");
+        assert_eq!((progress.stage, progress.units, progress.done), (Stage::Done, 4, 4), "{context}");
         let counts = progress.counts;
-        assert_eq!(counts.listed, self.keys.len() as u64, "{said}: each key is counted once: {counts:?}");
-        assert_eq!(counts.done + counts.leased + counts.missing + counts.unfinished, counts.listed, "{said}");
-        assert!(counts.sent <= missing, "{said}: {counts:?}");
+        assert_eq!(counts.listed, self.keys.len() as u64, "{context}: each key is counted once: {counts:?}");
+        assert_eq!(counts.done + counts.leased + counts.missing + counts.unfinished, counts.listed, "{context}");
+        assert!(counts.sent <= missing, "{context}: {counts:?}");
     }
 }
 
@@ -159,11 +159,11 @@ fn long() -> Deadline {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_or_is_cut_off_at_any_call_leaves_nothing_out_and_repeats_nothing() {
+async fn crash_or_lost_reply_at_any_call_loses_and_repeats_nothing() {
     let calm = Arc::new(Wire::default());
-    let mut missed = Missed::new().await;
+    let mut missed = Fixture::new().await;
     missed.finish(&calm, long).await;
-    missed.holds("calm").await;
+    missed.check("without faults").await;
     let calls = calm.calls();
     assert_eq!(
         ["list", "send_batch", "begin", "note", "rows"]
@@ -174,23 +174,23 @@ async fn a_worker_that_dies_or_is_cut_off_at_any_call_leaves_nothing_out_and_rep
     for fault in [Fault::Die, Fault::LoseReply, Fault::Refuse] {
         for (call, name) in calls.iter().enumerate() {
             let wire = Arc::new(Wire::failing([(call, fault)]));
-            let mut missed = Missed::new().await;
+            let mut missed = Fixture::new().await;
             missed.finish(&wire, long).await;
             assert_eq!(wire.hit().len(), 1, "{fault:?} at {call}, {name}");
-            missed.holds(&format!("{fault:?} at {call}, {name}")).await;
+            missed.check(&format!("{fault:?} at {call}, {name}")).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_worker_that_runs_out_of_time_at_any_call_goes_on_or_begins_again() {
+async fn unit_that_runs_out_of_time_at_any_call_is_resumed() {
     let calm = Arc::new(Wire::default());
-    let mut missed = Missed::new().await;
+    let mut missed = Fixture::new().await;
     missed.finish(&calm, long).await;
     let mut requeued = 0;
     for call in 0..calm.calls().len() {
         let wire = Arc::new(Wire::failing([(call, Fault::Late(SHORT * 2))]));
-        let mut missed = Missed::new().await;
+        let mut missed = Fixture::new().await;
         let until = Arc::clone(&wire);
         missed
             .finish(&wire, || {
@@ -199,18 +199,18 @@ async fn a_worker_that_runs_out_of_time_at_any_call_goes_on_or_begins_again() {
                 Deadline { stop: if short { Instant::now() + SHORT } else { end }, end }
             })
             .await;
-        missed.holds(&format!("out of time at {call}")).await;
+        missed.check(&format!("out of time at {call}")).await;
         requeued += missed.tasks.sent.lock().unwrap().iter().filter(|body| body.contains("\"so_far\"")).count();
     }
-    assert!(requeued > 4, "{requeued} units went on where they stopped");
+    assert!(requeued > 4, "{requeued} units were resumed");
 }
 
 #[tokio::test]
-async fn a_task_that_cannot_send_what_follows_from_it_comes_back() {
+async fn task_that_cannot_enqueue_is_retried() {
     for tasks_closed in [true, false] {
         for before in 0..8 {
             let wire = Arc::new(Wire::default());
-            let mut missed = Missed::new().await;
+            let mut missed = Fixture::new().await;
             for _ in 0..before {
                 missed.work(&wire, long()).await;
             }
@@ -218,24 +218,24 @@ async fn a_task_that_cannot_send_what_follows_from_it_comes_back() {
             line.closed.store(true, Ordering::SeqCst);
             for _ in 0..3 {
                 missed.work(&wire, long()).await;
-                missed.tasks.first_is_last();
+                missed.tasks.reverse();
             }
             line.closed.store(false, Ordering::SeqCst);
             missed.finish(&wire, long).await;
-            missed.holds(&format!("closed after {before}, the tasks: {tasks_closed}")).await;
+            missed.check(&format!("closed after {before}, the tasks: {tasks_closed}")).await;
         }
     }
 }
 
 #[tokio::test]
-async fn workers_that_die_again_and_again_come_to_an_end_all_the_same() {
+async fn repeated_crashes_do_not_prevent_completion() {
     for seed in 0..40 {
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = [Fault::Die, Fault::LoseReply, Fault::Die];
         let plan = (0..400).filter(|_| random.u8(..) < 16).collect::<Vec<_>>();
         let wire = Arc::new(Wire::failing(plan.into_iter().map(|call| (call, faults[call % 3]))));
-        let mut missed = Missed::new().await;
+        let mut missed = Fixture::new().await;
         missed.finish(&wire, long).await;
-        missed.holds(&format!("seed {seed}")).await;
+        missed.check(&format!("seed {seed}")).await;
     }
 }

@@ -238,7 +238,7 @@ async fn an_event_too_long_for_a_record_is_kept_aside_and_a_pointer_is_delivered
     let oversize = &pointer["trailhose"]["oversize"];
     assert_eq!(oversize["bytes"], long.len());
     let location = oversize["location"].as_str().unwrap();
-    assert_eq!(world.sink.aside.lock().unwrap()[location], long);
+    assert_eq!(world.sink.oversize.lock().unwrap()[location], long);
     // Elsewhere it is a duplicate like any other.
     let report = done(&world, "b", &[long]).await;
     assert_eq!((report.counts.duplicate, report.counts.oversize), (1, 0));

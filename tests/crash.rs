@@ -1,10 +1,10 @@
-//! Crash: a worker that fails at any call, or at any two, loses nothing and repeats at most the call in question.
+//! A worker that fails at any call, or at any two calls, loses no event and repeats at most the interrupted call.
 //!
-//! Every call a worker makes goes over a wire. Each scenario is run with a fault at each call, then with two faults at
-//! every pair of calls, in the same attempt or in later ones, then in a storm of faults; between attempts the ledger must
-//! hold what it always holds, and in the end everything must have arrived. The faults and some storms are had once more
-//! with a ledger in SQLite beside the one in memory, which must answer every call alike. Of the pairs a sample is tried;
-//! `TRAILHOSE_EXPLORE=all` tries them all.
+//! Every call of a worker goes over a wire. Each scenario runs with a fault at each call, then with two faults at pairs of
+//! calls, in the same attempt or in later ones, then with random series of faults. The ledger invariants must hold after
+//! each attempt, and in the end every event must be delivered. The single faults and some series run again with SQLite
+//! next to the in-memory store: both must return the same results. A sample of the pairs is tested;
+//! `TRAILHOSE_EXPLORE=all` tests all of them.
 
 mod world;
 
@@ -21,28 +21,28 @@ use world::{Fault, Wire, World, apart, event, long_event, plain_log};
 
 const FAULTS: [Fault; 3] = [Fault::Refuse, Fault::LoseReply, Fault::Die];
 
-/// Pairs of faults tried of one scenario, and storms.
+/// Number of tested pairs of faults per scenario, and of random series.
 const PAIRS: usize = 600;
 const STORMS: u64 = 100;
 
-/// Storms of one scenario with a ledger in SQLite beside the one in memory.
+/// Number of random series per scenario that run with SQLite, too.
 #[cfg(feature = "cli")]
 const STORMS_ON_SQLITE: u64 = 20;
 
-/// Attempts after which a scenario is taken to go on for ever.
+/// Limit of attempts. A scenario that exceeds it counts as endless.
 const ATTEMPTS: usize = 120;
 
-/// A world before its first notification.
+/// The state before the first notification, and what happens in a run.
 struct Scenario {
     world: World,
     objects: Vec<ObjectRef>,
     /// Objects that end in quarantine.
-    aside: Vec<ObjectRef>,
-    /// The first of those, if a worker dies at this call of it before all others.
+    quarantined: Vec<ObjectRef>,
+    /// If set, a worker of the first quarantined object crashes at this call before all others.
     dies_at: Option<usize>,
-    /// Time that passes after an attempt with a fault in it: after each, or the first.
+    /// Seconds that pass after the first attempt with a fault, or after each if `forgets` is set.
     pause: i64,
-    /// Whether that time is so long that rows and pages vanish: then repeats are not bounded.
+    /// Whether rows and pages expire in that time. Then repeats are not limited.
     forgets: bool,
 }
 
@@ -51,7 +51,7 @@ impl Scenario {
         let objects =
             files.iter().enumerate().map(|(number, events)| world.put(&format!("object{number}"), &plain_log(events)));
         let objects = objects.collect();
-        Self { world, objects, aside: Vec::new(), dies_at: None, pause: 0, forgets: false }
+        Self { world, objects, quarantined: Vec::new(), dies_at: None, pause: 0, forgets: false }
     }
 
     fn pausing(self, pause: i64, forgets: bool) -> Self {
@@ -59,22 +59,22 @@ impl Scenario {
     }
 }
 
-/// How many lines a fault at this call may repeat: a call's, where the call stands between a delivery and its note.
+/// Whether a fault at this call may repeat a delivery, because the call is between a delivery and its cursor write.
 fn may_repeat(call: &str, fault: Fault) -> bool {
     match call {
         "deliver" => fault != Fault::Refuse,
-        // These are the notes. One whose reply is lost is still written.
+        // These writes record a delivery. If only the reply is lost, the write has taken effect.
         "advance" | "settle" | "complete" => fault == Fault::Refuse,
-        // Read between a delivery and its note.
+        // Reads between a delivery and its cursor write.
         "rows" | "pages" => true,
-        // A helper's note of one call may be written to several pages.
+        // A helper records one call on several pages.
         "write_page" => fault == Fault::Die,
         _ => false,
     }
 }
 
-/// One run under a plan of faults: how many calls it took, and which were hit.
-async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, String> {
+/// Runs a scenario with a plan of faults. Returns the number of calls and of injected faults.
+async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<(usize, usize), String> {
     let Scenario { world, objects, forgets, .. } = scenario;
     let mut pause = scenario.pause;
     let wire = Arc::new(Wire::failing(plan));
@@ -82,11 +82,11 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, St
     watch.forgotten = *forgets;
     if let Some(call) = scenario.dies_at {
         let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
-        let outcome = world.ingest_over(&wire, &scenario.aside[0]).await;
+        let outcome = world.ingest_over(&wire, &scenario.quarantined[0]).await;
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
         world.pass(86_400);
     }
-    for at in &scenario.aside {
+    for at in &scenario.quarantined {
         world.bucket.objects.lock().unwrap().remove(&at.key);
     }
     let mut queue: VecDeque<ObjectRef> = objects.iter().cloned().collect();
@@ -94,7 +94,7 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, St
     while let Some(at) = queue.pop_front() {
         attempts += 1;
         if attempts > ATTEMPTS {
-            return Err(format!("no end: {at} came back, calls {:?}", wire.calls()));
+            return Err(format!("{at} is still not done after {ATTEMPTS} attempts, calls {:?}", wire.calls()));
         }
         let hits = wire.hit().len();
         let outcome = world.ingest_over(&wire, &at).await;
@@ -125,18 +125,18 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, St
                 }
                 continue;
             }
-            // A fault explains a failure; another attempt must not need one.
+            // Only a fault explains a failure.
             Outcome::Failed(_) if wire.hit().len() > hits => idle = 0,
             Outcome::Failed(failure) => return Err(format!("{at} failed without a fault: {failure}")),
         }
-        // What a dead worker would have acknowledged comes back.
+        // The message of a crashed worker becomes visible again.
         if died || matches!(outcome, Outcome::Failed(_)) {
             queue.push_back(at);
         }
     }
-    let calls = wire.calls().len();
-    let aside: Vec<_> = scenario.aside.iter().map(|at| at.object().unwrap().id()).collect();
-    watch.check_end(world, &aside)?;
+    let (calls, hits) = (wire.calls().len(), wire.hit().len());
+    let quarantined: Vec<_> = scenario.quarantined.iter().map(|at| at.object().unwrap().id()).collect();
+    watch.check_end(world, &quarantined)?;
     let delivered = world.delivered().len();
     if !forgets {
         let bound: usize = wire.hit().iter().filter(|(call, fault)| may_repeat(call, *fault)).count();
@@ -145,7 +145,7 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, St
         if watch.repeats() > most {
             return Err(format!("{} repeats, at most {most} expected; hit {:?}", watch.repeats(), wire.hit()));
         }
-        // A notification that comes once more finds everything done.
+        // A duplicate notification finds the object done.
         for at in objects {
             let outcome = world.ingest(at).await;
             if !matches!(outcome, Outcome::AlreadyDone | Outcome::Quarantined(_)) || world.delivered().len() > delivered
@@ -154,10 +154,10 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<usize, St
             }
         }
     }
-    Ok(calls)
+    Ok((calls, hits))
 }
 
-/// What a store forgets when time to live has passed.
+/// Deletes the expired items of the store.
 fn forget(world: &World) {
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
     let mut kept = world.store.kept();
@@ -165,19 +165,25 @@ fn forget(world: &World) {
     kept.pages.retain(|_, page| page.live(now));
 }
 
-/// Every single fault, pairs of faults, and storms.
-async fn torture(name: &str, make: impl Fn() -> Scenario) {
+/// Tests every single fault, pairs of faults, and random series.
+async fn inject_faults(name: &str, make: impl Fn() -> Scenario) {
     let runs = Cell::new(0);
     let tried = async |scenario: Scenario, plan: Vec<(usize, Fault)>| {
         runs.set(runs.get() + 1);
         let ended = run(&scenario, plan.clone()).await;
         ended.unwrap_or_else(|violation| panic!("{name}, after {} runs, {plan:?}: {violation}", runs.get()))
     };
-    let calls = tried(make(), Vec::new()).await;
+    // Every fault of these plans is at a call that the run makes.
+    let tried_all = async |scenario: Scenario, plan: Vec<(usize, Fault)>| {
+        let (calls, hits) = tried(scenario, plan.clone()).await;
+        assert_eq!(hits, plan.len(), "{name}: injected faults of {plan:?}");
+        calls
+    };
+    let calls = tried_all(make(), Vec::new()).await;
     let mut pairs = Vec::new();
     for first in 0..calls {
         for fault in FAULTS {
-            let after = tried(make(), vec![(first, fault)]).await;
+            let after = tried_all(make(), vec![(first, fault)]).await;
             let seconds = (first + 1..after).flat_map(|second| FAULTS.map(|other| (second, other)));
             pairs.extend(seconds.map(|second| vec![(first, fault), second]));
         }
@@ -190,13 +196,16 @@ async fn torture(name: &str, make: impl Fn() -> Scenario) {
     }
     let pairs_tried = pairs.len();
     for pair in pairs {
-        tried(make(), pair).await;
+        tried_all(make(), pair).await;
     }
+    let mut faults_in_storms = 0;
     for seed in 0..STORMS {
-        tried(make(), storm(seed)).await;
+        let (_, hits) = tried(make(), storm(seed)).await;
+        faults_in_storms += hits;
     }
-    println!("{name}: {calls} calls, {points} faults, {pairs_tried} of {all} pairs, {STORMS} storms");
-    // SQLite forgets nothing, so what is forgotten in memory would stand there.
+    assert!(faults_in_storms > 0, "{name}: the random series injected no fault");
+    println!("{name}: {calls} calls, {points} faults, {pairs_tried} of {all} pairs, {STORMS} random series");
+    // SQLite keeps expired items, so its results would differ after the in-memory store deletes them.
     #[cfg(feature = "cli")]
     if !make().forgets {
         let before = runs.get();
@@ -210,24 +219,24 @@ async fn torture(name: &str, make: impl Fn() -> Scenario) {
         };
         for first in 0..calls {
             for fault in FAULTS {
-                tried(beside(), vec![(first, fault)]).await;
+                tried_all(beside(), vec![(first, fault)]).await;
             }
         }
         for seed in 0..STORMS_ON_SQLITE {
             tried(beside(), storm(seed)).await;
         }
-        println!("{name}, SQLite beside: {} faults and storms", runs.get() - before);
+        println!("{name}, with SQLite: {} runs", runs.get() - before);
     }
 }
 
-/// A fault at every sixth call or so.
+/// Returns a plan with a fault at about every sixth call.
 fn storm(seed: u64) -> Vec<(usize, Fault)> {
     let mut random = fastrand::Rng::with_seed(seed);
     let stormy = (0..60).filter(|_| random.u8(..6) == 0).collect::<Vec<_>>();
     stormy.into_iter().map(|call| (call, FAULTS[random.usize(..3)])).collect()
 }
 
-/// Whether more is tried than a build machine has time for.
+/// Whether to test all pairs, which takes too long for CI.
 fn every_pair() -> bool {
     std::env::var_os("TRAILHOSE_EXPLORE").is_some_and(|much| much == "all")
 }
@@ -242,51 +251,51 @@ fn apart_all(numbers: &[u32]) -> Vec<String> {
 
 #[tokio::test]
 async fn an_object_of_one_call() {
-    torture("one call", || Scenario::new(World::with_lines_per_call(3), &[&events(1..=3)])).await;
+    inject_faults("one call", || Scenario::new(World::with_lines_per_call(3), &[&events(1..=3)])).await;
 }
 
 #[tokio::test]
 async fn an_object_of_several_calls() {
-    torture("several calls", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=7)])).await;
+    inject_faults("several calls", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=7)])).await;
 }
 
 #[tokio::test]
-async fn an_object_inflated_a_second_time() {
+async fn an_object_decompressed_twice() {
     let world = || World { max_buffered_bytes: 0, ..World::with_lines_per_call(2) };
-    torture("inflated twice", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
+    inject_faults("decompressed twice", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
 }
 
 #[tokio::test]
-async fn an_object_fetched_in_pieces() {
+async fn an_object_fetched_in_chunks() {
     let world = || World { chunk_bytes: 90, max_buffered_bytes: 0, ..World::with_lines_per_call(2) };
-    torture("in pieces", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
+    inject_faults("in chunks", || Scenario::new(world(), &[&events(1..=5), &events(4..=8)])).await;
 }
 
 #[tokio::test]
 async fn an_object_with_repeats() {
-    torture("repeats", || Scenario::new(World::with_lines_per_call(2), &[&events([1, 2, 1, 1, 3, 2, 4])])).await;
+    inject_faults("repeats", || Scenario::new(World::with_lines_per_call(2), &[&events([1, 2, 1, 1, 3, 2, 4])])).await;
 }
 
 #[tokio::test]
 async fn an_object_without_events() {
-    torture("empty", || Scenario::new(World::default(), &[&[]])).await;
+    inject_faults("empty", || Scenario::new(World::default(), &[&[]])).await;
 }
 
 #[tokio::test]
-async fn an_object_of_which_a_part_is_filtered() {
+async fn an_object_with_filtered_events() {
     let filter = Filter::parse("eventTime=2026-11-01T02:00:00Z|2026-11-01T03:00:00Z").unwrap();
     let world = || World { filter: filter.clone(), ..World::with_lines_per_call(1) };
-    torture("filtered", || Scenario::new(world(), &[&apart_all(&[1, 2, 4, 3]), &apart_all(&[3, 4, 5, 2])])).await;
+    inject_faults("filtered", || Scenario::new(world(), &[&apart_all(&[1, 2, 4, 3]), &apart_all(&[3, 4, 5, 2])])).await;
 }
 
 #[tokio::test]
 async fn two_objects_that_share_all() {
-    torture("share all", || Scenario::new(World::with_lines_per_call(4), &[&events(1..=4), &events(1..=4)])).await;
+    inject_faults("share all", || Scenario::new(World::with_lines_per_call(4), &[&events(1..=4), &events(1..=4)])).await;
 }
 
 #[tokio::test]
 async fn two_objects_that_share_all_in_several_calls() {
-    torture("share all, several calls", || {
+    inject_faults("share all, several calls", || {
         Scenario::new(World::with_lines_per_call(2), &[&events(1..=5), &events((1..=5).rev())])
     })
     .await;
@@ -294,12 +303,12 @@ async fn two_objects_that_share_all_in_several_calls() {
 
 #[tokio::test]
 async fn two_objects_that_share_one() {
-    torture("share one", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &events(3..=6)])).await;
+    inject_faults("share one", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &events(3..=6)])).await;
 }
 
 #[tokio::test]
 async fn two_objects_that_own_each_others_events() {
-    torture("crosswise", || {
+    inject_faults("crosswise", || {
         Scenario::new(World::with_lines_per_call(2), &[&apart_all(&[1, 2, 3]), &apart_all(&[3, 2, 1])])
     })
     .await;
@@ -307,7 +316,7 @@ async fn two_objects_that_own_each_others_events() {
 
 #[tokio::test]
 async fn three_objects_in_a_ring() {
-    torture("ring", || {
+    inject_faults("ring", || {
         let files = [apart_all(&[1, 2, 4]), apart_all(&[2, 3, 5]), apart_all(&[3, 1, 6])];
         Scenario::new(World::with_lines_per_call(2), &files.each_ref().map(Vec::as_slice))
     })
@@ -315,19 +324,19 @@ async fn three_objects_in_a_ring() {
 }
 
 #[tokio::test]
-async fn the_same_events_pretty_printed_elsewhere() {
+async fn the_same_events_in_other_formatting() {
     let pretty: Vec<_> = events(1..=3)
         .iter()
         .map(|event| event.replace(':', " : ").replace(',', ",\n\t").replace(" : 00", ":00"))
         .collect();
-    torture("pretty", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &pretty])).await;
+    inject_faults("pretty", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &pretty])).await;
 }
 
 #[tokio::test]
 async fn pages_that_spill_into_shards() {
-    // A page takes nine events or so: the shards spill, too.
+    // A page takes about nine events, so the shards are split, too.
     let world = || World { page_bytes: 200, ..World::with_lines_per_call(6) };
-    torture("spill", || {
+    inject_faults("spill", || {
         let files = [events(1..=7), events(5..=14), events((0..30).map(|number| number * 16)), events(1..=20)];
         Scenario::new(world(), &files.each_ref().map(Vec::as_slice))
     })
@@ -339,20 +348,20 @@ async fn pages_that_expire_while_their_object_waits() {
     let world = || World { keep: 10 * 86_400, page_bytes: 200, ..World::with_lines_per_call(2) };
     let files = [events(1..=5), events((3..=9).rev()), events(1..=12)];
     let files = files.each_ref().map(Vec::as_slice);
-    torture("expired", || Scenario::new(world(), &files).pausing(10 * 86_400 + 1, true)).await;
-    torture("nearly expired", || Scenario::new(world(), &files).pausing(10 * 86_400 - 7_200, false)).await;
+    inject_faults("expired", || Scenario::new(world(), &files).pausing(10 * 86_400 + 1, true)).await;
+    inject_faults("nearly expired", || Scenario::new(world(), &files).pausing(10 * 86_400 - 7_200, false)).await;
 }
 
 #[tokio::test]
 async fn an_owner_whose_object_is_gone() {
     for (name, dies_at) in [("gone after its claims", 3), ("gone after a call", 5)] {
-        torture(name, || {
+        inject_faults(name, || {
             let world = World::with_lines_per_call(2);
             let gone = world.put("gone", &plain_log(&events(1..=5)));
             let others = [world.put("b", &plain_log(&events(2..=6))), world.put("c", &plain_log(&events(4..=8)))];
             let mut objects = others.to_vec();
             objects.insert(1, gone.clone());
-            Scenario { world, objects, aside: vec![gone], dies_at: Some(dies_at), pause: 0, forgets: false }
+            Scenario { world, objects, quarantined: vec![gone], dies_at: Some(dies_at), pause: 0, forgets: false }
         })
         .await;
     }
@@ -360,7 +369,7 @@ async fn an_owner_whose_object_is_gone() {
 
 #[tokio::test]
 async fn events_too_long_for_a_record() {
-    torture("oversize", || {
+    inject_faults("oversize", || {
         let files = [
             vec![event(1), long_event(2), event(3), long_event(5)],
             vec![long_event(2), long_event(4), long_event(5), long_event(2)],

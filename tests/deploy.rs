@@ -62,7 +62,7 @@ async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake
         stack.send(&notification::render(&ObjectRef::new(LOG_BUCKET, key(number)))).await;
     }
     stack.drained(PATIENCE).await;
-    assert_eq!(stack.lake().await, each_once(0..640), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..640), "{}", stack.log_tail());
     assert!(stack.dead_letters().await.is_empty());
 }
 
@@ -75,7 +75,7 @@ async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_
         stack.put(&key(number), object(number..number + 1)).await;
     }
     stack.drained(PATIENCE).await;
-    assert_eq!(stack.lake().await, each_once(0..9), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..9), "{}", stack.log_tail());
     assert_eq!(stack.dead_letters().await, [r#"{"an":"unknown shape"}"#]);
 }
 
@@ -98,7 +98,7 @@ async fn what_goes_wrong_between_function_and_services_loses_nothing() {
     }
     stack.drained(PATIENCE).await;
     let lake = stack.lake().await;
-    assert!(lake.keys().eq(each_once(0..19).keys()), "{lake:?}\n{}", stack.last_words());
+    assert!(lake.keys().eq(each_once(0..19).keys()), "{lake:?}\n{}", stack.log_tail());
     // Of the one call whose reply was lost, and of no other, everything came twice.
     let repeats = lake.values().sum::<usize>() - lake.len();
     assert!((1..=4).contains(&repeats), "{lake:?}");

@@ -74,13 +74,13 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
         if let [run] = &stack.records().runs(2).await.unwrap()[..] {
             break run.id.clone();
         }
-        assert!(Instant::now() < patience, "the schedule did not fire:\n{}", stack.last_words());
+        assert!(Instant::now() < patience, "the schedule did not fire:\n{}", stack.log_tail());
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     let first = stack.run_ended(&run, PATIENCE).await;
     assert_eq!((first.units, first.counts.listed, first.counts.missing, first.counts.sent), (10, 300, 300, 300));
     assert_eq!((first.accounts["111122223333"].counts.sent, first.accounts["444455556666"].done), (150, 5));
-    assert_eq!(stack.lake().await, each_once(0..301), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..301), "{}", stack.log_tail());
 
     let second = begun(&stack.invoke_backfill("{}").await);
     let second = stack.run_ended(&second, PATIENCE).await.counts;
@@ -99,7 +99,7 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
     stack.send_task(&Task::Start { run: third.clone(), request }.body()).await;
     let third = stack.run_ended(&third, PATIENCE).await.counts;
     assert_eq!((third.listed, third.missing, third.sent, third.messages), (301, 1, 1, 1));
-    assert_eq!(stack.lake().await, each_once(0..303), "{}", stack.last_words());
+    assert_eq!(stack.lake().await, each_once(0..303), "{}", stack.log_tail());
     assert_eq!(stack.records().runs(9).await.unwrap().len(), 4);
     assert!(stack.dead_tasks().await.is_empty() && stack.dead_missed().await.is_empty());
 }
@@ -124,7 +124,7 @@ async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_
         assert_eq!(stack.lake().await.len() as u32, (put - 1) * 2, "{policy}");
         stack.give_backfill_policy(policy, &document).await;
         stack.run_ended(&run, PATIENCE).await;
-        assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.last_words());
+        assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.log_tail());
     }
     // Without these no run begins, and whoever asks for one is told.
     for (policy, permission) in [("note-runs", "dynamodb:PutItem"), ("send-tasks", "sqs:SendMessage")] {
@@ -139,7 +139,7 @@ async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_
         stack.give_backfill_policy(policy, &document).await;
         let run = begun(&stack.invoke_backfill("{}").await);
         stack.run_ended(&run, PATIENCE).await;
-        assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.last_words());
+        assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.log_tail());
     }
     // Only a run that asks for quarantined objects needs to write to their rows.
     stack.put(&key(put, put), object(put * 2)[..40].to_vec()).await;
@@ -158,7 +158,7 @@ async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_
 async fn named(stack: &Stack, permission: &str) {
     let patience = Instant::now() + Duration::from_secs(60);
     while !stack.log().contains(&format!("allow {permission} on")) {
-        assert!(Instant::now() < patience, "{permission} is not named:\n{}", stack.last_words());
+        assert!(Instant::now() < patience, "{permission} is not named:\n{}", stack.log_tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -188,7 +188,7 @@ async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
     let mut given_up = BTreeSet::new();
     while given_up.len() < 3 {
         given_up.extend(stack.dead_tasks().await);
-        assert!(Instant::now() < patience, "{given_up:?}\n{}", stack.last_words());
+        assert!(Instant::now() < patience, "{given_up:?}\n{}", stack.log_tail());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let given_up: Vec<String> = given_up.into_iter().collect();

@@ -107,7 +107,7 @@ async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_no
         dies_at(&world, "never returns", [1], 3).await;
         world.pass(2_000);
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
-        let mut worker = Stepped::begin(&world, &at);
+        let mut worker = Stepped::start(&world, &at);
         let mut happened = false;
         let outcome = loop {
             if let Poll::Ready(outcome) = worker.step() {
@@ -134,7 +134,7 @@ async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not
         dies_at(&world, "never returns", [1], 3).await;
         world.pass(2_000);
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
-        let mut worker = Stepped::begin(&world, &at);
+        let mut worker = Stepped::start(&world, &at);
         if worker.ends_by(calls) {
             assert!(calls > 8, "it happened at each of the worker's calls");
             break;

@@ -1,26 +1,26 @@
-//! Interleavings: several workers at one ledger, in every order of their calls.
+//! Interleavings: several workers use one ledger, in every order of their calls.
 
 mod explicit;
 mod world;
 
-use explicit::{LEASE, Scene, Sight, all};
+use explicit::{LEASE, Scene, Goal, all};
 use world::event;
 
 fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
     numbers.into_iter().map(event).collect()
 }
 
-/// What a ledger remembers at least.
+/// How long the ledger keeps items, in seconds.
 const KEEP: i64 = 4 * 86_400;
 
-/// Events of pages of their own.
+/// Returns events that are on separate pages.
 fn apart(numbers: &[u32]) -> Vec<String> {
     numbers.iter().copied().map(world::apart).collect()
 }
 
 #[test]
 fn one_object_announced_twice() {
-    let twice = Scene { sights: vec![Sight::PutOff], ..Scene::new(1, &[events(1..=2)]).announced(&[&[0], &[0]]) };
+    let twice = Scene { goals: vec![Goal::Deferred], ..Scene::new(1, &[events(1..=2)]).announced(&[&[0], &[0]]) };
     let lapse = Scene { leaps: vec![LEASE], ..twice.clone() };
     Scene { faults: 1, ..lapse.clone() }.explore("announced twice, a fault, a lapse");
     let thrice = lapse.clone().announced(&[&[0], &[0], &[0]]);
@@ -33,8 +33,8 @@ fn one_object_announced_twice() {
 
 #[test]
 fn two_objects_that_share_all() {
-    let sights = vec![Sight::PutOff, Sight::Settled, Sight::Marked];
-    let scene = Scene { faults: 1, sights, ..Scene::new(2, &[events(1..=2), events(1..=2)]) };
+    let goals = vec![Goal::Deferred, Goal::Settled, Goal::Marked];
+    let scene = Scene { faults: 1, goals, ..Scene::new(2, &[events(1..=2), events(1..=2)]) };
     scene.clone().explore("share all, a fault");
     if all() {
         Scene { leaps: vec![LEASE], ..scene.clone() }.explore("share all, a fault, a lapse");
@@ -44,8 +44,8 @@ fn two_objects_that_share_all() {
 
 #[test]
 fn two_objects_that_share_some_in_several_calls() {
-    let sights = vec![Sight::PutOff, Sight::Marked];
-    let scene = Scene { faults: 1, sights, ..Scene::new(1, &[events(1..=3), events((2..=4).rev())]) };
+    let goals = vec![Goal::Deferred, Goal::Marked];
+    let scene = Scene { faults: 1, goals, ..Scene::new(1, &[events(1..=3), events((2..=4).rev())]) };
     scene.clone().explore("share some, a fault");
     if all() {
         Scene { leaps: vec![LEASE], ..scene }.explore("share some, a fault, a lapse");
@@ -54,8 +54,8 @@ fn two_objects_that_share_some_in_several_calls() {
 
 #[test]
 fn two_objects_that_share_one() {
-    let sights = vec![Sight::PutOff, Sight::Settled, Sight::Marked];
-    let scene = Scene { faults: 1, sights, ..Scene::new(3, &[events(1..=2), events(2..=3)]) };
+    let goals = vec![Goal::Deferred, Goal::Settled, Goal::Marked];
+    let scene = Scene { faults: 1, goals, ..Scene::new(3, &[events(1..=2), events(2..=3)]) };
     scene.clone().explore("share one, a fault");
     if all() {
         Scene { leaps: vec![LEASE], ..scene.clone() }.explore("share one, a fault, a lapse");
@@ -65,7 +65,7 @@ fn two_objects_that_share_one() {
 
 #[test]
 fn two_objects_that_own_each_others_events() {
-    let scene = Scene { sights: vec![Sight::Settled], ..Scene::new(2, &[apart(&[1, 2]), apart(&[2, 1])]) };
+    let scene = Scene { goals: vec![Goal::Settled], ..Scene::new(2, &[apart(&[1, 2]), apart(&[2, 1])]) };
     scene.clone().explore("crosswise");
     Scene { faults: 1, in_order: true, ..scene.clone() }.explore("crosswise, a fault, calls in order");
     if all() {
@@ -76,7 +76,7 @@ fn two_objects_that_own_each_others_events() {
 #[test]
 fn three_objects_in_a_ring() {
     let files = [apart(&[1, 2]), apart(&[2, 3]), apart(&[3, 1])];
-    let scene = Scene { sights: vec![Sight::Settled], ..Scene::new(2, &files) };
+    let scene = Scene { goals: vec![Goal::Settled], ..Scene::new(2, &files) };
     Scene { in_order: true, ..scene.clone() }.explore("ring, calls in order");
     if all() {
         scene.clone().explore("ring");
@@ -86,7 +86,7 @@ fn three_objects_in_a_ring() {
 
 #[test]
 fn three_objects_that_share_one() {
-    let scene = Scene { sights: vec![Sight::Settled], ..Scene::new(2, &[events([1]), events([1]), events([1])]) };
+    let scene = Scene { goals: vec![Goal::Settled], ..Scene::new(2, &[events([1]), events([1]), events([1])]) };
     scene.clone().explore("three share one");
     if all() {
         Scene { faults: 1, ..scene.clone() }.explore("three share one, a fault");
@@ -95,11 +95,11 @@ fn three_objects_that_share_one() {
 }
 
 #[test]
-fn objects_of_one_message_whose_claims_travel_together() {
-    // While the first writes the page, two wait for it, and the next of them writes for both.
+fn objects_of_one_message_with_merged_claims() {
+    // While the first object writes the page, two wait for it, and the next of them writes the claims of both.
     let files = [events([1]), events([2]), events([3])];
     let scene = Scene { in_order: true, ..Scene::new(1, &files).announced(&[&[0, 1, 2]]) };
-    Scene { faults: 1, sights: vec![Sight::TakenAlong], ..scene }
+    Scene { faults: 1, goals: vec![Goal::ClaimsMerged], ..scene }
         .explore("one message of three, a fault, calls in order");
     if all() {
         let scene = Scene::new(1, &[events([1]), events([2, 3]), events([3, 1])]).announced(&[&[0, 1], &[2]]);
@@ -109,8 +109,8 @@ fn objects_of_one_message_whose_claims_travel_together() {
 
 #[test]
 fn workers_that_fill_the_same_page() {
-    let sights = vec![Sight::Spilled, Sight::PutOff];
-    let scene = Scene { page_bytes: 50, sights, ..Scene::new(2, &[events([1, 2]), events([2, 17])]) };
+    let goals = vec![Goal::Spilled, Goal::Deferred];
+    let scene = Scene { page_bytes: 50, goals, ..Scene::new(2, &[events([1, 2]), events([2, 17])]) };
     scene.clone().explore("spill");
     if all() {
         Scene { faults: 1, ..scene.clone() }.explore("spill, a fault");
@@ -119,7 +119,7 @@ fn workers_that_fill_the_same_page() {
 }
 
 #[test]
-fn workers_that_meet_at_an_old_page() {
+fn workers_that_share_an_old_page() {
     let ages = [("nearly expired", KEEP - 7_200, 0), ("expired", KEEP + 1, 0), ("forgotten", KEEP + 1, 1)];
     for (name, leap, sweeps) in ages {
         let scene = |files: [Vec<String>; 2]| Scene { keep: KEEP, leaps: vec![leap], sweeps, ..Scene::new(1, &files) };
@@ -133,23 +133,23 @@ fn workers_that_meet_at_an_old_page() {
 }
 
 #[test]
-fn an_object_that_vanishes() {
-    let sights = vec![Sight::Quarantined, Sight::Marked];
-    let scene = Scene { faults: 1, vanishes: 1, sights, ..Scene::new(1, &[events([1]), events(1..=2)]) };
-    scene.clone().explore("vanishes, a fault");
+fn an_object_that_is_deleted() {
+    let goals = vec![Goal::Quarantined, Goal::Marked];
+    let scene = Scene { faults: 1, vanishes: 1, goals, ..Scene::new(1, &[events([1]), events(1..=2)]) };
+    scene.clone().explore("deleted, a fault");
     if all() {
-        Scene { faults: 2, ..scene }.explore("vanishes, two faults");
+        Scene { faults: 2, ..scene }.explore("deleted, two faults");
     }
 }
 
 #[test]
-fn an_object_that_is_forgotten() {
-    let sights = vec![Sight::Repeated];
-    let scene = Scene { forgets: 1, sights, ..Scene::new(1, &[events(1..=2), events([2])]) };
-    scene.clone().explore("forgotten by a person");
+fn an_object_that_is_reset() {
+    let goals = vec![Goal::Repeated];
+    let scene = Scene { forgets: 1, goals, ..Scene::new(1, &[events(1..=2), events([2])]) };
+    scene.clone().explore("reset by the user");
     if all() {
         let scene = Scene { faults: 1, ..scene };
-        scene.clone().explore("forgotten by a person, a fault");
-        Scene { leaps: vec![LEASE], ..scene }.explore("forgotten by a person, a fault, a lapse");
+        scene.clone().explore("reset by the user, a fault");
+        Scene { leaps: vec![LEASE], ..scene }.explore("reset by the user, a fault, a lapse");
     }
 }

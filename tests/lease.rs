@@ -18,7 +18,7 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
         let world = World::with_lines_per_call(1);
         let at = world.put("a", &plain_log(&(1..=3).map(event).collect::<Vec<_>>()));
         let id = at.object().unwrap().id();
-        let mut worker = Stepped::begin(&world, &at);
+        let mut worker = Stepped::start(&world, &at);
         if worker.ends_by(calls) {
             break;
         }
@@ -75,7 +75,7 @@ async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
         world.ingest_dying_at(3, &owner).await;
         world.pass(2_000);
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
-        let mut worker = Stepped::begin(&world, &at);
+        let mut worker = Stepped::start(&world, &at);
         if worker.ends_by(calls) || worker.calls()[1..].contains(&"lease") {
             assert!(calls > 5, "the owner came back at each of its helper's calls");
             break;
@@ -115,7 +115,7 @@ async fn a_helper_delivers_only_what_is_still_owed_when_it_holds_the_owners_leas
             world.ingest_dying_at(3, &owner).await;
             world.pass(2_000);
             let (at, other) = (put(&world, "helper", &[1, 2, 3]), put(&world, "other", &[1, 2, 4]));
-            let mut worker = Stepped::begin(&world, &at);
+            let mut worker = Stepped::start(&world, &at);
             if worker.ends_by(calls) || worker.calls()[1..].contains(&"lease") {
                 assert!(calls > 5, "it happened at each of the helper's calls");
                 break;

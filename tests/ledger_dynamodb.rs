@@ -1,4 +1,4 @@
-//! The ledger in a table: what it does when DynamoDB fails, what it writes there, and what it counts.
+//! The DynamoDB store: errors, written items, and counted requests.
 
 mod bed;
 mod common;
@@ -47,16 +47,16 @@ async fn table(emulator: &Emulator, name: &str) -> Client {
     client
 }
 
-/// A ledger whose calls go through the proxy.
-async fn spoiled(name: &str) -> (DynamoDb, Faults) {
+/// Returns a store whose calls go through the fault proxy.
+async fn faulty(name: &str) -> (DynamoDb, Faults) {
     table(Emulator::shared_ministack(), name).await;
     let faults = Faults::before(Emulator::shared_ministack());
     (DynamoDb::new(aws::dynamodb(&faults.config()), name), faults)
 }
 
 #[tokio::test]
-async fn throttled_and_failing_calls_are_repeated() {
-    let (store, faults) = spoiled("repeated").await;
+async fn throttled_and_failed_calls_are_retried() {
+    let (store, faults) = faulty("repeated").await;
     for operation in ["UpdateItem", "PutItem", "BatchGetItem"] {
         faults.on(operation, 0..1, Fault::Throttle);
         faults.on(operation, 1..2, Fault::Unavailable);
@@ -72,8 +72,8 @@ async fn throttled_and_failing_calls_are_repeated() {
 }
 
 #[tokio::test]
-async fn a_write_whose_reply_was_lost_took_effect_once_and_says_so() {
-    let (store, faults) = spoiled("lost").await;
+async fn lost_reply_of_a_write_is_retried() {
+    let (store, faults) = faulty("lost").await;
     faults.on("UpdateItem", 0..1, Fault::LoseReply);
     faults.on("PutItem", 0..1, Fault::LoseReply);
     faults.on("PutItem", 2..3, Fault::CutReply(1));
@@ -84,7 +84,7 @@ async fn a_write_whose_reply_was_lost_took_effect_once_and_says_so() {
     for (expected_version, page) in [(None, &first), (Some(first.version), &second)] {
         match store.write_page(&name, expected_version, page).await {
             Ok(()) => {}
-            Err(WriteError::Refused(Some(current))) => assert_eq!(&*current, page, "refused with what it wrote"),
+            Err(WriteError::Refused(Some(current))) => assert_eq!(&*current, page, "first attempt"),
             Err(other) => panic!("{other}"),
         }
         assert_eq!(store.pages(std::slice::from_ref(&name)).await.unwrap(), [Some(page.clone())]);
@@ -92,8 +92,8 @@ async fn a_write_whose_reply_was_lost_took_effect_once_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_denied_call_names_the_action_and_the_table() {
-    let (store, faults) = spoiled("denied").await;
+async fn denied_call_names_action_and_table() {
+    let (store, faults) = faulty("denied").await;
     faults.when(|_| Some(Fault::Deny));
     let page_name = PageName("p".into());
     let denied = [
@@ -109,7 +109,7 @@ async fn a_denied_call_names_the_action_and_the_table() {
             Err(StoreError::Denied(text)) => assert!(text.contains(action) && text.contains("denied"), "{text}"),
             other => panic!("{action}: {other:?}"),
         }
-        assert_eq!(faults.count(action.trim_start_matches("dynamodb:")), 1, "asking again does not help");
+        assert_eq!(faults.count(action.trim_start_matches("dynamodb:")), 1, "a denied call is not retried");
     }
 }
 
@@ -121,7 +121,7 @@ fn store_error<T: std::fmt::Debug>(error: WriteError<T>) -> StoreError {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_or_another_programs_is_an_error_that_says_so() {
+async fn missing_or_foreign_table_is_a_clear_error() {
     let client = aws::dynamodb(&Emulator::shared_ministack().config());
     let error = DynamoDb::new(client.clone(), "no-such-table").rows(&[object("a").id()]).await.unwrap_err();
     assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
@@ -141,7 +141,7 @@ async fn item(client: &Client, table: &str, pk: &str) -> std::collections::HashM
     got.item.unwrap_or_default()
 }
 
-/// An item's size by the published rules, written again.
+/// Returns an item's size by the published rules, independently of the code under test.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 fn size(item: &std::collections::HashMap<String, AttributeValue>) -> usize {
     let digits =
@@ -156,26 +156,26 @@ fn size(item: &std::collections::HashMap<String, AttributeValue>) -> usize {
     item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
 }
 
-/// Every state of a row: what lies in the table is what is counted, what may expire, and what the index lists.
+/// Checks every state of a row: the counted size, the expiry, and the entry in the index.
 #[tokio::test]
-async fn an_item_is_as_large_as_counted_expires_only_when_done_and_is_listed_only_when_aside() {
+async fn item_size_expiry_and_index_match_its_state() {
     let client = table(Emulator::shared_ministack(), "items").await;
     let store = DynamoDb::new(client.clone(), "items");
     let object = object("a");
     let counts = Counts { seen: 1200, delivered: 1, duplicate: 22, filtered: 333, oversize: 0 };
-    let aside = || Change::Quarantine { reason: "gzip ends at byte 12".into() };
+    let quarantine = || Change::Quarantine { reason: "gzip ends at byte 12".into() };
     let pk = format!("o#{}", object.id());
     let steps = [
         (lease(), false, false),
         (Change::Advance(500), false, false),
-        (aside(), false, true),
+        (quarantine(), false, true),
         (Change::Reopen, false, false),
-        (aside(), false, true),
+        (quarantine(), false, true),
         (Change::Settle, false, false),
-        (aside(), false, true),
+        (quarantine(), false, true),
         (Change::Complete { counts, expires: NOW + 77 }, true, false),
         (Change::Reopen, false, false),
-        (aside(), false, true),
+        (quarantine(), false, true),
         (Change::Forget, false, false),
     ];
     for (at, (change, expires, listed)) in steps.into_iter().enumerate() {
@@ -196,7 +196,7 @@ async fn an_item_is_as_large_as_counted_expires_only_when_done_and_is_listed_onl
 }
 
 #[tokio::test]
-async fn requests_and_units_are_counted_refused_ones_too() {
+async fn requests_and_units_include_refused_writes() {
     let client = table(Emulator::shared_ministack(), "counted").await;
     let store = DynamoDb::new(client, "counted");
     let (object, name, long) = (object("a"), PageName("p".into()), page(200));
@@ -206,14 +206,15 @@ async fn requests_and_units_are_counted_refused_ones_too() {
     store.write_page(&name, None, &page(1)).await.unwrap_err();
     store.pages(&[name, PageName("absent".into())]).await.unwrap();
     let spent = store.usage().spent();
-    // Two of the row, and the page of 3.6 kB once written and once refused: the larger of what stands and what was tried.
+    // Two writes of the row, one write of the 3.6 kB page, and a refusal, which costs as much as the larger of the
+    // stored and the new page.
     assert_eq!((spent.writes, spent.refused, spent.write_units), (4, 2, 2 + 4 + 4));
     assert_eq!((spent.reads, spent.read_units), (1, 2));
 }
 
-/// A DynamoDB that answers each batch in part: what it does beyond 16 MB, and when it is short of breath.
+/// DynamoDB returns a part of a batch if the batch exceeds 16 MB or the table throttles.
 #[tokio::test]
-async fn keys_that_were_left_out_of_an_answer_are_asked_for_again() {
+async fn unprocessed_keys_are_requested_again() {
     let batches = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&batches);
     let stub = Stub::start(move |request| {
@@ -223,7 +224,7 @@ async fn keys_that_were_left_out_of_an_answer_are_asked_for_again() {
         let keys = asked["Keys"].as_array().unwrap();
         let mut seen = seen.lock().unwrap();
         seen.push(keys.len());
-        // The second answer holds nothing at all.
+        // The second reply contains no items.
         let answered = if seen.len() == 2 { 0 } else { keys.len().min(40) };
         let items: Vec<Value> = keys[..answered]
             .iter()
@@ -242,15 +243,16 @@ async fn keys_that_were_left_out_of_an_answer_are_asked_for_again() {
     let store = DynamoDb::new(aws::dynamodb(&config), "t");
     let ids: Vec<ObjectId> = (0..100).map(|number| ObjectId([number; 16])).collect();
     let rows = store.rows(&ids).await.unwrap();
+    assert_eq!(rows.len(), ids.len(), "one row for each ID");
     for (id, row) in ids.iter().zip(rows) {
         assert_eq!(row.map(|row| row.object.key), Some(format!("o#{id}")));
     }
     assert_eq!(*batches.lock().unwrap(), [100, 60, 60, 20]);
-    assert_eq!(store.usage().spent().read_units, 100, "a key that was left out is billed once");
+    assert_eq!(store.usage().spent().read_units, 100, "an unprocessed key is billed once");
 }
 
 #[tokio::test]
-async fn a_tables_size_is_what_dynamodb_says_of_it_and_of_its_index() {
+async fn size_is_read_from_the_table_and_its_index() {
     use trailhose::ledger::inspect::scan::{LedgerScan, LedgerSize};
     let answer = |index: &str| {
         json!({ "Table": { "TableName": "t", "ItemCount": 120, "TableSizeBytes": 81_920, "GlobalSecondaryIndexes": [

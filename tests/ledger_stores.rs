@@ -1,5 +1,4 @@
-//! Every store keeps the same promises: in memory, in a file, and in a table of two emulators that were written by
-//! different people.
+//! Every store passes the conformance suite: in memory, in SQLite, and in DynamoDB tables of two independent emulators.
 
 mod bed;
 mod store_suite;
@@ -11,12 +10,12 @@ use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::store::memory::Memory;
 
 #[tokio::test]
-async fn memory_keeps_every_promise() {
+async fn memory_conforms() {
     let store = Memory::default();
-    store_suite::keeps_every_promise(&store, "run").await;
-    store_suite::settles_every_race(&store, "run").await;
-    store_suite::tells_what_it_holds(&store, &store, "run").await;
-    store_suite::knows_its_size(&store, &store, "run").await;
+    store_suite::conforms(&store, "run").await;
+    store_suite::serializes_concurrent_writes(&store, "run").await;
+    store_suite::scans_its_contents(&store, &store, "run").await;
+    store_suite::reports_its_size(&store, &store, "run").await;
 }
 
 #[cfg(feature = "cli")]
@@ -25,23 +24,23 @@ mod sqlite {
     use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
 
     #[tokio::test]
-    async fn sqlite_keeps_every_promise_in_groups() {
+    async fn sqlite_conforms_with_grouped_commits() {
         let folder = tempfile::tempdir().unwrap();
         let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Grouped).unwrap();
-        store_suite::keeps_every_promise(&store, "run").await;
-        store_suite::settles_every_race(&store, "run").await;
-        store_suite::tells_what_it_holds(&store, &store, "run").await;
-        store_suite::knows_its_size(&store, &store, "run").await;
+        store_suite::conforms(&store, "run").await;
+        store_suite::serializes_concurrent_writes(&store, "run").await;
+        store_suite::scans_its_contents(&store, &store, "run").await;
+        store_suite::reports_its_size(&store, &store, "run").await;
     }
 
     #[tokio::test]
-    async fn sqlite_keeps_every_promise_write_by_write() {
+    async fn sqlite_conforms_with_single_commits() {
         let folder = tempfile::tempdir().unwrap();
         let store = Sqlite::open(&folder.path().join("ledger.db"), CommitMode::Durable).unwrap();
-        store_suite::keeps_every_promise(&store, "run").await;
-        store_suite::settles_every_race(&store, "run").await;
-        store_suite::tells_what_it_holds(&store, &store, "run").await;
-        store_suite::knows_its_size(&store, &store, "run").await;
+        store_suite::conforms(&store, "run").await;
+        store_suite::serializes_concurrent_writes(&store, "run").await;
+        store_suite::scans_its_contents(&store, &store, "run").await;
+        store_suite::reports_its_size(&store, &store, "run").await;
     }
 }
 
@@ -52,16 +51,16 @@ async fn table(emulator: &Emulator, name: &str) -> DynamoDb {
 }
 
 #[tokio::test]
-async fn dynamodb_on_ministack_keeps_every_promise() {
+async fn dynamodb_on_ministack_conforms() {
     let store = table(Emulator::shared_ministack(), "suite").await;
-    store_suite::keeps_every_promise(&store, "run").await;
-    store_suite::settles_every_race(&store, "run").await;
-    store_suite::tells_what_it_holds(&store, &store, "run").await;
+    store_suite::conforms(&store, "run").await;
+    store_suite::serializes_concurrent_writes(&store, "run").await;
+    store_suite::scans_its_contents(&store, &store, "run").await;
 }
 
 #[tokio::test]
-async fn dynamodb_on_moto_keeps_every_promise() {
+async fn dynamodb_on_moto_conforms() {
     let store = table(Emulator::shared_moto(), "suite").await;
-    store_suite::keeps_every_promise(&store, "run").await;
-    store_suite::tells_what_it_holds(&store, &store, "run").await;
+    store_suite::conforms(&store, "run").await;
+    store_suite::scans_its_contents(&store, &store, "run").await;
 }

@@ -77,7 +77,7 @@ async fn need(stack: &Stack, action: &str, number: u32) {
             stack.put(&key(number), object(number, 0)).await;
             let start = Instant::now();
             while stack.faults.count("PutRecordBatch") == calls {
-                assert!(start.elapsed() < PATIENCE, "{}", stack.last_words());
+                assert!(start.elapsed() < PATIENCE, "{}", stack.log_tail());
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             stack.put(&key(80_000 + number), object(number, 0)).await;
@@ -111,7 +111,7 @@ async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_los
             let named =
                 |line: &str| line.contains("\"level\":") && words.iter().any(|word| line.contains(word.as_str()));
             while !stack.log()[said..].lines().any(named) {
-                assert!(start.elapsed() < PATIENCE, "{action} is not missed by name:\n{}", stack.last_words());
+                assert!(start.elapsed() < PATIENCE, "{action} is not missed by name:\n{}", stack.log_tail());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             stack.give_policy(&policy, &document).await;
@@ -132,7 +132,7 @@ async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_los
         if found == expected {
             break;
         }
-        assert!(start.elapsed() < 4 * PATIENCE, "{missed:?}: {found:?}\n{}", stack.last_words());
+        assert!(start.elapsed() < 4 * PATIENCE, "{missed:?}: {found:?}\n{}", stack.log_tail());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(stack.dead_letters().await, [""; 0]);

@@ -178,7 +178,7 @@ async fn all_done(stack: &Stack, objects: usize) {
             start.elapsed() < PATIENCE,
             "{} of {objects} rows, not done: {left:?}\n{}",
             rows.len(),
-            stack.last_words()
+            stack.log_tail()
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

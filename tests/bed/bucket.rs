@@ -1,8 +1,8 @@
-//! Bucket: objects under their keys.
+//! Creates buckets.
 
 use aws_sdk_s3::Client;
 
-/// Makes the bucket and puts the objects into it.
+/// Creates a bucket with objects.
 pub async fn create(client: &Client, name: &str, objects: impl IntoIterator<Item = (String, Vec<u8>)>) {
     client.create_bucket().bucket(name).send().await.unwrap();
     for (key, bytes) in objects {

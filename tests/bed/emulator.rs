@@ -1,4 +1,4 @@
-//! AWS on this machine: ministack, which runs the whole stack, and moto, a second opinion on S3 and DynamoDB.
+//! The emulators: ministack, which runs the whole stack, and moto, an independent emulator of S3 and DynamoDB.
 
 use super::process::{Process, free_port};
 use super::{REGION, tool};
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How long a start may take. Half a second is usual; a busy machine needs more.
+/// Time limit of a start. It usually takes half a second, and longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running emulator.
@@ -16,30 +16,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Emulator {
     process: Process,
     port: u16,
-    // After the process: fields drop in order, and the folder must outlive its user.
+    // Fields are dropped in order, and the folder must outlive the process.
     folder: TempDir,
 }
 
-/// Whether ministack holds callers to their IAM policies.
+/// Whether ministack enforces IAM policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policies {
-    /// Every caller may do everything.
+    /// Every call is allowed.
     Ignored,
-    /// Signatures are verified and roles obeyed, as AWS does.
+    /// Signatures and policies are checked, as on AWS.
     Enforced,
 }
 
-/// Who answers the calls that a Lambda makes.
+/// The endpoint that Lambda functions call.
 #[derive(Debug, Clone, Copy)]
 pub enum LambdaEndpoint<'a> {
-    /// The emulator itself.
+    /// The emulator.
     Emulator,
-    /// This address, which passes on what it does not spoil.
+    /// A proxy at this address.
     Proxy(&'a str),
 }
 
 impl Emulator {
-    /// Starts a ministack of one's own.
+    /// Starts a separate ministack.
     pub fn ministack(policies: Policies, lambdas: LambdaEndpoint<'_>) -> Self {
         start(|port, folder| {
             let home = folder.to_str().unwrap();
@@ -52,21 +52,21 @@ impl Emulator {
             let environment = [
                 ("HOME", home),
                 ("TMPDIR", home),
-                // The default is every interface.
+                // The default is to listen on every interface.
                 ("BIND_HOST", "127.0.0.1"),
                 ("GATEWAY_PORT", &port),
                 ("AUTH", &auth),
                 ("MINISTACK_REGION", REGION),
                 ("AWS_ACCESS_KEY_ID", "test"),
                 ("AWS_SECRET_ACCESS_KEY", "test"),
-                // Handed to every Lambda, over anything its own environment says.
+                // Set for every function; overrides its own environment.
                 ("AWS_ENDPOINT_URL", &endpoint),
             ];
             Process::start(&tool("ministack/bin/ministack"), &[], &environment, folder)
         })
     }
 
-    /// Starts a moto of one's own.
+    /// Starts a separate moto.
     pub fn moto() -> Self {
         start(|port, folder| {
             let home = folder.to_str().unwrap();
@@ -76,34 +76,34 @@ impl Emulator {
         })
     }
 
-    /// A ministack that all tests of one program share: give tables and buckets names of their own.
+    /// Returns the ministack that all tests of one program share. Tables and buckets need unique names.
     pub fn shared_ministack() -> &'static Self {
         static SHARED: OnceLock<Emulator> = OnceLock::new();
         SHARED.get_or_init(|| Self::ministack(Policies::Ignored, LambdaEndpoint::Emulator))
     }
 
-    /// A moto that all tests of one program share: give tables and buckets names of their own.
+    /// Returns the moto that all tests of one program share. Tables and buckets need unique names.
     pub fn shared_moto() -> &'static Self {
         static SHARED: OnceLock<Emulator> = OnceLock::new();
         SHARED.get_or_init(Self::moto)
     }
 
-    /// Where it listens, as an URL.
+    /// Returns the URL of the emulator.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What a client needs to talk to it.
+    /// Returns the AWS configuration of its clients.
     pub fn config(&self) -> SdkConfig {
         super::config(&self.endpoint())
     }
 
-    /// What it has printed so far.
+    /// Returns its output so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Its temporary folder.
+    /// Returns its temporary folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -111,7 +111,7 @@ impl Emulator {
 
 fn start(mut launch: impl FnMut(u16, &Path) -> Process) -> Emulator {
     let mut last = String::new();
-    // A free port can be taken by another test before the server has it: try again with a new one.
+    // Another test may take the free port before the server binds it, so the start is retried with a new port.
     for _ in 0..3 {
         let folder = TempDir::new().unwrap();
         let port = free_port();
@@ -121,5 +121,5 @@ fn start(mut launch: impl FnMut(u16, &Path) -> Process) -> Emulator {
         }
         last = process.log();
     }
-    panic!("the emulator ended at its start, three times; it said:\n{last}");
+    panic!("the emulator ended while starting, three times; its output:\n{last}");
 }

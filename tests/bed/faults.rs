@@ -1,7 +1,6 @@
-//! A proxy between an AWS client and an emulator that does what networks and services do on a bad day, when told to, and
-//! keeps count of what went through.
+//! A proxy between an AWS client and an emulator that injects faults of networks and services, and records the calls.
 //!
-//! It runs on a thread of its own, so a test that blocks does not stop it.
+//! It runs on a separate thread, so a test that blocks does not stop it.
 
 use super::emulator::Emulator;
 use super::http::Message;
@@ -13,10 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-/// What goes wrong with one call.
+/// A fault of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The service refuses for the rate, in the words it has for that.
+    /// The service throttles the call with its own error code.
     Throttle,
     /// 503 without effect.
     Unavailable,
@@ -24,25 +23,25 @@ pub enum Fault {
     Deny,
     /// The connection is reset before the service sees the call.
     Reset,
-    /// The call takes effect, its reply is lost.
+    /// The call takes effect, but its reply is lost.
     LoseReply,
-    /// The call takes effect, its reply ends after so many bytes of the body.
+    /// The call takes effect, but its reply ends after this many bytes of the body.
     CutReply(usize),
-    /// A `PutRecordBatch` in which the records at these indices fail. The others go on under the account's root,
-    /// because the caller's signature does not fit the shorter body.
+    /// A `PutRecordBatch` in which the records at these indices fail. The others are sent as the account's root
+    /// user, because the caller's signature does not match the shorter body.
     FailRecords(Vec<usize>),
-    /// A `SendMessageBatch` in which the messages at these indices fail, under the same account as above.
+    /// A `SendMessageBatch` in which the messages at these indices fail. The others are sent as the root user.
     FailEntries(Vec<usize>),
-    /// The call goes through, late.
+    /// The call is delayed.
     Delay(Duration),
 }
 
-/// One call as it came in.
+/// A received call.
 #[derive(Debug)]
 pub struct Call {
     /// The API operation: `UpdateItem`, `PutRecordBatch`, `GetObject`, `ListObjectsV2`.
     pub operation: String,
-    /// How many calls of this operation came before.
+    /// The number of earlier calls of this operation.
     pub nth: usize,
     /// The HTTP method.
     pub method: String,
@@ -53,22 +52,22 @@ pub struct Call {
 }
 
 impl Call {
-    /// The body of a JSON service's call.
+    /// Parses the body of a call to a JSON service.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 }
 
-/// One call and what became of it.
+/// A call and its result.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// The call.
     pub call: Arc<Call>,
-    /// What was done to it.
+    /// The injected fault.
     pub fault: Option<Fault>,
-    /// The status the client got, or would have got had the reply not been lost; none if the service never saw the call.
+    /// The status of the reply, also if the reply was lost. `None` if the service did not receive the call.
     pub status: Option<u16>,
-    /// The body of that reply.
+    /// The body of the reply.
     pub reply: Vec<u8>,
 }
 
@@ -90,7 +89,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// A proxy that does not yet know whom it stands before: for an emulator that must know the proxy first.
+    /// Starts a proxy without an endpoint, for an emulator that needs the address of the proxy when it starts.
     pub fn start() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -107,56 +106,56 @@ impl Faults {
         Self { address, state, runtime: Some(runtime) }
     }
 
-    /// A proxy before an emulator.
+    /// Starts a proxy for an emulator.
     pub fn before(emulator: &Emulator) -> Self {
         let faults = Self::start();
         faults.forward_to(&emulator.endpoint());
         faults
     }
 
-    /// Passes calls on to this endpoint from now on.
+    /// Forwards calls to this endpoint from now on.
     pub fn forward_to(&self, endpoint: &str) {
         self.state.lock().unwrap().upstream = Some(endpoint.trim_start_matches("http://").to_owned());
     }
 
-    /// Where it listens, as an URL.
+    /// Returns the URL of the proxy.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What a client needs to talk through it.
+    /// Returns the AWS configuration of clients that use the proxy.
     pub fn config(&self) -> aws_config::SdkConfig {
         super::config(&self.endpoint())
     }
 
-    /// Adds a rule. Each call goes to the rules in the order in which they were added, until one of them names a fault.
+    /// Adds a rule. The rules are evaluated for each call in the order of addition, until one returns a fault.
     pub fn when(&self, rule: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
         self.state.lock().unwrap().rules.push(Box::new(rule));
     }
 
-    /// The same fault for the calls of one operation whose number, from 0, is in the range.
+    /// Injects a fault into the calls of one operation whose number, from 0, is in the range.
     pub fn on(&self, operation: &'static str, nth: std::ops::Range<usize>, fault: Fault) {
         self.when(move |call| (call.operation == operation && nth.contains(&call.nth)).then(|| fault.clone()));
     }
 
-    /// No faults any more.
+    /// Removes all rules.
     pub fn heal(&self) {
         self.state.lock().unwrap().rules.clear();
     }
 
-    /// Forgets the calls so far: counts begin again at 0.
+    /// Deletes the recorded calls, so that counts start at 0 again.
     pub fn forget(&self) {
         let mut state = self.state.lock().unwrap();
         state.counts.clear();
         state.exchanges.clear();
     }
 
-    /// How many calls of an operation came in, spoiled ones included.
+    /// Returns the number of received calls of an operation, including those with faults.
     pub fn count(&self, operation: &str) -> usize {
         self.state.lock().unwrap().counts.get(operation).copied().unwrap_or(0)
     }
 
-    /// Every finished call, in the order in which they ended.
+    /// Returns all finished calls in the order of their ends.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.state.lock().unwrap().exchanges.clone()
     }
@@ -164,7 +163,7 @@ impl Faults {
 
 impl Drop for Faults {
     fn drop(&mut self) {
-        // A runtime may not be dropped where a test's own is running; this way of ending it may be called anywhere.
+        // A runtime must not be dropped inside another runtime, but this method may be called anywhere.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -205,7 +204,7 @@ async fn serve(mut client: TcpStream, state: Arc<Mutex<State>>) {
         }
         (_, Some(reply)) => Some(reply.bytes()),
     };
-    // The client may be gone; that is its own affair.
+    // The client may have closed the connection.
     match sent {
         Some(bytes) => {
             let _ = client.write_all(&bytes).await;
@@ -245,7 +244,7 @@ fn s3_operation(method: &str, path: &str) -> &'static str {
     }
 }
 
-/// A refusal in the words of the service that was called.
+/// Returns an error reply in the format of the called service.
 fn refusal(request: &Message, fault: &Fault) -> Message {
     let Some(target) = request.header("X-Amz-Target") else {
         let (status, code) = match fault {
@@ -260,7 +259,7 @@ fn refusal(request: &Message, fault: &Fault) -> Message {
     };
     let (status, code) = match fault {
         Fault::Throttle if target.starts_with("DynamoDB") => (400, "ProvisionedThroughputExceededException"),
-        // What Firehose says when a stream's quota is spent.
+        // The error of Firehose when the quota of a stream is exhausted.
         Fault::Throttle if target.starts_with("Firehose") => (500, "ServiceUnavailableException"),
         Fault::Throttle => (400, "ThrottlingException"),
         Fault::Deny => (400, "AccessDeniedException"),
@@ -270,7 +269,7 @@ fn refusal(request: &Message, fault: &Fault) -> Message {
     Message::reply(status, &[("Content-Type", "application/x-amz-json-1.1")], body.into_bytes())
 }
 
-/// Passes on the records that are not to fail, and answers for all of them in their order.
+/// Forwards the records that must not fail, and replies for all records in order.
 async fn fail_records(request: &Message, indices: &[usize], upstream: &str) -> Option<Message> {
     let mut body: Value = serde_json::from_slice(&request.body).ok()?;
     let records = body["Records"].as_array()?.clone();
@@ -296,7 +295,7 @@ async fn fail_records(request: &Message, indices: &[usize], upstream: &str) -> O
     Some(Message::reply(200, &[("Content-Type", "application/x-amz-json-1.1")], body.into_bytes()))
 }
 
-/// Passes on the messages that are not to fail, and answers for all of them.
+/// Forwards the messages that must not fail, and replies for all messages.
 async fn fail_entries(request: &Message, indices: &[usize], upstream: &str) -> Option<Message> {
     let mut body: Value = serde_json::from_slice(&request.body).ok()?;
     let (bad, good): (Vec<_>, Vec<_>) =
@@ -315,7 +314,7 @@ async fn fail_entries(request: &Message, indices: &[usize], upstream: &str) -> O
     Some(Message::reply(200, &[("Content-Type", "application/x-amz-json-1.0")], body))
 }
 
-/// The same request with another body, by the caller whose signature the emulators do not verify.
+/// Returns the request with another body and the root user, whose signature the emulators do not verify.
 fn as_root(service: &str, request: &Message, body: Vec<u8>) -> Message {
     let mut request = request.clone();
     request.set_header("Authorization", Some(super::http::root_authorization(service)));

@@ -1,10 +1,10 @@
-//! As much HTTP/1.1 as it takes to stand between an AWS client and an emulator: one exchange per connection.
+//! The part of HTTP/1.1 that a proxy between an AWS client and an emulator needs: one exchange per connection.
 
 use std::io::{Error, ErrorKind, Result};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// A request or a reply: its first line, its headers, its body.
+/// A request or a reply: first line, headers and body.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub first: String,
@@ -13,7 +13,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A reply made up here.
+    /// Creates a reply.
     pub fn reply(status: u16, headers: &[(&str, &str)], body: Vec<u8>) -> Self {
         let mut headers: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -21,12 +21,12 @@ impl Message {
         Self { first: format!("HTTP/1.1 {status} Made-Up"), headers, body }
     }
 
-    /// A header's value.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Gives a header this value and no other, or takes it away.
+    /// Sets a header to exactly this value, or removes it.
     pub fn set_header(&mut self, name: &str, value: Option<String>) {
         self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         if let Some(value) = value {
@@ -34,12 +34,12 @@ impl Message {
         }
     }
 
-    /// The status of a reply.
+    /// Returns the status of a reply.
     pub fn status(&self) -> u16 {
         self.first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 
-    /// As it goes over the wire, on a connection that ends with it.
+    /// Serializes the message for a connection that is closed after it.
     pub fn bytes(&self) -> Vec<u8> {
         let mut message = self.clone();
         message.set_header("Connection", Some("close".to_owned()));
@@ -52,7 +52,7 @@ impl Message {
         bytes
     }
 
-    /// Reads a request, telling a client that asks first to go on. None when the client closed without one.
+    /// Reads a request, and sends `100 Continue` if the client expects it. Returns `None` if the client closes first.
     pub async fn read_request(stream: &mut TcpStream) -> Result<Option<Self>> {
         let mut reader = BufReader::new(stream);
         let Some(mut message) = read_head(&mut reader).await? else { return Ok(None) };
@@ -72,7 +72,7 @@ impl Message {
         Ok(Some(message))
     }
 
-    /// Sends a request and reads its reply to the end.
+    /// Sends a request and reads the whole reply.
     pub async fn exchange(&self, address: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(&self.bytes()).await?;
@@ -100,7 +100,7 @@ impl Message {
     }
 }
 
-/// What a request says to come from the account's root, whose signature the emulators do not verify.
+/// Returns the `authorization` header of the account's root user, whose signature the emulators do not verify.
 pub fn root_authorization(service: &str) -> String {
     let scope = format!("test/20260101/{}/{service}/aws4_request", super::REGION);
     format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
@@ -140,7 +140,7 @@ async fn read_chunks(reader: &mut BufReader<&mut TcpStream>) -> Result<Vec<u8>> 
         let start = body.len();
         body.resize(start + size, 0);
         reader.read_exact(&mut body[start..]).await?;
-        // The line end after the chunk's data; after the last chunk, the empty trailer.
+        // The line end after the data of a chunk, or the empty trailer after the last one.
         line.clear();
         reader.read_line(&mut line).await?;
         if size == 0 {

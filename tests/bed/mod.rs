@@ -1,9 +1,9 @@
-//! What the tests run against: AWS emulators, a proxy that makes them fail on demand, AWS's Lambda runtime emulator, and
-//! the whole template deployed. Everything listens on 127.0.0.1, keeps its files in its own temporary folder, and ends
+//! The test environment: AWS emulators, a fault proxy, AWS's Lambda runtime emulator, and the
+//! deployed template. Everything listens on 127.0.0.1, keeps its files in its own temporary folder, and ends
 //! with the test process, even when that is killed.
 //!
-//! The tools come from `tools/setup`. A tool that is missing fails the test that wants it; nothing is skipped.
-#![allow(dead_code, unreachable_pub)] // Every test program takes a part of this module, none takes all.
+//! The tools come from `tools/setup`. A missing tool fails the test that needs it; no test is skipped.
+#![allow(dead_code, unreachable_pub)] // Each test program uses a part of this module.
 
 pub mod bucket;
 pub mod emulator;
@@ -21,26 +21,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The region every emulator is asked for.
+/// The region of all emulators.
 pub const REGION: &str = "us-east-1";
 
-/// The account in which the emulators put what they make.
+/// The account of all resources in the emulators.
 pub const ACCOUNT: &str = "000000000000";
 
-/// The repository's top folder.
+/// Returns the top folder of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file of an installed tool.
+/// Returns a file of an installed tool.
 pub fn tool(path: &str) -> PathBuf {
     let path = root().join(".tools").join(path);
     assert!(path.exists(), "{} is missing: run ./test --setup", path.display());
     path
 }
 
-/// A Lambda program, `ingest` or `backfill`. It belongs to a package of its own, so cargo does not build it for these
-/// tests by itself: the first caller in each test process does.
+/// Returns a Lambda program, `ingest` or `backfill`. Cargo does not build it for these tests, because it belongs to another
+/// package, so the first caller in each test process builds it.
 pub fn lambda_program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
@@ -49,13 +49,13 @@ pub fn lambda_program(name: &str) -> PathBuf {
         cargo.args(["--package", "trailhose-ingest", "--package", "trailhose-backfill"]);
         let (profile, folder) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
         let status = cargo.args(["--profile", profile]).status().unwrap();
-        assert!(status.success(), "the Lambda programs do not build: {status}");
+        assert!(status.success(), "building the Lambda programs failed: {status}");
         Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(folder)
     });
     folder.join(name)
 }
 
-/// What an AWS client needs to talk to `endpoint` as the account's root, from which the emulators withhold nothing.
+/// Returns the AWS configuration for `endpoint` with the account's root user, which the emulators do not restrict.
 pub fn config(endpoint: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

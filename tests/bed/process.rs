@@ -1,4 +1,4 @@
-//! A server started for the tests, which cannot outlive them.
+//! Server processes that end with the tests.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs a program in a process group of its own, with nothing on its standard input, and ends the whole group (the
-/// Lambdas an emulator starts are in it) when either the program or this shell's own standard input ends. The tests
-/// hold the other end of that input: it ends with them, however they end. What lies in the folder goes too, because a
-/// server that all tests share is never dropped.
+/// Runs a program in a separate process group with empty standard input. Kills the group, which includes the functions
+/// that an emulator starts, when the program or the standard input of this shell ends. The tests hold the other end of
+/// that input, so it ends with them, also when they are killed. The folder is deleted too, because a server that all
+/// tests share is never dropped.
 const GUARD: &str = r#"
 folder=$1; shift
 exec 3<&0
@@ -22,7 +22,7 @@ wait $program
 kill -9 0
 "#;
 
-/// A running server, ended on drop.
+/// A running server, killed on drop.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -31,8 +31,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program with exactly this environment beside `PATH`, so that nobody's AWS profile leaks into a test.
-    /// Its output goes to a file in `folder`, which is removed when the server ends by our will.
+    /// Starts a program with only this environment and `PATH`, so that the developer's AWS profile does not affect tests.
+    /// Its output goes to a file in `folder`, which is deleted when the server is stopped.
     pub fn start(program: &Path, arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Self {
         let log = folder.join("output.log");
         let output = File::create(&log).unwrap();
@@ -54,7 +54,7 @@ impl Process {
         Self { name, guard, log }
     }
 
-    /// Waits until the port is open. False when the program ended first, as it does when another took its port.
+    /// Waits until the port is open. Returns false if the program ended first, for example because the port was in use.
     pub fn listens(&mut self, port: u16, patience: Duration) -> bool {
         let start = Instant::now();
         while start.elapsed() < patience {
@@ -66,10 +66,10 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("{} does not listen on port {port} after {patience:?}; it said:\n{}", self.name, self.log());
+        panic!("{} does not listen on port {port} after {patience:?}; its output:\n{}", self.name, self.log());
     }
 
-    /// What the program has printed so far.
+    /// Returns the output of the program so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
@@ -78,12 +78,12 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
-        // The guard kills itself with its group; there is nothing to learn from how it ended.
+        // The guard kills itself with its group, so its exit status has no meaning.
         let _ = self.guard.wait();
     }
 }
 
-/// A port that nobody listens on. Somebody may take it before its user does, so starting a server is tried again.
+/// Returns a free port. Another process may bind it first, so callers retry the start of a server.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -1,4 +1,4 @@
-//! The real program under AWS's own runtime interface emulator, called the way Lambda calls a function.
+//! Runs the real program under AWS's runtime interface emulator, which calls it like Lambda.
 
 use super::http::Message;
 use super::process::{Process, free_port};
@@ -10,18 +10,18 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A function, waiting to be called.
+/// A running function.
 #[derive(Debug)]
 pub struct Runtime {
     process: Process,
     port: u16,
-    // After the process: fields drop in order, and the folder must outlive its user.
+    // Fields are dropped in order, and the folder must outlive the process.
     _folder: TempDir,
 }
 
 impl Runtime {
-    /// Starts the emulator for `program`, which calls the services at `endpoint` as the account's root and finds these
-    /// variables beside those that Lambda sets. The program itself starts with the first call.
+    /// Starts the emulator for `program`, which calls the services at `endpoint` as the account's root user, with these
+    /// variables and those that Lambda sets. The program starts with the first call.
     pub fn start(program: &Path, endpoint: &str, variables: &[(&str, &str)]) -> Self {
         let emulator = if cfg!(target_arch = "aarch64") { "aws-lambda-rie-arm64" } else { "aws-lambda-rie-x86_64" };
         let emulator = executable(emulator);
@@ -54,28 +54,28 @@ impl Runtime {
             }
             last = process.log();
         }
-        panic!("the runtime interface emulator ended at its start, three times; it said:\n{last}");
+        panic!("the runtime interface emulator ended while starting, three times; its output:\n{last}");
     }
 
-    /// Calls the function and returns its answer; a failed call's answer has an `errorType`.
+    /// Calls the function and returns its response. The response of a failed call has an `errorType`.
     pub async fn invoke(&self, payload: &str) -> Value {
         let address = format!("127.0.0.1:{}", self.port);
         let mut request = Message::reply(0, &[("Host", &address)], payload.as_bytes().to_vec());
         "POST /2015-03-31/functions/function/invocations HTTP/1.1".clone_into(&mut request.first);
         let reply = request.exchange(&address).await.unwrap();
         serde_json::from_slice(&reply.body)
-            .unwrap_or_else(|error| panic!("{error} in {reply:?}; the function said:\n{}", self.log()))
+            .unwrap_or_else(|error| panic!("{error} in {reply:?}; the log of the function:\n{}", self.log()))
     }
 
-    /// What the function has logged.
+    /// Returns the log of the function.
     pub fn log(&self) -> String {
         self.process.log()
     }
 }
 
-/// Where the emulator lies: in the package of SAM, whose folder carries the Python version in its name.
+/// Returns the path of the emulator in the SAM package, whose folder name contains the Python version.
 fn executable(name: &str) -> std::path::PathBuf {
     let versions = std::fs::read_dir(tool("sam/lib")).unwrap();
-    let version = versions.map(|entry| entry.unwrap().file_name()).next().expect(".tools/sam/lib holds a Python");
+    let version = versions.map(|entry| entry.unwrap().file_name()).next().expect(".tools/sam/lib contains a Python");
     tool(&format!("sam/lib/{}/site-packages/samcli/local/rapid/{name}", version.to_string_lossy()))
 }

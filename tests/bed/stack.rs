@@ -1,9 +1,9 @@
-//! The template as it stands, deployed by `sam deploy` onto ministack with policies enforced, with the real programs
-//! behind it and the fault proxy between them and everything they call.
+//! The unchanged template with the real programs, deployed by `sam deploy` to ministack with enforced policies. The fault
+//! proxy is between the programs and the services that they call.
 //!
-//! Where the emulator differs from AWS, and what is done about it: it speaks no TLS, so the lake's TLS-only policy is taken
-//! off after the deployment; a message that failed comes back after the visibility timeout, for which no test can wait
-//! half an hour, so that is shortened; it writes one S3 object for each Firehose record, at once and unzipped.
+//! Differences from AWS: The emulator has no TLS, so the TLS-only policy of the lake bucket is removed after the deployment.
+//! The visibility timeout is shortened, because no test can wait half an hour for a failed message. Firehose writes one
+//! uncompressed S3 object per record immediately.
 
 pub mod lake;
 mod missed;
@@ -19,34 +19,35 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The bucket that CloudTrail would write to.
+/// The bucket with the CloudTrail logs.
 pub const LOG_BUCKET: &str = "trail-logs";
 
 const NAME: &str = "trailhose";
 
 /// A deployed stack.
 pub struct Stack {
-    /// Between the function and what it calls.
+    /// The proxy between the functions and the services.
     pub faults: Faults,
-    /// For what the tests do, as the account's root.
+    /// Client of the tests, with the account's root user.
     pub s3: aws_sdk_s3::Client,
-    /// The same.
+    /// Client of the tests, with the account's root user.
     pub sqs: aws_sdk_sqs::Client,
-    /// The same.
+    /// Client of the tests, with the account's root user.
     pub dynamodb: aws_sdk_dynamodb::Client,
     outputs: HashMap<String, String>,
-    // Last: it must outlive its clients.
+    // The last field, because it must outlive its clients.
     emulator: Emulator,
 }
 
 impl Stack {
-    /// Deploys the stack with this program as its ingest function, and wires the log bucket to it. Takes about 20 s.
-    /// Failed messages come back after 5 s: see [`Stack::set_visibility`]. The schedule of the backfill stands still.
+    /// Deploys the stack with this program as its ingest function, and sends it the notifications of the log bucket. Takes
+    /// about 20 s. Failed messages become visible after 5 s: see [`Stack::set_visibility`]. The schedule of the backfill
+    /// does not fire.
     pub async fn deploy(program: &Path) -> Self {
         Self::deploy_with(program, &[]).await
     }
 
-    /// The same with parameters of the template, each `Name=value`.
+    /// [`Stack::deploy`] with parameters of the template, each as `Name=value`.
     pub async fn deploy_with(program: &Path, parameters: &[&str]) -> Self {
         let faults = Faults::start();
         let emulator = Emulator::ministack(Policies::Enforced, LambdaEndpoint::Proxy(&faults.endpoint()));
@@ -69,7 +70,7 @@ impl Stack {
         stack
     }
 
-    /// An output of the template.
+    /// Returns an output of the template.
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).unwrap_or_else(|| panic!("no output {name} in {:?}", self.outputs))
     }
@@ -81,36 +82,36 @@ impl Stack {
         run(with_root(&mut command, &self.emulator));
     }
 
-    /// Puts an object into the log bucket, which tells the queue.
+    /// Puts an object into the log bucket, which notifies the queue.
     pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) {
         let body: Vec<u8> = body.into();
         self.s3.put_object().bucket(LOG_BUCKET).key(key).body(body.into()).send().await.unwrap();
     }
 
-    /// Sends a message to the ingest queue, whatever it says.
+    /// Sends a message to the ingest queue.
     pub async fn send(&self, body: &str) {
         let queue = self.output("IngestQueueUrl");
         self.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
     }
 
-    /// After what time a failed message comes back.
+    /// Sets the visibility timeout of the ingest queue.
     pub async fn set_visibility(&self, time: Duration) {
         let sent = self.sqs.set_queue_attributes().queue_url(self.output("IngestQueueUrl"));
         sent.attributes(QueueAttributeName::VisibilityTimeout, time.as_secs().to_string()).send().await.unwrap();
     }
 
-    /// Waits until the ingest queue holds no message, neither waiting nor delayed nor in work.
+    /// Waits until the ingest queue contains no visible, delayed or hidden message.
     pub async fn drained(&self, patience: Duration) {
         let start = Instant::now();
         let mut quiet = 0;
-        // A notification is sent beside the put that caused it: one look could come before it.
+        // A notification is sent asynchronously, so one check could be too early.
         while quiet < 3 {
             let left = self.messages().await;
             quiet = if left == 0 { quiet + 1 } else { 0 };
             assert!(
                 start.elapsed() < patience,
                 "{left} messages left in the queue after {patience:?}; the emulator's last words:\n{}",
-                self.last_words()
+                self.log_tail()
             );
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
@@ -120,7 +121,7 @@ impl Stack {
         self.messages_in("IngestQueueUrl").await
     }
 
-    /// Messages of one of the stack's queues, whatever their state.
+    /// Returns the number of messages in a queue of the stack, in all states.
     async fn messages_in(&self, queue: &str) -> u64 {
         let asked = self.sqs.get_queue_attributes().queue_url(self.output(queue));
         let got = asked.attribute_names(QueueAttributeName::All).send().await.unwrap();
@@ -135,12 +136,12 @@ impl Stack {
         .sum()
     }
 
-    /// The bodies of the messages that were given up. Reading them hides them for a while.
+    /// Returns the bodies of the messages in the dead-letter queue. Reading hides them temporarily.
     pub async fn dead_letters(&self) -> Vec<String> {
         self.bodies_in("DeadLetterQueueUrl").await
     }
 
-    /// The bodies of the messages of a queue that nobody takes from.
+    /// Returns the bodies of the messages of a queue without consumers.
     async fn bodies_in(&self, queue: &str) -> Vec<String> {
         let queue = self.output(queue);
         let mut bodies = Vec::new();
@@ -153,13 +154,13 @@ impl Stack {
         }
     }
 
-    /// The names of the function's policies.
+    /// Returns the names of the ingest function's policies.
     pub async fn policies(&self) -> Vec<String> {
         let got = self.iam(&[("Action", "ListRolePolicies"), ("RoleName", self.role("IngestRoleArn"))]).await;
         got.split("<member>").skip(1).map(|name| name.split_once('<').unwrap().0.to_owned()).collect()
     }
 
-    /// Takes one of the function's policies away, by its name in the template, and returns what it said.
+    /// Removes a policy of the ingest function, by its name in the template, and returns its document.
     pub async fn take_policy(&self, policy: &str) -> String {
         self.take_policy_of("IngestRoleArn", policy).await
     }
@@ -172,7 +173,7 @@ impl Stack {
         percent_encoding::percent_decode_str(&document).decode_utf8().unwrap().into_owned()
     }
 
-    /// Gives the function a policy.
+    /// Adds a policy to the ingest function.
     pub async fn give_policy(&self, policy: &str, document: &str) {
         self.give_policy_to("IngestRoleArn", policy, document).await;
     }
@@ -182,17 +183,16 @@ impl Stack {
         self.iam(&[[("Action", "PutRolePolicy"), ("RoleName", self.role(role))], call].concat()).await;
     }
 
-    /// What a client needs to talk to the emulator as the account's root, past the proxy.
+    /// Returns the AWS configuration for the emulator without the proxy, with the account's root user.
     pub fn config(&self) -> aws_config::SdkConfig {
         self.emulator.config()
     }
 
-    /// Kills these functions at work, as a crash of their machine would: all that run under this emulator, or as many of
-    /// them as are asked for. Returns how many there were.
+    /// Kills at most this many running functions of the emulator, like a crash of their machine. Returns how many it killed.
     pub fn kill_functions(&self, most: usize) -> usize {
         let ours = |process: &std::path::PathBuf| {
             let program = std::fs::read_link(process.join("exe")).unwrap_or_default();
-            // The emulator unpacks each function into its own temporary folder, which nobody else has.
+            // The emulator unpacks each function into a separate temporary folder.
             program.starts_with(self.emulator.folder()) && program.to_string_lossy().contains("/bootstrap")
         };
         let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
@@ -204,13 +204,13 @@ impl Stack {
         found.iter().filter(|process| kill(process)).count()
     }
 
-    /// What the emulator and, among it, the function have logged.
+    /// Returns the log of the emulator, which includes those of the functions.
     pub fn log(&self) -> String {
         self.emulator.log()
     }
 
-    /// The end of the log, for a failed assertion.
-    pub fn last_words(&self) -> String {
+    /// Returns the end of the log, for assertion messages.
+    pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
@@ -236,7 +236,7 @@ impl Stack {
             .collect()
     }
 
-    /// A call of a query service, for which no client is worth its compile time.
+    /// Calls a query service without an SDK client, which would increase compile times.
     async fn query(&self, service: &str, call: &[(&str, &str)]) -> String {
         use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
         let form: Vec<_> = call
@@ -249,7 +249,7 @@ impl Stack {
         body
     }
 
-    /// A call as root of a service for which no client is worth its compile time, and what it answered.
+    /// Calls a service as the root user without an SDK client. Returns the status and the body.
     async fn ask(&self, service: &str, what: &str, content: &str, body: Vec<u8>) -> (u16, String) {
         let address = self.emulator.endpoint().trim_start_matches("http://").to_owned();
         let mut request = Message::reply(0, &[], body);
@@ -267,7 +267,7 @@ fn element<'a>(xml: &'a str, name: &str) -> &'a str {
     rest.split_once("</").unwrap().0
 }
 
-/// Deploys what `sam build` would have made, with a debug build of the program, which is there already.
+/// Deploys the result of `sam build` with the debug build of the program instead.
 fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
     let folder = TempDir::new().unwrap();
     let mut template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
@@ -279,11 +279,11 @@ fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
         assert!(template.contains(&package), "{name}");
         template = template.replacen(&package, &format!("CodeUri: {name}\n"), 1);
     }
-    // AWS knows no permission of this name; the emulator asks for it.
+    // AWS has no permission of this name, but the emulator requires it.
     let send = "Action: sqs:SendMessage\n";
     assert!(template.contains(send));
     template = template.replace(send, "Action: [sqs:SendMessage, sqs:SendMessageBatch]\n");
-    // The emulator compares the number with the parameter's text, and polls no more.
+    // The emulator compares this number with the text of the parameter and stops polling.
     for parameter in ["MaximumConcurrency", "BackfillConcurrency", "BackfillIngestConcurrency"] {
         let before = format!("MaximumConcurrency: !Ref {parameter}\n");
         assert_eq!(template.matches(&before).count(), 1, "{before}");
@@ -302,7 +302,7 @@ fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
         "--parameter-overrides",
         &format!("LogBucketName={LOG_BUCKET}"),
         &format!("Architecture={}", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
-        // Long past: it fires once, and when it is told to: see `Stack::fire_schedule`.
+        // In the past, so that it fires only through `Stack::fire_schedule`.
         "BackfillSchedule=at(2026-01-01T00:00:00)",
         "BackfillState=DISABLED",
     ]);
@@ -310,7 +310,7 @@ fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
     run(with_root(&mut command, emulator));
 }
 
-/// Nothing of the caller's own AWS configuration, and the emulator's root account in its place.
+/// Replaces the AWS configuration of the environment with the emulator's root user.
 fn with_root<'a>(command: &'a mut Command, emulator: &Emulator) -> &'a mut Command {
     command
         .env_clear()

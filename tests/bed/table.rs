@@ -1,20 +1,20 @@
-//! Table: the stack's DynamoDB table, as the template makes it, with those of its indexes that a test needs.
+//! Creates the DynamoDB table of the template with the indexes that a test needs.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
 };
 
-/// The name of an index, and its keys.
+/// The name and the keys of an index.
 pub type Index = (&'static str, &'static [&'static str]);
 
-/// The rows that are quarantined.
+/// The index of quarantined rows.
 pub const QUARANTINED: Index = ("quarantined", &["quarantined_at"]);
 
-/// What is noted of runs.
+/// The index of run records.
 pub const RUNS: Index = (trailhose::backfill::record::dynamodb::INDEX, &["run", "unit"]);
 
-/// Makes the table.
+/// Creates the table.
 pub async fn create(client: &Client, name: &str, indexes: &[Index]) {
     let mut table = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
     table = table.set_key_schema(Some(keys(&["pk"]))).attribute_definitions(text("pk"));

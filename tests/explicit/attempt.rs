@@ -1,7 +1,7 @@
-//! One attempt of a worker: what it was answered so far, and what it waits for next.
+//! One attempt of a worker: the replies that it has received, and the calls that it waits for.
 //!
-//! A worker is deterministic given the answers it got, so its answers *are* its state. What it does next is found by
-//! running the code from the start on them. Equal histories are run once.
+//! A worker is deterministic, so its replies determine its state. To find its next calls, the code is replayed from the
+//! start with these replies. Equal histories are replayed once.
 
 use super::Scene;
 use super::wire::{Call, Reply, Wire};
@@ -21,90 +21,90 @@ use trailhose::ledger::Ledger;
 
 use crate::world::check::check_report;
 
-/// An answer, to which of the attempt's calls, and when.
+/// A reply, the call that it belongs to, and its time.
 #[derive(Debug)]
-struct Answered {
+struct TimedReply {
     slot: usize,
     reply: Reply,
     now: i64,
 }
 
-/// See the module.
+/// One attempt, replayed.
 #[derive(Debug)]
 pub struct Attempt {
     /// Equal for equal histories.
     pub key: u64,
     worker: u8,
     started: i64,
-    history: Vec<Arc<Answered>>,
-    pub standing: Standing,
+    history: Vec<Arc<TimedReply>>,
+    pub progress: AttemptProgress,
 }
 
-/// Where an attempt stands.
+/// The progress of an attempt.
 #[derive(Debug)]
-pub enum Standing {
-    /// It waits for one of these.
+pub enum AttemptProgress {
+    /// It waits for a reply to one of these calls.
     Waits(Vec<(usize, Call)>),
     /// The message is acknowledged.
     Acknowledged,
-    /// The message comes back once this time is over.
+    /// The message becomes visible after this time.
     Deferred(i64),
-    /// The message comes back at any time.
+    /// The message may become visible at any time.
     Failed,
-    /// It ended as it must not.
-    Wrong(String),
+    /// It ended in a way that is an error.
+    Invalid(String),
 }
 
-/// The attempts met so far.
+/// All attempts that were replayed.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    met: Mutex<HashMap<u64, Arc<Attempt>>>,
+    known: Mutex<HashMap<u64, Arc<Attempt>>>,
 }
 
 impl Attempts {
-    /// How many attempts, in how many states, were run.
+    /// Returns the number of replayed attempts.
     pub fn len(&self) -> usize {
-        self.met.lock().unwrap().len()
+        self.known.lock().unwrap().len()
     }
 
-    /// A worker that takes its message now.
+    /// Returns the attempt of a worker that receives its message at this time.
     pub fn start(&self, scene: &Scene, worker: u8, now: i64) -> Arc<Attempt> {
-        self.meet(scene, worker, now, Vec::new())
+        self.get_or_run(scene, worker, now, Vec::new())
     }
 
-    /// An attempt that was answered once more.
+    /// Returns the attempt after one more reply.
     pub fn answer(&self, scene: &Scene, attempt: &Attempt, slot: usize, reply: Reply, now: i64) -> Arc<Attempt> {
         let mut history = attempt.history.clone();
-        history.push(Arc::new(Answered { slot, reply, now }));
-        self.meet(scene, attempt.worker, attempt.started, history)
+        history.push(Arc::new(TimedReply { slot, reply, now }));
+        self.get_or_run(scene, attempt.worker, attempt.started, history)
     }
 
-    fn meet(&self, scene: &Scene, worker: u8, started: i64, history: Vec<Arc<Answered>>) -> Arc<Attempt> {
+    fn get_or_run(&self, scene: &Scene, worker: u8, started: i64, history: Vec<Arc<TimedReply>>) -> Arc<Attempt> {
         let mut key = DefaultHasher::new();
         (worker, started).hash(&mut key);
         for answered in &history {
             (answered.slot, answered.reply.hash(), answered.now).hash(&mut key);
         }
         let key = key.finish();
-        if let Some(met) = self.met.lock().unwrap().get(&key) {
-            return Arc::clone(met);
+        if let Some(attempt) = self.known.lock().unwrap().get(&key) {
+            return Arc::clone(attempt);
         }
-        let standing = run(scene, worker, started, &history);
-        let attempt = Arc::new(Attempt { key, worker, started, history, standing });
-        self.met.lock().unwrap().insert(key, Arc::clone(&attempt));
+        let progress = run(scene, worker, started, &history);
+        let attempt = Arc::new(Attempt { key, worker, started, history, progress });
+        self.known.lock().unwrap().insert(key, Arc::clone(&attempt));
         attempt
     }
 }
 
 impl Attempt {
-    /// Whether nothing of it was answered: it may as well begin later.
+    /// Whether the attempt has received no reply, so that it could also start later.
     pub fn is_fresh(&self) -> bool {
         self.history.is_empty()
     }
 
     pub fn waits(&self) -> &[(usize, Call)] {
-        match &self.standing {
-            Standing::Waits(calls) => calls,
+        match &self.progress {
+            AttemptProgress::Waits(calls) => calls,
             _ => &[],
         }
     }
@@ -119,8 +119,8 @@ impl Wake for Woken {
     }
 }
 
-/// The real code on these answers.
-fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> Standing {
+/// Replays the real code with these replies.
+fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<TimedReply>]) -> AttemptProgress {
     let objects = &scene.notices[worker as usize];
     let bytes = objects.iter().map(|&object| (scene.objects[object].key.clone(), scene.bytes[object].clone()));
     let wire = Arc::new(Wire::new(worker, bytes.collect(), scene.limits(), scene.vanishes > 0, started));
@@ -136,7 +136,7 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> St
         max_buffered_bytes: 1 << 20,
         key_policy: KeyPolicy::CloudTrailLogs,
     };
-    // The invocation ends at once by the machine's clock, which no replay may depend on; the lease's margin remains.
+    // The invocation has no time left by the system clock, so no replay depends on it. The lease margin remains.
     let now = Instant::now();
     let deadline = Deadline { stop: now + Duration::from_secs(86_400), end: now };
     let mut attempt = pin!(join_all(objects.iter().map(|&object| ingest.object(&scene.objects[object], deadline))));
@@ -152,36 +152,36 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<Answered>]) -> St
     };
     let mut ended = poll();
     for answered in history {
-        assert!(ended.is_none(), "the code ended otherwise than in the replay before");
+        assert!(ended.is_none(), "the code is not deterministic: it ended earlier than in the previous replay");
         wire.answer(answered.slot, answered.reply.clone(), answered.now);
         ended = poll();
     }
     match ended {
-        None => Standing::Waits(wire.waiting()),
-        Some(outcomes) => outcomes.into_iter().map(standing).fold(Standing::Acknowledged, Standing::and),
+        None => AttemptProgress::Waits(wire.waiting()),
+        Some(outcomes) => outcomes.into_iter().map(progress).fold(AttemptProgress::Acknowledged, AttemptProgress::and),
     }
 }
 
-fn standing(outcome: Outcome) -> Standing {
+fn progress(outcome: Outcome) -> AttemptProgress {
     match outcome {
         Outcome::Done(report) => match check_report(&report) {
-            Ok(()) => Standing::Acknowledged,
-            Err(violation) => Standing::Wrong(violation),
+            Ok(()) => AttemptProgress::Acknowledged,
+            Err(violation) => AttemptProgress::Invalid(violation),
         },
-        Outcome::AlreadyDone | Outcome::Quarantined(_) => Standing::Acknowledged,
+        Outcome::AlreadyDone | Outcome::Quarantined(_) => AttemptProgress::Acknowledged,
         Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
-            Standing::Deferred(until)
+            AttemptProgress::Deferred(until)
         }
-        Outcome::Failed(_) => Standing::Failed,
-        other => Standing::Wrong(format!("{other:?}")),
+        Outcome::Failed(_) => AttemptProgress::Failed,
+        other => AttemptProgress::Invalid(format!("{other:?}")),
     }
 }
 
-impl Standing {
-    /// What becomes of a message of several objects: it comes back as a whole.
+impl AttemptProgress {
+    /// Combines the results of two objects of one message, which becomes visible again if one of them is not done.
     fn and(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Wrong(violation), _) | (_, Self::Wrong(violation)) => Self::Wrong(violation),
+            (Self::Invalid(violation), _) | (_, Self::Invalid(violation)) => Self::Invalid(violation),
             (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
             (Self::Deferred(one), Self::Deferred(other)) => Self::Deferred(one.max(other)),
             (Self::Deferred(until), _) | (_, Self::Deferred(until)) => Self::Deferred(until),

@@ -1,20 +1,20 @@
-//! Explicit states of several workers at one ledger, for `stateright` to explore: every order of their calls, and every
-//! fault, death, lapse of time and hand of a person that a scene allows.
+//! A model of several workers and one ledger that `stateright` explores: every order of their calls, and every fault,
+//! crash, time jump and manual reset that a scenario allows.
 //!
-//! The transitions are the code's own. A worker is the real `Ingest::object`, brought to where it stands by its answers
-//! so far (`attempt`); its next call is applied by the store in memory (`ground`). A state is what the ledger holds,
-//! what arrived, the answers each worker got, and the time; states met on different ways are one.
+//! The transitions run the real code. A worker is `Ingest::object`, replayed with the replies that it has received so far
+//! (`attempt`). The in-memory store applies its next call (`ledger`). A state consists of the ledger, the delivered
+//! events, the replies of each worker, and the time. Equal states on different paths are explored once.
 
 pub mod attempt;
-pub mod ground;
+pub mod ledger_state;
 mod scene;
 mod state;
 pub mod wire;
 
 use crate::world::check::{View, end_of};
-use attempt::{Attempt, Attempts, Standing};
-use ground::{Ground, at_once};
-pub use scene::{LEASE, Scene, Sight, all};
+use attempt::{Attempt, Attempts, AttemptProgress};
+use ledger_state::{LedgerState, at_once};
+pub use scene::{LEASE, Scene, Goal, all};
 use state::{State, Worker};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use trailhose::ledger::store::memory::{Memory, MemoryState};
 use trailhose::ledger::{Ledger, ReopenOutcome};
 use wire::{Call, Reply};
 
-/// When a scene begins.
+/// The time at which a scenario starts.
 const BEGIN: i64 = 1_700_000_000;
 
-/// Messages that came back, over all workers, after which a scene is taken to go on for ever.
+/// Limit of redeliveries over all workers. A scenario that exceeds it counts as endless.
 const RETURNS: u8 = 40;
 
 impl Scene {
-    /// Explores every state, and prints how many there are.
+    /// Explores every state and prints their number.
     pub fn explore(self, name: &str) {
         let began = Instant::now();
-        let model = Explicit { scene: self, attempts: Arc::default() };
+        let model = InterleavingModel { scene: self, attempts: Arc::default() };
         let attempts = Arc::clone(&model.attempts);
         let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
         for property in checker.model().properties() {
@@ -67,47 +67,47 @@ impl Scene {
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// A worker's call takes effect, and is answered.
+    /// A worker's call takes effect and returns.
     Answer(u8, usize, &'static str),
-    /// It fails before it takes effect.
+    /// The call fails without effect.
     Refuse(u8, usize, &'static str),
-    /// It takes effect, and the reply is lost.
+    /// The call takes effect, but its reply is lost.
     LoseReply(u8, usize, &'static str),
-    /// It takes effect, and the worker dies.
+    /// The call takes effect, then the worker crashes.
     Die(u8, usize, &'static str),
-    /// Time passes by the leap of this number.
+    /// Time advances by the jump with this index.
     Leap(usize),
-    /// Nobody has anything to do: time passes until somebody has.
+    /// No worker is active: time advances to the next visible message.
     Wait,
-    /// The store deletes what it may forget.
+    /// The store deletes expired items.
     Sweep,
     /// An object is deleted from its bucket.
     Vanish(usize),
-    /// A person has an object forgotten, and announces it.
+    /// The user resets an object and sends its notification.
     Forget(usize),
 }
 
-/// The laws, by the number under which a state remembers which it broke.
-const LAWS: [&str; 11] = [
+/// The invariants. Their indices are the numbers in [`State::broken`].
+const INVARIANTS: [&str; 11] = [
     "rows are well formed",
     "1 done: every ID of the object was delivered",
     "2 and 5 settled, or below the cursor: delivered",
-    "3 an owner never changes but to delivered",
+    "3 an owner changes only to delivered",
     "4 marked: delivered",
     "6 a claimed ID's owner has a row, or was done",
     "7 one owner an ID over a page and its shards",
-    "8 repeats are at most one call a fault, of each object at work",
+    "8 each fault repeats at most one call of each active object",
     "counts add up, and nothing fails without a fault",
-    "in the end everything has arrived",
-    "there is an end",
+    "in the end every event is delivered",
+    "every path ends",
 ];
 
-struct Explicit {
+struct InterleavingModel {
     scene: Scene,
     attempts: Arc<Attempts>,
 }
 
-impl Model for Explicit {
+impl Model for InterleavingModel {
     type State = State;
     type Action = Action;
 
@@ -115,7 +115,7 @@ impl Model for Explicit {
         let workers = (0..self.scene.notices.len() as u8).map(|worker| self.start(worker, BEGIN)).collect();
         let Scene { faults, sweeps, vanishes, forgets, .. } = self.scene;
         vec![State {
-            ground: Arc::new(Ground::new(MemoryState::default())),
+            ledger: Arc::new(LedgerState::new(MemoryState::default())),
             arrived: vec![0; self.scene.lines.len()],
             workers,
             now: BEGIN,
@@ -196,7 +196,7 @@ impl Model for Explicit {
             }
             Action::Leap(leap) => {
                 next.leapt |= 1 << leap;
-                // Whoever is at work outlives its lease.
+                // Active workers outlive their leases.
                 next.unbounded |= state.workers.iter().any(|worker| match worker {
                     Worker::At(attempt) => !attempt.is_fresh(),
                     _ => false,
@@ -212,10 +212,10 @@ impl Model for Explicit {
             }
             Action::Sweep => {
                 next.sweeps -= 1;
-                let mut kept = state.ground.kept().clone();
+                let mut kept = state.ledger.kept().clone();
                 kept.rows.retain(|_, row| row.expires.is_none_or(|expires| expires > state.now));
                 kept.pages.retain(|_, page| page.live(state.now));
-                next.ground = Arc::new(Ground::new(kept));
+                next.ledger = Arc::new(LedgerState::new(kept));
             }
             Action::Vanish(object) => {
                 next.vanishes -= 1;
@@ -224,81 +224,81 @@ impl Model for Explicit {
             Action::Forget(object) => {
                 next.forgets -= 1;
                 let store = Arc::new(Memory::default());
-                store.kept().clone_from(&state.ground.kept());
+                store.kept().clone_from(&state.ledger.kept());
                 let now = state.now;
                 let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || now), self.scene.keep);
                 let opened =
                     matches!(at_once(ledger.forget(self.scene.ids[object])).unwrap(), ReopenOutcome::Reopened(_));
                 next.unbounded |= opened;
-                next.ground = Arc::new(Ground::new(std::mem::take(&mut *store.kept())));
+                next.ledger = Arc::new(LedgerState::new(std::mem::take(&mut *store.kept())));
                 let worker = self.scene.notices.iter().position(|objects| objects.contains(&object))?;
                 if !opened || !matches!(state.workers[worker], Worker::Acknowledged) {
-                    return opened.then_some(next).map(|next| self.judged(state, next));
+                    return opened.then_some(next).map(|next| self.checked(state, next));
                 }
                 next.workers[worker] = self.start(worker as u8, now);
             }
         }
-        Some(self.judged(state, next))
+        Some(self.checked(state, next))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        fn kept<const LAW: u8>(_: &Explicit, state: &State) -> bool {
-            state.broken.as_ref().is_none_or(|(law, _)| *law != LAW)
+        fn holds<const INVARIANT: u8>(_: &InterleavingModel, state: &State) -> bool {
+            state.broken.as_ref().is_none_or(|(number, _)| *number != INVARIANT)
         }
-        fn wanted(model: &Explicit, sight: Sight, seen: bool) -> bool {
-            seen || !model.scene.sights.contains(&sight)
+        fn reached(model: &InterleavingModel, goal: Goal, seen: bool) -> bool {
+            seen || !model.scene.goals.contains(&goal)
         }
         vec![
-            Property::always(LAWS[0], kept::<0>),
-            Property::always(LAWS[1], kept::<1>),
-            Property::always(LAWS[2], kept::<2>),
-            Property::always(LAWS[3], kept::<3>),
-            Property::always(LAWS[4], kept::<4>),
-            Property::always(LAWS[5], kept::<5>),
-            Property::always(LAWS[6], kept::<6>),
-            Property::always(LAWS[7], kept::<7>),
-            Property::always(LAWS[8], kept::<8>),
-            Property::always(LAWS[9], kept::<9>),
-            Property::always(LAWS[10], kept::<10>),
-            Property::sometimes("put off", |model: &Explicit, state: &State| {
+            Property::always(INVARIANTS[0], holds::<0>),
+            Property::always(INVARIANTS[1], holds::<1>),
+            Property::always(INVARIANTS[2], holds::<2>),
+            Property::always(INVARIANTS[3], holds::<3>),
+            Property::always(INVARIANTS[4], holds::<4>),
+            Property::always(INVARIANTS[5], holds::<5>),
+            Property::always(INVARIANTS[6], holds::<6>),
+            Property::always(INVARIANTS[7], holds::<7>),
+            Property::always(INVARIANTS[8], holds::<8>),
+            Property::always(INVARIANTS[9], holds::<9>),
+            Property::always(INVARIANTS[10], holds::<10>),
+            Property::sometimes("deferred", |model: &InterleavingModel, state: &State| {
                 let hidden = |worker: &Worker| matches!(worker, Worker::Hidden(_));
-                wanted(model, Sight::PutOff, state.workers.iter().any(hidden))
+                reached(model, Goal::Deferred, state.workers.iter().any(hidden))
             }),
-            Property::sometimes("marked", |model: &Explicit, state: &State| {
-                let kept = state.ground.kept();
+            Property::sometimes("marked", |model: &InterleavingModel, state: &State| {
+                let kept = state.ledger.kept();
                 let mut entries = kept.pages.values().flat_map(|page| page.entries.values());
-                wanted(model, Sight::Marked, entries.any(|entry| entry.owner == Owner::Delivered))
+                reached(model, Goal::Marked, entries.any(|entry| entry.owner == Owner::Delivered))
             }),
-            Property::sometimes("spilled", |model: &Explicit, state: &State| {
-                wanted(model, Sight::Spilled, state.ground.kept().pages.values().any(|page| page.full))
+            Property::sometimes("spilled", |model: &InterleavingModel, state: &State| {
+                reached(model, Goal::Spilled, state.ledger.kept().pages.values().any(|page| page.full))
             }),
-            Property::sometimes("taken along", |model: &Explicit, state: &State| {
+            Property::sometimes("claims merged", |model: &InterleavingModel, state: &State| {
                 let mut calls = state.workers.iter().flat_map(Worker::waits);
-                wanted(model, Sight::TakenAlong, calls.any(|(_, call)| call.newcomers(&state.ground.kept()) > 1))
+                reached(model, Goal::ClaimsMerged, calls.any(|(_, call)| call.newcomers(&state.ledger.kept()) > 1))
             }),
-            Property::sometimes("reopened", |model: &Explicit, state: &State| {
+            Property::sometimes("reopened", |model: &InterleavingModel, state: &State| {
                 let mut calls = state.workers.iter().flat_map(Worker::waits);
-                wanted(model, Sight::Reopened, calls.any(|(_, call)| call.name() == "reopen"))
+                reached(model, Goal::Reopened, calls.any(|(_, call)| call.name() == "reopen"))
             }),
-            Property::sometimes("settled", |model: &Explicit, state: &State| {
-                wanted(model, Sight::Settled, state.has(Status::Settled))
+            Property::sometimes("settled", |model: &InterleavingModel, state: &State| {
+                reached(model, Goal::Settled, state.has(Status::Settled))
             }),
-            Property::sometimes("quarantined", |model: &Explicit, state: &State| {
-                wanted(model, Sight::Quarantined, state.has(Status::Quarantined))
+            Property::sometimes("quarantined", |model: &InterleavingModel, state: &State| {
+                reached(model, Goal::Quarantined, state.has(Status::Quarantined))
             }),
-            Property::sometimes("repeated", |model: &Explicit, state: &State| {
-                wanted(model, Sight::Repeated, state.repeats() > 0)
+            Property::sometimes("repeated", |model: &InterleavingModel, state: &State| {
+                reached(model, Goal::Repeated, state.repeats() > 0)
             }),
         ]
     }
 }
 
-impl Explicit {
+impl InterleavingModel {
     fn start(&self, worker: u8, now: i64) -> Worker {
         Worker::At(self.attempts.start(&self.scene, worker, now))
     }
 
-    /// What a call does, and is answered.
+    /// Applies a call and returns its reply.
     fn effect(&self, state: &mut State, call: &Call) -> Reply {
         match call {
             Call::Deliver(lines) => {
@@ -313,8 +313,8 @@ impl Explicit {
                 Reply::Fetched(state.gone & 1 << number.expect("an object of the scene") == 0)
             }
             call => {
-                let (after, reply) = state.ground.after(call);
-                state.ground = after.map_or_else(|| Arc::clone(&state.ground), Arc::new);
+                let (after, reply) = state.ledger.after(call);
+                state.ledger = after.map_or_else(|| Arc::clone(&state.ledger), Arc::new);
                 reply
             }
         }
@@ -322,11 +322,11 @@ impl Explicit {
 
     fn answered(&self, state: &mut State, worker: u8, attempt: &Attempt, slot: usize, reply: Reply) {
         let attempt = self.attempts.answer(&self.scene, attempt, slot, reply, state.now);
-        match &attempt.standing {
-            Standing::Waits(_) => state.workers[worker as usize] = Worker::At(attempt),
-            Standing::Acknowledged => self.over(state, worker, Worker::Acknowledged),
-            Standing::Deferred(until) => self.returned(state, worker, Worker::Hidden(*until)),
-            Standing::Failed => {
+        match &attempt.progress {
+            AttemptProgress::Waits(_) => state.workers[worker as usize] = Worker::At(attempt),
+            AttemptProgress::Acknowledged => self.over(state, worker, Worker::Acknowledged),
+            AttemptProgress::Deferred(until) => self.returned(state, worker, Worker::Hidden(*until)),
+            AttemptProgress::Failed => {
                 let Scene { faults, vanishes, sweeps, forgets, .. } = self.scene;
                 let quiet = state.leapt == 0
                     && (state.faults, state.vanishes, state.sweeps, state.forgets)
@@ -336,11 +336,11 @@ impl Explicit {
                 }
                 self.returned(state, worker, Worker::Hidden(i64::MIN));
             }
-            Standing::Wrong(violation) => state.broken = Some((8, Arc::from(violation.as_str()))),
+            AttemptProgress::Invalid(violation) => state.broken = Some((8, Arc::from(violation.as_str()))),
         }
     }
 
-    /// An attempt is over, and its message comes back.
+    /// Ends an attempt whose message becomes visible again.
     fn returned(&self, state: &mut State, worker: u8, hidden: Worker) {
         self.over(state, worker, hidden);
         state.returns += 1;
@@ -352,12 +352,12 @@ impl Explicit {
 
     fn over(&self, state: &mut State, worker: u8, then: Worker) {
         state.workers[worker as usize] = then;
-        if let Some(ground) = state.ground.without_tokens_of(worker) {
-            state.ground = Arc::new(ground);
+        if let Some(ledger) = state.ledger.without_tokens_of(worker) {
+            state.ledger = Arc::new(ledger);
         }
     }
 
-    /// It is now: what was hidden until before is taken up. An attempt that has not asked anything yet begins now.
+    /// Sets the time. Messages that became visible are received, and attempts without a reply start at this time.
     fn pass(&self, state: &mut State, now: i64) {
         state.forgotten |= now - BEGIN >= self.scene.keep;
         state.unbounded |= state.forgotten;
@@ -374,10 +374,10 @@ impl Explicit {
         }
     }
 
-    /// The state, and which law it breaks.
-    fn judged(&self, before: &State, mut state: State) -> State {
-        // What only read leaves nothing to judge.
-        let same = Arc::ptr_eq(&before.ground, &state.ground) && before.arrived == state.arrived;
+    /// Returns the state with the invariant that it violates, if any.
+    fn checked(&self, before: &State, mut state: State) -> State {
+        // A read changes nothing.
+        let same = Arc::ptr_eq(&before.ledger, &state.ledger) && before.arrived == state.arrived;
         if state.broken.is_none() && !(same && before.now == state.now && !state.is_over()) {
             state.broken = self.verdict(before, &state).err();
         }
@@ -396,18 +396,18 @@ impl Explicit {
             forgotten: state.forgotten,
             filtered: false,
         };
-        let kept = state.ground.kept();
-        let laws = match Arc::ptr_eq(&before.ground, &state.ground) {
+        let kept = state.ledger.kept();
+        let result = match Arc::ptr_eq(&before.ledger, &state.ledger) {
             true => view.check(&kept, &kept),
-            false => view.check(&before.ground.kept(), &kept),
+            false => view.check(&before.ledger.kept(), &kept),
         };
-        laws.map_err(|text| {
-            // Laws name themselves by their number.
-            let law = ["1:", "2, 5:", "3:", "4:", "6:", "7:"].iter().position(|law| text.starts_with(law));
-            (law.map_or(0, |law| law as u8 + 1), Arc::from(text))
+        result.map_err(|text| {
+            // The text starts with the numbers of the invariants.
+            let number = ["1:", "2, 5:", "3:", "4:", "6:", "7:"].iter().position(|start| text.starts_with(start));
+            (number.map_or(0, |number| number as u8 + 1), Arc::from(text))
         })?;
         let spent = usize::from(self.scene.faults - state.faults);
-        // A process that dies may be between a delivery and its note with each of its objects.
+        // A crash may occur between the delivery and the cursor write of each object of the process.
         let at_once = self.scene.notices.iter().map(Vec::len).max().unwrap_or(1);
         if !state.unbounded && state.repeats() > spent * lines_per_call * at_once {
             return Err((7, Arc::from(format!("{} repeats after {spent} faults", state.repeats()))));
@@ -415,8 +415,8 @@ impl Explicit {
         if state.is_over() {
             for (object, id) in ids.iter().enumerate() {
                 let row = kept.rows.get(id);
-                let aside = state.gone & 1 << object != 0 && row.is_some_and(|row| row.status == Status::Quarantined);
-                let expected = if aside { Status::Quarantined } else { Status::Done };
+                let quarantined = state.gone & 1 << object != 0 && row.is_some_and(|row| row.status == Status::Quarantined);
+                let expected = if quarantined { Status::Quarantined } else { Status::Done };
                 end_of(*id, &events[id], row, expected, state.forgotten, &arrived)
                     .map_err(|text| (9, Arc::from(text)))?;
             }

@@ -1,4 +1,4 @@
-//! A scene: who works on what, and what may happen to them.
+//! A scenario: the objects, the workers, and the faults and events that may occur.
 
 use crate::world::{event, key, plain_log};
 use std::collections::HashMap;
@@ -9,62 +9,62 @@ use trailhose::ledger::model::page::CAPACITY;
 use trailhose::object::{ObjectId, ObjectRef};
 use trailhose::pack::{LinesPerRecord, PackLimits};
 
-/// Longer than any lease of a worker here.
+/// Longer than the lease of any worker, in seconds.
 pub const LEASE: i64 = LEASE_MARGIN + 40;
 
-/// Who works on what, and what may happen to them.
+/// A scenario to explore.
 #[derive(Debug, Clone)]
 pub struct Scene {
     pub objects: Vec<ObjectRef>,
     pub bytes: Vec<Vec<u8>>,
     pub ids: Vec<ObjectId>,
     pub events: HashMap<ObjectId, Vec<EventId>>,
-    /// Every event: its line, and its identity.
+    /// The line and the ID of every event.
     pub lines: Vec<(String, EventId)>,
-    /// The objects of each worker's message. Those of one message are worked on at once, in one process.
+    /// The objects of each worker's message. One process works on all objects of a message concurrently.
     pub notices: Vec<Vec<usize>>,
     pub lines_per_call: usize,
     pub page_bytes: usize,
     pub keep: i64,
-    /// Calls that may be refused, lose their reply, or be a worker's last.
+    /// How many calls may fail, lose their reply, or end in a crash.
     pub faults: u8,
-    /// Leaps of time that may happen, each once, whoever is at work.
+    /// Time jumps in seconds. Each may occur once, also while workers are active.
     pub leaps: Vec<i64>,
-    /// How often the store may delete what it may forget.
+    /// How often the store may delete expired items.
     pub sweeps: u8,
-    /// How often an object, the first, may be deleted from its bucket.
+    /// How often the first object may be deleted from its bucket.
     pub vanishes: u8,
-    /// How often a person may have an object forgotten, and announce it.
+    /// How often the user may reset an object and send its notification.
     pub forgets: u8,
-    /// Whether calls that a worker makes at once reach the ledger in the order in which it made them.
+    /// Whether concurrent calls of a worker reach the ledger in the order in which it makes them.
     pub in_order: bool,
-    /// What must be seen on some way.
-    pub sights: Vec<Sight>,
+    /// What must occur on some path.
+    pub goals: Vec<Goal>,
 }
 
-/// What a scene is there to show.
+/// A situation that a scenario must reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum Goal {
     /// A worker waits for a lease to end.
-    PutOff,
-    /// An event was delivered and marked in its owner's stead.
+    Deferred,
+    /// A helper delivered an event and marked it as delivered.
     Marked,
     /// A page is full.
     Spilled,
-    /// One write claims for two objects.
-    TakenAlong,
-    /// A worker takes its cursor back.
+    /// One write contains the claims of two objects.
+    ClaimsMerged,
+    /// A worker moves its cursor back.
     Reopened,
     /// A row is settled.
     Settled,
-    /// An object is set aside.
+    /// An object is quarantined.
     Quarantined,
-    /// An event arrived twice.
+    /// An event was delivered twice.
     Repeated,
 }
 
 impl Scene {
-    /// One worker an object; the sink takes so many events a call.
+    /// Creates a scenario with one worker per object and `lines_per_call` events per sink call.
     pub fn new(lines_per_call: usize, files: &[Vec<String>]) -> Self {
         let (mut objects, mut bytes, mut events, mut lines) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
         for (number, file) in files.iter().enumerate() {
@@ -100,16 +100,16 @@ impl Scene {
             vanishes: 0,
             forgets: 0,
             in_order: false,
-            sights: Vec::new(),
+            goals: Vec::new(),
         }
     }
 
-    /// These objects' notifications instead of one each, a message after the other.
+    /// Replaces the messages: each contains the notifications of these objects.
     pub fn announced(self, notices: &[&[usize]]) -> Self {
         Self { notices: notices.iter().map(|objects| objects.to_vec()).collect(), ..self }
     }
 
-    /// What the sink takes a call.
+    /// Returns the limits of the sink.
     pub fn limits(&self) -> PackLimits {
         let line = event(1).len() + 1;
         PackLimits {
@@ -121,7 +121,7 @@ impl Scene {
     }
 }
 
-/// Whether more is to be explored than a build machine has time for.
+/// Whether to explore the scenarios that take too long for CI.
 pub fn all() -> bool {
     std::env::var_os("TRAILHOSE_EXPLORE").is_some_and(|much| much == "all")
 }

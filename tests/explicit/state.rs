@@ -1,45 +1,44 @@
-//! One state, and when two are one.
+//! One state, and the equality of states.
 
 use super::attempt::Attempt;
-use super::ground::Ground;
+use super::ledger_state::LedgerState;
 use super::wire::Call;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use trailhose::ledger::model::row::Status;
 
-/// What the ledger holds, what arrived, the answers each worker got, and the time.
+/// The ledger, the delivered events, the replies of each worker, and the time.
 #[derive(Debug, Clone)]
 pub struct State {
-    pub ground: Arc<Ground>,
-    /// How often each event arrived.
+    pub ledger: Arc<LedgerState>,
+    /// How many times each event was delivered.
     pub arrived: Vec<u8>,
     pub workers: Vec<Worker>,
     pub now: i64,
     pub faults: u8,
-    /// Of the scene's leaps, those that happened.
+    /// The time jumps that have occurred, as a bit set.
     pub leapt: u8,
     pub sweeps: u8,
     pub vanishes: u8,
     pub forgets: u8,
-    /// Of the objects, those no longer in the bucket.
+    /// The objects that are no longer in the bucket, as a bit set.
     pub gone: u8,
     pub returns: u8,
-    /// A worker may have outlived its lease, a page its time, or a person has an object forgotten: repeats are not
-    /// bounded.
+    /// A lease or a page may have expired in use, or the user has reset an object: repeats are not limited.
     pub unbounded: bool,
-    /// What the store could forget, or could not be relied on for its age.
+    /// Whether items of the ledger may have expired.
     pub forgotten: bool,
     pub broken: Option<(u8, Arc<str>)>,
 }
 
-/// Where a message's worker stands.
+/// The state of a message's worker.
 #[derive(Debug, Clone)]
 pub enum Worker {
-    /// At work.
+    /// The worker is active.
     At(Arc<Attempt>),
-    /// Its message is hidden until this time is over.
+    /// The message is hidden until this time.
     Hidden(i64),
-    /// Its message is gone.
+    /// The message is deleted.
     Acknowledged,
 }
 
@@ -54,9 +53,9 @@ impl Worker {
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, hash: &mut H) {
-        (self.ground.hash, &self.arrived, self.now, self.faults, self.leapt, self.sweeps, self.vanishes).hash(hash);
+        (self.ledger.hash, &self.arrived, self.now, self.faults, self.leapt, self.sweeps, self.vanishes).hash(hash);
         (self.forgets, self.gone, self.returns, self.unbounded, self.forgotten).hash(hash);
-        self.broken.as_ref().map(|(law, _)| law).hash(hash);
+        self.broken.as_ref().map(|(number, _)| number).hash(hash);
         for worker in &self.workers {
             match worker {
                 Worker::At(attempt) => (0, attempt.key).hash(hash),
@@ -80,13 +79,13 @@ impl PartialEq for State {
 
 impl State {
     pub fn call(&self, worker: u8, slot: usize) -> (&Attempt, &Call) {
-        let Worker::At(attempt) = &self.workers[worker as usize] else { panic!("worker {worker} is not at work") };
+        let Worker::At(attempt) = &self.workers[worker as usize] else { panic!("worker {worker} is not active") };
         let call = attempt.waits().iter().find(|(number, _)| *number == slot).expect("a call that waits");
         (attempt, &call.1)
     }
 
     pub fn has(&self, status: Status) -> bool {
-        self.ground.kept().rows.values().any(|row| row.status == status)
+        self.ledger.kept().rows.values().any(|row| row.status == status)
     }
 
     pub fn is_over(&self) -> bool {

@@ -1,10 +1,10 @@
-//! The wire of one replayed attempt: every call waits here until the model gives it a reply.
+//! The connection of one replayed attempt: every call waits until the model supplies its reply.
 //!
-//! Tokens and versions are random in the code. Two replays of one history must be one state, so the wire names them:
-//! a token by its worker and how many came before it, a version by what its page holds. Contents of a page never
-//! recur while time goes on (entries are added or marked, `expires` grows), so equal names mean the same page.
+//! Tokens and versions are random in the code. Two replays of one history must give the same state, so they are
+//! replaced: a token by its worker and its number, a version by a hash of its page. A page never returns to earlier contents
+//! (entries are added or marked, and `expires` grows), so equal hashes mean the same page.
 
-use super::ground::page_hash;
+use super::ledger_state::page_hash;
 use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -21,7 +21,7 @@ use trailhose::pack::{Call as Packed, PackLimits};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
-/// What a worker asks of the world.
+/// A call of a worker.
 #[derive(Debug, Clone)]
 pub enum Call {
     Row { object: Option<Object>, id: ObjectId, guard: Guard, change: Change },
@@ -33,7 +33,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// For how many objects a page write claims that own nothing there yet.
+    /// Returns the number of objects in a page write that own no event of the stored page.
     pub fn newcomers(&self, kept: &MemoryState) -> usize {
         let Self::Page { name, page, .. } = self else { return 0 };
         let owners = |page: &Page| page.entries.values().map(|entry| entry.owner).collect::<HashSet<Owner>>();
@@ -41,7 +41,7 @@ impl Call {
         owners(page).difference(&before).filter(|owner| **owner != Owner::Delivered).count()
     }
 
-    /// For people, and for what a scenario must have seen.
+    /// Returns the name of the call for messages and goals.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Row { change, object, .. } => match change {
@@ -64,17 +64,17 @@ impl Call {
     }
 }
 
-/// What the world answers.
+/// The reply to a call.
 #[derive(Debug, Clone)]
 pub enum Reply {
     Row(Result<Row, Option<Row>>),
     Rows(Vec<Option<Row>>),
     Pages(Vec<Option<Page>>),
     Page(Result<(), Option<Page>>),
-    /// Whether the object is still there.
+    /// Whether the object exists.
     Fetched(bool),
     Delivered,
-    /// None came: the call may or may not have taken effect.
+    /// No reply: the call may have taken effect.
     Lost,
 }
 
@@ -83,17 +83,17 @@ struct Slot {
     call: Call,
     reply: Option<Reply>,
     waker: Option<Waker>,
-    /// Answered, or no longer waited for.
+    /// Replied to, or no longer awaited.
     over: bool,
 }
 
-/// See the module.
+/// The connection of one attempt.
 #[derive(Debug)]
 pub struct Wire {
     worker: u8,
     bytes: HashMap<String, Vec<u8>>,
     limits: PackLimits,
-    /// Whether the object may vanish, so that the moment of its fetch matters.
+    /// Whether the object may be deleted, so that the time of its fetch matters.
     vanishing: bool,
     state: Mutex<State>,
 }
@@ -115,7 +115,7 @@ impl Wire {
         self.state.lock().unwrap().now
     }
 
-    /// Gives a waiting call its reply, at this time.
+    /// Supplies the reply of a waiting call at this time.
     pub fn answer(&self, slot: usize, reply: Reply, now: i64) {
         let mut state = self.state.lock().unwrap();
         state.now = now;
@@ -128,7 +128,7 @@ impl Wire {
         }
     }
 
-    /// The calls that wait for a reply.
+    /// Returns the calls that wait for a reply.
     pub fn waiting(&self) -> Vec<(usize, Call)> {
         let state = self.state.lock().unwrap();
         let waiting = state.slots.iter().enumerate().filter(|(_, slot)| !slot.over);

@@ -1,51 +1,51 @@
-//! What every store promises, as plain functions over `&dyn Store`: each expects a store that is its own, or names that
-//! nobody else uses.
+//! The conformance suite of all stores, as functions over `&dyn Store`. Each function needs a store or names that no
+//! other test uses.
 
 pub mod pages;
 pub mod rows;
-pub mod survey;
+pub mod scans;
 
 use trailhose::ledger::inspect::scan::LedgerScan;
 use trailhose::ledger::store::{Store, WriteError};
 
-/// All promises of one writer. `run` keeps the names of one run apart from another's in the same store.
-pub async fn keeps_every_promise(store: &dyn Store, run: &str) {
-    rows::each_guard_admits_what_the_rule_says(store, run).await;
-    rows::each_change_leaves_what_the_rule_says(store, run).await;
-    rows::a_row_known_by_its_name_only_is_never_made(store, run).await;
-    rows::a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store, run).await;
-    rows::many_rows_come_in_the_order_asked(store, run).await;
-    rows::every_text_and_number_survives(store, run).await;
-    pages::a_page_is_made_once_and_replaced_on_its_version_only(store, run).await;
-    pages::a_page_that_is_gone_or_made_anew_is_not_replaced(store, run).await;
-    pages::a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store, run).await;
-    pages::many_pages_come_in_the_order_asked(store, run).await;
-    pages::a_page_of_three_thousand_events_survives(store, run).await;
+/// Checks the guarantees for one writer. `run` is a prefix that separates the names of several runs in one store.
+pub async fn conforms(store: &dyn Store, run: &str) {
+    rows::guards_admit_the_specified_states(store, run).await;
+    rows::changes_write_the_specified_rows(store, run).await;
+    rows::write_by_id_creates_no_row(store, run).await;
+    rows::repeated_write_succeeds_or_returns_its_own_row(store, run).await;
+    rows::rows_are_returned_in_request_order(store, run).await;
+    rows::all_texts_and_numbers_are_preserved(store, run).await;
+    pages::page_is_replaced_only_at_its_version(store, run).await;
+    pages::deleted_or_recreated_page_is_not_replaced(store, run).await;
+    pages::repeated_write_succeeds_or_returns_its_own_page(store, run).await;
+    pages::pages_are_returned_in_request_order(store, run).await;
+    pages::page_of_3_000_events_is_preserved(store, run).await;
 }
 
-/// What a person reads of a store.
-pub async fn tells_what_it_holds(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
-    survey::a_walk_meets_every_row_and_page_once(store, survey, run).await;
-    survey::what_is_set_aside_is_listed_until_it_is_opened(store, survey, run).await;
-    survey::every_version_of_an_object_is_found_and_no_other(store, survey, run).await;
+/// Checks the scans behind `trailhose ledger`.
+pub async fn scans_its_contents(store: &dyn Store, scan: &dyn LedgerScan, run: &str) {
+    scans::scan_returns_every_row_and_page_once(store, scan, run).await;
+    scans::quarantined_rows_are_listed_until_reopened(store, scan, run).await;
+    scans::all_versions_of_an_object_are_found(store, scan, run).await;
 }
 
-/// What a store of this machine says of its size.
-pub async fn knows_its_size(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
-    survey::the_size_is_that_of_rows_and_pages_together(store, survey, run).await;
+/// Checks the size that a local store reports.
+pub async fn reports_its_size(store: &dyn Store, scan: &dyn LedgerScan, run: &str) {
+    scans::size_includes_rows_and_pages(store, scan, run).await;
 }
 
-/// What holds when many write at once. Not for moto: it puts an item there before it fills it, without a lock.
-pub async fn settles_every_race(store: &dyn Store, run: &str) {
-    rows::one_of_many_at_once_gets_the_lease(store, run).await;
-    pages::one_of_many_at_once_replaces_a_page(store, run).await;
+/// Checks concurrent writers. Not for moto, which creates an item before it fills it, without a lock.
+pub async fn serializes_concurrent_writes(store: &dyn Store, run: &str) {
+    rows::one_concurrent_writer_gets_the_lease(store, run).await;
+    pages::one_concurrent_writer_replaces_the_page(store, run).await;
 }
 
-/// What stands where a write was refused; panics where it was not answered.
+/// Returns the current item if a write was refused. Panics if the store failed.
 fn refused<T: std::fmt::Debug, D>(outcome: Result<D, WriteError<T>>) -> Result<D, Option<T>> {
     match outcome {
         Ok(done) => Ok(done),
         Err(WriteError::Refused(current)) => Err(current.map(|current| *current)),
-        Err(WriteError::Store(error)) => panic!("the store did not answer: {error}"),
+        Err(WriteError::Store(error)) => panic!("the store failed: {error}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Pages: one version replaces another, or is refused with what stands there.
+//! Page writes: a write replaces the expected version, or is refused with the current page.
 
 use super::refused;
 use futures_util::{StreamExt, stream};
@@ -11,7 +11,7 @@ fn name(run: &str, name: impl std::fmt::Display) -> PageName {
     PageName(format!("{run}/eu-west-1/{name}"))
 }
 
-/// A page of so many events, of three owners, with and without ordinals.
+/// Returns a page of `events` events with three owners, with and without ordinals.
 fn page(events: u32) -> Page {
     let mut page = Page::new(1_900_000_000 + i64::from(events));
     for number in 0..events {
@@ -29,30 +29,30 @@ async fn read(store: &dyn Store, name: &PageName) -> Option<Page> {
     store.pages(std::slice::from_ref(name)).await.unwrap().remove(0)
 }
 
-pub async fn a_page_is_made_once_and_replaced_on_its_version_only(store: &dyn Store, run: &str) {
+pub async fn page_is_replaced_only_at_its_version(store: &dyn Store, run: &str) {
     let name = name(run, "versions");
     assert_eq!(read(store, &name).await, None);
     let (first, mut second) = (page(3), page(5));
     refused(store.write_page(&name, None, &first).await).unwrap();
     assert_eq!(read(store, &name).await.as_ref(), Some(&first));
-    // Made by another meanwhile.
+    // Another writer has created the page.
     assert_eq!(refused(store.write_page(&name, None, &second).await), Err(Some(first.clone())));
     second.full = true;
     refused(store.write_page(&name, Some(first.version), &second).await).unwrap();
     assert_eq!(read(store, &name).await.as_ref(), Some(&second));
-    // A view that is one write old.
+    // The expected version is one write old.
     assert_eq!(refused(store.write_page(&name, Some(first.version), &page(9)).await), Err(Some(second.clone())));
     assert_eq!(read(store, &name).await.as_ref(), Some(&second));
-    // What is replaced leaves nothing behind: neither the mark of a full page nor entries.
+    // The old page leaves nothing behind: neither the full flag nor entries.
     let third = Page { version: Version(u64::MAX), expires: 5, ..page(0) };
     refused(store.write_page(&name, Some(second.version), &third).await).unwrap();
-    assert_eq!(read(store, &name).await, Some(third), "returned though it expired long ago");
+    assert_eq!(read(store, &name).await, Some(third), "an expired page is returned");
 }
 
-pub async fn a_page_that_is_gone_or_made_anew_is_not_replaced(store: &dyn Store, run: &str) {
+pub async fn deleted_or_recreated_page_is_not_replaced(store: &dyn Store, run: &str) {
     let name = name(run, "anew");
     let seen = page(2);
-    // Written by somebody, read, then deleted when its time was over.
+    // Another writer created the page, this one read it, then it expired and was deleted.
     assert_eq!(refused(store.write_page(&name, Some(seen.version), &page(3)).await), Err(None));
     assert_eq!(read(store, &name).await, None);
     let anew = page(2);
@@ -60,7 +60,7 @@ pub async fn a_page_that_is_gone_or_made_anew_is_not_replaced(store: &dyn Store,
     assert_eq!(refused(store.write_page(&name, Some(seen.version), &page(3)).await), Err(Some(anew)));
 }
 
-pub async fn a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store: &dyn Store, run: &str) {
+pub async fn repeated_write_succeeds_or_returns_its_own_page(store: &dyn Store, run: &str) {
     let name = name(run, "repeat");
     let (first, second) = (page(1), page(2));
     for (expected_version, page) in [(None, &first), (Some(first.version), &second)] {
@@ -72,7 +72,7 @@ pub async fn a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store: &
     }
 }
 
-pub async fn one_of_many_at_once_replaces_a_page(store: &dyn Store, run: &str) {
+pub async fn one_concurrent_writer_replaces_the_page(store: &dyn Store, run: &str) {
     let name = name(run, "race");
     let mut expected_version = None;
     for _ in 0..3 {
@@ -83,16 +83,16 @@ pub async fn one_of_many_at_once_replaces_a_page(store: &dyn Store, run: &str) {
         });
         let outcomes: Vec<_> = stream::iter(attempts).buffer_unordered(12).collect().await;
         let mut won = outcomes.iter().filter(|(_, outcome)| outcome.is_ok());
-        let (winner, _) = won.next().expect("somebody wins");
+        let (winner, _) = won.next().expect("one writer succeeds");
         assert!(won.next().is_none(), "a page was replaced twice");
         for (_, refused) in outcomes.iter().filter(|(_, outcome)| outcome.is_err()) {
-            assert_eq!(*refused, Err(Some((*winner).clone())), "a refusal shows the page as it expected_version");
+            assert_eq!(*refused, Err(Some((*winner).clone())), "a refusal returns the current page");
         }
         expected_version = Some(winner.version);
     }
 }
 
-pub async fn many_pages_come_in_the_order_asked(store: &dyn Store, run: &str) {
+pub async fn pages_are_returned_in_request_order(store: &dyn Store, run: &str) {
     let names: Vec<PageName> = (0..120).map(|number| name(run, format!("many-{number}~{:x}", number % 16))).collect();
     let pages: Vec<Page> = (0..120).map(page).collect();
     let made = stream::iter(names.iter().zip(&pages).step_by(2))
@@ -107,11 +107,11 @@ pub async fn many_pages_come_in_the_order_asked(store: &dyn Store, run: &str) {
     assert_eq!(store.pages(&[]).await.unwrap(), []);
 }
 
-pub async fn a_page_of_three_thousand_events_survives(store: &dyn Store, run: &str) {
+pub async fn page_of_3_000_events_is_preserved(store: &dyn Store, run: &str) {
     let name = name(run, "long");
     let long = page(3000);
     refused(store.write_page(&name, None, &long).await).unwrap();
     assert_eq!(read(store, &name).await.as_ref(), Some(&long));
     let refusal = refused(store.write_page(&name, None, &page(1)).await);
-    assert_eq!(refusal, Err(Some(long)), "a refusal shows all of it");
+    assert_eq!(refusal, Err(Some(long)), "a refusal returns the whole page");
 }

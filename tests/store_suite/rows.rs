@@ -1,4 +1,4 @@
-//! Rows, held against `Guard::admits` and `Change::apply`.
+//! Row writes must follow `Guard::admits` and `Change::apply`.
 
 use super::refused;
 use futures_util::{StreamExt, stream};
@@ -11,7 +11,7 @@ const MINE: Token = Token(0xab);
 const OTHER: Token = Token(u128::MAX);
 const COUNTS: Counts = Counts { seen: 10, delivered: 4, duplicate: 3, filtered: 2, oversize: 1 };
 
-/// Cases under way at once: the emulators answer one at a time, and the store is shared.
+/// Concurrent cases. The emulators process one request at a time, and the store is shared.
 const AT_ONCE: usize = 8;
 
 fn object(run: &str, name: impl std::fmt::Display) -> Object {
@@ -42,7 +42,7 @@ fn changes() -> [Change; 8] {
     ]
 }
 
-/// How a row comes to be what it is; none for a row that is absent.
+/// The state of a row before the tested write. `None` is an absent row.
 #[derive(Debug, Clone, Copy)]
 struct State {
     status: Status,
@@ -54,7 +54,7 @@ fn states() -> Vec<Option<State>> {
     let mut states = vec![None];
     for status in [Status::Open, Status::Settled, Status::Done, Status::Quarantined] {
         for holder in [MINE, OTHER] {
-            // Just over, at its last second, and live.
+            // Just expired, in its last second, and unexpired.
             for until in [NOW - 1, NOW, NOW + 900] {
                 states.push(Some(State { status, holder: Some(holder), until }));
             }
@@ -64,8 +64,8 @@ fn states() -> Vec<Option<State>> {
     states
 }
 
-/// Brings a row into a state by writes alone, and returns what the rules say it is then.
-async fn bring(store: &dyn Store, object: &Object, state: Option<State>) -> Option<Row> {
+/// Brings a row into a state by writes, and returns the row that the rules specify.
+async fn write_state(store: &dyn Store, object: &Object, state: Option<State>) -> Option<Row> {
     let State { status, holder, until } = state?;
     let held = Guard::Held(OTHER);
     let mut steps = vec![(Guard::Leasable { now: NOW, token: OTHER }, Change::Lease { token: OTHER, until: NOW })];
@@ -83,13 +83,12 @@ async fn bring(store: &dyn Store, object: &Object, state: Option<State>) -> Opti
     for (guard, change) in steps {
         row = Some(change.apply(row, object));
         let written = refused(store.change_row(object, guard, &change).await);
-        assert_eq!(written.as_ref().ok(), row.as_ref(), "{object} on the way to {state:?}, at {change:?}");
+        assert_eq!(written.as_ref().ok(), row.as_ref(), "{object} before {state:?}: {change:?}");
     }
     row
 }
 
-/// Tries one change on one state, by the object or by its name, compares the outcome with the rules, and returns the row
-/// that must be left.
+/// Writes one change to one state, by object or by ID, and checks the result. Returns the expected row.
 async fn try_one(
     store: &dyn Store,
     object: &Object,
@@ -98,7 +97,7 @@ async fn try_one(
     change: &Change,
     by_id: bool,
 ) -> (ObjectId, Option<Row>) {
-    let current = bring(store, object, state).await;
+    let current = write_state(store, object, state).await;
     let admitted = guard.admits(current.as_ref()) && (current.is_some() || !by_id);
     let expected = match admitted {
         true => Ok(change.apply(current.clone(), object)),
@@ -108,18 +107,20 @@ async fn try_one(
         true => store.change_row_by_id(object.id(), guard, change).await,
         false => store.change_row(object, guard, change).await,
     };
-    assert_eq!(refused(outcome), expected, "{change:?} on {state:?} if {guard:?}");
+    assert_eq!(refused(outcome), expected, "{change:?} in {state:?} with {guard:?}");
     (object.id(), expected.ok().or(current))
 }
 
 async fn compare(store: &dyn Store, expected: Vec<(ObjectId, Option<Row>)>) {
     let (ids, rows): (Vec<_>, Vec<_>) = expected.into_iter().unzip();
-    for (found, expected) in store.rows(&ids).await.unwrap().into_iter().zip(rows) {
-        assert_eq!(found, expected, "what is read is not what was answered");
+    let found = store.rows(&ids).await.unwrap();
+    assert_eq!(found.len(), rows.len(), "the store returns one row for each ID");
+    for (found, expected) in found.into_iter().zip(rows) {
+        assert_eq!(found, expected, "the stored row differs from the row that the write returned");
     }
 }
 
-pub async fn each_guard_admits_what_the_rule_says(store: &dyn Store, run: &str) {
+pub async fn guards_admit_the_specified_states(store: &dyn Store, run: &str) {
     let mut cases = Vec::new();
     for state in states() {
         for guard in guards() {
@@ -134,11 +135,11 @@ pub async fn each_guard_admits_what_the_rule_says(store: &dyn Store, run: &str) 
     compare(store, tried.buffer_unordered(AT_ONCE).collect().await).await;
 }
 
-pub async fn each_change_leaves_what_the_rule_says(store: &dyn Store, run: &str) {
+pub async fn changes_write_the_specified_rows(store: &dyn Store, run: &str) {
     let mut cases = Vec::new();
     for state in states() {
         for change in changes() {
-            // The guards that admit a state: what is refused is tried above.
+            // Guards that admit the state. The test above covers refusals.
             let guard = match state {
                 None => Guard::Leasable { now: NOW, token: MINE },
                 Some(State { holder: Some(token), .. }) => Guard::Held(token),
@@ -152,18 +153,18 @@ pub async fn each_change_leaves_what_the_rule_says(store: &dyn Store, run: &str)
     compare(store, tried.buffer_unordered(AT_ONCE).collect().await).await;
 }
 
-pub async fn a_row_known_by_its_name_only_is_never_made(store: &dyn Store, run: &str) {
+pub async fn write_by_id_creates_no_row(store: &dyn Store, run: &str) {
     for (at, guard) in guards().into_iter().enumerate() {
         for change in changes() {
-            let id = object(run, format!("unmade-{at}")).id();
+            let id = object(run, format!("absent-{at}")).id();
             assert_eq!(refused(store.change_row_by_id(id, guard, &change).await), Err(None), "{change:?} if {guard:?}");
             assert_eq!(store.rows(&[id]).await.unwrap(), [None], "{change:?} if {guard:?}");
         }
     }
 }
 
-/// Each write of the protocol, twice, as after a lost reply.
-pub async fn a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store: &dyn Store, run: &str) {
+/// Each write of the protocol runs twice, as after a lost reply.
+pub async fn repeated_write_succeeds_or_returns_its_own_row(store: &dyn Store, run: &str) {
     let leasable = Guard::Leasable { now: NOW, token: MINE };
     for (at, change) in changes().into_iter().enumerate() {
         let object = object(run, format!("repeat-{at}"));
@@ -184,7 +185,7 @@ pub async fn a_repeated_write_succeeds_or_is_refused_with_what_it_wrote(store: &
     }
 }
 
-pub async fn one_of_many_at_once_gets_the_lease(store: &dyn Store, run: &str) {
+pub async fn one_concurrent_writer_gets_the_lease(store: &dyn Store, run: &str) {
     let object = object(run, "race");
     let attempts = (1..=12).map(|number| {
         let (object, token) = (&object, Token(number));
@@ -197,11 +198,11 @@ pub async fn one_of_many_at_once_gets_the_lease(store: &dyn Store, run: &str) {
     let granted: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
     assert_eq!(granted.len(), 1, "{outcomes:?}");
     for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-        assert_eq!(refused.as_ref(), Some(granted[0]), "a refusal shows who has it");
+        assert_eq!(refused.as_ref(), Some(granted[0]), "a refusal returns the row with the lease");
     }
 }
 
-pub async fn many_rows_come_in_the_order_asked(store: &dyn Store, run: &str) {
+pub async fn rows_are_returned_in_request_order(store: &dyn Store, run: &str) {
     let token = MINE;
     let lease = Change::Lease { token, until: NOW };
     let objects: Vec<Object> = (0..120).map(|number| object(run, format!("many-{number}"))).collect();
@@ -209,7 +210,7 @@ pub async fn many_rows_come_in_the_order_asked(store: &dyn Store, run: &str) {
         refused(store.change_row(object, Guard::Leasable { now: NOW, token }, &lease).await).unwrap()
     });
     assert_eq!(made.buffer_unordered(AT_ONCE).count().await, 60);
-    // Every second one absent, some asked twice and thrice, in no order.
+    // Every second row is absent, and some IDs occur two or three times, in arbitrary order.
     let asked: Vec<usize> = (0..250).map(|at| (at * 7919) % 120).collect();
     let ids: Vec<ObjectId> = asked.iter().map(|&at| objects[at].id()).collect();
     let rows = store.rows(&ids).await.unwrap();
@@ -220,10 +221,10 @@ pub async fn many_rows_come_in_the_order_asked(store: &dyn Store, run: &str) {
     assert_eq!(store.rows(&[]).await.unwrap(), []);
 }
 
-pub async fn every_text_and_number_survives(store: &dyn Store, run: &str) {
+pub async fn all_texts_and_numbers_are_preserved(store: &dyn Store, run: &str) {
     let object = Object {
         bucket: "file:///a b/ü".into(),
-        // The longest key S3 takes.
+        // Close to the longest key of S3.
         key: format!("{run}/it's \"here\"; \\ \u{1F980}\n{}", "k".repeat(900)),
         etag: "d41d8cd98f00b204e9800998ecf8427e-12".into(),
     };

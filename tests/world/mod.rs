@@ -1,8 +1,8 @@
-//! A world in memory: objects, a ledger, a sink, and a wire between them and the worker that fails on demand.
+//! An environment in memory: a bucket, a ledger, a sink, and a connection to the worker that injects faults.
 //!
-//! The worker is the real one; only what it talks to is made here, so that every call it makes can be made to fail.
+//! The worker is the real code. Only its dependencies are replaced, so that each of its calls can fail.
 
-#![allow(dead_code, unused_imports)] // Each test file uses its part.
+#![allow(dead_code, unused_imports)] // Each test file uses a part.
 
 pub mod check;
 pub mod queues;
@@ -31,28 +31,28 @@ use trailhose::source::{ListPage, Listing, Source, SourceError};
 use paired_store::PairedStore;
 pub use wire::{Fault, Gate, Wire};
 
-/// Long enough that no test's object runs out of it by itself.
+/// The time limit of an invocation. No test object needs that long.
 pub const INVOCATION: Duration = Duration::from_secs(900);
 
-/// Everything a worker talks to.
+/// The dependencies of a worker.
 #[derive(Debug)]
 pub struct World {
     pub bucket: Arc<Bucket>,
     pub store: Arc<Memory>,
-    /// A second ledger, asked the same, that must answer alike.
+    /// A second store that receives the same calls and must return the same results.
     pub beside: Option<Arc<dyn Store>>,
     pub sink: Arc<Arrived>,
     pub now: Arc<AtomicI64>,
     pub limits: PackLimits,
     pub keep: i64,
     pub filter: Filter,
-    /// Stored bytes of one object that are held in memory.
+    /// Maximum bytes of a range request.
     pub chunk_bytes: usize,
-    /// Bytes of one object that are held in memory, inflated.
+    /// Maximum decompressed bytes of one object that are buffered.
     pub max_buffered_bytes: usize,
-    /// Bytes at which a page is full.
+    /// Maximum bytes of a page.
     pub page_bytes: usize,
-    /// Workers take turns with this ledger, as the objects of one process do.
+    /// The ledger whose page locks the workers share, like the objects of one process.
     pub process: Option<Ledger>,
 }
 
@@ -81,7 +81,7 @@ impl Default for World {
 }
 
 impl World {
-    /// A world whose sink takes `lines` events of [`event`] a call.
+    /// Creates a world whose sink accepts `lines` events of [`event`] per call.
     pub fn with_lines_per_call(lines: usize) -> Self {
         let line = event(1).len() + 1;
         let limits = PackLimits {
@@ -93,20 +93,20 @@ impl World {
         Self { limits, ..Self::default() }
     }
 
-    /// The same world with all workers in one process.
+    /// Returns this world with all workers in one process.
     pub fn in_one_process(self) -> Self {
         let process = Some(Ledger::new(Arc::<Memory>::default(), Arc::new(|| 0), self.keep));
         Self { process, ..self }
     }
 
-    /// A world for whose sink [`long_event`]s are too long.
+    /// Creates a world whose sink cannot accept a [`long_event`].
     pub fn with_short_records() -> Self {
         let limits =
             PackLimits { record_bytes: 1500, call_records: 1000, call_bytes: 6000, lines: LinesPerRecord::Packed };
         Self { limits, ..Self::default() }
     }
 
-    /// Puts an object, and returns the notification of it.
+    /// Stores an object and returns its notification.
     pub fn put(&self, name: &str, bytes: &[u8]) -> ObjectRef {
         let key = key(name);
         let etag = format!("{:08x}", crc32fast::hash(bytes));
@@ -114,13 +114,13 @@ impl World {
         ObjectRef::new("logs", key).with_version(&etag, bytes.len() as u64)
     }
 
-    /// The ledger's store over a wire, beside the one it is held against.
+    /// Returns the store behind a wire, with the second store if there is one.
     fn store_over(&self, wire: &Arc<Wire>) -> Arc<OverWire<PairedStore>> {
         let paired_store = PairedStore::new(Arc::clone(&self.store), self.beside.clone());
         Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::new(paired_store) })
     }
 
-    /// A worker over a wire.
+    /// Returns a worker that is connected by a wire.
     pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
         let now = Arc::clone(&self.now);
         let ledger = Ledger::new(self.store_over(wire), Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
@@ -140,41 +140,41 @@ impl World {
         }
     }
 
-    /// One attempt at an object by a worker whose wire is sound.
+    /// Runs one attempt at an object without faults.
     pub async fn ingest(&self, at: &ObjectRef) -> Outcome {
         self.ingest_over(&Arc::default(), at).await
     }
 
-    /// One attempt at an object over a wire.
+    /// Runs one attempt at an object over a wire.
     pub async fn ingest_over(&self, wire: &Arc<Wire>, at: &ObjectRef) -> Outcome {
         self.worker(wire).object(at, Deadline::within(INVOCATION)).await
     }
 
-    /// One attempt at an object by a worker that dies at its call of this number.
+    /// Runs one attempt at an object by a worker that crashes at this call.
     pub async fn ingest_dying_at(&self, call: usize, at: &ObjectRef) {
         let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
         let outcome = self.ingest_over(&wire, at).await;
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
 
-    /// The lines that arrived, in order.
+    /// Returns the delivered lines in order.
     pub fn delivered(&self) -> Vec<String> {
         let calls = self.sink.calls.lock().unwrap();
         calls.iter().flat_map(|call| call.iter().cloned()).collect()
     }
 
-    /// Lets time pass until just after `until`.
+    /// Advances the time to just after `until`.
     pub fn pass_until(&self, until: i64) {
         self.now.fetch_max(until + 1, Ordering::SeqCst);
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     pub fn pass(&self, seconds: i64) {
         self.now.fetch_add(seconds, Ordering::SeqCst);
     }
 }
 
-/// A CloudTrail key that is `name`'s own.
+/// Returns the CloudTrail key of an object name.
 pub fn key(name: &str) -> String {
     let name = format!("{name:0<16}");
     format!(
@@ -182,29 +182,29 @@ pub fn key(name: &str) -> String {
     )
 }
 
-/// One event, always of the same length, in one minute.
+/// Returns an event. All events have the same length and time.
 pub fn event(number: u32) -> String {
     event_at(number, "2026-11-01T00:00:00Z")
 }
 
-/// One event of a time.
+/// Returns an event at a time.
 pub fn event_at(number: u32, time: &str) -> String {
     format!(
         r#"{{"eventID":"00000000-0000-4000-8000-{number:012x}","eventTime":"{time}","awsRegion":"eu-west-1","recipientAccountId":"111122223333"}}"#
     )
 }
 
-/// One event of an hour that is its own, so that it lies on a page of its own.
+/// Returns an event in a separate hour, and so on a separate page.
 pub fn apart(number: u32) -> String {
     event_at(number, &format!("2026-11-01T{number:02}:00:00Z"))
 }
 
-/// One event that is too long for [`World::with_short_records`].
+/// Returns an event that is too long for [`World::with_short_records`].
 pub fn long_event(number: u32) -> String {
     event(number).replacen('{', &format!("{{\"padding\":\"{}\",", "x".repeat(2000)), 1)
 }
 
-/// A log file of these events, gzipped.
+/// Returns a gzipped log file of these events.
 pub fn log(events: &[String]) -> Vec<u8> {
     use std::io::Write;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -212,21 +212,21 @@ pub fn log(events: &[String]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// A log file as [`log`], not gzipped: for tests that read thousands.
+/// Returns a log file that is not gzipped, for tests that read thousands.
 pub fn plain_log(events: &[String]) -> Vec<u8> {
     format!("{{\"Records\":[{}]}}", events.join(",")).into_bytes()
 }
 
-/// The objects.
+/// The bucket.
 #[derive(Debug, Default)]
 pub struct Bucket {
     pub objects: Mutex<HashMap<String, (String, Vec<u8>)>>,
-    /// Whether nothing may be read.
+    /// Whether reads are denied.
     pub denied: AtomicBool,
 }
 
 impl Bucket {
-    /// A page of three entries.
+    /// Returns a listing page of at most three entries.
     fn page(&self, ask: &Listing<'_>) -> ListPage {
         let objects = self.objects.lock().unwrap();
         let after = ask.token.or(ask.start_after).unwrap_or_default();
@@ -247,7 +247,7 @@ impl Bucket {
             }
             match folder {
                 Some(folder) => {
-                    // Behind everything in it.
+                    // After all keys of the folder.
                     last = format!("{folder}{}", char::MAX);
                     page.prefixes.push(folder);
                 }
@@ -262,14 +262,14 @@ impl Bucket {
     }
 }
 
-/// What arrived at the sink, by call.
+/// The sink: the delivered lines of each call.
 #[derive(Debug, Default)]
 pub struct Arrived {
     pub calls: Mutex<Vec<Vec<String>>>,
-    pub aside: Mutex<HashMap<String, String>>,
+    pub oversize: Mutex<HashMap<String, String>>,
 }
 
-/// Something behind a wire.
+/// A dependency behind a wire.
 #[derive(Debug)]
 struct OverWire<T> {
     wire: Arc<Wire>,
@@ -382,9 +382,9 @@ impl Sink for SinkOverWire {
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         self.wire
             .call("store_oversize", lost_sink, async {
-                let location = format!("aside/{}/{}", event.object.id(), event.ordinal);
+                let location = format!("oversize/{}/{}", event.object.id(), event.ordinal);
                 let line = String::from_utf8(event.line.to_vec()).unwrap();
-                self.to.aside.lock().unwrap().insert(location.clone(), line);
+                self.to.oversize.lock().unwrap().insert(location.clone(), line);
                 Ok(location)
             })
             .await

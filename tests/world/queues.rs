@@ -1,4 +1,4 @@
-//! The queues and notes of a backfill in this world, and its worker.
+//! The queues, run records and worker of a backfill in a [`World`].
 
 use super::{OverWire, Wire, World};
 use async_trait::async_trait;
@@ -13,18 +13,18 @@ use trailhose::ledger::Ledger;
 use trailhose::notification::Message;
 use trailhose::queue::{UnsentBody, Outbox, QueueError};
 
-/// A queue: a message is gone only when it is acknowledged.
+/// A queue that keeps a message until it is acknowledged.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct MemoryQueue {
     messages: Mutex<BTreeMap<usize, String>>,
-    /// Everything that was ever sent.
+    /// All messages that were sent.
     pub sent: Mutex<Vec<String>>,
-    /// Whether it accepts nothing, and says that trying again does not help.
+    /// Whether it rejects all messages with a permanent error.
     pub closed: AtomicBool,
 }
 
-impl Line {
-    /// The oldest message.
+impl MemoryQueue {
+    /// Returns the oldest message.
     pub fn first(&self) -> Option<Message> {
         let messages = self.messages.lock().unwrap();
         messages.iter().next().map(|(number, body)| Message {
@@ -36,20 +36,20 @@ impl Line {
         })
     }
 
-    /// Forgets a message.
+    /// Deletes a message.
     pub fn acknowledge(&self, message: &Message) {
         self.messages.lock().unwrap().remove(&message.id.parse().unwrap());
     }
 
-    /// Adds one.
+    /// Adds a message.
     pub fn push(&self, body: &str) {
         let mut sent = self.sent.lock().unwrap();
         self.messages.lock().unwrap().insert(sent.len(), body.to_owned());
         sent.push(body.to_owned());
     }
 
-    /// Hands out the messages that wait in another order from now on.
-    pub fn first_is_last(&self) {
+    /// Reverses the order of the waiting messages.
+    pub fn reverse(&self) {
         let mut messages = self.messages.lock().unwrap();
         let bodies: BTreeSet<(usize, String)> = std::mem::take(&mut *messages).into_iter().collect();
         let numbers: Vec<usize> = bodies.iter().map(|(number, _)| *number).collect();
@@ -58,7 +58,7 @@ impl Line {
 }
 
 #[async_trait]
-impl Outbox for OverWire<Line> {
+impl Outbox for OverWire<MemoryQueue> {
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError> {
         let lost = || QueueError("wire".to_owned());
         let send = async {
@@ -101,11 +101,11 @@ impl<R: RunRecords> RunRecords for OverWire<R> {
 }
 
 impl World {
-    /// A worker of the backfill over a wire.
+    /// Returns a backfill worker that is connected by a wire.
     pub fn backfiller<R: RunRecords + 'static>(
         &self,
         wire: &Arc<Wire>,
-        [tasks, missed]: [&Arc<Line>; 2],
+        [tasks, missed]: [&Arc<MemoryQueue>; 2],
         run_records: &Arc<R>,
     ) -> Worker {
         let now = Arc::clone(&self.now);

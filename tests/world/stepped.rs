@@ -1,4 +1,4 @@
-//! A worker that makes a call only when it is let, so that something can happen between two of them.
+//! A worker that makes one call at a time, so that a test can act between two calls.
 
 use super::{Gate, Outcome, Wire, World};
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use trailhose::object::ObjectRef;
 
-/// One attempt at an object, under way.
+/// One attempt at an object, in progress.
 pub struct Stepped<'a> {
     gate: Arc<Gate>,
     wire: Arc<Wire>,
@@ -14,26 +14,26 @@ pub struct Stepped<'a> {
 }
 
 impl<'a> Stepped<'a> {
-    /// Begins one, without a call yet.
-    pub fn begin(world: &'a World, at: &ObjectRef) -> Self {
+    /// Starts an attempt without its first call.
+    pub fn start(world: &'a World, at: &ObjectRef) -> Self {
         let gate = Arc::<Gate>::default();
         let wire = Arc::new(Wire::behind(&gate, []));
         let (at, over) = (at.clone(), Arc::clone(&wire));
         Self { gate, wire, run: Box::pin(async move { world.ingest_over(&over, &at).await }) }
     }
 
-    /// Lets it make its next call, and all it does before the one after.
+    /// Runs the next call and the code up to the one after.
     pub fn step(&mut self) -> Poll<Outcome> {
         self.gate.grant();
         self.run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Lets it make its calls up to the one of this number, from 0. Whether it ended.
+    /// Runs the calls up to this number, from 0. Returns whether the attempt ended.
     pub fn ends_by(&mut self, call: usize) -> bool {
         (0..=call).any(|_| self.step().is_ready())
     }
 
-    /// Lets it go on to its end.
+    /// Runs the attempt to its end.
     pub fn finish(&mut self) -> Outcome {
         loop {
             if let Poll::Ready(outcome) = self.step() {
@@ -42,7 +42,7 @@ impl<'a> Stepped<'a> {
         }
     }
 
-    /// The calls it has made.
+    /// Returns the names of the calls so far.
     pub fn calls(&self) -> Vec<&'static str> {
         self.wire.calls()
     }

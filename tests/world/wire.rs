@@ -1,4 +1,4 @@
-//! The wire between a worker and what it talks to. Counts calls, and fails the ones it is told to.
+//! The connection between a worker and its dependencies. Counts calls and injects faults.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,20 +9,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use trailhose::ledger::model::row::Change;
 
-/// What happens to one call.
+/// A fault of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails before it takes effect.
+    /// The call fails without effect.
     Refuse,
-    /// It takes effect, and the reply is lost.
+    /// The call takes effect, but its reply is lost.
     LoseReply,
-    /// It takes effect, and the worker dies: no later call of this wire goes through.
+    /// The call takes effect, then the worker crashes: all later calls on this wire fail.
     Die,
-    /// It takes effect, this much later.
+    /// The call takes effect after this delay.
     Late(Duration),
 }
 
-/// See the module.
+/// A connection that injects faults.
 #[derive(Debug, Default)]
 pub struct Wire {
     state: Mutex<State>,
@@ -30,39 +30,39 @@ pub struct Wire {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The calls made, by name.
+    /// Names of the calls so far.
     calls: Vec<&'static str>,
     plan: HashMap<usize, Fault>,
-    /// The faults that happened, and to which calls.
+    /// The injected faults and the names of their calls.
     hit: Vec<(&'static str, Fault)>,
     dead: bool,
     gate: Option<Arc<Gate>>,
 }
 
-/// Lets one call through for every grant, so that a scheduler decides whose turn it is.
+/// Passes one call per grant, so that a scheduler determines the order of calls.
 #[derive(Debug, Default)]
 pub struct Gate {
     grants: AtomicUsize,
 }
 
 impl Gate {
-    /// Lets one more call through.
+    /// Grants one more call.
     pub fn grant(&self) {
         self.grants.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes back what was granted and not used.
+    /// Revokes unused grants.
     pub fn revoke(&self) {
         self.grants.store(0, Ordering::SeqCst);
     }
 
-    /// Whether a granted call is still to be made.
+    /// Whether a grant is unused.
     pub fn is_granted(&self) -> bool {
         self.grants.load(Ordering::SeqCst) > 0
     }
 }
 
-/// Waits at a gate.
+/// Waits for a grant.
 struct AtGate<'a>(&'a Gate);
 
 impl Future for AtGate<'_> {
@@ -78,34 +78,34 @@ impl Future for AtGate<'_> {
 }
 
 impl Wire {
-    /// A wire on which the calls of these numbers fail.
+    /// Creates a wire with faults at these call numbers.
     pub fn failing(plan: impl IntoIterator<Item = (usize, Fault)>) -> Self {
         Self { state: Mutex::new(State { plan: plan.into_iter().collect(), ..State::default() }) }
     }
 
-    /// The names of the calls made.
+    /// Returns the names of the calls so far.
     pub fn calls(&self) -> Vec<&'static str> {
         self.state.lock().unwrap().calls.clone()
     }
 
-    /// A wire behind a gate.
+    /// Creates a wire whose calls wait at a gate.
     pub fn behind(gate: &Arc<Gate>, plan: impl IntoIterator<Item = (usize, Fault)>) -> Self {
         let wire = Self::failing(plan);
         wire.state.lock().unwrap().gate = Some(Arc::clone(gate));
         wire
     }
 
-    /// The faults that happened, and to which calls.
+    /// The injected faults and the names of their calls.
     pub fn hit(&self) -> Vec<(&'static str, Fault)> {
         self.state.lock().unwrap().hit.clone()
     }
 
-    /// A new worker where one died; calls are numbered on. Whether one had died.
+    /// Replaces a crashed worker; call numbers continue. Returns whether it had crashed.
     pub fn revive(&self) -> bool {
         std::mem::take(&mut self.state.lock().unwrap().dead)
     }
 
-    /// Whether the worker died.
+    /// Whether the worker crashed.
     pub fn is_dead(&self) -> bool {
         self.state.lock().unwrap().dead
     }
@@ -151,7 +151,7 @@ impl Wire {
     }
 }
 
-/// A row's change as the name of the call that makes it.
+/// Returns the call name of a row change.
 pub(super) fn name_of(change: &Change) -> &'static str {
     match change {
         Change::Lease { .. } => "lease",

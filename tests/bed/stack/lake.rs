@@ -1,22 +1,22 @@
-//! The lake: what has come out of the stack, and how often.
+//! The events that the stack has delivered to the lake bucket.
 
 use super::Stack;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The ID of a test's event.
+/// Returns the ID of a test event.
 pub fn id(number: u32) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// A lake that holds each of these events once.
+/// Returns the expected counts if each of these events was delivered once.
 pub fn each_once(events: Range<u32>) -> BTreeMap<String, usize> {
     events.map(|number| (id(number), 1)).collect()
 }
 
 impl Stack {
-    /// How often each event lies in the lake, by its ID.
+    /// Returns the number of copies of each event by its ID.
     pub async fn lake(&self) -> BTreeMap<String, usize> {
         let mut seen = BTreeMap::new();
         for line in self.lines_under("events/").await {
@@ -26,7 +26,7 @@ impl Stack {
         seen
     }
 
-    /// Every line of the lake's objects under a prefix: `events/`, `failed/`, `oversize/`. In no order.
+    /// Returns all lines of the lake's objects under a prefix (`events/`, `failed/`, `oversize/`) in arbitrary order.
     pub async fn lines_under(&self, prefix: &str) -> Vec<String> {
         let bucket = self.output("LakeBucketName");
         let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! The half of the stack that finds what was missed.
+//! The backfill of the stack.
 
 use super::Stack;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -6,20 +6,20 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 use trailhose::backfill::RunId;
 use trailhose::backfill::record::dynamodb::DynamoDbRunRecords;
-use trailhose::backfill::record::{Progress, RunRecords};
+use trailhose::backfill::record::{RunProgress, RunRecords};
 use trailhose::ledger::system_clock;
 
 const JSON: &str = "application/json";
 
 impl Stack {
-    /// Takes the bucket's notifications away: what is put from now on is announced to nobody.
+    /// Removes the bucket's notifications, so that new objects are not ingested.
     pub async fn unwire(&self) {
         let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
         let put = self.s3.put_bucket_notification_configuration().bucket(super::LOG_BUCKET);
         put.notification_configuration(none).send().await.unwrap();
     }
 
-    /// Lets EventBridge Scheduler fire the stack's schedule, once; the emulator looks every 10 s.
+    /// Makes EventBridge Scheduler fire the stack's schedule once. The emulator checks schedules every 10 s.
     pub async fn fire_schedule(&self) {
         let (status, listed) = self.ask("scheduler", "GET /schedules", JSON, Vec::new()).await;
         assert_eq!(status, 200, "{listed}");
@@ -34,7 +34,7 @@ impl Stack {
         assert_eq!(status, 200, "{said}");
     }
 
-    /// Calls the backfill function, and returns what it answers.
+    /// Calls the backfill function and returns its response.
     pub async fn invoke_backfill(&self, payload: &str) -> Value {
         let what = format!("POST /2015-03-31/functions/{}/invocations", self.output("BackfillFunctionName"));
         let (status, body) = self.ask("lambda", &what, JSON, payload.into()).await;
@@ -42,13 +42,13 @@ impl Stack {
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in {body}"))
     }
 
-    /// Sends a task to the backfill queue, whatever it says.
+    /// Sends a task to the backfill queue.
     pub async fn send_task(&self, body: &str) {
         let queue = self.output("BackfillQueueUrl");
         self.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
     }
 
-    /// After what time a failed task, or a message of missing objects, comes back.
+    /// Sets the visibility timeout of the queues of tasks and of missing objects.
     pub async fn set_backfill_visibility(&self, time: Duration) {
         for queue in ["BackfillQueueUrl", "BackfillIngestQueueUrl"] {
             let sent = self.sqs.set_queue_attributes().queue_url(self.output(queue));
@@ -56,13 +56,13 @@ impl Stack {
         }
     }
 
-    /// Waits until a run is done and what it handed in has left the queue.
-    pub async fn run_ended(&self, run: &RunId, patience: Duration) -> Progress {
+    /// Waits until a run is done and the queues are empty.
+    pub async fn run_ended(&self, run: &RunId, patience: Duration) -> RunProgress {
         let start = Instant::now();
         loop {
             let record = self.records().run(run).await.unwrap();
             if let Some(record) = record {
-                let progress = Progress::of(&record, &self.records().parts(run).await.unwrap());
+                let progress = RunProgress::of(&record, &self.records().parts(run).await.unwrap());
                 let mut left = self.messages().await;
                 for queue in ["BackfillQueueUrl", "BackfillIngestQueueUrl"] {
                     left += self.messages_in(queue).await;
@@ -71,32 +71,32 @@ impl Stack {
                     return progress;
                 }
             }
-            assert!(start.elapsed() < patience, "{run} is not done after {patience:?}:\n{}", self.last_words());
+            assert!(start.elapsed() < patience, "{run} is not done after {patience:?}:\n{}", self.log_tail());
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
     }
 
-    /// What is noted of runs.
+    /// Returns the run records.
     pub fn records(&self) -> DynamoDbRunRecords {
         DynamoDbRunRecords::new(self.dynamodb.clone(), self.output("LedgerTableName"), system_clock())
     }
 
-    /// The tasks that were given up.
+    /// Returns the tasks in the dead-letter queue.
     pub async fn dead_tasks(&self) -> Vec<String> {
         self.bodies_in("BackfillDeadLetterQueueUrl").await
     }
 
-    /// The messages of missing objects that were given up.
+    /// Returns the messages of missing objects in the dead-letter queue.
     pub async fn dead_missed(&self) -> Vec<String> {
         self.bodies_in("BackfillIngestDeadLetterQueueUrl").await
     }
 
-    /// As [`Stack::take_policy`], of the backfill function.
+    /// [`Stack::take_policy`] for the backfill function.
     pub async fn take_backfill_policy(&self, policy: &str) -> String {
         self.take_policy_of("BackfillRoleArn", policy).await
     }
 
-    /// As [`Stack::give_policy`], to the backfill function.
+    /// [`Stack::give_policy`] for the backfill function.
     pub async fn give_backfill_policy(&self, policy: &str, document: &str) {
         self.give_policy_to("BackfillRoleArn", policy, document).await;
     }

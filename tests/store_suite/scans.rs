@@ -1,4 +1,4 @@
-//! What a person reads of a store: everything once, in pieces of any size.
+//! Ledger scans return everything once, in batches of any size.
 
 use super::refused;
 use std::collections::BTreeMap;
@@ -19,9 +19,9 @@ async fn put(store: &dyn Store, key: &str, etag: &str, change: Change) -> Row {
     refused(store.change_row(&object, Guard::Held(MINE), &change).await).unwrap()
 }
 
-/// All of a walk, rows and pages of this run only, each with how often it was met.
-async fn walk(
-    survey: &dyn LedgerScan,
+/// Runs a whole scan, and returns the rows and pages of this run. Fails if one is returned twice.
+async fn scan_all(
+    scan: &dyn LedgerScan,
     over: &ScanFilter,
     run: &str,
     at_most: u32,
@@ -29,24 +29,24 @@ async fn walk(
     let (mut rows, mut pages) = (BTreeMap::new(), BTreeMap::new());
     let mut after = None;
     loop {
-        let piece = survey.scan(over, after.as_ref(), at_most).await.unwrap();
-        assert!(piece.rows.len() + piece.pages.len() <= at_most as usize, "{at_most}");
-        for row in piece.rows.into_iter().filter(|row| row.object.key.starts_with(run)) {
+        let batch = scan.scan(over, after.as_ref(), at_most).await.unwrap();
+        assert!(batch.rows.len() + batch.pages.len() <= at_most as usize, "{at_most}");
+        for row in batch.rows.into_iter().filter(|row| row.object.key.starts_with(run)) {
             let name = format!("{}#{}", row.object.key, row.object.etag);
-            assert!(rows.insert(name.clone(), row).is_none(), "{name} is met twice");
+            assert!(rows.insert(name.clone(), row).is_none(), "{name} is returned twice");
         }
-        for (name, page) in piece.pages.into_iter().filter(|(name, _)| name.0.starts_with(run)) {
-            assert!(pages.insert(name.clone(), page).is_none(), "{name} is met twice");
+        for (name, page) in batch.pages.into_iter().filter(|(name, _)| name.0.starts_with(run)) {
+            assert!(pages.insert(name.clone(), page).is_none(), "{name} is returned twice");
         }
-        match piece.next {
+        match batch.next {
             None => return (rows, pages),
             next => after = next,
         }
     }
 }
 
-pub async fn a_walk_meets_every_row_and_page_once(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
-    let run = format!("{run}-walk");
+pub async fn scan_returns_every_row_and_page_once(store: &dyn Store, scan: &dyn LedgerScan, run: &str) {
+    let run = format!("{run}-scan");
     let (mut rows, mut pages) = (BTreeMap::new(), BTreeMap::new());
     for number in 0..23 {
         let row = put(store, &format!("{run}/{number}"), "e", Change::Advance(number)).await;
@@ -61,31 +61,31 @@ pub async fn a_walk_meets_every_row_and_page_once(store: &dyn Store, survey: &dy
         pages.insert(name, page);
     }
     for at_most in [7, 1000] {
-        assert_eq!(walk(survey, &ScanFilter::All, &run, at_most).await, (rows.clone(), pages.clone()), "{at_most}");
+        assert_eq!(scan_all(scan, &ScanFilter::All, &run, at_most).await, (rows.clone(), pages.clone()), "{at_most}");
         assert_eq!(
-            walk(survey, &ScanFilter::Pages, &run, at_most).await,
+            scan_all(scan, &ScanFilter::Pages, &run, at_most).await,
             (BTreeMap::new(), pages.clone()),
             "{at_most}"
         );
     }
 }
 
-/// What a store says of its size. Not for the emulators: what they say is not what they hold.
-pub async fn the_size_is_that_of_rows_and_pages_together(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
+/// Not for the emulators: the size that they report is not that of their contents.
+pub async fn size_includes_rows_and_pages(store: &dyn Store, scan: &dyn LedgerScan, run: &str) {
     let run = format!("{run}-size");
-    let before = survey.size().await.unwrap();
+    let before = scan.size().await.unwrap();
     put(store, &format!("{run}/a"), "e", Change::Settle).await;
     put(store, &format!("{run}/b"), "e", Change::Quarantine { reason: "r".repeat(100_000) }).await;
     refused(store.write_page(&PageName(format!("{run}/eu-west-1/1")), None, &Page::new(NOW)).await).unwrap();
-    let after = survey.size().await.unwrap();
+    let after = scan.size().await.unwrap();
     assert_eq!((after.items - before.items, after.age), (3, 0));
     assert_eq!(after.quarantined.unwrap() - before.quarantined.unwrap(), 1);
     assert!(after.bytes - before.bytes >= 98_000, "{before:?} {after:?}");
 }
 
-pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
-    let run = format!("{run}-aside");
-    let mut aside = BTreeMap::new();
+pub async fn quarantined_rows_are_listed_until_reopened(store: &dyn Store, scan: &dyn LedgerScan, run: &str) {
+    let run = format!("{run}-quarantined");
+    let mut quarantined = BTreeMap::new();
     for number in 0..9 {
         let key = format!("{run}/{number}");
         let change = match number % 3 {
@@ -94,24 +94,24 @@ pub async fn what_is_set_aside_is_listed_until_it_is_opened(store: &dyn Store, s
         };
         let row = put(store, &key, "e", change).await;
         if number % 3 > 0 {
-            aside.insert(format!("{key}#e"), row);
+            quarantined.insert(format!("{key}#e"), row);
         }
     }
     for at_most in [2, 1000] {
         assert_eq!(
-            walk(survey, &ScanFilter::Quarantined, &run, at_most).await,
-            (aside.clone(), BTreeMap::new()),
+            scan_all(scan, &ScanFilter::Quarantined, &run, at_most).await,
+            (quarantined.clone(), BTreeMap::new()),
             "{at_most}"
         );
     }
-    let (_, opened) = aside.pop_first().unwrap();
+    let (_, opened) = quarantined.pop_first().unwrap();
     let forgotten =
         store.change_row_by_id(opened.object.id(), Guard::Quarantined { now: NOW + 1 }, &Change::Forget).await;
     assert_eq!(refused(forgotten).unwrap().reason, None);
-    assert_eq!(walk(survey, &ScanFilter::Quarantined, &run, 1000).await.0, aside);
+    assert_eq!(scan_all(scan, &ScanFilter::Quarantined, &run, 1000).await.0, quarantined);
 }
 
-pub async fn every_version_of_an_object_is_found_and_no_other(store: &dyn Store, survey: &dyn LedgerScan, run: &str) {
+pub async fn all_versions_of_an_object_are_found(store: &dyn Store, scan: &dyn LedgerScan, run: &str) {
     let run = format!("{run}-versions");
     let mut rows = BTreeMap::new();
     for (key, etag) in [("a", "1"), ("a", "2"), ("a", "3"), ("a/b", "1"), ("b", "1"), ("c", "1")] {
@@ -121,9 +121,9 @@ pub async fn every_version_of_an_object_is_found_and_no_other(store: &dyn Store,
     let asked = |keys: &[&str]| {
         ScanFilter::Versions(keys.iter().map(|key| ("logs".to_owned(), format!("{run}/{key}"))).collect())
     };
-    let found = walk(survey, &asked(&["a", "c", "none"]), &run, 1000).await.0;
+    let found = scan_all(scan, &asked(&["a", "c", "none"]), &run, 1000).await.0;
     rows.retain(|name, _| name.starts_with(&format!("{run}/a#")) || name.starts_with(&format!("{run}/c#")));
     assert_eq!(found, rows);
     let elsewhere = ScanFilter::Versions(vec![("other".to_owned(), format!("{run}/a"))]);
-    assert_eq!(walk(survey, &elsewhere, &run, 1000).await.0, BTreeMap::new());
+    assert_eq!(scan_all(scan, &elsewhere, &run, 1000).await.0, BTreeMap::new());
 }

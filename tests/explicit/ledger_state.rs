@@ -1,4 +1,4 @@
-//! The ledger of one state: what the store in memory keeps, with a hash by which states are told apart.
+//! The ledger of one state: the contents of the in-memory store and their hash, which identifies the state.
 
 use super::wire::{Call, Reply};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,17 +11,17 @@ use trailhose::ledger::model::row::{Row, Token};
 use trailhose::ledger::store::memory::{Memory, MemoryState};
 use trailhose::ledger::store::{Store, WriteError};
 
-/// The token of every attempt that is over: nobody presents it again.
-const OVER: Token = Token(1);
+/// The token that replaces those of ended attempts, which no worker presents again.
+const ENDED: Token = Token(1);
 
-/// See the module.
+/// The contents of the ledger and their hash.
 #[derive(Debug)]
-pub struct Ground {
+pub struct LedgerState {
     store: Memory,
     pub hash: u64,
 }
 
-impl Ground {
+impl LedgerState {
     pub fn new(kept: MemoryState) -> Self {
         let hash = kept_hash(&kept);
         let store = Memory::default();
@@ -33,7 +33,7 @@ impl Ground {
         self.store.kept()
     }
 
-    /// The ledger after a call, by the store's own code, and what it answered; none where it stays as it is.
+    /// Applies a call with the code of the store. Returns the new ledger, or `None` if it is unchanged, and the reply.
     pub fn after(&self, call: &Call) -> (Option<Self>, Reply) {
         match call {
             Call::Rows(ids) => (None, Reply::Rows(at_once(self.store.rows(ids)).unwrap())),
@@ -51,7 +51,7 @@ impl Ground {
                 let reply = answered(at_once(next.write_page(name, *expected_version, page)));
                 (reply.is_ok().then(|| Self::hashed(next)), Reply::Page(reply))
             }
-            Call::Fetch(_) | Call::Deliver(_) => unreachable!("no call of the ledger's"),
+            Call::Fetch(_) | Call::Deliver(_) => unreachable!("not a ledger call"),
         }
     }
 
@@ -66,7 +66,7 @@ impl Ground {
         Self { store, hash }
     }
 
-    /// The same ledger where a worker's attempt is over: its tokens are as good as any other that nobody presents.
+    /// Returns the ledger after the end of a worker's attempt: its tokens become [`ENDED`], so equal states are merged.
     pub fn without_tokens_of(&self, worker: u8) -> Option<Self> {
         let own = |token: &Token| token.0 >> 16 == u128::from(worker) + 1;
         if !self.kept().rows.values().any(|row| row.token.as_ref().is_some_and(own)) {
@@ -74,7 +74,7 @@ impl Ground {
         }
         let mut kept = self.kept().clone();
         for row in kept.rows.values_mut() {
-            row.token = row.token.map(|token| if own(&token) { OVER } else { token });
+            row.token = row.token.map(|token| if own(&token) { ENDED } else { token });
         }
         Some(Self::new(kept))
     }
@@ -99,15 +99,15 @@ fn kept_hash(kept: &MemoryState) -> u64 {
 fn answered<T, R: std::fmt::Debug>(outcome: Result<T, WriteError<R>>) -> Result<T, Option<R>> {
     outcome.map_err(|error| match error {
         WriteError::Refused(current) => current.map(|current| *current),
-        WriteError::Store(error) => panic!("the store in memory did not answer: {error}"),
+        WriteError::Store(error) => panic!("the in-memory store failed: {error}"),
     })
 }
 
-/// Runs what waits for nothing.
+/// Polls a future that never waits.
 pub fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
-        Poll::Pending => panic!("the store in memory waits"),
+        Poll::Pending => panic!("the in-memory store waits"),
     }
 }
 
@@ -119,7 +119,7 @@ fn row_hash(row: &Row) -> u64 {
     hash.finish()
 }
 
-/// What the page holds, its version aside.
+/// Returns a hash of a page without its version.
 pub fn page_hash(page: &Page) -> u64 {
     let mut entries: Vec<(&EventId, Owner, u16, Option<u32>)> =
         page.entries.iter().map(|(id, entry)| (id, entry.owner, entry.fingerprint, entry.ordinal)).collect();
