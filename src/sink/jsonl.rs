@@ -1,9 +1,10 @@
-//! JSON Lines files: `account=…/region=…/date=YYYY-MM-DD/*.jsonl`, exactly once, through `kill -9`.
+//! The JSON Lines sink: `account=…/region=…/date=YYYY-MM-DD/*.jsonl`, exactly once, even after `kill -9`.
 //!
-//! What is delivered waits in memory until a checkpoint writes it, syncs it and commits the files' lengths; how, and what
-//! a killed process leaves behind, is told in `checkpoint.rs`. Where the ledger is SQLite, the same commit holds its
-//! writes, and a [`Span`] keeps a checkpoint from falling between a delivery and its note. Where the ledger is elsewhere,
-//! the sink keeps its own state in the destination, and every delivery is a checkpoint.
+//! Delivered lines are buffered in memory until a checkpoint writes and syncs them and commits the lengths of the files.
+//! `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, the same transaction
+//! contains the ledger's writes. A transaction span ([`Span`]) prevents a checkpoint between a delivery and the ledger
+//! write that records it. With any other ledger, the sink keeps its own state in the destination, and every delivery is
+//! a checkpoint.
 
 mod buffer;
 mod checkpoint;
@@ -27,29 +28,29 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 
-/// How files are compressed.
+/// The compression of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
     /// `*.jsonl`.
     #[default]
     None,
-    /// `*.jsonl.gz`, one member a checkpoint: `zcat` and every reader that knows several members.
+    /// `*.jsonl.gz`, one gzip member per checkpoint. Readers must support several members, as `zcat` does.
     Gzip,
     #[cfg(feature = "zstd")]
-    /// `*.jsonl.zst`, one frame a checkpoint, with checksums.
+    /// `*.jsonl.zst`, one frame per checkpoint, with checksums.
     Zstd,
 }
 
-/// How files are written.
+/// Options of the JSON Lines sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// How files are compressed.
+    /// The compression of the files.
     pub compression: Compression,
-    /// A file grows to this many bytes, before compression, and then another is begun. One longer line is a file by itself.
+    /// The maximum size of a file in bytes, before compression. A longer line gets a file of its own.
     pub file_bytes: u64,
-    /// Bytes that may wait in memory; then a checkpoint is made and new spans wait for it. Calls under way add their own.
+    /// The buffered bytes at which a checkpoint starts and new spans wait for it. Calls in progress can exceed this limit.
     pub checkpoint_bytes: usize,
-    /// How long anything waits for its checkpoint.
+    /// The maximum time between checkpoints.
     pub checkpoint_every: Duration,
 }
 
@@ -64,74 +65,77 @@ impl Default for Options {
     }
 }
 
-/// Bytes of one call. Small enough that a few of them in flight stay well below a checkpoint; with more of both, an object
-/// of 200 MB took 119 MiB.
+/// The maximum bytes of one call. A few calls in flight must stay well below the size of a checkpoint. With larger calls
+/// and checkpoints, an object of 200 MB needed 119 MiB of memory.
 const CALL_BYTES: usize = 4 * 1024 * 1024;
 
-/// No line of a file is too long: far above what fits in memory, and safe to add to.
+/// Represents "no limit" on the length of a line. It exceeds any memory size, and sums with it do not overflow.
 const NO_LIMIT: usize = usize::MAX / 4;
 
-/// A folder of JSON Lines files.
+/// A sink that delivers to a folder of JSON Lines files.
 #[derive(Debug)]
 pub struct Jsonl {
-    shared: Arc<JsonlState>,
+    state: Arc<JsonlState>,
 }
 
 #[derive(Debug)]
 struct JsonlState {
-    folder: Destination,
+    destination: Destination,
     buffer: Mutex<Buffer>,
-    /// Spans hold it shared, a checkpoint alone.
+    /// A span holds a read lock, a checkpoint the write lock.
     gate: Arc<RwLock<()>>,
     checkpoint_bytes: usize,
 }
 
 impl Jsonl {
-    /// Delivers into `folder`, its files and `ledger` committed together. One process of a ledger at a time, any number of
-    /// ledgers in a folder. While it is open, what the ledger writes is durable with the next checkpoint only.
+    /// Opens a sink that delivers to `destination` and commits its files together with `ledger`. Only one process can use a
+    /// ledger at a time; several ledgers can share a folder. While the sink is open, the ledger's writes become durable
+    /// with the next checkpoint.
     ///
     /// # Errors
-    /// The ledger commits each write by itself; the folder cannot be written, or does not fit the ledger.
-    pub async fn with_ledger(folder: &Path, options: Options, ledger: &Sqlite) -> Result<Self, SinkError> {
+    /// Returns an error if the ledger does not commit in groups, if the folder is not writable, or if folder and ledger
+    /// do not match.
+    pub async fn with_ledger(destination: &Path, options: Options, ledger: &Sqlite) -> Result<Self, SinkError> {
         if ledger.journal().mode() != CommitMode::Grouped {
             return Err(SinkError::Unavailable(
-                "a ledger beside JSON Lines files must be opened to commit in groups, or a kill could repeat events"
+                "the ledger of a JSON Lines destination must commit in groups; otherwise a crash could repeat events"
                     .into(),
             ));
         }
-        Self::open(folder, options, Arc::clone(ledger.journal())).await
+        Self::open(destination, options, Arc::clone(ledger.journal())).await
     }
 
-    /// Delivers into `folder`, whose files' lengths are kept in `.trailhose/` there: for a ledger that is elsewhere. A
-    /// delivery is durable when it is acknowledged; a crash between that and the ledger's note repeats one call.
+    /// Opens a sink for a ledger that is not SQLite. The lengths of the files are stored in `.trailhose/` in `destination`. A
+    /// delivery is durable when it is acknowledged. A crash before the ledger records the delivery repeats one call.
     ///
     /// # Errors
-    /// Another process delivers into it in this way; the folder cannot be written.
-    pub async fn standalone(folder: &Path, options: Options) -> Result<Self, SinkError> {
-        let state = folder.join(STATE_FOLDER).join("files.db");
-        let journal = blocking(move || Journal::open(&state, CommitMode::Durable).map_err(sink_error)).await?;
-        Self::open(folder, options, Arc::new(journal)).await
+    /// Returns an error if another process delivers to the folder in this way, or if the folder is not writable.
+    pub async fn standalone(destination: &Path, options: Options) -> Result<Self, SinkError> {
+        let database = destination.join(STATE_FOLDER).join("files.db");
+        let journal = blocking(move || Journal::open(&database, CommitMode::Durable).map_err(sink_error)).await?;
+        Self::open(destination, options, Arc::new(journal)).await
     }
 
-    async fn open(folder: &Path, options: Options, journal: Arc<Journal>) -> Result<Self, SinkError> {
+    async fn open(destination: &Path, options: Options, journal: Arc<Journal>) -> Result<Self, SinkError> {
         let (checkpoint_bytes, every) = (options.checkpoint_bytes, options.checkpoint_every);
-        let folder = folder.to_owned();
-        let folder = blocking(move || Destination::open(&folder, journal, options)).await?;
-        let shared = Arc::new(JsonlState { folder, buffer: Mutex::default(), gate: Arc::default(), checkpoint_bytes });
-        if shared.grouped() {
-            tokio::spawn(checkpoint_periodically(Arc::downgrade(&shared), every));
+        let destination = destination.to_owned();
+        let destination = blocking(move || Destination::open(&destination, journal, options)).await?;
+        let state =
+            Arc::new(JsonlState { destination, buffer: Mutex::default(), gate: Arc::default(), checkpoint_bytes });
+        if state.grouped() {
+            tokio::spawn(checkpoint_periodically(Arc::downgrade(&state), every));
         }
-        Ok(Self { shared })
+        Ok(Self { state })
     }
 }
 
-/// Makes a checkpoint every so often, so that nothing waits longer, until the sink is gone or void.
-async fn checkpoint_periodically(shared: std::sync::Weak<JsonlState>, every: Duration) {
+/// Makes a checkpoint at every interval until the sink is dropped or invalidated.
+async fn checkpoint_periodically(state: std::sync::Weak<JsonlState>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        let Some(shared) = shared.upgrade() else { return };
-        if shared.checkpoint(0).await.is_err() {
-            // The reason is kept: whoever delivers or flushes next is told.
+        let Some(state) = state.upgrade() else { return };
+        if state.checkpoint(0).await.is_err() {
+            // The journal keeps the reason. The next delivery or flush returns it.
             return;
         }
     }
@@ -139,17 +143,17 @@ async fn checkpoint_periodically(shared: std::sync::Weak<JsonlState>, every: Dur
 
 impl JsonlState {
     fn grouped(&self) -> bool {
-        self.folder.journal.mode() == CommitMode::Grouped
+        self.destination.journal.mode() == CommitMode::Grouped
     }
 
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a call's lines to their partitions.
+    /// Adds the lines of a call to the buffer.
     fn add(&self, call: &Call) -> Result<(), SinkError> {
-        // A call that is taken in part can only be taken back with everything else that waits.
-        self.append_lines(call).inspect_err(|error| self.void(&error.to_string()))
+        // A partly buffered call can only be undone by discarding the whole buffer.
+        self.append_lines(call).inspect_err(|error| self.invalidate(&error.to_string()))
     }
 
     fn append_lines(&self, call: &Call) -> Result<(), SinkError> {
@@ -160,7 +164,8 @@ impl JsonlState {
             let text = call.body.get(start..line.end).filter(|text| text.ends_with(b"\n"));
             let (Some(text), Some(folder)) = (text, folders.get(line.scope as usize)) else {
                 return Err(SinkError::Unavailable(format!(
-                    "a call's line ends at byte {} of {} in place {} of {}: expected a whole line in a known place",
+                    "invalid call: a line ends at byte {} of {} with scope {} of {}; expected a complete line and a \
+                     known scope",
                     line.end,
                     call.body.len(),
                     line.scope,
@@ -173,33 +178,34 @@ impl JsonlState {
         Ok(())
     }
 
-    /// Gives up what is not committed: see [`Journal::void`].
-    fn void(&self, reason: &str) {
+    /// Discards everything that is not committed. See [`Journal::invalidate`].
+    fn invalidate(&self, reason: &str) {
         *self.buffer() = Buffer::default();
-        self.folder.journal.invalidate(reason);
+        self.destination.journal.invalidate(reason);
     }
 
-    /// Makes everything durable, if at least `bytes` wait once no span is open. A caller that goes away does not stop it.
-    async fn checkpoint(self: &Arc<Self>, bytes: usize) -> Result<(), SinkError> {
-        let standalone = Arc::clone(&self.gate).write_owned().await;
-        let shared = Arc::clone(self);
+    /// Waits until no span is open, then makes everything durable if at least `min_bytes` are buffered. Dropping the
+    /// future does not stop a checkpoint that has started.
+    async fn checkpoint(self: &Arc<Self>, min_bytes: usize) -> Result<(), SinkError> {
+        let guard = Arc::clone(&self.gate).write_owned().await;
+        let state = Arc::clone(self);
         blocking(move || {
-            let _alone = standalone;
-            shared.folder.journal.check().map_err(sink_error)?;
-            if shared.buffer().bytes < bytes {
+            let _guard = guard;
+            state.destination.journal.check().map_err(sink_error)?;
+            if state.buffer().bytes < min_bytes {
                 return Ok(());
             }
-            shared.write()
+            state.write()
         })
         .await
     }
 
     fn write(&self) -> Result<(), SinkError> {
         let buffer = std::mem::take(&mut *self.buffer());
-        if buffer.lines.is_empty() && !self.folder.journal.pending() {
+        if buffer.lines.is_empty() && !self.destination.journal.pending() {
             return Ok(());
         }
-        self.folder.checkpoint(&buffer.lines).inspect_err(|error| self.void(&error.to_string()))?;
+        self.destination.checkpoint(&buffer.lines).inspect_err(|error| self.invalidate(&error.to_string()))?;
         self.buffer().recycle(buffer.lines);
         Ok(())
     }
@@ -216,49 +222,49 @@ impl Sink for Jsonl {
         }
     }
 
-    /// Waits while a checkpoint is made, and makes one where too much waits. A task must not open a span, nor flush,
-    /// while it holds one: it would wait for itself.
+    /// Waits for a running checkpoint, and makes one if the buffer is full. A task that holds a span must neither open
+    /// another span nor flush, because it would wait for itself.
     async fn span(&self) -> Result<Span, SinkError> {
-        let shared = &self.shared;
-        shared.folder.journal.check().map_err(sink_error)?;
-        if !shared.grouped() {
+        let state = &self.state;
+        state.destination.journal.check().map_err(sink_error)?;
+        if !state.grouped() {
             return Ok(Span::none());
         }
-        let full = shared.buffer().bytes >= shared.checkpoint_bytes;
+        let full = state.buffer().bytes >= state.checkpoint_bytes;
         if full {
-            shared.checkpoint(shared.checkpoint_bytes).await?;
+            state.checkpoint(state.checkpoint_bytes).await?;
         }
-        let guard = Arc::clone(&shared.gate).read_owned().await;
-        let shared = Arc::clone(shared);
+        let guard = Arc::clone(&state.gate).read_owned().await;
+        let state = Arc::clone(state);
         Ok(Span::new(move |end| {
             if end == SpanEnd::Aborted {
-                // Before the guard goes: no checkpoint may see the delivery without its note.
-                shared.void("a delivery was broken off before the ledger noted it");
+                // Invalidate before the guard is released, so that no checkpoint contains an unrecorded delivery.
+                state.invalidate("a delivery was aborted before the ledger recorded it");
             }
             drop(guard);
         }))
     }
 
     async fn deliver(&self, call: &Call, _deadline: Instant) -> Result<(), SinkError> {
-        let shared = &self.shared;
-        shared.folder.journal.check().map_err(sink_error)?;
-        if shared.grouped() {
-            return shared.add(call);
+        let state = &self.state;
+        state.destination.journal.check().map_err(sink_error)?;
+        if state.grouped() {
+            return state.add(call);
         }
-        let standalone = Arc::clone(&shared.gate).write_owned().await;
-        shared.add(call)?;
-        let shared = Arc::clone(shared);
+        let guard = Arc::clone(&state.gate).write_owned().await;
+        state.add(call)?;
+        let state = Arc::clone(state);
         blocking(move || {
-            let _alone = standalone;
-            shared.write()
+            let _guard = guard;
+            state.write()
         })
         .await
     }
 
-    /// Never asked for: no event is too long for a file.
+    /// Always returns an error. It is never called, because the record limit of files is not reached.
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
         Err(SinkError::NoOversizeStore(format!(
-            "{}: event {} of {} bytes was to be set aside, though JSON Lines files take any length",
+            "{}: event {} of {} bytes cannot be stored as oversize: JSON Lines files have no record limit",
             event.object,
             event.ordinal,
             event.line.len()
@@ -266,9 +272,9 @@ impl Sink for Jsonl {
     }
 
     async fn flush(&self) -> Result<(), SinkError> {
-        match self.shared.grouped() {
-            true => self.shared.checkpoint(0).await,
-            false => self.shared.folder.journal.check().map_err(sink_error),
+        match self.state.grouped() {
+            true => self.state.checkpoint(0).await,
+            false => self.state.destination.journal.check().map_err(sink_error),
         }
     }
 }
@@ -280,10 +286,12 @@ fn sink_error(error: StoreError) -> SinkError {
     }
 }
 
-/// Runs what waits for the disk on a thread that may wait.
+/// Runs disk I/O on a thread for blocking work.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SinkError> + Send + 'static,
 ) -> Result<T, SinkError> {
     let outcome = tokio::task::spawn_blocking(work).await;
-    outcome.unwrap_or_else(|error| Err(SinkError::Unavailable(format!("writing JSON Lines broke off: {error}"))))
+    outcome.unwrap_or_else(|error| {
+        Err(SinkError::Unavailable(format!("the task that writes JSON Lines files ended unexpectedly: {error}")))
+    })
 }

@@ -1,27 +1,27 @@
-//! What waits for the next checkpoint: lines by partition, in blocks whose memory is used again.
+//! The lines that wait for the next checkpoint, by partition, in reusable blocks of memory.
 //!
-//! In blocks, because a buffer that doubles as it grows holds up to twice what is in it, and leaves holes of every size
-//! where it lay before.
+//! The lines are stored in blocks because a growing vector allocates up to twice its content and fragments the heap with
+//! allocations of many sizes.
 
 use std::collections::BTreeMap;
 
-/// Bytes of a block. A longer line is a block by itself.
+/// The size of a block in bytes. A longer line gets a block of its own.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// Lines by partition, each whole in one block.
+/// Blocks of lines by partition. A line is never split between blocks.
 pub(super) type Lines = BTreeMap<String, Vec<Vec<u8>>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     pub(super) lines: Lines,
     pub(super) bytes: usize,
-    /// Emptied blocks. Memory that is asked for anew for each checkpoint costs as many page faults as writing the files.
+    /// Empty blocks for reuse. Allocating memory again for each checkpoint causes as many page faults as writing the files.
     spare: Vec<Vec<u8>>,
 }
 
 impl Buffer {
-    /// Adds a line, and lets go of memory that lies ready where it and what waits become more than `bytes`.
-    pub(super) fn add(&mut self, partition: &str, line: &[u8], bytes: usize) {
+    /// Adds a line. Frees spare blocks while the lines and the spare blocks together exceed `max_bytes`.
+    pub(super) fn add(&mut self, partition: &str, line: &[u8], max_bytes: usize) {
         self.bytes += line.len();
         match self.lines.get_mut(partition) {
             None => {
@@ -36,10 +36,10 @@ impl Buffer {
                 }
             },
         }
-        while self.bytes + self.spare_bytes() > bytes && self.spare.pop().is_some() {}
+        while self.bytes + self.spare_bytes() > max_bytes && self.spare.pop().is_some() {}
     }
 
-    /// Takes back the memory of lines that are written.
+    /// Keeps the blocks of written lines for reuse.
     pub(super) fn recycle(&mut self, written: Lines) {
         for mut block in written.into_values().flatten() {
             if block.capacity() == BLOCK_BYTES {
@@ -49,18 +49,18 @@ impl Buffer {
         }
     }
 
-    /// Bytes that lie ready.
+    /// Returns the size of the spare blocks in bytes.
     fn spare_bytes(&self) -> usize {
         self.spare.len() * BLOCK_BYTES
     }
 }
 
-/// A partition's first block is as large as what is in it asks for: there may be thousands with a few lines each.
+/// Appends to a partition's first block, which starts small and grows: thousands of partitions may have a few lines each.
 fn grow(block: &mut Vec<u8>, line: &[u8]) {
-    let filled = block.len() + line.len();
-    if filled > block.capacity() {
-        let wanted = (2 * block.capacity()).clamp(filled, BLOCK_BYTES);
-        block.reserve_exact(wanted - block.len());
+    let new_len = block.len() + line.len();
+    if new_len > block.capacity() {
+        let capacity = (2 * block.capacity()).clamp(new_len, BLOCK_BYTES);
+        block.reserve_exact(capacity - block.len());
     }
     block.extend_from_slice(line);
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_out_whole_and_in_order_whatever_their_lengths() {
+    fn lines_of_any_length_are_complete_and_in_order() {
         let mut buffer = Buffer::default();
         let mut expected: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut random = fastrand::Rng::with_seed(7);
@@ -92,21 +92,21 @@ mod tests {
         }
     }
 
-    /// Partitions that are large one after the other, a small one beside them.
+    /// Several partitions become large one after another, next to a small one.
     #[test]
-    fn memory_is_little_more_than_what_waits() {
+    fn memory_barely_exceeds_the_buffered_bytes() {
         const BYTES: usize = 16 << 20;
         let mut buffer = Buffer::default();
         for large in 0..10 {
             while buffer.bytes < BYTES {
                 buffer.add(&large.to_string(), &[b'x'; 1_400], BYTES);
                 buffer.add("small", b"x", BYTES);
-                let taken: usize = buffer.lines.values().flatten().map(Vec::capacity).sum();
-                let all = taken + buffer.spare_bytes();
-                assert!(all <= BYTES + BYTES / 50, "{all} bytes taken, {} wait", buffer.bytes);
+                let allocated: usize = buffer.lines.values().flatten().map(Vec::capacity).sum();
+                let all = allocated + buffer.spare_bytes();
+                assert!(all <= BYTES + BYTES / 50, "{all} bytes allocated, {} buffered", buffer.bytes);
                 assert!(
-                    taken <= buffer.bytes + buffer.bytes / 50 + 2 * BLOCK_BYTES,
-                    "{taken} bytes for {}",
+                    allocated <= buffer.bytes + buffer.bytes / 50 + 2 * BLOCK_BYTES,
+                    "{allocated} bytes allocated for {} bytes",
                     buffer.bytes
                 );
             }
@@ -116,17 +116,17 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_used_again() {
+    fn blocks_are_reused() {
         let mut buffer = Buffer::default();
         let fill = |buffer: &mut Buffer| {
             (0..8).for_each(|_| buffer.add("p", &[b'x'; BLOCK_BYTES / 2], 16 << 20));
             let Buffer { lines, .. } = std::mem::take(buffer);
-            let places: Vec<_> = lines["p"].iter().skip(1).map(Vec::as_ptr).collect();
+            let addresses: Vec<_> = lines["p"].iter().skip(1).map(Vec::as_ptr).collect();
             buffer.recycle(lines);
-            places
+            addresses
         };
         let first = fill(&mut buffer);
         let second = fill(&mut buffer);
-        assert!(second.iter().all(|place| first.contains(place)), "{first:?} {second:?}");
+        assert!(second.iter().all(|address| first.contains(address)), "{first:?} {second:?}");
     }
 }

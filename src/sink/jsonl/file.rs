@@ -1,5 +1,5 @@
-//! Files of the destination: append, cut, sync. Each call opens what it needs and closes it, so that a thousand
-//! partitions need no thousand handles.
+//! File operations of the destination: append, truncate and sync. Each call opens and closes the files it needs, so that
+//! many partitions do not need many open handles.
 
 use super::{Compression, SinkError};
 use flate2::write::GzEncoder;
@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
 impl Compression {
-    /// What a file's name ends with.
+    /// Returns the file name extension, without a leading dot.
     pub(super) fn extension(self) -> &'static str {
         match self {
             Self::None => "jsonl",
@@ -19,13 +19,16 @@ impl Compression {
     }
 }
 
-/// Appends `lines` after byte `start`, as one gzip member or zstd frame where compressed, and returns the file's length
-/// once it is on the disk. A `start` of 0 is a file that must not exist yet.
+/// Appends `lines` at offset `start` as one gzip member or zstd frame if compressed, and syncs the file. Returns its new
+/// length in bytes.
+///
+/// # Errors
+/// Returns an error if the file's length is not `start`. With a `start` of 0, the file must not exist.
 pub(super) fn append(path: &Path, start: u64, lines: &[&[u8]], compression: Compression) -> io::Result<u64> {
     let mut file = OpenOptions::new().write(true).create_new(start == 0).open(path)?;
     let length = file.metadata()?.len();
     if length != start {
-        return Err(io::Error::other(format!("is {length} bytes long where {start} are expected")));
+        return Err(io::Error::other(format!("is {length} bytes long, but {start} bytes are expected")));
     }
     file.seek(SeekFrom::Start(start))?;
     let mut file = BufWriter::with_capacity(128 * 1024, file);
@@ -54,7 +57,10 @@ fn write_all_lines(to: &mut impl Write, lines: &[&[u8]]) -> io::Result<()> {
     lines.iter().try_for_each(|lines| to.write_all(lines))
 }
 
-/// Cuts a file to `length` bytes, on the disk too. A file that is shorter is an error: what was committed is gone.
+/// Truncates a file to `length` bytes and syncs it.
+///
+/// # Errors
+/// Returns an error if the file is shorter than `length`, because committed bytes are missing.
 pub(super) fn truncate(path: &Path, length: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     let found = file.metadata()?.len();
@@ -70,12 +76,12 @@ pub(super) fn truncate(path: &Path, length: u64) -> io::Result<()> {
 
 pub(super) fn truncated_message(found: u64, length: u64) -> String {
     format!(
-        "is {found} bytes long, but {length} were written and committed: it was shortened from outside; \
-         put it back, or move it away to go on without it"
+        "is {found} bytes long, but {length} bytes are committed: another program truncated it; restore it, or move it \
+         away to continue in a new file"
     )
 }
 
-/// Writes a small file as a whole: after a crash it holds either what it held before or all of this.
+/// Atomically replaces a small file. After a crash it has either the old or the new content.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
@@ -85,12 +91,12 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Makes the names in a folder durable.
+/// Syncs a folder, which makes its entries durable.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Removes a file that may be gone already, on the disk too.
+/// Removes a file, if it exists, and syncs its folder.
 pub(super) fn remove(path: &Path) -> Result<(), SinkError> {
     let removed = match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -99,9 +105,9 @@ pub(super) fn remove(path: &Path) -> Result<(), SinkError> {
     removed.map_err(|error| io_error("remove", path, &error))
 }
 
-/// What an error of the file system means to the caller.
-pub(super) fn io_error(what: &str, path: &Path, error: &io::Error) -> SinkError {
-    let text = format!("cannot {what} {}: {error}", path.display());
+/// Maps an error of the file system to a sink error. `action` is a verb such as "write".
+pub(super) fn io_error(action: &str, path: &Path, error: &io::Error) -> SinkError {
+    let text = format!("cannot {action} {}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => SinkError::Denied(text),
         _ => SinkError::Unavailable(text),

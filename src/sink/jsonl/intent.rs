@@ -1,4 +1,4 @@
-//! The mark: what a checkpoint is about to touch, written before it touches anything.
+//! The intent file: the files that a checkpoint is about to change. It is written before the first change.
 
 use super::SinkError;
 use super::file::{io_error, replace};
@@ -6,20 +6,24 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
 
+/// The content of the intent file.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Intent {
     /// The ledger's ID.
     pub(super) ledger: String,
     /// This destination's ID.
     pub(super) folder: String,
-    /// The checkpoint that was begun last.
+    /// The number of the last checkpoint that was started.
     pub(super) checkpoint: i64,
-    /// The files it touches, relative to the destination.
+    /// The files that the checkpoint changes, relative to the destination.
     pub(super) files: Vec<String>,
 }
 
 impl Intent {
-    /// The mark at `path`, if there is one. It must be the mark of `ledger`.
+    /// Reads the intent at `path`, if the file exists.
+    ///
+    /// # Errors
+    /// Returns an error if the file is unreadable or belongs to another ledger than `ledger`.
     pub(super) fn read(path: &Path, ledger: &str) -> Result<Option<Self>, SinkError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -29,33 +33,33 @@ impl Intent {
         match serde_json::from_slice::<Self>(&bytes) {
             Ok(intent) if intent.ledger == ledger => Ok(Some(intent)),
             Ok(intent) => Err(SinkError::Unavailable(format!(
-                "{} belongs to the ledger {}, not to {ledger}: deliver to another folder",
+                "{} belongs to ledger {}, not to ledger {ledger}: use another destination folder",
                 path.display(),
                 intent.ledger
             ))),
             Err(error) => Err(SinkError::Unavailable(format!(
-                "{} says which files the last checkpoint touched and cannot be read: {error}. Restore it, or deliver to \
-                 another folder",
+                "{} lists the files of the last checkpoint and is invalid: {error}. Restore it, or use another \
+                 destination folder",
                 path.display()
             ))),
         }
     }
 
-    /// Puts this mark in place of the one at `path`, durably.
+    /// Durably replaces the intent at `path`.
     pub(super) fn write(&self, path: &Path) -> Result<(), SinkError> {
         let bytes = serde_json::to_vec(self).map_err(io::Error::from);
         bytes.and_then(|bytes| replace(path, &bytes)).map_err(|error| io_error("write", path, &error))
     }
 }
 
-/// The partition and the name in a path of the mark, if it is one that the ledger whose names begin with `stem` gives:
-/// nothing else is cut or removed, whatever a mark says.
-pub(super) fn split_path<'a>(relative: &'a str, stem: &str) -> Option<(&'a str, &'a str)> {
-    let folders = ["account=", "region=", "date=", stem];
-    let ours = relative.split('/').count() == folders.len()
+/// Splits a path of the intent into partition and file name. Returns nothing if a ledger whose file names start with
+/// `file_prefix` cannot have created the path, so that an invalid intent never causes other files to be truncated or removed.
+pub(super) fn split_path<'a>(relative: &'a str, file_prefix: &str) -> Option<(&'a str, &'a str)> {
+    let folders = ["account=", "region=", "date=", file_prefix];
+    let is_own = relative.split('/').count() == folders.len()
         && relative.split('/').zip(folders).all(|(part, start)| part.starts_with(start))
         && !relative.contains('\\');
-    relative.rsplit_once('/').filter(|_| ours)
+    relative.rsplit_once('/').filter(|_| is_own)
 }
 
 #[cfg(test)]
@@ -63,17 +67,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_ledgers_names_are_taken_from_a_mark() {
-        let fine = "account=1/region=eu/date=2026-01-01/abc-00000001.jsonl";
-        assert_eq!(split_path(fine, "abc-"), Some(("account=1/region=eu/date=2026-01-01", "abc-00000001.jsonl")));
-        for bad in [
+    fn only_paths_of_this_ledger_are_accepted() {
+        let valid = "account=1/region=eu/date=2026-01-01/abc-00000001.jsonl";
+        assert_eq!(split_path(valid, "abc-"), Some(("account=1/region=eu/date=2026-01-01", "abc-00000001.jsonl")));
+        for invalid in [
             "account=1/region=eu/date=2026-01-01/other-00000001.jsonl",
             "account=1/../date=2026-01-01/abc-00000001.jsonl",
             "account=1/region=eu/date=x/y/abc-00000001.jsonl",
             "/account=1/region=eu/abc-1",
             "abc-1",
         ] {
-            assert_eq!(split_path(bad, "abc-"), None, "{bad}");
+            assert_eq!(split_path(invalid, "abc-"), None, "{invalid}");
         }
     }
 }

@@ -1,34 +1,39 @@
-//! Which folder an event belongs in. Pure.
+//! The folder (partition) of an event. Pure.
 
 use crate::event::EventScope;
 use sha2::{Digest, Sha256};
 
-/// The folder of an event, relative to the destination: `account=…/region=…/date=YYYY-MM-DD`.
+/// Returns the folder of an event, relative to the destination: `account=…/region=…/date=YYYY-MM-DD`.
 ///
-/// What an event says of itself is foreign text. A part that could be an account or a region stands as it is; any other
-/// is made harmless and carries a hash of what it was, so that it can neither leave the destination nor be merged with
-/// another, on file systems without upper and lower case too. What is absent reads `unknown`, and an account that is
-/// really called that gets a hash.
+/// The values come from the event and are untrusted. A value with only characters of account IDs and region names is
+/// used unchanged. In any other value, other characters are replaced and a hash of the value is appended. So a value can
+/// neither escape the destination nor collide with another value, even on a case-insensitive file system. An absent value
+/// becomes `unknown`, and the literal value `unknown` gets a hash.
 pub(super) fn folder(scope: &EventScope) -> String {
-    format!("account={}/region={}/date={}", part(&scope.account), part(&scope.region), date(scope.minute))
+    format!(
+        "account={}/region={}/date={}",
+        folder_value(&scope.account),
+        folder_value(&scope.region),
+        date(scope.minute)
+    )
 }
 
 const UNKNOWN: &str = "unknown";
 
-/// Bytes of a part that are kept: a file system allows 255 for a name.
-const MAX_PART_CHARS: usize = 48;
+/// The maximum number of characters of a value in a folder name. File systems limit a name to 255 bytes.
+const MAX_VALUE_CHARS: usize = 48;
 
-fn part(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+fn folder_value(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.is_empty() {
         return UNKNOWN.to_owned();
     }
-    if text.len() <= MAX_PART_CHARS && text.chars().all(plain) && text != UNKNOWN {
+    if text.len() <= MAX_VALUE_CHARS && text.chars().all(is_plain) && text != UNKNOWN {
         return text.to_owned();
     }
     let mut safe: String = text
         .chars()
-        .take(MAX_PART_CHARS)
+        .take(MAX_VALUE_CHARS)
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
         .collect();
     safe.push('~');
@@ -55,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_event_lies_under_its_account_region_and_day() {
+    fn folder_names_account_region_and_day() {
         let minute = Some(28_000_000);
         assert_eq!(
             folder(&scope("111122223333", "eu-west-1", minute)),
@@ -64,9 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_unknown_and_what_is_called_unknown_is_not_absent() {
+    fn absent_value_and_literal_unknown_are_distinct() {
         assert_eq!(folder(&scope("", "", None)), "account=unknown/region=unknown/date=unknown");
-        assert_ne!(part("unknown"), "unknown");
+        assert_ne!(folder_value("unknown"), "unknown");
         for minute in [i64::MAX, i64::MIN, -2_000_000_000] {
             assert_eq!(date(Some(minute)), "unknown", "{minute}");
         }
@@ -74,24 +79,24 @@ mod tests {
     }
 
     #[test]
-    fn upper_and_lower_case_do_not_meet_on_a_file_system_that_ignores_case() {
-        assert_ne!(part("Ab").to_lowercase(), part("ab").to_lowercase());
-        assert_ne!(part("AB").to_lowercase(), part("Ab").to_lowercase());
+    fn values_that_differ_in_case_do_not_collide() {
+        assert_ne!(folder_value("Ab").to_lowercase(), folder_value("ab").to_lowercase());
+        assert_ne!(folder_value("AB").to_lowercase(), folder_value("Ab").to_lowercase());
     }
 
     proptest! {
         #[test]
-        fn no_text_leaves_its_folder(text in any::<String>()) {
-            let part = part(&text);
-            prop_assert!(part.len() < 100 && !part.is_empty(), "{part}");
-            prop_assert!(part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~".contains(&b)), "{part}");
+        fn no_value_escapes_its_folder(text in any::<String>()) {
+            let folder_value = folder_value(&text);
+            prop_assert!(folder_value.len() < 100 && !folder_value.is_empty(), "{folder_value}");
+            prop_assert!(folder_value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~".contains(&b)), "{folder_value}");
         }
 
         #[test]
-        fn two_texts_never_share_a_folder(texts in proptest::collection::hash_set("(\\.|/|a|A|-|unknown|\\PC){0,6}", 0..40)) {
+        fn distinct_values_never_share_a_folder(texts in proptest::collection::hash_set("(\\.|/|a|A|-|unknown|\\PC){0,6}", 0..40)) {
             let mut seen = HashMap::new();
             for text in texts {
-                let folded = part(&text).to_lowercase();
+                let folded = folder_value(&text).to_lowercase();
                 if let Some(other) = seen.insert(folded, text.clone()) {
                     prop_assert!(false, "{text:?} and {other:?} share a folder");
                 }
@@ -100,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_written_as_an_account_stays_inside() {
+    fn path_as_account_stays_inside() {
         for text in ["..", "../../etc", "/etc/passwd", "a/b", ".", "\0", "a\nb", "C:\\x", &"9".repeat(4000)] {
             let folder = folder(&scope(text, text, None));
             assert_eq!(folder.split('/').count(), 3, "{folder}");

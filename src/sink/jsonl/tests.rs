@@ -11,7 +11,7 @@ type ProbeCallback = Box<dyn FnMut(&'static str) + Send>;
 pub(super) struct CheckpointProbe(Mutex<Option<ProbeCallback>>);
 
 impl CheckpointProbe {
-    pub(super) fn reached(&self, moment: &'static str) {
+    pub(super) fn at_point(&self, moment: &'static str) {
         if let Some(look) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             look(moment);
         }
@@ -96,8 +96,8 @@ async fn ingest(ledger: &Sqlite, sink: &Jsonl, number: u32, lines: &[(&str, &str
 fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    while let Some(destination) = folders.pop() {
+        for entry in std::fs::read_dir(destination).unwrap().map(Result::unwrap) {
             match entry.file_type().unwrap().is_dir() {
                 true if entry.file_name() != STATE_FOLDER => folders.push(entry.path()),
                 true => {}
@@ -171,8 +171,8 @@ async fn delivered_lines_lie_in_their_partition_after_a_flush() {
         let files = files(root.path());
         assert_eq!(files.len(), 2, "{files:?}");
         assert_eq!(files.iter().map(|file| content(file)).collect::<Vec<_>>(), ["a\nc\nd\n", "b\n"]);
-        let folder = files[0].parent().unwrap().strip_prefix(root.path()).unwrap();
-        assert_eq!(folder, Path::new("account=1/region=eu-west-1/date=2023-03-28"));
+        let destination = files[0].parent().unwrap().strip_prefix(root.path()).unwrap();
+        assert_eq!(destination, Path::new("account=1/region=eu-west-1/date=2023-03-28"));
     }
 }
 
@@ -202,7 +202,7 @@ async fn a_kill_at_any_moment_leaves_each_event_delivered_and_noted_or_neither()
         let kills = Arc::new(Mutex::new(Vec::new()));
         {
             let (kills, live, home) = (Arc::clone(&kills), root.clone(), home.path().to_owned());
-            sink.shared.folder.probe.set(move |moment| {
+            sink.state.destination.probe.set(move |moment| {
                 let mut kills = kills.lock().unwrap();
                 let to = home.join(format!("kill-{}-{moment}", kills.len()));
                 copy(&live, &to);
@@ -228,7 +228,7 @@ async fn a_kill_at_any_moment_leaves_each_event_delivered_and_noted_or_neither()
         let mut done = 0;
         for (at, (moment, killed)) in kills.iter().enumerate() {
             // Between the mark and the last sync a file may hold any part of what was to be appended.
-            if let Some((_, written)) = kills.get(at + 1).filter(|_| *moment == "marked") {
+            if let Some((_, written)) = kills.get(at + 1).filter(|_| *moment == "intent_written") {
                 for file in files(written) {
                     let torn = killed.join(file.strip_prefix(written).unwrap());
                     let had = std::fs::metadata(&torn).map_or(0, |found| found.len() as usize);
@@ -257,8 +257,8 @@ async fn a_killed_run_is_taken_up_again_in_the_same_files() {
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
     sink.flush().await.unwrap();
     let (from, to) = (live.clone(), killed.clone());
-    sink.shared.folder.probe.set(move |moment| {
-        if moment == "written" {
+    sink.state.destination.probe.set(move |moment| {
+        if moment == "files_written" {
             copy(&from, &to);
         }
     });
@@ -288,7 +288,7 @@ async fn a_broken_span_voids_everything_since_the_last_checkpoint() {
         sink.span().await.unwrap_err().to_string(),
         ledger.rows(&[object(1).id()]).await.unwrap_err().to_string(),
     ] {
-        assert!(error.contains("broken off before the ledger noted it"), "{error}");
+        assert!(error.contains("aborted before the ledger recorded it"), "{error}");
     }
     drop((ledger, sink));
     let objects = [(1, vec!["a".to_owned()]), (2, vec!["b".to_owned()])].into();
@@ -336,7 +336,7 @@ async fn what_waits_in_memory_stays_below_its_bound_and_one_call() {
     let long = "x".repeat(300);
     for number in 0..50 {
         ingest(&ledger, &sink, number, &[("1", &long)]).await;
-        assert!(sink.shared.buffer().bytes <= 1000 + 301);
+        assert!(sink.state.buffer().bytes <= 1000 + 301);
     }
 }
 
