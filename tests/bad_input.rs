@@ -1,4 +1,4 @@
-//! Bad input: what cannot be understood is parked with a reason, what cannot be read comes back, and neighbours go on.
+//! Invalid input is quarantined with a reason, inaccessible input is retried, and other input is processed.
 
 mod world;
 
@@ -15,15 +15,15 @@ use trailhose::queue::{Queue, QueueError};
 use trailhose::source::SourceError;
 use world::{Fault, INVOCATION, Wire, World, event, event_at, log, long_event};
 
-/// Remembers what it is asked to do.
+/// A queue that records its calls.
 #[derive(Debug, Default)]
-struct Asked {
+struct RecordingQueue {
     hidden: Mutex<Vec<(String, Duration)>>,
     sent: Mutex<Vec<(String, Duration)>>,
 }
 
 #[async_trait]
-impl Queue for Asked {
+impl Queue for RecordingQueue {
     async fn hide(&self, message: &Message, time: Duration) -> Result<(), QueueError> {
         self.hidden.lock().unwrap().push((message.id.clone(), time));
         Ok(())
@@ -45,7 +45,7 @@ fn message(id: &str, body: &str) -> Message {
     }
 }
 
-async fn answer(world: &World, queue: &Arc<Asked>, messages: &[Message]) -> BatchReport {
+async fn answer(world: &World, queue: &Arc<RecordingQueue>, messages: &[Message]) -> BatchReport {
     let ingest = world.worker(&Arc::default());
     let queue: Arc<dyn Queue> = Arc::clone(queue) as _;
     Batch::new(ingest, Some(queue), 4, 512).messages(messages, Deadline::within(INVOCATION)).await
@@ -59,26 +59,26 @@ async fn done(world: &World, name: &str, events: &[String]) -> IngestReport {
     }
 }
 
-/// That an object is set aside with a reason, delivers nothing, is not tried again and harms no neighbour.
-async fn assert_set_aside(world: &World, worker: &Ingest, at: &ObjectRef, kind: &str, reason: &str) {
+/// Asserts that an object is quarantined with a reason, delivers nothing, is not retried, and does not affect other objects.
+async fn assert_quarantined(world: &World, worker: &Ingest, at: &ObjectRef, kind: &str, reason: &str) {
     let outcome = worker.object(at, Deadline::within(INVOCATION)).await;
-    let Outcome::Quarantined(aside) = outcome else { panic!("{outcome:?}") };
-    assert_eq!((aside.kind.as_str(), aside.before), (kind, false));
-    assert!(aside.reason.contains(reason), "{}", aside.reason);
+    let Outcome::Quarantined(quarantined) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((quarantined.kind.as_str(), quarantined.before), (kind, false));
+    assert!(quarantined.reason.contains(reason), "{}", quarantined.reason);
     assert_eq!(world.delivered(), [""; 0]);
-    let row = world.store.kept().rows.get(&at.object().unwrap().id()).cloned().unwrap();
+    let row = world.store.contents().rows.get(&at.object().unwrap().id()).cloned().unwrap();
     assert_eq!((row.status, row.until, row.expires), (Status::Quarantined, 0, None));
-    assert_eq!(row.reason, Some(format!("{kind}: {}", aside.reason)));
-    assert!(world.store.kept().pages.is_empty(), "an unreadable object claims nothing");
+    assert_eq!(row.reason, Some(format!("{kind}: {}", quarantined.reason)));
+    assert!(world.store.contents().pages.is_empty(), "an unreadable object claims nothing");
     let again = worker.object(at, Deadline::within(INVOCATION)).await;
     assert!(matches!(again, Outcome::Quarantined(Quarantined { before: true, .. })), "{again:?}");
-    let neighbour = world.put("neighbour", &log(&[event(77)]));
-    assert!(matches!(world.ingest(&neighbour).await, Outcome::Done(_)));
+    let other = world.put("other", &log(&[event(77)]));
+    assert!(matches!(world.ingest(&other).await, Outcome::Done(_)));
     world.sink.calls.lock().unwrap().clear();
 }
 
 #[tokio::test]
-async fn an_unknown_message_fails_by_itself_and_its_neighbours_succeed() {
+async fn unknown_message_fails_and_others_succeed() {
     let (world, queue) = (World::default(), Arc::default());
     let (a, b) = (world.put("a", &log(&[event(1)])), world.put("b", &log(&[event(2)])));
     for unknown in ["{}", "", "not json", r#"{"Records":[{"eventSource":"aws:ec2"}]}"#, r#"{"s3Bucket":"logs"}"#] {
@@ -91,7 +91,7 @@ async fn an_unknown_message_fails_by_itself_and_its_neighbours_succeed() {
 }
 
 #[tokio::test]
-async fn test_events_validation_messages_and_removals_are_acknowledged_and_counted() {
+async fn test_events_validation_messages_and_removals_are_counted() {
     let (world, queue) = (World::default(), Arc::default());
     let gone = ObjectRef::new("logs", world::key("gone")).with_version("aa", 1);
     let removed = render(&gone).replace("ObjectCreated:Put", "ObjectRemoved:Delete");
@@ -106,11 +106,11 @@ async fn test_events_validation_messages_and_removals_are_acknowledged_and_count
         ended.tally.ignored.into_iter().collect::<Vec<_>>(),
         [("removed".to_owned(), 1), ("test_event".to_owned(), 1), ("validation_message".to_owned(), 1)]
     );
-    assert!(world.store.kept().rows.is_empty(), "a removed object is not looked for");
+    assert!(world.store.contents().rows.is_empty(), "a removed object is not looked up");
 }
 
 #[tokio::test]
-async fn digests_and_foreign_files_are_acknowledged_and_counted_by_kind() {
+async fn digests_and_other_files_are_counted_by_kind() {
     let (world, queue) = (World::default(), Arc::default());
     let digest = "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/11/01/\
                   111122223333_CloudTrail-Digest_eu-west-1_trail_eu-west-1_20261101T000000Z.json.gz";
@@ -126,39 +126,39 @@ async fn digests_and_foreign_files_are_acknowledged_and_counted_by_kind() {
     assert_eq!(ended.tally.objects, 1);
     assert_eq!(ended.tally.skipped.get("digest"), Some(&1));
     assert_eq!(ended.tally.skipped.get("other_extension"), Some(&1));
-    assert_eq!(world.store.kept().rows.len(), 1, "only logs have rows");
+    assert_eq!(world.store.contents().rows.len(), 1, "only logs have rows");
 }
 
 #[tokio::test]
-async fn an_object_that_is_gone_before_it_was_ingested_is_set_aside_as_missing() {
+async fn deleted_object_is_quarantined_as_missing() {
     let world = World::default();
     let worker = world.worker(&Arc::default());
     let at = world.put("gone", &log(&[event(1)]));
     world.bucket.objects.lock().unwrap().clear();
-    assert_set_aside(&world, &worker, &at, "missing", "does not exist").await;
+    assert_quarantined(&world, &worker, &at, "missing", "does not exist").await;
 }
 
 #[tokio::test]
-async fn an_object_without_a_version_that_is_gone_is_set_aside_too() {
+async fn deleted_object_without_version_is_quarantined() {
     let world = World::default();
     let at = ObjectRef::new("logs", world::key("gone"));
-    let Outcome::Quarantined(aside) = world.ingest(&at).await else { panic!("not set aside") };
-    assert_eq!(aside.kind, "missing");
+    let Outcome::Quarantined(quarantined) = world.ingest(&at).await else { panic!("not quarantined") };
+    assert_eq!(quarantined.kind, "missing");
 }
 
 #[tokio::test]
-async fn an_object_that_was_overwritten_is_set_aside_and_its_new_version_delivered() {
+async fn overwritten_object_is_quarantined_and_its_new_version_delivered() {
     let world = World::default();
     let worker = world.worker(&Arc::default());
     let old = world.put("a", &log(&[event(1)]));
     let new = world.put("a", &log(&[event(2)]));
-    assert_set_aside(&world, &worker, &old, "changed", "overwritten").await;
+    assert_quarantined(&world, &worker, &old, "changed", "overwritten").await;
     assert!(matches!(world.ingest(&new).await, Outcome::Done(_)));
     assert_eq!(world.delivered(), [event(2)]);
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_comes_back_and_is_delivered_once_it_may() {
+async fn denied_object_is_retried_and_delivered_once_allowed() {
     let (world, queue) = (World::default(), Arc::default());
     let at = world.put("a", &log(&[event(1)]));
     world.bucket.denied.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -169,27 +169,27 @@ async fn what_may_not_be_read_comes_back_and_is_delivered_once_it_may() {
     let ended = answer(&world, &queue, &[message("1", &render(&at))]).await;
     assert_eq!((ended.failed, ended.tally.failed), (vec!["1".to_owned()], 1));
     world.bucket.denied.store(false, std::sync::atomic::Ordering::SeqCst);
-    // The lease was given back: nothing has to be waited for.
+    // The lease was released, so the retry need not wait.
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
     assert_eq!(world.delivered(), [event(1)]);
 }
 
 #[tokio::test]
-async fn an_object_cut_off_anywhere_delivers_nothing_and_is_set_aside_with_the_offset() {
+async fn object_truncated_at_any_offset_is_quarantined_with_the_offset() {
     let whole = log(&[event(1), event(2)]);
     for length in 1..whole.len() {
         let world = World::with_lines_per_call(1);
         let at = world.put("cut", &whole[..length]);
-        let Outcome::Quarantined(aside) = world.ingest(&at).await else { panic!("{length} bytes passed") };
-        assert!(["gzip", "truncated", "json"].contains(&aside.kind.as_str()), "{length}: {aside:?}");
-        assert!(aside.reason.contains("byte"), "{length}: {aside:?}");
+        let Outcome::Quarantined(quarantined) = world.ingest(&at).await else { panic!("{length} bytes were accepted") };
+        assert!(["gzip", "truncated", "json"].contains(&quarantined.kind.as_str()), "{length}: {quarantined:?}");
+        assert!(quarantined.reason.contains("byte"), "{length}: {quarantined:?}");
         assert_eq!(world.delivered(), [""; 0], "{length}");
-        assert!(world.store.kept().pages.is_empty(), "{length}");
+        assert!(world.store.contents().pages.is_empty(), "{length}");
     }
 }
 
 #[tokio::test]
-async fn corrupt_gzip_trailing_bytes_invalid_json_and_no_records_are_set_aside() {
+async fn corrupt_gzip_trailing_bytes_and_invalid_json_are_quarantined() {
     let sound = log(&[event(1), event(2)]);
     let mut corrupt = sound.clone();
     let checksum = corrupt.len() - 6;
@@ -210,23 +210,23 @@ async fn corrupt_gzip_trailing_bytes_invalid_json_and_no_records_are_set_aside()
     for (bytes, kind, reason) in cases {
         let world = World::with_lines_per_call(1);
         let at = world.put("bad", &bytes);
-        assert_set_aside(&world, &world.worker(&Arc::default()), &at, kind, reason).await;
+        assert_quarantined(&world, &world.worker(&Arc::default()), &at, kind, reason).await;
     }
 }
 
 #[tokio::test]
-async fn a_decompression_bomb_is_stopped_at_the_limit_and_set_aside() {
+async fn decompression_bomb_is_stopped_at_the_limit_and_quarantined() {
     let world = World::with_lines_per_call(1);
     let at = world.put("bomb", &log(&(0..2_000).map(event).collect::<Vec<_>>()));
     let limits = decode::DecodeLimits { object_bytes: 100_000, ..decode::DecodeLimits::default() };
     let worker = Ingest { limits, ..world.worker(&Arc::default()) };
-    assert_set_aside(&world, &worker, &at, "too_large", "100000").await;
+    assert_quarantined(&world, &worker, &at, "too_large", "100000").await;
 }
 
 #[tokio::test]
-async fn an_event_too_long_for_a_record_is_kept_aside_and_a_pointer_is_delivered_in_its_place() {
+async fn oversize_event_is_stored_and_a_pointer_is_delivered() {
     let world = World::with_short_records();
-    // A name with an escape in it must not cost the pointer its fields.
+    // A field name with an escape must not remove other fields from the pointer.
     let long = long_event(2).replacen("\"padding\"", r#""p\u0061dding""#, 1);
     let report = done(&world, "a", &[event(1), long.clone(), event(3)]).await;
     assert_eq!((report.counts.seen, report.counts.delivered, report.counts.oversize), (3, 2, 1));
@@ -239,14 +239,14 @@ async fn an_event_too_long_for_a_record_is_kept_aside_and_a_pointer_is_delivered
     assert_eq!(oversize["bytes"], long.len());
     let location = oversize["location"].as_str().unwrap();
     assert_eq!(world.sink.oversize.lock().unwrap()[location], long);
-    // Elsewhere it is a duplicate like any other.
+    // In another object it is a duplicate.
     let report = done(&world, "b", &[long]).await;
     assert_eq!((report.counts.duplicate, report.counts.oversize), (1, 0));
     assert_eq!(world.delivered().len(), 3);
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_kept_aside_is_not_passed_over() {
+async fn oversize_event_that_cannot_be_stored_is_retried() {
     let world = World::with_short_records();
     let at = world.put("a", &log(&[event(1), long_event(2)]));
     let wire = Arc::new(Wire::failing([(4, Fault::Refuse)]));
@@ -257,7 +257,7 @@ async fn an_event_that_cannot_be_kept_aside_is_not_passed_over() {
 }
 
 #[tokio::test]
-async fn an_event_without_an_id_is_known_by_its_content_however_it_is_spaced() {
+async fn event_without_id_is_identified_by_content_ignoring_white_space() {
     let world = World::default();
     let event = |name: &str| format!(r#"{{"eventName":"{name}","eventTime":"2026-11-01T00:00:00Z"}}"#);
     let report = done(&world, "a", &[event("One"), event("Two"), event("One")]).await;
@@ -269,7 +269,7 @@ async fn an_event_without_an_id_is_known_by_its_content_however_it_is_spaced() {
 }
 
 #[tokio::test]
-async fn of_events_that_share_an_id_the_first_is_delivered_and_the_conflict_counted() {
+async fn first_event_with_an_id_is_delivered_and_conflicts_are_counted() {
     let world = World::default();
     let other = |number| event(number).replace('{', "{\"errorCode\":\"AccessDenied\",");
     let report = done(&world, "a", &[event(1), other(1), event(2)]).await;
@@ -280,8 +280,8 @@ async fn of_events_that_share_an_id_the_first_is_delivered_and_the_conflict_coun
 }
 
 #[tokio::test]
-async fn an_event_of_before_1970_and_one_without_a_time_are_both_delivered() {
-    // Minute -10, and an identity that begins with the byte 0x10.
+async fn event_before_1970_and_event_without_time_are_delivered() {
+    // Minute -10, and an event ID that starts with the byte 0x10.
     let old = event_at(1, "1969-12-31T23:50:00Z");
     let timeless = event(2).replace("00000000-", "10000000-").replace(r#""eventTime":"2026-11-01T00:00:00Z","#, "");
     let world = World::default();
@@ -291,7 +291,7 @@ async fn an_event_of_before_1970_and_one_without_a_time_are_both_delivered() {
 }
 
 #[tokio::test]
-async fn a_message_of_several_objects_comes_back_for_the_one_that_failed() {
+async fn message_with_several_objects_is_retried_for_the_failed_one() {
     let (world, queue) = (World::default(), Arc::default());
     let (a, b) = (world.put("a", &log(&[event(1)])), world.put("b", b"{}"));
     let (a, b) = (render(&a), render(&b));
@@ -306,26 +306,26 @@ async fn a_message_of_several_objects_comes_back_for_the_one_that_failed() {
 }
 
 #[tokio::test]
-async fn a_leased_object_hides_its_message_and_one_that_waits_for_an_owner_is_sent_anew() {
-    let (world, queue) = (World::default(), Arc::<Asked>::default());
+async fn deferred_messages_are_hidden_or_sent_again() {
+    let (world, queue) = (World::default(), Arc::<RecordingQueue>::default());
     let (a, b) = (world.put("a", &log(&[event(1), event(2)])), world.put("b", &log(&[event(2), event(3)])));
     let wire = Arc::new(Wire::failing([(3, Fault::Die)]));
     world.ingest_over(&wire, &a).await;
     let messages = [message("1", &render(&a)), message("2", &render(&b))];
     let ended = answer(&world, &queue, &messages).await;
-    // The first comes back when its lease has ended; the second must not be received in vain.
+    // The first is hidden until its lease expires; the second is sent again with a delay.
     assert_eq!((ended.failed, ended.tally.later), (vec!["1".to_owned()], 2));
     let (hidden, sent) = (queue.hidden.lock().unwrap().clone(), queue.sent.lock().unwrap().clone());
     assert_eq!((hidden.len(), sent.len()), (1, 1));
     assert_eq!((hidden[0].0.as_str(), sent[0].0.as_str()), ("1", render(&b).as_str()));
-    let until = world.store.kept().rows[&a.object().unwrap().id()].until;
+    let until = world.store.contents().rows[&a.object().unwrap().id()].until;
     world.pass(i64::try_from(hidden[0].1.max(sent[0].1).as_secs()).unwrap());
-    assert!(world.now.load(std::sync::atomic::Ordering::SeqCst) > until, "told to come back too early");
+    assert!(world.now.load(std::sync::atomic::Ordering::SeqCst) > until, "visible before the lease expires");
     let messages = [message("3", &sent[0].0), message("1", &render(&a))];
     let ended = answer(&world, &queue, &messages).await;
     let left = [ended.failed.len(), queue.hidden.lock().unwrap().len() - 1, queue.sent.lock().unwrap().len() - 1];
     if left != [0; 3] {
-        // Side by side one may meet the other at work; then once more.
+        // Processed concurrently, one may find the other leased. Then it is retried once more.
         world.pass(2_000);
         let ended = answer(&world, &queue, &messages).await;
         assert_eq!(ended.failed, [""; 0]);
@@ -335,27 +335,27 @@ async fn a_leased_object_hides_its_message_and_one_that_waits_for_an_owner_is_se
     assert_eq!(delivered, [event(1), event(2), event(3)]);
 }
 
-/// A queue that takes nothing.
+/// A queue whose calls all fail.
 #[derive(Debug)]
-struct Deaf;
+struct FailingQueue;
 
 #[async_trait]
-impl Queue for Deaf {
+impl Queue for FailingQueue {
     async fn hide(&self, message: &Message, _: Duration) -> Result<(), QueueError> {
         Err(QueueError(format!("{} cannot be hidden", message.id)))
     }
 
     async fn send(&self, body: &str, _: Duration, _: Option<&Message>) -> Result<(), QueueError> {
-        Err(QueueError(format!("{body} is not taken")))
+        Err(QueueError(format!("{body} is not accepted")))
     }
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_put_off_comes_back_by_itself() {
+async fn message_that_cannot_be_deferred_fails() {
     let world = World::default();
     let (a, b) = (world.put("a", &log(&[event(1), event(2)])), world.put("b", &log(&[event(2), event(3)])));
     world.ingest_over(&Arc::new(Wire::failing([(3, Fault::Die)])), &a).await;
-    let batch = Batch::new(world.worker(&Arc::default()), Some(Arc::new(Deaf)), 4, 512);
+    let batch = Batch::new(world.worker(&Arc::default()), Some(Arc::new(FailingQueue)), 4, 512);
     let messages = [message("1", &render(&a)), message("2", &render(&b))];
     let ended = batch.messages(&messages, Deadline::within(INVOCATION)).await;
     assert_eq!((ended.failed, ended.tally.later), (vec!["1".to_owned(), "2".to_owned()], 2));

@@ -1,4 +1,4 @@
-//! A walk over a source: every object has its turn, and what comes back comes back.
+//! `SyncRun`: every object of a source is processed, and deferred objects are retried.
 
 mod memory_source;
 mod world;
@@ -13,17 +13,17 @@ use trailhose::backoff::Pace;
 use trailhose::ingest::{Ingest, Outcome};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
-use trailhose::sync::{Completion, RetryPolicy, Select, SyncRun, SyncEvent, SyncReport};
+use trailhose::sync::{Completion, RetryPolicy, Select, SyncEvent, SyncReport, SyncRun};
 use world::{Fault, Wire, World, event, log};
 
-/// A source that is listed, a few objects a page; what may be wrong with it is told to it.
+/// A source with small listing pages that can deny listings and fetches.
 #[derive(Debug)]
 struct Listed {
     inner: Arc<dyn Source>,
     memory_source: MemorySource,
-    /// Listings that may be asked for before they are denied.
+    /// Number of list requests before they are denied.
     listings: usize,
-    /// Fetches that are denied.
+    /// Whether fetches are denied.
     denied: bool,
     fetched: AtomicUsize,
 }
@@ -50,7 +50,7 @@ impl Source for Listed {
     }
 }
 
-/// A source of these objects, as they lie in a world.
+/// Returns a source of these objects.
 fn source(ingest: &Ingest, objects: Vec<ObjectRef>) -> Listed {
     let keys = objects.into_iter().map(|object| (object.key, object.etag.unwrap())).collect();
     Listed {
@@ -62,7 +62,7 @@ fn source(ingest: &Ingest, objects: Vec<ObjectRef>) -> Listed {
     }
 }
 
-/// A walk over these objects by this worker.
+/// Returns a run over these objects with this worker.
 fn walk(ingest: Ingest, objects: Vec<ObjectRef>, jobs: usize) -> SyncRun {
     let source = source(&ingest, objects);
     listed(ingest, source, jobs).0
@@ -88,12 +88,12 @@ fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (SyncRun, Arc<Listed>)
     (walk, source)
 }
 
-async fn run(walk: Sync) -> SyncReport {
+async fn run(walk: SyncRun) -> SyncReport {
     walk.run(watch::channel(false).1, &mut |_| {}).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn objects_that_share_events_are_all_done_at_the_end_however_they_meet() {
+async fn objects_that_share_events_are_all_completed() {
     let world = World::default();
     let objects: Vec<_> =
         (0..40).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n), event(n + 1), event(n + 2)]))).collect();
@@ -107,20 +107,20 @@ async fn objects_that_share_events_are_all_done_at_the_end_however_they_meet() {
 }
 
 #[tokio::test]
-async fn an_object_that_fails_comes_back_within_the_walk() {
+async fn failed_object_is_retried_in_the_same_run() {
     let world = World::default();
     let objects = vec![world.put("a", &log(&[event(1)])), world.put("b", &log(&[event(2)]))];
     // Rows, lease and fetch: the first attempt fails at the fetch.
     let wire = Arc::new(Wire::failing([(2, Fault::Refuse)]));
-    let mut put_off = 0;
-    let news = &mut |news: SyncEvent<'_>| put_off += u32::from(matches!(news, SyncEvent::Deferred(..)));
-    let ended = walk(world.worker(&wire), objects, 1).run(watch::channel(false).1, news).await;
-    assert_eq!((ended.completion, ended.tally.objects, ended.tally.failed, put_off), (Completion::Complete, 2, 0, 1));
+    let mut deferred = 0;
+    let on_event = &mut |event: SyncEvent<'_>| deferred += u32::from(matches!(event, SyncEvent::Deferred(..)));
+    let ended = walk(world.worker(&wire), objects, 1).run(watch::channel(false).1, on_event).await;
+    assert_eq!((ended.completion, ended.tally.objects, ended.tally.failed, deferred), (Completion::Complete, 2, 0, 1));
     assert_eq!(world.delivered().len(), 2);
 }
 
 #[tokio::test]
-async fn a_ledger_that_stays_away_ends_the_walk_and_names_itself() {
+async fn unavailable_ledger_aborts_the_run() {
     let world = World::default();
     let objects = (0..100).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
     let wire = Arc::new(Wire::failing([(0, Fault::Die)]));
@@ -132,7 +132,7 @@ async fn a_ledger_that_stays_away_ends_the_walk_and_names_itself() {
 }
 
 #[tokio::test]
-async fn objects_that_are_all_denied_end_the_walk_and_a_few_do_not() {
+async fn run_aborts_if_all_objects_are_denied_but_not_for_a_few() {
     let world = World::default();
     let denied = |objects: u32| {
         let objects = (0..objects).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
@@ -150,16 +150,16 @@ async fn objects_that_are_all_denied_end_the_walk_and_a_few_do_not() {
         "{:?}",
         ended.completion
     );
-    assert_eq!(source.fetched.load(Ordering::SeqCst), 20, "what is denied is asked for once");
+    assert_eq!(source.fetched.load(Ordering::SeqCst), 20, "a denied object is fetched once");
 }
 
 #[tokio::test]
-async fn a_listing_that_breaks_off_ends_the_walk_and_says_so() {
+async fn failed_listing_aborts_the_run() {
     let world = World::default();
     let objects: Vec<_> = (0..9).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
     let ingest = world.worker(&Arc::default());
     let source = source(&ingest, objects);
-    // One folder after the other down to the region, and two pages of it.
+    // One request for each folder level down to the region, then two pages of the region.
     let (walk, _) = listed(ingest, Listed { listings: 6, ..source }, 1);
     let ended = run(walk).await;
     assert!(
@@ -167,18 +167,18 @@ async fn a_listing_that_breaks_off_ends_the_walk_and_says_so() {
         "{:?}",
         ended.completion
     );
-    assert!(ended.tally.objects > 0, "what was listed before was begun: {ended:?}");
-    assert_eq!(ended.tally.objects as usize, world.delivered().len(), "what was begun is finished");
+    assert!(ended.tally.objects > 0, "objects listed before the error are started: {ended:?}");
+    assert_eq!(ended.tally.objects as usize, world.delivered().len(), "started objects are finished");
 }
 
 #[tokio::test]
-async fn a_halt_finishes_what_is_in_flight_and_begins_nothing_new() {
+async fn stop_finishes_objects_in_progress_and_starts_no_others() {
     let world = World::default();
     let objects = (0..500).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
     let (halt, halted) = watch::channel(false);
     let seen = Mutex::new(0);
     let mut in_flight = None;
-    let news = &mut |news: SyncEvent<'_>| match news {
+    let on_event = &mut |event: SyncEvent<'_>| match event {
         SyncEvent::Finished(_, Outcome::Done(_)) => {
             *seen.lock().unwrap() += 1;
             if *seen.lock().unwrap() == 10 {
@@ -188,7 +188,7 @@ async fn a_halt_finishes_what_is_in_flight_and_begins_nothing_new() {
         SyncEvent::Stopping(Completion::Stopped, flying) => in_flight = Some(flying),
         _ => {}
     };
-    let ended = walk(world.worker(&Arc::default()), objects, 4).run(halted, news).await;
+    let ended = walk(world.worker(&Arc::default()), objects, 4).run(halted, on_event).await;
     assert_eq!(ended.completion, Completion::Stopped);
     assert!((10..=14).contains(&ended.tally.objects), "{:?}", ended.tally);
     assert!(in_flight.is_some_and(|flying| flying <= 4), "{in_flight:?}");
@@ -196,7 +196,7 @@ async fn a_halt_finishes_what_is_in_flight_and_begins_nothing_new() {
 }
 
 #[tokio::test]
-async fn what_the_ledger_calls_done_is_neither_leased_nor_fetched_again() {
+async fn completed_objects_are_neither_leased_nor_fetched_again() {
     let world = World::default();
     let objects: Vec<_> = (0..9).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
     run(walk(world.worker(&Arc::default()), objects.clone(), 2)).await;
@@ -208,7 +208,7 @@ async fn what_the_ledger_calls_done_is_neither_leased_nor_fetched_again() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_stumbles_over_a_question_is_asked_again() {
+async fn failed_ledger_lookup_is_retried() {
     let world = World::default();
     let objects = vec![world.put("a", &log(&[event(1)]))];
     let wire = Arc::new(Wire::failing([(0, Fault::Refuse)]));
@@ -217,7 +217,7 @@ async fn a_ledger_that_stumbles_over_a_question_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_replaced_before_its_turn_is_named_and_its_new_version_delivered_in_the_same_walk() {
+async fn replaced_object_is_quarantined_and_its_new_version_delivered_in_the_same_run() {
     let world = World::default();
     let old = world.put("a", &log(&[event(1)]));
     world.put("a", &log(&[event(1), event(2)]));
@@ -230,12 +230,12 @@ async fn an_object_that_is_replaced_before_its_turn_is_named_and_its_new_version
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listing_that_changes_while_it_is_read_loses_no_object_and_brings_none_twice() {
+async fn listing_that_changes_loses_and_repeats_no_object() {
     for seed in 0..20 {
         let world = World::default();
         let stay: Vec<_> = (0..40).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
-        // Around every object that stays, others come and go with every page that is asked for. Those are no logs, so
-        // that nothing is fetched of them.
+        // Next to every object that stays, another one is added or removed before every page. These are not logs, so they
+        // are never fetched.
         let between: Vec<String> = stay.iter().map(|at| format!("{}.swp", at.key)).collect();
         let ingest = world.worker(&Arc::default());
         let mut source = source(&ingest, stay);
