@@ -160,7 +160,7 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<(usize, u
 /// Deletes the expired items of the store.
 fn forget(world: &World) {
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
-    let mut kept = world.store.kept();
+    let mut kept = world.store.contents();
     kept.rows.retain(|_, row| row.expires.is_none_or(|expires| expires > now));
     kept.pages.retain(|_, page| page.live(now));
 }

@@ -64,7 +64,7 @@ async fn a_worker_whose_time_is_over_keeps_its_cursor_gives_its_lease_back_and_t
     let over = Deadline { stop: Instant::now(), end: Instant::now() + INVOCATION };
     let outcome = world.worker(&Arc::default()).object(&at, over).await;
     assert!(matches!(outcome, Outcome::Deferred(Deferred::OutOfTime)), "{outcome:?}");
-    let row = world.store.kept().rows[&at.object().unwrap().id()].clone();
+    let row = world.store.contents().rows[&at.object().unwrap().id()].clone();
     assert_eq!((row.status, row.cursor, row.until, row.token), (Status::Open, 1, 0, None));
     assert_eq!(world.delivered(), [event(1)]);
 

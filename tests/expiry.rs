@@ -29,7 +29,7 @@ async fn dies_at(world: &World, name: &str, numbers: impl IntoIterator<Item = u3
 }
 
 fn only_page(world: &World) -> Page {
-    let kept = world.store.kept();
+    let kept = world.store.contents();
     assert_eq!(kept.pages.len(), 1);
     kept.pages.values().next().unwrap().clone()
 }
@@ -45,7 +45,7 @@ async fn an_event_that_is_granted_below_the_cursor_takes_the_cursor_back() {
     dies_at(&world, "never returns", [1], 3).await;
     let at = dies_at(&world, "returns", 1..=4, 7).await;
     assert_eq!(world.delivered(), [event(2), event(3)]);
-    assert_eq!(world.store.kept().rows[&at.object().unwrap().id()].cursor, 3);
+    assert_eq!(world.store.contents().rows[&at.object().unwrap().id()].cursor, 3);
     world.pass(KEEP + 1);
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
     assert!(world.delivered().contains(&event(1)), "{:?}", world.delivered());
@@ -116,7 +116,7 @@ async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_no
             if !happened && worker.calls().contains(&"settle") {
                 happened = true;
                 match vanishes {
-                    true => world.store.kept().pages.clear(),
+                    true => world.store.contents().pages.clear(),
                     false => world.pass(KEEP + 1),
                 }
             }
@@ -141,7 +141,7 @@ async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not
         }
         // The page goes when its time is over, and its events are claimed by one that dies as the first owner did.
         world.pass(KEEP + 1);
-        world.store.kept().pages.clear();
+        world.store.contents().pages.clear();
         dies_at(&world, "claims it anew", [1], 3).await;
         let outcome = worker.finish();
         let arrived = world.delivered().contains(&event(1));
@@ -184,7 +184,7 @@ async fn an_event_below_the_cursor_is_not_granted_by_another_object_of_the_same_
     let world = world();
     dies_at(&world, "never returns", [1], 3).await;
     let at = dies_at(&world, "returns", 1..=4, 7).await;
-    assert_eq!(world.store.kept().rows[&at.object().unwrap().id()].cursor, 3);
+    assert_eq!(world.store.contents().rows[&at.object().unwrap().id()].cursor, 3);
     world.pass(KEEP + 1);
     // While the first writes the page, the second and the third wait, and the second writes what the third may be granted.
     let others = ["first", "second"].map(|name| world.put(name, &plain_log(&[event(10 + name.len() as u32)])));

@@ -84,11 +84,11 @@ async fn forgetting_what_a_dead_worker_left_loses_nothing_at_any_call() {
                 break;
             }
             world.pass(pass);
-            let before = world.store.kept().rows[&objects[0].object().unwrap().id()].clone();
+            let before = world.store.contents().rows[&objects[0].object().unwrap().id()].clone();
             match forget(&world, &objects[0]).await {
                 ReopenOutcome::Leased(_) => {
                     under_lease += 1;
-                    assert_eq!(world.store.kept().rows[&objects[0].object().unwrap().id()], before, "left as it was");
+                    assert_eq!(world.store.contents().rows[&objects[0].object().unwrap().id()], before, "left as it was");
                 }
                 ReopenOutcome::Reopened(row) => assert_eq!((row.cursor, row.token, row.expires), (0, None, None)),
                 other => panic!("{other:?}"),
@@ -131,7 +131,7 @@ async fn a_worker_that_goes_on_after_its_object_was_forgotten_notes_nothing_more
         };
         assert!(!matches!(outcome, Outcome::Done(_)), "call {call}: {outcome:?}");
         drop(run);
-        let row = world.store.kept().rows[&objects[0].object().unwrap().id()].clone();
+        let row = world.store.contents().rows[&objects[0].object().unwrap().id()].clone();
         assert_eq!((row.cursor, row.status.as_str()), (0, "open"), "call {call}");
         watch.check(&world).unwrap();
         stopped += 1;

@@ -291,7 +291,7 @@ impl Run {
     /// All that is kept, read back.
     async fn ends_alike(&self) {
         let (ids, names): (Vec<_>, Vec<_>) = {
-            let kept = self.store.model.kept();
+            let kept = self.store.model.contents();
             (kept.rows.keys().copied().collect(), kept.pages.keys().cloned().collect())
         };
         self.store.rows(&ids).await.unwrap();
@@ -367,7 +367,7 @@ fn the_model_differs_from_a_store_that_forgets() {
     let mut run = Run::new(Arc::clone(&forgetful), "1".into());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(run.step(&Step::Lease { worker: 0, object: 0 }));
-    run.store.model.kept().rows.clear();
+    run.store.model.contents().rows.clear();
     let differs = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         runtime.block_on(run.step(&Step::Lease { worker: 1, object: 0 }));
     }));

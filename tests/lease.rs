@@ -25,14 +25,14 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
         // The lease ends, another takes it and is at work.
         world.pass(2_000);
         world.ingest_dying_at(1, &at).await;
-        let row = world.store.kept().rows[&id].clone();
+        let row = world.store.contents().rows[&id].clone();
         let outcome = loop {
             if let Poll::Ready(outcome) = worker.step() {
                 break outcome;
             }
-            assert_eq!(world.store.kept().rows[&id], row, "after {:?}", worker.calls());
+            assert_eq!(world.store.contents().rows[&id], row, "after {:?}", worker.calls());
         };
-        assert_eq!(world.store.kept().rows[&id], row, "after {:?}", worker.calls());
+        assert_eq!(world.store.contents().rows[&id], row, "after {:?}", worker.calls());
         assert!(matches!(outcome, Outcome::Failed(IngestError::Ledger(LedgerError::LeaseLost))), "{outcome:?}");
         // The one that was refused was the last.
         assert!(NOTES.contains(worker.calls().last().unwrap()), "{:?}", worker.calls());
@@ -60,7 +60,7 @@ async fn a_lease_ends_a_minute_after_its_worker_is_stopped() {
     let at = world.put("a", &plain_log(&[event(1)]));
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
     world.ingest_dying_at(1, &at).await;
-    let left = world.store.kept().rows[&at.object().unwrap().id()].until - now - LEASE_MARGIN;
+    let left = world.store.contents().rows[&at.object().unwrap().id()].until - now - LEASE_MARGIN;
     let invocation = i64::try_from(INVOCATION.as_secs()).unwrap();
     // The clock of the deadline runs while the clock of the ledger stands.
     assert!((invocation - 30..=invocation).contains(&left), "{left} of {invocation} s");

@@ -145,7 +145,7 @@ impl Sample {
 }
 
 fn kept_bytes(memory: &Memory) -> u64 {
-    let kept = memory.kept();
+    let kept = memory.contents();
     let pages = kept.pages.iter().map(|(name, page)| ledger_cost::page_bytes(name, page));
     let rows = kept.rows.values().map(ledger_cost::row_bytes);
     pages.chain(rows).map(|bytes| (bytes + ITEM_BYTES) as u64).sum()

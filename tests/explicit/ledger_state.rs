@@ -25,12 +25,12 @@ impl LedgerState {
     pub fn new(kept: MemoryState) -> Self {
         let hash = kept_hash(&kept);
         let store = Memory::default();
-        *store.kept() = kept;
+        *store.contents() = kept;
         Self { store, hash }
     }
 
-    pub fn kept(&self) -> MutexGuard<'_, MemoryState> {
-        self.store.kept()
+    pub fn contents(&self) -> MutexGuard<'_, MemoryState> {
+        self.store.contents()
     }
 
     /// Applies a call with the code of the store. Returns the new ledger, or `None` if it is unchanged, and the reply.
@@ -57,22 +57,22 @@ impl LedgerState {
 
     fn copied(&self) -> Memory {
         let next = Memory::default();
-        next.kept().clone_from(&self.store.kept());
+        next.contents().clone_from(&self.store.contents());
         next
     }
 
     fn hashed(store: Memory) -> Self {
-        let hash = kept_hash(&store.kept());
+        let hash = kept_hash(&store.contents());
         Self { store, hash }
     }
 
     /// Returns the ledger after the end of a worker's attempt: its tokens become [`ENDED`], so equal states are merged.
     pub fn without_tokens_of(&self, worker: u8) -> Option<Self> {
         let own = |token: &Token| token.0 >> 16 == u128::from(worker) + 1;
-        if !self.kept().rows.values().any(|row| row.token.as_ref().is_some_and(own)) {
+        if !self.contents().rows.values().any(|row| row.token.as_ref().is_some_and(own)) {
             return None;
         }
-        let mut kept = self.kept().clone();
+        let mut kept = self.contents().clone();
         for row in kept.rows.values_mut() {
             row.token = row.token.map(|token| if own(&token) { ENDED } else { token });
         }

@@ -212,7 +212,7 @@ impl Model for InterleavingModel {
             }
             Action::Sweep => {
                 next.sweeps -= 1;
-                let mut kept = state.ledger.kept().clone();
+                let mut kept = state.ledger.contents().clone();
                 kept.rows.retain(|_, row| row.expires.is_none_or(|expires| expires > state.now));
                 kept.pages.retain(|_, page| page.live(state.now));
                 next.ledger = Arc::new(LedgerState::new(kept));
@@ -224,13 +224,13 @@ impl Model for InterleavingModel {
             Action::Forget(object) => {
                 next.forgets -= 1;
                 let store = Arc::new(Memory::default());
-                store.kept().clone_from(&state.ledger.kept());
+                store.contents().clone_from(&state.ledger.contents());
                 let now = state.now;
                 let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || now), self.scene.keep);
                 let opened =
                     matches!(at_once(ledger.forget(self.scene.ids[object])).unwrap(), ReopenOutcome::Reopened(_));
                 next.unbounded |= opened;
-                next.ledger = Arc::new(LedgerState::new(std::mem::take(&mut *store.kept())));
+                next.ledger = Arc::new(LedgerState::new(std::mem::take(&mut *store.contents())));
                 let worker = self.scene.notices.iter().position(|objects| objects.contains(&object))?;
                 if !opened || !matches!(state.workers[worker], Worker::Acknowledged) {
                     return opened.then_some(next).map(|next| self.checked(state, next));
@@ -265,16 +265,16 @@ impl Model for InterleavingModel {
                 reached(model, Goal::Deferred, state.workers.iter().any(hidden))
             }),
             Property::sometimes("marked", |model: &InterleavingModel, state: &State| {
-                let kept = state.ledger.kept();
+                let kept = state.ledger.contents();
                 let mut entries = kept.pages.values().flat_map(|page| page.entries.values());
                 reached(model, Goal::Marked, entries.any(|entry| entry.owner == Owner::Delivered))
             }),
             Property::sometimes("spilled", |model: &InterleavingModel, state: &State| {
-                reached(model, Goal::Spilled, state.ledger.kept().pages.values().any(|page| page.full))
+                reached(model, Goal::Spilled, state.ledger.contents().pages.values().any(|page| page.full))
             }),
             Property::sometimes("claims merged", |model: &InterleavingModel, state: &State| {
                 let mut calls = state.workers.iter().flat_map(Worker::waits);
-                reached(model, Goal::ClaimsMerged, calls.any(|(_, call)| call.newcomers(&state.ledger.kept()) > 1))
+                reached(model, Goal::ClaimsMerged, calls.any(|(_, call)| call.newcomers(&state.ledger.contents()) > 1))
             }),
             Property::sometimes("reopened", |model: &InterleavingModel, state: &State| {
                 let mut calls = state.workers.iter().flat_map(Worker::waits);
@@ -396,10 +396,10 @@ impl InterleavingModel {
             forgotten: state.forgotten,
             filtered: false,
         };
-        let kept = state.ledger.kept();
+        let kept = state.ledger.contents();
         let result = match Arc::ptr_eq(&before.ledger, &state.ledger) {
             true => view.check(&kept, &kept),
-            false => view.check(&before.ledger.kept(), &kept),
+            false => view.check(&before.ledger.contents(), &kept),
         };
         result.map_err(|text| {
             // The text starts with the numbers of the invariants.

@@ -85,7 +85,7 @@ impl State {
     }
 
     pub fn has(&self, status: Status) -> bool {
-        self.ledger.kept().rows.values().any(|row| row.status == status)
+        self.ledger.contents().rows.values().any(|row| row.status == status)
     }
 
     pub fn is_over(&self) -> bool {

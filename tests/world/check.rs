@@ -44,7 +44,7 @@ impl Watch {
             }
             all.insert(at.object().unwrap().id(), ids);
         }
-        let before = world.store.kept().clone();
+        let before = world.store.contents().clone();
         Self { objects: all, identities, copies: HashMap::new(), calls_read: 0, before, forgotten: false }
     }
 
@@ -69,7 +69,7 @@ impl Watch {
     pub fn check(&mut self, world: &World) -> Violation {
         self.read_arrived(world);
         let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
-        let kept = world.store.kept().clone();
+        let kept = world.store.contents().clone();
         let view = View {
             objects: &self.objects,
             arrived: &|id| self.copies.contains_key(id),
@@ -85,7 +85,7 @@ impl Watch {
 
     /// Checks the final state, when no work is left. `quarantined`: the objects expected in quarantine.
     pub fn check_end(&self, world: &World, quarantined: &[ObjectId]) -> Violation {
-        let kept = world.store.kept();
+        let kept = world.store.contents();
         for (id, events) in &self.objects {
             let expected = if quarantined.contains(id) { Status::Quarantined } else { Status::Done };
             end_of(*id, events, kept.rows.get(id), expected, self.forgotten, &|id| self.copies.contains_key(id))?;
@@ -115,14 +115,10 @@ impl View<'_> {
         let Self { objects, arrived, now, forgotten, .. } = *self;
         for (id, row) in &kept.rows {
             let events = &objects[id];
-            ensure(row.until <= now + self.longest, || {
-                format!("{row:?} is leased beyond the longest lease")
-            })?;
+            ensure(row.until <= now + self.longest, || format!("{row:?} is leased beyond the longest lease"))?;
             ensure(row.expires.is_none() || row.status == Status::Done, || format!("{row:?} may expire"))?;
             if row.status == Status::Done {
-                ensure(row.until == 0 && row.cursor == CURSOR_END, || {
-                    format!("{row:?} is done and leased")
-                })?;
+                ensure(row.until == 0 && row.cursor == CURSOR_END, || format!("{row:?} is done and leased"))?;
                 let missing = events.iter().find(|event| !arrived(event));
                 ensure(missing.is_none(), || format!("1: {row:?} is done, but {missing:?} was not delivered"))?;
             }

@@ -204,7 +204,7 @@ async fn known(
     let rows = ledger.rows(&ids).await.map_err(|error| failed(&error))?;
     let found = ids.iter().zip(rows).find_map(|(id, row)| Some((*id, row?)));
     let id = found.as_ref().map_or(ids[0], |(id, _)| *id);
-    let look = match events {
+    let ownership = match events {
         Some(events) => ledger.ownership(id, &events.known, &events.scopes).await.map_err(|error| failed(&error))?,
         None => OwnershipCounts::default(),
     };
@@ -217,10 +217,10 @@ async fn known(
         reason: row.as_ref().and_then(|row| row.reason.clone()),
         delivered: row.as_ref().and_then(|row| row.counts).map(|counts| counts.delivered),
         duplicate: row.as_ref().and_then(|row| row.counts).map(|counts| counts.duplicate),
-        events_new: look.new,
-        events_own: look.mine,
-        events_of_others_delivered: look.delivered,
-        events_of_others_owed: look.owed,
+        events_new: ownership.unclaimed,
+        events_own: ownership.owned,
+        events_of_others_delivered: ownership.delivered_elsewhere,
+        events_of_others_owed: ownership.pending_elsewhere,
     })
 }
 

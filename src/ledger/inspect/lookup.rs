@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, HashSet};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnershipCounts {
     /// Events without an owner. An attempt at the object would claim and deliver them.
-    pub new: u64,
+    pub unclaimed: u64,
     /// Events that the object owns.
-    pub mine: u64,
+    pub owned: u64,
     /// Events that another object owns and that are proven delivered.
-    pub delivered: u64,
+    pub delivered_elsewhere: u64,
     /// Events that another object owns and that are not proven delivered.
-    pub owed: u64,
+    pub pending_elsewhere: u64,
 }
 
 impl Ledger {
@@ -50,19 +50,19 @@ impl Ledger {
         }
         let found = self.find(lookups).await?;
         let mut ownership =
-            OwnershipCounts { new: (seen.len() - found.entries.len()) as u64, ..OwnershipCounts::default() };
+            OwnershipCounts { unclaimed: (seen.len() - found.entries.len()) as u64, ..OwnershipCounts::default() };
         let mut foreign = Vec::new();
         for (ordinal, (_, entry)) in found.entries {
             match entry.owner {
-                Owner::Object(owner) if owner == id => ownership.mine += 1,
+                Owner::Object(owner) if owner == id => ownership.owned += 1,
                 Owner::Object(owner) => foreign.push(ForeignClaim { ordinal, owner, owner_ordinal: entry.ordinal }),
-                Owner::Delivered => ownership.delivered += 1,
+                Owner::Delivered => ownership.delivered_elsewhere += 1,
             }
         }
         let others = foreign.len() as u64;
         // Read pages before rows: see `Ledger::unproven`.
-        ownership.owed = self.unproven(foreign).await?.len() as u64;
-        ownership.delivered += others - ownership.owed;
+        ownership.pending_elsewhere = self.unproven(foreign).await?.len() as u64;
+        ownership.delivered_elsewhere += others - ownership.pending_elsewhere;
         Ok(ownership)
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ownership_counts_new_own_owed_and_delivered_events() {
+    async fn ownership_counts_unclaimed_owned_pending_and_delivered_events() {
         let ledger = Ledger::new(Arc::new(Memory::default()), system_clock(), 0);
         let object = |key: &str| Object { bucket: "b".into(), key: key.into(), etag: "e".into() };
         let scopes = [EventScope::default()];
@@ -95,9 +95,9 @@ mod tests {
         }
         let events = [1, 1, 2, 3, 5].map(event);
         let ownership = ledger.ownership(object("a").id(), &events, &scopes).await.unwrap();
-        assert_eq!(ownership, OwnershipCounts { new: 1, mine: 2, delivered: 0, owed: 1 });
+        assert_eq!(ownership, OwnershipCounts { unclaimed: 1, owned: 2, delivered_elsewhere: 0, pending_elsewhere: 1 });
         ledger.settle(&mut leases[1]).await.unwrap();
         let ownership = ledger.ownership(object("a").id(), &events, &scopes).await.unwrap();
-        assert_eq!(ownership, OwnershipCounts { new: 1, mine: 2, delivered: 1, owed: 0 });
+        assert_eq!(ownership, OwnershipCounts { unclaimed: 1, owned: 2, delivered_elsewhere: 1, pending_elsewhere: 0 });
     }
 }

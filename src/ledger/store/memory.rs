@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// In-memory store, which keeps rows and pages in two maps.
 #[derive(Debug, Default)]
 pub struct Memory {
-    kept: Mutex<MemoryState>,
+    contents: Mutex<MemoryState>,
 }
 
 /// Contents of a [`Memory`] store.
@@ -27,49 +27,49 @@ pub struct MemoryState {
 
 impl Memory {
     /// Locks and returns the contents.
-    pub fn kept(&self) -> MutexGuard<'_, MemoryState> {
+    pub fn contents(&self) -> MutexGuard<'_, MemoryState> {
         // Every write is one assignment, so a panic elsewhere leaves nothing half written.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Store for Memory {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        let mut kept = self.kept();
-        let current = kept.rows.get(&object.id()).cloned();
+        let mut contents = self.contents();
+        let current = contents.rows.get(&object.id()).cloned();
         if !guard.admits(current.as_ref()) {
             return Err(WriteError::Refused(current.map(Box::new)));
         }
         let row = change.apply(current, object);
-        kept.rows.insert(object.id(), row.clone());
+        contents.rows.insert(object.id(), row.clone());
         Ok(row)
     }
 
     async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        let Some(object) = self.kept().rows.get(&id).map(|row| row.object.clone()) else {
+        let Some(object) = self.contents().rows.get(&id).map(|row| row.object.clone()) else {
             return Err(WriteError::Refused(None));
         };
         self.change_row(&object, guard, change).await
     }
 
     async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
-        let kept = self.kept();
-        Ok(ids.iter().map(|id| kept.rows.get(id).cloned()).collect())
+        let contents = self.contents();
+        Ok(ids.iter().map(|id| contents.rows.get(id).cloned()).collect())
     }
 
     async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
-        let kept = self.kept();
-        Ok(names.iter().map(|name| kept.pages.get(name).cloned()).collect())
+        let contents = self.contents();
+        Ok(names.iter().map(|name| contents.pages.get(name).cloned()).collect())
     }
 
     async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        let mut kept = self.kept();
-        let found = kept.pages.get(name);
+        let mut contents = self.contents();
+        let found = contents.pages.get(name);
         if found.map(|page| page.version) != current {
             return Err(WriteError::Refused(found.cloned().map(Box::new)));
         }
-        kept.pages.insert(name.clone(), page.clone());
+        contents.pages.insert(name.clone(), page.clone());
         Ok(())
     }
 }
@@ -77,12 +77,12 @@ impl Store for Memory {
 #[async_trait]
 impl LedgerScan for Memory {
     async fn size(&self) -> Result<LedgerSize, StoreError> {
-        let kept = self.kept();
-        let rows: usize = kept.rows.values().map(cost::row_bytes).sum();
-        let pages: usize = kept.pages.iter().map(|(name, page)| cost::page_bytes(name, page)).sum();
-        let quarantined = kept.rows.values().filter(|row| row.status == Status::Quarantined).count();
+        let contents = self.contents();
+        let rows: usize = contents.rows.values().map(cost::row_bytes).sum();
+        let pages: usize = contents.pages.iter().map(|(name, page)| cost::page_bytes(name, page)).sum();
+        let quarantined = contents.rows.values().filter(|row| row.status == Status::Quarantined).count();
         Ok(LedgerSize {
-            items: (kept.rows.len() + kept.pages.len()) as u64,
+            items: (contents.rows.len() + contents.pages.len()) as u64,
             bytes: (rows + pages) as u64,
             quarantined: Some(quarantined as u64),
             age: 0,
@@ -90,7 +90,7 @@ impl LedgerScan for Memory {
     }
 
     async fn scan(&self, filter: &ScanFilter, after: Option<&ScanToken>, limit: u32) -> Result<ScanBatch, StoreError> {
-        let kept = self.kept();
+        let contents = self.contents();
         let selected = |row: &Row| match filter {
             ScanFilter::Quarantined => row.status == Status::Quarantined,
             ScanFilter::Versions(objects) => {
@@ -99,8 +99,8 @@ impl LedgerScan for Memory {
             ScanFilter::Pages => false,
             ScanFilter::All => true,
         };
-        let rows = kept.rows.iter().filter(|(_, row)| selected(row)).map(|(id, row)| (format!("o#{id}"), Ok(row)));
-        let pages = kept.pages.iter().filter(|_| matches!(filter, ScanFilter::Pages | ScanFilter::All));
+        let rows = contents.rows.iter().filter(|(_, row)| selected(row)).map(|(id, row)| (format!("o#{id}"), Ok(row)));
+        let pages = contents.pages.iter().filter(|_| matches!(filter, ScanFilter::Pages | ScanFilter::All));
         let pages = pages.map(|(name, page)| (format!("p#{name}"), Err((name, page))));
         let mut items: Vec<(String, Result<&Row, (&PageName, &Page)>)> = rows.chain(pages).collect();
         items.retain(|(name, _)| after.is_none_or(|ScanToken(after)| name > after));

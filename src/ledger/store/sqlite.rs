@@ -9,7 +9,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use journal::failure;
+pub(crate) use journal::store_error;
 pub use journal::{CommitMode, Journal};
 
 use crate::ledger::cost::{self, LedgerCounters};
@@ -65,9 +65,9 @@ impl Sqlite {
         self.run(|journal| {
             journal.read(|connection| {
                 let sql = format!("SELECT {COLUMNS} FROM rows WHERE status = 'quarantined' ORDER BY id");
-                let mut statement = connection.prepare_cached(&sql).map_err(|e| failure(journal.path(), e))?;
-                let found = statement.query_map([], stored_row).map_err(|e| failure(journal.path(), e))?;
-                found.map(|row| row.map_err(|e| failure(journal.path(), e))?.row()).collect()
+                let mut statement = connection.prepare_cached(&sql).map_err(|e| store_error(journal.path(), e))?;
+                let found = statement.query_map([], stored_row).map_err(|e| store_error(journal.path(), e))?;
+                found.map(|row| row.map_err(|e| store_error(journal.path(), e))?.row()).collect()
             })
         })
         .await
@@ -179,7 +179,7 @@ impl Store for Sqlite {
                 connection
                     .prepare_cached(sql)
                     .and_then(|mut put| put.execute(params![name.0, version.0.cast_signed(), full, expires, entries]))
-                    .map_err(|error| failure(journal.path(), error))?;
+                    .map_err(|error| store_error(journal.path(), error))?;
                 usage.wrote(before, after);
                 Ok(Ok(()))
             })?;
@@ -196,7 +196,7 @@ fn read_row(connection: &Connection, path: &Path, id: ObjectId) -> Result<Option
     let stored = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM rows WHERE id = ?1"))
         .and_then(|mut get| get.query_row([&id.0[..]], stored_row).optional())
-        .map_err(|error| failure(path, error))?;
+        .map_err(|error| store_error(path, error))?;
     stored.map(StoredRow::row).transpose()
 }
 
@@ -266,7 +266,7 @@ fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> R
             ])
         })
         .map(|_| ())
-        .map_err(|error| failure(path, error))
+        .map_err(|error| store_error(path, error))
 }
 
 fn read_page(connection: &Connection, path: &Path, name: &PageName) -> Result<Option<Page>, StoreError> {
@@ -278,7 +278,7 @@ fn read_page(connection: &Connection, path: &Path, name: &PageName) -> Result<Op
             })
             .optional()
         })
-        .map_err(|error| failure(path, error))?;
+        .map_err(|error| store_error(path, error))?;
     stored.map(|stored| page_of(name, stored)).transpose()
 }
 

@@ -74,7 +74,7 @@ impl Journal {
             StoreError::Denied(format!("cannot create the ledger's folder {}: {error}", folder.display()))
         })?;
         let lock = lock(path)?;
-        let failed = |error| failure(path, error);
+        let failed = |error| store_error(path, error);
         let mut connection = Connection::open(path).map_err(failed)?;
         let id = prepare(&mut connection, path)?;
         connection
@@ -98,7 +98,7 @@ impl Journal {
             return Err(StoreError::Denied(format!("the ledger {} does not exist", path.display())));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(path, error))?;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| store_error(path, error))?;
         let id = identify(&connection, path)?;
         let committed = connection.total_changes();
         let state = Mutex::new(ConnectionState::Open(OpenConnection { connection, committed }));
@@ -156,9 +156,9 @@ impl Journal {
                 let transaction = open
                     .connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)
-                    .map_err(|error| failure(&self.path, error))?;
+                    .map_err(|error| store_error(&self.path, error))?;
                 let written = write(&transaction)?;
-                transaction.commit().map_err(|error| failure(&self.path, error))?;
+                transaction.commit().map_err(|error| store_error(&self.path, error))?;
                 Ok(written)
             }
         }
@@ -175,7 +175,7 @@ impl Journal {
     /// # Errors
     /// Errors of SQLite.
     pub(crate) fn commit(&self, last: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
-        let last = |connection: &Connection| last(connection).map_err(|error| failure(&self.path, error));
+        let last = |connection: &Connection| last(connection).map_err(|error| store_error(&self.path, error));
         if self.mode == CommitMode::Durable {
             return self.write(last);
         }
@@ -185,7 +185,7 @@ impl Journal {
             ConnectionState::Invalid(reason) => return Err(StoreError::Unknown(reason.clone())),
         };
         let committed = last(&open.connection).and_then(|()| {
-            open.connection.execute_batch("COMMIT; BEGIN IMMEDIATE").map_err(|error| failure(&self.path, error))
+            open.connection.execute_batch("COMMIT; BEGIN IMMEDIATE").map_err(|error| store_error(&self.path, error))
         });
         match committed {
             Ok(()) => open.committed = open.connection.total_changes(),
@@ -243,7 +243,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 /// Creates the tables in an empty file, or checks the version of an existing ledger, and returns the ledger's ID.
 fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreError> {
-    let failed = |error| failure(path, error);
+    let failed = |error| store_error(path, error);
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     // FULL: a commit is on the disk when it returns, not only in the operating system's cache.
@@ -290,14 +290,14 @@ fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> 
 }
 
 /// Converts an SQLite error to a store error.
-pub(crate) fn failure(path: &Path, error: rusqlite::Error) -> StoreError {
+pub(crate) fn store_error(path: &Path, error: rusqlite::Error) -> StoreError {
     let at = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             StoreError::Unreadable(format!("{at} is not a readable SQLite file: {error}"))
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            StoreError::Denied(format!("cannot write the ledger {at}: {error}"))
+            StoreError::Denied(format!("cannot open or write the ledger {at}: {error}"))
         }
         _ => StoreError::Unknown(format!("the ledger {at} failed: {error}")),
     }

@@ -1,6 +1,6 @@
 //! Scans the file in batches. Includes writes that are not committed yet.
 
-use super::{COLUMNS, Sqlite, failure, page_of, stored_row};
+use super::{COLUMNS, Sqlite, page_of, store_error, stored_row};
 use crate::ledger::inspect::scan::{LedgerScan, LedgerSize, ScanBatch, ScanFilter, ScanToken};
 use crate::ledger::model::page::PageName;
 use crate::ledger::store::StoreError;
@@ -21,7 +21,7 @@ impl LedgerScan for Sqlite {
                     let (items, bytes, quarantined) = (number(row, 0)?, number(row, 1)?, number(row, 2)?);
                     Ok(LedgerSize { items, bytes, quarantined: Some(quarantined), age: 0 })
                 };
-                connection.query_row(SIZE, [], size).map_err(|error| failure(journal.path(), error))
+                connection.query_row(SIZE, [], size).map_err(|error| store_error(journal.path(), error))
             })
         })
         .await
@@ -62,7 +62,7 @@ struct ScanReader<'a> {
 
 impl ScanReader<'_> {
     fn failed(&self, error: rusqlite::Error) -> StoreError {
-        failure(self.path, error)
+        store_error(self.path, error)
     }
 
     fn rows(&self, condition: &str, after: Option<&str>) -> Result<ScanBatch, StoreError> {
