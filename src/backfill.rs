@@ -1,39 +1,36 @@
-//! Backfill: what is in the bucket and not in the ledger is handed in.
+//! Backfill: enqueues the objects that are in the bucket and not in the ledger.
 //!
 //! ```text
 //! discover ─▶ unit ─▶ keys ─▶ reconcile ─▶ dispatch
 //!  folders    queue   listing   ledger      second ingest queue
 //! ```
 //!
-//! [`crate::sync`] walks and reconciles with the same rooms, and ingests in its own process what is missing.
+//! [`crate::sync`] uses the same discovery and reconciliation, and ingests the missing objects in its own process.
 //!
-//! Reconcile, don't replay: there is no marker of how far a run came, because a marker would pass what is delivered
-//! late under an earlier name. Every run lists its days whole, and the ledger says what is missing. Days are a stretch
-//! of keys ([`Span::stretch`]), so a region without news costs one request, however many days are asked for.
+//! The backfill reconciles and does not replay. There is no marker of a run's position, because a marker would skip
+//! files that are delivered late under earlier keys. Every run lists all of its days, and the ledger tells which
+//! objects are missing. The days are a contiguous range of keys ([`crate::listing::Span::key_range`]), so a region
+//! without new files costs one request, regardless of the number of days.
 //!
-//! Who drives it: on AWS a [`worker`] of a queue of [`task`]s, which notes in [`record`]s how far each [`run`] is.
+//! On AWS, a [`worker`] processes a queue of [`task`]s and saves the progress of each [`run`] in [`record`]s.
 //!
 //! # What a crash costs
 //!
-//! Discovery and units hold nothing that is not in a message. A worker that dies leaves its unit's message to come back
-//! with the cursor it was sent with; what it handed in since then is handed in again, and found leased or done. A
-//! worker that runs out of time returns the rest of its unit, to be sent *before* the old message is acknowledged. In
-//! neither case is an object left out: the cursor moves only past keys whose objects were accepted or need nothing.
+//! All state of discovery and units is in messages. If a worker crashes, its unit's message is received again with the
+//! original cursor; the objects that were enqueued since then are enqueued again and found leased or done. If a worker
+//! runs out of time, the rest of its unit is enqueued *before* the old message is acknowledged. No object is lost in
+//! either case: the cursor moves only past keys whose objects were accepted or need no work.
 //!
-//! # What the ledger forgets
+//! # Expired rows
 //!
-//! A done row expires ([`Ledger::retention_start`]). Beyond that time "done and forgotten" and "never seen" look the
-//! same: such an object is handed in, and its events are delivered again if their pages are gone too. Losing nothing
-//! comes first. How many there were stands in [`Counts::forgotten`], so that a dry run over old days can warn of it; a
-//! run within the ledger's memory has none.
+//! Rows of done objects expire ([`Ledger::remembers_since`]). After that, an object that was done cannot be
+//! distinguished from an object that was never seen. Such an object is enqueued, and its events are delivered again if
+//! their pages expired too, because losing no event has priority. [`Counts::forgotten`] counts these objects, so that a
+//! dry run over old days can warn about them. A run within the ledger's retention has none.
 //!
-//! A record of *closed days* would tell the two apart. Its design, for whoever needs it: one item for a bucket and a
-//! region's folder, with the set of days of which every object was seen done in one walk, never expiring. A day may be
-//! closed only when it is older than the look-back and younger than the memory, since from outside the memory nothing
-//! proves it. A run would leave closed days out of its span unless told to open them, so a file put into a closed day
-//! by hand, or replicated late, would no longer be found. That is a promise given up, and the item is a third kind in
-//! the store. As long as the span of a scheduled run lies within the memory, as the defaults do (3 days, 90 days), it
-//! buys nothing, so it is not there.
+//! A list of *completed days* would distinguish the two cases, but the ledger does not keep one: files that are added
+//! to a completed day manually or by late replication would no longer be found. It would bring no benefit while a
+//! scheduled run's span is within the retention, as it is by default (3 days and 90 days).
 
 pub mod budget;
 pub mod call;
@@ -62,83 +59,84 @@ use futures_util::future::join;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Where objects are handed in to be ingested: a queue, or a worker in this process.
+/// Accepts objects for ingestion.
 #[async_trait]
 pub trait Dispatcher: Send + Sync + std::fmt::Debug {
-    /// Takes objects, in their order, and begins nothing new after `stop`.
+    /// Submits objects in order. Starts no new request after `stop`.
     async fn submit(&self, objects: &[ObjectRef], stop: Instant) -> Submitted;
 }
 
-/// What became of objects that were handed in.
+/// The result of submitting objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Submitted {
-    /// How many of them, from the first on, are safe: they come to be ingested whatever happens to this process.
+    /// Number of objects, counted from the first, that are durably accepted: they are ingested even if this process
+    /// crashes.
     pub accepted: usize,
-    /// In how many messages.
+    /// Number of messages sent.
     pub messages: u64,
-    /// Why not all.
+    /// Why not all objects were accepted.
     pub error: Option<DispatchError>,
 }
 
-/// Why something was not handed in.
+/// Why objects or tasks were not enqueued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DispatchError {
-    /// It would have gone after the time to stop.
+    /// There was no time left to send them.
     OutOfTime,
-    /// It was not accepted.
+    /// The queue did not accept them, for this reason.
     Failed(String),
 }
 
-/// The parts of a worker.
+/// The components of a backfill.
 #[derive(Debug, Clone)]
 pub struct Backfill {
-    /// Where objects lie.
+    /// Where objects are listed.
     pub source: Arc<dyn Source>,
-    /// What has been delivered.
+    /// Records what has been delivered.
     pub ledger: Ledger,
 }
 
-/// What became of an attempt at a unit.
+/// The result of an attempt at a unit.
 #[derive(Debug)]
 pub struct UnitReport {
-    /// What it saw and did.
+    /// The counts of the attempt.
     pub counts: Counts,
-    /// How it ended.
+    /// How the attempt ended.
     pub end: UnitEnd,
 }
 
 /// How an attempt at a unit ends.
 #[derive(Debug)]
 pub enum UnitEnd {
-    /// All of it is worked off.
+    /// The whole unit is processed.
     Done,
-    /// Time is up; this is left.
+    /// Time ran out; contains the rest of the unit.
     OutOfTime(Unit),
-    /// Something did not answer, or must be repaired. The message should come back by itself, so that one that always
-    /// fails ends among the dead letters; what was handed in is then handed in once more.
+    /// The attempt failed. The message must not be acknowledged, so that a unit that always fails ends in the
+    /// dead-letter queue. Objects that were already enqueued are then enqueued again.
     Failed {
-        /// What is left, for a caller that would rather go on from here.
+        /// The rest of the unit, for a caller that continues from here.
         left: Unit,
-        /// What happened.
+        /// The error.
         error: BackfillError,
     },
 }
 
-/// Why an attempt at a unit fails.
+/// An error of an attempt at a unit.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
     /// The bucket could not be listed.
     #[error(transparent)]
     Listing(#[from] ListingError),
-    /// The ledger did not answer.
+    /// The ledger could not be read.
     #[error(transparent)]
     Ledger(#[from] StoreError),
-    /// Objects were not accepted.
-    #[error("missing objects could not be handed in: {0}")]
+    /// Objects were not accepted for ingestion.
+    #[error("missing objects could not be enqueued: {0}")]
     Dispatch(String),
 }
 
-/// Why the way ends before its end.
+/// Reasons for ending an attempt early.
 enum UnitAbort {
     OutOfTime,
     BackfillError(BackfillError),
@@ -151,26 +149,27 @@ impl<E: Into<BackfillError>> From<E> for UnitAbort {
 }
 
 impl Backfill {
-    /// Works on a unit until it is done or `stop` comes; begins no page after that.
-    pub async fn run(&self, mut unit: Unit, intake: &dyn Dispatcher, stop: Instant) -> UnitReport {
+    /// Processes a unit until it is done or `stop` has passed. Starts no page after `stop`.
+    pub async fn run(&self, mut unit: Unit, dispatcher: &dyn Dispatcher, stop: Instant) -> UnitReport {
         let mut counts = Counts::default();
         let mut keys = Keys::new(&*self.source, &unit);
-        let worked = self.work(&mut unit, &mut keys, intake, stop, &mut counts).await;
+        let worked = self.work(&mut unit, &mut keys, dispatcher, stop, &mut counts).await;
         counts.list_requests += keys.requests;
         Self::ended(unit, counts, worked)
     }
 
-    /// Works on a unit whose objects are known without listing, by an inventory. They come in no order, so there is no
-    /// cursor: what is left of it is all of it, and what was handed in is then found leased or done.
-    pub async fn run_over(
+    /// Processes a unit whose objects are known from an inventory report instead of a listing. The objects are in no
+    /// particular order, so there is no cursor: after an early end, the whole unit is left, and objects that were
+    /// already enqueued are found leased or done.
+    pub async fn run_over_pages(
         &self,
         mut pages: Pages,
         mut unit: Unit,
-        intake: &dyn Dispatcher,
+        dispatcher: &dyn Dispatcher,
         stop: Instant,
     ) -> UnitReport {
         let mut counts = Counts::default();
-        let worked = self.work(&mut unit, &mut pages, intake, stop, &mut counts).await;
+        let worked = self.work(&mut unit, &mut pages, dispatcher, stop, &mut counts).await;
         unit.after = None;
         Self::ended(unit, counts, worked)
     }
@@ -188,7 +187,7 @@ impl Backfill {
         &self,
         unit: &mut Unit,
         origin: &mut dyn Origin,
-        intake: &dyn Dispatcher,
+        dispatcher: &dyn Dispatcher,
         stop: Instant,
         counts: &mut Counts,
     ) -> Result<(), UnitAbort> {
@@ -196,22 +195,22 @@ impl Backfill {
         let mut page = origin.next().await?;
         while let Some(listed) = page {
             check_deadline(stop)?;
-            // The next page is on its way while this one is held against the ledger.
+            // The next page is listed while this one is looked up in the ledger.
             let (seen, next) = join(reconcile(&self.ledger, unit, listed), origin.next()).await;
             let mut seen = seen?;
             counts.ledger_reads += seen.iter().filter(|seen| matches!(seen.state, KeyState::Log { .. })).count() as u64;
-            self.finish(unit, &mut seen, intake, stop, counts).await?;
+            self.finish(unit, &mut seen, dispatcher, stop, counts).await?;
             page = next?;
         }
         Ok(())
     }
 
-    /// Hands in what of a page must be, and moves the cursor past all that is worked off.
+    /// Enqueues the picked objects of a page, and moves the cursor past all keys that are completely processed.
     async fn finish(
         &self,
         unit: &mut Unit,
         seen: &mut [ListedKey],
-        intake: &dyn Dispatcher,
+        dispatcher: &dyn Dispatcher,
         stop: Instant,
         counts: &mut Counts,
     ) -> Result<(), UnitAbort> {
@@ -224,37 +223,38 @@ impl Backfill {
             .filter(|(_, seen)| seen.is_picked(unit.pick))
             .map(|(index, seen)| (index, seen.at.clone()))
             .unzip();
-        let handed = match unit.act {
-            Act::Enqueue if !picked.is_empty() => intake.submit(&picked, stop).await,
+        let submitted = match unit.act {
+            Act::Enqueue if !picked.is_empty() => dispatcher.submit(&picked, stop).await,
             Act::Enqueue | Act::Count => Submitted { accepted: picked.len(), ..Submitted::default() },
         };
-        let accepted = handed.accepted.min(picked.len());
+        let accepted = submitted.accepted.min(picked.len());
         let passed = at.get(accepted).copied().unwrap_or(seen.len());
         seen[..passed].iter().for_each(|seen| seen.count(counts));
         counts.sent += accepted as u64;
         counts.bytes += picked[..accepted].iter().filter_map(|object| object.size).sum::<u64>();
-        counts.messages += handed.messages;
+        counts.messages += submitted.messages;
         if let Some(last) = seen[..passed].last() {
             unit.after = Some(last.at.key.clone());
         }
-        match handed.error {
+        match submitted.error {
             None if accepted == picked.len() => Ok(()),
-            None => {
-                Err(BackfillError::Dispatch(format!("{accepted} of {} were taken, without a reason", picked.len()))
-                    .into())
-            }
+            None => Err(BackfillError::Dispatch(format!(
+                "{accepted} of {} objects were accepted, without a reason",
+                picked.len()
+            ))
+            .into()),
             Some(DispatchError::OutOfTime) => Err(UnitAbort::OutOfTime),
             Some(DispatchError::Failed(reason)) => Err(BackfillError::Dispatch(reason).into()),
         }
     }
 
-    /// Opens quarantined objects that are to be handed in, or their worker would find them quarantined still.
+    /// Releases picked objects from quarantine. Otherwise ingestion would find them quarantined.
     async fn open_quarantined(&self, unit: &Unit, seen: &mut [ListedKey]) -> Result<(), UnitAbort> {
         for seen in seen {
             let KeyState::Log { state: ObjectState::Quarantined, old } = seen.state else { continue };
             let Some(object) = seen.at.object().filter(|_| seen.is_picked(unit.pick)) else { continue };
             if !self.ledger.retry(&object).await? {
-                // Done since, or somebody is at work on it.
+                // The object was finished in the meantime, or another worker is processing it.
                 seen.state = KeyState::Log { state: ObjectState::Leased { until: self.ledger.now() }, old };
             }
         }

@@ -1,4 +1,4 @@
-//! Batch: the messages of one invocation, their objects in parallel, and which messages must come back.
+//! Batch: processes the objects of an invocation's messages in parallel, and decides which messages must be retried.
 
 use crate::ingest::{Deadline, Deferred, Ingest, Outcome};
 use crate::notification::{self, Message, Notice};
@@ -12,33 +12,35 @@ use tokio::sync::Semaphore;
 
 const MIB: u64 = 1 << 20;
 
-/// What an object may take beside its bytes: inflate buffer, one call and its copy on the wire, in MiB.
+/// Memory in MiB that an object needs in addition to its bytes: the decompression buffer, one call to the sink, and its
+/// copy in the HTTP client.
 const OVERHEAD_MIB: u64 = 10;
 
-/// What an object whose size the notification does not say is taken for, in bytes.
+/// Assumed size in bytes of an object whose notification does not contain its size.
 const UNKNOWN_SIZE: u64 = MIB;
 
-/// Runs the objects of an invocation in parallel, within one concurrency and one memory budget.
+/// Processes the objects of an invocation in parallel, within a concurrency limit and a memory budget.
 #[derive(Debug)]
 pub struct Batch {
     ingest: Ingest,
-    /// Where deferred objects are sent again; without one they fail, and the caller repeats them.
+    /// The queue to which deferred objects are sent. Without a queue, deferred objects fail and the caller retries
+    /// them.
     queue: Option<Arc<dyn Queue>>,
     slots: Semaphore,
     memory: Semaphore,
     memory_mib: u32,
 }
 
-/// What became of an invocation.
+/// The result of an invocation.
 #[derive(Debug, Default)]
 pub struct BatchReport {
-    /// Of all its objects.
+    /// Counts of all objects by outcome.
     pub tally: Tally,
-    /// The messages that must come back, by the queue's names for them.
+    /// IDs of the messages that must be retried.
     pub failed: Vec<String>,
 }
 
-/// Whether a message may be acknowledged.
+/// Whether a message is acknowledged or retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Disposition {
     Acknowledge,
@@ -46,15 +48,16 @@ enum Disposition {
 }
 
 impl Batch {
-    /// At most `concurrency` objects at once, which together take no more than about `memory_mib`.
+    /// Creates a batch that processes at most `concurrency` objects at a time, which together use about `memory_mib`
+    /// MiB.
     pub fn new(ingest: Ingest, queue: Option<Arc<dyn Queue>>, concurrency: usize, memory_mib: u32) -> Self {
         let slots = Semaphore::new(concurrency.max(1));
         let memory = Semaphore::new(memory_mib.max(1) as usize);
         Self { ingest, queue, slots, memory, memory_mib: memory_mib.max(1) }
     }
 
-    /// Answers a queue's messages, each by itself: a message that is not understood, or one of whose objects failed,
-    /// comes back alone.
+    /// Processes the messages of a queue. Each message is retried on its own if it is invalid or if one of its objects
+    /// failed.
     pub async fn messages(&self, messages: &[Message], deadline: Deadline) -> BatchReport {
         let answers = messages.iter().map(|message| self.message(message, deadline));
         let mut report = BatchReport::default();
@@ -67,7 +70,7 @@ impl Batch {
         report
     }
 
-    /// Answers a direct notification, as a whole: `failed` has a name for every object that must come back.
+    /// Processes a direct notification. `failed` contains the names of the objects that must be retried.
     pub async fn notices(&self, notices: &[Notice], deadline: Deadline) -> BatchReport {
         let mut report = BatchReport::default();
         for (name, (answer, tally)) in self.all(notices, None, deadline).await {
@@ -84,8 +87,8 @@ impl Batch {
         let notices = match notification::parse(&message.body) {
             Ok(notices) => notices,
             Err(error) => {
-                // Acknowledging what is not understood is how events are lost in silence.
-                tracing::error!(message = message.id, queue = message.queue_arn, %error, "not understood; left to the dead-letter queue");
+                // Acknowledging an invalid message would silently lose events.
+                tracing::error!(message = message.id, queue = message.queue_arn, %error, "invalid message; not acknowledged");
                 tally.not_understood += 1;
                 return (Disposition::Retry, tally);
             }
@@ -137,7 +140,7 @@ impl Batch {
         let held = (size.saturating_mul(10)).min(self.ingest.max_buffered_bytes as u64);
         let stored = size.min(self.ingest.max_buffered_bytes as u64);
         let weight = u32::try_from((stored.saturating_add(held)) / MIB + OVERHEAD_MIB).unwrap_or(u32::MAX);
-        // An object beyond the whole budget works alone, rather than never.
+        // An object that exceeds the whole budget is processed alone.
         let permits = (self.slots.acquire(), self.memory.acquire_many(weight.min(self.memory_mib)));
         match tokio::time::timeout_at(deadline.stop, async { (permits.0.await, permits.1.await) }).await {
             Ok((Ok(_slot), Ok(_memory))) => self.ingest.object(at, deadline).await,
@@ -148,36 +151,38 @@ impl Batch {
     async fn defer(&self, at: &ObjectRef, deferred: Deferred, message: Option<&Message>) -> Disposition {
         let now = self.ingest.ledger.now();
         let wait = |until: i64| Duration::from_secs(u64::try_from(until + 1 - now).unwrap_or(0).max(1));
-        let told = match (&self.queue, deferred, message) {
-            // Back now would only be refused again, and each return brings the message nearer to the dead letters.
+        let result = match (&self.queue, deferred, message) {
+            // An immediate retry would be deferred again, and each retry brings the message closer to the dead-letter
+            // queue.
             (Some(queue), Deferred::Leased { until }, Some(message)) => {
                 queue.hide(message, wait(until)).await.map(|()| Disposition::Retry)
             }
-            // A fresh copy: handing this one back would burn its receive count while it waits for another object.
+            // A new copy, because retrying this message would increase its receive count while it waits for another
+            // object.
             (Some(queue), Deferred::OwnerInProgress { until } | Deferred::Leased { until }, _) => {
                 queue.send(&notification::render(at), wait(until), message).await.map(|()| Disposition::Acknowledge)
             }
             (_, Deferred::OutOfTime, _) | (None, _, _) => Ok(Disposition::Retry),
         };
-        told.unwrap_or_else(|error| {
-            tracing::warn!(object = %at, %error, "could not be put off; the message comes back by itself");
+        result.unwrap_or_else(|error| {
+            tracing::warn!(object = %at, %error, "could not defer the object; the message is retried by the queue");
             Disposition::Retry
         })
     }
 }
 
-/// One line an object that did not simply go through.
+/// Logs the outcome of an object.
 fn log(at: &ObjectRef, outcome: &Outcome) {
     match outcome {
         Outcome::Done(report) if report.conflicts > 0 => {
-            tracing::warn!(object = %at, conflicts = report.conflicts, "an event ID recurs with other content; the first was delivered");
+            tracing::warn!(object = %at, conflicts = report.conflicts, "an event ID occurs with different content; the first event was delivered");
         }
         Outcome::Done(_) | Outcome::AlreadyDone => tracing::debug!(object = %at, outcome = "done"),
-        Outcome::Skipped(kind) => tracing::debug!(object = %at, kind, "no log file"),
-        Outcome::Quarantined(aside) => {
-            tracing::error!(object = %at, kind = aside.kind, reason = aside.reason, before = aside.before, "set aside");
+        Outcome::Skipped(kind) => tracing::debug!(object = %at, kind, "skipped: not a log file"),
+        Outcome::Quarantined(quarantined) => {
+            tracing::error!(object = %at, kind = quarantined.kind, reason = quarantined.reason, before = quarantined.before, "quarantined");
         }
-        Outcome::Deferred(deferred) => tracing::info!(object = %at, ?deferred, "not now"),
-        Outcome::Failed(error) => tracing::error!(object = %at, %error, "failed; comes back"),
+        Outcome::Deferred(deferred) => tracing::info!(object = %at, ?deferred, "deferred"),
+        Outcome::Failed(error) => tracing::error!(object = %at, %error, "failed; will be retried"),
     }
 }

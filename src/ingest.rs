@@ -1,10 +1,10 @@
-//! Ingest: one object, start to end.
+//! Ingest: processes one object from lease to completion.
 //!
 //! ```text
 //! lease ─▶ fetch ─▶ decode ─▶ claim ─▶ pack ─▶ deliver ─▶ settle ─▶ complete
 //! ```
 //!
-//! This room knows the order and why it is that order; what each step is, the rooms beside it know.
+//! This module orchestrates the steps. The submodules implement them.
 
 mod contents;
 mod deliver;
@@ -27,74 +27,76 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A lease lasts this long beyond the moment at which its worker is stopped: room for clocks that differ.
+/// Number of seconds that a lease lasts after its worker is stopped. Allows for clock differences.
 pub const LEASE_MARGIN: Seconds = 60;
 
-/// How often a worker looks again at owners that changed under its eyes before it hands the object back.
+/// Maximum number of rounds in which a worker repeats a claim or a review because ledger entries changed concurrently.
+/// After that, the object is returned for a later attempt.
 const MAX_CLAIM_ROUNDS: u32 = 8;
 
-/// What [`Ingest::max_buffered_bytes`] is where nothing else is wanted. A file of 50,000 events, as a very busy account
-/// may have, takes 8.6 MB as it is stored; what is larger is rare, and may be far larger.
+/// Default of [`Ingest::max_buffered_bytes`]. A file of 50,000 events from a very busy account is 8.6 MB compressed.
+/// Larger files are rare and can be much larger.
 pub const MAX_BUFFERED_BYTES: usize = 10 << 20;
 
-/// What [`Ingest::chunk_bytes`] is where nothing else is wanted.
+/// Default of [`Ingest::chunk_bytes`].
 pub const CHUNK_BYTES: usize = 4 << 20;
 
-/// The parts, and the settings of the way.
+/// The components and settings of ingestion.
 #[derive(Debug, Clone)]
 pub struct Ingest {
-    /// Where objects lie.
+    /// Where objects are read from.
     pub source: Arc<dyn Source>,
-    /// What has been delivered.
+    /// Records what has been delivered.
     pub ledger: Ledger,
-    /// Where events go.
+    /// Where events are delivered to.
     pub sink: Arc<dyn Sink>,
-    /// What an object may hold.
+    /// The limits of an object's content.
     pub limits: decode::DecodeLimits,
-    /// Which events are noise.
+    /// Which events are dropped.
     pub filter: Filter,
-    /// Bytes of one object that are kept in memory: decompressed, or a larger object is inflated twice; as stored, or
-    /// it is fetched twice too.
+    /// Maximum number of bytes of one object that are buffered in memory. If the decompressed lines exceed it, the
+    /// object is decompressed twice. If the stored object exceeds it, the object is also fetched twice, in chunks.
     pub max_buffered_bytes: usize,
-    /// Bytes of each piece in which an object is fetched that is not kept, at least 2.
+    /// Size in bytes of the range requests for objects that are not buffered. At least 2.
     pub chunk_bytes: usize,
-    /// Which objects are read though their names are not those of CloudTrail logs.
+    /// Which keys are ingested.
     pub key_policy: KeyPolicy,
 }
 
-/// Which objects are read.
+/// Which keys are ingested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeyPolicy {
-    /// CloudTrail logs by their names.
+    /// Keys that name CloudTrail logs.
     #[default]
     CloudTrailLogs,
-    /// All but digests, whatever their names.
+    /// All keys except digests.
     AnyKey,
 }
 
-/// Until when a worker may work.
+/// The time limits of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// No new call is begun after this.
+    /// No new call is started after this time.
     pub stop: Instant,
-    /// The process is stopped by then: the end of the invocation.
+    /// The time at which the process is stopped: the end of the invocation.
     pub end: Instant,
 }
 
 impl Deadline {
-    /// A worker that is stopped after `whole`, and begins nothing new in the last tenth of it, but at most 10 s.
+    /// Creates the deadline of a worker that is stopped after `whole`. It starts nothing new in the last tenth of that
+    /// time, or in the last 10 s if that is shorter.
     pub fn within(whole: Duration) -> Self {
         let now = Instant::now();
         Self { stop: now + whole - (whole / 10).min(Duration::from_secs(10)), end: now + whole }
     }
 }
 
-/// Why the way ends before its end.
+/// Reasons for ending an attempt early.
 enum IngestAbort {
     Quarantine(String, String),
     Deferred(Deferred),
     Failed(IngestError),
-    /// A ledger entry that was relied on is gone: claim again.
+    /// A ledger entry that the attempt relied on no longer exists: claim again.
     ClaimAgain,
 }
 
@@ -108,12 +110,12 @@ impl<E: Into<IngestError>> From<E> for IngestAbort {
 }
 
 impl Ingest {
-    /// Brings one object's events to the sink, or says why not yet.
+    /// Delivers one object's events to the sink, and returns its outcome.
     pub async fn object(&self, at: &ObjectRef, deadline: Deadline) -> Outcome {
         match recognize(&at.key) {
             Recognized::Log { .. } => {}
             Recognized::Digest => return Outcome::Skipped("digest"),
-            // Something new of CloudTrail's: read, and set aside if it is no log; never passed over.
+            // An unknown kind of CloudTrail file is read, and quarantined if it is not a log. It is never skipped.
             Recognized::NotALog(NotALog::UnknownKind) => {}
             Recognized::NotALog(_) if self.key_policy == KeyPolicy::AnyKey => {}
             Recognized::NotALog(foreign) => return Outcome::Skipped(foreign.name()),
@@ -140,8 +142,8 @@ impl Ingest {
         };
         let outcome = match end {
             IngestAbort::Quarantine(kind, reason) => {
-                let set_aside = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
-                return Ok(match set_aside {
+                let stored = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
+                return Ok(match stored {
                     Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false }),
                     Err(stop) => Outcome::Failed(stop.into()),
                 });
@@ -153,14 +155,14 @@ impl Ingest {
             IngestAbort::Failed(failure) => Outcome::Failed(failure),
             IngestAbort::ClaimAgain => Outcome::Failed(LedgerError::Gone.into()),
         };
-        // Given back, so that the next attempt need not wait; if that fails too, the lease ends by itself.
+        // Released so that the next attempt does not have to wait. If this fails too, the lease expires by itself.
         if let Err(error) = self.ledger.release(&lease).await {
-            tracing::warn!(object = %lease.object, %error, "the lease could not be given back and ends by itself");
+            tracing::warn!(object = %lease.object, %error, "could not release the lease; it expires by itself");
         }
         Ok(outcome)
     }
 
-    /// Which version this is. Only CloudTrail's own notifications do not say.
+    /// Determines the object's version. Only CloudTrail's own notifications do not contain it.
     async fn identify(&self, at: &ObjectRef) -> Result<Object, Outcome> {
         if let Some(object) = at.object() {
             return Ok(object);
@@ -195,7 +197,7 @@ impl Ingest {
         Err(IngestAbort::ClaimAgain)
     }
 
-    /// Claim, deliver, check, settle, help, complete: from fresh claims each time.
+    /// Claims, delivers, checks, settles, helps and completes, starting with new claims.
     async fn deliver_claimed(
         &self,
         lease: &mut Lease,
@@ -219,7 +221,8 @@ impl Ingest {
         Ok(())
     }
 
-    /// Waits for, or finishes, what others owe of this object's events.
+    /// Verifies the delivery of the events that other objects own. Helps a stalled owner; defers if an owner is in
+    /// progress.
     async fn prove(
         &self,
         lease: &Lease,
@@ -244,7 +247,7 @@ impl Ingest {
                 delivery.deliver_for(&help, &lease.object, &owed).await
             };
             let helped = helped.await;
-            // Given back also after a failure: its owner may be waiting.
+            // Released after a failure too, because the owner may be waiting.
             let left = self.ledger.release_help(&help).await;
             helped?;
             left?;
@@ -258,7 +261,7 @@ impl Ingest {
 }
 
 impl Quarantined {
-    /// One that an earlier attempt set aside, from the reason in its row.
+    /// Parses the reason that an earlier attempt stored in the ledger row.
     fn from_stored(stored: &str) -> Self {
         let (kind, reason) = stored.split_once(": ").unwrap_or(("unknown", stored));
         Self { kind: kind.to_owned(), reason: reason.to_owned(), before: true }
@@ -266,7 +269,7 @@ impl Quarantined {
 }
 
 impl Claims {
-    /// Whether the event at this index is this object's to deliver.
+    /// Returns whether this object owns the event at this index.
     fn mine(&self, ordinal: u32) -> bool {
         self.results[ordinal as usize] == Claim::Mine
     }

@@ -1,4 +1,4 @@
-//! Discovery and listing: which objects a bucket holds, and which of them the ledger does not call done. Used by
+//! Discovery and listing: finds the objects of a bucket that are not done according to the ledger. Used by
 //! [`crate::sync`] and [`crate::backfill`].
 //!
 //! ```text

@@ -1,5 +1,5 @@
-//! Dispatch: objects as messages, in the shape of an S3 notification, so that they are ingested by the way that every
-//! object goes. And the post beneath it, which sends units to the backfill queue too.
+//! Dispatch: enqueues objects as S3 notifications, so that they are ingested like all other objects. Also contains the
+//! message sender, which enqueues the backfill's tasks too.
 
 use super::budget::Budget;
 use super::{DispatchError, Dispatcher, Submitted};
@@ -14,25 +14,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How many bytes the bodies of one batch may have together. SQS allows 1 MiB, and allowed 256 KiB until August 2025;
-/// emulators still do.
+/// Maximum total size of the bodies of one batch in bytes. SQS allows 1 MiB; until August 2025 the limit was 256 KiB,
+/// which emulators still enforce.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 const BATCH_BYTES: usize = 256 * 1024 - 4096;
 
-/// How often a body is sent before the unit fails, and comes back later by way of its own queue.
+/// Number of attempts to send a message before the unit fails and is retried by its own queue.
 const ATTEMPTS: u32 = 8;
 
-/// Between the attempts. The SDK has its own, shorter, around each of them.
+/// Delays between the attempts. The SDK additionally retries each attempt with shorter delays.
 const PACE: Pace = Pace { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
 
-/// What one message may hold.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packing {
-    /// Bytes of its body. SQS bills every 64 KiB begun.
+    /// Maximum size of the body in bytes. SQS bills each started 64 KiB as one request.
     pub body_bytes: usize,
-    /// Objects. One that fails brings its neighbours back with it: they are found done, for one write each.
+    /// Maximum number of objects. If one object fails, the whole message is retried: the other objects are found done,
+    /// at the cost of one write each.
     pub objects: usize,
-    /// Stored bytes of its objects: a message must be worked off within one invocation.
+    /// Maximum stored bytes of the objects. A message must be processed within one invocation.
     pub stored_bytes: u64,
 }
 
@@ -42,25 +43,25 @@ impl Default for Packing {
     }
 }
 
-/// A message to be sent.
+/// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundMessage {
-    /// Its body.
+    /// The body of the message.
     pub body: String,
-    /// The objects it holds.
+    /// Number of objects in the message.
     pub objects: usize,
-    /// Their stored bytes, which count against the budget.
+    /// Stored bytes of the objects, which count against the budget.
     pub stored_bytes: u64,
 }
 
 impl OutboundMessage {
-    /// A message that costs nothing of the budget.
+    /// Creates a message that does not count against the budget.
     pub fn of(body: String) -> Self {
         Self { body, objects: 0, stored_bytes: 0 }
     }
 }
 
-/// Packs objects into as few messages as `packing` allows, in their order.
+/// Packs objects in order into as few messages as `packing` allows.
 pub fn pack(objects: &[ObjectRef], packing: Packing) -> Vec<OutboundMessage> {
     let mut messages = Vec::new();
     let mut builder = MessageBuilder::default();
@@ -82,10 +83,10 @@ pub fn pack(objects: &[ObjectRef], packing: Packing) -> Vec<OutboundMessage> {
     messages
 }
 
-/// The bytes of a body around its records.
+/// Bytes of a body in addition to its records.
 const FRAME: usize = r#"{"Records":[]}"#.len();
 
-/// A message that is being packed.
+/// A message under construction.
 #[derive(Debug, Default)]
 struct MessageBuilder {
     records: String,
@@ -109,18 +110,18 @@ impl MessageBuilder {
     }
 }
 
-/// The only record of a notification of one object, as it is spelled there.
+/// Returns the text of the only record in the notification of one object.
 fn record(body: &str) -> &str {
     #[derive(Deserialize)]
     struct SingleRecord<'b> {
         #[serde(borrow, rename = "Records")]
         records: [&'b RawValue; 1],
     }
-    // `render` writes exactly one; were it otherwise, the receiver would say so of the message.
+    // `render` writes exactly one record. If that changed, the receiver would reject the message.
     serde_json::from_str::<SingleRecord<'_>>(body).map_or(body, |notification| notification.records[0].get())
 }
 
-/// Sends messages in batches, and of a batch again only what was not accepted.
+/// Sends messages in batches, and retries only the messages of a batch that were not accepted.
 #[derive(Debug, Clone)]
 pub struct MessageSender {
     outbox: Arc<dyn Outbox>,
@@ -129,18 +130,18 @@ pub struct MessageSender {
 }
 
 impl MessageSender {
-    /// Sends into `outbox`, within `budget`.
+    /// Creates a sender for `outbox` within `budget`.
     pub fn new(outbox: Arc<dyn Outbox>, budget: Arc<Budget>) -> Self {
         Self { outbox, budget, pace: PACE }
     }
 
-    /// The same post, waiting at another pace between attempts.
+    /// Sets the delays between attempts.
     pub fn with_pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
     }
 
-    /// Sends, batch after batch, until `stop`. Returns how many of the parcels, from the first on, are known to be
-    /// accepted, and why not all.
+    /// Sends the messages in batches until `stop`. Returns how many messages, counted from the first, are known to be
+    /// accepted, and why not all were.
     pub async fn send(&self, messages: &[OutboundMessage], stop: Instant) -> (usize, Option<DispatchError>) {
         let mut sent = 0;
         while sent < messages.len() {
@@ -151,7 +152,7 @@ impl MessageSender {
             };
             sleep_until(at).await;
             if let Err(error) = self.send_batch(batch, stop).await {
-                // Some of the batch may have gone; which does not matter, for what is sent twice is ingested once.
+                // Part of the batch may have been sent. That is safe: an object that is sent twice is ingested once.
                 return (sent, Some(error));
             }
             sent += batch.len();
@@ -190,7 +191,7 @@ impl MessageSender {
     }
 }
 
-/// As many of the first parcels as one batch may hold; at least one.
+/// Returns the longest prefix of the messages that fits into one batch, at least one message.
 fn batch(messages: &[OutboundMessage]) -> &[OutboundMessage] {
     let mut bytes = 0;
     let fits = messages.iter().take(MAX_BATCH_BODIES).take_while(|message| {
@@ -201,7 +202,7 @@ fn batch(messages: &[OutboundMessage]) -> &[OutboundMessage] {
     &messages[..fit]
 }
 
-/// Hands objects in by way of a queue.
+/// Submits objects to a queue.
 #[derive(Debug, Clone)]
 pub struct QueueDispatcher {
     sender: MessageSender,

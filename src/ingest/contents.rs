@@ -1,4 +1,4 @@
-//! Contents: one object looked at from its first byte to its last, before anything of it leaves.
+//! Contents: reads and checks a whole object before any of it is delivered.
 
 use super::stored::Stored;
 use super::{Deferred, Ingest, IngestAbort};
@@ -11,7 +11,7 @@ use crate::source::SourceError;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What an object holds, and its lines where there was room to keep them.
+/// The events of an object, and its lines if they fit into the buffer.
 #[derive(Debug)]
 pub(super) struct Contents<'a> {
     stored: Stored<'a>,
@@ -19,9 +19,9 @@ pub(super) struct Contents<'a> {
     limits: DecodeLimits,
     pub events: Vec<EventMeta>,
     pub scopes: Arc<Vec<EventScope>>,
-    /// Bytes of all lines, line ends included.
+    /// Total bytes of the lines, including line ends.
     pub line_bytes: usize,
-    /// Length of the longest line, without line end.
+    /// Length of the longest line in bytes, without the line end.
     pub longest: usize,
     /// Decompressed size in bytes.
     pub size: u64,
@@ -30,14 +30,14 @@ pub(super) struct Contents<'a> {
     retained: RetainedLines,
 }
 
-/// What is kept of the lines.
+/// What is retained of the lines between reading and delivery.
 #[derive(Debug)]
 enum RetainedLines {
-    /// All of them.
+    /// All lines.
     Buffered(LineBuffer),
-    /// Where they lie in the decompressed object.
+    /// The offsets of the lines in the decompressed object.
     LineOffsets(LineOffsets),
-    /// Nothing: they do not leave as they lie there.
+    /// Nothing: the delivered lines differ from the object's bytes, so the object must be decoded again.
     None,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct LineBuffer {
 }
 
 impl LineBuffer {
-    /// The line at index `next`, which it moves on, with that index.
+    /// Returns the line at index `next` with that index, and increments `next`.
     fn line(&self, next: &mut usize) -> Option<(u32, &[u8])> {
         let end = *self.ends.get(*next)?;
         let start = next.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -58,14 +58,14 @@ impl LineBuffer {
     }
 }
 
-/// What is learnt of the events while they are read.
+/// Collects the events' fields while the object is read.
 #[derive(Debug, Default)]
 struct EventScan {
     events: Vec<EventMeta>,
     line_bytes: usize,
     longest: usize,
     newest: Option<i64>,
-    /// The lines, until they are too many.
+    /// The lines, until they exceed the buffer limit.
     buffer: Option<LineBuffer>,
     line_offsets: Option<LineOffsets>,
 }
@@ -97,9 +97,9 @@ impl EventScan {
 }
 
 impl<'a> Contents<'a> {
-    /// Reads the whole object, which is said to have `size_hint` bytes. Its lines are kept as long as they take no more
-    /// than [`Ingest::max_buffered_bytes`] bytes; those of a larger object are inflated a second time when they leave.
-    /// No piece but the first is fetched after `stop`.
+    /// Reads the whole object. `size_hint` is the announced size in bytes. The lines are buffered if they take at most
+    /// [`Ingest::max_buffered_bytes`]; a larger object is decompressed again for delivery. After `stop`, only the first
+    /// chunk is fetched.
     pub(super) async fn read(
         ingest: &'a Ingest,
         object: &Object,
@@ -130,7 +130,7 @@ impl<'a> Contents<'a> {
             }
             None => {
                 let whole = stored.whole().unwrap_or_default();
-                // What is too long as it is stored is longer than that inflated.
+                // If the compressed object exceeds the limit, the decompressed lines exceed it too.
                 scan.buffer = (whole.len() <= max_buffered_bytes).then(LineBuffer::default);
                 let mut read = EventReader::new(whole, ingest.limits);
                 while read.advance().map_err(from_decode_error)? == DecodeStatus::Ready {
@@ -144,12 +144,12 @@ impl<'a> Contents<'a> {
         Ok(Self { stored, stop, limits: ingest.limits, events, scopes, line_bytes, longest, size, newest, retained })
     }
 
-    /// Bytes of the object as stored.
+    /// Returns the stored size of the object in bytes.
     pub(super) fn stored_bytes(&self) -> u64 {
         self.stored.size()
     }
 
-    /// The lines, from the first.
+    /// Returns the lines, starting with the first.
     pub(super) async fn lines(&self) -> Result<Lines<'_>, IngestAbort> {
         let stored = &self.stored;
         let source = match (&self.retained, stored.whole()) {
@@ -169,16 +169,16 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// That a call may still be begun. An object without end, or one that trickles in, would keep its neighbours waiting
-/// too.
+/// Fails with `OutOfTime` once `stop` has passed. Without this check, an endless or slow object would also delay the
+/// other objects of the invocation.
 fn check_deadline(stop: Instant) -> Result<(), IngestAbort> {
     if Instant::now() < stop { Ok(()) } else { Err(IngestAbort::Deferred(Deferred::OutOfTime)) }
 }
 
-/// What it means that an object cannot be fetched.
+/// Maps a fetch error to a reason for ending the attempt.
 fn from_source_error(error: SourceError) -> IngestAbort {
     match error {
-        // A loss that must be seen: the object was announced and never ingested.
+        // Quarantined so that the loss is visible: the object was announced and never ingested.
         SourceError::Missing(_) => IngestAbort::Quarantine("missing".into(), error.to_string()),
         SourceError::Changed(..) => IngestAbort::Quarantine("changed".into(), error.to_string()),
         error => error.into(),
@@ -194,7 +194,7 @@ fn from_decode_error(error: DecodeError) -> IngestAbort {
 pub(super) struct Lines<'a> {
     stored: &'a Stored<'a>,
     stop: Instant,
-    /// Pieces that were given.
+    /// Number of chunks passed to the decoder.
     chunks: usize,
     source: LineSource<'a>,
 }
@@ -207,7 +207,7 @@ enum LineSource<'a> {
 }
 
 impl Lines<'_> {
-    /// The next line and its event's index.
+    /// Returns the next line and its event's index.
     pub(super) async fn next(&mut self) -> Result<Option<(u32, &[u8])>, IngestAbort> {
         loop {
             let step = match &mut self.source {

@@ -1,4 +1,4 @@
-//! Deliver: what is this object's to deliver, packed into calls, each followed by the note of it.
+//! Deliver: packs the events that an object owns into calls, and records each delivered call in the ledger.
 
 use super::contents::Contents;
 use super::outcome::IngestReport;
@@ -20,12 +20,12 @@ pub(super) struct Delivery<'a> {
     contents: &'a Contents<'a>,
     deadline: Deadline,
     report: IngestReport,
-    /// What the claims said last, by index in the file.
+    /// The latest claims, by the event's index in the file.
     claims: Vec<Claim>,
-    /// Indices of the events too long for the sink that were looked at.
+    /// Indices of the events that exceed the sink's record limit.
     oversize: HashSet<u32>,
-    /// Indices of the events delivered and marked in another's stead. Kept over a second look at the claims, which
-    /// finds them delivered and cannot tell by whom.
+    /// Indices of the events delivered and marked on behalf of another object. Kept across claim rounds, because a
+    /// later claim finds them delivered and does not know by which object.
     helped: HashSet<u32>,
 }
 
@@ -35,25 +35,26 @@ impl<'a> Delivery<'a> {
         Self { ingest, contents, deadline, report, claims, oversize, helped }
     }
 
-    /// Whether the object as a whole is more than one call. Follows from the object and the sink alone, so that every
-    /// attempt answers alike.
+    /// Returns whether the object needs more than one call. The result depends only on the object and the sink, so that
+    /// it is the same in every attempt.
     pub(super) fn needs_several_calls(&self) -> bool {
         let limits = self.ingest.sink.limits();
         let lines = self.contents.events.len();
         self.contents.line_bytes > limits.call_bytes
             || limits.lines == LinesPerRecord::One && lines > limits.call_records
-            // Lines longer than half a record leave records half empty.
+            // Lines longer than half a record leave records partly empty.
             || self.contents.longest >= limits.record_bytes / 2 && lines > limits.call_records
     }
 
-    /// Takes over how the events are divided.
+    /// Stores the result of a claim.
     pub(super) fn count(&mut self, claims: &Claims) {
         self.claims.clone_from(&claims.results);
         self.report.repeats = claims.results.iter().filter(|&&claim| claim == Claim::Repeat).count() as u64;
         self.report.conflicts = claims.conflicts;
     }
 
-    /// Events by fate: what was delivered in another's stead is delivered, and what was set aside is not.
+    /// Returns the events by outcome. Events that were delivered on behalf of another object count as delivered; events
+    /// that were stored separately count as oversize.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts { seen: self.claims.len() as u64, ..Counts::default() };
         for (ordinal, claim) in (0u32..).zip(&self.claims) {
@@ -77,8 +78,9 @@ impl<'a> Delivery<'a> {
         IngestReport { counts, helped, stored_bytes, json_bytes: size, newest, ..self.report }
     }
 
-    /// Delivers what is this object's and lies behind its cursor, in file order, and notes each call but the last. The
-    /// last one's span is returned open: what follows is its note.
+    /// Delivers the events that this object owns and that are at or after its cursor, in file order. Records the cursor
+    /// after each call except the last. The last call's span is returned open, because the next ledger write records
+    /// that call.
     pub(super) async fn deliver_mine(&mut self, lease: &mut Lease, claims: &Claims) -> Result<Span, IngestAbort> {
         let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.scopes));
         let mut lines = self.contents.lines().await?;
@@ -107,7 +109,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Delivers events in their owner's stead, each call marked before the next.
+    /// Delivers events on behalf of their owner, and marks each call's events before the next call.
     pub(super) async fn deliver_for(
         &mut self,
         help: &Help,
@@ -149,7 +151,7 @@ impl<'a> Delivery<'a> {
         self.contents.events[ordinal as usize].scope
     }
 
-    /// Whether the event is longer than any record may be.
+    /// Returns whether the event exceeds the sink's record limit, and remembers it.
     fn note_length(&mut self, ordinal: u32, line: &[u8]) -> bool {
         let oversize = line.len() > self.ingest.sink.limits().max_line_bytes();
         if oversize {
@@ -158,17 +160,17 @@ impl<'a> Delivery<'a> {
         oversize
     }
 
-    /// Keeps an event aside and returns the line that is delivered in its place: who reads the lake finds the event's
-    /// identity and place where they always are, and beside them where the whole of it lies.
+    /// Stores an oversize event separately and returns the pointer line that is delivered instead. The pointer has the
+    /// event's identifying fields in their usual places, and the location of the whole event.
     async fn store_oversize(&self, object: &Object, ordinal: u32, line: &[u8]) -> Result<Vec<u8>, IngestAbort> {
         let EventMeta { id, scope, .. } = self.contents.events[ordinal as usize];
         let scope = &self.contents.scopes[scope as usize];
         let location = self.ingest.sink.store_oversize(&Oversize { object, ordinal, id, scope, line }).await?;
         let mut pointer = pointer_fields(line);
-        let aside = serde_json::json!({ "oversize": {
+        let pointer_info = serde_json::json!({ "oversize": {
             "location": location, "bytes": line.len(), "object": object.to_string(), "index": ordinal,
         }});
-        pointer.insert("trailhose".to_owned(), aside);
+        pointer.insert("trailhose".to_owned(), pointer_info);
         Ok(serde_json::Value::Object(pointer).to_string().into_bytes())
     }
 
@@ -184,9 +186,9 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// The short top-level fields by which people look for an event, as the event has them.
+/// Returns the short top-level fields that identify an event.
 fn pointer_fields(line: &[u8]) -> serde_json::Map<String, serde_json::Value> {
-    const KEPT: [&str; 8] = [
+    const POINTER_FIELDS: [&str; 8] = [
         "eventID",
         "eventId",
         "eventTime",
@@ -196,10 +198,10 @@ fn pointer_fields(line: &[u8]) -> serde_json::Map<String, serde_json::Value> {
         "recipientAccountId",
         "eventCategory",
     ];
-    const SHORT: usize = 1024;
-    let Ok(all) = members(line, |name| KEPT.contains(&name)) else { return Default::default() };
-    let kept = KEPT.into_iter().filter_map(|name| {
-        let raw = all.get(name).filter(|raw| raw.get().len() <= SHORT)?;
+    const MAX_FIELD_BYTES: usize = 1024;
+    let Ok(all) = members(line, |name| POINTER_FIELDS.contains(&name)) else { return Default::default() };
+    let kept = POINTER_FIELDS.into_iter().filter_map(|name| {
+        let raw = all.get(name).filter(|raw| raw.get().len() <= MAX_FIELD_BYTES)?;
         Some((name.to_owned(), serde_json::from_str(raw.get()).ok()?))
     });
     kept.collect()

@@ -1,4 +1,4 @@
-//! What became of one object.
+//! Outcome: the result of processing one object.
 
 use crate::ledger::LedgerError;
 use crate::ledger::model::row::{Counts, Seconds};
@@ -6,78 +6,78 @@ use crate::sink::SinkError;
 use crate::source::SourceError;
 use serde::Serialize;
 
-/// What became of one object.
+/// The result of processing one object.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Every event of it is delivered.
+    /// Every event of the object is delivered.
     Done(IngestReport),
-    /// It was done before: nothing to do.
+    /// The object was already done.
     AlreadyDone,
-    /// No CloudTrail log by its name: digest or foreign.
+    /// The key does not name a CloudTrail log; contains the reason.
     Skipped(&'static str),
-    /// Set aside, now or before.
+    /// The object is quarantined, by this attempt or an earlier one.
     Quarantined(Quarantined),
-    /// Not now. Nothing is wrong; the object must come back.
+    /// The object must be retried later. This is not an error.
     Deferred(Deferred),
-    /// Something failed. The object must come back.
+    /// The attempt failed. The object must be retried.
     Failed(IngestError),
 }
 
-/// Why an object is set aside.
+/// Why an object is quarantined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    /// One word, for metrics and summaries.
+    /// The kind of problem in one word, for metrics and summaries.
     pub kind: String,
-    /// What was expected, found and where.
+    /// What was expected, what was found, and where.
     pub reason: String,
-    /// Set aside by an earlier attempt, and only met again now.
+    /// Whether an earlier attempt quarantined the object.
     pub before: bool,
 }
 
-/// When and why an object must come back.
+/// When and why an object must be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
-    /// Another worker has the object's lease until then: hide this message as long.
+    /// Another worker holds the object's lease. The message should be hidden until the lease expires.
     Leased {
-        /// When that lease ends.
+        /// When the lease expires, in seconds since 1970.
         until: Seconds,
     },
-    /// Another object owns some of its events and is being worked on until then: send a fresh copy of the message,
-    /// delayed as long, and acknowledge this one.
+    /// Another object owns some of the events and is in progress. A new copy of the message should be sent with a delay
+    /// until the owner's lease expires, and this message acknowledged.
     OwnerInProgress {
-        /// When that lease ends.
+        /// When the owner's lease expires, in seconds since 1970.
         until: Seconds,
     },
-    /// Time ran out. What was delivered is noted.
+    /// Time ran out. Progress is recorded in the ledger.
     OutOfTime,
 }
 
-/// What was done with an object that is done, or with several.
+/// The counts of one or several objects that are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct IngestReport {
-    /// What became of the events.
+    /// Events by outcome.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Of the duplicates, those whose first copy stands in the same object.
+    /// Duplicates whose first copy is in the same object. Included in `counts.duplicate`.
     pub repeats: u64,
-    /// Events that share an ID with another of different content.
+    /// Events that have the same ID as an event with different content.
     pub conflicts: u64,
-    /// Events delivered in the stead of a stalled owner; among `counts.delivered`.
+    /// Events delivered on behalf of a stalled owner. Included in `counts.delivered`.
     pub helped: u64,
     /// Calls to the sink by this attempt.
     pub calls: u64,
-    /// Bytes as stored.
+    /// Stored (compressed) bytes.
     pub stored_bytes: u64,
-    /// Bytes decompressed.
+    /// Decompressed bytes.
     pub json_bytes: u64,
-    /// Bytes given to the sink by this attempt.
+    /// Bytes sent to the sink by this attempt.
     pub sent_bytes: u64,
     /// `eventTime` of the newest event, in seconds since 1970.
     pub newest: Option<Seconds>,
 }
 
 impl IngestReport {
-    /// Adds another object's.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         let Self { counts, repeats, conflicts, helped, calls, stored_bytes, json_bytes, sent_bytes, newest } = other;
         self.counts.merge(counts);
@@ -92,22 +92,22 @@ impl IngestReport {
     }
 }
 
-/// What failed.
+/// An error of an attempt at an object.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// Fetching.
+    /// Fetching failed.
     #[error("fetch: {0}")]
     Source(#[from] SourceError),
-    /// The ledger.
+    /// A ledger operation failed.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
-    /// Delivering.
+    /// Delivery failed.
     #[error("deliver: {0}")]
     Sink(#[from] SinkError),
-    /// The object read differently the second time: memory or program is broken.
+    /// The object decoded differently the second time, which indicates defective memory or a bug.
     #[error("decode: {0}")]
     Decode(#[from] crate::decode::DecodeError),
-    /// Packing: a line beyond the record limit that was not set aside.
+    /// Packing failed: a line exceeds the record limit and was not stored as oversize.
     #[error("pack: {0}")]
     Pack(#[from] crate::pack::PackError),
 }

@@ -1,26 +1,26 @@
-//! Stored: an object's bytes as they lie in the bucket, at hand as a whole or fetched piece by piece, each time anew.
+//! Stored: an object's stored bytes, buffered as a whole or fetched in chunks each time they are read.
 
 use crate::object::Object;
 use crate::source::{ByteRange, Source, SourceError};
 
-/// An object's bytes.
+/// An object's stored bytes.
 #[derive(Debug)]
 pub(super) struct Stored<'a> {
     source: &'a dyn Source,
     object: Object,
-    /// How many there are.
+    /// Size of the object in bytes.
     size: u64,
-    /// Bytes of a piece, but for the last.
+    /// Size of a chunk in bytes. The last chunk may be shorter.
     chunk_bytes: usize,
-    /// All of them, where they fit into a piece.
+    /// The whole object, if it is buffered.
     whole: Option<Vec<u8>>,
-    /// The checksum of each piece that was fetched.
+    /// The CRC-32 of each fetched chunk.
     checksums: Vec<u32>,
 }
 
 impl<'a> Stored<'a> {
-    /// Fetches an object that is said to have `size_hint` bytes: all of it, if these are no more than
-    /// `max_buffered_bytes`, or a first piece of `chunk_bytes` bytes.
+    /// Fetches an object of about `size_hint` bytes: the whole object if that is at most `max_buffered_bytes`,
+    /// otherwise a first chunk of `chunk_bytes` bytes, which is returned.
     pub(super) async fn fetch(
         source: &'a dyn Source,
         object: &Object,
@@ -30,7 +30,7 @@ impl<'a> Stored<'a> {
     ) -> Result<(Self, Option<Vec<u8>>), SourceError> {
         let mut stored =
             Self { source, object: object.clone(), size: 0, chunk_bytes, whole: None, checksums: Vec::new() };
-        // In one request where it is known to be small; what it has in truth, the answer says.
+        // An object that is announced as small is fetched in one request. The response contains its actual size.
         if size_hint.is_some_and(|size_hint| size_hint <= max_buffered_bytes as u64) {
             let whole = source.fetch(object).await?;
             stored.size = whole.len() as u64;
@@ -48,29 +48,29 @@ impl<'a> Stored<'a> {
         Ok((stored, Some(first)))
     }
 
-    /// All bytes, where they are at hand.
+    /// Returns all bytes, if they are buffered.
     pub(super) fn whole(&self) -> Option<&[u8]> {
         self.whole.as_deref()
     }
 
-    /// How many bytes there are.
+    /// Returns the size in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Fetches the next piece behind those fetched so far, for the first time.
+    /// Fetches the chunk after the last one, and records its checksum.
     pub(super) async fn next(&mut self) -> Result<Vec<u8>, SourceError> {
         let bytes = self.chunk(self.checksums.len()).await?;
         self.checksums.push(crc32fast::hash(&bytes));
         Ok(bytes)
     }
 
-    /// Fetches a piece again. It is refused if it is not, bit by bit, what was read before.
+    /// Fetches a chunk again. Fails if its bytes differ from the first time.
     pub(super) async fn refetch(&self, number: usize) -> Result<Vec<u8>, SourceError> {
         let bytes = self.chunk(number).await?;
         match self.checksums.get(number) {
             Some(checksum) if *checksum == crc32fast::hash(&bytes) => Ok(bytes),
-            _ => Err(self.mismatch(number, "other bytes than when it was read before")),
+            _ => Err(self.mismatch(number, "different content than in the first read")),
         }
     }
 
@@ -80,7 +80,8 @@ impl<'a> Stored<'a> {
         self.checked(number, part)
     }
 
-    /// The bytes of a piece that is as long as it has to be. One that is not would leave a gap before the next.
+    /// Returns the bytes of a chunk if it has the expected length. A shorter chunk would leave a gap before the next
+    /// one.
     fn checked(&self, number: usize, part: ByteRange) -> Result<Vec<u8>, SourceError> {
         let from = number as u64 * self.chunk_bytes as u64;
         let expected = self.size.saturating_sub(from).min(self.chunk_bytes as u64);
@@ -93,7 +94,7 @@ impl<'a> Stored<'a> {
 
     fn mismatch(&self, number: usize, found: &str) -> SourceError {
         SourceError::Unavailable(format!(
-            "{}: the piece from byte {} on has {found}",
+            "{}: the chunk at offset {} has {found}",
             self.object,
             number * self.chunk_bytes
         ))
@@ -108,7 +109,7 @@ mod tests {
     use async_trait::async_trait;
     use std::sync::Mutex;
 
-    /// One object, whatever it is called, that a test may change between two requests.
+    /// A source with one object, returned for every key, which a test can change between two requests.
     #[derive(Debug)]
     struct MutableObject(Mutex<Vec<u8>>);
 
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_object_has_is_read_whatever_it_is_said_to_have() {
+    async fn object_is_read_completely_with_a_wrong_size_hint() {
         for (bytes, expected) in [
             (&b"0123456789"[..], vec![&b"0123"[..], b"4567", b"89"]),
             (b"01234567", vec![b"0123", b"4567"]),
@@ -152,12 +153,12 @@ mod tests {
             for size_hint in [None, Some(5), Some(8), Some(1 << 40)] {
                 assert_eq!(chunks(&source, size_hint).await.unwrap(), expected, "{size_hint:?}");
             }
-            // Said to be small, it comes in one request.
+            // An object that is announced as small is fetched in one request.
             assert_eq!(chunks(&source, Some(1)).await.unwrap(), [bytes]);
         }
     }
 
-    /// Answers with fewer bytes than were asked for.
+    /// A source that returns fewer bytes than requested.
     #[derive(Debug)]
     struct ShortReads(MutableObject);
 
@@ -181,14 +182,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_first_piece_that_is_too_short_is_refused_like_any_other() {
+    async fn short_first_chunk_is_rejected() {
         let source = ShortReads(MutableObject(Mutex::new(b"0123456789".to_vec())));
         let error = Stored::fetch(&source, &object(), Some(10), 4, 4).await.unwrap_err().to_string();
-        assert_eq!(error, "s3://logs/k: the piece from byte 0 on has 3 of 10 bytes, expected 4 of 10");
+        assert_eq!(error, "s3://logs/k: the chunk at offset 0 has 3 of 10 bytes, expected 4 of 10");
     }
 
     #[tokio::test]
-    async fn a_piece_is_the_same_the_second_time_or_refused() {
+    async fn chunk_that_changed_since_the_first_read_is_rejected() {
         let source = MutableObject(Mutex::new(b"0123456789".to_vec()));
         let object = object();
         let (mut stored, first) = Stored::fetch(&source, &object, Some(10), 4, 4).await.unwrap();
@@ -197,9 +198,9 @@ mod tests {
         *source.0.lock().unwrap() = b"0123x56789".to_vec();
         assert_eq!(stored.refetch(0).await.unwrap(), b"0123");
         let error = stored.refetch(1).await.unwrap_err().to_string();
-        assert_eq!(error, "s3://logs/k: the piece from byte 4 on has other bytes than when it was read before");
+        assert_eq!(error, "s3://logs/k: the chunk at offset 4 has different content than in the first read");
         *source.0.lock().unwrap() = b"01234567".to_vec();
         let error = stored.next().await.unwrap_err().to_string();
-        assert_eq!(error, "s3://logs/k: the piece from byte 8 on has 0 of 8 bytes, expected 2 of 10");
+        assert_eq!(error, "s3://logs/k: the chunk at offset 8 has 0 of 8 bytes, expected 2 of 10");
     }
 }

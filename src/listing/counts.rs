@@ -1,48 +1,48 @@
-//! Counts: what a backfill saw and did.
+//! Counts: the numbers of objects and requests of a backfill.
 
 use serde::{Deserialize, Serialize};
 
-/// Of one attempt at a unit, or of many added up.
+/// The counts of one attempt at a unit, or the sum of several.
 ///
-/// Keys are counted when the cursor passes them, so that the attempts at a unit, each going on where the one before
-/// stopped, add up to the unit: `listed = no_logs + not_asked + done + leased + quarantined + missing + unfinished`.
-/// What is begun from an old cursor again is counted again.
+/// Keys are counted when the cursor passes them. Each attempt resumes where the previous one stopped, so the counts of
+/// all attempts add up to the unit: `listed = no_logs + not_asked + done + leased + quarantined + missing +
+/// unfinished`. Keys are counted again if an attempt starts from an older cursor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// Keys.
+    /// Keys listed.
     pub listed: u64,
-    /// Keys that are no logs: digests, folder markers, files of others.
+    /// Keys that are not logs: digests, folder markers, other files.
     pub no_logs: u64,
-    /// Logs of other accounts, kinds, regions or days, in a flat folder.
+    /// Logs in a flat folder whose account, kind, region or day the selection excludes.
     pub not_asked: u64,
-    /// Objects of which every event is delivered.
+    /// Objects whose events are all delivered.
     pub done: u64,
-    /// Objects that somebody is at work on.
+    /// Objects that a worker is processing.
     pub leased: u64,
-    /// Objects that are set aside.
+    /// Objects that are quarantined.
     pub quarantined: u64,
-    /// Objects that the ledger does not know in this version.
+    /// Objects whose current version has no ledger row.
     pub missing: u64,
-    /// Of these, objects delivered to the bucket before the ledger's memory begins: they may be done and forgotten, and
-    /// handing them in may repeat their events.
+    /// Missing objects that are older than the ledger's retention. Their rows may have expired, so ingesting them may
+    /// deliver their events again.
     pub forgotten: u64,
-    /// Objects that somebody left half done.
+    /// Objects that a worker started and did not finish.
     pub unfinished: u64,
-    /// Objects handed in, or that would have been.
+    /// Objects enqueued; in a dry run, objects that would have been enqueued.
     pub sent: u64,
-    /// Their stored bytes.
+    /// Stored bytes of the `sent` objects.
     pub bytes: u64,
-    /// Messages in which they were handed in.
+    /// Messages in which the objects were enqueued.
     pub messages: u64,
-    /// List requests, each of up to 1,000 keys.
+    /// List requests, each for up to 1,000 keys.
     pub list_requests: u64,
     /// Ledger rows read.
     pub ledger_reads: u64,
 }
 
 impl Counts {
-    /// Adds another's.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.listed += other.listed;
         self.no_logs += other.no_logs;

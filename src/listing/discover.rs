@@ -1,15 +1,15 @@
-//! Discover: which units a bucket holds. Folders are asked for, days are not: see [`Span::key_range`].
+//! Discover: finds the units of a bucket. Folders are listed down to the region; days are not: see [`Span::key_range`].
 //!
-//! From the prefix the walk goes through `AWSLogs/`, an organisation where there is one, accounts, kinds and regions.
-//! What a folder is, its name says ([`FolderLevel::of`]), so both layouts, several organisations and a prefix that
-//! itself contains `AWSLogs` need no case of their own. A prefix may also name a folder further down: an organisation,
-//! an account, a region.
+//! Starting at the prefix, discovery walks `AWSLogs/`, the organization folder if there is one, accounts, kinds and
+//! regions. A folder is classified by its name alone ([`FolderLevel::of`]), so both layouts, several organizations and
+//! a prefix that itself contains `AWSLogs` need no special case. A prefix may also name a folder further down: an
+//! organization, an account or a region.
 //!
-//! Where there is no `AWSLogs/` under the prefix, it is looked for a few folders deeper (`search`); where there is none
-//! either, the prefix becomes one flat unit.
+//! If there is no `AWSLogs/` under the prefix, discovery searches a few folders deeper (`search`). If there is none
+//! there either, the prefix becomes one flat unit.
 //!
-//! A scheduled backfill wants CloudTrail's own folders and nothing else; a single process that is told to deliver a
-//! bucket wants every key in it, each once. How much is walked is the asker's to say ([`Coverage`]).
+//! A scheduled backfill needs only CloudTrail's folders. A single process that delivers a whole bucket needs every key
+//! in it, each once. The caller chooses with [`Coverage`].
 
 mod search;
 
@@ -25,45 +25,46 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The longest span of one unit: a year is worked on by twelve workers at once, and costs twelve requests more.
+/// Maximum number of days of one unit. A year is split into twelve units, which twelve workers process in parallel at
+/// the cost of twelve more requests.
 pub const DAYS_PER_UNIT: u32 = 31;
 
-/// How much of what lies under the prefix is walked.
+/// Which folders under the prefix are walked, and how they are split into units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Coverage {
-    /// The days asked for of CloudTrail's folders, in units of at most [`DAYS_PER_UNIT`] days: for several workers.
+    /// The requested days of CloudTrail's folders, in units of at most [`DAYS_PER_UNIT`] days: for several workers.
     #[default]
     Days,
-    /// The same days, each region in one unit: for a single process, which one listing costs less than many.
+    /// The same days, with one unit per region: for a single process, because one listing costs less than several.
     Regions,
-    /// Every key, each once: regions whole, digests, and what is none of CloudTrail's. Folders are not left out; what
-    /// is asked for is asked of each key.
+    /// Every key, each once: whole regions, digests, and folders outside CloudTrail's layout. No folder is excluded;
+    /// the filters are applied to each key.
     Everything,
 }
 
-/// What to look for.
+/// Describes which units to discover.
 #[derive(Debug, Clone)]
 pub struct DiscoveryRequest {
     /// Bucket name, or `file://` and the absolute path of a folder.
     pub bucket: String,
-    /// What precedes `AWSLogs/`, with or without its last slash; or any folder below.
+    /// The prefix before `AWSLogs/`, with or without its final slash; or any folder below.
     pub prefix: String,
-    /// The days.
+    /// The days to include.
     pub span: Span,
-    /// Accounts, kinds and regions.
+    /// The accounts, kinds and regions to include.
     pub filters: Filters,
-    /// Which objects are handed in.
+    /// Which objects are selected for ingestion.
     pub pick: Pick,
-    /// What is done with them.
+    /// What is done with the selected objects.
     pub act: Act,
-    /// Listings under way at once.
+    /// Number of concurrent listings.
     pub concurrency: usize,
-    /// How much is walked.
+    /// Which folders are walked.
     pub coverage: Coverage,
 }
 
 impl DiscoveryRequest {
-    /// One unit with everything that is selected, for objects that are known without discovery.
+    /// Returns one unit with everything that is selected, for objects that are known without discovery.
     pub fn flat_unit(&self) -> Unit {
         Unit {
             bucket: self.bucket.clone(),
@@ -77,7 +78,7 @@ impl DiscoveryRequest {
         }
     }
 
-    /// Everything under a prefix, in these days.
+    /// Creates a request for everything under a prefix in these days.
     pub fn new(bucket: impl Into<String>, prefix: impl Into<String>, span: Span) -> Self {
         Self {
             bucket: bucket.into(),
@@ -92,28 +93,28 @@ impl DiscoveryRequest {
     }
 }
 
-/// How far discovery is, and what it found beside the units.
+/// The progress of a discovery, and what it found in addition to the units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiscoveryProgress {
     /// List requests made.
     pub requests: u64,
-    /// Folders known and not yet listed.
+    /// Folders found and not yet listed.
     pub waiting: usize,
-    /// Accounts found, each counted once a layout.
+    /// Accounts found, each counted once per layout.
     pub accounts: u64,
     /// Regions found: one for each account and kind.
     pub regions: u64,
-    /// Folders that the filters left out.
+    /// Folders that the filters excluded.
     pub not_asked: u64,
-    /// Folders that are none of CloudTrail's, by name, up to a few; a source of its own can be made of each.
+    /// Names of the first folders outside CloudTrail's layout. Each can be configured as a separate source.
     pub unvisited: Vec<String>,
-    /// How many there were.
+    /// Number of folders outside CloudTrail's layout.
     pub unvisited_count: u64,
-    /// What the bucket turned out to be.
+    /// The detected layout.
     pub shape: Shape,
 }
 
-/// What lies under a prefix.
+/// The layout found under a prefix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
@@ -122,39 +123,39 @@ pub enum Shape {
     Unknown,
     /// CloudTrail's layout.
     CloudTrail,
-    /// No layout that is known: listed key by key.
+    /// No known layout: listed key by key.
     Flat,
-    /// Nothing at all. Of an old source, this is worth an alarm: the prefix may be misspelled.
+    /// No keys at all. The prefix may be misspelled.
     Empty,
 }
 
-/// Names of folders passed over that are kept.
+/// Maximum number of names in [`DiscoveryProgress::unvisited`].
 const MAX_UNVISITED_NAMES: usize = 20;
 
-/// Told of every step, for a progress bar.
+/// Called after every listed page, for a progress bar.
 pub type ProgressCallback = Arc<dyn Fn(&DiscoveryProgress) + Send + Sync>;
 
-/// A walk under way. Units are asked for one at a time, so that nothing is listed faster than it is used, and the units
-/// of ten thousand accounts are never held together.
+/// A discovery in progress. The caller pulls units one at a time, so that folders are not listed faster than their
+/// units are used and the units of ten thousand accounts are never in memory together.
 pub struct Discovery {
     source: Arc<dyn Source>,
     ask: DiscoveryRequest,
     watch: Option<ProgressCallback>,
     progress: DiscoveryProgress,
-    /// To be listed.
+    /// Pages still to be listed.
     folders: Vec<FolderPage>,
     in_flight: FuturesUnordered<BoxFuture<'static, Listed>>,
     ready: VecDeque<DiscoveryItem>,
     started: bool,
 }
 
-/// What a walk finds.
+/// A result of discovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiscoveryItem {
-    /// A unit, to be listed.
+    /// A unit to be listed.
     Unit(Unit),
-    /// Objects that lie beside the folders of the walk, listed already, with the flat unit they are judged by. Only
-    /// where [`Coverage::Everything`] is asked for.
+    /// Objects directly in a walked folder, already listed, with the flat unit that selects among them. Only with
+    /// [`Coverage::Everything`].
     Objects(Unit, Vec<ObjectRef>),
 }
 
@@ -165,21 +166,21 @@ struct FolderPage {
     role: FolderRole,
 }
 
-/// What a page is looked at for.
+/// What the entries of a listed folder are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FolderRole {
-    /// A folder of the layout: what lies in it is told by its name.
+    /// A folder of the layout: its subfolders are classified by their names.
     Layout,
-    /// A folder above `AWSLogs/`: its other folders are none of CloudTrail's.
+    /// A folder above `AWSLogs/`: its other subfolders are outside CloudTrail's layout.
     AboveLayout,
-    /// Objects only: the folders in it are walked already.
+    /// Only its objects are used: its subfolders are already walked.
     Objects,
 }
 
 type Listed = (FolderPage, Result<ListPage, SourceError>);
 
 impl Discovery {
-    /// A walk over `source`.
+    /// Creates a discovery over `source`.
     pub fn new(source: Arc<dyn Source>, ask: DiscoveryRequest) -> Self {
         Self {
             source,
@@ -193,20 +194,21 @@ impl Discovery {
         }
     }
 
-    /// The same walk, telling `watch` of every step.
+    /// Calls `watch` after every listed page.
     pub fn with_progress_callback(self, watch: ProgressCallback) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// How far it is.
+    /// Returns the progress so far.
     pub fn progress(&self) -> &DiscoveryProgress {
         &self.progress
     }
 
-    /// The next unit; none at the end. For [`Coverage::Everything`] ask [`Discovery::next_item`].
+    /// Returns the next unit, or `None` at the end. With [`Coverage::Everything`], use [`Discovery::next_item`]
+    /// instead.
     ///
     /// # Errors
-    /// As [`Discovery::next_item`].
+    /// The same as [`Discovery::next_item`].
     pub async fn next(&mut self) -> Result<Option<Unit>, SourceError> {
         loop {
             match self.next_item().await? {
@@ -217,11 +219,11 @@ impl Discovery {
         }
     }
 
-    /// The next unit, or objects that belong to none; nothing at the end.
+    /// Returns the next unit or the next objects outside units, or `None` at the end.
     ///
     /// # Errors
-    /// A folder could not be listed. The units already given stand; the walk cannot go on, for the rest of that folder
-    /// would be missing in silence.
+    /// Fails if a folder cannot be listed. The units returned so far remain valid. The discovery cannot continue,
+    /// because the rest of that folder would be missing silently.
     pub async fn next_item(&mut self) -> Result<Option<DiscoveryItem>, SourceError> {
         if !self.started {
             self.locate_layout().await?;
@@ -264,7 +266,7 @@ impl Discovery {
         }
     }
 
-    /// A folder of the layout.
+    /// Descends into a folder of the layout, or creates the units of a region.
     fn enter_folder(&mut self, folder: String, place: FolderLevel) {
         if !self.is_selected(&folder) {
             self.progress.not_asked += 1;
@@ -298,7 +300,7 @@ impl Discovery {
         self.ready.push_back(DiscoveryItem::Unit(self.unit(folder, layout)));
     }
 
-    /// Objects beside the folders of the walk.
+    /// Returns objects that are directly in a walked folder.
     fn push_objects(&mut self, folder: &str, objects: Vec<ObjectRef>) {
         if self.ask.coverage == Coverage::Everything && !objects.is_empty() {
             let unit = self.unit(folder.to_owned(), Layout::Flat);
@@ -306,7 +308,7 @@ impl Discovery {
         }
     }
 
-    /// A folder that is none of CloudTrail's.
+    /// Handles a folder outside CloudTrail's layout: creates a flat unit, or records it as unvisited.
     fn skip_folder(&mut self, folder: String) {
         if self.ask.coverage == Coverage::Everything {
             return self.push_unit(folder, Layout::Flat);

@@ -1,6 +1,6 @@
 use crate::source::SourceError;
 
-/// Why a listing failed.
+/// An error of a listing.
 #[derive(Debug, thiserror::Error)]
 pub enum ListingError {
     /// The source failed to list.
@@ -8,7 +8,7 @@ pub enum ListingError {
     Source(#[from] SourceError),
     /// The listing is not in the order of the keys' bytes.
     #[error(
-        "{bucket}: expected keys in the order of their bytes, found {found} listed after {after}; a bucket that lists in \
+        "{bucket}: expected keys in byte order, found {found} listed after {after}; a bucket that lists in \
          another order (S3's directory buckets) is not supported"
     )]
     Order {

@@ -1,8 +1,7 @@
-//! Place: what a folder of a bucket is in CloudTrail's layout, told from its name alone.
+//! Folder level: classifies a folder of CloudTrail's layout by its name alone.
 //!
-//! A folder is what a key in it would say. Each question below completes the folder with a stand-in for the rest and
-//! asks the key grammar, so that there is one grammar, and the free part before `AWSLogs/` may hold slashes or even
-//! `AWSLogs`.
+//! Each check completes the folder's name to a sample key and applies the key grammar. So there is only one grammar,
+//! and the free prefix before `AWSLogs/` may contain slashes or even `AWSLogs`.
 
 use crate::object::key::{Kind, NotALog, Recognized, recognize};
 use jiff::civil::Date;
@@ -14,21 +13,21 @@ const KIND: &str = "CloudTrail/";
 const REGION: &str = "us-east-1/";
 const FILE: &str = "2000/01/01/-.json";
 
-/// How deep in the layout a folder lies.
+/// The level of a folder in CloudTrail's layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FolderLevel {
-    /// `…AWSLogs/` or `…AWSLogs/o-organization/`: accounts and organisations lie here.
+    /// `…AWSLogs/` or `…AWSLogs/o-organization/`: contains accounts and organizations.
     Logs,
-    /// `…/ACCOUNT/`: kinds lie here.
+    /// `…/ACCOUNT/`: contains kinds.
     Account,
-    /// `…/ACCOUNT/KIND/`: regions lie here.
+    /// `…/ACCOUNT/KIND/`: contains regions.
     Kind,
-    /// `…/ACCOUNT/KIND/REGION/`: days lie here.
+    /// `…/ACCOUNT/KIND/REGION/`: contains days.
     Region,
 }
 
 impl FolderLevel {
-    /// What `folder`, which ends in a slash, is; nothing if it is none of CloudTrail's.
+    /// Returns the level of `folder`, which must end in a slash, or `None` if it is not in CloudTrail's layout.
     pub fn of(folder: &str) -> Option<Self> {
         let is = |rest: &[&str]| match recognize(&format!("{folder}{}", rest.concat())) {
             Recognized::Log { .. } | Recognized::Digest | Recognized::NotALog(NotALog::UnknownKind) => true,
@@ -44,7 +43,7 @@ impl FolderLevel {
     }
 }
 
-/// The account, kind and region of a folder, as far as its place says them.
+/// Returns the account, kind and region of a folder, as far as its level contains them.
 pub fn names(folder: &str) -> [Option<&str>; 3] {
     let depth = match FolderLevel::of(folder) {
         None | Some(FolderLevel::Logs) => 0,
@@ -60,11 +59,11 @@ pub fn names(folder: &str) -> [Option<&str>; 3] {
     names
 }
 
-/// Which accounts, kinds and regions are looked at. An empty set is all of them.
+/// Which accounts, kinds and regions are included. An empty set includes all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filters {
-    /// Accounts: 12 digits each.
+    /// Account IDs, 12 digits each.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub accounts: BTreeSet<String>,
     /// Kinds, as their folders are named: `CloudTrail`, `CloudTrail-Insight`, …
@@ -76,12 +75,13 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Whether nothing is left out.
+    /// Returns whether nothing is excluded.
     pub fn is_all(&self) -> bool {
         self.accounts.is_empty() && self.kinds.is_empty() && self.regions.is_empty()
     }
 
-    /// Whether something that is asked for may lie in `folder`. Digests are never asked for: they hold no events.
+    /// Returns whether `folder` may contain included objects. Digest folders are never included: they contain no
+    /// events.
     pub fn admit_folder(&self, folder: &str) -> bool {
         let [account, kind, region] = names(folder);
         let asked = |set: &BTreeSet<String>, name: Option<&str>| name.is_none_or(|name| admits(set, name));
@@ -91,7 +91,7 @@ impl Filters {
             && kind != Some(Kind::Digest.as_str())
     }
 
-    /// Whether a file of these is asked for.
+    /// Returns whether a file of this account, kind and region is included.
     pub fn admit(&self, account: &str, kind: Kind, region: &str) -> bool {
         admits(&self.accounts, account) && admits(&self.kinds, kind.as_str()) && admits(&self.regions, region)
     }
@@ -101,25 +101,26 @@ fn admits(set: &BTreeSet<String>, name: &str) -> bool {
     set.is_empty() || set.contains(name)
 }
 
-/// What a listed key is to the backfill.
+/// The class of a listed key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyClass {
-    /// To be delivered, if it was not; its day of delivery, where it is known.
+    /// A selected log, with its delivery day if the key contains it.
     Selected(Option<Date>),
-    /// A log that was not asked for.
+    /// A log that the filters exclude.
     Excluded,
-    /// No log.
+    /// A key that is not a log.
     NotALog,
 }
 
-/// Sorts a key as ingestion would.
+/// Classifies a key in the same way as ingestion.
 pub(crate) fn classify(key: &str, filters: &Filters) -> KeyClass {
     match recognize(key) {
         Recognized::Log { kind, account, region, date } => match filters.admit(account, kind, region) {
             true => KeyClass::Selected(Some(date)),
             false => KeyClass::Excluded,
         },
-        // Something new of CloudTrail's is handed in, as a notification of it would be: ingestion looks into it.
+        // A kind of CloudTrail file that is not known yet is selected, as it is when a notification announces it:
+        // ingestion reads the file.
         Recognized::NotALog(NotALog::UnknownKind) => match filters.is_all() {
             true => KeyClass::Selected(None),
             false => KeyClass::Excluded,
@@ -135,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_folder_of_the_layout_is_known_whatever_precedes_it(
+        fn every_level_is_recognized_under_any_prefix(
             prefix in "([a-zA-Z0-9=.-]{1,9}/|AWSLogs/|o-abc123/){0,4}",
             organization in "(o-[a-z0-9]{10}/)?",
             account in "[0-9]{12}",
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_others_is_none_of_cloudtrails() {
+    fn other_folders_have_no_level() {
         for folder in [
             "",
             "logs/",
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_prunes_as_early_as_the_folder_tells() {
+    fn filters_exclude_a_folder_at_the_first_level_that_decides() {
         let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let filters = Filters { accounts: set(&["111122223333"]), regions: set(&["eu-west-1"]), ..Filters::default() };
         assert!(filters.admit_folder("AWSLogs/"));

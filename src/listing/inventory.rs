@@ -5,12 +5,12 @@
 //!  checked    checked   latest versions only
 //! ```
 //!
-//! The whole report is verified before its first object is returned: the manifest, the MD5 of every file, and every row. The
-//! files are in no order and may be larger than memory; they are stored in temporary files and read a thousand rows at a
-//! time.
+//! The whole report is verified before its first object is returned: the manifest, the MD5 of every file, and every
+//! row. The files are in no order and may be larger than memory; they are stored in temporary files and read a thousand
+//! rows at a time.
 //!
-//! A report describes the bucket at the time of its creation. It does not contain objects that were added later. Objects
-//! that were deleted or replaced later are detected when they are fetched.
+//! A report describes the bucket at the time of its creation. It does not contain objects that were added later.
+//! Objects that were deleted or replaced later are detected when they are fetched.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory.html>
 
 mod csv;
@@ -80,12 +80,12 @@ impl InventoryError {
 }
 
 impl Inventory {
-    /// Downloads and verifies the report of `bucket` whose manifest is `key` in the store. Reads every file twice: once here
-    /// and once for its pages.
+    /// Downloads and verifies the report of `bucket` whose manifest is `key` in the store. Reads every file twice: once
+    /// here and once for its pages.
     ///
     /// # Errors
-    /// Fails if a file is missing or differs from the manifest, if the report describes another bucket or lacks a column, or
-    /// if a row is invalid.
+    /// Fails if a file is missing or differs from the manifest, if the report describes another bucket or lacks a
+    /// column, or if a row is invalid.
     pub async fn open(store: &dyn ReportStore, key: &str, bucket: &str) -> Result<Self, InventoryError> {
         let at = store.name(key);
         let text = store.read(key).await?.ok_or_else(|| SourceError::Missing(at.clone()))?;
@@ -148,8 +148,8 @@ impl Inventory {
         Ok(())
     }
 
-    /// Returns the objects in `folder`, one page at a time. `folder` may have a final slash; if it is empty, all objects are
-    /// returned. Reads at most [`PAGES_AHEAD`] pages ahead.
+    /// Returns the objects in `folder`, one page at a time. `folder` may have a final slash; if it is empty, all
+    /// objects are returned. Reads at most [`PAGES_AHEAD`] pages ahead.
     pub fn pages(self, folder: &str) -> Pages {
         let (send, pages) = mpsc::channel(PAGES_AHEAD);
         // With the slash, `logs` does not match `logs2/`.

@@ -1,16 +1,15 @@
-//! Keys: a unit's keys, a page at a time.
+//! Keys: lists the keys of a unit, one page at a time.
 //!
-//! # What a listing that changes promises
+//! # Guarantees when the bucket changes during the listing
 //!
-//! S3 lists in the order of the keys' bytes, and the token of a page stands for a *key*, not for a number of entries.
-//! An object that exists during the whole walk is therefore listed exactly once, whatever is written or deleted around
-//! it: a key that vanishes shifts nothing. An object put during the walk is listed if its key lies ahead; behind, the
-//! next run finds it, because it begins at the first day of its span again and never where the last one ended. Going on
-//! from a cursor is the same: it asks for the keys after the last one that is *worked off*, and not for a page by its
-//! number.
+//! S3 lists in the byte order of the keys, and a page's token denotes a *key*, not a number of entries. An object that
+//! exists during the whole listing is therefore listed exactly once, regardless of writes and deletions around it. An
+//! object that is added during the listing is listed if its key is after the current position. Otherwise the next run
+//! finds it, because each run starts at the first day of its span and not where the previous run ended. Resuming from a
+//! cursor has the same property: it lists the keys after the last one that is *completely processed*.
 //!
-//! All of this rests on the order, so the order is checked. A source that lists otherwise (S3's directory buckets do)
-//! is refused rather than half read.
+//! All of this depends on the order, so the order is checked. A source that lists in another order (S3's directory
+//! buckets) is rejected instead of being read incompletely.
 
 use super::ListingError;
 use super::unit::Unit;
@@ -18,14 +17,14 @@ use crate::object::ObjectRef;
 use crate::source::{Listing, Pages, Source};
 use async_trait::async_trait;
 
-/// Where a unit's objects come from, a page at a time.
+/// A source of a unit's objects, one page at a time.
 #[async_trait]
 pub(crate) trait Origin: Send {
-    /// The next page; none at the end.
+    /// Returns the next page, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, ListingError>;
 }
 
-/// Given by somebody who knows them, in any order.
+/// Pages of objects that are known without listing, in any order.
 #[async_trait]
 impl Origin for Pages {
     async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, ListingError> {
@@ -33,15 +32,15 @@ impl Origin for Pages {
     }
 }
 
-/// A walk over a unit's keys.
+/// A listing of a unit's keys.
 #[derive(Debug)]
 pub(crate) struct Keys<'s> {
     source: &'s dyn Source,
     bucket: String,
     prefix: String,
-    /// Only keys after this one: where the unit begins, then the last key listed.
+    /// Only keys after this one are listed: initially the unit's start, then the last key listed.
     after: Option<String>,
-    /// Only keys before this.
+    /// Only keys before this one are listed.
     end: Option<String>,
     token: Option<String>,
     finished: bool,
@@ -66,7 +65,7 @@ impl Origin for Keys<'_> {
                 prefix: &self.prefix,
                 delimiter: None,
                 token: self.token.as_deref(),
-                // With a token it says nothing new to S3; to a source whose tokens are weaker it does.
+                // Redundant for S3 when a token is given, but needed by sources whose tokens are less precise.
                 start_after: self.after.as_deref(),
             };
             self.requests += 1;

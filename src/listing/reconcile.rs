@@ -1,4 +1,4 @@
-//! Reconcile: what of a page is in the bucket and not in the ledger.
+//! Reconcile: compares a page of listed keys with the ledger.
 
 use super::counts::Counts;
 use super::folder_level::{KeyClass, classify};
@@ -9,19 +9,19 @@ use crate::object::{Object, ObjectRef};
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 
-/// A listed key and what is to be done about it.
+/// A listed key and its state.
 #[derive(Debug)]
 pub(crate) struct ListedKey {
     pub(crate) at: ObjectRef,
     pub(crate) state: KeyState,
 }
 
-/// What is known of a listed key.
+/// The state of a listed key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyState {
     NotALog,
     Excluded,
-    /// What the ledger says of it, and whether it is older than the ledger's memory.
+    /// A selected log: its state in the ledger, and whether it is older than the ledger's retention.
     Log {
         state: ObjectState,
         old: bool,
@@ -29,8 +29,8 @@ pub(crate) enum KeyState {
 }
 
 impl ListedKey {
-    /// Whether it is handed in: every object that is not done or quarantined and not under a live lease, and on request
-    /// the quarantined.
+    /// Returns whether the object must be ingested: it is absent or unfinished, or it is quarantined and `pick`
+    /// includes quarantined objects. Objects that are done or have an unexpired lease are not picked.
     pub(crate) fn is_picked(&self, pick: Pick) -> bool {
         match self.state {
             KeyState::Log { state: ObjectState::Absent | ObjectState::Unfinished, .. } => true,
@@ -39,7 +39,7 @@ impl ListedKey {
         }
     }
 
-    /// Counts it, once it is worked off.
+    /// Adds the key to `counts`. Called when the cursor passes the key.
     pub(crate) fn count(&self, counts: &mut Counts) {
         counts.listed += 1;
         match self.state {
@@ -57,17 +57,17 @@ impl ListedKey {
     }
 }
 
-/// Holds a page against the ledger.
+/// Looks up a page of listed objects in the ledger.
 ///
-/// The view is stale as soon as it is read, and need not be more: an object that is finished meanwhile is handed in and
-/// found done, at the price of one write; one that is found done, is done.
+/// The result may be stale immediately, which is safe: an object that is finished in the meantime is enqueued and then
+/// found done, at the cost of one write. An object that is found done stays done.
 pub(crate) async fn reconcile(
     ledger: &Ledger,
     unit: &Unit,
     page: Vec<ObjectRef>,
 ) -> Result<Vec<ListedKey>, StoreError> {
-    let memory = memory_begins(ledger);
-    let classes: Vec<KeyClass> = page.iter().map(|at| wanted(at, unit)).collect();
+    let oldest_kept = retention_start(ledger);
+    let classes: Vec<KeyClass> = page.iter().map(|at| classify_object(at, unit)).collect();
     let asked: Vec<Object> = page
         .iter()
         .zip(&classes)
@@ -80,9 +80,10 @@ pub(crate) async fn reconcile(
             KeyClass::NotALog => KeyState::NotALog,
             KeyClass::Excluded => KeyState::Excluded,
             KeyClass::Selected(day) => {
-                // Listed without an ETag, it cannot be looked up: it is handed in, and ingestion asks for its version.
+                // An object that was listed without an ETag cannot be looked up. It is treated as absent, and ingestion
+                // determines its version.
                 let state = at.etag.as_ref().and_then(|_| states.next()).unwrap_or(ObjectState::Absent);
-                KeyState::Log { state, old: day.is_some_and(|day| day < memory) }
+                KeyState::Log { state, old: day.is_some_and(|day| day < oldest_kept) }
             }
         };
         ListedKey { at, state }
@@ -90,16 +91,16 @@ pub(crate) async fn reconcile(
     Ok(page.into_iter().zip(classes).map(judge).collect())
 }
 
-fn wanted(at: &ObjectRef, unit: &Unit) -> KeyClass {
+fn classify_object(at: &ObjectRef, unit: &Unit) -> KeyClass {
     match (classify(&at.key, &unit.filters), unit.layout) {
-        // Nothing but its name says when it was delivered.
+        // In a flat folder, only the key's name contains the delivery day.
         (KeyClass::Selected(Some(day)), Layout::Flat) if !unit.span.contains(day) => KeyClass::Excluded,
         (class, _) => class,
     }
 }
 
-/// Rows of objects delivered before this day may have expired.
-fn memory_begins(ledger: &Ledger) -> Date {
+/// Returns the oldest delivery day whose rows have not expired.
+fn retention_start(ledger: &Ledger) -> Date {
     let since = Timestamp::from_second(ledger.retention_start()).unwrap_or(Timestamp::UNIX_EPOCH);
     since.to_zoned(TimeZone::UTC).date()
 }

@@ -1,17 +1,17 @@
-//! Span: the days that are looked at.
+//! Span: a range of delivery days.
 
 use jiff::ToSpan;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-/// How far back is looked where nobody says otherwise.
+/// Default number of days to look back.
 ///
-/// CloudTrail delivers within minutes, and the notifications of a day wait in their queue for at most 14 days, alarmed.
-/// What the days before today are for is the file that was delivered while the stack did not stand, and the one whose
+/// CloudTrail delivers within minutes, and notifications stay in their queue for at most 14 days, with an alarm. The
+/// days before today are needed for files that were delivered while the stack was not deployed, and for files whose
 /// notification S3 never sent.
 pub const LOOK_BACK: u32 = 3;
 
-/// Days of delivery, both ends included, UTC. Never empty.
+/// A range of delivery days in UTC, including both ends. Never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "SpanText", into = "SpanText")]
 pub struct Span {
@@ -19,10 +19,10 @@ pub struct Span {
     to: Date,
 }
 
-/// A span that cannot be.
+/// An error for an invalid span.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
-    /// It ends before it starts.
+    /// The span ends before it starts.
     #[error("the span ends ({to}) before it starts ({from}): exchange the two")]
     Backwards {
         /// The first day asked for.
@@ -30,70 +30,70 @@ pub enum SpanError {
         /// The last day asked for.
         to: Date,
     },
-    /// Not a day.
+    /// The text is not a valid day.
     #[error("expected a day as YYYY-MM-DD, found {found:?}")]
     InvalidDate {
         /// What was found.
         found: String,
     },
-    /// Before there was an AWS.
+    /// The span starts before the year 2000.
     #[error("expected days from the year 2000 on, found {0}")]
     TooEarly(Date),
 }
 
 impl Span {
-    /// From one day to another.
+    /// Creates a span from its first and its last day.
     ///
     /// # Errors
-    /// If it ends before it starts, or starts before there was an AWS.
+    /// Fails if the span ends before it starts, or starts before the year 2000.
     pub fn new(from: Date, to: Date) -> Result<Self, SpanError> {
         if to < from {
             return Err(SpanError::Backwards { from, to });
         }
-        // Keys are compared as text: that is the order of days only as long as every year has four digits.
+        // Keys are compared as text, which is the order of the days only if every year has four digits.
         if from.year() < 2000 {
             return Err(SpanError::TooEarly(from));
         }
         Ok(Self { from, to })
     }
 
-    /// The last `days` days before `today`, and today.
+    /// Returns the span of `today` and the `days` days before it.
     pub fn looking_back(today: Date, days: u32) -> Self {
         let days = i64::from(days).min(i64::from(i16::MAX));
         let from = today.checked_sub(days.days()).unwrap_or(Date::MIN).max(EARLIEST);
         Self { from, to: today.max(from) }
     }
 
-    /// From two days as people and messages write them, `YYYY-MM-DD`.
+    /// Parses a span from two days in the form `YYYY-MM-DD`.
     ///
     /// # Errors
-    /// As [`Span::new`]; or one of them is no day.
+    /// Fails if one of them is not a day, and in the cases of [`Span::new`].
     pub fn parse(from: &str, to: &str) -> Result<Self, SpanError> {
         let day = |text: &str| text.parse().map_err(|_| SpanError::InvalidDate { found: text.to_owned() });
         Self::new(day(from)?, day(to)?)
     }
 
-    /// The first day.
+    /// Returns the first day.
     pub fn from(self) -> Date {
         self.from
     }
 
-    /// The last day.
+    /// Returns the last day.
     pub fn to(self) -> Date {
         self.to
     }
 
-    /// Whether the day is one of these.
+    /// Returns whether the span contains `day`.
     pub fn contains(self, day: Date) -> bool {
         self.from <= day && day <= self.to
     }
 
-    /// Every day, in order.
+    /// Returns the days in order.
     pub fn days(self) -> impl Iterator<Item = Date> {
         std::iter::successors(Some(self.from), |day| day.tomorrow().ok()).take_while(move |day| *day <= self.to)
     }
 
-    /// The same days in pieces of at most `days` each (at least one), in order.
+    /// Splits the span into consecutive spans of at most `days` days each (at least one), in order.
     pub fn split(self, days: u32) -> impl Iterator<Item = Self> {
         let beyond = (i64::from(days.max(1)) - 1).min(i64::from(i16::MAX));
         let piece = move |from: Date| {
@@ -105,18 +105,18 @@ impl Span {
         })
     }
 
-    /// Where these days lie among the keys under `folder`, which ends in a slash: behind the first text, before the
-    /// second, if any day comes after.
+    /// Returns the range of the keys of these days under `folder`, which must end in a slash: the keys after the first
+    /// text and before the second one. The second is `None` if no later day exists.
     ///
-    /// A folder's days are one stretch of its keys, because `YYYY/MM/DD` sorts as days do. One listing therefore walks
-    /// through all of them; days that hold nothing cost nothing.
+    /// The keys of consecutive days are contiguous, because `YYYY/MM/DD` sorts like the days. One listing therefore
+    /// covers all of them, and days without objects cost no requests.
     pub fn key_range(self, folder: &str) -> (String, Option<String>) {
         let before = |day: Date| format!("{folder}{:04}/{:02}/{:02}", day.year(), day.month(), day.day());
         (before(self.from), self.to.tomorrow().ok().map(before))
     }
 }
 
-/// Nothing lies in an S3 bucket from before this.
+/// No S3 bucket contains objects from before this day.
 const EARLIEST: Date = jiff::civil::date(2000, 1, 1);
 
 impl std::fmt::Display for Span {
@@ -125,7 +125,7 @@ impl std::fmt::Display for Span {
     }
 }
 
-/// As it stands in messages.
+/// The serialized form of a span.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SpanText {
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pieces_of_a_span_are_its_days_each_once_and_none_is_longer_than_asked(span in spans(), days in 0u32..50) {
+        fn split_covers_each_day_once_within_the_length(span in spans(), days in 0u32..50) {
             let split: Vec<Span> = span.split(days).collect();
             prop_assert!(split.iter().all(|piece| piece.days().count() <= days.max(1) as usize));
             let rejoined: Vec<Date> = split.into_iter().flat_map(Span::days).collect();
@@ -169,7 +169,7 @@ mod tests {
         }
 
         #[test]
-        fn a_key_lies_in_the_stretch_exactly_if_its_day_is_in_the_span(span in spans(), offset in -40i64..900) {
+        fn key_range_matches_the_days_of_the_span(span in spans(), offset in -40i64..900) {
             let folder = "p/AWSLogs/111122223333/CloudTrail/eu-west-1/";
             let Ok(day) = span.from().checked_add(offset.days()) else { return Ok(()) };
             let (year, month, date) = (day.year(), day.month(), day.day());
@@ -182,21 +182,21 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back_the_same(span in spans()) {
+        fn serialization_round_trips(span in spans()) {
             let text = serde_json::to_string(&span).unwrap();
             prop_assert_eq!(serde_json::from_str::<Span>(&text).unwrap(), span);
         }
     }
 
     #[test]
-    fn the_default_looks_at_today_and_the_days_before() {
+    fn looking_back_includes_today_and_the_days_before() {
         let span = Span::looking_back(jiff::civil::date(2026, 3, 2), LOOK_BACK);
         assert_eq!(span.to_string(), "2026-02-27 to 2026-03-02");
         assert_eq!(Span::looking_back(Date::MIN, u32::MAX).from(), EARLIEST);
     }
 
     #[test]
-    fn a_span_that_cannot_be_is_refused_with_what_to_do() {
+    fn invalid_span_is_rejected_with_a_fix() {
         let said = |from, to| Span::parse(from, to).unwrap_err().to_string();
         assert_eq!(
             said("2026-11-02", "2026-11-01"),

@@ -21,7 +21,7 @@ use trailhose::{aws, telemetry};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let config = config::Backfill::from_env()?;
+    let config = config::BackfillConfig::from_env()?;
     let sdk = aws::function_config();
     let store = DynamoDb::new(aws::dynamodb(&sdk), &config.table);
     let usage = store.usage();
@@ -29,11 +29,11 @@ async fn main() -> Result<(), Error> {
     let worker = Worker {
         backfill: Backfill {
             source: Arc::new(S3::new(aws::s3(&sdk))),
-            ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
+            ledger: Ledger::new(Arc::new(store), system_clock(), config.retention),
         },
         records: Arc::new(DynamoDbRunRecords::new(aws_sdk_dynamodb::Client::new(&sdk), &config.table, system_clock())),
-        tasks: Arc::new(Sqs::new(sqs.clone(), config.tasks)),
-        ingest: Arc::new(Sqs::new(sqs, config.ingest)),
+        tasks: Arc::new(Sqs::new(sqs.clone(), config.task_queue)),
+        ingest: Arc::new(Sqs::new(sqs, config.ingest_queue)),
         defaults: config.defaults,
         workers: config.workers,
         budgets: Budgets::default(),

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trailhose::batch::{Batch, BatchReport};
-use trailhose::config::Config;
+use trailhose::config::IngestConfig;
 use trailhose::ingest::{CHUNK_BYTES, Deadline, Ingest, KeyPolicy, MAX_BUFFERED_BYTES};
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, cost, system_clock};
@@ -21,7 +21,7 @@ use trailhose::{aws, decode, telemetry};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let config = Config::from_env()?;
+    let config = IngestConfig::from_env()?;
     let sdk = aws::function_config();
     let store = DynamoDb::new(aws::dynamodb(&sdk), config.table);
     let sink = Firehose::new(aws::firehose(&sdk), &config.stream, config.lines);
@@ -30,10 +30,10 @@ async fn main() -> Result<(), Error> {
         None => sink,
     };
     let usage = Usage { ledger: store.usage(), sink: sink.usage() };
-    let queue = config.queue.map(|url| Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), url)) as Arc<dyn Queue>);
+    let queue = config.requeue_url.map(|url| Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), url)) as Arc<dyn Queue>);
     let ingest = Ingest {
         source: Arc::new(S3::new(aws::s3(&sdk))),
-        ledger: Ledger::new(Arc::new(store), system_clock(), config.keep),
+        ledger: Ledger::new(Arc::new(store), system_clock(), config.retention),
         sink: Arc::new(sink),
         limits: decode::DecodeLimits {
             object_bytes: config.object_bytes,

@@ -1,4 +1,4 @@
-//! Search: where the layout begins.
+//! Search: finds the folders in which CloudTrail's layout starts.
 
 use super::{Coverage, Discovery, FolderPage, FolderRole, Shape};
 use crate::listing::folder_level::FolderLevel;
@@ -6,31 +6,30 @@ use crate::listing::unit::Layout;
 use crate::source::{ListPage, SourceError};
 use std::collections::VecDeque;
 
-/// How many folders deep `AWSLogs/` is looked for: two trails with prefixes of their own in one bucket, each of them
-/// with a slash in it.
+/// How many folders deep to search for `AWSLogs/`. Covers several trails in one bucket whose prefixes contain a slash.
 const DEPTH: usize = 2;
 
-/// Folders that are looked into. A bucket with more of them above `AWSLogs/` is used for something else too, and its
-/// trail's prefix must be named.
+/// Maximum number of folders to search. A bucket with more folders above `AWSLogs/` is also used for other data, and
+/// the trail's prefix must be given.
 const FOLDERS: usize = 200;
 
-/// A folder in which something may lie that the walk will not meet.
+/// A searched folder whose content the walk does not reach.
 enum UnwalkedFolder {
-    /// Nothing in it was looked at.
+    /// Neither its subfolders nor its objects are walked.
     Whole(String),
-    /// Its folders were, what lies directly in it was not.
+    /// Its subfolders are walked; the objects directly in it are not.
     Objects(String),
 }
 
 impl Discovery {
-    /// Finds the folders from which to walk, or that there is no layout.
+    /// Finds the folders from which to walk, or detects that there is no layout.
     pub(super) async fn locate_layout(&mut self) -> Result<(), SourceError> {
         let spelled = self.ask.prefix.as_str();
         let prefix =
             if spelled.is_empty() || spelled.ends_with('/') { spelled.to_owned() } else { format!("{spelled}/") };
         if let Some(place) = FolderLevel::of(&prefix) {
-            // Named below `AWSLogs/` already. With a trail whose own prefix ends in `AWSLogs`, the walk meets another
-            // `AWSLogs/` in it and enters that too.
+            // The prefix is already inside `AWSLogs/`. If a trail's own prefix ends in `AWSLogs`, the walk finds
+            // another `AWSLogs/` in it and enters that too.
             return self.start_inside_layout(prefix, place).await;
         }
         let mut unwalked = Vec::new();
@@ -43,7 +42,7 @@ impl Discovery {
             let found = page.next.is_some() || !page.prefixes.is_empty();
             if found {
                 self.progress.shape = Shape::CloudTrail;
-                // The page is not wasted: the walk goes on from it.
+                // The walk continues from this page instead of listing it again.
                 self.process_page(&FolderPage { folder: logs.clone(), token: None, role: FolderRole::Layout }, page);
                 if self.ask.coverage == Coverage::Everything {
                     self.folders.push(FolderPage { folder, token: None, role: FolderRole::AboveLayout });
@@ -71,8 +70,8 @@ impl Discovery {
             }
             _ => {
                 self.progress.shape = Shape::Empty;
-                // No folder of that name, but perhaps the beginning of names. To a backfill that would be a
-                // misspelling.
+                // There is no folder of that name, but the prefix may match the start of key names. A backfill treats
+                // it as misspelled.
                 if self.ask.coverage != Coverage::Days && prefix != self.ask.prefix {
                     self.push_unit(self.ask.prefix.clone(), Layout::Flat);
                 }

@@ -89,8 +89,8 @@ impl Manifest {
             }
             "ORC" => {
                 return Err(
-                    "expected a report in CSV or Parquet, found ORC, which is not supported: configure one of \
-                            those"
+                    "expected a report in CSV or Parquet, found ORC, which is not supported: configure the inventory \
+                            to write CSV or Parquet"
                         .into(),
                 );
             }

@@ -53,7 +53,8 @@ impl<T: DataType> ParquetColumn<T> {
         while present.len() < count {
             let before = (present.len(), values.len());
             let levels = (self.levels > 0).then_some(&mut present);
-            let (records, ..) = self.column.read_records(count - before.0, levels, None, &mut values).map_err(parquet_error)?;
+            let (records, ..) =
+                self.column.read_records(count - before.0, levels, None, &mut values).map_err(parquet_error)?;
             if self.levels == 0 {
                 present.resize(values.len(), 0);
             }

@@ -173,7 +173,7 @@ async fn over_inventory(
         _ => Box::new(DryRunDispatcher),
     };
     let pages = report.pages(&opened.prefix);
-    take(backfill.run_over(pages, ask.flat_unit(), &*intake, Instant::now() + UNLIMITED_TIME).await, counts)
+    take(backfill.run_over_pages(pages, ask.flat_unit(), &*intake, Instant::now() + UNLIMITED_TIME).await, counts)
 }
 
 fn take(ended: UnitReport, counts: &mut Counts) -> Result<(), LocalBackfillError> {

@@ -18,9 +18,9 @@ impl FolderReportStore {
         Self(folder.into())
     }
 
-    /// Finds a data file of the report. S3 stores it at its key, so in a copy of the bucket or of a part of it, the file is
-    /// under one of the manifest's parent folders. In a copy of the report alone, it is in `../data/` or next to the
-    /// manifest.
+    /// Finds a data file of the report. S3 stores it at its key, so in a copy of the bucket or of a part of it, the
+    /// file is under one of the manifest's parent folders. In a copy of the report alone, it is in `../data/` or next
+    /// to the manifest.
     fn find(&self, key: &str) -> Option<PathBuf> {
         let name = Path::new(key).file_name()?;
         let whole = self.0.canonicalize().ok()?;

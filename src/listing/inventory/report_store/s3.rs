@@ -37,14 +37,21 @@ impl S3ReportStore {
         // An unnamed temporary file: it is deleted when it is dropped and also when the process crashes.
         let disk_error = |error: std::io::Error| {
             let folder = std::env::temp_dir();
-            SourceError::Denied(format!("cannot store {at} in {}: {error}; set TMPDIR to a folder with enough space", folder.display()))
+            SourceError::Denied(format!(
+                "cannot store {at} in {}: {error}; set TMPDIR to a folder with enough space",
+                folder.display()
+            ))
         };
         let mut file = tempfile::tempfile().map_err(disk_error)?;
         let (mut sum, mut body) = (Md5Counter::default(), answer.body);
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| {
                 let causes: Vec<String> = aws::causes(&error).map(ToString::to_string).collect();
-                SourceError::Unavailable(format!("{at}: download interrupted after {} bytes: {}", sum.bytes, causes.join(": ")))
+                SourceError::Unavailable(format!(
+                    "{at}: download interrupted after {} bytes: {}",
+                    sum.bytes,
+                    causes.join(": ")
+                ))
             })?;
             sum.add(&chunk);
             file.write_all(&chunk).map_err(disk_error)?;
