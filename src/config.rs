@@ -1,16 +1,16 @@
-//! Config: what the Lambda programs are told by their environment.
+//! The settings of the Lambda functions, read from environment variables.
 
 mod backfill;
 
-pub use backfill::Backfill;
+pub use backfill::BackfillConfig;
 
 use crate::event::filter::Filter;
 use crate::ledger::model::row::Seconds;
 use crate::pack::LinesPerRecord;
 
-/// The ingest function's settings, one field a variable.
+/// The settings of the ingest function, one field per variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub struct IngestConfig {
     /// `TRAILHOSE_TABLE`: the ledger's DynamoDB table.
     pub table: String,
     /// `TRAILHOSE_STREAM`: the Firehose stream's name.
@@ -19,54 +19,56 @@ pub struct Config {
     pub lines: LinesPerRecord,
     /// `TRAILHOSE_OVERSIZE`: `s3://bucket/prefix` for events longer than a Firehose record.
     pub oversize: Option<String>,
-    /// `TRAILHOSE_QUEUE_URL`: where a deferred object is sent again.
-    pub queue: Option<String>,
-    /// `TRAILHOSE_CONCURRENCY`: objects at once in one invocation. Default 16.
+    /// `TRAILHOSE_QUEUE_URL`: the queue to which deferred objects are sent.
+    pub requeue_url: Option<String>,
+    /// `TRAILHOSE_CONCURRENCY`: the maximum number of objects processed concurrently in one invocation. Default: 16.
     pub concurrency: usize,
-    /// `TRAILHOSE_MEMORY_MB`: what the objects of an invocation may take together, in MiB. Default three quarters of
-    /// the function's memory.
+    /// `TRAILHOSE_MEMORY_MB`: the memory budget for all objects of an invocation, in MiB. Default: three quarters of the
+    /// function's memory.
     pub memory_mib: u32,
-    /// `TRAILHOSE_LEDGER_DAYS`: how long a delivered event is remembered. Default 90.
-    pub keep: Seconds,
-    /// `TRAILHOSE_FILTER`: events to drop, see [`Filter::parse`].
+    /// `TRAILHOSE_LEDGER_DAYS`: the retention of the ledger in days. Default: 90.
+    pub retention: Seconds,
+    /// `TRAILHOSE_FILTER`: the events to drop. See [`Filter::parse`].
     pub filter: Filter,
-    /// `TRAILHOSE_MAX_OBJECT_BYTES`: decompressed bytes at which an object is a bomb. Default 2 GiB.
+    /// `TRAILHOSE_MAX_OBJECT_BYTES`: the decompressed size in bytes at which an object is quarantined as a decompression
+    /// bomb. Default: 2 GiB.
     pub object_bytes: u64,
-    /// `TRAILHOSE_MAX_OBJECT_EVENTS`: events at which an object is one too. Default a million.
+    /// `TRAILHOSE_MAX_OBJECT_EVENTS`: the number of events at which an object is quarantined as a bomb. Default: one
+    /// million.
     pub object_events: u32,
 }
 
-impl Config {
-    /// Reads the process's environment.
+impl IngestConfig {
+    /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names the variable, what it holds and what it should.
+    /// Returns a text that names the variable, its value and the expected value.
     pub fn from_env() -> Result<Self, String> {
-        Self::from(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Reads variables from `get`.
+    /// Reads the settings from `get`, which returns the value of a variable.
     ///
     /// # Errors
-    /// As [`Config::from_env`].
-    pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    /// Returns the same errors as [`IngestConfig::from_env`].
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variables = Variables(get);
         let get = |name| variables.get(name);
-        let number = |name, default, least| variables.number(name, default, least);
+        let number = |name, default, min| variables.number(name, default, min);
         let function_mib = number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512, 1)?;
         Ok(Self {
-            table: variables.must("TRAILHOSE_TABLE", TABLE)?,
-            stream: variables.must("TRAILHOSE_STREAM", "the name of a Firehose stream")?,
+            table: variables.required("TRAILHOSE_TABLE", EXPECTED_TABLE)?,
+            stream: variables.required("TRAILHOSE_STREAM", "the name of a Firehose stream")?,
             lines: match get("TRAILHOSE_DESTINATION").as_deref() {
                 None | Some("packed") => LinesPerRecord::Packed,
                 Some("one-per-record") => LinesPerRecord::One,
                 Some(other) => return Err(format!("TRAILHOSE_DESTINATION={other}: expected packed or one-per-record")),
             },
             oversize: get("TRAILHOSE_OVERSIZE"),
-            queue: get("TRAILHOSE_QUEUE_URL"),
+            requeue_url: get("TRAILHOSE_QUEUE_URL"),
             concurrency: usize::try_from(number("TRAILHOSE_CONCURRENCY", 16, 1)?).unwrap_or(usize::MAX),
             memory_mib: u32::try_from(number("TRAILHOSE_MEMORY_MB", function_mib * 3 / 4, 1)?).unwrap_or(u32::MAX),
-            keep: variables.keep()?,
+            retention: variables.retention()?,
             filter: Filter::parse(&get("TRAILHOSE_FILTER").unwrap_or_default())
                 .map_err(|error| format!("TRAILHOSE_FILTER: {error}"))?,
             object_bytes: number("TRAILHOSE_MAX_OBJECT_BYTES", crate::decode::DecodeLimits::default().object_bytes, 1)?,
@@ -80,10 +82,10 @@ impl Config {
     }
 }
 
-/// What `TRAILHOSE_TABLE` should hold.
-const TABLE: &str = "the name of the ledger's DynamoDB table";
+/// The expected value of `TRAILHOSE_TABLE`, for error messages.
+const EXPECTED_TABLE: &str = "the name of the ledger's DynamoDB table";
 
-/// Variables by name; one that is set to nothing is not set.
+/// Environment variables by name. An empty variable counts as unset.
 struct Variables<G>(G);
 
 impl<G: Fn(&str) -> Option<String>> Variables<G> {
@@ -91,22 +93,22 @@ impl<G: Fn(&str) -> Option<String>> Variables<G> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
 
-    fn must(&self, name: &str, what: &str) -> Result<String, String> {
-        self.get(name).ok_or_else(|| format!("{name} is not set; expected {what}"))
+    fn required(&self, name: &str, expected: &str) -> Result<String, String> {
+        self.get(name).ok_or_else(|| format!("{name} is not set; expected {expected}"))
     }
 
-    fn number(&self, name: &str, default: u64, least: u64) -> Result<u64, String> {
+    fn number(&self, name: &str, default: u64, min: u64) -> Result<u64, String> {
         match self.get(name) {
             None => Ok(default),
             Some(text) => match text.parse() {
-                Ok(value) if value >= least => Ok(value),
-                _ => Err(format!("{name}={text}: expected a whole number of at least {least}")),
+                Ok(value) if value >= min => Ok(value),
+                _ => Err(format!("{name}={text}: expected a whole number of at least {min}")),
             },
         }
     }
 
-    /// How long the ledger remembers: the same for all programs on one table.
-    fn keep(&self) -> Result<Seconds, String> {
+    /// Returns the ledger's retention in seconds, which must be the same for all programs that use a table.
+    fn retention(&self) -> Result<Seconds, String> {
         let days = self.number("TRAILHOSE_LEDGER_DAYS", 90, 15)?;
         Ok(Seconds::try_from(days.saturating_mul(86_400)).unwrap_or(Seconds::MAX))
     }
@@ -116,20 +118,20 @@ impl<G: Fn(&str) -> Option<String>> Variables<G> {
 mod tests {
     use super::*;
 
-    fn config(variables: &[(&str, &str)]) -> Result<Config, String> {
+    fn config(variables: &[(&str, &str)]) -> Result<IngestConfig, String> {
         let all = [&[("TRAILHOSE_TABLE", "ledger"), ("TRAILHOSE_STREAM", "events")], variables].concat();
-        Config::from(|name| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        IngestConfig::from_variables(|name| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]
-    fn what_is_not_set_has_its_documented_default() {
+    fn unset_variable_has_its_documented_default() {
         let config = config(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")]).unwrap();
-        assert_eq!((config.concurrency, config.memory_mib, config.keep), (16, 768, 90 * 86_400));
+        assert_eq!((config.concurrency, config.memory_mib, config.retention), (16, 768, 90 * 86_400));
         assert_eq!(config.lines, LinesPerRecord::Packed);
     }
 
     #[test]
-    fn what_cannot_be_meant_names_the_variable() {
+    fn error_for_an_invalid_value_names_the_variable() {
         for (name, value) in [
             ("TRAILHOSE_TABLE", ""),
             ("TRAILHOSE_STREAM", ""),

@@ -1,62 +1,62 @@
-//! The backfill function's settings.
+//! The settings of the backfill function.
 
-use super::{TABLE, Variables};
-use crate::backfill::run::{Defaults, Root};
+use super::{EXPECTED_TABLE, Variables};
+use crate::backfill::run::{Defaults, SourceRoot};
 use crate::ledger::model::row::Seconds;
 use crate::listing::span::LOOK_BACK;
 
-/// The backfill function's settings, one field a variable.
+/// The settings of the backfill function, one field per variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backfill {
-    /// `TRAILHOSE_TABLE`: the ledger's DynamoDB table, in which runs are noted too.
+pub struct BackfillConfig {
+    /// `TRAILHOSE_TABLE`: the ledger's DynamoDB table, which also contains the records of runs.
     pub table: String,
-    /// `TRAILHOSE_LEDGER_DAYS`: how long the ledger remembers. Default 90; the same as for ingest.
-    pub keep: Seconds,
-    /// `TRAILHOSE_BACKFILL_QUEUE_URL`: the queue of this function's own tasks.
-    pub tasks: String,
-    /// `TRAILHOSE_BACKFILL_INGEST_QUEUE_URL`: the queue into which missing objects are handed.
-    pub ingest: String,
-    /// `TRAILHOSE_SOURCES`, `s3://bucket/prefix,…`, and `TRAILHOSE_LOOK_BACK_DAYS`, default 3: what a request leaves
-    /// open.
+    /// `TRAILHOSE_LEDGER_DAYS`: the retention of the ledger in days, the same as for ingest. Default: 90.
+    pub retention: Seconds,
+    /// `TRAILHOSE_BACKFILL_QUEUE_URL`: the queue of this function's tasks.
+    pub task_queue: String,
+    /// `TRAILHOSE_BACKFILL_INGEST_QUEUE_URL`: the queue to which missing objects are enqueued.
+    pub ingest_queue: String,
+    /// `TRAILHOSE_SOURCES` (`s3://bucket/prefix,…`) and `TRAILHOSE_LOOK_BACK_DAYS` (default: 3): the values that apply if
+    /// a request does not contain them.
     pub defaults: Defaults,
-    /// `TRAILHOSE_BACKFILL_WORKERS`: how many instances there may be at once, for each to take its share of a run's
-    /// bytes a second. Default 1.
+    /// `TRAILHOSE_BACKFILL_WORKERS`: the maximum number of concurrent instances. Each instance uses an equal share of a
+    /// run's limit in bytes per second. Default: 1.
     pub workers: u32,
 }
 
-impl Backfill {
-    /// Reads the process's environment.
+impl BackfillConfig {
+    /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names the variable, what it holds and what it should.
+    /// Returns a text that names the variable, its value and the expected value.
     pub fn from_env() -> Result<Self, String> {
-        Self::from(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Reads variables from `get`.
+    /// Reads the settings from `get`, which returns the value of a variable.
     ///
     /// # Errors
-    /// As [`Backfill::from_env`].
-    pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    /// Returns the same errors as [`BackfillConfig::from_env`].
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variables = Variables(get);
         let listed = variables.get("TRAILHOSE_SOURCES").unwrap_or_default();
-        let sources = listed.split(',').filter(|text| !text.trim().is_empty()).map(Root::parse);
-        let keep = variables.keep()?;
+        let sources = listed.split(',').filter(|text| !text.trim().is_empty()).map(SourceRoot::parse);
+        let retention = variables.retention()?;
         let days = variables.number("TRAILHOSE_LOOK_BACK_DAYS", u64::from(LOOK_BACK), 0)?;
-        // A day beyond the ledger's memory would be handed in again by every run.
-        if days.saturating_mul(86_400) >= keep.unsigned_abs() {
-            let kept = keep / 86_400;
+        // Every run would enqueue again the objects of a day that is older than the ledger's retention.
+        if days.saturating_mul(86_400) >= retention.unsigned_abs() {
+            let kept = retention / 86_400;
             return Err(format!(
-                "TRAILHOSE_LOOK_BACK_DAYS={days}: expected fewer than TRAILHOSE_LEDGER_DAYS, {kept}, or the ledger \
-                 forgets what every run finds again"
+                "TRAILHOSE_LOOK_BACK_DAYS={days}: expected less than TRAILHOSE_LEDGER_DAYS ({kept}); otherwise every run \
+                 delivers expired objects again"
             ));
         }
         Ok(Self {
-            table: variables.must("TRAILHOSE_TABLE", TABLE)?,
-            keep,
-            tasks: variables.must("TRAILHOSE_BACKFILL_QUEUE_URL", "the URL of the queue of the backfill's tasks")?,
-            ingest: variables
-                .must("TRAILHOSE_BACKFILL_INGEST_QUEUE_URL", "the URL of the ingest queue for what is missing")?,
+            table: variables.required("TRAILHOSE_TABLE", EXPECTED_TABLE)?,
+            retention,
+            task_queue: variables.required("TRAILHOSE_BACKFILL_QUEUE_URL", "the URL of the backfill's task queue")?,
+            ingest_queue: variables
+                .required("TRAILHOSE_BACKFILL_INGEST_QUEUE_URL", "the URL of the ingest queue for missing objects")?,
             defaults: Defaults {
                 sources: sources.collect::<Result<_, _>>().map_err(|error| format!("TRAILHOSE_SOURCES: {error}"))?,
                 look_back_days: u32::try_from(days).unwrap_or(u32::MAX),
@@ -70,32 +70,32 @@ impl Backfill {
 mod tests {
     use super::*;
 
-    fn config(variables: &[(&str, &str)]) -> Result<Backfill, String> {
-        let must = [
+    fn config(variables: &[(&str, &str)]) -> Result<BackfillConfig, String> {
+        let required = [
             ("TRAILHOSE_TABLE", "ledger"),
             ("TRAILHOSE_BACKFILL_QUEUE_URL", "https://sqs/1/tasks"),
             ("TRAILHOSE_BACKFILL_INGEST_QUEUE_URL", "https://sqs/1/missing"),
         ];
-        let all = [&must, variables].concat();
-        Backfill::from(|name| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        let all = [&required, variables].concat();
+        BackfillConfig::from_variables(|name| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]
-    fn what_is_not_set_has_its_documented_default() {
+    fn unset_variable_has_its_documented_default() {
         let config = config(&[]).unwrap();
-        assert_eq!((config.keep, config.workers), (90 * 86_400, 1));
+        assert_eq!((config.retention, config.workers), (90 * 86_400, 1));
         assert_eq!(config.defaults, Defaults { sources: Vec::new(), look_back_days: 3 });
     }
 
     #[test]
-    fn sources_are_listed_with_commas() {
+    fn sources_are_separated_by_commas() {
         let config = config(&[("TRAILHOSE_SOURCES", "s3://a/p/, s3://b,")]).unwrap();
         let sources: Vec<String> = config.defaults.sources.iter().map(ToString::to_string).collect();
         assert_eq!(sources, ["s3://a/p/", "s3://b/"]);
     }
 
     #[test]
-    fn what_cannot_be_meant_names_the_variable() {
+    fn error_for_an_invalid_value_names_the_variable() {
         for (name, value) in [
             ("TRAILHOSE_TABLE", ""),
             ("TRAILHOSE_BACKFILL_QUEUE_URL", ""),

@@ -1,12 +1,12 @@
-//! The sink against the disk as a killed process would leave it.
+//! Tests of the sink with the disk states that a killed process leaves.
 
-mod neighbours;
+mod isolation;
 
 use std::sync::{Mutex, PoisonError};
 
 type ProbeCallback = Box<dyn FnMut(&'static str) + Send>;
 
-/// Looks at the disk in the middle of a checkpoint.
+/// Calls a test function at each point of a checkpoint.
 #[derive(Default)]
 pub(super) struct CheckpointProbe(Mutex<Option<ProbeCallback>>);
 
@@ -44,7 +44,7 @@ fn far() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-/// Checkpoints only when asked.
+/// Returns options with which only a flush or a full buffer makes a checkpoint.
 fn options(compression: Compression) -> Options {
     Options { compression, checkpoint_every: Duration::from_secs(3600), ..Options::default() }
 }
@@ -81,7 +81,7 @@ async fn open(root: &Path, options: Options) -> (Sqlite, Jsonl) {
     (ledger, sink)
 }
 
-/// Ingests one object as the protocol does: leased, then delivered and noted in one span.
+/// Ingests one object as the protocol does: lease it, then deliver and record it in one span.
 async fn ingest(ledger: &Sqlite, sink: &Jsonl, number: u32, lines: &[(&str, &str)]) {
     let (object, token) = (object(number), Token::fresh());
     let lease = Change::Lease { token, until: 10 };
@@ -120,12 +120,12 @@ fn content(path: &Path) -> String {
     text
 }
 
-/// Every line on the disk and how often it is there.
+/// Returns every line of the files with its number of occurrences.
 fn lines(root: &Path) -> BTreeMap<String, u32> {
     let mut lines = BTreeMap::new();
     for file in files(root) {
         let text = content(&file);
-        assert!(text.is_empty() || text.ends_with('\n'), "{} ends within a line", file.display());
+        assert!(text.is_empty() || text.ends_with('\n'), "{} ends with an incomplete line", file.display());
         text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
     }
     lines
@@ -141,8 +141,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Opens what a kill left, and checks that exactly the objects that the ledger calls done have their lines in the files,
-/// each once.
+/// Opens the state that a killed process left. Checks that the files contain each line of the done objects exactly once
+/// and no other line. Returns the number of done objects.
 async fn exactly_once(root: &Path, options: Options, objects: &BTreeMap<u32, Vec<String>>) -> usize {
     let (ledger, sink) = open(root, options).await;
     let mut expected = BTreeMap::new();
@@ -160,7 +160,7 @@ async fn exactly_once(root: &Path, options: Options, objects: &BTreeMap<u32, Vec
 }
 
 #[tokio::test]
-async fn delivered_lines_lie_in_their_partition_after_a_flush() {
+async fn flushed_lines_are_in_their_partition() {
     for compression in ALL {
         let root = tempfile::tempdir().unwrap();
         let (ledger, sink) = open(root.path(), options(compression)).await;
@@ -177,7 +177,7 @@ async fn delivered_lines_lie_in_their_partition_after_a_flush() {
 }
 
 #[tokio::test]
-async fn what_no_checkpoint_made_durable_is_neither_delivered_nor_noted() {
+async fn work_without_a_checkpoint_is_neither_delivered_nor_recorded() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) = open(root.path(), options(Compression::None)).await;
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
@@ -190,9 +190,9 @@ async fn what_no_checkpoint_made_durable_is_neither_delivered_nor_noted() {
     assert!(rows[0].is_some() && rows[1].is_none(), "{rows:?}");
 }
 
-/// A kill at every moment of every checkpoint, with the files it touches torn at random.
+/// Simulates a kill at every point of every checkpoint, with partial writes of random length.
 #[tokio::test]
-async fn a_kill_at_any_moment_leaves_each_event_delivered_and_noted_or_neither() {
+async fn kill_at_any_point_leaves_each_event_delivered_and_recorded_or_neither() {
     for (seed, compression) in ALL.into_iter().enumerate() {
         let options = Options { file_bytes: 200, ..options(compression) };
         let home = tempfile::tempdir().unwrap();
@@ -227,7 +227,7 @@ async fn a_kill_at_any_moment_leaves_each_event_delivered_and_noted_or_neither()
         assert!(kills.len() > 9, "{}", kills.len());
         let mut done = 0;
         for (at, (moment, killed)) in kills.iter().enumerate() {
-            // Between the mark and the last sync a file may hold any part of what was to be appended.
+            // Between the intent and the last sync, a file may contain any part of the appended bytes.
             if let Some((_, written)) = kills.get(at + 1).filter(|_| *moment == "intent_written") {
                 for file in files(written) {
                     let torn = killed.join(file.strip_prefix(written).unwrap());
@@ -240,9 +240,9 @@ async fn a_kill_at_any_moment_leaves_each_event_delivered_and_noted_or_neither()
                 }
             }
             let now = exactly_once(killed, options.clone(), &objects).await;
-            assert!(now >= done, "{moment}: {now} objects done where there were {done} before");
+            assert!(now >= done, "{moment}: {now} objects done, but {done} were done before");
             done = now;
-            // And a second kill, right after the recovery, finds the same.
+            // A second kill right after the recovery leaves the same state.
             assert_eq!(exactly_once(killed, options.clone(), &objects).await, done);
         }
         assert!(done > 10, "{done}");
@@ -250,7 +250,7 @@ async fn a_kill_at_any_moment_leaves_each_event_delivered_and_noted_or_neither()
 }
 
 #[tokio::test]
-async fn a_killed_run_is_taken_up_again_in_the_same_files() {
+async fn killed_run_resumes_in_the_same_files() {
     let home = tempfile::tempdir().unwrap();
     let (live, killed) = (home.path().join("live"), home.path().join("killed"));
     let (ledger, sink) = open(&live, options(Compression::Gzip)).await;
@@ -273,7 +273,7 @@ async fn a_killed_run_is_taken_up_again_in_the_same_files() {
 }
 
 #[tokio::test]
-async fn a_broken_span_voids_everything_since_the_last_checkpoint() {
+async fn aborted_span_discards_everything_since_the_last_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) = open(root.path(), options(Compression::None)).await;
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
@@ -296,10 +296,10 @@ async fn a_broken_span_voids_everything_since_the_last_checkpoint() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_fails_commits_nothing_of_the_ledgers() {
+async fn failed_checkpoint_commits_no_ledger_write() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) = open(root.path(), options(Compression::None)).await;
-    // A file where the partition's folder should be.
+    // A file has the name of the partition's folder.
     std::fs::write(root.path().join("account=2"), "in the way").unwrap();
     ingest(&ledger, &sink, 1, &[("1", "a"), ("2", "b")]).await;
     let error = sink.flush().await.unwrap_err().to_string();
@@ -312,7 +312,7 @@ async fn a_checkpoint_that_fails_commits_nothing_of_the_ledgers() {
 }
 
 #[tokio::test]
-async fn no_checkpoint_falls_between_a_delivery_and_its_note() {
+async fn checkpoint_waits_for_the_ledger_write_of_a_delivery() {
     let root = tempfile::tempdir().unwrap();
     let (_ledger, sink) = open(root.path(), options(Compression::None)).await;
     let sink = Arc::new(sink);
@@ -330,7 +330,7 @@ async fn no_checkpoint_falls_between_a_delivery_and_its_note() {
 }
 
 #[tokio::test]
-async fn what_waits_in_memory_stays_below_its_bound_and_one_call() {
+async fn buffer_exceeds_its_limit_by_at_most_one_call() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) = open(root.path(), Options { checkpoint_bytes: 1000, ..options(Compression::Zstd) }).await;
     let long = "x".repeat(300);
@@ -341,7 +341,7 @@ async fn what_waits_in_memory_stays_below_its_bound_and_one_call() {
 }
 
 #[tokio::test]
-async fn nothing_waits_longer_than_its_time() {
+async fn checkpoint_is_made_after_its_interval() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) =
         open(root.path(), Options { checkpoint_every: Duration::from_millis(20), ..Options::default() }).await;
@@ -354,8 +354,8 @@ async fn nothing_waits_longer_than_its_time() {
 }
 
 #[tokio::test]
-async fn files_are_begun_anew_at_their_size_and_never_within_a_line() {
-    // Lines that share a block of memory, and lines of which each fills one.
+async fn new_file_starts_at_the_size_limit_and_never_splits_a_line() {
+    // Lines that share a block of memory, and lines that each fill one.
     for size in [1, 10_000] {
         let root = tempfile::tempdir().unwrap();
         let (ledger, sink) = open(root.path(), Options { file_bytes: 100 * size, ..options(Compression::None) }).await;
@@ -368,9 +368,9 @@ async fn files_are_begun_anew_at_their_size_and_never_within_a_line() {
         }
         let files = files(root.path());
         let all: String = files.iter().map(|file| content(file)).collect();
-        assert!(all.lines().eq(&texts), "in order, over all files");
+        assert!(all.lines().eq(&texts), "lines are complete and in order across all files");
         let long = files.iter().filter(|file| std::fs::metadata(file).unwrap().len() > 100 * size).count();
-        assert_eq!(long, 1, "only the line that is longer than a file");
+        assert_eq!(long, 1, "only the file of the oversize line exceeds the limit");
         assert!(files.len() < 13, "{}", files.len());
     }
 }

@@ -1,40 +1,40 @@
-//! Other processes, other ledgers, other people's files, and names that mean harm.
+//! Tests of other processes, other ledgers, foreign files and malicious names.
 
 use super::*;
 
 #[tokio::test]
-async fn one_process_at_a_time_holds_a_ledger() {
+async fn second_process_cannot_open_the_ledger() {
     let root = tempfile::tempdir().unwrap();
     let (_ledger, sink) = open(root.path(), options(Compression::None)).await;
     let second = Sqlite::open(&root.path().join(".trailhose/ledger.db"), CommitMode::Grouped).unwrap_err();
     assert!(second.to_string().contains("in use by another process"), "{second}");
     drop(sink);
-    let standalone = Jsonl::standalone(root.path(), options(Compression::None)).await.unwrap();
+    let first = Jsonl::standalone(root.path(), options(Compression::None)).await.unwrap();
     let second = Jsonl::standalone(root.path(), options(Compression::None)).await.unwrap_err();
     assert!(second.to_string().contains("in use by another process"), "{second}");
-    drop(standalone);
+    drop(first);
 }
 
 #[tokio::test]
-async fn other_peoples_files_are_left_alone() {
+async fn foreign_files_are_not_changed() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("out");
     let (ledger, sink) = open(&root, options(Compression::None)).await;
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
     sink.flush().await.unwrap();
-    // Another ledger beside it, and a person.
+    // Another ledger and a person write to the same folder.
     let other = Sqlite::open(&home.path().join("other.db"), CommitMode::Grouped).unwrap();
-    let beside = Jsonl::with_ledger(&root, options(Compression::None), &other).await.unwrap();
-    ingest(&other, &beside, 1, &[("1", "b")]).await;
-    beside.flush().await.unwrap();
+    let other_sink = Jsonl::with_ledger(&root, options(Compression::None), &other).await.unwrap();
+    ingest(&other, &other_sink, 1, &[("1", "b")]).await;
+    other_sink.flush().await.unwrap();
     std::fs::write(root.join("account=1/region=eu-west-1/date=2023-03-28/mine.jsonl"), "c\n").unwrap();
-    drop((ledger, sink, other, beside));
+    drop((ledger, sink, other, other_sink));
     drop(open(&root, options(Compression::None)).await);
     assert_eq!(lines(&root), ["a", "b", "c"].map(|line| (line.to_owned(), 1)).into());
 }
 
 #[tokio::test]
-async fn a_file_that_was_shortened_is_an_error_that_names_it() {
+async fn truncated_file_is_an_error_that_names_it() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) = open(root.path(), options(Compression::None)).await;
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
@@ -47,7 +47,7 @@ async fn a_file_that_was_shortened_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn files_that_were_taken_away_or_appended_to_are_let_go() {
+async fn removed_and_appended_files_are_not_written_again() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) = open(root.path(), options(Compression::None)).await;
     ingest(&ledger, &sink, 1, &[("1", "a"), ("2", "b")]).await;
@@ -61,7 +61,7 @@ async fn files_that_were_taken_away_or_appended_to_are_let_go() {
 }
 
 #[tokio::test]
-async fn a_ledger_older_than_its_folder_is_refused_and_nothing_is_cut() {
+async fn ledger_older_than_its_folder_is_rejected_without_changes() {
     let home = tempfile::tempdir().unwrap();
     let (root, backup) = (home.path().join("out"), home.path().join("backup"));
     let (ledger, sink) = open(&root, options(Compression::None)).await;
@@ -86,7 +86,7 @@ async fn a_ledger_older_than_its_folder_is_refused_and_nothing_is_cut() {
 }
 
 #[tokio::test]
-async fn with_its_own_state_a_delivery_is_durable_when_it_is_acknowledged() {
+async fn standalone_delivery_is_durable_once_acknowledged() {
     for compression in ALL {
         let home = tempfile::tempdir().unwrap();
         let (live, killed) = (home.path().join("live"), home.path().join("killed"));
@@ -94,7 +94,7 @@ async fn with_its_own_state_a_delivery_is_durable_when_it_is_acknowledged() {
         let span = sink.span().await.unwrap();
         sink.deliver(&call(&[("1", "a"), ("2", "b")]), far()).await.unwrap();
         copy(&live, &killed);
-        // A broken span is a repeat here, as with any sink that keeps what it acknowledged.
+        // An aborted span causes a repeat here, as with every sink whose acknowledged deliveries are durable.
         drop(span);
         sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
         let again = Jsonl::standalone(&killed, options(compression)).await.unwrap();
@@ -105,7 +105,7 @@ async fn with_its_own_state_a_delivery_is_durable_when_it_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_change_of_compression_begins_new_files() {
+async fn changed_compression_starts_new_files() {
     let root = tempfile::tempdir().unwrap();
     for (number, compression) in ALL.into_iter().enumerate() {
         let (ledger, sink) = open(root.path(), options(compression)).await;
@@ -117,7 +117,7 @@ async fn a_change_of_compression_begins_new_files() {
 }
 
 #[tokio::test]
-async fn names_that_point_outside_stay_inside() {
+async fn path_traversal_stays_inside_the_folder() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("out");
     let (ledger, sink) = open(&root, options(Compression::None)).await;
@@ -129,7 +129,7 @@ async fn names_that_point_outside_stay_inside() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_commits_each_write_is_not_taken() {
+async fn ledger_that_commits_each_write_is_rejected() {
     let root = tempfile::tempdir().unwrap();
     let ledger = Sqlite::open(&root.path().join("l.db"), CommitMode::Durable).unwrap();
     let error = Jsonl::with_ledger(root.path(), Options::default(), &ledger).await.unwrap_err();
