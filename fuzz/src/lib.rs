@@ -1,7 +1,7 @@
-//! The fuzz targets' input: the pure modules of trailhose, and an oracle for each.
+//! The core modules of trailhose and an oracle for each fuzz target.
 //!
-//! They are used through `trailhose-core`, which does not depend on the AWS SDK: under a sanitizer the SDK alone would
-//! build for many minutes.
+//! The targets depend only on `trailhose-core`, which does not depend on the AWS SDK. With a sanitizer, the SDK alone
+//! would take many minutes to build.
 #![forbid(unsafe_code)]
 
 pub use trailhose_core::*;

@@ -1,6 +1,6 @@
-//! What must hold of any input at all. Each oracle panics where it does not.
+//! Oracles that check the properties that must hold for any input. An oracle panics if a property does not hold.
 //!
-//! `tests/fuzz_oracles.rs` runs the same functions over the sample bucket and damaged copies of it.
+//! `tests/fuzz_oracles.rs` runs the same functions on the sample bucket and on damaged copies of it.
 
 pub mod decode;
 pub mod key;

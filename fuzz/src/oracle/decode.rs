@@ -1,4 +1,5 @@
-//! Decode: the same events as a naive decoder, whole, compressed, and cut into members; refused by both, or by neither.
+//! The oracle of the decoder. The decoder and the naive decoder return the same events for the whole input, for
+//! compressed input and for several gzip members, and reject the same inputs.
 
 use super::naive::{self, DecodedEvent};
 use crate::decode::{DecodeError, DecodeLimits, EventReader};
@@ -7,73 +8,85 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Write;
 
-/// The smallest buffer of the decoder: inputs are moved to lie across its end.
-const BUFFER: usize = 4 << 10;
+/// Size of the decoder's smallest buffer in bytes. Inputs are shifted so that they cross its end.
+const BUFFER_BYTES: usize = 4 << 10;
 
+/// Checks the decoder with one input in several encodings.
+///
 /// # Panics
-/// If the decoder and the naive one disagree on these bytes, in any way of storing them.
+/// If the decoder and the naive decoder disagree.
 pub fn check(input: &[u8]) {
     let expected = naive::inflate(input).and_then(|json| naive::events(&json));
-    same(&decode(input, DecodeLimits::default()), expected.as_deref(), "as it is");
-    limited(input, expected.as_deref());
+    assert_same(&decode(input, DecodeLimits::default()), expected.as_deref(), "unchanged");
+    check_limits(input, expected.as_deref());
     if input.starts_with(&[0x1f, 0x8b]) || input.is_empty() {
         return;
     }
 
-    // Where the input is cut, and how, follows from it: the fuzzer need not learn a header.
+    // The input determines where it is split, so that the fuzzer need not learn a header.
     let seed = input.iter().fold(0usize, |sum, &byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-    let cut = seed % input.len();
+    let split = seed % input.len();
     if seed % 16 == 0 {
-        // A compressor costs more than all else here together.
-        same(&decode(&gzip(input), DecodeLimits::default()), expected.as_deref(), "in one member");
+        // Compressing takes longer than all other checks together.
+        assert_same(&decode(&gzip(input), DecodeLimits::default()), expected.as_deref(), "in one member");
     }
-    let halves = [stored(&input[..cut]), stored(b""), stored(&input[cut..])].concat();
-    same(&decode(&halves, DecodeLimits::default()), expected.as_deref(), "in two members and an empty one");
-    // White space before it, so that the byte at `cut` is the first that the buffer does not hold, if that is the
-    // smallest one; a large input has a larger one.
-    let moved = [padding(BUFFER.saturating_sub(cut)), stored(input), stored(b"")].concat();
-    same(&decode(&moved, DecodeLimits::default()), expected.as_deref(), "across the end of the buffer");
-    // What is cut short is not taken for whole, unless nothing but white space is missing.
-    if expected.is_some() && input[cut..].iter().any(|byte| !byte.is_ascii_whitespace()) {
-        assert!(decode(&input[..cut], DecodeLimits::default()).is_err(), "cut at {cut}, and read");
-        assert!(decode(&halves[..halves.len() - 1], DecodeLimits::default()).is_err(), "gzip cut, and read");
+    let halves = [stored(&input[..split]), stored(b""), stored(&input[split..])].concat();
+    assert_same(&decode(&halves, DecodeLimits::default()), expected.as_deref(), "in two members and an empty one");
+    // White space before the input, so that the byte at `split` is the first byte after the smallest buffer. A large
+    // input has a larger buffer.
+    let shifted = [padding(BUFFER_BYTES.saturating_sub(split)), stored(input), stored(b"")].concat();
+    assert_same(&decode(&shifted, DecodeLimits::default()), expected.as_deref(), "across the end of the buffer");
+    // A truncated input is an error, unless only white space is missing.
+    if expected.is_some() && input[split..].iter().any(|byte| !byte.is_ascii_whitespace()) {
+        assert!(
+            decode(&input[..split], DecodeLimits::default()).is_err(),
+            "the input truncated at {split} is accepted"
+        );
+        assert!(
+            decode(&halves[..halves.len() - 1], DecodeLimits::default()).is_err(),
+            "the truncated gzip stream is accepted"
+        );
     }
 }
 
-/// A limit refuses for itself, and for nothing else; below it nothing changes.
-fn limited(input: &[u8], expected: Option<&[DecodedEvent]>) {
+/// Checks that an error of a limit occurs only if the input exceeds that limit, and that limits change nothing else.
+fn check_limits(input: &[u8], expected: Option<&[DecodedEvent]>) {
     let Some(json) = naive::inflate(input) else { return };
-    let most = (json.len() as u64).saturating_sub(u64::from(json.first().is_some_and(|byte| byte % 2 == 0)));
-    match decode(input, DecodeLimits { object_bytes: most, value_bytes: 64, events: 3 }) {
-        Err(DecodeError::TooLarge { limit, .. }) => assert!(json.len() as u64 > limit, "refused at {limit}"),
+    let object_bytes = (json.len() as u64).saturating_sub(u64::from(json.first().is_some_and(|byte| byte % 2 == 0)));
+    match decode(input, DecodeLimits { object_bytes, value_bytes: 64, events: 3 }) {
+        Err(DecodeError::TooLarge { limit, .. }) => {
+            assert!(json.len() as u64 > limit, "rejected with limit {limit}, which the input does not exceed")
+        }
         Err(DecodeError::ValueTooLong { limit, at }) => {
-            assert!(json.len() as u64 - at > limit as u64, "a value at {at} is no longer than {limit}");
+            assert!(json.len() as u64 - at > limit as u64, "the value at {at} does not exceed {limit} bytes");
         }
         Err(DecodeError::TooMany { limit, .. }) => {
             assert!(
                 expected.is_none_or(|expected| expected.len() > limit as usize),
-                "no more than {limit}, and refused"
+                "rejected with limit {limit}, which the events do not exceed"
             );
         }
         other => {
             assert!(other.as_ref().is_ok_and(|found| found.len() <= 3) || other.is_err());
-            same(&other, expected, "within limits");
-            assert!(other.is_err() || json.len() as u64 <= most, "more bytes than {most}, and read");
+            assert_same(&other, expected, "within limits");
+            assert!(other.is_err() || json.len() as u64 <= object_bytes, "more than {object_bytes} bytes are accepted");
         }
     }
 }
 
-fn same(found: &Result<Vec<DecodedEvent>, DecodeError>, expected: Option<&[DecodedEvent]>, how: &str) {
+fn assert_same(found: &Result<Vec<DecodedEvent>, DecodeError>, expected: Option<&[DecodedEvent]>, encoding: &str) {
     match (found, expected) {
-        (Ok(found), Some(expected)) => assert_eq!(found, expected, "{how}"),
-        (Err(error), None) => plain(&error.to_string()),
-        (Ok(found), None) => panic!("{how}: read as {found:?}, and the oracle refuses it"),
-        (Err(error), Some(expected)) => panic!("{how}: refused, {error}; the oracle reads {expected:?}"),
+        (Ok(found), Some(expected)) => assert_eq!(found, expected, "{encoding}"),
+        (Err(error), None) => assert_one_line(&error.to_string()),
+        (Ok(found), None) => panic!("{encoding}: accepted as {found:?}, but the oracle rejects it"),
+        (Err(error), Some(expected)) => {
+            panic!("{encoding}: rejected with {error}, but the oracle accepts {expected:?}")
+        }
     }
 }
 
-/// Errors end in logs and terminals: one line, and nothing of the input but a byte.
-fn plain(error: &str) {
+/// Checks that an error is one short line without control characters, because it is printed to logs and terminals.
+fn assert_one_line(error: &str) {
     assert!(error.len() < 200 && error.chars().all(|letter| !letter.is_control()), "{error:?}");
 }
 
@@ -87,7 +100,7 @@ fn decode(stored: &[u8], limits: DecodeLimits) -> Result<Vec<DecodedEvent>, Deco
     }
     let scopes = events.into_scopes();
     for (index, scope) in scopes.iter().enumerate() {
-        assert!(!scopes[..index].contains(scope), "{scope:?} stands twice among the places");
+        assert!(!scopes[..index].contains(scope), "duplicate scope {scope:?}");
     }
     let decoded = |(line, id, fingerprint, seconds, scope): (_, _, _, _, usize)| DecodedEvent {
         line,
@@ -99,21 +112,21 @@ fn decode(stored: &[u8], limits: DecodeLimits) -> Result<Vec<DecodedEvent>, Deco
     Ok(found.into_iter().map(decoded).collect())
 }
 
-/// A member with every optional part of the header.
+/// Returns a gzip member with all optional header fields.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let header = GzBuilder::new().filename("a.json").comment("c").extra(vec![1, 2]).mtime(7);
     let mut encoder = header.write(Vec::new(), Compression::default());
-    encoder.write_all(bytes).expect("memory");
-    encoder.finish().expect("memory")
+    encoder.write_all(bytes).expect("writing to memory succeeds");
+    encoder.finish().expect("writing to memory succeeds")
 }
 
-/// A member of so many spaces, made once.
+/// Returns a gzip member of `length` spaces. Each is compressed once and cached.
 fn padding(length: usize) -> Vec<u8> {
-    thread_local!(static MADE: RefCell<HashMap<usize, Vec<u8>>> = RefCell::default());
-    MADE.with_borrow_mut(|made| made.entry(length).or_insert_with(|| gzip(&vec![b' '; length])).clone())
+    thread_local!(static CACHE: RefCell<HashMap<usize, Vec<u8>>> = RefCell::default());
+    CACHE.with_borrow_mut(|cache| cache.entry(length).or_insert_with(|| gzip(&vec![b' '; length])).clone())
 }
 
-/// A member that holds the bytes as they are, in blocks of 64 KiB: RFC 1952, RFC 1951 section 3.2.4.
+/// Returns a gzip member with uncompressed blocks of 64 KiB: RFC 1952, RFC 1951 section 3.2.4.
 fn stored(bytes: &[u8]) -> Vec<u8> {
     let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     for block in bytes.chunks(0xffff) {

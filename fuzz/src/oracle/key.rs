@@ -1,14 +1,16 @@
-//! The key grammar: parsing and rendering are inverses, a key is read as a forward reading of its parts reads it, and
-//! nothing that is recognised can leave the folder it is put into.
+//! The oracle of the key grammar. Parsing and rendering are inverses, a second implementation of the grammar agrees,
+//! and account and region of a recognized key are plain words that cannot leave the folder that they name.
 
 use crate::object::key::{FileCompression, FileName, Kind, LogKey, Recognized, recognize};
 
+/// Checks the key parser with one input.
+///
 /// # Panics
-/// If a key is read otherwise than its parts say.
+/// If a property does not hold.
 pub fn check(input: &[u8]) {
     let Ok(key) = std::str::from_utf8(input) else { return };
     let parsed = LogKey::parse(key);
-    assert_eq!(parsed.is_some(), follows(key), "{key:?} is read as {parsed:?}");
+    assert_eq!(parsed.is_some(), follows_grammar(key), "{key:?} is parsed as {parsed:?}");
     let recognized = recognize(key);
     if let Some(parsed) = &parsed {
         assert_eq!(parsed.to_string(), key);
@@ -19,37 +21,37 @@ pub fn check(input: &[u8]) {
                 assert!(matches!(parsed.file, FileName::Log { .. }));
             }
             Recognized::Digest => assert_eq!(parsed.kind, Kind::Digest),
-            Recognized::NotALog(reason) => panic!("{key:?} follows the grammar and is foreign: {reason}"),
+            Recognized::NotALog(reason) => panic!("{key:?} follows the grammar but is not recognized: {reason}"),
         }
     }
     if let Recognized::Log { kind, account, region, .. } = recognized {
         assert!(kind.is_log() && key.contains(account) && key.contains(region));
         assert!(account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()), "{account:?}");
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        assert!(!region.is_empty() && region.bytes().all(plain), "{region:?}");
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        assert!(!region.is_empty() && region.bytes().all(is_plain), "{region:?}");
     }
-    // A key of the grammar that is changed in one part is another key, or none.
+    // A decompressed file is still recognized as a log.
     if let Some(LogKey { file: FileName::Log { compression: FileCompression::Gzip, .. }, .. }) = parsed {
-        assert!(matches!(recognize(key.strip_suffix(".gz").expect("gzip")), Recognized::Log { .. }));
+        assert!(matches!(recognize(key.strip_suffix(".gz").expect("the key ends in .gz")), Recognized::Log { .. }));
     }
 }
 
-/// Whether a key follows the grammar, read from its start: by its parts, with no cleverness.
-fn follows(key: &str) -> bool {
+/// Returns whether a key follows the grammar. This second implementation parses from the start of the key.
+fn follows_grammar(key: &str) -> bool {
     let parts: Vec<&str> = key.split('/').collect();
     let Some(top) = parts.len().checked_sub(8) else { return false };
     let (above, [account, kind, region, year, month, day, name]) = (&parts[..=top], &parts[top + 1..]) else {
         return false;
     };
-    let organised = above.len() >= 2 && above[top].strip_prefix("o-").is_some_and(is_organization_id);
-    let logs = if organised { above[top - 1] == "AWSLogs" } else { above[top] == "AWSLogs" };
-    if !logs || !digits(account, 12) || !digits(year, 4) || !digits(month, 2) || !digits(day, 2) {
+    let has_organization = above.len() >= 2 && above[top].strip_prefix("o-").is_some_and(is_organization_id);
+    let logs = if has_organization { above[top - 1] == "AWSLogs" } else { above[top] == "AWSLogs" };
+    if !logs || !has_digits(account, 12) || !has_digits(year, 4) || !has_digits(month, 2) || !has_digits(day, 2) {
         return false;
     }
     let date = format!("{year}{month}{day}");
     let Some(rest) = name.strip_prefix(&format!("{account}_{kind}_{region}_")) else { return false };
     let kinds = ["CloudTrail", "CloudTrail-Insight", "CloudTrail-NetworkActivity", "CloudTrail-Aggregated"];
-    if !calendar(&date) || !is_region(region) {
+    if !is_date(&date) || !is_region(region) {
         return false;
     }
     if kinds.contains(kind) {
@@ -59,7 +61,7 @@ fn follows(key: &str) -> bool {
             && stamp.len() == 14
             && stamp.starts_with(&format!("{date}T"))
             && stamp.ends_with('Z')
-            && clock(&stamp.as_bytes()[9..13]);
+            && is_time(&stamp.as_bytes()[9..13]);
     }
     let Some(rest) = rest.strip_suffix(".json.gz") else { return false };
     let rest = rest.strip_suffix("_backfill").unwrap_or(rest);
@@ -71,19 +73,19 @@ fn follows(key: &str) -> bool {
         && stamp.len() == 16
         && stamp.starts_with(&format!("{date}T"))
         && stamp.ends_with('Z')
-        && clock(&stamp.as_bytes()[9..15])
+        && is_time(&stamp.as_bytes()[9..15])
 }
 
 fn is_organization_id(id: &str) -> bool {
     !id.is_empty() && id.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9'))
 }
 
-fn digits(text: &str, count: usize) -> bool {
+fn has_digits(text: &str, count: usize) -> bool {
     text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `YYYYMMDD` of the Gregorian calendar.
-fn calendar(date: &str) -> bool {
+/// Returns whether `YYYYMMDD` is a date of the Gregorian calendar.
+fn is_date(date: &str) -> bool {
     let number = |text: &str| text.parse::<u32>().expect("digits");
     let (year, month, day) = (number(&date[..4]), number(&date[4..6]), number(&date[6..]));
     let leap = year % 4 == 0 && year % 100 != 0 || year % 400 == 0;
@@ -91,11 +93,11 @@ fn calendar(date: &str) -> bool {
     (1..=12).contains(&month) && (1..=days[month as usize - 1]).contains(&day)
 }
 
-/// `HHmm` or `HHmmss`.
-fn clock(digits: &[u8]) -> bool {
-    digits.iter().all(u8::is_ascii_digit)
-        && (10 * (digits[0] - b'0') + digits[1] - b'0') < 24
-        && digits[2..].chunks(2).all(|pair| pair[0] < b'6')
+/// Returns whether `HHmm` or `HHmmss` is a valid time.
+fn is_time(has_digits: &[u8]) -> bool {
+    has_digits.iter().all(u8::is_ascii_digit)
+        && (10 * (has_digits[0] - b'0') + has_digits[1] - b'0') < 24
+        && has_digits[2..].chunks(2).all(|pair| pair[0] < b'6')
 }
 
 fn is_region(text: &str) -> bool {

@@ -1,5 +1,5 @@
-//! A decoder that is as simple as can be: the whole object in memory, serde_json for the grammar, one byte at a time for
-//! the rest. What the decoder answers has to be what this one answers, to the bit.
+//! A naive decoder. It reads the whole object into memory, uses serde_json for the grammar and processes the rest byte
+//! by byte. The decoder must return exactly the same events.
 
 use crate::event::{EventId, EventScope};
 use flate2::bufread::GzDecoder;
@@ -7,10 +7,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::io::Read;
 
-/// Levels of nesting that the decoder reads, as it documents.
+/// Maximum nesting depth that the decoder documents.
 const MAX_DEPTH: usize = 128;
 
-/// An event as it leaves.
+/// A decoded event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DecodedEvent {
     pub line: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct DecodedEvent {
     pub seconds: Option<i64>,
 }
 
-/// The members of a JSON object in their order, those of one name too, names as they are written.
+/// The members of a JSON object in order, including duplicates. Names are kept as written.
 #[derive(Debug)]
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
@@ -40,7 +40,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                     members.push(member);
                 }
                 if members.len() > 1 << 20 {
-                    return Err(A::Error::custom("more members than any input of the fuzzer has bytes"));
+                    return Err(A::Error::custom("more members than the input has bytes"));
                 }
                 Ok(Members(members))
             }
@@ -49,7 +49,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// The bytes of an object, decompressed; nothing if it is damaged.
+/// Returns the decompressed bytes of an object, or `None` if it is damaged.
 pub fn inflate(stored: &[u8]) -> Option<Vec<u8>> {
     if !stored.starts_with(&[0x1f, 0x8b]) {
         return Some(stored.to_vec());
@@ -63,7 +63,7 @@ pub fn inflate(stored: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The events of a file, or nothing if it is none.
+/// Returns the events of a file, or `None` if it is not a log file.
 pub fn events(json: &[u8]) -> Option<Vec<DecodedEvent>> {
     let text = std::str::from_utf8(json).ok()?;
     if let Ok(records) = serde_json::from_str::<Vec<&RawValue>>(text) {
@@ -71,9 +71,10 @@ pub fn events(json: &[u8]) -> Option<Vec<DecodedEvent>> {
     }
     let mut records = None;
     for (name, value) in serde_json::from_str::<Members<'_>>(text).ok()?.0 {
-        // A name that is no text, for a lone surrogate say, is refused here, and kept within an event.
+        // A name that is not valid Unicode, for example with a lone surrogate, is invalid here but valid within an
+        // event.
         if serde_json::from_str::<String>(name.get()).ok()? != "Records" {
-            shallow(value)?;
+            check_depth(value)?;
         } else if records.is_some() {
             return None;
         } else {
@@ -84,7 +85,7 @@ pub fn events(json: &[u8]) -> Option<Vec<DecodedEvent>> {
 }
 
 fn event(raw: &RawValue) -> Option<DecodedEvent> {
-    shallow(raw)?;
+    check_depth(raw)?;
     let members: Members<'_> = serde_json::from_str(raw.get()).ok()?;
     let (mut id, mut time, mut account, mut region) = (None, None, None, None);
     for (name, value) in members.0 {
@@ -102,14 +103,14 @@ fn event(raw: &RawValue) -> Option<DecodedEvent> {
     let bytes = raw.get().as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let length = token(&bytes[at..]);
+        let length = token_length(&bytes[at..]);
         let run = &bytes[at..at + length];
         at += length;
-        let white = white(run[0]);
-        if !white {
+        let is_white_space = is_white_space(run[0]);
+        if !is_white_space {
             compact.extend_from_slice(run);
         }
-        if !white || !(run.contains(&b'\n') || run.contains(&b'\r')) {
+        if !is_white_space || !(run.contains(&b'\n') || run.contains(&b'\r')) {
             line.extend_from_slice(run);
         }
     }
@@ -132,10 +133,11 @@ fn event(raw: &RawValue) -> Option<DecodedEvent> {
 }
 
 fn floor(time: jiff::Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond().div_euclid(1_000_000_000)).expect("a timestamp's seconds")
+    i64::try_from(time.as_nanosecond().div_euclid(1_000_000_000)).expect("the seconds of a timestamp fit into 64 bits")
 }
 
-/// A field's text: a string's content, what does not spell a text as it is written; a number as it is written.
+/// Returns the text of a field: the unescaped content of a string, or the content as written if it is not valid
+/// Unicode, or a number as written.
 fn text(value: &str) -> Option<String> {
     match value.as_bytes()[0] {
         b'"' => Some(serde_json::from_str(value).unwrap_or_else(|_| value[1..value.len() - 1].to_owned())),
@@ -144,8 +146,8 @@ fn text(value: &str) -> Option<String> {
     }
 }
 
-/// Nothing if the value is nested deeper than is read.
-fn shallow(value: &RawValue) -> Option<()> {
+/// Returns `None` if the value exceeds the maximum nesting depth.
+fn check_depth(value: &RawValue) -> Option<()> {
     let bytes = value.get().as_bytes();
     let (mut at, mut depth) = (0, 0usize);
     while at < bytes.len() {
@@ -157,13 +159,13 @@ fn shallow(value: &RawValue) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
         }
-        at += token(&bytes[at..]);
+        at += token_length(&bytes[at..]);
     }
     Some(())
 }
 
-/// The length of the string, the run of white space or the other byte that a value goes on with.
-fn token(bytes: &[u8]) -> usize {
+/// Returns the length of the next token: a string, a run of white space or one other byte.
+fn token_length(bytes: &[u8]) -> usize {
     match bytes[0] {
         b'"' => {
             let mut at = 1;
@@ -172,11 +174,11 @@ fn token(bytes: &[u8]) -> usize {
             }
             at + 1
         }
-        byte if white(byte) => bytes.iter().take_while(|&&byte| white(byte)).count(),
+        byte if is_white_space(byte) => bytes.iter().take_while(|&&byte| is_white_space(byte)).count(),
         _ => 1,
     }
 }
 
-fn white(byte: u8) -> bool {
+fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

@@ -1,27 +1,28 @@
-//! Notification parsing: never an empty answer, the same answer in every wrapping, nothing of a message in an error, and
-//! what is sent again is what was read.
+//! The oracle of the notification parser. The result is never empty and is the same in every envelope, errors quote no
+//! text of the message, and a rendered object parses to the same object.
 
 use crate::notification::{Invocation, Notice, NotificationError, invocation, parse, render};
 use crate::object::ObjectRef;
 use serde_json::{Value, json};
 
-/// Texts of a message that are longer than this must not be found in an error. Shorter ones may be field names, or the
-/// words by which AWS calls its events.
-const SECRET: usize = 49;
+/// Minimum length of a string that an error must not quote. Shorter strings may be field names or names of AWS events.
+const MIN_SECRET_BYTES: usize = 49;
 
+/// Checks the notification parser with one input in several envelopes.
+///
 /// # Panics
-/// If a message is answered otherwise than the wrapping it came in allows.
+/// If a property does not hold.
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let answer = parse(text);
-    sound(text, &answer);
+    let result = parse(text);
+    check_result(text, &result);
 
-    // As the message of a topic, in a queue and directly.
+    // In an SNS envelope, through a queue and by a direct invocation.
     let envelope = json!({ "Type": "Notification", "MessageId": "m", "Message": text });
-    same(&answer, parse(&envelope.to_string()).as_deref().ok());
+    assert_same(&result, parse(&envelope.to_string()).as_deref().ok());
     let direct = json!({ "Records": [{ "EventSource": "aws:sns", "EventVersion": "1.0", "Sns": envelope }] });
-    same(&answer, directly(&direct.to_string()).as_deref());
-    // As the body of a queue's message, which is handed on untouched, neighbours or not.
+    assert_same(&result, parse_direct(&direct.to_string()).as_deref());
+    // As the body of a queue message, which must be returned unchanged.
     let record = |id: &str, body: &str| {
         json!({ "messageId": id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs",
                 "eventSourceARN": "arn:aws:sqs:us-east-1:111122223333:q" })
@@ -32,74 +33,74 @@ pub fn check(input: &[u8]) {
             let found: Vec<_> = messages.iter().map(|message| (message.id.as_str(), message.body.as_str())).collect();
             assert_eq!(found, [("a", text), ("b", "{}")]);
         }
-        other => panic!("a queue's batch is read as {other:?}"),
+        other => panic!("a batch of queue messages is parsed as {other:?}"),
     }
-    // As what a function is called with.
+    // As the payload of a function.
     match invocation(text) {
-        Ok(Invocation::Direct(notices)) => assert!(!notices.is_empty(), "an empty answer would be acknowledged"),
+        Ok(Invocation::Direct(notices)) => assert!(!notices.is_empty(), "an empty result would be acknowledged"),
         Ok(Invocation::Queue(messages)) => assert!(!messages.is_empty() && text.contains("aws:sqs")),
         Err(error) => {
-            assert!(answer.is_err(), "understood as a message, and not as a call: {error}");
-            plain(text, &error);
+            assert!(result.is_err(), "accepted as a message, but rejected as an invocation: {error}");
+            check_error(text, &error);
         }
     }
 }
 
-fn sound(text: &str, answer: &Result<Vec<Notice>, NotificationError>) {
-    match answer {
+fn check_result(text: &str, result: &Result<Vec<Notice>, NotificationError>) {
+    match result {
         Ok(notices) => {
-            assert!(!notices.is_empty(), "an empty answer would be acknowledged");
-            notices.iter().for_each(sent_again);
-            assert!(marked(text), "understood without a word that AWS uses: {text}");
+            assert!(!notices.is_empty(), "an empty result would be acknowledged");
+            notices.iter().for_each(check_rendered);
+            assert!(has_aws_name(text), "accepted without any name that AWS uses: {text}");
         }
-        Err(error) => plain(text, error),
+        Err(error) => check_error(text, error),
     }
 }
 
-/// Whether a text holds any of the words by which AWS marks a notification, however it is escaped.
-fn marked(text: &str) -> bool {
+/// Returns whether a text contains a name that AWS uses in notifications, or an escape that may hide one.
+fn has_aws_name(text: &str) -> bool {
     let words = ["Records", "Message", "aws.s3", "s3ObjectKey", "s3:TestEvent", "CloudTrail validation message."];
     words.iter().any(|word| text.contains(word)) || text.contains("\\u")
 }
 
-fn sent_again(notice: &Notice) {
+fn check_rendered(notice: &Notice) {
     let Notice::Object(object) = notice else { return };
     assert!(!object.bucket.is_empty() && !object.key.is_empty());
-    // A version said to be empty, or quotes, is no version: what is rendered has none either.
+    // An empty ETag, or one that consists of quotes, is no version and is not rendered.
     let object = ObjectRef { etag: object.etag.clone().filter(|etag| !etag.is_empty()), ..object.clone() };
     assert_eq!(parse(&render(&object)), Ok(vec![Notice::Object(object)]));
 }
 
-fn same(answer: &Result<Vec<Notice>, NotificationError>, wrapped: Option<&[Notice]>) {
-    assert_eq!(answer.as_deref().ok(), wrapped, "the wrapping changes the answer");
+fn assert_same(result: &Result<Vec<Notice>, NotificationError>, from_envelope: Option<&[Notice]>) {
+    assert_eq!(result.as_deref().ok(), from_envelope, "the envelope changes the result");
 }
 
-fn directly(payload: &str) -> Option<Vec<Notice>> {
+fn parse_direct(payload: &str) -> Option<Vec<Notice>> {
     match invocation(payload) {
         Ok(Invocation::Direct(notices)) => Some(notices),
         Ok(Invocation::Queue(_)) | Err(_) => None,
     }
 }
 
-/// An error is one line, short, and quotes no text of the message.
-fn plain(text: &str, error: &NotificationError) {
+/// Checks that an error is one short line and quotes no text of the message.
+fn check_error(text: &str, error: &NotificationError) {
     let error = error.to_string();
     assert!(error.chars().all(|letter| !letter.is_control()), "{error:?}");
     assert!(error.len() < 4_096, "an error of {} bytes", error.len());
     let mut long = Vec::new();
     if let Ok(value) = serde_json::from_str(text) {
-        texts(&value, &mut long);
+        collect_secrets(&value, &mut long);
     }
     for secret in long {
         assert!(!error.contains(&secret), "{error} quotes {secret}");
     }
 }
 
-fn texts(value: &Value, found: &mut Vec<String>) {
+fn collect_secrets(value: &Value, found: &mut Vec<String>) {
     match value {
-        Value::String(text) if text.len() >= SECRET => found.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
-        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+        Value::String(text) if text.len() >= MIN_SECRET_BYTES => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect_secrets(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| collect_secrets(field, found)),
         _ => {}
     }
 }
