@@ -1,5 +1,5 @@
-//! What AWS charges: list prices, and an estimate of what a number of events costs. Requests are counted where they are
-//! sent, in the ledger, the sinks and the sources.
+//! AWS costs: list prices, and an estimate of the cost of a number of events. The ledger, the sinks and the sources count
+//! their requests themselves.
 
 pub mod price;
 

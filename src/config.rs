@@ -120,7 +120,9 @@ mod tests {
 
     fn config(variables: &[(&str, &str)]) -> Result<IngestConfig, String> {
         let all = [&[("TRAILHOSE_TABLE", "ledger"), ("TRAILHOSE_STREAM", "events")], variables].concat();
-        IngestConfig::from_variables(|name| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        IngestConfig::from_variables(|name| {
+            all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]

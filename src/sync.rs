@@ -244,7 +244,7 @@ impl SyncState<'_> {
         }
         (self.watch)(SyncEvent::Found(already + (self.listed.len() + unselectable.len()) as u64));
         if already > 0 {
-            self.report.tally.already += already;
+            self.report.tally.already_done += already;
             (self.watch)(SyncEvent::AlreadyDone(already));
         }
         for at in unselectable {

@@ -1,77 +1,79 @@
-//! Tally: what became of many objects, in numbers that add up. Pure.
+//! Counts of the outcomes of many objects. Pure.
 
-use crate::ingest::{Deferred, Outcome, IngestReport};
+use crate::ingest::{Deferred, IngestReport, Outcome};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What became of many objects. An object's events are counted when it is done, not before: a number here is never
-/// ahead of the write it describes.
+/// Counts of the outcomes of many objects. The events of an object are counted only when it is done, so no count is ahead
+/// of the ledger write that it describes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Objects whose events are all delivered, by this run.
+    /// Objects completed by this run.
     pub objects: u64,
-    /// Objects that were done before.
-    pub already: u64,
-    /// Objects that are no logs, by kind.
+    /// Objects that an earlier run completed.
+    pub already_done: u64,
+    /// Objects that are not CloudTrail logs, by kind.
     pub skipped: BTreeMap<String, u64>,
-    /// Notices that name no object to read, by kind.
+    /// Notifications that contain no object to read, by kind.
     pub ignored: BTreeMap<String, u64>,
-    /// Objects set aside by this run, by kind of reason.
+    /// Objects quarantined by this run, by kind of reason.
     pub quarantined: BTreeMap<String, u64>,
-    /// Objects met that were set aside before.
+    /// Objects that an earlier run quarantined.
     pub quarantined_before: u64,
-    /// Objects that must come back though nothing failed.
-    pub later: u64,
-    /// Objects that failed and must come back.
+    /// Deferred objects, which are retried although nothing failed.
+    pub deferred: u64,
+    /// Objects that failed and are retried.
     pub failed: u64,
-    /// Messages that were not understood.
+    /// Messages of an unknown form.
     pub not_understood: u64,
-    /// What was done with the objects done.
+    /// The totals of the objects completed by this run.
     #[serde(flatten)]
     pub done: IngestReport,
 }
 
 impl Tally {
-    /// Counts one object's outcome.
+    /// Counts the outcome of one object.
     pub fn add(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Done(report) => {
                 self.objects += 1;
                 self.done.merge(report);
             }
-            Outcome::AlreadyDone => self.already += 1,
+            Outcome::AlreadyDone => self.already_done += 1,
             Outcome::Skipped(kind) => *self.skipped.entry((*kind).to_owned()).or_default() += 1,
-            Outcome::Quarantined(aside) if aside.before => self.quarantined_before += 1,
-            Outcome::Quarantined(aside) => *self.quarantined.entry(aside.kind.clone()).or_default() += 1,
-            Outcome::Deferred(Deferred::Leased { .. } | Deferred::OwnerInProgress { .. } | Deferred::OutOfTime) => self.later += 1,
+            Outcome::Quarantined(quarantined) if quarantined.before => self.quarantined_before += 1,
+            Outcome::Quarantined(quarantined) => *self.quarantined.entry(quarantined.kind.clone()).or_default() += 1,
+            Outcome::Deferred(Deferred::Leased { .. } | Deferred::OwnerInProgress { .. } | Deferred::OutOfTime) => {
+                self.deferred += 1
+            }
             Outcome::Failed(_) => self.failed += 1,
         }
     }
 
-    /// Counts a notice that names no object to read.
+    /// Counts a notification that contains no object to read.
     pub fn ignore(&mut self, kind: &str) {
         *self.ignored.entry(kind.to_owned()).or_default() += 1;
     }
 
-    /// Adds what another tally counted.
+    /// Adds the counts of another tally.
     pub fn merge(&mut self, other: &Self) {
-        for (mine, others) in [
+        for (own, other_counts) in [
             (&mut self.skipped, &other.skipped),
             (&mut self.ignored, &other.ignored),
             (&mut self.quarantined, &other.quarantined),
         ] {
-            for (kind, count) in others {
-                *mine.entry(kind.clone()).or_default() += count;
+            for (kind, count) in other_counts {
+                *own.entry(kind.clone()).or_default() += count;
             }
         }
         macro_rules! sum {
             ($($field:ident)*) => { $(self.$field += other.$field;)* };
         }
-        sum!(objects already quarantined_before later failed not_understood);
+        sum!(objects already_done quarantined_before deferred failed not_understood);
         self.done.merge(&other.done);
     }
 
-    /// Objects set aside by this run.
+    /// Returns the number of objects quarantined by this run.
     pub fn quarantined_by_this_run(&self) -> u64 {
         self.quarantined.values().sum()
     }

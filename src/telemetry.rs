@@ -1,4 +1,4 @@
-//! Telemetry: structured logs on standard error, and one line of metrics an invocation on standard output.
+//! Telemetry: structured logs on standard error, and one line of metrics per invocation on standard output.
 
 use crate::backfill::tally::BackfillTally;
 use crate::listing::Counts;
@@ -11,41 +11,46 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The CloudWatch namespace of all metrics.
 pub const NAMESPACE: &str = "trailhose";
 
-/// Sends structured logs to standard error, as much of them as `RUST_LOG` asks for (default `info`, the SDK's own
-/// `warn`). Logs name objects and counts, never events: of other crates' `trace`, which prints requests and answers as they
-/// are, nothing is taken, whatever `RUST_LOG` says.
+/// Starts structured logs on standard error at the levels in `RUST_LOG` (default: `info`, and `warn` for the AWS SDK).
+/// Logs contain object names and counts, never events. The `trace` level of other crates, which prints whole requests
+/// and responses, is always disabled.
 pub fn start() {
-    let theirs = ["aws_config", "aws_smithy_runtime", "hyper"].map(|name| (name, LevelFilter::WARN));
-    let asked = levels(Targets::new().with_default(LevelFilter::INFO).with_targets(theirs));
-    let kept = filter_fn(|said| *said.level() <= LevelFilter::DEBUG || said.target().starts_with("trailhose"));
+    let sdk_levels = ["aws_config", "aws_smithy_runtime", "hyper"].map(|name| (name, LevelFilter::WARN));
+    let levels_set = levels(Targets::new().with_default(LevelFilter::INFO).with_targets(sdk_levels));
+    let not_foreign_trace =
+        filter_fn(|metadata| *metadata.level() <= LevelFilter::DEBUG || metadata.target().starts_with("trailhose"));
     let logs = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
-    // A second start, in a test, finds the first one's logger in place.
-    let _ = tracing_subscriber::registry().with(logs.with_writer(std::io::stderr)).with(asked).with(kept).try_init();
+    // A second start, as in tests, keeps the first logger.
+    let _ = tracing_subscriber::registry()
+        .with(logs.with_writer(std::io::stderr))
+        .with(levels_set)
+        .with(not_foreign_trace)
+        .try_init();
 }
 
-/// What `RUST_LOG` asks for, a level by itself or for a target (`warn,trailhose=debug`); `usual` where it is not set or
-/// not understood. It selects by neither span nor field: what does, `EnvFilter`, brings an engine of regular
-/// expressions, 440 KB of a function's program.
+/// Returns the levels in `RUST_LOG`, for all targets or for one (`warn,trailhose=debug`), or `usual` if the variable is
+/// unset or invalid. Spans and fields cannot be selected: that needs `EnvFilter`, whose regular expression engine would
+/// add 440 KB to each function.
 pub fn levels(usual: Targets) -> Targets {
-    std::env::var("RUST_LOG").ok().and_then(|asked| targets(&asked)).unwrap_or(usual)
+    std::env::var("RUST_LOG").ok().and_then(|levels_set| targets(&levels_set)).unwrap_or(usual)
 }
 
-fn targets(asked: &str) -> Option<Targets> {
-    // An empty directive, as after a last comma, would be read as `error`.
-    let asked: Vec<_> = asked.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
-    asked.join(",").parse().ok()
+fn targets(levels_set: &str) -> Option<Targets> {
+    // An empty directive, for example after a trailing comma, would be parsed as `error`.
+    let levels_set: Vec<_> = levels_set.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    levels_set.join(",").parse().ok()
 }
 
-/// One invocation's numbers in CloudWatch's embedded metric format: a log line from which CloudWatch makes metrics.
+/// Returns the metrics of one ingest invocation as a log line in CloudWatch's embedded metric format.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], now_ms: u64) -> String {
     let done = &tally.done;
     let figures = [
         ("ObjectsDone", tally.objects),
-        ("ObjectsAlreadyDone", tally.already),
+        ("ObjectsAlreadyDone", tally.already_done),
         ("ObjectsSkipped", tally.skipped.values().sum()),
         ("ObjectsQuarantined", tally.quarantined_by_this_run()),
-        ("ObjectsPutOff", tally.later),
+        ("ObjectsDeferred", tally.deferred),
         ("ObjectsFailed", tally.failed),
         ("MessagesNotUnderstood", tally.not_understood),
         ("NoticesIgnored", tally.ignored.values().sum()),
@@ -63,17 +68,17 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         figures.iter().map(|&(name, value)| (name, "Count", value)).collect::<Vec<_>>(),
         costs.iter().map(|&(name, value)| (name, "Count", value)).collect(),
         bytes.iter().map(|&(name, value)| (name, "Bytes", value)).collect(),
-        // From the newest event delivered to now: how far the stream is behind.
+        // The age of the newest delivered event: how far the stream is behind.
         lag.map(|lag| ("Lag", "Seconds", lag)).into_iter().collect(),
     ]
     .concat();
-    // The kinds are properties, not metrics: they can be searched for, and cost nothing.
+    // The kinds are properties and not metrics. They are searchable and cost nothing.
     let kinds = [("Quarantined", &tally.quarantined), ("Skipped", &tally.skipped), ("Ignored", &tally.ignored)];
     let kinds = kinds.into_iter().filter(|(_, kinds)| !kinds.is_empty()).map(|(name, kinds)| (name, json!(kinds)));
     line(function, &units, kinds, now_ms)
 }
 
-/// The same for one invocation of the backfill.
+/// Returns the metrics of one backfill invocation in the same format.
 pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u64)], now_ms: u64) -> String {
     let Counts { listed, no_logs, not_asked, done, leased, quarantined, missing, forgotten, unfinished, .. } =
         tally.counts;
@@ -110,7 +115,7 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
     line(function, &units, [], now_ms)
 }
 
-/// A line of metrics, each a name, a unit and a value, and of properties.
+/// Renders a line from metrics (name, unit, value) and properties.
 fn line<'p>(
     function: &str,
     metrics: &[(&str, &str, u64)],
@@ -139,17 +144,19 @@ mod tests {
     use tracing::Level;
 
     #[test]
-    fn a_level_is_asked_for_by_itself_and_for_a_target() {
-        let asked = targets("warn, trailhose=debug,hyper=off,").unwrap();
-        assert!(asked.would_enable("aws_config", &Level::WARN) && !asked.would_enable("aws_config", &Level::INFO));
-        assert!(asked.would_enable("trailhose::batch", &Level::DEBUG));
-        assert!(!asked.would_enable("hyper", &Level::ERROR));
+    fn levels_are_parsed_for_all_targets_and_for_one() {
+        let levels_set = targets("warn, trailhose=debug,hyper=off,").unwrap();
+        assert!(
+            levels_set.would_enable("aws_config", &Level::WARN) && !levels_set.would_enable("aws_config", &Level::INFO)
+        );
+        assert!(levels_set.would_enable("trailhose::batch", &Level::DEBUG));
+        assert!(!levels_set.would_enable("hyper", &Level::ERROR));
         assert!(targets("").unwrap().would_enable("trailhose", &Level::ERROR));
         assert!(targets("trailhose=loud").is_none());
     }
 
     #[test]
-    fn every_metric_that_is_defined_has_a_value() {
+    fn every_defined_metric_has_a_value() {
         let events = row::Counts { seen: 3, delivered: 1, duplicate: 2, ..row::Counts::default() };
         let done = IngestReport { counts: events, newest: Some(100), ..IngestReport::default() };
         let tally = Tally { done, ..Tally::default() };
@@ -165,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_of_a_backfill_has_the_value_of_its_name() {
+    fn every_backfill_metric_has_its_value() {
         let counts = Counts { missing: 3, sent: 2, bytes: 700, ..Counts::default() };
         let tally = BackfillTally { empty: 1, counts, ..BackfillTally::default() };
         let line: Value =

@@ -85,7 +85,7 @@ async fn unknown_message_fails_and_others_succeed() {
         let messages = [message("1", &render(&a)), message("2", unknown), message("3", &render(&b))];
         let ended = answer(&world, &queue, &messages).await;
         assert_eq!(ended.failed, ["2"], "{unknown}");
-        assert_eq!((ended.tally.not_understood, ended.tally.objects + ended.tally.already), (1, 2), "{unknown}");
+        assert_eq!((ended.tally.not_understood, ended.tally.objects + ended.tally.already_done), (1, 2), "{unknown}");
     }
     assert_eq!(world.delivered().len(), 2);
 }
@@ -314,7 +314,7 @@ async fn deferred_messages_are_hidden_or_sent_again() {
     let messages = [message("1", &render(&a)), message("2", &render(&b))];
     let ended = answer(&world, &queue, &messages).await;
     // The first is hidden until its lease expires; the second is sent again with a delay.
-    assert_eq!((ended.failed, ended.tally.later), (vec!["1".to_owned()], 2));
+    assert_eq!((ended.failed, ended.tally.deferred), (vec!["1".to_owned()], 2));
     let (hidden, sent) = (queue.hidden.lock().unwrap().clone(), queue.sent.lock().unwrap().clone());
     assert_eq!((hidden.len(), sent.len()), (1, 1));
     assert_eq!((hidden[0].0.as_str(), sent[0].0.as_str()), ("1", render(&b).as_str()));
@@ -358,5 +358,5 @@ async fn message_that_cannot_be_deferred_fails() {
     let batch = Batch::new(world.worker(&Arc::default()), Some(Arc::new(FailingQueue)), 4, 512);
     let messages = [message("1", &render(&a)), message("2", &render(&b))];
     let ended = batch.messages(&messages, Deadline::within(INVOCATION)).await;
-    assert_eq!((ended.failed, ended.tally.later), (vec!["1".to_owned(), "2".to_owned()], 2));
+    assert_eq!((ended.failed, ended.tally.deferred), (vec!["1".to_owned(), "2".to_owned()], 2));
 }

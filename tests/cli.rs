@@ -329,7 +329,7 @@ fn ctrl_c_finishes_objects_in_progress_and_a_rerun_resumes() {
     assert_eq!(delivered.len() % EVENTS as usize, 0);
     let rest = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
     assert_eq!(rest.code(), 0);
-    assert_eq!(rest.json()["already"], delivered.len() / EVENTS as usize);
+    assert_eq!(rest.json()["already_done"], delivered.len() / EVENTS as usize);
     assert_delivered(out.path(), &large_events());
 }
 

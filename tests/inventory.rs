@@ -231,7 +231,7 @@ async fn sync_from_inventory(emulator: &Emulator, how: How, bucket: &str) {
     assert!(first.err().contains("the inventory was created at 2026-11-20T00:00:00Z"), "{first:?}");
     assert_delivered(out.path(), &events(0..10));
     let second = stored.sync(out.path(), Some(&stored.manifest));
-    assert_eq!((&second.json()["already"], &second.json()["delivered"]), (&3.into(), &0.into()), "{second:?}");
+    assert_eq!((&second.json()["already_done"], &second.json()["delivered"]), (&3.into(), &0.into()), "{second:?}");
     assert_eq!(second.json()["ledger_requests"]["writes"], 0, "completed objects cost no write");
     // The later object is found by a listing.
     assert_eq!(stored.sync(out.path(), None).json()["delivered"], 2);

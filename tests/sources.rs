@@ -38,7 +38,7 @@ fn several_sources_have_one_ledger_and_one_summary() {
     // Paths are relative to the settings file, not to the current folder.
     let elsewhere = tempfile::tempdir().unwrap();
     let again = run_in(elsewhere.path(), &["sync", "--config", text(&home.path().join("trailhose.toml")), "--json"]);
-    assert_eq!((again.code(), &again.json()["already"]), (0, &2.into()), "{again:?}");
+    assert_eq!((again.code(), &again.json()["already_done"]), (0, &2.into()), "{again:?}");
 }
 
 #[test]

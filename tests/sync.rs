@@ -98,7 +98,7 @@ async fn objects_that_share_events_are_all_completed() {
     let objects: Vec<_> =
         (0..40).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n), event(n + 1), event(n + 2)]))).collect();
     let ended = run(walk(world.worker(&Arc::default()), objects, 8)).await;
-    assert_eq!((ended.completion, ended.tally.objects, ended.tally.later), (Completion::Complete, 40, 0));
+    assert_eq!((ended.completion, ended.tally.objects, ended.tally.deferred), (Completion::Complete, 40, 0));
     let mut lines = world.delivered();
     lines.sort();
     let mut all: Vec<_> = (0..42).map(event).collect();
@@ -127,7 +127,7 @@ async fn unavailable_ledger_aborts_the_run() {
     let ended = run(walk(world.worker(&wire), objects, 2)).await;
     let Completion::Aborted(reason) = ended.completion else { panic!("{:?}", ended.completion) };
     assert!(reason.starts_with("ledger: "), "{reason}");
-    assert!(ended.tally.failed + ended.tally.later < 10, "{:?}", ended.tally);
+    assert!(ended.tally.failed + ended.tally.deferred < 10, "{:?}", ended.tally);
     assert!(world.delivered().is_empty());
 }
 
@@ -202,7 +202,7 @@ async fn completed_objects_are_neither_leased_nor_fetched_again() {
     run(walk(world.worker(&Arc::default()), objects.clone(), 2)).await;
     let wire = Arc::new(Wire::default());
     let ended = run(walk(world.worker(&wire), objects, 2)).await;
-    assert_eq!((ended.completion, ended.tally.already, ended.tally.objects), (Completion::Complete, 9, 0));
+    assert_eq!((ended.completion, ended.tally.already_done, ended.tally.objects), (Completion::Complete, 9, 0));
     assert!(wire.calls().iter().all(|call| *call == "rows"), "{:?}", wire.calls());
     assert_eq!(world.delivered().len(), 9);
 }
@@ -250,7 +250,7 @@ async fn listing_that_changes_loses_and_repeats_no_object() {
         }));
         let ended = run(listed(ingest, source, 2).0).await;
         assert_eq!(
-            (&ended.completion, ended.tally.objects, ended.tally.already),
+            (&ended.completion, ended.tally.objects, ended.tally.already_done),
             (&Completion::Complete, 40, 0),
             "seed {seed}"
         );

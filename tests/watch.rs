@@ -121,7 +121,7 @@ fn new_late_and_replaced_objects_are_delivered_once() {
     let replaced = watch.delivery();
     assert_eq!((&replaced["delivered"], &replaced["duplicate"]), (&1.into(), &3.into()), "{replaced}");
     let quiet = watch.whole_round();
-    assert_eq!((&quiet["already"], &quiet["objects"]), (&3.into(), &0.into()), "{quiet}");
+    assert_eq!((&quiet["already_done"], &quiet["objects"]), (&3.into(), &0.into()), "{quiet}");
     assert_eq!(watch.interrupt(), 130);
     assert_delivered(out.path(), &events(0..7));
 }
@@ -135,7 +135,7 @@ fn later_rounds_scan_the_last_days_only() {
     assert_eq!(watch.round()["delivered"], 1);
     put(&bucket, &old("b"), &events(1..2));
     let round = watch.whole_round();
-    assert_eq!((&round["delivered"], &round["already"]), (&0.into(), &0.into()), "{round}");
+    assert_eq!((&round["delivered"], &round["already_done"]), (&0.into(), &0.into()), "{round}");
     assert_eq!(watch.interrupt(), 130);
     let watch = Watch::start(&bucket, out.path());
     assert_eq!(watch.round()["delivered"], 1);
@@ -198,7 +198,7 @@ async fn failed_objects_are_retried_by_later_rounds_at_any_age() {
     faults.heal();
     assert_eq!(watch.delivery()["delivered"], 2);
     // The round is clean now, so the next rounds scan the last days only.
-    assert_eq!(watch.whole_round()["already"], 1);
+    assert_eq!(watch.whole_round()["already_done"], 1);
     assert_eq!(watch.interrupt(), 130);
     assert_delivered(out.path(), &events(0..4));
 }

@@ -1,8 +1,8 @@
-//! Estimate: what so many events cost on AWS, by the requests that the real pipeline makes for a sample of them.
+//! Estimates the AWS cost of a number of events from the requests that the real pipeline makes for a sample.
 //!
-//! There is no second formula for what an object asks for: made-up files of the given size go through [`Ingest`] over a
-//! ledger, a source and a sink in memory that count as DynamoDB, S3 and Firehose bill, and the counts are scaled. What
-//! surrounds an object (its messages, its invocation) follows from the template and is said where it is reckoned.
+//! Generated files of the given size go through [`Ingest`] with a ledger, a source and a sink in memory, which count the
+//! usage that DynamoDB, S3 and Firehose bill. The counts are then scaled, so there is no second formula to maintain. The
+//! cost of an object's messages and invocation follows from the template; see the constants below.
 
 mod in_memory;
 
@@ -24,26 +24,26 @@ use std::time::Duration;
 /// Messages of one invocation: the template's `BatchSize`.
 pub const BATCH: f64 = 10.0;
 
-/// SQS requests of one object: one for the message that S3 sends, and its part of a receive and of a delete of
-/// [`BATCH`] messages. Empty receives of an idle queue are not in it.
+/// The SQS requests per object: one for the message that S3 sends, and its share of a receive and a delete of [`BATCH`]
+/// messages. Empty receives of an idle queue are not included.
 pub const SQS_REQUESTS: f64 = 1.0 + 2.0 / BATCH;
 
-/// How long the ledger keeps a page or a row, in months: the template's 90 days.
+/// The retention of the ledger in months: the template's 90 days.
 pub const MONTHS: f64 = 3.0;
 
-/// Bytes that DynamoDB counts for an item beside its attributes.
+/// The bytes that DynamoDB bills for an item in addition to its attributes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 const ITEM_BYTES: usize = 100;
 
-/// Seconds between two files of one account and region: "about every 5 minutes".
+/// The seconds between two files of one account and region: "about every 5 minutes".
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-cloudtrail-works.html>
 const DELIVERY: i64 = 300;
 
-/// Events of a sample, if a file has fewer: two hours of an account with small files, or two files of one with large ones.
+/// The limits of a sample, which has at least two files: two hours of small files, or two large files.
 const SAMPLE_EVENTS: u64 = 20_000;
 const SAMPLE_FILES: u64 = 24;
 
-/// A sample, as it was counted.
+/// The counts of an ingested sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// Files.
@@ -52,29 +52,29 @@ pub struct Sample {
     pub events: u64,
     /// Bytes of their JSON.
     pub json_bytes: u64,
-    /// Bytes as they lie in the bucket.
+    /// Bytes as stored in the bucket.
     pub stored_bytes: u64,
-    /// What the bucket was asked for.
+    /// The usage of the source.
     pub source: SourceUsage,
-    /// What the ledger was asked for.
+    /// The usage of the ledger.
     pub ledger: ledger_cost::LedgerUsage,
-    /// What Firehose was given.
+    /// The usage of the sink.
     pub sink: sink_cost::SinkUsage,
-    /// Bytes of what the ledger keeps.
+    /// The size of the ledger in bytes.
     pub kept_bytes: u64,
 }
 
 impl Sample {
-    /// Ingests files of this size, of one account and region, one every five minutes.
+    /// Ingests files of this size from one account and region, one every five minutes.
     ///
     /// # Errors
-    /// Says which file was not done: a defect of this program.
+    /// Returns a text that names the file that was not delivered, which is a defect of this program.
     pub async fn of(size: ObjectSize) -> Result<Self, String> {
-        Self::held(size, MAX_BUFFERED_BYTES, CHUNK_BYTES).await
+        Self::with_limits(size, MAX_BUFFERED_BYTES, CHUNK_BYTES).await
     }
 
-    /// The same, with a bound of one's own to what is held of an object, and to a piece of what is not.
-    async fn held(size: ObjectSize, max_buffered_bytes: usize, chunk_bytes: usize) -> Result<Self, String> {
+    /// Does the same with other limits for the buffered bytes of an object and for the size of a chunk.
+    async fn with_limits(size: ObjectSize, max_buffered_bytes: usize, chunk_bytes: usize) -> Result<Self, String> {
         let source = Arc::new(InMemorySource::default());
         let (mut objects, mut events, mut refs) = (0, 0, Vec::new());
         while objects < 2 || (objects < SAMPLE_FILES && events < SAMPLE_EVENTS) {
@@ -129,7 +129,8 @@ impl Sample {
         Ok(sample)
     }
 
-    /// What so many events like these ask for. Lambda's time is not in it: see docs/cost.md.
+    /// Returns the billed units of `events` events like those of the sample, without Lambda's execution time. See
+    /// docs/cost.md.
     pub fn billed_units(&self, events: u64) -> BilledUnits {
         let objects = self.objects as f64;
         let sample = BilledUnits {
@@ -164,9 +165,9 @@ fn key(number: u32) -> String {
 mod tests {
     use super::*;
 
-    /// A row's two writes, a page's one, and a GET: what a quiet object is said to cost is what it asked for.
+    /// A small object costs two writes of its row, one write per page, and one GET.
     #[tokio::test]
-    async fn an_estimate_is_the_counted_requests_of_a_real_run_scaled() {
+    async fn estimate_is_the_scaled_usage_of_a_real_run() {
         let sample = Sample::of(ObjectSize::Events(8)).await.unwrap();
         assert_eq!((sample.objects, sample.events), (24, 192));
         assert_eq!(sample.sink.calls, 24);
@@ -181,9 +182,9 @@ mod tests {
         );
     }
 
-    /// The promise to a quiet account: two writes, one for each page, and no more than one unit beyond.
+    /// A small object costs two writes of its row, one per page, and at most one further unit.
     #[tokio::test]
-    async fn a_quiet_object_pays_at_most_three_units_and_its_pages() {
+    async fn small_object_costs_at_most_three_write_units_and_its_pages() {
         let sample = Sample::of(ObjectSize::Events(8)).await.unwrap();
         let Sample { objects, ledger, .. } = sample;
         let pages = ledger.writes - 2 * objects;
@@ -192,8 +193,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_piece_of_a_large_object_is_a_request_and_each_is_read_twice() {
-        let sample = Sample::held(ObjectSize::Bytes(600_000), 50_000, 20_000).await.unwrap();
+    async fn each_chunk_of_a_large_object_is_requested_twice() {
+        let sample = Sample::with_limits(ObjectSize::Bytes(600_000), 50_000, 20_000).await.unwrap();
         let each = sample.stored_bytes.div_ceil(sample.objects);
         assert!(each > 60_000, "{sample:?}");
         let pieces = 2 * sample.objects * each.div_ceil(20_000);
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn firehose_bills_a_large_object_little_more_than_its_payload() {
+    async fn firehose_bill_of_a_large_object_barely_exceeds_its_payload() {
         let sample = Sample::of(ObjectSize::Bytes(1_100_000)).await.unwrap();
         assert!(sample.sink.billed_bytes * 100 <= sample.sink.bytes * 102, "{:?}", sample.sink);
     }

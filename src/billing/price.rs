@@ -1,8 +1,8 @@
-//! Price: what counted requests come to at AWS's list prices. Pure.
+//! Converts billed units to dollars at AWS's list prices. Pure.
 //!
-//! `ledger::cost` and `sink::cost` count what DynamoDB and Firehose bill for, in their units. Here units become dollars,
-//! by one table. The prices are those of one region on one date, without free tiers, discounts and taxes: a bill
-//! of another region differs by some tens of percent, and nothing here asks AWS.
+//! `ledger::cost` and `sink::cost` count the units that DynamoDB and Firehose bill. This module multiplies them with the
+//! prices of one region on one date, without free tiers, discounts and taxes. Prices of other regions differ by some tens
+//! of percent. No prices are fetched from AWS.
 
 use crate::ledger::cost::LedgerUsage;
 use std::ops::{Add, AddAssign, Mul};
@@ -10,20 +10,20 @@ use std::ops::{Add, AddAssign, Mul};
 /// The region whose prices [`LIST`] holds: Northern Virginia.
 pub const REGION: &str = "us-east-1";
 
-/// The month in which the pages behind [`LIST`] were read.
+/// The month of the prices in [`LIST`].
 pub const AS_OF: &str = "2026-11";
 
-/// Bytes of what AWS's price pages call a GB: as AWS's GB of memory and storage are, 2³⁰.
+/// The bytes of a GB on AWS's price pages: 2³⁰, as for AWS's GB of memory and storage.
 pub const GB: f64 = 1_073_741_824.0;
 
-/// What is billed by itself.
+/// A separately billed item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Item {
     /// DynamoDB, on demand: write request units.
     LedgerWrites,
     /// DynamoDB, on demand: read request units.
     LedgerReads,
-    /// DynamoDB, standard table class: GB kept for a month.
+    /// DynamoDB, standard table class: GB-months of storage.
     LedgerStorage,
     /// Firehose, Direct PUT: GB of records, each rounded up to 5 KB.
     Firehose,
@@ -44,17 +44,17 @@ pub enum Item {
 /// One list price.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
-    /// What it is for.
+    /// The billed item.
     pub item: Item,
-    /// The service, as its bill names it.
+    /// The service name on the bill.
     pub service: &'static str,
-    /// What is counted.
+    /// The name of the unit.
     pub unit: &'static str,
     /// Dollars for `per` units.
     pub dollars: f64,
-    /// How many units the page states the price for.
+    /// The number of units that `dollars` buys.
     pub per: f64,
-    /// The page that states it.
+    /// The URL of the price page.
     pub page: &'static str,
 }
 
@@ -64,7 +64,7 @@ const DYNAMODB_PAGE: &str = "https://aws.amazon.com/dynamodb/pricing/on-demand/"
 const S3_PAGE: &str = "https://aws.amazon.com/s3/pricing/";
 const LAMBDA_PAGE: &str = "https://aws.amazon.com/lambda/pricing/";
 
-/// The list prices of [`REGION`] as of [`AS_OF`], in the first tier, in the order in which a bill shows them.
+/// The first-tier list prices of [`REGION`] as of [`AS_OF`], in the order of a bill.
 pub const LIST: [Price; 10] = [
     price(Item::LedgerWrites, "DynamoDB", "write units", 0.625, MILLION, DYNAMODB_PAGE),
     price(Item::LedgerReads, "DynamoDB", "read units", 0.125, MILLION, DYNAMODB_PAGE),
@@ -89,14 +89,14 @@ const fn price(
     Price { item, service, unit, dollars, per, page }
 }
 
-/// What was asked of AWS, or would be, in the units it is billed in. Fractions stand where a counted sample was scaled.
+/// Usage in the units that AWS bills. Scaled samples have fractional units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BilledUnits {
     /// DynamoDB write request units.
     pub write_units: f64,
     /// DynamoDB read request units.
     pub read_units: f64,
-    /// GB kept in the table, times months.
+    /// GB-months of storage in the table.
     pub ledger_gb_months: f64,
     /// Bytes of Firehose records, each rounded up: [`crate::sink::cost::SinkUsage::billed_bytes`].
     pub firehose_bytes: f64,
@@ -106,16 +106,16 @@ pub struct BilledUnits {
     pub s3_lists: f64,
     /// S3 PUT requests.
     pub s3_puts: f64,
-    /// SQS requests: every send, receive and delete, a batch of messages up to 64 KB being one.
+    /// SQS requests: sends, receives and deletes. A batch of up to 64 KB is one request.
     pub sqs_requests: f64,
     /// Lambda invocations.
     pub lambda_requests: f64,
-    /// Lambda's time multiplied by the function's memory in GB.
+    /// Lambda's execution time in seconds, multiplied by the function's memory in GB.
     pub lambda_gb_seconds: f64,
 }
 
 impl BilledUnits {
-    /// What a ledger counted.
+    /// Returns the billed units of a ledger.
     pub fn ledger(spent: LedgerUsage) -> Self {
         Self { write_units: spent.write_units as f64, read_units: spent.read_units as f64, ..Self::default() }
     }
@@ -135,7 +135,7 @@ impl BilledUnits {
         }
     }
 
-    /// What it comes to, item by item, in the order of [`LIST`]. What was not counted is left out.
+    /// Returns the bill in the order of [`LIST`], without items that have no units.
     pub fn bill(&self) -> Bill {
         let lines = LIST.iter().filter_map(|price| {
             let units = self.units(price.item);
@@ -144,7 +144,7 @@ impl BilledUnits {
         Bill { lines: lines.collect() }
     }
 
-    /// What it comes to in dollars.
+    /// Returns the total in dollars.
     pub fn dollars(&self) -> f64 {
         self.bill().dollars()
     }
@@ -175,7 +175,7 @@ impl AddAssign for BilledUnits {
     }
 }
 
-/// A sample scaled to so many times its size.
+/// Scales the units by a factor.
 impl Mul<f64> for BilledUnits {
     type Output = Self;
 
@@ -195,31 +195,31 @@ impl Mul<f64> for BilledUnits {
     }
 }
 
-/// What counted requests come to.
+/// The cost of billed units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bill {
-    /// Item by item.
+    /// One line per item.
     pub lines: Vec<BillLine>,
 }
 
 /// One item of a bill.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BillLine {
-    /// The price it was reckoned by.
+    /// The list price.
     pub price: Price,
-    /// How many units.
+    /// The number of units.
     pub units: f64,
-    /// Their price.
+    /// The cost of these units in dollars.
     pub dollars: f64,
 }
 
 impl Bill {
-    /// The sum.
+    /// Returns the total in dollars.
     pub fn dollars(&self) -> f64 {
         self.lines.iter().map(|line| line.dollars).sum()
     }
 
-    /// The sum of each service, in the order of [`LIST`].
+    /// Returns the total of each service in dollars, in the order of [`LIST`].
     pub fn by_service(&self) -> Vec<(&'static str, f64)> {
         let mut services: Vec<(&'static str, f64)> = Vec::new();
         for line in &self.lines {
@@ -236,9 +236,9 @@ impl Bill {
 mod tests {
     use super::*;
 
-    /// A million of each unit, or one GB, GB-month and GB-second, at the figures that the pages state.
+    /// A million of each unit, or one GB, GB-month and GB-second, cost the prices on the price pages.
     #[test]
-    fn a_bill_names_every_item_once_at_its_list_price() {
+    fn bill_contains_every_item_once_at_its_list_price() {
         let billed_units = BilledUnits {
             write_units: 1e6,
             read_units: 1e6,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_counted_is_not_on_the_bill() {
+    fn item_without_units_is_not_on_the_bill() {
         let spent = LedgerUsage { write_units: 8, ..LedgerUsage::default() };
         let bill = BilledUnits::ledger(spent).bill();
         assert_eq!(bill.lines.iter().map(|line| line.price.item).collect::<Vec<_>>(), [Item::LedgerWrites]);

@@ -77,7 +77,9 @@ mod tests {
             ("TRAILHOSE_BACKFILL_INGEST_QUEUE_URL", "https://sqs/1/missing"),
         ];
         let all = [&required, variables].concat();
-        BackfillConfig::from_variables(|name| all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        BackfillConfig::from_variables(|name| {
+            all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What stands in for S3 and Firehose: objects in memory, and a sink that takes everything within Firehose's limits.
+//! Replacements for S3 and Firehose: a source in memory, and a sink that discards all calls within Firehose's limits.
 
 use crate::object::{Object, ObjectRef};
 use crate::pack::{Call, LinesPerRecord, PackLimits};
@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// Objects in memory.
+/// A source with objects in memory.
 #[derive(Debug, Default)]
 pub(super) struct InMemorySource(Mutex<HashMap<String, Vec<u8>>>);
 
 impl InMemorySource {
-    /// Puts an object, and returns the notice of it.
+    /// Adds an object and returns its reference.
     pub(super) fn put(&self, key: &str, stored: Vec<u8>) -> ObjectRef {
         let at = ObjectRef::new("sample", key.to_owned()).with_version("sample", stored.len() as u64);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), stored);
@@ -34,8 +34,8 @@ impl Source for InMemorySource {
     }
 
     async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
-        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stored = shelf.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
+        let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = objects.get(&object.key).ok_or_else(|| SourceError::Missing(object.to_string()))?;
         Ok(ByteRange::from_slice(stored, from, max_bytes))
     }
 
@@ -44,7 +44,7 @@ impl Source for InMemorySource {
     }
 }
 
-/// Takes everything.
+/// A sink that acknowledges and discards every call.
 #[derive(Debug)]
 pub(super) struct DiscardingSink;
 
@@ -64,6 +64,6 @@ impl Sink for DiscardingSink {
     }
 
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
-        Ok(format!("void/{}", event.ordinal))
+        Ok(format!("discarded/{}", event.ordinal))
     }
 }

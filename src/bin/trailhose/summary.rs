@@ -62,7 +62,7 @@ impl Summary<'_> {
             (counts.delivered, "events delivered"),
             (counts.duplicate, "duplicates"),
             (tally.quarantined_by_this_run(), "quarantined"),
-            (tally.later, "deferred"),
+            (tally.deferred, "deferred"),
             (tally.failed, "failed"),
         ] {
             if count > 0 {
@@ -91,7 +91,7 @@ impl Summary<'_> {
         match self.ended.completion {
             Completion::Stopped => INTERRUPTED,
             Completion::Aborted(_) => INCOMPLETE,
-            Completion::Complete if self.tally().failed + self.tally().later > 0 => INCOMPLETE,
+            Completion::Complete if self.tally().failed + self.tally().deferred > 0 => INCOMPLETE,
             Completion::Complete if self.quarantined() > 0 => QUARANTINED,
             Completion::Complete => DELIVERED,
         }
@@ -99,7 +99,7 @@ impl Summary<'_> {
 
     /// Describes what was not delivered and what to do about it; `None` if everything was delivered.
     pub(crate) fn advice(&self) -> Option<String> {
-        let undelivered = self.tally().failed + self.tally().later;
+        let undelivered = self.tally().failed + self.tally().deferred;
         let text = match &self.ended.completion {
             Completion::Stopped => "interrupted: objects in progress were finished; rerun to resume".to_owned(),
             Completion::Aborted(reason) => {
@@ -170,7 +170,7 @@ impl Summary<'_> {
         let mut table = Table::new(22, 14);
         table.head(&format!("{} → {}", self.source, self.dest));
         table.row("objects done", tally.objects, "");
-        table.row("already done", tally.already, "");
+        table.row("already done", tally.already_done, "");
         table.row_if("skipped", tally.skipped.values().sum(), &kinds(&tally.skipped));
         let folders = match self.ended.excluded_folders {
             0 => String::new(),
@@ -183,7 +183,7 @@ impl Summary<'_> {
         table.row_if("unvisited folders", self.ended.unvisited, "not CloudTrail folders");
         table.bad("quarantined", tally.quarantined_by_this_run(), &kinds(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
-        table.bad("deferred", tally.later, "");
+        table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
         table.row("events", counts.seen, "");
         table.row("delivered", counts.delivered, "");
@@ -217,7 +217,7 @@ impl Summary<'_> {
     fn success_text(&self) -> &'static str {
         let tally = self.tally();
         let unrecognized = tally.skipped.get("elsewhere").is_some_and(|&count| count > 0);
-        match (tally.objects + tally.already > 0, unrecognized) {
+        match (tally.objects + tally.already_done > 0, unrecognized) {
             (true, _) => "All selected objects are delivered.",
             (false, true) => "No object name matches a CloudTrail log; use --all-files to read all files.",
             (false, false) => "No CloudTrail log was found.",

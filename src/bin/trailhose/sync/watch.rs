@@ -70,7 +70,7 @@ pub(super) async fn run(
 
 /// Whether the round completed without failed or deferred objects.
 fn is_clean(ended: &SyncReport) -> bool {
-    ended.completion == Completion::Complete && ended.tally.failed + ended.tally.later == 0
+    ended.completion == Completion::Complete && ended.tally.failed + ended.tally.deferred == 0
 }
 
 fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration) {

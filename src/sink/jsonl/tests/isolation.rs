@@ -43,7 +43,10 @@ async fn truncated_file_is_an_error_that_names_it() {
     std::fs::write(&file, "").unwrap();
     ingest(&ledger, &sink, 2, &[("1", "b")]).await;
     let error = sink.flush().await.unwrap_err().to_string();
-    assert!(error.contains(file.to_str().unwrap()) && error.contains("0 bytes long, but 2 bytes are committed"), "{error}");
+    assert!(
+        error.contains(file.to_str().unwrap()) && error.contains("0 bytes long, but 2 bytes are committed"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
