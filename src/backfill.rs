@@ -23,7 +23,7 @@
 //!
 //! # Expired rows
 //!
-//! Rows of done objects expire ([`Ledger::remembers_since`]). After that, an object that was done cannot be
+//! Rows of done objects expire ([`Ledger::retention_start`]). After that, an object that was done cannot be
 //! distinguished from an object that was never seen. Such an object is enqueued, and its events are delivered again if
 //! their pages expired too, because losing no event has priority. [`Counts::forgotten`] counts these objects, so that a
 //! dry run over old days can warn about them. A run within the ledger's retention has none.
