@@ -95,9 +95,9 @@ async fn one(
     // A report needs no list request per day, so without --since all its days are read.
     let since = plan.inventory.as_ref().map(|_| EARLIEST_DAY);
     let terms = planned.run(RunId::at(0, 0), since).map_err(LocalBackfillError::NothingDone)?.terms;
-    let begun = counts.listed > 0;
+    let started = counts.listed > 0;
     let trouble = |reason: String| {
-        if begun { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) }
+        if started { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) }
     };
     let opened = components::source(&at.location, at.region.as_deref(), aws).await.map_err(trouble)?;
     let backfill = Backfill { source: Arc::clone(&opened.source), ledger: ledger.clone() };
