@@ -129,9 +129,9 @@ fn run_task(name: &str, path: &Path) -> ExitCode {
     let all = std::fs::read(path).expect("reading the file of the set succeeds");
     let mut buffer = vec![0; 256 << 10];
     let mut rest = &all[..];
-    while let Some((length, behind)) = rest.split_first_chunk() {
-        let (stored, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);
-        rest = behind;
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let (stored, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+        rest = after;
         match name {
             "read" => _ = black_box(stored),
             "inflate" => inflate(stored, &mut buffer),

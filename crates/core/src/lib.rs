@@ -5,7 +5,7 @@
 //!                                     generate (synthetic data)
 //! ```
 //!
-//! The library, its programs, the fuzz targets and the benchmarks use them from here.
+//! The library, the programs, the fuzz targets and the benchmarks use these modules.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 

@@ -346,9 +346,9 @@ fn misspelled(bytes: &[u8], at: usize, word: &[u8]) -> Result<(), Fault> {
 #[cold]
 fn white_space(mut rest: &[u8]) -> (&[u8], bool) {
     let mut has_line_break = false;
-    while let [byte @ (b' ' | b'\t' | b'\n' | b'\r'), behind @ ..] = rest {
+    while let [byte @ (b' ' | b'\t' | b'\n' | b'\r'), after @ ..] = rest {
         has_line_break |= matches!(byte, b'\n' | b'\r');
-        rest = behind;
+        rest = after;
     }
     (rest, has_line_break)
 }

@@ -25,7 +25,7 @@ pub(super) struct ScannedString {
 /// bytes before the end of the input.
 #[inline(always)]
 pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
-    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
+    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
         let lanes = i8x16::from(block.map(|byte| byte as i8));
         // As signed numbers, control characters and non-ASCII bytes are both less than a space.
         let special = lanes.simd_eq(i8x16::splat(b'"' as i8))
@@ -36,7 +36,7 @@ pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
             let first = marks.trailing_zeros() as usize % BLOCK;
             return if rest[first] == b'"' { Ok(&rest[first + 1..]) } else { Err(&rest[first..]) };
         }
-        rest = behind;
+        rest = after;
     }
     Err(rest)
 }
@@ -130,7 +130,7 @@ mod tests {
 
             let naive = from + end(|byte| byte < 0x20 || byte == b'"' || byte == b'\\' || byte > 0x7f);
             match skip_plain(tail) {
-                Ok(behind) => prop_assert!(bytes.len() - behind.len() == naive + 1 && bytes[naive] == b'"'),
+                Ok(after) => prop_assert!(bytes.len() - after.len() == naive + 1 && bytes[naive] == b'"'),
                 // It may stop early near the end of the input, but never skips a special byte.
                 Err(rest) => {
                     let at = bytes.len() - rest.len();

@@ -111,7 +111,7 @@ fn address(rng: &mut Rng) -> String {
     }
 }
 
-/// Twenty characters of which nobody takes the last seven for a key's.
+/// Returns an access key ID with 20 characters whose suffix shows that it is an example.
 fn key(rng: &mut Rng) -> String {
     const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let middle: String = (0..9).map(|_| char::from(LETTERS[rng.usize(0..32)])).collect();
