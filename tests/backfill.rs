@@ -1,5 +1,5 @@
-//! The backfill enqueues exactly the objects that are in the bucket and not in the ledger, also if its worker is stopped
-//! or killed.
+//! The backfill enqueues exactly the objects that are in the bucket and not in the ledger, also if its worker is
+//! stopped or killed.
 
 mod memory_source;
 
@@ -156,7 +156,8 @@ async fn missing_objects_are_enqueued_and_a_second_run_enqueues_nothing() {
 async fn each_object_state_is_handled_as_specified() {
     let names = ["absent", "done", "leased", "open", "quarantined", "refixtured", "settled"];
     let fixture = Fixture::over(MemorySource::holding(names.map(|name| key("2026-11-18", name))));
-    let lease = async |name: &str| match fixture.ledger.lease(&object(&key("2026-11-18", name), "e1"), NOW + 100).await {
+    let lease = async |name: &str| match fixture.ledger.lease(&object(&key("2026-11-18", name), "e1"), NOW + 100).await
+    {
         Ok(LeaseOutcome::Granted(lease)) => lease,
         other => panic!("not granted: {other:?}"),
     };
@@ -191,7 +192,8 @@ async fn each_object_state_is_handled_as_specified() {
 #[tokio::test]
 async fn dry_run_counts_the_same_without_changes() {
     let fixture = Fixture::over(MemorySource::holding(some_keys()));
-    let Ok(LeaseOutcome::Granted(lease)) = fixture.ledger.lease(&object(&key("2026-11-17", "a"), "e1"), NOW).await else {
+    let Ok(LeaseOutcome::Granted(lease)) = fixture.ledger.lease(&object(&key("2026-11-17", "a"), "e1"), NOW).await
+    else {
         panic!("not leased")
     };
     fixture.ledger.quarantine(&lease, "corrupt").await.unwrap();
@@ -258,13 +260,15 @@ async fn changes_during_listing_lose_no_existing_object() {
     for page in [1, 3, 7] {
         let (doomed, kept): (Vec<_>, Vec<_>) = names.iter().enumerate().partition(|(number, _)| number % 3 == 0);
         let doomed: Vec<String> = doomed.into_iter().map(|(_, key)| key.clone()).collect();
-        // Before each page, one key before, at or after the current position is deleted, and others are added around it.
+        // Before each page, one key before, at or after the current position is deleted, and others are added around
+        // it.
         let before = Box::new(move |number: usize, keys: &mut BTreeMap<String, String>| {
             keys.remove(&doomed[(number * 5) % doomed.len()]);
             keys.insert(key("2026-11-18", &format!("{:02}-new-{number}", (number * 7) % 40)), "e1".to_owned());
             keys.insert(key("2026-11-17", &format!("new-{number}")), "e1".to_owned());
         });
-        let fixture = Fixture::over(MemorySource { page, before: Some(before), ..MemorySource::holding(names.clone()) });
+        let fixture =
+            Fixture::over(MemorySource { page, before: Some(before), ..MemorySource::holding(names.clone()) });
         let (_, enqueued) = fixture.finish(unit()).await;
         for (_, key) in &kept {
             assert_eq!(enqueued.iter().filter(|enqueued| enqueued == key).count(), 1, "{key} with pages of {page}");
@@ -396,7 +400,8 @@ async fn kill_at_any_object_loses_no_object() {
         let fixture = Fixture::over(MemorySource { page: 2, ..MemorySource::holding(all.clone()) });
         *fixture.dispatcher.takes.lock().unwrap() = Some((killed, Failure::Killed));
         let mut queue = Vec::new();
-        let mut discovery = Discovery::new(fixture.memory_source.clone(), DiscoveryRequest::new(BUCKET, "", unit().span));
+        let mut discovery =
+            Discovery::new(fixture.memory_source.clone(), DiscoveryRequest::new(BUCKET, "", unit().span));
         while let Some(unit) = discovery.next().await.unwrap() {
             queue.push(unit.body());
         }

@@ -1,5 +1,6 @@
-//! The backfill worker crashes, loses a reply or runs out of time at each of its calls, while the real ingest code reads its
-//! queue. Every missing object is enqueued, every event is delivered once, and the run record counts every key once.
+//! The backfill worker crashes, loses a reply or runs out of time at each of its calls, while the real ingest code
+//! reads its queue. Every missing object is enqueued, every event is delivered once, and the run record counts every
+//! key once.
 
 mod run_records;
 mod world;
@@ -45,7 +46,8 @@ fn run() -> RunId {
 }
 
 impl Fixture {
-    /// Creates twenty objects without notifications and a task that starts a run. One object per region is already done.
+    /// Creates twenty objects without notifications and a task that starts a run. One object per region is already
+    /// done.
     async fn new() -> Self {
         let world = World::default();
         let mut keys = Vec::new();

@@ -1,7 +1,7 @@
-//! Bombs: what is small as stored and vast when read is set aside, and the program's memory does not grow with it.
+//! Decompression bombs are quarantined, and the program's memory does not grow with them.
 //!
-//! Measured from outside, as the most that the real program ever held (`VmHWM`). Small in `./test`;
-//! `TRAILHOSE_BOMBS=full` is the size at which memory would end: 8 GiB of white space, a line of 2 GiB, ten million events.
+//! Measures the peak memory of the real program (`VmHWM`). The sizes are small in `./test`. `TRAILHOSE_BOMBS=full` uses
+//! sizes that would exhaust memory: 8 GiB of white space, a line of 2 GiB, ten million events.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 mod laptop;
@@ -15,22 +15,22 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// What the program takes with nothing to do, its inflate buffers and its ledger, in MiB: 21 to 30 were measured.
+/// Memory of an idle program with decompression buffers and ledger, in MiB. 21 to 30 were measured.
 const BASE: u64 = 48;
 
-/// What is known of one event, in bytes: the README's word for it.
+/// Memory per event in bytes, as documented.
 const EVENT: u64 = 400;
 
 fn full() -> bool {
     std::env::var("TRAILHOSE_BOMBS").is_ok_and(|size| size == "full")
 }
 
-/// One of two sizes.
+/// Returns the size for `./test` or the full size.
 fn size(small: u64, whole: u64) -> u64 {
     if full() { whole } else { small }
 }
 
-/// A bucket with one object, written in pieces: as vast as it likes.
+/// Creates a bucket with one object of any size, which is written as a stream.
 fn bucket(write: impl FnOnce(&mut dyn Write)) -> Bucket {
     let bucket = Bucket::new();
     let path = bucket.put(&key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "bomb"), b"");
@@ -49,17 +49,17 @@ fn fill(out: &mut dyn Write, byte: u8, mut bytes: u64) {
     }
 }
 
-/// Syncs the bucket: how it ended, what it said, and the most memory it held, in MiB.
+/// Syncs the bucket. Returns the exit code, the messages, and the peak memory in MiB.
 fn sync(bucket: &Bucket, more: &[&str]) -> (i32, String, u64) {
     let out = tempfile::tempdir().unwrap();
-    let said = File::create(bucket.path().join(".said")).unwrap();
+    let messages = File::create(bucket.path().join(".messages")).unwrap();
     let mut command = trailhose();
     command.args(["sync", text(&bucket.path().join("AWSLogs")), text(out.path()), "--quiet"]).args(more);
-    let mut child = command.stdout(Stdio::null()).stderr(said).spawn().unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(messages).spawn().unwrap();
     let mut most = 0;
     let code = loop {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        // Never falls: the last look before the end is the answer, but for its last milliseconds.
+        // The peak never falls, so the last sample is the peak, except for the last milliseconds.
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
         most = peak.map_or(most, |peak| peak.trim().parse::<u64>().unwrap().max(most));
         if let Some(ended) = child.try_wait().unwrap() {
@@ -68,18 +68,18 @@ fn sync(bucket: &Bucket, more: &[&str]) -> (i32, String, u64) {
         std::thread::sleep(Duration::from_millis(2));
     };
     assert!(most > 0, "nothing was measured");
-    (code, std::fs::read_to_string(bucket.path().join(".said")).unwrap(), most / 1024)
+    (code, std::fs::read_to_string(bucket.path().join(".messages")).unwrap(), most / 1024)
 }
 
-fn assert_set_aside(bucket: &Bucket, more: &[&str], reason: &str, what: &str, bound: u64) {
-    let (code, said, most) = sync(bucket, more);
+fn assert_quarantined(bucket: &Bucket, more: &[&str], reason: &str, what: &str, bound: u64) {
+    let (code, messages, most) = sync(bucket, more);
     println!("{what}: {most} MiB of {bound}");
-    assert!(code == 3 && said.contains(reason), "{what}: {code}, {said}");
+    assert!(code == 3 && messages.contains(reason), "{what}: {code}, {messages}");
     assert!(most <= bound, "{what}: {most} MiB, {bound} allowed");
 }
 
 #[test]
-fn white_space_without_end_is_read_to_the_limit_and_never_held() {
+fn endless_white_space_is_not_buffered() {
     let bytes = size(64 * MIB, 8192 * MIB);
     let bucket = bucket(|out| {
         out.write_all(b"{\"Records\":[").unwrap();
@@ -88,20 +88,20 @@ fn white_space_without_end_is_read_to_the_limit_and_never_held() {
     });
     let limit = size(32 * MIB, 2048 * MIB).to_string();
     let more = ["--max-object-bytes", &limit];
-    assert_set_aside(&bucket, &more, "decompressed bytes", "white space", BASE);
+    assert_quarantined(&bucket, &more, "decompressed bytes", "white space", BASE);
 }
 
 #[test]
-fn a_line_without_end_is_held_to_the_limit_of_a_value() {
+fn endless_line_is_limited() {
     assert_value_limited("one line", b"{\"Records\":[{\"eventID\":\"a\",\"x\":\"", b'x', b"\"}]}");
 }
 
 #[test]
-fn a_number_without_end_is_held_to_the_limit_of_a_value_too() {
+fn endless_number_is_limited() {
     assert_value_limited("one number", b"{\"n\":", b'1', b",\"Records\":[]}");
 }
 
-/// That a value is refused which begins in `before` and goes on with the same byte.
+/// Checks that a value that starts with `before` and repeats one byte is rejected.
 fn assert_value_limited(what: &str, before: &[u8], byte: u8, behind: &[u8]) {
     let bytes = size(128 * MIB, 2047 * MIB);
     let bucket = bucket(|out| {
@@ -109,12 +109,12 @@ fn assert_value_limited(what: &str, before: &[u8], byte: u8, behind: &[u8]) {
         fill(out, byte, bytes);
         out.write_all(behind).unwrap();
     });
-    // The buffer doubles until 16 MiB are not enough, and for a moment the half of it is there too.
-    assert_set_aside(&bucket, &[], "the value at byte", what, BASE + 32 + 16);
+    // The buffer doubles beyond 16 MiB, and the old buffer exists until it is copied.
+    assert_quarantined(&bucket, &[], "the value at byte", what, BASE + 32 + 16);
 }
 
 #[test]
-fn accounts_without_end_are_not_kept() {
+fn long_account_ids_are_not_retained() {
     let events = size(64, 2000);
     let bucket = bucket(|out| {
         out.write_all(b"[").unwrap();
@@ -125,25 +125,25 @@ fn accounts_without_end_are_not_kept() {
         }
         out.write_all(b"0]").unwrap();
     });
-    // The lines are kept up to 10 MiB, in a list that doubles, and the buffer to double the length of one.
-    assert_set_aside(&bucket, &[], "an event is an object", "accounts", BASE + 16 + 16);
+    // Lines are retained up to 10 MiB in a list that doubles, and the buffer up to twice the length of a line.
+    assert_quarantined(&bucket, &[], "an event is an object", "accounts", BASE + 16 + 16);
 }
 
 #[test]
-fn an_event_of_many_members_is_not_taken_apart() {
+fn event_with_many_members_is_not_parsed_into_a_tree() {
     let members = size(1_000_000, 1_500_000);
     let bucket = bucket(|out| {
         out.write_all(b"[{\"x\":0").unwrap();
         (0..members).for_each(|number| write!(out, ",\"{number:x}\":0").unwrap());
         out.write_all(b"},0]").unwrap();
     });
-    // The buffer, and the line that is kept while it is no longer than that.
+    // The buffer, and a retained line of at most that length.
     let more = ["--filter", "eventName=Decrypt"];
-    assert_set_aside(&bucket, &more, "an event is an object", "members", BASE + 32 + 16);
+    assert_quarantined(&bucket, &more, "an event is an object", "members", BASE + 32 + 16);
 }
 
 #[test]
-fn a_million_brackets_are_refused_at_the_hundred_and_twenty_ninth() {
+fn nesting_deeper_than_128_levels_is_rejected() {
     for (open, close) in [(b'[', b']'), (b'{', b'}')] {
         let bucket = bucket(|out| {
             out.write_all(b"{\"Records\":[{\"x\":").unwrap();
@@ -155,12 +155,12 @@ fn a_million_brackets_are_refused_at_the_hundred_and_twenty_ninth() {
             fill(out, close, 1_000_000);
             out.write_all(b"}]}").unwrap();
         });
-        assert_set_aside(&bucket, &[], "128 levels of nesting", "brackets", BASE);
+        assert_quarantined(&bucket, &[], "128 levels of nesting", "brackets", BASE);
     }
 }
 
 #[test]
-fn tiny_events_take_no_more_than_is_said_of_an_event() {
+fn tiny_events_take_the_documented_memory() {
     let events = size(20_000, 10_000_000);
     let bucket = bucket(|out| {
         for number in 0..events {
@@ -170,13 +170,13 @@ fn tiny_events_take_no_more_than_is_said_of_an_event() {
         out.write_all(b"]").unwrap();
     });
     if full() {
-        // Refused before anything is claimed: what is known of each is 24 bytes then, in a list that doubles.
+        // Rejected before the claims: each event takes 24 bytes then, in a list that doubles.
         let bound = BASE + 2 * 32 * 1_000_000 / MIB;
-        assert_set_aside(&bucket, &[], "more than 1000000 events", "ten million events", bound);
+        assert_quarantined(&bucket, &[], "more than 1000000 events", "ten million events", bound);
     } else {
-        let (code, said, most) = sync(&bucket, &[]);
+        let (code, messages, most) = sync(&bucket, &[]);
         let bound = BASE + events * EVENT / MIB;
         println!("{events} events: {most} MiB of {bound}");
-        assert!(code == 0 && most <= bound, "{code}: {most} MiB, {bound} allowed; {said}");
+        assert!(code == 0 && most <= bound, "{code}: {most} MiB, {bound} allowed; {messages}");
     }
 }

@@ -1,8 +1,8 @@
-//! Concurrency: workers that meet at the same events, in every order that matters.
+//! Concurrent workers that share events, in many orders of their calls.
 //!
-//! Each worker is a future, and each of its calls waits at a gate. A scheduler on one thread opens one gate at a time:
-//! by trying every order where there are few, by a seeded choice where there are many. It may let a lease's time pass
-//! in between, or let a worker die. After every call the ledger must hold what it always holds.
+//! Each worker is a future, and each of its calls waits at a gate. A scheduler on one thread opens one gate at a time.
+//! It tests every order if there are few, and orders from a seeded generator otherwise. It may let leases expire or
+//! workers crash. The ledger invariants must hold after every call.
 
 mod world;
 
@@ -14,18 +14,18 @@ use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
 use world::{Fault, Gate, Wire, World, event, plain_log};
 
-/// Rounds of redelivery after which a scene is taken to go on for ever.
+/// Limit of redelivery rounds. A scenario that exceeds it counts as endless.
 const ROUNDS: usize = 60;
 
 /// Longer than any lease.
 const LEASE: i64 = 2_000;
 
-/// A world, and one notification a worker.
+/// A world, and one notification per worker.
 struct Scene {
     world: World,
     notices: Vec<ObjectRef>,
     watch: Watch,
-    /// Workers that died before the schedule begins.
+    /// Workers that crashed before the schedule starts.
     deaths: usize,
 }
 
@@ -38,7 +38,7 @@ impl Scene {
         Self { world, notices, watch, deaths: 0 }
     }
 
-    /// The first object's worker died at this call, and its lease has ended.
+    /// Lets the first object's worker crash at this call and its lease expire.
     fn after_a_death_at(mut self, call: usize) -> Self {
         let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
         let first = alone(self.world.ingest_over(&wire, &self.notices[0]));
@@ -50,16 +50,16 @@ impl Scene {
     }
 }
 
-/// What a schedule may do beside letting a worker make its next call.
+/// The faults of a schedule.
 #[derive(Debug, Clone, Copy, Default)]
-struct Mischief {
-    /// How often a lease's time may pass.
+struct Faults {
+    /// How often leases may expire.
     jumps: usize,
-    /// One call in so many fails; none if 0.
+    /// One in this many calls fails; none if 0.
     fault_in: u8,
 }
 
-/// Runs a future to its end that waits for nothing.
+/// Polls a future that never waits.
 fn alone(future: impl Future<Output = Outcome>) -> Outcome {
     let mut future = std::pin::pin!(future);
     loop {
@@ -94,14 +94,14 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Makes the worker's next call, and all it does before the one after.
+    /// Runs the worker's next call and the code up to the one after.
     fn step(&mut self) -> Option<Outcome> {
         self.gate.grant();
         let mut polls = 0;
         loop {
             match self.poll() {
                 None if self.gate.is_granted() && polls < 4 => polls += 1,
-                // It waits for another's turn to end, and makes no call before that.
+                // It waits for a page lock of another worker and makes no call.
                 ended => {
                     self.gate.revoke();
                     return ended;
@@ -111,13 +111,12 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// One schedule. `choose` picks one of so many ways to go on.
-fn run(scene: &mut Scene, mischief: Mischief, choose: &mut dyn FnMut(usize) -> usize) -> Result<(), String> {
+/// Runs one schedule. `choose` returns one of this many choices.
+fn run(scene: &mut Scene, faults: Faults, choose: &mut dyn FnMut(usize) -> usize) -> Result<(), String> {
     let Scene { world, notices, watch, deaths } = scene;
-    let (mut waiting, mut jumps, mut hits) = (notices.clone(), mischief.jumps, *deaths);
+    let (mut waiting, mut jumps, mut hits) = (notices.clone(), faults.jumps, *deaths);
     for _ in 0..ROUNDS {
-        let mut workers: Vec<_> =
-            waiting.drain(..).map(|at| Worker::start(world, &at, plan(mischief, choose))).collect();
+        let mut workers: Vec<_> = waiting.drain(..).map(|at| Worker::start(world, &at, plan(faults, choose))).collect();
         let (mut wake, mut moved) = (i64::MAX, false);
         while !workers.is_empty() {
             let choice = choose(workers.len() + usize::from(jumps > 0));
@@ -127,7 +126,7 @@ fn run(scene: &mut Scene, mischief: Mischief, choose: &mut dyn FnMut(usize) -> u
                 continue;
             };
             let outcome = worker.step();
-            // What only reads leaves nothing to check.
+            // Reads change nothing.
             if !matches!(worker.wire.calls().last(), Some(&"fetch" | &"pages" | &"rows")) {
                 watch.check(world).map_err(|violation| format!("{violation}; {:?}", worker.wire.calls()))?;
             }
@@ -143,11 +142,11 @@ fn run(scene: &mut Scene, mischief: Mischief, choose: &mut dyn FnMut(usize) -> u
                 }
                 Outcome::Done(report) => check_report(&report)?,
                 Outcome::AlreadyDone => {}
-                Outcome::Failed(_) if faults > 0 || mischief.jumps > 0 => waiting.push(worker.at.clone()),
+                Outcome::Failed(_) if faults > 0 || faults.jumps > 0 => waiting.push(worker.at.clone()),
                 other => return Err(format!("{}: {other:?} after {:?}", worker.at, worker.wire.calls())),
             }
             moved = true;
-            // What a dead worker would have acknowledged comes back.
+            // The message of a crashed worker becomes visible again.
             if worker.wire.is_dead() && waiting.last() != Some(&worker.at) {
                 waiting.push(worker.at);
             }
@@ -155,7 +154,7 @@ fn run(scene: &mut Scene, mischief: Mischief, choose: &mut dyn FnMut(usize) -> u
         if waiting.is_empty() {
             watch.check_end(world, &[])?;
             let lines = world.limits.call_bytes / (event(1).len() + 1);
-            let bounded = mischief.jumps == 0 && !watch.forgotten;
+            let bounded = faults.jumps == 0 && !watch.forgotten;
             if bounded && watch.repeats() > hits * lines {
                 return Err(format!("{} repeats after {hits} faults", watch.repeats()));
             }
@@ -165,19 +164,19 @@ fn run(scene: &mut Scene, mischief: Mischief, choose: &mut dyn FnMut(usize) -> u
             world.pass_until(wake);
         }
     }
-    Err(format!("no end: {waiting:?}"))
+    Err(format!("not done: {waiting:?}"))
 }
 
-fn plan(mischief: Mischief, choose: &mut dyn FnMut(usize) -> usize) -> Vec<(usize, Fault)> {
-    if mischief.fault_in == 0 {
+fn plan(faults: Faults, choose: &mut dyn FnMut(usize) -> usize) -> Vec<(usize, Fault)> {
+    if faults.fault_in == 0 {
         return Vec::new();
     }
-    let calls = (0..40).filter(|_| choose(usize::from(mischief.fault_in)) == 0).collect::<Vec<_>>();
+    let calls = (0..40).filter(|_| choose(usize::from(faults.fault_in)) == 0).collect::<Vec<_>>();
     calls.into_iter().map(|call| (call, [Fault::Refuse, Fault::LoseReply, Fault::Die][choose(3)])).collect()
 }
 
-/// Every order of the workers' calls, if they are no more than `most`.
-fn in_every_order(name: &str, most: usize, mischief: Mischief, make: impl Fn() -> Scene) {
+/// Tests every order of the workers' calls. Fails if there are more than `most`.
+fn in_every_order(name: &str, most: usize, faults: Faults, make: impl Fn() -> Scene) {
     let mut path: Vec<(usize, usize)> = Vec::new();
     for tried in 1..=most {
         let mut at = 0;
@@ -188,7 +187,7 @@ fn in_every_order(name: &str, most: usize, mischief: Mischief, make: impl Fn() -
             at += 1;
             path[at - 1].0
         };
-        let ended = run(&mut make(), mischief, &mut choose);
+        let ended = run(&mut make(), faults, &mut choose);
         if let Err(violation) = ended {
             panic!(
                 "{name}, after {tried} schedules, {:?}: {violation}",
@@ -204,15 +203,15 @@ fn in_every_order(name: &str, most: usize, mischief: Mischief, make: impl Fn() -
     panic!("{name}: more than {most} schedules");
 }
 
-/// So many seeded schedules of each kind: sound, with leases that end, with faults, with both.
+/// Tests this many seeded schedules without faults, with expired leases, with faults, and with both.
 fn in_some_orders(name: &str, schedules: u64, make: impl Fn() -> Scene) {
     let kinds = [(0, 0), (1, 0), (3, 0), (0, 12), (2, 12)];
     let mut tried = 0;
     for seed in 0..schedules {
         for (jumps, fault_in) in kinds {
             let mut random = fastrand::Rng::with_seed(seed);
-            let mischief = Mischief { jumps, fault_in };
-            // Long turns by one worker are as telling as quick changes: half of the sound seeds favour them.
+            let faults = Faults { jumps, fault_in };
+            // Long runs of one worker find as many defects as quick changes, so half of the seeds prefer them.
             let (sticky, mut last) = (fault_in == 0 && seed % 2 == 0, 0);
             let mut choose = |ways| {
                 if !sticky || last >= ways || random.u8(..4) == 0 {
@@ -220,10 +219,10 @@ fn in_some_orders(name: &str, schedules: u64, make: impl Fn() -> Scene) {
                 }
                 last
             };
-            let ended = run(&mut make(), mischief, &mut choose);
+            let ended = run(&mut make(), faults, &mut choose);
             tried += 1;
             ended.unwrap_or_else(|violation| {
-                panic!("{name}, after {tried} schedules, seed {seed}, {mischief:?}: {violation}")
+                panic!("{name}, after {tried} schedules, seed {seed}, {faults:?}: {violation}")
             });
         }
     }
@@ -234,7 +233,7 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
     numbers.into_iter().map(event).collect()
 }
 
-/// Events of pages of their own.
+/// Returns events that are on separate pages.
 fn apart(numbers: &[u32]) -> Vec<String> {
     numbers.iter().copied().map(world::apart).collect()
 }
@@ -247,15 +246,15 @@ fn twice(scene: Scene) -> Scene {
 #[test]
 fn one_object_announced_twice() {
     let make = || twice(Scene::new(World::with_lines_per_call(1), &[&events(1..=2)]));
-    in_every_order("announced twice", 20_000, Mischief::default(), make);
-    in_every_order("announced twice, a lease ends", 20_000, Mischief { jumps: 1, fault_in: 0 }, make);
+    in_every_order("announced twice", 20_000, Faults::default(), make);
+    in_every_order("announced twice, a lease ends", 20_000, Faults { jumps: 1, fault_in: 0 }, make);
     in_some_orders("announced twice", 150, make);
 }
 
 #[test]
 fn two_objects_that_share_events() {
     let make = || Scene::new(World::with_lines_per_call(3), &[&events([1]), &events([1])]);
-    in_every_order("share", 20_000, Mischief::default(), make);
+    in_every_order("share", 20_000, Faults::default(), make);
     in_some_orders("share, in several calls", 300, || {
         Scene::new(World::with_lines_per_call(2), &[&events(1..=5), &events((3..=8).rev())])
     });
@@ -281,7 +280,7 @@ fn an_owner_that_returns_while_it_is_helped() {
     let make = |lines, call| {
         Scene::new(World::with_lines_per_call(lines), &[&events(1..=2), &events(2..=3)]).after_a_death_at(call)
     };
-    in_every_order("owner returns", 60_000, Mischief::default(), || make(3, 3));
+    in_every_order("owner returns", 60_000, Faults::default(), || make(3, 3));
     in_some_orders("owner returns after a call", 150, || make(1, 4));
     in_some_orders("two helpers and the owner", 200, || {
         let files = [events(1..=5), events(2..=4), events((3..=6).rev())];

@@ -1,9 +1,9 @@
 //! A worker that fails at any call, or at any two calls, loses no event and repeats at most the interrupted call.
 //!
-//! Every call of a worker goes over a wire. Each scenario runs with a fault at each call, then with two faults at pairs of
-//! calls, in the same attempt or in later ones, then with random series of faults. The ledger invariants must hold after
-//! each attempt, and in the end every event must be delivered. The single faults and some series run again with SQLite
-//! next to the in-memory store: both must return the same results. A sample of the pairs is tested;
+//! Every call of a worker goes over a wire. Each scenario runs with a fault at each call, then with two faults at pairs
+//! of calls, in the same attempt or in later ones, then with random series of faults. The ledger invariants must hold
+//! after each attempt, and in the end every event must be delivered. The single faults and some series run again with
+//! SQLite next to the in-memory store: both must return the same results. A sample of the pairs is tested;
 //! `TRAILHOSE_EXPLORE=all` tests all of them.
 
 mod world;
@@ -290,7 +290,8 @@ async fn an_object_with_filtered_events() {
 
 #[tokio::test]
 async fn two_objects_that_share_all() {
-    inject_faults("share all", || Scenario::new(World::with_lines_per_call(4), &[&events(1..=4), &events(1..=4)])).await;
+    inject_faults("share all", || Scenario::new(World::with_lines_per_call(4), &[&events(1..=4), &events(1..=4)]))
+        .await;
 }
 
 #[tokio::test]
@@ -303,7 +304,8 @@ async fn two_objects_that_share_all_in_several_calls() {
 
 #[tokio::test]
 async fn two_objects_that_share_one() {
-    inject_faults("share one", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &events(3..=6)])).await;
+    inject_faults("share one", || Scenario::new(World::with_lines_per_call(2), &[&events(1..=3), &events(3..=6)]))
+        .await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is delivered: everything, once, as it came.
+//! Every event is delivered once and unchanged.
 
 mod world;
 
@@ -9,7 +9,7 @@ use trailhose::ledger::model::row::Status;
 use world::{Fault, INVOCATION, Wire, World, event, log, plain_log};
 
 #[tokio::test]
-async fn every_event_of_an_object_is_delivered_once_and_a_second_notice_delivers_nothing() {
+async fn duplicate_notification_delivers_nothing() {
     let world = World::default();
     let at = world.put("a", &log(&[event(1), event(2), event(3)]));
     let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
@@ -20,7 +20,7 @@ async fn every_event_of_an_object_is_delivered_once_and_a_second_notice_delivers
 }
 
 #[tokio::test]
-async fn the_same_event_in_other_objects_is_delivered_once() {
+async fn event_in_several_objects_is_delivered_once() {
     let world = World::default();
     let a = world.put("a", &log(&[event(1), event(2)]));
     let b = world.put("b", &log(&[event(2), event(3), event(2)]));
@@ -31,31 +31,31 @@ async fn the_same_event_in_other_objects_is_delivered_once() {
 }
 
 #[tokio::test]
-async fn an_event_owned_by_a_worker_in_flight_is_waited_for_and_one_owned_by_a_dead_one_is_helped() {
+async fn owner_in_progress_is_awaited_and_a_stalled_owner_is_helped() {
     let world = World::default();
     let a = world.put("a", &log(&[event(1), event(2)]));
     let b = world.put("b", &log(&[event(2), event(3)]));
-    // A dies behind its claim: lease, fetch, pages, write_page.
+    // A crashes after its claim: lease, fetch, pages, write_page.
     let wire = Arc::new(Wire::failing([(3, Fault::Die)]));
     assert!(matches!(world.ingest_over(&wire, &a).await, Outcome::Failed(_)));
     assert_eq!(wire.calls(), ["lease", "fetch", "pages", "write_page"]);
-    let Outcome::Deferred(Deferred::OwnerInProgress { until }) = world.ingest(&b).await else { panic!("not put off") };
+    let Outcome::Deferred(Deferred::OwnerInProgress { until }) = world.ingest(&b).await else { panic!("not deferred") };
     assert_eq!(world.delivered(), [event(3)]);
     world.pass_until(until);
     let Outcome::Done(report) = world.ingest(&b).await else { panic!("not done") };
     assert_eq!(report.helped, 1);
     assert_eq!(world.delivered(), [event(3), event(2)]);
-    // A comes back: its claim on the helped event is void, the other is still its to deliver.
+    // A is retried: the helper has delivered one of its events, and it delivers the other.
     let Outcome::Done(report) = world.ingest(&a).await else { panic!("not done") };
     assert_eq!((report.counts.delivered, report.counts.duplicate), (1, 1));
     assert_eq!(world.delivered(), [event(3), event(2), event(1)]);
 }
 
 #[tokio::test]
-async fn a_worker_whose_time_is_over_keeps_its_cursor_gives_its_lease_back_and_the_next_goes_on_there() {
+async fn worker_out_of_time_releases_its_lease_and_the_next_resumes() {
     let world = World::with_lines_per_call(1);
     let at = world.put("a", &log(&[event(1), event(2), event(3)]));
-    // The first dies behind the note of its first call.
+    // The first worker crashes after the cursor write of its first call.
     let wire = Arc::new(Wire::failing([(5, Fault::Die)]));
     assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(_)));
     assert_eq!(wire.calls().last(), Some(&"advance"));
@@ -73,7 +73,7 @@ async fn a_worker_whose_time_is_over_keeps_its_cursor_gives_its_lease_back_and_t
 }
 
 #[tokio::test]
-async fn a_worker_whose_time_is_over_asks_for_no_further_piece() {
+async fn worker_out_of_time_fetches_no_further_chunk() {
     let events: Vec<_> = (0..50).map(event).collect();
     let bytes = plain_log(&events);
     let world = World { chunk_bytes: bytes.len() / 8, max_buffered_bytes: 0, ..World::default() };

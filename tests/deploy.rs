@@ -1,4 +1,4 @@
-//! The stack as a person deploys it: the template, its policies and the real program, on an emulated AWS.
+//! The deployed stack: the template, its policies and the real program on an emulator of AWS.
 
 mod bed;
 
@@ -13,8 +13,8 @@ use std::time::Duration;
 use trailhose::notification;
 use trailhose::object::ObjectRef;
 
-/// A busy machine can let a message come back while its first receiver still works. It is then hidden until that
-/// receiver's lease would end, six minutes on: slow, and right.
+/// On a busy machine, a message can become visible while its first receiver still works. It is then hidden until that
+/// receiver's lease expires, for six minutes: slow, but correct.
 const PATIENCE: Duration = Duration::from_secs(420);
 
 fn ingest() -> PathBuf {
@@ -49,12 +49,12 @@ fn key(number: u32) -> String {
 }
 
 #[tokio::test]
-async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake_once() {
+async fn overlapping_objects_with_duplicate_notifications_are_delivered_once() {
     let stack = Stack::deploy(&ingest()).await;
     for number in 0..160 {
         stack.put(&key(number), object(number * 4..number * 4 + 4)).await;
     }
-    // A second trail's: each holds the end of one object and the beginning of the next.
+    // Objects of a second trail: each contains the end of one object and the start of the next.
     for number in 0..40 {
         stack.put(&key(160 + number), object(number * 8 + 2..number * 8 + 6)).await;
     }
@@ -67,7 +67,7 @@ async fn two_hundred_objects_that_overlap_and_are_announced_twice_reach_the_lake
 }
 
 #[tokio::test]
-async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_not() {
+async fn unknown_message_moves_to_the_dead_letter_queue_alone() {
     let stack = Stack::deploy(&ingest()).await;
     stack.set_visibility(Duration::from_secs(3)).await;
     stack.send(r#"{"an":"unknown shape"}"#).await;
@@ -80,10 +80,10 @@ async fn one_message_that_nobody_understands_is_given_up_and_its_neighbours_are_
 }
 
 #[tokio::test]
-async fn what_goes_wrong_between_function_and_services_loses_nothing() {
+async fn service_faults_lose_nothing() {
     let stack = Stack::deploy(&ingest()).await;
-    // Longer than a function that has to try again works: a message that comes back to another before is hidden until
-    // the first one's lease would end.
+    // Longer than a function with retries works. A message that becomes visible earlier is hidden until the first
+    // lease expires.
     stack.set_visibility(Duration::from_secs(20)).await;
     stack.faults.on("PutRecordBatch", 0..1, Fault::FailRecords(vec![0]));
     stack.faults.on("PutRecordBatch", 1..2, Fault::Throttle);
@@ -99,7 +99,7 @@ async fn what_goes_wrong_between_function_and_services_loses_nothing() {
     stack.drained(PATIENCE).await;
     let lake = stack.lake().await;
     assert!(lake.keys().eq(each_once(0..19).keys()), "{lake:?}\n{}", stack.log_tail());
-    // Of the one call whose reply was lost, and of no other, everything came twice.
+    // Only the events of the call with the lost reply are repeated.
     let repeats = lake.values().sum::<usize>() - lake.len();
     assert!((1..=4).contains(&repeats), "{lake:?}");
     let spoiled = stack.faults.exchanges().iter().filter(|exchange| exchange.fault.is_some()).count();

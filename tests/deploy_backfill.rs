@@ -1,4 +1,4 @@
-//! The stack as a person deploys it, and what it missed: found by a schedule, by hand, with permissions missing.
+//! The backfill of the deployed stack: by schedule, on request, and with missing permissions.
 
 mod bed;
 
@@ -15,15 +15,15 @@ use trailhose::backfill::run::SourceRoot;
 use trailhose::backfill::task::Task;
 use trailhose::backfill::{Request, RunId};
 
-/// A busy machine may let a message come back while its first receiver still works; it is then hidden until that
-/// receiver's lease would end, six minutes on: slow, and right.
+/// On a busy machine, a message can become visible while its first receiver still works. It is then hidden until that
+/// receiver's lease expires, for six minutes: slow, but correct.
 const PATIENCE: Duration = Duration::from_secs(420);
 
 fn ingest() -> PathBuf {
     bed::lambda_program("ingest")
 }
 
-/// A CloudTrail object with one event of its own, and one that its neighbour has too.
+/// Returns a CloudTrail object with one unique event and one that the next object contains, too.
 fn object(number: u32) -> Vec<u8> {
     let events: Vec<_> = [number, number + 1]
         .iter()
@@ -42,7 +42,7 @@ fn object(number: u32) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// The key of an object delivered today at this minute, in one of ten folders.
+/// Returns the key of an object of today at this minute, in one of ten folders.
 fn key(number: u32, minute: u32) -> String {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let account = if number.is_multiple_of(2) { "111122223333" } else { "444455556666" };
@@ -55,14 +55,14 @@ fn key(number: u32, minute: u32) -> String {
     )
 }
 
-/// The run that the function says it began.
-fn begun(answer: &Value) -> RunId {
-    let run = answer["run"].as_str().unwrap_or_else(|| panic!("no run begun: {answer}"));
+/// Returns the run that the function started.
+fn started_run(answer: &Value) -> RunId {
+    let run = answer["run"].as_str().unwrap_or_else(|| panic!("no run started: {answer}"));
     RunId::try_from(run.to_owned()).unwrap()
 }
 
 #[tokio::test]
-async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
+async fn schedule_finds_missing_objects_once() {
     let stack = Stack::deploy(&ingest()).await;
     stack.unwire().await;
     for number in 0..300 {
@@ -82,17 +82,17 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
     assert_eq!((first.accounts["111122223333"].counts.sent, first.accounts["444455556666"].done), (150, 5));
     assert_eq!(stack.lake().await, each_once(0..301), "{}", stack.log_tail());
 
-    let second = begun(&stack.invoke_backfill("{}").await);
+    let second = started_run(&stack.invoke_backfill("{}").await);
     let second = stack.run_ended(&second, PATIENCE).await.counts;
     assert_eq!((second.listed, second.done, second.sent, second.messages), (300, 300, 0, 0));
 
-    // Late, and with an earlier key than any of its folder that was seen.
+    // A late object with an earlier key than those of its folder.
     stack.put(&key(300, 1), object(301)).await;
-    let counted = begun(&stack.invoke_backfill(r#"{"dry_run":true}"#).await);
+    let counted = started_run(&stack.invoke_backfill(r#"{"dry_run":true}"#).await);
     let counted = stack.run_ended(&counted, PATIENCE).await.counts;
-    assert_eq!((counted.missing, counted.sent, counted.messages), (1, 1, 0), "counted, not handed in");
+    assert_eq!((counted.missing, counted.sent, counted.messages), (1, 1, 0), "counted, not enqueued");
     assert_eq!(stack.lake().await.len(), 301);
-    // By the queue, as the program of a person begins it.
+    // Through the queue, as `trailhose backfill` starts a run.
     let third = RunId::at(jiff::Timestamp::now().as_second(), 3);
     let sources = vec![SourceRoot { bucket: LOG_BUCKET.to_owned(), prefix: String::new() }];
     let request = Request { sources, ..Request::default() };
@@ -105,7 +105,7 @@ async fn what_nobody_announced_is_found_by_the_schedule_and_only_once() {
 }
 
 #[tokio::test]
-async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_it_is_back() {
+async fn missing_permission_is_named_and_nothing_is_lost() {
     let stack = Stack::deploy(&ingest()).await;
     stack.unwire().await;
     stack.set_backfill_visibility(Duration::from_secs(5)).await;
@@ -119,14 +119,14 @@ async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_
         let document = stack.take_backfill_policy(policy).await;
         stack.put(&key(put, put), object(put * 2)).await;
         put += 1;
-        let run = begun(&stack.invoke_backfill("{}").await);
+        let run = started_run(&stack.invoke_backfill("{}").await);
         named(&stack, permission).await;
         assert_eq!(stack.lake().await.len() as u32, (put - 1) * 2, "{policy}");
         stack.give_backfill_policy(policy, &document).await;
         stack.run_ended(&run, PATIENCE).await;
         assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.log_tail());
     }
-    // Without these no run begins, and whoever asks for one is told.
+    // Without these permissions no run starts, and the caller receives the error.
     for (policy, permission) in [("note-runs", "dynamodb:PutItem"), ("send-tasks", "sqs:SendMessage")] {
         let document = stack.take_backfill_policy(policy).await;
         stack.put(&key(put, put), object(put * 2)).await;
@@ -137,21 +137,21 @@ async fn a_permission_taken_from_the_backfill_is_named_and_nothing_is_lost_once_
             "{policy}: {answer}"
         );
         stack.give_backfill_policy(policy, &document).await;
-        let run = begun(&stack.invoke_backfill("{}").await);
+        let run = started_run(&stack.invoke_backfill("{}").await);
         stack.run_ended(&run, PATIENCE).await;
         assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.log_tail());
     }
-    // Only a run that asks for quarantined objects needs to write to their rows.
+    // Only a run that includes quarantined objects writes to their rows.
     stack.put(&key(put, put), object(put * 2)[..40].to_vec()).await;
-    let run = begun(&stack.invoke_backfill("{}").await);
+    let run = started_run(&stack.invoke_backfill("{}").await);
     stack.run_ended(&run, PATIENCE).await;
     let document = stack.take_backfill_policy("open-quarantined").await;
     let again = r#"{"quarantined":true}"#;
-    let run = begun(&stack.invoke_backfill(again).await);
+    let run = started_run(&stack.invoke_backfill(again).await);
     named(&stack, "dynamodb:UpdateItem").await;
     stack.give_backfill_policy("open-quarantined", &document).await;
     let counts = stack.run_ended(&run, PATIENCE).await.counts;
-    assert_eq!((counts.quarantined, counts.sent), (1, 1), "opened, and handed in again");
+    assert_eq!((counts.quarantined, counts.sent), (1, 1), "reopened and enqueued");
     assert!(stack.dead_tasks().await.is_empty() && stack.dead_missed().await.is_empty());
 }
 
@@ -164,7 +164,7 @@ async fn named(stack: &Stack, permission: &str) {
 }
 
 #[tokio::test]
-async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
+async fn failing_task_moves_to_the_dead_letter_queue_alone() {
     let stack = Stack::deploy(&ingest()).await;
     stack.unwire().await;
     stack.set_backfill_visibility(Duration::from_secs(2)).await;
@@ -182,9 +182,9 @@ async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
     }});
     stack.send_task(&work.to_string()).await;
     stack.send_task(r#"{"an":"unknown task"}"#).await;
-    let good = begun(&stack.invoke_backfill("{}").await);
+    let good = started_run(&stack.invoke_backfill("{}").await);
     let patience = Instant::now() + PATIENCE;
-    // What was looked at is hidden for half a minute only.
+    // Messages that were read are hidden for only half a minute.
     let mut given_up = BTreeSet::new();
     while given_up.len() < 3 {
         given_up.extend(stack.dead_tasks().await);
@@ -201,7 +201,7 @@ async fn a_task_that_always_fails_is_given_up_and_its_neighbours_are_not() {
     let record = stack.records().run(&run).await.unwrap().unwrap();
     let progress = RunProgress::of(&record, &stack.records().parts(&run).await.unwrap());
     assert_eq!((progress.stage, progress.failed), (Stage::Failed, 1));
-    // The role may list the log bucket and no other, so that is what AWS says of one that is not there.
+    // The role may list only the log bucket, so AWS denies access to a bucket that does not exist.
     let named = "allow s3:ListBucket on arn:aws:s3:::there-is-no-such-bucket";
     assert_eq!(progress.failures.len(), 2);
     assert!(progress.failures.iter().all(|failure| failure.contains(named)), "{:?}", progress.failures);

@@ -1,9 +1,9 @@
-//! What discovery finds: every combination that holds data, each once, and nothing else.
+//! Discovery finds every combination with data once, and nothing else.
 
 mod memory_source;
 
-use proptest::prelude::*;
 use memory_source::{BUCKET, MemorySource, log};
+use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,12 @@ async fn walk(memory_source: &Arc<MemorySource>, ask: DiscoveryRequest) -> (Vec<
 }
 
 async fn folders(memory_source: &Arc<MemorySource>, prefix: &str) -> Vec<String> {
-    walk(memory_source, DiscoveryRequest::new(BUCKET, prefix, span())).await.0.into_iter().map(|unit| unit.prefix).collect()
+    walk(memory_source, DiscoveryRequest::new(BUCKET, prefix, span()))
+        .await
+        .0
+        .into_iter()
+        .map(|unit| unit.prefix)
+        .collect()
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {
@@ -40,7 +45,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn both_layouts_and_several_organisations_are_found_side_by_side() {
+async fn both_layouts_and_several_organizations_are_found() {
     let memory_source = Arc::new(MemorySource::holding([
         log("", A, "CloudTrail", "eu-west-1", DAY, "a"),
         log("", A, "CloudTrail", "us-east-1", DAY, "a"),
@@ -70,7 +75,7 @@ async fn both_layouts_and_several_organisations_are_found_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_prefix_may_have_slashes_or_none_and_may_itself_contain_awslogs() {
+async fn prefix_may_contain_slashes_and_awslogs() {
     for (above, asked) in [
         ("", ""),
         ("trail/", "trail"),
@@ -88,7 +93,7 @@ async fn a_prefix_may_have_slashes_or_none_and_may_itself_contain_awslogs() {
 }
 
 #[tokio::test]
-async fn a_prefix_may_name_any_folder_of_the_layout() {
+async fn prefix_may_be_any_folder_of_the_layout() {
     let memory_source = Arc::new(MemorySource::holding([
         log("p/", &format!("o-abc/{A}"), "CloudTrail", "eu-west-1", DAY, "a"),
         log("p/", &format!("o-abc/{B}"), "CloudTrail", "eu-west-1", DAY, "a"),
@@ -102,7 +107,7 @@ async fn a_prefix_may_name_any_folder_of_the_layout() {
 }
 
 #[tokio::test]
-async fn trails_with_prefixes_of_their_own_are_found_below_and_what_lies_beside_them_is_named() {
+async fn trails_with_separate_prefixes_are_found_and_other_folders_are_reported() {
     let memory_source = Arc::new(MemorySource::holding([
         log("one/", A, "CloudTrail", "eu-west-1", DAY, "a"),
         log("two/deep/", B, "CloudTrail", "eu-west-1", DAY, "a"),
@@ -114,8 +119,9 @@ async fn trails_with_prefixes_of_their_own_are_found_below_and_what_lies_beside_
 }
 
 #[tokio::test]
-async fn a_bucket_in_no_layout_is_one_flat_unit_with_the_filters_and_an_empty_one_is_said_to_be_empty() {
-    let memory_source = Arc::new(MemorySource::holding([format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz")]));
+async fn unknown_layout_is_one_flat_unit_and_an_empty_bucket_is_reported() {
+    let memory_source =
+        Arc::new(MemorySource::holding([format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz")]));
     let filters = Filters { accounts: names(&[A]), ..Filters::default() };
     for prefix in ["", "copied", "copied/"] {
         let ask = DiscoveryRequest { filters: filters.clone(), ..DiscoveryRequest::new(BUCKET, prefix, span()) };
@@ -130,7 +136,7 @@ async fn a_bucket_in_no_layout_is_one_flat_unit_with_the_filters_and_an_empty_on
 }
 
 #[tokio::test]
-async fn a_bucket_of_many_folders_is_not_searched_without_end() {
+async fn search_of_a_bucket_with_many_folders_is_limited() {
     let memory_source = Arc::new(MemorySource::holding((0..5000).map(|number| format!("data/{number:05}/x/y.json"))));
     let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
     assert_eq!((units.len(), progress.shape), (1, Shape::Flat));
@@ -138,7 +144,7 @@ async fn a_bucket_of_many_folders_is_not_searched_without_end() {
 }
 
 #[tokio::test]
-async fn a_filter_saves_the_listings_of_what_it_leaves_out() {
+async fn filter_avoids_listings_of_excluded_folders() {
     let accounts: Vec<String> = (0..50).map(|number| format!("{number:012}")).collect();
     let regions = ["eu-west-1", "us-east-1"];
     let keys =
@@ -153,7 +159,7 @@ async fn a_filter_saves_the_listings_of_what_it_leaves_out() {
 }
 
 #[tokio::test]
-async fn a_long_span_is_many_units_of_at_most_a_month() {
+async fn long_span_is_split_into_units_of_at_most_a_month() {
     let memory_source = Arc::new(MemorySource::holding([log("", A, "CloudTrail", "eu-west-1", DAY, "a")]));
     let year = Span::parse("2025-11-21", "2026-11-20").unwrap();
     let (units, _) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", year)).await;
@@ -162,14 +168,14 @@ async fn a_long_span_is_many_units_of_at_most_a_month() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_listed_ends_the_walk_with_the_reason() {
+async fn failed_listing_ends_discovery_with_the_reason() {
     let keys = (0..20).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
     let memory_source = Arc::new(MemorySource { failing: Some(10), ..MemorySource::holding(keys) });
     let mut discovery = Discovery::new(memory_source, DiscoveryRequest::new(BUCKET, "", span()));
     let error = loop {
         match discovery.next().await {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("taken for complete"),
+            Ok(None) => panic!("discovery ended without an error"),
             Err(error) => break error,
         }
     };
@@ -177,7 +183,7 @@ async fn a_folder_that_cannot_be_listed_ends_the_walk_with_the_reason() {
 }
 
 #[tokio::test]
-async fn progress_is_told_of_every_listing_and_no_more_are_under_way_than_asked() {
+async fn progress_is_reported_and_concurrency_is_limited() {
     let keys = (0..40).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
     let memory_source = Arc::new(MemorySource::holding(keys));
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -185,11 +191,12 @@ async fn progress_is_told_of_every_listing_and_no_more_are_under_way_than_asked(
     let ask = DiscoveryRequest { concurrency: 4, ..DiscoveryRequest::new(BUCKET, "", span()) };
     let with_progress_callback = Arc::clone(&memory_source);
     let high = Arc::clone(&most);
-    let mut discovery =
-        Discovery::new(memory_source.clone(), ask).with_progress_callback(Arc::new(move |progress: &DiscoveryProgress| {
+    let mut discovery = Discovery::new(memory_source.clone(), ask).with_progress_callback(Arc::new(
+        move |progress: &DiscoveryProgress| {
             high.fetch_max(with_progress_callback.requests() - progress.requests as usize, Ordering::SeqCst);
             keep.lock().unwrap().push(progress.clone());
-        }));
+        },
+    ));
     while discovery.next().await.unwrap().is_some() {}
     let told = told.lock().unwrap();
     assert_eq!(told.len(), 80);
@@ -200,18 +207,18 @@ async fn progress_is_told_of_every_listing_and_no_more_are_under_way_than_asked(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn every_region_that_holds_data_is_one_unit_whatever_the_size_of_a_page(
+    fn every_region_with_data_is_one_unit_for_any_page_size(
         combinations in proptest::collection::btree_set((0u8..4, 0usize..12, 0u8..3, 0u8..4), 1..60),
         page in 1usize..7,
         above in "([a-z]{1,3}/){0,2}",
     ) {
-        let organisations = ["", "o-aaa/", "o-bbb/", "o-ccc/"];
+        let organizations = ["", "o-aaa/", "o-bbb/", "o-ccc/"];
         let kinds = ["CloudTrail", "CloudTrail-Insight", "CloudTrail-NetworkActivity"];
         let regions = ["eu-west-1", "us-east-1", "us-gov-west-1", "ap-southeast-2"];
         let mut expected = BTreeSet::new();
         let mut keys = Vec::new();
         for (organization, account, kind, region) in combinations {
-            let account = format!("{}{account:012}", organisations[organization as usize]);
+            let account = format!("{}{account:012}", organizations[organization as usize]);
             let (kind, region) = (kinds[kind as usize], regions[region as usize]);
             keys.push(log(&above, &account, kind, region, "2026-11-17", "a"));
             keys.push(log(&above, &account, kind, region, "2026-11-18", "b"));
@@ -224,7 +231,7 @@ proptest! {
     }
 }
 
-/// Every key that a walk over everything leads to, sorted; a key that is met twice stands in it twice.
+/// Returns all keys that discovery of everything finds, sorted. A key that is found twice occurs twice.
 async fn every_key(memory_source: &Arc<MemorySource>, prefix: &str, concurrency: usize) -> Vec<String> {
     let ask = DiscoveryRequest {
         coverage: Coverage::Everything,
@@ -237,7 +244,7 @@ async fn every_key(memory_source: &Arc<MemorySource>, prefix: &str, concurrency:
         match found {
             DiscoveryItem::Objects(_, objects) => keys.extend(objects.into_iter().map(|object| object.key)),
             DiscoveryItem::Unit(unit) => {
-                assert_eq!(unit.layout, Layout::Flat, "days are not asked for");
+                assert_eq!(unit.layout, Layout::Flat, "discovery of everything has no units of days");
                 let all = memory_source.keys.lock().unwrap();
                 keys.extend(all.keys().filter(|key| key.starts_with(&unit.prefix)).cloned());
             }
@@ -248,7 +255,7 @@ async fn every_key(memory_source: &Arc<MemorySource>, prefix: &str, concurrency:
 }
 
 #[tokio::test]
-async fn the_beginning_of_a_name_is_enough_where_no_folder_has_it() {
+async fn prefix_may_end_within_a_file_name() {
     let name = format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz");
     let memory_source = Arc::new(MemorySource::holding([name.clone(), "copied/other".to_owned()]));
     assert_eq!(every_key(&memory_source, "copied/1111", 4).await, std::slice::from_ref(&name));
@@ -259,7 +266,7 @@ async fn the_beginning_of_a_name_is_enough_where_no_folder_has_it() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
-    fn a_walk_over_everything_meets_every_key_once_whatever_lies_where(
+    fn discovery_of_everything_finds_every_key_once(
         keys in proptest::collection::btree_set(any_key(), 1..60),
         page in 1usize..7,
         prefix in "(a/|AWSLogs/|b/AWSLogs|a)?",
@@ -276,7 +283,7 @@ proptest! {
     }
 }
 
-/// Keys in, beside, above and below the layout.
+/// Generates keys inside and outside of the layout.
 fn any_key() -> impl Strategy<Value = String> {
     let above = "(a/|b/|c/d/e/|AWSLogs/){0,2}";
     let layout =

@@ -1,5 +1,5 @@
-//! What the other tests stand on: the emulators answer, and end with their tests; the proxy's faults are what their names
-//! say.
+//! Tests of the test environment: the emulators respond and end with their tests, and the proxy injects the named
+//! faults.
 
 mod bed;
 
@@ -12,7 +12,7 @@ use bed::{stream, table};
 use std::net::TcpStream;
 use std::time::Duration;
 
-async fn keeps_what_it_is_given(emulator: &Emulator) {
+async fn stores_an_object(emulator: &Emulator) {
     let s3 = aws_sdk_s3::Client::new(&emulator.config());
     s3.create_bucket().bucket("kept").send().await.unwrap();
     s3.put_object().bucket("kept").key("a b/ü=1").body(b"bytes".to_vec().into()).send().await.unwrap();
@@ -21,8 +21,8 @@ async fn keeps_what_it_is_given(emulator: &Emulator) {
 }
 
 #[tokio::test]
-async fn ministack_answers_and_ends_with_its_owner() {
-    keeps_what_it_is_given(Emulator::shared_ministack()).await;
+async fn ministack_responds_and_ends_with_its_owner() {
+    stores_an_object(Emulator::shared_ministack()).await;
 
     let own = Emulator::ministack(Policies::Enforced, LambdaEndpoint::Emulator);
     let address = own.endpoint().trim_start_matches("http://").to_owned();
@@ -34,12 +34,12 @@ async fn ministack_answers_and_ends_with_its_owner() {
 }
 
 #[tokio::test]
-async fn moto_answers() {
-    keeps_what_it_is_given(Emulator::shared_moto()).await;
+async fn moto_responds() {
+    stores_an_object(Emulator::shared_moto()).await;
 }
 
 #[tokio::test]
-async fn a_throttled_or_reset_call_has_no_effect_and_a_lost_reply_has() {
+async fn only_a_lost_reply_leaves_an_effect() {
     let faults = Faults::before(Emulator::shared_ministack());
     let patient = aws_sdk_dynamodb::Client::new(&faults.config());
     let once = aws_sdk_dynamodb::Client::from_conf(
@@ -57,7 +57,7 @@ async fn a_throttled_or_reset_call_has_no_effect_and_a_lost_reply_has() {
         faults.on("PutItem", nth..nth + 1, fault);
         put(&once).await.unwrap_err();
     }
-    // The fifth call took effect: its repeat is refused by its own condition.
+    // The fifth call took effect, so the condition of its repetition fails.
     faults.on("PutItem", 4..5, Fault::LoseReply);
     let refused = put(&patient).await.unwrap_err().into_service_error();
     assert!(refused.is_conditional_check_failed_exception(), "{refused:?}");
@@ -72,11 +72,11 @@ async fn a_throttled_or_reset_call_has_no_effect_and_a_lost_reply_has() {
 }
 
 #[tokio::test]
-async fn a_reply_can_end_within_its_body_or_come_late() {
+async fn reply_can_be_truncated_or_delayed() {
     let faults = Faults::before(Emulator::shared_ministack());
     let s3 = aws_sdk_s3::Client::new(&faults.config());
     s3.create_bucket().bucket("cut").send().await.unwrap();
-    // Longer than the length from which the client asks before it sends.
+    // Longer than the size from which the client sends `Expect: 100-continue`.
     let body = vec![b'x'; 3 << 20];
     s3.put_object().bucket("cut").key("k").body(body.clone().into()).send().await.unwrap();
 

@@ -1,4 +1,4 @@
-//! Expiry: a page that is old counts as absent before it is gone, and what it no longer says is claimed anew.
+//! An expired page counts as absent before it is deleted, and its events are claimed again.
 
 mod world;
 
@@ -21,7 +21,7 @@ fn world() -> World {
     World { keep: KEEP, ..World::with_lines_per_call(1) }
 }
 
-/// Puts an object of these events, whose worker dies at one of its calls.
+/// Stores an object of these events, whose worker crashes at this call.
 async fn dies_at(world: &World, name: &str, numbers: impl IntoIterator<Item = u32>, call: usize) -> ObjectRef {
     let at = world.put(name, &plain_log(&numbers.into_iter().map(event).collect::<Vec<_>>()));
     world.ingest_dying_at(call, &at).await;
@@ -39,9 +39,10 @@ fn owners(world: &World) -> Vec<Owner> {
 }
 
 #[tokio::test]
-async fn an_event_that_is_granted_below_the_cursor_takes_the_cursor_back() {
+async fn event_granted_below_the_cursor_moves_the_cursor_back() {
     let world = world();
-    // The first event is another's, who dies and never returns; two of the rest are delivered before the second death.
+    // The owner of the first event crashes and is never retried. Two other events are delivered before the second
+    // crash.
     dies_at(&world, "never returns", [1], 3).await;
     let at = dies_at(&world, "returns", 1..=4, 7).await;
     assert_eq!(world.delivered(), [event(2), event(3)]);
@@ -52,23 +53,23 @@ async fn an_event_that_is_granted_below_the_cursor_takes_the_cursor_back() {
 }
 
 #[tokio::test]
-async fn a_page_that_has_expired_counts_as_absent_though_it_still_stands() {
+async fn expired_page_counts_as_absent() {
     let world = world();
     dies_at(&world, "never returns", [1], 3).await;
     world.pass(KEEP + 1);
     let at = world.put("later", &plain_log(&[event(1)]));
     let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
-    assert_eq!((report.counts.delivered, report.helped), (1, 0), "claimed anew, not helped");
+    assert_eq!((report.counts.delivered, report.helped), (1, 0), "claimed again, not helped");
     assert_eq!(owners(&world), [Owner::Object(at.object().unwrap().id())]);
 }
 
 #[tokio::test]
-async fn a_page_that_expires_soon_is_extended_before_it_is_relied_on() {
+async fn page_that_expires_soon_is_extended() {
     for earlier in [false, true] {
         let world = world();
         let at = world.put("earlier", &plain_log(&[event(1)]));
         assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
-        // Just outside a day's reach of the end, and just inside.
+        // Slightly more and slightly less than a day before the expiry.
         world.pass(KEEP - DAY - if earlier { 60 } else { -60 });
         let before = only_page(&world);
         let at = world.put("later", &plain_log(&[event(1), event(1)]));
@@ -84,11 +85,11 @@ async fn a_page_that_expires_soon_is_extended_before_it_is_relied_on() {
 }
 
 #[tokio::test]
-async fn a_helper_does_not_mark_a_page_that_has_expired() {
+async fn helper_does_not_mark_an_expired_page() {
     let world = world();
     let owner = dies_at(&world, "owner", [1], 3).await;
     world.pass(2_000);
-    // The helper delivers, and dies before its mark: its own claim found nothing to add.
+    // The helper delivers and crashes before its mark. Its own claim had nothing to add.
     let at = dies_at(&world, "helper", [1, 2], 10).await;
     world.pass(KEEP + 1);
     for at in [&owner, &at] {
@@ -97,11 +98,11 @@ async fn a_helper_does_not_mark_a_page_that_has_expired() {
     for number in [1, 2] {
         assert!(world.delivered().contains(&event(number)));
     }
-    assert!(owners(&world).iter().all(|owner| *owner != Owner::Delivered), "marks of an expired page are void");
+    assert!(owners(&world).iter().all(|owner| *owner != Owner::Delivered), "an expired page is not marked");
 }
 
 #[tokio::test]
-async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_not_taken_for_delivered() {
+async fn entry_deleted_or_expired_during_work_is_claimed_again() {
     for vanishes in [true, false] {
         let world = world();
         dies_at(&world, "never returns", [1], 3).await;
@@ -128,7 +129,7 @@ async fn an_entry_that_vanishes_or_expires_under_a_worker_is_claimed_anew_and_no
 }
 
 #[tokio::test]
-async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not_taken_for_delivered() {
+async fn entry_claimed_by_another_during_work_is_not_a_duplicate() {
     for calls in 0.. {
         let world = world();
         dies_at(&world, "never returns", [1], 3).await;
@@ -136,10 +137,10 @@ async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
         let mut worker = Stepped::start(&world, &at);
         if worker.ends_by(calls) {
-            assert!(calls > 8, "it happened at each of the worker's calls");
+            assert!(calls > 8, "the change was tested at each of the worker's calls");
             break;
         }
-        // The page goes when its time is over, and its events are claimed by one that dies as the first owner did.
+        // The page expires, and a worker claims its events and crashes like the first owner.
         world.pass(KEEP + 1);
         world.store.contents().pages.clear();
         dies_at(&world, "claims it anew", [1], 3).await;
@@ -149,7 +150,7 @@ async fn an_entry_that_another_claims_anew_under_a_worker_is_that_others_and_not
     }
 }
 
-/// The ledger of one process whose page writes take their time, so that others come to wait for the same page.
+/// A store with slow page writes, so that other objects wait for the same page.
 #[derive(Debug)]
 struct Slow(Arc<Memory>);
 
@@ -171,7 +172,12 @@ impl Store for Slow {
         self.0.pages(names).await
     }
 
-    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(
+        &self,
+        name: &PageName,
+        expected_version: Option<Version>,
+        page: &Page,
+    ) -> Result<(), WriteError<Page>> {
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
@@ -180,13 +186,14 @@ impl Store for Slow {
 }
 
 #[tokio::test]
-async fn an_event_below_the_cursor_is_not_granted_by_another_object_of_the_same_process() {
+async fn event_below_the_cursor_is_not_granted_by_another_object_of_the_process() {
     let world = world();
     dies_at(&world, "never returns", [1], 3).await;
     let at = dies_at(&world, "returns", 1..=4, 7).await;
     assert_eq!(world.store.contents().rows[&at.object().unwrap().id()].cursor, 3);
     world.pass(KEEP + 1);
-    // While the first writes the page, the second and the third wait, and the second writes what the third may be granted.
+    // While the first writes the page, the second and the third wait, and the second writes what the third may be
+    // granted.
     let others = ["first", "second"].map(|name| world.put(name, &plain_log(&[event(10 + name.len() as u32)])));
     let now = Arc::clone(&world.now);
     let clock = Arc::new(move || now.load(std::sync::atomic::Ordering::SeqCst));

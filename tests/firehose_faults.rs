@@ -1,5 +1,4 @@
-//! Firehose misbehaving in every way that it documents, and some that networks have: nothing is lost, and nothing is
-//! sent again that was acknowledged.
+//! Documented Firehose errors and network faults: no record is lost, and no acknowledged record is sent again.
 
 mod common;
 
@@ -22,21 +21,21 @@ use trailhose::sink::firehose::{BILLED_STEP, Firehose, SinkUsage};
 use trailhose::sink::oversize::OversizeStore;
 use trailhose::sink::{Oversize, Sink, SinkError};
 
-/// What happens to one request, in the order of requests. After the last of them all goes well.
+/// A fault of one request, in request order. Requests after the last fault succeed.
 enum Fault {
-    /// HTTP 200, and these indices refused with this code.
+    /// HTTP 200, but the records at these indices fail with this code.
     Partly(&'static [usize], &'static str),
     /// An error for the whole call: status, code, message.
     Whole(u16, &'static str, &'static str),
     Reset,
     Silence,
-    /// All taken, and the answer lost.
+    /// All records are accepted, but the reply is lost.
     LostReply,
-    /// All taken, and the answer one entry short.
+    /// All records are accepted, but the reply has one entry too few.
     OneShort,
-    /// Says that one failed and marks none.
+    /// The reply counts one failure, but marks no entry.
     Unmarked,
-    /// An entry with neither a record's ID nor an error.
+    /// An entry has neither a record ID nor an error.
     Blank(usize),
 }
 
@@ -45,7 +44,7 @@ struct Stream {
     faults: VecDeque<Fault>,
     /// The records of each request, as sent.
     requests: Vec<Vec<String>>,
-    /// The records that arrived.
+    /// The accepted records.
     taken: Vec<String>,
 }
 
@@ -134,7 +133,7 @@ async fn served(faults: impl IntoIterator<Item = Fault>) -> (SdkConfig, Arc<Mute
     (common::config(&stub.endpoint()).await, stream)
 }
 
-/// A call of records `0`, `1`, …, each of two lines.
+/// Returns a call with records `0`, `1`, …, of two lines each.
 fn call(records: usize) -> Call {
     let body: Vec<String> = (0..records).map(|record| format!("{record} first\n{record} second\n")).collect();
     let ends = body.iter().scan(0, |end, record| {
@@ -166,7 +165,7 @@ fn sorted(stream: &Arc<Mutex<Stream>>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_ordinary_call_arrives_once_and_is_counted() {
+async fn successful_call_is_delivered_once_and_counted() {
     let (sink, stream) = stream([]).await;
     sink.deliver(&call(3), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().requests, [all(3)]);
@@ -176,7 +175,7 @@ async fn an_ordinary_call_arrives_once_and_is_counted() {
 }
 
 #[tokio::test]
-async fn only_the_refused_records_are_sent_again_each_with_its_lines_in_order() {
+async fn only_failed_records_are_sent_again() {
     let (sink, stream) =
         stream([Fault::Partly(&[1, 3, 4], "ServiceUnavailableException"), Fault::Partly(&[0, 2], "InternalFailure")])
             .await;
@@ -189,7 +188,7 @@ async fn only_the_refused_records_are_sent_again_each_with_its_lines_in_order() 
 }
 
 #[tokio::test]
-async fn a_call_throttled_or_unavailable_as_a_whole_is_sent_again_as_a_whole() {
+async fn throttled_or_unavailable_call_is_retried() {
     let (sink, stream) = stream([
         Fault::Whole(400, "ThrottlingException", "Rate exceeded"),
         Fault::Whole(503, "ServiceUnavailableException", "Slow down."),
@@ -204,14 +203,14 @@ async fn a_call_throttled_or_unavailable_as_a_whole_is_sent_again_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_connection_reset_loses_nothing() {
+async fn connection_reset_is_retried() {
     let (sink, stream) = stream([Fault::Reset, Fault::Partly(&[0], "InternalFailure"), Fault::Reset]).await;
     sink.deliver(&call(2), soon()).await.unwrap();
     assert_eq!(sorted(&stream), all(2));
 }
 
 #[tokio::test]
-async fn a_service_that_falls_silent_is_asked_again() {
+async fn silent_service_is_retried() {
     let (config, stream) = served([Fault::Silence]).await;
     let patience = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300)).build();
     let client = aws::firehose(&config.into_builder().timeout_config(patience).build());
@@ -221,15 +220,16 @@ async fn a_service_that_falls_silent_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_lost_reply_repeats_the_call_and_loses_nothing() {
+async fn lost_reply_is_retried() {
     let (sink, stream) = stream([Fault::LostReply]).await;
     sink.deliver(&call(3), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().taken, [all(3), all(3)].concat());
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_match_the_request_acknowledges_nothing() {
-    for (fault, says) in [(Fault::OneShort, "returned results for 2 records, but 3 were sent"), (Fault::Unmarked, "marked 0")]
+async fn mismatched_reply_acknowledges_nothing() {
+    for (fault, says) in
+        [(Fault::OneShort, "returned results for 2 records, but 3 were sent"), (Fault::Unmarked, "marked 0")]
     {
         let (sink, stream) = stream([fault]).await;
         let error = sink.deliver(&call(3), soon()).await.unwrap_err();
@@ -240,7 +240,7 @@ async fn an_answer_that_does_not_match_the_request_acknowledges_nothing() {
 }
 
 #[tokio::test]
-async fn an_entry_without_record_id_is_sent_again() {
+async fn entry_without_record_id_is_sent_again() {
     let (sink, stream) = stream([Fault::Blank(1)]).await;
     sink.deliver(&call(3), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().requests[1], [record(1)]);
@@ -248,7 +248,7 @@ async fn an_entry_without_record_id_is_sent_again() {
 }
 
 #[tokio::test]
-async fn time_running_out_is_an_error_that_counts_what_is_left() {
+async fn deadline_error_counts_pending_records() {
     let throttled = || Fault::Partly(&[0], "ServiceUnavailableException");
     let (sink, stream) =
         stream(std::iter::once(Fault::Partly(&[0, 2], "x")).chain((0..9999).map(|_| throttled()))).await;
@@ -261,7 +261,7 @@ async fn time_running_out_is_an_error_that_counts_what_is_left() {
 }
 
 #[tokio::test]
-async fn the_deadline_ends_a_request_under_way_and_allows_none_after_it() {
+async fn deadline_aborts_a_request() {
     let (sink, stream) = stream([Fault::Silence]).await;
     let start = Instant::now();
     let error = sink.deliver(&call(1), start + Duration::from_millis(200)).await.unwrap_err();
@@ -274,7 +274,7 @@ async fn the_deadline_ends_a_request_under_way_and_allows_none_after_it() {
 }
 
 #[tokio::test]
-async fn a_wait_that_would_outlast_the_deadline_is_not_waited() {
+async fn no_backoff_beyond_the_deadline() {
     let (sink, _) = stream([Fault::Partly(&[0], "ServiceUnavailableException")]).await;
     let days = Duration::from_secs(1_000_000);
     let sink = sink.with_pace(Pace { base: days, cap: days });
@@ -285,14 +285,14 @@ async fn a_wait_that_would_outlast_the_deadline_is_not_waited() {
 }
 
 #[tokio::test]
-async fn a_single_record_that_is_denied_ends_the_call_as_denied() {
+async fn denied_record_denies_the_call() {
     let (sink, _) = stream([Fault::Partly(&[1], "KMS.AccessDeniedException")]).await;
     let error = sink.deliver(&call(2), soon()).await.unwrap_err();
     assert!(matches!(&error, SinkError::Denied(said) if said.contains("KMS.AccessDeniedException")), "{error}");
 }
 
 #[tokio::test]
-async fn a_program_without_credentials_is_told_so_at_once() {
+async fn missing_credentials_are_a_clear_error() {
     let none = provide_credentials_fn(async || Err(CredentialsError::not_loaded("none in the environment")));
     let config = common::config("http://127.0.0.1:9").await.into_builder();
     let config = config.credentials_provider(SharedCredentialsProvider::new(none)).build();
@@ -302,7 +302,7 @@ async fn a_program_without_credentials_is_told_so_at_once() {
 }
 
 #[tokio::test]
-async fn a_denial_ends_at_once_and_names_action_and_stream() {
+async fn denial_names_action_and_stream() {
     let sentence = "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: \
                     firehose:PutRecordBatch on resource: arn:aws:firehose:us-east-1:111122223333:deliverystream/lake";
     let (sink, stream) = stream([Fault::Whole(400, "AccessDeniedException", sentence)]).await;
@@ -314,7 +314,7 @@ async fn a_denial_ends_at_once_and_names_action_and_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_there_and_a_call_that_is_wrong_end_at_once() {
+async fn permanent_errors_are_not_retried() {
     for (code, says) in [
         ("ResourceNotFoundException", "Firehose stream lake does not exist"),
         ("InvalidArgumentException", "rejected a call of 1 records, and a retry cannot succeed"),
@@ -329,7 +329,7 @@ async fn a_stream_that_is_not_there_and_a_call_that_is_wrong_end_at_once() {
 }
 
 #[tokio::test]
-async fn a_full_call_of_4_mib_passes() {
+async fn call_of_4_mib_is_delivered() {
     let (sink, stream) = stream([Fault::Partly(&[2], "ServiceUnavailableException")]).await;
     let mut packer = Packer::new(sink.limits(), Arc::default());
     let line = vec![b'x'; 1_200];
@@ -341,7 +341,7 @@ async fn a_full_call_of_4_mib_passes() {
 }
 
 #[tokio::test]
-async fn the_stream_may_be_named_by_its_arn_and_an_empty_call_costs_nothing() {
+async fn stream_arn_is_accepted_and_an_empty_call_sends_nothing() {
     let (config, stream) = served([]).await;
     let arn = "arn:aws:firehose:us-east-1:111122223333:deliverystream/lake";
     let sink = Firehose::new(aws::firehose(&config), arn, LinesPerRecord::One);
@@ -351,7 +351,7 @@ async fn the_stream_may_be_named_by_its_arn_and_an_empty_call_costs_nothing() {
     assert_eq!(stream.lock().unwrap().requests.len(), 1);
 }
 
-/// An S3 that notes what was put where, or answers with this status and code.
+/// Starts an S3 that records the puts, or returns this status and code.
 async fn bucket(refusal: Option<(u16, &'static str)>) -> (Firehose, Arc<Mutex<Vec<(String, String)>>>) {
     let puts = Arc::new(Mutex::new(Vec::new()));
     let inside = Arc::clone(&puts);
@@ -382,7 +382,7 @@ fn oversize(object: &Object) -> Oversize<'_> {
 }
 
 #[tokio::test]
-async fn an_oversize_event_lies_under_the_same_name_each_time() {
+async fn oversize_event_has_a_stable_key() {
     let (sink, puts) = bucket(None).await;
     let object = object();
     let first = sink.store_oversize(&oversize(&object)).await.unwrap();
@@ -397,7 +397,7 @@ async fn an_oversize_event_lies_under_the_same_name_each_time() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_set_aside_says_what_is_missing() {
+async fn oversize_store_error_names_the_cause() {
     let object = object();
     let (sink, _) = bucket(Some((403, "AccessDenied"))).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! Forgery: what somebody who can write to the bucket can do with an event ID they know. None of it is wanted; the threat
-//! model says so, and these tests hold it to the truth.
+//! The effects of forged events by an attacker who can write to the bucket and knows an event ID. The threat model
+//! describes these limitations; the tests check the description.
 
 mod world;
 
@@ -25,7 +25,7 @@ fn forged(number: u32, filler: u32) -> String {
 }
 
 #[tokio::test]
-async fn a_forged_event_that_comes_first_keeps_the_genuine_one_out_and_is_seen_as_a_conflict() {
+async fn earlier_forged_event_replaces_the_genuine_one_and_is_a_conflict() {
     let world = World::default();
     let first = (0..).find(|&filler| fingerprint(&forged(1, filler)) != fingerprint(&event(1))).unwrap();
     done(&world, "forged", &[forged(1, first)]).await;
@@ -35,7 +35,7 @@ async fn a_forged_event_that_comes_first_keeps_the_genuine_one_out_and_is_seen_a
 }
 
 #[tokio::test]
-async fn a_forged_event_with_the_genuine_ones_fingerprint_is_seen_as_nothing() {
+async fn forged_event_with_an_equal_fingerprint_is_not_detected() {
     let world = World::default();
     let (wanted, most) = (fingerprint(&event(1)), 1 << 22);
     let filler = (0..most).find(|&filler| fingerprint(&forged(1, filler)) == wanted).expect("16 bits are soon met");
@@ -46,7 +46,7 @@ async fn a_forged_event_with_the_genuine_ones_fingerprint_is_seen_as_nothing() {
 }
 
 #[tokio::test]
-async fn a_forged_event_that_comes_second_changes_nothing_and_is_seen() {
+async fn later_forged_event_is_dropped_and_is_a_conflict() {
     let world = World::default();
     done(&world, "genuine", &[event(1)]).await;
     let first = (0..).find(|&filler| fingerprint(&forged(1, filler)) != fingerprint(&event(1))).unwrap();
@@ -56,7 +56,7 @@ async fn a_forged_event_that_comes_second_changes_nothing_and_is_seen() {
 }
 
 #[tokio::test]
-async fn an_event_that_says_another_account_meets_nothing_of_this_one() {
+async fn event_of_another_account_does_not_conflict() {
     let world = World::default();
     let other = event(1).replace("111122223333", "444455556666");
     assert_ne!(other, event(1));

@@ -1,5 +1,5 @@
-//! Forget and retry: an object whose notes are taken back is delivered once more, whoever is or was at work on it, and
-//! nothing of it or of those that rely on it is lost.
+//! `forget` and `retry`: a reset object is delivered again, also while a worker uses it, and no event of it or of
+//! objects that share its events is lost.
 
 mod world;
 
@@ -17,7 +17,7 @@ const ROUNDS: usize = 40;
 /// Longer than any lease.
 const LEASE: i64 = 2_000;
 
-/// Two objects that share events, of two calls each.
+/// Creates two objects that share events, with two calls each.
 fn scene() -> (World, [ObjectRef; 2]) {
     let world = World::with_lines_per_call(2);
     let put = |name: &str, numbers: std::ops::Range<u32>| {
@@ -54,11 +54,11 @@ async fn finish(world: &World, objects: &[ObjectRef], watch: &mut Watch) {
             return watch.check_end(world, &[]).unwrap();
         }
     }
-    panic!("no end");
+    panic!("not done after {ROUNDS} rounds");
 }
 
 #[tokio::test]
-async fn a_forgotten_object_is_delivered_again_as_far_as_it_owns_its_events() {
+async fn reset_object_delivers_its_own_events_again() {
     let (world, objects) = scene();
     let mut watch = Watch::new(&world, &objects);
     finish(&world, &objects, &mut watch).await;
@@ -66,12 +66,12 @@ async fn a_forgotten_object_is_delivered_again_as_far_as_it_owns_its_events() {
     assert!(matches!(forget(&world, &objects[1]).await, ReopenOutcome::Reopened(_)));
     finish(&world, &objects, &mut watch).await;
     let again = world.delivered().split_off(6);
-    assert_eq!(again, [event(4), event(5)], "its own; what it shares is the first object's");
+    assert_eq!(again, [event(4), event(5)], "only its own events; the first object owns the shared ones");
 }
 
-/// A worker that dies after its call, and a person who forgets the object then, at once or when the lease is over.
+/// A worker crashes after a call, and the object is reset immediately or after the lease has expired.
 #[tokio::test]
-async fn forgetting_what_a_dead_worker_left_loses_nothing_at_any_call() {
+async fn reset_after_a_crash_at_any_call_loses_nothing() {
     let mut under_lease = 0;
     for pass in [0, LEASE] {
         for call in 0.. {
@@ -88,7 +88,7 @@ async fn forgetting_what_a_dead_worker_left_loses_nothing_at_any_call() {
             match forget(&world, &objects[0]).await {
                 ReopenOutcome::Leased(_) => {
                     under_lease += 1;
-                    assert_eq!(world.store.contents().rows[&objects[0].object().unwrap().id()], before, "left as it was");
+                    assert_eq!(world.store.contents().rows[&objects[0].object().unwrap().id()], before, "unchanged");
                 }
                 ReopenOutcome::Reopened(row) => assert_eq!((row.cursor, row.token, row.expires), (0, None, None)),
                 other => panic!("{other:?}"),
@@ -99,9 +99,9 @@ async fn forgetting_what_a_dead_worker_left_loses_nothing_at_any_call() {
     assert!(under_lease > 4, "{under_lease}");
 }
 
-/// The worker is alive, and outlives its lease: it goes on with the token that was taken from it.
+/// A worker outlives its lease and continues with its old token after the reset.
 #[tokio::test]
-async fn a_worker_that_goes_on_after_its_object_was_forgotten_notes_nothing_more() {
+async fn worker_of_a_reset_object_writes_nothing_more() {
     let mut stopped = 0;
     for call in 1.. {
         let (world, objects) = scene();
@@ -140,9 +140,9 @@ async fn a_worker_that_goes_on_after_its_object_was_forgotten_notes_nothing_more
     assert!(stopped > 5, "{stopped}");
 }
 
-/// The object is quarantined, with events of it claimed, one call of it delivered, and another object waiting for it.
+/// The object is quarantined after its claims and one delivered call, while another object waits for it.
 #[tokio::test]
-async fn retry_after_a_quarantine_halfway_loses_nothing_whatever_the_first_worker_had_done() {
+async fn retry_after_a_quarantine_at_any_call_loses_nothing() {
     let mut opened = 0;
     for call in 0.. {
         let (world, objects) = scene();
@@ -153,16 +153,16 @@ async fn retry_after_a_quarantine_halfway_loses_nothing_whatever_the_first_worke
             break;
         }
         world.pass(LEASE);
-        // It cannot be read for a while.
+        // The object is temporarily unreadable.
         let key = &objects[0].key;
         let sound = world.bucket.objects.lock().unwrap().remove(key).unwrap();
         let outcome = world.ingest(&objects[0]).await;
-        let aside = matches!(outcome, Outcome::Quarantined(_));
-        assert!(aside || matches!(outcome, Outcome::AlreadyDone), "{outcome:?}");
+        let quarantined = matches!(outcome, Outcome::Quarantined(_));
+        assert!(quarantined || matches!(outcome, Outcome::AlreadyDone), "{outcome:?}");
         world.ingest(&objects[1]).await;
         world.bucket.objects.lock().unwrap().insert(key.clone(), sound);
         let retried = ledger(&world).retry(&objects[0].object().unwrap()).await.unwrap();
-        assert_eq!(retried, aside, "call {call}");
+        assert_eq!(retried, quarantined, "call {call}");
         opened += usize::from(retried);
         finish(&world, &objects, &mut watch).await;
     }

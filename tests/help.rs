@@ -1,4 +1,4 @@
-//! Help: what a stalled owner owes is delivered by whoever meets it, and counted once.
+//! A worker delivers the events of a stalled owner on its behalf, and counts them once.
 
 mod world;
 
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use trailhose::ingest::{Deferred, Outcome};
 use world::{Fault, Wire, World, event, log, long_event};
 
-/// More than a worker helps between two looks at its own claims.
+/// More owners than a worker helps between two checks of its own claims.
 const STALLED: u32 = 10;
 
 #[tokio::test]
-async fn events_helped_before_a_second_look_at_the_claims_are_counted_as_delivered() {
+async fn events_helped_before_a_second_check_count_as_delivered() {
     let world = World::with_short_records();
     let mut events = vec![long_event(0)];
     events.extend((1..STALLED).map(event));
@@ -21,7 +21,9 @@ async fn events_helped_before_a_second_look_at_the_claims_are_counted_as_deliver
         assert_eq!(wire.calls(), ["lease", "fetch", "pages", "write_page"]);
     }
     let at = world.put("all", &log(&events));
-    let Outcome::Deferred(Deferred::OwnerInProgress { until }) = world.ingest(&at).await else { panic!("not put off") };
+    let Outcome::Deferred(Deferred::OwnerInProgress { until }) = world.ingest(&at).await else {
+        panic!("not deferred")
+    };
     world.pass_until(until);
     let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
     assert_eq!(report.helped, u64::from(STALLED));

@@ -1,9 +1,10 @@
-//! Histories: random lives of a ledger, step by step held against the plain model in memory. What differs is shrunk.
+//! Random histories of a ledger, compared with the in-memory model after each step. Failing histories are shrunk.
 
 mod bed;
 mod paired_store;
 
 use bed::emulator::Emulator;
+use paired_store::PairedStore;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -19,16 +20,15 @@ use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
 use trailhose::ledger::{EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, Ledger};
 use trailhose::object::{Object, ObjectId};
-use paired_store::PairedStore;
 
 const DAY: i64 = 86_400;
 const KEEP: i64 = 4 * DAY;
 
-/// Objects, and workers with one lease and one hand for help each.
+/// Numbers of objects and of workers. Each worker has at most one lease and helps one owner.
 const OBJECTS: usize = 3;
 const WORKERS: usize = 3;
 
-/// One step of a history: by the ledger, as a worker goes, or straight at the store, as no worker ever would.
+/// One step of a history: a ledger call of a worker, or any store call, also one that no worker makes.
 #[derive(Debug, Clone)]
 enum Step {
     Lease { worker: usize, object: usize },
@@ -50,7 +50,7 @@ enum Step {
 }
 
 impl Step {
-    /// The worker whose lease this needs.
+    /// Returns the worker whose lease the step needs.
     fn under_a_lease(&self) -> Option<usize> {
         match *self {
             Self::Claim { worker, .. }
@@ -66,7 +66,7 @@ impl Step {
     }
 }
 
-/// The version that a page is written over.
+/// The version that a page write expects.
 #[derive(Debug, Clone, Copy)]
 enum ExpectedVersion {
     None,
@@ -131,7 +131,7 @@ fn change() -> impl Strategy<Value = Change> {
     })
 }
 
-/// One run of a history.
+/// A run of a history.
 struct Run {
     store: Arc<PairedStore>,
     ledger: Ledger,
@@ -166,7 +166,7 @@ impl Run {
         (0..OBJECTS).find(|number| self.id(*number) == id).expect("an object of this run")
     }
 
-    /// Six events of each object; neighbours share four, over two pages, in orders of their own.
+    /// Returns six events of an object. Adjacent objects share four, on two pages, in different orders.
     fn events(&self, object: usize) -> (Vec<EventMeta>, Vec<EventScope>) {
         let scope =
             |minute| EventScope { account: self.name.clone(), region: "eu-west-1".into(), minute: Some(minute) };
@@ -190,10 +190,10 @@ impl Run {
         }
     }
 
-    /// Whatever a step comes to, both stores must answer alike: that is what is looked at.
+    /// Runs a step. Its result does not matter: the two stores must return the same.
     async fn step(&mut self, step: &Step) {
         let until = self.ledger.now() + 60;
-        // A worker without a lease cannot do anything but take one.
+        // A worker without a lease can only take one.
         if let Some(worker) = step.under_a_lease().filter(|worker| self.leases[*worker].is_none()) {
             return self.lease(worker, worker % OBJECTS).await;
         }
@@ -231,7 +231,7 @@ impl Run {
                 let Some(lease) = &self.leases[worker] else { return };
                 let (events, scopes) = self.events(self.number(lease.id));
                 let owner = self.id(owner);
-                // All that could be another's is looked at; what is not is told by the ledger.
+                // Looks up all events; the ledger reports which ones have other owners.
                 let all: Vec<_> = (0..events.len() as u32)
                     .map(|ordinal| ForeignClaim { ordinal, owner, owner_ordinal: None })
                     .collect();
@@ -244,7 +244,7 @@ impl Run {
             Step::Mark { worker, most } => {
                 let (Some(lease), Some((help, theirs))) = (&self.leases[worker], &self.helps[worker]) else { return };
                 let (events, scopes) = self.events(self.number(lease.id));
-                // A worker may have taken another object's lease since: then these are not its events.
+                // If the worker has taken the lease of another object since, these are not its events.
                 if let Ok(mut owed) = self.ledger.owed(help, theirs, &events, &scopes).await {
                     owed.truncate(most);
                     let _ = self.ledger.mark(help, &owed, &events, &scopes).await;
@@ -288,8 +288,8 @@ impl Run {
         }
     }
 
-    /// All that is kept, read back.
-    async fn ends_alike(&self) {
+    /// Reads and compares all items.
+    async fn compare_all(&self) {
         let (ids, names): (Vec<_>, Vec<_>) = {
             let kept = self.store.model.contents();
             (kept.rows.keys().copied().collect(), kept.pages.keys().cloned().collect())
@@ -299,8 +299,8 @@ impl Run {
     }
 }
 
-/// So many histories on one store; twice, ten times as many by `TRAILHOSE_HISTORIES=2`, `10`.
-fn lives_alike(name: &str, histories: u32, store: impl Fn() -> Arc<dyn Store>) {
+/// Runs this many histories on one store, multiplied by `TRAILHOSE_HISTORIES`.
+fn compare_histories(name: &str, histories: u32, store: impl Fn() -> Arc<dyn Store>) {
     let times = std::env::var("TRAILHOSE_HISTORIES").map_or(1, |times| times.parse().expect("a number"));
     let cases = histories * times;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -309,14 +309,14 @@ fn lives_alike(name: &str, histories: u32, store: impl Fn() -> Arc<dyn Store>) {
     let (runs, compared, taken) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&steps(), |steps| {
-        // Also a shrunk history runs where nobody has been.
+        // A shrunk history also runs with unused names.
         let run = runs.fetch_add(1, Ordering::Relaxed);
         let mut run = Run::new(Arc::clone(&store), format!("{run:012}"));
         runtime.block_on(async {
             for step in &steps {
                 run.step(step).await;
             }
-            run.ends_alike().await;
+            run.compare_all().await;
         });
         taken.fetch_add(steps.len(), Ordering::Relaxed);
         compared.fetch_add(run.store.compared.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -330,16 +330,16 @@ fn lives_alike(name: &str, histories: u32, store: impl Fn() -> Arc<dyn Store>) {
 
 fn sqlite(name: &str, histories: u32, mode: CommitMode) {
     let folder = tempfile::tempdir().unwrap();
-    lives_alike(name, histories, || Arc::new(Sqlite::open(&folder.path().join("ledger.db"), mode).unwrap()));
+    compare_histories(name, histories, || Arc::new(Sqlite::open(&folder.path().join("ledger.db"), mode).unwrap()));
 }
 
 #[test]
-fn sqlite_in_groups_lives_as_the_model_does() {
+fn sqlite_in_groups_matches_the_model() {
     sqlite("SQLite, grouped", 1000, CommitMode::Grouped);
 }
 
 #[test]
-fn sqlite_write_by_write_lives_as_the_model_does() {
+fn sqlite_write_by_write_matches_the_model() {
     sqlite("SQLite, durable", 100, CommitMode::Durable);
 }
 
@@ -350,19 +350,19 @@ fn dynamodb(emulator: &Emulator) -> Arc<dyn Store> {
 }
 
 #[test]
-fn dynamodb_on_ministack_lives_as_the_model_does() {
-    lives_alike("DynamoDB, ministack", 100, || dynamodb(Emulator::shared_ministack()));
+fn dynamodb_on_ministack_matches_the_model() {
+    compare_histories("DynamoDB, ministack", 100, || dynamodb(Emulator::shared_ministack()));
 }
 
-/// One history at a time: moto puts an item there before it fills it, without a lock.
+/// One history at a time, because moto creates an item before it fills it, without a lock.
 #[test]
-fn dynamodb_on_moto_lives_as_the_model_does() {
-    lives_alike("DynamoDB, moto", 40, || dynamodb(Emulator::shared_moto()));
+fn dynamodb_on_moto_matches_the_model() {
+    compare_histories("DynamoDB, moto", 40, || dynamodb(Emulator::shared_moto()));
 }
 
-/// The model itself, so that a twin that compares nothing would show.
+/// A failing store must be detected, so that a comparison without effect fails this test.
 #[test]
-fn the_model_differs_from_a_store_that_forgets() {
+fn store_that_loses_writes_is_detected() {
     let forgetful: Arc<dyn Store> = Arc::new(Memory::default());
     let mut run = Run::new(Arc::clone(&forgetful), "1".into());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

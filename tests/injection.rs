@@ -1,29 +1,29 @@
-//! Injection: what a bucket's keys and events say must neither move a terminal's cursor nor begin a line of its own, nor
-//! leave the folder it is delivered into.
+//! Keys and events must not send control sequences to a terminal, start a line of their own in the output, or write
+//! outside of the destination folder.
 #![cfg(feature = "cli")]
 
 mod laptop;
 
 use laptop::{Bucket, Ran, event, gzip, key, log, text, trailhose};
 
-/// A terminal's title is set, the line begins anew, what follows is written backwards.
+/// Sets a terminal's title, starts a new line and reverses the writing direction.
 const EVIL: &str = "\u{1b}]0;owned\u{7}\r\n\u{1b}[2Jforged: all is well\u{9b}1m\u{202e}";
 
-/// Runs the program as on a terminal: colours are printed, and with them all that would look like one.
+/// Runs the program as on a terminal, with colors.
 fn run(args: &[&str], level: &str) -> Ran {
     Ran(trailhose().args(args).env("CLICOLOR_FORCE", "1").env("RUST_LOG", level).output().expect("the program starts"))
 }
 
-/// That nothing but line ends and the program's own colours could be taken for an instruction.
+/// Checks that line ends and the program's own colors are the only control characters.
 fn assert_harmless(text: &str) {
     for line in text.lines() {
-        assert!(!line.starts_with("forged"), "a line of the bucket's own: {text:?}");
+        assert!(!line.starts_with("forged"), "a forged line: {text:?}");
     }
     let mut plain = text.to_owned();
     while let Some(start) = plain.find("\u{1b}[") {
         let rest = &plain[start + 2..];
         let length = rest.find(|letter: char| !letter.is_ascii_digit() && letter != ';').expect("an end");
-        assert_eq!(rest[length..].chars().next(), Some('m'), "not a colour: {text:?}");
+        assert_eq!(rest[length..].chars().next(), Some('m'), "not a color: {text:?}");
         plain.replace_range(start..start + 2 + length + 1, "");
     }
     let odd = |letter: &char| (letter.is_control() && *letter != '\n') || ('\u{202a}'..='\u{202e}').contains(letter);
@@ -31,7 +31,7 @@ fn assert_harmless(text: &str) {
 }
 
 #[test]
-fn a_key_cannot_write_on_the_terminal() {
+fn key_cannot_control_the_terminal() {
     let bucket = Bucket::new();
     let name = EVIL.replace('/', "");
     bucket.put(&format!("AWSLogs/{name}/broken.json.gz"), b"\x1f\x8bbroken");
@@ -47,7 +47,7 @@ fn a_key_cannot_write_on_the_terminal() {
         assert_harmless(&ran.out());
         assert_harmless(&ran.err());
         let ran = run(&[&args[..], &["--json"]].concat(), level);
-        // For a program: the key as it is, in JSON's own escapes.
+        // JSON output contains the key with JSON escapes.
         assert_eq!(ran.out().lines().count(), 1, "{ran:?}");
         assert!(!ran.out().contains('\u{1b}') && ran.json().to_string().contains("owned"), "{ran:?}");
     }
@@ -59,7 +59,7 @@ fn a_key_cannot_write_on_the_terminal() {
 }
 
 #[test]
-fn an_event_cannot_write_on_the_terminal() {
+fn event_cannot_control_the_terminal() {
     let bucket = Bucket::new();
     let evil = serde_json::Value::from(EVIL).to_string();
     let odd = event(1)
@@ -75,7 +75,7 @@ fn an_event_cannot_write_on_the_terminal() {
 }
 
 #[test]
-fn an_event_cannot_leave_the_folder_it_is_delivered_into() {
+fn event_cannot_escape_the_destination() {
     let bucket = Bucket::new();
     let whole = tempfile::tempdir().unwrap();
     let out = whole.path().join("a/b/out");

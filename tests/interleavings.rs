@@ -3,7 +3,7 @@
 mod explicit;
 mod world;
 
-use explicit::{LEASE, Scene, Goal, all};
+use explicit::{Goal, LEASE, Scene, all};
 use world::event;
 
 fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Lease: who has lost it stops, and writes nothing more.
+//! A worker that has lost its lease stops and writes nothing more.
 
 mod world;
 
@@ -8,11 +8,11 @@ use trailhose::ingest::{Deferred, IngestError, LEASE_MARGIN, Outcome};
 use trailhose::ledger::LedgerError;
 use world::{Fault, INVOCATION, Stepped, Wire, World, event, plain_log};
 
-/// The calls by which a worker of this object changes its row, from the second on.
+/// The calls after the lease by which a worker changes its row.
 const NOTES: [&str; 5] = ["advance", "advance", "settle", "release", "complete"];
 
 #[tokio::test]
-async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row() {
+async fn worker_with_a_lost_lease_does_not_change_the_row() {
     let mut refused = 0;
     for calls in 1.. {
         let world = World::with_lines_per_call(1);
@@ -22,7 +22,7 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
         if worker.ends_by(calls) {
             break;
         }
-        // The lease ends, another takes it and is at work.
+        // The lease expires, and another worker takes it.
         world.pass(2_000);
         world.ingest_dying_at(1, &at).await;
         let row = world.store.contents().rows[&id].clone();
@@ -34,7 +34,7 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
         };
         assert_eq!(world.store.contents().rows[&id], row, "after {:?}", worker.calls());
         assert!(matches!(outcome, Outcome::Failed(IngestError::Ledger(LedgerError::LeaseLost))), "{outcome:?}");
-        // The one that was refused was the last.
+        // The refused call was the last.
         assert!(NOTES.contains(worker.calls().last().unwrap()), "{:?}", worker.calls());
         refused += 1;
     }
@@ -42,33 +42,36 @@ async fn a_worker_whose_lease_another_has_taken_writes_nothing_more_into_the_row
 }
 
 #[tokio::test]
-async fn a_leased_object_is_not_worked_on_until_its_lease_has_ended() {
+async fn leased_object_is_deferred_until_the_lease_expires() {
     let world = World::default();
     let at = world.put("a", &plain_log(&[event(1)]));
     world.ingest_dying_at(1, &at).await;
-    let Outcome::Deferred(Deferred::Leased { until }) = world.ingest(&at).await else { panic!("worked on") };
+    let Outcome::Deferred(Deferred::Leased { until }) = world.ingest(&at).await else { panic!("not deferred") };
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
     world.pass(until - now);
-    assert!(matches!(world.ingest(&at).await, Outcome::Deferred(Deferred::Leased { .. })), "to its last second");
+    assert!(
+        matches!(world.ingest(&at).await, Outcome::Deferred(Deferred::Leased { .. })),
+        "in the last second of the lease"
+    );
     world.pass(1);
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
 }
 
 #[tokio::test]
-async fn a_lease_ends_a_minute_after_its_worker_is_stopped() {
+async fn lease_expires_a_minute_after_the_time_limit() {
     let world = World::default();
     let at = world.put("a", &plain_log(&[event(1)]));
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
     world.ingest_dying_at(1, &at).await;
     let left = world.store.contents().rows[&at.object().unwrap().id()].until - now - LEASE_MARGIN;
     let invocation = i64::try_from(INVOCATION.as_secs()).unwrap();
-    // The clock of the deadline runs while the clock of the ledger stands.
+    // The clock of the deadline runs, while the clock of the ledger is fixed.
     assert!((invocation - 30..=invocation).contains(&left), "{left} of {invocation} s");
     const { assert!(LEASE_MARGIN >= 60) };
 }
 
 #[tokio::test]
-async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
+async fn owner_that_resumes_before_help_delivers_its_events() {
     for calls in 0.. {
         let world = World::default();
         let owner = world.put("owner", &plain_log(&[event(1)]));
@@ -77,7 +80,7 @@ async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
         let at = world.put("meets it", &plain_log(&[event(1), event(2)]));
         let mut worker = Stepped::start(&world, &at);
         if worker.ends_by(calls) || worker.calls()[1..].contains(&"lease") {
-            assert!(calls > 5, "the owner came back at each of its helper's calls");
+            assert!(calls > 5, "the owner resumed at each of its helper's calls");
             break;
         }
         world.ingest_dying_at(1, &owner).await;
@@ -91,19 +94,19 @@ async fn an_owner_that_returns_just_before_it_is_helped_is_left_its_events() {
     }
 }
 
-/// What happens while a helper is between two of its calls.
+/// An event between two calls of a helper.
 #[derive(Debug, Clone, Copy)]
 enum Meanwhile {
-    /// The owner comes back, delivers and notes one of two calls, and fails.
+    /// The owner resumes, records one of two calls, and fails.
     OwnerGoesOn,
-    /// The owner comes back and is done.
+    /// The owner resumes and finishes.
     OwnerIsDone,
-    /// Another helps it first.
+    /// Another helper is first.
     AnotherHelps,
 }
 
 #[tokio::test]
-async fn a_helper_delivers_only_what_is_still_owed_when_it_holds_the_owners_lease() {
+async fn helper_delivers_only_pending_events_under_the_owners_lease() {
     use Meanwhile::{AnotherHelps, OwnerGoesOn, OwnerIsDone};
     let put = |world: &World, name: &str, numbers: &[u32]| {
         world.put(name, &plain_log(&numbers.iter().copied().map(event).collect::<Vec<_>>()))
@@ -117,7 +120,7 @@ async fn a_helper_delivers_only_what_is_still_owed_when_it_holds_the_owners_leas
             let (at, other) = (put(&world, "helper", &[1, 2, 3]), put(&world, "other", &[1, 2, 4]));
             let mut worker = Stepped::start(&world, &at);
             if worker.ends_by(calls) || worker.calls()[1..].contains(&"lease") {
-                assert!(calls > 5, "it happened at each of the helper's calls");
+                assert!(calls > 5, "the event was tested at each of the helper's calls");
                 break;
             }
             match meanwhile {

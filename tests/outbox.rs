@@ -1,4 +1,4 @@
-//! Many messages at once into a real queue's emulator: what of a batch fails is sent again, and only that.
+//! Message batches to an emulated queue: only the failed messages of a batch are sent again.
 
 mod bed;
 
@@ -24,7 +24,7 @@ async fn queue(name: &str) -> String {
     client.create_queue().queue_name(name).send().await.unwrap().queue_url().unwrap().to_owned()
 }
 
-/// The bodies that wait in a queue, each with how often.
+/// Returns the bodies of the messages in a queue and their numbers.
 async fn bodies(url: &str) -> BTreeMap<String, usize> {
     let client = aws_sdk_sqs::Client::new(&Emulator::shared_ministack().config());
     let mut bodies = BTreeMap::new();
@@ -49,7 +49,7 @@ fn soon() -> Instant {
 }
 
 #[tokio::test]
-async fn of_a_batch_that_fails_in_part_the_part_is_sent_again_and_nothing_is_lost() {
+async fn failed_messages_of_a_batch_are_sent_again() {
     let url = queue("partial").await;
     let faults = Faults::before(Emulator::shared_ministack());
     faults.on("SendMessageBatch", 0..1, Fault::FailEntries(vec![0, 9]));
@@ -68,12 +68,12 @@ async fn of_a_batch_that_fails_in_part_the_part_is_sent_again_and_nothing_is_los
         arrived.insert(at.key.clone(), *times);
     }
     let expected = (0..25).map(|number| (format!("key {number:02}"), if (10..20).contains(&number) { 2 } else { 1 }));
-    assert_eq!(arrived, expected.collect(), "twice what was answered by nobody, once all else");
+    assert_eq!(arrived, expected.collect(), "messages of the lost reply arrive twice, all others once");
     assert_eq!(faults.count("SendMessageBatch"), 6);
 }
 
 #[tokio::test]
-async fn what_the_queue_will_never_accept_is_not_tried_again_and_named() {
+async fn permanently_rejected_message_is_not_retried() {
     let url = queue("refused").await;
     let faults = Faults::before(Emulator::shared_ministack());
     faults.on("SendMessageBatch", 1..2, Fault::Deny);
@@ -91,10 +91,10 @@ async fn what_the_queue_will_never_accept_is_not_tried_again_and_named() {
 }
 
 #[tokio::test]
-async fn what_is_put_off_goes_back_to_the_queue_it_came_from() {
+async fn deferred_message_returns_to_its_queue() {
     let (live, missed) = (queue("live").await, queue("missed").await);
     let client = aws_sdk_sqs::Client::new(&Emulator::shared_ministack().config());
-    // As the ingest function is told: its first queue, whichever queue a message came from.
+    // Like the ingest function, which is configured with its first queue only.
     let queue = Sqs::new(client.clone(), live.clone());
     let from = |name: &str, receipt: &str| Message {
         id: "1".to_owned(),
@@ -103,14 +103,14 @@ async fn what_is_put_off_goes_back_to_the_queue_it_came_from() {
         receive_count: 1,
         queue_arn: format!("arn:aws:sqs:{}:{}:{name}", bed::REGION, bed::ACCOUNT),
     };
-    queue.send("of the missed", Duration::ZERO, Some(&from("missed", "r"))).await.unwrap();
-    queue.send("of the live", Duration::ZERO, Some(&from("live", "r"))).await.unwrap();
-    queue.send("of nobody", Duration::ZERO, None).await.unwrap();
+    queue.send("of the missed queue", Duration::ZERO, Some(&from("missed", "r"))).await.unwrap();
+    queue.send("of the live queue", Duration::ZERO, Some(&from("live", "r"))).await.unwrap();
+    queue.send("without a source", Duration::ZERO, None).await.unwrap();
     let got = client.receive_message().queue_url(&missed).send().await.unwrap();
     let [message] = got.messages() else { panic!("{got:?}") };
-    assert_eq!(message.body(), Some("of the missed"));
+    assert_eq!(message.body(), Some("of the missed queue"));
     queue.hide(&from("missed", message.receipt_handle().unwrap()), Duration::from_secs(600)).await.unwrap();
-    assert_eq!(bodies(&live).await.into_keys().collect::<Vec<_>>(), ["of nobody", "of the live"]);
+    assert_eq!(bodies(&live).await.into_keys().collect::<Vec<_>>(), ["without a source", "of the live queue"]);
     let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
     let asked = client.get_queue_attributes().queue_url(&missed).attribute_names(hidden.clone()).send().await.unwrap();
     assert_eq!(asked.attributes().unwrap()[&hidden], "1");

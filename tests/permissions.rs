@@ -1,5 +1,5 @@
-//! Least privilege: every action of the function's role, taken away by itself, is missed by name, and nothing is lost once
-//! it is back. What nobody misses would be too much.
+//! Least privilege: if any action of the function's role is removed, an error names it, and nothing is lost after it is
+//! restored. An action without such an error would be unnecessary.
 
 mod bed;
 
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 use trailhose::notification;
 use trailhose::object::ObjectRef;
 
-/// What Lambda itself does in the function's name: poll the queue, and write what the function prints. The emulator does
-/// not hold its own pollers and logs to the role, so that these cannot be missed here.
+/// Actions of Lambda itself with the function's role: it polls the queue and writes the log. The emulator does not enforce
+/// the role for them, so removing them has no effect here.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions>
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html#monitoring-cloudwatchlogs-prereqs>
-const LAMBDAS_OWN: [&str; 5] =
+const LAMBDA_ACTIONS: [&str; 5] =
     ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "logs:CreateLogStream", "logs:PutLogEvents"];
 
-/// S3 says 403 of an object that is gone to whom may not list the bucket. The emulator says 404 to everybody; what the
-/// function says of such a 403 is tested in `src/source/s3.rs`.
-const NOT_HELD_TO: [&str; 1] = ["s3:ListBucket"];
+/// S3 returns 403 for a missing object if the caller may not list the bucket. The emulator always returns 404. A test
+/// in `src/source/s3.rs` checks the error for this 403.
+const NOT_ENFORCED: [&str; 1] = ["s3:ListBucket"];
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A CloudTrail object of one event, which carries so many bytes of padding.
+/// Returns a CloudTrail object of one event with this many bytes of padding.
 fn object(number: u32, padding: usize) -> String {
     let event = json!({
         "eventVersion": "1.11",
@@ -44,7 +44,7 @@ fn key(number: u32) -> String {
     )
 }
 
-/// A policy without one action, and its actions.
+/// Returns a policy without one action, and its actions.
 fn without(document: &str, action: &str) -> (Option<String>, Vec<String>) {
     let mut document: Value = serde_json::from_str(document).unwrap();
     let (mut all, mut left) = (Vec::new(), Vec::new());
@@ -67,11 +67,11 @@ fn without(document: &str, action: &str) -> (Option<String>, Vec<String>) {
 /// Makes the function need an action, with the object of this number.
 async fn need(stack: &Stack, action: &str, number: u32) {
     match action {
-        // A record of Firehose takes 1,000 KiB.
+        // A Firehose record holds 1,000 KiB.
         "s3:PutObject" => stack.put(&key(number), object(number, 1_100_000)).await,
         "sqs:SendMessage" | "sqs:ChangeMessageVisibility" => {
-            // Its owner is at work for longer than its message is hidden: the same message, and that of an object with
-            // the same event, have to wait.
+            // The owner works longer than the visibility timeout: the same message and that of an object with the
+            // same event are deferred.
             let calls = stack.faults.count("PutRecordBatch");
             stack.faults.on("PutRecordBatch", calls..calls + 1, Fault::Delay(Duration::from_secs(15)));
             stack.put(&key(number), object(number, 0)).await;
@@ -88,13 +88,13 @@ async fn need(stack: &Stack, action: &str, number: u32) {
 }
 
 #[tokio::test]
-async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_lost_once_it_is_back() {
+async fn each_missing_action_is_named_and_nothing_is_lost() {
     let stack = Stack::deploy(&bed::lambda_program("ingest")).await;
     let (mut missed, mut passed_over) = (Vec::new(), Vec::new());
     for policy in stack.policies().await {
         let document = stack.take_policy(&policy).await;
         for action in without(&document, "").1 {
-            if LAMBDAS_OWN.contains(&action.as_str()) || NOT_HELD_TO.contains(&action.as_str()) {
+            if LAMBDA_ACTIONS.contains(&action.as_str()) || NOT_ENFORCED.contains(&action.as_str()) {
                 passed_over.push(action);
                 continue;
             }
@@ -105,13 +105,13 @@ async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_los
             let number = missed.len() as u32;
             need(&stack, &action, number).await;
             let start = Instant::now();
-            // Of the function's own lines, one that says what to allow, or which call was denied; a mere hint at what else
-            // may be wrong is not enough.
+            // A log line of the function must name the action to allow or the denied call. A hint at other possible
+            // causes is not enough.
             let words = [format!("allow {action} "), format!("{action} on "), format!("perform: {action} ")];
             let named =
                 |line: &str| line.contains("\"level\":") && words.iter().any(|word| line.contains(word.as_str()));
             while !stack.log()[said..].lines().any(named) {
-                assert!(start.elapsed() < PATIENCE, "{action} is not missed by name:\n{}", stack.log_tail());
+                assert!(start.elapsed() < PATIENCE, "{action} is not named in the log:\n{}", stack.log_tail());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             stack.give_policy(&policy, &document).await;
@@ -119,10 +119,10 @@ async fn every_action_of_the_functions_role_is_missed_by_name_and_nothing_is_los
         }
         stack.give_policy(&policy, &document).await;
     }
-    // None of the two lists may outlive what it is about.
+    // The two lists contain no unnecessary entry.
     assert_eq!(
         (missed.len(), passed_over.len()),
-        (8, LAMBDAS_OWN.len() + NOT_HELD_TO.len()),
+        (8, LAMBDA_ACTIONS.len() + NOT_ENFORCED.len()),
         "{missed:?} {passed_over:?}"
     );
     let expected = each_once(0..missed.len() as u32);

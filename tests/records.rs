@@ -1,4 +1,4 @@
-//! What is noted of a run is noted alike in memory and in a table of two emulators that were written by different people.
+//! The conformance suite of run records: in memory, and in DynamoDB tables of two independent emulators.
 
 mod bed;
 mod run_records;
@@ -45,24 +45,24 @@ fn discovered(run: &Run, outcome: PartOutcome) -> RunPart {
     RunPart::Discovered(found)
 }
 
-/// The promises of [`RunRecords`].
-async fn keeps_every_promise(records: &dyn RunRecords) {
-    a_run_that_is_begun_twice_stays_as_it_was(records).await;
-    a_part_is_replaced_until_it_is_done(records).await;
-    many_large_parts_are_all_read_and_those_of_others_are_not(records).await;
-    runs_are_listed_the_newest_first(records).await;
+/// Checks the guarantees of [`RunRecords`].
+async fn conforms(records: &dyn RunRecords) {
+    second_start_does_not_change_a_run(records).await;
+    part_is_replaced_until_it_is_done(records).await;
+    many_large_parts_of_one_run_are_read(records).await;
+    runs_are_listed_newest_first(records).await;
 }
 
-async fn a_run_that_is_begun_twice_stays_as_it_was(records: &dyn RunRecords) {
+async fn second_start_does_not_change_a_run(records: &dyn RunRecords) {
     let first = run(NOW, 1);
     assert_eq!(records.run(&first.id).await, Ok(None));
     assert_eq!(records.start(&first).await, Ok(first.clone()));
-    // A start that comes back after midnight asks for other days.
+    // A redelivered start has another span after midnight.
     assert_eq!(records.start(&run(NOW + 86_400, 1)).await, Ok(first.clone()));
     assert_eq!(records.run(&first.id).await, Ok(Some(first)));
 }
 
-async fn a_part_is_replaced_until_it_is_done(records: &dyn RunRecords) {
+async fn part_is_replaced_until_it_is_done(records: &dyn RunRecords) {
     let run = run(NOW, 2);
     let failed = || PartOutcome::Failed("SlowDown".to_owned());
     assert_eq!(records.parts(&run.id).await, Ok(Vec::new()));
@@ -85,9 +85,9 @@ async fn a_part_is_replaced_until_it_is_done(records: &dyn RunRecords) {
     assert!(parts.contains(&discovered(&run, PartOutcome::Done)));
 }
 
-async fn many_large_parts_are_all_read_and_those_of_others_are_not(records: &dyn RunRecords) {
+async fn many_large_parts_of_one_run_are_read(records: &dyn RunRecords) {
     let (mine, other) = (run(NOW, 3), run(NOW, 4));
-    // More than the megabyte that a page of a query holds.
+    // More than 1 MB, the limit of a query page.
     let reason = PartOutcome::Failed("x".repeat(30_000));
     for number in 0..45 {
         records.save(&mine.id, &worked(&mine, &format!("region-{number}"), reason.clone(), number)).await.unwrap();
@@ -100,8 +100,8 @@ async fn many_large_parts_are_all_read_and_those_of_others_are_not(records: &dyn
     assert!(listed.into_iter().eq(0..45));
 }
 
-async fn runs_are_listed_the_newest_first(records: &dyn RunRecords) {
-    // Older than those of the other promises.
+async fn runs_are_listed_newest_first(records: &dyn RunRecords) {
+    // Older than the runs of the other checks.
     let old: Vec<Run> = [3, 1, 2].into_iter().map(|day| run(NOW + day * 86_400, 10 + day as u32)).collect();
     for run in &old {
         records.start(run).await.unwrap();
@@ -121,22 +121,22 @@ async fn table(emulator: &Emulator) -> DynamoDbRunRecords {
 }
 
 #[tokio::test]
-async fn memory_keeps_every_promise() {
-    keeps_every_promise(&MemoryRunRecords::default()).await;
+async fn memory_conforms() {
+    conforms(&MemoryRunRecords::default()).await;
 }
 
 #[tokio::test]
-async fn a_table_on_ministack_keeps_every_promise() {
-    keeps_every_promise(&table(Emulator::shared_ministack()).await).await;
+async fn dynamodb_on_ministack_conforms() {
+    conforms(&table(Emulator::shared_ministack()).await).await;
 }
 
 #[tokio::test]
-async fn a_table_on_moto_keeps_every_promise() {
-    keeps_every_promise(&table(Emulator::shared_moto()).await).await;
+async fn dynamodb_on_moto_conforms() {
+    conforms(&table(Emulator::shared_moto()).await).await;
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_named_with_what_to_do() {
+async fn missing_table_is_a_clear_error() {
     let client = aws_sdk_dynamodb::Client::new(&Emulator::shared_ministack().config());
     let records = DynamoDbRunRecords::new(client, "nowhere", system_clock());
     let Err(RecordError::Unreadable(said)) = records.runs(1).await else { panic!("no error") };

@@ -1,4 +1,5 @@
-//! The program under AWS's runtime interface: every payload of `events/` is answered as its table says.
+//! The ingest function under AWS's runtime interface emulator returns the documented response to each payload of
+//! `events/`.
 
 mod bed;
 mod sample;
@@ -9,7 +10,7 @@ use bed::{bucket, stream, table};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The sample bucket, a ledger and a stream, under which the function runs.
+/// Creates the sample bucket, a ledger table and a stream.
 async fn services(emulator: &Emulator) {
     let config = emulator.config();
     let s3 = aws_sdk_s3::Client::new(&config);
@@ -19,7 +20,7 @@ async fn services(emulator: &Emulator) {
     stream::create(&aws_sdk_firehose::Client::new(&config), "events", "lake").await;
 }
 
-/// File and count of refused messages, from the table of `events/README.md`.
+/// Returns the number of failed messages of each file, from the table of `events/README.md`.
 fn refusals() -> BTreeMap<String, usize> {
     let readme = std::fs::read_to_string(sample::events().join("README.md")).unwrap();
     let rows = readme.lines().filter(|line| line.starts_with("| `") && line.contains(".json`"));
@@ -31,7 +32,7 @@ fn refusals() -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn every_sample_payload_is_answered_as_its_table_says() {
+async fn each_sample_payload_has_the_documented_response() {
     let emulator = Emulator::shared_ministack();
     services(emulator).await;
     let variables = [("TRAILHOSE_TABLE", "ledger"), ("TRAILHOSE_STREAM", "events")];

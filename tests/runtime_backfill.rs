@@ -1,4 +1,5 @@
-//! The backfill program under AWS's runtime interface: every payload of `events/backfill/` is answered as its table says.
+//! The backfill function under AWS's runtime interface emulator returns the documented response to each payload of
+//! `events/backfill/`.
 
 mod bed;
 mod sample;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The sample bucket, a table and two queues, whose URLs are returned.
+/// Creates the sample bucket, a table and two queues, and returns the URLs of the queues.
 async fn services(emulator: &Emulator) -> [String; 2] {
     let config = emulator.config();
     bucket::create(&aws_sdk_s3::Client::new(&config), sample::BUCKET, sample::objects()).await;
@@ -23,7 +24,7 @@ async fn services(emulator: &Emulator) -> [String; 2] {
     urls
 }
 
-/// File, runs begun and messages refused, from the table of `events/backfill/README.md`.
+/// Returns the numbers of started runs and failed messages of each file, from the table of `events/backfill/README.md`.
 fn expected(folder: &Path) -> BTreeMap<String, [u64; 2]> {
     let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
     let rows = readme.lines().filter(|line| line.starts_with("| `"));
@@ -34,14 +35,14 @@ fn expected(folder: &Path) -> BTreeMap<String, [u64; 2]> {
     .collect()
 }
 
-/// The value of a metric, summed over the lines that the function has printed so far.
+/// Returns the sum of a metric over the log of the function.
 fn metric(log: &str, name: &str) -> u64 {
     let lines = log.lines().filter(|line| line.contains("_aws"));
     lines.map(|line| serde_json::from_str::<Value>(line).unwrap()[name].as_u64().unwrap()).sum()
 }
 
 #[tokio::test]
-async fn every_sample_payload_is_answered_as_its_table_says() {
+async fn each_sample_payload_has_the_documented_response() {
     let emulator = Emulator::shared_ministack();
     let [tasks, missing] = services(emulator).await;
     let variables = [
@@ -55,7 +56,7 @@ async fn every_sample_payload_is_answered_as_its_table_says() {
     let (payloads, expected) = (sample::payloads(&folder), expected(&folder));
     assert!(payloads.keys().eq(expected.keys()), "{expected:?}");
     for (file, payload) in payloads {
-        let [begun, refused] = expected[&file];
+        let [started, refused] = expected[&file];
         let before = ["RunsBegun", "MessagesNotUnderstood"].map(|name| metric(&function.log(), name));
         let answer = function.invoke(&payload).await;
         let said = || format!("{file}: {answer}\n{}", function.log());
@@ -66,15 +67,15 @@ async fn every_sample_payload_is_answered_as_its_table_says() {
         } else {
             assert_eq!(
                 [answer.get("run").is_some(), answer.get("errorType").is_some()],
-                [begun == 1, refused == 1],
+                [started == 1, refused == 1],
                 "{}",
                 said()
             );
         }
         let after = ["RunsBegun", "MessagesNotUnderstood"].map(|name| metric(&function.log(), name));
-        assert_eq!([after[0] - before[0], after[1] - before[1]], [begun, refused], "{}", said());
+        assert_eq!([after[0] - before[0], after[1] - before[1]], [started, refused], "{}", said());
     }
-    // What was found of the sample bucket was handed in.
+    // The missing objects of the sample bucket were enqueued.
     assert!(
         metric(&function.log(), "ObjectsHandedIn") > 0 && metric(&function.log(), "UnitsFound") > 0,
         "{}",

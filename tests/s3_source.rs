@@ -1,4 +1,4 @@
-//! S3 as a source: against moto what S3 does every day, against a stub what moto cannot do.
+//! The S3 source: normal behavior with moto, and faults with a stub server.
 
 mod common;
 
@@ -12,9 +12,9 @@ use std::time::Duration;
 use trailhose::aws;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::s3::S3;
-use trailhose::source::{ListPage, Listing, ByteRange, Source, SourceError};
+use trailhose::source::{ByteRange, ListPage, Listing, Source, SourceError};
 
-/// A bucket of its own for each test.
+/// Creates a separate bucket for a test.
 async fn bucket(name: &str) -> (Arc<Moto>, Client, S3) {
     let moto = tokio::task::spawn_blocking(Moto::shared).await.unwrap();
     let client = aws::s3(&common::config(&moto.endpoint()).await);
@@ -37,7 +37,7 @@ fn keys(page: &ListPage) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn an_object_is_fetched_as_the_version_that_stat_saw() {
+async fn fetch_returns_the_version_of_stat() {
     let (_moto, client, source) = bucket("fetch").await;
     let body = vec![7; 3_000_000];
     for key in ["plain.json.gz", "with space+plus%25/é.json.gz"] {
@@ -46,14 +46,14 @@ async fn an_object_is_fetched_as_the_version_that_stat_saw() {
         assert_eq!((seen.key.as_str(), seen.size), (key, Some(3_000_000)));
         assert!(!seen.etag.as_deref().unwrap().contains('"'));
         let bytes = source.fetch(&seen.object().unwrap()).await.unwrap();
-        assert!(bytes == body && bytes.capacity() == body.len(), "one piece of memory of the announced length");
+        assert!(bytes == body && bytes.capacity() == body.len(), "one allocation of the content length");
     }
     let empty = put(&client, "fetch", "empty", b"").await;
     assert_eq!(source.fetch(&empty.object().unwrap()).await.unwrap(), b"");
 }
 
 #[tokio::test]
-async fn an_object_is_fetched_in_parts_of_one_version() {
+async fn parts_are_of_one_version() {
     let (_moto, client, source) = bucket("parts").await;
     let object = put(&client, "parts", "k", b"0123456789").await.object().unwrap();
     for (from, max_bytes, bytes) in [(0, 4, "0123"), (4, 4, "4567"), (8, 4, "89"), (0, 99, "0123456789"), (10, 4, "")] {
@@ -68,7 +68,7 @@ async fn an_object_is_fetched_in_parts_of_one_version() {
 }
 
 #[tokio::test]
-async fn an_overwritten_key_is_changed_and_never_the_other_version() {
+async fn overwritten_key_is_an_error() {
     let (_moto, client, source) = bucket("changed").await;
     let first = put(&client, "changed", "k", b"one").await.object().unwrap();
     let second = put(&client, "changed", "k", b"two").await.object().unwrap();
@@ -81,7 +81,7 @@ async fn an_overwritten_key_is_changed_and_never_the_other_version() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_gone_is_missing_and_a_bucket_that_is_gone_says_nothing_of_its_objects() {
+async fn missing_object_and_missing_bucket_are_distinguished() {
     let (_moto, _, source) = bucket("gone").await;
     let gone = ObjectRef::new("gone", "nothing/here").with_version("e", 1);
     let error = source.stat(&gone).await.unwrap_err();
@@ -97,7 +97,7 @@ async fn an_object_that_is_gone_is_missing_and_a_bucket_that_is_gone_says_nothin
 }
 
 #[tokio::test]
-async fn every_page_is_listed_in_byte_order_with_versions() {
+async fn pages_are_listed_in_byte_order_with_versions() {
     let (_moto, client, source) = bucket("pages").await;
     let mut expected: Vec<String> = (0..1_050).map(|i| format!("p/{:04}", i * 7919 % 1_050)).collect();
     for key in &expected {
@@ -117,7 +117,7 @@ async fn every_page_is_listed_in_byte_order_with_versions() {
 }
 
 #[tokio::test]
-async fn a_delimiter_rolls_up_and_start_after_skips() {
+async fn delimiter_and_start_after_are_applied() {
     let (_moto, client, source) = bucket("roll").await;
     for key in ["AWSLogs/1/a", "AWSLogs/1/b", "AWSLogs/2/c", "AWSLogs/file"] {
         put(&client, "roll", key, b"x").await;
@@ -131,7 +131,7 @@ async fn a_delimiter_rolls_up_and_start_after_skips() {
 }
 
 #[tokio::test]
-async fn a_key_with_strange_characters_is_listed_as_it_is() {
+async fn key_with_special_characters_is_listed_unchanged() {
     let (_moto, client, source) = bucket("strange").await;
     let strange = ["a b/c+d%25e", "a b/é=&<>", "a b/ü/x"];
     for key in strange {
@@ -143,7 +143,7 @@ async fn a_key_with_strange_characters_is_listed_as_it_is() {
     assert_eq!(page.prefixes, ["a b/ü/"]);
 }
 
-async fn told(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> S3 {
+async fn stub_source(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> S3 {
     let asked = AtomicUsize::new(0);
     let stub = Stub::start(move |_| reply(asked.fetch_add(1, Ordering::SeqCst)));
     S3::new(aws::s3(&common::config(&stub.endpoint()).await))
@@ -159,15 +159,18 @@ fn object() -> Object {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_unavailable_and_never_a_shorter_object() {
-    let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1_000, vec![1; 400])).await;
+async fn truncated_body_is_an_error() {
+    let source = stub_source(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1_000, vec![1; 400])).await;
     let error = source.fetch(&object()).await.unwrap_err();
-    assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("the transfer failed after 400 bytes")), "{error}");
+    assert!(
+        matches!(&error, SourceError::Unavailable(what) if what.contains("the transfer failed after 400 bytes")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_in_is_broken_off_and_never_waited_for_without_end() {
-    let source = told(|_| Reply::Trickle(1_000, Duration::from_millis(50))).await;
+async fn slow_body_times_out() {
+    let source = stub_source(|_| Reply::Trickle(1_000, Duration::from_millis(50))).await;
     let source = source.with_transfer_timeout(Duration::from_millis(300));
     let whole = source.fetch(&object()).await.unwrap_err();
     let part = source.fetch_range(&object(), 0, 4_000).await.unwrap_err();
@@ -177,19 +180,19 @@ async fn a_body_that_trickles_in_is_broken_off_and_never_waited_for_without_end(
 }
 
 #[tokio::test]
-async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_with_others_is_refused() {
+async fn ignored_range_is_accepted_and_a_wrong_range_is_an_error() {
     let all = |range: Option<&'static str>| {
         move |_| {
             let headers = range.map(|range| ("content-range", range.to_owned())).into_iter().collect();
             Reply::Answer(if range.is_some() { 206 } else { 200 }, headers, b"0123456789".to_vec())
         }
     };
-    let part = told(all(None)).await.fetch_range(&object(), 4, 4).await.unwrap();
+    let part = stub_source(all(None)).await.fetch_range(&object(), 4, 4).await.unwrap();
     assert_eq!(part, ByteRange { bytes: b"4567".to_vec(), size: 10 });
-    let part = told(all(Some("bytes 4-13/99"))).await.fetch_range(&object(), 4, 10).await.unwrap();
+    let part = stub_source(all(Some("bytes 4-13/99"))).await.fetch_range(&object(), 4, 10).await.unwrap();
     assert_eq!(part.size, 99);
     for other in ["bytes 5-14/99", "bytes 4-13/*", "items 4-13/99", "bytes 0-9/99"] {
-        let error = told(all(Some(other))).await.fetch_range(&object(), 4, 10).await.unwrap_err();
+        let error = stub_source(all(Some(other))).await.fetch_range(&object(), 4, 10).await.unwrap_err();
         assert!(
             matches!(&error, SourceError::Unavailable(what) if what.contains("requested bytes 4 to 13")),
             "{error}"
@@ -198,22 +201,22 @@ async fn a_gateway_that_knows_no_ranges_answers_with_all_and_one_that_answers_wi
 }
 
 #[tokio::test]
-async fn of_a_gateway_that_knows_no_ranges_no_more_is_taken_than_the_part() {
-    let source = told(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1 << 50, b"0123456789".to_vec())).await;
+async fn only_the_requested_part_is_read_if_the_range_is_ignored() {
+    let source = stub_source(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1 << 50, b"0123456789".to_vec())).await;
     let part = source.fetch_range(&object(), 4, 4).await.unwrap();
     assert_eq!(part, ByteRange { bytes: b"4567".to_vec(), size: 1 << 50 });
 }
 
 #[tokio::test]
-async fn a_404_that_is_not_s3s_own_does_not_prove_an_object_gone() {
-    let source = told(|_| Reply::Answer(404, vec![], b"<html>no such page</html>".to_vec())).await;
+async fn foreign_404_does_not_mean_missing() {
+    let source = stub_source(|_| Reply::Answer(404, vec![], b"<html>no such page</html>".to_vec())).await;
     let said = source.fetch(&object()).await.unwrap_err();
     assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("HTTP 404")), "{said}");
 }
 
 #[tokio::test]
-async fn a_denial_names_the_permission_even_where_s3_says_nothing() {
-    let source = told(|_| Reply::Answer(403, vec![], vec![])).await;
+async fn denial_names_the_permission() {
+    let source = stub_source(|_| Reply::Answer(403, vec![], vec![])).await;
     let said = source.stat(&ObjectRef::new("logs", "k")).await.unwrap_err();
     assert!(
         matches!(&said, SourceError::Denied(what) if what.contains("s3:GetObject") && what.contains("s3:ListBucket")),
@@ -221,18 +224,18 @@ async fn a_denial_names_the_permission_even_where_s3_says_nothing() {
     );
 
     let kms = "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: kms:Decrypt on this resource";
-    let source = told(move |_| error(403, "AccessDenied", kms)).await;
+    let source = stub_source(move |_| error(403, "AccessDenied", kms)).await;
     let said = source.fetch(&object()).await.unwrap_err();
     assert!(matches!(&said, SourceError::Denied(what) if what.contains("allow kms:Decrypt")), "{said}");
 
-    let source = told(|_| error(403, "AccessDenied", "Access Denied")).await;
+    let source = stub_source(|_| error(403, "AccessDenied", "Access Denied")).await;
     let said = source.list(&all("logs", "p/")).await.unwrap_err();
     assert!(matches!(&said, SourceError::Denied(what) if what.contains("s3:ListBucket")), "{said}");
 }
 
 #[tokio::test]
-async fn a_service_that_is_slow_for_a_moment_is_asked_again_and_then_unavailable() {
-    let source = told(|asked| match asked {
+async fn throttled_request_is_retried_and_then_unavailable() {
+    let source = stub_source(|asked| match asked {
         0 => error(503, "SlowDown", "Please reduce your request rate."),
         1 => Reply::Reset,
         _ => Reply::Answer(200, vec![("etag", "\"e\"".into())], b"body".to_vec()),
@@ -240,14 +243,14 @@ async fn a_service_that_is_slow_for_a_moment_is_asked_again_and_then_unavailable
     .await;
     assert_eq!(source.fetch(&object()).await.unwrap(), b"body");
 
-    let source = told(|_| error(503, "SlowDown", "Please reduce your request rate.")).await;
+    let source = stub_source(|_| error(503, "SlowDown", "Please reduce your request rate.")).await;
     let said = source.fetch(&object()).await.unwrap_err();
     assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("SlowDown")), "{said}");
 }
 
 #[tokio::test]
-async fn a_truncated_listing_without_a_next_page_is_an_error() {
-    let source = told(|_| {
+async fn truncated_listing_without_token_is_an_error() {
+    let source = stub_source(|_| {
         let body = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
         Reply::Answer(200, vec![], body.into())
     })
@@ -257,8 +260,8 @@ async fn a_truncated_listing_without_a_next_page_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_bucket_of_another_region_is_called_that() {
-    let source = told(|_| error(301, "PermanentRedirect", "use the endpoint")).await;
+async fn bucket_in_another_region_is_a_clear_error() {
+    let source = stub_source(|_| error(301, "PermanentRedirect", "use the endpoint")).await;
     let said = source.fetch(&object()).await.unwrap_err();
     assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("another region")), "{said}");
 }

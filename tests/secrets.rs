@@ -1,4 +1,4 @@
-//! Secrets: neither credentials nor anything an event says is ever printed, however much is logged and whatever goes wrong.
+//! Credentials and event contents are never logged, at any log level and after any error.
 
 mod bed;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use trailhose::notification::render;
 use trailhose::object::ObjectRef;
 
-/// Stands wherever somebody could have put a secret. Each place has its own ending.
+/// A marker at every place that could contain a secret. Each place has a different suffix.
 const PLANTED: &str = "pl4nted";
 
 fn key(number: u32) -> String {
@@ -32,7 +32,7 @@ fn event(number: u32, padding: usize) -> String {
     .to_string()
 }
 
-/// Objects that are sound, that say one thing twice, that are too long, and that are broken in every way that has a reason.
+/// Returns valid objects, objects with conflicting or oversize events, and one object for each reason of quarantine.
 fn objects() -> Vec<String> {
     let one = event(1, 0);
     let log = |events: &[String]| format!("{{\"Records\":[{}]}}", events.join(","));
@@ -78,16 +78,16 @@ fn batch(bodies: &[String]) -> String {
 }
 
 #[tokio::test]
-async fn neither_credentials_nor_an_events_content_are_ever_printed() {
+async fn credentials_and_event_contents_are_never_logged() {
     let emulator = Emulator::shared_ministack();
     let objects = services(emulator).await;
     let faults = Faults::before(emulator);
-    // Errors of every service have to be told of too.
+    // The log must contain errors of every service.
     faults.on("PutRecordBatch", 0..2, Fault::Throttle);
     faults.on("GetObject", 3..4, Fault::Deny);
     faults.on("UpdateItem", 5..7, Fault::Unavailable);
     let (secret, token) = (format!("{PLANTED}-secret-key"), format!("{PLANTED}-session-token"));
-    // At the level at which the most is said, the SDK's and the runtime's own words too.
+    // The highest log level, which includes the SDK and the runtime.
     let variables = [
         ("TRAILHOSE_TABLE", "ledger"),
         ("TRAILHOSE_STREAM", "events"),
@@ -108,9 +108,9 @@ async fn neither_credentials_nor_an_events_content_are_ever_printed() {
 
     let log = function.log();
     for said in ["set aside", "not understood", "recurs with other content", "\"level\":\"DEBUG\""] {
-        assert!(log.contains(said), "{said:?} is not said, so that this shows nothing: {answer}\n{log}");
+        assert!(log.contains(said), "{said:?} is not logged, so this test proves nothing: {answer}\n{log}");
     }
     let leaks: Vec<_> = log.lines().filter(|line| line.contains(PLANTED)).collect();
     assert!(leaks.is_empty(), "{} lines, the first:\n{}", leaks.len(), leaks[0]);
-    assert!(!log.contains("Signature=") && !log.contains("X-Amz-Signature"), "a signed request is printed");
+    assert!(!log.contains("Signature=") && !log.contains("X-Amz-Signature"), "a signed request is logged");
 }

@@ -1,9 +1,9 @@
-//! The whole system on its worst day: objects that overlap, services that throttle, fail, reset, lose replies and take
-//! half of a batch, functions killed at their work, messages that come twice. Then the day ends, one backfill runs, and
-//! the lake must hold every event.
+//! The whole system under faults: overlapping objects, throttled and failed calls, resets, lost replies, partial
+//! failures of batches, killed functions and duplicate messages. Then the faults end, one backfill runs, and the lake
+//! must contain every event.
 //!
-//! Short in `./test`; `TRAILHOSE_SOAK_SECONDS=600 TRAILHOSE_SOAK_EVENTS=20000` is the long one, which also waits until the
-//! leases of the killed end by themselves.
+//! The run in `./test` is short. `TRAILHOSE_SOAK_SECONDS=600 TRAILHOSE_SOAK_EVENTS=20000` is a long run, which also
+//! waits until the leases of killed functions expire.
 
 mod bed;
 
@@ -28,21 +28,21 @@ use trailhose::object::ObjectRef;
 use trailhose::queue::sqs::Sqs;
 use trailhose::source::s3::S3;
 
-/// Events that an object has to itself, and events it shares with its neighbour.
+/// Numbers of events that only one object contains, and that it shares with the next one.
 const OWN: u32 = 20;
 const SHARED: u32 = 5;
 
-/// Messages, and so objects, that one invocation takes: what one crash interrupts at the most.
+/// Messages per invocation, with one object each: the most that one crash interrupts.
 const BATCH: usize = 10;
 
-/// How long the quiet may take.
+/// Time limit of the phase without faults.
 const PATIENCE: Duration = Duration::from_secs(1_500);
 
 fn setting(name: &str, default: u32) -> u32 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
-/// The events of one object: its own, and the first of the next one's.
+/// Returns an object with its own events and the first events of the next object.
 fn object(number: u32, events: u32) -> Vec<u8> {
     let records = (number * OWN..(number * OWN + OWN + SHARED).min(events)).map(|number| {
         format!(
@@ -64,7 +64,7 @@ fn key(trail: u32, number: u32) -> String {
     )
 }
 
-/// What goes wrong with a call: with one in ten of them, and with every third of Firehose's.
+/// Returns a fault for one in ten calls, and for one in three Firehose calls.
 fn fault(random: &mut fastrand::Rng, call: &Call) -> Option<Fault> {
     Some(match (random.u32(..100), call.operation.as_str()) {
         (0..2, _) => Fault::Throttle,
@@ -73,15 +73,15 @@ fn fault(random: &mut fastrand::Rng, call: &Call) -> Option<Fault> {
         (6..9, _) => Fault::LoseReply,
         (9..12, "GetObject") => Fault::CutReply(random.usize(..200)),
         (9..25, "PutRecordBatch") => Fault::FailRecords(vec![0]),
-        // A service that can repeat what it is told deserves to be told twice.
+        // Lost replies cause repeated calls.
         (25..40, "PutRecordBatch") => Fault::LoseReply,
         _ => return None,
     })
 }
 
-/// Puts every object within the time, some of them under a second trail's name, some announced twice, and kills a function
-/// every so often. Returns the keys and how many were killed.
-async fn bad_day(stack: &Stack, events: u32, time: Duration) -> (Vec<String>, usize) {
+/// Puts all objects within this time, some also for a second trail, some with duplicate notifications, and kills
+/// functions. Returns the keys and the number of killed functions.
+async fn run_with_faults(stack: &Stack, events: u32, time: Duration) -> (Vec<String>, usize) {
     let mut random = fastrand::Rng::with_seed(20_261_121);
     let (start, objects) = (Instant::now(), events.div_ceil(OWN));
     let (mut keys, mut killed) = (Vec::new(), 0);
@@ -96,7 +96,7 @@ async fn bad_day(stack: &Stack, events: u32, time: Duration) -> (Vec<String>, us
             keys.push(key);
         }
         tokio::time::sleep((time * (number + 1) / objects).saturating_sub(start.elapsed())).await;
-        // One every five seconds of the day, as soon as one is at work.
+        // One function every five seconds, as soon as one is running.
         if start.elapsed() > Duration::from_secs(5) * (killed + 1) {
             killed += stack.kill_functions(1) as u32;
         }
@@ -122,9 +122,9 @@ fn is_done(row: &HashMap<String, AttributeValue>) -> bool {
     row["status"] == AttributeValue::S("done".into())
 }
 
-/// Lets the time pass that the leases of killed functions would take to end: of the rows that are leased now, those whose
-/// holder is then killed. A holder that lived on would repeat what it delivers, and may not.
-async fn lapse(stack: &Stack) -> usize {
+/// Expires the leases of killed functions: kills the holders of all current leases and then ends these leases. A holder
+/// that is still running would repeat deliveries.
+async fn expire_leases(stack: &Stack) -> usize {
     let leased: Vec<_> =
         rows(stack).await.into_iter().filter(|row| row.contains_key("token") && !is_done(row)).collect();
     let killed = stack.kill_functions(usize::MAX);
@@ -136,14 +136,14 @@ async fn lapse(stack: &Stack) -> usize {
         let past = AttributeValue::N("1".into());
         let update = update.expression_attribute_values(":past", past);
         if let Err(error) = update.expression_attribute_values(":token", row["token"].clone()).send().await {
-            // Its holder finished, or another took it over, before it could be killed.
+            // The holder finished, or another took the lease, before it was killed.
             assert!(error.into_service_error().is_conditional_check_failed_exception());
         }
     }
     killed
 }
 
-/// One backfill of the whole bucket, through the queue, as the scheduled function does it.
+/// Runs one backfill of the whole bucket through the queue, like the scheduled function.
 async fn backfill(stack: &Stack) -> u64 {
     let config = stack.config();
     let s3 = aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build());
@@ -185,7 +185,7 @@ async fn all_done(stack: &Stack, objects: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_worst_day_and_one_backfill_the_lake_holds_every_event() {
+async fn no_event_is_lost_under_faults_and_one_backfill() {
     let seconds = setting("TRAILHOSE_SOAK_SECONDS", 8);
     let events = setting("TRAILHOSE_SOAK_EVENTS", 800);
     let long = seconds >= 300;
@@ -194,12 +194,12 @@ async fn after_the_worst_day_and_one_backfill_the_lake_holds_every_event() {
     let mut random = fastrand::Rng::with_seed(7);
     stack.faults.when(move |call| fault(&mut random, call));
 
-    let (keys, mut killed) = bad_day(&stack, events, Duration::from_secs(seconds.into())).await;
+    let (keys, mut killed) = run_with_faults(&stack, events, Duration::from_secs(seconds.into())).await;
     stack.faults.heal();
     if long {
         stack.drained(PATIENCE).await;
     } else {
-        killed += lapse(&stack).await;
+        killed += expire_leases(&stack).await;
     }
     let enqueued = backfill(&stack).await;
     all_done(&stack, keys.len()).await;
@@ -210,22 +210,22 @@ async fn after_the_worst_day_and_one_backfill_the_lake_holds_every_event() {
     assert_eq!(lake.len(), events as usize);
 
     let exchanges = stack.faults.exchanges();
-    let spoiled = exchanges.iter().filter(|exchange| exchange.fault.is_some()).count();
-    let unheard = |exchange: &&bed::faults::Exchange| {
+    let faulty = exchanges.iter().filter(|exchange| exchange.fault.is_some()).count();
+    let lost_replies = |exchange: &&bed::faults::Exchange| {
         exchange.call.operation == "PutRecordBatch" && exchange.fault == Some(Fault::LoseReply)
     };
-    let unheard = exchanges.iter().filter(unheard).count();
+    let lost_replies = exchanges.iter().filter(lost_replies).count();
     let repeats = lake.values().sum::<usize>() - lake.len();
     let given_up = stack.dead_letters().await.len();
-    // Of each call whose reply was lost, and of each object that a killed function was at, one call.
-    let bound = (unheard + killed * BATCH) * (OWN + SHARED) as usize;
+    // One call per lost reply, and one per object of a killed function.
+    let bound = (lost_replies + killed * BATCH) * (OWN + SHARED) as usize;
     println!(
-        "soak: {events} events in {} objects over {seconds} s; {} calls, {spoiled} of them spoiled; {killed} functions \
-         killed; {given_up} messages given up; {enqueued} objects handed in by the backfill; 0 events lost, {repeats} \
-         repeated, {unheard} replies of Firehose lost, bound {bound}",
+        "soak: {events} events in {} objects over {seconds} s; {} calls, {faulty} of them with faults; {killed} functions \
+         killed; {given_up} messages given up; {enqueued} objects enqueued by the backfill; 0 events lost, {repeats} \
+         repeated, {lost_replies} replies of Firehose lost, bound {bound}",
         keys.len(),
         exchanges.len(),
     );
-    assert!(repeats <= bound, "{repeats} events came again, {bound} may");
-    assert!(spoiled >= keys.len() / 2 && unheard > 0 && killed > 0, "a bad day, and it was none");
+    assert!(repeats <= bound, "{repeats} repeated events, at most {bound} expected");
+    assert!(faulty >= keys.len() / 2 && lost_replies > 0 && killed > 0, "too few faults were injected");
 }

@@ -39,8 +39,8 @@ pub fn tool(path: &str) -> PathBuf {
     path
 }
 
-/// Returns a Lambda program, `ingest` or `backfill`. Cargo does not build it for these tests, because it belongs to another
-/// package, so the first caller in each test process builds it.
+/// Returns a Lambda program, `ingest` or `backfill`. Cargo does not build it for these tests, because it belongs to
+/// another package, so the first caller in each test process builds it.
 pub fn lambda_program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {

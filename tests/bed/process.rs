@@ -31,8 +31,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program with only this environment and `PATH`, so that the developer's AWS profile does not affect tests.
-    /// Its output goes to a file in `folder`, which is deleted when the server is stopped.
+    /// Starts a program with only this environment and `PATH`, so that the developer's AWS profile does not affect
+    /// tests. Its output goes to a file in `folder`, which is deleted when the server is stopped.
     pub fn start(program: &Path, arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Self {
         let log = folder.join("output.log");
         let output = File::create(&log).unwrap();

@@ -1,9 +1,9 @@
-//! The unchanged template with the real programs, deployed by `sam deploy` to ministack with enforced policies. The fault
-//! proxy is between the programs and the services that they call.
+//! The unchanged template with the real programs, deployed by `sam deploy` to ministack with enforced policies. The
+//! fault proxy is between the programs and the services that they call.
 //!
-//! Differences from AWS: The emulator has no TLS, so the TLS-only policy of the lake bucket is removed after the deployment.
-//! The visibility timeout is shortened, because no test can wait half an hour for a failed message. Firehose writes one
-//! uncompressed S3 object per record immediately.
+//! Differences from AWS: The emulator has no TLS, so the TLS-only policy of the lake bucket is removed after the
+//! deployment. The visibility timeout is shortened, because no test can wait half an hour for a failed message.
+//! Firehose writes one uncompressed S3 object per record immediately.
 
 pub mod lake;
 mod missed;
@@ -40,9 +40,9 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Deploys the stack with this program as its ingest function, and sends it the notifications of the log bucket. Takes
-    /// about 20 s. Failed messages become visible after 5 s: see [`Stack::set_visibility`]. The schedule of the backfill
-    /// does not fire.
+    /// Deploys the stack with this program as its ingest function, and sends it the notifications of the log bucket.
+    /// Takes about 20 s. Failed messages become visible after 5 s: see [`Stack::set_visibility`]. The schedule of the
+    /// backfill does not fire.
     pub async fn deploy(program: &Path) -> Self {
         Self::deploy_with(program, &[]).await
     }
@@ -188,7 +188,8 @@ impl Stack {
         self.emulator.config()
     }
 
-    /// Kills at most this many running functions of the emulator, like a crash of their machine. Returns how many it killed.
+    /// Kills at most this many running functions of the emulator, like a crash of their machine. Returns how many it
+    /// killed.
     pub fn kill_functions(&self, most: usize) -> usize {
         let ours = |process: &std::path::PathBuf| {
             let program = std::fs::read_link(process.join("exe")).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! A model of several workers and one ledger that `stateright` explores: every order of their calls, and every fault,
 //! crash, time jump and manual reset that a scenario allows.
 //!
-//! The transitions run the real code. A worker is `Ingest::object`, replayed with the replies that it has received so far
-//! (`attempt`). The in-memory store applies its next call (`ledger`). A state consists of the ledger, the delivered
+//! The transitions run the real code. A worker is `Ingest::object`, replayed with the replies that it has received so
+//! far (`attempt`). The in-memory store applies its next call (`ledger`). A state consists of the ledger, the delivered
 //! events, the replies of each worker, and the time. Equal states on different paths are explored once.
 
 pub mod attempt;
@@ -12,9 +12,9 @@ mod state;
 pub mod wire;
 
 use crate::world::check::{View, end_of};
-use attempt::{Attempt, Attempts, AttemptProgress};
+use attempt::{Attempt, AttemptProgress, Attempts};
 use ledger_state::{LedgerState, at_once};
-pub use scene::{LEASE, Scene, Goal, all};
+pub use scene::{Goal, LEASE, Scene, all};
 use state::{State, Worker};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::sync::Arc;
@@ -415,7 +415,8 @@ impl InterleavingModel {
         if state.is_over() {
             for (object, id) in ids.iter().enumerate() {
                 let row = kept.rows.get(id);
-                let quarantined = state.gone & 1 << object != 0 && row.is_some_and(|row| row.status == Status::Quarantined);
+                let quarantined =
+                    state.gone & 1 << object != 0 && row.is_some_and(|row| row.status == Status::Quarantined);
                 let expected = if quarantined { Status::Quarantined } else { Status::Done };
                 end_of(*id, &events[id], row, expected, state.forgotten, &arrived)
                     .map_err(|text| (9, Arc::from(text)))?;

@@ -1,8 +1,8 @@
 //! The connection of one replayed attempt: every call waits until the model supplies its reply.
 //!
 //! Tokens and versions are random in the code. Two replays of one history must give the same state, so they are
-//! replaced: a token by its worker and its number, a version by a hash of its page. A page never returns to earlier contents
-//! (entries are added or marked, and `expires` grows), so equal hashes mean the same page.
+//! replaced: a token by its worker and its number, a version by a hash of its page. A page never returns to earlier
+//! contents (entries are added or marked, and `expires` grows), so equal hashes mean the same page.
 
 use super::ledger_state::page_hash;
 use async_trait::async_trait;
@@ -238,7 +238,12 @@ impl Store for Wire {
         }
     }
 
-    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(
+        &self,
+        name: &PageName,
+        expected_version: Option<Version>,
+        page: &Page,
+    ) -> Result<(), WriteError<Page>> {
         let named = Version(page_hash(page));
         let expected_version = {
             let versions = &mut self.state.lock().unwrap().versions;

@@ -80,7 +80,12 @@ impl Store for PairedStore {
         model
     }
 
-    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(
+        &self,
+        name: &PageName,
+        expected_version: Option<Version>,
+        page: &Page,
+    ) -> Result<(), WriteError<Page>> {
         let model = self.model.write_page(name, expected_version, page).await;
         if let Some(beside) = &self.beside {
             let found = beside.write_page(name, expected_version, page).await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use trailhose::backfill::{Backfill, Dispatcher, Submitted, UnitEnd};
 use trailhose::ledger::Ledger;
 use trailhose::ledger::model::page::{Page, PageName, Version};
-use trailhose::ledger::model::row::{Change, CURSOR_END, Guard, Row, Status};
+use trailhose::ledger::model::row::{CURSOR_END, Change, Guard, Row, Status};
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::{Counts, Span};

@@ -5,13 +5,14 @@
 #![allow(dead_code, unused_imports)] // Each test file uses a part.
 
 pub mod check;
-pub mod queues;
-mod stepped;
 #[path = "../paired_store/mod.rs"]
 mod paired_store;
+pub mod queues;
+mod stepped;
 mod wire;
 
 use async_trait::async_trait;
+use paired_store::PairedStore;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +29,6 @@ use trailhose::object::{Object, ObjectRef};
 use trailhose::pack::{Call, LinesPerRecord, PackLimits};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
-use paired_store::PairedStore;
 pub use wire::{Fault, Gate, Wire};
 
 /// The time limit of an invocation. No test object needs that long.
@@ -354,7 +354,12 @@ impl Store for OverWire<PairedStore> {
         self.wire.call("pages", lost_store, self.to.pages(names)).await
     }
 
-    async fn write_page(&self, name: &PageName, expected_version: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+    async fn write_page(
+        &self,
+        name: &PageName,
+        expected_version: Option<Version>,
+        page: &Page,
+    ) -> Result<(), WriteError<Page>> {
         self.wire.call("write_page", lost_write, self.to.write_page(name, expected_version, page)).await
     }
 }

@@ -11,7 +11,7 @@ use trailhose::backfill::worker::{Budgets, Worker};
 use trailhose::backfill::{Backfill, Run, RunId};
 use trailhose::ledger::Ledger;
 use trailhose::notification::Message;
-use trailhose::queue::{UnsentBody, Outbox, QueueError};
+use trailhose::queue::{Outbox, QueueError, UnsentBody};
 
 /// A queue that keeps a message until it is acknowledged.
 #[derive(Debug, Default)]
