@@ -1,6 +1,6 @@
-//! What a whole backfill costs, beside the network: discovery and reconcile of buckets of 10⁴, 10⁵ and 10⁶ objects in 200
-//! accounts and 17 regions, 5 % of them missing from the ledger. Each size has a process of its own, so that its memory
-//! is its own.
+//! The cost of a backfill without the network: discovery and reconciliation of buckets with 10⁴, 10⁵ and 10⁶ objects in
+//! 200 accounts and 17 regions, of which 5 % are missing from the ledger. Each size runs in its own process, so that its
+//! peak memory is measured separately.
 //!
 //! ```sh
 //! cargo bench --bench backfill
@@ -19,7 +19,7 @@ fn main() {
     if let (Some("--keys"), Some(keys)) = (arguments.next().as_deref(), arguments.next()) {
         return one(keys.parse().expect("a number of keys"));
     }
-    // Built by the way, as by `cargo test --all-targets`, it only shows that it runs.
+    // Without `--bench`, as in `cargo test --all-targets`, a small run only checks that the program works.
     let sizes = if std::env::args().any(|argument| argument == "--bench") { 4..7 } else { 4..5 };
     println!(
         "{:>9} {:>8} {:>8} {:>10} {:>8} {:>8} {:>9}",
@@ -49,7 +49,7 @@ fn one(keys: usize) {
     println!("{listed:>9} {missing:>8} {lists:>8} {allowed:>10.0} {seconds:>8.2} {rate:>8.0} {:>9}", peak_kib());
 }
 
-/// The most memory this process ever held; 0 where the system does not say.
+/// Returns the peak memory of this process in KiB, or 0 if the system does not report it.
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

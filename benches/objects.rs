@@ -1,5 +1,5 @@
-//! Objects in flight: how their waits overlap, what they write to the same pages, and what their Firehose records would
-//! save if objects shared them. The real batch, over stores in memory that answer as late as AWS does.
+//! Concurrent objects: the overlap of their waits, their contention on the same pages, and the savings if objects shared
+//! Firehose records. Runs the real batch on in-memory stores with the latency of AWS.
 //!
 //! ```console
 //! $ cargo bench --bench objects
@@ -7,11 +7,11 @@
 //!
 //! Requests and units are counted; only the first table is timed, and nearly all of it is waiting.
 
-#[path = "objects/far.rs"]
-mod far;
+#[path = "objects/latency.rs"]
+mod latency;
 
-use far::{Far, Shelf, Taken};
 use futures_util::{StreamExt, stream};
+use latency::{Delayed, DiscardingSink, InMemorySource};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trailhose::batch::Batch;
@@ -34,7 +34,7 @@ const DYNAMODB: Duration = Duration::from_millis(6);
 const FIREHOSE: Duration = Duration::from_millis(80);
 
 fn main() {
-    // Built by the way, as by `cargo test --all-targets`, it only shows that it runs.
+    // Without `--bench`, as in `cargo test --all-targets`, a small run only checks that the program works.
     let whole = std::env::args().any(|argument| argument == "--bench");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
@@ -44,11 +44,11 @@ fn main() {
     sharing(if whole { 1_000 } else { 20 });
 }
 
-/// Time per object: files of 8 events of many accounts, through one batch.
+/// Measures the time per object: files of 8 events from many accounts in one batch.
 async fn overlap(objects: u32, runs: usize) {
     println!("in flight  ms per object  objects at once  (S3 30 ms, DynamoDB 6 ms, Firehose 80 ms)");
     let mut alone = None;
-    for flying in [1, 8, 32] {
+    for in_flight in [1, 8, 32] {
         let mut took = Vec::new();
         for _ in 0..runs {
             let bucket = SyntheticBucket {
@@ -57,10 +57,11 @@ async fn overlap(objects: u32, runs: usize) {
                 overlap_percent: 0,
                 ..SyntheticBucket::new(6, objects)
             };
-            let shelf = Arc::new(Shelf::default());
-            let notices: Vec<_> = bucket.files().map(|(key, stored)| Notice::Object(shelf.put(&key, stored))).collect();
-            let ingest = ingest(shelf, ledger_over(&store(&Arc::default()).0), Arc::default());
-            let batch = Batch::new(ingest, None, flying, 1_024);
+            let source = Arc::new(InMemorySource::default());
+            let notices: Vec<_> =
+                bucket.files().map(|(key, stored)| Notice::Object(source.put(&key, stored))).collect();
+            let ingest = ingest(source, ledger_over(&store(&Arc::default()).0), Arc::default());
+            let batch = Batch::new(ingest, None, in_flight, 1_024);
             let start = Instant::now();
             let ended = batch.notices(&notices, Deadline::within(Duration::from_secs(900))).await;
             took.push(start.elapsed().as_secs_f64() * 1e3 / f64::from(objects));
@@ -69,30 +70,31 @@ async fn overlap(objects: u32, runs: usize) {
         took.sort_by(f64::total_cmp);
         let median = took[took.len() / 2];
         let alone = *alone.get_or_insert(median);
-        println!("{flying:>9} {median:>14.1} {:>16.1}", alone / median);
+        println!("{in_flight:>9} {median:>14.1} {:>16.1}", alone / median);
     }
 }
 
-/// Units per object where all are of the same account and minutes: in one process, and in as many as there are objects.
+/// Counts the units per object if all objects have the same account and minutes: in one process, and in one process per
+/// object.
 async fn contention(objects: u32) {
     println!("\nin flight  processes  writes/object  refused/object  units/object  reads/object");
-    for flying in [1, 8, 16, 32] {
+    for in_flight in [1, 8, 16, 32] {
         for one_process in [true, false] {
-            let shelf = Arc::new(Shelf::default());
-            let refs: Vec<ObjectRef> = (0..objects).map(|number| shelf.put_object(&same_minutes(number))).collect();
+            let source = Arc::new(InMemorySource::default());
+            let refs: Vec<ObjectRef> = (0..objects).map(|number| source.put_object(&same_minutes(number))).collect();
             let memory = Arc::default();
             let (store, usage) = store(&memory);
-            let (shared, taken) = (ledger_over(&store), Arc::<Taken>::default());
+            let (shared, sink) = (ledger_over(&store), Arc::<DiscardingSink>::default());
             let runs = refs.into_iter().map(|at| {
                 let mine = if one_process { shared.clone() } else { ledger_over(&store) };
-                let ingest = ingest(Arc::clone(&shelf), mine, Arc::clone(&taken));
+                let ingest = ingest(Arc::clone(&source), mine, Arc::clone(&sink));
                 async move { ingest.object(&at, Deadline::within(Duration::from_secs(900))).await }
             });
-            let ended: Vec<_> = stream::iter(runs).buffer_unordered(flying).collect().await;
+            let ended: Vec<_> = stream::iter(runs).buffer_unordered(in_flight).collect().await;
             assert_eq!(ended.len(), objects as usize);
             let (spent, per) = (usage.spent(), f64::from(objects));
             println!(
-                "{flying:>9} {:>10} {:>14.2} {:>15.2} {:>13.2} {:>13.2}",
+                "{in_flight:>9} {:>10} {:>14.2} {:>15.2} {:>13.2} {:>13.2}",
                 if one_process { "one" } else { "many" },
                 spent.writes as f64 / per,
                 spent.refused as f64 / per,
@@ -108,7 +110,7 @@ fn same_minutes(number: u32) -> SyntheticObject {
     SyntheticObject { number, ..SyntheticObject::new(7, ObjectSize::Events(60)) }
 }
 
-/// What Firehose bills for a record an object, and for one that ten objects share.
+/// Compares Firehose's bill for one record per object with its bill for records that ten objects share.
 fn sharing(files: u32) {
     println!("\nevents a file  bytes a file  billed alone  billed shared by 10  $ saved a million events");
     for (name, events) in [("8", EventsPerFile::Exactly(8)), ("as measured", EventsPerFile::Measured)] {
@@ -138,7 +140,7 @@ fn sharing(files: u32) {
 }
 
 fn store(memory: &Arc<Memory>) -> (Arc<dyn Store>, Arc<LedgerCounters>) {
-    let metered = MeteredStore::new(Arc::new(Far { to: Arc::clone(memory), wait: DYNAMODB }));
+    let metered = MeteredStore::new(Arc::new(Delayed { inner: Arc::clone(memory), latency: DYNAMODB }));
     let usage = metered.usage();
     (Arc::new(metered), usage)
 }
@@ -147,11 +149,11 @@ fn ledger_over(store: &Arc<dyn Store>) -> Ledger {
     Ledger::new(Arc::clone(store), system_clock(), 90 * 86_400)
 }
 
-fn ingest(shelf: Arc<Shelf>, ledger: Ledger, taken: Arc<Taken>) -> Ingest {
+fn ingest(source: Arc<InMemorySource>, ledger: Ledger, sink: Arc<DiscardingSink>) -> Ingest {
     Ingest {
-        source: Arc::new(Far { to: shelf, wait: S3 }),
+        source: Arc::new(Delayed { inner: source, latency: S3 }),
         ledger,
-        sink: Arc::new(Far { to: taken, wait: FIREHOSE }),
+        sink: Arc::new(Delayed { inner: sink, latency: FIREHOSE }),
         limits: DecodeLimits::default(),
         filter: Filter::default(),
         chunk_bytes: trailhose::ingest::CHUNK_BYTES,

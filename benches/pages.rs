@@ -1,11 +1,10 @@
-//! What the ledger costs by how long a page's time is, how large it grows, and whether it is read before it is written:
-//! counted by DynamoDB's published sizes over traces with fixed seeds. Nothing is timed; a run gives the same figures
-//! everywhere.
+//! The ledger's cost by the time span of a page, its maximum size, and whether it is read before it is written. The costs
+//! follow DynamoDB's published rules over traces with fixed seeds. Nothing is timed, so results are reproducible.
 //!
 //! ```console
 //! $ cargo bench --bench pages                       # the table
 //! $ cargo bench --bench pages -- --csv              # every figure, for a plot
-//! $ cargo bench --bench pages -- --only quiet       # the traces that are named so
+//! $ cargo bench --bench pages -- --only quiet       # only traces with this text in their name
 //! $ cargo bench --bench pages -- --dir FOLDER       # the log files of a folder instead of the traces
 //! ```
 
@@ -26,22 +25,21 @@ use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::ledger::{LeaseOutcome, Ledger};
 use trailhose::object::{Object, ObjectId};
 
-/// Seconds that share a page while there are few events. A full one is followed by fifteen finer ones, as in the product,
-/// where they are minutes.
+/// The time spans of a page in seconds. As in the ledger, a full page is followed by fifteen finer ones (there minutes).
 const SPANS: [i64; 6] = [15, 60, 300, 900, 3_600, 86_400];
-const FINER: i64 = SPAN_MINUTES;
+const FINE_SPAN_FACTOR: i64 = SPAN_MINUTES;
 
-/// KiB at which one of the finer pages, or a shard of it, is full.
+/// The maximum sizes of a finer page or shard, in KiB.
 const CAPACITIES: [usize; 4] = [8, 32, 128, 256];
 
-/// Events that fit one call to Firehose: 4 MiB of 1.2 kB each. A file of more is noted after each call.
+/// The events per Firehose call: 4 MiB with 1.2 kB each. For larger files the cursor is written after each call.
 const CALL_EVENTS: usize = 3_400;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let given = |name: &str| arguments.iter().position(|argument| argument == name);
     let csv = given("--csv").is_some();
-    // Built by the way, as by `cargo test --all-targets`, it only shows that it runs.
+    // Without `--bench`, as in `cargo test --all-targets`, a small run only checks that the program works.
     let whole = given("--bench").is_some();
     let only = given("--only").and_then(|at| arguments.get(at + 1));
     let named = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
@@ -61,10 +59,10 @@ fn main() {
         }
         for span in SPANS {
             for capacity in CAPACITIES {
-                // What is busy is only read first: refused writes of large pages make the other way dearer still.
-                let ways: &[First] =
+                // Busy traces only read first, because rejected writes of large pages make writing first more expensive.
+                let orders: &[First] =
                     if trace.events() < 100_000 { &[First::Read, First::Write] } else { &[First::Read] };
-                for &first in ways {
+                for &first in orders {
                     let spent = run(trace, span, capacity * 1024, first);
                     if csv {
                         row(trace, span, capacity, first, spent)
@@ -77,12 +75,12 @@ fn main() {
     }
 }
 
-/// What a worker does first with a page.
+/// The first operation of a worker on a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum First {
-    /// Reads it, as the product does.
+    /// Reads the page, as the ledger does.
     Read,
-    /// Writes it as if it were absent, and learns from the refusal what stands there.
+    /// Writes the page as if it did not exist. A failed condition returns the stored page.
     Write,
 }
 
@@ -117,25 +115,25 @@ fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUs
     );
 }
 
-/// The ledger's part of every object of the trace, one after the other: leased, claimed, noted after each call, done.
+/// Runs the ledger operations of every object in sequence: lease, claim, advance after each call, complete.
 fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> LedgerUsage {
     let memory = Arc::new(Memory::default());
     let metered = MeteredStore::new(memory);
     let usage = metered.usage();
     let store: Arc<dyn Store> = match first {
         First::Read => Arc::new(metered),
-        First::Write => Arc::new(Blind(metered)),
+        First::Write => Arc::new(WriteFirst(metered)),
     };
     let ledger = Ledger::new(store, Arc::new(|| 1_768_500_000), 90 * 86_400).with_page_bytes(capacity);
     for object in &trace.objects {
-        let scopes = scopes(object, span / FINER);
+        let scopes = scopes(object, span / FINE_SPAN_FACTOR);
         let at = Object { bucket: "logs".into(), key: object.key.clone(), etag: "0".repeat(32) };
         let numbered = object.events.len() > CALL_EVENTS;
         let work = async {
             let Ok(LeaseOutcome::Granted(mut lease)) = ledger.lease(&at, 1_768_500_900).await else {
                 panic!("a new object is leased")
             };
-            let events: Vec<_> = scopes.known.clone();
+            let events: Vec<_> = scopes.meta.clone();
             let claims = ledger.claim(&mut lease, &events, &scopes.list, numbered).await.expect("memory answers");
             for call in 1..events.len().div_ceil(CALL_EVENTS) {
                 ledger.advance(&mut lease, (call * CALL_EVENTS) as u32).await.expect("memory answers");
@@ -148,12 +146,12 @@ fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> LedgerUsage {
     usage.spent()
 }
 
-/// A store whose reads say that nothing is there, and cost nothing: whoever trusts them writes first.
+/// A store whose page reads are free and return nothing, so that the ledger writes first.
 #[derive(Debug)]
-struct Blind<S>(S);
+struct WriteFirst<S>(S);
 
 #[async_trait]
-impl<S: Store> Store for Blind<S> {
+impl<S: Store> Store for WriteFirst<S> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
         self.0.change_row(object, guard, change).await
     }
@@ -170,7 +168,7 @@ impl<S: Store> Store for Blind<S> {
         Ok(vec![None; names.len()])
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        self.0.write_page(name, stands, page).await
+    async fn write_page(&self, name: &PageName, expected: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        self.0.write_page(name, expected, page).await
     }
 }

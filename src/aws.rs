@@ -65,17 +65,17 @@ pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config)
 }
 
-#[cfg(feature = "firehose")]
 /// Returns a Firehose client without retries. The sink retries only the failed records of a call; the SDK would retry
 /// whole calls.
+#[cfg(feature = "firehose")]
 pub fn firehose(config: &SdkConfig) -> aws_sdk_firehose::Client {
     let config = aws_sdk_firehose::config::Builder::from(config).retry_config(RetryConfig::disabled()).build();
     aws_sdk_firehose::Client::from_conf(config)
 }
 
-#[cfg(feature = "dynamodb")]
 /// Returns a DynamoDB client without retries. The ledger store decides how long it retries a conditional write whose
 /// outcome is unknown.
+#[cfg(feature = "dynamodb")]
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config).retry_config(RetryConfig::disabled()).build();
     aws_sdk_dynamodb::Client::from_conf(config)
@@ -319,6 +319,7 @@ mod tests {
         let config = config().await;
         assert_eq!(config.retry_config().map(RetryConfig::max_attempts), Some(MAX_ATTEMPTS));
         assert!(config.http_client().is_some(), "all services share one HTTPS client");
+        #[cfg(feature = "firehose")]
         assert_eq!(firehose(&config).config().retry_config().map(RetryConfig::max_attempts), Some(1));
     }
 

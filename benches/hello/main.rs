@@ -1,5 +1,5 @@
-//! A Lambda function that does nothing. What it needs from the start of its process to the first request for work is
-//! what every Lambda function in Rust needs; `benches/start` compares `ingest` with it.
+//! A Lambda function that does nothing. Its time from process start to the first request for work is the minimum for a
+//! Lambda function in Rust. `benches/start` compares `ingest` with it.
 #![forbid(unsafe_code)]
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};

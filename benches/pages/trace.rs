@@ -1,4 +1,4 @@
-//! Traces: which events came in which file, in the order of delivery.
+//! Traces: the events of each file, in the order of delivery.
 
 use fastrand::Rng;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub struct File {
     pub events: Vec<Event>,
 }
 
-/// What the ledger needs of one event.
+/// The fields of an event that the ledger needs.
 #[derive(Clone)]
 pub struct Event {
     pub id: EventId,
@@ -35,24 +35,24 @@ impl Trace {
     }
 }
 
-/// A file's events as the ledger takes them, the time in `span` seconds where a place has minutes.
-pub struct Places {
-    pub known: Vec<EventMeta>,
+/// The events of a file as input for the ledger. The scopes' time unit is `span` seconds instead of minutes.
+pub struct LedgerEvents {
+    pub meta: Vec<EventMeta>,
     pub list: Vec<EventScope>,
 }
 
-pub fn scopes(file: &File, span: i64) -> Places {
-    let mut met: HashMap<(&str, &str, Option<i64>), u32> = HashMap::new();
+pub fn scopes(file: &File, span: i64) -> LedgerEvents {
+    let mut indices: HashMap<(&str, &str, Option<i64>), u32> = HashMap::new();
     let mut list = Vec::new();
-    let known = file.events.iter().map(|event| {
+    let meta = file.events.iter().map(|event| {
         let time = event.seconds.map(|seconds| seconds.div_euclid(span));
-        let scope = *met.entry((&event.account, &event.region, time)).or_insert_with(|| {
+        let scope = *indices.entry((&event.account, &event.region, time)).or_insert_with(|| {
             list.push(EventScope { account: event.account.clone(), region: event.region.clone(), minute: time });
             list.len() as u32 - 1
         });
         EventMeta { id: event.id, scope, fingerprint: 0, filtered: false }
     });
-    Places { known: known.collect(), list }
+    LedgerEvents { meta: meta.collect(), list }
 }
 
 pub fn all() -> Vec<Trace> {
@@ -107,7 +107,7 @@ fn busy_in_small_files() -> Trace {
     Trace { name: "busy in small files".to_owned(), objects: objects.collect() }
 }
 
-/// A full hour and a full day, so that no span cuts a trace by chance.
+/// The start of a day, so that no span splits a trace by chance.
 const START: i64 = 1_768_435_200;
 
 fn one(number: i64, events: usize, rng: &mut Rng, time: impl Fn(&mut Rng) -> i64) -> File {
@@ -120,7 +120,7 @@ fn one(number: i64, events: usize, rng: &mut Rng, time: impl Fn(&mut Rng) -> i64
     File { key: key(number), events: (0..events).map(|_| event(rng)).collect() }
 }
 
-/// A name as long as CloudTrail's, for an item's size counts its key.
+/// Returns a key as long as CloudTrail's, because the key counts for the size of an item.
 fn key(number: i64) -> String {
     format!(
         "AWSLogs/o-exampleorgid/111122223333/CloudTrail/us-east-1/2026/01/15/\
@@ -135,7 +135,7 @@ fn of_bucket(name: &str, bucket: &SyntheticBucket) -> Trace {
     Trace { name: name.to_owned(), objects: objects.collect() }
 }
 
-/// Every file of a folder that is a log, in the order of delivery as its name says it.
+/// Returns the trace of all log files of a folder, in the order of the delivery times in their names.
 pub fn of_folder(folder: &Path) -> Trace {
     let mut paths = Vec::new();
     walk(folder, &mut paths);
@@ -158,7 +158,7 @@ fn walk(folder: &Path, paths: &mut Vec<String>) {
     }
 }
 
-/// `20260115T0005Z`, and the rest of the name.
+/// Returns the part of the name that starts with the delivery time, such as `20260115T0005Z`.
 fn delivery(key: &str) -> String {
     let name = key.rsplit('/').next().unwrap_or(key);
     name.splitn(4, '_').nth(3).unwrap_or(name).to_owned()

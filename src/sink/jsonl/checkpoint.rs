@@ -34,7 +34,7 @@ pub(super) struct Destination {
     id: String,
     pub(super) journal: Arc<Journal>,
     options: Options,
-    #[cfg(test)]
+    #[cfg(all(test, feature = "zstd"))]
     pub(super) probe: super::tests::CheckpointProbe,
 }
 
@@ -75,7 +75,7 @@ impl Destination {
             id: String::new(),
             journal,
             options,
-            #[cfg(test)]
+            #[cfg(all(test, feature = "zstd"))]
             probe: super::tests::CheckpointProbe::default(),
         };
         match Intent::read(&destination.intent_path(), destination.journal.id())? {
@@ -360,7 +360,7 @@ impl Destination {
 
     /// Tells a test that the disk is in a state that a killed process could leave.
     fn at_point(&self, _moment: &'static str) {
-        #[cfg(test)]
+        #[cfg(all(test, feature = "zstd"))]
         self.probe.at_point(_moment);
     }
 }

@@ -1,4 +1,4 @@
-//! What answers as late as if it were far away.
+//! Stores, sources and sinks with a simulated network latency.
 
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -16,51 +16,51 @@ use trailhose::sink::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
-/// Something behind a wait.
+/// Adds latency to a store, source or sink.
 #[derive(Debug)]
-pub struct Far<T> {
-    pub to: Arc<T>,
-    pub wait: Duration,
+pub struct Delayed<T> {
+    pub inner: Arc<T>,
+    pub latency: Duration,
 }
 
-/// Half on the way there, half on the way back, so that requests meet at the store as they do at AWS.
-macro_rules! far {
+/// Waits half of the latency before and half after the call, so that concurrent requests meet at the store as at AWS.
+macro_rules! delayed {
     ($self:ident, $call:expr) => {{
-        sleep($self.wait / 2).await;
+        sleep($self.latency / 2).await;
         let answer = $call.await;
-        sleep($self.wait / 2).await;
+        sleep($self.latency / 2).await;
         answer
     }};
 }
 
 #[async_trait]
-impl Store for Far<Memory> {
+impl Store for Delayed<Memory> {
     async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        far!(self, self.to.change_row(object, guard, change))
+        delayed!(self, self.inner.change_row(object, guard, change))
     }
 
     async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
-        far!(self, self.to.change_row_by_id(id, guard, change))
+        delayed!(self, self.inner.change_row_by_id(id, guard, change))
     }
 
     async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
-        far!(self, self.to.rows(ids))
+        delayed!(self, self.inner.rows(ids))
     }
 
     async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
-        far!(self, self.to.pages(names))
+        delayed!(self, self.inner.pages(names))
     }
 
-    async fn write_page(&self, name: &PageName, stands: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        far!(self, self.to.write_page(name, stands, page))
+    async fn write_page(&self, name: &PageName, expected: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        delayed!(self, self.inner.write_page(name, expected, page))
     }
 }
 
-/// Objects in memory.
+/// A source with objects in memory.
 #[derive(Debug, Default)]
-pub struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
+pub struct InMemorySource(Mutex<HashMap<String, Vec<u8>>>);
 
-impl Shelf {
+impl InMemorySource {
     pub fn put(&self, key: &str, stored: Vec<u8>) -> ObjectRef {
         let at = ObjectRef::new("logs", key.to_owned()).with_version("made", stored.len() as u64);
         self.0.lock().unwrap().insert(key.to_owned(), stored);
@@ -77,14 +77,14 @@ impl Shelf {
 }
 
 #[async_trait]
-impl Source for Far<Shelf> {
+impl Source for Delayed<InMemorySource> {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         Ok(at.clone())
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        far!(self, async {
-            let objects = self.to.0.lock().unwrap();
+        delayed!(self, async {
+            let objects = self.inner.0.lock().unwrap();
             objects.get(&object.key).cloned().ok_or_else(|| SourceError::Missing(object.to_string()))
         })
     }
@@ -94,12 +94,12 @@ impl Source for Far<Shelf> {
     }
 }
 
-/// Takes every call.
+/// A sink that acknowledges every call.
 #[derive(Debug, Default)]
-pub struct Taken;
+pub struct DiscardingSink;
 
 #[async_trait]
-impl Sink for Far<Taken> {
+impl Sink for Delayed<DiscardingSink> {
     fn limits(&self) -> PackLimits {
         let lines = LinesPerRecord::Packed;
         PackLimits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
@@ -110,7 +110,7 @@ impl Sink for Far<Taken> {
     }
 
     async fn deliver(&self, _call: &Call, _deadline: Instant) -> Result<(), SinkError> {
-        sleep(self.wait).await;
+        sleep(self.latency).await;
         Ok(())
     }
 
