@@ -132,9 +132,8 @@ mod tests {
         ledger.release(&settled).await.unwrap();
         let mut started = fixture.lease("started").await;
         ledger.advance(&mut started, 3).await.unwrap();
-        assert!(
-            matches!(ledger.forget(object("started").id()).await.unwrap(), ReopenOutcome::Leased(row) if row.cursor == 3)
-        );
+        let outcome = ledger.forget(object("started").id()).await.unwrap();
+        assert!(matches!(outcome, ReopenOutcome::Leased(row) if row.cursor == 3));
         fixture.now.store(2_001, Ordering::SeqCst);
         for key in ["bad", "done", "settled", "started"] {
             let outcome = ledger.forget(object(key).id()).await.unwrap();
