@@ -193,7 +193,7 @@ fn invalid_arguments_exit_with_2_and_one_line() {
         (&["sync", text(&missing), dest][..], "missing does not exist"),
         (&["sync", text(&file), dest], "expected a folder"),
         (&["sync", source, text(&file)], "expected a folder"),
-        (&["sync", source, source], "is SOURCE"),
+        (&["sync", source, source], "the same folder as SOURCE"),
         (&["sync", "gs://bucket", dest], "unknown scheme gs://"),
         (&["sync", "s3://", dest], "the bucket name is missing"),
         (&["sync", source, "s3://bucket"], "firehose://stream"),
@@ -224,7 +224,7 @@ fn help_starts_with_examples_and_documents_exit_codes() {
     assert_eq!((help.code(), help.err().as_str()), (0, ""));
     let text = help.out();
     assert!(text.starts_with("Examples:"), "{text}");
-    for part in ["Exit codes:", "130", "--since", "Which objects:", "firehose://stream"] {
+    for part in ["Exit codes:", "130", "--since", "Object selection:", "firehose://stream"] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains('\u{1b}'), "colors are for terminals only");

@@ -179,7 +179,7 @@ mod tests {
         let mut names = NotIngestedLog::new(false);
         let printed = (0..50).filter_map(|n| names.note(skipped(&format!("{n}.txt"), "other_extension"))).count();
         assert_eq!(printed as u64, MAX_PRINTED);
-        assert_eq!(names.rest(), ["skipped: … and 30 more of the kind other_extension; --verbose lists all"]);
+        assert_eq!(names.rest(), ["skipped: … and 30 more of kind other_extension; --verbose lists all"]);
         assert_eq!(names.list().len(), 50);
     }
 

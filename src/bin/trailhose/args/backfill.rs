@@ -70,7 +70,7 @@ pub(crate) struct BackfillArgs {
     pub(crate) selection: Selection,
 
     /// Also reopen and enqueue quarantined objects
-    #[arg(long, help_heading = "Which objects")]
+    #[arg(long, help_heading = "Object selection")]
     pub(crate) quarantined: bool,
 
     /// Maximum rate at which objects are enqueued, in stored bytes per second over all workers

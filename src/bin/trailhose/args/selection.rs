@@ -10,23 +10,23 @@ use trailhose::object::key::Kind;
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
     /// Only objects delivered by CloudTrail on or after this day (UTC): 2026-11-01, or 7d for seven days ago
-    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
+    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Object selection")]
     pub(crate) since: Option<Date>,
 
     /// Only objects delivered by CloudTrail on or before this day (UTC)
-    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Which objects")]
+    #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Object selection")]
     pub(crate) until: Option<Date>,
 
     /// Only this account ID (repeatable)
-    #[arg(long = "account", value_name = "ID", value_parser = value::account, help_heading = "Which objects")]
+    #[arg(long = "account", value_name = "ID", value_parser = value::account, help_heading = "Object selection")]
     pub(crate) accounts: Vec<String>,
 
     /// Only this region (repeatable)
-    #[arg(long = "region", value_name = "REGION", help_heading = "Which objects")]
+    #[arg(long = "region", value_name = "REGION", help_heading = "Object selection")]
     pub(crate) regions: Vec<String>,
 
     /// Only this kind: CloudTrail, Insight, NetworkActivity or Aggregated (repeatable)
-    #[arg(long = "kind", value_name = "KIND", value_parser = value::kind, help_heading = "Which objects")]
+    #[arg(long = "kind", value_name = "KIND", value_parser = value::kind, help_heading = "Object selection")]
     pub(crate) kinds: Vec<Kind>,
 }
 

@@ -63,17 +63,17 @@ pub(crate) struct SyncArgs {
 
     /// Read the objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. SOURCE must be the
     /// bucket that the report describes
-    #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::location, help_heading = "Which objects")]
+    #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::location, help_heading = "Object selection")]
     #[arg(conflicts_with = "watch")]
     pub(crate) inventory: Option<Location>,
 
     /// Also read files whose names are not those of CloudTrail logs
-    #[arg(long, help_heading = "Which objects")]
+    #[arg(long, help_heading = "Object selection")]
     #[arg(conflicts_with_all = ["since", "until", "accounts", "regions", "kinds"])]
     pub(crate) all_files: bool,
 
     /// Drop events: `eventSource=kms.amazonaws.com,eventName=Decrypt|Encrypt; readOnly=true`
-    #[arg(long, value_name = "RULES", value_parser = Filter::parse, help_heading = "Which events")]
+    #[arg(long, value_name = "RULES", value_parser = Filter::parse, help_heading = "Event selection")]
     pub(crate) filter: Option<Filter>,
 
     /// Compression of JSON Lines files [default: none]
