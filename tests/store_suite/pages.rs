@@ -65,7 +65,7 @@ pub async fn repeated_write_succeeds_or_returns_its_own_page(store: &dyn Store, 
     let (first, second) = (page(1), page(2));
     for (expected_version, page) in [(None, &first), (Some(first.version), &second)] {
         refused(store.write_page(&name, expected_version, page).await).unwrap();
-        if let Err(current) = refused(store.write_page(&name, current, page).await) {
+        if let Err(current) = refused(store.write_page(&name, expected_version, page).await) {
             assert_eq!(current.as_ref(), Some(page));
         }
         assert_eq!(read(store, &name).await.as_ref(), Some(page));

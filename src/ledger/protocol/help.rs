@@ -5,7 +5,7 @@ use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row, Seconds, Token};
 use crate::ledger::protocol::claim::MAX_WRITE_ATTEMPTS;
-use crate::ledger::protocol::lookup::{EventLookup, LookupResult};
+use crate::ledger::protocol::lookup::{EventLookup, EventLookupResult};
 use crate::ledger::protocol::{EventMeta, ForeignClaim};
 use crate::ledger::store::{StoreError, WriteError};
 use crate::ledger::{Ledger, LedgerError};
@@ -146,7 +146,7 @@ impl Ledger {
     /// Marks the events of one page. Returns false if another worker changed the page.
     async fn mark_page(
         &self,
-        found: &mut LookupResult,
+        found: &mut EventLookupResult,
         name: &PageName,
         ordinals: &[u32],
         events: &[EventMeta],
@@ -172,7 +172,7 @@ impl Ledger {
         ordinals: impl Iterator<Item = u32>,
         events: &[EventMeta],
         scopes: &[EventScope],
-    ) -> Result<LookupResult, StoreError> {
+    ) -> Result<EventLookupResult, StoreError> {
         let mut lookups: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         for ordinal in ordinals {
             let event = &events[ordinal as usize];

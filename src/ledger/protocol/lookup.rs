@@ -43,7 +43,7 @@ impl EventLookup {
 
 /// Result of a lookup.
 #[derive(Debug, Default)]
-pub(crate) struct LookupResult {
+pub(crate) struct EventLookupResult {
     /// By index in the file: the page that holds the event, and its entry.
     pub entries: HashMap<u32, (PageName, Entry)>,
     /// All live pages that were read.
@@ -55,8 +55,8 @@ impl Ledger {
     pub(crate) async fn find(
         &self,
         mut lookups: BTreeMap<PageName, Vec<EventLookup>>,
-    ) -> Result<LookupResult, StoreError> {
-        let mut found = LookupResult::default();
+    ) -> Result<EventLookupResult, StoreError> {
+        let mut found = EventLookupResult::default();
         while !lookups.is_empty() {
             let names: Vec<_> = lookups.keys().cloned().collect();
             let pages = self.store.pages(&names).await?;
