@@ -1,6 +1,6 @@
 //! The cost of a backfill without the network: discovery and reconciliation of buckets with 10⁴, 10⁵ and 10⁶ objects in
-//! 200 accounts and 17 regions, of which 5 % are missing from the ledger. Each size runs in its own process, so that its
-//! peak memory is measured separately.
+//! 200 accounts and 17 regions, of which 5 % are missing from the ledger. Each size runs in its own process, so that
+//! its peak memory is measured separately.
 //!
 //! ```sh
 //! cargo bench --bench backfill

@@ -1,5 +1,5 @@
-//! Concurrent objects: the overlap of their waits, their contention on the same pages, and the savings if objects shared
-//! Firehose records. Runs the real batch on in-memory stores with the latency of AWS.
+//! Concurrent objects: the overlap of their waits, their contention on the same pages, and the savings if objects
+//! shared Firehose records. Runs the real batch on in-memory stores with the latency of AWS.
 //!
 //! ```console
 //! $ cargo bench --bench objects

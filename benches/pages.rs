@@ -1,5 +1,5 @@
-//! The ledger's cost by the time span of a page, its maximum size, and whether it is read before it is written. The costs
-//! follow DynamoDB's published rules over traces with fixed seeds. Nothing is timed, so results are reproducible.
+//! The ledger's cost by the time span of a page, its maximum size, and whether it is read before it is written. The
+//! costs follow DynamoDB's published rules over traces with fixed seeds. Nothing is timed, so results are reproducible.
 //!
 //! ```console
 //! $ cargo bench --bench pages                       # the table
@@ -25,7 +25,8 @@ use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::ledger::{LeaseOutcome, Ledger};
 use trailhose::object::{Object, ObjectId};
 
-/// The time spans of a page in seconds. As in the ledger, a full page is followed by fifteen finer ones (there minutes).
+/// The time spans of a page in seconds. As in the ledger, a full page is followed by fifteen finer ones (there
+/// minutes).
 const SPANS: [i64; 6] = [15, 60, 300, 900, 3_600, 86_400];
 const FINE_SPAN_FACTOR: i64 = SPAN_MINUTES;
 
@@ -59,7 +60,8 @@ fn main() {
         }
         for span in SPANS {
             for capacity in CAPACITIES {
-                // Busy traces only read first, because rejected writes of large pages make writing first more expensive.
+                // Busy traces only read first, because rejected writes of large pages make writing first more
+                // expensive.
                 let orders: &[First] =
                     if trace.events() < 100_000 { &[First::Read, First::Write] } else { &[First::Read] };
                 for &first in orders {
@@ -168,7 +170,7 @@ impl<S: Store> Store for WriteFirst<S> {
         Ok(vec![None; names.len()])
     }
 
-    async fn write_page(&self, name: &PageName, expected: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        self.0.write_page(name, expected, page).await
+    async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        self.0.write_page(name, current, page).await
     }
 }

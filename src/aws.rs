@@ -57,8 +57,8 @@ fn app_name() -> Option<AppName> {
     AppName::new(concat!("trailhose-", env!("CARGO_PKG_VERSION"))).ok()
 }
 
-/// Returns an S3 client. With a custom endpoint (an emulator, MinIO or a gateway) it uses path-style addressing, because
-/// a name such as `bucket.localhost` does not resolve.
+/// Returns an S3 client. With a custom endpoint (an emulator, MinIO or a gateway) it uses path-style addressing,
+/// because a name such as `bucket.localhost` does not resolve.
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let custom_endpoint = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let config = aws_sdk_s3::config::Builder::from(config).force_path_style(custom_endpoint).build();

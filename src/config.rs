@@ -23,15 +23,15 @@ pub struct IngestConfig {
     pub requeue_url: Option<String>,
     /// `TRAILHOSE_CONCURRENCY`: the maximum number of objects processed concurrently in one invocation. Default: 16.
     pub concurrency: usize,
-    /// `TRAILHOSE_MEMORY_MB`: the memory budget for all objects of an invocation, in MiB. Default: three quarters of the
-    /// function's memory.
+    /// `TRAILHOSE_MEMORY_MB`: the memory budget for all objects of an invocation, in MiB. Default: three quarters of
+    /// the function's memory.
     pub memory_mib: u32,
     /// `TRAILHOSE_LEDGER_DAYS`: the retention of the ledger in days. Default: 90.
     pub retention: Seconds,
     /// `TRAILHOSE_FILTER`: the events to drop. See [`Filter::parse`].
     pub filter: Filter,
-    /// `TRAILHOSE_MAX_OBJECT_BYTES`: the decompressed size in bytes at which an object is quarantined as a decompression
-    /// bomb. Default: 2 GiB.
+    /// `TRAILHOSE_MAX_OBJECT_BYTES`: the decompressed size in bytes at which an object is quarantined as a
+    /// decompression bomb. Default: 2 GiB.
     pub object_bytes: u64,
     /// `TRAILHOSE_MAX_OBJECT_EVENTS`: the number of events at which an object is quarantined as a bomb. Default: one
     /// million.

@@ -89,7 +89,8 @@ pub struct ListPage {
 /// The pages of a listing, in order. An error is the last item.
 pub type Pages = tokio::sync::mpsc::Receiver<Result<Vec<ObjectRef>, SourceError>>;
 
-/// The reason why a source request failed. `ingest.rs` decides which of them quarantine an object and which are retried.
+/// The reason why a source request failed. `ingest.rs` decides which of them quarantine an object and which are
+/// retried.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The object does not exist (404).

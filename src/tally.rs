@@ -4,8 +4,8 @@ use crate::ingest::{Deferred, IngestReport, Outcome};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Counts of the outcomes of many objects. The events of an object are counted only when it is done, so no count is ahead
-/// of the ledger write that it describes.
+/// Counts of the outcomes of many objects. The events of an object are counted only when it is done, so no count is
+/// ahead of the ledger write that it describes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Objects completed by this run.

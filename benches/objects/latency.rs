@@ -51,8 +51,8 @@ impl Store for Delayed<Memory> {
         delayed!(self, self.inner.pages(names))
     }
 
-    async fn write_page(&self, name: &PageName, expected: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
-        delayed!(self, self.inner.write_page(name, expected, page))
+    async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
+        delayed!(self, self.inner.write_page(name, current, page))
     }
 }
 

@@ -31,7 +31,8 @@ fn build_config(environment: Environment) -> SdkConfig {
     config.service_config(environment).build()
 }
 
-/// Environment variables, including those of one service such as `AWS_ENDPOINT_URL_S3`. An empty variable counts as unset.
+/// Environment variables, including those of one service such as `AWS_ENDPOINT_URL_S3`. An empty variable counts as
+/// unset.
 #[derive(Debug)]
 struct Environment(fn(&str) -> Option<String>);
 

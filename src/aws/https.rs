@@ -10,8 +10,9 @@ pub(super) fn client() -> impl HttpClient + 'static {
     LazyConnector(aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
 }
 
-/// The SDK's HTTPS client without its validation step. For every service client, that step creates a connector and drops
-/// it, and each connector parses all root certificates of the system. In `ingest` this took 5.7 ms of 8.9 ms of startup.
+/// The SDK's HTTPS client without its validation step. For every service client, that step creates a connector and
+/// drops it, and each connector parses all root certificates of the system. In `ingest` this took 5.7 ms of 8.9 ms of
+/// startup.
 #[derive(Debug)]
 struct LazyConnector(SharedHttpClient);
 

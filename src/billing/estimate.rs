@@ -1,8 +1,8 @@
 //! Estimates the AWS cost of a number of events from the requests that the real pipeline makes for a sample.
 //!
-//! Generated files of the given size go through [`Ingest`] with a ledger, a source and a sink in memory, which count the
-//! usage that DynamoDB, S3 and Firehose bill. The counts are then scaled, so there is no second formula to maintain. The
-//! cost of an object's messages and invocation follows from the template; see the constants below.
+//! Generated files of the given size go through [`Ingest`] with a ledger, a source and a sink in memory, which count
+//! the usage that DynamoDB, S3 and Firehose bill. The counts are then scaled, so there is no second formula to
+//! maintain. The cost of an object's messages and invocation follows from the template; see the constants below.
 
 mod in_memory;
 

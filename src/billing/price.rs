@@ -1,8 +1,8 @@
 //! Converts billed units to dollars at AWS's list prices. Pure.
 //!
-//! `ledger::cost` and `sink::cost` count the units that DynamoDB and Firehose bill. This module multiplies them with the
-//! prices of one region on one date, without free tiers, discounts and taxes. Prices of other regions differ by some tens
-//! of percent. No prices are fetched from AWS.
+//! `ledger::cost` and `sink::cost` count the units that DynamoDB and Firehose bill. This module multiplies them with
+//! the prices of one region on one date, without free tiers, discounts and taxes. Prices of other regions differ by
+//! some tens of percent. No prices are fetched from AWS.
 
 use crate::ledger::cost::LedgerUsage;
 use std::ops::{Add, AddAssign, Mul};

@@ -16,8 +16,8 @@ pub struct BackfillConfig {
     pub task_queue: String,
     /// `TRAILHOSE_BACKFILL_INGEST_QUEUE_URL`: the queue to which missing objects are enqueued.
     pub ingest_queue: String,
-    /// `TRAILHOSE_SOURCES` (`s3://bucket/prefix,…`) and `TRAILHOSE_LOOK_BACK_DAYS` (default: 3): the values that apply if
-    /// a request does not contain them.
+    /// `TRAILHOSE_SOURCES` (`s3://bucket/prefix,…`) and `TRAILHOSE_LOOK_BACK_DAYS` (default: 3): the values that apply
+    /// if a request does not contain them.
     pub defaults: Defaults,
     /// `TRAILHOSE_BACKFILL_WORKERS`: the maximum number of concurrent instances. Each instance uses an equal share of a
     /// run's limit in bytes per second. Default: 1.
@@ -47,8 +47,8 @@ impl BackfillConfig {
         if days.saturating_mul(86_400) >= retention.unsigned_abs() {
             let kept = retention / 86_400;
             return Err(format!(
-                "TRAILHOSE_LOOK_BACK_DAYS={days}: expected less than TRAILHOSE_LEDGER_DAYS ({kept}); otherwise every run \
-                 delivers expired objects again"
+                "TRAILHOSE_LOOK_BACK_DAYS={days}: expected less than TRAILHOSE_LEDGER_DAYS ({kept}); otherwise every \
+                 run delivers expired objects again"
             ));
         }
         Ok(Self {

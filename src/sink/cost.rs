@@ -24,8 +24,8 @@ const _: () = assert!(RECORD_BYTES <= CALL_BYTES);
 
 /// The step, in bytes, to which the size of each record is rounded up on the bill: "billed per GB ingested in 5KB
 /// increments (a 3KB record is billed as 5KB, a 12KB record is billed as 15KB, etc.)". It applies to each record, not
-/// to each call. <https://aws.amazon.com/firehose/pricing/>. The page does not define the size of a KB. AWS's GB of data
-/// is 2^30 bytes, so this is the larger of the two interpretations, and an estimate is never below the bill.
+/// to each call. <https://aws.amazon.com/firehose/pricing/>. The page does not define the size of a KB. AWS's GB of
+/// data is 2^30 bytes, so this is the larger of the two interpretations, and an estimate is never below the bill.
 pub const BILLED_STEP: u64 = 5 * 1024;
 
 /// Returns the number of bytes billed for a record of `bytes` bytes.

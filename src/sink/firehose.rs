@@ -90,7 +90,8 @@ impl Firehose {
                 last_failure if last_failure.is_transient() => Ok(Some(UndeliveredRecords { pending, last_failure })),
                 failure if failure.kind == FailureKind::Denied => Err(self.denied(&failure)),
                 failure if failure.kind == FailureKind::NotFound => Err(SinkError::Unavailable(format!(
-                    "Firehose stream {} does not exist in this account and region: create it or correct its name. {failure}",
+                    "Firehose stream {} does not exist in this account and region: create it or correct its name. \
+                     {failure}",
                     self.stream
                 ))),
                 failure => Err(SinkError::Unavailable(format!(
@@ -125,7 +126,8 @@ impl Firehose {
         let failed = entries.iter().filter(|entry| !acknowledged(entry)).count();
         if usize::try_from(answer.failed_put_count()).is_ok_and(|said| said > failed) {
             return Err(SinkError::Unavailable(format!(
-                "Firehose stream {} reported {} of {total} records as failed but marked {failed}: none counts as delivered",
+                "Firehose stream {} reported {} of {total} records as failed but marked {failed}: none counts as \
+                 delivered",
                 self.stream,
                 answer.failed_put_count()
             )));
@@ -208,7 +210,8 @@ impl Sink for Firehose {
             let Some(undelivered) = outcome? else { return Ok(()) };
 
             let (failed, wait) = (undelivered.pending.len(), backoff.wait());
-            tracing::debug!(stream = self.stream, failed, total, reason = %undelivered.last_failure, ?wait, "retrying failed records");
+            let reason = &undelivered.last_failure;
+            tracing::debug!(stream = self.stream, failed, total, %reason, ?wait, "retrying failed records");
             // Return at once if the wait would end after the deadline, so that the caller can use the remaining time.
             if Instant::now() + wait >= deadline {
                 return Err(SinkError::OutOfTime { failed, records: total, code: undelivered.last_failure.code });

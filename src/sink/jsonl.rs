@@ -1,10 +1,10 @@
 //! The JSON Lines sink: `account=…/region=…/date=YYYY-MM-DD/*.jsonl`, exactly once, even after `kill -9`.
 //!
-//! Delivered lines are buffered in memory until a checkpoint writes and syncs them and commits the lengths of the files.
-//! `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, the same transaction
-//! contains the ledger's writes. A transaction span ([`Span`]) prevents a checkpoint between a delivery and the ledger
-//! write that records it. With any other ledger, the sink keeps its own state in the destination, and every delivery is
-//! a checkpoint.
+//! Delivered lines are buffered in memory until a checkpoint writes and syncs them and commits the lengths of the
+//! files. `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, the same
+//! transaction contains the ledger's writes. A transaction span ([`Span`]) prevents a checkpoint between a delivery and
+//! the ledger write that records it. With any other ledger, the sink keeps its own state in the destination, and every
+//! delivery is a checkpoint.
 
 mod buffer;
 mod checkpoint;
@@ -48,7 +48,8 @@ pub struct Options {
     pub compression: Compression,
     /// The maximum size of a file in bytes, before compression. A longer line gets a file of its own.
     pub file_bytes: u64,
-    /// The buffered bytes at which a checkpoint starts and new spans wait for it. Calls in progress can exceed this limit.
+    /// The buffered bytes at which a checkpoint starts and new spans wait for it. Calls in progress can exceed this
+    /// limit.
     pub checkpoint_bytes: usize,
     /// The maximum time between checkpoints.
     pub checkpoint_every: Duration,
@@ -65,8 +66,8 @@ impl Default for Options {
     }
 }
 
-/// The maximum bytes of one call. A few calls in flight must stay well below the size of a checkpoint. With larger calls
-/// and checkpoints, an object of 200 MB needed 119 MiB of memory.
+/// The maximum bytes of one call. A few calls in flight must stay well below the size of a checkpoint. With larger
+/// calls and checkpoints, an object of 200 MB needed 119 MiB of memory.
 const CALL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Represents "no limit" on the length of a line. It exceeds any memory size, and sums with it do not overflow.
@@ -88,9 +89,9 @@ struct JsonlState {
 }
 
 impl Jsonl {
-    /// Opens a sink that delivers to `destination` and commits its files together with `ledger`. Only one process can use a
-    /// ledger at a time; several ledgers can share a folder. While the sink is open, the ledger's writes become durable
-    /// with the next checkpoint.
+    /// Opens a sink that delivers to `destination` and commits its files together with `ledger`. Only one process can
+    /// use a ledger at a time; several ledgers can share a folder. While the sink is open, the ledger's writes become
+    /// durable with the next checkpoint.
     ///
     /// # Errors
     /// Returns an error if the ledger does not commit in groups, if the folder is not writable, or if folder and ledger
@@ -105,8 +106,9 @@ impl Jsonl {
         Self::open(destination, options, Arc::clone(ledger.journal())).await
     }
 
-    /// Opens a sink for a ledger that is not SQLite. The lengths of the files are stored in `.trailhose/` in `destination`. A
-    /// delivery is durable when it is acknowledged. A crash before the ledger records the delivery repeats one call.
+    /// Opens a sink for a ledger that is not SQLite. The lengths of the files are stored in `.trailhose/` in
+    /// `destination`. A delivery is durable when it is acknowledged. A crash before the ledger records the delivery
+    /// repeats one call.
     ///
     /// # Errors
     /// Returns an error if another process delivers to the folder in this way, or if the folder is not writable.

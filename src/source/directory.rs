@@ -1,9 +1,9 @@
 //! A folder as a source. Each file is an object, and its path relative to the folder is the key.
 //!
-//! A file's version is its size and its modification time in nanoseconds. A file that is replaced by another of the same
-//! size within one tick of the file system's clock is therefore not detected as changed. The folder itself and the files
-//! in it may be symbolic links if the target file is inside the folder. A link to a folder is an error, so that no files
-//! are silently skipped. `.trailhose` folders, which contain this program's own state, are excluded.
+//! A file's version is its size and its modification time in nanoseconds. A file that is replaced by another of the
+//! same size within one tick of the file system's clock is therefore not detected as changed. The folder itself and the
+//! files in it may be symbolic links if the target file is inside the folder. A link to a folder is an error, so that
+//! no files are silently skipped. `.trailhose` folders, which contain this program's own state, are excluded.
 
 mod walk;
 
@@ -121,9 +121,9 @@ impl Directory {
         }
     }
 
-    /// Runs a listing, which can take long, on a thread for blocking work. Files are read on the calling thread instead:
-    /// moving a read to another thread costs more than the read, and the caller then decompresses the file, which
-    /// occupies its thread just as long.
+    /// Runs a listing, which can take long, on a thread for blocking work. Files are read on the calling thread
+    /// instead: moving a read to another thread costs more than the read, and the caller then decompresses the file,
+    /// which occupies its thread just as long.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> Result<T, SourceError> + Send + 'static,

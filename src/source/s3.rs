@@ -12,9 +12,9 @@ use percent_encoding::percent_decode_str;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The time limit for the body of one response. The SDK aborts a stalled transfer, but it accepts one byte per second as
-/// progress. Such a slow object would delay the other objects of a Lambda invocation until the function times out. The
-/// largest body is 10 MiB, which needs 45 kB/s; the function's timeout is 300 s.
+/// The time limit for the body of one response. The SDK aborts a stalled transfer, but it accepts one byte per second
+/// as progress. Such a slow object would delay the other objects of a Lambda invocation until the function times out.
+/// The largest body is 10 MiB, which needs 45 kB/s; the function's timeout is 300 s.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// A source that reads any bucket the client's credentials can access.
@@ -246,8 +246,8 @@ fn list_error(request: &Listing<'_>, failure: &AwsFailure) -> SourceError {
     match failure.kind {
         FailureKind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
         FailureKind::Denied if failure.code == "Credentials" => SourceError::Denied(format!(
-            "no AWS credentials found to list s3://{bucket}/{prefix}: set AWS_PROFILE, run `aws sso login`, or attach a \
-             role. {failure}"
+            "no AWS credentials found to list s3://{bucket}/{prefix}: set AWS_PROFILE, run `aws sso login`, or attach \
+             a role. {failure}"
         )),
         FailureKind::Denied => SourceError::Denied(format!(
             "access denied to list s3://{bucket}/{prefix}: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",

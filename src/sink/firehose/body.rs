@@ -1,9 +1,8 @@
 //! The body of a `PutRecordBatch` request: the records as base64 in JSON, written once into a buffer of the exact size.
 //!
-//! The SDK would copy each record, encode each into a string of its own, and append all of them to a growing buffer. That
-//! needs four times the memory of the call and allocates it again for each call. The SDK still signs and sends the
-//! request and parses the response.
-//! <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
+//! The SDK would copy each record, encode each into a string of its own, and append all of them to a growing buffer.
+//! That needs four times the memory of the call and allocates it again for each call. The SDK still signs and sends the
+//! request and parses the response. <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
 
 use crate::pack::Call;
 use aws_sdk_firehose::config::http::HttpRequest;

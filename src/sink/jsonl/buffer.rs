@@ -1,7 +1,7 @@
 //! The lines that wait for the next checkpoint, by partition, in reusable blocks of memory.
 //!
-//! The lines are stored in blocks because a growing vector allocates up to twice its content and fragments the heap with
-//! allocations of many sizes.
+//! The lines are stored in blocks because a growing vector allocates up to twice its content and fragments the heap
+//! with allocations of many sizes.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ pub(super) type Lines = BTreeMap<String, Vec<Vec<u8>>>;
 pub(super) struct Buffer {
     pub(super) lines: Lines,
     pub(super) bytes: usize,
-    /// Empty blocks for reuse. Allocating memory again for each checkpoint causes as many page faults as writing the files.
+    /// Empty blocks for reuse. Allocating memory again for each checkpoint causes as many page faults as writing the
+    /// files.
     spare: Vec<Vec<u8>>,
 }
 
@@ -55,7 +56,8 @@ impl Buffer {
     }
 }
 
-/// Appends to a partition's first block, which starts small and grows: thousands of partitions may have a few lines each.
+/// Appends to a partition's first block, which starts small and grows: thousands of partitions may have a few lines
+/// each.
 fn grow(block: &mut Vec<u8>, line: &[u8]) {
     let new_len = block.len() + line.len();
     if new_len > block.capacity() {

@@ -4,10 +4,10 @@
 //! 2. Append to each file and sync it.
 //! 3. Commit one transaction with all ledger writes since the last checkpoint, the file lengths and the number.
 //!
-//! If the process is killed before step 3, the intent is one checkpoint ahead of the ledger. The next start truncates the
-//! files named in the intent to their committed lengths, removes those without a committed length, and changes no other
-//! file. If the intent is further ahead, the ledger is older than the folder, for example restored from a backup. Then
-//! nothing is truncated, and the error asks for a decision by a person.
+//! If the process is killed before step 3, the intent is one checkpoint ahead of the ledger. The next start truncates
+//! the files named in the intent to their committed lengths, removes those without a committed length, and changes no
+//! other file. If the intent is further ahead, the ledger is older than the folder, for example restored from a backup.
+//! Then nothing is truncated, and the error asks for a decision by a person.
 
 use super::buffer::Lines;
 use super::file::{self, append, io_error, remove, sync_folder, truncate};
@@ -112,8 +112,8 @@ impl Destination {
         {
             return Err(SinkError::Unavailable(format!(
                 "folder {} is at checkpoint {} and its ledger {} is at checkpoint {committed}: one of them was restored or \
-                 copied without the other. Nothing was changed: restore both from the same time, or use a new ledger and \
-                 an empty folder",
+                 copied without the other. Nothing was changed: restore both from the same time, or use a new ledger \
+                 and an empty folder",
                 self.root.display(),
                 intent.checkpoint,
                 self.journal.path().display()
@@ -127,7 +127,7 @@ impl Destination {
             let (partition, name) = intent::split_path(relative, &self.file_prefix()).ok_or_else(|| {
                 let path = self.intent_path();
                 SinkError::Unavailable(format!(
-                    "{} names {relative:?}, which is not a file of this ledger: restore the file, or use another destination folder",
+                    "{} names {relative:?}, which is not a file of this ledger: use another destination folder",
                     path.display()
                 ))
             })?;

@@ -1,5 +1,5 @@
-//! File operations of the destination: append, truncate and sync. Each call opens and closes the files it needs, so that
-//! many partitions do not need many open handles.
+//! File operations of the destination: append, truncate and sync. Each call opens and closes the files it needs, so
+//! that many partitions do not need many open handles.
 
 use super::{Compression, SinkError};
 use flate2::write::GzEncoder;
@@ -19,8 +19,8 @@ impl Compression {
     }
 }
 
-/// Appends `lines` at offset `start` as one gzip member or zstd frame if compressed, and syncs the file. Returns its new
-/// length in bytes.
+/// Appends `lines` at offset `start` as one gzip member or zstd frame if compressed, and syncs the file. Returns its
+/// new length in bytes.
 ///
 /// # Errors
 /// Returns an error if the file's length is not `start`. With a `start` of 0, the file must not exist.

@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 /// Returns the folder of an event, relative to the destination: `account=…/region=…/date=YYYY-MM-DD`.
 ///
 /// The values come from the event and are untrusted. A value with only characters of account IDs and region names is
-/// used unchanged. In any other value, other characters are replaced and a hash of the value is appended. So a value can
-/// neither escape the destination nor collide with another value, even on a case-insensitive file system. An absent value
-/// becomes `unknown`, and the literal value `unknown` gets a hash.
+/// used unchanged. In any other value, other characters are replaced and a hash of the value is appended. So a value
+/// can neither escape the destination nor collide with another value, even on a case-insensitive file system. An absent
+/// value becomes `unknown`, and the literal value `unknown` gets a hash.
 pub(super) fn folder(scope: &EventScope) -> String {
     format!(
         "account={}/region={}/date={}",
@@ -87,9 +87,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_value_escapes_its_folder(text in any::<String>()) {
-            let folder_value = folder_value(&text);
-            prop_assert!(folder_value.len() < 100 && !folder_value.is_empty(), "{folder_value}");
-            prop_assert!(folder_value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~".contains(&b)), "{folder_value}");
+            let safe = folder_value(&text);
+            prop_assert!(safe.len() < 100 && !safe.is_empty(), "{safe}");
+            prop_assert!(safe.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~".contains(&b)), "{safe}");
         }
 
         #[test]
