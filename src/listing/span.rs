@@ -23,7 +23,7 @@ pub struct Span {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
     /// The span ends before it starts.
-    #[error("the span ends ({to}) before it starts ({from}): exchange the two")]
+    #[error("since must not be after until ({from} is after {to})")]
     Backwards {
         /// The first day asked for.
         from: Date,
@@ -198,13 +198,10 @@ mod tests {
     #[test]
     fn invalid_span_is_rejected_with_a_fix() {
         let said = |from, to| Span::parse(from, to).unwrap_err().to_string();
-        assert_eq!(
-            said("2026-11-02", "2026-11-01"),
-            "the span ends (2026-11-01) before it starts (2026-11-02): exchange the two"
-        );
+        assert_eq!(said("2026-11-02", "2026-11-01"), "since must not be after until (2026-11-02 is after 2026-11-01)");
         assert_eq!(said("yesterday", "2026-11-01"), r#"expected a day as YYYY-MM-DD, found "yesterday""#);
         assert_eq!(said("0999-01-01", "2026-11-01"), "expected days from the year 2000 on, found 0999-01-01");
         let backwards = r#"{"from":"2026-11-02","to":"2026-11-01"}"#;
-        assert!(serde_json::from_str::<Span>(backwards).unwrap_err().to_string().contains("exchange the two"));
+        assert!(serde_json::from_str::<Span>(backwards).unwrap_err().to_string().contains("must not be after"));
     }
 }
