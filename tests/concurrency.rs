@@ -132,8 +132,8 @@ fn run(scene: &mut Scene, faults: Faults, choose: &mut dyn FnMut(usize) -> usize
             }
             let Some(outcome) = outcome else { continue };
             let worker = workers.remove(choice);
-            let faults = worker.wire.hit().len();
-            hits += faults;
+            let injected = worker.wire.hit().len();
+            hits += injected;
             match outcome {
                 Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
                     wake = wake.min(until);
@@ -142,7 +142,7 @@ fn run(scene: &mut Scene, faults: Faults, choose: &mut dyn FnMut(usize) -> usize
                 }
                 Outcome::Done(report) => check_report(&report)?,
                 Outcome::AlreadyDone => {}
-                Outcome::Failed(_) if faults > 0 || faults.jumps > 0 => waiting.push(worker.at.clone()),
+                Outcome::Failed(_) if injected > 0 || faults.jumps > 0 => waiting.push(worker.at.clone()),
                 other => return Err(format!("{}: {other:?} after {:?}", worker.at, worker.wire.calls())),
             }
             moved = true;

@@ -1,5 +1,5 @@
-//! What the fuzzer checks, over the sample bucket, the sample payloads and thousands of damaged copies of them: the
-//! same oracles, so that they cannot rot between two long runs. `fuzz/README.md` tells of those.
+//! Runs the oracles of the fuzz targets on the sample bucket, the sample payloads and thousands of damaged copies, so
+//! that they keep working between fuzz runs. `fuzz/README.md` describes those.
 
 mod sample;
 
@@ -46,8 +46,8 @@ fn damaged(seeds: &[Vec<u8>], each: usize, mut check: impl FnMut(&[u8])) {
     }
 }
 
-/// The sample bucket's objects as they are stored, and the JSON of each one's first events: small, so that a change
-/// hits something.
+/// Returns the stored objects of the sample bucket, and the JSON of their first events, which is short, so that most
+/// changes have an effect.
 fn objects() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for stored in sample::objects().into_values() {
