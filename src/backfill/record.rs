@@ -1,17 +1,17 @@
-//! Record: what is noted of a run, so that somebody can ask how far it is. One trait, one adapter a file.
+//! Record: the stored progress of a run. One trait, with one file per adapter.
 //!
-//! A run is noted when it begins, each of its sources when its discovery ends, and each unit when an attempt at it
-//! ends. Nothing is counted up in place, so no message that comes twice can count twice: a record has a name of its own
-//! ([`RunPart::name`]) and is replaced whole. A unit that goes on from a cursor carries what the attempts before it
-//! worked off in its message, so each record of it is the sum of one chain of attempts, whichever chain that is.
+//! A record is saved when a run starts, when the discovery of a source ends, and when an attempt at a unit ends. Records
+//! are not incremented in place, so a message that is received twice is not counted twice: each record has a name of its
+//! own ([`RunPart::name`]) and is replaced as a whole. A unit that resumes from a cursor carries the counts of its earlier
+//! attempts in its message, so each of its records is the sum of one chain of attempts.
 //!
-//! # The race that remains
+//! # Known race
 //!
-//! A worker can die between sending the rest of its unit and acknowledging what it had. Then two chains run over the
-//! same unit. The first that is done stays ([`RunRecords::save`]), and it is complete by itself: what the other did is
-//! not added. What a worker handed in before it died, and could not note, is counted by the attempt after it, as handed
-//! in again or as leased or done. The records thus may say less than was sent; they never say that something was looked
-//! at that was not.
+//! A worker can crash after it sent the rest of its unit and before it acknowledged its message. Then two chains of
+//! attempts process the same unit. The first one that finishes is kept ([`RunRecords::save`]) and is complete by itself;
+//! the counts of the other chain are not added. Objects that a worker enqueued before it crashed are counted by the next
+//! attempt, as enqueued again, leased or done. So the records may report fewer objects than were enqueued, but they never
+//! report a key as processed that was not.
 
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
@@ -29,97 +29,97 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Where runs are noted.
+/// Stores the progress of runs.
 #[async_trait]
 pub trait RunRecords: Send + Sync + std::fmt::Debug {
-    /// Notes that a run begins, and returns it as it stands: of two runs of one name the first stays, so that a start
-    /// that comes twice is one run over the same days, midnight or not.
+    /// Saves a new run and returns the stored run. If the ID already exists, the first run is kept, so that a repeated start
+    /// returns the same run over the same days, even after midnight.
     ///
     /// # Errors
-    /// The store's. The run may or may not be noted.
+    /// Fails with the store's error. The run may or may not be saved.
     async fn start(&self, run: &Run) -> Result<Run, RecordError>;
 
-    /// Notes how a part of a run ended, in place of what was noted of it before, unless that was [`PartOutcome::Done`].
+    /// Saves the record of a part. Replaces the part's earlier record unless that one is [`PartOutcome::Done`].
     ///
     /// # Errors
-    /// The store's. The part may or may not be noted.
+    /// Fails with the store's error. The part may or may not be saved.
     async fn save(&self, run: &RunId, part: &RunPart) -> Result<(), RecordError>;
 
-    /// A run by its name.
+    /// Returns the run with this ID.
     ///
     /// # Errors
     /// The store's.
     async fn run(&self, id: &RunId) -> Result<Option<Run>, RecordError>;
 
-    /// The parts noted of a run, in no order. What was noted within the last second may be missing.
+    /// Returns the saved parts of a run, in no particular order. Parts saved within the last second may be missing.
     ///
     /// # Errors
     /// The store's.
     async fn parts(&self, id: &RunId) -> Result<Vec<RunPart>, RecordError>;
 
-    /// The last runs, the newest first, at most `most`. What was begun within the last second may be missing.
+    /// Returns the latest runs, newest first, at most `most`. Runs started within the last second may be missing.
     ///
     /// # Errors
     /// The store's.
     async fn runs(&self, most: usize) -> Result<Vec<Run>, RecordError>;
 }
 
-/// Why something was not noted or read.
+/// An error of saving or reading a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// It did not answer: the request may or may not have taken effect.
+    /// The store did not respond. The request may or may not have taken effect.
     #[error("{0}")]
     Unavailable(String),
-    /// Permission denied: says which.
+    /// A permission is missing; names it.
     #[error("{0}")]
     Denied(String),
-    /// What is stored cannot be read: another program's table, or a newer version's.
+    /// The stored data cannot be read: it was written by another program or a newer version.
     #[error("{0}")]
     Unreadable(String),
 }
 
-/// A part of a run that ended.
+/// A part of a run: the discovery of a source, or a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunPart {
-    /// A source was made into units.
+    /// The discovery of a source.
     Discovered(DiscoveryRecord),
-    /// A unit was worked.
+    /// A unit.
     Worked(Box<UnitRecord>),
 }
 
-/// What discovery made of a source.
+/// The record of the discovery of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveryRecord {
     /// The source.
     pub root: SourceRoot,
-    /// How it ended.
+    /// How the discovery ended.
     pub outcome: PartOutcome,
-    /// What the source turned out to be.
+    /// The detected layout.
     pub shape: Shape,
-    /// How many units it made for each account; for the empty name, where a folder says no account. Beyond
-    /// [`ACCOUNTS_NOTED`] accounts, the others' are under [`OTHERS`].
+    /// Number of units per account. The empty name is used for folders without an account. After [`ACCOUNTS_NOTED`]
+    /// accounts, the units of further accounts are counted under [`OTHERS`].
     pub units: BTreeMap<String, u64>,
-    /// List requests, each of up to 1,000 entries.
+    /// List requests, each for up to 1,000 entries.
     pub list_requests: u64,
 }
 
-/// Accounts that a record of a discovery names: with their numbers they must fit an item of 400 KB.
+/// Maximum number of accounts in a discovery record. The record must fit into a DynamoDB item of 400 KB.
 pub const ACCOUNTS_NOTED: usize = 10_000;
 
 /// The name under which the accounts beyond [`ACCOUNTS_NOTED`] are counted.
 pub const OTHERS: &str = "others";
 
-/// What the attempts at a unit did.
+/// The record of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
-    /// The source under which the unit was found.
+    /// The source in which the unit was found.
     pub root: SourceRoot,
-    /// The unit, from the cursor on that the last attempt reached.
+    /// The unit, with the cursor that the last attempt reached.
     pub unit: Unit,
     /// How the last attempt ended.
     pub outcome: PartOutcome,
-    /// What one chain of attempts did, from the unit's beginning to the cursor.
+    /// The counts of one chain of attempts, from the start of the unit to the cursor.
     pub counts: Counts,
 }
 
@@ -127,18 +127,18 @@ pub struct UnitRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartOutcome {
-    /// All of it is worked off.
+    /// The whole part is processed.
     Done,
     /// Time ran out; the rest of the unit is queued as a separate message.
     #[serde(rename = "put-back")]
     Requeued,
-    /// It failed, for this reason, and comes back until it is among the dead letters.
+    /// The attempt failed for this reason. It is retried until the message is in the dead-letter queue.
     Failed(String),
 }
 
 impl RunPart {
-    /// What tells it from the other parts of its run, however often it ends: for a unit its source, folder and first
-    /// day, not its cursor.
+    /// Returns a name that is unique in the run and the same for all attempts. For a unit it depends on the source, folder
+    /// and first day, not on the cursor.
     pub fn name(&self) -> String {
         let (kind, parts) = match self {
             Self::Discovered(found) => ("d", vec![found.root.to_string()]),
@@ -147,14 +147,14 @@ impl RunPart {
                 ("u", vec![worked.root.to_string(), bucket.clone(), prefix.clone(), span.from().to_string()])
             }
         };
-        // Folders may be a kilobyte long, which is more than an index takes. No name holds a line break but in S3 keys,
-        // where a difference in the bucket or the day would have to be made up for by one.
+        // Hashed, because folder names can be up to a kilobyte long, which exceeds the limit of an index key. Line breaks
+        // separate the fields; only the prefix could contain one.
         let hash = Sha256::digest(parts.join("\n").as_bytes());
         let hex: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{kind}#{hex}")
     }
 
-    /// How it ended.
+    /// Returns how the part ended.
     pub fn outcome(&self) -> &PartOutcome {
         match self {
             Self::Discovered(found) => &found.outcome,
@@ -164,20 +164,20 @@ impl RunPart {
 }
 
 impl UnitRecord {
-    /// The account it belongs to; empty where its folder says none.
+    /// Returns the account of the unit, or an empty string if its folder does not contain one.
     pub fn account(&self) -> &str {
         account(&self.unit)
     }
 }
 
 impl DiscoveryRecord {
-    /// Of a source from which nothing is known yet.
+    /// Creates the record of a source that is not discovered yet.
     pub fn of(root: SourceRoot) -> Self {
         let (shape, units) = (Shape::Unknown, BTreeMap::new());
         Self { root, outcome: PartOutcome::Requeued, shape, units, list_requests: 0 }
     }
 
-    /// Counts a unit.
+    /// Adds a unit.
     pub fn add(&mut self, unit: &Unit) {
         let account = account(unit);
         let known = self.units.contains_key(account) || self.units.len() < ACCOUNTS_NOTED;
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_keeps_its_name_over_its_attempts_and_shares_it_with_no_other() {
+    fn part_name_is_stable_and_unique() {
         let first = worked("s3://logs", unit("a/", "2026-11-01"));
         let later = Unit { after: Some("a/2026".to_owned()), ..unit("a/", "2026-11-01") };
         assert_eq!(first.name(), worked("s3://logs", later).name());
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_discovery_counts_units_by_account_and_those_beyond_the_bound_together() {
+    fn discovery_counts_units_by_account_up_to_the_limit() {
         let mut found = DiscoveryRecord::of(SourceRoot::parse("s3://logs").unwrap());
         let mut add = |prefix: &str| found.add(&unit(prefix, "2026-11-01"));
         add("copied/");
