@@ -1,18 +1,19 @@
 //! Record: the stored progress of a run. One trait, with one file per adapter.
 //!
-//! A record is saved when a run starts, when the discovery of a source ends, and when an attempt at a unit ends. Records
-//! are not incremented in place, so a message that is received twice is not counted twice: each record has a name of its
-//! own ([`RunPart::name`]) and is replaced as a whole. A unit that resumes from a cursor carries the counts of its earlier
-//! attempts in its message, so each of its records is the sum of one chain of attempts.
+//! A record is saved when a run starts, when the discovery of a source ends, and when an attempt at a unit ends.
+//! Records are not incremented in place, so a message that is received twice is not counted twice: each record has a
+//! name of its own ([`RunPart::name`]) and is replaced as a whole. A unit that resumes from a cursor carries the counts
+//! of its earlier attempts in its message, so each of its records is the sum of one chain of attempts.
 //!
 //! # Known race
 //!
 //! A worker can crash after it sent the rest of its unit and before it acknowledged its message. Then two chains of
-//! attempts process the same unit. The first one that finishes is kept ([`RunRecords::save`]) and is complete by itself;
-//! the counts of the other chain are not added. Objects that a worker enqueued before it crashed are counted by the next
-//! attempt, as enqueued again, leased or done. So the records may report fewer objects than were enqueued, but they never
-//! report a key as processed that was not.
+//! attempts process the same unit. The first one that finishes is kept ([`RunRecords::save`]) and is complete by
+//! itself; the counts of the other chain are not added. Objects that a worker enqueued before it crashed are counted by
+//! the next attempt, as enqueued again, leased or done. So the records may report fewer objects than were enqueued, but
+//! they never report a key as processed that was not.
 
+#[cfg(feature = "dynamodb")]
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 mod progress;
@@ -32,8 +33,8 @@ use std::collections::BTreeMap;
 /// Stores the progress of runs.
 #[async_trait]
 pub trait RunRecords: Send + Sync + std::fmt::Debug {
-    /// Saves a new run and returns the stored run. If the ID already exists, the first run is kept, so that a repeated start
-    /// returns the same run over the same days, even after midnight.
+    /// Saves a new run and returns the stored run. If the ID already exists, the first run is kept, so that a repeated
+    /// start returns the same run over the same days, even after midnight.
     ///
     /// # Errors
     /// Fails with the store's error. The run may or may not be saved.
@@ -137,8 +138,8 @@ pub enum PartOutcome {
 }
 
 impl RunPart {
-    /// Returns a name that is unique in the run and the same for all attempts. For a unit it depends on the source, folder
-    /// and first day, not on the cursor.
+    /// Returns a name that is unique in the run and the same for all attempts. For a unit it depends on the source,
+    /// folder and first day, not on the cursor.
     pub fn name(&self) -> String {
         let (kind, parts) = match self {
             Self::Discovered(found) => ("d", vec![found.root.to_string()]),
@@ -147,8 +148,8 @@ impl RunPart {
                 ("u", vec![worked.root.to_string(), bucket.clone(), prefix.clone(), span.from().to_string()])
             }
         };
-        // Hashed, because folder names can be up to a kilobyte long, which exceeds the limit of an index key. Line breaks
-        // separate the fields; only the prefix could contain one.
+        // Hashed, because folder names can be up to a kilobyte long, which exceeds the limit of an index key. Line
+        // breaks separate the fields; only the prefix could contain one.
         let hash = Sha256::digest(parts.join("\n").as_bytes());
         let hex: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{kind}#{hex}")

@@ -1,4 +1,4 @@
-//! Run: what a backfill is asked for, by a schedule or by hand. Pure.
+//! Run: the request for a backfill, from a schedule or a user. Pure.
 //!
 //! ```json
 //! {"sources":[{"bucket":"logs","prefix":""}], "since":"2026-11-01", "until":"2026-11-20",
@@ -6,8 +6,8 @@
 //!  "quarantined":false, "dry_run":true, "bytes_per_second":10000000}
 //! ```
 //!
-//! Everything may be left out, so `{}` is the run that the schedule asks for. What is unknown or contradictory is
-//! refused: a misspelled field must not widen a run to everything.
+//! All fields are optional; `{}` is the scheduled run. Unknown fields and contradictions are errors, because a
+//! misspelled field must not extend a run to everything.
 
 use crate::ledger::model::row::Seconds;
 use crate::listing::discover::DiscoveryRequest;
@@ -20,148 +20,148 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// The fewest bytes a second a run may be held to. At less, a single busy file would keep a worker waiting for longer
-/// than an invocation lasts.
+/// Minimum of `bytes_per_second`. With a lower rate, a worker could wait for a single large file longer than an
+/// invocation lasts.
 pub const LEAST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// What somebody asks for.
+/// A request for a backfill.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Request {
-    /// Where to look. None: everywhere the function is configured for.
+    /// Sources to search. Empty: the sources that the function is configured for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceRoot>,
-    /// The first day, `YYYY-MM-DD`, UTC, of delivery to the bucket. Excludes `look_back_days`.
+    /// The first delivery day in UTC, `YYYY-MM-DD`. Cannot be combined with `look_back_days`.
     #[serde(with = "day", skip_serializing_if = "Option::is_none")]
     pub since: Option<Date>,
-    /// The last day. Default: today.
+    /// The last delivery day. Default: today.
     #[serde(with = "day", skip_serializing_if = "Option::is_none")]
     pub until: Option<Date>,
-    /// How many days before the last one to begin. Default: what the function is configured for.
+    /// Number of days before the last day. Default: the function's configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub look_back_days: Option<u32>,
-    /// Accounts, 12 digits each. None: all.
+    /// Account IDs, 12 digits each. Empty: all.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub accounts: BTreeSet<String>,
-    /// Regions. None: all.
+    /// Regions. Empty: all.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub regions: BTreeSet<String>,
-    /// Kinds, as their folders are named: `CloudTrail`, `CloudTrail-Insight`, … None: all that hold events.
+    /// Kinds, by the names of their folders: `CloudTrail`, `CloudTrail-Insight`, … Empty: all that contain events.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub kinds: BTreeSet<String>,
-    /// Whether quarantined objects are opened and handed in again.
+    /// Whether quarantined objects are released and enqueued again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quarantined: bool,
     /// Whether objects are only counted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// At most how many stored bytes a second are handed in, over all workers together. None: no bound.
+    /// Maximum number of stored bytes enqueued per second, over all workers. Default: unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
 }
 
-/// What a request leaves open.
+/// Defaults for the fields that a request omits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defaults {
-    /// Where to look.
+    /// Sources to search.
     pub sources: Vec<SourceRoot>,
-    /// How many days before the last one to begin.
+    /// Number of days before the last day.
     pub look_back_days: u32,
 }
 
-/// A request with everything it left open filled in.
+/// A request with all defaults applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Its name.
+    /// The run's ID.
     pub id: RunId,
-    /// When it began, in seconds since 1970.
+    /// The start time, in seconds since 1970.
     pub started: Seconds,
-    /// Where it looks: each once, at least one.
+    /// The sources: at least one, without duplicates.
     pub sources: Vec<SourceRoot>,
-    /// For what it looks, and what it does.
+    /// What the run selects and what it does.
     pub terms: RunOptions,
 }
 
-/// For what a run looks, and what it does: the same for all its sources.
+/// What a run selects and what it does. The same for all of its sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunOptions {
-    /// The days.
+    /// The days to include.
     pub span: Span,
-    /// Accounts, kinds and regions.
+    /// The accounts, kinds and regions to include.
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
-    /// Which objects are handed in.
+    /// Which objects are selected for ingestion.
     #[serde(default)]
     pub pick: Pick,
-    /// What is done with them.
+    /// What is done with the selected objects.
     #[serde(default)]
     pub act: Act,
-    /// At most how many stored bytes a second are handed in.
+    /// Maximum number of stored bytes enqueued per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
 }
 
-/// Where a run looks: a bucket and a prefix in it.
+/// A source of a run: a bucket and a prefix in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceRoot {
     /// The bucket's name.
     pub bucket: String,
-    /// What precedes `AWSLogs/`, or any folder below; empty for the whole bucket.
+    /// The prefix before `AWSLogs/`, or any folder below; empty for the whole bucket.
     #[serde(default)]
     pub prefix: String,
 }
 
-/// A run's name: up to 64 letters, digits, `-` and `_`.
+/// A run's ID: 1 to 64 letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
-/// A request that cannot be meant.
+/// An error for an invalid request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Not the shape of a request.
+    /// The text is not a request.
     #[error("expected a backfill request: {0}")]
     Shape(String),
-    /// The days contradict each other.
+    /// The days are invalid.
     #[error(transparent)]
     Span(#[from] SpanError),
-    /// Two ways of saying the first day.
-    #[error("since and look_back_days both say the first day: give one of them")]
+    /// `since` and `look_back_days` are both given.
+    #[error("since and look_back_days both set the first day: give only one of them")]
     TwoStarts,
-    /// Nowhere to look.
-    #[error("no sources: name them in the request, or set TRAILHOSE_SOURCES to s3://bucket/prefix,…")]
+    /// There are no sources.
+    #[error("no sources: add them to the request, or set TRAILHOSE_SOURCES to s3://bucket/prefix,…")]
     NoSources,
-    /// A field does not hold what it should.
+    /// A field has an invalid value.
     #[error("{field}: expected {expected}, found {found:?}")]
     Field {
-        /// Its name.
+        /// The name of the field.
         field: &'static str,
-        /// What it should hold.
+        /// The expected value.
         expected: &'static str,
-        /// What it holds.
+        /// The value found.
         found: String,
     },
 }
 
 impl Request {
-    /// Reads a request.
+    /// Parses a request.
     ///
     /// # Errors
-    /// Says what is unknown or cannot be read, and where.
+    /// Names the unknown or invalid field and its position.
     pub fn parse(text: &str) -> Result<Self, RequestError> {
-        // serde takes an array for a struct, and an empty one for a run over everything.
+        // serde accepts an array for a struct, and an empty array would start a run over everything.
         if !text.trim_start().starts_with('{') {
             return Err(RequestError::Shape("an object, {…}".to_owned()));
         }
         serde_json::from_str(text).map_err(|error| RequestError::Shape(error.to_string()))
     }
 
-    /// The run that is asked for at `now`.
+    /// Applies the defaults and returns the run that starts at `now`.
     ///
     /// # Errors
-    /// Says which field cannot be meant. Nothing of the run may then be begun.
+    /// Names the invalid field. The run must then not be started.
     pub fn resolve(self, id: RunId, defaults: &Defaults, now: Seconds) -> Result<Run, RequestError> {
         let span = self.span(defaults.look_back_days, now)?;
         for account in &self.accounts {
@@ -182,7 +182,7 @@ impl Request {
         for root in &sources {
             field("sources", "a bucket's name", &root.bucket, !root.bucket.is_empty())?;
         }
-        // Named twice, it would be listed twice.
+        // A duplicate source would be listed twice.
         sources.sort();
         sources.dedup();
         if sources.is_empty() {
@@ -204,7 +204,7 @@ impl Request {
         match (self.since, self.look_back_days) {
             (Some(_), Some(_)) => Err(RequestError::TwoStarts),
             (Some(since), None) => Ok(Span::new(since, last)?),
-            // Looking back ends at the last day, never before it; a last day before there was an AWS is refused.
+            // `looking_back` does not reject a last day before the year 2000, but `Span::new` does.
             (None, days) => {
                 Span::new(last, last)?;
                 Ok(Span::looking_back(last, days.unwrap_or(look_back_days)))
@@ -218,7 +218,7 @@ fn field(field: &'static str, expected: &'static str, found: &str, holds: bool) 
 }
 
 impl RunOptions {
-    /// What discovery is asked of one source.
+    /// Returns the discovery request for one source.
     pub fn ask(&self, root: &SourceRoot) -> DiscoveryRequest {
         DiscoveryRequest {
             filters: self.filters.clone(),
@@ -230,10 +230,10 @@ impl RunOptions {
 }
 
 impl SourceRoot {
-    /// Reads `s3://bucket` or `s3://bucket/prefix`.
+    /// Parses `s3://bucket` or `s3://bucket/prefix`.
     ///
     /// # Errors
-    /// If it is neither.
+    /// Fails if the text has neither form.
     pub fn parse(text: &str) -> Result<Self, RequestError> {
         let path = text.trim().strip_prefix("s3://").unwrap_or_default();
         let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
@@ -249,13 +249,13 @@ impl std::fmt::Display for SourceRoot {
 }
 
 impl RunId {
-    /// A name for a run that begins at `now`: names sort by their time, and `salt` keeps two of one second apart.
+    /// Creates the ID of a run that starts at `now`. IDs sort by time; `salt` distinguishes runs of the same second.
     pub fn at(now: Seconds, salt: u32) -> Self {
         let time = Timestamp::from_second(now).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC);
         Self(format!("{}-{salt:08x}", time.strftime("%Y%m%dT%H%M%S")))
     }
 
-    /// The name as text.
+    /// Returns the ID as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -284,7 +284,7 @@ impl std::fmt::Display for RunId {
     }
 }
 
-/// A day that may be left out, as `YYYY-MM-DD`.
+/// Serializes an optional day as `YYYY-MM-DD`.
 mod day {
     use super::SpanError;
     use jiff::civil::Date;

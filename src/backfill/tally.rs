@@ -1,32 +1,32 @@
-//! Tally: what one invocation of the backfill did, in numbers.
+//! Tally: the counts of one invocation of the backfill function.
 
 use crate::listing::Counts;
 
-/// What one invocation did. A unit's objects are counted when its attempt ends, whichever way.
+/// The counts of one invocation. A unit's objects are counted when its attempt ends, also when it fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BackfillTally {
-    /// Runs begun.
+    /// Runs started.
     pub runs: u64,
-    /// Sources made into units.
+    /// Sources discovered.
     pub discovered: u64,
-    /// Sources in which there was nothing to look at.
+    /// Sources without units.
     pub empty: u64,
-    /// Units made of them.
+    /// Units found.
     pub units: u64,
-    /// Units worked off.
+    /// Units that are completely processed.
     pub done: u64,
-    /// Units that went back to the queue with a cursor.
+    /// Units requeued with a cursor.
     pub requeued: u64,
-    /// Tasks that failed and come back.
+    /// Tasks that failed and are retried.
     pub failed: u64,
-    /// Messages that were not understood.
+    /// Invalid messages.
     pub not_understood: u64,
-    /// What the attempts at units saw and did, and the list requests of discoveries.
+    /// The counts of the attempts at units, and the list requests of discoveries.
     pub counts: Counts,
 }
 
 impl BackfillTally {
-    /// Adds what another counted.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.runs += other.runs;
         self.discovered += other.discovered;

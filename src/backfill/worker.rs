@@ -1,9 +1,9 @@
-//! Worker: starts runs, and does the tasks of the backfill queue, each by itself.
+//! Worker: starts runs and processes the tasks of the backfill queue independently.
 //!
-//! What a task leads to is sent before the task is acknowledged, and nothing is acknowledged that did not end. So a
-//! task may be done twice, and none is lost: a run that is begun twice is one ([`RunRecords::begin`]), a source that is
-//! discovered twice makes the same units again, and a unit that is worked twice finds done what the first worker handed
-//! in.
+//! The tasks that follow from a task are sent before it is acknowledged, and a task that did not finish is not
+//! acknowledged. So a task may be processed twice, but none is lost: starting a run twice gives one run
+//! ([`RunRecords::start`]), discovering a source twice yields the same units, and processing a unit twice finds the
+//! enqueued objects done.
 
 use super::budget::Budget;
 use super::dispatch::{MessageSender, OutboundMessage, Packing, QueueDispatcher};
@@ -23,78 +23,78 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Budgets that a worker keeps. A run that was forgotten begins with a fresh one.
+/// Maximum number of run budgets that a worker keeps. A run whose budget was dropped gets a new one.
 const MAX_BUDGETS: usize = 16;
 
-/// For how many seconds' worth of the budget one message may hold objects: ten of them are a batch, and what is owed
-/// for that must be waited off within an invocation.
+/// Maximum number of seconds of the budget that one message may use. A batch has ten messages, and the worker must be
+/// able to wait for a batch's share of the budget within one invocation.
 const SECONDS_A_MESSAGE: u64 = 30;
 
-/// The parts of a worker of the queue.
+/// A worker of the backfill queue.
 #[derive(Debug)]
 pub struct Worker {
-    /// Where objects lie, and what has been delivered.
+    /// Processes the units.
     pub backfill: Backfill,
-    /// Where runs are noted.
+    /// Stores the progress of runs.
     pub records: Arc<dyn RunRecords>,
     /// The backfill queue.
     pub tasks: Arc<dyn Outbox>,
-    /// The ingest queue for what is missing.
+    /// The ingest queue for missing objects.
     pub ingest: Arc<dyn Outbox>,
-    /// What a request leaves open.
+    /// Defaults for the fields that a request omits.
     pub defaults: Defaults,
-    /// How many of these workers there may be at once; each takes its share of a run's budget.
+    /// Maximum number of concurrent workers. Each uses an equal share of a run's budget.
     pub workers: u32,
-    /// What the runs that this worker last had to do with may yet hand in.
+    /// The budgets of the runs that this worker processed recently.
     pub budgets: Budgets,
 }
 
-/// The budgets of runs, which go on from one invocation to the next.
+/// The budgets of runs. They persist across invocations.
 #[derive(Debug, Default)]
 pub struct Budgets(Mutex<BTreeMap<RunId, Arc<Budget>>>);
 
-/// What became of an invocation's messages.
+/// The result of an invocation's messages.
 #[derive(Debug, Default)]
 pub struct TaskBatchReport {
-    /// Of all of them.
+    /// The counts of all messages.
     pub tally: BackfillTally,
-    /// Those that must come back, by the queue's names for them.
+    /// IDs of the messages that must be retried.
     pub failed: Vec<String>,
 }
 
-/// Why a task did not end, and its message comes back.
+/// An error of a task. The task's message is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// Not a task.
+    /// The message is not a valid task.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// Not a run.
+    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The source did not list.
+    /// The source could not be listed.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The unit could not be worked.
+    /// The unit could not be processed.
     #[error(transparent)]
     Unit(#[from] BackfillError),
-    /// It could not be noted.
+    /// The progress could not be stored.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// What follows from it was not accepted by the backfill queue.
+    /// The backfill queue did not accept the following tasks.
     #[error("{0}")]
     UnsentBody(String),
-    /// Time was up.
-    #[error("time was up {0}")]
+    /// Time ran out.
+    #[error("out of time {0}")]
     OutOfTime(&'static str),
 }
 
 impl WorkerError {
-    /// Whether what was asked for cannot be meant, so that asking again does not help.
+    /// Returns whether the request or task is invalid, so that a retry does not help.
     pub fn is_invalid_request(&self) -> bool {
         matches!(self, Self::Task(_) | Self::Request(_))
     }
 
-    /// This failure, counted.
+    /// Returns the tally of this error.
     pub fn tally(&self) -> BackfillTally {
         match self.is_invalid_request() {
             true => BackfillTally { not_understood: 1, ..BackfillTally::default() },
@@ -103,8 +103,8 @@ impl WorkerError {
     }
 }
 
-/// Until when to work, of an invocation that is stopped after `left`: nothing new is begun in its last tenth, at most
-/// 30 s, in which what is left of a unit is sent; a second is for the answer.
+/// Returns the deadline of an invocation that is stopped after `left`. Nothing new is started in the last tenth of that
+/// time (at most 30 s), which is reserved for sending the rest of a unit. The last second is reserved for the response.
 pub fn deadline(left: Duration) -> Deadline {
     let now = Instant::now();
     let end = left - (left / 20).min(Duration::from_secs(1));
@@ -112,10 +112,10 @@ pub fn deadline(left: Duration) -> Deadline {
 }
 
 impl Worker {
-    /// Begins the run that `request` asks for, under this name. Repeated, it is the same run.
+    /// Starts the requested run with this ID. Repeating the call returns the same run.
     ///
     /// # Errors
-    /// Nothing of the run is begun if the request cannot be meant; otherwise the same call may be made again.
+    /// Fails without starting the run if the request is invalid. After other errors the same call can be retried.
     pub async fn start(&self, id: RunId, request: Request, deadline: Deadline) -> Result<Run, WorkerError> {
         let run = request.resolve(id, &self.defaults, self.backfill.ledger.now())?;
         let run = self.records.start(&run).await?;
@@ -125,11 +125,11 @@ impl Worker {
         };
         let messages: Vec<OutboundMessage> = run.sources.iter().map(discover).collect();
         self.send(&messages, deadline.end).await?;
-        tracing::info!(run = %run.id, sources = run.sources.len(), days = %run.terms.span, "run begun");
+        tracing::info!(run = %run.id, sources = run.sources.len(), days = %run.terms.span, "run started");
         Ok(run)
     }
 
-    /// Does the tasks of these messages, side by side; a task that fails comes back alone.
+    /// Processes the tasks of these messages concurrently. Each task that fails is retried on its own.
     pub async fn messages(&self, messages: &[Message], deadline: Deadline) -> TaskBatchReport {
         let answers = messages.iter().map(|message| self.message(message, deadline));
         let mut answered = TaskBatchReport::default();
@@ -144,13 +144,13 @@ impl Worker {
 
     async fn message(&self, message: &Message, deadline: Deadline) -> (BackfillTally, bool) {
         let mut tally = BackfillTally::default();
-        // One task that hangs must not take its neighbours' answers with it.
+        // The timeout keeps a task that hangs from losing the results of the other tasks.
         let done = timeout_at(deadline.end, self.task(&message.body, deadline, &mut tally)).await;
         let Err(failure) = done.unwrap_or(Err(WorkerError::OutOfTime("before the task ended"))) else {
             return (tally, true);
         };
         tally.merge(&failure.tally());
-        tracing::error!(message = message.id, queue = message.queue_arn, error = %failure, "failed; comes back");
+        tracing::error!(message = message.id, queue = message.queue_arn, error = %failure, "failed; will be retried");
         (tally, false)
     }
 
@@ -175,7 +175,7 @@ impl Worker {
         }
     }
 
-    /// Makes a source into units. They are sent as they are found, for they may be more than fit a memory.
+    /// Discovers the units of a source. Units are sent as they are found, because all of them may not fit into memory.
     async fn discover(
         &self,
         run: &RunId,
@@ -187,9 +187,9 @@ impl Worker {
         let mut discovery = Discovery::new(Arc::clone(&self.backfill.source), terms.ask(&found.root));
         let mut messages = Vec::with_capacity(MAX_BATCH_BODIES);
         loop {
-            // What is sent stands; the rest is found by the attempt that begins anew.
+            // Units that were sent remain valid; the next attempt starts again and finds the rest.
             if Instant::now() >= deadline.stop {
-                return Err(WorkerError::OutOfTime("before the source was discovered; the discovery begins anew"));
+                return Err(WorkerError::OutOfTime("before the source was discovered; the discovery starts again"));
             }
             let next = discovery.next().await;
             found.list_requests = discovery.progress().requests;
@@ -216,11 +216,11 @@ impl Worker {
         let progress = discovery.progress();
         if progress.shape == Shape::Empty || found.units.is_empty() {
             tally.empty += 1;
-            tracing::warn!(%run, source = %found.root, "nothing to look at was found; is the prefix right, and are the accounts, regions and kinds?");
+            tracing::warn!(%run, source = %found.root, "no units found: check the prefix, accounts, regions and kinds");
         }
         if progress.unvisited_count > 0 {
             let folders = progress.unvisited.join(", ");
-            tracing::info!(%run, source = %found.root, count = progress.unvisited_count, folders, "folders passed over: not CloudTrail's");
+            tracing::info!(%run, source = %found.root, count = progress.unvisited_count, folders, "folders not visited: outside CloudTrail's layout");
         }
         Ok(())
     }
@@ -240,9 +240,10 @@ impl Worker {
                 tally.done += 1;
                 Ok(())
             }
-            // Sent again it would never come among the dead letters, and might never advance.
+            // Requeueing would reset the receive count, so a unit that never advances would never reach the dead-letter
+            // queue.
             UnitEnd::OutOfTime(left) if left.after == work.unit.after => {
-                let failure = WorkerError::OutOfTime("before anything of the unit was worked off");
+                let failure = WorkerError::OutOfTime("before any part of the unit was processed");
                 self.save(&work.run, part(&left, PartOutcome::Failed(failure.to_string())), Err(failure)).await
             }
             UnitEnd::OutOfTime(left) => {
@@ -250,9 +251,10 @@ impl Worker {
                 let rest = Task::Work(Work { unit: left, so_far: counts, ..work.clone() });
                 self.send(&[OutboundMessage::of(rest.body())], deadline.end).await?;
                 tally.requeued += 1;
-                // The rest is on its way and will be noted with this: to come back for a note would work it twice.
+                // The rest is already sent and its record will include this one. Retrying only to save the record would
+                // process the rest twice.
                 if let Err(error) = self.records.save(&work.run, &noted).await {
-                    tracing::warn!(run = %work.run, %error, "not noted");
+                    tracing::warn!(run = %work.run, %error, "could not save the record");
                 }
                 Ok(())
             }
@@ -263,20 +265,21 @@ impl Worker {
         }
     }
 
-    /// Notes a part that ended, and says how it ended. What failed is not hidden by a note that fails too.
+    /// Saves the record of a part and returns the part's result. An error of the part takes precedence over an error of
+    /// saving.
     async fn save(&self, run: &RunId, part: RunPart, ended: Result<(), WorkerError>) -> Result<(), WorkerError> {
         match (ended, self.records.save(run, &part).await) {
             (Ok(()), noted) => Ok(noted?),
             (Err(failure), noted) => {
                 if let Err(error) = noted {
-                    tracing::warn!(%run, %error, "not noted");
+                    tracing::warn!(%run, %error, "could not save the record");
                 }
                 Err(failure)
             }
         }
     }
 
-    /// Sends into the backfill queue: all of it, or it is an error.
+    /// Sends messages to the backfill queue. Fails if not all of them are accepted.
     async fn send(&self, messages: &[OutboundMessage], until: Instant) -> Result<(), WorkerError> {
         let sender = MessageSender::new(Arc::clone(&self.tasks), Arc::new(Budget::unlimited()));
         match sender.send(messages, until).await {

@@ -1,9 +1,9 @@
-//! Records in the ledger's table.
+//! Run records in the ledger's table.
 //!
-//! Hash key `pk`: `r#` and a run's name for the run, and `#` and the part's name behind it for a part. Two attributes
-//! that nothing else in the table has, `run` and `unit`, put both into the sparse index `runs`: under a run's name its
-//! parts, and under `*`, by the time of their beginning, the runs. `body` is the record as JSON. `expires` is the
-//! table's time to live.
+//! The hash key `pk` is `r#` and the run's ID for a run, followed by `#` and the part's name for a part. The attributes
+//! `run` and `unit`, which no other item of the table has, put both into the sparse index `runs`: the parts under their
+//! run's ID, and the runs under `*`, ordered by start time. `body` is the record as JSON. `expires` is the table's time
+//! to live.
 
 use super::{PartOutcome, RecordError, RunPart, RunRecords};
 use crate::aws::{self, FailureKind};
@@ -21,16 +21,16 @@ use std::collections::HashMap;
 
 type Item = HashMap<String, AttributeValue>;
 
-/// The index, whose hash key is `run` and whose range key is `unit`.
+/// The name of the index with hash key `run` and range key `unit`.
 pub const INDEX: &str = "runs";
 
-/// How long a record is kept.
+/// Retention of a record in seconds.
 pub const KEEP: Seconds = 90 * 86_400;
 
-/// The `run` of all runs; no run can have this name.
+/// The `run` attribute of all runs. No run can have this ID.
 const RUNS: &str = "*";
 
-/// See the module.
+/// Stores run records in the ledger's DynamoDB table. See the module documentation for the item layout.
 #[derive(Clone)]
 pub struct DynamoDbRunRecords {
     client: Client,
@@ -39,12 +39,12 @@ pub struct DynamoDbRunRecords {
 }
 
 impl DynamoDbRunRecords {
-    /// The records in `table`. Every write may be repeated, so the client may retry as it likes.
+    /// Creates a store in `table`. Every write is idempotent, so the client may retry.
     pub fn new(client: Client, table: impl Into<String>, clock: Clock) -> Self {
         Self { client, table: table.into(), clock }
     }
 
-    /// Writes an item if `condition` holds; what stands there, if it does not.
+    /// Writes an item if `condition` holds; otherwise returns the existing item.
     async fn put(&self, item: Item, condition: &str) -> Result<Option<Item>, RecordError> {
         let mut request = self.client.put_item().table_name(&self.table).set_item(Some(item));
         if condition.contains("#state") {
@@ -79,7 +79,7 @@ impl DynamoDbRunRecords {
         Ok(item)
     }
 
-    /// The bodies under one hash key of the index, the last ones first, at most `most`.
+    /// Returns the bodies under one hash key of the index, the last ones first, at most `most`.
     async fn query<T: DeserializeOwned>(&self, run: &str, most: usize) -> Result<Vec<T>, RecordError> {
         let mut found = Vec::new();
         let mut from = None;
@@ -145,7 +145,7 @@ impl RunRecords for DynamoDbRunRecords {
         let item = self.item(format!("r#{}", run.id), [RUNS, &unit], "begun", run)?;
         match self.put(item, "attribute_not_exists(pk)").await? {
             None => Ok(run.clone()),
-            Some(stands) => body(&stands),
+            Some(existing) => body(&existing),
         }
     }
 

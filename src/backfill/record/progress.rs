@@ -1,4 +1,4 @@
-//! Progress: how far a run is, by what is noted of its parts. Pure.
+//! Progress: the progress of a run, computed from the records of its parts. Pure.
 
 use super::{PartOutcome, RunPart};
 use crate::backfill::run::{Run, SourceRoot};
@@ -7,60 +7,60 @@ use crate::listing::discover::Shape;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunProgress {
-    /// In a word.
+    /// The stage of the run.
     pub stage: Stage,
-    /// Sources asked for.
+    /// Number of sources.
     pub sources: u64,
-    /// Sources of which all units are known.
+    /// Sources whose units are all known.
     pub discovered: u64,
-    /// Sources in which nothing to look at was found: a prefix or an account may be misspelled.
+    /// Sources without units: a prefix or an account may be misspelled.
     pub empty: Vec<SourceRoot>,
     /// Units found so far.
     pub units: u64,
-    /// Units worked off.
+    /// Units that are completely processed.
     pub done: u64,
     /// Units whose last attempt failed.
     pub failed: u64,
-    /// What all attempts that were noted did.
+    /// The counts of all recorded attempts.
     pub counts: Counts,
-    /// The same by account; the empty name is where a folder says none.
+    /// Progress by account. The empty name is used for folders without an account.
     pub accounts: BTreeMap<String, AccountProgress>,
-    /// What failed, each with its reason, and may yet come back.
+    /// The reasons of failed parts, which may be retried.
     pub failures: Vec<String>,
 }
 
-/// How far an account of a run is.
+/// The progress of an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct AccountProgress {
     /// Units found so far.
     pub units: u64,
-    /// Units worked off.
+    /// Units that are completely processed.
     pub done: u64,
     /// Units whose last attempt failed.
     pub failed: u64,
-    /// What was done there.
+    /// The counts of the account.
     pub counts: Counts,
 }
 
-/// How far a run is, in a word.
+/// The stage of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Not every source is discovered.
+    /// Some sources are not discovered yet.
     Discovering,
-    /// Every source is discovered, and not every unit ended.
+    /// Every source is discovered, and some units are not finished.
     Working,
-    /// All is worked off.
+    /// Every unit is processed.
     Done,
-    /// Nothing is left but what failed. It comes back by itself until it is among the dead letters.
+    /// Every part ended, and some failed. Failed parts are retried until they are in the dead-letter queue.
     Failed,
 }
 
 impl RunProgress {
-    /// Adds up the parts of a run.
+    /// Computes the progress of a run from its parts.
     pub fn of(run: &Run, parts: &[RunPart]) -> Self {
         let mut progress = Self {
             stage: Stage::Discovering,
@@ -106,7 +106,7 @@ impl RunProgress {
                 }
             }
         }
-        // A unit can be noted before the discovery that found it.
+        // A unit's record can be saved before the record of the discovery that found it.
         let ended = progress.done + progress.failed >= progress.units;
         progress.stage = match progress.discovered + broken < progress.sources {
             true => Stage::Discovering,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_discovered_worked_and_done_account_by_account() {
+    fn stage_and_account_progress_follow_the_parts() {
         let units = [unit(A, "eu-west-1"), unit(A, "us-east-1"), unit(B, "eu-west-1")];
         let stage = |parts: &[RunPart]| RunProgress::of(&run(), parts).stage;
         assert_eq!(stage(&[]), Stage::Discovering);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_was_not_listed_or_holds_nothing_is_named() {
+    fn failed_and_empty_sources_are_reported() {
         let progress =
             RunProgress::of(&run(), &[found(PartOutcome::Failed("s3:ListBucket is denied".to_owned()), &[])]);
         assert_eq!((progress.stage, progress.failures), (Stage::Failed, vec!["s3:ListBucket is denied".to_owned()]));

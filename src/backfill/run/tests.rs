@@ -13,7 +13,7 @@ fn resolve(text: &str) -> Result<Run, RequestError> {
 
 proptest! {
     #[test]
-    fn a_request_is_read_back_the_same(
+    fn request_round_trips(
         sources in proptest::collection::vec(("[a-z]{3,9}", "\\PC{0,9}"), 0..3),
         days in proptest::option::of((0i32..9000, 0i32..9000)),
         look_back_days: Option<u32>,
@@ -41,7 +41,7 @@ proptest! {
 }
 
 #[test]
-fn an_empty_request_is_the_run_that_the_schedule_asks_for() {
+fn empty_request_uses_the_defaults() {
     let run = resolve("{}").unwrap();
     assert_eq!(run.sources, defaults().sources);
     assert_eq!(run.terms.span.to_string(), "2026-11-17 to 2026-11-20");
@@ -50,7 +50,7 @@ fn an_empty_request_is_the_run_that_the_schedule_asks_for() {
 }
 
 #[test]
-fn what_is_asked_for_is_what_the_run_does() {
+fn request_fields_are_applied_to_the_run() {
     let run = resolve(
         r#"{"sources":[{"bucket":"b","prefix":"p"},{"bucket":"a"},{"bucket":"b","prefix":"p"}],
             "since":"2026-11-01","until":"2026-11-02","accounts":["111122223333"],"kinds":["CloudTrail"],
@@ -71,7 +71,7 @@ fn what_is_asked_for_is_what_the_run_does() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_with_the_reason() {
+fn invalid_request_is_rejected_with_the_reason() {
     for (request, said) in [
         (r#"{"dryrun":true}"#, "unknown field `dryrun`"),
         (r#"{"bytes_per_second":-1}"#, "invalid value"),
@@ -79,7 +79,7 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
         (r#"{"since":"yesterday"}"#, "expected a day as YYYY-MM-DD, found \"yesterday\""),
         (r#"{"since":"2026-11-02","until":"2026-11-01"}"#, "ends (2026-11-01) before it starts"),
         (r#"{"since":"2026-11-22"}"#, "ends (2026-11-20) before it starts"),
-        (r#"{"since":"2026-11-02","look_back_days":3}"#, "give one of them"),
+        (r#"{"since":"2026-11-02","look_back_days":3}"#, "give only one of them"),
         (r#"{"until":"1999-11-02"}"#, "from the year 2000 on"),
         (r#"{"accounts":["1111-2222-3333"]}"#, "accounts: expected 12 digits"),
         (r#"{"kinds":["CloudTrail-Digest"]}"#, "kinds: expected a kind"),
@@ -97,7 +97,7 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_source_is_written_as_people_write_it() {
+fn source_is_parsed_from_an_s3_url() {
     for (text, bucket, prefix) in [("s3://b", "b", ""), (" s3://b/", "b", ""), ("s3://b/p/q/", "b", "p/q/")] {
         assert_eq!(
             SourceRoot::parse(text).unwrap(),
@@ -110,7 +110,7 @@ fn a_source_is_written_as_people_write_it() {
 }
 
 #[test]
-fn names_of_runs_sort_by_time_and_hold_nothing_strange() {
+fn run_ids_sort_by_time_and_contain_only_allowed_characters() {
     assert_eq!(RunId::at(NOW, 0x2a).as_str(), "20261120T000000-0000002a");
     assert!(RunId::at(NOW, u32::MAX) < RunId::at(NOW + 1, 0));
     assert!(RunId::try_from("8f3b5c1e-0000-4000-8000-000000000000".to_owned()).is_ok());
