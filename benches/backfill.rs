@@ -12,7 +12,7 @@ mod synthetic_listing;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
-use trailhose::listing::Span;
+use trailhose::listing::DayRange;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -33,7 +33,7 @@ fn main() {
 }
 
 fn one(keys: usize) {
-    let span = Span::parse("2026-11-18", "2026-11-20").expect("a span");
+    let span = DayRange::parse("2026-11-18", "2026-11-20").expect("a span");
     let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, span));
     let expected = bucket.expected();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");

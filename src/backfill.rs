@@ -9,7 +9,7 @@
 //!
 //! The backfill reconciles and does not replay. There is no marker of a run's position, because a marker would skip
 //! files that are delivered late under earlier keys. Every run lists all of its days, and the ledger tells which
-//! objects are missing. The days are a contiguous range of keys ([`crate::listing::Span::key_range`]), so a region
+//! objects are missing. The days are a contiguous range of keys ([`crate::listing::DayRange::key_range`]), so a region
 //! without new files costs one request, regardless of the number of days.
 //!
 //! On AWS, a [`worker`] processes a queue of [`task`]s and saves the progress of each [`run`] in [`record`]s.
@@ -25,7 +25,7 @@
 //!
 //! Rows of done objects expire ([`Ledger::retention_start`]). After that, an object that was done cannot be
 //! distinguished from an object that was never seen. Such an object is enqueued, and its events are delivered again if
-//! their pages expired too, because losing no event has priority. [`Counts::forgotten`] counts these objects, so that a
+//! their pages expired too, because losing no event has priority. [`ListingCounts::forgotten`] counts these objects, so that a
 //! dry run over old days can warn about them. A run within the ledger's retention has none.
 //!
 //! A list of *completed days* would distinguish the two cases, but the ledger does not keep one: files that are added
@@ -50,7 +50,7 @@ use crate::ledger::{Ledger, ObjectState};
 use crate::listing::keys::{Keys, Origin};
 use crate::listing::reconcile::{KeyState, ListedKey, reconcile};
 use crate::listing::unit::Act;
-use crate::listing::{Counts, ListingError, Unit};
+use crate::listing::{ListingCounts, ListingError, Unit};
 use crate::object::ObjectRef;
 use crate::source::{Pages, Source};
 use async_trait::async_trait;
@@ -100,7 +100,7 @@ pub struct Backfill {
 #[derive(Debug)]
 pub struct UnitReport {
     /// The counts of the attempt.
-    pub counts: Counts,
+    pub counts: ListingCounts,
     /// How the attempt ended.
     pub end: UnitEnd,
 }
@@ -151,7 +151,7 @@ impl<E: Into<BackfillError>> From<E> for UnitAbort {
 impl Backfill {
     /// Processes a unit until it is done or `stop` has passed. Starts no page after `stop`.
     pub async fn run(&self, mut unit: Unit, dispatcher: &dyn Dispatcher, stop: Instant) -> UnitReport {
-        let mut counts = Counts::default();
+        let mut counts = ListingCounts::default();
         let mut keys = Keys::new(&*self.source, &unit);
         let worked = self.work(&mut unit, &mut keys, dispatcher, stop, &mut counts).await;
         counts.list_requests += keys.requests;
@@ -168,13 +168,13 @@ impl Backfill {
         dispatcher: &dyn Dispatcher,
         stop: Instant,
     ) -> UnitReport {
-        let mut counts = Counts::default();
+        let mut counts = ListingCounts::default();
         let worked = self.work(&mut unit, &mut pages, dispatcher, stop, &mut counts).await;
         unit.after = None;
         Self::ended(unit, counts, worked)
     }
 
-    fn ended(unit: Unit, counts: Counts, worked: Result<(), UnitAbort>) -> UnitReport {
+    fn ended(unit: Unit, counts: ListingCounts, worked: Result<(), UnitAbort>) -> UnitReport {
         let end = match worked {
             Ok(()) => UnitEnd::Done,
             Err(UnitAbort::OutOfTime) => UnitEnd::OutOfTime(unit),
@@ -189,7 +189,7 @@ impl Backfill {
         origin: &mut dyn Origin,
         dispatcher: &dyn Dispatcher,
         stop: Instant,
-        counts: &mut Counts,
+        counts: &mut ListingCounts,
     ) -> Result<(), UnitAbort> {
         check_deadline(stop)?;
         let mut page = origin.next().await?;
@@ -212,7 +212,7 @@ impl Backfill {
         seen: &mut [ListedKey],
         dispatcher: &dyn Dispatcher,
         stop: Instant,
-        counts: &mut Counts,
+        counts: &mut ListingCounts,
     ) -> Result<(), UnitAbort> {
         if unit.act == Act::Enqueue {
             self.open_quarantined(unit, seen).await?;

@@ -22,7 +22,7 @@ use crate::object::{Object, ObjectRef};
 use crate::sink::Sink;
 use crate::source::{Source, SourceError};
 use contents::Contents;
-use deliver::Delivery;
+use deliver::ObjectDelivery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -186,7 +186,7 @@ impl Ingest {
         deadline: Deadline,
     ) -> Result<IngestReport, IngestAbort> {
         let contents = Contents::read(self, &lease.object, size_hint, deadline.stop).await?;
-        let mut delivery = Delivery::new(self, &contents, deadline);
+        let mut delivery = ObjectDelivery::new(self, &contents, deadline);
         for _ in 0..MAX_CLAIM_ROUNDS {
             match self.deliver_claimed(lease, &contents, &mut delivery).await {
                 Err(IngestAbort::ClaimAgain) => {}
@@ -202,7 +202,7 @@ impl Ingest {
         &self,
         lease: &mut Lease,
         contents: &Contents<'_>,
-        delivery: &mut Delivery<'_>,
+        delivery: &mut ObjectDelivery<'_>,
     ) -> Result<(), IngestAbort> {
         let numbered = delivery.needs_several_calls();
         let claims = self.ledger.claim(lease, &contents.events, &contents.scopes, numbered).await?;
@@ -227,7 +227,7 @@ impl Ingest {
         &self,
         lease: &Lease,
         contents: &Contents<'_>,
-        delivery: &mut Delivery<'_>,
+        delivery: &mut ObjectDelivery<'_>,
         mut open: Vec<ForeignClaim>,
     ) -> Result<(), IngestAbort> {
         for _ in 0..MAX_CLAIM_ROUNDS {

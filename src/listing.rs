@@ -7,18 +7,18 @@
 //! ```
 
 mod counts;
+pub mod day_range;
 pub mod discover;
 mod error;
 pub mod folder_level;
 pub(crate) mod keys;
 pub(crate) mod reconcile;
-pub mod span;
 pub mod unit;
 
 #[cfg(feature = "cli")]
 pub mod inventory;
 
-pub use counts::Counts;
+pub use counts::ListingCounts;
+pub use day_range::DayRange;
 pub use error::ListingError;
-pub use span::Span;
 pub use unit::Unit;

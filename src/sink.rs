@@ -10,7 +10,7 @@ pub mod oversize;
 
 use crate::event::{EventId, EventScope};
 use crate::object::Object;
-use crate::pack::{Call, PackLimits};
+use crate::pack::{PackLimits, SinkCall};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// On any error the call counts as not delivered, although some of its records may have arrived.
-    async fn deliver(&self, call: &Call, deadline: Instant) -> Result<(), SinkError>;
+    async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError>;
 
     /// Stores an event that exceeds the record limit and returns its location. The name depends only on the object
     /// and the event's index, so a retry overwrites the same object.

@@ -1,7 +1,7 @@
 //! Telemetry: structured logs on standard error, and one line of metrics per invocation on standard output.
 
 use crate::backfill::tally::BackfillTally;
-use crate::listing::Counts;
+use crate::listing::ListingCounts;
 use crate::tally::Tally;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
@@ -80,9 +80,9 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
 
 /// Returns the metrics of one backfill invocation in the same format.
 pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u64)], now_ms: u64) -> String {
-    let Counts { listed, no_logs, not_asked, done, leased, quarantined, missing, forgotten, unfinished, .. } =
+    let ListingCounts { listed, no_logs, not_asked, done, leased, quarantined, missing, forgotten, unfinished, .. } =
         tally.counts;
-    let Counts { sent, bytes, messages, list_requests, ledger_reads, .. } = tally.counts;
+    let ListingCounts { sent, bytes, messages, list_requests, ledger_reads, .. } = tally.counts;
     let counts = [
         ("RunsBegun", tally.runs),
         ("SourcesDiscovered", tally.discovered),
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_backfill_metric_has_its_value() {
-        let counts = Counts { missing: 3, sent: 2, bytes: 700, ..Counts::default() };
+        let counts = ListingCounts { missing: 3, sent: 2, bytes: 700, ..ListingCounts::default() };
         let tally = BackfillTally { empty: 1, counts, ..BackfillTally::default() };
         let line: Value =
             serde_json::from_str(&backfill_metrics("backfill", &tally, &[("LedgerReadUnits", 7)], 1)).unwrap();

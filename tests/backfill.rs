@@ -18,7 +18,7 @@ use trailhose::listing::ListingError;
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::unit::{Act, Layout, Pick, Unit};
-use trailhose::listing::{Counts, Span};
+use trailhose::listing::{DayRange, ListingCounts};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::Source;
 
@@ -41,7 +41,7 @@ fn unit() -> Unit {
         bucket: BUCKET.to_owned(),
         prefix: REGION.to_owned(),
         layout: Layout::Days,
-        span: Span::parse("2026-11-17", "2026-11-19").unwrap(),
+        span: DayRange::parse("2026-11-17", "2026-11-19").unwrap(),
         filters: Filters::default(),
         pick: Pick::Unfinished,
         act: Act::Enqueue,
@@ -117,7 +117,7 @@ impl Fixture {
     }
 
     /// Runs a unit, which must finish, and returns its counts and the enqueued keys.
-    async fn finish(&self, unit: Unit) -> (Counts, Vec<String>) {
+    async fn finish(&self, unit: Unit) -> (ListingCounts, Vec<String>) {
         let ended = self.run(unit).await;
         assert!(matches!(ended.end, UnitEnd::Done), "{:?}", ended.end);
         (ended.counts, std::mem::take(&mut self.dispatcher.taken.lock().unwrap()))
@@ -143,8 +143,8 @@ async fn missing_objects_are_enqueued_and_a_second_run_enqueues_nothing() {
     let (counts, enqueued) = fixture.finish(unit()).await;
     let expected = [("17", "a"), ("17", "c"), ("18", "a"), ("18", "b"), ("18", "c")];
     assert_eq!(enqueued, expected.map(|(day, name)| key(&format!("2026-11-{day}"), name)));
-    let seen = Counts { listed: 6, done: 1, missing: 5, sent: 5, bytes: 500, ..Counts::default() };
-    assert_eq!(counts, Counts { messages: 1, list_requests: 1, ledger_reads: 6, ..seen });
+    let seen = ListingCounts { listed: 6, done: 1, missing: 5, sent: 5, bytes: 500, ..ListingCounts::default() };
+    assert_eq!(counts, ListingCounts { messages: 1, list_requests: 1, ledger_reads: 6, ..seen });
     for key in enqueued {
         fixture.ingest(&key).await;
     }
@@ -217,7 +217,7 @@ async fn late_file_with_an_earlier_key_is_found() {
 #[tokio::test]
 async fn listing_is_limited_to_the_span() {
     let days: Vec<String> =
-        Span::parse("2026-01-01", "2026-12-31").unwrap().days().map(|day| day.to_string()).collect();
+        DayRange::parse("2026-01-01", "2026-12-31").unwrap().days().map(|day| day.to_string()).collect();
     let memory_source = MemorySource::holding(days.iter().map(|day| key(day, "a")));
     let fixture = Fixture::over(MemorySource { page: 2, ..memory_source });
     let (counts, enqueued) = fixture.finish(unit()).await;
@@ -228,7 +228,7 @@ async fn listing_is_limited_to_the_span() {
 #[tokio::test]
 async fn objects_older_than_ledger_retention_are_enqueued_and_counted() {
     let fixture = Fixture::over(MemorySource::holding([key("2026-08-01", "a"), key("2026-11-18", "a")]));
-    let span = Span::parse("2026-07-01", "2026-11-20").unwrap();
+    let span = DayRange::parse("2026-07-01", "2026-11-20").unwrap();
     let (counts, enqueued) = fixture.finish(Unit { span, ..unit() }).await;
     assert_eq!((enqueued.len(), counts.missing, counts.forgotten), (2, 2, 1));
 }

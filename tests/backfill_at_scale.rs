@@ -4,10 +4,10 @@
 mod synthetic_listing;
 
 use std::sync::Arc;
-use trailhose::listing::Span;
+use trailhose::listing::DayRange;
 
 async fn assert_missing_objects_are_enqueued(keys: usize) {
-    let span = Span::parse("2026-11-18", "2026-11-20").unwrap();
+    let span = DayRange::parse("2026-11-18", "2026-11-20").unwrap();
     let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, span));
     let expected = bucket.expected();
     let ran = synthetic_listing::run(&bucket).await;

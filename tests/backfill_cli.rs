@@ -19,7 +19,7 @@ use trailhose::backfill::{Request, RunId, Task, run::Defaults, run::SourceRoot};
 use trailhose::ledger::system_clock;
 use trailhose::listing::discover::Shape;
 use trailhose::listing::unit::Layout;
-use trailhose::listing::{Counts, Unit};
+use trailhose::listing::{ListingCounts, Unit};
 use trailhose::notification::{Invocation, invocation};
 
 fn on(emulator: &Emulator, args: &[&str]) -> Ran {
@@ -194,7 +194,7 @@ async fn missing_objects_of_an_inventory_are_enqueued_once() {
         else {
             panic!("not leased")
         };
-        ledger.complete(&lease, trailhose::ledger::model::row::Counts::default()).await.unwrap();
+        ledger.complete(&lease, trailhose::ledger::model::row::ListingCounts::default()).await.unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     let report = Report::write(folder.path(), "trail", How::Parquet, 2, &rows);
@@ -243,7 +243,7 @@ async fn status_shows_progress_for_each_account() {
     units.iter().for_each(|unit| found.add(unit));
     records.save(&id, &RunPart::Discovered(found)).await.unwrap();
     let note = async |unit: &Unit, outcome| {
-        let counts = Counts { listed: 10, missing: 4, sent: 4, bytes: 4_000, ..Counts::default() };
+        let counts = ListingCounts { listed: 10, missing: 4, sent: 4, bytes: 4_000, ..ListingCounts::default() };
         let worked = UnitRecord { root: root.clone(), unit: unit.clone(), outcome, counts };
         records.save(&id, &RunPart::Worked(Box::new(worked))).await.unwrap();
     };

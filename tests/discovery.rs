@@ -7,18 +7,18 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use trailhose::listing::Span;
+use trailhose::listing::DayRange;
+use trailhose::listing::day_range;
 use trailhose::listing::discover::{Coverage, Discovery, DiscoveryItem, DiscoveryProgress, DiscoveryRequest, Shape};
 use trailhose::listing::folder_level::Filters;
-use trailhose::listing::span;
 use trailhose::listing::unit::{Layout, Unit};
 
 const A: &str = "111122223333";
 const B: &str = "444455556666";
 const DAY: &str = "2026-11-18";
 
-fn span() -> Span {
-    Span::looking_back("2026-11-20".parse().unwrap(), span::LOOK_BACK)
+fn span() -> DayRange {
+    DayRange::looking_back("2026-11-20".parse().unwrap(), day_range::LOOK_BACK)
 }
 
 async fn walk(memory_source: &Arc<MemorySource>, ask: DiscoveryRequest) -> (Vec<Unit>, DiscoveryProgress) {
@@ -161,7 +161,7 @@ async fn filter_avoids_listings_of_excluded_folders() {
 #[tokio::test]
 async fn long_span_is_split_into_units_of_at_most_a_month() {
     let memory_source = Arc::new(MemorySource::holding([log("", A, "CloudTrail", "eu-west-1", DAY, "a")]));
-    let year = Span::parse("2025-11-21", "2026-11-20").unwrap();
+    let year = DayRange::parse("2025-11-21", "2026-11-20").unwrap();
     let (units, _) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", year)).await;
     assert_eq!(units.len(), 12);
     assert_eq!(units.iter().flat_map(|unit| unit.span.days()).count(), 365);

@@ -16,7 +16,7 @@ use trailhose::aws;
 use trailhose::backoff::Pace;
 use trailhose::event::{EventId, EventScope};
 use trailhose::object::Object;
-use trailhose::pack::{Call, LinesPerRecord, Packer};
+use trailhose::pack::{LinesPerRecord, Packer, SinkCall};
 use trailhose::sink::firehose::{BILLED_STEP, Firehose, SinkUsage};
 use trailhose::sink::oversize::OversizeStore;
 use trailhose::sink::{Oversize, Sink, SinkError};
@@ -134,13 +134,13 @@ async fn served(faults: impl IntoIterator<Item = Fault>) -> (SdkConfig, Arc<Mute
 }
 
 /// Returns a call with records `0`, `1`, …, of two lines each.
-fn call(records: usize) -> Call {
+fn call(records: usize) -> SinkCall {
     let body: Vec<String> = (0..records).map(|record| format!("{record} first\n{record} second\n")).collect();
     let ends = body.iter().scan(0, |end, record| {
         *end += record.len();
         Some(*end)
     });
-    let mut call = Call { records: ends.collect(), body: body.concat().into_bytes(), ..Call::default() };
+    let mut call = SinkCall { records: ends.collect(), body: body.concat().into_bytes(), ..SinkCall::default() };
     let ends = call.body.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     call.lines = ends.zip(0..).map(|(end, ordinal)| trailhose::pack::PackedLine { end, ordinal, scope: 0 }).collect();
     call
@@ -347,7 +347,7 @@ async fn stream_arn_is_accepted_and_an_empty_call_sends_nothing() {
     let sink = Firehose::new(aws::firehose(&config), arn, LinesPerRecord::One);
     assert_eq!(sink.limits().lines, LinesPerRecord::One);
     sink.deliver(&call(1), soon()).await.unwrap();
-    sink.deliver(&Call::default(), soon()).await.unwrap();
+    sink.deliver(&SinkCall::default(), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().requests.len(), 1);
 }
 

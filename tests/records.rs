@@ -11,7 +11,7 @@ use trailhose::backfill::record::{DiscoveryRecord, PartOutcome, RecordError, Run
 use trailhose::backfill::run::{Defaults, Request, SourceRoot};
 use trailhose::backfill::{Run, RunId};
 use trailhose::ledger::system_clock;
-use trailhose::listing::Counts;
+use trailhose::listing::ListingCounts;
 use trailhose::listing::discover::Shape;
 use trailhose::listing::unit::{Layout, Unit};
 
@@ -33,7 +33,7 @@ fn worked(run: &Run, region: &str, outcome: PartOutcome, listed: u64) -> RunPart
         act: run.terms.act,
         after: (outcome == PartOutcome::Requeued).then(|| format!("p/AWSLogs/111122223333/CloudTrail/{region}/2026/")),
     };
-    let counts = Counts { listed, sent: listed / 2, ..Counts::default() };
+    let counts = ListingCounts { listed, sent: listed / 2, ..ListingCounts::default() };
     RunPart::Worked(Box::new(UnitRecord { root: run.sources[0].clone(), unit, outcome, counts }))
 }
 

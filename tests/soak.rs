@@ -8,7 +8,7 @@
 mod bed;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use bed::faults::{Call, Fault};
+use bed::faults::{Fault, SinkCall};
 use bed::stack::lake::id;
 use bed::stack::{LOG_BUCKET, Stack};
 use flate2::{Compression, write::GzEncoder};
@@ -21,7 +21,7 @@ use trailhose::backfill::dispatch::{MessageSender, Packing, QueueDispatcher};
 use trailhose::backfill::{Backfill, UnitEnd};
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, system_clock};
-use trailhose::listing::Span;
+use trailhose::listing::DayRange;
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::notification;
 use trailhose::object::ObjectRef;
@@ -65,7 +65,7 @@ fn key(trail: u32, number: u32) -> String {
 }
 
 /// Returns a fault for one in ten calls, and for one in three Firehose calls.
-fn fault(random: &mut fastrand::Rng, call: &Call) -> Option<Fault> {
+fn fault(random: &mut fastrand::Rng, call: &SinkCall) -> Option<Fault> {
     Some(match (random.u32(..100), call.operation.as_str()) {
         (0..2, _) => Fault::Throttle,
         (2..4, _) => Fault::Unavailable,
@@ -154,7 +154,7 @@ async fn backfill(stack: &Stack) -> u64 {
     let sender = MessageSender::new(Arc::new(queue), Arc::new(Budget::unlimited()));
     let intake = QueueDispatcher::new(sender, Packing { objects: BATCH, ..Packing::default() });
     let worker = Backfill { source: source.clone(), ledger };
-    let span = Span::parse("2026-11-20", "2026-11-20").unwrap();
+    let span = DayRange::parse("2026-11-20", "2026-11-20").unwrap();
     let mut discovery = Discovery::new(source, DiscoveryRequest::new(LOG_BUCKET, "", span));
     let stop = tokio::time::Instant::now() + PATIENCE;
     let mut sent = 0;

@@ -142,6 +142,10 @@ async fn listing_that_fails_on_a_later_page_is_completed_by_the_next_run() {
         .output()
         .unwrap());
     let said = rest.json();
-    assert_eq!((rest.code(), said["objects"].as_u64().unwrap() + said["already_done"].as_u64().unwrap()), (0, 30), "{said}");
+    assert_eq!(
+        (rest.code(), said["objects"].as_u64().unwrap() + said["already_done"].as_u64().unwrap()),
+        (0, 30),
+        "{said}"
+    );
     assert_delivered(out.path(), &events(0..2));
 }

@@ -11,7 +11,7 @@ use trailhose::ledger::model::row::{Change, Guard, Row};
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
-use trailhose::pack::{Call, LinesPerRecord, PackLimits};
+use trailhose::pack::{LinesPerRecord, PackLimits, SinkCall};
 use trailhose::sink::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
@@ -109,7 +109,7 @@ impl Sink for Delayed<DiscardingSink> {
         Ok(Span::none())
     }
 
-    async fn deliver(&self, _call: &Call, _deadline: Instant) -> Result<(), SinkError> {
+    async fn deliver(&self, _call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {
         sleep(self.latency).await;
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// What the function is called with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
+pub enum BackfillInvocation {
     /// A schedule, or somebody by hand, asks for a run.
     Start(Request),
     /// The queue hands over its tasks.
@@ -37,7 +37,7 @@ struct PayloadFields {
     detail_type: Option<String>,
 }
 
-impl Call {
+impl BackfillInvocation {
     /// Reads a payload.
     ///
     /// # Errors
@@ -72,13 +72,21 @@ mod tests {
             )
         };
         for payload in ["{}", &scheduled("aws.scheduler"), &scheduled("aws.events")] {
-            assert_eq!(Call::parse(payload), Ok(Call::Start(Request::default())), "{payload}");
+            assert_eq!(
+                BackfillInvocation::parse(payload),
+                Ok(BackfillInvocation::Start(Request::default())),
+                "{payload}"
+            );
         }
-        let Ok(Call::Start(request)) = Call::parse(r#"{"dry_run":true}"#) else { panic!("not a start") };
+        let Ok(BackfillInvocation::Start(request)) = BackfillInvocation::parse(r#"{"dry_run":true}"#) else {
+            panic!("not a start")
+        };
         assert!(request.dry_run);
         let record =
             r#"{"messageId":"1","receiptHandle":"r","body":"b","eventSource":"aws:sqs","eventSourceARN":"a:q"}"#;
-        let Ok(Call::Queue(messages)) = Call::parse(&format!(r#"{{"Records":[{record}]}}"#)) else {
+        let Ok(BackfillInvocation::Queue(messages)) =
+            BackfillInvocation::parse(&format!(r#"{{"Records":[{record}]}}"#))
+        else {
             panic!("not a queue's")
         };
         assert_eq!(messages[0].body, "b");
@@ -90,7 +98,7 @@ mod tests {
         let foreign = r#"{"detail-type":"Scheduled Event","source":"made.up"}"#;
         let mixed = r#"{"Records":[{"eventSource":"aws:sqs"},{"eventSource":"aws:s3"}]}"#;
         for payload in ["", "null", "[]", "7", r#""{}""#, r#"{"Records":[]}"#, of_an_object, foreign, mixed] {
-            assert!(Call::parse(payload).is_err(), "{payload}");
+            assert!(BackfillInvocation::parse(payload).is_err(), "{payload}");
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::dispatch::Packing;
 use crate::billing::price::BilledUnits;
-use crate::listing::Counts;
+use crate::listing::ListingCounts;
 use std::time::Duration;
 
 /// Bytes of an event as JSON, on average over 39,585 events of three real accounts.
@@ -58,7 +58,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// Of a run that would see what this dry run saw; `bytes_per_second` of stored bytes, if there is to be a bound.
-    pub fn of(counts: &Counts, bytes_per_second: Option<u64>) -> Self {
+    pub fn of(counts: &ListingCounts, bytes_per_second: Option<u64>) -> Self {
         let (objects, bytes) = (counts.sent as f64, counts.bytes as f64);
         let event_bytes = bytes * GZIP;
         let events = (event_bytes / EVENT_BYTES).max(if bytes > 0.0 { objects } else { 0.0 });
@@ -91,13 +91,13 @@ mod tests {
 
     #[test]
     fn a_thousand_objects_of_a_known_size_come_to_known_figures() {
-        let counts = Counts {
+        let counts = ListingCounts {
             listed: 5_000,
             sent: 1_000,
             bytes: 13_000_000,
             list_requests: 9,
             ledger_reads: 5_000,
-            ..Counts::default()
+            ..ListingCounts::default()
         };
         let estimate = Estimate::of(&counts, None);
         assert_eq!((estimate.events, estimate.event_bytes), (62_000, 80_600_000));
@@ -106,6 +106,6 @@ mod tests {
         assert_eq!((write_units, read_units, s3_gets, s3_lists, sqs_requests), (9_410.0, 11_000.0, 1_000.0, 9.0, 24.0));
         assert!((0.005..0.02).contains(&estimate.counted.dollars()), "{}", estimate.counted.dollars());
         assert_eq!(Estimate::of(&counts, Some(65_536)).time.as_secs(), 198, "a budget may be slower than the stream");
-        assert_eq!(Estimate::of(&Counts::default(), None).counted.dollars(), 0.0);
+        assert_eq!(Estimate::of(&ListingCounts::default(), None).counted.dollars(), 0.0);
     }
 }

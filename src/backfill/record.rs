@@ -21,7 +21,7 @@ mod progress;
 pub use progress::{AccountProgress, RunProgress, Stage};
 
 use super::run::{Run, RunId, SourceRoot};
-use crate::listing::Counts;
+use crate::listing::ListingCounts;
 use crate::listing::discover::Shape;
 use crate::listing::folder_level::names;
 use crate::listing::unit::Unit;
@@ -121,7 +121,7 @@ pub struct UnitRecord {
     /// How the last attempt ended.
     pub outcome: PartOutcome,
     /// The counts of one chain of attempts, from the start of the unit to the cursor.
-    pub counts: Counts,
+    pub counts: ListingCounts,
 }
 
 /// How a part ended.
@@ -193,8 +193,8 @@ fn account(unit: &Unit) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::day_range::DayRange;
     use crate::listing::folder_level::Filters;
-    use crate::listing::span::Span;
     use crate::listing::unit::{Act, Layout, Pick};
 
     fn unit(prefix: &str, from: &str) -> Unit {
@@ -202,7 +202,7 @@ mod tests {
             bucket: "logs".to_owned(),
             prefix: prefix.to_owned(),
             layout: Layout::Days,
-            span: Span::parse(from, "2026-11-20").unwrap(),
+            span: DayRange::parse(from, "2026-11-20").unwrap(),
             filters: Filters::default(),
             pick: Pick::default(),
             act: Act::default(),
@@ -212,7 +212,12 @@ mod tests {
 
     fn worked(root: &str, unit: Unit) -> RunPart {
         let root = SourceRoot::parse(root).unwrap();
-        RunPart::Worked(Box::new(UnitRecord { root, unit, outcome: PartOutcome::Done, counts: Counts::default() }))
+        RunPart::Worked(Box::new(UnitRecord {
+            root,
+            unit,
+            outcome: PartOutcome::Done,
+            counts: ListingCounts::default(),
+        }))
     }
 
     #[test]

@@ -10,9 +10,9 @@
 //! misspelled field must not extend a run to everything.
 
 use crate::ledger::model::row::Seconds;
+use crate::listing::day_range::{DayRange, DayRangeError};
 use crate::listing::discover::DiscoveryRequest;
 use crate::listing::folder_level::Filters;
-use crate::listing::span::{Span, SpanError};
 use crate::listing::unit::{Act, Pick};
 use crate::object::key::Kind;
 use jiff::civil::Date;
@@ -87,7 +87,7 @@ pub struct Run {
 #[serde(deny_unknown_fields)]
 pub struct RunOptions {
     /// The days to include.
-    pub span: Span,
+    pub span: DayRange,
     /// The accounts, kinds and regions to include.
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
@@ -126,7 +126,7 @@ pub enum RequestError {
     Shape(String),
     /// The days are invalid.
     #[error(transparent)]
-    Span(#[from] SpanError),
+    DayRange(#[from] DayRangeError),
     /// `since` and `look_back_days` are both given.
     #[error("since and look_back_days both set the first day: give only one of them")]
     TwoStarts,
@@ -198,16 +198,16 @@ impl Request {
         Ok(Run { id, started: now, sources, terms })
     }
 
-    fn span(&self, look_back_days: u32, now: Seconds) -> Result<Span, RequestError> {
+    fn span(&self, look_back_days: u32, now: Seconds) -> Result<DayRange, RequestError> {
         let today = || Timestamp::from_second(now).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC).date();
         let last = self.until.unwrap_or_else(today);
         match (self.since, self.look_back_days) {
             (Some(_), Some(_)) => Err(RequestError::TwoStarts),
-            (Some(since), None) => Ok(Span::new(since, last)?),
-            // `looking_back` does not reject a last day before the year 2000, but `Span::new` does.
+            (Some(since), None) => Ok(DayRange::new(since, last)?),
+            // `looking_back` does not reject a last day before the year 2000, but `DayRange::new` does.
             (None, days) => {
-                Span::new(last, last)?;
-                Ok(Span::looking_back(last, days.unwrap_or(look_back_days)))
+                DayRange::new(last, last)?;
+                Ok(DayRange::looking_back(last, days.unwrap_or(look_back_days)))
             }
         }
     }
@@ -286,7 +286,7 @@ impl std::fmt::Display for RunId {
 
 /// Serializes an optional day as `YYYY-MM-DD`.
 mod day {
-    use super::SpanError;
+    use super::DayRangeError;
     use jiff::civil::Date;
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -300,7 +300,7 @@ mod day {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Date>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
-        let day = |text: String| text.parse().map_err(|_| SpanError::InvalidDate { found: text });
+        let day = |text: String| text.parse().map_err(|_| DayRangeError::InvalidDate { found: text });
         text.map(day).transpose().map_err(serde::de::Error::custom)
     }
 }

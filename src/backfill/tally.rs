@@ -1,6 +1,6 @@
 //! Tally: the counts of one invocation of the backfill function.
 
-use crate::listing::Counts;
+use crate::listing::ListingCounts;
 
 /// The counts of one invocation. A unit's objects are counted when its attempt ends, also when it fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct BackfillTally {
     /// Invalid messages.
     pub not_understood: u64,
     /// The counts of the attempts at units, and the list requests of discoveries.
-    pub counts: Counts,
+    pub counts: ListingCounts,
 }
 
 impl BackfillTally {

@@ -7,7 +7,7 @@
 //! A message contains everything that its worker needs, so that another worker can process it after a crash.
 
 use super::run::{Request, RunId, RunOptions, SourceRoot};
-use crate::listing::Counts;
+use crate::listing::ListingCounts;
 use crate::listing::unit::Unit;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ pub struct Work {
     pub unit: Unit,
     /// The counts of the earlier attempts, up to the unit's cursor.
     #[serde(default, skip_serializing_if = "is_nothing")]
-    pub so_far: Counts,
+    pub so_far: ListingCounts,
     /// Maximum number of stored bytes that the run enqueues per second, over all workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
@@ -85,15 +85,15 @@ impl Task {
     }
 }
 
-fn is_nothing(counts: &Counts) -> bool {
-    *counts == Counts::default()
+fn is_nothing(counts: &ListingCounts) -> bool {
+    *counts == ListingCounts::default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::day_range::DayRange;
     use crate::listing::folder_level::Filters;
-    use crate::listing::span::Span;
     use crate::listing::unit::{Act, Layout, Pick};
 
     fn root() -> SourceRoot {
@@ -102,7 +102,7 @@ mod tests {
 
     fn terms() -> RunOptions {
         RunOptions {
-            span: Span::parse("2026-11-01", "2026-11-04").unwrap(),
+            span: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
             filters: Filters { accounts: ["111122223333".to_owned()].into(), ..Filters::default() },
             pick: Pick::UnfinishedAndQuarantined,
             act: Act::Count,
@@ -123,7 +123,7 @@ mod tests {
             act,
             after,
         };
-        let so_far = Counts { listed: 9, done: 7, missing: 2, sent: 2, bytes: 700, ..Counts::default() };
+        let so_far = ListingCounts { listed: 9, done: 7, missing: 2, sent: 2, bytes: 700, ..ListingCounts::default() };
         Task::Work(Work { run: RunId::at(0, 1), root: root(), unit, so_far, bytes_per_second })
     }
 

@@ -11,7 +11,7 @@ use super::record::{DiscoveryRecord, PartOutcome, RecordError, RunPart, RunRecor
 use super::run::{Defaults, Request, RequestError, Run, RunId, RunOptions, SourceRoot};
 use super::tally::BackfillTally;
 use super::task::{Task, TaskError, Work};
-use super::{Backfill, BackfillError, Counts, DispatchError, Unit, UnitEnd, UnitReport};
+use super::{Backfill, BackfillError, DispatchError, ListingCounts, Unit, UnitEnd, UnitReport};
 use crate::ingest::Deadline;
 use crate::listing::discover::{Discovery, Shape};
 use crate::notification::Message;
@@ -198,7 +198,7 @@ impl Worker {
                 Some(unit) => {
                     found.add(&unit);
                     tally.units += 1;
-                    let (run, root, so_far) = (run.clone(), found.root.clone(), Counts::default());
+                    let (run, root, so_far) = (run.clone(), found.root.clone(), ListingCounts::default());
                     let work = Work { run, root, unit, so_far, bytes_per_second: terms.bytes_per_second };
                     messages.push(OutboundMessage::of(Task::Work(work).body()));
                     false

@@ -3,7 +3,7 @@
 use super::{EXPECTED_TABLE, Variables};
 use crate::backfill::run::{Defaults, SourceRoot};
 use crate::ledger::model::row::Seconds;
-use crate::listing::span::LOOK_BACK;
+use crate::listing::day_range::LOOK_BACK;
 
 /// The settings of the backfill function, one field per variable.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::event::members::members;
 use crate::ledger::model::row::Counts;
 use crate::ledger::{Claim, Claims, EventMeta, Help, Lease};
 use crate::object::Object;
-use crate::pack::{Call, LinesPerRecord, Packer};
+use crate::pack::{LinesPerRecord, Packer, SinkCall};
 use crate::sink::{Oversize, Span};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// The deliveries of one attempt at one object.
 #[derive(Debug)]
-pub(super) struct Delivery<'a> {
+pub(super) struct ObjectDelivery<'a> {
     ingest: &'a Ingest,
     contents: &'a Contents<'a>,
     deadline: Deadline,
@@ -29,7 +29,7 @@ pub(super) struct Delivery<'a> {
     helped: HashSet<u32>,
 }
 
-impl<'a> Delivery<'a> {
+impl<'a> ObjectDelivery<'a> {
     pub(super) fn new(ingest: &'a Ingest, contents: &'a Contents<'a>, deadline: Deadline) -> Self {
         let (report, claims, oversize, helped) = Default::default();
         Self { ingest, contents, deadline, report, claims, oversize, helped }
@@ -137,7 +137,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    async fn send_for(&mut self, help: &Help, call: &Call) -> Result<(), IngestAbort> {
+    async fn send_for(&mut self, help: &Help, call: &SinkCall) -> Result<(), IngestAbort> {
         let span = self.send(call).await?;
         let ordinals: Vec<u32> = call.lines.iter().map(|line| line.ordinal).collect();
         let Contents { events, scopes, .. } = self.contents;
@@ -174,7 +174,7 @@ impl<'a> Delivery<'a> {
         Ok(serde_json::Value::Object(pointer).to_string().into_bytes())
     }
 
-    async fn send(&mut self, call: &Call) -> Result<Span, IngestAbort> {
+    async fn send(&mut self, call: &SinkCall) -> Result<Span, IngestAbort> {
         if Instant::now() >= self.deadline.stop {
             return Err(IngestAbort::Deferred(Deferred::OutOfTime));
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// unfinished`. Keys are counted again if an attempt starts from an older cursor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Counts {
+pub struct ListingCounts {
     /// Keys listed.
     pub listed: u64,
     /// Keys that are not logs: digests, folder markers, other files.
@@ -41,7 +41,7 @@ pub struct Counts {
     pub ledger_reads: u64,
 }
 
-impl Counts {
+impl ListingCounts {
     /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.listed += other.listed;

@@ -1,4 +1,4 @@
-//! Discover: finds the units of a bucket. Folders are listed down to the region; days are not: see [`Span::key_range`].
+//! Discover: finds the units of a bucket. Folders are listed down to the region; days are not: see [`DayRange::key_range`].
 //!
 //! Starting at the prefix, discovery walks `AWSLogs/`, the organization folder if there is one, accounts, kinds and
 //! regions. A folder is classified by its name alone ([`FolderLevel::of`]), so both layouts, several organizations and
@@ -13,8 +13,8 @@
 
 mod search;
 
+use super::day_range::DayRange;
 use super::folder_level::{Filters, FolderLevel};
-use super::span::Span;
 use super::unit::{Act, Layout, Pick, Unit};
 use crate::object::ObjectRef;
 use crate::source::{ListPage, Listing, Source, SourceError};
@@ -50,7 +50,7 @@ pub struct DiscoveryRequest {
     /// The prefix before `AWSLogs/`, with or without its final slash; or any folder below.
     pub prefix: String,
     /// The days to include.
-    pub span: Span,
+    pub span: DayRange,
     /// The accounts, kinds and regions to include.
     pub filters: Filters,
     /// Which objects are selected for ingestion.
@@ -79,7 +79,7 @@ impl DiscoveryRequest {
     }
 
     /// Creates a request for everything under a prefix in these days.
-    pub fn new(bucket: impl Into<String>, prefix: impl Into<String>, span: Span) -> Self {
+    pub fn new(bucket: impl Into<String>, prefix: impl Into<String>, span: DayRange) -> Self {
         Self {
             bucket: bucket.into(),
             prefix: prefix.into(),

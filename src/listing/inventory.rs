@@ -26,7 +26,7 @@ use crate::object::ObjectRef;
 use crate::source::{Pages, SourceError};
 use md5::{Digest, Md5};
 use report_store::{DownloadedFile, ReportStore};
-use row::{Row, RowKind};
+use row::{InventoryRow, RowKind};
 use std::fs::File;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -195,7 +195,7 @@ impl Inventory {
 /// Calls `visit` with every row until it returns false.
 fn for_each_row(manifest: &Manifest, file: &File, visit: &mut dyn FnMut(RowKind) -> bool) -> Result<(), String> {
     let mut number = 0u64;
-    let mut judge = |row: Row<'_>| {
+    let mut judge = |row: InventoryRow<'_>| {
         number += 1;
         let verdict = row.judge(&manifest.source_bucket).map_err(|what| format!("row {number}: {what}"))?;
         Ok(visit(verdict))

@@ -1,6 +1,6 @@
 //! Reconcile: compares a page of listed keys with the ledger.
 
-use super::counts::Counts;
+use super::counts::ListingCounts;
 use super::folder_level::{KeyClass, classify};
 use super::unit::{Layout, Pick, Unit};
 use crate::ledger::store::StoreError;
@@ -40,7 +40,7 @@ impl ListedKey {
     }
 
     /// Adds the key to `counts`. Called when the cursor passes the key.
-    pub(crate) fn count(&self, counts: &mut Counts) {
+    pub(crate) fn count(&self, counts: &mut ListingCounts) {
         counts.listed += 1;
         match self.state {
             KeyState::NotALog => counts.no_logs += 1,

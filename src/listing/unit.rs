@@ -1,7 +1,7 @@
 //! Unit: a part of the backfill that one worker processes independently, and its queue message.
 
+use super::day_range::DayRange;
 use super::folder_level::{Filters, names};
-use super::span::Span;
 use serde::{Deserialize, Serialize};
 
 /// Several days of one account, kind and region; or a whole folder without CloudTrail's layout.
@@ -17,7 +17,7 @@ pub struct Unit {
     /// How the folder is organized.
     pub layout: Layout,
     /// The days.
-    pub span: Span,
+    pub span: DayRange,
     /// Accounts, kinds and regions to include. Used for flat folders, whose names do not contain them.
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
@@ -148,7 +148,7 @@ mod tests {
                 after: rest.map(|rest| format!("{prefix}{rest}")),
                 prefix,
                 layout: if flat { Layout::Flat } else { Layout::Days },
-                span: Span::parse("2026-11-01", "2026-11-04").unwrap(),
+                span: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
                 filters: Filters { accounts, ..Filters::default() },
                 pick: if quarantined { Pick::UnfinishedAndQuarantined } else { Pick::Unfinished },
                 act: if count { Act::Count } else { Act::Enqueue },

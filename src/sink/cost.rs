@@ -3,7 +3,7 @@
 //! The figures follow from Firehose's published pricing, so a run that writes files can report what the same run would
 //! cost with Firehose.
 
-use crate::pack::Call;
+use crate::pack::SinkCall;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// "The maximum size of the data blob, before base64-encoding, is 1,000 KiB … Maximum length of 1024000."
@@ -89,7 +89,7 @@ impl SinkCounters {
     }
 
     /// Counts a call of which every record was acknowledged.
-    pub fn delivered(&self, call: &Call) {
+    pub fn delivered(&self, call: &SinkCall) {
         self.request_sent();
         call.record_slices().for_each(|record| self.acknowledged(record.len() as u64));
     }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn call_is_billed_per_record() {
         let usage = SinkCounters::default();
-        usage.delivered(&Call { body: vec![b'\n'; 5_122], records: vec![5_121, 5_122], ..Call::default() });
+        usage.delivered(&SinkCall { body: vec![b'\n'; 5_122], records: vec![5_121, 5_122], ..SinkCall::default() });
         let expected = SinkUsage { calls: 1, records: 2, bytes: 5_122, billed_bytes: 15_360, ..SinkUsage::default() };
         assert_eq!(usage.spent(), expected);
     }

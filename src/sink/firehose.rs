@@ -8,7 +8,7 @@ use super::oversize::{self, OversizeStore};
 use super::{Oversize, Sink, SinkError};
 use crate::aws::{self, AwsFailure, FailureKind};
 use crate::backoff::{Backoff, Pace};
-use crate::pack::{Call, LinesPerRecord, PackLimits};
+use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
 use async_trait::async_trait;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
@@ -67,7 +67,7 @@ impl Firehose {
 
     /// Sends one request with the records whose indices are in `pending`. Returns the records that were not delivered
     /// and the reason.
-    async fn put_pending(&self, call: &Call, pending: Vec<usize>) -> Result<Option<UndeliveredRecords>, SinkError> {
+    async fn put_pending(&self, call: &SinkCall, pending: Vec<usize>) -> Result<Option<UndeliveredRecords>, SinkError> {
         self.usage.request_sent();
         let body = body::render(&self.stream, call, &pending, std::mem::take(&mut *self.spare_buffer()));
         let sent = body.clone();
@@ -110,7 +110,7 @@ impl Firehose {
     fn undelivered_records(
         &self,
         answer: &PutRecordBatchOutput,
-        call: &Call,
+        call: &SinkCall,
         sent: Vec<usize>,
     ) -> Result<Option<UndeliveredRecords>, SinkError> {
         let (entries, total) = (answer.request_responses(), sent.len());
@@ -190,7 +190,7 @@ impl Sink for Firehose {
         Ok(super::Span::none())
     }
 
-    async fn deliver(&self, call: &Call, deadline: Instant) -> Result<(), SinkError> {
+    async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError> {
         if call.is_empty() {
             return Ok(());
         }

@@ -18,7 +18,7 @@ mod tests;
 use super::{Oversize, Sink, SinkError, Span, SpanEnd};
 use crate::ledger::store::StoreError;
 use crate::ledger::store::sqlite::{CommitMode, Journal, Sqlite};
-use crate::pack::{Call, LinesPerRecord, PackLimits};
+use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
 use async_trait::async_trait;
 use buffer::Buffer;
 use checkpoint::{Destination, STATE_FOLDER};
@@ -153,12 +153,12 @@ impl JsonlState {
     }
 
     /// Adds the lines of a call to the buffer.
-    fn add(&self, call: &Call) -> Result<(), SinkError> {
+    fn add(&self, call: &SinkCall) -> Result<(), SinkError> {
         // A partly buffered call can only be undone by discarding the whole buffer.
         self.append_lines(call).inspect_err(|error| self.invalidate(&error.to_string()))
     }
 
-    fn append_lines(&self, call: &Call) -> Result<(), SinkError> {
+    fn append_lines(&self, call: &SinkCall) -> Result<(), SinkError> {
         let folders: Vec<String> = call.scopes.iter().map(partition::folder).collect();
         let mut buffer = self.buffer();
         let mut start = 0;
@@ -247,7 +247,7 @@ impl Sink for Jsonl {
         }))
     }
 
-    async fn deliver(&self, call: &Call, _deadline: Instant) -> Result<(), SinkError> {
+    async fn deliver(&self, call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {
         let state = &self.state;
         state.destination.journal.check().map_err(sink_error)?;
         if state.grouped() {

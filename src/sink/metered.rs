@@ -2,7 +2,7 @@
 
 use super::cost::SinkCounters;
 use super::{Oversize, Sink, SinkError, Span};
-use crate::pack::{Call, PackLimits};
+use crate::pack::{PackLimits, SinkCall};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ impl Sink for MeteredSink {
         self.inner.span().await
     }
 
-    async fn deliver(&self, call: &Call, deadline: Instant) -> Result<(), SinkError> {
+    async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError> {
         self.inner.deliver(call, deadline).await?;
         self.usage.delivered(call);
         Ok(())

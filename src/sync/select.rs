@@ -1,8 +1,8 @@
 //! Select: which objects of a source are meant. Pure.
 
+use crate::listing::day_range::{DayRange, DayRangeError};
 use crate::listing::discover::{Coverage, DiscoveryRequest};
 use crate::listing::folder_level::Filters;
-use crate::listing::span::{Span, SpanError};
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 
@@ -42,8 +42,13 @@ impl Select {
     }
 
     /// What discovery is asked for.
-    pub(super) fn ask(&self, bucket: &str, prefix: &str, concurrency: usize) -> Result<DiscoveryRequest, SpanError> {
-        let span = Span::new(self.since.unwrap_or(EARLIEST).max(EARLIEST), self.until.unwrap_or(Date::MAX))?;
+    pub(super) fn ask(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        concurrency: usize,
+    ) -> Result<DiscoveryRequest, DayRangeError> {
+        let span = DayRange::new(self.since.unwrap_or(EARLIEST).max(EARLIEST), self.until.unwrap_or(Date::MAX))?;
         let coverage = if self.selects() { Coverage::Regions } else { Coverage::Everything };
         Ok(DiscoveryRequest {
             filters: self.filters.clone(),

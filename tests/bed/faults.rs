@@ -38,7 +38,7 @@ pub enum Fault {
 
 /// A received call.
 #[derive(Debug)]
-pub struct Call {
+pub struct SinkCall {
     /// The API operation: `UpdateItem`, `PutRecordBatch`, `GetObject`, `ListObjectsV2`.
     pub operation: String,
     /// The number of earlier calls of this operation.
@@ -51,7 +51,7 @@ pub struct Call {
     pub body: Vec<u8>,
 }
 
-impl Call {
+impl SinkCall {
     /// Parses the body of a call to a JSON service.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
@@ -62,7 +62,7 @@ impl Call {
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// The call.
-    pub call: Arc<Call>,
+    pub call: Arc<SinkCall>,
     /// The injected fault.
     pub fault: Option<Fault>,
     /// The status of the reply, also if the reply was lost. `None` if the service did not receive the call.
@@ -71,7 +71,7 @@ pub struct Exchange {
     pub reply: Vec<u8>,
 }
 
-type Rule = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
+type Rule = Box<dyn FnMut(&SinkCall) -> Option<Fault> + Send>;
 
 #[derive(Default)]
 struct State {
@@ -129,7 +129,7 @@ impl Faults {
     }
 
     /// Adds a rule. The rules are evaluated for each call in the order of addition, until one returns a fault.
-    pub fn when(&self, rule: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
+    pub fn when(&self, rule: impl FnMut(&SinkCall) -> Option<Fault> + Send + 'static) {
         self.state.lock().unwrap().rules.push(Box::new(rule));
     }
 
@@ -216,7 +216,7 @@ async fn serve(mut client: TcpStream, state: Arc<Mutex<State>>) {
     }
 }
 
-fn describe(request: &Message, counts: &mut std::collections::HashMap<String, usize>) -> Call {
+fn describe(request: &Message, counts: &mut std::collections::HashMap<String, usize>) -> SinkCall {
     let mut words = request.first.split(' ');
     let method = words.next().unwrap_or_default().to_owned();
     let path = words.next().unwrap_or_default().to_owned();
@@ -226,7 +226,7 @@ fn describe(request: &Message, counts: &mut std::collections::HashMap<String, us
     };
     let count = counts.entry(operation.clone()).or_default();
     *count += 1;
-    Call { operation, nth: *count - 1, method, path, body: request.body.clone() }
+    SinkCall { operation, nth: *count - 1, method, path, body: request.body.clone() }
 }
 
 fn s3_operation(method: &str, path: &str) -> &'static str {

@@ -4,7 +4,7 @@
 //! start with these replies. Equal histories are replayed once.
 
 use super::Scene;
-use super::wire::{Call, Reply, Wire};
+use super::wire::{Reply, SinkCall, Wire};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -44,7 +44,7 @@ pub struct Attempt {
 #[derive(Debug)]
 pub enum AttemptProgress {
     /// It waits for a reply to one of these calls.
-    Waits(Vec<(usize, Call)>),
+    Waits(Vec<(usize, SinkCall)>),
     /// The message is acknowledged.
     Acknowledged,
     /// The message becomes visible after this time.
@@ -102,7 +102,7 @@ impl Attempt {
         self.history.is_empty()
     }
 
-    pub fn waits(&self) -> &[(usize, Call)] {
+    pub fn waits(&self) -> &[(usize, SinkCall)] {
         match &self.progress {
             AttemptProgress::Waits(calls) => calls,
             _ => &[],

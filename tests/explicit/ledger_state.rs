@@ -1,6 +1,6 @@
 //! The ledger of one state: the contents of the in-memory store and their hash, which identifies the state.
 
-use super::wire::{Call, Reply};
+use super::wire::{Reply, SinkCall};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
 use std::sync::MutexGuard;
@@ -34,11 +34,11 @@ impl LedgerState {
     }
 
     /// Applies a call with the code of the store. Returns the new ledger, or `None` if it is unchanged, and the reply.
-    pub fn after(&self, call: &Call) -> (Option<Self>, Reply) {
+    pub fn after(&self, call: &SinkCall) -> (Option<Self>, Reply) {
         match call {
-            Call::Rows(ids) => (None, Reply::Rows(at_once(self.store.rows(ids)).unwrap())),
-            Call::Pages(names) => (None, Reply::Pages(at_once(self.store.pages(names)).unwrap())),
-            Call::Row { object, id, guard, change } => {
+            SinkCall::Rows(ids) => (None, Reply::Rows(at_once(self.store.rows(ids)).unwrap())),
+            SinkCall::Pages(names) => (None, Reply::Pages(at_once(self.store.pages(names)).unwrap())),
+            SinkCall::Row { object, id, guard, change } => {
                 let next = self.copied();
                 let reply = match object {
                     Some(object) => answered(at_once(next.change_row(object, *guard, change))),
@@ -46,12 +46,12 @@ impl LedgerState {
                 };
                 (reply.is_ok().then(|| Self::hashed(next)), Reply::Row(reply))
             }
-            Call::Page { name, expected_version, page } => {
+            SinkCall::Page { name, expected_version, page } => {
                 let next = self.copied();
                 let reply = answered(at_once(next.write_page(name, *expected_version, page)));
                 (reply.is_ok().then(|| Self::hashed(next)), Reply::Page(reply))
             }
-            Call::Fetch(_) | Call::Deliver(_) => unreachable!("not a ledger call"),
+            SinkCall::Fetch(_) | SinkCall::Deliver(_) => unreachable!("not a ledger call"),
         }
     }
 

@@ -25,7 +25,7 @@ use trailhose::ledger::model::page::Owner;
 use trailhose::ledger::model::row::Status;
 use trailhose::ledger::store::memory::{Memory, MemoryState};
 use trailhose::ledger::{Ledger, ReopenOutcome};
-use wire::{Call, Reply};
+use wire::{Reply, SinkCall};
 
 /// The time at which a scenario starts.
 const BEGIN: i64 = 1_700_000_000;
@@ -299,16 +299,16 @@ impl InterleavingModel {
     }
 
     /// Applies a call and returns its reply.
-    fn effect(&self, state: &mut State, call: &Call) -> Reply {
+    fn effect(&self, state: &mut State, call: &SinkCall) -> Reply {
         match call {
-            Call::Deliver(lines) => {
+            SinkCall::Deliver(lines) => {
                 for line in lines {
                     let known = self.scene.lines.iter().position(|(known, _)| known == line);
                     state.arrived[known.expect("a line of some object")] += 1;
                 }
                 Reply::Delivered
             }
-            Call::Fetch(object) => {
+            SinkCall::Fetch(object) => {
                 let number = self.scene.objects.iter().position(|at| at.key == object.key);
                 Reply::Fetched(state.gone & 1 << number.expect("an object of the scene") == 0)
             }

@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::ledger_state::LedgerState;
-use super::wire::Call;
+use super::wire::SinkCall;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use trailhose::ledger::model::row::Status;
@@ -43,7 +43,7 @@ pub enum Worker {
 }
 
 impl Worker {
-    pub fn waits(&self) -> &[(usize, Call)] {
+    pub fn waits(&self) -> &[(usize, SinkCall)] {
         match self {
             Self::At(attempt) => attempt.waits(),
             _ => &[],
@@ -78,7 +78,7 @@ impl PartialEq for State {
 }
 
 impl State {
-    pub fn call(&self, worker: u8, slot: usize) -> (&Attempt, &Call) {
+    pub fn call(&self, worker: u8, slot: usize) -> (&Attempt, &SinkCall) {
         let Worker::At(attempt) = &self.workers[worker as usize] else { panic!("worker {worker} is not active") };
         let call = attempt.waits().iter().find(|(number, _)| *number == slot).expect("a call that waits");
         (attempt, &call.1)

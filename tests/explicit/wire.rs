@@ -17,13 +17,13 @@ use trailhose::ledger::model::row::{Change, Guard, Row, Token};
 use trailhose::ledger::store::memory::MemoryState;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
-use trailhose::pack::{Call as Packed, PackLimits};
+use trailhose::pack::{PackLimits, SinkCall as Packed};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
 /// A call of a worker.
 #[derive(Debug, Clone)]
-pub enum Call {
+pub enum SinkCall {
     Row { object: Option<Object>, id: ObjectId, guard: Guard, change: Change },
     Rows(Vec<ObjectId>),
     Pages(Vec<PageName>),
@@ -32,7 +32,7 @@ pub enum Call {
     Deliver(Vec<String>),
 }
 
-impl Call {
+impl SinkCall {
     /// Returns the number of objects in a page write that own no event of the stored page.
     pub fn newcomers(&self, kept: &MemoryState) -> usize {
         let Self::Page { name, page, .. } = self else { return 0 };
@@ -80,7 +80,7 @@ pub enum Reply {
 
 #[derive(Debug)]
 struct Slot {
-    call: Call,
+    call: SinkCall,
     reply: Option<Reply>,
     waker: Option<Waker>,
     /// Replied to, or no longer awaited.
@@ -129,13 +129,13 @@ impl Wire {
     }
 
     /// Returns the calls that wait for a reply.
-    pub fn waiting(&self) -> Vec<(usize, Call)> {
+    pub fn waiting(&self) -> Vec<(usize, SinkCall)> {
         let state = self.state.lock().unwrap();
         let waiting = state.slots.iter().enumerate().filter(|(_, slot)| !slot.over);
         waiting.map(|(number, slot)| (number, slot.call.clone())).collect()
     }
 
-    fn ask(&self, call: Call) -> Answer<'_> {
+    fn ask(&self, call: SinkCall) -> Answer<'_> {
         let mut state = self.state.lock().unwrap();
         state.slots.push(Slot { call, reply: None, waker: None, over: false });
         Answer { wire: self, slot: state.slots.len() - 1 }
@@ -170,7 +170,7 @@ impl Wire {
         guard: Guard,
         change: &Change,
     ) -> Result<Row, WriteError<Row>> {
-        let call = Call::Row { object: object.cloned(), id, guard: self.guard(guard), change: self.change(change) };
+        let call = SinkCall::Row { object: object.cloned(), id, guard: self.guard(guard), change: self.change(change) };
         match self.ask(call).await {
             Reply::Row(outcome) => outcome.map_err(|current| WriteError::Refused(current.map(Box::new))),
             _ => Err(WriteError::Store(lost())),
@@ -222,7 +222,7 @@ impl Store for Wire {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        match self.ask(Call::Rows(ids.to_vec())).await {
+        match self.ask(SinkCall::Rows(ids.to_vec())).await {
             Reply::Rows(rows) => Ok(rows),
             _ => Err(lost()),
         }
@@ -232,7 +232,7 @@ impl Store for Wire {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        match self.ask(Call::Pages(names.to_vec())).await {
+        match self.ask(SinkCall::Pages(names.to_vec())).await {
             Reply::Pages(pages) => Ok(pages),
             _ => Err(lost()),
         }
@@ -251,7 +251,7 @@ impl Store for Wire {
             expected_version.map(|version| versions.get(&version).copied().unwrap_or(version))
         };
         let page = Page { version: named, ..page.clone() };
-        match self.ask(Call::Page { name: name.clone(), expected_version, page }).await {
+        match self.ask(SinkCall::Page { name: name.clone(), expected_version, page }).await {
             Reply::Page(outcome) => outcome.map_err(|current| WriteError::Refused(current.map(Box::new))),
             _ => Err(WriteError::Store(lost())),
         }
@@ -266,7 +266,7 @@ impl Source for Wire {
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
         let reply = match self.vanishing {
-            true => self.ask(Call::Fetch(object.clone())).await,
+            true => self.ask(SinkCall::Fetch(object.clone())).await,
             false => Reply::Fetched(true),
         };
         match reply {
@@ -293,7 +293,7 @@ impl Sink for Wire {
 
     async fn deliver(&self, call: &Packed, _deadline: Instant) -> Result<(), SinkError> {
         let lines = std::str::from_utf8(&call.body).unwrap().lines().map(str::to_owned).collect();
-        match self.ask(Call::Deliver(lines)).await {
+        match self.ask(SinkCall::Deliver(lines)).await {
             Reply::Delivered => Ok(()),
             _ => Err(SinkError::Unavailable("wire".to_owned())),
         }

@@ -12,7 +12,7 @@ use trailhose::ledger::model::page::{Page, PageName, Version};
 use trailhose::ledger::model::row::{CURSOR_END, Change, Guard, Row, Status};
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
-use trailhose::listing::{Counts, Span};
+use trailhose::listing::{DayRange, ListingCounts};
 use trailhose::object::{Object, ObjectId, ObjectRef};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
@@ -46,7 +46,7 @@ const BUSY: usize = 20;
 /// A bucket of 200 accounts with 17 regions each, for the days of a span, the day before and the day after.
 #[derive(Debug)]
 pub struct SyntheticListing {
-    span: Span,
+    span: DayRange,
     days: Vec<Date>,
     /// Files per day in a region that is not busy.
     daily: usize,
@@ -55,7 +55,7 @@ pub struct SyntheticListing {
 
 impl SyntheticListing {
     /// Returns a bucket with about `keys` objects within the span.
-    pub fn of(keys: usize, span: Span) -> Self {
+    pub fn of(keys: usize, span: DayRange) -> Self {
         let mut days = vec![span.from().yesterday().unwrap()];
         days.extend(span.days());
         days.push(span.to().tomorrow().unwrap());
@@ -236,7 +236,7 @@ impl Dispatcher for Summing {
 /// The result of a whole run.
 #[derive(Debug)]
 pub struct Ran {
-    pub counts: Counts,
+    pub counts: ListingCounts,
     pub enqueued: Sum,
     /// List requests of discovery and of the units.
     pub requests: u64,
@@ -249,7 +249,7 @@ pub async fn run(bucket: &Arc<SyntheticListing>) -> Ran {
     let backfill = Backfill { source: bucket.clone(), ledger };
     let intake = Summing::default();
     let mut discovery = Discovery::new(bucket.clone(), DiscoveryRequest::new("synthetic", "", bucket.span));
-    let mut counts = Counts::default();
+    let mut counts = ListingCounts::default();
     let stop = Instant::now() + std::time::Duration::from_secs(3600);
     while let Some(unit) = discovery.next().await.unwrap() {
         let ended = backfill.run(unit, &intake, stop).await;

@@ -26,7 +26,7 @@ use trailhose::ledger::Ledger;
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectRef};
-use trailhose::pack::{Call, LinesPerRecord, PackLimits};
+use trailhose::pack::{LinesPerRecord, PackLimits, SinkCall};
 use trailhose::sink::{Oversize, Sink, SinkError, Span};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 pub use wire::{Fault, Gate, Wire};
@@ -374,7 +374,7 @@ impl Sink for SinkOverWire {
         Ok(Span::none())
     }
 
-    async fn deliver(&self, call: &Call, _deadline: Instant) -> Result<(), SinkError> {
+    async fn deliver(&self, call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {
         self.wire
             .call("deliver", lost_sink, async {
                 let text = std::str::from_utf8(&call.body).unwrap();

@@ -35,7 +35,7 @@ pub enum LinesPerRecord {
 
 /// One call to a sink: whole lines, each ending with `\n`, in the order of their object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Call {
+pub struct SinkCall {
     /// The bytes of all lines.
     pub body: Vec<u8>,
     /// The end offset of each record in `body`.
@@ -46,7 +46,7 @@ pub struct Call {
     pub scopes: Arc<Vec<EventScope>>,
 }
 
-impl Call {
+impl SinkCall {
     /// Returns the records in order. Each consists of one or more whole lines.
     pub fn record_slices(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
@@ -81,7 +81,7 @@ pub struct PackedLine {
     pub end: usize,
     /// The index of the event in its object.
     pub ordinal: u32,
-    /// The index of the event's scope in [`Call::scopes`].
+    /// The index of the event's scope in [`SinkCall::scopes`].
     pub scope: u32,
 }
 
@@ -102,13 +102,13 @@ pub struct PackError {
 #[derive(Debug)]
 pub struct Packer {
     limits: PackLimits,
-    call: Call,
+    call: SinkCall,
 }
 
 impl Packer {
     /// Creates a packer for lines whose scopes are indexes into `scopes`. Allocates nothing before the first line.
     pub fn new(limits: PackLimits, scopes: Arc<Vec<EventScope>>) -> Self {
-        Self { limits, call: Call { scopes, ..Call::default() } }
+        Self { limits, call: SinkCall { scopes, ..SinkCall::default() } }
     }
 
     /// Adds one line, without its `\n`. If the line does not fit into the current call, returns that call and starts
@@ -117,7 +117,7 @@ impl Packer {
     /// # Errors
     /// [`PackError`] if the line exceeds the limit of a record. The packer is then unchanged, and the next line may be
     /// pushed.
-    pub fn push(&mut self, line: &[u8], ordinal: u32, scope: u32) -> Result<Option<Call>, PackError> {
+    pub fn push(&mut self, line: &[u8], ordinal: u32, scope: u32) -> Result<Option<SinkCall>, PackError> {
         debug_assert!(!line.contains(&b'\n'), "event {ordinal} contains a line break");
         let limit = self.limits.max_line_bytes();
         if line.len() > limit {
@@ -127,11 +127,11 @@ impl Packer {
         let joins = self.joins_last_record(bytes);
         let mut full = None;
         if !self.call.is_empty() && !self.fits_call(bytes, joins) {
-            let next = Call { scopes: Arc::clone(&self.call.scopes), ..Call::default() };
+            let next = SinkCall { scopes: Arc::clone(&self.call.scopes), ..SinkCall::default() };
             full = Some(std::mem::replace(&mut self.call, next));
         }
 
-        let Call { body, records, lines, .. } = &mut self.call;
+        let SinkCall { body, records, lines, .. } = &mut self.call;
         body.extend_from_slice(line);
         body.push(b'\n');
         let end = body.len();
@@ -146,8 +146,8 @@ impl Packer {
 
     /// Reuses the memory of a delivered call. The page faults of 4 MiB of new memory cost as much as the packing, and a
     /// large object needs only the memory of two calls.
-    pub fn recycle(&mut self, delivered: Call) {
-        let Call { mut body, mut records, mut lines, .. } = delivered;
+    pub fn recycle(&mut self, delivered: SinkCall) {
+        let SinkCall { mut body, mut records, mut lines, .. } = delivered;
         if body.capacity() < self.call.body.len() {
             return;
         }
@@ -157,11 +157,11 @@ impl Packer {
         records.append(&mut self.call.records);
         lines.clear();
         lines.append(&mut self.call.lines);
-        self.call = Call { body, records, lines, scopes: Arc::clone(&self.call.scopes) };
+        self.call = SinkCall { body, records, lines, scopes: Arc::clone(&self.call.scopes) };
     }
 
     /// Returns the last call, or `None` if it has no lines.
-    pub fn finish(self) -> Option<Call> {
+    pub fn finish(self) -> Option<SinkCall> {
         Some(self.call).filter(|call| !call.is_empty())
     }
 
@@ -184,7 +184,7 @@ mod tests {
     const FIREHOSE: PackLimits =
         PackLimits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: LinesPerRecord::Packed };
 
-    fn pack(limits: PackLimits, lines: &[Vec<u8>]) -> (Vec<Call>, Vec<u32>) {
+    fn pack(limits: PackLimits, lines: &[Vec<u8>]) -> (Vec<SinkCall>, Vec<u32>) {
         let mut packer = Packer::new(limits, Arc::default());
         let (mut calls, mut rejected) = (vec![], vec![]);
         for (ordinal, line) in (0..).zip(lines) {

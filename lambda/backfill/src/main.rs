@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use trailhose::backfill::call::Call;
+use trailhose::backfill::call::BackfillInvocation;
 use trailhose::backfill::record::dynamodb::DynamoDbRunRecords;
 use trailhose::backfill::tally::BackfillTally;
 use trailhose::backfill::worker::{Budgets, TaskBatchReport, Worker, deadline};
@@ -13,7 +13,7 @@ use trailhose::backfill::{Backfill, Run, RunId};
 use trailhose::config;
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, cost, system_clock};
-use trailhose::listing::Span;
+use trailhose::listing::DayRange;
 use trailhose::queue::sqs::Sqs;
 use trailhose::source::s3::S3;
 use trailhose::{aws, telemetry};
@@ -61,13 +61,13 @@ async fn answer(
     };
     let not_understood = BackfillTally { not_understood: 1, ..BackfillTally::default() };
     let deadline = deadline(left);
-    let request = match Call::parse(payload) {
-        Ok(Call::Queue(messages)) => {
+    let request = match BackfillInvocation::parse(payload) {
+        Ok(BackfillInvocation::Queue(messages)) => {
             let TaskBatchReport { tally, failed } = worker.messages(&messages, deadline).await;
             let batch_item_failures = failed.into_iter().map(|item_identifier| Failed { item_identifier }).collect();
             return (tally, Ok(Answer::Queue { batch_item_failures }));
         }
-        Ok(Call::Start(request)) => request,
+        Ok(BackfillInvocation::Start(request)) => request,
         Err(error) => return failed(not_understood, "NotUnderstood", &error),
     };
     // Lambda repeats a call that failed under the same request ID, and so under the same run.
@@ -91,7 +91,7 @@ enum Answer {
     #[serde(rename_all = "camelCase")]
     Queue { batch_item_failures: Vec<Failed> },
     /// To a schedule or a person: the run that was begun.
-    Run { run: RunId, sources: Vec<String>, span: Span },
+    Run { run: RunId, sources: Vec<String>, span: DayRange },
 }
 
 impl Answer {

@@ -2,7 +2,7 @@
 
 use super::{PartOutcome, RunPart};
 use crate::backfill::run::{Run, SourceRoot};
-use crate::listing::Counts;
+use crate::listing::ListingCounts;
 use crate::listing::discover::Shape;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct RunProgress {
     /// Units whose last attempt failed.
     pub failed: u64,
     /// The counts of all recorded attempts.
-    pub counts: Counts,
+    pub counts: ListingCounts,
     /// Progress by account. The empty name is used for folders without an account.
     pub accounts: BTreeMap<String, AccountProgress>,
     /// The reasons of failed parts, which may be retried.
@@ -42,7 +42,7 @@ pub struct AccountProgress {
     /// Units whose last attempt failed.
     pub failed: u64,
     /// The counts of the account.
-    pub counts: Counts,
+    pub counts: ListingCounts,
 }
 
 /// The stage of a run.
@@ -70,7 +70,7 @@ impl RunProgress {
             units: 0,
             done: 0,
             failed: 0,
-            counts: Counts::default(),
+            counts: ListingCounts::default(),
             accounts: BTreeMap::new(),
             failures: Vec::new(),
         };
@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn worked(unit: &Unit, outcome: PartOutcome, listed: u64) -> RunPart {
-        let counts = Counts { listed, ..Counts::default() };
+        let counts = ListingCounts { listed, ..ListingCounts::default() };
         RunPart::Worked(Box::new(UnitRecord { root: run().sources[0].clone(), unit: unit.clone(), outcome, counts }))
     }
 

@@ -1,7 +1,7 @@
 //! Replacements for S3 and Firehose: a source in memory, and a sink that discards all calls within Firehose's limits.
 
 use crate::object::{Object, ObjectRef};
-use crate::pack::{Call, LinesPerRecord, PackLimits};
+use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
 use crate::sink::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
 use crate::sink::{Oversize, Sink, SinkError, Span};
 use crate::source::{ByteRange, ListPage, Listing, Source, SourceError};
@@ -59,7 +59,7 @@ impl Sink for DiscardingSink {
         Ok(Span::none())
     }
 
-    async fn deliver(&self, _call: &Call, _deadline: Instant) -> Result<(), SinkError> {
+    async fn deliver(&self, _call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! CSV report files: gzipped, without a header, with quoted fields and URL-encoded keys.
 
 use super::manifest::CsvColumns;
-use super::row::Row;
+use super::row::InventoryRow;
 use ::csv::{ByteRecord, ReaderBuilder};
 use flate2::read::MultiGzDecoder;
 use percent_encoding::percent_decode;
@@ -13,7 +13,7 @@ use std::io::{BufReader, Seek, SeekFrom};
 pub(super) fn read(
     mut file: &File,
     columns: &CsvColumns,
-    judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>,
+    judge: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>,
 ) -> Result<(), String> {
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     // S3 may write a file as several gzip members. A missing or wrong trailer is an error.
@@ -41,7 +41,7 @@ pub(super) fn read(
             }
         };
         let key = decode(&record[columns.key]);
-        let row = Row {
+        let row = InventoryRow {
             bucket: &record[columns.bucket],
             key: &key,
             etag: Some(&record[columns.etag]),

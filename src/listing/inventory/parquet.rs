@@ -1,7 +1,7 @@
 //! Parquet report files: reads only the required columns, one batch of rows at a time.
 
 use super::manifest::{BUCKET, DELETE_MARKER, ETAG, KEY, LATEST, SIZE};
-use super::row::Row;
+use super::row::InventoryRow;
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int64Type};
 use ::parquet::errors::ParquetError;
@@ -12,7 +12,7 @@ use std::fs::File;
 const BATCH: usize = 1000;
 
 /// Reads the rows of a file from its beginning until `judge` returns false.
-pub(super) fn read(file: &File, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>) -> Result<(), String> {
+pub(super) fn read(file: &File, judge: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>) -> Result<(), String> {
     let file = file.try_clone().map_err(|error| error.to_string())?;
     let reader = SerializedFileReader::new(file).map_err(parquet_error)?;
     for number in 0..reader.num_row_groups() {
@@ -110,7 +110,11 @@ struct ParquetColumns {
 
 impl ParquetColumns {
     /// Reads all rows of the group. Returns false if `judge` stopped the reading.
-    fn read(mut self, rows: i64, judge: &mut dyn FnMut(Row<'_>) -> Result<bool, String>) -> Result<bool, String> {
+    fn read(
+        mut self,
+        rows: i64,
+        judge: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>,
+    ) -> Result<bool, String> {
         let mut left = usize::try_from(rows).map_err(|_| format!("expected a number of rows, found {rows}"))?;
         while left > 0 {
             let count = left.min(BATCH);
@@ -121,7 +125,7 @@ impl ParquetColumns {
             let markers = self.delete_marker.as_mut().map(|column| column.next(count)).transpose()?;
             for at in 0..count {
                 let flag = |flags: &Option<Vec<Option<bool>>>| flags.as_ref().and_then(|flags| flags[at]);
-                let row = Row {
+                let row = InventoryRow {
                     bucket: buckets[at].as_ref().map_or(&[], ByteArray::data),
                     key: keys[at].as_ref().map_or(&[], ByteArray::data),
                     etag: etags[at].as_ref().map(ByteArray::data),

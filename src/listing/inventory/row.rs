@@ -4,7 +4,7 @@ use crate::object::ObjectRef;
 
 /// The fields of a report row.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Row<'a> {
+pub(super) struct InventoryRow<'a> {
     pub(super) bucket: &'a [u8],
     /// The decoded key.
     pub(super) key: &'a [u8],
@@ -25,7 +25,7 @@ pub(super) enum RowKind {
     Excluded,
 }
 
-impl Row<'_> {
+impl InventoryRow<'_> {
     /// Classifies the row of a report of `bucket`.
     ///
     /// # Errors

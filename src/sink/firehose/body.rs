@@ -4,7 +4,7 @@
 //! That needs four times the memory of the call and allocates it again for each call. The SDK still signs and sends the
 //! request and parses the response. <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
 
-use crate::pack::Call;
+use crate::pack::SinkCall;
 use aws_sdk_firehose::config::http::HttpRequest;
 use base64_simd::STANDARD;
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub(super) fn replace_body(mut request: HttpRequest, body: &Bytes) -> Result<Htt
 pub(super) struct UnexpectedProtocol(String);
 
 /// Renders the records of a call whose indices are in `pending`. Reuses the memory of `spare`.
-pub(super) fn render(stream: &str, call: &Call, pending: &[usize], spare: Vec<u8>) -> Bytes {
+pub(super) fn render(stream: &str, call: &SinkCall, pending: &[usize], spare: Vec<u8>) -> Bytes {
     let records: Vec<&[u8]> = call.record_slices().collect();
     let of = |&at: &usize| records[at];
     let head = format!("{{\"DeliveryStreamName\":{},\"Records\":[", serde_json::Value::from(stream));
@@ -75,7 +75,7 @@ mod tests {
             records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..50), any::<bool>()), 0..12),
             stream in "\\PC{0,12}",
         ) {
-            let mut call = Call::default();
+            let mut call = SinkCall::default();
             for (record, _) in &records {
                 call.body.extend_from_slice(record);
                 call.records.push(call.body.len());

@@ -53,8 +53,8 @@ fn scope(account: &str) -> EventScope {
     EventScope { account: account.into(), region: "eu-west-1".into(), minute: Some(28_000_000) }
 }
 
-fn call(lines: &[(&str, &str)]) -> Call {
-    let mut call = Call::default();
+fn call(lines: &[(&str, &str)]) -> SinkCall {
+    let mut call = SinkCall::default();
     let mut scopes = Vec::new();
     for (at, (account, line)) in lines.iter().enumerate() {
         call.body.extend_from_slice(line.as_bytes());

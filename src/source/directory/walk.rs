@@ -13,7 +13,7 @@ pub(super) const PAGE_ENTRIES: usize = 1000;
 /// The folder that contains this program's own state.
 const STATE_FOLDER: &str = ".trailhose";
 
-struct Walk<'a> {
+struct DirectoryWalk<'a> {
     root: &'a Path,
     bucket: &'a str,
     prefix: &'a str,
@@ -33,7 +33,8 @@ pub(super) fn list(
 ) -> Result<ListPage, SourceError> {
     // A missing root folder is an error. If it counted as empty, `sync --watch` would report success.
     std::fs::metadata(root).map_err(|error| io_error(root, &error))?;
-    let mut walk = Walk { root, bucket, prefix, after, delimited, page: ListPage::default(), last: String::new() };
+    let mut walk =
+        DirectoryWalk { root, bucket, prefix, after, delimited, page: ListPage::default(), last: String::new() };
     // All keys under the prefix are in the folder that ends at its last slash.
     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     if !folder.split('/').any(|part| matches!(part, "." | "..")) && !folder.starts_with('/') {
@@ -42,7 +43,7 @@ pub(super) fn list(
     Ok(walk.page)
 }
 
-impl Walk<'_> {
+impl DirectoryWalk<'_> {
     /// Adds the entries of a folder. Returns whether the page can hold more entries.
     fn folder(&mut self, folder: &str) -> Result<bool, SourceError> {
         let path = self.root.join(folder);

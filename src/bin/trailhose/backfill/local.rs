@@ -21,7 +21,7 @@ use trailhose::backfill::{Backfill, DispatchError, Dispatcher, RunId, Submitted,
 use trailhose::ledger::Ledger;
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::unit::Act;
-use trailhose::listing::{Counts, Unit};
+use trailhose::listing::{ListingCounts, Unit};
 use trailhose::object::ObjectRef;
 use trailhose::queue::sqs::Sqs;
 
@@ -40,7 +40,7 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let worked = async {
-        let mut counts = Counts::default();
+        let mut counts = ListingCounts::default();
         for planned in &plan.runs {
             for at in &planned.places {
                 one(plan, planned, at, &ledger, aws, &bar, &mut counts).await?;
@@ -90,7 +90,7 @@ async fn one(
     ledger: &Ledger,
     aws: &Aws,
     bar: &ProgressBar,
-    counts: &mut Counts,
+    counts: &mut ListingCounts,
 ) -> Result<(), LocalBackfillError> {
     // A report needs no list request per day, so without --since all its days are read.
     let since = plan.inventory.as_ref().map(|_| EARLIEST_DAY);
@@ -113,7 +113,7 @@ async fn over_listing(
     ask: DiscoveryRequest,
     backfill: &Backfill,
     bar: &ProgressBar,
-    counts: &mut Counts,
+    counts: &mut ListingCounts,
 ) -> Result<(), LocalBackfillError> {
     let ask = DiscoveryRequest { act: Act::Count, ..ask };
     let discovery = Discovery::new(Arc::clone(&opened.source), ask);
@@ -160,7 +160,7 @@ async fn over_inventory(
     terms: &RunOptions,
     backfill: &Backfill,
     aws: &Aws,
-    counts: &mut Counts,
+    counts: &mut ListingCounts,
 ) -> Result<(), LocalBackfillError> {
     let report = inventory::open(manifest, &opened.bucket, aws).await.map_err(LocalBackfillError::NothingDone)?;
     anstream::eprintln!("{}", inventory::age(&report));
@@ -176,7 +176,7 @@ async fn over_inventory(
     take(backfill.run_over_pages(pages, ask.flat_unit(), &*intake, Instant::now() + UNLIMITED_TIME).await, counts)
 }
 
-fn take(ended: UnitReport, counts: &mut Counts) -> Result<(), LocalBackfillError> {
+fn take(ended: UnitReport, counts: &mut ListingCounts) -> Result<(), LocalBackfillError> {
     counts.merge(&ended.counts);
     let trouble = match ended.end {
         UnitEnd::Done => return Ok(()),

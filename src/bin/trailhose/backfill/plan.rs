@@ -7,8 +7,8 @@ use std::path::Path;
 use trailhose::backfill::run::{Defaults, Run, SourceRoot};
 use trailhose::backfill::{Request, RunId};
 use trailhose::ledger::system_clock;
+use trailhose::listing::day_range::LOOK_BACK;
 use trailhose::listing::folder_level::Filters;
-use trailhose::listing::span::LOOK_BACK;
 
 /// Runs and options of a backfill.
 #[derive(Debug)]

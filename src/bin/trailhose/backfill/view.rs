@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use trailhose::backfill::estimate::Estimate;
 use trailhose::billing::price;
-use trailhose::listing::Counts;
+use trailhose::listing::ListingCounts;
 
 /// Counts of a local run, and an estimate for ingesting the missing objects.
 #[derive(Debug, Serialize)]
 pub(super) struct LocalReport {
     dry_run: bool,
-    counts: Counts,
+    counts: ListingCounts,
     estimate: EstimateView,
 }
 
@@ -30,7 +30,7 @@ struct EstimateView {
 }
 
 impl LocalReport {
-    pub(super) fn of(counts: Counts, dry_run: bool, bytes_per_second: Option<u64>) -> Self {
+    pub(super) fn of(counts: ListingCounts, dry_run: bool, bytes_per_second: Option<u64>) -> Self {
         let estimate = Estimate::of(&counts, bytes_per_second);
         let bill = estimate.counted.bill();
         let mut dollars_by_service: BTreeMap<&'static str, f64> = BTreeMap::new();

@@ -6,8 +6,8 @@ use crate::settings::Settings;
 use jiff::civil::Date;
 use std::time::Duration;
 use trailhose::event::filter::Filter;
+use trailhose::listing::day_range::LOOK_BACK;
 use trailhose::listing::folder_level::Filters;
-use trailhose::listing::span::LOOK_BACK;
 
 /// Sources, destination and options of a sync.
 #[derive(Debug)]

@@ -14,14 +14,14 @@ pub const LOOK_BACK: u32 = 3;
 /// A range of delivery days in UTC, including both ends. Never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "SpanText", into = "SpanText")]
-pub struct Span {
+pub struct DayRange {
     from: Date,
     to: Date,
 }
 
 /// An error for an invalid span.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SpanError {
+pub enum DayRangeError {
     /// The span ends before it starts.
     #[error("since must not be after until ({from} is after {to})")]
     Backwards {
@@ -41,18 +41,18 @@ pub enum SpanError {
     TooEarly(Date),
 }
 
-impl Span {
+impl DayRange {
     /// Creates a span from its first and its last day.
     ///
     /// # Errors
     /// Fails if the span ends before it starts, or starts before the year 2000.
-    pub fn new(from: Date, to: Date) -> Result<Self, SpanError> {
+    pub fn new(from: Date, to: Date) -> Result<Self, DayRangeError> {
         if to < from {
-            return Err(SpanError::Backwards { from, to });
+            return Err(DayRangeError::Backwards { from, to });
         }
         // Keys are compared as text, which is the order of the days only if every year has four digits.
         if from.year() < 2000 {
-            return Err(SpanError::TooEarly(from));
+            return Err(DayRangeError::TooEarly(from));
         }
         Ok(Self { from, to })
     }
@@ -67,9 +67,9 @@ impl Span {
     /// Parses a span from two days in the form `YYYY-MM-DD`.
     ///
     /// # Errors
-    /// Fails if one of them is not a day, and in the cases of [`Span::new`].
-    pub fn parse(from: &str, to: &str) -> Result<Self, SpanError> {
-        let day = |text: &str| text.parse().map_err(|_| SpanError::InvalidDate { found: text.to_owned() });
+    /// Fails if one of them is not a day, and in the cases of [`DayRange::new`].
+    pub fn parse(from: &str, to: &str) -> Result<Self, DayRangeError> {
+        let day = |text: &str| text.parse().map_err(|_| DayRangeError::InvalidDate { found: text.to_owned() });
         Self::new(day(from)?, day(to)?)
     }
 
@@ -119,7 +119,7 @@ impl Span {
 /// No S3 bucket contains objects from before this day.
 const EARLIEST: Date = jiff::civil::date(2000, 1, 1);
 
-impl std::fmt::Display for Span {
+impl std::fmt::Display for DayRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{} to {}", self.from, self.to) }
     }
@@ -133,16 +133,16 @@ struct SpanText {
     to: String,
 }
 
-impl TryFrom<SpanText> for Span {
-    type Error = SpanError;
+impl TryFrom<SpanText> for DayRange {
+    type Error = DayRangeError;
 
-    fn try_from(text: SpanText) -> Result<Self, SpanError> {
+    fn try_from(text: SpanText) -> Result<Self, DayRangeError> {
         Self::parse(&text.from, &text.to)
     }
 }
 
-impl From<Span> for SpanText {
-    fn from(span: Span) -> Self {
+impl From<DayRange> for SpanText {
+    fn from(span: DayRange) -> Self {
         Self { from: span.from.to_string(), to: span.to.to_string() }
     }
 }
@@ -152,19 +152,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn spans() -> impl Strategy<Value = Span> {
+    fn spans() -> impl Strategy<Value = DayRange> {
         (0i64..300_000, 0i64..800).prop_map(|(start, length)| {
             let from = EARLIEST.checked_add(start.days()).unwrap();
-            Span::new(from, from.checked_add(length.days()).unwrap()).unwrap()
+            DayRange::new(from, from.checked_add(length.days()).unwrap()).unwrap()
         })
     }
 
     proptest! {
         #[test]
         fn split_covers_each_day_once_within_the_length(span in spans(), days in 0u32..50) {
-            let split: Vec<Span> = span.split(days).collect();
+            let split: Vec<DayRange> = span.split(days).collect();
             prop_assert!(split.iter().all(|piece| piece.days().count() <= days.max(1) as usize));
-            let rejoined: Vec<Date> = split.into_iter().flat_map(Span::days).collect();
+            let rejoined: Vec<Date> = split.into_iter().flat_map(DayRange::days).collect();
             prop_assert_eq!(rejoined, span.days().collect::<Vec<_>>());
         }
 
@@ -184,24 +184,24 @@ mod tests {
         #[test]
         fn serialization_round_trips(span in spans()) {
             let text = serde_json::to_string(&span).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Span>(&text).unwrap(), span);
+            prop_assert_eq!(serde_json::from_str::<DayRange>(&text).unwrap(), span);
         }
     }
 
     #[test]
     fn looking_back_includes_today_and_the_days_before() {
-        let span = Span::looking_back(jiff::civil::date(2026, 3, 2), LOOK_BACK);
+        let span = DayRange::looking_back(jiff::civil::date(2026, 3, 2), LOOK_BACK);
         assert_eq!(span.to_string(), "2026-02-27 to 2026-03-02");
-        assert_eq!(Span::looking_back(Date::MIN, u32::MAX).from(), EARLIEST);
+        assert_eq!(DayRange::looking_back(Date::MIN, u32::MAX).from(), EARLIEST);
     }
 
     #[test]
     fn invalid_span_is_rejected_with_a_fix() {
-        let said = |from, to| Span::parse(from, to).unwrap_err().to_string();
+        let said = |from, to| DayRange::parse(from, to).unwrap_err().to_string();
         assert_eq!(said("2026-11-02", "2026-11-01"), "since must not be after until (2026-11-02 is after 2026-11-01)");
         assert_eq!(said("yesterday", "2026-11-01"), r#"expected a day as YYYY-MM-DD, found "yesterday""#);
         assert_eq!(said("0999-01-01", "2026-11-01"), "expected days from the year 2000 on, found 0999-01-01");
         let backwards = r#"{"from":"2026-11-02","to":"2026-11-01"}"#;
-        assert!(serde_json::from_str::<Span>(backwards).unwrap_err().to_string().contains("must not be after"));
+        assert!(serde_json::from_str::<DayRange>(backwards).unwrap_err().to_string().contains("must not be after"));
     }
 }
