@@ -194,7 +194,7 @@ async fn missing_objects_of_an_inventory_are_enqueued_once() {
         else {
             panic!("not leased")
         };
-        ledger.complete(&lease, trailhose::ledger::model::row::ListingCounts::default()).await.unwrap();
+        ledger.complete(&lease, trailhose::ledger::model::row::Counts::default()).await.unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     let report = Report::write(folder.path(), "trail", How::Parquet, 2, &rows);
