@@ -2,7 +2,7 @@
 //! unnecessary call is started.
 
 use crate::event::EventScope;
-use crate::pack::{Call, LinesPerRecord, PackError, PackLimits, Packer};
+use crate::pack::{SinkCall, LinesPerRecord, PackError, PackLimits, Packer};
 use std::sync::Arc;
 
 /// The ordinal and bytes of each line.
@@ -66,7 +66,7 @@ struct CallSizes {
     last_record: usize,
 }
 
-fn check_call(call: &Call, limits: &PackLimits, packed: &mut NumberedLines) -> CallSizes {
+fn check_call(call: &SinkCall, limits: &PackLimits, packed: &mut NumberedLines) -> CallSizes {
     assert!(!call.is_empty() && call.records.len() <= limits.call_records);
     assert!(call.body.len() <= limits.call_bytes || call.lines.len() == 1, "a call of several lines exceeds the limit");
     let records: Vec<&[u8]> = call.record_slices().collect();
