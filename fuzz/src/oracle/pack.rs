@@ -2,7 +2,7 @@
 //! unnecessary call is started.
 
 use crate::event::EventScope;
-use crate::pack::{SinkCall, LinesPerRecord, PackError, PackLimits, Packer};
+use crate::pack::{LinesPerRecord, PackError, PackLimits, Packer, SinkCall};
 use std::sync::Arc;
 
 /// The ordinal and bytes of each line.
