@@ -17,7 +17,7 @@ use trailhose::listing::DayRange;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     if let (Some("--keys"), Some(keys)) = (arguments.next().as_deref(), arguments.next()) {
-        return one(keys.parse().expect("a number of keys"));
+        return measure(keys.parse().expect("--keys is a number"));
     }
     // Without `--bench`, as in `cargo test --all-targets`, a small run only checks that the program works.
     let sizes = if std::env::args().any(|argument| argument == "--bench") { 4..7 } else { 4..5 };
@@ -26,26 +26,26 @@ fn main() {
         "keys", "missing", "lists", "allowed", "seconds", "keys/s", "peak KiB"
     );
     for size in sizes {
-        let itself = std::env::current_exe().expect("a path of its own");
-        let ended = Command::new(itself).args(["--keys", &10_u64.pow(size).to_string()]).status();
-        assert!(ended.is_ok_and(|status| status.success()), "10^{size} keys failed");
+        let program = std::env::current_exe().expect("the path of this program is known");
+        let status = Command::new(program).args(["--keys", &10_u64.pow(size).to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "10^{size} keys failed");
     }
 }
 
-fn one(keys: usize) {
-    let span = DayRange::parse("2026-11-18", "2026-11-20").expect("a span");
+fn measure(keys: usize) {
+    let span = DayRange::parse("2026-11-18", "2026-11-20").expect("valid days");
     let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, span));
     let expected = bucket.expected();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
     let start = Instant::now();
-    let ran = runtime.block_on(synthetic_listing::run(&bucket));
+    let result = runtime.block_on(synthetic_listing::run(&bucket));
     let seconds = start.elapsed().as_secs_f64();
     let allowed = (expected.pages + expected.prefixes) as f64 * 1.05;
-    assert_eq!(ran.enqueued, expected.missing, "exactly the missing objects are enqueued");
-    assert_eq!(ran.counts.listed, expected.keys, "every key is listed once");
-    assert!(ran.requests as f64 <= allowed, "{} list requests, {allowed} allowed", ran.requests);
-    let (listed, missing) = (ran.counts.listed, ran.counts.missing);
-    let (lists, rate) = (ran.requests, listed as f64 / seconds);
+    assert_eq!(result.enqueued, expected.missing, "exactly the missing objects are enqueued");
+    assert_eq!(result.counts.listed, expected.keys, "every key is listed once");
+    assert!(result.requests as f64 <= allowed, "{} list requests, {allowed} allowed", result.requests);
+    let (listed, missing) = (result.counts.listed, result.counts.missing);
+    let (lists, rate) = (result.requests, listed as f64 / seconds);
     println!("{listed:>9} {missing:>8} {lists:>8} {allowed:>10.0} {seconds:>8.2} {rate:>8.0} {:>9}", peak_kib());
 }
 

@@ -39,7 +39,7 @@ async fn bodies(url: &str) -> BTreeMap<String, usize> {
     }
 }
 
-fn post(faults: &Faults, url: &str) -> MessageSender {
+fn sender(faults: &Faults, url: &str) -> MessageSender {
     let client = aws_sdk_sqs::Client::new(&faults.config());
     MessageSender::new(Arc::new(Sqs::new(client, url.to_owned())), Arc::new(Budget::unlimited())).with_pace(QUICK)
 }
@@ -58,9 +58,9 @@ async fn failed_messages_of_a_batch_are_sent_again() {
     faults.on("SendMessageBatch", 3..4, Fault::LoseReply);
     let objects: Vec<ObjectRef> =
         (0..25).map(|number| ObjectRef::new("logs", format!("key {number:02}")).with_version("e", 10)).collect();
-    let dispatch = QueueDispatcher::new(post(&faults, &url), Packing { objects: 1, ..Packing::default() });
-    let handed = dispatch.submit(&objects, soon()).await;
-    assert_eq!((handed.accepted, handed.messages, handed.error), (25, 25, None));
+    let dispatch = QueueDispatcher::new(sender(&faults, &url), Packing { objects: 1, ..Packing::default() });
+    let submitted = dispatch.submit(&objects, soon()).await;
+    assert_eq!((submitted.accepted, submitted.messages, submitted.error), (25, 25, None));
     let bodies = bodies(&url).await;
     let mut arrived = BTreeMap::new();
     for (body, times) in &bodies {
@@ -78,12 +78,12 @@ async fn permanently_rejected_message_is_not_retried() {
     let faults = Faults::before(Emulator::shared_ministack());
     faults.on("SendMessageBatch", 1..2, Fault::Deny);
     let messages: Vec<OutboundMessage> = (0..25).map(|number| OutboundMessage::of(format!("body {number}"))).collect();
-    let (sent, error) = post(&faults, &url).send(&messages, soon()).await;
+    let (sent, error) = sender(&faults, &url).send(&messages, soon()).await;
     let Some(DispatchError::Failed(reason)) = error else { panic!("{error:?}") };
     assert!(reason.contains("allow sqs:SendMessage on this queue"), "{reason}");
     assert_eq!((sent, faults.count("SendMessageBatch"), bodies(&url).await.len()), (10, 2, 10));
 
-    let nowhere = post(&faults, &format!("{url}-that-is-not-there"));
+    let nowhere = sender(&faults, &format!("{url}-that-is-not-there"));
     let (sent, error) = nowhere.send(&messages[..1], soon()).await;
     let Some(DispatchError::Failed(reason)) = error else { panic!("{error:?}") };
     assert!(sent == 0 && reason.contains("that-is-not-there"), "{reason}");

@@ -1,33 +1,33 @@
-//! Call: what the backfill function can be called with. Pure.
+//! The payloads of the backfill function. Pure.
 
 use super::run::{Request, RequestError};
 use crate::notification::{Invocation, Message, NotificationError, invocation};
 use serde::Deserialize;
 
-/// What the function is called with.
+/// An invocation of the backfill function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackfillInvocation {
-    /// A schedule, or somebody by hand, asks for a run.
+    /// A schedule or a user requests a run.
     Start(Request),
-    /// The queue hands over its tasks.
+    /// The queue delivers tasks.
     Queue(Vec<Message>),
 }
 
-/// A payload that is none of these.
+/// An error of an invalid payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// Not a request.
+    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// Like a queue's batch, and not one.
+    /// The payload resembles a batch of a queue and is invalid.
     #[error(transparent)]
     Queue(#[from] NotificationError),
-    /// The news of an object, which is for the ingest function.
+    /// The payload is a notification of an object, which belongs to the ingest function.
     #[error("expected a backfill request or tasks of the backfill queue, found a notification: send it to ingest")]
     Notification,
 }
 
-/// The fields by which payloads are told apart.
+/// The fields that distinguish the kinds of payload.
 #[derive(Deserialize)]
 struct PayloadFields {
     #[serde(rename = "Records")]
@@ -38,17 +38,17 @@ struct PayloadFields {
 }
 
 impl BackfillInvocation {
-    /// Reads a payload.
+    /// Parses a payload.
     ///
     /// # Errors
-    /// Says why it is none. Nothing of it may then be begun.
+    /// Returns the reason if the payload is invalid. No part of an invalid payload may be processed.
     pub fn parse(payload: &str) -> Result<Self, CallError> {
         match serde_json::from_str::<PayloadFields>(payload) {
             Ok(PayloadFields { records: Some(_), .. }) => match invocation(payload)? {
                 Invocation::Queue(messages) => Ok(Self::Queue(messages)),
                 Invocation::Direct(_) => Err(CallError::Notification),
             },
-            // What EventBridge sends from a schedule or a rule that was given no payload of its own.
+            // EventBridge sends this payload for a schedule or a rule without a configured payload.
             // https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-templated.html
             Ok(PayloadFields { source: Some(source), detail_type: Some(kind), .. })
                 if kind == "Scheduled Event" && (source == "aws.scheduler" || source == "aws.events") =>
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schedule_a_person_and_a_queue_are_told_apart() {
+    fn schedule_request_and_queue_are_distinguished() {
         let scheduled = |source: &str| {
             format!(
                 r#"{{"version":"0","detail-type":"Scheduled Event","source":"{source}","resources":[],"detail":"{{}}"}}"#
@@ -79,7 +79,7 @@ mod tests {
             );
         }
         let Ok(BackfillInvocation::Start(request)) = BackfillInvocation::parse(r#"{"dry_run":true}"#) else {
-            panic!("not a start")
+            panic!("not parsed as a request")
         };
         assert!(request.dry_run);
         let record =
@@ -87,17 +87,17 @@ mod tests {
         let Ok(BackfillInvocation::Queue(messages)) =
             BackfillInvocation::parse(&format!(r#"{{"Records":[{record}]}}"#))
         else {
-            panic!("not a queue's")
+            panic!("not parsed as a queue's batch")
         };
         assert_eq!(messages[0].body, "b");
     }
 
     #[test]
-    fn what_is_none_of_them_begins_no_run() {
-        let of_an_object = r#"{"version":"0","detail-type":"Object Created","source":"aws.s3","detail":{}}"#;
+    fn invalid_payload_starts_no_run() {
+        let notification = r#"{"version":"0","detail-type":"Object Created","source":"aws.s3","detail":{}}"#;
         let foreign = r#"{"detail-type":"Scheduled Event","source":"made.up"}"#;
         let mixed = r#"{"Records":[{"eventSource":"aws:sqs"},{"eventSource":"aws:s3"}]}"#;
-        for payload in ["", "null", "[]", "7", r#""{}""#, r#"{"Records":[]}"#, of_an_object, foreign, mixed] {
+        for payload in ["", "null", "[]", "7", r#""{}""#, r#"{"Records":[]}"#, notification, foreign, mixed] {
             assert!(BackfillInvocation::parse(payload).is_err(), "{payload}");
         }
     }

@@ -1,63 +1,65 @@
-//! Estimate: what it would take to ingest what a dry run counted. Pure.
+//! The estimate of the time and cost of ingesting the objects that a dry run counted. Pure.
 //!
-//! Objects, stored bytes and requests are counted. What the objects hold is not known before they are read, so events,
-//! time and dollars follow from the figures below, which are those of real accounts; an account of its own habits can
-//! be off by a factor of two.
+//! Objects, stored bytes and requests are counted. The content of the objects is unknown until they are read, so
+//! events, time and dollars are computed from the figures below. The figures are averages of real accounts; for an
+//! unusual account the estimate can be wrong by a factor of two.
 
 use super::dispatch::Packing;
 use crate::billing::price::BilledUnits;
 use crate::listing::ListingCounts;
 use std::time::Duration;
 
-/// Bytes of an event as JSON, on average over 39,585 events of three real accounts.
+/// The bytes of an event as JSON: the average of 39,585 events of three real accounts.
 const EVENT_BYTES: f64 = 1_300.0;
 
-/// By how much gzip makes an object smaller, on average over the same accounts' objects.
+/// The compression ratio of gzip: the average of the same accounts' objects.
 const GZIP: f64 = 6.2;
 
-/// Ledger write units of an object: leased and done, and its pages. The least that README's table shows, where 17
-/// events a file cost 6.9 units.
+/// The ledger write units per object, for its lease, its completion and its pages. This follows from the lowest value
+/// in the README's table: 6.9 units for a file of 17 events.
 const WRITE_UNITS_AN_OBJECT: f64 = 6.0;
 
-/// And for each of its events, by which its pages are larger and more: README's table again, where 59 events a file
-/// cost 9.1.
+/// The additional ledger write units per event, because events make pages larger and more numerous. This follows from
+/// the README's table: 9.1 units for a file of 59 events.
 const WRITE_UNITS_AN_EVENT: f64 = 0.055;
 
-/// Ledger read units of an object, its pages read before they are written: between 4.4 and 7.1 in README's table.
+/// The ledger read units per object, because pages are read before they are written: 4.4 to 7.1 in the README's table.
 const READ_UNITS_AN_OBJECT: f64 = 6.0;
 
-/// The smallest default quota of a Firehose stream in the large regions, in bytes a second; elsewhere it is a fifth.
+/// The smallest default quota of a Firehose stream in the large regions, in bytes per second. The quota of other
+/// regions is a fifth of it.
 /// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
 pub const STREAM_BYTES_A_SECOND: f64 = 5.0 * 1024.0 * 1024.0;
 
-/// Lambda's GB-seconds for a million events: measured on a machine like Lambda's, the SDK's work included.
+/// The GB-seconds of Lambda per million events, measured on a machine similar to Lambda's and including the SDK's work.
 const GB_SECONDS_A_MILLION_EVENTS: f64 = 12.0;
 
-/// Seconds for which a worker waits for the requests of one object, in a function of half a GB that works on 16 at
-/// once.
+/// The seconds that a worker waits for the requests of one object, in a function of 0.5 GB that processes 16 objects
+/// concurrently.
 const SECONDS_AN_OBJECT: f64 = 0.2;
 
-/// GB of that function, shared by the objects it works on at once.
+/// The share of one object in the memory of that function, in GB.
 const GB_AN_OBJECT: f64 = 0.5 / 16.0;
 
-/// SQS requests for a message: its share of sending, receiving and deleting ten at a time, each begun 64 KB being one.
+/// The SQS requests per message: its share of sending, receiving and deleting batches of ten. Each started 64 KB of a
+/// batch is billed as one request.
 const REQUESTS_A_MESSAGE: f64 = 0.6;
 
-/// What it would take.
+/// The estimated time and cost of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// Events in the objects.
+    /// The events in the objects.
     pub events: u64,
-    /// Their bytes as JSON.
+    /// The bytes of the events as JSON.
     pub event_bytes: u64,
-    /// How long the stream, or the budget, would be busy with them.
+    /// The time that the stream or the budget needs for the events.
     pub time: Duration,
-    /// What would be asked of AWS, the looking included.
+    /// The billed units of AWS, including discovery and listing.
     pub counted: BilledUnits,
 }
 
 impl Estimate {
-    /// Of a run that would see what this dry run saw; `bytes_per_second` of stored bytes, if there is to be a bound.
+    /// Estimates a run over the objects that this dry run counted. `bytes_per_second` limits the stored bytes, if set.
     pub fn of(counts: &ListingCounts, bytes_per_second: Option<u64>) -> Self {
         let (objects, bytes) = (counts.sent as f64, counts.bytes as f64);
         let event_bytes = bytes * GZIP;
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thousand_objects_of_a_known_size_come_to_known_figures() {
+    fn estimate_of_a_thousand_objects_matches_known_figures() {
         let counts = ListingCounts {
             listed: 5_000,
             sent: 1_000,

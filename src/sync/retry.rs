@@ -1,4 +1,4 @@
-//! Again: which objects come back within one walk, when, and how often.
+//! Retries within one walk: which objects are retried, when, and how often.
 
 use crate::backoff::{Backoff, Pace};
 use crate::ingest::{Deferred, IngestError, Outcome};
@@ -13,27 +13,30 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How often, how long and how many objects may come back.
+/// Limits and delays of the retries within one walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts at an object that fails.
+    /// The maximum number of attempts at an object that fails.
     pub attempts: u32,
-    /// Attempts at an object whose time runs out: each goes on where the one before was.
+    /// The maximum number of attempts at an object whose time runs out. Each attempt resumes where the previous one
+    /// ended.
     pub rounds: u32,
-    /// How long to wait for other workers, counted from the first attempt.
+    /// The maximum time to wait for other workers, measured from the first attempt.
     pub wait: Duration,
-    /// Objects that may wait at once. One more ends with the outcome it has.
+    /// The maximum number of waiting objects. When it is reached, a further object keeps its outcome and is not
+    /// retried.
     pub waiting: usize,
-    /// Waits between attempts at an object that fails.
+    /// The delays between attempts at an object that fails.
     pub failure_backoff: Pace,
-    /// Waits between looks at an object, or an owner of its events, that another worker has. The first are short,
-    /// because within one walk that worker is most often a neighbour about to end; the last do not press a shared
-    /// ledger.
+    /// The delays between attempts at an object that another worker processes, or whose events belong to such an
+    /// object. The first delays are short, because within one walk the other worker is usually another task of this
+    /// process that ends soon. The last delays are long, because frequent attempts would load a shared ledger.
     pub poll_backoff: Pace,
 }
 
 impl Default for RetryPolicy {
-    /// 3 attempts; 16 rounds, 4 hours; 20 minutes, a little longer than a Lambda can hold a lease; 10,000 objects.
+    /// Returns the default policy: 3 attempts, 16 rounds (4 hours), and 10,000 waiting objects. The wait of 20 minutes
+    /// is a little longer than the longest lease of a Lambda function.
     fn default() -> Self {
         let pace = |base, cap| Pace { base: Duration::from_millis(base), cap: Duration::from_millis(cap) };
         Self {
@@ -47,7 +50,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// An object and what was tried with it.
+/// An object with the history of its attempts.
 #[derive(Debug)]
 pub(super) struct Attempt {
     at: ObjectRef,
@@ -59,17 +62,17 @@ pub(super) struct Attempt {
     failure_backoff: Backoff<fn() -> f64>,
 }
 
-/// Whether an object comes back.
+/// Whether an object is retried.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RetryDecision {
-    /// After this time.
+    /// The object is retried after this time.
     After(Duration),
-    /// Its outcome stands.
+    /// The object is not retried, and its outcome is final.
     Never,
 }
 
 impl Attempt {
-    /// The first attempt at an object.
+    /// Creates the first attempt at an object.
     pub(super) fn first(at: ObjectRef, retry_policy: RetryPolicy) -> Self {
         let random: fn() -> f64 = fastrand::f64;
         let (poll_backoff, failure_backoff) =
@@ -85,8 +88,8 @@ impl Attempt {
         self.retry_policy
     }
 
-    /// An attempt at the same key after its object was replaced, and how long to wait for it; nothing if that happened
-    /// too often: something writes to it all the time, and the next walk may find it at rest.
+    /// Returns the next attempt at the same key after its object was replaced, and the delay before it. Returns `None`
+    /// if the attempts are used up: the object is replaced continuously, and the next walk tries again.
     pub(super) fn replaced(mut self) -> Option<(Self, Duration)> {
         self.failures += 1;
         let wait = self.failure_backoff.wait();
@@ -94,7 +97,7 @@ impl Attempt {
         (self.failures < self.retry_policy.attempts).then_some((self, wait))
     }
 
-    /// What an attempt's outcome means for the next one. `now` by the ledger's clock.
+    /// Decides from an attempt's outcome whether the object is retried. `now` is the time of the ledger's clock.
     pub(super) fn next(&mut self, outcome: &Outcome, now: Seconds) -> RetryDecision {
         let retry_policy = self.retry_policy;
         match outcome {
@@ -110,7 +113,7 @@ impl Attempt {
                 }
             }
             Outcome::Deferred(Deferred::Leased { until } | Deferred::OwnerInProgress { until }) => {
-                // A lease is live through its last second.
+                // A lease remains valid until its last second has passed.
                 let left = Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0) + 1);
                 let wait = self.poll_backoff.wait().min(left);
                 if self.since.elapsed() + wait > retry_policy.wait {
@@ -121,15 +124,15 @@ impl Attempt {
             }
             Outcome::Failed(failure) => {
                 self.failures += 1;
-                let again = self.failures < retry_policy.attempts && may_pass(failure);
-                if again { RetryDecision::After(self.failure_backoff.wait()) } else { RetryDecision::Never }
+                let retry = self.failures < retry_policy.attempts && is_transient(failure);
+                if retry { RetryDecision::After(self.failure_backoff.wait()) } else { RetryDecision::Never }
             }
         }
     }
 }
 
-/// Whether a failure may be gone at the next attempt without anybody changing anything.
-fn may_pass(failure: &IngestError) -> bool {
+/// Returns whether the next attempt may succeed without a change by the user.
+fn is_transient(failure: &IngestError) -> bool {
     match failure {
         IngestError::Source(error) => !matches!(error, SourceError::Denied(_) | SourceError::NoBucket(_)),
         IngestError::Sink(error) => !matches!(error, SinkError::Denied(_) | SinkError::NoOversizeStore(_)),
@@ -139,21 +142,22 @@ fn may_pass(failure: &IngestError) -> bool {
     }
 }
 
-/// Whether a failure says something of its object, and nothing of the ledger, the sink or the bucket that all share.
+/// Returns whether a failure concerns only its object, and not the ledger, the sink or the bucket that all objects
+/// share.
 pub(super) fn is_object_specific(failure: &IngestError) -> bool {
     match failure {
         IngestError::Source(error) => !matches!(error, SourceError::NoBucket(_)),
         IngestError::Sink(error) => matches!(error, SinkError::NoOversizeStore(_)),
-        IngestError::Ledger(stop) => !matches!(stop, LedgerError::Store(_)),
+        IngestError::Ledger(error) => !matches!(error, LedgerError::Store(_)),
         IngestError::Decode(_) | IngestError::Pack(_) => true,
     }
 }
 
-/// The objects that come back, by the time at which they do.
+/// The objects that wait for a retry, ordered by due time.
 #[derive(Debug)]
 pub(super) struct RetryQueue {
     retry_policy: RetryPolicy,
-    /// How many of them wait for something that every object needs.
+    /// The number of objects whose failure affects every object.
     blocked: usize,
     heap: BinaryHeap<Reverse<QueueEntry>>,
 }
@@ -182,14 +186,14 @@ impl RetryQueue {
         self.heap.len() < self.retry_policy.waiting
     }
 
-    /// Puts an object off; `outcome` stands if it gets no other turn.
+    /// Defers an object by `wait`. `outcome` becomes final if the object is not retried.
     pub(super) fn add(&mut self, attempt: Attempt, outcome: Outcome, wait: Duration) {
         let entry = QueueEntry { due: Instant::now() + wait, attempt, outcome };
         self.blocked += usize::from(entry.blocked());
         self.heap.push(Reverse(entry));
     }
 
-    /// An object whose time has come.
+    /// Removes and returns an object that is due.
     pub(super) fn ready(&mut self) -> Option<Attempt> {
         let Reverse(first) = self.heap.peek()?;
         if first.due > Instant::now() {
@@ -200,12 +204,12 @@ impl RetryQueue {
         Some(entry.attempt)
     }
 
-    /// Whether something is amiss that every object needs: to begin others would only make them fail too.
+    /// Returns whether a failure affects every object. Further objects would fail too, so none should be started.
     pub(super) fn blocked(&self) -> bool {
         self.blocked > 0
     }
 
-    /// Returns when an object's time has come; never, if none waits.
+    /// Waits until an object is due. Never returns if no object waits.
     pub(super) async fn due(&self) {
         match self.heap.peek() {
             Some(Reverse(first)) => sleep_until(first.due).await,
@@ -213,7 +217,7 @@ impl RetryQueue {
         }
     }
 
-    /// All that wait, with the outcomes they had.
+    /// Removes and returns all waiting objects with their last outcomes.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = (Attempt, Outcome)> + use<> {
         self.blocked = 0;
         std::mem::take(&mut self.heap).into_iter().map(|Reverse(entry)| (entry.attempt, entry.outcome))
@@ -258,29 +262,29 @@ mod tests {
         Outcome::Failed(IngestError::Source(SourceError::Denied("no".into())))
     }
 
-    fn broken() -> Outcome {
+    fn unavailable() -> Outcome {
         Outcome::Failed(IngestError::Source(SourceError::Unavailable("no".into())))
     }
 
     #[tokio::test]
-    async fn what_fails_is_tried_three_times_and_what_is_denied_once() {
+    async fn failure_is_attempted_three_times_and_denial_once() {
         let mut tried = attempt();
-        let verdicts = [(); 3].map(|()| tried.next(&broken(), 0) != RetryDecision::Never);
-        assert_eq!(verdicts, [true, true, false]);
+        let retried = [(); 3].map(|()| tried.next(&unavailable(), 0) != RetryDecision::Never);
+        assert_eq!(retried, [true, true, false]);
         assert_eq!(attempt().next(&denied(), 0), RetryDecision::Never);
     }
 
     #[tokio::test]
-    async fn an_object_that_ran_out_of_time_goes_on_at_once() {
+    async fn object_out_of_time_is_retried_immediately() {
         let out = Outcome::Deferred(Deferred::OutOfTime);
         assert_eq!(attempt().next(&out, 0), RetryDecision::After(Duration::ZERO));
     }
 
     #[tokio::test]
-    async fn another_workers_lease_is_waited_for_and_not_for_ever() {
+    async fn wait_for_another_workers_lease_is_limited() {
         let leased = Outcome::Deferred(Deferred::Leased { until: 1000 });
         let mut tried = attempt();
-        let RetryDecision::After(wait) = tried.next(&leased, 999) else { panic!("not again") };
+        let RetryDecision::After(wait) = tried.next(&leased, 999) else { panic!("not retried") };
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
         tried.retry_policy.wait = Duration::ZERO;
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_comes_back_in_the_order_of_its_time() {
+    async fn waiting_objects_are_retried_in_due_order() {
         let mut waiting = RetryQueue::new(RetryPolicy::default());
         for (key, seconds) in [("late", 3600), ("early", 1)] {
             let attempt = Attempt::first(ObjectRef::new("b", key), RetryPolicy::default());

@@ -1,4 +1,4 @@
-//! Select: which objects of a source are meant. Pure.
+//! The selection of the objects of a source. Pure.
 
 use crate::listing::day_range::{DayRange, DayRangeError};
 use crate::listing::discover::{Coverage, DiscoveryRequest};
@@ -6,42 +6,42 @@ use crate::listing::folder_level::Filters;
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 
-/// Nothing lies in a bucket from before this day.
+/// The earliest day: no bucket contains older logs.
 const EARLIEST: Date = date(2000, 1, 1);
 
-/// Which objects are meant. The default: all.
+/// Selects objects of a source. The default selects all objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Select {
-    /// Delivered on this day (UTC) or later.
+    /// Selects objects that were delivered on this day (UTC) or later.
     pub since: Option<Date>,
-    /// Delivered on this day (UTC) or earlier.
+    /// Selects objects that were delivered on this day (UTC) or earlier.
     pub until: Option<Date>,
-    /// Of these accounts, kinds and regions.
+    /// Selects objects of these accounts, kinds and regions.
     pub filters: Filters,
-    /// Not those whose key starts with this: the destination, where it lies within the source.
+    /// Excludes keys with this prefix. It is the destination's prefix if the destination is within the source.
     pub exclude: Option<String>,
 }
 
 impl Select {
-    /// The same, of the days since `days` before `today` only; never none at all.
+    /// Returns this selection, limited to the days from `days` before `today`. It always contains at least one day.
     #[must_use]
     pub fn looking_back(&self, today: Date, days: u32) -> Self {
-        let begins = today.saturating_sub(i64::from(days).min(i64::from(i16::MAX)).days());
-        let since = self.since.unwrap_or(EARLIEST).max(begins);
+        let first_day = today.saturating_sub(i64::from(days).min(i64::from(i16::MAX)).days());
+        let since = self.since.unwrap_or(EARLIEST).max(first_day);
         Self { since: Some(self.until.map_or(since, |until| since.min(until))), ..self.clone() }
     }
 
-    /// Whether anything is asked of a key. If not, every key is, whatever it is named.
+    /// Returns whether the selection has a condition on keys. Without a condition, every key is selected.
     pub fn selects(&self) -> bool {
         self.since.is_some() || self.until.is_some() || !self.filters.is_all()
     }
 
-    /// Whether this key is left out before anything is asked of it.
+    /// Returns whether this key is excluded. This is checked before all other conditions.
     pub(super) fn is_excluded(&self, key: &str) -> bool {
         self.exclude.as_ref().is_some_and(|exclude| key.starts_with(exclude))
     }
 
-    /// What discovery is asked for.
+    /// Returns the request to discovery.
     pub(super) fn ask(
         &self,
         bucket: &str,
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_selection_everything_is_walked_and_with_one_its_days_and_folders() {
+    fn default_walks_everything_and_a_selection_limits_days_and_folders() {
         let all = Select::default().ask("b", "p", 4).unwrap();
         assert_eq!((all.coverage, all.span.from(), all.span.to()), (Coverage::Everything, EARLIEST, Date::MAX));
         let since = Select { since: Some(date(2026, 11, 1)), ..Select::default() }.ask("b", "p", 4).unwrap();
@@ -77,17 +77,17 @@ mod tests {
     }
 
     #[test]
-    fn looking_back_never_widens_what_was_selected() {
+    fn looking_back_never_widens_the_selection() {
         let today = date(2026, 11, 21);
         let select = |since, until| Select { since, until, ..Select::default() }.looking_back(today, 3).since.unwrap();
         assert_eq!(select(None, None), date(2026, 11, 18));
         assert_eq!(select(Some(date(2026, 11, 20)), None), date(2026, 11, 20));
         assert_eq!(select(Some(date(2026, 1, 1)), None), date(2026, 11, 18));
-        assert_eq!(select(None, Some(date(2026, 5, 1))), date(2026, 5, 1), "a span that has ended is still one");
+        assert_eq!(select(None, Some(date(2026, 5, 1))), date(2026, 5, 1), "a span in the past keeps its last day");
     }
 
     #[test]
-    fn the_destination_within_the_source_is_left_out() {
+    fn destination_within_the_source_is_excluded() {
         let select = Select { exclude: Some("out/".into()), ..Select::default() };
         assert!(select.is_excluded("out/a.json") && !select.is_excluded("outer/a.json"));
         assert!(!select.selects());

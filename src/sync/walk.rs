@@ -1,7 +1,7 @@
-//! Walk: discovery, listing and reconcile, no further ahead of ingestion than they are wanted.
+//! The walk: discovery, listing and reconciliation, which advance only as fast as ingestion consumes their results.
 //!
-//! The same folders, units and questions to the ledger as in a backfill on AWS; what is missing goes to this process's
-//! own workers instead of a queue.
+//! A walk uses the same folders, units and ledger requests as a backfill on AWS. Missing objects go to the workers of
+//! this process instead of a queue.
 
 use super::select::Select;
 use crate::backoff::{Backoff, Pace};
@@ -19,8 +19,8 @@ use futures_util::{TryStreamExt, stream};
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 
-/// Attempts at one page, and at one question to the ledger. What stays away ends the walk: to go on behind it would
-/// leave a hole.
+/// The maximum number of attempts at one page or one ledger request. The walk ends after the last failure, because
+/// continuing would skip objects.
 const ATTEMPTS: u32 = 5;
 
 /// A walk over a source.
@@ -30,25 +30,25 @@ pub(super) struct Walk {
     pub(super) ledger: Ledger,
     pub(super) bucket: String,
     pub(super) prefix: String,
-    /// Where they are known, what discovery and listings would give.
+    /// The pages of objects if they are known in advance. They replace discovery and listings.
     pub(super) pages: Option<Pages>,
     pub(super) select: Select,
-    /// Listings at once.
+    /// The maximum number of concurrent listings.
     pub(super) listings: usize,
-    /// Waits between attempts.
+    /// The delays between attempts.
     pub(super) pace: Pace,
 }
 
-/// What a walk sends.
+/// A message of a walk to its receiver.
 #[derive(Debug)]
 pub(super) enum WalkStep {
-    /// Keys, each with what the ledger says of it.
+    /// Keys, each with its state in the ledger.
     Page(Vec<ListedKey>),
-    /// Every folder is walked; this was beside the way.
+    /// Every folder was walked. Contains the progress of discovery.
     End(DiscoveryProgress),
 }
 
-/// Why a walk stops before its end.
+/// Reasons for stopping a walk early.
 enum WalkAbort {
     Listing(ListingError),
     Ledger(StoreError),
@@ -75,20 +75,20 @@ impl From<StoreError> for WalkAbort {
 }
 
 impl Walk {
-    /// Sends page after page, and last of all the end, or the trouble that came before it.
+    /// Sends all pages, and then either the end or the error that stopped the walk.
     pub(super) async fn run(mut self, steps: Sender<Result<WalkStep, String>>) {
         let pages = self.pages.take();
-        let walked = match pages {
+        let result = match pages {
             Some(mut pages) => self.walk_known(&mut pages, &steps).await,
             None => self.walk(&steps).await,
         };
-        let last = match walked {
+        let last = match result {
             Ok(progress) => Ok(WalkStep::End(progress)),
             Err(WalkAbort::Dropped) => return,
             Err(WalkAbort::Listing(error)) => Err(format!("listing failed: {error}")),
             Err(WalkAbort::Ledger(error)) => Err(format!("ledger: {error}")),
         };
-        // Sending fails only if the receiver was dropped; then the end is of no interest.
+        // Sending fails only if the receiver was dropped, and then the result is not needed.
         let _ = steps.send(last).await;
     }
 
@@ -98,28 +98,28 @@ impl Walk {
         let source: Arc<dyn Source> = Arc::new(RetryingSource { inner: Arc::clone(&self.source), pace: self.pace });
         let mut discovery = Discovery::new(Arc::clone(&source), ask);
         stream::try_unfold(&mut discovery, async |discovery| {
-            let found = discovery.next_item().await.map_err(WalkAbort::from)?;
-            Ok::<_, WalkAbort>(found.map(|found| (found, discovery)))
+            let item = discovery.next_item().await.map_err(WalkAbort::from)?;
+            Ok::<_, WalkAbort>(item.map(|item| (item, discovery)))
         })
-        .try_for_each_concurrent(self.listings, |found| self.work(&*source, found, steps))
+        .try_for_each_concurrent(self.listings, |item| self.walk_item(&*source, item, steps))
         .await?;
         Ok(discovery.progress().clone())
     }
 
-    async fn work(
+    async fn walk_item(
         &self,
         source: &dyn Source,
-        found: DiscoveryItem,
+        item: DiscoveryItem,
         steps: &Sender<Result<WalkStep, String>>,
     ) -> Result<(), WalkAbort> {
-        let unit = match found {
+        let unit = match item {
             DiscoveryItem::Objects(unit, objects) => return self.reconcile_page(&unit, objects, steps).await,
             DiscoveryItem::Unit(unit) => unit,
         };
         self.walk_unit(&unit, &mut Keys::new(source, &unit), steps).await
     }
 
-    /// The pages of somebody who knows the objects without listing, as one unit.
+    /// Walks pages that are known without listing as one unit.
     async fn walk_known(
         &self,
         pages: &mut Pages,
@@ -139,9 +139,9 @@ impl Walk {
     ) -> Result<(), WalkAbort> {
         let mut page = origin.next().await?;
         while let Some(listed) = page {
-            // The next page is on its way while this one is held against the ledger and waits for its turn.
-            let (handed, next) = join(self.reconcile_page(unit, listed, steps), origin.next()).await;
-            handed?;
+            // The next page is fetched while this page is reconciled and sent.
+            let (sent, next) = join(self.reconcile_page(unit, listed, steps), origin.next()).await;
+            sent?;
             page = next?;
         }
         Ok(())
@@ -156,21 +156,21 @@ impl Walk {
         listed.retain(|at| !self.select.is_excluded(&at.key));
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut attempt = 1;
-        let seen = loop {
+        let reconciled = loop {
             match reconcile(&self.ledger, unit, listed.clone()).await {
                 Err(StoreError::Unknown(error)) if attempt < ATTEMPTS => {
-                    tracing::debug!(%unit, ?error, attempt, "asking the ledger again");
+                    tracing::debug!(%unit, ?error, attempt, "the ledger request failed and is retried");
                     tokio::time::sleep(backoff.wait()).await;
                     attempt += 1;
                 }
-                seen => break seen?,
+                result => break result?,
             }
         };
-        steps.send(Ok(WalkStep::Page(seen))).await.map_err(|_| WalkAbort::Dropped)
+        steps.send(Ok(WalkStep::Page(reconciled))).await.map_err(|_| WalkAbort::Dropped)
     }
 }
 
-/// A source whose listings are asked for again when they fail for a passing reason.
+/// A source that retries listings after transient failures.
 #[derive(Debug)]
 struct RetryingSource {
     inner: Arc<dyn Source>,
@@ -197,11 +197,17 @@ impl Source for RetryingSource {
         loop {
             match self.inner.list(ask).await {
                 Err(SourceError::Unavailable(error)) if attempt < ATTEMPTS => {
-                    tracing::debug!(bucket = ask.bucket, prefix = ask.prefix, error, attempt, "listing again");
+                    tracing::debug!(
+                        bucket = ask.bucket,
+                        prefix = ask.prefix,
+                        error,
+                        attempt,
+                        "listing failed and is retried"
+                    );
                     tokio::time::sleep(backoff.wait()).await;
                     attempt += 1;
                 }
-                answer => return answer,
+                result => return result,
             }
         }
     }

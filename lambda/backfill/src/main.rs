@@ -1,4 +1,4 @@
-//! The Lambda function `backfill`: builds the parts, hands each invocation over.
+//! The Lambda function `backfill`: constructs the components and passes each invocation to the worker.
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde::Serialize;
@@ -48,7 +48,8 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// A queue's batch is answered task by task; a start as a whole, by an error that makes its caller repeat it.
+/// Processes an invocation. The response to a queue's batch lists the failed tasks. If a run cannot be started, the
+/// invocation fails, so that its caller retries it.
 async fn answer(
     worker: &Worker,
     payload: &str,
@@ -56,7 +57,7 @@ async fn answer(
     left: Duration,
 ) -> (BackfillTally, Result<Answer, Refusal>) {
     let failed = |tally: BackfillTally, kind, error: &dyn std::fmt::Display| {
-        tracing::error!(%error, "no run begun");
+        tracing::error!(%error, "could not start a run");
         (tally, Err(Refusal { kind, message: error.to_string() }))
     };
     let not_understood = BackfillTally { not_understood: 1, ..BackfillTally::default() };
@@ -70,32 +71,32 @@ async fn answer(
         Ok(BackfillInvocation::Start(request)) => request,
         Err(error) => return failed(not_understood, "NotUnderstood", &error),
     };
-    // Lambda repeats a call that failed under the same request ID, and so under the same run.
+    // Lambda retries a failed invocation with the same request ID, and therefore with the same run ID.
     let id = match RunId::try_from(request_id) {
         Ok(id) => id,
         Err(error) => return failed(not_understood, "NotUnderstood", &error),
     };
     match worker.start(id, request, deadline).await {
-        Ok(run) => (BackfillTally { runs: 1, ..BackfillTally::default() }, Ok(Answer::begun(run))),
+        Ok(run) => (BackfillTally { runs: 1, ..BackfillTally::default() }, Ok(Answer::started(run))),
         Err(error) if error.is_invalid_request() => failed(error.tally(), "NotUnderstood", &error),
-        Err(error) => failed(error.tally(), "NotBegun", &error),
+        Err(error) => failed(error.tally(), "NotStarted", &error),
     }
 }
 
-/// What the function answers.
+/// The response of the function.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Answer {
-    /// To a queue: the messages that come back.
+    /// The response to a queue: the messages to be delivered again.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
     #[serde(rename_all = "camelCase")]
     Queue { batch_item_failures: Vec<Failed> },
-    /// To a schedule or a person: the run that was begun.
+    /// The response to a schedule or a user: the run that was started.
     Run { run: RunId, sources: Vec<String>, span: DayRange },
 }
 
 impl Answer {
-    fn begun(run: Run) -> Self {
+    fn started(run: Run) -> Self {
         Self::Run { run: run.id, sources: run.sources.iter().map(ToString::to_string).collect(), span: run.terms.span }
     }
 }
@@ -106,7 +107,7 @@ struct Failed {
     item_identifier: String,
 }
 
-/// Why an invocation is answered with an error.
+/// The reason why an invocation fails.
 #[derive(Debug)]
 struct Refusal {
     kind: &'static str,

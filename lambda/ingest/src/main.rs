@@ -1,4 +1,4 @@
-//! The Lambda function `ingest`: builds the parts, hands each invocation over.
+//! The Lambda function `ingest`: constructs the components and passes each invocation to the batch.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
@@ -53,26 +53,26 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// A queue's batch is answered message by message; a direct call as a whole, by an error that makes its caller repeat
-/// it.
+/// Processes an invocation. The response to a queue's batch lists the failed messages. A direct invocation fails as a
+/// whole if an object is not delivered, so that its caller retries it.
 async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Refusal> {
     let before = usage.spent();
     let invocation = invocation(payload).map_err(|error| {
-        let ended = BatchReport { tally: Tally { not_understood: 1, ..Tally::default() }, ..BatchReport::default() };
-        report(&ended, &usage.since(before));
+        let outcome = BatchReport { tally: Tally { not_understood: 1, ..Tally::default() }, ..BatchReport::default() };
+        report(&outcome, &usage.since(before));
         Refusal { kind: "NotUnderstood", message: error.to_string() }
     })?;
-    let (ended, direct) = match &invocation {
+    let (outcome, direct) = match &invocation {
         Invocation::Queue(messages) => (batch.messages(messages, deadline).await, false),
         Invocation::Direct(notices) => (batch.notices(notices, deadline).await, true),
     };
-    report(&ended, &usage.since(before));
-    if direct && !ended.failed.is_empty() {
-        let message = format!("not delivered yet: {}", ended.failed.join(", "));
+    report(&outcome, &usage.since(before));
+    if direct && !outcome.failed.is_empty() {
+        let message = format!("not delivered yet: {}", outcome.failed.join(", "));
         return Err(Refusal { kind: "NotDelivered", message });
     }
     let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = ended.failed.into_iter().map(failure).collect();
+    response.batch_item_failures = outcome.failed.into_iter().map(failure).collect();
     Ok(response)
 }
 
@@ -82,7 +82,7 @@ fn failure(message: String) -> BatchItemFailure {
     failure
 }
 
-/// Why an invocation is answered with an error.
+/// The reason why an invocation fails.
 #[derive(Debug)]
 struct Refusal {
     kind: &'static str,
@@ -95,12 +95,12 @@ impl From<Refusal> for Diagnostic {
     }
 }
 
-fn report(ended: &BatchReport, costs: &[(&str, u64)]) {
+fn report(outcome: &BatchReport, costs: &[(&str, u64)]) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "ingest".to_owned());
-    println!("{}", telemetry::embedded_metrics(&function, &ended.tally, costs, now_ms()));
+    println!("{}", telemetry::embedded_metrics(&function, &outcome.tally, costs, now_ms()));
 }
 
-/// The counters of ledger and sink, which go on from one invocation to the next.
+/// The counters of the ledger and the sink. They are cumulative over all invocations.
 struct Usage {
     ledger: Arc<cost::LedgerCounters>,
     sink: Arc<firehose::SinkCounters>,

@@ -20,45 +20,48 @@ fn read(bodies: &[String]) -> Vec<ObjectRef> {
     notices.map(|notice| if let Notice::Object(at) = notice { at } else { panic!("{notice:?}") }).collect()
 }
 
-/// A queue that answers by a script, and accepts everything once that is at its end.
+/// A queue that returns scripted responses, and accepts all messages after the last of them.
 #[derive(Debug, Default)]
-struct Scripted {
+struct ScriptedOutbox {
     answers: Mutex<VecDeque<Result<Vec<UnsentBody>, QueueError>>>,
-    /// Bodies accepted, in order.
+    /// The accepted bodies in order.
     accepted: Mutex<Vec<String>>,
-    /// How many bodies each call held.
+    /// The number of bodies of each call.
     calls: Mutex<Vec<usize>>,
 }
 
 #[async_trait]
-impl Outbox for Scripted {
+impl Outbox for ScriptedOutbox {
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError> {
         self.calls.lock().unwrap().push(bodies.len());
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Vec::new()))?;
-        let sent = bodies.iter().enumerate().filter(|(index, _)| answer.iter().all(|missed| missed.index != *index));
+        let sent =
+            bodies.iter().enumerate().filter(|(index, _)| answer.iter().all(|rejected| rejected.index != *index));
         self.accepted.lock().unwrap().extend(sent.map(|(_, body)| (*body).to_owned()));
         Ok(answer)
     }
 }
 
-fn missed(indices: &[usize], transient: bool) -> Result<Vec<UnsentBody>, QueueError> {
+fn rejected(indices: &[usize], transient: bool) -> Result<Vec<UnsentBody>, QueueError> {
     Ok(indices.iter().map(|&index| UnsentBody { index, transient, reason: "busy".to_owned() }).collect())
 }
 
 async fn submit(
     objects: &[ObjectRef],
     answers: impl IntoIterator<Item = Result<Vec<UnsentBody>, QueueError>>,
-) -> (Submitted, Arc<Scripted>) {
-    let outbox = Arc::new(Scripted { answers: Mutex::new(answers.into_iter().collect()), ..Scripted::default() });
+) -> (Submitted, Arc<ScriptedOutbox>) {
+    let outbox =
+        Arc::new(ScriptedOutbox { answers: Mutex::new(answers.into_iter().collect()), ..ScriptedOutbox::default() });
     let sender = MessageSender::new(outbox.clone(), Arc::new(Budget::unlimited())).with_pace(QUICK);
     let packing = Packing { objects: 3, ..Packing::default() };
-    let handed = QueueDispatcher::new(sender, packing).submit(objects, Instant::now() + Duration::from_secs(60)).await;
-    (handed, outbox)
+    let submitted =
+        QueueDispatcher::new(sender, packing).submit(objects, Instant::now() + Duration::from_secs(60)).await;
+    (submitted, outbox)
 }
 
 proptest! {
     #[test]
-    fn every_object_is_packed_once_in_order_and_no_message_is_beyond_its_bounds(
+    fn objects_are_packed_once_in_order_within_message_limits(
         keys in proptest::collection::vec(("\\PC{1,300}", 0u64..50_000_000), 0..60),
         limit in 1usize..20,
     ) {
@@ -75,62 +78,62 @@ proptest! {
 }
 
 #[tokio::test]
-async fn messages_leave_in_full_batches() {
-    let (handed, outbox) = submit(&objects(100), []).await;
-    assert_eq!((handed.accepted, handed.messages, handed.error), (100, 34, None));
+async fn messages_are_sent_in_full_batches() {
+    let (submitted, outbox) = submit(&objects(100), []).await;
+    assert_eq!((submitted.accepted, submitted.messages, submitted.error), (100, 34, None));
     assert_eq!(*outbox.calls.lock().unwrap(), [10, 10, 10, 4]);
     assert_eq!(read(&outbox.accepted.lock().unwrap()), objects(100));
 }
 
 #[tokio::test]
-async fn of_a_batch_only_what_was_not_accepted_is_sent_again() {
-    let (handed, outbox) = submit(&objects(30), [missed(&[2, 7], true), missed(&[1], true)]).await;
-    assert_eq!((handed.accepted, handed.error), (30, None));
+async fn only_rejected_messages_of_a_batch_are_sent_again() {
+    let (submitted, outbox) = submit(&objects(30), [rejected(&[2, 7], true), rejected(&[1], true)]).await;
+    assert_eq!((submitted.accepted, submitted.error), (30, None));
     assert_eq!(*outbox.calls.lock().unwrap(), [10, 2, 1]);
     let accepted = outbox.accepted.lock().unwrap();
-    assert_eq!(accepted.len(), 10, "none twice");
+    assert_eq!(accepted.len(), 10, "no message is accepted twice");
     let mut arrived = read(&accepted);
     arrived.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(arrived, objects(30));
 }
 
 #[tokio::test]
-async fn a_batch_without_an_answer_is_sent_again_whole() {
+async fn batch_without_reply_is_sent_again_completely() {
     let lost = Err(QueueError("connection reset".to_owned()));
-    let (handed, outbox) = submit(&objects(30), [lost]).await;
-    assert_eq!((handed.accepted, handed.error), (30, None));
+    let (submitted, outbox) = submit(&objects(30), [lost]).await;
+    assert_eq!((submitted.accepted, submitted.error), (30, None));
     assert_eq!(*outbox.calls.lock().unwrap(), [10, 10]);
 }
 
 #[tokio::test]
-async fn what_can_never_be_accepted_stops_at_the_last_batch_that_was() {
-    let (handed, outbox) = submit(&objects(60), [missed(&[], true), missed(&[4], false)]).await;
-    assert_eq!((handed.accepted, handed.messages), (30, 10));
-    assert_eq!(handed.error, Some(DispatchError::Failed("busy".to_owned())));
+async fn permanent_rejection_stops_after_the_last_accepted_batch() {
+    let (submitted, outbox) = submit(&objects(60), [rejected(&[], true), rejected(&[4], false)]).await;
+    assert_eq!((submitted.accepted, submitted.messages), (30, 10));
+    assert_eq!(submitted.error, Some(DispatchError::Failed("busy".to_owned())));
     assert_eq!(outbox.calls.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn a_queue_that_stays_busy_is_given_up_with_its_reason() {
-    let (handed, outbox) = submit(&objects(3), (0..100).map(|_| missed(&[0], true))).await;
-    assert_eq!(handed.accepted, 0);
-    let Some(DispatchError::Failed(reason)) = handed.error else { panic!("not given up") };
+async fn busy_queue_fails_with_its_reason_after_all_attempts() {
+    let (submitted, outbox) = submit(&objects(3), (0..100).map(|_| rejected(&[0], true))).await;
+    assert_eq!(submitted.accepted, 0);
+    let Some(DispatchError::Failed(reason)) = submitted.error else { panic!("submission did not fail") };
     assert_eq!(reason, "1 messages not accepted in 8 attempts: busy");
     assert_eq!(outbox.calls.lock().unwrap().len(), 8);
 }
 
 #[tokio::test]
-async fn a_budget_that_lasts_beyond_the_end_of_time_leaves_the_rest_for_later() {
-    let outbox = Arc::new(Scripted::default());
+async fn exhausted_budget_leaves_the_remaining_objects() {
+    let outbox = Arc::new(ScriptedOutbox::default());
     let sender = MessageSender::new(outbox.clone(), Arc::new(Budget::of(1)));
     let dispatch = QueueDispatcher::new(sender, Packing { objects: 1, ..Packing::default() });
-    let handed = dispatch.submit(&objects(30), Instant::now() + Duration::from_secs(60)).await;
-    assert_eq!((handed.accepted, handed.error), (10, Some(DispatchError::OutOfTime)));
+    let submitted = dispatch.submit(&objects(30), Instant::now() + Duration::from_secs(60)).await;
+    assert_eq!((submitted.accepted, submitted.error), (10, Some(DispatchError::OutOfTime)));
 }
 
 #[tokio::test]
-async fn a_batch_stays_below_what_a_queue_takes_at_once() {
-    let outbox = Arc::new(Scripted::default());
+async fn batch_stays_below_the_size_limit_of_a_queue() {
+    let outbox = Arc::new(ScriptedOutbox::default());
     let sender = MessageSender::new(outbox.clone(), Arc::new(Budget::unlimited()));
     let messages: Vec<OutboundMessage> = (0..10).map(|_| OutboundMessage::of("x".repeat(64 * 1024))).collect();
     let (sent, error) = sender.send(&messages, Instant::now() + Duration::from_secs(60)).await;
