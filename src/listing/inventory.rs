@@ -149,7 +149,7 @@ impl Inventory {
     }
 
     /// Returns the objects in `folder`, one page at a time. `folder` may have a final slash; if it is empty, all
-    /// objects are returned. Reads at most [`PAGES_AHEAD`] pages ahead.
+    /// objects are returned. Reads at most `PAGES_AHEAD` pages ahead.
     pub fn pages(self, folder: &str) -> Pages {
         let (send, pages) = mpsc::channel(PAGES_AHEAD);
         // With the slash, `logs` does not match `logs2/`.
