@@ -3,7 +3,7 @@
 //!
 //! # The states of an object
 //!
-//! *Open*: work remains; the first `cursor` events that the object owns are delivered. *Settled*: all events that the
+//! *Open*: work remains; every owned event whose ordinal is below `cursor` is delivered. *Settled*: all events that the
 //! object owns are delivered; events that other objects own may not be. *Done*: every event in the object is
 //! delivered, by this object or another. *Quarantined*: excluded from processing, with a reason. A worker holds a
 //! *lease* on an open or settled row, and the lease outlives the worker. A row is deleted only after it is *done*, so
@@ -11,8 +11,8 @@
 //!
 //! # The states of an event
 //!
-//! *Unclaimed*, then *owned* by the first object that claims it, then possibly *delivered* by a helper. An owner
-//! never changes. The owner's row proves the delivery of an owned event: by its cursor, or by the status *settled*.
+//! *Unclaimed*, then *owned* by the first object that claims it, then possibly *delivered* by a helper. Ownership never
+//! moves to another object: a helper replaces the owner by *delivered*. The owner's row proves the delivery of an owned event: by its cursor, or by the status *settled*.
 //!
 //! # The race that remains
 //!
@@ -53,8 +53,8 @@ pub fn system_clock() -> Clock {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Clock,
-    /// How long a done row and a page are kept after their last write. Longer than any queue keeps a message (14
-    /// days) and than the backfill looks back.
+    /// How long a done row and a page are kept after their last write. It must exceed the longest retention of a queue
+    /// (14 days) and the look-back of the backfill; the settings check this.
     retention: Seconds,
     /// Maximum number of concurrent store requests for one object.
     concurrency: usize,

@@ -67,9 +67,9 @@ pub struct Oversize<'a> {
 
 /// A transaction span: one or more deliveries and the ledger writes that record them. See [`Sink::span`].
 ///
-/// [`Span::commit`] ends it. A span that is dropped without a commit tells its sink that a delivery may be
-/// unrecorded.
-#[must_use = "dropping a span without commit discards its deliveries"]
+/// [`Span::commit`] ends it. If a span is dropped without a commit, its sink must assume that the ledger did not record
+/// a delivery.
+#[must_use = "a span that is dropped without commit counts as aborted"]
 pub struct Span(Option<Box<dyn FnOnce(SpanEnd) + Send + Sync>>);
 
 /// The result of a [`Span`].

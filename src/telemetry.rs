@@ -16,29 +16,29 @@ pub const NAMESPACE: &str = "trailhose";
 /// and responses, is always disabled.
 pub fn start() {
     let sdk_levels = ["aws_config", "aws_smithy_runtime", "hyper"].map(|name| (name, LevelFilter::WARN));
-    let levels_set = levels(Targets::new().with_default(LevelFilter::INFO).with_targets(sdk_levels));
+    let targets = levels(Targets::new().with_default(LevelFilter::INFO).with_targets(sdk_levels));
     let not_foreign_trace =
         filter_fn(|metadata| *metadata.level() <= LevelFilter::DEBUG || metadata.target().starts_with("trailhose"));
     let logs = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     // A second start, as in tests, keeps the first logger.
     let _ = tracing_subscriber::registry()
         .with(logs.with_writer(std::io::stderr))
-        .with(levels_set)
+        .with(targets)
         .with(not_foreign_trace)
         .try_init();
 }
 
-/// Returns the levels in `RUST_LOG`, for all targets or for one (`warn,trailhose=debug`), or `usual` if the variable is
+/// Returns the levels in `RUST_LOG`, for all targets or for one (`warn,trailhose=debug`), or `default` if the variable is
 /// unset or invalid. Spans and fields cannot be selected: that needs `EnvFilter`, whose regular expression engine would
 /// add 440 KB to each function.
-pub fn levels(usual: Targets) -> Targets {
-    std::env::var("RUST_LOG").ok().and_then(|levels_set| targets(&levels_set)).unwrap_or(usual)
+pub fn levels(default: Targets) -> Targets {
+    std::env::var("RUST_LOG").ok().and_then(|directives| targets(&directives)).unwrap_or(default)
 }
 
-fn targets(levels_set: &str) -> Option<Targets> {
+fn targets(directives: &str) -> Option<Targets> {
     // An empty directive, for example after a trailing comma, would be parsed as `error`.
-    let levels_set: Vec<_> = levels_set.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
-    levels_set.join(",").parse().ok()
+    let directives: Vec<_> = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    directives.join(",").parse().ok()
 }
 
 /// Returns the metrics of one ingest invocation as a log line in CloudWatch's embedded metric format.

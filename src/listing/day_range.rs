@@ -22,7 +22,7 @@ pub struct DayRange {
 /// An error for an invalid span.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DayRangeError {
-    /// The span ends before it starts.
+    /// The last day is before the first day.
     #[error("since must not be after until ({from} is after {to})")]
     Backwards {
         /// The first day asked for.
@@ -45,7 +45,7 @@ impl DayRange {
     /// Creates a span from its first and its last day.
     ///
     /// # Errors
-    /// Fails if the span ends before it starts, or starts before the year 2000.
+    /// Fails if the last day is before the first day, or the first day is before the year 2000.
     pub fn new(from: Date, to: Date) -> Result<Self, DayRangeError> {
         if to < from {
             return Err(DayRangeError::Backwards { from, to });

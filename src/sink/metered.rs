@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 /// A sink that counts the usage Firehose would bill for the calls that the inner sink accepts.
 ///
-/// A record longer than Firehose's limit, which occurs with files, counts as the number of Firehose records it would
-/// need: Firehose's record limit is a whole number of billing steps.
+/// A record of a file can exceed Firehose's limit. It counts as one record. Its billed bytes are exact all the same,
+/// because the limit is a multiple of the billing step.
 #[derive(Debug)]
 pub struct MeteredSink {
     inner: Arc<dyn Sink>,

@@ -111,8 +111,8 @@ mod tests {
             ("s3://b/p/q/", "b", "p/q/"),
             ("s3://b//p/", "b", "p/"),
         ] {
-            let store_at = store_at(location).unwrap();
-            assert_eq!((store_at.bucket.as_str(), store_at.prefix.as_str()), (bucket, prefix), "{location}");
+            let store = store_at(location).unwrap();
+            assert_eq!((store.bucket.as_str(), store.prefix.as_str()), (bucket, prefix), "{location}");
         }
         for location in ["", "b/p", "s3:/b", "s3://", "s3:///p", "https://b"] {
             let error = store_at(location).unwrap_err().to_string();

@@ -65,8 +65,8 @@ impl Directory {
     fn locate(&self, key: &str) -> Result<(PathBuf, Metadata), SourceError> {
         let path = self.root.join(key);
         let is_valid = !key.is_empty()
-            && Path::new(key).components().all(|read_range| matches!(read_range, Component::Normal(_)))
-            && !key.split('/').any(|read_range| read_range.is_empty() || read_range == ".");
+            && Path::new(key).components().all(|component| matches!(component, Component::Normal(_)))
+            && !key.split('/').any(|name| name.is_empty() || name == ".");
         let (Some(folder), Some(name), true) = (path.parent(), path.file_name(), is_valid) else {
             return Err(SourceError::Unavailable(format!(
                 "{key:?} is not a valid key of a file in {}",

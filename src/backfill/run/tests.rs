@@ -77,8 +77,11 @@ fn invalid_request_is_rejected_with_the_reason() {
         (r#"{"bytes_per_second":-1}"#, "invalid value"),
         (r#"{"bytes_per_second":1000}"#, "bytes_per_second: expected at least 65536, found \"1000\""),
         (r#"{"since":"yesterday"}"#, "expected a day as YYYY-MM-DD, found \"yesterday\""),
-        (r#"{"since":"2026-11-02","until":"2026-11-01"}"#, "ends (2026-11-01) before it starts"),
-        (r#"{"since":"2026-11-22"}"#, "ends (2026-11-20) before it starts"),
+        (
+            r#"{"since":"2026-11-02","until":"2026-11-01"}"#,
+            "since must not be after until (2026-11-02 is after 2026-11-01)",
+        ),
+        (r#"{"since":"2026-11-22"}"#, "since must not be after until (2026-11-22 is after 2026-11-20)"),
         (r#"{"since":"2026-11-02","look_back_days":3}"#, "give only one of them"),
         (r#"{"until":"1999-11-02"}"#, "from the year 2000 on"),
         (r#"{"accounts":["1111-2222-3333"]}"#, "accounts: expected 12 digits"),

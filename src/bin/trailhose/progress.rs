@@ -56,8 +56,8 @@ impl Progress {
     }
 
     /// Updates the display after an event.
-    pub(crate) fn handle(&mut self, handle: &SyncEvent<'_>) {
-        match handle {
+    pub(crate) fn handle(&mut self, event: &SyncEvent<'_>) {
+        match event {
             SyncEvent::Found(objects) => {
                 self.found += objects;
                 self.bar.set_length(self.found);

@@ -33,7 +33,7 @@ pub type Seconds = i64;
 /// Delivery status of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Work remains: no owned events, or the first `cursor` of them, are delivered.
+    /// Work remains. Every owned event whose ordinal is below the cursor is delivered.
     Open,
     /// All events that the object owns are delivered. Events that other objects own are not yet proven delivered.
     Settled,

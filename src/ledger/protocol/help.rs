@@ -1,5 +1,5 @@
-//! Help: how a worker handles events that other objects own. Ownership never changes. A helper leases a stalled
-//! owner's row, delivers the owner's remaining events and marks them as delivered.
+//! Help: how a worker handles events that other objects own. Ownership never moves to the helper. A helper leases a
+//! stalled owner's row, delivers the owner's remaining events and marks them as delivered.
 
 use crate::event::EventScope;
 use crate::ledger::model::page::{Owner, PageName, Version};

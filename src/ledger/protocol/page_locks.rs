@@ -4,7 +4,7 @@
 //! The objects of one invocation often belong to the same account and minutes. If they wrote the same page
 //! concurrently, each write would be refused because of another's, and a refused write is billed like a successful
 //! one. With a lock, each task starts from the page that the previous holder left, and one write includes the entries
-//! of all waiting tasks. Other processes are still detected by the page's version: a lock only saves writes, and
+//! of all waiting tasks. The writes of other processes are still detected by the page's version: a lock only saves writes, and
 //! correctness does not depend on it.
 
 use crate::ledger::model::page::{Entry, Owner, Page, PageName};

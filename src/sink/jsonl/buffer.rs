@@ -56,8 +56,8 @@ impl Buffer {
     }
 }
 
-/// Appends to a partition's first block, which starts small and grows: thousands of partitions may have a few lines
-/// each.
+/// Appends to a partition's last block. The first block starts small and grows, because thousands of partitions may have
+/// a few lines each.
 fn grow(block: &mut Vec<u8>, line: &[u8]) {
     let new_len = block.len() + line.len();
     if new_len > block.capacity() {

@@ -31,7 +31,7 @@ enum Caller {
     Service,
     User,
     Account,
-    SourceRoot,
+    Root,
     Federated,
     WebIdentity,
     IdentityCenter,
@@ -128,7 +128,7 @@ impl<'a> EventGenerator<'a> {
     fn caller(&mut self, call: &ApiCall, bytes: usize) -> Caller {
         let service = if bytes < 1_250 { 80 } else { 6 };
         if call.name == "ConsoleLogin" {
-            return if self.content.percent(20) { Caller::SourceRoot } else { Caller::User };
+            return if self.content.percent(20) { Caller::Root } else { Caller::User };
         }
         if self.content.percent(service) {
             return Caller::Service;
@@ -137,7 +137,7 @@ impl<'a> EventGenerator<'a> {
             0..=77 => Caller::Role,
             78..=87 => Caller::User,
             88..=92 => Caller::Account,
-            93 => Caller::SourceRoot,
+            93 => Caller::Root,
             94 => Caller::Federated,
             95..=97 => Caller::WebIdentity,
             _ => Caller::IdentityCenter,
@@ -198,7 +198,7 @@ impl<'a> EventGenerator<'a> {
                     "\"type\":\"AWSAccount\",\"principalId\":\"AIDAEXAMPLE{other}\",\"accountId\":\"{other}\"}}"
                 );
             }
-            Caller::SourceRoot => {
+            Caller::Root => {
                 let _ = write!(
                     out,
                     "\"type\":\"Root\",\"principalId\":\"{owner}\",\"arn\":\"arn:aws:iam::{owner}:root\",\"accountId\":\"{owner}\",\"accessKeyId\":\"\"}}"
