@@ -57,7 +57,8 @@ mod tests {
         ) {
             let budget = Budget::of(rate);
             let start = Instant::now();
-            let stop = start + Duration::from_secs(1 << 20);
+            // Later than the longest sequence: 40 batches of 50,000 bytes at one byte per second take 2,000,000 s.
+            let stop = start + Duration::from_secs(1 << 22);
             let mut now = start;
             let mut sent: Vec<(Instant, u64)> = Vec::new();
             for (bytes, pause) in batches {
