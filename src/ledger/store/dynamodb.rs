@@ -219,7 +219,7 @@ impl RequestRetry {
         let wait = self.backoff.wait();
         match failure.kind {
             FailureKind::Denied => {
-                Err(StoreError::Denied(format!("{text}; grant {action} on this table to the role in use")))
+                Err(StoreError::Denied(format!("{text}; allow {action} on this table for the role in use")))
             }
             FailureKind::Throttled | FailureKind::Unknown if Instant::now() + wait < self.until => {
                 tokio::time::sleep(wait).await;
