@@ -406,7 +406,10 @@ async fn oversize_store_error_names_the_cause() {
 
     let (sink, _) = bucket(Some((404, "NoSuchBucket"))).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
-    assert!(matches!(&error, SinkError::Unavailable(said) if said.contains("the bucket does not exist; create it")), "{error}");
+    assert!(
+        matches!(&error, SinkError::Unavailable(said) if said.contains("the bucket does not exist; create it")),
+        "{error}"
+    );
 
     let (sink, _) = stream([]).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
