@@ -92,7 +92,7 @@ async fn contention(objects: u32) {
             });
             let ended: Vec<_> = stream::iter(runs).buffer_unordered(in_flight).collect().await;
             assert_eq!(ended.len(), objects as usize);
-            let (spent, per) = (usage.spent(), f64::from(objects));
+            let (spent, per) = (usage.usage(), f64::from(objects));
             println!(
                 "{in_flight:>9} {:>10} {:>14.2} {:>15.2} {:>13.2} {:>13.2}",
                 if one_process { "one" } else { "many" },
@@ -141,7 +141,7 @@ fn sharing(files: u32) {
 
 fn store(memory: &Arc<Memory>) -> (Arc<dyn Store>, Arc<LedgerCounters>) {
     let metered = MeteredStore::new(Arc::new(Delayed { inner: Arc::clone(memory), latency: DYNAMODB }));
-    let usage = metered.usage();
+    let usage = metered.counters();
     (Arc::new(metered), usage)
 }
 

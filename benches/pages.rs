@@ -18,7 +18,7 @@ use trace::{Trace, scopes};
 use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost::LedgerUsage;
 use trailhose::ledger::metered::MeteredStore;
-use trailhose::ledger::model::page::{CAPACITY, Page, PageName, SPAN_MINUTES, Version};
+use trailhose::ledger::model::page::{BUCKET_MINUTES, CAPACITY, Page, PageName, Version};
 use trailhose::ledger::model::row::{Change, Counts, Guard, Row};
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
@@ -28,7 +28,7 @@ use trailhose::object::{Object, ObjectId};
 /// The time spans of a page in seconds. As in the ledger, a full page is followed by fifteen finer ones (there
 /// minutes).
 const SPANS: [i64; 6] = [15, 60, 300, 900, 3_600, 86_400];
-const FINE_SPAN_FACTOR: i64 = SPAN_MINUTES;
+const FINE_SPAN_FACTOR: i64 = BUCKET_MINUTES;
 
 /// The maximum sizes of a finer page or shard, in KiB.
 const CAPACITIES: [usize; 4] = [8, 32, 128, 256];
@@ -103,7 +103,7 @@ fn row(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUsa
 
 fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUsage) {
     let (objects, events) = (trace.objects.len() as f64, trace.events() as f64);
-    let chosen = span == SPAN_MINUTES * 60 && capacity * 1024 == CAPACITY && first == First::Read;
+    let chosen = span == BUCKET_MINUTES * 60 && capacity * 1024 == CAPACITY && first == First::Read;
     println!(
         "{:>6}s {:>6} KiB  {:5} {:>13.4} {:>13.2} {:>13.2} {:>13.4}{}",
         span,
@@ -121,7 +121,7 @@ fn line(trace: &Trace, span: i64, capacity: usize, first: First, spent: LedgerUs
 fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> LedgerUsage {
     let memory = Arc::new(Memory::default());
     let metered = MeteredStore::new(memory);
-    let usage = metered.usage();
+    let usage = metered.counters();
     let store: Arc<dyn Store> = match first {
         First::Read => Arc::new(metered),
         First::Write => Arc::new(WriteFirst(metered)),
@@ -145,7 +145,7 @@ fn run(trace: &Trace, span: i64, capacity: usize, first: First) -> LedgerUsage {
         };
         work.now_or_never().expect("memory answers at once");
     }
-    usage.spent()
+    usage.usage()
 }
 
 /// A store whose page reads are free and return nothing, so that the ledger writes first.

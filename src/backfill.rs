@@ -25,7 +25,7 @@
 //!
 //! Rows of done objects expire ([`Ledger::retention_start`]). After that, an object that was done cannot be
 //! distinguished from an object that was never seen. Such an object is enqueued, and its events are delivered again if
-//! their pages expired too, because losing no event has priority. [`ListingCounts::forgotten`] counts these objects, so that a
+//! their pages expired too, because losing no event has priority. [`ListingCounts::past_retention`] counts these objects, so that a
 //! dry run over old days can warn about them. A run within the ledger's retention has none.
 //!
 //! A list of *completed days* would distinguish the two cases, but the ledger does not keep one: files that are added

@@ -17,7 +17,7 @@ pub struct Pace {
 }
 
 /// The sequence of waits between the retries of one operation.
-pub struct Backoff<R> {
+pub(crate) struct Backoff<R> {
     pace: Pace,
     waits: u32,
     random: R,
@@ -25,12 +25,12 @@ pub struct Backoff<R> {
 
 impl<R: FnMut() -> f64> Backoff<R> {
     /// Creates a sequence within `pace`. `random` returns numbers from 0 (inclusive) to 1 (exclusive).
-    pub fn new(pace: Pace, random: R) -> Self {
+    pub(crate) fn new(pace: Pace, random: R) -> Self {
         Self { pace, waits: 0, random }
     }
 
     /// Returns the next wait.
-    pub fn wait(&mut self) -> Duration {
+    pub(crate) fn wait(&mut self) -> Duration {
         let doubled = 1u32.checked_shl(self.waits).and_then(|times| self.pace.base.checked_mul(times));
         self.waits += 1;
         doubled.map_or(self.pace.cap, |wait| wait.min(self.pace.cap)).mul_f64((self.random)().clamp(0.0, 1.0))

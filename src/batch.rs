@@ -88,8 +88,8 @@ impl Batch {
             Ok(notices) => notices,
             Err(error) => {
                 // Acknowledging an invalid message would silently lose events.
-                tracing::error!(message = message.id, queue = message.queue_arn, %error, "invalid message; not acknowledged");
-                tally.not_understood += 1;
+                tracing::error!(message_id = message.id, queue = message.queue_arn, %error, "invalid message; not acknowledged");
+                tally.invalid_messages += 1;
                 return (Disposition::Retry, tally);
             }
         };

@@ -15,7 +15,7 @@ pub struct IngestConfig {
     pub table: String,
     /// `TRAILHOSE_STREAM`: the Firehose stream's name.
     pub stream: String,
-    /// `TRAILHOSE_DESTINATION`: `packed` (default) or `one-per-record`.
+    /// `TRAILHOSE_EVENTS_PER_RECORD`: `many` (default) or `one`.
     pub lines: LinesPerRecord,
     /// `TRAILHOSE_OVERSIZE`: `s3://bucket/prefix` for events longer than a Firehose record.
     pub oversize: Option<String>,
@@ -51,7 +51,7 @@ impl IngestConfig {
     ///
     /// # Errors
     /// Returns the same errors as [`IngestConfig::from_env`].
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub(crate) fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variables = Variables(get);
         let get = |name| variables.get(name);
         let number = |name, default, min| variables.number(name, default, min);
@@ -59,10 +59,10 @@ impl IngestConfig {
         Ok(Self {
             table: variables.required("TRAILHOSE_TABLE", EXPECTED_TABLE)?,
             stream: variables.required("TRAILHOSE_STREAM", "the name of a Firehose stream")?,
-            lines: match get("TRAILHOSE_DESTINATION").as_deref() {
-                None | Some("packed") => LinesPerRecord::Packed,
-                Some("one-per-record") => LinesPerRecord::One,
-                Some(other) => return Err(format!("TRAILHOSE_DESTINATION={other}: expected packed or one-per-record")),
+            lines: match get("TRAILHOSE_EVENTS_PER_RECORD").as_deref() {
+                None | Some("many") => LinesPerRecord::Many,
+                Some("one") => LinesPerRecord::One,
+                Some(other) => return Err(format!("TRAILHOSE_EVENTS_PER_RECORD={other}: expected many or one")),
             },
             oversize: get("TRAILHOSE_OVERSIZE"),
             requeue_url: get("TRAILHOSE_QUEUE_URL"),
@@ -129,7 +129,7 @@ mod tests {
     fn unset_variable_has_its_documented_default() {
         let config = config(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")]).unwrap();
         assert_eq!((config.concurrency, config.memory_mib, config.retention), (16, 768, 90 * 86_400));
-        assert_eq!(config.lines, LinesPerRecord::Packed);
+        assert_eq!(config.lines, LinesPerRecord::Many);
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         for (name, value) in [
             ("TRAILHOSE_TABLE", ""),
             ("TRAILHOSE_STREAM", ""),
-            ("TRAILHOSE_DESTINATION", "splunk"),
+            ("TRAILHOSE_EVENTS_PER_RECORD", "splunk"),
             ("TRAILHOSE_CONCURRENCY", "0"),
             ("TRAILHOSE_MEMORY_MB", "-1"),
             ("TRAILHOSE_LEDGER_DAYS", "14"),

@@ -207,15 +207,15 @@ impl Ingest {
         let numbered = delivery.needs_several_calls();
         let claims = self.ledger.claim(lease, &contents.events, &contents.scopes, numbered).await?;
         delivery.count(&claims);
-        let span = delivery.deliver_mine(lease, &claims).await?;
+        let transaction = delivery.deliver_mine(lease, &claims).await?;
         let open = self.unproven(claims.foreign).await?;
         if open.is_empty() {
             self.ledger.complete(lease, delivery.counts()).await?;
-            span.commit();
+            transaction.commit();
             return Ok(());
         }
         self.ledger.settle(lease).await?;
-        span.commit();
+        transaction.commit();
         self.prove(lease, contents, delivery, open).await?;
         self.ledger.complete(lease, delivery.counts()).await?;
         Ok(())

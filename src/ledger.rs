@@ -38,7 +38,7 @@ use std::sync::Arc;
 use store::{Store, StoreError};
 
 /// Returns the current time. Injected, so that tests can let leases and pages expire.
-pub type Clock = Arc<dyn Fn() -> Seconds + Send + Sync>;
+pub(crate) type Clock = Arc<dyn Fn() -> Seconds + Send + Sync>;
 
 /// Returns a clock that reads the system time.
 pub fn system_clock() -> Clock {

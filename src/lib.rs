@@ -26,5 +26,6 @@ pub mod billing;
 pub mod aws;
 pub mod backoff;
 pub mod config;
+pub mod invocation_error;
 pub mod tally;
 pub mod telemetry;

@@ -20,12 +20,12 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// Returns the size limits of one call and of its records.
     fn limits(&self) -> PackLimits;
 
-    /// Opens a transaction span. Deliveries and ledger writes within the span become durable together if the sink
-    /// supports this (JSON Lines files with an SQLite ledger). For every other sink a span has no effect.
+    /// Opens a transaction. Deliveries and ledger writes within the transaction become durable together if the sink
+    /// supports this (JSON Lines files with an SQLite ledger). For every other sink a transaction has no effect.
     ///
     /// # Errors
     /// Returns an error if an earlier failure invalidated the sink.
-    async fn span(&self) -> Result<Span, SinkError>;
+    async fn begin(&self) -> Result<Transaction, SinkError>;
 
     /// Delivers one call and returns when all of its records are acknowledged. Only failed records are sent again,
     /// until `deadline`.
@@ -65,52 +65,52 @@ pub struct Oversize<'a> {
     pub line: &'a [u8],
 }
 
-/// A transaction span: one or more deliveries and the ledger writes that record them. See [`Sink::span`].
+/// A transaction: one or more deliveries and the ledger writes that record them. See [`Sink::begin`].
 ///
-/// [`Span::commit`] ends it. If a span is dropped without a commit, its sink must assume that the ledger did not record
+/// [`Transaction::commit`] ends it. If a transaction is dropped without a commit, its sink must assume that the ledger did not record
 /// a delivery.
-#[must_use = "a span that is dropped without commit counts as aborted"]
-pub struct Span(Option<Box<dyn FnOnce(SpanEnd) + Send + Sync>>);
+#[must_use = "a transaction that is dropped without commit counts as aborted"]
+pub struct Transaction(Option<Box<dyn FnOnce(TransactionEnd) + Send + Sync>>);
 
-/// The result of a [`Span`].
+/// The result of a [`Transaction`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpanEnd {
+pub enum TransactionEnd {
     /// The deliveries and the ledger writes that record them are complete.
     Committed,
-    /// The span was dropped because of an error or a panic between the delivery and its ledger write.
+    /// The transaction was dropped because of an error or a panic between the delivery and its ledger write.
     Aborted,
 }
 
-impl Span {
-    /// Returns a span that has no effect.
+impl Transaction {
+    /// Returns a transaction that has no effect.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Returns a span that calls `end` once, when the span ends.
-    pub fn new(end: impl FnOnce(SpanEnd) + Send + Sync + 'static) -> Self {
+    /// Returns a transaction that calls `end` once, when the transaction ends.
+    pub fn new(end: impl FnOnce(TransactionEnd) + Send + Sync + 'static) -> Self {
         Self(Some(Box::new(end)))
     }
 
-    /// Ends the span after the deliveries and their ledger writes are complete.
+    /// Ends the transaction after the deliveries and their ledger writes are complete.
     pub fn commit(mut self) {
         if let Some(end) = self.0.take() {
-            end(SpanEnd::Committed);
+            end(TransactionEnd::Committed);
         }
     }
 }
 
-impl Drop for Span {
+impl Drop for Transaction {
     fn drop(&mut self) {
         if let Some(end) = self.0.take() {
-            end(SpanEnd::Aborted);
+            end(TransactionEnd::Aborted);
         }
     }
 }
 
-impl std::fmt::Debug for Span {
+impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Span").field(&self.0.is_some()).finish()
+        f.debug_tuple("Transaction").field(&self.0.is_some()).finish()
     }
 }
 

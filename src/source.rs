@@ -53,7 +53,7 @@ pub struct ByteRange {
 
 impl ByteRange {
     /// Copies at most `max_bytes` bytes of `whole`, starting at byte offset `from`.
-    pub fn from_slice(whole: &[u8], from: u64, max_bytes: usize) -> Self {
+    pub(crate) fn from_slice(whole: &[u8], from: u64, max_bytes: usize) -> Self {
         let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
         let end = start.saturating_add(max_bytes).min(whole.len());
         Self { bytes: whole[start..end].to_vec(), size: whole.len() as u64 }

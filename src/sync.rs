@@ -254,7 +254,7 @@ impl SyncState<'_> {
 
     /// Records that every folder was listed.
     fn walked(&mut self, progress: DiscoveryProgress) {
-        self.report.excluded_folders = progress.not_asked;
+        self.report.excluded_folders = progress.excluded;
         self.report.unvisited = progress.unvisited_count;
         let at = |folder| ObjectRef::new(&self.bucket, folder);
         self.report.unvisited_names = progress.unvisited.into_iter().map(at).collect();

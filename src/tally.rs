@@ -25,7 +25,7 @@ pub struct Tally {
     /// Objects that failed and are retried.
     pub failed: u64,
     /// Messages of an unknown form.
-    pub not_understood: u64,
+    pub invalid_messages: u64,
     /// The totals of the objects completed by this run.
     #[serde(flatten)]
     pub done: IngestReport,
@@ -33,7 +33,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts the outcome of one object.
-    pub fn add(&mut self, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Done(report) => {
                 self.objects += 1;
@@ -51,7 +51,7 @@ impl Tally {
     }
 
     /// Counts a notification that contains no object to read.
-    pub fn ignore(&mut self, kind: &str) {
+    pub(crate) fn ignore(&mut self, kind: &str) {
         *self.ignored.entry(kind.to_owned()).or_default() += 1;
     }
 
@@ -69,7 +69,7 @@ impl Tally {
         macro_rules! sum {
             ($($field:ident)*) => { $(self.$field += other.$field;)* };
         }
-        sum!(objects already_done quarantined_before deferred failed not_understood);
+        sum!(objects already_done quarantined_before deferred failed invalid_messages);
         self.done.merge(&other.done);
     }
 

@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The CloudWatch namespace of all metrics.
-pub const NAMESPACE: &str = "trailhose";
+pub(crate) const NAMESPACE: &str = "trailhose";
 
 /// Starts structured logs on standard error at the levels in `RUST_LOG` (default: `info`, and `warn` for the AWS SDK).
 /// Logs contain object names and counts, never events. The `trace` level of other crates, which prints whole requests
@@ -52,7 +52,7 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ("ObjectsQuarantined", tally.quarantined_by_this_run()),
         ("ObjectsDeferred", tally.deferred),
         ("ObjectsFailed", tally.failed),
-        ("MessagesNotUnderstood", tally.not_understood),
+        ("MessagesInvalid", tally.invalid_messages),
         ("NoticesIgnored", tally.ignored.values().sum()),
         ("EventsSeen", done.counts.seen),
         ("EventsDelivered", done.counts.delivered),
@@ -80,29 +80,39 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
 
 /// Returns the metrics of one backfill invocation in the same format.
 pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u64)], now_ms: u64) -> String {
-    let ListingCounts { listed, no_logs, not_asked, done, leased, quarantined, missing, forgotten, unfinished, .. } =
-        tally.counts;
+    let ListingCounts {
+        listed,
+        not_logs,
+        excluded,
+        done,
+        leased,
+        quarantined,
+        missing,
+        past_retention,
+        unfinished,
+        ..
+    } = tally.counts;
     let ListingCounts { sent, bytes, messages, list_requests, ledger_reads, .. } = tally.counts;
     let counts = [
-        ("RunsBegun", tally.runs),
+        ("RunsStarted", tally.runs),
         ("SourcesDiscovered", tally.discovered),
         ("SourcesEmpty", tally.empty),
         ("UnitsFound", tally.units),
         ("UnitsDone", tally.done),
-        ("UnitsPutBack", tally.requeued),
+        ("UnitsRequeued", tally.requeued),
         ("TasksFailed", tally.failed),
-        ("MessagesNotUnderstood", tally.not_understood),
+        ("MessagesInvalid", tally.invalid_messages),
         ("KeysListed", listed),
-        ("KeysNoLogs", no_logs),
-        ("KeysNotAsked", not_asked),
+        ("KeysNotLogs", not_logs),
+        ("KeysExcluded", excluded),
         ("ObjectsFoundDone", done),
         ("ObjectsFoundLeased", leased),
         ("ObjectsFoundQuarantined", quarantined),
         ("ObjectsMissing", missing),
-        ("ObjectsForgotten", forgotten),
+        ("ObjectsPastRetention", past_retention),
         ("ObjectsUnfinished", unfinished),
-        ("ObjectsHandedIn", sent),
-        ("MessagesHandedIn", messages),
+        ("ObjectsEnqueued", sent),
+        ("MessagesEnqueued", messages),
         ("ListRequests", list_requests),
         ("LedgerRowsRead", ledger_reads),
     ];
@@ -110,7 +120,7 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
         .iter()
         .chain(costs)
         .map(|&(name, value)| (name, "Count", value))
-        .chain([("BytesHandedIn", "Bytes", bytes)])
+        .chain([("BytesEnqueued", "Bytes", bytes)])
         .collect();
     line(function, &units, [], now_ms)
 }
@@ -179,7 +189,7 @@ mod tests {
             serde_json::from_str(&backfill_metrics("backfill", &tally, &[("LedgerReadUnits", 7)], 1)).unwrap();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         assert!(defined.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()), "{line}");
-        let names = ["SourcesEmpty", "ObjectsMissing", "ObjectsHandedIn", "BytesHandedIn", "LedgerReadUnits"];
+        let names = ["SourcesEmpty", "ObjectsMissing", "ObjectsEnqueued", "BytesEnqueued", "LedgerReadUnits"];
         assert_eq!(names.map(|name| line[name].as_u64().unwrap()), [1, 3, 2, 700, 7]);
     }
 }

@@ -230,7 +230,7 @@ async fn objects_older_than_ledger_retention_are_enqueued_and_counted() {
     let fixture = Fixture::over(MemorySource::holding([key("2026-08-01", "a"), key("2026-11-18", "a")]));
     let span = DayRange::parse("2026-07-01", "2026-11-20").unwrap();
     let (counts, enqueued) = fixture.finish(Unit { span, ..unit() }).await;
-    assert_eq!((enqueued.len(), counts.missing, counts.forgotten), (2, 2, 1));
+    assert_eq!((enqueued.len(), counts.missing, counts.past_retention), (2, 2, 1));
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn flat_folder_is_filtered_by_file_names() {
     let fixture = Fixture::over(MemorySource::holding(others.map(str::to_owned).into_iter().chain(logs.clone())));
     let flat = Unit { prefix: "copied/".to_owned(), layout: Layout::Flat, ..unit() };
     let (counts, enqueued) = fixture.finish(flat.clone()).await;
-    assert_eq!((enqueued.len(), counts.listed, counts.no_logs, counts.not_asked), (3, 7, 3, 1));
+    assert_eq!((enqueued.len(), counts.listed, counts.not_logs, counts.excluded), (3, 7, 3, 1));
     let set = |name: &str| [name.to_owned()].into();
     let filters = Filters { accounts: set(A), regions: set("eu-west-1"), ..Filters::default() };
     assert_eq!(fixture.finish(Unit { filters, ..flat }).await.1, [logs[0].clone()]);

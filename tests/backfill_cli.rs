@@ -149,7 +149,7 @@ fn dry_run_counts_missing_objects_and_changes_nothing() {
     let said = laptop::run(&[&since("2026-09-01")[..], &["--json"]].concat()).json();
     let counts = &said["counts"];
     for (name, count) in
-        [("listed", 6), ("done", 1), ("quarantined", 1), ("missing", 3), ("sent", 3), ("no_logs", 1), ("bytes", bytes)]
+        [("listed", 6), ("done", 1), ("quarantined", 1), ("missing", 3), ("sent", 3), ("not_logs", 1), ("bytes", bytes)]
     {
         assert_eq!(counts[name], count, "{name} in {said}");
     }

@@ -85,7 +85,7 @@ async fn unknown_message_fails_and_others_succeed() {
         let messages = [message("1", &render(&a)), message("2", unknown), message("3", &render(&b))];
         let ended = answer(&world, &queue, &messages).await;
         assert_eq!(ended.failed, ["2"], "{unknown}");
-        assert_eq!((ended.tally.not_understood, ended.tally.objects + ended.tally.already_done), (1, 2), "{unknown}");
+        assert_eq!((ended.tally.invalid_messages, ended.tally.objects + ended.tally.already_done), (1, 2), "{unknown}");
     }
     assert_eq!(world.delivered().len(), 2);
 }

@@ -204,7 +204,7 @@ fn invalid_arguments_exit_with_2_and_one_line() {
         (&["sync", source, dest, "--kind", "Digest"], "verification"),
         (&["sync", source, dest, "--all-files", "--since", "1d"], "cannot be used with"),
         (&["sync", source, dest, "--filter", "readOnly"], "field=value"),
-        (&["sync", source, dest, "--destination", "packed"], "DEST is a folder"),
+        (&["sync", source, dest, "--events-per-record", "many"], "DEST is a folder"),
         (&["sync", source, dest, "--ledger", text(&ledger)], "not-a-ledger"),
         (&["sync", source], "<DEST>"),
         (&["sink", source, dest], "unrecognized subcommand"),

@@ -155,7 +155,7 @@ async fn filter_avoids_listings_of_excluded_folders() {
         walk(&memory_source, DiscoveryRequest { filters, ..DiscoveryRequest::new(BUCKET, "", span()) }).await;
     assert_eq!(units.len(), 1);
     assert_eq!(units[0].prefix, format!("AWSLogs/{}/CloudTrail/us-east-1/", accounts[7]));
-    assert_eq!((memory_source.requests(), progress.requests, progress.not_asked), (3, 3, 50));
+    assert_eq!((memory_source.requests(), progress.requests, progress.excluded), (3, 3, 50));
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ const QUICK: Pace = Pace { base: Duration::from_millis(1), cap: Duration::from_m
 
 async fn stream(faults: impl IntoIterator<Item = Fault>) -> (Firehose, Arc<Mutex<Stream>>) {
     let (config, stream) = served(faults).await;
-    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed).with_pace(QUICK), stream)
+    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Many).with_pace(QUICK), stream)
 }
 
 async fn served(faults: impl IntoIterator<Item = Fault>) -> (SdkConfig, Arc<Mutex<Stream>>) {
@@ -171,7 +171,7 @@ async fn successful_call_is_delivered_once_and_counted() {
     assert_eq!(stream.lock().unwrap().requests, [all(3)]);
     let bytes = call(3).body.len() as u64;
     let expected = SinkUsage { calls: 1, records: 3, bytes, billed_bytes: 3 * BILLED_STEP, retried: 0 };
-    assert_eq!(sink.usage().spent(), expected);
+    assert_eq!(sink.counters().usage(), expected);
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn only_failed_records_are_sent_again() {
     let requests = stream.lock().unwrap().requests.clone();
     assert_eq!(requests, [all(5), vec![record(1), record(3), record(4)], vec![record(1), record(4)]]);
     assert_eq!(sorted(&stream), all(5));
-    let spent = sink.usage().spent();
+    let spent = sink.counters().usage();
     assert_eq!((spent.calls, spent.records, spent.retried), (3, 5, 5));
 }
 
@@ -214,7 +214,7 @@ async fn silent_service_is_retried() {
     let (config, stream) = served([Fault::Silence]).await;
     let patience = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300)).build();
     let client = aws::firehose(&config.into_builder().timeout_config(patience).build());
-    let sink = Firehose::new(client, "lake", LinesPerRecord::Packed).with_pace(QUICK);
+    let sink = Firehose::new(client, "lake", LinesPerRecord::Many).with_pace(QUICK);
     sink.deliver(&call(1), soon()).await.unwrap();
     assert_eq!(stream.lock().unwrap().taken, all(1));
 }
@@ -235,7 +235,7 @@ async fn mismatched_reply_acknowledges_nothing() {
         let error = sink.deliver(&call(3), soon()).await.unwrap_err();
         assert!(matches!(&error, SinkError::Unavailable(what) if what.contains(says)), "{error}");
         assert_eq!(stream.lock().unwrap().requests.len(), 1);
-        assert_eq!(sink.usage().spent(), SinkUsage { calls: 1, ..SinkUsage::default() });
+        assert_eq!(sink.counters().usage(), SinkUsage { calls: 1, ..SinkUsage::default() });
     }
 }
 
@@ -296,7 +296,7 @@ async fn missing_credentials_are_a_clear_error() {
     let none = provide_credentials_fn(async || Err(CredentialsError::not_loaded("none in the environment")));
     let config = common::config("http://127.0.0.1:9").await.into_builder();
     let config = config.credentials_provider(SharedCredentialsProvider::new(none)).build();
-    let sink = Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed);
+    let sink = Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Many);
     let error = sink.deliver(&call(1), soon()).await.unwrap_err();
     assert!(matches!(&error, SinkError::Denied(said) if said.contains("no AWS credentials")), "{error}");
 }
@@ -369,7 +369,7 @@ async fn bucket(refusal: Option<(u16, &'static str)>) -> (Firehose, Arc<Mutex<Ve
     });
     let config = common::config(&stub.endpoint()).await;
     let aside = OversizeStore::new(aws::s3(&config), "s3://quarantine/set/aside/").unwrap();
-    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Packed).with_oversize_store(aside), puts)
+    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Many).with_oversize_store(aside), puts)
 }
 
 fn object() -> Object {

@@ -121,9 +121,9 @@ fn change() -> impl Strategy<Value = Change> {
         0 => Change::Lease { token, until: NOW + 60 * i64::from(number) },
         1 => Change::Release,
         2 => Change::Advance(number),
-        3 => Change::Reopen,
+        3 => Change::ResetCursor,
         4 => Change::Settle,
-        6 => Change::Forget,
+        6 => Change::Reset,
         5 => {
             Change::Complete { counts: Counts { seen: 9, delivered: number.into(), ..Counts::default() }, expires: NOW }
         }

@@ -169,14 +169,14 @@ async fn item_size_expiry_and_index_match_its_state() {
         (lease(), false, false),
         (Change::Advance(500), false, false),
         (quarantine(), false, true),
-        (Change::Reopen, false, false),
+        (Change::ResetCursor, false, false),
         (quarantine(), false, true),
         (Change::Settle, false, false),
         (quarantine(), false, true),
         (Change::Complete { counts, expires: NOW + 77 }, true, false),
-        (Change::Reopen, false, false),
+        (Change::ResetCursor, false, false),
         (quarantine(), false, true),
-        (Change::Forget, false, false),
+        (Change::Reset, false, false),
     ];
     for (at, (change, expires, listed)) in steps.into_iter().enumerate() {
         let guard = if at == 0 { LEASABLE } else { HELD };
@@ -205,7 +205,7 @@ async fn requests_and_units_include_refused_writes() {
     store.write_page(&name, None, &long).await.unwrap();
     store.write_page(&name, None, &page(1)).await.unwrap_err();
     store.pages(&[name, PageName("absent".into())]).await.unwrap();
-    let spent = store.usage().spent();
+    let spent = store.counters().usage();
     // Two writes of the row, one write of the 3.6 kB page, and a refusal, which costs as much as the larger of the
     // stored and the new page.
     assert_eq!((spent.writes, spent.refused, spent.write_units), (4, 2, 2 + 4 + 4));
@@ -248,7 +248,7 @@ async fn unprocessed_keys_are_requested_again() {
         assert_eq!(row.map(|row| row.object.key), Some(format!("o#{id}")));
     }
     assert_eq!(*batches.lock().unwrap(), [100, 60, 60, 20]);
-    assert_eq!(store.usage().spent().read_units, 100, "an unprocessed key is billed once");
+    assert_eq!(store.counters().usage().read_units, 100, "an unprocessed key is billed once");
 }
 
 #[tokio::test]

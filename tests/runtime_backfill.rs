@@ -57,7 +57,7 @@ async fn each_sample_payload_has_the_documented_response() {
     assert!(payloads.keys().eq(expected.keys()), "{expected:?}");
     for (file, payload) in payloads {
         let [started, refused] = expected[&file];
-        let before = ["RunsBegun", "MessagesNotUnderstood"].map(|name| metric(&function.log(), name));
+        let before = ["RunsStarted", "MessagesInvalid"].map(|name| metric(&function.log(), name));
         let answer = function.invoke(&payload).await;
         let said = || format!("{file}: {answer}\n{}", function.log());
         if file.starts_with("sqs-") {
@@ -72,12 +72,12 @@ async fn each_sample_payload_has_the_documented_response() {
                 said()
             );
         }
-        let after = ["RunsBegun", "MessagesNotUnderstood"].map(|name| metric(&function.log(), name));
+        let after = ["RunsStarted", "MessagesInvalid"].map(|name| metric(&function.log(), name));
         assert_eq!([after[0] - before[0], after[1] - before[1]], [started, refused], "{}", said());
     }
     // The missing objects of the sample bucket were enqueued.
     assert!(
-        metric(&function.log(), "ObjectsHandedIn") > 0 && metric(&function.log(), "UnitsFound") > 0,
+        metric(&function.log(), "ObjectsEnqueued") > 0 && metric(&function.log(), "UnitsFound") > 0,
         "{}",
         function.log()
     );

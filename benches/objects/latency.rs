@@ -13,7 +13,7 @@ use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
 use trailhose::pack::{LinesPerRecord, PackLimits, SinkCall};
 use trailhose::sink::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
-use trailhose::sink::{Oversize, Sink, SinkError, Span};
+use trailhose::sink::{Oversize, Sink, SinkError, Transaction};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
 /// Adds latency to a store, source or sink.
@@ -101,12 +101,12 @@ pub struct DiscardingSink;
 #[async_trait]
 impl Sink for Delayed<DiscardingSink> {
     fn limits(&self) -> PackLimits {
-        let lines = LinesPerRecord::Packed;
+        let lines = LinesPerRecord::Many;
         PackLimits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
     }
 
-    async fn span(&self) -> Result<Span, SinkError> {
-        Ok(Span::none())
+    async fn begin(&self) -> Result<Transaction, SinkError> {
+        Ok(Transaction::none())
     }
 
     async fn deliver(&self, _call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {

@@ -29,7 +29,7 @@ impl Budget {
 
     /// Reserves `bytes` and returns when they may be sent. Returns `None` and reserves nothing if that is not before
     /// `stop`.
-    pub fn reserve(&self, bytes: u64, now: Instant, stop: Instant) -> Option<Instant> {
+    pub(crate) fn reserve(&self, bytes: u64, now: Instant, stop: Instant) -> Option<Instant> {
         let Some(rate) = self.bytes_per_second else { return (now < stop).then_some(now) };
         // The time is written in one assignment, so it is valid even if another thread panicked.
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

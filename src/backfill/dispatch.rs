@@ -62,7 +62,7 @@ impl OutboundMessage {
 }
 
 /// Packs objects in order into as few messages as `packing` allows.
-pub fn pack(objects: &[ObjectRef], packing: Packing) -> Vec<OutboundMessage> {
+pub(crate) fn pack(objects: &[ObjectRef], packing: Packing) -> Vec<OutboundMessage> {
     let mut messages = Vec::new();
     let mut builder = MessageBuilder::default();
     for object in objects {

@@ -17,29 +17,29 @@ const GZIP: f64 = 6.2;
 
 /// The ledger write units per object, for its lease, its completion and its pages. This follows from the lowest value
 /// in the README's table: 6.9 units for a file of 17 events.
-const WRITE_UNITS_AN_OBJECT: f64 = 6.0;
+const WRITE_UNITS_PER_OBJECT: f64 = 6.0;
 
 /// The additional ledger write units per event, because events make pages larger and more numerous. This follows from
 /// the README's table: 9.1 units for a file of 59 events.
-const WRITE_UNITS_AN_EVENT: f64 = 0.055;
+const WRITE_UNITS_PER_EVENT: f64 = 0.055;
 
 /// The ledger read units per object, because pages are read before they are written: 4.4 to 7.1 in the README's table.
-const READ_UNITS_AN_OBJECT: f64 = 6.0;
+const READ_UNITS_PER_OBJECT: f64 = 6.0;
 
 /// The smallest default quota of a Firehose stream in the large regions, in bytes per second. The quota of other
 /// regions is a fifth of it.
 /// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
-pub const STREAM_BYTES_A_SECOND: f64 = 5.0 * 1024.0 * 1024.0;
+pub(crate) const STREAM_BYTES_A_SECOND: f64 = 5.0 * 1024.0 * 1024.0;
 
 /// The GB-seconds of Lambda per million events, measured on a machine similar to Lambda's and including the SDK's work.
-const GB_SECONDS_A_MILLION_EVENTS: f64 = 12.0;
+const GB_SECONDS_PER_MILLION_EVENTS: f64 = 12.0;
 
 /// The seconds that a worker waits for the requests of one object, in a function of 0.5 GB that processes 16 objects
 /// concurrently.
-const SECONDS_AN_OBJECT: f64 = 0.2;
+const SECONDS_PER_OBJECT: f64 = 0.2;
 
 /// The share of one object in the memory of that function, in GB.
-const GB_AN_OBJECT: f64 = 0.5 / 16.0;
+const GB_PER_OBJECT: f64 = 0.5 / 16.0;
 
 /// The SQS requests per message: its share of sending, receiving and deleting batches of ten. Each started 64 KB of a
 /// batch is billed as one request.
@@ -68,14 +68,15 @@ impl Estimate {
         let by_stream = event_bytes / STREAM_BYTES_A_SECOND;
         let by_budget = bytes_per_second.map_or(0.0, |rate| bytes / rate.max(1) as f64);
         let counted = BilledUnits {
-            write_units: objects * WRITE_UNITS_AN_OBJECT + events * WRITE_UNITS_AN_EVENT,
-            read_units: counts.ledger_reads as f64 + objects * READ_UNITS_AN_OBJECT,
+            write_units: objects * WRITE_UNITS_PER_OBJECT + events * WRITE_UNITS_PER_EVENT,
+            read_units: counts.ledger_reads as f64 + objects * READ_UNITS_PER_OBJECT,
             firehose_bytes: event_bytes,
             s3_gets: objects,
             s3_lists: counts.list_requests as f64,
             sqs_requests: messages * REQUESTS_A_MESSAGE,
             lambda_requests: (messages / 10.0).ceil(),
-            lambda_gb_seconds: events / 1e6 * GB_SECONDS_A_MILLION_EVENTS + objects * SECONDS_AN_OBJECT * GB_AN_OBJECT,
+            lambda_gb_seconds: events / 1e6 * GB_SECONDS_PER_MILLION_EVENTS
+                + objects * SECONDS_PER_OBJECT * GB_PER_OBJECT,
             ..BilledUnits::default()
         };
         Self {

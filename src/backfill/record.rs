@@ -166,7 +166,7 @@ impl RunPart {
 
 impl UnitRecord {
     /// Returns the account of the unit, or an empty string if its folder does not contain one.
-    pub fn account(&self) -> &str {
+    pub(crate) fn account(&self) -> &str {
         account(&self.unit)
     }
 }

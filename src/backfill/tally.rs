@@ -20,14 +20,14 @@ pub struct BackfillTally {
     /// Tasks that failed and are retried.
     pub failed: u64,
     /// Invalid messages.
-    pub not_understood: u64,
+    pub invalid_messages: u64,
     /// The counts of the attempts at units, and the list requests of discoveries.
     pub counts: ListingCounts,
 }
 
 impl BackfillTally {
     /// Adds the counts of `other`.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.runs += other.runs;
         self.discovered += other.discovered;
         self.empty += other.empty;
@@ -35,7 +35,7 @@ impl BackfillTally {
         self.done += other.done;
         self.requeued += other.requeued;
         self.failed += other.failed;
-        self.not_understood += other.not_understood;
+        self.invalid_messages += other.invalid_messages;
         self.counts.merge(&other.counts);
     }
 }

@@ -76,13 +76,6 @@ impl Task {
         // Strings, numbers, sets of strings and plain enums always serialize to JSON.
         serde_json::to_string(self).unwrap_or_default()
     }
-
-    /// Returns the run that the task belongs to.
-    pub fn run(&self) -> &RunId {
-        match self {
-            Self::Start { run, .. } | Self::Discover { run, .. } | Self::Work(Work { run, .. }) => run,
-        }
-    }
 }
 
 fn is_nothing(counts: &ListingCounts) -> bool {
@@ -138,7 +131,6 @@ mod tests {
             work("", None),
         ] {
             assert_eq!(Task::parse(&task.body()).unwrap(), task);
-            assert_eq!(task.run(), &RunId::at(0, 1));
         }
     }
 

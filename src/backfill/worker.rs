@@ -97,7 +97,7 @@ impl WorkerError {
     /// Returns the tally of this error.
     pub fn tally(&self) -> BackfillTally {
         match self.is_invalid_request() {
-            true => BackfillTally { not_understood: 1, ..BackfillTally::default() },
+            true => BackfillTally { invalid_messages: 1, ..BackfillTally::default() },
             false => BackfillTally { failed: 1, ..BackfillTally::default() },
         }
     }
@@ -150,7 +150,7 @@ impl Worker {
             return (tally, true);
         };
         tally.merge(&failure.tally());
-        tracing::error!(message = message.id, queue = message.queue_arn, error = %failure, "failed; will be retried");
+        tracing::error!(message_id = message.id, queue = message.queue_arn, error = %failure, "failed; will be retried");
         (tally, false)
     }
 

@@ -22,14 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Messages of one invocation: the template's `BatchSize`.
-pub const BATCH: f64 = 10.0;
+pub(crate) const BATCH: f64 = 10.0;
 
 /// The SQS requests per object: one for the message that S3 sends, and its share of a receive and a delete of [`BATCH`]
 /// messages. Empty receives of an idle queue are not included.
-pub const SQS_REQUESTS: f64 = 1.0 + 2.0 / BATCH;
+pub(crate) const SQS_REQUESTS: f64 = 1.0 + 2.0 / BATCH;
 
 /// The retention of the ledger in months: the template's 90 days.
-pub const MONTHS: f64 = 3.0;
+pub(crate) const MONTHS: f64 = 3.0;
 
 /// The bytes that DynamoDB bills for an item in addition to its attributes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
@@ -93,7 +93,8 @@ impl Sample {
         let memory = Arc::new(Memory::default());
         let store = MeteredStore::new(Arc::clone(&memory));
         let sink = MeteredSink::new(Arc::new(DiscardingSink));
-        let (source_usage, ledger_usage, sink_usage) = (Arc::<SourceCounters>::default(), store.usage(), sink.usage());
+        let (source_usage, ledger_usage, sink_usage) =
+            (Arc::<SourceCounters>::default(), store.counters(), sink.counters());
         let ingest = Ingest {
             source: Arc::new(MeteredSource::new(source, Arc::clone(&source_usage))),
             ledger: Ledger::new(Arc::new(store), crate::ledger::system_clock(), 90 * 86_400),
@@ -123,8 +124,8 @@ impl Sample {
                 other => return Err(format!("{at} of the sample was not delivered: {other:?}")),
             }
         }
-        sample.source = source_usage.spent();
-        (sample.ledger, sample.sink) = (ledger_usage.spent(), sink_usage.spent());
+        sample.source = source_usage.usage();
+        (sample.ledger, sample.sink) = (ledger_usage.usage(), sink_usage.usage());
         sample.kept_bytes = kept_bytes(&memory);
         Ok(sample)
     }

@@ -14,7 +14,7 @@ pub const REGION: &str = "us-east-1";
 pub const AS_OF: &str = "2026-11";
 
 /// The bytes of a GB on AWS's price pages: 2³⁰, as for AWS's GB of memory and storage.
-pub const GB: f64 = 1_073_741_824.0;
+pub(crate) const GB: f64 = 1_073_741_824.0;
 
 /// A separately billed item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

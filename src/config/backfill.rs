@@ -37,7 +37,7 @@ impl BackfillConfig {
     ///
     /// # Errors
     /// Returns the same errors as [`BackfillConfig::from_env`].
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub(crate) fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variables = Variables(get);
         let listed = variables.get("TRAILHOSE_SOURCES").unwrap_or_default();
         let sources = listed.split(',').filter(|text| !text.trim().is_empty()).map(SourceRoot::parse);

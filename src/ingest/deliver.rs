@@ -8,7 +8,7 @@ use crate::ledger::model::row::Counts;
 use crate::ledger::{Claim, Claims, EventMeta, Help, Lease};
 use crate::object::Object;
 use crate::pack::{LinesPerRecord, Packer, SinkCall};
-use crate::sink::{Oversize, Span};
+use crate::sink::{Oversize, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -79,9 +79,13 @@ impl<'a> ObjectDelivery<'a> {
     }
 
     /// Delivers the events that this object owns and that are at or after its cursor, in file order. Records the cursor
-    /// after each call except the last. The last call's span is returned open, because the next ledger write records
+    /// after each call except the last. The last call's transaction is returned open, because the next ledger write records
     /// that call.
-    pub(super) async fn deliver_mine(&mut self, lease: &mut Lease, claims: &Claims) -> Result<Span, IngestAbort> {
+    pub(super) async fn deliver_mine(
+        &mut self,
+        lease: &mut Lease,
+        claims: &Claims,
+    ) -> Result<Transaction, IngestAbort> {
         let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.scopes));
         let mut lines = self.contents.lines().await?;
         let start = lease.cursor;
@@ -96,16 +100,16 @@ impl<'a> ObjectDelivery<'a> {
             }
             let pointer = if oversize { Some(self.store_oversize(&lease.object, ordinal, line).await?) } else { None };
             if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, scope)? {
-                let span = self.send(&call).await?;
+                let transaction = self.send(&call).await?;
                 let next = call.last_ordinal().map_or(0, |last| last + 1);
                 self.ingest.ledger.advance(lease, next).await?;
-                span.commit();
+                transaction.commit();
                 packer.recycle(call);
             }
         }
         match packer.finish() {
             Some(call) => self.send(&call).await,
-            None => Ok(self.ingest.sink.span().await?),
+            None => Ok(self.ingest.sink.begin().await?),
         }
     }
 
@@ -138,11 +142,11 @@ impl<'a> ObjectDelivery<'a> {
     }
 
     async fn send_for(&mut self, help: &Help, call: &SinkCall) -> Result<(), IngestAbort> {
-        let span = self.send(call).await?;
+        let transaction = self.send(call).await?;
         let ordinals: Vec<u32> = call.lines.iter().map(|line| line.ordinal).collect();
         let Contents { events, scopes, .. } = self.contents;
         self.ingest.ledger.mark(help, &ordinals, events, scopes).await?;
-        span.commit();
+        transaction.commit();
         self.helped.extend(ordinals);
         Ok(())
     }
@@ -174,15 +178,15 @@ impl<'a> ObjectDelivery<'a> {
         Ok(serde_json::Value::Object(pointer).to_string().into_bytes())
     }
 
-    async fn send(&mut self, call: &SinkCall) -> Result<Span, IngestAbort> {
+    async fn send(&mut self, call: &SinkCall) -> Result<Transaction, IngestAbort> {
         if Instant::now() >= self.deadline.stop {
             return Err(IngestAbort::Deferred(Deferred::OutOfTime));
         }
-        let span = self.ingest.sink.span().await?;
+        let transaction = self.ingest.sink.begin().await?;
         self.ingest.sink.deliver(call, self.deadline.stop).await?;
         self.report.calls += 1;
         self.report.sent_bytes += call.body.len() as u64;
-        Ok(span)
+        Ok(transaction)
     }
 }
 

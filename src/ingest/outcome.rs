@@ -78,7 +78,7 @@ pub struct IngestReport {
 
 impl IngestReport {
     /// Adds the counts of `other`.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         let Self { counts, repeats, conflicts, helped, calls, stored_bytes, json_bytes, sent_bytes, newest } = other;
         self.counts.merge(counts);
         self.repeats += repeats;

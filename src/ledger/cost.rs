@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes per write unit: a write is billed one unit per started kilobyte of the item.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
-pub const WRITE_UNIT: usize = 1024;
+pub(crate) const WRITE_UNIT: usize = 1024;
 
 /// Bytes per read unit: a strongly consistent read is billed one unit per started 4 KB of the item.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
-pub const READ_UNIT: usize = 4 * 1024;
+pub(crate) const READ_UNIT: usize = 4 * 1024;
 
 /// Maximum number of keys in one BatchGetItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
@@ -22,14 +22,14 @@ pub const MAX_BATCH_KEYS: usize = 100;
 /// Returns the write units of one write, given the item sizes in bytes before and after it. The larger size counts,
 /// and the minimum is one unit. A refused write is billed the same, with the existing item as `before`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html>
-pub fn write_units(before: usize, after: usize) -> u64 {
+pub(crate) fn write_units(before: usize, after: usize) -> u64 {
     units(before.max(after), WRITE_UNIT)
 }
 
 /// Returns the read units of one item of a strongly consistent read. Each item of a batch is rounded up separately,
 /// and an absent item is billed one unit.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-pub fn read_units(bytes: usize) -> u64 {
+pub(crate) fn read_units(bytes: usize) -> u64 {
     units(bytes, READ_UNIT)
 }
 
@@ -47,7 +47,7 @@ pub fn scan_units(bytes: usize) -> u64 {
 /// Returns the billed size of a number in bytes: one for each two significant digits, one more, and one for a minus
 /// sign.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
-pub fn number_bytes(number: i128) -> usize {
+pub(crate) fn number_bytes(number: i128) -> usize {
     let mut rest = number.unsigned_abs();
     while rest != 0 && rest.is_multiple_of(10) {
         rest /= 10;
@@ -124,19 +124,19 @@ pub struct LedgerUsage {
 
 impl LedgerCounters {
     /// Counts a successful write, given the item sizes in bytes before and after it.
-    pub fn wrote(&self, before: usize, after: usize) {
+    pub(crate) fn wrote(&self, before: usize, after: usize) {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.write_units.fetch_add(write_units(before, after), Ordering::Relaxed);
     }
 
     /// Counts a refused write, given the size in bytes of the existing item and of the attempted one.
-    pub fn refused(&self, current: usize, attempted: usize) {
+    pub(crate) fn refused(&self, current: usize, attempted: usize) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         self.wrote(current, attempted);
     }
 
     /// Counts one read request that returned items of these sizes in bytes. An absent item has size 0.
-    pub fn read(&self, items: impl IntoIterator<Item = usize>) {
+    pub(crate) fn read(&self, items: impl IntoIterator<Item = usize>) {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.read_units.fetch_add(items.into_iter().map(read_units).sum(), Ordering::Relaxed);
     }
@@ -148,7 +148,7 @@ impl LedgerCounters {
     }
 
     /// Returns a snapshot of the counters.
-    pub fn spent(&self) -> LedgerUsage {
+    pub fn usage(&self) -> LedgerUsage {
         LedgerUsage {
             writes: self.writes.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -190,7 +190,7 @@ mod tests {
         counters.wrote(0, 700);
         counters.refused(3000, 2000);
         counters.read([0, 5000]);
-        let spent = counters.spent();
+        let spent = counters.usage();
         assert_eq!((spent.writes, spent.refused, spent.write_units), (2, 1, 4));
         assert_eq!((spent.reads, spent.read_units), (1, 3));
     }

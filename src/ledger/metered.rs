@@ -22,7 +22,7 @@ impl<S: Store> MeteredStore<S> {
     }
 
     /// Returns the counters.
-    pub fn usage(&self) -> Arc<LedgerCounters> {
+    pub fn counters(&self) -> Arc<LedgerCounters> {
         Arc::clone(&self.counters)
     }
 

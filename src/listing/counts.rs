@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The counts of one attempt at a unit, or the sum of several.
 ///
 /// Keys are counted when the cursor passes them. Each attempt resumes where the previous one stopped, so the counts of
-/// all attempts add up to the unit: `listed = no_logs + not_asked + done + leased + quarantined + missing +
+/// all attempts add up to the unit: `listed = not_logs + excluded + done + leased + quarantined + missing +
 /// unfinished`. Keys are counted again if an attempt starts from an older cursor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -13,9 +13,9 @@ pub struct ListingCounts {
     /// Keys listed.
     pub listed: u64,
     /// Keys that are not logs: digests, folder markers, other files.
-    pub no_logs: u64,
+    pub not_logs: u64,
     /// Logs in a flat folder whose account, kind, region or day the selection excludes.
-    pub not_asked: u64,
+    pub excluded: u64,
     /// Objects whose events are all delivered.
     pub done: u64,
     /// Objects that a worker is processing.
@@ -26,7 +26,7 @@ pub struct ListingCounts {
     pub missing: u64,
     /// Missing objects that are older than the ledger's retention. Their rows may have expired, so ingesting them may
     /// deliver their events again.
-    pub forgotten: u64,
+    pub past_retention: u64,
     /// Objects that a worker started and did not finish.
     pub unfinished: u64,
     /// Objects enqueued; in a dry run, objects that would have been enqueued.
@@ -45,13 +45,13 @@ impl ListingCounts {
     /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.listed += other.listed;
-        self.no_logs += other.no_logs;
-        self.not_asked += other.not_asked;
+        self.not_logs += other.not_logs;
+        self.excluded += other.excluded;
         self.done += other.done;
         self.leased += other.leased;
         self.quarantined += other.quarantined;
         self.missing += other.missing;
-        self.forgotten += other.forgotten;
+        self.past_retention += other.past_retention;
         self.unfinished += other.unfinished;
         self.sent += other.sent;
         self.bytes += other.bytes;

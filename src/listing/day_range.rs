@@ -84,7 +84,7 @@ impl DayRange {
     }
 
     /// Returns whether the span contains `day`.
-    pub fn contains(self, day: Date) -> bool {
+    pub(crate) fn contains(self, day: Date) -> bool {
         self.from <= day && day <= self.to
     }
 
@@ -94,7 +94,7 @@ impl DayRange {
     }
 
     /// Splits the span into consecutive spans of at most `days` days each (at least one), in order.
-    pub fn split(self, days: u32) -> impl Iterator<Item = Self> {
+    pub(crate) fn split(self, days: u32) -> impl Iterator<Item = Self> {
         let beyond = (i64::from(days.max(1)) - 1).min(i64::from(i16::MAX));
         let piece = move |from: Date| {
             let to = from.checked_add(beyond.days()).unwrap_or(Date::MAX).min(self.to);

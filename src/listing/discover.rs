@@ -1,7 +1,7 @@
 //! Discover: finds the units of a bucket. Folders are listed down to the region; days are not: see [`DayRange::key_range`].
 //!
 //! Starting at the prefix, discovery walks `AWSLogs/`, the organization folder if there is one, accounts, kinds and
-//! regions. A folder is classified by its name alone ([`FolderLevel::of`]), so both layouts, several organizations and
+//! regions. A folder is classified by its name alone (`FolderLevel::of`), so both layouts, several organizations and
 //! a prefix that itself contains `AWSLogs` need no special case. A prefix may also name a folder further down: an
 //! organization, an account or a region.
 //!
@@ -105,7 +105,7 @@ pub struct DiscoveryProgress {
     /// Regions found: one for each account and kind.
     pub regions: u64,
     /// Folders that the filters excluded.
-    pub not_asked: u64,
+    pub excluded: u64,
     /// Names of the first folders outside CloudTrail's layout. Each can be configured as a separate source.
     pub unvisited: Vec<String>,
     /// Number of folders outside CloudTrail's layout.
@@ -133,7 +133,7 @@ pub enum Shape {
 const MAX_UNVISITED_NAMES: usize = 20;
 
 /// Called after every listed page, for a progress bar.
-pub type ProgressCallback = Arc<dyn Fn(&DiscoveryProgress) + Send + Sync>;
+pub(crate) type ProgressCallback = Arc<dyn Fn(&DiscoveryProgress) + Send + Sync>;
 
 /// A discovery in progress. The caller pulls units one at a time, so that folders are not listed faster than their
 /// units are used and the units of ten thousand accounts are never in memory together.
@@ -269,7 +269,7 @@ impl Discovery {
     /// Descends into a folder of the layout, or creates the units of a region.
     fn enter_folder(&mut self, folder: String, place: FolderLevel) {
         if !self.is_selected(&folder) {
-            self.progress.not_asked += 1;
+            self.progress.excluded += 1;
             return;
         }
         match place {

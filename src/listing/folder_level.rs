@@ -15,7 +15,7 @@ const FILE: &str = "2000/01/01/-.json";
 
 /// The level of a folder in CloudTrail's layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FolderLevel {
+pub(crate) enum FolderLevel {
     /// `…AWSLogs/` or `…AWSLogs/o-organization/`: contains accounts and organizations.
     Logs,
     /// `…/ACCOUNT/`: contains kinds.
@@ -28,7 +28,7 @@ pub enum FolderLevel {
 
 impl FolderLevel {
     /// Returns the level of `folder`, which must end in a slash, or `None` if it is not in CloudTrail's layout.
-    pub fn of(folder: &str) -> Option<Self> {
+    pub(crate) fn of(folder: &str) -> Option<Self> {
         let is = |rest: &[&str]| match recognize(&format!("{folder}{}", rest.concat())) {
             Recognized::Log { .. } | Recognized::Digest | Recognized::NotALog(NotALog::UnknownKind) => true,
             Recognized::NotALog(_) => false,
@@ -44,7 +44,7 @@ impl FolderLevel {
 }
 
 /// Returns the account, kind and region of a folder, as far as its level contains them.
-pub fn names(folder: &str) -> [Option<&str>; 3] {
+pub(crate) fn names(folder: &str) -> [Option<&str>; 3] {
     let depth = match FolderLevel::of(folder) {
         None | Some(FolderLevel::Logs) => 0,
         Some(FolderLevel::Account) => 1,
@@ -82,7 +82,7 @@ impl Filters {
 
     /// Returns whether `folder` may contain included objects. Digest folders are never included: they contain no
     /// events.
-    pub fn admit_folder(&self, folder: &str) -> bool {
+    pub(crate) fn admit_folder(&self, folder: &str) -> bool {
         let [account, kind, region] = names(folder);
         let asked = |set: &BTreeSet<String>, name: Option<&str>| name.is_none_or(|name| admits(set, name));
         asked(&self.accounts, account)
@@ -92,7 +92,7 @@ impl Filters {
     }
 
     /// Returns whether a file of this account, kind and region is included.
-    pub fn admit(&self, account: &str, kind: Kind, region: &str) -> bool {
+    pub(crate) fn admit(&self, account: &str, kind: Kind, region: &str) -> bool {
         admits(&self.accounts, account) && admits(&self.kinds, kind.as_str()) && admits(&self.regions, region)
     }
 }

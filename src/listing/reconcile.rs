@@ -43,11 +43,11 @@ impl ListedKey {
     pub(crate) fn count(&self, counts: &mut ListingCounts) {
         counts.listed += 1;
         match self.state {
-            KeyState::NotALog => counts.no_logs += 1,
-            KeyState::Excluded => counts.not_asked += 1,
+            KeyState::NotALog => counts.not_logs += 1,
+            KeyState::Excluded => counts.excluded += 1,
             KeyState::Log { state: ObjectState::Absent, old } => {
                 counts.missing += 1;
-                counts.forgotten += u64::from(old);
+                counts.past_retention += u64::from(old);
             }
             KeyState::Log { state: ObjectState::Unfinished, .. } => counts.unfinished += 1,
             KeyState::Log { state: ObjectState::Leased { .. }, .. } => counts.leased += 1,

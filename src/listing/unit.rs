@@ -1,7 +1,7 @@
 //! Unit: a part of the backfill that one worker processes independently, and its queue message.
 
 use super::day_range::DayRange;
-use super::folder_level::{Filters, names};
+use super::folder_level::Filters;
 use serde::{Deserialize, Serialize};
 
 /// Several days of one account, kind and region; or a whole folder without CloudTrail's layout.
@@ -85,7 +85,7 @@ impl Unit {
     ///
     /// # Errors
     /// Names the field that is not.
-    pub fn check(&self) -> Result<(), UnitError> {
+    pub(crate) fn check(&self) -> Result<(), UnitError> {
         let Self { prefix, after, .. } = self;
         if !prefix.is_empty() && !prefix.ends_with('/') {
             return Err(UnitError(format!("prefix {prefix:?} does not end in a slash")));
@@ -105,13 +105,8 @@ impl Unit {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Returns the account, kind and region, as far as the folder's name contains them.
-    pub fn names(&self) -> [Option<&str>; 3] {
-        names(&self.prefix)
-    }
-
     /// Returns the key after which to start and the key before which to stop.
-    pub(crate) fn key_range(&self) -> (Option<String>, Option<String>) {
+    pub fn key_range(&self) -> (Option<String>, Option<String>) {
         let (first, end) = match self.layout {
             Layout::Days => self.span.key_range(&self.prefix),
             Layout::Flat => (String::new(), None),

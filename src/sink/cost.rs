@@ -60,7 +60,7 @@ pub struct SinkUsage {
 
 impl SinkCounters {
     /// Returns the current values.
-    pub fn spent(&self) -> SinkUsage {
+    pub fn usage(&self) -> SinkUsage {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SinkUsage {
             calls: read(&self.calls),
@@ -72,12 +72,12 @@ impl SinkCounters {
     }
 
     /// Counts a request, before its response is known.
-    pub fn request_sent(&self) {
+    pub(crate) fn request_sent(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an acknowledged record of `bytes` bytes.
-    pub fn acknowledged(&self, bytes: u64) {
+    pub(crate) fn acknowledged(&self, bytes: u64) {
         self.records.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.billed_bytes.fetch_add(billed_bytes(bytes), Ordering::Relaxed);
@@ -89,7 +89,7 @@ impl SinkCounters {
     }
 
     /// Counts a call of which every record was acknowledged.
-    pub fn delivered(&self, call: &SinkCall) {
+    pub(crate) fn delivered(&self, call: &SinkCall) {
         self.request_sent();
         call.record_slices().for_each(|record| self.acknowledged(record.len() as u64));
     }
@@ -104,7 +104,7 @@ mod tests {
         let usage = SinkCounters::default();
         [1, 5_120, 5_121].into_iter().for_each(|bytes| usage.acknowledged(bytes));
         let expected = SinkUsage { records: 3, bytes: 10_242, billed_bytes: 20_480, ..SinkUsage::default() };
-        assert_eq!(usage.spent(), expected);
+        assert_eq!(usage.usage(), expected);
     }
 
     #[test]
@@ -112,6 +112,6 @@ mod tests {
         let usage = SinkCounters::default();
         usage.delivered(&SinkCall { body: vec![b'\n'; 5_122], records: vec![5_121, 5_122], ..SinkCall::default() });
         let expected = SinkUsage { calls: 1, records: 2, bytes: 5_122, billed_bytes: 15_360, ..SinkUsage::default() };
-        assert_eq!(usage.spent(), expected);
+        assert_eq!(usage.usage(), expected);
     }
 }

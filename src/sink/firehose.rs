@@ -61,7 +61,7 @@ impl Firehose {
     }
 
     /// Returns the counters of this sink.
-    pub fn usage(&self) -> Arc<SinkCounters> {
+    pub fn counters(&self) -> Arc<SinkCounters> {
         Arc::clone(&self.usage)
     }
 
@@ -186,8 +186,8 @@ impl Sink for Firehose {
         PackLimits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines: self.lines }
     }
 
-    async fn span(&self) -> Result<super::Span, SinkError> {
-        Ok(super::Span::none())
+    async fn begin(&self) -> Result<super::Transaction, SinkError> {
+        Ok(super::Transaction::none())
     }
 
     async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError> {

@@ -2,7 +2,7 @@
 //!
 //! Delivered lines are buffered in memory until a checkpoint writes and syncs them and commits the lengths of the
 //! files. `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, the same
-//! transaction contains the ledger's writes. A transaction span ([`Span`]) prevents a checkpoint between a delivery and
+//! transaction contains the ledger's writes. A transaction ([`Transaction`]) prevents a checkpoint between a delivery and
 //! the ledger write that records it. With any other ledger, the sink keeps its own state in the destination, and every
 //! delivery is a checkpoint.
 
@@ -15,7 +15,7 @@ mod partition;
 #[cfg(all(test, feature = "zstd"))]
 mod tests;
 
-use super::{Oversize, Sink, SinkError, Span, SpanEnd};
+use super::{Oversize, Sink, SinkError, Transaction, TransactionEnd};
 use crate::ledger::store::StoreError;
 use crate::ledger::store::sqlite::{CommitMode, Journal, Sqlite};
 use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
@@ -83,7 +83,7 @@ pub struct Jsonl {
 struct JsonlState {
     destination: Destination,
     buffer: Mutex<Buffer>,
-    /// A span holds a read lock, a checkpoint the write lock.
+    /// A transaction holds a read lock, a checkpoint the write lock.
     gate: Arc<RwLock<()>>,
     checkpoint_bytes: usize,
 }
@@ -186,7 +186,7 @@ impl JsonlState {
         self.destination.journal.invalidate(reason);
     }
 
-    /// Waits until no span is open, then makes everything durable if at least `min_bytes` are buffered. Dropping the
+    /// Waits until no transaction is open, then makes everything durable if at least `min_bytes` are buffered. Dropping the
     /// future does not stop a checkpoint that has started.
     async fn checkpoint(self: &Arc<Self>, min_bytes: usize) -> Result<(), SinkError> {
         let guard = Arc::clone(&self.gate).write_owned().await;
@@ -220,17 +220,17 @@ impl Sink for Jsonl {
             record_bytes: NO_LIMIT,
             call_records: NO_LIMIT,
             call_bytes: CALL_BYTES,
-            lines: LinesPerRecord::Packed,
+            lines: LinesPerRecord::Many,
         }
     }
 
-    /// Waits for a running checkpoint, and makes one if the buffer is full. A task that holds a span must neither open
-    /// another span nor flush, because it would wait for itself.
-    async fn span(&self) -> Result<Span, SinkError> {
+    /// Waits for a running checkpoint, and makes one if the buffer is full. A task that holds a transaction must neither open
+    /// another transaction nor flush, because it would wait for itself.
+    async fn begin(&self) -> Result<Transaction, SinkError> {
         let state = &self.state;
         state.destination.journal.check().map_err(sink_error)?;
         if !state.grouped() {
-            return Ok(Span::none());
+            return Ok(Transaction::none());
         }
         let full = state.buffer().bytes >= state.checkpoint_bytes;
         if full {
@@ -238,8 +238,8 @@ impl Sink for Jsonl {
         }
         let guard = Arc::clone(&state.gate).read_owned().await;
         let state = Arc::clone(state);
-        Ok(Span::new(move |end| {
-            if end == SpanEnd::Aborted {
+        Ok(Transaction::new(move |end| {
+            if end == TransactionEnd::Aborted {
                 // Invalidate before the guard is released, so that no checkpoint contains an unrecorded delivery.
                 state.invalidate("a delivery was aborted before the ledger recorded it");
             }

@@ -1,7 +1,7 @@
 //! A sink decorator that counts the usage Firehose would bill for the calls of another sink.
 
 use super::cost::SinkCounters;
-use super::{Oversize, Sink, SinkError, Span};
+use super::{Oversize, Sink, SinkError, Transaction};
 use crate::pack::{PackLimits, SinkCall};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl MeteredSink {
     }
 
     /// Returns the counters.
-    pub fn usage(&self) -> Arc<SinkCounters> {
+    pub fn counters(&self) -> Arc<SinkCounters> {
         Arc::clone(&self.usage)
     }
 }
@@ -35,8 +35,8 @@ impl Sink for MeteredSink {
         self.inner.limits()
     }
 
-    async fn span(&self) -> Result<Span, SinkError> {
-        self.inner.span().await
+    async fn begin(&self) -> Result<Transaction, SinkError> {
+        self.inner.begin().await
     }
 
     async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError> {

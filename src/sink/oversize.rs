@@ -6,7 +6,7 @@ use crate::object::Object;
 use aws_sdk_s3::primitives::ByteStream;
 
 /// The setting that contains the location of the store. Error messages name it.
-pub const SETTING: &str = "TRAILHOSE_OVERSIZE";
+pub(crate) const SETTING: &str = "TRAILHOSE_OVERSIZE";
 
 /// A bucket and a prefix in which oversize events are stored.
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ pub struct SourceUsage {
 
 impl SourceCounters {
     /// Returns the current values.
-    pub fn spent(&self) -> SourceUsage {
+    pub fn usage(&self) -> SourceUsage {
         SourceUsage { gets: self.gets.load(Ordering::Relaxed), lists: self.lists.load(Ordering::Relaxed) }
     }
 

@@ -32,7 +32,7 @@ impl Select {
     }
 
     /// Returns whether the selection has a condition on keys. Without a condition, every key is selected.
-    pub fn selects(&self) -> bool {
+    pub(crate) fn selects(&self) -> bool {
         self.since.is_some() || self.until.is_some() || !self.filters.is_all()
     }
 

@@ -278,7 +278,7 @@ impl Model for InterleavingModel {
             }),
             Property::sometimes("reopened", |model: &InterleavingModel, state: &State| {
                 let mut calls = state.workers.iter().flat_map(Worker::waits);
-                reached(model, Goal::Reopened, calls.any(|(_, call)| call.name() == "reopen"))
+                reached(model, Goal::CursorReset, calls.any(|(_, call)| call.name() == "reset_cursor"))
             }),
             Property::sometimes("settled", |model: &InterleavingModel, state: &State| {
                 reached(model, Goal::Settled, state.has(Status::Settled))

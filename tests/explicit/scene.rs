@@ -54,7 +54,7 @@ pub enum Goal {
     /// One write contains the claims of two objects.
     ClaimsMerged,
     /// A worker moves its cursor back.
-    Reopened,
+    CursorReset,
     /// A row is settled.
     Settled,
     /// An object is quarantined.
@@ -116,7 +116,7 @@ impl Scene {
             record_bytes: 100 * line,
             call_records: 1000,
             call_bytes: self.lines_per_call * line,
-            lines: LinesPerRecord::Packed,
+            lines: LinesPerRecord::Many,
         }
     }
 }

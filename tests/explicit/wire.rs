@@ -18,7 +18,7 @@ use trailhose::ledger::store::memory::MemoryState;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectId, ObjectRef};
 use trailhose::pack::{PackLimits, SinkCall as Packed};
-use trailhose::sink::{Oversize, Sink, SinkError, Span};
+use trailhose::sink::{Oversize, Sink, SinkError, Transaction};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
 /// A call of a worker.
@@ -49,11 +49,11 @@ impl SinkCall {
                 Change::Lease { .. } => "lease",
                 Change::Release => "release",
                 Change::Advance(_) => "advance",
-                Change::Reopen => "reopen",
+                Change::ResetCursor => "reset_cursor",
                 Change::Settle => "settle",
                 Change::Complete { .. } => "complete",
                 Change::Quarantine { .. } => "quarantine",
-                Change::Forget => "forget",
+                Change::Reset => "reset",
             },
             Self::Rows(_) => "rows",
             Self::Pages(_) => "pages",
@@ -287,8 +287,8 @@ impl Sink for Wire {
         self.limits
     }
 
-    async fn span(&self) -> Result<Span, SinkError> {
-        Ok(Span::none())
+    async fn begin(&self) -> Result<Transaction, SinkError> {
+        Ok(Transaction::none())
     }
 
     async fn deliver(&self, call: &Packed, _deadline: Instant) -> Result<(), SinkError> {

@@ -106,7 +106,7 @@ pub async fn quarantined_rows_are_listed_until_reopened(store: &dyn Store, scan:
     }
     let (_, opened) = quarantined.pop_first().unwrap();
     let forgotten =
-        store.change_row_by_id(opened.object.id(), Guard::Quarantined { now: NOW + 1 }, &Change::Forget).await;
+        store.change_row_by_id(opened.object.id(), Guard::Quarantined { now: NOW + 1 }, &Change::Reset).await;
     assert_eq!(refused(forgotten).unwrap().reason, None);
     assert_eq!(scan_all(scan, &ScanFilter::Quarantined, &run, 1000).await.0, quarantined);
 }

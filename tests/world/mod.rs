@@ -27,7 +27,7 @@ use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::store::{Store, StoreError, WriteError};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::pack::{LinesPerRecord, PackLimits, SinkCall};
-use trailhose::sink::{Oversize, Sink, SinkError, Span};
+use trailhose::sink::{Oversize, Sink, SinkError, Transaction};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 pub use wire::{Fault, Gate, Wire};
 
@@ -68,7 +68,7 @@ impl Default for World {
                 record_bytes: 1_024_000,
                 call_records: 500,
                 call_bytes: 4 << 20,
-                lines: LinesPerRecord::Packed,
+                lines: LinesPerRecord::Many,
             },
             keep: 90 * 86_400,
             filter: Filter::default(),
@@ -88,7 +88,7 @@ impl World {
             record_bytes: 100 * line,
             call_records: 1000,
             call_bytes: lines * line,
-            lines: LinesPerRecord::Packed,
+            lines: LinesPerRecord::Many,
         };
         Self { limits, ..Self::default() }
     }
@@ -102,7 +102,7 @@ impl World {
     /// Creates a world whose sink cannot accept a [`long_event`].
     pub fn with_short_records() -> Self {
         let limits =
-            PackLimits { record_bytes: 1500, call_records: 1000, call_bytes: 6000, lines: LinesPerRecord::Packed };
+            PackLimits { record_bytes: 1500, call_records: 1000, call_bytes: 6000, lines: LinesPerRecord::Many };
         Self { limits, ..Self::default() }
     }
 
@@ -370,8 +370,8 @@ impl Sink for SinkOverWire {
         self.limits
     }
 
-    async fn span(&self) -> Result<Span, SinkError> {
-        Ok(Span::none())
+    async fn begin(&self) -> Result<Transaction, SinkError> {
+        Ok(Transaction::none())
     }
 
     async fn deliver(&self, call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {

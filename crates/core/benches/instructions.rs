@@ -163,7 +163,7 @@ fn decode_and_pack(stored: &[u8]) {
         record_bytes: 1_024_000,
         call_records: 500,
         call_bytes: 4 << 20,
-        lines: LinesPerRecord::Packed,
+        lines: LinesPerRecord::Many,
     };
     let mut packer = Packer::new(limits, Arc::default());
     decode(stored, |line, ordinal| {

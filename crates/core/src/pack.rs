@@ -28,7 +28,7 @@ impl PackLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinesPerRecord {
     /// As many lines as fit: for S3, with or without conversion to Parquet.
-    Packed,
+    Many,
     /// One line: for OpenSearch, Iceberg and Splunk.
     One,
 }
@@ -167,7 +167,7 @@ impl Packer {
 
     fn joins_last_record(&self, bytes: usize) -> bool {
         let Some(last) = self.call.records.len().checked_sub(1) else { return false };
-        self.limits.lines == LinesPerRecord::Packed && self.call.record_bytes(last) + bytes <= self.limits.record_bytes
+        self.limits.lines == LinesPerRecord::Many && self.call.record_bytes(last) + bytes <= self.limits.record_bytes
     }
 
     fn fits_call(&self, bytes: usize, joins: bool) -> bool {
@@ -182,7 +182,7 @@ mod tests {
     use proptest::prelude::*;
 
     const FIREHOSE: PackLimits =
-        PackLimits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: LinesPerRecord::Packed };
+        PackLimits { record_bytes: 1_024_000, call_records: 500, call_bytes: 4 << 20, lines: LinesPerRecord::Many };
 
     fn pack(limits: PackLimits, lines: &[Vec<u8>]) -> (Vec<SinkCall>, Vec<u32>) {
         let mut packer = Packer::new(limits, Arc::default());
@@ -205,7 +205,7 @@ mod tests {
             record_bytes in 1usize..80,
             call_records in 1usize..6,
             call_bytes in 1usize..200,
-            lines in prop_oneof![Just(LinesPerRecord::Packed), Just(LinesPerRecord::One)],
+            lines in prop_oneof![Just(LinesPerRecord::Many), Just(LinesPerRecord::One)],
             events in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..60), 0..80),
         ) {
             let limits = PackLimits { record_bytes, call_records, call_bytes, lines };
@@ -227,7 +227,7 @@ mod tests {
                     prop_assert!(!record.is_empty() && record.len() <= record_bytes);
                     prop_assert_eq!(record.last(), Some(&b'\n'));
                     let count = record.iter().filter(|&&b| b == b'\n').count();
-                    prop_assert!(lines == LinesPerRecord::Packed || count == 1);
+                    prop_assert!(lines == LinesPerRecord::Many || count == 1);
                 }
                 let mut start = 0;
                 for line in &call.lines {
@@ -248,7 +248,7 @@ mod tests {
             call_bytes in 80usize..300,
             events in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..19), 1..80),
         ) {
-            let limits = PackLimits { record_bytes, call_records, call_bytes, lines: LinesPerRecord::Packed };
+            let limits = PackLimits { record_bytes, call_records, call_bytes, lines: LinesPerRecord::Many };
             let (calls, _) = pack(limits, &events);
             let first_line = |record: &[u8]| record.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1);
             for pair in calls.windows(2) {
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn recycled_call_reuses_memory_and_keeps_no_lines() {
-        let limits = PackLimits { record_bytes: 4, call_records: 1, call_bytes: 4, lines: LinesPerRecord::Packed };
+        let limits = PackLimits { record_bytes: 4, call_records: 1, call_bytes: 4, lines: LinesPerRecord::Many };
         let scopes = Arc::new(vec![EventScope::default()]);
         let mut packer = Packer::new(limits, Arc::clone(&scopes));
         assert_eq!(packer.push(b"abc", 0, 0), Ok(None));

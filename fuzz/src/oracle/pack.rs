@@ -20,7 +20,7 @@ pub fn check(input: &[u8]) {
         record_bytes: usize::from(*record) * factor + 1,
         call_records: usize::from(*records % 16) + 1,
         call_bytes: usize::from(*bytes) * factor + 1,
-        lines: if flags & 1 == 0 { LinesPerRecord::Packed } else { LinesPerRecord::One },
+        lines: if flags & 1 == 0 { LinesPerRecord::Many } else { LinesPerRecord::One },
     };
     let lines: Vec<Vec<u8>> = rest.split(|&byte| byte == b'\n').map(expand_line).collect();
     let scopes = Arc::new(vec![EventScope::default(); 3]);
@@ -53,7 +53,7 @@ pub fn check(input: &[u8]) {
     for pair in calls.windows(2) {
         let next = pair[1].first_line;
         let call_is_full = pair[0].bytes + next > limits.call_bytes;
-        let joins = limits.lines == LinesPerRecord::Packed && pair[0].last_record + next <= limits.record_bytes;
+        let joins = limits.lines == LinesPerRecord::Many && pair[0].last_record + next <= limits.record_bytes;
         assert!(call_is_full || (pair[0].records == limits.call_records && !joins), "a call was started too early");
     }
 }
@@ -74,7 +74,7 @@ fn check_call(call: &SinkCall, limits: &PackLimits, packed: &mut NumberedLines) 
     for record in &records {
         assert!(record.len() <= limits.record_bytes && record.ends_with(b"\n"));
         let lines = record.iter().filter(|&&byte| byte == b'\n').count();
-        assert!(limits.lines == LinesPerRecord::Packed || lines == 1);
+        assert!(limits.lines == LinesPerRecord::Many || lines == 1);
     }
     let mut start = 0;
     for line in &call.lines {

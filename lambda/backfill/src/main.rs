@@ -1,6 +1,6 @@
 //! The Lambda function `backfill`: constructs the components and passes each invocation to the worker.
 
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use trailhose::backfill::tally::BackfillTally;
 use trailhose::backfill::worker::{Budgets, TaskBatchReport, Worker, deadline};
 use trailhose::backfill::{Backfill, Run, RunId};
 use trailhose::config;
+use trailhose::invocation_error::InvocationError;
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, cost, system_clock};
 use trailhose::listing::DayRange;
@@ -24,7 +25,7 @@ async fn main() -> Result<(), Error> {
     let config = config::BackfillConfig::from_env()?;
     let sdk = aws::function_config();
     let store = DynamoDb::new(aws::dynamodb(&sdk), &config.table);
-    let usage = store.usage();
+    let usage = store.counters();
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let worker = Worker {
         backfill: Backfill {
@@ -40,9 +41,9 @@ async fn main() -> Result<(), Error> {
     };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms()));
-        let before = usage.spent();
+        let before = usage.usage();
         let (tally, answer) = answer(&worker, event.payload.get(), event.context.request_id, left).await;
-        report(&tally, before, usage.spent());
+        report(&tally, before, usage.usage());
         answer
     }))
     .await
@@ -55,12 +56,12 @@ async fn answer(
     payload: &str,
     request_id: String,
     left: Duration,
-) -> (BackfillTally, Result<Answer, Refusal>) {
+) -> (BackfillTally, Result<Answer, InvocationError>) {
     let failed = |tally: BackfillTally, kind, error: &dyn std::fmt::Display| {
         tracing::error!(%error, "could not start a run");
-        (tally, Err(Refusal { kind, message: error.to_string() }))
+        (tally, Err(InvocationError { kind, message: error.to_string() }))
     };
-    let not_understood = BackfillTally { not_understood: 1, ..BackfillTally::default() };
+    let invalid_messages = BackfillTally { invalid_messages: 1, ..BackfillTally::default() };
     let deadline = deadline(left);
     let request = match BackfillInvocation::parse(payload) {
         Ok(BackfillInvocation::Queue(messages)) => {
@@ -69,16 +70,16 @@ async fn answer(
             return (tally, Ok(Answer::Queue { batch_item_failures }));
         }
         Ok(BackfillInvocation::Start(request)) => request,
-        Err(error) => return failed(not_understood, "NotUnderstood", &error),
+        Err(error) => return failed(invalid_messages, "InvalidMessage", &error),
     };
     // Lambda retries a failed invocation with the same request ID, and therefore with the same run ID.
     let id = match RunId::try_from(request_id) {
         Ok(id) => id,
-        Err(error) => return failed(not_understood, "NotUnderstood", &error),
+        Err(error) => return failed(invalid_messages, "InvalidMessage", &error),
     };
     match worker.start(id, request, deadline).await {
         Ok(run) => (BackfillTally { runs: 1, ..BackfillTally::default() }, Ok(Answer::started(run))),
-        Err(error) if error.is_invalid_request() => failed(error.tally(), "NotUnderstood", &error),
+        Err(error) if error.is_invalid_request() => failed(error.tally(), "InvalidMessage", &error),
         Err(error) => failed(error.tally(), "NotStarted", &error),
     }
 }
@@ -105,19 +106,6 @@ impl Answer {
 #[serde(rename_all = "camelCase")]
 struct Failed {
     item_identifier: String,
-}
-
-/// The reason why an invocation fails.
-#[derive(Debug)]
-struct Refusal {
-    kind: &'static str,
-    message: String,
-}
-
-impl From<Refusal> for Diagnostic {
-    fn from(refusal: Refusal) -> Self {
-        Self { error_type: refusal.kind.to_owned(), error_message: refusal.message }
-    }
 }
 
 fn report(tally: &BackfillTally, before: cost::LedgerUsage, after: cost::LedgerUsage) {

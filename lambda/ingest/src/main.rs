@@ -1,13 +1,14 @@
 //! The Lambda function `ingest`: constructs the components and passes each invocation to the batch.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trailhose::batch::{Batch, BatchReport};
 use trailhose::config::IngestConfig;
 use trailhose::ingest::{CHUNK_BYTES, Deadline, Ingest, KeyPolicy, MAX_BUFFERED_BYTES};
+use trailhose::invocation_error::InvocationError;
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, cost, system_clock};
 use trailhose::notification::{Invocation, invocation};
@@ -29,7 +30,7 @@ async fn main() -> Result<(), Error> {
         Some(location) => sink.with_oversize_store(OversizeStore::new(aws::s3(&sdk), location)?),
         None => sink,
     };
-    let usage = Usage { ledger: store.usage(), sink: sink.usage() };
+    let usage = Usage { ledger: store.counters(), sink: sink.counters() };
     let queue = config.requeue_url.map(|url| Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), url)) as Arc<dyn Queue>);
     let ingest = Ingest {
         source: Arc::new(S3::new(aws::s3(&sdk))),
@@ -55,12 +56,18 @@ async fn main() -> Result<(), Error> {
 
 /// Processes an invocation. The response to a queue's batch lists the failed messages. A direct invocation fails as a
 /// whole if an object is not delivered, so that its caller retries it.
-async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline) -> Result<SqsBatchResponse, Refusal> {
-    let before = usage.spent();
+async fn answer(
+    batch: &Batch,
+    usage: &Usage,
+    payload: &str,
+    deadline: Deadline,
+) -> Result<SqsBatchResponse, InvocationError> {
+    let before = usage.usage();
     let invocation = invocation(payload).map_err(|error| {
-        let outcome = BatchReport { tally: Tally { not_understood: 1, ..Tally::default() }, ..BatchReport::default() };
+        let outcome =
+            BatchReport { tally: Tally { invalid_messages: 1, ..Tally::default() }, ..BatchReport::default() };
         report(&outcome, &usage.since(before));
-        Refusal { kind: "NotUnderstood", message: error.to_string() }
+        InvocationError { kind: "InvalidMessage", message: error.to_string() }
     })?;
     let (outcome, direct) = match &invocation {
         Invocation::Queue(messages) => (batch.messages(messages, deadline).await, false),
@@ -69,7 +76,7 @@ async fn answer(batch: &Batch, usage: &Usage, payload: &str, deadline: Deadline)
     report(&outcome, &usage.since(before));
     if direct && !outcome.failed.is_empty() {
         let message = format!("not delivered yet: {}", outcome.failed.join(", "));
-        return Err(Refusal { kind: "NotDelivered", message });
+        return Err(InvocationError { kind: "NotDelivered", message });
     }
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = outcome.failed.into_iter().map(failure).collect();
@@ -80,19 +87,6 @@ fn failure(message: String) -> BatchItemFailure {
     let mut failure = BatchItemFailure::default();
     failure.item_identifier = message;
     failure
-}
-
-/// The reason why an invocation fails.
-#[derive(Debug)]
-struct Refusal {
-    kind: &'static str,
-    message: String,
-}
-
-impl From<Refusal> for Diagnostic {
-    fn from(refusal: Refusal) -> Self {
-        Self { error_type: refusal.kind.to_owned(), error_message: refusal.message }
-    }
 }
 
 fn report(outcome: &BatchReport, costs: &[(&str, u64)]) {
@@ -107,12 +101,12 @@ struct Usage {
 }
 
 impl Usage {
-    fn spent(&self) -> (cost::LedgerUsage, firehose::SinkUsage) {
-        (self.ledger.spent(), self.sink.spent())
+    fn usage(&self) -> (cost::LedgerUsage, firehose::SinkUsage) {
+        (self.ledger.usage(), self.sink.usage())
     }
 
     fn since(&self, before: (cost::LedgerUsage, firehose::SinkUsage)) -> [(&'static str, u64); 6] {
-        let (ledger, sink) = self.spent();
+        let (ledger, sink) = self.usage();
         [
             ("LedgerWriteUnits", ledger.write_units - before.0.write_units),
             ("LedgerReadUnits", ledger.read_units - before.0.read_units),

@@ -25,7 +25,7 @@ type Item = HashMap<String, AttributeValue>;
 pub const INDEX: &str = "runs";
 
 /// Retention of a record in seconds.
-pub const KEEP: Seconds = 90 * 86_400;
+pub(crate) const KEEP: Seconds = 90 * 86_400;
 
 /// The `run` attribute of all runs. No run can have this ID.
 const RUNS: &str = "*";

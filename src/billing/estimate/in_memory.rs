@@ -3,7 +3,7 @@
 use crate::object::{Object, ObjectRef};
 use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
 use crate::sink::cost::{CALL_BYTES, CALL_RECORDS, RECORD_BYTES};
-use crate::sink::{Oversize, Sink, SinkError, Span};
+use crate::sink::{Oversize, Sink, SinkError, Transaction};
 use crate::source::{ByteRange, ListPage, Listing, Source, SourceError};
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -51,12 +51,12 @@ pub(super) struct DiscardingSink;
 #[async_trait]
 impl Sink for DiscardingSink {
     fn limits(&self) -> PackLimits {
-        let lines = LinesPerRecord::Packed;
+        let lines = LinesPerRecord::Many;
         PackLimits { record_bytes: RECORD_BYTES, call_records: CALL_RECORDS, call_bytes: CALL_BYTES, lines }
     }
 
-    async fn span(&self) -> Result<Span, SinkError> {
-        Ok(Span::none())
+    async fn begin(&self) -> Result<Transaction, SinkError> {
+        Ok(Transaction::none())
     }
 
     async fn deliver(&self, _call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {

@@ -17,7 +17,7 @@ pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventsArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use sync::SyncArgs;
-pub(crate) use value::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
+pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 
 use clap::{Parser, Subcommand};
 

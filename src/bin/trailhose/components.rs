@@ -1,6 +1,6 @@
 //! Opens sources, destinations and ledgers. AWS clients are created only when a component needs them.
 
-use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
+use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 use crate::sync::plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Delivery {
         firehose_usage: Option<Arc<SinkCounters>>,
     ) -> Self {
         let sink = MeteredSink::new(sink);
-        Self { ledger, ledger_usage, firehose_usage, sent: sink.usage(), sink: Arc::new(sink) }
+        Self { ledger, ledger_usage, firehose_usage, sent: sink.counters(), sink: Arc::new(sink) }
     }
 }
 
@@ -118,8 +118,8 @@ pub(crate) async fn delivery(plan: &plan::DeliverySettings, aws: &Aws) -> Result
 }
 
 async fn folder_delivery(folder: &Path, plan: &plan::DeliverySettings, aws: &Aws) -> Result<Delivery, String> {
-    if plan.destination.is_some() {
-        return Err("--destination requires a Firehose destination, but DEST is a folder".into());
+    if plan.events_per_record.is_some() {
+        return Err("--events-per-record requires a Firehose destination, but DEST is a folder".into());
     }
     if folder.exists() && !folder.is_dir() {
         return Err(format!("DEST: {} is a file; expected a folder", folder.display()));
@@ -160,9 +160,9 @@ async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws)
                     configuration"
             .into());
     }
-    let lines = match plan.destination {
-        None | Some(PackingMode::Packed) => LinesPerRecord::Packed,
-        Some(PackingMode::OnePerRecord) => LinesPerRecord::One,
+    let lines = match plan.events_per_record {
+        None | Some(EventsPerRecord::Many) => LinesPerRecord::Many,
+        Some(EventsPerRecord::One) => LinesPerRecord::One,
     };
     let config = aws.config().await;
     let mut sink = Firehose::new(aws::firehose(config), stream, lines);
@@ -170,7 +170,7 @@ async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws)
         sink =
             sink.with_oversize_store(OversizeStore::new(aws::s3(config), location).map_err(|error| error.to_string())?);
     }
-    let usage = Some(sink.usage());
+    let usage = Some(sink.counters());
     match &plan.ledger {
         LedgerLocation::File(file) => Ok(sqlite_delivery(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
         LedgerLocation::DynamoDb(table) => {
@@ -185,7 +185,7 @@ fn sqlite(file: &Path, mode: CommitMode) -> Result<Sqlite, String> {
 }
 
 fn sqlite_delivery(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Arc<SinkCounters>>) -> Delivery {
-    let ledger_usage = Arc::clone(store.usage());
+    let ledger_usage = Arc::clone(store.counters());
     let ledger = Ledger::new(Arc::new(store), ledger::system_clock(), UNLIMITED_RETENTION);
     Delivery::new(ledger, ledger_usage, sink, firehose_usage)
 }
@@ -193,7 +193,7 @@ fn sqlite_delivery(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Ar
 #[cfg(feature = "dynamodb")]
 async fn dynamodb(table: &str, days: u32, aws: &Aws) -> Result<(Ledger, Arc<cost::LedgerCounters>), String> {
     let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
-    let usage = store.usage();
+    let usage = store.counters();
     Ok((Ledger::new(Arc::new(store), ledger::system_clock(), Seconds::from(days) * 86_400), usage))
 }
 
@@ -229,7 +229,7 @@ pub(crate) type ScannableLedger = (Ledger, Arc<dyn LedgerScan>, Arc<cost::Ledger
 #[cfg(feature = "dynamodb")]
 pub(crate) async fn open_table(table: &str, aws: &Aws) -> Result<ScannableLedger, String> {
     let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
-    let usage = store.usage();
+    let usage = store.counters();
     let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), UNLIMITED_RETENTION);
     Ok((ledger, Arc::new(store), usage))
 }
@@ -251,7 +251,7 @@ pub(crate) fn open_file_for_update(file: &Path) -> Result<ScannableLedger, Strin
 }
 
 fn scannable(store: Sqlite) -> ScannableLedger {
-    let usage = Arc::clone(store.usage());
+    let usage = Arc::clone(store.counters());
     let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), UNLIMITED_RETENTION);
     (ledger, Arc::new(store), usage)
 }

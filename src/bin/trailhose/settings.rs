@@ -22,7 +22,7 @@ mod read;
 mod tests;
 
 use crate::args::value::SETTINGS_FILE;
-use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
+use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 use jiff::civil::Date;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) struct Settings {
     /// Compression of JSON Lines files.
     pub(crate) compress: Option<CompressMode>,
     /// Number of events in a Firehose record.
-    pub(crate) destination: Option<PackingMode>,
+    pub(crate) events_per_record: Option<EventsPerRecord>,
     /// Location for oversize events: `s3://bucket[/prefix]`.
     pub(crate) oversize: Option<String>,
     /// Number of objects processed concurrently.

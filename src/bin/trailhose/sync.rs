@@ -79,9 +79,9 @@ fn summary<'a>(
         ended,
         took,
         names: &progress.names,
-        source_spent: components.source_usage.spent(),
-        ledger_spent: components.delivery.ledger_usage.spent(),
-        firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.spent()),
-        sent: components.delivery.sent.spent(),
+        source_spent: components.source_usage.usage(),
+        ledger_spent: components.delivery.ledger_usage.usage(),
+        firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.usage()),
+        sent: components.delivery.sent.usage(),
     }
 }

@@ -22,12 +22,12 @@ use std::collections::HashMap;
 pub const CAPACITY: usize = 128 * 1024;
 
 /// Number of minutes that share a page while there are few events.
-pub const SPAN_MINUTES: i64 = 15;
+pub const BUCKET_MINUTES: i64 = 15;
 
-/// A page of a whole [`SPAN_MINUTES`] is full at the capacity of a minute's page divided by this number. The value
+/// A page of a whole [`BUCKET_MINUTES`] is full at the capacity of a minute's page divided by this number. The value
 /// keeps that page small: for a busy account every later file of the same time bucket reads it without finding its
 /// events there.
-pub const SPAN_CAPACITY_DIVISOR: usize = 4;
+pub(crate) const BUCKET_CAPACITY_DIVISOR: usize = 4;
 
 /// Version of a page. Every write sets a new random version, so that a page that was deleted and created again is
 /// never mistaken for the one that was read.
@@ -36,7 +36,7 @@ pub struct Version(pub u64);
 
 impl Version {
     /// Returns a new random version.
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         Self(fastrand::u64(..))
     }
 }
@@ -52,7 +52,7 @@ impl PageName {
     pub fn root(scope: &EventScope, id: EventId) -> Self {
         let (account, region) = (name_part(&scope.account), name_part(&scope.region));
         Self(match scope.minute {
-            Some(minute) => format!("{account}/{region}/{}", minute - minute.rem_euclid(SPAN_MINUTES)),
+            Some(minute) => format!("{account}/{region}/{}", minute - minute.rem_euclid(BUCKET_MINUTES)),
             None => format!("{account}/{region}/none{:02x}", id.0[0]),
         })
     }
@@ -60,24 +60,26 @@ impl PageName {
     /// Returns the name of the page where an event of this minute is looked up when this page is full. The page of a
     /// whole time span is followed by the page of the event's minute. That page is followed by shards: each level
     /// adds one hexadecimal digit of the event ID, taken from its end.
-    pub fn deeper(&self, minute: Option<i64>, id: EventId) -> Self {
+    pub(crate) fn deeper(&self, minute: Option<i64>, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];
         let digit = if depth.is_multiple_of(2) { byte & 0x0f } else { byte >> 4 };
         match (depth, minute) {
-            (0, Some(minute)) if self.is_span() => Self(format!("{}+{}", self.0, minute.rem_euclid(SPAN_MINUTES))),
+            (0, Some(minute)) if self.is_time_bucket() => {
+                Self(format!("{}+{}", self.0, minute.rem_euclid(BUCKET_MINUTES)))
+            }
             (0, _) => Self(format!("{}~{digit:x}", self.0)),
             _ => Self(format!("{}{digit:x}", self.0)),
         }
     }
 
     /// Returns the encoded size in bytes at which this page is full, given the capacity `minute` of a minute's page.
-    pub fn capacity(&self, minute: usize) -> usize {
-        if self.is_span() { minute / SPAN_CAPACITY_DIVISOR } else { minute }
+    pub(crate) fn capacity(&self, minute: usize) -> usize {
+        if self.is_time_bucket() { minute / BUCKET_CAPACITY_DIVISOR } else { minute }
     }
 
-    /// Returns whether this is the page of a whole [`SPAN_MINUTES`].
-    fn is_span(&self) -> bool {
+    /// Returns whether this is the page of a whole [`BUCKET_MINUTES`].
+    fn is_time_bucket(&self) -> bool {
         let last = self.0.rsplit('/').next().unwrap_or_default();
         !last.starts_with("none") && !last.contains(['+', '~'])
     }
@@ -102,7 +104,7 @@ fn name_part(text: &str) -> String {
 /// Page entries by event ID. Event IDs are already random, and the hash is seeded anew in every process. The standard
 /// library's hasher, which also resists attackers who measure it, takes three times as long, and every event needs a
 /// lookup and an insertion.
-pub type Entries = HashMap<EventId, Entry, foldhash::fast::RandomState>;
+pub(crate) type Entries = HashMap<EventId, Entry, foldhash::fast::RandomState>;
 
 /// The event IDs of one account, region and time bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +152,7 @@ impl Page {
     }
 
     /// Returns the entries in the stored format. [`Page::decode`] is the inverse.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         codec::encode(&self.entries)
     }
 
@@ -158,12 +160,12 @@ impl Page {
     ///
     /// # Errors
     /// Describes the expected format if `bytes` are not valid page entries.
-    pub fn decode(version: Version, full: bool, expires: Seconds, bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn decode(version: Version, full: bool, expires: Seconds, bytes: &[u8]) -> Result<Self, String> {
         Ok(Self { version, full, expires, entries: codec::decode(bytes)? })
     }
 
     /// Returns the length of the result of [`Page::encode`] in bytes.
-    pub fn encoded_len(&self) -> usize {
+    pub(crate) fn encoded_len(&self) -> usize {
         codec::encoded_len(self.entries.values())
     }
 }

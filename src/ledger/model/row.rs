@@ -13,7 +13,7 @@ pub struct Token(pub u128);
 
 impl Token {
     /// Returns a new random token.
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         Self(uuid::Uuid::new_v4().as_u128())
     }
 }
@@ -55,7 +55,7 @@ impl Status {
     }
 
     /// Parses the result of [`Status::as_str`].
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Open, Self::Settled, Self::Done, Self::Quarantined].into_iter().find(|status| status.as_str() == text)
     }
 }
@@ -185,10 +185,10 @@ pub enum Change {
     /// Sets the cursor: every owned event with a lower ordinal is delivered.
     Advance(u32),
     /// Sets the status to open and the cursor to 0, and removes expiry, counts and reason. Keeps the lease.
-    Reopen,
-    /// Like [`Change::Reopen`], and also removes the lease and its token. If the token stayed, a late repeat of the
+    ResetCursor,
+    /// Like [`Change::ResetCursor`], and also removes the lease and its token. If the token stayed, a late repeat of the
     /// last worker's `Complete` or `Quarantine` would match it and undo this change.
-    Forget,
+    Reset,
     /// All events that the object owns are delivered: sets the cursor to [`CURSOR_END`].
     Settle,
     /// Every event is delivered: sets the cursor to [`CURSOR_END`] and ends the lease (`until` 0). The token stays,
@@ -229,15 +229,15 @@ impl Change {
                 row.until = 0;
             }
             Self::Advance(cursor) => row.cursor = *cursor,
-            Self::Reopen => {
+            Self::ResetCursor => {
                 row.status = Status::Open;
                 row.cursor = 0;
                 row.counts = None;
                 row.reason = None;
                 row.expires = None;
             }
-            Self::Forget => {
-                row = Self::Reopen.apply(Some(row), object);
+            Self::Reset => {
+                row = Self::ResetCursor.apply(Some(row), object);
                 row.token = None;
                 row.until = 0;
             }

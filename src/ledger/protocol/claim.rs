@@ -233,7 +233,7 @@ impl PageUpdate<'_> {
             let mut lease = self.lease.lock().await;
             // The cursor states that all owned events below it are delivered. Reset it before that becomes false.
             if added.iter().any(|event| event.ordinal < lease.cursor) {
-                self.ledger.reopen(&mut lease).await?;
+                self.ledger.reset_cursor(&mut lease).await?;
             }
         }
         for event in added {

@@ -53,7 +53,7 @@ impl Ledger {
     }
 
     async fn reopen_by_id(&self, id: ObjectId, guard: Guard) -> Result<ReopenOutcome, StoreError> {
-        match self.store.change_row_by_id(id, guard, &Change::Forget).await {
+        match self.store.change_row_by_id(id, guard, &Change::Reset).await {
             Ok(row) => Ok(ReopenOutcome::Reopened(row)),
             Err(WriteError::Refused(None)) => Ok(ReopenOutcome::NotFound),
             Err(WriteError::Refused(Some(row))) if row.leased(self.now()) => Ok(ReopenOutcome::Leased(*row)),

@@ -66,8 +66,8 @@ impl Ledger {
     }
 
     /// Resets the cursor to the first event, before an event below it is claimed again.
-    pub(crate) async fn reopen(&self, lease: &mut Lease) -> Result<(), LedgerError> {
-        self.write_under_lease(lease.id, lease.token, &Change::Reopen).await?;
+    pub(crate) async fn reset_cursor(&self, lease: &mut Lease) -> Result<(), LedgerError> {
+        self.write_under_lease(lease.id, lease.token, &Change::ResetCursor).await?;
         lease.cursor = 0;
         Ok(())
     }

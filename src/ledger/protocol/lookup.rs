@@ -2,7 +2,7 @@
 
 use crate::event::{EventId, EventScope};
 use crate::ledger::Ledger;
-use crate::ledger::model::page::{Entry, Page, PageName, SPAN_MINUTES};
+use crate::ledger::model::page::{BUCKET_MINUTES, Entry, Page, PageName};
 use crate::ledger::model::row::Seconds;
 use crate::ledger::store::StoreError;
 use std::collections::{BTreeMap, HashMap};
@@ -96,7 +96,7 @@ pub(crate) fn partition(page: &Page, events: &[EventLookup], mut held: impl FnMu
 /// with the same ID are the same event only if they map to the same page.
 pub(crate) fn roots(scopes: &[EventScope]) -> Vec<u32> {
     let mut seen = HashMap::new();
-    let span = |scope: &EventScope| scope.minute.map(|minute| minute.div_euclid(SPAN_MINUTES));
+    let span = |scope: &EventScope| scope.minute.map(|minute| minute.div_euclid(BUCKET_MINUTES));
     let roots = (0u32..).zip(scopes);
     roots.map(|(at, scope)| *seen.entry((&scope.account, &scope.region, span(scope))).or_insert(at)).collect()
 }

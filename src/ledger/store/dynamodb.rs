@@ -54,7 +54,7 @@ impl DynamoDb {
     }
 
     /// Returns the counters of this store's requests.
-    pub fn usage(&self) -> Arc<LedgerCounters> {
+    pub fn counters(&self) -> Arc<LedgerCounters> {
         Arc::clone(&self.usage)
     }
 

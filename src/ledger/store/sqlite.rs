@@ -53,7 +53,7 @@ impl Sqlite {
     }
 
     /// Returns the counters of the reads and writes, in the units that DynamoDB would bill.
-    pub fn usage(&self) -> &Arc<LedgerCounters> {
+    pub fn counters(&self) -> &Arc<LedgerCounters> {
         &self.usage
     }
 

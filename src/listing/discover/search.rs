@@ -101,7 +101,7 @@ impl Discovery {
             _ if self.is_selected(&prefix) => {
                 self.process_page(&FolderPage { folder: prefix, token: None, role: FolderRole::Layout }, page)
             }
-            _ => self.progress.not_asked += 1,
+            _ => self.progress.excluded += 1,
         }
         Ok(())
     }

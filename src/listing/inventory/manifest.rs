@@ -74,7 +74,7 @@ impl Manifest {
     ///
     /// # Errors
     /// States what was expected, what was found, and how to fix it.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
         let text: ManifestText = serde_json::from_slice(text)
             .map_err(|error| format!("expected the manifest.json of an S3 Inventory report: {error}"))?;
         let named = text.destination_bucket.rsplit(':').next().unwrap_or_default();

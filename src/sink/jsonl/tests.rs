@@ -81,16 +81,16 @@ async fn open(root: &Path, options: Options) -> (Sqlite, Jsonl) {
     (ledger, sink)
 }
 
-/// Ingests one object as the protocol does: lease it, then deliver and record it in one span.
+/// Ingests one object as the protocol does: lease it, then deliver and record it in one transaction.
 async fn ingest(ledger: &Sqlite, sink: &Jsonl, number: u32, lines: &[(&str, &str)]) {
     let (object, token) = (object(number), Token::fresh());
     let lease = Change::Lease { token, until: 10 };
     ledger.change_row(&object, Guard::Leasable { now: 5, token }, &lease).await.unwrap();
-    let span = sink.span().await.unwrap();
+    let transaction = sink.begin().await.unwrap();
     sink.deliver(&call(lines), far()).await.unwrap();
     let done = Change::Complete { counts: Counts::default(), expires: i64::MAX };
     ledger.change_row(&object, Guard::Held(token), &done).await.unwrap();
-    span.commit();
+    transaction.commit();
 }
 
 fn files(root: &Path) -> Vec<PathBuf> {
@@ -279,13 +279,13 @@ async fn aborted_span_discards_everything_since_the_last_checkpoint() {
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
     sink.flush().await.unwrap();
     ingest(&ledger, &sink, 2, &[("1", "b")]).await;
-    let span = sink.span().await.unwrap();
+    let transaction = sink.begin().await.unwrap();
     sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
-    drop(span);
+    drop(transaction);
     for error in [
         sink.flush().await.unwrap_err().to_string(),
         sink.deliver(&call(&[("1", "c")]), far()).await.unwrap_err().to_string(),
-        sink.span().await.unwrap_err().to_string(),
+        sink.begin().await.unwrap_err().to_string(),
         ledger.rows(&[object(1).id()]).await.unwrap_err().to_string(),
     ] {
         assert!(error.contains("aborted before the ledger recorded it"), "{error}");
@@ -316,7 +316,7 @@ async fn checkpoint_waits_for_the_ledger_write_of_a_delivery() {
     let root = tempfile::tempdir().unwrap();
     let (_ledger, sink) = open(root.path(), options(Compression::None)).await;
     let sink = Arc::new(sink);
-    let span = sink.span().await.unwrap();
+    let transaction = sink.begin().await.unwrap();
     sink.deliver(&call(&[("1", "a")]), far()).await.unwrap();
     let flushing = tokio::spawn({
         let sink = Arc::clone(&sink);
@@ -324,7 +324,7 @@ async fn checkpoint_waits_for_the_ledger_write_of_a_delivery() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!flushing.is_finished() && files(root.path()).is_empty());
-    span.commit();
+    transaction.commit();
     flushing.await.unwrap().unwrap();
     assert_eq!(files(root.path()).len(), 1);
 }

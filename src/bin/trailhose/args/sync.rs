@@ -1,7 +1,7 @@
 //! Arguments of `trailhose sync`.
 
 use super::selection::Selection;
-use super::value::{self, CompressMode, Dest, LedgerLocation, Location, PackingMode};
+use super::value::{self, CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -80,9 +80,9 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "Delivery")]
     pub(crate) compress: Option<CompressMode>,
 
-    /// Events per Firehose record: many (packed) or one (for OpenSearch, Iceberg, Splunk) [default: packed]
+    /// Events per Firehose record: many, or one (for OpenSearch, Iceberg and Splunk) [default: many]
     #[arg(long, value_name = "MODE", help_heading = "Delivery")]
-    pub(crate) destination: Option<PackingMode>,
+    pub(crate) events_per_record: Option<EventsPerRecord>,
 
     /// S3 location for oversize events (over 1,000 KiB); a pointer record is delivered instead
     #[arg(long, value_name = "s3://BUCKET[/PREFIX]", env = "TRAILHOSE_OVERSIZE", hide_env_values = true)]

@@ -41,9 +41,9 @@ pub(crate) enum CompressMode {
 
 /// Number of events in a Firehose record: many, or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PackingMode {
-    Packed,
-    OnePerRecord,
+pub(crate) enum EventsPerRecord {
+    Many,
+    One,
 }
 
 impl std::fmt::Display for Location {

@@ -56,10 +56,14 @@ impl LocalReport {
         table.row("done", counts.done, "");
         table.row("in progress", counts.leased, "");
         table.row("quarantined", counts.quarantined, "");
-        table.row("not logs", counts.no_logs, "");
-        table.row("not selected", counts.not_asked, "");
+        table.row("not logs", counts.not_logs, "");
+        table.row("not selected", counts.excluded, "");
         table.row("missing", counts.missing, "");
-        table.row_if("  beyond retention", counts.forgotten, "older than ledger retention; may be delivered again");
+        table.row_if(
+            "  beyond retention",
+            counts.past_retention,
+            "older than ledger retention; may be delivered again",
+        );
         table.row("incomplete", counts.unfinished, "");
         let sent = if *dry_run { "would be enqueued" } else { "enqueued" };
         table.row(sent, counts.sent, &format!("{} as stored", DecimalBytes(counts.bytes)));

@@ -62,7 +62,7 @@ impl OpenedLedger {
 
     /// Returns the cost of the reads so far.
     pub(super) fn cost_so_far(&self) -> String {
-        let spent = self.usage.spent();
+        let spent = self.usage.usage();
         format!("{} read units, {}", spent.read_units, money(BilledUnits::ledger(spent).dollars()))
     }
 }

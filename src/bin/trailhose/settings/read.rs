@@ -2,7 +2,7 @@
 
 use super::{BackfillSettings, Settings, SourceSettings, TrailInfo};
 use crate::args::value;
-use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode};
+use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 use crate::labels::one_line;
 use clap::ValueEnum;
 use jiff::civil::Date;
@@ -27,7 +27,7 @@ struct SettingsFile {
     until: Option<SpannedString>,
     filter: Option<SpannedString>,
     compress: Option<SpannedString>,
-    destination: Option<SpannedString>,
+    events_per_record: Option<SpannedString>,
     oversize: Option<SpannedString>,
     jobs: Option<SpannedInteger>,
     checkpoint: Option<Spanned<f64>>,
@@ -113,7 +113,7 @@ impl SettingsFile {
                 Filter::parse(text).map_err(|error| error.to_string())
             })?,
             compress: parsed("compress", self.compress.as_ref(), one_of::<CompressMode>)?,
-            destination: parsed("destination", self.destination.as_ref(), one_of::<PackingMode>)?,
+            events_per_record: parsed("events_per_record", self.events_per_record.as_ref(), one_of::<EventsPerRecord>)?,
             oversize: self.oversize.map(Spanned::into_inner),
             jobs: number("jobs", self.jobs.as_ref(), 1..=10_000)?,
             checkpoint: self.checkpoint.as_ref().map(checkpoint).transpose()?,

@@ -1,7 +1,7 @@
 //! The plan of a sync, from the command line and `trailhose.toml`. Command-line options take precedence.
 
 use crate::args::value::SETTINGS_FILE;
-use crate::args::{CompressMode, Dest, LedgerLocation, Location, PackingMode, SyncArgs};
+use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location, SyncArgs};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) struct DeliverySettings {
     /// Retention of a DynamoDB ledger in days.
     pub(crate) ledger_days: u32,
     pub(crate) compress: Option<CompressMode>,
-    pub(crate) destination: Option<PackingMode>,
+    pub(crate) events_per_record: Option<EventsPerRecord>,
     pub(crate) oversize: Option<String>,
     pub(crate) checkpoint: Duration,
 }
@@ -82,7 +82,7 @@ impl SyncPlan {
                 dest,
                 ledger_days: args.ledger_days.or(file.ledger_days).unwrap_or(90),
                 compress: args.compress.or(file.compress),
-                destination: args.destination.or(file.destination),
+                events_per_record: args.events_per_record.or(file.events_per_record),
                 oversize: args.oversize.or(file.oversize),
                 checkpoint: args.checkpoint.or(file.checkpoint).unwrap_or(Duration::from_secs(2)),
             },
@@ -161,7 +161,7 @@ fn ledger(named: Option<LedgerLocation>, dest: &Dest) -> Result<LedgerLocation, 
         (Some(at), _) => Ok(at),
         (None, Dest::Folder(folder)) => Ok(LedgerLocation::File(folder.join(".trailhose").join("ledger.db"))),
         (None, Dest::Firehose(_)) => {
-            Err("--ledger is required with a Firehose destination: use --ledger FILE or --ledger \
+            Err("--ledger is required with a Firehose events_per_record: use --ledger FILE or --ledger \
                                           dynamodb://TABLE"
                 .into())
         }

@@ -96,14 +96,14 @@ impl Expression {
                 self.remove.push("token");
             }
             Change::Advance(cursor) => self.set("cursor", number(cursor)),
-            Change::Reopen => {
+            Change::ResetCursor => {
                 self.set("status", text(Status::Open.as_str()));
                 self.set("cursor", number(0));
                 self.remove.extend(["seen", "delivered", "duplicate", "filtered", "oversize"]);
                 self.remove.extend(["reason", "expires", "quarantined_at"]);
             }
-            Change::Forget => {
-                self.change(&Change::Reopen);
+            Change::Reset => {
+                self.change(&Change::ResetCursor);
                 self.change(&Change::Release);
             }
             Change::Settle => {

@@ -68,7 +68,7 @@ impl Journal {
     /// # Errors
     /// If another process has locked the ledger, if the file is not a ledger or is from a newer version, or if the
     /// folder is not writable.
-    pub fn open(path: &Path, mode: CommitMode) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, mode: CommitMode) -> Result<Self, StoreError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(|error| {
             StoreError::Denied(format!("cannot create the ledger's folder {}: {error}", folder.display()))
@@ -93,7 +93,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file does not exist, is not a ledger, or is from a newer version.
-    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         if !path.is_file() {
             return Err(StoreError::Denied(format!("the ledger {} does not exist", path.display())));
         }
@@ -106,17 +106,17 @@ impl Journal {
     }
 
     /// Returns the path of the file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns when writes become durable.
-    pub fn mode(&self) -> CommitMode {
+    pub(crate) fn mode(&self) -> CommitMode {
         self.mode
     }
 
     /// Returns the ledger's ID: 32 random hexadecimal digits, generated when the ledger was created.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
@@ -174,7 +174,7 @@ impl Journal {
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub(crate) fn commit(&self, last: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+    pub fn commit(&self, last: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
         let last = |connection: &Connection| last(connection).map_err(|error| store_error(&self.path, error));
         if self.mode == CommitMode::Durable {
             return self.write(last);

@@ -122,6 +122,6 @@ async fn local_ledger_counts_dynamodb_units() {
     store.change_row(&object("a"), Guard::Held(Token(2)), &Change::Settle).await.unwrap_err();
     let ids: Vec<ObjectId> = (0..101).map(|number| ObjectId([number; 16])).collect();
     store.rows(&ids).await.unwrap();
-    let spent = store.usage().spent();
+    let spent = store.counters().usage();
     assert_eq!((spent.writes, spent.refused, spent.write_units, spent.reads, spent.read_units), (2, 1, 2, 2, 101));
 }

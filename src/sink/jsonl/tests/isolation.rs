@@ -94,11 +94,11 @@ async fn standalone_delivery_is_durable_once_acknowledged() {
         let home = tempfile::tempdir().unwrap();
         let (live, killed) = (home.path().join("live"), home.path().join("killed"));
         let sink = Jsonl::standalone(&live, options(compression)).await.unwrap();
-        let span = sink.span().await.unwrap();
+        let transaction = sink.begin().await.unwrap();
         sink.deliver(&call(&[("1", "a"), ("2", "b")]), far()).await.unwrap();
         copy(&live, &killed);
-        // An aborted span causes a repeat here, as with every sink whose acknowledged deliveries are durable.
-        drop(span);
+        // An aborted transaction causes a repeat here, as with every sink whose acknowledged deliveries are durable.
+        drop(transaction);
         sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
         let again = Jsonl::standalone(&killed, options(compression)).await.unwrap();
         assert_eq!(lines(&killed), ["a", "b"].map(|line| (line.to_owned(), 1)).into());
