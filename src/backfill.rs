@@ -47,7 +47,7 @@ pub use task::Task;
 
 use crate::ledger::store::StoreError;
 use crate::ledger::{Ledger, ObjectState};
-use crate::listing::keys::{Keys, Origin};
+use crate::listing::keys::{KeyListing, ObjectPages};
 use crate::listing::reconcile::{KeyState, ListedKey, reconcile};
 use crate::listing::unit::Act;
 use crate::listing::{ListingCounts, ListingError, Unit};
@@ -87,9 +87,9 @@ pub enum DispatchError {
     Failed(String),
 }
 
-/// The components of a backfill.
+/// Processes units: lists the objects of a unit and enqueues those that are not done.
 #[derive(Debug, Clone)]
-pub struct Backfill {
+pub struct UnitProcessor {
     /// Where objects are listed.
     pub source: Arc<dyn Source>,
     /// Records what has been delivered.
@@ -148,11 +148,11 @@ impl<E: Into<BackfillError>> From<E> for UnitAbort {
     }
 }
 
-impl Backfill {
+impl UnitProcessor {
     /// Processes a unit until it is done or `stop` has passed. Starts no page after `stop`.
     pub async fn run(&self, mut unit: Unit, dispatcher: &dyn Dispatcher, stop: Instant) -> UnitReport {
         let mut counts = ListingCounts::default();
-        let mut keys = Keys::new(&*self.source, &unit);
+        let mut keys = KeyListing::new(&*self.source, &unit);
         let worked = self.work(&mut unit, &mut keys, dispatcher, stop, &mut counts).await;
         counts.list_requests += keys.requests;
         Self::ended(unit, counts, worked)
@@ -186,17 +186,17 @@ impl Backfill {
     async fn work(
         &self,
         unit: &mut Unit,
-        origin: &mut dyn Origin,
+        pages: &mut dyn ObjectPages,
         dispatcher: &dyn Dispatcher,
         stop: Instant,
         counts: &mut ListingCounts,
     ) -> Result<(), UnitAbort> {
         check_deadline(stop)?;
-        let mut page = origin.next().await?;
+        let mut page = pages.next().await?;
         while let Some(listed) = page {
             check_deadline(stop)?;
             // The next page is listed while this one is looked up in the ledger.
-            let (seen, next) = join(reconcile(&self.ledger, unit, listed), origin.next()).await;
+            let (seen, next) = join(reconcile(&self.ledger, unit, listed), pages.next()).await;
             let mut seen = seen?;
             counts.ledger_reads += seen.iter().filter(|seen| matches!(seen.state, KeyState::Log { .. })).count() as u64;
             self.finish(unit, &mut seen, dispatcher, stop, counts).await?;

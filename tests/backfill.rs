@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
-use trailhose::backfill::{Backfill, BackfillError, DispatchError, Dispatcher, Submitted, UnitEnd, UnitReport};
+use trailhose::backfill::{BackfillError, DispatchError, Dispatcher, Submitted, UnitEnd, UnitProcessor, UnitReport};
 use trailhose::ledger::model::row;
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::{LeaseOutcome, Ledger, ObjectState};
@@ -109,7 +109,7 @@ impl Fixture {
 
     async fn run_until(&self, unit: Unit, stop: Instant) -> UnitReport {
         let source: Arc<dyn Source> = self.memory_source.clone();
-        Backfill { source, ledger: self.ledger.clone() }.run(unit, &self.dispatcher, stop).await
+        UnitProcessor { source, ledger: self.ledger.clone() }.run(unit, &self.dispatcher, stop).await
     }
 
     async fn run(&self, unit: Unit) -> UnitReport {
@@ -294,7 +294,7 @@ async fn changes_during_listing_lose_no_existing_object() {
 async fn unordered_listing_is_an_error() {
     let fixture = Fixture::over(MemorySource { page: 2, ..MemorySource::holding(some_keys()) });
     let source: Arc<dyn Source> = Arc::new(ReversedSource(fixture.memory_source.clone()));
-    let backfill = Backfill { source, ledger: fixture.ledger.clone() };
+    let backfill = UnitProcessor { source, ledger: fixture.ledger.clone() };
     let ended = backfill.run(unit(), &fixture.dispatcher, Instant::now() + Duration::from_secs(60)).await;
     let UnitEnd::Failed { error: error @ BackfillError::Listing(ListingError::Order { .. }), .. } = ended.end else {
         panic!("{:?}", ended.end)

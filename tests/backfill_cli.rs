@@ -17,7 +17,7 @@ use trailhose::backfill::record::{
 };
 use trailhose::backfill::{Request, RunId, Task, run::Defaults, run::SourceRoot};
 use trailhose::ledger::system_clock;
-use trailhose::listing::discover::Shape;
+use trailhose::listing::discover::DetectedLayout;
 use trailhose::listing::unit::Layout;
 use trailhose::listing::{ListingCounts, Unit};
 use trailhose::notification::{Invocation, invocation};
@@ -238,8 +238,11 @@ async fn status_shows_progress_for_each_account() {
     };
     let units =
         [unit("111122223333", "eu-west-1"), unit("111122223333", "us-east-1"), unit("444455556666", "eu-west-1")];
-    let mut found =
-        DiscoveryRecord { outcome: PartOutcome::Done, shape: Shape::CloudTrail, ..DiscoveryRecord::of(root.clone()) };
+    let mut found = DiscoveryRecord {
+        outcome: PartOutcome::Done,
+        shape: DetectedLayout::CloudTrail,
+        ..DiscoveryRecord::of(root.clone())
+    };
     units.iter().for_each(|unit| found.add(unit));
     records.save(&id, &RunPart::Discovered(found)).await.unwrap();
     let note = async |unit: &Unit, outcome| {

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use trailhose::listing::DayRange;
 use trailhose::listing::day_range;
-use trailhose::listing::discover::{Coverage, Discovery, DiscoveryItem, DiscoveryProgress, DiscoveryRequest, Shape};
+use trailhose::listing::discover::{
+    Coverage, DetectedLayout, Discovery, DiscoveryItem, DiscoveryProgress, DiscoveryRequest,
+};
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::unit::{Layout, Unit};
 
@@ -69,7 +71,7 @@ async fn both_layouts_and_several_organizations_are_found() {
         ]
     );
     assert!(units.iter().all(|unit| unit.layout == Layout::Days && unit.span == span() && unit.after.is_none()));
-    assert_eq!(progress.shape, Shape::CloudTrail);
+    assert_eq!(progress.shape, DetectedLayout::CloudTrail);
     assert_eq!((progress.accounts, progress.regions, progress.waiting), (4, 5, 0));
     assert_eq!(progress.unvisited, [format!("AWSLogs/{A}/Config/")]);
 }
@@ -126,12 +128,12 @@ async fn unknown_layout_is_one_flat_unit_and_an_empty_bucket_is_reported() {
     for prefix in ["", "copied", "copied/"] {
         let ask = DiscoveryRequest { filters: filters.clone(), ..DiscoveryRequest::new(BUCKET, prefix, span()) };
         let (units, progress) = walk(&memory_source, ask).await;
-        assert_eq!((units.len(), progress.shape), (1, Shape::Flat));
+        assert_eq!((units.len(), progress.shape), (1, DetectedLayout::Flat));
         assert_eq!((units[0].layout, &units[0].filters), (Layout::Flat, &filters));
     }
     for prefix in ["nowhere", "AWSLogs", "copied/AWSLogs/"] {
         let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, prefix, span())).await;
-        assert_eq!((units.len(), progress.shape), (0, Shape::Empty), "{prefix}");
+        assert_eq!((units.len(), progress.shape), (0, DetectedLayout::Empty), "{prefix}");
     }
 }
 
@@ -139,7 +141,7 @@ async fn unknown_layout_is_one_flat_unit_and_an_empty_bucket_is_reported() {
 async fn search_of_a_bucket_with_many_folders_is_limited() {
     let memory_source = Arc::new(MemorySource::holding((0..5000).map(|number| format!("data/{number:05}/x/y.json"))));
     let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
-    assert_eq!((units.len(), progress.shape), (1, Shape::Flat));
+    assert_eq!((units.len(), progress.shape), (1, DetectedLayout::Flat));
     assert!(progress.requests < 10, "{}", progress.requests);
 }
 

@@ -12,7 +12,7 @@ use trailhose::backfill::run::{Defaults, Request, SourceRoot};
 use trailhose::backfill::{Run, RunId};
 use trailhose::ledger::system_clock;
 use trailhose::listing::ListingCounts;
-use trailhose::listing::discover::Shape;
+use trailhose::listing::discover::DetectedLayout;
 use trailhose::listing::unit::{Layout, Unit};
 
 const NOW: i64 = 1_795_132_800; // 2026-11-20T00:00:00Z
@@ -39,7 +39,7 @@ fn worked(run: &Run, region: &str, outcome: PartOutcome, listed: u64) -> RunPart
 
 fn discovered(run: &Run, outcome: PartOutcome) -> RunPart {
     let mut found =
-        DiscoveryRecord { outcome, shape: Shape::CloudTrail, ..DiscoveryRecord::of(run.sources[0].clone()) };
+        DiscoveryRecord { outcome, shape: DetectedLayout::CloudTrail, ..DiscoveryRecord::of(run.sources[0].clone()) };
     let RunPart::Worked(one) = worked(run, "eu-west-1", PartOutcome::Done, 0) else { panic!("not a unit") };
     found.add(&one.unit);
     RunPart::Discovered(found)

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trailhose::backfill::budget::Budget;
 use trailhose::backfill::dispatch::{MessageSender, Packing, QueueDispatcher};
-use trailhose::backfill::{Backfill, UnitEnd};
+use trailhose::backfill::{UnitEnd, UnitProcessor};
 use trailhose::ledger::store::dynamodb::DynamoDb;
 use trailhose::ledger::{Ledger, system_clock};
 use trailhose::listing::DayRange;
@@ -153,7 +153,7 @@ async fn backfill(stack: &Stack) -> u64 {
     let queue = Sqs::new(stack.sqs.clone(), stack.output("IngestQueueUrl").to_owned());
     let sender = MessageSender::new(Arc::new(queue), Arc::new(Budget::unlimited()));
     let intake = QueueDispatcher::new(sender, Packing { objects: BATCH, ..Packing::default() });
-    let worker = Backfill { source: source.clone(), ledger };
+    let worker = UnitProcessor { source: source.clone(), ledger };
     let span = DayRange::parse("2026-11-20", "2026-11-20").unwrap();
     let mut discovery = Discovery::new(source, DiscoveryRequest::new(LOG_BUCKET, "", span));
     let stop = tokio::time::Instant::now() + PATIENCE;

@@ -210,7 +210,7 @@ pub struct QueueDispatcher {
 }
 
 impl QueueDispatcher {
-    /// Sends by `sender`, packed so.
+    /// Creates a dispatcher that packs objects within the limits of `packing` and sends them with `sender`.
     pub fn new(sender: MessageSender, packing: Packing) -> Self {
         Self { sender, packing }
     }

@@ -22,7 +22,7 @@ pub use progress::{AccountProgress, RunProgress, Stage};
 
 use super::run::{Run, RunId, SourceRoot};
 use crate::listing::ListingCounts;
-use crate::listing::discover::Shape;
+use crate::listing::discover::DetectedLayout;
 use crate::listing::folder_level::names;
 use crate::listing::unit::Unit;
 use async_trait::async_trait;
@@ -49,19 +49,19 @@ pub trait RunRecords: Send + Sync + std::fmt::Debug {
     /// Returns the run with this ID.
     ///
     /// # Errors
-    /// The store's.
+    /// Fails with the store's error.
     async fn run(&self, id: &RunId) -> Result<Option<Run>, RecordError>;
 
     /// Returns the saved parts of a run, in no particular order. Parts saved within the last second may be missing.
     ///
     /// # Errors
-    /// The store's.
+    /// Fails with the store's error.
     async fn parts(&self, id: &RunId) -> Result<Vec<RunPart>, RecordError>;
 
     /// Returns the latest runs, newest first, at most `most`. Runs started within the last second may be missing.
     ///
     /// # Errors
-    /// The store's.
+    /// Fails with the store's error.
     async fn runs(&self, most: usize) -> Result<Vec<Run>, RecordError>;
 }
 
@@ -97,7 +97,7 @@ pub struct DiscoveryRecord {
     /// How the discovery ended.
     pub outcome: PartOutcome,
     /// The detected layout.
-    pub shape: Shape,
+    pub shape: DetectedLayout,
     /// Number of units per account. The empty name is used for folders without an account. After [`ACCOUNTS_NOTED`]
     /// accounts, the units of further accounts are counted under [`OTHERS`].
     pub units: BTreeMap<String, u64>,
@@ -174,7 +174,7 @@ impl UnitRecord {
 impl DiscoveryRecord {
     /// Creates the record of a source that is not discovered yet.
     pub fn of(root: SourceRoot) -> Self {
-        let (shape, units) = (Shape::Unknown, BTreeMap::new());
+        let (shape, units) = (DetectedLayout::Unknown, BTreeMap::new());
         Self { root, outcome: PartOutcome::Requeued, shape, units, list_requests: 0 }
     }
 

@@ -122,8 +122,8 @@ pub struct RunId(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The text is not a request.
-    #[error("expected a backfill request: {0}")]
-    Shape(String),
+    #[error("invalid backfill request: {0}")]
+    Invalid(String),
     /// The days are invalid.
     #[error(transparent)]
     DayRange(#[from] DayRangeError),
@@ -153,9 +153,9 @@ impl Request {
     pub fn parse(text: &str) -> Result<Self, RequestError> {
         // serde accepts an array for a struct, and an empty array would start a run over everything.
         if !text.trim_start().starts_with('{') {
-            return Err(RequestError::Shape("an object, {…}".to_owned()));
+            return Err(RequestError::Invalid("expected an object, {…}".to_owned()));
         }
-        serde_json::from_str(text).map_err(|error| RequestError::Shape(error.to_string()))
+        serde_json::from_str(text).map_err(|error| RequestError::Invalid(error.to_string()))
     }
 
     /// Applies the defaults and returns the run that starts at `now`.

@@ -55,7 +55,7 @@ pub struct Work {
 
 /// An error for a message that is not a valid task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a task of the backfill (start, discover or work): {0}")]
+#[error("invalid backfill task: {0}")]
 pub struct TaskError(String);
 
 impl Task {

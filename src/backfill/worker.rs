@@ -11,9 +11,9 @@ use super::record::{DiscoveryRecord, PartOutcome, RecordError, RunPart, RunRecor
 use super::run::{Defaults, Request, RequestError, Run, RunId, RunOptions, SourceRoot};
 use super::tally::BackfillTally;
 use super::task::{Task, TaskError, Work};
-use super::{Backfill, BackfillError, DispatchError, ListingCounts, Unit, UnitEnd, UnitReport};
+use super::{BackfillError, DispatchError, ListingCounts, Unit, UnitEnd, UnitProcessor, UnitReport};
 use crate::ingest::Deadline;
-use crate::listing::discover::{Discovery, Shape};
+use crate::listing::discover::{DetectedLayout, Discovery};
 use crate::notification::Message;
 use crate::queue::{MAX_BATCH_BODIES, Outbox};
 use crate::source::SourceError;
@@ -34,7 +34,7 @@ const SECONDS_A_MESSAGE: u64 = 30;
 #[derive(Debug)]
 pub struct Worker {
     /// Processes the units.
-    pub backfill: Backfill,
+    pub processor: UnitProcessor,
     /// Stores the progress of runs.
     pub records: Arc<dyn RunRecords>,
     /// The backfill queue.
@@ -117,7 +117,7 @@ impl Worker {
     /// # Errors
     /// Fails without starting the run if the request is invalid. After other errors the same call can be retried.
     pub async fn start(&self, id: RunId, request: Request, deadline: Deadline) -> Result<Run, WorkerError> {
-        let run = request.resolve(id, &self.defaults, self.backfill.ledger.now())?;
+        let run = request.resolve(id, &self.defaults, self.processor.ledger.now())?;
         let run = self.records.start(&run).await?;
         let discover = |root: &SourceRoot| {
             let task = Task::Discover { run: run.id.clone(), root: root.clone(), terms: run.terms.clone() };
@@ -184,7 +184,7 @@ impl Worker {
         deadline: Deadline,
         tally: &mut BackfillTally,
     ) -> Result<(), WorkerError> {
-        let mut discovery = Discovery::new(Arc::clone(&self.backfill.source), terms.ask(&found.root));
+        let mut discovery = Discovery::new(Arc::clone(&self.processor.source), terms.ask(&found.root));
         let mut messages = Vec::with_capacity(MAX_BATCH_BODIES);
         loop {
             // Units that were sent remain valid; the next attempt starts again and finds the rest.
@@ -214,7 +214,7 @@ impl Worker {
             }
         }
         let progress = discovery.progress();
-        if progress.shape == Shape::Empty || found.units.is_empty() {
+        if progress.shape == DetectedLayout::Empty || found.units.is_empty() {
             tally.empty += 1;
             tracing::warn!(%run, source = %found.root, "no units found: check the prefix, accounts, regions and kinds");
         }
@@ -227,7 +227,7 @@ impl Worker {
 
     async fn work(&self, work: Work, deadline: Deadline, tally: &mut BackfillTally) -> Result<(), WorkerError> {
         let intake = self.intake(&work.run, work.bytes_per_second);
-        let UnitReport { mut counts, end } = self.backfill.run(work.unit.clone(), &intake, deadline.stop).await;
+        let UnitReport { mut counts, end } = self.processor.run(work.unit.clone(), &intake, deadline.stop).await;
         tally.counts.merge(&counts);
         counts.merge(&work.so_far);
         let part = |unit: &Unit, outcome: PartOutcome| {

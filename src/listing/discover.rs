@@ -111,13 +111,13 @@ pub struct DiscoveryProgress {
     /// Number of folders outside CloudTrail's layout.
     pub unvisited_count: u64,
     /// The detected layout.
-    pub shape: Shape,
+    pub shape: DetectedLayout,
 }
 
 /// The layout found under a prefix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Shape {
+pub enum DetectedLayout {
     /// Not yet known.
     #[default]
     Unknown,

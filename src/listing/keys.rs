@@ -19,14 +19,14 @@ use async_trait::async_trait;
 
 /// A source of a unit's objects, one page at a time.
 #[async_trait]
-pub(crate) trait Origin: Send {
+pub(crate) trait ObjectPages: Send {
     /// Returns the next page, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, ListingError>;
 }
 
 /// Pages of objects that are known without listing, in any order.
 #[async_trait]
-impl Origin for Pages {
+impl ObjectPages for Pages {
     async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, ListingError> {
         Ok(self.recv().await.transpose()?)
     }
@@ -34,7 +34,7 @@ impl Origin for Pages {
 
 /// A listing of a unit's keys.
 #[derive(Debug)]
-pub(crate) struct Keys<'s> {
+pub(crate) struct KeyListing<'s> {
     source: &'s dyn Source,
     bucket: String,
     prefix: String,
@@ -48,7 +48,7 @@ pub(crate) struct Keys<'s> {
     pub(crate) requests: u64,
 }
 
-impl<'s> Keys<'s> {
+impl<'s> KeyListing<'s> {
     pub(crate) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
         let (after, end) = unit.key_range();
         let (bucket, prefix) = (unit.bucket.clone(), unit.prefix.clone());
@@ -57,7 +57,7 @@ impl<'s> Keys<'s> {
 }
 
 #[async_trait]
-impl Origin for Keys<'_> {
+impl ObjectPages for KeyListing<'_> {
     async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, ListingError> {
         while !self.finished {
             let ask = Listing {

@@ -67,7 +67,7 @@ pub enum Act {
 
 /// An error for a message that is not a valid unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a unit of the backfill: {0}")]
+#[error("invalid backfill unit: {0}")]
 pub struct UnitError(String);
 
 impl Unit {

@@ -8,7 +8,7 @@ use crate::backoff::{Backoff, Pace};
 use crate::ledger::Ledger;
 use crate::ledger::store::StoreError;
 use crate::listing::discover::{Discovery, DiscoveryItem, DiscoveryProgress};
-use crate::listing::keys::{Keys, Origin};
+use crate::listing::keys::{KeyListing, ObjectPages};
 use crate::listing::reconcile::{ListedKey, reconcile};
 use crate::listing::{ListingError, Unit};
 use crate::object::{Object, ObjectRef};
@@ -116,7 +116,7 @@ impl Walk {
             DiscoveryItem::Objects(unit, objects) => return self.reconcile_page(&unit, objects, steps).await,
             DiscoveryItem::Unit(unit) => unit,
         };
-        self.walk_unit(&unit, &mut Keys::new(source, &unit), steps).await
+        self.walk_unit(&unit, &mut KeyListing::new(source, &unit), steps).await
     }
 
     /// Walks pages that are known without listing as one unit.
@@ -134,13 +134,13 @@ impl Walk {
     async fn walk_unit(
         &self,
         unit: &Unit,
-        origin: &mut dyn Origin,
+        pages: &mut dyn ObjectPages,
         steps: &Sender<Result<WalkStep, String>>,
     ) -> Result<(), WalkAbort> {
-        let mut page = origin.next().await?;
+        let mut page = pages.next().await?;
         while let Some(listed) = page {
             // The next page is fetched while this page is reconciled and sent.
-            let (sent, next) = join(self.reconcile_page(unit, listed, steps), origin.next()).await;
+            let (sent, next) = join(self.reconcile_page(unit, listed, steps), pages.next()).await;
             sent?;
             page = next?;
         }

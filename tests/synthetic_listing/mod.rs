@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
-use trailhose::backfill::{Backfill, Dispatcher, Submitted, UnitEnd};
+use trailhose::backfill::{Dispatcher, Submitted, UnitEnd, UnitProcessor};
 use trailhose::ledger::Ledger;
 use trailhose::ledger::model::page::{Page, PageName, Version};
 use trailhose::ledger::model::row::{CURSOR_END, Change, Guard, Row, Status};
@@ -246,7 +246,7 @@ pub struct Ran {
 pub async fn run(bucket: &Arc<SyntheticListing>) -> Ran {
     let now = bucket.span.to().to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
     let ledger = Ledger::new(Arc::new(AllButMissing), Arc::new(move || now), 90 * 86_400);
-    let backfill = Backfill { source: bucket.clone(), ledger };
+    let backfill = UnitProcessor { source: bucket.clone(), ledger };
     let intake = Summing::default();
     let mut discovery = Discovery::new(bucket.clone(), DiscoveryRequest::new("synthetic", "", bucket.span));
     let mut counts = ListingCounts::default();

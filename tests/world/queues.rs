@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use trailhose::backfill::record::{RecordError, RunPart, RunRecords};
 use trailhose::backfill::run::{Defaults, SourceRoot};
 use trailhose::backfill::worker::{Budgets, Worker};
-use trailhose::backfill::{Backfill, Run, RunId};
+use trailhose::backfill::{Run, RunId, UnitProcessor};
 use trailhose::ledger::Ledger;
 use trailhose::notification::Message;
 use trailhose::queue::{Outbox, QueueError, UnsentBody};
@@ -112,7 +112,7 @@ impl World {
         let store = self.store_over(wire);
         let sources = vec![SourceRoot::parse("s3://logs").unwrap()];
         Worker {
-            backfill: Backfill {
+            processor: UnitProcessor {
                 source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
                 ledger: Ledger::new(store, Arc::new(move || now.load(Ordering::SeqCst)), self.keep),
             },

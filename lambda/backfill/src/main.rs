@@ -9,7 +9,7 @@ use trailhose::backfill::call::BackfillInvocation;
 use trailhose::backfill::record::dynamodb::DynamoDbRunRecords;
 use trailhose::backfill::tally::BackfillTally;
 use trailhose::backfill::worker::{Budgets, TaskBatchReport, Worker, deadline};
-use trailhose::backfill::{Backfill, Run, RunId};
+use trailhose::backfill::{Run, RunId, UnitProcessor};
 use trailhose::config;
 use trailhose::invocation_error::InvocationError;
 use trailhose::ledger::store::dynamodb::DynamoDb;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Error> {
     let usage = store.counters();
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let worker = Worker {
-        backfill: Backfill {
+        processor: UnitProcessor {
             source: Arc::new(S3::new(aws::s3(&sdk))),
             ledger: Ledger::new(Arc::new(store), system_clock(), config.retention),
         },

@@ -3,7 +3,7 @@
 use super::{PartOutcome, RunPart};
 use crate::backfill::run::{Run, SourceRoot};
 use crate::listing::ListingCounts;
-use crate::listing::discover::Shape;
+use crate::listing::discover::DetectedLayout;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -83,7 +83,9 @@ impl RunProgress {
                 RunPart::Discovered(found) => {
                     progress.discovered += u64::from(found.outcome == PartOutcome::Done);
                     broken += u64::from(matches!(found.outcome, PartOutcome::Failed(_)));
-                    if found.outcome == PartOutcome::Done && (found.shape == Shape::Empty || found.units.is_empty()) {
+                    if found.outcome == PartOutcome::Done
+                        && (found.shape == DetectedLayout::Empty || found.units.is_empty())
+                    {
                         progress.empty.push(found.root.clone());
                     }
                     for (account, units) in &found.units {
@@ -149,8 +151,11 @@ mod tests {
     }
 
     fn found(outcome: PartOutcome, units: &[Unit]) -> RunPart {
-        let mut found =
-            DiscoveryRecord { outcome, shape: Shape::CloudTrail, ..DiscoveryRecord::of(run().sources[0].clone()) };
+        let mut found = DiscoveryRecord {
+            outcome,
+            shape: DetectedLayout::CloudTrail,
+            ..DiscoveryRecord::of(run().sources[0].clone())
+        };
         units.iter().for_each(|unit| found.add(unit));
         RunPart::Discovered(found)
     }

@@ -89,7 +89,7 @@ fn invalid_request_is_rejected_with_the_reason() {
         (r#"{"regions":["Ireland"]}"#, "regions: expected a region"),
         (r#"{"sources":[{"bucket":""}]}"#, "sources: expected a bucket's name"),
         (r#"{"sources":[{"bucket":"b","key":"k"}]}"#, "unknown field `key`"),
-        ("[]", "expected a backfill request"),
+        ("[]", "invalid backfill request: expected an object"),
     ] {
         let error = resolve(request).unwrap_err().to_string();
         assert!(error.contains(said), "{request}: {error}");

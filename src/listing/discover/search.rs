@@ -1,6 +1,6 @@
 //! Search: finds the folders in which CloudTrail's layout starts.
 
-use super::{Coverage, Discovery, FolderPage, FolderRole, Shape};
+use super::{Coverage, DetectedLayout, Discovery, FolderPage, FolderRole};
 use crate::listing::folder_level::FolderLevel;
 use crate::listing::unit::Layout;
 use crate::source::{ListPage, SourceError};
@@ -41,7 +41,7 @@ impl Discovery {
             let page = self.page(&logs).await?;
             let found = page.next.is_some() || !page.prefixes.is_empty();
             if found {
-                self.progress.shape = Shape::CloudTrail;
+                self.progress.shape = DetectedLayout::CloudTrail;
                 // The walk continues from this page instead of listing it again.
                 self.process_page(&FolderPage { folder: logs.clone(), token: None, role: FolderRole::Layout }, page);
                 if self.ask.coverage == Coverage::Everything {
@@ -63,13 +63,13 @@ impl Discovery {
             folders.extend(page.prefixes.into_iter().map(|folder| (folder, depth + 1)));
         }
         match self.progress.shape {
-            Shape::CloudTrail => unwalked.into_iter().for_each(|folder| self.process_unwalked(folder)),
+            DetectedLayout::CloudTrail => unwalked.into_iter().for_each(|folder| self.process_unwalked(folder)),
             _ if anything => {
-                self.progress.shape = Shape::Flat;
+                self.progress.shape = DetectedLayout::Flat;
                 self.push_unit(prefix, Layout::Flat);
             }
             _ => {
-                self.progress.shape = Shape::Empty;
+                self.progress.shape = DetectedLayout::Empty;
                 // There is no folder of that name, but the prefix may match the start of key names. A backfill treats
                 // it as misspelled.
                 if self.ask.coverage != Coverage::Days && prefix != self.ask.prefix {
@@ -92,10 +92,10 @@ impl Discovery {
     async fn start_inside_layout(&mut self, prefix: String, place: FolderLevel) -> Result<(), SourceError> {
         let page = self.page(&prefix).await?;
         if page.next.is_none() && page.prefixes.is_empty() && page.objects.is_empty() {
-            self.progress.shape = Shape::Empty;
+            self.progress.shape = DetectedLayout::Empty;
             return Ok(());
         }
-        self.progress.shape = Shape::CloudTrail;
+        self.progress.shape = DetectedLayout::CloudTrail;
         match place {
             FolderLevel::Region => self.enter_folder(prefix, place),
             _ if self.is_selected(&prefix) => {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use trailhose::backfill::budget::Budget;
 use trailhose::backfill::dispatch::{MessageSender, Packing, QueueDispatcher};
 use trailhose::backfill::run::{RunOptions, SourceRoot};
-use trailhose::backfill::{Backfill, DispatchError, Dispatcher, RunId, Submitted, UnitEnd, UnitReport};
+use trailhose::backfill::{DispatchError, Dispatcher, RunId, Submitted, UnitEnd, UnitProcessor, UnitReport};
 use trailhose::ledger::Ledger;
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::unit::Act;
@@ -100,18 +100,18 @@ async fn one(
         if started { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) }
     };
     let opened = components::source(&at.location, at.region.as_deref(), aws).await.map_err(trouble)?;
-    let backfill = Backfill { source: Arc::clone(&opened.source), ledger: ledger.clone() };
+    let processor = UnitProcessor { source: Arc::clone(&opened.source), ledger: ledger.clone() };
     let ask = terms.ask(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
     match &plan.inventory {
-        Some(manifest) => over_inventory(plan, manifest, &opened, &ask, &terms, &backfill, aws, counts).await,
-        None => over_listing(&opened, ask, &backfill, bar, counts).await,
+        Some(manifest) => over_inventory(plan, manifest, &opened, &ask, &terms, &processor, aws, counts).await,
+        None => over_listing(&opened, ask, &processor, bar, counts).await,
     }
 }
 
 async fn over_listing(
     opened: &OpenedSource,
     ask: DiscoveryRequest,
-    backfill: &Backfill,
+    processor: &UnitProcessor,
     bar: &ProgressBar,
     counts: &mut ListingCounts,
 ) -> Result<(), LocalBackfillError> {
@@ -126,7 +126,7 @@ async fn over_listing(
         }
     });
     let worked = units.map(async |found| match found {
-        DiscoveryStep::Unit(unit) => Ok(backfill.run(unit, &DryRunDispatcher, Instant::now() + UNLIMITED_TIME).await),
+        DiscoveryStep::Unit(unit) => Ok(processor.run(unit, &DryRunDispatcher, Instant::now() + UNLIMITED_TIME).await),
         DiscoveryStep::End(requests) => Err(Ok(requests)),
         DiscoveryStep::Failed(reason) => Err(Err(reason)),
     });
@@ -158,7 +158,7 @@ async fn over_inventory(
     opened: &OpenedSource,
     ask: &DiscoveryRequest,
     terms: &RunOptions,
-    backfill: &Backfill,
+    processor: &UnitProcessor,
     aws: &Aws,
     counts: &mut ListingCounts,
 ) -> Result<(), LocalBackfillError> {
@@ -173,7 +173,7 @@ async fn over_inventory(
         _ => Box::new(DryRunDispatcher),
     };
     let pages = report.pages(&opened.prefix);
-    take(backfill.run_over_pages(pages, ask.flat_unit(), &*intake, Instant::now() + UNLIMITED_TIME).await, counts)
+    take(processor.run_over_pages(pages, ask.flat_unit(), &*intake, Instant::now() + UNLIMITED_TIME).await, counts)
 }
 
 fn take(ended: UnitReport, counts: &mut ListingCounts) -> Result<(), LocalBackfillError> {
