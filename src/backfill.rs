@@ -49,7 +49,7 @@ use crate::ledger::store::StoreError;
 use crate::ledger::{Ledger, ObjectState};
 use crate::listing::keys::{KeyListing, ObjectPages};
 use crate::listing::reconcile::{KeyState, ListedKey, reconcile};
-use crate::listing::unit::Act;
+use crate::listing::unit::BackfillMode;
 use crate::listing::{ListingCounts, ListingError, Unit};
 use crate::object::ObjectRef;
 use crate::source::{Pages, Source};
@@ -205,7 +205,7 @@ impl UnitProcessor {
         Ok(())
     }
 
-    /// Enqueues the picked objects of a page, and moves the cursor past all keys that are completely processed.
+    /// Enqueues the selected objects of a page, and moves the cursor past all keys that are completely processed.
     async fn finish(
         &self,
         unit: &mut Unit,
@@ -214,33 +214,35 @@ impl UnitProcessor {
         stop: Instant,
         counts: &mut ListingCounts,
     ) -> Result<(), UnitAbort> {
-        if unit.act == Act::Enqueue {
+        if unit.mode == BackfillMode::Enqueue {
             self.open_quarantined(unit, seen).await?;
         }
-        let (at, picked): (Vec<usize>, Vec<ObjectRef>) = seen
+        let (at, selected): (Vec<usize>, Vec<ObjectRef>) = seen
             .iter()
             .enumerate()
-            .filter(|(_, seen)| seen.is_picked(unit.pick))
+            .filter(|(_, seen)| seen.is_selected(unit.states))
             .map(|(index, seen)| (index, seen.at.clone()))
             .unzip();
-        let submitted = match unit.act {
-            Act::Enqueue if !picked.is_empty() => dispatcher.submit(&picked, stop).await,
-            Act::Enqueue | Act::Count => Submitted { accepted: picked.len(), ..Submitted::default() },
+        let submitted = match unit.mode {
+            BackfillMode::Enqueue if !selected.is_empty() => dispatcher.submit(&selected, stop).await,
+            BackfillMode::Enqueue | BackfillMode::Count => {
+                Submitted { accepted: selected.len(), ..Submitted::default() }
+            }
         };
-        let accepted = submitted.accepted.min(picked.len());
+        let accepted = submitted.accepted.min(selected.len());
         let passed = at.get(accepted).copied().unwrap_or(seen.len());
         seen[..passed].iter().for_each(|seen| seen.count(counts));
         counts.sent += accepted as u64;
-        counts.bytes += picked[..accepted].iter().filter_map(|object| object.size).sum::<u64>();
+        counts.bytes += selected[..accepted].iter().filter_map(|object| object.size).sum::<u64>();
         counts.messages += submitted.messages;
         if let Some(last) = seen[..passed].last() {
             unit.after = Some(last.at.key.clone());
         }
         match submitted.error {
-            None if accepted == picked.len() => Ok(()),
+            None if accepted == selected.len() => Ok(()),
             None => Err(BackfillError::Dispatch(format!(
                 "{accepted} of {} objects were accepted, without a reason",
-                picked.len()
+                selected.len()
             ))
             .into()),
             Some(DispatchError::OutOfTime) => Err(UnitAbort::OutOfTime),
@@ -248,11 +250,11 @@ impl UnitProcessor {
         }
     }
 
-    /// Releases picked objects from quarantine. Otherwise ingestion would find them quarantined.
+    /// Releases selected objects from quarantine. Otherwise ingestion would find them quarantined.
     async fn open_quarantined(&self, unit: &Unit, seen: &mut [ListedKey]) -> Result<(), UnitAbort> {
         for seen in seen {
             let KeyState::Log { state: ObjectState::Quarantined, old } = seen.state else { continue };
-            let Some(object) = seen.at.object().filter(|_| seen.is_picked(unit.pick)) else { continue };
+            let Some(object) = seen.at.object().filter(|_| seen.is_selected(unit.states)) else { continue };
             if !self.ledger.retry(&object).await? {
                 // The object was finished in the meantime, or another worker is processing it.
                 seen.state = KeyState::Log { state: ObjectState::Leased { until: self.ledger.now() }, old };

@@ -17,11 +17,11 @@
 
 mod group;
 mod retry;
-mod select;
+mod selection;
 mod walk;
 
 pub use retry::RetryPolicy;
-pub use select::Select;
+pub use selection::ObjectSelection;
 
 use crate::ingest::{Deferred, Ingest, IngestError, Outcome};
 use crate::ledger::ObjectState;
@@ -65,7 +65,7 @@ pub struct SyncRun {
     /// The objects, if they are known without listing (from an inventory report).
     pub pages: Option<Pages>,
     /// Which objects are ingested.
-    pub select: Select,
+    pub selection: ObjectSelection,
     /// Number of objects processed concurrently.
     pub jobs: usize,
     /// How long and how often an object is retried.
@@ -150,7 +150,7 @@ impl SyncRun {
             bucket: self.bucket.clone(),
             prefix: self.prefix,
             pages: self.pages,
-            select: self.select,
+            selection: self.selection,
             listings: if self.jobs <= 1 { 1 } else { LISTINGS },
             pace: self.retry_policy.failure_backoff,
         };

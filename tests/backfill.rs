@@ -17,7 +17,7 @@ use trailhose::ledger::{LeaseOutcome, Ledger, ObjectState};
 use trailhose::listing::ListingError;
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::folder_level::Filters;
-use trailhose::listing::unit::{Act, Layout, Pick, Unit};
+use trailhose::listing::unit::{BackfillMode, Layout, StateSelection, Unit};
 use trailhose::listing::{DayRange, ListingCounts};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::Source;
@@ -43,8 +43,8 @@ fn unit() -> Unit {
         layout: Layout::Days,
         span: DayRange::parse("2026-11-17", "2026-11-19").unwrap(),
         filters: Filters::default(),
-        pick: Pick::Unfinished,
-        act: Act::Enqueue,
+        states: StateSelection::Unfinished,
+        mode: BackfillMode::Enqueue,
         after: None,
     }
 }
@@ -178,7 +178,7 @@ async fn each_object_state_is_handled_as_specified() {
     assert_eq!(states, (1, 1, 1, 2, 2));
 
     // On request, quarantined objects are enqueued and reopened. Otherwise the next worker would skip them.
-    let (_, enqueued) = fixture.finish(Unit { pick: Pick::UnfinishedAndQuarantined, ..unit() }).await;
+    let (_, enqueued) = fixture.finish(Unit { states: StateSelection::UnfinishedAndQuarantined, ..unit() }).await;
     assert_eq!(enqueued, keys(&["absent", "open", "quarantined", "refixtured", "settled"]));
     let states = fixture.ledger.states(&[object(&key("2026-11-18", "quarantined"), "e1")]).await.unwrap();
     assert_eq!(states, [ObjectState::Unfinished]);
@@ -197,8 +197,8 @@ async fn dry_run_counts_the_same_without_changes() {
         panic!("not leased")
     };
     fixture.ledger.quarantine(&lease, "corrupt").await.unwrap();
-    let pick = Pick::UnfinishedAndQuarantined;
-    let (counts, enqueued) = fixture.finish(Unit { act: Act::Count, pick, ..unit() }).await;
+    let states = StateSelection::UnfinishedAndQuarantined;
+    let (counts, enqueued) = fixture.finish(Unit { mode: BackfillMode::Count, states, ..unit() }).await;
     assert_eq!((counts.sent, counts.bytes, counts.messages, enqueued.len()), (6, 600, 0, 0));
     assert_eq!(fixture.ledger.states(&[lease.object]).await.unwrap(), [ObjectState::Quarantined]);
 }

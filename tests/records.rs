@@ -29,8 +29,8 @@ fn worked(run: &Run, region: &str, outcome: PartOutcome, listed: u64) -> RunPart
         layout: Layout::Days,
         span: run.terms.span,
         filters: run.terms.filters.clone(),
-        pick: run.terms.pick,
-        act: run.terms.act,
+        states: run.terms.states,
+        mode: run.terms.mode,
         after: (outcome == PartOutcome::Requeued).then(|| format!("p/AWSLogs/111122223333/CloudTrail/{region}/2026/")),
     };
     let counts = ListingCounts { listed, sent: listed / 2, ..ListingCounts::default() };

@@ -13,7 +13,7 @@ use trailhose::backoff::Pace;
 use trailhose::ingest::{Ingest, Outcome};
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
-use trailhose::sync::{Completion, RetryPolicy, Select, SyncEvent, SyncReport, SyncRun};
+use trailhose::sync::{Completion, ObjectSelection, RetryPolicy, SyncEvent, SyncReport, SyncRun};
 use world::{Fault, Wire, World, event, log};
 
 /// A source with small listing pages that can deny listings and fetches.
@@ -76,12 +76,12 @@ fn listed(ingest: Ingest, source: Listed, jobs: usize) -> (SyncRun, Arc<Listed>)
         bucket: "logs".into(),
         prefix: String::new(),
         pages: None,
-        select: Select::default(),
+        selection: ObjectSelection::default(),
         jobs,
         retry_policy: RetryPolicy {
             failure_backoff: short,
             poll_backoff: short,
-            wait: Duration::from_secs(5),
+            max_wait: Duration::from_secs(5),
             ..RetryPolicy::default()
         },
     };

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::listing::day_range::DayRange;
     use crate::listing::folder_level::Filters;
-    use crate::listing::unit::{Act, Layout, Pick};
+    use crate::listing::unit::{BackfillMode, Layout, StateSelection};
 
     fn unit(prefix: &str, from: &str) -> Unit {
         Unit {
@@ -204,8 +204,8 @@ mod tests {
             layout: Layout::Days,
             span: DayRange::parse(from, "2026-11-20").unwrap(),
             filters: Filters::default(),
-            pick: Pick::default(),
-            act: Act::default(),
+            states: StateSelection::default(),
+            mode: BackfillMode::default(),
             after: None,
         }
     }

@@ -13,7 +13,7 @@ use crate::ledger::model::row::Seconds;
 use crate::listing::day_range::{DayRange, DayRangeError};
 use crate::listing::discover::DiscoveryRequest;
 use crate::listing::folder_level::Filters;
-use crate::listing::unit::{Act, Pick};
+use crate::listing::unit::{BackfillMode, StateSelection};
 use crate::object::key::Kind;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
@@ -92,11 +92,11 @@ pub struct RunOptions {
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
     /// Which objects are selected for ingestion.
-    #[serde(default)]
-    pub pick: Pick,
+    #[serde(default, rename = "pick")]
+    pub states: StateSelection,
     /// What is done with the selected objects.
-    #[serde(default)]
-    pub act: Act,
+    #[serde(default, rename = "act")]
+    pub mode: BackfillMode,
     /// Maximum number of stored bytes enqueued per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
@@ -191,8 +191,12 @@ impl Request {
         let terms = RunOptions {
             span,
             filters: Filters { accounts: self.accounts, kinds: self.kinds, regions: self.regions },
-            pick: if self.quarantined { Pick::UnfinishedAndQuarantined } else { Pick::Unfinished },
-            act: if self.dry_run { Act::Count } else { Act::Enqueue },
+            states: if self.quarantined {
+                StateSelection::UnfinishedAndQuarantined
+            } else {
+                StateSelection::Unfinished
+            },
+            mode: if self.dry_run { BackfillMode::Count } else { BackfillMode::Enqueue },
             bytes_per_second: self.bytes_per_second,
         };
         Ok(Run { id, started: now, sources, terms })
@@ -222,8 +226,8 @@ impl RunOptions {
     pub fn ask(&self, root: &SourceRoot) -> DiscoveryRequest {
         DiscoveryRequest {
             filters: self.filters.clone(),
-            pick: self.pick,
-            act: self.act,
+            states: self.states,
+            mode: self.mode,
             ..DiscoveryRequest::new(&root.bucket, &root.prefix, self.span)
         }
     }

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::listing::day_range::DayRange;
     use crate::listing::folder_level::Filters;
-    use crate::listing::unit::{Act, Layout, Pick};
+    use crate::listing::unit::{BackfillMode, Layout, StateSelection};
 
     fn root() -> SourceRoot {
         SourceRoot::parse("s3://logs/p/").unwrap()
@@ -97,14 +97,14 @@ mod tests {
         RunOptions {
             span: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
             filters: Filters { accounts: ["111122223333".to_owned()].into(), ..Filters::default() },
-            pick: Pick::UnfinishedAndQuarantined,
-            act: Act::Count,
+            states: StateSelection::UnfinishedAndQuarantined,
+            mode: BackfillMode::Count,
             bytes_per_second: Some(1 << 20),
         }
     }
 
     fn work(prefix: &str, after: Option<&str>) -> Task {
-        let RunOptions { span, filters, pick, act, bytes_per_second } = terms();
+        let RunOptions { span, filters, states, mode, bytes_per_second } = terms();
         let after = after.map(str::to_owned);
         let unit = Unit {
             bucket: "logs".to_owned(),
@@ -112,8 +112,8 @@ mod tests {
             layout: Layout::Days,
             span,
             filters,
-            pick,
-            act,
+            states,
+            mode,
             after,
         };
         let so_far = ListingCounts { listed: 9, done: 7, missing: 2, sent: 2, bytes: 700, ..ListingCounts::default() };

@@ -15,7 +15,7 @@ mod search;
 
 use super::day_range::DayRange;
 use super::folder_level::{Filters, FolderLevel};
-use super::unit::{Act, Layout, Pick, Unit};
+use super::unit::{BackfillMode, Layout, StateSelection, Unit};
 use crate::object::ObjectRef;
 use crate::source::{ListPage, Listing, Source, SourceError};
 use futures_util::StreamExt;
@@ -54,9 +54,9 @@ pub struct DiscoveryRequest {
     /// The accounts, kinds and regions to include.
     pub filters: Filters,
     /// Which objects are selected for ingestion.
-    pub pick: Pick,
+    pub states: StateSelection,
     /// What is done with the selected objects.
-    pub act: Act,
+    pub mode: BackfillMode,
     /// Number of concurrent listings.
     pub concurrency: usize,
     /// Which folders are walked.
@@ -72,8 +72,8 @@ impl DiscoveryRequest {
             layout: Layout::Flat,
             span: self.span,
             filters: self.filters.clone(),
-            pick: self.pick,
-            act: self.act,
+            states: self.states,
+            mode: self.mode,
             after: None,
         }
     }
@@ -85,8 +85,8 @@ impl DiscoveryRequest {
             prefix: prefix.into(),
             span,
             filters: Filters::default(),
-            pick: Pick::default(),
-            act: Act::default(),
+            states: StateSelection::default(),
+            mode: BackfillMode::default(),
             concurrency: 16,
             coverage: Coverage::default(),
         }
@@ -329,8 +329,8 @@ impl Discovery {
                 Layout::Days => Filters::default(),
                 Layout::Flat => self.ask.filters.clone(),
             },
-            pick: self.ask.pick,
-            act: self.ask.act,
+            states: self.ask.states,
+            mode: self.ask.mode,
             after: None,
         }
     }

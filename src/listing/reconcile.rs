@@ -2,7 +2,7 @@
 
 use super::counts::ListingCounts;
 use super::folder_level::{KeyClass, classify};
-use super::unit::{Layout, Pick, Unit};
+use super::unit::{Layout, StateSelection, Unit};
 use crate::ledger::store::StoreError;
 use crate::ledger::{Ledger, ObjectState};
 use crate::object::{Object, ObjectRef};
@@ -29,12 +29,12 @@ pub(crate) enum KeyState {
 }
 
 impl ListedKey {
-    /// Returns whether the object must be ingested: it is absent or unfinished, or it is quarantined and `pick`
-    /// includes quarantined objects. Objects that are done or have an unexpired lease are not picked.
-    pub(crate) fn is_picked(&self, pick: Pick) -> bool {
+    /// Returns whether the object must be ingested: it is absent or unfinished, or it is quarantined and `states`
+    /// includes quarantined objects. Objects that are done or have an unexpired lease are not selected.
+    pub(crate) fn is_selected(&self, states: StateSelection) -> bool {
         match self.state {
             KeyState::Log { state: ObjectState::Absent | ObjectState::Unfinished, .. } => true,
-            KeyState::Log { state: ObjectState::Quarantined, .. } => pick == Pick::UnfinishedAndQuarantined,
+            KeyState::Log { state: ObjectState::Quarantined, .. } => states == StateSelection::UnfinishedAndQuarantined,
             _ => false,
         }
     }

@@ -22,11 +22,11 @@ pub struct Unit {
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
     /// Which objects are selected for ingestion.
-    #[serde(default)]
-    pub pick: Pick,
+    #[serde(default, rename = "pick")]
+    pub states: StateSelection,
     /// What is done with the selected objects.
-    #[serde(default)]
-    pub act: Act,
+    #[serde(default, rename = "act")]
+    pub mode: BackfillMode,
     /// The cursor: the last key that is completely processed. Set when a unit is requeued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -45,7 +45,7 @@ pub enum Layout {
 /// Which objects are selected for ingestion in addition to objects without a ledger row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Pick {
+pub enum StateSelection {
     /// Objects that a worker started and did not finish.
     #[default]
     Unfinished,
@@ -56,7 +56,7 @@ pub enum Pick {
 /// What a backfill does with the objects that need ingestion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Act {
+pub enum BackfillMode {
     /// Enqueues the objects for ingestion.
     #[default]
     #[serde(rename = "hand-in")]
@@ -145,8 +145,8 @@ mod tests {
                 layout: if flat { Layout::Flat } else { Layout::Days },
                 span: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
                 filters: Filters { accounts, ..Filters::default() },
-                pick: if quarantined { Pick::UnfinishedAndQuarantined } else { Pick::Unfinished },
-                act: if count { Act::Count } else { Act::Enqueue },
+                states: if quarantined { StateSelection::UnfinishedAndQuarantined } else { StateSelection::Unfinished },
+                mode: if count { BackfillMode::Count } else { BackfillMode::Enqueue },
             };
             prop_assert_eq!(Unit::parse(&unit.body()).unwrap(), unit);
         }

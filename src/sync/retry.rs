@@ -16,16 +16,16 @@ use tokio::time::{Instant, sleep_until};
 /// Limits and delays of the retries within one walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// The maximum number of attempts at an object that fails.
-    pub attempts: u32,
-    /// The maximum number of attempts at an object whose time runs out. Each attempt resumes where the previous one
+    /// The number of failed attempts after which an object is not retried.
+    pub max_failures: u32,
+    /// The number of attempts that may end because time runs out. Each attempt resumes where the previous one
     /// ended.
-    pub rounds: u32,
+    pub max_resumes: u32,
     /// The maximum time to wait for other workers, measured from the first attempt.
-    pub wait: Duration,
+    pub max_wait: Duration,
     /// The maximum number of waiting objects. When it is reached, a further object keeps its outcome and is not
     /// retried.
-    pub waiting: usize,
+    pub max_waiting_objects: usize,
     /// The delays between attempts at an object that fails.
     pub failure_backoff: Pace,
     /// The delays between attempts at an object that another worker processes, or whose events belong to such an
@@ -35,15 +35,15 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Returns the default policy: 3 attempts, 16 rounds (4 hours), and 10,000 waiting objects. The wait of 20 minutes
+    /// Returns the default policy: 3 failures, 16 resumes (4 hours), and 10,000 waiting objects. The wait of 20 minutes
     /// is a little longer than the longest lease of a Lambda function.
     fn default() -> Self {
         let pace = |base, cap| Pace { base: Duration::from_millis(base), cap: Duration::from_millis(cap) };
         Self {
-            attempts: 3,
-            rounds: 16,
-            wait: Duration::from_secs(1200),
-            waiting: 10_000,
+            max_failures: 3,
+            max_resumes: 16,
+            max_wait: Duration::from_secs(1200),
+            max_waiting_objects: 10_000,
             failure_backoff: pace(1_000, 30_000),
             poll_backoff: pace(100, 60_000),
         }
@@ -57,7 +57,7 @@ pub(super) struct Attempt {
     retry_policy: RetryPolicy,
     since: Instant,
     failures: u32,
-    rounds: u32,
+    resumes: u32,
     poll_backoff: Backoff<fn() -> f64>,
     failure_backoff: Backoff<fn() -> f64>,
 }
@@ -77,7 +77,7 @@ impl Attempt {
         let random: fn() -> f64 = fastrand::f64;
         let (poll_backoff, failure_backoff) =
             (Backoff::new(retry_policy.poll_backoff, random), Backoff::new(retry_policy.failure_backoff, random));
-        Self { at, retry_policy, since: Instant::now(), failures: 0, rounds: 0, poll_backoff, failure_backoff }
+        Self { at, retry_policy, since: Instant::now(), failures: 0, resumes: 0, poll_backoff, failure_backoff }
     }
 
     pub(super) fn at(&self) -> &ObjectRef {
@@ -94,7 +94,7 @@ impl Attempt {
         self.failures += 1;
         let wait = self.failure_backoff.wait();
         self.at = ObjectRef::new(self.at.bucket, self.at.key);
-        (self.failures < self.retry_policy.attempts).then_some((self, wait))
+        (self.failures < self.retry_policy.max_failures).then_some((self, wait))
     }
 
     /// Decides from an attempt's outcome whether the object is retried. `now` is the time of the ledger's clock.
@@ -105,8 +105,8 @@ impl Attempt {
                 RetryDecision::Never
             }
             Outcome::Deferred(Deferred::OutOfTime) => {
-                self.rounds += 1;
-                if self.rounds < retry_policy.rounds {
+                self.resumes += 1;
+                if self.resumes < retry_policy.max_resumes {
                     RetryDecision::After(Duration::ZERO)
                 } else {
                     RetryDecision::Never
@@ -116,7 +116,7 @@ impl Attempt {
                 // A lease remains valid until its last second has passed.
                 let left = Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0) + 1);
                 let wait = self.poll_backoff.wait().min(left);
-                if self.since.elapsed() + wait > retry_policy.wait {
+                if self.since.elapsed() + wait > retry_policy.max_wait {
                     RetryDecision::Never
                 } else {
                     RetryDecision::After(wait)
@@ -124,7 +124,7 @@ impl Attempt {
             }
             Outcome::Failed(failure) => {
                 self.failures += 1;
-                let retry = self.failures < retry_policy.attempts && is_transient(failure);
+                let retry = self.failures < retry_policy.max_failures && is_transient(failure);
                 if retry { RetryDecision::After(self.failure_backoff.wait()) } else { RetryDecision::Never }
             }
         }
@@ -183,7 +183,7 @@ impl RetryQueue {
     }
 
     pub(super) fn has_capacity(&self) -> bool {
-        self.heap.len() < self.retry_policy.waiting
+        self.heap.len() < self.retry_policy.max_waiting_objects
     }
 
     /// Defers an object by `wait`. `outcome` becomes final if the object is not retried.
@@ -286,7 +286,7 @@ mod tests {
         let mut tried = attempt();
         let RetryDecision::After(wait) = tried.next(&leased, 999) else { panic!("not retried") };
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
-        tried.retry_policy.wait = Duration::ZERO;
+        tried.retry_policy.max_wait = Duration::ZERO;
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(tried.next(&leased, 999), RetryDecision::Never);
     }

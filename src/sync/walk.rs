@@ -3,7 +3,7 @@
 //! A walk uses the same folders, units and ledger requests as a backfill on AWS. Missing objects go to the workers of
 //! this process instead of a queue.
 
-use super::select::Select;
+use super::selection::ObjectSelection;
 use crate::backoff::{Backoff, Pace};
 use crate::ledger::Ledger;
 use crate::ledger::store::StoreError;
@@ -32,7 +32,7 @@ pub(super) struct Walk {
     pub(super) prefix: String,
     /// The pages of objects if they are known in advance. They replace discovery and listings.
     pub(super) pages: Option<Pages>,
-    pub(super) select: Select,
+    pub(super) selection: ObjectSelection,
     /// The maximum number of concurrent listings.
     pub(super) listings: usize,
     /// The delays between attempts.
@@ -93,7 +93,7 @@ impl Walk {
     }
 
     async fn walk(&self, steps: &Sender<Result<WalkStep, String>>) -> Result<DiscoveryProgress, WalkAbort> {
-        let ask = self.select.ask(&self.bucket, &self.prefix, self.listings);
+        let ask = self.selection.ask(&self.bucket, &self.prefix, self.listings);
         let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
         let source: Arc<dyn Source> = Arc::new(RetryingSource { inner: Arc::clone(&self.source), pace: self.pace });
         let mut discovery = Discovery::new(Arc::clone(&source), ask);
@@ -125,7 +125,7 @@ impl Walk {
         pages: &mut Pages,
         steps: &Sender<Result<WalkStep, String>>,
     ) -> Result<DiscoveryProgress, WalkAbort> {
-        let ask = self.select.ask(&self.bucket, &self.prefix, 1);
+        let ask = self.selection.ask(&self.bucket, &self.prefix, 1);
         let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
         self.walk_unit(&ask.flat_unit(), pages, steps).await?;
         Ok(DiscoveryProgress::default())
@@ -153,7 +153,7 @@ impl Walk {
         mut listed: Vec<ObjectRef>,
         steps: &Sender<Result<WalkStep, String>>,
     ) -> Result<(), WalkAbort> {
-        listed.retain(|at| !self.select.is_excluded(&at.key));
+        listed.retain(|at| !self.selection.is_excluded(&at.key));
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut attempt = 1;
         let reconciled = loop {

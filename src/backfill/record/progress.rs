@@ -144,8 +144,8 @@ mod tests {
             layout: Layout::Days,
             span: run.terms.span,
             filters: run.terms.filters,
-            pick: run.terms.pick,
-            act: run.terms.act,
+            states: run.terms.states,
+            mode: run.terms.mode,
             after: None,
         }
     }

@@ -45,7 +45,7 @@ fn empty_request_uses_the_defaults() {
     let run = resolve("{}").unwrap();
     assert_eq!(run.sources, defaults().sources);
     assert_eq!(run.terms.span.to_string(), "2026-11-17 to 2026-11-20");
-    assert_eq!((run.terms.pick, run.terms.act), (Pick::Unfinished, Act::Enqueue));
+    assert_eq!((run.terms.states, run.terms.mode), (StateSelection::Unfinished, BackfillMode::Enqueue));
     assert_eq!(serde_json::to_string(&Request::default()).unwrap(), "{}");
 }
 
@@ -59,7 +59,7 @@ fn request_fields_are_applied_to_the_run() {
     .unwrap();
     assert_eq!(run.sources.iter().map(SourceRoot::to_string).collect::<Vec<_>>(), ["s3://a/", "s3://b/p"]);
     assert_eq!(run.terms.span.to_string(), "2026-11-01 to 2026-11-02");
-    assert_eq!((run.terms.pick, run.terms.act), (Pick::UnfinishedAndQuarantined, Act::Count));
+    assert_eq!((run.terms.states, run.terms.mode), (StateSelection::UnfinishedAndQuarantined, BackfillMode::Count));
     let ask = run.terms.ask(&run.sources[1]);
     assert_eq!((ask.bucket.as_str(), ask.prefix.as_str(), ask.span), ("b", "p", run.terms.span));
     assert_eq!(ask.filters, run.terms.filters);

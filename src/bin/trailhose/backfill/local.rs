@@ -20,7 +20,7 @@ use trailhose::backfill::run::{RunOptions, SourceRoot};
 use trailhose::backfill::{DispatchError, Dispatcher, RunId, Submitted, UnitEnd, UnitProcessor, UnitReport};
 use trailhose::ledger::Ledger;
 use trailhose::listing::discover::{Discovery, DiscoveryRequest};
-use trailhose::listing::unit::Act;
+use trailhose::listing::unit::BackfillMode;
 use trailhose::listing::{ListingCounts, Unit};
 use trailhose::object::ObjectRef;
 use trailhose::queue::sqs::Sqs;
@@ -115,7 +115,7 @@ async fn over_listing(
     bar: &ProgressBar,
     counts: &mut ListingCounts,
 ) -> Result<(), LocalBackfillError> {
-    let ask = DiscoveryRequest { act: Act::Count, ..ask };
+    let ask = DiscoveryRequest { mode: BackfillMode::Count, ..ask };
     let discovery = Discovery::new(Arc::clone(&opened.source), ask);
     let units = stream::unfold(Some(discovery), async |discovery| {
         let mut discovery = discovery?;

@@ -13,7 +13,7 @@ use trailhose::ingest::{CHUNK_BYTES, Ingest, KeyPolicy, MAX_BUFFERED_BYTES};
 use trailhose::listing::inventory::Inventory;
 use trailhose::source::metered::{MeteredSource, SourceCounters};
 use trailhose::source::{Listing, Pages};
-use trailhose::sync::{Completion, RetryPolicy, Select, SyncReport, SyncRun};
+use trailhose::sync::{Completion, ObjectSelection, RetryPolicy, SyncReport, SyncRun};
 use trailhose::tally::Tally;
 
 /// The opened sources, destination and ledger.
@@ -98,13 +98,13 @@ impl Components {
     ) -> SyncRun {
         let default = DecodeLimits::default();
         let limits = DecodeLimits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
-        let full = Select {
+        let full = ObjectSelection {
             since: planned.since,
             until: planned.until,
             filters: planned.filters.clone(),
             exclude: destination_keys(opened, &plan.delivery.dest),
         };
-        let select = match look_back_from {
+        let selection = match look_back_from {
             // The name of a file that is not a log does not contain its day.
             Some(day) if !plan.all_files => full.looking_back(day, plan.look_back),
             _ => full,
@@ -123,7 +123,7 @@ impl Components {
             bucket: opened.bucket.clone(),
             prefix: opened.prefix.clone(),
             pages: self.reported(&opened.prefix),
-            select,
+            selection,
             jobs: plan.jobs.unwrap_or_else(|| jobs(&planned.location)),
             retry_policy: RetryPolicy::default(),
         }

@@ -11,7 +11,7 @@ const EARLIEST: Date = date(2000, 1, 1);
 
 /// Selects objects of a source. The default selects all objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Select {
+pub struct ObjectSelection {
     /// Selects objects that were delivered on this day (UTC) or later.
     pub since: Option<Date>,
     /// Selects objects that were delivered on this day (UTC) or earlier.
@@ -22,7 +22,7 @@ pub struct Select {
     pub exclude: Option<String>,
 }
 
-impl Select {
+impl ObjectSelection {
     /// Returns this selection, limited to the days from `days` before `today`. It always contains at least one day.
     #[must_use]
     pub fn looking_back(&self, today: Date, days: u32) -> Self {
@@ -65,21 +65,28 @@ mod tests {
 
     #[test]
     fn default_walks_everything_and_a_selection_limits_days_and_folders() {
-        let all = Select::default().ask("b", "p", 4).unwrap();
+        let all = ObjectSelection::default().ask("b", "p", 4).unwrap();
         assert_eq!((all.coverage, all.span.from(), all.span.to()), (Coverage::Everything, EARLIEST, Date::MAX));
-        let since = Select { since: Some(date(2026, 11, 1)), ..Select::default() }.ask("b", "p", 4).unwrap();
+        let since =
+            ObjectSelection { since: Some(date(2026, 11, 1)), ..ObjectSelection::default() }.ask("b", "p", 4).unwrap();
         assert_eq!(
             (since.coverage, since.span.from(), since.span.to()),
             (Coverage::Regions, date(2026, 11, 1), Date::MAX)
         );
-        let backwards = Select { since: Some(date(2026, 11, 2)), until: Some(date(2026, 11, 1)), ..Select::default() };
+        let backwards = ObjectSelection {
+            since: Some(date(2026, 11, 2)),
+            until: Some(date(2026, 11, 1)),
+            ..ObjectSelection::default()
+        };
         assert!(backwards.ask("b", "p", 4).is_err());
     }
 
     #[test]
     fn looking_back_never_widens_the_selection() {
         let today = date(2026, 11, 21);
-        let select = |since, until| Select { since, until, ..Select::default() }.looking_back(today, 3).since.unwrap();
+        let select = |since, until| {
+            ObjectSelection { since, until, ..ObjectSelection::default() }.looking_back(today, 3).since.unwrap()
+        };
         assert_eq!(select(None, None), date(2026, 11, 18));
         assert_eq!(select(Some(date(2026, 11, 20)), None), date(2026, 11, 20));
         assert_eq!(select(Some(date(2026, 1, 1)), None), date(2026, 11, 18));
@@ -88,7 +95,7 @@ mod tests {
 
     #[test]
     fn destination_within_the_source_is_excluded() {
-        let select = Select { exclude: Some("out/".into()), ..Select::default() };
+        let select = ObjectSelection { exclude: Some("out/".into()), ..ObjectSelection::default() };
         assert!(select.is_excluded("out/a.json") && !select.is_excluded("outer/a.json"));
         assert!(!select.selects());
     }
