@@ -231,6 +231,7 @@ async fn task_that_cannot_enqueue_is_retried() {
 
 #[tokio::test]
 async fn repeated_crashes_do_not_prevent_completion() {
+    let mut hit = 0;
     for seed in 0..40 {
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = [Fault::Die, Fault::LoseReply, Fault::Die];
@@ -238,6 +239,9 @@ async fn repeated_crashes_do_not_prevent_completion() {
         let wire = Arc::new(Wire::failing(plan.into_iter().map(|call| (call, faults[call % 3]))));
         let mut missed = Fixture::new().await;
         missed.finish(&wire, long).await;
+        hit += wire.hit().len();
         missed.check(&format!("seed {seed}")).await;
     }
+    // Each run has several faults on average.
+    assert!(hit > 40, "{hit} faults were injected");
 }

@@ -2,7 +2,7 @@
 //!
 //! Measures the peak memory of the real program (`VmHWM`). The sizes are small in `./test`. `TRAILHOSE_BOMBS=full` uses
 //! sizes that would exhaust memory: 8 GiB of white space, a line of 2 GiB, ten million events.
-#![cfg(all(feature = "cli", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 
 mod laptop;
 
@@ -21,8 +21,13 @@ const BASE: u64 = 48;
 /// Memory per event in bytes, as documented.
 const EVENT: u64 = 400;
 
+/// Whether to use the full sizes. A misspelled value must not select the small ones.
 fn full() -> bool {
-    std::env::var("TRAILHOSE_BOMBS").is_ok_and(|size| size == "full")
+    match std::env::var_os("TRAILHOSE_BOMBS") {
+        None => false,
+        Some(size) if size == "full" => true,
+        Some(size) => panic!("TRAILHOSE_BOMBS={}: expected full", size.display()),
+    }
 }
 
 /// Returns the size for `./test` or the full size.

@@ -1,6 +1,5 @@
 //! The dependencies of all programs follow `deny.toml`: licenses, banned crates, sources, and crates allowed in two
 //! versions. `cargo deny` reads the same file and checks more, but takes a quarter of an hour to install.
-#![cfg(feature = "cli")] // This feature has the most dependencies, among them the TOML parser that this test needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,6 +1,5 @@
 //! Keys and events must not send control sequences to a terminal, start a line of their own in the output, or write
 //! outside of the destination folder.
-#![cfg(feature = "cli")]
 
 mod laptop;
 

@@ -123,5 +123,10 @@ impl Scene {
 
 /// Whether to explore the scenarios that take too long for CI.
 pub fn all() -> bool {
-    std::env::var_os("TRAILHOSE_EXPLORE").is_some_and(|much| much == "all")
+    match std::env::var_os("TRAILHOSE_EXPLORE") {
+        None => false,
+        Some(scope) if scope == "all" => true,
+        // A misspelled value must not select the small exploration.
+        Some(scope) => panic!("TRAILHOSE_EXPLORE={}: expected all", scope.display()),
+    }
 }
