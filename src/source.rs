@@ -6,6 +6,7 @@ pub mod directory;
 pub mod metered;
 pub mod s3;
 
+use crate::ledger::model::quarantine::QuarantineKind;
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 
@@ -105,7 +106,49 @@ pub enum SourceError {
     /// Access was denied. The text names the missing permission.
     #[error("{0}")]
     Denied(String),
-    /// Any other error, such as a network error, throttling or a 5xx response. A later attempt may succeed.
+    /// The object is archived. It cannot be read until it is restored.
+    #[error("{0}")]
+    Archived(String),
+    /// The KMS key that encrypts the object is disabled, pending deletion or deleted. The object cannot be read until
+    /// the key is enabled again.
+    #[error("{0}")]
+    KmsKey(String),
+    /// The source rejects every request of this process: its credentials are missing, invalid or expired, or the bucket
+    /// is in another region. This says nothing about any single object.
+    #[error("{0}")]
+    Unusable(String),
+    /// The source did not answer or throttled the request. A later attempt may succeed. If every request fails so, the
+    /// source cannot be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Any other error, such as an invalid response or an internal error. A later attempt may succeed.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl SourceError {
+    /// Returns the kind of quarantine for an object that cannot be read with this error, or `None` if the object is
+    /// retried.
+    pub fn quarantine_kind(&self) -> Option<&'static str> {
+        match self {
+            // Quarantined so that the loss is visible: the object was announced and never ingested.
+            Self::Missing(_) => Some("missing"),
+            Self::Changed(..) => Some("changed"),
+            Self::Archived(_) => Some(QuarantineKind::ARCHIVED),
+            Self::KmsKey(_) => Some(QuarantineKind::KMS),
+            Self::NoBucket(_) | Self::Denied(_) | Self::Unusable(_) | Self::Unreachable(_) | Self::Unavailable(_) => {
+                None
+            }
+        }
+    }
+
+    /// Returns whether the error concerns the whole source: other requests fail in the same way.
+    pub fn concerns_source(&self) -> bool {
+        matches!(self, Self::NoBucket(_) | Self::Unusable(_))
+    }
+
+    /// Returns whether a later attempt at the same request may succeed without a change by the user.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unavailable(_) | Self::Missing(_) | Self::Changed(..))
+    }
 }

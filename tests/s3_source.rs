@@ -245,7 +245,7 @@ async fn throttled_request_is_retried_and_then_unavailable() {
 
     let source = stub_source(|_| error(503, "SlowDown", "Please reduce your request rate.")).await;
     let said = source.fetch(&object()).await.unwrap_err();
-    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("SlowDown")), "{said}");
+    assert!(matches!(&said, SourceError::Unreachable(what) if what.contains("SlowDown")), "{said}");
 }
 
 #[tokio::test]
@@ -263,5 +263,5 @@ async fn truncated_listing_without_token_is_an_error() {
 async fn bucket_in_another_region_is_a_clear_error() {
     let source = stub_source(|_| error(301, "PermanentRedirect", "use the endpoint")).await;
     let said = source.fetch(&object()).await.unwrap_err();
-    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("another region")), "{said}");
+    assert!(matches!(&said, SourceError::Unusable(what) if what.contains("another region")), "{said}");
 }

@@ -177,11 +177,9 @@ fn check_deadline(stop: Instant) -> Result<(), IngestAbort> {
 
 /// Maps a fetch error to a reason for ending the attempt.
 fn from_source_error(error: SourceError) -> IngestAbort {
-    match error {
-        // Quarantined so that the loss is visible: the object was announced and never ingested.
-        SourceError::Missing(_) => IngestAbort::Quarantine("missing".into(), error.to_string()),
-        SourceError::Changed(..) => IngestAbort::Quarantine("changed".into(), error.to_string()),
-        error => error.into(),
+    match error.quarantine_kind() {
+        Some(kind) => IngestAbort::Quarantine(kind.into(), error.to_string()),
+        None => error.into(),
     }
 }
 

@@ -196,7 +196,7 @@ impl Source for RetryingSource {
         let mut attempt = 1;
         loop {
             match self.inner.list(ask).await {
-                Err(SourceError::Unavailable(error)) if attempt < ATTEMPTS => {
+                Err(SourceError::Unavailable(error) | SourceError::Unreachable(error)) if attempt < ATTEMPTS => {
                     tracing::debug!(
                         bucket = ask.bucket,
                         prefix = ask.prefix,
