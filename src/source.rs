@@ -25,6 +25,16 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// Returns [`SourceError::Changed`] if the key was overwritten, and never the bytes of another version.
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError>;
 
+    /// Returns at most the first `max_bytes` bytes of exactly this version, with the request of [`Source::fetch`]. For
+    /// objects whose announced size is small: the announcement can be wrong or forged. The default implementation reads
+    /// the whole object.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Source::fetch`].
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        Ok(ByteRange::from_whole(self.fetch(object).await?, max_bytes))
+    }
+
     /// Returns at most `max_bytes` bytes of exactly this version, starting at byte offset `from`. Past the end of the
     /// object the range is empty, because an object may be shorter than its notification says. The default
     /// implementation reads the whole object.
@@ -43,7 +53,7 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError>;
 }
 
-/// A range of an object's bytes, as returned by [`Source::fetch_range`].
+/// A range of an object's bytes, as returned by [`Source::fetch_start`] and [`Source::fetch_range`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ByteRange {
     /// The bytes.
@@ -53,6 +63,13 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
+    /// Keeps at most the first `max_bytes` bytes of `whole`.
+    pub(crate) fn from_whole(mut whole: Vec<u8>, max_bytes: usize) -> Self {
+        let size = whole.len() as u64;
+        whole.truncate(max_bytes);
+        Self { bytes: whole, size }
+    }
+
     /// Copies at most `max_bytes` bytes of `whole`, starting at byte offset `from`.
     pub(crate) fn from_slice(whole: &[u8], from: u64, max_bytes: usize) -> Self {
         let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());

@@ -1,5 +1,7 @@
 //! The S3 source: `HeadObject`, `GetObject` and `ListObjectsV2`.
 
+mod response;
+
 use super::{ByteRange, ListPage, Listing, Source, SourceError};
 use crate::aws::{self, AwsFailure, FailureKind};
 use crate::object::{ArchiveState, Object, ObjectRef};
@@ -9,47 +11,19 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::{EncodingType, OptionalObjectAttributes};
 use percent_encoding::percent_decode_str;
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// The time limit for the body of one response. The SDK aborts a stalled transfer, but it accepts one byte per second
-/// as progress. Such a slow object would delay the other objects of a Lambda invocation until the function times out.
-/// The largest body is 10 MiB, which needs 45 kB/s; the function's timeout is 300 s.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(240);
+use response::{ResponseChecks, content_range};
 
 /// A source that reads any bucket the client's credentials can access.
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
-    transfer_timeout: Duration,
 }
 
 impl S3 {
     /// Creates a source that uses `client`; see [`aws::s3`].
     pub fn new(client: Client) -> Self {
-        Self { client, transfer_timeout: TRANSFER_TIMEOUT }
-    }
-
-    /// Sets the time limit for the body of one response.
-    pub fn with_transfer_timeout(self, transfer_timeout: Duration) -> Self {
-        Self { transfer_timeout, ..self }
-    }
-
-    /// Calls [`collect`] with the transfer timeout.
-    async fn collect(
-        &self,
-        object: &Object,
-        answer: GetObjectOutput,
-        skip: u64,
-        max_bytes: usize,
-    ) -> Result<ByteRange, SourceError> {
-        let timed_out = |_| {
-            SourceError::Unavailable(format!(
-                "cannot read {object}: the transfer took longer than {:?}",
-                self.transfer_timeout
-            ))
-        };
-        timeout(self.transfer_timeout, collect(object, answer, skip, max_bytes)).await.map_err(timed_out)?
+        let config = client.config().to_builder().interceptor(ResponseChecks).build();
+        Self { client: Client::from_conf(config) }
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
@@ -70,9 +44,16 @@ impl Source for S3 {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        match self.get(object).send().await {
-            Ok(answer) => Ok(self.collect(object, answer, 0, usize::MAX).await?.bytes),
-            Err(error) => Err(get_error(object, &aws::failure(&error))),
+        Ok(self.fetch_start(object, usize::MAX).await?.bytes)
+    }
+
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        let answer = self.get(object).send().await.map_err(|error| get_error(object, &aws::failure(&error)))?;
+        match answer.content_range() {
+            None => collect(object, answer, 0, max_bytes).await,
+            Some(range) => Err(SourceError::Unavailable(format!(
+                "cannot read {object}: requested the whole object, but the response contains {range}"
+            ))),
         }
     }
 
@@ -87,14 +68,15 @@ impl Source for S3 {
             }
             Err(error) => return Err(get_error(object, &aws::failure(&error))),
         };
-        // Without this header the response is the whole object. Some gateways do not support ranges.
+        // Without this header the response has the status 200 and is the whole object. Some gateways do not support
+        // ranges.
         let (start, size) = match answer.content_range() {
             None => (0, content_length(&answer)),
             Some(range) => content_range(range),
         };
         match size {
-            Some(size) if start == from => Ok(ByteRange { size, ..self.collect(object, answer, 0, max_bytes).await? }),
-            _ if start == 0 && size == content_length(&answer) => self.collect(object, answer, from, max_bytes).await,
+            Some(size) if start == from => Ok(ByteRange { size, ..collect(object, answer, 0, max_bytes).await? }),
+            _ if start == 0 && size == content_length(&answer) => collect(object, answer, from, max_bytes).await,
             _ => Err(SourceError::Unavailable(format!(
                 "cannot read {object}: requested bytes {from} to {last}, but the response contains {}",
                 answer.content_range().unwrap_or("another range")
@@ -194,14 +176,6 @@ async fn collect(
         }
         _ => Ok(ByteRange { bytes, size: received }),
     }
-}
-
-/// Parses the first byte and the object's size from a `Content-Range` header such as `bytes 0-99/1234`.
-fn content_range(text: &str) -> (u64, Option<u64>) {
-    let parts = text.strip_prefix("bytes ").and_then(|text| text.split_once('/'));
-    let Some((range, size)) = parts else { return (u64::MAX, None) };
-    let first = range.split_once('-').and_then(|(first, _)| first.parse().ok());
-    (first.unwrap_or(u64::MAX), size.parse().ok())
 }
 
 /// Maps a failed GET of one version to a source error.
