@@ -18,7 +18,7 @@
 //!
 //! A worker can die, or a reply can be lost, between a sink's acknowledgement and the ledger write that records it.
 //! Then that call, and only that call, is delivered again. More events can be repeated when a worker continues beyond
-//! its lease, when a page expires while its events still arrive, and after *forget*. None of these cases loses
+//! its lease, when a page expires while its events still arrive, and after a *reset*. None of these cases loses
 //! events.
 
 pub mod cost;

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
-pub use trailhose_core::{decode, event, generate, notification, object, pack};
+pub use trailhose_core::{decode, event, generate, notification, object, pack, suggest};
 
 pub mod queue;
 

@@ -130,6 +130,9 @@ pub enum SinkError {
     /// Access was denied. The text names the missing permission.
     #[error("{0}")]
     Denied(String),
+    /// The destination does not exist. Repeating the call does not help until a person creates it or corrects its name.
+    #[error("{0}")]
+    NotFound(String),
     /// An event exceeds the sink's record limit and no oversize store is configured.
     #[error("{0}")]
     NoOversizeStore(String),

@@ -73,6 +73,12 @@ impl Tally {
         self.done.merge(&other.done);
     }
 
+    /// Returns the number of objects that matched the selection, with any outcome. Files that are not logs do not match.
+    pub fn matched(&self) -> u64 {
+        let quarantined = self.quarantined_by_this_run() + self.quarantined_before;
+        self.objects + self.already_done + quarantined + self.deferred + self.failed
+    }
+
     /// Returns the number of objects quarantined by this run.
     pub fn quarantined_by_this_run(&self) -> u64 {
         self.quarantined.values().sum()

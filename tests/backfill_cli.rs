@@ -163,7 +163,12 @@ fn dry_run_counts_missing_objects_and_changes_nothing() {
     let more = laptop::run(&[&since("2026-11-01")[..], &["--json", "--quarantined"]].concat()).json();
     assert_eq!(more["counts"]["sent"], 3);
     let table = laptop::run(&since("2026-09-01")).out();
-    assert!(table.contains("would be enqueued") && table.contains("list prices of us-east-1"), "{table}");
+    assert!(table.contains("to enqueue") && table.contains("list prices of us-east-1"), "{table}");
+    // Nothing matches.
+    let none = laptop::run(&[&since("2026-11-01")[..], &["--region", "eu-west-9"]].concat());
+    assert!(none.code() == 4 && none.err().contains("warning: no object of "), "{none:?}");
+    let expected = laptop::run(&[&since("2026-11-01")[..], &["--region", "eu-west-9", "--allow-empty"]].concat());
+    assert_eq!((expected.code(), expected.err().as_str()), (0, ""), "{expected:?}");
     assert_eq!(std::fs::read(&ledger).unwrap(), before);
 }
 
@@ -224,7 +229,7 @@ async fn status_shows_progress_for_each_account() {
     table::create(&trailhose::aws::dynamodb(&emulator.config()), "status", &[table::RUNS]).await;
     let args = ["backfill", "status", "--ledger", "dynamodb://status"];
     let none = on(emulator, &args);
-    assert!(none.code() == 1 && none.err().contains("has no run"), "{none:?}");
+    assert!(none.code() == 1 && none.err().contains("has no record of a run"), "{none:?}");
     let records = DynamoDbRunRecords::new(trailhose::aws::dynamodb(&emulator.config()), "status", system_clock());
     let root = SourceRoot::parse("s3://logs").unwrap();
     let defaults = Defaults { sources: vec![root.clone()], look_back_days: 3 };
@@ -273,5 +278,5 @@ async fn status_shows_progress_for_each_account() {
     );
     assert_eq!(said["run"]["id"], "monday");
     let other = on(emulator, &[&args[..], &["tuesday"]].concat());
-    assert!(other.code() == 1 && other.err().contains("no run tuesday"), "{other:?}");
+    assert!(other.code() == 1 && other.err().contains("no record of run tuesday"), "{other:?}");
 }

@@ -108,7 +108,8 @@ fn objects_are_selected_by_day_account_region_and_kind() {
     ] {
         let out = tempfile::tempdir().unwrap();
         let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], options].concat());
-        assert_eq!(ran.code(), 0, "{ran:?}");
+        let code = if wanted.is_empty() { 4 } else { 0 };
+        assert_eq!(ran.code(), code, "{ran:?}");
         let said = ran.json();
         assert_eq!((&said["excluded"], &said["excluded_folders"]), (&0.into(), &folders.into()), "{options:?}");
         assert_eq!(said["s3_requests"]["gets"], wanted.len(), "{said}");
@@ -118,7 +119,7 @@ fn objects_are_selected_by_day_account_region_and_kind() {
 
         let out = tempfile::tempdir().unwrap();
         let ran = run(&[&["sync", text(flat.path()), text(out.path()), "--json"], options].concat());
-        assert_eq!((ran.code(), &ran.json()["excluded"]), (0, &(4 - wanted.len()).into()), "{options:?}: {ran:?}");
+        assert_eq!((ran.code(), &ran.json()["excluded"]), (code, &(4 - wanted.len()).into()), "{options:?}: {ran:?}");
         assert_delivered(out.path(), &wanted);
     }
 }
@@ -143,7 +144,7 @@ fn all_files_reads_files_with_any_name() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     bucket.put("export.json", log(&events(0..2)).as_bytes());
     let without = run(&["sync", text(bucket.path()), text(out.path())]);
-    assert!(without.code() == 0 && without.out().contains("--all-files"), "{without:?}");
+    assert!(without.code() == 4 && without.err().contains("use --all-files to read files"), "{without:?}");
     assert_eq!(run(&["sync", text(bucket.path()), text(out.path()), "--all-files"]).code(), 0);
     assert_delivered(out.path(), &events(0..2));
 }
@@ -204,6 +205,19 @@ fn invalid_arguments_exit_with_2_and_one_line() {
         (&["sync", source, dest, "--kind", "Digest"], "verification"),
         (&["sync", source, dest, "--all-files", "--since", "1d"], "cannot be used with"),
         (&["sync", source, dest, "--filter", "readOnly"], "field=value"),
+        (&["sync", source, dest, "--filter", "eventsource=kms.amazonaws.com"], "did you mean eventSource?"),
+        (&["sync", source, dest, "--filter", "nosuchField=1"], "unknown field \"nosuchField\""),
+        (&["sync", source, dest, "--region", "eu-wset-1"], "did you mean eu-west-1?"),
+        (&["sync", source, dest, "--kind", "NetworkActivty"], "did you mean NetworkActivity?"),
+        (&["sync", source, dest, "--sinse", "1d"], "did you mean --since? (see trailhose sync --help)"),
+        (&["sync", source, dest, "--compress", "gzp"], "did you mean gzip? (see trailhose sync --help)"),
+        (&["snyc", source, dest], "did you mean sync? (see trailhose --help)"),
+        (
+            &["ledger", "quarantine", "retry", "--al"],
+            "did you mean --all? (see trailhose ledger quarantine retry --help)",
+        ),
+        (&["cost", "--events", "0"], "expected a whole number of at least 1 (see trailhose cost --help)"),
+        (&["sync", source, dest, "--jobs", "none"], "expected a whole number from 1 to 10000"),
         (&["sync", source, dest, "--events-per-record", "many"], "DEST is a folder"),
         (&["sync", source, dest, "--ledger", text(&ledger)], "not-a-ledger"),
         (&["sync", source], "<DEST>"),
@@ -219,12 +233,84 @@ fn invalid_arguments_exit_with_2_and_one_line() {
 }
 
 #[test]
+fn json_output_contains_the_reason_if_nothing_was_started() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    let (source, dest, missing) = (text(bucket.path()), text(out.path()), out.path().join("missing"));
+    for (args, result, code, reason) in [
+        (&["sync", text(&missing), dest, "--json"][..], "not_started", 2, "missing does not exist"),
+        (&["sync", source, dest, "--sinse", "1d", "--json"], "not_started", 2, "did you mean --since?"),
+        (&["ledger", "stats", "--json", "--ledger", text(&missing)], "not_started", 2, "missing does not exist"),
+        (&["explain", text(&missing), "--json"], "not_fetched", 1, "missing does not exist"),
+    ] {
+        let ran = run(args);
+        assert_eq!((ran.code(), ran.err().lines().count()), (code, 1), "{args:?}: {ran:?}");
+        let said = ran.json();
+        assert_eq!((&said["result"], &said["exit_code"]), (&result.into(), &code.into()), "{said}");
+        assert!(said["reason"].as_str().unwrap().contains(reason), "{said}");
+    }
+}
+
+#[test]
+fn nothing_matched_is_a_warning_with_an_exit_code_of_its_own() {
+    let (logs, other, digests, empty) = (small(), Bucket::new(), Bucket::new(), Bucket::new());
+    other.put("export/data.json", log(&events(0..2)).as_bytes());
+    other.put("notes.txt", b"hello");
+    digests.put("AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/11/01/111122223333_CloudTrail-Digest_eu-west-1_t_eu-west-1_20261101T000000Z.json.gz", b"");
+    for (bucket, options, reason) in [
+        (&logs, &["--region", "eu-west-9"][..], "the selection excludes 1 folder; check --since"),
+        (&logs, &["--account", "999999999999"], "the selection excludes 1 folder; check --since"),
+        (&logs, &["--kind", "insight"], "the selection excludes 1 folder; check --since"),
+        (&logs, &["--since", "0d"], "no object of the selected days"),
+        (&empty, &[], "the folder is empty"),
+        (&digests, &[], "1 file is not a log (1 digest file)"),
+        (&other, &[], "2 files are not a log (1 with another name, 1 with another extension); use --all-files"),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let args = [&["sync", text(bucket.path()), text(out.path()), "--json"], options].concat();
+        let ran = run(&args);
+        let said = ran.json();
+        assert_eq!((ran.code(), &said["exit_code"], &said["result"]), (4, &4.into(), &"complete".into()), "{ran:?}");
+        assert_eq!(said["empty_sources"], serde_json::json!([text(bucket.path())]), "{said}");
+        let warnings: Vec<String> =
+            ran.err().lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect();
+        assert!(warnings.len() == 1 && warnings[0].contains(reason), "{options:?}: {ran:?}");
+        assert!(warnings[0].ends_with("Use --allow-empty if this is expected"), "{warnings:?}");
+        let expected = run(&[&args[..], &["--allow-empty"]].concat());
+        assert_eq!((expected.code(), expected.err().contains("warning: ")), (0, false), "{expected:?}");
+        assert_eq!(expected.json()["empty_sources"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn quarantined_object_matches() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    let cut = key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "cut");
+    bucket.put(&cut, &gzip(&log(&events(0..9)))[..40]);
+    for _ in 0..2 {
+        let ran = run(&["sync", text(bucket.path()), text(out.path())]);
+        assert_eq!((ran.code(), ran.err().contains("warning: ")), (3, false), "{ran:?}");
+        assert!(!ran.out().contains("price on AWS"), "a local run is not billed: {ran:?}");
+    }
+    let table = run(&["sync", text(bucket.path()), text(&out.path().join("other"))]).out();
+    assert!(table.contains("1 with invalid gzip") || table.contains("1 with truncated"), "{table}");
+}
+
+#[test]
 fn help_starts_with_examples_and_documents_exit_codes() {
     let help = run(&["sync", "--help"]);
     assert_eq!((help.code(), help.err().as_str()), (0, ""));
     let text = help.out();
     assert!(text.starts_with("Examples:"), "{text}");
-    for part in ["Exit codes:", "130", "--since", "Object selection:", "firehose://stream"] {
+    for part in [
+        "Exit codes:",
+        "130",
+        "143",
+        "no object of a source matched",
+        "--allow-empty",
+        "--since",
+        "Object selection:",
+        "firehose://stream",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains('\u{1b}'), "colors are for terminals only");
@@ -346,8 +432,26 @@ fn second_ctrl_c_stops_immediately_and_loses_nothing() {
 }
 
 #[cfg(unix)]
+#[test]
+fn sigterm_ends_a_run_with_143_after_its_objects_in_progress() {
+    let (bucket, out) = (large(), tempfile::tempdir().unwrap());
+    let child = start_sync(&bucket, out.path());
+    signal(&child, "-TERM");
+    let ended = laptop::Ran(child.wait_with_output().unwrap());
+    assert_eq!(ended.code(), 143, "{ended:?}");
+    assert_eq!(lines(out.path()).len() % EVENTS as usize, 0, "objects in progress are finished");
+    assert_eq!(run(&["sync", text(bucket.path()), text(out.path())]).code(), 0);
+    assert_delivered(out.path(), &large_events());
+}
+
+#[cfg(unix)]
 fn interrupt(child: &Child) {
-    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    signal(child, "-INT");
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let status = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 

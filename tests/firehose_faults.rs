@@ -316,7 +316,6 @@ async fn denial_names_action_and_stream() {
 #[tokio::test]
 async fn permanent_errors_are_not_retried() {
     for (code, says) in [
-        ("ResourceNotFoundException", "Firehose stream lake does not exist"),
         ("InvalidArgumentException", "rejected a call of 1 records, and a retry cannot succeed"),
         ("ValidationException", "rejected a call of 1 records, and a retry cannot succeed"),
     ] {
@@ -326,6 +325,15 @@ async fn permanent_errors_are_not_retried() {
         assert!(said.contains(says) && said.contains(code) && said.contains("told you"), "{said}");
         assert_eq!(stream.lock().unwrap().requests.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn missing_stream_is_an_error_of_its_own() {
+    let (sink, stream) = stream([Fault::Whole(400, "ResourceNotFoundException", "told you")]).await;
+    let error = sink.deliver(&call(1), soon()).await.unwrap_err();
+    let SinkError::NotFound(said) = error else { panic!("{error}") };
+    assert!(said.contains("Firehose stream lake does not exist") && said.contains("told you"), "{said}");
+    assert_eq!(stream.lock().unwrap().requests.len(), 1);
 }
 
 #[tokio::test]

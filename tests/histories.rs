@@ -42,7 +42,7 @@ enum Step {
     Mark { worker: usize, most: usize },
     Leave { worker: usize },
     Retry { object: usize },
-    Forget { object: usize },
+    Reset { object: usize },
     Look { object: usize },
     Pass { seconds: i64 },
     Row { object: usize, by_id: bool, guard: Guard, change: Change },
@@ -90,7 +90,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (worker(), 1..4usize).prop_map(|(worker, most)| Step::Mark { worker, most }),
         2 => worker().prop_map(|worker| Step::Leave { worker }),
         1 => object().prop_map(|object| Step::Retry { object }),
-        2 => object().prop_map(|object| Step::Forget { object }),
+        2 => object().prop_map(|object| Step::Reset { object }),
         2 => object().prop_map(|object| Step::Look { object }),
         4 => select(vec![1, 60, 61, DAY, KEEP - 100, KEEP + 1]).prop_map(|seconds| Step::Pass { seconds }),
         4 => (object(), any::<bool>(), guard(), change())
@@ -255,7 +255,7 @@ impl Run {
                 let _ = self.ledger.release_help(&help).await;
             }
             Step::Retry { object } => drop(self.ledger.retry(&self.object(object)).await),
-            Step::Forget { object } => drop(self.ledger.forget(self.id(object)).await),
+            Step::Reset { object } => drop(self.ledger.reset(self.id(object)).await),
             Step::Look { object } => {
                 let (events, scopes) = self.events(object);
                 let _ = self.ledger.ownership(self.id(object), &events, &scopes).await;

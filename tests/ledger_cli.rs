@@ -113,19 +113,19 @@ fn everything(synced: &Synced, scan: &[&str]) {
     // Events.
     let id = |number: u32| format!("00000000-0000-4000-8000-{number:012x}");
     let place = ["--account", "111122223333", "--region", "eu-west-0", "--time", "2026-11-01T10:00:00Z"];
-    let found = synced.ledger(&[&["events", &id(4)], &place[..]].concat());
+    let found = synced.ledger(&[&["event", &id(4)], &place[..]].concat());
     let event = found.json();
     assert_eq!((&event["delivered"], &event["ordinal"]), (&true.into(), &Value::Null));
     assert!(event["owner"].as_str().unwrap().contains("_b000"), "{event}");
     assert!(event["page"].as_str().unwrap().starts_with("111122223333/eu-west-0/"), "{event}");
-    assert_eq!(synced.ledger(&["events", &id(4), "--scan"]).json(), event);
+    assert_eq!(synced.ledger(&["event", &id(4), "--scan"]).json(), event);
     let four = id(4);
-    let late = [&["events", &four, "--minutes", "47"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
+    let late = [&["event", &four, "--minutes", "47"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
     assert_eq!(synced.ledger(&late).json(), event);
-    let elsewhere = [&["events", &four, "--minutes", "7"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
+    let elsewhere = [&["event", &four, "--minutes", "7"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
     assert_eq!(synced.ledger(&elsewhere).code(), 1);
-    assert_eq!(synced.ledger(&["events", &id(10), "--scan"]).code(), 1, "event of an object that was never read");
-    let bare = synced.ledger(&["events", &id(4)]);
+    assert_eq!(synced.ledger(&["event", &id(10), "--scan"]).code(), 1, "event of an object that was never read");
+    let bare = synced.ledger(&["event", &id(4)]);
     assert!(bare.code() == 2 && bare.err().contains("--account"), "{bare:?}");
 
     // Quarantine: listed, not reopened without confirmation, reopened, repaired, delivered.
@@ -135,6 +135,7 @@ fn everything(synced: &Synced, scan: &[&str]) {
     assert!(bad.starts_with(text(&synced.bad)) && listed[0]["reason"].as_str().unwrap().contains("byte"), "{bad}");
     let asked = synced.ledger(&["quarantine", "retry", "--all"]);
     assert!(asked.code() == 2 && asked.err().contains("--yes"), "{asked:?}");
+    assert!(asked.err().contains("delivered before they were quarantined will be delivered again."), "{asked:?}");
     let wrong = synced.ledger(&["quarantine", "retry", text(&synced.a), "--yes"]);
     assert!(wrong.code() == 2 && wrong.err().contains("is not quarantined"), "{wrong:?}");
     assert_eq!(synced.sync().json()["quarantined_before"], 1);
@@ -145,13 +146,16 @@ fn everything(synced: &Synced, scan: &[&str]) {
     let again = synced.sync();
     assert_eq!((again.code(), &again.json()["delivered"]), (0, &2.into()), "{again:?}");
 
-    // Forget: only the events that the object owns are delivered again.
-    let asked = synced.ledger(&["forget", &named]);
-    assert!(asked.code() == 2 && asked.err().contains("--yes"), "{asked:?}");
+    // Reset: only the events that the object owns are delivered again.
+    let asked = synced.ledger(&["reset", &named]);
+    assert!(
+        asked.code() == 2 && asked.err().contains("that it delivered will be delivered again. There is no"),
+        "{asked:?}"
+    );
     assert_eq!(synced.ledger(&["show", &named]).json()["status"], "done");
     let owned = a["delivered"].as_u64().unwrap();
-    let forgotten = synced.ledger(&["forget", &named, "--yes"]);
-    assert_eq!((forgotten.code(), &forgotten.json()["status"]), (0, &"open".into()), "{forgotten:?}");
+    let reset = synced.ledger(&["reset", &named, "--yes"]);
+    assert_eq!((reset.code(), &reset.json()["status"]), (0, &"open".into()), "{reset:?}");
     assert_eq!(synced.sync().json()["delivered"], owned);
     assert_eq!(synced.times(&laptop::event(0)), 2);
     assert_eq!(synced.times(&laptop::event(3)) + synced.times(&laptop::event(4)), 2, "events of b, once each");
@@ -161,7 +165,7 @@ fn everything(synced: &Synced, scan: &[&str]) {
     assert_eq!(synced.sync().code(), 0);
     let both = each(&synced.ledger(&[&["show", text(&synced.a)], scan].concat()));
     assert_eq!(both.len(), 2, "{both:?}");
-    let which = synced.ledger(&[&["forget", text(&synced.a), "--yes"], scan].concat());
+    let which = synced.ledger(&[&["reset", text(&synced.a), "--yes"], scan].concat());
     assert!(which.code() == 2 && which.err().contains("2 versions"), "{which:?}");
 }
 
@@ -171,13 +175,126 @@ fn sqlite_ledger_is_inspected_and_changed() {
     assert_eq!(synced.ledger(&["stats"]).json()["quarantined"], 1);
     everything(&synced, &[]);
     let stranger = synced.run(&["ledger", "stats", "--ledger", text(&synced.a)]);
-    assert!(stranger.code() == 2 && stranger.err().contains("not a trailhose ledger"), "{stranger:?}");
+    assert!(
+        stranger.code() == 2 && stranger.err().contains("is not an SQLite file (it starts with the bytes 1f 8b"),
+        "{stranger:?}"
+    );
     let absent =
-        synced.run(&["ledger", "forget", "s3://b/k", "--yes", "--ledger", text(&synced.out.path().join("none.db"))]);
+        synced.run(&["ledger", "reset", "s3://b/k", "--yes", "--ledger", text(&synced.out.path().join("none.db"))]);
     assert!(absent.code() == 2 && absent.err().contains("does not exist"), "{absent:?}");
     assert!(!synced.out.path().join("none.db").exists(), "inspection creates no file");
     let unnamed = synced.run(&["ledger", "stats"]);
     assert!(unnamed.code() == 2 && unnamed.err().contains("--ledger"), "{unnamed:?}");
+}
+
+/// Texts that recommend another ledger. None may be in an error about a file that may be the right ledger.
+const ANOTHER_LEDGER: [&str; 3] = ["another file", "different file", "different ledger"];
+
+fn assert_refused(ran: &Ran, expected: &str) {
+    let said = ran.err();
+    assert_eq!((ran.code(), said.lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
+    assert!(said.contains(expected), "{expected}: {said}");
+    assert!(ANOTHER_LEDGER.iter().all(|text| !said.contains(text)), "{said}");
+}
+
+#[test]
+fn every_reason_why_a_ledger_cannot_be_used_is_distinguished() {
+    let synced = Synced::new(None);
+    let ledger = PathBuf::from(&synced.ledger);
+    let (from, to) = (text(synced.bucket.path()), text(synced.out.path()));
+    let both = |expected: &str| {
+        assert_refused(&synced.run(&["ledger", "stats", "--ledger", &synced.ledger]), expected);
+        assert_refused(&synced.run(&["sync", from, to, "--ledger", &synced.ledger]), expected);
+    };
+    let whole = std::fs::read(&ledger).unwrap();
+
+    let mut damaged = whole.clone();
+    damaged[100..200].fill(0xff);
+    std::fs::write(&ledger, damaged).unwrap();
+    both("is damaged: ");
+
+    std::fs::write(&ledger, [b"garbage ", &whole[8..]].concat()).unwrap();
+    both(
+        "is not an SQLite file (it starts with the bytes 67 61 72 62): check the path. If it was the ledger, its start",
+    );
+
+    std::fs::write(&ledger, &whole).unwrap();
+    let other = rusqlite::Connection::open(&ledger).unwrap();
+    other.execute_batch("UPDATE meta SET value = '99' WHERE name = 'format'").unwrap();
+    both("a newer version of trailhose wrote the ledger");
+    other.execute_batch("UPDATE meta SET value = '1' WHERE name = 'format'").unwrap();
+
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let locked = synced.run(&["sync", from, to, "--ledger", &synced.ledger]);
+    assert_refused(&locked, "another program, such as an SQLite shell or a backup, has locked the ledger");
+    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
+
+    std::fs::remove_file(&ledger).unwrap();
+    std::fs::create_dir(&ledger).unwrap();
+    both("is a folder; expected the file of a ledger");
+    std::fs::remove_dir(&ledger).unwrap();
+
+    rusqlite::Connection::open(&ledger).unwrap().execute_batch("CREATE TABLE songs (name TEXT)").unwrap();
+    both("is the SQLite file of another program, not a trailhose ledger (its tables are songs): check the path");
+
+    std::fs::write(&ledger, whole).unwrap();
+    assert_eq!(synced.sync().json()["already_done"], 2, "the ledger was not changed by the refusals");
+}
+
+/// Runs the program as another user. Root passes every file mode, so as root the program is started with the ID of
+/// an unprivileged user; otherwise `chmod` takes the permissions of the user itself.
+#[cfg(unix)]
+fn as_another_user(program: &Path, args: &[&str]) -> Ran {
+    use std::os::unix::fs::MetadataExt;
+    let is_root = std::fs::metadata(program).unwrap().uid() == 0;
+    let mut command = match is_root {
+        true => {
+            let mut command = std::process::Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+            command
+        }
+        false => std::process::Command::new(program),
+    };
+    Ran(command.args(args).env("HOME", "/").output().expect("setpriv of util-linux is installed"))
+}
+
+#[cfg(unix)]
+#[test]
+fn ledger_of_another_user_is_a_matter_of_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (home, synced) = (tempfile::tempdir().unwrap(), Synced::new(None));
+    mode(home.path(), 0o755);
+    let program = home.path().join("trailhose");
+    std::fs::copy(env!("CARGO_BIN_EXE_trailhose"), &program).unwrap();
+    let folder = home.path().join("ledger");
+    std::fs::create_dir(&folder).unwrap();
+    let ledger = folder.join("ledger.db");
+    std::fs::copy(&synced.ledger, &ledger).unwrap();
+    mode(synced.bucket.path(), 0o755);
+    let dest = home.path().join("out");
+    std::fs::create_dir(&dest).unwrap();
+    let before = std::fs::read(&ledger).unwrap();
+    let inspect = ["ledger", "stats", "--ledger", text(&ledger)];
+    let sync = ["sync", text(synced.bucket.path()), text(&dest), "--ledger", text(&ledger)];
+    // A file that only its owner can read, a folder that only its owner can enter, and a folder that only its owner can
+    // write.
+    for (file_mode, folder_mode, is_readable) in [(0o000, 0o755, false), (0o600, 0o000, false), (0o444, 0o555, true)] {
+        mode(&ledger, file_mode);
+        mode(&folder, folder_mode);
+        for args in [&inspect[..], &sync[..]] {
+            let ran = as_another_user(&program, args);
+            let expected =
+                if is_readable && args[0] == "ledger" { "needs permission to write" } else { "no permission to open" };
+            assert_refused(&ran, expected);
+        }
+        mode(&folder, 0o755);
+    }
+    mode(&ledger, 0o644);
+    assert!(std::fs::read(&ledger).unwrap() == before, "the ledger is unchanged");
 }
 
 #[test]
@@ -186,7 +303,7 @@ fn ledger_in_use_by_a_sync_is_read_only() {
     let lock = File::options().write(true).open(format!("{}.lock", synced.ledger)).unwrap();
     lock.lock().unwrap();
     assert_eq!(synced.ledger(&["show", text(&synced.a)]).code(), 0);
-    let refused = synced.ledger(&["forget", text(&synced.a), "--yes"]);
+    let refused = synced.ledger(&["reset", text(&synced.a), "--yes"]);
     assert!(refused.code() == 2 && refused.err().contains("in use by another process"), "{refused:?}");
 }
 
@@ -199,11 +316,11 @@ async fn dynamodb_ledger_is_inspected_and_changed() {
     let cheap = synced.ledger(&["stats"]).json();
     assert_eq!(cheap["contents"], Value::Null);
     let table = synced.ledger_text(&["stats"]).out();
-    assert!(table.contains("use --scan to count them, for about 1 read units"), "{table}");
+    assert!(table.contains("use --scan to count them, for about 1 read unit,"), "{table}");
     everything(&synced, &["--scan"]);
     let one = synced.ledger_text(&["show", text(&synced.a)]);
     assert!(one.code() == 0 && one.err().contains("use --scan to find all versions"), "{one:?}");
-    let read = synced.ledger_text(&["events", "00000000-0000-4000-8000-000000000004", "--scan"]);
+    let read = synced.ledger_text(&["event", "00000000-0000-4000-8000-000000000004", "--scan"]);
     assert!(read.err().contains("read units, less than $0.00001"), "{read:?}");
     let gone = synced.run(&["ledger", "stats", "--ledger", "dynamodb://no-such-table"]);
     assert!(gone.code() == 2 && gone.err().lines().count() == 1 && gone.err().contains("no-such-table"), "{gone:?}");
@@ -221,7 +338,7 @@ async fn leased_object_is_not_reset() {
     ledger.lease(&object, ledger.now() + 600).await.unwrap();
     let synced = Synced::new(Some(("leased", emulator)));
     let named = format!("s3://logs/k#{}", object.etag);
-    let refused = synced.ledger(&["forget", &named, "--yes"]);
+    let refused = synced.ledger(&["reset", &named, "--yes"]);
     assert_eq!(refused.code(), 1);
     assert!(refused.err().contains("another worker is processing it"), "{refused:?}");
     assert!(refused.json()["leased_until"].is_string(), "{refused:?}");

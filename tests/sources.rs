@@ -46,10 +46,37 @@ fn options_take_precedence_over_the_selection_of_a_source() {
     let settings = format!("{BOTH}accounts = [\"999999999999\"]\n");
     let home = home(&settings);
     let out = home.path().join("out");
-    assert_eq!(run_in(home.path(), &["sync"]).code(), 0);
+    // No object of the second source matches.
+    assert_eq!(run_in(home.path(), &["sync"]).code(), 4);
     assert_delivered(&out, &events(0..6));
-    assert_eq!(run_in(home.path(), &["sync", "--account", "444455556666"]).code(), 0);
+    assert_eq!(run_in(home.path(), &["sync", "--account", "444455556666", "--allow-empty"]).code(), 0);
     assert_delivered(&out, &events(0..10));
+}
+
+#[test]
+fn one_empty_source_of_several_is_named_and_failures_take_precedence() {
+    let home = home(&format!("{BOTH}[[source]]\nfolder = \"empty\"\n"));
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    let ran = run_in(home.path(), &["sync", "--json"]);
+    let said = ran.json();
+    assert_eq!((ran.code(), &said["objects"]), (4, &2.into()), "{ran:?}");
+    assert_eq!(said["empty_sources"], serde_json::json!(["empty"]), "{said}");
+    assert!(ran.err().contains("warning: no object of empty matched: the folder is empty"), "{ran:?}");
+    assert_delivered(&home.path().join("out"), &events(0..10));
+    let again = run_in(home.path(), &["sync"]);
+    assert_eq!(again.code(), 4, "objects that are already done match; the empty folder still does not: {again:?}");
+    // A quarantined object takes precedence, and the warning is still printed.
+    home.put(&format!("one/{}", key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "c")), b"");
+    let ran = run_in(home.path(), &["sync"]);
+    assert!(ran.code() == 3 && ran.err().contains("warning: no object of empty matched"), "{ran:?}");
+}
+
+#[test]
+fn source_with_allow_empty_may_be_empty() {
+    let home = home(&format!("{BOTH}[[source]]\nfolder = \"empty\"\nallow_empty = true\n"));
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    let ran = run_in(home.path(), &["sync"]);
+    assert_eq!((ran.code(), ran.err().as_str()), (0, ""), "{ran:?}");
 }
 
 #[test]
@@ -76,6 +103,17 @@ fn invalid_settings_start_nothing() {
         (source.to_owned(), &["sync"], "trailhose.toml: no destination"),
         (format!("dest = \"firehose://s\"\n{source}"), &["sync"], "--ledger FILE"),
         (format!("{BOTH}accounts = [\"111122223333\"]\n"), &["sync", "--all-files"], "--all-files"),
+        (
+            format!("{BOTH}regions = [\"eu-wset-1\"]\n"),
+            &["sync"],
+            "trailhose.toml:6: regions: unknown region \"eu-wset-1\": expected a region such as eu-west-1; did you mean \
+             eu-west-1?",
+        ),
+        (
+            format!("filter = \"readonly=true\"\n{BOTH}"),
+            &["sync"],
+            "trailhose.toml:1: filter: invalid filter \"readonly=true\": unknown field",
+        ),
         (BOTH.to_owned(), &["sync", "--config", "other.toml"], "other.toml does not exist"),
         (BOTH.to_owned(), &["sync", "--config", "trailhose.toml", "one", "out"], "cannot be used with"),
         (BOTH.to_owned(), &["sync", "--look-back", "3"], "--watch"),

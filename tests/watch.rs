@@ -80,8 +80,13 @@ impl Watch {
         panic!("no line with {part:?} in {TIMEOUT:?}");
     }
 
-    fn interrupt(mut self) -> i32 {
-        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+    fn interrupt(self) -> i32 {
+        self.signal("-INT")
+    }
+
+    /// Sends a signal and returns the exit code.
+    fn signal(mut self, name: &str) -> i32 {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
         self.child.wait().unwrap().code().expect("exited with a code")
     }
@@ -242,6 +247,55 @@ fn ctrl_c_during_a_round_finishes_objects_in_progress() {
     assert_eq!(lines(out.path()).len() % 100, 0, "objects in progress are finished");
     assert_eq!(run(&["sync", text(bucket.path()), text(out.path())]).code(), 0);
     assert_delivered(out.path(), &events(0..30_000));
+}
+
+#[test]
+fn sigterm_ends_a_watch_with_0() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    put(&bucket, &today("a"), &events(0..2));
+    let watch = Watch::start(&bucket, out.path());
+    assert_eq!(watch.round()["delivered"], 2);
+    assert_eq!(watch.signal("-TERM"), 0);
+    assert_delivered(out.path(), &events(0..2));
+    let watch = Watch::start(&bucket, out.path());
+    assert_eq!(watch.round()["already_done"], 1);
+    std::fs::remove_dir_all(bucket.path()).unwrap();
+    watch.error(" failed: ");
+    let failed = watch.whole_round();
+    assert_eq!((&failed["result"], &failed["exit_code"]), (&"aborted".into(), &1.into()), "{failed}");
+    assert!(failed["reason"].as_str().unwrap().contains("does not exist"), "{failed}");
+    assert_eq!(watch.signal("-TERM"), 1, "the last round failed");
+}
+
+#[test]
+fn empty_source_is_reported_by_the_first_round_only() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    let mut watch = Watch::start(&bucket, out.path());
+    let first = watch.round();
+    assert_eq!((&first["exit_code"], &first["empty_sources"]), (&4.into(), &serde_json::json!([text(bucket.path())])));
+    let later = watch.whole_round();
+    assert_eq!((&later["exit_code"], &later["empty_sources"]), (&0.into(), &serde_json::json!([])), "{later}");
+    put(&bucket, &today("a"), &events(0..2));
+    assert_eq!(watch.delivery()["objects"], 1);
+    let status = Command::new("kill").args(["-INT", &watch.child.id().to_string()]).status().unwrap();
+    assert!(status.success() && watch.child.wait().unwrap().code() == Some(130));
+    assert_eq!(watch.errors.iter().filter(|line| line.starts_with("warning: ")).count(), 1);
+}
+
+#[test]
+fn idle_watch_prints_a_sign_of_life() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    put(&bucket, &today("a"), &events(0..1));
+    let args = ["sync", text(bucket.path()), text(out.path()), "--watch", "1s"];
+    let mut child = trailhose().args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let idle = lines.find(|line| line.contains("round 2: ")).unwrap();
+    assert!(idle.starts_with("20") && idle.ends_with("Z  round 2: no new objects; running"), "{idle}");
+    put(&bucket, &today("b"), &events(1..2));
+    let news = lines.next().unwrap();
+    assert!(news.ends_with(": 1 object done, 1 event delivered"), "one idle line an hour, and no '1 objects': {news}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::listing::discover::DiscoveryRequest;
 use crate::listing::folder_level::Filters;
 use crate::listing::unit::{BackfillMode, StateSelection};
 use crate::object::key::Kind;
+use crate::object::region;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -173,7 +174,7 @@ impl Request {
             field("kinds", "a kind of CloudTrail log, such as CloudTrail or CloudTrail-Insight", kind, known)?;
         }
         for region in &self.regions {
-            field("regions", "a region, such as eu-west-1", region, region.matches('-').count() >= 2)?;
+            field("regions", "a region, such as eu-west-1", region, region::check(region).is_ok())?;
         }
         if let Some(rate) = self.bytes_per_second {
             field("bytes_per_second", "at least 65536", &rate.to_string(), rate >= LEAST_BYTES_PER_SECOND)?;

@@ -216,7 +216,7 @@ impl Worker {
         let progress = discovery.progress();
         if progress.shape == DetectedLayout::Empty || found.units.is_empty() {
             tally.empty += 1;
-            tracing::warn!(%run, source = %found.root, "no units found: check the prefix, accounts, regions and kinds");
+            tracing::warn!(%run, source = %found.root, "no CloudTrail folders found: check the prefix, accounts, regions and kinds");
         }
         if progress.unvisited_count > 0 {
             let folders = progress.unvisited.join(", ");

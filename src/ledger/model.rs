@@ -1,5 +1,4 @@
 //! Data that the ledger stores: rows of objects and pages of events.
 
 pub mod page;
-pub mod quarantine;
 pub mod row;

@@ -6,14 +6,14 @@
 //! ```
 
 mod claim;
-mod forget;
 mod help;
 mod lease;
 pub(super) mod lookup;
 pub(super) mod page_locks;
+mod reset;
 
 pub use claim::{Claim, Claims, ForeignClaim};
-pub use forget::ReopenOutcome;
 pub use help::{Help, HelpOutcome};
 pub use lease::{Lease, LeaseOutcome};
 pub use lookup::EventMeta;
+pub use reset::ReopenOutcome;

@@ -42,6 +42,11 @@ pub struct ListingCounts {
 }
 
 impl ListingCounts {
+    /// Returns the number of objects that matched the selection, in any state. Files that are not logs do not match.
+    pub fn matched(&self) -> u64 {
+        self.done + self.leased + self.quarantined + self.missing + self.unfinished
+    }
+
     /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.listed += other.listed;

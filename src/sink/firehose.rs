@@ -15,11 +15,14 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// The default wait between retries. Firehose's quotas apply per second, so a wait of more than a few seconds only
 /// wastes the function's time.
 const DEFAULT_PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
+
+/// Time limit of [`Firehose::check`]. A healthy service answers in a fraction of a second.
+const CHECK_TIME: Duration = Duration::from_secs(5);
 
 /// A sink that delivers to a Firehose stream (Direct PUT).
 #[derive(Debug)]
@@ -89,11 +92,7 @@ impl Firehose {
             Err(error) => match aws::failure(&error) {
                 last_failure if last_failure.is_transient() => Ok(Some(UndeliveredRecords { pending, last_failure })),
                 failure if failure.kind == FailureKind::Denied => Err(self.denied(&failure)),
-                failure if failure.kind == FailureKind::NotFound => Err(SinkError::Unavailable(format!(
-                    "Firehose stream {} does not exist in this account and region: create it or correct its name. \
-                     {failure}",
-                    self.stream
-                ))),
+                failure if failure.kind == FailureKind::NotFound => Err(self.not_found(&failure)),
                 failure => Err(SinkError::Unavailable(format!(
                     "Firehose stream {} rejected a call of {} records, and a retry cannot succeed: {failure}",
                     self.stream,
@@ -147,6 +146,34 @@ impl Firehose {
             pending.push(record);
         }
         Ok(last_failure.map(|last_failure| UndeliveredRecords { pending, last_failure }))
+    }
+
+    /// Checks that the stream exists, so that a misspelled name is found before an object is leased.
+    ///
+    /// Only the answer that there is no such stream is an error. Without the permission
+    /// `firehose:DescribeDeliveryStream`, or without an answer within five seconds, the first call decides.
+    ///
+    /// # Errors
+    /// [`SinkError::NotFound`].
+    pub async fn check(&self) -> Result<(), SinkError> {
+        let request = self.client.describe_delivery_stream().delivery_stream_name(&self.stream).limit(1).send();
+        match timeout(CHECK_TIME, request).await {
+            Ok(Err(error)) => match aws::failure(&error) {
+                failure if failure.kind == FailureKind::NotFound => Err(self.not_found(&failure)),
+                failure => {
+                    tracing::debug!(stream = self.stream, %failure, "could not check that the stream exists");
+                    Ok(())
+                }
+            },
+            Ok(Ok(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    fn not_found(&self, failure: &AwsFailure) -> SinkError {
+        SinkError::NotFound(format!(
+            "Firehose stream {} does not exist in this account and region: create it or correct its name. {failure}",
+            self.stream
+        ))
     }
 
     fn spare_buffer(&self) -> MutexGuard<'_, Vec<u8>> {

@@ -228,7 +228,7 @@ impl Model for InterleavingModel {
                 let now = state.now;
                 let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(move || now), self.scene.keep);
                 let opened =
-                    matches!(at_once(ledger.forget(self.scene.ids[object])).unwrap(), ReopenOutcome::Reopened(_));
+                    matches!(at_once(ledger.reset(self.scene.ids[object])).unwrap(), ReopenOutcome::Reopened(_));
                 next.unbounded |= opened;
                 next.ledger = Arc::new(LedgerState::new(std::mem::take(&mut *store.contents())));
                 let worker = self.scene.notices.iter().position(|objects| objects.contains(&object))?;

@@ -1,5 +1,6 @@
 //! An event is one element of `Records`. This module contains its ID and its scope: account, region and minute.
 
+pub(crate) mod field;
 pub mod filter;
 pub mod members;
 

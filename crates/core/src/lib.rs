@@ -19,3 +19,4 @@ pub mod event;
 pub mod pack;
 
 pub mod generate;
+pub mod suggest;

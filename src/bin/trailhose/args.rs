@@ -15,18 +15,18 @@ pub(crate) use cost::CostArgs;
 pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
-pub(crate) use ledger::{EventsArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
+pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
   trailhose sync ./bucket ./events                          deliver a folder as JSON Lines files
   trailhose sync s3://my-trail-bucket ./events --since 7d   deliver the last 7 days of a bucket
   trailhose init && trailhose sync --watch 5m               every trail of this account, every 5 minutes
-  trailhose explain ./bucket/AWSLogs/…/x.json.gz            show how one file would be processed
+  trailhose explain ./bucket/AWSLogs/…/x.json.gz            show how sync processes one file
   trailhose generate ./bucket                               generate sample log files";
 
 /// Deliver CloudTrail logs as one deduplicated event stream: every event once, with its bytes unchanged.
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Find the account's trails, write trailhose.toml, and list the remaining setup steps
     #[command(before_help = init::EXAMPLES, after_help = init::EXIT_CODES)]
     Init(InitArgs),
-    /// Show how one object would be processed, and why (read-only)
+    /// Show how sync processes one object, and why (read-only)
     #[command(before_help = explain::EXAMPLES, after_help = explain::EXIT_CODES)]
     Explain(ExplainArgs),
     /// Generate realistic log files of fictional accounts in DIR
@@ -62,13 +62,40 @@ pub(crate) enum Command {
     Cost(CostArgs),
 }
 
+/// Returns the command that these arguments name, for example `trailhose ledger quarantine retry`. The arguments may be
+/// invalid.
+pub(crate) fn command_path(args: impl Iterator<Item = String>) -> String {
+    let mut command = &Cli::command();
+    let mut path = command.get_name().to_owned();
+    for arg in args {
+        // Options and their values are not names of subcommands.
+        if let Some(found) = command.find_subcommand(&arg) {
+            path = format!("{path} {}", found.get_name());
+            command = found;
+        }
+    }
+    path
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn command_path_ends_at_the_innermost_subcommand() {
+        for (args, path) in [
+            ("", "trailhose"),
+            ("snyc a b", "trailhose"),
+            ("sync a b --sinse 1d", "trailhose sync"),
+            ("ledger --ledger x.db quarantine retry", "trailhose ledger quarantine retry"),
+            ("backfill status", "trailhose backfill status"),
+        ] {
+            assert_eq!(command_path(args.split_whitespace().map(str::to_owned)), path);
+        }
     }
 }

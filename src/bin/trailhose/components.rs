@@ -24,6 +24,10 @@ use trailhose::source::{Source, directory::Directory, s3::S3};
 /// Retention of an SQLite ledger. It never expires, because a local run may cover a whole bucket.
 const UNLIMITED_RETENTION: Seconds = 200 * 365 * 86_400;
 
+/// Retention that commands assume which only inspect, retry or reset. They write nothing that expires; a dry run uses it
+/// to count objects beyond the default retention.
+pub(crate) const INSPECTION_DAYS: u32 = 90;
+
 /// The AWS configuration, loaded on first use.
 #[derive(Default)]
 pub(crate) struct Aws(OnceCell<aws_config::SdkConfig>);
@@ -93,7 +97,7 @@ pub(crate) struct Delivery {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) ledger_usage: Arc<cost::LedgerCounters>,
     pub(crate) firehose_usage: Option<Arc<SinkCounters>>,
-    /// Usage that Firehose would bill for everything written to `sink`, for any type of sink.
+    /// What Firehose bills for everything written to `sink`. Counted for any type of sink.
     pub(crate) sent: Arc<SinkCounters>,
 }
 
@@ -141,7 +145,7 @@ async fn folder_delivery(folder: &Path, plan: &plan::DeliverySettings, aws: &Aws
             Ok(sqlite_delivery(store, Arc::new(sink), None))
         }
         LedgerLocation::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await?;
+            let (ledger, _, ledger_usage) = open_table(table, plan.ledger_days, aws).await?;
             let sink = Jsonl::standalone(folder, options).await.map_err(failed)?;
             Ok(Delivery::new(ledger, ledger_usage, Arc::new(sink), None))
         }
@@ -170,11 +174,12 @@ async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws)
         sink =
             sink.with_oversize_store(OversizeStore::new(aws::s3(config), location).map_err(|error| error.to_string())?);
     }
+    sink.check().await.map_err(|error| format!("DEST: {error}"))?;
     let usage = Some(sink.counters());
     match &plan.ledger {
         LedgerLocation::File(file) => Ok(sqlite_delivery(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
         LedgerLocation::DynamoDb(table) => {
-            let (ledger, ledger_usage) = dynamodb(table, plan.ledger_days, aws).await?;
+            let (ledger, _, ledger_usage) = open_table(table, plan.ledger_days, aws).await?;
             Ok(Delivery::new(ledger, ledger_usage, Arc::new(sink), usage))
         }
     }
@@ -190,18 +195,6 @@ fn sqlite_delivery(store: Sqlite, sink: Arc<dyn Sink>, firehose_usage: Option<Ar
     Delivery::new(ledger, ledger_usage, sink, firehose_usage)
 }
 
-#[cfg(feature = "dynamodb")]
-async fn dynamodb(table: &str, days: u32, aws: &Aws) -> Result<(Ledger, Arc<cost::LedgerCounters>), String> {
-    let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
-    let usage = store.counters();
-    Ok((Ledger::new(Arc::new(store), ledger::system_clock(), Seconds::from(days) * 86_400), usage))
-}
-
-#[cfg(not(feature = "dynamodb"))]
-async fn dynamodb(table: &str, _: u32, _: &Aws) -> Result<(Ledger, Arc<cost::LedgerCounters>), String> {
-    Err(missing_feature(&format!("a ledger in DynamoDB (dynamodb://{table})"), "dynamodb"))
-}
-
 /// Returns the error for something that this build does not contain.
 #[cfg(not(feature = "full"))]
 pub(crate) fn missing_feature(what: &str, feature: &str) -> String {
@@ -214,7 +207,7 @@ pub(crate) fn missing_feature(what: &str, feature: &str) -> String {
 /// Opens a ledger for reading.
 pub(crate) async fn open_read_only(at: &LedgerLocation, aws: &Aws) -> Result<Ledger, String> {
     match at {
-        LedgerLocation::DynamoDb(table) => Ok(dynamodb(table, 90, aws).await?.0),
+        LedgerLocation::DynamoDb(table) => Ok(open_table(table, INSPECTION_DAYS, aws).await?.0),
         LedgerLocation::File(file) => {
             let store = Sqlite::open_read_only(file).map_err(|error| format!("ledger: {error}"))?;
             Ok(Ledger::new(Arc::new(store), ledger::system_clock(), UNLIMITED_RETENTION))
@@ -225,17 +218,17 @@ pub(crate) async fn open_read_only(at: &LedgerLocation, aws: &Aws) -> Result<Led
 /// A ledger with its scanner and its usage counters.
 pub(crate) type ScannableLedger = (Ledger, Arc<dyn LedgerScan>, Arc<cost::LedgerCounters>);
 
-/// Opens a DynamoDB ledger for inspection.
+/// Opens a DynamoDB ledger that keeps what it writes for `days`.
 #[cfg(feature = "dynamodb")]
-pub(crate) async fn open_table(table: &str, aws: &Aws) -> Result<ScannableLedger, String> {
+pub(crate) async fn open_table(table: &str, days: u32, aws: &Aws) -> Result<ScannableLedger, String> {
     let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
     let usage = store.counters();
-    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), UNLIMITED_RETENTION);
+    let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), Seconds::from(days) * 86_400);
     Ok((ledger, Arc::new(store), usage))
 }
 
 #[cfg(not(feature = "dynamodb"))]
-pub(crate) async fn open_table(table: &str, _: &Aws) -> Result<ScannableLedger, String> {
+pub(crate) async fn open_table(table: &str, _: u32, _: &Aws) -> Result<ScannableLedger, String> {
     Err(missing_feature(&format!("a ledger in DynamoDB (dynamodb://{table})"), "dynamodb"))
 }
 

@@ -1,7 +1,7 @@
 //! `trailhose cost`: estimates the AWS cost of a number of events, offline.
 
 use crate::args::CostArgs;
-use indicatif::HumanCount;
+use crate::text::{counted, dollars};
 use serde_json::json;
 use std::io::Write as _;
 use trailhose::billing::estimate::Sample;
@@ -28,18 +28,19 @@ pub(crate) async fn run(args: &CostArgs) -> Result<u8, String> {
 
 fn as_table(events: u64, sample: &Sample, bill: &Bill) -> String {
     let mut text = format!(
-        "{} events, estimated from {} generated files with {:.0} events each and {:.0} bytes per event\n",
-        HumanCount(events),
+        "{}, estimated from {} generated files with {:.0} events each and {:.0} bytes per event\n",
+        counted(events, "event"),
         sample.objects,
         sample.events as f64 / sample.objects as f64,
         sample.json_bytes as f64 / sample.events as f64,
     );
     for line in &bill.lines {
-        let (price, units, dollars) = (line.price, line.units, line.dollars);
-        text += &format!("  {:<9} {units:>18.3} {:<20} {dollars:>12.4} $\n", price.service, price.unit);
+        let (price, units, amount) = (line.price, line.units, line.dollars);
+        text += &format!("  {:<9} {units:>18.3} {:<20} {:>13}\n", price.service, price.unit, dollars(amount, 4));
     }
     let per_million = bill.dollars() / events as f64 * 1e6;
-    text += &format!("  {:<9} {:>39} {:>12.4} $, {per_million:.4} $ per million events\n", "total", "", bill.dollars());
+    let (total, per_million) = (dollars(bill.dollars(), 4), dollars(per_million, 4));
+    text += &format!("  {:<9} {:>39} {total:>13}, {per_million} per million events\n", "total", "");
     text + &format!(
         "List prices of {REGION}, {AS_OF}; Lambda compute time, S3 storage and data transfer are not included.\n"
     )

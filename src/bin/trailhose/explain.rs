@@ -1,11 +1,11 @@
-//! `trailhose explain`: shows how one object would be processed, and why. Read-only.
+//! `trailhose explain`: shows how `trailhose sync` processes one object, and why. Read-only.
 
 mod contents;
 mod render;
 
 use crate::args::{ExplainArgs, Location};
 use crate::components::{self, Aws};
-use crate::labels::one_line;
+use crate::text::{counted, reason_kind};
 use contents::{ObjectContents, UnreadableObject};
 use serde::Serialize;
 use std::path::Path;
@@ -19,7 +19,7 @@ use trailhose::source::SourceError;
 /// Exit code: the object cannot be fetched.
 const NOT_FETCHED: u8 = 1;
 
-/// Exit code: the object would be quarantined.
+/// Exit code: the object is unreadable, so `trailhose sync` quarantines it.
 const QUARANTINED: u8 = 3;
 
 /// The explanation of one object.
@@ -77,8 +77,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     let fetched = match fetch(&args.object, &aws).await {
         Ok(fetched) => fetched,
         Err(error) => {
-            anstream::eprintln!("{}: {}", crate::summary::error_word(), one_line(&error));
-            return Ok(NOT_FETCHED);
+            return Ok(crate::report_failure("not_fetched", &error, NOT_FETCHED));
         }
     };
     let default = DecodeLimits::default();
@@ -224,7 +223,7 @@ async fn known(
     })
 }
 
-/// Returns what `trailhose sync` would do, in one sentence.
+/// Returns what `trailhose sync` does with the object, in one sentence.
 fn verdict(
     name: &KeyInfo,
     contents: Option<&ObjectContents>,
@@ -233,15 +232,21 @@ fn verdict(
 ) -> String {
     let status = known.and_then(|known| known.status);
     match (name.recognized, contents, unreadable, status) {
-        (_, _, _, Some("done")) => "nothing: all its events are delivered".into(),
-        (_, _, _, Some("quarantined")) => "nothing: the object is quarantined until it is replaced or retried".into(),
-        ("foreign", Some(contents), ..) => {
-            format!("skipped because of its name; with --all-files: {}", delivery(contents, known))
+        (_, _, _, Some("done")) => "does nothing, because all events of the object are delivered".into(),
+        (_, _, _, Some("quarantined")) => {
+            "does nothing, because the object is quarantined until it is replaced or retried".into()
         }
-        ("foreign", None, ..) => "skipped: neither its name nor its content is that of a CloudTrail log".into(),
+        ("foreign", Some(contents), ..) => {
+            format!("skips the object because of its name; with --all-files it {}", delivery(contents, known))
+        }
+        ("foreign", None, ..) => {
+            "skips the object, because neither its name nor its content is that of a CloudTrail log".into()
+        }
         (_, Some(contents), ..) => delivery(contents, known),
-        (_, None, Some(error), _) => format!("quarantined as {}: none of its events are delivered", error.kind),
-        (_, None, None, _) => "skipped: a digest contains no events".into(),
+        (_, None, Some(error), _) => {
+            format!("quarantines the object ({}) and delivers none of its events", reason_kind(error.kind))
+        }
+        (_, None, None, _) => "skips the object, because a digest contains no events".into(),
     }
 }
 
@@ -250,15 +255,15 @@ fn delivery(contents: &ObjectContents, known: Option<&LedgerInfo>) -> String {
     match known {
         None if contents.duplicates > 0 => {
             format!(
-                "{unique} of its {} events delivered, except those already delivered by another object",
-                contents.events
+                "delivers {unique} of its {}, except those that another object already delivered",
+                counted(contents.events, "event")
             )
         }
-        None => format!("{unique} events delivered, except those already delivered by another object"),
+        None => format!("delivers {}, except those that another object already delivered", counted(unique, "event")),
         Some(known) => {
             let mine = known.events_new + known.events_own;
             let others = known.events_of_others_delivered + known.events_of_others_owed;
-            format!("{mine} events delivered, {others} owned by other objects")
+            format!("delivers {}; other objects own {others}", counted(mine, "event"))
         }
     }
 }

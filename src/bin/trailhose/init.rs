@@ -26,12 +26,12 @@ struct SourceReport {
     /// Region of the bucket, if it differs from the configured region.
     bucket_region: Option<String>,
     /// Configuration found, and remaining setup steps.
-    wiring: Vec<Wiring>,
+    checks: Vec<SetupCheck>,
 }
 
-/// A requirement of ingestion on AWS.
+/// A requirement of ingestion on AWS: what was found, and the setup step that remains.
 #[derive(Debug, Serialize)]
-struct Wiring {
+struct SetupCheck {
     /// Current configuration.
     found: String,
     /// Setup step; `None` if nothing remains.
@@ -62,9 +62,9 @@ pub(crate) async fn run(args: &InitArgs) -> Result<u8, String> {
     let mut found = Vec::new();
     for ((bucket, prefix), trails) in trails::by_location(trails) {
         let bucket_report = BucketReport::inspect(&aws, &bucket, &prefix).await;
-        let wiring = bucket_report.wiring(&bucket, &trails);
+        let checks = bucket_report.checks(&bucket, &trails);
         let (organizations, bucket_region) = (bucket_report.organizations, bucket_report.region);
-        found.push(SourceReport { bucket, prefix, trails, organizations, bucket_region, wiring });
+        found.push(SourceReport { bucket, prefix, trails, organizations, bucket_region, checks });
     }
     let settings = render::settings(&found, &regions);
     if args.print {
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: &InitArgs) -> Result<u8, String> {
     let mut text = if args.json {
         serde_json::json!({ "written": args.config, "regions": regions, "sources": found }).to_string()
     } else {
-        let sources = if found.len() == 1 { "1 source".to_owned() } else { format!("{} sources", found.len()) };
+        let sources = crate::text::counted(found.len() as u64, "source");
         format!("{}Wrote {} with {sources}. Next: trailhose sync", render::findings(&found), args.config.display())
     };
     text.push('\n');

@@ -2,7 +2,7 @@
 
 use crate::args::Location;
 use crate::components::Aws;
-use crate::labels::one_line;
+use crate::text::one_line;
 use std::path::Path;
 use trailhose::listing::inventory::Inventory;
 use trailhose::listing::inventory::report_store::folder::FolderReportStore;

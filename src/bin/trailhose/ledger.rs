@@ -1,11 +1,11 @@
 //! `trailhose ledger`: inspects a ledger, and retries or resets objects.
 
 mod confirm;
-mod events;
-mod forget;
+mod event;
 mod object;
 mod open;
 mod quarantine;
+mod reset;
 mod show;
 mod stats;
 mod view;
@@ -27,18 +27,18 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
     };
     let aws = Aws::default();
     let access = match args.command {
-        LedgerCommand::Forget { .. } | LedgerCommand::Quarantine(QuarantineCommand::Retry { .. }) => Access::ReadWrite,
+        LedgerCommand::Reset { .. } | LedgerCommand::Quarantine(QuarantineCommand::Retry { .. }) => Access::ReadWrite,
         _ => Access::ReadOnly,
     };
     let open = OpenedLedger::at(at, access, &aws).await?;
     match args.command {
         LedgerCommand::Stats { scan } => stats::run(&open, scan, args.json).await,
         LedgerCommand::Show { object, scan } => show::run(&open, &aws, &object, scan, args.json).await,
-        LedgerCommand::Events(events) => events::run(&open, &events, args.json).await,
+        LedgerCommand::Event(event) => event::run(&open, &event, args.json).await,
         LedgerCommand::Quarantine(QuarantineCommand::List) => quarantine::list(&open, args.json).await,
         LedgerCommand::Quarantine(QuarantineCommand::Retry { objects, all: _, yes }) => {
             quarantine::retry(&open, &aws, &objects, yes, args.json).await
         }
-        LedgerCommand::Forget { object, scan, yes } => forget::run(&open, &aws, &object, scan, yes, args.json).await,
+        LedgerCommand::Reset { object, scan, yes } => reset::run(&open, &aws, &object, scan, yes, args.json).await,
     }
 }

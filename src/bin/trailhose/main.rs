@@ -12,27 +12,28 @@ mod explain;
 mod generate;
 #[cfg(feature = "init")]
 mod init;
+mod interrupt;
 mod inventory;
-mod labels;
 mod ledger;
+mod not_ingested;
 mod print;
 mod progress;
 mod settings;
 mod summary;
 mod sync;
 mod table;
+mod text;
 
 use args::{Cli, Command};
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::process::ExitCode;
-use tokio::sync::watch;
 
 /// Exit code: nothing was started. The arguments are invalid, or a source, destination or ledger cannot be opened.
 const NOTHING_STARTED: u8 = 2;
 
-/// Exit code: interrupted. The value that a shell reports for a program stopped by Ctrl-C.
-const INTERRUPTED: u8 = 130;
+/// Exit code: completed, but no object of at least one source matched the selection.
+const NOTHING_MATCHED: u8 = 4;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -45,13 +46,13 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Sync(args) => sync::run(*args, interrupt_receiver()).await,
+            Command::Sync(args) => sync::run(*args, interrupt::receiver()).await,
             #[cfg(feature = "init")]
             Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
             #[cfg(feature = "backfill")]
-            Command::Backfill(args) => backfill::run(*args, interrupt_receiver()).await,
+            Command::Backfill(args) => backfill::run(*args, interrupt::receiver()).await,
             Command::Ledger(args) => ledger::run(args).await,
             #[cfg(not(feature = "init"))]
             Command::Init(_) => Err(components::missing_feature("`trailhose init`", "init")),
@@ -65,12 +66,32 @@ fn main() -> ExitCode {
     result.map_or_else(|error| fail(&error), ExitCode::from)
 }
 
+/// Prints an error as one line. With `--json`, also prints it as one JSON object to standard output, so that a script
+/// finds the reason where it expects the result.
 fn fail(error: &str) -> ExitCode {
-    anstream::eprintln!("{}: {}", summary::error_word(), labels::one_line(error));
-    ExitCode::from(NOTHING_STARTED)
+    ExitCode::from(report_failure("not_started", error, NOTHING_STARTED))
 }
 
-/// Prints help unchanged, and an error as one line.
+/// Prints an error like [`fail`] and returns its exit code.
+pub(crate) fn report_failure(result: &'static str, error: &str, exit_code: u8) -> u8 {
+    let reason = text::one_line(error);
+    anstream::eprintln!("{}: {reason}", summary::error_word());
+    // The arguments may be invalid, so they are searched as text.
+    if std::env::args_os().any(|arg| arg == "--json") {
+        print::print_json(&Failure { result, reason: &reason, exit_code });
+    }
+    exit_code
+}
+
+/// The JSON object of a command that has no result.
+#[derive(serde::Serialize)]
+struct Failure<'a> {
+    result: &'static str,
+    reason: &'a str,
+    exit_code: u8,
+}
+
+/// Prints help unchanged, and an error as one line with the suggestions and the command whose help describes it.
 fn print_parse_error(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
@@ -83,44 +104,18 @@ fn print_parse_error(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let message: Vec<&str> = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect();
     let message = message.join(" ");
-    fail(&format!("{} (see trailhose --help)", message.strip_prefix("error: ").unwrap_or(&message)))
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let hint = suggestion(error).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    let command = args::command_path(std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()));
+    fail(&format!("{message}{hint} (see {command} --help)"))
 }
 
-/// Returns a receiver that becomes true on the first Ctrl-C or SIGTERM; the second signal ends the program.
-///
-/// Signals are handled on a separate thread, because all worker threads may be busy decompressing.
-fn interrupt_receiver() -> watch::Receiver<bool> {
-    let (halt, halted) = watch::channel(false);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        // Without a handler the signal ends the program immediately, which loses no events either.
-        let Ok(runtime) = runtime else { return };
-        runtime.block_on(async {
-            for is_second in [false, true] {
-                if wait_for_signal().await.is_err() {
-                    return;
-                }
-                if is_second {
-                    std::process::exit(INTERRUPTED.into());
-                }
-                halt.send_replace(true);
-            }
-        });
-    });
-    halted
-}
-
-#[cfg(unix)]
-async fn wait_for_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-async fn wait_for_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+/// Returns the similar argument, value or subcommand that clap found.
+fn suggestion(error: &clap::Error) -> Option<&str> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(name) => Some(name.as_str()),
+        ContextValue::Strings(names) => names.first().map(String::as_str),
+        _ => None,
+    })
 }

@@ -1,7 +1,8 @@
 //! A progress bar on the terminal, and the lines printed above it.
 
-use crate::labels::{NotIngested, NotIngestedLog};
-use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
+use crate::not_ingested::{NotIngested, NotIngestedLog};
+use crate::text::{counted, objects_are};
+use indicatif::{DecimalBytes, FormattedDuration, ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -12,9 +13,12 @@ use trailhose::ingest::Outcome;
 use trailhose::sync::{Completion, SyncEvent};
 use trailhose::telemetry;
 
-/// Template while the listing is in progress and the total is unknown.
-const LISTING: &str = "{bar:24.cyan/dim} {human_pos} of {human_len}+ objects  {msg}  {elapsed}";
+/// Template while the listing is in progress. The total is unknown, so there is no bar: a bar without a total is full.
+const LISTING: &str = "{spinner:.cyan} {human_pos} of {human_len}+ objects  {msg}  {elapsed}";
 const LISTED: &str = "{bar:24.cyan/dim} {human_pos} of {human_len} objects  {msg}  {elapsed}, {eta} to go";
+
+/// Template between two rounds.
+const WAITING: &str = "{spinner:.cyan} {msg}";
 
 /// Progress display of a sync.
 pub(crate) struct Progress {
@@ -46,6 +50,16 @@ impl Progress {
         self.names.begin();
     }
 
+    /// Shows that the watch is running: the number of the last round, and the time until the next one.
+    pub(crate) fn wait(&self, round: u64, left: Duration) {
+        if self.bar.is_finished() {
+            self.bar.reset();
+            self.bar.set_style(style(WAITING));
+        }
+        let left = Duration::from_secs(left.as_secs_f64().ceil() as u64);
+        self.bar.set_message(format!("round {round} ended; the next round starts in {}", FormattedDuration(left)));
+    }
+
     /// Prints folders that were not listed.
     pub(crate) fn unvisited(&mut self, folders: &[trailhose::object::ObjectRef]) {
         for folder in folders {
@@ -67,8 +81,8 @@ impl Progress {
             SyncEvent::Deferred(at, outcome) => tracing::info!(object = %at, ?outcome, "deferred"),
             SyncEvent::Finished(at, outcome) => self.ended(at, outcome),
             SyncEvent::Stopping(Completion::Stopped, in_flight) => self.line(&format!(
-                "stopping: {in_flight} {} still being finished; press Ctrl-C again to stop immediately",
-                if *in_flight == 1 { "object is" } else { "objects are" }
+                "stopping: {} still being finished; press Ctrl-C again to stop immediately",
+                objects_are(*in_flight as u64)
             )),
             SyncEvent::Stopping(..) => {}
         }
@@ -85,7 +99,7 @@ impl Progress {
         self.bar.inc(1);
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         let rate = DecimalBytes((self.bytes as f64 / seconds) as u64);
-        self.bar.set_message(format!("{} events  {rate}/s", HumanCount(self.events)));
+        self.bar.set_message(format!("{}  {rate}/s", counted(self.events, "event")));
     }
 
     /// Prints a line on standard error, above the bar.
@@ -108,7 +122,8 @@ impl Progress {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+/// Returns the style of a template. An invalid template gives the default style.
+pub(crate) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -130,5 +145,96 @@ impl Write for AboveBar {
 
     fn flush(&mut self) -> std::io::Result<()> {
         std::io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal that keeps what is drawn.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl Screen {
+        /// Returns what was drawn since the last call.
+        fn take(&self) -> String {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            120
+        }
+
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn on_screen() -> (Progress, Screen) {
+        let (progress, screen) = (Progress::new(false, false), Screen::default());
+        progress.bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(screen.clone())));
+        (progress, screen)
+    }
+
+    #[test]
+    fn bar_appears_with_the_total_and_is_not_full_before() {
+        let (mut progress, screen) = on_screen();
+        progress.bar.force_draw();
+        let first = screen.take();
+        assert!(first.contains("0 of 0+ objects") && !first.contains('█'), "{first:?}");
+        progress.handle(&SyncEvent::Found(4));
+        progress.handle(&SyncEvent::Listed);
+        progress.handle(&SyncEvent::AlreadyDone(1));
+        progress.bar.force_draw();
+        let listed = screen.take();
+        assert!(listed.contains("1 of 4 objects") && listed.contains('█') && listed.contains('░'), "{listed:?}");
+    }
+
+    #[test]
+    fn waiting_watch_shows_when_the_next_round_starts() {
+        let (mut progress, screen) = on_screen();
+        progress.end();
+        screen.take();
+        progress.wait(7, Duration::from_secs(272));
+        progress.bar.force_draw();
+        let waiting = screen.take();
+        assert!(waiting.contains("round 7 ended; the next round starts in 00:04:32"), "{waiting:?}");
+        progress.begin();
+        progress.bar.force_draw();
+        assert!(screen.take().contains("0 of 0+ objects"));
     }
 }

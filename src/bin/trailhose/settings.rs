@@ -90,6 +90,8 @@ pub(crate) struct SourceSettings {
     pub(crate) since: Option<Date>,
     /// Last day of delivery, UTC.
     pub(crate) until: Option<Date>,
+    /// Whether it is expected that no object matches.
+    pub(crate) allow_empty: bool,
     /// Information that `trailhose init` found about the source.
     pub(crate) trail: TrailInfo,
 }

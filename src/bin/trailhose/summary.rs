@@ -1,13 +1,14 @@
 //! The summary of a sync: a table or one JSON object, and the exit code.
 
-use crate::INTERRUPTED;
-use crate::labels::{NotIngested, NotIngestedLog, one_line};
+use crate::not_ingested::{NotIngested, NotIngestedLog};
 use crate::print::{print, print_json};
+use crate::sync::empty::EmptySource;
 use crate::table::Table;
+use crate::text::{counted, dollars, objects_are, one_line, reasons};
+use crate::{NOTHING_MATCHED, interrupt};
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
@@ -35,10 +36,14 @@ pub(crate) struct Summary<'a> {
     pub(crate) ended: &'a SyncReport,
     pub(crate) took: Duration,
     pub(crate) names: &'a NotIngestedLog,
+    /// The sources of which no object matched, unless this is expected.
+    pub(crate) empty: &'a [EmptySource],
+    /// Whether sources, destination and ledger are on this machine.
+    pub(crate) is_local: bool,
     pub(crate) source_spent: metered::SourceUsage,
     pub(crate) ledger_spent: cost::LedgerUsage,
     pub(crate) firehose_spent: Option<SinkUsage>,
-    /// Usage that Firehose would have billed, for any destination.
+    /// What Firehose bills for everything written. Counted for any destination.
     pub(crate) sent: SinkUsage,
 }
 
@@ -56,17 +61,18 @@ impl Summary<'_> {
     /// Returns the result of a round as one line, or `None` if nothing happened.
     pub(crate) fn round_line(&self) -> Option<String> {
         let (tally, counts) = (self.tally(), &self.tally().done.counts);
+        let quarantined = tally.quarantined_by_this_run();
         let mut parts = Vec::new();
         for (count, what) in [
-            (tally.objects, "objects done"),
-            (counts.delivered, "events delivered"),
-            (counts.duplicate, "duplicates"),
-            (tally.quarantined_by_this_run(), "quarantined"),
-            (tally.deferred, "deferred"),
-            (tally.failed, "failed"),
+            (tally.objects, counted(tally.objects, "object") + " done"),
+            (counts.delivered, counted(counts.delivered, "event") + " delivered"),
+            (counts.duplicate, counted(counts.duplicate, "duplicate")),
+            (quarantined, format!("{} quarantined", HumanCount(quarantined))),
+            (tally.deferred, format!("{} deferred", HumanCount(tally.deferred))),
+            (tally.failed, format!("{} failed", HumanCount(tally.failed))),
         ] {
             if count > 0 {
-                parts.push(format!("{} {what}", HumanCount(count)));
+                parts.push(what);
             }
         }
         (!parts.is_empty()).then(|| format!("round {}: {}", self.round.unwrap_or(1), parts.join(", ")))
@@ -89,29 +95,39 @@ impl Summary<'_> {
     /// Returns the exit code; `--help` documents the codes.
     pub(crate) fn exit_code(&self) -> u8 {
         match self.ended.completion {
-            Completion::Stopped => INTERRUPTED,
+            Completion::Stopped => interrupt::exit_code(),
             Completion::Aborted(_) => INCOMPLETE,
             Completion::Complete if self.tally().failed + self.tally().deferred > 0 => INCOMPLETE,
             Completion::Complete if self.quarantined() > 0 => QUARANTINED,
+            Completion::Complete if !self.empty.is_empty() => NOTHING_MATCHED,
             Completion::Complete => DELIVERED,
         }
     }
 
-    /// Describes what was not delivered and what to do about it; `None` if everything was delivered.
-    pub(crate) fn advice(&self) -> Option<String> {
+    /// Describes what was not delivered or did not match and what to do about it; empty if everything was delivered.
+    pub(crate) fn advice(&self) -> Vec<String> {
+        let warnings = self.empty.iter().map(EmptySource::warning);
+        self.undelivered().into_iter().chain(warnings).collect()
+    }
+
+    fn undelivered(&self) -> Option<String> {
         let undelivered = self.tally().failed + self.tally().deferred;
         let text = match &self.ended.completion {
             Completion::Stopped => "interrupted: objects in progress were finished; rerun to resume".to_owned(),
             Completion::Aborted(reason) => {
-                format!("{}: {}. Progress is saved. Fix the problem and rerun.", error_word(), one_line(reason))
+                let reason = match self.names.has_printed(reason) {
+                    true => "stopped because of the failure above".to_owned(),
+                    false => one_line(reason),
+                };
+                format!("{}: {reason}. Progress is saved. Fix the problem and rerun.", error_word())
             }
             Completion::Complete if undelivered > 0 => {
-                format!("{} not delivered yet; rerun to resume", objects(undelivered))
+                format!("{} not delivered yet; rerun to resume", objects_are(undelivered))
             }
             Completion::Complete if self.quarantined() > 0 => format!(
                 "{} quarantined and not delivered, for the reasons above: replace them with intact copies, or inspect \
                  one with `trailhose explain`",
-                objects(self.quarantined())
+                objects_are(self.quarantined())
             ),
             Completion::Complete => return None,
         };
@@ -144,6 +160,7 @@ impl Summary<'_> {
             excluded_folders: self.ended.excluded_folders,
             unvisited_folders: self.ended.unvisited,
             not_ingested: self.names.list(),
+            empty_sources: self.empty.iter().map(|source| source.source.as_str()).collect(),
             ledger_requests: LedgerRequests {
                 writes: self.ledger_spent.writes,
                 refused: self.ledger_spent.refused,
@@ -152,7 +169,7 @@ impl Summary<'_> {
                 read_units: self.ledger_spent.read_units,
             },
             s3_requests: S3Requests { gets: self.source_spent.gets, lists: self.source_spent.lists },
-            aws_dollars: self.counted().dollars(),
+            aws_dollars: (!self.is_local).then(|| self.counted().dollars()),
             firehose_requests: self.firehose_spent.map(|spent| FirehoseRequests {
                 calls: spent.calls,
                 records: spent.records,
@@ -171,17 +188,16 @@ impl Summary<'_> {
         table.head(&format!("{} → {}", self.source, self.dest));
         table.row("objects done", tally.objects, "");
         table.row("already done", tally.already_done, "");
-        table.row_if("skipped", tally.skipped.values().sum(), &kinds(&tally.skipped));
+        table.row_if("skipped", tally.skipped.values().sum(), &reasons(&tally.skipped));
         let folders = match self.ended.excluded_folders {
             0 => String::new(),
-            1 => "and 1 folder".to_owned(),
-            folders => format!("and {} folders", HumanCount(folders)),
+            folders => format!("and {}", counted(folders, "folder")),
         };
         if self.ended.excluded + self.ended.excluded_folders > 0 {
             table.row("excluded by selection", self.ended.excluded, &folders);
         }
         table.row_if("unvisited folders", self.ended.unvisited, "not CloudTrail folders");
-        table.bad("quarantined", tally.quarantined_by_this_run(), &kinds(&tally.quarantined));
+        table.bad("quarantined", tally.quarantined_by_this_run(), &reasons(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
@@ -202,10 +218,11 @@ impl Summary<'_> {
         table.text("written", &DecimalBytes(done.sent_bytes).to_string(), "");
         let pace = format!("{} events/s", HumanCount(rate(counts.seen)));
         table.text("time", &format!("{seconds:.1} s"), &pace);
-        let bill = self.counted().bill();
-        let each = bill.by_service().into_iter().map(|(service, price)| format!("{service} {}", dollars(price)));
-        let each: Vec<_> = each.collect();
-        table.text("price on AWS", &dollars(bill.dollars()), &each.join(", "));
+        if !self.is_local {
+            let bill = self.counted().bill();
+            let each = bill.by_service().into_iter().map(|(service, price)| format!("{service} {}", dollars(price, 6)));
+            table.text("price on AWS", &dollars(bill.dollars(), 6), &each.collect::<Vec<_>>().join(", "));
+        }
         if self.exit_code() == DELIVERED {
             let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
             table.line(&format!("{green}{}{green:#}", self.success_text()));
@@ -213,30 +230,13 @@ impl Summary<'_> {
         table.into_text()
     }
 
-    /// Returns the closing line. If no object was recognized as a log, the object names are the likely reason.
+    /// Returns the closing line of a successful run.
     fn success_text(&self) -> &'static str {
-        let tally = self.tally();
-        let unrecognized = tally.skipped.get("elsewhere").is_some_and(|&count| count > 0);
-        match (tally.objects + tally.already_done > 0, unrecognized) {
-            (true, _) => "All selected objects are delivered.",
-            (false, true) => "No object name matches a CloudTrail log; use --all-files to read all files.",
-            (false, false) => "No CloudTrail log was found.",
+        match self.tally().matched() {
+            0 => "No object matched.",
+            _ => "All selected objects are delivered.",
         }
     }
-}
-
-fn objects(count: u64) -> String {
-    if count == 1 { "1 object is".into() } else { format!("{} objects are", HumanCount(count)) }
-}
-
-/// Formats dollars: two decimals from one dollar up, six below.
-fn dollars(dollars: f64) -> String {
-    if dollars >= 1.0 { format!("${dollars:.2}") } else { format!("${dollars:.6}") }
-}
-
-fn kinds(kinds: &BTreeMap<String, u64>) -> String {
-    let each: Vec<_> = kinds.iter().map(|(kind, count)| format!("{} {kind}", HumanCount(*count))).collect();
-    each.join(", ")
 }
 
 /// The summary as a JSON object.
@@ -257,10 +257,13 @@ struct SummaryJson<'a> {
     excluded_folders: u64,
     unvisited_folders: u64,
     not_ingested: &'a [NotIngested],
+    empty_sources: Vec<&'a str>,
     ledger_requests: LedgerRequests,
     s3_requests: S3Requests,
-    /// Cost of these requests at list prices, as if source, ledger and destination were on AWS.
-    aws_dollars: f64,
+    /// Cost of these requests at list prices, as if source, ledger and destination were on AWS. Absent if none of them
+    /// is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aws_dollars: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     firehose_requests: Option<FirehoseRequests>,
 }

@@ -1,5 +1,6 @@
 //! `trailhose sync`: opens the components, runs them, and prints the result.
 
+pub(crate) mod empty;
 pub(crate) mod plan;
 mod round;
 mod watch;
@@ -8,10 +9,9 @@ use crate::args::SyncArgs;
 use crate::progress::Progress;
 use crate::summary::Summary;
 use plan::SyncPlan;
-use round::{Components, not_started};
+use round::{Components, Round, not_started};
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
-use trailhose::sync::SyncReport;
 
 /// Output format of the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,37 +46,37 @@ async fn once(
     print: Print,
 ) -> Result<u8, String> {
     let started = Instant::now();
-    let ended = components.round(plan, None, &halt, progress).await;
+    let round = components.round(plan, None, &halt, progress).await;
     let took = started.elapsed();
-    if let Some(reason) = not_started(&ended) {
+    if let Some(reason) = not_started(&round.report) {
         return Err(reason);
     }
-    let summary = summary(plan, components, &ended, took, progress, None);
+    let summary = summary(plan, components, &round, took, progress, None);
     match print {
         Print::Table => summary.print(),
         Print::Json => summary.print_json(),
         Print::Nothing => {}
     }
-    if let Some(verdict) = summary.advice() {
-        progress.line(&verdict);
-    }
+    summary.advice().iter().for_each(|line| progress.line(line));
     Ok(summary.exit_code())
 }
 
 fn summary<'a>(
     plan: &SyncPlan,
     components: &Components,
-    ended: &'a SyncReport,
+    round: &'a Round,
     took: Duration,
     progress: &'a Progress,
-    round: Option<u64>,
+    number: Option<u64>,
 ) -> Summary<'a> {
     Summary {
-        round,
+        round: number,
+        empty: &round.empty,
+        is_local: plan.is_local(),
         source: plan.source_names(),
         dest: plan.delivery.dest.to_string(),
         ledger: plan.delivery.ledger.to_string(),
-        ended,
+        ended: &round.report,
         took,
         names: &progress.names,
         source_spent: components.source_usage.usage(),

@@ -5,12 +5,13 @@
 //! local run can cover a whole bucket.
 
 mod journal;
+mod open_error;
 mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use journal::store_error;
 pub use journal::{CommitMode, Journal};
+pub(crate) use open_error::store_error;
 
 use crate::ledger::cost::{self, LedgerCounters};
 use crate::ledger::model::page::{Page, PageName, Version};

@@ -3,7 +3,7 @@
 //! A filtered event is counted and dropped. It is neither claimed nor delivered. If the filter is removed later, the
 //! event is delivered from the next object that contains it.
 
-use super::members::members;
+use super::{field, members::members};
 use serde::Deserialize;
 
 /// Drops the events that match at least one of its rules. The default filter drops no event.
@@ -21,12 +21,15 @@ impl Filter {
     /// values of a field. The comparison is case-sensitive.
     ///
     /// # Errors
-    /// A message that names the part that is not `field=value`.
+    /// A message that names the part that is not `field=value`, or the field that no event has or that cannot be
+    /// compared.
     pub fn parse(text: &str) -> Result<Self, String> {
         let rules = text.split(';').map(str::trim).filter(|rule| !rule.is_empty()).map(|rule| {
             let fields = rule.split(',').map(|part| match part.trim().split_once('=') {
                 Some((field, values)) if !field.is_empty() && !values.is_empty() => {
-                    Ok((field.trim().to_owned(), values.split('|').map(|value| value.trim().to_owned()).collect()))
+                    let field = field.trim();
+                    field::check(field).map_err(|what| format!("invalid filter {part:?}: {what}"))?;
+                    Ok((field.to_owned(), values.split('|').map(|value| value.trim().to_owned()).collect()))
                 }
                 _ => Err(format!("invalid filter {part:?}: expected field=value, for example readOnly=true")),
             });
@@ -76,13 +79,27 @@ mod tests {
     #[test]
     fn empty_filter_and_invalid_line_drop_nothing() {
         assert!(!drops("", "{}"));
-        assert!(!drops("a=b", "not json"));
-        assert!(!drops("a=b", r#"{"a":["b"]}"#));
+        assert!(!drops("eventName=b", "not json"));
+        assert!(!drops("eventName=b", r#"{"eventName":["b"]}"#));
+    }
+
+    #[test]
+    fn unknown_and_nested_fields_are_rejected() {
+        for (text, expected) in [
+            ("eventsource=kms.amazonaws.com", "did you mean eventSource?"),
+            ("readOnly=true; evntName=x", "did you mean eventName?"),
+            ("nosuchField=x", "unknown field \"nosuchField\": expected a top-level field"),
+            ("userIdentity=Root", "userIdentity contains other fields"),
+            ("userIdentity.type=Root", "unknown field"),
+        ] {
+            let error = Filter::parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
     }
 
     #[test]
     fn rule_without_value_is_rejected() {
-        for text in ["readOnly", "=x", "a=", "a=b,c"] {
+        for text in ["readOnly", "=x", "eventName=", "eventName=b,c"] {
             assert!(Filter::parse(text).unwrap_err().contains("field=value"), "{text}");
         }
     }

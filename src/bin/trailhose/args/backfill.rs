@@ -18,7 +18,8 @@ Exit codes:
   0    the run was requested, the preview is complete, or the run is done or in progress
   1    a request failed, the run has failures, or the run does not exist; try again
   2    nothing was started: invalid arguments, or a source, destination or ledger cannot be opened
-  130  interrupted";
+  4    with --dry-run or --inventory: no object of a source matched the selection; --allow-empty makes it 0
+  130  interrupted by Ctrl-C; 143 by SIGTERM";
 
 const SINCE: &str = "Only objects delivered by CloudTrail on or after this day (UTC): 2026-11-01, or 7d \
                      [default: 3 days ago; with --inventory: no limit]";
@@ -75,7 +76,7 @@ pub(crate) struct BackfillArgs {
 
     /// Maximum rate at which objects are enqueued, in stored bytes per second over all workers
     #[arg(long, value_name = "BYTES")]
-    #[arg(value_parser = clap::value_parser!(u64).range(trailhose::backfill::run::LEAST_BYTES_PER_SECOND..))]
+    #[arg(value_parser = value::whole::<u64>(trailhose::backfill::run::LEAST_BYTES_PER_SECOND..=u64::MAX))]
     pub(crate) bytes_per_second: Option<u64>,
 
     /// Print one JSON object

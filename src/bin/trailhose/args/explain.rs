@@ -13,7 +13,7 @@ Exit codes:
   0    the object can be read, or is not a log
   1    the object cannot be fetched
   2    invalid arguments, or the ledger cannot be opened
-  3    the object cannot be read and would be quarantined";
+  3    the object is unreadable, so sync quarantines it";
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
@@ -27,6 +27,7 @@ pub(crate) struct ExplainArgs {
 
     /// Quarantine objects larger than this when decompressed [default: 2 GiB]
     #[arg(long, value_name = "BYTES", env = "TRAILHOSE_MAX_OBJECT_BYTES", hide_env_values = true)]
+    #[arg(value_parser = value::whole::<u64>(1..=u64::MAX))]
     pub(crate) max_object_bytes: Option<u64>,
 
     /// Print one JSON object

@@ -17,30 +17,30 @@ pub(crate) struct GenerateArgs {
     pub(crate) dir: PathBuf,
 
     /// Seed of the random generator; the same seed generates the same files
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value::whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
 
     /// Number of files
-    #[arg(long, value_name = "N", default_value_t = 400)]
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = value::whole::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) files: u32,
 
     /// Events per file [default: distributed as in real accounts, median 5, mean 8.6]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value::whole::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) events: Option<u32>,
 
     /// Number of accounts
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(ACCOUNTS)))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value::whole::<u32>(1..=u64::from(ACCOUNTS)))]
     pub(crate) accounts: u32,
 
     /// Number of regions of each account
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(REGIONS)))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value::whole::<u32>(1..=u64::from(REGIONS)))]
     pub(crate) regions: u32,
 
     /// Number of days over which the files are delivered, starting on 15 January 2026
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value::whole::<u32>(1..=3_650))]
     pub(crate) days: u32,
 
     /// Percentage of events that a second trail also delivers
-    #[arg(long, value_name = "PERCENT", default_value_t = 27, value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 27, value_parser = value::whole::<u32>(0..=100))]
     pub(crate) overlap: u32,
 }

@@ -17,7 +17,7 @@ Exit codes:
 pub(crate) struct InitArgs {
     /// Region to search for trails (repeatable). Single-region trails are visible only in their home region [default:
     /// the configured region]
-    #[arg(long = "region", value_name = "REGION")]
+    #[arg(long = "region", value_name = "REGION", value_parser = super::value::region)]
     pub(crate) regions: Vec<String>,
 
     /// Output file

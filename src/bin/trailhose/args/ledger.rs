@@ -1,6 +1,6 @@
 //! Arguments of `trailhose ledger`.
 
-use super::value::{LedgerLocation, account, ledger};
+use super::value::{LedgerLocation, account, ledger, whole};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -10,10 +10,10 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   trailhose ledger stats --ledger ./events/.trailhose/ledger.db
   trailhose ledger show s3://my-trail-bucket/AWSLogs/…/x.json.gz --ledger dynamodb://trailhose
-  trailhose ledger events 0a1b2c3d-… --account 111122223333 --region eu-west-1 --time 2026-11-01T10:05:00Z --ledger …
+  trailhose ledger event 0a1b2c3d-… --account 111122223333 --region eu-west-1 --time 2026-11-01T10:05:00Z --ledger …
   trailhose ledger quarantine list --ledger dynamodb://trailhose
   trailhose ledger quarantine retry --all --ledger dynamodb://trailhose
-  trailhose ledger forget ./bucket/AWSLogs/…/x.json.gz --ledger ./events/.trailhose/ledger.db";
+  trailhose ledger reset ./bucket/AWSLogs/…/x.json.gz --ledger ./events/.trailhose/ledger.db";
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -52,12 +52,12 @@ pub(crate) enum LedgerCommand {
         scan: bool,
     },
     /// Show the page and the owner of one event, and whether it is delivered
-    Events(EventsArgs),
+    Event(EventArgs),
     /// List or retry quarantined objects
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Reset an object so that its events are delivered again
-    Forget {
+    Reset {
         /// s3://bucket/key or a path; append #ETAG if several versions are known
         object: String,
         /// Read the whole table to find versions that are no longer in the bucket
@@ -89,7 +89,7 @@ pub(crate) enum QuarantineCommand {
 
 /// Arguments that locate an event. The ID is not sufficient: account, region and time determine the ledger page.
 #[derive(Debug, Args)]
-pub(crate) struct EventsArgs {
+pub(crate) struct EventArgs {
     /// `eventID`, exactly as written in the event
     pub(crate) id: String,
 
@@ -107,7 +107,7 @@ pub(crate) struct EventsArgs {
     pub(crate) time: Option<i64>,
 
     /// Also search N minutes before and after (one read per page)
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=1440))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<i64>(0..=1440))]
     pub(crate) minutes: i64,
 
     /// Read the whole table instead of searching by account, region and time

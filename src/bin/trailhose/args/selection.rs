@@ -22,12 +22,16 @@ pub(crate) struct Selection {
     pub(crate) accounts: Vec<String>,
 
     /// Only this region (repeatable)
-    #[arg(long = "region", value_name = "REGION", help_heading = "Object selection")]
+    #[arg(long = "region", value_name = "REGION", value_parser = value::region, help_heading = "Object selection")]
     pub(crate) regions: Vec<String>,
 
     /// Only this kind: CloudTrail, Insight, NetworkActivity or Aggregated (repeatable)
     #[arg(long = "kind", value_name = "KIND", value_parser = value::kind, help_heading = "Object selection")]
     pub(crate) kinds: Vec<Kind>,
+
+    /// Exit with 0 if no object of a source matches, for schedules that expect this
+    #[arg(long, help_heading = "Object selection")]
+    pub(crate) allow_empty: bool,
 }
 
 impl Selection {

@@ -3,7 +3,6 @@
 use super::selection::Selection;
 use super::value::{self, CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 use clap::Args;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use trailhose::event::filter::Filter;
@@ -24,7 +23,9 @@ Exit codes:
   1    some objects failed or were deferred; rerun to resume
   2    nothing was started: invalid arguments, or a source, destination or ledger cannot be opened
   3    completed, but some objects are quarantined; each is listed with its reason
-  130  interrupted; objects in progress were finished; rerun to resume";
+  4    completed, but no object of a source matched the selection; --allow-empty makes it 0
+  130  interrupted by Ctrl-C; objects in progress were finished; rerun to resume
+  143  interrupted by SIGTERM, in the same way; with --watch SIGTERM ends with 0, or 1 if the last round failed";
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
@@ -46,7 +47,7 @@ pub(crate) struct SyncArgs {
 
     /// Days before today that each round after the first scans again [default: 3]
     #[arg(long, value_name = "DAYS", requires = "watch", help_heading = "Watching")]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    #[arg(value_parser = value::whole::<u32>(0..=36_500))]
     pub(crate) look_back: Option<u32>,
 
     /// Ledger of delivered events: an SQLite file, or dynamodb://table [default for a folder: DEST/.trailhose/ledger.db]
@@ -55,7 +56,7 @@ pub(crate) struct SyncArgs {
 
     /// Retention of a DynamoDB ledger in days; an SQLite ledger never expires [default: 90]
     #[arg(long, value_name = "DAYS", env = "TRAILHOSE_LEDGER_DAYS", hide_env_values = true)]
-    #[arg(value_parser = clap::value_parser!(u32).range(15..=36_500))]
+    #[arg(value_parser = value::whole::<u32>(15..=36_500))]
     pub(crate) ledger_days: Option<u32>,
 
     #[command(flatten)]
@@ -91,8 +92,8 @@ pub(crate) struct SyncArgs {
 
     /// Number of objects processed concurrently [default: the number of cores for a folder; twice that, at most 16, for
     /// a bucket]
-    #[arg(long, short, value_name = "N", help_heading = "Delivery")]
-    pub(crate) jobs: Option<NonZeroUsize>,
+    #[arg(long, short, value_name = "N", value_parser = value::whole::<usize>(1..=10_000), help_heading = "Delivery")]
+    pub(crate) jobs: Option<usize>,
 
     /// Checkpoint interval in seconds; at most this much work is redone after a crash [default: 2]
     #[arg(long, value_name = "SECONDS", value_parser = value::seconds, help_heading = "Delivery")]
@@ -100,6 +101,7 @@ pub(crate) struct SyncArgs {
 
     /// Quarantine objects larger than this when decompressed [default: 2 GiB]
     #[arg(long, value_name = "BYTES", env = "TRAILHOSE_MAX_OBJECT_BYTES", hide_env_values = true)]
+    #[arg(value_parser = value::whole::<u64>(1..=u64::MAX))]
     #[arg(help_heading = "Delivery")]
     pub(crate) max_object_bytes: Option<u64>,
 

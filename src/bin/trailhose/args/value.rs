@@ -3,9 +3,12 @@
 use clap::ValueEnum;
 use jiff::civil::Date;
 use jiff::{Span, Timestamp, tz::TimeZone};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use trailhose::object::key::Kind;
+use trailhose::object::region;
+use trailhose::suggest::did_you_mean;
 
 /// Name of the default settings file.
 pub(crate) const SETTINGS_FILE: &str = "trailhose.toml";
@@ -156,12 +159,30 @@ pub(crate) fn pause(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("invalid interval {text:?}: expected 1s to 24h, for example 30s, 5m or 1h"))
 }
 
+/// Returns a parser of whole numbers in this range, which is part of the error. A range up to `u64::MAX` has no upper
+/// limit.
+pub(crate) fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match (range.start(), range.end()) {
+            (0, &u64::MAX) => "expected a whole number".to_owned(),
+            (from, &u64::MAX) => format!("expected a whole number of at least {from}"),
+            (from, to) => format!("expected a whole number from {from} to {to}"),
+        })
+    }
+}
+
 /// Checks an account ID.
 pub(crate) fn account(text: &str) -> Result<String, String> {
     if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(text.to_owned());
     }
     Err(format!("invalid account {text:?}: expected 12 digits"))
+}
+
+/// Checks the name of a region.
+pub(crate) fn region(text: &str) -> Result<String, String> {
+    region::check(text).map(|()| text.to_owned())
 }
 
 /// Parses a log kind, in full or without its `CloudTrail-` prefix, ignoring case.
@@ -174,7 +195,12 @@ pub(crate) fn kind(text: &str) -> Result<Kind, String> {
     match Kind::ALL.into_iter().find(|&kind| matches(kind)) {
         Some(Kind::Digest) => Err("digest files contain no events; they are for verification".into()),
         Some(kind) => Ok(kind),
-        None => Err(format!("invalid kind {text:?}: expected CloudTrail, Insight, NetworkActivity or Aggregated")),
+        None => {
+            let names = Kind::ALL.into_iter().filter(|kind| kind.is_log()).map(Kind::as_str);
+            let short = names.map(|name| name.strip_prefix("CloudTrail-").unwrap_or(name));
+            let hint = did_you_mean(text, short);
+            Err(format!("unknown kind {text:?}: expected CloudTrail, Insight, NetworkActivity or Aggregated{hint}"))
+        }
     }
 }
 
@@ -220,11 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn number_outside_its_range_is_explained() {
+        assert_eq!(whole::<u32>(1..=9)("9"), Ok(9));
+        for text in ["0", "10", "1.5", "-1", "many", "99999999999999999999"] {
+            assert_eq!(whole::<u32>(1..=9)(text).unwrap_err(), "expected a whole number from 1 to 9", "{text}");
+        }
+        assert_eq!(whole::<u64>(1..=u64::MAX)("0").unwrap_err(), "expected a whole number of at least 1");
+        assert_eq!(whole::<u64>(0..=u64::MAX)("x").unwrap_err(), "expected a whole number");
+    }
+
+    #[test]
     fn kind_prefix_is_optional() {
         assert_eq!(kind("CloudTrail"), Ok(Kind::CloudTrail));
         assert_eq!(kind("insight"), Ok(Kind::Insight));
         assert_eq!(kind("CloudTrail-NetworkActivity"), Ok(Kind::NetworkActivity));
         assert!(kind("Digest").unwrap_err().contains("verification"));
-        assert!(kind("trail").is_err());
+        assert!(kind("trail").unwrap_err().ends_with("NetworkActivity or Aggregated"));
+        assert!(kind("insigth").unwrap_err().ends_with("did you mean Insight?"));
     }
 }

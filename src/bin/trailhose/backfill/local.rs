@@ -6,6 +6,7 @@ use crate::args::Location;
 use crate::components::{self, Aws, OpenedSource};
 use crate::inventory;
 use crate::print::{print, print_json};
+use crate::sync::empty::{Found, warning};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar};
@@ -40,29 +41,32 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let worked = async {
-        let mut counts = ListingCounts::default();
+        let (mut counts, mut empty) = (ListingCounts::default(), Vec::new());
         for planned in &plan.runs {
             for at in &planned.places {
+                let before = counts;
                 one(plan, planned, at, &ledger, aws, &bar, &mut counts).await?;
+                if counts.matched() == before.matched() && !at.allow_empty {
+                    empty.push(empty_warning(at, counts.not_logs - before.not_logs, counts.excluded - before.excluded));
+                }
             }
         }
-        Ok(counts)
+        Ok((counts, empty))
     };
     // Enqueued objects stay enqueued, and the next run finds them in the ledger once they are processed.
     let worked = tokio::select! {
         worked = worked => worked,
         Ok(_) = halt.wait_for(|&halt| halt) => {
             bar.finish_and_clear();
-            return Ok(crate::INTERRUPTED);
+            return Ok(crate::interrupt::exit_code());
         }
     };
     bar.finish_and_clear();
-    let counts = match worked {
-        Ok(counts) => counts,
+    let (counts, empty) = match worked {
+        Ok(worked) => worked,
         Err(LocalBackfillError::NothingDone(reason)) => return Err(reason),
         Err(LocalBackfillError::PartlyDone(reason)) => {
-            anstream::eprintln!("{}: {}", crate::summary::error_word(), crate::labels::one_line(&reason));
-            return Ok(super::INCOMPLETE);
+            return Ok(crate::report_failure("aborted", &reason, super::INCOMPLETE));
         }
     };
     let rate = plan.runs.first().and_then(|planned| planned.request.bytes_per_second);
@@ -72,7 +76,22 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
     } else {
         print(&report.table())
     }
-    Ok(0)
+    empty.iter().for_each(|warning| anstream::eprintln!("{warning}"));
+    Ok(if empty.is_empty() { 0 } else { crate::NOTHING_MATCHED })
+}
+
+/// Returns the warning about a source of which no object matched. The days of a backfill are always limited.
+fn empty_warning(at: &SourceLocation, not_logs: u64, excluded: u64) -> String {
+    let skipped = [("other".to_owned(), not_logs)].into_iter().filter(|(_, count)| *count > 0).collect();
+    let found = Found {
+        skipped: &skipped,
+        excluded,
+        excluded_folders: 0,
+        unvisited: 0,
+        can_read_all_files: false,
+        has_days: true,
+    };
+    warning(&at.location.to_string(), &found.reason(&at.location))
 }
 
 /// Error of a local backfill.

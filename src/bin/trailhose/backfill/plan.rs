@@ -36,6 +36,8 @@ pub(super) struct PlannedRun {
 pub(super) struct SourceLocation {
     pub(super) location: Location,
     pub(super) region: Option<String>,
+    /// Whether it is expected that no object matches.
+    pub(super) allow_empty: bool,
 }
 
 impl BackfillPlan {
@@ -57,6 +59,14 @@ impl BackfillPlan {
             bytes_per_second: args.bytes_per_second,
             ..Request::default()
         };
+        let allow_empty = args.selection.allow_empty;
+        if allow_empty && !args.dry_run && args.inventory.is_none() {
+            return Err(
+                "--allow-empty requires --dry-run or --inventory: a run on AWS reports empty sources with the \
+                        metric SourcesEmpty"
+                    .into(),
+            );
+        }
         let mut runs: Vec<PlannedRun> = Vec::new();
         let mut add = |request: Request, at: SourceLocation| match runs.iter_mut().find(|runs| runs.request == request)
         {
@@ -64,7 +74,7 @@ impl BackfillPlan {
             None => runs.push(PlannedRun { request, places: vec![at] }),
         };
         for location in &args.sources {
-            add(request.clone(), SourceLocation { location: location.clone(), region: None });
+            add(request.clone(), SourceLocation { location: location.clone(), region: None, allow_empty });
         }
         let listed = settings.iter().filter(|_| args.sources.is_empty()).flat_map(|settings| &settings.sources);
         for source in listed {
@@ -81,7 +91,8 @@ impl BackfillPlan {
             if request.kinds.is_empty() {
                 of_source.kinds = source.kinds.iter().map(ToString::to_string).collect();
             }
-            add(of_source, SourceLocation { location: source.location.clone(), region: source.bucket_region.clone() });
+            let (location, region) = (source.location.clone(), source.bucket_region.clone());
+            add(of_source, SourceLocation { location, region, allow_empty: allow_empty || source.allow_empty });
         }
         if runs.is_empty() {
             // No source is given: the stack uses its configured sources.

@@ -2,8 +2,8 @@
 
 use crate::args::LedgerLocation;
 use crate::components::Aws;
-use crate::labels::one_line;
 use crate::print::{print, print_json};
+use crate::text::one_line;
 use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
@@ -37,8 +37,13 @@ pub(super) async fn run(id: Option<&RunId>, at: &LedgerLocation, aws: &Aws, json
         None => records.runs(1).await.map(|runs| runs.into_iter().next()),
     };
     let Some(run) = found.map_err(|error| error.to_string())? else {
-        let which = id.map_or_else(|| "no run".to_owned(), |id| format!("no run {id}"));
-        anstream::eprintln!("{at} has {which}: it has not started yet, or its records expired after 90 days");
+        let text = match id {
+            Some(id) => {
+                format!("{at} has no record of run {id}: it has not started yet, or its record expired after 90 days")
+            }
+            None => format!("{at} has no record of a run: none has started yet, or all records expired after 90 days"),
+        };
+        anstream::eprintln!("{text}");
         return Ok(super::INCOMPLETE);
     };
     let parts = records.parts(&run.id).await.map_err(|error| error.to_string())?;
@@ -86,7 +91,7 @@ fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
         );
     }
     for root in &progress.empty {
-        let _ = writeln!(out, "  no objects found in {root}: check the prefix");
+        let _ = writeln!(out, "  no CloudTrail folders found in {root}: check the prefix");
     }
     for failure in progress.failures.iter().take(MAX_LISTED_FAILURES) {
         let _ = writeln!(out, "  failed, will be retried: {}", one_line(failure));

@@ -1,6 +1,7 @@
 //! The result of a local backfill, as a table or JSON.
 
 use crate::table::Table;
+use crate::text;
 use indicatif::{DecimalBytes, HumanCount, HumanDuration};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ impl LocalReport {
             "older than ledger retention; may be delivered again",
         );
         table.row("incomplete", counts.unfinished, "");
-        let sent = if *dry_run { "would be enqueued" } else { "enqueued" };
+        let sent = if *dry_run { "to enqueue" } else { "enqueued" };
         table.row(sent, counts.sent, &format!("{} as stored", DecimalBytes(counts.bytes)));
         let reads = format!("list requests, {} ledger rows read", HumanCount(counts.ledger_reads));
         table.row("requests", counts.list_requests, &reads);
@@ -75,10 +76,10 @@ impl LocalReport {
         let time = HumanDuration(Duration::try_from_secs_f64(estimate.seconds).unwrap_or(Duration::MAX)).to_string();
         table.text("time", &format!("~{time}"), "at the stream's default quota of 5 MiB/s, or at --bytes-per-second");
         for (service, dollars) in &estimate.dollars_by_service {
-            table.text(service, &format!("~${dollars:.4}"), "");
+            table.text(service, &format!("~{}", text::dollars(*dollars, 4)), "");
         }
         let list = format!("list prices of {}, {}", estimate.prices_of, estimate.prices_as_of);
-        table.text("total", &format!("~${:.4}", estimate.dollars), &list);
+        table.text("total", &format!("~{}", text::dollars(estimate.dollars, 4)), &list);
         table.into_text()
     }
 }

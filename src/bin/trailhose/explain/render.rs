@@ -2,7 +2,7 @@
 
 use super::contents::ObjectContents;
 use super::{Explanation, KeyInfo, LedgerInfo};
-use crate::labels::one_line;
+use crate::text::{counted, one_line};
 use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ fn table(explained: &Explanation) -> String {
         None => row(&mut out, "stored", &DecimalBytes(*stored_bytes).to_string()),
     }
     if let Some(unreadable) = unreadable {
-        row(&mut out, "unreadable", &format!("{}: {}", unreadable.kind, one_line(&unreadable.reason)));
+        row(&mut out, "unreadable", &one_line(&unreadable.reason));
     }
     if let Some(known) = ledger {
         row(&mut out, "ledger", &ledger_text(known));
@@ -116,10 +116,10 @@ fn ledger_text(known: &LedgerInfo) -> String {
     let Some(status) = known.status else { return "no row for this object".into() };
     let mut text = status.to_owned();
     if let (Some(delivered), Some(duplicate)) = (known.delivered, known.duplicate) {
-        let _ = write!(text, ": {delivered} delivered, {duplicate} duplicates");
+        let _ = write!(text, ": {delivered} delivered, {}", counted(duplicate, "duplicate"));
     }
     if let Some(cursor) = known.cursor.filter(|&cursor| cursor > 0) {
-        let _ = write!(text, ", delivered up to event {cursor}");
+        let _ = write!(text, ", the events before event {cursor} are delivered");
     }
     if let Some(seconds) = known.leased_for {
         let _ = write!(text, ", leased for another {seconds} s");

@@ -1,7 +1,7 @@
 //! Reads a bucket's configuration: region, organization folders and notification targets. If access is denied, the
 //! missing permission is reported.
 
-use super::Wiring;
+use super::SetupCheck;
 use super::trails::Trail;
 use crate::components::Aws;
 use aws_sdk_s3::Client;
@@ -52,10 +52,10 @@ impl BucketReport {
     }
 
     /// Returns the requirements of ingestion and their setup steps.
-    pub(super) fn wiring(&self, bucket: &str, trails: &[Trail]) -> Vec<Wiring> {
+    pub(super) fn checks(&self, bucket: &str, trails: &[Trail]) -> Vec<SetupCheck> {
         let mut all = Vec::new();
         if let Err(failure) = &self.listed {
-            all.push(Wiring {
+            all.push(SetupCheck {
                 found: format!("cannot list the bucket: {failure}"),
                 to_do: Some(match failure.kind {
                     FailureKind::NotFound => "check the trail: it writes to a bucket that does not exist".into(),
@@ -69,7 +69,7 @@ impl BucketReport {
         let topic = trails.iter().find_map(|trail| trail.sns_topic.as_deref());
         all.push(self.notifications(bucket, topic));
         for key in keys(trails) {
-            all.push(Wiring {
+            all.push(SetupCheck {
                 found: format!("encrypted with {key}"),
                 to_do: Some(format!(
                     "sam deploy --parameter-overrides LogBucketKeyArn={key}; a key of another account also requires \
@@ -80,9 +80,9 @@ impl BucketReport {
         all
     }
 
-    fn notifications(&self, bucket: &str, topic: Option<&str>) -> Wiring {
-        let done = |found: String| Wiring { found, to_do: None };
-        let missing = |found: String, to_do: String| Wiring { found, to_do: Some(to_do) };
+    fn notifications(&self, bucket: &str, topic: Option<&str>) -> SetupCheck {
+        let done = |found: String| SetupCheck { found, to_do: None };
+        let missing = |found: String, to_do: String| SetupCheck { found, to_do: Some(to_do) };
         match &self.notified {
             Err(failure) if failure.kind == FailureKind::Denied => missing(
                 format!("cannot read its notifications: {failure}"),
@@ -175,11 +175,11 @@ mod tests {
     use super::*;
     use aws_sdk_s3::types::{EventBridgeConfiguration, LambdaFunctionConfiguration, TopicConfiguration};
 
-    fn wiring_text(found: &Notifications) -> (String, String) {
+    fn check_text(found: &Notifications) -> (String, String) {
         let bucket =
             BucketReport { region: None, organizations: Vec::new(), listed: Ok(()), notified: Ok(notifies(found)) };
-        let wiring = bucket.notifications("logs", None);
-        (wiring.found, wiring.to_do.unwrap_or_default())
+        let check = bucket.notifications("logs", None);
+        (check.found, check.to_do.unwrap_or_default())
     }
 
     #[test]
@@ -187,19 +187,17 @@ mod tests {
         let function =
             LambdaFunctionConfiguration::builder().lambda_function_arn("arn:f").events(Event::S3ObjectCreatedPut);
         let in_use = Notifications::builder().lambda_function_configurations(function.build().unwrap());
-        let (found, to_do) = wiring_text(&in_use.clone().build());
+        let (found, to_do) = check_text(&in_use.clone().build());
         assert_eq!(found, "its notifications go to arn:f");
         assert!(to_do.contains("infra/wire-bucket eventbridge logs"), "{to_do}");
         let topic = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectCreated).build().unwrap();
         assert!(
-            wiring_text(&in_use.clone().topic_configurations(topic).build())
-                .1
-                .ends_with("Wiring=SNS SnsTopicArn=arn:t")
+            check_text(&in_use.clone().topic_configurations(topic).build()).1.ends_with("Wiring=SNS SnsTopicArn=arn:t")
         );
         let bridge = EventBridgeConfiguration::builder().build();
-        assert!(wiring_text(&in_use.event_bridge_configuration(bridge).build()).1.ends_with("Wiring=EventBridge"));
+        assert!(check_text(&in_use.event_bridge_configuration(bridge).build()).1.ends_with("Wiring=EventBridge"));
         let removed = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectRemoved).build().unwrap();
         let others = Notifications::builder().topic_configurations(removed).build();
-        assert_eq!(wiring_text(&others).0, "no notifications", "notifications about removed objects do not count");
+        assert_eq!(check_text(&others).0, "no notifications", "notifications about removed objects do not count");
     }
 }

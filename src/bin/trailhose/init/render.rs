@@ -3,7 +3,7 @@
 use super::SourceReport;
 use super::bucket::keys;
 use super::trails::TrailScope;
-use crate::labels::one_line;
+use crate::text::one_line;
 use std::fmt::Write as _;
 
 /// Returns the text of `trailhose.toml`.
@@ -76,10 +76,10 @@ pub(super) fn findings(found: &[SourceReport]) -> String {
         for trail in &source.trails {
             let _ = writeln!(text, "  {trail}");
         }
-        for wiring in &source.wiring {
+        for check in &source.checks {
             // Error messages of AWS services may contain line breaks.
-            let found = one_line(&wiring.found);
-            let _ = match &wiring.to_do {
+            let found = one_line(&check.found);
+            let _ = match &check.to_do {
                 None => writeln!(text, "  {found}: nothing to do"),
                 Some(to_do) => writeln!(text, "  {found}\n    to do: {to_do}"),
             };
@@ -105,7 +105,7 @@ mod tests {
                 trails: Vec::new(),
                 organizations: Vec::new(),
                 bucket_region: None,
-                wiring: Vec::new(),
+                checks: Vec::new(),
             };
             let text = settings(&[source], &["eu-west-1".into()]);
             let read = Settings::parse(Path::new("trailhose.toml"), &text).unwrap();

@@ -2,18 +2,19 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Returns whether to continue: with `--yes`, or after confirmation on the terminal.
+/// Returns whether to continue: with `--yes`, or after confirmation on the terminal. `question` names what is changed;
+/// `effect` is a sentence about what is delivered again.
 ///
 /// # Errors
 /// There is no terminal.
-pub(super) fn confirmed(what: &str, yes: bool) -> Result<bool, String> {
+pub(super) fn confirmed(question: &str, effect: &str, yes: bool) -> Result<bool, String> {
     if yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(format!("{what}: no terminal for confirmation; pass --yes"));
+        return Err(format!("{question} {effect} There is no terminal for the answer: use --yes"));
     }
-    anstream::eprint!("{what}. Continue? [y/N] ");
+    anstream::eprint!("{question} {effect} [y/N] ");
     let _ = std::io::stderr().flush();
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|error| format!("cannot read the answer: {error}"))?;

@@ -1,7 +1,8 @@
 //! Opens a ledger for inspection or changes.
 
 use crate::args::LedgerLocation;
-use crate::components::{self, Aws};
+use crate::components::{self, Aws, INSPECTION_DAYS};
+use crate::text::{counted, dollars};
 use std::sync::Arc;
 use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::Ledger;
@@ -30,7 +31,7 @@ pub(super) struct OpenedLedger {
 impl OpenedLedger {
     pub(super) async fn at(at: LedgerLocation, access: Access, aws: &Aws) -> Result<Self, String> {
         let (ledger, scanner, usage) = match (&at, access) {
-            (LedgerLocation::DynamoDb(table), _) => components::open_table(table, aws).await?,
+            (LedgerLocation::DynamoDb(table), _) => components::open_table(table, INSPECTION_DAYS, aws).await?,
             (LedgerLocation::File(file), Access::ReadOnly) => components::open_file(file)?,
             (LedgerLocation::File(file), Access::ReadWrite) => components::open_file_for_update(file)?,
         };
@@ -56,14 +57,14 @@ impl OpenedLedger {
     /// Returns the cost of reading the whole ledger.
     pub(super) fn cost_of_all(&self, bytes: u64) -> String {
         let units = scan_units(usize::try_from(bytes).unwrap_or(usize::MAX)) as f64;
-        let dollars = BilledUnits { read_units: units, ..BilledUnits::default() }.dollars();
-        format!("{units:.0} read units, {}", money(dollars))
+        let amount = BilledUnits { read_units: units, ..BilledUnits::default() }.dollars();
+        format!("{}, {}", counted(units as u64, "read unit"), money(amount))
     }
 
     /// Returns the cost of the reads so far.
     pub(super) fn cost_so_far(&self) -> String {
         let spent = self.usage.usage();
-        format!("{} read units, {}", spent.read_units, money(BilledUnits::ledger(spent).dollars()))
+        format!("{}, {}", counted(spent.read_units, "read unit"), money(BilledUnits::ledger(spent).dollars()))
     }
 }
 
@@ -89,10 +90,10 @@ pub(super) fn failed(error: StoreError) -> String {
 }
 
 /// Formats dollars with as many decimals as are significant.
-fn money(dollars: f64) -> String {
-    match dollars {
-        dollars if dollars >= 0.01 => format!("${dollars:.2}"),
-        dollars if dollars >= 0.000_01 => format!("${dollars:.5}"),
+fn money(amount: f64) -> String {
+    match amount {
+        amount if amount >= 0.01 => dollars(amount, 2),
+        amount if amount >= 0.000_01 => dollars(amount, 5),
         _ => "less than $0.00001".to_owned(),
     }
 }

@@ -6,7 +6,7 @@ use super::open::{OpenedLedger, failed};
 use super::view::{RowView, named, say};
 use crate::components::Aws;
 use crate::print::{print, print_json};
-use indicatif::HumanCount;
+use crate::text::{counted, objects_are};
 use serde::Serialize;
 use trailhose::ledger::ReopenOutcome;
 use trailhose::ledger::inspect::scan::ScanFilter;
@@ -22,12 +22,12 @@ pub(super) async fn list(open: &OpenedLedger, json: bool) -> Result<u8, String> 
             if json {
                 print_json(&view);
             } else {
-                print(&format!("{}  {}\n", view.object, crate::labels::one_line(view.reason.as_deref().unwrap_or(""))));
+                print(&format!("{}  {}\n", view.object, crate::text::one_line(view.reason.as_deref().unwrap_or(""))));
             }
         }
     }
     if !json {
-        say(&format!("{} quarantined", objects(count)));
+        say(&format!("{} quarantined", objects_are(count)));
     }
     Ok(0)
 }
@@ -36,7 +36,7 @@ pub(super) async fn list(open: &OpenedLedger, json: bool) -> Result<u8, String> 
 #[derive(Debug, Serialize)]
 struct RetryResult {
     object: String,
-    /// `open`, `leased`, `forgotten` or the object's state.
+    /// `open`, `leased`, `absent` or the object's state.
     status: &'static str,
 }
 
@@ -60,11 +60,12 @@ pub(super) async fn retry(
         }
         rows_to_retry.extend(rows);
     }
-    let what = match objects {
-        [] => "all quarantined objects are reopened".to_owned(),
-        _ => format!("{} reopened", self::objects(rows_to_retry.len() as u64)),
+    let question = match objects {
+        [] => "Reopen all quarantined objects?".to_owned(),
+        _ => format!("Reopen {}?", counted(rows_to_retry.len() as u64, "object")),
     };
-    if !confirmed(&format!("{what}, and their already delivered events are delivered again"), yes)? {
+    let effect = "Events that they delivered before they were quarantined will be delivered again.";
+    if !confirmed(&question, effect, yes)? {
         say("no changes made");
         return Ok(super::NOT_FOUND);
     }
@@ -79,7 +80,7 @@ pub(super) async fn retry(
     }
     say(&format!(
         "{} open; the next sync or backfill that covers them processes them again",
-        self::objects(totals.opened)
+        objects_are(totals.opened)
     ));
     Ok(if totals.refused > 0 { super::NOT_FOUND } else { 0 })
 }
@@ -99,7 +100,7 @@ impl RetryTotals {
                 ReopenOutcome::Leased(_) => ("leased", ": another worker is processing it, try again later"),
                 // Another process reopened and processed it since it was listed.
                 ReopenOutcome::NotApplicable(row) => (row.status.as_str(), ""),
-                ReopenOutcome::NotFound => ("forgotten", ""),
+                ReopenOutcome::NotFound => ("absent", ": the ledger has no row for it any more"),
             };
             match status {
                 "open" => self.opened += 1,
@@ -114,8 +115,4 @@ impl RetryTotals {
         }
         Ok(())
     }
-}
-
-fn objects(count: u64) -> String {
-    if count == 1 { "1 object is".into() } else { format!("{} objects are", HumanCount(count)) }
 }

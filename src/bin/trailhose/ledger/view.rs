@@ -50,7 +50,7 @@ impl RowView {
         let mut out = format!("{bold}{}{bold:#}\n", self.object);
         line(&mut out, "status", self.status);
         if let Some(cursor) = self.cursor.filter(|&cursor| cursor > 0) {
-            line(&mut out, "delivered", &format!("up to event {cursor}"));
+            line(&mut out, "delivered", &format!("the events before event {cursor}"));
         }
         if let (Some(seen), Some(delivered), Some(duplicate)) = (self.seen, self.delivered, self.duplicate) {
             let more = |count: Option<u64>, what: &str| match count {
@@ -71,7 +71,7 @@ impl RowView {
             [("leased until", &self.leased_until), ("reason", &self.reason), ("kept until", &self.expires)]
         {
             if let Some(text) = text {
-                line(&mut out, name, &crate::labels::one_line(text));
+                line(&mut out, name, &crate::text::one_line(text));
             }
         }
         out
@@ -80,7 +80,7 @@ impl RowView {
 
 /// Returns the object with its version.
 pub(super) fn named(row: &Row) -> String {
-    crate::labels::one_line(&format!("{}#{}", row.object, row.object.etag))
+    crate::text::one_line(&format!("{}#{}", row.object, row.object.etag))
 }
 
 /// Adds a line with a name and a text.
@@ -90,7 +90,7 @@ pub(super) fn line(out: &mut String, name: &str, text: &str) {
 
 /// Prints a message to standard error.
 pub(super) fn say(text: &str) {
-    anstream::eprintln!("{}", crate::labels::one_line(text));
+    anstream::eprintln!("{}", crate::text::one_line(text));
 }
 
 fn time(seconds: Seconds) -> String {

@@ -3,7 +3,7 @@
 use super::{BackfillSettings, Settings, SourceSettings, TrailInfo};
 use crate::args::value;
 use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
-use crate::labels::one_line;
+use crate::text::one_line;
 use clap::ValueEnum;
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -58,6 +58,8 @@ struct SourceTable {
     kinds: Vec<SpannedString>,
     since: Option<SpannedString>,
     until: Option<SpannedString>,
+    #[serde(default)]
+    allow_empty: bool,
     #[serde(default)]
     trails: Vec<SpannedString>,
     organization: Option<SpannedString>,
@@ -159,10 +161,11 @@ impl SourceTable {
             location,
             bucket_region: text(self.bucket_region),
             accounts: each("accounts", &self.accounts, value::account)?,
-            regions: each("regions", &self.regions, |region| Ok(region.to_owned()))?,
+            regions: each("regions", &self.regions, value::region)?,
             kinds: each("kinds", &self.kinds, value::kind)?,
             since: days_of.0,
             until: days_of.1,
+            allow_empty: self.allow_empty,
             trail: TrailInfo {
                 trails: self.trails.into_iter().map(Spanned::into_inner).collect(),
                 organization: text(self.organization),

@@ -41,6 +41,8 @@ pub(crate) struct PlannedSource {
     pub(crate) since: Option<Date>,
     /// Last day of delivery, UTC.
     pub(crate) until: Option<Date>,
+    /// Whether it is expected that no object matches.
+    pub(crate) allow_empty: bool,
 }
 
 /// Destination and ledger, with their options.
@@ -87,13 +89,19 @@ impl SyncPlan {
                 checkpoint: args.checkpoint.or(file.checkpoint).unwrap_or(Duration::from_secs(2)),
             },
             filter: args.filter.or(file.filter).unwrap_or_default(),
-            jobs: args.jobs.map(Into::into).or(file.jobs),
+            jobs: args.jobs.or(file.jobs),
             max_object_bytes: args.max_object_bytes.or(file.max_object_bytes),
             all_files: args.all_files,
             inventory: args.inventory,
             watch: args.watch,
             look_back: args.look_back.or(file.look_back).unwrap_or(LOOK_BACK),
         })
+    }
+
+    /// Whether all sources, the destination and the ledger are on this machine, so that AWS bills nothing.
+    pub(crate) fn is_local(&self) -> bool {
+        self.sources.iter().all(|source| matches!(source.location, Location::Path(_)))
+            && matches!((&self.delivery.dest, &self.delivery.ledger), (Dest::Folder(_), LedgerLocation::File(_)))
     }
 
     /// Returns the sources, separated by commas.
@@ -110,6 +118,7 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
         filters: Filters::default(),
         since: None,
         until: None,
+        allow_empty: false,
     });
     let listed = settings.iter().flat_map(|settings| &settings.sources).map(|source| PlannedSource {
         location: source.location.clone(),
@@ -121,6 +130,7 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
         },
         since: source.since,
         until: source.until,
+        allow_empty: source.allow_empty,
     });
     let mut sources: Vec<PlannedSource> = named.chain(listed).collect();
     if sources.is_empty() {
@@ -130,6 +140,7 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
     for source in &mut sources {
         source.since = args.selection.since.or(source.since);
         source.until = args.selection.until.or(source.until);
+        source.allow_empty |= args.selection.allow_empty;
         for (asked, filter) in [
             (&asked.accounts, &mut source.filters.accounts),
             (&asked.regions, &mut source.filters.regions),
@@ -161,8 +172,7 @@ fn ledger(named: Option<LedgerLocation>, dest: &Dest) -> Result<LedgerLocation, 
         (Some(at), _) => Ok(at),
         (None, Dest::Folder(folder)) => Ok(LedgerLocation::File(folder.join(".trailhose").join("ledger.db"))),
         (None, Dest::Firehose(_)) => {
-            Err("--ledger is required with a Firehose events_per_record: use --ledger FILE or --ledger \
-                                          dynamodb://TABLE"
+            Err("--ledger is required with a Firehose destination: use --ledger FILE or --ledger dynamodb://TABLE"
                 .into())
         }
     }

@@ -1,5 +1,6 @@
 //! One round: processes every source once, in order, with one destination and one ledger.
 
+use super::empty::EmptySource;
 use super::plan::{PlannedSource, SyncPlan};
 use crate::args::{Dest, Location};
 use crate::components::{self, Aws, Delivery, OpenedSource};
@@ -15,6 +16,13 @@ use trailhose::source::metered::{MeteredSource, SourceCounters};
 use trailhose::source::{Listing, Pages};
 use trailhose::sync::{Completion, ObjectSelection, RetryPolicy, SyncReport, SyncRun};
 use trailhose::tally::Tally;
+
+/// Result of one round.
+pub(super) struct Round {
+    pub(super) report: SyncReport,
+    /// The sources of which no object matched, unless this is expected.
+    pub(super) empty: Vec<EmptySource>,
+}
 
 /// The opened sources, destination and ledger.
 pub(super) struct Components {
@@ -67,18 +75,23 @@ impl Components {
     }
 
     /// Processes every source until its end or until `halt` becomes true. With `look_back_from`, only objects delivered
-    /// on or after that day minus the plan's look-back are scanned. A source that fails does not stop the others.
+    /// on or after that day minus the plan's look-back are scanned; it is then normal that no object matches. A source
+    /// that fails does not stop the others.
     pub(super) async fn round(
         &self,
         plan: &SyncPlan,
         look_back_from: Option<Date>,
         halt: &Receiver<bool>,
         progress: &mut Progress,
-    ) -> SyncReport {
-        let mut ended = SyncReport::default();
+    ) -> Round {
+        let (mut ended, mut empty) = (SyncReport::default(), Vec::new());
         for (planned, opened) in &self.sources {
             let walk = self.walk(plan, planned, opened, look_back_from);
-            ended.merge(walk.run(halt.clone(), &mut |event| progress.handle(&event)).await);
+            let report = walk.run(halt.clone(), &mut |event| progress.handle(&event)).await;
+            if look_back_from.is_none() && !planned.allow_empty {
+                empty.extend(EmptySource::of(planned, plan.all_files, &report));
+            }
+            ended.merge(report);
             if *halt.borrow() {
                 break;
             }
@@ -86,7 +99,7 @@ impl Components {
         progress.end();
         progress.unvisited(&ended.unvisited_names);
         progress.names.rest().iter().for_each(|line| progress.line(line));
-        ended
+        Round { report: ended, empty }
     }
 
     fn walk(

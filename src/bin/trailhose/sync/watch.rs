@@ -6,9 +6,10 @@
 //! retries these objects.
 
 use super::plan::SyncPlan;
-use super::round::{Components, not_started};
+use super::round::{Components, Round, not_started};
 use super::{Print, summary};
-use crate::INTERRUPTED;
+use crate::interrupt;
+use crate::print::print_json;
 use crate::progress::Progress;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
@@ -17,8 +18,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
 use trailhose::sync::{Completion, SyncReport};
 
+/// Interval between two lines about rounds without changes, if there is no terminal to show a status line.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3600);
+
+/// Interval at which the status line on the terminal is updated.
+const STATUS_UPDATE: Duration = Duration::from_secs(1);
+
 /// Runs rounds until `halt` becomes true, `pause` apart. After a failed round, the error is printed and the components
-/// are opened again.
+/// are opened again. Returns the exit code: see [`interrupt::watch_exit_code`].
 ///
 /// # Errors
 /// The first round could not start.
@@ -32,6 +39,8 @@ pub(super) async fn run(
 ) -> Result<u8, String> {
     let mut open = Some(components);
     let mut clean: Option<Date> = None;
+    let mut quiet_since: Option<Instant> = None;
+    let mut aborted = false;
     for round in 1.. {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let components = match open.take() {
@@ -41,31 +50,74 @@ pub(super) async fn run(
         match components {
             Ok(components) => {
                 let started = Instant::now();
-                let ended = components.round(plan, clean, &halt, progress).await;
-                if let (1, Some(reason)) = (round, not_started(&ended)) {
+                let result = components.round(plan, clean, &halt, progress).await;
+                let ended = &result.report;
+                if let (1, Some(reason)) = (round, not_started(ended)) {
                     return Err(reason);
                 }
-                print_round(plan, &components, &ended, started.elapsed(), progress, print, round);
-                if is_clean(&ended) {
+                let printed = print_round(plan, &components, &result, started.elapsed(), progress, print, round);
+                if printed {
+                    quiet_since = None;
+                } else if quiet_since.is_none_or(|since| since.elapsed() >= SIGN_OF_LIFE) {
+                    quiet_since = Some(Instant::now());
+                    print_line(&format!("round {round}: no new objects; running"), print);
+                }
+                if is_clean(ended) {
                     clean = Some(today);
                 }
+                aborted = matches!(ended.completion, Completion::Aborted(_));
                 if let Completion::Aborted(reason) = &ended.completion {
                     print_aborted(progress, round, reason, pause);
                 } else {
                     open = Some(components);
                 }
             }
-            Err(reason) => print_aborted(progress, round, &reason, pause),
+            Err(reason) => {
+                aborted = true;
+                if print == Print::Json {
+                    print_json(&FailedRound { round, result: "aborted", reason: &reason, exit_code: ABORTED });
+                }
+                print_aborted(progress, round, &reason, pause);
+            }
         }
-        // An error means that the sender is gone: continue, because no stop request can arrive.
-        let stopped = tokio::time::timeout(pause, halt.wait_for(|&halt| halt)).await;
-        if matches!(stopped, Ok(Ok(_))) {
+        if stopped_within(pause, round, &mut halt, progress).await {
             progress.line(&format!("stopped in round {round}; rerun to resume"));
             break;
         }
         progress.begin();
     }
-    Ok(INTERRUPTED)
+    Ok(interrupt::watch_exit_code(aborted))
+}
+
+/// Exit code in the JSON object of a round that could not start.
+const ABORTED: u8 = 1;
+
+/// The JSON object of a round that could not start.
+#[derive(serde::Serialize)]
+struct FailedRound<'a> {
+    round: u64,
+    result: &'static str,
+    reason: &'a str,
+    exit_code: u8,
+}
+
+/// Waits for the next round and shows the remaining time on the terminal. Returns whether the watch was stopped.
+async fn stopped_within(pause: Duration, round: u64, halt: &mut Receiver<bool>, progress: &Progress) -> bool {
+    let end = Instant::now() + pause;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return *halt.borrow();
+        }
+        progress.wait(round, left);
+        let wait = left.min(STATUS_UPDATE);
+        // An error means that the sender is gone: continue, because no stop request can arrive.
+        match tokio::time::timeout(wait, halt.wait_for(|&halt| halt)).await {
+            Ok(Ok(_)) => return true,
+            Ok(Err(_)) => tokio::time::sleep(wait).await,
+            Err(_) => {}
+        }
+    }
 }
 
 /// Whether the round completed without failed or deferred objects.
@@ -74,7 +126,7 @@ fn is_clean(ended: &SyncReport) -> bool {
 }
 
 fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration) {
-    let reason = crate::labels::one_line(reason);
+    let reason = crate::text::one_line(reason);
     progress.line(&format!(
         "{}: round {round} failed: {reason}; the next round starts in {} s",
         crate::summary::error_word(),
@@ -82,27 +134,36 @@ fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration)
     ));
 }
 
-/// Prints the result of a round: as JSON always; as text for the first round and for later rounds with changes.
+/// Prints the result of a round: as JSON always; as text for the first round and for later rounds with changes. Returns
+/// whether anything was printed or nothing may be printed.
 fn print_round(
     plan: &SyncPlan,
     components: &Components,
-    ended: &SyncReport,
+    result: &Round,
     took: Duration,
     progress: &Progress,
     print: Print,
     round: u64,
-) {
-    let summary = summary(plan, components, ended, took, progress, Some(round));
+) -> bool {
+    let summary = summary(plan, components, result, took, progress, Some(round));
+    result.empty.iter().for_each(|source| progress.line(&source.warning()));
     match (print, round) {
         (Print::Nothing, _) => {}
         (Print::Json, _) => summary.print_json(),
         (Print::Table, 1) => summary.print(),
-        (Print::Table, _) => {
-            if let Some(line) = summary.round_line() {
-                let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-                // A closed pipe does not stop the watch.
-                let _ = writeln!(anstream::stdout(), "{at}  {line}");
-            }
-        }
+        (Print::Table, _) => match summary.round_line() {
+            Some(line) => print_line(&line, print),
+            None => return result.report.completion != Completion::Complete,
+        },
+    }
+    true
+}
+
+/// Prints a line with the time to standard output, if the summary is text.
+fn print_line(line: &str, print: Print) {
+    if print == Print::Table {
+        let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        // A closed pipe does not stop the watch.
+        let _ = writeln!(anstream::stdout(), "{at}  {line}");
     }
 }

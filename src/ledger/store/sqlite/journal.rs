@@ -1,7 +1,8 @@
 //! Journal: the SQLite file of a local ledger, and the transaction that the ledger and the JSON Lines sink share.
 
+use super::open_error::{Access, FORMAT, beside, check_file, identify, io_error, store_error};
 use crate::ledger::store::StoreError;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,9 +17,7 @@ pub enum CommitMode {
     Grouped,
 }
 
-/// Version of the tables below. A file with another version is rejected.
-const FORMAT: &str = "1";
-
+/// The tables of format [`FORMAT`].
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE rows (
@@ -73,6 +72,7 @@ impl Journal {
         std::fs::create_dir_all(folder).map_err(|error| {
             StoreError::Denied(format!("cannot create the ledger's folder {}: {error}", folder.display()))
         })?;
+        check_file(path, Access::Write)?;
         let lock = lock(path)?;
         let failed = |error| store_error(path, error);
         let mut connection = Connection::open(path).map_err(failed)?;
@@ -94,9 +94,7 @@ impl Journal {
     /// # Errors
     /// If the file does not exist, is not a ledger, or is from a newer version.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        if !path.is_file() {
-            return Err(StoreError::Denied(format!("the ledger {} does not exist", path.display())));
-        }
+        check_file(path, Access::Read)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| store_error(path, error))?;
         let id = identify(&connection, path)?;
@@ -223,21 +221,20 @@ impl std::fmt::Debug for Journal {
 
 /// Locks a file next to the ledger. SQLite's own lock is not used, so that a ledger in use can be inspected.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let denied =
-        |error: std::io::Error| StoreError::Denied(format!("cannot lock the ledger with {}: {error}", name.display()));
-    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(denied)?;
+    let name = beside(path, ".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&name);
+    let file = file.map_err(|error| io_error(&name, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Denied(format!(
-            "the ledger {} is in use by another process, which holds the lock {}; wait until that process ends, or use a \
-             different ledger",
+            "the ledger {} is in use by another process, which holds the lock {}: wait until that process ends, or stop \
+             it",
             path.display(),
             name.display()
         ))),
-        Err(TryLockError::Error(error)) => Err(denied(error)),
+        Err(TryLockError::Error(error)) => {
+            Err(StoreError::Denied(format!("cannot lock the ledger with {}: {error}", name.display())))
+        }
     }
 }
 
@@ -245,60 +242,30 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreError> {
     let failed = |error| store_error(path, error);
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+    let count_tables = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map_err(failed)
+    };
+    // The file of another program must not be changed, also not by the settings below.
+    if count_tables(connection)? > 0 {
+        identify(connection, path)?;
+    }
     connection.set_prepared_statement_cache_capacity(64);
     // FULL: a commit is on the disk when it returns, not only in the operating system's cache.
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;")
         .map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-    if tables == 0 {
+    if count_tables(&transaction)? == 0 {
         let id = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
         transaction
             .execute_batch(TABLES)
-            .and_then(|()| transaction.execute("INSERT INTO meta VALUES ('format', ?1), ('ledger', ?2)", [FORMAT, &id]))
+            .and_then(|()| {
+                transaction
+                    .execute("INSERT INTO meta VALUES ('format', ?1), ('ledger', ?2)", [&FORMAT.to_string(), &id])
+            })
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
         return Ok(id);
     }
     identify(&transaction, path)
-}
-
-/// Checks the version of an existing file and returns the ledger's ID.
-fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> {
-    let not_a_ledger = || {
-        StoreError::Unreadable(format!(
-            "{} is an SQLite file, but not a trailhose ledger; use a different file as the ledger",
-            path.display()
-        ))
-    };
-    let meta = |name: &str| {
-        connection
-            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, String>(0))
-            .optional()
-            .map_err(|_| not_a_ledger())
-    };
-    match meta("format")? {
-        Some(format) if format == FORMAT => meta("ledger")?.ok_or_else(not_a_ledger),
-        Some(format) => Err(StoreError::Unreadable(format!(
-            "the ledger {} has format {format}, but this program reads format {FORMAT}; use the version that wrote it",
-            path.display()
-        ))),
-        None => Err(not_a_ledger()),
-    }
-}
-
-/// Converts an SQLite error to a store error.
-pub(crate) fn store_error(path: &Path, error: rusqlite::Error) -> StoreError {
-    let at = path.display();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            StoreError::Unreadable(format!("{at} is not a readable SQLite file: {error}"))
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            StoreError::Denied(format!("cannot open or write the ledger {at}: {error}"))
-        }
-        _ => StoreError::Unknown(format!("the ledger {at} failed: {error}")),
-    }
 }

@@ -102,16 +102,24 @@ fn file_that_is_not_a_ledger_is_rejected_unchanged() {
     let path = folder.path().join("other.db");
     let open = || Sqlite::open(&path, CommitMode::Durable).unwrap_err();
     std::fs::write(&path, "{\"Records\": []}".repeat(100)).unwrap();
-    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("not a readable SQLite file")));
+    assert!(
+        matches!(open(), StoreError::Unreadable(text) if text.contains("is not an SQLite file (it starts with the bytes 7b 22 52 65)"))
+    );
     std::fs::remove_file(&path).unwrap();
 
     let other = Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE songs (name TEXT)").unwrap();
-    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("not a trailhose ledger")));
+    let before = std::fs::read(&path).unwrap();
+    assert!(
+        matches!(open(), StoreError::Unreadable(text) if text.contains("another program, not a trailhose ledger (its tables are songs)"))
+    );
+    assert!(std::fs::read(&path).unwrap() == before, "the file of another program is unchanged");
     other.execute_batch("DROP TABLE songs").unwrap();
     drop(Sqlite::open(&path, CommitMode::Durable).unwrap());
     other.execute_batch("UPDATE meta SET value = '9' WHERE name = 'format'").unwrap();
-    assert!(matches!(open(), StoreError::Unreadable(text) if text.contains("format 9")));
+    assert!(
+        matches!(open(), StoreError::Unreadable(text) if text.contains("a newer version") && text.contains("format 9"))
+    );
 }
 
 #[tokio::test]

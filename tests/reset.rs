@@ -1,4 +1,4 @@
-//! `forget` and `retry`: a reset object is delivered again, also while a worker uses it, and no event of it or of
+//! `reset` and `retry`: a reset object is delivered again, also while a worker uses it, and no event of it or of
 //! objects that share its events is lost.
 
 mod world;
@@ -31,8 +31,8 @@ fn ledger(world: &World) -> Ledger {
     world.worker(&Arc::default()).ledger
 }
 
-async fn forget(world: &World, at: &ObjectRef) -> ReopenOutcome {
-    ledger(world).forget(at.object().unwrap().id()).await.unwrap()
+async fn reset(world: &World, at: &ObjectRef) -> ReopenOutcome {
+    ledger(world).reset(at.object().unwrap().id()).await.unwrap()
 }
 
 /// Redelivers until every object is done.
@@ -63,7 +63,7 @@ async fn reset_object_delivers_its_own_events_again() {
     let mut watch = Watch::new(&world, &objects);
     finish(&world, &objects, &mut watch).await;
     assert_eq!(world.delivered().len(), 6);
-    assert!(matches!(forget(&world, &objects[1]).await, ReopenOutcome::Reopened(_)));
+    assert!(matches!(reset(&world, &objects[1]).await, ReopenOutcome::Reopened(_)));
     finish(&world, &objects, &mut watch).await;
     let again = world.delivered().split_off(6);
     assert_eq!(again, [event(4), event(5)], "only its own events; the first object owns the shared ones");
@@ -85,7 +85,7 @@ async fn reset_after_a_crash_at_any_call_loses_nothing() {
             }
             world.pass(pass);
             let before = world.store.contents().rows[&objects[0].object().unwrap().id()].clone();
-            match forget(&world, &objects[0]).await {
+            match reset(&world, &objects[0]).await {
                 ReopenOutcome::Leased(_) => {
                     under_lease += 1;
                     assert_eq!(world.store.contents().rows[&objects[0].object().unwrap().id()], before, "unchanged");
@@ -122,7 +122,7 @@ async fn worker_of_a_reset_object_writes_nothing_more() {
             break;
         }
         world.pass(LEASE);
-        assert!(matches!(forget(&world, &objects[0]).await, ReopenOutcome::Reopened(_)));
+        assert!(matches!(reset(&world, &objects[0]).await, ReopenOutcome::Reopened(_)));
         let outcome = loop {
             gate.grant();
             if let Poll::Ready(outcome) = poll() {

@@ -1,5 +1,6 @@
 //! Lists objects that were not ingested, each with its reason.
 
+use crate::text::{one_line, reason_kind};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -32,11 +33,7 @@ impl NotIngested {
         let (result, kind, reason) = match outcome {
             Outcome::Done(_) | Outcome::AlreadyDone => return None,
             Outcome::Skipped(kind) => ("skipped", (*kind).to_owned(), why_skipped(&at.key)),
-            Outcome::Quarantined(quarantined) => (
-                "quarantined",
-                quarantined.kind.clone(),
-                format!("{}{}", quarantined.reason, advice(&quarantined.kind)),
-            ),
+            Outcome::Quarantined(quarantined) => ("quarantined", quarantined.kind.clone(), quarantined.reason.clone()),
             Outcome::Deferred(Deferred::Leased { .. }) => {
                 ("deferred", "leased".into(), "another worker is processing it; rerun to resume".into())
             }
@@ -72,25 +69,6 @@ impl NotIngested {
     }
 }
 
-/// Returns the setting of this program that avoids a quarantine of this kind, as the end of its reason.
-fn advice(kind: &str) -> &'static str {
-    match kind {
-        "too_large" => "; if it is not a decompression bomb, raise --max-object-bytes",
-        _ => "",
-    }
-}
-
-/// Replaces line breaks, control characters and text direction marks by single spaces. An AWS SDK error may have several
-/// lines, and a key may contain any bytes.
-pub(crate) fn one_line(text: &str) -> String {
-    let is_direction_mark =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.split(|c: char| c.is_whitespace() || c.is_control() || is_direction_mark(c))
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 fn why_skipped(key: &str) -> String {
     match recognize(key) {
         Recognized::Digest => "digest file, contains no events".into(),
@@ -116,6 +94,8 @@ pub(crate) struct NotIngestedLog {
     all: bool,
     /// Hashes of objects printed by earlier rounds: a quarantined object occurs in every round.
     before: HashSet<u64>,
+    /// Hashes of the reasons of failures printed by this round.
+    printed_failures: HashSet<u64>,
     /// Whether this round found an object that no earlier round found.
     has_new: bool,
     /// Number of objects by outcome and kind.
@@ -132,6 +112,7 @@ impl NotIngestedLog {
     pub(crate) fn begin(&mut self) {
         self.counts.clear();
         self.list.clear();
+        self.printed_failures.clear();
         self.has_new = false;
         if self.before.len() > MAX_REMEMBERED {
             self.before.clear();
@@ -142,14 +123,24 @@ impl NotIngestedLog {
     pub(crate) fn note(&mut self, named: NotIngested) -> Option<String> {
         let count = self.counts.entry((named.outcome, named.kind.clone())).or_default();
         *count += 1;
-        let is_new = self.before.insert(hash(&named));
+        let is_new = self.before.insert(hash(&(&named.object, named.outcome, &named.kind)));
         self.has_new |= is_new;
         let print = is_new && (self.all || (*count <= MAX_PRINTED && !named.expected()));
-        let line = print.then(|| named.line());
+        // A failure that concerns every object is explained once.
+        let line =
+            print.then(|| match named.outcome == "failed" && !self.printed_failures.insert(hash(&named.reason)) {
+                true => one_line(&format!("{}: {}: the same error as above", named.outcome, named.object)),
+                false => named.line(),
+            });
         if !named.expected() && self.list.len() < MAX_LISTED {
             self.list.push(named);
         }
         line
+    }
+
+    /// Whether this round printed a failure with this reason.
+    pub(crate) fn has_printed(&self, reason: &str) -> bool {
+        self.printed_failures.contains(&hash(reason))
     }
 
     /// Returns one line for each reason whose objects were not all printed.
@@ -161,7 +152,7 @@ impl NotIngestedLog {
             **count > MAX_PRINTED && !(*outcome == "skipped" && matches!(kind.as_str(), "digest" | "folder_marker"))
         });
         over.map(|((outcome, kind), count)| {
-            format!("{outcome}: … and {} more of kind {kind}; --verbose lists all", count - MAX_PRINTED)
+            format!("{outcome}: … and {} more {}; --verbose lists all", count - MAX_PRINTED, reason_kind(kind))
         })
         .collect()
     }
@@ -172,9 +163,9 @@ impl NotIngestedLog {
     }
 }
 
-fn hash(named: &NotIngested) -> u64 {
+fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&named.object, named.outcome, &named.kind).hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -191,7 +182,7 @@ mod tests {
         let mut names = NotIngestedLog::new(false);
         let printed = (0..50).filter_map(|n| names.note(skipped(&format!("{n}.txt"), "other_extension"))).count();
         assert_eq!(printed as u64, MAX_PRINTED);
-        assert_eq!(names.rest(), ["skipped: … and 30 more of kind other_extension; --verbose lists all"]);
+        assert_eq!(names.rest(), ["skipped: … and 30 more with another extension; --verbose lists all"]);
         assert_eq!(names.list().len(), 50);
     }
 
@@ -213,6 +204,22 @@ mod tests {
         assert_eq!((names.rest().len(), names.list().len()), (0, 50), "the JSON list contains all of them");
         names.begin();
         assert!(names.note(skipped("new.txt", "other_extension")).is_some());
+    }
+
+    #[test]
+    fn failure_of_several_objects_is_explained_once() {
+        let failed = |key: &str| {
+            let error = trailhose::sink::SinkError::Unavailable("no answer".into());
+            NotIngested::of(&ObjectRef::new("b", key), &Outcome::Failed(error.into())).unwrap()
+        };
+        let mut names = NotIngestedLog::new(false);
+        let printed: Vec<_> = ["a", "c"].iter().filter_map(|key| names.note(failed(key))).collect();
+        let expected = ["failed: s3://b/a: deliver: no answer", "failed: s3://b/c: the same error as above"];
+        assert_eq!(printed, expected);
+        assert!(names.has_printed("deliver: no answer"));
+        names.begin();
+        assert!(!names.has_printed("deliver: no answer"));
+        assert_eq!(names.list().len(), 0);
     }
 
     #[test]

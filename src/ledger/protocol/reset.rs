@@ -1,4 +1,4 @@
-//! Forget: resets an object's row, so that the object is processed again.
+//! Reset: resets an object's row, so that the object is processed again.
 //!
 //! The row is not deleted. Other objects treat a missing owner row as done, so a deleted row would prove the delivery
 //! of events that were never delivered.
@@ -27,11 +27,11 @@ impl Ledger {
     /// live, because its worker would continue with outdated state.
     ///
     /// Events that other objects own are not delivered again, nor are events that helpers delivered. To deliver the
-    /// former again, forget their owner.
+    /// former again, reset their owner.
     ///
     /// # Errors
     /// Errors of the store. The result is then unknown; repeat the call to find out.
-    pub async fn forget(&self, id: ObjectId) -> Result<ReopenOutcome, StoreError> {
+    pub async fn reset(&self, id: ObjectId) -> Result<ReopenOutcome, StoreError> {
         self.reopen_by_id(id, Guard::Unleased { now: self.now() }).await
     }
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn forget_resets_every_state_except_under_a_live_lease() {
+    async fn reset_covers_every_state_except_under_a_live_lease() {
         let fixture = Fixture::new();
         let ledger = &fixture.ledger;
         ledger.quarantine(&fixture.lease("bad").await, "corrupt").await.unwrap();
@@ -132,25 +132,25 @@ mod tests {
         ledger.release(&settled).await.unwrap();
         let mut started = fixture.lease("started").await;
         ledger.advance(&mut started, 3).await.unwrap();
-        let outcome = ledger.forget(object("started").id()).await.unwrap();
+        let outcome = ledger.reset(object("started").id()).await.unwrap();
         assert!(matches!(outcome, ReopenOutcome::Leased(row) if row.cursor == 3));
         fixture.now.store(2_001, Ordering::SeqCst);
         for key in ["bad", "done", "settled", "started"] {
-            let outcome = ledger.forget(object(key).id()).await.unwrap();
+            let outcome = ledger.reset(object(key).id()).await.unwrap();
             let blank = Change::Release.apply(None, &object(key));
             assert_eq!(outcome, ReopenOutcome::Reopened(blank), "{key}");
         }
-        assert_eq!(ledger.forget(object("absent").id()).await.unwrap(), ReopenOutcome::NotFound);
+        assert_eq!(ledger.reset(object("absent").id()).await.unwrap(), ReopenOutcome::NotFound);
     }
 
     #[tokio::test]
-    async fn late_repeat_of_the_last_write_does_not_undo_forget() {
+    async fn late_repeat_of_the_last_write_does_not_undo_a_reset() {
         let fixture = Fixture::new();
         let ledger = &fixture.ledger;
         let (done, bad) = (fixture.lease("done").await, fixture.lease("bad").await);
         ledger.complete(&done, Counts::default()).await.unwrap();
         ledger.quarantine(&bad, "corrupt").await.unwrap();
-        ledger.forget(done.id).await.unwrap();
+        ledger.reset(done.id).await.unwrap();
         ledger.retry(&bad.object).await.unwrap();
         // The replies were lost, and both workers repeat their last request.
         assert!(matches!(ledger.complete(&done, Counts::default()).await, Err(LedgerError::LeaseLost)));

@@ -1,8 +1,8 @@
-//! `trailhose ledger events`: shows the page and the owner of one event.
+//! `trailhose ledger event`: shows the page and the owner of one event.
 
 use super::open::{OpenedLedger, failed};
 use super::view::{line, named, say};
-use crate::args::EventsArgs;
+use crate::args::EventArgs;
 use crate::print::{print, print_json};
 use clap::builder::styling::Style;
 use serde::Serialize;
@@ -47,7 +47,7 @@ impl EventView {
 
     fn text(&self) -> String {
         let bold = Style::new().bold();
-        let mut out = format!("{bold}{}{bold:#}\n", crate::labels::one_line(&self.id));
+        let mut out = format!("{bold}{}{bold:#}\n", crate::text::one_line(&self.id));
         let delivered = if self.delivered { "yes" } else { "not proven" };
         line(&mut out, "delivered", &format!("{delivered}: {}", self.because));
         line(&mut out, "page", &self.page);
@@ -59,7 +59,7 @@ impl EventView {
     }
 }
 
-pub(super) async fn run(open: &OpenedLedger, args: &EventsArgs, json: bool) -> Result<u8, String> {
+pub(super) async fn run(open: &OpenedLedger, args: &EventArgs, json: bool) -> Result<u8, String> {
     let id = EventId::from_text(args.id.as_bytes());
     let traced = match args.scan {
         true => everywhere(open, id).await?,
@@ -84,7 +84,7 @@ pub(super) async fn run(open: &OpenedLedger, args: &EventsArgs, json: bool) -> R
 }
 
 /// Returns the scopes to search: each minute, and the scope of events without a time.
-fn scopes(args: &EventsArgs) -> Vec<EventScope> {
+fn scopes(args: &EventArgs) -> Vec<EventScope> {
     let minute = args.time.unwrap_or_default().div_euclid(60);
     let minutes = (minute - args.minutes..=minute + args.minutes).map(Some).chain([None]);
     let of = |account: &String, region: &String| {

@@ -1,4 +1,4 @@
-//! `trailhose ledger forget`: resets an object so that its events are delivered again.
+//! `trailhose ledger reset`: resets an object so that its events are delivered again.
 
 use super::confirm::confirmed;
 use super::object::ObjectSelector;
@@ -6,7 +6,9 @@ use super::open::{OpenedLedger, failed};
 use super::show::{not_found_text, show};
 use super::view::{named, say};
 use crate::components::Aws;
+use crate::text::counted;
 use trailhose::ledger::ReopenOutcome;
+use trailhose::ledger::model::row::{CURSOR_END, Row};
 
 pub(super) async fn run(
     open: &OpenedLedger,
@@ -28,19 +30,15 @@ pub(super) async fn run(
             return Err(format!("{} versions are known, as listed above: select one with #ETAG", rows.len()));
         }
     };
-    let owns = match row.counts {
-        Some(counts) => format!("the {} events that it delivered", counts.delivered + counts.oversize),
-        None => "the events that it delivered".to_owned(),
-    };
-    let name = named(row);
-    if !confirmed(&format!("{name} is {}, and {owns} will be delivered again", row.status.as_str()), yes)? {
+    let question = format!("Reset {}, which is {}?", named(row), row.status.as_str());
+    if !confirmed(&question, &effect(row), yes)? {
         say("no changes made");
         return Ok(super::NOT_FOUND);
     }
-    match open.ledger.forget(row.object.id()).await.map_err(failed)? {
+    match open.ledger.reset(row.object.id()).await.map_err(failed)? {
         ReopenOutcome::Reopened(row) => {
             show(open, &[row], json);
-            say("reset: the next sync or backfill that covers the object delivers it again");
+            say("reset: the next sync or backfill that covers the object processes it again");
             Ok(0)
         }
         ReopenOutcome::Leased(row) => {
@@ -52,5 +50,20 @@ pub(super) async fn run(
             say(&not_found_text(open, object, false).await);
             Ok(super::NOT_FOUND)
         }
+    }
+}
+
+/// Says which events are delivered again: those that the object owns, and that it delivered before the reset.
+fn effect(row: &Row) -> String {
+    match (row.counts, row.cursor) {
+        (Some(counts), _) => {
+            let owned = counts.delivered + counts.oversize;
+            format!("At most {} that it delivered will be delivered again.", counted(owned, "event"))
+        }
+        (None, CURSOR_END) => "All events that it owns will be delivered again.".to_owned(),
+        (None, 0) => {
+            "An event that it delivered and whose delivery is not recorded will be delivered again.".to_owned()
+        }
+        (None, cursor) => format!("The events that it owns before event {cursor} will be delivered again."),
     }
 }

@@ -1,0 +1,180 @@
+//! Explains why a file cannot be used as a ledger.
+//!
+//! A message never recommends another ledger if the file may be the right one: with another ledger, every event is
+//! delivered again.
+
+use crate::ledger::store::StoreError;
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// Version of the tables. A file with another version is rejected.
+pub(super) const FORMAT: u32 = 1;
+
+/// The first bytes of every SQLite file. <https://www.sqlite.org/fileformat.html>
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Maximum number of foreign tables that an error names.
+const MAX_TABLES_NAMED: usize = 4;
+
+/// What is done with a ledger file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// Checks the file at `path` and the files that SQLite keeps next to it, before SQLite opens them. SQLite's own errors do
+/// not distinguish the causes. An absent file is valid for [`Access::Write`], and so is an empty one.
+pub(super) fn check_file(path: &Path, access: Access) -> Result<(), StoreError> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && access == Access::Write => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(StoreError::Denied(format!("the ledger {} does not exist", path.display())));
+        }
+        Err(error) => return Err(io_error(path, &error)),
+        Ok(found) if found.is_dir() => {
+            return Err(StoreError::Unreadable(format!(
+                "{} is a folder; expected the file of a ledger, for example DEST/.trailhose/ledger.db",
+                path.display()
+            )));
+        }
+        Ok(_) => {}
+    }
+    let file = File::options().read(true).write(access == Access::Write).open(path);
+    let mut file = file.map_err(|error| io_error(path, &error))?;
+    for extension in ["-wal", "-shm"] {
+        let name = beside(path, extension);
+        match File::options().read(true).write(true).open(&name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(io_error(&name, &error)),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    let mut start = Vec::new();
+    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| io_error(path, &error))?;
+    match &start[..] {
+        [] if access == Access::Write => Ok(()),
+        [] => Err(StoreError::Unreadable(format!("{} is empty: no ledger was created in it", path.display()))),
+        start if start == MAGIC => Ok(()),
+        start => Err(not_sqlite(path, start)),
+    }
+}
+
+/// Returns the path with this text after its name.
+pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+fn not_sqlite(path: &Path, start: &[u8]) -> StoreError {
+    let start: Vec<String> = start.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    StoreError::Unreadable(format!(
+        "{} is not an SQLite file (it starts with the bytes {}): check the path. If it was the ledger, its start was \
+         overwritten: restore it from a backup",
+        path.display(),
+        start.join(" ")
+    ))
+}
+
+/// Converts an error of the operating system about the ledger's file or a file next to it.
+pub(super) fn io_error(path: &Path, error: &std::io::Error) -> StoreError {
+    if error.kind() != ErrorKind::PermissionDenied {
+        return StoreError::Denied(format!("cannot open {}: {error}", path.display()));
+    }
+    let owner = owner(path).map(|owner| format!(", which belongs to {owner}")).unwrap_or_default();
+    StoreError::Denied(format!(
+        "no permission to open {}{owner}: run the command as the user who created the ledger, or grant read and write \
+         permission to the file and its folder",
+        path.display()
+    ))
+}
+
+/// Returns the owner of the file, or of its folder if the file cannot be examined.
+#[cfg(unix)]
+fn owner(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let found = |path: &Path| std::fs::metadata(path).ok().map(|found| format!("the user with ID {}", found.uid()));
+    found(path).or_else(|| found(path.parent()?))
+}
+
+#[cfg(not(unix))]
+fn owner(_: &Path) -> Option<String> {
+    None
+}
+
+/// Checks that an existing file is a ledger of this version, and returns the ledger's ID.
+pub(super) fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> {
+    let failed = |error| store_error(path, error);
+    let tables: Vec<String> = connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        .and_then(|mut names| names.query_map([], |row| row.get(0))?.collect())
+        .map_err(failed)?;
+    let is_ledger = ["files", "folders", "meta", "pages", "rows"].iter().all(|name| tables.iter().any(|t| t == name));
+    if !is_ledger {
+        return Err(foreign(path, &tables));
+    }
+    let meta = |name: &str| {
+        connection
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, String>(0))
+            .optional()
+            .map_err(|error| match error.sqlite_error_code() {
+                // The table has other columns.
+                Some(ErrorCode::Unknown) => foreign(path, &tables),
+                _ => store_error(path, error),
+            })
+    };
+    let (Some(format), Some(id)) = (meta("format")?, meta("ledger")?) else { return Err(foreign(path, &tables)) };
+    match format.parse::<u32>() {
+        Ok(FORMAT) => Ok(id),
+        Ok(newer) if newer > FORMAT => Err(StoreError::Unreadable(format!(
+            "a newer version of trailhose wrote the ledger {} (format {newer}; this version reads format {FORMAT}): \
+             update trailhose",
+            path.display()
+        ))),
+        _ => Err(StoreError::Unreadable(format!(
+            "the ledger {} has format {format}, but this version reads format {FORMAT}: use the version that wrote it",
+            path.display()
+        ))),
+    }
+}
+
+fn foreign(path: &Path, tables: &[String]) -> StoreError {
+    let tables = match tables {
+        [] => "it has no tables".to_owned(),
+        tables => {
+            let named = tables.iter().take(MAX_TABLES_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if tables.len() > MAX_TABLES_NAMED { ", …" } else { "" };
+            format!("its tables are {named}{more}")
+        }
+    };
+    StoreError::Unreadable(format!(
+        "{} is the SQLite file of another program, not a trailhose ledger ({tables}): check the path",
+        path.display()
+    ))
+}
+
+/// Converts an SQLite error to a store error.
+pub(crate) fn store_error(path: &Path, error: rusqlite::Error) -> StoreError {
+    let at = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => StoreError::Unreadable(format!(
+            "the ledger {at} is not an SQLite file, or its start is damaged: {error}. If it was the ledger, restore it \
+             from a backup"
+        )),
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Unreadable(format!(
+            "the ledger {at} is damaged: {error}. Restore it from a backup, or repair it with `sqlite3 {at} .recover`. A \
+             new ledger would deliver every event again"
+        )),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Unknown(format!(
+            "another program, such as an SQLite shell or a backup, has locked the ledger {at}: close it and rerun. \
+             {error}"
+        )),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => StoreError::Denied(format!(
+            "cannot open or write the ledger {at}: {error}. SQLite needs permission to write the file, and to create \
+                 {at}-wal and {at}-shm in its folder"
+        )),
+        _ => StoreError::Unknown(format!("the ledger {at} failed: {error}")),
+    }
+}
