@@ -118,6 +118,19 @@ impl AwsFailure {
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, FailureKind::Throttled | FailureKind::Unknown)
     }
+
+    /// Returns whether the service did not answer, throttled the request or is unavailable. The request itself is then
+    /// not the cause.
+    pub fn is_unanswered(&self) -> bool {
+        let is_unavailable = matches!(self.code.as_str(), "ServiceUnavailable" | "HTTP 502" | "HTTP 503" | "HTTP 504");
+        self.kind == FailureKind::Throttled || is_unavailable || matches!(self.code.as_str(), "Timeout" | "Connection")
+    }
+
+    /// Returns whether the credentials are missing, invalid or expired, so that every request of this process fails.
+    pub fn concerns_credentials(&self) -> bool {
+        let code = self.code.rsplit(['#', '.']).next().unwrap_or(&self.code);
+        CREDENTIAL_CODES.contains(&code)
+    }
 }
 
 impl std::fmt::Display for AwsFailure {
@@ -131,6 +144,27 @@ impl std::fmt::Display for AwsFailure {
 }
 
 impl std::error::Error for AwsFailure {}
+
+/// The error codes of missing, invalid or expired credentials, and of a clock that differs too much.
+const CREDENTIAL_CODES: [&str; 17] = [
+    "Credentials",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "InvalidToken",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "TokenRefreshRequired",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "RequestTimeTooSkewed",
+    "RequestExpired",
+    "OptInRequired",
+    "NotSignedUp",
+];
 
 /// Classifies the error of any operation.
 pub fn failure<E>(error: &SdkError<E>) -> AwsFailure

@@ -10,6 +10,7 @@ mod contents;
 mod deliver;
 mod outcome;
 mod stored;
+mod time_limit;
 
 pub use outcome::{Deferred, IngestError, IngestReport, Outcome, Quarantined};
 
@@ -126,7 +127,7 @@ impl Ingest {
     }
 
     async fn leased(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, Outcome> {
-        let object = self.identify(at).await?;
+        let (object, size) = self.identify(at, deadline.stop).await?;
         let left = deadline.end.saturating_duration_since(Instant::now()).as_secs();
         let until = self.ledger.now() + Seconds::try_from(left).unwrap_or(Seconds::MAX / 2) + LEASE_MARGIN;
         let leasing = self.ledger.lease(&object, until).await.map_err(|stop| Outcome::Failed(stop.into()))?;
@@ -136,7 +137,7 @@ impl Ingest {
             LeaseOutcome::Leased { until } => return Ok(Outcome::Deferred(Deferred::Leased { until })),
             LeaseOutcome::Quarantined(reason) => return Ok(Outcome::Quarantined(Quarantined::from_stored(&reason))),
         };
-        let end = match self.work(&mut lease, at.size, deadline).await {
+        let end = match self.work(&mut lease, size, deadline).await {
             Ok(report) => return Ok(Outcome::Done(report)),
             Err(end) => end,
         };
@@ -162,20 +163,23 @@ impl Ingest {
         Ok(outcome)
     }
 
-    /// Determines the object's version. Only CloudTrail's own notifications do not contain it.
-    async fn identify(&self, at: &ObjectRef) -> Result<Object, Outcome> {
+    /// Determines the object's version and its size in bytes, if known. Only CloudTrail's own notifications do not
+    /// contain the version.
+    ///
+    /// An object without a version that does not exist fails and is retried. Without an ETag there is no row that a
+    /// quarantine could be recorded in, and the object may still appear.
+    async fn identify(&self, at: &ObjectRef, stop: Instant) -> Result<(Object, Option<u64>), Outcome> {
         if let Some(object) = at.object() {
-            return Ok(object);
+            return Ok((object, at.size));
         }
-        match self.source.stat(at).await {
-            Ok(found) => found.object().ok_or_else(|| {
-                Outcome::Failed(SourceError::Unavailable(format!("{at} was found without an ETag")).into())
-            }),
-            Err(SourceError::Missing(_)) => {
-                let object = Object { bucket: at.bucket.clone(), key: at.key.clone(), etag: "unknown".to_owned() };
-                Ok(object)
-            }
-            Err(error) => Err(Outcome::Failed(error.into())),
+        let failed = |error: SourceError| Outcome::Failed(error.into());
+        let found = match time_limit::apply(at, stop, self.source.stat(at)).await {
+            Err(deferred) => return Err(Outcome::Deferred(deferred)),
+            Ok(found) => found.map_err(failed)?,
+        };
+        match found.object() {
+            Some(object) => Ok((object, found.size)),
+            None => Err(failed(SourceError::Unavailable(format!("{at} was found without an ETag")))),
         }
     }
 

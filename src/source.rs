@@ -6,6 +6,7 @@ pub mod directory;
 pub mod metered;
 pub mod s3;
 
+use crate::ledger::model::quarantine::QuarantineKind;
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 
@@ -23,6 +24,16 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Returns [`SourceError::Changed`] if the key was overwritten, and never the bytes of another version.
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError>;
+
+    /// Returns at most the first `max_bytes` bytes of exactly this version, with the request of [`Source::fetch`]. For
+    /// objects whose announced size is small: the announcement can be wrong or forged. The default implementation reads
+    /// the whole object.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Source::fetch`].
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        Ok(ByteRange::from_whole(self.fetch(object).await?, max_bytes))
+    }
 
     /// Returns at most `max_bytes` bytes of exactly this version, starting at byte offset `from`. Past the end of the
     /// object the range is empty, because an object may be shorter than its notification says. The default
@@ -42,7 +53,7 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError>;
 }
 
-/// A range of an object's bytes, as returned by [`Source::fetch_range`].
+/// A range of an object's bytes, as returned by [`Source::fetch_start`] and [`Source::fetch_range`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ByteRange {
     /// The bytes.
@@ -52,6 +63,13 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
+    /// Keeps at most the first `max_bytes` bytes of `whole`.
+    pub(crate) fn from_whole(mut whole: Vec<u8>, max_bytes: usize) -> Self {
+        let size = whole.len() as u64;
+        whole.truncate(max_bytes);
+        Self { bytes: whole, size }
+    }
+
     /// Copies at most `max_bytes` bytes of `whole`, starting at byte offset `from`.
     pub(crate) fn from_slice(whole: &[u8], from: u64, max_bytes: usize) -> Self {
         let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
@@ -105,7 +123,49 @@ pub enum SourceError {
     /// Access was denied. The text names the missing permission.
     #[error("{0}")]
     Denied(String),
-    /// Any other error, such as a network error, throttling or a 5xx response. A later attempt may succeed.
+    /// The object is archived. It cannot be read until it is restored.
+    #[error("{0}")]
+    Archived(String),
+    /// The KMS key that encrypts the object is disabled, pending deletion or deleted. The object cannot be read until
+    /// the key is enabled again.
+    #[error("{0}")]
+    KmsKey(String),
+    /// The source rejects every request of this process: its credentials are missing, invalid or expired, or the bucket
+    /// is in another region. This says nothing about any single object.
+    #[error("{0}")]
+    Unusable(String),
+    /// The source did not answer or throttled the request. A later attempt may succeed. If every request fails so, the
+    /// source cannot be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Any other error, such as an invalid response or an internal error. A later attempt may succeed.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl SourceError {
+    /// Returns the kind of quarantine for an object that cannot be read with this error, or `None` if the object is
+    /// retried.
+    pub fn quarantine_kind(&self) -> Option<&'static str> {
+        match self {
+            // Quarantined so that the loss is visible: the object was announced and never ingested.
+            Self::Missing(_) => Some("missing"),
+            Self::Changed(..) => Some("changed"),
+            Self::Archived(_) => Some(QuarantineKind::ARCHIVED),
+            Self::KmsKey(_) => Some(QuarantineKind::KMS),
+            Self::NoBucket(_) | Self::Denied(_) | Self::Unusable(_) | Self::Unreachable(_) | Self::Unavailable(_) => {
+                None
+            }
+        }
+    }
+
+    /// Returns whether the error concerns the whole source: other requests fail in the same way.
+    pub fn concerns_source(&self) -> bool {
+        matches!(self, Self::NoBucket(_) | Self::Unusable(_))
+    }
+
+    /// Returns whether a later attempt at the same request may succeed without a change by the user.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unavailable(_) | Self::Missing(_) | Self::Changed(..))
+    }
 }

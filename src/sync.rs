@@ -29,7 +29,7 @@ use crate::listing::discover::DiscoveryProgress;
 use crate::listing::reconcile::{KeyState, ListedKey};
 use crate::object::ObjectRef;
 use crate::object::key::{NotALog, Recognized, recognize};
-use crate::source::Pages;
+use crate::source::{ListPage, Listing, Pages, SourceError};
 use crate::tally::Tally;
 use group::{GroupResult, ObjectGroup};
 use retry::{Attempt, RetryDecision, RetryQueue};
@@ -40,10 +40,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use walk::{Walk, WalkStep};
 
-/// Number of consecutive failures after which the run is aborted. So many failures without a success are not caused by
-/// the objects but by a missing permission or a network problem, and trying the rest of the bucket costs time and
-/// requests.
-const FAILURES_IN_A_ROW: u32 = 20;
+/// Number of consecutive objects to whose requests the source does not answer, or only by throttling, after which one
+/// list request decides whether the source can be reached. Failures of single objects, such as a missing permission for
+/// one account's key, are answers and never stop the run.
+const UNANSWERED_IN_A_ROW: u32 = 20;
 
 /// Maximum number of pages buffered ahead of ingestion, in addition to the page of each listing.
 const PAGES_AHEAD: usize = 2;
@@ -144,6 +144,7 @@ impl SyncRun {
         watch: &mut (dyn FnMut(SyncEvent<'_>) + Send),
     ) -> SyncReport {
         let (steps, mut walk) = mpsc::channel(PAGES_AHEAD);
+        let listed_prefix = self.prefix.clone();
         let walker = Walk {
             source: Arc::clone(&self.ingest.source),
             ledger: self.ingest.ledger.clone(),
@@ -158,22 +159,24 @@ impl SyncRun {
         let mut walking = JoinSet::new();
         walking.spawn(walker.run(steps));
         let mut run = SyncState {
+            prefix: listed_prefix,
             ingest: Arc::new(self.ingest),
             bucket: self.bucket,
             listed: VecDeque::new(),
             in_flight: JoinSet::new(),
             stopped: Arc::default(),
             retry_queue: RetryQueue::new(self.retry_policy),
-            failures: 0,
+            unanswered: 0,
+            source_check: JoinSet::new(),
             report: SyncReport::default(),
             watch,
         };
         let (mut more, mut halts) = (true, true);
         loop {
-            if run.report.completion == Completion::Complete {
+            if run.report.completion == Completion::Complete && run.source_check.is_empty() {
                 run.start_objects(self.jobs.max(1));
             }
-            let over = run.listed.is_empty() && run.retry_queue.is_empty() && !more;
+            let over = run.listed.is_empty() && run.retry_queue.is_empty() && run.source_check.is_empty() && !more;
             if run.in_flight.is_empty() && (over || run.report.completion != Completion::Complete) {
                 break;
             }
@@ -191,6 +194,10 @@ impl SyncRun {
                     Ok(group_finished) => run.group_finished(group_finished),
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 },
+                Some(checked) = run.source_check.join_next() => match checked {
+                    Ok(result) => run.source_checked(result),
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                },
                 step = walk.recv(), if wants_page => match step {
                     Some(Ok(WalkStep::Page(page))) => run.take(page),
                     Some(Ok(WalkStep::End(progress))) => {
@@ -203,7 +210,7 @@ impl SyncRun {
                         _ => run.stop(Completion::Aborted("the listing task ended unexpectedly".into())),
                     },
                 },
-                () = run.retry_queue.due(), if run.in_flight.len() < self.jobs && run.report.completion == Completion::Complete => {}
+                () = run.retry_queue.due(), if run.may_start(self.jobs) => {}
             }
         }
         run.finish().await
@@ -214,14 +221,17 @@ impl SyncRun {
 struct SyncState<'w> {
     ingest: Arc<Ingest>,
     bucket: String,
+    prefix: String,
     /// Objects that are listed and selected, and not yet started.
     listed: VecDeque<ObjectRef>,
     in_flight: JoinSet<GroupResult>,
     /// Tells the groups in progress to start no further object.
     stopped: Arc<AtomicBool>,
     retry_queue: RetryQueue,
-    /// Number of consecutive failures.
-    failures: u32,
+    /// Number of consecutive objects to whose requests the source did not answer.
+    unanswered: u32,
+    /// A list request that decides whether the source can be reached. No object is started until it is answered.
+    source_check: JoinSet<Result<ListPage, SourceError>>,
     report: SyncReport,
     watch: &'w mut (dyn FnMut(SyncEvent<'_>) + Send),
 }
@@ -321,23 +331,52 @@ impl SyncState<'_> {
     }
 
     fn finish_object(&mut self, at: &ObjectRef, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Done(_) | Outcome::AlreadyDone) {
-            self.failures = 0;
+        match outcome {
+            Outcome::Failed(IngestError::Source(SourceError::Unreachable(_))) => {}
+            // Any other failure of the source is an answer of the source.
+            Outcome::Done(_) | Outcome::Failed(IngestError::Source(_)) => self.unanswered = 0,
+            _ => {}
         }
         self.report.tally.add(outcome);
         (self.watch)(SyncEvent::Finished(at, outcome));
     }
 
-    /// Aborts the run if a failure is not specific to its object, or if too many objects failed in a row.
+    /// Aborts the run if a failure is not specific to its object. Starts a check of the source if the source did not
+    /// answer for many objects in a row.
     fn failed(&mut self, failure: &IngestError) {
-        self.failures += 1;
         if !retry::is_object_specific(failure) {
-            self.stop(Completion::Aborted(failure.to_string()));
-        } else if self.failures == FAILURES_IN_A_ROW {
+            return self.stop(Completion::Aborted(failure.to_string()));
+        }
+        if let IngestError::Source(SourceError::Unreachable(_)) = failure {
+            self.unanswered += 1;
+            if self.unanswered >= UNANSWERED_IN_A_ROW && self.source_check.is_empty() {
+                let (source, bucket, prefix) =
+                    (Arc::clone(&self.ingest.source), self.bucket.clone(), self.prefix.clone());
+                self.source_check.spawn(async move {
+                    let (bucket, prefix) = (&bucket, &prefix);
+                    source.list(&Listing { bucket, prefix, delimiter: Some('/'), token: None, start_after: None }).await
+                });
+            }
+        }
+    }
+
+    /// Handles the result of a check of the source. Any answer, also a refusal, shows that the source can be reached:
+    /// the failures are then specific to their objects, and the run continues.
+    fn source_checked(&mut self, result: Result<ListPage, SourceError>) {
+        self.unanswered = 0;
+        if let Err(error) = result
+            && (error.concerns_source() || matches!(error, SourceError::Unreachable(_)))
+            && self.report.completion == Completion::Complete
+        {
             self.stop(Completion::Aborted(format!(
-                "{FAILURES_IN_A_ROW} objects in a row failed, the last with: {failure}"
+                "{UNANSWERED_IN_A_ROW} objects in a row failed, and the source does not answer: {error}"
             )));
         }
+    }
+
+    /// Returns whether an object may be started.
+    fn may_start(&self, jobs: usize) -> bool {
+        self.in_flight.len() < jobs && self.report.completion == Completion::Complete && self.source_check.is_empty()
     }
 
     /// Starts no further objects. Deferred objects are reported with their last outcome.

@@ -10,9 +10,9 @@ use trailhose::decode;
 use trailhose::ingest::{Deadline, Ingest, IngestError, IngestReport, Outcome, Quarantined};
 use trailhose::ledger::model::row::Status;
 use trailhose::notification::{Message, render};
-use trailhose::object::ObjectRef;
+use trailhose::object::{Object, ObjectRef};
 use trailhose::queue::{Queue, QueueError};
-use trailhose::source::SourceError;
+use trailhose::source::{ByteRange, ListPage, Listing, Source, SourceError};
 use world::{Fault, INVOCATION, Wire, World, event, event_at, log, long_event};
 
 /// A queue that records its calls.
@@ -138,12 +138,102 @@ async fn deleted_object_is_quarantined_as_missing() {
     assert_quarantined(&world, &worker, &at, "missing", "does not exist").await;
 }
 
+/// Returns CloudTrail's own notification of a key, which contains neither version nor size.
+fn cloudtrail_notification(at: &ObjectRef) -> String {
+    serde_json::json!({ "s3Bucket": at.bucket, "s3ObjectKey": [at.key] }).to_string()
+}
+
 #[tokio::test]
-async fn deleted_object_without_version_is_quarantined() {
+async fn object_without_version_that_does_not_exist_yet_is_retried() {
+    let (world, queue) = (World::default(), Arc::default());
+    let late = ObjectRef::new("logs", world::key("late"));
+    let messages = [message("1", &cloudtrail_notification(&late))];
+    let ended = answer(&world, &queue, &messages).await;
+    assert_eq!((ended.failed, ended.tally.failed, ended.tally.quarantined.len()), (vec!["1".to_owned()], 1, 0));
+    assert!(world.store.contents().rows.is_empty(), "an unknown version has no row");
+    world.put("late", &log(&[event(1)]));
+    let ended = answer(&world, &queue, &messages).await;
+    assert_eq!((ended.failed, ended.tally.objects), (vec![], 1));
+    assert_eq!(world.delivered(), [event(1)]);
+}
+
+/// A source that records its requests. Requests for one key never end.
+#[derive(Debug)]
+struct HangingSource {
+    inner: Arc<dyn Source>,
+    hanging: String,
+    requests: Mutex<Vec<&'static str>>,
+}
+
+impl HangingSource {
+    async fn request(&self, name: &'static str, key: &str) {
+        self.requests.lock().unwrap().push(name);
+        if key == self.hanging {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Source for HangingSource {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+        self.request("stat", &at.key).await;
+        self.inner.stat(at).await
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+        self.request("fetch", &object.key).await;
+        self.inner.fetch(object).await
+    }
+
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        self.request("fetch_start", &object.key).await;
+        self.inner.fetch_start(object, max_bytes).await
+    }
+
+    async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        self.request("fetch_range", &object.key).await;
+        self.inner.fetch_range(object, from, max_bytes).await
+    }
+
+    async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        self.inner.list(ask).await
+    }
+}
+
+fn hanging_source(world: &World, hanging: &str) -> (Arc<HangingSource>, Ingest) {
+    let ingest = world.worker(&Arc::default());
+    let (hanging, requests) = (hanging.to_owned(), Mutex::default());
+    let source = Arc::new(HangingSource { inner: Arc::clone(&ingest.source), hanging, requests });
+    (Arc::clone(&source), Ingest { source, ..ingest })
+}
+
+#[tokio::test]
+async fn size_of_stat_selects_one_request_for_a_small_object() {
     let world = World::default();
-    let at = ObjectRef::new("logs", world::key("gone"));
-    let Outcome::Quarantined(quarantined) = world.ingest(&at).await else { panic!("not quarantined") };
-    assert_eq!(quarantined.kind, "missing");
+    let at = world.put("a", &log(&[event(1)]));
+    let (source, ingest) = hanging_source(&world, "none");
+    let outcome = ingest.object(&ObjectRef::new(&at.bucket, &at.key), Deadline::within(INVOCATION)).await;
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    assert_eq!(*source.requests.lock().unwrap(), ["stat", "fetch_start"]);
+}
+
+#[tokio::test]
+async fn slow_object_does_not_outlast_the_invocation() {
+    let invocation = Duration::from_secs(2);
+    for forget_version in [false, true] {
+        let world = World::default();
+        let (slow, fast) = (world.put("slow", &log(&[event(1)])), world.put("fast", &log(&[event(2)])));
+        let render = if forget_version { cloudtrail_notification } else { render };
+        let messages = [message("1", &render(&slow)), message("2", &render(&fast))];
+        let batch = Batch::new(hanging_source(&world, &slow.key).1, None, 4, 512);
+        let ended = batch.messages(&messages, Deadline::within(invocation));
+        let ended = tokio::time::timeout(invocation, ended).await.expect("ends before the invocation");
+        assert_eq!((ended.failed, ended.tally.deferred), (vec!["1".to_owned()], 1));
+        assert_eq!(world.delivered(), [event(2)]);
+        // The lease is released, so the next attempt delivers the object.
+        assert!(matches!(world.ingest(&slow).await, Outcome::Done(_)));
+    }
 }
 
 #[tokio::test]

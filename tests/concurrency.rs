@@ -7,8 +7,9 @@
 mod world;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
+use tokio::runtime::{Builder, Runtime};
 use trailhose::ingest::{Deferred, Outcome};
 use trailhose::object::ObjectRef;
 use world::check::{Watch, check_report};
@@ -59,8 +60,12 @@ struct Faults {
     fault_in: u8,
 }
 
+/// The runtime of the workers' timers. No timer expires, because no test waits.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
+
 /// Polls a future that never waits.
 fn alone(future: impl Future<Output = Outcome>) -> Outcome {
+    let _inside = RUNTIME.enter();
     let mut future = std::pin::pin!(future);
     loop {
         if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -88,6 +93,7 @@ impl<'a> Worker<'a> {
     }
 
     fn poll(&mut self) -> Option<Outcome> {
+        let _inside = RUNTIME.enter();
         match self.run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,

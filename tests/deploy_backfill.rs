@@ -112,7 +112,7 @@ async fn missing_permission_is_named_and_nothing_is_lost() {
     let policies = [
         ("list-bucket", "s3:ListBucket"),
         ("read-ledger", "dynamodb:BatchGetItem"),
-        ("hand-in-objects", "sqs:SendMessage"),
+        ("enqueue-objects", "sqs:SendMessage"),
     ];
     let mut put = 0;
     for (policy, permission) in policies {
@@ -127,7 +127,7 @@ async fn missing_permission_is_named_and_nothing_is_lost() {
         assert_eq!(stack.lake().await, each_once(0..put * 2), "{policy}: {}", stack.log_tail());
     }
     // Without these permissions no run starts, and the caller receives the error.
-    for (policy, permission) in [("note-runs", "dynamodb:PutItem"), ("send-tasks", "sqs:SendMessage")] {
+    for (policy, permission) in [("record-runs", "dynamodb:PutItem"), ("send-tasks", "sqs:SendMessage")] {
         let document = stack.take_backfill_policy(policy).await;
         stack.put(&key(put, put), object(put * 2)).await;
         put += 1;
@@ -145,11 +145,11 @@ async fn missing_permission_is_named_and_nothing_is_lost() {
     stack.put(&key(put, put), object(put * 2)[..40].to_vec()).await;
     let run = started_run(&stack.invoke_backfill("{}").await);
     stack.run_ended(&run, PATIENCE).await;
-    let document = stack.take_backfill_policy("open-quarantined").await;
+    let document = stack.take_backfill_policy("reopen-quarantined").await;
     let again = r#"{"quarantined":true}"#;
     let run = started_run(&stack.invoke_backfill(again).await);
     named(&stack, "dynamodb:UpdateItem").await;
-    stack.give_backfill_policy("open-quarantined", &document).await;
+    stack.give_backfill_policy("reopen-quarantined", &document).await;
     let counts = stack.run_ended(&run, PATIENCE).await.counts;
     assert_eq!((counts.quarantined, counts.sent), (1, 1), "reopened and enqueued");
     assert!(stack.dead_tasks().await.is_empty() && stack.dead_missed().await.is_empty());

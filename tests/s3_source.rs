@@ -8,7 +8,6 @@ use common::moto::Moto;
 use common::stub::{Reply, Stub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use trailhose::aws;
 use trailhose::object::{Object, ObjectRef};
 use trailhose::source::s3::S3;
@@ -169,14 +168,55 @@ async fn truncated_body_is_an_error() {
 }
 
 #[tokio::test]
-async fn slow_body_times_out() {
-    let source = stub_source(|_| Reply::Trickle(1_000, Duration::from_millis(50))).await;
-    let source = source.with_transfer_timeout(Duration::from_millis(300));
-    let whole = source.fetch(&object()).await.unwrap_err();
-    let part = source.fetch_range(&object(), 0, 4_000).await.unwrap_err();
-    for error in [whole, part] {
-        assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("longer than 300ms")), "{error}");
+async fn composite_checksum_is_not_compared_with_bytes() {
+    let part = async |status, range: &'static str, kind: &'static str| {
+        let checksum = [("x-amz-checksum-crc32", "AAAAAA==".to_owned()), ("x-amz-checksum-type", kind.to_owned())];
+        let headers =
+            checksum.into_iter().chain([("content-range", range.to_owned())]).filter(|(_, value)| !value.is_empty());
+        let headers: Vec<_> = headers.collect();
+        let source = stub_source(move |_| Reply::Answer(status, headers.clone(), b"0123456789".to_vec())).await;
+        match status {
+            206 => source.fetch_range(&object(), 0, 10).await,
+            _ => source.fetch_start(&object(), 10).await,
+        }
+    };
+    for (status, range) in [(206, "bytes 0-9/10"), (206, "bytes 0-9/99"), (200, "")] {
+        assert_eq!(part(status, range, "COMPOSITE").await.unwrap().bytes, b"0123456789", "{status} {range}");
     }
+    // The checksum of an object says nothing about a part of it.
+    assert_eq!(part(206, "bytes 0-9/99", "FULL_OBJECT").await.unwrap().size, 99);
+    // A checksum of exactly these bytes is still compared.
+    for (status, range) in [(206, "bytes 0-9/10"), (200, "")] {
+        let error = part(status, range, "FULL_OBJECT").await.unwrap_err();
+        assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("checksum")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn part_without_a_range_is_not_the_whole_object() {
+    for status in [200, 206] {
+        let part = async |object: Object| {
+            let source = stub_source(move |_| Reply::Answer(status, vec![], b"01234".to_vec())).await;
+            (source.fetch_range(&object, 0, 5).await, source.fetch_start(&object, 5).await)
+        };
+        match (status, part(object()).await) {
+            (200, (Ok(range), Ok(start))) => assert_eq!((range.size, start.size), (5, 5)),
+            (206, (Err(range), Err(start))) => {
+                for error in [range, start] {
+                    let unknown = matches!(&error, SourceError::Unavailable(what) if what.contains("an unknown range"));
+                    assert!(unknown, "{error}");
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn start_of_an_object_ends_at_its_limit() {
+    let source = stub_source(|_| Reply::Cut(vec![("etag", "\"e\"".into())], 1 << 50, b"0123456789".to_vec())).await;
+    let start = source.fetch_start(&object(), 4).await.unwrap();
+    assert_eq!(start, ByteRange { bytes: b"0123".to_vec(), size: 1 << 50 });
 }
 
 #[tokio::test]
@@ -245,7 +285,7 @@ async fn throttled_request_is_retried_and_then_unavailable() {
 
     let source = stub_source(|_| error(503, "SlowDown", "Please reduce your request rate.")).await;
     let said = source.fetch(&object()).await.unwrap_err();
-    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("SlowDown")), "{said}");
+    assert!(matches!(&said, SourceError::Unreachable(what) if what.contains("SlowDown")), "{said}");
 }
 
 #[tokio::test]
@@ -263,5 +303,5 @@ async fn truncated_listing_without_token_is_an_error() {
 async fn bucket_in_another_region_is_a_clear_error() {
     let source = stub_source(|_| error(301, "PermanentRedirect", "use the endpoint")).await;
     let said = source.fetch(&object()).await.unwrap_err();
-    assert!(matches!(&said, SourceError::Unavailable(what) if what.contains("another region")), "{said}");
+    assert!(matches!(&said, SourceError::Unusable(what) if what.contains("another region")), "{said}");
 }

@@ -16,16 +16,18 @@ use trailhose::source::{ListPage, Listing, Source, SourceError};
 use trailhose::sync::{Completion, ObjectSelection, RetryPolicy, SyncEvent, SyncReport, SyncRun};
 use world::{Fault, Wire, World, event, log};
 
-/// A source with small listing pages that can deny listings and fetches.
+/// A source with small listing pages whose listings and fetches can fail.
 #[derive(Debug)]
 struct Listed {
     inner: Arc<dyn Source>,
     memory_source: MemorySource,
     /// Number of list requests before they are denied.
     listings: usize,
-    /// Whether fetches are denied.
-    denied: bool,
+    /// Returns the failure of a fetch of this key.
+    fault: fn(&str) -> Option<SourceError>,
     fetched: AtomicUsize,
+    /// Number of fetches after which neither fetches nor listings are answered.
+    lost_after: usize,
 }
 
 #[async_trait]
@@ -35,19 +37,28 @@ impl Source for Listed {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        self.fetched.fetch_add(1, Ordering::SeqCst);
-        if self.denied {
-            return Err(SourceError::Denied("allow s3:GetObject".into()));
+        if self.fetched.fetch_add(1, Ordering::SeqCst) >= self.lost_after {
+            return Err(no_answer());
         }
-        self.inner.fetch(object).await
+        match (self.fault)(&object.key) {
+            Some(error) => Err(error),
+            None => self.inner.fetch(object).await,
+        }
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        if self.fetched.load(Ordering::SeqCst) >= self.lost_after {
+            return Err(no_answer());
+        }
         if self.memory_source.requests() >= self.listings {
             return Err(SourceError::Denied("allow s3:ListBucket".into()));
         }
         self.memory_source.list(ask).await
     }
+}
+
+fn no_answer() -> SourceError {
+    SourceError::Unreachable("connection refused".into())
 }
 
 /// Returns a source of these objects.
@@ -57,8 +68,9 @@ fn source(ingest: &Ingest, objects: Vec<ObjectRef>) -> Listed {
         inner: Arc::clone(&ingest.source),
         memory_source: MemorySource { keys: Mutex::new(keys), page: 3, ..MemorySource::default() },
         listings: usize::MAX,
-        denied: false,
+        fault: |_| None,
         fetched: AtomicUsize::new(0),
+        lost_after: usize::MAX,
     }
 }
 
@@ -132,25 +144,74 @@ async fn unavailable_ledger_aborts_the_run() {
 }
 
 #[tokio::test]
-async fn run_aborts_if_all_objects_are_denied_but_not_for_a_few() {
+async fn failed_objects_never_stop_the_others_in_any_order() {
+    // Failures of single objects: a denial, and an error that is retried.
+    fn denied(key: &str) -> Option<SourceError> {
+        key.contains("bad").then(|| SourceError::Denied("allow kms:Decrypt".into()))
+    }
+    fn broken(key: &str) -> Option<SourceError> {
+        key.contains("bad").then(|| SourceError::Unavailable("the transfer failed".into()))
+    }
+    // No answer at all for some objects, for example because their prefix is throttled.
+    fn throttled(key: &str) -> Option<SourceError> {
+        key.contains("bad").then(no_answer)
+    }
+    type Naming = fn(u32) -> String;
+    let orders: [(&str, Naming); 3] = [
+        ("bad first", |n| if n < 70 { format!("a{n:04}bad") } else { format!("b{n:04}good") }),
+        ("bad last", |n| if n < 70 { format!("z{n:04}bad") } else { format!("b{n:04}good") }),
+        ("mixed", |n| format!("{n:04}{}", if n % 8 == 7 { "good" } else { "bad" })),
+    ];
+    for fault in [denied, broken, throttled] {
+        for (order, name) in orders {
+            for jobs in [1, 4] {
+                let world = World::default();
+                let objects: Vec<_> = (0..80).map(|n| world.put(&name(n), &log(&[event(n)]))).collect();
+                let bad = objects.iter().filter(|at| at.key.contains("bad")).count();
+                let ingest = world.worker(&Arc::default());
+                let source = Listed { fault, ..source(&ingest, objects) };
+                let ended = run(listed(ingest, source, jobs).0).await;
+                let (failed, done) = (ended.tally.failed as usize, ended.tally.objects as usize);
+                assert_eq!(
+                    (ended.completion, failed, done, world.delivered().len()),
+                    (Completion::Complete, bad, 80 - bad, 80 - bad),
+                    "{order}, {jobs} jobs"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn source_that_stops_answering_aborts_the_run() {
     let world = World::default();
-    let denied = |objects: u32| {
-        let objects = (0..objects).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
-        let ingest = world.worker(&Arc::default());
-        let source = Listed { denied: true, ..source(&ingest, objects) };
-        listed(ingest, source, 1)
-    };
-    let (few, _) = denied(5);
-    let ended = run(few).await;
-    assert_eq!((ended.completion, ended.tally.failed), (Completion::Complete, 5));
-    let (all, source) = denied(1000);
-    let ended = run(all).await;
+    let objects: Vec<_> = (0..500).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+    let ingest = world.worker(&Arc::default());
+    let mut source = Listed { lost_after: 3, ..source(&ingest, objects) };
+    // All objects are listed before the first fetch, so that only fetches can notice the loss.
+    source.memory_source.page = 1000;
+    let (walk, source) = listed(ingest, source, 2);
+    let ended = run(walk).await;
+    let Completion::Aborted(reason) = &ended.completion else { panic!("{:?}", ended.completion) };
+    assert!(reason.contains("connection refused"), "{reason}");
+    assert_eq!(ended.tally.objects, 3);
+    assert!(source.fetched.load(Ordering::SeqCst) < 200, "{}", source.fetched.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn expired_credentials_abort_the_run_at_the_first_object() {
+    let world = World::default();
+    let objects = (0..100).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+    let ingest = world.worker(&Arc::default());
+    let fault = |_: &str| Some(SourceError::Unusable("the AWS credentials are not accepted".into()));
+    let (walk, source) = listed(ingest.clone(), Listed { fault, ..source(&ingest, objects) }, 1);
+    let ended = run(walk).await;
     assert!(
-        matches!(&ended.completion, Completion::Aborted(reason) if reason.contains("s3:GetObject")),
+        matches!(&ended.completion, Completion::Aborted(reason) if reason.contains("credentials")),
         "{:?}",
         ended.completion
     );
-    assert_eq!(source.fetched.load(Ordering::SeqCst), 20, "a denied object is fetched once");
+    assert_eq!(source.fetched.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -203,7 +264,8 @@ async fn completed_objects_are_neither_leased_nor_fetched_again() {
     let wire = Arc::new(Wire::default());
     let ended = run(walk(world.worker(&wire), objects, 2)).await;
     assert_eq!((ended.completion, ended.tally.already_done, ended.tally.objects), (Completion::Complete, 9, 0));
-    assert!(wire.calls().iter().all(|call| *call == "rows"), "{:?}", wire.calls());
+    let calls = wire.calls();
+    assert!(!calls.is_empty() && calls.iter().all(|call| *call == "rows"), "{calls:?}");
     assert_eq!(world.delivered().len(), 9);
 }
 

@@ -121,6 +121,30 @@ async fn denied_decryption_is_one_line_and_other_objects_are_delivered() {
     assert_delivered(out.path(), &events(0..6));
 }
 
+/// An account whose key denies decryption has more objects than any limit, and they are listed first.
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_objects_of_one_account_do_not_stop_the_other_accounts() {
+    let emulator = Emulator::shared_moto();
+    let folder = Bucket::new();
+    for number in 0..45 {
+        let account = if number < 40 { "111122223333" } else { "444455556666" };
+        let name = format!("{number:03}");
+        let key = laptop::key(account, "CloudTrail", "eu-west-1", "2026-11-01", &name);
+        folder.put(&key, &gzip(&log(&events(number..number + 1))));
+    }
+    upload(&emulator.endpoint(), "one-account-denied", folder.path()).await;
+    let faults = Faults::before(emulator);
+    faults.when(|call| (call.operation == "GetObject" && call.path.contains("111122223333_")).then_some(Fault::Deny));
+    let out = tempfile::tempdir().unwrap();
+    let args = ["sync", "s3://one-account-denied", text(out.path()), "--json"];
+    let ran = Ran(trailhose_at(&faults.endpoint()).args(args).output().unwrap());
+    let said = ran.json();
+    assert_eq!((ran.code(), &said["failed"], &said["delivered"]), (1, &40.into(), &5.into()), "{said}");
+    assert_eq!((&said["result"], said["not_ingested"].as_array().unwrap().len()), (&"complete".into(), 40), "{said}");
+    assert_delivered(out.path(), &events(40..45));
+    assert_eq!(faults.count("GetObject"), 45, "a denied object is fetched once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn listing_that_fails_on_a_later_page_is_completed_by_the_next_run() {
     let emulator = Emulator::shared_moto();

@@ -7,7 +7,6 @@ use crate::event::EventScope;
 use crate::event::filter::Filter;
 use crate::ledger::EventMeta;
 use crate::object::Object;
-use crate::source::SourceError;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -98,8 +97,8 @@ impl EventScan {
 
 impl<'a> Contents<'a> {
     /// Reads the whole object. `size_hint` is the announced size in bytes. The lines are buffered if they take at most
-    /// [`Ingest::max_buffered_bytes`]; a larger object is decompressed again for delivery. After `stop`, only the first
-    /// chunk is fetched.
+    /// [`Ingest::max_buffered_bytes`]; a larger object is decompressed again for delivery. No request continues after
+    /// `stop`.
     pub(super) async fn read(
         ingest: &'a Ingest,
         object: &Object,
@@ -107,9 +106,8 @@ impl<'a> Contents<'a> {
         stop: Instant,
     ) -> Result<Self, IngestAbort> {
         let (mut stored, first) =
-            Stored::fetch(&*ingest.source, object, size_hint, ingest.max_buffered_bytes, ingest.chunk_bytes)
-                .await
-                .map_err(from_source_error)?;
+            Stored::fetch(&*ingest.source, object, size_hint, ingest.max_buffered_bytes, ingest.chunk_bytes, stop)
+                .await?;
         let max_buffered_bytes = ingest.max_buffered_bytes;
         let mut scan = EventScan { line_offsets: Some(LineOffsets::default()), ..EventScan::default() };
         let (size, scopes) = match first {
@@ -122,7 +120,7 @@ impl<'a> Contents<'a> {
                         }
                         DecodeStatus::NeedsInput => {
                             check_deadline(stop)?;
-                            read.feed(stored.next().await.map_err(from_source_error)?);
+                            read.feed(stored.next().await?);
                         }
                         DecodeStatus::End => break (read.bytes(), read.into_scopes()),
                     }
@@ -173,16 +171,6 @@ impl<'a> Contents<'a> {
 /// other objects of the invocation.
 fn check_deadline(stop: Instant) -> Result<(), IngestAbort> {
     if Instant::now() < stop { Ok(()) } else { Err(IngestAbort::Deferred(Deferred::OutOfTime)) }
-}
-
-/// Maps a fetch error to a reason for ending the attempt.
-fn from_source_error(error: SourceError) -> IngestAbort {
-    match error {
-        // Quarantined so that the loss is visible: the object was announced and never ingested.
-        SourceError::Missing(_) => IngestAbort::Quarantine("missing".into(), error.to_string()),
-        SourceError::Changed(..) => IngestAbort::Quarantine("changed".into(), error.to_string()),
-        error => error.into(),
-    }
 }
 
 fn from_decode_error(error: DecodeError) -> IngestAbort {

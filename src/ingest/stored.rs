@@ -1,13 +1,17 @@
 //! Stored: an object's stored bytes, buffered as a whole or fetched in chunks each time they are read.
 
+use super::{IngestAbort, time_limit};
 use crate::object::Object;
 use crate::source::{ByteRange, Source, SourceError};
+use tokio::time::Instant;
 
 /// An object's stored bytes.
 #[derive(Debug)]
 pub(super) struct Stored<'a> {
     source: &'a dyn Source,
     object: Object,
+    /// No request continues after this time.
+    stop: Instant,
     /// Size of the object in bytes.
     size: u64,
     /// Size of a chunk in bytes. The last chunk may be shorter.
@@ -20,30 +24,33 @@ pub(super) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     /// Fetches an object of about `size_hint` bytes: the whole object if that is at most `max_buffered_bytes`,
-    /// otherwise a first chunk of `chunk_bytes` bytes, which is returned.
+    /// otherwise a first chunk of `chunk_bytes` bytes, which is returned. No request continues after `stop`.
     pub(super) async fn fetch(
         source: &'a dyn Source,
         object: &Object,
         size_hint: Option<u64>,
         max_buffered_bytes: usize,
         chunk_bytes: usize,
-    ) -> Result<(Self, Option<Vec<u8>>), SourceError> {
-        let mut stored =
-            Self { source, object: object.clone(), size: 0, chunk_bytes, whole: None, checksums: Vec::new() };
-        // An object that is announced as small is fetched in one request. The response contains its actual size.
-        if size_hint.is_some_and(|size_hint| size_hint <= max_buffered_bytes as u64) {
-            let whole = source.fetch(object).await?;
-            stored.size = whole.len() as u64;
-            stored.whole = Some(whole);
-            return Ok((stored, None));
-        }
-        let first = source.fetch_range(object, 0, chunk_bytes).await?;
+        stop: Instant,
+    ) -> Result<(Self, Option<Vec<u8>>), IngestAbort> {
+        let object = object.clone();
+        let mut stored = Self { source, object, stop, size: 0, chunk_bytes, whole: None, checksums: Vec::new() };
+        // An object that is announced as small is fetched in one request. The response contains its actual size. If the
+        // announcement is wrong, the object is read in chunks like other large objects.
+        let mut first = if size_hint.is_some_and(|size_hint| size_hint <= max_buffered_bytes as u64) {
+            let start = source.fetch_start(&stored.object, max_buffered_bytes.max(chunk_bytes));
+            stored.request(start).await?.map_err(from_first_read)?
+        } else {
+            stored.range(0).await?.map_err(from_first_read)?
+        };
         stored.size = first.size;
         if first.bytes.len() as u64 == first.size {
             stored.whole = Some(first.bytes);
             return Ok((stored, None));
         }
-        let first = stored.checked(0, first)?;
+        first.bytes.truncate(chunk_bytes);
+        first.bytes.shrink_to_fit();
+        let first = stored.checked(0, first).map_err(from_first_read)?;
         stored.checksums.push(crc32fast::hash(&first));
         Ok((stored, Some(first)))
     }
@@ -59,25 +66,37 @@ impl<'a> Stored<'a> {
     }
 
     /// Fetches the chunk after the last one, and records its checksum.
-    pub(super) async fn next(&mut self) -> Result<Vec<u8>, SourceError> {
-        let bytes = self.chunk(self.checksums.len()).await?;
+    pub(super) async fn next(&mut self) -> Result<Vec<u8>, IngestAbort> {
+        let bytes = self.chunk(self.checksums.len()).await?.map_err(from_first_read)?;
         self.checksums.push(crc32fast::hash(&bytes));
         Ok(bytes)
     }
 
     /// Fetches a chunk again. Fails if its bytes differ from the first time.
-    pub(super) async fn refetch(&self, number: usize) -> Result<Vec<u8>, SourceError> {
-        let bytes = self.chunk(number).await?;
+    pub(super) async fn refetch(&self, number: usize) -> Result<Vec<u8>, IngestAbort> {
+        let bytes = self.chunk(number).await??;
         match self.checksums.get(number) {
             Some(checksum) if *checksum == crc32fast::hash(&bytes) => Ok(bytes),
-            _ => Err(self.mismatch(number, "different content than in the first read")),
+            _ => Err(self.mismatch(number, "different content than in the first read").into()),
         }
     }
 
-    async fn chunk(&self, number: usize) -> Result<Vec<u8>, SourceError> {
+    async fn chunk(&self, number: usize) -> Result<Result<Vec<u8>, SourceError>, IngestAbort> {
+        Ok(self.range(number).await?.and_then(|part| self.checked(number, part)))
+    }
+
+    /// Requests the range of a chunk.
+    async fn range(&self, number: usize) -> Result<Result<ByteRange, SourceError>, IngestAbort> {
         let from = number as u64 * self.chunk_bytes as u64;
-        let part = self.source.fetch_range(&self.object, from, self.chunk_bytes).await?;
-        self.checked(number, part)
+        self.request(self.source.fetch_range(&self.object, from, self.chunk_bytes)).await
+    }
+
+    /// Runs a request within its time limit.
+    async fn request<T>(
+        &self,
+        request: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<Result<T, SourceError>, IngestAbort> {
+        time_limit::apply(&self.object, self.stop, request).await.map_err(IngestAbort::Deferred)
     }
 
     /// Returns the bytes of a chunk if it has the expected length. A shorter chunk would leave a gap before the next
@@ -101,6 +120,14 @@ impl<'a> Stored<'a> {
     }
 }
 
+/// Maps an error of the first read to a reason for ending the attempt.
+fn from_first_read(error: SourceError) -> IngestAbort {
+    match error.quarantine_kind() {
+        Some(kind) => IngestAbort::Quarantine(kind.into(), error.to_string()),
+        None => error.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +135,7 @@ mod tests {
     use crate::source::{ListPage, Listing};
     use async_trait::async_trait;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     /// A source with one object, returned for every key, which a test can change between two requests.
     #[derive(Debug)]
@@ -132,13 +160,30 @@ mod tests {
         Object { bucket: "logs".into(), key: "k".into(), etag: "e".into() }
     }
 
-    async fn chunks(source: &MutableObject, size_hint: Option<u64>) -> Result<Vec<Vec<u8>>, SourceError> {
-        let (mut stored, first) = Stored::fetch(source, &object(), size_hint, 4, 4).await?;
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    /// Returns the text of the error that ends the attempt.
+    fn text<T: std::fmt::Debug>(result: Result<T, IngestAbort>) -> String {
+        match result {
+            Err(IngestAbort::Failed(error)) => error.to_string(),
+            Err(_) => panic!("not a failure"),
+            Ok(value) => panic!("no failure: {value:?}"),
+        }
+    }
+
+    fn ok<T>(result: Result<T, IngestAbort>) -> T {
+        result.unwrap_or_else(|_| panic!("failed"))
+    }
+
+    async fn chunks(source: &MutableObject, size_hint: Option<u64>) -> Vec<Vec<u8>> {
+        let (mut stored, first) = ok(Stored::fetch(source, &object(), size_hint, 4, 4, later()).await);
         let mut chunks: Vec<_> = first.or_else(|| stored.whole().map(<[u8]>::to_vec)).into_iter().collect();
         while (chunks.concat().len() as u64) < stored.size() {
-            chunks.push(stored.next().await?);
+            chunks.push(ok(stored.next().await));
         }
-        Ok(chunks)
+        chunks
     }
 
     #[tokio::test]
@@ -150,11 +195,48 @@ mod tests {
             (b"", vec![b""]),
         ] {
             let source = MutableObject(Mutex::new(bytes.to_vec()));
-            for size_hint in [None, Some(5), Some(8), Some(1 << 40)] {
-                assert_eq!(chunks(&source, size_hint).await.unwrap(), expected, "{size_hint:?}");
+            // The sizes 0 to 4 announce a small object.
+            for size_hint in [None, Some(0), Some(1), Some(4), Some(5), Some(8), Some(1 << 40)] {
+                assert_eq!(chunks(&source, size_hint).await, expected, "{size_hint:?}");
             }
-            // An object that is announced as small is fetched in one request.
-            assert_eq!(chunks(&source, Some(1)).await.unwrap(), [bytes]);
+        }
+    }
+
+    /// A source with an endless object. It fails a request for more than 4 bytes.
+    #[derive(Debug)]
+    struct EndlessObject;
+
+    #[async_trait]
+    impl Source for EndlessObject {
+        async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+            Ok(at.clone())
+        }
+
+        async fn fetch(&self, _object: &Object) -> Result<Vec<u8>, SourceError> {
+            panic!("requested all bytes")
+        }
+
+        async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+            self.fetch_range(object, 0, max_bytes).await
+        }
+
+        async fn fetch_range(&self, _: &Object, _from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
+            assert!(max_bytes <= 4, "requested {max_bytes} bytes");
+            Ok(ByteRange { bytes: vec![b'x'; max_bytes], size: 1 << 50 })
+        }
+
+        async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+            Ok(ListPage::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn forged_small_size_reads_no_more_than_the_buffer() {
+        for chunk_bytes in [2, 4] {
+            let fetched = Stored::fetch(&EndlessObject, &object(), Some(1), 4, chunk_bytes, later()).await;
+            let (mut stored, first) = ok(fetched);
+            assert_eq!((first.unwrap().len(), stored.size(), stored.whole()), (chunk_bytes, 1 << 50, None));
+            assert_eq!(ok(stored.next().await).len(), chunk_bytes);
         }
     }
 
@@ -184,23 +266,23 @@ mod tests {
     #[tokio::test]
     async fn short_first_chunk_is_rejected() {
         let source = ShortReads(MutableObject(Mutex::new(b"0123456789".to_vec())));
-        let error = Stored::fetch(&source, &object(), Some(10), 4, 4).await.unwrap_err().to_string();
-        assert_eq!(error, "s3://logs/k: the chunk at offset 0 has 3 of 10 bytes, expected 4 of 10");
+        let error = text(Stored::fetch(&source, &object(), Some(10), 4, 4, later()).await);
+        assert_eq!(error, "fetch: s3://logs/k: the chunk at offset 0 has 3 of 10 bytes, expected 4 of 10");
     }
 
     #[tokio::test]
     async fn chunk_that_changed_since_the_first_read_is_rejected() {
         let source = MutableObject(Mutex::new(b"0123456789".to_vec()));
         let object = object();
-        let (mut stored, first) = Stored::fetch(&source, &object, Some(10), 4, 4).await.unwrap();
-        assert_eq!((first.unwrap(), stored.next().await.unwrap()), (b"0123".to_vec(), b"4567".to_vec()));
-        assert_eq!(stored.refetch(0).await.unwrap(), b"0123");
+        let (mut stored, first) = ok(Stored::fetch(&source, &object, Some(10), 4, 4, later()).await);
+        assert_eq!((first.unwrap(), ok(stored.next().await)), (b"0123".to_vec(), b"4567".to_vec()));
+        assert_eq!(ok(stored.refetch(0).await), b"0123");
         *source.0.lock().unwrap() = b"0123x56789".to_vec();
-        assert_eq!(stored.refetch(0).await.unwrap(), b"0123");
-        let error = stored.refetch(1).await.unwrap_err().to_string();
-        assert_eq!(error, "s3://logs/k: the chunk at offset 4 has different content than in the first read");
+        assert_eq!(ok(stored.refetch(0).await), b"0123");
+        let error = text(stored.refetch(1).await);
+        assert_eq!(error, "fetch: s3://logs/k: the chunk at offset 4 has different content than in the first read");
         *source.0.lock().unwrap() = b"01234567".to_vec();
-        let error = stored.next().await.unwrap_err().to_string();
-        assert_eq!(error, "s3://logs/k: the chunk at offset 8 has 0 of 8 bytes, expected 2 of 10");
+        let error = text(stored.next().await);
+        assert_eq!(error, "fetch: s3://logs/k: the chunk at offset 8 has 0 of 8 bytes, expected 2 of 10");
     }
 }

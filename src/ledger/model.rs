@@ -1,4 +1,5 @@
 //! Data that the ledger stores: rows of objects and pages of events.
 
 pub mod page;
+pub mod quarantine;
 pub mod row;

@@ -149,6 +149,10 @@ impl Source for Directory {
         Ok(self.read_range(object, 0, usize::MAX)?.bytes)
     }
 
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        self.fetch_range(object, 0, max_bytes).await
+    }
+
     async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
         self.check_bucket(&object.bucket)?;
         self.read_range(object, from, max_bytes)

@@ -59,6 +59,11 @@ impl Source for MeteredSource {
         self.inner.fetch(object).await
     }
 
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        self.usage.count_get();
+        self.inner.fetch_start(object, max_bytes).await
+    }
+
     async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
         self.usage.count_get();
         self.inner.fetch_range(object, from, max_bytes).await

@@ -1,55 +1,29 @@
 //! The S3 source: `HeadObject`, `GetObject` and `ListObjectsV2`.
 
+mod response;
+
 use super::{ByteRange, ListPage, Listing, Source, SourceError};
 use crate::aws::{self, AwsFailure, FailureKind};
-use crate::object::{Object, ObjectRef};
+use crate::object::{ArchiveState, Object, ObjectRef};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{EncodingType, OptionalObjectAttributes};
 use percent_encoding::percent_decode_str;
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// The time limit for the body of one response. The SDK aborts a stalled transfer, but it accepts one byte per second
-/// as progress. Such a slow object would delay the other objects of a Lambda invocation until the function times out.
-/// The largest body is 10 MiB, which needs 45 kB/s; the function's timeout is 300 s.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(240);
+use response::{ResponseChecks, content_range};
 
 /// A source that reads any bucket the client's credentials can access.
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
-    transfer_timeout: Duration,
 }
 
 impl S3 {
     /// Creates a source that uses `client`; see [`aws::s3`].
     pub fn new(client: Client) -> Self {
-        Self { client, transfer_timeout: TRANSFER_TIMEOUT }
-    }
-
-    /// Sets the time limit for the body of one response.
-    pub fn with_transfer_timeout(self, transfer_timeout: Duration) -> Self {
-        Self { transfer_timeout, ..self }
-    }
-
-    /// Calls [`collect`] with the transfer timeout.
-    async fn collect(
-        &self,
-        object: &Object,
-        answer: GetObjectOutput,
-        skip: u64,
-        max_bytes: usize,
-    ) -> Result<ByteRange, SourceError> {
-        let timed_out = |_| {
-            SourceError::Unavailable(format!(
-                "cannot read {object}: the transfer took longer than {:?}",
-                self.transfer_timeout
-            ))
-        };
-        timeout(self.transfer_timeout, collect(object, answer, skip, max_bytes)).await.map_err(timed_out)?
+        let config = client.config().to_builder().interceptor(ResponseChecks).build();
+        Self { client: Client::from_conf(config) }
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
@@ -70,9 +44,16 @@ impl Source for S3 {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        match self.get(object).send().await {
-            Ok(answer) => Ok(self.collect(object, answer, 0, usize::MAX).await?.bytes),
-            Err(error) => Err(get_error(object, &aws::failure(&error))),
+        Ok(self.fetch_start(object, usize::MAX).await?.bytes)
+    }
+
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        let answer = self.get(object).send().await.map_err(|error| get_error(object, &aws::failure(&error)))?;
+        match answer.content_range() {
+            None => collect(object, answer, 0, max_bytes).await,
+            Some(range) => Err(SourceError::Unavailable(format!(
+                "cannot read {object}: requested the whole object, but the response contains {range}"
+            ))),
         }
     }
 
@@ -87,14 +68,15 @@ impl Source for S3 {
             }
             Err(error) => return Err(get_error(object, &aws::failure(&error))),
         };
-        // Without this header the response is the whole object. Some gateways do not support ranges.
+        // Without this header the response has the status 200 and is the whole object. Some gateways do not support
+        // ranges.
         let (start, size) = match answer.content_range() {
             None => (0, content_length(&answer)),
             Some(range) => content_range(range),
         };
         match size {
-            Some(size) if start == from => Ok(ByteRange { size, ..self.collect(object, answer, 0, max_bytes).await? }),
-            _ if start == 0 && size == content_length(&answer) => self.collect(object, answer, from, max_bytes).await,
+            Some(size) if start == from => Ok(ByteRange { size, ..collect(object, answer, 0, max_bytes).await? }),
+            _ if start == 0 && size == content_length(&answer) => collect(object, answer, from, max_bytes).await,
             _ => Err(SourceError::Unavailable(format!(
                 "cannot read {object}: requested bytes {from} to {last}, but the response contains {}",
                 answer.content_range().unwrap_or("another range")
@@ -111,6 +93,8 @@ impl Source for S3 {
             .set_delimiter(request.delimiter.map(String::from))
             .set_continuation_token(request.token.map(str::to_owned))
             .set_start_after(request.start_after.map(str::to_owned))
+            // A restored object keeps its storage class.
+            .optional_object_attributes(OptionalObjectAttributes::RestoreStatus)
             // A key may contain characters that are invalid in XML. One such key would make its page unreadable.
             .encoding_type(EncodingType::Url)
             .send()
@@ -129,6 +113,10 @@ impl Source for S3 {
             let mut object = ObjectRef::new(request.bucket, decode(entry.key())?);
             object.size = entry.size().and_then(|bytes| u64::try_from(bytes).ok());
             object.etag = entry.e_tag().map(|etag| etag.trim_matches('"').to_owned());
+            let restore = entry.restore_status();
+            let is_restored = restore.is_some_and(|restore| restore.is_restore_in_progress() == Some(false));
+            let class = entry.storage_class().map_or("", |class| class.as_str());
+            object.archive = ArchiveState::of_storage_class(class, is_restored);
             page.objects.push(object);
         }
         for entry in answer.common_prefixes() {
@@ -190,14 +178,6 @@ async fn collect(
     }
 }
 
-/// Parses the first byte and the object's size from a `Content-Range` header such as `bytes 0-99/1234`.
-fn content_range(text: &str) -> (u64, Option<u64>) {
-    let parts = text.strip_prefix("bytes ").and_then(|text| text.split_once('/'));
-    let Some((range, size)) = parts else { return (u64::MAX, None) };
-    let first = range.split_once('-').and_then(|(first, _)| first.parse().ok());
-    (first.unwrap_or(u64::MAX), size.parse().ok())
-}
-
 /// Maps a failed GET of one version to a source error.
 fn get_error(object: &Object, failure: &AwsFailure) -> SourceError {
     match failure.kind {
@@ -209,7 +189,15 @@ fn get_error(object: &Object, failure: &AwsFailure) -> SourceError {
 /// Maps a failed HEAD or GET to a source error.
 fn read_error(at: &ObjectRef, failure: &AwsFailure) -> SourceError {
     let bucket = &at.bucket;
+    if is_kms_key_unusable(&failure.code) {
+        return SourceError::KmsKey(format!(
+            "cannot read {at}: its KMS key cannot be used. Enable the key or cancel its deletion. {failure}"
+        ));
+    }
     match failure.kind {
+        _ if failure.concerns_credentials() => {
+            SourceError::Unusable(format!("cannot read {at}: {}", credentials_text(failure)))
+        }
         FailureKind::NotFound if failure.code == "NoSuchBucket" => SourceError::NoBucket(bucket.clone()),
         // A 404 that does not come from S3, for example from a proxy, does not prove that the object is missing.
         FailureKind::NotFound if failure.code != "HTTP 404" => SourceError::Missing(at.to_string()),
@@ -221,12 +209,6 @@ fn read_error(at: &ObjectRef, failure: &AwsFailure) -> SourceError {
             Some(action) if action != "s3:GetObject" => {
                 format!("access denied to {at}: allow {action} for this role. {failure}")
             }
-            _ if failure.code == "Credentials" => {
-                format!(
-                    "no AWS credentials found to read {at}: set AWS_PROFILE, run `aws sso login`, or attach a role. \
-                     {failure}"
-                )
-            }
             _ => format!(
                 "access denied to {at}: allow s3:GetObject on arn:aws:s3:::{bucket}/* (and kms:Decrypt for a \
                  customer-managed key), and s3:ListBucket on arn:aws:s3:::{bucket}. Without s3:ListBucket, S3 also \
@@ -234,9 +216,9 @@ fn read_error(at: &ObjectRef, failure: &AwsFailure) -> SourceError {
             ),
         }),
         _ if failure.code == "InvalidObjectState" => {
-            SourceError::Unavailable(format!("{at} is archived (Glacier): restore it, then try again. {failure}"))
+            SourceError::Archived(format!("{at} is archived: restore it. {failure}"))
         }
-        _ => SourceError::Unavailable(format!("cannot read {at}: {}", failure_text(failure))),
+        _ => other_error(format!("cannot read {at}"), failure),
     }
 }
 
@@ -245,24 +227,47 @@ fn list_error(request: &Listing<'_>, failure: &AwsFailure) -> SourceError {
     let Listing { bucket, prefix, .. } = request;
     match failure.kind {
         FailureKind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
-        FailureKind::Denied if failure.code == "Credentials" => SourceError::Denied(format!(
-            "no AWS credentials found to list s3://{bucket}/{prefix}: set AWS_PROFILE, run `aws sso login`, or attach \
-             a role. {failure}"
-        )),
+        _ if failure.concerns_credentials() => {
+            SourceError::Unusable(format!("cannot list s3://{bucket}/{prefix}: {}", credentials_text(failure)))
+        }
         FailureKind::Denied => SourceError::Denied(format!(
             "access denied to list s3://{bucket}/{prefix}: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
             failure.action.as_deref().unwrap_or("s3:ListBucket")
         )),
-        _ => SourceError::Unavailable(format!("cannot list s3://{bucket}/{prefix}: {}", failure_text(failure))),
+        _ => other_error(format!("cannot list s3://{bucket}/{prefix}"), failure),
     }
 }
 
-fn failure_text(failure: &AwsFailure) -> String {
+/// Returns whether the code means that the object's KMS key is disabled, pending deletion or deleted. S3 passes on the
+/// codes of KMS with a prefix. A key whose permission is missing is `AccessDenied`, which a permission can fix.
+fn is_kms_key_unusable(code: &str) -> bool {
+    matches!(
+        code,
+        "KMS.DisabledException"
+            | "KMS.KMSInvalidStateException"
+            | "KMS.NotFoundException"
+            | "KMS.InvalidKeyUsageException"
+            | "KMS.KMSInvalidKeyUsageException"
+    )
+}
+
+fn credentials_text(failure: &AwsFailure) -> String {
     match failure.code.as_str() {
-        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "HTTP 301" => {
-            format!("the bucket is in another region: set AWS_REGION to the bucket's region. {failure}")
+        "Credentials" => {
+            format!("no AWS credentials found: set AWS_PROFILE, run `aws sso login`, or attach a role. {failure}")
         }
-        _ => failure.to_string(),
+        _ => format!("the AWS credentials are not accepted: renew them, and check the clock. {failure}"),
+    }
+}
+
+/// Maps a failure that says nothing about the object or folder.
+fn other_error(what: String, failure: &AwsFailure) -> SourceError {
+    match failure.code.as_str() {
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "HTTP 301" => SourceError::Unusable(format!(
+            "{what}: the bucket is in another region: set AWS_REGION to the bucket's region. {failure}"
+        )),
+        _ if failure.is_unanswered() => SourceError::Unreachable(format!("{what}: {failure}")),
+        _ => SourceError::Unavailable(format!("{what}: {failure}")),
     }
 }
 
@@ -308,6 +313,33 @@ mod tests {
     fn archived_object_is_neither_missing_nor_denied() {
         let at = ObjectRef::new("logs", "k");
         let error = read_error(&at, &aws::failure_of_code("InvalidObjectState", "the storage class"));
-        assert!(matches!(&error, SourceError::Unavailable(what) if what.contains("restore")), "{error}");
+        assert!(matches!(&error, SourceError::Archived(what) if what.contains("restore")), "{error}");
+    }
+
+    #[test]
+    fn failures_of_one_object_and_of_the_whole_source_are_distinguished() {
+        let at = ObjectRef::new("logs", "k");
+        let request = Listing { bucket: "logs", prefix: "p/", delimiter: None, token: None, start_after: None };
+        let kms_denied = "User: u is not authorized to perform: kms:Decrypt on the resource";
+        for (code, message, is_expected) in [
+            ("AccessDenied", kms_denied, (|error| matches!(error, SourceError::Denied(_))) as fn(&SourceError) -> bool),
+            ("AccessDenied", "Access Denied", |error| matches!(error, SourceError::Denied(_))),
+            ("KMS.DisabledException", "arn:aws:kms:x is disabled.", |error| matches!(error, SourceError::KmsKey(_))),
+            ("KMS.KMSInvalidStateException", "pending deletion", |error| matches!(error, SourceError::KmsKey(_))),
+            ("KMS.NotFoundException", "does not exist", |error| matches!(error, SourceError::KmsKey(_))),
+            ("KMS.ThrottlingException", "Rate exceeded", |error| matches!(error, SourceError::Unreachable(_))),
+            ("SlowDown", "Reduce your rate", |error| matches!(error, SourceError::Unreachable(_))),
+            ("Timeout", "", |error| matches!(error, SourceError::Unreachable(_))),
+            ("ExpiredToken", "expired", |error| matches!(error, SourceError::Unusable(_))),
+            ("RequestTimeTooSkewed", "skew", |error| matches!(error, SourceError::Unusable(_))),
+            ("InvalidAccessKeyId", "no such key", |error| matches!(error, SourceError::Unusable(_))),
+            ("PermanentRedirect", "elsewhere", |error| matches!(error, SourceError::Unusable(_))),
+            ("InternalError", "try again", |error| matches!(error, SourceError::Unavailable(_))),
+        ] {
+            let error = read_error(&at, &aws::failure_of_code(code, message));
+            assert!(is_expected(&error), "{code}: {error:?}");
+            let listed = list_error(&request, &aws::failure_of_code(code, message));
+            assert_eq!(listed.concerns_source(), error.concerns_source(), "{code}: {listed:?}");
+        }
     }
 }

@@ -7,7 +7,6 @@ use crate::ledger::model::row::Seconds;
 use crate::ledger::store::StoreError;
 use crate::object::ObjectRef;
 use crate::sink::SinkError;
-use crate::source::SourceError;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -134,7 +133,7 @@ impl Attempt {
 /// Returns whether the next attempt may succeed without a change by the user.
 fn is_transient(failure: &IngestError) -> bool {
     match failure {
-        IngestError::Source(error) => !matches!(error, SourceError::Denied(_) | SourceError::NoBucket(_)),
+        IngestError::Source(error) => error.is_transient(),
         IngestError::Sink(error) => {
             !matches!(error, SinkError::Denied(_) | SinkError::NotFound(_) | SinkError::NoOversizeStore(_))
         }
@@ -148,7 +147,7 @@ fn is_transient(failure: &IngestError) -> bool {
 /// share.
 pub(super) fn is_object_specific(failure: &IngestError) -> bool {
     match failure {
-        IngestError::Source(error) => !matches!(error, SourceError::NoBucket(_)),
+        IngestError::Source(error) => !error.concerns_source(),
         IngestError::Sink(error) => matches!(error, SinkError::NoOversizeStore(_)),
         IngestError::Ledger(error) => !matches!(error, LedgerError::Store(_)),
         IngestError::Decode(_) | IngestError::Pack(_) => true,
@@ -255,6 +254,7 @@ impl Ord for QueueEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceError;
 
     fn attempt() -> Attempt {
         Attempt::first(ObjectRef::new("b", "k"), RetryPolicy::default())

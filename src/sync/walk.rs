@@ -187,6 +187,10 @@ impl Source for RetryingSource {
         self.inner.fetch(object).await
     }
 
+    async fn fetch_start(&self, object: &Object, max_bytes: usize) -> Result<ByteRange, SourceError> {
+        self.inner.fetch_start(object, max_bytes).await
+    }
+
     async fn fetch_range(&self, object: &Object, from: u64, max_bytes: usize) -> Result<ByteRange, SourceError> {
         self.inner.fetch_range(object, from, max_bytes).await
     }
@@ -196,7 +200,7 @@ impl Source for RetryingSource {
         let mut attempt = 1;
         loop {
             match self.inner.list(ask).await {
-                Err(SourceError::Unavailable(error)) if attempt < ATTEMPTS => {
+                Err(SourceError::Unavailable(error) | SourceError::Unreachable(error)) if attempt < ATTEMPTS => {
                     tracing::debug!(
                         bucket = ask.bucket,
                         prefix = ask.prefix,

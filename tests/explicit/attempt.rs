@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use trailhose::decode;
 use trailhose::event::filter::Filter;
@@ -119,8 +120,12 @@ impl Wake for Woken {
     }
 }
 
+/// The runtime of the workers' timers. No timer expires, because no replay waits.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
+
 /// Replays the real code with these replies.
 fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<TimedReply>]) -> AttemptProgress {
+    let _inside = RUNTIME.enter();
     let objects = &scene.notices[worker as usize];
     let bytes = objects.iter().map(|&object| (scene.objects[object].key.clone(), scene.bytes[object].clone()));
     let wire = Arc::new(Wire::new(worker, bytes.collect(), scene.limits(), scene.vanishes > 0, started));

@@ -16,12 +16,40 @@ pub struct ObjectRef {
     pub etag: Option<String>,
     /// The stored (compressed) size in bytes.
     pub size: Option<u64>,
+    /// Whether the object is archived, as far as a listing or a report tells.
+    pub archive: ArchiveState,
+}
+
+/// Whether an object is archived and must be restored before it can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ArchiveState {
+    /// Only an attempt to read the object can tell.
+    #[default]
+    Unknown,
+    /// The object can be read: its storage class is not an archive, or it is restored.
+    Readable,
+    /// The object is archived, and there is no restored copy.
+    Archived,
+}
+
+impl ArchiveState {
+    /// Returns the state of an object with this storage class, as S3 spells it. An object of Glacier Flexible Retrieval
+    /// or Deep Archive keeps its class when it is restored. In Intelligent-Tiering, the class does not tell whether the
+    /// object is in an archive tier.
+    pub fn of_storage_class(class: &str, is_restored: bool) -> Self {
+        match class {
+            "GLACIER" | "DEEP_ARCHIVE" if !is_restored => Self::Archived,
+            "STANDARD" | "STANDARD_IA" | "ONEZONE_IA" | "REDUCED_REDUNDANCY" | "GLACIER_IR" | "GLACIER"
+            | "DEEP_ARCHIVE" => Self::Readable,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl ObjectRef {
     /// Creates a reference to the current version of `key` in `bucket`.
     pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
-        Self { bucket: bucket.into(), key: key.into(), etag: None, size: None }
+        Self { bucket: bucket.into(), key: key.into(), etag: None, size: None, archive: ArchiveState::Unknown }
     }
 
     /// Returns the reference with this version. Quotes around the ETag are removed.
@@ -96,5 +124,28 @@ impl std::fmt::Display for ObjectId {
 impl std::fmt::Debug for ObjectId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ObjectId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restored_and_instant_classes_are_readable() {
+        let of = ArchiveState::of_storage_class;
+        for class in ["GLACIER", "DEEP_ARCHIVE"] {
+            assert_eq!(
+                (of(class, false), of(class, true)),
+                (ArchiveState::Archived, ArchiveState::Readable),
+                "{class}"
+            );
+        }
+        for class in ["STANDARD", "STANDARD_IA", "GLACIER_IR"] {
+            assert_eq!(of(class, false), ArchiveState::Readable, "{class}");
+        }
+        for class in ["INTELLIGENT_TIERING", "", "A_NEW_CLASS"] {
+            assert_eq!(of(class, false), ArchiveState::Unknown, "{class}");
+        }
     }
 }

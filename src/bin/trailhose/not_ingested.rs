@@ -33,7 +33,11 @@ impl NotIngested {
         let (result, kind, reason) = match outcome {
             Outcome::Done(_) | Outcome::AlreadyDone => return None,
             Outcome::Skipped(kind) => ("skipped", (*kind).to_owned(), why_skipped(&at.key)),
-            Outcome::Quarantined(quarantined) => ("quarantined", quarantined.kind.clone(), quarantined.reason.clone()),
+            Outcome::Quarantined(quarantined) => (
+                "quarantined",
+                quarantined.kind.clone(),
+                format!("{}{}", quarantined.reason, advice(&quarantined.kind)),
+            ),
             Outcome::Deferred(Deferred::Leased { .. }) => {
                 ("deferred", "leased".into(), "another worker is processing it; rerun to resume".into())
             }
@@ -66,6 +70,14 @@ impl NotIngested {
     pub(crate) fn line(&self) -> String {
         let Self { object, outcome, reason, .. } = self;
         one_line(&format!("{outcome}: {object}: {reason}"))
+    }
+}
+
+/// Returns the setting of this program that avoids a quarantine of this kind, as the end of its reason.
+fn advice(kind: &str) -> &'static str {
+    match kind {
+        "too_large" => "; if it is not a decompression bomb, raise --max-object-bytes",
+        _ => "",
     }
 }
 

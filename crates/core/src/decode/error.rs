@@ -38,7 +38,7 @@ pub enum DecodeError {
     #[error("no \"Records\" in the object: not a CloudTrail log file")]
     NoRecords,
     /// The object exceeds the limit of decompressed bytes: it is a decompression bomb, or the limit is too low.
-    #[error("over {limit} decompressed bytes (TRAILHOSE_MAX_OBJECT_BYTES) at byte {at} of {size} compressed bytes")]
+    #[error("over {limit} decompressed bytes at byte {at} of {size} compressed bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
@@ -56,7 +56,7 @@ pub enum DecodeError {
         at: u64,
     },
     /// The object exceeds the limit of events.
-    #[error("the object exceeds {limit} events (TRAILHOSE_MAX_OBJECT_EVENTS) at byte {at}")]
+    #[error("the object exceeds {limit} events at byte {at}")]
     TooMany {
         /// The limit.
         limit: u32,

@@ -304,7 +304,7 @@ proptest! {
         etag in proptest::option::of("[a-z0-9-]{1,40}"),
         size in proptest::option::of(any::<u64>()),
     ) {
-        let object = ObjectRef { bucket, key, etag, size };
+        let object = ObjectRef { etag, size, ..ObjectRef::new(bucket, key) };
         prop_assert_eq!(parse(&render(&object)), Ok(vec![Notice::Object(object)]));
     }
 
