@@ -49,6 +49,7 @@ use crate::ledger::store::StoreError;
 use crate::ledger::{Ledger, ObjectState};
 use crate::listing::keys::{KeyListing, ObjectPages};
 use crate::listing::reconcile::{KeyState, ListedKey, reconcile};
+use crate::listing::reopen::{KeyProbes, quarantine_archived, reopen};
 use crate::listing::unit::BackfillMode;
 use crate::listing::{ListingCounts, ListingError, Unit};
 use crate::object::ObjectRef;
@@ -192,12 +193,16 @@ impl UnitProcessor {
         counts: &mut ListingCounts,
     ) -> Result<(), UnitAbort> {
         check_deadline(stop)?;
+        let probes = KeyProbes::default();
         let mut page = pages.next().await?;
         while let Some(listed) = page {
             check_deadline(stop)?;
             // The next page is listed while this one is looked up in the ledger.
             let (seen, next) = join(reconcile(&self.ledger, unit, listed), pages.next()).await;
             let mut seen = seen?;
+            let dry_run = unit.mode == BackfillMode::Count;
+            reopen(&*self.source, &self.ledger, &probes, &mut seen, dry_run).await?;
+            counts.key_probes = probes.requests();
             counts.ledger_reads += seen.iter().filter(|seen| matches!(seen.state, KeyState::Log { .. })).count() as u64;
             self.finish(unit, &mut seen, dispatcher, stop, counts).await?;
             page = next?;
@@ -215,6 +220,7 @@ impl UnitProcessor {
         counts: &mut ListingCounts,
     ) -> Result<(), UnitAbort> {
         if unit.mode == BackfillMode::Enqueue {
+            quarantine_archived(&self.ledger, seen).await?;
             self.open_quarantined(unit, seen).await?;
         }
         let (at, selected): (Vec<usize>, Vec<ObjectRef>) = seen
@@ -253,11 +259,11 @@ impl UnitProcessor {
     /// Releases selected objects from quarantine. Otherwise ingestion would find them quarantined.
     async fn open_quarantined(&self, unit: &Unit, seen: &mut [ListedKey]) -> Result<(), UnitAbort> {
         for seen in seen {
-            let KeyState::Log { state: ObjectState::Quarantined, old } = seen.state else { continue };
+            let KeyState::Log { state: ObjectState::Quarantined(_), day, old } = seen.state else { continue };
             let Some(object) = seen.at.object().filter(|_| seen.is_selected(unit.states)) else { continue };
             if !self.ledger.retry(&object).await? {
                 // The object was finished in the meantime, or another worker is processing it.
-                seen.state = KeyState::Log { state: ObjectState::Leased { until: self.ledger.now() }, old };
+                seen.state = KeyState::Log { state: ObjectState::Leased { until: self.ledger.now() }, day, old };
             }
         }
         Ok(())

@@ -16,10 +16,12 @@ pub use outcome::{Deferred, IngestError, IngestReport, Outcome, Quarantined};
 
 use crate::decode;
 use crate::event::filter::Filter;
+use crate::ledger::model::quarantine::QuarantineKind;
 use crate::ledger::model::row::Seconds;
 use crate::ledger::{Claim, Claims, ForeignClaim, HelpOutcome, Lease, LeaseOutcome, Ledger, LedgerError};
+use crate::listing::reopen::archived_reason;
 use crate::object::key::{NotALog, Recognized, recognize};
-use crate::object::{Object, ObjectRef};
+use crate::object::{ArchiveState, Object, ObjectRef};
 use crate::sink::Sink;
 use crate::source::{Source, SourceError};
 use contents::Contents;
@@ -137,7 +139,14 @@ impl Ingest {
             LeaseOutcome::Leased { until } => return Ok(Outcome::Deferred(Deferred::Leased { until })),
             LeaseOutcome::Quarantined(reason) => return Ok(Outcome::Quarantined(Quarantined::from_stored(&reason))),
         };
-        let end = match self.work(&mut lease, size, deadline).await {
+        let worked = match at.archive {
+            // A request would be refused and billed.
+            ArchiveState::Archived => {
+                Err(IngestAbort::Quarantine(QuarantineKind::ARCHIVED.to_owned(), archived_reason(at)))
+            }
+            ArchiveState::Readable | ArchiveState::Unknown => self.work(&mut lease, size, deadline).await,
+        };
+        let end = match worked {
             Ok(report) => return Ok(Outcome::Done(report)),
             Err(end) => end,
         };

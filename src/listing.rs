@@ -13,6 +13,7 @@ mod error;
 pub mod folder_level;
 pub(crate) mod keys;
 pub(crate) mod reconcile;
+pub(crate) mod reopen;
 pub mod unit;
 
 #[cfg(feature = "cli")]

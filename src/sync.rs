@@ -23,15 +23,17 @@ mod walk;
 pub use retry::RetryPolicy;
 pub use selection::ObjectSelection;
 
-use crate::ingest::{Deferred, Ingest, IngestError, Outcome};
+use crate::ingest::{Deferred, Ingest, IngestError, Outcome, Quarantined};
 use crate::ledger::ObjectState;
 use crate::listing::discover::DiscoveryProgress;
 use crate::listing::reconcile::{KeyState, ListedKey};
+use crate::listing::reopen::KeyProbes;
 use crate::object::ObjectRef;
 use crate::object::key::{NotALog, Recognized, recognize};
 use crate::source::{ListPage, Listing, Pages, SourceError};
 use crate::tally::Tally;
 use group::{GroupResult, ObjectGroup};
+use jiff::civil::Date;
 use retry::{Attempt, RetryDecision, RetryQueue};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -102,6 +104,8 @@ pub struct SyncReport {
     pub unvisited: u64,
     /// The first unvisited folders.
     pub unvisited_names: Vec<ObjectRef>,
+    /// The newest day of delivery in the names of the listed logs.
+    pub newest_day: Option<Date>,
     /// How the run ended.
     pub completion: Completion,
 }
@@ -126,6 +130,7 @@ impl SyncReport {
         self.excluded_folders += other.excluded_folders;
         self.unvisited += other.unvisited;
         self.unvisited_names.extend(other.unvisited_names);
+        self.newest_day = self.newest_day.max(other.newest_day);
         self.completion = match (std::mem::take(&mut self.completion), other.completion) {
             (Completion::Aborted(one), Completion::Aborted(other)) => Completion::Aborted(format!("{one}; {other}")),
             (aborted @ Completion::Aborted(_), _) | (_, aborted @ Completion::Aborted(_)) => aborted,
@@ -154,6 +159,7 @@ impl SyncRun {
             selection: self.selection,
             listings: if self.jobs <= 1 { 1 } else { LISTINGS },
             pace: self.retry_policy.failure_backoff,
+            probes: KeyProbes::default(),
         };
         // In a set, so that dropping this future also cancels the listing task.
         let mut walking = JoinSet::new();
@@ -240,25 +246,39 @@ impl SyncState<'_> {
     /// Adds a page of listed keys to the queue.
     fn take(&mut self, page: Vec<ListedKey>) {
         let mut already = 0;
-        let mut unselectable = Vec::new();
+        let mut not_started = Vec::new();
         for ListedKey { at, state } in page {
+            if let KeyState::Log { day: Some(day), .. } = state {
+                self.report.newest_day = self.report.newest_day.max(Some(day));
+            }
             match state {
                 // The key does not contain the fields that the selection needs. The object is reported and not read.
                 KeyState::Excluded if recognize(&at.key) == Recognized::NotALog(NotALog::UnknownKind) => {
-                    unselectable.push(at)
+                    not_started.push((at, Outcome::Skipped("unselectable")));
                 }
                 KeyState::Excluded => self.report.excluded += 1,
                 KeyState::Log { state: ObjectState::Done, .. } => already += 1,
+                // The cause is not gone, so an attempt would only find the quarantine again.
+                KeyState::Log { state: ObjectState::Quarantined(kind), .. }
+                    if kind.reopened_by_discovery().is_some() =>
+                {
+                    let outcome = Outcome::Quarantined(Quarantined {
+                        kind: kind.reopened_by_discovery().unwrap_or_default().to_owned(),
+                        reason: kind.advice().to_owned(),
+                        before: true,
+                    });
+                    not_started.push((at, outcome));
+                }
                 KeyState::Log { .. } | KeyState::NotALog => self.listed.push_back(at),
             }
         }
-        (self.watch)(SyncEvent::Found(already + (self.listed.len() + unselectable.len()) as u64));
+        (self.watch)(SyncEvent::Found(already + (self.listed.len() + not_started.len()) as u64));
         if already > 0 {
             self.report.tally.already_done += already;
             (self.watch)(SyncEvent::AlreadyDone(already));
         }
-        for at in unselectable {
-            self.finish_object(&at, &Outcome::Skipped("unselectable"));
+        for (at, outcome) in not_started {
+            self.finish_object(&at, &outcome);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Counts of the outcomes of many objects. Pure.
 
 use crate::ingest::{Deferred, IngestReport, Outcome};
+use crate::ledger::model::quarantine::QuarantineKind;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -18,8 +19,11 @@ pub struct Tally {
     pub ignored: BTreeMap<String, u64>,
     /// Objects quarantined by this run, by kind of reason.
     pub quarantined: BTreeMap<String, u64>,
-    /// Objects that an earlier run quarantined.
+    /// Objects that an earlier run quarantined, without those of `waiting_before`.
     pub quarantined_before: u64,
+    /// Objects that an earlier run quarantined as archived or because their KMS key cannot be used, by kind. Discovery
+    /// reopens them when the cause is gone.
+    pub waiting_before: BTreeMap<String, u64>,
     /// Deferred objects, which are retried although nothing failed.
     pub deferred: u64,
     /// Objects that failed and are retried.
@@ -41,6 +45,9 @@ impl Tally {
             }
             Outcome::AlreadyDone => self.already_done += 1,
             Outcome::Skipped(kind) => *self.skipped.entry((*kind).to_owned()).or_default() += 1,
+            Outcome::Quarantined(quarantined) if quarantined.before && quarantined.is_reopened_by_discovery() => {
+                *self.waiting_before.entry(quarantined.kind.clone()).or_default() += 1;
+            }
             Outcome::Quarantined(quarantined) if quarantined.before => self.quarantined_before += 1,
             Outcome::Quarantined(quarantined) => *self.quarantined.entry(quarantined.kind.clone()).or_default() += 1,
             Outcome::Deferred(Deferred::Leased { .. } | Deferred::OwnerInProgress { .. } | Deferred::OutOfTime) => {
@@ -60,6 +67,7 @@ impl Tally {
         for (own, other_counts) in [
             (&mut self.skipped, &other.skipped),
             (&mut self.ignored, &other.ignored),
+            (&mut self.waiting_before, &other.waiting_before),
             (&mut self.quarantined, &other.quarantined),
         ] {
             for (kind, count) in other_counts {
@@ -75,8 +83,22 @@ impl Tally {
 
     /// Returns the number of objects that matched the selection, with any outcome. Files that are not logs do not match.
     pub fn matched(&self) -> u64 {
-        let quarantined = self.quarantined_by_this_run() + self.quarantined_before;
+        let quarantined =
+            self.quarantined_by_this_run() + self.quarantined_before + self.waiting_before.values().sum::<u64>();
         self.objects + self.already_done + quarantined + self.deferred + self.failed
+    }
+
+    /// Returns the number of objects of this kind that are quarantined, by this run or an earlier one, and that discovery
+    /// reopens.
+    pub fn waiting(&self, kind: &str) -> u64 {
+        [&self.quarantined, &self.waiting_before].iter().filter_map(|counts| counts.get(kind)).sum()
+    }
+
+    /// Returns the number of quarantined objects, by this run or an earlier one, that only a person can release.
+    pub fn quarantined_until_retried(&self) -> u64 {
+        let waiting = |kind: &str| [QuarantineKind::ARCHIVED, QuarantineKind::KMS].contains(&kind);
+        let own = self.quarantined.iter().filter(|(kind, _)| !waiting(kind)).map(|(_, count)| count);
+        self.quarantined_before + own.sum::<u64>()
     }
 
     /// Returns the number of objects quarantined by this run.

@@ -1,6 +1,7 @@
 //! Telemetry: structured logs on standard error, and one line of metrics per invocation on standard output.
 
 use crate::backfill::tally::BackfillTally;
+use crate::ledger::model::quarantine::QuarantineKind;
 use crate::listing::ListingCounts;
 use crate::tally::Tally;
 use serde_json::{Map, Value, json};
@@ -50,6 +51,8 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ("ObjectsAlreadyDone", tally.already_done),
         ("ObjectsSkipped", tally.skipped.values().sum()),
         ("ObjectsQuarantined", tally.quarantined_by_this_run()),
+        ("ObjectsArchived", tally.waiting(QuarantineKind::ARCHIVED)),
+        ("ObjectsKeyUnusable", tally.waiting(QuarantineKind::KMS)),
         ("ObjectsDeferred", tally.deferred),
         ("ObjectsFailed", tally.failed),
         ("MessagesInvalid", tally.invalid_messages),
@@ -87,12 +90,14 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
         done,
         leased,
         quarantined,
+        archived,
+        kms,
         missing,
         past_retention,
         unfinished,
         ..
     } = tally.counts;
-    let ListingCounts { sent, bytes, messages, list_requests, ledger_reads, .. } = tally.counts;
+    let ListingCounts { sent, bytes, messages, list_requests, ledger_reads, key_probes, .. } = tally.counts;
     let counts = [
         ("RunsStarted", tally.runs),
         ("SourcesDiscovered", tally.discovered),
@@ -108,6 +113,8 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
         ("ObjectsFoundDone", done),
         ("ObjectsFoundLeased", leased),
         ("ObjectsFoundQuarantined", quarantined),
+        ("ObjectsFoundArchived", archived),
+        ("ObjectsFoundKeyUnusable", kms),
         ("ObjectsMissing", missing),
         ("ObjectsPastRetention", past_retention),
         ("ObjectsUnfinished", unfinished),
@@ -115,6 +122,7 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
         ("MessagesEnqueued", messages),
         ("ListRequests", list_requests),
         ("LedgerRowsRead", ledger_reads),
+        ("KeyProbes", key_probes),
     ];
     let units: Vec<_> = counts
         .iter()

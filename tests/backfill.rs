@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 use trailhose::backfill::{BackfillError, DispatchError, Dispatcher, Submitted, UnitEnd, UnitProcessor, UnitReport};
+use trailhose::ledger::model::quarantine::QuarantineKind;
 use trailhose::ledger::model::row;
 use trailhose::ledger::store::memory::Memory;
 use trailhose::ledger::{LeaseOutcome, Ledger, ObjectState};
@@ -19,7 +20,7 @@ use trailhose::listing::discover::{Discovery, DiscoveryRequest};
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::unit::{BackfillMode, Layout, StateSelection, Unit};
 use trailhose::listing::{DayRange, ListingCounts};
-use trailhose::object::{Object, ObjectRef};
+use trailhose::object::{ArchiveState, Object, ObjectRef};
 use trailhose::source::Source;
 
 const A: &str = "111122223333";
@@ -189,6 +190,82 @@ async fn each_object_state_is_handled_as_specified() {
     assert!(enqueued.contains(&key("2026-11-18", "leased")));
 }
 
+/// Returns the ledger states of these objects of 2026-11-18.
+async fn states(fixture: &Fixture, names: &[&str]) -> Vec<ObjectState> {
+    let objects: Vec<_> = names.iter().map(|name| object(&key("2026-11-18", name), "e1")).collect();
+    fixture.ledger.states(&objects).await.unwrap()
+}
+
+#[tokio::test]
+async fn archived_objects_are_quarantined_and_enqueued_after_their_restoration() {
+    let names = ["absent", "done", "leased", "open", "readable"];
+    let fixture = Fixture::over(MemorySource::holding(names.map(|name| key("2026-11-18", name))));
+    let set = |archive: ArchiveState| {
+        let archived = ["absent", "done", "leased", "open"].map(|name| (key("2026-11-18", name), archive));
+        *fixture.memory_source.archive.lock().unwrap() = archived.into();
+    };
+    set(ArchiveState::Archived);
+    fixture.ingest(&key("2026-11-18", "done")).await;
+    for name in ["leased", "open"] {
+        let leased = fixture.ledger.lease(&object(&key("2026-11-18", name), "e1"), NOW + 100).await.unwrap();
+        let LeaseOutcome::Granted(lease) = leased else { panic!("not granted: {leased:?}") };
+        if name == "open" {
+            fixture.ledger.release(&lease).await.unwrap();
+        }
+    }
+    let archived = ObjectState::Quarantined(QuarantineKind::Archived);
+    let leased = ObjectState::Leased { until: NOW + 100 };
+
+    // A dry run counts and writes nothing.
+    let (counts, _) = fixture.finish(Unit { mode: BackfillMode::Count, ..unit() }).await;
+    let figures = |counts: ListingCounts| (counts.archived, counts.done, counts.leased, counts.missing, counts.sent);
+    assert_eq!(figures(counts), (2, 1, 1, 1, 1));
+    assert_eq!(states(&fixture, &["absent", "open"]).await, [ObjectState::Absent, ObjectState::Unfinished]);
+
+    let (counts, enqueued) = fixture.finish(unit()).await;
+    assert_eq!((figures(counts), enqueued), ((2, 1, 1, 1, 1), vec![key("2026-11-18", "readable")]));
+    assert_eq!(states(&fixture, &names[..4]).await, [archived, ObjectState::Done, leased, archived]);
+    // Also a run that includes quarantined objects does not enqueue what cannot be read.
+    let (counts, enqueued) = fixture.finish(Unit { states: StateSelection::UnfinishedAndQuarantined, ..unit() }).await;
+    assert_eq!((figures(counts), enqueued), ((2, 1, 1, 1, 1), vec![key("2026-11-18", "readable")]));
+
+    // Whether an object is restored is unknown in a report and for Intelligent-Tiering: it is tried.
+    for restored in [ArchiveState::Readable, ArchiveState::Unknown] {
+        set(restored);
+        let (counts, _) = fixture.finish(Unit { mode: BackfillMode::Count, ..unit() }).await;
+        assert_eq!((counts.archived, counts.unfinished, counts.sent), (0, 2, 3));
+        assert_eq!(states(&fixture, &["absent", "open"]).await, [archived; 2]);
+        let (counts, enqueued) = fixture.finish(unit()).await;
+        assert_eq!((counts.archived, counts.unfinished, counts.sent), (0, 2, 3));
+        assert_eq!(enqueued, ["absent", "open", "readable"].map(|name| key("2026-11-18", name)));
+        assert_eq!(states(&fixture, &["absent", "open"]).await, [ObjectState::Unfinished; 2]);
+        set(ArchiveState::Archived);
+        fixture.finish(unit()).await;
+    }
+    assert!(fixture.memory_source.fetched.lock().unwrap().is_empty(), "no request for an archived object");
+}
+
+#[tokio::test]
+async fn one_request_for_each_unit_decides_whether_objects_of_a_key_are_enqueued() {
+    let names = ["a", "b", "c"];
+    let fixture = Fixture::over(MemorySource::holding(names.map(|name| key("2026-11-18", name))));
+    for name in names {
+        let leased = fixture.ledger.lease(&object(&key("2026-11-18", name), "e1"), NOW + 100).await.unwrap();
+        let LeaseOutcome::Granted(lease) = leased else { panic!("not granted: {leased:?}") };
+        fixture.ledger.quarantine(&lease, "kms: arn:aws:kms:eu-west-1:111122223333:key/a is disabled").await.unwrap();
+    }
+    let set = |usable| *fixture.memory_source.kms_key.lock().unwrap() = Some(usable);
+    set(false);
+    let (counts, enqueued) = fixture.finish(unit()).await;
+    assert_eq!((counts.kms, counts.quarantined, counts.key_probes, enqueued.len()), (3, 0, 1, 0));
+    set(true);
+    let (counts, _) = fixture.finish(Unit { mode: BackfillMode::Count, ..unit() }).await;
+    assert_eq!((counts.kms, counts.key_probes, counts.sent), (3, 0, 0), "a dry run tests no key");
+    let (counts, enqueued) = fixture.finish(unit()).await;
+    assert_eq!((counts.kms, counts.unfinished, counts.key_probes, enqueued.len()), (0, 3, 1, 3));
+    assert_eq!(states(&fixture, &names).await, [ObjectState::Unfinished; 3]);
+}
+
 #[tokio::test]
 async fn dry_run_counts_the_same_without_changes() {
     let fixture = Fixture::over(MemorySource::holding(some_keys()));
@@ -200,7 +277,10 @@ async fn dry_run_counts_the_same_without_changes() {
     let states = StateSelection::UnfinishedAndQuarantined;
     let (counts, enqueued) = fixture.finish(Unit { mode: BackfillMode::Count, states, ..unit() }).await;
     assert_eq!((counts.sent, counts.bytes, counts.messages, enqueued.len()), (6, 600, 0, 0));
-    assert_eq!(fixture.ledger.states(&[lease.object]).await.unwrap(), [ObjectState::Quarantined]);
+    assert_eq!(
+        fixture.ledger.states(&[lease.object]).await.unwrap(),
+        [ObjectState::Quarantined(QuarantineKind::Other)]
+    );
 }
 
 #[tokio::test]

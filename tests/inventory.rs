@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Stdio;
 use trailhose::listing::inventory::report_store::folder::FolderReportStore;
 use trailhose::listing::inventory::{Inventory, InventoryError, ReportContents};
-use trailhose::object::ObjectRef;
+use trailhose::object::{ArchiveState, ObjectRef};
 
 const ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
@@ -64,7 +64,9 @@ async fn csv_and_parquet_list_the_latest_version_of_every_object_once() {
             let etag = "0123456789abcdef0123456789abcdef-12";
             for folder in ["AWSLogs/x", "AWSLogs/x/"] {
                 let some = all(open(&report).await.unwrap(), folder).await;
-                assert_eq!(some, [ObjectRef::new("logs", "AWSLogs/x/y").with_version(etag, 1 << 40)]);
+                let expected = ObjectRef::new("logs", "AWSLogs/x/y").with_version(etag, 1 << 40);
+                // The report contains the storage class.
+                assert_eq!(some, [ObjectRef { archive: ArchiveState::Readable, ..expected }]);
             }
         }
     }

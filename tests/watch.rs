@@ -136,16 +136,33 @@ fn later_rounds_scan_the_last_days_only() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
     let old = |name: &str| key("111122223333", "CloudTrail", "eu-west-1", "2020-01-01", name);
     put(&bucket, &old("a"), &events(0..1));
+    put(&bucket, &today("c"), &events(2..3));
     let watch = Watch::start(&bucket, out.path());
-    assert_eq!(watch.round()["delivered"], 1);
+    assert_eq!(watch.round()["delivered"], 2);
     put(&bucket, &old("b"), &events(1..2));
     let round = watch.whole_round();
-    assert_eq!((&round["delivered"], &round["already_done"]), (&0.into(), &0.into()), "{round}");
+    assert_eq!((&round["delivered"], &round["already_done"]), (&0.into(), &1.into()), "{round}");
     assert_eq!(watch.interrupt(), 130);
     let watch = Watch::start(&bucket, out.path());
     assert_eq!(watch.round()["delivered"], 1);
     assert_eq!(watch.interrupt(), 130);
-    assert_delivered(out.path(), &events(0..2));
+    assert_delivered(out.path(), &events(0..3));
+}
+
+/// The clock is ahead of the bucket by years, as after a jump of the clock.
+#[test]
+fn later_rounds_start_at_the_newest_log_even_if_the_clock_is_far_ahead() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    let log_of = |day: &str, name: &str| key("111122223333", "CloudTrail", "eu-west-1", day, name);
+    put(&bucket, &log_of("2020-01-04", "a"), &events(0..1));
+    let watch = Watch::start(&bucket, out.path());
+    assert_eq!(watch.round()["delivered"], 1);
+    put(&bucket, &log_of("2020-01-04", "new"), &events(1..2));
+    assert_eq!(watch.delivery()["delivered"], 1);
+    put(&bucket, &log_of("2020-01-01", "late"), &events(2..3));
+    assert_eq!(watch.delivery()["delivered"], 1, "within the look-back of the newest log");
+    assert_eq!(watch.interrupt(), 130);
+    assert_delivered(out.path(), &events(0..3));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 /// A task and the run that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "almost every task is of the largest variant")]
 pub enum Task {
     /// Starts a run.
     Start {

@@ -1,6 +1,7 @@
 //! Outcome: the result of processing one object.
 
 use crate::ledger::LedgerError;
+use crate::ledger::model::quarantine::QuarantineKind;
 use crate::ledger::model::row::{Counts, Seconds};
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -32,6 +33,14 @@ pub struct Quarantined {
     pub reason: String,
     /// Whether an earlier attempt quarantined the object.
     pub before: bool,
+}
+
+impl Quarantined {
+    /// Returns whether discovery reopens the object without further action when the cause is gone: it is archived, or
+    /// its KMS key cannot be used.
+    pub fn is_reopened_by_discovery(&self) -> bool {
+        [QuarantineKind::ARCHIVED, QuarantineKind::KMS].contains(&self.kind.as_str())
+    }
 }
 
 /// When and why an object must be retried.

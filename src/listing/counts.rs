@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// The counts of one attempt at a unit, or the sum of several.
 ///
 /// Keys are counted when the cursor passes them. Each attempt resumes where the previous one stopped, so the counts of
-/// all attempts add up to the unit: `listed = not_logs + excluded + done + leased + quarantined + missing +
-/// unfinished`. Keys are counted again if an attempt starts from an older cursor.
+/// all attempts add up to the unit: `listed = not_logs + excluded + done + leased + quarantined + archived +
+/// kms + missing + unfinished`. Keys are counted again if an attempt starts from an older cursor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListingCounts {
@@ -20,8 +20,12 @@ pub struct ListingCounts {
     pub done: u64,
     /// Objects that a worker is processing.
     pub leased: u64,
-    /// Objects that are quarantined.
+    /// Objects that are quarantined for any other reason than the following two.
     pub quarantined: u64,
+    /// Objects that are archived and not done. They are reopened when they are restored.
+    pub archived: u64,
+    /// Objects that are quarantined because their KMS key cannot be used. They are reopened when it can be used again.
+    pub kms: u64,
     /// Objects whose current version has no ledger row.
     pub missing: u64,
     /// Missing objects that are older than the ledger's retention. Their rows may have expired, so ingesting them may
@@ -39,6 +43,8 @@ pub struct ListingCounts {
     pub list_requests: u64,
     /// Ledger rows read.
     pub ledger_reads: u64,
+    /// GET requests that tested whether a KMS key can be used again.
+    pub key_probes: u64,
 }
 
 impl ListingCounts {
@@ -55,6 +61,8 @@ impl ListingCounts {
         self.done += other.done;
         self.leased += other.leased;
         self.quarantined += other.quarantined;
+        self.archived += other.archived;
+        self.kms += other.kms;
         self.missing += other.missing;
         self.past_retention += other.past_retention;
         self.unfinished += other.unfinished;
@@ -63,5 +71,6 @@ impl ListingCounts {
         self.messages += other.messages;
         self.list_requests += other.list_requests;
         self.ledger_reads += other.ledger_reads;
+        self.key_probes += other.key_probes;
     }
 }

@@ -3,9 +3,10 @@
 use super::counts::ListingCounts;
 use super::folder_level::{KeyClass, classify};
 use super::unit::{Layout, StateSelection, Unit};
+use crate::ledger::model::quarantine::QuarantineKind;
 use crate::ledger::store::StoreError;
 use crate::ledger::{Ledger, ObjectState};
-use crate::object::{Object, ObjectRef};
+use crate::object::{ArchiveState, Object, ObjectRef};
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -21,20 +22,25 @@ pub(crate) struct ListedKey {
 pub(crate) enum KeyState {
     NotALog,
     Excluded,
-    /// A selected log: its state in the ledger, and whether it is older than the ledger's retention.
+    /// A selected log: its state in the ledger, its day of delivery if its name contains it, and whether that day is
+    /// older than the ledger's retention.
     Log {
         state: ObjectState,
+        day: Option<Date>,
         old: bool,
     },
 }
 
 impl ListedKey {
     /// Returns whether the object must be ingested: it is absent or unfinished, or it is quarantined and `states`
-    /// includes quarantined objects. Objects that are done or have an unexpired lease are not selected.
+    /// includes quarantined objects. Objects that are archived, done or under an unexpired lease are not selected.
     pub(crate) fn is_selected(&self, states: StateSelection) -> bool {
         match self.state {
+            KeyState::Log { .. } if self.at.archive == ArchiveState::Archived => false,
             KeyState::Log { state: ObjectState::Absent | ObjectState::Unfinished, .. } => true,
-            KeyState::Log { state: ObjectState::Quarantined, .. } => states == StateSelection::UnfinishedAndQuarantined,
+            KeyState::Log { state: ObjectState::Quarantined(_), .. } => {
+                states == StateSelection::UnfinishedAndQuarantined
+            }
             _ => false,
         }
     }
@@ -45,16 +51,41 @@ impl ListedKey {
         match self.state {
             KeyState::NotALog => counts.not_logs += 1,
             KeyState::Excluded => counts.excluded += 1,
-            KeyState::Log { state: ObjectState::Absent, old } => {
+            KeyState::Log { state, .. } if is_archived(&self.at, state) => counts.archived += 1,
+            KeyState::Log { state: ObjectState::Absent, old, .. } => {
                 counts.missing += 1;
                 counts.past_retention += u64::from(old);
             }
             KeyState::Log { state: ObjectState::Unfinished, .. } => counts.unfinished += 1,
             KeyState::Log { state: ObjectState::Leased { .. }, .. } => counts.leased += 1,
             KeyState::Log { state: ObjectState::Done, .. } => counts.done += 1,
-            KeyState::Log { state: ObjectState::Quarantined, .. } => counts.quarantined += 1,
+            KeyState::Log { state: ObjectState::Quarantined(kind), .. } => match kind {
+                QuarantineKind::Archived => counts.archived += 1,
+                QuarantineKind::Kms { .. } => counts.kms += 1,
+                QuarantineKind::Other => counts.quarantined += 1,
+            },
         }
     }
+
+    /// Returns the state of a log in the ledger.
+    pub(super) fn log_state(&self) -> Option<ObjectState> {
+        match self.state {
+            KeyState::Log { state, .. } => Some(state),
+            KeyState::NotALog | KeyState::Excluded => None,
+        }
+    }
+
+    /// Sets the state of a log after it was changed in the ledger.
+    pub(super) fn set_log_state(&mut self, new: ObjectState) {
+        if let KeyState::Log { state, .. } = &mut self.state {
+            *state = new;
+        }
+    }
+}
+
+/// Returns whether the object has no row or an unfinished one, and cannot be read because it is archived.
+pub(super) fn is_archived(at: &ObjectRef, state: ObjectState) -> bool {
+    at.archive == ArchiveState::Archived && matches!(state, ObjectState::Absent | ObjectState::Unfinished)
 }
 
 /// Looks up a page of listed objects in the ledger.
@@ -83,7 +114,7 @@ pub(crate) async fn reconcile(
                 // An object that was listed without an ETag cannot be looked up. It is treated as absent, and ingestion
                 // determines its version.
                 let state = at.etag.as_ref().and_then(|_| states.next()).unwrap_or(ObjectState::Absent);
-                KeyState::Log { state, old: day.is_some_and(|day| day < oldest_kept) }
+                KeyState::Log { state, day, old: day.is_some_and(|day| day < oldest_kept) }
             }
         };
         ListedKey { at, state }

@@ -10,6 +10,7 @@ use crate::ledger::store::StoreError;
 use crate::listing::discover::{Discovery, DiscoveryItem, DiscoveryProgress};
 use crate::listing::keys::{KeyListing, ObjectPages};
 use crate::listing::reconcile::{ListedKey, reconcile};
+use crate::listing::reopen::{KeyProbes, reopen};
 use crate::listing::{ListingError, Unit};
 use crate::object::{Object, ObjectRef};
 use crate::source::{ByteRange, ListPage, Listing, Pages, Source, SourceError};
@@ -37,6 +38,8 @@ pub(super) struct Walk {
     pub(super) listings: usize,
     /// The delays between attempts.
     pub(super) pace: Pace,
+    /// What this walk found out about KMS keys.
+    pub(super) probes: KeyProbes,
 }
 
 /// A message of a walk to its receiver.
@@ -157,7 +160,7 @@ impl Walk {
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut attempt = 1;
         let reconciled = loop {
-            match reconcile(&self.ledger, unit, listed.clone()).await {
+            match self.reconcile(unit, listed.clone()).await {
                 Err(StoreError::Unknown(error)) if attempt < ATTEMPTS => {
                     tracing::debug!(%unit, ?error, attempt, "the ledger request failed and is retried");
                     tokio::time::sleep(backoff.wait()).await;
@@ -167,6 +170,15 @@ impl Walk {
             }
         };
         steps.send(Ok(WalkStep::Page(reconciled))).await.map_err(|_| WalkAbort::Dropped)
+    }
+}
+
+impl Walk {
+    /// Looks up a page in the ledger, and reopens the quarantined objects whose cause is gone.
+    async fn reconcile(&self, unit: &Unit, listed: Vec<ObjectRef>) -> Result<Vec<ListedKey>, StoreError> {
+        let mut page = reconcile(&self.ledger, unit, listed).await?;
+        reopen(&*self.source, &self.ledger, &self.probes, &mut page, false).await?;
+        Ok(page)
     }
 }
 

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use trailhose::object::{Object, ObjectRef};
+use trailhose::object::{ArchiveState, Object, ObjectRef};
 use trailhose::source::{ListPage, Listing, Source, SourceError};
 
 pub const BUCKET: &str = "logs";
@@ -24,6 +24,12 @@ pub struct MemorySource {
     pub before: Option<Before>,
     /// The number of the request that fails.
     pub failing: Option<usize>,
+    /// Archive states by key, for keys that are not readable.
+    pub archive: Mutex<BTreeMap<String, ArchiveState>>,
+    /// Whether the KMS key of all objects can be used. `None` if there is no content at all.
+    pub kms_key: Mutex<Option<bool>>,
+    /// Keys of the fetched objects.
+    pub fetched: Mutex<Vec<String>>,
 }
 
 impl std::fmt::Debug for MemorySource {
@@ -54,7 +60,12 @@ impl Source for MemorySource {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        Err(SourceError::Missing(object.to_string()))
+        self.fetched.lock().unwrap().push(object.key.clone());
+        match *self.kms_key.lock().unwrap() {
+            None => Err(SourceError::Missing(object.to_string())),
+            Some(false) => Err(SourceError::KmsKey("the key is disabled".to_owned())),
+            Some(true) => Ok(vec![0]),
+        }
     }
 
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
@@ -93,7 +104,11 @@ impl Source for MemorySource {
             }
             match folder {
                 Some(folder) => page.prefixes.push(folder.to_owned()),
-                None => page.objects.push(ObjectRef::new(ask.bucket, key).with_version(etag, 100)),
+                None => {
+                    let archive = self.archive.lock().unwrap().get(key).copied().unwrap_or(ArchiveState::Readable);
+                    let object = ObjectRef::new(ask.bucket, key).with_version(etag, 100);
+                    page.objects.push(ObjectRef { archive, ..object });
+                }
             }
             last = Some(key.clone());
         }

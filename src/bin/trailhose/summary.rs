@@ -12,6 +12,7 @@ use serde::Serialize;
 use std::time::Duration;
 use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
+use trailhose::ledger::model::quarantine::QuarantineKind;
 use trailhose::sink::cost::SinkUsage;
 use trailhose::source::metered;
 use trailhose::sync::{Completion, SyncReport};
@@ -78,8 +79,15 @@ impl Summary<'_> {
         (!parts.is_empty()).then(|| format!("round {}: {}", self.round.unwrap_or(1), parts.join(", ")))
     }
 
+    /// Returns the number of quarantined objects that only a person can release.
     fn quarantined(&self) -> u64 {
-        self.tally().quarantined_by_this_run() + self.tally().quarantined_before
+        self.tally().quarantined_until_retried()
+    }
+
+    /// Returns the numbers of archived objects and of objects whose KMS key cannot be used. They are delivered without
+    /// further action when the cause is gone.
+    fn waiting(&self) -> [u64; 2] {
+        [QuarantineKind::ARCHIVED, QuarantineKind::KMS].map(|kind| self.tally().waiting(kind))
     }
 
     /// Returns the billed requests of this run, as if source, ledger and destination were on AWS.
@@ -129,6 +137,7 @@ impl Summary<'_> {
                  one with `trailhose explain`",
                 objects_are(self.quarantined())
             ),
+            Completion::Complete if self.waiting() != [0, 0] => waiting_advice(self.waiting()),
             Completion::Complete => return None,
         };
         Some(text)
@@ -199,6 +208,7 @@ impl Summary<'_> {
         table.row_if("unvisited folders", self.ended.unvisited, "not CloudTrail folders");
         table.bad("quarantined", tally.quarantined_by_this_run(), &reasons(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
+        table.row_if("quarantined before", tally.waiting_before.values().sum(), &reasons(&tally.waiting_before));
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
         table.row("events", counts.seen, "");
@@ -234,9 +244,28 @@ impl Summary<'_> {
     fn success_text(&self) -> &'static str {
         match self.tally().matched() {
             0 => "No object matched.",
+            _ if self.waiting() != [0, 0] => "All other selected objects are delivered.",
             _ => "All selected objects are delivered.",
         }
     }
+}
+
+/// Describes what to do about archived objects and objects whose KMS key cannot be used.
+fn waiting_advice([archived, kms]: [u64; 2]) -> String {
+    let mut parts = Vec::new();
+    if archived > 0 {
+        parts.push(format!(
+            "{} archived: restore them with `aws s3api restore-object` or S3 Batch Operations",
+            objects_are(archived)
+        ));
+    }
+    if kms > 0 {
+        parts.push(format!(
+            "{} encrypted with a KMS key that cannot be used: enable it or cancel its deletion",
+            objects_are(kms)
+        ));
+    }
+    format!("{}. The next sync that covers them delivers them", parts.join("; "))
 }
 
 /// The summary as a JSON object.

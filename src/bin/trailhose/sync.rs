@@ -1,6 +1,7 @@
 //! `trailhose sync`: opens the components, runs them, and prints the result.
 
 pub(crate) mod empty;
+mod look_back;
 pub(crate) mod plan;
 mod round;
 mod watch;

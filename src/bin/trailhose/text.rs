@@ -43,6 +43,7 @@ pub(crate) fn reason_kind(kind: &str) -> String {
         "elsewhere" => "with another name",
         "other_extension" => "with another extension",
         "unknown_kind" | "unselectable" => "of an unknown kind",
+        "kms" => "with a KMS key that cannot be used",
         "missing" => "deleted before reading",
         "changed" => "replaced before reading",
         // A kind of a newer version, and words such as `empty`, `archived` or `leased`.

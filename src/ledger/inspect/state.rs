@@ -1,6 +1,7 @@
 //! Reads the states of many objects, without taking a lease.
 
 use crate::ledger::Ledger;
+use crate::ledger::model::quarantine::QuarantineKind;
 use crate::ledger::model::row::{Row, Seconds, Status};
 use crate::ledger::store::StoreError;
 use crate::object::{Object, ObjectId};
@@ -25,8 +26,8 @@ pub enum ObjectState {
     },
     /// Every event of the object is delivered.
     Done,
-    /// Excluded from processing, with a reason.
-    Quarantined,
+    /// Excluded from processing, for a reason of this kind.
+    Quarantined(QuarantineKind),
 }
 
 impl Ledger {
@@ -61,7 +62,9 @@ fn state(row: Option<&Row>, now: Seconds) -> ObjectState {
         None => ObjectState::Absent,
         Some(Row { status: Status::Done, .. }) => ObjectState::Done,
         Some(row) if row.leased(now) => ObjectState::Leased { until: row.until },
-        Some(Row { status: Status::Quarantined, .. }) => ObjectState::Quarantined,
+        Some(Row { status: Status::Quarantined, reason, .. }) => {
+            ObjectState::Quarantined(QuarantineKind::of(reason.as_deref().unwrap_or_default()))
+        }
         Some(Row { status: Status::Open | Status::Settled, .. }) => ObjectState::Unfinished,
     }
 }
@@ -100,7 +103,7 @@ mod tests {
         let known = |settled| {
             [
                 ObjectState::Done,
-                ObjectState::Quarantined,
+                ObjectState::Quarantined(QuarantineKind::Other),
                 ObjectState::Leased { until: 2_000 },
                 settled,
                 ObjectState::Unfinished,

@@ -46,6 +46,8 @@ pub(super) fn read(
             key: &key,
             etag: Some(&record[columns.etag]),
             size,
+            storage_class: columns.storage_class.map(|column| &record[column]),
+            access_tier: columns.access_tier.map(|column| &record[column]),
             latest: flag(columns.latest)?,
             delete_marker: flag(columns.delete_marker)?,
         };

@@ -34,6 +34,10 @@ pub struct CsvColumns {
     pub(super) key: usize,
     pub(super) etag: usize,
     pub(super) size: usize,
+    /// Only in a report with this optional field.
+    pub(super) storage_class: Option<usize>,
+    /// Only in a report with this optional field.
+    pub(super) access_tier: Option<usize>,
     /// Only in a report of all versions.
     pub(super) latest: Option<usize>,
     /// Only in a report of all versions.
@@ -121,6 +125,8 @@ struct ColumnNames {
     key: &'static str,
     etag: &'static str,
     size: &'static str,
+    storage_class: &'static str,
+    access_tier: &'static str,
     version: &'static str,
     latest: &'static str,
     delete_marker: &'static str,
@@ -131,6 +137,8 @@ const CSV: ColumnNames = ColumnNames {
     key: "Key",
     etag: "ETag",
     size: "Size",
+    storage_class: "StorageClass",
+    access_tier: "IntelligentTieringAccessTier",
     version: "VersionId",
     latest: "IsLatest",
     delete_marker: "IsDeleteMarker",
@@ -140,6 +148,8 @@ pub(super) const BUCKET: &str = "bucket";
 pub(super) const KEY: &str = "key";
 pub(super) const ETAG: &str = "e_tag";
 pub(super) const SIZE: &str = "size";
+pub(super) const STORAGE_CLASS: &str = "storage_class";
+pub(super) const ACCESS_TIER: &str = "intelligent_tiering_access_tier";
 pub(super) const LATEST: &str = "is_latest";
 pub(super) const DELETE_MARKER: &str = "is_delete_marker";
 
@@ -148,6 +158,8 @@ const PARQUET: ColumnNames = ColumnNames {
     key: KEY,
     etag: ETAG,
     size: SIZE,
+    storage_class: STORAGE_CLASS,
+    access_tier: ACCESS_TIER,
     version: "version_id",
     latest: LATEST,
     delete_marker: DELETE_MARKER,
@@ -187,6 +199,8 @@ fn columns(names: &[&str], wanted: &ColumnNames) -> Result<CsvColumns, String> {
         key: at(wanted.key),
         etag: at(wanted.etag),
         size: at(wanted.size),
+        storage_class: find(wanted.storage_class),
+        access_tier: find(wanted.access_tier),
         latest,
         delete_marker,
         count: names.len(),
@@ -222,8 +236,19 @@ mod tests {
             (Some(1_795_132_800), "f11166069f1990abeb9c97ace9cdfabc")
         );
         let (latest, delete_marker) = (Some(3), Some(4));
-        let expected = CsvColumns { bucket: 0, key: 1, etag: 7, size: 5, latest, delete_marker, count: 9 };
-        assert_eq!(read.format, Format::Csv(expected));
+        let (storage_class, access_tier) = (Some(8), None);
+        let columns = CsvColumns {
+            bucket: 0,
+            key: 1,
+            etag: 7,
+            size: 5,
+            storage_class,
+            access_tier,
+            latest,
+            delete_marker,
+            count: 9,
+        };
+        assert_eq!(read.format, Format::Csv(columns));
     }
 
     #[test]

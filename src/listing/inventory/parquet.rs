@@ -1,6 +1,6 @@
 //! Parquet report files: reads only the required columns, one batch of rows at a time.
 
-use super::manifest::{BUCKET, DELETE_MARKER, ETAG, KEY, LATEST, SIZE};
+use super::manifest::{ACCESS_TIER, BUCKET, DELETE_MARKER, ETAG, KEY, LATEST, SIZE, STORAGE_CLASS};
 use super::row::InventoryRow;
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int64Type};
@@ -26,6 +26,8 @@ pub(super) fn read(file: &File, judge: &mut dyn FnMut(InventoryRow<'_>) -> Resul
                 Some(_) => return Err(format!("expected 64-bit numbers in the column {SIZE}")),
                 None => return Err(missing(SIZE)),
             },
+            storage_class: optional_text(&*group, STORAGE_CLASS)?,
+            access_tier: optional_text(&*group, ACCESS_TIER)?,
             latest: flag(&*group, LATEST)?,
             delete_marker: flag(&*group, DELETE_MARKER)?,
         };
@@ -83,10 +85,14 @@ fn missing(name: &str) -> String {
 }
 
 fn text(group: &dyn RowGroupReader, name: &str) -> Result<ParquetColumn<ByteArrayType>, String> {
+    optional_text(group, name)?.ok_or_else(|| missing(name))
+}
+
+fn optional_text(group: &dyn RowGroupReader, name: &str) -> Result<Option<ParquetColumn<ByteArrayType>>, String> {
     match column(group, name)? {
-        Some((ColumnReader::ByteArrayColumnReader(column), levels)) => Ok(ParquetColumn { column, levels }),
+        Some((ColumnReader::ByteArrayColumnReader(column), levels)) => Ok(Some(ParquetColumn { column, levels })),
         Some(_) => Err(format!("expected text in the column {name}")),
-        None => Err(missing(name)),
+        None => Ok(None),
     }
 }
 
@@ -104,6 +110,8 @@ struct ParquetColumns {
     key: ParquetColumn<ByteArrayType>,
     etag: ParquetColumn<ByteArrayType>,
     size: ParquetColumn<Int64Type>,
+    storage_class: Option<ParquetColumn<ByteArrayType>>,
+    access_tier: Option<ParquetColumn<ByteArrayType>>,
     latest: Option<ParquetColumn<BoolType>>,
     delete_marker: Option<ParquetColumn<BoolType>>,
 }
@@ -121,15 +129,21 @@ impl ParquetColumns {
             left -= count;
             let (buckets, keys) = (self.bucket.next(count)?, self.key.next(count)?);
             let (etags, sizes) = (self.etag.next(count)?, self.size.next(count)?);
+            let classes = self.storage_class.as_mut().map(|column| column.next(count)).transpose()?;
+            let tiers = self.access_tier.as_mut().map(|column| column.next(count)).transpose()?;
             let latest = self.latest.as_mut().map(|column| column.next(count)).transpose()?;
             let markers = self.delete_marker.as_mut().map(|column| column.next(count)).transpose()?;
             for at in 0..count {
+                let text = |texts: &Option<Vec<Option<ByteArray>>>| texts.as_ref().and_then(|texts| texts[at].clone());
+                let (class, tier) = (text(&classes), text(&tiers));
                 let flag = |flags: &Option<Vec<Option<bool>>>| flags.as_ref().and_then(|flags| flags[at]);
                 let row = InventoryRow {
                     bucket: buckets[at].as_ref().map_or(&[], ByteArray::data),
                     key: keys[at].as_ref().map_or(&[], ByteArray::data),
                     etag: etags[at].as_ref().map(ByteArray::data),
                     size: sizes[at].and_then(|size| u64::try_from(size).ok()),
+                    storage_class: class.as_ref().map(ByteArray::data),
+                    access_tier: tier.as_ref().map(ByteArray::data),
                     latest: flag(&latest),
                     delete_marker: flag(&markers),
                 };

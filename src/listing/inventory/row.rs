@@ -1,6 +1,6 @@
 //! Row: one version of an object in a report. Pure.
 
-use crate::object::ObjectRef;
+use crate::object::{ArchiveState, ObjectRef};
 
 /// The fields of a report row.
 #[derive(Debug, Clone, Copy, Default)]
@@ -10,6 +10,10 @@ pub(super) struct InventoryRow<'a> {
     pub(super) key: &'a [u8],
     pub(super) etag: Option<&'a [u8]>,
     pub(super) size: Option<u64>,
+    /// Only in a report with this optional field.
+    pub(super) storage_class: Option<&'a [u8]>,
+    /// Only in a report with this optional field. Empty for other storage classes than Intelligent-Tiering.
+    pub(super) access_tier: Option<&'a [u8]>,
     /// Only in a report of all versions.
     pub(super) latest: Option<bool>,
     /// Only in a report of all versions.
@@ -26,6 +30,16 @@ pub(super) enum RowKind {
 }
 
 impl InventoryRow<'_> {
+    /// Returns whether the object is archived. A report does not tell whether an archived object is restored.
+    fn archive_state(&self) -> ArchiveState {
+        let text = |field: Option<&[u8]>| String::from_utf8_lossy(field.unwrap_or_default()).into_owned();
+        match text(self.access_tier).as_str() {
+            "ARCHIVE" | "DEEP_ARCHIVE" => ArchiveState::Archived,
+            "FREQUENT" | "INFREQUENT" | "ARCHIVE_INSTANT_ACCESS" => ArchiveState::Readable,
+            _ => ArchiveState::of_storage_class(&text(self.storage_class), false),
+        }
+    }
+
     /// Classifies the row of a report of `bucket`.
     ///
     /// # Errors
@@ -44,11 +58,43 @@ impl InventoryRow<'_> {
         let text = self.etag.and_then(|etag| std::str::from_utf8(etag).ok());
         match (text.map(|etag| etag.trim_matches('"')).filter(|etag| !etag.is_empty()), self.size) {
             (Some(etag), Some(size)) if !key.is_empty() => {
-                Ok(RowKind::Object(ObjectRef::new(bucket, key).with_version(etag, size)))
+                let object = ObjectRef::new(bucket, key).with_version(etag, size);
+                Ok(RowKind::Object(ObjectRef { archive: self.archive_state(), ..object }))
             }
             (None, _) => Err(format!("expected an ETag of {key:?}, found none")),
             (_, None) => Err(format!("expected the size of {key:?}, found none")),
             _ => Err("expected a key, found none".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_class_and_access_tier_tell_whether_an_object_is_archived() {
+        for (class, tier, expected) in [
+            (Some("GLACIER"), Some(""), ArchiveState::Archived),
+            (Some("DEEP_ARCHIVE"), None, ArchiveState::Archived),
+            (Some("GLACIER_IR"), None, ArchiveState::Readable),
+            (Some("STANDARD"), None, ArchiveState::Readable),
+            (Some("INTELLIGENT_TIERING"), None, ArchiveState::Unknown),
+            (Some("INTELLIGENT_TIERING"), Some("ARCHIVE"), ArchiveState::Archived),
+            (Some("INTELLIGENT_TIERING"), Some("FREQUENT"), ArchiveState::Readable),
+            (None, None, ArchiveState::Unknown),
+        ] {
+            let row = InventoryRow {
+                bucket: b"logs",
+                key: b"k",
+                etag: Some(b"e"),
+                size: Some(1),
+                storage_class: class.map(str::as_bytes),
+                access_tier: tier.map(str::as_bytes),
+                ..InventoryRow::default()
+            };
+            let RowKind::Object(at) = row.judge("logs").unwrap() else { panic!("excluded") };
+            assert_eq!(at.archive, expected, "{class:?} {tier:?}");
         }
     }
 }

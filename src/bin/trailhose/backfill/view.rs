@@ -57,6 +57,8 @@ impl LocalReport {
         table.row("done", counts.done, "");
         table.row("in progress", counts.leased, "");
         table.row("quarantined", counts.quarantined, "");
+        table.row_if("archived", counts.archived, "restore them; the next run enqueues them");
+        table.row_if("KMS key unusable", counts.kms, "enable the key; the next run enqueues them");
         table.row("not logs", counts.not_logs, "");
         table.row("not selected", counts.excluded, "");
         table.row("missing", counts.missing, "");

@@ -1,17 +1,17 @@
 //! `sync --watch`: runs rounds until it is interrupted.
 //!
 //! There is no marker of the last key. The first round scans the whole selection. Each later round scans the days since
-//! the last *clean* round, minus the look-back. So late objects, objects with earlier keys and replaced objects are
+//! the last *clean* round, minus the look-back; see `look_back.rs`. So late objects, objects with earlier keys and replaced objects are
 //! found, even after the machine was suspended for a week. A round with failed or deferred objects is not clean; the next round
 //! retries these objects.
 
+use super::look_back::LookBack;
 use super::plan::SyncPlan;
 use super::round::{Components, Round, not_started};
 use super::{Print, summary};
 use crate::interrupt;
 use crate::print::print_json;
 use crate::progress::Progress;
-use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub(super) async fn run(
     print: Print,
 ) -> Result<u8, String> {
     let mut open = Some(components);
-    let mut clean: Option<Date> = None;
+    let mut look_back = LookBack::default();
     let mut quiet_since: Option<Instant> = None;
     let mut aborted = false;
     for round in 1.. {
@@ -50,7 +50,7 @@ pub(super) async fn run(
         match components {
             Ok(components) => {
                 let started = Instant::now();
-                let result = components.round(plan, clean, &halt, progress).await;
+                let result = components.round(plan, look_back.start(today), &halt, progress).await;
                 let ended = &result.report;
                 if let (1, Some(reason)) = (round, not_started(ended)) {
                     return Err(reason);
@@ -62,9 +62,7 @@ pub(super) async fn run(
                     quiet_since = Some(Instant::now());
                     print_line(&format!("round {round}: no new objects; running"), print);
                 }
-                if is_clean(ended) {
-                    clean = Some(today);
-                }
+                look_back.add_round(today, ended.newest_day, is_clean(ended));
                 aborted = matches!(ended.completion, Completion::Aborted(_));
                 if let Completion::Aborted(reason) = &ended.completion {
                     print_aborted(progress, round, reason, pause);

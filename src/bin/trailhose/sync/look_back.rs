@@ -1,0 +1,82 @@
+//! Look-back: the day from which a round of `sync --watch` scans. Pure.
+//!
+//! The day comes from the names of the listed logs. The clock of this machine only limits it. If it came from the clock
+//! alone, one clean round while the clock is in the future would make all later rounds start in the future, and they would
+//! find nothing, without an error. An earlier day costs little: there are no objects between the newest log and today.
+
+use jiff::civil::Date;
+
+/// What the rounds so far found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LookBack {
+    /// The newest day of delivery in the names of the logs that any round listed.
+    newest: Option<Date>,
+    /// The day of the last clean round.
+    clean: Option<Date>,
+}
+
+impl LookBack {
+    /// Returns the day before which the plan's look-back starts; `None` if the next round scans everything.
+    pub(super) fn start(&self, today: Date) -> Option<Date> {
+        Some(self.clean?.min(today))
+    }
+
+    /// Adds a round that started on the day `today` and listed logs up to the day `newest`. If it was clean, the next round
+    /// starts at its day, but not after the newest log. As long as no log was listed, rounds scan all days.
+    pub(super) fn add_round(&mut self, today: Date, newest: Option<Date>, is_clean: bool) {
+        // A name with a day in the future must not move the start either.
+        self.newest = self.newest.max(newest.map(|day| day.min(today)));
+        if is_clean {
+            self.clean = Some(self.newest.unwrap_or(Date::MIN));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    #[test]
+    fn clock_in_the_future_does_not_move_the_start_behind_the_newest_log() {
+        let (real, future) = (date(2026, 11, 20), date(2027, 6, 1));
+        let mut look_back = LookBack::default();
+        look_back.add_round(future, Some(real), true);
+        assert_eq!(look_back.start(future), Some(real), "while the clock is wrong");
+        assert_eq!(look_back.start(real), Some(real), "after it was corrected");
+        look_back.add_round(real, Some(real), true);
+        assert_eq!(look_back.start(date(2026, 11, 21)), Some(real));
+    }
+
+    #[test]
+    fn clock_in_the_past_makes_rounds_start_earlier() {
+        let mut look_back = LookBack::default();
+        look_back.add_round(date(2026, 11, 20), Some(date(2026, 11, 20)), true);
+        assert_eq!(look_back.start(date(2020, 1, 1)), Some(date(2020, 1, 1)));
+    }
+
+    #[test]
+    fn name_in_the_future_does_not_move_the_start_behind_the_clock() {
+        let mut look_back = LookBack::default();
+        look_back.add_round(date(2026, 11, 20), Some(date(2099, 1, 1)), true);
+        assert_eq!(look_back.start(date(2026, 11, 20)), Some(date(2026, 11, 20)));
+    }
+
+    #[test]
+    fn round_that_is_not_clean_or_lists_nothing_does_not_move_the_start() {
+        let (monday, tuesday) = (date(2026, 11, 16), date(2026, 11, 17));
+        let mut look_back = LookBack::default();
+        look_back.add_round(monday, Some(monday), false);
+        assert_eq!(look_back.start(monday), None, "no clean round so far: everything is scanned");
+        let mut look_back = LookBack::default();
+        look_back.add_round(monday, None, true);
+        assert_eq!(look_back.start(monday), Some(Date::MIN), "no log so far: all days are scanned");
+        look_back.add_round(monday, Some(monday), false);
+        assert_eq!(look_back.start(monday), Some(Date::MIN));
+        look_back.add_round(monday, Some(monday), true);
+        look_back.add_round(tuesday, Some(tuesday), false);
+        assert_eq!(look_back.start(tuesday), Some(monday));
+        look_back.add_round(tuesday, None, true);
+        assert_eq!(look_back.start(tuesday), Some(tuesday), "the days of earlier rounds count");
+    }
+}

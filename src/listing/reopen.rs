@@ -1,0 +1,158 @@
+//! Reopen: handles listed objects that cannot be read for a cause outside of the object: it is archived, or its KMS key
+//! cannot be used.
+//!
+//! Such objects are quarantined, so that they are named and not fetched again. When the listing shows that the cause is
+//! gone, the object is reopened with [`Ledger::reopen_quarantined`], which is refused under a live lease. The listing
+//! tells whether an object is archived. It does not tell the state of a key, so one GET request of one byte decides for
+//! all objects of the same account, region and key.
+
+use super::reconcile::{ListedKey, is_archived};
+use crate::ledger::model::quarantine::QuarantineKind;
+use crate::ledger::store::StoreError;
+use crate::ledger::{LeaseOutcome, Ledger, LedgerError, ObjectState, ReopenOutcome};
+use crate::object::key::{Recognized, recognize};
+use crate::object::{ArchiveState, Object, ObjectRef};
+use crate::source::{Source, SourceError};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
+
+/// Maximum number of concurrent ledger requests for one page.
+const CONCURRENCY: usize = 16;
+
+/// Duration in seconds of the lease under which an archived object is quarantined. The quarantine is the only write
+/// under the lease, and it is refused after another worker has taken over.
+const LEASE_SECONDS: i64 = 60;
+
+/// The objects that one KMS key encrypts, as far as their names and reasons tell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct KeyGroup {
+    account: String,
+    region: String,
+    /// Hash of the key's name.
+    key: u64,
+}
+
+/// What one pass over a source found out about KMS keys.
+#[derive(Debug, Default)]
+pub(crate) struct KeyProbes {
+    /// For each group, whether its key can be used.
+    usable: Mutex<HashMap<KeyGroup, Arc<OnceCell<bool>>>>,
+    requests: AtomicU64,
+}
+
+impl KeyProbes {
+    /// Returns the number of GET requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the key of a quarantined object can be used. The first object of a group decides for the group.
+    /// An object that was deleted or replaced is reopened and decides nothing.
+    async fn is_usable(&self, source: &dyn Source, object: &Object, key: u64) -> bool {
+        let (account, region) = match recognize(&object.key) {
+            Recognized::Log { account, region, .. } => (account, region),
+            Recognized::Digest | Recognized::NotALog(_) => ("", ""),
+        };
+        let group = KeyGroup { account: account.to_owned(), region: region.to_owned(), key };
+        let cell = {
+            let mut usable = self.usable.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(usable.entry(group).or_default())
+        };
+        let probe = async || {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            match source.fetch_range(object, 0, 1).await {
+                Ok(_) => Ok(true),
+                Err(SourceError::Missing(_) | SourceError::Changed(..)) => Err(()),
+                Err(SourceError::KmsKey(_)) => Ok(false),
+                Err(error) => {
+                    tracing::warn!(%object, %error, "cannot determine whether the object's KMS key can be used; it stays quarantined");
+                    Ok(false)
+                }
+            }
+        };
+        cell.get_or_try_init(probe).await.copied().unwrap_or(true)
+    }
+}
+
+/// Reopens the quarantined objects of a page whose cause is gone. With `dry_run`, nothing is written and no key is
+/// tested: only the states of restored objects are changed in the page.
+pub(crate) async fn reopen(
+    source: &dyn Source,
+    ledger: &Ledger,
+    probes: &KeyProbes,
+    page: &mut [ListedKey],
+    dry_run: bool,
+) -> Result<(), StoreError> {
+    let changes = page.iter_mut().filter_map(|listed| Some((listed.at.object()?, listed))).map(
+        async |(object, listed)| -> Result<(), StoreError> {
+            let is_gone = match listed.log_state() {
+                // If the listing does not tell, one attempt to read the object does.
+                Some(ObjectState::Quarantined(QuarantineKind::Archived)) => listed.at.archive != ArchiveState::Archived,
+                Some(ObjectState::Quarantined(QuarantineKind::Kms { key })) => {
+                    !dry_run
+                        && listed.at.archive != ArchiveState::Archived
+                        && probes.is_usable(source, &object, key).await
+                }
+                _ => false,
+            };
+            if is_gone {
+                let new = if dry_run { ObjectState::Unfinished } else { reopened(ledger, &object).await? };
+                listed.set_log_state(new);
+            }
+            Ok(())
+        },
+    );
+    // Collected first, because most objects of a page need no request.
+    let changes: Vec<_> = changes.collect();
+    stream::iter(changes).buffer_unordered(CONCURRENCY).try_collect::<()>().await
+}
+
+async fn reopened(ledger: &Ledger, object: &Object) -> Result<ObjectState, StoreError> {
+    Ok(match ledger.reopen_quarantined(object.id()).await? {
+        ReopenOutcome::Reopened(_) => ObjectState::Unfinished,
+        // Another worker holds a lease, or it finished the object in the meantime.
+        ReopenOutcome::Leased(row) | ReopenOutcome::NotApplicable(row) => ObjectState::Leased { until: row.until },
+        ReopenOutcome::NotFound => ObjectState::Absent,
+    })
+}
+
+/// Quarantines the archived objects of a page that have no row or are unfinished. They are not fetched.
+pub(crate) async fn quarantine_archived(ledger: &Ledger, page: &mut [ListedKey]) -> Result<(), StoreError> {
+    let archived = page.iter_mut().filter_map(|listed| {
+        let state = listed.log_state().filter(|&state| is_archived(&listed.at, state))?;
+        Some((listed.at.object()?, listed, state))
+    });
+    let changes: Vec<_> = archived
+        .map(async |(object, listed, _)| -> Result<(), StoreError> {
+            let new = match quarantine(ledger, &object, &archived_reason(&listed.at)).await {
+                Ok(new) => new,
+                Err(LedgerError::Store(error)) => return Err(error),
+                // Another worker took over.
+                Err(_) => ObjectState::Leased { until: ledger.now() },
+            };
+            listed.set_log_state(new);
+            Ok(())
+        })
+        .collect();
+    stream::iter(changes).buffer_unordered(CONCURRENCY).try_collect::<()>().await
+}
+
+async fn quarantine(ledger: &Ledger, object: &Object, text: &str) -> Result<ObjectState, LedgerError> {
+    Ok(match ledger.lease(object, ledger.now() + LEASE_SECONDS).await? {
+        LeaseOutcome::Granted(lease) => {
+            ledger.quarantine(&lease, &format!("{}: {text}", QuarantineKind::ARCHIVED)).await?;
+            ObjectState::Quarantined(QuarantineKind::Archived)
+        }
+        LeaseOutcome::Done => ObjectState::Done,
+        LeaseOutcome::Quarantined(reason) => ObjectState::Quarantined(QuarantineKind::of(&reason)),
+        LeaseOutcome::Leased { until } => ObjectState::Leased { until },
+    })
+}
+
+/// Returns the text of the reason for an object that is listed as archived.
+pub(crate) fn archived_reason(at: &ObjectRef) -> String {
+    format!("{at} is archived: restore it, then run a sync or backfill that covers it")
+}
