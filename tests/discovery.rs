@@ -14,6 +14,7 @@ use trailhose::listing::discover::{
 };
 use trailhose::listing::folder_level::Filters;
 use trailhose::listing::unit::{Layout, Unit};
+use trailhose::object::key::{Recognized, recognize};
 
 const A: &str = "111122223333";
 const B: &str = "444455556666";
@@ -29,7 +30,7 @@ async fn walk(memory_source: &Arc<MemorySource>, ask: DiscoveryRequest) -> (Vec<
     while let Some(unit) = discovery.next().await.unwrap() {
         units.push(unit);
     }
-    units.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+    units.sort_by(|a, b| a.prefix.cmp(&b.prefix).then(a.span.from().cmp(&b.span.from())));
     (units, discovery.progress().clone())
 }
 
@@ -120,6 +121,88 @@ async fn trails_with_separate_prefixes_are_found_and_other_folders_are_reported(
     assert_eq!(progress.unvisited, ["copies/"]);
 }
 
+/// Returns a bucket with layouts next to, above and below each other, and the folders of the regions in them, sorted.
+fn nested_layouts() -> (Arc<MemorySource>, Vec<String>) {
+    let mut keys = Vec::new();
+    let mut regions = Vec::new();
+    for above in ["", "member-trail/", "one/two/", "one/two/AWSLogs/", "AWSLogs/old/", "zebra/AWSLogs/"] {
+        keys.push(log(above, A, "CloudTrail", "us-east-1", DAY, "a"));
+        regions.push(format!("{above}AWSLogs/{A}/CloudTrail/us-east-1/"));
+    }
+    regions.sort();
+    (Arc::new(MemorySource::holding(keys)), regions)
+}
+
+#[tokio::test]
+async fn siblings_of_a_layout_are_found_with_every_selection() {
+    let (memory_source, regions) = nested_layouts();
+    let filters = [
+        Filters::default(),
+        Filters { accounts: names(&[A]), ..Filters::default() },
+        Filters { regions: names(&["us-east-1"]), ..Filters::default() },
+        Filters { kinds: names(&["CloudTrail"]), ..Filters::default() },
+    ];
+    for coverage in [Coverage::Days, Coverage::Regions] {
+        for filters in &filters {
+            let ask =
+                DiscoveryRequest { coverage, filters: filters.clone(), ..DiscoveryRequest::new(BUCKET, "", span()) };
+            let (units, progress) = walk(&memory_source, ask).await;
+            let found: Vec<&String> = units.iter().map(|unit| &unit.prefix).collect();
+            assert!(found.iter().copied().eq(&regions), "{coverage:?}, {filters:?}: {found:?}");
+            assert_eq!((progress.unvisited_count, progress.searched), (0, 6), "{coverage:?}, {filters:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn layout_below_the_searched_depth_is_named_as_unvisited() {
+    let memory_source = Arc::new(MemorySource::holding([
+        log("", A, "CloudTrail", "us-east-1", DAY, "a"),
+        log("one/two/three/", A, "CloudTrail", "us-east-1", DAY, "a"),
+        log("one/two/", B, "CloudTrail", "us-east-1", DAY, "a"),
+        "empty/".to_owned(),
+        "readme.txt".to_owned(),
+    ]));
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    assert_eq!(units.len(), 2);
+    assert_eq!((progress.unvisited, progress.unvisited_count), (vec!["one/two/three/".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn logs_directly_in_a_layout_folder_are_named_as_unvisited() {
+    let direct = |day: &str| format!("AWSLogs/{A}/{A}_CloudTrail_eu-west-1_202611{day}T0000Z_a.json.gz");
+    let region = log("", A, "CloudTrail", "eu-west-1", DAY, "a");
+    let keys = [region.clone(), direct("17"), direct("18"), format!("AWSLogs/{A}/ELBAccessLogTestFile")];
+    let memory_source = Arc::new(MemorySource { page: 1, ..MemorySource::holding(keys) });
+    let (_, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    assert_eq!((progress.unvisited, progress.unvisited_count), (vec![format!("AWSLogs/{A}/")], 1));
+    // Nothing of the selection is missed.
+    let memory_source = Arc::new(MemorySource::holding([region, direct("01")]));
+    let (_, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    assert_eq!(progress.unvisited_count, 0);
+}
+
+#[tokio::test]
+async fn search_next_to_a_layout_is_limited_and_what_it_omits_is_counted() {
+    let found = async |above: &str, folders: usize| {
+        let layout = log("", A, "CloudTrail", "eu-west-1", DAY, "a");
+        let keys = (0..folders).map(|number| format!("{above}{number:05}/x.json")).chain([layout]);
+        let memory_source = Arc::new(MemorySource::holding(keys));
+        let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+        assert_eq!(units.len(), 1, "{folders} folders in {above:?}");
+        // Besides the searched folders: `AWSLogs/`, the account and the kind.
+        assert!(progress.requests <= progress.searched + 4, "{progress:?}");
+        (progress.searched, progress.unvisited_count, progress.unvisited)
+    };
+    let (searched, unvisited, names) = found("", 900).await;
+    assert_eq!((searched, unvisited, names.len()), (901, 900, 20));
+    // More siblings than may be searched. The root stands for those after the first page.
+    let (searched, unvisited, names) = found("", 1_500).await;
+    assert_eq!((searched, unvisited, names.len()), (1, 1_001, 20));
+    assert_eq!(found("data/", 900).await.1, 900);
+    assert_eq!(found("data/", 1_500).await, (2, 1, vec!["data/".to_owned()]));
+}
+
 #[tokio::test]
 async fn unknown_layout_is_one_flat_unit_and_an_empty_bucket_is_reported() {
     let memory_source =
@@ -157,7 +240,8 @@ async fn filter_avoids_listings_of_excluded_folders() {
         walk(&memory_source, DiscoveryRequest { filters, ..DiscoveryRequest::new(BUCKET, "", span()) }).await;
     assert_eq!(units.len(), 1);
     assert_eq!(units[0].prefix, format!("AWSLogs/{}/CloudTrail/us-east-1/", accounts[7]));
-    assert_eq!((memory_source.requests(), progress.requests, progress.excluded), (3, 3, 50));
+    // The root, `AWSLogs/`, the account and its kind.
+    assert_eq!((memory_source.requests(), progress.requests, progress.excluded), (4, 4, 50));
 }
 
 #[tokio::test]
@@ -201,7 +285,7 @@ async fn progress_is_reported_and_concurrency_is_limited() {
     ));
     while discovery.next().await.unwrap().is_some() {}
     let told = told.lock().unwrap();
-    assert_eq!(told.len(), 80);
+    assert_eq!(told.len(), 82, "one request for the root, for AWSLogs/, for each account and for each kind");
     assert_eq!(told.last(), Some(discovery.progress()));
     assert!(most.load(Ordering::SeqCst) < 4);
 }
@@ -282,6 +366,77 @@ proptest! {
         let memory_source = Arc::new(MemorySource { page, ..MemorySource::holding(keys) });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         prop_assert_eq!(runtime.block_on(every_key(&memory_source, &prefix, concurrency)), expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    /// Each key with the name of a log is in a unit, or in a folder that is named as unvisited.
+    #[test]
+    fn no_log_is_omitted_silently(
+        keys in proptest::collection::btree_set(any_key(), 1..40),
+        page in 1usize..7,
+        prefix in "(a/|AWSLogs/|b/AWSLogs|a)?",
+        regions in any::<bool>(),
+        concurrency in 1usize..5,
+    ) {
+        let coverage = if regions { Coverage::Regions } else { Coverage::Days };
+        let ask = DiscoveryRequest { coverage, concurrency, ..DiscoveryRequest::new(BUCKET, &prefix, span()) };
+        let folder = if prefix.is_empty() || prefix.ends_with('/') { prefix.clone() } else { format!("{prefix}/") };
+        let memory_source = Arc::new(MemorySource { page, ..MemorySource::holding(keys.clone()) });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (units, progress) = runtime.block_on(walk(&memory_source, ask));
+        prop_assert!(progress.unvisited_count <= 20, "more than are named: {}", progress.unvisited_count);
+        prop_assert_eq!(progress.unvisited_count, progress.unvisited.len() as u64);
+        let is_log = |key: &&String| matches!(recognize(key), Recognized::Log { .. });
+        for key in keys.iter().filter(|key| key.starts_with(&folder)).filter(is_log) {
+            let units = units.iter().filter(|unit| key.starts_with(&unit.prefix)).count();
+            let unvisited = progress.unvisited.iter().any(|folder| key.starts_with(folder));
+            prop_assert!(units == 1 || (units == 0 && unvisited), "{}: {} units, unvisited: {}", key, units, unvisited);
+        }
+    }
+
+    /// A discovery that is stopped anywhere and continued in parts finds each unit once.
+    #[test]
+    fn stopped_discovery_is_continued_without_repeating_units(
+        keys in proptest::collection::btree_set(any_key(), 1..40),
+        page in 1usize..7,
+        stops in proptest::collection::vec(1usize..4, 1..12),
+        max_bytes in 1usize..400,
+        days in 1i64..90,
+    ) {
+        let span = DayRange::looking_back("2026-11-20".parse().unwrap(), days as u32);
+        let ask = || DiscoveryRequest { concurrency: 2, ..DiscoveryRequest::new(BUCKET, "", span) };
+        let memory_source = Arc::new(MemorySource { page, ..MemorySource::holding(keys) });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (expected, progress) = walk(&memory_source, ask()).await;
+            let mut stops = stops.into_iter();
+            let (mut found, mut unvisited) = (Vec::new(), 0);
+            let mut waiting = vec![Discovery::new(memory_source.clone(), ask())];
+            while let Some(mut discovery) = waiting.pop() {
+                let mut left = stops.next().unwrap_or(usize::MAX);
+                while let Some(unit) = discovery.next().await.unwrap() {
+                    found.push(unit);
+                    left -= 1;
+                    if left == 0 && let Some(rest) = discovery.take_rest() {
+                        let parts = rest.split(max_bytes).into_iter();
+                        // Each part passes through a queue.
+                        waiting.extend(parts.map(|part| {
+                            let text = serde_json::to_string(&part).unwrap();
+                            Discovery::resume(memory_source.clone(), ask(), serde_json::from_str(&text).unwrap())
+                        }));
+                        break;
+                    }
+                    left = left.max(1);
+                }
+                unvisited += discovery.progress().unvisited_count;
+            }
+            found.sort_by(|a, b| a.prefix.cmp(&b.prefix).then(a.span.from().cmp(&b.span.from())));
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!(unvisited, progress.unvisited_count);
+            Ok(())
+        })?;
     }
 }
 

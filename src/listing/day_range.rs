@@ -93,16 +93,12 @@ impl DayRange {
         std::iter::successors(Some(self.from), |day| day.tomorrow().ok()).take_while(move |day| *day <= self.to)
     }
 
-    /// Splits the span into consecutive spans of at most `days` days each (at least one), in order.
-    pub(crate) fn split(self, days: u32) -> impl Iterator<Item = Self> {
+    /// Splits off the first `days` days (at least one). Returns them and the days after them, if there are any.
+    pub(crate) fn split_first(self, days: u32) -> (Self, Option<Self>) {
         let beyond = (i64::from(days.max(1)) - 1).min(i64::from(i16::MAX));
-        let piece = move |from: Date| {
-            let to = from.checked_add(beyond.days()).unwrap_or(Date::MAX).min(self.to);
-            Self { from, to }
-        };
-        std::iter::successors(Some(piece(self.from)), move |last| {
-            last.to.tomorrow().ok().filter(|next| *next <= self.to).map(piece)
-        })
+        let to = self.from.checked_add(beyond.days()).unwrap_or(Date::MAX).min(self.to);
+        let later = to.tomorrow().ok().filter(|next| *next <= self.to).map(|from| Self { from, to: self.to });
+        (Self { from: self.from, to }, later)
     }
 
     /// Returns the range of the keys of these days under `folder`, which must end in a slash: the keys after the first
@@ -162,7 +158,12 @@ mod tests {
     proptest! {
         #[test]
         fn split_covers_each_day_once_within_the_length(span in spans(), days in 0u32..50) {
-            let split: Vec<DayRange> = span.split(days).collect();
+            let (mut split, mut rest) = (Vec::new(), Some(span));
+            while let Some(span) = rest {
+                let (first, later) = span.split_first(days);
+                split.push(first);
+                rest = later;
+            }
             prop_assert!(split.iter().all(|piece| piece.days().count() <= days.max(1) as usize));
             let rejoined: Vec<Date> = split.into_iter().flat_map(DayRange::days).collect();
             prop_assert_eq!(rejoined, span.days().collect::<Vec<_>>());

@@ -1,28 +1,31 @@
 //! Discover: finds the units of a bucket. Folders are listed down to the region; days are not: see [`DayRange::key_range`].
 //!
-//! Starting at the prefix, discovery walks `AWSLogs/`, the organization folder if there is one, accounts, kinds and
-//! regions. A folder is classified by its name alone (`FolderLevel::of`), so both layouts, several organizations and
-//! a prefix that itself contains `AWSLogs` need no special case. A prefix may also name a folder further down: an
-//! organization, an account or a region.
-//!
-//! If there is no `AWSLogs/` under the prefix, discovery searches a few folders deeper (`search`). If there is none
-//! there either, the prefix becomes one flat unit.
+//! Discovery searches for `AWSLogs/` in the prefix and in the folders up to two levels below it (`search`). From each
+//! `AWSLogs/`, it walks the organization folder if there is one, accounts, kinds and regions. A folder is classified by
+//! its name alone (`FolderLevel::of`), so both layouts, several organizations and a prefix that itself contains
+//! `AWSLogs` need no special case. A prefix may also name a folder further down: an organization, an account or a
+//! region. If there is no `AWSLogs/`, the prefix becomes one flat unit.
 //!
 //! A scheduled backfill needs only CloudTrail's folders. A single process that delivers a whole bucket needs every key
-//! in it, each once. The caller chooses with [`Coverage`].
+//! in it, each once. The caller chooses with [`Coverage`]. Each folder that is not listed is counted and named
+//! ([`DiscoveryProgress::unvisited`]).
+//!
+//! A discovery that does not fit into one invocation is continued by others: see [`Discovery::take_rest`].
 
+mod rest;
 mod search;
 
 use super::day_range::DayRange;
-use super::folder_level::{Filters, FolderLevel};
+use super::folder_level::{Filters, FolderLevel, KeyClass, classify};
 use super::unit::{BackfillMode, Layout, StateSelection, Unit};
 use crate::object::ObjectRef;
 use crate::source::{ListPage, Listing, Source, SourceError};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+pub use rest::DiscoveryRest;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Maximum number of days of one unit. A year is split into twelve units, which twelve workers process in parallel at
@@ -106,9 +109,12 @@ pub struct DiscoveryProgress {
     pub regions: u64,
     /// Folders that the filters excluded.
     pub excluded: u64,
-    /// Names of the first folders outside CloudTrail's layout. Each can be configured as a separate source.
+    /// Folders that were searched for `AWSLogs/`, each with one list request.
+    pub searched: u64,
+    /// Names of the first folders that are not listed because they are outside CloudTrail's layout, or that directly
+    /// contain objects that are not listed. Each can be configured as a separate source.
     pub unvisited: Vec<String>,
-    /// Number of folders outside CloudTrail's layout.
+    /// Number of these folders. A folder that is not listed is counted once, regardless of its subfolders.
     pub unvisited_count: u64,
     /// The detected layout.
     pub shape: DetectedLayout,
@@ -142,10 +148,18 @@ pub struct Discovery {
     ask: DiscoveryRequest,
     watch: Option<ProgressCallback>,
     progress: DiscoveryProgress,
+    /// The requested prefix with its final slash; empty for the whole bucket.
+    prefix: String,
     /// Pages still to be listed.
     folders: Vec<FolderPage>,
+    /// Pages that are being listed, by the number of their request.
+    listing: BTreeMap<u64, FolderPage>,
+    started_requests: u64,
     in_flight: FuturesUnordered<BoxFuture<'static, Listed>>,
     ready: VecDeque<DiscoveryItem>,
+    search: search::SearchState,
+    /// Layout folders that directly contain selected logs. Each is reported once.
+    with_direct_logs: BTreeSet<String>,
     started: bool,
 }
 
@@ -160,36 +174,56 @@ pub enum DiscoveryItem {
 }
 
 /// One page of one folder.
+#[derive(Debug, Clone)]
 struct FolderPage {
     folder: String,
     token: Option<String>,
     role: FolderRole,
 }
 
+impl FolderPage {
+    fn first(folder: String, role: FolderRole) -> Self {
+        Self { folder, token: None, role }
+    }
+}
+
 /// What the entries of a listed folder are used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum FolderRole {
     /// A folder of the layout: its subfolders are classified by their names.
     Layout,
+    /// A folder outside of the layout that may contain `AWSLogs/`.
+    Searched,
+    /// The possible folder `AWSLogs/` of a searched folder, with the first page of the searched folder.
+    Candidate { above: String, page: ListPage },
     /// A folder above `AWSLogs/`: its other subfolders are outside CloudTrail's layout.
     AboveLayout,
     /// Only its objects are used: its subfolders are already walked.
     Objects,
 }
 
-type Listed = (FolderPage, Result<ListPage, SourceError>);
+/// The number of a request and its result.
+type Listed = (u64, Result<ListPage, SourceError>);
 
 impl Discovery {
     /// Creates a discovery over `source`.
     pub fn new(source: Arc<dyn Source>, ask: DiscoveryRequest) -> Self {
+        let spelled = ask.prefix.as_str();
+        let prefix =
+            if spelled.is_empty() || spelled.ends_with('/') { spelled.to_owned() } else { format!("{spelled}/") };
         Self {
             source,
             ask,
             watch: None,
             progress: DiscoveryProgress::default(),
+            prefix,
             folders: Vec::new(),
+            listing: BTreeMap::new(),
+            started_requests: 0,
             in_flight: FuturesUnordered::new(),
             ready: VecDeque::new(),
+            search: search::SearchState::default(),
+            with_direct_logs: BTreeSet::new(),
             started: false,
         }
     }
@@ -219,50 +253,101 @@ impl Discovery {
         }
     }
 
-    /// Returns the next unit or the next objects outside units, or `None` at the end.
+    /// Returns the next unit or the next objects outside units, or `None` at the end. If the future is dropped, nothing
+    /// is lost: the next call continues.
     ///
     /// # Errors
     /// Fails if a folder cannot be listed. The units returned so far remain valid. The discovery cannot continue,
     /// because the rest of that folder would be missing silently.
     pub async fn next_item(&mut self) -> Result<Option<DiscoveryItem>, SourceError> {
         if !self.started {
-            self.locate_layout().await?;
+            self.start().await?;
             self.started = true;
         }
         loop {
-            if let Some(found) = self.ready.pop_front() {
-                return Ok(Some(found));
+            if let Some(item) = self.pop_ready() {
+                return Ok(Some(item));
             }
             while self.in_flight.len() < self.ask.concurrency.max(1)
                 && let Some(step) = self.folders.pop()
             {
-                self.in_flight.push(Box::pin(list(Arc::clone(&self.source), self.ask.bucket.clone(), step)));
+                self.start_listing(step);
             }
-            let Some((step, page)) = self.in_flight.next().await else { return Ok(None) };
-            self.progress.requests += 1;
-            self.process_page(&step, page?);
-            self.progress.waiting = self.folders.len() + self.in_flight.len();
-            if let Some(watch) = &self.watch {
-                watch(&self.progress);
+            match self.in_flight.next().await {
+                Some((number, page)) => {
+                    self.progress.requests += 1;
+                    let page = page?;
+                    if let Some(step) = self.listing.remove(&number) {
+                        self.process_page(step, page);
+                    }
+                    self.progress.waiting = self.folders.len() + self.in_flight.len();
+                    if let Some(watch) = &self.watch {
+                        watch(&self.progress);
+                    }
+                }
+                None if self.end_search() => {}
+                None => return Ok(None),
             }
         }
     }
 
-    fn process_page(&mut self, step: &FolderPage, page: ListPage) {
-        if let Some(token) = page.next {
-            self.folders.push(FolderPage { folder: step.folder.clone(), token: Some(token), role: step.role });
-        }
-        self.push_objects(&step.folder, page.objects);
-        for folder in page.prefixes {
-            match step.role {
-                FolderRole::Objects => {}
-                FolderRole::AboveLayout if folder.strip_prefix(&step.folder) == Some("AWSLogs/") => {}
-                FolderRole::AboveLayout => self.skip_folder(folder),
-                FolderRole::Layout => match FolderLevel::of(&folder) {
-                    None => self.skip_folder(folder),
-                    Some(place) => self.enter_folder(folder, place),
-                },
+    fn start_listing(&mut self, step: FolderPage) {
+        let number = self.started_requests;
+        self.started_requests += 1;
+        let (source, bucket) = (Arc::clone(&self.source), self.ask.bucket.clone());
+        let (folder, token) = (step.folder.clone(), step.token.clone());
+        self.in_flight
+            .push(Box::pin(async move { (number, list(&*source, &bucket, &folder, token.as_deref()).await) }));
+        self.listing.insert(number, step);
+    }
+
+    /// Returns the next result. Splits a unit of many days only when it is returned, so that the units of a page of
+    /// regions are not in memory together.
+    fn pop_ready(&mut self) -> Option<DiscoveryItem> {
+        match self.ready.pop_front()? {
+            DiscoveryItem::Unit(unit) if unit.layout == Layout::Days && self.ask.coverage == Coverage::Days => {
+                let (span, later) = unit.span.split_first(DAYS_PER_UNIT);
+                if let Some(later) = later {
+                    self.ready.push_front(DiscoveryItem::Unit(Unit { span: later, ..unit.clone() }));
+                }
+                Some(DiscoveryItem::Unit(Unit { span, ..unit }))
             }
+            item => Some(item),
+        }
+    }
+
+    fn process_page(&mut self, step: FolderPage, page: ListPage) {
+        match step.role {
+            FolderRole::Layout => self.process_layout(step.folder, page),
+            FolderRole::Searched => self.process_searched(step.folder, page),
+            FolderRole::Candidate { above, page: above_page } => {
+                self.process_candidate(step.folder, page, above, above_page);
+            }
+            FolderRole::AboveLayout => self.process_above_layout(step.folder, page),
+            FolderRole::Objects => {
+                self.push_next_page(&step.folder, page.next, FolderRole::Objects);
+                self.push_objects(step.folder, page.objects);
+            }
+        }
+    }
+
+    fn process_layout(&mut self, folder: String, page: ListPage) {
+        self.push_next_page(&folder, page.next, FolderRole::Layout);
+        let may_contain_others = FolderLevel::of(&folder) == Some(FolderLevel::Logs);
+        for subfolder in page.prefixes {
+            match FolderLevel::of(&subfolder) {
+                Some(level) => self.enter_folder(subfolder, level),
+                // Folders inside an account's folder belong to other services and contain no trail.
+                None if may_contain_others => self.search_or_skip(subfolder),
+                None => self.skip_folder(subfolder),
+            }
+        }
+        self.push_objects(folder, page.objects);
+    }
+
+    fn push_next_page(&mut self, folder: &str, token: Option<String>, role: FolderRole) {
+        if token.is_some() {
+            self.folders.push(FolderPage { folder: folder.to_owned(), token, role });
         }
     }
 
@@ -278,17 +363,12 @@ impl Discovery {
             FolderLevel::Logs | FolderLevel::Kind => {}
         }
         if place != FolderLevel::Region {
-            self.folders.push(FolderPage { folder, token: None, role: FolderRole::Layout });
+            self.folders.push(FolderPage::first(folder, FolderRole::Layout));
             return;
         }
         match self.ask.coverage {
             Coverage::Everything => self.push_unit(folder, Layout::Flat),
-            Coverage::Regions => self.push_unit(folder, Layout::Days),
-            Coverage::Days => {
-                let whole = self.unit(folder, Layout::Days);
-                let split = whole.span.split(DAYS_PER_UNIT);
-                self.ready.extend(split.map(|span| DiscoveryItem::Unit(Unit { span, ..whole.clone() })));
-            }
+            Coverage::Regions | Coverage::Days => self.push_unit(folder, Layout::Days),
         }
     }
 
@@ -300,11 +380,22 @@ impl Discovery {
         self.ready.push_back(DiscoveryItem::Unit(self.unit(folder, layout)));
     }
 
-    /// Returns objects that are directly in a walked folder.
-    fn push_objects(&mut self, folder: &str, objects: Vec<ObjectRef>) {
-        if self.ask.coverage == Coverage::Everything && !objects.is_empty() {
-            let unit = self.unit(folder.to_owned(), Layout::Flat);
-            self.ready.push_back(DiscoveryItem::Objects(unit, objects));
+    /// Handles objects that are directly in a walked folder: returns them, or reports the folder as unvisited if the
+    /// selection contains one of them.
+    fn push_objects(&mut self, folder: String, objects: Vec<ObjectRef>) {
+        if self.ask.coverage == Coverage::Everything {
+            if !objects.is_empty() {
+                let unit = self.unit(folder, Layout::Flat);
+                self.ready.push_back(DiscoveryItem::Objects(unit, objects));
+            }
+            return;
+        }
+        let is_selected = |object: &ObjectRef| match classify(&object.key, &self.ask.filters) {
+            KeyClass::Selected(day) => day.is_none_or(|day| self.ask.span.contains(day)),
+            KeyClass::Excluded | KeyClass::NotALog => false,
+        };
+        if objects.iter().any(is_selected) && self.with_direct_logs.insert(folder.clone()) {
+            self.skip_folder(folder);
         }
     }
 
@@ -336,11 +427,8 @@ impl Discovery {
     }
 }
 
-async fn list(source: Arc<dyn Source>, bucket: String, step: FolderPage) -> Listed {
-    let token = step.token.as_deref();
-    let ask = Listing { bucket: &bucket, prefix: &step.folder, delimiter: Some('/'), token, start_after: None };
-    let page = source.list(&ask).await;
-    (step, page)
+async fn list(source: &dyn Source, bucket: &str, folder: &str, token: Option<&str>) -> Result<ListPage, SourceError> {
+    source.list(&Listing { bucket, prefix: folder, delimiter: Some('/'), token, start_after: None }).await
 }
 
 impl std::fmt::Debug for Discovery {

@@ -1,115 +1,195 @@
 //! Search: finds the folders in which CloudTrail's layout starts.
+//!
+//! A trail writes to `PREFIX/AWSLogs/`, and one bucket may contain several trails. So the siblings of an `AWSLogs/`
+//! are searched too. With [`Coverage::Everything`] they are not searched but listed key by key.
 
 use super::{Coverage, DetectedLayout, Discovery, FolderPage, FolderRole};
 use crate::listing::folder_level::FolderLevel;
 use crate::listing::unit::Layout;
 use crate::source::{ListPage, SourceError};
-use std::collections::VecDeque;
 
 /// How many folders deep to search for `AWSLogs/`. Covers several trails in one bucket whose prefixes contain a slash.
 const DEPTH: usize = 2;
 
-/// Maximum number of folders to search. A bucket with more folders above `AWSLogs/` is also used for other data, and
-/// the trail's prefix must be given.
-const FOLDERS: usize = 200;
+/// Maximum number of folders to search, each with one list request. If a folder contains more subfolders than are
+/// left, none of them is searched: the bucket is also used for other data, and the trail's prefix must be given.
+const FOLDERS: usize = 1000;
+
+/// The state of the search.
+#[derive(Debug, Default)]
+pub(super) struct SearchState {
+    /// Number of folders to search so far, including those still to be listed.
+    pub(super) folders: usize,
+    /// Whether there is any key under the prefix.
+    anything: bool,
+    /// Searched folders without `AWSLogs/`. What happens to them is known at the end of the search.
+    unwalked: Vec<UnwalkedFolder>,
+    ended: bool,
+}
 
 /// A searched folder whose content the walk does not reach.
+#[derive(Debug)]
 enum UnwalkedFolder {
     /// Neither its subfolders nor its objects are walked.
     Whole(String),
-    /// Its subfolders are walked; the objects directly in it are not.
+    /// Its subfolders are searched; the objects directly in it are not walked.
     Objects(String),
 }
 
 impl Discovery {
-    /// Finds the folders from which to walk, or detects that there is no layout.
-    pub(super) async fn locate_layout(&mut self) -> Result<(), SourceError> {
-        let spelled = self.ask.prefix.as_str();
-        let prefix =
-            if spelled.is_empty() || spelled.ends_with('/') { spelled.to_owned() } else { format!("{spelled}/") };
-        if let Some(place) = FolderLevel::of(&prefix) {
+    /// Starts at the prefix.
+    pub(super) async fn start(&mut self) -> Result<(), SourceError> {
+        let prefix = self.prefix.clone();
+        match FolderLevel::of(&prefix) {
             // The prefix is already inside `AWSLogs/`. If a trail's own prefix ends in `AWSLogs`, the walk finds
             // another `AWSLogs/` in it and enters that too.
-            return self.start_inside_layout(prefix, place).await;
-        }
-        let mut unwalked = Vec::new();
-        let mut folders = VecDeque::from([(prefix.clone(), 0)]);
-        let mut anything = false;
-        let mut looked = 0;
-        while let Some((folder, depth)) = folders.pop_front() {
-            let logs = format!("{folder}AWSLogs/");
-            let page = self.page(&logs).await?;
-            let found = page.next.is_some() || !page.prefixes.is_empty();
-            if found {
-                self.progress.shape = DetectedLayout::CloudTrail;
-                // The walk continues from this page instead of listing it again.
-                self.process_page(&FolderPage { folder: logs.clone(), token: None, role: FolderRole::Layout }, page);
-                if self.ask.coverage == Coverage::Everything {
-                    self.folders.push(FolderPage { folder, token: None, role: FolderRole::AboveLayout });
-                }
-                continue;
+            Some(level) => self.start_inside_layout(prefix, level).await,
+            None => {
+                self.folders.push(FolderPage::first(prefix, FolderRole::Searched));
+                Ok(())
             }
-            let page = self.page(&folder).await?;
-            anything |= !page.objects.is_empty() || !page.prefixes.is_empty();
-            let deeper = page.next.is_none() && looked + page.prefixes.len() <= FOLDERS && depth < DEPTH;
-            if !deeper {
-                unwalked.push(UnwalkedFolder::Whole(folder));
-                continue;
-            }
-            if !page.objects.is_empty() {
-                unwalked.push(UnwalkedFolder::Objects(folder));
-            }
-            looked += page.prefixes.len();
-            folders.extend(page.prefixes.into_iter().map(|folder| (folder, depth + 1)));
-        }
-        match self.progress.shape {
-            DetectedLayout::CloudTrail => unwalked.into_iter().for_each(|folder| self.process_unwalked(folder)),
-            _ if anything => {
-                self.progress.shape = DetectedLayout::Flat;
-                self.push_unit(prefix, Layout::Flat);
-            }
-            _ => {
-                self.progress.shape = DetectedLayout::Empty;
-                // There is no folder of that name, but the prefix may match the start of key names. A backfill treats
-                // it as misspelled.
-                if self.ask.coverage != Coverage::Days && prefix != self.ask.prefix {
-                    self.push_unit(self.ask.prefix.clone(), Layout::Flat);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn process_unwalked(&mut self, folder: UnwalkedFolder) {
-        match folder {
-            UnwalkedFolder::Objects(folder) if self.ask.coverage == Coverage::Everything => {
-                self.folders.push(FolderPage { folder, token: None, role: FolderRole::Objects });
-            }
-            UnwalkedFolder::Objects(folder) | UnwalkedFolder::Whole(folder) => self.skip_folder(folder),
         }
     }
 
-    async fn start_inside_layout(&mut self, prefix: String, place: FolderLevel) -> Result<(), SourceError> {
-        let page = self.page(&prefix).await?;
+    async fn start_inside_layout(&mut self, prefix: String, level: FolderLevel) -> Result<(), SourceError> {
+        let page = super::list(&*self.source, &self.ask.bucket, &prefix, None).await?;
+        self.progress.requests += 1;
         if page.next.is_none() && page.prefixes.is_empty() && page.objects.is_empty() {
             self.progress.shape = DetectedLayout::Empty;
             return Ok(());
         }
         self.progress.shape = DetectedLayout::CloudTrail;
-        match place {
-            FolderLevel::Region => self.enter_folder(prefix, place),
-            _ if self.is_selected(&prefix) => {
-                self.process_page(&FolderPage { folder: prefix, token: None, role: FolderRole::Layout }, page)
-            }
+        match level {
+            FolderLevel::Region => self.enter_folder(prefix, level),
+            // The walk continues from this page instead of listing it again.
+            _ if self.is_selected(&prefix) => self.process_layout(prefix, page),
             _ => self.progress.excluded += 1,
         }
         Ok(())
     }
 
-    async fn page(&mut self, folder: &str) -> Result<ListPage, SourceError> {
-        let step = FolderPage { folder: folder.to_owned(), token: None, role: FolderRole::Layout };
-        let (_, page) = super::list(self.source.clone(), self.ask.bucket.clone(), step).await;
-        self.progress.requests += 1;
-        page
+    /// Handles the first page of a searched folder. Searched folders are not listed further.
+    pub(super) fn process_searched(&mut self, folder: String, page: ListPage) {
+        self.progress.searched += 1;
+        self.search.anything |= !page.objects.is_empty() || !page.prefixes.is_empty();
+        let logs = format!("{folder}AWSLogs/");
+        if page.prefixes.contains(&logs) || (page.next.is_some() && last_entry(&page) < logs.as_str()) {
+            self.folders.push(FolderPage::first(logs, FolderRole::Candidate { above: folder, page }));
+        } else {
+            self.process_without_layout(folder, page);
+        }
     }
+
+    /// Handles the first page of a possible `AWSLogs/`: it is a layout if it contains folders.
+    pub(super) fn process_candidate(&mut self, logs: String, page: ListPage, above: String, above_page: ListPage) {
+        if page.next.is_none() && page.prefixes.is_empty() {
+            return self.process_without_layout(above, above_page);
+        }
+        self.progress.shape = DetectedLayout::CloudTrail;
+        self.process_layout(logs, page);
+        self.process_above_layout(above, above_page);
+    }
+
+    fn process_without_layout(&mut self, folder: String, page: ListPage) {
+        let is_leaf = page.prefixes.is_empty();
+        let is_deep = self.depth(&folder) >= DEPTH;
+        if page.next.is_some() || (!is_leaf && (is_deep || !self.reserve(page.prefixes.len()))) {
+            self.search.unwalked.push(UnwalkedFolder::Whole(folder));
+            return;
+        }
+        // An object with the folder's own name is a marker without content. Only a complete listing contains it.
+        let is_content = |key: &str| self.ask.coverage == Coverage::Everything || key != folder;
+        if page.objects.iter().any(|object| is_content(&object.key)) {
+            self.search.unwalked.push(UnwalkedFolder::Objects(folder));
+        }
+        self.push_searched(page.prefixes);
+    }
+
+    /// Handles a page of a folder that contains a walked `AWSLogs/`.
+    pub(super) fn process_above_layout(&mut self, folder: String, page: ListPage) {
+        let logs = format!("{folder}AWSLogs/");
+        let siblings: Vec<String> = page.prefixes.into_iter().filter(|sibling| *sibling != logs).collect();
+        if self.ask.coverage == Coverage::Everything {
+            self.push_next_page(&folder, page.next, FolderRole::AboveLayout);
+            self.push_objects(folder, page.objects);
+            return siblings.into_iter().for_each(|sibling| self.push_unit(sibling, Layout::Flat));
+        }
+        let is_complete = page.next.is_none();
+        if is_complete && self.depth(&folder) < DEPTH && self.reserve(siblings.len()) {
+            self.push_searched(siblings);
+        } else {
+            siblings.into_iter().for_each(|sibling| self.skip_folder(sibling));
+        }
+        match is_complete {
+            true => self.push_objects(folder, page.objects),
+            // Stands for the entries of its further pages.
+            false => self.skip_folder(folder),
+        }
+    }
+
+    /// Searches a folder within an `AWSLogs/`, or records it as unvisited.
+    pub(super) fn search_or_skip(&mut self, folder: String) {
+        if self.ask.coverage != Coverage::Everything && self.depth(&folder) <= DEPTH && self.reserve(1) {
+            self.push_searched(vec![folder]);
+        } else {
+            self.skip_folder(folder);
+        }
+    }
+
+    fn push_searched(&mut self, folders: Vec<String>) {
+        self.folders.extend(folders.into_iter().map(|folder| FolderPage::first(folder, FolderRole::Searched)));
+    }
+
+    /// Returns whether this many more folders may be searched, and counts them if so.
+    fn reserve(&mut self, folders: usize) -> bool {
+        let is_within = self.search.folders.saturating_add(folders) <= FOLDERS;
+        self.search.folders += if is_within { folders } else { 0 };
+        is_within
+    }
+
+    /// Returns how many folders `folder` is below the prefix.
+    fn depth(&self, folder: &str) -> usize {
+        folder.strip_prefix(&self.prefix).unwrap_or(folder).matches('/').count()
+    }
+
+    /// Handles the folders without `AWSLogs/` when every folder is listed. Returns whether this gives further work.
+    pub(super) fn end_search(&mut self) -> bool {
+        if std::mem::replace(&mut self.search.ended, true) {
+            return false;
+        }
+        match self.progress.shape {
+            DetectedLayout::CloudTrail => self.process_unwalked(),
+            DetectedLayout::Unknown if self.search.anything => {
+                self.progress.shape = DetectedLayout::Flat;
+                self.push_unit(self.prefix.clone(), Layout::Flat);
+            }
+            DetectedLayout::Unknown => {
+                self.progress.shape = DetectedLayout::Empty;
+                // There is no folder of that name, but the prefix may match the start of key names. A backfill treats
+                // it as misspelled.
+                if self.ask.coverage != Coverage::Days && self.prefix != self.ask.prefix {
+                    self.push_unit(self.ask.prefix.clone(), Layout::Flat);
+                }
+            }
+            DetectedLayout::Flat | DetectedLayout::Empty => {}
+        }
+        !self.ready.is_empty() || !self.folders.is_empty()
+    }
+
+    pub(super) fn process_unwalked(&mut self) {
+        for folder in std::mem::take(&mut self.search.unwalked) {
+            match folder {
+                UnwalkedFolder::Objects(folder) if self.ask.coverage == Coverage::Everything => {
+                    self.folders.push(FolderPage::first(folder, FolderRole::Objects));
+                }
+                UnwalkedFolder::Objects(folder) | UnwalkedFolder::Whole(folder) => self.skip_folder(folder),
+            }
+        }
+    }
+}
+
+/// Returns the last entry of a page in the order of the listing.
+fn last_entry(page: &ListPage) -> &str {
+    let object = page.objects.last().map_or("", |object| object.key.as_str());
+    page.prefixes.last().map_or("", String::as_str).max(object)
 }
