@@ -84,6 +84,11 @@ pub struct Submitted {
 pub enum DispatchError {
     /// There was no time left to send them.
     OutOfTime,
+    /// Other batches use the budget until after the deadline.
+    BudgetUsed {
+        /// When the next batch may be sent.
+        until: Instant,
+    },
     /// The queue did not accept them, for this reason.
     Failed(String),
 }
@@ -113,6 +118,13 @@ pub enum UnitEnd {
     Done,
     /// Time ran out; contains the rest of the unit.
     OutOfTime(Unit),
+    /// Other units use the budget until after the deadline. Not a failure.
+    AwaitingBudget {
+        /// The rest of the unit.
+        left: Unit,
+        /// When the next batch may be sent.
+        until: Instant,
+    },
     /// The attempt failed. The message must not be acknowledged, so that a unit that always fails ends in the
     /// dead-letter queue. Objects that were already enqueued are then enqueued again.
     Failed {
@@ -140,6 +152,7 @@ pub enum BackfillError {
 /// Reasons for ending an attempt early.
 enum UnitAbort {
     OutOfTime,
+    BudgetUsed { until: Instant },
     BackfillError(BackfillError),
 }
 
@@ -179,6 +192,7 @@ impl UnitProcessor {
         let end = match worked {
             Ok(()) => UnitEnd::Done,
             Err(UnitAbort::OutOfTime) => UnitEnd::OutOfTime(unit),
+            Err(UnitAbort::BudgetUsed { until }) => UnitEnd::AwaitingBudget { left: unit, until },
             Err(UnitAbort::BackfillError(error)) => UnitEnd::Failed { left: unit, error },
         };
         UnitReport { counts, end }
@@ -252,6 +266,7 @@ impl UnitProcessor {
             ))
             .into()),
             Some(DispatchError::OutOfTime) => Err(UnitAbort::OutOfTime),
+            Some(DispatchError::BudgetUsed { until }) => Err(UnitAbort::BudgetUsed { until }),
             Some(DispatchError::Failed(reason)) => Err(BackfillError::Dispatch(reason).into()),
         }
     }

@@ -30,6 +30,12 @@ pub trait Outbox: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Returns an error if the result of the batch is unknown: each of its bodies may have been accepted.
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError>;
+
+    /// Sends a body whose delivery is delayed by `delay`, limited to SQS's maximum of 15 minutes.
+    ///
+    /// # Errors
+    /// Returns an error if the body was not accepted, or if that is unknown.
+    async fn send_delayed(&self, body: &str, delay: Duration) -> Result<(), QueueError>;
 }
 
 /// A body of a batch that was not accepted.

@@ -102,9 +102,12 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
         ("RunsStarted", tally.runs),
         ("SourcesDiscovered", tally.discovered),
         ("SourcesEmpty", tally.empty),
+        ("DiscoveriesContinued", tally.continued),
+        ("FoldersUnvisited", tally.unvisited),
         ("UnitsFound", tally.units),
         ("UnitsDone", tally.done),
         ("UnitsRequeued", tally.requeued),
+        ("UnitsAwaitingBudget", tally.awaiting_budget),
         ("TasksFailed", tally.failed),
         ("MessagesInvalid", tally.invalid_messages),
         ("KeysListed", listed),
@@ -192,12 +195,22 @@ mod tests {
     #[test]
     fn every_backfill_metric_has_its_value() {
         let counts = ListingCounts { missing: 3, sent: 2, bytes: 700, ..ListingCounts::default() };
-        let tally = BackfillTally { empty: 1, counts, ..BackfillTally::default() };
+        let tally = BackfillTally {
+            empty: 1,
+            continued: 4,
+            unvisited: 5,
+            awaiting_budget: 6,
+            counts,
+            ..BackfillTally::default()
+        };
         let line: Value =
             serde_json::from_str(&backfill_metrics("backfill", &tally, &[("LedgerReadUnits", 7)], 1)).unwrap();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         assert!(defined.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()), "{line}");
+        assert!(defined.len() > 20, "{line}");
         let names = ["SourcesEmpty", "ObjectsMissing", "ObjectsEnqueued", "BytesEnqueued", "LedgerReadUnits"];
         assert_eq!(names.map(|name| line[name].as_u64().unwrap()), [1, 3, 2, 700, 7]);
+        let names = ["DiscoveriesContinued", "FoldersUnvisited", "UnitsAwaitingBudget"];
+        assert_eq!(names.map(|name| line[name].as_u64().unwrap()), [4, 5, 6]);
     }
 }

@@ -424,7 +424,7 @@ async fn unit_that_runs_out_of_time_resumes_and_enqueues_each_object_once() {
                     assert!(matches!(second.end, UnitEnd::Done));
                     counts.merge(&second.counts);
                 }
-                UnitEnd::Failed { error, .. } => panic!("{error}"),
+                other @ (UnitEnd::Failed { .. } | UnitEnd::AwaitingBudget { .. }) => panic!("{other:?}"),
             }
             let enqueued = fixture.dispatcher.taken.lock().unwrap().clone();
             let names = [("17", "a"), ("17", "b"), ("17", "c"), ("18", "a"), ("18", "c")];
@@ -490,7 +490,7 @@ async fn kill_at_any_object_loses_no_object() {
             match fixture.run(Unit::parse(&body).unwrap()).await.end {
                 UnitEnd::Done => {}
                 // Killed: the message becomes visible again unchanged.
-                UnitEnd::Failed { .. } | UnitEnd::OutOfTime(_) => queue.push(body),
+                UnitEnd::Failed { .. } | UnitEnd::OutOfTime(_) | UnitEnd::AwaitingBudget { .. } => queue.push(body),
             }
         }
         let mut enqueued = fixture.dispatcher.taken.lock().unwrap().clone();

@@ -134,9 +134,33 @@ fn foreign_folders_are_read_only_without_a_selection() {
     assert_eq!((ran.code(), &ran.json()["skipped"]), (0, &serde_json::json!({ "elsewhere": 1 })), "{ran:?}");
     assert_delivered(all.path(), &events(0..7));
     let ran = run(&["sync", text(bucket.path()), text(some.path()), "--json", "--since", "2026-11-01"]);
-    assert_eq!((ran.code(), &ran.json()["unvisited_folders"]), (0, &1.into()), "{ran:?}");
-    assert!(ran.err().contains("AWSLogs/111122223333/Config/: not a CloudTrail folder"), "{ran:?}");
+    assert_eq!((ran.code(), &ran.json()["unvisited_folders"]), (0, &2.into()), "{ran:?}");
+    for folder in ["AWSLogs/111122223333/Config/", "copies/"] {
+        assert!(ran.err().contains(&format!("{folder}: not a CloudTrail folder")), "{folder}: {ran:?}");
+    }
     assert_delivered(some.path(), &events(0..5));
+}
+
+#[test]
+fn trail_next_to_another_is_delivered_with_every_selection() {
+    let bucket = Bucket::new();
+    let key = key("111122223333", "CloudTrail", "us-east-1", "2026-11-20", "a");
+    for (number, above) in ["", "member-trail/", "one/two/"].into_iter().enumerate() {
+        bucket.put(&format!("{above}{key}"), &gzip(&log(&[event(number as u32)])));
+    }
+    for selection in [
+        &[][..],
+        &["--since", "2026-11-19"],
+        &["--until", "2026-11-20"],
+        &["--account", "111122223333"],
+        &["--region", "us-east-1"],
+        &["--kind", "CloudTrail"],
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], selection].concat());
+        assert_eq!((ran.code(), &ran.json()["unvisited_folders"]), (0, &0.into()), "{selection:?}: {ran:?}");
+        assert_delivered(out.path(), &events(0..3));
+    }
 }
 
 #[test]

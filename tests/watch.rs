@@ -111,6 +111,23 @@ fn put(bucket: &Bucket, key: &str, events: &[String]) -> PathBuf {
     whole
 }
 
+/// Later rounds look back a few days, and so select.
+#[test]
+fn trail_next_to_another_is_found_in_later_rounds() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    put(&bucket, &today("a"), &events(0..1));
+    let watch = Watch::start(&bucket, out.path());
+    assert_eq!(watch.round()["delivered"], 1);
+    watch.whole_round();
+    put(&bucket, &format!("member-trail/{}", today("b")), &events(1..2));
+    assert_eq!(watch.delivery()["objects"], 1);
+    bucket.put("copies/by-hand.json", b"{}");
+    let round = watch.whole_round();
+    assert_eq!((&round["unvisited_folders"], &round["not_ingested"][0]["outcome"]), (&1.into(), &"unvisited".into()));
+    watch.interrupt();
+    assert_delivered(out.path(), &events(0..2));
+}
+
 #[test]
 fn new_late_and_replaced_objects_are_delivered_once() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());

@@ -1,14 +1,16 @@
-//! The budget: a limit on the stored bytes that are enqueued per second. All units that share a budget share its limit.
+//! The budget: a limit on the stored bytes that are enqueued per second. All units of a run that one worker processes
+//! share one budget.
 
+use super::DispatchError;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// An optional limit on bytes per second.
 ///
-/// The delay follows the batch that causes it: the first batch is sent at once, and the next batch waits as long as the
-/// first one takes at this rate. A batch of more bytes than one second permits therefore delays the next batch and is
-/// not rejected.
+/// The first batch is sent at once. Each later batch waits until the bytes of the earlier batches are used up at this
+/// rate: after a batch of 300 MB, a budget of 1 MB/s permits the next batch 300 s later. So a batch of any size is sent,
+/// and the rate is exceeded by at most one batch.
 #[derive(Debug, Default)]
 pub struct Budget {
     bytes_per_second: Option<u64>,
@@ -27,20 +29,31 @@ impl Budget {
         Self::default()
     }
 
-    /// Reserves `bytes` and returns when they may be sent. Returns `None` and reserves nothing if that is not before
-    /// `stop`.
-    pub(crate) fn reserve(&self, bytes: u64, now: Instant, stop: Instant) -> Option<Instant> {
-        let Some(rate) = self.bytes_per_second else { return (now < stop).then_some(now) };
+    /// Reserves `bytes` and returns when they may be sent.
+    ///
+    /// # Errors
+    /// Reserves nothing if `stop` has passed, or if other batches use the budget until after `stop`.
+    pub(crate) fn reserve(&self, bytes: u64, now: Instant, stop: Instant) -> Result<Instant, DispatchError> {
+        if now >= stop {
+            return Err(DispatchError::OutOfTime);
+        }
+        let Some(rate) = self.bytes_per_second else { return Ok(now) };
         // The time is written in one assignment, so it is valid even if another thread panicked.
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let at = next.map_or(now, |next| next.max(now));
         if at >= stop {
-            return None;
+            return Err(DispatchError::BudgetUsed { until: at });
         }
         let duration = Duration::try_from_secs_f64(bytes as f64 / rate as f64).unwrap_or(Duration::MAX);
         // If the delay is too long to be represented, one day is enough: the worker stops before that.
         *next = Some(at.checked_add(duration).unwrap_or(at + Duration::from_secs(86_400)));
-        Some(at)
+        Ok(at)
+    }
+
+    /// Returns the time until which the budget is used by earlier batches, if that is not before `stop`.
+    pub(crate) fn used_until(&self, stop: Instant) -> Option<Instant> {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.filter(|&next| next >= stop)
     }
 }
 
@@ -82,10 +95,13 @@ mod tests {
         let budget = Budget::of(10);
         let now = Instant::now();
         let stop = now + Duration::from_secs(5);
-        assert_eq!(budget.reserve(100, now, stop), Some(now));
-        assert_eq!(budget.reserve(1, now, stop), None);
-        assert_eq!(budget.reserve(1, now, now + Duration::from_secs(60)), Some(now + Duration::from_secs(10)));
-        assert_eq!(Budget::unlimited().reserve(u64::MAX, now, stop), Some(now));
-        assert_eq!(Budget::unlimited().reserve(1, stop, stop), None);
+        let until = now + Duration::from_secs(10);
+        assert_eq!(budget.reserve(100, now, stop), Ok(now));
+        assert_eq!(budget.reserve(1, now, stop), Err(DispatchError::BudgetUsed { until }));
+        assert_eq!((budget.used_until(stop), budget.used_until(until + Duration::from_secs(1))), (Some(until), None));
+        assert_eq!(budget.reserve(1, now, now + Duration::from_secs(60)), Ok(until));
+        assert_eq!(Budget::unlimited().reserve(u64::MAX, now, stop), Ok(now));
+        assert_eq!(Budget::unlimited().reserve(1, stop, stop), Err(DispatchError::OutOfTime));
+        assert_eq!(budget.reserve(1, stop, stop), Err(DispatchError::OutOfTime));
     }
 }

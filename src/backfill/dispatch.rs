@@ -147,10 +147,10 @@ impl MessageSender {
         while sent < messages.len() {
             let batch = batch(&messages[sent..]);
             let bytes = batch.iter().map(|message| message.stored_bytes).sum();
-            let Some(at) = self.budget.reserve(bytes, Instant::now(), stop) else {
-                return (sent, Some(DispatchError::OutOfTime));
-            };
-            sleep_until(at).await;
+            match self.budget.reserve(bytes, Instant::now(), stop) {
+                Ok(at) => sleep_until(at).await,
+                Err(error) => return (sent, Some(error)),
+            }
             if let Err(error) = self.send_batch(batch, stop).await {
                 // Part of the batch may have been sent. That is safe: an object that is sent twice is ingested once.
                 return (sent, Some(error));
@@ -213,6 +213,11 @@ impl QueueDispatcher {
     /// Creates a dispatcher that packs objects within the limits of `packing` and sends them with `sender`.
     pub fn new(sender: MessageSender, packing: Packing) -> Self {
         Self { sender, packing }
+    }
+
+    /// Returns the time until which other batches use the budget, if that is not before `stop`.
+    pub(crate) fn budget_used_until(&self, stop: Instant) -> Option<Instant> {
+        self.sender.budget.used_until(stop)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Record: the stored progress of a run. One trait, with one file per adapter.
 //!
-//! A record is saved when a run starts, when the discovery of a source ends, and when an attempt at a unit ends.
+//! A record is saved when a run starts, when the discovery of a source or of a part of it ends, and when an attempt at a
+//! unit ends.
 //! Records are not incremented in place, so a message that is received twice is not counted twice: each record has a
 //! name of its own ([`RunPart::name`]) and is replaced as a whole. A unit that resumes from a cursor carries the counts
 //! of its earlier attempts in its message, so each of its records is the sum of one chain of attempts.
@@ -14,7 +15,6 @@
 //! they never report a key as processed that was not.
 
 #[cfg(feature = "dynamodb")]
-#[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 mod progress;
 
@@ -22,7 +22,7 @@ pub use progress::{AccountProgress, RunProgress, Stage};
 
 use super::run::{Run, RunId, SourceRoot};
 use crate::listing::ListingCounts;
-use crate::listing::discover::DetectedLayout;
+use crate::listing::discover::{DetectedLayout, DiscoveryProgress, DiscoveryRest};
 use crate::listing::folder_level::names;
 use crate::listing::unit::Unit;
 use async_trait::async_trait;
@@ -103,6 +103,27 @@ pub struct DiscoveryRecord {
     pub units: BTreeMap<String, u64>,
     /// List requests, each for up to 1,000 entries.
     pub list_requests: u64,
+    /// The name of the part of the source, if this record continues another one ([`part_name`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// The names of the parts that continue this one. The source is discovered when all of them are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continued_by: Vec<String>,
+    /// Number of folders that were not listed.
+    #[serde(default)]
+    pub unvisited: u64,
+    /// The first of their names, at most [`UNVISITED_NOTED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unvisited_names: Vec<String>,
+}
+
+/// Maximum number of unvisited folders that a discovery record names.
+pub const UNVISITED_NOTED: usize = 10;
+
+/// Returns the name of the part of a source that these folders are.
+pub fn part_name(rest: &DiscoveryRest) -> String {
+    // Strings, numbers and days always serialize to JSON.
+    hash(&serde_json::to_string(rest).unwrap_or_default())
 }
 
 /// Maximum number of accounts in a discovery record. The record must fit into a DynamoDB item of 400 KB.
@@ -142,7 +163,9 @@ impl RunPart {
     /// folder and first day, not on the cursor.
     pub fn name(&self) -> String {
         let (kind, parts) = match self {
-            Self::Discovered(found) => ("d", vec![found.root.to_string()]),
+            Self::Discovered(found) => {
+                ("d", [Some(found.root.to_string()), found.part.clone()].into_iter().flatten().collect())
+            }
             Self::Worked(worked) => {
                 let Unit { bucket, prefix, span, .. } = &worked.unit;
                 ("u", vec![worked.root.to_string(), bucket.clone(), prefix.clone(), span.from().to_string()])
@@ -150,9 +173,7 @@ impl RunPart {
         };
         // Hashed, because folder names can be up to a kilobyte long, which exceeds the limit of an index key. Line
         // breaks separate the fields; only the prefix could contain one.
-        let hash = Sha256::digest(parts.join("\n").as_bytes());
-        let hex: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{kind}#{hex}")
+        format!("{kind}#{}", hash(&parts.join("\n")))
     }
 
     /// Returns how the part ended.
@@ -162,6 +183,10 @@ impl RunPart {
             Self::Worked(worked) => &worked.outcome,
         }
     }
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl UnitRecord {
@@ -174,8 +199,22 @@ impl UnitRecord {
 impl DiscoveryRecord {
     /// Creates the record of a source that is not discovered yet.
     pub fn of(root: SourceRoot) -> Self {
+        Self::of_part(root, None)
+    }
+
+    /// Creates the record of a part of a source that is not discovered yet.
+    pub fn of_part(root: SourceRoot, part: Option<String>) -> Self {
         let (shape, units) = (DetectedLayout::Unknown, BTreeMap::new());
-        Self { root, outcome: PartOutcome::Requeued, shape, units, list_requests: 0 }
+        let (outcome, continued_by, unvisited_names) = (PartOutcome::Requeued, Vec::new(), Vec::new());
+        Self { root, outcome, shape, units, list_requests: 0, part, continued_by, unvisited: 0, unvisited_names }
+    }
+
+    /// Takes over what discovery found in addition to the units.
+    pub(crate) fn update(&mut self, progress: &DiscoveryProgress) {
+        self.shape = progress.shape;
+        self.list_requests = progress.requests;
+        self.unvisited = progress.unvisited_count;
+        self.unvisited_names = progress.unvisited.iter().take(UNVISITED_NOTED).cloned().collect();
     }
 
     /// Adds a unit.

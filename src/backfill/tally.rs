@@ -7,8 +7,12 @@ use crate::listing::ListingCounts;
 pub struct BackfillTally {
     /// Runs started.
     pub runs: u64,
-    /// Sources discovered.
+    /// Sources whose discovery ended, or is continued by further tasks.
     pub discovered: u64,
+    /// Tasks sent that continue a discovery.
+    pub continued: u64,
+    /// Folders that discovery did not list.
+    pub unvisited: u64,
     /// Sources without units.
     pub empty: u64,
     /// Units found.
@@ -17,6 +21,8 @@ pub struct BackfillTally {
     pub done: u64,
     /// Units requeued with a cursor.
     pub requeued: u64,
+    /// Units requeued with a delay because other units use the budget.
+    pub awaiting_budget: u64,
     /// Tasks that failed and are retried.
     pub failed: u64,
     /// Invalid messages.
@@ -30,10 +36,13 @@ impl BackfillTally {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.runs += other.runs;
         self.discovered += other.discovered;
+        self.continued += other.continued;
+        self.unvisited += other.unvisited;
         self.empty += other.empty;
         self.units += other.units;
         self.done += other.done;
         self.requeued += other.requeued;
+        self.awaiting_budget += other.awaiting_budget;
         self.failed += other.failed;
         self.invalid_messages += other.invalid_messages;
         self.counts.merge(&other.counts);

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! start ─▶ discover, one per source ─▶ work, one per unit ─▶ work, the rest of a unit …
+//!                      └─▶ discover, parts of the rest of a source …
 //! ```
 //!
 //! A message contains everything that its worker needs, so that another worker can process it after a crash.
 
 use super::run::{Request, RunId, RunOptions, SourceRoot};
 use crate::listing::ListingCounts;
+use crate::listing::discover::DiscoveryRest;
 use crate::listing::unit::Unit;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,9 @@ pub enum Task {
         root: SourceRoot,
         /// The run's options.
         terms: RunOptions,
+        /// The folders to continue with; absent for the whole source.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rest: Option<DiscoveryRest>,
     },
     /// Processes one unit of a run.
     Work(Work),
@@ -127,7 +132,8 @@ mod tests {
         for task in [
             Task::Start { run: RunId::at(0, 1), request },
             Task::Start { run: RunId::at(0, 1), request: Request::default() },
-            Task::Discover { run: RunId::at(0, 1), root: root(), terms: terms() },
+            Task::Discover { run: RunId::at(0, 1), root: root(), terms: terms(), rest: None },
+            Task::Discover { run: RunId::at(0, 1), root: root(), terms: terms(), rest: Some(DiscoveryRest::default()) },
             work("p/", Some("p/2026")),
             work("", None),
         ] {

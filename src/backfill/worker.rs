@@ -4,16 +4,20 @@
 //! acknowledged. So a task may be processed twice, but none is lost: starting a run twice gives one run
 //! ([`RunRecords::start`]), discovering a source twice yields the same units, and processing a unit twice finds the
 //! enqueued objects done.
+//!
+//! A task that runs out of time sends the rest of its work as new messages: a unit one, a discovery one or several. A
+//! unit that waits for the budget sends itself with a delay. All of this only happens if the task advanced, or if the
+//! budget is used by tasks that advance, so that a task that never ends reaches the dead-letter queue.
 
 use super::budget::Budget;
 use super::dispatch::{MessageSender, OutboundMessage, Packing, QueueDispatcher};
-use super::record::{DiscoveryRecord, PartOutcome, RecordError, RunPart, RunRecords, UnitRecord};
+use super::record::{DiscoveryRecord, PartOutcome, RecordError, RunPart, RunRecords, UnitRecord, part_name};
 use super::run::{Defaults, Request, RequestError, Run, RunId, RunOptions, SourceRoot};
 use super::tally::BackfillTally;
 use super::task::{Task, TaskError, Work};
 use super::{BackfillError, DispatchError, ListingCounts, Unit, UnitEnd, UnitProcessor, UnitReport};
 use crate::ingest::Deadline;
-use crate::listing::discover::{DetectedLayout, Discovery};
+use crate::listing::discover::{Discovery, DiscoveryRest};
 use crate::notification::Message;
 use crate::queue::{MAX_BATCH_BODIES, Outbox};
 use crate::source::SourceError;
@@ -26,9 +30,15 @@ use tokio::time::{Instant, timeout_at};
 /// Maximum number of run budgets that a worker keeps. A run whose budget was dropped gets a new one.
 const MAX_BUDGETS: usize = 16;
 
-/// Maximum number of seconds of the budget that one message may use. A batch has ten messages, and the worker must be
-/// able to wait for a batch's share of the budget within one invocation.
+/// Maximum number of seconds of the budget that one message may use. A batch has at most ten messages and so uses at most
+/// 300 s of the budget, unless a message contains a single larger object.
 const SECONDS_A_MESSAGE: u64 = 30;
+
+/// Minimum delay of a unit that waits for the budget.
+const MIN_BUDGET_DELAY: Duration = Duration::from_secs(1);
+
+/// Maximum bytes of the folders in a task that continues a discovery. A message of the queue can contain 256 KiB.
+const CONTINUATION_BYTES: usize = 64 * 1024;
 
 /// A worker of the backfill queue.
 #[derive(Debug)]
@@ -43,7 +53,7 @@ pub struct Worker {
     pub ingest: Arc<dyn Outbox>,
     /// Defaults for the fields that a request omits.
     pub defaults: Defaults,
-    /// Maximum number of concurrent workers. Each uses an equal share of a run's budget.
+    /// Maximum number of concurrent workers. Each has an equal share of a run's budget.
     pub workers: u32,
     /// The budgets of the runs that this worker processed recently.
     pub budgets: Budgets,
@@ -120,7 +130,7 @@ impl Worker {
         let run = request.resolve(id, &self.defaults, self.processor.ledger.now())?;
         let run = self.records.start(&run).await?;
         let discover = |root: &SourceRoot| {
-            let task = Task::Discover { run: run.id.clone(), root: root.clone(), terms: run.terms.clone() };
+            let task = Task::Discover { run: run.id.clone(), root: root.clone(), terms: run.terms.clone(), rest: None };
             OutboundMessage::of(task.body())
         };
         let messages: Vec<OutboundMessage> = run.sources.iter().map(discover).collect();
@@ -161,72 +171,103 @@ impl Worker {
                 tally.runs += 1;
                 Ok(())
             }
-            Task::Discover { run, root, terms } => {
-                let mut found = DiscoveryRecord::of(root);
-                let ended = self.discover(&run, &terms, &mut found, deadline, tally).await;
-                tally.counts.list_requests += found.list_requests;
-                let ended = ended.map_err(|failure| (PartOutcome::Failed(failure.to_string()), failure));
-                found.outcome = ended.as_ref().map_or_else(|(outcome, _)| outcome.clone(), |()| PartOutcome::Done);
-                self.save(&run, RunPart::Discovered(found), ended.map_err(|(_, failure)| failure)).await?;
-                tally.discovered += 1;
-                Ok(())
-            }
+            Task::Discover { run, root, terms, rest } => self.discover(run, root, terms, rest, deadline, tally).await,
             Task::Work(work) => self.work(work, deadline, tally).await,
         }
     }
 
-    /// Discovers the units of a source. Units are sent as they are found, because all of them may not fit into memory.
+    /// Discovers the units of a source, or of the rest of it, and saves the record.
     async fn discover(
+        &self,
+        run: RunId,
+        root: SourceRoot,
+        terms: RunOptions,
+        rest: Option<DiscoveryRest>,
+        deadline: Deadline,
+        tally: &mut BackfillTally,
+    ) -> Result<(), WorkerError> {
+        let mut found = DiscoveryRecord::of_part(root, rest.as_ref().map(part_name));
+        let ended = self.send_units(&run, &terms, rest, &mut found, deadline, tally).await;
+        tally.counts.list_requests += found.list_requests;
+        found.outcome = match &ended {
+            Ok(()) => PartOutcome::Done,
+            Err(failure) => PartOutcome::Failed(failure.to_string()),
+        };
+        let DiscoveryRecord { root, part, continued_by, .. } = &found;
+        let (is_first, continued) = (part.is_none(), continued_by.len() as u64);
+        if ended.is_ok() && is_first && continued == 0 && found.units.is_empty() {
+            tally.empty += 1;
+            tracing::warn!(%run, source = %root, "no CloudTrail folders found: check the prefix, accounts, regions and kinds");
+        }
+        if ended.is_ok() && continued > 0 {
+            tracing::info!(%run, source = %root, tasks = continued, "time ran out; further tasks continue the discovery");
+        }
+        if ended.is_ok() && found.unvisited > 0 {
+            let folders = found.unvisited_names.join(", ");
+            tracing::warn!(%run, source = %root, count = found.unvisited, folders, "folders not visited: outside CloudTrail's layout");
+        }
+        let unvisited = found.unvisited;
+        self.save(&run, RunPart::Discovered(found), ended).await?;
+        tally.discovered += u64::from(is_first);
+        tally.continued += continued;
+        tally.unvisited += unvisited;
+        Ok(())
+    }
+
+    /// Sends the units of a source as they are found, because all of them may not fit into memory. If time runs out,
+    /// sends tasks that continue with the folders that are left.
+    async fn send_units(
         &self,
         run: &RunId,
         terms: &RunOptions,
+        rest: Option<DiscoveryRest>,
         found: &mut DiscoveryRecord,
         deadline: Deadline,
         tally: &mut BackfillTally,
     ) -> Result<(), WorkerError> {
-        let mut discovery = Discovery::new(Arc::clone(&self.processor.source), terms.ask(&found.root));
+        let (source, ask) = (Arc::clone(&self.processor.source), terms.ask(&found.root));
+        let mut discovery = match rest {
+            None => Discovery::new(source, ask),
+            Some(rest) => Discovery::resume(source, ask, rest),
+        };
         let mut messages = Vec::with_capacity(MAX_BATCH_BODIES);
         loop {
-            // Units that were sent remain valid; the next attempt starts again and finds the rest.
-            if Instant::now() >= deadline.stop {
-                return Err(WorkerError::OutOfTime("before the source was discovered; the discovery starts again"));
-            }
-            let next = discovery.next().await;
-            found.list_requests = discovery.progress().requests;
-            found.shape = discovery.progress().shape;
-            let last = match next? {
-                Some(unit) => {
-                    found.add(&unit);
-                    tally.units += 1;
-                    let (run, root, so_far) = (run.clone(), found.root.clone(), ListingCounts::default());
-                    let work = Work { run, root, unit, so_far, bytes_per_second: terms.bytes_per_second };
-                    messages.push(OutboundMessage::of(Task::Work(work).body()));
-                    false
-                }
-                None => true,
+            // The check is necessary: a future that is ready at once never times out.
+            let next = match Instant::now() < deadline.stop {
+                true => timeout_at(deadline.stop, discovery.next()).await.ok(),
+                false => None,
             };
-            if last || messages.len() == MAX_BATCH_BODIES {
+            found.update(discovery.progress());
+            match next {
+                Some(unit) => match unit? {
+                    Some(unit) => {
+                        found.add(&unit);
+                        tally.units += 1;
+                        let (run, root, so_far) = (run.clone(), found.root.clone(), ListingCounts::default());
+                        let work = Work { run, root, unit, so_far, bytes_per_second: terms.bytes_per_second };
+                        messages.push(OutboundMessage::of(Task::Work(work).body()));
+                    }
+                    None => break,
+                },
+                None => {
+                    messages.extend(continue_discovery(run, terms, &mut discovery, found)?);
+                    break;
+                }
+            }
+            if messages.len() >= MAX_BATCH_BODIES {
                 self.send(&messages, deadline.end).await?;
                 messages.clear();
             }
-            if last {
-                break;
-            }
         }
-        let progress = discovery.progress();
-        if progress.shape == DetectedLayout::Empty || found.units.is_empty() {
-            tally.empty += 1;
-            tracing::warn!(%run, source = %found.root, "no CloudTrail folders found: check the prefix, accounts, regions and kinds");
-        }
-        if progress.unvisited_count > 0 {
-            let folders = progress.unvisited.join(", ");
-            tracing::info!(%run, source = %found.root, count = progress.unvisited_count, folders, "folders not visited: outside CloudTrail's layout");
-        }
-        Ok(())
+        self.send(&messages, deadline.end).await
     }
 
     async fn work(&self, work: Work, deadline: Deadline, tally: &mut BackfillTally) -> Result<(), WorkerError> {
         let intake = self.intake(&work.run, work.bytes_per_second);
+        if let Some(until) = intake.budget_used_until(deadline.stop) {
+            // Nothing could be enqueued, so nothing is listed.
+            return self.await_budget(&work, until, tally).await;
+        }
         let UnitReport { mut counts, end } = self.processor.run(work.unit.clone(), &intake, deadline.stop).await;
         tally.counts.merge(&counts);
         counts.merge(&work.so_far);
@@ -251,10 +292,15 @@ impl Worker {
                 let rest = Task::Work(Work { unit: left, so_far: counts, ..work.clone() });
                 self.send(&[OutboundMessage::of(rest.body())], deadline.end).await?;
                 tally.requeued += 1;
-                // The rest is already sent and its record will include this one. Retrying only to save the record would
-                // process the rest twice.
-                if let Err(error) = self.records.save(&work.run, &noted).await {
-                    tracing::warn!(run = %work.run, %error, "could not save the record");
+                self.save_requeued(&work.run, &noted).await;
+                Ok(())
+            }
+            UnitEnd::AwaitingBudget { left, until } => {
+                let noted = part(&left, PartOutcome::Requeued);
+                let rest = Work { unit: left, so_far: counts, ..work.clone() };
+                self.await_budget(&rest, until, tally).await?;
+                if rest.unit.after != work.unit.after {
+                    self.save_requeued(&work.run, &noted).await;
                 }
                 Ok(())
             }
@@ -262,6 +308,25 @@ impl Worker {
                 let outcome = PartOutcome::Failed(format!("{}/{}: {error}", left.bucket, left.prefix));
                 self.save(&work.run, part(&left, outcome), Err(error.into())).await
             }
+        }
+    }
+
+    /// Sends the unit again, to be received when the budget permits a batch. This is a new message, so waiting does not
+    /// bring the unit closer to the dead-letter queue.
+    async fn await_budget(&self, work: &Work, until: Instant, tally: &mut BackfillTally) -> Result<(), WorkerError> {
+        let delay = until.saturating_duration_since(Instant::now()).max(MIN_BUDGET_DELAY);
+        let sent = self.tasks.send_delayed(&Task::Work(work.clone()).body(), delay).await;
+        sent.map_err(|error| WorkerError::UnsentBody(error.to_string()))?;
+        tracing::info!(run = %work.run, unit = %work.unit, seconds = delay.as_secs(), "waits for the budget");
+        tally.awaiting_budget += 1;
+        Ok(())
+    }
+
+    /// Saves the record of a unit whose rest is already sent. The record of the rest will include this one. Retrying the
+    /// task only to save this record would process the rest twice.
+    async fn save_requeued(&self, run: &RunId, part: &RunPart) {
+        if let Err(error) = self.records.save(run, part).await {
+            tracing::warn!(%run, %error, "could not save the record");
         }
     }
 
@@ -284,7 +349,8 @@ impl Worker {
         let sender = MessageSender::new(Arc::clone(&self.tasks), Arc::new(Budget::unlimited()));
         match sender.send(messages, until).await {
             (_, None) => Ok(()),
-            (_, Some(DispatchError::OutOfTime)) => {
+            // Tasks have no budget.
+            (_, Some(DispatchError::OutOfTime | DispatchError::BudgetUsed { .. })) => {
                 Err(WorkerError::OutOfTime("before everything was sent to the backfill queue"))
             }
             (_, Some(DispatchError::Failed(reason))) => Err(WorkerError::UnsentBody(reason)),
@@ -303,6 +369,33 @@ impl Worker {
         };
         QueueDispatcher::new(MessageSender::new(Arc::clone(&self.ingest), budget), packing)
     }
+}
+
+/// Returns the tasks that continue this discovery, and names them in its record.
+///
+/// # Errors
+/// Fails if the tasks would not advance the discovery. A new message would reset the receive count, so such a discovery
+/// would never reach the dead-letter queue.
+fn continue_discovery(
+    run: &RunId,
+    terms: &RunOptions,
+    discovery: &mut Discovery,
+    found: &mut DiscoveryRecord,
+) -> Result<Vec<OutboundMessage>, WorkerError> {
+    let Some(rest) = discovery.take_rest() else {
+        return Err(WorkerError::OutOfTime("before all folders were searched for AWSLogs/; the search starts again"));
+    };
+    found.update(discovery.progress());
+    let is_unchanged = found.part.as_deref() == Some(&part_name(&rest));
+    if is_unchanged || (found.list_requests == 0 && found.units.is_empty()) {
+        return Err(WorkerError::OutOfTime("before any folder of the source was listed"));
+    }
+    let tasks = rest.split(CONTINUATION_BYTES).into_iter().map(|part| {
+        found.continued_by.push(part_name(&part));
+        let (run, root, terms) = (run.clone(), found.root.clone(), terms.clone());
+        OutboundMessage::of(Task::Discover { run, root, terms, rest: Some(part) }.body())
+    });
+    Ok(tasks.collect())
 }
 
 impl Budgets {

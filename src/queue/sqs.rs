@@ -90,6 +90,10 @@ impl Outbox for Sqs {
         let unsent_bodies = (0..bodies.len()).filter(|&index| !accepted(index));
         Ok(unsent_bodies.map(|index| unsent(index, error_entry(index))).collect())
     }
+
+    async fn send_delayed(&self, body: &str, delay: Duration) -> Result<(), QueueError> {
+        self.send(body, delay, None).await
+    }
 }
 
 fn unsent(index: usize, error_entry: Option<&BatchResultErrorEntry>) -> UnsentBody {

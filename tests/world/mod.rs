@@ -271,9 +271,9 @@ pub struct Arrived {
 
 /// A dependency behind a wire.
 #[derive(Debug)]
-struct OverWire<T> {
-    wire: Arc<Wire>,
-    to: Arc<T>,
+pub struct OverWire<T> {
+    pub wire: Arc<Wire>,
+    pub to: Arc<T>,
 }
 
 #[derive(Debug)]

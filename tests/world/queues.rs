@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use trailhose::backfill::record::{RecordError, RunPart, RunRecords};
 use trailhose::backfill::run::{Defaults, SourceRoot};
 use trailhose::backfill::worker::{Budgets, Worker};
@@ -19,6 +20,8 @@ pub struct MemoryQueue {
     messages: Mutex<BTreeMap<usize, String>>,
     /// All messages that were sent.
     pub sent: Mutex<Vec<String>>,
+    /// The delays of the messages that were sent with one. Delayed messages can be received at once.
+    pub delays: Mutex<Vec<Duration>>,
     /// Whether it rejects all messages with a permanent error.
     pub closed: AtomicBool,
 }
@@ -70,6 +73,11 @@ impl Outbox for OverWire<MemoryQueue> {
             Ok(Vec::new())
         };
         self.wire.call("send_batch", lost, send).await
+    }
+
+    async fn send_delayed(&self, body: &str, delay: Duration) -> Result<(), QueueError> {
+        self.to.delays.lock().unwrap().push(delay);
+        self.send_batch(&[body]).await.map(drop)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Progress: the progress of a run, computed from the records of its parts. Pure.
 
-use super::{PartOutcome, RunPart};
+use super::{DiscoveryRecord, PartOutcome, RunPart};
 use crate::backfill::run::{Run, SourceRoot};
 use crate::listing::ListingCounts;
-use crate::listing::discover::DetectedLayout;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The progress of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +17,10 @@ pub struct RunProgress {
     pub discovered: u64,
     /// Sources without units: a prefix or an account may be misspelled.
     pub empty: Vec<SourceRoot>,
+    /// Folders that discovery did not list.
+    pub unvisited: u64,
+    /// The first of their names, each with its bucket.
+    pub unvisited_names: Vec<String>,
     /// Units found so far.
     pub units: u64,
     /// Units that are completely processed.
@@ -67,6 +70,8 @@ impl RunProgress {
             sources: run.sources.len() as u64,
             discovered: 0,
             empty: Vec::new(),
+            unvisited: 0,
+            unvisited_names: Vec::new(),
             units: 0,
             done: 0,
             failed: 0,
@@ -75,23 +80,11 @@ impl RunProgress {
             failures: Vec::new(),
         };
         let mut broken = 0;
+        let mut sources: BTreeMap<&SourceRoot, SourceParts<'_>> = BTreeMap::new();
         for part in parts {
-            if let PartOutcome::Failed(reason) = part.outcome() {
-                progress.failures.push(reason.clone());
-            }
             match part {
                 RunPart::Discovered(found) => {
-                    progress.discovered += u64::from(found.outcome == PartOutcome::Done);
-                    broken += u64::from(matches!(found.outcome, PartOutcome::Failed(_)));
-                    if found.outcome == PartOutcome::Done
-                        && (found.shape == DetectedLayout::Empty || found.units.is_empty())
-                    {
-                        progress.empty.push(found.root.clone());
-                    }
-                    for (account, units) in &found.units {
-                        progress.units += units;
-                        progress.accounts.entry(account.clone()).or_default().units += units;
-                    }
+                    sources.entry(&found.root).or_default().insert(found.part.as_deref(), found);
                 }
                 RunPart::Worked(worked) => {
                     let account = progress.accounts.entry(worked.account().to_owned()).or_default();
@@ -100,12 +93,20 @@ impl RunProgress {
                     }
                     match worked.outcome {
                         PartOutcome::Done => (progress.done, account.done) = (progress.done + 1, account.done + 1),
-                        PartOutcome::Failed(_) => {
+                        PartOutcome::Failed(ref reason) => {
+                            progress.failures.push(reason.clone());
                             (progress.failed, account.failed) = (progress.failed + 1, account.failed + 1);
                         }
                         PartOutcome::Requeued => {}
                     }
                 }
+            }
+        }
+        for (root, parts) in sources {
+            match progress.add_source(root, &parts) {
+                PartOutcome::Done => progress.discovered += 1,
+                PartOutcome::Failed(_) => broken += 1,
+                PartOutcome::Requeued => {}
             }
         }
         // A unit's record can be saved before the record of the discovery that found it.
@@ -119,13 +120,58 @@ impl RunProgress {
         progress.failures.sort();
         progress
     }
+
+    /// Adds the discovery of a source and returns its state: it is done when all parts are that continue it. Parts that
+    /// no record names were sent by an attempt that was repeated.
+    fn add_source(&mut self, root: &SourceRoot, parts: &SourceParts<'_>) -> PartOutcome {
+        let mut state = PartOutcome::Done;
+        let (mut units, mut counted) = (0, BTreeSet::new());
+        let mut names = vec![None];
+        while let Some(name) = names.pop() {
+            if !counted.insert(name) {
+                continue;
+            }
+            let Some(found) = parts.get(&name) else {
+                state = if state == PartOutcome::Done { PartOutcome::Requeued } else { state };
+                continue;
+            };
+            match &found.outcome {
+                PartOutcome::Done => {}
+                PartOutcome::Requeued => state = if state == PartOutcome::Done { PartOutcome::Requeued } else { state },
+                PartOutcome::Failed(reason) => {
+                    self.failures.push(reason.clone());
+                    state = found.outcome.clone();
+                }
+            }
+            names.extend(found.continued_by.iter().map(|name| Some(name.as_str())));
+            for (account, count) in &found.units {
+                units += count;
+                self.accounts.entry(account.clone()).or_default().units += count;
+            }
+            self.unvisited += found.unvisited;
+            let folders = found.unvisited_names.iter().map(|folder| format!("s3://{}/{folder}", root.bucket));
+            self.unvisited_names.extend(folders.take(MAX_UNVISITED_NAMES.saturating_sub(self.unvisited_names.len())));
+        }
+        self.units += units;
+        if state == PartOutcome::Done && units == 0 {
+            self.empty.push(root.clone());
+        }
+        state
+    }
 }
+
+/// The parts of one source by name; `None` is the part that starts at the source.
+type SourceParts<'r> = BTreeMap<Option<&'r str>, &'r DiscoveryRecord>;
+
+/// Maximum number of names in [`RunProgress::unvisited_names`].
+const MAX_UNVISITED_NAMES: usize = 20;
 
 #[cfg(test)]
 mod tests {
     use super::super::{DiscoveryRecord, UnitRecord};
     use super::*;
     use crate::backfill::run::{Defaults, Request, RunId};
+    use crate::listing::discover::DetectedLayout;
     use crate::listing::unit::{Layout, Unit};
 
     const A: &str = "111122223333";
@@ -189,6 +235,37 @@ mod tests {
         let progress = RunProgress::of(&run(), &parts);
         assert_eq!((progress.stage, progress.done, progress.counts.listed), (Stage::Done, 3, 24));
         assert!(progress.failures.is_empty() && progress.empty.is_empty());
+    }
+
+    #[test]
+    fn source_is_discovered_when_all_its_parts_are() {
+        let part = |name: Option<&str>, continued_by: &[&str], units: &[Unit]| {
+            let RunPart::Discovered(found) = found(PartOutcome::Done, units) else { panic!("not a discovery") };
+            RunPart::Discovered(DiscoveryRecord {
+                part: name.map(str::to_owned),
+                continued_by: continued_by.iter().map(|&name| name.to_owned()).collect(),
+                unvisited: 1,
+                unvisited_names: vec!["copies/".to_owned()],
+                ..found
+            })
+        };
+        let done = |region| worked(&unit(A, region), PartOutcome::Done, 1);
+        let mut parts = vec![part(None, &["x", "y"], &[unit(A, "eu-west-1")]), done("eu-west-1")];
+        // Sent by an attempt that crashed before its record was saved.
+        parts.push(part(Some("orphan"), &[], &[unit(A, "eu-west-1")]));
+        let of = |parts: &[RunPart]| {
+            let progress = RunProgress::of(&run(), parts);
+            (progress.stage, progress.discovered, progress.units, progress.unvisited)
+        };
+        assert_eq!(of(&parts), (Stage::Discovering, 0, 1, 1));
+        parts.push(part(Some("x"), &["z"], &[unit(A, "us-east-1")]));
+        parts.push(part(Some("y"), &[], &[]));
+        assert_eq!(of(&parts), (Stage::Discovering, 0, 2, 3));
+        parts.push(part(Some("z"), &[], &[]));
+        assert_eq!(of(&parts), (Stage::Working, 1, 2, 4));
+        parts.push(done("us-east-1"));
+        assert_eq!(of(&parts), (Stage::Done, 1, 2, 4));
+        assert_eq!(RunProgress::of(&run(), &parts).unvisited_names, ["s3://logs/copies/"; 4]);
     }
 
     #[test]

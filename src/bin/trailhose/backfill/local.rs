@@ -1,10 +1,11 @@
 //! Backfill in this process: a dry run, or enqueueing the missing objects of an inventory.
 
 use super::plan::{BackfillPlan, PlannedRun, SourceLocation};
-use super::view::LocalReport;
+use super::view::{LocalReport, UnvisitedFolders};
 use crate::args::Location;
 use crate::components::{self, Aws, OpenedSource};
 use crate::inventory;
+use crate::labels::one_line;
 use crate::print::{print, print_json};
 use crate::sync::empty::{Found, warning};
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use trailhose::backfill::dispatch::{MessageSender, Packing, QueueDispatcher};
 use trailhose::backfill::run::{RunOptions, SourceRoot};
 use trailhose::backfill::{DispatchError, Dispatcher, RunId, Submitted, UnitEnd, UnitProcessor, UnitReport};
 use trailhose::ledger::Ledger;
-use trailhose::listing::discover::{Discovery, DiscoveryRequest};
+use trailhose::listing::discover::{Discovery, DiscoveryProgress, DiscoveryRequest};
 use trailhose::listing::unit::BackfillMode;
 use trailhose::listing::{ListingCounts, Unit};
 use trailhose::object::ObjectRef;
@@ -41,17 +42,18 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let worked = async {
-        let (mut counts, mut empty) = (ListingCounts::default(), Vec::new());
+        let (mut counts, mut unvisited) = (ListingCounts::default(), UnvisitedFolders::default());
+        let mut empty = Vec::new();
         for planned in &plan.runs {
             for at in &planned.places {
                 let before = counts;
-                one(plan, planned, at, &ledger, aws, &bar, &mut counts).await?;
+                one(plan, planned, at, &ledger, aws, &bar, &mut counts, &mut unvisited).await?;
                 if counts.matched() == before.matched() && !at.allow_empty {
                     empty.push(empty_warning(at, counts.not_logs - before.not_logs, counts.excluded - before.excluded));
                 }
             }
         }
-        Ok((counts, empty))
+        Ok((counts, unvisited, empty))
     };
     // Enqueued objects stay enqueued, and the next run finds them in the ledger once they are processed.
     let worked = tokio::select! {
@@ -62,7 +64,7 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
         }
     };
     bar.finish_and_clear();
-    let (counts, empty) = match worked {
+    let (counts, unvisited, empty) = match worked {
         Ok(worked) => worked,
         Err(LocalBackfillError::NothingDone(reason)) => return Err(reason),
         Err(LocalBackfillError::PartlyDone(reason)) => {
@@ -70,7 +72,10 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
         }
     };
     let rate = plan.runs.first().and_then(|planned| planned.request.bytes_per_second);
-    let report = LocalReport::of(counts, plan.dry_run, rate);
+    unvisited.names.iter().for_each(|folder| {
+        anstream::eprintln!("unvisited: {}: not a CloudTrail folder; to read it, use it as SOURCE", one_line(folder));
+    });
+    let report = LocalReport::of(counts, unvisited, plan.dry_run, rate);
     if plan.json {
         print_json(&report)
     } else {
@@ -102,6 +107,7 @@ enum LocalBackfillError {
     PartlyDone(String),
 }
 
+#[allow(clippy::too_many_arguments, reason = "the parameters are independent, and there is one caller")]
 async fn one(
     plan: &BackfillPlan,
     planned: &PlannedRun,
@@ -110,6 +116,7 @@ async fn one(
     aws: &Aws,
     bar: &ProgressBar,
     counts: &mut ListingCounts,
+    unvisited: &mut UnvisitedFolders,
 ) -> Result<(), LocalBackfillError> {
     // A report needs no list request per day, so without --since all its days are read.
     let since = plan.inventory.as_ref().map(|_| EARLIEST_DAY);
@@ -123,7 +130,7 @@ async fn one(
     let ask = terms.ask(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
     match &plan.inventory {
         Some(manifest) => over_inventory(plan, manifest, &opened, &ask, &terms, &processor, aws, counts).await,
-        None => over_listing(&opened, ask, &processor, bar, counts).await,
+        None => over_listing(&opened, ask, &processor, bar, counts, unvisited).await,
     }
 }
 
@@ -133,6 +140,7 @@ async fn over_listing(
     processor: &UnitProcessor,
     bar: &ProgressBar,
     counts: &mut ListingCounts,
+    unvisited: &mut UnvisitedFolders,
 ) -> Result<(), LocalBackfillError> {
     let ask = DiscoveryRequest { mode: BackfillMode::Count, ..ask };
     let discovery = Discovery::new(Arc::clone(&opened.source), ask);
@@ -140,20 +148,23 @@ async fn over_listing(
         let mut discovery = discovery?;
         match discovery.next().await {
             Ok(Some(unit)) => Some((DiscoveryStep::Unit(unit), Some(discovery))),
-            Ok(None) => Some((DiscoveryStep::End(discovery.progress().requests), None)),
+            Ok(None) => Some((DiscoveryStep::End(discovery.progress().clone()), None)),
             Err(error) => Some((DiscoveryStep::Failed(error.to_string()), None)),
         }
     });
     let worked = units.map(async |found| match found {
         DiscoveryStep::Unit(unit) => Ok(processor.run(unit, &DryRunDispatcher, Instant::now() + UNLIMITED_TIME).await),
-        DiscoveryStep::End(requests) => Err(Ok(requests)),
+        DiscoveryStep::End(progress) => Err(Ok(progress)),
         DiscoveryStep::Failed(reason) => Err(Err(reason)),
     });
     let mut worked = std::pin::pin!(worked.buffer_unordered(CONCURRENT_UNITS));
     while let Some(ended) = worked.next().await {
         match ended {
             Ok(ended) => take(ended, counts)?,
-            Err(Ok(requests)) => counts.list_requests += requests,
+            Err(Ok(progress)) => {
+                counts.list_requests += progress.requests;
+                unvisited.add(&opened.bucket, &progress);
+            }
             Err(Err(reason)) if counts.listed == 0 => return Err(LocalBackfillError::NothingDone(reason)),
             Err(Err(reason)) => return Err(LocalBackfillError::PartlyDone(reason)),
         }
@@ -165,8 +176,8 @@ async fn over_listing(
 /// One step of discovery.
 enum DiscoveryStep {
     Unit(Unit),
-    /// The end, with the number of list requests.
-    End(u64),
+    /// The end, with what discovery found in addition to the units.
+    End(DiscoveryProgress),
     Failed(String),
 }
 
@@ -199,7 +210,7 @@ fn take(ended: UnitReport, counts: &mut ListingCounts) -> Result<(), LocalBackfi
     counts.merge(&ended.counts);
     let trouble = match ended.end {
         UnitEnd::Done => return Ok(()),
-        UnitEnd::OutOfTime(left) => format!("{left}: time limit reached"),
+        UnitEnd::OutOfTime(left) | UnitEnd::AwaitingBudget { left, .. } => format!("{left}: time limit reached"),
         UnitEnd::Failed { left, error } => format!("{left}: {error}"),
     };
     Err(if counts.listed == 0 {

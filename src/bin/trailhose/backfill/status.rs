@@ -93,6 +93,12 @@ fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
     for root in &progress.empty {
         let _ = writeln!(out, "  no CloudTrail folders found in {root}: check the prefix");
     }
+    if progress.unvisited > 0 {
+        let count = HumanCount(progress.unvisited);
+        let folders = if progress.unvisited == 1 { "folder is" } else { "folders are" };
+        let names = one_line(&progress.unvisited_names.join(", "));
+        let _ = writeln!(out, "  {count} {folders} unvisited, not CloudTrail folders: {names}");
+    }
     for failure in progress.failures.iter().take(MAX_LISTED_FAILURES) {
         let _ = writeln!(out, "  failed, will be retried: {}", one_line(failure));
     }

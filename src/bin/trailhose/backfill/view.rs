@@ -9,13 +9,35 @@ use std::time::Duration;
 use trailhose::backfill::estimate::Estimate;
 use trailhose::billing::price;
 use trailhose::listing::ListingCounts;
+use trailhose::listing::discover::DiscoveryProgress;
+use trailhose::object::ObjectRef;
 
 /// Counts of a local run, and an estimate for ingesting the missing objects.
 #[derive(Debug, Serialize)]
 pub(super) struct LocalReport {
     dry_run: bool,
     counts: ListingCounts,
+    unvisited_folders: u64,
+    /// The first of their names.
+    unvisited: Vec<String>,
     estimate: EstimateView,
+}
+
+/// Folders that discovery did not list, of all sources.
+#[derive(Debug, Default)]
+pub(super) struct UnvisitedFolders {
+    count: u64,
+    /// The first names of each source.
+    pub(super) names: Vec<String>,
+}
+
+impl UnvisitedFolders {
+    /// Adds the unvisited folders of a discovery in this bucket or folder.
+    pub(super) fn add(&mut self, bucket: &str, progress: &DiscoveryProgress) {
+        self.count += progress.unvisited_count;
+        let names = progress.unvisited.iter().map(|folder| ObjectRef::new(bucket, folder).to_string());
+        self.names.extend(names);
+    }
 }
 
 /// Estimate for the missing objects.
@@ -31,7 +53,12 @@ struct EstimateView {
 }
 
 impl LocalReport {
-    pub(super) fn of(counts: ListingCounts, dry_run: bool, bytes_per_second: Option<u64>) -> Self {
+    pub(super) fn of(
+        counts: ListingCounts,
+        unvisited: UnvisitedFolders,
+        dry_run: bool,
+        bytes_per_second: Option<u64>,
+    ) -> Self {
         let estimate = Estimate::of(&counts, bytes_per_second);
         let bill = estimate.counted.bill();
         let mut dollars_by_service: BTreeMap<&'static str, f64> = BTreeMap::new();
@@ -47,11 +74,11 @@ impl LocalReport {
             prices_of: price::REGION,
             prices_as_of: price::AS_OF,
         };
-        Self { dry_run, counts, estimate }
+        Self { dry_run, counts, unvisited_folders: unvisited.count, unvisited: unvisited.names, estimate }
     }
 
     pub(super) fn table(&self) -> String {
-        let Self { dry_run, counts, estimate } = self;
+        let Self { dry_run, counts, unvisited_folders, estimate, .. } = self;
         let mut table = Table::new(22, 14);
         table.row("keys", counts.listed, "");
         table.row("done", counts.done, "");
@@ -61,6 +88,7 @@ impl LocalReport {
         table.row_if("KMS key unusable", counts.kms, "enable the key; the next run enqueues them");
         table.row("not logs", counts.not_logs, "");
         table.row("not selected", counts.excluded, "");
+        table.row_if("unvisited folders", *unvisited_folders, "not CloudTrail folders");
         table.row("missing", counts.missing, "");
         table.row_if(
             "  beyond retention",
