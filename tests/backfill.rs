@@ -374,8 +374,8 @@ async fn changes_during_listing_lose_no_existing_object() {
 async fn unordered_listing_is_an_error() {
     let fixture = Fixture::over(MemorySource { page: 2, ..MemorySource::holding(some_keys()) });
     let source: Arc<dyn Source> = Arc::new(ReversedSource(fixture.memory_source.clone()));
-    let backfill = UnitProcessor { source, ledger: fixture.ledger.clone() };
-    let ended = backfill.run(unit(), &fixture.dispatcher, Instant::now() + Duration::from_secs(60)).await;
+    let processor = UnitProcessor { source, ledger: fixture.ledger.clone() };
+    let ended = processor.run(unit(), &fixture.dispatcher, Instant::now() + Duration::from_secs(60)).await;
     let UnitEnd::Failed { error: error @ BackfillError::Listing(ListingError::Order { .. }), .. } = ended.end else {
         panic!("{:?}", ended.end)
     };

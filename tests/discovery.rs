@@ -196,7 +196,7 @@ async fn search_next_to_a_layout_is_limited_and_what_it_omits_is_counted() {
     };
     let (searched, unvisited, names) = found("", 900).await;
     assert_eq!((searched, unvisited, names.len()), (901, 900, 20));
-    // More siblings than may be searched. The root stands for those after the first page.
+    // More siblings than may be searched. The root is counted for those after the first page.
     let (searched, unvisited, names) = found("", 1_500).await;
     assert_eq!((searched, unvisited, names.len()), (1, 1_001, 20));
     assert_eq!(found("data/", 900).await.1, 900);

@@ -84,7 +84,7 @@ impl SyntheticListing {
     /// Returns the objects that must be enqueued, and the pages and prefixes that listing them requires.
     pub fn expected(&self) -> Expected {
         // AWSLogs/, each account, and its kind.
-        let mut expected = Expected { prefixes: 1 + 2 * ACCOUNTS as u64, ..Expected::default() };
+        let mut expected = Expected { prefixes: 2 + 2 * ACCOUNTS as u64, ..Expected::default() };
         for combination in 0..ACCOUNTS * REGIONS.len() {
             let daily = self.daily * busyness(combination);
             let within = daily..daily * (1 + self.span.days().count());
@@ -151,6 +151,7 @@ impl Source for SyntheticListing {
             Ok(ListPage { prefixes, ..ListPage::default() })
         };
         match (&parts[..], ask.delimiter) {
+            ([], Some('/')) => below(vec!["AWSLogs".to_owned()]),
             (["AWSLogs"], Some('/')) => below((0..ACCOUNTS).map(|account| format!("{account:012}")).collect()),
             (["AWSLogs", _], Some('/')) => below(vec!["CloudTrail".to_owned(), "CloudTrail-Digest".to_owned()]),
             (["AWSLogs", _, "CloudTrail"], Some('/')) => below(REGIONS.map(str::to_owned).to_vec()),
@@ -246,13 +247,13 @@ pub struct Ran {
 pub async fn run(bucket: &Arc<SyntheticListing>) -> Ran {
     let now = bucket.span.to().to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
     let ledger = Ledger::new(Arc::new(AllButMissing), Arc::new(move || now), 90 * 86_400);
-    let backfill = UnitProcessor { source: bucket.clone(), ledger };
+    let processor = UnitProcessor { source: bucket.clone(), ledger };
     let intake = Summing::default();
     let mut discovery = Discovery::new(bucket.clone(), DiscoveryRequest::new("synthetic", "", bucket.span));
     let mut counts = ListingCounts::default();
     let stop = Instant::now() + std::time::Duration::from_secs(3600);
     while let Some(unit) = discovery.next().await.unwrap() {
-        let ended = backfill.run(unit, &intake, stop).await;
+        let ended = processor.run(unit, &intake, stop).await;
         assert!(matches!(ended.end, UnitEnd::Done), "{:?}", ended.end);
         counts.merge(&ended.counts);
     }

@@ -122,7 +122,7 @@ impl Discovery {
         }
         match is_complete {
             true => self.push_objects(folder, page.objects),
-            // Stands for the entries of its further pages.
+            // Counted once for the entries of its further pages.
             false => self.skip_folder(folder),
         }
     }
