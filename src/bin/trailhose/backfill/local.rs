@@ -5,9 +5,9 @@ use super::view::{LocalReport, UnvisitedFolders};
 use crate::args::Location;
 use crate::components::{self, Aws, OpenedSource};
 use crate::inventory;
-use crate::labels::one_line;
 use crate::print::{print, print_json};
 use crate::sync::empty::{Found, warning};
+use crate::text::one_line;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar};
@@ -46,10 +46,15 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
         let mut empty = Vec::new();
         for planned in &plan.runs {
             for at in &planned.places {
-                let before = counts;
+                let (before, unvisited_before) = (counts, unvisited.count);
                 one(plan, planned, at, &ledger, aws, &bar, &mut counts, &mut unvisited).await?;
                 if counts.matched() == before.matched() && !at.allow_empty {
-                    empty.push(empty_warning(at, counts.not_logs - before.not_logs, counts.excluded - before.excluded));
+                    let found = [
+                        counts.not_logs - before.not_logs,
+                        counts.excluded - before.excluded,
+                        unvisited.count - unvisited_before,
+                    ];
+                    empty.push(empty_warning(at, found));
                 }
             }
         }
@@ -85,14 +90,16 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
     Ok(if empty.is_empty() { 0 } else { crate::NOTHING_MATCHED })
 }
 
-/// Returns the warning about a source of which no object matched. The days of a backfill are always limited.
-fn empty_warning(at: &SourceLocation, not_logs: u64, excluded: u64) -> String {
+/// Returns the warning about a source of which no object matched. The days of a backfill are always limited. `found` contains the files
+/// that are not logs, the excluded objects and the unvisited folders.
+fn empty_warning(at: &SourceLocation, found: [u64; 3]) -> String {
+    let [not_logs, excluded, unvisited] = found;
     let skipped = [("other".to_owned(), not_logs)].into_iter().filter(|(_, count)| *count > 0).collect();
     let found = Found {
         skipped: &skipped,
         excluded,
         excluded_folders: 0,
-        unvisited: 0,
+        unvisited,
         can_read_all_files: false,
         has_days: true,
     };

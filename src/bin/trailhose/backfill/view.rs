@@ -26,7 +26,7 @@ pub(super) struct LocalReport {
 /// Folders that discovery did not list, of all sources.
 #[derive(Debug, Default)]
 pub(super) struct UnvisitedFolders {
-    count: u64,
+    pub(super) count: u64,
     /// The first names of each source.
     pub(super) names: Vec<String>,
 }
