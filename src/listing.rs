@@ -2,8 +2,8 @@
 //! [`crate::sync`] and [`crate::backfill`].
 //!
 //! ```text
-//! discover ─▶ unit ─▶ keys ─▶ reconcile
-//!  folders           listing   ledger
+//! discover ─▶ unit ─▶ keys ─▶ reconcile ─▶ reopen
+//!  folders           listing   ledger       archived objects, KMS keys
 //! ```
 
 mod counts;

@@ -156,3 +156,54 @@ async fn quarantine(ledger: &Ledger, object: &Object, text: &str) -> Result<Obje
 pub(crate) fn archived_reason(at: &ObjectRef) -> String {
     format!("{at} is archived: restore it, then run a sync or backfill that covers it")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::HelpOutcome;
+    use crate::ledger::store::memory::Memory;
+    use crate::listing::reconcile::KeyState;
+    use crate::source::{ListPage, Listing};
+    use async_trait::async_trait;
+
+    /// A source that is not requested.
+    #[derive(Debug)]
+    struct Unrequested;
+
+    #[async_trait]
+    impl Source for Unrequested {
+        async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+            Err(SourceError::Unavailable(format!("{at} was requested")))
+        }
+
+        async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+            Err(SourceError::Unavailable(format!("{object} was requested")))
+        }
+
+        async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+            Err(SourceError::Unavailable(format!("{} was listed", ask.prefix)))
+        }
+    }
+
+    #[tokio::test]
+    async fn object_under_a_live_lease_is_not_reopened() {
+        let ledger = Ledger::new(Arc::new(Memory::default()), Arc::new(|| 1_000), 90 * 86_400);
+        let at = ObjectRef::new("logs", "k").with_version("e", 1);
+        let object = at.object().unwrap();
+        let quarantined = quarantine(&ledger, &object, "restore it").await.unwrap();
+        assert_eq!(quarantined, ObjectState::Quarantined(QuarantineKind::Archived));
+        // The page was looked up before a helper leased the row to deliver the object's events on its behalf.
+        let at = ObjectRef { archive: ArchiveState::Readable, ..at };
+        let state = KeyState::Log { state: quarantined, day: None, old: false };
+        let HelpOutcome::Granted(help) = ledger.help(object.id(), 2_000).await.unwrap() else { panic!("not granted") };
+        let mut page = [ListedKey { at, state }];
+        let probes = KeyProbes::default();
+        reopen(&Unrequested, &ledger, &probes, &mut page, false).await.unwrap();
+        assert_eq!(page[0].log_state(), Some(ObjectState::Leased { until: 2_000 }));
+        ledger.release_help(&help).await.unwrap();
+        assert_eq!(ledger.states(std::slice::from_ref(&object)).await.unwrap(), [quarantined]);
+        page[0].set_log_state(quarantined);
+        reopen(&Unrequested, &ledger, &probes, &mut page, false).await.unwrap();
+        assert_eq!(ledger.states(&[object]).await.unwrap(), [ObjectState::Unfinished]);
+    }
+}
