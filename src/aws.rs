@@ -1,9 +1,14 @@
 //! The AWS client configuration, HTTPS client and error classification that all adapters share.
 
+mod advice;
+mod credentials;
 mod function;
 mod https;
+mod location;
 
+pub use credentials::check as check_credentials;
 pub use function::function_config;
+pub use location::{arn_region, split_location};
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -28,16 +33,19 @@ const MAX_ATTEMPTS: u32 = 5;
 /// Loads the configuration that every client uses: region, credentials and endpoint from the standard providers
 /// (environment, profile, container, instance), the timeouts of this module, and one shared HTTPS client.
 ///
-/// This makes no network request. Credentials and root certificates are loaded with the first request.
+/// This makes no network request, except to an instance's metadata service for the region. Credentials and root
+/// certificates are loaded with the first request, or by [`check_credentials`].
 pub async fn config() -> SdkConfig {
+    let identity_cache = aws_config::identity::IdentityCache::lazy().load_timeout(credentials::LOAD_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .identity_cache(identity_cache)
         .http_client(https::client())
         .retry_config(retries())
         .timeout_config(timeouts());
     if let Some(name) = app_name() {
         loader = loader.app_name(name);
     }
-    loader.load().await
+    credentials::with_explanations(loader.load().await)
 }
 
 fn retries() -> RetryConfig {
@@ -62,6 +70,13 @@ fn app_name() -> Option<AppName> {
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let custom_endpoint = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let config = aws_sdk_s3::config::Builder::from(config).force_path_style(custom_endpoint).build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// Returns an S3 client for access point ARNs. They need virtual-host addressing, also with a custom endpoint, and the
+/// request goes to the region of the ARN.
+pub fn s3_access_point(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(false).use_arn_region(true).build();
     aws_sdk_s3::Client::from_conf(config)
 }
 
@@ -111,6 +126,8 @@ pub struct AwsFailure {
     pub action: Option<String>,
     /// The request ID, which AWS support asks for.
     pub request_id: Option<String>,
+    /// The region of the bucket, if the response of S3 names it.
+    pub bucket_region: Option<String>,
 }
 
 impl AwsFailure {
@@ -172,7 +189,10 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match error {
-        SdkError::ServiceError(service) => service_failure(service.err(), service.raw().status().as_u16()),
+        SdkError::ServiceError(service) => {
+            let bucket_region = service.raw().headers().get("x-amz-bucket-region").map(str::to_owned);
+            AwsFailure { bucket_region, ..service_failure(service.err(), service.raw().status().as_u16()) }
+        }
         SdkError::TimeoutError(_) => no_response_failure(FailureKind::Unknown, "Timeout", error),
         SdkError::ResponseError(_) => no_response_failure(FailureKind::Unknown, "Response", error),
         SdkError::ConstructionFailure(_) => no_response_failure(FailureKind::Invalid, "Request", error),
@@ -195,6 +215,7 @@ pub fn failure_of_code(code: &str, message: &str) -> AwsFailure {
         message: message.to_owned(),
         action: denied_action(message),
         request_id: None,
+        bucket_region: None,
     }
 }
 
@@ -205,13 +226,18 @@ fn service_failure(error: &(impl ProvideErrorMetadata + std::error::Error), stat
     let code = meta.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
     let message = meta.message().map_or_else(|| format!("HTTP {status} without a message"), str::to_owned);
     let request_id = meta.extra("aws_request_id").map(str::to_owned);
-    AwsFailure { kind, code, action: denied_action(&message), message, request_id }
+    AwsFailure { kind, code, action: denied_action(&message), message, request_id, bucket_region: None }
 }
 
 fn no_response_failure(kind: FailureKind, code: &str, error: &(impl std::error::Error + 'static)) -> AwsFailure {
     // Each SDK error describes only its own level ("dispatch failure"). The cause is at the end of the chain.
-    let message = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    AwsFailure { kind, code: code.to_owned(), message, action: None, request_id: None }
+    let levels = causes(error).map(ToString::to_string);
+    let levels = levels.filter(|text| !matches!(text.as_str(), "dispatch failure" | "io error" | "other"));
+    let message = credentials::explained(error).unwrap_or_else(|| {
+        let levels = levels.collect::<Vec<_>>().join(": ");
+        if code == "Credentials" { format!("no AWS credentials: {levels}") } else { levels }
+    });
+    AwsFailure { kind, code: code.to_owned(), message, action: None, request_id: None, bucket_region: None }
 }
 
 fn lacks_credentials(error: &(impl std::error::Error + 'static)) -> bool {
@@ -373,5 +399,38 @@ mod tests {
         };
         assert_eq!(address(Some("http://localhost:9000")).await, "http://localhost:9000/logs/k");
         assert_eq!(address(None).await, "https://logs.s3.eu-west-1.amazonaws.com/k");
+    }
+
+    #[tokio::test]
+    async fn access_point_is_addressed_in_its_own_region_and_partition() {
+        for (arn, endpoint, address) in [
+            (
+                "arn:aws:s3:eu-north-1:111122223333:accesspoint/logs",
+                None,
+                "https://logs-111122223333.s3-accesspoint.eu-north-1.amazonaws.com/k",
+            ),
+            (
+                "arn:aws-us-gov:s3:us-gov-west-1:111122223333:accesspoint/logs",
+                None,
+                "https://logs-111122223333.s3-accesspoint.us-gov-west-1.amazonaws.com/k",
+            ),
+            (
+                "arn:aws:s3:eu-north-1:111122223333:accesspoint/logs",
+                Some("https://vpce.example"),
+                "https://logs-111122223333.vpce.example/k",
+            ),
+        ] {
+            let mut config = SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(aws_config::Region::new(arn_region(arn).unwrap().to_owned()))
+                .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
+                    aws_credential_types::Credentials::new("key", "secret", None, None, "test"),
+                ));
+            config.set_endpoint_url(endpoint.map(str::to_owned));
+            let expires = aws_sdk_s3::presigning::PresigningConfig::expires_in(Duration::from_secs(1)).unwrap();
+            let client = s3_access_point(&config.build());
+            let request = client.get_object().bucket(arn).key("k").presigned(expires).await.unwrap();
+            assert_eq!(request.uri().split('?').next().unwrap_or_default(), address);
+        }
     }
 }

@@ -489,7 +489,7 @@ fn missing_credentials_are_reported_in_one_line() {
     command.env("HOME", out.path()).env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_REGION", "eu-west-1");
     let ran = laptop::Ran(command.args(["sync", "s3://bucket", text(out.path())]).output().unwrap());
     assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
-    assert!(ran.err().contains("no AWS credentials found to list"), "{ran:?}");
+    assert!(ran.err().contains("no AWS credentials were found: set AWS_PROFILE"), "{ran:?}");
 }
 
 #[test]

@@ -308,7 +308,7 @@ async fn denial_names_action_and_stream() {
     let (sink, stream) = stream([Fault::Whole(400, "AccessDeniedException", sentence)]).await;
     let error = sink.deliver(&call(1), soon()).await.unwrap_err();
     let SinkError::Denied(said) = error else { panic!("{error}") };
-    assert!(said.contains("allow firehose:PutRecordBatch on arn:aws:firehose:*:*:deliverystream/lake"), "{said}");
+    assert!(said.contains("allow firehose:PutRecordBatch on this stream"), "{said}");
     assert!(said.contains("assumed-role/r/s"), "{said}");
     assert_eq!(stream.lock().unwrap().requests.len(), 1);
 }
@@ -410,7 +410,7 @@ async fn oversize_store_error_names_the_cause() {
     let (sink, _) = bucket(Some((403, "AccessDenied"))).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
     let SinkError::Denied(said) = error else { panic!("{error}") };
-    assert!(said.contains("allow s3:PutObject") && said.contains("arn:aws:s3:::quarantine/set/aside/*"), "{said}");
+    assert!(said.contains("allow s3:PutObject") && said.contains("quarantine/set/aside/*"), "{said}");
 
     let (sink, _) = bucket(Some((404, "NoSuchBucket"))).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();

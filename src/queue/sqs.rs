@@ -114,13 +114,15 @@ fn unsent(index: usize, error_entry: Option<&BatchResultErrorEntry>) -> UnsentBo
 }
 
 fn failed(action: &str, url: &str, failure: &crate::aws::AwsFailure) -> QueueError {
-    let text = format!("{action} on {url} failed: {failure}");
+    let text = format!("{action} on {url} failed");
     QueueError(match failure.kind {
+        _ if failure.concerns_credentials() => format!("{text}: {}", failure.credentials_text()),
         FailureKind::Denied => {
             // A batch action needs the permission of the single action.
             let permission = action.trim_end_matches("Batch");
-            format!("{text}; allow {permission} on this queue for this role")
+            let advice = failure.denial_advice(|| format!("allow {permission} on this queue for this role"));
+            format!("{text}: {failure}; {advice}")
         }
-        _ => text,
+        _ => format!("{text}: {failure}"),
     })
 }

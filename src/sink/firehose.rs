@@ -15,14 +15,11 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// The default wait between retries. Firehose's quotas apply per second, so a wait of more than a few seconds only
 /// wastes the function's time.
 const DEFAULT_PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
-
-/// Time limit of [`Firehose::check`]. A healthy service answers in a fraction of a second.
-const CHECK_TIME: Duration = Duration::from_secs(5);
 
 /// A sink that delivers to a Firehose stream (Direct PUT).
 #[derive(Debug)]
@@ -150,22 +147,25 @@ impl Firehose {
 
     /// Checks that the stream exists, so that a misspelled name is found before an object is leased.
     ///
-    /// Only the answer that there is no such stream is an error. Without the permission
-    /// `firehose:DescribeDeliveryStream`, or without an answer within five seconds, the first call decides.
+    /// Without the permission `firehose:DescribeDeliveryStream`, the first call decides.
     ///
     /// # Errors
-    /// [`SinkError::NotFound`].
+    /// The stream does not exist ([`SinkError::NotFound`]), the credentials are not accepted ([`SinkError::Denied`]), or
+    /// Firehose does not answer ([`SinkError::Unavailable`]).
     pub async fn check(&self) -> Result<(), SinkError> {
-        let request = self.client.describe_delivery_stream().delivery_stream_name(&self.stream).limit(1).send();
-        match timeout(CHECK_TIME, request).await {
-            Ok(Err(error)) => match aws::failure(&error) {
-                failure if failure.kind == FailureKind::NotFound => Err(self.not_found(&failure)),
-                failure => {
-                    tracing::debug!(stream = self.stream, %failure, "could not check that the stream exists");
-                    Ok(())
-                }
-            },
-            Ok(Ok(_)) | Err(_) => Ok(()),
+        let request = self.client.describe_delivery_stream().delivery_stream_name(&self.stream).limit(1);
+        let Err(error) = request.send().await else { return Ok(()) };
+        let failure = aws::failure(&error);
+        match failure.kind {
+            FailureKind::NotFound => Err(self.not_found(&failure)),
+            _ if failure.concerns_credentials() => Err(self.denied(&failure)),
+            _ if matches!(failure.code.as_str(), "Connection" | "Timeout") => {
+                Err(SinkError::Unavailable(format!("cannot reach Firehose stream {}: {failure}", self.stream)))
+            }
+            _ => {
+                tracing::debug!(stream = self.stream, %failure, "could not check that the stream exists");
+                Ok(())
+            }
         }
     }
 
@@ -181,23 +181,13 @@ impl Firehose {
     }
 
     fn denied(&self, failure: &AwsFailure) -> SinkError {
-        SinkError::Denied(match failure.action.as_deref() {
-            Some(other) if other != "firehose:PutRecordBatch" => {
-                format!("access denied to Firehose stream {}: allow {other} for this role. {failure}", self.stream)
-            }
-            _ if failure.code == "Credentials" => {
-                format!(
-                    "no AWS credentials found for Firehose stream {}: set AWS_PROFILE, run `aws sso login`, or attach \
-                     a role. {failure}",
-                    self.stream
-                )
-            }
-            _ => format!(
-                "access denied to Firehose stream {}: allow firehose:PutRecordBatch on \
-                 arn:aws:firehose:*:*:deliverystream/{} for this role. {failure}",
-                self.stream, self.stream
-            ),
-        })
+        let stream = &self.stream;
+        if failure.concerns_credentials() {
+            return SinkError::Denied(format!("cannot use Firehose stream {stream}: {}", failure.credentials_text()));
+        }
+        let action = failure.action.as_deref().unwrap_or("firehose:PutRecordBatch");
+        let advice = failure.denial_advice(|| format!("allow {action} on this stream for this role"));
+        SinkError::Denied(format!("access denied to Firehose stream {stream}: {advice}. {failure}"))
     }
 }
 

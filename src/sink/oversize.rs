@@ -30,10 +30,7 @@ impl OversizeStore {
     pub fn new(client: aws_sdk_s3::Client, location: &str) -> Result<Self, InvalidOversizeLocation> {
         let bad = || InvalidOversizeLocation(location.to_owned());
         let path = location.strip_prefix("s3://").ok_or_else(bad)?;
-        let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
-        if bucket.is_empty() {
-            return Err(bad());
-        }
+        let (bucket, prefix) = aws::split_location(path).map_err(|_| bad())?;
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Self { client, bucket: bucket.to_owned(), prefix })
@@ -58,13 +55,18 @@ impl OversizeStore {
         let failure = aws::failure(&error);
         let what = format!("cannot store oversize event {} of {} at {location}", event.ordinal, event.object);
         Err(match failure.kind {
-            FailureKind::Denied => SinkError::Denied(format!(
-                "{what}: allow {} (and, for a bucket with its own KMS key, kms:GenerateDataKey) on \
-                 arn:aws:s3:::{}/{}*. {failure}",
-                failure.action.as_deref().unwrap_or("s3:PutObject"),
-                self.bucket,
-                self.prefix,
-            )),
+            _ if failure.concerns_credentials() => SinkError::Denied(format!("{what}: {}", failure.credentials_text())),
+            FailureKind::Denied => {
+                let advice = failure.denial_advice(|| {
+                    format!(
+                        "allow {} (and, for a bucket with its own KMS key, kms:GenerateDataKey) on {}/{}*",
+                        failure.action.as_deref().unwrap_or("s3:PutObject"),
+                        self.bucket,
+                        self.prefix,
+                    )
+                });
+                SinkError::Denied(format!("{what}: {advice}. {failure}"))
+            }
             FailureKind::NotFound => SinkError::Unavailable(format!(
                 "{what}: the bucket does not exist; create it or correct {SETTING}. {failure}"
             )),

@@ -28,6 +28,11 @@ impl SourceCounters {
         SourceUsage { gets: self.gets.load(Ordering::Relaxed), lists: self.lists.load(Ordering::Relaxed) }
     }
 
+    /// Counts a list request that did not go through a [`MeteredSource`].
+    pub fn count_list(&self) {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn count_get(&self) {
         self.gets.fetch_add(1, Ordering::Relaxed);
     }
@@ -70,7 +75,7 @@ impl Source for MeteredSource {
     }
 
     async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
-        self.usage.lists.fetch_add(1, Ordering::Relaxed);
+        self.usage.count_list();
         self.inner.list(request).await
     }
 }

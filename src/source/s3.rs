@@ -7,6 +7,7 @@ use crate::aws::{self, AwsFailure, FailureKind};
 use crate::object::{ArchiveState, Object, ObjectRef};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::{EncodingType, OptionalObjectAttributes};
@@ -24,6 +25,22 @@ impl S3 {
     pub fn new(client: Client) -> Self {
         let config = client.config().to_builder().interceptor(ResponseChecks).build();
         Self { client: Client::from_conf(config) }
+    }
+
+    /// Sends one list request without retries. A program that starts finds out whether the source answers it. A missing
+    /// permission is no error: the request that needs it names it.
+    ///
+    /// # Errors
+    /// The source is unreachable, rejects every request, or the bucket does not exist.
+    pub async fn check(&self, bucket: &str, prefix: &str) -> Result<(), SourceError> {
+        let no_retries = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
+        let list = self.client.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);
+        let Err(error) = list.customize().config_override(no_retries).send().await else { return Ok(()) };
+        let request = Listing { bucket, prefix, delimiter: None, token: None, start_after: None };
+        match list_error(&request, &aws::failure(&error)) {
+            SourceError::Denied(_) | SourceError::Unavailable(_) => Ok(()),
+            error => Err(error),
+        }
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
@@ -196,25 +213,27 @@ fn read_error(at: &ObjectRef, failure: &AwsFailure) -> SourceError {
     }
     match failure.kind {
         _ if failure.concerns_credentials() => {
-            SourceError::Unusable(format!("cannot read {at}: {}", credentials_text(failure)))
+            SourceError::Unusable(format!("cannot read {at}: {}", failure.credentials_text()))
         }
         FailureKind::NotFound if failure.code == "NoSuchBucket" => SourceError::NoBucket(bucket.clone()),
         // A 404 that does not come from S3, for example from a proxy, does not prove that the object is missing.
         FailureKind::NotFound if failure.code != "HTTP 404" => SourceError::Missing(at.to_string()),
-        FailureKind::Denied => SourceError::Denied(match failure.action.as_deref() {
-            Some(action) if action.starts_with("kms:") => format!(
-                "access denied to {at}, which is encrypted with a KMS key: allow {action} in the role and in the key's \
-                 policy. {failure}"
-            ),
-            Some(action) if action != "s3:GetObject" => {
-                format!("access denied to {at}: allow {action} for this role. {failure}")
-            }
-            _ => format!(
-                "access denied to {at}: allow s3:GetObject on arn:aws:s3:::{bucket}/* (and kms:Decrypt for a \
-                 customer-managed key), and s3:ListBucket on arn:aws:s3:::{bucket}. Without s3:ListBucket, S3 also \
-                 returns 403 for an object that does not exist. {failure}"
-            ),
-        }),
+        FailureKind::Denied => {
+            let advice = failure.denial_advice(|| match failure.action.as_deref() {
+                Some(action) if action.starts_with("kms:") => {
+                    format!(
+                        "the object is encrypted with a KMS key: allow {action} in the role and in the key's policy"
+                    )
+                }
+                Some(action) if action != "s3:GetObject" => format!("allow {action} for this role"),
+                _ => format!(
+                    "allow s3:GetObject on the objects of {bucket} (and kms:Decrypt for a customer-managed key), and \
+                     s3:ListBucket on {bucket}. Without s3:ListBucket, S3 also returns 403 for an object that does not \
+                     exist"
+                ),
+            });
+            SourceError::Denied(format!("access denied to {at}: {advice}. {failure}"))
+        }
         _ if failure.code == "InvalidObjectState" => {
             SourceError::Archived(format!("{at} is archived: restore it. {failure}"))
         }
@@ -228,12 +247,13 @@ fn list_error(request: &Listing<'_>, failure: &AwsFailure) -> SourceError {
     match failure.kind {
         FailureKind::NotFound => SourceError::NoBucket((*bucket).to_owned()),
         _ if failure.concerns_credentials() => {
-            SourceError::Unusable(format!("cannot list s3://{bucket}/{prefix}: {}", credentials_text(failure)))
+            SourceError::Unusable(format!("cannot list s3://{bucket}/{prefix}: {}", failure.credentials_text()))
         }
-        FailureKind::Denied => SourceError::Denied(format!(
-            "access denied to list s3://{bucket}/{prefix}: allow {} on arn:aws:s3:::{bucket} for this role. {failure}",
-            failure.action.as_deref().unwrap_or("s3:ListBucket")
-        )),
+        FailureKind::Denied => {
+            let action = failure.action.as_deref().unwrap_or("s3:ListBucket");
+            let advice = failure.denial_advice(|| format!("allow {action} on {bucket} for this role"));
+            SourceError::Denied(format!("access denied to list s3://{bucket}/{prefix}: {advice}. {failure}"))
+        }
         _ => other_error(format!("cannot list s3://{bucket}/{prefix}"), failure),
     }
 }
@@ -251,23 +271,12 @@ fn is_kms_key_unusable(code: &str) -> bool {
     )
 }
 
-fn credentials_text(failure: &AwsFailure) -> String {
-    match failure.code.as_str() {
-        "Credentials" => {
-            format!("no AWS credentials found: set AWS_PROFILE, run `aws sso login`, or attach a role. {failure}")
-        }
-        _ => format!("the AWS credentials are not accepted: renew them, and check the clock. {failure}"),
-    }
-}
-
 /// Maps a failure that says nothing about the object or folder.
 fn other_error(what: String, failure: &AwsFailure) -> SourceError {
-    match failure.code.as_str() {
-        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "HTTP 301" => SourceError::Unusable(format!(
-            "{what}: the bucket is in another region: set AWS_REGION to the bucket's region. {failure}"
-        )),
-        _ if failure.is_unanswered() => SourceError::Unreachable(format!("{what}: {failure}")),
-        _ => SourceError::Unavailable(format!("{what}: {failure}")),
+    match failure.region_advice() {
+        Some(advice) => SourceError::Unusable(format!("{what}: {advice}. {failure}")),
+        None if failure.is_unanswered() => SourceError::Unreachable(format!("{what}: {failure}")),
+        None => SourceError::Unavailable(format!("{what}: {failure}")),
     }
 }
 
@@ -306,7 +315,7 @@ mod tests {
         assert!(kms.contains("allow kms:Decrypt in the role and in the key's policy"), "{kms}");
         let request = Listing { bucket: "logs", prefix: "p/", delimiter: None, token: None, start_after: None };
         let list = list_error(&request, &aws::failure_of_code("AccessDenied", "Access Denied")).to_string();
-        assert!(list.contains("s3:ListBucket on arn:aws:s3:::logs"), "{list}");
+        assert!(list.contains("s3:ListBucket on logs"), "{list}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Opens sources, destinations and ledgers. AWS clients are created only when a component needs them.
 
 use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
+use crate::startup_check;
 use crate::sync::plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,31 +35,56 @@ pub(crate) struct Aws(OnceCell<aws_config::SdkConfig>);
 
 impl Aws {
     /// Returns an S3 client.
-    pub(crate) async fn s3(&self) -> aws_sdk_s3::Client {
-        aws::s3(self.config().await)
+    pub(crate) async fn s3(&self) -> Result<aws_sdk_s3::Client, String> {
+        Ok(aws::s3(self.config().await?))
     }
 
     /// Returns an SQS client.
     #[cfg(feature = "sqs")]
-    pub(crate) async fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(self.config().await)
+    pub(crate) async fn sqs(&self) -> Result<aws_sdk_sqs::Client, String> {
+        Ok(aws_sdk_sqs::Client::new(self.config().await?))
     }
 
     /// Returns a DynamoDB client that retries requests automatically. Not for a ledger, which must decide about retries
     /// itself.
     #[cfg(feature = "dynamodb")]
-    pub(crate) async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(self.config().await)
+    pub(crate) async fn dynamodb(&self) -> Result<aws_sdk_dynamodb::Client, String> {
+        Ok(aws_sdk_dynamodb::Client::new(self.config().await?))
     }
 
-    /// Returns the AWS configuration.
-    pub(crate) async fn config(&self) -> &aws_config::SdkConfig {
-        self.0.get_or_init(aws::config).await
+    /// Returns the AWS configuration, whose credentials are loaded.
+    ///
+    /// # Errors
+    /// There are no credentials or there is no region. The message is one line with the next step.
+    pub(crate) async fn config(&self) -> Result<&aws_config::SdkConfig, String> {
+        let config = self.loaded().await?;
+        match config.region() {
+            Some(_) => Ok(config),
+            None => Err("no AWS region is configured: set AWS_REGION, or `region` in the AWS profile".into()),
+        }
     }
 
     /// Returns the AWS configuration for another region.
-    pub(crate) async fn config_in(&self, region: &str) -> aws_config::SdkConfig {
-        self.config().await.to_builder().region(aws_config::Region::new(region.to_owned())).build()
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub(crate) async fn config_in(&self, region: &str) -> Result<aws_config::SdkConfig, String> {
+        let region = aws_config::Region::new(region.to_owned());
+        Ok(self.loaded().await?.to_builder().region(region).build())
+    }
+
+    /// Returns the region of the configuration, if there is one.
+    #[cfg(feature = "init")]
+    pub(crate) async fn region(&self) -> Result<Option<String>, String> {
+        Ok(self.loaded().await?.region().map(ToString::to_string))
+    }
+
+    async fn loaded(&self) -> Result<&aws_config::SdkConfig, String> {
+        let load = async || {
+            let config = aws::config().await;
+            aws::check_credentials(&config).await.map(|()| config)
+        };
+        self.0.get_or_try_init(load).await
     }
 }
 
@@ -81,11 +107,13 @@ pub(crate) async fn source(location: &Location, region: Option<&str>, aws: &Aws)
             Ok(OpenedSource { source: Arc::new(source), bucket, prefix: String::new(), folder: Some(folder) })
         }
         Location::S3 { bucket, key } => {
-            let config = match region {
-                Some(region) => aws.config_in(region).await,
-                None => aws.config().await.clone(),
+            let config = match region.or(aws::arn_region(bucket)) {
+                Some(region) => aws.config_in(region).await?,
+                None => aws.config().await?.clone(),
             };
-            let source = Arc::new(S3::new(aws::s3(&config)));
+            let is_arn = bucket.starts_with("arn:");
+            let source = Arc::new(S3::new(if is_arn { aws::s3_access_point(&config) } else { aws::s3(&config) }));
+            startup_check::s3(&source, bucket, key, &config).await?;
             Ok(OpenedSource { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })
         }
     }
@@ -168,13 +196,13 @@ async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws)
         None | Some(EventsPerRecord::Many) => LinesPerRecord::Many,
         Some(EventsPerRecord::One) => LinesPerRecord::One,
     };
-    let config = aws.config().await;
+    let config = aws.config().await?;
     let mut sink = Firehose::new(aws::firehose(config), stream, lines);
     if let Some(location) = &plan.oversize {
         sink =
             sink.with_oversize_store(OversizeStore::new(aws::s3(config), location).map_err(|error| error.to_string())?);
     }
-    sink.check().await.map_err(|error| format!("DEST: {error}"))?;
+    startup_check::firehose(&sink, config).await?;
     let usage = Some(sink.counters());
     match &plan.ledger {
         LedgerLocation::File(file) => Ok(sqlite_delivery(sqlite(file, CommitMode::Durable)?, Arc::new(sink), usage)),
@@ -221,7 +249,9 @@ pub(crate) type ScannableLedger = (Ledger, Arc<dyn LedgerScan>, Arc<cost::Ledger
 /// Opens a DynamoDB ledger that keeps what it writes for `days`.
 #[cfg(feature = "dynamodb")]
 pub(crate) async fn open_table(table: &str, days: u32, aws: &Aws) -> Result<ScannableLedger, String> {
-    let store = DynamoDb::new(aws::dynamodb(aws.config().await), table);
+    let config = aws.config().await?;
+    let store = DynamoDb::new(aws::dynamodb(config), table);
+    startup_check::dynamodb(&store, config).await?;
     let usage = store.counters();
     let ledger = Ledger::new(Arc::new(store.clone()), ledger::system_clock(), Seconds::from(days) * 86_400);
     Ok((ledger, Arc::new(store), usage))

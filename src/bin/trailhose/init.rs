@@ -47,8 +47,8 @@ pub(crate) async fn run(args: &InitArgs) -> Result<u8, String> {
         ));
     }
     let aws = Aws::default();
-    let regions = match (&args.regions[..], aws.config().await.region()) {
-        ([], Some(region)) => vec![region.to_string()],
+    let regions = match (&args.regions[..], aws.region().await?) {
+        ([], Some(region)) => vec![region],
         ([], None) => return Err("no region is configured: use --region, or set AWS_REGION".into()),
         (named, _) => named.to_vec(),
     };
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &InitArgs) -> Result<u8, String> {
     }
     let mut found = Vec::new();
     for ((bucket, prefix), trails) in trails::by_location(trails) {
-        let bucket_report = BucketReport::inspect(&aws, &bucket, &prefix).await;
+        let bucket_report = BucketReport::inspect(&aws, &bucket, &prefix).await?;
         let checks = bucket_report.checks(&bucket, &trails);
         let (organizations, bucket_region) = (bucket_report.organizations, bucket_report.region);
         found.push(SourceReport { bucket, prefix, trails, organizations, bucket_region, checks });

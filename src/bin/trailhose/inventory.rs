@@ -14,7 +14,7 @@ pub(crate) async fn open(location: &Location, bucket: &str, aws: &Aws) -> Result
         return Err("--inventory requires a bucket as SOURCE, not a folder: use s3://bucket".into());
     }
     let (store, key): (Box<dyn ReportStore>, String) = match location {
-        Location::S3 { bucket, key } => (Box::new(S3ReportStore::new(aws.s3().await, bucket)), key.clone()),
+        Location::S3 { bucket, key } => (Box::new(S3ReportStore::new(aws.s3().await?, bucket)), key.clone()),
         Location::Path(path) => {
             let name = path.file_name().and_then(|name| name.to_str());
             let name =

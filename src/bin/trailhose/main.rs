@@ -19,6 +19,7 @@ mod not_ingested;
 mod print;
 mod progress;
 mod settings;
+mod startup_check;
 mod summary;
 mod sync;
 mod table;

@@ -114,7 +114,9 @@ impl Progress {
 
     /// Sends the library's warnings to standard error, above the bar. `RUST_LOG` changes the log level.
     pub(crate) fn log(&self) {
-        let asked = telemetry::levels(Targets::new().with_default(LevelFilter::WARN));
+        // The program reports missing credentials itself. The SDK's warnings about its providers are debug output.
+        let default = Targets::new().with_default(LevelFilter::WARN).with_target("aws_config", LevelFilter::OFF);
+        let asked = telemetry::levels(default);
         let logs = tracing_subscriber::fmt::layer().without_time().with_target(false).with_ansi(false);
         let logs = logs.with_writer(AboveBar(self.bar.clone()));
         // In tests, a logger may already be installed.

@@ -129,6 +129,13 @@ impl Summary<'_> {
                 };
                 format!("{}: {reason}. Progress is saved. Fix the problem and rerun.", error_word())
             }
+            // A rerun alone does not remove the cause of a failure.
+            Completion::Complete if self.tally().failed > 0 => {
+                format!(
+                    "{} not delivered yet; fix the causes of the failures above and rerun",
+                    objects_are(undelivered)
+                )
+            }
             Completion::Complete if undelivered > 0 => {
                 format!("{} not delivered yet; rerun to resume", objects_are(undelivered))
             }

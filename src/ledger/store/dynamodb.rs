@@ -104,6 +104,36 @@ impl DynamoDb {
         }
     }
 
+    /// Reads one key that does not exist, without retries. A program that starts finds out whether the table answers it.
+    /// A missing permission is no error: the request that needs it names it.
+    ///
+    /// # Errors
+    /// The table does not exist ([`StoreError::Unreadable`]), it does not answer ([`StoreError::Unknown`]), or the
+    /// credentials are not accepted ([`StoreError::Denied`]).
+    pub async fn check(&self) -> Result<(), StoreError> {
+        const ACTION: &str = "dynamodb:BatchGetItem";
+        let key = Attributes::from([("pk".to_owned(), AttributeValue::S("check".to_owned()))]);
+        let keys = KeysAndAttributes::builder().keys(key).build();
+        let keys = keys.map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let failure = match self.client.batch_get_item().request_items(&self.table, keys).send().await {
+            Ok(_) => None,
+            Err(error) => Some(aws::failure(&error)).filter(|failure| match failure.kind {
+                FailureKind::Denied => failure.concerns_credentials(),
+                kind => kind != FailureKind::Throttled,
+            }),
+        };
+        match failure {
+            None => {
+                self.usage.read([0]);
+                Ok(())
+            }
+            Some(failure) => {
+                let mut no_retries = RequestRetry { until: Instant::now(), ..RequestRetry::new() };
+                no_retries.wait_or_fail(ACTION, &self.table, failure).await
+            }
+        }
+    }
+
     /// Returns the items of these keys, in any order, with strong consistency.
     async fn batch(&self, keys: Vec<String>) -> Result<Vec<Attributes>, StoreError> {
         const ACTION: &str = "dynamodb:BatchGetItem";
@@ -218,8 +248,12 @@ impl RequestRetry {
         let text = format!("{action} on table {table}: {failure}");
         let wait = self.backoff.wait();
         match failure.kind {
+            _ if failure.concerns_credentials() => {
+                Err(StoreError::Denied(format!("{action} on table {table}: {}", failure.credentials_text())))
+            }
             FailureKind::Denied => {
-                Err(StoreError::Denied(format!("{text}; allow {action} on this table for the role in use")))
+                let advice = failure.denial_advice(|| format!("allow {action} on this table for the role in use"));
+                Err(StoreError::Denied(format!("{text}; {advice}")))
             }
             FailureKind::Throttled | FailureKind::Unknown if Instant::now() + wait < self.until => {
                 tokio::time::sleep(wait).await;

@@ -6,6 +6,7 @@ use jiff::{Span, Timestamp, tz::TimeZone};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+use trailhose::aws::split_location;
 use trailhose::object::key::Kind;
 use trailhose::object::region;
 use trailhose::suggest::did_you_mean;
@@ -88,13 +89,15 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
 
 pub(crate) fn location(text: &str) -> Result<Location, String> {
     match scheme(text) {
+        None if text.starts_with("arn:") => bucket_and_key(text),
         None => path(text).map(Location::Path),
-        Some(("s3", rest)) => match rest.split_once('/').unwrap_or((rest, "")) {
-            ("", _) => Err("the bucket name is missing; expected s3://bucket[/prefix]".into()),
-            (bucket, key) => Ok(Location::S3 { bucket: bucket.into(), key: key.into() }),
-        },
+        Some(("s3", rest)) => bucket_and_key(rest),
         Some((other, _)) => Err(format!("unknown scheme {other}://; expected a path or s3://bucket[/prefix]")),
     }
+}
+
+fn bucket_and_key(text: &str) -> Result<Location, String> {
+    split_location(text).map(|(bucket, key)| Location::S3 { bucket: bucket.into(), key: key.into() })
 }
 
 pub(crate) fn dest(text: &str) -> Result<Dest, String> {
@@ -227,6 +230,9 @@ mod tests {
         let s3 = |bucket: &str, key: &str| Location::S3 { bucket: bucket.into(), key: key.into() };
         assert_eq!(location("s3://b"), Ok(s3("b", "")));
         assert_eq!(location("s3://b/p/q/"), Ok(s3("b", "p/q/")));
+        let point = "arn:aws:s3:eu-west-1:111122223333:accesspoint/logs";
+        assert_eq!(location(&format!("s3://{point}/p/q")), Ok(s3(point, "p/q")));
+        assert_eq!(location(point), Ok(s3(point, "")));
         assert_eq!(location("./gs://b"), Ok(Location::Path("./gs://b".into())));
         assert!(location("gs://b").unwrap_err().contains("unknown scheme gs://"));
         assert!(dest("s3://b").unwrap_err().contains("firehose://stream"));

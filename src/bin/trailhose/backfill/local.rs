@@ -204,7 +204,8 @@ async fn over_inventory(
     let intake: Box<dyn Dispatcher> = match (&plan.ingest_queue, plan.dry_run) {
         (Some(url), false) => {
             let budget = terms.bytes_per_second.map_or_else(Budget::unlimited, Budget::of);
-            let sender = MessageSender::new(Arc::new(Sqs::new(aws.sqs().await, url.clone())), Arc::new(budget));
+            let sqs = aws.sqs().await.map_err(LocalBackfillError::NothingDone)?;
+            let sender = MessageSender::new(Arc::new(Sqs::new(sqs, url.clone())), Arc::new(budget));
             Box::new(QueueDispatcher::new(sender, Packing::default()))
         }
         _ => Box::new(DryRunDispatcher),

@@ -29,7 +29,7 @@ pub(super) async fn run(plan: BackfillPlan, aws: &Aws) -> Result<u8, String> {
         let run = plan.name.clone().unwrap_or_else(|| RunId::at(system_clock()(), fastrand::u32(..)));
         started.push(StartedRun { run, request: planned.request()? });
     }
-    let outbox = Sqs::new(aws.sqs().await, queue.clone());
+    let outbox = Sqs::new(aws.sqs().await?, queue.clone());
     for StartedRun { run, request } in &started {
         let body = Task::Start { run: run.clone(), request: request.clone() }.body();
         // Sending a request twice is safe: a second message with the same run name has no effect.

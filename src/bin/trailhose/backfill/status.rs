@@ -31,7 +31,7 @@ pub(super) async fn run(id: Option<&RunId>, at: &LedgerLocation, aws: &Aws, json
     let LedgerLocation::DynamoDb(table) = at else {
         return Err(format!("{at}: runs are recorded in the stack's table: use --ledger dynamodb://TABLE"));
     };
-    let records = DynamoDbRunRecords::new(aws.dynamodb().await, table, system_clock());
+    let records = DynamoDbRunRecords::new(aws.dynamodb().await?, table, system_clock());
     let found = match id {
         Some(id) => records.run(id).await,
         None => records.runs(1).await.map(|runs| runs.into_iter().next()),

@@ -34,12 +34,12 @@ struct NotificationTargets {
 }
 
 impl BucketReport {
-    pub(super) async fn inspect(aws: &Aws, bucket: &str, prefix: &str) -> Self {
-        let configured = aws.config().await;
+    pub(super) async fn inspect(aws: &Aws, bucket: &str, prefix: &str) -> Result<Self, String> {
+        let configured = aws.config().await?;
         let here = region(&aws::s3(configured), bucket).await;
         let region = here.filter(|region| configured.region().is_none_or(|configured| configured.as_ref() != region));
         let client = match &region {
-            Some(region) => aws::s3(&aws.config_in(region).await),
+            Some(region) => aws::s3(&aws.config_in(region).await?),
             None => aws::s3(configured),
         };
         let (listed, organizations) = match organizations(&client, bucket, prefix).await {
@@ -48,7 +48,7 @@ impl BucketReport {
         };
         let notified = client.get_bucket_notification_configuration().bucket(bucket).send().await;
         let notified = notified.map(|found| notifies(&found)).map_err(|error| aws::failure(&error));
-        Self { region, organizations, listed, notified }
+        Ok(Self { region, organizations, listed, notified })
     }
 
     /// Returns the requirements of ingestion and their setup steps.
@@ -60,8 +60,8 @@ impl BucketReport {
                 to_do: Some(match failure.kind {
                     FailureKind::NotFound => "check the trail: it writes to a bucket that does not exist".into(),
                     _ => format!(
-                        "allow s3:ListBucket on arn:aws:s3:::{bucket} and s3:GetObject on arn:aws:s3:::{bucket}/* for \
-                         the role that runs trailhose sync (bucket of another account: infra/log-bucket-policy.json)"
+                        "allow s3:ListBucket on {bucket} and s3:GetObject on its objects for the role that runs \
+                         trailhose sync (bucket of another account: infra/log-bucket-policy.json)"
                     ),
                 }),
             });
@@ -86,7 +86,7 @@ impl BucketReport {
         match &self.notified {
             Err(failure) if failure.kind == FailureKind::Denied => missing(
                 format!("cannot read its notifications: {failure}"),
-                format!("allow s3:GetBucketNotification on arn:aws:s3:::{bucket}, and rerun trailhose init --force"),
+                format!("allow s3:GetBucketNotification on {bucket}, and rerun trailhose init --force"),
             ),
             Err(failure) => missing(
                 format!("cannot read its notifications: {failure}"),

@@ -56,15 +56,14 @@ impl std::fmt::Display for Trail {
 pub(super) async fn describe(aws: &Aws, regions: &[String]) -> Result<Vec<Trail>, String> {
     let mut trails: BTreeMap<String, Trail> = BTreeMap::new();
     for region in regions {
-        let client = aws_sdk_cloudtrail::Client::new(&aws.config_in(region).await);
+        let client = aws_sdk_cloudtrail::Client::new(&aws.config_in(region).await?);
         let answer = client.describe_trails().include_shadow_trails(true).send().await.map_err(|error| {
             let failure = aws::failure(&error);
             match failure.kind {
-                FailureKind::Denied if failure.code == "Credentials" => {
-                    format!("no AWS credentials found; set AWS_PROFILE or run `aws sso login`. {failure}")
-                }
+                _ if failure.concerns_credentials() => format!("{region}: {}", failure.credentials_text()),
                 FailureKind::Denied => {
-                    format!("{region}: allow cloudtrail:DescribeTrails for these credentials. {failure}")
+                    let allow = || "allow cloudtrail:DescribeTrails for these credentials".to_owned();
+                    format!("{region}: {}. {failure}", failure.denial_advice(allow))
                 }
                 _ => format!("{region}: cloudtrail:DescribeTrails failed: {failure}"),
             }

@@ -11,6 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
+use trailhose::aws::split_location;
 use trailhose::event::filter::Filter;
 
 type SpannedString = Spanned<String>;
@@ -178,8 +179,11 @@ impl SourceTable {
 
 fn plain_bucket(bucket: &SpannedString) -> ParseResult<String> {
     let name = bucket.get_ref();
-    if name.is_empty() || name.contains(['/', ':']) {
-        let what = format!("bucket = {name:?}: expected a bucket name; use prefix for the rest");
+    // Only the ARN of an access point is itself the bucket of a request.
+    let is_access_point = name.starts_with("arn:") && split_location(name) == Ok((name, ""));
+    if !is_access_point && (name.is_empty() || name.contains(['/', ':'])) {
+        let what =
+            format!("bucket = {name:?}: expected a bucket name or the ARN of an access point; use prefix for the rest");
         return Err(SettingError(bucket.span(), what));
     }
     Ok(name.clone())

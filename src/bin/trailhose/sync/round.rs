@@ -46,6 +46,10 @@ impl Components {
         for planned in &plan.sources {
             let mut opened = components::source(&planned.location, planned.bucket_region.as_deref(), &aws).await?;
             check_distinct(&opened, &plan.delivery.dest)?;
+            if matches!(planned.location, Location::S3 { .. }) {
+                // The request with which the source was opened.
+                source_usage.count_list();
+            }
             opened.source = Arc::new(MeteredSource::new(opened.source, Arc::clone(&source_usage)));
             sources.push((planned.clone(), opened));
         }
