@@ -350,10 +350,15 @@ async fn changes_during_listing_lose_no_existing_object() {
         let fixture =
             Fixture::over(MemorySource { page, before: Some(before), ..MemorySource::holding(names.clone()) });
         let (_, enqueued) = fixture.finish(unit()).await;
+        let changes = fixture.memory_source.keys.lock().unwrap().keys().filter(|key| key.contains("new-")).count();
+        assert!(changes > names.len() / page, "pages of {page}: only {changes} keys were added");
         for (_, key) in &kept {
             assert_eq!(enqueued.iter().filter(|enqueued| enqueued == key).count(), 1, "{key} with pages of {page}");
         }
-        assert!(enqueued.is_sorted() && enqueued.windows(2).all(|two| two[0] != two[1]), "each key once");
+        assert!(
+            enqueued.len() > 1 && enqueued.is_sorted() && enqueued.windows(2).all(|two| two[0] != two[1]),
+            "each key once"
+        );
         // The next run finds the objects that were added too late for this run.
         for key in enqueued {
             if fixture.memory_source.keys.lock().unwrap().contains_key(&key) {
@@ -449,6 +454,7 @@ async fn expired_deadline_starts_nothing_and_a_deadline_stops_between_pages() {
     let fixture = Fixture::over(MemorySource { page: 1, before: Some(slow), ..MemorySource::holding(some_keys()) });
     let ended = fixture.run_until(unit(), Instant::now() + Duration::from_millis(250)).await;
     let UnitEnd::OutOfTime(left) = ended.end else { panic!("{:?}", ended.end) };
+    assert_eq!(fixture.memory_source.requests(), 3, "the slow page was listed");
     assert_eq!(left.after, Some(key("2026-11-17", "b")));
     assert_eq!(fixture.dispatcher.taken.lock().unwrap().len(), 2);
 }
