@@ -1,5 +1,6 @@
-//! Counts instructions, which do not depend on the load of the machine, and compares their ratios with the committed
-//! ones.
+//! Counts instructions, which do not depend on the load of the machine, and compares them with the committed counts.
+//! Decompression is compared with its committed count, so that a slower decompression is noticed. The other tasks are
+//! compared with decompression in the same run, because processors select different instructions for it.
 //!
 //!     cargo bench -p trailhose-core --bench instructions              # prints a table
 //!     cargo bench -p trailhose-core --bench instructions -- --check   # fails if a ratio exceeds the tolerance
@@ -17,10 +18,14 @@ use trailhose_core::decode::{DecodeLimits, EventReader};
 use trailhose_core::generate::{ObjectSize, SyntheticBucket, SyntheticObject};
 use trailhose_core::pack::{self, LinesPerRecord, Packer};
 
+/// The committed number of instructions of the first task, for each of [`SETS`].
+const INFLATE: [u64; 2] = [265_467_268, 564_464_268];
+
 /// Maximum growth of a ratio before `--check` fails. Compilers differ by 2 to 3 %.
 const TOLERANCE: f64 = 1.05;
 
-/// The tasks, each with the committed ratio of its instructions to those of the first task, for each of [`SETS`].
+/// The tasks, each with its committed ratio for each of [`SETS`]. The ratio of the first task is that of its
+/// instructions to [`INFLATE`]. The ratios of the others are those of their instructions to the first task's.
 const TASKS: [(&str, [f64; 2]); 3] =
     [("inflate", [1.0, 1.0]), ("decode", [2.06, 1.50]), ("decode and pack", [2.11, 1.57])];
 
@@ -77,8 +82,11 @@ fn compare(output: Output) -> ExitCode {
         });
         let counts = counts.map(|count| count.saturating_sub(reading));
         for ((task, committed), count) in TASKS.iter().zip(counts) {
-            let ratio = count as f64 / counts[0] as f64;
-            any_grown |= ratio > committed[set] * TOLERANCE;
+            let base = if *task == TASKS[0].0 { INFLATE[set] } else { counts[0] };
+            let ratio = count as f64 / base as f64;
+            // A count of 0 means that nothing was measured.
+            let is_within = ratio > 0.0 && ratio <= committed[set] * TOLERANCE;
+            any_grown |= !is_within;
             match output {
                 Output::Csv => println!("\"{name}\",{task},{count},{ratio:.3}"),
                 _ => println!("{name:<26}{task:<18}{count:>16}{ratio:>9.3}{:>11.3}", committed[set]),
@@ -86,7 +94,9 @@ fn compare(output: Output) -> ExitCode {
         }
     }
     if output == Output::Check && any_grown {
-        eprintln!("a ratio has grown by more than 5 %: find the cause, or commit the new ratio with the reason");
+        eprintln!(
+            "a ratio has grown by more than 5 % or was not measured: find the cause, or commit the new ratio with the reason"
+        );
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
