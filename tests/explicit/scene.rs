@@ -1,8 +1,8 @@
 //! A scenario: the objects, the workers, and the faults and events that may occur.
 
+use crate::world::check::events_of;
 use crate::world::{event, key, plain_log};
 use std::collections::HashMap;
-use trailhose::decode::{DecodeLimits, EventReader};
 use trailhose::event::EventId;
 use trailhose::ingest::LEASE_MARGIN;
 use trailhose::ledger::model::page::CAPACITY;
@@ -70,12 +70,11 @@ impl Scene {
         for (number, file) in files.iter().enumerate() {
             let log = plain_log(file);
             let at = ObjectRef::new("logs", key(&format!("object{number}"))).with_version("e", log.len() as u64);
-            let (mut ids, mut read) = (Vec::new(), EventReader::new(&log, DecodeLimits::default()));
-            while let Some(event) = read.next().unwrap() {
-                ids.push(event.id);
-                let line = String::from_utf8(event.line.to_vec()).unwrap();
-                if !lines.contains(&(line.clone(), event.id)) {
-                    lines.push((line, event.id));
+            let mut ids = Vec::new();
+            for (line, id) in events_of(&log).unwrap() {
+                ids.push(id);
+                if !lines.contains(&(line.clone(), id)) {
+                    lines.push((line, id));
                 }
             }
             events.insert(at.object().unwrap().id(), ids);

@@ -1,8 +1,9 @@
 //! The ledger invariants that hold at every moment, also while workers run and after one dies.
 
 use super::{INVOCATION, World};
+use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
-use trailhose::decode::{DecodeLimits, EventReader};
+use std::io::Read;
 use trailhose::event::EventId;
 use trailhose::ingest::{IngestReport, LEASE_MARGIN};
 use trailhose::ledger::model::page::Owner;
@@ -14,7 +15,10 @@ use trailhose::object::{ObjectId, ObjectRef};
 #[derive(Debug)]
 pub struct Watch {
     objects: HashMap<ObjectId, Vec<EventId>>,
-    identities: HashMap<String, EventId>,
+    /// The events with each line. Only events without ID can have the same line.
+    identities: HashMap<String, Vec<EventId>>,
+    /// How many times each line was delivered.
+    arrivals: HashMap<String, usize>,
     /// How many times each event was delivered.
     pub copies: HashMap<EventId, usize>,
     calls_read: usize,
@@ -29,32 +33,75 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Violation {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
+/// Returns the line and the ID of each event of an object, or `None` if the object is unreadable. Independent of the
+/// decoder: serde_json parses the whole object. The events have no white space between their tokens.
+pub fn events_of(stored: &[u8]) -> Option<Vec<(String, EventId)>> {
+    #[derive(serde::Deserialize)]
+    struct Log<'a> {
+        #[serde(rename = "Records", borrow)]
+        records: Vec<&'a RawValue>,
+    }
+    let mut json = Vec::new();
+    if stored.starts_with(&[0x1f, 0x8b]) {
+        flate2::read::MultiGzDecoder::new(stored).read_to_end(&mut json).ok()?;
+    } else {
+        json.extend_from_slice(stored);
+    }
+    let records = match serde_json::from_slice::<Log<'_>>(&json) {
+        Ok(log) => log.records,
+        Err(_) => serde_json::from_slice(&json).ok()?,
+    };
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    let events = records.into_iter().map(|record| {
+        let line = record.get().to_owned();
+        let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).ok()?;
+        let id = ["eventID", "eventId"].iter().find_map(|name| members.get(*name)?.as_str());
+        let id = match id {
+            Some(id) if !id.is_empty() => EventId::from_text(id.as_bytes()),
+            _ => {
+                let before = seen.entry(line.clone()).or_default();
+                *before += 1;
+                EventId::from_content(line.as_bytes()).occurrence(*before - 1)
+            }
+        };
+        Some((line, id))
+    });
+    events.collect()
+}
+
 impl Watch {
     /// Starts with the events of these objects. Unreadable objects have none.
     pub fn new(world: &World, objects: &[ObjectRef]) -> Self {
-        let (mut all, mut identities) = (HashMap::new(), HashMap::new());
+        let (mut all, mut identities) = (HashMap::new(), HashMap::<String, Vec<EventId>>::new());
         for at in objects {
             let bytes = world.bucket.objects.lock().unwrap()[&at.key].1.clone();
-            let (mut ids, mut read) = (Vec::new(), EventReader::new(&bytes, DecodeLimits::default()));
-            while let Ok(Some(event)) = read.next() {
-                if !world.filter.drops(event.line) {
-                    ids.push(event.id);
-                    identities.insert(String::from_utf8(event.line.to_vec()).unwrap(), event.id);
+            let mut ids = Vec::new();
+            for (line, id) in events_of(&bytes).unwrap_or_default() {
+                if !world.filter.drops(line.as_bytes()) {
+                    ids.push(id);
+                    let known = identities.entry(line).or_default();
+                    if !known.contains(&id) {
+                        known.push(id);
+                    }
                 }
             }
             all.insert(at.object().unwrap().id(), ids);
         }
         let before = world.store.contents().clone();
-        Self { objects: all, identities, copies: HashMap::new(), calls_read: 0, before, forgotten: false }
+        let (copies, arrivals) = Default::default();
+        Self { objects: all, identities, arrivals, copies, calls_read: 0, before, forgotten: false }
     }
 
     fn read_arrived(&mut self, world: &World) {
         let calls = world.sink.calls.lock().unwrap();
         for line in calls[self.calls_read..].iter().flatten() {
-            let identity = self.identities.get(line).copied().unwrap_or_else(|| {
-                let array = format!("[{line}]");
-                EventReader::new(array.as_bytes(), DecodeLimits::default()).next().unwrap().unwrap().id
-            });
+            let arrived = self.arrivals.entry(line.clone()).or_default();
+            let identity = match self.identities.get(line) {
+                Some(ids) => ids[(*arrived).min(ids.len() - 1)],
+                // A pointer to an oversize event.
+                None => events_of(format!("[{line}]").as_bytes()).unwrap()[0].1,
+            };
+            *arrived += 1;
             *self.copies.entry(identity).or_default() += 1;
         }
         self.calls_read = calls.len();

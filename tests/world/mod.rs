@@ -108,9 +108,13 @@ impl World {
 
     /// Stores an object and returns its notification.
     pub fn put(&self, name: &str, bytes: &[u8]) -> ObjectRef {
-        let key = key(name);
+        self.put_at(&key(name), bytes)
+    }
+
+    /// Puts an object under any key.
+    pub fn put_at(&self, key: &str, bytes: &[u8]) -> ObjectRef {
         let etag = format!("{:08x}", crc32fast::hash(bytes));
-        self.bucket.objects.lock().unwrap().insert(key.clone(), (etag.clone(), bytes.to_vec()));
+        self.bucket.objects.lock().unwrap().insert(key.to_owned(), (etag.clone(), bytes.to_vec()));
         ObjectRef::new("logs", key).with_version(&etag, bytes.len() as u64)
     }
 
