@@ -177,6 +177,9 @@ fn log(at: &ObjectRef, outcome: &Outcome) {
         Outcome::Done(report) if report.conflicts > 0 => {
             tracing::warn!(object = %at, conflicts = report.conflicts, "an event ID occurs with different content; the first event was delivered");
         }
+        Outcome::Done(report) if report.unknown_kinds > 0 => {
+            tracing::warn!(object = %at, events = report.counts.seen, "an unknown kind of CloudTrail file; its events were delivered. Check for a newer version of trailhose");
+        }
         Outcome::Done(_) | Outcome::AlreadyDone => tracing::debug!(object = %at, outcome = "done"),
         Outcome::Skipped(kind) => tracing::debug!(object = %at, kind, "skipped: not a log file"),
         Outcome::Quarantined(quarantined) => {

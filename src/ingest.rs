@@ -123,9 +123,11 @@ impl Ingest {
             Recognized::NotALog(_) if self.key_policy == KeyPolicy::AnyKey => {}
             Recognized::NotALog(foreign) => return Outcome::Skipped(foreign.name()),
         }
-        match self.leased(at, deadline).await {
-            Ok(outcome) | Err(outcome) => outcome,
+        let (Ok(mut outcome) | Err(mut outcome)) = self.leased(at, deadline).await;
+        if let Outcome::Done(report) = &mut outcome {
+            report.unknown_kinds = u64::from(recognize(&at.key) == Recognized::NotALog(NotALog::UnknownKind));
         }
+        outcome
     }
 
     async fn leased(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, Outcome> {

@@ -64,6 +64,7 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ("EventsOversize", done.counts.oversize),
         ("EventsConflicting", done.conflicts),
         ("EventsHelped", done.helped),
+        ("ObjectsOfUnknownKind", done.unknown_kinds),
     ];
     let bytes = [("StoredBytes", done.stored_bytes), ("JsonBytes", done.json_bytes), ("SentBytes", done.sent_bytes)];
     let lag = done.newest.map(|newest| now_ms.saturating_sub(u64::try_from(newest).unwrap_or(0) * 1000) / 1000);

@@ -350,12 +350,69 @@ async fn oversize_event_that_cannot_be_stored_is_retried() {
 async fn event_without_id_is_identified_by_content_ignoring_white_space() {
     let world = World::default();
     let event = |name: &str| format!(r#"{{"eventName":"{name}","eventTime":"2026-11-01T00:00:00Z"}}"#);
-    let report = done(&world, "a", &[event("One"), event("Two"), event("One")]).await;
-    assert_eq!((report.counts.delivered, report.repeats, report.conflicts), (2, 1, 0));
+    let report = done(&world, "a", &[event("One"), event("Two")]).await;
+    assert_eq!((report.counts.delivered, report.repeats, report.conflicts), (2, 0, 0));
     let spaced = event("Two").replace(',', " ,\n ");
     let report = done(&world, "b", &[spaced, event("Three")]).await;
     assert_eq!((report.counts.delivered, report.counts.duplicate), (1, 1));
     assert_eq!(world.delivered(), [event("One"), event("Two"), event("Three")]);
+}
+
+#[tokio::test]
+async fn identical_events_without_id_in_one_object_are_distinct_and_copies_of_the_object_are_duplicates() {
+    let world = World::with_lines_per_call(1);
+    let one = r#"{"eventName":"One","eventTime":"2026-11-01T00:00:00Z"}"#.to_owned();
+    let events = [one.clone(), event(1), one.clone(), one.clone(), event(1)];
+    // The first attempt crashes after its claims, before its first call.
+    let at = world.put("a", &log(&events));
+    let mut watch = world::check::Watch::new(&world, std::slice::from_ref(&at));
+    let wire = Arc::new(Wire::failing([(4, Fault::Die)]));
+    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(_)));
+    watch.check(&world).unwrap();
+    // A copy of the object helps.
+    world.pass(2_000);
+    let copy = world.put("b", &log(&[&events[..], &[event(2)]].concat()));
+    let Outcome::Done(report) = world.ingest(&copy).await else { panic!("not done") };
+    assert_eq!((report.counts.seen, report.helped, report.repeats), (6, 4, 1));
+    let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
+    assert_eq!(report.counts.seen, 5);
+    let mut delivered = world.delivered();
+    delivered.sort();
+    assert_eq!(delivered, [event(1), event(2), one.clone(), one.clone(), one.clone()]);
+    // An object with one more of them has one new event.
+    let report = done(&world, "c", &[one.clone(), one.clone(), one.clone(), one]).await;
+    assert_eq!((report.counts.delivered, report.counts.duplicate, report.repeats), (1, 3, 0));
+}
+
+#[tokio::test]
+async fn file_in_another_format_is_quarantined_with_advice() {
+    let wrapped = r#"{"EventId":"a","CloudTrailEvent":"{\"eventID\":\"a\"}"}"#;
+    let cases = [
+        (format!("{{\"Events\":[{wrapped}]}}"), "no_records", "lookup-events"),
+        (format!("[{wrapped}]"), "not_an_event", "lookup-events"),
+        (format!("{{\"Records\":[{},{wrapped}]}}", event(1)), "not_an_event", "lookup-events"),
+        (format!("{}\n{}\n", event(1), event(2)), "no_records", "JSON Lines"),
+        (format!("[{},{{\"Key\":\"a\"}}]", event(1)), "not_an_event", "neither eventID nor eventTime"),
+    ];
+    for (text, kind, reason) in cases {
+        let world = World::with_lines_per_call(1);
+        let at = world.put("other", text.as_bytes());
+        assert_quarantined(&world, &world.worker(&Arc::default()), &at, kind, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn unknown_kind_is_delivered_and_counted() {
+    let world = World::default();
+    let key = world::key("a").replace("CloudTrail", "CloudTrail-Novel");
+    let at = world.put_at(&key, &log(&[event(1)]));
+    let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
+    assert_eq!((report.unknown_kinds, report.counts.delivered), (1, 1));
+    let queue = Arc::default();
+    let at = world.put_at(&key.replace("_a.", "_b."), &log(&[event(2)]));
+    let ended = answer(&world, &queue, &[message("1", &render(&at))]).await;
+    assert_eq!((ended.tally.objects, ended.tally.done.unknown_kinds), (1, 1));
+    assert_eq!(done(&world, "c", &[event(3)]).await.unknown_kinds, 0);
 }
 
 #[tokio::test]

@@ -98,11 +98,28 @@ fn decoder_agrees_with_the_naive_decoder() {
         r#"{"\ud800":1,"Records":[]}"#,
         r#"{"Rec\u006frds":[{}],"Records":[]}"#,
         r#"[{"a":{"eventID":"inner"}},{},{"a":[[]]}] "#,
+        r#"{"Records":[{"a":{"eventID":"inner"}},{},{"a":[[]]},{},{"a":[ []]},{ }] }"#,
+        r#"[{"eventID":"","a":1},{"eventId":"", "a":1},{"eventTime":null},{"eventTime":7}]"#,
+        "\u{feff}{\"Records\":[]}",
+        "\u{feff} [{\"eventID\":\"a\"}]",
+        " \u{feff}{\"Records\":[]}",
+        r#"{"Records":[{"eventId":"a","timeWindow":{"windowStart":"2026-03-01T00:05:00Z"}}]}"#,
+        r#"{"Records":[{"eventId":"b","timeWindow" : { "x":[{}],"windowStart":"2026-03-01 00:05:00.5"},"eventTime":""}]}"#,
+        r#"{"Records":[{"timeWindow":{"windowStart":"1969-12-31T23:59:59Z","windowStart":"1969-12-31T23:59:00Z"}}]}"#,
+        r#"{"Records":[{"timeWindow":{"windowStart":"2026-03-01T00:05:00Z"},"timeWindow":""}]}"#,
+        r#"{"Records":[{"timeWindow":"{\"windowStart\":\"2026-03-01T00:05:00Z\"}"},{"timeWindow":["2026-03-01"]}]}"#,
+        r#"{"Records":[{"timeWindow":{"\ud800":1,"windowStart":"2026-03-01T00:05:00Z"}},{"timeWindow":{}}]}"#,
+        r#"[{"CloudTrailEvent":"{}"}]"#,
+        r#"{"Records":[{"CloudTrailEvent":"{}"}]}"#,
+        r#"{"Records":[{"CloudTrailEvent":"{}","eventID":"a"},{"\ud800":0,"detail-type":"x"}]}"#,
+        r#"{"Events":[{"CloudTrailEvent":"{}"}]}"#,
     ] {
         oracle::decode::check(odd.as_bytes());
     }
     for depth in [126, 127, 128, 129] {
-        oracle::decode::check(format!("[{{\"a\":{}{}}}]", "[".repeat(depth), "]".repeat(depth)).as_bytes());
+        oracle::decode::check(
+            format!("[{{\"eventID\":\"\",\"a\":{}{}}}]", "[".repeat(depth), "]".repeat(depth)).as_bytes(),
+        );
         oracle::decode::check(
             format!("{{\"a\":{}{},\"Records\":[]}}", "[".repeat(depth), "]".repeat(depth)).as_bytes(),
         );

@@ -1,4 +1,5 @@
-//! Memory limits of the programs. Memory grows only with the number of events of an object, by 40 bytes each.
+//! Memory limits of the programs. Memory grows only with the number of events of an object, by at most 200 bytes each
+//! (`tests/bombs.rs`).
 //!
 //! The code of the tested debug build alone takes about 20 MiB, so the limits apply to the memory above that of an idle
 //! program. `docs/performance.md` describes what the memory holds.

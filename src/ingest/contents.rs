@@ -7,6 +7,7 @@ use crate::event::EventScope;
 use crate::event::filter::Filter;
 use crate::ledger::EventMeta;
 use crate::object::Object;
+use crate::object::key::{Recognized, recognize};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -17,7 +18,10 @@ pub(super) struct Contents<'a> {
     stop: Instant,
     limits: DecodeLimits,
     pub events: Vec<EventMeta>,
+    /// The scopes of the events themselves. They select the ledger's pages.
     pub scopes: Arc<Vec<EventScope>>,
+    /// The scopes for the sink: where an event has no account or region, that of the object's key.
+    pub sink_scopes: Arc<Vec<EventScope>>,
     /// Total bytes of the lines, including line ends.
     pub line_bytes: usize,
     /// Length of the longest line in bytes, without the line end.
@@ -139,7 +143,9 @@ impl<'a> Contents<'a> {
         };
         let EventScan { events, line_bytes, longest, newest, buffer, line_offsets } = scan;
         let (scopes, retained) = (Arc::new(scopes), EventScan::retained(buffer, line_offsets));
-        Ok(Self { stored, stop, limits: ingest.limits, events, scopes, line_bytes, longest, size, newest, retained })
+        let sink_scopes = sink_scopes(&scopes, &object.key);
+        let limits = ingest.limits;
+        Ok(Self { stored, stop, limits, events, scopes, sink_scopes, line_bytes, longest, size, newest, retained })
     }
 
     /// Returns the stored size of the object in bytes.
@@ -165,6 +171,24 @@ impl<'a> Contents<'a> {
         };
         Ok(Lines { stored, stop: self.stop, chunks: 1, source })
     }
+}
+
+/// Returns the scopes with the account and the region of the key where an event has none. CloudTrail names a file after
+/// the account and the region of its events, so the copies of an event in other objects have the same ones. The ledger
+/// does not use them: a copy in a renamed file would be looked up in another page and delivered again.
+fn sink_scopes(scopes: &Arc<Vec<EventScope>>, key: &str) -> Arc<Vec<EventScope>> {
+    let is_complete = |scope: &EventScope| !scope.account.is_empty() && !scope.region.is_empty();
+    let Recognized::Log { account, region, .. } = recognize(key) else { return Arc::clone(scopes) };
+    if scopes.iter().all(is_complete) {
+        return Arc::clone(scopes);
+    }
+    let or = |text: &str, of_key: &str| if text.is_empty() { of_key.to_owned() } else { text.to_owned() };
+    let filled = scopes.iter().map(|scope| EventScope {
+        account: or(&scope.account, account),
+        region: or(&scope.region, region),
+        minute: scope.minute,
+    });
+    Arc::new(filled.collect())
 }
 
 /// Fails with `OutOfTime` once `stop` has passed. Without this check, an endless or slow object would also delay the

@@ -86,7 +86,7 @@ impl<'a> ObjectDelivery<'a> {
         lease: &mut Lease,
         claims: &Claims,
     ) -> Result<Transaction, IngestAbort> {
-        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.scopes));
+        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.sink_scopes));
         let mut lines = self.contents.lines().await?;
         let start = lease.cursor;
         while let Some((ordinal, line)) = lines.next().await? {
@@ -121,7 +121,7 @@ impl<'a> ObjectDelivery<'a> {
         ordinals: &[u32],
     ) -> Result<(), IngestAbort> {
         let wanted: HashSet<u32> = ordinals.iter().copied().collect();
-        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.scopes));
+        let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.sink_scopes));
         let mut lines = self.contents.lines().await?;
         while let Some((ordinal, line)) = lines.next().await? {
             if !wanted.contains(&ordinal) {
@@ -168,7 +168,7 @@ impl<'a> ObjectDelivery<'a> {
     /// event's identifying fields in their usual places, and the location of the whole event.
     async fn store_oversize(&self, object: &Object, ordinal: u32, line: &[u8]) -> Result<Vec<u8>, IngestAbort> {
         let EventMeta { id, scope, .. } = self.contents.events[ordinal as usize];
-        let scope = &self.contents.scopes[scope as usize];
+        let scope = &self.contents.sink_scopes[scope as usize];
         let location = self.ingest.sink.store_oversize(&Oversize { object, ordinal, id, scope, line }).await?;
         let mut pointer = pointer_fields(line);
         let pointer_info = serde_json::json!({ "oversize": {

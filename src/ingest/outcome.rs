@@ -71,6 +71,8 @@ pub struct IngestReport {
     pub repeats: u64,
     /// Events that have the same ID as an event with different content.
     pub conflicts: u64,
+    /// Objects of a kind of CloudTrail file that this version does not know. Their events are delivered.
+    pub unknown_kinds: u64,
     /// Events delivered on behalf of a stalled owner. Included in `counts.delivered`.
     pub helped: u64,
     /// Calls to the sink by this attempt.
@@ -88,10 +90,12 @@ pub struct IngestReport {
 impl IngestReport {
     /// Adds the counts of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
-        let Self { counts, repeats, conflicts, helped, calls, stored_bytes, json_bytes, sent_bytes, newest } = other;
+        let Self { counts, repeats, conflicts, unknown_kinds, helped, .. } = other;
+        let Self { calls, stored_bytes, json_bytes, sent_bytes, newest, .. } = other;
         self.counts.merge(counts);
         self.repeats += repeats;
         self.conflicts += conflicts;
+        self.unknown_kinds += unknown_kinds;
         self.helped += helped;
         self.calls += calls;
         self.stored_bytes += stored_bytes;

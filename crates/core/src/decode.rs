@@ -6,16 +6,19 @@
 
 mod error;
 mod fault;
+mod foreign;
 mod input;
 mod line_offsets;
 mod scan;
 mod string;
 mod time;
 
-pub use error::DecodeError;
+pub use error::{DecodeError, JsonDefect};
+pub use foreign::ForeignFormat;
 pub use line_offsets::{LineOffsets, LineReader};
 
-use crate::event::{EventId, EventScope};
+use crate::event::members::members;
+use crate::event::{EventId, EventScope, minute_in_window};
 use fault::Fault;
 use input::Input;
 use scan::{Field, Scanned, Strip};
@@ -51,13 +54,15 @@ pub struct Event<'a> {
     /// The bytes of the event without a line end. Runs of insignificant white space that contain a line break are
     /// removed; all other bytes are preserved.
     pub line: &'a [u8],
-    /// The event ID.
+    /// The event ID. Events without ID and with the same content have different IDs: their number in the object is
+    /// part of the ID.
     pub id: EventId,
     /// A 16-bit checksum of the content, independent of insignificant white space.
     pub fingerprint: u16,
     /// The index of the event's scope in [`EventReader::scopes`].
     pub scope: u32,
-    /// `eventTime` in seconds since 1970.
+    /// `eventTime` in seconds since 1970. Without a valid `eventTime`: the start of the time window, which aggregated
+    /// events have.
     pub seconds: Option<i64>,
     /// The offset of the event in the decompressed object.
     pub at: u64,
@@ -83,6 +88,10 @@ pub struct EventReader<'a> {
     ready: Option<Scanned>,
     ordinal: u32,
     scopes: ScopeTable,
+    /// How many events without ID have this content so far. Only such events take memory here, up to 48 bytes each.
+    occurrences: HashMap<EventId, u32>,
+    /// The format that the names in the outermost object indicate, if it has no `Records`.
+    format: Option<&'static ForeignFormat>,
     /// The current line, if it differs from the bytes in the buffer.
     line: Vec<u8>,
     /// The current event without insignificant white space, if it differs from the bytes in the buffer.
@@ -118,8 +127,10 @@ impl From<DecodeError> for StepError {
 /// The position of the reader in the grammar of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReaderState {
-    /// Before the first byte.
+    /// Before the first byte, which may start a byte order mark.
     Start,
+    /// Before the outermost value.
+    FirstValue,
     /// Between the members of the outermost object. `after_first`: after the first member; `has_records`: after
     /// `Records`.
     Members { after_first: bool, has_records: bool },
@@ -130,6 +141,9 @@ enum ReaderState {
     /// The whole object is read.
     Done,
 }
+
+/// The byte order mark of UTF-8. Editors and scripts on Windows write it before the JSON.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Bounds of the initial buffer in bytes. A large object gets a buffer for hundreds of events. A small object gets a
 /// small one, because allocating, clearing and page-faulting a large buffer costs more than reading five events.
@@ -162,6 +176,8 @@ impl<'a> EventReader<'a> {
             ready: None,
             ordinal: 0,
             scopes: ScopeTable::default(),
+            occurrences: HashMap::new(),
+            format: None,
             line: Vec::new(),
             compact: Vec::new(),
         }
@@ -228,11 +244,12 @@ impl<'a> EventReader<'a> {
     fn step(&mut self) -> Result<Option<Scanned>, StepError> {
         match self.state {
             ReaderState::Start => self.start()?,
+            ReaderState::FirstValue => self.first_value()?,
             ReaderState::Members { after_first, has_records } => self.member(after_first, has_records)?,
             ReaderState::Records { after_first, bare } => return self.element(after_first, bare),
             ReaderState::AfterJson => {
                 if let Some(_byte) = self.peek()? {
-                    return Err(self.unexpected("nothing after the end of the JSON").into());
+                    return Err(self.invalid(self.at, JsonDefect::AfterEnd).into());
                 }
                 self.state = ReaderState::Done;
             }
@@ -245,10 +262,23 @@ impl<'a> EventReader<'a> {
         if self.input.size() == 0 {
             return Err(DecodeError::Empty.into());
         }
+        while self.filled < BYTE_ORDER_MARK.len() && self.read_on()? {}
+        if self.buffer[..self.filled].starts_with(BYTE_ORDER_MARK) {
+            self.at = BYTE_ORDER_MARK.len();
+        }
+        self.state = ReaderState::FirstValue;
+        Ok(())
+    }
+
+    fn first_value(&mut self) -> Result<(), StepError> {
         self.state = match self.need("the first value")? {
             b'{' => ReaderState::Members { after_first: false, has_records: false },
             b'[' => ReaderState::Records { after_first: false, bare: true },
-            _ => return Err(self.unexpected("'{' or '['").into()),
+            byte => {
+                let format = ForeignFormat::of_first_bytes(&self.buffer[self.at..self.filled]);
+                let at = self.base + self.at as u64;
+                return Err(DecodeError::NotJson { at, found: show(byte), format }.into());
+            }
         };
         self.at += 1;
         Ok(())
@@ -260,7 +290,7 @@ impl<'a> EventReader<'a> {
         match (self.need(WITHIN)?, after_first) {
             (b'}', _) => {
                 if !has_records {
-                    return Err(DecodeError::NoRecords.into());
+                    return Err(DecodeError::NoRecords { format: self.format }.into());
                 }
                 self.at += 1;
                 self.state = ReaderState::AfterJson;
@@ -277,9 +307,9 @@ impl<'a> EventReader<'a> {
             return Err(self.unexpected("a name in quotes").into());
         }
         let name = self.value()?;
-        let is_records = serde_json::from_slice::<String>(&self.buffer[self.at..name.end])
-            .map_err(|_| self.unexpected("a name in UTF-8"))?
-            == "Records";
+        let text = serde_json::from_slice::<String>(&self.buffer[self.at..name.end])
+            .map_err(|_| self.unexpected("a name in UTF-8"))?;
+        let is_records = text == "Records";
         self.at = name.end;
         if self.need(WITHIN)? != b':' {
             return Err(self.unexpected("':'").into());
@@ -287,6 +317,7 @@ impl<'a> EventReader<'a> {
         self.at += 1;
         let first = self.need(WITHIN)?;
         if !is_records {
+            self.format = ForeignFormat::more_specific(self.format, ForeignFormat::of_member(&text));
             let found = self.value()?;
             self.utf8(&found)?;
             self.at = found.end;
@@ -295,7 +326,7 @@ impl<'a> EventReader<'a> {
         }
         // A duplicate `Records` is ambiguous: a reader that takes the last one would lose the events of the first.
         if has_records {
-            return Err(self.unexpected("\"Records\" no more than once").into());
+            return Err(self.invalid(self.at, JsonDefect::DuplicateRecords).into());
         }
         if first != b'[' {
             return Err(self.unexpected("'[': \"Records\" is an array").into());
@@ -330,8 +361,23 @@ impl<'a> EventReader<'a> {
         }
         let found = self.value()?;
         self.utf8(&found)?;
+        if found.field(Field::Id).is_none() && found.field(Field::Time).is_none() {
+            self.check_unidentified(&found, bare)?;
+        }
         self.state = ReaderState::Records { after_first: true, bare };
         Ok(Some(found))
+    }
+
+    /// Checks an element that has neither an ID nor a time. Every CloudTrail event has one of them. An array without
+    /// the name `Records` may contain anything, so such an element of it is rejected. In `Records`, only an envelope
+    /// of another format is rejected.
+    #[cold]
+    fn check_unidentified(&self, found: &Scanned, bare: bool) -> Result<(), DecodeError> {
+        let format = ForeignFormat::of_element(&self.buffer[self.at..found.end]);
+        if bare || format.is_some() {
+            return Err(DecodeError::NotAnEvent { at: self.base + self.at as u64, format });
+        }
+        Ok(())
     }
 
     /// Returns the event that is ready, or `None` if no event is ready.
@@ -351,12 +397,17 @@ impl<'a> EventReader<'a> {
         let line = stripped(bytes, found.has_line_break, Strip::Breaks, &mut self.line);
         let compact = stripped(bytes, found.has_white_space, Strip::All, &mut self.compact);
         let text = |field| found.field(field).and_then(|value| text(&self.buffer, value));
-        let seconds = text(Field::Time).and_then(|time| time::seconds(&time));
         // An empty ID counts as a missing one. Otherwise all events with an empty ID would be duplicates of one event.
         let id = text(Field::Id).filter(|id| !id.is_empty());
-        let id = id.map_or_else(|| EventId::from_content(compact), |id| EventId::from_text(&id));
+        let id = id.map_or_else(|| numbered(&mut self.occurrences, compact), |id| EventId::from_text(&id));
+        let mut seconds = text(Field::Time).and_then(|time| time::seconds(&time));
+        let mut minute = seconds.map(|seconds| seconds.div_euclid(60));
+        if seconds.is_none() {
+            seconds = window_start(bytes);
+            minute = seconds.map(|start| minute_in_window(start, id));
+        }
         let (account, region) = (text(Field::Account).unwrap_or_default(), text(Field::Region).unwrap_or_default());
-        let scope = self.scopes.intern(&account, &region, seconds.map(|seconds| seconds.div_euclid(60)));
+        let scope = self.scopes.intern(&account, &region, minute);
         let crc = crc32fast::hash(compact);
         let fingerprint = (crc ^ crc >> 16) as u16;
         let (at, as_stored) = (self.base + start as u64, !found.has_line_break);
@@ -381,7 +432,7 @@ impl<'a> EventReader<'a> {
                 Err(fault) => fault,
             };
             match fault {
-                Fault::Invalid { at, expected } => return Err(self.invalid(at, expected).into()),
+                Fault::Invalid { at, defect } => return Err(self.invalid(at, *defect).into()),
                 Fault::Incomplete if self.filled - self.at > self.limits.value_bytes => {
                     return Err(self.too_long().into());
                 }
@@ -461,7 +512,7 @@ impl<'a> EventReader<'a> {
         }
         match std::str::from_utf8(&self.buffer[self.at..found.end]) {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.invalid(self.at + error.valid_up_to(), "UTF-8")),
+            Err(error) => Err(self.invalid(self.at + error.valid_up_to(), JsonDefect::Utf8)),
         }
     }
 
@@ -470,12 +521,12 @@ impl<'a> EventReader<'a> {
     }
 
     fn unexpected(&self, expected: &'static str) -> DecodeError {
-        self.invalid(self.at, expected)
+        self.invalid(self.at, JsonDefect::Expected(expected))
     }
 
-    fn invalid(&self, at: usize, expected: &'static str) -> DecodeError {
+    fn invalid(&self, at: usize, defect: JsonDefect) -> DecodeError {
         let found = self.buffer[..self.filled].get(at).map_or_else(|| "the end".to_owned(), |&byte| show(byte));
-        DecodeError::Json { at: self.base + at as u64, expected, found }
+        DecodeError::Json { at: self.base + at as u64, defect, found }
     }
 }
 
@@ -497,6 +548,25 @@ fn text<'a>(buffer: &'a [u8], value: &scan::FieldValue) -> Option<std::borrow::C
     }
     let quoted = &buffer[value.range.start - 1..value.range.end + 1];
     Some(serde_json::from_slice::<String>(quoted).map_or_else(|_| bytes.into(), |text| text.into_bytes().into()))
+}
+
+/// Returns the ID of an event without `eventID`: its content and how many events before it have the same content.
+#[cold]
+fn numbered(occurrences: &mut HashMap<EventId, u32>, compact: &[u8]) -> EventId {
+    let content = EventId::from_content(compact);
+    let number = occurrences.entry(content).or_default();
+    let id = content.occurrence(*number);
+    *number += 1;
+    id
+}
+
+/// Returns the start of an event's time window in seconds since 1970. The scanner does not look for it: an event with a
+/// time is read faster without it.
+#[cold]
+fn window_start(event: &[u8]) -> Option<i64> {
+    let event = members(event, |name| name == "timeWindow").ok()?;
+    let window = members(event.get("timeWindow")?.get().as_bytes(), |name| name == "windowStart").ok()?;
+    time::seconds(serde_json::from_str::<String>(window.get("windowStart")?.get()).ok()?.as_bytes())
 }
 
 /// Formats a byte for an error message. Error messages show at most one byte of the input, because it may be

@@ -7,7 +7,8 @@ pub mod members;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// The event ID: `eventID`, or a hash of the event's content where `eventID` is missing.
+/// The event ID: `eventID`, or, where `eventID` is missing, a hash of the event's content and of its occurrence in the
+/// object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
@@ -18,9 +19,19 @@ impl EventId {
         parse_uuid(text).map_or_else(|| Self::hash(b"eventID", text), Self)
     }
 
-    /// Returns the ID of an event without `eventID`: a hash of the event's bytes without insignificant white space.
+    /// Returns the ID of the first event without `eventID` that has this content: a hash of the event's bytes without
+    /// insignificant white space.
     pub fn from_content(compact: &[u8]) -> Self {
         Self::hash(b"content", compact)
+    }
+
+    /// Returns the ID of a further event of the same object with the same content. `self` is the ID of the first one,
+    /// whose number is 0. Equal content does not prove that two events are the same event.
+    pub fn occurrence(self, number: u32) -> Self {
+        match number {
+            0 => self,
+            _ => Self::hash(b"occurrence", &[&self.0[..], &number.to_le_bytes()].concat()),
+        }
     }
 
     fn hash(domain: &[u8], bytes: &[u8]) -> Self {
@@ -79,8 +90,23 @@ pub struct EventScope {
     pub account: String,
     /// `awsRegion`, see [`EventScope::text`]. Empty if missing.
     pub region: String,
-    /// `eventTime` in whole minutes since 1970. `None` if missing (as in aggregated events) or invalid.
+    /// `eventTime` in whole minutes since 1970. Without a valid `eventTime`: a minute of the time window, see
+    /// [`minute_in_window`]. `None` if the event has neither.
     pub minute: Option<i64>,
+}
+
+/// The minutes that the time window of an aggregated event covers.
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-aggregated-events.html>
+pub const WINDOW_MINUTES: i64 = 5;
+
+/// Returns the minute of an event whose time window starts at `start` (seconds since 1970). All events of a window start
+/// in the same minute. The event ID distributes them over the minutes of the window, in which other events are
+/// distributed by their time. All of these minutes are on one day.
+pub fn minute_in_window(start: i64, id: EventId) -> i64 {
+    let minute = start.div_euclid(60);
+    // All bytes of the ID, because some are equal in all UUIDs of a version.
+    let sum: i64 = id.0.iter().map(|&byte| i64::from(byte)).sum();
+    minute - minute.rem_euclid(WINDOW_MINUTES) + sum % WINDOW_MINUTES
 }
 
 impl EventScope {
@@ -114,5 +140,27 @@ mod tests {
             assert_ne!(EventId::from_text(other.as_bytes()), lower, "{other}");
         }
         assert_ne!(EventId::from_text(b"x"), EventId::from_content(b"x"));
+    }
+
+    #[test]
+    fn first_occurrence_has_the_hash_of_the_content() {
+        let id = EventId::from_content(b"{}");
+        // The ledgers of earlier versions contain this ID.
+        assert_eq!(id.to_string(), "0a54fbe3-dd36-1ac2-53c4-07257fa9b846");
+        assert_eq!(id.occurrence(0), id);
+        let further: std::collections::HashSet<_> = (0..1000).map(|number| id.occurrence(number)).collect();
+        assert_eq!(further.len(), 1000);
+        assert_ne!(EventId::from_content(b"[]").occurrence(1), id.occurrence(1));
+    }
+
+    #[test]
+    fn minutes_of_a_window_are_within_its_day_and_five_minutes() {
+        for start in [0, 59, 1_767_225_540, -1, -86_400] {
+            let minutes: std::collections::BTreeSet<_> =
+                (0..=255).map(|byte| minute_in_window(start, EventId([byte; 16]))).collect();
+            assert_eq!(minutes.len(), 5);
+            assert!(minutes.contains(&start.div_euclid(60)), "{start}");
+            assert!(minutes.iter().all(|minute| minute.div_euclid(1440) == start.div_euclid(86_400)), "{start}");
+        }
     }
 }

@@ -30,10 +30,24 @@ pub fn check(input: &[u8]) {
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         assert!(!region.is_empty() && region.bytes().all(is_plain), "{region:?}");
     }
+    // The case of the extension does not matter.
+    let extension = [".json.gz", ".json"].into_iter().find_map(|extension| {
+        let at = key.len().checked_sub(extension.len())?;
+        key.get(at..).filter(|end| end.eq_ignore_ascii_case(extension)).map(|_| at)
+    });
+    if let Some(at) = extension {
+        let other_case: String = key[at..].chars().map(switch_case).collect();
+        let other = format!("{}{other_case}", &key[..at]);
+        assert_eq!(recognize(&other), recognized, "{other:?}");
+    }
     // A decompressed file is still recognized as a log.
     if let Some(LogKey { file: FileName::Log { compression: FileCompression::Gzip, .. }, .. }) = parsed {
         assert!(matches!(recognize(key.strip_suffix(".gz").expect("the key ends in .gz")), Recognized::Log { .. }));
     }
+}
+
+fn switch_case(letter: char) -> char {
+    if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
 }
 
 /// Returns whether a key follows the grammar. This second implementation parses from the start of the key.

@@ -63,11 +63,14 @@ pub fn inflate(stored: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The byte order mark of UTF-8, which may precede the JSON.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Returns the events of a file, or `None` if it is not a log file.
 pub fn events(json: &[u8]) -> Option<Vec<DecodedEvent>> {
-    let text = std::str::from_utf8(json).ok()?;
-    if let Ok(records) = serde_json::from_str::<Vec<&RawValue>>(text) {
-        return records.into_iter().map(event).collect();
+    let text = std::str::from_utf8(json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json)).ok()?;
+    if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) {
+        return numbered(elements, true);
     }
     let mut records = None;
     for (name, value) in serde_json::from_str::<Members<'_>>(text).ok()?.0 {
@@ -81,22 +84,60 @@ pub fn events(json: &[u8]) -> Option<Vec<DecodedEvent>> {
             records = Some(serde_json::from_str::<Vec<&RawValue>>(value.get()).ok()?);
         }
     }
-    records?.into_iter().map(event).collect()
+    numbered(records?, false)
 }
 
-fn event(raw: &RawValue) -> Option<DecodedEvent> {
+/// Returns the events of an array, or `None` if an element is not an event. `bare`: the array is the outermost value.
+fn numbered(elements: Vec<&RawValue>, bare: bool) -> Option<Vec<DecodedEvent>> {
+    // The compact bytes of the events without ID before the current one.
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    elements.into_iter().map(|raw| event(raw, bare, &mut contents)).collect()
+}
+
+/// The names of members that show that an element without ID and time is not an event but contains one in another
+/// format.
+const ENVELOPES: [&str; 14] = [
+    "Events",
+    "CloudTrailEvent",
+    "logEvents",
+    "logGroup",
+    "@message",
+    "detail-type",
+    "QueryResultRows",
+    "QueryStatus",
+    "eventData",
+    "eventdata",
+    "eventJson",
+    "eventjson",
+    "digestS3Object",
+    "digestEndTime",
+];
+
+fn event(raw: &RawValue, bare: bool, contents: &mut Vec<Vec<u8>>) -> Option<DecodedEvent> {
     check_depth(raw)?;
     let members: Members<'_> = serde_json::from_str(raw.get()).ok()?;
-    let (mut id, mut time, mut account, mut region) = (None, None, None, None);
-    for (name, value) in members.0 {
-        let field = match serde_json::from_str::<String>(name.get()).as_deref() {
+    let (mut id, mut time, mut account, mut region, mut window) = (None, None, None, None, None);
+    let names: Vec<_> = members.0.iter().map(|(name, _)| serde_json::from_str::<String>(name.get())).collect();
+    for (name, (_, value)) in names.iter().zip(&members.0) {
+        let field = match name.as_deref() {
             Ok("eventID" | "eventId") => &mut id,
             Ok("eventTime") => &mut time,
             Ok("recipientAccountId" | "accountId") => &mut account,
             Ok("awsRegion") => &mut region,
+            Ok("timeWindow") => {
+                window = Some(*value);
+                continue;
+            }
             _ => continue,
         };
         *field = text(value.get());
+    }
+    if id.is_none() && time.is_none() {
+        let valid = names.iter().all(Result::is_ok);
+        let envelope = valid && names.iter().flatten().any(|name| ENVELOPES.contains(&name.as_str()));
+        if bare || envelope {
+            return None;
+        }
     }
     let mut line = Vec::new();
     let mut compact = Vec::new();
@@ -114,22 +155,51 @@ fn event(raw: &RawValue) -> Option<DecodedEvent> {
             line.extend_from_slice(run);
         }
     }
-    let seconds = time.and_then(|time| time.parse::<jiff::Timestamp>().ok()).map(floor);
     let crc = crc32fast::hash(&compact);
+    let id = match id {
+        Some(id) if !id.is_empty() => EventId::from_text(id.as_bytes()),
+        _ => {
+            let before = contents.iter().filter(|content| **content == compact).count();
+            contents.push(compact.clone());
+            EventId::from_content(&compact).occurrence(u32::try_from(before).ok()?)
+        }
+    };
+    let time = time.and_then(|time| seconds(&time));
+    let window = window.filter(|_| names.iter().all(Result::is_ok));
+    let start = window.and_then(|window| seconds(&window_start(window)?));
+    // An event without a time is in one of the five minutes of its window, selected by its ID.
+    let minute = time.map(|time| time.div_euclid(60)).or_else(|| {
+        let first = start?.div_euclid(300) * 5;
+        Some(first + id.0.iter().copied().map(i64::from).sum::<i64>() % 5)
+    });
     Some(DecodedEvent {
-        id: match id {
-            Some(id) if !id.is_empty() => EventId::from_text(id.as_bytes()),
-            _ => EventId::from_content(&compact),
-        },
+        id,
         fingerprint: (crc >> 16) as u16 ^ crc as u16,
         scope: EventScope {
             account: EventScope::text(account.unwrap_or_default().as_bytes()).into_owned(),
             region: EventScope::text(region.unwrap_or_default().as_bytes()).into_owned(),
-            minute: seconds.map(|seconds| seconds.div_euclid(60)),
+            minute,
         },
         line,
-        seconds,
+        seconds: time.or(start),
     })
+}
+
+/// Returns the seconds of a time. A time without an offset is in UTC.
+fn seconds(time: &str) -> Option<i64> {
+    let time = time.parse::<jiff::Timestamp>().or_else(|_| format!("{time}Z").parse());
+    time.ok().map(floor)
+}
+
+/// Returns the last `windowStart` of a time window whose names are all valid Unicode.
+fn window_start(window: &RawValue) -> Option<String> {
+    let mut start = None;
+    for (name, value) in serde_json::from_str::<Members<'_>>(window.get()).ok()?.0 {
+        if serde_json::from_str::<String>(name.get()).ok()? == "windowStart" {
+            start = Some(value);
+        }
+    }
+    serde_json::from_str(start?.get()).ok()
 }
 
 fn floor(time: jiff::Timestamp) -> i64 {

@@ -226,6 +226,7 @@ impl Summary<'_> {
         table.row_if("filtered", counts.filtered, "");
         table.row_if("oversize", counts.oversize, "stored separately; a pointer record is delivered");
         table.row_if("conflicts", done.conflicts, "same ID, different content; the first is delivered");
+        table.row_if("unknown kinds", done.unknown_kinds, "objects; their events are delivered");
         table.row_if("helped", done.helped, "delivered on behalf of a stalled object");
         let seconds = self.took.as_secs_f64().max(0.001);
         let rate = |count: u64| (count as f64 / seconds) as u64;

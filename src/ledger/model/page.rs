@@ -29,6 +29,14 @@ pub const BUCKET_MINUTES: i64 = 15;
 /// events there.
 pub(crate) const BUCKET_CAPACITY_DIVISOR: usize = 4;
 
+/// A page of events without a time is full at the capacity of a minute's page divided by this number: 4 KiB. No time
+/// bounds the number of its events, and each new event may belong to any of these pages, so each write is billed for
+/// one whole page.
+pub(crate) const TIMELESS_CAPACITY_DIVISOR: usize = 32;
+
+/// Minimum capacity of a page in bytes: an owner with one event.
+const MIN_CAPACITY: usize = 64;
+
 /// Version of a page. Every write sets a new random version, so that a page that was deleted and created again is
 /// never mistaken for the one that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,13 +83,24 @@ impl PageName {
 
     /// Returns the encoded size in bytes at which this page is full, given the capacity `minute` of a minute's page.
     pub(crate) fn capacity(&self, minute: usize) -> usize {
-        if self.is_time_bucket() { minute / BUCKET_CAPACITY_DIVISOR } else { minute }
+        if self.is_time_bucket() {
+            minute / BUCKET_CAPACITY_DIVISOR
+        } else if self.last_part().starts_with("none") {
+            (minute / TIMELESS_CAPACITY_DIVISOR).max(MIN_CAPACITY)
+        } else {
+            minute
+        }
     }
 
     /// Returns whether this is the page of a whole [`BUCKET_MINUTES`].
     fn is_time_bucket(&self) -> bool {
-        let last = self.0.rsplit('/').next().unwrap_or_default();
+        let last = self.last_part();
         !last.starts_with("none") && !last.contains(['+', '~'])
+    }
+
+    /// Returns the part of the name after account and region.
+    fn last_part(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
     }
 }
 
@@ -199,7 +218,8 @@ mod tests {
         let root = PageName::root(&EventScope::default(), id(0x5a));
         assert_eq!(root.0, "//none07");
         assert_eq!(root.deeper(None, id(0x5a)).0, "//none07~a");
-        assert_eq!(root.capacity(4096), 4096);
+        assert_eq!((root.capacity(CAPACITY), root.deeper(None, id(0x5a)).capacity(CAPACITY)), (4096, 4096));
+        assert_eq!(root.capacity(256), 64, "one event always fits");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The error of the decoder.
 
+use super::foreign::ForeignFormat;
+
 /// The reason why an object cannot be decoded. No event of such an object is delivered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -25,18 +27,45 @@ pub enum DecodeError {
         within: &'static str,
     },
     /// A byte violates the JSON grammar or CloudTrail's format.
-    #[error("invalid JSON at byte {at}: expected {expected}, found {found}")]
+    #[error("invalid JSON at byte {at}: {}", defect.describe(found))]
     Json {
         /// Offset in the decompressed object.
         at: u64,
-        /// The expected element.
-        expected: &'static str,
+        /// The violated rule.
+        defect: JsonDefect,
         /// The byte at this offset.
         found: String,
     },
+    /// The first byte does not start a JSON object or array.
+    #[error("invalid JSON at byte {at}: expected '{{' or '[', found {found}{}", ForeignFormat::hint(*format))]
+    NotJson {
+        /// Offset in the decompressed object.
+        at: u64,
+        /// The byte at this offset.
+        found: String,
+        /// The format that the first bytes indicate.
+        format: Option<&'static ForeignFormat>,
+    },
     /// The outermost JSON object has no `Records`.
-    #[error("no \"Records\" in the object: not a CloudTrail log file")]
-    NoRecords,
+    #[error(
+        "no \"Records\" in the JSON object{}",
+        if format.is_some() { ForeignFormat::hint(*format) } else { ": not a CloudTrail log file".to_owned() }
+    )]
+    NoRecords {
+        /// The format that the names of the members indicate.
+        format: Option<&'static ForeignFormat>,
+    },
+    /// An element of the outermost array has no ID and no time, or an element is an envelope around an event.
+    #[error(
+        "the value at byte {at} is not a CloudTrail event{}",
+        if format.is_some() { ForeignFormat::hint(*format) } else { ": it has neither eventID nor eventTime".to_owned() }
+    )]
+    NotAnEvent {
+        /// Offset in the decompressed object.
+        at: u64,
+        /// The format that the names of its members indicate.
+        format: Option<&'static ForeignFormat>,
+    },
     /// The object exceeds the limit of decompressed bytes: it is a decompression bomb, or the limit is too low.
     #[error("over {limit} decompressed bytes at byte {at} of {size} compressed bytes")]
     TooLarge {
@@ -65,6 +94,40 @@ pub enum DecodeError {
     },
 }
 
+/// A rule of JSON or of CloudTrail's format that a byte violates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonDefect {
+    /// Another element is expected.
+    Expected(&'static str),
+    /// The outermost object has a second `Records`.
+    DuplicateRecords,
+    /// The byte follows the end of the JSON.
+    AfterEnd,
+    /// The value exceeds the maximum nesting depth.
+    Nesting,
+    /// A control character in a string is not escaped.
+    ControlCharacter,
+    /// The byte after a backslash is not an escape.
+    Escape,
+    /// The text is not UTF-8.
+    Utf8,
+}
+
+impl JsonDefect {
+    /// Describes the defect. `found` describes the byte that violates the rule.
+    fn describe(self, found: &str) -> String {
+        match self {
+            Self::Expected(expected) => format!("expected {expected}, found {found}"),
+            Self::DuplicateRecords => "duplicate \"Records\"".to_owned(),
+            Self::AfterEnd => format!("unexpected {found} after the end of the JSON"),
+            Self::Nesting => "nesting exceeds 128 levels".to_owned(),
+            Self::ControlCharacter => format!("unescaped control character in a string: {found}"),
+            Self::Escape => format!("unknown escape in a string: {found}"),
+            Self::Utf8 => format!("invalid UTF-8: {found}"),
+        }
+    }
+}
+
 impl DecodeError {
     /// Returns the stable name of the error for metrics and summaries.
     pub fn kind(&self) -> &'static str {
@@ -72,8 +135,9 @@ impl DecodeError {
             Self::Empty => "empty",
             Self::Gzip { .. } => "gzip",
             Self::Truncated { .. } => "truncated",
-            Self::Json { .. } => "json",
-            Self::NoRecords => "no_records",
+            Self::Json { .. } | Self::NotJson { .. } => "json",
+            Self::NoRecords { .. } => "no_records",
+            Self::NotAnEvent { .. } => "not_an_event",
             Self::TooLarge { .. } => "too_large",
             Self::ValueTooLong { .. } => "value_too_long",
             Self::TooMany { .. } => "too_many",

@@ -7,6 +7,7 @@
 //! space, escapes, non-ASCII bytes, the last bytes of the buffer) are in separate functions that never receive the
 //! whole state.
 
+use super::error::JsonDefect;
 use super::fault::{Fault, invalid, peek};
 use super::string::{self, ScannedString};
 use std::ops::Range;
@@ -117,7 +118,7 @@ impl<'a> Scan<'a> {
     /// can be fields: a nested `eventID`, for example in `requestParameters`, is not the event's ID.
     #[inline(always)]
     fn members<const OUTERMOST: bool>(&mut self) -> Result<ScanState, Fault> {
-        let (b'"', rest) = self.token()? else { return self.invalid("a name in quotes") };
+        let (b'"', rest) = self.token()? else { return self.invalid(&JsonDefect::Expected("a name in quotes")) };
         self.rest = rest;
         loop {
             let from = self.rest;
@@ -128,7 +129,7 @@ impl<'a> Scan<'a> {
                 self.found.fields[field as usize] = None;
             }
             if !self.take(b":\"") {
-                let (b':', rest) = self.token()? else { return self.invalid("':'") };
+                let (b':', rest) = self.token()? else { return self.invalid(&JsonDefect::Expected("':'")) };
                 self.rest = rest;
                 self.pending = field;
                 return Ok(ScanState::BeforeValue);
@@ -182,7 +183,7 @@ impl<'a> Scan<'a> {
             b't' => self.literal(b"true")?,
             b'f' => self.literal(b"false")?,
             b'n' => self.literal(b"null")?,
-            _ => return self.invalid("a value"),
+            _ => return self.invalid(&JsonDefect::Expected("a value")),
         }
         Ok(ScanState::AfterValue)
     }
@@ -202,8 +203,8 @@ impl<'a> Scan<'a> {
                     self.depth -= 1;
                     self.objects >>= 1;
                 }
-                (_, true) => return self.invalid("',' or '}'"),
-                (_, false) => return self.invalid("',' or ']'"),
+                (_, true) => return self.invalid(&JsonDefect::Expected("',' or '}'")),
+                (_, false) => return self.invalid(&JsonDefect::Expected("',' or ']'")),
             }
         }
         Ok(true)
@@ -212,7 +213,7 @@ impl<'a> Scan<'a> {
     #[inline(always)]
     fn descend(&mut self, object: u128, rest: &'a [u8]) -> Result<(), Fault> {
         if self.depth == MAX_DEPTH {
-            return self.invalid("no more than 128 levels of nesting");
+            return self.invalid(&JsonDefect::Nesting);
         }
         self.depth += 1;
         self.objects = self.objects << 1 | object;
@@ -280,8 +281,8 @@ impl<'a> Scan<'a> {
     }
 
     #[inline(always)]
-    fn invalid<T>(&self, expected: &'static str) -> Result<T, Fault> {
-        invalid(self.at(), expected)
+    fn invalid<T>(&self, defect: &'static JsonDefect) -> Result<T, Fault> {
+        invalid(self.at(), defect)
     }
 }
 
@@ -323,7 +324,7 @@ fn number(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
 
 fn digits(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     if !peek(bytes, at)?.is_ascii_digit() {
-        return invalid(at, "a digit");
+        return invalid(at, &JsonDefect::Expected("a digit"));
     }
     while bytes.get(at).is_some_and(u8::is_ascii_digit) {
         at += 1;
@@ -336,7 +337,7 @@ fn digits(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
 fn misspelled(bytes: &[u8], at: usize, word: &[u8]) -> Result<(), Fault> {
     for (at, &letter) in (at..).zip(word) {
         if peek(bytes, at)? != letter {
-            return invalid(at, "true, false or null");
+            return invalid(at, &JsonDefect::Expected("true, false or null"));
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! Most bytes of a CloudTrail file are in strings, so most of the time is spent here. `wide` provides the vectors that
 //! every x86-64 and arm64 processor supports, without `unsafe` in this crate.
 
+use super::error::JsonDefect;
 use super::fault::{Fault, invalid, peek};
 use wide::{i8x16, u8x16};
 
@@ -55,7 +56,7 @@ pub(super) fn scan_rest(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fa
                 escaped = true;
                 at = escape(bytes, at + 1)?;
             }
-            _ => return invalid(at, "no control character in a string"),
+            _ => return invalid(at, &JsonDefect::ControlCharacter),
         }
     }
 }
@@ -99,13 +100,13 @@ fn escape(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
             at += 1;
             for _ in 0..4 {
                 if !peek(bytes, at)?.is_ascii_hexdigit() {
-                    return invalid(at, "four hexadecimal digits");
+                    return invalid(at, &JsonDefect::Expected("four hexadecimal digits"));
                 }
                 at += 1;
             }
             Ok(at)
         }
-        _ => invalid(at, "a JSON escape"),
+        _ => invalid(at, &JsonDefect::Escape),
     }
 }
 

@@ -40,10 +40,12 @@ fn naive(json: &[u8]) -> Option<Vec<DecodedEvent>> {
         #[serde(rename = "Records", borrow)]
         records: Vec<&'a RawValue>,
     }
+    let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
     let records = match serde_json::from_slice::<File<'_>>(json) {
         Ok(file) => file.records,
         Err(_) => serde_json::from_slice::<Vec<&RawValue>>(json).ok()?,
     };
+    let mut contents: Vec<Vec<u8>> = Vec::new();
     let events = records.into_iter().map(|raw| {
         let tree: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get()).ok()?;
         let text = |names: [&str; 2]| {
@@ -64,7 +66,14 @@ fn naive(json: &[u8]) -> Option<Vec<DecodedEvent>> {
                 .map(|time| time.as_second().div_euclid(60)),
         };
         let id = text(["eventID", "eventId"]).filter(|id| !id.is_empty());
-        let id = id.map_or_else(|| EventId::from_content(&compact), |id| EventId::from_text(id.as_bytes()));
+        let id = id.map_or_else(
+            || {
+                let before = contents.iter().filter(|content| **content == compact).count();
+                contents.push(compact.clone());
+                EventId::from_content(&compact).occurrence(before as u32)
+            },
+            |id| EventId::from_text(id.as_bytes()),
+        );
         Some((line, id, scope))
     });
     events.collect()
@@ -100,14 +109,15 @@ proptest! {
     fn decoder_agrees_with_naive_decoder(
         events in proptest::collection::vec(event(), 0..400),
         bare in any::<bool>(),
+        mark in prop_oneof![Just(""), Just("\u{feff}")],
         space in "[ \n\t]{0,3}",
         line_offsets in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
     ) {
         let list = events.join(&format!("{space},{space}"));
         let json = if bare {
-            format!("{space}[{space}{list}]{space}")
+            format!("{mark}{space}[{space}{list}]{space}")
         } else {
-            format!("{{{space}\"a\":[1,{{}}],\"Records\":{space}[{list}{space}],\"b\":null}}{space}")
+            format!("{mark}{{{space}\"a\":[1,{{}}],\"Records\":{space}[{list}{space}],\"b\":null}}{space}")
         };
         let json = json.as_bytes();
         let expected = naive(json).expect("the naive decoder reads the generated object");
@@ -162,27 +172,113 @@ proptest! {
     }
 }
 
+const LAKE_HINT: &str = "it looks like a query result or export of CloudTrail Lake or of a table: use the log files in \
+                         the trail's S3 bucket, or convert its rows to {\"Records\": [EVENT, …]}";
+
 #[test]
 fn invalid_file_reports_reason_and_offset() {
+    const LOOKUP: &str = "it looks like the output of `aws cloudtrail lookup-events`: convert it with \
+                          jq '{Records: [.. | .CloudTrailEvent? // empty | fromjson]}'";
+    const BUCKET: &str = "use the log files in the trail's S3 bucket";
+    let nested = [b"{\"Records\":[{\"a\":".as_slice(), &[b'['; 200]].concat();
+    let unknown = "no \"Records\" in the JSON object: not a CloudTrail log file";
     let cases: &[(&[u8], &str)] = &[
         (b"", "the object is empty; expected gzip or JSON"),
         (b"  ", "the JSON ends at byte 2 within the first value"),
-        (b"{}", "no \"Records\" in the object: not a CloudTrail log file"),
-        (b"{\"records\":[]}", "no \"Records\" in the object: not a CloudTrail log file"),
+        (b"{}", unknown),
+        (b"{\"records\":[]}", unknown),
+        (
+            b"{\"eventVersion\":\"1.11\",\"eventID\":\"a\"}\n{\"eventVersion\":\"1.11\",\"eventID\":\"b\"}\n",
+            "no \"Records\" in the JSON object; it looks like JSON Lines or a single event: convert it with jq -s \
+             '{Records: .}'",
+        ),
+        (
+            b"{\"Events\":[{\"EventId\":\"a\",\"CloudTrailEvent\":\"{}\"}]}",
+            &format!("no \"Records\" in the JSON object; {LOOKUP}"),
+        ),
+        (
+            b"[{\"EventId\":\"a\",\"CloudTrailEvent\":\"{}\"}]",
+            &format!("the value at byte 1 is not a CloudTrail event; {LOOKUP}"),
+        ),
+        (
+            b"{\"Records\":[{\"EventId\":\"a\",\"CloudTrailEvent\":\"{}\"}]}",
+            &format!("the value at byte 12 is not a CloudTrail event; {LOOKUP}"),
+        ),
+        (
+            b"{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"trail\",\"logEvents\":[{\"message\":\"{}\"}]}",
+            &format!(
+                "no \"Records\" in the JSON object; it looks like CloudTrail events from CloudWatch Logs (subscription \
+                 or export): {BUCKET}, which contain the same events"
+            ),
+        ),
+        (
+            b"{\"version\":\"0\",\"detail-type\":\"AWS API Call via CloudTrail\",\"detail\":{}}",
+            &format!(
+                "no \"Records\" in the JSON object; it looks like events from EventBridge: {BUCKET}, which contain the \
+                 same events"
+            ),
+        ),
+        (
+            b"{\"QueryStatus\":\"FINISHED\",\"QueryResultRows\":[]}",
+            &format!("no \"Records\" in the JSON object; {LAKE_HINT}"),
+        ),
+        (
+            b"{\"eventID\":\"a\",\"eventTime\":\"2026-11-01 00:00:00.000\",\"eventJson\":\"{}\"}",
+            &format!("no \"Records\" in the JSON object; {LAKE_HINT}"),
+        ),
+        (
+            b"\"eventVersion\",\"eventID\",\"eventTime\"\n\"1.11\",\"a\",\"2026-11-01 00:00:00.000\"\n",
+            &format!("invalid JSON at byte 0: expected '{{' or '[', found '\"'; {LAKE_HINT}"),
+        ),
+        (
+            b"{\"awsAccountId\":\"111122223333\",\"digestEndTime\":\"2026-11-01T00:00:00Z\"}",
+            "no \"Records\" in the JSON object; it looks like a CloudTrail digest under the name of a log: it contains no \
+             events; restore its name or delete this copy",
+        ),
+        (
+            b"[{},{\"eventID\":\"a\"}]",
+            "the value at byte 1 is not a CloudTrail event: it has neither eventID nor eventTime",
+        ),
+        (
+            b"[{\"eventID\":\"a\"},{\"Key\":\"a\"}]",
+            "the value at byte 17 is not a CloudTrail event: it has neither eventID nor eventTime",
+        ),
+        (
+            b"\xff\xfe{\0\"\0",
+            "invalid JSON at byte 0: expected '{' or '[', found byte 0xff; it looks like UTF-16: convert it to UTF-8 with \
+             iconv -f UTF-16 -t UTF-8",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd\0",
+            "invalid JSON at byte 0: expected '{' or '[', found '('; it looks like zstd: decompress it, or compress it with \
+             gzip",
+        ),
+        (
+            b"<?xml version=\"1.0\"?><Error/>",
+            "invalid JSON at byte 0: expected '{' or '[', found '<'; it looks like XML or HTML, such as an error page: \
+             download the log file again",
+        ),
+        (b"hello", "invalid JSON at byte 0: expected '{' or '[', found 'h'"),
+        (b"\xef\xbb\xbfhello", "invalid JSON at byte 3: expected '{' or '[', found 'h'"),
+        (b" \xef\xbb\xbf{}", "invalid JSON at byte 1: expected '{' or '[', found byte 0xef"),
         (b"{\"Records\":null}", "invalid JSON at byte 11: expected '[': \"Records\" is an array, found 'n'"),
         (b"{\"Records\":[null]}", "invalid JSON at byte 12: expected '{': an event is an object, found 'n'"),
-        (b"{\"Records\":[{}]}x", "invalid JSON at byte 16: expected nothing after the end of the JSON, found 'x'"),
+        (b"{\"Records\":[{}]}x", "invalid JSON at byte 16: unexpected 'x' after the end of the JSON"),
         (b"{\"Records\":[{}],}", "invalid JSON at byte 16: expected a name in quotes, found '}'"),
         (b"{\"Records\":[{},]}", "invalid JSON at byte 15: expected '{': an event is an object, found ']'"),
+        (b"{\"Records\":[],\"Records\":[]}", "invalid JSON at byte 24: duplicate \"Records\""),
+        (b"{\"Records\":[{\"a\":\"\xff\"}]}", "invalid JSON at byte 18: invalid UTF-8: byte 0xff"),
         (
-            b"{\"Records\":[],\"Records\":[]}",
-            "invalid JSON at byte 24: expected \"Records\" no more than once, found '['",
+            b"{\"Records\":[{\"a\":\"\n\"}]}",
+            "invalid JSON at byte 18: unescaped control character in a string: byte 0x0a",
         ),
-        (b"{\"Records\":[{\"a\":\"\xff\"}]}", "invalid JSON at byte 18: expected UTF-8, found byte 0xff"),
+        (b"{\"Records\":[{\"a\":\"\\x\"}]}", "invalid JSON at byte 19: unknown escape in a string: 'x'"),
+        (&nested, "invalid JSON at byte 146: nesting exceeds 128 levels"),
         (b"\x1f\x8b\x08", "the gzip stream is truncated, at byte 3 of 3 compressed bytes"),
     ];
     for (bytes, expected) in cases {
-        assert_eq!(decode(bytes).unwrap_err().to_string(), *expected, "{}", String::from_utf8_lossy(bytes));
+        let expected: &str = expected;
+        assert_eq!(decode(bytes).unwrap_err().to_string(), expected, "{}", String::from_utf8_lossy(bytes));
     }
     let mut trailing = gzip(b"{\"Records\":[]}");
     trailing.extend_from_slice(b"more than a header");
@@ -204,16 +300,66 @@ fn decompression_bomb_stops_at_the_limit() {
 }
 
 #[test]
-fn event_with_empty_id_is_identified_by_content() {
-    let events = decode(br#"[{"eventID":"","a":1},{"eventID":"","a":2},{"eventID":"","a":1}]"#).unwrap();
-    let ids: Vec<_> = events.iter().map(|(_, id, _)| *id).collect();
-    assert!(ids[0] != ids[1] && ids[0] == ids[2], "{ids:?}");
+fn event_without_id_is_identified_by_content_and_occurrence() {
+    let ids = |json: &str| decode(json.as_bytes()).unwrap().iter().map(|(_, id, _)| *id).collect::<Vec<_>>();
+    let (one, two) = (r#"{"eventID":"","a":1}"#, r#"{"eventID":"","a":2}"#);
+    let first = ids(&format!("[{one},{two},{one},{one}]"));
+    assert_eq!(first[0], EventId::from_content(one.as_bytes()));
+    assert_eq!(first[1], EventId::from_content(two.as_bytes()));
+    assert_eq!(first[2..], [first[0].occurrence(1), first[0].occurrence(2)]);
+    // A copy of the object has the same IDs, with other white space and with other events between them.
+    assert_eq!(ids(&format!("[{one} ,\n{one},{two},{{ \"eventID\":\"\",\"a\":1}}]"))[..2], [first[0], first[2]]);
+    assert_eq!(ids(&format!("[{{\"eventID\":\"x\"}},{one},{{\"eventID\":\"x\"}}]"))[1], first[0]);
+    let repeated = ids(r#"[{"eventID":"x"},{"eventID":"x"}]"#);
+    assert_eq!(repeated[0], repeated[1], "an explicit ID is never numbered");
+}
+
+#[test]
+fn aggregated_event_has_the_time_of_its_window() {
+    let read = |json: String| {
+        let mut events = EventReader::new(json.as_bytes(), DecodeLimits::default());
+        let event = events.next().unwrap().unwrap();
+        let (seconds, scope, id) = (event.seconds, event.scope, event.id);
+        (seconds, events.scopes()[scope as usize].minute, id)
+    };
+    let start = 1_767_225_900; // 2026-01-01T00:05:00Z
+    let window = r#""timeWindow":{"windowStart":"2026-01-01T00:05:00Z","windowEnd":"2026-01-01T00:10:00Z"}"#;
+    let mut minutes = std::collections::BTreeSet::new();
+    for number in 0..64u8 {
+        let uuid = uuid::Uuid::from_bytes([number; 16]);
+        let (seconds, minute, id) = read(format!(r#"{{"Records":[{{"eventId":"{uuid}",{window}}}]}}"#));
+        assert_eq!((seconds, minute), (Some(start), Some(minute_in_window(start, id))));
+        minutes.extend(minute);
+    }
+    assert_eq!(minutes.into_iter().collect::<Vec<_>>(), (start / 60..start / 60 + 5).collect::<Vec<_>>());
+    let timed = read(format!(r#"[{{"eventTime":"2026-01-01T00:08:30Z",{window}}}]"#));
+    assert_eq!((timed.0, timed.1), (Some(start + 210), Some(start / 60 + 3)), "eventTime comes first");
+    for other in ["null", "\"\"", "[]", "{}", r#"{"windowStart":7}"#, r#"{"a":{"windowStart":"2026-01-01T00:05:00Z"}}"#]
+    {
+        let (seconds, minute, _) = read(format!(r#"[{{"eventID":"a","timeWindow":{other}}}]"#));
+        assert_eq!((seconds, minute), (None, None), "{other}");
+    }
+}
+
+#[test]
+fn byte_order_mark_is_skipped() {
+    let json = "\u{feff}{\"Records\":[{\"eventID\":\"a\"}]}";
+    let expected = decode(&json.as_bytes()[3..]).unwrap();
+    assert_eq!(expected.len(), 1);
+    assert_eq!(decode(json.as_bytes()).unwrap(), expected);
+    assert_eq!(decode(&gzip(json.as_bytes())).unwrap(), expected);
+    let parts: Vec<u8> = [&json.as_bytes()[..1], b"", &json.as_bytes()[1..2], &json.as_bytes()[2..]]
+        .iter()
+        .flat_map(|part| gzip(part))
+        .collect();
+    assert_eq!(decode(&parts).unwrap(), expected, "split over gzip members");
+    assert!(decode(format!("\u{feff}{json}").as_bytes()).is_err(), "only one mark");
 }
 
 #[test]
 fn value_at_the_limit_is_read_and_one_byte_more_is_rejected() {
     let limits = DecodeLimits { value_bytes: 100_000, ..DecodeLimits::default() };
-    let event = |bytes: usize| format!("[{{\"a\":\"{}\"}}]", "x".repeat(bytes - "{\"a\":\"\"}".len()));
+    let event = |bytes: usize| format!("[{{\"eventID\":\"{}\"}}]", "x".repeat(bytes - "{\"eventID\":\"\"}".len()));
     assert_eq!(decode_within(event(100_000).as_bytes(), limits).unwrap().len(), 1);
     let error = decode_within(&gzip(event(100_001).as_bytes()), limits).unwrap_err();
     assert_eq!(error, DecodeError::ValueTooLong { limit: 100_000, at: 1 });
@@ -234,7 +380,7 @@ fn long_account_and_region_are_hashed() {
         let text = letter.repeat(100_000);
         format!("{{\"recipientAccountId\":\"{text}\",\"awsRegion\":\"{text}\"}}")
     };
-    let json = format!("[{},{},{}]", event("a"), event("b"), event("a"));
+    let json = format!("{{\"Records\":[{},{},{}]}}", event("a"), event("b"), event("a"));
     let mut events = EventReader::new(json.as_bytes(), DecodeLimits::default());
     let mut scopes = Vec::new();
     while let Some(event) = events.next().unwrap() {
@@ -249,10 +395,10 @@ fn long_account_and_region_are_hashed() {
 #[test]
 fn event_count_at_the_limit_is_read_and_one_more_is_rejected() {
     let limits = DecodeLimits { events: 3, ..DecodeLimits::default() };
-    assert_eq!(decode_within(b"[{},{},{}]", limits).unwrap().len(), 3);
-    let error = decode_within(&gzip(b"[{},{},{},{}]"), limits).unwrap_err();
-    assert_eq!(error, DecodeError::TooMany { limit: 3, at: 10 });
-    assert_eq!(error.to_string(), "the object exceeds 3 events at byte 10");
+    assert_eq!(decode_within(b"{\"Records\":[{},{},{}]}", limits).unwrap().len(), 3);
+    let error = decode_within(&gzip(b"{\"Records\":[{},{},{},{}]}"), limits).unwrap_err();
+    assert_eq!(error, DecodeError::TooMany { limit: 3, at: 21 });
+    assert_eq!(error.to_string(), "the object exceeds 3 events at byte 21");
 }
 
 #[test]
@@ -297,6 +443,7 @@ fn id_and_fingerprint_ignore_insignificant_white_space() {
         let event = events.next().unwrap().unwrap();
         (event.id, event.fingerprint)
     };
-    assert_eq!(read(r#"[{"a":[1,"x y"]}]"#), read("[ {\n \"a\" : [ 1,\n \"x y\" ] } ]"));
-    assert_ne!(read(r#"[{"a":[1,"x y"]}]"#), read(r#"[{"a":[1,"x  y"]}]"#));
+    let event = r#"{"Records":[{"a":[1,"x y"]}]}"#;
+    assert_eq!(read(event), read("{\"Records\":[ {\n \"a\" : [ 1,\n \"x y\" ] } ]}"));
+    assert_ne!(read(event), read(r#"{"Records":[{"a":[1,"x  y"]}]}"#));
 }

@@ -1,11 +1,13 @@
-//! Parses `eventTime`.
+//! Parses the time of an event.
 
-/// Returns the seconds since 1970 of an ISO 8601 time, or `None` if the text is not a time. The format
+/// Returns the seconds since 1970 of an ISO 8601 time, or `None` if the text is not a time. A time without an offset,
+/// such as `2026-11-01 00:00:00.000` in a table export, is in UTC, as all times of CloudTrail are. The format
 /// `2023-07-10T12:34:56Z`, which nearly all events have, is parsed without a calendar library. `jiff` parses all
 /// others.
 pub(super) fn seconds(text: &[u8]) -> Option<i64> {
     parse_plain(text).or_else(|| {
-        let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
+        let text = std::str::from_utf8(text).ok()?;
+        let time: jiff::Timestamp = text.parse().or_else(|_| format!("{text}Z").parse()).ok()?;
         Some(time.as_second() - i64::from(time.subsec_nanosecond() < 0))
     })
 }
@@ -62,7 +64,16 @@ mod tests {
         assert_eq!(seconds(b"1969-12-31T23:59:59.5Z"), Some(-1));
         assert_eq!(seconds(b"2023-07-10T12:34:56.999Z"), seconds(b"2023-07-10T12:34:56Z"));
         assert_eq!(seconds(b"2023-07-10T14:34:56+02:00"), seconds(b"2023-07-10T12:34:56Z"));
-        for odd in ["", "yesterday", "2023-02-30T00:00:00Z", "2023-07-10", "0000-00-00T00:00:00Z"] {
+        assert_eq!(seconds(b"2023-07-10 12:34:56.000"), seconds(b"2023-07-10T12:34:56Z"), "without an offset: UTC");
+        assert_eq!(seconds(b"2023-07-10T12:34:56"), seconds(b"2023-07-10T12:34:56Z"));
+        for odd in [
+            "",
+            "2023-07-10T12:34:56[Asia/Tokyo]",
+            "yesterday",
+            "2023-02-30T00:00:00Z",
+            "2023-07-10",
+            "0000-00-00T00:00:00Z",
+        ] {
             assert_eq!(seconds(odd.as_bytes()), None, "{odd}");
         }
     }

@@ -17,10 +17,7 @@ type ToNotice = fn(ObjectRef) -> Notice;
 /// Only the major version is checked, because minor versions only add fields.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>
 pub(super) fn record(record: &PathValue<'_>) -> Result<Notice, NotificationError> {
-    let version = record.field("eventVersion");
-    if version.text()?.split('.').next() != Some("2") {
-        return Err(version.unknown_word("version 2.x of S3 event notifications"));
-    }
+    major_version(&record.field("eventVersion"), "2", "version 2.x of S3 event notifications")?;
     let name = record.field("eventName");
     let to_notice = event_name(name.name()?).ok_or_else(|| name.unknown_word("a supported S3 event name"))?;
     let s3 = record.field("s3");
@@ -32,18 +29,36 @@ pub(super) fn record(record: &PathValue<'_>) -> Result<Notice, NotificationError
 }
 
 /// Parses an S3 event on EventBridge. Its key is not encoded.
+///
+/// EventBridge sets the version of the envelope. S3 sets the versions of the detail; only later events have
+/// `event-version`. As for S3's own notifications, only the major versions are checked.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
 pub(super) fn eventbridge(event: &PathValue<'_>) -> Result<Notice, NotificationError> {
     let source = event.field("source");
     if source.text()? != "aws.s3" {
         return Err(source.unknown_word("`aws.s3`"));
     }
+    major_version(&event.field("version"), "0", "version 0 of EventBridge events")?;
     let kind = event.field("detail-type");
     let to_notice = detail_type(kind.text()?).ok_or_else(|| kind.unknown_word("a supported detail-type"))?;
     let detail = event.field("detail");
+    for (name, major, expected) in [
+        ("version", "0", "version 0 of S3 events on EventBridge"),
+        ("event-version", "1", "version 1.x of S3 events on EventBridge"),
+    ] {
+        let version = detail.field(name);
+        if version.text_or_none()?.is_some() {
+            major_version(&version, major, expected)?;
+        }
+    }
     let object = detail.field("object");
     let at = ObjectRef::new(detail.field("bucket").field("name").name()?, object.field("key").name()?);
     Ok(to_notice(versioned(at, &object, "etag")?))
+}
+
+/// Checks the part of a version before its first dot.
+fn major_version(version: &PathValue<'_>, major: &str, expected: &'static str) -> Result<(), NotificationError> {
+    if version.text()?.split('.').next() == Some(major) { Ok(()) } else { Err(version.unknown_word(expected)) }
 }
 
 /// Returns the meaning of an S3 event name, or `None` if it is unknown.

@@ -225,6 +225,30 @@ fn unknown_major_version_is_an_error() {
 }
 
 #[test]
+fn unknown_major_version_of_an_eventbridge_event_is_an_error() {
+    let versions = |name: &str| match name {
+        "/version" | "/detail/version" => [("0", true), ("0.1", true), ("1", false), ("2", false), ("", false)],
+        _ => [("1.0", true), ("1.9", true), ("1", true), ("2.0", false), ("10.0", false)],
+    };
+    for name in ["/version", "/detail/version", "/detail/event-version"] {
+        for (version, known) in versions(name) {
+            let mut event = eventbridge("Object Created", "k");
+            event["detail"]["version"] = json!("0");
+            event["detail"]["event-version"] = json!("1.1");
+            *event.pointer_mut(name).unwrap() = json!(version);
+            let parsed = parse(&event.to_string());
+            assert_eq!(parsed.is_ok(), known, "{name} {version}");
+            if let Err(error) = parsed {
+                assert!(error.to_string().starts_with(&format!("message{}: expected version", name.replace('/', "."))));
+            }
+        }
+    }
+    let mut event = eventbridge("Object Created", "k");
+    event["version"] = Value::Null;
+    assert!(parse_error(&event).starts_with("message.version: expected a string"));
+}
+
+#[test]
 fn invalid_record_fails_its_message_and_error_contains_its_path() {
     let mut records = s3_event(&["a", "b", "c"]);
     records["Records"][2]["eventName"] = json!("ObjectForgotten:Put");

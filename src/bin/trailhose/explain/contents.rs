@@ -24,7 +24,8 @@ pub(super) struct ObjectContents {
     pub(super) newest: Option<String>,
     pub(super) accounts: BTreeSet<String>,
     pub(super) regions: BTreeSet<String>,
-    /// Number of ledger pages: one for each account, region and minute.
+    /// Number of ledger pages: one for each account, region and quarter of an hour. A page that is full continues in
+    /// further pages, which are not counted.
     pub(super) pages: u64,
     /// Number of events in the largest page.
     pub(super) largest_page: u64,
@@ -36,11 +37,11 @@ pub(super) struct ObjectContents {
     pub(super) longest: u64,
     /// Events that exceed a Firehose record.
     pub(super) oversize: u64,
-    /// Events without an ID; they are identified by their content.
+    /// Events without an ID; they are identified by their content and their number in the object.
     pub(super) without_id: u64,
     /// Events whose ID is not a UUID in lower case.
     pub(super) other_ids: u64,
-    /// Events without a valid time.
+    /// Events without a valid `eventTime` or time window.
     pub(super) without_time: u64,
 }
 
@@ -123,7 +124,8 @@ fn id(line: &[u8]) -> Option<String> {
     let fields: HashMap<String, &RawValue> = serde_json::from_slice(line).ok()?;
     let raw = fields.get("eventID").or_else(|| fields.get("eventId"))?.get();
     match raw {
-        "null" => None,
+        // An empty ID counts as a missing one.
+        "null" | "\"\"" => None,
         _ => Some(serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned())),
     }
 }

@@ -84,7 +84,7 @@ fn contents_rows(out: &mut String, contents: &ObjectContents, stored: u64) {
     }
     row(out, "scope", &format!("account {}; region {}", few(&contents.accounts), few(&contents.regions)));
     let pages = format!(
-        "{} in the ledger (account, region and minute), the largest with {} events",
+        "{} in the ledger (account, region and 15 minutes), the largest with {} events",
         count(contents.pages),
         count(contents.largest_page)
     );
@@ -93,9 +93,9 @@ fn contents_rows(out: &mut String, contents: &ObjectContents, stored: u64) {
     for (number, what) in [
         (contents.duplicates, "duplicates within the object, not delivered again"),
         (contents.conflicts, "duplicates with different content; the first is delivered"),
-        (contents.without_id, "without an eventID, identified by their content"),
+        (contents.without_id, "without an eventID, identified by their content and their number in the object"),
         (contents.other_ids, "with an eventID that is not a UUID in lower case, identified by its text"),
-        (contents.without_time, "without a valid eventTime"),
+        (contents.without_time, "without a valid eventTime or timeWindow"),
         (contents.oversize, "larger than a Firehose record: stored separately, a pointer record is delivered"),
     ] {
         if number > 0 {

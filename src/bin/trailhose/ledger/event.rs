@@ -6,7 +6,7 @@ use crate::args::EventArgs;
 use crate::print::{print, print_json};
 use clap::builder::styling::Style;
 use serde::Serialize;
-use trailhose::event::{EventId, EventScope};
+use trailhose::event::{EventId, EventScope, WINDOW_MINUTES};
 use trailhose::ledger::EventTrace;
 use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::page::Owner;
@@ -83,10 +83,15 @@ pub(super) async fn run(open: &OpenedLedger, args: &EventArgs, json: bool) -> Re
     Ok(0)
 }
 
-/// Returns the scopes to search: each minute, and the scope of events without a time.
+/// Returns the scopes to search: each minute, the minutes of its time windows, to which aggregated events are
+/// distributed, and the scope of events without a time.
 fn scopes(args: &EventArgs) -> Vec<EventScope> {
     let minute = args.time.unwrap_or_default().div_euclid(60);
-    let minutes = (minute - args.minutes..=minute + args.minutes).map(Some).chain([None]);
+    let first = minute - args.minutes;
+    let last = minute + args.minutes;
+    let first = first - first.rem_euclid(WINDOW_MINUTES);
+    let last = last - last.rem_euclid(WINDOW_MINUTES) + WINDOW_MINUTES - 1;
+    let minutes = (first..=last).map(Some).chain([None]);
     let of = |account: &String, region: &String| {
         let (account, region) = (account.clone(), region.clone());
         move |minute| EventScope { account: account.clone(), region: region.clone(), minute }

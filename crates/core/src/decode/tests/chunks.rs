@@ -74,6 +74,21 @@ fn stored_and_ends() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
     })
 }
 
+#[test]
+fn byte_order_mark_is_skipped_in_chunks_of_any_size() {
+    let json = "\u{feff} {\"Records\":[{\"eventID\":\"a\"}]}";
+    for stored in [json.as_bytes().to_vec(), gzip(json.as_bytes())] {
+        for size in 2..8 {
+            let ends: Vec<_> = (size..stored.len()).step_by(size).collect();
+            let (events, end) = in_chunks(&stored, &ends, DecodeLimits::default());
+            assert_eq!((events.len(), end), (1, Ok(())), "chunks of {size} bytes");
+        }
+    }
+    // White space is discarded chunk by chunk. What follows it is not the start of the object.
+    let (_, end) = in_chunks("    \u{feff}[]".as_bytes(), &[2, 4], DecodeLimits::default());
+    assert!(matches!(end, Err(DecodeError::NotJson { at: 4, .. })), "{end:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -143,8 +158,8 @@ fn white_space_is_not_buffered() {
 
 #[test]
 fn event_with_line_break_is_not_read_by_offset() {
-    assert!(line_offsets(b"[{\"a\": 1}, {\"b\":2}]").is_some());
-    assert!(line_offsets(b"[{\"a\": 1}, {\n\"b\":2}]").is_none());
+    assert!(line_offsets(b"[{\"eventID\": 1}, {\"eventID\":2}]").is_some());
+    assert!(line_offsets(b"[{\"eventID\": 1}, {\n\"eventID\":2}]").is_none());
 }
 
 #[test]
@@ -157,7 +172,7 @@ fn shorter_object_in_second_pass_is_an_error() {
 
 #[test]
 fn object_without_its_last_chunk_is_an_error() {
-    let stored = gzip(b"[{},{}]");
+    let stored = gzip(b"{\"Records\":[{},{}]}");
     let mut events =
         EventReader::in_chunks(stored[..stored.len() - 4].to_vec(), stored.len() as u64, DecodeLimits::default());
     let error = loop {

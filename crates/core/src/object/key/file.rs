@@ -52,6 +52,14 @@ pub(super) fn strip_extension(name: &str) -> Option<(&str, FileCompression)> {
     strip(FileCompression::Gzip).or_else(|| strip(FileCompression::None))
 }
 
+/// Like [`strip_extension`], but ignores the case of the extension: file systems and archive programs change it.
+pub(super) fn strip_extension_of_any_case(name: &str) -> Option<&str> {
+    [FileCompression::Gzip, FileCompression::None].into_iter().find_map(|compression| {
+        let (stem, extension) = name.split_at_checked(name.len().checked_sub(compression.extension().len())?)?;
+        extension.eq_ignore_ascii_case(compression.extension()).then_some(stem)
+    })
+}
+
 /// Splits off the account and the kind, with which the names of all kinds start, and returns them with the rest.
 pub(super) fn account_and_kind(stem: &str) -> Option<(&str, &str, &str)> {
     let (account, rest) = stem.split_once('_')?;
@@ -71,8 +79,14 @@ pub(super) struct ParsedName<'k> {
 }
 
 impl<'k> ParsedName<'k> {
+    /// Parses a name whose extension is spelled as CloudTrail spells it.
     pub(super) fn parse(name: &'k str) -> Option<Self> {
         let (stem, compression) = strip_extension(name)?;
+        Self::of_stem(stem, compression)
+    }
+
+    /// Parses a name without its extension.
+    pub(super) fn of_stem(stem: &'k str, compression: FileCompression) -> Option<Self> {
         let (account, kind, rest) = account_and_kind(stem)?;
         let kind = Kind::parse(kind)?;
         let (region, rest) = rest.split_once('_')?;

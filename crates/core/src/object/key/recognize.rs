@@ -1,7 +1,7 @@
 //! Recognizes CloudTrail log files, including files that were moved, renamed or decompressed.
 
-use super::file::{ParsedName, account_and_kind, strip_extension};
-use super::{KeyFolders, Kind};
+use super::file::{ParsedName, account_and_kind, strip_extension_of_any_case};
+use super::{FileCompression, KeyFolders, Kind};
 use jiff::civil::Date;
 
 /// The classification of a key.
@@ -29,7 +29,7 @@ pub enum Recognized<'k> {
 pub enum NotALog {
     /// The key ends in a slash. The S3 console creates such objects for folders.
     FolderMarker,
-    /// The key ends neither in `.json.gz` nor in `.json`.
+    /// The key ends neither in `.json.gz` nor in `.json`, in any case.
     OtherExtension,
     /// The folders or the file name have CloudTrail's form, but the kind is unknown. This should raise an alarm,
     /// because CloudTrail may have introduced a new kind.
@@ -65,7 +65,7 @@ impl std::fmt::Display for NotALog {
     }
 }
 
-/// Classifies a key.
+/// Classifies a key. The case of the extension is ignored.
 ///
 /// A file name that follows the grammar decides in any folder, because CloudTrail wrote the name and it moves with the
 /// file. For any other name that ends in `.json.gz` or `.json`, the folders decide if they follow the grammar. If both
@@ -75,10 +75,13 @@ pub fn recognize(key: &str) -> Recognized<'_> {
     if name.is_empty() {
         return Recognized::NotALog(NotALog::FolderMarker);
     }
-    let Some((stem, _)) = strip_extension(name) else {
+    let Some(stem) = strip_extension_of_any_case(name) else {
         return Recognized::NotALog(NotALog::OtherExtension);
     };
-    if let Some(ParsedName { account, kind, region, date, .. }) = ParsedName::parse(name) {
+    // The bytes decide about the compression, because the extension can be wrong. A digest that was decompressed is a
+    // digest.
+    let parsed = ParsedName::of_stem(stem, FileCompression::Gzip);
+    if let Some(ParsedName { account, kind, region, date, .. }) = parsed {
         return classified(kind, account, region, date);
     }
     let kind_in_name = account_and_kind(stem).map(|(_, kind, _)| kind);

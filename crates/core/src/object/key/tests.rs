@@ -113,6 +113,25 @@ fn log_is_recognized_by_name_in_any_folder() {
 }
 
 #[test]
+fn case_of_the_extension_is_ignored() {
+    let name = LOG.rsplit('/').next().unwrap();
+    let expected = log(Kind::CloudTrail, "111122223333", "us-east-1", date(2026, 3, 2));
+    for extension in [".JSON.GZ", ".json.GZ", ".Json.Gz", ".JSON"] {
+        let key = LOG.replace(".json.gz", extension);
+        assert_eq!(recognize(&key), expected, "{key}");
+        assert_eq!(recognize(&name.replace(".json.gz", extension)), expected, "{key}");
+        assert_eq!(recognize(&format!("{FOLDER}/x{extension}")), expected, "{key}");
+        assert_eq!(recognize(&DIGEST.replace(".json.gz", extension)), Recognized::Digest, "{key}");
+        // The grammar is exact, because a key must be rendered as it was parsed.
+        assert_eq!(LogKey::parse(&key), None, "{key}");
+    }
+    // A name that is shorter than an extension or cut within a character.
+    for name in ["gz", "", "éjson.gz", "é.json"] {
+        recognize(name);
+    }
+}
+
+#[test]
 fn log_is_recognized_by_folders_with_any_name() {
     let expected = log(Kind::CloudTrail, "111122223333", "us-east-1", date(2026, 3, 2));
     for name in
