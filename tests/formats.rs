@@ -137,3 +137,26 @@ fn aggregated_event_costs_the_write_units_of_any_event_and_has_a_date() {
     // No time bounds these pages, so they are small.
     assert!(timeless <= 8, "{timeless}");
 }
+
+#[test]
+fn unknown_kind_is_delivered_counted_and_named_once() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    for (number, day) in (0..).zip(["2026-11-01", "2026-11-02"]) {
+        let key = key("111122223333", "CloudTrail-Novel", "eu-west-1", day, "a");
+        bucket.put(&key, &gzip(&log(&[event(number)])));
+    }
+    let ran = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    assert_eq!(
+        (ran.code(), &ran.json()["unknown_kinds"], &ran.json()["delivered"]),
+        (0, &2.into(), &2.into()),
+        "{ran:?}"
+    );
+    let named: Vec<_> = ran
+        .err()
+        .lines()
+        .filter(|line| line.contains("an unknown kind of CloudTrail file"))
+        .map(str::to_owned)
+        .collect();
+    assert!(named.len() == 1 && named[0].contains("CloudTrail-Novel"), "{ran:?}");
+    assert_delivered(out.path(), &events(0..2));
+}

@@ -28,6 +28,8 @@ pub(crate) struct Progress {
     found: u64,
     events: u64,
     bytes: u64,
+    /// Whether an object of an unknown kind was named. Further ones are only counted.
+    named_unknown_kind: bool,
 }
 
 impl Progress {
@@ -37,7 +39,8 @@ impl Progress {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
         bar.set_style(style(LISTING));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, names: NotIngestedLog::new(all), started: Instant::now(), found: 0, events: 0, bytes: 0 }
+        let (found, events, bytes, named_unknown_kind) = Default::default();
+        Self { bar, names: NotIngestedLog::new(all), started: Instant::now(), found, events, bytes, named_unknown_kind }
     }
 
     /// Starts another round: resets the bar. Objects that were already printed are not printed again.
@@ -94,6 +97,13 @@ impl Progress {
         }
         if let Outcome::Done(report) = outcome {
             self.events += report.counts.seen;
+            if report.unknown_kinds > 0 && !std::mem::replace(&mut self.named_unknown_kind, true) {
+                self.line(&format!(
+                    "{}: an unknown kind of CloudTrail file; its events are delivered, and further such files are only \
+                     counted; check for a newer version of trailhose",
+                    crate::text::one_line(&at.to_string())
+                ));
+            }
         }
         self.bytes += at.size.unwrap_or(0);
         self.bar.inc(1);
