@@ -273,7 +273,7 @@ fn invalid_file_reports_reason_and_offset() {
             "invalid JSON at byte 18: unescaped control character in a string: byte 0x0a",
         ),
         (b"{\"Records\":[{\"a\":\"\\x\"}]}", "invalid JSON at byte 19: unknown escape in a string: 'x'"),
-        (&nested, "invalid JSON at byte 146: nesting exceeds 128 levels"),
+        (&nested, "invalid JSON at byte 144: nesting exceeds 128 levels"),
         (b"\x1f\x8b\x08", "the gzip stream is truncated, at byte 3 of 3 compressed bytes"),
     ];
     for (bytes, expected) in cases {
