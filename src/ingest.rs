@@ -139,7 +139,9 @@ impl Ingest {
             LeaseOutcome::Granted(lease) => lease,
             LeaseOutcome::Done => return Ok(Outcome::AlreadyDone),
             LeaseOutcome::Leased { until } => return Ok(Outcome::Deferred(Deferred::Leased { until })),
-            LeaseOutcome::Quarantined(reason) => return Ok(Outcome::Quarantined(Quarantined::from_stored(&reason))),
+            LeaseOutcome::Quarantined { reason, accepted } => {
+                return Ok(Outcome::Quarantined(Quarantined { accepted, ..Quarantined::from_stored(&reason) }));
+            }
         };
         let worked = match at.archive {
             // A request would be refused and billed.
@@ -156,7 +158,7 @@ impl Ingest {
             IngestAbort::Quarantine(kind, reason) => {
                 let stored = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
                 return Ok(match stored {
-                    Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false }),
+                    Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false, accepted: None }),
                     Err(stop) => Outcome::Failed(stop.into()),
                 });
             }
@@ -279,7 +281,7 @@ impl Quarantined {
     /// Parses the reason that an earlier attempt stored in the ledger row.
     fn from_stored(stored: &str) -> Self {
         let (kind, reason) = stored.split_once(": ").unwrap_or(("unknown", stored));
-        Self { kind: kind.to_owned(), reason: reason.to_owned(), before: true }
+        Self { kind: kind.to_owned(), reason: reason.to_owned(), before: true, accepted: None }
     }
 }
 

@@ -29,7 +29,9 @@ mod protocol;
 pub mod store;
 
 pub use inspect::{EventTrace, ObjectState, OwnershipCounts};
-pub use protocol::{Claim, Claims, EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, ReopenOutcome};
+pub use protocol::{
+    AcceptOutcome, Claim, Claims, EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, ReopenOutcome,
+};
 
 use model::page;
 use model::row::Seconds;

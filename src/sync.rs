@@ -266,6 +266,7 @@ impl SyncState<'_> {
                         kind: kind.reopened_by_discovery().unwrap_or_default().to_owned(),
                         reason: kind.advice().to_owned(),
                         before: true,
+                        accepted: None,
                     });
                     not_started.push((at, outcome));
                 }

@@ -19,11 +19,13 @@ pub struct Tally {
     pub ignored: BTreeMap<String, u64>,
     /// Objects quarantined by this run, by kind of reason.
     pub quarantined: BTreeMap<String, u64>,
-    /// Objects that an earlier run quarantined, without those of `waiting_before`.
+    /// Objects that an earlier run quarantined, without those of `waiting_before` and the accepted ones.
     pub quarantined_before: u64,
     /// Objects that an earlier run quarantined as archived or because their KMS key cannot be used, by kind. Discovery
     /// reopens them when the cause is gone.
     pub waiting_before: BTreeMap<String, u64>,
+    /// Objects whose quarantine a person accepted, without those of `waiting_before`.
+    pub quarantined_accepted: u64,
     /// Deferred objects, which are retried although nothing failed.
     pub deferred: u64,
     /// Objects that failed and are retried.
@@ -48,6 +50,7 @@ impl Tally {
             Outcome::Quarantined(quarantined) if quarantined.before && quarantined.is_reopened_by_discovery() => {
                 *self.waiting_before.entry(quarantined.kind.clone()).or_default() += 1;
             }
+            Outcome::Quarantined(quarantined) if quarantined.accepted.is_some() => self.quarantined_accepted += 1,
             Outcome::Quarantined(quarantined) if quarantined.before => self.quarantined_before += 1,
             Outcome::Quarantined(quarantined) => *self.quarantined.entry(quarantined.kind.clone()).or_default() += 1,
             Outcome::Deferred(Deferred::Leased { .. } | Deferred::OwnerInProgress { .. } | Deferred::OutOfTime) => {
@@ -77,14 +80,16 @@ impl Tally {
         macro_rules! sum {
             ($($field:ident)*) => { $(self.$field += other.$field;)* };
         }
-        sum!(objects already_done quarantined_before deferred failed invalid_messages);
+        sum!(objects already_done quarantined_before quarantined_accepted deferred failed invalid_messages);
         self.done.merge(&other.done);
     }
 
     /// Returns the number of objects that matched the selection, with any outcome. Files that are not logs do not match.
     pub fn matched(&self) -> u64 {
-        let quarantined =
-            self.quarantined_by_this_run() + self.quarantined_before + self.waiting_before.values().sum::<u64>();
+        let quarantined = self.quarantined_by_this_run()
+            + self.quarantined_before
+            + self.quarantined_accepted
+            + self.waiting_before.values().sum::<u64>();
         self.objects + self.already_done + quarantined + self.deferred + self.failed
     }
 

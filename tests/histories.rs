@@ -117,17 +117,19 @@ fn guard() -> impl Strategy<Value = Guard> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    (0..8, token(), 0..9u32).prop_map(|(kind, token, number)| match kind {
+    (0..10, token(), 0..9u32).prop_map(|(kind, token, number)| match kind {
         0 => Change::Lease { token, until: NOW + 60 * i64::from(number) },
         1 => Change::Release,
         2 => Change::Advance(number),
         3 => Change::ResetCursor,
         4 => Change::Settle,
         6 => Change::Reset,
+        7 => Change::Accept { reason: format!("known {number}") },
+        8 => Change::WithdrawAcceptance,
         5 => {
             Change::Complete { counts: Counts { seen: 9, delivered: number.into(), ..Counts::default() }, expires: NOW }
         }
-        _ => Change::Quarantine { reason: format!("reason {number}") },
+        _ => Change::Quarantine { reason: format!("reason {number}"), at: NOW },
     })
 }
 

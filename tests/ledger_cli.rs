@@ -85,6 +85,38 @@ fn repair(path: &Path, bytes: &[u8]) {
     File::options().write(true).open(path).unwrap().set_modified(written).unwrap();
 }
 
+/// Accepts a quarantined object, checks that it is listed, counted, kept by `retry --all` and without effect on the exit
+/// code, and withdraws this.
+fn accept(synced: &Synced, bad: &str, scan: &[&str]) {
+    for args in [&["accept", bad][..], &["accept", bad, "--reason", " "]] {
+        let refused = synced.ledger(&[&["quarantine"], args].concat());
+        assert!(refused.code() == 2 && refused.err().contains("reason"), "{refused:?}");
+    }
+    let wrong = synced.ledger(&["quarantine", "accept", text(&synced.a), "--reason", "x"]);
+    assert!(wrong.code() == 2 && wrong.err().contains("is not quarantined"), "{wrong:?}");
+    let accepted = synced.ledger(&["quarantine", "accept", bad, "--reason", "truncated at the source"]);
+    assert_eq!((accepted.code(), &accepted.json()["status"]), (0, &"accepted".into()), "{accepted:?}");
+
+    let ran = synced.sync();
+    let said = ran.json();
+    assert_eq!((ran.code(), &said["exit_code"], &said["quarantined_accepted"]), (0, &0.into(), &1.into()), "{ran:?}");
+    assert_eq!((&said["quarantined_before"], ran.err().as_str()), (&0.into(), ""), "{ran:?}");
+    let listed = each(&synced.ledger(&["quarantine", "list"]));
+    assert_eq!((listed.len(), &listed[0]["accepted"]), (1, &"truncated at the source".into()));
+    let line = synced.ledger_text(&["quarantine", "list"]);
+    assert!(line.out().ends_with("(accepted: truncated at the source)\n"), "{line:?}");
+    assert!(line.err().contains("1 object is quarantined, 1 of them accepted"), "{line:?}");
+    let contents = &synced.ledger(&[&["stats"], scan].concat()).json()["contents"];
+    assert_eq!((&contents["quarantined"], &contents["accepted"]), (&1.into(), &1.into()), "{contents}");
+    let retried = synced.ledger(&["quarantine", "retry", "--all", "--yes"]);
+    assert_eq!((retried.code(), retried.out().as_str()), (0, ""), "an accepted object is reopened only by its name");
+
+    let withdrawn = synced.ledger(&["quarantine", "accept", bad, "--undo"]);
+    assert_eq!((withdrawn.code(), &withdrawn.json()["status"]), (0, &"quarantined".into()), "{withdrawn:?}");
+    let ran = synced.sync();
+    assert_eq!((ran.code(), &ran.json()["quarantined_before"]), (3, &1.into()), "{ran:?}");
+}
+
 fn everything(synced: &Synced, scan: &[&str]) {
     // Stats.
     let stats = synced.ledger(&[&["stats"], scan].concat());
@@ -138,7 +170,12 @@ fn everything(synced: &Synced, scan: &[&str]) {
     assert!(asked.err().contains("delivered before they were quarantined will be delivered again."), "{asked:?}");
     let wrong = synced.ledger(&["quarantine", "retry", text(&synced.a), "--yes"]);
     assert!(wrong.code() == 2 && wrong.err().contains("is not quarantined"), "{wrong:?}");
+    let since: jiff::Timestamp = listed[0]["quarantined_at"].as_str().unwrap().parse().unwrap();
+    assert!(since.duration_until(jiff::Timestamp::now()).abs() < jiff::SignedDuration::from_mins(10), "{since}");
+    let line = synced.ledger_text(&["quarantine", "list"]);
+    assert!(line.out().starts_with(&format!("{since}  {bad}  gzip: ")), "{line:?}");
     assert_eq!(synced.sync().json()["quarantined_before"], 1);
+    accept(synced, bad, scan);
     repair(&synced.bad, &gzip(&log(&events(10..12))));
     let retried = synced.ledger(&["quarantine", "retry", bad, "--yes"]);
     assert_eq!((retried.code(), &retried.json()["status"]), (0, &"open".into()));

@@ -163,7 +163,7 @@ async fn item_size_expiry_and_index_match_its_state() {
     let store = DynamoDb::new(client.clone(), "items");
     let object = object("a");
     let counts = Counts { seen: 1200, delivered: 1, duplicate: 22, filtered: 333, oversize: 0 };
-    let quarantine = || Change::Quarantine { reason: "gzip ends at byte 12".into() };
+    let quarantine = || Change::Quarantine { reason: "gzip ends at byte 12".into(), at: NOW };
     let pk = format!("o#{}", object.id());
     let steps = [
         (lease(), false, false),

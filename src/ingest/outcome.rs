@@ -33,6 +33,8 @@ pub struct Quarantined {
     pub reason: String,
     /// Whether an earlier attempt quarantined the object.
     pub before: bool,
+    /// Why a person accepted that the object stays quarantined, if so.
+    pub accepted: Option<String>,
 }
 
 impl Quarantined {

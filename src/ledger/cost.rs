@@ -4,7 +4,7 @@
 //! and an emulator's approximate numbers are not used.
 
 use crate::ledger::model::page::{Page, PageName};
-use crate::ledger::model::row::{Row, Status};
+use crate::ledger::model::row::Row;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes per write unit: a write is billed one unit per started kilobyte of the item.
@@ -75,9 +75,8 @@ pub fn row_bytes(row: &Row) -> usize {
             + number("filtered", counts.filtered.into())
             + number("oversize", counts.oversize.into())
     });
-    if row.status == Status::Quarantined {
-        bytes += text("quarantined_at", "2026-11-21T00:00:00Z");
-    }
+    bytes += row.quarantined_at.map_or(0, |_| text("quarantined_at", "2026-11-21T00:00:00Z"));
+    bytes += row.accepted.as_deref().map_or(0, |reason| text("accepted", reason));
     bytes
 }
 

@@ -5,6 +5,7 @@
 //! lease ─▶ claim (page_locks, lookup) ─▶ deliver ─▶ settle ─▶ help ─▶ done
 //! ```
 
+mod accept;
 mod claim;
 mod help;
 mod lease;
@@ -12,6 +13,7 @@ pub(super) mod lookup;
 pub(super) mod page_locks;
 mod reset;
 
+pub use accept::AcceptOutcome;
 pub use claim::{Claim, Claims, ForeignClaim};
 pub use help::{Help, HelpOutcome};
 pub use lease::{Lease, LeaseOutcome};

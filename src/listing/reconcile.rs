@@ -33,7 +33,8 @@ pub(crate) enum KeyState {
 
 impl ListedKey {
     /// Returns whether the object must be ingested: it is absent or unfinished, or it is quarantined and `states`
-    /// includes quarantined objects. Objects that are archived, done or under an unexpired lease are not selected.
+    /// includes quarantined objects. Objects that are archived, done or under an unexpired lease are not selected, nor
+    /// are objects whose quarantine was accepted.
     pub(crate) fn is_selected(&self, states: StateSelection) -> bool {
         match self.state {
             KeyState::Log { .. } if self.at.archive == ArchiveState::Archived => false,
@@ -64,6 +65,7 @@ impl ListedKey {
                 QuarantineKind::Kms { .. } => counts.kms += 1,
                 QuarantineKind::Other => counts.quarantined += 1,
             },
+            KeyState::Log { state: ObjectState::QuarantineAccepted, .. } => counts.quarantined += 1,
         }
     }
 

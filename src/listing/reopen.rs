@@ -147,7 +147,7 @@ async fn quarantine(ledger: &Ledger, object: &Object, text: &str) -> Result<Obje
             ObjectState::Quarantined(QuarantineKind::Archived)
         }
         LeaseOutcome::Done => ObjectState::Done,
-        LeaseOutcome::Quarantined(reason) => ObjectState::Quarantined(QuarantineKind::of(&reason)),
+        LeaseOutcome::Quarantined { reason, .. } => ObjectState::Quarantined(QuarantineKind::of(&reason)),
         LeaseOutcome::Leased { until } => ObjectState::Leased { until },
     })
 }

@@ -53,6 +53,8 @@ impl SinkCall {
                 Change::Settle => "settle",
                 Change::Complete { .. } => "complete",
                 Change::Quarantine { .. } => "quarantine",
+                Change::Accept { .. } => "accept",
+                Change::WithdrawAcceptance => "withdraw_acceptance",
                 Change::Reset => "reset",
             },
             Self::Rows(_) => "rows",

@@ -29,7 +29,7 @@ fn guards() -> [Guard; 6] {
     ]
 }
 
-fn changes() -> [Change; 8] {
+fn changes() -> [Change; 10] {
     [
         Change::Lease { token: Token(7), until: NOW + 900 },
         Change::Release,
@@ -38,7 +38,9 @@ fn changes() -> [Change; 8] {
         Change::Reset,
         Change::Settle,
         Change::Complete { counts: Counts { seen: 1, ..COUNTS }, expires: NOW + 1 },
-        Change::Quarantine { reason: "found something else".into() },
+        Change::Quarantine { reason: "found something else".into(), at: NOW + 5 },
+        Change::Accept { reason: "its events are known to be lost".into() },
+        Change::WithdrawAcceptance,
     ]
 }
 
@@ -73,7 +75,7 @@ async fn write_state(store: &dyn Store, object: &Object, state: Option<State>) -
         Status::Open => Some((held, Change::Advance(5))),
         Status::Settled => Some((held, Change::Settle)),
         Status::Done => Some((held, Change::Complete { counts: COUNTS, expires: NOW + 99 })),
-        Status::Quarantined => Some((held, Change::Quarantine { reason: "found something".into() })),
+        Status::Quarantined => Some((held, Change::Quarantine { reason: "found something".into(), at: NOW })),
     });
     steps.push(match holder {
         Some(token) => (held, Change::Lease { token, until }),
@@ -239,7 +241,10 @@ pub async fn all_texts_and_numbers_are_preserved(store: &dyn Store, run: &str) {
                 expires: i64::MAX,
             },
         ),
-        (Guard::Held(token), Change::Quarantine { reason: format!("offset 3: {{\"\u{0}…\n{}", "r".repeat(5000)) }),
+        (
+            Guard::Held(token),
+            Change::Quarantine { reason: format!("offset 3: {{\"\u{0}…\n{}", "r".repeat(5000)), at: NOW },
+        ),
     ];
     let mut row = None;
     for (guard, change) in steps {

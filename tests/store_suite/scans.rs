@@ -75,7 +75,7 @@ pub async fn size_includes_rows_and_pages(store: &dyn Store, scan: &dyn LedgerSc
     let run = format!("{run}-size");
     let before = scan.size().await.unwrap();
     put(store, &format!("{run}/a"), "e", Change::Settle).await;
-    put(store, &format!("{run}/b"), "e", Change::Quarantine { reason: "r".repeat(100_000) }).await;
+    put(store, &format!("{run}/b"), "e", Change::Quarantine { reason: "r".repeat(100_000), at: NOW }).await;
     refused(store.write_page(&PageName(format!("{run}/eu-west-1/1")), None, &Page::new(NOW)).await).unwrap();
     let after = scan.size().await.unwrap();
     assert_eq!((after.items - before.items, after.age), (3, 0));
@@ -90,7 +90,7 @@ pub async fn quarantined_rows_are_listed_until_reopened(store: &dyn Store, scan:
         let key = format!("{run}/{number}");
         let change = match number % 3 {
             0 => Change::Settle,
-            _ => Change::Quarantine { reason: format!("reason {number}") },
+            _ => Change::Quarantine { reason: format!("reason {number}"), at: NOW },
         };
         let row = put(store, &key, "e", change).await;
         if number % 3 > 0 {

@@ -199,6 +199,8 @@ impl Store for AllButMissing {
             cursor: CURSOR_END,
             counts: None,
             reason: None,
+            quarantined_at: None,
+            accepted: None,
             expires: Some(i64::MAX),
         };
         Ok(ids.iter().map(|&id| (!is_missing(id)).then(|| row.clone())).collect())

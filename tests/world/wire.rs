@@ -162,5 +162,7 @@ pub(super) fn name_of(change: &Change) -> &'static str {
         Change::Settle => "settle",
         Change::Complete { .. } => "complete",
         Change::Quarantine { .. } => "quarantine",
+        Change::Accept { .. } => "accept",
+        Change::WithdrawAcceptance => "withdraw_acceptance",
     }
 }

@@ -27,7 +27,10 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
     };
     let aws = Aws::default();
     let access = match args.command {
-        LedgerCommand::Reset { .. } | LedgerCommand::Quarantine(QuarantineCommand::Retry { .. }) => Access::ReadWrite,
+        LedgerCommand::Reset { .. }
+        | LedgerCommand::Quarantine(QuarantineCommand::Retry { .. } | QuarantineCommand::Accept { .. }) => {
+            Access::ReadWrite
+        }
         _ => Access::ReadOnly,
     };
     let open = OpenedLedger::at(at, access, &aws).await?;
@@ -36,6 +39,9 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
         LedgerCommand::Show { object, scan } => show::run(&open, &aws, &object, scan, args.json).await,
         LedgerCommand::Event(event) => event::run(&open, &event, args.json).await,
         LedgerCommand::Quarantine(QuarantineCommand::List) => quarantine::list(&open, args.json).await,
+        LedgerCommand::Quarantine(QuarantineCommand::Accept { objects, reason, undo: _ }) => {
+            quarantine::accept(&open, &aws, &objects, reason.as_deref(), args.json).await
+        }
         LedgerCommand::Quarantine(QuarantineCommand::Retry { objects, all: _, yes }) => {
             quarantine::retry(&open, &aws, &objects, yes, args.json).await
         }

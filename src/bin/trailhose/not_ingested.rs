@@ -25,6 +25,9 @@ pub(crate) struct NotIngested {
     pub(crate) kind: String,
     /// The reason in words.
     pub(crate) reason: String,
+    /// Whether a person accepted that the object stays quarantined.
+    #[serde(skip)]
+    accepted: bool,
 }
 
 impl NotIngested {
@@ -33,11 +36,13 @@ impl NotIngested {
         let (result, kind, reason) = match outcome {
             Outcome::Done(_) | Outcome::AlreadyDone => return None,
             Outcome::Skipped(kind) => ("skipped", (*kind).to_owned(), why_skipped(&at.key)),
-            Outcome::Quarantined(quarantined) => (
-                "quarantined",
-                quarantined.kind.clone(),
-                format!("{}{}", quarantined.reason, advice(&quarantined.kind)),
-            ),
+            Outcome::Quarantined(quarantined) => {
+                let more = match &quarantined.accepted {
+                    Some(why) => format!(" (accepted: {why})"),
+                    None => advice(&quarantined.kind).to_owned(),
+                };
+                ("quarantined", quarantined.kind.clone(), format!("{}{more}", quarantined.reason))
+            }
             Outcome::Deferred(Deferred::Leased { .. }) => {
                 ("deferred", "leased".into(), "another worker is processing it; rerun to resume".into())
             }
@@ -51,19 +56,27 @@ impl NotIngested {
             }
             Outcome::Failed(failure) => ("failed", "failed".into(), failure.to_string()),
         };
-        Some(Self { object: at.to_string(), outcome: result, kind, reason })
+        let accepted = matches!(outcome, Outcome::Quarantined(quarantined) if quarantined.accepted.is_some());
+        Some(Self { object: at.to_string(), outcome: result, kind, reason, accepted })
     }
 
     /// Returns the entry for a folder that was not listed.
     pub(crate) fn unvisited(folder: &ObjectRef) -> Self {
         let reason = "not a CloudTrail folder; to read it, omit --since, --until, --account, --region and --kind, or use \
                       it as SOURCE";
-        Self { object: folder.to_string(), outcome: "unvisited", kind: "folder".into(), reason: reason.into() }
+        Self {
+            object: folder.to_string(),
+            outcome: "unvisited",
+            kind: "folder".into(),
+            reason: reason.into(),
+            accepted: false,
+        }
     }
 
-    /// Whether the object is expected in every bucket. Such objects are printed only with `--verbose`.
+    /// Whether the object is expected: it occurs in every bucket, or a person accepted it. Such objects are printed only
+    /// with `--verbose`.
     fn expected(&self) -> bool {
-        self.outcome == "skipped" && matches!(self.kind.as_str(), "digest" | "folder_marker")
+        self.accepted || self.outcome == "skipped" && matches!(self.kind.as_str(), "digest" | "folder_marker")
     }
 
     /// Returns the entry as one line.
@@ -134,7 +147,7 @@ impl NotIngestedLog {
     /// Records an object and returns the line to print, if any.
     pub(crate) fn note(&mut self, named: NotIngested) -> Option<String> {
         let count = self.counts.entry((named.outcome, named.kind.clone())).or_default();
-        *count += 1;
+        *count += u64::from(!named.accepted);
         let is_new = self.before.insert(hash(&(&named.object, named.outcome, &named.kind)));
         self.has_new |= is_new;
         let print = is_new && (self.all || (*count <= MAX_PRINTED && !named.expected()));

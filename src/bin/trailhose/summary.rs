@@ -140,8 +140,8 @@ impl Summary<'_> {
                 format!("{} not delivered yet; rerun to resume", objects_are(undelivered))
             }
             Completion::Complete if self.quarantined() > 0 => format!(
-                "{} quarantined and not delivered, for the reasons above: replace them with intact copies, or inspect \
-                 one with `trailhose explain`",
+                "{} quarantined and not delivered, for the reasons above: replace them with intact copies, inspect one \
+                 with `trailhose explain`, or accept them with `trailhose ledger quarantine accept`",
                 objects_are(self.quarantined())
             ),
             Completion::Complete if self.waiting() != [0, 0] => waiting_advice(self.waiting()),
@@ -216,6 +216,7 @@ impl Summary<'_> {
         table.bad("quarantined", tally.quarantined_by_this_run(), &reasons(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
         table.row_if("quarantined before", tally.waiting_before.values().sum(), &reasons(&tally.waiting_before));
+        table.row_if("quarantined, accepted", tally.quarantined_accepted, "see `trailhose ledger quarantine list`");
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
         table.row("events", counts.seen, "");
@@ -253,6 +254,9 @@ impl Summary<'_> {
         match self.tally().matched() {
             0 => "No object matched.",
             _ if self.waiting() != [0, 0] => "All other selected objects are delivered.",
+            _ if self.tally().quarantined_accepted > 0 => {
+                "All selected objects are delivered, except the accepted ones."
+            }
             _ => "All selected objects are delivered.",
         }
     }

@@ -28,6 +28,9 @@ pub enum ObjectState {
     Done,
     /// Excluded from processing, for a reason of this kind.
     Quarantined(QuarantineKind),
+    /// Quarantined for a reason that only a person can judge, and a person accepted this. Not reopened together with other
+    /// quarantined objects.
+    QuarantineAccepted,
 }
 
 impl Ledger {
@@ -62,8 +65,11 @@ fn state(row: Option<&Row>, now: Seconds) -> ObjectState {
         None => ObjectState::Absent,
         Some(Row { status: Status::Done, .. }) => ObjectState::Done,
         Some(row) if row.leased(now) => ObjectState::Leased { until: row.until },
-        Some(Row { status: Status::Quarantined, reason, .. }) => {
-            ObjectState::Quarantined(QuarantineKind::of(reason.as_deref().unwrap_or_default()))
+        Some(Row { status: Status::Quarantined, reason, accepted, .. }) => {
+            match QuarantineKind::of(reason.as_deref().unwrap_or_default()) {
+                QuarantineKind::Other if accepted.is_some() => ObjectState::QuarantineAccepted,
+                kind => ObjectState::Quarantined(kind),
+            }
         }
         Some(Row { status: Status::Open | Status::Settled, .. }) => ObjectState::Unfinished,
     }

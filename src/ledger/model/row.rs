@@ -105,6 +105,10 @@ pub struct Row {
     pub counts: Option<Counts>,
     /// Reason for the quarantine.
     pub reason: Option<String>,
+    /// Time of the quarantine. Only set on `Quarantined` rows.
+    pub quarantined_at: Option<Seconds>,
+    /// Why a person accepted that the object stays quarantined. Only set on `Quarantined` rows.
+    pub accepted: Option<String>,
     /// Time from which the store may delete the row. Only set on `Done` rows.
     pub expires: Option<Seconds>,
 }
@@ -203,7 +207,16 @@ pub enum Change {
     Quarantine {
         /// The reason, for a person to read.
         reason: String,
+        /// The current time.
+        at: Seconds,
     },
+    /// Records that a person accepts that the quarantined object stays undelivered.
+    Accept {
+        /// Why, for a person to read.
+        reason: String,
+    },
+    /// Withdraws [`Change::Accept`].
+    WithdrawAcceptance,
 }
 
 impl Change {
@@ -217,8 +230,14 @@ impl Change {
             cursor: 0,
             counts: None,
             reason: None,
+            quarantined_at: None,
+            accepted: None,
             expires: None,
         });
+        if matches!(self, Self::ResetCursor | Self::Reset | Self::Settle | Self::Complete { .. }) {
+            row.quarantined_at = None;
+            row.accepted = None;
+        }
         match self {
             Self::Lease { token, until } => {
                 row.token = Some(*token);
@@ -253,12 +272,15 @@ impl Change {
                 row.counts = Some(*counts);
                 row.expires = Some(*expires);
             }
-            Self::Quarantine { reason } => {
+            Self::Quarantine { reason, at } => {
                 row.status = Status::Quarantined;
                 row.until = 0;
                 row.expires = None;
                 row.reason = Some(reason.clone());
+                row.quarantined_at = Some(*at);
             }
+            Self::Accept { reason } => row.accepted = Some(reason.clone()),
+            Self::WithdrawAcceptance => row.accepted = None,
         }
         row
     }

@@ -27,8 +27,13 @@ pub enum LeaseOutcome {
     Granted(Lease),
     /// Every event of the object is delivered.
     Done,
-    /// The object is quarantined, for this reason.
-    Quarantined(String),
+    /// The object is quarantined.
+    Quarantined {
+        /// The reason.
+        reason: String,
+        /// Why a person accepted this, if so.
+        accepted: Option<String>,
+    },
     /// Another worker holds the lease.
     Leased {
         /// End of that lease.
@@ -49,7 +54,9 @@ impl Ledger {
             }
             Err(WriteError::Refused(Some(row))) => Ok(match row.status {
                 Status::Done => LeaseOutcome::Done,
-                Status::Quarantined => LeaseOutcome::Quarantined(row.reason.unwrap_or_default()),
+                Status::Quarantined => {
+                    LeaseOutcome::Quarantined { reason: row.reason.unwrap_or_default(), accepted: row.accepted }
+                }
                 Status::Open | Status::Settled => LeaseOutcome::Leased { until: row.until },
             }),
             // The row was deleted between refusal and reply, so it was done.
@@ -86,7 +93,8 @@ impl Ledger {
 
     /// Quarantines the object with `reason`. Ends the lease.
     pub async fn quarantine(&self, lease: &Lease, reason: &str) -> Result<(), LedgerError> {
-        self.write_under_lease(lease.id, lease.token, &Change::Quarantine { reason: reason.to_owned() }).await.map(drop)
+        let change = Change::Quarantine { reason: reason.to_owned(), at: self.now() };
+        self.write_under_lease(lease.id, lease.token, &change).await.map(drop)
     }
 
     /// Ends the lease, so that the next worker can start immediately.

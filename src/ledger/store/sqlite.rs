@@ -191,7 +191,7 @@ impl Store for Sqlite {
 }
 
 const COLUMNS: &str = "bucket, key, etag, status, token, until, cursor, seen, delivered, duplicate, filtered, oversize, \
-                       reason, expires";
+                       reason, expires, quarantined_at, accepted";
 
 fn read_row(connection: &Connection, path: &Path, id: ObjectId) -> Result<Option<Row>, StoreError> {
     let stored = connection
@@ -234,6 +234,8 @@ fn stored_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
         cursor: row.get(6)?,
         counts,
         reason: row.get(12)?,
+        quarantined_at: row.get(14)?,
+        accepted: row.get(15)?,
         expires: row.get(13)?,
     };
     Ok(StoredRow(understood, row.get(3)?))
@@ -243,7 +245,7 @@ fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> R
     let count = |of: fn(&Counts) -> u64| row.counts.as_ref().map(|counts| of(counts).cast_signed());
     let sql = format!(
         "INSERT OR REPLACE INTO rows (id, {COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
     );
     connection
         .prepare_cached(&sql)
@@ -264,6 +266,8 @@ fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> R
                 count(|counts| counts.oversize),
                 row.reason,
                 row.expires,
+                row.quarantined_at,
+                row.accepted,
             ])
         })
         .map(|_| ())

@@ -12,6 +12,7 @@ Examples:
   trailhose ledger show s3://my-trail-bucket/AWSLogs/…/x.json.gz --ledger dynamodb://trailhose
   trailhose ledger event 0a1b2c3d-… --account 111122223333 --region eu-west-1 --time 2026-11-01T10:05:00Z --ledger …
   trailhose ledger quarantine list --ledger dynamodb://trailhose
+  trailhose ledger quarantine accept s3://…/x.json.gz#ETAG --reason 'truncated at the source' --ledger …
   trailhose ledger quarantine retry --all --ledger dynamodb://trailhose
   trailhose ledger reset ./bucket/AWSLogs/…/x.json.gz --ledger ./events/.trailhose/ledger.db";
 
@@ -53,7 +54,7 @@ pub(crate) enum LedgerCommand {
     },
     /// Show the page and the owner of one event, and whether it is delivered
     Event(EventArgs),
-    /// List or retry quarantined objects
+    /// List, accept or retry quarantined objects
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Reset an object so that its events are delivered again
@@ -71,14 +72,26 @@ pub(crate) enum LedgerCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// List quarantined objects with their reasons
+    /// List quarantined objects: since when, and why
     List,
+    /// Accept that quarantined objects stay undelivered, so that runs exit with 0 again; or withdraw this
+    Accept {
+        /// s3://bucket/key#ETAG, as printed by `list`
+        #[arg(required = true)]
+        objects: Vec<String>,
+        /// Why, for example a ticket. `list` shows it
+        #[arg(long, value_name = "TEXT", value_parser = reason, required_unless_present = "undo")]
+        reason: Option<String>,
+        /// Withdraw the acceptance: the objects count as quarantined again
+        #[arg(long, conflicts_with = "reason")]
+        undo: bool,
+    },
     /// Reopen quarantined objects; the next sync or backfill processes them again
     Retry {
         /// s3://bucket/key#ETAG, as printed by `list`
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         objects: Vec<String>,
-        /// All quarantined objects
+        /// All quarantined objects, except those that are accepted
         #[arg(long)]
         all: bool,
         /// Do not ask for confirmation
@@ -113,6 +126,15 @@ pub(crate) struct EventArgs {
     /// Read the whole table instead of searching by account, region and time
     #[arg(long)]
     pub(crate) scan: bool,
+}
+
+/// Checks the reason of an acceptance.
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected a reason, found an empty text".into()),
+        text if text.len() > 1000 => Err("expected at most 1000 bytes".into()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// Parses a time and returns seconds since 1970.

@@ -22,7 +22,7 @@ Exit codes:
   0    all selected objects are delivered
   1    some objects failed or were deferred; rerun to resume
   2    nothing was started: invalid arguments, or a source, destination or ledger cannot be opened
-  3    completed, but some objects are quarantined; each is listed with its reason
+  3    completed, but some objects are quarantined and not accepted; each is listed with its reason
   4    completed, but no object of a source matched the selection; --allow-empty makes it 0
   130  interrupted by Ctrl-C; objects in progress were finished; rerun to resume
   143  interrupted by SIGTERM, in the same way; with --watch SIGTERM ends with 0, or 1 if the last round failed";

@@ -1,4 +1,4 @@
-//! `trailhose ledger quarantine`: lists and retries quarantined objects.
+//! `trailhose ledger quarantine`: lists, accepts and retries quarantined objects.
 
 use super::confirm::confirmed;
 use super::object::ObjectSelector;
@@ -6,49 +6,88 @@ use super::open::{OpenedLedger, failed};
 use super::view::{RowView, named, say};
 use crate::components::Aws;
 use crate::print::{print, print_json};
-use crate::text::{counted, objects_are};
+use crate::text::{counted, objects_are, one_line};
 use serde::Serialize;
-use trailhose::ledger::ReopenOutcome;
 use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::row::{Row, Status};
+use trailhose::ledger::{AcceptOutcome, ReopenOutcome};
 
 pub(super) async fn list(open: &OpenedLedger, json: bool) -> Result<u8, String> {
-    let mut count = 0u64;
+    let (mut count, mut accepted) = (0u64, 0u64);
     let mut walk = open.walk(ScanFilter::Quarantined);
     while let Some(batch) = walk.next().await? {
         for row in open.reread(&batch.rows).await?.iter().filter(|row| row.status == Status::Quarantined) {
             count += 1;
+            accepted += u64::from(row.accepted.is_some());
             let view = RowView::of(row, open.ledger.now());
-            if json {
-                print_json(&view);
-            } else {
-                print(&format!("{}  {}\n", view.object, crate::text::one_line(view.reason.as_deref().unwrap_or(""))));
-            }
+            if json { print_json(&view) } else { print(&line(&view)) }
         }
     }
     if !json {
-        say(&format!("{} quarantined", objects_are(count)));
+        let accepted = match accepted {
+            0 => String::new(),
+            accepted => format!(", {accepted} of them accepted"),
+        };
+        say(&format!("{} quarantined{accepted}", objects_are(count)));
     }
     Ok(0)
 }
 
-/// Result of the retry of one object.
-#[derive(Debug, Serialize)]
-struct RetryResult {
-    object: String,
-    /// `open`, `leased`, `absent` or the object's state.
-    status: &'static str,
+/// Returns a quarantined object as one line: since when, the object, why, and why this was accepted.
+fn line(view: &RowView) -> String {
+    let since = view.quarantined_at.as_deref().unwrap_or("at an unknown time");
+    let reason = one_line(view.reason.as_deref().unwrap_or_default());
+    let accepted = view.accepted.as_deref().map(|why| format!("  (accepted: {})", one_line(why))).unwrap_or_default();
+    format!("{since}  {}  {reason}{accepted}\n", view.object)
 }
 
-/// Reopens the given quarantined objects, or all if none is given.
-pub(super) async fn retry(
+/// Accepts that the given quarantined objects stay undelivered, for this reason, or withdraws this.
+pub(super) async fn accept(
     open: &OpenedLedger,
     aws: &Aws,
     objects: &[String],
-    yes: bool,
+    reason: Option<&str>,
     json: bool,
 ) -> Result<u8, String> {
-    let mut rows_to_retry = Vec::new();
+    let rows = quarantined(open, aws, objects).await?;
+    let (mut changed, mut refused) = (0, 0);
+    for row in &rows {
+        let id = row.object.id();
+        let outcome = match reason {
+            Some(reason) => open.ledger.accept(id, reason).await,
+            None => open.ledger.withdraw_acceptance(id).await,
+        };
+        let (status, hint) = match outcome.map_err(failed)? {
+            AcceptOutcome::Changed(row) if row.accepted.is_some() => ("accepted", ""),
+            AcceptOutcome::Changed(_) => ("quarantined", ""),
+            AcceptOutcome::Leased(_) => ("leased", ": another worker uses the row, try again later"),
+            AcceptOutcome::NotQuarantined(row) => (row.status.as_str(), ": no longer quarantined"),
+            AcceptOutcome::NotFound => ("absent", ": the ledger has no row for it any more"),
+        };
+        match status {
+            "accepted" | "quarantined" => changed += 1,
+            _ => refused += 1,
+        }
+        let object = named(row);
+        match json {
+            true => print_json(&ChangeResult { object, status }),
+            false => print(&format!("{status:<13}{object}{hint}\n")),
+        }
+    }
+    let effect = match reason {
+        Some(_) => "accepted: not delivered, and without effect on exit codes. Withdraw this with --undo",
+        None => "no longer accepted",
+    };
+    say(&format!("{} {effect}", counted(changed, "object")));
+    Ok(if refused > 0 { super::NOT_FOUND } else { 0 })
+}
+
+/// Looks up the given objects.
+///
+/// # Errors
+/// One of them is not quarantined.
+async fn quarantined(open: &OpenedLedger, aws: &Aws, objects: &[String]) -> Result<Vec<Row>, String> {
+    let mut found = Vec::new();
     for object in objects {
         let mut rows = ObjectSelector::parse(object)?.find(open, aws, false).await?.rows;
         rows.retain(|row| row.status == Status::Quarantined);
@@ -58,10 +97,30 @@ pub(super) async fn retry(
                 open.at
             ));
         }
-        rows_to_retry.extend(rows);
+        found.extend(rows);
     }
+    Ok(found)
+}
+
+/// Result of a change of one object.
+#[derive(Debug, Serialize)]
+struct ChangeResult {
+    object: String,
+    /// `open`, `accepted`, `leased`, `absent` or the object's state.
+    status: &'static str,
+}
+
+/// Reopens the given quarantined objects, or all that are not accepted if none is given.
+pub(super) async fn retry(
+    open: &OpenedLedger,
+    aws: &Aws,
+    objects: &[String],
+    yes: bool,
+    json: bool,
+) -> Result<u8, String> {
+    let rows_to_retry = quarantined(open, aws, objects).await?;
     let question = match objects {
-        [] => "Reopen all quarantined objects?".to_owned(),
+        [] => "Reopen all quarantined objects that are not accepted?".to_owned(),
         _ => format!("Reopen {}?", counted(rows_to_retry.len() as u64, "object")),
     };
     let effect = "Events that they delivered before they were quarantined will be delivered again.";
@@ -73,7 +132,9 @@ pub(super) async fn retry(
     if objects.is_empty() {
         let mut walk = open.walk(ScanFilter::Quarantined);
         while let Some(batch) = walk.next().await? {
-            totals.open(open, &batch.rows, json).await?;
+            let mut rows = open.reread(&batch.rows).await?;
+            rows.retain(|row| row.status == Status::Quarantined && row.accepted.is_none());
+            totals.open(open, &rows, json).await?;
         }
     } else {
         totals.open(open, &rows_to_retry, json).await?;
@@ -109,7 +170,7 @@ impl RetryTotals {
             }
             let object = named(row);
             match json {
-                true => print_json(&RetryResult { object, status }),
+                true => print_json(&ChangeResult { object, status }),
                 false => print(&format!("{status:<10}{object}{hint}\n")),
             }
         }

@@ -30,6 +30,8 @@ struct LedgerContents {
     settled: u64,
     done: u64,
     quarantined: u64,
+    /// Quarantined objects that a person accepted. Included in `quarantined`.
+    accepted: u64,
     /// Objects with an unexpired lease.
     leased: u64,
     /// Event counts of the objects that are done.
@@ -56,6 +58,7 @@ impl LedgerContents {
                 Status::Done => self.done += 1,
                 Status::Quarantined => self.quarantined += 1,
             }
+            self.accepted += u64::from(row.accepted.is_some());
             self.leased += u64::from(row.leased(now));
             self.counts.merge(&row.counts.unwrap_or_default());
         }
@@ -124,7 +127,9 @@ fn table(stats: &StatsReport, open: &OpenedLedger) -> String {
             table.row("  done", found.done, "");
             table.row("  settled", found.settled, "own events delivered; waiting for other objects");
             table.row("  open", found.open, "");
-            table.row("  quarantined", found.quarantined, "");
+            let accepted =
+                if found.accepted > 0 { format!("{} accepted", HumanCount(found.accepted)) } else { String::new() };
+            table.row("  quarantined", found.quarantined, &accepted);
             table.row("events", found.counts.seen, "in objects that are done");
             table.row("  delivered", found.counts.delivered, "");
             table.row("  duplicates", found.counts.duplicate, "");

@@ -1,5 +1,6 @@
 //! A ledger row as text or JSON.
 
+use crate::text::counted;
 use clap::builder::styling::Style;
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -17,6 +18,10 @@ pub(super) struct RowView {
     /// End of the lease, if unexpired.
     pub(super) leased_until: Option<String>,
     pub(super) reason: Option<String>,
+    /// Time of the quarantine.
+    pub(super) quarantined_at: Option<String>,
+    /// Why a person accepted that the object stays quarantined.
+    pub(super) accepted: Option<String>,
     pub(super) seen: Option<u64>,
     pub(super) delivered: Option<u64>,
     pub(super) duplicate: Option<u64>,
@@ -35,6 +40,8 @@ impl RowView {
             cursor: Some(row.cursor).filter(|&cursor| cursor != CURSOR_END),
             leased_until: row.leased(now).then(|| time(row.until)),
             reason: row.reason.clone(),
+            quarantined_at: row.quarantined_at.map(time),
+            accepted: row.accepted.clone(),
             seen: counts.map(|counts| counts.seen),
             delivered: counts.map(|counts| counts.delivered),
             duplicate: counts.map(|counts| counts.duplicate),
@@ -58,18 +65,22 @@ impl RowView {
                 _ => String::new(),
             };
             let text = format!(
-                "{}: {} delivered, {} duplicates{}{}",
+                "{}: {} delivered, {}{}{}",
                 HumanCount(seen),
                 HumanCount(delivered),
-                HumanCount(duplicate),
+                counted(duplicate, "duplicate"),
                 more(self.filtered, "filtered"),
                 more(self.oversize, "oversize")
             );
             line(&mut out, "events", &text);
         }
-        for (name, text) in
-            [("leased until", &self.leased_until), ("reason", &self.reason), ("kept until", &self.expires)]
-        {
+        for (name, text) in [
+            ("leased until", &self.leased_until),
+            ("since", &self.quarantined_at),
+            ("reason", &self.reason),
+            ("accepted", &self.accepted),
+            ("kept until", &self.expires),
+        ] {
             if let Some(text) = text {
                 line(&mut out, name, &crate::text::one_line(text));
             }

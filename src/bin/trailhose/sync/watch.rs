@@ -50,7 +50,11 @@ pub(super) async fn run(
         match components {
             Ok(components) => {
                 let started = Instant::now();
-                let result = components.round(plan, look_back.start(today), &halt, progress).await;
+                let mut result = components.round(plan, look_back.start(today), &halt, progress).await;
+                if round > 1 {
+                    // New objects may arrive at any time, so it is normal that a round finds none.
+                    result.empty.clear();
+                }
                 let ended = &result.report;
                 if let (1, Some(reason)) = (round, not_started(ended)) {
                     return Err(reason);

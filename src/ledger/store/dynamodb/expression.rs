@@ -1,6 +1,7 @@
 //! Translates guards and changes to DynamoDB's condition and update expressions: the same rules as
 //! `row::Guard::admits` and `row::Change::apply`.
 
+use super::item;
 use crate::ledger::model::row::{CURSOR_END, Change, Guard, Status};
 use crate::object::Object;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -36,11 +37,15 @@ impl Expression {
             Some(object) if matches!(guard, Guard::Leasable { .. }) => expression.create(object),
             Some(_) => {}
         }
-        expression.update = format!("SET {}", expression.set.join(", "));
+        let mut clauses = Vec::new();
+        if !expression.set.is_empty() {
+            clauses.push(format!("SET {}", expression.set.join(", ")));
+        }
         if !expression.remove.is_empty() {
             let names: Vec<_> = expression.remove.clone().into_iter().map(|name| expression.name(name)).collect();
-            expression.update += &format!(" REMOVE {}", names.join(", "));
+            clauses.push(format!("REMOVE {}", names.join(", ")));
         }
+        expression.update = clauses.join(" ");
         expression
     }
 
@@ -100,7 +105,7 @@ impl Expression {
                 self.set("status", text(Status::Open.as_str()));
                 self.set("cursor", number(0));
                 self.remove.extend(["seen", "delivered", "duplicate", "filtered", "oversize"]);
-                self.remove.extend(["reason", "expires", "quarantined_at"]);
+                self.remove.extend(["reason", "expires", "quarantined_at", "accepted"]);
             }
             Change::Reset => {
                 self.change(&Change::ResetCursor);
@@ -109,7 +114,7 @@ impl Expression {
             Change::Settle => {
                 self.set("status", text(Status::Settled.as_str()));
                 self.set("cursor", number(CURSOR_END));
-                self.remove.extend(["expires", "quarantined_at"]);
+                self.remove.extend(["expires", "quarantined_at", "accepted"]);
             }
             Change::Complete { counts, expires } => {
                 self.set("status", text(Status::Done.as_str()));
@@ -121,15 +126,17 @@ impl Expression {
                 self.set("duplicate", number(counts.duplicate));
                 self.set("filtered", number(counts.filtered));
                 self.set("oversize", number(counts.oversize));
-                self.remove.push("quarantined_at");
+                self.remove.extend(["quarantined_at", "accepted"]);
             }
-            Change::Quarantine { reason } => {
+            Change::Quarantine { reason, at } => {
                 self.remove.push("expires");
                 self.set("status", text(Status::Quarantined.as_str()));
                 self.set("until", number(0));
                 self.set("reason", text(reason));
-                self.set("quarantined_at", text(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ")));
+                self.set("quarantined_at", text(item::time_text(*at)));
             }
+            Change::Accept { reason } => self.set("accepted", text(reason)),
+            Change::WithdrawAcceptance => self.remove.push("accepted"),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Attributes;
 use crate::ledger::cost;
 use crate::ledger::model::page::{Page, PageName, Version};
-use crate::ledger::model::row::{Counts, Row, Status, Token};
+use crate::ledger::model::row::{Counts, Row, Seconds, Status, Token};
 use crate::ledger::store::StoreError;
 use crate::object::{Object, ObjectId};
 use aws_sdk_dynamodb::primitives::Blob;
@@ -56,6 +56,8 @@ pub(super) fn row(item: &Attributes) -> Result<Row, StoreError> {
         cursor: number(item, "cursor")?.unwrap_or_default(),
         counts,
         reason: text(item, "reason")?.map(str::to_owned),
+        quarantined_at: text(item, "quarantined_at")?.map(|text| parse_time(pk, text)).transpose()?,
+        accepted: text(item, "accepted")?.map(str::to_owned),
         expires: number(item, "expires")?,
     })
 }
@@ -81,6 +83,18 @@ pub(super) fn page(item: &Attributes) -> Result<Page, StoreError> {
     let Some(AttributeValue::B(entries)) = item.get("e") else { return Err(unreadable(pk, "e", "bytes")) };
     Page::decode(Version(version), full, expires, entries.as_ref())
         .map_err(|error| StoreError::Unreadable(format!("item {pk}: {error}")))
+}
+
+/// Returns a time as it is stored in `quarantined_at`. A text, because the console shows the attribute to people.
+pub(super) fn time_text(seconds: Seconds) -> String {
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Parses the result of [`time_text`].
+fn parse_time(pk: &str, text: &str) -> Result<Seconds, StoreError> {
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(jiff::Timestamp::as_second).map_err(|_| unreadable(pk, "quarantined_at", "a time"))
 }
 
 /// Returns the billed size of an item in bytes.

@@ -1,6 +1,6 @@
 //! Journal: the SQLite file of a local ledger, and the transaction that the ledger and the JSON Lines sink share.
 
-use super::open_error::{Access, FORMAT, beside, check_file, identify, io_error, store_error};
+use super::open_error::{Access, beside, check_file, identify, io_error, older_format, store_error};
 use crate::ledger::store::StoreError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, TryLockError};
@@ -17,13 +17,22 @@ pub enum CommitMode {
     Grouped,
 }
 
+/// SQL that converts the tables from format *n*, which is its index plus one, to format *n* + 1.
+const UPGRADES: [&str; 1] =
+    ["ALTER TABLE rows ADD COLUMN quarantined_at INTEGER; ALTER TABLE rows ADD COLUMN accepted TEXT"];
+
+/// Version of the tables below. A file with a newer version is rejected. An older one is converted when it is opened
+/// for writes.
+pub(super) const FORMAT: u32 = 1 + UPGRADES.len() as u32;
+
 /// The tables of format [`FORMAT`].
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE rows (
         id BLOB PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, etag TEXT NOT NULL, status TEXT NOT NULL,
         token BLOB, until INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER, delivered INTEGER,
-        duplicate INTEGER, filtered INTEGER, oversize INTEGER, reason TEXT, expires INTEGER
+        duplicate INTEGER, filtered INTEGER, oversize INTEGER, reason TEXT, expires INTEGER,
+        quarantined_at INTEGER, accepted TEXT
     ) WITHOUT ROWID;
     CREATE INDEX leased ON rows (until) WHERE until > 0;
     CREATE INDEX quarantined ON rows (status) WHERE status = 'quarantined';
@@ -97,7 +106,10 @@ impl Journal {
         check_file(path, Access::Read)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| store_error(path, error))?;
-        let id = identify(&connection, path)?;
+        let (id, format) = identify(&connection, path)?;
+        if format < FORMAT {
+            return Err(older_format(path, format));
+        }
         let committed = connection.total_changes();
         let state = Mutex::new(ConnectionState::Open(OpenConnection { connection, committed }));
         Ok(Self { path: path.to_owned(), mode: CommitMode::Durable, id, state, _lock: None })
@@ -267,5 +279,13 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreErro
         transaction.commit().map_err(failed)?;
         return Ok(id);
     }
-    identify(&transaction, path)
+    let (id, format) = identify(&transaction, path)?;
+    for upgrade in UPGRADES.iter().skip(format as usize - 1) {
+        transaction.execute_batch(upgrade).map_err(failed)?;
+    }
+    transaction
+        .execute("UPDATE meta SET value = ?1 WHERE name = 'format' AND value <> ?1", [FORMAT.to_string()])
+        .map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    Ok(id)
 }

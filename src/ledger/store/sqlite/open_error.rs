@@ -3,14 +3,12 @@
 //! A message never recommends another ledger if the file may be the right one: with another ledger, every event is
 //! delivered again.
 
+use super::journal::FORMAT;
 use crate::ledger::store::StoreError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-
-/// Version of the tables. A file with another version is rejected.
-pub(super) const FORMAT: u32 = 1;
 
 /// The first bytes of every SQLite file. <https://www.sqlite.org/fileformat.html>
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -104,14 +102,14 @@ fn owner(_: &Path) -> Option<String> {
     None
 }
 
-/// Checks that an existing file is a ledger of this version, and returns the ledger's ID.
-pub(super) fn identify(connection: &Connection, path: &Path) -> Result<String, StoreError> {
+/// Checks that an existing file is a ledger of this version or an older one, and returns the ledger's ID and its format.
+pub(super) fn identify(connection: &Connection, path: &Path) -> Result<(String, u32), StoreError> {
     let failed = |error| store_error(path, error);
     let tables: Vec<String> = connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
         .and_then(|mut names| names.query_map([], |row| row.get(0))?.collect())
         .map_err(failed)?;
-    let is_ledger = ["files", "folders", "meta", "pages", "rows"].iter().all(|name| tables.iter().any(|t| t == name));
+    let is_ledger = ["meta", "pages", "rows"].iter().all(|name| tables.iter().any(|t| t == name));
     if !is_ledger {
         return Err(foreign(path, &tables));
     }
@@ -127,7 +125,7 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<String, S
     };
     let (Some(format), Some(id)) = (meta("format")?, meta("ledger")?) else { return Err(foreign(path, &tables)) };
     match format.parse::<u32>() {
-        Ok(FORMAT) => Ok(id),
+        Ok(format @ 1..=FORMAT) => Ok((id, format)),
         Ok(newer) if newer > FORMAT => Err(StoreError::Unreadable(format!(
             "a newer version of trailhose wrote the ledger {} (format {newer}; this version reads format {FORMAT}): \
              update trailhose",
@@ -151,6 +149,15 @@ fn foreign(path: &Path, tables: &[String]) -> StoreError {
     };
     StoreError::Unreadable(format!(
         "{} is the SQLite file of another program, not a trailhose ledger ({tables}): check the path",
+        path.display()
+    ))
+}
+
+/// Returns the error of reading a ledger of an older format, which only an opening for writes converts.
+pub(super) fn older_format(path: &Path, format: u32) -> StoreError {
+    StoreError::Unreadable(format!(
+        "the ledger {} has the older format {format} (this version reads format {FORMAT}): run `trailhose sync` with it \
+         once, which converts it",
         path.display()
     ))
 }

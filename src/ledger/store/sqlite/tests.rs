@@ -23,7 +23,7 @@ async fn leases_of_a_killed_process_end_and_its_writes_remain() {
     let path = folder.path().join("new/folder/ledger.db");
     let store = Sqlite::open(&path, CommitMode::Durable).unwrap();
     let held = Guard::Held(MINE);
-    let quarantine = Change::Quarantine { reason: "r".into() };
+    let quarantine = Change::Quarantine { reason: "r".into(), at: NOW };
     let complete = Change::Complete { counts: Counts { seen: 3, ..Counts::default() }, expires: 5000 };
     for (key, changes) in [
         ("open", vec![Change::Advance(7)]),
@@ -120,6 +120,37 @@ fn file_that_is_not_a_ledger_is_rejected_unchanged() {
     assert!(
         matches!(open(), StoreError::Unreadable(text) if text.contains("a newer version") && text.contains("format 9"))
     );
+}
+
+/// The tables of `rows` in format 1.
+const ROWS_1: &str = "DROP TABLE rows; CREATE TABLE rows (
+    id BLOB PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, etag TEXT NOT NULL, status TEXT NOT NULL,
+    token BLOB, until INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER, delivered INTEGER,
+    duplicate INTEGER, filtered INTEGER, oversize INTEGER, reason TEXT, expires INTEGER
+) WITHOUT ROWID; UPDATE meta SET value = '1' WHERE name = 'format'";
+
+#[tokio::test]
+async fn ledger_of_format_1_is_converted_when_it_is_opened_for_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    drop(Sqlite::open(&path, CommitMode::Durable).unwrap());
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(ROWS_1).unwrap();
+    let id = object("a").id();
+    let sql = "INSERT INTO rows (id, bucket, key, etag, status, until, cursor, reason)
+               VALUES (?1, 'b', 'a', 'e', 'quarantined', 0, 0, 'r')";
+    old.execute(sql, [&id.0[..]]).unwrap();
+    drop(old);
+    let error = Sqlite::open_read_only(&path).unwrap_err();
+    assert!(matches!(&error, StoreError::Unreadable(text) if text.contains("has the older format 1")), "{error}");
+    let store = Sqlite::open(&path, CommitMode::Durable).unwrap();
+    let found = store.rows(&[id]).await.unwrap().remove(0).unwrap();
+    assert_eq!((found.reason.as_deref(), found.quarantined_at, found.accepted), (Some("r"), None, None));
+    let accept = Change::Accept { reason: "known".into() };
+    let row = store.change_row_by_id(id, Guard::Quarantined { now: NOW }, &accept).await.unwrap();
+    assert_eq!(row.accepted.as_deref(), Some("known"));
+    drop(store);
+    Sqlite::open_read_only(&path).unwrap();
 }
 
 #[tokio::test]
