@@ -278,9 +278,13 @@ async fn dry_run_counts_the_same_without_changes() {
     let (counts, enqueued) = fixture.finish(Unit { mode: BackfillMode::Count, states, ..unit() }).await;
     assert_eq!((counts.sent, counts.bytes, counts.messages, enqueued.len()), (6, 600, 0, 0));
     assert_eq!(
-        fixture.ledger.states(&[lease.object]).await.unwrap(),
+        fixture.ledger.states(std::slice::from_ref(&lease.object)).await.unwrap(),
         [ObjectState::Quarantined(QuarantineKind::Other)]
     );
+    // An object whose quarantine was accepted is counted and not reopened.
+    fixture.ledger.accept(lease.id, "known").await.unwrap();
+    let (counts, _) = fixture.finish(Unit { mode: BackfillMode::Count, states, ..unit() }).await;
+    assert_eq!((counts.sent, counts.quarantined), (5, 1));
 }
 
 #[tokio::test]

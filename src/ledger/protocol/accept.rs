@@ -52,6 +52,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::model::quarantine::QuarantineKind;
     use crate::ledger::model::row::Counts;
     use crate::ledger::store::memory::Memory;
     use crate::ledger::{Lease, LeaseOutcome, ObjectState};
@@ -86,12 +87,16 @@ mod tests {
 
         let AcceptOutcome::Changed(row) = ledger.withdraw_acceptance(id).await.unwrap() else { panic!() };
         assert_eq!((row.status, row.accepted), (Status::Quarantined, None));
-        assert_eq!(states().await, [ObjectState::Quarantined]);
+        assert_eq!(states().await, [ObjectState::Quarantined(QuarantineKind::Other)]);
 
         ledger.accept(id, "again").await.unwrap();
         assert!(ledger.retry(&object("bad")).await.unwrap());
         ledger.quarantine(&lease(&ledger, "bad").await, "gzip: corrupt").await.unwrap();
-        assert_eq!(states().await, [ObjectState::Quarantined], "a new quarantine is not accepted");
+        assert_eq!(
+            states().await,
+            [ObjectState::Quarantined(QuarantineKind::Other)],
+            "a new quarantine is not accepted"
+        );
 
         let done = ledger.accept(object("done").id(), "x").await.unwrap();
         assert!(matches!(done, AcceptOutcome::NotQuarantined(row) if row.accepted.is_none()));
