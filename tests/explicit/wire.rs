@@ -68,6 +68,7 @@ impl SinkCall {
 
 /// The reply to a call.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "most replies are rows")]
 pub enum Reply {
     Row(Result<Row, Option<Row>>),
     Rows(Vec<Option<Row>>),
