@@ -1,13 +1,21 @@
-//! Batch: processes the objects of an invocation's messages in parallel, and decides which messages must be retried.
+//! Batch: processes the objects of an invocation's messages in parallel, and decides for each message whether it is
+//! acknowledged, retried, or moved to another queue.
 
-use crate::ingest::{Deadline, Deferred, Ingest, Outcome};
+mod breaker;
+mod message;
+
+pub use message::Deferral;
+
+use crate::ingest::{Deadline, Deferred, Ingest, IngestError, Outcome};
+use crate::ledger::model::row::Seconds;
 use crate::notification::{self, Message, Notice};
 use crate::object::ObjectRef;
 use crate::queue::Queue;
+use crate::source::SourceError;
 use crate::tally::Tally;
+use breaker::{Admission, Breaker};
 use futures_util::future::join_all;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const MIB: u64 = 1 << 20;
@@ -23,9 +31,11 @@ const UNKNOWN_SIZE: u64 = MIB;
 #[derive(Debug)]
 pub struct Batch {
     ingest: Ingest,
-    /// The queue to which deferred objects are sent. Without a queue, deferred objects fail and the caller retries
-    /// them.
+    /// The queues of the messages. Without it, deferred objects fail and the caller retries them.
     queue: Option<Arc<dyn Queue>>,
+    /// Where messages wait during an outage. Without it, they stay in their queue.
+    deferral: Option<Deferral>,
+    breaker: Breaker,
     slots: Semaphore,
     memory: Semaphore,
     memory_mib: u32,
@@ -38,6 +48,16 @@ pub struct BatchReport {
     pub tally: Tally,
     /// IDs of the messages that must be retried.
     pub failed: Vec<String>,
+    /// Objects that were not started because the circuit breaker is open.
+    pub objects_not_started: u64,
+    /// Messages moved to the deferred queue.
+    pub messages_deferred: u64,
+    /// Messages moved to the dead-letter queue.
+    pub messages_dead_lettered: u64,
+    /// When the oldest of the unfinished messages was first sent, in seconds since 1970.
+    pub oldest_unfinished: Option<Seconds>,
+    /// Whether the circuit breaker was open at the end of the invocation.
+    pub breaker_open: bool,
 }
 
 /// Whether a message is acknowledged or retried.
@@ -47,95 +67,117 @@ enum Disposition {
     Retry,
 }
 
+/// What has to happen next with an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NextStep {
+    /// Nothing.
+    Finished,
+    /// Another worker holds the object's lease until this time.
+    WaitForLease { until: Seconds },
+    /// Another object must finish first. Its lease ends at this time.
+    WaitForOwner { until: Seconds },
+    /// A later attempt succeeds without a change of the object: a service failed, or time ran out.
+    Postpone { reason: String },
+    /// The object must be retried, and its message fails if that does not help.
+    Retry { reason: String },
+}
+
 impl Batch {
     /// Creates a batch that processes at most `concurrency` objects at a time, which together use about `memory_mib`
     /// MiB.
     pub fn new(ingest: Ingest, queue: Option<Arc<dyn Queue>>, concurrency: usize, memory_mib: u32) -> Self {
         let slots = Semaphore::new(concurrency.max(1));
         let memory = Semaphore::new(memory_mib.max(1) as usize);
-        Self { ingest, queue, slots, memory, memory_mib: memory_mib.max(1) }
+        let (deferral, breaker) = (None, Breaker::default());
+        Self { ingest, queue, deferral, breaker, slots, memory, memory_mib: memory_mib.max(1) }
     }
 
-    /// Processes the messages of a queue. Each message is retried on its own if it is invalid or if one of its objects
-    /// failed.
+    /// Moves messages to these queues: to the deferred queue during an outage, and to the dead-letter queue if they are
+    /// invalid or waited too long.
+    #[must_use]
+    pub fn with_deferral(self, deferral: Deferral) -> Self {
+        Self { deferral: Some(deferral), ..self }
+    }
+
+    /// Processes the messages of a queue. Each message is retried or moved on its own if it is invalid or if one of its
+    /// objects is not finished.
     pub async fn messages(&self, messages: &[Message], deadline: Deadline) -> BatchReport {
-        let answers = messages.iter().map(|message| self.message(message, deadline));
+        let results = join_all(messages.iter().map(|message| self.process_message(message, deadline)));
         let mut report = BatchReport::default();
-        for (message, (answer, tally)) in messages.iter().zip(join_all(answers).await) {
-            report.tally.merge(&tally);
-            if answer == Disposition::Retry {
+        for (message, (disposition, message_report)) in messages.iter().zip(results.await) {
+            report.merge(&message_report);
+            if disposition == Disposition::Retry {
                 report.failed.push(message.id.clone());
             }
         }
+        report.breaker_open = self.breaker.is_open();
         report
     }
 
     /// Processes a direct notification. `failed` contains the names of the objects that must be retried.
     pub async fn notices(&self, notices: &[Notice], deadline: Deadline) -> BatchReport {
         let mut report = BatchReport::default();
-        for (name, (answer, tally)) in self.all(notices, None, deadline).await {
-            report.tally.merge(&tally);
-            if answer == Disposition::Retry {
-                report.failed.push(name);
+        let steps = self.process_notices(notices, deadline, &mut report).await;
+        let dispositions = join_all(steps.iter().map(|(object, step)| self.settle_direct(object, step)));
+        for ((object, _), disposition) in steps.iter().zip(dispositions.await) {
+            if disposition == Disposition::Retry {
+                report.failed.push(object.to_string());
             }
         }
+        report.breaker_open = self.breaker.is_open();
         report
     }
 
-    async fn message(&self, message: &Message, deadline: Deadline) -> (Disposition, Tally) {
-        let mut tally = Tally::default();
-        let notices = match notification::parse(&message.body) {
-            Ok(notices) => notices,
+    async fn process_message(&self, message: &Message, deadline: Deadline) -> (Disposition, BatchReport) {
+        let mut report = BatchReport::default();
+        let disposition = match notification::parse(&message.body) {
+            _ if self.is_overdue(message) => self.give_up_overdue(message, &mut report).await,
+            Ok(notices) => {
+                let steps = self.process_notices(&notices, deadline, &mut report).await;
+                self.settle_message(message, &steps, &mut report).await
+            }
             Err(error) => {
-                // Acknowledging an invalid message would silently lose events.
-                tracing::error!(message_id = message.id, queue = message.queue_arn, %error, "invalid message; not acknowledged");
-                tally.invalid_messages += 1;
-                return (Disposition::Retry, tally);
+                // Acknowledging an invalid message without a copy would silently lose events.
+                tracing::error!(message_id = message.id, queue = message.queue_arn, %error, "invalid message");
+                report.tally.invalid_messages += 1;
+                self.give_up(message, &format!("invalid message: {error}"), &mut report).await
             }
         };
-        let mut whole = Disposition::Acknowledge;
-        for (_, (answer, part)) in self.all(&notices, Some(message), deadline).await {
-            tally.merge(&part);
-            if answer == Disposition::Retry {
-                whole = Disposition::Retry;
+        (disposition, report)
+    }
+
+    /// Processes the objects of some notices and returns what has to happen next with each of them.
+    async fn process_notices<'n>(
+        &self,
+        notices: &'n [Notice],
+        deadline: Deadline,
+        report: &mut BatchReport,
+    ) -> Vec<(&'n ObjectRef, NextStep)> {
+        let mut objects = Vec::with_capacity(notices.len());
+        for notice in notices {
+            match notice {
+                Notice::Object(at) => objects.push(at),
+                Notice::Ignored(ignored) => report.tally.ignore(ignored.name()),
             }
         }
-        (whole, tally)
-    }
-
-    async fn all(
-        &self,
-        notices: &[Notice],
-        message: Option<&Message>,
-        deadline: Deadline,
-    ) -> Vec<(String, (Disposition, Tally))> {
-        let answers = notices.iter().map(async |notice| match notice {
-            Notice::Object(at) => (at.to_string(), self.object(at, message, deadline).await),
-            Notice::Ignored(ignored) => {
-                let mut tally = Tally::default();
-                tally.ignore(ignored.name());
-                (ignored.name().to_owned(), (Disposition::Acknowledge, tally))
+        let outcomes = join_all(objects.iter().map(|at| self.process_object(at, deadline))).await;
+        let steps = objects.into_iter().zip(outcomes).map(|(at, outcome)| match outcome {
+            Ok(outcome) => {
+                report.tally.add(&outcome);
+                log(at, &outcome);
+                (at, next_step(outcome))
+            }
+            Err(last_error) => {
+                report.objects_not_started += 1;
+                tracing::debug!(object = %at, "not started: the circuit breaker is open");
+                (at, NextStep::Postpone { reason: format!("not started during an outage: {last_error}") })
             }
         });
-        join_all(answers).await
+        steps.collect()
     }
 
-    async fn object(&self, at: &ObjectRef, message: Option<&Message>, deadline: Deadline) -> (Disposition, Tally) {
-        let outcome = self.within_budget(at, deadline).await;
-        let mut tally = Tally::default();
-        tally.add(&outcome);
-        log(at, &outcome);
-        let answer = match outcome {
-            Outcome::Done(_) | Outcome::AlreadyDone | Outcome::Skipped(_) | Outcome::Quarantined(_) => {
-                Disposition::Acknowledge
-            }
-            Outcome::Deferred(deferred) => self.defer(at, deferred, message).await,
-            Outcome::Failed(_) => Disposition::Retry,
-        };
-        (answer, tally)
-    }
-
-    async fn within_budget(&self, at: &ObjectRef, deadline: Deadline) -> Outcome {
+    /// Processes one object unless the circuit breaker rejects it, with the last error of the failing service.
+    async fn process_object(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, String> {
         let size = at.size.unwrap_or(UNKNOWN_SIZE);
         let held = (size.saturating_mul(10)).min(self.ingest.max_buffered_bytes as u64);
         let stored = size.min(self.ingest.max_buffered_bytes as u64);
@@ -143,32 +185,57 @@ impl Batch {
         // An object that exceeds the whole budget is processed alone.
         let permits = (self.slots.acquire(), self.memory.acquire_many(weight.min(self.memory_mib)));
         match tokio::time::timeout_at(deadline.stop, async { (permits.0.await, permits.1.await) }).await {
-            Ok((Ok(_slot), Ok(_memory))) => self.ingest.object(at, deadline).await,
-            _ => Outcome::Deferred(Deferred::OutOfTime),
+            Ok((Ok(_slot), Ok(_memory))) => {
+                // Checked before the lease, and after the wait, during which the breaker may have opened.
+                let admission = self.breaker.admit();
+                let deadline = match &admission {
+                    Admission::Admitted => deadline,
+                    Admission::Probe => Breaker::probe_deadline(deadline),
+                    Admission::Rejected(last_error) => return Err(last_error.clone()),
+                };
+                let outcome = self.ingest.object(at, deadline).await;
+                self.breaker.record(&outcome, &admission);
+                Ok(outcome)
+            }
+            _ => Ok(Outcome::Deferred(Deferred::OutOfTime)),
         }
     }
+}
 
-    async fn defer(&self, at: &ObjectRef, deferred: Deferred, message: Option<&Message>) -> Disposition {
-        let now = self.ingest.ledger.now();
-        let wait = |until: i64| Duration::from_secs(u64::try_from(until + 1 - now).unwrap_or(0).max(1));
-        let result = match (&self.queue, deferred, message) {
-            // An immediate retry would be deferred again, and each retry brings the message closer to the dead-letter
-            // queue.
-            (Some(queue), Deferred::Leased { until }, Some(message)) => {
-                queue.hide(message, wait(until)).await.map(|()| Disposition::Retry)
-            }
-            // A new copy, because retrying this message would increase its receive count while it waits for another
-            // object.
-            (Some(queue), Deferred::OwnerInProgress { until } | Deferred::Leased { until }, _) => {
-                queue.send(&notification::render(at), wait(until), message).await.map(|()| Disposition::Acknowledge)
-            }
-            (_, Deferred::OutOfTime, _) | (None, _, _) => Ok(Disposition::Retry),
-        };
-        result.unwrap_or_else(|error| {
-            tracing::warn!(object = %at, %error, "could not defer the object; the message is retried by the queue");
-            Disposition::Retry
-        })
+impl BatchReport {
+    fn merge(&mut self, other: &Self) {
+        self.tally.merge(&other.tally);
+        self.objects_not_started += other.objects_not_started;
+        self.messages_deferred += other.messages_deferred;
+        self.messages_dead_lettered += other.messages_dead_lettered;
+        self.note_unfinished(other.oldest_unfinished);
     }
+
+    /// Notes an unfinished message that was first sent at this time.
+    fn note_unfinished(&mut self, first_seen: Option<Seconds>) {
+        self.oldest_unfinished = match (self.oldest_unfinished, first_seen) {
+            (Some(oldest), Some(first_seen)) => Some(oldest.min(first_seen)),
+            (oldest, first_seen) => oldest.or(first_seen),
+        };
+    }
+}
+
+fn next_step(outcome: Outcome) -> NextStep {
+    match outcome {
+        Outcome::Done(_) | Outcome::AlreadyDone | Outcome::Skipped(_) | Outcome::Quarantined(_) => NextStep::Finished,
+        Outcome::Deferred(Deferred::Leased { until }) => NextStep::WaitForLease { until },
+        Outcome::Deferred(Deferred::OwnerInProgress { until }) => NextStep::WaitForOwner { until },
+        Outcome::Deferred(Deferred::OutOfTime) => NextStep::Postpone { reason: "time ran out".to_owned() },
+        Outcome::Failed(error) if is_outage(&error) => NextStep::Postpone { reason: error.to_string() },
+        Outcome::Failed(error) => NextStep::Retry { reason: error.to_string() },
+    }
+}
+
+/// Returns whether a service failed. Other failures have a cause that a retry during the same outage would not change.
+fn is_outage(error: &IngestError) -> bool {
+    breaker::is_ledger_outage(error)
+        || breaker::is_sink_outage(error)
+        || matches!(error, IngestError::Source(SourceError::Unavailable(_)))
 }
 
 /// Logs the outcome of an object.

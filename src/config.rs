@@ -4,6 +4,7 @@ mod backfill;
 
 pub use backfill::BackfillConfig;
 
+use crate::batch::Deferral;
 use crate::event::filter::Filter;
 use crate::ledger::model::row::Seconds;
 use crate::pack::LinesPerRecord;
@@ -21,6 +22,9 @@ pub struct IngestConfig {
     pub oversize: Option<String>,
     /// `TRAILHOSE_QUEUE_URL`: the queue to which deferred objects are sent.
     pub requeue_url: Option<String>,
+    /// `TRAILHOSE_DEFERRED_QUEUE_URL`, `TRAILHOSE_DEAD_LETTER_QUEUE_URL` and `TRAILHOSE_MAX_DEFERRED_DAYS` (default: 4):
+    /// the queues to which messages are moved during an outage, and how long they wait.
+    pub deferral: Option<Deferral>,
     /// `TRAILHOSE_CONCURRENCY`: the maximum number of objects processed concurrently in one invocation. Default: 16.
     pub concurrency: usize,
     /// `TRAILHOSE_MEMORY_MB`: the memory budget for all objects of an invocation, in MiB. Default: three quarters of
@@ -65,7 +69,8 @@ impl IngestConfig {
                 Some(other) => return Err(format!("TRAILHOSE_EVENTS_PER_RECORD={other}: expected many or one")),
             },
             oversize: get("TRAILHOSE_OVERSIZE"),
-            requeue_url: get("TRAILHOSE_QUEUE_URL"),
+            requeue_url: variables.queue_url("TRAILHOSE_QUEUE_URL")?,
+            deferral: variables.deferral()?,
             concurrency: usize::try_from(number("TRAILHOSE_CONCURRENCY", 16, 1)?).unwrap_or(usize::MAX),
             memory_mib: u32::try_from(number("TRAILHOSE_MEMORY_MB", function_mib * 3 / 4, 1)?).unwrap_or(u32::MAX),
             retention: variables.retention()?,
@@ -84,6 +89,10 @@ impl IngestConfig {
 
 /// The expected value of `TRAILHOSE_TABLE`, for error messages.
 const EXPECTED_TABLE: &str = "the name of the ledger's DynamoDB table";
+
+/// The maximum of `TRAILHOSE_MAX_DEFERRED_DAYS`. A message is received at most every 15 minutes in the deferred queue, so
+/// 676 times in seven days, of the 1,000 that SQS permits at most (`maxReceiveCount`).
+const MAX_DEFERRED_DAYS: u64 = 7;
 
 /// Environment variables by name. An empty variable counts as unset.
 struct Variables<G>(G);
@@ -107,9 +116,40 @@ impl<G: Fn(&str) -> Option<String>> Variables<G> {
         }
     }
 
+    /// Returns the URL of a standard queue.
+    fn queue_url(&self, name: &str) -> Result<Option<String>, String> {
+        match self.get(name) {
+            // The name of every FIFO queue has this suffix.
+            Some(url) if url.ends_with(".fifo") => Err(format!(
+                "{name}={url}: expected the URL of a standard queue; a FIFO queue accepts no message with a delay"
+            )),
+            url => Ok(url),
+        }
+    }
+
+    /// Returns the queues to which the ingest function moves messages.
+    fn deferral(&self) -> Result<Option<Deferral>, String> {
+        const DEFERRED: &str = "TRAILHOSE_DEFERRED_QUEUE_URL";
+        const DEAD_LETTER: &str = "TRAILHOSE_DEAD_LETTER_QUEUE_URL";
+        let days = self.number("TRAILHOSE_MAX_DEFERRED_DAYS", 4, 1)?;
+        if days > MAX_DEFERRED_DAYS {
+            return Err(format!(
+                "TRAILHOSE_MAX_DEFERRED_DAYS={days}: expected at most {MAX_DEFERRED_DAYS}, because the deferred queue \
+                 permits 1,000 receives and retains a message for ten days"
+            ));
+        }
+        let max_age = Seconds::try_from(days * 86_400).unwrap_or(Seconds::MAX);
+        match (self.queue_url(DEFERRED)?, self.queue_url(DEAD_LETTER)?) {
+            (Some(deferred_url), Some(dead_letter_url)) => Ok(Some(Deferral { deferred_url, dead_letter_url, max_age })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(format!("{DEAD_LETTER} is not set; expected a queue URL, because {DEFERRED} is set")),
+            (None, Some(_)) => Err(format!("{DEFERRED} is not set; expected a queue URL, because {DEAD_LETTER} is set")),
+        }
+    }
+
     /// Returns the ledger's retention in seconds, which must be the same for all programs that use a table.
     fn retention(&self) -> Result<Seconds, String> {
-        let days = self.number("TRAILHOSE_LEDGER_DAYS", 90, 15)?;
+        let days = self.number("TRAILHOSE_LEDGER_DAYS", 90, 30)?;
         Ok(Seconds::try_from(days.saturating_mul(86_400)).unwrap_or(Seconds::MAX))
     }
 }
@@ -144,9 +184,25 @@ mod tests {
             ("TRAILHOSE_FILTER", "readOnly"),
             ("TRAILHOSE_MAX_OBJECT_BYTES", "2 GiB"),
             ("TRAILHOSE_MAX_OBJECT_EVENTS", "0"),
+            ("TRAILHOSE_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/111122223333/ingest.fifo"),
+            ("TRAILHOSE_DEFERRED_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/111122223333/deferred.fifo"),
+            ("TRAILHOSE_MAX_DEFERRED_DAYS", "0"),
+            ("TRAILHOSE_MAX_DEFERRED_DAYS", "8"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn deferred_queue_requires_a_dead_letter_queue() {
+        let (deferred, dead) = ("TRAILHOSE_DEFERRED_QUEUE_URL", "TRAILHOSE_DEAD_LETTER_QUEUE_URL");
+        assert_eq!(config(&[]).unwrap().deferral, None);
+        for (set, unset) in [(deferred, dead), (dead, deferred)] {
+            let error = config(&[(set, "https://sqs/1/q")]).unwrap_err();
+            assert!(error.starts_with(&format!("{unset} is not set")), "{error}");
+        }
+        let both = config(&[(deferred, "https://sqs/1/deferred"), (dead, "https://sqs/1/dead")]).unwrap();
+        assert_eq!(both.deferral.unwrap().max_age, 4 * 86_400);
     }
 }

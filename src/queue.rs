@@ -13,9 +13,54 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Sets a received message's visibility timeout to `time` from now.
     async fn hide(&self, message: &Message, time: Duration) -> Result<(), QueueError>;
 
-    /// Sends a body to the queue that `source` came from, or to the ingest queue without a `source`. The delivery is
-    /// delayed by `delay`, limited to SQS's maximum of 15 minutes.
-    async fn send(&self, body: &str, delay: Duration, source: Option<&Message>) -> Result<(), QueueError>;
+    /// Sends a message.
+    async fn send(&self, target: Target<'_>, message: &OutgoingMessage<'_>) -> Result<(), QueueError>;
+}
+
+/// The maximum delay of a message (`DelaySeconds`). A message is also hidden for at most this time, so that it is retried
+/// soon after an outage.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
+pub const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// The queue to which a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The queue that this message was received from, or the ingest queue without a message.
+    SourceOf(Option<&'a Message>),
+    /// The queue with this URL.
+    Url(&'a str),
+}
+
+/// A message to send.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutgoingMessage<'a> {
+    /// The body.
+    pub body: &'a str,
+    /// The delay until the message can be received, limited to [`MAX_DELAY`].
+    pub delay: Duration,
+    /// The value of [`FIRST_SEEN_ATTRIBUTE`](crate::notification::FIRST_SEEN_ATTRIBUTE).
+    pub first_seen: Option<i64>,
+    /// The value of [`SOURCE_ATTRIBUTE`](crate::notification::SOURCE_ATTRIBUTE).
+    pub source_arn: Option<&'a str>,
+    /// The value of [`REASON_ATTRIBUTE`](crate::notification::REASON_ATTRIBUTE).
+    pub reason: Option<&'a str>,
+}
+
+impl<'a> OutgoingMessage<'a> {
+    /// Returns a copy of a received message, with its age and its source.
+    pub fn copy_of(message: &'a Message) -> Self {
+        Self {
+            body: &message.body,
+            first_seen: message.first_seen(),
+            source_arn: Some(message.source_arn()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Returns the name of a queue: the last part of its URL or its ARN.
+pub fn queue_name(queue: &str) -> &str {
+    queue.rsplit(['/', ':']).next().unwrap_or(queue)
 }
 
 /// The maximum number of bodies in one batch (`SendMessageBatch`).

@@ -1,9 +1,9 @@
 //! Telemetry: structured logs on standard error, and one line of metrics per invocation on standard output.
 
 use crate::backfill::tally::BackfillTally;
+use crate::batch::BatchReport;
 use crate::ledger::model::quarantine::QuarantineKind;
 use crate::listing::ListingCounts;
-use crate::tally::Tally;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -44,7 +44,8 @@ fn targets(directives: &str) -> Option<Targets> {
 
 /// Returns the metrics of one ingest invocation as a log line in CloudWatch's embedded metric format.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
-pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], now_ms: u64) -> String {
+pub fn embedded_metrics(function: &str, report: &BatchReport, costs: &[(&str, u64)], now_ms: u64) -> String {
+    let tally = &report.tally;
     let done = &tally.done;
     let figures = [
         ("ObjectsDone", tally.objects),
@@ -55,7 +56,11 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ("ObjectsKeyUnusable", tally.waiting(QuarantineKind::KMS)),
         ("ObjectsDeferred", tally.deferred),
         ("ObjectsFailed", tally.failed),
+        ("ObjectsNotStarted", report.objects_not_started),
         ("MessagesInvalid", tally.invalid_messages),
+        ("MessagesDeferred", report.messages_deferred),
+        ("MessagesDeadLettered", report.messages_dead_lettered),
+        ("BreakerOpen", u64::from(report.breaker_open)),
         ("NoticesIgnored", tally.ignored.values().sum()),
         ("EventsSeen", done.counts.seen),
         ("EventsDelivered", done.counts.delivered),
@@ -67,13 +72,15 @@ pub fn embedded_metrics(function: &str, tally: &Tally, costs: &[(&str, u64)], no
         ("ObjectsOfUnknownKind", done.unknown_kinds),
     ];
     let bytes = [("StoredBytes", done.stored_bytes), ("JsonBytes", done.json_bytes), ("SentBytes", done.sent_bytes)];
-    let lag = done.newest.map(|newest| now_ms.saturating_sub(u64::try_from(newest).unwrap_or(0) * 1000) / 1000);
+    let age = |since: i64| now_ms.saturating_sub(u64::try_from(since).unwrap_or(0) * 1000) / 1000;
     let units = [
         figures.iter().map(|&(name, value)| (name, "Count", value)).collect::<Vec<_>>(),
         costs.iter().map(|&(name, value)| (name, "Count", value)).collect(),
         bytes.iter().map(|&(name, value)| (name, "Bytes", value)).collect(),
         // The age of the newest delivered event: how far the stream is behind.
-        lag.map(|lag| ("Lag", "Seconds", lag)).into_iter().collect(),
+        done.newest.map(|newest| ("Lag", "Seconds", age(newest))).into_iter().collect(),
+        // SQS's own metric omits messages that were received three times or more, and a copy has a new age.
+        report.oldest_unfinished.map(|first| ("OldestUnfinishedAge", "Seconds", age(first))).into_iter().collect(),
     ]
     .concat();
     // The kinds are properties and not metrics. They are searchable and cost nothing.
@@ -163,6 +170,7 @@ mod tests {
     use super::*;
     use crate::ingest::IngestReport;
     use crate::ledger::model::row;
+    use crate::tally::Tally;
     use tracing::Level;
 
     #[test]
@@ -181,15 +189,22 @@ mod tests {
     fn every_defined_metric_has_a_value() {
         let events = row::Counts { seen: 3, delivered: 1, duplicate: 2, ..row::Counts::default() };
         let done = IngestReport { counts: events, newest: Some(100), ..IngestReport::default() };
-        let tally = Tally { done, ..Tally::default() };
+        let report = BatchReport {
+            tally: Tally { done, ..Tally::default() },
+            messages_deferred: 2,
+            oldest_unfinished: Some(40),
+            breaker_open: true,
+            ..BatchReport::default()
+        };
         let line: Value =
-            serde_json::from_str(&embedded_metrics("ingest", &tally, &[("WriteUnits", 7)], 160_000)).unwrap();
+            serde_json::from_str(&embedded_metrics("ingest", &report, &[("WriteUnits", 7)], 160_000)).unwrap();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         for metric in defined {
             assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
         }
         assert!(defined.len() <= 100, "more metrics than one line may define");
         assert_eq!(line["Lag"], 60);
+        assert_eq!([&line["OldestUnfinishedAge"], &line["BreakerOpen"], &line["MessagesDeferred"]], [120, 1, 2]);
         assert_eq!(line["WriteUnits"], 7);
     }
 

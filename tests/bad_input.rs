@@ -11,7 +11,7 @@ use trailhose::ingest::{Deadline, Ingest, IngestError, IngestReport, Outcome, Qu
 use trailhose::ledger::model::row::Status;
 use trailhose::notification::{Message, render};
 use trailhose::object::{Object, ObjectRef};
-use trailhose::queue::{Queue, QueueError};
+use trailhose::queue::{OutgoingMessage, Queue, QueueError, Target};
 use trailhose::source::{ByteRange, ListPage, Listing, Source, SourceError};
 use world::{Fault, INVOCATION, Wire, World, event, event_at, log, long_event};
 
@@ -29,8 +29,8 @@ impl Queue for RecordingQueue {
         Ok(())
     }
 
-    async fn send(&self, body: &str, delay: Duration, _beside: Option<&Message>) -> Result<(), QueueError> {
-        self.sent.lock().unwrap().push((body.to_owned(), delay));
+    async fn send(&self, _: Target<'_>, message: &OutgoingMessage<'_>) -> Result<(), QueueError> {
+        self.sent.lock().unwrap().push((message.body.to_owned(), message.delay));
         Ok(())
     }
 }
@@ -42,6 +42,7 @@ fn message(id: &str, body: &str) -> Message {
         body: body.to_owned(),
         receive_count: 1,
         queue_arn: "arn:aws:sqs:eu-west-1:111122223333:ingest".to_owned(),
+        ..Message::default()
     }
 }
 
@@ -492,8 +493,8 @@ impl Queue for FailingQueue {
         Err(QueueError(format!("{} cannot be hidden", message.id)))
     }
 
-    async fn send(&self, body: &str, _: Duration, _: Option<&Message>) -> Result<(), QueueError> {
-        Err(QueueError(format!("{body} is not accepted")))
+    async fn send(&self, _: Target<'_>, message: &OutgoingMessage<'_>) -> Result<(), QueueError> {
+        Err(QueueError(format!("{} is not accepted", message.body)))
     }
 }
 

@@ -15,7 +15,7 @@ use trailhose::backfill::{DispatchError, Dispatcher};
 use trailhose::backoff::Pace;
 use trailhose::notification::{Message, Notice, parse};
 use trailhose::object::ObjectRef;
-use trailhose::queue::{Queue, sqs::Sqs};
+use trailhose::queue::{OutgoingMessage, Queue, Target, sqs::Sqs};
 
 const QUICK: Pace = Pace { base: Duration::from_millis(1), cap: Duration::from_millis(5) };
 
@@ -102,15 +102,21 @@ async fn deferred_message_returns_to_its_queue() {
         body: String::new(),
         receive_count: 1,
         queue_arn: format!("arn:aws:sqs:{}:{}:{name}", bed::REGION, bed::ACCOUNT),
+        ..Message::default()
     };
-    queue.send("of the missed queue", Duration::ZERO, Some(&from("missed", "r"))).await.unwrap();
-    queue.send("of the live queue", Duration::ZERO, Some(&from("live", "r"))).await.unwrap();
-    queue.send("without a source", Duration::ZERO, None).await.unwrap();
+    let send = async |body: &str, source: Option<&Message>| {
+        let message = OutgoingMessage { body, ..OutgoingMessage::default() };
+        queue.send(Target::SourceOf(source), &message).await.unwrap();
+    };
+    send("of the missed queue", Some(&from("missed", "r"))).await;
+    send("of the live queue", Some(&from("live", "r"))).await;
+    send("of a FIFO queue", Some(&from("orders.fifo", "r"))).await;
+    send("without a source", None).await;
     let got = client.receive_message().queue_url(&missed).send().await.unwrap();
     let [message] = got.messages() else { panic!("{got:?}") };
     assert_eq!(message.body(), Some("of the missed queue"));
     queue.hide(&from("missed", message.receipt_handle().unwrap()), Duration::from_secs(600)).await.unwrap();
-    assert_eq!(bodies(&live).await.into_keys().collect::<Vec<_>>(), ["of the live queue", "without a source"]);
+    assert_eq!(bodies(&live).await.into_keys().collect::<Vec<_>>(), ["of a FIFO queue", "of the live queue", "without a source"]);
     let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
     let asked = client.get_queue_attributes().queue_url(&missed).attribute_names(hidden.clone()).send().await.unwrap();
     assert_eq!(asked.attributes().unwrap()[&hidden], "1");

@@ -1,19 +1,19 @@
 //! The SQS adapter.
 
-use super::{Outbox, Queue, QueueError, UnsentBody};
+use super::{MAX_DELAY, Outbox, OutgoingMessage, Queue, QueueError, Target, UnsentBody, queue_name};
 use crate::aws::FailureKind;
-use crate::notification::Message;
+use crate::notification::{FIRST_SEEN_ATTRIBUTE, Message, REASON_ATTRIBUTE, SOURCE_ATTRIBUTE};
 use async_trait::async_trait;
-use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The maximum visibility timeout: 12 hours from the receipt of the message, with a minute as margin.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(12 * 3600 - 60);
 
-/// The maximum delay of a message.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
-const MAX_DELAY: Duration = Duration::from_secs(900);
+/// The maximum length of a reason in characters. A message and its attributes share one size limit.
+const MAX_REASON_CHARS: usize = 1_000;
 
 /// The queues of one account and region.
 #[derive(Debug, Clone)]
@@ -29,15 +29,49 @@ impl Sqs {
         Self { client, ingest }
     }
 
-    /// Returns the URL of the queue that a message came from. The URLs of one account and region differ only in the
-    /// queue's name, which is also the last part of its ARN.
-    fn url(&self, message: Option<&Message>) -> String {
-        let name = message.and_then(|message| message.queue_arn.rsplit(':').next());
-        match (name, self.ingest.rsplit_once('/')) {
-            (Some(name), Some((before, _))) => format!("{before}/{name}"),
-            _ => self.ingest.clone(),
+    /// Returns the URL of the queue with this name. The URLs of one account and region differ only in the queue's name.
+    fn url(&self, name: &str) -> String {
+        self.ingest.rsplit_once('/').map_or_else(|| self.ingest.clone(), |(before, _)| format!("{before}/{name}"))
+    }
+
+    fn target_url(&self, target: Target<'_>) -> String {
+        match target {
+            Target::Url(url) => url.to_owned(),
+            // A FIFO queue rejects a message with a delay, so the copy waits in the ingest queue.
+            Target::SourceOf(Some(message)) if !is_fifo(&message.queue_arn) => self.url(queue_name(&message.queue_arn)),
+            Target::SourceOf(_) => self.ingest.clone(),
         }
     }
+}
+
+/// Returns whether a queue is a FIFO queue, from its URL or ARN.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-fifo.html>
+pub fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(".fifo")
+}
+
+/// Returns the attributes of a message.
+fn attributes(message: &OutgoingMessage<'_>) -> Result<HashMap<String, MessageAttributeValue>, QueueError> {
+    let first_seen = message.first_seen.map(|seconds| (FIRST_SEEN_ATTRIBUTE, "Number", seconds.to_string()));
+    let source = message.source_arn.map(|arn| (SOURCE_ATTRIBUTE, "String", arn.to_owned()));
+    let reason = message.reason.map(|reason| (REASON_ATTRIBUTE, "String", attribute_text(reason)));
+    let values = [first_seen, source, reason].into_iter().flatten().filter(|(_, _, value)| !value.is_empty());
+    let attribute = |(name, kind, value): (&str, &str, String)| {
+        let value = MessageAttributeValue::builder().data_type(kind).string_value(value).build();
+        Ok((name.to_owned(), value.map_err(|error| QueueError(error.to_string()))?))
+    };
+    values.map(attribute).collect()
+}
+
+/// Returns a text without the characters that an attribute cannot contain, limited in length.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+fn attribute_text(text: &str) -> String {
+    let allowed = |character: char| match character {
+        '\u{fffe}' | '\u{ffff}' => ' ',
+        character if character.is_control() => ' ',
+        character => character,
+    };
+    text.chars().map(allowed).take(MAX_REASON_CHARS).collect()
 }
 
 fn limited_seconds(time: Duration, max: Duration) -> i32 {
@@ -47,16 +81,17 @@ fn limited_seconds(time: Duration, max: Duration) -> i32 {
 #[async_trait]
 impl Queue for Sqs {
     async fn hide(&self, message: &Message, time: Duration) -> Result<(), QueueError> {
-        let url = self.url(Some(message));
+        let url = self.url(queue_name(&message.queue_arn));
         let request = self.client.change_message_visibility().queue_url(&url).receipt_handle(&message.receipt_handle);
         let sent = request.visibility_timeout(limited_seconds(time, MAX_VISIBILITY_TIMEOUT)).send().await;
         sent.map(drop).map_err(|error| failed("sqs:ChangeMessageVisibility", &url, &crate::aws::failure(&error)))
     }
 
-    async fn send(&self, body: &str, delay: Duration, source: Option<&Message>) -> Result<(), QueueError> {
-        let url = self.url(source);
-        let request = self.client.send_message().queue_url(&url).message_body(body);
-        let sent = request.delay_seconds(limited_seconds(delay, MAX_DELAY)).send().await;
+    async fn send(&self, target: Target<'_>, message: &OutgoingMessage<'_>) -> Result<(), QueueError> {
+        let url = self.target_url(target);
+        let request = self.client.send_message().queue_url(&url).message_body(message.body);
+        let request = request.set_message_attributes(Some(attributes(message)?));
+        let sent = request.delay_seconds(limited_seconds(message.delay, MAX_DELAY)).send().await;
         sent.map(drop).map_err(|error| failed("sqs:SendMessage", &url, &crate::aws::failure(&error)))
     }
 }

@@ -285,7 +285,7 @@ fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
     assert!(template.contains(send));
     template = template.replace(send, "Action: [sqs:SendMessage, sqs:SendMessageBatch]\n");
     // The emulator compares this number with the text of the parameter and stops polling.
-    for parameter in ["MaximumConcurrency", "BackfillConcurrency", "BackfillIngestConcurrency"] {
+    for parameter in ["MaximumConcurrency", "DeferredConcurrency", "BackfillConcurrency", "BackfillIngestConcurrency"] {
         let before = format!("MaximumConcurrency: !Ref {parameter}\n");
         assert_eq!(template.matches(&before).count(), 1, "{before}");
         template = template.replace(&before, "MaximumConcurrency: 4\n");

@@ -36,6 +36,7 @@ impl MemoryQueue {
             body: body.clone(),
             receive_count: 1,
             queue_arn: "arn:aws:sqs:us-east-1:111122223333:line".to_owned(),
+            ..Message::default()
         })
     }
 

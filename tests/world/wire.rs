@@ -36,6 +36,8 @@ struct State {
     /// The injected faults and the names of their calls.
     hit: Vec<(&'static str, Fault)>,
     dead: bool,
+    /// The name of the calls that all fail without effect.
+    outage: Option<&'static str>,
     gate: Option<Arc<Gate>>,
 }
 
@@ -83,6 +85,16 @@ impl Wire {
         Self { state: Mutex::new(State { plan: plan.into_iter().collect(), ..State::default() }) }
     }
 
+    /// Creates a wire on which every call of this name fails without effect.
+    pub fn failing_always(name: &'static str) -> Self {
+        Self { state: Mutex::new(State { outage: Some(name), ..State::default() }) }
+    }
+
+    /// Lets the calls of [`Wire::failing_always`] succeed.
+    pub fn end_outage(&self) {
+        self.state.lock().unwrap().outage = None;
+    }
+
     /// Returns the names of the calls so far.
     pub fn calls(&self) -> Vec<&'static str> {
         self.state.lock().unwrap().calls.clone()
@@ -127,7 +139,8 @@ impl Wire {
             }
             let number = state.calls.len();
             state.calls.push(name);
-            let fault = state.plan.get(&number).copied();
+            let outage = (state.outage == Some(name)).then_some(Fault::Refuse);
+            let fault = outage.or_else(|| state.plan.get(&number).copied());
             state.hit.extend(fault.map(|fault| (name, fault)));
             fault
         };

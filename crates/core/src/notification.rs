@@ -21,8 +21,8 @@ mod sqs;
 #[cfg(test)]
 mod tests;
 
-pub use s3::render;
-pub use sqs::{Invocation, Message, invocation};
+pub use s3::{render, render_all};
+pub use sqs::{FIRST_SEEN_ATTRIBUTE, Invocation, Message, REASON_ATTRIBUTE, SOURCE_ATTRIBUTE, invocation};
 
 use crate::object::ObjectRef;
 use json::PathValue;

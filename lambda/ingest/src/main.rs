@@ -47,6 +47,10 @@ async fn main() -> Result<(), Error> {
         key_policy: KeyPolicy::CloudTrailLogs,
     };
     let batch = Batch::new(ingest, queue, config.concurrency, config.memory_mib);
+    let batch = match config.deferral {
+        Some(deferral) => batch.with_deferral(deferral),
+        None => batch,
+    };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms()));
         answer(&batch, &usage, event.payload.get(), Deadline::within(left)).await
@@ -91,7 +95,7 @@ fn failure(message: String) -> BatchItemFailure {
 
 fn report(outcome: &BatchReport, costs: &[(&str, u64)]) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "ingest".to_owned());
-    println!("{}", telemetry::embedded_metrics(&function, &outcome.tally, costs, now_ms()));
+    println!("{}", telemetry::embedded_metrics(&function, outcome, costs, now_ms()));
 }
 
 /// The counters of the ledger and the sink. They are cumulative over all invocations.

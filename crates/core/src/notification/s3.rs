@@ -124,6 +124,15 @@ fn decode_key(encoded: &str) -> Result<String, &'static str> {
 /// Renders an object as the body of an S3 notification, which is enqueued to ingest the object.
 /// [`parse`](super::parse) returns the same object.
 pub fn render(object: &ObjectRef) -> String {
+    render_all([object])
+}
+
+/// Renders several objects as the body of one S3 notification. [`parse`](super::parse) returns the same objects.
+pub fn render_all<'a>(objects: impl IntoIterator<Item = &'a ObjectRef>) -> String {
+    json!({ "Records": objects.into_iter().map(record_json).collect::<Vec<_>>() }).to_string()
+}
+
+fn record_json(object: &ObjectRef) -> serde_json::Value {
     let key = utf8_percent_encode(&object.key, ENCODED).to_string().replace("%20", "+");
     let mut object_json = json!({ "key": key });
     if let Some(size) = object.size {
@@ -132,11 +141,10 @@ pub fn render(object: &ObjectRef) -> String {
     if let Some(etag) = &object.etag {
         object_json["eTag"] = etag.as_str().into();
     }
-    json!({ "Records": [{
+    json!({
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "eventName": "ObjectCreated:Put",
         "s3": { "s3SchemaVersion": "1.0", "bucket": { "name": object.bucket }, "object": object_json },
-    }]})
-    .to_string()
+    })
 }

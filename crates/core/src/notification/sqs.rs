@@ -4,6 +4,16 @@ use super::json::{self, PathValue};
 use super::{Notice, NotificationError, read, read_text};
 use serde_json::Value;
 
+/// Name of the message attribute with the time at which an object was first announced, in seconds since 1970. Every copy
+/// of a message keeps it, because SQS gives a copy a new age.
+pub const FIRST_SEEN_ATTRIBUTE: &str = "trailhose_first_seen";
+
+/// Name of the message attribute with the ARN of the queue that a moved message was first received from.
+pub const SOURCE_ATTRIBUTE: &str = "trailhose_source";
+
+/// Name of the message attribute with the reason why a message was moved to another queue.
+pub const REASON_ATTRIBUTE: &str = "trailhose_reason";
+
 /// The payload of a function invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
@@ -15,7 +25,7 @@ pub enum Invocation {
 }
 
 /// One queue message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
     /// The message ID, which identifies the message in a partial batch response.
     pub id: String,
@@ -27,6 +37,24 @@ pub struct Message {
     pub receive_count: u32,
     /// The ARN of the queue.
     pub queue_arn: String,
+    /// When the message was sent to this queue, in seconds since 1970. `None` in hand-written test events.
+    pub sent_at: Option<i64>,
+    /// The value of [`FIRST_SEEN_ATTRIBUTE`], if the message is a copy.
+    pub first_seen_attribute: Option<i64>,
+    /// The value of [`SOURCE_ATTRIBUTE`], if the message was moved.
+    pub source_attribute: Option<String>,
+}
+
+impl Message {
+    /// Returns when the message or the message that it is a copy of was first sent, in seconds since 1970.
+    pub fn first_seen(&self) -> Option<i64> {
+        self.first_seen_attribute.or(self.sent_at)
+    }
+
+    /// Returns the ARN of the queue that the message or the message that it is a copy of was first received from.
+    pub fn source_arn(&self) -> &str {
+        self.source_attribute.as_deref().unwrap_or(&self.queue_arn)
+    }
 }
 
 /// Parses the payload of a function invocation.
@@ -69,17 +97,24 @@ fn from_queue(payload: &Value) -> bool {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 fn message(record: &PathValue<'_>) -> Result<Message, NotificationError> {
     record.field("eventSource").is("aws:sqs", "`aws:sqs`, as in the other records")?;
-    let count = record.field("attributes").field("ApproximateReceiveCount");
+    let attributes = record.field("attributes");
+    let count = attributes.field("ApproximateReceiveCount");
     let receive_count = match count.text_or_none()? {
         // Only hand-written test events omit the count. With 1, the message is not given up too early.
         None => 1,
         Some(text) => text.parse().map_err(|_| count.unexpected("a non-negative integer as a string"))?,
     };
+    // A message of another sender can have an attribute of this name with any value. Such a value is ignored, because the
+    // body decides whether a message is valid.
+    let copied = |name: &str| record.field("messageAttributes").field(name).get("stringValue");
     Ok(Message {
         id: record.field("messageId").name()?.to_owned(),
         receipt_handle: record.field("receiptHandle").name()?.to_owned(),
         body: record.field("body").text()?.to_owned(),
         receive_count,
         queue_arn: record.field("eventSourceARN").name()?.to_owned(),
+        sent_at: attributes.get("SentTimestamp").and_then(|ms| ms.parse::<i64>().ok()).map(|ms| ms / 1000),
+        first_seen_attribute: copied(FIRST_SEEN_ATTRIBUTE).and_then(|seconds| seconds.parse().ok()),
+        source_attribute: copied(SOURCE_ATTRIBUTE).map(str::to_owned),
     })
 }

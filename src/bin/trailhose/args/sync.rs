@@ -56,7 +56,7 @@ pub(crate) struct SyncArgs {
 
     /// Retention of a DynamoDB ledger in days; an SQLite ledger never expires [default: 90]
     #[arg(long, value_name = "DAYS", env = "TRAILHOSE_LEDGER_DAYS", hide_env_values = true)]
-    #[arg(value_parser = value::whole::<u32>(15..=36_500))]
+    #[arg(value_parser = value::whole::<u32>(30..=36_500))]
     pub(crate) ledger_days: Option<u32>,
 
     #[command(flatten)]

@@ -108,7 +108,7 @@ impl SettingsFile {
                 LedgerLocation::File(path) => LedgerLocation::File(below(folder, path)),
                 table => table,
             }),
-            ledger_days: number("ledger_days", self.ledger_days.as_ref(), 15..=36_500)?,
+            ledger_days: number("ledger_days", self.ledger_days.as_ref(), 30..=36_500)?,
             look_back: number("look_back", self.look_back.as_ref(), 0..=36_500)?,
             since: days.0,
             until: days.1,
