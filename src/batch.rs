@@ -187,14 +187,14 @@ impl Batch {
         match tokio::time::timeout_at(deadline.stop, async { (permits.0.await, permits.1.await) }).await {
             Ok((Ok(_slot), Ok(_memory))) => {
                 // Checked before the lease, and after the wait, during which the breaker may have opened.
-                let admission = self.breaker.admit();
+                let admission = self.breaker.admit(self.ingest.ledger.now());
                 let deadline = match &admission {
                     Admission::Admitted => deadline,
                     Admission::Probe => Breaker::probe_deadline(deadline),
                     Admission::Rejected(last_error) => return Err(last_error.clone()),
                 };
                 let outcome = self.ingest.object(at, deadline).await;
-                self.breaker.record(&outcome, &admission);
+                self.breaker.record(&outcome, &admission, self.ingest.ledger.now());
                 Ok(outcome)
             }
             _ => Ok(Outcome::Deferred(Deferred::OutOfTime)),

@@ -7,6 +7,7 @@
 
 use crate::ingest::{Deadline, Deferred, IngestError, Outcome};
 use crate::ledger::LedgerError;
+use crate::ledger::model::row::Seconds;
 use crate::sink::SinkError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,11 +18,11 @@ use tokio::time::Instant;
 const FAILURES_TO_OPEN: u32 = 3;
 
 /// The time between two probes of an open breaker. It starts when the previous probe ends.
-const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Seconds = 60;
 
 /// The time limit of a probe. Longer than one request to AWS (30 s), and much shorter than an invocation, because the
 /// other messages of the invocation wait for the probe.
-const PROBE_TIME: Duration = Duration::from_secs(45);
+const PROBE_TIME: Seconds = 45;
 
 /// The circuit breaker of one process.
 #[derive(Debug, Default)]
@@ -35,8 +36,8 @@ struct State {
     sink_failures: u32,
     /// The error of the last failure.
     last_error: String,
-    /// When the next probe may start. Only used while the breaker is open.
-    next_probe: Option<Instant>,
+    /// When the next probe may start, in seconds since 1970. Only used while the breaker is open.
+    next_probe: Seconds,
 }
 
 /// Whether an object may be started.
@@ -73,27 +74,28 @@ impl State {
 
 impl Breaker {
     /// Decides whether an object may be started now.
-    pub(super) fn admit(&self) -> Admission {
+    pub(super) fn admit(&self, now: Seconds) -> Admission {
         let mut state = self.state();
         if !state.is_open() {
             return Admission::Admitted;
         }
-        let now = Instant::now();
-        if state.next_probe.is_some_and(|next| now < next) {
+        let wait = state.next_probe - now;
+        // A longer wait shows that the clock was set back.
+        if (1..=PROBE_TIME + PROBE_INTERVAL).contains(&wait) {
             return Admission::Rejected(state.last_error.clone());
         }
         // No further probe before this one ends or its time is over.
-        state.next_probe = Some(now + PROBE_TIME + PROBE_INTERVAL);
+        state.next_probe = now + PROBE_TIME + PROBE_INTERVAL;
         Admission::Probe
     }
 
     /// Returns the deadline of a probe.
     pub(super) fn probe_deadline(deadline: Deadline) -> Deadline {
-        Deadline { stop: deadline.stop.min(Instant::now() + PROBE_TIME), ..deadline }
+        Deadline { stop: deadline.stop.min(Instant::now() + Duration::from_secs(PROBE_TIME.unsigned_abs())), ..deadline }
     }
 
     /// Updates the breaker with the outcome of an object that was admitted.
-    pub(super) fn record(&self, outcome: &Outcome, admission: &Admission) {
+    pub(super) fn record(&self, outcome: &Outcome, admission: &Admission, now: Seconds) {
         let evidence = evidence(outcome);
         let mut state = self.state();
         let was_open = state.is_open();
@@ -111,9 +113,9 @@ impl Breaker {
             state.last_error = error.to_string();
         }
         match evidence {
-            Evidence::LedgerFailed | Evidence::SinkFailed => state.next_probe = Some(Instant::now() + PROBE_INTERVAL),
+            Evidence::LedgerFailed | Evidence::SinkFailed => state.next_probe = now + PROBE_INTERVAL,
             // A probe that shows nothing, such as an object that is already done, is followed by another one.
-            _ if *admission == Admission::Probe => state.next_probe = None,
+            _ if *admission == Admission::Probe => state.next_probe = now,
             _ => {}
         }
         match (was_open, state.is_open()) {
@@ -162,6 +164,8 @@ mod tests {
     use crate::ingest::IngestReport;
     use crate::ledger::store::StoreError;
 
+    const NOW: Seconds = 1_000;
+
     fn ledger_failure() -> Outcome {
         Outcome::Failed(IngestError::Ledger(StoreError::Unknown("no answer".to_owned()).into()))
     }
@@ -175,45 +179,49 @@ mod tests {
     }
 
     fn record(breaker: &Breaker, outcome: &Outcome) {
-        breaker.record(outcome, &Admission::Admitted);
+        breaker.record(outcome, &Admission::Admitted, NOW);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn three_consecutive_failures_open_the_breaker() {
+    /// A breaker that was opened at `NOW`.
+    fn opened_by(outcome: &Outcome) -> Breaker {
+        let breaker = Breaker::default();
+        for _ in 0..FAILURES_TO_OPEN {
+            assert_eq!(breaker.admit(NOW), Admission::Admitted);
+            record(&breaker, outcome);
+        }
+        assert!(breaker.is_open());
+        breaker
+    }
+
+    #[test]
+    fn three_consecutive_failures_open_the_breaker() {
         let breaker = Breaker::default();
         for outcome in [sink_failure(), sink_failure(), done(1), sink_failure(), sink_failure()] {
             record(&breaker, &outcome);
-            assert_eq!(breaker.admit(), Admission::Admitted);
+            assert_eq!(breaker.admit(NOW), Admission::Admitted);
         }
         record(&breaker, &sink_failure());
-        assert!(breaker.is_open());
-        assert!(matches!(breaker.admit(), Admission::Rejected(error) if error == "deliver: no answer"));
+        assert_eq!(breaker.admit(NOW), Admission::Rejected("deliver: no answer".to_owned()));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_probe_per_interval_is_admitted() {
-        let breaker = Breaker::default();
-        for _ in 0..3 {
-            record(&breaker, &ledger_failure());
-        }
-        assert!(matches!(breaker.admit(), Admission::Rejected(_)));
-        tokio::time::advance(PROBE_INTERVAL).await;
-        assert_eq!(breaker.admit(), Admission::Probe);
-        assert!(matches!(breaker.admit(), Admission::Rejected(_)), "a second probe next to the first");
-        record(&breaker, &ledger_failure());
-        assert!(matches!(breaker.admit(), Admission::Rejected(_)));
-        tokio::time::advance(PROBE_INTERVAL).await;
-        assert_eq!(breaker.admit(), Admission::Probe);
-        record(&breaker, &done(0));
-        assert_eq!(breaker.admit(), Admission::Admitted);
+    #[test]
+    fn one_probe_per_interval_is_admitted() {
+        let breaker = opened_by(&ledger_failure());
+        let rejected = Admission::Rejected("ledger: no answer".to_owned());
+        assert_eq!(breaker.admit(NOW + PROBE_INTERVAL - 1), rejected);
+        let probe = NOW + PROBE_INTERVAL;
+        assert_eq!(breaker.admit(probe), Admission::Probe);
+        assert_eq!(breaker.admit(probe), rejected, "a second probe next to the first");
+        breaker.record(&ledger_failure(), &Admission::Probe, probe + 30);
+        assert_eq!(breaker.admit(probe + 30 + PROBE_INTERVAL - 1), rejected);
+        assert_eq!(breaker.admit(probe + 30 + PROBE_INTERVAL), Admission::Probe);
+        breaker.record(&done(0), &Admission::Probe, probe + 100);
+        assert_eq!(breaker.admit(probe + 100), Admission::Admitted);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn object_without_calls_does_not_show_that_the_destination_works() {
-        let breaker = Breaker::default();
-        for _ in 0..3 {
-            record(&breaker, &sink_failure());
-        }
+    #[test]
+    fn object_without_calls_does_not_show_that_the_destination_works() {
+        let breaker = opened_by(&sink_failure());
         for outcome in [done(0), Outcome::AlreadyDone, Outcome::Skipped("digest")] {
             record(&breaker, &outcome);
             assert!(breaker.is_open(), "{outcome:?}");
@@ -222,28 +230,27 @@ mod tests {
         assert!(!breaker.is_open());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn probe_that_never_ends_does_not_block_the_next_one() {
-        let breaker = Breaker::default();
-        for _ in 0..3 {
-            record(&breaker, &sink_failure());
-        }
-        tokio::time::advance(PROBE_INTERVAL).await;
-        assert_eq!(breaker.admit(), Admission::Probe);
-        tokio::time::advance(PROBE_TIME + PROBE_INTERVAL).await;
-        assert_eq!(breaker.admit(), Admission::Probe);
+    #[test]
+    fn probe_that_never_ends_does_not_block_the_next_one() {
+        let breaker = opened_by(&sink_failure());
+        assert_eq!(breaker.admit(NOW + PROBE_INTERVAL), Admission::Probe);
+        let over = NOW + PROBE_INTERVAL + PROBE_TIME + PROBE_INTERVAL;
+        assert!(matches!(breaker.admit(over - 1), Admission::Rejected(_)));
+        assert_eq!(breaker.admit(over), Admission::Probe);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn probe_without_a_result_is_followed_by_another_one() {
-        let breaker = Breaker::default();
-        for _ in 0..3 {
-            record(&breaker, &sink_failure());
-        }
-        tokio::time::advance(PROBE_INTERVAL).await;
-        assert_eq!(breaker.admit(), Admission::Probe);
-        breaker.record(&Outcome::AlreadyDone, &Admission::Probe);
-        assert_eq!(breaker.admit(), Admission::Probe);
+    #[test]
+    fn probe_without_a_result_is_followed_by_another_one() {
+        let breaker = opened_by(&sink_failure());
+        assert_eq!(breaker.admit(NOW + PROBE_INTERVAL), Admission::Probe);
+        breaker.record(&Outcome::AlreadyDone, &Admission::Probe, NOW + PROBE_INTERVAL);
+        assert_eq!(breaker.admit(NOW + PROBE_INTERVAL), Admission::Probe);
+    }
+
+    #[test]
+    fn clock_that_is_set_back_does_not_stop_the_probes() {
+        let breaker = opened_by(&sink_failure());
+        assert_eq!(breaker.admit(NOW - 500), Admission::Probe);
     }
 
     #[test]

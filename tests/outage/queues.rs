@@ -3,11 +3,33 @@
 
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::Instant;
 use trailhose::notification::Message;
 use trailhose::queue::{OutgoingMessage, Queue, QueueError, Target, queue_name};
+
+/// The virtual clock: the time since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    /// The time at the start, in seconds since 1970: 2026-11-01T00:00:00Z.
+    const START: i64 = 1_793_491_200;
+
+    pub fn now(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::SeqCst))
+    }
+
+    pub fn set(&self, now: Duration) {
+        self.0.store(u64::try_from(now.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// A time in seconds since 1970.
+    pub fn seconds(time: Duration) -> i64 {
+        Self::START + i64::try_from(time.as_secs()).unwrap()
+    }
+}
 
 /// The settings of a queue.
 #[derive(Debug, Clone)]
@@ -25,7 +47,7 @@ pub struct Settings {
 struct Stored {
     id: u64,
     body: String,
-    sent: Instant,
+    sent: Duration,
     first_seen: Option<i64>,
     source: Option<String>,
     reason: Option<String>,
@@ -36,18 +58,16 @@ struct Stored {
 struct QueueState {
     settings: Settings,
     visible: VecDeque<Stored>,
-    hidden: BTreeMap<(Instant, u64), Stored>,
-    delayed: BTreeMap<(Instant, u64), Stored>,
+    hidden: BTreeMap<(Duration, u64), Stored>,
+    delayed: BTreeMap<(Duration, u64), Stored>,
     /// When each hidden message becomes visible.
-    until: HashMap<u64, Instant>,
+    until: HashMap<u64, Duration>,
 }
 
 /// The queues.
 #[derive(Debug)]
 pub struct Queues {
-    start: Instant,
-    /// The time at `start` in seconds since 1970.
-    base: i64,
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -69,7 +89,7 @@ pub struct Stats {
 }
 
 impl Queues {
-    pub fn new(base: i64, queues: impl IntoIterator<Item = (&'static str, Settings)>) -> Self {
+    pub fn new(clock: Clock, queues: impl IntoIterator<Item = (&'static str, Settings)>) -> Self {
         let queue = |settings| QueueState {
             settings,
             visible: VecDeque::new(),
@@ -79,16 +99,7 @@ impl Queues {
         };
         let queues = queues.into_iter().map(|(name, settings)| (name, queue(settings))).collect();
         let state = Mutex::new(State { queues, ..State::default() });
-        Self { start: Instant::now(), base, state }
-    }
-
-    /// The time in seconds since 1970.
-    pub fn now(&self) -> i64 {
-        self.seconds(Instant::now())
-    }
-
-    fn seconds(&self, at: Instant) -> i64 {
-        self.base + i64::try_from(at.duration_since(self.start).as_secs()).unwrap()
+        Self { clock, state }
     }
 
     pub fn stats(&self) -> Stats {
@@ -109,19 +120,19 @@ impl Queues {
 
     pub fn push(&self, queue: &str, body: &str) {
         let message = OutgoingMessage { body, ..OutgoingMessage::default() };
-        self.state.lock().unwrap().push(queue, &message);
+        self.state.lock().unwrap().push(self.clock.now(), queue, &message);
     }
 
     /// Receives up to ten messages.
     pub fn receive(&self, queue: &'static str) -> Vec<Message> {
-        let stored = self.state.lock().unwrap().receive(queue);
+        let stored = self.state.lock().unwrap().receive(self.clock.now(), queue);
         let message = |stored: Stored| Message {
             id: stored.id.to_string(),
             receipt_handle: stored.id.to_string(),
             body: stored.body,
             receive_count: stored.receives,
             queue_arn: format!("arn:aws:sqs:eu-west-1:111122223333:{queue}"),
-            sent_at: Some(self.seconds(stored.sent)),
+            sent_at: Some(Clock::seconds(stored.sent)),
             first_seen_attribute: stored.first_seen,
             source_attribute: stored.source,
         };
@@ -139,12 +150,12 @@ impl Queues {
 }
 
 impl State {
-    fn push(&mut self, queue: &str, message: &OutgoingMessage<'_>) {
+    fn push(&mut self, now: Duration, queue: &str, message: &OutgoingMessage<'_>) {
         self.next_id += 1;
         let stored = Stored {
             id: self.next_id,
             body: message.body.to_owned(),
-            sent: Instant::now(),
+            sent: now,
             first_seen: message.first_seen,
             source: message.source_arn.map(str::to_owned),
             reason: message.reason.map(str::to_owned),
@@ -154,12 +165,11 @@ impl State {
         if message.delay.is_zero() {
             queue.visible.push_back(stored);
         } else {
-            queue.delayed.insert((Instant::now() + message.delay, stored.id), stored);
+            queue.delayed.insert((now + message.delay, stored.id), stored);
         }
     }
 
-    fn receive(&mut self, name: &'static str) -> Vec<Stored> {
-        let now = Instant::now();
+    fn receive(&mut self, now: Duration, name: &'static str) -> Vec<Stored> {
         let queue = self.queues.get_mut(name).unwrap();
         while let Some(entry) = queue.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
             queue.visible.push_back(entry.remove());
@@ -171,7 +181,7 @@ impl State {
         let (mut received, mut dead) = (Vec::new(), Vec::new());
         while received.len() < 10 && queue.hidden.len() < queue.settings.in_flight {
             let Some(mut stored) = queue.visible.pop_front() else { break };
-            if now.duration_since(stored.sent) > queue.settings.retention {
+            if now.saturating_sub(stored.sent) > queue.settings.retention {
                 self.stats.expired += 1;
                 continue;
             }
@@ -206,7 +216,7 @@ impl Queue for Queues {
         let id: u64 = message.receipt_handle.parse().unwrap();
         let before = queue.until.remove(&id).ok_or_else(|| QueueError(format!("{id} is not in flight")))?;
         let stored = queue.hidden.remove(&(before, id)).unwrap();
-        let until = Instant::now() + time;
+        let until = self.clock.now() + time;
         queue.until.insert(id, until);
         queue.hidden.insert((until, id), stored);
         Ok(())
@@ -217,7 +227,7 @@ impl Queue for Queues {
             Target::Url(url) => queue_name(url),
             Target::SourceOf(source) => source.map_or("ingest", |source| queue_name(&source.queue_arn)),
         };
-        self.state.lock().unwrap().push(queue, message);
+        self.state.lock().unwrap().push(self.clock.now(), queue, message);
         Ok(())
     }
 }
