@@ -1,5 +1,7 @@
 //! Queues of notifications. Each adapter has a file of its own.
 
+#[cfg(all(feature = "cli", feature = "sqs"))]
+pub mod redrive;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 

@@ -105,3 +105,39 @@ async fn service_faults_lose_nothing() {
     let spoiled = stack.faults.exchanges().iter().filter(|exchange| exchange.fault.is_some()).count();
     assert!(spoiled >= 7, "{spoiled}");
 }
+
+/// A scaled-down outage: `tests/outage.rs` shows a day.
+#[tokio::test]
+async fn objects_wait_in_the_deferred_queue_until_the_destination_works() {
+    let stack = Stack::deploy(&ingest()).await;
+    stack.faults.on("PutRecordBatch", 0..usize::MAX, Fault::Deny);
+    for number in 0..12 {
+        stack.put(&key(number), object(number..number + 1)).await;
+    }
+    stack.send("no notification").await;
+    let start = std::time::Instant::now();
+    while stack.messages_in("DeferredQueueUrl").await < 12 || stack.messages_in("DeadLetterQueueUrl").await < 1 {
+        assert!(start.elapsed() < PATIENCE, "{}", stack.log_tail());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(stack.messages_in("IngestQueueUrl").await, 0);
+    // Until the messages were received again.
+    let opened = "circuit breaker opened";
+    while !stack.log().contains(opened) {
+        assert!(start.elapsed() < PATIENCE, "{}", stack.log_tail());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    stack.faults.heal();
+    stack.drained(PATIENCE).await;
+    assert_eq!(stack.lake().await, each_once(0..12), "{}", stack.log_tail());
+    // The invalid message went to the dead-letter queue at once. Nothing else did.
+    assert_eq!(stack.dead_letters().await, ["no notification"]);
+    let metric = |name: &str| {
+        let name = format!("\"{name}\":");
+        let lines = stack.log();
+        let values = lines.split(&*name).skip(1).filter_map(|rest| rest.split([',', '}']).next()?.parse::<u64>().ok());
+        values.max().unwrap_or_else(|| panic!("no {name} in the log"))
+    };
+    assert_eq!((metric("BreakerOpen"), metric("MessagesDeadLettered")), (1, 1));
+    assert!(metric("MessagesDeferred") >= 1 && metric("OldestUnfinishedAge") < 420);
+}

@@ -51,7 +51,7 @@ pub fn is_fifo(queue: &str) -> bool {
 }
 
 /// Returns the attributes of a message.
-fn attributes(message: &OutgoingMessage<'_>) -> Result<HashMap<String, MessageAttributeValue>, QueueError> {
+pub(super) fn attributes(message: &OutgoingMessage<'_>) -> Result<HashMap<String, MessageAttributeValue>, QueueError> {
     let first_seen = message.first_seen.map(|seconds| (FIRST_SEEN_ATTRIBUTE, "Number", seconds.to_string()));
     let source = message.source_arn.map(|arn| (SOURCE_ATTRIBUTE, "String", arn.to_owned()));
     let reason = message.reason.map(|reason| (REASON_ATTRIBUTE, "String", attribute_text(reason)));
@@ -148,7 +148,7 @@ fn unsent(index: usize, error_entry: Option<&BatchResultErrorEntry>) -> UnsentBo
     }
 }
 
-fn failed(action: &str, url: &str, failure: &crate::aws::AwsFailure) -> QueueError {
+pub(super) fn failed(action: &str, url: &str, failure: &crate::aws::AwsFailure) -> QueueError {
     let text = format!("{action} on {url} failed");
     QueueError(match failure.kind {
         _ if failure.concerns_credentials() => format!("{text}: {}", failure.credentials_text()),

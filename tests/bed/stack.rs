@@ -94,13 +94,15 @@ impl Stack {
         self.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
     }
 
-    /// Sets the visibility timeout of the ingest queue.
+    /// Sets the visibility timeout of the ingest queue and the deferred queue.
     pub async fn set_visibility(&self, time: Duration) {
-        let sent = self.sqs.set_queue_attributes().queue_url(self.output("IngestQueueUrl"));
-        sent.attributes(QueueAttributeName::VisibilityTimeout, time.as_secs().to_string()).send().await.unwrap();
+        for queue in ["IngestQueueUrl", "DeferredQueueUrl"] {
+            let sent = self.sqs.set_queue_attributes().queue_url(self.output(queue));
+            sent.attributes(QueueAttributeName::VisibilityTimeout, time.as_secs().to_string()).send().await.unwrap();
+        }
     }
 
-    /// Waits until the ingest queue contains no visible, delayed or hidden message.
+    /// Waits until the ingest queue and the deferred queue contain no visible, delayed or hidden message.
     pub async fn drained(&self, patience: Duration) {
         let start = Instant::now();
         let mut quiet = 0;
@@ -118,11 +120,11 @@ impl Stack {
     }
 
     async fn messages(&self) -> u64 {
-        self.messages_in("IngestQueueUrl").await
+        self.messages_in("IngestQueueUrl").await + self.messages_in("DeferredQueueUrl").await
     }
 
     /// Returns the number of messages in a queue of the stack, in all states.
-    async fn messages_in(&self, queue: &str) -> u64 {
+    pub async fn messages_in(&self, queue: &str) -> u64 {
         let asked = self.sqs.get_queue_attributes().queue_url(self.output(queue));
         let got = asked.attribute_names(QueueAttributeName::All).send().await.unwrap();
         let attributes = got.attributes().unwrap();

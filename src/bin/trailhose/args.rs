@@ -6,6 +6,7 @@ mod explain;
 mod generate;
 mod init;
 mod ledger;
+mod redrive;
 mod selection;
 mod sync;
 pub(crate) mod value;
@@ -16,6 +17,7 @@ pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
+pub(crate) use redrive::RedriveArgs;
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 
@@ -57,6 +59,9 @@ pub(crate) enum Command {
     /// Inspect the ledger; retry or reset objects
     #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
     Ledger(LedgerArgs),
+    /// Return the messages of a dead-letter queue to the queues that they came from
+    #[command(before_help = redrive::EXAMPLES, after_help = redrive::EXIT_CODES)]
+    Redrive(RedriveArgs),
     /// Estimate AWS cost for a number of events (offline)
     #[command(before_help = cost::EXAMPLES)]
     Cost(CostArgs),

@@ -18,6 +18,8 @@ mod ledger;
 mod not_ingested;
 mod print;
 mod progress;
+#[cfg(feature = "sqs")]
+mod redrive;
 mod settings;
 mod startup_check;
 mod summary;
@@ -59,6 +61,10 @@ fn main() -> ExitCode {
             Command::Init(_) => Err(components::missing_feature("`trailhose init`", "init")),
             #[cfg(not(feature = "backfill"))]
             Command::Backfill(_) => Err(components::missing_feature("`trailhose backfill`", "backfill")),
+            #[cfg(feature = "sqs")]
+            Command::Redrive(args) => redrive::run(args).await,
+            #[cfg(not(feature = "sqs"))]
+            Command::Redrive(_) => Err(components::missing_feature("`trailhose redrive`", "sqs")),
             Command::Cost(args) => cost::run(&args).await,
         }
     });
