@@ -55,8 +55,8 @@ pub fn system_clock() -> Clock {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Clock,
-    /// How long a done row and a page are kept after their last write. It must exceed the longest retention of a queue
-    /// (14 days) and the look-back of the backfill; the settings check this.
+    /// How long a done row and a page are kept after their last write. It must exceed the time that a message
+    /// can wait in the queues (30 days) and the look-back of the backfill; the settings check this.
     retention: Seconds,
     /// Maximum number of concurrent store requests for one object.
     concurrency: usize,
