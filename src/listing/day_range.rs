@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Default number of days to look back.
 ///
-/// CloudTrail delivers within minutes, and notifications stay in their queue for at most 14 days, with an alarm. The
+/// CloudTrail delivers within minutes, and notifications stay in their queue for at most 8 days, with an alarm. The
 /// days before today are needed for files that were delivered while the stack was not deployed, and for files whose
 /// notification S3 never sent.
 pub const LOOK_BACK: u32 = 3;
