@@ -140,10 +140,16 @@ impl<G: Fn(&str) -> Option<String>> Variables<G> {
         }
         let max_age = Seconds::try_from(days * 86_400).unwrap_or(Seconds::MAX);
         match (self.queue_url(DEFERRED)?, self.queue_url(DEAD_LETTER)?) {
-            (Some(deferred_url), Some(dead_letter_url)) => Ok(Some(Deferral { deferred_url, dead_letter_url, max_age })),
+            (Some(deferred_url), Some(dead_letter_url)) => {
+                Ok(Some(Deferral { deferred_url, dead_letter_url, max_age }))
+            }
             (None, None) => Ok(None),
-            (Some(_), None) => Err(format!("{DEAD_LETTER} is not set; expected a queue URL, because {DEFERRED} is set")),
-            (None, Some(_)) => Err(format!("{DEFERRED} is not set; expected a queue URL, because {DEAD_LETTER} is set")),
+            (Some(_), None) => {
+                Err(format!("{DEAD_LETTER} is not set; expected a queue URL, because {DEFERRED} is set"))
+            }
+            (None, Some(_)) => {
+                Err(format!("{DEFERRED} is not set; expected a queue URL, because {DEAD_LETTER} is set"))
+            }
         }
     }
 

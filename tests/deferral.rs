@@ -182,7 +182,10 @@ async fn message_that_waited_too_long_goes_to_the_dead_letter_queue_with_its_rea
         assert_eq!((sent.len(), report.failed.is_empty()), (usize::from(is_given_up), is_given_up), "{age}");
         assert_eq!(report.oldest_unfinished, Some(77));
         for sent in sent {
-            assert_eq!((sent.queue.as_str(), sent.first_seen, sent.source_arn), ("dead", Some(77), Some(arn("ingest"))));
+            assert_eq!(
+                (sent.queue.as_str(), sent.first_seen, sent.source_arn),
+                ("dead", Some(77), Some(arn("ingest")))
+            );
             assert_eq!(sent.reason, Some(format!("{object}: deliver: wire")));
         }
     }

@@ -116,7 +116,10 @@ async fn deferred_message_returns_to_its_queue() {
     let [message] = got.messages() else { panic!("{got:?}") };
     assert_eq!(message.body(), Some("of the missed queue"));
     queue.hide(&from("missed", message.receipt_handle().unwrap()), Duration::from_secs(600)).await.unwrap();
-    assert_eq!(bodies(&live).await.into_keys().collect::<Vec<_>>(), ["of a FIFO queue", "of the live queue", "without a source"]);
+    assert_eq!(
+        bodies(&live).await.into_keys().collect::<Vec<_>>(),
+        ["of a FIFO queue", "of the live queue", "without a source"]
+    );
     let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
     let asked = client.get_queue_attributes().queue_url(&missed).attribute_names(hidden.clone()).send().await.unwrap();
     assert_eq!(asked.attributes().unwrap()[&hidden], "1");

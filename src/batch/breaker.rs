@@ -91,7 +91,10 @@ impl Breaker {
 
     /// Returns the deadline of a probe.
     pub(super) fn probe_deadline(deadline: Deadline) -> Deadline {
-        Deadline { stop: deadline.stop.min(Instant::now() + Duration::from_secs(PROBE_TIME.unsigned_abs())), ..deadline }
+        Deadline {
+            stop: deadline.stop.min(Instant::now() + Duration::from_secs(PROBE_TIME.unsigned_abs())),
+            ..deadline
+        }
     }
 
     /// Updates the breaker with the outcome of an object that was admitted.

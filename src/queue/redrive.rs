@@ -115,7 +115,8 @@ impl Redrive {
     }
 
     fn target(&self, message: &Message) -> Option<String> {
-        let system = message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::DeadLetterQueueSourceArn));
+        let system =
+            message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::DeadLetterQueueSourceArn));
         let source = attribute(message, SOURCE_ATTRIBUTE).or(system.map(String::as_str));
         let from_source = || {
             let (before, _) = self.dead_letter_url.rsplit_once('/')?;
@@ -127,8 +128,7 @@ impl Redrive {
     async fn give_back(&self, message: &Message, url: &str) -> Result<(), QueueError> {
         let first_seen = attribute(message, FIRST_SEEN_ATTRIBUTE).and_then(|seconds| seconds.parse().ok());
         let body = message.body().unwrap_or_default();
-        let copy =
-            OutgoingMessage { body, first_seen: first_seen.or(sent_at(message)), ..OutgoingMessage::default() };
+        let copy = OutgoingMessage { body, first_seen: first_seen.or(sent_at(message)), ..OutgoingMessage::default() };
         let request = self.client.send_message().queue_url(url).message_body(body);
         let sent = request.set_message_attributes(Some(attributes(&copy)?)).send().await;
         sent.map_err(|error| failed("sqs:SendMessage", url, &crate::aws::failure(&error)))?;
@@ -147,8 +147,10 @@ impl Redrive {
     }
 
     async fn count(&self) -> Result<u64, QueueError> {
-        let names =
-            [QueueAttributeName::ApproximateNumberOfMessages, QueueAttributeName::ApproximateNumberOfMessagesNotVisible];
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
         let request = self.client.get_queue_attributes().queue_url(&self.dead_letter_url);
         let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
         let answer = answer.map_err(|error| self.failed("sqs:GetQueueAttributes", &crate::aws::failure(&error)))?;

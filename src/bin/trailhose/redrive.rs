@@ -2,9 +2,9 @@
 
 use crate::args::RedriveArgs;
 use crate::components::Aws;
-use crate::labels::one_line;
 use crate::print::{print, print_json};
 use crate::table::Table;
+use crate::text::one_line;
 use trailhose::ledger::system_clock;
 use trailhose::queue::redrive::{Redrive, RedriveReport};
 
