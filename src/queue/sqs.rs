@@ -127,7 +127,7 @@ impl Outbox for Sqs {
     }
 
     async fn send_delayed(&self, body: &str, delay: Duration) -> Result<(), QueueError> {
-        self.send(body, delay, None).await
+        self.send(Target::SourceOf(None), &OutgoingMessage { body, delay, ..OutgoingMessage::default() }).await
     }
 }
 
