@@ -16,7 +16,7 @@ const MAX_REASONS: usize = 10;
 
 pub(crate) async fn run(args: RedriveArgs) -> Result<u8, String> {
     let redrive = Redrive {
-        client: Aws::default().sqs().await,
+        client: Aws::default().sqs().await?,
         dead_letter_url: args.queue,
         to: args.to,
         max: args.max,
