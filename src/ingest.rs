@@ -22,7 +22,7 @@ use crate::ledger::{Claim, Claims, ForeignClaim, HelpOutcome, Lease, LeaseOutcom
 use crate::listing::reopen::archived_reason;
 use crate::object::key::{NotALog, Recognized, recognize};
 use crate::object::{ArchiveState, Object, ObjectRef};
-use crate::sink::Sink;
+use crate::sink::{Sink, Transaction};
 use crate::source::{Source, SourceError};
 use contents::Contents;
 use deliver::ObjectDelivery;
@@ -227,14 +227,25 @@ impl Ingest {
         let transaction = delivery.deliver_mine(lease, &claims).await?;
         let open = self.unproven(claims.foreign).await?;
         if open.is_empty() {
-            self.ledger.complete(lease, delivery.counts()).await?;
-            transaction.commit();
-            return Ok(());
+            return self.complete(lease, delivery, transaction).await;
         }
         self.ledger.settle(lease).await?;
         transaction.commit();
         self.prove(lease, contents, delivery, open).await?;
+        let transaction = self.sink.begin().await?;
+        self.complete(lease, delivery, transaction).await
+    }
+
+    /// Completes the object. The transaction contains its last delivery, if it has not been recorded.
+    async fn complete(
+        &self,
+        lease: &Lease,
+        delivery: &mut ObjectDelivery<'_>,
+        transaction: Transaction,
+    ) -> Result<(), IngestAbort> {
         self.ledger.complete(lease, delivery.counts()).await?;
+        delivery.completed_in(transaction.checkpoint());
+        transaction.commit();
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub mod billing;
 pub mod aws;
 pub mod backoff;
 pub mod config;
+#[cfg(feature = "cli")]
+pub(crate) mod disk;
 pub mod invocation_error;
 pub mod tally;
 pub mod telemetry;

@@ -48,6 +48,12 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     async fn flush(&self) -> Result<(), SinkError> {
         Ok(())
     }
+
+    /// Returns how many checkpoints are complete. A transaction is durable once this number reaches
+    /// [`Transaction::checkpoint`]. `None` if a delivery is durable once it is acknowledged.
+    fn checkpoints(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// An event that exceeds the sink's record limit.
@@ -70,7 +76,10 @@ pub struct Oversize<'a> {
 /// [`Transaction::commit`] ends it. If a transaction is dropped without a commit, its sink must assume that the ledger did not record
 /// a delivery.
 #[must_use = "a transaction that is dropped without commit counts as aborted"]
-pub struct Transaction(Option<Box<dyn FnOnce(TransactionEnd) + Send + Sync>>);
+pub struct Transaction {
+    checkpoint: u64,
+    end: Option<Box<dyn FnOnce(TransactionEnd) + Send + Sync>>,
+}
 
 /// The result of a [`Transaction`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,17 +93,23 @@ pub enum TransactionEnd {
 impl Transaction {
     /// Returns a transaction that has no effect.
     pub fn none() -> Self {
-        Self(None)
+        Self { checkpoint: 0, end: None }
     }
 
-    /// Returns a transaction that calls `end` once, when the transaction ends.
-    pub fn new(end: impl FnOnce(TransactionEnd) + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(end)))
+    /// Returns a transaction that becomes durable with the checkpoint of this number, counted from 1, and that calls
+    /// `end` once, when it ends.
+    pub fn new(checkpoint: u64, end: impl FnOnce(TransactionEnd) + Send + Sync + 'static) -> Self {
+        Self { checkpoint, end: Some(Box::new(end)) }
+    }
+
+    /// Returns the number of the checkpoint that makes the transaction durable, or 0 if it is durable when it ends.
+    pub fn checkpoint(&self) -> u64 {
+        self.checkpoint
     }
 
     /// Ends the transaction after the deliveries and their ledger writes are complete.
     pub fn commit(mut self) {
-        if let Some(end) = self.0.take() {
+        if let Some(end) = self.end.take() {
             end(TransactionEnd::Committed);
         }
     }
@@ -102,7 +117,7 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let Some(end) = self.0.take() {
+        if let Some(end) = self.end.take() {
             end(TransactionEnd::Aborted);
         }
     }
@@ -110,7 +125,7 @@ impl Drop for Transaction {
 
 impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Transaction").field(&self.0.is_some()).finish()
+        f.debug_tuple("Transaction").field(&self.end.is_some()).finish()
     }
 }
 

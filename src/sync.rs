@@ -15,6 +15,7 @@
 //! replaced after it was listed and before it is fetched is quarantined as `changed`, and its key is retried in the
 //! same run with the current version. An object that is added behind the listing's position is found by the next run.
 
+mod durable;
 mod group;
 mod retry;
 mod selection;
@@ -32,6 +33,7 @@ use crate::object::ObjectRef;
 use crate::object::key::{NotALog, Recognized, recognize};
 use crate::source::{ListPage, Listing, Pages, SourceError};
 use crate::tally::Tally;
+use durable::DurableTally;
 use group::{GroupResult, ObjectGroup};
 use jiff::civil::Date;
 use retry::{Attempt, RetryDecision, RetryQueue};
@@ -94,8 +96,10 @@ pub enum SyncEvent<'a> {
 /// The result of one run or of several.
 #[derive(Debug, Default)]
 pub struct SyncReport {
-    /// Counts of the objects by outcome.
+    /// Counts of the objects by outcome, without those that were rolled back.
     pub tally: Tally,
+    /// Number of objects whose events and ledger rows were rolled back, because the sink could not make them durable.
+    pub rolled_back: u64,
     /// Number of listed objects that the selection excluded. Objects in excluded folders are not listed.
     pub excluded: u64,
     /// Number of folders that the selection excluded, including digest folders.
@@ -126,6 +130,7 @@ impl SyncReport {
     /// Adds the result of another run.
     pub fn merge(&mut self, other: Self) {
         self.tally.merge(&other.tally);
+        self.rolled_back += other.rolled_back;
         self.excluded += other.excluded;
         self.excluded_folders += other.excluded_folders;
         self.unvisited += other.unvisited;
@@ -174,6 +179,7 @@ impl SyncRun {
             retry_queue: RetryQueue::new(self.retry_policy),
             unanswered: 0,
             source_check: JoinSet::new(),
+            tally: DurableTally::default(),
             report: SyncReport::default(),
             watch,
         };
@@ -238,6 +244,7 @@ struct SyncState<'w> {
     unanswered: u32,
     /// A list request that decides whether the source can be reached. No object is started until it is answered.
     source_check: JoinSet<Result<ListPage, SourceError>>,
+    tally: DurableTally,
     report: SyncReport,
     watch: &'w mut (dyn FnMut(SyncEvent<'_>) + Send),
 }
@@ -275,7 +282,7 @@ impl SyncState<'_> {
         }
         (self.watch)(SyncEvent::Found(already + (self.listed.len() + not_started.len()) as u64));
         if already > 0 {
-            self.report.tally.already_done += already;
+            self.tally.already_done(already);
             (self.watch)(SyncEvent::AlreadyDone(already));
         }
         for (at, outcome) in not_started {
@@ -358,7 +365,7 @@ impl SyncState<'_> {
             Outcome::Done(_) | Outcome::Failed(IngestError::Source(_)) => self.unanswered = 0,
             _ => {}
         }
-        self.report.tally.add(outcome);
+        self.tally.add(outcome, self.ingest.sink.checkpoints());
         (self.watch)(SyncEvent::Finished(at, outcome));
     }
 
@@ -413,9 +420,10 @@ impl SyncState<'_> {
 
     async fn finish(mut self) -> SyncReport {
         if let Err(error) = self.ingest.sink.flush().await {
-            // Overrides any other reason: objects that were counted since the last checkpoint are not durable.
+            // Overrides any other reason: the objects since the last checkpoint are rolled back.
             self.report.completion = Completion::Aborted(format!("deliver: {error}"));
         }
+        (self.report.tally, self.report.rolled_back) = self.tally.finish(self.ingest.sink.checkpoints());
         self.report
     }
 }

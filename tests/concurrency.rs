@@ -43,7 +43,7 @@ impl Scene {
     fn after_a_death_at(mut self, call: usize) -> Self {
         let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
         let first = alone(self.world.ingest_over(&wire, &self.notices[0]));
-        assert!(matches!(first, Outcome::Failed(_)), "{first:?}");
+        assert!(matches!(first, Outcome::Failed(_)) && wire.is_dead(), "{first:?} after {:?}", wire.calls());
         self.world.pass(LEASE);
         self.watch.check(&self.world).unwrap();
         self.deaths += 1;
@@ -62,6 +62,13 @@ struct Faults {
 
 /// The runtime of the workers' timers. No timer expires, because no test waits.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
+
+/// The faults of a schedule that took effect.
+#[derive(Debug, Clone, Copy, Default)]
+struct Effects {
+    jumps: usize,
+    faults: usize,
+}
 
 /// Polls a future that never waits.
 fn alone(future: impl Future<Output = Outcome>) -> Outcome {
@@ -117,8 +124,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Runs one schedule. `choose` returns one of this many choices.
-fn run(scene: &mut Scene, faults: Faults, choose: &mut dyn FnMut(usize) -> usize) -> Result<(), String> {
+/// Runs one schedule. `choose` returns one of this many choices. Returns the faults that took effect.
+fn run(scene: &mut Scene, faults: Faults, choose: &mut dyn FnMut(usize) -> usize) -> Result<Effects, String> {
     let Scene { world, notices, watch, deaths } = scene;
     let (mut waiting, mut jumps, mut hits) = (notices.clone(), faults.jumps, *deaths);
     for _ in 0..ROUNDS {
@@ -164,7 +171,7 @@ fn run(scene: &mut Scene, faults: Faults, choose: &mut dyn FnMut(usize) -> usize
             if bounded && watch.repeats() > hits * lines {
                 return Err(format!("{} repeats after {hits} faults", watch.repeats()));
             }
-            return Ok(());
+            return Ok(Effects { jumps: faults.jumps - jumps, faults: hits - *deaths });
         }
         if !moved {
             world.pass_until(wake);
@@ -184,6 +191,7 @@ fn plan(faults: Faults, choose: &mut dyn FnMut(usize) -> usize) -> Vec<(usize, F
 /// Tests every order of the workers' calls. Fails if there are more than `most`.
 fn in_every_order(name: &str, most: usize, faults: Faults, make: impl Fn() -> Scene) {
     let mut path: Vec<(usize, usize)> = Vec::new();
+    let mut jumps = 0;
     for tried in 1..=most {
         let mut at = 0;
         let mut choose = |ways| {
@@ -194,16 +202,20 @@ fn in_every_order(name: &str, most: usize, faults: Faults, make: impl Fn() -> Sc
             path[at - 1].0
         };
         let ended = run(&mut make(), faults, &mut choose);
-        if let Err(violation) = ended {
+        if let Err(violation) = &ended {
             panic!(
                 "{name}, after {tried} schedules, {:?}: {violation}",
                 path.iter().map(|(choice, _)| choice).collect::<Vec<_>>()
             );
         }
+        jumps += ended.map_or(0, |effects| effects.jumps);
         while path.pop_if(|(choice, ways)| *choice + 1 == *ways).is_some() {}
         match path.last_mut() {
             Some((choice, _)) => *choice += 1,
-            None => return println!("{name}: all {tried} schedules"),
+            None => {
+                assert!(faults.jumps == 0 || jumps > 0, "{name}: no lease ended early");
+                return println!("{name}: all {tried} schedules");
+            }
         }
     }
     panic!("{name}: more than {most} schedules");
@@ -212,9 +224,9 @@ fn in_every_order(name: &str, most: usize, faults: Faults, make: impl Fn() -> Sc
 /// Tests this many seeded schedules without faults, with expired leases, with faults, and with both.
 fn in_some_orders(name: &str, schedules: u64, make: impl Fn() -> Scene) {
     let kinds = [(0, 0), (1, 0), (3, 0), (0, 12), (2, 12)];
-    let mut tried = 0;
+    let (mut tried, mut effects) = (0, [Effects::default(); 5]);
     for seed in 0..schedules {
-        for (jumps, fault_in) in kinds {
+        for ((jumps, fault_in), effects) in kinds.into_iter().zip(&mut effects) {
             let mut random = fastrand::Rng::with_seed(seed);
             let faults = Faults { jumps, fault_in };
             // Long runs of one worker find as many defects as quick changes, so half of the seeds prefer them.
@@ -227,10 +239,16 @@ fn in_some_orders(name: &str, schedules: u64, make: impl Fn() -> Scene) {
             };
             let ended = run(&mut make(), faults, &mut choose);
             tried += 1;
-            ended.unwrap_or_else(|violation| {
+            let ended = ended.unwrap_or_else(|violation| {
                 panic!("{name}, after {tried} schedules, seed {seed}, {faults:?}: {violation}")
             });
+            effects.jumps += ended.jumps;
+            effects.faults += ended.faults;
         }
+    }
+    for ((jumps, fault_in), effects) in kinds.into_iter().zip(effects) {
+        let all = (jumps == 0 || effects.jumps > 0) && (fault_in == 0 || effects.faults > 0);
+        assert!(all, "{name}: of {jumps} jumps and one fault in {fault_in} calls only {effects:?} took effect");
     }
     println!("{name}: {tried} schedules");
 }

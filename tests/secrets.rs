@@ -106,6 +106,10 @@ async fn credentials_and_event_contents_are_never_logged() {
     function.invoke(&batch(&strange)).await;
     function.invoke(&format!("{{\"detail\":\"{PLANTED}-direct\"}}")).await;
 
+    let injected: Vec<_> = faults.exchanges().into_iter().filter_map(|exchange| exchange.fault).collect();
+    for fault in [Fault::Throttle, Fault::Deny, Fault::Unavailable] {
+        assert!(injected.contains(&fault), "{fault:?} was not injected: {injected:?}");
+    }
     let log = function.log();
     for expected in
         ["quarantined", "invalid message; not acknowledged", "occurs with different content", "\"level\":\"DEBUG\""]

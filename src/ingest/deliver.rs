@@ -71,6 +71,11 @@ impl<'a> ObjectDelivery<'a> {
         counts
     }
 
+    /// Records which checkpoint makes the completion durable.
+    pub(super) fn completed_in(&mut self, checkpoint: u64) {
+        self.report.checkpoint = checkpoint;
+    }
+
     pub(super) fn report(&self) -> IngestReport {
         let stored_bytes = self.contents.stored_bytes();
         let Contents { size, newest, .. } = *self.contents;

@@ -87,13 +87,16 @@ pub struct IngestReport {
     pub sent_bytes: u64,
     /// `eventTime` of the newest event, in seconds since 1970.
     pub newest: Option<Seconds>,
+    /// Number of the sink's checkpoint that makes the completion durable. See [`crate::sink::Transaction::checkpoint`].
+    #[serde(skip)]
+    pub checkpoint: u64,
 }
 
 impl IngestReport {
     /// Adds the counts of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         let Self { counts, repeats, conflicts, unknown_kinds, helped, .. } = other;
-        let Self { calls, stored_bytes, json_bytes, sent_bytes, newest, .. } = other;
+        let Self { calls, stored_bytes, json_bytes, sent_bytes, newest, checkpoint, .. } = other;
         self.counts.merge(counts);
         self.repeats += repeats;
         self.conflicts += conflicts;
@@ -104,6 +107,7 @@ impl IngestReport {
         self.json_bytes += json_bytes;
         self.sent_bytes += sent_bytes;
         self.newest = self.newest.max(*newest);
+        self.checkpoint = self.checkpoint.max(*checkpoint);
     }
 }
 

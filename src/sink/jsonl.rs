@@ -7,15 +7,27 @@
 //! delivery is a checkpoint.
 
 mod buffer;
+mod check;
 mod checkpoint;
 mod file;
+mod file_events;
+mod files;
 mod intent;
+mod page_group;
 mod partition;
+mod rebuild;
+mod upgrade;
+mod verify;
 // The tests use every compression.
 #[cfg(all(test, feature = "zstd"))]
 mod tests;
 
+pub use check::{FaultyFile, FileCheck, FileFault};
+pub use rebuild::{Rebuild, ReleasedFiles};
+pub use verify::{Verification, verify};
+
 use super::{Oversize, Sink, SinkError, Transaction, TransactionEnd};
+use crate::disk::{Disk, SystemDisk};
 use crate::ledger::store::StoreError;
 use crate::ledger::store::sqlite::{CommitMode, Journal, Sqlite};
 use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
@@ -23,6 +35,7 @@ use async_trait::async_trait;
 use buffer::Buffer;
 use checkpoint::{Destination, STATE_FOLDER};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::RwLock;
@@ -48,7 +61,7 @@ pub struct Options {
     pub compression: Compression,
     /// The maximum size of a file in bytes, before compression. A longer line gets a file of its own.
     pub file_bytes: u64,
-    /// The buffered bytes at which a checkpoint starts and new spans wait for it. Calls in progress can exceed this
+    /// The buffered bytes at which a checkpoint starts and new transactions wait for it. Calls in progress can exceed this
     /// limit.
     pub checkpoint_bytes: usize,
     /// The maximum time between checkpoints.
@@ -85,6 +98,8 @@ struct JsonlState {
     buffer: Mutex<Buffer>,
     /// A transaction holds a read lock, a checkpoint the write lock.
     gate: Arc<RwLock<()>>,
+    /// The number of checkpoints since the sink was opened. It changes only under the write lock.
+    checkpoints: AtomicU64,
     checkpoint_bytes: usize,
 }
 
@@ -103,7 +118,7 @@ impl Jsonl {
                     .into(),
             ));
         }
-        Self::open(destination, options, Arc::clone(ledger.journal())).await
+        Self::open(destination, options, Arc::clone(ledger.journal()), Arc::new(SystemDisk)).await
     }
 
     /// Opens a sink for a ledger that is not SQLite. The lengths of the files are stored in `.trailhose/` in
@@ -115,15 +130,25 @@ impl Jsonl {
     pub async fn standalone(destination: &Path, options: Options) -> Result<Self, SinkError> {
         let database = destination.join(STATE_FOLDER).join("files.db");
         let journal = blocking(move || Journal::open(&database, CommitMode::Durable).map_err(sink_error)).await?;
-        Self::open(destination, options, Arc::new(journal)).await
+        Self::open(destination, options, Arc::new(journal), Arc::new(SystemDisk)).await
     }
 
-    async fn open(destination: &Path, options: Options, journal: Arc<Journal>) -> Result<Self, SinkError> {
+    async fn open(
+        destination: &Path,
+        options: Options,
+        journal: Arc<Journal>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, SinkError> {
         let (checkpoint_bytes, every) = (options.checkpoint_bytes, options.checkpoint_every);
         let destination = destination.to_owned();
-        let destination = blocking(move || Destination::open(&destination, journal, options)).await?;
-        let state =
-            Arc::new(JsonlState { destination, buffer: Mutex::default(), gate: Arc::default(), checkpoint_bytes });
+        let destination = blocking(move || Destination::open(&destination, journal, options, disk)).await?;
+        let state = Arc::new(JsonlState {
+            destination,
+            buffer: Mutex::default(),
+            gate: Arc::default(),
+            checkpoints: AtomicU64::new(0),
+            checkpoint_bytes,
+        });
         if state.grouped() {
             tokio::spawn(checkpoint_periodically(Arc::downgrade(&state), every));
         }
@@ -202,14 +227,34 @@ impl JsonlState {
         .await
     }
 
+    /// Writes and commits the buffer. The caller holds the write lock.
     fn write(&self) -> Result<(), SinkError> {
+        let mut running = RunningCheckpoint { state: self, end: Err("a checkpoint ended unexpectedly".to_owned()) };
         let buffer = std::mem::take(&mut *self.buffer());
-        if buffer.lines.is_empty() && !self.destination.journal.pending() {
-            return Ok(());
+        if !buffer.lines.is_empty() || self.destination.journal.pending() {
+            let outcome = self.destination.checkpoint(&buffer.lines);
+            outcome.inspect_err(|error| running.end = Err(error.to_string()))?;
         }
-        self.destination.checkpoint(&buffer.lines).inspect_err(|error| self.invalidate(&error.to_string()))?;
+        running.end = Ok(());
         self.buffer().recycle(buffer.lines);
+        self.checkpoints.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+}
+
+/// A checkpoint in progress. It took the lines out of the buffer. If it fails or panics, a later checkpoint must not
+/// commit the ledger writes that record these lines.
+struct RunningCheckpoint<'a> {
+    state: &'a JsonlState,
+    /// The result, or the reason why everything that is not committed is discarded.
+    end: Result<(), String>,
+}
+
+impl Drop for RunningCheckpoint<'_> {
+    fn drop(&mut self) {
+        if let Err(reason) = &self.end {
+            self.state.invalidate(reason);
+        }
     }
 }
 
@@ -238,7 +283,7 @@ impl Sink for Jsonl {
         }
         let guard = Arc::clone(&state.gate).read_owned().await;
         let state = Arc::clone(state);
-        Ok(Transaction::new(move |end| {
+        Ok(Transaction::new(state.checkpoints.load(Ordering::Acquire) + 1, move |end| {
             if end == TransactionEnd::Aborted {
                 // Invalidate before the guard is released, so that no checkpoint contains an unrecorded delivery.
                 state.invalidate("a delivery was aborted before the ledger recorded it");
@@ -278,6 +323,10 @@ impl Sink for Jsonl {
             true => self.state.checkpoint(0).await,
             false => self.state.destination.journal.check().map_err(sink_error),
         }
+    }
+
+    fn checkpoints(&self) -> Option<u64> {
+        self.state.grouped().then(|| self.state.checkpoints.load(Ordering::Acquire))
     }
 }
 

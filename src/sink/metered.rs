@@ -52,4 +52,8 @@ impl Sink for MeteredSink {
     async fn flush(&self) -> Result<(), SinkError> {
         self.inner.flush().await
     }
+
+    fn checkpoints(&self) -> Option<u64> {
+        self.inner.checkpoints()
+    }
 }

@@ -125,6 +125,8 @@ pub(crate) struct Delivery {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) ledger_usage: Arc<cost::LedgerCounters>,
     pub(crate) firehose_usage: Option<Arc<SinkCounters>>,
+    /// The JSON Lines files, if the destination is a folder.
+    pub(crate) files: Option<Arc<Jsonl>>,
     /// What Firehose bills for everything written to `sink`. Counted for any type of sink.
     pub(crate) sent: Arc<SinkCounters>,
 }
@@ -137,7 +139,11 @@ impl Delivery {
         firehose_usage: Option<Arc<SinkCounters>>,
     ) -> Self {
         let sink = MeteredSink::new(sink);
-        Self { ledger, ledger_usage, firehose_usage, sent: sink.counters(), sink: Arc::new(sink) }
+        Self { ledger, ledger_usage, firehose_usage, files: None, sent: sink.counters(), sink: Arc::new(sink) }
+    }
+
+    fn with_files(self, files: Arc<Jsonl>) -> Self {
+        Self { files: Some(files), ..self }
     }
 }
 
@@ -169,13 +175,13 @@ async fn folder_delivery(folder: &Path, plan: &plan::DeliverySettings, aws: &Aws
     match &plan.ledger {
         LedgerLocation::File(file) => {
             let store = sqlite(file, CommitMode::Grouped)?;
-            let sink = Jsonl::with_ledger(folder, options, &store).await.map_err(failed)?;
-            Ok(sqlite_delivery(store, Arc::new(sink), None))
+            let sink = Arc::new(Jsonl::with_ledger(folder, options, &store).await.map_err(failed)?);
+            Ok(sqlite_delivery(store, sink.clone(), None).with_files(sink))
         }
         LedgerLocation::DynamoDb(table) => {
             let (ledger, _, ledger_usage) = open_table(table, plan.ledger_days, aws).await?;
-            let sink = Jsonl::standalone(folder, options).await.map_err(failed)?;
-            Ok(Delivery::new(ledger, ledger_usage, Arc::new(sink), None))
+            let sink = Arc::new(Jsonl::standalone(folder, options).await.map_err(failed)?);
+            Ok(Delivery::new(ledger, ledger_usage, sink.clone(), None).with_files(sink))
         }
     }
 }

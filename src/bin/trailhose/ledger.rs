@@ -1,7 +1,8 @@
-//! `trailhose ledger`: inspects a ledger, and retries or resets objects.
+//! `trailhose ledger`: inspects a ledger, retries or resets objects, and compares a ledger with the files it delivered to.
 
 mod confirm;
 mod event;
+mod files;
 mod object;
 mod open;
 mod quarantine;
@@ -22,6 +23,13 @@ const SCAN_BATCH_ITEMS: u32 = 1000;
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
+    match &args.command {
+        LedgerCommand::Verify { dest } => return files::verify(dest, args.ledger.as_ref(), args.json).await,
+        LedgerCommand::Release { files, yes } => {
+            return files::release(files, args.ledger.as_ref(), *yes, args.json).await;
+        }
+        _ => {}
+    }
     let Some(at) = args.ledger else {
         return Err("--ledger is required: use --ledger FILE or --ledger dynamodb://TABLE".into());
     };
@@ -35,6 +43,8 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
     };
     let open = OpenedLedger::at(at, access, &aws).await?;
     match args.command {
+        // These two do not use the ledger's protocol and returned above.
+        LedgerCommand::Verify { .. } | LedgerCommand::Release { .. } => Ok(0),
         LedgerCommand::Stats { scan } => stats::run(&open, scan, args.json).await,
         LedgerCommand::Show { object, scan } => show::run(&open, &aws, &object, scan, args.json).await,
         LedgerCommand::Event(event) => event::run(&open, &event, args.json).await,

@@ -14,6 +14,7 @@ use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
 use trailhose::ledger::model::quarantine::QuarantineKind;
 use trailhose::sink::cost::SinkUsage;
+use trailhose::sink::jsonl::Rebuild;
 use trailhose::source::metered;
 use trailhose::sync::{Completion, SyncReport};
 use trailhose::tally::Tally;
@@ -46,6 +47,12 @@ pub(crate) struct Summary<'a> {
     pub(crate) firehose_spent: Option<SinkUsage>,
     /// What Firehose bills for everything written. Counted for any destination.
     pub(crate) sent: SinkUsage,
+    /// Files of earlier runs that are missing or damaged.
+    pub(crate) missing_files: u64,
+    /// The result of `--rebuild`.
+    pub(crate) rebuild: Option<&'a Rebuild>,
+    /// Objects whose events `--rebuild` could not deliver again.
+    pub(crate) not_rebuilt: Vec<String>,
 }
 
 /// Returns the word `error` in red, for the start of an error message.
@@ -71,6 +78,7 @@ impl Summary<'_> {
             (quarantined, format!("{} quarantined", HumanCount(quarantined))),
             (tally.deferred, format!("{} deferred", HumanCount(tally.deferred))),
             (tally.failed, format!("{} failed", HumanCount(tally.failed))),
+            (self.ended.rolled_back, format!("{} rolled back", HumanCount(self.ended.rolled_back))),
         ] {
             if count > 0 {
                 parts.push(what);
@@ -106,6 +114,7 @@ impl Summary<'_> {
             Completion::Stopped => interrupt::exit_code(),
             Completion::Aborted(_) => INCOMPLETE,
             Completion::Complete if self.tally().failed + self.tally().deferred > 0 => INCOMPLETE,
+            Completion::Complete if !self.not_rebuilt.is_empty() => INCOMPLETE,
             Completion::Complete if self.quarantined() > 0 => QUARANTINED,
             Completion::Complete if !self.empty.is_empty() => NOTHING_MATCHED,
             Completion::Complete => DELIVERED,
@@ -139,6 +148,12 @@ impl Summary<'_> {
             Completion::Complete if undelivered > 0 => {
                 format!("{} not delivered yet; rerun to resume", objects_are(undelivered))
             }
+            Completion::Complete if !self.not_rebuilt.is_empty() => format!(
+                "{} not in the selected sources, but own events of missing files, for example {}: add their source or \
+                 widen the selection, and rerun",
+                objects_are(self.not_rebuilt.len() as u64),
+                one_line(&self.not_rebuilt[0])
+            ),
             Completion::Complete if self.quarantined() > 0 => format!(
                 "{} quarantined and not delivered, for the reasons above: replace them with intact copies, inspect one \
                  with `trailhose explain`, or accept them with `trailhose ledger quarantine accept`",
@@ -172,6 +187,14 @@ impl Summary<'_> {
             exit_code: self.exit_code(),
             seconds: self.took.as_secs_f64(),
             tally: self.tally(),
+            rolled_back: self.ended.rolled_back,
+            missing_files: self.missing_files,
+            rebuild: self.rebuild.map(|rebuild| RebuildJson {
+                files: rebuild.files,
+                events: rebuild.events,
+                objects: rebuild.objects.len(),
+                not_rebuilt: &self.not_rebuilt,
+            }),
             excluded: self.ended.excluded,
             excluded_folders: self.ended.excluded_folders,
             unvisited_folders: self.ended.unvisited,
@@ -219,6 +242,12 @@ impl Summary<'_> {
         table.row_if("quarantined, accepted", tally.quarantined_accepted, "see `trailhose ledger quarantine list`");
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
+        table.bad("rolled back", self.ended.rolled_back, "processed, but not saved; the next run delivers them");
+        table.bad("missing files", self.missing_files, "");
+        if let Some(rebuild) = self.rebuild {
+            let of = format!("of {} missing files", HumanCount(rebuild.files));
+            table.row("events to rebuild", rebuild.events, &of);
+        }
         table.row("events", counts.seen, "");
         table.row("delivered", counts.delivered, "");
         let (within, other) = (done.repeats.min(counts.duplicate), counts.duplicate.saturating_sub(done.repeats));
@@ -294,6 +323,12 @@ struct SummaryJson<'a> {
     seconds: f64,
     #[serde(flatten)]
     tally: &'a Tally,
+    /// Objects that were processed and rolled back.
+    rolled_back: u64,
+    /// Files of earlier runs that are missing or damaged.
+    missing_files: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuild: Option<RebuildJson<'a>>,
     excluded: u64,
     excluded_folders: u64,
     unvisited_folders: u64,
@@ -307,6 +342,19 @@ struct SummaryJson<'a> {
     aws_dollars: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     firehose_requests: Option<FirehoseRequests>,
+}
+
+/// The result of `--rebuild`.
+#[derive(Serialize)]
+struct RebuildJson<'a> {
+    /// Files that were missing.
+    files: u64,
+    /// Their events.
+    events: u64,
+    /// Objects that were read again.
+    objects: usize,
+    /// Objects whose events could not be delivered again.
+    not_rebuilt: &'a [String],
 }
 
 /// Requests to the ledger, in DynamoDB units for any type of ledger.

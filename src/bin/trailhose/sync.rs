@@ -2,6 +2,7 @@
 
 pub(crate) mod empty;
 mod look_back;
+pub(crate) mod output;
 pub(crate) mod plan;
 mod round;
 mod watch;
@@ -52,7 +53,8 @@ async fn once(
     if let Some(reason) = not_started(&round.report) {
         return Err(reason);
     }
-    let summary = summary(plan, components, &round, took, progress, None);
+    let mut summary = summary(plan, components, &round, took, progress, None);
+    summary.not_rebuilt = components.output.not_rebuilt(&components.delivery.ledger).await;
     match print {
         Print::Table => summary.print(),
         Print::Json => summary.print_json(),
@@ -64,7 +66,7 @@ async fn once(
 
 fn summary<'a>(
     plan: &SyncPlan,
-    components: &Components,
+    components: &'a Components,
     round: &'a Round,
     took: Duration,
     progress: &'a Progress,
@@ -84,5 +86,8 @@ fn summary<'a>(
         ledger_spent: components.delivery.ledger_usage.usage(),
         firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.usage()),
         sent: components.delivery.sent.usage(),
+        missing_files: components.output.faulty,
+        rebuild: components.output.rebuild.as_ref(),
+        not_rebuilt: Vec::new(),
     }
 }

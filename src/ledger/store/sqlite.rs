@@ -6,12 +6,16 @@
 
 mod journal;
 mod open_error;
+mod ownership;
 mod scan;
+mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use journal::{CommitMode, Journal};
 pub(crate) use open_error::store_error;
+pub(crate) use ownership::Owners;
+pub(crate) use schema::Schema;
 
 use crate::ledger::cost::{self, LedgerCounters};
 use crate::ledger::model::page::{Page, PageName, Version};

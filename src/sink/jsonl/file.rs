@@ -2,6 +2,7 @@
 //! that many partitions do not need many open handles.
 
 use super::{Compression, SinkError};
+use crate::disk::Disk;
 use flate2::write::GzEncoder;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -19,18 +20,51 @@ impl Compression {
     }
 }
 
-/// Appends `lines` at offset `start` as one gzip member or zstd frame if compressed, and syncs the file. Returns its
-/// new length in bytes.
+/// A completed append.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Appended {
+    /// The new length of the file in bytes.
+    pub(super) length: u64,
+    /// The checksum of the appended bytes, as they are in the file.
+    pub(super) crc: crc32fast::Hasher,
+}
+
+/// A writer that computes the checksum of what it writes.
+struct ChecksumWriter<W> {
+    inner: W,
+    crc: crc32fast::Hasher,
+}
+
+impl<W: Write> Write for ChecksumWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.crc.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Appends `lines` at offset `start` as one gzip member or zstd frame if compressed, and syncs the file.
 ///
 /// # Errors
 /// Returns an error if the file's length is not `start`. With a `start` of 0, the file must not exist.
-pub(super) fn append(path: &Path, start: u64, lines: &[&[u8]], compression: Compression) -> io::Result<u64> {
+pub(super) fn append(
+    disk: &dyn Disk,
+    path: &Path,
+    start: u64,
+    lines: &[&[u8]],
+    compression: Compression,
+) -> io::Result<Appended> {
     let mut file = OpenOptions::new().write(true).create_new(start == 0).open(path)?;
     let length = file.metadata()?.len();
     if length != start {
         return Err(io::Error::other(format!("is {length} bytes long, but {start} bytes are expected")));
     }
     file.seek(SeekFrom::Start(start))?;
+    let file = ChecksumWriter { inner: file, crc: crc32fast::Hasher::new() };
     let mut file = BufWriter::with_capacity(128 * 1024, file);
     match compression {
         Compression::None => write_all_lines(&mut file, lines)?,
@@ -48,9 +82,9 @@ pub(super) fn append(path: &Path, start: u64, lines: &[&[u8]], compression: Comp
             encoder.finish()?;
         }
     }
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    Ok(file.metadata()?.len())
+    let ChecksumWriter { inner: file, crc } = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    disk.sync_file(&file, path)?;
+    Ok(Appended { length: file.metadata()?.len(), crc })
 }
 
 fn write_all_lines(to: &mut impl Write, lines: &[&[u8]]) -> io::Result<()> {
@@ -61,7 +95,7 @@ fn write_all_lines(to: &mut impl Write, lines: &[&[u8]]) -> io::Result<()> {
 ///
 /// # Errors
 /// Returns an error if the file is shorter than `length`, because committed bytes are missing.
-pub(super) fn truncate(path: &Path, length: u64) -> io::Result<()> {
+pub(super) fn truncate(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     let found = file.metadata()?.len();
     if found < length {
@@ -69,7 +103,7 @@ pub(super) fn truncate(path: &Path, length: u64) -> io::Result<()> {
     }
     if found > length {
         file.set_len(length)?;
-        file.sync_all()?;
+        disk.sync_file(&file, path)?;
     }
     Ok(())
 }
@@ -82,25 +116,20 @@ pub(super) fn truncated_message(found: u64, length: u64) -> String {
 }
 
 /// Atomically replaces a small file. After a crash it has either the old or the new content.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
+    disk.sync_file(&file, &fresh)?;
     std::fs::rename(&fresh, path)?;
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
-/// Syncs a folder, which makes its entries durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder))
 }
 
 /// Removes a file, if it exists, and syncs its folder.
-pub(super) fn remove(path: &Path) -> Result<(), SinkError> {
+pub(super) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), SinkError> {
     let removed = match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        removed => removed.and_then(|()| path.parent().map_or(Ok(()), sync_folder)),
+        removed => removed.and_then(|()| path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder))),
     };
     removed.map_err(|error| io_error("remove", path, &error))
 }

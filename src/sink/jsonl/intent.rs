@@ -2,6 +2,7 @@
 
 use super::SinkError;
 use super::file::{io_error, replace};
+use crate::disk::Disk;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
@@ -46,9 +47,9 @@ impl Intent {
     }
 
     /// Durably replaces the intent at `path`.
-    pub(super) fn write(&self, path: &Path) -> Result<(), SinkError> {
+    pub(super) fn write(&self, disk: &dyn Disk, path: &Path) -> Result<(), SinkError> {
         let bytes = serde_json::to_vec(self).map_err(io::Error::from);
-        bytes.and_then(|bytes| replace(path, &bytes)).map_err(|error| io_error("write", path, &error))
+        bytes.and_then(|bytes| replace(disk, path, &bytes)).map_err(|error| io_error("write", path, &error))
     }
 }
 

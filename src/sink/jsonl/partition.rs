@@ -23,7 +23,7 @@ const UNKNOWN: &str = "unknown";
 /// The maximum number of characters of a value in a folder name. File systems limit a name to 255 bytes.
 const MAX_VALUE_CHARS: usize = 48;
 
-fn folder_value(text: &str) -> String {
+pub(super) fn folder_value(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.is_empty() {
         return UNKNOWN.to_owned();
@@ -40,7 +40,7 @@ fn folder_value(text: &str) -> String {
     Sha256::digest(text).iter().take(8).fold(safe, |safe, byte| format!("{safe}{byte:02x}"))
 }
 
-fn date(minute: Option<i64>) -> String {
+pub(super) fn date(minute: Option<i64>) -> String {
     let day = || {
         let time = jiff::Timestamp::from_second(minute?.checked_mul(60)?).ok()?;
         let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();

@@ -1,5 +1,6 @@
 //! Tests of the sink with the disk states that a killed process leaves.
 
+mod durability;
 mod isolation;
 
 use std::sync::{Mutex, PoisonError};
@@ -144,7 +145,12 @@ fn copy(from: &Path, to: &Path) {
 /// Opens the state that a killed process left. Checks that the files contain each line of the done objects exactly once
 /// and no other line. Returns the number of done objects.
 async fn exactly_once(root: &Path, options: Options, objects: &BTreeMap<u32, Vec<String>>) -> usize {
-    let (ledger, sink) = open(root, options).await;
+    exactly_once_in(ledger(root), root, options, objects).await
+}
+
+/// [`exactly_once`] with a ledger in any place.
+async fn exactly_once_in(ledger: Sqlite, root: &Path, options: Options, objects: &BTreeMap<u32, Vec<String>>) -> usize {
+    let sink = Jsonl::with_ledger(root, options, &ledger).await.unwrap();
     let mut expected = BTreeMap::new();
     let mut done = 0;
     for (number, lines) in objects {
@@ -273,7 +279,7 @@ async fn killed_run_resumes_in_the_same_files() {
 }
 
 #[tokio::test]
-async fn aborted_span_discards_everything_since_the_last_checkpoint() {
+async fn aborted_transaction_discards_everything_since_the_last_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let (ledger, sink) = open(root.path(), options(Compression::None)).await;
     ingest(&ledger, &sink, 1, &[("1", "a")]).await;
@@ -293,6 +299,32 @@ async fn aborted_span_discards_everything_since_the_last_checkpoint() {
     drop((ledger, sink));
     let objects = [(1, vec!["a".to_owned()]), (2, vec!["b".to_owned()])].into();
     assert_eq!(exactly_once(root.path(), options(Compression::None), &objects).await, 1);
+}
+
+/// A panic at any point of a checkpoint, also after the files are written.
+#[tokio::test]
+async fn panic_in_a_checkpoint_rolls_back_its_ledger_writes() {
+    for point in ["intent_written", "files_written"] {
+        let root = tempfile::tempdir().unwrap();
+        let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+        ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+        sink.flush().await.unwrap();
+        ingest(&ledger, &sink, 2, &[("1", "b")]).await;
+        sink.state.destination.probe.set(move |moment| assert_ne!(moment, point));
+        let panicked = sink.flush().await.unwrap_err().to_string();
+        assert!(panicked.contains("ended unexpectedly"), "{panicked}");
+        for error in [
+            sink.flush().await.unwrap_err().to_string(),
+            sink.begin().await.unwrap_err().to_string(),
+            ledger.rows(&[object(1).id()]).await.unwrap_err().to_string(),
+        ] {
+            assert!(error.contains("a checkpoint ended unexpectedly"), "{error}");
+        }
+        assert_eq!(sink.checkpoints(), Some(1));
+        drop((ledger, sink));
+        let objects = [(1, vec!["a".to_owned()]), (2, vec!["b".to_owned()])].into();
+        assert_eq!(exactly_once(root.path(), options(Compression::None), &objects).await, 1);
+    }
 }
 
 #[tokio::test]

@@ -5,12 +5,15 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   trailhose ledger stats --ledger ./events/.trailhose/ledger.db
   trailhose ledger show s3://my-trail-bucket/AWSLogs/…/x.json.gz --ledger dynamodb://trailhose
   trailhose ledger event 0a1b2c3d-… --account 111122223333 --region eu-west-1 --time 2026-11-01T10:05:00Z --ledger …
+  trailhose ledger verify ./events
+  trailhose ledger release ./events/account=*/region=*/date=2026-11-01/*
   trailhose ledger quarantine list --ledger dynamodb://trailhose
   trailhose ledger quarantine accept s3://…/x.json.gz#ETAG --reason 'truncated at the source' --ledger …
   trailhose ledger quarantine retry --all --ledger dynamodb://trailhose
@@ -19,7 +22,7 @@ Examples:
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  not found, refused (for example because another worker holds a lease), or a ledger request failed
+  1  not found, files differ from the ledger, refused (for example because another worker holds a lease), or a ledger request failed
   2  nothing was started: invalid arguments, the ledger cannot be opened, or --yes is missing";
 
 #[derive(Debug, Args)]
@@ -57,6 +60,20 @@ pub(crate) enum LedgerCommand {
     /// List, accept or retry quarantined objects
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Compare the JSON Lines files in a folder completely with the ledger: every byte and every event
+    Verify {
+        /// The folder. Its ledger is DEST/.trailhose/ledger.db unless --ledger names another file
+        dest: PathBuf,
+    },
+    /// Record that JSON Lines files were moved away or deleted on purpose, so that they are no longer missing
+    Release {
+        /// The files: DEST/account=…/region=…/date=…/NAME, whether they exist or not
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Do not ask for confirmation
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Reset an object so that its events are delivered again
     Reset {
         /// s3://bucket/key or a path; append #ETAG if several versions are known

@@ -77,6 +77,10 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "RULES", value_parser = Filter::parse, help_heading = "Event selection")]
     pub(crate) filter: Option<Filter>,
 
+    /// Deliver the events of missing JSON Lines files again, and no other event twice
+    #[arg(long, conflicts_with = "watch", help_heading = "Delivery")]
+    pub(crate) rebuild: bool,
+
     /// Compression of JSON Lines files [default: none]
     #[arg(long, value_name = "FORMAT", help_heading = "Delivery")]
     pub(crate) compress: Option<CompressMode>,

@@ -20,6 +20,8 @@ pub(crate) struct SyncPlan {
     pub(crate) jobs: Option<usize>,
     /// Maximum decompressed size of an object in bytes.
     pub(crate) max_object_bytes: Option<u64>,
+    /// Whether the events of missing files are delivered again.
+    pub(crate) rebuild: bool,
     /// Whether files with any name are read.
     pub(crate) all_files: bool,
     /// Manifest of the S3 Inventory report that replaces the listing of the only source.
@@ -91,6 +93,7 @@ impl SyncPlan {
             filter: args.filter.or(file.filter).unwrap_or_default(),
             jobs: args.jobs.or(file.jobs),
             max_object_bytes: args.max_object_bytes.or(file.max_object_bytes),
+            rebuild: args.rebuild,
             all_files: args.all_files,
             inventory: args.inventory,
             watch: args.watch,

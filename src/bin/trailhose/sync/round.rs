@@ -1,6 +1,7 @@
 //! One round: processes every source once, in order, with one destination and one ledger.
 
 use super::empty::EmptySource;
+use super::output::OutputFiles;
 use super::plan::{PlannedSource, SyncPlan};
 use crate::args::{Dest, Location};
 use crate::components::{self, Aws, Delivery, OpenedSource};
@@ -31,6 +32,8 @@ pub(super) struct Components {
     pub(super) delivery: Delivery,
     /// The inventory that replaces the listing of the only source; the first round takes it.
     report: Mutex<Option<Inventory>>,
+    /// The state of the files that earlier runs delivered.
+    pub(super) output: OutputFiles,
 }
 
 impl Components {
@@ -66,7 +69,9 @@ impl Components {
             _ => None,
         };
         let report = Mutex::new(report);
-        Ok(Self { sources, source_usage, delivery: components::delivery(&plan.delivery, &aws).await?, report })
+        let delivery = components::delivery(&plan.delivery, &aws).await?;
+        let output = OutputFiles::open(&delivery, plan.rebuild).await?;
+        Ok(Self { sources, source_usage, delivery, report, output })
     }
 
     /// Returns the objects of the inventory report, once; `None` without a report.
@@ -150,7 +155,9 @@ impl Components {
 /// Returns the error if nothing was started.
 pub(super) fn not_started(ended: &SyncReport) -> Option<String> {
     match &ended.completion {
-        Completion::Aborted(reason) if ended.tally == Tally::default() && ended.excluded == 0 => Some(reason.clone()),
+        Completion::Aborted(reason) if ended.tally == Tally::default() && ended.excluded + ended.rolled_back == 0 => {
+            Some(reason.clone())
+        }
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Journal: the SQLite file of a local ledger, and the transaction that the ledger and the JSON Lines sink share.
 
 use super::open_error::{Access, beside, check_file, identify, io_error, older_format, store_error};
+use crate::disk::{Disk, SystemDisk, create_folder};
 use crate::ledger::store::StoreError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, TryLockError};
@@ -25,7 +26,7 @@ const UPGRADES: [&str; 1] =
 /// for writes.
 pub(super) const FORMAT: u32 = 1 + UPGRADES.len() as u32;
 
-/// The tables of format [`FORMAT`].
+/// The ledger's own tables, of format [`FORMAT`]. A [`Schema`](super::Schema) adds the tables of another module.
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE rows (
@@ -40,11 +41,6 @@ const TABLES: &str = "
         name TEXT PRIMARY KEY, version INTEGER NOT NULL, full INTEGER NOT NULL, expires INTEGER NOT NULL,
         entries BLOB NOT NULL
     );
-    CREATE TABLE folders (id TEXT PRIMARY KEY, checkpoints INTEGER NOT NULL, last_file INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE files (
-        folder TEXT NOT NULL, partition TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL,
-        content INTEGER NOT NULL, PRIMARY KEY (folder, partition)
-    ) WITHOUT ROWID;
 ";
 
 /// An open ledger file, locked by this process.
@@ -78,7 +74,7 @@ impl Journal {
     /// folder is not writable.
     pub(crate) fn open(path: &Path, mode: CommitMode) -> Result<Self, StoreError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(|error| {
+        create_folder(&SystemDisk, folder).map_err(|error| {
             StoreError::Denied(format!("cannot create the ledger's folder {}: {error}", folder.display()))
         })?;
         check_file(path, Access::Write)?;
@@ -86,6 +82,10 @@ impl Journal {
         let failed = |error| store_error(path, error);
         let mut connection = Connection::open(path).map_err(failed)?;
         let id = prepare(&mut connection, path)?;
+        // SQLite syncs the file, but not its entry in the folder.
+        SystemDisk.sync_folder(folder).map_err(|error| {
+            StoreError::Unknown(format!("cannot sync the ledger's folder {}: {error}", folder.display()))
+        })?;
         connection
             .execute("UPDATE rows SET until = 0, token = NULL WHERE until > 0", [])
             .and_then(|_| match mode {
@@ -190,17 +190,25 @@ impl Journal {
             return self.write(last);
         }
         let mut state = self.state();
-        let open = match &mut *state {
+        // Invalid until the commit has succeeded: if `last` panics, a later commit must not contain half of it.
+        let panicked = ConnectionState::Invalid(invalid_reason("a commit ended unexpectedly"));
+        let mut open = match std::mem::replace(&mut *state, panicked) {
             ConnectionState::Open(open) => open,
-            ConnectionState::Invalid(reason) => return Err(StoreError::Unknown(reason.clone())),
+            ConnectionState::Invalid(reason) => {
+                *state = ConnectionState::Invalid(reason.clone());
+                return Err(StoreError::Unknown(reason));
+            }
         };
         let committed = last(&open.connection).and_then(|()| {
             open.connection.execute_batch("COMMIT; BEGIN IMMEDIATE").map_err(|error| store_error(&self.path, error))
         });
-        match committed {
-            Ok(()) => open.committed = open.connection.total_changes(),
-            Err(ref error) => *state = ConnectionState::Invalid(invalid_reason(&error.to_string())),
-        }
+        *state = match &committed {
+            Ok(()) => {
+                open.committed = open.connection.total_changes();
+                ConnectionState::Open(open)
+            }
+            Err(error) => ConnectionState::Invalid(invalid_reason(&error.to_string())),
+        };
         committed
     }
 
@@ -215,8 +223,8 @@ impl Journal {
     }
 
     fn state(&self) -> MutexGuard<'_, ConnectionState> {
-        // A panic in a closure does not corrupt SQLite's state. The caller must invalidate the journal if uncommitted
-        // writes are incomplete.
+        // A panic in a closure does not corrupt SQLite's state. [`Journal::commit`] and the sink invalidate the journal
+        // if a panic leaves incomplete writes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -85,6 +85,46 @@ async fn failed_commit_invalidates_the_journal_and_keeps_the_last_commit() {
     assert_eq!(row(&store, "a").await, None);
 }
 
+#[tokio::test]
+async fn panic_in_a_commit_invalidates_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
+    lease(&store, "a").await;
+    let commit = std::panic::AssertUnwindSafe(|| store.journal().commit(|_| panic!("in the middle of a commit")));
+    std::panic::catch_unwind(commit).unwrap_err();
+    assert!(!store.journal().pending());
+    let error = store.journal().commit(|_| Ok(())).unwrap_err();
+    assert!(error.to_string().contains("a commit ended unexpectedly"), "{error}");
+    drop(store);
+    let store = Sqlite::open(&path, CommitMode::Grouped).unwrap();
+    assert_eq!(row(&store, "a").await, None);
+}
+
+#[test]
+fn tables_of_another_module_are_upgraded_step_by_step() {
+    const ONE: &str = "CREATE TABLE songs (name TEXT)";
+    const TWO: &str = "ALTER TABLE songs ADD COLUMN length INTEGER";
+    let (first, second) = (Schema { name: "m", upgrades: &[ONE] }, Schema { name: "m", upgrades: &[ONE, TWO] });
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [CommitMode::Grouped, CommitMode::Durable] {
+        let path = folder.path().join(format!("{mode:?}.db"));
+        let open = || Sqlite::open(&path, mode).unwrap();
+        let insert = |store: &Sqlite, sql| store.journal().commit(|connection| connection.execute_batch(sql));
+        let store = open();
+        store.journal().register(&first).unwrap();
+        insert(&store, "INSERT INTO songs VALUES ('a')").unwrap();
+        drop(store);
+        let store = open();
+        assert_eq!(store.journal().schema_version(&second).unwrap(), 1);
+        store.journal().register(&second).unwrap();
+        store.journal().register(&second).unwrap();
+        insert(&store, "INSERT INTO songs VALUES ('b', 1)").unwrap();
+        let error = store.journal().register(&first).unwrap_err();
+        assert!(matches!(&error, StoreError::Unreadable(text) if text.contains("have version 2")), "{error}");
+    }
+}
+
 #[test]
 fn ledger_in_use_cannot_be_opened_again() {
     let folder = tempfile::tempdir().unwrap();

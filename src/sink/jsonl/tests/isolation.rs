@@ -138,3 +138,33 @@ async fn ledger_that_commits_each_write_is_rejected() {
     let error = Jsonl::with_ledger(root.path(), Options::default(), &ledger).await.unwrap_err();
     assert!(error.to_string().contains("commit in groups"), "{error}");
 }
+
+/// An earlier version recorded only the last file of each partition.
+#[tokio::test]
+async fn older_record_of_files_is_completed() {
+    let root = tempfile::tempdir().unwrap();
+    let options = Options { file_bytes: 2, ..options(Compression::None) };
+    let (ledger, sink) = open(root.path(), options.clone()).await;
+    for (number, line) in [(1, "a"), (2, "b")] {
+        ingest(&ledger, &sink, number, &[("1", line), ("2", line)]).await;
+        sink.flush().await.unwrap();
+    }
+    drop((ledger, sink));
+    let older = rusqlite::Connection::open(root.path().join(".trailhose/ledger.db")).unwrap();
+    let sql = "ALTER TABLE files RENAME TO all_files;
+        CREATE TABLE files (folder TEXT NOT NULL, partition TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL,
+            content INTEGER NOT NULL, PRIMARY KEY (folder, partition)) WITHOUT ROWID;
+        INSERT INTO files SELECT folder, partition, max(name), length, content FROM all_files GROUP BY folder, partition;
+        DROP TABLE all_files; ALTER TABLE folders DROP COLUMN complete; DELETE FROM meta WHERE name = 'jsonl'";
+    older.execute_batch(sql).unwrap();
+    drop(older);
+    let (ledger, sink) = open(root.path(), options.clone()).await;
+    let files = files(root.path());
+    assert_eq!((files.len(), sink.check_files().await.unwrap().files), (4, 4));
+    ingest(&ledger, &sink, 3, &[("1", "c")]).await;
+    sink.flush().await.unwrap();
+    assert_eq!(lines(root.path()), [("a", 2), ("b", 2), ("c", 1)].map(|(line, count)| (line.to_owned(), count)).into());
+    std::fs::remove_file(&files[0]).unwrap();
+    let check = sink.check_files().await.unwrap();
+    assert_eq!((check.files, check.faulty.len(), &check.faulty[0].fault), (5, 1, &FileFault::Missing));
+}

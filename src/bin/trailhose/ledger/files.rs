@@ -1,0 +1,175 @@
+//! `trailhose ledger verify` and `release`: the JSON Lines files that a ledger delivered to.
+
+use super::confirm::confirmed;
+use super::view::say;
+use crate::args::LedgerLocation;
+use crate::print::{print, print_json};
+use crate::table::Table;
+use indicatif::HumanCount;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
+use trailhose::sink::jsonl::{Jsonl, Options, Verification, verify as compare};
+
+/// Exit code: the files differ from the ledger.
+const DIFFERENT: u8 = 1;
+
+/// The file with the record of a folder's files.
+enum FileRecord {
+    /// An SQLite ledger.
+    Ledger(PathBuf),
+    /// The state in the folder, if the ledger is stored elsewhere.
+    Folder(PathBuf),
+}
+
+impl FileRecord {
+    fn find(dest: &Path, ledger: Option<&LedgerLocation>) -> Result<Self, String> {
+        let state = dest.join(".trailhose");
+        let (in_folder, elsewhere) = (state.join("ledger.db"), state.join("files.db"));
+        match ledger {
+            Some(LedgerLocation::File(file)) => Ok(Self::Ledger(file.clone())),
+            Some(LedgerLocation::DynamoDb(_)) => Ok(Self::Folder(elsewhere)),
+            None if in_folder.is_file() => Ok(Self::Ledger(in_folder)),
+            None if elsewhere.is_file() => Ok(Self::Folder(elsewhere)),
+            None => Err(format!(
+                "{} contains no ledger: name the folder that `trailhose sync` delivered to, and its ledger with --ledger \
+                 if it is elsewhere",
+                dest.display()
+            )),
+        }
+    }
+}
+
+/// The result of `verify`.
+#[derive(Debug, Serialize)]
+struct VerifyReport<'a> {
+    dest: String,
+    files: u64,
+    events: u64,
+    faulty: Vec<FaultyFile>,
+    repeated: u64,
+    missing: u64,
+    unknown: u64,
+    /// Whether the events were compared with the ledger.
+    compared: bool,
+    #[serde(skip)]
+    found: &'a Verification,
+}
+
+#[derive(Debug, Serialize)]
+struct FaultyFile {
+    path: String,
+    fault: String,
+    events: Option<u64>,
+}
+
+/// Compares the files with the ledger and returns the exit code.
+pub(super) async fn verify(dest: &Path, ledger: Option<&LedgerLocation>, json: bool) -> Result<u8, String> {
+    let record = FileRecord::find(dest, ledger)?;
+    let (file, compare_events) = match &record {
+        FileRecord::Ledger(file) => (file, true),
+        FileRecord::Folder(file) => (file, false),
+    };
+    let found = compare(dest, file, compare_events).await.map_err(|error| error.to_string())?;
+    let faulty = found.faulty.iter().map(|faulty| FaultyFile {
+        path: faulty.path.display().to_string(),
+        fault: faulty.fault.to_string(),
+        events: faulty.events,
+    });
+    let report = VerifyReport {
+        dest: dest.display().to_string(),
+        files: found.files,
+        events: found.events,
+        faulty: faulty.collect(),
+        repeated: found.repeated,
+        missing: found.missing,
+        unknown: found.unknown,
+        compared: found.compared,
+        found: &found,
+    };
+    match json {
+        true => print_json(&report),
+        false => print(&table(&report)),
+    }
+    Ok(if found.is_intact() { 0 } else { DIFFERENT })
+}
+
+fn table(report: &VerifyReport<'_>) -> String {
+    let mut table = Table::new(16, 16);
+    table.head(&report.dest);
+    table.row("files", report.files, "");
+    table.bad("faulty files", report.faulty.len() as u64, "");
+    for FaultyFile { path, fault, events } in &report.faulty {
+        let events = events.map_or(String::new(), |events| format!(" ({} events)", HumanCount(events)));
+        table.line(&crate::text::one_line(&format!("  {path} {fault}{events}")));
+    }
+    if report.compared {
+        table.row("events", report.events, "in the files");
+        table.bad("missing events", report.missing, "delivered according to the ledger, but in no file");
+        table.bad("repeated events", report.repeated, "in the files more than once");
+        table.bad("unknown events", report.unknown, "in the files, but not in the ledger");
+    } else {
+        table.text("events", "not compared", "the ledger is not an SQLite file of this folder only");
+    }
+    table.line(if report.found.is_intact() {
+        "The files are as delivered."
+    } else {
+        "The files differ from the ledger."
+    });
+    table.into_text()
+}
+
+/// The result of `release`.
+#[derive(Debug, Serialize)]
+struct ReleaseReport {
+    files: u64,
+    events: u64,
+}
+
+/// Releases files and returns the exit code.
+pub(super) async fn release(
+    files: &[PathBuf],
+    ledger: Option<&LedgerLocation>,
+    yes: bool,
+    json: bool,
+) -> Result<u8, String> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()));
+    let files = files.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    let dest = files.first().and_then(|file| file.ancestors().nth(4)).unwrap_or(Path::new("/")).to_owned();
+    if let Some(other) = files.iter().find(|file| file.ancestors().nth(4) != Some(&dest)) {
+        return Err(format!(
+            "{} is not in {}: release the files of one folder at a time",
+            other.display(),
+            dest.display()
+        ));
+    }
+    let record = FileRecord::find(&dest, ledger)?;
+    let question = match files.len() {
+        1 => format!("Release {}?", files[0].display()),
+        count => format!("Release {count} files?"),
+    };
+    let effect = "The ledger no longer expects them, and `sync --rebuild` never delivers their events again.";
+    if !confirmed(&question, effect, yes)? {
+        say("no changes made");
+        return Ok(super::NOT_FOUND);
+    }
+    let failed = |error: &dyn std::fmt::Display| error.to_string();
+    let released = match record {
+        FileRecord::Ledger(file) => {
+            let ledger = Sqlite::open(&file, CommitMode::Grouped).map_err(|error| format!("ledger: {error}"))?;
+            let sink = Jsonl::with_ledger(&dest, Options::default(), &ledger).await.map_err(|error| failed(&error))?;
+            sink.release(files).await
+        }
+        FileRecord::Folder(_) => {
+            let sink = Jsonl::standalone(&dest, Options::default()).await.map_err(|error| failed(&error))?;
+            sink.release(files).await
+        }
+    };
+    let released = released.map_err(|error| failed(&error))?;
+    let report = ReleaseReport { files: released.files, events: released.events };
+    match json {
+        true => print_json(&report),
+        false => say(&format!("released {} files with {} events", HumanCount(report.files), HumanCount(report.events))),
+    }
+    Ok(0)
+}

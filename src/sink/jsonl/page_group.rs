@@ -1,0 +1,109 @@
+//! Which files can contain the events of a ledger page. Pure.
+//!
+//! The ledger does not record the file of an event. If an event names its account and its region, they and its time
+//! determine both its page and its partition. Otherwise the partition may depend on the object that delivered the event,
+//! and only the date is known.
+
+use super::partition::{date, folder_value};
+use crate::ledger::model::page::PageName;
+
+/// The files that can contain the events of a page.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum PageGroup {
+    /// The files of this partition.
+    Partition(String),
+    /// The files of every partition with this date.
+    Date(String),
+}
+
+impl PageGroup {
+    /// Returns the group of a page.
+    pub(super) fn of_page(page: &PageName) -> Self {
+        let mut parts = page.0.splitn(3, '/');
+        let (account, region) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let bucket = parts.next().unwrap_or_default().split(['+', '~']).next().unwrap_or_default();
+        let date = date(bucket.parse().ok());
+        let folders = [account, region].map(|text| (!text.is_empty()).then(|| folder_value(text)));
+        match folders {
+            [Some(account), Some(region)] if !account.contains('~') && !region.contains('~') => {
+                Self::Partition(format!("account={account}/region={region}/date={date}"))
+            }
+            _ => Self::Date(date),
+        }
+    }
+
+    /// Returns the groups of the pages whose events can be in a file of this partition.
+    pub(super) fn of_partition(partition: &str) -> [Self; 2] {
+        [Self::Partition(partition.to_owned()), Self::Date(date_of(partition).to_owned())]
+    }
+
+    /// Returns whether a file of this partition can contain events of this group.
+    pub(super) fn contains(&self, partition: &str) -> bool {
+        match self {
+            Self::Partition(own) => own == partition,
+            Self::Date(date) => date_of(partition) == date,
+        }
+    }
+
+    /// Returns the start that the names of all pages of this group have. Other pages can have it too.
+    pub(super) fn page_prefix(&self) -> String {
+        let Self::Partition(partition) = self else { return String::new() };
+        let values = partition.split('/').filter_map(|part| Some(part.split_once('=')?.1)).take(2);
+        values.fold(String::new(), |prefix, value| prefix + value + "/")
+    }
+}
+
+/// Returns the root page of a page: its name without the parts that spilling added.
+pub(super) fn root_name(page: &PageName) -> &str {
+    let bucket = page.0.rfind('/').map_or(0, |at| at + 1);
+    page.0[bucket..].find(['+', '~']).map_or(&page.0, |at| &page.0[..bucket + at])
+}
+
+fn date_of(partition: &str) -> &str {
+    partition.rsplit_once("/date=").map_or("", |(_, date)| date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventId, EventScope};
+    use crate::sink::jsonl::partition::folder;
+    use proptest::prelude::*;
+
+    const ID: EventId = EventId([0x5a; 16]);
+
+    fn scope(account: &str, region: &str, minute: Option<i64>) -> EventScope {
+        EventScope { account: account.into(), region: region.into(), minute }
+    }
+
+    #[test]
+    fn incomplete_or_unusual_scope_is_known_by_its_date_only() {
+        let minute = Some(28_000_004);
+        let group = |account, region, minute| PageGroup::of_page(&PageName::root(&scope(account, region, minute), ID));
+        let partition = PageGroup::Partition("account=1/region=eu/date=2023-03-28".into());
+        assert_eq!(group("1", "eu", minute), partition);
+        assert_eq!(partition.page_prefix(), "1/eu/");
+        let long = "1".repeat(40);
+        for (account, region) in [("", "eu"), ("1", ""), ("unknown", "eu"), ("1/2", "eu"), (&long, "eu")] {
+            assert_eq!(group(account, region, minute), PageGroup::Date("2023-03-28".into()), "{account} {region}");
+        }
+        assert_eq!(group("1", "eu", None), PageGroup::Partition("account=1/region=eu/date=unknown".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn partition_of_an_event_contains_the_group_of_its_page(
+            account in "(unknown|[0-9a-zA-Z/=~-]{0,40})", region in "(unknown|[a-z0-9-]{0,50}|\\PC{0,5})",
+            minute in proptest::option::of(-3_000_000_000i64..3_000_000_000), spills in 0..4,
+        ) {
+            let scope = scope(&account, &region, minute);
+            let root = PageName::root(&scope, ID);
+            let page = (0..spills).fold(root.clone(), |page, _| page.deeper(minute, ID));
+            prop_assert_eq!(root_name(&page), &root.0);
+            let (partition, group) = (folder(&scope), PageGroup::of_page(&page));
+            prop_assert!(group.contains(&partition), "{partition} {group:?}");
+            prop_assert!(PageGroup::of_partition(&partition).contains(&group));
+            prop_assert!(page.0.starts_with(&group.page_prefix()), "{page} {group:?}");
+        }
+    }
+}

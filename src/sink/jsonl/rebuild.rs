@@ -1,0 +1,247 @@
+//! Rebuild and release: what happens to the events of files that a user removed or moved.
+//!
+//! The ledger records which events are delivered, but not in which file an event is. An event was in a missing file if
+//! the ledger proves that it is delivered and no present file that could contain it does (`page_group.rs`). *Rebuild*
+//! resets the objects that own these events; the next sync delivers these events again. *Release* marks these events, so
+//! that no rebuild delivers them again. Each is one transaction of the ledger, so a kill leaves all of it or nothing.
+
+use super::check::{FaultyFile, FileFault};
+use super::checkpoint::Destination;
+use super::file_events::FileEvents;
+use super::files::CommittedFile;
+use super::page_group::PageGroup;
+use super::{Jsonl, SinkError, blocking, sink_error};
+use crate::event::EventId;
+use crate::ledger::model::page::PageName;
+use crate::ledger::store::sqlite::{CommitMode, Owners};
+use crate::object::Object;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The result of a rebuild.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rebuild {
+    /// Missing files. They are no longer expected.
+    pub files: u64,
+    /// Events of these files. The next sync delivers them again.
+    pub events: u64,
+    /// Events among them whose owner is unknown, because a helper delivered them. If there is one, every object is read
+    /// again.
+    pub unknown: u64,
+    /// The objects that are read again.
+    pub objects: Vec<Object>,
+}
+
+/// The result of a release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReleasedFiles {
+    /// Released files.
+    pub files: u64,
+    /// Events of these files.
+    pub events: u64,
+}
+
+impl Jsonl {
+    /// Lets the next sync deliver the events of missing files again. Does nothing if no committed file is missing.
+    ///
+    /// # Errors
+    /// Returns an error, and changes nothing, if a committed file is damaged, or if the ledger is not SQLite or delivered
+    /// to several folders.
+    pub async fn rebuild(&self) -> Result<Rebuild, SinkError> {
+        self.change(Destination::rebuild).await
+    }
+
+    /// Releases files that were moved away or deleted on purpose. They are no longer expected, and no rebuild delivers
+    /// their events again. A file is identified by its name and the names of its three folders, in any place.
+    ///
+    /// # Errors
+    /// Returns an error, and changes nothing, if a file is not a committed file of this destination, or if another file
+    /// that could contain the same events is missing or damaged.
+    pub async fn release(&self, files: Vec<PathBuf>) -> Result<ReleasedFiles, SinkError> {
+        self.change(move |destination| destination.release(&files)).await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Destination) -> Result<T, SinkError> + Send + 'static,
+    ) -> Result<T, SinkError> {
+        let guard = Arc::clone(&self.state.gate).write_owned().await;
+        let state = Arc::clone(&self.state);
+        blocking(move || {
+            let _guard = guard;
+            // The ledger writes so far need their lines.
+            state.write()?;
+            change(&state.destination).inspect_err(|error| state.invalidate(&error.to_string()))
+        })
+        .await
+    }
+}
+
+impl Destination {
+    fn rebuild(&self) -> Result<Rebuild, SinkError> {
+        if self.journal.mode() != CommitMode::Grouped {
+            return Err(SinkError::Unavailable(
+                "missing files can only be rebuilt with a ledger in SQLite: another ledger does not keep the events of \
+                 every file"
+                    .into(),
+            ));
+        }
+        let (missing, damaged): (Vec<_>, Vec<_>) =
+            self.check_files()?.faulty.into_iter().partition(|faulty| faulty.fault == FileFault::Missing);
+        fail_if_damaged(&damaged)?;
+        if missing.is_empty() {
+            return Ok(Rebuild::default());
+        }
+        let missing: BTreeSet<PathBuf> = missing.into_iter().map(|faulty| faulty.path).collect();
+        let files = self.files()?;
+        let (missing, present): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| missing.contains(&self.root.join(file.path())));
+        self.without_files(&missing, &present, |owners, present| {
+            let prefixes = present.page_prefixes();
+            let reopened = owners.deliver_again(&prefixes, |page, id| present.lacks(page, *id)).map_err(sink_error)?;
+            let (files, events, unknown) = (missing.len() as u64, reopened.events, reopened.unknown);
+            Ok(Rebuild { files, events, unknown, objects: reopened.objects })
+        })
+    }
+
+    fn release(&self, released: &[PathBuf]) -> Result<ReleasedFiles, SinkError> {
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for path in released {
+            names.insert(relative_name(path).ok_or_else(|| self.not_committed(path))?);
+        }
+        let (released_files, others): (Vec<_>, Vec<_>) =
+            self.files()?.into_iter().partition(|file| names.contains(&file.path()));
+        for path in released {
+            let name = relative_name(path);
+            if !released_files.iter().any(|file| Some(file.path()) == name) {
+                return Err(self.not_committed(path));
+            }
+        }
+        if self.journal.mode() != CommitMode::Grouped {
+            // The events are in a ledger that is stored elsewhere, and no rebuild is possible.
+            let events = released_files.iter().filter_map(|file| file.checks).map(|checks| checks.lines).sum();
+            self.forget_files(&released_files)?;
+            return Ok(ReleasedFiles { files: released_files.len() as u64, events });
+        }
+        self.without_files(&released_files, &others, |owners, others| {
+            let mut events = 0;
+            for prefix in others.page_prefixes() {
+                events += owners.release(&prefix, |page, id| others.lacks(page, *id)).map_err(sink_error)?;
+            }
+            Ok(ReleasedFiles { files: released_files.len() as u64, events })
+        })
+    }
+
+    fn not_committed(&self, path: &Path) -> SinkError {
+        SinkError::Unavailable(format!(
+            "{} is not a committed file of {}: expected account=…/region=…/date=…/NAME as it was in this folder",
+            path.display(),
+            self.root.display()
+        ))
+    }
+
+    pub(super) fn files(&self) -> Result<Vec<CommittedFile>, SinkError> {
+        let mut files = Vec::new();
+        self.tables.each_file(&self.id, |file| files.push(file))?;
+        Ok(files)
+    }
+
+    /// Runs `change` for the events that were in the files `gone`, and removes these files from the record, in one
+    /// transaction.
+    fn without_files<T>(
+        &self,
+        gone: &[CommittedFile],
+        present: &[CommittedFile],
+        change: impl FnOnce(&mut Owners<'_>, &PresentEvents) -> Result<T, SinkError>,
+    ) -> Result<T, SinkError> {
+        if self.tables.has_other_folders(&self.id)? {
+            return Err(SinkError::Unavailable(format!(
+                "the ledger {} delivered to several folders, so it is unknown which events were in the files of {}",
+                self.journal.path().display(),
+                self.root.display()
+            )));
+        }
+        let mut owners = Owners::open(&self.journal).map_err(sink_error)?;
+        let groups = gone.iter().flat_map(|file| PageGroup::of_partition(&file.partition)).collect();
+        let mut faults = Vec::new();
+        let events = PresentEvents::read(&owners, groups, &self.root, present, &mut faults)?;
+        fail_if_damaged(&faults)?;
+        let result = change(&mut owners, &events)?;
+        self.forget_files(gone)?;
+        Ok(result)
+    }
+
+    /// Removes files from the record, and commits.
+    fn forget_files(&self, files: &[CommittedFile]) -> Result<(), SinkError> {
+        let committed =
+            self.journal.commit(|connection| files.iter().try_for_each(|file| file.remove(connection, &self.id)));
+        committed.map_err(sink_error)
+    }
+}
+
+/// The events of the present files, for the groups of pages whose events can be in files that are gone.
+#[derive(Debug)]
+pub(super) struct PresentEvents(pub(super) BTreeMap<PageGroup, FileEvents>);
+
+impl PresentEvents {
+    /// Reads the files that can contain events of these groups.
+    pub(super) fn read(
+        owners: &Owners<'_>,
+        groups: BTreeSet<PageGroup>,
+        root: &Path,
+        files: &[CommittedFile],
+        faults: &mut Vec<FaultyFile>,
+    ) -> Result<Self, SinkError> {
+        // Almost every event names its account and region. Only otherwise all files of a date are read.
+        let mut used = BTreeSet::new();
+        let each = owners.each_page_name(|page| {
+            let group = PageGroup::of_page(&page);
+            if groups.contains(&group) {
+                used.insert(group);
+            }
+        });
+        each.map_err(sink_error)?;
+        let events = used.into_iter().map(|group| {
+            let of_group = files.iter().filter(|file| group.contains(&file.partition));
+            (group.clone(), FileEvents::read(group.clone(), root, of_group, faults))
+        });
+        Ok(Self(events.collect()))
+    }
+
+    /// Returns prefixes that together every page of the groups has. No page has two of them.
+    fn page_prefixes(&self) -> Vec<String> {
+        let prefixes: BTreeSet<String> = self.0.keys().map(PageGroup::page_prefix).collect();
+        match prefixes.contains("") {
+            true => vec![String::new()],
+            false => prefixes.into_iter().collect(),
+        }
+    }
+
+    /// Returns whether an event of one of the groups is in none of the files.
+    fn lacks(&self, page: &PageName, id: EventId) -> bool {
+        self.0.get(&PageGroup::of_page(page)).is_some_and(|present| !present.contains(page, id))
+    }
+}
+
+/// Returns the last four parts of a path.
+fn relative_name(path: &Path) -> Option<String> {
+    let parts: Vec<_> = path.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
+    let [.., account, region, date, name] = parts[..] else { return None };
+    Some([account, region, date, name].join("/"))
+}
+
+fn fail_if_damaged(faults: &[FaultyFile]) -> Result<(), SinkError> {
+    let Some(first) = faults.first() else { return Ok(()) };
+    let more = match faults.len() {
+        1 => String::new(),
+        count => format!(" ({} more files have a fault)", count - 1),
+    };
+    let advice = match first.fault {
+        FileFault::Missing => "restore it, release it too, or deliver its events again with `trailhose sync --rebuild`",
+        FileFault::Shorter { .. } | FileFault::Damaged(_) => {
+            "restore it, or move it away and deliver its events again with `trailhose sync --rebuild`"
+        }
+    };
+    Err(SinkError::Unavailable(format!("{} {}{more}: {advice}", first.path.display(), first.fault)))
+}

@@ -1,0 +1,267 @@
+//! The files that `sync` delivered to: a full disk, files that a user removed, moved or damaged, and their rebuild.
+
+mod laptop;
+
+use laptop::{Bucket, Ran, assert_delivered, event, events, files, lines, run, text, trailhose};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Returns an event of about 20 KB.
+fn large(number: u32) -> String {
+    laptop::event(number).replace(r#""userAgent":""#, &format!(r#""userAgent":"{}"#, "y".repeat(20_000)))
+}
+
+/// Runs the program with a maximum file size. A write beyond it fails, as on a full disk.
+fn run_with_file_limit(kilobytes: u32, args: &[&str]) -> Ran {
+    let program = trailhose();
+    let mut shell = Command::new("bash");
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    // Without a handler the signal would end the program. An ignored signal stays ignored in the program.
+    let script = format!("trap '' XFSZ; ulimit -f {kilobytes}; exec \"$@\"");
+    shell.args(["-c", &script, "bash"]).arg(program.get_program()).args(args);
+    Ran(shell.output().expect("bash starts"))
+}
+
+fn stat(dest: &Path, name: &str) -> u64 {
+    let ledger = dest.join(".trailhose/ledger.db");
+    let stats = run(&["ledger", "stats", "--json", "--ledger", text(&ledger)]);
+    stats.json()["contents"][name].as_u64().unwrap_or_else(|| panic!("{stats:?}"))
+}
+
+#[test]
+fn summary_of_a_full_disk_counts_only_what_is_durable() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    bucket.put_log("0000", &laptop::events(0..10));
+    let sync = |checkpoint| ["sync", text(bucket.path()), text(out.path()), "--json", "--checkpoint", checkpoint];
+    assert_eq!(run(&sync("3600")).code(), 0);
+    let all: Vec<_> = (10..400).map(large).chain(laptop::events(0..10)).collect();
+    for (name, events) in all.chunks(10).enumerate() {
+        bucket.put_log(&format!("{:04}", name + 1), events);
+    }
+    bucket.put("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/01/111122223333_CloudTrail_eu-west-1_20261101T0005Z_cut.json", b"{\"Records\":[");
+    // With one checkpoint at the end nothing of the run is durable, with many checkpoints the first ones are.
+    for checkpoint in ["3600", "0.01"] {
+        let before = (stat(out.path(), "delivered"), stat(out.path(), "done"));
+        let full = run_with_file_limit(2_000, &sync(checkpoint));
+        let said = full.json();
+        assert_eq!((full.code(), &said["result"]), (1, &"aborted".into()), "{full:?}");
+        let reason = said["reason"].as_str().unwrap();
+        assert!(reason.contains("File too large") || reason.contains("rolled back"), "{reason}");
+        let durable = (stat(out.path(), "delivered") - before.0, stat(out.path(), "done") - before.1);
+        assert_eq!(
+            (said["delivered"].as_u64(), said["objects"].as_u64()),
+            (Some(durable.0), Some(durable.1)),
+            "{said}"
+        );
+        assert!(said["rolled_back"].as_u64() > Some(0), "{said}");
+        if checkpoint == "3600" {
+            assert_eq!((&said["delivered"], &said["quarantined"]), (&0.into(), &serde_json::json!({})), "{said}");
+        }
+    }
+    let table = run_with_file_limit(2_000, &sync("3600").map(|arg| if arg == "--json" { "--verbose" } else { arg }));
+    assert!(table.out().contains("rolled back"), "{table:?}");
+    assert_eq!(run(&sync("3600")).code(), 3, "the truncated object is quarantined");
+    assert_delivered(out.path(), &all);
+}
+
+/// A bucket that was delivered to several files of each partition: one for each compression.
+struct Delivered {
+    bucket: Bucket,
+    out: tempfile::TempDir,
+    all: Vec<String>,
+}
+
+/// Objects with 300 events each. Half of the events of an object are in the object before it, and events of several
+/// regions are in one object.
+fn delivered() -> Delivered {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    let mut all = events(0..1_050);
+    for (object, first) in (0u32..6).map(|object| (object, object * 150)) {
+        let mut log: Vec<_> = (first..first + 300).map(|number| event(number * 11 % 1_050)).collect();
+        // An event without a region: its partition depends on its object.
+        let placeless = event(2_000 + object).replace("awsRegion", "noRegion");
+        all.push(placeless.clone());
+        log.push(placeless);
+        bucket.put_log(&format!("{object}"), &log);
+        let compress = ["none", "gzip", "zstd"][object as usize / 2];
+        let args = ["sync", text(bucket.path()), text(out.path()), "--compress", compress, "--jobs", "1"];
+        assert_eq!(run(&args).code(), 0);
+    }
+    assert!(files(out.path()).len() >= 9, "{:?}", files(out.path()));
+    assert_delivered(out.path(), &all);
+    Delivered { bucket, out, all }
+}
+
+/// Returns the lines of one file.
+fn lines_of(file: &Path) -> HashMap<String, usize> {
+    let alone = tempfile::tempdir().unwrap();
+    std::fs::copy(file, alone.path().join(file.file_name().unwrap())).unwrap();
+    lines(alone.path())
+}
+
+impl Delivered {
+    fn sync(&self, options: &[&str]) -> Ran {
+        run(&[&["sync", text(self.bucket.path()), text(self.out.path()), "--json"], options].concat())
+    }
+
+    fn verify(&self) -> Ran {
+        run(&["ledger", "verify", text(self.out.path()), "--json"])
+    }
+
+    /// Returns a file of this compression and its number of events.
+    fn file(&self, extension: &str) -> (PathBuf, usize) {
+        let mut files = files(self.out.path());
+        files.sort();
+        let files = files.into_iter().filter(|file| file.to_str().unwrap().ends_with(extension));
+        files.map(|file| (file.clone(), lines_of(&file).len())).find(|(_, events)| *events > 10).expect("a file")
+    }
+
+    fn assert_intact(&self) {
+        assert_delivered(self.out.path(), &self.all);
+        let verified = self.verify();
+        assert_eq!((verified.code(), &verified.json()["events"]), (0, &self.all.len().into()), "{verified:?}");
+    }
+}
+
+#[test]
+fn deleted_files_are_reported_and_rebuilt_without_repeats() {
+    let delivered = delivered();
+    delivered.assert_intact();
+    // The second deletion is in a partition that was rebuilt before.
+    for (extension, deletions) in [(".jsonl.gz", 1), (".jsonl", 2), (".jsonl.zst", 3)] {
+        let (mut file, mut events) = (PathBuf::new(), 0);
+        for _ in 0..deletions.min(2) {
+            let (next, count) = delivered.file(extension);
+            std::fs::remove_file(&next).unwrap();
+            (file, events) = (next, events + count);
+        }
+        let noticed = delivered.sync(&[]);
+        let (err, said) = (noticed.err(), noticed.json());
+        assert!(err.contains(&format!("{} is missing", file.display())) && err.contains("--rebuild"), "{noticed:?}");
+        assert_eq!(
+            (noticed.code(), &said["missing_files"], &said["delivered"]),
+            (0, &deletions.min(2).into(), &0.into())
+        );
+        let verified = delivered.verify();
+        assert_eq!((verified.code(), &verified.json()["missing"]), (1, &events.into()), "{verified:?}");
+
+        let rebuilt = delivered.sync(&["--rebuild"]);
+        let said = rebuilt.json();
+        assert_eq!((rebuilt.code(), rebuilt.err()), (0, String::new()), "{rebuilt:?}");
+        assert_eq!((&said["rebuild"]["events"], &said["delivered"]), (&events.into(), &events.into()), "{said}");
+        delivered.assert_intact();
+        let again = delivered.sync(&["--rebuild"]).json();
+        assert_eq!((&again["rebuild"]["files"], &again["delivered"]), (&0.into(), &0.into()), "{again}");
+    }
+    for file in files(delivered.out.path()) {
+        std::fs::remove_file(file).unwrap();
+    }
+    assert_eq!(delivered.sync(&["--rebuild"]).json()["delivered"], delivered.all.len());
+    delivered.assert_intact();
+}
+
+#[test]
+fn released_file_is_not_missing_and_not_rebuilt() {
+    let mut delivered = delivered();
+    let archive = tempfile::tempdir().unwrap();
+    let (moved, events) = delivered.file(".jsonl.gz");
+    std::fs::rename(&moved, archive.path().join(moved.file_name().unwrap())).unwrap();
+    let refused = run(&["ledger", "release", text(&moved.with_file_name("other.jsonl")), "--yes"]);
+    assert!(refused.code() == 2 && refused.err().contains("is not a committed file"), "{refused:?}");
+    let released = run(&["ledger", "release", text(&moved), "--yes", "--json"]);
+    assert_eq!((released.code(), &released.json()["events"]), (0, &events.into()), "{released:?}");
+    let quiet = delivered.sync(&[]);
+    assert_eq!((quiet.err(), &quiet.json()["missing_files"]), (String::new(), &0.into()), "{quiet:?}");
+    assert_eq!(delivered.verify().code(), 0);
+
+    // Another file of the same partition is deleted.
+    let neighbor = files(moved.parent().unwrap()).remove(0);
+    std::fs::remove_file(&neighbor).unwrap();
+    assert_eq!(delivered.sync(&["--rebuild"]).code(), 0);
+    let kept = tempfile::tempdir().unwrap();
+    std::fs::copy(archive.path().join(moved.file_name().unwrap()), kept.path().join(moved.file_name().unwrap()))
+        .unwrap();
+    let released = lines(kept.path());
+    delivered.all.retain(|event| !released.contains_key(event));
+    delivered.assert_intact();
+}
+
+#[test]
+fn damaged_file_is_named_and_never_rebuilt_over() {
+    let delivered = delivered();
+    let (file, events) = delivered.file(".jsonl");
+    let intact = std::fs::read(&file).unwrap();
+    // Bytes after the committed length belong to another program.
+    std::fs::write(&file, [&intact[..], b"foreign\n"].concat()).unwrap();
+    assert_eq!((delivered.verify().code(), delivered.sync(&[]).err()), (0, String::new()));
+    let at = intact.iter().position(|&byte| byte == b'x').unwrap();
+    let mut changed = intact.clone();
+    changed[at] = b'z';
+    std::fs::write(&file, &changed).unwrap();
+    assert_eq!(delivered.sync(&[]).err(), "", "the length is unchanged");
+    let verified = delivered.verify();
+    let faulty = &verified.json()["faulty"][0];
+    assert_eq!((verified.code(), faulty["path"].as_str()), (1, file.to_str()), "{verified:?}");
+    assert!(faulty["fault"].as_str().unwrap().starts_with("was changed"), "{faulty}");
+    assert_eq!(faulty["events"], events);
+
+    std::fs::write(&file, &intact[..intact.len() - 1]).unwrap();
+    let warned = delivered.sync(&[]).err();
+    let length = format!("is {} bytes long, but {} bytes are committed", intact.len() - 1, intact.len());
+    assert!(warned.contains(&length), "{warned}");
+    let refused = delivered.sync(&["--rebuild"]);
+    assert!(refused.code() == 2 && refused.err().contains("move it away"), "{refused:?}");
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    std::fs::remove_file(file.with_extension("away")).unwrap();
+    assert_eq!(delivered.sync(&["--rebuild"]).code(), 0);
+    delivered.assert_intact();
+}
+
+#[test]
+fn object_that_left_the_source_is_named() {
+    let delivered = delivered();
+    let (file, _) = delivered.file(".jsonl");
+    std::fs::remove_file(&file).unwrap();
+    let object = laptop::key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "0");
+    let (at, away) = (delivered.bucket.path().join(&object), delivered.bucket.path().with_extension("away"));
+    std::fs::rename(&at, &away).unwrap();
+    let rebuilt = delivered.sync(&["--rebuild"]);
+    assert_eq!(rebuilt.code(), 1, "{rebuilt:?}");
+    assert!(rebuilt.err().contains(&object) && rebuilt.err().contains("own events of missing files"), "{rebuilt:?}");
+    std::fs::rename(&away, &at).unwrap();
+    assert_eq!(delivered.sync(&[]).code(), 0);
+    delivered.assert_intact();
+}
+
+/// The ledger does not record for which object a helper delivered an event.
+#[tokio::test]
+async fn event_of_a_helper_is_rebuilt_from_any_object() {
+    use trailhose::ledger::inspect::scan::{LedgerScan, ScanFilter};
+    use trailhose::ledger::model::page::{Owner, Version};
+    use trailhose::ledger::store::Store;
+    use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
+    let delivered = delivered();
+    {
+        let store = Sqlite::open(&delivered.out.path().join(".trailhose/ledger.db"), CommitMode::Durable).unwrap();
+        for (name, mut page) in store.scan(&ScanFilter::Pages, None, 1_000).await.unwrap().pages {
+            let read = page.version;
+            page.version = Version(read.0.wrapping_add(1));
+            let third = page.entries.values_mut().step_by(3);
+            third.for_each(|entry| entry.owner = Owner::Delivered);
+            store.write_page(&name, Some(read), &page).await.unwrap();
+        }
+    }
+    delivered.assert_intact();
+    let (file, events) = delivered.file(".jsonl.gz");
+    std::fs::remove_file(file).unwrap();
+    let rebuilt = delivered.sync(&["--rebuild"]);
+    let said = rebuilt.json();
+    assert_eq!((&said["rebuild"]["objects"], &said["delivered"]), (&6.into(), &events.into()), "{said}");
+    delivered.assert_intact();
+}
