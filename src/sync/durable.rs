@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn quarantined() -> Outcome {
-        Outcome::Quarantined(Quarantined { kind: "corrupt".into(), reason: "r".into(), before: false })
+        Outcome::Quarantined(Quarantined { kind: "corrupt".into(), reason: "r".into(), before: false, accepted: None })
     }
 
     #[test]
