@@ -17,15 +17,16 @@ pub use outcome::{Deferred, IngestError, IngestReport, Outcome, Quarantined};
 use crate::decode;
 use crate::event::filter::Filter;
 use crate::ledger::model::quarantine::QuarantineKind;
-use crate::ledger::model::row::Seconds;
+use crate::ledger::model::row::{Row, Seconds};
 use crate::ledger::{Claim, Claims, ForeignClaim, HelpOutcome, Lease, LeaseOutcome, Ledger, LedgerError};
 use crate::listing::reopen::archived_reason;
 use crate::object::key::{NotALog, Recognized, recognize};
-use crate::object::{ArchiveState, Object, ObjectRef};
+use crate::object::{ArchiveState, Object, ObjectId, ObjectRef};
 use crate::sink::{Sink, Transaction};
 use crate::source::{Source, SourceError};
 use contents::Contents;
 use deliver::ObjectDelivery;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,9 +34,13 @@ use tokio::time::Instant;
 /// Number of seconds that a lease lasts after its worker is stopped. Allows for clock differences.
 pub const LEASE_MARGIN: Seconds = 60;
 
-/// Maximum number of rounds in which a worker repeats a claim or a review because ledger entries changed concurrently.
-/// After that, the object is returned for a later attempt.
-const MAX_CLAIM_ROUNDS: u32 = 8;
+/// Maximum number of times that one attempt claims the object's events, because ledger entries that it relied on
+/// disappeared. After that, the object is returned for a later attempt.
+const MAX_CLAIMS: u32 = 8;
+
+/// Maximum number of successive rounds in which no owner of the object's events could be helped although none is in
+/// progress. After that, the object is returned for a later attempt. There is no limit on rounds that help an owner.
+const MAX_ROUNDS_WITHOUT_HELP: u32 = 8;
 
 /// Default of [`Ingest::max_buffered_bytes`]. A file of 50,000 events from a very busy account is 8.6 MB compressed.
 /// Larger files are rare and can be much larger.
@@ -79,7 +84,8 @@ pub enum KeyPolicy {
 /// The time limits of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// No new call is started after this time.
+    /// No new call to the sink is started after this time, and a call is not retried after it. The time until `end` is
+    /// reserved for the ledger writes that record what was delivered.
     pub stop: Instant,
     /// The time at which the process is stopped: the end of the invocation.
     pub end: Instant,
@@ -96,7 +102,10 @@ impl Deadline {
 
 /// Reasons for ending an attempt early.
 enum IngestAbort {
-    Quarantine(String, String),
+    Quarantine {
+        kind: String,
+        reason: String,
+    },
     Deferred(Deferred),
     Failed(IngestError),
     /// A ledger entry that the attempt relied on no longer exists: claim again.
@@ -123,14 +132,15 @@ impl Ingest {
             Recognized::NotALog(_) if self.key_policy == KeyPolicy::AnyKey => {}
             Recognized::NotALog(foreign) => return Outcome::Skipped(foreign.name()),
         }
-        let (Ok(mut outcome) | Err(mut outcome)) = self.leased(at, deadline).await;
+        let (Ok(mut outcome) | Err(mut outcome)) = self.process(at, deadline).await;
         if let Outcome::Done(report) = &mut outcome {
             report.unknown_kinds = u64::from(recognize(&at.key) == Recognized::NotALog(NotALog::UnknownKind));
         }
         outcome
     }
 
-    async fn leased(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, Outcome> {
+    /// Leases the object, processes it under the lease, and records or releases the lease.
+    async fn process(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, Outcome> {
         let (object, size) = self.identify(at, deadline.stop).await?;
         let left = deadline.end.saturating_duration_since(Instant::now()).as_secs();
         let until = self.ledger.now() + Seconds::try_from(left).unwrap_or(Seconds::MAX / 2) + LEASE_MARGIN;
@@ -143,19 +153,20 @@ impl Ingest {
                 return Ok(Outcome::Quarantined(Quarantined { accepted, ..Quarantined::from_stored(&reason) }));
             }
         };
-        let worked = match at.archive {
+        let processed = match at.archive {
             // A request would be refused and billed.
             ArchiveState::Archived => {
-                Err(IngestAbort::Quarantine(QuarantineKind::ARCHIVED.to_owned(), archived_reason(at)))
+                let (kind, reason) = (QuarantineKind::ARCHIVED.to_owned(), archived_reason(at));
+                Err(IngestAbort::Quarantine { kind, reason })
             }
-            ArchiveState::Readable | ArchiveState::Unknown => self.work(&mut lease, size, deadline).await,
+            ArchiveState::Readable | ArchiveState::Unknown => self.process_leased(&mut lease, size, deadline).await,
         };
-        let end = match worked {
+        let abort = match processed {
             Ok(report) => return Ok(Outcome::Done(report)),
-            Err(end) => end,
+            Err(abort) => abort,
         };
-        let outcome = match end {
-            IngestAbort::Quarantine(kind, reason) => {
+        let outcome = match abort {
+            IngestAbort::Quarantine { kind, reason } => {
                 let stored = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
                 return Ok(match stored {
                     Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false, accepted: None }),
@@ -196,7 +207,8 @@ impl Ingest {
         }
     }
 
-    async fn work(
+    /// Reads, claims and delivers the leased object.
+    async fn process_leased(
         &self,
         lease: &mut Lease,
         size_hint: Option<u64>,
@@ -204,11 +216,11 @@ impl Ingest {
     ) -> Result<IngestReport, IngestAbort> {
         let contents = Contents::read(self, &lease.object, size_hint, deadline.stop).await?;
         let mut delivery = ObjectDelivery::new(self, &contents, deadline);
-        for _ in 0..MAX_CLAIM_ROUNDS {
+        for _ in 0..MAX_CLAIMS {
             match self.deliver_claimed(lease, &contents, &mut delivery).await {
                 Err(IngestAbort::ClaimAgain) => {}
                 Ok(()) => return Ok(delivery.report()),
-                Err(end) => return Err(end),
+                Err(abort) => return Err(abort),
             }
         }
         Err(IngestAbort::ClaimAgain)
@@ -225,13 +237,13 @@ impl Ingest {
         let claims = self.ledger.claim(lease, &contents.events, &contents.scopes, numbered).await?;
         delivery.count(&claims);
         let transaction = delivery.deliver_mine(lease, &claims).await?;
-        let open = self.unproven(claims.foreign).await?;
-        if open.is_empty() {
+        let unproven = self.unproven(claims.foreign).await?;
+        if unproven.is_empty() {
             return self.complete(lease, delivery, transaction).await;
         }
         self.ledger.settle(lease).await?;
         transaction.commit();
-        self.prove(lease, contents, delivery, open).await?;
+        self.prove(lease, contents, delivery, unproven).await?;
         let transaction = self.sink.begin().await?;
         self.complete(lease, delivery, transaction).await
     }
@@ -249,38 +261,71 @@ impl Ingest {
         Ok(())
     }
 
-    /// Verifies the delivery of the events that other objects own. Helps a stalled owner; defers if an owner is in
-    /// progress.
+    /// Verifies the delivery of the events that other objects own. Helps all stalled owners first, and then defers if
+    /// an owner is in progress.
+    ///
+    /// A granted help leaves no unproven event of its owner, so every round that helps has fewer owners left.
     async fn prove(
         &self,
         lease: &Lease,
         contents: &Contents<'_>,
         delivery: &mut ObjectDelivery<'_>,
-        mut open: Vec<ForeignClaim>,
+        mut foreign: Vec<ForeignClaim>,
     ) -> Result<(), IngestAbort> {
-        for _ in 0..MAX_CLAIM_ROUNDS {
+        let mut rounds_without_help = 0;
+        loop {
             // Pages before rows: see `Ledger::unproven`.
-            open = self.ledger.review(&open, &contents.events, &contents.scopes).await?;
-            let owed = self.ledger.unproven(open).await?;
-            let Some((first, row)) = owed.first() else { return Ok(()) };
-            if row.leased(self.ledger.now()) {
-                return Err(IngestAbort::Deferred(Deferred::OwnerInProgress { until: row.until }));
+            foreign = self.ledger.review(&foreign, &contents.events, &contents.scopes).await?;
+            let unproven = self.ledger.unproven(foreign).await?;
+            if unproven.is_empty() {
+                return Ok(());
             }
-            let owner = first.owner;
-            let events: Vec<_> = owed.iter().map(|(event, _)| *event).filter(|event| event.owner == owner).collect();
-            open = owed.into_iter().map(|(event, _)| event).collect();
-            let HelpOutcome::Granted(help) = self.ledger.help(owner, lease.until).await? else { continue };
-            let helped = async {
-                let owed = self.ledger.owed(&help, &events, &contents.events, &contents.scopes).await?;
-                delivery.deliver_for(&help, &lease.object, &owed).await
-            };
-            let helped = helped.await;
-            // Released after a failure too, because the owner may be waiting.
-            let left = self.ledger.release_help(&help).await;
-            helped?;
-            left?;
+            foreign = unproven.iter().map(|(event, _)| *event).collect();
+            let mut by_owner: BTreeMap<ObjectId, (Row, Vec<ForeignClaim>)> = BTreeMap::new();
+            for (event, row) in unproven {
+                by_owner.entry(event.owner).or_insert_with(|| (row, Vec::new())).1.push(event);
+            }
+            let (mut in_progress, mut helped) = (None, false);
+            for (owner, (row, events)) in by_owner {
+                if row.leased(self.ledger.now()) {
+                    in_progress = in_progress.max(Some(row.until));
+                } else {
+                    helped |= self.help(owner, &events, lease, contents, delivery).await?;
+                }
+            }
+            if let Some(until) = in_progress.filter(|_| !helped) {
+                return Err(IngestAbort::Deferred(Deferred::OwnerInProgress { until }));
+            }
+            rounds_without_help = if helped { 0 } else { rounds_without_help + 1 };
+            if rounds_without_help == MAX_ROUNDS_WITHOUT_HELP {
+                return Err(IngestAbort::Failed(LedgerError::OwnersChanged(MAX_ROUNDS_WITHOUT_HELP).into()));
+            }
         }
-        Err(IngestAbort::ClaimAgain)
+    }
+
+    /// Delivers these events on behalf of their stalled owner. Returns false if the owner is no longer stalled.
+    async fn help(
+        &self,
+        owner: ObjectId,
+        events: &[ForeignClaim],
+        lease: &Lease,
+        contents: &Contents<'_>,
+        delivery: &mut ObjectDelivery<'_>,
+    ) -> Result<bool, IngestAbort> {
+        if Instant::now() >= delivery.deadline().stop {
+            return Err(IngestAbort::Deferred(Deferred::OutOfTime));
+        }
+        let HelpOutcome::Granted(help) = self.ledger.help(owner, lease.until).await? else { return Ok(false) };
+        let delivered = async {
+            let ordinals = self.ledger.undelivered(&help, events, &contents.events, &contents.scopes).await?;
+            delivery.deliver_for(&help, &lease.object, &ordinals).await
+        };
+        let delivered = delivered.await;
+        // Released after a failure too, because the owner may be waiting.
+        let released = self.ledger.release_help(&help).await;
+        delivered?;
+        released?;
+        Ok(true)
     }
 
     async fn unproven(&self, foreign: Vec<ForeignClaim>) -> Result<Vec<ForeignClaim>, IngestAbort> {

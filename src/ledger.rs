@@ -30,13 +30,16 @@ pub mod store;
 
 pub use inspect::{EventTrace, ObjectState, OwnershipCounts};
 pub use protocol::{
-    AcceptOutcome, Claim, Claims, EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, ReopenOutcome,
+    AcceptOutcome, Claim, Claims, EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, Progress,
+    ReopenOutcome,
 };
 
+use crate::backoff::Pace;
 use model::page;
 use model::row::Seconds;
 use protocol::page_locks::PageLocks;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Store, StoreError};
 
 /// Returns the current time. Injected, so that tests can let leases and pages expire.
@@ -55,18 +58,27 @@ pub fn system_clock() -> Clock {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Clock,
-    /// How long a done row and a page are kept after their last write. It must exceed the time that a message
-    /// can wait in the queues (30 days) and the look-back of the backfill; the settings check this.
+    /// How long at least a page is kept after an event was added to it, and a done row after its completion. It must
+    /// exceed the time that a message can wait in the queues (30 days) and the look-back of the backfill; the settings check this.
     retention: Seconds,
     /// Maximum number of concurrent store requests for one object.
     concurrency: usize,
     /// Encoded size in bytes at which a page of one minute is full.
     page_bytes: usize,
     page_locks: Arc<PageLocks>,
+    /// Waits after refused page writes. `None`: no waits.
+    write_pace: Option<Pace>,
 }
 
 /// A page that expires within this time is extended before it is relied on. Longer than any lease.
-const PAGE_MARGIN: Seconds = 24 * 3600;
+pub const PAGE_MARGIN: Seconds = 24 * 3600;
+
+/// How much longer than the retention a page is kept. During this time the page already lives long enough for a new
+/// event, so a write need not extend it. An extension costs reads: see [`Ledger::extend`].
+pub const PAGE_SLACK: Seconds = 7 * 24 * 3600;
+
+/// Maximum of the waits between the attempts to write a page that other processes write too.
+const WRITE_PACE: Pace = Pace { base: Duration::from_millis(20), cap: Duration::from_millis(500) };
 
 impl Ledger {
     /// Returns a ledger in `store` that keeps done rows and pages for `retention` seconds, but at least four days.
@@ -78,6 +90,7 @@ impl Ledger {
             concurrency: 16,
             page_bytes: page::CAPACITY,
             page_locks: Arc::default(),
+            write_pace: Some(WRITE_PACE),
         }
     }
 
@@ -93,6 +106,25 @@ impl Ledger {
     #[must_use]
     pub fn sharing_page_locks_with(self, other: &Self) -> Self {
         Self { page_locks: Arc::clone(&other.page_locks), ..self }
+    }
+
+    /// Returns this ledger without waits after refused page writes, for a test that determines the order of all calls
+    /// and has no timer.
+    #[must_use]
+    pub fn without_write_waits(self) -> Self {
+        Self { write_pace: None, ..self }
+    }
+
+    /// Returns when a page expires that is created or extended now.
+    fn page_expiry(&self) -> Seconds {
+        self.now() + self.retention + PAGE_SLACK
+    }
+
+    /// Returns when the row of an object expires that is completed now, whose pages expire at `pages_expire` at the
+    /// latest. A row must outlive every page that names its object: without the row, an object that is announced
+    /// again would own the events of these pages and deliver them again. The margin covers different clocks.
+    fn row_expiry(&self, pages_expire: Seconds) -> Seconds {
+        self.page_expiry().max(pages_expire) + PAGE_MARGIN
     }
 
     /// Returns the current time of this ledger's clock.
@@ -116,6 +148,9 @@ pub enum LedgerError {
     /// Other workers changed the same item on every attempt to write it.
     #[error("cannot write {0}: changed by other workers on each of {1} attempts")]
     Contended(String, u32),
+    /// The rows of the objects that own events of this object changed in each of several rounds.
+    #[error("the owners of this object's events changed state in each of {0} rounds; the object must be retried")]
+    OwnersChanged(u32),
     /// A page entry that an earlier claim returned is gone. The events must be claimed again.
     #[error("a ledger entry expired or was deleted while its object was processed")]
     Gone,

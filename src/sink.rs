@@ -31,7 +31,8 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// until `deadline`.
     ///
     /// # Errors
-    /// On any error the call counts as not delivered, although some of its records may have arrived.
+    /// [`SinkError::Partial`] if some records are acknowledged and others are not. On any other error the call counts as
+    /// not delivered, although some of its records may have arrived.
     async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError>;
 
     /// Stores an event that exceeds the record limit and returns its location. The name depends only on the object
@@ -141,6 +142,14 @@ pub enum SinkError {
         records: usize,
         /// The sink's last error code.
         code: String,
+    },
+    /// Some records of the call are acknowledged and durable, the others are not.
+    #[error("{error}")]
+    Partial {
+        /// Indices of the records that are not acknowledged, in ascending order. Neither none nor all of the call.
+        unacknowledged: Vec<usize>,
+        /// Why these records are not acknowledged.
+        error: Box<SinkError>,
     },
     /// Access was denied. The text names the missing permission.
     #[error("{0}")]

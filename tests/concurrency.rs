@@ -344,7 +344,7 @@ fn workers_that_meet_at_an_old_page() {
             let world = World { keep: 10 * 86_400, ..World::with_lines_per_call(2) };
             let files = [events(1..=4), events(2..=5), events((3..=6).rev())];
             let mut scene = Scene::new(world, &files.each_ref().map(Vec::as_slice)).after_a_death_at(5);
-            scene.world.pass(10 * 86_400 - LEASE + age);
+            scene.world.pass(10 * 86_400 + trailhose::ledger::PAGE_SLACK - LEASE + age);
             scene.watch.forgotten = age > 0;
             scene
         });

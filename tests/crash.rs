@@ -361,11 +361,13 @@ async fn pages_that_spill_into_shards() {
 
 #[tokio::test]
 async fn pages_that_expire_while_their_object_waits() {
-    let world = || World { keep: 10 * 86_400, page_bytes: 200, ..World::with_lines_per_call(2) };
+    const KEEP: i64 = 10 * 86_400;
+    const PAGE_LIFE: i64 = KEEP + trailhose::ledger::PAGE_SLACK;
+    let world = || World { keep: KEEP, page_bytes: 200, ..World::with_lines_per_call(2) };
     let files = [events(1..=5), events((3..=9).rev()), events(1..=12)];
     let files = files.each_ref().map(Vec::as_slice);
-    inject_faults("expired", || Scenario::new(world(), &files).pausing(10 * 86_400 + 1, true)).await;
-    inject_faults("nearly expired", || Scenario::new(world(), &files).pausing(10 * 86_400 - 7_200, false)).await;
+    inject_faults("expired", || Scenario::new(world(), &files).pausing(PAGE_LIFE + 1, true)).await;
+    inject_faults("nearly expired", || Scenario::new(world(), &files).pausing(PAGE_LIFE - 7_200, false)).await;
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ mod world;
 
 use std::sync::Arc;
 use tokio::time::Instant;
-use trailhose::ingest::{Deadline, Deferred, Outcome};
+use trailhose::ingest::{Deadline, Deferred, IngestError, Outcome};
 use trailhose::ledger::model::row::Status;
+use trailhose::pack::LinesPerRecord;
+use trailhose::sink::SinkError;
 use world::{Fault, INVOCATION, Wire, World, event, log, plain_log};
 
 #[tokio::test]
@@ -85,4 +87,105 @@ async fn worker_out_of_time_fetches_no_further_chunk() {
 
     assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
     assert_eq!(world.delivered(), events);
+}
+
+/// One record of a call is refused until the deadline, in every attempt.
+#[tokio::test]
+async fn refused_record_does_not_repeat_the_acknowledged_rest_of_its_call() {
+    for refused in 1..=9 {
+        let mut world = World::default();
+        world.limits.lines = LinesPerRecord::One;
+        let at = world.put("a", &log(&(1..=9).map(event).collect::<Vec<_>>()));
+        world.sink.refused.lock().unwrap().insert(event(refused));
+        let others: Vec<String> = (1..=9).filter(|number| *number != refused).map(event).collect();
+        for attempt in 1..=8 {
+            let outcome = world.ingest(&at).await;
+            assert!(matches!(outcome, Outcome::Failed(IngestError::Sink(SinkError::OutOfTime { .. }))), "{outcome:?}");
+            assert_eq!(world.delivered(), others, "after attempt {attempt}, without event {refused}");
+        }
+        // Another object contains the same events and helps. The same record is refused.
+        let copy = world.put("copy", &log(&(1..=10).map(event).collect::<Vec<_>>()));
+        for _ in 0..2 {
+            assert!(matches!(world.ingest(&copy).await, Outcome::Failed(_)));
+            assert_eq!(
+                world.delivered(),
+                [others.clone(), vec![event(10)]].concat(),
+                "helped, without event {refused}"
+            );
+        }
+        world.sink.refused.lock().unwrap().clear();
+        let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
+        assert_eq!((report.counts.seen, report.counts.delivered), (9, 9));
+        assert!(matches!(world.ingest(&copy).await, Outcome::Done(_)));
+        assert_eq!(world.delivered(), [others, vec![event(10), event(refused)]].concat());
+        let row = world.store.contents().rows[&at.object().unwrap().id()].clone();
+        assert!(row.status == Status::Done && row.acknowledged.is_empty());
+    }
+}
+
+/// The same for an object of several calls, of which the second is refused in part.
+#[tokio::test]
+async fn partial_call_of_a_large_object_is_resumed_and_helped() {
+    for refused in 4..=6 {
+        for helped in [false, true] {
+            let mut world = World::with_lines_per_call(3);
+            world.limits.lines = LinesPerRecord::One;
+            let at = world.put("a", &log(&(1..=8).map(event).collect::<Vec<_>>()));
+            world.sink.refused.lock().unwrap().insert(event(refused));
+            let before: Vec<String> = (1..=6).filter(|number| *number != refused).map(event).collect();
+            for _ in 0..3 {
+                assert!(matches!(world.ingest(&at).await, Outcome::Failed(_)));
+            }
+            // The retries continue with the rest of the object only after the refused record.
+            let delivered = world.delivered();
+            assert_eq!(delivered[..5], before, "without event {refused}");
+            world.sink.refused.lock().unwrap().clear();
+            if helped {
+                let copy = world.put("copy", &log(&(1..=8).rev().map(event).collect::<Vec<_>>()));
+                assert!(matches!(world.ingest(&copy).await, Outcome::Done(_)));
+            }
+            assert!(matches!(world.ingest(&at).await, Outcome::Done(_)));
+            let mut delivered = world.delivered();
+            delivered.sort();
+            assert_eq!(delivered, (1..=8).map(event).collect::<Vec<_>>(), "without event {refused}, helped: {helped}");
+        }
+    }
+}
+
+/// Seventy owners crashed after their claims. One object contains an event of each.
+#[tokio::test]
+async fn any_number_of_stalled_owners_is_helped_in_one_attempt() {
+    const OWNERS: u32 = 70;
+    let world = World::default();
+    for number in 0..OWNERS {
+        let owner = world.put(&format!("owner{number:03}"), &log(&[event(number)]));
+        world.ingest_dying_at(3, &owner).await;
+    }
+    world.pass(2_000);
+    let all: Vec<String> = (0..=OWNERS).map(event).collect();
+    let (at, wire) = (world.put("meets them", &log(&all)), Arc::default());
+    let outcome = world.ingest_over(&wire, &at).await;
+    let Outcome::Done(report) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((report.counts.delivered, report.helped), (71, 70));
+    let mut delivered = world.delivered();
+    delivered.sort();
+    assert_eq!(delivered, all);
+    // Each owner is leased, its page is read under that lease and again before the mark, and it is released.
+    let calls = wire.calls();
+    let count = |name| calls.iter().filter(|call| **call == name).count();
+    assert_eq!((count("pages"), count("lease"), count("fetch")), (2 * 70 + 3, 70 + 1, 1), "{calls:?}");
+}
+
+/// One owner is in progress, and another one is stalled: the stalled one is helped before the object is deferred.
+#[tokio::test]
+async fn stalled_owner_is_helped_while_another_owner_is_in_progress() {
+    let world = World::default();
+    let stalled = world.put("stalled", &log(&[event(2)]));
+    world.ingest_dying_at(3, &stalled).await;
+    world.pass(2_000);
+    let in_progress = world.put("in progress", &log(&[event(1)]));
+    world.ingest_dying_at(3, &in_progress).await;
+    let at = world.put("meets both", &log(&[event(1), event(2), event(3)]));
+    assert!(matches!(world.ingest(&at).await, Outcome::Deferred(Deferred::OwnerInProgress { .. })));
+    assert_eq!(world.delivered(), [event(3), event(2)]);
 }

@@ -255,7 +255,9 @@ async fn deadline_error_counts_pending_records() {
     let start = Instant::now();
     let error = sink.deliver(&call(3), start + Duration::from_millis(400)).await.unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    let SinkError::OutOfTime { failed, records, code } = error else { panic!("{error}") };
+    let SinkError::Partial { unacknowledged, error } = error else { panic!("{error}") };
+    assert_eq!(unacknowledged, [0], "the other records were acknowledged, by two responses");
+    let SinkError::OutOfTime { failed, records, code } = *error else { panic!("{error}") };
     assert_eq!((failed, records, code.as_str()), (1, 3, "ServiceUnavailableException"));
     assert_eq!(sorted(&stream), [record(1), record(2)]);
 }
@@ -280,7 +282,9 @@ async fn no_backoff_beyond_the_deadline() {
     let sink = sink.with_pace(Pace { base: days, cap: days });
     let start = Instant::now();
     let error = sink.deliver(&call(2), start + Duration::from_secs(5)).await.unwrap_err();
-    assert!(matches!(error, SinkError::OutOfTime { failed: 1, records: 2, .. }), "{error}");
+    let SinkError::Partial { unacknowledged, error } = error else { panic!("{error}") };
+    assert_eq!(unacknowledged, [0]);
+    assert!(matches!(*error, SinkError::OutOfTime { failed: 1, records: 2, .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
@@ -288,7 +292,37 @@ async fn no_backoff_beyond_the_deadline() {
 async fn denied_record_denies_the_call() {
     let (sink, _) = stream([Fault::Partly(&[1], "KMS.AccessDeniedException")]).await;
     let error = sink.deliver(&call(2), soon()).await.unwrap_err();
-    assert!(matches!(&error, SinkError::Denied(said) if said.contains("KMS.AccessDeniedException")), "{error}");
+    let SinkError::Partial { unacknowledged, error } = error else { panic!("{error}") };
+    assert_eq!(unacknowledged, [1]);
+    assert!(matches!(&*error, SinkError::Denied(said) if said.contains("KMS.AccessDeniedException")), "{error}");
+}
+
+/// Every way in which a call can fail after a response that acknowledged a part of it.
+#[tokio::test]
+async fn error_after_a_partial_response_names_the_unacknowledged_records() {
+    let faults = [
+        Fault::Whole(400, "AccessDeniedException", "no"),
+        Fault::Whole(400, "InvalidArgumentException", "no"),
+        Fault::Whole(400, "ResourceNotFoundException", "no"),
+        Fault::Silence,
+        Fault::OneShort,
+        Fault::Unmarked,
+        Fault::Partly(&[0, 1], "KMS.AccessDeniedException"),
+    ];
+    for fault in faults {
+        let (sink, stream) = stream([Fault::Partly(&[1, 3], "ServiceUnavailableException"), fault]).await;
+        let error = sink.deliver(&call(4), Instant::now() + Duration::from_millis(900)).await.unwrap_err();
+        let SinkError::Partial { unacknowledged, error } = error else { panic!("{error}") };
+        assert_eq!(unacknowledged, [1, 3], "{error}");
+        assert!(!matches!(*error, SinkError::Partial { .. }));
+        assert_eq!(stream.lock().unwrap().requests[1], [record(1), record(3)]);
+    }
+}
+
+#[tokio::test]
+async fn error_without_an_acknowledged_record_is_not_partial() {
+    let (sink, _) = stream([Fault::Partly(&[0, 1], "KMS.AccessDeniedException")]).await;
+    assert!(matches!(sink.deliver(&call(2), soon()).await, Err(SinkError::Denied(_))));
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ fn check_deadline(stop: Instant) -> Result<(), IngestAbort> {
 }
 
 fn from_decode_error(error: DecodeError) -> IngestAbort {
-    IngestAbort::Quarantine(error.kind().into(), error.to_string())
+    IngestAbort::Quarantine { kind: error.kind().into(), reason: error.to_string() }
 }
 
 /// The lines of an object, in file order.

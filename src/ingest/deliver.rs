@@ -5,10 +5,10 @@ use super::outcome::IngestReport;
 use super::{Deadline, Deferred, Ingest, IngestAbort};
 use crate::event::members::members;
 use crate::ledger::model::row::Counts;
-use crate::ledger::{Claim, Claims, EventMeta, Help, Lease};
+use crate::ledger::{Claim, Claims, EventMeta, Help, Lease, LedgerError};
 use crate::object::Object;
 use crate::pack::{LinesPerRecord, Packer, SinkCall};
-use crate::sink::{Oversize, Transaction};
+use crate::sink::{Oversize, SinkError, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -33,6 +33,11 @@ impl<'a> ObjectDelivery<'a> {
     pub(super) fn new(ingest: &'a Ingest, contents: &'a Contents<'a>, deadline: Deadline) -> Self {
         let (report, claims, oversize, helped) = Default::default();
         Self { ingest, contents, deadline, report, claims, oversize, helped }
+    }
+
+    /// Returns the time limits of the attempt.
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// Returns whether the object needs more than one call. The result depends only on the object and the sink, so that
@@ -83,9 +88,9 @@ impl<'a> ObjectDelivery<'a> {
         IngestReport { counts, helped, stored_bytes, json_bytes: size, newest, ..self.report }
     }
 
-    /// Delivers the events that this object owns and that are at or after its cursor, in file order. Records the cursor
-    /// after each call except the last. The last call's transaction is returned open, because the next ledger write records
-    /// that call.
+    /// Delivers the events that this object owns and that its row does not state as delivered, in file order. Records the
+    /// cursor after each call except the last. The last call's transaction is returned open, because the next ledger write
+    /// records that call. Records the acknowledged part of a call that fails.
     pub(super) async fn deliver_mine(
         &mut self,
         lease: &mut Lease,
@@ -93,19 +98,19 @@ impl<'a> ObjectDelivery<'a> {
     ) -> Result<Transaction, IngestAbort> {
         let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.sink_scopes));
         let mut lines = self.contents.lines().await?;
-        let start = lease.cursor;
+        let start = lease.progress.clone();
         while let Some((ordinal, line)) = lines.next().await? {
             if !claims.mine(ordinal) {
                 continue;
             }
             let scope = self.scope(ordinal);
             let oversize = self.note_length(ordinal, line);
-            if ordinal < start {
+            if start.delivered(ordinal) {
                 continue;
             }
             let pointer = if oversize { Some(self.store_oversize(&lease.object, ordinal, line).await?) } else { None };
             if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, scope)? {
-                let transaction = self.send(&call).await?;
+                let transaction = self.send_own(lease, claims, &call).await?;
                 let next = call.last_ordinal().map_or(0, |last| last + 1);
                 self.ingest.ledger.advance(lease, next).await?;
                 transaction.commit();
@@ -113,8 +118,57 @@ impl<'a> ObjectDelivery<'a> {
             }
         }
         match packer.finish() {
-            Some(call) => self.send(&call).await,
+            Some(call) => self.send_own(lease, claims, &call).await,
             None => Ok(self.ingest.sink.begin().await?),
+        }
+    }
+
+    /// Sends a call of events that this object owns. If only a part is acknowledged, records that part before it returns
+    /// the error, so that the next attempt sends only the rest.
+    async fn send_own(
+        &mut self,
+        lease: &mut Lease,
+        claims: &Claims,
+        call: &SinkCall,
+    ) -> Result<Transaction, IngestAbort> {
+        let part = match self.send(call).await? {
+            Sent::All(transaction) => return Ok(transaction),
+            Sent::Part(part) => part,
+        };
+        match self.record(lease, claims, call, &part).await {
+            Ok(()) => part.transaction.commit(),
+            Err(LedgerError::LeaseLost) => return Err(LedgerError::LeaseLost.into()),
+            Err(error) => {
+                let (object, records) = (&lease.object, call.records.len() - part.unacknowledged.len());
+                tracing::warn!(%object, records, %error, "could not record the acknowledged records of a call; the next attempt repeats them");
+            }
+        }
+        Err(part.error.into())
+    }
+
+    /// Records the acknowledged part of a call of events that this object owns.
+    async fn record(
+        &self,
+        lease: &mut Lease,
+        claims: &Claims,
+        call: &SinkCall,
+        part: &SentPart,
+    ) -> Result<(), LedgerError> {
+        let acknowledged = acknowledged(call, &part.unacknowledged);
+        let Some(cursor) = first_missing(call, &acknowledged) else { return Ok(()) };
+        // The row first: it protects from the most frequent repeat, the next attempt at this object.
+        self.ingest.ledger.acknowledge(lease, cursor, runs(call, &acknowledged)).await?;
+        // The entries of an object that needs one call have no ordinals. Without them a helper could not recognize the
+        // acknowledged events.
+        if self.needs_several_calls() {
+            return Ok(());
+        }
+        let ordinals: Vec<u32> = acknowledged.into_iter().filter(|ordinal| claims.mine(*ordinal)).collect();
+        let Contents { events, scopes, .. } = self.contents;
+        match self.ingest.ledger.number(lease, &ordinals, events, scopes).await {
+            // The page expired meanwhile, so its events will be claimed again.
+            Err(LedgerError::Gone) => Ok(()),
+            other => other,
         }
     }
 
@@ -147,13 +201,15 @@ impl<'a> ObjectDelivery<'a> {
     }
 
     async fn send_for(&mut self, help: &Help, call: &SinkCall) -> Result<(), IngestAbort> {
-        let transaction = self.send(call).await?;
-        let ordinals: Vec<u32> = call.lines.iter().map(|line| line.ordinal).collect();
+        let (transaction, ordinals, failure) = match self.send(call).await? {
+            Sent::All(transaction) => (transaction, call.lines.iter().map(|line| line.ordinal).collect(), None),
+            Sent::Part(part) => (part.transaction, acknowledged(call, &part.unacknowledged), Some(part.error)),
+        };
         let Contents { events, scopes, .. } = self.contents;
         self.ingest.ledger.mark(help, &ordinals, events, scopes).await?;
         transaction.commit();
         self.helped.extend(ordinals);
-        Ok(())
+        failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn scope(&self, ordinal: u32) -> u32 {
@@ -183,16 +239,68 @@ impl<'a> ObjectDelivery<'a> {
         Ok(serde_json::Value::Object(pointer).to_string().into_bytes())
     }
 
-    async fn send(&mut self, call: &SinkCall) -> Result<Transaction, IngestAbort> {
+    async fn send(&mut self, call: &SinkCall) -> Result<Sent, IngestAbort> {
         if Instant::now() >= self.deadline.stop {
             return Err(IngestAbort::Deferred(Deferred::OutOfTime));
         }
         let transaction = self.ingest.sink.begin().await?;
-        self.ingest.sink.deliver(call, self.deadline.stop).await?;
+        match self.ingest.sink.deliver(call, self.deadline.stop).await {
+            Ok(()) => {}
+            Err(SinkError::Partial { unacknowledged, error }) => {
+                return Ok(Sent::Part(SentPart { transaction, unacknowledged, error: *error }));
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.report.calls += 1;
         self.report.sent_bytes += call.body.len() as u64;
-        Ok(transaction)
+        Ok(Sent::All(transaction))
     }
+}
+
+/// Result of sending a call. The ledger must record what was acknowledged before the transaction is committed.
+enum Sent {
+    /// All records are acknowledged.
+    All(Transaction),
+    /// Some records are acknowledged.
+    Part(SentPart),
+}
+
+/// The part of a call that was acknowledged.
+struct SentPart {
+    transaction: Transaction,
+    /// Indices of the records that are not acknowledged, in ascending order.
+    unacknowledged: Vec<usize>,
+    error: SinkError,
+}
+
+/// Returns the ordinals of the lines in the acknowledged records of a call, in ascending order.
+fn acknowledged(call: &SinkCall, unacknowledged: &[usize]) -> Vec<u32> {
+    let record_of = |end: usize| call.records.partition_point(|&record_end| record_end < end);
+    let lines = call.lines.iter().filter(|line| unacknowledged.binary_search(&record_of(line.end)).is_err());
+    lines.map(|line| line.ordinal).collect()
+}
+
+/// Returns the ordinal of the first line of a call that is not in `acknowledged`, which is in ascending order.
+fn first_missing(call: &SinkCall, acknowledged: &[u32]) -> Option<u32> {
+    call.lines.iter().map(|line| line.ordinal).find(|ordinal| acknowledged.binary_search(ordinal).is_err())
+}
+
+/// Returns the runs of successive acknowledged lines of a call, as half-open ranges of ordinals. A range includes the
+/// ordinals between two lines of a run: events that the object does not own or that it delivered before. If one of them is
+/// granted to the object later, its progress is reset first.
+fn runs(call: &SinkCall, acknowledged: &[u32]) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    let mut extends = false;
+    for ordinal in call.lines.iter().map(|line| line.ordinal) {
+        let is_acknowledged = acknowledged.binary_search(&ordinal).is_ok();
+        match runs.last_mut() {
+            Some(last) if is_acknowledged && extends => last.1 = ordinal + 1,
+            _ if is_acknowledged => runs.push((ordinal, ordinal + 1)),
+            _ => {}
+        }
+        extends = is_acknowledged;
+    }
+    runs
 }
 
 /// Returns the short top-level fields that identify an event.

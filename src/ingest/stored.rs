@@ -123,7 +123,7 @@ impl<'a> Stored<'a> {
 /// Maps an error of the first read to a reason for ending the attempt.
 fn from_first_read(error: SourceError) -> IngestAbort {
     match error.quarantine_kind() {
-        Some(kind) => IngestAbort::Quarantine(kind.into(), error.to_string()),
+        Some(kind) => IngestAbort::Quarantine { kind: kind.into(), reason: error.to_string() },
         None => error.into(),
     }
 }

@@ -65,6 +65,9 @@ pub fn row_bytes(row: &Row) -> usize {
     bytes += text("bucket", &row.object.bucket) + text("key", &row.object.key) + text("etag", &row.object.etag);
     bytes += text("status", row.status.as_str());
     bytes += number("until", row.until.into()) + number("cursor", row.cursor.into());
+    if !row.acknowledged.is_empty() {
+        bytes += "acknowledged".len() + row.acknowledged.encode().len();
+    }
     bytes += row.token.map_or(0, |_| "token".len() + 32);
     bytes += row.reason.as_deref().map_or(0, |reason| text("reason", reason));
     bytes += row.expires.map_or(0, |expires| number("expires", expires.into()));

@@ -67,9 +67,9 @@ impl Firehose {
 
     /// Sends one request with the records whose indices are in `pending`. Returns the records that were not delivered
     /// and the reason.
-    async fn put_pending(&self, call: &SinkCall, pending: Vec<usize>) -> Result<Option<UndeliveredRecords>, SinkError> {
+    async fn put_pending(&self, call: &SinkCall, pending: &[usize]) -> Result<Option<UndeliveredRecords>, SinkError> {
         self.usage.request_sent();
-        let body = body::render(&self.stream, call, &pending, std::mem::take(&mut *self.spare_buffer()));
+        let body = body::render(&self.stream, call, pending, std::mem::take(&mut *self.spare_buffer()));
         let sent = body.clone();
         let request = self.client.put_record_batch().delivery_stream_name(&self.stream).set_records(Some(Vec::new()));
         let answer = request.customize().map_request(move |request| body::replace_body(request, &sent)).send().await;
@@ -79,15 +79,17 @@ impl Firehose {
         match answer {
             Ok(answer) => {
                 let undelivered = self.undelivered_records(&answer, call, pending)?;
-                match &undelivered {
-                    Some(UndeliveredRecords { last_failure, .. }) if last_failure.kind == FailureKind::Denied => {
-                        Err(self.denied(last_failure))
+                match undelivered {
+                    Some(UndeliveredRecords { pending, last_failure }) if last_failure.kind == FailureKind::Denied => {
+                        Err(partial(call, &pending, self.denied(&last_failure)))
                     }
                     _ => Ok(undelivered),
                 }
             }
             Err(error) => match aws::failure(&error) {
-                last_failure if last_failure.is_transient() => Ok(Some(UndeliveredRecords { pending, last_failure })),
+                last_failure if last_failure.is_transient() => {
+                    Ok(Some(UndeliveredRecords { pending: pending.to_vec(), last_failure }))
+                }
                 failure if failure.kind == FailureKind::Denied => Err(self.denied(&failure)),
                 failure if failure.kind == FailureKind::NotFound => Err(self.not_found(&failure)),
                 failure => Err(SinkError::Unavailable(format!(
@@ -107,7 +109,7 @@ impl Firehose {
         &self,
         answer: &PutRecordBatchOutput,
         call: &SinkCall,
-        sent: Vec<usize>,
+        sent: &[usize],
     ) -> Result<Option<UndeliveredRecords>, SinkError> {
         let (entries, total) = (answer.request_responses(), sent.len());
         if entries.len() != total {
@@ -130,7 +132,7 @@ impl Firehose {
         }
         let mut last_failure: Option<AwsFailure> = None;
         let mut pending = Vec::with_capacity(failed);
-        for (record, entry) in sent.into_iter().zip(entries) {
+        for (record, entry) in sent.iter().copied().zip(entries) {
             if acknowledged(entry) {
                 self.usage.acknowledged(call.record_bytes(record) as u64);
                 continue;
@@ -197,6 +199,16 @@ struct UndeliveredRecords {
     last_failure: AwsFailure,
 }
 
+/// Returns the error of a call of which only the records in `pending` are not acknowledged.
+fn partial(call: &SinkCall, pending: &[usize], error: SinkError) -> SinkError {
+    match error {
+        // The last response acknowledged further records.
+        error @ SinkError::Partial { .. } => error,
+        error if pending.len() == call.records.len() => error,
+        error => SinkError::Partial { unacknowledged: pending.to_vec(), error: Box::new(error) },
+    }
+}
+
 #[async_trait]
 impl Sink for Firehose {
     fn limits(&self) -> PackLimits {
@@ -217,13 +229,14 @@ impl Sink for Firehose {
         let mut last_failure = String::from("no answer");
         loop {
             let failed = pending.len();
-            let out_of_time = |code| SinkError::OutOfTime { failed, records: total, code };
+            let out_of_time = |code| partial(call, &pending, SinkError::OutOfTime { failed, records: total, code });
             if Instant::now() >= deadline {
                 return Err(out_of_time(last_failure));
             }
-            let Ok(outcome) = timeout_at(deadline, self.put_pending(call, pending)).await else {
+            let Ok(outcome) = timeout_at(deadline, self.put_pending(call, &pending)).await else {
                 return Err(out_of_time(last_failure));
             };
+            let outcome = outcome.map_err(|error| partial(call, &pending, error));
             let Some(undelivered) = outcome? else { return Ok(()) };
 
             let (failed, wait) = (undelivered.pending.len(), backoff.wait());
@@ -231,7 +244,8 @@ impl Sink for Firehose {
             tracing::debug!(stream = self.stream, failed, total, %reason, ?wait, "retrying failed records");
             // Return at once if the wait would end after the deadline, so that the caller can use the remaining time.
             if Instant::now() + wait >= deadline {
-                return Err(SinkError::OutOfTime { failed, records: total, code: undelivered.last_failure.code });
+                let error = SinkError::OutOfTime { failed, records: total, code: undelivered.last_failure.code };
+                return Err(partial(call, &undelivered.pending, error));
             }
             tokio::time::sleep(wait).await;
             self.usage.retried(failed as u64);

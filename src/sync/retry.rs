@@ -138,7 +138,9 @@ fn is_transient(failure: &IngestError) -> bool {
             !matches!(error, SinkError::Denied(_) | SinkError::NotFound(_) | SinkError::NoOversizeStore(_))
         }
         IngestError::Ledger(LedgerError::Store(error)) => matches!(error, StoreError::Unknown(_)),
-        IngestError::Ledger(LedgerError::LeaseLost | LedgerError::Contended(..) | LedgerError::Gone) => true,
+        IngestError::Ledger(
+            LedgerError::LeaseLost | LedgerError::Contended(..) | LedgerError::OwnersChanged(_) | LedgerError::Gone,
+        ) => true,
         IngestError::Decode(_) | IngestError::Pack(_) => false,
     }
 }

@@ -133,7 +133,7 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<TimedReply>]) -> 
     let ledger = Ledger::new(Arc::clone(&wire) as _, Arc::new(move || clock.now()), scene.keep);
     let ingest = Ingest {
         source: Arc::clone(&wire) as _,
-        ledger: ledger.with_page_bytes(scene.page_bytes),
+        ledger: ledger.with_page_bytes(scene.page_bytes).without_write_waits(),
         sink: Arc::clone(&wire) as _,
         limits: decode::DecodeLimits::default(),
         filter: Filter::default(),

@@ -67,17 +67,28 @@ impl LedgerState {
     }
 
     /// Returns the ledger after the end of a worker's attempt: its tokens become [`ENDED`], so equal states are merged.
-    pub fn without_tokens_of(&self, worker: u8) -> Option<Self> {
-        let own = |token: &Token| token.0 >> 16 == u128::from(worker) + 1;
+    /// Tokens that `late`, a write of this worker that has not taken effect, presents keep their meaning.
+    pub fn without_tokens_of(&self, worker: u8, late: &[Token]) -> Option<Self> {
+        let own = |token: &Token| is_token_of(*token, worker);
         if !self.contents().rows.values().any(|row| row.token.as_ref().is_some_and(own)) {
             return None;
         }
         let mut kept = self.contents().clone();
         for row in kept.rows.values_mut() {
-            row.token = row.token.map(|token| if own(&token) { ENDED } else { token });
+            row.token = row.token.map(|token| if own(&token) { ended(token, late) } else { token });
         }
         Some(Self::new(kept))
     }
+}
+
+/// Returns whether a worker's current attempt generated this token.
+pub fn is_token_of(token: Token, worker: u8) -> bool {
+    token.0 >> 16 == u128::from(worker) + 1
+}
+
+/// Returns the token that replaces the token of an ended attempt.
+pub fn ended(token: Token, late: &[Token]) -> Token {
+    late.iter().position(|kept| *kept == token).map_or(ENDED, |at| Token(ENDED.0 + 1 + at as u128))
 }
 
 fn kept_hash(kept: &MemoryState) -> u64 {
@@ -115,7 +126,8 @@ fn row_hash(row: &Row) -> u64 {
     let mut hash = DefaultHasher::new();
     let counts =
         row.counts.map(|counts| (counts.seen, counts.delivered, counts.duplicate, counts.filtered, counts.oversize));
-    (row.status.as_str(), row.token, row.until, row.cursor, counts, &row.reason, row.expires).hash(&mut hash);
+    (row.status.as_str(), row.token, row.until, row.cursor, &row.acknowledged, counts, &row.reason, row.expires)
+        .hash(&mut hash);
     hash.finish()
 }
 
@@ -142,6 +154,7 @@ impl Reply {
             Self::Pages(pages) => pages.iter().map(page).collect::<Vec<_>>().hash(&mut hash),
             Self::Page(outcome) => outcome.as_ref().map_err(page).hash(&mut hash),
             Self::Fetched(there) => there.hash(&mut hash),
+            Self::DeliveredExcept(lines) => lines.hash(&mut hash),
             Self::Delivered | Self::Lost => {}
         }
         hash.finish()

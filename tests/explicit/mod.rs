@@ -13,7 +13,7 @@ pub mod wire;
 
 use crate::world::check::{View, end_of};
 use attempt::{Attempt, AttemptProgress, Attempts};
-use ledger_state::{LedgerState, at_once};
+use ledger_state::{LedgerState, at_once, ended, is_token_of};
 pub use scene::{Goal, LEASE, Scene, all};
 use state::{State, Worker};
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -75,6 +75,14 @@ pub enum Action {
     LoseReply(u8, usize, &'static str),
     /// The call takes effect, then the worker crashes.
     Die(u8, usize, &'static str),
+    /// The sink acknowledges the lines of a call except those in this bit set.
+    Part(u8, usize, u8),
+    /// The call seems to fail, but it takes effect later.
+    Delay(u8, usize, &'static str),
+    /// The call takes effect and returns, and takes effect again later.
+    Double(u8, usize, &'static str),
+    /// The late write takes effect, if its condition holds.
+    Arrive,
     /// Time advances by the jump with this index.
     Leap(usize),
     /// No worker is active: time advances to the next visible message.
@@ -113,13 +121,16 @@ impl Model for InterleavingModel {
 
     fn init_states(&self) -> Vec<State> {
         let workers = (0..self.scene.notices.len() as u8).map(|worker| self.start(worker, BEGIN)).collect();
-        let Scene { faults, sweeps, vanishes, forgets, .. } = self.scene;
+        let Scene { faults, partials, lates, sweeps, vanishes, forgets, .. } = self.scene;
         vec![State {
             ledger: Arc::new(LedgerState::new(MemoryState::default())),
             arrived: vec![0; self.scene.lines.len()],
             workers,
             now: BEGIN,
             faults,
+            partials,
+            lates,
+            late: None,
             leapt: 0,
             sweeps,
             vanishes,
@@ -136,6 +147,9 @@ impl Model for InterleavingModel {
         if state.broken.is_some() {
             return;
         }
+        if state.late.is_some() {
+            actions.push(Action::Arrive);
+        }
         let (mut at_work, mut hidden) = (false, false);
         for (worker, standing) in (0u8..).zip(&state.workers) {
             hidden |= matches!(standing, Worker::Hidden(_));
@@ -150,6 +164,14 @@ impl Model for InterleavingModel {
                     actions.push(Action::LoseReply(worker, *slot, name));
                     actions.push(Action::Die(worker, *slot, name));
                 }
+                if let (true, SinkCall::Deliver(lines)) = (state.partials > 0, call) {
+                    let all = (1 << lines.len()) - 1;
+                    actions.extend((1..all).map(|refused| Action::Part(worker, *slot, refused)));
+                }
+                if state.lates > 0 && call.is_write() {
+                    actions.push(Action::Delay(worker, *slot, name));
+                    actions.push(Action::Double(worker, *slot, name));
+                }
             }
         }
         if state.forgets > 0 {
@@ -161,7 +183,10 @@ impl Model for InterleavingModel {
         if !at_work && !hidden {
             return;
         }
-        let leaps = 0..self.scene.leaps.len();
+        let in_progress = |worker: &Worker| {
+            matches!(worker, Worker::At(attempt) if !attempt.is_fresh()) && self.scene.leaps_when_idle
+        };
+        let leaps = 0..if state.workers.iter().any(in_progress) { 0 } else { self.scene.leaps.len() };
         actions.extend(leaps.filter(|leap| state.leapt & 1 << leap == 0).map(Action::Leap));
         if state.sweeps > 0 && state.forgotten {
             actions.push(Action::Sweep);
@@ -193,6 +218,32 @@ impl Model for InterleavingModel {
                 next.faults -= 1;
                 self.effect(&mut next, state.call(worker, slot).1);
                 self.returned(&mut next, worker, Worker::Hidden(i64::MIN));
+            }
+            Action::Part(worker, slot, refused) => {
+                next.partials -= 1;
+                let (attempt, call) = state.call(worker, slot);
+                let SinkCall::Deliver(lines) = call else { unreachable!("only deliveries are partial") };
+                let (refused, taken): (Vec<usize>, Vec<usize>) =
+                    (0..lines.len()).partition(|line| refused & 1 << line != 0);
+                self.effect(&mut next, &SinkCall::Deliver(taken.into_iter().map(|line| lines[line].clone()).collect()));
+                self.answered(&mut next, worker, attempt, slot, Reply::DeliveredExcept(refused));
+            }
+            Action::Delay(worker, slot, _) => {
+                next.lates -= 1;
+                let (attempt, call) = state.call(worker, slot);
+                next.late = Some(Arc::new(call.clone()));
+                self.answered(&mut next, worker, attempt, slot, Reply::Lost);
+            }
+            Action::Double(worker, slot, _) => {
+                next.lates -= 1;
+                let (attempt, call) = state.call(worker, slot);
+                next.late = Some(Arc::new(call.clone()));
+                let reply = self.effect(&mut next, call);
+                self.answered(&mut next, worker, attempt, slot, reply);
+            }
+            Action::Arrive => {
+                let call = next.late.take()?;
+                self.effect(&mut next, &call);
             }
             Action::Leap(leap) => {
                 next.leapt |= 1 << leap;
@@ -286,6 +337,16 @@ impl Model for InterleavingModel {
             Property::sometimes("quarantined", |model: &InterleavingModel, state: &State| {
                 reached(model, Goal::Quarantined, state.has(Status::Quarantined))
             }),
+            Property::sometimes("acknowledged in part", |model: &InterleavingModel, state: &State| {
+                let kept = state.ledger.contents();
+                let mut rows = kept.rows.values();
+                reached(model, Goal::Acknowledged, rows.any(|row| !row.acknowledged.is_empty()))
+            }),
+            Property::sometimes("numbered", |model: &InterleavingModel, state: &State| {
+                let kept = state.ledger.contents();
+                let mut entries = kept.pages.values().flat_map(|page| page.entries.values());
+                reached(model, Goal::Numbered, entries.any(|entry| entry.ordinal.is_some()))
+            }),
             Property::sometimes("repeated", |model: &InterleavingModel, state: &State| {
                 reached(model, Goal::Repeated, state.repeats() > 0)
             }),
@@ -327,10 +388,10 @@ impl InterleavingModel {
             AttemptProgress::Acknowledged => self.over(state, worker, Worker::Acknowledged),
             AttemptProgress::Deferred(until) => self.returned(state, worker, Worker::Hidden(*until)),
             AttemptProgress::Failed => {
-                let Scene { faults, vanishes, sweeps, forgets, .. } = self.scene;
+                let Scene { faults, partials, lates, vanishes, sweeps, forgets, .. } = self.scene;
                 let quiet = state.leapt == 0
-                    && (state.faults, state.vanishes, state.sweeps, state.forgets)
-                        == (faults, vanishes, sweeps, forgets);
+                    && (state.faults, state.partials, state.lates, state.vanishes, state.sweeps, state.forgets)
+                        == (faults, partials, lates, vanishes, sweeps, forgets);
                 if quiet {
                     state.broken = Some((8, Arc::from(format!("worker {worker} failed without a fault"))));
                 }
@@ -352,9 +413,14 @@ impl InterleavingModel {
 
     fn over(&self, state: &mut State, worker: u8, then: Worker) {
         state.workers[worker as usize] = then;
-        if let Some(ledger) = state.ledger.without_tokens_of(worker) {
+        let late = state.late.as_ref().map_or(Vec::new(), |call| call.tokens());
+        if let Some(ledger) = state.ledger.without_tokens_of(worker, &late) {
             state.ledger = Arc::new(ledger);
         }
+        state.late = state.late.take().map(|call| {
+            let rename = |token| if is_token_of(token, worker) { ended(token, &late) } else { token };
+            Arc::new(call.with_tokens(&mut { rename }))
+        });
     }
 
     /// Sets the time. Messages that became visible are received, and attempts without a reply start at this time.
@@ -406,7 +472,8 @@ impl InterleavingModel {
             let number = ["1:", "2, 5:", "3:", "4:", "6:", "7:"].iter().position(|start| text.starts_with(start));
             (number.map_or(0, |number| number as u8 + 1), Arc::from(text))
         })?;
-        let spent = usize::from(self.scene.faults - state.faults);
+        // A partial acknowledgement is no fault: it must not repeat anything.
+        let spent = usize::from(self.scene.faults - state.faults + self.scene.lates - state.lates);
         // A crash may occur between the delivery and the cursor write of each object of the process.
         let at_once = self.scene.notices.iter().map(Vec::len).max().unwrap_or(1);
         if !state.unbounded && state.repeats() > spent * lines_per_call * at_once {

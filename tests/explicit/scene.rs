@@ -28,8 +28,14 @@ pub struct Scene {
     pub keep: i64,
     /// How many calls may fail, lose their reply, or end in a crash.
     pub faults: u8,
+    /// How many calls may be acknowledged in part. Each line is then a record of its own.
+    pub partials: u8,
+    /// How many writes may take effect late, after their sender's next calls: instead of in time, or a second time.
+    pub lates: u8,
     /// Time jumps in seconds. Each may occur once, also while workers are active.
     pub leaps: Vec<i64>,
+    /// Whether time jumps only while no attempt is in progress: for jumps of days, which no attempt outlasts.
+    pub leaps_when_idle: bool,
     /// How often the store may delete expired items.
     pub sweeps: u8,
     /// How often the first object may be deleted from its bucket.
@@ -61,6 +67,10 @@ pub enum Goal {
     Quarantined,
     /// An event was delivered twice.
     Repeated,
+    /// A row has acknowledged ordinals after its cursor.
+    Acknowledged,
+    /// An entry of an object that needs one call has an ordinal.
+    Numbered,
 }
 
 impl Scene {
@@ -94,7 +104,10 @@ impl Scene {
             page_bytes: CAPACITY,
             keep: 10 * 86_400,
             faults: 0,
+            partials: 0,
+            lates: 0,
             leaps: Vec::new(),
+            leaps_when_idle: false,
             sweeps: 0,
             vanishes: 0,
             forgets: 0,
@@ -115,7 +128,7 @@ impl Scene {
             record_bytes: 100 * line,
             call_records: 1000,
             call_bytes: self.lines_per_call * line,
-            lines: LinesPerRecord::Many,
+            lines: if self.partials > 0 { LinesPerRecord::One } else { LinesPerRecord::Many },
         }
     }
 }

@@ -16,6 +16,10 @@ pub struct State {
     pub workers: Vec<Worker>,
     pub now: i64,
     pub faults: u8,
+    pub partials: u8,
+    pub lates: u8,
+    /// A write that will take effect late.
+    pub late: Option<Arc<SinkCall>>,
     /// The time jumps that have occurred, as a bit set.
     pub leapt: u8,
     pub sweeps: u8,
@@ -54,6 +58,7 @@ impl Worker {
 impl Hash for State {
     fn hash<H: Hasher>(&self, hash: &mut H) {
         (self.ledger.hash, &self.arrived, self.now, self.faults, self.leapt, self.sweeps, self.vanishes).hash(hash);
+        (self.partials, self.lates, self.late.as_ref().map(|call| call.hash())).hash(hash);
         (self.forgets, self.gone, self.returns, self.unbounded, self.forgotten).hash(hash);
         self.broken.as_ref().map(|(number, _)| number).hash(hash);
         for worker in &self.workers {

@@ -8,6 +8,7 @@ use super::ledger_state::page_hash;
 use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
@@ -41,6 +42,50 @@ impl SinkCall {
         owners(page).difference(&before).filter(|owner| **owner != Owner::Delivered).count()
     }
 
+    /// Whether the call changes the ledger.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::Row { .. } | Self::Page { .. })
+    }
+
+    /// Returns the tokens that the call presents or sets.
+    pub fn tokens(&self) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        self.with_tokens(&mut |token| {
+            tokens.push(token);
+            token
+        });
+        tokens
+    }
+
+    /// Returns the call with other tokens.
+    pub fn with_tokens(&self, rename: &mut dyn FnMut(Token) -> Token) -> Self {
+        let mut call = self.clone();
+        if let Self::Row { guard, change, .. } = &mut call {
+            match guard {
+                Guard::Leasable { token, .. }
+                | Guard::Helpable { token, .. }
+                | Guard::Held(token)
+                | Guard::HeldOpen(token) => *token = rename(*token),
+                Guard::Unleased { .. } | Guard::Quarantined { .. } => {}
+            }
+            if let Change::Lease { token, .. } | Change::ResetCursor { token } = change {
+                *token = rename(*token);
+            }
+        }
+        call
+    }
+
+    /// Returns a hash that is equal for equal writes.
+    pub fn hash(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        match self {
+            Self::Row { id, guard, change, .. } => (id.0, format!("{guard:?} {change:?}")).hash(&mut hash),
+            Self::Page { name, expected_version, page } => (name, expected_version, page_hash(page)).hash(&mut hash),
+            other => unreachable!("{other:?} changes nothing"),
+        }
+        hash.finish()
+    }
+
     /// Returns the name of the call for messages and goals.
     pub fn name(&self) -> &'static str {
         match self {
@@ -49,7 +94,8 @@ impl SinkCall {
                 Change::Lease { .. } => "lease",
                 Change::Release => "release",
                 Change::Advance(_) => "advance",
-                Change::ResetCursor => "reset_cursor",
+                Change::Acknowledge { .. } => "acknowledge",
+                Change::ResetCursor { .. } => "reset_cursor",
                 Change::Settle => "settle",
                 Change::Complete { .. } => "complete",
                 Change::Quarantine { .. } => "quarantine",
@@ -77,6 +123,8 @@ pub enum Reply {
     /// Whether the object exists.
     Fetched(bool),
     Delivered,
+    /// All records are acknowledged except those of these lines.
+    DeliveredExcept(Vec<usize>),
     /// No reply: the call may have taken effect.
     Lost,
 }
@@ -155,6 +203,7 @@ impl Wire {
             Guard::Leasable { now, token } => Guard::Leasable { now, token: self.token(token) },
             Guard::Helpable { now, token } => Guard::Helpable { now, token: self.token(token) },
             Guard::Held(token) => Guard::Held(self.token(token)),
+            Guard::HeldOpen(token) => Guard::HeldOpen(self.token(token)),
             other => other,
         }
     }
@@ -162,6 +211,7 @@ impl Wire {
     fn change(&self, change: &Change) -> Change {
         match change {
             Change::Lease { token, until } => Change::Lease { token: self.token(*token), until: *until },
+            Change::ResetCursor { token } => Change::ResetCursor { token: self.token(*token) },
             other => other.clone(),
         }
     }
@@ -175,9 +225,18 @@ impl Wire {
     ) -> Result<Row, WriteError<Row>> {
         let call = SinkCall::Row { object: object.cloned(), id, guard: self.guard(guard), change: self.change(change) };
         match self.ask(call).await {
-            Reply::Row(outcome) => outcome.map_err(|current| WriteError::Refused(current.map(Box::new))),
+            Reply::Row(outcome) => outcome
+                .map(|row| self.original(row))
+                .map_err(|current| WriteError::Refused(current.map(|row| Box::new(self.original(row))))),
             _ => Err(WriteError::Store(lost())),
         }
+    }
+
+    /// Returns the row with the tokens that the code generated, which recognizes its own token.
+    fn original(&self, row: Row) -> Row {
+        let tokens = &self.state.lock().unwrap().tokens;
+        let original = |named| tokens.iter().find(|(_, name)| **name == named).map_or(named, |(token, _)| *token);
+        Row { token: row.token.map(original), ..row }
     }
 }
 
@@ -298,6 +357,14 @@ impl Sink for Wire {
         let lines = std::str::from_utf8(&call.body).unwrap().lines().map(str::to_owned).collect();
         match self.ask(SinkCall::Deliver(lines)).await {
             Reply::Delivered => Ok(()),
+            Reply::DeliveredExcept(unacknowledged) => {
+                let error = SinkError::OutOfTime {
+                    failed: unacknowledged.len(),
+                    records: call.records.len(),
+                    code: String::new(),
+                };
+                Err(SinkError::Partial { unacknowledged, error: Box::new(error) })
+            }
             _ => Err(SinkError::Unavailable("wire".to_owned())),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::refused;
 use futures_util::{StreamExt, stream};
+use trailhose::ledger::model::ordinals::OrdinalSet;
 use trailhose::ledger::model::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
 use trailhose::ledger::store::Store;
 use trailhose::object::{Object, ObjectId};
@@ -11,6 +12,12 @@ const MINE: Token = Token(0xab);
 const OTHER: Token = Token(u128::MAX);
 const COUNTS: Counts = Counts { seen: 10, delivered: 4, duplicate: 3, filtered: 2, oversize: 1 };
 
+fn ordinals(ranges: &[(u32, u32)]) -> OrdinalSet {
+    let mut set = OrdinalSet::default();
+    ranges.iter().for_each(|(first, end)| set.insert(*first, *end));
+    set
+}
+
 /// Concurrent cases. The emulators process one request at a time, and the store is shared.
 const AT_ONCE: usize = 8;
 
@@ -18,23 +25,26 @@ fn object(run: &str, name: impl std::fmt::Display) -> Object {
     Object { bucket: "logs".into(), key: format!("{run}/{name}"), etag: "e".into() }
 }
 
-fn guards() -> [Guard; 6] {
+fn guards() -> [Guard; 7] {
     [
         Guard::Leasable { now: NOW, token: MINE },
         Guard::Helpable { now: NOW, token: MINE },
         Guard::Held(MINE),
+        Guard::HeldOpen(MINE),
         Guard::Held(Token(1)),
         Guard::Unleased { now: NOW },
         Guard::Quarantined { now: NOW },
     ]
 }
 
-fn changes() -> [Change; 10] {
+fn changes() -> [Change; 12] {
     [
         Change::Lease { token: Token(7), until: NOW + 900 },
         Change::Release,
         Change::Advance(17),
-        Change::ResetCursor,
+        Change::Acknowledge { cursor: 17, acknowledged: ordinals(&[(20, 21), (300, 70_000)]) },
+        Change::Acknowledge { cursor: 18, acknowledged: ordinals(&[]) },
+        Change::ResetCursor { token: MINE },
         Change::Reset,
         Change::Settle,
         Change::Complete { counts: Counts { seen: 1, ..COUNTS }, expires: NOW + 1 },
@@ -72,7 +82,7 @@ async fn write_state(store: &dyn Store, object: &Object, state: Option<State>) -
     let held = Guard::Held(OTHER);
     let mut steps = vec![(Guard::Leasable { now: NOW, token: OTHER }, Change::Lease { token: OTHER, until: NOW })];
     steps.extend(match status {
-        Status::Open => Some((held, Change::Advance(5))),
+        Status::Open => Some((held, Change::Acknowledge { cursor: 5, acknowledged: ordinals(&[(7, 9)]) })),
         Status::Settled => Some((held, Change::Settle)),
         Status::Done => Some((held, Change::Complete { counts: COUNTS, expires: NOW + 99 })),
         Status::Quarantined => Some((held, Change::Quarantine { reason: "found something".into(), at: NOW })),

@@ -197,6 +197,7 @@ impl Store for AllButMissing {
             token: None,
             until: 0,
             cursor: CURSOR_END,
+            acknowledged: Default::default(),
             counts: None,
             reason: None,
             quarantined_at: None,

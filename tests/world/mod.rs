@@ -13,7 +13,7 @@ mod wire;
 
 use async_trait::async_trait;
 use paired_store::PairedStore;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -128,7 +128,8 @@ impl World {
     pub fn worker(&self, wire: &Arc<Wire>) -> Ingest {
         let now = Arc::clone(&self.now);
         let ledger = Ledger::new(self.store_over(wire), Arc::new(move || now.load(Ordering::SeqCst)), self.keep)
-            .with_page_bytes(self.page_bytes);
+            .with_page_bytes(self.page_bytes)
+            .without_write_waits();
         Ingest {
             source: Arc::new(OverWire { wire: Arc::clone(wire), to: Arc::clone(&self.bucket) }),
             ledger: match &self.process {
@@ -270,6 +271,8 @@ impl Bucket {
 #[derive(Debug, Default)]
 pub struct Arrived {
     pub calls: Mutex<Vec<Vec<String>>>,
+    /// Lines whose records are refused until the deadline. The other records of their call are accepted.
+    pub refused: Mutex<HashSet<String>>,
     pub oversize: Mutex<HashMap<String, String>>,
 }
 
@@ -381,9 +384,23 @@ impl Sink for SinkOverWire {
     async fn deliver(&self, call: &SinkCall, _deadline: Instant) -> Result<(), SinkError> {
         self.wire
             .call("deliver", lost_sink, async {
-                let text = std::str::from_utf8(&call.body).unwrap();
-                self.to.calls.lock().unwrap().push(text.lines().map(str::to_owned).collect());
-                Ok(())
+                let refused = self.to.refused.lock().unwrap();
+                let lines = |record: &[u8]| -> Vec<String> {
+                    std::str::from_utf8(record).unwrap().lines().map(str::to_owned).collect()
+                };
+                let records: Vec<Vec<String>> = call.record_slices().map(lines).collect();
+                let is_refused = |index: &usize| records[*index].iter().any(|line| refused.contains(line));
+                let unacknowledged: Vec<usize> = (0..records.len()).filter(is_refused).collect();
+                let taken =
+                    (0..records.len()).filter(|index| !is_refused(index)).flat_map(|index| records[index].clone());
+                self.to.calls.lock().unwrap().push(taken.collect());
+                let (failed, code) = (unacknowledged.len(), "ServiceUnavailableException".to_owned());
+                let error = SinkError::OutOfTime { failed, records: records.len(), code };
+                match failed {
+                    0 => Ok(()),
+                    _ if failed == records.len() => Err(error),
+                    _ => Err(SinkError::Partial { unacknowledged, error: Box::new(error) }),
+                }
             })
             .await
     }

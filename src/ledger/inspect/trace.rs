@@ -32,7 +32,7 @@ impl EventTrace {
 }
 
 impl Ledger {
-    /// Looks up an event in these scopes, following full pages to the pages behind them. Costs one read per page and
+    /// Looks up an event in these scopes, including overflow pages. Costs one read per page and
     /// one per owner. An event whose scope is not given is not found.
     ///
     /// # Errors
@@ -40,8 +40,7 @@ impl Ledger {
     pub async fn trace(&self, id: EventId, scopes: &[EventScope]) -> Result<Vec<EventTrace>, StoreError> {
         let mut roots: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         for (ordinal, scope) in (0u32..).zip(scopes) {
-            // Minutes of one time bucket share a page. Behind a full page each minute has its own, so every scope is
-            // needed.
+            // Minutes of one time bucket share a page. Each minute has an overflow page of its own, so every scope is needed.
             let lookup = EventLookup { ordinal, id, minute: scope.minute, fingerprint: 0 };
             roots.entry(PageName::root(scope, id)).or_default().push(lookup);
         }

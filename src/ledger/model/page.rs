@@ -65,10 +65,10 @@ impl PageName {
         })
     }
 
-    /// Returns the name of the page where an event of this minute is looked up when this page is full. The page of a
-    /// whole time span is followed by the page of the event's minute. That page is followed by shards: each level
-    /// adds one hexadecimal digit of the event ID, taken from its end.
-    pub(crate) fn deeper(&self, minute: Option<i64>, id: EventId) -> Self {
+    /// Returns the name of the overflow page where an event of this minute is looked up when this page is full. The
+    /// overflow pages of a whole time bucket are the pages of its minutes. Those of a minute are shards: each level adds
+    /// one hexadecimal digit of the event ID, taken from its end.
+    pub(crate) fn overflow(&self, minute: Option<i64>, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];
         let digit = if depth.is_multiple_of(2) { byte & 0x0f } else { byte >> 4 };
@@ -130,9 +130,10 @@ pub(crate) type Entries = HashMap<EventId, Entry, foldhash::fast::RandomState>;
 pub struct Page {
     /// Version of this page.
     pub version: Version,
-    /// No more events are added to this page. Events that are not in it are in the pages that follow it.
+    /// No more events are added to this page. Events that are not in it are in its overflow pages.
     pub full: bool,
-    /// Time from which the page counts as absent. Much later than any lease ends; every write extends it.
+    /// Time from which the page counts as absent. Much later than any lease ends. A write extends it if less than the
+    /// retention remains.
     pub expires: Seconds,
     /// Entries by event ID.
     pub entries: Entries,
@@ -145,7 +146,8 @@ pub struct Entry {
     pub owner: Owner,
     /// 16 bits of a hash of the event's content, to detect the same ID with different content.
     pub fingerprint: u16,
-    /// Index of the event in its owner's file. Present if the owner needs several sink calls.
+    /// Index of the event in its owner. Present if the owner needs several sink calls, or if its only call was
+    /// acknowledged in part.
     pub ordinal: Option<u32>,
 }
 
@@ -200,12 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn full_page_spills_to_minutes_and_then_to_shards_by_one_digit() {
+    fn full_page_overflows_to_minutes_and_then_to_shards_by_one_digit() {
         let (minute, id) = (Some(28_000_004), id(0x5a));
         let scope = EventScope { account: "111122223333".into(), region: "eu-west-1".into(), minute };
         let mut names = vec![PageName::root(&scope, id)];
         for _ in 0..4 {
-            names.push(names[names.len() - 1].deeper(minute, id));
+            names.push(names[names.len() - 1].overflow(minute, id));
         }
         let expected = ["27999990", "27999990+14", "27999990+14~a", "27999990+14~a5", "27999990+14~a57"];
         let expected = expected.map(|name| format!("111122223333/eu-west-1/{name}"));
@@ -214,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn events_without_time_spill_by_event_id() {
+    fn events_without_time_overflow_by_event_id() {
         let root = PageName::root(&EventScope::default(), id(0x5a));
         assert_eq!(root.0, "//none07");
-        assert_eq!(root.deeper(None, id(0x5a)).0, "//none07~a");
-        assert_eq!((root.capacity(CAPACITY), root.deeper(None, id(0x5a)).capacity(CAPACITY)), (4096, 4096));
+        assert_eq!(root.overflow(None, id(0x5a)).0, "//none07~a");
+        assert_eq!((root.capacity(CAPACITY), root.overflow(None, id(0x5a)).capacity(CAPACITY)), (4096, 4096));
         assert_eq!(root.capacity(256), 64, "one event always fits");
     }
 
@@ -226,7 +228,7 @@ mod tests {
     fn minutes_before_1970_have_a_span() {
         let scope = |minute| EventScope { minute: Some(minute), ..EventScope::default() };
         assert_eq!(PageName::root(&scope(-1), id(1)).0, "//-15");
-        assert_eq!(PageName::root(&scope(-1), id(1)).deeper(Some(-1), id(1)).0, "//-15+14");
+        assert_eq!(PageName::root(&scope(-1), id(1)).overflow(Some(-1), id(1)).0, "//-15+14");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The state and the conditions are plain functions. SQLite applies them directly. DynamoDB implements them again as
 //! condition and update expressions; one conformance suite checks that both agree.
 
+use crate::ledger::model::ordinals::OrdinalSet;
 use crate::object::Object;
 use serde::Serialize;
 
@@ -101,6 +102,9 @@ pub struct Row {
     /// Every owned event with an ordinal below the cursor is delivered. [`CURSOR_END`] once settled; a later
     /// quarantine keeps that value.
     pub cursor: u32,
+    /// Ordinals at or after the cursor whose events, if the object owns them, are delivered: the acknowledged part of
+    /// the call that begins at the cursor. Empty unless a call was acknowledged in part.
+    pub acknowledged: OrdinalSet,
     /// Counts of the object's events. Present when done.
     pub counts: Option<Counts>,
     /// Reason for the quarantine.
@@ -119,9 +123,20 @@ impl Row {
         self.until >= now
     }
 
+    /// Removes all progress: what the row states about deliveries no longer holds.
+    fn start_again(&mut self) {
+        self.status = Status::Open;
+        self.cursor = 0;
+        self.acknowledged = OrdinalSet::default();
+        self.counts = None;
+        self.reason = None;
+        self.expires = None;
+    }
+
     /// Returns whether the row proves that the event at `ordinal`, owned by this row's object, is delivered.
     pub fn proves(&self, ordinal: Option<u32>) -> bool {
-        self.cursor == CURSOR_END || ordinal.is_some_and(|ordinal| ordinal < self.cursor)
+        self.cursor == CURSOR_END
+            || ordinal.is_some_and(|ordinal| ordinal < self.cursor || self.acknowledged.contains(ordinal))
     }
 }
 
@@ -144,6 +159,9 @@ pub enum Guard {
     },
     /// The lease of the row has this token.
     Held(Token),
+    /// The lease of the row has this token, and the row is open. For writes that record progress: if one of them took
+    /// effect late, after the row is settled or done, it would withdraw what other objects rely on.
+    HeldOpen(Token),
     /// The lease of the row has ended.
     Unleased {
         /// The current time.
@@ -168,6 +186,7 @@ impl Guard {
                     && (row.until < now || row.token == Some(token))
             }),
             Self::Held(token) => row.is_some_and(|row| row.token == Some(token)),
+            Self::HeldOpen(token) => row.is_some_and(|row| row.token == Some(token) && row.status == Status::Open),
             Self::Unleased { now } => row.is_some_and(|row| row.until < now),
             Self::Quarantined { now } => row.is_some_and(|row| row.status == Status::Quarantined && row.until < now),
         }
@@ -186,14 +205,28 @@ pub enum Change {
     },
     /// Ends the lease: removes the token and sets `until` to 0.
     Release,
-    /// Sets the cursor: every owned event with a lower ordinal is delivered.
+    /// Sets the cursor: every owned event with a lower ordinal is delivered. Removes the acknowledged ordinals.
     Advance(u32),
-    /// Sets the status to open and the cursor to 0, and removes expiry, counts and reason. Keeps the lease.
-    ResetCursor,
-    /// Like [`Change::ResetCursor`], and also removes the lease and its token. If the token stayed, a late repeat of the
-    /// last worker's `Complete` or `Quarantine` would match it and undo this change.
+    /// A call was acknowledged in part: sets the cursor to the first event that was not acknowledged, and the
+    /// acknowledged ordinals after it.
+    Acknowledge {
+        /// Every owned event with a lower ordinal is delivered.
+        cursor: u32,
+        /// Ordinals at or after the cursor whose events are delivered.
+        acknowledged: OrdinalSet,
+    },
+    /// Sets the status to open and the cursor to 0, and removes acknowledged ordinals, expiry, counts and reason. The
+    /// lease continues with a new token. With the old token, an earlier request of the same worker that takes effect
+    /// late (`Advance`, `Acknowledge`, `Settle`, `Complete`) would state again what is no longer true.
+    ResetCursor {
+        /// The new token of the lease.
+        token: Token,
+    },
+    /// Like [`Change::ResetCursor`], but ends the lease and removes its token. If the token stayed, a late repeat of
+    /// the last worker's `Complete` or `Quarantine` would match it and undo this change.
     Reset,
-    /// All events that the object owns are delivered: sets the cursor to [`CURSOR_END`].
+    /// All events that the object owns are delivered: sets the cursor to [`CURSOR_END`] and removes the acknowledged
+    /// ordinals.
     Settle,
     /// Every event is delivered: sets the cursor to [`CURSOR_END`] and ends the lease (`until` 0). The token stays,
     /// so that a repeat of this write is recognized.
@@ -203,7 +236,7 @@ pub enum Change {
         /// Time from which the row may be deleted.
         expires: Seconds,
     },
-    /// Quarantines the object and ends the lease (`until` 0). Token and cursor stay.
+    /// Quarantines the object and ends the lease (`until` 0). Token, cursor and acknowledged ordinals stay.
     Quarantine {
         /// The reason, for a person to read.
         reason: String,
@@ -228,13 +261,14 @@ impl Change {
             token: None,
             until: 0,
             cursor: 0,
+            acknowledged: OrdinalSet::default(),
             counts: None,
             reason: None,
             quarantined_at: None,
             accepted: None,
             expires: None,
         });
-        if matches!(self, Self::ResetCursor | Self::Reset | Self::Settle | Self::Complete { .. }) {
+        if matches!(self, Self::ResetCursor { .. } | Self::Reset | Self::Settle | Self::Complete { .. }) {
             row.quarantined_at = None;
             row.accepted = None;
         }
@@ -247,27 +281,33 @@ impl Change {
                 row.token = None;
                 row.until = 0;
             }
-            Self::Advance(cursor) => row.cursor = *cursor,
-            Self::ResetCursor => {
-                row.status = Status::Open;
-                row.cursor = 0;
-                row.counts = None;
-                row.reason = None;
-                row.expires = None;
+            Self::Advance(cursor) => {
+                row.cursor = *cursor;
+                row.acknowledged = OrdinalSet::default();
+            }
+            Self::Acknowledge { cursor, acknowledged } => {
+                row.cursor = *cursor;
+                row.acknowledged.clone_from(acknowledged);
+            }
+            Self::ResetCursor { token } => {
+                row.start_again();
+                row.token = Some(*token);
             }
             Self::Reset => {
-                row = Self::ResetCursor.apply(Some(row), object);
+                row.start_again();
                 row.token = None;
                 row.until = 0;
             }
             Self::Settle => {
                 row.status = Status::Settled;
                 row.cursor = CURSOR_END;
+                row.acknowledged = OrdinalSet::default();
                 row.expires = None;
             }
             Self::Complete { counts, expires } => {
                 row.status = Status::Done;
                 row.cursor = CURSOR_END;
+                row.acknowledged = OrdinalSet::default();
                 row.until = 0;
                 row.counts = Some(*counts);
                 row.expires = Some(*expires);

@@ -1,12 +1,13 @@
 //! Help: how a worker handles events that other objects own. Ownership never moves to the helper. A helper leases a
 //! stalled owner's row, delivers the owner's remaining events and marks them as delivered.
 
+use crate::backoff::Backoff;
 use crate::event::EventScope;
-use crate::ledger::model::page::{Owner, PageName, Version};
+use crate::ledger::model::page::{Entry, Owner, PageName, Version};
 use crate::ledger::model::row::{Change, Guard, Row, Seconds, Token};
 use crate::ledger::protocol::claim::MAX_WRITE_ATTEMPTS;
 use crate::ledger::protocol::lookup::{EventLookup, EventLookupResult};
-use crate::ledger::protocol::{EventMeta, ForeignClaim};
+use crate::ledger::protocol::{EventMeta, ForeignClaim, Lease};
 use crate::ledger::store::{StoreError, WriteError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::object::ObjectId;
@@ -38,12 +39,12 @@ impl Ledger {
         let owners: Vec<_> = owners.into_iter().collect();
         let rows = self.store.rows(&owners).await?;
         let rows: HashMap<_, _> = owners.into_iter().zip(rows).collect();
-        let open = foreign.into_iter().filter_map(|event| {
+        let unproven = foreign.into_iter().filter_map(|event| {
             // A row is deleted only after it is done, so an owner without a row has delivered.
             let row = rows.get(&event.owner)?.as_ref()?;
             (!row.proves(event.owner_ordinal)).then(|| (event, row.clone()))
         });
-        Ok(open.collect())
+        Ok(unproven.collect())
     }
 
     /// Reads the pages of these events again and returns the events that another object still owns.
@@ -81,11 +82,11 @@ impl Ledger {
     }
 
     /// Returns the ordinals of those events that the helped object must still deliver, according to the current
-    /// pages.
+    /// pages and to the row as it was leased.
     ///
     /// # Errors
     /// [`LedgerError::Gone`] if an entry no longer exists or has another owner.
-    pub async fn owed(
+    pub async fn undelivered(
         &self,
         help: &Help,
         foreign: &[ForeignClaim],
@@ -111,7 +112,38 @@ impl Ledger {
         events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<(), LedgerError> {
+        let deliver = |entry: &mut Entry, _| *entry = Entry { owner: Owner::Delivered, ordinal: None, ..*entry };
+        self.change_entries(help.owner, ordinals, events, scopes, deliver).await
+    }
+
+    /// Adds their ordinals to the entries of events that this object owns. An object that needs one call has entries
+    /// without ordinals. If that call was acknowledged in part, a helper needs them to recognize the acknowledged events.
+    ///
+    /// # Errors
+    /// As [`Ledger::mark`].
+    pub async fn number(
+        &self,
+        lease: &Lease,
+        ordinals: &[u32],
+        events: &[EventMeta],
+        scopes: &[EventScope],
+    ) -> Result<(), LedgerError> {
+        let number = |entry: &mut Entry, ordinal| entry.ordinal = Some(ordinal);
+        self.change_entries(lease.id, ordinals, events, scopes, number).await
+    }
+
+    /// Changes the entries of events that `owner` owns. Entries that are marked as delivered, and entries that the
+    /// change does not change, stay.
+    async fn change_entries(
+        &self,
+        owner: ObjectId,
+        ordinals: &[u32],
+        events: &[EventMeta],
+        scopes: &[EventScope],
+        change: impl Fn(&mut Entry, u32) + Copy + Send,
+    ) -> Result<(), LedgerError> {
         let mut remaining: Vec<u32> = ordinals.to_vec();
+        let mut backoff = self.write_pace.map(|pace| Backoff::new(pace, fastrand::f64));
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let mut found = self.find_again(remaining.iter().copied(), events, scopes).await?;
             let mut by_page: BTreeMap<PageName, Vec<u32>> = BTreeMap::new();
@@ -119,47 +151,57 @@ impl Ledger {
                 let (name, entry) = found.entries.get(&ordinal).ok_or(LedgerError::Gone)?;
                 match entry.owner {
                     Owner::Delivered => {}
-                    Owner::Object(owner) if owner == help.owner => {
-                        by_page.entry(name.clone()).or_default().push(ordinal);
+                    Owner::Object(found) if found == owner => {
+                        let mut changed = *entry;
+                        change(&mut changed, ordinal);
+                        if changed != *entry {
+                            by_page.entry(name.clone()).or_default().push(ordinal);
+                        }
                     }
                     Owner::Object(_) => return Err(LedgerError::Gone),
                 }
             }
             remaining.clear();
             for (name, ordinals) in by_page {
-                if !self.mark_page(&mut found, &name, &ordinals, events).await? {
+                if !self.change_page(&mut found, &name, &ordinals, events, change).await? {
                     remaining.extend(ordinals);
                 }
             }
             if remaining.is_empty() {
                 return Ok(());
             }
+            if let Some(backoff) = &mut backoff {
+                tokio::time::sleep(backoff.wait()).await;
+            }
         }
         Err(LedgerError::Contended(format!("pages of {} events", remaining.len()), MAX_WRITE_ATTEMPTS))
     }
 
-    /// Releases a helped object's lease. The cursor stays, because it counts only what the owner delivered itself.
+    /// Releases a helped object's lease. The cursor and the acknowledged ordinals stay, because they state only what the
+    /// owner delivered itself.
     pub async fn release_help(&self, help: &Help) -> Result<(), LedgerError> {
         self.release_row(help.owner, help.token).await
     }
 
-    /// Marks the events of one page. Returns false if another worker changed the page.
-    async fn mark_page(
+    /// Changes the entries of these events in one page. Returns false if another worker changed the page.
+    async fn change_page(
         &self,
         found: &mut EventLookupResult,
         name: &PageName,
         ordinals: &[u32],
         events: &[EventMeta],
+        change: impl Fn(&mut Entry, u32) + Send,
     ) -> Result<bool, LedgerError> {
         let mut page = found.pages.remove(name).ok_or(LedgerError::Gone)?;
         let current = page.version;
         for &ordinal in ordinals {
             let entry = page.entries.get_mut(&events[ordinal as usize].id).ok_or(LedgerError::Gone)?;
-            entry.owner = Owner::Delivered;
-            entry.ordinal = None;
+            change(entry, ordinal);
         }
         page.version = Version::fresh();
-        page.expires = page.expires.max(self.now() + self.retention);
+        if page.expires - self.now() < self.retention {
+            self.extend(&mut page).await?;
+        }
         match self.store.write_page(name, Some(current), &page).await {
             Ok(()) => Ok(true),
             Err(WriteError::Refused(_) | WriteError::Store(StoreError::Unknown(_))) => Ok(false),

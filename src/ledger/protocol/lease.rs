@@ -1,6 +1,8 @@
 //! Lease: the exclusive right to process an object until a given time, and every write under it.
 
+use crate::ledger::model::ordinals::OrdinalSet;
 use crate::ledger::model::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
+use crate::ledger::protocol::page_locks::Tick;
 use crate::ledger::store::WriteError;
 use crate::ledger::{Ledger, LedgerError};
 use crate::object::{Object, ObjectId};
@@ -16,8 +18,28 @@ pub struct Lease {
     pub token: Token,
     /// End of the lease.
     pub until: Seconds,
+    /// Which owned events are delivered, as the row states it.
+    pub progress: Progress,
+    /// When the lease was granted. A view of a page that is older is not used.
+    pub(super) granted: Tick,
+    /// The latest expiry of the pages that contain events of the object, as the last claim read or wrote them.
+    pub(super) pages_expire: Seconds,
+}
+
+/// The part of an object's owned events that is delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
     /// Every owned event with an ordinal below this is delivered.
     pub cursor: u32,
+    /// Ordinals at or after the cursor whose events are delivered.
+    pub acknowledged: OrdinalSet,
+}
+
+impl Progress {
+    /// Returns whether the event with this ordinal, if the object owns it, is delivered.
+    pub fn delivered(&self, ordinal: u32) -> bool {
+        ordinal < self.cursor || self.acknowledged.contains(ordinal)
+    }
 }
 
 /// Result of a lease request.
@@ -49,7 +71,9 @@ impl Ledger {
         let guard = Guard::Leasable { now: self.now(), token };
         match self.store.change_row(object, guard, &Change::Lease { token, until }).await {
             Ok(row) => {
-                let lease = Lease { object: object.clone(), id: object.id(), token, until, cursor: row.cursor };
+                let progress = Progress { cursor: row.cursor, acknowledged: row.acknowledged };
+                let (object, id, granted) = (object.clone(), object.id(), self.page_locks.tick());
+                let lease = Lease { object, id, token, until, progress, granted, pages_expire: 0 };
                 Ok(LeaseOutcome::Granted(lease))
             }
             Err(WriteError::Refused(Some(row))) => Ok(match row.status {
@@ -67,27 +91,65 @@ impl Ledger {
 
     /// Records that every owned event below `cursor` is delivered.
     pub async fn advance(&self, lease: &mut Lease, cursor: u32) -> Result<(), LedgerError> {
-        self.write_under_lease(lease.id, lease.token, &Change::Advance(cursor)).await?;
-        lease.cursor = cursor;
+        let acknowledged = lease.progress.acknowledged.at_or_after(cursor);
+        // Acknowledged ordinals after the cursor remain only if the calls are packed differently than before.
+        let change = match acknowledged.is_empty() {
+            true => Change::Advance(cursor),
+            false => Change::Acknowledge { cursor, acknowledged: acknowledged.clone() },
+        };
+        self.write_progress(lease, &change).await?;
+        lease.progress = Progress { cursor, acknowledged };
         Ok(())
     }
 
-    /// Resets the cursor to the first event, before an event below it is claimed again.
+    /// Records a call that was acknowledged in part: every owned event below `cursor`, and the events with these
+    /// ordinals, are delivered. A later attempt sends only the rest of the call.
+    ///
+    /// The set is bounded by the call: it has at most one range more than the call has records that were not
+    /// acknowledged.
+    pub async fn acknowledge(
+        &self,
+        lease: &mut Lease,
+        cursor: u32,
+        ranges: impl IntoIterator<Item = (u32, u32)>,
+    ) -> Result<(), LedgerError> {
+        let mut acknowledged = lease.progress.acknowledged.clone();
+        ranges.into_iter().for_each(|(first, end)| acknowledged.insert(first, end));
+        let acknowledged = acknowledged.at_or_after(cursor);
+        let change = Change::Acknowledge { cursor, acknowledged: acknowledged.clone() };
+        self.write_progress(lease, &change).await?;
+        lease.progress = Progress { cursor, acknowledged };
+        Ok(())
+    }
+
+    /// Resets the cursor to the first event and removes the acknowledged ordinals, before an event that they state as
+    /// delivered is claimed again. The lease continues with a new token.
     pub(crate) async fn reset_cursor(&self, lease: &mut Lease) -> Result<(), LedgerError> {
-        self.write_under_lease(lease.id, lease.token, &Change::ResetCursor).await?;
-        lease.cursor = 0;
+        let token = Token::fresh();
+        let reset =
+            self.store.change_row_by_id(lease.id, Guard::Held(lease.token), &Change::ResetCursor { token }).await;
+        match reset {
+            Ok(_) => {}
+            // A repeat of this request after a lost reply: the first one took effect.
+            Err(WriteError::Refused(Some(row))) if row.token == Some(token) => {}
+            Err(WriteError::Refused(_)) => return Err(LedgerError::LeaseLost),
+            Err(WriteError::Store(error)) => return Err(error.into()),
+        }
+        lease.token = token;
+        lease.progress = Progress::default();
         Ok(())
     }
 
     /// Records that all events this object owns are delivered.
     pub async fn settle(&self, lease: &mut Lease) -> Result<(), LedgerError> {
-        lease.cursor = self.write_under_lease(lease.id, lease.token, &Change::Settle).await?.cursor;
+        let row = self.write_progress(lease, &Change::Settle).await?;
+        lease.progress = Progress { cursor: row.cursor, acknowledged: row.acknowledged };
         Ok(())
     }
 
     /// Records that every event of the object is delivered. Ends the lease.
     pub async fn complete(&self, lease: &Lease, counts: Counts) -> Result<(), LedgerError> {
-        let change = Change::Complete { counts, expires: self.now() + self.retention };
+        let change = Change::Complete { counts, expires: self.row_expiry(lease.pages_expire) };
         self.write_under_lease(lease.id, lease.token, &change).await.map(drop)
     }
 
@@ -107,6 +169,21 @@ impl Ledger {
             // A repeat after a lost reply finds no token: the lease is already released.
             Err(LedgerError::LeaseLost) => Ok(()),
             other => other.map(drop),
+        }
+    }
+
+    /// Writes a change that records progress, which only an open row admits.
+    async fn write_progress(&self, lease: &Lease, change: &Change) -> Result<Row, LedgerError> {
+        match self.store.change_row_by_id(lease.id, Guard::HeldOpen(lease.token), change).await {
+            Ok(row) => Ok(row),
+            // The row is settled already, by an earlier attempt or by this request, whose reply was lost.
+            Err(WriteError::Refused(Some(row)))
+                if row.token == Some(lease.token) && row.status == Status::Settled && *change == Change::Settle =>
+            {
+                Ok(*row)
+            }
+            Err(WriteError::Refused(_)) => Err(LedgerError::LeaseLost),
+            Err(WriteError::Store(error)) => Err(error.into()),
         }
     }
 

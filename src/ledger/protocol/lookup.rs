@@ -1,4 +1,4 @@
-//! Lookup: finds the ledger entries of events, following full pages to the pages behind them.
+//! Lookup: finds the ledger entries of events, in their pages and in the overflow pages of full pages.
 
 use crate::event::{EventId, EventScope};
 use crate::ledger::Ledger;
@@ -7,12 +7,12 @@ use crate::ledger::model::row::Seconds;
 use crate::ledger::store::StoreError;
 use std::collections::{BTreeMap, HashMap};
 
-/// Metadata of one event of a file, as the ledger needs it.
+/// Metadata of one event of an object, as the ledger needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventMeta {
     /// The event ID.
     pub id: EventId,
-    /// Index into the file's scopes.
+    /// Index into the object's scopes.
     pub scope: u32,
     /// 16 bits of a hash of the event's content.
     pub fingerprint: u16,
@@ -23,7 +23,7 @@ pub struct EventMeta {
 /// An event to look up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventLookup {
-    /// Index of the event in the file.
+    /// Index of the event in the object.
     pub ordinal: u32,
     /// The event ID.
     pub id: EventId,
@@ -44,7 +44,7 @@ impl EventLookup {
 /// Result of a lookup.
 #[derive(Debug, Default)]
 pub(crate) struct EventLookupResult {
-    /// By index in the file: the page that holds the event, and its entry.
+    /// By index in the object: the page that holds the event, and its entry.
     pub entries: HashMap<u32, (PageName, Entry)>,
     /// All live pages that were read.
     pub pages: HashMap<PageName, Page>,
@@ -60,7 +60,7 @@ impl Ledger {
         while !lookups.is_empty() {
             let names: Vec<_> = lookups.keys().cloned().collect();
             let pages = self.store.pages(&names).await?;
-            let mut deeper = BTreeMap::new();
+            let mut overflow = BTreeMap::new();
             for (name, page) in names.into_iter().zip(pages) {
                 let events = lookups.remove(&name).unwrap_or_default();
                 let Some(page) = page.filter(|page| page.live(self.now())) else { continue };
@@ -69,12 +69,12 @@ impl Ledger {
                 });
                 for event in others {
                     if page.full {
-                        deeper.entry(name.deeper(event.minute, event.id)).or_insert_with(Vec::new).push(event);
+                        overflow.entry(name.overflow(event.minute, event.id)).or_insert_with(Vec::new).push(event);
                     }
                 }
                 found.pages.insert(name, page);
             }
-            lookups = deeper;
+            lookups = overflow;
         }
         Ok(found)
     }
@@ -92,7 +92,7 @@ pub(crate) fn partition(page: &Page, events: &[EventLookup], mut held: impl FnMu
     others
 }
 
-/// Returns for each scope the index of the first scope that has the same root page. Within one file too, two events
+/// Returns for each scope the index of the first scope that has the same root page. Within one object too, two events
 /// with the same ID are the same event only if they map to the same page.
 pub(crate) fn roots(scopes: &[EventScope]) -> Vec<u32> {
     let mut seen = HashMap::new();

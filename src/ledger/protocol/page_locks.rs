@@ -4,25 +4,57 @@
 //! The objects of one invocation often belong to the same account and minutes. If they wrote the same page
 //! concurrently, each write would be refused because of another's, and a refused write is billed like a successful
 //! one. With a lock, each task starts from the page that the previous holder left, and one write includes the entries
-//! of all waiting tasks. The writes of other processes are still detected by the page's version: a lock only saves writes, and
-//! correctness does not depend on it.
+//! of all waiting tasks. The writes of other processes are still detected by the page's version.
+//!
+//! A page that a previous holder left is used only if its request to the store was sent after the task's lease was
+//! granted. Before the lease, a helper may have marked events of this object, and an older view does not have these
+//! marks: the object would deliver the events again. A view that needs no write is never checked against the version.
 
 use crate::ledger::model::page::{Entry, Owner, Page, PageName};
+use crate::ledger::protocol::lease::Progress;
 use crate::ledger::protocol::lookup::EventLookup;
 use crate::object::ObjectId;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Page locks by page name. Shared by all clones of a ledger.
 #[derive(Debug, Default)]
-pub(crate) struct PageLocks(Mutex<HashMap<PageName, Arc<PageSlot>>>);
+pub(crate) struct PageLocks {
+    slots: Mutex<HashMap<PageName, CountedSlot>>,
+    /// Number of ticks so far: see [`Tick`].
+    ticks: AtomicU64,
+}
+
+/// A moment of this process, to order leases and store requests. A logical clock: two moments never compare as equal,
+/// and a test can repeat their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick(u64);
+
+/// A slot and the number of its tickets. The number changes only under the lock of the map, so the last ticket always
+/// sees that it is the last. The reference count of the `Arc` does not show this: a ticket decrements it after it has
+/// unlocked the map.
+#[derive(Debug, Default)]
+struct CountedSlot {
+    slot: Arc<PageSlot>,
+    tickets: usize,
+}
 
 /// Lock and waiting list of one page.
 #[derive(Debug, Default)]
 struct PageSlot {
-    /// The page as the previous holder left it. The inner `None` means that the page does not exist.
-    current: tokio::sync::Mutex<Option<Option<Page>>>,
+    /// The page as the previous holder left it.
+    current: tokio::sync::Mutex<Option<PageView>>,
     waiting: Mutex<Vec<Arc<PendingClaim>>>,
+}
+
+/// A page as the store returned it or as it was written.
+#[derive(Debug, Clone)]
+pub(crate) struct PageView {
+    /// A moment before the request to the store was sent.
+    pub as_of: Tick,
+    /// The page. `None` means that it does not exist.
+    pub page: Option<Page>,
 }
 
 /// Events that one object claims in one page.
@@ -30,9 +62,11 @@ struct PageSlot {
 pub(crate) struct PendingClaim {
     /// Owner of the new entries.
     pub owner: ObjectId,
-    /// Cursor of the object. Only the object itself may claim an event below it, because it must reset its cursor
-    /// first.
-    pub cursor: u32,
+    /// Progress of the object. Only the object itself may claim an event that its row states as delivered, because it
+    /// must reset its cursor first.
+    pub progress: Progress,
+    /// When the lease of the object was granted.
+    pub leased: Tick,
     /// The events to claim.
     pub events: Vec<EventLookup>,
     /// Whether entries include ordinals.
@@ -53,6 +87,7 @@ impl PendingClaim {
 }
 
 /// Place in the queue for a page. Dropping it leaves the queue.
+#[derive(Debug)]
 pub(crate) struct Ticket<'a> {
     page_locks: &'a PageLocks,
     name: PageName,
@@ -61,20 +96,30 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl PageLocks {
+    /// Returns the present moment.
+    pub(crate) fn tick(&self) -> Tick {
+        Tick(self.ticks.fetch_add(1, Ordering::SeqCst))
+    }
+
     /// Joins the queue for a page.
     pub(crate) fn enqueue(&self, name: &PageName, pending: Arc<PendingClaim>) -> Ticket<'_> {
-        let slot = Arc::clone(lock_unpoisoned(&self.0).entry(name.clone()).or_default());
+        let slot = {
+            let mut slots = lock_unpoisoned(&self.slots);
+            let counted = slots.entry(name.clone()).or_default();
+            counted.tickets += 1;
+            Arc::clone(&counted.slot)
+        };
         lock_unpoisoned(&slot.waiting).push(Arc::clone(&pending));
         Ticket { page_locks: self, name: name.clone(), slot, pending }
     }
 }
 
 impl Ticket<'_> {
-    /// Waits for the lock. The lock holds the page as the previous holder left it, if there was one.
+    /// Waits for the lock. The lock contains the page as the previous holder left it, if that view is recent enough.
     pub(crate) async fn acquire(&self) -> PageLock<'_> {
         let mut current = self.slot.current.lock().await;
         self.leave_queue();
-        let previous = current.take();
+        let previous = current.take().filter(|view| view.as_of > self.pending.leased);
         PageLock { slot: &self.slot, current, previous }
     }
 
@@ -86,20 +131,23 @@ impl Ticket<'_> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.leave_queue();
-        let mut slots = lock_unpoisoned(&self.page_locks.0);
-        // Two references are left, the map's and this one: no other task is in the queue.
-        if Arc::strong_count(&self.slot) == 2 {
-            slots.remove(&self.name);
+        let mut slots = lock_unpoisoned(&self.page_locks.slots);
+        if let hash_map::Entry::Occupied(mut counted) = slots.entry(self.name.clone()) {
+            counted.get_mut().tickets -= 1;
+            if counted.get().tickets == 0 {
+                counted.remove();
+            }
         }
     }
 }
 
 /// Exclusive access to a page within this process.
+#[derive(Debug)]
 pub(crate) struct PageLock<'a> {
     slot: &'a PageSlot,
-    current: tokio::sync::MutexGuard<'a, Option<Option<Page>>>,
-    /// The page as the previous holder left it, if there was one.
-    pub previous: Option<Option<Page>>,
+    current: tokio::sync::MutexGuard<'a, Option<PageView>>,
+    /// The page as the previous holder left it, if that view is recent enough.
+    pub previous: Option<PageView>,
 }
 
 impl PageLock<'_> {
@@ -111,7 +159,7 @@ impl PageLock<'_> {
             let new = || pending.events.iter().filter(|event| !page.entries.contains_key(&event.id));
             let (each, first) = pending.bytes();
             let grown = first + each * new().count();
-            if length + grown > capacity || new().any(|event| event.ordinal < pending.cursor) {
+            if length + grown > capacity || new().any(|event| pending.progress.delivered(event.ordinal)) {
                 continue;
             }
             length += grown;
@@ -121,7 +169,7 @@ impl PageLock<'_> {
     }
 
     /// Releases the lock and passes the current page to the next holder.
-    pub(crate) fn release(mut self, current: Option<Page>) {
+    pub(crate) fn release(mut self, current: PageView) {
         *self.current = Some(current);
     }
 }
@@ -131,3 +179,6 @@ impl PageLock<'_> {
 fn lock_unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

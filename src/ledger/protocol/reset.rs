@@ -115,7 +115,7 @@ mod tests {
         assert!(!ledger.retry(&object("leased")).await.unwrap());
         assert!(!ledger.retry(&object("absent")).await.unwrap());
         ledger.retry(&object("started")).await.unwrap();
-        assert_eq!(fixture.lease("started").await.cursor, 7, "an open object keeps its cursor");
+        assert_eq!(fixture.lease("started").await.progress.cursor, 7, "an open object keeps its cursor");
         let states = ledger.states(&["bad", "done"].map(object)).await.unwrap();
         assert_eq!(states, [ObjectState::Unfinished, ObjectState::Done]);
         fixture.lease("bad").await;

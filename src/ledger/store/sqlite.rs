@@ -18,6 +18,7 @@ pub(crate) use ownership::Owners;
 pub(crate) use schema::Schema;
 
 use crate::ledger::cost::{self, LedgerCounters};
+use crate::ledger::model::ordinals::OrdinalSet;
 use crate::ledger::model::page::{Page, PageName, Version};
 use crate::ledger::model::row::{Change, Counts, Guard, Row, Seconds, Status, Token};
 use crate::ledger::store::{Store, StoreError, WriteError};
@@ -195,7 +196,7 @@ impl Store for Sqlite {
 }
 
 const COLUMNS: &str = "bucket, key, etag, status, token, until, cursor, seen, delivered, duplicate, filtered, oversize, \
-                       reason, expires, quarantined_at, accepted";
+                       reason, expires, quarantined_at, accepted, acknowledged";
 
 fn read_row(connection: &Connection, path: &Path, id: ObjectId) -> Result<Option<Row>, StoreError> {
     let stored = connection
@@ -205,16 +206,26 @@ fn read_row(connection: &Connection, path: &Path, id: ObjectId) -> Result<Option
     stored.map(StoredRow::row).transpose()
 }
 
-/// A row as read from SQLite, with its status not parsed yet.
-struct StoredRow(Row, String);
+/// A row as read from SQLite. Its status and its acknowledged ordinals are not parsed yet.
+struct StoredRow {
+    row: Row,
+    status: String,
+    acknowledged: Option<Vec<u8>>,
+}
 
 impl StoredRow {
     fn row(self) -> Result<Row, StoreError> {
-        let Self(row, status) = self;
+        let Self { row, status, acknowledged } = self;
         let status = Status::parse(&status).ok_or_else(|| {
             StoreError::Unreadable(format!("the ledger's row of {} has an unknown status: {status:?}", row.object))
         })?;
-        Ok(Row { status, ..row })
+        let acknowledged = match acknowledged {
+            None => OrdinalSet::default(),
+            Some(bytes) => OrdinalSet::decode(&bytes).map_err(|error| {
+                StoreError::Unreadable(format!("cannot read the ledger's row of {}: {error}", row.object))
+            })?,
+        };
+        Ok(Row { status, acknowledged, ..row })
     }
 }
 
@@ -236,20 +247,21 @@ fn stored_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
         token: row.get::<_, Option<[u8; 16]>>(4)?.map(|token| Token(u128::from_be_bytes(token))),
         until: row.get(5)?,
         cursor: row.get(6)?,
+        acknowledged: OrdinalSet::default(),
         counts,
         reason: row.get(12)?,
         quarantined_at: row.get(14)?,
         accepted: row.get(15)?,
         expires: row.get(13)?,
     };
-    Ok(StoredRow(understood, row.get(3)?))
+    Ok(StoredRow { row: understood, status: row.get(3)?, acknowledged: row.get(16)? })
 }
 
 fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> Result<(), StoreError> {
     let count = |of: fn(&Counts) -> u64| row.counts.as_ref().map(|counts| of(counts).cast_signed());
     let sql = format!(
         "INSERT OR REPLACE INTO rows (id, {COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
     );
     connection
         .prepare_cached(&sql)
@@ -272,6 +284,7 @@ fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> R
                 row.expires,
                 row.quarantined_at,
                 row.accepted,
+                Some(&row.acknowledged).filter(|set| !set.is_empty()).map(OrdinalSet::encode),
             ])
         })
         .map(|_| ())

@@ -4,6 +4,7 @@
 use super::item;
 use crate::ledger::model::row::{CURSOR_END, Change, Guard, Status};
 use crate::object::Object;
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 
@@ -63,6 +64,10 @@ impl Expression {
                 format!("{status} IN ({open}, {quarantined}) AND {available}")
             }
             Guard::Held(own_token) => format!("{token} = {}", self.value(":mine", text(own_token))),
+            Guard::HeldOpen(own_token) => {
+                let (open, own_token) = (self.status(Status::Open), self.value(":mine", text(own_token)));
+                format!("{token} = {own_token} AND {status} = {open}")
+            }
             Guard::Unleased { now } => format!("{until} < {}", self.value(":now", number(now))),
             Guard::Quarantined { now } => {
                 let (quarantined, now) = (self.status(Status::Quarantined), self.value(":now", number(now)));
@@ -100,21 +105,29 @@ impl Expression {
                 self.set("until", number(0));
                 self.remove.push("token");
             }
-            Change::Advance(cursor) => self.set("cursor", number(cursor)),
-            Change::ResetCursor => {
-                self.set("status", text(Status::Open.as_str()));
-                self.set("cursor", number(0));
-                self.remove.extend(["seen", "delivered", "duplicate", "filtered", "oversize"]);
-                self.remove.extend(["reason", "expires", "quarantined_at", "accepted"]);
+            Change::Advance(cursor) => {
+                self.set("cursor", number(cursor));
+                self.remove.push("acknowledged");
+            }
+            Change::Acknowledge { cursor, acknowledged } => {
+                self.set("cursor", number(cursor));
+                match acknowledged.is_empty() {
+                    true => self.remove.push("acknowledged"),
+                    false => self.set("acknowledged", AttributeValue::B(Blob::new(acknowledged.encode()))),
+                }
+            }
+            Change::ResetCursor { token } => {
+                self.start_again();
+                self.set("token", text(token));
             }
             Change::Reset => {
-                self.change(&Change::ResetCursor);
+                self.start_again();
                 self.change(&Change::Release);
             }
             Change::Settle => {
                 self.set("status", text(Status::Settled.as_str()));
                 self.set("cursor", number(CURSOR_END));
-                self.remove.extend(["expires", "quarantined_at", "accepted"]);
+                self.remove.extend(["acknowledged", "expires", "quarantined_at", "accepted"]);
             }
             Change::Complete { counts, expires } => {
                 self.set("status", text(Status::Done.as_str()));
@@ -126,7 +139,7 @@ impl Expression {
                 self.set("duplicate", number(counts.duplicate));
                 self.set("filtered", number(counts.filtered));
                 self.set("oversize", number(counts.oversize));
-                self.remove.extend(["quarantined_at", "accepted"]);
+                self.remove.extend(["acknowledged", "quarantined_at", "accepted"]);
             }
             Change::Quarantine { reason, at } => {
                 self.remove.push("expires");
@@ -138,6 +151,14 @@ impl Expression {
             Change::Accept { reason } => self.set("accepted", text(reason)),
             Change::WithdrawAcceptance => self.remove.push("accepted"),
         }
+    }
+
+    /// Removes all progress: see `Row::start_again`.
+    fn start_again(&mut self) {
+        self.set("status", text(Status::Open.as_str()));
+        self.set("cursor", number(0));
+        self.remove.extend(["acknowledged", "seen", "delivered", "duplicate", "filtered", "oversize"]);
+        self.remove.extend(["reason", "expires", "quarantined_at", "accepted"]);
     }
 
     fn set(&mut self, name: &'static str, value: AttributeValue) {

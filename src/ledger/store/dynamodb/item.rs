@@ -2,6 +2,7 @@
 
 use super::Attributes;
 use crate::ledger::cost;
+use crate::ledger::model::ordinals::OrdinalSet;
 use crate::ledger::model::page::{Page, PageName, Version};
 use crate::ledger::model::row::{Counts, Row, Seconds, Status, Token};
 use crate::ledger::store::StoreError;
@@ -54,6 +55,12 @@ pub(super) fn row(item: &Attributes) -> Result<Row, StoreError> {
         token: token.transpose()?,
         until: number(item, "until")?.unwrap_or_default(),
         cursor: number(item, "cursor")?.unwrap_or_default(),
+        acknowledged: match item.get("acknowledged") {
+            None => OrdinalSet::default(),
+            Some(AttributeValue::B(bytes)) => OrdinalSet::decode(bytes.as_ref())
+                .map_err(|error| StoreError::Unreadable(format!("item {pk}: attribute acknowledged: {error}")))?,
+            Some(_) => return Err(unreadable(pk, "acknowledged", "bytes")),
+        },
         counts,
         reason: text(item, "reason")?.map(str::to_owned),
         quarantined_at: text(item, "quarantined_at")?.map(|text| parse_time(pk, text)).transpose()?,

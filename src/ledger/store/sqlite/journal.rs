@@ -19,8 +19,10 @@ pub enum CommitMode {
 }
 
 /// SQL that converts the tables from format *n*, which is its index plus one, to format *n* + 1.
-const UPGRADES: [&str; 1] =
-    ["ALTER TABLE rows ADD COLUMN quarantined_at INTEGER; ALTER TABLE rows ADD COLUMN accepted TEXT"];
+const UPGRADES: [&str; 2] = [
+    "ALTER TABLE rows ADD COLUMN quarantined_at INTEGER; ALTER TABLE rows ADD COLUMN accepted TEXT",
+    "ALTER TABLE rows ADD COLUMN acknowledged BLOB",
+];
 
 /// Version of the tables below. A file with a newer version is rejected. An older one is converted when it is opened
 /// for writes.
@@ -33,7 +35,7 @@ const TABLES: &str = "
         id BLOB PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, etag TEXT NOT NULL, status TEXT NOT NULL,
         token BLOB, until INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER, delivered INTEGER,
         duplicate INTEGER, filtered INTEGER, oversize INTEGER, reason TEXT, expires INTEGER,
-        quarantined_at INTEGER, accepted TEXT
+        quarantined_at INTEGER, accepted TEXT, acknowledged BLOB
     ) WITHOUT ROWID;
     CREATE INDEX leased ON rows (until) WHERE until > 0;
     CREATE INDEX quarantined ON rows (status) WHERE status = 'quarantined';

@@ -1,0 +1,232 @@
+//! Every order of the steps of three tasks that use one page, with every task cancelled at every step.
+
+use super::*;
+use crate::event::EventId;
+use crate::ledger::model::ordinals::OrdinalSet;
+use crate::ledger::model::page::{CAPACITY, Version};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Barrier;
+use std::task::{Context, Poll, Waker};
+
+fn name() -> PageName {
+    PageName("111122223333/eu-west-1/27999990".to_owned())
+}
+
+fn event(ordinal: u32) -> EventLookup {
+    EventLookup { ordinal, id: EventId(u128::from(ordinal).to_le_bytes()), minute: None, fingerprint: 0 }
+}
+
+fn claim(owner: u8, leased: Tick, ordinals: std::ops::Range<u32>) -> Arc<PendingClaim> {
+    let events = ordinals.map(event).collect();
+    let (owner, progress) = (ObjectId([owner; 16]), Progress::default());
+    Arc::new(PendingClaim { owner, progress, leased, events, numbered: false })
+}
+
+/// Waits until a step is granted.
+async fn granted(steps: &RefCell<usize>) {
+    std::future::poll_fn(|_| match steps.replace_with(|steps| steps.saturating_sub(1)) {
+        0 => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// What the tasks of one run have done.
+#[derive(Debug, Default)]
+struct Observed {
+    holders: usize,
+    /// The tasks that wait for the lock.
+    waiting: BTreeSet<usize>,
+    /// The last view that a holder left, while the slot exists.
+    left: Option<(Tick, Version)>,
+    /// How many tasks continued from the view of another one.
+    passed_on: usize,
+    /// How many views were rejected because the lease is newer.
+    rejected: usize,
+}
+
+/// Marks a holder, also when it is cancelled.
+struct Holding<'a>(&'a RefCell<Observed>);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().holders -= 1;
+    }
+}
+
+/// Lease, ticket, request to the store, release: one step each.
+async fn task(locks: &PageLocks, owner: u8, steps: &RefCell<usize>, observed: &RefCell<Observed>) {
+    granted(steps).await;
+    let leased = locks.tick();
+    granted(steps).await;
+    let ticket = locks.enqueue(&name(), claim(owner, leased, 0..1));
+    observed.borrow_mut().waiting.insert(usize::from(owner) - 1);
+    let lock = ticket.acquire().await;
+    observed.borrow_mut().waiting.remove(&(usize::from(owner) - 1));
+    {
+        let mut observed = observed.borrow_mut();
+        observed.holders += 1;
+        assert_eq!(observed.holders, 1, "two tasks hold the lock");
+        let left = observed.left.take();
+        let usable = left.filter(|(as_of, _)| *as_of > leased);
+        let previous = lock.previous.as_ref().map(|view| (view.as_of, view.page.as_ref().unwrap().version));
+        assert_eq!(previous, usable, "lease at {leased:?}");
+        observed.passed_on += usize::from(usable.is_some());
+        observed.rejected += usize::from(left.is_some() && usable.is_none());
+    }
+    let holding = Holding(observed);
+    granted(steps).await;
+    let (as_of, page) = (locks.tick(), Page::new(0));
+    granted(steps).await;
+    observed.borrow_mut().left = Some((as_of, page.version));
+    drop(holding);
+    lock.release(PageView { as_of, page: Some(page) });
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Run(usize),
+    Cancel(usize),
+}
+
+const TASKS: usize = 3;
+
+/// Runs these steps from the start. Returns which tasks are still active and do not wait for the lock, which ones wait,
+/// and the totals of both counters.
+fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
+    let (locks, observed) = (PageLocks::default(), RefCell::new(Observed::default()));
+    let steps: Vec<RefCell<usize>> = (0..TASKS).map(|_| RefCell::new(0)).collect();
+    let started = |number: usize| {
+        let future = task(&locks, number as u8 + 1, &steps[number], &observed);
+        Some(Box::pin(future) as Pin<Box<dyn Future<Output = ()> + '_>>)
+    };
+    let mut tasks: Vec<Option<_>> = (0..TASKS).map(started).collect();
+    for step in path {
+        match *step {
+            Step::Run(number) => *steps[number].borrow_mut() = 1,
+            Step::Cancel(number) => tasks[number] = None,
+        }
+        // A lock that is released wakes a waiting task, which then runs up to its next step. Twice, because a task that
+        // ends releases a lock for a task that was polled before it.
+        for _ in 0..2 {
+            for task in &mut tasks {
+                let Some(future) = task else { continue };
+                if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                    *task = None;
+                }
+            }
+        }
+        steps.iter().for_each(|granted| *granted.borrow_mut() = 0);
+        let slots = lock_unpoisoned(&locks.slots);
+        let tickets = slots.get(&name()).map_or(0, |counted| counted.tickets);
+        assert_eq!(slots.len(), usize::from(tickets > 0), "{path:?}: a slot without a ticket stays");
+        if slots.is_empty() {
+            observed.borrow_mut().left = None;
+        }
+    }
+    let active = (0..TASKS).filter(|number| tasks[*number].is_some());
+    let (waiting, active) = active.partition(|number| observed.borrow().waiting.contains(number));
+    drop(tasks);
+    assert!(lock_unpoisoned(&locks.slots).is_empty(), "{path:?}: a slot stays after its last ticket");
+    let observed = observed.borrow();
+    (active, waiting, observed.passed_on, observed.rejected)
+}
+
+/// Runs every continuation of `path`.
+fn explore(path: &mut Vec<Step>, cancels: usize, totals: &mut (usize, usize, usize)) {
+    let (active, waiting, passed_on, rejected) = run(path);
+    totals.0 += 1;
+    totals.1 += passed_on;
+    totals.2 += rejected;
+    // The tasks differ in nothing, so they start in one order.
+    let started = |number: usize| path.contains(&Step::Run(number));
+    let next = (0..TASKS).find(|number| !started(*number));
+    let runs: Vec<Step> = active
+        .iter()
+        .filter(|number| started(**number) || Some(**number) == next)
+        .map(|number| Step::Run(*number))
+        .collect();
+    let cancelled = active.iter().chain(&waiting).filter(|number| cancels > 0 && started(**number));
+    let cancelled = cancelled.map(|number| Step::Cancel(*number));
+    for step in runs.into_iter().chain(cancelled.collect::<Vec<_>>()) {
+        path.push(step);
+        explore(path, cancels - usize::from(matches!(step, Step::Cancel(_))), totals);
+        path.pop();
+    }
+}
+
+#[test]
+fn view_is_passed_on_only_while_it_is_newer_than_the_lease() {
+    let mut totals = (0, 0, 0);
+    explore(&mut Vec::new(), 1, &mut totals);
+    println!("{} paths, {} views passed on, {} rejected", totals.0, totals.1, totals.2);
+    assert!(totals.0 > 10_000 && totals.1 > 100 && totals.2 > 100, "{totals:?}");
+}
+
+#[test]
+fn tickets_dropped_at_the_same_moment_leave_no_view() {
+    let locks = PageLocks::default();
+    for round in 0..20_000 {
+        let leased = locks.tick();
+        let tickets = [1, 2].map(|owner| locks.enqueue(&name(), claim(owner, leased, 0..1)));
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for ticket in tickets {
+                scope.spawn(|| {
+                    let ticket = ticket;
+                    start.wait();
+                    drop(ticket);
+                });
+            }
+        });
+        assert!(lock_unpoisoned(&locks.slots).is_empty(), "round {round}");
+    }
+}
+
+#[test]
+fn merged_claims_do_not_exceed_the_capacity() {
+    let locks = PageLocks::default();
+    let tickets: Vec<_> = (1..=4u8)
+        .map(|owner| locks.enqueue(&name(), claim(owner, Tick(0), u32::from(owner) * 10..u32::from(owner) * 10 + 5)))
+        .collect();
+    let each = 5 * 18 + 21;
+    for (capacity, merged) in [(0, 0), (each, 0), (1 + each, 1), (1 + 3 * each - 1, 2), (CAPACITY, 3)] {
+        let ticket = locks.enqueue(&name(), claim(9, Tick(0), 0..1));
+        let mut acquire = Box::pin(tickets[0].acquire());
+        let Poll::Ready(lock) = acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { panic!("waits") };
+        drop(ticket);
+        let mut page = Page::new(0);
+        lock.merge_waiting(&mut page, capacity);
+        let owners: BTreeSet<u8> = page
+            .entries
+            .values()
+            .map(|entry| match entry.owner {
+                Owner::Object(id) => id.0[0],
+                Owner::Delivered => 0,
+            })
+            .collect();
+        assert!(page.encoded_len() <= capacity.max(1), "{} of {capacity} bytes", page.encoded_len());
+        assert_eq!((owners.len(), page.entries.len()), (merged, 5 * merged), "at {capacity} bytes");
+    }
+}
+
+#[test]
+fn acknowledged_event_is_not_merged() {
+    let locks = PageLocks::default();
+    let first = locks.enqueue(&name(), claim(1, Tick(0), 0..1));
+    let mut acknowledged = OrdinalSet::default();
+    acknowledged.insert(7, 8);
+    let progress = Progress { cursor: 5, acknowledged };
+    let pending =
+        |ordinals| PendingClaim { progress: progress.clone(), ..Arc::into_inner(claim(2, Tick(0), ordinals)).unwrap() };
+    for (ordinals, merged) in [(4..6, 0), (5..7, 2), (6..8, 0), (8..9, 1)] {
+        let _waits = locks.enqueue(&name(), Arc::new(pending(ordinals.clone())));
+        let mut acquire = Box::pin(first.acquire());
+        let Poll::Ready(lock) = acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { panic!("waits") };
+        let mut page = Page::new(0);
+        lock.merge_waiting(&mut page, CAPACITY);
+        assert_eq!(page.entries.len(), merged, "{ordinals:?}");
+    }
+}
