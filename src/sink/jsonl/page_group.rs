@@ -98,7 +98,7 @@ mod tests {
         ) {
             let scope = scope(&account, &region, minute);
             let root = PageName::root(&scope, ID);
-            let page = (0..spills).fold(root.clone(), |page, _| page.deeper(minute, ID));
+            let page = (0..spills).fold(root.clone(), |page, _| page.overflow(minute, ID));
             prop_assert_eq!(root_name(&page), &root.0);
             let (partition, group) = (folder(&scope), PageGroup::of_page(&page));
             prop_assert!(group.contains(&partition), "{partition} {group:?}");
