@@ -74,7 +74,7 @@ pub struct Ledger {
 pub const PAGE_MARGIN: Seconds = 24 * 3600;
 
 /// How much longer than the retention a page is kept. During this time the page already lives long enough for a new
-/// event, so a write need not extend it. An extension costs reads: see [`Ledger::extend`].
+/// event, so a write need not extend it. An extension costs reads: see `Ledger::extend`.
 pub const PAGE_SLACK: Seconds = 7 * 24 * 3600;
 
 /// Maximum of the waits between the attempts to write a page that other processes write too.
