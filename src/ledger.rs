@@ -30,7 +30,7 @@ pub mod store;
 
 pub use inspect::{EventTrace, ObjectState, OwnershipCounts};
 pub use protocol::{
-    AcceptOutcome, Claim, Claims, EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome, Progress,
+    AcceptOutcome, Claim, Claims, DeliveryProgress, EventMeta, ForeignClaim, Help, HelpOutcome, Lease, LeaseOutcome,
     ReopenOutcome,
 };
 

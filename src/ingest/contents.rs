@@ -154,7 +154,7 @@ impl<'a> Contents<'a> {
     }
 
     /// Returns the lines, starting with the first.
-    pub(super) async fn lines(&self) -> Result<Lines<'_>, IngestAbort> {
+    pub(super) async fn lines(&self) -> Result<ObjectLines<'_>, IngestAbort> {
         let stored = &self.stored;
         let source = match (&self.retained, stored.whole()) {
             (RetainedLines::Buffered(buffer), _) => LineSource::LineBuffer { buffer, next: 0 },
@@ -169,7 +169,7 @@ impl<'a> Contents<'a> {
                 LineSource::Read(Box::new(EventReader::in_chunks(stored.refetch(0).await?, stored.size(), self.limits)))
             }
         };
-        Ok(Lines { stored, stop: self.stop, chunks: 1, source })
+        Ok(ObjectLines { stored, stop: self.stop, chunks: 1, source })
     }
 }
 
@@ -203,7 +203,7 @@ fn from_decode_error(error: DecodeError) -> IngestAbort {
 
 /// The lines of an object, in file order.
 #[derive(Debug)]
-pub(super) struct Lines<'a> {
+pub(super) struct ObjectLines<'a> {
     stored: &'a Stored<'a>,
     stop: Instant,
     /// Number of chunks passed to the decoder.
@@ -218,7 +218,7 @@ enum LineSource<'a> {
     Read(Box<EventReader<'a>>),
 }
 
-impl Lines<'_> {
+impl ObjectLines<'_> {
     /// Returns the next line and its event's index.
     pub(super) async fn next(&mut self) -> Result<Option<(u32, &[u8])>, IngestAbort> {
         loop {

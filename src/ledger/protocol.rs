@@ -16,6 +16,6 @@ mod reset;
 pub use accept::AcceptOutcome;
 pub use claim::{Claim, Claims, ForeignClaim};
 pub use help::{Help, HelpOutcome};
-pub use lease::{Lease, LeaseOutcome, Progress};
+pub use lease::{DeliveryProgress, Lease, LeaseOutcome};
 pub use lookup::EventMeta;
 pub use reset::ReopenOutcome;

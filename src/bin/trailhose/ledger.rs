@@ -13,7 +13,7 @@ mod view;
 
 use crate::args::{LedgerArgs, LedgerCommand, QuarantineCommand};
 use crate::components::Aws;
-use open::{Access, OpenedLedger};
+use open::{LedgerAccess, OpenedLedger};
 
 /// Exit code: not found, or refused.
 const NOT_FOUND: u8 = 1;
@@ -37,9 +37,9 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
     let access = match args.command {
         LedgerCommand::Reset { .. }
         | LedgerCommand::Quarantine(QuarantineCommand::Retry { .. } | QuarantineCommand::Accept { .. }) => {
-            Access::ReadWrite
+            LedgerAccess::ReadWrite
         }
-        _ => Access::ReadOnly,
+        _ => LedgerAccess::ReadOnly,
     };
     let open = OpenedLedger::at(at, access, &aws).await?;
     match args.command {

@@ -19,7 +19,7 @@ pub struct Lease {
     /// End of the lease.
     pub until: Seconds,
     /// Which owned events are delivered, as the row states it.
-    pub progress: Progress,
+    pub progress: DeliveryProgress,
     /// When the lease was granted. A view of a page that is older is not used.
     pub(super) granted: Tick,
     /// The latest expiry of the pages that contain events of the object, as the last claim read or wrote them.
@@ -28,14 +28,14 @@ pub struct Lease {
 
 /// The part of an object's owned events that is delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Progress {
+pub struct DeliveryProgress {
     /// Every owned event with an ordinal below this is delivered.
     pub cursor: u32,
     /// Ordinals at or after the cursor whose events are delivered.
     pub acknowledged: OrdinalSet,
 }
 
-impl Progress {
+impl DeliveryProgress {
     /// Returns whether the event with this ordinal, if the object owns it, is delivered.
     pub fn delivered(&self, ordinal: u32) -> bool {
         ordinal < self.cursor || self.acknowledged.contains(ordinal)
@@ -71,7 +71,7 @@ impl Ledger {
         let guard = Guard::Leasable { now: self.now(), token };
         match self.store.change_row(object, guard, &Change::Lease { token, until }).await {
             Ok(row) => {
-                let progress = Progress { cursor: row.cursor, acknowledged: row.acknowledged };
+                let progress = DeliveryProgress { cursor: row.cursor, acknowledged: row.acknowledged };
                 let (object, id, granted) = (object.clone(), object.id(), self.page_locks.tick());
                 let lease = Lease { object, id, token, until, progress, granted, pages_expire: 0 };
                 Ok(LeaseOutcome::Granted(lease))
@@ -98,7 +98,7 @@ impl Ledger {
             false => Change::Acknowledge { cursor, acknowledged: acknowledged.clone() },
         };
         self.write_progress(lease, &change).await?;
-        lease.progress = Progress { cursor, acknowledged };
+        lease.progress = DeliveryProgress { cursor, acknowledged };
         Ok(())
     }
 
@@ -118,7 +118,7 @@ impl Ledger {
         let acknowledged = acknowledged.at_or_after(cursor);
         let change = Change::Acknowledge { cursor, acknowledged: acknowledged.clone() };
         self.write_progress(lease, &change).await?;
-        lease.progress = Progress { cursor, acknowledged };
+        lease.progress = DeliveryProgress { cursor, acknowledged };
         Ok(())
     }
 
@@ -136,14 +136,14 @@ impl Ledger {
             Err(WriteError::Store(error)) => return Err(error.into()),
         }
         lease.token = token;
-        lease.progress = Progress::default();
+        lease.progress = DeliveryProgress::default();
         Ok(())
     }
 
     /// Records that all events this object owns are delivered.
     pub async fn settle(&self, lease: &mut Lease) -> Result<(), LedgerError> {
         let row = self.write_progress(lease, &Change::Settle).await?;
-        lease.progress = Progress { cursor: row.cursor, acknowledged: row.acknowledged };
+        lease.progress = DeliveryProgress { cursor: row.cursor, acknowledged: row.acknowledged };
         Ok(())
     }
 

@@ -11,7 +11,7 @@
 //! marks: the object would deliver the events again. A view that needs no write is never checked against the version.
 
 use crate::ledger::model::page::{Entry, Owner, Page, PageName};
-use crate::ledger::protocol::lease::Progress;
+use crate::ledger::protocol::lease::DeliveryProgress;
 use crate::ledger::protocol::lookup::EventLookup;
 use crate::object::ObjectId;
 use std::collections::{HashMap, hash_map};
@@ -64,7 +64,7 @@ pub(crate) struct PendingClaim {
     pub owner: ObjectId,
     /// Progress of the object. Only the object itself may claim an event that its row states as delivered, because it
     /// must reset its cursor first.
-    pub progress: Progress,
+    pub progress: DeliveryProgress,
     /// When the lease of the object was granted.
     pub leased: Tick,
     /// The events to claim.

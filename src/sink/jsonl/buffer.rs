@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 const BLOCK_BYTES: usize = 256 * 1024;
 
 /// Blocks of lines by partition. A line is never split between blocks.
-pub(super) type Lines = BTreeMap<String, Vec<Vec<u8>>>;
+pub(super) type PartitionLines = BTreeMap<String, Vec<Vec<u8>>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    pub(super) lines: Lines,
+    pub(super) lines: PartitionLines,
     pub(super) bytes: usize,
     /// Empty blocks for reuse. Allocating memory again for each checkpoint causes as many page faults as writing the
     /// files.
@@ -41,7 +41,7 @@ impl Buffer {
     }
 
     /// Keeps the blocks of written lines for reuse.
-    pub(super) fn recycle(&mut self, written: Lines) {
+    pub(super) fn recycle(&mut self, written: PartitionLines) {
         for mut block in written.into_values().flatten() {
             if block.capacity() == BLOCK_BYTES {
                 block.clear();

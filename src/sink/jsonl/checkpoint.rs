@@ -10,7 +10,7 @@
 //! other file. If the intent is further ahead, the ledger is older than the folder, for example restored from a backup.
 //! Then nothing is truncated, and the error asks for a decision by a person.
 
-use super::buffer::Lines;
+use super::buffer::PartitionLines;
 use super::file::{self, Appended, append, io_error, remove, truncate};
 use super::files::{self, CommittedFile, FileChecks, FileTables, SCHEMA};
 use super::intent::{self, Intent};
@@ -190,7 +190,7 @@ impl Destination {
     }
 
     /// Writes `lines` to their files and commits them together with the pending writes of the journal.
-    pub(super) fn checkpoint(&self, lines: &Lines) -> Result<(), SinkError> {
+    pub(super) fn checkpoint(&self, lines: &PartitionLines) -> Result<(), SinkError> {
         let appends = self.plan(lines, self.tables.last_number()?)?;
         let number = self.tables.checkpoints(&self.id)?.unwrap_or(0);
         if appends.is_empty() {
@@ -208,7 +208,7 @@ impl Destination {
     }
 
     /// Assigns the lines to files: first to each partition's last file until it is full, then to new files.
-    fn plan<'a>(&self, lines: &'a Lines, mut last_number: i64) -> Result<Vec<PendingAppend<'a>>, SinkError> {
+    fn plan<'a>(&self, lines: &'a PartitionLines, mut last_number: i64) -> Result<Vec<PendingAppend<'a>>, SinkError> {
         let mut appends = Vec::new();
         for (partition, blocks) in lines {
             let existing = self.appendable_file(partition)?;

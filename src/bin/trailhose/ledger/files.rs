@@ -46,7 +46,7 @@ struct VerifyReport<'a> {
     dest: String,
     files: u64,
     events: u64,
-    faulty: Vec<FaultyFile>,
+    faulty: Vec<FaultyFileView>,
     repeated: u64,
     missing: u64,
     unknown: u64,
@@ -57,7 +57,7 @@ struct VerifyReport<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct FaultyFile {
+struct FaultyFileView {
     path: String,
     fault: String,
     events: Option<u64>,
@@ -71,7 +71,7 @@ pub(super) async fn verify(dest: &Path, ledger: Option<&LedgerLocation>, json: b
         FileRecord::Folder(file) => (file, false),
     };
     let found = compare(dest, file, compare_events).await.map_err(|error| error.to_string())?;
-    let faulty = found.faulty.iter().map(|faulty| FaultyFile {
+    let faulty = found.faulty.iter().map(|faulty| FaultyFileView {
         path: faulty.path.display().to_string(),
         fault: faulty.fault.to_string(),
         events: faulty.events,
@@ -99,7 +99,7 @@ fn table(report: &VerifyReport<'_>) -> String {
     table.head(&report.dest);
     table.row("files", report.files, "");
     table.bad("faulty files", report.faulty.len() as u64, "");
-    for FaultyFile { path, fault, events } in &report.faulty {
+    for FaultyFileView { path, fault, events } in &report.faulty {
         let events = events.map_or(String::new(), |events| format!(" ({} events)", HumanCount(events)));
         table.line(&crate::text::one_line(&format!("  {path} {fault}{events}")));
     }

@@ -11,9 +11,9 @@ use trailhose::ledger::inspect::scan::{LedgerScan, ScanBatch, ScanFilter};
 use trailhose::ledger::model::row::Row;
 use trailhose::ledger::store::StoreError;
 
-/// Access mode of a ledger.
+/// LedgerAccess mode of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum LedgerAccess {
     /// No changes. Another process may use the file.
     ReadOnly,
     /// Rows are changed. No other process may use the file meanwhile.
@@ -29,11 +29,11 @@ pub(super) struct OpenedLedger {
 }
 
 impl OpenedLedger {
-    pub(super) async fn at(at: LedgerLocation, access: Access, aws: &Aws) -> Result<Self, String> {
+    pub(super) async fn at(at: LedgerLocation, access: LedgerAccess, aws: &Aws) -> Result<Self, String> {
         let (ledger, scanner, usage) = match (&at, access) {
             (LedgerLocation::DynamoDb(table), _) => components::open_table(table, INSPECTION_DAYS, aws).await?,
-            (LedgerLocation::File(file), Access::ReadOnly) => components::open_file(file)?,
-            (LedgerLocation::File(file), Access::ReadWrite) => components::open_file_for_update(file)?,
+            (LedgerLocation::File(file), LedgerAccess::ReadOnly) => components::open_file(file)?,
+            (LedgerLocation::File(file), LedgerAccess::ReadWrite) => components::open_file_for_update(file)?,
         };
         Ok(Self { at, ledger, scanner, usage })
     }

@@ -20,7 +20,7 @@ fn event(ordinal: u32) -> EventLookup {
 
 fn claim(owner: u8, leased: Tick, ordinals: std::ops::Range<u32>) -> Arc<PendingClaim> {
     let events = ordinals.map(event).collect();
-    let (owner, progress) = (ObjectId([owner; 16]), Progress::default());
+    let (owner, progress) = (ObjectId([owner; 16]), DeliveryProgress::default());
     Arc::new(PendingClaim { owner, progress, leased, events, numbered: false })
 }
 
@@ -218,7 +218,7 @@ fn acknowledged_event_is_not_merged() {
     let first = locks.enqueue(&name(), claim(1, Tick(0), 0..1));
     let mut acknowledged = OrdinalSet::default();
     acknowledged.insert(7, 8);
-    let progress = Progress { cursor: 5, acknowledged };
+    let progress = DeliveryProgress { cursor: 5, acknowledged };
     let pending =
         |ordinals| PendingClaim { progress: progress.clone(), ..Arc::into_inner(claim(2, Tick(0), ordinals)).unwrap() };
     for (ordinals, merged) in [(4..6, 0), (5..7, 2), (6..8, 0), (8..9, 1)] {

@@ -1,6 +1,6 @@
 //! Journal: the SQLite file of a local ledger, and the transaction that the ledger and the JSON Lines sink share.
 
-use super::open_error::{Access, beside, check_file, identify, io_error, older_format, store_error};
+use super::open_error::{FileAccess, beside, check_file, identify, io_error, older_format, store_error};
 use crate::disk::{Disk, SystemDisk, create_folder};
 use crate::ledger::store::StoreError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -79,7 +79,7 @@ impl Journal {
         create_folder(&SystemDisk, folder).map_err(|error| {
             StoreError::Denied(format!("cannot create the ledger's folder {}: {error}", folder.display()))
         })?;
-        check_file(path, Access::Write)?;
+        check_file(path, FileAccess::Write)?;
         let lock = lock(path)?;
         let failed = |error| store_error(path, error);
         let mut connection = Connection::open(path).map_err(failed)?;
@@ -105,7 +105,7 @@ impl Journal {
     /// # Errors
     /// If the file does not exist, is not a ledger, or is from a newer version.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        check_file(path, Access::Read)?;
+        check_file(path, FileAccess::Read)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| store_error(path, error))?;
         let (id, format) = identify(&connection, path)?;

@@ -18,16 +18,16 @@ const MAX_TABLES_NAMED: usize = 4;
 
 /// What is done with a ledger file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum FileAccess {
     Read,
     Write,
 }
 
 /// Checks the file at `path` and the files that SQLite keeps next to it, before SQLite opens them. SQLite's own errors do
-/// not distinguish the causes. An absent file is valid for [`Access::Write`], and so is an empty one.
-pub(super) fn check_file(path: &Path, access: Access) -> Result<(), StoreError> {
+/// not distinguish the causes. An absent file is valid for [`FileAccess::Write`], and so is an empty one.
+pub(super) fn check_file(path: &Path, access: FileAccess) -> Result<(), StoreError> {
     match std::fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && access == Access::Write => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound && access == FileAccess::Write => return Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(StoreError::Denied(format!("the ledger {} does not exist", path.display())));
         }
@@ -40,7 +40,7 @@ pub(super) fn check_file(path: &Path, access: Access) -> Result<(), StoreError> 
         }
         Ok(_) => {}
     }
-    let file = File::options().read(true).write(access == Access::Write).open(path);
+    let file = File::options().read(true).write(access == FileAccess::Write).open(path);
     let mut file = file.map_err(|error| io_error(path, &error))?;
     for extension in ["-wal", "-shm"] {
         let name = beside(path, extension);
@@ -52,7 +52,7 @@ pub(super) fn check_file(path: &Path, access: Access) -> Result<(), StoreError> 
     let mut start = Vec::new();
     (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| io_error(path, &error))?;
     match &start[..] {
-        [] if access == Access::Write => Ok(()),
+        [] if access == FileAccess::Write => Ok(()),
         [] => Err(StoreError::Unreadable(format!("{} is empty: no ledger was created in it", path.display()))),
         start if start == MAGIC => Ok(()),
         start => Err(not_sqlite(path, start)),

@@ -17,11 +17,11 @@ struct Durable {
     /// The durable content of each file, by inode number.
     files: HashMap<u64, Vec<u8>>,
     /// The durable entries of each folder.
-    folders: HashMap<PathBuf, BTreeMap<OsString, Entry>>,
+    folders: HashMap<PathBuf, BTreeMap<OsString, FolderEntry>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Entry {
+enum FolderEntry {
     File(u64),
     Folder,
 }
@@ -37,7 +37,7 @@ impl Disk for CrashDisk {
         let entries = std::fs::read_dir(path)?.map(|entry| {
             let entry = entry?;
             let found = entry.metadata()?;
-            let kind = if found.is_dir() { Entry::Folder } else { Entry::File(found.ino()) };
+            let kind = if found.is_dir() { FolderEntry::Folder } else { FolderEntry::File(found.ino()) };
             Ok((entry.file_name(), kind))
         });
         let entries = entries.collect::<io::Result<_>>()?;
@@ -55,11 +55,11 @@ impl CrashDisk {
         while let Some((from, to)) = folders.pop() {
             for (name, entry) in durable.folders.get(&from).into_iter().flatten() {
                 match entry {
-                    Entry::Folder => {
+                    FolderEntry::Folder => {
                         std::fs::create_dir(to.join(name)).unwrap();
                         folders.push((from.join(name), to.join(name)));
                     }
-                    Entry::File(inode) => {
+                    FolderEntry::File(inode) => {
                         std::fs::write(to.join(name), durable.files.get(inode).map_or(&[][..], Vec::as_slice)).unwrap()
                     }
                 }
