@@ -391,6 +391,43 @@ async fn unordered_listing_is_an_error() {
     assert!(error.to_string().contains("expected keys in byte order"), "{error}");
 }
 
+/// Some services that are compatible with S3 ignore the key after which a listing starts.
+#[tokio::test]
+async fn keys_before_the_start_are_skipped_if_the_source_lists_them() {
+    for page in [1, 2, 1000] {
+        let fixture = Fixture::over(MemorySource { page, ..MemorySource::holding(some_keys()) });
+        let source: Arc<dyn Source> = Arc::new(SourceWithoutStart(fixture.memory_source.clone()));
+        let processor = UnitProcessor { source, ledger: fixture.ledger.clone() };
+        let ended = processor.run(unit(), &fixture.dispatcher, Instant::now() + Duration::from_secs(60)).await;
+        assert!(matches!(ended.end, UnitEnd::Done), "{:?}", ended.end);
+        let enqueued = fixture.dispatcher.taken.lock().unwrap().clone();
+        // The keys of the second and the third of four days.
+        assert_eq!(enqueued, some_keys()[3..9], "pages of {page}");
+    }
+}
+
+/// A source that ignores the key after which a listing starts.
+#[derive(Debug)]
+struct SourceWithoutStart(Arc<MemorySource>);
+
+#[async_trait]
+impl Source for SourceWithoutStart {
+    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, trailhose::source::SourceError> {
+        self.0.stat(at).await
+    }
+
+    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, trailhose::source::SourceError> {
+        self.0.fetch(object).await
+    }
+
+    async fn list(
+        &self,
+        ask: &trailhose::source::Listing<'_>,
+    ) -> Result<trailhose::source::ListPage, trailhose::source::SourceError> {
+        self.0.list(&trailhose::source::Listing { start_after: None, ..*ask }).await
+    }
+}
+
 /// A source that reverses each page.
 #[derive(Debug)]
 struct ReversedSource(Arc<MemorySource>);

@@ -38,8 +38,10 @@ pub(crate) struct KeyListing<'s> {
     source: &'s dyn Source,
     bucket: String,
     prefix: String,
-    /// Only keys after this one are listed: initially the unit's start, then the last key listed.
+    /// Only keys after this one are returned: initially the unit's start, then the last key returned.
     after: Option<String>,
+    /// The last key listed.
+    last: Option<String>,
     /// Only keys before this one are listed.
     end: Option<String>,
     token: Option<String>,
@@ -52,7 +54,7 @@ impl<'s> KeyListing<'s> {
     pub(crate) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
         let (after, end) = unit.key_range();
         let (bucket, prefix) = (unit.bucket.clone(), unit.prefix.clone());
-        Self { source, bucket, prefix, after, end, token: None, finished: false, requests: 0 }
+        Self { source, bucket, prefix, after, last: None, end, token: None, finished: false, requests: 0 }
     }
 }
 
@@ -72,15 +74,18 @@ impl ObjectPages for KeyListing<'_> {
             let page = self.source.list(&ask).await?;
             let mut objects = page.objects;
             for object in &objects {
-                if self.after.as_ref().is_some_and(|after| object.key <= *after) {
+                if self.last.as_ref().is_some_and(|last| object.key <= *last) {
                     return Err(ListingError::Order {
                         bucket: self.bucket.clone(),
                         found: object.key.clone(),
-                        after: self.after.take().unwrap_or_default(),
+                        after: self.last.take().unwrap_or_default(),
                     });
                 }
-                self.after = Some(object.key.clone());
+                self.last = Some(object.key.clone());
             }
+            // Some services that are compatible with S3 ignore the start and list the whole prefix.
+            objects.retain(|object| self.after.as_ref().is_none_or(|after| object.key > *after));
+            self.after = objects.last().map(|object| object.key.clone()).or_else(|| self.after.take());
             if let Some(end) = &self.end {
                 let listed = objects.len();
                 objects.retain(|object| object.key < *end);
