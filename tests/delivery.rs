@@ -2,6 +2,7 @@
 
 mod world;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 use trailhose::ingest::{Deadline, Deferred, IngestError, Outcome};
@@ -179,13 +180,39 @@ async fn any_number_of_stalled_owners_is_helped_in_one_attempt() {
 /// One owner is in progress, and another one is stalled: the stalled one is helped before the object is deferred.
 #[tokio::test]
 async fn stalled_owner_is_helped_while_another_owner_is_in_progress() {
-    let world = World::default();
-    let stalled = world.put("stalled", &log(&[event(2)]));
-    world.ingest_dying_at(3, &stalled).await;
+    let mut stalled_is_first = HashSet::new();
+    for number in 0..8 {
+        let world = World::default();
+        let stalled = world.put(&format!("stalled{number}"), &log(&[event(2)]));
+        world.ingest_dying_at(3, &stalled).await;
+        world.pass(2_000);
+        let in_progress = world.put(&format!("in progress{number}"), &log(&[event(1)]));
+        world.ingest_dying_at(3, &in_progress).await;
+        let at = world.put("meets both", &log(&[event(1), event(2), event(3)]));
+        assert!(matches!(world.ingest(&at).await, Outcome::Deferred(Deferred::OwnerInProgress { .. })));
+        assert_eq!(world.delivered(), [event(3), event(2)]);
+        stalled_is_first.insert(stalled.object().unwrap().id() < in_progress.object().unwrap().id());
+    }
+    assert_eq!(stalled_is_first.len(), 2, "owners are visited in the order of their IDs, and both orders occur");
+}
+
+/// A helper whose own call is acknowledged in part marks that part, so that nobody repeats it.
+#[tokio::test]
+async fn acknowledged_part_of_a_helpers_call_is_marked() {
+    let mut world = World::default();
+    world.limits.lines = LinesPerRecord::One;
+    let owner = world.put("owner", &log(&(1..=3).map(event).collect::<Vec<_>>()));
+    world.ingest_dying_at(3, &owner).await;
     world.pass(2_000);
-    let in_progress = world.put("in progress", &log(&[event(1)]));
-    world.ingest_dying_at(3, &in_progress).await;
-    let at = world.put("meets both", &log(&[event(1), event(2), event(3)]));
-    assert!(matches!(world.ingest(&at).await, Outcome::Deferred(Deferred::OwnerInProgress { .. })));
-    assert_eq!(world.delivered(), [event(3), event(2)]);
+    world.sink.refused.lock().unwrap().insert(event(1));
+    let helper = world.put("helper", &log(&(1..=3).map(event).collect::<Vec<_>>()));
+    for _ in 0..3 {
+        assert!(matches!(world.ingest(&helper).await, Outcome::Failed(_)));
+        assert_eq!(world.delivered(), [event(2), event(3)]);
+    }
+    world.sink.refused.lock().unwrap().clear();
+    let Outcome::Done(report) = world.ingest(&owner).await else { panic!("not done") };
+    assert_eq!((report.counts.delivered, report.counts.duplicate), (1, 2));
+    assert!(matches!(world.ingest(&helper).await, Outcome::Done(_)));
+    assert_eq!(world.delivered(), [event(2), event(3), event(1)]);
 }
