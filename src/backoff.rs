@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The limits of the waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The maximum of the first wait. It doubles with each further wait.
+    /// The maximum of the first wait. The maximum doubles with each further wait, up to `cap`.
     pub base: Duration,
     /// The maximum of every wait.
     pub cap: Duration,

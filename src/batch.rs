@@ -24,13 +24,13 @@ const MIB: u64 = 1 << 20;
 /// copy in the HTTP client.
 const OVERHEAD_MIB: u64 = 10;
 
-/// Decompressed bytes per stored byte. Between 5.7 and 6.8 for whole buckets and 10 for large objects.
+/// Decompressed bytes per stored byte. It is between 5.7 and 6.8 for whole buckets, and 10 for large objects.
 const EXPANSION: u64 = 10;
 
 /// Decompressed bytes of a typical event.
 const EVENT_JSON_BYTES: u64 = 1_200;
 
-/// Memory in bytes of each event until its object is done. `tests/memory.rs` measures it.
+/// Memory in bytes that each event needs until its object is done. `tests/memory.rs` measures it.
 const EVENT_BYTES: u64 = 40;
 
 /// Assumed size in bytes of an object whose notification does not contain its size.
@@ -85,9 +85,9 @@ enum NextStep {
     WaitForLease { until: Seconds },
     /// Another object must finish first. Its lease ends at this time.
     WaitForOwner { until: Seconds },
-    /// A later attempt succeeds without a change of the object: a service failed, or time ran out.
+    /// A later attempt can succeed without a change of the object: a service failed, or time ran out.
     Postpone { reason: String },
-    /// The object must be retried, and its message fails if that does not help.
+    /// The object must be retried. If no retry succeeds, its message goes to the dead-letter queue.
     Retry { reason: String },
 }
 
@@ -185,7 +185,7 @@ impl Batch {
         steps.collect()
     }
 
-    /// Processes one object unless the circuit breaker rejects it, with the last error of the failing service.
+    /// Processes one object. If the circuit breaker rejects it, returns the last error of the failing service.
     async fn process_object(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, String> {
         let size = at.size.unwrap_or(UNKNOWN_SIZE);
         let weight = weight_mib(size, self.ingest.max_buffered_bytes as u64, self.ingest.limits.events);
@@ -227,8 +227,8 @@ impl BatchReport {
     }
 }
 
-/// Returns the memory in MiB that an object of `size` stored bytes needs, if its events are typical. Many small events need
-/// more: their number is not known before the object is read.
+/// Returns the memory in MiB that an object of `size` stored bytes needs, if its events are typical. Many small events
+/// need more: their number is not known before the object is read.
 fn weight_mib(size: u64, max_buffered_bytes: u64, max_events: u32) -> u32 {
     let decompressed = size.saturating_mul(EXPANSION);
     let events = (decompressed / EVENT_JSON_BYTES).min(max_events.into());
@@ -247,7 +247,8 @@ fn next_step(outcome: Outcome) -> NextStep {
     }
 }
 
-/// Returns whether a service failed. Other failures have a cause that a retry during the same outage would not change.
+/// Returns whether the ledger, the destination or the source failed. The cause of any other failure does not end with
+/// an outage.
 fn is_outage(error: &IngestError) -> bool {
     breaker::is_ledger_outage(error)
         || breaker::is_sink_outage(error)

@@ -22,8 +22,8 @@ pub struct IngestConfig {
     pub oversize: Option<String>,
     /// `TRAILHOSE_QUEUE_URL`: the queue to which deferred objects are sent.
     pub requeue_url: Option<String>,
-    /// `TRAILHOSE_DEFERRED_QUEUE_URL`, `TRAILHOSE_DEAD_LETTER_QUEUE_URL` and `TRAILHOSE_MAX_DEFERRED_DAYS` (default: 4):
-    /// the queues to which messages are moved during an outage, and how long they wait.
+    /// `TRAILHOSE_DEFERRED_QUEUE_URL`, `TRAILHOSE_DEAD_LETTER_QUEUE_URL` and `TRAILHOSE_MAX_DEFERRED_DAYS` (default:
+    /// 4): the queues to which messages are moved during an outage, and how long they wait.
     pub deferral: Option<Deferral>,
     /// `TRAILHOSE_CONCURRENCY`: the maximum number of objects processed concurrently in one invocation. Default: 16.
     pub concurrency: usize,
@@ -34,11 +34,11 @@ pub struct IngestConfig {
     pub retention: Seconds,
     /// `TRAILHOSE_FILTER`: the events to drop. See [`Filter::parse`].
     pub filter: Filter,
-    /// `TRAILHOSE_MAX_OBJECT_BYTES`: the decompressed size in bytes at which an object is quarantined as a
+    /// `TRAILHOSE_MAX_OBJECT_BYTES`: the maximum decompressed size in bytes. A larger object is quarantined as a
     /// decompression bomb. Default: 2 GiB.
     pub object_bytes: u64,
-    /// `TRAILHOSE_MAX_OBJECT_EVENTS`: the number of events at which an object is quarantined as a bomb. Default: one
-    /// million.
+    /// `TRAILHOSE_MAX_OBJECT_EVENTS`: the maximum number of events. An object with more events is quarantined. Default:
+    /// one million.
     pub object_events: u32,
 }
 
@@ -90,8 +90,9 @@ impl IngestConfig {
 /// The expected value of `TRAILHOSE_TABLE`, for error messages.
 const EXPECTED_TABLE: &str = "the name of the ledger's DynamoDB table";
 
-/// The maximum of `TRAILHOSE_MAX_DEFERRED_DAYS`. A message is received at most every 15 minutes in the deferred queue, so
-/// 676 times in seven days, of the 1,000 that SQS permits at most (`maxReceiveCount`).
+/// The maximum of `TRAILHOSE_MAX_DEFERRED_DAYS`. In the deferred queue, the wait between two receives of a message
+/// increases to 15 minutes, so a message is received up to 676 times in seven days. SQS permits at most 1,000 receives
+/// (`maxReceiveCount`).
 const MAX_DEFERRED_DAYS: u64 = 7;
 
 /// Environment variables by name. An empty variable counts as unset.

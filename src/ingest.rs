@@ -1,7 +1,7 @@
 //! Ingest: processes one object from lease to completion.
 //!
 //! ```text
-//! lease ─▶ fetch ─▶ decode ─▶ claim ─▶ pack ─▶ deliver ─▶ settle ─▶ complete
+//! lease ─▶ fetch ─▶ decode ─▶ claim ─▶ pack ─▶ deliver ─▶ settle ─▶ help ─▶ complete
 //! ```
 //!
 //! This module orchestrates the steps. The submodules implement them.
@@ -34,12 +34,12 @@ use tokio::time::Instant;
 /// Number of seconds that a lease lasts after its worker is stopped. Allows for clock differences.
 pub const LEASE_MARGIN: Seconds = 60;
 
-/// Maximum number of times that one attempt claims the object's events, because ledger entries that it relied on
-/// disappeared. After that, the object is returned for a later attempt.
+/// Maximum number of times that one attempt claims the object's events. It claims them again if ledger entries that it
+/// relied on disappeared. After the last time, the object is returned for a later attempt.
 const MAX_CLAIMS: u32 = 8;
 
-/// Maximum number of successive rounds in which no owner of the object's events could be helped although none is in
-/// progress. After that, the object is returned for a later attempt. There is no limit on rounds that help an owner.
+/// Maximum number of successive rounds without help, in which no owner of the object's events was in progress and none
+/// could be helped. After that, the object is returned for a later attempt. Rounds that help an owner are not limited.
 const MAX_ROUNDS_WITHOUT_HELP: u32 = 8;
 
 /// Default of [`Ingest::max_buffered_bytes`]. A file of 50,000 events from a very busy account is 8.6 MB compressed.
@@ -170,7 +170,7 @@ impl Ingest {
                 let stored = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
                 return Ok(match stored {
                     Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false, accepted: None }),
-                    Err(stop) => Outcome::Failed(stop.into()),
+                    Err(error) => Outcome::Failed(error.into()),
                 });
             }
             IngestAbort::Deferred(later) => Outcome::Deferred(later),
@@ -180,7 +180,8 @@ impl Ingest {
             IngestAbort::Failed(failure) => Outcome::Failed(failure),
             IngestAbort::ClaimAgain => Outcome::Failed(LedgerError::Gone.into()),
         };
-        // Released so that the next attempt does not have to wait. If this fails too, the lease expires by itself.
+        // Release the lease so that the next attempt does not have to wait. If this fails too, the lease expires by
+        // itself.
         if let Err(error) = self.ledger.release(&lease).await {
             tracing::warn!(object = %lease.object, %error, "could not release the lease; it expires by itself");
         }
@@ -248,7 +249,7 @@ impl Ingest {
         self.complete(lease, delivery, transaction).await
     }
 
-    /// Completes the object. The transaction contains its last delivery, if it has not been recorded.
+    /// Completes the object. `transaction` contains the object's last delivery if the ledger does not record it yet.
     async fn complete(
         &self,
         lease: &Lease,
@@ -264,7 +265,8 @@ impl Ingest {
     /// Verifies the delivery of the events that other objects own. Helps all stalled owners first, and then defers if
     /// an owner is in progress.
     ///
-    /// A granted help leaves no unproven event of its owner, so every round that helps has fewer owners left.
+    /// When help is finished, all events of that owner are proven delivered, so each round that helps leaves fewer
+    /// owners.
     async fn prove(
         &self,
         lease: &Lease,
@@ -321,7 +323,7 @@ impl Ingest {
             delivery.deliver_for(&help, &lease.object, &ordinals).await
         };
         let delivered = delivered.await;
-        // Released after a failure too, because the owner may be waiting.
+        // Release the lease after a failure too, because another worker may be waiting for it.
         let released = self.ledger.release_help(&help).await;
         delivered?;
         released?;

@@ -3,16 +3,17 @@
 //!
 //! # The states of an object
 //!
-//! *Open*: work remains; every owned event whose ordinal is below `cursor` is delivered. *Settled*: all events that the
-//! object owns are delivered; events that other objects own may not be. *Done*: every event in the object is
-//! delivered, by this object or another. *Quarantined*: excluded from processing, with a reason. A worker holds a
-//! *lease* on an open or settled row, and the lease outlives the worker. A row is deleted only after it is *done*, so
-//! a missing owner row means that the owner was done.
+//! *Open*: work remains. Every owned event whose ordinal is below `cursor` is delivered. *Settled*: all events that the
+//! object owns are delivered. Events that other objects own may still be undelivered. *Done*: every event of the object
+//! is delivered, by this object or by another one. *Quarantined*: excluded from processing, with a reason. A worker
+//! holds a *lease* on an open or settled row, and the lease outlives the worker. A row is deleted only after it is
+//! *done*, so a missing owner row means that the owner was done.
 //!
 //! # The states of an event
 //!
 //! *Unclaimed*, then *owned* by the first object that claims it, then possibly *delivered* by a helper. Ownership never
-//! moves to another object: a helper replaces the owner by *delivered*. The owner's row proves the delivery of an owned event: by its cursor, or by the status *settled*.
+//! moves to another object: a helper replaces the owner by *delivered*. The owner's row proves that an owned event is
+//! delivered: by its cursor, by its acknowledged ordinals, or because the object is settled or done.
 //!
 //! # The race that remains
 //!
@@ -58,8 +59,9 @@ pub fn system_clock() -> Clock {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Clock,
-    /// How long at least a page is kept after an event was added to it, and a done row after its completion. It must
-    /// exceed the time that a message can wait in the queues (30 days) and the look-back of the backfill; the settings check this.
+    /// Minimum time for which a page is kept after an event is added to it, and a done row after its completion. The
+    /// settings of the functions require at least 30 days, the maximum time that a message can wait in the queues, and
+    /// more than the look-back of the backfill.
     retention: Seconds,
     /// Maximum number of concurrent store requests for one object.
     concurrency: usize,
@@ -70,14 +72,14 @@ pub struct Ledger {
     write_pace: Option<Pace>,
 }
 
-/// A page that expires within this time is extended before it is relied on. Longer than any lease.
+/// A page that expires within this time is extended before a worker relies on it. Longer than any lease.
 pub const PAGE_MARGIN: Seconds = 24 * 3600;
 
-/// How much longer than the retention a page is kept. During this time the page already lives long enough for a new
-/// event, so a write need not extend it. An extension costs reads: see `Ledger::extend`.
+/// Time that is added to the retention when a page is created or extended. Until it has passed, the page lives long
+/// enough for a new event, and a write does not extend it. An extension costs reads: see `Ledger::extend`.
 pub const PAGE_SLACK: Seconds = 7 * 24 * 3600;
 
-/// Maximum of the waits between the attempts to write a page that other processes write too.
+/// Limits of the waits between the attempts to write a page that other processes write too.
 const WRITE_PACE: Pace = Pace { base: Duration::from_millis(20), cap: Duration::from_millis(500) };
 
 impl Ledger {
@@ -115,12 +117,12 @@ impl Ledger {
         Self { write_pace: None, ..self }
     }
 
-    /// Returns when a page expires that is created or extended now.
+    /// Returns the expiry of a page that is created or extended now.
     fn page_expiry(&self) -> Seconds {
         self.now() + self.retention + PAGE_SLACK
     }
 
-    /// Returns when the row of an object expires that is completed now, whose pages expire at `pages_expire` at the
+    /// Returns the expiry of the row of an object that is completed now. Its pages expire at `pages_expire` at the
     /// latest. A row must outlive every page that names its object: without the row, an object that is announced
     /// again would own the events of these pages and deliver them again. The margin covers different clocks.
     fn row_expiry(&self, pages_expire: Seconds) -> Seconds {

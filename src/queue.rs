@@ -19,15 +19,15 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     async fn send(&self, target: Target<'_>, message: &OutgoingMessage<'_>) -> Result<(), QueueError>;
 }
 
-/// The maximum delay of a message (`DelaySeconds`). A message is also hidden for at most this time, so that it is retried
-/// soon after an outage.
+/// The maximum delay of a message (`DelaySeconds`). It is also the maximum of the increasing waits in the deferred
+/// queue, so that a message is retried soon after an outage.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
 
 /// The queue to which a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// The queue that this message was received from, or the ingest queue without a message.
+    /// The queue that this message was received from. `None`: the adapter's own queue.
     SourceOf(Option<&'a Message>),
     /// The queue with this URL.
     Url(&'a str),
@@ -49,7 +49,7 @@ pub struct OutgoingMessage<'a> {
 }
 
 impl<'a> OutgoingMessage<'a> {
-    /// Returns a copy of a received message, with its age and its source.
+    /// Returns a copy of a received message, with the time at which it was first seen and its source.
     pub fn copy_of(message: &'a Message) -> Self {
         Self {
             body: &message.body,
@@ -78,7 +78,7 @@ pub trait Outbox: Send + Sync + std::fmt::Debug {
     /// Returns an error if the result of the batch is unknown: each of its bodies may have been accepted.
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError>;
 
-    /// Sends a body whose delivery is delayed by `delay`, limited to SQS's maximum of 15 minutes.
+    /// Sends a body whose delivery is delayed by `delay`, limited to [`MAX_DELAY`].
     ///
     /// # Errors
     /// Returns an error if the body was not accepted, or if that is unknown.

@@ -31,8 +31,8 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// until `deadline`.
     ///
     /// # Errors
-    /// [`SinkError::Partial`] if some records are acknowledged and others are not. On any other error the call counts as
-    /// not delivered, although some of its records may have arrived.
+    /// [`SinkError::Partial`] if some records are acknowledged and others are not. On any other error the call counts
+    /// as not delivered, although some of its records may have arrived.
     async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError>;
 
     /// Stores an event that exceeds the record limit and returns its location. The name depends only on the object
@@ -74,8 +74,8 @@ pub struct Oversize<'a> {
 
 /// A transaction: one or more deliveries and the ledger writes that record them. See [`Sink::begin`].
 ///
-/// [`Transaction::commit`] ends it. If a transaction is dropped without a commit, its sink must assume that the ledger did not record
-/// a delivery.
+/// [`Transaction::commit`] ends it. If a transaction is dropped without a commit, its sink must assume that the ledger
+/// did not record a delivery.
 #[must_use = "a transaction that is dropped without commit counts as aborted"]
 pub struct Transaction {
     checkpoint: u64,
@@ -146,7 +146,8 @@ pub enum SinkError {
     /// Some records of the call are acknowledged and durable, the others are not.
     #[error("{error}")]
     Partial {
-        /// Indices of the records that are not acknowledged, in ascending order. Neither none nor all of the call.
+        /// Indices of the records that are not acknowledged, in ascending order: at least one record of the call, but
+        /// not all.
         unacknowledged: Vec<usize>,
         /// Why these records are not acknowledged.
         error: Box<SinkError>,

@@ -5,8 +5,8 @@ use crate::ledger::model::quarantine::QuarantineKind;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Counts of the outcomes of many objects. The events of an object are counted only when it is done, so no count is
-/// ahead of the ledger write that it describes.
+/// Counts of the outcomes of many objects. The events of an object are counted only when it is done, so the counts
+/// contain no event whose delivery the ledger does not record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Objects completed by this run.
@@ -84,7 +84,8 @@ impl Tally {
         self.done.merge(&other.done);
     }
 
-    /// Returns the number of objects that matched the selection, with any outcome. Files that are not logs do not match.
+    /// Returns the number of objects that matched the selection, with any outcome. Files that are not logs do not
+    /// match.
     pub fn matched(&self) -> u64 {
         let quarantined = self.quarantined_by_this_run()
             + self.quarantined_before
@@ -93,13 +94,14 @@ impl Tally {
         self.objects + self.already_done + quarantined + self.deferred + self.failed
     }
 
-    /// Returns the number of objects of this kind that are quarantined, by this run or an earlier one, and that discovery
-    /// reopens.
+    /// Returns the number of objects of this kind that are quarantined, by this run or an earlier one, and that
+    /// discovery reopens.
     pub fn waiting(&self, kind: &str) -> u64 {
         [&self.quarantined, &self.waiting_before].iter().filter_map(|counts| counts.get(kind)).sum()
     }
 
-    /// Returns the number of quarantined objects, by this run or an earlier one, that only a person can release.
+    /// Returns the number of quarantined objects, by this run or an earlier one, that stay quarantined until a person
+    /// retries them.
     pub fn quarantined_until_retried(&self) -> u64 {
         let waiting = |kind: &str| [QuarantineKind::ARCHIVED, QuarantineKind::KMS].contains(&kind);
         let own = self.quarantined.iter().filter(|(kind, _)| !waiting(kind)).map(|(_, count)| count);

@@ -29,9 +29,9 @@ pub fn start() {
         .try_init();
 }
 
-/// Returns the levels in `RUST_LOG`, for all targets or for one (`warn,trailhose=debug`), or `default` if the variable is
-/// unset or invalid. Spans and fields cannot be selected: that needs `EnvFilter`, whose regular expression engine would
-/// add 440 KB to each function.
+/// Returns the levels in `RUST_LOG`, for all targets or for one (`warn,trailhose=debug`), or `default` if the variable
+/// is unset or invalid. Spans and fields cannot be selected: that needs `EnvFilter`, whose regular expression engine
+/// would add 440 KB to each function.
 pub fn levels(default: Targets) -> Targets {
     std::env::var("RUST_LOG").ok().and_then(|directives| targets(&directives)).unwrap_or(default)
 }

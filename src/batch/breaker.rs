@@ -1,9 +1,9 @@
 //! Circuit breaker: while the ledger or the destination fails, objects are not started, except for one probe per
 //! interval.
 //!
-//! Without it, every attempt during an outage takes until the invocation's deadline, and an attempt whose call arrives
-//! although its reply is lost repeats that call. Each instance of the function has a breaker of its own: a shared state
-//! would need a store, which can fail too. So an outage causes one probe per interval and instance.
+//! Without it, every attempt during an outage takes until the invocation's deadline. Each of these attempts can repeat
+//! a call, because a call can arrive although its reply is lost. Each instance of the function has a breaker of its
+//! own: a shared state would need a store, which can fail too. So an outage causes one probe per interval and instance.
 
 use crate::ingest::{Deadline, Deferred, IngestError, Outcome};
 use crate::ledger::LedgerError;
@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The number of consecutive failures of one service that opens the breaker. More than one, because a single failure can
-/// be caused by its object.
+/// The number of consecutive failures of one service that opens the breaker. More than one, because a single failure
+/// can be caused by its object.
 const FAILURES_TO_OPEN: u32 = 3;
 
 /// The time between two probes of an open breaker. It starts when the previous probe ends.
@@ -51,7 +51,7 @@ pub(super) enum Admission {
     Rejected(String),
 }
 
-/// The service that an outcome shows to work or to fail.
+/// What an outcome shows about the ledger and the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Evidence {
     /// The ledger failed. Nothing is known about the sink.
@@ -84,7 +84,7 @@ impl Breaker {
         if (1..=PROBE_TIME + PROBE_INTERVAL).contains(&wait) {
             return Admission::Rejected(state.last_error.clone());
         }
-        // No further probe before this one ends or its time is over.
+        // Admit no other probe before this one ends or its time is over.
         state.next_probe = now + PROBE_TIME + PROBE_INTERVAL;
         Admission::Probe
     }
@@ -117,7 +117,8 @@ impl Breaker {
         }
         match evidence {
             Evidence::LedgerFailed | Evidence::SinkFailed => state.next_probe = now + PROBE_INTERVAL,
-            // A probe that shows nothing, such as an object that is already done, is followed by another one.
+            // A probe that does not show whether the service works, such as an object that is already done, is followed
+            // by another one at once.
             _ if *admission == Admission::Probe => state.next_probe = now,
             _ => {}
         }

@@ -7,9 +7,10 @@
 //! | leased by another worker | hidden until the lease ends | hidden until the lease ends |
 //! | an owner is in progress | replaced by a copy with a delay | hidden |
 //!
-//! The first row that applies to an object of the message decides. Each receive counts, also of a hidden message. The
-//! ingest queues permit few receives, so that a message that stops the function does not circulate. The deferred queue
-//! permits many. A message that is in it for too long goes to the dead-letter queue with the reason.
+//! The first row that applies to an object of the message decides. SQS counts each receive of a message, also after the
+//! message was hidden. The ingest queues permit few receives, so that a message that crashes the function is not
+//! retried without end. The deferred queue permits many receives. A message that is in it for too long goes to the
+//! dead-letter queue with the reason.
 
 use super::{Batch, BatchReport, Disposition, NextStep};
 use crate::ledger::model::row::Seconds;
@@ -18,13 +19,14 @@ use crate::object::ObjectRef;
 use crate::queue::{MAX_DELAY, OutgoingMessage, Target, queue_name};
 use std::time::Duration;
 
-/// How long a message waits in the deferred queue before the first attempt. It doubles with each attempt, up to
+/// How long a message waits in the deferred queue before the first attempt. The wait doubles with each attempt, up to
 /// [`MAX_DELAY`].
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 
-/// How long after [`Deferral::max_age`] a message is given up without another attempt. Attempts that end give it up
-/// earlier, so these attempts did not end: they crash the function. Longer than a hidden message waits if the queue has
-/// more messages than SQS allows to be received at a time.
+/// Time after [`Deferral::max_age`] at which a message is given up without another attempt. An attempt that ends gives
+/// up a message that is older than `max_age`. A message that is still in the queue after this margin had only attempts
+/// that did not end: they crash the function. The margin is longer than a hidden message must wait to be received if
+/// the queue has more messages than SQS permits in flight.
 const OVERDUE_MARGIN: Seconds = 24 * 3600;
 
 /// The queues to which messages are moved.
@@ -64,7 +66,8 @@ impl Batch {
         let is_postponed = unfinished.iter().any(|(_, step)| matches!(step, NextStep::Postpone { .. }));
         let is_failed = unfinished.iter().any(|(_, step)| matches!(step, NextStep::Retry { .. }));
         let is_leased = unfinished.iter().any(|(_, step)| matches!(step, NextStep::WaitForLease { .. }));
-        // A copy has a new age. Without this limit, objects could wait for each other unseen.
+        // For SQS, each copy is a new message with age 0. Without this limit, objects could wait for each other without
+        // end, and the queue's age metric would not show it.
         let is_too_old =
             self.deferral.is_some() && self.age(message.first_seen()) > self.max_age() && !is_failed && !is_leased;
         if is_postponed || is_too_old {
@@ -79,7 +82,8 @@ impl Batch {
             // queue.
             return self.hide(message, self.wait_until(until)).await;
         }
-        // A new copy, because retrying this message would increase its receive count while it waits for another object.
+        // Send a new copy, because a retry of this message would increase its receive count while it waits for another
+        // object.
         let body = unfinished_body(message, steps);
         let copy = OutgoingMessage { body: &body, delay: self.wait_until(until), ..OutgoingMessage::copy_of(message) };
         self.send_instead(Target::SourceOf(Some(message)), &copy).await
@@ -107,14 +111,15 @@ impl Batch {
         }
     }
 
-    /// Returns whether a message is in the deferred queue for so long that an attempt at it cannot have ended.
+    /// Returns whether a message has been in the deferred queue for so long that its attempts cannot have ended: see
+    /// [`OVERDUE_MARGIN`].
     pub(super) fn is_overdue(&self, message: &Message) -> bool {
         self.is_deferred(message)
             && message.receive_count > 1
             && self.time_in_deferred_queue(message) > self.max_age() + OVERDUE_MARGIN
     }
 
-    /// Moves a message to the dead-letter queue although its last attempt did not end.
+    /// Moves an overdue message to the dead-letter queue without another attempt.
     pub(super) async fn give_up_overdue(&self, message: &Message, report: &mut BatchReport) -> Disposition {
         report.note_unfinished(message.first_seen());
         let reason = "the attempts at this message did not end: see the log of the function for crashes and timeouts";
@@ -167,7 +172,7 @@ impl Batch {
         }
     }
 
-    /// Hides a message, which is then retried.
+    /// Hides a message for `time`. Its queue retries it afterwards.
     async fn hide(&self, message: &Message, time: Duration) -> Disposition {
         if let Some(queue) = &self.queue
             && let Err(error) = queue.hide(message, time).await

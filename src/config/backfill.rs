@@ -43,7 +43,7 @@ impl BackfillConfig {
         let sources = listed.split(',').filter(|text| !text.trim().is_empty()).map(SourceRoot::parse);
         let retention = variables.retention()?;
         let days = variables.number("TRAILHOSE_LOOK_BACK_DAYS", u64::from(LOOK_BACK), 0)?;
-        // Every run would enqueue again the objects of a day that is older than the ledger's retention.
+        // Rows that are older than the retention expire. Every run would enqueue the objects of such a day again.
         if days.saturating_mul(86_400) >= retention.unsigned_abs() {
             let kept = retention / 86_400;
             return Err(format!(

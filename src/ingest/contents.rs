@@ -173,19 +173,20 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// Returns the scopes with the account and the region of the key where an event has none. CloudTrail names a file after
-/// the account and the region of its events, so the copies of an event in other objects have the same ones. The ledger
-/// does not use them: a copy in a renamed file would be looked up in another page and delivered again.
+/// Returns the scopes for the sink: an event without account or region gets that of the object's key. CloudTrail names
+/// a file after the account and the region of its events, so copies of the event in other objects get the same values.
+/// The ledger does not use these values: a copy in a renamed file would be looked up in another page and delivered
+/// again.
 fn sink_scopes(scopes: &Arc<Vec<EventScope>>, key: &str) -> Arc<Vec<EventScope>> {
     let is_complete = |scope: &EventScope| !scope.account.is_empty() && !scope.region.is_empty();
     let Recognized::Log { account, region, .. } = recognize(key) else { return Arc::clone(scopes) };
     if scopes.iter().all(is_complete) {
         return Arc::clone(scopes);
     }
-    let or = |text: &str, of_key: &str| if text.is_empty() { of_key.to_owned() } else { text.to_owned() };
+    let value_or = |text: &str, of_key: &str| if text.is_empty() { of_key.to_owned() } else { text.to_owned() };
     let filled = scopes.iter().map(|scope| EventScope {
-        account: or(&scope.account, account),
-        region: or(&scope.region, region),
+        account: value_or(&scope.account, account),
+        region: value_or(&scope.region, region),
         minute: scope.minute,
     });
     Arc::new(filled.collect())
@@ -211,10 +212,16 @@ pub(super) struct ObjectLines<'a> {
     source: LineSource<'a>,
 }
 
+/// Where the lines come from. See [`RetainedLines`].
 #[derive(Debug)]
 enum LineSource<'a> {
-    LineBuffer { buffer: &'a LineBuffer, next: usize },
+    LineBuffer {
+        buffer: &'a LineBuffer,
+        next: usize,
+    },
+    /// Decompresses the object again and cuts the lines at their offsets.
     Cut(Box<LineReader<'a>>),
+    /// Decodes the object again.
     Read(Box<EventReader<'a>>),
 }
 
@@ -224,7 +231,7 @@ impl ObjectLines<'_> {
         loop {
             let step = match &mut self.source {
                 LineSource::LineBuffer { .. } => break,
-                LineSource::Cut(cutter) => cutter.advance(),
+                LineSource::Cut(lines) => lines.advance(),
                 LineSource::Read(events) => events.advance(),
             };
             match step? {
@@ -236,7 +243,7 @@ impl ObjectLines<'_> {
                     self.chunks += 1;
                     match &mut self.source {
                         LineSource::LineBuffer { .. } => {}
-                        LineSource::Cut(cutter) => cutter.feed(chunk),
+                        LineSource::Cut(lines) => lines.feed(chunk),
                         LineSource::Read(events) => events.feed(chunk),
                     }
                 }
@@ -244,7 +251,7 @@ impl ObjectLines<'_> {
         }
         Ok(match &mut self.source {
             LineSource::LineBuffer { buffer, next } => buffer.line(next),
-            LineSource::Cut(cutter) => cutter.line(),
+            LineSource::Cut(lines) => lines.line(),
             LineSource::Read(events) => events.event()?.map(|event| (event.ordinal, event.line)),
         })
     }

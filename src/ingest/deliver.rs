@@ -58,12 +58,12 @@ impl<'a> ObjectDelivery<'a> {
         self.report.conflicts = claims.conflicts;
     }
 
-    /// Returns the events by outcome. Events that were delivered on behalf of another object count as delivered; events
-    /// that were stored separately count as oversize.
+    /// Returns the number of events by outcome. Events that were delivered on behalf of another object count as
+    /// delivered; events that were stored separately count as oversize.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts { seen: self.claims.len() as u64, ..Counts::default() };
         for (ordinal, claim) in (0u32..).zip(&self.claims) {
-            let claim = match claim {
+            let count = match claim {
                 Claim::Filtered => &mut counts.filtered,
                 Claim::Mine if self.oversize.contains(&ordinal) => &mut counts.oversize,
                 Claim::Mine => &mut counts.delivered,
@@ -71,7 +71,7 @@ impl<'a> ObjectDelivery<'a> {
                 _ if self.oversize.contains(&ordinal) => &mut counts.oversize,
                 _ => &mut counts.delivered,
             };
-            *claim += 1;
+            *count += 1;
         }
         counts
     }
@@ -88,9 +88,9 @@ impl<'a> ObjectDelivery<'a> {
         IngestReport { counts, helped, stored_bytes, json_bytes: size, newest, ..self.report }
     }
 
-    /// Delivers the events that this object owns and that its row does not state as delivered, in file order. Records the
-    /// cursor after each call except the last. The last call's transaction is returned open, because the next ledger write
-    /// records that call. Records the acknowledged part of a call that fails.
+    /// Delivers the events that this object owns and that its row does not state as delivered, in file order. Records
+    /// the cursor after each call except the last. The last call's transaction is returned open, because the next
+    /// ledger write records that call. Records the acknowledged part of a call that fails.
     pub(super) async fn deliver_mine(
         &mut self,
         lease: &mut Lease,
@@ -123,8 +123,8 @@ impl<'a> ObjectDelivery<'a> {
         }
     }
 
-    /// Sends a call of events that this object owns. If only a part is acknowledged, records that part before it returns
-    /// the error, so that the next attempt sends only the rest.
+    /// Sends a call of events that this object owns. If only a part is acknowledged, records that part before it
+    /// returns the error, so that the next attempt sends only the rest.
     async fn send_own(
         &mut self,
         lease: &mut Lease,
@@ -156,7 +156,8 @@ impl<'a> ObjectDelivery<'a> {
     ) -> Result<(), LedgerError> {
         let acknowledged = acknowledged(call, &part.unacknowledged);
         let Some(cursor) = first_missing(call, &acknowledged) else { return Ok(()) };
-        // The row first: it protects from the most frequent repeat, the next attempt at this object.
+        // Write the row before the page: the row prevents the most frequent repeat, which is by the next attempt at
+        // this object.
         self.ingest.ledger.acknowledge(lease, cursor, runs(call, &acknowledged)).await?;
         // The entries of an object that needs one call have no ordinals. Without them a helper could not recognize the
         // acknowledged events.
@@ -216,7 +217,7 @@ impl<'a> ObjectDelivery<'a> {
         self.contents.events[ordinal as usize].scope
     }
 
-    /// Returns whether the event exceeds the sink's record limit, and remembers it.
+    /// Returns whether the event exceeds the sink's record limit. If so, records its index.
     fn note_length(&mut self, ordinal: u32, line: &[u8]) -> bool {
         let oversize = line.len() > self.ingest.sink.limits().max_line_bytes();
         if oversize {
@@ -286,8 +287,8 @@ fn first_missing(call: &SinkCall, acknowledged: &[u32]) -> Option<u32> {
 }
 
 /// Returns the runs of successive acknowledged lines of a call, as half-open ranges of ordinals. A range includes the
-/// ordinals between two lines of a run: events that the object does not own or that it delivered before. If one of them is
-/// granted to the object later, its progress is reset first.
+/// ordinals between two lines of a run: events that the object does not own or that it delivered before. If the object
+/// claims one of these events later, its progress is reset first.
 fn runs(call: &SinkCall, acknowledged: &[u32]) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     let mut extends = false;

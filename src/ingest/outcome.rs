@@ -75,7 +75,7 @@ pub struct IngestReport {
     pub conflicts: u64,
     /// Objects of a kind of CloudTrail file that this version does not know. Their events are delivered.
     pub unknown_kinds: u64,
-    /// Events delivered on behalf of a stalled owner. Included in `counts.delivered`.
+    /// Events delivered on behalf of a stalled owner. Included in `counts.delivered` and `counts.oversize`.
     pub helped: u64,
     /// Calls to the sink by this attempt.
     pub calls: u64,

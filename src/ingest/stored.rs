@@ -23,8 +23,9 @@ pub(super) struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// Fetches an object of about `size_hint` bytes: the whole object if that is at most `max_buffered_bytes`,
-    /// otherwise a first chunk of `chunk_bytes` bytes, which is returned. No request continues after `stop`.
+    /// Fetches the start of an object. If `size_hint` is at most `max_buffered_bytes`, requests the whole object,
+    /// otherwise the first chunk of `chunk_bytes` bytes. If the response does not contain the whole object, returns its
+    /// first chunk. No request continues after `stop`.
     pub(super) async fn fetch(
         source: &'a dyn Source,
         object: &Object,

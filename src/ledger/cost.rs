@@ -44,8 +44,8 @@ pub fn scan_units(bytes: usize) -> u64 {
     units(bytes, 2 * READ_UNIT)
 }
 
-/// Returns the billed size of a number in bytes: one for each two significant digits, one more, and one for a minus
-/// sign.
+/// Returns the billed size of a number in bytes: one byte for each two significant digits, one more byte, and one byte
+/// for a minus sign.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 pub(crate) fn number_bytes(number: i128) -> usize {
     let mut rest = number.unsigned_abs();

@@ -1,5 +1,5 @@
-//! The ledger protocol: the steps of a worker. Each step is a conditional write. See [`crate::ledger`] for the
-//! states.
+//! The ledger protocol: the steps of a worker. Each step except *deliver* is a conditional write to the ledger. See
+//! [`crate::ledger`] for the states.
 //!
 //! ```text
 //! lease ─▶ claim (page_locks, lookup) ─▶ deliver ─▶ settle ─▶ help ─▶ done

@@ -1,7 +1,7 @@
 //! Redrive: returns the messages of a dead-letter queue to the queues that they came from.
 //!
-//! SQS's own redrive (`StartMessageMoveTask`) does not know the source of a message that the ingest function moved with
-//! the reason, so it cannot return it.
+//! SQS's own redrive (`StartMessageMoveTask`) does not know the source of a message that the ingest function moved, so
+//! it cannot return such a message.
 
 use super::queue_name;
 use super::sqs::{attributes, failed};
@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 /// How long a received message is hidden from other readers of the dead-letter queue, in seconds.
 const HIDDEN: i32 = 120;
 
-/// The maximum number of messages that a dry run reads. It ends before the first of them becomes visible again.
+/// The maximum number of messages that a dry run reads. With this limit, a dry run ends before its first message
+/// becomes visible again.
 const MAX_DRY_RUN: u64 = 10_000;
 
 /// The reason of a message that the ingest function did not move.
@@ -33,8 +34,8 @@ pub struct Redrive {
     pub max: u64,
     /// Whether the messages are only counted, up to 10,000.
     pub dry_run: bool,
-    /// The current time in seconds since 1970. Messages that arrive later are not returned, because a message that fails
-    /// again at once would be returned without end.
+    /// The current time in seconds since 1970. Messages that arrive later are not returned. Otherwise a message that
+    /// fails again at once would be returned without end.
     pub now: i64,
 }
 
@@ -54,7 +55,8 @@ pub struct RedriveReport {
 impl Redrive {
     /// Returns the messages, or only counts them.
     ///
-    /// A message is deleted after its copy was sent. If the program is stopped in between, both exist; this is safe.
+    /// A message is deleted after its copy was sent. If the program is stopped in between, both exist. This is safe,
+    /// because the ledger recognizes an object that is announced twice.
     ///
     /// # Errors
     /// Returns an error if a queue request fails. Messages that were returned before remain returned.
@@ -65,7 +67,7 @@ impl Redrive {
         let max = if self.dry_run { self.max.min(MAX_DRY_RUN) } else { self.max };
         while count < max {
             let mut messages = self.receive(max - count).await?;
-            // A message that is kept becomes visible again in a long run.
+            // In a long run, a message that is kept becomes visible again and is received again.
             messages.retain(|message| kept.iter().all(|other| other.message_id != message.message_id));
             if messages.is_empty() {
                 break;
@@ -99,10 +101,10 @@ impl Redrive {
         Ok(report)
     }
 
-    async fn receive(&self, most: u64) -> Result<Vec<Message>, QueueError> {
+    async fn receive(&self, max: u64) -> Result<Vec<Message>, QueueError> {
         let request = self.client.receive_message().queue_url(&self.dead_letter_url).visibility_timeout(HIDDEN);
         // A long poll asks all servers of the queue, so an empty response means that no message is visible.
-        let request = request.max_number_of_messages(most.min(10) as i32).wait_time_seconds(1);
+        let request = request.max_number_of_messages(max.min(10) as i32).wait_time_seconds(1);
         let request = request.message_attribute_names("All");
         let answer = request.message_system_attribute_names(MessageSystemAttributeName::All).send().await;
         let answer = answer.map_err(|error| self.failed("sqs:ReceiveMessage", &crate::aws::failure(&error)))?;
@@ -167,8 +169,8 @@ fn attribute<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
     message.message_attributes()?.get(name)?.string_value()
 }
 
-/// Returns when a message was sent, in seconds since 1970. For a message that SQS moved, this is when the original message
-/// was sent.
+/// Returns when a message was sent, in seconds since 1970. For a message that SQS moved, this is when the original
+/// message was sent.
 fn sent_at(message: &Message) -> Option<i64> {
     let ms: i64 = message.attributes()?.get(&MessageSystemAttributeName::SentTimestamp)?.parse().ok()?;
     Some(ms / 1000)

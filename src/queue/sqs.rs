@@ -19,12 +19,13 @@ const MAX_REASON_CHARS: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Sqs {
     client: aws_sdk_sqs::Client,
-    /// The URL of the ingest queue.
+    /// The URL of the adapter's own queue: the ingest queue, or the queue of the backfill's tasks.
     ingest: String,
 }
 
 impl Sqs {
-    /// Creates an adapter for the ingest queue at the URL `ingest` and the other queues of its account and region.
+    /// Creates an adapter for the queue at the URL `ingest` (the ingest queue, or the queue of the backfill's tasks)
+    /// and for the other queues of its account and region.
     pub fn new(client: aws_sdk_sqs::Client, ingest: String) -> Self {
         Self { client, ingest }
     }
@@ -37,7 +38,7 @@ impl Sqs {
     fn target_url(&self, target: Target<'_>) -> String {
         match target {
             Target::Url(url) => url.to_owned(),
-            // A FIFO queue rejects a message with a delay, so the copy waits in the ingest queue.
+            // A FIFO queue rejects a message with a delay, so the copy waits in the adapter's own queue.
             Target::SourceOf(Some(message)) if !is_fifo(&message.queue_arn) => self.url(queue_name(&message.queue_arn)),
             Target::SourceOf(_) => self.ingest.clone(),
         }
@@ -99,7 +100,7 @@ impl Queue for Sqs {
 #[async_trait]
 impl Outbox for Sqs {
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError> {
-        let action = |failure: &crate::aws::AwsFailure| failed("sqs:SendMessageBatch", &self.ingest, failure);
+        let batch_error = |failure: &crate::aws::AwsFailure| failed("sqs:SendMessageBatch", &self.ingest, failure);
         let mut request = self.client.send_message_batch().queue_url(&self.ingest);
         for (index, body) in bodies.iter().enumerate() {
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(*body);
@@ -110,10 +111,10 @@ impl Outbox for Sqs {
             Err(error) => {
                 let failure = crate::aws::failure(&error);
                 if failure.is_transient() {
-                    return Err(action(&failure));
+                    return Err(batch_error(&failure));
                 }
                 // No body was accepted, and a retry cannot succeed.
-                let reason = action(&failure).0;
+                let reason = batch_error(&failure).0;
                 let unsent_bodies =
                     (0..bodies.len()).map(|index| UnsentBody { index, transient: false, reason: reason.clone() });
                 return Ok(unsent_bodies.collect());

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// The default wait between retries. Firehose's quotas apply per second, so a wait of more than a few seconds only
-/// wastes the function's time.
+/// The default limits of the waits between retries. Firehose's quotas apply per second, so a wait of more than a few
+/// seconds only wastes the function's time.
 const DEFAULT_PACE: Pace = Pace { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
 /// A sink that delivers to a Firehose stream (Direct PUT).
@@ -55,7 +55,7 @@ impl Firehose {
         Self { oversize_store: Some(oversize_store), ..self }
     }
 
-    /// Sets the wait between retries.
+    /// Sets the limits of the waits between retries.
     pub fn with_pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
     }
@@ -149,11 +149,12 @@ impl Firehose {
 
     /// Checks that the stream exists, so that a misspelled name is found before an object is leased.
     ///
-    /// Without the permission `firehose:DescribeDeliveryStream`, the first call decides.
+    /// Without the permission `firehose:DescribeDeliveryStream` the check succeeds, and the first delivery reports a
+    /// missing stream.
     ///
     /// # Errors
-    /// The stream does not exist ([`SinkError::NotFound`]), the credentials are not accepted ([`SinkError::Denied`]), or
-    /// Firehose does not answer ([`SinkError::Unavailable`]).
+    /// The stream does not exist ([`SinkError::NotFound`]), the credentials are not accepted ([`SinkError::Denied`]),
+    /// or Firehose does not answer ([`SinkError::Unavailable`]).
     pub async fn check(&self) -> Result<(), SinkError> {
         let request = self.client.describe_delivery_stream().delivery_stream_name(&self.stream).limit(1);
         let Err(error) = request.send().await else { return Ok(()) };
@@ -199,10 +200,10 @@ struct UndeliveredRecords {
     last_failure: AwsFailure,
 }
 
-/// Returns the error of a call of which only the records in `pending` are not acknowledged.
+/// Returns the error of a call if only the records in `pending` are not acknowledged.
 fn partial(call: &SinkCall, pending: &[usize], error: SinkError) -> SinkError {
     match error {
-        // The last response acknowledged further records.
+        // The error already lists the records that the last response did not acknowledge.
         error @ SinkError::Partial { .. } => error,
         error if pending.len() == call.records.len() => error,
         error => SinkError::Partial { unacknowledged: pending.to_vec(), error: Box::new(error) },

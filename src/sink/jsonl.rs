@@ -2,9 +2,9 @@
 //!
 //! Delivered lines are buffered in memory until a checkpoint writes and syncs them and commits the lengths of the
 //! files. `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, the same
-//! transaction contains the ledger's writes. A transaction ([`Transaction`]) prevents a checkpoint between a delivery and
-//! the ledger write that records it. With any other ledger, the sink keeps its own state in the destination, and every
-//! delivery is a checkpoint.
+//! transaction contains the ledger's writes. A transaction ([`Transaction`]) prevents a checkpoint between a delivery
+//! and the ledger write that records it. With any other ledger, the sink keeps its own state in the destination, and
+//! every delivery is a checkpoint.
 
 mod buffer;
 mod check;
@@ -61,8 +61,8 @@ pub struct Options {
     pub compression: Compression,
     /// The maximum size of a file in bytes, before compression. A longer line gets a file of its own.
     pub file_bytes: u64,
-    /// The buffered bytes at which a checkpoint starts and new transactions wait for it. Calls in progress can exceed this
-    /// limit.
+    /// The buffered bytes at which a checkpoint starts and new transactions wait for it. Calls in progress can exceed
+    /// this limit.
     pub checkpoint_bytes: usize,
     /// The maximum time between checkpoints.
     pub checkpoint_every: Duration,
@@ -96,7 +96,7 @@ pub struct Jsonl {
 struct JsonlState {
     destination: Destination,
     buffer: Mutex<Buffer>,
-    /// A transaction holds a read lock, a checkpoint the write lock.
+    /// A transaction holds a read lock. A checkpoint holds the write lock.
     gate: Arc<RwLock<()>>,
     /// The number of checkpoints since the sink was opened. It changes only under the write lock.
     checkpoints: AtomicU64,
@@ -211,8 +211,8 @@ impl JsonlState {
         self.destination.journal.invalidate(reason);
     }
 
-    /// Waits until no transaction is open, then makes everything durable if at least `min_bytes` are buffered. Dropping the
-    /// future does not stop a checkpoint that has started.
+    /// Waits until no transaction is open, then makes everything durable if at least `min_bytes` are buffered. Dropping
+    /// the future does not stop a checkpoint that has started.
     async fn checkpoint(self: &Arc<Self>, min_bytes: usize) -> Result<(), SinkError> {
         let guard = Arc::clone(&self.gate).write_owned().await;
         let state = Arc::clone(self);
@@ -269,8 +269,8 @@ impl Sink for Jsonl {
         }
     }
 
-    /// Waits for a running checkpoint, and makes one if the buffer is full. A task that holds a transaction must neither open
-    /// another transaction nor flush, because it would wait for itself.
+    /// Waits for a running checkpoint, and makes one if the buffer is full. A task that holds a transaction must
+    /// neither open another transaction nor flush, because it would wait for itself.
     async fn begin(&self) -> Result<Transaction, SinkError> {
         let state = &self.state;
         state.destination.journal.check().map_err(sink_error)?;

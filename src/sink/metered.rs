@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 /// A sink that counts the usage Firehose would bill for the calls that the inner sink accepts.
 ///
-/// A record of a file can exceed Firehose's limit. It counts as one record. Its billed bytes are exact all the same,
-/// because the limit is a multiple of the billing step.
+/// A record of a file can exceed Firehose's limit. It counts as one record. Its billed bytes are nevertheless exact:
+/// because the limit is a multiple of the billing step, they would be the same for several records.
 #[derive(Debug)]
 pub struct MeteredSink {
     inner: Arc<dyn Sink>,

@@ -22,7 +22,7 @@ pub enum ScanFilter {
     All,
 }
 
-/// Position after a batch: the next batch starts after it.
+/// Position in a scan. The next batch starts after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanToken(pub(crate) String);
 

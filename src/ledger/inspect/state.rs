@@ -14,8 +14,8 @@ const ROWS_AT_ONCE: usize = 100;
 /// State of an object in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectState {
-    /// No row: the object was never started, or it was done and its row expired. A replaced key is also such an
-    /// object.
+    /// No row: the object was never started, or it was done and its row expired. If a key is overwritten, its new
+    /// version is such an object.
     Absent,
     /// Started, not done, and not leased.
     Unfinished,
@@ -28,8 +28,8 @@ pub enum ObjectState {
     Done,
     /// Excluded from processing, for a reason of this kind.
     Quarantined(QuarantineKind),
-    /// Quarantined for a reason that only a person can judge, and a person accepted this. Not reopened together with other
-    /// quarantined objects.
+    /// Quarantined for a reason that only a person can judge, and a person accepted this. Not reopened together with
+    /// other quarantined objects.
     QuarantineAccepted,
 }
 
@@ -54,7 +54,8 @@ impl Ledger {
         Ok(states)
     }
 
-    /// Returns the oldest completion time whose row the ledger still holds. Rows done before it may be deleted.
+    /// Returns the start of the retention. The ledger still has the row of every object that was completed after this
+    /// time. Rows of objects that were completed earlier may be deleted.
     pub fn retention_start(&self) -> Seconds {
         self.now() - self.retention
     }

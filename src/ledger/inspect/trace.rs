@@ -32,15 +32,16 @@ impl EventTrace {
 }
 
 impl Ledger {
-    /// Looks up an event in these scopes, including overflow pages. Costs one read per page and
-    /// one per owner. An event whose scope is not given is not found.
+    /// Looks up an event in these scopes, including overflow pages. Costs one read per page and one per owner. An event
+    /// whose scope is not given is not found.
     ///
     /// # Errors
     /// Errors of the store.
     pub async fn trace(&self, id: EventId, scopes: &[EventScope]) -> Result<Vec<EventTrace>, StoreError> {
         let mut roots: BTreeMap<PageName, Vec<EventLookup>> = BTreeMap::new();
         for (ordinal, scope) in (0u32..).zip(scopes) {
-            // Minutes of one time bucket share a page. Each minute has an overflow page of its own, so every scope is needed.
+            // Minutes of one time bucket share a page. Each minute has an overflow page of its own, so every scope is
+            // needed.
             let lookup = EventLookup { ordinal, id, minute: scope.minute, fingerprint: 0 };
             roots.entry(PageName::root(scope, id)).or_default().push(lookup);
         }
@@ -51,8 +52,7 @@ impl Ledger {
         self.owners(entries).await
     }
 
-    /// Adds the owners' rows to these entries. The rows are read after the pages: in the opposite order a row would
-    /// not cover an event that its object claimed in between.
+    /// Adds the owners' rows to these entries. The rows are read after the pages: see [`Ledger::unproven`].
     ///
     /// # Errors
     /// Errors of the store.

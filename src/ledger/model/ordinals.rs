@@ -1,6 +1,6 @@
 //! Ordinal set: indices of events in their object, as ranges. Pure.
 
-/// Format of [`OrdinalSet::encode`].
+/// Format byte that [`OrdinalSet::encode`] writes.
 const FORMAT: u8 = 1;
 
 /// A set of ordinals, as sorted half-open ranges that do not touch.

@@ -24,17 +24,17 @@ pub const CAPACITY: usize = 128 * 1024;
 /// Number of minutes that share a page while there are few events.
 pub const BUCKET_MINUTES: i64 = 15;
 
-/// A page of a whole [`BUCKET_MINUTES`] is full at the capacity of a minute's page divided by this number. The value
-/// keeps that page small: for a busy account every later file of the same time bucket reads it without finding its
-/// events there.
+/// The capacity of a page of [`BUCKET_MINUTES`] minutes is the capacity of a minute's page divided by this number. Such
+/// a page must stay small: every later file of a busy account reads the full page of its time bucket and finds none of
+/// its events there.
 pub(crate) const BUCKET_CAPACITY_DIVISOR: usize = 4;
 
-/// A page of events without a time is full at the capacity of a minute's page divided by this number: 4 KiB. No time
-/// bounds the number of its events, and each new event may belong to any of these pages, so each write is billed for
-/// one whole page.
+/// The capacity of a page of events without a time is the capacity of a minute's page divided by this number: 4 KiB.
+/// The number of such events grows without limit, and each new event can belong to any of their 256 root pages. So
+/// almost every event causes one write, which is billed for the whole page.
 pub(crate) const TIMELESS_CAPACITY_DIVISOR: usize = 32;
 
-/// Minimum capacity of a page in bytes: an owner with one event.
+/// Minimum capacity of a page in bytes. One event with its owner fits.
 const MIN_CAPACITY: usize = 64;
 
 /// Version of a page. Every write sets a new random version, so that a page that was deleted and created again is
@@ -66,8 +66,8 @@ impl PageName {
     }
 
     /// Returns the name of the overflow page where an event of this minute is looked up when this page is full. The
-    /// overflow pages of a whole time bucket are the pages of its minutes. Those of a minute are shards: each level adds
-    /// one hexadecimal digit of the event ID, taken from its end.
+    /// overflow pages of a whole time bucket are the pages of its minutes. Those of a minute are shards: each level
+    /// adds one hexadecimal digit of the event ID, taken from its end.
     pub(crate) fn overflow(&self, minute: Option<i64>, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];
@@ -81,7 +81,7 @@ impl PageName {
         }
     }
 
-    /// Returns the encoded size in bytes at which this page is full, given the capacity `minute` of a minute's page.
+    /// Returns the encoded size in bytes at which this page is full. `minute` is the capacity of a minute's page.
     pub(crate) fn capacity(&self, minute: usize) -> usize {
         if self.is_time_bucket() {
             minute / BUCKET_CAPACITY_DIVISOR
@@ -110,8 +110,8 @@ impl std::fmt::Display for PageName {
     }
 }
 
-/// Returns an event's text as part of a page name: unchanged if it could be an account ID or a region, otherwise its
-/// hash, so that no event can produce the name of another event's page.
+/// Returns an event's account or region as part of a page name: unchanged if it has the form of an account ID or a
+/// region, otherwise as a hash, so that no event can produce the name of another event's page.
 fn name_part(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if text.len() <= 32 && text.bytes().all(plain) {
@@ -132,8 +132,8 @@ pub struct Page {
     pub version: Version,
     /// No more events are added to this page. Events that are not in it are in its overflow pages.
     pub full: bool,
-    /// Time from which the page counts as absent. Much later than any lease ends. A write extends it if less than the
-    /// retention remains.
+    /// Time from which the page counts as absent. Much later than the end of any lease. A write extends the page if
+    /// less than the retention remains.
     pub expires: Seconds,
     /// Entries by event ID.
     pub entries: Entries,
@@ -155,7 +155,7 @@ pub struct Entry {
 /// `Delivered`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// This object owns the event. The object's row tells whether the event is delivered.
+    /// This object owns the event. The object's row records whether the event is delivered.
     Object(ObjectId),
     /// A helper delivered the event on behalf of its owner.
     Delivered,

@@ -1,4 +1,4 @@
-//! Kind of a quarantine: whether discovery can tell that its cause is gone. Pure.
+//! Kind of a quarantine: distinguishes the causes whose end discovery can detect. Pure.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,7 +9,7 @@ pub enum QuarantineKind {
     Archived,
     /// The object's KMS key cannot be used. Discovery reopens it when the key can be used again.
     Kms {
-        /// Hash of the name of the key in the reason; of an empty text if the reason names none.
+        /// Hash of the key's ARN in the reason, or of the empty text if the reason contains no ARN of a key.
         key: u64,
     },
     /// Any other reason. A person decides.
@@ -56,7 +56,7 @@ impl QuarantineKind {
     }
 }
 
-/// Returns a hash of the first ARN of a key in the text.
+/// Returns the hash of the first ARN of a KMS key in the text, or of the empty text if there is none.
 fn key_hash(text: &str) -> u64 {
     let is_end = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '\'' | ')');
     let arn = text.split(is_end).find(|word| word.starts_with("arn:") && word.contains(":kms:")).unwrap_or_default();

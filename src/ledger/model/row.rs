@@ -95,12 +95,12 @@ pub struct Row {
     pub object: Object,
     /// Delivery status.
     pub status: Status,
-    /// Token of the lease holder. Absent after a release.
+    /// Token of the last lease holder. Absent after a release or a reset.
     pub token: Option<Token>,
     /// End of the lease. A lease is live while `until >= now`.
     pub until: Seconds,
-    /// Every owned event with an ordinal below the cursor is delivered. [`CURSOR_END`] once settled; a later
-    /// quarantine keeps that value.
+    /// Every owned event with an ordinal below the cursor is delivered. Settled and done rows have [`CURSOR_END`]. If a
+    /// settled row is quarantined, it keeps this value.
     pub cursor: u32,
     /// Ordinals at or after the cursor whose events, if the object owns them, are delivered: the acknowledged part of
     /// the call that begins at the cursor. Empty unless a call was acknowledged in part.
@@ -123,7 +123,7 @@ impl Row {
         self.until >= now
     }
 
-    /// Removes all progress: what the row states about deliveries no longer holds.
+    /// Removes all progress, because what the row states about deliveries no longer holds.
     fn start_again(&mut self) {
         self.status = Status::Open;
         self.cursor = 0;

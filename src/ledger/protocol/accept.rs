@@ -1,17 +1,17 @@
-//! Accept: a person accepts that an object stays quarantined, or withdraws this.
+//! Accept: a person accepts that an object stays quarantined, or withdraws the acceptance.
 //!
-//! Acceptance is a mark on the quarantined row. It changes neither what is delivered nor what helpers may do. It is lost
-//! when the object is reopened.
+//! Acceptance is a mark on the quarantined row. It changes neither what is delivered nor what helpers may do. It is
+//! lost when the object is reopened.
 
 use crate::ledger::Ledger;
 use crate::ledger::model::row::{Change, Guard, Row, Status};
 use crate::ledger::store::{StoreError, WriteError};
 use crate::object::ObjectId;
 
-/// Result of accepting a quarantined object, or of withdrawing this.
+/// Result of accepting a quarantined object, or of withdrawing the acceptance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AcceptOutcome {
-    /// The row has, or no longer has, the mark.
+    /// The acceptance was recorded or withdrawn. Contains the changed row.
     Changed(Row),
     /// A helper holds the lease until this row's `until`. Nothing was changed.
     Leased(Row),

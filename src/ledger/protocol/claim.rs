@@ -4,8 +4,9 @@
 //!
 //! - If an event were delivered before it is claimed, another object could claim it meanwhile and deliver it again.
 //! - If a page were claimed after a delivery, a crash between the two could lose events: the cursor states that every
-//!   owned event below it is delivered, and an event that is granted below the cursor later would never be delivered.
-//!   For the same reason the progress of the row is reset *before* an event that it states as delivered is granted.
+//!   owned event below it is delivered, and an event below the cursor that is claimed later would never be delivered.
+//!   For the same reason, the progress of the row is reset *before* an event that it states as delivered is claimed
+//!   again.
 //! - An expired page counts as absent. If a worker relied on it, the store could delete it meanwhile, another object
 //!   could claim its events, and each of the two objects would count them as delivered by the other.
 //! - A write is conditional on the version that was read, and a write with an unknown outcome is followed by a read. If
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// Maximum number of attempts to write one page before the object is returned to the queue. Each refusal means that
-/// another worker's write succeeded, so this many refusals in a row require a very busy minute.
+/// another worker's write succeeded, so this many refusals in a row occur only if very many processes write the page.
 pub(super) const MAX_WRITE_ATTEMPTS: u32 = 64;
 
 /// Result of the claim on one event.
@@ -54,7 +55,7 @@ pub struct ForeignClaim {
     pub ordinal: u32,
     /// The object that owns the event.
     pub owner: ObjectId,
-    /// Index of the event in its owner, if the page holds it.
+    /// Index of the event in its owner, if the page records it.
     pub owner_ordinal: Option<u32>,
 }
 
@@ -63,7 +64,7 @@ pub struct ForeignClaim {
 pub struct Claims {
     /// One result per event, by index in the object.
     pub results: Vec<Claim>,
-    /// Events that other objects own, as the pages were when they were claimed.
+    /// Events that other objects own, according to the pages at the time of the claim.
     pub foreign: Vec<ForeignClaim>,
     /// Number of events that share an ID with an event of different content. The first one is delivered.
     pub conflicts: u64,
@@ -85,11 +86,11 @@ impl Claims {
 }
 
 impl Ledger {
-    /// Extends the life of a page, which the caller then writes on condition of its version.
+    /// Extends the life of a page. The caller then writes the page on condition of its version.
     ///
-    /// First it replaces owners that are done by `Owner::Delivered`. Their rows expire before the extended page. The
-    /// owners that remain are not done yet, so their rows will expire after it: see [`Ledger::row_expiry`]. The rows
-    /// are read after the page, for the reason given at [`Ledger::unproven`].
+    /// First it looks for owners that are done, and sets their entries to `Owner::Delivered`, because their rows may
+    /// expire before the extended page. The other owners are not done yet, so their rows will expire after the page:
+    /// see [`Ledger::row_expiry`]. The rows are read after the page, for the reason given at [`Ledger::unproven`].
     pub(super) async fn extend(&self, page: &mut Page) -> Result<(), StoreError> {
         let owners = page.entries.values().filter_map(|entry| match entry.owner {
             Owner::Object(owner) => Some(owner),
@@ -285,8 +286,8 @@ impl PageUpdate<'_> {
         lock: &PageLock<'_>,
     ) -> Result<(), LedgerError> {
         let capacity = self.name.capacity(self.ledger.page_bytes);
-        let (each, first) = pending.bytes();
-        let fits = capacity.saturating_sub(page.encoded_len() + first) / each;
+        let (entry_bytes, owner_bytes) = pending.bytes();
+        let fits = capacity.saturating_sub(page.encoded_len() + owner_bytes) / entry_bytes;
         let added = &new[..fits.min(new.len())];
         {
             let mut lease = self.lease.lock().await;
@@ -368,8 +369,8 @@ mod tests {
         }
     }
 
-    /// Claims one event of one page in each of this many processes at the same time. Returns the number of refused
-    /// writes and the time.
+    /// Simulates `processes` processes that claim one event each, in the same page and at the same time. Returns the
+    /// number of refused writes and the time.
     async fn claims_at_once(processes: u8, waits: bool) -> (u64, Duration) {
         let store = Arc::new(Distant::default());
         let started = tokio::time::Instant::now();

@@ -32,8 +32,9 @@ pub enum HelpOutcome {
 
 impl Ledger {
     /// Returns those events of other objects that are not proven delivered, with the rows of their owners. Read the
-    /// pages before calling this, which reads the owners' rows: in the opposite order an owner could settle, expire
-    /// and be deleted in between.
+    /// pages before you call this method, which reads the owners' rows. In the opposite order, an object could claim an
+    /// event between the two reads, and its older state, *done* or without a row, would prove an event delivered that
+    /// is not.
     pub async fn unproven(&self, foreign: Vec<ForeignClaim>) -> Result<Vec<(ForeignClaim, Row)>, LedgerError> {
         let owners: BTreeSet<_> = foreign.iter().map(|event| event.owner).collect();
         let owners: Vec<_> = owners.into_iter().collect();
@@ -116,8 +117,9 @@ impl Ledger {
         self.change_entries(help.owner, ordinals, events, scopes, deliver).await
     }
 
-    /// Adds their ordinals to the entries of events that this object owns. An object that needs one call has entries
-    /// without ordinals. If that call was acknowledged in part, a helper needs them to recognize the acknowledged events.
+    /// Adds the ordinals to the entries of these events, which the leased object owns. The entries of an object that
+    /// needs only one call have no ordinals. If that call was acknowledged in part, a helper needs the ordinals to
+    /// recognize the acknowledged events.
     ///
     /// # Errors
     /// As [`Ledger::mark`].
@@ -132,8 +134,8 @@ impl Ledger {
         self.change_entries(lease.id, ordinals, events, scopes, number).await
     }
 
-    /// Changes the entries of events that `owner` owns. Entries that are marked as delivered, and entries that the
-    /// change does not change, stay.
+    /// Changes the entries of events that `owner` owns. Entries that are marked as delivered are not changed. A page is
+    /// written only if one of its entries differs.
     async fn change_entries(
         &self,
         owner: ObjectId,
@@ -151,7 +153,7 @@ impl Ledger {
                 let (name, entry) = found.entries.get(&ordinal).ok_or(LedgerError::Gone)?;
                 match entry.owner {
                     Owner::Delivered => {}
-                    Owner::Object(found) if found == owner => {
+                    Owner::Object(current) if current == owner => {
                         let mut changed = *entry;
                         change(&mut changed, ordinal);
                         if changed != *entry {

@@ -20,7 +20,7 @@ pub struct Lease {
     pub until: Seconds,
     /// Which owned events are delivered, as the row states it.
     pub progress: DeliveryProgress,
-    /// When the lease was granted. A view of a page that is older is not used.
+    /// When the lease was granted. An older view of a page is not used.
     pub(super) granted: Tick,
     /// The latest expiry of the pages that contain events of the object, as the last claim read or wrote them.
     pub(super) pages_expire: Seconds,
@@ -53,7 +53,7 @@ pub enum LeaseOutcome {
     Quarantined {
         /// The reason.
         reason: String,
-        /// Why a person accepted this, if so.
+        /// Why a person accepted the quarantine, if so.
         accepted: Option<String>,
     },
     /// Another worker holds the lease.
@@ -105,8 +105,7 @@ impl Ledger {
     /// Records a call that was acknowledged in part: every owned event below `cursor`, and the events with these
     /// ordinals, are delivered. A later attempt sends only the rest of the call.
     ///
-    /// The set is bounded by the call: it has at most one range more than the call has records that were not
-    /// acknowledged.
+    /// The size of the set is limited: if *n* records of the call were not acknowledged, it has at most *n* + 1 ranges.
     pub async fn acknowledge(
         &self,
         lease: &mut Lease,

@@ -92,13 +92,13 @@ pub(crate) fn partition(page: &Page, events: &[EventLookup], mut held: impl FnMu
     others
 }
 
-/// Returns for each scope the index of the first scope that has the same root page. Within one object too, two events
-/// with the same ID are the same event only if they map to the same page.
+/// Returns for each scope the index of the first scope that has the same root page. Two events with the same ID are the
+/// same event only if they map to the same page, also within one object.
 pub(crate) fn roots(scopes: &[EventScope]) -> Vec<u32> {
     let mut seen = HashMap::new();
-    let span = |scope: &EventScope| scope.minute.map(|minute| minute.div_euclid(BUCKET_MINUTES));
+    let bucket = |scope: &EventScope| scope.minute.map(|minute| minute.div_euclid(BUCKET_MINUTES));
     let roots = (0u32..).zip(scopes);
-    roots.map(|(at, scope)| *seen.entry((&scope.account, &scope.region, span(scope))).or_insert(at)).collect()
+    roots.map(|(at, scope)| *seen.entry((&scope.account, &scope.region, bucket(scope))).or_insert(at)).collect()
 }
 
 /// Returns whether a page expires so soon that it must be extended before it is relied on.

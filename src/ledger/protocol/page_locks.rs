@@ -6,9 +6,10 @@
 //! one. With a lock, each task starts from the page that the previous holder left, and one write includes the entries
 //! of all waiting tasks. The writes of other processes are still detected by the page's version.
 //!
-//! A page that a previous holder left is used only if its request to the store was sent after the task's lease was
-//! granted. Before the lease, a helper may have marked events of this object, and an older view does not have these
-//! marks: the object would deliver the events again. A view that needs no write is never checked against the version.
+//! A task uses the view that a previous holder left only if the request that returned it was sent after the task's
+//! lease was granted. Before that time, a helper may have marked events of the task's object as delivered. An older
+//! view does not contain these marks, so the object would deliver the events again. The page's version does not prevent
+//! this if the task need not write the page.
 
 use crate::ledger::model::page::{Entry, Owner, Page, PageName};
 use crate::ledger::protocol::lease::DeliveryProgress;
@@ -32,8 +33,8 @@ pub(crate) struct PageLocks {
 pub(crate) struct Tick(u64);
 
 /// A slot and the number of its tickets. The number changes only under the lock of the map, so the last ticket always
-/// sees that it is the last. The reference count of the `Arc` does not show this: a ticket decrements it after it has
-/// unlocked the map.
+/// detects that it is the last and removes the slot. The reference count of the `Arc` cannot be used for this, because
+/// a ticket decrements it after it has unlocked the map.
 #[derive(Debug, Default)]
 struct CountedSlot {
     slot: Arc<PageSlot>,
@@ -86,7 +87,7 @@ impl PendingClaim {
     }
 }
 
-/// Place in the queue for a page. Dropping it leaves the queue.
+/// Place of a task in the queue for a page. Dropping the ticket removes the task from the queue.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a> {
     page_locks: &'a PageLocks,
@@ -151,7 +152,8 @@ pub(crate) struct PageLock<'a> {
 }
 
 impl PageLock<'_> {
-    /// Adds the entries of all waiting tasks that fit into `capacity` bytes.
+    /// Adds the entries of each waiting task if they fit into `capacity` bytes. Skips a task that must reset its cursor
+    /// first.
     pub(crate) fn merge_waiting(&self, page: &mut Page, capacity: usize) {
         let waiting = lock_unpoisoned(&self.slot.waiting).clone();
         let mut length = page.encoded_len();

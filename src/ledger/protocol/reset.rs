@@ -26,8 +26,8 @@ impl Ledger {
     /// Resets an object's row in any state, so that all events it owns are delivered again. Refused while a lease is
     /// live, because its worker would continue with outdated state.
     ///
-    /// Events that other objects own are not delivered again, nor are events that helpers delivered. To deliver the
-    /// former again, reset their owner.
+    /// Events that other objects own, and events that helpers delivered, are not delivered again. To deliver the events
+    /// of another owner again, reset that owner.
     ///
     /// # Errors
     /// Errors of the store. The result is then unknown; repeat the call to find out.

@@ -33,7 +33,8 @@ type Attributes = HashMap<String, AttributeValue>;
 /// How long one request is retried before its outcome is reported as unknown.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A throttled partition recovers within a second; a table that just grew needs longer.
+/// Waits between the attempts of one request. A throttled partition recovers within a second. A table whose load just
+/// increased needs longer.
 const PACE: Pace = Pace { base: Duration::from_millis(50), cap: Duration::from_secs(3) };
 
 /// Maximum number of concurrent read batches.
@@ -104,8 +105,8 @@ impl DynamoDb {
         }
     }
 
-    /// Reads one key that does not exist, without retries. A program that starts finds out whether the table answers it.
-    /// A missing permission is no error: the request that needs it names it.
+    /// Checks at the start of a program that the table answers: reads one key that does not exist, without retries. A
+    /// missing permission is not an error here. The first request that needs the permission reports it.
     ///
     /// # Errors
     /// The table does not exist ([`StoreError::Unreadable`]), it does not answer ([`StoreError::Unknown`]), or the

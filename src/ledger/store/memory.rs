@@ -28,7 +28,7 @@ pub struct MemoryState {
 impl Memory {
     /// Locks and returns the contents.
     pub fn contents(&self) -> MutexGuard<'_, MemoryState> {
-        // Every write is one assignment, so a panic elsewhere leaves nothing half written.
+        // Every write is one insertion into a map, so a panic of another task leaves nothing half written.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

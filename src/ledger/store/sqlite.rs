@@ -1,8 +1,8 @@
 //! SQLite store: keeps the ledger in one file, for one process at a time.
 //!
 //! Conditions and changes are [`Guard::admits`] and [`Change::apply`], evaluated under the journal's lock. This store
-//! deletes nothing: it keeps the time to live, which the protocol reads, but never removes rows or pages, so that a
-//! local run can cover a whole bucket.
+//! never deletes rows or pages, so that a local run can cover a whole bucket. It stores their expiry, because the
+//! protocol reads it.
 
 mod journal;
 mod open_error;
@@ -241,7 +241,7 @@ fn stored_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
             oversize: count(11)?.unwrap_or_default(),
         }),
     };
-    let understood = Row {
+    let parsed = Row {
         object: Object { bucket: row.get(0)?, key: row.get(1)?, etag: row.get(2)? },
         status: Status::Open,
         token: row.get::<_, Option<[u8; 16]>>(4)?.map(|token| Token(u128::from_be_bytes(token))),
@@ -254,7 +254,7 @@ fn stored_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
         accepted: row.get(15)?,
         expires: row.get(13)?,
     };
-    Ok(StoredRow { row: understood, status: row.get(3)?, acknowledged: row.get(16)? })
+    Ok(StoredRow { row: parsed, status: row.get(3)?, acknowledged: row.get(16)? })
 }
 
 fn write_row(connection: &Connection, path: &Path, id: ObjectId, row: &Row) -> Result<(), StoreError> {

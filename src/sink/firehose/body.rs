@@ -37,14 +37,15 @@ pub(super) struct UnexpectedProtocol(String);
 /// Renders the records of a call whose indices are in `pending`. Reuses the memory of `spare`.
 pub(super) fn render(stream: &str, call: &SinkCall, pending: &[usize], spare: Vec<u8>) -> Bytes {
     let records: Vec<&[u8]> = call.record_slices().collect();
-    let of = |&at: &usize| records[at];
+    let record_at = |&at: &usize| records[at];
     let head = format!("{{\"DeliveryStreamName\":{},\"Records\":[", serde_json::Value::from(stream));
-    let each = |record: &[u8]| RECORD_START.len() + STANDARD.encoded_length(record.len()) + RECORD_END.len() + 1;
+    let encoded_bytes =
+        |record: &[u8]| RECORD_START.len() + STANDARD.encoded_length(record.len()) + RECORD_END.len() + 1;
     let mut body = spare;
     body.clear();
-    body.reserve_exact(head.len() + pending.iter().map(|at| each(of(at))).sum::<usize>() + 2);
+    body.reserve_exact(head.len() + pending.iter().map(|at| encoded_bytes(record_at(at))).sum::<usize>() + 2);
     body.extend_from_slice(head.as_bytes());
-    for (count, record) in pending.iter().map(of).enumerate() {
+    for (count, record) in pending.iter().map(record_at).enumerate() {
         if count > 0 {
             body.push(b',');
         }

@@ -111,7 +111,7 @@ pub(super) fn read_lines(root: &Path, file: &CommittedFile, mut each: impl FnMut
         Some("jsonl.zst") => zstd::stream::read::Decoder::new(&mut stored).and_then(|zstd| blocks(zstd, &mut each)),
         _ => Err(io::Error::other("this build of trailhose cannot decompress it")),
     };
-    // A decompressor may stop before the end.
+    // A decompressor may stop before the end. The checksum includes the remaining bytes.
     let read = read.and_then(|()| io::copy(&mut stored, &mut io::sink()));
     read.map_err(|error| FileFault::Damaged(format!("cannot be read: {error}")))?;
     let found = FileChecks { lines, crc: stored.crc.finalize() };

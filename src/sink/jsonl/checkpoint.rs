@@ -146,7 +146,7 @@ impl Destination {
         self.commit(0, &[])
     }
 
-    /// Undoes a checkpoint that was not committed.
+    /// Undoes a checkpoint that was not committed. Fails without changes if folder and ledger do not match.
     fn recover(&self, intent: &Intent) -> Result<(), SinkError> {
         let recorded = self.tables.checkpoints(&self.id)?;
         let committed = recorded.unwrap_or(0);
@@ -258,7 +258,8 @@ impl Destination {
         }
     }
 
-    /// Returns the partition's last file if it has its committed length and the configured compression.
+    /// Returns the partition's last file if it has its committed length and the configured compression. Fails if the
+    /// file is shorter.
     fn appendable_file(&self, partition: &str) -> Result<Option<CommittedFile>, SinkError> {
         let Some(last_file) = self.tables.last_file(&self.id, partition)? else { return Ok(None) };
         let path = self.root.join(partition).join(&last_file.name);

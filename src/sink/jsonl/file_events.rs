@@ -9,8 +9,8 @@ use crate::ledger::model::page::PageName;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Before the first line, so that the lines are read as one log. Events without ID and with the same content are then
-/// numbered as in their object.
+/// Precedes the first line, so that all lines are read as the `Records` of one log. Events without an ID that have the
+/// same content are then numbered, as in an object.
 const START: &[u8] = b"{\"Records\":[";
 
 const NO_LIMITS: DecodeLimits = DecodeLimits { object_bytes: u64::MAX, value_bytes: usize::MAX / 4, events: u32::MAX };
@@ -19,10 +19,10 @@ const NO_LIMITS: DecodeLimits = DecodeLimits { object_bytes: u64::MAX, value_byt
 #[derive(Debug)]
 pub(super) struct FileEvents {
     group: PageGroup,
-    /// The root pages, each with its number.
+    /// A number for each root page. `events` contains the number instead of the name, to save memory.
     roots: HashMap<String, u32>,
     events: HashSet<(u32, EventId)>,
-    /// Events that occur again.
+    /// Repeated events, counted without the first one.
     pub(super) repeats: u64,
 }
 
@@ -83,7 +83,7 @@ impl FileEvents {
         self.roots.get(root_name(page)).is_some_and(|root| self.events.contains(&(*root, id)))
     }
 
-    /// Returns the number of different events.
+    /// Returns the number of distinct events.
     pub(super) fn len(&self) -> u64 {
         self.events.len() as u64
     }

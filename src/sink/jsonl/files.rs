@@ -47,7 +47,7 @@ pub(crate) struct CommittedFile {
     pub(crate) checks: Option<FileChecks>,
 }
 
-/// What the committed bytes of a file are compared with.
+/// The expected number of lines and CRC-32 of the committed bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileChecks {
     pub(crate) lines: u64,
@@ -109,6 +109,7 @@ pub(super) fn put_checkpoint(
     checkpoint: i64,
     last_number: i64,
 ) -> rusqlite::Result<()> {
+    // A new folder starts at checkpoint 0. Every file of it is recorded, so its record is complete.
     let sql = "INSERT INTO folders (id, checkpoints, last_file, complete) VALUES (?1, ?2, ?3, ?2 = 0)
          ON CONFLICT (id) DO UPDATE SET checkpoints = ?2, last_file = max(last_file, ?3)";
     connection.prepare_cached(sql)?.execute(params![folder, checkpoint, last_number]).map(drop)
@@ -180,11 +181,12 @@ impl FileTables {
     fn optional<T>(
         &self,
         sql: &str,
-        with: impl rusqlite::Params,
+        params: impl rusqlite::Params,
         get: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, SinkError> {
         let found = self.0.read(|connection| {
-            let found = connection.prepare_cached(sql).and_then(|mut ask| ask.query_row(with, get).optional());
+            let found =
+                connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(params, get).optional());
             found.map_err(|error| store_error(self.0.path(), error))
         });
         found.map_err(sink_error)

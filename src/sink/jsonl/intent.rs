@@ -53,7 +53,7 @@ impl Intent {
     }
 }
 
-/// Splits a path of the intent into partition and file name. Returns nothing if a ledger whose file names start with
+/// Splits a path of the intent into partition and file name. Returns `None` if a ledger whose file names start with
 /// `file_prefix` cannot have created the path, so that an invalid intent never causes other files to be truncated or
 /// removed.
 pub(super) fn split_path<'a>(relative: &'a str, file_prefix: &str) -> Option<(&'a str, &'a str)> {

@@ -1,18 +1,18 @@
 //! Which files can contain the events of a ledger page. Pure.
 //!
 //! The ledger does not record the file of an event. If an event names its account and its region, they and its time
-//! determine both its page and its partition. Otherwise the partition may depend on the object that delivered the event,
-//! and only the date is known.
+//! determine both its page and its partition. Otherwise the partition may depend on the object that delivered the
+//! event, and only the date is known.
 
 use super::partition::{date, folder_value};
 use crate::ledger::model::page::PageName;
 
-/// The files that can contain the events of a page.
+/// A group of pages whose events can be in the same files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum PageGroup {
-    /// The files of this partition.
+    /// Pages whose events are in files of this partition.
     Partition(String),
-    /// The files of every partition with this date.
+    /// Pages whose events are in files of any partition with this date.
     Date(String),
 }
 
@@ -45,7 +45,7 @@ impl PageGroup {
         }
     }
 
-    /// Returns the start that the names of all pages of this group have. Other pages can have it too.
+    /// Returns a prefix of the names of all pages of this group. Pages of other groups can have the same prefix.
     pub(super) fn page_prefix(&self) -> String {
         let Self::Partition(partition) = self else { return String::new() };
         let values = partition.split('/').filter_map(|part| Some(part.split_once('=')?.1)).take(2);

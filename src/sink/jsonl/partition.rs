@@ -23,6 +23,7 @@ const UNKNOWN: &str = "unknown";
 /// The maximum number of characters of a value in a folder name. File systems limit a name to 255 bytes.
 const MAX_VALUE_CHARS: usize = 48;
 
+/// Returns the account or region of an event as part of a folder name. See [`folder`].
 pub(super) fn folder_value(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.is_empty() {
@@ -40,6 +41,7 @@ pub(super) fn folder_value(text: &str) -> String {
     Sha256::digest(text).iter().take(8).fold(safe, |safe, byte| format!("{safe}{byte:02x}"))
 }
 
+/// Returns the day of a minute as `YYYY-MM-DD`, or `unknown` without a valid one.
 pub(super) fn date(minute: Option<i64>) -> String {
     let day = || {
         let time = jiff::Timestamp::from_second(minute?.checked_mul(60)?).ok()?;

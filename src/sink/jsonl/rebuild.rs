@@ -1,9 +1,10 @@
 //! Rebuild and release: what happens to the events of files that a user removed or moved.
 //!
 //! The ledger records which events are delivered, but not in which file an event is. An event was in a missing file if
-//! the ledger proves that it is delivered and no present file that could contain it does (`page_group.rs`). *Rebuild*
-//! resets the objects that own these events; the next sync delivers these events again. *Release* marks these events, so
-//! that no rebuild delivers them again. Each is one transaction of the ledger, so a kill leaves all of it or nothing.
+//! the ledger proves that it is delivered, and none of the present files that could contain it (`page_group.rs`)
+//! contains it. *Rebuild* resets the objects that own these events; the next sync delivers these events again.
+//! *Release* marks these events, so that no rebuild delivers them again. Each is one transaction of the ledger, so a
+//! kill leaves all of it or nothing.
 
 use super::check::{FaultyFile, FileFault};
 use super::checkpoint::Destination;
@@ -26,8 +27,8 @@ pub struct Rebuild {
     pub files: u64,
     /// Events of these files. The next sync delivers them again.
     pub events: u64,
-    /// Events among them whose owner is unknown, because a helper delivered them. If there is one, every object is read
-    /// again.
+    /// Events among them whose owner is unknown, because a helper delivered them. If there is such an event, every
+    /// object is read again.
     pub unknown: u64,
     /// The objects that are read again.
     pub objects: Vec<Object>,
@@ -46,14 +47,15 @@ impl Jsonl {
     /// Lets the next sync deliver the events of missing files again. Does nothing if no committed file is missing.
     ///
     /// # Errors
-    /// Returns an error, and changes nothing, if a committed file is damaged, or if the ledger is not SQLite or delivered
-    /// to several folders.
+    /// Returns an error, and changes nothing, if a committed file is damaged, or if the ledger is not SQLite or
+    /// delivered to several folders.
     pub async fn rebuild(&self) -> Result<Rebuild, SinkError> {
         self.change(Destination::rebuild).await
     }
 
     /// Releases files that were moved away or deleted on purpose. They are no longer expected, and no rebuild delivers
-    /// their events again. A file is identified by its name and the names of its three folders, in any place.
+    /// their events again. A path is identified by its last four parts: three folders and the file name. The file may
+    /// have been moved.
     ///
     /// # Errors
     /// Returns an error, and changes nothing, if a file is not a committed file of this destination, or if another file
@@ -70,7 +72,7 @@ impl Jsonl {
         let state = Arc::clone(&self.state);
         blocking(move || {
             let _guard = guard;
-            // The ledger writes so far need their lines.
+            // Commit the ledger writes so far together with their lines.
             state.write()?;
             change(&state.destination).inspect_err(|error| state.invalidate(&error.to_string()))
         })
@@ -193,7 +195,8 @@ impl PresentEvents {
         files: &[CommittedFile],
         faults: &mut Vec<FaultyFile>,
     ) -> Result<Self, SinkError> {
-        // Almost every event names its account and region. Only otherwise all files of a date are read.
+        // Almost every event names its account and region. Read all files of a date only if the ledger has pages of
+        // other events.
         let mut used = BTreeSet::new();
         let each = owners.each_page_name(|page| {
             let group = PageGroup::of_page(&page);
@@ -209,7 +212,7 @@ impl PresentEvents {
         Ok(Self(events.collect()))
     }
 
-    /// Returns prefixes that together every page of the groups has. No page has two of them.
+    /// Returns prefixes of page names. The name of each page of the groups starts with exactly one of them.
     fn page_prefixes(&self) -> Vec<String> {
         let prefixes: BTreeSet<String> = self.0.keys().map(PageGroup::page_prefix).collect();
         match prefixes.contains("") {

@@ -97,8 +97,8 @@ async fn ingest(ledger: &Sqlite, sink: &Jsonl, number: u32, lines: &[(&str, &str
 fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
-    while let Some(destination) = folders.pop() {
-        for entry in std::fs::read_dir(destination).unwrap().map(Result::unwrap) {
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
             match entry.file_type().unwrap().is_dir() {
                 true if entry.file_name() != STATE_FOLDER => folders.push(entry.path()),
                 true => {}
@@ -148,7 +148,7 @@ async fn exactly_once(root: &Path, options: Options, objects: &BTreeMap<u32, Vec
     exactly_once_in(ledger(root), root, options, objects).await
 }
 
-/// [`exactly_once`] with a ledger in any place.
+/// [`exactly_once`] with a ledger that is stored outside of the destination.
 async fn exactly_once_in(ledger: Sqlite, root: &Path, options: Options, objects: &BTreeMap<u32, Vec<String>>) -> usize {
     let sink = Jsonl::with_ledger(root, options, &ledger).await.unwrap();
     let mut expected = BTreeMap::new();
@@ -177,8 +177,8 @@ async fn flushed_lines_are_in_their_partition() {
         let files = files(root.path());
         assert_eq!(files.len(), 2, "{files:?}");
         assert_eq!(files.iter().map(|file| content(file)).collect::<Vec<_>>(), ["a\nc\nd\n", "b\n"]);
-        let destination = files[0].parent().unwrap().strip_prefix(root.path()).unwrap();
-        assert_eq!(destination, Path::new("account=1/region=eu-west-1/date=2023-03-28"));
+        let partition = files[0].parent().unwrap().strip_prefix(root.path()).unwrap();
+        assert_eq!(partition, Path::new("account=1/region=eu-west-1/date=2023-03-28"));
     }
 }
 

@@ -1,5 +1,5 @@
-//! Completes the record of a folder whose files an earlier version wrote. It recorded only the last file of each
-//! partition. The other files are complete, because a file is never changed after the next one is started.
+//! Completes the record of a folder whose files an earlier version wrote. That version recorded only the last file of
+//! each partition. The other files are complete, because a file is never changed after the next one is started.
 
 use super::checkpoint::Destination;
 use super::file::io_error;
@@ -10,7 +10,8 @@ use std::io;
 use std::path::Path;
 
 impl Destination {
-    /// Records the files of this ledger that are in the folder and not in the table, with their present lengths.
+    /// Records the files of this ledger that are in the folder but not in the table. Their present lengths become their
+    /// committed lengths.
     pub(super) fn record_older_files(&self) -> Result<(), SinkError> {
         if self.tables.is_complete(&self.id)? {
             return Ok(());

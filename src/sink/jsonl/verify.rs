@@ -15,17 +15,18 @@ use std::sync::Arc;
 pub struct Verification {
     /// Committed files.
     pub files: u64,
-    /// Different events in the files.
+    /// Distinct events in the files.
     pub events: u64,
     /// The committed files with a fault.
     pub faulty: Vec<FaultyFile>,
-    /// Events that are in the files more than once, counted without the first.
+    /// Repeated events in the files, counted without the first one.
     pub repeated: u64,
     /// Events that the ledger proves to be delivered and that are in no file.
     pub missing: u64,
     /// Events in the files that are not in the ledger.
     pub unknown: u64,
-    /// Whether the events were compared. They are not if the ledger is stored elsewhere or delivered to several folders.
+    /// Whether the events were compared. They are not if the ledger is stored elsewhere or delivered to several
+    /// folders.
     pub compared: bool,
 }
 
@@ -38,7 +39,7 @@ impl Verification {
 
 /// Compares the committed files below `destination` with `ledger`, an SQLite file. If the ledger is stored elsewhere,
 /// `ledger` is the sink's own state, `.trailhose/files.db`, and `compare_events` is false. Another process may deliver
-/// meanwhile; what it commits later is not compared.
+/// meanwhile. What it commits after the start is not compared.
 ///
 /// # Errors
 /// Returns an error if the ledger cannot be read, or did not deliver to this folder.
@@ -72,6 +73,7 @@ impl Destination {
         }
         // One group at a time: the events of a group are in memory.
         for group in groups.into_iter().filter(|_| found.compared) {
+            // The loop above has found these faults.
             let mut ignored = Vec::new();
             let one = BTreeSet::from([group.clone()]);
             let events = PresentEvents::read(&owners, one, &self.root, &files, &mut ignored)?;

@@ -11,10 +11,13 @@ use crate::object::ObjectId;
 use std::collections::{BTreeMap, HashSet};
 
 const FORMAT: u8 = 1;
+
+// Sizes in bytes: the head of a group, an entry without its ordinal, and an ordinal.
 const GROUP: usize = 16 + 1 + 4;
 const ENTRY: usize = 16 + 2;
 const ORDINAL: usize = 4;
 
+/// The owner, and whether ordinals follow.
 type Group = ([u8; 16], bool);
 
 fn group(entry: &Entry) -> Group {

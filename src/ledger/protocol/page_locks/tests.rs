@@ -1,4 +1,5 @@
-//! Every order of the steps of three tasks that use one page, with every task cancelled at every step.
+//! Tests of every order of the steps of three tasks that use one page, without a cancellation and with one task
+//! cancelled at any step.
 
 use super::*;
 use crate::event::EventId;
@@ -47,7 +48,7 @@ struct Observed {
     rejected: usize,
 }
 
-/// Marks a holder, also when it is cancelled.
+/// A task that holds the lock. Dropping it decrements the number of holders, also if the task is cancelled.
 struct Holding<'a>(&'a RefCell<Observed>);
 
 impl Drop for Holding<'_> {
@@ -108,8 +109,8 @@ fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
             Step::Run(number) => *steps[number].borrow_mut() = 1,
             Step::Cancel(number) => tasks[number] = None,
         }
-        // A lock that is released wakes a waiting task, which then runs up to its next step. Twice, because a task that
-        // ends releases a lock for a task that was polled before it.
+        // Poll each task twice: a task that ends releases the lock, and the task that waits for it may have been polled
+        // already. The waiting task then runs up to its next step.
         for _ in 0..2 {
             for task in &mut tasks {
                 let Some(future) = task else { continue };
@@ -140,7 +141,7 @@ fn explore(path: &mut Vec<Step>, cancels: usize, totals: &mut (usize, usize, usi
     totals.0 += 1;
     totals.1 += passed_on;
     totals.2 += rejected;
-    // The tasks differ in nothing, so they start in one order.
+    // The tasks are equal, so one order of their starts is enough.
     let started = |number: usize| path.contains(&Step::Run(number));
     let next = (0..TASKS).find(|number| !started(*number));
     let runs: Vec<Step> = active

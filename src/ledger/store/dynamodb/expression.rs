@@ -79,6 +79,7 @@ impl Expression {
         condition
     }
 
+    /// Returns the condition that the lease has ended or has this token.
     fn available(&mut self, now: i64, own_token: crate::ledger::model::row::Token) -> String {
         let (until, token) = (self.name("until"), self.name("token"));
         let (now, own_token) = (self.value(":now", number(now)), self.value(":mine", text(own_token)));
@@ -166,7 +167,8 @@ impl Expression {
         self.set.push(format!("{name} = {value}"));
     }
 
-    /// Skips an attribute that the change sets anyway: a path may be set only once.
+    /// Sets an attribute if the item does not have it. Skips an attribute that the change sets, because an expression
+    /// may set a path only once.
     fn set_if_absent(&mut self, name: &'static str, value: AttributeValue) {
         if self.values.contains_key(&format!(":set_{name}")) {
             return;

@@ -18,7 +18,7 @@ pub enum CommitMode {
     Grouped,
 }
 
-/// SQL that converts the tables from format *n*, which is its index plus one, to format *n* + 1.
+/// SQL that converts the tables to the next format. The first entry converts format 1 to format 2.
 const UPGRADES: [&str; 2] = [
     "ALTER TABLE rows ADD COLUMN quarantined_at INTEGER; ALTER TABLE rows ADD COLUMN accepted TEXT",
     "ALTER TABLE rows ADD COLUMN acknowledged BLOB",
@@ -267,7 +267,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<String, StoreErro
     let count_tables = |connection: &Connection| {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map_err(failed)
     };
-    // The file of another program must not be changed, also not by the settings below.
+    // The file of another program must not be changed. The settings below would change it.
     if count_tables(connection)? > 0 {
         identify(connection, path)?;
     }

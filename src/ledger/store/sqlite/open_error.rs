@@ -16,15 +16,15 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Maximum number of foreign tables that an error names.
 const MAX_TABLES_NAMED: usize = 4;
 
-/// What is done with a ledger file.
+/// How a ledger file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileAccess {
     Read,
     Write,
 }
 
-/// Checks the file at `path` and the files that SQLite keeps next to it, before SQLite opens them. SQLite's own errors do
-/// not distinguish the causes. An absent file is valid for [`FileAccess::Write`], and so is an empty one.
+/// Checks the file at `path` and the files that SQLite keeps next to it, before SQLite opens them. SQLite's own errors
+/// do not distinguish the causes. An absent file is valid for [`FileAccess::Write`], and so is an empty one.
 pub(super) fn check_file(path: &Path, access: FileAccess) -> Result<(), StoreError> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && access == FileAccess::Write => return Ok(()),
@@ -59,7 +59,7 @@ pub(super) fn check_file(path: &Path, access: FileAccess) -> Result<(), StoreErr
     }
 }
 
-/// Returns the path with this text after its name.
+/// Returns the path with `extension` appended to its name.
 pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(extension);
@@ -102,7 +102,8 @@ fn owner(_: &Path) -> Option<String> {
     None
 }
 
-/// Checks that an existing file is a ledger of this version or an older one, and returns the ledger's ID and its format.
+/// Checks that an existing file is a ledger of this version or an older one, and returns the ledger's ID and its
+/// format.
 pub(super) fn identify(connection: &Connection, path: &Path) -> Result<(String, u32), StoreError> {
     let failed = |error| store_error(path, error);
     let tables: Vec<String> = connection
@@ -153,7 +154,7 @@ fn foreign(path: &Path, tables: &[String]) -> StoreError {
     ))
 }
 
-/// Returns the error of reading a ledger of an older format, which only an opening for writes converts.
+/// Returns the error for a ledger of an older format that is opened read-only. Only opening it for writes converts it.
 pub(super) fn older_format(path: &Path, format: u32) -> StoreError {
     StoreError::Unreadable(format!(
         "the ledger {} has the older format {format} (this version reads format {FORMAT}): run `trailhose sync` with it \

@@ -1,9 +1,10 @@
 //! Changes the owners of many events, for a sink whose files were removed.
 //!
-//! An event that is in no file any more is delivered again by its owner, once the owner's row is reset. The owner must
-//! not repeat its other events. Their owner is therefore replaced by an *alias* of the owner: the ID of an object that
-//! has no row. A missing row proves that the object was done, so an event of an alias is proven delivered. The table
-//! `former_owners` maps an alias to its owner, so that the event can be given back.
+//! If the files of some events were removed, the row of their owner is reset, and the owner delivers these events
+//! again. It must not repeat its other events. In the entries of the other events, the owner is therefore replaced by
+//! its *alias*: the ID of an object that has no row. A missing row proves that the object was done, so an event of an
+//! alias is proven delivered. The table `former_owners` maps an alias to its owner, so that a later change can replace
+//! the alias by the owner again.
 
 use super::schema::Schema;
 use super::{Journal, store_error};
@@ -30,7 +31,7 @@ const BATCH_PAGES: u32 = 256;
 /// Maximum number of rows in memory.
 const MAX_ROWS: usize = 1 << 16;
 
-/// An object that owns events, looked up behind its aliases.
+/// The owner of an event. An alias is replaced by its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TrueOwner {
     Object(ObjectId),
@@ -40,7 +41,7 @@ enum TrueOwner {
     Released,
 }
 
-/// Changes owners in the open transaction of a journal. The caller commits it or invalidates the journal.
+/// Reads and changes owners in the open transaction of a journal. The caller commits it or invalidates the journal.
 #[derive(Debug)]
 pub(crate) struct Owners<'a> {
     journal: &'a Journal,
@@ -66,7 +67,7 @@ impl<'a> Owners<'a> {
         Self::read(journal)
     }
 
-    /// Reads the aliases, for a journal that is not changed.
+    /// Reads the aliases without creating their table, for a journal that is not changed.
     pub(crate) fn read(journal: &'a Journal) -> Result<Self, StoreError> {
         let mut former = HashMap::new();
         if journal.schema_version(&SCHEMA)? > 0 {
@@ -168,8 +169,9 @@ impl<'a> Owners<'a> {
         Ok(Owner::Object(alias))
     }
 
-    /// Marks events as released: they count as delivered, and no file contains them. Returns their number. `pages` has
-    /// the prefix of the names of the pages; `released` returns whether an event that is in a file is one of them.
+    /// Marks events as released: they count as delivered, and no file contains them. Returns their number. Only pages
+    /// whose names start with `pages` are changed. `released` returns whether none of the files that remain contains an
+    /// event.
     pub(crate) fn release(
         &mut self,
         pages: &str,
@@ -194,9 +196,9 @@ impl<'a> Owners<'a> {
         Ok(events)
     }
 
-    /// Resets the objects that own missing events, so that they deliver these events again and no other event.
-    /// `prefixes` has the prefixes of the names of the pages with missing events; `missing` returns whether an event that
-    /// should be in a file is not.
+    /// Resets the objects that own missing events, so that they deliver these events again and no other event. The
+    /// names of all pages with missing events start with one of `prefixes`. `missing` returns whether none of the
+    /// present files contains an event.
     pub(crate) fn deliver_again(
         &mut self,
         prefixes: &[String],

@@ -1,11 +1,11 @@
-//! Tables that another module owns in the ledger's file, for example those of a sink. Their owner defines and reads
+//! Tables that another module owns in the ledger's file, for example those of a sink. That module defines and reads
 //! them. The journal only creates them and includes their writes in its transaction.
 
 use super::{Journal, store_error};
 use crate::ledger::store::StoreError;
 use rusqlite::{Connection, OptionalExtension};
 
-/// The tables of one owner.
+/// The tables of one module.
 #[derive(Debug)]
 pub(crate) struct Schema {
     /// The name under which the ledger's table `meta` records the version.

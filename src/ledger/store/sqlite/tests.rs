@@ -162,7 +162,7 @@ fn file_that_is_not_a_ledger_is_rejected_unchanged() {
     );
 }
 
-/// The tables of `rows` in format 1.
+/// SQL that replaces the table `rows` by an empty one of format 1.
 const ROWS_1: &str = "DROP TABLE rows; CREATE TABLE rows (
     id BLOB PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, etag TEXT NOT NULL, status TEXT NOT NULL,
     token BLOB, until INTEGER NOT NULL, cursor INTEGER NOT NULL, seen INTEGER, delivered INTEGER,
