@@ -249,9 +249,9 @@ async fn sync_from_inventory(emulator: &Emulator, how: How, bucket: &str) {
         assert!(refused.code() == 2 && refused.err().contains(said), "{refused:?}");
         assert_eq!(refused.err().lines().count(), 1, "{refused:?}");
     }
-    let other = Stored { bucket: "another".into(), ..stored };
+    let other = Stored { bucket: "reports".into(), ..stored };
     let refused = other.sync(&out, Some(&other.manifest));
-    assert!(refused.code() == 2 && refused.err().contains("expected a report of the bucket another"), "{refused:?}");
+    assert!(refused.code() == 2 && refused.err().contains("expected a report of the bucket reports"), "{refused:?}");
     assert!(!out.exists(), "nothing is created before the report is checked");
 }
 

@@ -205,7 +205,7 @@ fn delivered_lines(folder: &Path) -> u64 {
 /// bucket.
 fn sync(what: &str, bucket: &Path, events: u64) {
     let (empty, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let idle = peak(&[Path::new("sync"), empty.path(), &out.path().join("nothing")]);
+    let idle = peak(&[Path::new("sync"), Path::new("--allow-empty"), empty.path(), &out.path().join("nothing")]);
     let all = out.path().join("all");
     let peak = peak(&[Path::new("sync"), bucket, &all]);
     assert_eq!(delivered_lines(&all), events, "{what}: delivered events");
