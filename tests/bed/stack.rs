@@ -285,7 +285,10 @@ fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
     // AWS has no permission of this name, but the emulator requires it.
     let send = "Action: sqs:SendMessage\n";
     assert!(template.contains(send));
-    template = template.replace(send, "Action: [sqs:SendMessage, sqs:SendMessageBatch]\n");
+    // The ingest function does not send batches, so its role stays unchanged.
+    let (ingest, backfill) = template.split_once("\n  BackfillRole:\n").unwrap();
+    let backfill = backfill.replace(send, "Action: [sqs:SendMessage, sqs:SendMessageBatch]\n");
+    template = format!("{ingest}\n  BackfillRole:\n{backfill}");
     // The emulator compares this number with the text of the parameter and stops polling.
     for parameter in ["MaximumConcurrency", "DeferredConcurrency", "BackfillConcurrency", "BackfillIngestConcurrency"] {
         let before = format!("MaximumConcurrency: !Ref {parameter}\n");
