@@ -17,7 +17,7 @@ pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    the run was requested, the preview is complete, or the run is done or in progress
   1    a request failed, the run has failures, or the run does not exist; try again
-  2    nothing was started: invalid arguments, or a source, destination or ledger cannot be opened
+  2    nothing was started: invalid arguments, or a source, queue or ledger cannot be opened
   4    with --dry-run or --inventory: no object of a source matched the selection; --allow-empty makes it 0
   130  interrupted by Ctrl-C; 143 by SIGTERM";
 
@@ -70,7 +70,7 @@ pub(crate) struct BackfillArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
 
-    /// Also reopen and enqueue quarantined objects
+    /// Also reopen and enqueue quarantined objects, except those that are accepted
     #[arg(long, help_heading = "Object selection")]
     pub(crate) quarantined: bool,
 

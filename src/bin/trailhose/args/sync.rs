@@ -77,7 +77,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "RULES", value_parser = Filter::parse, help_heading = "Event selection")]
     pub(crate) filter: Option<Filter>,
 
-    /// Deliver the events of missing JSON Lines files again, and no other event twice
+    /// Deliver the events of missing JSON Lines files again, and no other delivered event
     #[arg(long, conflicts_with = "watch", help_heading = "Delivery")]
     pub(crate) rebuild: bool,
 
