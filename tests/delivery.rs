@@ -196,7 +196,7 @@ async fn stalled_owner_is_helped_while_another_owner_is_in_progress() {
     assert_eq!(stalled_is_first.len(), 2, "owners are visited in the order of their IDs, and both orders occur");
 }
 
-/// A helper whose own call is acknowledged in part marks that part, so that nobody repeats it.
+/// A helper whose own call is acknowledged in part marks that part, so that no other attempt repeats it.
 #[tokio::test]
 async fn acknowledged_part_of_a_helpers_call_is_marked() {
     let mut world = World::default();
