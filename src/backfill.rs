@@ -8,7 +8,7 @@
 //! [`crate::sync`] uses the same discovery and reconciliation, and ingests the missing objects in its own process.
 //!
 //! The backfill reconciles and does not replay. There is no marker of a run's position, because a marker would skip
-//! files that are delivered late under earlier keys. Every run lists all of its days, and the ledger tells which
+//! files that are delivered late under earlier keys. Every run lists all of its days, and the ledger shows which
 //! objects are missing. The days are a contiguous range of keys ([`crate::listing::DayRange::key_range`]), so a region
 //! without new files costs one request, regardless of the number of days.
 //!

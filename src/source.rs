@@ -25,9 +25,9 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// Returns [`SourceError::Changed`] if the key was overwritten, and never the bytes of another version.
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError>;
 
-    /// Returns at most the first `max_bytes` bytes of exactly this version, with the request of [`Source::fetch`]. For
-    /// objects whose announced size is small: the announcement can be wrong or forged. The default implementation reads
-    /// the whole object.
+    /// Returns at most the first `max_bytes` bytes of exactly this version, with the request of [`Source::fetch`]. Used
+    /// for objects whose announced size is small, with a limit because the announced size can be wrong or forged. The
+    /// default implementation reads the whole object.
     ///
     /// # Errors
     /// Returns the same errors as [`Source::fetch`].

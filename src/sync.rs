@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use walk::{Walk, WalkStep};
 
-/// Number of consecutive objects to whose requests the source does not answer, or only by throttling, after which one
+/// Number of consecutive objects for which the source does not answer or throttles the requests. After that many, one
 /// list request decides whether the source can be reached. Failures of single objects, such as a missing permission for
 /// one account's key, are answers and never stop the run.
 const UNANSWERED_IN_A_ROW: u32 = 20;
@@ -240,7 +240,7 @@ struct SyncState<'w> {
     /// Tells the groups in progress to start no further object.
     stopped: Arc<AtomicBool>,
     retry_queue: RetryQueue,
-    /// Number of consecutive objects to whose requests the source did not answer.
+    /// Number of consecutive objects for which the source did not answer or throttled the requests.
     unanswered: u32,
     /// A list request that decides whether the source can be reached. No object is started until it is answered.
     source_check: JoinSet<Result<ListPage, SourceError>>,

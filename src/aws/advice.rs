@@ -2,8 +2,8 @@
 
 use super::AwsFailure;
 
-/// Policies that can deny a request although the permissions of the role allow it, as AWS's message names them, and the
-/// next step.
+/// The policies that can deny a request although the role's permissions allow it. Each has its name in AWS's messages
+/// and the next step.
 const DENYING_POLICIES: [(&str, &str); 8] = [
     (
         "service control policy",
@@ -58,7 +58,8 @@ impl AwsFailure {
     pub fn denial_advice(&self, allow: impl FnOnce() -> String) -> String {
         let message = &self.message;
         let denies = |policy: &str| {
-            // Without an explicit deny, a missing statement in the role's own policies is what `allow` describes.
+            // Without an explicit deny, only a statement in a policy of the role or of the resource is missing. `allow`
+            // describes that case.
             let silent = !matches!(policy, "" | "identity-based policy" | "resource-based policy")
                 && message.contains(&format!("no {policy} allows"));
             silent || message.contains("with an explicit deny") && message.contains(policy)

@@ -18,8 +18,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The SDK's own limit for loading credentials. It is long, because a `credential_process` can ask for a code.
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// How long the first credentials are kept for the second request for them. [`check`] loads them before the SDK does, and
-/// a `credential_process` should not run twice.
+/// How long the credentials that [`check`] loads are kept for the SDK's first request for credentials. Without this, a
+/// `credential_process` would run twice.
 const KEEP_FIRST: Duration = Duration::from_secs(60);
 
 /// An error of the credentials provider, as text for the user.

@@ -120,7 +120,7 @@ pub struct DiscoveryRecord {
 /// Maximum number of unvisited folders that a discovery record names.
 pub const UNVISITED_NOTED: usize = 10;
 
-/// Returns the name of the part of a source that these folders are.
+/// Returns the name of the part of a source that consists of these folders.
 pub fn part_name(rest: &DiscoveryRest) -> String {
     // Strings, numbers and days always serialize to JSON.
     hash(&serde_json::to_string(rest).unwrap_or_default())
@@ -209,7 +209,7 @@ impl DiscoveryRecord {
         Self { root, outcome, shape, units, list_requests: 0, part, continued_by, unvisited: 0, unvisited_names }
     }
 
-    /// Takes over what discovery found in addition to the units.
+    /// Copies the layout, the list requests and the unvisited folders from the progress of discovery.
     pub(crate) fn update(&mut self, progress: &DiscoveryProgress) {
         self.shape = progress.shape;
         self.list_requests = progress.requests;

@@ -39,7 +39,7 @@ const ITEM_BYTES: usize = 100;
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-cloudtrail-works.html>
 const DELIVERY: i64 = 300;
 
-/// The limits of a sample, which has at least two files: two hours of small files, or two large files.
+/// The limits of a sample: two hours of small files, or fewer files if they are large. A sample has at least two files.
 const SAMPLE_EVENTS: u64 = 20_000;
 const SAMPLE_FILES: u64 = 24;
 

@@ -1,4 +1,4 @@
-//! Span: a range of delivery days.
+//! Day range: a range of delivery days. Stored forms and variables call it `span`.
 
 use jiff::ToSpan;
 use jiff::civil::Date;

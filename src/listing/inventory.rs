@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The whole report is verified before its first object is returned: the manifest, the MD5 of every file, and every
-//! row. The files are in no order and may be larger than memory; they are stored in temporary files and read a thousand
-//! rows at a time.
+//! row. The files are in no order and may be larger than memory; files from S3 are stored in temporary files, and every
+//! file is read a thousand rows at a time.
 //!
 //! A report describes the bucket at the time of its creation. It does not contain objects that were added later.
 //! Objects that were deleted or replaced later are detected when they are fetched.

@@ -3,7 +3,7 @@
 //!
 //! Such objects are quarantined, so that they are named and not fetched again. When the listing shows that the cause is
 //! gone, the object is reopened with [`Ledger::reopen_quarantined`], which is refused under a live lease. The listing
-//! tells whether an object is archived. It does not tell the state of a key, so one GET request of one byte decides for
+//! shows whether an object is archived. It does not show the state of a key, so one GET request of one byte decides for
 //! all objects of the same account, region and key.
 
 use super::reconcile::{ListedKey, is_archived};
@@ -26,7 +26,7 @@ const CONCURRENCY: usize = 16;
 /// under the lease, and it is refused after another worker has taken over.
 const LEASE_SECONDS: i64 = 60;
 
-/// The objects that one KMS key encrypts, as far as their names and reasons tell.
+/// The objects that one KMS key encrypts, according to their names and quarantine reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct KeyGroup {
     account: String,
@@ -89,7 +89,8 @@ pub(crate) async fn reopen(
     let changes = page.iter_mut().filter_map(|listed| Some((listed.at.object()?, listed))).map(
         async |(object, listed)| -> Result<(), StoreError> {
             let is_gone = match listed.log_state() {
-                // If the listing does not tell, one attempt to read the object does.
+                // If the listing does not show whether the object is archived, it is reopened: the next attempt to read
+                // it decides.
                 Some(ObjectState::Quarantined(QuarantineKind::Archived)) => listed.at.archive != ArchiveState::Archived,
                 Some(ObjectState::Quarantined(QuarantineKind::Kms { key })) => {
                     !dry_run
@@ -166,7 +167,7 @@ mod tests {
     use crate::source::{ListPage, Listing};
     use async_trait::async_trait;
 
-    /// A source that is not requested.
+    /// A source that rejects every request, because the test must not send any.
     #[derive(Debug)]
     struct Unrequested;
 

@@ -1,8 +1,8 @@
 //! A folder as a source. Each file is an object, and its path relative to the folder is the key.
 //!
 //! A file's version is its size and its modification time in nanoseconds. A file that is replaced by another of the
-//! same size within one tick of the file system's clock is therefore not detected as changed. The folder itself and the
-//! files in it may be symbolic links if the target file is inside the folder. A link to a folder is an error, so that
+//! same size within one tick of the file system's clock is therefore not detected as changed. The folder itself may be
+//! a symbolic link. A file in it may be one if its target is inside the folder. A link to a folder is an error, so that
 //! no files are silently skipped. `.trailhose` folders, which contain this program's own state, are excluded.
 
 mod walk;

@@ -27,8 +27,8 @@ impl S3 {
         Self { client: Client::from_conf(config) }
     }
 
-    /// Sends one list request without retries. A program that starts finds out whether the source answers it. A missing
-    /// permission is no error: the request that needs it names it.
+    /// Sends one list request without retries. Programs call it at the start to check that the source answers. A
+    /// missing permission is no error here, because the request that needs it reports it.
     ///
     /// # Errors
     /// The source is unreachable, rejects every request, or the bucket does not exist.

@@ -4,11 +4,12 @@ use crate::ingest::Outcome;
 use crate::tally::Tally;
 use std::collections::VecDeque;
 
-/// A tally, and the outcomes that are not durable yet because the sink's next checkpoint contains their ledger writes.
+/// A tally of the durable outcomes, and tallies of the outcomes whose ledger writes become durable with a later
+/// checkpoint of the sink.
 #[derive(Debug, Default)]
 pub(super) struct DurableTally {
     durable: Tally,
-    /// By the number of the checkpoint that makes them durable, in ascending order.
+    /// Tallies by the number of the checkpoint that makes them durable, in ascending order.
     pending: VecDeque<(u64, Tally)>,
 }
 

@@ -1,5 +1,5 @@
 //! Groups of small objects that one task processes in sequence. For a file of some kilobytes, starting a task and
-//! waking the walk when the task ends costs as much as reading the file.
+//! waking the run when the task ends costs as much as reading the file.
 
 use super::retry::Attempt;
 use crate::ingest::{Deadline, Ingest, Outcome};
@@ -17,7 +17,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(900);
 /// The maximum number of objects in a group.
 const MAX_GROUP_OBJECTS: usize = 16;
 
-/// No further object of a group is started after this time, so slow objects are returned to the walk individually.
+/// No further object of a group is started after this time, so the objects after a slow object are returned to the run.
 const GROUP_TIME: Duration = Duration::from_millis(10);
 
 /// Objects that one task processes in sequence.

@@ -1,4 +1,4 @@
-//! Retries within one walk: which objects are retried, when, and how often.
+//! Retries within one run: which objects are retried, when, and how often.
 
 use crate::backoff::{Backoff, Pace};
 use crate::ingest::{Deferred, IngestError, Outcome};
@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Limits and delays of the retries within one walk.
+/// Limits and delays of the retries within one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The number of failed attempts after which an object is not retried.
@@ -28,7 +28,7 @@ pub struct RetryPolicy {
     /// The delays between attempts at an object that fails.
     pub failure_backoff: Pace,
     /// The delays between attempts at an object that another worker processes, or whose events belong to such an
-    /// object. The first delays are short, because within one walk the other worker is usually another task of this
+    /// object. The first delays are short, because within one run the other worker is usually another task of this
     /// process that ends soon. The last delays are long, because frequent attempts would load a shared ledger.
     pub poll_backoff: Pace,
 }
@@ -88,7 +88,7 @@ impl Attempt {
     }
 
     /// Returns the next attempt at the same key after its object was replaced, and the delay before it. Returns `None`
-    /// if the attempts are used up: the object is replaced continuously, and the next walk tries again.
+    /// if the attempts are used up: the object is replaced continuously, and the next run tries again.
     pub(super) fn replaced(mut self) -> Option<(Self, Duration)> {
         self.failures += 1;
         let wait = self.failure_backoff.wait();

@@ -23,7 +23,8 @@ pub struct ObjectSelection {
 }
 
 impl ObjectSelection {
-    /// Returns this selection, limited to the days from `days` before `today`. It always contains at least one day.
+    /// Returns this selection, limited to objects that were delivered at most `days` days before `today`. It always
+    /// contains at least one day.
     #[must_use]
     pub fn looking_back(&self, today: Date, days: u32) -> Self {
         let first_day = today.saturating_sub(i64::from(days).min(i64::from(i16::MAX)).days());

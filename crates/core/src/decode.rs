@@ -83,7 +83,8 @@ pub struct EventReader<'a> {
     filled: usize,
     /// Start of the current step in the buffer. If the bytes end within the step, the step restarts here.
     step_start: usize,
-    /// Offset of `buffer[0]` in the decompressed object. Valid for the bytes from `at` on.
+    /// Offset of `buffer[0]` in the decompressed object. Only correct for the bytes from `at` on, because white space
+    /// is discarded from the middle of the buffer.
     base: u64,
     state: ReaderState,
     /// The scanned event at `at`, until [`EventReader::event`] returns it.
@@ -224,7 +225,7 @@ impl<'a> EventReader<'a> {
     /// Any [`DecodeError`]. The object as a whole is then invalid.
     pub fn advance(&mut self) -> Result<DecodeStatus, DecodeError> {
         while self.ready.is_none() && self.state != ReaderState::Done {
-            // A step completes, or restarts from here with the next chunk: until then its bytes stay in the buffer.
+            // A step that needs the next chunk restarts from here, so its bytes stay in the buffer until it completes.
             self.step_start = self.at;
             match self.step() {
                 Ok(found) => self.ready = found,
@@ -552,7 +553,8 @@ fn text<'a>(buffer: &'a [u8], value: &scan::FieldValue) -> Option<std::borrow::C
     Some(serde_json::from_slice::<String>(quoted).map_or_else(|_| bytes.into(), |text| text.into_bytes().into()))
 }
 
-/// Returns the ID of an event without `eventID`: its content and how many events before it have the same content.
+/// Returns the ID of an event without `eventID`. The ID depends on the content and on the number of earlier events with
+/// the same content.
 #[cold]
 fn numbered(occurrences: &mut HashMap<EventId, u32>, compact: &[u8]) -> EventId {
     let content = EventId::from_content(compact);
@@ -562,8 +564,8 @@ fn numbered(occurrences: &mut HashMap<EventId, u32>, compact: &[u8]) -> EventId 
     id
 }
 
-/// Returns the start of an event's time window in seconds since 1970. The scanner does not look for it: an event with a
-/// time is read faster without it.
+/// Returns the start of an event's time window in seconds since 1970. The scanner does not record it, so that events
+/// with a time are read faster.
 #[cold]
 fn window_start(event: &[u8]) -> Option<i64> {
     let event = members(event, |name| name == "timeWindow").ok()?;

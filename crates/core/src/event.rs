@@ -7,8 +7,8 @@ pub mod members;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// The event ID: `eventID`, or, where `eventID` is missing, a hash of the event's content and of its occurrence in the
-/// object.
+/// The event ID: `eventID`, or, if `eventID` is missing or empty, a hash of the event's content and of its occurrence
+/// in the object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
@@ -99,9 +99,9 @@ pub struct EventScope {
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-aggregated-events.html>
 pub const WINDOW_MINUTES: i64 = 5;
 
-/// Returns the minute of an event whose time window starts at `start` (seconds since 1970). All events of a window start
-/// in the same minute. The event ID distributes them over the minutes of the window, in which other events are
-/// distributed by their time. All of these minutes are on one day.
+/// Returns the minute of an event whose time window starts at `start` (seconds since 1970). All events of a window have
+/// the same start. The event ID therefore selects one of the window's minutes, so that these events are distributed
+/// like events with a time. All minutes of a window are on one day.
 pub fn minute_in_window(start: i64, id: EventId) -> i64 {
     let minute = start.div_euclid(60);
     // All bytes of the ID, because some are equal in all UUIDs of a version.

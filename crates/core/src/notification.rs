@@ -60,8 +60,8 @@ pub enum Ignored {
     Annotated(ObjectRef),
     /// The object's replication to another bucket failed or is late.
     Replication(ObjectRef),
-    /// S3 lost the object (reduced redundancy storage). If it was not ingested before, the notification of its creation
-    /// reports it as missing.
+    /// S3 lost the object (reduced redundancy storage). If it was not ingested before, the attempt to ingest it reports
+    /// it as missing.
     Lost(ObjectRef),
 }
 

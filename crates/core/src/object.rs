@@ -16,14 +16,14 @@ pub struct ObjectRef {
     pub etag: Option<String>,
     /// The stored (compressed) size in bytes.
     pub size: Option<u64>,
-    /// Whether the object is archived, as far as a listing or a report tells.
+    /// Whether the object is archived, if a listing or a report contains this.
     pub archive: ArchiveState,
 }
 
 /// Whether an object is archived and must be restored before it can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ArchiveState {
-    /// Only an attempt to read the object can tell.
+    /// It is known only after an attempt to read the object.
     #[default]
     Unknown,
     /// The object can be read: its storage class is not an archive, or it is restored.
@@ -34,7 +34,7 @@ pub enum ArchiveState {
 
 impl ArchiveState {
     /// Returns the state of an object with this storage class, as S3 spells it. An object of Glacier Flexible Retrieval
-    /// or Deep Archive keeps its class when it is restored. In Intelligent-Tiering, the class does not tell whether the
+    /// or Deep Archive keeps its class when it is restored. In Intelligent-Tiering, the class does not show whether the
     /// object is in an archive tier.
     pub fn of_storage_class(class: &str, is_restored: bool) -> Self {
         match class {

@@ -1,9 +1,9 @@
 //! Run records in the ledger's table.
 //!
 //! The hash key `pk` is `r#` and the run's ID for a run, followed by `#` and the part's name for a part. The attributes
-//! `run` and `unit`, which no other item of the table has, put both into the sparse index `runs`: the parts under their
-//! run's ID, and the runs under `*`, ordered by start time. `body` is the record as JSON. `expires` is the table's time
-//! to live.
+//! `run` and `unit`, which no other item of the table has, put runs and parts into the sparse index `runs`: the parts
+//! under their run's ID, and the runs under `*`, ordered by start time. `body` is the record as JSON. `expires` is the
+//! table's time to live.
 
 use super::{PartOutcome, RecordError, RunPart, RunRecords};
 use crate::aws::{self, FailureKind};

@@ -121,8 +121,9 @@ impl RunProgress {
         progress
     }
 
-    /// Adds the discovery of a source and returns its state: it is done when all parts are that continue it. Parts that
-    /// no record names were sent by an attempt that was repeated.
+    /// Adds the discovery of a source and returns its state: it is done when its record and the records of all parts
+    /// that continue it are done. A part that no record names is ignored: it was sent by an attempt that crashed before
+    /// its record was saved.
     fn add_source(&mut self, root: &SourceRoot, parts: &SourceParts<'_>) -> PartOutcome {
         let mut state = PartOutcome::Done;
         let (mut units, mut counted) = (0, BTreeSet::new());

@@ -25,8 +25,8 @@ use trailhose::source::{Source, directory::Directory, s3::S3};
 /// Retention of an SQLite ledger. It never expires, because a local run may cover a whole bucket.
 const UNLIMITED_RETENTION: Seconds = 200 * 365 * 86_400;
 
-/// Retention that commands assume which only inspect, retry or reset. They write nothing that expires; a dry run uses it
-/// to count objects beyond the default retention.
+/// The retention in days that is assumed by commands that only inspect, retry or reset. They write nothing that
+/// expires; a dry run uses it to count objects beyond the default retention.
 pub(crate) const INSPECTION_DAYS: u32 = 90;
 
 /// The AWS configuration, loaded on first use.

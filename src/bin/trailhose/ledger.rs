@@ -43,7 +43,7 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
     };
     let open = OpenedLedger::at(at, access, &aws).await?;
     match args.command {
-        // These two do not use the ledger's protocol and returned above.
+        // Handled above, because these two commands do not use the ledger's protocol.
         LedgerCommand::Verify { .. } | LedgerCommand::Release { .. } => Ok(0),
         LedgerCommand::Stats { scan } => stats::run(&open, scan, args.json).await,
         LedgerCommand::Show { object, scan } => show::run(&open, &aws, &object, scan, args.json).await,

@@ -1,6 +1,7 @@
 //! The `trailhose` command-line program: reads a folder or a bucket and writes JSON Lines files or a Firehose stream.
 #![forbid(unsafe_code)]
-// Settings and texts of commands that this build does not contain are still parsed, so that the error can say so.
+// Arguments and settings of commands that this build does not contain are still parsed, so that the error can name the
+// missing feature.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports))]
 
 mod args;

@@ -86,7 +86,7 @@ impl NotIngested {
     }
 }
 
-/// Returns the setting of this program that avoids a quarantine of this kind, as the end of its reason.
+/// Returns the end of a quarantine's reason: the setting of this program that avoids a quarantine of this kind.
 fn advice(kind: &str) -> &'static str {
     match kind {
         "too_large" => "; if it is not a decompression bomb, raise --max-object-bytes",

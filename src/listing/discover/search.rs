@@ -22,7 +22,7 @@ pub(super) struct SearchState {
     pub(super) folders: usize,
     /// Whether there is any key under the prefix.
     anything: bool,
-    /// Searched folders without `AWSLogs/`. What happens to them is known at the end of the search.
+    /// Searched folders without `AWSLogs/`. They are handled at the end of the search, when the layout is known.
     unwalked: Vec<UnwalkedFolder>,
     ended: bool,
 }
@@ -122,7 +122,7 @@ impl Discovery {
         }
         match is_complete {
             true => self.push_objects(folder, page.objects),
-            // Counted once for the entries of its further pages.
+            // The entries of its further pages are not listed. They are reported as one unvisited folder.
             false => self.skip_folder(folder),
         }
     }

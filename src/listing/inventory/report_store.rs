@@ -24,7 +24,8 @@ pub trait ReportStore: Send + Sync + std::fmt::Debug {
     /// Returns the display name of a data file of the report.
     fn data_name(&self, manifest: &Manifest, key: &str) -> String;
 
-    /// Downloads a data file of the report to local disk. The file is deleted when the result is dropped.
+    /// Returns a data file of the report on local disk. A file from S3 is downloaded, and the copy is deleted when the
+    /// result is dropped. A file in a folder is used in place.
     ///
     /// # Errors
     /// Fails if the file is missing or cannot be read, or if there is not enough disk space.

@@ -30,7 +30,7 @@ pub(super) enum RowKind {
 }
 
 impl InventoryRow<'_> {
-    /// Returns whether the object is archived. A report does not tell whether an archived object is restored.
+    /// Returns whether the object is archived. A report does not show whether an archived object is restored.
     fn archive_state(&self) -> ArchiveState {
         let text = |field: Option<&[u8]>| String::from_utf8_lossy(field.unwrap_or_default()).into_owned();
         match text(self.access_tier).as_str() {

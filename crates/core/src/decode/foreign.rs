@@ -1,7 +1,7 @@
 //! Recognizes files that contain CloudTrail events in another format than CloudTrail's log files.
 //!
-//! Such a file is rejected with its format and a way to convert it. It is not unpacked: the events in it are escaped,
-//! reformatted or converted, so they could not be delivered with the bytes that they have in the object.
+//! Such a file is rejected with its format and a way to convert it. Its events are not extracted. They are escaped,
+//! reformatted or converted, but an event must be delivered with the bytes that it has in the object.
 
 use crate::event::members::members;
 
@@ -46,7 +46,7 @@ impl ForeignFormat {
         found.keys().filter_map(envelope).min_by_key(|format| format.name)
     }
 
-    /// Returns the format that the first bytes of a file indicate, which do not start a JSON object or array.
+    /// Returns the format that the first bytes of a file indicate. The bytes start neither a JSON object nor an array.
     pub(super) fn of_first_bytes(bytes: &[u8]) -> Option<&'static Self> {
         const MAGIC: [(&[u8], &ForeignFormat); 8] = [
             (b"\xff\xfe", &UTF_16),

@@ -100,8 +100,9 @@ impl<'a> Input<'a> {
         self.stored().size
     }
 
-    /// Estimates the number of decompressed bytes plus one. The last four bytes of gzip contain the size of its last
-    /// member. They may be wrong, so the estimate is used only for the size of a buffer.
+    /// Estimates the number of decompressed bytes plus one. With one byte more, the end is found without enlarging the
+    /// buffer. The last four bytes of gzip contain the size of its last member. They may be wrong, so the estimate is
+    /// used only for the size of a buffer.
     pub(super) fn likely_size(&self) -> usize {
         let stored = self.stored();
         match self {

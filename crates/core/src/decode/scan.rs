@@ -78,7 +78,7 @@ struct Scan<'a> {
     /// The unread bytes. A slice instead of an index, because it needs fewer bounds checks.
     rest: &'a [u8],
     depth: u32,
-    /// One bit per level, the innermost level lowest: 1 for an object, 0 for an array.
+    /// One bit per level, with the innermost level in the lowest bit: 1 for an object, 0 for an array.
     objects: u128,
     /// The field that the next value belongs to.
     pending: Option<Field>,

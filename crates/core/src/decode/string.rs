@@ -21,9 +21,9 @@ pub(super) struct ScannedString {
     pub non_ascii: bool,
 }
 
-/// Skips the content of a string that continues with `rest`. Returns the bytes after the closing quote, or an error
-/// with the bytes that [`scan_rest`] must scan, which start at the first special or non-ASCII byte or less than 16
-/// bytes before the end of the input.
+/// Skips the content of a string that continues with `rest`. Returns the bytes after the closing quote. Otherwise
+/// returns, as the error, the bytes that [`scan_rest`] must scan: from the first special or non-ASCII byte, or the last
+/// bytes of the input if they are fewer than 16.
 #[inline(always)]
 pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {

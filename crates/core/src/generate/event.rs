@@ -72,7 +72,7 @@ impl<'a> EventGenerator<'a> {
         let old = self.content.rng.u32(0..400) == 0;
         self.head(call, bytes, old);
         self.end(call, old);
-        // An item may exceed the limit by less than 1,000 bytes.
+        // The last item may exceed the limit by less than 1,000 bytes.
         let max_bytes = MAX_EVENT_BYTES as usize - 1_000;
         let bytes_left = bytes.min(max_bytes).saturating_sub(self.out.len() + self.tail.len());
         self.parameters(call, bytes_left);

@@ -46,12 +46,13 @@ pub struct Message {
 }
 
 impl Message {
-    /// Returns when the message or the message that it is a copy of was first sent, in seconds since 1970.
+    /// Returns when the message was sent, in seconds since 1970. For a copy: when the original message was sent.
     pub fn first_seen(&self) -> Option<i64> {
         self.first_seen_attribute.or(self.sent_at)
     }
 
-    /// Returns the ARN of the queue that the message or the message that it is a copy of was first received from.
+    /// Returns the ARN of the queue from which the message was received. For a moved message: the queue from which it
+    /// was first received.
     pub fn source_arn(&self) -> &str {
         self.source_attribute.as_deref().unwrap_or(&self.queue_arn)
     }
@@ -100,7 +101,8 @@ fn message(record: &PathValue<'_>) -> Result<Message, NotificationError> {
     let attributes = record.field("attributes");
     let count = attributes.field("ApproximateReceiveCount");
     let receive_count = match count.text_or_none()? {
-        // Only hand-written test events omit the count. With 1, the message is not given up too early.
+        // Only hand-written test events omit the count. 1 is the lowest count, so the message is not given up too
+        // early.
         None => 1,
         Some(text) => text.parse().map_err(|_| count.unexpected("a non-negative integer as a string"))?,
     };

@@ -58,7 +58,7 @@ const REGIONS: [&str; 38] = [
 ];
 
 /// Checks that the text names a region: a known geography, a compass direction and a number, for example `eu-west-1`.
-/// The number may be that of a region that this program does not know.
+/// Any number is accepted, because it may belong to a region that this program does not know.
 ///
 /// # Errors
 /// A message with the expected form, and the most similar region.

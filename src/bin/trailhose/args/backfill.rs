@@ -9,7 +9,7 @@ use trailhose::backfill::RunId;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   trailhose backfill s3://my-trail-bucket --queue https://sqs.…/backfill        start a backfill on AWS
-  trailhose backfill --since 2026-01-01 --quarantined                           of the sources in ./trailhose.toml
+  trailhose backfill --since 2026-01-01 --quarantined                           start it for the sources of ./trailhose.toml
   trailhose backfill s3://my-trail-bucket --ledger dynamodb://trailhose --dry-run   estimate the missing objects
   trailhose backfill status --ledger dynamodb://trailhose                       progress of the last run";
 

@@ -162,7 +162,7 @@ pub(crate) fn pause(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("invalid interval {text:?}: expected 1s to 24h, for example 30s, 5m or 1h"))
 }
 
-/// Returns a parser of whole numbers in this range, which is part of the error. A range up to `u64::MAX` has no upper
+/// Returns a parser of whole numbers in this range. Its error contains the range. A range up to `u64::MAX` has no upper
 /// limit.
 pub(crate) fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| {

@@ -90,8 +90,8 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
     Ok(if empty.is_empty() { 0 } else { crate::NOTHING_MATCHED })
 }
 
-/// Returns the warning about a source of which no object matched. The days of a backfill are always limited. `found` contains the files
-/// that are not logs, the excluded objects and the unvisited folders.
+/// Returns the warning about a source in which no object matched. The days of a backfill are always limited. `found`
+/// contains the files that are not logs, the excluded objects and the unvisited folders.
 fn empty_warning(at: &SourceLocation, found: [u64; 3]) -> String {
     let [not_logs, excluded, unvisited] = found;
     let skipped = [("other".to_owned(), not_logs)].into_iter().filter(|(_, count)| *count > 0).collect();

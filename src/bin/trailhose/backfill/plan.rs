@@ -171,7 +171,8 @@ impl PlannedRun {
         Ok(Request { sources, ..self.request.clone() })
     }
 
-    /// Resolves the request for one bucket. `since` is the default of the first day.
+    /// Resolves the request with a placeholder source, to check it and to get its options. `since` is the default of
+    /// the first day.
     ///
     /// # Errors
     /// The request is invalid.

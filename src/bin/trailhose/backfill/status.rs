@@ -108,7 +108,7 @@ fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
     out
 }
 
-/// Draws the done and failed units of an account as parts of its known units.
+/// Draws a bar with the shares of done and failed units among the known units of an account.
 fn bar(account: &AccountProgress) -> String {
     let cells = |units: u64| (units * BAR_CELLS).checked_div(account.units).unwrap_or(0).min(BAR_CELLS) as usize;
     let done = cells(account.done);

@@ -83,8 +83,8 @@ pub(super) async fn run(open: &OpenedLedger, args: &EventArgs, json: bool) -> Re
     Ok(0)
 }
 
-/// Returns the scopes to search: each minute, the minutes of its time windows, to which aggregated events are
-/// distributed, and the scope of events without a time.
+/// Returns the scopes to search: each minute, the other minutes of its time window, because aggregated events are
+/// distributed over them, and the scope of events without a time.
 fn scopes(args: &EventArgs) -> Vec<EventScope> {
     let minute = args.time.unwrap_or_default().div_euclid(60);
     let first = minute - args.minutes;

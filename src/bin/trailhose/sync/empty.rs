@@ -1,4 +1,4 @@
-//! Sources of which no object matched the selection.
+//! Sources in which no object matched the selection.
 //!
 //! A misspelled region or prefix would otherwise look like a successful run. An object matches if it is a log and is
 //! selected; its outcome does not matter, so an object that is already done matches.

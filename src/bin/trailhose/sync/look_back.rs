@@ -11,18 +11,18 @@ use jiff::civil::Date;
 pub(super) struct LookBack {
     /// The newest day of delivery in the names of the logs that any round listed.
     newest: Option<Date>,
-    /// The day of the last clean round.
+    /// The newest day of all logs listed by the end of the last clean round; `Date::MIN` if no log was listed.
     clean: Option<Date>,
 }
 
 impl LookBack {
-    /// Returns the day before which the plan's look-back starts; `None` if the next round scans everything.
+    /// Returns the day from which the plan's look-back is subtracted; `None` if the next round scans everything.
     pub(super) fn start(&self, today: Date) -> Option<Date> {
         Some(self.clean?.min(today))
     }
 
-    /// Adds a round that started on the day `today` and listed logs up to the day `newest`. If it was clean, the next round
-    /// starts at its day, but not after the newest log. As long as no log was listed, rounds scan all days.
+    /// Adds a round that started on the day `today` and listed logs up to the day `newest`. If it was clean, the next
+    /// round starts at the day of the newest log of all rounds. As long as no log was listed, rounds scan all days.
     pub(super) fn add_round(&mut self, today: Date, newest: Option<Date>, is_clean: bool) {
         // A name with a day in the future must not move the start either.
         self.newest = self.newest.max(newest.map(|day| day.min(today)));

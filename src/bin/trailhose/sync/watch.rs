@@ -1,9 +1,9 @@
 //! `sync --watch`: runs rounds until it is interrupted.
 //!
-//! There is no marker of the last key. The first round scans the whole selection. Each later round scans the days since
-//! the last *clean* round, minus the look-back; see `look_back.rs`. So late objects, objects with earlier keys and replaced objects are
-//! found, even after the machine was suspended for a week. A round with failed or deferred objects is not clean; the next round
-//! retries these objects.
+//! There is no marker of the last key. The first round scans the whole selection. Each later round scans from the day
+//! of the newest log that was listed by the end of the last *clean* round, minus the look-back; see `look_back.rs`. So
+//! late objects, objects with earlier keys and replaced objects are found, even after the machine was suspended for a
+//! week. A round with failed or deferred objects is not clean; the next round retries these objects.
 
 use super::look_back::LookBack;
 use super::plan::SyncPlan;
@@ -137,7 +137,7 @@ fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration)
 }
 
 /// Prints the result of a round: as JSON always; as text for the first round and for later rounds with changes. Returns
-/// whether anything was printed or nothing may be printed.
+/// false if a line about a round without changes can be printed instead.
 fn print_round(
     plan: &SyncPlan,
     components: &Components,

@@ -84,7 +84,7 @@ fn byte_order_mark_is_skipped_in_chunks_of_any_size() {
             assert_eq!((events.len(), end), (1, Ok(())), "chunks of {size} bytes");
         }
     }
-    // White space is discarded chunk by chunk. What follows it is not the start of the object.
+    // White space is discarded chunk by chunk. A byte order mark after it is not at the start of the object.
     let (_, end) = in_chunks("    \u{feff}[]".as_bytes(), &[2, 4], DecodeLimits::default());
     assert!(matches!(end, Err(DecodeError::NotJson { at: 4, .. })), "{end:?}");
 }

@@ -60,7 +60,7 @@ pub(super) fn strip_extension_of_any_case(name: &str) -> Option<&str> {
     })
 }
 
-/// Splits off the account and the kind, with which the names of all kinds start, and returns them with the rest.
+/// Returns the account, the kind and the rest of a name. The names of all kinds start with the account and the kind.
 pub(super) fn account_and_kind(stem: &str) -> Option<(&str, &str, &str)> {
     let (account, rest) = stem.split_once('_')?;
     let (kind, rest) = rest.split_once('_')?;
