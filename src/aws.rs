@@ -163,7 +163,7 @@ impl std::fmt::Display for AwsFailure {
 impl std::error::Error for AwsFailure {}
 
 /// The error codes of missing, invalid or expired credentials, and of a clock that differs too much.
-const CREDENTIAL_CODES: [&str; 17] = [
+const CREDENTIAL_CODES: [&str; 18] = [
     "Credentials",
     "UnrecognizedClientException",
     "InvalidAccessKeyId",
@@ -178,6 +178,7 @@ const CREDENTIAL_CODES: [&str; 17] = [
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
     "RequestTimeTooSkewed",
+    "RequestInTheFuture",
     "RequestExpired",
     "OptInRequired",
     "NotSignedUp",

@@ -50,7 +50,8 @@ pub struct ListingCounts {
 impl ListingCounts {
     /// Returns the number of objects that matched the selection, in any state. Files that are not logs do not match.
     pub fn matched(&self) -> u64 {
-        self.done + self.leased + self.quarantined + self.missing + self.unfinished
+        let Self { done, leased, quarantined, archived, kms, missing, unfinished, .. } = self;
+        done + leased + quarantined + archived + kms + missing + unfinished
     }
 
     /// Adds the counts of `other`.
@@ -72,5 +73,28 @@ impl ListingCounts {
         self.list_requests += other.list_requests;
         self.ledger_reads += other.ledger_reads;
         self.key_probes += other.key_probes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_of_the_selection_matches_in_any_state() {
+        let states: [fn(&mut ListingCounts) -> &mut u64; 7] = [
+            |counts| &mut counts.done,
+            |counts| &mut counts.leased,
+            |counts| &mut counts.quarantined,
+            |counts| &mut counts.archived,
+            |counts| &mut counts.kms,
+            |counts| &mut counts.missing,
+            |counts| &mut counts.unfinished,
+        ];
+        for state in states {
+            let mut counts = ListingCounts { listed: 5, not_logs: 2, excluded: 2, ..ListingCounts::default() };
+            *state(&mut counts) = 1;
+            assert_eq!(counts.matched(), 1, "{counts:?}");
+        }
     }
 }
