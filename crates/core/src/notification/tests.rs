@@ -115,6 +115,16 @@ fn etag_and_size_are_optional() {
 }
 
 #[test]
+fn empty_etag_counts_as_missing() {
+    let mut record = s3_record("ObjectCreated:Put", "k");
+    record["s3"]["object"]["eTag"] = json!("");
+    let notices = parse(&json!({ "Records": [record] }).to_string()).unwrap();
+    let [Notice::Object(object)] = &notices[..] else { panic!("{notices:?}") };
+    // A version with an empty ETag would never match the stored object.
+    assert_eq!((object.etag.as_deref(), object.object()), (None, None));
+}
+
+#[test]
 fn other_events_are_ignored_with_their_reason() {
     let by_name = [
         ("ObjectRemoved:Delete", "removed"),
