@@ -159,7 +159,8 @@ pub(super) fn is_ledger_outage(error: &IngestError) -> bool {
 
 /// Returns whether the destination failed. A missing oversize store is a setting that concerns single objects.
 pub(super) fn is_sink_outage(error: &IngestError) -> bool {
-    matches!(error, IngestError::Sink(SinkError::OutOfTime { .. } | SinkError::Denied(_) | SinkError::Unavailable(_)))
+    use SinkError::{Denied, NotFound, OutOfTime, Unavailable};
+    matches!(error, IngestError::Sink(OutOfTime { .. } | Denied(_) | NotFound(_) | Unavailable(_)))
 }
 
 #[cfg(test)]
@@ -255,6 +256,20 @@ mod tests {
     fn clock_that_is_set_back_does_not_stop_the_probes() {
         let breaker = opened_by(&sink_failure());
         assert_eq!(breaker.admit(NOW - 500), Admission::Probe);
+    }
+
+    #[test]
+    fn every_failure_of_the_destination_is_an_outage() {
+        let text = || "the stream".to_owned();
+        for error in [
+            SinkError::OutOfTime { failed: 1, records: 1, code: text() },
+            SinkError::Denied(text()),
+            SinkError::NotFound(text()),
+            SinkError::Unavailable(text()),
+        ] {
+            let error = IngestError::Sink(error);
+            assert!(is_sink_outage(&error), "{error}");
+        }
     }
 
     #[test]

@@ -364,7 +364,7 @@ impl<'a> EventReader<'a> {
         }
         let found = self.value()?;
         self.utf8(&found)?;
-        if found.field(Field::Id).is_none() && found.field(Field::Time).is_none() {
+        if [Field::Id, Field::AggregatedId, Field::Time].into_iter().all(|field| found.field(field).is_none()) {
             self.check_unidentified(&found, bare)?;
         }
         self.state = ReaderState::Records { after_first: true, bare };
@@ -400,8 +400,10 @@ impl<'a> EventReader<'a> {
         let line = stripped(bytes, found.has_line_break, Strip::Breaks, &mut self.line);
         let compact = stripped(bytes, found.has_white_space, Strip::All, &mut self.compact);
         let text = |field| found.field(field).and_then(|value| text(&self.buffer, value));
-        // An empty ID counts as a missing one. Otherwise all events with an empty ID would be duplicates of one event.
-        let id = text(Field::Id).filter(|id| !id.is_empty());
+        // An empty value counts as a missing one. Otherwise all events with an empty ID would be duplicates of one event.
+        let present = |field| text(field).filter(|text| !text.is_empty());
+        // Aggregated events have other names for ID and account. An event with both names is not aggregated.
+        let id = present(Field::Id).or_else(|| present(Field::AggregatedId));
         let id = id.map_or_else(|| numbered(&mut self.occurrences, compact), |id| EventId::from_text(&id));
         let mut seconds = text(Field::Time).and_then(|time| time::seconds(&time));
         let mut minute = seconds.map(|seconds| seconds.div_euclid(60));
@@ -409,7 +411,8 @@ impl<'a> EventReader<'a> {
             seconds = window_start(bytes);
             minute = seconds.map(|start| minute_in_window(start, id));
         }
-        let (account, region) = (text(Field::Account).unwrap_or_default(), text(Field::Region).unwrap_or_default());
+        let account = present(Field::Account).or_else(|| present(Field::AggregatedAccount));
+        let (account, region) = (account.unwrap_or_default(), text(Field::Region).unwrap_or_default());
         let scope = self.scopes.intern(&account, &region, minute);
         let crc = crc32fast::hash(compact);
         let fingerprint = (crc ^ crc >> 16) as u16;

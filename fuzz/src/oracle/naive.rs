@@ -117,12 +117,15 @@ fn event(raw: &RawValue, bare: bool, contents: &mut Vec<Vec<u8>>) -> Option<Deco
     check_depth(raw)?;
     let members: Members<'_> = serde_json::from_str(raw.get()).ok()?;
     let (mut id, mut time, mut account, mut region, mut window) = (None, None, None, None, None);
+    let (mut aggregated_id, mut aggregated_account) = (None, None);
     let names: Vec<_> = members.0.iter().map(|(name, _)| serde_json::from_str::<String>(name.get())).collect();
     for (name, (_, value)) in names.iter().zip(&members.0) {
         let field = match name.as_deref() {
-            Ok("eventID" | "eventId") => &mut id,
+            Ok("eventID") => &mut id,
+            Ok("eventId") => &mut aggregated_id,
             Ok("eventTime") => &mut time,
-            Ok("recipientAccountId" | "accountId") => &mut account,
+            Ok("recipientAccountId") => &mut account,
+            Ok("accountId") => &mut aggregated_account,
             Ok("awsRegion") => &mut region,
             Ok("timeWindow") => {
                 window = Some(*value);
@@ -132,13 +135,16 @@ fn event(raw: &RawValue, bare: bool, contents: &mut Vec<Vec<u8>>) -> Option<Deco
         };
         *field = text(value.get());
     }
-    if id.is_none() && time.is_none() {
+    if id.is_none() && aggregated_id.is_none() && time.is_none() {
         let valid = names.iter().all(Result::is_ok);
         let envelope = valid && names.iter().flatten().any(|name| ENVELOPES.contains(&name.as_str()));
         if bare || envelope {
             return None;
         }
     }
+    let present = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let id = present(id).or_else(|| present(aggregated_id));
+    let account = present(account).or_else(|| present(aggregated_account));
     let mut line = Vec::new();
     let mut compact = Vec::new();
     let bytes = raw.get().as_bytes();
@@ -157,7 +163,7 @@ fn event(raw: &RawValue, bare: bool, contents: &mut Vec<Vec<u8>>) -> Option<Deco
     }
     let crc = crc32fast::hash(&compact);
     let id = match id {
-        Some(id) if !id.is_empty() => EventId::from_text(id.as_bytes()),
+        Some(id) => EventId::from_text(id.as_bytes()),
         _ => {
             let before = contents.iter().filter(|content| **content == compact).count();
             contents.push(compact.clone());

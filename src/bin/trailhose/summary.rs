@@ -150,7 +150,8 @@ impl Summary<'_> {
             }
             Completion::Complete if !self.not_rebuilt.is_empty() => format!(
                 "{} not in the selected sources, but own events of missing files, for example {}: add their source or \
-                 widen the selection, and rerun",
+                 widen the selection, and rerun. If they no longer exist, reset an object that contains the same events with \
+                 `trailhose ledger reset`, and rerun",
                 objects_are(self.not_rebuilt.len() as u64),
                 one_line(&self.not_rebuilt[0])
             ),

@@ -22,6 +22,10 @@ pub(super) enum Field {
     Time,
     Account,
     Region,
+    /// The ID of an aggregated event.
+    AggregatedId,
+    /// The account of an aggregated event.
+    AggregatedAccount,
 }
 
 impl Field {
@@ -30,10 +34,11 @@ impl Field {
     fn named(name: &[u8]) -> Option<Self> {
         // Compare the length first: most names have another length.
         match name.len() {
-            7 if name == b"eventID" || name == b"eventId" => Some(Self::Id),
+            7 if name == b"eventID" => Some(Self::Id),
+            7 if name == b"eventId" => Some(Self::AggregatedId),
             9 if name == b"eventTime" => Some(Self::Time),
             9 if name == b"awsRegion" => Some(Self::Region),
-            9 if name == b"accountId" => Some(Self::Account),
+            9 if name == b"accountId" => Some(Self::AggregatedAccount),
             18 if name == b"recipientAccountId" => Some(Self::Account),
             _ => None,
         }
@@ -52,7 +57,7 @@ pub(super) struct Scanned {
     /// Whether the value contains non-ASCII bytes. The caller must then check that it is UTF-8.
     pub non_ascii: bool,
     /// The values of the fields in the order of [`Field`]: a string without its quotes, or a number.
-    fields: [Option<FieldValue>; 4],
+    fields: [Option<FieldValue>; 6],
 }
 
 /// The range of a field's value.

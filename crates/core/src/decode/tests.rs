@@ -315,6 +315,20 @@ fn event_without_id_is_identified_by_content_and_occurrence() {
 }
 
 #[test]
+fn name_of_a_usual_event_precedes_the_name_of_an_aggregated_one_in_any_order() {
+    let usual = [r#""eventID":"x""#, r#""recipientAccountId":"111122223333""#];
+    let aggregated = [r#""eventId":"y""#, r#""accountId":"444455556666""#];
+    for members in [[usual, aggregated], [aggregated, usual]] {
+        let json = format!(r#"{{"Records":[{{{}}}]}}"#, members.concat().join(","));
+        let (_, id, scope) = decode(json.as_bytes()).unwrap().remove(0);
+        assert_eq!((id, &*scope.account), (EventId::from_text(b"x"), "111122223333"), "{json}");
+    }
+    let json = format!(r#"{{"Records":[{{"eventID":"","recipientAccountId":"",{}}}]}}"#, aggregated.join(","));
+    let (_, id, scope) = decode(json.as_bytes()).unwrap().remove(0);
+    assert_eq!((id, &*scope.account), (EventId::from_text(b"y"), "444455556666"), "an empty value counts as missing");
+}
+
+#[test]
 fn aggregated_event_has_the_time_of_its_window() {
     let read = |json: String| {
         let mut events = EventReader::new(json.as_bytes(), DecodeLimits::default());
