@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn weight_is_not_less_than_the_measured_memory() {
         let weight = |stored_mb: f64| weight_mib((stored_mb * 1e6) as u64, 10 << 20, 1_000_000);
-        // 43 MiB at the peak, of which 6.9 MiB are used when idle.
+        // 43 MiB at the peak, and 6.9 MiB when idle.
         assert!(weight(24.2) >= 37, "{}", weight(24.2));
         // Three such objects take 80 MiB at the peak.
         assert!(3 * weight(8.6) >= 74, "{}", weight(8.6));

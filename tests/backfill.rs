@@ -382,7 +382,7 @@ async fn changes_during_listing_lose_no_existing_object() {
 #[tokio::test]
 async fn unordered_listing_is_an_error() {
     let fixture = Fixture::over(MemorySource { page: 2, ..MemorySource::holding(some_keys()) });
-    let source: Arc<dyn Source> = Arc::new(ReversedSource(fixture.memory_source.clone()));
+    let source: Arc<dyn Source> = Arc::new(DeviatingSource(fixture.memory_source.clone(), Deviation::ReversesPages));
     let processor = UnitProcessor { source, ledger: fixture.ledger.clone() };
     let ended = processor.run(unit(), &fixture.dispatcher, Instant::now() + Duration::from_secs(60)).await;
     let UnitEnd::Failed { error: error @ BackfillError::Listing(ListingError::Order { .. }), .. } = ended.end else {
@@ -396,7 +396,7 @@ async fn unordered_listing_is_an_error() {
 async fn keys_before_the_start_are_skipped_if_the_source_lists_them() {
     for page in [1, 2, 1000] {
         let fixture = Fixture::over(MemorySource { page, ..MemorySource::holding(some_keys()) });
-        let source: Arc<dyn Source> = Arc::new(SourceWithoutStart(fixture.memory_source.clone()));
+        let source: Arc<dyn Source> = Arc::new(DeviatingSource(fixture.memory_source.clone(), Deviation::IgnoresStart));
         let processor = UnitProcessor { source, ledger: fixture.ledger.clone() };
         let ended = processor.run(unit(), &fixture.dispatcher, Instant::now() + Duration::from_secs(60)).await;
         assert!(matches!(ended.end, UnitEnd::Done), "{:?}", ended.end);
@@ -406,34 +406,21 @@ async fn keys_before_the_start_are_skipped_if_the_source_lists_them() {
     }
 }
 
-/// A source that ignores the key after which a listing starts.
+/// How a source deviates from S3's listing.
 #[derive(Debug)]
-struct SourceWithoutStart(Arc<MemorySource>);
-
-#[async_trait]
-impl Source for SourceWithoutStart {
-    async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, trailhose::source::SourceError> {
-        self.0.stat(at).await
-    }
-
-    async fn fetch(&self, object: &Object) -> Result<Vec<u8>, trailhose::source::SourceError> {
-        self.0.fetch(object).await
-    }
-
-    async fn list(
-        &self,
-        ask: &trailhose::source::Listing<'_>,
-    ) -> Result<trailhose::source::ListPage, trailhose::source::SourceError> {
-        self.0.list(&trailhose::source::Listing { start_after: None, ..*ask }).await
-    }
+enum Deviation {
+    /// It ignores the key after which a listing starts.
+    IgnoresStart,
+    /// It reverses each page.
+    ReversesPages,
 }
 
-/// A source that reverses each page.
+/// A source whose listings deviate from S3's.
 #[derive(Debug)]
-struct ReversedSource(Arc<MemorySource>);
+struct DeviatingSource(Arc<MemorySource>, Deviation);
 
 #[async_trait]
-impl Source for ReversedSource {
+impl Source for DeviatingSource {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, trailhose::source::SourceError> {
         self.0.stat(at).await
     }
@@ -446,9 +433,14 @@ impl Source for ReversedSource {
         &self,
         ask: &trailhose::source::Listing<'_>,
     ) -> Result<trailhose::source::ListPage, trailhose::source::SourceError> {
-        let mut page = self.0.list(ask).await?;
-        page.objects.reverse();
-        Ok(page)
+        match self.1 {
+            Deviation::IgnoresStart => self.0.list(&trailhose::source::Listing { start_after: None, ..*ask }).await,
+            Deviation::ReversesPages => {
+                let mut page = self.0.list(ask).await?;
+                page.objects.reverse();
+                Ok(page)
+            }
+        }
     }
 }
 

@@ -124,7 +124,7 @@ async fn refused_record_does_not_repeat_the_acknowledged_rest_of_its_call() {
     }
 }
 
-/// The same for an object of several calls, of which the second is refused in part.
+/// The same for an object of several calls. The second call is refused in part.
 #[tokio::test]
 async fn partial_call_of_a_large_object_is_resumed_and_helped() {
     for refused in 4..=6 {

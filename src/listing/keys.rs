@@ -38,7 +38,7 @@ pub(crate) struct KeyListing<'s> {
     source: &'s dyn Source,
     bucket: String,
     prefix: String,
-    /// Only keys after this one are returned: initially the unit's start, then the last key returned.
+    /// Only keys after this one are returned: the unit's start.
     after: Option<String>,
     /// The last key listed.
     last: Option<String>,
@@ -68,7 +68,7 @@ impl ObjectPages for KeyListing<'_> {
                 delimiter: None,
                 token: self.token.as_deref(),
                 // Redundant for S3 when a token is given, but needed by sources whose tokens are less precise.
-                start_after: self.after.as_deref(),
+                start_after: self.last.as_deref().max(self.after.as_deref()),
             };
             self.requests += 1;
             let page = self.source.list(&ask).await?;
@@ -85,7 +85,6 @@ impl ObjectPages for KeyListing<'_> {
             }
             // Some services that are compatible with S3 ignore the start and list the whole prefix.
             objects.retain(|object| self.after.as_ref().is_none_or(|after| object.key > *after));
-            self.after = objects.last().map(|object| object.key.clone()).or_else(|| self.after.take());
             if let Some(end) = &self.end {
                 let listed = objects.len();
                 objects.retain(|object| object.key < *end);

@@ -38,7 +38,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) ended: &'a SyncReport,
     pub(crate) took: Duration,
     pub(crate) names: &'a NotIngestedLog,
-    /// The sources of which no object matched, unless this is expected.
+    /// The sources without a matching object, unless this is expected.
     pub(crate) empty: &'a [EmptySource],
     /// Whether sources, destination and ledger are on this machine.
     pub(crate) is_local: bool,

@@ -9,7 +9,7 @@ use crate::text::{counted, one_line, reasons};
 use std::collections::BTreeMap;
 use trailhose::sync::{Completion, SyncReport};
 
-/// A source of which no object matched.
+/// A source without a matching object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EmptySource {
     /// The source, as the user named it.
@@ -42,7 +42,7 @@ impl EmptySource {
     }
 }
 
-/// Returns the warning about a source of which no object matched.
+/// Returns the warning about a source without a matching object.
 pub(crate) fn warning(source: &str, reason: &str) -> String {
     one_line(&format!("warning: no object of {source} matched: {reason}. Use --allow-empty if this is expected"))
 }

@@ -21,7 +21,7 @@ use trailhose::tally::Tally;
 /// Result of one round.
 pub(super) struct Round {
     pub(super) report: SyncReport,
-    /// The sources of which no object matched, unless this is expected.
+    /// The sources without a matching object, unless this is expected.
     pub(super) empty: Vec<EmptySource>,
 }
 
