@@ -71,7 +71,7 @@ fn without(document: &str, action: &str) -> (Option<String>, Vec<String>) {
 /// Makes the function need an action of a policy, with the object of this number.
 async fn need(stack: &Stack, policy: &str, action: &str, number: u32) {
     match (policy, action) {
-        ("give-up-messages", _) => {
+        ("dead-letter-messages", _) => {
             stack.send(INVALID).await;
             stack.put(&key(number), object(number, 0)).await;
         }
