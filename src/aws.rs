@@ -5,10 +5,14 @@ mod credentials;
 mod function;
 mod https;
 mod location;
+#[cfg(feature = "operate")]
+mod stack;
 
 pub use credentials::check as check_credentials;
 pub use function::function_config;
 pub use location::{arn_region, split_location};
+#[cfg(feature = "operate")]
+pub use stack::{DeployedStack, StackError, StackResource, StackResources};
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
