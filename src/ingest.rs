@@ -277,7 +277,7 @@ impl Ingest {
         let mut rounds_without_help = 0;
         loop {
             // Pages before rows: see `Ledger::unproven`.
-            foreign = self.ledger.review(&foreign, &contents.events, &contents.scopes).await?;
+            foreign = self.ledger.reread_foreign(&foreign, &contents.events, &contents.scopes).await?;
             let unproven = self.ledger.unproven(foreign).await?;
             if unproven.is_empty() {
                 return Ok(());

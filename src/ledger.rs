@@ -6,14 +6,15 @@
 //! *Open*: work remains. Every owned event whose ordinal is below `cursor` is delivered. *Settled*: all events that the
 //! object owns are delivered. Events that other objects own may still be undelivered. *Done*: every event of the object
 //! is delivered, by this object or by another one. *Quarantined*: excluded from processing, with a reason. A worker
-//! holds a *lease* on an open or settled row, and the lease outlives the worker. A row is deleted only after it is
-//! *done*, so a missing owner row means that the owner was done.
+//! holds a *lease* on an open or settled row, and a helper on an open or quarantined one. The lease ends later than the
+//! worker can run. A row is deleted only after it is *done*, so a missing owner row means that the owner was done.
 //!
 //! # The states of an event
 //!
-//! *Unclaimed*, then *owned* by the first object that claims it, then possibly *delivered* by a helper. Ownership never
-//! moves to another object: a helper replaces the owner by *delivered*. The owner's row proves that an owned event is
-//! delivered: by its cursor, by its acknowledged ordinals, or because the object is settled or done.
+//! *Unclaimed*, then *owned* by the first object that claims it, then possibly marked as *delivered*. Ownership never
+//! moves to another object: the mark replaces the owner when a helper delivers the event, or when the page is extended
+//! after the owner is done. The owner's row proves that an owned event is delivered: by its cursor, by its acknowledged
+//! ordinals, or because the object is settled or done.
 //!
 //! # The race that remains
 //!
@@ -75,8 +76,8 @@ pub struct Ledger {
 /// A page that expires within this time is extended before a worker relies on it. Longer than any lease.
 pub const PAGE_MARGIN: Seconds = 24 * 3600;
 
-/// Time that is added to the retention when a page is created or extended. Until it has passed, the page lives long
-/// enough for a new event, and a write does not extend it. An extension costs reads: see `Ledger::extend`.
+/// Time that is added to the retention when a page is created or extended. A write extends a page only if less than the
+/// retention is left, so no write within this time has to. An extension costs reads: see `Ledger::extend`.
 pub const PAGE_SLACK: Seconds = 7 * 24 * 3600;
 
 /// Limits of the waits between the attempts to write a page that other processes write too.
@@ -124,7 +125,7 @@ impl Ledger {
 
     /// Returns the expiry of the row of an object that is completed now. Its pages expire at `pages_expire` at the
     /// latest. A row must outlive every page that names its object: without the row, an object that is announced
-    /// again would own the events of these pages and deliver them again. The margin covers different clocks.
+    /// again would own the events of these pages and deliver them again. The margin allows for clocks that differ.
     fn row_expiry(&self, pages_expire: Seconds) -> Seconds {
         self.page_expiry().max(pages_expire) + PAGE_MARGIN
     }

@@ -35,11 +35,12 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// as not delivered, although some of its records may have arrived.
     async fn deliver(&self, call: &SinkCall, deadline: Instant) -> Result<(), SinkError>;
 
-    /// Stores an event that exceeds the record limit and returns its location. The name depends only on the object
-    /// and the event's index, so a retry overwrites the same object.
+    /// Stores an event that exceeds the record limit and returns its location. The name of the stored copy depends only
+    /// on the object and the event's index, so a retry overwrites it.
     ///
     /// # Errors
-    /// Returns [`SinkError::NoOversizeStore`] if the sink has no oversize store.
+    /// Returns [`SinkError::NoOversizeStore`] if the sink has no oversize store, [`SinkError::Denied`] if a permission is
+    /// missing, or [`SinkError::Unavailable`] if the store fails.
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError>;
 
     /// Makes all deliveries so far durable. Does nothing if a delivery is durable once it is acknowledged.

@@ -219,7 +219,7 @@ impl Run {
         // Looks up all events; the ledger reports which ones have other owners.
         let all: Vec<_> =
             (0..events.len() as u32).map(|ordinal| ForeignClaim { ordinal, owner, owner_ordinal: None }).collect();
-        let Ok(foreign) = self.ledger.review(&all, &events, &scopes).await else { return };
+        let Ok(foreign) = self.ledger.reread_foreign(&all, &events, &scopes).await else { return };
         let theirs: Vec<_> = foreign.into_iter().filter(|event| event.owner == owner).collect();
         if let Ok(HelpOutcome::Granted(help)) = self.ledger.help(owner, until).await {
             self.helps[worker] = Some((*help, theirs));
@@ -254,7 +254,7 @@ impl Run {
             Step::Number { worker, ordinal } => {
                 let Some(lease) = &self.leases[worker] else { return };
                 let (events, scopes) = self.events(self.number(lease.id));
-                let _ = self.ledger.number(lease, &[ordinal], &events, &scopes).await;
+                let _ = self.ledger.record_ordinals(lease, &[ordinal], &events, &scopes).await;
             }
             Step::Settle { worker } => {
                 let Some(lease) = &mut self.leases[worker] else { return };
@@ -282,7 +282,7 @@ impl Run {
                 // If the worker has taken the lease of another object since, these are not its events.
                 if let Ok(mut ordinals) = self.ledger.undelivered(help, theirs, &events, &scopes).await {
                     ordinals.truncate(most);
-                    let _ = self.ledger.mark(help, &ordinals, &events, &scopes).await;
+                    let _ = self.ledger.mark_delivered(help, &ordinals, &events, &scopes).await;
                 }
             }
             Step::Leave { worker } => match self.helps[worker].take() {

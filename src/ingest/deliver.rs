@@ -166,7 +166,7 @@ impl<'a> ObjectDelivery<'a> {
         }
         let ordinals: Vec<u32> = acknowledged.into_iter().filter(|ordinal| claims.mine(*ordinal)).collect();
         let Contents { events, scopes, .. } = self.contents;
-        match self.ingest.ledger.number(lease, &ordinals, events, scopes).await {
+        match self.ingest.ledger.record_ordinals(lease, &ordinals, events, scopes).await {
             // The page expired meanwhile, so its events will be claimed again.
             Err(LedgerError::Gone) => Ok(()),
             other => other,
@@ -207,7 +207,7 @@ impl<'a> ObjectDelivery<'a> {
             Sent::Part(part) => (part.transaction, acknowledged(call, &part.unacknowledged), Some(part.error)),
         };
         let Contents { events, scopes, .. } = self.contents;
-        self.ingest.ledger.mark(help, &ordinals, events, scopes).await?;
+        self.ingest.ledger.mark_delivered(help, &ordinals, events, scopes).await?;
         transaction.commit();
         self.helped.extend(ordinals);
         failure.map_or(Ok(()), |error| Err(error.into()))

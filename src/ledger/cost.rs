@@ -1,4 +1,4 @@
-//! Cost of a ledger's reads and writes in DynamoDB units, for any store. Pure.
+//! Cost of a ledger's reads and writes in DynamoDB units, for any store.
 //!
 //! The numbers follow from DynamoDB's published sizes, so a local ledger can report what the same work would cost,
 //! and an emulator's approximate numbers are not used.
@@ -192,8 +192,8 @@ mod tests {
         counters.wrote(0, 700);
         counters.refused(3000, 2000);
         counters.read([0, 5000]);
-        let spent = counters.usage();
-        assert_eq!((spent.writes, spent.refused, spent.write_units), (2, 1, 4));
-        assert_eq!((spent.reads, spent.read_units), (1, 3));
+        let usage = counters.usage();
+        assert_eq!((usage.writes, usage.refused, usage.write_units), (2, 1, 4));
+        assert_eq!((usage.reads, usage.read_units), (1, 3));
     }
 }

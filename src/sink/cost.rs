@@ -1,4 +1,4 @@
-//! Billed usage of deliveries by Firehose's rules, for every sink. Pure.
+//! Billed usage of deliveries by Firehose's rules, for every sink.
 //!
 //! The figures follow from Firehose's published pricing, so a run that writes files can report what the same run would
 //! cost with Firehose.

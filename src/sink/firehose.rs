@@ -104,7 +104,7 @@ impl Firehose {
     /// Returns the records of `sent` that a response with HTTP 200 did not acknowledge.
     ///
     /// # Errors
-    /// A response that does not match the request acknowledges no record: every record counts as not delivered.
+    /// The response does not match the request. No record counts as delivered.
     fn undelivered_records(
         &self,
         answer: &PutRecordBatchOutput,
@@ -122,7 +122,7 @@ impl Firehose {
         let acknowledged =
             |entry: &PutRecordBatchResponseEntry| entry.error_code().is_none() && entry.record_id().is_some();
         let failed = entries.iter().filter(|entry| !acknowledged(entry)).count();
-        if usize::try_from(answer.failed_put_count()).is_ok_and(|said| said > failed) {
+        if usize::try_from(answer.failed_put_count()).is_ok_and(|reported| reported > failed) {
             return Err(SinkError::Unavailable(format!(
                 "Firehose stream {} reported {} of {total} records as failed but marked {failed}: none counts as \
                  delivered",
@@ -194,7 +194,8 @@ impl Firehose {
     }
 }
 
-/// The records of a call that were not delivered, as indices in ascending order, and the last failure.
+/// The records of a call that were not delivered, as indices in ascending order, and the reason: the first denial, or the
+/// last failure if there is no denial.
 struct UndeliveredRecords {
     pending: Vec<usize>,
     last_failure: AwsFailure,

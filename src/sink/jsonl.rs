@@ -1,10 +1,10 @@
 //! The JSON Lines sink: `account=…/region=…/date=YYYY-MM-DD/*.jsonl`, exactly once, even after `kill -9`.
 //!
 //! Delivered lines are buffered in memory until a checkpoint writes and syncs them and commits the lengths of the
-//! files. `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, the same
-//! transaction contains the ledger's writes. A transaction ([`Transaction`]) prevents a checkpoint between a delivery
-//! and the ledger write that records it. With any other ledger, the sink keeps its own state in the destination, and
-//! every delivery is a checkpoint.
+//! files. `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, one SQLite transaction
+//! commits the lengths and the ledger's writes. While a sink transaction ([`Transaction`]) is open, no checkpoint
+//! happens, so a checkpoint never separates a delivery from the ledger write that records it. With any other ledger, the
+//! sink keeps its own state in the destination, and every delivery is a checkpoint.
 
 mod buffer;
 mod check;
@@ -83,7 +83,8 @@ impl Default for Options {
 /// calls and checkpoints, an object of 200 MB needed 119 MiB of memory.
 const CALL_BYTES: usize = 4 * 1024 * 1024;
 
-/// Represents "no limit" on the length of a line. It exceeds any memory size, and sums with it do not overflow.
+/// Represents "no limit": of the length of a record, and of the records of a call. It exceeds any memory size, and sums
+/// with it do not overflow.
 const NO_LIMIT: usize = usize::MAX / 4;
 
 /// A sink that delivers to a folder of JSON Lines files.

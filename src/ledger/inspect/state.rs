@@ -7,9 +7,9 @@ use crate::ledger::store::StoreError;
 use crate::object::{Object, ObjectId};
 use futures_util::{StreamExt, stream};
 
-/// Rows in one request: the maximum of one `BatchGetItem`.
+/// The maximum number of rows in one request, from `BatchGetItem`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-const ROWS_AT_ONCE: usize = 100;
+const MAX_ROWS_PER_REQUEST: usize = 100;
 
 /// State of an object in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Ledger {
     /// before acting on it.
     pub async fn states(&self, objects: &[Object]) -> Result<Vec<ObjectState>, StoreError> {
         let ids: Vec<ObjectId> = objects.iter().map(Object::id).collect();
-        let requests: Vec<_> = ids.chunks(ROWS_AT_ONCE).map(|ids| self.store.rows(ids)).collect();
+        let requests: Vec<_> = ids.chunks(MAX_ROWS_PER_REQUEST).map(|ids| self.store.rows(ids)).collect();
         let mut answers = stream::iter(requests).buffered(self.concurrency);
         let mut states = Vec::with_capacity(ids.len());
         while let Some(rows) = answers.next().await {
@@ -105,9 +105,9 @@ mod tests {
         let mut settled = lease(3, 1_500).await;
         ledger.settle(&mut settled).await.unwrap();
         ledger.release(&lease(4, 2_000).await).await.unwrap();
-        // Ask for more than one batch, so that results in the wrong order are detected.
-        let asked: Vec<Object> = (0..250).map(object).collect();
-        let known = |settled| {
+        // Request more than one batch, so that results in the wrong order are detected.
+        let requested: Vec<Object> = (0..250).map(object).collect();
+        let expected = |settled| {
             [
                 ObjectState::Done,
                 ObjectState::Quarantined(QuarantineKind::Other),
@@ -116,11 +116,11 @@ mod tests {
                 ObjectState::Unfinished,
             ]
         };
-        let states = ledger.states(&asked).await.unwrap();
-        assert_eq!(states[..5], known(ObjectState::Leased { until: 1_500 }));
+        let states = ledger.states(&requested).await.unwrap();
+        assert_eq!(states[..5], expected(ObjectState::Leased { until: 1_500 }));
         assert!(states.len() == 250 && states[5..].iter().all(|state| *state == ObjectState::Absent));
         now.store(1_501, Ordering::SeqCst);
-        assert_eq!(ledger.states(&asked).await.unwrap()[..5], known(ObjectState::Unfinished));
+        assert_eq!(ledger.states(&requested).await.unwrap()[..5], expected(ObjectState::Unfinished));
     }
 
     #[tokio::test]

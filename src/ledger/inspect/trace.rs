@@ -16,7 +16,7 @@ pub struct EventTrace {
     pub page: PageName,
     /// The entry.
     pub entry: Entry,
-    /// The owner's row. `None` if a helper delivered the event, or if the owner is done and its row expired.
+    /// The owner's row. `None` if the event is marked as delivered, or if the owner is done and its row expired.
     pub owner: Option<Row>,
 }
 

@@ -1,4 +1,4 @@
-//! Ordinal set: indices of events in their object, as ranges. Pure.
+//! Ordinal set: indices of events in their object, as ranges.
 
 /// Format byte that [`OrdinalSet::encode`] writes.
 const FORMAT: u8 = 1;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_second_record_of_a_call_fits_into_two_kilobytes() {
+    fn set_of_every_second_record_takes_less_than_two_kilobytes() {
         let mut set = OrdinalSet::default();
         (0..250).for_each(|record| set.insert(1_000_000 - 2_000 * record, 1_001_000 - 2_000 * record));
         assert!(set.encode().len() < 2_048, "{}", set.encode().len());

@@ -1,6 +1,6 @@
-//! Page: a ledger item with the event IDs of one account, region and time bucket, and each ID's owner. Pure.
+//! Page: a ledger item with the event IDs of one account, region and time bucket, and each ID's owner.
 //!
-//! Fifteen minutes share one page while it is small, so a quiet account pays one write per file. When that page is
+//! Fifteen minutes share one page while it is small, so an account with few events pays one write per file. When that page is
 //! full, each minute gets a page of its own, so that the files of a busy account, which cover a few minutes each, do
 //! not rewrite the same items repeatedly. When a minute's page is full, its events go to shards by event ID.
 
@@ -55,8 +55,8 @@ pub struct PageName(pub String);
 
 impl PageName {
     /// Returns the name of the page where an event is looked up first. The name depends only on the event, so every
-    /// copy of the event, in any object, maps to the same page. Events without a time are distributed by event ID,
-    /// with the prefix `none`, which never collides with a minute: minutes before 1970 are negative.
+    /// copy of the event, in any object, maps to the same page. Events without a time are distributed by event ID.
+    /// Their prefix is `none` and not a number, because every number can be a minute: minutes before 1970 are negative.
     pub fn root(scope: &EventScope, id: EventId) -> Self {
         let (account, region) = (name_part(&scope.account), name_part(&scope.region));
         Self(match scope.minute {
@@ -66,8 +66,8 @@ impl PageName {
     }
 
     /// Returns the name of the overflow page where an event of this minute is looked up when this page is full. The
-    /// overflow pages of a whole time bucket are the pages of its minutes. Those of a minute are shards: each level
-    /// adds one hexadecimal digit of the event ID, taken from its end.
+    /// overflow pages of a whole time bucket are the pages of its minutes. The overflow pages of a minute are shards: each
+    /// level adds one hexadecimal digit of the event ID, taken from its end.
     pub(crate) fn overflow(&self, minute: Option<i64>, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];
@@ -81,18 +81,18 @@ impl PageName {
         }
     }
 
-    /// Returns the encoded size in bytes at which this page is full. `minute` is the capacity of a minute's page.
-    pub(crate) fn capacity(&self, minute: usize) -> usize {
+    /// Returns the encoded size in bytes at which this page is full, given the capacity of a minute's page.
+    pub(crate) fn capacity(&self, minute_capacity: usize) -> usize {
         if self.is_time_bucket() {
-            minute / BUCKET_CAPACITY_DIVISOR
+            minute_capacity / BUCKET_CAPACITY_DIVISOR
         } else if self.last_part().starts_with("none") {
-            (minute / TIMELESS_CAPACITY_DIVISOR).max(MIN_CAPACITY)
+            (minute_capacity / TIMELESS_CAPACITY_DIVISOR).max(MIN_CAPACITY)
         } else {
-            minute
+            minute_capacity
         }
     }
 
-    /// Returns whether this is the page of a whole [`BUCKET_MINUTES`].
+    /// Returns whether this is the page of a whole time bucket, which has [`BUCKET_MINUTES`] minutes.
     fn is_time_bucket(&self) -> bool {
         let last = self.last_part();
         !last.starts_with("none") && !last.contains(['+', '~'])
@@ -157,7 +157,8 @@ pub struct Entry {
 pub enum Owner {
     /// This object owns the event. The object's row records whether the event is delivered.
     Object(ObjectId),
-    /// A helper delivered the event on behalf of its owner.
+    /// The event is delivered: a helper delivered it on behalf of its owner, or the owner was done when the page was
+    /// extended.
     Delivered,
 }
 
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn minutes_before_1970_have_a_span() {
+    fn minutes_before_1970_have_a_time_bucket() {
         let scope = |minute| EventScope { minute: Some(minute), ..EventScope::default() };
         assert_eq!(PageName::root(&scope(-1), id(1)).0, "//-15");
         assert_eq!(PageName::root(&scope(-1), id(1)).overflow(Some(-1), id(1)).0, "//-15+14");

@@ -1,4 +1,4 @@
-//! Kind of a quarantine: distinguishes the causes whose end discovery can detect. Pure.
+//! Kind of a quarantine: distinguishes the causes whose end discovery can detect.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

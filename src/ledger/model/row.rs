@@ -160,7 +160,7 @@ pub enum Guard {
     /// The lease of the row has this token.
     Held(Token),
     /// The lease of the row has this token, and the row is open. For writes that record progress: if one of them took
-    /// effect late, after the row is settled or done, it would withdraw what other objects rely on.
+    /// effect late, after the row is settled or done, it would lower the cursor that other objects rely on.
     HeldOpen(Token),
     /// The lease of the row has ended.
     Unleased {

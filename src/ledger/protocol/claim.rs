@@ -40,7 +40,7 @@ pub enum Claim {
     Mine,
     /// Another object owns the event.
     Foreign,
-    /// A helper delivered the event on behalf of its owner.
+    /// The event's entry is marked as delivered: see [`Owner::Delivered`].
     Delivered,
     /// The same event appears earlier in the object.
     Repeat,
@@ -328,9 +328,9 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    /// A store whose page requests take 2 ms. Counts refused page writes.
+    /// A store whose page requests take [`LATENCY`]. Counts refused page writes.
     #[derive(Debug, Default)]
-    struct Distant {
+    struct SlowStore {
         memory: Memory,
         refused: AtomicU64,
     }
@@ -338,7 +338,7 @@ mod tests {
     const LATENCY: Duration = Duration::from_millis(2);
 
     #[async_trait]
-    impl Store for Distant {
+    impl Store for SlowStore {
         async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
             self.memory.change_row(object, guard, change).await
         }
@@ -371,8 +371,8 @@ mod tests {
 
     /// Simulates `processes` processes that claim one event each, in the same page and at the same time. Returns the
     /// number of refused writes and the time.
-    async fn claims_at_once(processes: u8, waits: bool) -> (u64, Duration) {
-        let store = Arc::new(Distant::default());
+    async fn concurrent_claims(processes: u8, waits: bool) -> (u64, Duration) {
+        let store = Arc::new(SlowStore::default());
         let started = tokio::time::Instant::now();
         let claims = (0..processes).map(async |process| {
             let ledger = Ledger::new(Arc::clone(&store) as _, Arc::new(|| 1_000), 0);
@@ -390,11 +390,11 @@ mod tests {
 
     #[tokio::test]
     async fn processes_that_write_one_page_are_seldom_refused() {
-        let (at_once, fastest) = claims_at_once(48, false).await;
-        assert!(at_once > 48 * 47 / 3, "without waits each write refuses almost all others: {at_once}");
-        let (with_waits, time) = claims_at_once(48, true).await;
-        println!("{at_once} refused writes in {fastest:?} without waits, {with_waits} in {time:?} with waits");
-        assert!(with_waits < at_once / 3, "{with_waits} refused writes");
+        let (without_waits, fastest) = concurrent_claims(48, false).await;
+        assert!(without_waits > 48 * 47 / 3, "without waits each write refuses almost all others: {without_waits}");
+        let (with_waits, time) = concurrent_claims(48, true).await;
+        println!("{without_waits} refused writes in {fastest:?} without waits, {with_waits} in {time:?} with waits");
+        assert!(with_waits < without_waits / 3, "{with_waits} refused writes");
         assert!(time < Duration::from_secs(20), "{time:?}");
     }
 }

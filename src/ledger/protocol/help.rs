@@ -31,10 +31,10 @@ pub enum HelpOutcome {
 }
 
 impl Ledger {
-    /// Returns those events of other objects that are not proven delivered, with the rows of their owners. Read the
-    /// pages before you call this method, which reads the owners' rows. In the opposite order, an object could claim an
-    /// event between the two reads, and its older state, *done* or without a row, would prove an event delivered that
-    /// is not.
+    /// Returns those events of other objects that are not proven delivered, with the rows of their owners. The caller
+    /// reads the pages first, and this method then reads the owners' rows. In the opposite order, an object could start
+    /// or be reset after its row was read, and then claim an event before the page is read. The outdated row, absent or
+    /// *done*, would count as proof that this event is delivered.
     pub async fn unproven(&self, foreign: Vec<ForeignClaim>) -> Result<Vec<(ForeignClaim, Row)>, LedgerError> {
         let owners: BTreeSet<_> = foreign.iter().map(|event| event.owner).collect();
         let owners: Vec<_> = owners.into_iter().collect();
@@ -52,7 +52,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Gone`] if an entry no longer exists. Then everything must be claimed again.
-    pub async fn review(
+    pub async fn reread_foreign(
         &self,
         foreign: &[ForeignClaim],
         events: &[EventMeta],
@@ -94,11 +94,11 @@ impl Ledger {
         events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<Vec<u32>, LedgerError> {
-        let now = self.review(foreign, events, scopes).await?;
-        if now.iter().any(|event| event.owner != help.owner) {
+        let current = self.reread_foreign(foreign, events, scopes).await?;
+        if current.iter().any(|event| event.owner != help.owner) {
             return Err(LedgerError::Gone);
         }
-        Ok(now.iter().filter(|event| !help.row.proves(event.owner_ordinal)).map(|event| event.ordinal).collect())
+        Ok(current.iter().filter(|event| !help.row.proves(event.owner_ordinal)).map(|event| event.ordinal).collect())
     }
 
     /// Marks events as delivered on behalf of their owner.
@@ -106,15 +106,15 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Gone`] if an entry no longer exists or has another owner. [`LedgerError::Contended`] if a page
     /// changed on every attempt.
-    pub async fn mark(
+    pub async fn mark_delivered(
         &self,
         help: &Help,
         ordinals: &[u32],
         events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<(), LedgerError> {
-        let deliver = |entry: &mut Entry, _| *entry = Entry { owner: Owner::Delivered, ordinal: None, ..*entry };
-        self.change_entries(help.owner, ordinals, events, scopes, deliver).await
+        let set_delivered = |entry: &mut Entry, _| *entry = Entry { owner: Owner::Delivered, ordinal: None, ..*entry };
+        self.change_entries(help.owner, ordinals, events, scopes, set_delivered).await
     }
 
     /// Adds the ordinals to the entries of these events, which the leased object owns. The entries of an object that
@@ -122,16 +122,16 @@ impl Ledger {
     /// recognize the acknowledged events.
     ///
     /// # Errors
-    /// As [`Ledger::mark`].
-    pub async fn number(
+    /// The errors of [`Ledger::mark_delivered`].
+    pub async fn record_ordinals(
         &self,
         lease: &Lease,
         ordinals: &[u32],
         events: &[EventMeta],
         scopes: &[EventScope],
     ) -> Result<(), LedgerError> {
-        let number = |entry: &mut Entry, ordinal| entry.ordinal = Some(ordinal);
-        self.change_entries(lease.id, ordinals, events, scopes, number).await
+        let set_ordinal = |entry: &mut Entry, ordinal| entry.ordinal = Some(ordinal);
+        self.change_entries(lease.id, ordinals, events, scopes, set_ordinal).await
     }
 
     /// Changes the entries of events that `owner` owns. Entries that are marked as delivered are not changed. A page is

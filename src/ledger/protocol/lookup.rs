@@ -80,12 +80,12 @@ impl Ledger {
     }
 }
 
-/// Passes the page's entries of `events` to `held` and returns the events that are not in the page.
-pub(crate) fn partition(page: &Page, events: &[EventLookup], mut held: impl FnMut(u32, Entry)) -> Vec<EventLookup> {
+/// Passes the page's entries of `events` to `found` and returns the events that are not in the page.
+pub(crate) fn partition(page: &Page, events: &[EventLookup], mut found: impl FnMut(u32, Entry)) -> Vec<EventLookup> {
     let mut others = Vec::new();
     for &event in events {
         match page.entries.get(&event.id) {
-            Some(&entry) => held(event.ordinal, entry),
+            Some(&entry) => found(event.ordinal, entry),
             None => others.push(event),
         }
     }

@@ -102,6 +102,7 @@ impl LedgerScan for Memory {
         let rows = contents.rows.iter().filter(|(_, row)| selected(row)).map(|(id, row)| (format!("o#{id}"), Ok(row)));
         let pages = contents.pages.iter().filter(|_| matches!(filter, ScanFilter::Pages | ScanFilter::All));
         let pages = pages.map(|(name, page)| (format!("p#{name}"), Err((name, page))));
+        // `Ok` is a row, and `Err` is a page.
         let mut items: Vec<(String, Result<&Row, (&PageName, &Page)>)> = rows.chain(pages).collect();
         items.retain(|(name, _)| after.is_none_or(|ScanToken(after)| name > after));
         items.sort_by(|one, other| one.0.cmp(&other.0));

@@ -152,11 +152,14 @@ impl Store for Sqlite {
     }
 
     async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
-        let asked = names.to_vec();
+        let requested = names.to_vec();
         let pages = self
             .run(move |journal| {
                 journal.read(|connection| {
-                    asked.iter().map(|name| read_page(connection, journal.path(), name)).collect::<Result<Vec<_>, _>>()
+                    requested
+                        .iter()
+                        .map(|name| read_page(connection, journal.path(), name))
+                        .collect::<Result<Vec<_>, _>>()
                 })
             })
             .await?;

@@ -90,7 +90,7 @@ fn unreadable(error: &io::Error) -> FileFault {
     }
 }
 
-/// The bytes of a block of decompressed lines.
+/// The maximum size of a block of decompressed lines in bytes.
 const BLOCK_BYTES: usize = 256 << 10;
 
 /// Reads the committed bytes of a file, passes the decompressed lines to `each` in blocks of any length, and compares

@@ -45,7 +45,7 @@ pub(super) struct Destination {
 
 /// The lines to append to one file.
 struct PendingAppend<'a> {
-    /// The file as committed, with a length of 0 if it is new. `content` includes the lines below.
+    /// The file as committed, with a length of 0 if it is new. Its `content_bytes` already include `lines`.
     file: CommittedFile,
     lines: Vec<&'a [u8]>,
 }
@@ -216,8 +216,8 @@ impl Destination {
             for block in blocks {
                 let mut rest = &block[..];
                 while !rest.is_empty() {
-                    let content = pending.as_ref().map_or(0, |pending| pending.file.content);
-                    let taken = self.fitting_bytes(rest, content);
+                    let content_bytes = pending.as_ref().map_or(0, |pending| pending.file.content_bytes);
+                    let taken = self.fitting_bytes(rest, content_bytes);
                     if taken == 0 {
                         appends.extend(pending.take());
                         continue;
@@ -227,7 +227,7 @@ impl Destination {
                         PendingAppend { file: self.new_file(partition, last_number), lines: Vec::new() }
                     });
                     let (now, later) = rest.split_at(taken);
-                    pending.file.content += now.len() as u64;
+                    pending.file.content_bytes += now.len() as u64;
                     pending.lines.push(now);
                     rest = later;
                 }
@@ -241,19 +241,19 @@ impl Destination {
 
     fn new_file(&self, partition: &str, number: i64) -> CommittedFile {
         let name = format!("{}{number:08}.{}", self.file_prefix(), self.options.compression.extension());
-        CommittedFile { partition: partition.to_owned(), number, name, length: 0, content: 0, checks: None }
+        CommittedFile { partition: partition.to_owned(), number, name, length: 0, content_bytes: 0, checks: None }
     }
 
-    /// Returns how many bytes of complete lines fit into a file with `content` uncompressed bytes. Returns 0 for a full
-    /// file, and at least one line for a new file.
-    fn fitting_bytes(&self, lines: &[u8], content: u64) -> usize {
-        let remaining = usize::try_from(self.options.file_bytes.saturating_sub(content)).unwrap_or(usize::MAX);
+    /// Returns how many bytes of complete lines fit into a file that has `content_bytes` uncompressed bytes. Returns 0
+    /// for a full file, and at least one line for a new file.
+    fn fitting_bytes(&self, lines: &[u8], content_bytes: u64) -> usize {
+        let remaining = usize::try_from(self.options.file_bytes.saturating_sub(content_bytes)).unwrap_or(usize::MAX);
         if lines.len() <= remaining {
             return lines.len();
         }
         match lines[..remaining].iter().rposition(|&byte| byte == b'\n') {
             Some(at) => at + 1,
-            None if content > 0 => 0,
+            None if content_bytes > 0 => 0,
             None => lines.iter().position(|&byte| byte == b'\n').map_or(lines.len(), |at| at + 1),
         }
     }

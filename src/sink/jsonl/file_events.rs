@@ -22,7 +22,7 @@ pub(super) struct FileEvents {
     /// A number for each root page. `events` contains the number instead of the name, to save memory.
     roots: HashMap<String, u32>,
     events: HashSet<(u32, EventId)>,
-    /// Repeated events, counted without the first one.
+    /// Number of repetitions of events. The first occurrence of an event is not counted.
     pub(super) repeats: u64,
 }
 

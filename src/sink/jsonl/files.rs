@@ -40,8 +40,8 @@ pub(crate) struct CommittedFile {
     pub(crate) name: String,
     /// The committed length in bytes.
     pub(crate) length: u64,
-    /// The uncompressed size in bytes.
-    pub(crate) content: u64,
+    /// The uncompressed size in bytes. Stored in the column `content`.
+    pub(crate) content_bytes: u64,
     /// The number of lines and the CRC-32 of the committed bytes. `None` if an earlier version of this program started
     /// the file.
     pub(crate) checks: Option<FileChecks>,
@@ -71,7 +71,7 @@ impl CommittedFile {
             number: row.get(1)?,
             name: row.get(2)?,
             length: count(3)?,
-            content: count(4)?,
+            content_bytes: count(4)?,
             checks,
         })
     }
@@ -86,7 +86,7 @@ impl CommittedFile {
             self.number,
             self.name,
             self.length.cast_signed(),
-            self.content.cast_signed(),
+            self.content_bytes.cast_signed(),
             self.checks.map(|checks| checks.lines.cast_signed()),
             self.checks.map(|checks| checks.crc),
         ];

@@ -1,4 +1,4 @@
-//! Which files can contain the events of a ledger page. Pure.
+//! Which files can contain the events of a ledger page.
 //!
 //! The ledger does not record the file of an event. If an event names its account and its region, they and its time
 //! determine both its page and its partition. Otherwise the partition may depend on the object that delivered the
@@ -23,6 +23,8 @@ impl PageGroup {
         let (account, region) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let bucket = parts.next().unwrap_or_default().split(['+', '~']).next().unwrap_or_default();
         let date = date(bucket.parse().ok());
+        // A page's name contains a hash instead of an unusual value, and the folder of that value is unknown.
+        // `folder_value` marks such values with `~`.
         let folders = [account, region].map(|text| (!text.is_empty()).then(|| folder_value(text)));
         match folders {
             [Some(account), Some(region)] if !account.contains('~') && !region.contains('~') => {
@@ -53,7 +55,7 @@ impl PageGroup {
     }
 }
 
-/// Returns the root page of a page: its name without the parts that spilling added.
+/// Returns the name of the root page of a page: its name without the parts that distinguish overflow pages.
 pub(super) fn root_name(page: &PageName) -> &str {
     let bucket = page.0.rfind('/').map_or(0, |at| at + 1);
     page.0[bucket..].find(['+', '~']).map_or(&page.0, |at| &page.0[..bucket + at])
@@ -94,11 +96,11 @@ mod tests {
         #[test]
         fn partition_of_an_event_contains_the_group_of_its_page(
             account in "(unknown|[0-9a-zA-Z/=~-]{0,40})", region in "(unknown|[a-z0-9-]{0,50}|\\PC{0,5})",
-            minute in proptest::option::of(-3_000_000_000i64..3_000_000_000), spills in 0..4,
+            minute in proptest::option::of(-3_000_000_000i64..3_000_000_000), overflows in 0..4,
         ) {
             let scope = scope(&account, &region, minute);
             let root = PageName::root(&scope, ID);
-            let page = (0..spills).fold(root.clone(), |page, _| page.overflow(minute, ID));
+            let page = (0..overflows).fold(root.clone(), |page, _| page.overflow(minute, ID));
             prop_assert_eq!(root_name(&page), &root.0);
             let (partition, group) = (folder(&scope), PageGroup::of_page(&page));
             prop_assert!(group.contains(&partition), "{partition} {group:?}");

@@ -1,14 +1,14 @@
-//! The folder (partition) of an event. Pure.
+//! The folder (partition) of an event.
 
 use crate::event::EventScope;
 use sha2::{Digest, Sha256};
 
 /// Returns the folder of an event, relative to the destination: `account=…/region=…/date=YYYY-MM-DD`.
 ///
-/// The values come from the event and are untrusted. A value with only characters of account IDs and region names is
-/// used unchanged. In any other value, other characters are replaced and a hash of the value is appended. So a value
-/// can neither escape the destination nor collide with another value, even on a case-insensitive file system. An absent
-/// value becomes `unknown`, and the literal value `unknown` gets a hash.
+/// The values come from the event and are untrusted. A value of at most 48 characters that has only characters of account
+/// IDs and region names is used unchanged. Any other value is cut to 48 characters, its other characters are replaced, and
+/// a hash of the value is appended. So a value can neither escape the destination nor collide with another value, even on a
+/// case-insensitive file system. An absent value becomes `unknown`, and the literal value `unknown` gets a hash.
 pub(super) fn folder(scope: &EventScope) -> String {
     format!(
         "account={}/region={}/date={}",
@@ -41,7 +41,7 @@ pub(super) fn folder_value(text: &str) -> String {
     Sha256::digest(text).iter().take(8).fold(safe, |safe, byte| format!("{safe}{byte:02x}"))
 }
 
-/// Returns the day of a minute as `YYYY-MM-DD`, or `unknown` without a valid one.
+/// Returns the day of a minute as `YYYY-MM-DD`, or `unknown` if the minute is absent or not in the years 0 to 9999.
 pub(super) fn date(minute: Option<i64>) -> String {
     let day = || {
         let time = jiff::Timestamp::from_second(minute?.checked_mul(60)?).ok()?;

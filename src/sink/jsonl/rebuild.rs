@@ -3,8 +3,8 @@
 //! The ledger records which events are delivered, but not in which file an event is. An event was in a missing file if
 //! the ledger proves that it is delivered, and none of the present files that could contain it (`page_group.rs`)
 //! contains it. *Rebuild* resets the objects that own these events; the next sync delivers these events again.
-//! *Release* marks these events, so that no rebuild delivers them again. Each is one transaction of the ledger, so a
-//! kill leaves all of it or nothing.
+//! *Release* marks these events, so that no rebuild delivers them again. Each of the two is one SQLite transaction: after
+//! a kill, the ledger contains either the whole change or nothing of it.
 
 use super::check::{FaultyFile, FileFault};
 use super::checkpoint::Destination;
@@ -27,8 +27,8 @@ pub struct Rebuild {
     pub files: u64,
     /// Events of these files. The next sync delivers them again.
     pub events: u64,
-    /// Events among them whose owner is unknown, because a helper delivered them. If there is such an event, every
-    /// object is read again.
+    /// Events among them whose owner the ledger does not record, for example because a helper delivered them. If there
+    /// is such an event, every object that delivered events is read again.
     pub unknown: u64,
     /// The objects that are read again.
     pub objects: Vec<Object>,
@@ -54,8 +54,8 @@ impl Jsonl {
     }
 
     /// Releases files that were moved away or deleted on purpose. They are no longer expected, and no rebuild delivers
-    /// their events again. A path is identified by its last four parts: three folders and the file name. The file may
-    /// have been moved.
+    /// their events again. A file is identified by the last four parts of its path, the three folders and the file name, so
+    /// it may have been moved.
     ///
     /// # Errors
     /// Returns an error, and changes nothing, if a file is not a committed file of this destination, or if another file
@@ -123,7 +123,7 @@ impl Destination {
         if self.journal.mode() != CommitMode::Grouped {
             // The events are in a ledger that is stored elsewhere, and no rebuild is possible.
             let events = released_files.iter().filter_map(|file| file.checks).map(|checks| checks.lines).sum();
-            self.forget_files(&released_files)?;
+            self.delete_records(&released_files)?;
             return Ok(ReleasedFiles { files: released_files.len() as u64, events });
         }
         self.without_files(&released_files, &others, |owners, others| {
@@ -149,11 +149,11 @@ impl Destination {
         Ok(files)
     }
 
-    /// Runs `change` for the events that were in the files `gone`, and removes these files from the record, in one
-    /// transaction.
+    /// Runs `change` for the events that were in the files `removed`, and deletes the records of these files, in one
+    /// SQLite transaction.
     fn without_files<T>(
         &self,
-        gone: &[CommittedFile],
+        removed: &[CommittedFile],
         present: &[CommittedFile],
         change: impl FnOnce(&mut Owners<'_>, &PresentEvents) -> Result<T, SinkError>,
     ) -> Result<T, SinkError> {
@@ -165,24 +165,24 @@ impl Destination {
             )));
         }
         let mut owners = Owners::open(&self.journal).map_err(sink_error)?;
-        let groups = gone.iter().flat_map(|file| PageGroup::of_partition(&file.partition)).collect();
+        let groups = removed.iter().flat_map(|file| PageGroup::of_partition(&file.partition)).collect();
         let mut faults = Vec::new();
         let events = PresentEvents::read(&owners, groups, &self.root, present, &mut faults)?;
         fail_if_damaged(&faults)?;
         let result = change(&mut owners, &events)?;
-        self.forget_files(gone)?;
+        self.delete_records(removed)?;
         Ok(result)
     }
 
-    /// Removes files from the record, and commits.
-    fn forget_files(&self, files: &[CommittedFile]) -> Result<(), SinkError> {
+    /// Deletes the records of files, and commits.
+    fn delete_records(&self, files: &[CommittedFile]) -> Result<(), SinkError> {
         let committed =
             self.journal.commit(|connection| files.iter().try_for_each(|file| file.remove(connection, &self.id)));
         committed.map_err(sink_error)
     }
 }
 
-/// The events of the present files, for the groups of pages whose events can be in files that are gone.
+/// The events of the present files, for the groups of pages whose events can be in removed files.
 #[derive(Debug)]
 pub(super) struct PresentEvents(pub(super) BTreeMap<PageGroup, FileEvents>);
 
@@ -195,8 +195,8 @@ impl PresentEvents {
         files: &[CommittedFile],
         faults: &mut Vec<FaultyFile>,
     ) -> Result<Self, SinkError> {
-        // Almost every event names its account and region. Read all files of a date only if the ledger has pages of
-        // other events.
+        // Events without an account or region can be in any file of their date. Almost every event has both, so these
+        // files are read only if the ledger has pages of such events.
         let mut used = BTreeSet::new();
         let each = owners.each_page_name(|page| {
             let group = PageGroup::of_page(&page);
@@ -221,7 +221,7 @@ impl PresentEvents {
         }
     }
 
-    /// Returns whether an event of one of the groups is in none of the files.
+    /// Returns whether an event belongs to one of the groups and is missing: none of the files contains it.
     fn lacks(&self, page: &PageName, id: EventId) -> bool {
         self.0.get(&PageGroup::of_page(page)).is_some_and(|present| !present.contains(page, id))
     }

@@ -13,13 +13,13 @@ pub(super) struct CheckpointProbe(Mutex<Option<ProbeCallback>>);
 
 impl CheckpointProbe {
     pub(super) fn at_point(&self, moment: &'static str) {
-        if let Some(look) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            look(moment);
+        if let Some(callback) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            callback(moment);
         }
     }
 
-    fn set(&self, look: impl FnMut(&'static str) + Send + 'static) {
-        *self.0.lock().unwrap() = Some(Box::new(look));
+    fn set(&self, callback: impl FnMut(&'static str) + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(callback));
     }
 }
 
@@ -41,7 +41,7 @@ use std::path::PathBuf;
 
 const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
 
-fn far() -> Instant {
+fn distant_deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
@@ -88,7 +88,7 @@ async fn ingest(ledger: &Sqlite, sink: &Jsonl, number: u32, lines: &[(&str, &str
     let lease = Change::Lease { token, until: 10 };
     ledger.change_row(&object, Guard::Leasable { now: 5, token }, &lease).await.unwrap();
     let transaction = sink.begin().await.unwrap();
-    sink.deliver(&call(lines), far()).await.unwrap();
+    sink.deliver(&call(lines), distant_deadline()).await.unwrap();
     let done = Change::Complete { counts: Counts::default(), expires: i64::MAX };
     ledger.change_row(&object, Guard::Held(token), &done).await.unwrap();
     transaction.commit();
@@ -220,9 +220,9 @@ async fn kill_at_any_point_leaves_each_event_delivered_and_recorded_or_neither()
             let texts: Vec<String> = (0..random.u32(1..5))
                 .map(|line| format!("{number}-{line}-{}", "x".repeat(random.usize(0..90))))
                 .collect();
-            let with: Vec<(&str, &str)> =
+            let call_lines: Vec<(&str, &str)> =
                 texts.iter().map(|text| (["1", "2", "3"][random.usize(0..3)], &text[..])).collect();
-            ingest(&ledger, &sink, number, &with).await;
+            ingest(&ledger, &sink, number, &call_lines).await;
             objects.insert(number, texts);
             if random.u32(0..4) == 0 {
                 sink.flush().await.unwrap();
@@ -236,12 +236,12 @@ async fn kill_at_any_point_leaves_each_event_delivered_and_recorded_or_neither()
             // Between the intent and the last sync, a file may contain any part of the appended bytes.
             if let Some((_, written)) = kills.get(at + 1).filter(|_| *moment == "intent_written") {
                 for file in files(written) {
-                    let torn = killed.join(file.strip_prefix(written).unwrap());
-                    let had = std::fs::metadata(&torn).map_or(0, |found| found.len() as usize);
-                    let has = std::fs::read(&file).unwrap();
-                    std::fs::create_dir_all(torn.parent().unwrap()).unwrap();
-                    if had < has.len() && random.bool() {
-                        std::fs::write(&torn, &has[..random.usize(had..=has.len())]).unwrap();
+                    let partial = killed.join(file.strip_prefix(written).unwrap());
+                    let old_length = std::fs::metadata(&partial).map_or(0, |found| found.len() as usize);
+                    let bytes = std::fs::read(&file).unwrap();
+                    std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
+                    if old_length < bytes.len() && random.bool() {
+                        std::fs::write(&partial, &bytes[..random.usize(old_length..=bytes.len())]).unwrap();
                     }
                 }
             }
@@ -286,11 +286,11 @@ async fn aborted_transaction_discards_everything_since_the_last_checkpoint() {
     sink.flush().await.unwrap();
     ingest(&ledger, &sink, 2, &[("1", "b")]).await;
     let transaction = sink.begin().await.unwrap();
-    sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
+    sink.deliver(&call(&[("1", "c")]), distant_deadline()).await.unwrap();
     drop(transaction);
     for error in [
         sink.flush().await.unwrap_err().to_string(),
-        sink.deliver(&call(&[("1", "c")]), far()).await.unwrap_err().to_string(),
+        sink.deliver(&call(&[("1", "c")]), distant_deadline()).await.unwrap_err().to_string(),
         sink.begin().await.unwrap_err().to_string(),
         ledger.rows(&[object(1).id()]).await.unwrap_err().to_string(),
     ] {
@@ -349,7 +349,7 @@ async fn checkpoint_waits_for_the_ledger_write_of_a_delivery() {
     let (_ledger, sink) = open(root.path(), options(Compression::None)).await;
     let sink = Arc::new(sink);
     let transaction = sink.begin().await.unwrap();
-    sink.deliver(&call(&[("1", "a")]), far()).await.unwrap();
+    sink.deliver(&call(&[("1", "a")]), distant_deadline()).await.unwrap();
     let flushing = tokio::spawn({
         let sink = Arc::clone(&sink);
         async move { sink.flush().await }
@@ -394,8 +394,8 @@ async fn new_file_starts_at_the_size_limit_and_never_splits_a_line() {
         let long = |n: u64| "x".repeat((if n == 7 { 250 } else { 20 } * size) as usize);
         let texts: Vec<String> = (0..30).map(|n| format!("{n:02}{}", long(n))).collect();
         for (number, some) in texts.chunks(7).enumerate() {
-            let with: Vec<_> = some.iter().map(|text| ("1", &text[..])).collect();
-            ingest(&ledger, &sink, number as u32, &with).await;
+            let call_lines: Vec<_> = some.iter().map(|text| ("1", &text[..])).collect();
+            ingest(&ledger, &sink, number as u32, &call_lines).await;
             sink.flush().await.unwrap();
         }
         let files = files(root.path());

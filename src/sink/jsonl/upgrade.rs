@@ -44,7 +44,7 @@ impl Destination {
         }
         let length = file.metadata().map_err(|error| io_error("read the length of", &file.path(), &error))?.len();
         let partition = partition.to_owned();
-        Ok(Some(CommittedFile { partition, number, name, length, content: length, checks: None }))
+        Ok(Some(CommittedFile { partition, number, name, length, content_bytes: length, checks: None }))
     }
 }
 

@@ -75,8 +75,8 @@ impl Destination {
         for group in groups.into_iter().filter(|_| found.compared) {
             // The loop above has found these faults.
             let mut ignored = Vec::new();
-            let one = BTreeSet::from([group.clone()]);
-            let events = PresentEvents::read(&owners, one, &self.root, &files, &mut ignored)?;
+            let only_group = BTreeSet::from([group.clone()]);
+            let events = PresentEvents::read(&owners, only_group, &self.root, &files, &mut ignored)?;
             let Some(present) = events.0.get(&group) else { continue };
             let (mut known, mut missing) = (0, 0);
             let compared = owners.each_page(&group.page_prefix(), |owners, page, content| {
@@ -86,7 +86,7 @@ impl Destination {
                 for (id, entry) in &content.entries {
                     match present.contains(page, *id) {
                         true => known += 1,
-                        false => missing += u64::from(owners.is_in_a_file(entry)?),
+                        false => missing += u64::from(owners.is_expected_in_a_file(entry)?),
                     }
                 }
                 Ok(false)

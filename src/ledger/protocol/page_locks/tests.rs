@@ -40,8 +40,8 @@ struct Observed {
     holders: usize,
     /// The tasks that wait for the lock.
     waiting: BTreeSet<usize>,
-    /// The last view that a holder left, while the slot exists.
-    left: Option<(Tick, Version)>,
+    /// The view that the last holder passed to the lock, while the slot exists.
+    released: Option<(Tick, Version)>,
     /// How many tasks continued from the view of another one.
     passed_on: usize,
     /// How many views were rejected because the lease is newer.
@@ -70,18 +70,18 @@ async fn task(locks: &PageLocks, owner: u8, steps: &RefCell<usize>, observed: &R
         let mut observed = observed.borrow_mut();
         observed.holders += 1;
         assert_eq!(observed.holders, 1, "two tasks hold the lock");
-        let left = observed.left.take();
-        let usable = left.filter(|(as_of, _)| *as_of > leased);
+        let released = observed.released.take();
+        let usable = released.filter(|(as_of, _)| *as_of > leased);
         let previous = lock.previous.as_ref().map(|view| (view.as_of, view.page.as_ref().unwrap().version));
         assert_eq!(previous, usable, "lease at {leased:?}");
         observed.passed_on += usize::from(usable.is_some());
-        observed.rejected += usize::from(left.is_some() && usable.is_none());
+        observed.rejected += usize::from(released.is_some() && usable.is_none());
     }
     let holding = Holding(observed);
     granted(steps).await;
     let (as_of, page) = (locks.tick(), Page::new(0));
     granted(steps).await;
-    observed.borrow_mut().left = Some((as_of, page.version));
+    observed.borrow_mut().released = Some((as_of, page.version));
     drop(holding);
     lock.release(PageView { as_of, page: Some(page) });
 }
@@ -94,16 +94,16 @@ enum Step {
 
 const TASKS: usize = 3;
 
-/// Runs these steps from the start. Returns which tasks are still active and do not wait for the lock, which ones wait,
-/// and the totals of both counters.
+/// Runs these steps from the start. Returns the active tasks that do not wait for the lock, the tasks that wait for it,
+/// and the counters `passed_on` and `rejected`.
 fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
     let (locks, observed) = (PageLocks::default(), RefCell::new(Observed::default()));
     let steps: Vec<RefCell<usize>> = (0..TASKS).map(|_| RefCell::new(0)).collect();
-    let started = |number: usize| {
+    let new_task = |number: usize| {
         let future = task(&locks, number as u8 + 1, &steps[number], &observed);
         Some(Box::pin(future) as Pin<Box<dyn Future<Output = ()> + '_>>)
     };
-    let mut tasks: Vec<Option<_>> = (0..TASKS).map(started).collect();
+    let mut tasks: Vec<Option<_>> = (0..TASKS).map(new_task).collect();
     for step in path {
         match *step {
             Step::Run(number) => *steps[number].borrow_mut() = 1,
@@ -124,7 +124,7 @@ fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
         let tickets = slots.get(&name()).map_or(0, |counted| counted.tickets);
         assert_eq!(slots.len(), usize::from(tickets > 0), "{path:?}: a slot without a ticket stays");
         if slots.is_empty() {
-            observed.borrow_mut().left = None;
+            observed.borrow_mut().released = None;
         }
     }
     let active = (0..TASKS).filter(|number| tasks[*number].is_some());
@@ -135,25 +135,25 @@ fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
     (active, waiting, observed.passed_on, observed.rejected)
 }
 
-/// Runs every continuation of `path`.
-fn explore(path: &mut Vec<Step>, cancels: usize, totals: &mut (usize, usize, usize)) {
+/// Runs every continuation of `path` with at most `cancellations` further cancellations.
+fn explore(path: &mut Vec<Step>, cancellations: usize, totals: &mut (usize, usize, usize)) {
     let (active, waiting, passed_on, rejected) = run(path);
     totals.0 += 1;
     totals.1 += passed_on;
     totals.2 += rejected;
     // The tasks are equal, so one order of their starts is enough.
-    let started = |number: usize| path.contains(&Step::Run(number));
-    let next = (0..TASKS).find(|number| !started(*number));
-    let runs: Vec<Step> = active
+    let is_started = |number: usize| path.contains(&Step::Run(number));
+    let next = (0..TASKS).find(|number| !is_started(*number));
+    let run_steps: Vec<Step> = active
         .iter()
-        .filter(|number| started(**number) || Some(**number) == next)
+        .filter(|number| is_started(**number) || Some(**number) == next)
         .map(|number| Step::Run(*number))
         .collect();
-    let cancelled = active.iter().chain(&waiting).filter(|number| cancels > 0 && started(**number));
+    let cancelled = active.iter().chain(&waiting).filter(|number| cancellations > 0 && is_started(**number));
     let cancelled = cancelled.map(|number| Step::Cancel(*number));
-    for step in runs.into_iter().chain(cancelled.collect::<Vec<_>>()) {
+    for step in run_steps.into_iter().chain(cancelled.collect::<Vec<_>>()) {
         path.push(step);
-        explore(path, cancels - usize::from(matches!(step, Step::Cancel(_))), totals);
+        explore(path, cancellations - usize::from(matches!(step, Step::Cancel(_))), totals);
         path.pop();
     }
 }

@@ -181,18 +181,19 @@ impl Journal {
         matches!(&*self.state(), ConnectionState::Open(open) if open.connection.total_changes() != open.committed)
     }
 
-    /// Makes all writes durable, together with those of `last`. If that fails the journal becomes invalid, and the
-    /// file keeps the state of the last commit.
+    /// Runs `final_writes` and makes all writes durable. If that fails, the journal becomes invalid, and the file keeps
+    /// the state of the last commit.
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub fn commit(&self, last: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
-        let last = |connection: &Connection| last(connection).map_err(|error| store_error(&self.path, error));
+    pub fn commit(&self, final_writes: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+        let final_writes =
+            |connection: &Connection| final_writes(connection).map_err(|error| store_error(&self.path, error));
         if self.mode == CommitMode::Durable {
-            return self.write(last);
+            return self.write(final_writes);
         }
         let mut state = self.state();
-        // Invalid until the commit has succeeded: if `last` panics, a later commit must not contain half of it.
+        // Invalid until the commit has succeeded: if `final_writes` panics, a later commit must not contain half of it.
         let panicked = ConnectionState::Invalid(invalid_reason("a commit ended unexpectedly"));
         let mut open = match std::mem::replace(&mut *state, panicked) {
             ConnectionState::Open(open) => open,
@@ -201,7 +202,7 @@ impl Journal {
                 return Err(StoreError::Unknown(reason));
             }
         };
-        let committed = last(&open.connection).and_then(|()| {
+        let committed = final_writes(&open.connection).and_then(|()| {
             open.connection.execute_batch("COMMIT; BEGIN IMMEDIATE").map_err(|error| store_error(&self.path, error))
         });
         *state = match &committed {

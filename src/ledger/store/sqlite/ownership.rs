@@ -35,7 +35,7 @@ const MAX_ROWS: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TrueOwner {
     Object(ObjectId),
-    /// A helper delivered the event. The ledger does not record for which object.
+    /// The ledger does not record the owner: the event is marked as delivered, or the owner has no row.
     Unknown,
     /// The file of the event was released: it is never delivered again.
     Released,
@@ -46,6 +46,7 @@ enum TrueOwner {
 pub(crate) struct Owners<'a> {
     journal: &'a Journal,
     rows: HashMap<ObjectId, Option<Row>>,
+    /// For each alias, its owner if it is known, and whether the files of the alias's events were released.
     former: HashMap<ObjectId, (Option<ObjectId>, bool)>,
 }
 
@@ -121,8 +122,8 @@ impl<'a> Owners<'a> {
         })
     }
 
-    /// Returns whether the ledger proves that an event is delivered and that its file was not released.
-    pub(crate) fn is_in_a_file(&mut self, entry: &Entry) -> Result<bool, StoreError> {
+    /// Returns whether an event should be in a file: the ledger proves that it is delivered, and its file was not released.
+    pub(crate) fn is_expected_in_a_file(&mut self, entry: &Entry) -> Result<bool, StoreError> {
         let Owner::Object(id) = entry.owner else { return Ok(true) };
         Ok(match self.former.get(&id) {
             Some((_, released)) => !released,
@@ -153,7 +154,8 @@ impl<'a> Owners<'a> {
         })
     }
 
-    /// Returns the alias of an object, and records it.
+    /// Returns an alias of an object, and records it. Each object has two: one for events whose file was released, and one
+    /// for other delivered events. `object` is `None` if the owner is unknown.
     fn alias(&mut self, object: Option<ObjectId>, released: bool) -> Result<Owner, StoreError> {
         let kind: &[u8] = if released { b"released" } else { b"delivered" };
         let hash = Sha256::new().chain_update(kind).chain_update(object.map_or([0; 16], |ObjectId(id)| id)).finalize();
@@ -181,7 +183,7 @@ impl<'a> Owners<'a> {
         self.each_page(pages, |owners, name, page| {
             let mut changed = false;
             for (id, entry) in &mut page.entries {
-                if !released(name, id) || !owners.is_in_a_file(entry)? {
+                if !released(name, id) || !owners.is_expected_in_a_file(entry)? {
                     continue;
                 }
                 let object = match owners.true_owner(entry)? {
@@ -196,9 +198,10 @@ impl<'a> Owners<'a> {
         Ok(events)
     }
 
-    /// Resets the objects that own missing events, so that they deliver these events again and no other event. The
-    /// names of all pages with missing events start with one of `prefixes`. `missing` returns whether none of the
-    /// present files contains an event.
+    /// Resets the objects that own missing events, so that they deliver these events again and no other event. A missing
+    /// event whose owner is unknown becomes unclaimed, and every object that delivered events is reset, so that one that
+    /// contains the event claims it. The names of all pages with missing events start with one of `prefixes`. `missing`
+    /// returns whether none of the present files contains an event.
     pub(crate) fn deliver_again(
         &mut self,
         prefixes: &[String],
@@ -209,7 +212,7 @@ impl<'a> Owners<'a> {
         for prefix in prefixes {
             self.each_page(prefix, |owners, name, page| {
                 for (id, entry) in &page.entries {
-                    if !missing(name, id) || !owners.is_in_a_file(entry)? {
+                    if !missing(name, id) || !owners.is_expected_in_a_file(entry)? {
                         continue;
                     }
                     reopened.events += 1;
@@ -231,16 +234,16 @@ impl<'a> Owners<'a> {
             let mut changed = false;
             let mut unclaimed = HashSet::new();
             for (id, entry) in &mut page.entries {
-                let (owner, in_a_file) = (owners.true_owner(entry)?, owners.is_in_a_file(entry)?);
+                let (owner, is_expected) = (owners.true_owner(entry)?, owners.is_expected_in_a_file(entry)?);
                 let is_missing =
-                    in_a_file && missing(name, id) && prefixes.iter().any(|prefix| name.0.starts_with(prefix));
+                    is_expected && missing(name, id) && prefixes.iter().any(|prefix| name.0.starts_with(prefix));
                 let new = match owner {
                     TrueOwner::Unknown if is_missing => {
                         unclaimed.insert(*id);
                         continue;
                     }
                     TrueOwner::Object(object) if is_missing => Owner::Object(object),
-                    TrueOwner::Object(object) if in_a_file && owners_of_missing.contains(&object) => {
+                    TrueOwner::Object(object) if is_expected && owners_of_missing.contains(&object) => {
                         owners.alias(Some(object), false)?
                     }
                     _ => continue,

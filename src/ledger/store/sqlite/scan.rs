@@ -36,9 +36,9 @@ impl LedgerScan for Sqlite {
                     ScanFilter::Quarantined => reader.rows("status = 'quarantined'", after.as_deref()),
                     ScanFilter::Versions(objects) => reader.versions(&objects),
                     ScanFilter::Pages => reader.pages(after.as_deref().unwrap_or_default()),
-                    // Rows first, then pages: the prefix of a token tells whether it belongs to the pages.
+                    // Rows first, then pages. A token with the prefix continues among the pages.
                     ScanFilter::All => match after.as_deref().and_then(|token| token.strip_prefix(PAGES)) {
-                        Some(name) => reader.pages_behind(name),
+                        Some(name) => reader.pages_after_rows(name),
                         None => reader.rows("true", after.as_deref()).map(|batch| ScanBatch {
                             next: Some(batch.next.unwrap_or_else(|| ScanToken(PAGES.to_owned()))),
                             ..batch
@@ -51,7 +51,8 @@ impl LedgerScan for Sqlite {
     }
 }
 
-/// Prefix of tokens among the pages. No row's token has it.
+/// Prefix of the tokens with which a scan of all items continues among the pages. The token of a row is hexadecimal, so
+/// it cannot have this prefix.
 const PAGES: &str = "p#";
 
 struct ScanReader<'a> {
@@ -93,7 +94,7 @@ impl ScanReader<'_> {
         Ok(batch)
     }
 
-    fn pages_behind(&self, name: &str) -> Result<ScanBatch, StoreError> {
+    fn pages_after_rows(&self, name: &str) -> Result<ScanBatch, StoreError> {
         let batch = self.pages(name)?;
         Ok(ScanBatch { next: batch.next.map(|ScanToken(name)| ScanToken(format!("{PAGES}{name}"))), ..batch })
     }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// A disk that records what is durable. It syncs nothing, because the test never crashes the machine.
+/// A disk that records what would be durable. It does not really sync, because the test does not crash the machine.
 #[derive(Debug, Default)]
 struct CrashDisk(Mutex<Durable>);
 
@@ -47,7 +47,7 @@ impl Disk for CrashDisk {
 }
 
 impl CrashDisk {
-    /// Writes the durable part of folder `from`, whose own entry is durable, to folder `to`.
+    /// Copies what is durable in the folder `from` to the folder `to`. The entry of `from` itself counts as durable.
     fn after_crash(&self, from: &Path, to: &Path) {
         std::fs::create_dir_all(to).unwrap();
         let durable = self.0.lock().unwrap();
@@ -98,8 +98,9 @@ async fn machine_crash_at_any_point_loses_no_recorded_event() {
         let mut objects = BTreeMap::new();
         for number in 0..20 {
             let texts = [0, 1, 2].map(|line| format!("{number}-{line}-{}", "x".repeat(random.usize(0..90))));
-            let with: Vec<_> = texts.iter().map(|text| (["1", "2", "3"][random.usize(0..3)], &text[..])).collect();
-            ingest(&ledger, &sink, number, &with).await;
+            let call_lines: Vec<_> =
+                texts.iter().map(|text| (["1", "2", "3"][random.usize(0..3)], &text[..])).collect();
+            ingest(&ledger, &sink, number, &call_lines).await;
             objects.insert(number, texts.to_vec());
             if random.u32(0..3) == 0 {
                 sink.flush().await.unwrap();

@@ -95,11 +95,11 @@ async fn standalone_delivery_is_durable_once_acknowledged() {
         let (live, killed) = (home.path().join("live"), home.path().join("killed"));
         let sink = Jsonl::standalone(&live, options(compression)).await.unwrap();
         let transaction = sink.begin().await.unwrap();
-        sink.deliver(&call(&[("1", "a"), ("2", "b")]), far()).await.unwrap();
+        sink.deliver(&call(&[("1", "a"), ("2", "b")]), distant_deadline()).await.unwrap();
         copy(&live, &killed);
         // An aborted transaction causes a repeat here, as with every sink whose acknowledged deliveries are durable.
         drop(transaction);
-        sink.deliver(&call(&[("1", "c")]), far()).await.unwrap();
+        sink.deliver(&call(&[("1", "c")]), distant_deadline()).await.unwrap();
         let again = Jsonl::standalone(&killed, options(compression)).await.unwrap();
         assert_eq!(lines(&killed), ["a", "b"].map(|line| (line.to_owned(), 1)).into());
         assert_eq!(lines(&live), ["a", "b", "c"].map(|line| (line.to_owned(), 1)).into());
