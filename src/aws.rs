@@ -100,7 +100,7 @@ pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// The class of a failed call, which decides how to proceed. [`AwsFailure::code`] is only for display.
+/// The class of a failed call. It decides how to proceed, in some cases together with [`AwsFailure::code`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// Access was denied, or there are no valid credentials. A retry fails until a person changes something.

@@ -127,7 +127,7 @@ impl Batch {
     pub async fn notices(&self, notices: &[Notice], deadline: Deadline) -> BatchReport {
         let mut report = BatchReport::default();
         let steps = self.process_notices(notices, deadline, &mut report).await;
-        let dispositions = join_all(steps.iter().map(|(object, step)| self.settle_direct(object, step)));
+        let dispositions = join_all(steps.iter().map(|(object, step)| self.finish_direct(object, step)));
         for ((object, _), disposition) in steps.iter().zip(dispositions.await) {
             if disposition == Disposition::Retry {
                 report.failed.push(object.to_string());
@@ -143,7 +143,7 @@ impl Batch {
             _ if self.is_overdue(message) => self.give_up_overdue(message, &mut report).await,
             Ok(notices) => {
                 let steps = self.process_notices(&notices, deadline, &mut report).await;
-                self.settle_message(message, &steps, &mut report).await
+                self.finish_message(message, &steps, &mut report).await
             }
             Err(error) => {
                 // Acknowledging an invalid message without a copy would silently lose events.
@@ -215,11 +215,11 @@ impl BatchReport {
         self.objects_not_started += other.objects_not_started;
         self.messages_deferred += other.messages_deferred;
         self.messages_dead_lettered += other.messages_dead_lettered;
-        self.note_unfinished(other.oldest_unfinished);
+        self.record_unfinished(other.oldest_unfinished);
     }
 
-    /// Notes an unfinished message that was first sent at this time.
-    fn note_unfinished(&mut self, first_seen: Option<Seconds>) {
+    /// Records that a message that was first sent at this time is unfinished.
+    fn record_unfinished(&mut self, first_seen: Option<Seconds>) {
         self.oldest_unfinished = match (self.oldest_unfinished, first_seen) {
             (Some(oldest), Some(first_seen)) => Some(oldest.min(first_seen)),
             (oldest, first_seen) => oldest.or(first_seen),

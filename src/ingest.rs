@@ -38,8 +38,9 @@ pub const LEASE_MARGIN: Seconds = 60;
 /// relied on disappeared. After the last time, the object is returned for a later attempt.
 const MAX_CLAIMS: u32 = 8;
 
-/// Maximum number of successive rounds without help, in which no owner of the object's events was in progress and none
-/// could be helped. After that, the object is returned for a later attempt. Rounds that help an owner are not limited.
+/// Maximum number of successive rounds in which no owner is helped although none is in progress, because the owners'
+/// rows change at the same time. After that, the object is returned for a later attempt. Rounds that help an owner are
+/// not limited.
 const MAX_ROUNDS_WITHOUT_HELP: u32 = 8;
 
 /// Default of [`Ingest::max_buffered_bytes`]. A file of 50,000 events from a very busy account is 8.6 MB compressed.
@@ -139,12 +140,12 @@ impl Ingest {
         outcome
     }
 
-    /// Leases the object, processes it under the lease, and records or releases the lease.
+    /// Leases the object and processes it under the lease. Then the ledger records the result, or the lease is released.
     async fn process(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, Outcome> {
         let (object, size) = self.identify(at, deadline.stop).await?;
         let left = deadline.end.saturating_duration_since(Instant::now()).as_secs();
         let until = self.ledger.now() + Seconds::try_from(left).unwrap_or(Seconds::MAX / 2) + LEASE_MARGIN;
-        let leasing = self.ledger.lease(&object, until).await.map_err(|stop| Outcome::Failed(stop.into()))?;
+        let leasing = self.ledger.lease(&object, until).await.map_err(|error| Outcome::Failed(error.into()))?;
         let mut lease = match leasing {
             LeaseOutcome::Granted(lease) => lease,
             LeaseOutcome::Done => return Ok(Outcome::AlreadyDone),
@@ -173,7 +174,7 @@ impl Ingest {
                     Err(error) => Outcome::Failed(error.into()),
                 });
             }
-            IngestAbort::Deferred(later) => Outcome::Deferred(later),
+            IngestAbort::Deferred(deferred) => Outcome::Deferred(deferred),
             IngestAbort::Failed(IngestError::Ledger(LedgerError::LeaseLost)) => {
                 return Ok(Outcome::Failed(LedgerError::LeaseLost.into()));
             }
@@ -191,8 +192,8 @@ impl Ingest {
     /// Determines the object's version and its size in bytes, if known. Only CloudTrail's own notifications do not
     /// contain the version.
     ///
-    /// An object without a version that does not exist fails and is retried. Without an ETag there is no row that a
-    /// quarantine could be recorded in, and the object may still appear.
+    /// If the version is not announced and the object does not exist, the attempt fails and is retried: the object may
+    /// still appear, and without an ETag it cannot be quarantined, because rows are identified by the version.
     async fn identify(&self, at: &ObjectRef, stop: Instant) -> Result<(Object, Option<u64>), Outcome> {
         if let Some(object) = at.object() {
             return Ok((object, at.size));
@@ -236,8 +237,8 @@ impl Ingest {
     ) -> Result<(), IngestAbort> {
         let numbered = delivery.needs_several_calls();
         let claims = self.ledger.claim(lease, &contents.events, &contents.scopes, numbered).await?;
-        delivery.count(&claims);
-        let transaction = delivery.deliver_mine(lease, &claims).await?;
+        delivery.set_claims(&claims);
+        let transaction = delivery.deliver_own(lease, &claims).await?;
         let unproven = self.unproven(claims.foreign).await?;
         if unproven.is_empty() {
             return self.complete(lease, delivery, transaction).await;
@@ -320,7 +321,7 @@ impl Ingest {
         let HelpOutcome::Granted(help) = self.ledger.help(owner, lease.until).await? else { return Ok(false) };
         let delivered = async {
             let ordinals = self.ledger.undelivered(&help, events, &contents.events, &contents.scopes).await?;
-            delivery.deliver_for(&help, &lease.object, &ordinals).await
+            delivery.deliver_for_owner(&help, &lease.object, &ordinals).await
         };
         let delivered = delivered.await;
         // Release the lease after a failure too, because another worker may be waiting for it.

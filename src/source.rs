@@ -10,7 +10,7 @@ use crate::ledger::model::quarantine::QuarantineKind;
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 
-/// A store of objects: S3 buckets or a folder.
+/// A collection of objects: S3 buckets or a folder.
 #[async_trait]
 pub trait Source: Send + Sync + std::fmt::Debug {
     /// Returns the reference with the ETag and the size of the object's current version.
@@ -107,7 +107,7 @@ pub struct ListPage {
 /// The pages of a listing, in order. An error is the last item.
 pub type Pages = tokio::sync::mpsc::Receiver<Result<Vec<ObjectRef>, SourceError>>;
 
-/// The reason why a source request failed. `ingest.rs` decides which of them quarantine an object and which are
+/// The reason why a source request failed. [`SourceError::quarantine_kind`] determines whether the object is quarantined or
 /// retried.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -134,8 +134,8 @@ pub enum SourceError {
     /// is in another region. This says nothing about any single object.
     #[error("{0}")]
     Unusable(String),
-    /// The source did not answer or throttled the request. A later attempt may succeed. If every request fails so, the
-    /// source cannot be reached.
+    /// The source did not answer or throttled the request. A later attempt may succeed. If every request fails in this
+    /// way, the source cannot be reached.
     #[error("{0}")]
     Unreachable(String),
     /// Any other error, such as an invalid response or an internal error. A later attempt may succeed.

@@ -36,7 +36,7 @@ impl AwsFailure {
                  have their session token, and that the region is in the partition of the account"
             }
             // DynamoDB and Firehose use one code for a wrong key and for a wrong time.
-            "InvalidSignatureException" if outdated => CLOCK,
+            "InvalidSignatureException" if outdated => CLOCK_ADVICE,
             "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
                 "the secret access key does not belong to the access key ID: set both again"
             }
@@ -44,7 +44,7 @@ impl AwsFailure {
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
                 "the session has expired: renew it, for example with `aws sso login`"
             }
-            "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => CLOCK,
+            "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => CLOCK_ADVICE,
             "OptInRequired" | "NotSignedUp" => {
                 "the account does not use this service or region: enable the region, or use another one"
             }
@@ -60,9 +60,9 @@ impl AwsFailure {
         let denies = |policy: &str| {
             // Without an explicit deny, only a statement in a policy of the role or of the resource is missing. `allow`
             // describes that case.
-            let silent = !matches!(policy, "" | "identity-based policy" | "resource-based policy")
+            let lacks_allow = !matches!(policy, "" | "identity-based policy" | "resource-based policy")
                 && message.contains(&format!("no {policy} allows"));
-            silent || message.contains("with an explicit deny") && message.contains(policy)
+            lacks_allow || message.contains("with an explicit deny") && message.contains(policy)
         };
         match DENYING_POLICIES.iter().find(|(policy, _)| denies(policy)) {
             Some((_, advice)) => (*advice).to_owned(),
@@ -77,16 +77,16 @@ impl AwsFailure {
             return None;
         }
         // "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-central-1'"
-        let named =
+        let region_in_message =
             self.message.split_once("expecting '").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name);
-        Some(match self.bucket_region.as_deref().or(named) {
+        Some(match self.bucket_region.as_deref().or(region_in_message) {
             Some(region) => format!("the bucket is in the region {region}: use that region (AWS_REGION={region})"),
             None => "the bucket is in another region: use the bucket's region (AWS_REGION)".to_owned(),
         })
     }
 }
 
-const CLOCK: &str = "this machine's clock differs from AWS's by more than some minutes: set the clock";
+const CLOCK_ADVICE: &str = "this machine's clock differs from AWS's by more than some minutes: set the clock";
 
 #[cfg(test)]
 mod tests {

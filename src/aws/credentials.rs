@@ -12,15 +12,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// The time until a message if no credentials are found.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// How long to wait for credentials before an error or a warning.
+const WAIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The SDK's own limit for loading credentials. It is long, because a `credential_process` can ask for a code.
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// How long the credentials that [`check`] loads are kept for the SDK's first request for credentials. Without this, a
 /// `credential_process` would run twice.
-const KEEP_FIRST: Duration = Duration::from_secs(60);
+const FIRST_LOAD_LIFETIME: Duration = Duration::from_secs(60);
 
 /// An error of the credentials provider, as text for the user.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +62,14 @@ struct ExplainedProvider {
     first: Mutex<FirstLoad>,
 }
 
+/// The state of the first load of credentials.
 #[derive(Debug)]
 enum FirstLoad {
+    /// No credentials were loaded yet.
     Pending,
+    /// Credentials were loaded at this time. The next request for credentials gets them.
     Kept(Credentials, Instant),
+    /// Later requests load credentials again.
     Used,
 }
 
@@ -88,14 +92,14 @@ impl ExplainedProvider {
             return Ok(kept);
         }
         let mut loading = pin!(self.inner.provide_credentials());
-        let loaded = match timeout(TIME_LIMIT, &mut loading).await {
+        let loaded = match timeout(WAIT_LIMIT, &mut loading).await {
             Ok(loaded) => loaded,
-            Err(_) => match Profiles::load().await.process() {
-                Some(process) => {
-                    tracing::warn!("waiting for AWS credentials from the credential_process of profile {process:?}");
+            Err(_) => match Profiles::load().await.credential_process_profile() {
+                Some(profile) => {
+                    tracing::warn!("waiting for AWS credentials from the credential_process of profile {profile:?}");
                     loading.await
                 }
-                None => Err(CredentialsError::provider_timed_out(TIME_LIMIT)),
+                None => Err(CredentialsError::provider_timed_out(WAIT_LIMIT)),
             },
         };
         match loaded {
@@ -119,7 +123,7 @@ impl ExplainedProvider {
         match &*first {
             FirstLoad::Pending | FirstLoad::Used => None,
             FirstLoad::Kept(credentials, since) => {
-                let kept = (since.elapsed() < KEEP_FIRST).then(|| credentials.clone());
+                let kept = (since.elapsed() < FIRST_LOAD_LIFETIME).then(|| credentials.clone());
                 *first = FirstLoad::Used;
                 kept
             }
@@ -133,11 +137,11 @@ struct Profiles(Result<ProfileSet, String>);
 impl Profiles {
     async fn load() -> Self {
         let files = Default::default();
-        Self(profile::load(&Fs::real(), &Env::real(), &files, None).await.map_err(|error| deepest(&error)))
+        Self(profile::load(&Fs::real(), &Env::real(), &files, None).await.map_err(|error| last_cause(&error)))
     }
 
     /// Returns the name of the profile that runs a `credential_process`: the selected one or one of its sources.
-    fn process(&self) -> Option<&str> {
+    fn credential_process_profile(&self) -> Option<&str> {
         let profiles = self.0.as_ref().ok()?;
         let mut name = profiles.selected_profile();
         // The number of profiles bounds a chain that refers to itself.
@@ -169,13 +173,13 @@ fn explanation(error: &CredentialsError, profiles: &Profiles) -> String {
              profile, or add it with `aws configure --profile {selected}`"
         );
     }
-    let cause = deepest(error);
+    let cause = last_cause(error);
     match error {
         CredentialsError::CredentialsNotLoaded(_) => format!("no AWS credentials were found: {SET_UP}"),
         CredentialsError::ProviderTimedOut(_) => {
             format!(
                 "no AWS credentials were found within {} s, because a provider does not answer: {SET_UP}",
-                TIME_LIMIT.as_secs()
+                WAIT_LIMIT.as_secs()
             )
         }
         _ if is_instance_metadata(error) => format!(
@@ -199,7 +203,7 @@ fn is_instance_metadata(error: &CredentialsError) -> bool {
 }
 
 /// Returns the text of the last cause, which describes what failed. Longer texts are cut: they are debug output.
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+fn last_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let last = std::iter::successors(Some(error), |error| error.source()).last();
     let text: String = last.map(ToString::to_string).unwrap_or_default();
     match text.char_indices().nth(300) {

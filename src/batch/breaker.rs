@@ -43,11 +43,11 @@ struct State {
 /// Whether an object may be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Yes.
+    /// The object may be started.
     Admitted,
-    /// Yes, as the probe of an open breaker.
+    /// The object may be started, as the probe of an open breaker.
     Probe,
-    /// No. Contains the last error of the service that fails.
+    /// The object must not be started. Contains the last error of the service that fails.
     Rejected(String),
 }
 

@@ -23,10 +23,10 @@ use std::time::Duration;
 /// [`MAX_DELAY`].
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 
-/// Time after [`Deferral::max_age`] at which a message is given up without another attempt. An attempt that ends gives
-/// up a message that is older than `max_age`. A message that is still in the queue after this margin had only attempts
-/// that did not end: they crash the function. The margin is longer than a hidden message must wait to be received if
-/// the queue has more messages than SQS permits in flight.
+/// Time after [`Deferral::max_age`] at which a message is given up without another attempt. Each attempt that ends gives
+/// up a message that is older than `max_age`. So a message that is still in the queue after this margin had only attempts
+/// that did not end: they crash the function. The margin also allows for messages that are received late, because the
+/// queue has more messages than SQS permits in flight.
 const OVERDUE_MARGIN: Seconds = 24 * 3600;
 
 /// The queues to which messages are moved.
@@ -42,7 +42,7 @@ pub struct Deferral {
 
 impl Batch {
     /// Acknowledges, hides or moves a message according to the steps of its objects.
-    pub(super) async fn settle_message(
+    pub(super) async fn finish_message(
         &self,
         message: &Message,
         steps: &[(&ObjectRef, NextStep)],
@@ -53,10 +53,10 @@ impl Batch {
         if unfinished.is_empty() {
             return Disposition::Acknowledge;
         }
-        report.note_unfinished(message.first_seen());
+        report.record_unfinished(message.first_seen());
         let until = unfinished.iter().filter_map(|(_, step)| step.until()).max();
         let reason = unfinished.iter().find_map(|(object, step)| step.reason().map(|text| format!("{object}: {text}")));
-        if self.is_deferred(message) {
+        if self.is_in_deferred_queue(message) {
             let reason = reason.unwrap_or_else(|| format!("{}: waits for another object", unfinished[0].0));
             return match self.time_in_deferred_queue(message) > self.max_age() {
                 true => self.give_up(message, &reason, report).await,
@@ -90,7 +90,7 @@ impl Batch {
     }
 
     /// Sends an object of a direct invocation to the queue in which it has to wait.
-    pub(super) async fn settle_direct(&self, object: &ObjectRef, step: &NextStep) -> Disposition {
+    pub(super) async fn finish_direct(&self, object: &ObjectRef, step: &NextStep) -> Disposition {
         let body = notification::render(object);
         let message = |delay, reason| OutgoingMessage {
             body: &body,
@@ -114,14 +114,14 @@ impl Batch {
     /// Returns whether a message has been in the deferred queue for so long that its attempts cannot have ended: see
     /// [`OVERDUE_MARGIN`].
     pub(super) fn is_overdue(&self, message: &Message) -> bool {
-        self.is_deferred(message)
+        self.is_in_deferred_queue(message)
             && message.receive_count > 1
             && self.time_in_deferred_queue(message) > self.max_age() + OVERDUE_MARGIN
     }
 
     /// Moves an overdue message to the dead-letter queue without another attempt.
     pub(super) async fn give_up_overdue(&self, message: &Message, report: &mut BatchReport) -> Disposition {
-        report.note_unfinished(message.first_seen());
+        report.record_unfinished(message.first_seen());
         let reason = "the attempts at this message did not end: see the log of the function for crashes and timeouts";
         self.give_up(message, reason, report).await
     }
@@ -182,7 +182,7 @@ impl Batch {
         Disposition::Retry
     }
 
-    fn is_deferred(&self, message: &Message) -> bool {
+    fn is_in_deferred_queue(&self, message: &Message) -> bool {
         self.deferral
             .as_ref()
             .is_some_and(|deferral| queue_name(&deferral.deferred_url) == queue_name(&message.queue_arn))

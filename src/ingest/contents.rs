@@ -1,6 +1,6 @@
 //! Contents: reads and checks a whole object before any of it is delivered.
 
-use super::stored::Stored;
+use super::stored::StoredObject;
 use super::{Deferred, Ingest, IngestAbort};
 use crate::decode::{DecodeError, DecodeLimits, DecodeStatus, Event, EventReader, LineOffsets, LineReader};
 use crate::event::EventScope;
@@ -14,18 +14,18 @@ use tokio::time::Instant;
 /// The events of an object, and its lines if they fit into the buffer.
 #[derive(Debug)]
 pub(super) struct Contents<'a> {
-    stored: Stored<'a>,
+    stored: StoredObject<'a>,
     stop: Instant,
     limits: DecodeLimits,
     pub events: Vec<EventMeta>,
     /// The scopes of the events themselves. They select the ledger's pages.
     pub scopes: Arc<Vec<EventScope>>,
-    /// The scopes for the sink: where an event has no account or region, that of the object's key.
+    /// The scopes for the sink. An event without an account or region gets the one in the object's key.
     pub sink_scopes: Arc<Vec<EventScope>>,
     /// Total bytes of the lines, including line ends.
     pub line_bytes: usize,
     /// Length of the longest line in bytes, without the line end.
-    pub longest: usize,
+    pub longest_line_bytes: usize,
     /// Decompressed size in bytes.
     pub size: u64,
     /// `eventTime` of the newest event.
@@ -44,9 +44,11 @@ enum RetainedLines {
     None,
 }
 
+/// All lines of an object, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
     lines: Vec<u8>,
+    /// The end of each line in `lines`.
     ends: Vec<usize>,
 }
 
@@ -66,7 +68,7 @@ impl LineBuffer {
 struct EventScan {
     events: Vec<EventMeta>,
     line_bytes: usize,
-    longest: usize,
+    longest_line_bytes: usize,
     newest: Option<i64>,
     /// The lines, until they exceed the buffer limit.
     buffer: Option<LineBuffer>,
@@ -79,7 +81,7 @@ impl EventScan {
         let Event { id, scope, fingerprint, line, seconds, .. } = event;
         self.events.push(EventMeta { id, scope, fingerprint, filtered: filter.drops(line) });
         self.line_bytes += line.len() + 1;
-        self.longest = self.longest.max(line.len());
+        self.longest_line_bytes = self.longest_line_bytes.max(line.len());
         self.newest = self.newest.max(seconds);
         self.line_offsets =
             self.line_offsets.take().and_then(|mut line_offsets| line_offsets.add(&event).then_some(line_offsets));
@@ -109,43 +111,61 @@ impl<'a> Contents<'a> {
         size_hint: Option<u64>,
         stop: Instant,
     ) -> Result<Self, IngestAbort> {
-        let (mut stored, first) =
-            Stored::fetch(&*ingest.source, object, size_hint, ingest.max_buffered_bytes, ingest.chunk_bytes, stop)
-                .await?;
+        let (mut stored, first) = StoredObject::fetch(
+            &*ingest.source,
+            object,
+            size_hint,
+            ingest.max_buffered_bytes,
+            ingest.chunk_bytes,
+            stop,
+        )
+        .await?;
         let max_buffered_bytes = ingest.max_buffered_bytes;
         let mut scan = EventScan { line_offsets: Some(LineOffsets::default()), ..EventScan::default() };
         let (size, scopes) = match first {
             Some(first) => {
-                let mut read = EventReader::in_chunks(first, stored.size(), ingest.limits);
+                let mut reader = EventReader::in_chunks(first, stored.size(), ingest.limits);
                 loop {
-                    match read.advance().map_err(from_decode_error)? {
+                    match reader.advance().map_err(from_decode_error)? {
                         DecodeStatus::Ready => {
-                            scan.add(read.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes)
+                            scan.add(reader.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes)
                         }
                         DecodeStatus::NeedsInput => {
                             check_deadline(stop)?;
-                            read.feed(stored.next().await?);
+                            reader.feed(stored.next().await?);
                         }
-                        DecodeStatus::End => break (read.bytes(), read.into_scopes()),
+                        DecodeStatus::End => break (reader.bytes(), reader.into_scopes()),
                     }
                 }
             }
             None => {
                 let whole = stored.whole().unwrap_or_default();
-                // If the compressed object exceeds the limit, the decompressed lines exceed it too.
+                // If the compressed object exceeds the limit, the decompressed lines almost certainly exceed it too.
                 scan.buffer = (whole.len() <= max_buffered_bytes).then(LineBuffer::default);
-                let mut read = EventReader::new(whole, ingest.limits);
-                while read.advance().map_err(from_decode_error)? == DecodeStatus::Ready {
-                    scan.add(read.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes);
+                let mut reader = EventReader::new(whole, ingest.limits);
+                while reader.advance().map_err(from_decode_error)? == DecodeStatus::Ready {
+                    scan.add(reader.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes);
                 }
-                (read.bytes(), read.into_scopes())
+                (reader.bytes(), reader.into_scopes())
             }
         };
-        let EventScan { events, line_bytes, longest, newest, buffer, line_offsets } = scan;
+        let EventScan { events, line_bytes, longest_line_bytes, newest, buffer, line_offsets } = scan;
         let (scopes, retained) = (Arc::new(scopes), EventScan::retained(buffer, line_offsets));
         let sink_scopes = sink_scopes(&scopes, &object.key);
         let limits = ingest.limits;
-        Ok(Self { stored, stop, limits, events, scopes, sink_scopes, line_bytes, longest, size, newest, retained })
+        Ok(Self {
+            stored,
+            stop,
+            limits,
+            events,
+            scopes,
+            sink_scopes,
+            line_bytes,
+            longest_line_bytes,
+            size,
+            newest,
+            retained,
+        })
     }
 
     /// Returns the stored size of the object in bytes.
@@ -205,7 +225,7 @@ fn from_decode_error(error: DecodeError) -> IngestAbort {
 /// The lines of an object, in file order.
 #[derive(Debug)]
 pub(super) struct ObjectLines<'a> {
-    stored: &'a Stored<'a>,
+    stored: &'a StoredObject<'a>,
     stop: Instant,
     /// Number of chunks passed to the decoder.
     chunks: usize,

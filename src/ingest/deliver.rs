@@ -48,11 +48,11 @@ impl<'a> ObjectDelivery<'a> {
         self.contents.line_bytes > limits.call_bytes
             || limits.lines == LinesPerRecord::One && lines > limits.call_records
             // Lines longer than half a record leave records partly empty.
-            || self.contents.longest >= limits.record_bytes / 2 && lines > limits.call_records
+            || self.contents.longest_line_bytes >= limits.record_bytes / 2 && lines > limits.call_records
     }
 
     /// Stores the result of a claim.
-    pub(super) fn count(&mut self, claims: &Claims) {
+    pub(super) fn set_claims(&mut self, claims: &Claims) {
         self.claims.clone_from(&claims.results);
         self.report.repeats = claims.results.iter().filter(|&&claim| claim == Claim::Repeat).count() as u64;
         self.report.conflicts = claims.conflicts;
@@ -91,11 +91,7 @@ impl<'a> ObjectDelivery<'a> {
     /// Delivers the events that this object owns and that its row does not state as delivered, in file order. Records
     /// the cursor after each call except the last. The last call's transaction is returned open, because the next
     /// ledger write records that call. Records the acknowledged part of a call that fails.
-    pub(super) async fn deliver_mine(
-        &mut self,
-        lease: &mut Lease,
-        claims: &Claims,
-    ) -> Result<Transaction, IngestAbort> {
+    pub(super) async fn deliver_own(&mut self, lease: &mut Lease, claims: &Claims) -> Result<Transaction, IngestAbort> {
         let mut packer = Packer::new(self.ingest.sink.limits(), Arc::clone(&self.contents.sink_scopes));
         let mut lines = self.contents.lines().await?;
         let start = lease.progress.clone();
@@ -104,7 +100,7 @@ impl<'a> ObjectDelivery<'a> {
                 continue;
             }
             let scope = self.scope(ordinal);
-            let oversize = self.note_length(ordinal, line);
+            let oversize = self.check_oversize(ordinal, line);
             if start.delivered(ordinal) {
                 continue;
             }
@@ -135,7 +131,7 @@ impl<'a> ObjectDelivery<'a> {
             Sent::All(transaction) => return Ok(transaction),
             Sent::Part(part) => part,
         };
-        match self.record(lease, claims, call, &part).await {
+        match self.record_part(lease, claims, call, &part).await {
             Ok(()) => part.transaction.commit(),
             Err(LedgerError::LeaseLost) => return Err(LedgerError::LeaseLost.into()),
             Err(error) => {
@@ -147,7 +143,7 @@ impl<'a> ObjectDelivery<'a> {
     }
 
     /// Records the acknowledged part of a call of events that this object owns.
-    async fn record(
+    async fn record_part(
         &self,
         lease: &mut Lease,
         claims: &Claims,
@@ -155,10 +151,10 @@ impl<'a> ObjectDelivery<'a> {
         part: &SentPart,
     ) -> Result<(), LedgerError> {
         let acknowledged = acknowledged(call, &part.unacknowledged);
-        let Some(cursor) = first_missing(call, &acknowledged) else { return Ok(()) };
+        let Some(cursor) = first_unacknowledged(call, &acknowledged) else { return Ok(()) };
         // Write the row before the page: the row prevents the most frequent repeat, which is by the next attempt at
         // this object.
-        self.ingest.ledger.acknowledge(lease, cursor, runs(call, &acknowledged)).await?;
+        self.ingest.ledger.acknowledge(lease, cursor, acknowledged_ranges(call, &acknowledged)).await?;
         // The entries of an object that needs one call have no ordinals. Without them a helper could not recognize the
         // acknowledged events.
         if self.needs_several_calls() {
@@ -174,7 +170,7 @@ impl<'a> ObjectDelivery<'a> {
     }
 
     /// Delivers events on behalf of their owner, and marks each call's events before the next call.
-    pub(super) async fn deliver_for(
+    pub(super) async fn deliver_for_owner(
         &mut self,
         help: &Help,
         object: &Object,
@@ -188,20 +184,20 @@ impl<'a> ObjectDelivery<'a> {
                 continue;
             }
             let scope = self.scope(ordinal);
-            let oversize = self.note_length(ordinal, line);
+            let oversize = self.check_oversize(ordinal, line);
             let pointer = if oversize { Some(self.store_oversize(object, ordinal, line).await?) } else { None };
             if let Some(call) = packer.push(pointer.as_deref().unwrap_or(line), ordinal, scope)? {
-                self.send_for(help, &call).await?;
+                self.send_for_owner(help, &call).await?;
                 packer.recycle(call);
             }
         }
         match packer.finish() {
-            Some(call) => self.send_for(help, &call).await,
+            Some(call) => self.send_for_owner(help, &call).await,
             None => Ok(()),
         }
     }
 
-    async fn send_for(&mut self, help: &Help, call: &SinkCall) -> Result<(), IngestAbort> {
+    async fn send_for_owner(&mut self, help: &Help, call: &SinkCall) -> Result<(), IngestAbort> {
         let (transaction, ordinals, failure) = match self.send(call).await? {
             Sent::All(transaction) => (transaction, call.lines.iter().map(|line| line.ordinal).collect(), None),
             Sent::Part(part) => (part.transaction, acknowledged(call, &part.unacknowledged), Some(part.error)),
@@ -217,8 +213,8 @@ impl<'a> ObjectDelivery<'a> {
         self.contents.events[ordinal as usize].scope
     }
 
-    /// Returns whether the event exceeds the sink's record limit. If so, records its index.
-    fn note_length(&mut self, ordinal: u32, line: &[u8]) -> bool {
+    /// Returns whether the event exceeds the sink's record limit, and records its index in this case.
+    fn check_oversize(&mut self, ordinal: u32, line: &[u8]) -> bool {
         let oversize = line.len() > self.ingest.sink.limits().max_line_bytes();
         if oversize {
             self.oversize.insert(ordinal);
@@ -282,26 +278,26 @@ fn acknowledged(call: &SinkCall, unacknowledged: &[usize]) -> Vec<u32> {
 }
 
 /// Returns the ordinal of the first line of a call that is not in `acknowledged`, which is in ascending order.
-fn first_missing(call: &SinkCall, acknowledged: &[u32]) -> Option<u32> {
+fn first_unacknowledged(call: &SinkCall, acknowledged: &[u32]) -> Option<u32> {
     call.lines.iter().map(|line| line.ordinal).find(|ordinal| acknowledged.binary_search(ordinal).is_err())
 }
 
-/// Returns the runs of successive acknowledged lines of a call, as half-open ranges of ordinals. A range includes the
-/// ordinals between two lines of a run: events that the object does not own or that it delivered before. If the object
-/// claims one of these events later, its progress is reset first.
-fn runs(call: &SinkCall, acknowledged: &[u32]) -> Vec<(u32, u32)> {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
+/// Returns the acknowledged lines of a call as half-open ranges of ordinals: successive acknowledged lines form one range.
+/// A range includes the ordinals between two of its lines: events that the object does not own or that it delivered
+/// before. If the object claims one of these events later, its progress is reset first.
+fn acknowledged_ranges(call: &SinkCall, acknowledged: &[u32]) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
     let mut extends = false;
     for ordinal in call.lines.iter().map(|line| line.ordinal) {
         let is_acknowledged = acknowledged.binary_search(&ordinal).is_ok();
-        match runs.last_mut() {
+        match ranges.last_mut() {
             Some(last) if is_acknowledged && extends => last.1 = ordinal + 1,
-            _ if is_acknowledged => runs.push((ordinal, ordinal + 1)),
+            _ if is_acknowledged => ranges.push((ordinal, ordinal + 1)),
             _ => {}
         }
         extends = is_acknowledged;
     }
-    runs
+    ranges
 }
 
 /// Returns the short top-level fields that identify an event.

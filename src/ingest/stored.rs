@@ -1,4 +1,4 @@
-//! Stored: an object's stored bytes, buffered as a whole or fetched in chunks each time they are read.
+//! Stored object: an object's stored bytes, buffered as a whole or fetched in chunks each time they are read.
 
 use super::{IngestAbort, time_limit};
 use crate::object::Object;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// An object's stored bytes.
 #[derive(Debug)]
-pub(super) struct Stored<'a> {
+pub(super) struct StoredObject<'a> {
     source: &'a dyn Source,
     object: Object,
     /// No request continues after this time.
@@ -22,7 +22,7 @@ pub(super) struct Stored<'a> {
     checksums: Vec<u32>,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredObject<'a> {
     /// Fetches the start of an object. If `size_hint` is at most `max_buffered_bytes`, requests the whole object,
     /// otherwise the first chunk of `chunk_bytes` bytes. If the response does not contain the whole object, returns its
     /// first chunk. No request continues after `stop`.
@@ -152,7 +152,7 @@ mod tests {
             Ok(self.0.lock().unwrap().clone())
         }
 
-        async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        async fn list(&self, _request: &Listing<'_>) -> Result<ListPage, SourceError> {
             Ok(ListPage::default())
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         Object { bucket: "logs".into(), key: "k".into(), etag: "e".into() }
     }
 
-    fn later() -> Instant {
+    fn distant_deadline() -> Instant {
         Instant::now() + Duration::from_secs(3600)
     }
 
@@ -179,7 +179,7 @@ mod tests {
     }
 
     async fn chunks(source: &MutableObject, size_hint: Option<u64>) -> Vec<Vec<u8>> {
-        let (mut stored, first) = ok(Stored::fetch(source, &object(), size_hint, 4, 4, later()).await);
+        let (mut stored, first) = ok(StoredObject::fetch(source, &object(), size_hint, 4, 4, distant_deadline()).await);
         let mut chunks: Vec<_> = first.or_else(|| stored.whole().map(<[u8]>::to_vec)).into_iter().collect();
         while (chunks.concat().len() as u64) < stored.size() {
             chunks.push(ok(stored.next().await));
@@ -226,7 +226,7 @@ mod tests {
             Ok(ByteRange { bytes: vec![b'x'; max_bytes], size: 1 << 50 })
         }
 
-        async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+        async fn list(&self, _request: &Listing<'_>) -> Result<ListPage, SourceError> {
             Ok(ListPage::default())
         }
     }
@@ -234,7 +234,8 @@ mod tests {
     #[tokio::test]
     async fn forged_small_size_reads_no_more_than_the_buffer() {
         for chunk_bytes in [2, 4] {
-            let fetched = Stored::fetch(&EndlessObject, &object(), Some(1), 4, chunk_bytes, later()).await;
+            let fetched =
+                StoredObject::fetch(&EndlessObject, &object(), Some(1), 4, chunk_bytes, distant_deadline()).await;
             let (mut stored, first) = ok(fetched);
             assert_eq!((first.unwrap().len(), stored.size(), stored.whole()), (chunk_bytes, 1 << 50, None));
             assert_eq!(ok(stored.next().await).len(), chunk_bytes);
@@ -259,15 +260,15 @@ mod tests {
             self.0.fetch_range(object, from, max_bytes - 1).await
         }
 
-        async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
-            self.0.list(ask).await
+        async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
+            self.0.list(request).await
         }
     }
 
     #[tokio::test]
     async fn short_first_chunk_is_rejected() {
         let source = ShortReads(MutableObject(Mutex::new(b"0123456789".to_vec())));
-        let error = text(Stored::fetch(&source, &object(), Some(10), 4, 4, later()).await);
+        let error = text(StoredObject::fetch(&source, &object(), Some(10), 4, 4, distant_deadline()).await);
         assert_eq!(error, "fetch: s3://logs/k: the chunk at offset 0 has 3 of 10 bytes, expected 4 of 10");
     }
 
@@ -275,7 +276,7 @@ mod tests {
     async fn chunk_that_changed_since_the_first_read_is_rejected() {
         let source = MutableObject(Mutex::new(b"0123456789".to_vec()));
         let object = object();
-        let (mut stored, first) = ok(Stored::fetch(&source, &object, Some(10), 4, 4, later()).await);
+        let (mut stored, first) = ok(StoredObject::fetch(&source, &object, Some(10), 4, 4, distant_deadline()).await);
         assert_eq!((first.unwrap(), ok(stored.next().await)), (b"0123".to_vec(), b"4567".to_vec()));
         assert_eq!(ok(stored.refetch(0).await), b"0123");
         *source.0.lock().unwrap() = b"0123x56789".to_vec();

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout_at};
 /// transfer, but it accepts one byte per second as progress. The largest response is 10 MiB, which needs 45 kB/s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// Runs a request of `object` until its time limit or until `stop`, whichever is earlier. A slow object then leaves the
-/// time after `stop` to the other objects of the invocation, whose results would be lost with the invocation.
+/// Runs a request for `object` until its time limit or until `stop`, whichever is earlier. Without this, a slow object
+/// could last until the invocation is killed, and the results of the invocation's other objects would be lost.
 ///
 /// # Errors
 /// Returns [`Deferred::OutOfTime`] at `stop`. If the request exceeds its own limit, the inner result is

@@ -11,8 +11,8 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How long a received message is hidden from other readers of the dead-letter queue, in seconds.
-const HIDDEN: i32 = 120;
+/// How long a received message is hidden from other readers of the dead-letter queue.
+const VISIBILITY_TIMEOUT_SECONDS: i32 = 120;
 
 /// The maximum number of messages that a dry run reads. With this limit, a dry run ends before its first message
 /// becomes visible again.
@@ -88,7 +88,7 @@ impl Redrive {
                         *report.reasons.entry(reason(&message)).or_default() += 1;
                         match self.dry_run {
                             true => kept.push(message),
-                            false => self.give_back(&message, &url).await?,
+                            false => self.return_message(&message, &url).await?,
                         }
                     }
                 }
@@ -97,12 +97,16 @@ impl Redrive {
         for message in &kept {
             self.release(message).await;
         }
-        report.left = self.count().await?;
+        report.left = self.remaining_messages().await?;
         Ok(report)
     }
 
     async fn receive(&self, max: u64) -> Result<Vec<Message>, QueueError> {
-        let request = self.client.receive_message().queue_url(&self.dead_letter_url).visibility_timeout(HIDDEN);
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.dead_letter_url)
+            .visibility_timeout(VISIBILITY_TIMEOUT_SECONDS);
         // A long poll asks all servers of the queue, so an empty response means that no message is visible.
         let request = request.max_number_of_messages(max.min(10) as i32).wait_time_seconds(1);
         let request = request.message_attribute_names("All");
@@ -127,7 +131,7 @@ impl Redrive {
         self.to.clone().or_else(from_source)
     }
 
-    async fn give_back(&self, message: &Message, url: &str) -> Result<(), QueueError> {
+    async fn return_message(&self, message: &Message, url: &str) -> Result<(), QueueError> {
         let first_seen = attribute(message, FIRST_SEEN_ATTRIBUTE).and_then(|seconds| seconds.parse().ok());
         let body = message.body().unwrap_or_default();
         let copy = OutgoingMessage { body, first_seen: first_seen.or(sent_at(message)), ..OutgoingMessage::default() };
@@ -148,7 +152,8 @@ impl Redrive {
         }
     }
 
-    async fn count(&self) -> Result<u64, QueueError> {
+    /// Returns the approximate number of messages in the dead-letter queue.
+    async fn remaining_messages(&self) -> Result<u64, QueueError> {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,

@@ -20,19 +20,19 @@ const MAX_REASON_CHARS: usize = 1_000;
 pub struct Sqs {
     client: aws_sdk_sqs::Client,
     /// The URL of the adapter's own queue: the ingest queue, or the queue of the backfill's tasks.
-    ingest: String,
+    own_url: String,
 }
 
 impl Sqs {
-    /// Creates an adapter for the queue at the URL `ingest` (the ingest queue, or the queue of the backfill's tasks)
-    /// and for the other queues of its account and region.
-    pub fn new(client: aws_sdk_sqs::Client, ingest: String) -> Self {
-        Self { client, ingest }
+    /// Creates an adapter for the queue at `own_url` (the ingest queue, or the queue of the backfill's tasks) and for the
+    /// other queues of its account and region.
+    pub fn new(client: aws_sdk_sqs::Client, own_url: String) -> Self {
+        Self { client, own_url }
     }
 
     /// Returns the URL of the queue with this name. The URLs of one account and region differ only in the queue's name.
     fn url(&self, name: &str) -> String {
-        self.ingest.rsplit_once('/').map_or_else(|| self.ingest.clone(), |(before, _)| format!("{before}/{name}"))
+        self.own_url.rsplit_once('/').map_or_else(|| self.own_url.clone(), |(before, _)| format!("{before}/{name}"))
     }
 
     fn target_url(&self, target: Target<'_>) -> String {
@@ -40,7 +40,7 @@ impl Sqs {
             Target::Url(url) => url.to_owned(),
             // A FIFO queue rejects a message with a delay, so the copy waits in the adapter's own queue.
             Target::SourceOf(Some(message)) if !is_fifo(&message.queue_arn) => self.url(queue_name(&message.queue_arn)),
-            Target::SourceOf(_) => self.ingest.clone(),
+            Target::SourceOf(_) => self.own_url.clone(),
         }
     }
 }
@@ -100,8 +100,8 @@ impl Queue for Sqs {
 #[async_trait]
 impl Outbox for Sqs {
     async fn send_batch(&self, bodies: &[&str]) -> Result<Vec<UnsentBody>, QueueError> {
-        let batch_error = |failure: &crate::aws::AwsFailure| failed("sqs:SendMessageBatch", &self.ingest, failure);
-        let mut request = self.client.send_message_batch().queue_url(&self.ingest);
+        let batch_error = |failure: &crate::aws::AwsFailure| failed("sqs:SendMessageBatch", &self.own_url, failure);
+        let mut request = self.client.send_message_batch().queue_url(&self.own_url);
         for (index, body) in bodies.iter().enumerate() {
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(*body);
             request = request.entries(entry.build().map_err(|error| QueueError(error.to_string()))?);

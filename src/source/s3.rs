@@ -306,12 +306,12 @@ mod tests {
     #[test]
     fn denial_names_the_missing_permission() {
         let at = ObjectRef::new("logs", "k");
-        let said = |code: &str, message: &str| read_error(&at, &aws::failure_of_code(code, message)).to_string();
-        let bare = said("AccessDenied", "Access Denied");
+        let error_text = |code: &str, message: &str| read_error(&at, &aws::failure_of_code(code, message)).to_string();
+        let bare = error_text("AccessDenied", "Access Denied");
         for part in ["s3://logs/k", "s3:GetObject", "s3:ListBucket", "kms:Decrypt"] {
             assert!(bare.contains(part), "{bare}");
         }
-        let kms = said("AccessDenied", "User: u is not authorized to perform: kms:Decrypt on the resource");
+        let kms = error_text("AccessDenied", "User: u is not authorized to perform: kms:Decrypt on the resource");
         assert!(kms.contains("allow kms:Decrypt in the role and in the key's policy"), "{kms}");
         let request = Listing { bucket: "logs", prefix: "p/", delimiter: None, token: None, start_after: None };
         let list = list_error(&request, &aws::failure_of_code("AccessDenied", "Access Denied")).to_string();

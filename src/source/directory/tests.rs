@@ -63,11 +63,11 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let request = Listing { start_after: Some(&after), ..request(&source, &prefix, delimiter.then_some('/')) };
         let found = runtime.block_on(keys(&source, request));
-        let wanted = expected(&all, &prefix, &after, delimiter);
-        prop_assert_eq!(&found.0, &wanted.0);
+        let expected_page = expected(&all, &prefix, &after, delimiter);
+        prop_assert_eq!(&found.0, &expected_page.0);
         // An empty folder is a common prefix here. A bucket has no empty prefixes.
         let prefixes: Vec<_> = found.1.into_iter().filter(|one| all.iter().any(|key| key.starts_with(one))).collect();
-        prop_assert_eq!(&prefixes, &wanted.1);
+        prop_assert_eq!(&prefixes, &expected_page.1);
     }
 }
 
@@ -109,7 +109,7 @@ async fn state_folder_is_excluded() {
     assert_eq!(keys(&source, request(&source, "", Some('/'))).await.1, ["a/"]);
 }
 
-async fn only(source: &Directory) -> Object {
+async fn only_object(source: &Directory) -> Object {
     source.list(&request(source, "", None)).await.unwrap().objects.remove(0).object().unwrap()
 }
 
@@ -118,7 +118,7 @@ async fn file_is_fetched_in_its_listed_version() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "a b/ü.gz", b"one");
     let source = Directory::open(root.path()).unwrap();
-    let object = only(&source).await;
+    let object = only_object(&source).await;
     assert_eq!(source.fetch(&object).await.unwrap(), b"one");
     for (from, max_bytes, bytes) in [(0, 2, "on"), (2, 2, "e"), (0, 9, "one"), (3, 2, "")] {
         let part = source.fetch_range(&object, from, max_bytes).await.unwrap();
@@ -129,7 +129,7 @@ async fn file_is_fetched_in_its_listed_version() {
     write(root.path(), "a b/ü.gz", b"other");
     assert!(matches!(source.fetch(&object).await, Err(SourceError::Changed(..))));
     assert!(matches!(source.fetch_range(&object, 1, 1).await, Err(SourceError::Changed(..))));
-    let newer = only(&source).await;
+    let newer = only_object(&source).await;
     let file = std::fs::File::options().write(true).open(root.path().join("a b/ü.gz")).unwrap();
     file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
     assert!(matches!(source.fetch(&newer).await, Err(SourceError::Changed(..))), "same size, later modification time");

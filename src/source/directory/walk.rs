@@ -20,7 +20,8 @@ struct DirectoryWalk<'a> {
     after: &'a str,
     delimited: bool,
     page: ListPage,
-    last: String,
+    /// The last entry of the page, which is the token of the next page.
+    last_key: String,
 }
 
 /// Returns one page of the keys under `prefix` and after `after`, in the order of their bytes.
@@ -34,18 +35,18 @@ pub(super) fn list(
     // A missing root folder is an error. If it counted as empty, `sync --watch` would report success.
     std::fs::metadata(root).map_err(|error| io_error(root, &error))?;
     let mut walk =
-        DirectoryWalk { root, bucket, prefix, after, delimited, page: ListPage::default(), last: String::new() };
+        DirectoryWalk { root, bucket, prefix, after, delimited, page: ListPage::default(), last_key: String::new() };
     // All keys under the prefix are in the folder that ends at its last slash.
     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     if !folder.split('/').any(|part| matches!(part, "." | "..")) && !folder.starts_with('/') {
-        walk.folder(folder)?;
+        walk.add_folder(folder)?;
     }
     Ok(walk.page)
 }
 
 impl DirectoryWalk<'_> {
     /// Adds the entries of a folder. Returns whether the page can hold more entries.
-    fn folder(&mut self, folder: &str) -> Result<bool, SourceError> {
+    fn add_folder(&mut self, folder: &str) -> Result<bool, SourceError> {
         let path = self.root.join(folder);
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
@@ -94,7 +95,7 @@ impl DirectoryWalk<'_> {
                 if !matches_prefix || already_listed {
                     return Ok(true);
                 }
-                self.folder(key.trim_end_matches('/'))
+                self.add_folder(key.trim_end_matches('/'))
             }
             EntryKind::File(_) if !key.starts_with(self.prefix) || &*key <= self.after => Ok(true),
             EntryKind::File(entry_metadata) => {
@@ -108,11 +109,11 @@ impl DirectoryWalk<'_> {
     /// Adds one entry to the page. If the page is full, sets the token of the next page and returns false.
     fn add_to_page(&mut self, key: &str, add: impl FnOnce(&mut ListPage)) -> Result<bool, SourceError> {
         if self.page.objects.len() + self.page.prefixes.len() == PAGE_ENTRIES {
-            self.page.next = Some(std::mem::take(&mut self.last));
+            self.page.next = Some(std::mem::take(&mut self.last_key));
             return Ok(false);
         }
         add(&mut self.page);
-        key.clone_into(&mut self.last);
+        key.clone_into(&mut self.last_key);
         Ok(true)
     }
 

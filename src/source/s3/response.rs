@@ -4,7 +4,7 @@ use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 
-/// The value of `Content-Range` for a response whose status is that of a range, but that does not contain the range.
+/// The value of `Content-Range` that a response with the status 206 gets if it has no such header.
 const UNKNOWN_RANGE: &str = "an unknown range";
 
 /// An interceptor with two checks that the SDK does not make:
