@@ -1,4 +1,4 @@
-//! Exponential backoff with full jitter. Pure.
+//! Exponential backoff with full jitter.
 //!
 //! The formula is "full jitter" of Marc Brooker's *Exponential Backoff And Jitter*, AWS Architecture Blog, 2015
 //! (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>): `random(0, min(cap, base * 2^n))`.

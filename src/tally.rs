@@ -1,4 +1,4 @@
-//! Counts of the outcomes of many objects. Pure.
+//! Counts of the outcomes of many objects.
 
 use crate::ingest::{Deferred, IngestReport, Outcome};
 use crate::ledger::model::quarantine::QuarantineKind;

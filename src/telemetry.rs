@@ -73,7 +73,7 @@ pub fn embedded_metrics(function: &str, report: &BatchReport, costs: &[(&str, u6
     ];
     let bytes = [("StoredBytes", done.stored_bytes), ("JsonBytes", done.json_bytes), ("SentBytes", done.sent_bytes)];
     let age = |since: i64| now_ms.saturating_sub(u64::try_from(since).unwrap_or(0) * 1000) / 1000;
-    let units = [
+    let metrics = [
         figures.iter().map(|&(name, value)| (name, "Count", value)).collect::<Vec<_>>(),
         costs.iter().map(|&(name, value)| (name, "Count", value)).collect(),
         bytes.iter().map(|&(name, value)| (name, "Bytes", value)).collect(),
@@ -86,7 +86,7 @@ pub fn embedded_metrics(function: &str, report: &BatchReport, costs: &[(&str, u6
     // The kinds are properties and not metrics. They are searchable and cost nothing.
     let kinds = [("Quarantined", &tally.quarantined), ("Skipped", &tally.skipped), ("Ignored", &tally.ignored)];
     let kinds = kinds.into_iter().filter(|(_, kinds)| !kinds.is_empty()).map(|(name, kinds)| (name, json!(kinds)));
-    line(function, &units, kinds, now_ms)
+    line(function, &metrics, kinds, now_ms)
 }
 
 /// Returns the metrics of one backfill invocation in the same format.
@@ -135,13 +135,13 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
         ("LedgerRowsRead", ledger_reads),
         ("KeyProbes", key_probes),
     ];
-    let units: Vec<_> = counts
+    let metrics: Vec<_> = counts
         .iter()
         .chain(costs)
         .map(|&(name, value)| (name, "Count", value))
         .chain([("BytesEnqueued", "Bytes", bytes)])
         .collect();
-    line(function, &units, [], now_ms)
+    line(function, &metrics, [], now_ms)
 }
 
 /// Renders a line from metrics (name, unit, value) and properties.

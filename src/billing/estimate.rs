@@ -22,22 +22,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Messages of one invocation: the template's `BatchSize`.
-pub(crate) const BATCH: f64 = 10.0;
+pub(crate) const MESSAGES_PER_INVOCATION: f64 = 10.0;
 
-/// The SQS requests per object: one for the message that S3 sends, and its share of a receive and a delete of [`BATCH`]
-/// messages. Empty receives of an idle queue are not included.
-pub(crate) const SQS_REQUESTS: f64 = 1.0 + 2.0 / BATCH;
+/// The SQS requests per object: one for the message that S3 sends, and its share of a receive and a delete of
+/// [`MESSAGES_PER_INVOCATION`] messages. Empty receives of an idle queue are not included.
+pub(crate) const SQS_REQUESTS: f64 = 1.0 + 2.0 / MESSAGES_PER_INVOCATION;
 
 /// The retention of the ledger in months: the template's 90 days.
-pub(crate) const MONTHS: f64 = 3.0;
+pub(crate) const RETENTION_MONTHS: f64 = 3.0;
 
 /// The bytes that DynamoDB bills for an item in addition to its attributes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 const ITEM_BYTES: usize = 100;
 
-/// The seconds between two files of one account and region: "about every 5 minutes".
+/// The interval between two files of one account and region: "about every 5 minutes".
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-cloudtrail-works.html>
-const DELIVERY: i64 = 300;
+const DELIVERY_INTERVAL_SECONDS: i64 = 300;
 
 /// The limits of a sample: two hours of small files, or fewer files if they are large. A sample has at least two files.
 const SAMPLE_EVENTS: u64 = 20_000;
@@ -61,7 +61,7 @@ pub struct Sample {
     /// The usage of the sink.
     pub sink: sink_cost::SinkUsage,
     /// The size of the ledger in bytes.
-    pub kept_bytes: u64,
+    pub ledger_bytes: u64,
 }
 
 impl Sample {
@@ -73,7 +73,7 @@ impl Sample {
         Self::with_limits(size, MAX_BUFFERED_BYTES, CHUNK_BYTES).await
     }
 
-    /// Does the same with other limits for the buffered bytes of an object and for the size of a chunk.
+    /// Ingests like [`Sample::of`], with other limits for the buffered bytes of an object and for the size of a chunk.
     async fn with_limits(size: ObjectSize, max_buffered_bytes: usize, chunk_bytes: usize) -> Result<Self, String> {
         let source = Arc::new(InMemorySource::default());
         let (mut objects, mut events, mut refs) = (0, 0, Vec::new());
@@ -81,7 +81,7 @@ impl Sample {
             let number = u32::try_from(objects).unwrap_or(u32::MAX);
             let object = SyntheticObject {
                 number,
-                delivered: 1_768_478_400 + DELIVERY * i64::from(number),
+                delivered: 1_768_478_400 + DELIVERY_INTERVAL_SECONDS * i64::from(number),
                 ..SyntheticObject::new(1, size)
             };
             let mut stored = Vec::new();
@@ -113,7 +113,7 @@ impl Sample {
             source: SourceUsage::default(),
             ledger: ledger_cost::LedgerUsage::default(),
             sink: sink_cost::SinkUsage::default(),
-            kept_bytes: 0,
+            ledger_bytes: 0,
         };
         for at in refs {
             match ingest.object(&at, Deadline::within(Duration::from_secs(900))).await {
@@ -126,7 +126,7 @@ impl Sample {
         }
         sample.source = source_usage.usage();
         (sample.ledger, sample.sink) = (ledger_usage.usage(), sink_usage.usage());
-        sample.kept_bytes = kept_bytes(&memory);
+        sample.ledger_bytes = ledger_bytes(&memory);
         Ok(sample)
     }
 
@@ -136,20 +136,20 @@ impl Sample {
         let objects = self.objects as f64;
         let sample = BilledUnits {
             firehose_bytes: self.sink.billed_bytes as f64,
-            ledger_gb_months: self.kept_bytes as f64 / GB * MONTHS,
+            ledger_gb_months: self.ledger_bytes as f64 / GB * RETENTION_MONTHS,
             s3_gets: self.source.gets as f64,
             sqs_requests: objects * SQS_REQUESTS,
-            lambda_requests: objects / BATCH,
+            lambda_requests: objects / MESSAGES_PER_INVOCATION,
             ..BilledUnits::ledger(self.ledger)
         };
         sample * (events as f64 / self.events.max(1) as f64)
     }
 }
 
-fn kept_bytes(memory: &Memory) -> u64 {
-    let kept = memory.contents();
-    let pages = kept.pages.iter().map(|(name, page)| ledger_cost::page_bytes(name, page));
-    let rows = kept.rows.values().map(ledger_cost::row_bytes);
+fn ledger_bytes(memory: &Memory) -> u64 {
+    let contents = memory.contents();
+    let pages = contents.pages.iter().map(|(name, page)| ledger_cost::page_bytes(name, page));
+    let rows = contents.rows.values().map(ledger_cost::row_bytes);
     pages.chain(rows).map(|bytes| (bytes + ITEM_BYTES) as u64).sum()
 }
 
@@ -196,10 +196,10 @@ mod tests {
     #[tokio::test]
     async fn each_chunk_of_a_large_object_is_requested_twice() {
         let sample = Sample::with_limits(ObjectSize::Bytes(600_000), 50_000, 20_000).await.unwrap();
-        let each = sample.stored_bytes.div_ceil(sample.objects);
-        assert!(each > 60_000, "{sample:?}");
-        let pieces = 2 * sample.objects * each.div_ceil(20_000);
-        assert!((pieces - 2 * sample.objects..=pieces).contains(&sample.source.gets), "{sample:?}");
+        let object_bytes = sample.stored_bytes.div_ceil(sample.objects);
+        assert!(object_bytes > 60_000, "{sample:?}");
+        let chunks = 2 * sample.objects * object_bytes.div_ceil(20_000);
+        assert!((chunks - 2 * sample.objects..=chunks).contains(&sample.source.gets), "{sample:?}");
     }
 
     #[tokio::test]

@@ -1,16 +1,16 @@
-//! Converts billed units to dollars at AWS's list prices. Pure.
+//! Converts billed units to dollars at AWS's list prices.
 //!
-//! `ledger::cost` and `sink::cost` count the units that DynamoDB and Firehose bill. This module multiplies them with
+//! `ledger::cost` and `sink::cost` count the units that DynamoDB and Firehose bill. This module multiplies them by
 //! the prices of one region on one date, without free tiers, discounts and taxes. Prices of other regions differ by
 //! some tens of percent. No prices are fetched from AWS.
 
 use crate::ledger::cost::LedgerUsage;
 use std::ops::{Add, AddAssign, Mul};
 
-/// The region whose prices [`LIST`] holds: Northern Virginia.
+/// The region whose prices [`LIST_PRICES`] holds: Northern Virginia.
 pub const REGION: &str = "us-east-1";
 
-/// The month of the prices in [`LIST`].
+/// The month of the prices in [`LIST_PRICES`].
 pub const AS_OF: &str = "2026-11";
 
 /// The bytes of a GB on AWS's price pages: 2³⁰, as for AWS's GB of memory and storage.
@@ -65,7 +65,7 @@ const S3_PAGE: &str = "https://aws.amazon.com/s3/pricing/";
 const LAMBDA_PAGE: &str = "https://aws.amazon.com/lambda/pricing/";
 
 /// The first-tier list prices of [`REGION`] as of [`AS_OF`], in the order of a bill.
-pub const LIST: [Price; 10] = [
+pub const LIST_PRICES: [Price; 10] = [
     price(Item::LedgerWrites, "DynamoDB", "write units", 0.625, MILLION, DYNAMODB_PAGE),
     price(Item::LedgerReads, "DynamoDB", "read units", 0.125, MILLION, DYNAMODB_PAGE),
     price(Item::LedgerStorage, "DynamoDB", "GB-months kept", 0.25, 1.0, DYNAMODB_PAGE),
@@ -116,8 +116,8 @@ pub struct BilledUnits {
 
 impl BilledUnits {
     /// Returns the billed units of a ledger.
-    pub fn ledger(spent: LedgerUsage) -> Self {
-        Self { write_units: spent.write_units as f64, read_units: spent.read_units as f64, ..Self::default() }
+    pub fn ledger(usage: LedgerUsage) -> Self {
+        Self { write_units: usage.write_units as f64, read_units: usage.read_units as f64, ..Self::default() }
     }
 
     fn units(&self, item: Item) -> f64 {
@@ -135,9 +135,9 @@ impl BilledUnits {
         }
     }
 
-    /// Returns the bill in the order of [`LIST`], without items that have no units.
+    /// Returns the bill in the order of [`LIST_PRICES`], without items that have no units.
     pub fn bill(&self) -> Bill {
-        let lines = LIST.iter().filter_map(|price| {
+        let lines = LIST_PRICES.iter().filter_map(|price| {
             let units = self.units(price.item);
             (units > 0.0).then(|| BillLine { price: *price, units, dollars: units / price.per * price.dollars })
         });
@@ -219,7 +219,7 @@ impl Bill {
         self.lines.iter().map(|line| line.dollars).sum()
     }
 
-    /// Returns the total of each service in dollars, in the order of [`LIST`].
+    /// Returns the total of each service in dollars, in the order of [`LIST_PRICES`].
     pub fn by_service(&self) -> Vec<(&'static str, f64)> {
         let mut services: Vec<(&'static str, f64)> = Vec::new();
         for line in &self.lines {
@@ -267,8 +267,8 @@ mod tests {
 
     #[test]
     fn item_without_units_is_not_on_the_bill() {
-        let spent = LedgerUsage { write_units: 8, ..LedgerUsage::default() };
-        let bill = BilledUnits::ledger(spent).bill();
+        let usage = LedgerUsage { write_units: 8, ..LedgerUsage::default() };
+        let bill = BilledUnits::ledger(usage).bill();
         assert_eq!(bill.lines.iter().map(|line| line.price.item).collect::<Vec<_>>(), [Item::LedgerWrites]);
         assert!((bill.dollars() - 5e-6).abs() < 1e-15);
         assert_eq!(BilledUnits::default().dollars(), 0.0);

@@ -1,4 +1,4 @@
-//! Day range: a range of delivery days. Stored forms and variables call it `span`.
+//! Day range: a range of delivery days. Stored forms and payloads call it `span`.
 
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -13,7 +13,7 @@ pub const LOOK_BACK: u32 = 3;
 
 /// A range of delivery days in UTC, including both ends. Never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "SpanText", into = "SpanText")]
+#[serde(try_from = "DayRangeText", into = "DayRangeText")]
 pub struct DayRange {
     from: Date,
     to: Date,
@@ -25,9 +25,9 @@ pub enum DayRangeError {
     /// The last day is before the first day.
     #[error("since must not be after until ({from} is after {to})")]
     Backwards {
-        /// The first day asked for.
+        /// The first day.
         from: Date,
-        /// The last day asked for.
+        /// The last day.
         to: Date,
     },
     /// The text is not a valid day.
@@ -95,8 +95,8 @@ impl DayRange {
 
     /// Splits off the first `days` days (at least one). Returns them and the days after them, if there are any.
     pub(crate) fn split_first(self, days: u32) -> (Self, Option<Self>) {
-        let beyond = (i64::from(days.max(1)) - 1).min(i64::from(i16::MAX));
-        let to = self.from.checked_add(beyond.days()).unwrap_or(Date::MAX).min(self.to);
+        let more_days = (i64::from(days.max(1)) - 1).min(i64::from(i16::MAX));
+        let to = self.from.checked_add(more_days.days()).unwrap_or(Date::MAX).min(self.to);
         let later = to.tomorrow().ok().filter(|next| *next <= self.to).map(|from| Self { from, to: self.to });
         (Self { from: self.from, to }, later)
     }
@@ -107,8 +107,8 @@ impl DayRange {
     /// The keys of consecutive days are contiguous, because `YYYY/MM/DD` sorts like the days. One listing therefore
     /// covers all of them, and days without objects cost no requests.
     pub fn key_range(self, folder: &str) -> (String, Option<String>) {
-        let before = |day: Date| format!("{folder}{:04}/{:02}/{:02}", day.year(), day.month(), day.day());
-        (before(self.from), self.to.tomorrow().ok().map(before))
+        let day_folder = |day: Date| format!("{folder}{:04}/{:02}/{:02}", day.year(), day.month(), day.day());
+        (day_folder(self.from), self.to.tomorrow().ok().map(day_folder))
     }
 }
 
@@ -124,20 +124,20 @@ impl std::fmt::Display for DayRange {
 /// The serialized form of a span.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SpanText {
+struct DayRangeText {
     from: String,
     to: String,
 }
 
-impl TryFrom<SpanText> for DayRange {
+impl TryFrom<DayRangeText> for DayRange {
     type Error = DayRangeError;
 
-    fn try_from(text: SpanText) -> Result<Self, DayRangeError> {
+    fn try_from(text: DayRangeText) -> Result<Self, DayRangeError> {
         Self::parse(&text.from, &text.to)
     }
 }
 
-impl From<DayRange> for SpanText {
+impl From<DayRange> for DayRangeText {
     fn from(span: DayRange) -> Self {
         Self { from: span.from.to_string(), to: span.to.to_string() }
     }
@@ -198,10 +198,13 @@ mod tests {
 
     #[test]
     fn invalid_span_is_rejected_with_a_fix() {
-        let said = |from, to| DayRange::parse(from, to).unwrap_err().to_string();
-        assert_eq!(said("2026-11-02", "2026-11-01"), "since must not be after until (2026-11-02 is after 2026-11-01)");
-        assert_eq!(said("yesterday", "2026-11-01"), r#"expected a day as YYYY-MM-DD, found "yesterday""#);
-        assert_eq!(said("0999-01-01", "2026-11-01"), "expected days from the year 2000 on, found 0999-01-01");
+        let error_text = |from, to| DayRange::parse(from, to).unwrap_err().to_string();
+        assert_eq!(
+            error_text("2026-11-02", "2026-11-01"),
+            "since must not be after until (2026-11-02 is after 2026-11-01)"
+        );
+        assert_eq!(error_text("yesterday", "2026-11-01"), r#"expected a day as YYYY-MM-DD, found "yesterday""#);
+        assert_eq!(error_text("0999-01-01", "2026-11-01"), "expected days from the year 2000 on, found 0999-01-01");
         let backwards = r#"{"from":"2026-11-02","to":"2026-11-01"}"#;
         assert!(serde_json::from_str::<DayRange>(backwards).unwrap_err().to_string().contains("must not be after"));
     }

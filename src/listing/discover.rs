@@ -145,8 +145,8 @@ pub(crate) type ProgressCallback = Arc<dyn Fn(&DiscoveryProgress) + Send + Sync>
 /// units are used and the units of ten thousand accounts are never in memory together.
 pub struct Discovery {
     source: Arc<dyn Source>,
-    ask: DiscoveryRequest,
-    watch: Option<ProgressCallback>,
+    request: DiscoveryRequest,
+    progress_callback: Option<ProgressCallback>,
     progress: DiscoveryProgress,
     /// The requested prefix with its final slash; empty for the whole bucket.
     prefix: String,
@@ -207,14 +207,17 @@ type Listed = (u64, Result<ListPage, SourceError>);
 
 impl Discovery {
     /// Creates a discovery over `source`.
-    pub fn new(source: Arc<dyn Source>, ask: DiscoveryRequest) -> Self {
-        let spelled = ask.prefix.as_str();
-        let prefix =
-            if spelled.is_empty() || spelled.ends_with('/') { spelled.to_owned() } else { format!("{spelled}/") };
+    pub fn new(source: Arc<dyn Source>, request: DiscoveryRequest) -> Self {
+        let requested_prefix = request.prefix.as_str();
+        let prefix = if requested_prefix.is_empty() || requested_prefix.ends_with('/') {
+            requested_prefix.to_owned()
+        } else {
+            format!("{requested_prefix}/")
+        };
         Self {
             source,
-            ask,
-            watch: None,
+            request,
+            progress_callback: None,
             progress: DiscoveryProgress::default(),
             prefix,
             folders: Vec::new(),
@@ -228,9 +231,9 @@ impl Discovery {
         }
     }
 
-    /// Calls `watch` after every listed page.
-    pub fn with_progress_callback(self, watch: ProgressCallback) -> Self {
-        Self { watch: Some(watch), ..self }
+    /// Calls `progress_callback` after every listed page.
+    pub fn with_progress_callback(self, progress_callback: ProgressCallback) -> Self {
+        Self { progress_callback: Some(progress_callback), ..self }
     }
 
     /// Returns the progress so far.
@@ -268,7 +271,7 @@ impl Discovery {
             if let Some(item) = self.pop_ready() {
                 return Ok(Some(item));
             }
-            while self.in_flight.len() < self.ask.concurrency.max(1)
+            while self.in_flight.len() < self.request.concurrency.max(1)
                 && let Some(step) = self.folders.pop()
             {
                 self.start_listing(step);
@@ -281,8 +284,8 @@ impl Discovery {
                         self.process_page(step, page);
                     }
                     self.progress.waiting = self.folders.len() + self.in_flight.len();
-                    if let Some(watch) = &self.watch {
-                        watch(&self.progress);
+                    if let Some(progress_callback) = &self.progress_callback {
+                        progress_callback(&self.progress);
                     }
                 }
                 None if self.end_search() => {}
@@ -294,7 +297,7 @@ impl Discovery {
     fn start_listing(&mut self, step: FolderPage) {
         let number = self.started_requests;
         self.started_requests += 1;
-        let (source, bucket) = (Arc::clone(&self.source), self.ask.bucket.clone());
+        let (source, bucket) = (Arc::clone(&self.source), self.request.bucket.clone());
         let (folder, token) = (step.folder.clone(), step.token.clone());
         self.in_flight
             .push(Box::pin(async move { (number, list(&*source, &bucket, &folder, token.as_deref()).await) }));
@@ -305,7 +308,7 @@ impl Discovery {
     /// regions are not in memory together.
     fn pop_ready(&mut self) -> Option<DiscoveryItem> {
         match self.ready.pop_front()? {
-            DiscoveryItem::Unit(unit) if unit.layout == Layout::Days && self.ask.coverage == Coverage::Days => {
+            DiscoveryItem::Unit(unit) if unit.layout == Layout::Days && self.request.coverage == Coverage::Days => {
                 let (span, later) = unit.span.split_first(DAYS_PER_UNIT);
                 if let Some(later) = later {
                     self.ready.push_front(DiscoveryItem::Unit(Unit { span: later, ..unit.clone() }));
@@ -352,28 +355,28 @@ impl Discovery {
     }
 
     /// Descends into a folder of the layout, or creates the units of a region.
-    fn enter_folder(&mut self, folder: String, place: FolderLevel) {
+    fn enter_folder(&mut self, folder: String, level: FolderLevel) {
         if !self.is_selected(&folder) {
             self.progress.excluded += 1;
             return;
         }
-        match place {
+        match level {
             FolderLevel::Account => self.progress.accounts += 1,
             FolderLevel::Region => self.progress.regions += 1,
             FolderLevel::Logs | FolderLevel::Kind => {}
         }
-        if place != FolderLevel::Region {
+        if level != FolderLevel::Region {
             self.folders.push(FolderPage::first(folder, FolderRole::Layout));
             return;
         }
-        match self.ask.coverage {
+        match self.request.coverage {
             Coverage::Everything => self.push_unit(folder, Layout::Flat),
             Coverage::Regions | Coverage::Days => self.push_unit(folder, Layout::Days),
         }
     }
 
     fn is_selected(&self, folder: &str) -> bool {
-        self.ask.coverage == Coverage::Everything || self.ask.filters.admit_folder(folder)
+        self.request.coverage == Coverage::Everything || self.request.filters.admit_folder(folder)
     }
 
     fn push_unit(&mut self, folder: String, layout: Layout) {
@@ -383,15 +386,15 @@ impl Discovery {
     /// Handles objects that are directly in a walked folder: returns them, or reports the folder as unvisited if the
     /// selection contains one of them.
     fn push_objects(&mut self, folder: String, objects: Vec<ObjectRef>) {
-        if self.ask.coverage == Coverage::Everything {
+        if self.request.coverage == Coverage::Everything {
             if !objects.is_empty() {
                 let unit = self.unit(folder, Layout::Flat);
                 self.ready.push_back(DiscoveryItem::Objects(unit, objects));
             }
             return;
         }
-        let is_selected = |object: &ObjectRef| match classify(&object.key, &self.ask.filters) {
-            KeyClass::Selected(day) => day.is_none_or(|day| self.ask.span.contains(day)),
+        let is_selected = |object: &ObjectRef| match classify(&object.key, &self.request.filters) {
+            KeyClass::Selected(day) => day.is_none_or(|day| self.request.span.contains(day)),
             KeyClass::Excluded | KeyClass::NotALog => false,
         };
         if objects.iter().any(is_selected) && self.with_direct_logs.insert(folder.clone()) {
@@ -401,7 +404,7 @@ impl Discovery {
 
     /// Handles a folder outside CloudTrail's layout: creates a flat unit, or records it as unvisited.
     fn skip_folder(&mut self, folder: String) {
-        if self.ask.coverage == Coverage::Everything {
+        if self.request.coverage == Coverage::Everything {
             return self.push_unit(folder, Layout::Flat);
         }
         self.progress.unvisited_count += 1;
@@ -412,16 +415,16 @@ impl Discovery {
 
     fn unit(&self, prefix: String, layout: Layout) -> Unit {
         Unit {
-            bucket: self.ask.bucket.clone(),
+            bucket: self.request.bucket.clone(),
             prefix,
             layout,
-            span: self.ask.span,
+            span: self.request.span,
             filters: match layout {
                 Layout::Days => Filters::default(),
-                Layout::Flat => self.ask.filters.clone(),
+                Layout::Flat => self.request.filters.clone(),
             },
-            states: self.ask.states,
-            mode: self.ask.mode,
+            states: self.request.states,
+            mode: self.request.mode,
             after: None,
         }
     }
@@ -433,6 +436,9 @@ async fn list(source: &dyn Source, bucket: &str, folder: &str, token: Option<&st
 
 impl std::fmt::Debug for Discovery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Discovery").field("ask", &self.ask).field("progress", &self.progress).finish_non_exhaustive()
+        f.debug_struct("Discovery")
+            .field("request", &self.request)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+// The parts of a sample key.
 const ACCOUNT: &str = "000000000000/";
 const KIND: &str = "CloudTrail/";
 const REGION: &str = "us-east-1/";
@@ -29,17 +30,17 @@ pub(crate) enum FolderLevel {
 impl FolderLevel {
     /// Returns the level of `folder`, which must end in a slash, or `None` if it is not in CloudTrail's layout.
     pub(crate) fn of(folder: &str) -> Option<Self> {
-        let is = |rest: &[&str]| match recognize(&format!("{folder}{}", rest.concat())) {
+        let is_valid = |rest: &[&str]| match recognize(&format!("{folder}{}", rest.concat())) {
             Recognized::Log { .. } | Recognized::Digest | Recognized::NotALog(NotALog::UnknownKind) => true,
             Recognized::NotALog(_) => false,
         };
-        let places = [
+        let levels = [
             (Self::Region, &[FILE] as &[_]),
             (Self::Kind, &[REGION, FILE]),
             (Self::Account, &[KIND, REGION, FILE]),
             (Self::Logs, &[ACCOUNT, KIND, REGION, FILE]),
         ];
-        places.into_iter().find(|(_, rest)| is(rest)).map(|(place, _)| place)
+        levels.into_iter().find(|(_, rest)| is_valid(rest)).map(|(level, _)| level)
     }
 }
 
@@ -84,10 +85,10 @@ impl Filters {
     /// events.
     pub(crate) fn admit_folder(&self, folder: &str) -> bool {
         let [account, kind, region] = names(folder);
-        let asked = |set: &BTreeSet<String>, name: Option<&str>| name.is_none_or(|name| admits(set, name));
-        asked(&self.accounts, account)
-            && asked(&self.kinds, kind)
-            && asked(&self.regions, region)
+        let includes = |set: &BTreeSet<String>, name: Option<&str>| name.is_none_or(|name| admits(set, name));
+        includes(&self.accounts, account)
+            && includes(&self.kinds, kind)
+            && includes(&self.regions, region)
             && kind != Some(Kind::Digest.as_str())
     }
 

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Objects per page, the same number as in a listing.
-const PAGE: usize = 1000;
+const PAGE_OBJECTS: usize = 1000;
 
 /// Maximum number of pages buffered ahead.
 const PAGES_AHEAD: usize = 2;
@@ -43,12 +43,12 @@ pub struct Inventory {
     manifest: Manifest,
     files: Vec<(String, File)>,
     /// The counts of its rows.
-    pub contents: ReportContents,
+    pub counts: RowCounts,
 }
 
 /// The counts of a report's rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReportContents {
+pub struct RowCounts {
     /// Objects in their latest version.
     pub objects: u64,
     /// Total size of the objects in bytes.
@@ -74,7 +74,7 @@ pub enum InventoryError {
 }
 
 impl InventoryError {
-    fn at(at: &str, what: impl Into<String>) -> Self {
+    fn invalid(at: &str, what: impl Into<String>) -> Self {
         Self::Invalid { at: at.to_owned(), what: what.into() }
     }
 }
@@ -89,16 +89,16 @@ impl Inventory {
     pub async fn open(store: &dyn ReportStore, key: &str, bucket: &str) -> Result<Self, InventoryError> {
         let at = store.name(key);
         let text = store.read(key).await?.ok_or_else(|| SourceError::Missing(at.clone()))?;
-        checksum(store, key, &text).await?;
-        let manifest = Manifest::parse(&text).map_err(|what| InventoryError::at(&at, what))?;
+        verify_checksum(store, key, &text).await?;
+        let manifest = Manifest::parse(&text).map_err(|what| InventoryError::invalid(&at, what))?;
         if manifest.source_bucket != bucket {
             let what = format!(
                 "expected a report of the bucket {bucket}, found one of {}: use the manifest of bucket {bucket}",
                 manifest.source_bucket
             );
-            return Err(InventoryError::at(&at, what));
+            return Err(InventoryError::invalid(&at, what));
         }
-        let mut inventory = Self { manifest, files: Vec::new(), contents: ReportContents::default() };
+        let mut inventory = Self { manifest, files: Vec::new(), counts: RowCounts::default() };
         for number in 0..inventory.manifest.files.len() {
             inventory.fetch(store, number).await?;
         }
@@ -121,29 +121,29 @@ impl Inventory {
                  download it again, or use a newer report",
                 expected.md5
             );
-            return Err(InventoryError::at(&at, what));
+            return Err(InventoryError::invalid(&at, what));
         }
         let (manifest, name) = (self.manifest.clone(), at.clone());
         let checked = tokio::task::spawn_blocking(move || {
-            let mut contents = ReportContents::default();
-            let read = for_each_row(&manifest, &file, &mut |verdict| {
-                match verdict {
+            let mut counts = RowCounts::default();
+            let read = for_each_row(&manifest, &file, &mut |row| {
+                match row {
                     RowKind::Object(at) => {
-                        contents.objects += 1;
-                        contents.bytes += at.size.unwrap_or(0);
+                        counts.objects += 1;
+                        counts.bytes += at.size.unwrap_or(0);
                     }
-                    RowKind::Excluded => contents.excluded += 1,
+                    RowKind::Excluded => counts.excluded += 1,
                 }
                 true
             });
-            read.map(|()| (contents, file))
+            read.map(|()| (counts, file))
         });
         let checked =
-            checked.await.map_err(|error| InventoryError::at(&name, format!("verification failed: {error}")))?;
-        let (contents, file) = checked.map_err(|what| InventoryError::at(&name, what))?;
-        self.contents.objects += contents.objects;
-        self.contents.bytes += contents.bytes;
-        self.contents.excluded += contents.excluded;
+            checked.await.map_err(|error| InventoryError::invalid(&name, format!("verification failed: {error}")))?;
+        let (counts, file) = checked.map_err(|what| InventoryError::invalid(&name, what))?;
+        self.counts.objects += counts.objects;
+        self.counts.bytes += counts.bytes;
+        self.counts.excluded += counts.excluded;
         self.files.push((at, file));
         Ok(())
     }
@@ -159,16 +159,16 @@ impl Inventory {
         };
         let manifest = Arc::new(self.manifest);
         tokio::task::spawn_blocking(move || {
-            let mut page: Vec<ObjectRef> = Vec::with_capacity(PAGE);
+            let mut page: Vec<ObjectRef> = Vec::with_capacity(PAGE_OBJECTS);
             for (at, file) in &self.files {
                 let mut receiver_open = true;
-                let read = for_each_row(&manifest, file, &mut |verdict| {
-                    if let RowKind::Object(at) = verdict
+                let read = for_each_row(&manifest, file, &mut |row| {
+                    if let RowKind::Object(at) = row
                         && at.key.starts_with(&prefix)
                     {
                         page.push(at);
-                        if page.len() == PAGE {
-                            let full = std::mem::replace(&mut page, Vec::with_capacity(PAGE));
+                        if page.len() == PAGE_OBJECTS {
+                            let full = std::mem::replace(&mut page, Vec::with_capacity(PAGE_OBJECTS));
                             receiver_open = send.blocking_send(Ok(full)).is_ok();
                         }
                     }
@@ -195,15 +195,15 @@ impl Inventory {
 /// Calls `visit` with every row until it returns false.
 fn for_each_row(manifest: &Manifest, file: &File, visit: &mut dyn FnMut(RowKind) -> bool) -> Result<(), String> {
     let mut number = 0u64;
-    let mut judge = |row: InventoryRow<'_>| {
+    let mut visit_row = |row: InventoryRow<'_>| {
         number += 1;
-        let verdict = row.judge(&manifest.source_bucket).map_err(|what| format!("row {number}: {what}"))?;
-        Ok(visit(verdict))
+        let kind = row.kind(&manifest.source_bucket).map_err(|what| format!("row {number}: {what}"))?;
+        Ok(visit(kind))
     };
     match &manifest.format {
-        Format::Csv(columns) => csv::read(file, columns, &mut judge),
+        Format::Csv(columns) => csv::read(file, columns, &mut visit_row),
         #[cfg(feature = "parquet")]
-        Format::Parquet => parquet::read(file, &mut judge),
+        Format::Parquet => parquet::read(file, &mut visit_row),
         #[cfg(not(feature = "parquet"))]
         Format::Parquet => {
             Err("this build of trailhose does not read Parquet: build it with --features parquet".to_owned())
@@ -212,7 +212,7 @@ fn for_each_row(manifest: &Manifest, file: &File, visit: &mut dyn FnMut(RowKind)
 }
 
 /// Compares the manifest with the checksum file next to it, if there is one. A copied report may lack it.
-async fn checksum(store: &dyn ReportStore, key: &str, text: &[u8]) -> Result<(), InventoryError> {
+async fn verify_checksum(store: &dyn ReportStore, key: &str, text: &[u8]) -> Result<(), InventoryError> {
     let beside = format!("{}.checksum", key.strip_suffix(".json").unwrap_or(key));
     let Some(expected) = store.read(&beside).await? else { return Ok(()) };
     let (expected, found) = (String::from_utf8_lossy(&expected).trim().to_ascii_lowercase(), hex(&Md5::digest(text)));
@@ -223,7 +223,7 @@ async fn checksum(store: &dyn ReportStore, key: &str, text: &[u8]) -> Result<(),
                 "expected MD5 {expected} from {}, found {found}: the manifest was damaged or replaced; download both again",
                 store.name(&beside)
             );
-            Err(InventoryError::at(&store.name(key), what))
+            Err(InventoryError::invalid(&store.name(key), what))
         }
     }
 }

@@ -62,7 +62,7 @@ impl<'s> KeyListing<'s> {
 impl ObjectPages for KeyListing<'_> {
     async fn next(&mut self) -> Result<Option<Vec<ObjectRef>>, ListingError> {
         while !self.finished {
-            let ask = Listing {
+            let request = Listing {
                 bucket: &self.bucket,
                 prefix: &self.prefix,
                 delimiter: None,
@@ -71,7 +71,7 @@ impl ObjectPages for KeyListing<'_> {
                 start_after: self.last.as_deref().max(self.after.as_deref()),
             };
             self.requests += 1;
-            let page = self.source.list(&ask).await?;
+            let page = self.source.list(&request).await?;
             let mut objects = page.objects;
             for object in &objects {
                 if self.last.as_ref().is_some_and(|last| object.key <= *last) {

@@ -27,7 +27,7 @@ pub(crate) enum KeyState {
     Log {
         state: ObjectState,
         day: Option<Date>,
-        old: bool,
+        past_retention: bool,
     },
 }
 
@@ -53,9 +53,9 @@ impl ListedKey {
             KeyState::NotALog => counts.not_logs += 1,
             KeyState::Excluded => counts.excluded += 1,
             KeyState::Log { state, .. } if is_archived(&self.at, state) => counts.archived += 1,
-            KeyState::Log { state: ObjectState::Absent, old, .. } => {
+            KeyState::Log { state: ObjectState::Absent, past_retention, .. } => {
                 counts.missing += 1;
-                counts.past_retention += u64::from(old);
+                counts.past_retention += u64::from(past_retention);
             }
             KeyState::Log { state: ObjectState::Unfinished, .. } => counts.unfinished += 1,
             KeyState::Log { state: ObjectState::Leased { .. }, .. } => counts.leased += 1,
@@ -101,14 +101,14 @@ pub(crate) async fn reconcile(
 ) -> Result<Vec<ListedKey>, StoreError> {
     let oldest_kept = retention_start(ledger);
     let classes: Vec<KeyClass> = page.iter().map(|at| classify_object(at, unit)).collect();
-    let asked: Vec<Object> = page
+    let logs: Vec<Object> = page
         .iter()
         .zip(&classes)
         .filter(|(_, class)| matches!(class, KeyClass::Selected(_)))
         .filter_map(|(at, _)| at.object())
         .collect();
-    let mut states = ledger.states(&asked).await?.into_iter();
-    let judge = |(at, class): (ObjectRef, KeyClass)| {
+    let mut states = ledger.states(&logs).await?.into_iter();
+    let listed_key = |(at, class): (ObjectRef, KeyClass)| {
         let state = match class {
             KeyClass::NotALog => KeyState::NotALog,
             KeyClass::Excluded => KeyState::Excluded,
@@ -116,12 +116,12 @@ pub(crate) async fn reconcile(
                 // An object that was listed without an ETag cannot be looked up. It is treated as absent, and ingestion
                 // determines its version.
                 let state = at.etag.as_ref().and_then(|_| states.next()).unwrap_or(ObjectState::Absent);
-                KeyState::Log { state, day, old: day.is_some_and(|day| day < oldest_kept) }
+                KeyState::Log { state, day, past_retention: day.is_some_and(|day| day < oldest_kept) }
             }
         };
         ListedKey { at, state }
     };
-    Ok(page.into_iter().zip(classes).map(judge).collect())
+    Ok(page.into_iter().zip(classes).map(listed_key).collect())
 }
 
 fn classify_object(at: &ObjectRef, unit: &Unit) -> KeyClass {

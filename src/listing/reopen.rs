@@ -88,7 +88,7 @@ pub(crate) async fn reopen(
 ) -> Result<(), StoreError> {
     let changes = page.iter_mut().filter_map(|listed| Some((listed.at.object()?, listed))).map(
         async |(object, listed)| -> Result<(), StoreError> {
-            let is_gone = match listed.log_state() {
+            let cause_is_gone = match listed.log_state() {
                 // If the listing does not show whether the object is archived, it is reopened: the next attempt to read
                 // it decides.
                 Some(ObjectState::Quarantined(QuarantineKind::Archived)) => listed.at.archive != ArchiveState::Archived,
@@ -99,8 +99,8 @@ pub(crate) async fn reopen(
                 }
                 _ => false,
             };
-            if is_gone {
-                let new = if dry_run { ObjectState::Unfinished } else { reopened(ledger, &object).await? };
+            if cause_is_gone {
+                let new = if dry_run { ObjectState::Unfinished } else { reopen_object(ledger, &object).await? };
                 listed.set_log_state(new);
             }
             Ok(())
@@ -111,7 +111,7 @@ pub(crate) async fn reopen(
     stream::iter(changes).buffer_unordered(CONCURRENCY).try_collect::<()>().await
 }
 
-async fn reopened(ledger: &Ledger, object: &Object) -> Result<ObjectState, StoreError> {
+async fn reopen_object(ledger: &Ledger, object: &Object) -> Result<ObjectState, StoreError> {
     Ok(match ledger.reopen_quarantined(object.id()).await? {
         ReopenOutcome::Reopened(_) => ObjectState::Unfinished,
         // Another worker holds a lease, or it finished the object in the meantime.
@@ -181,8 +181,8 @@ mod tests {
             Err(SourceError::Unavailable(format!("{object} was requested")))
         }
 
-        async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
-            Err(SourceError::Unavailable(format!("{} was listed", ask.prefix)))
+        async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
+            Err(SourceError::Unavailable(format!("{} was listed", request.prefix)))
         }
     }
 
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(quarantined, ObjectState::Quarantined(QuarantineKind::Archived));
         // The page was looked up before a helper leased the row to deliver the object's events on its behalf.
         let at = ObjectRef { archive: ArchiveState::Readable, ..at };
-        let state = KeyState::Log { state: quarantined, day: None, old: false };
+        let state = KeyState::Log { state: quarantined, day: None, past_retention: false };
         let HelpOutcome::Granted(help) = ledger.help(object.id(), 2_000).await.unwrap() else { panic!("not granted") };
         let mut page = [ListedKey { at, state }];
         let probes = KeyProbes::default();

@@ -84,7 +84,7 @@ impl Unit {
     /// Checks that the fields are consistent with each other.
     ///
     /// # Errors
-    /// Names the field that is not.
+    /// Names the field that is not consistent.
     pub(crate) fn check(&self) -> Result<(), UnitError> {
         let Self { prefix, after, .. } = self;
         if !prefix.is_empty() && !prefix.ends_with('/') {
@@ -159,13 +159,13 @@ mod tests {
             Unit::parse(&format!("{body}{more}}}"))
         };
         assert!(unit("").is_ok());
-        for (more, said) in [
+        for (more, error_text) in [
             (r#","after":"q/1""#, "after \"q/1\" is not under prefix \"p/\""),
             (r#","dry":true"#, "unknown field `dry`"),
             (r#","act":"guess""#, "unknown variant `guess`"),
         ] {
             let error = unit(more).unwrap_err().to_string();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(error_text), "{error}");
         }
         assert!(Unit::parse(r#"{"Records":[]}"#).is_err());
     }

@@ -1,4 +1,4 @@
-//! Replacements for S3 and Firehose: a source in memory, and a sink that discards all calls within Firehose's limits.
+//! Replacements for S3 and Firehose: a source in memory, and a sink with Firehose's limits that discards all calls.
 
 use crate::object::{Object, ObjectRef};
 use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
@@ -39,7 +39,7 @@ impl Source for InMemorySource {
         Ok(ByteRange::from_slice(stored, from, max_bytes))
     }
 
-    async fn list(&self, _ask: &Listing<'_>) -> Result<ListPage, SourceError> {
+    async fn list(&self, _request: &Listing<'_>) -> Result<ListPage, SourceError> {
         Ok(ListPage::default())
     }
 }

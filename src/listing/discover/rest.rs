@@ -36,10 +36,11 @@ impl Discovery {
     /// Takes everything that is not listed yet, so that others can continue. The discovery then ends. The order of the
     /// folders has no meaning, so the rest can be split.
     ///
-    /// Returns `None` if the layout is not known yet: whether the bucket has one is decided by all searched folders
-    /// together. The search is short: it lists at most 1,000 folders. Requires [`Coverage::Days`].
+    /// Returns `None` while the layout is unknown, because only all searched folders together show whether the bucket has
+    /// one. The search cannot be continued by others, but it lists at most 1,000 folders. Also returns `None` if the
+    /// coverage is not [`Coverage::Days`].
     pub fn take_rest(&mut self) -> Option<DiscoveryRest> {
-        if self.progress.shape != DetectedLayout::CloudTrail || self.ask.coverage != Coverage::Days {
+        if self.progress.shape != DetectedLayout::CloudTrail || self.request.coverage != Coverage::Days {
             return None;
         }
         self.process_unwalked();
@@ -52,8 +53,8 @@ impl Discovery {
     }
 
     /// Continues a discovery with folders that were taken from it.
-    pub fn resume(source: Arc<dyn Source>, ask: DiscoveryRequest, rest: DiscoveryRest) -> Self {
-        let mut discovery = Self::new(source, ask);
+    pub fn resume(source: Arc<dyn Source>, request: DiscoveryRequest, rest: DiscoveryRest) -> Self {
+        let mut discovery = Self::new(source, request);
         discovery.started = true;
         discovery.progress.shape = DetectedLayout::CloudTrail;
         discovery.search.folders = rest.searched;

@@ -9,11 +9,11 @@ use crate::listing::unit::Layout;
 use crate::source::{ListPage, SourceError};
 
 /// How many folders deep to search for `AWSLogs/`. Covers several trails in one bucket whose prefixes contain a slash.
-const DEPTH: usize = 2;
+const MAX_DEPTH: usize = 2;
 
-/// Maximum number of folders to search, each with one list request. If a folder contains more subfolders than are
-/// left, none of them is searched: the bucket is also used for other data, and the trail's prefix must be given.
-const FOLDERS: usize = 1000;
+/// Maximum number of folders to search, each with one list request. If a folder contains more subfolders than may still be
+/// searched, none of them is searched: the bucket is also used for other data, and the trail's prefix must be given.
+const MAX_FOLDERS: usize = 1000;
 
 /// The state of the search.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct SearchState {
     /// Number of folders to search so far, including those still to be listed.
     pub(super) folders: usize,
     /// Whether there is any key under the prefix.
-    anything: bool,
+    found_any_key: bool,
     /// Searched folders without `AWSLogs/`. They are handled at the end of the search, when the layout is known.
     unwalked: Vec<UnwalkedFolder>,
     ended: bool,
@@ -52,7 +52,7 @@ impl Discovery {
     }
 
     async fn start_inside_layout(&mut self, prefix: String, level: FolderLevel) -> Result<(), SourceError> {
-        let page = super::list(&*self.source, &self.ask.bucket, &prefix, None).await?;
+        let page = super::list(&*self.source, &self.request.bucket, &prefix, None).await?;
         self.progress.requests += 1;
         if page.next.is_none() && page.prefixes.is_empty() && page.objects.is_empty() {
             self.progress.shape = DetectedLayout::Empty;
@@ -71,7 +71,7 @@ impl Discovery {
     /// Handles the first page of a searched folder. Searched folders are not listed further.
     pub(super) fn process_searched(&mut self, folder: String, page: ListPage) {
         self.progress.searched += 1;
-        self.search.anything |= !page.objects.is_empty() || !page.prefixes.is_empty();
+        self.search.found_any_key |= !page.objects.is_empty() || !page.prefixes.is_empty();
         let logs = format!("{folder}AWSLogs/");
         if page.prefixes.contains(&logs) || (page.next.is_some() && last_entry(&page) < logs.as_str()) {
             self.folders.push(FolderPage::first(logs, FolderRole::Candidate { above: folder, page }));
@@ -92,13 +92,13 @@ impl Discovery {
 
     fn process_without_layout(&mut self, folder: String, page: ListPage) {
         let is_leaf = page.prefixes.is_empty();
-        let is_deep = self.depth(&folder) >= DEPTH;
+        let is_deep = self.depth(&folder) >= MAX_DEPTH;
         if page.next.is_some() || (!is_leaf && (is_deep || !self.reserve(page.prefixes.len()))) {
             self.search.unwalked.push(UnwalkedFolder::Whole(folder));
             return;
         }
         // An object with the folder's own name is a marker without content. Only a complete listing contains it.
-        let is_content = |key: &str| self.ask.coverage == Coverage::Everything || key != folder;
+        let is_content = |key: &str| self.request.coverage == Coverage::Everything || key != folder;
         if page.objects.iter().any(|object| is_content(&object.key)) {
             self.search.unwalked.push(UnwalkedFolder::Objects(folder));
         }
@@ -109,13 +109,13 @@ impl Discovery {
     pub(super) fn process_above_layout(&mut self, folder: String, page: ListPage) {
         let logs = format!("{folder}AWSLogs/");
         let siblings: Vec<String> = page.prefixes.into_iter().filter(|sibling| *sibling != logs).collect();
-        if self.ask.coverage == Coverage::Everything {
+        if self.request.coverage == Coverage::Everything {
             self.push_next_page(&folder, page.next, FolderRole::AboveLayout);
             self.push_objects(folder, page.objects);
             return siblings.into_iter().for_each(|sibling| self.push_unit(sibling, Layout::Flat));
         }
         let is_complete = page.next.is_none();
-        if is_complete && self.depth(&folder) < DEPTH && self.reserve(siblings.len()) {
+        if is_complete && self.depth(&folder) < MAX_DEPTH && self.reserve(siblings.len()) {
             self.push_searched(siblings);
         } else {
             siblings.into_iter().for_each(|sibling| self.skip_folder(sibling));
@@ -129,7 +129,7 @@ impl Discovery {
 
     /// Searches a folder within an `AWSLogs/`, or records it as unvisited.
     pub(super) fn search_or_skip(&mut self, folder: String) {
-        if self.ask.coverage != Coverage::Everything && self.depth(&folder) <= DEPTH && self.reserve(1) {
+        if self.request.coverage != Coverage::Everything && self.depth(&folder) <= MAX_DEPTH && self.reserve(1) {
             self.push_searched(vec![folder]);
         } else {
             self.skip_folder(folder);
@@ -142,7 +142,7 @@ impl Discovery {
 
     /// Returns whether this many more folders may be searched, and counts them if so.
     fn reserve(&mut self, folders: usize) -> bool {
-        let is_within = self.search.folders.saturating_add(folders) <= FOLDERS;
+        let is_within = self.search.folders.saturating_add(folders) <= MAX_FOLDERS;
         self.search.folders += if is_within { folders } else { 0 };
         is_within
     }
@@ -152,14 +152,15 @@ impl Discovery {
         folder.strip_prefix(&self.prefix).unwrap_or(folder).matches('/').count()
     }
 
-    /// Handles the folders without `AWSLogs/` when every folder is listed. Returns whether this gives further work.
+    /// Handles the folders without `AWSLogs/` when every folder is listed. Returns whether further
+    /// folders must be listed or units are ready.
     pub(super) fn end_search(&mut self) -> bool {
         if std::mem::replace(&mut self.search.ended, true) {
             return false;
         }
         match self.progress.shape {
             DetectedLayout::CloudTrail => self.process_unwalked(),
-            DetectedLayout::Unknown if self.search.anything => {
+            DetectedLayout::Unknown if self.search.found_any_key => {
                 self.progress.shape = DetectedLayout::Flat;
                 self.push_unit(self.prefix.clone(), Layout::Flat);
             }
@@ -167,8 +168,8 @@ impl Discovery {
                 self.progress.shape = DetectedLayout::Empty;
                 // There is no folder of that name, but the prefix may match the start of key names. A backfill treats
                 // it as misspelled.
-                if self.ask.coverage != Coverage::Days && self.prefix != self.ask.prefix {
-                    self.push_unit(self.ask.prefix.clone(), Layout::Flat);
+                if self.request.coverage != Coverage::Days && self.prefix != self.request.prefix {
+                    self.push_unit(self.request.prefix.clone(), Layout::Flat);
                 }
             }
             DetectedLayout::Flat | DetectedLayout::Empty => {}
@@ -179,7 +180,7 @@ impl Discovery {
     pub(super) fn process_unwalked(&mut self) {
         for folder in std::mem::take(&mut self.search.unwalked) {
             match folder {
-                UnwalkedFolder::Objects(folder) if self.ask.coverage == Coverage::Everything => {
+                UnwalkedFolder::Objects(folder) if self.request.coverage == Coverage::Everything => {
                     self.folders.push(FolderPage::first(folder, FolderRole::Objects));
                 }
                 UnwalkedFolder::Objects(folder) | UnwalkedFolder::Whole(folder) => self.skip_folder(folder),

@@ -9,11 +9,11 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 
-/// Reads the rows of a file from its beginning until `judge` returns false.
+/// Reads the rows of a file from its beginning until `visit_row` returns false.
 pub(super) fn read(
     mut file: &File,
     columns: &CsvColumns,
-    judge: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>,
+    visit_row: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>,
 ) -> Result<(), String> {
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     // S3 may write a file as several gzip members. A missing or wrong trailer is an error.
@@ -51,7 +51,7 @@ pub(super) fn read(
             latest: flag(columns.latest)?,
             delete_marker: flag(columns.delete_marker)?,
         };
-        if !judge(row)? {
+        if !visit_row(row)? {
             return Ok(());
         }
     }

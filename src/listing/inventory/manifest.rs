@@ -1,4 +1,4 @@
-//! Manifest: the files of a report and their columns. Pure.
+//! Manifest: the files of a report and their columns.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>
 
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub enum Format {
     Parquet,
 }
 
-/// The indices of the required columns in a CSV row.
+/// The indices of the columns of a CSV row that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CsvColumns {
     pub(super) bucket: usize,
@@ -81,7 +81,7 @@ impl Manifest {
     pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
         let text: ManifestText = serde_json::from_slice(text)
             .map_err(|error| format!("expected the manifest.json of an S3 Inventory report: {error}"))?;
-        let named = text.destination_bucket.rsplit(':').next().unwrap_or_default();
+        let destination_bucket = text.destination_bucket.rsplit(':').next().unwrap_or_default();
         let format = match text.file_format.as_str() {
             "CSV" => {
                 let names: Vec<&str> = text.file_schema.split(',').map(str::trim).collect();
@@ -109,7 +109,7 @@ impl Manifest {
             files.push(DataFile { key, md5 });
         }
         Ok(Self {
-            destination_bucket: named.to_owned(),
+            destination_bucket: destination_bucket.to_owned(),
             source_bucket: text.source_bucket,
             // Milliseconds.
             created: text.creation_timestamp.and_then(|time| time.parse::<i64>().ok()).map(|time| time / 1000),
@@ -165,7 +165,7 @@ const PARQUET: ColumnNames = ColumnNames {
     delete_marker: DELETE_MARKER,
 };
 
-/// Finds the required columns in `names`.
+/// Finds the columns that are read in `names`.
 fn columns(names: &[&str], wanted: &ColumnNames) -> Result<CsvColumns, String> {
     let find = |name: &str| names.iter().position(|found| *found == name);
     let missing: Vec<&str> =
@@ -255,7 +255,7 @@ mod tests {
     fn unusable_report_is_rejected_with_a_fix() {
         let parquet = "message s3.inventory { required binary bucket (STRING); required binary key (STRING); \
                        optional int64 size; optional int64 last_modified_date (TIMESTAMP(MILLIS,true));}";
-        for (format, schema, said) in [
+        for (format, schema, error_text) in [
             ("ORC", "struct<bucket:string>", "found ORC, which is not supported"),
             ("Avro", "", "found \"Avro\""),
             ("CSV", "Bucket, Key, Size", "found no ETag in"),
@@ -264,7 +264,7 @@ mod tests {
             ("Parquet", parquet, "found no e_tag in"),
         ] {
             let error = manifest(format, schema).unwrap_err();
-            assert!(error.contains(said) && error.lines().count() == 1, "{error}");
+            assert!(error.contains(error_text) && error.lines().count() == 1, "{error}");
         }
         assert!(Manifest::parse(b"[]").unwrap_err().contains("expected the manifest.json"));
         assert!(manifest("Parquet", &parquet.replace('}', " optional binary e_tag (UTF8); }")).is_ok());

@@ -11,8 +11,11 @@ use std::fs::File;
 /// Number of rows decoded at a time.
 const BATCH: usize = 1000;
 
-/// Reads the rows of a file from its beginning until `judge` returns false.
-pub(super) fn read(file: &File, judge: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>) -> Result<(), String> {
+/// Reads the rows of a file from its beginning until `visit_row` returns false.
+pub(super) fn read(
+    file: &File,
+    visit_row: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>,
+) -> Result<(), String> {
     let file = file.try_clone().map_err(|error| error.to_string())?;
     let reader = SerializedFileReader::new(file).map_err(parquet_error)?;
     for number in 0..reader.num_row_groups() {
@@ -31,7 +34,7 @@ pub(super) fn read(file: &File, judge: &mut dyn FnMut(InventoryRow<'_>) -> Resul
             latest: flag(&*group, LATEST)?,
             delete_marker: flag(&*group, DELETE_MARKER)?,
         };
-        if !columns.read(group.metadata().num_rows(), judge)? {
+        if !columns.read(group.metadata().num_rows(), visit_row)? {
             return Ok(());
         }
     }
@@ -117,11 +120,11 @@ struct ParquetColumns {
 }
 
 impl ParquetColumns {
-    /// Reads all rows of the group. Returns false if `judge` stopped the reading.
+    /// Reads all rows of the group. Returns false if `visit_row` stopped the reading.
     fn read(
         mut self,
         rows: i64,
-        judge: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>,
+        visit_row: &mut dyn FnMut(InventoryRow<'_>) -> Result<bool, String>,
     ) -> Result<bool, String> {
         let mut left = usize::try_from(rows).map_err(|_| format!("expected a number of rows, found {rows}"))?;
         while left > 0 {
@@ -147,7 +150,7 @@ impl ParquetColumns {
                     latest: flag(&latest),
                     delete_marker: flag(&markers),
                 };
-                if !judge(row)? {
+                if !visit_row(row)? {
                     return Ok(false);
                 }
             }

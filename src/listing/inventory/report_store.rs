@@ -56,7 +56,7 @@ impl Md5Counter {
         self.bytes += bytes.len() as u64;
     }
 
-    fn of(self, file: File) -> DownloadedFile {
+    fn finish(self, file: File) -> DownloadedFile {
         DownloadedFile { file, md5: hex(&self.md5.finalize()), bytes: self.bytes }
     }
 }

@@ -1,4 +1,4 @@
-//! Row: one version of an object in a report. Pure.
+//! Row: one version of an object in a report.
 
 use crate::object::{ArchiveState, ObjectRef};
 
@@ -44,7 +44,7 @@ impl InventoryRow<'_> {
     ///
     /// # Errors
     /// Fails if the row describes another bucket or lacks a required value.
-    pub(super) fn judge(&self, bucket: &str) -> Result<RowKind, String> {
+    pub(super) fn kind(&self, bucket: &str) -> Result<RowKind, String> {
         if self.bucket != bucket.as_bytes() {
             let found = String::from_utf8_lossy(self.bucket);
             return Err(format!("expected an object of the bucket {bucket}, found one of {found:?}"));
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn storage_class_and_access_tier_tell_whether_an_object_is_archived() {
+    fn storage_class_and_access_tier_show_whether_an_object_is_archived() {
         for (class, tier, expected) in [
             (Some("GLACIER"), Some(""), ArchiveState::Archived),
             (Some("DEEP_ARCHIVE"), None, ArchiveState::Archived),
@@ -93,7 +93,7 @@ mod tests {
                 access_tier: tier.map(str::as_bytes),
                 ..InventoryRow::default()
             };
-            let RowKind::Object(at) = row.judge("logs").unwrap() else { panic!("excluded") };
+            let RowKind::Object(at) = row.kind("logs").unwrap() else { panic!("excluded") };
             assert_eq!(at.archive, expected, "{class:?} {tier:?}");
         }
     }

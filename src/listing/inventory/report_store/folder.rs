@@ -23,9 +23,10 @@ impl FolderReportStore {
     /// to the manifest.
     fn find(&self, key: &str) -> Option<PathBuf> {
         let name = Path::new(key).file_name()?;
-        let whole = self.0.canonicalize().ok()?;
-        let copies = [whole.join("../data").join(name), whole.join("data").join(name), whole.join(name)];
-        whole.ancestors().map(|folder| folder.join(key)).chain(copies).find(|path| path.is_file())
+        let folder_path = self.0.canonicalize().ok()?;
+        let copies =
+            [folder_path.join("../data").join(name), folder_path.join("data").join(name), folder_path.join(name)];
+        folder_path.ancestors().map(|folder| folder.join(key)).chain(copies).find(|path| path.is_file())
     }
 }
 
@@ -52,17 +53,17 @@ impl ReportStore for FolderReportStore {
             let folder = self.0.display();
             return Err(SourceError::Missing(format!(
                 "{key}, a file of the report of {} (searched in the parent folders of {folder}, in ../data and next to the \
-                 manifest; copy the whole report),",
+                 manifest; copy the folder_path report),",
                 manifest.source_bucket
             )));
         };
         let summed = tokio::task::spawn_blocking(move || {
-            let broken = |error| SourceError::Unavailable(format!("{}: {error}", path.display()));
-            let mut file = File::open(&path).map_err(broken)?;
+            let read_error = |error| SourceError::Unavailable(format!("{}: {error}", path.display()));
+            let mut file = File::open(&path).map_err(read_error)?;
             let (mut sum, mut buffer) = (Md5Counter::default(), vec![0; 1 << 16]);
             loop {
-                match file.read(&mut buffer).map_err(broken)? {
-                    0 => return Ok(sum.of(file)),
+                match file.read(&mut buffer).map_err(read_error)? {
+                    0 => return Ok(sum.finish(file)),
                     bytes => sum.add(&buffer[..bytes]),
                 }
             }

@@ -10,8 +10,8 @@ use aws_sdk_s3::Client;
 use std::io::Write;
 use std::time::Duration;
 
-/// Attempts to download a file. An interrupted download starts again from the beginning.
-const ATTEMPTS: u32 = 4;
+/// Maximum number of attempts to download a file. An interrupted download starts again from the beginning.
+const MAX_ATTEMPTS: u32 = 4;
 
 /// Delays between the attempts.
 const PACE: Pace = Pace { base: Duration::from_millis(500), cap: Duration::from_secs(10) };
@@ -56,7 +56,7 @@ impl S3ReportStore {
             sum.add(&chunk);
             file.write_all(&chunk).map_err(disk_error)?;
         }
-        Ok(sum.of(file))
+        Ok(sum.finish(file))
     }
 }
 
@@ -88,7 +88,7 @@ impl ReportStore for S3ReportStore {
         let mut attempt = 1;
         loop {
             match self.attempt(&manifest.destination_bucket, key).await {
-                Err(SourceError::Unavailable(error)) if attempt < ATTEMPTS => {
+                Err(SourceError::Unavailable(error)) if attempt < MAX_ATTEMPTS => {
                     tracing::debug!(error, attempt, "retrying the download of an inventory file");
                     tokio::time::sleep(backoff.wait()).await;
                     attempt += 1;
