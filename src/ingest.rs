@@ -140,7 +140,8 @@ impl Ingest {
         outcome
     }
 
-    /// Leases the object and processes it under the lease. Then the ledger records the result, or the lease is released.
+    /// Leases the object and processes it under the lease. Then the ledger records the result, or the lease is
+    /// released.
     async fn process(&self, at: &ObjectRef, deadline: Deadline) -> Result<Outcome, Outcome> {
         let (object, size) = self.identify(at, deadline.stop).await?;
         let left = deadline.end.saturating_duration_since(Instant::now()).as_secs();

@@ -1,6 +1,7 @@
 //! Turns an organization's CloudTrail bucket into one complete, deduplicated stream of events.
 //!
-//! The modules are listed in the order in which data flows. Those that do no I/O are re-exported from [`trailhose_core`].
+//! The modules are listed in the order in which data flows. Those that do no I/O are re-exported from
+//! [`trailhose_core`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 

@@ -39,8 +39,8 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// on the object and the event's index, so a retry overwrites it.
     ///
     /// # Errors
-    /// Returns [`SinkError::NoOversizeStore`] if the sink has no oversize store, [`SinkError::Denied`] if a permission is
-    /// missing, or [`SinkError::Unavailable`] if the store fails.
+    /// Returns [`SinkError::NoOversizeStore`] if the sink has no oversize store, [`SinkError::Denied`] if a permission
+    /// is missing, or [`SinkError::Unavailable`] if the store fails.
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError>;
 
     /// Makes all deliveries so far durable. Does nothing if a delivery is durable once it is acknowledged.

@@ -107,8 +107,8 @@ pub struct ListPage {
 /// The pages of a listing, in order. An error is the last item.
 pub type Pages = tokio::sync::mpsc::Receiver<Result<Vec<ObjectRef>, SourceError>>;
 
-/// The reason why a source request failed. [`SourceError::quarantine_kind`] determines whether the object is quarantined or
-/// retried.
+/// The reason why a source request failed. [`SourceError::quarantine_kind`] determines whether the object is
+/// quarantined or retried.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The object does not exist (404).

@@ -1,5 +1,5 @@
-//! The credentials of a command-line program: the SDK's default providers with a time limit, and with errors of one line
-//! that name the next step.
+//! The credentials of a command-line program: the SDK's default providers with a time limit, and with errors of one
+//! line that name the next step.
 
 use aws_config::SdkConfig;
 use aws_config::profile::{self, ProfileSet};

@@ -23,10 +23,10 @@ use std::time::Duration;
 /// [`MAX_DELAY`].
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 
-/// Time after [`Deferral::max_age`] at which a message is given up without another attempt. Each attempt that ends gives
-/// up a message that is older than `max_age`. So a message that is still in the queue after this margin had only attempts
-/// that did not end: they crash the function. The margin also allows for messages that are received late, because the
-/// queue has more messages than SQS permits in flight.
+/// Time after [`Deferral::max_age`] at which a message is given up without another attempt. Each attempt that ends
+/// gives up a message that is older than `max_age`. So a message that is still in the queue after this margin had only
+/// attempts that did not end: they crash the function. The margin also allows for messages that are received late,
+/// because the queue has more messages than SQS permits in flight.
 const OVERDUE_MARGIN: Seconds = 24 * 3600;
 
 /// The queues to which messages are moved.

@@ -282,9 +282,9 @@ fn first_unacknowledged(call: &SinkCall, acknowledged: &[u32]) -> Option<u32> {
     call.lines.iter().map(|line| line.ordinal).find(|ordinal| acknowledged.binary_search(ordinal).is_err())
 }
 
-/// Returns the acknowledged lines of a call as half-open ranges of ordinals: successive acknowledged lines form one range.
-/// A range includes the ordinals between two of its lines: events that the object does not own or that it delivered
-/// before. If the object claims one of these events later, its progress is reset first.
+/// Returns the acknowledged lines of a call as half-open ranges of ordinals: successive acknowledged lines form one
+/// range. A range includes the ordinals between two of its lines: events that the object does not own or that it
+/// delivered before. If the object claims one of these events later, its progress is reset first.
 fn acknowledged_ranges(call: &SinkCall, acknowledged: &[u32]) -> Vec<(u32, u32)> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     let mut extends = false;

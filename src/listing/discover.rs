@@ -1,4 +1,5 @@
-//! Discover: finds the units of a bucket. Folders are listed down to the region; days are not: see [`DayRange::key_range`].
+//! Discover: finds the units of a bucket. Folders are listed down to the region; days are not: see
+//! [`DayRange::key_range`].
 //!
 //! Discovery searches for `AWSLogs/` in the prefix and in the folders up to two levels below it (`search`). From each
 //! `AWSLogs/`, it walks the organization folder if there is one, accounts, kinds and regions. A folder is classified by

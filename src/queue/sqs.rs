@@ -24,8 +24,8 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    /// Creates an adapter for the queue at `own_url` (the ingest queue, or the queue of the backfill's tasks) and for the
-    /// other queues of its account and region.
+    /// Creates an adapter for the queue at `own_url` (the ingest queue, or the queue of the backfill's tasks) and for
+    /// the other queues of its account and region.
     pub fn new(client: aws_sdk_sqs::Client, own_url: String) -> Self {
         Self { client, own_url }
     }

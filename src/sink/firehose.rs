@@ -194,8 +194,8 @@ impl Firehose {
     }
 }
 
-/// The records of a call that were not delivered, as indices in ascending order, and the reason: the first denial, or the
-/// last failure if there is no denial.
+/// The records of a call that were not delivered, as indices in ascending order, and the reason: the first denial, or
+/// the last failure if there is no denial.
 struct UndeliveredRecords {
     pending: Vec<usize>,
     last_failure: AwsFailure,

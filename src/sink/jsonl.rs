@@ -1,10 +1,10 @@
 //! The JSON Lines sink: `account=…/region=…/date=YYYY-MM-DD/*.jsonl`, exactly once, even after `kill -9`.
 //!
 //! Delivered lines are buffered in memory until a checkpoint writes and syncs them and commits the lengths of the
-//! files. `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, one SQLite transaction
-//! commits the lengths and the ledger's writes. While a sink transaction ([`Transaction`]) is open, no checkpoint
-//! happens, so a checkpoint never separates a delivery from the ledger write that records it. With any other ledger, the
-//! sink keeps its own state in the destination, and every delivery is a checkpoint.
+//! files. `checkpoint.rs` describes the steps and the recovery after a crash. With an SQLite ledger, one SQLite
+//! transaction commits the lengths and the ledger's writes. While a sink transaction ([`Transaction`]) is open, no
+//! checkpoint happens, so a checkpoint never separates a delivery from the ledger write that records it. With any other
+//! ledger, the sink keeps its own state in the destination, and every delivery is a checkpoint.
 
 mod buffer;
 mod check;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 /// A sink that counts the usage Firehose would bill for the calls that the inner sink accepts.
 ///
 /// A record of a JSON Lines file can exceed Firehose's record limit. It counts as one record, although Firehose would
-/// receive several, each rounded up to the billing step. So the billed bytes can be too low, by at most one step for each
-/// further record.
+/// receive several, each rounded up to the billing step. So the billed bytes can be too low, by at most one step for
+/// each further record.
 #[derive(Debug)]
 pub struct MeteredSink {
     inner: Arc<dyn Sink>,

@@ -1,7 +1,7 @@
 //! Scan: reads a ledger in batches, for people who inspect it. Processing an object never scans.
 //!
-//! The trait is separate from [`crate::ledger::store::Store`], because workers do not scan and their roles do not allow it.
-//! Results are not strongly consistent. Read an item again, or write it under a condition, before acting on it.
+//! The trait is separate from [`crate::ledger::store::Store`], because workers do not scan and their roles do not allow
+//! it. Results are not strongly consistent. Read an item again, or write it under a condition, before acting on it.
 
 use crate::ledger::model::page::{Page, PageName};
 use crate::ledger::model::row::Row;

@@ -1,8 +1,8 @@
 //! Page: a ledger item with the event IDs of one account, region and time bucket, and each ID's owner.
 //!
-//! Fifteen minutes share one page while it is small, so an account with few events pays one write per file. When that page is
-//! full, each minute gets a page of its own, so that the files of a busy account, which cover a few minutes each, do
-//! not rewrite the same items repeatedly. When a minute's page is full, its events go to shards by event ID.
+//! Fifteen minutes share one page while it is small, so an account with few events pays one write per file. When that
+//! page is full, each minute gets a page of its own, so that the files of a busy account, which cover a few minutes
+//! each, do not rewrite the same items repeatedly. When a minute's page is full, its events go to shards by event ID.
 
 mod codec;
 
@@ -66,8 +66,8 @@ impl PageName {
     }
 
     /// Returns the name of the overflow page where an event of this minute is looked up when this page is full. The
-    /// overflow pages of a whole time bucket are the pages of its minutes. The overflow pages of a minute are shards: each
-    /// level adds one hexadecimal digit of the event ID, taken from its end.
+    /// overflow pages of a whole time bucket are the pages of its minutes. The overflow pages of a minute are shards:
+    /// each level adds one hexadecimal digit of the event ID, taken from its end.
     pub(crate) fn overflow(&self, minute: Option<i64>, id: EventId) -> Self {
         let depth = self.0.rsplit_once('~').map_or(0, |(_, path)| path.len());
         let byte = id.0[15 - (depth / 2).min(15)];

@@ -179,8 +179,8 @@ impl Ledger {
         Err(LedgerError::Contended(format!("pages of {} events", remaining.len()), MAX_WRITE_ATTEMPTS))
     }
 
-    /// Releases a helped object's lease. The cursor and the acknowledged ordinals stay, because they state only what the
-    /// owner delivered itself.
+    /// Releases a helped object's lease. The cursor and the acknowledged ordinals stay, because they state only what
+    /// the owner delivered itself.
     pub async fn release_help(&self, help: &Help) -> Result<(), LedgerError> {
         self.release_row(help.owner, help.token).await
     }

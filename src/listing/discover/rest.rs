@@ -36,9 +36,9 @@ impl Discovery {
     /// Takes everything that is not listed yet, so that others can continue. The discovery then ends. The order of the
     /// folders has no meaning, so the rest can be split.
     ///
-    /// Returns `None` while the layout is unknown, because only all searched folders together show whether the bucket has
-    /// one. The search cannot be continued by others, but it lists at most 1,000 folders. Also returns `None` if the
-    /// coverage is not [`Coverage::Days`].
+    /// Returns `None` while the layout is unknown, because only all searched folders together show whether the bucket
+    /// has one. The search cannot be continued by others, but it lists at most 1,000 folders. Also returns `None` if
+    /// the coverage is not [`Coverage::Days`].
     pub fn take_rest(&mut self) -> Option<DiscoveryRest> {
         if self.progress.shape != DetectedLayout::CloudTrail || self.request.coverage != Coverage::Days {
             return None;

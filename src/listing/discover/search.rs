@@ -11,8 +11,8 @@ use crate::source::{ListPage, SourceError};
 /// How many folders deep to search for `AWSLogs/`. Covers several trails in one bucket whose prefixes contain a slash.
 const MAX_DEPTH: usize = 2;
 
-/// Maximum number of folders to search, each with one list request. If a folder contains more subfolders than may still be
-/// searched, none of them is searched: the bucket is also used for other data, and the trail's prefix must be given.
+/// Maximum number of folders to search, each with one list request. If a folder contains more subfolders than may still
+/// be searched, none of them is searched: the bucket is also used for other data, and the trail's prefix must be given.
 const MAX_FOLDERS: usize = 1000;
 
 /// The state of the search.

@@ -5,10 +5,11 @@ use sha2::{Digest, Sha256};
 
 /// Returns the folder of an event, relative to the destination: `account=…/region=…/date=YYYY-MM-DD`.
 ///
-/// The values come from the event and are untrusted. A value of at most 48 characters that has only characters of account
-/// IDs and region names is used unchanged. Any other value is cut to 48 characters, its other characters are replaced, and
-/// a hash of the value is appended. So a value can neither escape the destination nor collide with another value, even on a
-/// case-insensitive file system. An absent value becomes `unknown`, and the literal value `unknown` gets a hash.
+/// The values come from the event and are untrusted. A value of at most 48 characters that has only characters of
+/// account IDs and region names is used unchanged. Any other value is cut to 48 characters, its other characters are
+/// replaced, and a hash of the value is appended. So a value can neither escape the destination nor collide with
+/// another value, even on a case-insensitive file system. An absent value becomes `unknown`, and the literal value
+/// `unknown` gets a hash.
 pub(super) fn folder(scope: &EventScope) -> String {
     format!(
         "account={}/region={}/date={}",

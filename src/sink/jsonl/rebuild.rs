@@ -3,8 +3,8 @@
 //! The ledger records which events are delivered, but not in which file an event is. An event was in a missing file if
 //! the ledger proves that it is delivered, and none of the present files that could contain it (`page_group.rs`)
 //! contains it. *Rebuild* resets the objects that own these events; the next sync delivers these events again.
-//! *Release* marks these events, so that no rebuild delivers them again. Each of the two is one SQLite transaction: after
-//! a kill, the ledger contains either the whole change or nothing of it.
+//! *Release* marks these events, so that no rebuild delivers them again. Each of the two is one SQLite transaction:
+//! after a kill, the ledger contains either the whole change or nothing of it.
 
 use super::check::{FaultyFile, FileFault};
 use super::checkpoint::Destination;
@@ -54,8 +54,8 @@ impl Jsonl {
     }
 
     /// Releases files that were moved away or deleted on purpose. They are no longer expected, and no rebuild delivers
-    /// their events again. A file is identified by the last four parts of its path, the three folders and the file name, so
-    /// it may have been moved.
+    /// their events again. A file is identified by the last four parts of its path, the three folders and the file
+    /// name, so it may have been moved.
     ///
     /// # Errors
     /// Returns an error, and changes nothing, if a file is not a committed file of this destination, or if another file

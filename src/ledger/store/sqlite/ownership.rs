@@ -122,7 +122,8 @@ impl<'a> Owners<'a> {
         })
     }
 
-    /// Returns whether an event should be in a file: the ledger proves that it is delivered, and its file was not released.
+    /// Returns whether an event should be in a file: the ledger proves that it is delivered, and its file was not
+    /// released.
     pub(crate) fn is_expected_in_a_file(&mut self, entry: &Entry) -> Result<bool, StoreError> {
         let Owner::Object(id) = entry.owner else { return Ok(true) };
         Ok(match self.former.get(&id) {
@@ -154,8 +155,8 @@ impl<'a> Owners<'a> {
         })
     }
 
-    /// Returns an alias of an object, and records it. Each object has two: one for events whose file was released, and one
-    /// for other delivered events. `object` is `None` if the owner is unknown.
+    /// Returns an alias of an object, and records it. Each object has two: one for events whose file was released, and
+    /// one for other delivered events. `object` is `None` if the owner is unknown.
     fn alias(&mut self, object: Option<ObjectId>, released: bool) -> Result<Owner, StoreError> {
         let kind: &[u8] = if released { b"released" } else { b"delivered" };
         let hash = Sha256::new().chain_update(kind).chain_update(object.map_or([0; 16], |ObjectId(id)| id)).finalize();
@@ -198,10 +199,10 @@ impl<'a> Owners<'a> {
         Ok(events)
     }
 
-    /// Resets the objects that own missing events, so that they deliver these events again and no other event. A missing
-    /// event whose owner is unknown becomes unclaimed, and every object that delivered events is reset, so that one that
-    /// contains the event claims it. The names of all pages with missing events start with one of `prefixes`. `missing`
-    /// returns whether none of the present files contains an event.
+    /// Resets the objects that own missing events, so that they deliver these events again and no other event. A
+    /// missing event whose owner is unknown becomes unclaimed, and every object that delivered events is reset, so that
+    /// one that contains the event claims it. The names of all pages with missing events start with one of `prefixes`.
+    /// `missing` returns whether none of the present files contains an event.
     pub(crate) fn deliver_again(
         &mut self,
         prefixes: &[String],
