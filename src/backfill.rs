@@ -274,11 +274,14 @@ impl UnitProcessor {
     /// Releases selected objects from quarantine. Otherwise ingestion would find them quarantined.
     async fn open_quarantined(&self, unit: &Unit, seen: &mut [ListedKey]) -> Result<(), UnitAbort> {
         for seen in seen {
-            let KeyState::Log { state: ObjectState::Quarantined(_), day, old } = seen.state else { continue };
+            let KeyState::Log { state: ObjectState::Quarantined(_), day, past_retention } = seen.state else {
+                continue;
+            };
             let Some(object) = seen.at.object().filter(|_| seen.is_selected(unit.states)) else { continue };
             if !self.ledger.retry(&object).await? {
                 // The object was finished in the meantime, or another worker is processing it.
-                seen.state = KeyState::Log { state: ObjectState::Leased { until: self.ledger.now() }, day, old };
+                seen.state =
+                    KeyState::Log { state: ObjectState::Leased { until: self.ledger.now() }, day, past_retention };
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 use trailhose::listing::inventory::report_store::folder::FolderReportStore;
-use trailhose::listing::inventory::{Inventory, InventoryError, ReportContents};
+use trailhose::listing::inventory::{Inventory, InventoryError, RowCounts};
 use trailhose::object::{ArchiveState, ObjectRef};
 
 const ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
@@ -55,7 +55,7 @@ async fn csv_and_parquet_list_the_latest_version_of_every_object_once() {
             let report = Report::write(folder.path(), "logs", how, files, &rows);
             let inventory = open(&report).await.unwrap();
             let bytes = objects.iter().map(|(_, size)| size).sum();
-            assert_eq!(inventory.contents, ReportContents { objects: 2345, bytes, excluded: 2 }, "{how:?}");
+            assert_eq!(inventory.counts, RowCounts { objects: 2345, bytes, excluded: 2 }, "{how:?}");
             assert_eq!(inventory.created(), Some(1_795_132_800));
             let found = all(inventory, "").await;
             assert_eq!(found.len(), 2345);
@@ -92,7 +92,7 @@ async fn copied_report_is_found() {
     for place in ["config/2026", "flat"] {
         let inventory =
             Inventory::open(&FolderReportStore::new(all.path().join(place)), "manifest.json", "logs").await.unwrap();
-        assert_eq!(inventory.contents.objects, 2345, "{place}");
+        assert_eq!(inventory.counts.objects, 2345, "{place}");
     }
     std::fs::remove_file(all.path().join("flat/1.csv.gz")).unwrap();
     let error =
