@@ -33,9 +33,9 @@
 //! scheduled run's span is within the retention, as it is by default (3 days and 90 days).
 
 pub mod budget;
-pub mod call;
 pub mod dispatch;
 pub mod estimate;
+pub mod payload;
 pub mod record;
 pub mod run;
 pub mod tally;

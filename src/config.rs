@@ -20,7 +20,8 @@ pub struct IngestConfig {
     pub lines: LinesPerRecord,
     /// `TRAILHOSE_OVERSIZE`: `s3://bucket/prefix` for events longer than a Firehose record.
     pub oversize: Option<String>,
-    /// `TRAILHOSE_QUEUE_URL`: the queue to which deferred objects are sent.
+    /// `TRAILHOSE_QUEUE_URL`: the queue to which an object of a direct invocation is sent if it must wait. A message
+    /// that must wait is sent to the queue that it came from, which is in the same account and region.
     pub requeue_url: Option<String>,
     /// `TRAILHOSE_DEFERRED_QUEUE_URL`, `TRAILHOSE_DEAD_LETTER_QUEUE_URL` and `TRAILHOSE_MAX_DEFERRED_DAYS` (default:
     /// 4): the queues to which messages are moved during an outage, and how long they wait.
@@ -154,7 +155,7 @@ impl<G: Fn(&str) -> Option<String>> Variables<G> {
         }
     }
 
-    /// Returns the ledger's retention in seconds, which must be the same for all programs that use a table.
+    /// Returns the ledger's retention in seconds. All programs that use a table at the same time must have the same.
     fn retention(&self) -> Result<Seconds, String> {
         let days = self.number("TRAILHOSE_LEDGER_DAYS", 90, 30)?;
         Ok(Seconds::try_from(days.saturating_mul(86_400)).unwrap_or(Seconds::MAX))

@@ -13,7 +13,8 @@
 //!
 //! An object that exists during the whole run is listed exactly once (see `listing/keys.rs`). An object that is
 //! replaced after it was listed and before it is fetched is quarantined as `changed`, and its key is retried in the
-//! same run with the current version. An object that is added behind the listing's position is found by the next run.
+//! same run with the current version. An object that is added before the listing's current position is found by the next
+//! run.
 
 mod durable;
 mod group;
@@ -195,10 +196,10 @@ impl SyncRun {
             let wants_page = more && run.report.completion == Completion::Complete && run.listed.is_empty();
             tokio::select! {
                 biased;
-                told = halt.wait_for(|&halt| halt), if halts => {
+                halted = halt.wait_for(|&halt| halt), if halts => {
                     halts = false;
                     // An error means that the sender was dropped: the run can no longer be stopped and continues.
-                    if told.is_ok() && run.report.completion == Completion::Complete {
+                    if halted.is_ok() && run.report.completion == Completion::Complete {
                         run.stop(Completion::Stopped);
                     }
                 }
@@ -216,7 +217,7 @@ impl SyncRun {
                         more = false;
                         run.walked(progress);
                     }
-                    Some(Err(trouble)) => run.stop(Completion::Aborted(trouble)),
+                    Some(Err(reason)) => run.stop(Completion::Aborted(reason)),
                     None => match walking.join_next().await {
                         Some(Err(panic)) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
                         _ => run.stop(Completion::Aborted("the listing task ended unexpectedly".into())),
@@ -336,8 +337,11 @@ impl SyncState<'_> {
             }
             RetryDecision::After(_) | RetryDecision::Never => {
                 self.finish_object(attempt.at(), &outcome);
-                if let Outcome::Quarantined(aside) = &outcome
-                    && (aside.kind == "changed" && !aside.before && continues && self.retry_queue.has_capacity())
+                if let Outcome::Quarantined(quarantined) = &outcome
+                    && (quarantined.kind == "changed"
+                        && !quarantined.before
+                        && continues
+                        && self.retry_queue.has_capacity())
                 {
                     return self.replaced(attempt);
                 }

@@ -232,7 +232,7 @@ async fn discovery_that_does_not_advance_fails() {
     let source = Arc::new(MemorySource::holding(region_keys(3, 1)));
     let options = Request::default().resolve(RunId::at(NOW, 1), &defaults(), NOW).unwrap().terms;
     let root = defaults().sources.remove(0);
-    let mut discovery = Discovery::new(source, options.ask(&root));
+    let mut discovery = Discovery::new(source, options.discovery_request(&root));
     assert!(discovery.next().await.unwrap().is_some());
     let rest = discovery.take_rest().unwrap();
     assert!(!rest.is_empty());

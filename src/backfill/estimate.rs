@@ -1,4 +1,4 @@
-//! The estimate of the time and cost of ingesting the objects that a dry run counted. Pure.
+//! The estimate of the time and cost of ingesting the objects that a dry run counted.
 //!
 //! Objects, stored bytes and requests are counted. The content of the objects is unknown until they are read, so
 //! events, time and dollars are computed from the figures below. The figures are averages of real accounts; for an
@@ -13,7 +13,7 @@ use std::time::Duration;
 const EVENT_BYTES: f64 = 1_300.0;
 
 /// The compression ratio of gzip: the average of the same accounts' objects.
-const GZIP: f64 = 6.2;
+const GZIP_RATIO: f64 = 6.2;
 
 /// The ledger write units per object, for its lease, its completion and one page of a quarter of an hour. A test
 /// compares this and the next two figures with the requests of the real pipeline.
@@ -28,7 +28,7 @@ const READ_UNITS_PER_OBJECT: f64 = 1.15;
 /// The smallest default quota of a Firehose stream in the large regions, in bytes per second. The quota of other
 /// regions is a fifth of it.
 /// <https://docs.aws.amazon.com/firehose/latest/dev/limits.html>
-pub(crate) const STREAM_BYTES_A_SECOND: f64 = 5.0 * 1024.0 * 1024.0;
+pub(crate) const STREAM_BYTES_PER_SECOND: f64 = 5.0 * 1024.0 * 1024.0;
 
 /// The GB-seconds of Lambda per million events, measured on a machine similar to Lambda's and including the SDK's work.
 const GB_SECONDS_PER_MILLION_EVENTS: f64 = 12.0;
@@ -42,7 +42,7 @@ const GB_PER_OBJECT: f64 = 0.5 / 16.0;
 
 /// The SQS requests per message: its share of sending, receiving and deleting batches of ten. Each started 64 KB of a
 /// batch is billed as one request.
-const REQUESTS_A_MESSAGE: f64 = 0.6;
+const SQS_REQUESTS_PER_MESSAGE: f64 = 0.6;
 
 /// The estimated time and cost of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,10 +61,10 @@ impl Estimate {
     /// Estimates a run over the objects that this dry run counted. `bytes_per_second` limits the stored bytes, if set.
     pub fn of(counts: &ListingCounts, bytes_per_second: Option<u64>) -> Self {
         let (objects, bytes) = (counts.sent as f64, counts.bytes as f64);
-        let event_bytes = bytes * GZIP;
+        let event_bytes = bytes * GZIP_RATIO;
         let events = (event_bytes / EVENT_BYTES).max(if bytes > 0.0 { objects } else { 0.0 });
         let messages = (counts.sent as f64 / Packing::default().objects as f64).ceil();
-        let by_stream = event_bytes / STREAM_BYTES_A_SECOND;
+        let by_stream = event_bytes / STREAM_BYTES_PER_SECOND;
         let by_budget = bytes_per_second.map_or(0.0, |rate| bytes / rate.max(1) as f64);
         let counted = BilledUnits {
             write_units: objects * WRITE_UNITS_PER_OBJECT + events * WRITE_UNITS_PER_EVENT,
@@ -72,7 +72,7 @@ impl Estimate {
             firehose_bytes: event_bytes,
             s3_gets: objects,
             s3_lists: counts.list_requests as f64,
-            sqs_requests: messages * REQUESTS_A_MESSAGE,
+            sqs_requests: messages * SQS_REQUESTS_PER_MESSAGE,
             lambda_requests: (messages / 10.0).ceil(),
             lambda_gb_seconds: events / 1e6 * GB_SECONDS_PER_MILLION_EVENTS
                 + objects * SECONDS_PER_OBJECT * GB_PER_OBJECT,
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(Estimate::of(&ListingCounts::default(), None).counted.dollars(), 0.0);
     }
 
-    /// Without this comparison, the figures would describe an earlier design of the ledger's pages unnoticed.
+    /// Notices a change of the ledger's pages that makes the figures wrong.
     #[cfg(feature = "cli")]
     #[tokio::test]
     async fn ledger_units_are_those_of_the_real_pipeline() {
@@ -122,7 +122,7 @@ mod tests {
             let real = sample.billed_units(sample.events);
             let counts = ListingCounts {
                 sent: sample.objects,
-                bytes: (sample.events as f64 * EVENT_BYTES / GZIP) as u64,
+                bytes: (sample.events as f64 * EVENT_BYTES / GZIP_RATIO) as u64,
                 ..ListingCounts::default()
             };
             let estimate = Estimate::of(&counts, None).counted;

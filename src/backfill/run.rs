@@ -1,4 +1,4 @@
-//! Run: the request for a backfill, from a schedule or a user. Pure.
+//! Run: the request for a backfill, from a schedule or a user.
 //!
 //! ```json
 //! {"sources":[{"bucket":"logs","prefix":""}], "since":"2026-11-01", "until":"2026-11-20",
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 
 /// Minimum of `bytes_per_second`. With a lower rate, a worker could wait for a single large file longer than an
 /// invocation lasts.
-pub const LEAST_BYTES_PER_SECOND: u64 = 64 * 1024;
+pub const MIN_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// A request for a backfill.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,21 +167,21 @@ impl Request {
         let span = self.span(defaults.look_back_days, now)?;
         for account in &self.accounts {
             let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-            field("accounts", "12 digits", account, digits)?;
+            check_field("accounts", "12 digits", account, digits)?;
         }
         for kind in &self.kinds {
             let known = Kind::parse(kind).is_some_and(Kind::is_log);
-            field("kinds", "a kind of CloudTrail log, such as CloudTrail or CloudTrail-Insight", kind, known)?;
+            check_field("kinds", "a kind of CloudTrail log, such as CloudTrail or CloudTrail-Insight", kind, known)?;
         }
         for region in &self.regions {
-            field("regions", "a region, such as eu-west-1", region, region::check(region).is_ok())?;
+            check_field("regions", "a region, such as eu-west-1", region, region::check(region).is_ok())?;
         }
         if let Some(rate) = self.bytes_per_second {
-            field("bytes_per_second", "at least 65536", &rate.to_string(), rate >= LEAST_BYTES_PER_SECOND)?;
+            check_field("bytes_per_second", "at least 65536", &rate.to_string(), rate >= MIN_BYTES_PER_SECOND)?;
         }
         let mut sources = if self.sources.is_empty() { defaults.sources.clone() } else { self.sources };
         for root in &sources {
-            field("sources", "a bucket's name", &root.bucket, !root.bucket.is_empty())?;
+            check_field("sources", "a bucket's name", &root.bucket, !root.bucket.is_empty())?;
         }
         // A duplicate source would be listed twice.
         sources.sort();
@@ -218,13 +218,13 @@ impl Request {
     }
 }
 
-fn field(field: &'static str, expected: &'static str, found: &str, holds: bool) -> Result<(), RequestError> {
+fn check_field(field: &'static str, expected: &'static str, found: &str, holds: bool) -> Result<(), RequestError> {
     if holds { Ok(()) } else { Err(RequestError::Field { field, expected, found: found.to_owned() }) }
 }
 
 impl RunOptions {
     /// Returns the discovery request for one source.
-    pub fn ask(&self, root: &SourceRoot) -> DiscoveryRequest {
+    pub fn discovery_request(&self, root: &SourceRoot) -> DiscoveryRequest {
         DiscoveryRequest {
             filters: self.filters.clone(),
             states: self.states,
@@ -242,7 +242,7 @@ impl SourceRoot {
     pub fn parse(text: &str) -> Result<Self, RequestError> {
         let path = text.trim().strip_prefix("s3://").unwrap_or_default();
         let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
-        field("sources", "s3://bucket or s3://bucket/prefix", text, !bucket.is_empty())?;
+        check_field("sources", "s3://bucket or s3://bucket/prefix", text, !bucket.is_empty())?;
         Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }
 }
@@ -272,7 +272,7 @@ impl TryFrom<String> for RunId {
     fn try_from(text: String) -> Result<Self, RequestError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let holds = (1..=64).contains(&text.len()) && text.bytes().all(plain);
-        field("run", "a name of 1 to 64 letters, digits, - and _", &text, holds)?;
+        check_field("run", "a name of 1 to 64 letters, digits, - and _", &text, holds)?;
         Ok(Self(text))
     }
 }

@@ -1,4 +1,4 @@
-//! Task: a message on the backfill queue. Pure.
+//! Task: a message on the backfill queue.
 //!
 //! ```text
 //! start ─▶ discover, one per source ─▶ work, one per unit ─▶ work, the rest of a unit …

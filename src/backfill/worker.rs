@@ -1,13 +1,14 @@
-//! Worker: starts runs and processes the tasks of the backfill queue independently.
+//! Worker: starts runs, and processes each task of the backfill queue on its own.
 //!
 //! The tasks that follow from a task are sent before it is acknowledged, and a task that did not finish is not
 //! acknowledged. So a task may be processed twice, but none is lost: starting a run twice gives one run
 //! ([`RunRecords::start`]), discovering a source twice yields the same units, and processing a unit twice finds the
 //! enqueued objects done.
 //!
-//! A task that runs out of time sends the rest of its work as new messages: a unit one, a discovery one or several. A
-//! unit that waits for the budget sends itself with a delay. All of this only happens if the task advanced, or if the
-//! budget is used by tasks that advance, so that a task that never ends reaches the dead-letter queue.
+//! A task that runs out of time sends the rest of its work as new messages: a unit sends one, a discovery one or several.
+//! A unit that waits for the budget sends itself with a delay. A task is continued in this way only if it advanced, or if
+//! other tasks, which advance, use the budget. Otherwise it fails, so that a task that never advances reaches the
+//! dead-letter queue.
 
 use super::budget::Budget;
 use super::dispatch::{MessageSender, OutboundMessage, Packing, QueueDispatcher};
@@ -32,7 +33,7 @@ const MAX_BUDGETS: usize = 16;
 
 /// Maximum number of seconds of the budget that one message may use. A batch has at most ten messages and so uses at most
 /// 300 s of the budget, unless a message contains a single larger object.
-const SECONDS_A_MESSAGE: u64 = 30;
+const BUDGET_SECONDS_PER_MESSAGE: u64 = 30;
 
 /// Minimum delay of a unit that waits for the budget.
 const MIN_BUDGET_DELAY: Duration = Duration::from_secs(1);
@@ -225,10 +226,10 @@ impl Worker {
         deadline: Deadline,
         tally: &mut BackfillTally,
     ) -> Result<(), WorkerError> {
-        let (source, ask) = (Arc::clone(&self.processor.source), terms.ask(&found.root));
+        let (source, request) = (Arc::clone(&self.processor.source), terms.discovery_request(&found.root));
         let mut discovery = match rest {
-            None => Discovery::new(source, ask),
-            Some(rest) => Discovery::resume(source, ask, rest),
+            None => Discovery::new(source, request),
+            Some(rest) => Discovery::resume(source, request, rest),
         };
         let mut messages = Vec::with_capacity(MAX_BATCH_BODIES);
         loop {
@@ -263,12 +264,12 @@ impl Worker {
     }
 
     async fn work(&self, work: Work, deadline: Deadline, tally: &mut BackfillTally) -> Result<(), WorkerError> {
-        let intake = self.intake(&work.run, work.bytes_per_second);
-        if let Some(until) = intake.budget_used_until(deadline.stop) {
+        let dispatcher = self.dispatcher(&work.run, work.bytes_per_second);
+        if let Some(until) = dispatcher.budget_used_until(deadline.stop) {
             // Nothing could be enqueued, so nothing is listed.
             return self.await_budget(&work, until, tally).await;
         }
-        let UnitReport { mut counts, end } = self.processor.run(work.unit.clone(), &intake, deadline.stop).await;
+        let UnitReport { mut counts, end } = self.processor.run(work.unit.clone(), &dispatcher, deadline.stop).await;
         tally.counts.merge(&counts);
         counts.merge(&work.so_far);
         let part = |unit: &Unit, outcome: PartOutcome| {
@@ -357,13 +358,13 @@ impl Worker {
         }
     }
 
-    fn intake(&self, run: &RunId, bytes_per_second: Option<u64>) -> QueueDispatcher {
+    fn dispatcher(&self, run: &RunId, bytes_per_second: Option<u64>) -> QueueDispatcher {
         let mut packing = Packing::default();
         let budget = match bytes_per_second {
             None => Arc::new(Budget::unlimited()),
             Some(rate) => {
                 let share = (rate / u64::from(self.workers.max(1))).max(1);
-                packing.stored_bytes = packing.stored_bytes.min(share.saturating_mul(SECONDS_A_MESSAGE));
+                packing.stored_bytes = packing.stored_bytes.min(share.saturating_mul(BUDGET_SECONDS_PER_MESSAGE));
                 self.budgets.of(run, share)
             }
         };

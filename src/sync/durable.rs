@@ -1,4 +1,4 @@
-//! Counts of the objects whose outcome is durable. Pure.
+//! Counts of the objects whose outcome is durable.
 
 use crate::ingest::Outcome;
 use crate::tally::Tally;

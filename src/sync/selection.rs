@@ -1,4 +1,4 @@
-//! The selection of the objects of a source. Pure.
+//! The selection of the objects of a source.
 
 use crate::listing::day_range::{DayRange, DayRangeError};
 use crate::listing::discover::{Coverage, DiscoveryRequest};
@@ -43,7 +43,7 @@ impl ObjectSelection {
     }
 
     /// Returns the request to discovery.
-    pub(super) fn ask(
+    pub(super) fn discovery_request(
         &self,
         bucket: &str,
         prefix: &str,
@@ -66,10 +66,11 @@ mod tests {
 
     #[test]
     fn default_walks_everything_and_a_selection_limits_days_and_folders() {
-        let all = ObjectSelection::default().ask("b", "p", 4).unwrap();
+        let all = ObjectSelection::default().discovery_request("b", "p", 4).unwrap();
         assert_eq!((all.coverage, all.span.from(), all.span.to()), (Coverage::Everything, EARLIEST, Date::MAX));
-        let since =
-            ObjectSelection { since: Some(date(2026, 11, 1)), ..ObjectSelection::default() }.ask("b", "p", 4).unwrap();
+        let since = ObjectSelection { since: Some(date(2026, 11, 1)), ..ObjectSelection::default() }
+            .discovery_request("b", "p", 4)
+            .unwrap();
         assert_eq!(
             (since.coverage, since.span.from(), since.span.to()),
             (Coverage::Regions, date(2026, 11, 1), Date::MAX)
@@ -79,7 +80,7 @@ mod tests {
             until: Some(date(2026, 11, 1)),
             ..ObjectSelection::default()
         };
-        assert!(backwards.ask("b", "p", 4).is_err());
+        assert!(backwards.discovery_request("b", "p", 4).is_err());
     }
 
     #[test]

@@ -96,10 +96,10 @@ impl Walk {
     }
 
     async fn walk(&self, steps: &Sender<Result<WalkStep, String>>) -> Result<DiscoveryProgress, WalkAbort> {
-        let ask = self.selection.ask(&self.bucket, &self.prefix, self.listings);
-        let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        let request = self.selection.discovery_request(&self.bucket, &self.prefix, self.listings);
+        let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
         let source: Arc<dyn Source> = Arc::new(RetryingSource { inner: Arc::clone(&self.source), pace: self.pace });
-        let mut discovery = Discovery::new(Arc::clone(&source), ask);
+        let mut discovery = Discovery::new(Arc::clone(&source), request);
         stream::try_unfold(&mut discovery, async |discovery| {
             let item = discovery.next_item().await.map_err(WalkAbort::from)?;
             Ok::<_, WalkAbort>(item.map(|item| (item, discovery)))
@@ -128,9 +128,9 @@ impl Walk {
         pages: &mut Pages,
         steps: &Sender<Result<WalkStep, String>>,
     ) -> Result<DiscoveryProgress, WalkAbort> {
-        let ask = self.selection.ask(&self.bucket, &self.prefix, 1);
-        let ask = ask.map_err(|error| SourceError::Unavailable(error.to_string()))?;
-        self.walk_unit(&ask.flat_unit(), pages, steps).await?;
+        let request = self.selection.discovery_request(&self.bucket, &self.prefix, 1);
+        let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        self.walk_unit(&request.flat_unit(), pages, steps).await?;
         Ok(DiscoveryProgress::default())
     }
 

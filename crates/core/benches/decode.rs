@@ -4,7 +4,7 @@
 //!     cargo bench -p trailhose-core --bench decode -- --include-ignored     # with 200 MB
 //!     cargo bench -p trailhose-core --bench decode -- decode                # benchmarks with this in their name
 //!
-//! The ratio of the two is significant; absolute times depend on the machine. The files are generated from fixed seeds.
+//! Only the ratio of the two is meaningful, because absolute times depend on the machine. The files are generated from fixed seeds.
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use std::io::Read;

@@ -1,7 +1,8 @@
 //! The decoder: splits the bytes of an object into events and preserves each event's bytes.
 //!
-//! The decoder decompresses into one buffer and finds the events in place. It copies nothing and builds no tree, and
-//! its memory does not grow with the object. It also verifies the gzip trailer and the end of the JSON: an object is
+//! The decoder decompresses into one buffer and finds the events in place. It builds no tree, and copies an event only to
+//! remove white space from it. The buffer does not grow with the object: it grows only until it holds the longest value. The
+//! decoder also verifies the gzip trailer and the end of the JSON: an object is
 //! valid only when [`EventReader::next`] has returned `None`.
 
 mod error;
@@ -148,10 +149,10 @@ enum ReaderState {
 /// The byte order mark of UTF-8. Editors and scripts on Windows write it before the JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Bounds of the initial buffer in bytes. A large object gets a buffer for hundreds of events. A small object gets a
+/// Bounds of the initial size of the buffer in bytes. A large object gets a buffer for hundreds of events. A small object gets a
 /// small one, because allocating, clearing and page-faulting a large buffer costs more than reading five events.
-const SMALLEST_BUFFER: usize = 4 << 10;
-const LARGEST_BUFFER: usize = 256 << 10;
+const MIN_BUFFER_BYTES: usize = 4 << 10;
+const MAX_BUFFER_BYTES: usize = 256 << 10;
 
 impl<'a> EventReader<'a> {
     /// Reads `stored`, an object as stored in the bucket: plain JSON, or gzip with one or more members.
@@ -166,7 +167,7 @@ impl<'a> EventReader<'a> {
     }
 
     fn of(input: Input<'a>, limits: DecodeLimits) -> Self {
-        let size = input.likely_size().clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
+        let size = input.likely_size().clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
         Self {
             input,
             limits,
@@ -404,7 +405,7 @@ impl<'a> EventReader<'a> {
         let present = |field| text(field).filter(|text| !text.is_empty());
         // Aggregated events have other names for ID and account. An event with both names is not aggregated.
         let id = present(Field::Id).or_else(|| present(Field::AggregatedId));
-        let id = id.map_or_else(|| numbered(&mut self.occurrences, compact), |id| EventId::from_text(&id));
+        let id = id.map_or_else(|| content_id(&mut self.occurrences, compact), |id| EventId::from_text(&id));
         let mut seconds = text(Field::Time).and_then(|time| time::seconds(&time));
         let mut minute = seconds.map(|seconds| seconds.div_euclid(60));
         if seconds.is_none() {
@@ -472,7 +473,7 @@ impl<'a> EventReader<'a> {
         }
     }
 
-    /// Like `peek`, but the end of the object is an error.
+    /// Does the same as `peek`, but returns an error at the end of the object.
     fn need(&mut self, within: &'static str) -> Result<u8, StepError> {
         match self.peek()? {
             Some(byte) => Ok(byte),
@@ -556,10 +557,10 @@ fn text<'a>(buffer: &'a [u8], value: &scan::FieldValue) -> Option<std::borrow::C
     Some(serde_json::from_slice::<String>(quoted).map_or_else(|_| bytes.into(), |text| text.into_bytes().into()))
 }
 
-/// Returns the ID of an event without `eventID`. The ID depends on the content and on the number of earlier events with
-/// the same content.
+/// Returns the ID of an event without an event ID of its own. It depends on the content and on the number of earlier
+/// events with the same content.
 #[cold]
-fn numbered(occurrences: &mut HashMap<EventId, u32>, compact: &[u8]) -> EventId {
+fn content_id(occurrences: &mut HashMap<EventId, u32>, compact: &[u8]) -> EventId {
     let content = EventId::from_content(compact);
     let number = occurrences.entry(content).or_default();
     let id = content.occurrence(*number);

@@ -7,8 +7,8 @@ pub mod members;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// The event ID: `eventID`, or, if `eventID` is missing or empty, a hash of the event's content and of its occurrence
-/// in the object.
+/// The event ID: `eventID`, or `eventId` if `eventID` is missing or empty. Without both, a hash of the event's content and
+/// of the number of earlier events of the object with the same content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
@@ -83,7 +83,7 @@ impl std::fmt::Debug for EventId {
 }
 
 /// The account, region and minute that an event itself contains. The scope is the same in every object that contains a
-/// copy of the event. The ledger's pages and the files of the lake are partitioned by it.
+/// copy of the event. The ledger's pages and the folders of JSON Lines files are selected by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct EventScope {
     /// `recipientAccountId` (aggregated events: `accountId`), see [`EventScope::text`]. Empty if missing.

@@ -1,7 +1,7 @@
 //! Suggests the name that was probably intended in place of an unknown one.
 
 /// Returns the name that is most similar to `text`: equal except for upper and lower case, or with at most two letters
-/// changed, added, left out or swapped (one in a name of up to five letters). `None` if no name is that similar.
+/// changed, added, removed or swapped (one in a name of up to five letters). `None` if no name is that similar.
 pub fn similar<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let text = text.to_lowercase();
     let allowed = if text.chars().count() <= 5 { 1 } else { 2 };

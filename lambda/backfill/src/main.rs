@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use trailhose::backfill::call::BackfillInvocation;
+use trailhose::backfill::payload::BackfillInvocation;
 use trailhose::backfill::record::dynamodb::DynamoDbRunRecords;
 use trailhose::backfill::tally::BackfillTally;
 use trailhose::backfill::worker::{Budgets, TaskBatchReport, Worker, deadline};

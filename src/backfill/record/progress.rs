@@ -1,4 +1,4 @@
-//! Progress: the progress of a run, computed from the records of its parts. Pure.
+//! Progress: the progress of a run, computed from the records of its parts.
 
 use super::{DiscoveryRecord, PartOutcome, RunPart};
 use crate::backfill::run::{Run, SourceRoot};

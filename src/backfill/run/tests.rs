@@ -60,7 +60,7 @@ fn request_fields_are_applied_to_the_run() {
     assert_eq!(run.sources.iter().map(SourceRoot::to_string).collect::<Vec<_>>(), ["s3://a/", "s3://b/p"]);
     assert_eq!(run.terms.span.to_string(), "2026-11-01 to 2026-11-02");
     assert_eq!((run.terms.states, run.terms.mode), (StateSelection::UnfinishedAndQuarantined, BackfillMode::Count));
-    let ask = run.terms.ask(&run.sources[1]);
+    let ask = run.terms.discovery_request(&run.sources[1]);
     assert_eq!((ask.bucket.as_str(), ask.prefix.as_str(), ask.span), ("b", "p", run.terms.span));
     assert_eq!(ask.filters, run.terms.filters);
     assert_eq!(run.terms.filters.accounts.len(), 1);

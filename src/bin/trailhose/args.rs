@@ -41,7 +41,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Deliver all events of SOURCE that were not delivered before to DEST
+    /// Deliver to DEST all events of SOURCE that were not delivered before
     #[command(before_help = sync::EXAMPLES, after_help = sync::EXIT_CODES)]
     Sync(Box<SyncArgs>),
     /// Find the account's trails, write trailhose.toml, and list the remaining setup steps

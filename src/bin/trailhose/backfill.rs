@@ -11,7 +11,7 @@ use crate::components::Aws;
 use plan::BackfillPlan;
 use tokio::sync::watch::Receiver;
 
-/// Exit code: a request failed, the run has failures, or the run does not exist.
+/// Exit code: the run has failures or does not exist, or a local run failed after it read objects.
 const INCOMPLETE: u8 = 1;
 
 /// Runs the command and returns the exit code.

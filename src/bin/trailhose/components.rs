@@ -25,8 +25,8 @@ use trailhose::source::{Source, directory::Directory, s3::S3};
 /// Retention of an SQLite ledger. It never expires, because a local run may cover a whole bucket.
 const UNLIMITED_RETENTION: Seconds = 200 * 365 * 86_400;
 
-/// The retention in days that is assumed by commands that only inspect, retry or reset. They write nothing that
-/// expires; a dry run uses it to count objects beyond the default retention.
+/// The retention in days that commands assume if they do not ingest. Nothing that they write expires. A dry run counts
+/// the objects that are older than this.
 pub(crate) const INSPECTION_DAYS: u32 = 90;
 
 /// The AWS configuration, loaded on first use.
@@ -127,7 +127,7 @@ pub(crate) struct Delivery {
     pub(crate) firehose_usage: Option<Arc<SinkCounters>>,
     /// The JSON Lines files, if the destination is a folder.
     pub(crate) files: Option<Arc<Jsonl>>,
-    /// What Firehose bills for everything written to `sink`. Counted for any type of sink.
+    /// What Firehose would bill for everything that is written to `sink`, which can be of any type.
     pub(crate) sent: Arc<SinkCounters>,
 }
 
@@ -252,7 +252,7 @@ pub(crate) async fn open_read_only(at: &LedgerLocation, aws: &Aws) -> Result<Led
 /// A ledger with its scanner and its usage counters.
 pub(crate) type ScannableLedger = (Ledger, Arc<dyn LedgerScan>, Arc<cost::LedgerCounters>);
 
-/// Opens a DynamoDB ledger that keeps what it writes for `days`.
+/// Opens a DynamoDB ledger with a retention of `days`.
 #[cfg(feature = "dynamodb")]
 pub(crate) async fn open_table(table: &str, days: u32, aws: &Aws) -> Result<ScannableLedger, String> {
     let config = aws.config().await?;

@@ -8,7 +8,7 @@ use trailhose::billing::estimate::Sample;
 use trailhose::billing::price::{AS_OF, Bill, REGION};
 use trailhose::generate::ObjectSize;
 
-/// Default number of events per file: the mean over 39,585 events of three real accounts.
+/// Default number of events per file: the rounded mean of three real accounts with 39,585 events.
 const MEAN_EVENTS_PER_FILE: u32 = 9;
 
 /// Runs the command and returns the exit code.
@@ -18,8 +18,7 @@ pub(crate) async fn run(args: &CostArgs) -> Result<u8, String> {
         (None, events) => ObjectSize::Events(events.unwrap_or(MEAN_EVENTS_PER_FILE)),
     };
     let sample = Sample::of(size).await?;
-    let counted = sample.billed_units(args.events);
-    let bill = counted.bill();
+    let bill = sample.billed_units(args.events).bill();
     let text = if args.json { as_json(args.events, &sample, &bill) } else { as_table(args.events, &sample, &bill) };
     // A closed pipe is not an error.
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -37,9 +37,9 @@ struct Explanation {
 /// Information from the object's key.
 #[derive(Debug, Serialize)]
 struct KeyInfo {
-    /// `log`, `digest` or `foreign`.
+    /// `log`, `digest` or, for any other file, `foreign`.
     recognized: &'static str,
-    /// The part of the key that was recognized, or the reason why none was.
+    /// The part of the key that shows this, or the reason why the file is `foreign`.
     because: String,
     kind: Option<&'static str>,
     account: Option<String>,
@@ -82,12 +82,12 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
     };
     let default = DecodeLimits::default();
     let limits = DecodeLimits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
-    let name = name(&fetched.key);
+    let name = key_info(&fetched.key);
     // A digest contains no events, so it is not decoded.
     let read = if name.recognized == "digest" { None } else { Some(contents::read(&fetched.bytes, limits)) };
     let events = read.as_ref().and_then(|read| Some(&read.as_ref().ok()?.1));
     let known = match &ledger {
-        Some(ledger) => Some(known(ledger, &fetched.candidates, events).await?),
+        Some(ledger) => Some(ledger_info(ledger, &fetched.candidates, events).await?),
         None => None,
     };
     let (contents, unreadable) = match read {
@@ -162,7 +162,7 @@ pub(crate) fn candidates(object: Object) -> Vec<Object> {
     named.collect()
 }
 
-fn name(key: &str) -> KeyInfo {
+fn key_info(key: &str) -> KeyInfo {
     let none = KeyInfo {
         recognized: "foreign",
         because: String::new(),
@@ -193,7 +193,7 @@ fn name(key: &str) -> KeyInfo {
     }
 }
 
-async fn known(
+async fn ledger_info(
     ledger: &Ledger,
     candidates: &[Object],
     events: Option<&contents::DecodedEvents>,
@@ -234,7 +234,7 @@ fn verdict(
     match (name.recognized, contents, unreadable, status) {
         (_, _, _, Some("done")) => "does nothing, because all events of the object are delivered".into(),
         (_, _, _, Some("quarantined")) => {
-            "does nothing, because the object is quarantined until it is replaced or retried".into()
+            "does nothing while the object is quarantined; `trailhose ledger quarantine retry` reopens it".into()
         }
         ("foreign", Some(contents), ..) => {
             format!("skips the object because of its name; with --all-files it {}", delivery(contents, known))
@@ -284,9 +284,9 @@ mod tests {
     fn recognized_part_of_the_key_is_reported() {
         let file = "111122223333_CloudTrail_eu-west-1_20261101T0000Z_aBcDeFgH12345678.json.gz";
         let folder = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/01";
-        assert_eq!(name(&format!("{folder}/{file}")).because, "its folders and its name");
-        assert_eq!(name(&format!("elsewhere/{file}")).because, "its name alone");
-        assert_eq!(name(&format!("{folder}/x.json")).because, "its folders alone");
-        assert_eq!(name("notes.txt").recognized, "foreign");
+        assert_eq!(key_info(&format!("{folder}/{file}")).because, "its folders and its name");
+        assert_eq!(key_info(&format!("elsewhere/{file}")).because, "its name alone");
+        assert_eq!(key_info(&format!("{folder}/x.json")).because, "its folders alone");
+        assert_eq!(key_info("notes.txt").recognized, "foreign");
     }
 }

@@ -9,7 +9,7 @@ const SIGINT: u8 = 2;
 /// Number of SIGTERM, with which service managers and `kill` stop a program.
 const SIGTERM: u8 = 15;
 
-/// The first signal that was received; 0 before.
+/// The last signal that was received; 0 before the first.
 static RECEIVED: AtomicU8 = AtomicU8::new(0);
 
 /// Returns the exit code of a run that a signal interrupted: 128 plus the number of the signal, as a shell reports it.

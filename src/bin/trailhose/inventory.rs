@@ -27,7 +27,7 @@ pub(crate) async fn open(location: &Location, bucket: &str, aws: &Aws) -> Result
 }
 
 /// Returns a warning with the creation time of the report.
-pub(crate) fn age(report: &Inventory) -> String {
+pub(crate) fn age_warning(report: &Inventory) -> String {
     let since = report.created().and_then(|time| jiff::Timestamp::from_second(time).ok());
     let since = since.map_or_else(|| "an unknown time".to_owned(), |time| time.to_string());
     one_line(&format!(

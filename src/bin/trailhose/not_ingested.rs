@@ -75,7 +75,7 @@ impl NotIngested {
 
     /// Whether the object is expected: it occurs in every bucket, or a person accepted it. Such objects are printed only
     /// with `--verbose`.
-    fn expected(&self) -> bool {
+    fn is_expected(&self) -> bool {
         self.accepted || self.outcome == "skipped" && matches!(self.kind.as_str(), "digest" | "folder_marker")
     }
 
@@ -86,7 +86,7 @@ impl NotIngested {
     }
 }
 
-/// Returns the end of a quarantine's reason: the setting of this program that avoids a quarantine of this kind.
+/// Returns the text after the reason of a quarantine of this kind: the option that avoids it, if there is one.
 fn advice(kind: &str) -> &'static str {
     match kind {
         "too_large" => "; if it is not a decompression bomb, raise --max-object-bytes",
@@ -116,6 +116,7 @@ const MAX_REMEMBERED: usize = 100_000;
 /// The objects that were not ingested so far.
 #[derive(Debug, Default)]
 pub(crate) struct NotIngestedLog {
+    /// Whether every object is printed (`--verbose`).
     all: bool,
     /// Hashes of objects printed by earlier rounds: a quarantined object occurs in every round.
     before: HashSet<u64>,
@@ -134,7 +135,7 @@ impl NotIngestedLog {
     }
 
     /// Starts another round.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn start_round(&mut self) {
         self.counts.clear();
         self.list.clear();
         self.printed_failures.clear();
@@ -150,14 +151,14 @@ impl NotIngestedLog {
         *count += u64::from(!named.accepted);
         let is_new = self.before.insert(hash(&(&named.object, named.outcome, &named.kind)));
         self.has_new |= is_new;
-        let print = is_new && (self.all || (*count <= MAX_PRINTED && !named.expected()));
+        let print = is_new && (self.all || (*count <= MAX_PRINTED && !named.is_expected()));
         // A failure that concerns every object is explained once.
         let line =
             print.then(|| match named.outcome == "failed" && !self.printed_failures.insert(hash(&named.reason)) {
                 true => one_line(&format!("{}: {}: the same error as above", named.outcome, named.object)),
                 false => named.line(),
             });
-        if !named.expected() && self.list.len() < MAX_LISTED {
+        if !named.is_expected() && self.list.len() < MAX_LISTED {
             self.list.push(named);
         }
         line
@@ -224,10 +225,10 @@ mod tests {
     fn objects_of_earlier_rounds_are_not_printed_again() {
         let mut names = NotIngestedLog::new(false);
         (0..50).for_each(|n| drop(names.note(skipped(&format!("{n}.txt"), "other_extension"))));
-        names.begin();
+        names.start_round();
         assert!((0..50).all(|n| names.note(skipped(&format!("{n}.txt"), "other_extension")).is_none()));
         assert_eq!((names.rest().len(), names.list().len()), (0, 50), "the JSON list contains all of them");
-        names.begin();
+        names.start_round();
         assert!(names.note(skipped("new.txt", "other_extension")).is_some());
     }
 
@@ -242,7 +243,7 @@ mod tests {
         let expected = ["failed: s3://b/a: deliver: no answer", "failed: s3://b/c: the same error as above"];
         assert_eq!(printed, expected);
         assert!(names.has_printed("deliver: no answer"));
-        names.begin();
+        names.start_round();
         assert!(!names.has_printed("deliver: no answer"));
         assert_eq!(names.list().len(), 0);
     }

@@ -23,7 +23,7 @@ const WAITING: &str = "{spinner:.cyan} {msg}";
 /// Progress display of a sync.
 pub(crate) struct Progress {
     bar: ProgressBar,
-    pub(crate) names: NotIngestedLog,
+    pub(crate) not_ingested: NotIngestedLog,
     started: Instant,
     found: u64,
     events: u64,
@@ -40,17 +40,25 @@ impl Progress {
         bar.set_style(style(LISTING));
         bar.enable_steady_tick(Duration::from_millis(200));
         let (found, events, bytes, named_unknown_kind) = Default::default();
-        Self { bar, names: NotIngestedLog::new(all), started: Instant::now(), found, events, bytes, named_unknown_kind }
+        Self {
+            bar,
+            not_ingested: NotIngestedLog::new(all),
+            started: Instant::now(),
+            found,
+            events,
+            bytes,
+            named_unknown_kind,
+        }
     }
 
-    /// Starts another round: resets the bar. Objects that were already printed are not printed again.
-    pub(crate) fn begin(&mut self) {
+    /// Starts another round: resets the bar. Objects that an earlier round printed are not printed again.
+    pub(crate) fn start_round(&mut self) {
         (self.found, self.events, self.bytes, self.started) = (0, 0, 0, Instant::now());
         self.bar.reset();
         self.bar.set_length(0);
         self.bar.set_message("");
         self.bar.set_style(style(LISTING));
-        self.names.begin();
+        self.not_ingested.start_round();
     }
 
     /// Shows that the watch is running: the number of the last round, and the time until the next one.
@@ -64,9 +72,9 @@ impl Progress {
     }
 
     /// Prints folders that were not listed.
-    pub(crate) fn unvisited(&mut self, folders: &[trailhose::object::ObjectRef]) {
+    pub(crate) fn print_unvisited(&mut self, folders: &[trailhose::object::ObjectRef]) {
         for folder in folders {
-            if let Some(line) = self.names.note(NotIngested::unvisited(folder)) {
+            if let Some(line) = self.not_ingested.note(NotIngested::unvisited(folder)) {
                 self.line(&line);
             }
         }
@@ -82,7 +90,7 @@ impl Progress {
             SyncEvent::AlreadyDone(objects) => self.bar.inc(*objects),
             SyncEvent::Listed => self.bar.set_style(style(LISTED)),
             SyncEvent::Deferred(at, outcome) => tracing::info!(object = %at, ?outcome, "deferred"),
-            SyncEvent::Finished(at, outcome) => self.ended(at, outcome),
+            SyncEvent::Finished(at, outcome) => self.object_finished(at, outcome),
             SyncEvent::Stopping(Completion::Stopped, in_flight) => self.line(&format!(
                 "stopping: {} still being finished; press Ctrl-C again to stop immediately",
                 objects_are(*in_flight as u64)
@@ -91,8 +99,8 @@ impl Progress {
         }
     }
 
-    fn ended(&mut self, at: &trailhose::object::ObjectRef, outcome: &Outcome) {
-        if let Some(line) = NotIngested::of(at, outcome).and_then(|named| self.names.note(named)) {
+    fn object_finished(&mut self, at: &trailhose::object::ObjectRef, outcome: &Outcome) {
+        if let Some(line) = NotIngested::of(at, outcome).and_then(|named| self.not_ingested.note(named)) {
             self.line(&line);
         }
         if let Outcome::Done(report) = outcome {
@@ -123,14 +131,14 @@ impl Progress {
     }
 
     /// Sends the library's warnings to standard error, above the bar. `RUST_LOG` changes the log level.
-    pub(crate) fn log(&self) {
+    pub(crate) fn start_logging(&self) {
         // The program reports missing credentials itself. The SDK's warnings about its providers are debug output.
         let default = Targets::new().with_default(LevelFilter::WARN).with_target("aws_config", LevelFilter::OFF);
-        let asked = telemetry::levels(default);
+        let levels = telemetry::levels(default);
         let logs = tracing_subscriber::fmt::layer().without_time().with_target(false).with_ansi(false);
         let logs = logs.with_writer(AboveBar(self.bar.clone()));
         // In tests, a logger may already be installed.
-        let _ = tracing_subscriber::registry().with(logs).with(asked).try_init();
+        let _ = tracing_subscriber::registry().with(logs).with(levels).try_init();
     }
 }
 
@@ -245,7 +253,7 @@ mod tests {
         progress.bar.force_draw();
         let waiting = screen.take();
         assert!(waiting.contains("round 7 ended; the next round starts in 00:04:32"), "{waiting:?}");
-        progress.begin();
+        progress.start_round();
         progress.bar.force_draw();
         assert!(screen.take().contains("0 of 0+ objects"));
     }

@@ -3,7 +3,7 @@
 //! ```toml
 //! dest = "./events"                         # a folder, or "firehose://stream"
 //! ledger = "dynamodb://trailhose"           # or an SQLite file [default: DEST/.trailhose/ledger.db]
-//! look_back = 3                             # days that `sync --watch` scans again
+//! look_back = 3                             # days before the newest log that `sync --watch` scans again
 //!
 //! [backfill]
 //! queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailhose-backfill"
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) ledger: Option<LedgerLocation>,
     /// Retention of a DynamoDB ledger in days.
     pub(crate) ledger_days: Option<u32>,
-    /// Days before today that later rounds of `sync --watch` scan again.
+    /// Days before the newest listed log that later rounds of `sync --watch` scan again.
     pub(crate) look_back: Option<u32>,
     /// Default of the first day of delivery, UTC.
     pub(crate) since: Option<Date>,

@@ -6,17 +6,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 use trailhose::source::SourceError;
 use trailhose::source::s3::S3;
 
-/// The time until a message if a service does not answer.
+/// How long a check waits for an answer of the service.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// The delay between two attempts.
+/// The time between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The error of an attempt.
 enum CheckError {
     /// The service did not answer. A later attempt can succeed.
     Unanswered(String),
-    /// The service answered that no request can succeed.
+    /// The service answered with an error that a later attempt would get too.
     Rejected(String),
 }
 
@@ -25,7 +25,7 @@ enum CheckError {
 /// # Errors
 /// The bucket does not answer or rejects every request. The message is one line with the next step.
 pub(crate) async fn s3(source: &S3, bucket: &str, prefix: &str, config: &aws_config::SdkConfig) -> Result<(), String> {
-    repeat(&endpoint("S3", config), async || {
+    repeat(&what_to_check("S3", config), async || {
         source.check(bucket, prefix).await.map_err(|error| match error {
             SourceError::Unreachable(text) => CheckError::Unanswered(text),
             error => CheckError::Rejected(error.to_string()),
@@ -44,7 +44,7 @@ pub(crate) async fn dynamodb(
     config: &aws_config::SdkConfig,
 ) -> Result<(), String> {
     use trailhose::ledger::store::StoreError;
-    repeat(&endpoint("DYNAMODB", config), async || {
+    repeat(&what_to_check("DYNAMODB", config), async || {
         store.check().await.map_err(|error| match error {
             StoreError::Unknown(text) => CheckError::Unanswered(text),
             error => CheckError::Rejected(error.to_string()),
@@ -64,7 +64,7 @@ pub(crate) async fn firehose(
     config: &aws_config::SdkConfig,
 ) -> Result<(), String> {
     use trailhose::sink::SinkError;
-    repeat(&endpoint("FIREHOSE", config), async || {
+    repeat(&what_to_check("FIREHOSE", config), async || {
         sink.check().await.map_err(|error| match error {
             SinkError::Unavailable(text) => CheckError::Unanswered(text),
             error => CheckError::Rejected(error.to_string()),
@@ -75,7 +75,7 @@ pub(crate) async fn firehose(
 }
 
 /// Repeats an attempt until the service answers or the time is over.
-async fn repeat(endpoint: &str, attempt: impl AsyncFn() -> Result<(), CheckError>) -> Result<(), String> {
+async fn repeat(what_to_check: &str, attempt: impl AsyncFn() -> Result<(), CheckError>) -> Result<(), String> {
     let end = Instant::now() + TIME_LIMIT;
     let mut last = format!("no answer within {} s", TIME_LIMIT.as_secs());
     loop {
@@ -83,17 +83,17 @@ async fn repeat(endpoint: &str, attempt: impl AsyncFn() -> Result<(), CheckError
             Ok(Ok(())) => return Ok(()),
             Ok(Err(CheckError::Rejected(text))) => return Err(text),
             Ok(Err(CheckError::Unanswered(text))) => last = text,
-            Err(_) => return Err(format!("{last}; check {endpoint}")),
+            Err(_) => return Err(format!("{last}; check {what_to_check}")),
         }
         if Instant::now() + PAUSE >= end {
-            return Err(format!("{last}; check {endpoint}"));
+            return Err(format!("{last}; check {what_to_check}"));
         }
         sleep(PAUSE).await;
     }
 }
 
-/// Describes what decides where the requests of a service go.
-fn endpoint(service: &str, config: &aws_config::SdkConfig) -> String {
+/// Returns what to check if a service does not answer: the configured endpoint, or the network and the region.
+fn what_to_check(service: &str, config: &aws_config::SdkConfig) -> String {
     let variables = [format!("AWS_ENDPOINT_URL_{service}"), "AWS_ENDPOINT_URL".to_owned()];
     let custom =
         variables.iter().find_map(|name| Some((name, std::env::var(name).ok().filter(|url| !url.is_empty())?)));

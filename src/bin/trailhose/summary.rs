@@ -35,9 +35,9 @@ pub(crate) struct Summary<'a> {
     pub(crate) source: String,
     pub(crate) dest: String,
     pub(crate) ledger: String,
-    pub(crate) ended: &'a SyncReport,
+    pub(crate) report: &'a SyncReport,
     pub(crate) took: Duration,
-    pub(crate) names: &'a NotIngestedLog,
+    pub(crate) not_ingested: &'a NotIngestedLog,
     /// The sources without a matching object, unless this is expected.
     pub(crate) empty: &'a [EmptySource],
     /// Whether sources, destination and ledger are on this machine.
@@ -45,7 +45,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) source_spent: metered::SourceUsage,
     pub(crate) ledger_spent: cost::LedgerUsage,
     pub(crate) firehose_spent: Option<SinkUsage>,
-    /// What Firehose bills for everything written. Counted for any destination.
+    /// What Firehose would bill for everything that was written, to a destination of any type.
     pub(crate) sent: SinkUsage,
     /// Files of earlier runs that are missing or damaged.
     pub(crate) missing_files: u64,
@@ -63,7 +63,7 @@ pub(crate) fn error_word() -> String {
 
 impl Summary<'_> {
     fn tally(&self) -> &Tally {
-        &self.ended.tally
+        &self.report.tally
     }
 
     /// Returns the result of a round as one line, or `None` if nothing happened.
@@ -78,7 +78,7 @@ impl Summary<'_> {
             (quarantined, format!("{} quarantined", HumanCount(quarantined))),
             (tally.deferred, format!("{} deferred", HumanCount(tally.deferred))),
             (tally.failed, format!("{} failed", HumanCount(tally.failed))),
-            (self.ended.rolled_back, format!("{} rolled back", HumanCount(self.ended.rolled_back))),
+            (self.report.rolled_back, format!("{} rolled back", HumanCount(self.report.rolled_back))),
         ] {
             if count > 0 {
                 parts.push(what);
@@ -87,7 +87,7 @@ impl Summary<'_> {
         (!parts.is_empty()).then(|| format!("round {}: {}", self.round.unwrap_or(1), parts.join(", ")))
     }
 
-    /// Returns the number of quarantined objects that only a person can release.
+    /// Returns the number of quarantined objects that stay quarantined until a person retries them.
     fn quarantined(&self) -> u64 {
         self.tally().quarantined_until_retried()
     }
@@ -99,7 +99,7 @@ impl Summary<'_> {
     }
 
     /// Returns the billed requests of this run, as if source, ledger and destination were on AWS.
-    fn counted(&self) -> BilledUnits {
+    fn billed_units(&self) -> BilledUnits {
         BilledUnits {
             firehose_bytes: self.firehose_spent.unwrap_or(self.sent).billed_bytes as f64,
             s3_gets: self.source_spent.gets as f64,
@@ -110,7 +110,7 @@ impl Summary<'_> {
 
     /// Returns the exit code; `--help` documents the codes.
     pub(crate) fn exit_code(&self) -> u8 {
-        match self.ended.completion {
+        match self.report.completion {
             Completion::Stopped => interrupt::exit_code(),
             Completion::Aborted(_) => INCOMPLETE,
             Completion::Complete if self.tally().failed + self.tally().deferred > 0 => INCOMPLETE,
@@ -121,7 +121,7 @@ impl Summary<'_> {
         }
     }
 
-    /// Describes what was not delivered or did not match and what to do about it; empty if everything was delivered.
+    /// Describes what was not delivered, which sources had no match, and what to do. Empty if there is nothing to do.
     pub(crate) fn advice(&self) -> Vec<String> {
         let warnings = self.empty.iter().map(EmptySource::warning);
         self.undelivered().into_iter().chain(warnings).collect()
@@ -129,10 +129,10 @@ impl Summary<'_> {
 
     fn undelivered(&self) -> Option<String> {
         let undelivered = self.tally().failed + self.tally().deferred;
-        let text = match &self.ended.completion {
+        let text = match &self.report.completion {
             Completion::Stopped => "interrupted: objects in progress were finished; rerun to resume".to_owned(),
             Completion::Aborted(reason) => {
-                let reason = match self.names.has_printed(reason) {
+                let reason = match self.not_ingested.has_printed(reason) {
                     true => "stopped because of the failure above".to_owned(),
                     false => one_line(reason),
                 };
@@ -173,7 +173,7 @@ impl Summary<'_> {
 
     /// Prints the JSON object to standard output.
     pub(crate) fn print_json(&self) {
-        let (result, reason) = match &self.ended.completion {
+        let (result, reason) = match &self.report.completion {
             Completion::Complete => ("complete", None),
             Completion::Stopped => ("interrupted", None),
             Completion::Aborted(reason) => ("aborted", Some(reason.as_str())),
@@ -188,7 +188,7 @@ impl Summary<'_> {
             exit_code: self.exit_code(),
             seconds: self.took.as_secs_f64(),
             tally: self.tally(),
-            rolled_back: self.ended.rolled_back,
+            rolled_back: self.report.rolled_back,
             missing_files: self.missing_files,
             rebuild: self.rebuild.map(|rebuild| RebuildJson {
                 files: rebuild.files,
@@ -196,10 +196,10 @@ impl Summary<'_> {
                 objects: rebuild.objects.len(),
                 not_rebuilt: &self.not_rebuilt,
             }),
-            excluded: self.ended.excluded,
-            excluded_folders: self.ended.excluded_folders,
-            unvisited_folders: self.ended.unvisited,
-            not_ingested: self.names.list(),
+            excluded: self.report.excluded,
+            excluded_folders: self.report.excluded_folders,
+            unvisited_folders: self.report.unvisited,
+            not_ingested: self.not_ingested.list(),
             empty_sources: self.empty.iter().map(|source| source.source.as_str()).collect(),
             ledger_requests: LedgerRequests {
                 writes: self.ledger_spent.writes,
@@ -209,7 +209,7 @@ impl Summary<'_> {
                 read_units: self.ledger_spent.read_units,
             },
             s3_requests: S3Requests { gets: self.source_spent.gets, lists: self.source_spent.lists },
-            aws_dollars: (!self.is_local).then(|| self.counted().dollars()),
+            aws_dollars: (!self.is_local).then(|| self.billed_units().dollars()),
             firehose_requests: self.firehose_spent.map(|spent| FirehoseRequests {
                 calls: spent.calls,
                 records: spent.records,
@@ -229,21 +229,21 @@ impl Summary<'_> {
         table.row("objects done", tally.objects, "");
         table.row("already done", tally.already_done, "");
         table.row_if("skipped", tally.skipped.values().sum(), &reasons(&tally.skipped));
-        let folders = match self.ended.excluded_folders {
+        let folders = match self.report.excluded_folders {
             0 => String::new(),
             folders => format!("and {}", counted(folders, "folder")),
         };
-        if self.ended.excluded + self.ended.excluded_folders > 0 {
-            table.row("excluded by selection", self.ended.excluded, &folders);
+        if self.report.excluded + self.report.excluded_folders > 0 {
+            table.row("excluded by selection", self.report.excluded, &folders);
         }
-        table.row_if("unvisited folders", self.ended.unvisited, "not CloudTrail folders");
+        table.row_if("unvisited folders", self.report.unvisited, "not CloudTrail folders");
         table.bad("quarantined", tally.quarantined_by_this_run(), &reasons(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
         table.row_if("quarantined before", tally.waiting_before.values().sum(), &reasons(&tally.waiting_before));
         table.row_if("quarantined, accepted", tally.quarantined_accepted, "see `trailhose ledger quarantine list`");
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
-        table.bad("rolled back", self.ended.rolled_back, "processed, but not saved; the next run delivers them");
+        table.bad("rolled back", self.report.rolled_back, "processed, but not saved; the next run delivers them");
         table.bad("missing files", self.missing_files, "");
         if let Some(rebuild) = self.rebuild {
             let of = format!("of {} missing files", HumanCount(rebuild.files));
@@ -268,7 +268,7 @@ impl Summary<'_> {
         let pace = format!("{} events/s", HumanCount(rate(counts.seen)));
         table.text("time", &format!("{seconds:.1} s"), &pace);
         if !self.is_local {
-            let bill = self.counted().bill();
+            let bill = self.billed_units().bill();
             let each = bill.by_service().into_iter().map(|(service, price)| format!("{service} {}", dollars(price, 6)));
             table.text("price on AWS", &dollars(bill.dollars(), 6), &each.collect::<Vec<_>>().join(", "));
         }

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
         (false, false) => Print::Table,
     };
     let plan = SyncPlan::new(args)?;
-    progress.log();
+    progress.start_logging();
     let components = Components::open(&plan).await?;
     match plan.watch {
         Some(pause) => watch::run(&plan, components, pause, halt, &mut progress, print).await,
@@ -79,9 +79,9 @@ fn summary<'a>(
         source: plan.source_names(),
         dest: plan.delivery.dest.to_string(),
         ledger: plan.delivery.ledger.to_string(),
-        ended: &round.report,
+        report: &round.report,
         took,
-        names: &progress.names,
+        not_ingested: &progress.not_ingested,
         source_spent: components.source_usage.usage(),
         ledger_spent: components.delivery.ledger_usage.usage(),
         firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.usage()),

@@ -46,7 +46,7 @@ pub(crate) fn reason_kind(kind: &str) -> String {
         "kms" => "with a KMS key that cannot be used",
         "missing" => "deleted before reading",
         "changed" => "replaced before reading",
-        // A kind of a newer version, and words such as `empty`, `archived` or `leased`.
+        // Words that need no change, such as `empty`, `archived` or `leased`, and the kinds of a newer version.
         other => return other.replace('_', " "),
     }
     .to_owned()

@@ -93,11 +93,9 @@ struct Scan<'a> {
 /// The position of a scan within a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ScanState {
-    /// Before a value.
     BeforeValue,
     /// After an opening bracket, before the first element or member.
     InContainer,
-    /// After a value.
     AfterValue,
 }
 
@@ -111,7 +109,7 @@ impl<'a> Scan<'a> {
                 (_, 1) => self.members::<true>()?,
                 (_, _) => self.members::<false>()?,
             };
-            let state = if state == ScanState::BeforeValue { self.one()? } else { state };
+            let state = if state == ScanState::BeforeValue { self.scalar_or_opening()? } else { state };
             if state == ScanState::AfterValue && self.closings()? {
                 self.found.end = self.at();
                 return Ok(self.found);
@@ -152,7 +150,7 @@ impl<'a> Scan<'a> {
 
     /// Reads a scalar or an opening bracket.
     #[inline(always)]
-    fn one(&mut self) -> Result<ScanState, Fault> {
+    fn scalar_or_opening(&mut self) -> Result<ScanState, Fault> {
         let (first, rest) = self.token()?;
         // A field whose value is an object or an array counts as absent.
         let field = self.pending.take();

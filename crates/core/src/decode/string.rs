@@ -65,26 +65,26 @@ pub(super) fn scan_rest(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fa
 /// inspected byte is non-ASCII.
 #[inline(always)]
 fn length(bytes: &[u8], start: usize) -> (usize, bool) {
-    let (mut at, mut beyond) = (start, 0);
+    let (mut at, mut non_ascii) = (start, 0);
     while let Some(block) = block(bytes, at) {
         let lanes = u8x16::from(*block);
         let special =
             lanes.simd_eq(u8x16::splat(b'"')) | lanes.simd_eq(u8x16::splat(b'\\')) | lanes.simd_lt(u8x16::splat(b' '));
         let marks = special.to_bitmask();
-        beyond |= lanes.to_bitmask();
+        non_ascii |= lanes.to_bitmask();
         if marks != 0 {
-            return (at - start + marks.trailing_zeros() as usize, beyond != 0);
+            return (at - start + marks.trailing_zeros() as usize, non_ascii != 0);
         }
         at += BLOCK;
     }
-    let mut beyond = beyond != 0;
+    let mut non_ascii = non_ascii != 0;
     let tail = bytes.get(at..).unwrap_or_default();
     let special = |byte: &u8| {
-        beyond |= !byte.is_ascii();
+        non_ascii |= !byte.is_ascii();
         *byte < b' ' || *byte == b'"' || *byte == b'\\'
     };
     let length = tail.iter().position(special).unwrap_or(tail.len());
-    (at - start + length, beyond)
+    (at - start + length, non_ascii)
 }
 
 #[inline(always)]
@@ -125,9 +125,9 @@ mod tests {
             let tail = &bytes[from..];
             let end = |special: fn(u8) -> bool| tail.iter().position(|&byte| special(byte)).unwrap_or(tail.len());
             let naive = end(|byte| byte < 0x20 || byte == b'"' || byte == b'\\');
-            let (found, beyond) = length(&bytes, from);
+            let (found, non_ascii) = length(&bytes, from);
             prop_assert_eq!(found, naive);
-            prop_assert!(beyond || tail[..naive].is_ascii());
+            prop_assert!(non_ascii || tail[..naive].is_ascii());
 
             let naive = from + end(|byte| byte < 0x20 || byte == b'"' || byte == b'\\' || byte > 0x7f);
             match skip_plain(tail) {

@@ -111,7 +111,7 @@ proptest! {
         bare in any::<bool>(),
         mark in prop_oneof![Just(""), Just("\u{feff}")],
         space in "[ \n\t]{0,3}",
-        line_offsets in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
     ) {
         let list = events.join(&format!("{space},{space}"));
         let json = if bare {
@@ -124,11 +124,11 @@ proptest! {
         prop_assert_eq!(expected.len(), events.len());
         prop_assert_eq!(&decode(json).unwrap(), &expected);
 
-        let mut line_offsets: Vec<_> = line_offsets.iter().map(|cut| cut.index(json.len())).collect();
-        line_offsets.sort_unstable();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(json.len())).collect();
+        cuts.sort_unstable();
         let mut members = Vec::new();
         let mut from = 0;
-        for to in line_offsets.into_iter().chain([json.len()]) {
+        for to in cuts.into_iter().chain([json.len()]) {
             members.extend(gzip(&json[from..to]));
             from = to;
         }

@@ -1,4 +1,4 @@
-//! The top-level fields of an event, as far as a filter can compare them.
+//! The names of an event's top-level fields, and whether a filter can compare them.
 //!
 //! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>
 

@@ -48,8 +48,8 @@ pub enum EventsPerFile {
 }
 
 impl SyntheticBucket {
-    /// Describes three accounts of an organization in four regions. Two trails that share 27 % of their events deliver
-    /// the files over three days of January 2026.
+    /// Describes three accounts of an organization in four regions. The files are delivered over three days of January
+    /// 2026. A second trail delivers 27 % of the events again.
     pub fn new(seed: u64, files: u32) -> Self {
         Self {
             seed,

@@ -13,7 +13,7 @@ use std::fmt::Write;
 pub(super) struct EventGenerator<'a> {
     object: &'a SyntheticObject,
     content: Content,
-    weights: u32,
+    total_weight: u32,
     ordinal: u32,
     /// Latest time of an event in seconds since 1970.
     last: i64,
@@ -55,7 +55,7 @@ impl<'a> EventGenerator<'a> {
             spread: rng.i64(10..240).min(latency),
             last: object.delivered - latency,
             content: Content::new(scope, rng, object.variety),
-            weights: CALLS.iter().map(|call| call.weight).sum(),
+            total_weight: CALLS.iter().map(|call| call.weight).sum(),
             ordinal: 0,
             out: String::new(),
             tail: String::new(),
@@ -82,7 +82,7 @@ impl<'a> EventGenerator<'a> {
     }
 
     fn call(&mut self) -> &'static ApiCall {
-        let mut left = self.content.rng.u32(0..self.weights);
+        let mut left = self.content.rng.u32(0..self.total_weight);
         let found = CALLS.iter().find(|call| match left.checked_sub(call.weight) {
             Some(rest) => {
                 left = rest;

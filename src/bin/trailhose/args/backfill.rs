@@ -1,4 +1,4 @@
-//! `trailhose backfill`.
+//! Arguments of `trailhose backfill`.
 
 use super::selection::Selection;
 use super::value::{self, LedgerLocation, Location};
@@ -16,8 +16,8 @@ Examples:
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    the run was requested, the preview is complete, or the run is done or in progress
-  1    a request failed, the run has failures, or the run does not exist; try again
-  2    nothing was started: invalid arguments, or a source, queue or ledger cannot be opened
+  1    the run has failures or does not exist, or --dry-run or --inventory failed after it read objects
+  2    nothing was started: invalid arguments, a source, queue or ledger cannot be opened, or a request to it failed
   4    with --dry-run or --inventory: no object of a source matched the selection; --allow-empty makes it 0
   130  interrupted by Ctrl-C; 143 by SIGTERM";
 
@@ -58,8 +58,8 @@ pub(crate) struct BackfillArgs {
     #[arg(long, value_name = "dynamodb://TABLE", value_parser = value::ledger)]
     pub(crate) ledger: Option<LedgerLocation>,
 
-    /// Read the objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. They are compared
-    /// with the ledger locally, and the missing ones are enqueued
+    /// Take the list of objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. The objects
+    /// are compared with the ledger locally, and the missing ones are enqueued
     #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::location)]
     pub(crate) inventory: Option<Location>,
 
@@ -76,7 +76,7 @@ pub(crate) struct BackfillArgs {
 
     /// Maximum rate at which objects are enqueued, in stored bytes per second over all workers
     #[arg(long, value_name = "BYTES")]
-    #[arg(value_parser = value::whole::<u64>(trailhose::backfill::run::LEAST_BYTES_PER_SECOND..=u64::MAX))]
+    #[arg(value_parser = value::whole::<u64>(trailhose::backfill::run::MIN_BYTES_PER_SECOND..=u64::MAX))]
     pub(crate) bytes_per_second: Option<u64>,
 
     /// Print one JSON object

@@ -1,4 +1,4 @@
-//! `trailhose cost`.
+//! Arguments of `trailhose cost`.
 
 use super::value;
 use clap::Args;

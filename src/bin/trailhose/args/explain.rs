@@ -25,7 +25,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "FILE|dynamodb://TABLE", value_parser = value::ledger)]
     pub(crate) ledger: Option<LedgerLocation>,
 
-    /// Quarantine objects larger than this when decompressed [default: 2 GiB]
+    /// Report an object that is larger than this when decompressed as unreadable [default: 2 GiB]
     #[arg(long, value_name = "BYTES", env = "TRAILHOSE_MAX_OBJECT_BYTES", hide_env_values = true)]
     #[arg(value_parser = value::whole::<u64>(1..=u64::MAX))]
     pub(crate) max_object_bytes: Option<u64>,

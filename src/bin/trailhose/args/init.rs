@@ -20,7 +20,7 @@ pub(crate) struct InitArgs {
     #[arg(long = "region", value_name = "REGION", value_parser = super::value::region)]
     pub(crate) regions: Vec<String>,
 
-    /// Output file
+    /// Settings file to write
     #[arg(long, value_name = "FILE", default_value = super::value::SETTINGS_FILE)]
     pub(crate) config: PathBuf,
 

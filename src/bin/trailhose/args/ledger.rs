@@ -22,8 +22,8 @@ Examples:
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  not found, files differ from the ledger, refused (for example because another worker holds a lease), or a ledger request failed
-  2  nothing was started: invalid arguments, the ledger cannot be opened, or --yes is missing";
+  1  not found, files differ from the ledger, or refused (for example because another worker holds a lease)
+  2  invalid arguments, the ledger cannot be opened, a ledger request failed, or --yes is missing";
 
 #[derive(Debug, Args)]
 pub(crate) struct LedgerArgs {
@@ -60,7 +60,7 @@ pub(crate) enum LedgerCommand {
     /// List, accept or retry quarantined objects
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
-    /// Compare the JSON Lines files in a folder completely with the ledger: every byte and every event
+    /// Compare every byte and every event of the JSON Lines files in a folder with the ledger
     Verify {
         /// The folder. Its ledger is DEST/.trailhose/ledger.db unless --ledger names another file
         dest: PathBuf,
@@ -89,14 +89,14 @@ pub(crate) enum LedgerCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// List quarantined objects: since when, and why
+    /// List quarantined objects, each with the time and the reason of its quarantine
     List,
     /// Accept that quarantined objects stay undelivered, so that runs exit with 0 again; or withdraw this
     Accept {
         /// s3://bucket/key#ETAG, as printed by `list`
         #[arg(required = true)]
         objects: Vec<String>,
-        /// Why, for example a ticket. `list` shows it
+        /// The reason, for example a ticket number. `list` shows it
         #[arg(long, value_name = "TEXT", value_parser = reason, required_unless_present = "undo")]
         reason: Option<String>,
         /// Withdraw the acceptance: the objects count as quarantined again

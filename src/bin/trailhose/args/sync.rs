@@ -25,7 +25,7 @@ Exit codes:
   3    completed, but some objects are quarantined and not accepted; each is listed with its reason
   4    completed, but no object of a source matched the selection; --allow-empty makes it 0
   130  interrupted by Ctrl-C; objects in progress were finished; rerun to resume
-  143  interrupted by SIGTERM, in the same way; with --watch SIGTERM ends with 0, or 1 if the last round failed";
+  143  interrupted by SIGTERM; otherwise as 130. With --watch, SIGTERM exits with 0, or with 1 if the last round failed";
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
@@ -45,7 +45,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "INTERVAL", value_parser = value::pause, help_heading = "Watching")]
     pub(crate) watch: Option<Duration>,
 
-    /// Days before today that each round after the first scans again [default: 3]
+    /// Days before the newest listed log that each round after the first scans again [default: 3]
     #[arg(long, value_name = "DAYS", requires = "watch", help_heading = "Watching")]
     #[arg(value_parser = value::whole::<u32>(0..=36_500))]
     pub(crate) look_back: Option<u32>,
@@ -62,8 +62,8 @@ pub(crate) struct SyncArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
 
-    /// Read the objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. SOURCE must be the
-    /// bucket that the report describes
+    /// Take the list of objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. SOURCE must
+    /// be the bucket that the report describes
     #[arg(long, value_name = "[s3://…/]manifest.json", value_parser = value::location, help_heading = "Object selection")]
     #[arg(conflicts_with = "watch")]
     pub(crate) inventory: Option<Location>,

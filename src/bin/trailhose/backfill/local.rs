@@ -41,13 +41,13 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
     let ledger = components::open_read_only(at, aws).await?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
-    let worked = async {
+    let work = async {
         let (mut counts, mut unvisited) = (ListingCounts::default(), UnvisitedFolders::default());
         let mut empty = Vec::new();
         for planned in &plan.runs {
-            for at in &planned.places {
+            for at in &planned.sources {
                 let (before, unvisited_before) = (counts, unvisited.count);
-                one(plan, planned, at, &ledger, aws, &bar, &mut counts, &mut unvisited).await?;
+                run_source(plan, planned, at, &ledger, aws, &bar, &mut counts, &mut unvisited).await?;
                 if counts.matched() == before.matched() && !at.allow_empty {
                     let found = [
                         counts.not_logs - before.not_logs,
@@ -60,17 +60,18 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
         }
         Ok((counts, unvisited, empty))
     };
-    // Enqueued objects stay enqueued, and the next run finds them in the ledger once they are processed.
-    let worked = tokio::select! {
-        worked = worked => worked,
+    // An interrupt drops the unfinished work. Enqueued objects stay enqueued, and the next run finds them in the ledger
+    // when they are processed.
+    let result = tokio::select! {
+        result = work => result,
         Ok(_) = halt.wait_for(|&halt| halt) => {
             bar.finish_and_clear();
             return Ok(crate::interrupt::exit_code());
         }
     };
     bar.finish_and_clear();
-    let (counts, unvisited, empty) = match worked {
-        Ok(worked) => worked,
+    let (counts, unvisited, empty) = match result {
+        Ok(totals) => totals,
         Err(LocalBackfillError::NothingDone(reason)) => return Err(reason),
         Err(LocalBackfillError::PartlyDone(reason)) => {
             return Ok(crate::report_failure("aborted", &reason, super::INCOMPLETE));
@@ -115,7 +116,7 @@ enum LocalBackfillError {
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parameters are independent, and there is one caller")]
-async fn one(
+async fn run_source(
     plan: &BackfillPlan,
     planned: &PlannedRun,
     at: &SourceLocation,
@@ -127,30 +128,30 @@ async fn one(
 ) -> Result<(), LocalBackfillError> {
     // A report needs no list request per day, so without --since all its days are read.
     let since = plan.inventory.as_ref().map(|_| EARLIEST_DAY);
-    let terms = planned.run(RunId::at(0, 0), since).map_err(LocalBackfillError::NothingDone)?.terms;
+    let terms = planned.resolve(RunId::at(0, 0), since).map_err(LocalBackfillError::NothingDone)?.terms;
     let started = counts.listed > 0;
-    let trouble = |reason: String| {
+    let failed = |reason: String| {
         if started { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) }
     };
-    let opened = components::source(&at.location, at.region.as_deref(), aws).await.map_err(trouble)?;
+    let opened = components::source(&at.location, at.region.as_deref(), aws).await.map_err(failed)?;
     let processor = UnitProcessor { source: Arc::clone(&opened.source), ledger: ledger.clone() };
-    let ask = terms.ask(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
+    let request = terms.discovery_request(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
     match &plan.inventory {
-        Some(manifest) => over_inventory(plan, manifest, &opened, &ask, &terms, &processor, aws, counts).await,
-        None => over_listing(&opened, ask, &processor, bar, counts, unvisited).await,
+        Some(manifest) => run_over_inventory(plan, manifest, &opened, &request, &terms, &processor, aws, counts).await,
+        None => run_over_listing(&opened, request, &processor, bar, counts, unvisited).await,
     }
 }
 
-async fn over_listing(
+async fn run_over_listing(
     opened: &OpenedSource,
-    ask: DiscoveryRequest,
+    request: DiscoveryRequest,
     processor: &UnitProcessor,
     bar: &ProgressBar,
     counts: &mut ListingCounts,
     unvisited: &mut UnvisitedFolders,
 ) -> Result<(), LocalBackfillError> {
-    let ask = DiscoveryRequest { mode: BackfillMode::Count, ..ask };
-    let discovery = Discovery::new(Arc::clone(&opened.source), ask);
+    let request = DiscoveryRequest { mode: BackfillMode::Count, ..request };
+    let discovery = Discovery::new(Arc::clone(&opened.source), request);
     let units = stream::unfold(Some(discovery), async |discovery| {
         let mut discovery = discovery?;
         match discovery.next().await {
@@ -159,49 +160,51 @@ async fn over_listing(
             Err(error) => Some((DiscoveryStep::Failed(error.to_string()), None)),
         }
     });
-    let worked = units.map(async |found| match found {
-        DiscoveryStep::Unit(unit) => Ok(processor.run(unit, &DryRunDispatcher, Instant::now() + UNLIMITED_TIME).await),
-        DiscoveryStep::End(progress) => Err(Ok(progress)),
-        DiscoveryStep::Failed(reason) => Err(Err(reason)),
+    let steps = units.map(async |step| match step {
+        DiscoveryStep::Unit(unit) => {
+            DiscoveryStep::Unit(processor.run(unit, &DryRunDispatcher, Instant::now() + UNLIMITED_TIME).await)
+        }
+        DiscoveryStep::End(progress) => DiscoveryStep::End(progress),
+        DiscoveryStep::Failed(reason) => DiscoveryStep::Failed(reason),
     });
-    let mut worked = std::pin::pin!(worked.buffer_unordered(CONCURRENT_UNITS));
-    while let Some(ended) = worked.next().await {
-        match ended {
-            Ok(ended) => take(ended, counts)?,
-            Err(Ok(progress)) => {
+    let mut steps = std::pin::pin!(steps.buffer_unordered(CONCURRENT_UNITS));
+    while let Some(step) = steps.next().await {
+        match step {
+            DiscoveryStep::Unit(report) => add_report(report, counts)?,
+            DiscoveryStep::End(progress) => {
                 counts.list_requests += progress.requests;
                 unvisited.add(&opened.bucket, &progress);
             }
-            Err(Err(reason)) if counts.listed == 0 => return Err(LocalBackfillError::NothingDone(reason)),
-            Err(Err(reason)) => return Err(LocalBackfillError::PartlyDone(reason)),
+            DiscoveryStep::Failed(reason) if counts.listed == 0 => return Err(LocalBackfillError::NothingDone(reason)),
+            DiscoveryStep::Failed(reason) => return Err(LocalBackfillError::PartlyDone(reason)),
         }
         bar.set_message(format!("{} objects, {} missing", HumanCount(counts.listed), HumanCount(counts.sent)));
     }
     Ok(())
 }
 
-/// One step of discovery.
-enum DiscoveryStep {
-    Unit(Unit),
+/// One step of discovery. `U` is the unit, and after it is processed, its report.
+enum DiscoveryStep<U> {
+    Unit(U),
     /// The end, with what discovery found in addition to the units.
     End(DiscoveryProgress),
     Failed(String),
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parameters are independent, and there is one caller")]
-async fn over_inventory(
+async fn run_over_inventory(
     plan: &BackfillPlan,
     manifest: &Location,
     opened: &OpenedSource,
-    ask: &DiscoveryRequest,
+    request: &DiscoveryRequest,
     terms: &RunOptions,
     processor: &UnitProcessor,
     aws: &Aws,
     counts: &mut ListingCounts,
 ) -> Result<(), LocalBackfillError> {
     let report = inventory::open(manifest, &opened.bucket, aws).await.map_err(LocalBackfillError::NothingDone)?;
-    anstream::eprintln!("{}", inventory::age(&report));
-    let intake: Box<dyn Dispatcher> = match (&plan.ingest_queue, plan.dry_run) {
+    anstream::eprintln!("{}", inventory::age_warning(&report));
+    let dispatcher: Box<dyn Dispatcher> = match (&plan.ingest_queue, plan.dry_run) {
         (Some(url), false) => {
             let budget = terms.bytes_per_second.map_or_else(Budget::unlimited, Budget::of);
             let sqs = aws.sqs().await.map_err(LocalBackfillError::NothingDone)?;
@@ -211,20 +214,23 @@ async fn over_inventory(
         _ => Box::new(DryRunDispatcher),
     };
     let pages = report.pages(&opened.prefix);
-    take(processor.run_over_pages(pages, ask.flat_unit(), &*intake, Instant::now() + UNLIMITED_TIME).await, counts)
+    add_report(
+        processor.run_over_pages(pages, request.flat_unit(), &*dispatcher, Instant::now() + UNLIMITED_TIME).await,
+        counts,
+    )
 }
 
-fn take(ended: UnitReport, counts: &mut ListingCounts) -> Result<(), LocalBackfillError> {
-    counts.merge(&ended.counts);
-    let trouble = match ended.end {
+fn add_report(report: UnitReport, counts: &mut ListingCounts) -> Result<(), LocalBackfillError> {
+    counts.merge(&report.counts);
+    let failed = match report.end {
         UnitEnd::Done => return Ok(()),
         UnitEnd::OutOfTime(left) | UnitEnd::AwaitingBudget { left, .. } => format!("{left}: time limit reached"),
         UnitEnd::Failed { left, error } => format!("{left}: {error}"),
     };
     Err(if counts.listed == 0 {
-        LocalBackfillError::NothingDone(trouble)
+        LocalBackfillError::NothingDone(failed)
     } else {
-        LocalBackfillError::PartlyDone(trouble)
+        LocalBackfillError::PartlyDone(failed)
     })
 }
 

@@ -28,7 +28,7 @@ pub(super) struct BackfillPlan {
 #[derive(Debug, Clone)]
 pub(super) struct PlannedRun {
     pub(super) request: Request,
-    pub(super) places: Vec<SourceLocation>,
+    pub(super) sources: Vec<SourceLocation>,
 }
 
 /// A source, with the region of its bucket if it differs from the configured region.
@@ -68,35 +68,34 @@ impl BackfillPlan {
             );
         }
         let mut runs: Vec<PlannedRun> = Vec::new();
-        let mut add = |request: Request, at: SourceLocation| match runs.iter_mut().find(|runs| runs.request == request)
-        {
-            Some(runs) => runs.places.push(at),
-            None => runs.push(PlannedRun { request, places: vec![at] }),
+        let mut add = |request: Request, at: SourceLocation| match runs.iter_mut().find(|run| run.request == request) {
+            Some(run) => run.sources.push(at),
+            None => runs.push(PlannedRun { request, sources: vec![at] }),
         };
         for location in &args.sources {
             add(request.clone(), SourceLocation { location: location.clone(), region: None, allow_empty });
         }
         let listed = settings.iter().filter(|_| args.sources.is_empty()).flat_map(|settings| &settings.sources);
         for source in listed {
-            let mut of_source = request.clone();
+            let mut source_request = request.clone();
             let file = settings.as_ref();
-            of_source.since = request.since.or(source.since).or(file.and_then(|file| file.since));
-            of_source.until = request.until.or(source.until).or(file.and_then(|file| file.until));
+            source_request.since = request.since.or(source.since).or(file.and_then(|file| file.since));
+            source_request.until = request.until.or(source.until).or(file.and_then(|file| file.until));
             if request.accounts.is_empty() {
-                of_source.accounts = source.accounts.iter().cloned().collect();
+                source_request.accounts = source.accounts.iter().cloned().collect();
             }
             if request.regions.is_empty() {
-                of_source.regions = source.regions.iter().cloned().collect();
+                source_request.regions = source.regions.iter().cloned().collect();
             }
             if request.kinds.is_empty() {
-                of_source.kinds = source.kinds.iter().map(ToString::to_string).collect();
+                source_request.kinds = source.kinds.iter().map(ToString::to_string).collect();
             }
             let (location, region) = (source.location.clone(), source.bucket_region.clone());
-            add(of_source, SourceLocation { location, region, allow_empty: allow_empty || source.allow_empty });
+            add(source_request, SourceLocation { location, region, allow_empty: allow_empty || source.allow_empty });
         }
         if runs.is_empty() {
             // No source is given: the stack uses its configured sources.
-            runs.push(PlannedRun { request, places: Vec::new() });
+            runs.push(PlannedRun { request, sources: Vec::new() });
         }
         if args.name.is_some() && runs.len() > 1 {
             return Err(
@@ -126,18 +125,18 @@ impl BackfillPlan {
     }
 
     fn check(&self) -> Result<(), String> {
-        for runs in &self.runs {
+        for run in &self.runs {
             // Report an invalid request here instead of in the dead-letter queue.
-            runs.run(RunId::at(0, 0), None)?;
+            run.resolve(RunId::at(0, 0), None)?;
         }
-        let places = self.runs.iter().map(|runs| runs.places.len()).sum::<usize>();
+        let sources = self.runs.iter().map(|run| run.sources.len()).sum::<usize>();
         if !self.runs_locally() {
             return Ok(());
         }
-        if places == 0 {
+        if sources == 0 {
             return Err("no source: specify s3://bucket[/prefix], or add a source to trailhose.toml".into());
         }
-        if self.inventory.is_some() && places > 1 {
+        if self.inventory.is_some() && sources > 1 {
             return Err("--inventory: a report describes one bucket: specify it as SOURCE".into());
         }
         if self.inventory.is_some() && !self.dry_run && self.ingest_queue.is_none() {
@@ -167,7 +166,7 @@ impl PlannedRun {
                 Err(format!("{} is a folder, which AWS cannot read: use trailhose sync or --dry-run", path.display()))
             }
         };
-        let sources = self.places.iter().map(root).collect::<Result<Vec<_>, _>>()?;
+        let sources = self.sources.iter().map(root).collect::<Result<Vec<_>, _>>()?;
         Ok(Request { sources, ..self.request.clone() })
     }
 
@@ -176,9 +175,9 @@ impl PlannedRun {
     ///
     /// # Errors
     /// The request is invalid.
-    pub(super) fn run(&self, id: RunId, since: Option<Date>) -> Result<Run, String> {
-        let anywhere = vec![SourceRoot { bucket: "any".to_owned(), prefix: String::new() }];
-        let defaults = Defaults { sources: anywhere, look_back_days: LOOK_BACK };
+    pub(super) fn resolve(&self, id: RunId, since: Option<Date>) -> Result<Run, String> {
+        let placeholder = vec![SourceRoot { bucket: "any".to_owned(), prefix: String::new() }];
+        let defaults = Defaults { sources: placeholder, look_back_days: LOOK_BACK };
         let request = Request { since: self.request.since.or(since), ..self.request.clone() };
         request.resolve(id, &defaults, system_clock()()).map_err(|error| error.to_string())
     }

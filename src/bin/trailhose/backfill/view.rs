@@ -18,7 +18,7 @@ pub(super) struct LocalReport {
     dry_run: bool,
     counts: ListingCounts,
     unvisited_folders: u64,
-    /// The first of their names.
+    /// The names of the first of these folders, for each source.
     unvisited: Vec<String>,
     estimate: EstimateView,
 }
@@ -95,7 +95,7 @@ impl LocalReport {
             counts.past_retention,
             "older than ledger retention; may be delivered again",
         );
-        table.row("incomplete", counts.unfinished, "");
+        table.row("unfinished", counts.unfinished, "");
         let sent = if *dry_run { "to enqueue" } else { "enqueued" };
         table.row(sent, counts.sent, &format!("{} as stored", DecimalBytes(counts.bytes)));
         let reads = format!("list requests, {} ledger rows read", HumanCount(counts.ledger_reads));

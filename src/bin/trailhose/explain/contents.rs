@@ -78,7 +78,7 @@ pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(ObjectContent
         contents.longest = contents.longest.max(event.line.len() as u64);
         contents.oversize += u64::from(event.line.len() >= RECORD_BYTES);
         contents.without_time += u64::from(event.seconds.is_none());
-        match id(event.line) {
+        match id_text(event.line) {
             None => contents.without_id += 1,
             Some(text) if text != event.id.to_string() => contents.other_ids += 1,
             Some(_) => {}
@@ -93,14 +93,14 @@ pub(super) fn read(stored: &[u8], limits: DecodeLimits) -> Result<(ObjectContent
     contents.gzip_members = members(stored);
     contents.oldest = times.map(|(oldest, _)| date(oldest));
     contents.newest = times.map(|(_, newest)| date(newest));
-    contents.accounts = scopes.iter().map(|scope| named(&scope.account)).collect();
-    contents.regions = scopes.iter().map(|scope| named(&scope.region)).collect();
-    spread(&mut contents, &known, &scopes);
+    contents.accounts = scopes.iter().map(|scope| or_none(&scope.account)).collect();
+    contents.regions = scopes.iter().map(|scope| or_none(&scope.region)).collect();
+    count_pages_and_duplicates(&mut contents, &known, &scopes);
     Ok((contents, DecodedEvents { known, scopes }))
 }
 
 /// Counts ledger pages and duplicates.
-fn spread(contents: &mut ObjectContents, known: &[EventMeta], scopes: &[EventScope]) {
+fn count_pages_and_duplicates(contents: &mut ObjectContents, known: &[EventMeta], scopes: &[EventScope]) {
     let mut pages: HashMap<PageName, u64> = HashMap::new();
     let mut first = HashMap::new();
     for event in known {
@@ -119,8 +119,9 @@ fn spread(contents: &mut ObjectContents, known: &[EventMeta], scopes: &[EventSco
     contents.largest_page = pages.values().copied().max().unwrap_or(0);
 }
 
-/// Returns the event's ID as written. It is parsed again here because the decoder keeps only the decoded ID.
-fn id(line: &[u8]) -> Option<String> {
+/// Returns the event's ID as text. It is parsed again here, because the decoder keeps only a hash of an ID that is not a
+/// UUID.
+fn id_text(line: &[u8]) -> Option<String> {
     let fields: HashMap<String, &RawValue> = serde_json::from_slice(line).ok()?;
     let raw = fields.get("eventID").or_else(|| fields.get("eventId"))?.get();
     match raw {
@@ -147,7 +148,7 @@ fn members(mut rest: &[u8]) -> u64 {
     members
 }
 
-fn named(text: &str) -> String {
+fn or_none(text: &str) -> String {
     if text.is_empty() { "(none)".into() } else { text.to_owned() }
 }
 

@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// Maximum number of accounts or regions listed.
-const FEW: usize = 4;
+const MAX_NAMES: usize = 4;
 
-/// Maximum number of characters shown of each.
-const LONGEST: usize = 64;
+/// Maximum number of characters of each name.
+const MAX_NAME_CHARS: usize = 64;
 
 /// Prints the explanation as a table or as one JSON object.
 pub(super) fn print(explained: &Explanation, json: bool) {
@@ -74,7 +74,7 @@ fn contents_rows(out: &mut String, contents: &ObjectContents, stored: u64) {
     };
     row(out, "stored", &format!("{}, {packing}", DecimalBytes(stored)));
     let times = match (&contents.oldest, &contents.newest) {
-        (Some(oldest), Some(newest)) if oldest == newest => format!(", all of {oldest}"),
+        (Some(oldest), Some(newest)) if oldest == newest => format!(", all at {oldest}"),
         (Some(oldest), Some(newest)) => format!(", from {oldest} to {newest}"),
         _ => String::new(),
     };
@@ -82,7 +82,11 @@ fn contents_rows(out: &mut String, contents: &ObjectContents, stored: u64) {
     if contents.events == 0 {
         return;
     }
-    row(out, "scope", &format!("account {}; region {}", few(&contents.accounts), few(&contents.regions)));
+    row(
+        out,
+        "scope",
+        &format!("account {}; region {}", first_names(&contents.accounts), first_names(&contents.regions)),
+    );
     let pages = format!(
         "{} in the ledger (account, region and 15 minutes), the largest with {} events",
         count(contents.pages),
@@ -104,11 +108,11 @@ fn contents_rows(out: &mut String, contents: &ObjectContents, stored: u64) {
     }
 }
 
-fn few(names: &BTreeSet<String>) -> String {
-    // The text comes from an event: it may have any length and contain any characters.
-    let shown = |name: &String| one_line(&name.chars().take(LONGEST).collect::<String>());
-    let some: Vec<String> = names.iter().take(FEW).map(shown).collect();
-    let rest = names.len().saturating_sub(FEW);
+fn first_names(names: &BTreeSet<String>) -> String {
+    // A name comes from an event, so it may have any length and contain any characters.
+    let shown = |name: &String| one_line(&name.chars().take(MAX_NAME_CHARS).collect::<String>());
+    let some: Vec<String> = names.iter().take(MAX_NAMES).map(shown).collect();
+    let rest = names.len().saturating_sub(MAX_NAMES);
     if rest == 0 { some.join(", ") } else { format!("{} and {rest} more", some.join(", ")) }
 }
 

@@ -26,6 +26,7 @@ pub(super) struct BucketReport {
 /// Targets of a bucket's notifications about new objects.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct NotificationTargets {
+    /// The queue of trailhose's own notification.
     ours: Option<String>,
     event_bridge: bool,
     topic: Option<String>,
@@ -36,8 +37,8 @@ struct NotificationTargets {
 impl BucketReport {
     pub(super) async fn inspect(aws: &Aws, bucket: &str, prefix: &str) -> Result<Self, String> {
         let configured = aws.config().await?;
-        let here = region(&aws::s3(configured), bucket).await;
-        let region = here.filter(|region| configured.region().is_none_or(|configured| configured.as_ref() != region));
+        let actual = region(&aws::s3(configured), bucket).await;
+        let region = actual.filter(|region| configured.region().is_none_or(|configured| configured.as_ref() != region));
         let client = match &region {
             Some(region) => aws::s3(&aws.config_in(region).await?),
             None => aws::s3(configured),
@@ -47,7 +48,7 @@ impl BucketReport {
             Err(failure) => (Err(failure), Vec::new()),
         };
         let notified = client.get_bucket_notification_configuration().bucket(bucket).send().await;
-        let notified = notified.map(|found| notifies(&found)).map_err(|error| aws::failure(&error));
+        let notified = notified.map(|found| notification_targets(&found)).map_err(|error| aws::failure(&error));
         Ok(Self { region, organizations, listed, notified })
     }
 
@@ -151,23 +152,23 @@ async fn organizations(client: &Client, bucket: &str, prefix: &str) -> Result<Ve
     Ok(found)
 }
 
-fn notifies(found: &Notifications) -> NotificationTargets {
+fn notification_targets(found: &Notifications) -> NotificationTargets {
     let created = |events: &[Event]| events.iter().any(|event| event.as_str().starts_with("s3:ObjectCreated:"));
-    let mut notifies = NotificationTargets {
+    let mut targets = NotificationTargets {
         event_bridge: found.event_bridge_configuration().is_some(),
         ..NotificationTargets::default()
     };
     for queue in found.queue_configurations().iter().filter(|queue| created(queue.events())) {
-        let to = if queue.id() == Some(NOTIFICATION_ID) { &mut notifies.ours } else { &mut notifies.other };
+        let to = if queue.id() == Some(NOTIFICATION_ID) { &mut targets.ours } else { &mut targets.other };
         *to = Some(queue.queue_arn().to_owned());
     }
     for topic in found.topic_configurations().iter().filter(|topic| created(topic.events())) {
-        notifies.topic = Some(topic.topic_arn().to_owned());
+        targets.topic = Some(topic.topic_arn().to_owned());
     }
     for function in found.lambda_function_configurations().iter().filter(|function| created(function.events())) {
-        notifies.other = Some(function.lambda_function_arn().to_owned());
+        targets.other = Some(function.lambda_function_arn().to_owned());
     }
-    notifies
+    targets
 }
 
 #[cfg(test)]
@@ -176,8 +177,12 @@ mod tests {
     use aws_sdk_s3::types::{EventBridgeConfiguration, LambdaFunctionConfiguration, TopicConfiguration};
 
     fn check_text(found: &Notifications) -> (String, String) {
-        let bucket =
-            BucketReport { region: None, organizations: Vec::new(), listed: Ok(()), notified: Ok(notifies(found)) };
+        let bucket = BucketReport {
+            region: None,
+            organizations: Vec::new(),
+            listed: Ok(()),
+            notified: Ok(notification_targets(found)),
+        };
         let check = bucket.notifications("logs", None);
         (check.found, check.to_do.unwrap_or_default())
     }

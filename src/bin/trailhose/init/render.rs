@@ -1,4 +1,4 @@
-//! Renders the findings as a settings file and as text. Pure.
+//! Renders the findings as a settings file and as text.
 
 use super::SourceReport;
 use super::bucket::keys;

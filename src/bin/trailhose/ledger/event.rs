@@ -62,7 +62,7 @@ impl EventView {
 pub(super) async fn run(open: &OpenedLedger, args: &EventArgs, json: bool) -> Result<u8, String> {
     let id = EventId::from_text(args.id.as_bytes());
     let traced = match args.scan {
-        true => everywhere(open, id).await?,
+        true => scan_all_pages(open, id).await?,
         false => open.ledger.trace(id, &scopes(args)).await.map_err(failed)?,
     };
     for traced in &traced {
@@ -83,8 +83,8 @@ pub(super) async fn run(open: &OpenedLedger, args: &EventArgs, json: bool) -> Re
     Ok(0)
 }
 
-/// Returns the scopes to search: each minute, the other minutes of its time window, because aggregated events are
-/// distributed over them, and the scope of events without a time.
+/// Returns the scopes to search for each account and region: the requested minutes, the other minutes of their time
+/// windows, because aggregated events are distributed over a window, and the scope of events without a time.
 fn scopes(args: &EventArgs) -> Vec<EventScope> {
     let minute = args.time.unwrap_or_default().div_euclid(60);
     let first = minute - args.minutes;
@@ -100,7 +100,7 @@ fn scopes(args: &EventArgs) -> Vec<EventScope> {
     pairs.flat_map(|(account, region)| minutes.clone().map(of(account, region))).collect()
 }
 
-async fn everywhere(open: &OpenedLedger, id: EventId) -> Result<Vec<EventTrace>, String> {
+async fn scan_all_pages(open: &OpenedLedger, id: EventId) -> Result<Vec<EventTrace>, String> {
     let mut found = Vec::new();
     let mut walk = open.walk(ScanFilter::Pages);
     let now = open.ledger.now();

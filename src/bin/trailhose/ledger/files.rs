@@ -14,23 +14,23 @@ use trailhose::sink::jsonl::{Jsonl, Options, Verification, verify as compare};
 /// Exit code: the files differ from the ledger.
 const DIFFERENT: u8 = 1;
 
-/// The file with the record of a folder's files.
+/// The SQLite file that records which JSON Lines files a folder contains.
 enum FileRecord {
     /// An SQLite ledger.
     Ledger(PathBuf),
-    /// The state in the folder, if the ledger is stored elsewhere.
+    /// A file in the folder, if the ledger is stored elsewhere.
     Folder(PathBuf),
 }
 
 impl FileRecord {
     fn find(dest: &Path, ledger: Option<&LedgerLocation>) -> Result<Self, String> {
         let state = dest.join(".trailhose");
-        let (in_folder, elsewhere) = (state.join("ledger.db"), state.join("files.db"));
+        let (ledger_file, files_file) = (state.join("ledger.db"), state.join("files.db"));
         match ledger {
             Some(LedgerLocation::File(file)) => Ok(Self::Ledger(file.clone())),
-            Some(LedgerLocation::DynamoDb(_)) => Ok(Self::Folder(elsewhere)),
-            None if in_folder.is_file() => Ok(Self::Ledger(in_folder)),
-            None if elsewhere.is_file() => Ok(Self::Folder(elsewhere)),
+            Some(LedgerLocation::DynamoDb(_)) => Ok(Self::Folder(files_file)),
+            None if ledger_file.is_file() => Ok(Self::Ledger(ledger_file)),
+            None if files_file.is_file() => Ok(Self::Folder(files_file)),
             None => Err(format!(
                 "{} contains no ledger: name the folder that `trailhose sync` delivered to, and its ledger with --ledger \
                  if it is elsewhere",

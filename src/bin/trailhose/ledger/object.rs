@@ -23,7 +23,7 @@ pub(super) struct ObjectSelector {
 pub(super) struct LookupResult {
     /// One row for each version found.
     pub(super) rows: Vec<Row>,
-    /// Whether other versions may exist that were not searched.
+    /// Whether the ledger may have rows of other versions, which were not searched.
     pub(super) other_versions_possible: bool,
 }
 
@@ -56,19 +56,19 @@ impl ObjectSelector {
     /// an SQLite ledger or with `scan`, and the current version in a DynamoDB ledger.
     pub(super) async fn find(&self, open: &OpenedLedger, aws: &Aws, scan: bool) -> Result<LookupResult, String> {
         let rows = match &self.etag {
-            Some(etag) => self.named(open, etag).await?,
+            Some(etag) => self.rows_with_etag(open, etag).await?,
             None if scan || !open.is_billed() => {
-                return Ok(LookupResult { rows: self.walked(open).await?, other_versions_possible: false });
+                return Ok(LookupResult { rows: self.scan_rows(open).await?, other_versions_possible: false });
             }
-            None => match self.current(aws).await? {
-                Some(etag) => self.named(open, &etag).await?,
+            None => match self.current_etag(aws).await? {
+                Some(etag) => self.rows_with_etag(open, &etag).await?,
                 None => Vec::new(),
             },
         };
         Ok(LookupResult { rows, other_versions_possible: self.etag.is_none() })
     }
 
-    async fn named(&self, open: &OpenedLedger, etag: &str) -> Result<Vec<Row>, String> {
+    async fn rows_with_etag(&self, open: &OpenedLedger, etag: &str) -> Result<Vec<Row>, String> {
         let object = |(bucket, key): &(String, String)| Object {
             bucket: bucket.clone(),
             key: key.clone(),
@@ -78,7 +78,7 @@ impl ObjectSelector {
         Ok(open.ledger.rows(&ids).await.map_err(failed)?.into_iter().flatten().collect())
     }
 
-    async fn walked(&self, open: &OpenedLedger) -> Result<Vec<Row>, String> {
+    async fn scan_rows(&self, open: &OpenedLedger) -> Result<Vec<Row>, String> {
         let mut walk = open.walk(ScanFilter::Versions(self.names.clone()));
         let mut rows = Vec::new();
         while let Some(batch) = walk.next().await? {
@@ -88,7 +88,7 @@ impl ObjectSelector {
     }
 
     /// Returns the `ETag` of the current version, or `None` if the object does not exist.
-    async fn current(&self, aws: &Aws) -> Result<Option<String>, String> {
+    async fn current_etag(&self, aws: &Aws) -> Result<Option<String>, String> {
         let Some((bucket, key)) = self.names.first() else { return Ok(None) };
         let location = match bucket.strip_prefix("file://") {
             Some(folder) => Location::Path(folder.into()),

@@ -11,7 +11,7 @@ use trailhose::ledger::inspect::scan::{LedgerScan, ScanBatch, ScanFilter};
 use trailhose::ledger::model::row::Row;
 use trailhose::ledger::store::StoreError;
 
-/// LedgerAccess mode of a ledger.
+/// Whether a ledger is opened for reading only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LedgerAccess {
     /// No changes. Another process may use the file.

@@ -53,7 +53,7 @@ pub(super) async fn run(
     }
 }
 
-/// Says which events are delivered again: those that the object owns, and that it delivered before the reset.
+/// Describes the effect of the reset. Events that the object owns and has already delivered are delivered again.
 fn effect(row: &Row) -> String {
     match (row.counts, row.cursor) {
         (Some(counts), _) => {

@@ -76,7 +76,7 @@ impl RowView {
         }
         for (name, text) in [
             ("leased until", &self.leased_until),
-            ("since", &self.quarantined_at),
+            ("quarantined", &self.quarantined_at),
             ("reason", &self.reason),
             ("accepted", &self.accepted),
             ("kept until", &self.expires),

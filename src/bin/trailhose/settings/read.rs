@@ -101,11 +101,11 @@ impl SettingsFile {
         Ok(Settings {
             path: path.to_owned(),
             dest: parsed("dest", self.dest.as_ref(), value::dest)?.map(|dest| match dest {
-                Dest::Folder(path) => Dest::Folder(below(folder, path)),
+                Dest::Folder(path) => Dest::Folder(resolve(folder, path)),
                 stream => stream,
             }),
             ledger: parsed("ledger", self.ledger.as_ref(), value::ledger)?.map(|ledger| match ledger {
-                LedgerLocation::File(path) => LedgerLocation::File(below(folder, path)),
+                LedgerLocation::File(path) => LedgerLocation::File(resolve(folder, path)),
                 table => table,
             }),
             ledger_days: number("ledger_days", self.ledger_days.as_ref(), 30..=36_500)?,
@@ -132,16 +132,16 @@ impl SourceTable {
         self,
         span: Range<usize>,
         folder: &Path,
-        outer: (Option<Date>, Option<Date>),
+        default_days: (Option<Date>, Option<Date>),
     ) -> ParseResult<SourceSettings> {
         let location = match (&self.bucket, &self.folder) {
             (Some(bucket), None) => {
-                let named = plain_bucket(bucket)?;
+                let name = bucket_name(bucket)?;
                 let key = self.prefix.as_ref().map(|prefix| prefix.get_ref().clone()).unwrap_or_default();
-                Location::S3 { bucket: named, key }
+                Location::S3 { bucket: name, key }
             }
             (None, Some(path)) => match &self.prefix {
-                None => Location::Path(below(folder, PathBuf::from(path.get_ref()))),
+                None => Location::Path(resolve(folder, PathBuf::from(path.get_ref()))),
                 Some(prefix) => {
                     return Err(SettingError(
                         prefix.span(),
@@ -155,7 +155,7 @@ impl SourceTable {
             (None, None) => return Err(SettingError(span, "a source needs bucket = \"…\" or folder = \"…\"".into())),
         };
         let days = (day("since", self.since.as_ref())?, day("until", self.until.as_ref())?);
-        let days_of = (days.0.or(outer.0), days.1.or(outer.1));
+        let days_of = (days.0.or(default_days.0), days.1.or(default_days.1));
         in_order(days_of, self.until.as_ref().or(self.since.as_ref()))?;
         let text = |text: Option<SpannedString>| text.map(Spanned::into_inner);
         Ok(SourceSettings {
@@ -177,7 +177,7 @@ impl SourceTable {
     }
 }
 
-fn plain_bucket(bucket: &SpannedString) -> ParseResult<String> {
+fn bucket_name(bucket: &SpannedString) -> ParseResult<String> {
     let name = bucket.get_ref();
     // Only the ARN of an access point is itself the bucket of a request.
     let is_access_point = name.starts_with("arn:") && split_location(name) == Ok((name, ""));
@@ -189,7 +189,7 @@ fn plain_bucket(bucket: &SpannedString) -> ParseResult<String> {
     Ok(name.clone())
 }
 
-fn below(folder: &Path, path: PathBuf) -> PathBuf {
+fn resolve(folder: &Path, path: PathBuf) -> PathBuf {
     if folder.as_os_str().is_empty() { path } else { folder.join(path) }
 }
 

@@ -70,7 +70,7 @@ impl Found<'_> {
                 true => "; use --all-files to read files with any name",
                 false => "",
             };
-            parts.push(format!("{} not a log ({}){read}", are(files, "file"), reasons(self.skipped)));
+            parts.push(format!("{} not a log ({}){read}", subject(files, "file"), reasons(self.skipped)));
         }
         if self.excluded + self.excluded_folders > 0 {
             let excluded = [(self.excluded, "object"), (self.excluded_folders, "folder")];
@@ -82,7 +82,7 @@ impl Found<'_> {
             ));
         }
         if self.unvisited > 0 {
-            parts.push(format!("{} not visited", are(self.unvisited, "folder")));
+            parts.push(format!("{} unvisited", subject(self.unvisited, "folder")));
         }
         if parts.is_empty() {
             parts.push(match (self.has_days, location) {
@@ -96,7 +96,7 @@ impl Found<'_> {
     }
 }
 
-fn are(count: u64, noun: &str) -> String {
+fn subject(count: u64, noun: &str) -> String {
     format!("{} {}", counted(count, noun), if count == 1 { "is" } else { "are" })
 }
 

@@ -1,12 +1,12 @@
-//! Look-back: the day from which a round of `sync --watch` scans. Pure.
+//! Look-back: the day from which a round of `sync --watch` scans.
 //!
-//! The day comes from the names of the listed logs. The clock of this machine only limits it. If it came from the clock
-//! alone, one clean round while the clock is in the future would make all later rounds start in the future, and they would
-//! find nothing, without an error. An earlier day costs little: there are no objects between the newest log and today.
+//! The day is that of the newest listed log, or today if that is earlier. If it came from the clock alone, one clean round
+//! while the clock is in the future would make all later rounds start in the future, and they would find nothing, without
+//! an error. A day before today costs little, because there are no objects between the newest log and today.
 
 use jiff::civil::Date;
 
-/// What the rounds so far found.
+/// The days that the rounds so far listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LookBack {
     /// The newest day of delivery in the names of the logs that any round listed.
@@ -21,8 +21,8 @@ impl LookBack {
         Some(self.clean?.min(today))
     }
 
-    /// Adds a round that started on the day `today` and listed logs up to the day `newest`. If it was clean, the next
-    /// round starts at the day of the newest log of all rounds. As long as no log was listed, rounds scan all days.
+    /// Adds a round that started on the day `today` and listed logs up to the day `newest`. After a clean round,
+    /// [`LookBack::start`] returns the day of the newest log of all rounds. Until a log is listed, rounds scan all days.
     pub(super) fn add_round(&mut self, today: Date, newest: Option<Date>, is_clean: bool) {
         // A name with a day in the future must not move the start either.
         self.newest = self.newest.max(newest.map(|day| day.min(today)));
@@ -38,7 +38,7 @@ mod tests {
     use jiff::civil::date;
 
     #[test]
-    fn clock_in_the_future_does_not_move_the_start_behind_the_newest_log() {
+    fn clock_in_the_future_does_not_move_the_start_beyond_the_newest_log() {
         let (real, future) = (date(2026, 11, 20), date(2027, 6, 1));
         let mut look_back = LookBack::default();
         look_back.add_round(future, Some(real), true);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn name_in_the_future_does_not_move_the_start_behind_the_clock() {
+    fn name_in_the_future_does_not_move_the_start_beyond_today() {
         let mut look_back = LookBack::default();
         look_back.add_round(date(2026, 11, 20), Some(date(2099, 1, 1)), true);
         assert_eq!(look_back.start(date(2026, 11, 20)), Some(date(2026, 11, 20)));

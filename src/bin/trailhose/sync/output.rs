@@ -5,7 +5,7 @@ use trailhose::ledger::{Ledger, ObjectState};
 use trailhose::object::Object;
 use trailhose::sink::jsonl::{FaultyFile, Rebuild};
 
-/// Faulty files that are named in the warning.
+/// Maximum number of faulty files that the warning names.
 const MAX_NAMED: usize = 5;
 
 /// The state of the files that earlier runs delivered.
@@ -51,7 +51,7 @@ impl OutputFiles {
                 let open = rebuild.objects.iter().zip(states).filter(|(_, state)| *state != ObjectState::Done);
                 open.map(|(object, _)| name(object)).collect()
             }
-            // The run has ended with an error of the ledger, which is its result.
+            // The ledger proves nothing, so no object counts as delivered again.
             Err(_) => rebuild.objects.iter().map(name).collect(),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) struct SyncPlan {
     pub(crate) inventory: Option<Location>,
     /// Interval between two rounds; `None` for a single round.
     pub(crate) watch: Option<Duration>,
-    /// Days before today that each round after the first scans again.
+    /// Days before the newest listed log that each round after the first scans again.
     pub(crate) look_back: u32,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Components {
     sources: Vec<(PlannedSource, OpenedSource)>,
     pub(super) source_usage: Arc<SourceCounters>,
     pub(super) delivery: Delivery,
-    /// The inventory that replaces the listing of the only source; the first round takes it.
+    /// The inventory that replaces the listing, if there is one. Only the first round uses it.
     report: Mutex<Option<Inventory>>,
     /// The state of the files that earlier runs delivered.
     pub(super) output: OutputFiles,
@@ -50,7 +50,7 @@ impl Components {
             let mut opened = components::source(&planned.location, planned.bucket_region.as_deref(), &aws).await?;
             check_distinct(&opened, &plan.delivery.dest)?;
             if matches!(planned.location, Location::S3 { .. }) {
-                // The request with which the source was opened.
+                // Opening a bucket sends one list request before the source is metered.
                 source_usage.count_list();
             }
             opened.source = Arc::new(MeteredSource::new(opened.source, Arc::clone(&source_usage)));
@@ -59,8 +59,8 @@ impl Components {
         if sources.len() > 1 {
             for (_, opened) in &sources {
                 let OpenedSource { bucket, prefix, .. } = opened;
-                let ask = Listing { bucket, prefix, delimiter: Some('/'), token: None, start_after: None };
-                opened.source.list(&ask).await.map_err(|error| error.to_string())?;
+                let listing = Listing { bucket, prefix, delimiter: Some('/'), token: None, start_after: None };
+                opened.source.list(&listing).await.map_err(|error| error.to_string())?;
             }
         }
         // Open the report before creating or leasing anything, so that an invalid report has no side effects.
@@ -75,10 +75,10 @@ impl Components {
     }
 
     /// Returns the objects of the inventory report, once; `None` without a report.
-    fn reported(&self, prefix: &str) -> Option<Pages> {
+    fn take_inventory_pages(&self, prefix: &str) -> Option<Pages> {
         let report = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();
         report.map(|report| {
-            tracing::warn!("{}", inventory::age(&report));
+            tracing::warn!("{}", inventory::age_warning(&report));
             report.pages(prefix)
         })
     }
@@ -106,8 +106,8 @@ impl Components {
             }
         }
         progress.end();
-        progress.unvisited(&ended.unvisited_names);
-        progress.names.rest().iter().for_each(|line| progress.line(line));
+        progress.print_unvisited(&ended.unvisited_names);
+        progress.not_ingested.rest().iter().for_each(|line| progress.line(line));
         Round { report: ended, empty }
     }
 
@@ -144,7 +144,7 @@ impl Components {
             },
             bucket: opened.bucket.clone(),
             prefix: opened.prefix.clone(),
-            pages: self.reported(&opened.prefix),
+            pages: self.take_inventory_pages(&opened.prefix),
             selection,
             jobs: plan.jobs.unwrap_or_else(|| jobs(&planned.location)),
             retry_policy: RetryPolicy::default(),

@@ -86,7 +86,7 @@ pub(super) async fn run(
             progress.line(&format!("stopped in round {round}; rerun to resume"));
             break;
         }
-        progress.begin();
+        progress.start_round();
     }
     Ok(interrupt::watch_exit_code(aborted))
 }
@@ -113,7 +113,7 @@ async fn stopped_within(pause: Duration, round: u64, halt: &mut Receiver<bool>, 
         }
         progress.wait(round, left);
         let wait = left.min(STATUS_UPDATE);
-        // An error means that the sender is gone: continue, because no stop request can arrive.
+        // An error means that the sender was dropped: continue, because no stop request can arrive.
         match tokio::time::timeout(wait, halt.wait_for(|&halt| halt)).await {
             Ok(Ok(_)) => return true,
             Ok(Err(_)) => tokio::time::sleep(wait).await,
@@ -136,8 +136,8 @@ fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration)
     ));
 }
 
-/// Prints the result of a round: as JSON always; as text for the first round and for later rounds with changes. Returns
-/// false if a line about a round without changes can be printed instead.
+/// Prints the result of a round. With `--json` every round is printed; as text, the first round and later rounds with
+/// changes are. Returns false if the output is text and the round was complete and had no changes.
 fn print_round(
     plan: &SyncPlan,
     components: &Components,

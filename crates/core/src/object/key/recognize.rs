@@ -31,8 +31,8 @@ pub enum NotALog {
     FolderMarker,
     /// The key ends neither in `.json.gz` nor in `.json`, in any case.
     OtherExtension,
-    /// The folders or the file name have CloudTrail's form, but the kind is unknown. This should raise an alarm,
-    /// because CloudTrail may have introduced a new kind.
+    /// The folders or the file name have CloudTrail's form, but the kind is unknown: CloudTrail may have introduced a new
+    /// kind. Such an object is read like a log and counted.
     UnknownKind,
     /// Neither the folders nor the file name follow the grammar.
     Elsewhere,

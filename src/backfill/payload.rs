@@ -1,4 +1,4 @@
-//! The payloads of the backfill function. Pure.
+//! The payloads of the backfill function.
 
 use super::run::{Request, RequestError};
 use crate::notification::{Invocation, Message, NotificationError, invocation};
@@ -15,7 +15,7 @@ pub enum BackfillInvocation {
 
 /// An error of an invalid payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
+pub enum PayloadError {
     /// The request is invalid.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -42,11 +42,11 @@ impl BackfillInvocation {
     ///
     /// # Errors
     /// Returns the reason if the payload is invalid. No part of an invalid payload may be processed.
-    pub fn parse(payload: &str) -> Result<Self, CallError> {
+    pub fn parse(payload: &str) -> Result<Self, PayloadError> {
         match serde_json::from_str::<PayloadFields>(payload) {
             Ok(PayloadFields { records: Some(_), .. }) => match invocation(payload)? {
                 Invocation::Queue(messages) => Ok(Self::Queue(messages)),
-                Invocation::Direct(_) => Err(CallError::Notification),
+                Invocation::Direct(_) => Err(PayloadError::Notification),
             },
             // EventBridge sends this payload for a schedule or a rule without a configured payload.
             // https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-templated.html
