@@ -151,8 +151,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Bounds of the initial size of the buffer in bytes. A large object gets a buffer for hundreds of events. A small object gets a
 /// small one, because allocating, clearing and page-faulting a large buffer costs more than reading five events.
-const MIN_BUFFER_BYTES: usize = 4 << 10;
-const MAX_BUFFER_BYTES: usize = 256 << 10;
+const MIN_INITIAL_BUFFER: usize = 4 << 10;
+const MAX_INITIAL_BUFFER: usize = 256 << 10;
 
 impl<'a> EventReader<'a> {
     /// Reads `stored`, an object as stored in the bucket: plain JSON, or gzip with one or more members.
@@ -167,7 +167,7 @@ impl<'a> EventReader<'a> {
     }
 
     fn of(input: Input<'a>, limits: DecodeLimits) -> Self {
-        let size = input.likely_size().clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
+        let size = input.likely_size().clamp(MIN_INITIAL_BUFFER, MAX_INITIAL_BUFFER);
         Self {
             input,
             limits,

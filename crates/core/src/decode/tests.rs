@@ -426,7 +426,7 @@ fn event_larger_than_the_buffer_is_read() {
 
 #[test]
 fn number_across_the_end_of_the_buffer_is_read() {
-    for pad in LARGEST_BUFFER - 40..LARGEST_BUFFER + 4 {
+    for pad in MAX_INITIAL_BUFFER - 40..MAX_INITIAL_BUFFER + 4 {
         let json = format!("{{\"a\":\"{}\",\"n\":1234567890.5,\"Records\":[]}}", "x".repeat(pad));
         assert_eq!(decode(json.as_bytes()), Ok(vec![]), "{pad}");
     }

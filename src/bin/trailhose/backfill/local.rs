@@ -21,9 +21,9 @@ use trailhose::backfill::dispatch::{MessageSender, Packing, QueueDispatcher};
 use trailhose::backfill::run::{RunOptions, SourceRoot};
 use trailhose::backfill::{DispatchError, Dispatcher, RunId, Submitted, UnitEnd, UnitProcessor, UnitReport};
 use trailhose::ledger::Ledger;
+use trailhose::listing::ListingCounts;
 use trailhose::listing::discover::{Discovery, DiscoveryProgress, DiscoveryRequest};
 use trailhose::listing::unit::BackfillMode;
-use trailhose::listing::{ListingCounts, Unit};
 use trailhose::object::ObjectRef;
 use trailhose::queue::sqs::Sqs;
 

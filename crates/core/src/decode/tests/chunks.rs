@@ -153,7 +153,7 @@ fn white_space_is_not_buffered() {
         at.push(event.at);
     }
     assert_eq!(at, [5 * (3 << 20) + 12, 7 * (3 << 20) + 15]);
-    assert_eq!((events.bytes(), events.buffer.len()), (json.len() as u64, MAX_BUFFER_BYTES));
+    assert_eq!((events.bytes(), events.buffer.len()), (json.len() as u64, MAX_INITIAL_BUFFER));
 }
 
 #[test]
