@@ -167,9 +167,9 @@ impl UnitProcessor {
     pub async fn run(&self, mut unit: Unit, dispatcher: &dyn Dispatcher, stop: Instant) -> UnitReport {
         let mut counts = ListingCounts::default();
         let mut keys = KeyListing::new(&*self.source, &unit);
-        let worked = self.work(&mut unit, &mut keys, dispatcher, stop, &mut counts).await;
+        let worked = self.process_pages(&mut unit, &mut keys, dispatcher, stop, &mut counts).await;
         counts.list_requests += keys.requests;
-        Self::ended(unit, counts, worked)
+        Self::report(unit, counts, worked)
     }
 
     /// Processes a unit whose objects are known from an inventory report instead of a listing. The objects are in no
@@ -183,12 +183,12 @@ impl UnitProcessor {
         stop: Instant,
     ) -> UnitReport {
         let mut counts = ListingCounts::default();
-        let worked = self.work(&mut unit, &mut pages, dispatcher, stop, &mut counts).await;
+        let worked = self.process_pages(&mut unit, &mut pages, dispatcher, stop, &mut counts).await;
         unit.after = None;
-        Self::ended(unit, counts, worked)
+        Self::report(unit, counts, worked)
     }
 
-    fn ended(unit: Unit, counts: ListingCounts, worked: Result<(), UnitAbort>) -> UnitReport {
+    fn report(unit: Unit, counts: ListingCounts, worked: Result<(), UnitAbort>) -> UnitReport {
         let end = match worked {
             Ok(()) => UnitEnd::Done,
             Err(UnitAbort::OutOfTime) => UnitEnd::OutOfTime(unit),
@@ -198,7 +198,7 @@ impl UnitProcessor {
         UnitReport { counts, end }
     }
 
-    async fn work(
+    async fn process_pages(
         &self,
         unit: &mut Unit,
         pages: &mut dyn ObjectPages,
@@ -218,14 +218,14 @@ impl UnitProcessor {
             reopen(&*self.source, &self.ledger, &probes, &mut seen, dry_run).await?;
             counts.key_probes = probes.requests();
             counts.ledger_reads += seen.iter().filter(|seen| matches!(seen.state, KeyState::Log { .. })).count() as u64;
-            self.finish(unit, &mut seen, dispatcher, stop, counts).await?;
+            self.enqueue_page(unit, &mut seen, dispatcher, stop, counts).await?;
             page = next?;
         }
         Ok(())
     }
 
     /// Enqueues the selected objects of a page, and moves the cursor past all keys that are completely processed.
-    async fn finish(
+    async fn enqueue_page(
         &self,
         unit: &mut Unit,
         seen: &mut [ListedKey],
@@ -235,7 +235,7 @@ impl UnitProcessor {
     ) -> Result<(), UnitAbort> {
         if unit.mode == BackfillMode::Enqueue {
             quarantine_archived(&self.ledger, seen).await?;
-            self.open_quarantined(unit, seen).await?;
+            self.reopen_selected(unit, seen).await?;
         }
         let (at, selected): (Vec<usize>, Vec<ObjectRef>) = seen
             .iter()
@@ -271,8 +271,8 @@ impl UnitProcessor {
         }
     }
 
-    /// Releases selected objects from quarantine. Otherwise ingestion would find them quarantined.
-    async fn open_quarantined(&self, unit: &Unit, seen: &mut [ListedKey]) -> Result<(), UnitAbort> {
+    /// Reopens selected objects that are quarantined. Otherwise ingestion would find them quarantined.
+    async fn reopen_selected(&self, unit: &Unit, seen: &mut [ListedKey]) -> Result<(), UnitAbort> {
         for seen in seen {
             let KeyState::Log { state: ObjectState::Quarantined(_), day, past_retention } = seen.state else {
                 continue;

@@ -152,7 +152,7 @@ impl SyncRun {
     pub async fn run(
         self,
         mut halt: watch::Receiver<bool>,
-        watch: &mut (dyn FnMut(SyncEvent<'_>) + Send),
+        on_event: &mut (dyn FnMut(SyncEvent<'_>) + Send),
     ) -> SyncReport {
         let (steps, mut walk) = mpsc::channel(PAGES_AHEAD);
         let listed_prefix = self.prefix.clone();
@@ -182,7 +182,7 @@ impl SyncRun {
             source_check: JoinSet::new(),
             tally: DurableTally::default(),
             report: SyncReport::default(),
-            watch,
+            on_event,
         };
         let (mut more, mut halts) = (true, true);
         loop {
@@ -212,10 +212,10 @@ impl SyncRun {
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 },
                 step = walk.recv(), if wants_page => match step {
-                    Some(Ok(WalkStep::Page(page))) => run.take(page),
+                    Some(Ok(WalkStep::Page(page))) => run.add_page(page),
                     Some(Ok(WalkStep::End(progress))) => {
                         more = false;
-                        run.walked(progress);
+                        run.listing_ended(progress);
                     }
                     Some(Err(reason)) => run.stop(Completion::Aborted(reason)),
                     None => match walking.join_next().await {
@@ -247,12 +247,12 @@ struct SyncState<'w> {
     source_check: JoinSet<Result<ListPage, SourceError>>,
     tally: DurableTally,
     report: SyncReport,
-    watch: &'w mut (dyn FnMut(SyncEvent<'_>) + Send),
+    on_event: &'w mut (dyn FnMut(SyncEvent<'_>) + Send),
 }
 
 impl SyncState<'_> {
     /// Adds a page of listed keys to the queue.
-    fn take(&mut self, page: Vec<ListedKey>) {
+    fn add_page(&mut self, page: Vec<ListedKey>) {
         let mut already = 0;
         let mut not_started = Vec::new();
         for ListedKey { at, state } in page {
@@ -281,10 +281,10 @@ impl SyncState<'_> {
                 KeyState::Log { .. } | KeyState::NotALog => self.listed.push_back(at),
             }
         }
-        (self.watch)(SyncEvent::Found(already + (self.listed.len() + not_started.len()) as u64));
+        (self.on_event)(SyncEvent::Found(already + (self.listed.len() + not_started.len()) as u64));
         if already > 0 {
             self.tally.already_done(already);
-            (self.watch)(SyncEvent::AlreadyDone(already));
+            (self.on_event)(SyncEvent::AlreadyDone(already));
         }
         for (at, outcome) in not_started {
             self.finish_object(&at, &outcome);
@@ -292,12 +292,12 @@ impl SyncState<'_> {
     }
 
     /// Records that every folder was listed.
-    fn walked(&mut self, progress: DiscoveryProgress) {
+    fn listing_ended(&mut self, progress: DiscoveryProgress) {
         self.report.excluded_folders = progress.excluded;
         self.report.unvisited = progress.unvisited_count;
         let at = |folder| ObjectRef::new(&self.bucket, folder);
         self.report.unvisited_names = progress.unvisited.into_iter().map(at).collect();
-        (self.watch)(SyncEvent::Listed);
+        (self.on_event)(SyncEvent::Listed);
     }
 
     /// Starts objects until `jobs` groups are in progress: first retries that are due, then newly listed objects.
@@ -319,7 +319,7 @@ impl SyncState<'_> {
 
     fn group_finished(&mut self, result: GroupResult) {
         for (attempt, outcome) in result.outcomes {
-            self.end(attempt, outcome);
+            self.attempt_ended(attempt, outcome);
         }
         if self.report.completion == Completion::Complete {
             result.unstarted.into_iter().rev().for_each(|at| self.listed.push_front(at));
@@ -327,12 +327,12 @@ impl SyncState<'_> {
     }
 
     /// Handles the outcome of an attempt: schedules a retry, or reports the object as finished.
-    fn end(&mut self, mut attempt: Attempt, outcome: Outcome) {
+    fn attempt_ended(&mut self, mut attempt: Attempt, outcome: Outcome) {
         let continues = self.report.completion == Completion::Complete;
         let next = attempt.next(&outcome, self.ingest.ledger.now());
         match next {
             RetryDecision::After(wait) if continues && self.retry_queue.has_capacity() => {
-                (self.watch)(SyncEvent::Deferred(attempt.at(), &outcome));
+                (self.on_event)(SyncEvent::Deferred(attempt.at(), &outcome));
                 self.retry_queue.add(attempt, outcome, wait);
             }
             RetryDecision::After(_) | RetryDecision::Never => {
@@ -343,21 +343,21 @@ impl SyncState<'_> {
                         && continues
                         && self.retry_queue.has_capacity())
                 {
-                    return self.replaced(attempt);
+                    return self.retry_replaced(attempt);
                 }
                 if let Outcome::Failed(failure) = &outcome
                     && continues
                 {
-                    self.failed(failure);
+                    self.object_failed(failure);
                 }
             }
         }
     }
 
     /// Schedules another attempt at the key of a replaced object, for its current version.
-    fn replaced(&mut self, attempt: Attempt) {
+    fn retry_replaced(&mut self, attempt: Attempt) {
         if let Some((attempt, wait)) = attempt.replaced() {
-            (self.watch)(SyncEvent::Found(1));
+            (self.on_event)(SyncEvent::Found(1));
             self.retry_queue.add(attempt, Outcome::Deferred(Deferred::OutOfTime), wait);
         }
     }
@@ -370,12 +370,12 @@ impl SyncState<'_> {
             _ => {}
         }
         self.tally.add(outcome, self.ingest.sink.checkpoints());
-        (self.watch)(SyncEvent::Finished(at, outcome));
+        (self.on_event)(SyncEvent::Finished(at, outcome));
     }
 
     /// Aborts the run if a failure is not specific to its object. Starts a check of the source if the source did not
     /// answer for many objects in a row.
-    fn failed(&mut self, failure: &IngestError) {
+    fn object_failed(&mut self, failure: &IngestError) {
         if !retry::is_object_specific(failure) {
             return self.stop(Completion::Aborted(failure.to_string()));
         }
@@ -418,7 +418,7 @@ impl SyncState<'_> {
         for (attempt, outcome) in self.retry_queue.give_up() {
             self.finish_object(attempt.at(), &outcome);
         }
-        (self.watch)(SyncEvent::Stopping(&completion, self.in_flight.len()));
+        (self.on_event)(SyncEvent::Stopping(&completion, self.in_flight.len()));
         self.report.completion = completion;
     }
 

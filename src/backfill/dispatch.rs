@@ -171,9 +171,9 @@ impl MessageSender {
                     if let Some(refused) = missed.iter().find(|missed| !missed.transient) {
                         return Err(DispatchError::Failed(refused.reason.clone()));
                     }
-                    let again = bodies.iter().enumerate();
-                    let again = again.filter(|(index, _)| missed.iter().any(|missed| missed.index == *index));
-                    bodies = again.map(|(_, body)| *body).collect();
+                    let retried = bodies.iter().enumerate();
+                    let retried = retried.filter(|(index, _)| missed.iter().any(|missed| missed.index == *index));
+                    bodies = retried.map(|(_, body)| *body).collect();
                     missed.into_iter().next().map(|missed| missed.reason).unwrap_or_default()
                 }
                 Err(error) => error.to_string(),

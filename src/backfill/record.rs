@@ -98,7 +98,7 @@ pub struct DiscoveryRecord {
     pub outcome: PartOutcome,
     /// The detected layout.
     pub shape: DetectedLayout,
-    /// Number of units per account. The empty name is used for folders without an account. After [`ACCOUNTS_NOTED`]
+    /// Number of units per account. The empty name is used for folders without an account. After [`MAX_RECORDED_ACCOUNTS`]
     /// accounts, the units of further accounts are counted under [`OTHERS`].
     pub units: BTreeMap<String, u64>,
     /// List requests, each for up to 1,000 entries.
@@ -112,13 +112,13 @@ pub struct DiscoveryRecord {
     /// Number of folders that were not listed.
     #[serde(default)]
     pub unvisited: u64,
-    /// The first of their names, at most [`UNVISITED_NOTED`].
+    /// The first of their names, at most [`MAX_RECORDED_UNVISITED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unvisited_names: Vec<String>,
 }
 
 /// Maximum number of unvisited folders that a discovery record names.
-pub const UNVISITED_NOTED: usize = 10;
+pub const MAX_RECORDED_UNVISITED: usize = 10;
 
 /// Returns the name of the part of a source that consists of these folders.
 pub fn part_name(rest: &DiscoveryRest) -> String {
@@ -127,9 +127,9 @@ pub fn part_name(rest: &DiscoveryRest) -> String {
 }
 
 /// Maximum number of accounts in a discovery record. The record must fit into a DynamoDB item of 400 KB.
-pub const ACCOUNTS_NOTED: usize = 10_000;
+pub const MAX_RECORDED_ACCOUNTS: usize = 10_000;
 
-/// The name under which the accounts beyond [`ACCOUNTS_NOTED`] are counted.
+/// The name under which the accounts beyond [`MAX_RECORDED_ACCOUNTS`] are counted.
 pub const OTHERS: &str = "others";
 
 /// The record of a unit.
@@ -214,13 +214,13 @@ impl DiscoveryRecord {
         self.shape = progress.shape;
         self.list_requests = progress.requests;
         self.unvisited = progress.unvisited_count;
-        self.unvisited_names = progress.unvisited.iter().take(UNVISITED_NOTED).cloned().collect();
+        self.unvisited_names = progress.unvisited.iter().take(MAX_RECORDED_UNVISITED).cloned().collect();
     }
 
     /// Adds a unit.
     pub fn add(&mut self, unit: &Unit) {
         let account = account(unit);
-        let known = self.units.contains_key(account) || self.units.len() < ACCOUNTS_NOTED;
+        let known = self.units.contains_key(account) || self.units.len() < MAX_RECORDED_ACCOUNTS;
         *self.units.entry(if known { account } else { OTHERS }.to_owned()).or_default() += 1;
     }
 }
@@ -282,7 +282,7 @@ mod tests {
         let mut found = DiscoveryRecord::of(SourceRoot::parse("s3://logs").unwrap());
         let mut add = |prefix: &str| found.add(&unit(prefix, "2026-11-01"));
         add("copied/");
-        for number in 0..ACCOUNTS_NOTED + 1 {
+        for number in 0..MAX_RECORDED_ACCOUNTS + 1 {
             add(&format!("AWSLogs/{number:012}/CloudTrail/eu-west-1/"));
         }
         add("AWSLogs/000000000000/CloudTrail/us-east-1/");

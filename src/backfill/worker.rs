@@ -93,7 +93,7 @@ pub enum WorkerError {
     Record(#[from] RecordError),
     /// The backfill queue did not accept the following tasks.
     #[error("{0}")]
-    UnsentBody(String),
+    NotSent(String),
     /// Time ran out.
     #[error("out of time {0}")]
     OutOfTime(&'static str),
@@ -142,15 +142,15 @@ impl Worker {
 
     /// Processes the tasks of these messages concurrently. Each task that fails is retried on its own.
     pub async fn messages(&self, messages: &[Message], deadline: Deadline) -> TaskBatchReport {
-        let answers = messages.iter().map(|message| self.message(message, deadline));
-        let mut answered = TaskBatchReport::default();
-        for (message, (tally, acknowledged)) in messages.iter().zip(join_all(answers).await) {
-            answered.tally.merge(&tally);
+        let results = messages.iter().map(|message| self.message(message, deadline));
+        let mut report = TaskBatchReport::default();
+        for (message, (tally, acknowledged)) in messages.iter().zip(join_all(results).await) {
+            report.tally.merge(&tally);
             if !acknowledged {
-                answered.failed.push(message.id.clone());
+                report.failed.push(message.id.clone());
             }
         }
-        answered
+        report
     }
 
     async fn message(&self, message: &Message, deadline: Deadline) -> (BackfillTally, bool) {
@@ -289,19 +289,19 @@ impl Worker {
                 self.save(&work.run, part(&left, PartOutcome::Failed(failure.to_string())), Err(failure)).await
             }
             UnitEnd::OutOfTime(left) => {
-                let noted = part(&left, PartOutcome::Requeued);
+                let record = part(&left, PartOutcome::Requeued);
                 let rest = Task::Work(Work { unit: left, so_far: counts, ..work.clone() });
                 self.send(&[OutboundMessage::of(rest.body())], deadline.end).await?;
                 tally.requeued += 1;
-                self.save_requeued(&work.run, &noted).await;
+                self.save_requeued(&work.run, &record).await;
                 Ok(())
             }
             UnitEnd::AwaitingBudget { left, until } => {
-                let noted = part(&left, PartOutcome::Requeued);
+                let record = part(&left, PartOutcome::Requeued);
                 let rest = Work { unit: left, so_far: counts, ..work.clone() };
                 self.await_budget(&rest, until, tally).await?;
                 if rest.unit.after != work.unit.after {
-                    self.save_requeued(&work.run, &noted).await;
+                    self.save_requeued(&work.run, &record).await;
                 }
                 Ok(())
             }
@@ -317,7 +317,7 @@ impl Worker {
     async fn await_budget(&self, work: &Work, until: Instant, tally: &mut BackfillTally) -> Result<(), WorkerError> {
         let delay = until.saturating_duration_since(Instant::now()).max(MIN_BUDGET_DELAY);
         let sent = self.tasks.send_delayed(&Task::Work(work.clone()).body(), delay).await;
-        sent.map_err(|error| WorkerError::UnsentBody(error.to_string()))?;
+        sent.map_err(|error| WorkerError::NotSent(error.to_string()))?;
         tracing::info!(run = %work.run, unit = %work.unit, seconds = delay.as_secs(), "waits for the budget");
         tally.awaiting_budget += 1;
         Ok(())
@@ -335,9 +335,9 @@ impl Worker {
     /// saving.
     async fn save(&self, run: &RunId, part: RunPart, ended: Result<(), WorkerError>) -> Result<(), WorkerError> {
         match (ended, self.records.save(run, &part).await) {
-            (Ok(()), noted) => Ok(noted?),
-            (Err(failure), noted) => {
-                if let Err(error) = noted {
+            (Ok(()), saved) => Ok(saved?),
+            (Err(failure), saved) => {
+                if let Err(error) = saved {
                     tracing::warn!(%run, %error, "could not save the record");
                 }
                 Err(failure)
@@ -354,7 +354,7 @@ impl Worker {
             (_, Some(DispatchError::OutOfTime | DispatchError::BudgetUsed { .. })) => {
                 Err(WorkerError::OutOfTime("before everything was sent to the backfill queue"))
             }
-            (_, Some(DispatchError::Failed(reason))) => Err(WorkerError::UnsentBody(reason)),
+            (_, Some(DispatchError::Failed(reason))) => Err(WorkerError::NotSent(reason)),
         }
     }
 

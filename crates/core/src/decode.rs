@@ -266,7 +266,7 @@ impl<'a> EventReader<'a> {
         if self.input.size() == 0 {
             return Err(DecodeError::Empty.into());
         }
-        while self.filled < BYTE_ORDER_MARK.len() && self.read_on()? {}
+        while self.filled < BYTE_ORDER_MARK.len() && self.read_more()? {}
         if self.buffer[..self.filled].starts_with(BYTE_ORDER_MARK) {
             self.at = BYTE_ORDER_MARK.len();
         }
@@ -428,7 +428,7 @@ impl<'a> EventReader<'a> {
                 Ok(found) if found.end - self.at > self.limits.value_bytes => return Err(self.too_long().into()),
                 // A number has no end mark: the next byte may continue it.
                 Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {
-                    if !self.read_on()? {
+                    if !self.read_more()? {
                         // A log file cannot end with a number: the enclosing object is not closed.
                         let at = self.base + self.filled as u64;
                         return Err(DecodeError::Truncated { at, within: "the outermost object" }.into());
@@ -444,7 +444,7 @@ impl<'a> EventReader<'a> {
                     return Err(self.too_long().into());
                 }
                 Fault::Incomplete => {
-                    if !self.read_on()? {
+                    if !self.read_more()? {
                         let at = self.base + self.filled as u64;
                         return Err(DecodeError::Truncated { at, within: "a value" }.into());
                     }
@@ -466,7 +466,7 @@ impl<'a> EventReader<'a> {
             // Only white space remains in the buffer: discard it, so that memory does not grow with it.
             self.base += (self.filled - start) as u64;
             (self.at, self.filled) = (start, start);
-            if !self.read_on()? {
+            if !self.read_more()? {
                 return Ok(None);
             }
             start = self.at;
@@ -482,7 +482,7 @@ impl<'a> EventReader<'a> {
     }
 
     /// Reads more bytes into the buffer. Returns false at the end of the object; the gzip trailer is then verified.
-    fn read_on(&mut self) -> Result<bool, StepError> {
+    fn read_more(&mut self) -> Result<bool, StepError> {
         if self.step_start > 0 {
             self.buffer.copy_within(self.step_start..self.filled, 0);
             self.base += self.step_start as u64;

@@ -162,7 +162,7 @@ fn read(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<(), Notifi
         read_records(message, notices)
     } else if has(&["Type", "Message"]) {
         // `SubscriptionConfirmation` contains a message too, but trailhose does not confirm subscriptions.
-        message.field("Type").is("Notification", "an SNS `Notification`")?;
+        message.field("Type").check_is("Notification", "an SNS `Notification`")?;
         let inner = message.field("Message");
         read_text(inner.text()?, inner.path, notices)
     } else if has(&["detail-type", "source"]) {
@@ -171,7 +171,7 @@ fn read(message: &PathValue<'_>, notices: &mut Vec<Notice>) -> Result<(), Notifi
     } else if has(&["s3Bucket", "s3ObjectKey"]) {
         read_cloudtrail(message, notices)
     } else if has(&["Event"]) {
-        message.field("Event").is("s3:TestEvent", "`s3:TestEvent`")?;
+        message.field("Event").check_is("s3:TestEvent", "`s3:TestEvent`")?;
         notices.push(Notice::Ignored(Ignored::TestEvent));
         Ok(())
     } else {

@@ -25,7 +25,7 @@ type Item = HashMap<String, AttributeValue>;
 pub const INDEX: &str = "runs";
 
 /// Retention of a record in seconds.
-pub(crate) const KEEP: Seconds = 90 * 86_400;
+pub(crate) const RECORD_RETENTION: Seconds = 90 * 86_400;
 
 /// The `run` attribute of all runs. No run can have this ID.
 const RUNS: &str = "*";
@@ -75,7 +75,7 @@ impl DynamoDbRunRecords {
         let texts = [("pk", pk.as_str()), ("run", run), ("unit", unit), ("state", state), ("body", &body)];
         let mut item: Item =
             texts.into_iter().map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).collect();
-        item.insert("expires".to_owned(), AttributeValue::N(((self.clock)() + KEEP).to_string()));
+        item.insert("expires".to_owned(), AttributeValue::N(((self.clock)() + RECORD_RETENTION).to_string()));
         Ok(item)
     }
 

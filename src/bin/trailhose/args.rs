@@ -50,7 +50,7 @@ pub(crate) enum Command {
     /// Show how sync processes one object, and why (read-only)
     #[command(before_help = explain::EXAMPLES, after_help = explain::EXIT_CODES)]
     Explain(ExplainArgs),
-    /// Generate realistic log files of fictional accounts in DIR
+    /// Write realistic log files of fictional accounts to DIR
     #[command(before_help = generate::EXAMPLES)]
     Generate(GenerateArgs),
     /// Start a backfill on AWS, preview it, or show its progress

@@ -90,7 +90,7 @@ impl<'a> LineReader<'a> {
             if self.gap == 0 && self.filled - self.at >= length {
                 return Ok(DecodeStatus::Ready);
             }
-            match self.read_on(length) {
+            match self.read_more(length) {
                 Ok(()) => {}
                 Err(StepError::NeedsInput) => return Ok(DecodeStatus::NeedsInput),
                 Err(StepError::Error(error)) => return Err(error),
@@ -109,7 +109,7 @@ impl<'a> LineReader<'a> {
         Some((ordinal, line))
     }
 
-    fn read_on(&mut self, length: usize) -> Result<(), StepError> {
+    fn read_more(&mut self, length: usize) -> Result<(), StepError> {
         self.buffer.copy_within(self.at..self.filled, 0);
         self.filled -= self.at;
         self.at = 0;

@@ -83,7 +83,7 @@ impl<'v> PathValue<'v> {
     }
 
     /// Checks that the value is exactly this word.
-    pub(super) fn is(&self, word: &str, expected: &'static str) -> Result<(), NotificationError> {
+    pub(super) fn check_is(&self, word: &str, expected: &'static str) -> Result<(), NotificationError> {
         if self.value.as_str() == Some(word) { Ok(()) } else { Err(self.unexpected(expected)) }
     }
 

@@ -97,7 +97,7 @@ fn from_queue(payload: &Value) -> bool {
 /// Parses one queue message.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 fn message(record: &PathValue<'_>) -> Result<Message, NotificationError> {
-    record.field("eventSource").is("aws:sqs", "`aws:sqs`, as in the other records")?;
+    record.field("eventSource").check_is("aws:sqs", "`aws:sqs`, as in the other records")?;
     let attributes = record.field("attributes");
     let count = attributes.field("ApproximateReceiveCount");
     let receive_count = match count.text_or_none()? {

@@ -8,16 +8,16 @@ use trailhose::backfill::RunId;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  trailhose backfill s3://my-trail-bucket --queue https://sqs.…/backfill        start a backfill on AWS
-  trailhose backfill --since 2026-01-01 --quarantined                           start it for the sources of ./trailhose.toml
-  trailhose backfill s3://my-trail-bucket --ledger dynamodb://trailhose --dry-run   estimate the missing objects
-  trailhose backfill status --ledger dynamodb://trailhose                       progress of the last run";
+  trailhose backfill s3://my-trail-bucket --queue https://sqs.…/backfill      start a run on AWS
+  trailhose backfill --since 2026-01-01                                       use ./trailhose.toml
+  trailhose backfill s3://my-trail-bucket --ledger dynamodb://… --dry-run     estimate the run
+  trailhose backfill status --ledger dynamodb://…                             progress of the last run";
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    the run was requested, the preview is complete, or the run is done or in progress
   1    the run has failures or does not exist, or --dry-run or --inventory failed after it read objects
-  2    nothing was started: invalid arguments, a source, queue or ledger cannot be opened, or a request to it failed
+  2    nothing was started: invalid arguments, or a source, queue or ledger cannot be used
   4    with --dry-run or --inventory: no object of a source matched the selection; --allow-empty makes it 0
   130  interrupted by Ctrl-C; 143 by SIGTERM";
 

@@ -11,7 +11,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   trailhose ledger stats --ledger ./events/.trailhose/ledger.db
   trailhose ledger show s3://my-trail-bucket/AWSLogs/…/x.json.gz --ledger dynamodb://trailhose
-  trailhose ledger event 0a1b2c3d-… --account 111122223333 --region eu-west-1 --time 2026-11-01T10:05:00Z --ledger …
+  trailhose ledger event ID --account 111122223333 --region eu-west-1 --time 2026-11-01T10:05:00Z --ledger …
   trailhose ledger verify ./events
   trailhose ledger release ./events/account=*/region=*/date=2026-11-01/*
   trailhose ledger quarantine list --ledger dynamodb://trailhose

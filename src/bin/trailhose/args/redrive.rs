@@ -32,7 +32,7 @@ pub(crate) struct RedriveArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Print JSON
+    /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

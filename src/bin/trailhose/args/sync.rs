@@ -13,7 +13,7 @@ Examples:
   trailhose sync s3://my-trail-bucket ./events --since 2026-11-01 --account 111122223333
   trailhose sync s3://my-trail-bucket firehose://events --ledger dynamodb://trailhose
   trailhose sync --watch 5m                                 the sources of ./trailhose.toml, every 5 minutes
-  trailhose sync s3://my-trail-bucket ./events --inventory s3://reports/my-trail-bucket/all/2026-11-20T01-00Z/manifest.json
+  trailhose sync s3://my-trail-bucket ./events --inventory s3://reports/…/manifest.json
 
 Rerun the command to deliver only new events.";
 
@@ -25,7 +25,7 @@ Exit codes:
   3    completed, but some objects are quarantined and not accepted; each is listed with its reason
   4    completed, but no object of a source matched the selection; --allow-empty makes it 0
   130  interrupted by Ctrl-C; objects in progress were finished; rerun to resume
-  143  interrupted by SIGTERM; otherwise as 130. With --watch, SIGTERM exits with 0, or with 1 if the last round failed";
+  143  interrupted by SIGTERM, otherwise as 130; with --watch it is 0, or 1 if the last round failed";
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {

@@ -19,7 +19,7 @@ use tokio::sync::watch::Receiver;
 use trailhose::sync::{Completion, SyncReport};
 
 /// Interval between two lines about rounds without changes, if there is no terminal to show a status line.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(3600);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Interval at which the status line on the terminal is updated.
 const STATUS_UPDATE: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ pub(super) async fn run(
                 let printed = print_round(plan, &components, &result, started.elapsed(), progress, print, round);
                 if printed {
                     quiet_since = None;
-                } else if quiet_since.is_none_or(|since| since.elapsed() >= SIGN_OF_LIFE) {
+                } else if quiet_since.is_none_or(|since| since.elapsed() >= HEARTBEAT_INTERVAL) {
                     quiet_since = Some(Instant::now());
                     print_line(&format!("round {round}: no new objects; running"), print);
                 }
