@@ -184,7 +184,7 @@ impl SyncRun {
             report: SyncReport::default(),
             on_event,
         };
-        let (mut more, mut halts) = (true, true);
+        let (mut more, mut can_halt) = (true, true);
         loop {
             if run.report.completion == Completion::Complete && run.source_check.is_empty() {
                 run.start_objects(self.jobs.max(1));
@@ -196,8 +196,8 @@ impl SyncRun {
             let wants_page = more && run.report.completion == Completion::Complete && run.listed.is_empty();
             tokio::select! {
                 biased;
-                halted = halt.wait_for(|&halt| halt), if halts => {
-                    halts = false;
+                halted = halt.wait_for(|&halt| halt), if can_halt => {
+                    can_halt = false;
                     // An error means that the sender was dropped: the run can no longer be stopped and continues.
                     if halted.is_ok() && run.report.completion == Completion::Complete {
                         run.stop(Completion::Stopped);
