@@ -47,20 +47,30 @@ async fn table(emulator: &Emulator, name: &str) -> Client {
     client
 }
 
-/// Returns a store whose calls go through the fault proxy.
+/// Returns a store whose calls go through the fault proxy. The schema version of its table is stored and checked.
 async fn faulty(name: &str) -> (DynamoDb, Faults) {
-    table(Emulator::shared_ministack(), name).await;
+    let client = table(Emulator::shared_ministack(), name).await;
+    put_schema(&client, name, "1").await;
     let faults = Faults::before(Emulator::shared_ministack());
-    (DynamoDb::new(aws::dynamodb(&faults.config()), name), faults)
+    let store = DynamoDb::new(aws::dynamodb(&faults.config()), name);
+    store.pages(&[]).await.unwrap();
+    (store, faults)
+}
+
+/// Stores a schema version, like the program of that version.
+async fn put_schema(client: &Client, table: &str, version: &str) {
+    let put = client.put_item().table_name(table).item("pk", AttributeValue::S("schema".into()));
+    put.item("version", AttributeValue::N(version.into())).send().await.unwrap();
 }
 
 #[tokio::test]
 async fn throttled_and_failed_calls_are_retried() {
     let (store, faults) = faulty("repeated").await;
     for operation in ["UpdateItem", "PutItem", "BatchGetItem"] {
-        faults.on(operation, 0..1, Fault::Throttle);
-        faults.on(operation, 1..2, Fault::Unavailable);
-        faults.on(operation, 2..3, Fault::Reset);
+        let next = faults.count(operation);
+        faults.on(operation, next..next + 1, Fault::Throttle);
+        faults.on(operation, next + 1..next + 2, Fault::Unavailable);
+        faults.on(operation, next + 2..next + 3, Fault::Reset);
     }
     let object = object("a");
     let row = store.change_row(&object, LEASABLE, &lease()).await.unwrap();
@@ -95,6 +105,7 @@ async fn lost_reply_of_a_write_is_retried() {
 async fn denied_call_names_action_and_table() {
     let (store, faults) = faulty("denied").await;
     faults.when(|_| Some(Fault::Deny));
+    let reads = faults.count("BatchGetItem");
     let page_name = PageName("p".into());
     let denied = [
         (
@@ -109,7 +120,9 @@ async fn denied_call_names_action_and_table() {
             Err(StoreError::Denied(text)) => assert!(text.contains(action) && text.contains("denied"), "{text}"),
             other => panic!("{action}: {other:?}"),
         }
-        assert_eq!(faults.count(action.trim_start_matches("dynamodb:")), 1, "a denied call is not retried");
+        let earlier = if action == "dynamodb:BatchGetItem" { reads } else { 0 };
+        let calls = faults.count(action.trim_start_matches("dynamodb:")) - earlier;
+        assert_eq!(calls, 1, "a denied call is not retried");
     }
 }
 
@@ -134,6 +147,97 @@ async fn missing_or_foreign_table_is_a_clear_error() {
     put.item("status", AttributeValue::N("1".into())).send().await.unwrap();
     let error = DynamoDb::new(client, "strange").rows(&[id]).await.unwrap_err();
     assert!(matches!(&error, StoreError::Unreadable(text) if text.contains("status")), "{error:?}");
+}
+
+/// Returns the results of all requests that depend on the schema version.
+async fn all_requests(store: &DynamoDb) -> [(&'static str, Result<(), StoreError>); 5] {
+    let (object, name) = (object("a"), PageName("p".into()));
+    let page = page(1);
+    [
+        ("change_row", store.change_row(&object, LEASABLE, &lease()).await.map(drop).map_err(store_error)),
+        (
+            "change_row_by_id",
+            store.change_row_by_id(object.id(), HELD, &Change::Settle).await.map(drop).map_err(store_error),
+        ),
+        ("rows", store.rows(&[object.id()]).await.map(drop)),
+        ("pages", store.pages(std::slice::from_ref(&name)).await.map(drop)),
+        ("write_page", store.write_page(&name, None, &page).await.map_err(store_error)),
+    ]
+}
+
+#[tokio::test]
+async fn schema_version_is_read_once_per_process_and_stored_with_the_first_page() {
+    let client = table(Emulator::shared_ministack(), "versioned").await;
+    for (process, puts) in [(0, 2), (1, 1)] {
+        let faults = Faults::before(Emulator::shared_ministack());
+        let store = DynamoDb::new(aws::dynamodb(&faults.config()), "versioned");
+        // Concurrent first requests share one read.
+        let ids = [object("a").id()];
+        let (first, second) = tokio::join!(store.rows(&ids), store.rows(&ids));
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(faults.count("BatchGetItem"), 3, "one for the version, two for rows");
+        assert_eq!(item(&client, "versioned", "schema").await.is_empty(), process == 0, "reading stores nothing");
+        let name = PageName(format!("p{process}"));
+        store.write_page(&name, None, &page(1)).await.unwrap();
+        assert_eq!(item(&client, "versioned", "schema").await["version"], AttributeValue::N("1".into()));
+        // 20 objects, each with the requests of its lease, its rows and its pages.
+        for number in 0..20 {
+            let object = object(&format!("{process}/{number}"));
+            store.change_row(&object, LEASABLE, &lease()).await.unwrap();
+            store.pages(std::slice::from_ref(&name)).await.unwrap();
+            store.clone().rows(&[object.id()]).await.unwrap();
+        }
+        assert_eq!((faults.count("BatchGetItem"), faults.count("PutItem")), (3 + 40, puts));
+    }
+}
+
+#[tokio::test]
+async fn program_refuses_a_table_of_a_newer_version_and_changes_nothing() {
+    let client = table(Emulator::shared_ministack(), "newer").await;
+    put_schema(&client, "newer", "2").await;
+    let faults = Faults::before(Emulator::shared_ministack());
+    let store = DynamoDb::new(aws::dynamodb(&faults.config()), "newer");
+    let checked = [("check", store.check().await)];
+    for (request, result) in all_requests(&store).await.into_iter().chain(checked) {
+        match result {
+            Err(StoreError::Unreadable(text)) => assert_eq!(
+                text,
+                "a newer version of trailhose wrote the ledger in table newer (schema version 2; this version reads up \
+                 to 1): update trailhose",
+                "{request}"
+            ),
+            other => panic!("{request}: {other:?}"),
+        }
+    }
+    assert_eq!((faults.count("PutItem"), faults.count("UpdateItem")), (0, 0));
+    // The refusal is not remembered: after the table is restored, the same process works.
+    put_schema(&client, "newer", "1").await;
+    for (request, result) in all_requests(&store).await {
+        assert!(result.is_ok() || request == "change_row_by_id", "{request}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_processes_that_store_the_schema_version_at_once_agree() {
+    let (store, client) = {
+        let client = table(Emulator::shared_ministack(), "raced").await;
+        let faults = Faults::before(Emulator::shared_ministack());
+        faults.on("PutItem", 0..1, Fault::LoseReply);
+        let store = DynamoDb::new(aws::dynamodb(&faults.config()), "raced");
+        // This process has read that there is no version. Its own write takes effect, and its reply is lost.
+        store.pages(&[]).await.unwrap();
+        store.write_page(&PageName("p".into()), None, &page(1)).await.unwrap();
+        assert_eq!(faults.count("PutItem"), 3);
+        (DynamoDb::new(client.clone(), "raced"), client)
+    };
+    // A newer program raises the version between this process's read and its write.
+    client.delete_item().table_name("raced").key("pk", AttributeValue::S("schema".into())).send().await.unwrap();
+    store.pages(&[]).await.unwrap();
+    put_schema(&client, "raced", "7").await;
+    let refused = store.write_page(&PageName("q".into()), None, &page(1)).await;
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("schema version 7"), "{text}");
+    assert!(store.pages(&[PageName("q".into())]).await.unwrap()[0].is_none());
 }
 
 async fn item(client: &Client, table: &str, pk: &str) -> std::collections::HashMap<String, AttributeValue> {
@@ -209,10 +313,10 @@ async fn requests_and_units_include_refused_writes() {
     store.write_page(&name, None, &page(1)).await.unwrap_err();
     store.pages(&[name, PageName("absent".into())]).await.unwrap();
     let spent = store.counters().usage();
-    // Two writes of the row, one write of the 3.6 kB page, and a refusal, which costs as much as the larger of the
-    // stored and the new page.
-    assert_eq!((spent.writes, spent.refused, spent.write_units), (4, 2, 2 + 4 + 4));
-    assert_eq!((spent.reads, spent.read_units), (1, 2));
+    // The schema version, two writes of the row, one write of the 3.6 kB page, and a refusal, which costs as much as the
+    // larger of the stored and the new page.
+    assert_eq!((spent.writes, spent.refused, spent.write_units), (5, 2, 1 + 2 + 4 + 4));
+    assert_eq!((spent.reads, spent.read_units), (2, 1 + 2));
 }
 
 /// DynamoDB returns a part of a batch if the batch exceeds 16 MB or the table throttles.
@@ -225,6 +329,10 @@ async fn unprocessed_keys_are_requested_again() {
         let asked = &body["RequestItems"]["t"];
         assert_eq!(asked["ConsistentRead"], true);
         let keys = asked["Keys"].as_array().unwrap();
+        if keys[0]["pk"]["S"] == "schema" {
+            let header = vec![("content-type", "application/x-amz-json-1.0".into())];
+            return Reply::Answer(200, header, br#"{"Responses":{"t":[]},"UnprocessedKeys":{}}"#.to_vec());
+        }
         let mut seen = seen.lock().unwrap();
         seen.push(keys.len());
         // The second reply contains no items.
@@ -251,7 +359,7 @@ async fn unprocessed_keys_are_requested_again() {
         assert_eq!(row.map(|row| row.object.key), Some(format!("o#{id}")));
     }
     assert_eq!(*batches.lock().unwrap(), [100, 60, 60, 20]);
-    assert_eq!(store.counters().usage().read_units, 100, "an unprocessed key is billed once");
+    assert_eq!(store.counters().usage().read_units, 1 + 100, "an unprocessed key is billed once");
 }
 
 #[tokio::test]

@@ -2,11 +2,15 @@
 //!
 //! The hash key `pk` is `o#` and the object ID for a row, and `p#` and the page name for a page. `expires` is the
 //! table's time-to-live attribute, set on every page and on rows that are done. A quarantined row has
-//! `quarantined_at`, the key of a sparse index that lists the objects a person must look at.
+//! `quarantined_at`, the key of a sparse index that lists the objects a person must look at. The item `schema` contains
+//! the schema version of the table.
 
 mod expression;
 mod item;
 mod scan;
+mod schema;
+
+pub use schema::SCHEMA_VERSION;
 
 use crate::aws::{self, AwsFailure, FailureKind};
 use crate::backoff::{Backoff, Pace};
@@ -22,6 +26,7 @@ use aws_sdk_dynamodb::types::{
 };
 use expression::Expression;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use schema::SchemaCheck;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,12 +51,13 @@ pub struct DynamoDb {
     client: Client,
     table: String,
     usage: Arc<LedgerCounters>,
+    schema: Arc<SchemaCheck>,
 }
 
 impl DynamoDb {
     /// Returns a store for `table`. The client must not retry by itself: use the one from [`aws::dynamodb`].
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), usage: Arc::default() }
+        Self { client, table: table.into(), usage: Arc::default(), schema: Arc::default() }
     }
 
     /// Returns the counters of this store's requests.
@@ -67,6 +73,7 @@ impl DynamoDb {
         change: &Change,
     ) -> Result<Row, WriteError<Row>> {
         const ACTION: &str = "dynamodb:UpdateItem";
+        self.check_schema().await?;
         let expression = Expression::new(guard, change, object);
         let mut retry = RequestRetry::new();
         loop {
@@ -105,29 +112,31 @@ impl DynamoDb {
         }
     }
 
-    /// Checks at the start of a program that the table answers: reads one key that does not exist, without retries. A
-    /// missing permission is not an error here. The first request that needs the permission reports it.
+    /// Checks at the start of a program that the table answers and that this program can read it: reads the item with
+    /// the schema version, without retries. A missing permission is not an error here. The first request that needs the
+    /// permission reports it.
     ///
     /// # Errors
-    /// The table does not exist ([`StoreError::Unreadable`]), it does not answer ([`StoreError::Unknown`]), or the
-    /// credentials are not accepted ([`StoreError::Denied`]).
+    /// The table does not exist or has a later schema version ([`StoreError::Unreadable`]), it does not answer
+    /// ([`StoreError::Unknown`]), or the credentials are not accepted ([`StoreError::Denied`]).
     pub async fn check(&self) -> Result<(), StoreError> {
         const ACTION: &str = "dynamodb:BatchGetItem";
-        let key = Attributes::from([("pk".to_owned(), AttributeValue::S("check".to_owned()))]);
+        let key = Attributes::from([("pk".to_owned(), AttributeValue::S(schema::KEY.to_owned()))]);
         let keys = KeysAndAttributes::builder().keys(key).build();
         let keys = keys.map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let failure = match self.client.batch_get_item().request_items(&self.table, keys).send().await {
-            Ok(_) => None,
+            Ok(answer) => {
+                let found = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
+                self.usage.read([found.iter().map(item::bytes).sum()]);
+                return found.first().map_or(Ok(()), |found| self.accept(found));
+            }
             Err(error) => Some(aws::failure(&error)).filter(|failure| match failure.kind {
                 FailureKind::Denied => failure.concerns_credentials(),
                 kind => kind != FailureKind::Throttled,
             }),
         };
         match failure {
-            None => {
-                self.usage.read([0]);
-                Ok(())
-            }
+            None => Ok(()),
             Some(failure) => {
                 let mut no_retries = RequestRetry { until: Instant::now(), ..RequestRetry::new() };
                 no_retries.wait_or_fail(ACTION, &self.table, failure).await
@@ -190,12 +199,14 @@ impl Store for DynamoDb {
     }
 
     async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.check_schema().await?;
         let keys: Vec<_> = ids.iter().map(|id| item::row_key_text(*id)).collect();
         let items = self.read(keys.clone()).await?;
         keys.iter().map(|key| items.get(key).map(item::row).transpose()).collect()
     }
 
     async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
+        self.check_schema().await?;
         let keys: Vec<_> = names.iter().map(item::page_key_text).collect();
         let items = self.read(keys.clone()).await?;
         keys.iter().map(|key| items.get(key).map(item::page).transpose()).collect()
@@ -203,6 +214,7 @@ impl Store for DynamoDb {
 
     async fn write_page(&self, name: &PageName, current: Option<Version>, page: &Page) -> Result<(), WriteError<Page>> {
         const ACTION: &str = "dynamodb:PutItem";
+        self.ensure_schema().await?;
         let bytes = cost::page_bytes(name, page);
         let mut retry = RequestRetry::new();
         loop {

@@ -92,6 +92,11 @@ pub(super) fn page(item: &Attributes) -> Result<Page, StoreError> {
         .map_err(|error| StoreError::Unreadable(format!("item {pk}: {error}")))
 }
 
+/// Returns the version in the item with the schema version.
+pub(super) fn schema_version(item: &Attributes) -> Result<u32, StoreError> {
+    number(item, "version")?.ok_or_else(|| unreadable(super::schema::KEY, "version", "a number"))
+}
+
 /// Returns a time as it is stored in `quarantined_at`. A text, because the console shows the attribute to people.
 pub(super) fn time_text(seconds: Seconds) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
