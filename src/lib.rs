@@ -22,6 +22,9 @@ pub mod ingest;
 pub mod backfill;
 pub mod sync;
 
+#[cfg(feature = "operate")]
+pub mod pause;
+
 pub mod billing;
 
 pub mod aws;

@@ -147,6 +147,16 @@ impl DeployedStack {
         self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Whether the template of the stack has this parameter.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
+    /// Returns the names of all parameters.
+    pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.keys().map(String::as_str)
+    }
+
     /// Returns the account of the stack, or an empty text if CloudFormation returned no ARN.
     pub fn account(&self) -> &str {
         self.arn.split(':').nth(4).unwrap_or_default()

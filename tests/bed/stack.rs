@@ -70,6 +70,16 @@ impl Stack {
         stack
     }
 
+    /// Deploys the template again, as an upgrade does, with these parameters. `sam deploy` keeps the values of the others.
+    pub fn deploy_again(&self, program: &Path, parameters: &[&str]) {
+        sam_deploy(&self.emulator, program, parameters);
+    }
+
+    /// Returns the URL of the emulator.
+    pub fn endpoint(&self) -> String {
+        self.emulator.endpoint()
+    }
+
     /// Returns an output of the template.
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).unwrap_or_else(|| panic!("no output {name} in {:?}", self.outputs))

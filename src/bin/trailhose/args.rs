@@ -6,6 +6,7 @@ mod explain;
 mod generate;
 mod init;
 mod ledger;
+mod pause;
 mod redrive;
 mod selection;
 mod sync;
@@ -17,6 +18,7 @@ pub(crate) use explain::ExplainArgs;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
+pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
@@ -62,6 +64,12 @@ pub(crate) enum Command {
     /// Return the messages of a dead-letter queue to the queues that they came from
     #[command(before_help = redrive::EXAMPLES, after_help = redrive::EXIT_CODES)]
     Redrive(RedriveArgs),
+    /// Stop the ingestion of a deployed stack without losing a notification
+    #[command(before_help = pause::PAUSE_EXAMPLES, after_help = pause::EXIT_CODES)]
+    Pause(PauseArgs),
+    /// Start the ingestion of a paused stack
+    #[command(before_help = pause::RESUME_EXAMPLES, after_help = pause::EXIT_CODES)]
+    Resume(ResumeArgs),
     /// Estimate AWS cost for a number of events (offline)
     #[command(before_help = cost::EXAMPLES)]
     Cost(CostArgs),

@@ -17,6 +17,8 @@ mod interrupt;
 mod inventory;
 mod ledger;
 mod not_ingested;
+#[cfg(feature = "operate")]
+mod pause;
 mod print;
 mod progress;
 #[cfg(feature = "sqs")]
@@ -66,6 +68,14 @@ fn main() -> ExitCode {
             Command::Redrive(args) => redrive::run(args).await,
             #[cfg(not(feature = "sqs"))]
             Command::Redrive(_) => Err(components::missing_feature("`trailhose redrive`", "sqs")),
+            #[cfg(feature = "operate")]
+            Command::Pause(args) => pause::pause(args).await,
+            #[cfg(feature = "operate")]
+            Command::Resume(args) => pause::resume(args).await,
+            #[cfg(not(feature = "operate"))]
+            Command::Pause(_) => Err(components::missing_feature("`trailhose pause`", "operate")),
+            #[cfg(not(feature = "operate"))]
+            Command::Resume(_) => Err(components::missing_feature("`trailhose resume`", "operate")),
             Command::Cost(args) => cost::run(&args).await,
         }
     });
