@@ -153,7 +153,7 @@ pub enum PauseError {
         /// What the request concerned.
         resource: String,
         /// Failure of the request.
-        failure: AwsFailure,
+        failure: Box<AwsFailure>,
     },
     /// CloudFormation did not complete the update.
     #[error("the update of stack {stack} ended with {status}: {reason}")]
@@ -334,7 +334,7 @@ async fn queue(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<(u64, i64), Pause
     let answer = request.send().await.map_err(|error| PauseError::Request {
         action: "sqs:GetQueueAttributes",
         resource: format!("the queue {url}"),
-        failure: failure(&error),
+        failure: Box::new(failure(&error)),
     })?;
     let number = |name: &QueueAttributeName| -> i64 {
         answer.attributes().and_then(|all| all.get(name)?.parse().ok()).unwrap_or_default()

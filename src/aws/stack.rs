@@ -77,7 +77,7 @@ pub enum StackError {
         /// Name of the stack.
         stack: String,
         /// Failure of the request.
-        failure: AwsFailure,
+        failure: Box<AwsFailure>,
     },
 }
 
@@ -105,7 +105,7 @@ impl DeployedStack {
             StackError::NotFound { name: name.to_owned(), region }
         };
         let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
-            let failure = failure(&error);
+            let failure = Box::new(failure(&error));
             // The code is ValidationError, as for an invalid name.
             match failure.message.contains("does not exist") {
                 true => not_found(),
@@ -192,7 +192,7 @@ impl StackResources {
             let page = page.map_err(|error| StackError::Request {
                 action: "cloudformation:ListStackResources",
                 stack: stack.to_owned(),
-                failure: failure(&error),
+                failure: Box::new(failure(&error)),
             })?;
             for resource in page.stack_resource_summaries() {
                 let Some(logical_id) = resource.logical_resource_id() else { continue };
@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn denied_request_names_the_action() {
-        let denied = failure_of_code("AccessDenied", "User: arn:aws:iam::111122223333:user/u is not authorized");
+        let denied =
+            Box::new(failure_of_code("AccessDenied", "User: arn:aws:iam::111122223333:user/u is not authorized"));
         let error = StackError::Request { action: "cloudformation:DescribeStacks", stack: "s".into(), failure: denied };
         let text = error.to_string();
         assert!(

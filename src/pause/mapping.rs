@@ -103,5 +103,9 @@ impl Mapping {
 }
 
 fn failed(action: &'static str, name: &str, id: &str, failure: crate::aws::AwsFailure) -> PauseError {
-    PauseError::Request { action, resource: format!("the event source mapping {name} ({id})"), failure }
+    PauseError::Request {
+        action,
+        resource: format!("the event source mapping {name} ({id})"),
+        failure: Box::new(failure),
+    }
 }

@@ -55,7 +55,7 @@ pub(super) async fn set(clients: &Clients, stack: &str, parameter: &str, value: 
         // The template uses the SAM transform.
         .capabilities(Capability::CapabilityAutoExpand);
     if let Err(error) = request.send().await {
-        let failure = failure(&error);
+        let failure = Box::new(failure(&error));
         // Another process has set the same value.
         if failure.message.contains("No updates are to be performed") {
             return Ok(());
