@@ -16,6 +16,8 @@ mod intent;
 mod page_group;
 mod partition;
 mod rebuild;
+mod segment_reader;
+mod segments;
 mod upgrade;
 mod verify;
 // The tests use every compression.
@@ -24,6 +26,8 @@ mod tests;
 
 pub use check::{FaultyFile, FileCheck, FileFault};
 pub use rebuild::{Rebuild, ReleasedFiles};
+pub use segment_reader::{EventPosition, SegmentReader, read_event};
+pub use segments::{Backlog, CommittedSegments, Removal, Segment};
 pub use verify::{Verification, verify};
 
 use super::{Oversize, Sink, SinkError, Transaction, TransactionEnd};

@@ -83,7 +83,7 @@ fn check_length(root: &Path, file: &CommittedFile) -> Result<(), FileFault> {
     }
 }
 
-fn unreadable(error: &io::Error) -> FileFault {
+pub(super) fn unreadable(error: &io::Error) -> FileFault {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileFault::Missing,
         _ => FileFault::Damaged(format!("cannot be read: {error}")),

@@ -3,7 +3,7 @@
 //! 1. Write the *intent file* in the destination. It names the number of this checkpoint and the files it will change.
 //! 2. Append to each file and sync it.
 //! 3. Commit one transaction with all ledger writes since the last checkpoint, the file lengths and the number
-//!    (`files.rs`).
+//!    (`files.rs`), and what was added to each file (`segments.rs`).
 //!
 //! If the process is killed before step 3, the intent is one checkpoint ahead of the ledger. The next start truncates
 //! the files named in the intent to their committed lengths, removes those without a committed length, and changes no
@@ -14,6 +14,7 @@ use super::buffer::PartitionLines;
 use super::file::{self, Appended, append, io_error, remove, truncate};
 use super::files::{self, CommittedFile, FileChecks, FileTables, SCHEMA};
 use super::intent::{self, Intent};
+use super::segments::NewSegment;
 use super::{Options, SinkError, sink_error};
 use crate::disk::{Disk, SystemDisk, create_folder};
 use crate::ledger::store::sqlite::Journal;
@@ -51,20 +52,25 @@ struct PendingAppend<'a> {
 }
 
 impl PendingAppend<'_> {
-    /// Returns the file as it is after the append.
-    fn appended(&self, appended: Appended) -> CommittedFile {
-        let added: u64 =
+    /// Returns what a completed append added to the file.
+    fn segment(&self, appended: Appended) -> NewSegment {
+        let lines: u64 =
             self.lines.iter().map(|lines| lines.iter().filter(|&&byte| byte == b'\n').count() as u64).sum();
         let checks = match (self.file.length, self.file.checks) {
-            (0, _) => Some(FileChecks { lines: added, crc: appended.crc.finalize() }),
+            (0, _) => Some(FileChecks { lines, crc: appended.crc.clone().finalize() }),
             (length, Some(before)) => {
                 let mut crc = crc32fast::Hasher::new_with_initial_len(before.crc, length);
                 crc.combine(&appended.crc);
-                Some(FileChecks { lines: before.lines + added, crc: crc.finalize() })
+                Some(FileChecks { lines: before.lines + lines, crc: crc.finalize() })
             }
             (_, None) => None,
         };
-        CommittedFile { length: appended.length, checks, ..self.file.clone() }
+        NewSegment {
+            start: self.file.length,
+            content: self.lines.iter().map(|lines| lines.len() as u64).sum(),
+            checks: Some(FileChecks { lines, crc: appended.crc.finalize() }),
+            file: CommittedFile { length: appended.length, checks, ..self.file.clone() },
+        }
     }
 }
 
@@ -201,7 +207,7 @@ impl Destination {
         let written = self.write(&appends)?;
         self.at_point("files_written");
         let written: Vec<_> =
-            appends.iter().zip(written).map(|(pending, appended)| pending.appended(appended)).collect();
+            appends.iter().zip(written).map(|(pending, appended)| pending.segment(appended)).collect();
         self.commit(number + 1, &written)?;
         self.at_point("committed");
         Ok(())
@@ -331,11 +337,14 @@ impl Destination {
         Ok(written.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Commits the files together with the pending writes of the journal.
-    fn commit(&self, number: i64, written: &[CommittedFile]) -> Result<(), SinkError> {
-        let last_number = written.iter().map(|file| file.number).max().unwrap_or(0);
+    /// Commits the files and their segments together with the pending writes of the journal.
+    fn commit(&self, number: i64, written: &[NewSegment]) -> Result<(), SinkError> {
+        let last_number = written.iter().map(|segment| segment.file.number).max().unwrap_or(0);
         let committed = self.journal.commit(|connection| {
-            written.iter().try_for_each(|file| file.put(connection, &self.id))?;
+            for segment in written {
+                segment.file.put(connection, &self.id)?;
+                segment.put(connection, &self.id, number)?;
+            }
             files::put_checkpoint(connection, &self.id, number, last_number)
         });
         committed.map_err(sink_error)

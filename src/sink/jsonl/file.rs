@@ -47,7 +47,12 @@ impl<W: Write> Write for ChecksumWriter<W> {
     }
 }
 
-/// Appends `lines` at offset `start` as one gzip member or zstd frame if compressed, and syncs the file.
+/// The maximum size of a gzip member or zstd frame before compression, in bytes. A longer line gets one of its own. A
+/// reader of one event decompresses only its member.
+const MEMBER_BYTES: usize = 1024 * 1024;
+
+/// Appends `lines` at offset `start`, in gzip members or zstd frames of at most [`MEMBER_BYTES`] if compressed, and syncs
+/// the file.
 ///
 /// # Errors
 /// Returns an error if the file's length is not `start`. With a `start` of 0, the file must not exist.
@@ -69,22 +74,41 @@ pub(super) fn append(
     match compression {
         Compression::None => write_all_lines(&mut file, lines)?,
         Compression::Gzip => {
-            let mut encoder = GzEncoder::new(&mut file, flate2::Compression::default());
-            write_all_lines(&mut encoder, lines)?;
-            encoder.finish()?;
+            for member in members(lines) {
+                let mut encoder = GzEncoder::new(&mut file, flate2::Compression::default());
+                write_all_lines(&mut encoder, member)?;
+                encoder.finish()?;
+            }
         }
         #[cfg(feature = "zstd")]
         Compression::Zstd => {
-            let mut encoder = zstd::stream::write::Encoder::new(&mut file, zstd::DEFAULT_COMPRESSION_LEVEL)?;
-            encoder.include_checksum(true)?;
-            encoder.set_pledged_src_size(Some(lines.iter().map(|lines| lines.len() as u64).sum()))?;
-            write_all_lines(&mut encoder, lines)?;
-            encoder.finish()?;
+            for frame in members(lines) {
+                let mut encoder = zstd::stream::write::Encoder::new(&mut file, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+                encoder.include_checksum(true)?;
+                encoder.set_pledged_src_size(Some(frame.iter().map(|lines| lines.len() as u64).sum()))?;
+                write_all_lines(&mut encoder, frame)?;
+                encoder.finish()?;
+            }
         }
     }
     let ChecksumWriter { inner: file, crc } = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     disk.sync_file(&file, path)?;
     Ok(Appended { length: file.metadata()?.len(), crc })
+}
+
+/// Groups blocks of lines into members.
+fn members<'a, 'b>(lines: &'a [&'b [u8]]) -> impl Iterator<Item = &'a [&'b [u8]]> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|block| {
+            bytes += block.len();
+            bytes <= MEMBER_BYTES
+        });
+        let (member, later) = rest.split_at(fitting.count().max(1).min(rest.len()));
+        rest = later;
+        (!member.is_empty()).then_some(member)
+    })
 }
 
 fn write_all_lines(to: &mut impl Write, lines: &[&[u8]]) -> io::Result<()> {
@@ -140,5 +164,21 @@ pub(super) fn io_error(action: &str, path: &Path, error: &io::Error) -> SinkErro
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => SinkError::Denied(text),
         _ => SinkError::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_have_at_most_1_mib_unless_one_block_is_longer() {
+        let blocks: Vec<Vec<u8>> =
+            [400_000, 600_000, 48_576, 1, 2_000_000, 1_048_576, 5].map(|length| vec![0; length]).into();
+        let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+        let sizes: Vec<Vec<usize>> =
+            members(&blocks).map(|member| member.iter().map(|block| block.len()).collect()).collect();
+        assert_eq!(sizes, [vec![400_000, 600_000, 48_576], vec![1], vec![2_000_000], vec![1_048_576], vec![5]]);
+        assert_eq!(members(&[]).count(), 0);
     }
 }

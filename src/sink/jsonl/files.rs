@@ -1,11 +1,11 @@
 //! The sink's tables in the ledger's file: the destination folders, and every file that the sink committed.
 
-use super::{SinkError, sink_error};
+use super::{SinkError, segments, sink_error};
 use crate::ledger::store::sqlite::{Journal, Schema, store_error};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::sync::Arc;
 
-/// The tables. Version 1 recorded only the last file of each partition.
+/// The tables. Version 1 recorded only the last file of each partition. Version 3 added segments.
 pub(super) const SCHEMA: Schema = Schema {
     name: "jsonl",
     upgrades: &[
@@ -27,6 +27,7 @@ pub(super) const SCHEMA: Schema = Schema {
          INSERT INTO files SELECT folder, partition, CAST(substr(name, 14) AS INTEGER), name, length, content, NULL, NULL
             FROM last_files;
          DROP TABLE last_files;",
+        segments::CREATE_TABLES,
     ],
 };
 

@@ -11,6 +11,7 @@ use super::checkpoint::Destination;
 use super::file_events::FileEvents;
 use super::files::CommittedFile;
 use super::page_group::PageGroup;
+use super::segments::Removal;
 use super::{Jsonl, SinkError, blocking, sink_error};
 use crate::event::EventId;
 use crate::ledger::model::page::PageName;
@@ -99,7 +100,7 @@ impl Destination {
         let files = self.files()?;
         let (missing, present): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|file| missing.contains(&self.root.join(file.path())));
-        self.without_files(&missing, &present, |owners, present| {
+        self.without_files(&missing, &present, Removal::Rebuilt, |owners, present| {
             let prefixes = present.page_prefixes();
             let reopened = owners.deliver_again(&prefixes, |page, id| present.lacks(page, *id)).map_err(sink_error)?;
             let (files, events, unknown) = (missing.len() as u64, reopened.events, reopened.unknown);
@@ -123,10 +124,10 @@ impl Destination {
         if self.journal.mode() != CommitMode::Grouped {
             // The events are in a ledger that is stored elsewhere, and no rebuild is possible.
             let events = released_files.iter().filter_map(|file| file.checks).map(|checks| checks.lines).sum();
-            self.delete_records(&released_files)?;
+            self.delete_records(&released_files, Removal::Released)?;
             return Ok(ReleasedFiles { files: released_files.len() as u64, events });
         }
-        self.without_files(&released_files, &others, |owners, others| {
+        self.without_files(&released_files, &others, Removal::Released, |owners, others| {
             let mut events = 0;
             for prefix in others.page_prefixes() {
                 events += owners.release(&prefix, |page, id| others.lacks(page, *id)).map_err(sink_error)?;
@@ -155,6 +156,7 @@ impl Destination {
         &self,
         removed: &[CommittedFile],
         present: &[CommittedFile],
+        removal: Removal,
         change: impl FnOnce(&mut Owners<'_>, &PresentEvents) -> Result<T, SinkError>,
     ) -> Result<T, SinkError> {
         if self.tables.has_other_folders(&self.id)? {
@@ -170,14 +172,18 @@ impl Destination {
         let events = PresentEvents::read(&owners, groups, &self.root, present, &mut faults)?;
         fail_if_damaged(&faults)?;
         let result = change(&mut owners, &events)?;
-        self.delete_records(removed)?;
+        self.delete_records(removed, removal)?;
         Ok(result)
     }
 
-    /// Deletes the records of files, and commits.
-    fn delete_records(&self, files: &[CommittedFile]) -> Result<(), SinkError> {
-        let committed =
-            self.journal.commit(|connection| files.iter().try_for_each(|file| file.remove(connection, &self.id)));
+    /// Deletes the records of files, except that their segments remain, and commits.
+    fn delete_records(&self, files: &[CommittedFile], removal: Removal) -> Result<(), SinkError> {
+        let committed = self.journal.commit(|connection| {
+            files.iter().try_for_each(|file| {
+                file.remove(connection, &self.id)?;
+                removal.put(connection, file)
+            })
+        });
         committed.map_err(sink_error)
     }
 }

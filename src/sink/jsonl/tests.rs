@@ -2,6 +2,7 @@
 
 mod durability;
 mod isolation;
+mod segments;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -162,6 +163,12 @@ async fn exactly_once_in(ledger: Sqlite, root: &Path, options: Options, objects:
     }
     assert_eq!(lines(root), expected);
     drop(sink);
+    // The ledger can be stored outside of the folder.
+    let committed = segments::check_with(root, ledger.journal().path());
+    assert_eq!(
+        committed.iter().map(|(_, events)| events.len()).sum::<usize>(),
+        expected.values().sum::<u32>() as usize
+    );
     done
 }
 

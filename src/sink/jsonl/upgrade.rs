@@ -4,6 +4,7 @@
 use super::checkpoint::Destination;
 use super::file::io_error;
 use super::files::{self, CommittedFile};
+use super::segments::NewSegment;
 use super::{SinkError, sink_error};
 use std::fs::DirEntry;
 use std::io;
@@ -29,7 +30,10 @@ impl Destination {
             }
         }
         let committed = self.journal.commit(|connection| {
-            found.iter().try_for_each(|file| file.put(connection, &self.id))?;
+            for file in &found {
+                file.put(connection, &self.id)?;
+                NewSegment::of_file(file).put(connection, &self.id, 0)?;
+            }
             files::put_complete(connection, &self.id)
         });
         committed.map_err(sink_error)

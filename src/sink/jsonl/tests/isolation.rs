@@ -155,15 +155,18 @@ async fn older_record_of_files_is_completed() {
         CREATE TABLE files (folder TEXT NOT NULL, partition TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL,
             content INTEGER NOT NULL, PRIMARY KEY (folder, partition)) WITHOUT ROWID;
         INSERT INTO files SELECT folder, partition, max(name), length, content FROM all_files GROUP BY folder, partition;
-        DROP TABLE all_files; ALTER TABLE folders DROP COLUMN complete; DELETE FROM meta WHERE name = 'jsonl'";
+        DROP TABLE all_files; DROP TABLE segments; DROP TABLE segment_files; ALTER TABLE folders DROP COLUMN complete;
+        DELETE FROM meta WHERE name = 'jsonl'";
     older.execute_batch(sql).unwrap();
     drop(older);
     let (ledger, sink) = open(root.path(), options.clone()).await;
     let files = files(root.path());
     assert_eq!((files.len(), sink.check_files().await.unwrap().files), (4, 4));
+    assert_eq!(segments::check(root.path()).len(), 4, "every file is one segment");
     ingest(&ledger, &sink, 3, &[("1", "c")]).await;
     sink.flush().await.unwrap();
     assert_eq!(lines(root.path()), [("a", 2), ("b", 2), ("c", 1)].map(|(line, count)| (line.to_owned(), count)).into());
+    assert_eq!(segments::check(root.path()).len(), 5);
     std::fs::remove_file(&files[0]).unwrap();
     let check = sink.check_files().await.unwrap();
     assert_eq!((check.files, check.faulty.len(), &check.faulty[0].fault), (5, 1, &FileFault::Missing));
