@@ -47,7 +47,7 @@ pub(super) struct NewSegment {
 impl NewSegment {
     /// Returns a segment with everything that is committed of a file.
     pub(super) fn of_file(file: &CommittedFile) -> Self {
-        Self { file: file.clone(), start: 0, content: file.content, checks: file.checks }
+        Self { file: file.clone(), start: 0, content: file.content_bytes, checks: file.checks }
     }
 
     /// Records this segment, as part of a commit.
