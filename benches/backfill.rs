@@ -33,8 +33,8 @@ fn main() {
 }
 
 fn measure(keys: usize) {
-    let span = DayRange::parse("2026-11-18", "2026-11-20").expect("valid days");
-    let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, span));
+    let day_range = DayRange::parse("2026-11-18", "2026-11-20").expect("valid days");
+    let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, day_range));
     let expected = bucket.expected();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
     let start = Instant::now();

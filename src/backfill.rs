@@ -30,7 +30,7 @@
 //!
 //! A list of *completed days* would distinguish the two cases, but the ledger does not keep one: files that are added
 //! to a completed day manually or by late replication would no longer be found. It would bring no benefit while a
-//! scheduled run's span is within the retention, as it is by default (3 days and 90 days).
+//! scheduled run's day range is within the retention, as it is by default (3 days and 90 days).
 
 pub mod budget;
 pub mod dispatch;

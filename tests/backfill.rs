@@ -31,7 +31,7 @@ fn key(date: &str, name: &str) -> String {
     log("", A, "CloudTrail", "eu-west-1", date, name)
 }
 
-/// Returns the keys of twelve objects on four days. The span of [`unit`] contains the middle two.
+/// Returns the keys of twelve objects on four days. The day range of [`unit`] contains the middle two.
 fn some_keys() -> Vec<String> {
     let days = ["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-20"];
     days.iter().flat_map(|day| ["a", "b", "c"].map(|name| key(day, name))).collect()
@@ -42,7 +42,7 @@ fn unit() -> Unit {
         bucket: BUCKET.to_owned(),
         prefix: REGION.to_owned(),
         layout: Layout::Days,
-        span: DayRange::parse("2026-11-17", "2026-11-19").unwrap(),
+        day_range: DayRange::parse("2026-11-17", "2026-11-19").unwrap(),
         filters: Filters::default(),
         states: StateSelection::Unfinished,
         mode: BackfillMode::Enqueue,
@@ -299,7 +299,7 @@ async fn late_file_with_an_earlier_key_is_found() {
 }
 
 #[tokio::test]
-async fn listing_is_limited_to_the_span() {
+async fn listing_is_limited_to_the_day_range() {
     let days: Vec<String> =
         DayRange::parse("2026-01-01", "2026-12-31").unwrap().days().map(|day| day.to_string()).collect();
     let memory_source = MemorySource::holding(days.iter().map(|day| key(day, "a")));
@@ -312,8 +312,8 @@ async fn listing_is_limited_to_the_span() {
 #[tokio::test]
 async fn objects_older_than_ledger_retention_are_enqueued_and_counted() {
     let fixture = Fixture::over(MemorySource::holding([key("2026-08-01", "a"), key("2026-11-18", "a")]));
-    let span = DayRange::parse("2026-07-01", "2026-11-20").unwrap();
-    let (counts, enqueued) = fixture.finish(Unit { span, ..unit() }).await;
+    let day_range = DayRange::parse("2026-07-01", "2026-11-20").unwrap();
+    let (counts, enqueued) = fixture.finish(Unit { day_range, ..unit() }).await;
     assert_eq!((enqueued.len(), counts.missing, counts.past_retention), (2, 2, 1));
 }
 
@@ -520,7 +520,7 @@ async fn kill_at_any_object_loses_no_object() {
         *fixture.dispatcher.takes.lock().unwrap() = Some((killed, Failure::Killed));
         let mut queue = Vec::new();
         let mut discovery =
-            Discovery::new(fixture.memory_source.clone(), DiscoveryRequest::new(BUCKET, "", unit().span));
+            Discovery::new(fixture.memory_source.clone(), DiscoveryRequest::new(BUCKET, "", unit().day_range));
         while let Some(unit) = discovery.next().await.unwrap() {
             queue.push(unit.body());
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use trailhose::listing::DayRange;
 
 async fn assert_missing_objects_are_enqueued(keys: usize) {
-    let span = DayRange::parse("2026-11-18", "2026-11-20").unwrap();
-    let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, span));
+    let day_range = DayRange::parse("2026-11-18", "2026-11-20").unwrap();
+    let bucket = Arc::new(synthetic_listing::SyntheticListing::of(keys, day_range));
     let expected = bucket.expected();
     let ran = synthetic_listing::run(&bucket).await;
     assert_eq!(ran.enqueued, expected.missing);

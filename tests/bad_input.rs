@@ -222,10 +222,10 @@ async fn size_of_stat_selects_one_request_for_a_small_object() {
 #[tokio::test]
 async fn slow_object_does_not_outlast_the_invocation() {
     let invocation = Duration::from_secs(2);
-    for forget_version in [false, true] {
+    for without_version in [false, true] {
         let world = World::default();
         let (slow, fast) = (world.put("slow", &log(&[event(1)])), world.put("fast", &log(&[event(2)])));
-        let render = if forget_version { cloudtrail_notification } else { render };
+        let render = if without_version { cloudtrail_notification } else { render };
         let messages = [message("1", &render(&slow)), message("2", &render(&fast))];
         let batch = Batch::new(hanging_source(&world, &slow.key).1, None, 4, 512);
         let ended = batch.messages(&messages, Deadline::within(invocation));

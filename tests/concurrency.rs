@@ -167,7 +167,7 @@ fn run(scene: &mut Scene, faults: Faults, choose: &mut dyn FnMut(usize) -> usize
         if waiting.is_empty() {
             watch.check_end(world, &[])?;
             let lines = world.limits.call_bytes / (event(1).len() + 1);
-            let bounded = faults.jumps == 0 && !watch.forgotten;
+            let bounded = faults.jumps == 0 && !watch.may_have_expired;
             if bounded && watch.repeats() > hits * lines {
                 return Err(format!("{} repeats after {hits} faults", watch.repeats()));
             }
@@ -345,7 +345,7 @@ fn workers_that_meet_at_an_old_page() {
             let files = [events(1..=4), events(2..=5), events((3..=6).rev())];
             let mut scene = Scene::new(world, &files.each_ref().map(Vec::as_slice)).after_a_death_at(5);
             scene.world.pass(10 * 86_400 + trailhose::ledger::PAGE_SLACK - LEASE + age);
-            scene.watch.forgotten = age > 0;
+            scene.watch.may_have_expired = age > 0;
             scene
         });
     }

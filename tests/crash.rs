@@ -40,10 +40,10 @@ struct Scenario {
     quarantined: Vec<ObjectRef>,
     /// If set, a worker of the first quarantined object crashes at this call before all others.
     dies_at: Option<usize>,
-    /// Seconds that pass after the first attempt with a fault, or after each if `forgets` is set.
+    /// Seconds that pass after the first attempt with a fault, or after each if `items_expire` is set.
     pause: i64,
     /// Whether rows and pages expire in that time. Then repeats are not limited.
-    forgets: bool,
+    items_expire: bool,
 }
 
 impl Scenario {
@@ -51,11 +51,11 @@ impl Scenario {
         let objects =
             files.iter().enumerate().map(|(number, events)| world.put(&format!("object{number}"), &plain_log(events)));
         let objects = objects.collect();
-        Self { world, objects, quarantined: Vec::new(), dies_at: None, pause: 0, forgets: false }
+        Self { world, objects, quarantined: Vec::new(), dies_at: None, pause: 0, items_expire: false }
     }
 
-    fn pausing(self, pause: i64, forgets: bool) -> Self {
-        Self { pause, forgets, ..self }
+    fn pausing(self, pause: i64, items_expire: bool) -> Self {
+        Self { pause, items_expire, ..self }
     }
 }
 
@@ -75,11 +75,11 @@ fn may_repeat(call: &str, fault: Fault) -> bool {
 
 /// Runs a scenario with a plan of faults. Returns the number of calls and of injected faults.
 async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<(usize, usize), String> {
-    let Scenario { world, objects, forgets, .. } = scenario;
+    let Scenario { world, objects, items_expire, .. } = scenario;
     let mut pause = scenario.pause;
     let wire = Arc::new(Wire::failing(plan));
     let mut watch = Watch::new(world, objects);
-    watch.forgotten = *forgets;
+    watch.may_have_expired = *items_expire;
     if let Some(call) = scenario.dies_at {
         let wire = Arc::new(Wire::failing([(call, Fault::Die)]));
         let outcome = world.ingest_over(&wire, &scenario.quarantined[0]).await;
@@ -102,8 +102,8 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<(usize, u
         watch.check(world).map_err(|violation| format!("{violation}; calls {:?}", wire.calls()))?;
         if wire.hit().len() > hits {
             world.pass(pause);
-            if *forgets {
-                forget(world);
+            if *items_expire {
+                delete_expired(world);
             } else {
                 pause = 0;
             }
@@ -138,7 +138,7 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<(usize, u
     let quarantined: Vec<_> = scenario.quarantined.iter().map(|at| at.object().unwrap().id()).collect();
     watch.check_end(world, &quarantined)?;
     let delivered = world.delivered().len();
-    if !forgets {
+    if !items_expire {
         let bound: usize = wire.hit().iter().filter(|(call, fault)| may_repeat(call, *fault)).count();
         let line = event(1).len() + 1;
         let most = bound * (world.limits.call_bytes / line);
@@ -158,7 +158,7 @@ async fn run(scenario: &Scenario, plan: Vec<(usize, Fault)>) -> Result<(usize, u
 }
 
 /// Deletes the expired items of the store.
-fn forget(world: &World) {
+fn delete_expired(world: &World) {
     let now = world.now.load(std::sync::atomic::Ordering::SeqCst);
     let mut kept = world.store.contents();
     kept.rows.retain(|_, row| row.expires.is_none_or(|expires| expires > now));
@@ -215,7 +215,7 @@ async fn inject_faults(name: &str, make: impl Fn() -> Scenario) {
     println!("{name}: {calls} calls, {points} faults, {pairs_tried} of {all} pairs, {STORMS} random series");
     // SQLite keeps expired items, so its results would differ after the in-memory store deletes them.
     #[cfg(feature = "cli")]
-    if !make().forgets {
+    if !make().items_expire {
         let before = runs.get();
         let folder = tempfile::tempdir().unwrap();
         let beside = || {
@@ -379,7 +379,7 @@ async fn an_owner_whose_object_is_gone() {
             let others = [world.put("b", &plain_log(&events(2..=6))), world.put("c", &plain_log(&events(4..=8)))];
             let mut objects = others.to_vec();
             objects.insert(1, gone.clone());
-            Scenario { world, objects, quarantined: vec![gone], dies_at: Some(dies_at), pause: 0, forgets: false }
+            Scenario { world, objects, quarantined: vec![gone], dies_at: Some(dies_at), pause: 0, items_expire: false }
         })
         .await;
     }

@@ -20,7 +20,7 @@ const A: &str = "111122223333";
 const B: &str = "444455556666";
 const DAY: &str = "2026-11-18";
 
-fn span() -> DayRange {
+fn day_range() -> DayRange {
     DayRange::looking_back("2026-11-20".parse().unwrap(), day_range::LOOK_BACK)
 }
 
@@ -30,12 +30,12 @@ async fn walk(memory_source: &Arc<MemorySource>, ask: DiscoveryRequest) -> (Vec<
     while let Some(unit) = discovery.next().await.unwrap() {
         units.push(unit);
     }
-    units.sort_by(|a, b| a.prefix.cmp(&b.prefix).then(a.span.from().cmp(&b.span.from())));
+    units.sort_by(|a, b| a.prefix.cmp(&b.prefix).then(a.day_range.from().cmp(&b.day_range.from())));
     (units, discovery.progress().clone())
 }
 
 async fn folders(memory_source: &Arc<MemorySource>, prefix: &str) -> Vec<String> {
-    walk(memory_source, DiscoveryRequest::new(BUCKET, prefix, span()))
+    walk(memory_source, DiscoveryRequest::new(BUCKET, prefix, day_range()))
         .await
         .0
         .into_iter()
@@ -59,7 +59,7 @@ async fn both_layouts_and_several_organizations_are_found() {
         format!("AWSLogs/{A}/Config/eu-west-1/2026/11/18/c.json.gz"),
         format!("AWSLogs/{B}/CloudTrail/"),
     ]));
-    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", day_range())).await;
     let found: Vec<&str> = units.iter().map(|unit| unit.prefix.as_str()).collect();
     assert_eq!(
         found,
@@ -71,7 +71,9 @@ async fn both_layouts_and_several_organizations_are_found() {
             "AWSLogs/o-xyz/444455556666/CloudTrail-SomethingNew/eu-west-1/",
         ]
     );
-    assert!(units.iter().all(|unit| unit.layout == Layout::Days && unit.span == span() && unit.after.is_none()));
+    assert!(
+        units.iter().all(|unit| unit.layout == Layout::Days && unit.day_range == day_range() && unit.after.is_none())
+    );
     assert_eq!(progress.shape, DetectedLayout::CloudTrail);
     assert_eq!((progress.accounts, progress.regions, progress.waiting), (4, 5, 0));
     assert_eq!(progress.unvisited, [format!("AWSLogs/{A}/Config/")]);
@@ -116,7 +118,7 @@ async fn trails_with_separate_prefixes_are_found_and_other_folders_are_reported(
         log("two/deep/", B, "CloudTrail", "eu-west-1", DAY, "a"),
         "copies/by-hand.json.gz".to_owned(),
     ]));
-    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", day_range())).await;
     assert_eq!(units.len(), 2);
     assert_eq!(progress.unvisited, ["copies/"]);
 }
@@ -144,8 +146,11 @@ async fn siblings_of_a_layout_are_found_with_every_selection() {
     ];
     for coverage in [Coverage::Days, Coverage::Regions] {
         for filters in &filters {
-            let ask =
-                DiscoveryRequest { coverage, filters: filters.clone(), ..DiscoveryRequest::new(BUCKET, "", span()) };
+            let ask = DiscoveryRequest {
+                coverage,
+                filters: filters.clone(),
+                ..DiscoveryRequest::new(BUCKET, "", day_range())
+            };
             let (units, progress) = walk(&memory_source, ask).await;
             let found: Vec<&String> = units.iter().map(|unit| &unit.prefix).collect();
             assert!(found.iter().copied().eq(&regions), "{coverage:?}, {filters:?}: {found:?}");
@@ -163,7 +168,7 @@ async fn layout_below_the_searched_depth_is_named_as_unvisited() {
         "empty/".to_owned(),
         "readme.txt".to_owned(),
     ]));
-    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", day_range())).await;
     assert_eq!(units.len(), 2);
     assert_eq!((progress.unvisited, progress.unvisited_count), (vec!["one/two/three/".to_owned()], 1));
 }
@@ -174,11 +179,11 @@ async fn logs_directly_in_a_layout_folder_are_named_as_unvisited() {
     let region = log("", A, "CloudTrail", "eu-west-1", DAY, "a");
     let keys = [region.clone(), direct("17"), direct("18"), format!("AWSLogs/{A}/ELBAccessLogTestFile")];
     let memory_source = Arc::new(MemorySource { page: 1, ..MemorySource::holding(keys) });
-    let (_, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    let (_, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", day_range())).await;
     assert_eq!((progress.unvisited, progress.unvisited_count), (vec![format!("AWSLogs/{A}/")], 1));
     // Nothing of the selection is missed.
     let memory_source = Arc::new(MemorySource::holding([region, direct("01")]));
-    let (_, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    let (_, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", day_range())).await;
     assert_eq!(progress.unvisited_count, 0);
 }
 
@@ -188,7 +193,7 @@ async fn search_next_to_a_layout_is_limited_and_what_it_omits_is_counted() {
         let layout = log("", A, "CloudTrail", "eu-west-1", DAY, "a");
         let keys = (0..folders).map(|number| format!("{above}{number:05}/x.json")).chain([layout]);
         let memory_source = Arc::new(MemorySource::holding(keys));
-        let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+        let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", day_range())).await;
         assert_eq!(units.len(), 1, "{folders} folders in {above:?}");
         // Besides the searched folders: `AWSLogs/`, the account and the kind.
         assert!(progress.requests <= progress.searched + 4, "{progress:?}");
@@ -209,13 +214,13 @@ async fn unknown_layout_is_one_flat_unit_and_an_empty_bucket_is_reported() {
         Arc::new(MemorySource::holding([format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz")]));
     let filters = Filters { accounts: names(&[A]), ..Filters::default() };
     for prefix in ["", "copied", "copied/"] {
-        let ask = DiscoveryRequest { filters: filters.clone(), ..DiscoveryRequest::new(BUCKET, prefix, span()) };
+        let ask = DiscoveryRequest { filters: filters.clone(), ..DiscoveryRequest::new(BUCKET, prefix, day_range()) };
         let (units, progress) = walk(&memory_source, ask).await;
         assert_eq!((units.len(), progress.shape), (1, DetectedLayout::Flat));
         assert_eq!((units[0].layout, &units[0].filters), (Layout::Flat, &filters));
     }
     for prefix in ["nowhere", "AWSLogs", "copied/AWSLogs/"] {
-        let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, prefix, span())).await;
+        let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, prefix, day_range())).await;
         assert_eq!((units.len(), progress.shape), (0, DetectedLayout::Empty), "{prefix}");
     }
 }
@@ -223,7 +228,7 @@ async fn unknown_layout_is_one_flat_unit_and_an_empty_bucket_is_reported() {
 #[tokio::test]
 async fn search_of_a_bucket_with_many_folders_is_limited() {
     let memory_source = Arc::new(MemorySource::holding((0..5000).map(|number| format!("data/{number:05}/x/y.json"))));
-    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", span())).await;
+    let (units, progress) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", day_range())).await;
     assert_eq!((units.len(), progress.shape), (1, DetectedLayout::Flat));
     assert!(progress.requests < 10, "{}", progress.requests);
 }
@@ -237,7 +242,7 @@ async fn filter_avoids_listings_of_excluded_folders() {
     let memory_source = Arc::new(MemorySource::holding(keys));
     let filters = Filters { accounts: names(&[&accounts[7]]), regions: names(&["us-east-1"]), ..Filters::default() };
     let (units, progress) =
-        walk(&memory_source, DiscoveryRequest { filters, ..DiscoveryRequest::new(BUCKET, "", span()) }).await;
+        walk(&memory_source, DiscoveryRequest { filters, ..DiscoveryRequest::new(BUCKET, "", day_range()) }).await;
     assert_eq!(units.len(), 1);
     assert_eq!(units[0].prefix, format!("AWSLogs/{}/CloudTrail/us-east-1/", accounts[7]));
     // The root, `AWSLogs/`, the account and its kind.
@@ -245,19 +250,19 @@ async fn filter_avoids_listings_of_excluded_folders() {
 }
 
 #[tokio::test]
-async fn long_span_is_split_into_units_of_at_most_a_month() {
+async fn long_day_range_is_split_into_units_of_at_most_a_month() {
     let memory_source = Arc::new(MemorySource::holding([log("", A, "CloudTrail", "eu-west-1", DAY, "a")]));
     let year = DayRange::parse("2025-11-21", "2026-11-20").unwrap();
     let (units, _) = walk(&memory_source, DiscoveryRequest::new(BUCKET, "", year)).await;
     assert_eq!(units.len(), 12);
-    assert_eq!(units.iter().flat_map(|unit| unit.span.days()).count(), 365);
+    assert_eq!(units.iter().flat_map(|unit| unit.day_range.days()).count(), 365);
 }
 
 #[tokio::test]
 async fn failed_listing_ends_discovery_with_the_reason() {
     let keys = (0..20).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
     let memory_source = Arc::new(MemorySource { failing: Some(10), ..MemorySource::holding(keys) });
-    let mut discovery = Discovery::new(memory_source, DiscoveryRequest::new(BUCKET, "", span()));
+    let mut discovery = Discovery::new(memory_source, DiscoveryRequest::new(BUCKET, "", day_range()));
     let error = loop {
         match discovery.next().await {
             Ok(Some(_)) => {}
@@ -274,7 +279,7 @@ async fn progress_is_reported_and_concurrency_is_limited() {
     let memory_source = Arc::new(MemorySource::holding(keys));
     let told = Arc::new(Mutex::new(Vec::new()));
     let (keep, most) = (Arc::clone(&told), Arc::new(AtomicUsize::new(0)));
-    let ask = DiscoveryRequest { concurrency: 4, ..DiscoveryRequest::new(BUCKET, "", span()) };
+    let ask = DiscoveryRequest { concurrency: 4, ..DiscoveryRequest::new(BUCKET, "", day_range()) };
     let with_progress_callback = Arc::clone(&memory_source);
     let high = Arc::clone(&most);
     let mut discovery = Discovery::new(memory_source.clone(), ask).with_progress_callback(Arc::new(
@@ -322,7 +327,7 @@ async fn every_key(memory_source: &Arc<MemorySource>, prefix: &str, concurrency:
     let ask = DiscoveryRequest {
         coverage: Coverage::Everything,
         concurrency,
-        ..DiscoveryRequest::new(BUCKET, prefix, span())
+        ..DiscoveryRequest::new(BUCKET, prefix, day_range())
     };
     let mut discovery = Discovery::new(memory_source.clone(), ask);
     let mut keys = Vec::new();
@@ -381,7 +386,7 @@ proptest! {
         concurrency in 1usize..5,
     ) {
         let coverage = if regions { Coverage::Regions } else { Coverage::Days };
-        let ask = DiscoveryRequest { coverage, concurrency, ..DiscoveryRequest::new(BUCKET, &prefix, span()) };
+        let ask = DiscoveryRequest { coverage, concurrency, ..DiscoveryRequest::new(BUCKET, &prefix, day_range()) };
         let folder = if prefix.is_empty() || prefix.ends_with('/') { prefix.clone() } else { format!("{prefix}/") };
         let memory_source = Arc::new(MemorySource { page, ..MemorySource::holding(keys.clone()) });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -405,8 +410,8 @@ proptest! {
         max_bytes in 1usize..400,
         days in 1i64..90,
     ) {
-        let span = DayRange::looking_back("2026-11-20".parse().unwrap(), days as u32);
-        let ask = || DiscoveryRequest { concurrency: 2, ..DiscoveryRequest::new(BUCKET, "", span) };
+        let day_range = DayRange::looking_back("2026-11-20".parse().unwrap(), days as u32);
+        let ask = || DiscoveryRequest { concurrency: 2, ..DiscoveryRequest::new(BUCKET, "", day_range) };
         let memory_source = Arc::new(MemorySource { page, ..MemorySource::holding(keys) });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -432,7 +437,7 @@ proptest! {
                 }
                 unvisited += discovery.progress().unvisited_count;
             }
-            found.sort_by(|a, b| a.prefix.cmp(&b.prefix).then(a.span.from().cmp(&b.span.from())));
+            found.sort_by(|a, b| a.prefix.cmp(&b.prefix).then(a.day_range.from().cmp(&b.day_range.from())));
             prop_assert_eq!(found, expected);
             prop_assert_eq!(unvisited, progress.unvisited_count);
             Ok(())

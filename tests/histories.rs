@@ -455,8 +455,8 @@ fn dynamodb_on_moto_matches_the_model() {
 /// A failing store must be detected, so that a comparison without effect fails this test.
 #[test]
 fn store_that_loses_writes_is_detected() {
-    let forgetful: Arc<dyn Store> = Arc::new(Memory::default());
-    let mut run = Run::new(Arc::clone(&forgetful), "1".into());
+    let store: Arc<dyn Store> = Arc::new(Memory::default());
+    let mut run = Run::new(Arc::clone(&store), "1".into());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(run.step(&Step::Lease { worker: 0, object: 0 }));
     run.store.model.contents().rows.clear();

@@ -27,7 +27,7 @@ fn apart(numbers: &[u32]) -> Vec<String> {
 #[test]
 fn one_object_announced_twice() {
     let twice = Scene { goals: vec![Goal::Deferred], ..Scene::new(1, &[events(1..=2)]).announced(&[&[0], &[0]]) };
-    let lapse = Scene { leaps: vec![LEASE], ..twice.clone() };
+    let lapse = Scene { clock_jumps: vec![LEASE], ..twice.clone() };
     Scene { faults: 1, ..lapse.clone() }.explore("announced twice, a fault, a lapse");
     let thrice = lapse.clone().announced(&[&[0], &[0], &[0]]);
     thrice.clone().explore("announced thrice, a lapse");
@@ -43,7 +43,7 @@ fn two_objects_that_share_all() {
     let scene = Scene { faults: 1, goals, ..Scene::new(2, &[events(1..=2), events(1..=2)]) };
     scene.clone().explore("share all, a fault");
     if all() {
-        Scene { leaps: vec![LEASE], ..scene.clone() }.explore("share all, a fault, a lapse");
+        Scene { clock_jumps: vec![LEASE], ..scene.clone() }.explore("share all, a fault, a lapse");
         Scene { faults: 2, ..scene }.explore("share all, two faults");
     }
 }
@@ -54,7 +54,7 @@ fn two_objects_that_share_some_in_several_calls() {
     let scene = Scene { faults: 1, goals, ..Scene::new(1, &[events(1..=3), events((2..=4).rev())]) };
     scene.clone().explore("share some, a fault");
     if all() {
-        Scene { leaps: vec![LEASE], ..scene }.explore("share some, a fault, a lapse");
+        Scene { clock_jumps: vec![LEASE], ..scene }.explore("share some, a fault, a lapse");
     }
 }
 
@@ -64,7 +64,7 @@ fn two_objects_that_share_one() {
     let scene = Scene { faults: 1, goals, ..Scene::new(3, &[events(1..=2), events(2..=3)]) };
     scene.clone().explore("share one, a fault");
     if all() {
-        Scene { leaps: vec![LEASE], ..scene.clone() }.explore("share one, a fault, a lapse");
+        Scene { clock_jumps: vec![LEASE], ..scene.clone() }.explore("share one, a fault, a lapse");
         Scene { faults: 2, ..scene }.explore("share one, two faults");
     }
 }
@@ -75,7 +75,7 @@ fn two_objects_that_own_each_others_events() {
     scene.clone().explore("crosswise");
     Scene { faults: 1, in_order: true, ..scene.clone() }.explore("crosswise, a fault, calls in order");
     if all() {
-        Scene { faults: 1, leaps: vec![LEASE], ..scene }.explore("crosswise, a fault, a lapse");
+        Scene { faults: 1, clock_jumps: vec![LEASE], ..scene }.explore("crosswise, a fault, a lapse");
     }
 }
 
@@ -86,7 +86,7 @@ fn three_objects_in_a_ring() {
     Scene { in_order: true, ..scene.clone() }.explore("ring, calls in order");
     if all() {
         scene.clone().explore("ring");
-        Scene { in_order: true, leaps: vec![LEASE], ..scene }.explore("ring, a lapse, calls in order");
+        Scene { in_order: true, clock_jumps: vec![LEASE], ..scene }.explore("ring, a lapse, calls in order");
     }
 }
 
@@ -96,7 +96,7 @@ fn three_objects_that_share_one() {
     scene.clone().explore("three share one");
     if all() {
         Scene { faults: 1, ..scene.clone() }.explore("three share one, a fault");
-        Scene { leaps: vec![LEASE], ..scene }.explore("three share one, a lapse");
+        Scene { clock_jumps: vec![LEASE], ..scene }.explore("three share one, a lapse");
     }
 }
 
@@ -120,7 +120,7 @@ fn workers_that_fill_the_same_page() {
     scene.clone().explore("spill");
     if all() {
         Scene { faults: 1, ..scene.clone() }.explore("spill, a fault");
-        Scene { leaps: vec![LEASE], ..scene }.explore("spill, a lapse");
+        Scene { clock_jumps: vec![LEASE], ..scene }.explore("spill, a lapse");
     }
 }
 
@@ -129,10 +129,11 @@ fn workers_that_share_an_old_page() {
     let ages = [
         ("nearly expired", PAGE_LIFE - 7_200, 0),
         ("expired", PAGE_LIFE + 1, 0),
-        ("forgotten", PAGE_LIFE + PAGE_MARGIN + 1, 1),
+        ("expired and deleted", PAGE_LIFE + PAGE_MARGIN + 1, 1),
     ];
-    for (name, leap, sweeps) in ages {
-        let scene = |files: [Vec<String>; 2]| Scene { keep: KEEP, leaps: vec![leap], sweeps, ..Scene::new(1, &files) };
+    for (name, jump, sweeps) in ages {
+        let scene =
+            |files: [Vec<String>; 2]| Scene { keep: KEEP, clock_jumps: vec![jump], sweeps, ..Scene::new(1, &files) };
         scene([events([1]), events([1])]).explore(name);
         if all() {
             let scene = scene([events(1..=2), events((1..=2).rev())]);
@@ -145,7 +146,7 @@ fn workers_that_share_an_old_page() {
 #[test]
 fn an_object_that_is_deleted() {
     let goals = vec![Goal::Quarantined, Goal::Marked];
-    let scene = Scene { faults: 1, vanishes: 1, goals, ..Scene::new(1, &[events([1]), events(1..=2)]) };
+    let scene = Scene { faults: 1, deletions: 1, goals, ..Scene::new(1, &[events([1]), events(1..=2)]) };
     scene.clone().explore("deleted, a fault");
     if all() {
         Scene { faults: 2, ..scene }.explore("deleted, two faults");
@@ -155,12 +156,12 @@ fn an_object_that_is_deleted() {
 #[test]
 fn an_object_that_is_reset() {
     let goals = vec![Goal::Repeated];
-    let scene = Scene { forgets: 1, goals, ..Scene::new(1, &[events(1..=2), events([2])]) };
+    let scene = Scene { resets: 1, goals, ..Scene::new(1, &[events(1..=2), events([2])]) };
     scene.clone().explore("reset by the user");
     if all() {
         let scene = Scene { faults: 1, ..scene };
         scene.clone().explore("reset by the user, a fault");
-        Scene { leaps: vec![LEASE], ..scene }.explore("reset by the user, a fault, a lapse");
+        Scene { clock_jumps: vec![LEASE], ..scene }.explore("reset by the user, a fault, a lapse");
     }
 }
 
@@ -185,7 +186,8 @@ fn calls_that_are_acknowledged_in_part() {
     if all() {
         Scene { faults: 1, ..several.clone() }.explore("share some, a partial call, a fault");
         Scene { partials: 2, ..several }.explore("share some, two partial calls");
-        Scene { faults: 1, leaps: vec![LEASE], ..scene }.explore("one object, two partial calls, a fault, a lapse");
+        Scene { faults: 1, clock_jumps: vec![LEASE], ..scene }
+            .explore("one object, two partial calls, a fault, a lapse");
         Scene { faults: 1, ..share }.explore("share all, a partial call, a fault");
     }
 }
@@ -197,8 +199,9 @@ fn acknowledged_part_of_an_old_page() {
     if all() {
         let goals = vec![Goal::Acknowledged, Goal::CursorReset];
         let files = [events([1, 2, 3, 4]), events([3])];
-        let scene = Scene { keep: KEEP, partials: 1, leaps: vec![PAGE_LIFE + 1], goals, ..Scene::new(4, &files) };
-        Scene { faults: 1, leaps_when_idle: true, in_order: true, ..scene }.explore("expired, a partial call, a fault");
+        let scene = Scene { keep: KEEP, partials: 1, clock_jumps: vec![PAGE_LIFE + 1], goals, ..Scene::new(4, &files) };
+        Scene { faults: 1, jumps_only_when_idle: true, in_order: true, ..scene }
+            .explore("expired, a partial call, a fault");
     }
 }
 
@@ -210,12 +213,16 @@ fn writes_that_take_effect_late() {
     let part = Scene { lates: 1, partials: 1, ..Scene::new(3, &[events(1..=3)]) };
     part.clone().explore("one object, a partial call, a late write");
     // The page expires, an event below the cursor is granted, and a write from before arrives.
-    let old =
-        Scene { keep: KEEP, leaps: vec![PAGE_LIFE + 1], lates: 1, ..Scene::new(1, &[events([1, 2]), events([1])]) };
+    let old = Scene {
+        keep: KEEP,
+        clock_jumps: vec![PAGE_LIFE + 1],
+        lates: 1,
+        ..Scene::new(1, &[events([1, 2]), events([1])])
+    };
     if all() {
         Scene { in_order: true, ..old.clone() }.explore("expired, a late write");
         Scene { faults: 1, ..scene.clone() }.explore("announced twice, a late write, a fault");
-        Scene { leaps: vec![LEASE], ..scene }.explore("announced twice, a late write, a lapse");
+        Scene { clock_jumps: vec![LEASE], ..scene }.explore("announced twice, a late write, a lapse");
         Scene { faults: 1, ..old }.explore("expired, a late write, a fault");
     }
 }
@@ -226,9 +233,9 @@ fn done_row_of_an_object_whose_page_is_extended() {
     let extended = PAGE_LIFE - DAY;
     let scene = Scene {
         keep: KEEP,
-        leaps: vec![extended, PAGE_LIFE + PAGE_MARGIN + 1 - extended],
+        clock_jumps: vec![extended, PAGE_LIFE + PAGE_MARGIN + 1 - extended],
         sweeps: 1,
-        leaps_when_idle: true,
+        jumps_only_when_idle: true,
         ..Scene::new(2, &[events([1]), events([1, 2])])
     };
     scene.clone().explore("extended");

@@ -27,7 +27,7 @@ fn worked(run: &Run, region: &str, outcome: PartOutcome, listed: u64) -> RunPart
         bucket: "logs".to_owned(),
         prefix: format!("p/AWSLogs/111122223333/CloudTrail/{region}/"),
         layout: Layout::Days,
-        span: run.terms.span,
+        day_range: run.terms.day_range,
         filters: run.terms.filters.clone(),
         states: run.terms.states,
         mode: run.terms.mode,
@@ -57,7 +57,7 @@ async fn second_start_does_not_change_a_run(records: &dyn RunRecords) {
     let first = run(NOW, 1);
     assert_eq!(records.run(&first.id).await, Ok(None));
     assert_eq!(records.start(&first).await, Ok(first.clone()));
-    // A redelivered start has another span after midnight.
+    // A redelivered start has another day range after midnight.
     assert_eq!(records.start(&run(NOW + 86_400, 1)).await, Ok(first.clone()));
     assert_eq!(records.run(&first.id).await, Ok(Some(first)));
 }

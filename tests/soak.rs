@@ -154,8 +154,8 @@ async fn backfill(stack: &Stack) -> u64 {
     let sender = MessageSender::new(Arc::new(queue), Arc::new(Budget::unlimited()));
     let intake = QueueDispatcher::new(sender, Packing { objects: BATCH, ..Packing::default() });
     let worker = UnitProcessor { source: source.clone(), ledger };
-    let span = DayRange::parse("2026-11-20", "2026-11-20").unwrap();
-    let mut discovery = Discovery::new(source, DiscoveryRequest::new(LOG_BUCKET, "", span));
+    let day_range = DayRange::parse("2026-11-20", "2026-11-20").unwrap();
+    let mut discovery = Discovery::new(source, DiscoveryRequest::new(LOG_BUCKET, "", day_range));
     let stop = tokio::time::Instant::now() + PATIENCE;
     let mut sent = 0;
     while let Some(unit) = discovery.next().await.unwrap() {

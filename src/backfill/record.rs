@@ -167,8 +167,8 @@ impl RunPart {
                 ("d", [Some(found.root.to_string()), found.part.clone()].into_iter().flatten().collect())
             }
             Self::Worked(worked) => {
-                let Unit { bucket, prefix, span, .. } = &worked.unit;
-                ("u", vec![worked.root.to_string(), bucket.clone(), prefix.clone(), span.from().to_string()])
+                let Unit { bucket, prefix, day_range, .. } = &worked.unit;
+                ("u", vec![worked.root.to_string(), bucket.clone(), prefix.clone(), day_range.from().to_string()])
             }
         };
         // Hashed, because folder names can be up to a kilobyte long, which exceeds the limit of an index key. Line
@@ -241,7 +241,7 @@ mod tests {
             bucket: "logs".to_owned(),
             prefix: prefix.to_owned(),
             layout: Layout::Days,
-            span: DayRange::parse(from, "2026-11-20").unwrap(),
+            day_range: DayRange::parse(from, "2026-11-20").unwrap(),
             filters: Filters::default(),
             states: StateSelection::default(),
             mode: BackfillMode::default(),

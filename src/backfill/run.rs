@@ -88,7 +88,8 @@ pub struct Run {
 #[serde(deny_unknown_fields)]
 pub struct RunOptions {
     /// The days to include.
-    pub span: DayRange,
+    #[serde(rename = "span")]
+    pub day_range: DayRange,
     /// The accounts, kinds and regions to include.
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
@@ -164,7 +165,7 @@ impl Request {
     /// # Errors
     /// Names the invalid field. The run must then not be started.
     pub fn resolve(self, id: RunId, defaults: &Defaults, now: Seconds) -> Result<Run, RequestError> {
-        let span = self.span(defaults.look_back_days, now)?;
+        let day_range = self.day_range(defaults.look_back_days, now)?;
         for account in &self.accounts {
             let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
             check_field("accounts", "12 digits", account, digits)?;
@@ -190,7 +191,7 @@ impl Request {
             return Err(RequestError::NoSources);
         }
         let terms = RunOptions {
-            span,
+            day_range,
             filters: Filters { accounts: self.accounts, kinds: self.kinds, regions: self.regions },
             states: if self.quarantined {
                 StateSelection::UnfinishedAndQuarantined
@@ -203,7 +204,7 @@ impl Request {
         Ok(Run { id, started: now, sources, terms })
     }
 
-    fn span(&self, look_back_days: u32, now: Seconds) -> Result<DayRange, RequestError> {
+    fn day_range(&self, look_back_days: u32, now: Seconds) -> Result<DayRange, RequestError> {
         let today = || Timestamp::from_second(now).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC).date();
         let last = self.until.unwrap_or_else(today);
         match (self.since, self.look_back_days) {
@@ -229,7 +230,7 @@ impl RunOptions {
             filters: self.filters.clone(),
             states: self.states,
             mode: self.mode,
-            ..DiscoveryRequest::new(&root.bucket, &root.prefix, self.span)
+            ..DiscoveryRequest::new(&root.bucket, &root.prefix, self.day_range)
         }
     }
 }

@@ -101,7 +101,7 @@ mod tests {
 
     fn terms() -> RunOptions {
         RunOptions {
-            span: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
+            day_range: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
             filters: Filters { accounts: ["111122223333".to_owned()].into(), ..Filters::default() },
             states: StateSelection::UnfinishedAndQuarantined,
             mode: BackfillMode::Count,
@@ -110,13 +110,13 @@ mod tests {
     }
 
     fn work(prefix: &str, after: Option<&str>) -> Task {
-        let RunOptions { span, filters, states, mode, bytes_per_second } = terms();
+        let RunOptions { day_range, filters, states, mode, bytes_per_second } = terms();
         let after = after.map(str::to_owned);
         let unit = Unit {
             bucket: "logs".to_owned(),
             prefix: prefix.to_owned(),
             layout: Layout::Days,
-            span,
+            day_range,
             filters,
             states,
             mode,

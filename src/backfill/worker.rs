@@ -136,7 +136,7 @@ impl Worker {
         };
         let messages: Vec<OutboundMessage> = run.sources.iter().map(discover).collect();
         self.send(&messages, deadline.end).await?;
-        tracing::info!(run = %run.id, sources = run.sources.len(), days = %run.terms.span, "run started");
+        tracing::info!(run = %run.id, sources = run.sources.len(), days = %run.terms.day_range, "run started");
         Ok(run)
     }
 

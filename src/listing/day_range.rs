@@ -19,7 +19,7 @@ pub struct DayRange {
     to: Date,
 }
 
-/// An error for an invalid span.
+/// An error for an invalid day range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DayRangeError {
     /// The last day is before the first day.
@@ -36,13 +36,13 @@ pub enum DayRangeError {
         /// What was found.
         found: String,
     },
-    /// The span starts before the year 2000.
+    /// The day range starts before the year 2000.
     #[error("expected days from the year 2000 on, found {0}")]
     TooEarly(Date),
 }
 
 impl DayRange {
-    /// Creates a span from its first and its last day.
+    /// Creates a day range from its first and its last day.
     ///
     /// # Errors
     /// Fails if the last day is before the first day, or the first day is before the year 2000.
@@ -57,14 +57,14 @@ impl DayRange {
         Ok(Self { from, to })
     }
 
-    /// Returns the span of `today` and the `days` days before it.
+    /// Returns the day range of `today` and the `days` days before it.
     pub fn looking_back(today: Date, days: u32) -> Self {
         let days = i64::from(days).min(i64::from(i16::MAX));
         let from = today.checked_sub(days.days()).unwrap_or(Date::MIN).max(EARLIEST);
         Self { from, to: today.max(from) }
     }
 
-    /// Parses a span from two days in the form `YYYY-MM-DD`.
+    /// Parses a day range from two days in the form `YYYY-MM-DD`.
     ///
     /// # Errors
     /// Fails if one of them is not a day, and in the cases of [`DayRange::new`].
@@ -83,7 +83,7 @@ impl DayRange {
         self.to
     }
 
-    /// Returns whether the span contains `day`.
+    /// Returns whether the day range contains `day`.
     pub(crate) fn contains(self, day: Date) -> bool {
         self.from <= day && day <= self.to
     }
@@ -121,7 +121,7 @@ impl std::fmt::Display for DayRange {
     }
 }
 
-/// The serialized form of a span.
+/// The serialized form of a day range.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DayRangeText {
@@ -138,8 +138,8 @@ impl TryFrom<DayRangeText> for DayRange {
 }
 
 impl From<DayRange> for DayRangeText {
-    fn from(span: DayRange) -> Self {
-        Self { from: span.from.to_string(), to: span.to.to_string() }
+    fn from(day_range: DayRange) -> Self {
+        Self { from: day_range.from.to_string(), to: day_range.to.to_string() }
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn spans() -> impl Strategy<Value = DayRange> {
+    fn day_ranges() -> impl Strategy<Value = DayRange> {
         (0i64..300_000, 0i64..800).prop_map(|(start, length)| {
             let from = EARLIEST.checked_add(start.days()).unwrap();
             DayRange::new(from, from.checked_add(length.days()).unwrap()).unwrap()
@@ -157,47 +157,47 @@ mod tests {
 
     proptest! {
         #[test]
-        fn split_covers_each_day_once_within_the_length(span in spans(), days in 0u32..50) {
-            let (mut split, mut rest) = (Vec::new(), Some(span));
-            while let Some(span) = rest {
-                let (first, later) = span.split_first(days);
+        fn split_covers_each_day_once_within_the_length(day_range in day_ranges(), days in 0u32..50) {
+            let (mut split, mut rest) = (Vec::new(), Some(day_range));
+            while let Some(day_range) = rest {
+                let (first, later) = day_range.split_first(days);
                 split.push(first);
                 rest = later;
             }
             prop_assert!(split.iter().all(|piece| piece.days().count() <= days.max(1) as usize));
             let rejoined: Vec<Date> = split.into_iter().flat_map(DayRange::days).collect();
-            prop_assert_eq!(rejoined, span.days().collect::<Vec<_>>());
+            prop_assert_eq!(rejoined, day_range.days().collect::<Vec<_>>());
         }
 
         #[test]
-        fn key_range_matches_the_days_of_the_span(span in spans(), offset in -40i64..900) {
+        fn key_range_matches_the_days_of_the_day_range(day_range in day_ranges(), offset in -40i64..900) {
             let folder = "p/AWSLogs/111122223333/CloudTrail/eu-west-1/";
-            let Ok(day) = span.from().checked_add(offset.days()) else { return Ok(()) };
+            let Ok(day) = day_range.from().checked_add(offset.days()) else { return Ok(()) };
             let (year, month, date) = (day.year(), day.month(), day.day());
-            let (after, end) = span.key_range(folder);
+            let (after, end) = day_range.key_range(folder);
             for name in ["", "0", "~", "111122223333_CloudTrail_eu-west-1_20261101T0000Z_a.json.gz"] {
                 let key = format!("{folder}{year:04}/{month:02}/{date:02}/{name}");
                 let inside = key > after && end.as_ref().is_none_or(|end| key < *end);
-                prop_assert_eq!(inside, span.contains(day), "{}", key);
+                prop_assert_eq!(inside, day_range.contains(day), "{}", key);
             }
         }
 
         #[test]
-        fn serialization_round_trips(span in spans()) {
-            let text = serde_json::to_string(&span).unwrap();
-            prop_assert_eq!(serde_json::from_str::<DayRange>(&text).unwrap(), span);
+        fn serialization_round_trips(day_range in day_ranges()) {
+            let text = serde_json::to_string(&day_range).unwrap();
+            prop_assert_eq!(serde_json::from_str::<DayRange>(&text).unwrap(), day_range);
         }
     }
 
     #[test]
     fn looking_back_includes_today_and_the_days_before() {
-        let span = DayRange::looking_back(jiff::civil::date(2026, 3, 2), LOOK_BACK);
-        assert_eq!(span.to_string(), "2026-02-27 to 2026-03-02");
+        let day_range = DayRange::looking_back(jiff::civil::date(2026, 3, 2), LOOK_BACK);
+        assert_eq!(day_range.to_string(), "2026-02-27 to 2026-03-02");
         assert_eq!(DayRange::looking_back(Date::MIN, u32::MAX).from(), EARLIEST);
     }
 
     #[test]
-    fn invalid_span_is_rejected_with_a_fix() {
+    fn invalid_day_range_is_rejected_with_a_fix() {
         let error_text = |from, to| DayRange::parse(from, to).unwrap_err().to_string();
         assert_eq!(
             error_text("2026-11-02", "2026-11-01"),

@@ -54,7 +54,7 @@ pub struct DiscoveryRequest {
     /// The prefix before `AWSLogs/`, with or without its final slash; or any folder below.
     pub prefix: String,
     /// The days to include.
-    pub span: DayRange,
+    pub day_range: DayRange,
     /// The accounts, kinds and regions to include.
     pub filters: Filters,
     /// Which objects are selected for ingestion.
@@ -74,7 +74,7 @@ impl DiscoveryRequest {
             bucket: self.bucket.clone(),
             prefix: String::new(),
             layout: Layout::Flat,
-            span: self.span,
+            day_range: self.day_range,
             filters: self.filters.clone(),
             states: self.states,
             mode: self.mode,
@@ -83,11 +83,11 @@ impl DiscoveryRequest {
     }
 
     /// Creates a request for everything under a prefix in these days.
-    pub fn new(bucket: impl Into<String>, prefix: impl Into<String>, span: DayRange) -> Self {
+    pub fn new(bucket: impl Into<String>, prefix: impl Into<String>, day_range: DayRange) -> Self {
         Self {
             bucket: bucket.into(),
             prefix: prefix.into(),
-            span,
+            day_range,
             filters: Filters::default(),
             states: StateSelection::default(),
             mode: BackfillMode::default(),
@@ -310,11 +310,11 @@ impl Discovery {
     fn pop_ready(&mut self) -> Option<DiscoveryItem> {
         match self.ready.pop_front()? {
             DiscoveryItem::Unit(unit) if unit.layout == Layout::Days && self.request.coverage == Coverage::Days => {
-                let (span, later) = unit.span.split_first(DAYS_PER_UNIT);
+                let (day_range, later) = unit.day_range.split_first(DAYS_PER_UNIT);
                 if let Some(later) = later {
-                    self.ready.push_front(DiscoveryItem::Unit(Unit { span: later, ..unit.clone() }));
+                    self.ready.push_front(DiscoveryItem::Unit(Unit { day_range: later, ..unit.clone() }));
                 }
-                Some(DiscoveryItem::Unit(Unit { span, ..unit }))
+                Some(DiscoveryItem::Unit(Unit { day_range, ..unit }))
             }
             item => Some(item),
         }
@@ -395,7 +395,7 @@ impl Discovery {
             return;
         }
         let is_selected = |object: &ObjectRef| match classify(&object.key, &self.request.filters) {
-            KeyClass::Selected(day) => day.is_none_or(|day| self.request.span.contains(day)),
+            KeyClass::Selected(day) => day.is_none_or(|day| self.request.day_range.contains(day)),
             KeyClass::Excluded | KeyClass::NotALog => false,
         };
         if objects.iter().any(is_selected) && self.with_direct_logs.insert(folder.clone()) {
@@ -419,7 +419,7 @@ impl Discovery {
             bucket: self.request.bucket.clone(),
             prefix,
             layout,
-            span: self.request.span,
+            day_range: self.request.day_range,
             filters: match layout {
                 Layout::Days => Filters::default(),
                 Layout::Flat => self.request.filters.clone(),

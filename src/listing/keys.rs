@@ -5,7 +5,7 @@
 //! S3 lists in the byte order of the keys, and a page's token denotes a *key*, not a number of entries. An object that
 //! exists during the whole listing is therefore listed exactly once, regardless of writes and deletions around it. An
 //! object that is added during the listing is listed if its key is after the current position. Otherwise the next run
-//! finds it, because each run starts at the first day of its span and not where the previous run ended. Resuming from a
+//! finds it, because each run starts at the first of its days and not where the previous run ended. Resuming from a
 //! cursor has the same property: it lists the keys after the last one that is *completely processed*.
 //!
 //! All of this depends on the order, so the order is checked. A source that lists in another order (S3's directory

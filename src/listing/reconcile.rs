@@ -127,7 +127,7 @@ pub(crate) async fn reconcile(
 fn classify_object(at: &ObjectRef, unit: &Unit) -> KeyClass {
     match (classify(&at.key, &unit.filters), unit.layout) {
         // In a flat folder, only the key's name contains the delivery day.
-        (KeyClass::Selected(Some(day)), Layout::Flat) if !unit.span.contains(day) => KeyClass::Excluded,
+        (KeyClass::Selected(Some(day)), Layout::Flat) if !unit.day_range.contains(day) => KeyClass::Excluded,
         (class, _) => class,
     }
 }

@@ -17,7 +17,8 @@ pub struct Unit {
     /// How the folder is organized.
     pub layout: Layout,
     /// The days.
-    pub span: DayRange,
+    #[serde(rename = "span")]
+    pub day_range: DayRange,
     /// Accounts, kinds and regions to include. Used for flat folders, whose names do not contain them.
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
@@ -108,7 +109,7 @@ impl Unit {
     /// Returns the key after which to start and the key before which to stop.
     pub fn key_range(&self) -> (Option<String>, Option<String>) {
         let (first, end) = match self.layout {
-            Layout::Days => self.span.key_range(&self.prefix),
+            Layout::Days => self.day_range.key_range(&self.prefix),
             Layout::Flat => (String::new(), None),
         };
         let after = self.after.clone().unwrap_or_default().max(first);
@@ -118,7 +119,7 @@ impl Unit {
 
 impl std::fmt::Display for Unit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}, {}", self.bucket, self.prefix, self.span)?;
+        write!(f, "{}/{}, {}", self.bucket, self.prefix, self.day_range)?;
         self.after.as_ref().map_or(Ok(()), |after| write!(f, ", after {after}"))
     }
 }
@@ -143,7 +144,7 @@ mod tests {
                 after: rest.map(|rest| format!("{prefix}{rest}")),
                 prefix,
                 layout: if flat { Layout::Flat } else { Layout::Days },
-                span: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
+                day_range: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
                 filters: Filters { accounts, ..Filters::default() },
                 states: if quarantined { StateSelection::UnfinishedAndQuarantined } else { StateSelection::Unfinished },
                 mode: if count { BackfillMode::Count } else { BackfillMode::Enqueue },

@@ -49,13 +49,13 @@ impl ObjectSelection {
         prefix: &str,
         concurrency: usize,
     ) -> Result<DiscoveryRequest, DayRangeError> {
-        let span = DayRange::new(self.since.unwrap_or(EARLIEST).max(EARLIEST), self.until.unwrap_or(Date::MAX))?;
+        let day_range = DayRange::new(self.since.unwrap_or(EARLIEST).max(EARLIEST), self.until.unwrap_or(Date::MAX))?;
         let coverage = if self.selects() { Coverage::Regions } else { Coverage::Everything };
         Ok(DiscoveryRequest {
             filters: self.filters.clone(),
             concurrency,
             coverage,
-            ..DiscoveryRequest::new(bucket, prefix, span)
+            ..DiscoveryRequest::new(bucket, prefix, day_range)
         })
     }
 }
@@ -67,12 +67,15 @@ mod tests {
     #[test]
     fn default_walks_everything_and_a_selection_limits_days_and_folders() {
         let all = ObjectSelection::default().discovery_request("b", "p", 4).unwrap();
-        assert_eq!((all.coverage, all.span.from(), all.span.to()), (Coverage::Everything, EARLIEST, Date::MAX));
+        assert_eq!(
+            (all.coverage, all.day_range.from(), all.day_range.to()),
+            (Coverage::Everything, EARLIEST, Date::MAX)
+        );
         let since = ObjectSelection { since: Some(date(2026, 11, 1)), ..ObjectSelection::default() }
             .discovery_request("b", "p", 4)
             .unwrap();
         assert_eq!(
-            (since.coverage, since.span.from(), since.span.to()),
+            (since.coverage, since.day_range.from(), since.day_range.to()),
             (Coverage::Regions, date(2026, 11, 1), Date::MAX)
         );
         let backwards = ObjectSelection {
@@ -92,7 +95,11 @@ mod tests {
         assert_eq!(select(None, None), date(2026, 11, 18));
         assert_eq!(select(Some(date(2026, 11, 20)), None), date(2026, 11, 20));
         assert_eq!(select(Some(date(2026, 1, 1)), None), date(2026, 11, 18));
-        assert_eq!(select(None, Some(date(2026, 5, 1))), date(2026, 5, 1), "a span in the past keeps its last day");
+        assert_eq!(
+            select(None, Some(date(2026, 5, 1))),
+            date(2026, 5, 1),
+            "a day range in the past keeps its last day"
+        );
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Faults {
     }
 
     /// Deletes the recorded calls, so that counts start at 0 again.
-    pub fn forget(&self) {
+    pub fn clear_calls(&self) {
         let mut state = self.state.lock().unwrap();
         state.counts.clear();
         state.exchanges.clear();

@@ -128,7 +128,7 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<TimedReply>]) -> 
     let _inside = RUNTIME.enter();
     let objects = &scene.notices[worker as usize];
     let bytes = objects.iter().map(|&object| (scene.objects[object].key.clone(), scene.bytes[object].clone()));
-    let wire = Arc::new(Wire::new(worker, bytes.collect(), scene.limits(), scene.vanishes > 0, started));
+    let wire = Arc::new(Wire::new(worker, bytes.collect(), scene.limits(), scene.deletions > 0, started));
     let clock = Arc::clone(&wire);
     let ledger = Ledger::new(Arc::clone(&wire) as _, Arc::new(move || clock.now()), scene.keep);
     let ingest = Ingest {

@@ -84,15 +84,15 @@ pub enum Action {
     /// The late write takes effect, if its condition holds.
     Arrive,
     /// Time advances by the jump with this index.
-    Leap(usize),
+    JumpClock(usize),
     /// No worker is active: time advances to the next visible message.
     Wait,
     /// The store deletes expired items.
     Sweep,
     /// An object is deleted from its bucket.
-    Vanish(usize),
+    DeleteObject(usize),
     /// The user resets an object and sends its notification.
-    Forget(usize),
+    ResetObject(usize),
 }
 
 /// The invariants. Their indices are the numbers in [`State::broken`].
@@ -121,7 +121,7 @@ impl Model for InterleavingModel {
 
     fn init_states(&self) -> Vec<State> {
         let workers = (0..self.scene.notices.len() as u8).map(|worker| self.start(worker, BEGIN)).collect();
-        let Scene { faults, partials, lates, sweeps, vanishes, forgets, .. } = self.scene;
+        let Scene { faults, partials, lates, sweeps, deletions, resets, .. } = self.scene;
         vec![State {
             ledger: Arc::new(LedgerState::new(MemoryState::default())),
             arrived: vec![0; self.scene.lines.len()],
@@ -131,14 +131,14 @@ impl Model for InterleavingModel {
             partials,
             lates,
             late: None,
-            leapt: 0,
+            jumped: 0,
             sweeps,
-            vanishes,
-            forgets,
-            gone: 0,
+            deletions,
+            resets,
+            deleted: 0,
             returns: 0,
             unbounded: false,
-            forgotten: false,
+            may_have_expired: false,
             broken: None,
         }]
     }
@@ -174,8 +174,8 @@ impl Model for InterleavingModel {
                 }
             }
         }
-        if state.forgets > 0 {
-            actions.extend((0..self.scene.objects.len()).map(Action::Forget));
+        if state.resets > 0 {
+            actions.extend((0..self.scene.objects.len()).map(Action::ResetObject));
         }
         if !at_work && hidden {
             actions.push(Action::Wait);
@@ -184,15 +184,15 @@ impl Model for InterleavingModel {
             return;
         }
         let in_progress = |worker: &Worker| {
-            matches!(worker, Worker::At(attempt) if !attempt.is_fresh()) && self.scene.leaps_when_idle
+            matches!(worker, Worker::At(attempt) if !attempt.is_fresh()) && self.scene.jumps_only_when_idle
         };
-        let leaps = 0..if state.workers.iter().any(in_progress) { 0 } else { self.scene.leaps.len() };
-        actions.extend(leaps.filter(|leap| state.leapt & 1 << leap == 0).map(Action::Leap));
-        if state.sweeps > 0 && state.forgotten {
+        let clock_jumps = 0..if state.workers.iter().any(in_progress) { 0 } else { self.scene.clock_jumps.len() };
+        actions.extend(clock_jumps.filter(|jump| state.jumped & 1 << jump == 0).map(Action::JumpClock));
+        if state.sweeps > 0 && state.may_have_expired {
             actions.push(Action::Sweep);
         }
-        if state.vanishes > 0 {
-            actions.push(Action::Vanish(0));
+        if state.deletions > 0 {
+            actions.push(Action::DeleteObject(0));
         }
     }
 
@@ -245,14 +245,14 @@ impl Model for InterleavingModel {
                 let call = next.late.take()?;
                 self.effect(&mut next, &call);
             }
-            Action::Leap(leap) => {
-                next.leapt |= 1 << leap;
+            Action::JumpClock(jump) => {
+                next.jumped |= 1 << jump;
                 // Active workers outlive their leases.
                 next.unbounded |= state.workers.iter().any(|worker| match worker {
                     Worker::At(attempt) => !attempt.is_fresh(),
                     _ => false,
                 });
-                self.pass(&mut next, state.now + self.scene.leaps[leap]);
+                self.pass(&mut next, state.now + self.scene.clock_jumps[jump]);
             }
             Action::Wait => {
                 let wake = state.workers.iter().filter_map(|worker| match worker {
@@ -268,12 +268,12 @@ impl Model for InterleavingModel {
                 kept.pages.retain(|_, page| page.live(state.now));
                 next.ledger = Arc::new(LedgerState::new(kept));
             }
-            Action::Vanish(object) => {
-                next.vanishes -= 1;
-                next.gone |= 1 << object;
+            Action::DeleteObject(object) => {
+                next.deletions -= 1;
+                next.deleted |= 1 << object;
             }
-            Action::Forget(object) => {
-                next.forgets -= 1;
+            Action::ResetObject(object) => {
+                next.resets -= 1;
                 let store = Arc::new(Memory::default());
                 store.contents().clone_from(&state.ledger.contents());
                 let now = state.now;
@@ -371,7 +371,7 @@ impl InterleavingModel {
             }
             SinkCall::Fetch(object) => {
                 let number = self.scene.objects.iter().position(|at| at.key == object.key);
-                Reply::Fetched(state.gone & 1 << number.expect("an object of the scene") == 0)
+                Reply::Fetched(state.deleted & 1 << number.expect("an object of the scene") == 0)
             }
             call => {
                 let (after, reply) = state.ledger.after(call);
@@ -388,10 +388,10 @@ impl InterleavingModel {
             AttemptProgress::Acknowledged => self.over(state, worker, Worker::Acknowledged),
             AttemptProgress::Deferred(until) => self.returned(state, worker, Worker::Hidden(*until)),
             AttemptProgress::Failed => {
-                let Scene { faults, partials, lates, vanishes, sweeps, forgets, .. } = self.scene;
-                let quiet = state.leapt == 0
-                    && (state.faults, state.partials, state.lates, state.vanishes, state.sweeps, state.forgets)
-                        == (faults, partials, lates, vanishes, sweeps, forgets);
+                let Scene { faults, partials, lates, deletions, sweeps, resets, .. } = self.scene;
+                let quiet = state.jumped == 0
+                    && (state.faults, state.partials, state.lates, state.deletions, state.sweeps, state.resets)
+                        == (faults, partials, lates, deletions, sweeps, resets);
                 if quiet {
                     state.broken = Some((8, Arc::from(format!("worker {worker} failed without a fault"))));
                 }
@@ -425,8 +425,8 @@ impl InterleavingModel {
 
     /// Sets the time. Messages that became visible are received, and attempts without a reply start at this time.
     fn pass(&self, state: &mut State, now: i64) {
-        state.forgotten |= now - BEGIN >= self.scene.keep;
-        state.unbounded |= state.forgotten;
+        state.may_have_expired |= now - BEGIN >= self.scene.keep;
+        state.unbounded |= state.may_have_expired;
         state.now = now;
         for (worker, standing) in (0u8..).zip(&mut state.workers) {
             let begins = match standing {
@@ -459,7 +459,7 @@ impl InterleavingModel {
             arrived: &arrived,
             now: state.now,
             longest: LEASE_MARGIN,
-            forgotten: state.forgotten,
+            may_have_expired: state.may_have_expired,
             filtered: false,
         };
         let kept = state.ledger.contents();
@@ -483,9 +483,9 @@ impl InterleavingModel {
             for (object, id) in ids.iter().enumerate() {
                 let row = kept.rows.get(id);
                 let quarantined =
-                    state.gone & 1 << object != 0 && row.is_some_and(|row| row.status == Status::Quarantined);
+                    state.deleted & 1 << object != 0 && row.is_some_and(|row| row.status == Status::Quarantined);
                 let expected = if quarantined { Status::Quarantined } else { Status::Done };
-                end_of(*id, &events[id], row, expected, state.forgotten, &arrived)
+                end_of(*id, &events[id], row, expected, state.may_have_expired, &arrived)
                     .map_err(|text| (9, Arc::from(text)))?;
             }
         }

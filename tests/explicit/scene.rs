@@ -33,15 +33,15 @@ pub struct Scene {
     /// How many writes may take effect late, after their sender's next calls: instead of in time, or a second time.
     pub lates: u8,
     /// Time jumps in seconds. Each may occur once, also while workers are active.
-    pub leaps: Vec<i64>,
+    pub clock_jumps: Vec<i64>,
     /// Whether time jumps only while no attempt is in progress: for jumps of days, which no attempt outlasts.
-    pub leaps_when_idle: bool,
+    pub jumps_only_when_idle: bool,
     /// How often the store may delete expired items.
     pub sweeps: u8,
     /// How often the first object may be deleted from its bucket.
-    pub vanishes: u8,
+    pub deletions: u8,
     /// How often the user may reset an object and send its notification.
-    pub forgets: u8,
+    pub resets: u8,
     /// Whether concurrent calls of a worker reach the ledger in the order in which it makes them.
     pub in_order: bool,
     /// What must occur on some path.
@@ -106,11 +106,11 @@ impl Scene {
             faults: 0,
             partials: 0,
             lates: 0,
-            leaps: Vec::new(),
-            leaps_when_idle: false,
+            clock_jumps: Vec::new(),
+            jumps_only_when_idle: false,
             sweeps: 0,
-            vanishes: 0,
-            forgets: 0,
+            deletions: 0,
+            resets: 0,
             in_order: false,
             goals: Vec::new(),
         }

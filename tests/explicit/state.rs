@@ -21,17 +21,17 @@ pub struct State {
     /// A write that will take effect late.
     pub late: Option<Arc<SinkCall>>,
     /// The time jumps that have occurred, as a bit set.
-    pub leapt: u8,
+    pub jumped: u8,
     pub sweeps: u8,
-    pub vanishes: u8,
-    pub forgets: u8,
+    pub deletions: u8,
+    pub resets: u8,
     /// The objects that are no longer in the bucket, as a bit set.
-    pub gone: u8,
+    pub deleted: u8,
     pub returns: u8,
     /// A lease or a page may have expired in use, or the user has reset an object: repeats are not limited.
     pub unbounded: bool,
     /// Whether items of the ledger may have expired.
-    pub forgotten: bool,
+    pub may_have_expired: bool,
     pub broken: Option<(u8, Arc<str>)>,
 }
 
@@ -57,9 +57,9 @@ impl Worker {
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, hash: &mut H) {
-        (self.ledger.hash, &self.arrived, self.now, self.faults, self.leapt, self.sweeps, self.vanishes).hash(hash);
+        (self.ledger.hash, &self.arrived, self.now, self.faults, self.jumped, self.sweeps, self.deletions).hash(hash);
         (self.partials, self.lates, self.late.as_ref().map(|call| call.hash())).hash(hash);
-        (self.forgets, self.gone, self.returns, self.unbounded, self.forgotten).hash(hash);
+        (self.resets, self.deleted, self.returns, self.unbounded, self.may_have_expired).hash(hash);
         self.broken.as_ref().map(|(number, _)| number).hash(hash);
         for worker in &self.workers {
             match worker {

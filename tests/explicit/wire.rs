@@ -145,7 +145,7 @@ pub struct Wire {
     bytes: HashMap<String, Vec<u8>>,
     limits: PackLimits,
     /// Whether the object may be deleted, so that the time of its fetch matters.
-    vanishing: bool,
+    may_be_deleted: bool,
     state: Mutex<State>,
 }
 
@@ -158,8 +158,14 @@ struct State {
 }
 
 impl Wire {
-    pub fn new(worker: u8, bytes: HashMap<String, Vec<u8>>, limits: PackLimits, vanishing: bool, now: i64) -> Self {
-        Self { worker, bytes, limits, vanishing, state: Mutex::new(State { now, ..State::default() }) }
+    pub fn new(
+        worker: u8,
+        bytes: HashMap<String, Vec<u8>>,
+        limits: PackLimits,
+        may_be_deleted: bool,
+        now: i64,
+    ) -> Self {
+        Self { worker, bytes, limits, may_be_deleted, state: Mutex::new(State { now, ..State::default() }) }
     }
 
     pub fn now(&self) -> i64 {
@@ -327,7 +333,7 @@ impl Source for Wire {
     }
 
     async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
-        let reply = match self.vanishing {
+        let reply = match self.may_be_deleted {
             true => self.ask(SinkCall::Fetch(object.clone())).await,
             false => Reply::Fetched(true),
         };

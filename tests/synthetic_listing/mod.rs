@@ -43,10 +43,10 @@ const PAGE: usize = 1000;
 /// Every 50th combination of account and region has this many times more files.
 const BUSY: usize = 20;
 
-/// A bucket of 200 accounts with 17 regions each, for the days of a span, the day before and the day after.
+/// A bucket of 200 accounts with 17 regions each, for the days of a day range, the day before and the day after.
 #[derive(Debug)]
 pub struct SyntheticListing {
-    span: DayRange,
+    day_range: DayRange,
     days: Vec<Date>,
     /// Files per day in a region that is not busy.
     daily: usize,
@@ -54,13 +54,13 @@ pub struct SyntheticListing {
 }
 
 impl SyntheticListing {
-    /// Returns a bucket with about `keys` objects within the span.
-    pub fn of(keys: usize, span: DayRange) -> Self {
-        let mut days = vec![span.from().yesterday().unwrap()];
-        days.extend(span.days());
-        days.push(span.to().tomorrow().unwrap());
-        let weight = (0..ACCOUNTS * REGIONS.len()).map(busyness).sum::<usize>() * span.days().count();
-        Self { span, days, daily: (keys / weight).max(1), requests: AtomicU64::new(0) }
+    /// Returns a bucket with about `keys` objects within the day range.
+    pub fn of(keys: usize, day_range: DayRange) -> Self {
+        let mut days = vec![day_range.from().yesterday().unwrap()];
+        days.extend(day_range.days());
+        days.push(day_range.to().tomorrow().unwrap());
+        let weight = (0..ACCOUNTS * REGIONS.len()).map(busyness).sum::<usize>() * day_range.days().count();
+        Self { day_range, days, daily: (keys / weight).max(1), requests: AtomicU64::new(0) }
     }
 
     fn region_keys(&self, combination: usize) -> usize {
@@ -87,7 +87,7 @@ impl SyntheticListing {
         let mut expected = Expected { prefixes: 2 + 2 * ACCOUNTS as u64, ..Expected::default() };
         for combination in 0..ACCOUNTS * REGIONS.len() {
             let daily = self.daily * busyness(combination);
-            let within = daily..daily * (1 + self.span.days().count());
+            let within = daily..daily * (1 + self.day_range.days().count());
             expected.prefixes += 1;
             expected.pages += within.len().div_ceil(PAGE) as u64;
             expected.keys += within.len() as u64;
@@ -248,11 +248,11 @@ pub struct Ran {
 
 /// Runs discovery and every unit that it finds.
 pub async fn run(bucket: &Arc<SyntheticListing>) -> Ran {
-    let now = bucket.span.to().to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
+    let now = bucket.day_range.to().to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
     let ledger = Ledger::new(Arc::new(AllButMissing), Arc::new(move || now), 90 * 86_400);
     let processor = UnitProcessor { source: bucket.clone(), ledger };
     let intake = Summing::default();
-    let mut discovery = Discovery::new(bucket.clone(), DiscoveryRequest::new("synthetic", "", bucket.span));
+    let mut discovery = Discovery::new(bucket.clone(), DiscoveryRequest::new("synthetic", "", bucket.day_range));
     let mut counts = ListingCounts::default();
     let stop = Instant::now() + std::time::Duration::from_secs(3600);
     while let Some(unit) = discovery.next().await.unwrap() {

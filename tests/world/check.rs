@@ -24,7 +24,7 @@ pub struct Watch {
     calls_read: usize,
     before: MemoryState,
     /// Rows and pages may have expired, so some invariants no longer apply.
-    pub forgotten: bool,
+    pub may_have_expired: bool,
 }
 
 pub type Violation = Result<(), String>;
@@ -89,7 +89,7 @@ impl Watch {
         }
         let before = world.store.contents().clone();
         let (copies, arrivals) = Default::default();
-        Self { objects: all, identities, arrivals, copies, calls_read: 0, before, forgotten: false }
+        Self { objects: all, identities, arrivals, copies, calls_read: 0, before, may_have_expired: false }
     }
 
     fn read_arrived(&mut self, world: &World) {
@@ -122,7 +122,7 @@ impl Watch {
             arrived: &|id| self.copies.contains_key(id),
             now,
             longest: i64::try_from(INVOCATION.as_secs()).unwrap() + LEASE_MARGIN,
-            forgotten: self.forgotten,
+            may_have_expired: self.may_have_expired,
             filtered: world.filter != Default::default(),
         };
         view.check(&self.before, &kept)?;
@@ -135,7 +135,9 @@ impl Watch {
         let kept = world.store.contents();
         for (id, events) in &self.objects {
             let expected = if quarantined.contains(id) { Status::Quarantined } else { Status::Done };
-            end_of(*id, events, kept.rows.get(id), expected, self.forgotten, &|id| self.copies.contains_key(id))?;
+            end_of(*id, events, kept.rows.get(id), expected, self.may_have_expired, &|id| {
+                self.copies.contains_key(id)
+            })?;
         }
         Ok(())
     }
@@ -151,7 +153,7 @@ pub struct View<'a> {
     /// The longest lease, in seconds.
     pub longest: i64,
     /// Rows and pages may have expired, so some invariants no longer apply.
-    pub forgotten: bool,
+    pub may_have_expired: bool,
     /// A filter drops events, so ordinals include events that `objects` does not list.
     pub filtered: bool,
 }
@@ -159,7 +161,7 @@ pub struct View<'a> {
 impl View<'_> {
     /// Checks the invariants of a ledger state and of the transition to it.
     pub fn check(&self, before: &MemoryState, kept: &MemoryState) -> Violation {
-        let Self { objects, arrived, now, forgotten, .. } = *self;
+        let Self { objects, arrived, now, may_have_expired, .. } = *self;
         for (id, row) in &kept.rows {
             let events = &objects[id];
             ensure(row.until <= now + self.longest, || format!("{row:?} is leased beyond the longest lease"))?;
@@ -175,11 +177,11 @@ impl View<'_> {
         }
         let mut places: HashSet<(&str, EventId)> = HashSet::new();
         for (name, page) in &kept.pages {
-            // The pages of a span's minutes and their shards share the root name.
+            // The pages of a time bucket's minutes and their shards share the root name.
             let root = name.0.split(['+', '~']).next().unwrap_or_default();
             for (event, entry) in &page.entries {
                 let once = places.insert((root, *event));
-                ensure(once || forgotten, || format!("7: {event} is stored twice below {root}"))?;
+                ensure(once || may_have_expired, || format!("7: {event} is stored twice below {root}"))?;
                 let Owner::Object(owner) = entry.owner else {
                     ensure(arrived(event), || format!("4: {event} is marked as delivered, but was not delivered"))?;
                     continue;
@@ -217,12 +219,12 @@ pub fn end_of(
     events: &[EventId],
     row: Option<&Row>,
     expected: Status,
-    forgotten: bool,
+    may_have_expired: bool,
     arrived: &dyn Fn(&EventId) -> bool,
 ) -> Violation {
     // A lease that a helper could not release expires.
     let ended = row.is_some_and(|row| row.status == expected && (row.until == 0 || expected == Status::Quarantined));
-    ensure(ended || row.is_none() && forgotten, || format!("{id} ended as {row:?}"))?;
+    ensure(ended || row.is_none() && may_have_expired, || format!("{id} ended as {row:?}"))?;
     if expected == Status::Done {
         let missing = events.iter().find(|event| !arrived(event));
         ensure(missing.is_none(), || format!("lost: {missing:?} of {id}"))?;

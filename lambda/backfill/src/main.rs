@@ -93,12 +93,21 @@ enum Answer {
     #[serde(rename_all = "camelCase")]
     Queue { batch_item_failures: Vec<Failed> },
     /// The response to a schedule or a user: the run that was started.
-    Run { run: RunId, sources: Vec<String>, span: DayRange },
+    Run {
+        run: RunId,
+        sources: Vec<String>,
+        #[serde(rename = "span")]
+        day_range: DayRange,
+    },
 }
 
 impl Answer {
     fn started(run: Run) -> Self {
-        Self::Run { run: run.id, sources: run.sources.iter().map(ToString::to_string).collect(), span: run.terms.span }
+        Self::Run {
+            run: run.id,
+            sources: run.sources.iter().map(ToString::to_string).collect(),
+            day_range: run.terms.day_range,
+        }
     }
 }
 

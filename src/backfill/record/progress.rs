@@ -189,7 +189,7 @@ mod tests {
             bucket: "logs".to_owned(),
             prefix: format!("AWSLogs/{account}/CloudTrail/{region}/"),
             layout: Layout::Days,
-            span: run.terms.span,
+            day_range: run.terms.day_range,
             filters: run.terms.filters,
             states: run.terms.states,
             mode: run.terms.mode,

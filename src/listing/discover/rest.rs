@@ -29,7 +29,11 @@ enum RestFolder {
     /// A folder to be searched for `AWSLogs/`.
     Search { folder: String },
     /// A region's folder whose units for these days are not returned yet.
-    Region { folder: String, span: DayRange },
+    Region {
+        folder: String,
+        #[serde(rename = "span")]
+        day_range: DayRange,
+    },
 }
 
 impl Discovery {
@@ -66,9 +70,9 @@ impl Discovery {
                 RestFolder::Search { folder } => {
                     discovery.folders.push(FolderPage::first(folder, FolderRole::Searched));
                 }
-                RestFolder::Region { folder, span } => {
+                RestFolder::Region { folder, day_range } => {
                     let unit = discovery.unit(folder, Layout::Days);
-                    discovery.ready.push_back(DiscoveryItem::Unit(Unit { span, ..unit }));
+                    discovery.ready.push_back(DiscoveryItem::Unit(Unit { day_range, ..unit }));
                 }
             }
         }
@@ -114,7 +118,7 @@ impl RestFolder {
 
     fn of_item(item: DiscoveryItem) -> Option<Self> {
         match item {
-            DiscoveryItem::Unit(Unit { prefix, span, .. }) => Some(Self::Region { folder: prefix, span }),
+            DiscoveryItem::Unit(Unit { prefix, day_range, .. }) => Some(Self::Region { folder: prefix, day_range }),
             // Only with `Coverage::Everything`.
             DiscoveryItem::Objects(..) => None,
         }
