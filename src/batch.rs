@@ -267,7 +267,7 @@ fn log(at: &ObjectRef, outcome: &Outcome) {
         Outcome::Done(_) | Outcome::AlreadyDone => tracing::debug!(object = %at, outcome = "done"),
         Outcome::Skipped(kind) => tracing::debug!(object = %at, kind, "skipped: not a log file"),
         Outcome::Quarantined(quarantined) => {
-            tracing::error!(object = %at, kind = quarantined.kind, reason = quarantined.reason, before = quarantined.before, "quarantined");
+            tracing::error!(object = %at, kind = quarantined.kind, reason = quarantined.reason, before = quarantined.by_earlier_attempt, "quarantined");
         }
         Outcome::Deferred(deferred) => tracing::info!(object = %at, ?deferred, "deferred"),
         Outcome::Failed(error) => tracing::error!(object = %at, %error, "failed; will be retried"),

@@ -171,7 +171,9 @@ impl Ingest {
             IngestAbort::Quarantine { kind, reason } => {
                 let stored = self.ledger.quarantine(&lease, &format!("{kind}: {reason}")).await;
                 return Ok(match stored {
-                    Ok(()) => Outcome::Quarantined(Quarantined { kind, reason, before: false, accepted: None }),
+                    Ok(()) => {
+                        Outcome::Quarantined(Quarantined { kind, reason, by_earlier_attempt: false, accepted: None })
+                    }
                     Err(error) => Outcome::Failed(error.into()),
                 });
             }
@@ -341,7 +343,7 @@ impl Quarantined {
     /// Parses the reason that an earlier attempt stored in the ledger row.
     fn from_stored(stored: &str) -> Self {
         let (kind, reason) = stored.split_once(": ").unwrap_or(("unknown", stored));
-        Self { kind: kind.to_owned(), reason: reason.to_owned(), before: true, accepted: None }
+        Self { kind: kind.to_owned(), reason: reason.to_owned(), by_earlier_attempt: true, accepted: None }
     }
 }
 

@@ -273,7 +273,7 @@ impl SyncState<'_> {
                     let outcome = Outcome::Quarantined(Quarantined {
                         kind: kind.reopened_by_discovery().unwrap_or_default().to_owned(),
                         reason: kind.advice().to_owned(),
-                        before: true,
+                        by_earlier_attempt: true,
                         accepted: None,
                     });
                     not_started.push((at, outcome));
@@ -339,7 +339,7 @@ impl SyncState<'_> {
                 self.finish_object(attempt.at(), &outcome);
                 if let Outcome::Quarantined(quarantined) = &outcome
                     && (quarantined.kind == "changed"
-                        && !quarantined.before
+                        && !quarantined.by_earlier_attempt
                         && continues
                         && self.retry_queue.has_capacity())
                 {

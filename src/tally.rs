@@ -47,11 +47,13 @@ impl Tally {
             }
             Outcome::AlreadyDone => self.already_done += 1,
             Outcome::Skipped(kind) => *self.skipped.entry((*kind).to_owned()).or_default() += 1,
-            Outcome::Quarantined(quarantined) if quarantined.before && quarantined.is_reopened_by_discovery() => {
+            Outcome::Quarantined(quarantined)
+                if quarantined.by_earlier_attempt && quarantined.is_reopened_by_discovery() =>
+            {
                 *self.waiting_before.entry(quarantined.kind.clone()).or_default() += 1;
             }
             Outcome::Quarantined(quarantined) if quarantined.accepted.is_some() => self.quarantined_accepted += 1,
-            Outcome::Quarantined(quarantined) if quarantined.before => self.quarantined_before += 1,
+            Outcome::Quarantined(quarantined) if quarantined.by_earlier_attempt => self.quarantined_before += 1,
             Outcome::Quarantined(quarantined) => *self.quarantined.entry(quarantined.kind.clone()).or_default() += 1,
             Outcome::Deferred(Deferred::Leased { .. } | Deferred::OwnerInProgress { .. } | Deferred::OutOfTime) => {
                 self.deferred += 1

@@ -89,8 +89,8 @@ impl Fixture {
         tokio::select! {
             biased;
             () = died => drop(wire.revive()),
-            answered = worker.messages(&messages, deadline) => {
-                if answered.failed.is_empty() {
+            report = worker.messages(&messages, deadline) => {
+                if report.failed.is_empty() {
                     self.tasks.acknowledge(&messages[0]);
                 }
             }

@@ -64,7 +64,7 @@ async fn done(world: &World, name: &str, events: &[String]) -> IngestReport {
 async fn assert_quarantined(world: &World, worker: &Ingest, at: &ObjectRef, kind: &str, reason: &str) {
     let outcome = worker.object(at, Deadline::within(INVOCATION)).await;
     let Outcome::Quarantined(quarantined) = outcome else { panic!("{outcome:?}") };
-    assert_eq!((quarantined.kind.as_str(), quarantined.before), (kind, false));
+    assert_eq!((quarantined.kind.as_str(), quarantined.by_earlier_attempt), (kind, false));
     assert!(quarantined.reason.contains(reason), "{}", quarantined.reason);
     assert_eq!(world.delivered(), [""; 0]);
     let row = world.store.contents().rows.get(&at.object().unwrap().id()).cloned().unwrap();
@@ -72,7 +72,7 @@ async fn assert_quarantined(world: &World, worker: &Ingest, at: &ObjectRef, kind
     assert_eq!(row.reason, Some(format!("{kind}: {}", quarantined.reason)));
     assert!(world.store.contents().pages.is_empty(), "an unreadable object claims nothing");
     let again = worker.object(at, Deadline::within(INVOCATION)).await;
-    assert!(matches!(again, Outcome::Quarantined(Quarantined { before: true, .. })), "{again:?}");
+    assert!(matches!(again, Outcome::Quarantined(Quarantined { by_earlier_attempt: true, .. })), "{again:?}");
     let other = world.put("other", &log(&[event(77)]));
     assert!(matches!(world.ingest(&other).await, Outcome::Done(_)));
     world.sink.calls.lock().unwrap().clear();

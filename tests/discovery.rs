@@ -277,21 +277,21 @@ async fn failed_listing_ends_discovery_with_the_reason() {
 async fn progress_is_reported_and_concurrency_is_limited() {
     let keys = (0..40).map(|number| log("", &format!("{number:012}"), "CloudTrail", "eu-west-1", DAY, "a"));
     let memory_source = Arc::new(MemorySource::holding(keys));
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (keep, most) = (Arc::clone(&told), Arc::new(AtomicUsize::new(0)));
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let (keep, most) = (Arc::clone(&reported), Arc::new(AtomicUsize::new(0)));
     let ask = DiscoveryRequest { concurrency: 4, ..DiscoveryRequest::new(BUCKET, "", day_range()) };
-    let with_progress_callback = Arc::clone(&memory_source);
+    let source = Arc::clone(&memory_source);
     let high = Arc::clone(&most);
     let mut discovery = Discovery::new(memory_source.clone(), ask).with_progress_callback(Arc::new(
         move |progress: &DiscoveryProgress| {
-            high.fetch_max(with_progress_callback.requests() - progress.requests as usize, Ordering::SeqCst);
+            high.fetch_max(source.requests() - progress.requests as usize, Ordering::SeqCst);
             keep.lock().unwrap().push(progress.clone());
         },
     ));
     while discovery.next().await.unwrap().is_some() {}
-    let told = told.lock().unwrap();
-    assert_eq!(told.len(), 82, "one request for the root, for AWSLogs/, for each account and for each kind");
-    assert_eq!(told.last(), Some(discovery.progress()));
+    let reported = reported.lock().unwrap();
+    assert_eq!(reported.len(), 82, "one request for the root, for AWSLogs/, for each account and for each kind");
+    assert_eq!(reported.last(), Some(discovery.progress()));
     assert!(most.load(Ordering::SeqCst) < 4);
 }
 

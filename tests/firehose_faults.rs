@@ -294,7 +294,7 @@ async fn denied_record_denies_the_call() {
     let error = sink.deliver(&call(2), soon()).await.unwrap_err();
     let SinkError::Partial { unacknowledged, error } = error else { panic!("{error}") };
     assert_eq!(unacknowledged, [1]);
-    assert!(matches!(&*error, SinkError::Denied(said) if said.contains("KMS.AccessDeniedException")), "{error}");
+    assert!(matches!(&*error, SinkError::Denied(text) if text.contains("KMS.AccessDeniedException")), "{error}");
 }
 
 /// Every way in which a call can fail after a response that acknowledged a part of it.
@@ -332,7 +332,7 @@ async fn missing_credentials_are_a_clear_error() {
     let config = config.credentials_provider(SharedCredentialsProvider::new(none)).build();
     let sink = Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Many);
     let error = sink.deliver(&call(1), soon()).await.unwrap_err();
-    assert!(matches!(&error, SinkError::Denied(said) if said.contains("no AWS credentials")), "{error}");
+    assert!(matches!(&error, SinkError::Denied(text) if text.contains("no AWS credentials")), "{error}");
 }
 
 #[tokio::test]
@@ -341,9 +341,9 @@ async fn denial_names_action_and_stream() {
                     firehose:PutRecordBatch on resource: arn:aws:firehose:us-east-1:111122223333:deliverystream/lake";
     let (sink, stream) = stream([Fault::Whole(400, "AccessDeniedException", sentence)]).await;
     let error = sink.deliver(&call(1), soon()).await.unwrap_err();
-    let SinkError::Denied(said) = error else { panic!("{error}") };
-    assert!(said.contains("allow firehose:PutRecordBatch on this stream"), "{said}");
-    assert!(said.contains("assumed-role/r/s"), "{said}");
+    let SinkError::Denied(text) = error else { panic!("{error}") };
+    assert!(text.contains("allow firehose:PutRecordBatch on this stream"), "{text}");
+    assert!(text.contains("assumed-role/r/s"), "{text}");
     assert_eq!(stream.lock().unwrap().requests.len(), 1);
 }
 
@@ -355,8 +355,8 @@ async fn permanent_errors_are_not_retried() {
     ] {
         let (sink, stream) = stream([Fault::Whole(400, code, "told you")]).await;
         let error = sink.deliver(&call(1), soon()).await.unwrap_err();
-        let SinkError::Unavailable(said) = error else { panic!("{error}") };
-        assert!(said.contains(says) && said.contains(code) && said.contains("told you"), "{said}");
+        let SinkError::Unavailable(text) = error else { panic!("{error}") };
+        assert!(text.contains(says) && text.contains(code) && text.contains("told you"), "{text}");
         assert_eq!(stream.lock().unwrap().requests.len(), 1);
     }
 }
@@ -365,8 +365,8 @@ async fn permanent_errors_are_not_retried() {
 async fn missing_stream_is_an_error_of_its_own() {
     let (sink, stream) = stream([Fault::Whole(400, "ResourceNotFoundException", "told you")]).await;
     let error = sink.deliver(&call(1), soon()).await.unwrap_err();
-    let SinkError::NotFound(said) = error else { panic!("{error}") };
-    assert!(said.contains("Firehose stream lake does not exist") && said.contains("told you"), "{said}");
+    let SinkError::NotFound(text) = error else { panic!("{error}") };
+    assert!(text.contains("Firehose stream lake does not exist") && text.contains("told you"), "{text}");
     assert_eq!(stream.lock().unwrap().requests.len(), 1);
 }
 
@@ -410,8 +410,8 @@ async fn bucket(refusal: Option<(u16, &'static str)>) -> (Firehose, Arc<Mutex<Ve
         }
     });
     let config = common::config(&stub.endpoint()).await;
-    let aside = OversizeStore::new(aws::s3(&config), "s3://quarantine/set/aside/").unwrap();
-    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Many).with_oversize_store(aside), puts)
+    let oversize_store = OversizeStore::new(aws::s3(&config), "s3://bucket/some/prefix/").unwrap();
+    (Firehose::new(aws::firehose(&config), "lake", LinesPerRecord::Many).with_oversize_store(oversize_store), puts)
 }
 
 fn object() -> Object {
@@ -429,7 +429,7 @@ async fn oversize_event_has_a_stable_key() {
     let object = object();
     let first = sink.store_oversize(&oversize(&object)).await.unwrap();
     assert_eq!(sink.store_oversize(&oversize(&object)).await.unwrap(), first);
-    assert_eq!(first, format!("s3://quarantine/set/aside/oversize/{}-7.json", object.id()));
+    assert_eq!(first, format!("s3://bucket/some/prefix/oversize/{}-7.json", object.id()));
     let puts = puts.lock().unwrap();
     assert_eq!(puts.len(), 2);
     for (path, body) in puts.iter() {
@@ -443,17 +443,17 @@ async fn oversize_store_error_names_the_cause() {
     let object = object();
     let (sink, _) = bucket(Some((403, "AccessDenied"))).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
-    let SinkError::Denied(said) = error else { panic!("{error}") };
-    assert!(said.contains("allow s3:PutObject") && said.contains("quarantine/set/aside/*"), "{said}");
+    let SinkError::Denied(text) = error else { panic!("{error}") };
+    assert!(text.contains("allow s3:PutObject") && text.contains("bucket/some/prefix/*"), "{text}");
 
     let (sink, _) = bucket(Some((404, "NoSuchBucket"))).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
     assert!(
-        matches!(&error, SinkError::Unavailable(said) if said.contains("the bucket does not exist; create it")),
+        matches!(&error, SinkError::Unavailable(text) if text.contains("the bucket does not exist; create it")),
         "{error}"
     );
 
     let (sink, _) = stream([]).await;
     let error = sink.store_oversize(&oversize(&object)).await.unwrap_err();
-    assert!(matches!(&error, SinkError::NoOversizeStore(said) if said.contains("set TRAILHOSE_OVERSIZE")), "{error}");
+    assert!(matches!(&error, SinkError::NoOversizeStore(text) if text.contains("set TRAILHOSE_OVERSIZE")), "{error}");
 }

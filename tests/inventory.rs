@@ -89,10 +89,10 @@ async fn copied_report_is_found() {
         copy(&report.file(number), &format!("config/data/{number}.csv.gz"));
         copy(&report.file(number), &format!("flat/{number}.csv.gz"));
     }
-    for place in ["config/2026", "flat"] {
+    for folder in ["config/2026", "flat"] {
         let inventory =
-            Inventory::open(&FolderReportStore::new(all.path().join(place)), "manifest.json", "logs").await.unwrap();
-        assert_eq!(inventory.counts.objects, 2345, "{place}");
+            Inventory::open(&FolderReportStore::new(all.path().join(folder)), "manifest.json", "logs").await.unwrap();
+        assert_eq!(inventory.counts.objects, 2345, "{folder}");
     }
     std::fs::remove_file(all.path().join("flat/1.csv.gz")).unwrap();
     let error =

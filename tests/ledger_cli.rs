@@ -144,17 +144,17 @@ fn everything(synced: &Synced, scan: &[&str]) {
 
     // Events.
     let id = |number: u32| format!("00000000-0000-4000-8000-{number:012x}");
-    let place = ["--account", "111122223333", "--region", "eu-west-0", "--time", "2026-11-01T10:00:00Z"];
-    let found = synced.ledger(&[&["event", &id(4)], &place[..]].concat());
+    let scope = ["--account", "111122223333", "--region", "eu-west-0", "--time", "2026-11-01T10:00:00Z"];
+    let found = synced.ledger(&[&["event", &id(4)], &scope[..]].concat());
     let event = found.json();
     assert_eq!((&event["delivered"], &event["ordinal"]), (&true.into(), &Value::Null));
     assert!(event["owner"].as_str().unwrap().contains("_b000"), "{event}");
     assert!(event["page"].as_str().unwrap().starts_with("111122223333/eu-west-0/"), "{event}");
     assert_eq!(synced.ledger(&["event", &id(4), "--scan"]).json(), event);
     let four = id(4);
-    let late = [&["event", &four, "--minutes", "47"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
+    let late = [&["event", &four, "--minutes", "47"], &scope[..5], &["2026-11-01T10:47:59Z"]].concat();
     assert_eq!(synced.ledger(&late).json(), event);
-    let elsewhere = [&["event", &four, "--minutes", "7"], &place[..5], &["2026-11-01T10:47:59Z"]].concat();
+    let elsewhere = [&["event", &four, "--minutes", "7"], &scope[..5], &["2026-11-01T10:47:59Z"]].concat();
     assert_eq!(synced.ledger(&elsewhere).code(), 1);
     assert_eq!(synced.ledger(&["event", &id(10), "--scan"]).code(), 1, "event of an object that was never read");
     let bare = synced.ledger(&["event", &id(4)]);

@@ -336,8 +336,8 @@ async fn unprocessed_keys_are_requested_again() {
         let mut seen = seen.lock().unwrap();
         seen.push(keys.len());
         // The second reply contains no items.
-        let answered = if seen.len() == 2 { 0 } else { keys.len().min(40) };
-        let items: Vec<Value> = keys[..answered]
+        let returned = if seen.len() == 2 { 0 } else { keys.len().min(40) };
+        let items: Vec<Value> = keys[..returned]
             .iter()
             .map(|key| {
                 json!({"pk": key["pk"], "bucket": {"S": "logs"}, "key": {"S": key["pk"]["S"]}, "etag": {"S": "e"},
@@ -345,8 +345,8 @@ async fn unprocessed_keys_are_requested_again() {
             })
             .collect();
         let mut answer = json!({"Responses": {"t": items}, "UnprocessedKeys": {}});
-        if answered < keys.len() {
-            answer["UnprocessedKeys"] = json!({"t": {"Keys": keys[answered..], "ConsistentRead": true}});
+        if returned < keys.len() {
+            answer["UnprocessedKeys"] = json!({"t": {"Keys": keys[returned..], "ConsistentRead": true}});
         }
         Reply::Answer(200, vec![("content-type", "application/x-amz-json-1.0".into())], answer.to_string().into_bytes())
     });

@@ -136,9 +136,9 @@ async fn ingest_of_200_mb_takes_at_most_48_mib() {
         "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventName": "ObjectCreated:Put",
         "s3": { "bucket": { "name": "logs" },
                 "object": { "key": KEY, "size": LARGE.0.len(), "eTag": "made-up", "sequencer": "0A" } } }] });
-    let (answered, answers) = mpsc::channel();
+    let (answer_sender, answers) = mpsc::channel();
     let meeting = Arc::new(Barrier::new(2));
-    let runtime = lambda(s3.to_string(), Arc::clone(&meeting), answered);
+    let runtime = lambda(s3.to_string(), Arc::clone(&meeting), answer_sender);
     let function = Command::new(bed::lambda_program("ingest"))
         .env_clear()
         .envs(GLIBC)

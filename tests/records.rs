@@ -116,8 +116,8 @@ async fn runs_are_listed_newest_first(records: &dyn RunRecords) {
 
 async fn table(emulator: &Emulator) -> DynamoDbRunRecords {
     let client = aws_sdk_dynamodb::Client::new(&emulator.config());
-    table::create(&client, "noted", &[table::RUNS]).await;
-    DynamoDbRunRecords::new(client, "noted", system_clock())
+    table::create(&client, "recorded", &[table::RUNS]).await;
+    DynamoDbRunRecords::new(client, "recorded", system_clock())
 }
 
 #[tokio::test]

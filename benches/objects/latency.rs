@@ -115,6 +115,6 @@ impl Sink for Delayed<DiscardingSink> {
     }
 
     async fn store_oversize(&self, event: &Oversize<'_>) -> Result<String, SinkError> {
-        Ok(format!("aside/{}", event.ordinal))
+        Ok(format!("oversize/{}", event.ordinal))
     }
 }

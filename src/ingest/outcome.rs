@@ -32,7 +32,7 @@ pub struct Quarantined {
     /// What was expected, what was found, and where.
     pub reason: String,
     /// Whether an earlier attempt quarantined the object.
-    pub before: bool,
+    pub by_earlier_attempt: bool,
     /// Why a person accepted that the object stays quarantined, if so.
     pub accepted: Option<String>,
 }

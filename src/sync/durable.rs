@@ -20,7 +20,7 @@ impl DurableTally {
         let checkpoint = match outcome {
             Outcome::Done(report) => report.checkpoint,
             // The row was written before this call, so the next checkpoint contains it.
-            Outcome::Quarantined(quarantined) if !quarantined.before => complete + 1,
+            Outcome::Quarantined(quarantined) if !quarantined.by_earlier_attempt => complete + 1,
             _ => 0,
         };
         self.checkpointed(complete);
@@ -66,7 +66,12 @@ mod tests {
     }
 
     fn quarantined() -> Outcome {
-        Outcome::Quarantined(Quarantined { kind: "corrupt".into(), reason: "r".into(), before: false, accepted: None })
+        Outcome::Quarantined(Quarantined {
+            kind: "corrupt".into(),
+            reason: "r".into(),
+            by_earlier_attempt: false,
+            accepted: None,
+        })
     }
 
     #[test]

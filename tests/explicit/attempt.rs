@@ -83,8 +83,8 @@ impl Attempts {
     fn get_or_run(&self, scene: &Scene, worker: u8, started: i64, history: Vec<Arc<TimedReply>>) -> Arc<Attempt> {
         let mut key = DefaultHasher::new();
         (worker, started).hash(&mut key);
-        for answered in &history {
-            (answered.slot, answered.reply.hash(), answered.now).hash(&mut key);
+        for timed_reply in &history {
+            (timed_reply.slot, timed_reply.reply.hash(), timed_reply.now).hash(&mut key);
         }
         let key = key.finish();
         if let Some(attempt) = self.known.lock().unwrap().get(&key) {
@@ -156,9 +156,9 @@ fn run(scene: &Scene, worker: u8, started: i64, history: &[Arc<TimedReply>]) -> 
         }
     };
     let mut ended = poll();
-    for answered in history {
+    for timed_reply in history {
         assert!(ended.is_none(), "the code is not deterministic: it ended earlier than in the previous replay");
-        wire.answer(answered.slot, answered.reply.clone(), answered.now);
+        wire.answer(timed_reply.slot, timed_reply.reply.clone(), timed_reply.now);
         ended = poll();
     }
     match ended {

@@ -41,14 +41,14 @@ impl LedgerState {
             SinkCall::Row { object, id, guard, change } => {
                 let next = self.copied();
                 let reply = match object {
-                    Some(object) => answered(at_once(next.change_row(object, *guard, change))),
-                    None => answered(at_once(next.change_row_by_id(*id, *guard, change))),
+                    Some(object) => write_reply(at_once(next.change_row(object, *guard, change))),
+                    None => write_reply(at_once(next.change_row_by_id(*id, *guard, change))),
                 };
                 (reply.is_ok().then(|| Self::hashed(next)), Reply::Row(reply))
             }
             SinkCall::Page { name, expected_version, page } => {
                 let next = self.copied();
-                let reply = answered(at_once(next.write_page(name, *expected_version, page)));
+                let reply = write_reply(at_once(next.write_page(name, *expected_version, page)));
                 (reply.is_ok().then(|| Self::hashed(next)), Reply::Page(reply))
             }
             SinkCall::Fetch(_) | SinkCall::Deliver(_) => unreachable!("not a ledger call"),
@@ -107,7 +107,7 @@ fn kept_hash(kept: &MemoryState) -> u64 {
     all.finish()
 }
 
-fn answered<T, R: std::fmt::Debug>(outcome: Result<T, WriteError<R>>) -> Result<T, Option<R>> {
+fn write_reply<T, R: std::fmt::Debug>(outcome: Result<T, WriteError<R>>) -> Result<T, Option<R>> {
     outcome.map_err(|error| match error {
         WriteError::Refused(current) => current.map(|current| *current),
         WriteError::Store(error) => panic!("the in-memory store failed: {error}"),

@@ -202,17 +202,17 @@ impl Model for InterleavingModel {
             Action::Answer(worker, slot, _) => {
                 let (attempt, call) = state.call(worker, slot);
                 let reply = self.effect(&mut next, call);
-                self.answered(&mut next, worker, attempt, slot, reply);
+                self.process_reply(&mut next, worker, attempt, slot, reply);
             }
             Action::Refuse(worker, slot, _) => {
                 next.faults -= 1;
-                self.answered(&mut next, worker, state.call(worker, slot).0, slot, Reply::Lost);
+                self.process_reply(&mut next, worker, state.call(worker, slot).0, slot, Reply::Lost);
             }
             Action::LoseReply(worker, slot, _) => {
                 next.faults -= 1;
                 let (attempt, call) = state.call(worker, slot);
                 self.effect(&mut next, call);
-                self.answered(&mut next, worker, attempt, slot, Reply::Lost);
+                self.process_reply(&mut next, worker, attempt, slot, Reply::Lost);
             }
             Action::Die(worker, slot, _) => {
                 next.faults -= 1;
@@ -226,20 +226,20 @@ impl Model for InterleavingModel {
                 let (refused, taken): (Vec<usize>, Vec<usize>) =
                     (0..lines.len()).partition(|line| refused & 1 << line != 0);
                 self.effect(&mut next, &SinkCall::Deliver(taken.into_iter().map(|line| lines[line].clone()).collect()));
-                self.answered(&mut next, worker, attempt, slot, Reply::DeliveredExcept(refused));
+                self.process_reply(&mut next, worker, attempt, slot, Reply::DeliveredExcept(refused));
             }
             Action::Delay(worker, slot, _) => {
                 next.lates -= 1;
                 let (attempt, call) = state.call(worker, slot);
                 next.late = Some(Arc::new(call.clone()));
-                self.answered(&mut next, worker, attempt, slot, Reply::Lost);
+                self.process_reply(&mut next, worker, attempt, slot, Reply::Lost);
             }
             Action::Double(worker, slot, _) => {
                 next.lates -= 1;
                 let (attempt, call) = state.call(worker, slot);
                 next.late = Some(Arc::new(call.clone()));
                 let reply = self.effect(&mut next, call);
-                self.answered(&mut next, worker, attempt, slot, reply);
+                self.process_reply(&mut next, worker, attempt, slot, reply);
             }
             Action::Arrive => {
                 let call = next.late.take()?;
@@ -381,7 +381,7 @@ impl InterleavingModel {
         }
     }
 
-    fn answered(&self, state: &mut State, worker: u8, attempt: &Attempt, slot: usize, reply: Reply) {
+    fn process_reply(&self, state: &mut State, worker: u8, attempt: &Attempt, slot: usize, reply: Reply) {
         let attempt = self.attempts.answer(&self.scene, attempt, slot, reply, state.now);
         match &attempt.progress {
             AttemptProgress::Waits(_) => state.workers[worker as usize] = Worker::At(attempt),

@@ -175,12 +175,12 @@ impl View<'_> {
                 format!("{row:?} is settled before its last event")
             })?;
         }
-        let mut places: HashSet<(&str, EventId)> = HashSet::new();
+        let mut stored: HashSet<(&str, EventId)> = HashSet::new();
         for (name, page) in &kept.pages {
             // The pages of a time bucket's minutes and their shards share the root name.
             let root = name.0.split(['+', '~']).next().unwrap_or_default();
             for (event, entry) in &page.entries {
-                let once = places.insert((root, *event));
+                let once = stored.insert((root, *event));
                 ensure(once || may_have_expired, || format!("7: {event} is stored twice below {root}"))?;
                 let Owner::Object(owner) = entry.owner else {
                     ensure(arrived(event), || format!("4: {event} is marked as delivered, but was not delivered"))?;

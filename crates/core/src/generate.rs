@@ -95,7 +95,7 @@ impl SyntheticObject {
         const START: &[u8] = b"{\"Records\":[";
         const END: &[u8] = b"]}";
         out.write_all(START)?;
-        let mut maker = EventGenerator::new(self);
+        let mut generator = EventGenerator::new(self);
         let mut written = WriteStats { events: 0, bytes: (START.len() + END.len()) as u64 };
         while match self.size {
             ObjectSize::Events(events) => written.events < events,
@@ -105,7 +105,7 @@ impl SyntheticObject {
                 out.write_all(b",")?;
                 written.bytes += 1;
             }
-            let event = maker.event();
+            let event = generator.event();
             out.write_all(event.as_bytes())?;
             written.events += 1;
             written.bytes += event.len() as u64;

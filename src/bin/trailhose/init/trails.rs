@@ -104,10 +104,10 @@ fn read(trail: &aws_sdk_cloudtrail::types::Trail, region: &str) -> Option<Trail>
 
 /// Groups trails by bucket and prefix. Trails that write to the same location are one source.
 pub(super) fn by_location(trails: Vec<Trail>) -> BTreeMap<(String, String), Vec<Trail>> {
-    let mut places: BTreeMap<_, Vec<Trail>> = BTreeMap::new();
+    let mut locations: BTreeMap<_, Vec<Trail>> = BTreeMap::new();
     for trail in trails {
         let prefix = trail.prefix.trim_end_matches('/').to_owned();
-        places.entry((trail.bucket.clone(), prefix)).or_default().push(trail);
+        locations.entry((trail.bucket.clone(), prefix)).or_default().push(trail);
     }
-    places
+    locations
 }
