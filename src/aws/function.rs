@@ -76,4 +76,14 @@ mod tests {
         assert_eq!(endpoint("SQS").as_deref(), Some("http://localhost:1"));
         assert!(config.credentials_provider().is_some() && config.identity_cache().is_some());
     }
+
+    // The template declares the variable with an empty value, so that `sam local invoke` passes it.
+    #[test]
+    fn an_empty_endpoint_is_ignored() {
+        let empty = |name: &str| name.starts_with("AWS_ENDPOINT_URL").then(String::new);
+        let config = build_config(Environment(empty));
+        assert_eq!(config.endpoint_url(), None);
+        let key = ServiceConfigKey::builder().service_id("SQS").env("AWS_ENDPOINT_URL").profile("endpoint_url");
+        assert_eq!(config.service_config().unwrap().load_config(key.build().unwrap()), None);
+    }
 }

@@ -7,6 +7,7 @@
 
 pub mod bucket;
 pub mod emulator;
+pub mod engine;
 pub mod faults;
 pub mod http;
 pub mod process;

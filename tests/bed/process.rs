@@ -69,6 +69,23 @@ impl Process {
         panic!("{} does not listen on port {port} after {patience:?}; its output:\n{}", self.name, self.log());
     }
 
+    /// Returns whether the program has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.guard.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until the output contains a text. Returns false if the program ended or the time is over.
+    pub fn prints(&mut self, text: &str, patience: Duration) -> bool {
+        let start = Instant::now();
+        while !self.log().contains(text) {
+            if self.has_ended() || start.elapsed() > patience {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        true
+    }
+
     /// Returns the output of the program so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
