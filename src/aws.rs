@@ -267,6 +267,7 @@ fn kind_of_code(code: &str) -> Option<FailureKind> {
         | "ThrottlingException"
         | "ThrottledException"
         | "KMSThrottlingException"
+        | "KmsThrottled"
         | "RequestThrottledException"
         | "TooManyRequestsException"
         | "ProvisionedThroughputExceededException"
@@ -292,9 +293,11 @@ fn kind_of_code(code: &str) -> Option<FailureKind> {
         | "InvalidToken"
         | "ExpiredToken"
         | "ExpiredTokenException"
+        | "TokenRefreshRequired"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException"
         | "RequestTimeTooSkewed"
+        | "RequestInTheFuture"
         | "RequestExpired"
         | "OptInRequired"
         | "NotSignedUp" => FailureKind::Denied,
@@ -364,6 +367,15 @@ mod tests {
         }
     }
 
+    /// S3 returns `TokenRefreshRequired` with the status 400, which alone would be an invalid request.
+    #[test]
+    fn every_code_of_unusable_credentials_is_a_denial() {
+        for code in CREDENTIAL_CODES.into_iter().filter(|code| *code != "Credentials") {
+            let failure = failure_of_code(code, "no message");
+            assert_eq!((failure.kind, failure.concerns_credentials()), (FailureKind::Denied, true), "{code}");
+        }
+    }
+
     #[test]
     fn unknown_code_is_classified_by_status() {
         assert_eq!(kind_of_code("NeverHeardOf"), None);
@@ -371,6 +383,9 @@ mod tests {
             (400, FailureKind::Invalid),
             (403, FailureKind::Denied),
             (404, FailureKind::NotFound),
+            // A conflict with another request, for example S3's OperationAborted. A retry can succeed.
+            (408, FailureKind::Unknown),
+            (409, FailureKind::Unknown),
             (412, FailureKind::Refused),
             (429, FailureKind::Throttled),
             (500, FailureKind::Unknown),

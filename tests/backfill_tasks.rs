@@ -115,13 +115,14 @@ impl Fixture {
     }
 
     fn tally_of(&mut self, tally: BackfillTally) {
-        let BackfillTally { discovered, continued, unvisited, units, awaiting_budget, done, .. } = tally;
+        let BackfillTally { discovered, continued, unvisited, units, awaiting_budget, done, requeued, .. } = tally;
         self.tally.discovered += discovered;
         self.tally.continued += continued;
         self.tally.unvisited += unvisited;
         self.tally.units += units;
         self.tally.awaiting_budget += awaiting_budget;
         self.tally.done += done;
+        self.tally.requeued += requeued;
         self.tally.counts.list_requests += tally.counts.list_requests;
     }
 
@@ -249,6 +250,28 @@ async fn discovery_that_does_not_advance_fails() {
         let [PartOutcome::Failed(reason)] = [parts[0].outcome().clone()] else { panic!("{parts:?}") };
         assert!(reason.starts_with(said), "{reason}");
     }
+}
+
+/// A requeued unit is a new message with a receive count of its own. A unit that does not advance fails instead, so that
+/// its message reaches the dead-letter queue.
+#[tokio::test]
+async fn unit_that_does_not_advance_is_not_requeued() {
+    let mut fixture = Fixture::over(MemorySource::holding(region_keys(1, 3)), Duration::ZERO);
+    let run = fixture.start(Request::default()).await;
+    assert_eq!(fixture.invoke(LONG).await, 0);
+    for _ in 0..3 {
+        assert_eq!(fixture.invoke(Duration::ZERO).await, 1);
+        assert_eq!((fixture.tally.requeued, fixture.tally.awaiting_budget), (0, 0));
+    }
+    let parts = fixture.run_records.parts(&run.id).await.unwrap();
+    let failed = parts.iter().filter_map(|part| match part.outcome() {
+        PartOutcome::Failed(reason) => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), ["out of time before any part of the unit was processed"]);
+    // With enough time the same unit is processed.
+    assert_eq!(fixture.invoke(LONG).await, 0);
+    assert_eq!((fixture.tally.done, fixture.enqueued().len()), (1, 3));
 }
 
 #[tokio::test]

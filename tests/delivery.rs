@@ -9,7 +9,7 @@ use trailhose::ingest::{Deadline, Deferred, IngestError, Outcome};
 use trailhose::ledger::model::row::Status;
 use trailhose::pack::LinesPerRecord;
 use trailhose::sink::SinkError;
-use world::{Fault, INVOCATION, Wire, World, event, log, plain_log};
+use world::{Fault, INVOCATION, Wire, World, event, log, long_event, plain_log};
 
 #[tokio::test]
 async fn duplicate_notification_delivers_nothing() {
@@ -215,4 +215,35 @@ async fn acknowledged_part_of_a_helpers_call_is_marked() {
     assert_eq!((report.counts.delivered, report.counts.duplicate), (1, 2));
     assert!(matches!(world.ingest(&helper).await, Outcome::Done(_)));
     assert_eq!(world.delivered(), [event(2), event(3), event(1)]);
+}
+
+/// An attempt stores an oversize event and crashes. The next attempt does not deliver the event again, and still counts it
+/// as oversize.
+#[tokio::test]
+async fn oversize_event_of_an_earlier_attempt_is_counted() {
+    let mut world = World::with_short_records();
+    world.limits.call_records = 1;
+    world.limits.lines = LinesPerRecord::One;
+    let at = world.put("a", &log(&[long_event(1), event(2), event(3)]));
+    // The first attempt crashes after the cursor write of its first call.
+    let wire = Arc::new(Wire::failing([(6, Fault::Die)]));
+    assert!(matches!(world.ingest_over(&wire, &at).await, Outcome::Failed(_)));
+    assert_eq!(wire.calls().last(), Some(&"advance"), "{:?}", wire.calls());
+    world.pass(2_000);
+    let Outcome::Done(report) = world.ingest(&at).await else { panic!("not done") };
+    assert_eq!((report.counts.seen, report.counts.oversize, report.counts.delivered), (3, 1, 2));
+    assert_eq!((world.delivered().len(), world.sink.oversize.lock().unwrap().len()), (3, 1));
+}
+
+/// A helper delivers an oversize event and another event of a stalled owner.
+#[tokio::test]
+async fn oversize_event_that_a_helper_delivers_is_counted() {
+    let world = World::with_short_records();
+    let owner = world.put("owner", &log(&[long_event(1), event(2)]));
+    world.ingest_dying_at(3, &owner).await;
+    world.pass(2_000);
+    let helper = world.put("helper", &log(&[long_event(1), event(2), event(3)]));
+    let Outcome::Done(report) = world.ingest(&helper).await else { panic!("not done") };
+    assert_eq!((report.counts.oversize, report.counts.delivered, report.counts.duplicate), (1, 2, 0));
+    assert_eq!(report.helped, 2);
 }

@@ -9,7 +9,7 @@ use laptop::{Ran, trailhose_at};
 use serde_json::json;
 use std::time::Duration;
 use trailhose::notification::{FIRST_SEEN_ATTRIBUTE, REASON_ATTRIBUTE, SOURCE_ATTRIBUTE};
-use trailhose::queue::{OutgoingMessage, Queue, Target, sqs::Sqs};
+use trailhose::queue::{OutgoingMessage, Queue, Target, redrive::Redrive, sqs::Sqs};
 
 struct Queues {
     sqs: aws_sdk_sqs::Client,
@@ -104,6 +104,26 @@ async fn messages_return_to_their_sources() {
     assert_eq!(ran.code(), 0, "{ran:?}");
     assert!(ran.out().contains("returned") && !ran.out().contains("source unknown"), "{ran:?}");
     assert_eq!(queues.redrive(&["--json"]).json()["left"], 0);
+}
+
+/// A message that fails again at once returns to the dead-letter queue during the redrive.
+#[tokio::test]
+async fn message_that_arrives_during_the_redrive_is_kept() {
+    let queues = Queues::new("circle").await;
+    let source = arn("circle-source");
+    let message = OutgoingMessage { body: "fails", source_arn: Some(&source), ..OutgoingMessage::default() };
+    queues.send(&queues.dead, &message).await;
+    let sent = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let redrive = async |now| {
+        let (client, dead_letter_url) = (queues.sqs.clone(), queues.dead.clone());
+        let redrive = Redrive { client, dead_letter_url, to: None, max: 10, dry_run: false, now };
+        let report = redrive.run().await.unwrap();
+        (report.returned.values().sum::<u64>(), report.left)
+    };
+    assert_eq!(redrive(sent - 60).await, (0, 1));
+    assert!(queues.receive(&queues.source).await.is_empty());
+    assert_eq!(redrive(sent + 60).await, (1, 0));
+    assert_eq!(queues.receive(&queues.source).await.len(), 1);
 }
 
 #[tokio::test]

@@ -257,6 +257,48 @@ async fn stop_finishes_objects_in_progress_and_starts_no_others() {
 }
 
 #[tokio::test]
+async fn stop_reports_deferred_objects_with_their_last_outcome() {
+    let world = World::default();
+    let objects = vec![world.put("a", &log(&[event(1)]))];
+    let ingest = world.worker(&Arc::default());
+    let fault = |_: &str| Some(SourceError::Unavailable("the transfer failed".into()));
+    let (mut walk, _) = listed(ingest.clone(), Listed { fault, ..source(&ingest, objects) }, 1);
+    let long = Duration::from_secs(3600);
+    walk.retry_policy.failure_backoff = Pace { base: long, cap: long };
+    let (halt, halted) = watch::channel(false);
+    let mut finished = Vec::new();
+    let on_event = &mut |event: SyncEvent<'_>| match event {
+        SyncEvent::Deferred(..) => drop(halt.send_replace(true)),
+        SyncEvent::Finished(at, Outcome::Failed(failure)) => finished.push(format!("{}: {failure}", at.key)),
+        _ => {}
+    };
+    let ended = walk.run(halted, on_event).await;
+    assert_eq!((ended.completion, ended.tally.failed, ended.tally.objects), (Completion::Stopped, 1, 0));
+    let [object] = &finished[..] else { panic!("{finished:?}") };
+    assert!(object.contains("_a0") && object.contains("the transfer failed"), "{object}");
+}
+
+#[test]
+fn aborted_run_outweighs_later_runs() {
+    let aborted = |reason: &str| Completion::Aborted(reason.to_owned());
+    for (first, second, expected) in [
+        (aborted("a"), Completion::Complete, aborted("a")),
+        (Completion::Complete, aborted("a"), aborted("a")),
+        (aborted("a"), Completion::Stopped, aborted("a")),
+        (Completion::Stopped, aborted("a"), aborted("a")),
+        (aborted("a"), aborted("b"), aborted("a; b")),
+        (Completion::Stopped, Completion::Complete, Completion::Stopped),
+        (Completion::Complete, Completion::Stopped, Completion::Stopped),
+        (Completion::Complete, Completion::Complete, Completion::Complete),
+    ] {
+        let of = |completion: &Completion| SyncReport { completion: completion.clone(), ..SyncReport::default() };
+        let mut report = of(&first);
+        report.merge(of(&second));
+        assert_eq!(report.completion, expected, "{first:?}, then {second:?}");
+    }
+}
+
+#[tokio::test]
 async fn completed_objects_are_neither_leased_nor_fetched_again() {
     let world = World::default();
     let objects: Vec<_> = (0..9).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();

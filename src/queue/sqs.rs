@@ -134,12 +134,12 @@ impl Outbox for Sqs {
 
 fn unsent(index: usize, error_entry: Option<&BatchResultErrorEntry>) -> UnsentBody {
     match error_entry {
-        // SQS also reports throttling as a sender fault.
+        // SQS also reports throttling as a sender fault. An unknown code with a sender fault is permanent.
         Some(entry) => {
             let failure = crate::aws::failure_of_code(entry.code(), entry.message().unwrap_or("no message"));
             UnsentBody {
                 index,
-                transient: !entry.sender_fault() || failure.is_transient(),
+                transient: !entry.sender_fault() || failure.kind == FailureKind::Throttled,
                 reason: failure.to_string(),
             }
         }
@@ -161,4 +161,25 @@ pub(super) fn failed(action: &str, url: &str, failure: &crate::aws::AwsFailure) 
         }
         _ => format!("{text}: {failure}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throttled_entry_is_transient_also_with_a_sender_fault() {
+        for (code, sender_fault, transient) in [
+            ("ThrottlingException", true, true),
+            ("RequestThrottled", true, true),
+            ("KMS.ThrottlingException", true, true),
+            ("InternalError", false, true),
+            ("InvalidMessageContents", true, false),
+        ] {
+            let entry = BatchResultErrorEntry::builder().id("0").code(code).sender_fault(sender_fault);
+            let unsent = unsent(0, Some(&entry.build().unwrap()));
+            assert_eq!(unsent.transient, transient, "{code}: {}", unsent.reason);
+        }
+        assert!(unsent(0, None).transient, "the response does not contain the entry");
+    }
 }

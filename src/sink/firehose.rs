@@ -263,3 +263,30 @@ impl Sink for Firehose {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_firehose::config::{BehaviorVersion, Config};
+
+    /// A response with one acknowledged record and two failed ones, in both orders of the failures.
+    #[test]
+    fn denial_of_one_record_outweighs_throttling_of_others() {
+        let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        let sink = Firehose::new(Client::from_conf(config), "lake", LinesPerRecord::Many);
+        let call = SinkCall { body: b"a\nb\nc\n".to_vec(), records: vec![2, 4, 6], ..SinkCall::default() };
+        for codes in [
+            [Some("AccessDeniedException"), None, Some("ServiceUnavailableException")],
+            [Some("ServiceUnavailableException"), None, Some("AccessDeniedException")],
+        ] {
+            let entry = |code: Option<&str>| {
+                let builder = PutRecordBatchResponseEntry::builder().set_error_code(code.map(str::to_owned));
+                builder.set_record_id(code.is_none().then(|| "1".to_owned())).build()
+            };
+            let answer = PutRecordBatchOutput::builder().failed_put_count(2);
+            let answer = answer.set_request_responses(Some(codes.map(entry).to_vec())).build().unwrap();
+            let undelivered = sink.undelivered_records(&answer, &call, &[0, 1, 2]).unwrap().unwrap();
+            assert_eq!((undelivered.last_failure.kind, undelivered.pending), (FailureKind::Denied, vec![0, 2]));
+        }
+    }
+}

@@ -33,6 +33,46 @@ async fn foreign_files_are_not_changed() {
     assert_eq!(lines(&root), ["a", "b", "c"].map(|line| (line.to_owned(), 1)).into());
 }
 
+/// Recovery changes files only after an interrupted checkpoint. The intent names both files also after a committed one.
+#[tokio::test]
+async fn files_are_not_changed_after_a_committed_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a"), ("2", "b")]).await;
+    sink.flush().await.unwrap();
+    let files = files(root.path());
+    // One file is released, but not moved yet. Another program appends to the other one.
+    assert_eq!(sink.release(vec![files[0].clone()]).await.unwrap().files, 1);
+    std::fs::write(&files[1], "b\nforeign\n").unwrap();
+    drop((ledger, sink));
+    drop(open(root.path(), options(Compression::None)).await);
+    assert_eq!(lines(root.path()), ["a", "b", "foreign"].map(|line| (line.to_owned(), 1)).into());
+}
+
+/// The ledger does not record to which of the folders an event was delivered.
+#[tokio::test]
+async fn rebuild_of_one_of_several_folders_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let (first, second) = (home.path().join("first"), home.path().join("second"));
+    let ledger = ledger(home.path());
+    for (number, root) in [(1, &first), (2, &second)] {
+        let sink = Jsonl::with_ledger(root, options(Compression::None), &ledger).await.unwrap();
+        ingest(&ledger, &sink, number, &[("1", "a")]).await;
+        sink.flush().await.unwrap();
+    }
+    let file = files(&first).remove(0);
+    let sink = Jsonl::with_ledger(&first, options(Compression::None), &ledger).await.unwrap();
+    assert_eq!(sink.rebuild().await.unwrap(), Rebuild::default(), "no file is missing");
+    std::fs::remove_file(&file).unwrap();
+    let error = sink.rebuild().await.unwrap_err().to_string();
+    assert!(error.contains("delivered to several folders") && error.contains(first.to_str().unwrap()), "{error}");
+    drop((sink, ledger));
+    let ledger = super::ledger(home.path());
+    let sink = Jsonl::with_ledger(&first, options(Compression::None), &ledger).await.unwrap();
+    let check = sink.check_files().await.unwrap();
+    assert_eq!((check.files, check.faulty.len()), (1, 1), "the missing file is still expected: {check:?}");
+}
+
 #[tokio::test]
 async fn truncated_file_is_an_error_that_names_it() {
     let root = tempfile::tempdir().unwrap();
