@@ -223,19 +223,75 @@ fn damaged_file_is_named_and_never_rebuilt_over() {
     delivered.assert_intact();
 }
 
+/// The owner of missing events left the source. Later runs and `verify` report the events until they are delivered.
 #[test]
-fn object_that_left_the_source_is_named() {
-    let delivered = delivered();
-    let (file, _) = delivered.file(".jsonl");
-    std::fs::remove_file(&file).unwrap();
-    let object = laptop::key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "0");
+fn event_whose_owner_left_the_source_is_reported_until_it_is_delivered() {
+    // The copy contains half of the events. It owns none of them, so a rebuild does not reset it.
+    let delivered = Delivered { bucket: Bucket::new(), out: tempfile::tempdir().unwrap(), all: events(0..20) };
+    for (name, log) in [("owner", &delivered.all[..]), ("copy", &delivered.all[10..])] {
+        delivered.bucket.put_log(name, log);
+        assert_eq!(delivered.sync(&[]).code(), 0);
+    }
+    files(delivered.out.path()).into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let object = laptop::key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "owner");
     let (at, away) = (delivered.bucket.path().join(&object), delivered.bucket.path().with_extension("away"));
     std::fs::rename(&at, &away).unwrap();
+    // The events are reported also by a run whose selection does not contain the object.
+    for options in [&["--rebuild"][..], &[], &["--since", "2026-11-02", "--allow-empty"]] {
+        let ran = delivered.sync(options);
+        let said = &ran.json()["not_rebuilt"];
+        assert_eq!((ran.code(), &said["events"]), (1, &20.into()), "{ran:?}");
+        assert!(said["objects"][0].as_str().unwrap().contains(&object), "{said}");
+        assert!(ran.err().contains(&object) && ran.err().contains("rerun with --rebuild"), "{ran:?}");
+        let verified = delivered.verify();
+        let said = verified.json();
+        assert_eq!((verified.code(), &said["not_rebuilt"]), (1, &20.into()), "{said}");
+        assert!(said["not_rebuilt_objects"][0].as_str().unwrap().contains(&object), "{said}");
+    }
+    // The owner cannot be looked up by a run over another source, so it keeps its events.
+    let elsewhere = Bucket::new();
+    let other = run(&["sync", text(elsewhere.path()), text(delivered.out.path()), "--rebuild", "--json"]);
+    assert_eq!((other.code(), &other.json()["rebuild"]["events"]), (1, &0.into()), "{other:?}");
+    // The next rebuild finds that the owner is gone, and the copy delivers the events that it contains.
     let rebuilt = delivered.sync(&["--rebuild"]);
-    assert_eq!(rebuilt.code(), 1, "{rebuilt:?}");
-    assert!(rebuilt.err().contains(&object) && rebuilt.err().contains("own events of missing files"), "{rebuilt:?}");
+    let said = rebuilt.json();
+    assert_eq!((rebuilt.code(), &said["rebuild"]["events"], &said["delivered"]), (1, &20.into(), &10.into()), "{said}");
+    assert_eq!(said["not_rebuilt"]["events"], 10, "{said}");
+    // No other object contains the others. A further rebuild reads nothing again.
+    let same = delivered.sync(&["--rebuild"]).json();
+    assert_eq!((&same["objects"], &same["not_rebuilt"]["events"]), (&0.into(), &10.into()), "{same}");
+    // They are delivered when their object is found again.
     std::fs::rename(&away, &at).unwrap();
-    assert_eq!(delivered.sync(&[]).code(), 0);
+    let found = delivered.sync(&[]);
+    assert_eq!((found.code(), &found.json()["delivered"]), (0, &10.into()), "{found:?}");
+    delivered.assert_intact();
+}
+
+/// A person accepts that the events stay undelivered.
+#[test]
+fn accepted_loss_of_a_rebuild_is_not_reported() {
+    let mut delivered = delivered();
+    let (file, _) = delivered.file(".jsonl");
+    let lost = lines_of(&file);
+    std::fs::remove_file(&file).unwrap();
+    for object in ["0", "1"] {
+        let object = laptop::key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", object);
+        std::fs::remove_file(delivered.bucket.path().join(&object)).unwrap();
+    }
+    assert_eq!(delivered.sync(&["--rebuild"]).code(), 1);
+    let left = delivered.sync(&["--rebuild"]).json()["not_rebuilt"]["events"].as_u64().unwrap();
+    let release = |options: &[&str]| {
+        run(&[&["ledger", "release", "--not-rebuilt", text(delivered.out.path()), "--json"], options].concat())
+    };
+    let asked = release(&[]);
+    assert!(asked.code() == 2 && asked.err().contains("--yes"), "{asked:?}");
+    assert_eq!(delivered.sync(&[]).code(), 1, "nothing is accepted without a confirmation");
+    let accepted = release(&["--yes"]);
+    assert_eq!((accepted.code(), accepted.json()["events"].as_u64()), (0, Some(left)), "{accepted:?}");
+    let quiet = delivered.sync(&[]);
+    assert_eq!((quiet.code(), quiet.json()["not_rebuilt"]["events"].as_u64()), (0, Some(0)), "{quiet:?}");
+    let present = lines(delivered.out.path());
+    delivered.all.retain(|event| present.contains_key(event) || !lost.contains_key(event));
     delivered.assert_intact();
 }
 

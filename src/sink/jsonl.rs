@@ -24,6 +24,7 @@ mod verify;
 #[cfg(all(test, feature = "zstd"))]
 mod tests;
 
+pub use crate::ledger::store::sqlite::Outstanding;
 pub use check::{FaultyFile, FileCheck, FileFault};
 pub use rebuild::{Rebuild, ReleasedFiles};
 pub use segment_reader::{EventPosition, SegmentReader, read_event};

@@ -25,7 +25,10 @@ const SCAN_BATCH_ITEMS: u32 = 1000;
 pub(crate) async fn run(args: LedgerArgs) -> Result<u8, String> {
     match &args.command {
         LedgerCommand::Verify { dest } => return files::verify(dest, args.ledger.as_ref(), args.json).await,
-        LedgerCommand::Release { files, yes } => {
+        LedgerCommand::Release { not_rebuilt: Some(dest), yes, .. } => {
+            return files::accept_not_rebuilt(dest, args.ledger.as_ref(), *yes, args.json).await;
+        }
+        LedgerCommand::Release { files, yes, .. } => {
             return files::release(files, args.ledger.as_ref(), *yes, args.json).await;
         }
         _ => {}

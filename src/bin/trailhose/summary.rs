@@ -14,7 +14,7 @@ use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
 use trailhose::ledger::model::quarantine::QuarantineKind;
 use trailhose::sink::cost::SinkUsage;
-use trailhose::sink::jsonl::Rebuild;
+use trailhose::sink::jsonl::{Outstanding, Rebuild};
 use trailhose::source::metered;
 use trailhose::sync::{Completion, SyncReport};
 use trailhose::tally::Tally;
@@ -51,8 +51,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) missing_files: u64,
     /// The result of `--rebuild`.
     pub(crate) rebuild: Option<&'a Rebuild>,
-    /// Objects whose events `--rebuild` could not deliver again.
-    pub(crate) not_rebuilt: Vec<String>,
+    /// Events that this run or an earlier one with `--rebuild` should have delivered again.
+    pub(crate) not_rebuilt: &'a Outstanding,
 }
 
 /// Returns the word `error` in red, for the start of an error message.
@@ -114,7 +114,7 @@ impl Summary<'_> {
             Completion::Stopped => interrupt::exit_code(),
             Completion::Aborted(_) => INCOMPLETE,
             Completion::Complete if self.tally().failed + self.tally().deferred > 0 => INCOMPLETE,
-            Completion::Complete if !self.not_rebuilt.is_empty() => INCOMPLETE,
+            Completion::Complete if self.not_rebuilt.events > 0 => INCOMPLETE,
             Completion::Complete if self.quarantined() > 0 => QUARANTINED,
             Completion::Complete if !self.empty.is_empty() => NOTHING_MATCHED,
             Completion::Complete => DELIVERED,
@@ -148,13 +148,7 @@ impl Summary<'_> {
             Completion::Complete if undelivered > 0 => {
                 format!("{} not delivered yet; rerun to resume", objects_are(undelivered))
             }
-            Completion::Complete if !self.not_rebuilt.is_empty() => format!(
-                "{} not in the selected sources, but own events of missing files, for example {}: add their source or \
-                 widen the selection, and rerun. If they no longer exist, reset an object that contains the same events with \
-                 `trailhose ledger reset`, and rerun",
-                objects_are(self.not_rebuilt.len() as u64),
-                one_line(&self.not_rebuilt[0])
-            ),
+            Completion::Complete if self.not_rebuilt.events > 0 => not_rebuilt_advice(self.not_rebuilt),
             Completion::Complete if self.quarantined() > 0 => format!(
                 "{} quarantined and not delivered, for the reasons above: replace them with intact copies, inspect one \
                  with `trailhose explain`, or accept them with `trailhose ledger quarantine accept`",
@@ -194,8 +188,11 @@ impl Summary<'_> {
                 files: rebuild.files,
                 events: rebuild.events,
                 objects: rebuild.objects.len(),
-                not_rebuilt: &self.not_rebuilt,
             }),
+            not_rebuilt: NotRebuiltJson {
+                events: self.not_rebuilt.events,
+                objects: self.not_rebuilt.objects.iter().map(ToString::to_string).collect(),
+            },
             excluded: self.report.excluded,
             excluded_folders: self.report.excluded_folders,
             unvisited_folders: self.report.unvisited,
@@ -249,6 +246,7 @@ impl Summary<'_> {
             let of = format!("of {} missing files", HumanCount(rebuild.files));
             table.row("events to rebuild", rebuild.events, &of);
         }
+        table.bad("events not rebuilt", self.not_rebuilt.events, "of missing files");
         table.row("events", counts.seen, "");
         table.row("delivered", counts.delivered, "");
         let (within, other) = (done.repeats.min(counts.duplicate), counts.duplicate.saturating_sub(done.repeats));
@@ -310,6 +308,26 @@ fn waiting_advice([archived, kms]: [u64; 2]) -> String {
     format!("{}. The next sync that covers them delivers them", parts.join("; "))
 }
 
+/// Describes what to do about events of missing files that were not delivered again.
+fn not_rebuilt_advice(not_rebuilt: &Outstanding) -> String {
+    let events = counted(not_rebuilt.events, "event");
+    let owners = match &not_rebuilt.objects[..] {
+        [] => String::new(),
+        [object] => format!(" Their object is {}.", one_line(&object.to_string())),
+        [first, others @ ..] => format!(
+            " Their objects are {} and {}.",
+            one_line(&first.to_string()),
+            counted(others.len() as u64, "other object")
+        ),
+    };
+    format!(
+        "not delivered again yet: {events} of missing files.{owners} If the objects are outside of the selected sources, add \
+         their source or widen the selection, and rerun. If they no longer exist, rerun with --rebuild: any other object \
+         that contains the events delivers them. If there is none, accept the loss with `trailhose ledger release \
+         --not-rebuilt DEST`"
+    )
+}
+
 /// The summary as a JSON object.
 #[derive(Serialize)]
 struct SummaryJson<'a> {
@@ -329,7 +347,8 @@ struct SummaryJson<'a> {
     /// Files of earlier runs that are missing or damaged.
     missing_files: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rebuild: Option<RebuildJson<'a>>,
+    rebuild: Option<RebuildJson>,
+    not_rebuilt: NotRebuiltJson,
     excluded: u64,
     excluded_folders: u64,
     unvisited_folders: u64,
@@ -347,15 +366,21 @@ struct SummaryJson<'a> {
 
 /// The result of `--rebuild`.
 #[derive(Serialize)]
-struct RebuildJson<'a> {
+struct RebuildJson {
     /// Files that were missing.
     files: u64,
     /// Their events.
     events: u64,
     /// Objects that were read again.
     objects: usize,
-    /// Objects whose events could not be delivered again.
-    not_rebuilt: &'a [String],
+}
+
+/// Events that this run or an earlier one with `--rebuild` should have delivered again.
+#[derive(Serialize)]
+struct NotRebuiltJson {
+    events: u64,
+    /// The objects that owned them.
+    objects: Vec<String>,
 }
 
 /// Requests to the ledger, in DynamoDB units for any type of ledger.

@@ -33,7 +33,7 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     };
     let plan = SyncPlan::new(args)?;
     progress.start_logging();
-    let components = Components::open(&plan).await?;
+    let components = Components::open(&plan, plan.rebuild).await?;
     match plan.watch {
         Some(pause) => watch::run(&plan, components, pause, halt, &mut progress, print).await,
         None => once(&plan, &components, halt, &mut progress, print).await,
@@ -53,8 +53,7 @@ async fn once(
     if let Some(reason) = not_started(&round.report) {
         return Err(reason);
     }
-    let mut summary = summary(plan, components, &round, took, progress, None);
-    summary.not_rebuilt = components.output.not_rebuilt(&components.delivery.ledger).await;
+    let summary = summary(plan, components, &round, took, progress, None);
     match print {
         Print::Table => summary.print(),
         Print::Json => summary.print_json(),
@@ -88,6 +87,6 @@ fn summary<'a>(
         sent: components.delivery.sent.usage(),
         missing_files: components.output.faulty,
         rebuild: components.output.rebuild.as_ref(),
-        not_rebuilt: Vec::new(),
+        not_rebuilt: &round.not_rebuilt,
     }
 }

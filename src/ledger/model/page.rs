@@ -81,6 +81,12 @@ impl PageName {
         }
     }
 
+    /// Returns the name of the root page of this page: its name without the parts that distinguish overflow pages.
+    pub(crate) fn root_part(&self) -> &str {
+        let bucket = self.0.rfind('/').map_or(0, |at| at + 1);
+        self.0[bucket..].find(['+', '~']).map_or(&self.0, |at| &self.0[..bucket + at])
+    }
+
     /// Returns the encoded size in bytes at which this page is full, given the capacity of a minute's page.
     pub(crate) fn capacity(&self, minute_capacity: usize) -> usize {
         if self.is_time_bucket() {

@@ -6,6 +6,7 @@
 
 mod journal;
 mod open_error;
+mod outstanding;
 mod ownership;
 mod scan;
 mod schema;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use journal::{CommitMode, Journal};
 pub(crate) use open_error::store_error;
+pub use outstanding::Outstanding;
 pub(crate) use ownership::Owners;
 pub(crate) use schema::Schema;
 

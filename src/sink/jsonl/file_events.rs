@@ -2,7 +2,7 @@
 
 use super::check::{FaultyFile, FileFault, faulty, read_lines};
 use super::files::CommittedFile;
-use super::page_group::{PageGroup, root_name};
+use super::page_group::PageGroup;
 use crate::decode::{DecodeError, DecodeLimits, DecodeStatus, EventReader};
 use crate::event::EventId;
 use crate::ledger::model::page::PageName;
@@ -80,7 +80,7 @@ impl FileEvents {
 
     /// Returns whether the files contain an event of this page.
     pub(super) fn contains(&self, page: &PageName, id: EventId) -> bool {
-        self.roots.get(root_name(page)).is_some_and(|root| self.events.contains(&(*root, id)))
+        self.roots.get(page.root_part()).is_some_and(|root| self.events.contains(&(*root, id)))
     }
 
     /// Returns the number of distinct events.

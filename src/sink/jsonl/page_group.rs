@@ -55,12 +55,6 @@ impl PageGroup {
     }
 }
 
-/// Returns the name of the root page of a page: its name without the parts that distinguish overflow pages.
-pub(super) fn root_name(page: &PageName) -> &str {
-    let bucket = page.0.rfind('/').map_or(0, |at| at + 1);
-    page.0[bucket..].find(['+', '~']).map_or(&page.0, |at| &page.0[..bucket + at])
-}
-
 fn date_of(partition: &str) -> &str {
     partition.rsplit_once("/date=").map_or("", |(_, date)| date)
 }
@@ -101,7 +95,7 @@ mod tests {
             let scope = scope(&account, &region, minute);
             let root = PageName::root(&scope, ID);
             let page = (0..overflows).fold(root.clone(), |page, _| page.overflow(minute, ID));
-            prop_assert_eq!(root_name(&page), &root.0);
+            prop_assert_eq!(page.root_part(), &root.0);
             let (partition, group) = (folder(&scope), PageGroup::of_page(&page));
             prop_assert!(group.contains(&partition), "{partition} {group:?}");
             prop_assert!(PageGroup::of_partition(&partition).contains(&group));

@@ -2,9 +2,10 @@
 //!
 //! The ledger records which events are delivered, but not in which file an event is. An event was in a missing file if
 //! the ledger proves that it is delivered, and none of the present files that could contain it (`page_group.rs`)
-//! contains it. *Rebuild* resets the objects that own these events; the next sync delivers these events again.
-//! *Release* marks these events, so that no rebuild delivers them again. Each of the two is one SQLite transaction:
-//! after a kill, the ledger contains either the whole change or nothing of it.
+//! contains it. *Rebuild* resets the objects that own these events; the next sync delivers these events again. Until
+//! then they are *outstanding*: the ledger records them, because the files are no longer expected. *Release* marks these
+//! events, so that no rebuild delivers them again. Each of the two is one SQLite transaction: after a kill, the ledger
+//! contains either the whole change or nothing of it.
 
 use super::check::{FaultyFile, FileFault};
 use super::checkpoint::Destination;
@@ -15,9 +16,10 @@ use super::segments::Removal;
 use super::{Jsonl, SinkError, blocking, sink_error};
 use crate::event::EventId;
 use crate::ledger::model::page::PageName;
-use crate::ledger::store::sqlite::{CommitMode, Owners};
-use crate::object::Object;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ledger::store::StoreError;
+use crate::ledger::store::sqlite::{CommitMode, Outstanding, Owners};
+use crate::object::{Object, ObjectId};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,10 +28,10 @@ use std::sync::Arc;
 pub struct Rebuild {
     /// Missing files. They are no longer expected.
     pub files: u64,
-    /// Events of these files. The next sync delivers them again.
+    /// Events of these files, and outstanding events whose owner is gone. The next sync delivers them again.
     pub events: u64,
-    /// Events among them whose owner the ledger does not record, for example because a helper delivered them. If there
-    /// is such an event, every object that delivered events is read again.
+    /// Events among them whose owner is gone, or not recorded, for example because a helper delivered them. If there is
+    /// such an event, every object that delivered events is read again.
     pub unknown: u64,
     /// The objects that are read again.
     pub objects: Vec<Object>,
@@ -45,13 +47,15 @@ pub struct ReleasedFiles {
 }
 
 impl Jsonl {
-    /// Lets the next sync deliver the events of missing files again. Does nothing if no committed file is missing.
+    /// Lets the next sync deliver the events of missing files again. `gone` are objects that cannot deliver the events
+    /// that are outstanding since an earlier rebuild: any other object that contains them delivers them. Does nothing if
+    /// no committed file is missing and no object is gone.
     ///
     /// # Errors
     /// Returns an error, and changes nothing, if a committed file is damaged, or if the ledger is not SQLite or
     /// delivered to several folders.
-    pub async fn rebuild(&self) -> Result<Rebuild, SinkError> {
-        self.change(Destination::rebuild).await
+    pub async fn rebuild(&self, gone: HashSet<ObjectId>) -> Result<Rebuild, SinkError> {
+        self.change(move |destination| destination.rebuild(&gone)).await
     }
 
     /// Releases files that were moved away or deleted on purpose. They are no longer expected, and no rebuild delivers
@@ -63,6 +67,23 @@ impl Jsonl {
     /// that could contain the same events is missing or damaged.
     pub async fn release(&self, files: Vec<PathBuf>) -> Result<ReleasedFiles, SinkError> {
         self.change(move |destination| destination.release(&files)).await
+    }
+
+    /// Returns the events that rebuilds let the next syncs deliver and that are not delivered yet.
+    ///
+    /// # Errors
+    /// Errors of the ledger.
+    pub async fn outstanding(&self) -> Result<Outstanding, SinkError> {
+        self.change(|destination| destination.with_owners(|owners| owners.outstanding(true))).await
+    }
+
+    /// Records that all outstanding events stay undelivered: they are no longer expected. An object that owns such an
+    /// event and is found later still delivers it. Returns their number.
+    ///
+    /// # Errors
+    /// Errors of the ledger.
+    pub async fn accept_outstanding(&self) -> Result<u64, SinkError> {
+        self.change(|destination| destination.with_owners(|owners| owners.accept_outstanding())).await
     }
 
     async fn change<T: Send + 'static>(
@@ -82,7 +103,7 @@ impl Jsonl {
 }
 
 impl Destination {
-    fn rebuild(&self) -> Result<Rebuild, SinkError> {
+    fn rebuild(&self, gone: &HashSet<ObjectId>) -> Result<Rebuild, SinkError> {
         if self.journal.mode() != CommitMode::Grouped {
             return Err(SinkError::Unavailable(
                 "missing files can only be rebuilt with a ledger in SQLite: another ledger does not keep the events of \
@@ -93,7 +114,7 @@ impl Destination {
         let (missing, damaged): (Vec<_>, Vec<_>) =
             self.check_files()?.faulty.into_iter().partition(|faulty| faulty.fault == FileFault::Missing);
         fail_if_damaged(&damaged)?;
-        if missing.is_empty() {
+        if missing.is_empty() && gone.is_empty() {
             return Ok(Rebuild::default());
         }
         let missing: BTreeSet<PathBuf> = missing.into_iter().map(|faulty| faulty.path).collect();
@@ -102,10 +123,25 @@ impl Destination {
             files.into_iter().partition(|file| missing.contains(&self.root.join(file.path())));
         self.without_files(&missing, &present, Removal::Rebuilt, |owners, present| {
             let prefixes = present.page_prefixes();
-            let reopened = owners.deliver_again(&prefixes, |page, id| present.lacks(page, *id)).map_err(sink_error)?;
+            let reopened =
+                owners.deliver_again(&prefixes, |page, id| present.lacks(page, *id), gone).map_err(sink_error)?;
             let (files, events, unknown) = (missing.len() as u64, reopened.events, reopened.unknown);
             Ok(Rebuild { files, events, unknown, objects: reopened.objects })
         })
+    }
+
+    /// Runs `change` for the events of a ledger in SQLite, and commits. Another ledger has no outstanding events.
+    fn with_owners<T: Default>(
+        &self,
+        change: impl FnOnce(&mut Owners<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, SinkError> {
+        if self.journal.mode() != CommitMode::Grouped {
+            return Ok(T::default());
+        }
+        let changed = Owners::read(&self.journal).and_then(|mut owners| change(&mut owners));
+        let changed = changed.map_err(sink_error)?;
+        self.journal.commit(|_| Ok(())).map_err(sink_error)?;
+        Ok(changed)
     }
 
     fn release(&self, released: &[PathBuf]) -> Result<ReleasedFiles, SinkError> {

@@ -2,6 +2,7 @@
 
 mod durability;
 mod isolation;
+mod rebuild;
 mod segments;
 
 use std::sync::{Mutex, PoisonError};

@@ -5,7 +5,7 @@ use super::checkpoint::Destination;
 use super::page_group::PageGroup;
 use super::rebuild::PresentEvents;
 use super::{SinkError, blocking, sink_error};
-use crate::ledger::store::sqlite::{Journal, Owners, store_error};
+use crate::ledger::store::sqlite::{Journal, Outstanding, Owners, store_error};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Verification {
     pub missing: u64,
     /// Events in the files that are not in the ledger.
     pub unknown: u64,
+    /// Events of removed files that a rebuild did not deliver again yet.
+    pub outstanding: Outstanding,
     /// Whether the events were compared. They are not if the ledger is stored elsewhere or delivered to several
     /// folders.
     pub compared: bool,
@@ -33,7 +35,7 @@ pub struct Verification {
 impl Verification {
     /// Returns whether no difference was found.
     pub fn is_intact(&self) -> bool {
-        self.faulty.is_empty() && self.repeated + self.missing + self.unknown == 0
+        self.faulty.is_empty() && self.repeated + self.missing + self.unknown + self.outstanding.events == 0
     }
 }
 
@@ -62,6 +64,9 @@ impl Destination {
         let mut found = Verification { files: files.len() as u64, ..Verification::default() };
         found.compared = compare_events && !self.tables.has_other_folders(&self.id)?;
         let mut owners = Owners::read(&self.journal).map_err(sink_error)?;
+        if compare_events {
+            found.outstanding = owners.outstanding(false).map_err(sink_error)?;
+        }
         let mut faults = Vec::new();
         let partitions: BTreeSet<&String> = files.iter().map(|file| &file.partition).collect();
         let mut groups: BTreeSet<PageGroup> = BTreeSet::new();

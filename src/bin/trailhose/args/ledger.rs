@@ -68,8 +68,11 @@ pub(crate) enum LedgerCommand {
     /// Record that JSON Lines files were moved away or deleted on purpose, so that they are no longer missing
     Release {
         /// The files: DEST/account=…/region=…/date=…/NAME, whether they exist or not
-        #[arg(required = true)]
+        #[arg(required_unless_present = "not_rebuilt")]
         files: Vec<PathBuf>,
+        /// Accept that the events which `sync --rebuild` could not deliver again to this folder stay undelivered
+        #[arg(long, value_name = "DEST", conflicts_with = "files")]
+        not_rebuilt: Option<PathBuf>,
         /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,

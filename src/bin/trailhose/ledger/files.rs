@@ -5,6 +5,7 @@ use super::view::say;
 use crate::args::LedgerLocation;
 use crate::print::{print, print_json};
 use crate::table::Table;
+use crate::text::counted;
 use indicatif::HumanCount;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ use trailhose::sink::jsonl::{Jsonl, Options, Verification, verify as compare};
 
 /// Exit code: the files differ from the ledger.
 const DIFFERENT: u8 = 1;
+
+/// Objects of not rebuilt events that the table names.
+const MAX_NAMED: usize = 5;
 
 /// The SQLite file that records which JSON Lines files a folder contains.
 enum FileRecord {
@@ -50,6 +54,9 @@ struct VerifyReport<'a> {
     repeated: u64,
     missing: u64,
     unknown: u64,
+    /// Events of removed files that `sync --rebuild` did not deliver again yet, and the objects that owned them.
+    not_rebuilt: u64,
+    not_rebuilt_objects: Vec<String>,
     /// Whether the events were compared with the ledger.
     compared: bool,
     #[serde(skip)]
@@ -84,6 +91,8 @@ pub(super) async fn verify(dest: &Path, ledger: Option<&LedgerLocation>, json: b
         repeated: found.repeated,
         missing: found.missing,
         unknown: found.unknown,
+        not_rebuilt: found.outstanding.events,
+        not_rebuilt_objects: found.outstanding.objects.iter().map(ToString::to_string).collect(),
         compared: found.compared,
         found: &found,
     };
@@ -111,12 +120,31 @@ fn table(report: &VerifyReport<'_>) -> String {
     } else {
         table.text("events", "not compared", "the ledger is not an SQLite file of this folder only");
     }
+    table.bad("not rebuilt", report.not_rebuilt, "events of removed files; `sync --rebuild` did not deliver them yet");
+    for object in report.not_rebuilt_objects.iter().take(MAX_NAMED) {
+        table.line(&crate::text::one_line(&format!("  {object}")));
+    }
+    if report.not_rebuilt_objects.len() > MAX_NAMED {
+        table.line(&format!("  and {} more", report.not_rebuilt_objects.len() - MAX_NAMED));
+    }
     table.line(if report.found.is_intact() {
         "The files are as delivered."
     } else {
         "The files differ from the ledger."
     });
     table.into_text()
+}
+
+/// Opens a destination for changes.
+async fn open(record: &FileRecord, dest: &Path) -> Result<Jsonl, String> {
+    let opened = match record {
+        FileRecord::Ledger(file) => {
+            let ledger = Sqlite::open(file, CommitMode::Grouped).map_err(|error| format!("ledger: {error}"))?;
+            Jsonl::with_ledger(dest, Options::default(), &ledger).await
+        }
+        FileRecord::Folder(_) => Jsonl::standalone(dest, Options::default()).await,
+    };
+    opened.map_err(|error| error.to_string())
 }
 
 /// The result of `release`.
@@ -153,23 +181,36 @@ pub(super) async fn release(
         say("no changes made");
         return Ok(super::NOT_FOUND);
     }
-    let failed = |error: &dyn std::fmt::Display| error.to_string();
-    let released = match record {
-        FileRecord::Ledger(file) => {
-            let ledger = Sqlite::open(&file, CommitMode::Grouped).map_err(|error| format!("ledger: {error}"))?;
-            let sink = Jsonl::with_ledger(&dest, Options::default(), &ledger).await.map_err(|error| failed(&error))?;
-            sink.release(files).await
-        }
-        FileRecord::Folder(_) => {
-            let sink = Jsonl::standalone(&dest, Options::default()).await.map_err(|error| failed(&error))?;
-            sink.release(files).await
-        }
-    };
-    let released = released.map_err(|error| failed(&error))?;
+    let released = open(&record, &dest).await?.release(files).await.map_err(|error| error.to_string())?;
     let report = ReleaseReport { files: released.files, events: released.events };
     match json {
         true => print_json(&report),
         false => say(&format!("released {} files with {} events", HumanCount(report.files), HumanCount(report.events))),
+    }
+    Ok(0)
+}
+
+/// Accepts that the events which a rebuild could not deliver stay undelivered. Returns the exit code.
+pub(super) async fn accept_not_rebuilt(
+    dest: &Path,
+    ledger: Option<&LedgerLocation>,
+    yes: bool,
+    json: bool,
+) -> Result<u8, String> {
+    let record = FileRecord::find(dest, ledger)?;
+    let sink = open(&record, dest).await?;
+    let events = sink.outstanding().await.map_err(|error| error.to_string())?.events;
+    let question = format!("Accept that {} of missing files stay undelivered?", counted(events, "event"));
+    let effect =
+        "Runs and `ledger verify` no longer report them. They are delivered only if their object is found again.";
+    if events > 0 && !confirmed(&question, effect, yes)? {
+        say("no changes made");
+        return Ok(super::NOT_FOUND);
+    }
+    let events = sink.accept_outstanding().await.map_err(|error| error.to_string())?;
+    match json {
+        true => print_json(&ReleaseReport { files: 0, events }),
+        false => say(&format!("accepted that {} of missing files stay undelivered", counted(events, "event"))),
     }
     Ok(0)
 }

@@ -1,12 +1,18 @@
 //! The files that earlier runs delivered: which are missing, and their rebuild.
 
-use crate::components::Delivery;
+use crate::components::{Delivery, OpenedSource};
+use futures_util::future::join_all;
+use std::collections::HashSet;
 use trailhose::ledger::{Ledger, ObjectState};
-use trailhose::object::Object;
-use trailhose::sink::jsonl::{FaultyFile, Rebuild};
+use trailhose::object::{Object, ObjectId, ObjectRef};
+use trailhose::sink::jsonl::{FaultyFile, Outstanding, Rebuild};
+use trailhose::source::SourceError;
 
 /// Maximum number of faulty files that the warning names.
 const MAX_NAMED: usize = 5;
+
+/// Objects that are looked up in their source concurrently.
+const CONCURRENT_LOOKUPS: usize = 16;
 
 /// The state of the files that earlier runs delivered.
 #[derive(Debug, Default)]
@@ -19,11 +25,11 @@ pub(super) struct OutputFiles {
 
 impl OutputFiles {
     /// Checks the files, and with `rebuild` lets this run deliver the events of missing files again. Warns about files
-    /// that are missing or damaged.
+    /// that are missing or damaged. `sources` show which objects of an earlier rebuild are gone.
     ///
     /// # Errors
     /// The ledger cannot be read, or the files cannot be rebuilt.
-    pub(super) async fn open(delivery: &Delivery, rebuild: bool) -> Result<Self, String> {
+    pub(super) async fn open(delivery: &Delivery, rebuild: bool, sources: &[&OpenedSource]) -> Result<Self, String> {
         let Some(files) = &delivery.files else {
             return match rebuild {
                 true => Err("--rebuild requires a folder as DEST: a stream keeps no files".into()),
@@ -32,7 +38,11 @@ impl OutputFiles {
         };
         let failed = |error| format!("DEST: {error}");
         let rebuild = match rebuild {
-            true => Some(files.rebuild().await.map_err(failed)?),
+            true => {
+                let outstanding = files.outstanding().await.map_err(failed)?;
+                let gone = gone(&outstanding.objects, &delivery.ledger, sources).await?;
+                Some(files.rebuild(gone).await.map_err(failed)?)
+            }
             false => None,
         };
         let check = files.check_files().await.map_err(failed)?;
@@ -42,19 +52,38 @@ impl OutputFiles {
         Ok(Self { faulty: check.faulty.len() as u64, rebuild })
     }
 
-    /// Returns the objects whose events should be delivered again and are not.
-    pub(super) async fn not_rebuilt(&self, ledger: &Ledger) -> Vec<String> {
-        let Some(rebuild) = &self.rebuild else { return Vec::new() };
-        let name = |object: &Object| object.to_string();
-        match ledger.states(&rebuild.objects).await {
-            Ok(states) => {
-                let open = rebuild.objects.iter().zip(states).filter(|(_, state)| *state != ObjectState::Done);
-                open.map(|(object, _)| name(object)).collect()
-            }
-            // The ledger proves nothing, so no object counts as delivered again.
-            Err(_) => rebuild.objects.iter().map(name).collect(),
-        }
+    /// Returns the events that this run or an earlier one should have delivered again, and did not.
+    pub(super) async fn not_rebuilt(&self, delivery: &Delivery) -> Outstanding {
+        let Some(files) = &delivery.files else { return Outstanding::default() };
+        files.outstanding().await.unwrap_or_else(|_| {
+            // The run has ended with an error of the ledger, which is its result.
+            let rebuild = self.rebuild.clone().unwrap_or_default();
+            Outstanding { events: rebuild.events, objects: rebuild.objects }
+        })
     }
+}
+
+/// Returns the objects that cannot deliver their events: they are no longer in their source, or quarantined. An object of
+/// another source, or one that cannot be looked up now, may still be delivered.
+async fn gone(objects: &[Object], ledger: &Ledger, sources: &[&OpenedSource]) -> Result<HashSet<ObjectId>, String> {
+    let states = ledger.states(objects).await.map_err(|error| format!("ledger: {error}"))?;
+    let is_gone = async |object: &Object, state: &ObjectState| {
+        if matches!(state, ObjectState::Quarantined(_)) {
+            return true;
+        }
+        let Some(opened) = sources.iter().find(|opened| opened.bucket == object.bucket) else { return false };
+        match opened.source.stat(&ObjectRef::new(&object.bucket, &object.key)).await {
+            Ok(found) => found.etag.as_ref() != Some(&object.etag),
+            Err(error) => matches!(error, SourceError::Missing(_)),
+        }
+    };
+    let mut gone = HashSet::new();
+    let all: Vec<(&Object, &ObjectState)> = objects.iter().zip(&states).collect();
+    for part in all.chunks(CONCURRENT_LOOKUPS) {
+        let found = join_all(part.iter().map(|(object, state)| is_gone(object, state))).await;
+        gone.extend(part.iter().zip(found).filter(|(_, is_gone)| *is_gone).map(|((object, _), _)| object.id()));
+    }
+    Ok(gone)
 }
 
 fn warning(faulty: &[FaultyFile], files: u64) -> String {

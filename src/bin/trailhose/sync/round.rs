@@ -13,6 +13,7 @@ use tokio::sync::watch::Receiver;
 use trailhose::decode::DecodeLimits;
 use trailhose::ingest::{CHUNK_BYTES, Ingest, KeyPolicy, MAX_BUFFERED_BYTES};
 use trailhose::listing::inventory::Inventory;
+use trailhose::sink::jsonl::Outstanding;
 use trailhose::source::metered::{MeteredSource, SourceCounters};
 use trailhose::source::{Listing, Pages};
 use trailhose::sync::{Completion, ObjectSelection, RetryPolicy, SyncReport, SyncRun};
@@ -23,6 +24,8 @@ pub(super) struct Round {
     pub(super) report: SyncReport,
     /// The sources without a matching object, unless this is expected.
     pub(super) empty: Vec<EmptySource>,
+    /// The events that a rebuild should have delivered again.
+    pub(super) not_rebuilt: Outstanding,
 }
 
 /// The opened sources, destination and ledger.
@@ -37,12 +40,12 @@ pub(super) struct Components {
 }
 
 impl Components {
-    /// Opens the components of the plan.
+    /// Opens the components of the plan. With `rebuild`, the first round delivers the events of missing files again.
     ///
     /// # Errors
     /// A component is missing or access is denied. Nothing is started then: if there are several sources, the first page
     /// of each is listed before any of them is processed.
-    pub(super) async fn open(plan: &SyncPlan) -> Result<Self, String> {
+    pub(super) async fn open(plan: &SyncPlan, rebuild: bool) -> Result<Self, String> {
         let aws = Aws::default();
         let source_usage = Arc::<SourceCounters>::default();
         let mut sources = Vec::new();
@@ -70,7 +73,8 @@ impl Components {
         };
         let report = Mutex::new(report);
         let delivery = components::delivery(&plan.delivery, &aws).await?;
-        let output = OutputFiles::open(&delivery, plan.rebuild).await?;
+        let opened: Vec<&OpenedSource> = sources.iter().map(|(_, opened)| opened).collect();
+        let output = OutputFiles::open(&delivery, rebuild, &opened).await?;
         Ok(Self { sources, source_usage, delivery, report, output })
     }
 
@@ -108,7 +112,8 @@ impl Components {
         progress.end();
         progress.print_unvisited(&ended.unvisited_names);
         progress.not_ingested.rest().iter().for_each(|line| progress.line(line));
-        Round { report: ended, empty }
+        let not_rebuilt = self.output.not_rebuilt(&self.delivery).await;
+        Round { report: ended, empty, not_rebuilt }
     }
 
     fn walk(

@@ -45,7 +45,7 @@ pub(super) async fn run(
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let components = match open.take() {
             Some(components) => Ok(components),
-            None => Components::open(plan).await,
+            None => Components::open(plan, false).await,
         };
         match components {
             Ok(components) => {

@@ -6,6 +6,7 @@
 //! alias is proven delivered. The table `former_owners` maps an alias to its owner, so that a later change can replace
 //! the alias by the owner again.
 
+use super::outstanding;
 use super::schema::Schema;
 use super::{Journal, store_error};
 use super::{page_of, read_row, write_row};
@@ -20,9 +21,12 @@ use std::collections::{HashMap, HashSet};
 
 const SCHEMA: Schema = Schema {
     name: "owners",
-    upgrades: &["CREATE TABLE former_owners (
+    upgrades: &[
+        "CREATE TABLE former_owners (
         alias BLOB PRIMARY KEY, object BLOB, released INTEGER NOT NULL
-     ) WITHOUT ROWID;"],
+     ) WITHOUT ROWID;",
+        outstanding::TABLE,
+    ],
 };
 
 /// Pages in one batch of a scan.
@@ -44,7 +48,7 @@ enum TrueOwner {
 /// Reads and changes owners in the open transaction of a journal. The caller commits it or invalidates the journal.
 #[derive(Debug)]
 pub(crate) struct Owners<'a> {
-    journal: &'a Journal,
+    pub(super) journal: &'a Journal,
     rows: HashMap<ObjectId, Option<Row>>,
     /// For each alias, its owner if it is known, and whether the files of the alias's events were released.
     former: HashMap<ObjectId, (Option<ObjectId>, bool)>,
@@ -57,7 +61,7 @@ pub(crate) struct Reopened {
     pub(crate) objects: Vec<Object>,
     /// Events that are delivered again.
     pub(crate) events: u64,
-    /// Events among them whose owner is unknown.
+    /// Events among them whose owner is unknown or gone.
     pub(crate) unknown: u64,
 }
 
@@ -66,6 +70,11 @@ impl<'a> Owners<'a> {
     pub(crate) fn open(journal: &'a Journal) -> Result<Self, StoreError> {
         journal.register(&SCHEMA)?;
         Self::read(journal)
+    }
+
+    /// Returns whether the table of outstanding events exists.
+    pub(super) fn has_outstanding_table(&self) -> Result<bool, StoreError> {
+        Ok(self.journal.schema_version(&SCHEMA)? >= SCHEMA.upgrades.len())
     }
 
     /// Reads the aliases without creating their table, for a journal that is not changed.
@@ -132,7 +141,16 @@ impl<'a> Owners<'a> {
         })
     }
 
-    fn row(&mut self, id: ObjectId) -> Result<Option<Row>, StoreError> {
+    /// Returns whether the ledger proves that an event is delivered, in a file or before its file was released.
+    pub(super) fn is_delivered(&mut self, entry: &Entry) -> Result<bool, StoreError> {
+        let is_released = match entry.owner {
+            Owner::Object(id) => self.former.get(&id).is_some_and(|(_, released)| *released),
+            Owner::Delivered => false,
+        };
+        Ok(is_released || self.is_expected_in_a_file(entry)?)
+    }
+
+    pub(super) fn row(&mut self, id: ObjectId) -> Result<Option<Row>, StoreError> {
         if let Some(row) = self.rows.get(&id) {
             return Ok(row.clone());
         }
@@ -202,13 +220,18 @@ impl<'a> Owners<'a> {
     /// Resets the objects that own missing events, so that they deliver these events again and no other event. A
     /// missing event whose owner is unknown becomes unclaimed, and every object that delivered events is reset, so that
     /// one that contains the event claims it. The names of all pages with missing events start with one of `prefixes`.
-    /// `missing` returns whether none of the present files contains an event.
+    /// `missing` returns whether none of the present files contains an event. Records each of these events as outstanding.
+    ///
+    /// The objects in `gone` cannot deliver events that are outstanding since an earlier rebuild. These events become
+    /// unclaimed too.
     pub(crate) fn deliver_again(
         &mut self,
         prefixes: &[String],
         missing: impl Fn(&PageName, &EventId) -> bool,
+        gone: &HashSet<ObjectId>,
     ) -> Result<Reopened, StoreError> {
-        let mut reopened = Reopened::default();
+        let disowned = self.disown_outstanding(gone)?;
+        let mut reopened = Reopened { events: disowned, unknown: disowned, ..Reopened::default() };
         let mut owners_of_missing = HashSet::new();
         for prefix in prefixes {
             self.each_page(prefix, |owners, name, page| {
@@ -217,10 +240,13 @@ impl<'a> Owners<'a> {
                         continue;
                     }
                     reopened.events += 1;
-                    match owners.true_owner(entry)? {
-                        TrueOwner::Object(object) => drop(owners_of_missing.insert(object)),
-                        TrueOwner::Unknown | TrueOwner::Released => reopened.unknown += 1,
-                    }
+                    let object = match owners.true_owner(entry)? {
+                        TrueOwner::Object(object) => Some(object),
+                        TrueOwner::Unknown | TrueOwner::Released => None,
+                    };
+                    reopened.unknown += u64::from(object.is_none());
+                    owners_of_missing.extend(object);
+                    owners.put_outstanding(name, *id, object)?;
                 }
                 Ok(false)
             })?;

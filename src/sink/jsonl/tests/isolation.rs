@@ -1,6 +1,7 @@
 //! Tests of other processes, other ledgers, foreign files and malicious names.
 
 use super::*;
+use std::collections::HashSet;
 
 #[tokio::test]
 async fn second_process_cannot_open_the_ledger() {
@@ -62,9 +63,9 @@ async fn rebuild_of_one_of_several_folders_is_refused() {
     }
     let file = files(&first).remove(0);
     let sink = Jsonl::with_ledger(&first, options(Compression::None), &ledger).await.unwrap();
-    assert_eq!(sink.rebuild().await.unwrap(), Rebuild::default(), "no file is missing");
+    assert_eq!(sink.rebuild(HashSet::new()).await.unwrap(), Rebuild::default(), "no file is missing");
     std::fs::remove_file(&file).unwrap();
-    let error = sink.rebuild().await.unwrap_err().to_string();
+    let error = sink.rebuild(HashSet::new()).await.unwrap_err().to_string();
     assert!(error.contains("delivered to several folders") && error.contains(first.to_str().unwrap()), "{error}");
     drop((sink, ledger));
     let ledger = super::ledger(home.path());
