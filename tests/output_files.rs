@@ -214,13 +214,36 @@ fn damaged_file_is_named_and_never_rebuilt_over() {
     std::fs::write(&file, &intact[..intact.len() - 1]).unwrap();
     let warned = delivered.sync(&[]).err();
     let length = format!("is {} bytes long, but {} bytes are committed", intact.len() - 1, intact.len());
-    assert!(warned.contains(&length), "{warned}");
+    assert!(warned.contains(&length) && warned.contains("damaged files are moved away first"), "{warned}");
     let refused = delivered.sync(&["--rebuild"]);
     assert!(refused.code() == 2 && refused.err().contains("move it away"), "{refused:?}");
     std::fs::rename(&file, file.with_extension("away")).unwrap();
     std::fs::remove_file(file.with_extension("away")).unwrap();
     assert_eq!(delivered.sync(&["--rebuild"]).code(), 0);
     delivered.assert_intact();
+}
+
+/// A new ledger for a folder with delivered files, and an empty file in place of the ledger.
+#[test]
+fn new_ledger_for_delivered_files_is_reported() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    bucket.put_log("0", &events(0..10));
+    let ledger = out.path().join(".trailhose/ledger.db");
+    let sync = |ledger: &Path| run(&["sync", text(bucket.path()), text(out.path()), "--ledger", text(ledger)]);
+    for _ in 0..2 {
+        let ran = sync(&ledger);
+        assert_eq!((ran.code(), ran.err()), (0, String::new()), "the folder's own ledger");
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = elsewhere.path().join("other.db");
+    let (first, second) = (sync(&other), sync(&other));
+    assert!(first.err().contains("already contains delivered files") && first.err().contains("--ledger"), "{first:?}");
+    assert_eq!(second.err(), "", "only the first run creates a ledger");
+    let empty = elsewhere.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    let emptied = sync(&empty);
+    assert!(emptied.err().contains("was an empty file") && emptied.err().contains("restore it"), "{emptied:?}");
+    assert!(emptied.err().contains("already contains delivered files"), "{emptied:?}");
 }
 
 /// The owner of missing events left the source. Later runs and `verify` report the events until they are delivered.

@@ -111,6 +111,19 @@ fn put(bucket: &Bucket, key: &str, events: &[String]) -> PathBuf {
     whole
 }
 
+#[test]
+fn file_that_is_deleted_between_rounds_is_reported() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    put(&bucket, &today("a"), &events(0..1));
+    let watch = Watch::start(&bucket, out.path());
+    assert_eq!(watch.round()["missing_files"], 0);
+    let file = laptop::files(out.path()).remove(0);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(watch.whole_round()["missing_files"], 1);
+    assert!(watch.error("is missing").contains(text(&file)));
+    assert_eq!(watch.interrupt(), 130);
+}
+
 /// Later rounds look back a few days, and so select.
 #[test]
 fn trail_next_to_another_is_found_in_later_rounds() {

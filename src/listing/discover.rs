@@ -169,8 +169,8 @@ pub struct Discovery {
 pub enum DiscoveryItem {
     /// A unit to be listed.
     Unit(Unit),
-    /// Objects directly in a walked folder, already listed, with the flat unit that selects among them. Only with
-    /// [`Coverage::Everything`].
+    /// Objects directly in a walked folder, already listed, with the flat unit that selects among them: all of them with
+    /// [`Coverage::Everything`], and those that are not logs with [`Coverage::Regions`].
     Objects(Unit, Vec<ObjectRef>),
 }
 
@@ -394,10 +394,20 @@ impl Discovery {
             }
             return;
         }
-        let is_selected = |object: &ObjectRef| match classify(&object.key, &self.request.filters) {
+        let class = |object: &ObjectRef| classify(&object.key, &self.request.filters);
+        let is_selected = |object: &ObjectRef| match class(object) {
             KeyClass::Selected(day) => day.is_none_or(|day| self.request.day_range.contains(day)),
             KeyClass::Excluded | KeyClass::NotALog => false,
         };
+        if self.request.coverage == Coverage::Regions {
+            // A single process names the objects that are not logs. A backfill does not enqueue them.
+            let not_logs: Vec<_> =
+                objects.iter().filter(|object| class(object) == KeyClass::NotALog).cloned().collect();
+            if !not_logs.is_empty() {
+                let unit = self.unit(folder.clone(), Layout::Flat);
+                self.ready.push_back(DiscoveryItem::Objects(unit, not_logs));
+            }
+        }
         if objects.iter().any(is_selected) && self.with_direct_logs.insert(folder.clone()) {
             self.skip_folder(folder);
         }

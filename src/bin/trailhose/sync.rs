@@ -85,7 +85,7 @@ fn summary<'a>(
         ledger_spent: components.delivery.ledger_usage.usage(),
         firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.usage()),
         sent: components.delivery.sent.usage(),
-        missing_files: components.output.faulty,
+        missing_files: components.output.faulty.len() as u64,
         rebuild: components.output.rebuild.as_ref(),
         not_rebuilt: &round.not_rebuilt,
     }

@@ -147,9 +147,28 @@ impl Destination {
                 destination = %self.root.display(), ledger = %self.journal.path().display(),
                 "this ledger delivered to another folder before; those events are not delivered again to this folder"
             );
+        } else if self.has_delivered_files()? {
+            tracing::warn!(
+                "{} already contains delivered files, but the ledger {} is new: it records none of their events, so all \
+                 events are delivered again, to new files. If this is not intended, stop, and pass the ledger that delivered \
+                 them with --ledger, or restore it from a backup",
+                self.root.display(),
+                self.journal.path().display()
+            );
         }
         self.write_intent(0, Vec::new())?;
         self.commit(0, &[])
+    }
+
+    /// Returns whether the folder contains a partition, which another ledger or an earlier state of this one created.
+    fn has_delivered_files(&self) -> Result<bool, SinkError> {
+        let failed = |error| io_error("list", &self.root, &error);
+        for entry in std::fs::read_dir(&self.root).map_err(failed)? {
+            if entry.map_err(failed)?.file_name().as_encoded_bytes().starts_with(b"account=") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Undoes a checkpoint that was not committed. Fails without changes if folder and ledger do not match.

@@ -45,8 +45,8 @@ pub(super) fn folder_value(text: &str) -> String {
 /// Returns the day of a minute as `YYYY-MM-DD`, or `unknown` if the minute is absent or not in the years 0 to 9999.
 pub(super) fn date(minute: Option<i64>) -> String {
     let day = || {
-        let time = jiff::Timestamp::from_second(minute?.checked_mul(60)?).ok()?;
-        let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let days = jiff::Span::new().try_days(minute?.div_euclid(24 * 60)).ok()?;
+        let date = jiff::civil::date(1970, 1, 1).checked_add(days).ok()?;
         (date.year() >= 0).then(|| date.to_string())
     };
     day().unwrap_or_else(|| UNKNOWN.to_owned())
@@ -79,6 +79,7 @@ mod tests {
             assert_eq!(date(Some(minute)), "unknown", "{minute}");
         }
         assert_eq!(date(Some(-1)), "1969-12-31");
+        assert_eq!(date(Some(253_402_300_799 / 60)), "9999-12-31");
     }
 
     #[test]

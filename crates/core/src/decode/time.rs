@@ -1,15 +1,30 @@
 //! Parses the time of an event.
 
-/// Returns the seconds since 1970 of an ISO 8601 time, or `None` if the text is not a time. A time without an offset,
+use std::borrow::Cow;
+
+/// Digits of a fraction of a second that `jiff` parses.
+const FRACTION_DIGITS: usize = 9;
+
+/// Returns the seconds since 1970 of an RFC 3339 time, or `None` if the text is not a time. A time without an offset,
 /// such as `2026-11-01 00:00:00.000` in a table export, is in UTC, as all times of CloudTrail are. The format
 /// `2023-07-10T12:34:56Z`, which nearly all events have, is parsed without a calendar library. `jiff` parses all
 /// others.
 pub(super) fn seconds(text: &[u8]) -> Option<i64> {
     parse_plain(text).or_else(|| {
-        let text = std::str::from_utf8(text).ok()?;
+        let text = limit_fraction(std::str::from_utf8(text).ok()?);
         let time: jiff::Timestamp = text.parse().or_else(|_| format!("{text}Z").parse()).ok()?;
         Some(time.as_second() - i64::from(time.subsec_nanosecond() < 0))
     })
+}
+
+/// Removes the digits of a fraction that `jiff` does not parse. RFC 3339 permits any number of digits.
+fn limit_fraction(text: &str) -> Cow<'_, str> {
+    let Some(start) = text.find('.').map(|at| at + 1) else { return text.into() };
+    let digits = text[start..].bytes().take_while(u8::is_ascii_digit).count();
+    match digits > FRACTION_DIGITS {
+        true => [&text[..start + FRACTION_DIGITS], &text[start + digits..]].concat().into(),
+        false => text.into(),
+    }
 }
 
 fn parse_plain(text: &[u8]) -> Option<i64> {
@@ -25,10 +40,10 @@ fn parse_plain(text: &[u8]) -> Option<i64> {
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    // The library handles days after the 28th and leap seconds.
+    // The library handles leap seconds and years before 1970.
     if !(1970..=9999).contains(&year)
         || !(1..=12).contains(&month)
-        || !(1..=28).contains(&day)
+        || !(1..=days_of_month(year, month)).contains(&day)
         || hour > 23
         || minute > 59
         || second > 59
@@ -43,6 +58,15 @@ fn parse_plain(text: &[u8]) -> Option<i64> {
     Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
+fn days_of_month(year: i64, month: i64) -> i64 {
+    let is_leap_year = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 => 28 + i64::from(is_leap_year),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,12 +74,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fast_path_agrees_with_library(seconds in 0i64..253_402_300_800) {
+        fn fast_path_agrees_with_library(seconds in 0i64..253_402_207_200) {
             let text = jiff::Timestamp::from_second(seconds).unwrap().to_string();
-            if let Some(fast) = parse_plain(text.as_bytes()) {
-                prop_assert_eq!(fast, seconds);
+            prop_assert_eq!(parse_plain(text.as_bytes()), Some(seconds));
+        }
+
+        #[test]
+        fn fast_path_accepts_only_days_that_exist(year in 1970i16..=9999, month in 1i8..=12, day in 0i8..=32) {
+            let text = format!("{year:04}-{month:02}-{day:02}T12:34:56Z");
+            let exists = jiff::civil::Date::new(year, month, day).is_ok();
+            prop_assert_eq!(parse_plain(text.as_bytes()).is_some(), exists, "{}", text);
+        }
+    }
+
+    #[test]
+    fn every_valid_time_is_parsed() {
+        assert_eq!(seconds(b"9999-12-31T23:59:59Z"), Some(253_402_300_799), "the last second");
+        assert_eq!(seconds(b"2024-02-29T00:00:00Z"), Some(1_709_164_800));
+        for fraction in ["1", "123456789", "123456789012", "9999999999999"] {
+            for (zone, offset) in [("Z", 0), ("+02:00", 7_200), ("", 0)] {
+                let text = format!("2023-07-10T12:34:56.{fraction}{zone}");
+                assert_eq!(seconds(text.as_bytes()), Some(1_688_992_496 - offset), "{text}");
             }
-            prop_assert_eq!(super::seconds(text.as_bytes()), Some(seconds));
         }
     }
 
@@ -72,6 +112,9 @@ mod tests {
             "yesterday",
             "2023-02-30T00:00:00Z",
             "2023-07-10",
+            "2023-07-10T24:00:00Z",
+            "2023-07-10T12:34:56.Z",
+            "2023-02-29T00:00:00Z",
             "0000-00-00T00:00:00Z",
         ] {
             assert_eq!(seconds(odd.as_bytes()), None, "{odd}");

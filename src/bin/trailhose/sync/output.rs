@@ -5,7 +5,8 @@ use futures_util::future::join_all;
 use std::collections::HashSet;
 use trailhose::ledger::{Ledger, ObjectState};
 use trailhose::object::{Object, ObjectId, ObjectRef};
-use trailhose::sink::jsonl::{FaultyFile, Outstanding, Rebuild};
+use trailhose::sink::SinkError;
+use trailhose::sink::jsonl::{FaultyFile, FileCheck, FileFault, Outstanding, Rebuild};
 use trailhose::source::SourceError;
 
 /// Maximum number of faulty files that the warning names.
@@ -17,8 +18,8 @@ const CONCURRENT_LOOKUPS: usize = 16;
 /// The state of the files that earlier runs delivered.
 #[derive(Debug, Default)]
 pub(super) struct OutputFiles {
-    /// Files that are missing or damaged, after a rebuild.
-    pub(super) faulty: u64,
+    /// Files that are missing or damaged, at the last check.
+    pub(super) faulty: Vec<FaultyFile>,
     /// The result of `--rebuild`.
     pub(super) rebuild: Option<Rebuild>,
 }
@@ -45,11 +46,23 @@ impl OutputFiles {
             }
             false => None,
         };
-        let check = files.check_files().await.map_err(failed)?;
-        if !check.faulty.is_empty() {
-            tracing::warn!("{}", warning(&check.faulty, check.files));
+        let mut output = Self { faulty: Vec::new(), rebuild };
+        output.check(delivery).await.map_err(failed)?;
+        Ok(output)
+    }
+
+    /// Checks the files again, and warns if other files than before are missing or damaged.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(super) async fn check(&mut self, delivery: &Delivery) -> Result<(), SinkError> {
+        let Some(files) = &delivery.files else { return Ok(()) };
+        let FileCheck { files, faulty } = files.check_files().await?;
+        if !faulty.is_empty() && faulty != self.faulty {
+            tracing::warn!("{}", warning(&faulty, files));
         }
-        Ok(Self { faulty: check.faulty.len() as u64, rebuild })
+        self.faulty = faulty;
+        Ok(())
     }
 
     /// Returns the events that this run or an earlier one should have delivered again, and did not.
@@ -95,6 +108,10 @@ fn warning(faulty: &[FaultyFile], files: u64) -> String {
     if faulty.len() > MAX_NAMED {
         text += &format!(" and {} more;", faulty.len() - MAX_NAMED);
     }
-    text + " their events are not delivered again. Restore them, or deliver the events of missing files again with \
-            `trailhose sync --rebuild`, or record with `trailhose ledger release` that they were moved"
+    text += " their events are not delivered again. Restore them, or deliver the events of missing files again with \
+             `trailhose sync --rebuild`, or record with `trailhose ledger release` that they were moved";
+    if faulty.iter().any(|file| file.fault != FileFault::Missing) {
+        text += ". A rebuild requires that damaged files are moved away first, so that they are missing";
+    }
+    text
 }

@@ -78,6 +78,13 @@ impl Components {
         Ok(Self { sources, source_usage, delivery, report, output })
     }
 
+    /// Checks that the files which earlier rounds delivered are still present.
+    pub(super) async fn check_output(&mut self, progress: &Progress) {
+        if let Err(error) = self.output.check(&self.delivery).await {
+            progress.line(&format!("cannot check the delivered files: {error}"));
+        }
+    }
+
     /// Returns the objects of the inventory report, once; `None` without a report.
     fn take_inventory_pages(&self, prefix: &str) -> Option<Pages> {
         let report = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -48,7 +48,10 @@ pub(super) async fn run(
             None => Components::open(plan, false).await,
         };
         match components {
-            Ok(components) => {
+            Ok(mut components) => {
+                if round > 1 {
+                    components.check_output(progress).await;
+                }
                 let started = Instant::now();
                 let mut result = components.round(plan, look_back.start(today), &halt, progress).await;
                 if round > 1 {

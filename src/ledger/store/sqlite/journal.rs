@@ -81,9 +81,17 @@ impl Journal {
         })?;
         check_file(path, FileAccess::Write)?;
         let lock = lock(path)?;
+        let was_empty = std::fs::metadata(path).is_ok_and(|found| found.len() == 0);
         let failed = |error| store_error(path, error);
         let mut connection = Connection::open(path).map_err(failed)?;
         let id = prepare(&mut connection, path)?;
+        if was_empty {
+            tracing::warn!(
+                "the ledger {} was an empty file, and a new ledger was created in it. If it contained a ledger before, stop, and \
+                 restore it from a backup: with the new ledger, all events are delivered again",
+                path.display()
+            );
+        }
         // SQLite syncs the file, but not its entry in the folder.
         SystemDisk.sync_folder(folder).map_err(|error| {
             StoreError::Unknown(format!("cannot sync the ledger's folder {}: {error}", folder.display()))
