@@ -25,6 +25,13 @@ pub mod sync;
 #[cfg(feature = "operate")]
 pub mod pause;
 
+#[cfg(feature = "cli")]
+pub mod follow;
+#[cfg(feature = "cli")]
+pub mod index;
+#[cfg(feature = "cli")]
+pub mod state;
+
 pub mod billing;
 
 pub mod aws;

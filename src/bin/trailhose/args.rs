@@ -3,6 +3,7 @@
 mod backfill;
 mod cost;
 mod explain;
+mod followers;
 mod generate;
 mod init;
 mod ledger;
@@ -15,6 +16,9 @@ pub(crate) mod value;
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use cost::CostArgs;
 pub(crate) use explain::ExplainArgs;
+pub(crate) use followers::{
+    DestArgs, EventsArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand,
+};
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
@@ -61,6 +65,15 @@ pub(crate) enum Command {
     /// Inspect the ledger; retry or reset objects
     #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
     Ledger(LedgerArgs),
+    /// Print delivered events, found with the index
+    #[command(before_help = followers::EVENTS_EXAMPLES, after_help = followers::EVENTS_EXIT_CODES)]
+    Events(Box<EventsArgs>),
+    /// Build the index of the delivered events, or show its state
+    #[command(before_help = followers::INDEX_EXAMPLES, after_help = followers::INDEX_EXIT_CODES)]
+    Index(IndexArgs),
+    /// Show, reset or skip the positions of the consumers of the delivered files
+    #[command(before_help = followers::FOLLOWERS_EXAMPLES, after_help = followers::FOLLOWERS_EXIT_CODES)]
+    Followers(FollowersArgs),
     /// Return the messages of a dead-letter queue to the queues that they came from
     #[command(before_help = redrive::EXAMPLES, after_help = redrive::EXIT_CODES)]
     Redrive(RedriveArgs),

@@ -1,8 +1,8 @@
 //! `trailhose ledger`: inspects a ledger, retries or resets objects, and compares a ledger with the files it delivered to.
 
-mod confirm;
+pub(crate) mod confirm;
 mod event;
-mod files;
+pub(crate) mod files;
 mod object;
 mod open;
 mod quarantine;

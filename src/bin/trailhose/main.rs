@@ -9,7 +9,9 @@ mod args;
 mod backfill;
 mod components;
 mod cost;
+mod events;
 mod explain;
+mod followers;
 mod generate;
 #[cfg(feature = "init")]
 mod init;
@@ -57,6 +59,9 @@ fn main() -> ExitCode {
             Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Generate(args) => generate::run(&args),
+            Command::Events(args) => events::run(&args).await,
+            Command::Index(args) => followers::index(args, interrupt::receiver()).await,
+            Command::Followers(args) => followers::run(args).await,
             #[cfg(feature = "backfill")]
             Command::Backfill(args) => backfill::run(*args, interrupt::receiver()).await,
             Command::Ledger(args) => ledger::run(args).await,

@@ -230,6 +230,18 @@ impl CommittedSegments {
         self.read(|connection| connection.query_row(sql, [], |row| row.get(0)))
     }
 
+    /// Returns the numbers of the files whose events a rebuild delivered again to other files.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn rebuilt_files(&self) -> Result<Vec<i64>, SinkError> {
+        let sql = "SELECT number FROM segment_files WHERE folder = ?1 AND removed = ?2";
+        let removed = Removal::Rebuilt.as_str();
+        self.read(|connection| {
+            connection.prepare(sql)?.query_map([&*self.destination.id, removed], |row| row.get(0))?.collect()
+        })
+    }
+
     /// Returns what is committed after the segment `id`.
     ///
     /// # Errors

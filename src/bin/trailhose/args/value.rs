@@ -137,6 +137,37 @@ fn day_before(today: Date, text: &str) -> Result<Date, String> {
     date.ok_or_else(expected)
 }
 
+/// Parses a point in time: an RFC 3339 time, a day (its start, UTC), or a time before now such as `90m`, `12h` or `7d`.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    let invalid = || {
+        format!(
+            "{text:?} is no time: expected 2026-11-01T10:00:00Z, a day such as 2026-11-01, or 90m, 12h or 7d before now"
+        )
+    };
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    if let Ok(day) = text.parse::<Date>() {
+        return day.to_zoned(TimeZone::UTC).map(|start| start.timestamp()).map_err(|_| invalid());
+    }
+    let (count, seconds) = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((count, "m")) => (count, 60),
+        Some((count, "h")) => (count, 3_600),
+        Some((count, "d")) => (count, 86_400),
+        _ => return Err(invalid()),
+    };
+    let count: i64 = count.parse::<u32>().map_err(|_| invalid())?.into();
+    Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(count * seconds)).map_err(|_| invalid())
+}
+
+/// Parses the end of a time span like [`time`]. A day includes its last second.
+pub(crate) fn time_end(text: &str) -> Result<Timestamp, String> {
+    match text.parse::<Date>().ok().and_then(|day| day.tomorrow().ok()) {
+        Some(next) => next.to_zoned(TimeZone::UTC).map(|end| end.timestamp()).map_err(|error| error.to_string()),
+        None => time(text),
+    }
+}
+
 /// Parses a number of seconds from 0.01 to 3600.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -238,6 +269,20 @@ mod tests {
         assert!(dest("s3://b").unwrap_err().contains("firehose://stream"));
         for empty in ["s3://", "s3:///k", ""] {
             assert!(location(empty).is_err(), "{empty}");
+        }
+    }
+
+    #[test]
+    fn time_is_absolute_a_day_or_before_now() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(time("2026-11-01T10:00:00Z"), Ok(at("2026-11-01T10:00:00Z")));
+        assert_eq!(time("2026-11-01"), Ok(at("2026-11-01T00:00:00Z")));
+        assert_eq!(time_end("2026-11-01"), Ok(at("2026-11-02T00:00:00Z")));
+        assert_eq!(time_end("2026-11-01T10:00:00Z"), Ok(at("2026-11-01T10:00:00Z")));
+        let ago = Timestamp::now().as_second() - time("2h").unwrap().as_second();
+        assert!((7_199..7_210).contains(&ago), "{ago}");
+        for text in ["", "h", "5", "-5m", "1.5h", "yesterday", "99999999999d", "5µ", "4294967295d"] {
+            assert!(time(text).unwrap_err().contains("before now"), "{text}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Asks for confirmation before events are delivered again.
+//! Asks for confirmation before events are delivered again or skipped.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -7,7 +7,7 @@ use std::io::{BufRead, IsTerminal, Write};
 ///
 /// # Errors
 /// There is no terminal.
-pub(super) fn confirmed(question: &str, effect: &str, yes: bool) -> Result<bool, String> {
+pub(crate) fn confirmed(question: &str, effect: &str, yes: bool) -> Result<bool, String> {
     if yes {
         return Ok(true);
     }

@@ -19,7 +19,8 @@ const DIFFERENT: u8 = 1;
 const MAX_NAMED: usize = 5;
 
 /// The SQLite file that records which JSON Lines files a folder contains.
-enum FileRecord {
+#[derive(Debug)]
+pub(crate) enum FileRecord {
     /// An SQLite ledger.
     Ledger(PathBuf),
     /// A file in the folder, if the ledger is stored elsewhere.
@@ -27,7 +28,8 @@ enum FileRecord {
 }
 
 impl FileRecord {
-    fn find(dest: &Path, ledger: Option<&LedgerLocation>) -> Result<Self, String> {
+    /// Finds the record of the folder `dest`.
+    pub(crate) fn find(dest: &Path, ledger: Option<&LedgerLocation>) -> Result<Self, String> {
         let state = dest.join(".trailhose");
         let (ledger_file, files_file) = (state.join("ledger.db"), state.join("files.db"));
         match ledger {
@@ -40,6 +42,15 @@ impl FileRecord {
                  if it is elsewhere",
                 dest.display()
             )),
+        }
+    }
+}
+
+impl FileRecord {
+    /// Returns the path of the record.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Ledger(path) | Self::Folder(path) => path,
         }
     }
 }

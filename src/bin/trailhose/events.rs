@@ -1,0 +1,88 @@
+//! `trailhose events`: prints delivered events, found with the index.
+
+use crate::args::EventsArgs;
+use crate::followers::Followed;
+use crate::{NOTHING_MATCHED, text};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use trailhose::event::EventId;
+use trailhose::index::{EventFields, Index, IndexQuery};
+use trailhose::sink::jsonl::read_event;
+
+/// Exit code: some events cannot be read.
+const UNREADABLE: u8 = 1;
+
+/// Prints the events' own bytes, one event on each line, newest first. Returns the exit code.
+pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
+    let query = query(args);
+    if query == IndexQuery::default() {
+        return Err("no condition: use --id, --since, --name, --access-key or another one".into());
+    }
+    if let (Some(since), Some(until)) = (query.since, query.until)
+        && since >= until
+    {
+        return Err("--since is not before --until".into());
+    }
+    let followed = Followed::open(&args.dest)?;
+    let index = Index::open_read_only(&followed.index_path()).map_err(|error| error.to_string())?;
+    let lacking = followed.not_indexed()?;
+    if lacking > 0 {
+        warn(&format!("{lacking} delivered events are not in the index: run `trailhose index build`"));
+    }
+    let found = index.find(&query, args.limit.saturating_add(1)).map_err(|error| error.to_string())?;
+    let mut printed = 0;
+    let mut unreadable: BTreeMap<String, u64> = BTreeMap::new();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for found in found.iter().take(args.limit as usize) {
+        let path = followed.segments.root().join(&found.path);
+        let event = match read_event(&path, found.position) {
+            Ok(event) => event,
+            Err(fault) => {
+                *unreadable.entry(format!("{} {fault}", path.display())).or_default() += 1;
+                continue;
+            }
+        };
+        // The index contains the first 8 bytes of the ID only.
+        let id = query.id.as_deref().map(|id| EventId::from_text(id.as_bytes()));
+        if id.is_some_and(|id| EventFields::read(&event).id(&event) != id) {
+            continue;
+        }
+        printed += 1;
+        // A closed pipe, as after `head`, is not an error.
+        if out.write_all(&event).and_then(|()| out.write_all(b"\n")).is_err() {
+            break;
+        }
+    }
+    let _ = out.flush();
+    for (fault, events) in &unreadable {
+        warn(&format!("{fault}: {events} found events are not printed"));
+    }
+    if found.len() > args.limit as usize {
+        warn(&format!("more than {} events match, and only the newest ones are printed: raise --limit", args.limit));
+    }
+    Ok(match printed {
+        _ if !unreadable.is_empty() => UNREADABLE,
+        0 => NOTHING_MATCHED,
+        _ => 0,
+    })
+}
+
+fn query(args: &EventsArgs) -> IndexQuery {
+    IndexQuery {
+        id: args.id.clone(),
+        since: args.since.map(|time| time.as_second()),
+        until: args.until.map(|time| time.as_second()),
+        name: args.name.clone(),
+        source: args.source.clone(),
+        account: args.account.clone(),
+        region: args.region.clone(),
+        principal: args.principal.clone(),
+        access_key: args.access_key.clone(),
+        address: args.address.clone(),
+        error: args.error.clone(),
+    }
+}
+
+fn warn(message: &str) {
+    anstream::eprintln!("warning: {}", text::one_line(message));
+}

@@ -1,0 +1,319 @@
+//! `trailhose followers` and `trailhose index`: the consumers of the delivered files.
+
+use crate::args::{Dest, DestArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand};
+use crate::ledger::confirm::confirmed;
+use crate::ledger::files::FileRecord;
+use crate::print::{print, print_json};
+use crate::settings::Settings;
+use crate::table::Table;
+use crate::{interrupt, progress};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+use trailhose::follow::{self, FollowError, FollowProgress, SkippedSegment};
+use trailhose::index::{FOLLOWER, INDEX_FILE, Index, IndexContents, IndexFollower};
+use trailhose::sink::jsonl::{Backlog, CommittedSegments};
+use trailhose::state::{FollowerState, STATE_FILE, StateDatabase};
+
+/// Exit code: stopped early, or nothing was changed.
+const STOPPED: u8 = 1;
+
+/// A destination folder, with what its consumers need.
+pub(crate) struct Followed {
+    pub(crate) segments: Arc<CommittedSegments>,
+    state_folder: PathBuf,
+}
+
+impl Followed {
+    /// Opens the folder that the arguments or the settings name.
+    pub(crate) fn open(args: &DestArgs) -> Result<Self, String> {
+        let dest = match &args.dest {
+            Some(dest) => dest.clone(),
+            None => default_folder()?,
+        };
+        let record = FileRecord::find(&dest, args.ledger.as_ref())?;
+        let segments = CommittedSegments::open(&dest, record.path()).map_err(|error| error.to_string())?;
+        let state_folder = segments.root().join(".trailhose");
+        Ok(Self { segments: Arc::new(segments), state_folder })
+    }
+
+    fn state(&self) -> Result<StateDatabase, String> {
+        StateDatabase::open(&self.state_folder.join(STATE_FILE)).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn index_path(&self) -> PathBuf {
+        self.state_folder.join(INDEX_FILE)
+    }
+
+    /// Returns what a follower has not acknowledged.
+    fn backlog(&self, state: Option<&FollowerState>) -> Result<Backlog, String> {
+        let cursor = state.map(|state| state.cursor.clone()).unwrap_or_default();
+        // A segment of which only a part was read counts as a whole, without the events that were read.
+        let after = if cursor.lines.is_some() { cursor.segment - 1 } else { cursor.segment };
+        let backlog = self.segments.backlog(after).map_err(|error| error.to_string())?;
+        Ok(Backlog { events: backlog.events.saturating_sub(cursor.lines.unwrap_or(0)), ..backlog })
+    }
+
+    /// Returns the number of committed events that the index lacks.
+    pub(crate) fn not_indexed(&self) -> Result<u64, String> {
+        let state = self.state()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
+        Ok(self.backlog(state.as_ref())?.events)
+    }
+}
+
+/// Returns the folder that `./trailhose.toml` names as the destination.
+fn default_folder() -> Result<PathBuf, String> {
+    match Settings::find(None)?.and_then(|settings| settings.dest) {
+        Some(Dest::Folder(folder)) => Ok(folder),
+        Some(Dest::Firehose(_)) => {
+            Err("trailhose.toml delivers to a stream, and only a folder has followers: name the folder (DEST)".into())
+        }
+        None => Err("name the folder that `trailhose sync` delivered to (DEST)".into()),
+    }
+}
+
+/// The state of a follower, for people and programs.
+#[derive(Debug, Serialize)]
+struct FollowerView<'a> {
+    name: &'a str,
+    /// The number of events that it acknowledged, including repeated ones.
+    events: u64,
+    backlog_segments: u64,
+    backlog_events: u64,
+    backlog_bytes: u64,
+    /// Seconds since the oldest event of the backlog was committed.
+    lag_seconds: u64,
+    skipped_segments: u64,
+    skipped_events: u64,
+    /// Why its next run will fail at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl<'a> FollowerView<'a> {
+    fn new(name: &'a str, state: &FollowerState, backlog: Backlog, error: Option<String>) -> Self {
+        let lag = match backlog.oldest {
+            0 => 0,
+            oldest => u64::try_from(jiff::Timestamp::now().as_second() - oldest).unwrap_or(0),
+        };
+        Self {
+            name,
+            events: state.events,
+            backlog_segments: backlog.segments,
+            backlog_events: backlog.events,
+            backlog_bytes: backlog.content,
+            lag_seconds: lag,
+            skipped_segments: state.skipped_segments,
+            skipped_events: state.skipped_events,
+            error,
+        }
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::new(16, 16);
+        table.head(self.name);
+        table.row("events", self.events, "acknowledged");
+        table.row("backlog", self.backlog_events, &format!("events, {}", HumanBytes(self.backlog_bytes)));
+        if self.backlog_segments > 0 && self.lag_seconds > 0 {
+            table.row("lag", self.lag_seconds, "seconds since the oldest of them was delivered");
+        }
+        table.bad("skipped events", self.skipped_events, &format!("in {} segments", self.skipped_segments));
+        if let Some(error) = &self.error {
+            table.line(&format!("  {}", crate::text::one_line(error)));
+        }
+        table.into_text()
+    }
+}
+
+/// Runs `trailhose followers` and returns the exit code.
+pub(crate) async fn run(args: FollowersArgs) -> Result<u8, String> {
+    match args.command {
+        FollowersCommand::List { dest } => list(&Followed::open(&dest)?, args.json),
+        FollowersCommand::Reset { name, dest, to, yes } => reset(&Followed::open(&dest)?, &name, to, yes, args.json),
+        FollowersCommand::Skip { name, dest, yes } => skip(&Followed::open(&dest)?, &name, yes, args.json),
+    }
+}
+
+fn list(followed: &Followed, json: bool) -> Result<u8, String> {
+    let state = followed.state()?;
+    let followers = state.followers().map_err(|error| error.to_string())?;
+    if followers.is_empty() && !json {
+        print("No follower has read this folder yet.\n");
+    }
+    for (name, stored) in &followers {
+        let error = follow::position(name, &followed.segments, &state).err().map(|error| error.to_string());
+        let view = FollowerView::new(name, stored, followed.backlog(Some(stored))?, error);
+        match json {
+            true => print_json(&view),
+            false => print(&view.table()),
+        }
+    }
+    Ok(0)
+}
+
+/// Returns an error unless the follower exists, so that a misspelled name changes nothing.
+fn check_name(state: &StateDatabase, name: &str) -> Result<(), String> {
+    let followers = state.followers().map_err(|error| error.to_string())?;
+    if followers.iter().any(|(known, _)| known == name) || name == FOLLOWER {
+        return Ok(());
+    }
+    let names: Vec<&str> = followers.iter().map(|(name, _)| name.as_str()).collect();
+    let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Err(format!("there is no follower {name}; the followers of this folder are: {known}"))
+}
+
+fn reset(followed: &Followed, name: &str, to: FollowerPosition, yes: bool, json: bool) -> Result<u8, String> {
+    let state = followed.state()?;
+    check_name(&state, name)?;
+    let effect = match to {
+        FollowerPosition::Start => "It reads every event again.",
+        FollowerPosition::End => "It skips every event that it has not read.",
+    };
+    if !confirmed(&format!("Reset the follower {name}?"), effect, yes)? {
+        return Ok(STOPPED);
+    }
+    let to_end = to == FollowerPosition::End;
+    let reset = follow::reset(name, &followed.segments, &state, to_end).map_err(|error| error.to_string())?;
+    let view = FollowerView::new(name, &reset, followed.backlog(Some(&reset))?, None);
+    match json {
+        true => print_json(&view),
+        false => print(&view.table()),
+    }
+    Ok(0)
+}
+
+/// What `skip` found.
+#[derive(Debug, Serialize)]
+struct SkipReport {
+    file: String,
+    fault: String,
+    offset: u64,
+    events: Option<u64>,
+    skipped: bool,
+}
+
+fn skip(followed: &Followed, name: &str, yes: bool, json: bool) -> Result<u8, String> {
+    let state = followed.state()?;
+    check_name(&state, name)?;
+    let find = |skip| follow::skip_segment(name, &followed.segments, &state, skip).map_err(|error| error.to_string());
+    let Some(SkippedSegment { segment, fault, events }) = find(false)? else {
+        return Err(format!("the follower {name} does not stop at an unreadable file: there is nothing to skip"));
+    };
+    let file = followed.segments.root().join(&segment.path).display().to_string();
+    let count = events.map_or("an unknown number of".to_owned(), |count| HumanCount(count).to_string());
+    let question = format!("{file} {fault}. Skip {count} events at offset {}?", segment.start);
+    let confirmed = confirmed(&question, &format!("The follower {name} will never read them."), yes)?;
+    let skipped = confirmed && find(true)?.is_some();
+    let report = SkipReport { file, fault: fault.to_string(), offset: segment.start, events, skipped };
+    match json {
+        true => print_json(&report),
+        false if skipped => print(&format!("Skipped {count} events of {}.\n", report.file)),
+        false => {}
+    }
+    Ok(if skipped { 0 } else { STOPPED })
+}
+
+/// The result of `index`.
+#[derive(Debug, Serialize)]
+struct IndexReport {
+    /// Events indexed by this run.
+    indexed: u64,
+    #[serde(flatten)]
+    contents: IndexContents,
+    /// Delivered events that are not in the index.
+    backlog_events: u64,
+    backlog_bytes: u64,
+}
+
+/// Runs `trailhose index` and returns the exit code.
+pub(crate) async fn index(args: IndexArgs, stop: watch::Receiver<bool>) -> Result<u8, String> {
+    match args.command {
+        IndexCommand::Build { dest, again } => build(&Followed::open(&dest)?, again, stop, args.json).await,
+        IndexCommand::Status { dest } => {
+            let followed = Followed::open(&dest)?;
+            let index = Index::open_read_only(&followed.index_path()).map_err(|error| error.to_string())?;
+            report(&followed, &index, 0, args.json)?;
+            Ok(0)
+        }
+    }
+}
+
+async fn build(followed: &Followed, again: bool, stop: watch::Receiver<bool>, json: bool) -> Result<u8, String> {
+    let state = followed.state()?;
+    let stored = state.follower(FOLLOWER).map_err(|error| error.to_string())?;
+    // Without a position, for example after `followers reset index --to start`, every event is indexed again.
+    let is_new = again || stored.as_ref().is_none_or(|state| state.cursor.segment == 0);
+    let is_other = stored.is_some_and(|state| state.folder != followed.segments.folder_id());
+    if is_other && !again {
+        return Err(format!(
+            "{} belongs to another folder: build the index again with --again",
+            followed.index_path().display()
+        ));
+    }
+    let opened = Index::open(&followed.index_path(), is_new).map_err(|error| error.to_string())?;
+    let (mut index, is_empty) = opened;
+    if is_empty {
+        let reset = follow::reset(FOLLOWER, &followed.segments, &state, false);
+        reset.map_err(|error| error.to_string())?;
+    }
+    let rebuilt = followed.segments.rebuilt_files().map_err(|error| error.to_string())?;
+    index.remove_files(&rebuilt).map_err(|error| error.to_string())?;
+
+    let backlog = followed.backlog(state.follower(FOLLOWER).map_err(|error| error.to_string())?.as_ref())?;
+    let bar = ProgressBar::with_draw_target(Some(backlog.events), ProgressDrawTarget::stderr());
+    bar.set_style(progress::style("{wide_bar} {human_pos} of {human_len} events, {per_sec}, {eta}"));
+    let mut follower = IndexFollower(index);
+    let indexed = AtomicU64::new(0);
+    let each = |progress: &FollowProgress| {
+        indexed.store(progress.events, Ordering::Relaxed);
+        bar.set_position(progress.events);
+    };
+    let followed_to_end = follow::follow(&mut follower, &followed.segments, &state, &|| *stop.borrow(), &each).await;
+    bar.finish_and_clear();
+    let indexed = indexed.into_inner();
+    match followed_to_end {
+        Ok(_) => {
+            report(followed, &follower.0, indexed, json)?;
+            Ok(if *stop.borrow() { interrupt::exit_code() } else { 0 })
+        }
+        Err(error @ FollowError::Segment { .. }) => {
+            report(followed, &follower.0, indexed, json)?;
+            anstream::eprintln!("{}: {}", crate::summary::error_word(), crate::text::one_line(&error.to_string()));
+            Ok(STOPPED)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn report(followed: &Followed, index: &Index, indexed: u64, json: bool) -> Result<(), String> {
+    let contents = index.contents().map_err(|error| error.to_string())?;
+    let state = followed.state()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
+    let backlog = followed.backlog(state.as_ref())?;
+    let report = IndexReport { indexed, contents, backlog_events: backlog.events, backlog_bytes: backlog.content };
+    if json {
+        print_json(&report);
+        return Ok(());
+    }
+    print(&table(&report, &followed.index_path()));
+    Ok(())
+}
+
+fn table(report: &IndexReport, path: &Path) -> String {
+    let contents = &report.contents;
+    let mut table = Table::new(16, 16);
+    table.head(&path.display().to_string());
+    table.row_if("indexed now", report.indexed, "");
+    let per_event = contents.bytes.checked_div(contents.events).unwrap_or(0);
+    table.row("events", contents.events, &format!("{}, {per_event} bytes per event", HumanBytes(contents.bytes)));
+    table.row_if("without a time", contents.without_time, "found by ID only");
+    if let (Some(first), Some(last)) = (contents.first, contents.last) {
+        let text =
+            |second| jiff::Timestamp::from_second(second).map_or_else(|_| "?".to_owned(), |time| time.to_string());
+        table.line(&format!("  {:<16}{} to {}", "event times", text(first), text(last)));
+    }
+    table.bad("not indexed", report.backlog_events, "delivered events");
+    table.into_text()
+}

@@ -1,0 +1,242 @@
+//! Followers: consumers that read the delivered events from the committed files, each from its own position.
+//!
+//! A follower gets batches of events in commit order and acknowledges each one. Its position is in the state database
+//! ([`crate::state`]), so it continues where it stopped, also after a kill. Then the batch that was not acknowledged is
+//! delivered again, with the same events: a batch never contains events of two checkpoints, so its boundaries do not
+//! depend on the time at which it is read. A follower reads committed files only. It never delays a sync.
+//!
+//! A segment that cannot be read stops the follower. Its events are skipped only if a person decides it
+//! ([`skip_segment`]). Only segments of files that `sync --rebuild` delivered again are passed over: their events are in
+//! later segments.
+
+mod batch;
+
+pub use batch::{BatchLimits, EventBatch, FollowedEvent};
+
+use crate::sink::SinkError;
+use crate::sink::jsonl::{CommittedSegments, FileFault, Segment};
+use crate::state::{Cursor, FollowerState, StateDatabase, StateError};
+use async_trait::async_trait;
+use batch::{BatchReader, NextBatch};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A consumer of the delivered events.
+#[async_trait]
+pub trait Follower: Send {
+    /// Returns its name. It identifies its position: letters, digits and hyphens.
+    fn name(&self) -> &str;
+
+    /// Returns the limits of its batches. A change also changes the boundaries of a batch that is delivered again.
+    fn limits(&self) -> BatchLimits;
+
+    /// Processes a batch. If it returns `Ok`, the batch is acknowledged. A batch whose acknowledgement was lost is
+    /// delivered again.
+    ///
+    /// # Errors
+    /// Why the batch is not acknowledged. The follower stops.
+    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String>;
+}
+
+/// Why a follower stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The record of the segments cannot be read.
+    #[error(transparent)]
+    Record(#[from] SinkError),
+    /// The state database cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A segment cannot be read. The events before it are acknowledged.
+    #[error(
+        "{} {fault}: the follower {name} stops, because it has not read {} at offset {}. Restore the file, or skip these \
+         events with `trailhose followers skip {name}`",
+        path.display(), events(segment), segment.start
+    )]
+    Segment {
+        /// The name of the follower.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The segment.
+        segment: Box<Segment>,
+        /// What is wrong with the file.
+        fault: FileFault,
+    },
+    /// The position is not one of this record.
+    #[error(
+        "the position of the follower {name} (segment {segment}) is not in the record of this folder: the ledger or the \
+         state database was restored from a backup. Restore both from the same time, or choose a new position with \
+         `trailhose followers reset {name}`"
+    )]
+    Position {
+        /// The name of the follower.
+        name: String,
+        /// The ID of the segment.
+        segment: i64,
+    },
+    /// The follower refused a batch.
+    #[error("the follower {name} failed: {reason}")]
+    Follower {
+        /// The name of the follower.
+        name: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// Reading ended unexpectedly.
+    #[error("the task that reads segments ended unexpectedly: {0}")]
+    Task(String),
+}
+
+fn events(segment: &Segment) -> String {
+    match segment.events {
+        Some(1) => "1 event".into(),
+        Some(count) => format!("{count} events"),
+        None => "an unknown number of events".into(),
+    }
+}
+
+/// What a follower did in one run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FollowProgress {
+    /// Acknowledged batches.
+    pub batches: u64,
+    /// Acknowledged events.
+    pub events: u64,
+    /// Segments of files that a rebuild delivered again. They are passed over, because their events are in later segments.
+    pub rebuilt_segments: u64,
+}
+
+/// Delivers everything that is committed to a follower, and returns. `stop` is asked before each batch; `each` is called
+/// with the progress after each batch.
+///
+/// # Errors
+/// Returns why the follower stopped before the last committed event. The events before are acknowledged.
+pub async fn follow(
+    follower: &mut dyn Follower,
+    segments: &Arc<CommittedSegments>,
+    state: &StateDatabase,
+    stop: &(dyn Fn() -> bool + Sync),
+    each: &(dyn Fn(&FollowProgress) + Sync),
+) -> Result<FollowProgress, FollowError> {
+    let name = follower.name().to_owned();
+    let _lock = state.lock_follower(&name)?;
+    let mut stored = position(&name, segments, state)?;
+    let mut progress = FollowProgress::default();
+    let mut reader = BatchReader::new(Arc::clone(segments), stored.cursor.clone(), follower.limits());
+    while !stop() {
+        let (read, next) = read_batch(reader).await?;
+        reader = read;
+        progress.rebuilt_segments = reader.rebuilt_segments();
+        match next? {
+            NextBatch::End => break,
+            NextBatch::Batch(batch) => {
+                let delivered = follower.deliver(&batch).await;
+                delivered.map_err(|reason| FollowError::Follower { name: name.clone(), reason })?;
+                stored.cursor = batch.end.clone();
+                stored.events += batch.events.len() as u64;
+                state.put_follower(&name, &stored)?;
+                progress.batches += 1;
+                progress.events += batch.events.len() as u64;
+                each(&progress);
+            }
+            NextBatch::Unreadable { segment, fault } => {
+                let path = segments.root().join(&segment.path);
+                return Err(FollowError::Segment { name, path, segment, fault });
+            }
+        }
+    }
+    // Segments without events for this follower end here too.
+    if *reader.position() != stored.cursor {
+        stored.cursor = reader.position().clone();
+        state.put_follower(&name, &stored)?;
+    }
+    Ok(progress)
+}
+
+/// Reads the next batch on a thread for blocking work.
+async fn read_batch(mut reader: BatchReader) -> Result<(BatchReader, Result<NextBatch, SinkError>), FollowError> {
+    let read = tokio::task::spawn_blocking(move || {
+        let next = reader.next_batch();
+        (reader, next)
+    });
+    read.await.map_err(|error| FollowError::Task(error.to_string()))
+}
+
+/// Returns the stored state of a follower, after checking that its position belongs to these segments.
+///
+/// # Errors
+/// [`FollowError::Position`] if it does not.
+pub fn position(name: &str, segments: &CommittedSegments, state: &StateDatabase) -> Result<FollowerState, FollowError> {
+    let new = || FollowerState { folder: segments.folder_id().to_owned(), ..FollowerState::default() };
+    let stored = state.follower(name)?.unwrap_or_else(new);
+    let unknown = || Err(FollowError::Position { name: name.to_owned(), segment: stored.cursor.segment });
+    if stored.folder != segments.folder_id() || stored.cursor.segment > segments.last_id()? {
+        return unknown();
+    }
+    match segments.get(stored.cursor.segment)? {
+        Some(segment) if segment.fingerprint() != stored.cursor.fingerprint => unknown(),
+        // Removed by retention. A segment of which only a part was read is never removed.
+        None if stored.cursor.lines.is_some() => unknown(),
+        _ => Ok(stored),
+    }
+}
+
+/// A segment that a follower skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedSegment {
+    /// The segment.
+    pub segment: Segment,
+    /// What is wrong with its file.
+    pub fault: FileFault,
+    /// The number of its events that were not acknowledged, if it is known.
+    pub events: Option<u64>,
+}
+
+/// Returns the unreadable segment at which a follower stops, if it stops at one. With `skip`, moves the follower past it
+/// and counts its events as skipped.
+///
+/// # Errors
+/// Errors of the record and of the state database. [`StateError::InUse`] if the follower runs.
+pub fn skip_segment(
+    name: &str,
+    segments: &Arc<CommittedSegments>,
+    state: &StateDatabase,
+    skip: bool,
+) -> Result<Option<SkippedSegment>, FollowError> {
+    let _lock = state.lock_follower(name)?;
+    let mut stored = position(name, segments, state)?;
+    let limits = BatchLimits { events: 1, bytes: 1 };
+    let mut reader = BatchReader::new(Arc::clone(segments), stored.cursor.clone(), limits);
+    let NextBatch::Unreadable { segment, fault } = reader.next_batch()? else { return Ok(None) };
+    let read = if stored.cursor.segment == segment.id { stored.cursor.lines.unwrap_or(0) } else { 0 };
+    let events = segment.events.map(|events| events.saturating_sub(read));
+    if skip {
+        stored.cursor = Cursor { segment: segment.id, lines: None, fingerprint: segment.fingerprint() };
+        stored.skipped_segments += 1;
+        stored.skipped_events += events.unwrap_or(0);
+        state.put_follower(name, &stored)?;
+    }
+    Ok(Some(SkippedSegment { segment: *segment, fault, events }))
+}
+
+/// Moves a follower to the start, so that it reads everything again, or to the end, so that it skips everything that is
+/// committed. Returns the new state.
+///
+/// # Errors
+/// Errors of the record and of the state database. [`StateError::InUse`] if the follower runs.
+pub fn reset(
+    name: &str,
+    segments: &CommittedSegments,
+    state: &StateDatabase,
+    to_end: bool,
+) -> Result<FollowerState, FollowError> {
+    let _lock = state.lock_follower(name)?;
+    let before = state.follower(name)?.unwrap_or_default();
+    let last = if to_end { segments.last_id()? } else { 0 };
+    let fingerprint = segments.get(last)?.map(|segment| segment.fingerprint()).unwrap_or_default();
+    let cursor = Cursor { segment: last, lines: None, fingerprint };
+    let reset = FollowerState { folder: segments.folder_id().to_owned(), cursor, ..before };
+    state.put_follower(name, &reset)?;
+    Ok(reset)
+}

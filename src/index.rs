@@ -1,0 +1,333 @@
+//! The index: finds delivered events by ID, time, name, principal, access key, source address or error, without reading
+//! the files.
+//!
+//! It is an SQLite file of its own that a follower fills. It contains positions, not events: a lookup reads the event's
+//! own bytes from the file. Everything in it can be built again from the files.
+
+mod fields;
+mod lookup;
+
+pub use fields::EventFields;
+pub use lookup::{FoundEvent, IndexQuery};
+
+use crate::event::EventId;
+use crate::follow::{BatchLimits, EventBatch, Follower};
+use async_trait::async_trait;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of the file in a destination's folder `.trailhose`.
+pub const INDEX_FILE: &str = "index.db";
+
+/// The name of the follower that fills the index.
+pub const FOLLOWER: &str = "index";
+
+/// Identifies the file as an index: the bytes `thix`.
+const APPLICATION_ID: i32 = 0x7468_6978;
+
+/// The version of the tables. An index of another version is built again.
+const VERSION: i32 = 1;
+
+/// `id` is the first 8 bytes of the event ID; a lookup compares the event itself. The columns `name` to `error` are
+/// numbers of `texts`. An event without a valid time has the time NULL.
+const TABLES: &str = "
+    CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+    CREATE TABLE files (number INTEGER PRIMARY KEY, path TEXT NOT NULL);
+    CREATE TABLE events (
+        file INTEGER NOT NULL, member INTEGER NOT NULL, position INTEGER NOT NULL, length INTEGER NOT NULL,
+        id INTEGER NOT NULL, time INTEGER, name INTEGER, source INTEGER, account INTEGER, region INTEGER,
+        principal INTEGER, access_key INTEGER, address INTEGER, error INTEGER
+    );
+    CREATE INDEX by_id ON events (id);
+    CREATE INDEX by_time ON events (time);
+    CREATE INDEX by_name ON events (name, time);
+    CREATE INDEX by_principal ON events (principal, time) WHERE principal IS NOT NULL;
+    CREATE INDEX by_access_key ON events (access_key, time) WHERE access_key IS NOT NULL;
+    CREATE INDEX by_address ON events (address, time) WHERE address IS NOT NULL;
+    CREATE INDEX by_error ON events (error, time) WHERE error IS NOT NULL;
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
+
+/// Why the index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The file does not exist.
+    #[error("the index {0} does not exist: build it with `trailhose index build`")]
+    Missing(PathBuf),
+    /// The file is not an index of this version.
+    #[error("{path} {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and what to do.
+        reason: String,
+    },
+    /// SQLite failed.
+    #[error("the index {path} failed: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        source: rusqlite::Error,
+    },
+}
+
+/// An open index.
+#[derive(Debug)]
+pub struct Index {
+    path: PathBuf,
+    connection: Connection,
+    /// The numbers of texts that were used recently.
+    texts: HashMap<String, i64>,
+}
+
+/// The maximum number of entries of [`Index::texts`]. Session names make principals numerous.
+const MAX_CACHED_TEXTS: usize = 100_000;
+
+/// What an index contains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct IndexContents {
+    /// The number of events.
+    pub events: u64,
+    /// The number of them that are not JSON objects or have no valid `eventTime`. They are found by ID only.
+    pub without_time: u64,
+    /// The time of the first event, in seconds since 1970.
+    pub first: Option<i64>,
+    /// The time of the last event, in seconds since 1970.
+    pub last: Option<i64>,
+    /// The size of the index in bytes.
+    pub bytes: u64,
+}
+
+impl Index {
+    /// Opens the index at `path` for writes, and creates it if it does not exist or if it has an older version. With
+    /// `is_new`, an existing index is emptied. The second value is true if the index is empty: the follower must then
+    /// start from the first segment.
+    ///
+    /// # Errors
+    /// Returns an error if the file is not an index or is from a newer version.
+    pub fn open(path: &Path, is_new: bool) -> Result<(Self, bool), IndexError> {
+        let existing = match read_version(path)? {
+            Some(version) if version > VERSION => return Err(newer(path, version)),
+            Some(VERSION) if !is_new => true,
+            Some(_) => {
+                for extension in ["", "-wal", "-shm"] {
+                    let mut file = path.as_os_str().to_owned();
+                    file.push(extension);
+                    let _ = std::fs::remove_file(file);
+                }
+                false
+            }
+            None => false,
+        };
+        let failed = |source| IndexError::Sqlite { path: path.to_owned(), source };
+        let connection = Connection::open(path).map_err(failed)?;
+        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+        // FULL: the follower's position is in another file. It must not be durable before the events that precede it.
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;")
+            .map_err(failed)?;
+        if !existing {
+            let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+            connection.execute_batch(&format!("BEGIN; {TABLES} {marks} COMMIT")).map_err(failed)?;
+        }
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok((Self { path: path.to_owned(), connection, texts: HashMap::new() }, !existing))
+    }
+
+    /// Opens the index at `path` read-only, also while another process writes it.
+    ///
+    /// # Errors
+    /// Returns an error if the file does not exist, is not an index, or has another version.
+    pub fn open_read_only(path: &Path) -> Result<Self, IndexError> {
+        match read_version(path)? {
+            None => return Err(IndexError::Missing(path.to_owned())),
+            Some(VERSION) => {}
+            Some(version) if version > VERSION => return Err(newer(path, version)),
+            Some(version) => {
+                let reason = format!("is an index of version {version}: build it again with `trailhose index build`");
+                return Err(IndexError::Format { path: path.to_owned(), reason });
+            }
+        }
+        let failed = |source| IndexError::Sqlite { path: path.to_owned(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), connection, texts: HashMap::new() })
+    }
+
+    /// Returns what the index contains.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn contents(&self) -> Result<IndexContents, IndexError> {
+        let sql = "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM events WHERE time IS NULL),
+             (SELECT min(time) FROM events), (SELECT max(time) FROM events),
+             (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)";
+        let contents = self.connection.query_row(sql, [], |row| {
+            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            Ok(IndexContents {
+                events: count(0)?,
+                without_time: count(1)?,
+                first: row.get(2)?,
+                last: row.get(3)?,
+                bytes: count(4)?,
+            })
+        });
+        contents.map_err(|source| self.failed(source))
+    }
+
+    /// Removes the events of files that do not exist any more, because a rebuild delivered their events to other files.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn remove_files(&mut self, numbers: &[i64]) -> Result<(), IndexError> {
+        let mut remove = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for number in numbers {
+                // Reads every event, so only for files that are in the index.
+                if transaction.prepare_cached("DELETE FROM files WHERE number = ?1")?.execute([number])? > 0 {
+                    transaction.prepare_cached("DELETE FROM events WHERE file = ?1")?.execute([number])?;
+                }
+            }
+            transaction.commit()
+        };
+        remove().map_err(|source| IndexError::Sqlite { path: self.path.clone(), source })
+    }
+
+    /// Adds the events of a batch in one transaction. Events that are already in the index are not added again.
+    fn add(&mut self, batch: &EventBatch) -> Result<(), rusqlite::Error> {
+        let Self { connection, texts, .. } = self;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // A batch whose acknowledgement was lost is delivered again, as the same batch.
+        let Some(first) = batch.events.first() else { return Ok(()) };
+        let mark = format!("{}:{}:{}", first.file, first.position.member, first.position.offset);
+        let known: Option<String> = transaction
+            .query_row("SELECT value FROM meta WHERE name = 'last_batch'", [], |row| row.get(0))
+            .optional()?;
+        if known.as_deref() == Some(&mark) {
+            return Ok(());
+        }
+        transaction.execute("INSERT OR REPLACE INTO meta VALUES ('last_batch', ?1)", [&mark])?;
+        for (number, path) in &batch.files {
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO files VALUES (?1, ?2)")?
+                .execute(params![number, path])?;
+        }
+        if texts.len() > MAX_CACHED_TEXTS {
+            texts.clear();
+        }
+        for (event, bytes) in batch.iter() {
+            let fields = EventFields::read(bytes);
+            let mut number = |text: &Option<std::borrow::Cow<'_, str>>| match text {
+                None => Ok(None),
+                Some(text) => text_number(&transaction, texts, text).map(Some),
+            };
+            let sql = "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+            let values = params![
+                event.file,
+                event.position.member.cast_signed(),
+                event.position.offset,
+                event.position.length,
+                id_prefix(fields.id(bytes)),
+                fields.seconds(),
+                number(&fields.name)?,
+                number(&fields.source)?,
+                number(&fields.account)?,
+                number(&fields.region)?,
+                number(&fields.principal)?,
+                number(&fields.access_key)?,
+                number(&fields.address)?,
+                number(&fields.error)?,
+            ];
+            transaction.prepare_cached(sql)?.execute(values)?;
+        }
+        transaction.commit()
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> IndexError {
+        IndexError::Sqlite { path: self.path.clone(), source }
+    }
+}
+
+/// Returns the number of a text. Adds the text if it is new.
+fn text_number(transaction: &Transaction<'_>, texts: &mut HashMap<String, i64>, text: &str) -> rusqlite::Result<i64> {
+    if let Some(number) = texts.get(text) {
+        return Ok(*number);
+    }
+    let found = transaction
+        .prepare_cached("SELECT number FROM texts WHERE text = ?1")?
+        .query_row([text], |row| row.get(0))
+        .optional()?;
+    let number = match found {
+        Some(number) => number,
+        None => {
+            transaction.prepare_cached("INSERT INTO texts (text) VALUES (?1)")?.execute([text])?;
+            transaction.last_insert_rowid()
+        }
+    };
+    texts.insert(text.to_owned(), number);
+    Ok(number)
+}
+
+/// Returns the first 8 bytes of an event ID, as SQLite stores integers.
+fn id_prefix(id: EventId) -> i64 {
+    let mut prefix = [0; 8];
+    prefix.copy_from_slice(&id.0[..8]);
+    i64::from_be_bytes(prefix)
+}
+
+/// Returns the version of the index at `path`, or `None` if the file does not exist or is empty.
+fn read_version(path: &Path) -> Result<Option<i32>, IndexError> {
+    if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
+        return Ok(None);
+    }
+    let read = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
+        Ok((pragma("application_id")?, pragma("user_version")?))
+    };
+    match read() {
+        Ok((APPLICATION_ID, version)) => Ok(Some(version)),
+        Ok(_) => {
+            let reason = "is an SQLite file of another program: check the path".into();
+            Err(IndexError::Format { path: path.to_owned(), reason })
+        }
+        Err(error @ rusqlite::Error::SqliteFailure(..))
+            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
+        {
+            let reason = "is not an SQLite file: check the path".into();
+            Err(IndexError::Format { path: path.to_owned(), reason })
+        }
+        Err(source) => Err(IndexError::Sqlite { path: path.to_owned(), source }),
+    }
+}
+
+fn newer(path: &Path, version: i32) -> IndexError {
+    let reason = format!(
+        "is an index of version {version}, but this program uses version {VERSION}: use the version of trailhose that \
+         wrote it, or delete the file and build the index again"
+    );
+    IndexError::Format { path: path.to_owned(), reason }
+}
+
+/// The follower that fills an index.
+#[derive(Debug)]
+pub struct IndexFollower(pub Index);
+
+#[async_trait]
+impl Follower for IndexFollower {
+    fn name(&self) -> &str {
+        FOLLOWER
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 20_000, bytes: 32 << 20 }
+    }
+
+    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
+        self.0.add(batch).map_err(|error| self.0.failed(error).to_string())
+    }
+}

@@ -1,0 +1,109 @@
+//! Lookups in the index, newest events first.
+
+use super::{Index, IndexError, id_prefix};
+use crate::event::EventId;
+use crate::sink::jsonl::EventPosition;
+use rusqlite::ToSql;
+
+/// Which events to find. All conditions must hold. Without a condition, every event is found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IndexQuery {
+    /// The event ID.
+    pub id: Option<String>,
+    /// The earliest event time, in seconds since 1970.
+    pub since: Option<i64>,
+    /// The event time before which an event is found, in seconds since 1970.
+    pub until: Option<i64>,
+    /// `eventName`.
+    pub name: Option<String>,
+    /// `eventSource`.
+    pub source: Option<String>,
+    /// The account.
+    pub account: Option<String>,
+    /// `awsRegion`.
+    pub region: Option<String>,
+    /// `userIdentity.arn`, or what [`EventFields::principal`](super::EventFields::principal) uses without it.
+    pub principal: Option<String>,
+    /// `userIdentity.accessKeyId`.
+    pub access_key: Option<String>,
+    /// `sourceIPAddress`.
+    pub address: Option<String>,
+    /// `errorCode`.
+    pub error: Option<String>,
+}
+
+/// The position of a found event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundEvent {
+    /// The path of the file, relative to the destination.
+    pub path: String,
+    /// Where the event is in the file.
+    pub position: EventPosition,
+    /// The event time in seconds since 1970, if it is valid.
+    pub time: Option<i64>,
+}
+
+impl IndexQuery {
+    fn texts(&self) -> [(&'static str, &Option<String>); 8] {
+        [
+            ("name", &self.name),
+            ("source", &self.source),
+            ("account", &self.account),
+            ("region", &self.region),
+            ("principal", &self.principal),
+            ("access_key", &self.access_key),
+            ("address", &self.address),
+            ("error", &self.error),
+        ]
+    }
+}
+
+impl Index {
+    /// Returns up to `limit` events, newest first. An event that was delivered again by a rebuild is found once for each
+    /// delivery; the earlier file does not exist.
+    ///
+    /// Different IDs can have the same first 8 bytes, so a caller that looks for an ID compares it with the event.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn find(&self, query: &IndexQuery, limit: u32) -> Result<Vec<FoundEvent>, IndexError> {
+        let mut conditions = vec!["1".to_owned()];
+        let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
+        if let Some(id) = &query.id {
+            conditions.push("id = ?".to_owned());
+            values.push(Box::new(id_prefix(EventId::from_text(id.as_bytes()))));
+        }
+        if let Some(since) = query.since {
+            conditions.push("time >= ?".to_owned());
+            values.push(Box::new(since));
+        }
+        if let Some(until) = query.until {
+            conditions.push("time < ?".to_owned());
+            values.push(Box::new(until));
+        }
+        for (column, text) in query.texts() {
+            let Some(text) = text else { continue };
+            conditions.push(format!("{column} = (SELECT number FROM texts WHERE text = ?)"));
+            values.push(Box::new(text));
+        }
+        let sql = format!(
+            "SELECT path, member, position, length, time FROM events JOIN files ON files.number = file
+             WHERE {} ORDER BY time DESC, events.rowid DESC LIMIT ?",
+            conditions.join(" AND ")
+        );
+        values.push(Box::new(limit));
+        let find = || {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let found = statement.query_map(rusqlite::params_from_iter(&values), |row| {
+                let position = EventPosition {
+                    member: row.get::<_, i64>(1)?.cast_unsigned(),
+                    offset: row.get(2)?,
+                    length: row.get(3)?,
+                };
+                Ok(FoundEvent { path: row.get(0)?, position, time: row.get(4)? })
+            })?;
+            found.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        find().map_err(|source| self.failed(source))
+    }
+}

@@ -1,0 +1,335 @@
+//! The state database: what consumers of the delivered files must keep durable at once, for example the positions of
+//! followers.
+//!
+//! It is separate from the ledger. A sync holds a transaction of the ledger open until its next checkpoint, so another
+//! process could not write there, and a rollback of the ledger must not move a consumer back. Every write is durable
+//! when it returns.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The name of the file in a destination's folder `.trailhose`.
+pub const STATE_FILE: &str = "state.db";
+
+/// Identifies the file as a state database: the bytes `thst`.
+const APPLICATION_ID: i32 = 0x7468_7374;
+
+/// SQL that upgrades the tables from version *n*, which is its index, to *n* + 1. The first entry creates them.
+const UPGRADES: [&str; 1] = ["
+    CREATE TABLE followers (
+        name TEXT PRIMARY KEY, folder TEXT NOT NULL, segment INTEGER NOT NULL, lines INTEGER, fingerprint TEXT NOT NULL,
+        events INTEGER NOT NULL, skipped_segments INTEGER NOT NULL, skipped_events INTEGER NOT NULL
+    ) WITHOUT ROWID;"];
+
+/// Why the state database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file or its folder cannot be opened.
+    #[error("cannot open the state database {path}: {reason}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The file is not a state database, or a newer program wrote it.
+    #[error("{path} {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// The disk is full. The last write is not durable.
+    #[error(
+        "cannot write the state database {0}: the disk is full. Free space and run the command again; nothing is lost"
+    )]
+    Full(PathBuf),
+    /// SQLite failed.
+    #[error("the state database {path} failed: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        source: rusqlite::Error,
+    },
+    /// Another process runs the same follower.
+    #[error(
+        "the follower {name} already runs in {holder}: wait until that process ends, or stop it. The lock is {path}"
+    )]
+    InUse {
+        /// The name of the follower.
+        name: String,
+        /// The process that holds the lock, as far as it is known.
+        holder: String,
+        /// The lock file.
+        path: PathBuf,
+    },
+}
+
+/// How far a follower has read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The ID of the last segment of which it acknowledged events. 0 before the first one.
+    pub segment: i64,
+    /// The number of its events that are acknowledged. `None` if all are.
+    pub lines: Option<u64>,
+    /// The fingerprint of that segment. Empty before the first one.
+    pub fingerprint: String,
+}
+
+/// The stored state of a follower.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FollowerState {
+    /// The ID of the destination folder that it reads.
+    pub folder: String,
+    /// How far it has read.
+    pub cursor: Cursor,
+    /// The number of events that it acknowledged.
+    pub events: u64,
+    /// The number of unreadable segments that a person decided to skip.
+    pub skipped_segments: u64,
+    /// The number of events in them, as far as it is known.
+    pub skipped_events: u64,
+}
+
+/// An open state database. Several processes can use it at the same time.
+#[derive(Debug)]
+pub struct StateDatabase {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+/// The exclusive right to run one follower. The operating system releases it when the process ends.
+#[derive(Debug)]
+pub struct FollowerLock {
+    _file: File,
+}
+
+impl StateDatabase {
+    /// Opens the database at `path`, and creates it if it does not exist.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be opened, is not a state database, or is from a newer version.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let unopened = |reason: String| StateError::Open { path: path.to_owned(), reason };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| unopened(error.to_string()))?;
+        }
+        let mut connection = Connection::open(path).map_err(|error| unopened(error.to_string()))?;
+        prepare(&mut connection, path)?;
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the state of a follower, if it ever ran.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn follower(&self, name: &str) -> Result<Option<FollowerState>, StateError> {
+        let sql = "SELECT folder, segment, lines, fingerprint, events, skipped_segments, skipped_events FROM followers
+             WHERE name = ?1";
+        let found = self
+            .connection()
+            .prepare_cached(sql)
+            .and_then(|mut found| found.query_row([name], follower_row).optional());
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// Returns the names and states of all followers, ordered by name.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn followers(&self) -> Result<Vec<(String, FollowerState)>, StateError> {
+        let sql = "SELECT folder, segment, lines, fingerprint, events, skipped_segments, skipped_events, name
+             FROM followers ORDER BY name";
+        let rows = self.connection().prepare_cached(sql).and_then(|mut found| {
+            found.query_map([], |row| Ok((row.get(7)?, follower_row(row)?)))?.collect::<rusqlite::Result<_>>()
+        });
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// Durably replaces the state of a follower.
+    ///
+    /// # Errors
+    /// [`StateError::Full`] if the disk is full; other errors of SQLite.
+    pub fn put_follower(&self, name: &str, state: &FollowerState) -> Result<(), StateError> {
+        let sql = "INSERT OR REPLACE INTO followers
+             (name, folder, segment, lines, fingerprint, events, skipped_segments, skipped_events)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let values = params![
+            name,
+            state.folder,
+            state.cursor.segment,
+            state.cursor.lines.map(u64::cast_signed),
+            state.cursor.fingerprint,
+            state.events.cast_signed(),
+            state.skipped_segments.cast_signed(),
+            state.skipped_events.cast_signed(),
+        ];
+        let written = self.connection().prepare_cached(sql).and_then(|mut put| put.execute(values));
+        written.map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Takes the exclusive right to run a follower.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] if another process has it.
+    pub fn lock_follower(&self, name: &str) -> Result<FollowerLock, StateError> {
+        let path = self.path.with_file_name(format!("follower-{name}.lock"));
+        let unopened = |error: std::io::Error| StateError::Open { path: path.clone(), reason: error.to_string() };
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(unopened)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+                return Err(StateError::InUse { name: name.to_owned(), holder, path });
+            }
+            Err(TryLockError::Error(error)) => return Err(unopened(error)),
+        }
+        // Only for the message above. The lock does not depend on the content.
+        let holder = format!("process {}", std::process::id());
+        file.set_len(0).and_then(|()| std::io::Write::write_all(&mut &file, holder.as_bytes())).map_err(unopened)?;
+        Ok(FollowerLock { _file: file })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> StateError {
+        failed(&self.path, error)
+    }
+}
+
+fn follower_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<FollowerState> {
+    let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+    let lines = row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned);
+    Ok(FollowerState {
+        folder: row.get(0)?,
+        cursor: Cursor { segment: row.get(1)?, lines, fingerprint: row.get(3)? },
+        events: count(4)?,
+        skipped_segments: count(5)?,
+        skipped_events: count(6)?,
+    })
+}
+
+fn failed(path: &Path, error: rusqlite::Error) -> StateError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StateError::Full(path.to_owned()),
+        Some(ErrorCode::NotADatabase) => {
+            StateError::Format { path: path.to_owned(), reason: "is not an SQLite file: check the path".into() }
+        }
+        _ => StateError::Sqlite { path: path.to_owned(), source: error },
+    }
+}
+
+/// Creates or upgrades the tables.
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
+    let failed = |error| failed(path, error);
+    connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+    // FULL: a commit is on the disk when it returns.
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let pragma = |name| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
+    let (application, version) = (pragma("application_id").map_err(failed)?, pragma("user_version").map_err(failed)?);
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables = transaction.query_row(tables, [], |row| row.get::<_, i64>(0)).map_err(failed)?;
+    if tables > 0 && application != APPLICATION_ID {
+        let reason = "is an SQLite file of another program: check the path".into();
+        return Err(StateError::Format { path: path.to_owned(), reason });
+    }
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(missing) = UPGRADES.get(version..) else {
+        let reason = format!(
+            "is a state database of version {version}, but this program reads up to version {}; use the version of \
+             trailhose that wrote it",
+            UPGRADES.len()
+        );
+        return Err(StateError::Format { path: path.to_owned(), reason });
+    };
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for upgrade in missing {
+        transaction.execute_batch(upgrade).map_err(failed)?;
+    }
+    let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}", UPGRADES.len());
+    transaction.execute_batch(&marks).and_then(|()| transaction.commit()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follower_state_survives_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join(STATE_FILE);
+        let state = FollowerState {
+            folder: "f".into(),
+            cursor: Cursor { segment: 7, lines: Some(3), fingerprint: "p".into() },
+            events: 9,
+            skipped_segments: 1,
+            skipped_events: 2,
+        };
+        StateDatabase::open(&path).unwrap().put_follower("index", &state).unwrap();
+        let reopened = StateDatabase::open(&path).unwrap();
+        assert_eq!(reopened.follower("index").unwrap(), Some(state.clone()));
+        assert_eq!(reopened.followers().unwrap(), [("index".to_owned(), state)]);
+        assert_eq!(reopened.follower("other").unwrap(), None);
+    }
+
+    #[test]
+    fn second_process_cannot_run_the_same_follower() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap();
+        let lock = state.lock_follower("index").unwrap();
+        let error = state.lock_follower("index").unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        state.lock_follower("forward").unwrap();
+        drop(lock);
+        state.lock_follower("index").unwrap();
+    }
+
+    #[test]
+    fn files_of_other_programs_and_newer_versions_are_refused_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(STATE_FILE);
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(other);
+        let error = StateDatabase::open(&path).unwrap_err().to_string();
+        assert!(error.contains("another program"), "{error}");
+        std::fs::write(&path, "text, not a database, and longer than a header of 100 bytes".repeat(20)).unwrap();
+        let error = StateDatabase::open(&path).unwrap_err().to_string();
+        assert!(error.contains("not an SQLite file"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        drop(StateDatabase::open(&path).unwrap());
+        Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+        let error = StateDatabase::open(&path).unwrap_err().to_string();
+        assert!(error.contains("version 99"), "{error}");
+    }
+
+    /// The database cannot grow, as on a full disk. The previous state remains.
+    #[test]
+    fn full_disk_is_named_and_keeps_the_previous_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap();
+        let before = FollowerState { folder: "f".into(), ..FollowerState::default() };
+        state.put_follower("index", &before).unwrap();
+        state.connection().execute_batch("PRAGMA max_page_count = 1").unwrap();
+        let large = FollowerState { folder: "f".repeat(100_000), ..FollowerState::default() };
+        let error = state.put_follower("index", &large).unwrap_err();
+        assert!(matches!(error, StateError::Full(_)), "{error}");
+        assert_eq!(state.follower("index").unwrap(), Some(before));
+    }
+}

@@ -1,0 +1,339 @@
+//! Followers read every committed event in order, also if they are killed at any moment and while a sync runs.
+//!
+//! `TRAILHOSE_KILLS` is the number of kills (default 50), `TRAILHOSE_SEED` determines their times.
+
+mod laptop;
+
+use async_trait::async_trait;
+use laptop::{Bucket, events, run, text, trailhose};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use trailhose::follow::{BatchLimits, EventBatch, FollowError, Follower, follow, reset, skip_segment};
+use trailhose::sink::jsonl::{CommittedSegments, FileFault, SegmentReader};
+use trailhose::state::{StateDatabase, StateError};
+
+const OBJECTS: u32 = 100;
+const EVENTS: u32 = 100;
+
+fn bucket() -> Bucket {
+    let bucket = Bucket::new();
+    for object in 0..OBJECTS {
+        bucket.put_log(&format!("{object:04}"), &events(object * EVENTS..(object + 1) * EVENTS));
+    }
+    bucket
+}
+
+fn segments(dest: &Path) -> Arc<CommittedSegments> {
+    Arc::new(CommittedSegments::open(dest, &dest.join(".trailhose/ledger.db")).unwrap())
+}
+
+fn state(dest: &Path) -> StateDatabase {
+    StateDatabase::open(&dest.join(".trailhose/state.db")).unwrap()
+}
+
+/// Returns the committed events in commit order.
+fn committed(dest: &Path) -> Vec<String> {
+    let segments = segments(dest);
+    let mut found = Vec::new();
+    for segment in segments.after(0, u32::MAX).unwrap() {
+        let mut reader = SegmentReader::open(&segments, &segment).unwrap();
+        while let Some((_, event)) = reader.next_event().unwrap() {
+            found.push(String::from_utf8(event.to_vec()).unwrap());
+        }
+    }
+    found
+}
+
+/// Writes each batch to a file, as one line with the events as a JSON array.
+struct Recorder {
+    file: std::fs::File,
+    pause: Duration,
+}
+
+#[async_trait]
+impl Follower for Recorder {
+    fn name(&self) -> &str {
+        "recorder"
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 30, bytes: 1 << 20 }
+    }
+
+    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
+        let events: Vec<&str> = batch.iter().map(|(_, event)| std::str::from_utf8(event).unwrap()).collect();
+        let line = serde_json::to_string(&events).unwrap() + "\n";
+        self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_all()).map_err(|error| error.to_string())?;
+        std::thread::sleep(self.pause);
+        Ok(())
+    }
+}
+
+/// Collects all events in memory.
+#[derive(Default)]
+struct Collector(Vec<String>);
+
+#[async_trait]
+impl Follower for Collector {
+    fn name(&self) -> &str {
+        "collector"
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 1_000, bytes: 1 << 20 }
+    }
+
+    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
+        self.0.extend(batch.iter().map(|(_, event)| String::from_utf8(event.to_vec()).unwrap()));
+        Ok(())
+    }
+}
+
+async fn collect(dest: &Path) -> Result<Vec<String>, FollowError> {
+    let mut collector = Collector::default();
+    follow(&mut collector, &segments(dest), &state(dest), &|| false, &|_| {}).await.map(|_| collector.0)
+}
+
+/// The process that `killed_follower_repeats_only_the_batch_that_was_not_acknowledged` kills. Follows until the sync has
+/// ended and everything is read.
+#[tokio::test]
+#[ignore = "is started by another test"]
+async fn child() {
+    let dest = PathBuf::from(std::env::var_os("TRAILHOSE_TEST_DEST").expect("TRAILHOSE_TEST_DEST"));
+    let file = std::fs::File::options().create(true).append(true).open(dest.join("recorded")).unwrap();
+    let mut recorder = Recorder { file, pause: Duration::from_millis(1) };
+    loop {
+        let is_last = dest.join("synced").exists();
+        follow(&mut recorder, &segments(&dest), &state(&dest), &|| false, &|_| {}).await.unwrap();
+        if is_last {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| match text.parse() {
+        Ok(number) if number > 0 => number,
+        _ => panic!("{name}={text} is not a positive number"),
+    })
+}
+
+#[test]
+fn killed_follower_repeats_only_the_batch_that_was_not_acknowledged() {
+    let (bucket, seed) = (bucket(), number("TRAILHOSE_SEED", 7));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut repeated = 0;
+    for compress in ["none", "gzip", "zstd"] {
+        let dest = tempfile::tempdir().unwrap();
+        let args = ["sync", text(bucket.path()), text(dest.path()), "--compress", compress, "--checkpoint", "0.02"];
+        let mut sync = trailhose().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !dest.path().join(".trailhose/ledger.db").exists()
+            || CommittedSegments::open(dest.path(), &dest.path().join(".trailhose/ledger.db")).is_err()
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let follower = || {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["--ignored", "--exact", "child"]).env("TRAILHOSE_TEST_DEST", dest.path());
+            child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let kills = number("TRAILHOSE_KILLS", 50).div_ceil(3);
+        let mut killed = 0;
+        while killed < kills {
+            let mut child = follower();
+            std::thread::sleep(Duration::from_millis(random.u64(10..120)));
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                killed += 1;
+            }
+            child.wait().unwrap();
+            if killed == kills / 2 {
+                assert!(sync.wait().unwrap().success(), "{compress}");
+                std::fs::write(dest.path().join("synced"), "").unwrap();
+            }
+            if std::fs::read_to_string(dest.path().join("recorded")).is_ok_and(|text| text.len() > 40_000_000) {
+                panic!("seed {seed}: the follower does not get to the end");
+            }
+        }
+        assert!(follower().wait().unwrap().success(), "seed {seed}");
+        let recorded = std::fs::read_to_string(dest.path().join("recorded")).unwrap();
+        let mut batches: Vec<Vec<String>> = Vec::new();
+        for line in recorded.lines() {
+            // A killed process can leave the start of a line. The next process then continues that line.
+            let start = line.rfind("[\"{").unwrap_or_default();
+            let Ok(batch) = serde_json::from_str::<Vec<String>>(&line[start..]) else { continue };
+            match batches.last() {
+                Some(last) if *last == batch => repeated += 1,
+                _ => batches.push(batch),
+            }
+        }
+        assert!(
+            batches.concat() == committed(dest.path()),
+            "seed {seed}: {compress}: events are missing or out of order"
+        );
+    }
+    // Otherwise, no kill was between a batch and its acknowledgement, and the test shows nothing.
+    assert!(repeated > 0, "seed {seed}: no batch was repeated");
+}
+
+fn synced(bucket: &Bucket) -> tempfile::TempDir {
+    let dest = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest.path())]).code(), 0);
+    dest
+}
+
+fn two_accounts() -> Bucket {
+    let bucket = Bucket::new();
+    bucket.put_log("a", &events(0..10));
+    bucket
+}
+
+/// Returns the files of a destination.
+fn files(dest: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        segments(dest).after(0, 99).unwrap().iter().map(|segment| dest.join(&segment.path)).collect();
+    found.dedup();
+    found
+}
+
+#[tokio::test]
+async fn follower_continues_after_its_last_batch() {
+    let bucket = two_accounts();
+    let dest = synced(&bucket);
+    assert_eq!(collect(dest.path()).await.unwrap(), committed(dest.path()));
+    assert!(collect(dest.path()).await.unwrap().is_empty());
+    bucket.put_log("b", &events(10..15));
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest.path())]).code(), 0);
+    let all = committed(dest.path());
+    assert_eq!(collect(dest.path()).await.unwrap(), all[10..]);
+}
+
+#[tokio::test]
+async fn missing_file_stops_the_follower_until_a_person_decides() {
+    let dest = synced(&two_accounts());
+    let file = files(dest.path()).remove(0);
+    std::fs::rename(&file, file.with_extension("moved")).unwrap();
+    for _ in 0..2 {
+        let error = collect(dest.path()).await.unwrap_err();
+        assert!(matches!(&error, FollowError::Segment { fault: FileFault::Missing, .. }), "{error}");
+        let named = error.to_string();
+        assert!(named.contains("trailhose followers skip collector") && named.contains("events"), "{named}");
+    }
+    // Restored: nothing is lost.
+    std::fs::rename(file.with_extension("moved"), &file).unwrap();
+    let all = committed(dest.path());
+    assert_eq!(collect(dest.path()).await.unwrap(), all);
+}
+
+#[tokio::test]
+async fn skipped_segment_is_counted() {
+    let dest = synced(&two_accounts());
+    let (segments, state) = (segments(dest.path()), state(dest.path()));
+    let first = segments.after(0, 1).unwrap().remove(0);
+    std::fs::remove_file(dest.path().join(&first.path)).unwrap();
+    let shown = skip_segment("collector", &segments, &state, false).unwrap().unwrap();
+    assert_eq!((&shown.fault, shown.events), (&FileFault::Missing, first.events));
+    assert_eq!(state.follower("collector").unwrap(), None, "nothing is changed without a decision");
+    skip_segment("collector", &segments, &state, true).unwrap().unwrap();
+    let stored = state.follower("collector").unwrap().unwrap();
+    assert_eq!((stored.skipped_segments, stored.skipped_events), (1, first.events.unwrap()));
+}
+
+#[tokio::test]
+async fn truncated_and_replaced_files_are_named() {
+    let dest = synced(&two_accounts());
+    let file = files(dest.path()).remove(0);
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let error = collect(dest.path()).await.unwrap_err();
+    assert!(matches!(&error, FollowError::Segment { fault: FileFault::Shorter { .. }, .. }), "{error}");
+    std::fs::write(&file, vec![b'x'; bytes.len()]).unwrap();
+    let error = collect(dest.path()).await.unwrap_err();
+    assert!(matches!(&error, FollowError::Segment { fault: FileFault::Damaged(_), .. }), "{error}");
+}
+
+/// A rebuild delivers the events again. The follower must neither stop at the missing file nor miss the events.
+#[tokio::test]
+async fn rebuilt_events_are_delivered_again() {
+    let bucket = two_accounts();
+    let dest = synced(&bucket);
+    let file = files(dest.path()).remove(0);
+    std::fs::remove_file(&file).unwrap();
+    let rebuilt = run(&["sync", text(bucket.path()), text(dest.path()), "--rebuild"]);
+    assert_eq!(rebuilt.code(), 0, "{}", rebuilt.err());
+    let mut found = collect(dest.path()).await.unwrap();
+    found.sort();
+    let mut expected = events(0..10);
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn restored_ledger_is_noticed() {
+    let bucket = two_accounts();
+    let dest = synced(&bucket);
+    let backup = dest.path().join("backup.db");
+    std::fs::copy(dest.path().join(".trailhose/ledger.db"), &backup).unwrap();
+    let intent = std::fs::read_dir(dest.path().join(".trailhose")).unwrap().map(|entry| entry.unwrap().path());
+    let intent = intent.filter(|path| path.extension().is_some_and(|extension| extension == "json")).last().unwrap();
+    let old_intent = std::fs::read(&intent).unwrap();
+    bucket.put_log("b", &events(10..15));
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest.path())]).code(), 0);
+    collect(dest.path()).await.unwrap();
+    std::fs::copy(&backup, dest.path().join(".trailhose/ledger.db")).unwrap();
+    std::fs::write(&intent, old_intent).unwrap();
+    let error = collect(dest.path()).await.unwrap_err();
+    assert!(matches!(error, FollowError::Position { .. }), "{error}");
+    reset("collector", &segments(dest.path()), &state(dest.path()), false).unwrap();
+    assert_eq!(collect(dest.path()).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn reset_reads_everything_again_or_nothing() {
+    let dest = synced(&two_accounts());
+    assert_eq!(collect(dest.path()).await.unwrap().len(), 10);
+    reset("collector", &segments(dest.path()), &state(dest.path()), false).unwrap();
+    assert_eq!(collect(dest.path()).await.unwrap().len(), 10);
+    reset("collector", &segments(dest.path()), &state(dest.path()), false).unwrap();
+    reset("collector", &segments(dest.path()), &state(dest.path()), true).unwrap();
+    assert!(collect(dest.path()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn second_process_is_refused() {
+    let dest = synced(&two_accounts());
+    let state = state(dest.path());
+    let _lock = state.lock_follower("collector").unwrap();
+    let error = collect(dest.path()).await.unwrap_err();
+    assert!(matches!(error, FollowError::State(StateError::InUse { .. })), "{error}");
+}
+
+struct Refusing;
+
+#[async_trait]
+impl Follower for Refusing {
+    fn name(&self) -> &str {
+        "collector"
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 4, bytes: 1 << 20 }
+    }
+
+    async fn deliver(&mut self, _batch: &EventBatch) -> Result<(), String> {
+        Err("it is closed".into())
+    }
+}
+
+#[tokio::test]
+async fn refused_batch_is_not_acknowledged() {
+    let dest = synced(&two_accounts());
+    let error =
+        follow(&mut Refusing, &segments(dest.path()), &state(dest.path()), &|| false, &|_| {}).await.unwrap_err();
+    assert_eq!(error.to_string(), "the follower collector failed: it is closed");
+    assert_eq!(collect(dest.path()).await.unwrap().len(), 10);
+}

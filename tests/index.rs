@@ -1,0 +1,210 @@
+//! `trailhose index`, `events` and `followers`: the index finds every delivered event and its own bytes.
+
+mod laptop;
+
+use laptop::{Bucket, Ran, run, text};
+use std::path::{Path, PathBuf};
+
+/// Returns the files of a destination, sorted.
+fn files(dest: &Path) -> Vec<PathBuf> {
+    let mut found = laptop::files(dest);
+    found.sort();
+    found
+}
+
+/// Returns an event with its own name, key, address and minute.
+fn event(number: u32) -> String {
+    format!(
+        r#"{{"eventID":"00000000-0000-4000-8000-{number:012x}","eventTime":"2026-11-01T10:{:02}:00Z","eventName":"Get{}","eventSource":"s3.amazonaws.com","awsRegion":"eu-west-{}","recipientAccountId":"111122223333","sourceIPAddress":"192.0.2.{}","errorCode":"{}","userIdentity":{{"arn":"arn:aws:iam::111122223333:user/u{}","accessKeyId":"AKIA{}"}},"n":1.50}}"#,
+        number % 60,
+        number % 7,
+        number % 3,
+        number % 5,
+        if number.is_multiple_of(2) { "AccessDenied" } else { "NoSuchKey" },
+        number % 11,
+        number % 13,
+    )
+}
+
+fn synced(compress: &str) -> (Bucket, tempfile::TempDir) {
+    let bucket = Bucket::new();
+    for object in 0..4 {
+        bucket.put_log(&object.to_string(), &(object * 50..object * 50 + 50).map(event).collect::<Vec<_>>());
+    }
+    let dest = tempfile::tempdir().unwrap();
+    let args = ["sync", text(bucket.path()), text(dest.path()), "--compress", compress];
+    assert_eq!(run(&args).code(), 0);
+    (bucket, dest)
+}
+
+fn sorted(ran: &Ran) -> Vec<String> {
+    let mut lines: Vec<String> = ran.out().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Runs `events` with a large limit.
+fn find(dest: &Path, args: &[&str]) -> Ran {
+    run(&[&["events", text(dest), "--limit", "1000"], args].concat())
+}
+
+fn expected(matches: impl Fn(u32) -> bool) -> Vec<String> {
+    let mut events: Vec<String> = (0..200).filter(|&number| matches(number)).map(event).collect();
+    events.sort();
+    events
+}
+
+#[test]
+fn each_condition_finds_the_bytes_of_its_events() {
+    for compress in ["none", "gzip", "zstd"] {
+        let (_bucket, dest) = synced(compress);
+        let dest = dest.path();
+        let built = run(&["index", "build", text(dest), "--json"]);
+        assert_eq!((built.code(), built.json()["indexed"].as_u64()), (0, Some(200)), "{built:?}");
+        let id = "00000000-0000-4000-8000-000000000007";
+        assert_eq!(sorted(&find(dest, &["--id", id])), [event(7)]);
+        let cases: [(&[&str], Box<dyn Fn(u32) -> bool>); 9] = [
+            (&["--name", "Get3"], Box::new(|number| number % 7 == 3)),
+            (&["--access-key", "AKIA5"], Box::new(|number| number % 13 == 5)),
+            (&["--address", "192.0.2.4"], Box::new(|number| number % 5 == 4)),
+            (&["--principal", "arn:aws:iam::111122223333:user/u10"], Box::new(|number| number % 11 == 10)),
+            (
+                &["--error", "AccessDenied", "--region", "eu-west-1"],
+                Box::new(|number| number % 2 == 0 && number % 3 == 1),
+            ),
+            (&["--since", "2026-11-01T10:30:00Z"], Box::new(|number| number % 60 >= 30)),
+            (
+                &["--until", "2026-11-01T10:30:00Z", "--name", "Get0"],
+                Box::new(|number| number % 60 < 30 && number % 7 == 0),
+            ),
+            (&["--since", "2026-11-01", "--until", "2026-11-01"], Box::new(|_| true)),
+            (&["--account", "111122223333", "--source", "s3.amazonaws.com"], Box::new(|_| true)),
+        ];
+        for (args, matches) in cases {
+            let found = find(dest, args);
+            assert_eq!(found.code(), 0, "{args:?}: {found:?}");
+            assert!(sorted(&found) == expected(matches), "{compress}: {args:?}");
+            assert_eq!(found.err(), "");
+        }
+        assert_eq!(find(dest, &["--name", "Nope"]).code(), 4);
+        let newest = run(&["events", text(dest), "--name", "Get0", "--limit", "1"]);
+        assert!(newest.err().contains("raise --limit"), "{newest:?}");
+        assert_eq!(
+            newest.out().trim_end(),
+            (0..200).filter(|n| n % 7 == 0).max_by_key(|n| (n % 60, *n)).map(event).unwrap()
+        );
+    }
+}
+
+#[test]
+fn index_grows_with_the_files_and_says_what_it_lacks() {
+    let (bucket, dest) = synced("none");
+    let dest = dest.path();
+    let missing = find(dest, &["--name", "Get0"]);
+    assert_eq!(missing.code(), 2);
+    assert!(missing.err().contains("trailhose index build"), "{}", missing.err());
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    bucket.put_log("more", &(200..210).map(event).collect::<Vec<_>>());
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest)]).code(), 0);
+    let status = run(&["index", "status", text(dest), "--json"]).json();
+    assert_eq!((status["events"].as_u64(), status["backlog_events"].as_u64()), (Some(200), Some(10)), "{status}");
+    let found = find(dest, &["--name", "Get0"]);
+    assert!(found.err().contains("10 delivered events are not in the index"), "{}", found.err());
+    assert_eq!(run(&["index", "build", text(dest), "--json"]).json()["indexed"].as_u64(), Some(10));
+    assert_eq!(run(&["index", "build", text(dest), "--again", "--json"]).json()["events"].as_u64(), Some(210));
+    let list = run(&["followers", "list", text(dest), "--json"]).json();
+    assert_eq!((list["name"].as_str(), list["backlog_events"].as_u64()), (Some("index"), Some(0)), "{list}");
+}
+
+/// Deleting the index loses nothing, and the follower's position does not hide it.
+#[test]
+fn deleted_index_is_built_again() {
+    let (_bucket, dest) = synced("none");
+    assert_eq!(run(&["index", "build", text(dest.path())]).code(), 0);
+    for file in ["index.db", "index.db-wal", "index.db-shm"] {
+        let _ = std::fs::remove_file(dest.path().join(".trailhose").join(file));
+    }
+    let built = run(&["index", "build", text(dest.path()), "--json"]).json();
+    assert_eq!((built["indexed"].as_u64(), built["events"].as_u64()), (Some(200), Some(200)), "{built}");
+    // Neither may a position at the start add the events a second time.
+    assert_eq!(run(&["followers", "reset", "index", text(dest.path()), "--to", "start", "--yes"]).code(), 0);
+    let built = run(&["index", "build", text(dest.path()), "--json"]).json();
+    assert_eq!(built["events"].as_u64(), Some(200), "{built}");
+}
+
+#[test]
+fn unreadable_file_is_named_counted_and_skipped_only_by_decision() {
+    let (_bucket, dest) = synced("none");
+    let dest = dest.path();
+    let file = files(dest).remove(0);
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    let built = run(&["index", "build", text(dest)]);
+    assert_eq!(built.code(), 1);
+    assert!(built.err().contains(text(&file)) && built.err().contains("followers skip index"), "{}", built.err());
+    let undecided = run(&["followers", "skip", "index", text(dest)]);
+    assert_eq!(undecided.code(), 2, "{undecided:?}");
+    let skipped = run(&["followers", "skip", "index", text(dest), "--yes", "--json"]).json();
+    let lost = skipped["events"].as_u64().unwrap();
+    assert!(lost > 0 && skipped["skipped"] == true, "{skipped}");
+    assert_eq!(run(&["index", "build", text(dest), "--json"]).json()["events"].as_u64(), Some(200 - lost));
+    let list = run(&["followers", "list", text(dest), "--json"]).json();
+    assert_eq!(list["skipped_events"].as_u64(), Some(lost));
+    assert_eq!(run(&["followers", "skip", "index", text(dest), "--yes"]).code(), 2, "there is nothing to skip");
+    assert_eq!(run(&["followers", "skip", "idnex", text(dest), "--yes"]).code(), 2);
+    // Events of a file that is gone after it was indexed are not printed, and not silently.
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!(run(&["index", "build", text(dest), "--again"]).code(), 0);
+    std::fs::rename(&file, &away).unwrap();
+    let found = find(dest, &["--since", "2026-11-01"]);
+    assert_eq!((found.code(), found.out().lines().count() as u64), (1, 200 - lost));
+    assert!(found.err().contains(&format!("is missing: {lost} found events are not printed")), "{}", found.err());
+}
+
+/// The events of a rebuilt file are found once, in their new file.
+#[test]
+fn rebuilt_file_is_indexed_once() {
+    let (bucket, dest) = synced("none");
+    assert_eq!(run(&["index", "build", text(dest.path())]).code(), 0);
+    std::fs::remove_file(files(dest.path()).remove(0)).unwrap();
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest.path()), "--rebuild"]).code(), 0);
+    assert_eq!(run(&["index", "build", text(dest.path())]).code(), 0);
+    let found = find(dest.path(), &["--since", "2026-11-01"]);
+    assert_eq!((found.code(), found.err()), (0, String::new()));
+    assert!(sorted(&found) == expected(|_| true), "{} events", found.out().lines().count());
+}
+
+#[test]
+fn index_of_another_version_is_replaced_or_refused() {
+    let (_bucket, dest) = synced("none");
+    let path = dest.path().join(".trailhose/index.db");
+    assert_eq!(run(&["index", "build", text(dest.path())]).code(), 0);
+    let set = |version: u32| {
+        let index = rusqlite::Connection::open(&path).unwrap();
+        index.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+    };
+    set(0);
+    let found = find(dest.path(), &["--name", "Get0"]);
+    assert!(found.code() == 2 && found.err().contains("build it again"), "{found:?}");
+    assert_eq!(run(&["index", "build", text(dest.path()), "--json"]).json()["events"].as_u64(), Some(200));
+    set(9);
+    for args in [vec!["index", "build", text(dest.path())], vec!["events", text(dest.path()), "--name", "a"]] {
+        let refused = run(&args);
+        assert!(refused.code() == 2 && refused.err().contains("version 9"), "{refused:?}");
+    }
+}
+
+#[test]
+fn invalid_arguments_are_explained() {
+    let (_bucket, dest) = synced("none");
+    for (args, message) in [
+        (vec!["events", text(dest.path())], "no condition"),
+        (vec!["events", text(dest.path()), "--since", "soon"], "is no time"),
+        (vec!["events", text(dest.path()), "--since", "2026-11-02", "--until", "2026-11-01"], "not before"),
+        (vec!["events", "--name", "a"], "DEST"),
+        (vec!["index", "build", "/nonexistent"], "contains no ledger"),
+    ] {
+        let ran = run(&args);
+        assert!(ran.code() == 2 && ran.err().contains(message), "{args:?}: {ran:?}");
+    }
+}
