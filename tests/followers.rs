@@ -159,6 +159,7 @@ fn killed_follower_repeats_only_the_batch_that_was_not_acknowledged() {
                 panic!("seed {seed}: the follower does not get to the end");
             }
         }
+        assert!(sync.wait().unwrap().success(), "{compress}");
         assert!(follower().wait().unwrap().success(), "seed {seed}");
         let recorded = std::fs::read_to_string(dest.path().join("recorded")).unwrap();
         let mut batches: Vec<Vec<String>> = Vec::new();
