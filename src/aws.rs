@@ -10,6 +10,8 @@ mod stack;
 
 pub use credentials::check as check_credentials;
 pub use function::function_config;
+#[cfg(feature = "wire")]
+pub(crate) use https::put;
 pub use location::{arn_region, split_location};
 #[cfg(feature = "operate")]
 pub use stack::{DeployedStack, StackError, StackResource, StackResources};

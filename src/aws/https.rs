@@ -1,8 +1,16 @@
 //! The HTTPS client that the clients of all services share.
 
+#[cfg(feature = "wire")]
+use aws_sdk_s3::primitives::SdkBody;
+#[cfg(feature = "wire")]
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+#[cfg(feature = "wire")]
+use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+#[cfg(feature = "wire")]
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 /// Returns a client that creates its connector with the first request.
@@ -26,4 +34,20 @@ impl HttpClient for LazyConnector {
     }
 
     // `validate_base_client_config` is not forwarded: it only creates the connector described above.
+}
+
+/// Sends one PUT request without a content type to a presigned URL, and returns the HTTP status. The caller limits the
+/// time.
+///
+/// # Errors
+/// The URL is invalid, or no response was received. The message does not contain the URL.
+#[cfg(feature = "wire")]
+pub(crate) async fn put(url: &str, body: String) -> Result<u16, String> {
+    let mut request = HttpRequest::new(SdkBody::from(body));
+    request.set_method("PUT").map_err(|error| error.to_string())?;
+    request.set_uri(url).map_err(|_| "the URL is invalid".to_owned())?;
+    let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
+    let response = connector.call(request).await;
+    let causes = |error| super::causes(&error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    response.map(|response| response.status().as_u16()).map_err(causes)
 }

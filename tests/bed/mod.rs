@@ -40,14 +40,14 @@ pub fn tool(path: &str) -> PathBuf {
     path
 }
 
-/// Returns a Lambda program, `ingest` or `backfill`. Cargo does not build it for these tests, because it belongs to
+/// Returns a Lambda program, `ingest`, `backfill` or `wire`. Cargo does not build it for these tests, because it belongs to
 /// another package, so the first caller in each test process builds it.
 pub fn lambda_program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
-        cargo.args(["--package", "trailhose-ingest", "--package", "trailhose-backfill"]);
+        cargo.args(["ingest", "backfill", "wire"].map(|name| format!("--package=trailhose-{name}")));
         let (profile, folder) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
         let status = cargo.args(["--profile", profile]).status().unwrap();
         assert!(status.success(), "building the Lambda programs failed: {status}");

@@ -49,6 +49,16 @@ impl Stack {
 
     /// [`Stack::deploy`] with parameters of the template, each as `Name=value`.
     pub async fn deploy_with(program: &Path, parameters: &[&str]) -> Self {
+        let stack = Self::deploy_by(async |emulator| sam_deploy(emulator, program, parameters)).await;
+        let is_default = |parameter: &&str| !parameter.starts_with("Wiring=") && !parameter.starts_with("WireBucket=");
+        if parameters.iter().all(is_default) {
+            stack.wire();
+        }
+        stack
+    }
+
+    /// Starts an emulator with the log bucket, and deploys the stack with `deploy`.
+    pub async fn deploy_by(deploy: impl AsyncFnOnce(&Emulator)) -> Self {
         let faults = Faults::start();
         let emulator = Emulator::ministack(Policies::Enforced, LambdaEndpoint::Proxy(&faults.endpoint()));
         faults.forward_to(&emulator.endpoint());
@@ -57,16 +67,13 @@ impl Stack {
         for bucket in [LOG_BUCKET, "artifacts"] {
             s3.create_bucket().bucket(bucket).send().await.unwrap();
         }
-        sam_deploy(&emulator, program, parameters);
+        deploy(&emulator).await;
         let sqs = aws_sdk_sqs::Client::new(&config);
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let mut stack = Self { faults, s3, sqs, dynamodb, outputs: HashMap::new(), emulator };
         stack.outputs = stack.read_outputs().await;
         stack.s3.delete_bucket_policy().bucket(stack.output("LakeBucketName")).send().await.unwrap();
         stack.set_visibility(Duration::from_secs(5)).await;
-        if parameters.iter().all(|parameter| !parameter.starts_with("Wiring=")) {
-            stack.wire(&["s3", LOG_BUCKET, stack.output("IngestQueueArn")]);
-        }
         stack
     }
 
@@ -85,11 +92,34 @@ impl Stack {
         self.outputs.get(name).unwrap_or_else(|| panic!("no output {name} in {:?}", self.outputs))
     }
 
-    /// Runs `infra/wire-bucket`.
-    pub fn wire(&self, arguments: &[&str]) {
-        let mut command = Command::new(tool("ministack/bin/python"));
-        command.arg(root().join("infra/wire-bucket")).args(arguments);
-        run(with_root(&mut command, &self.emulator));
+    /// Runs `trailhose wire`.
+    pub fn wire(&self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trailhose"));
+        run(with_root(command.args(["wire", "--stack", NAME]), &self.emulator));
+    }
+
+    /// Tries to deploy the template as another stack, and returns the output of `sam deploy` if it fails.
+    pub fn deploy_another(&self, name: &str, program: &Path, parameters: &[&str]) -> Result<(), String> {
+        try_sam_deploy(&self.emulator, name, program, parameters)
+    }
+
+    /// Deletes the stack, and waits until it is deleted.
+    pub async fn delete(&self) {
+        let client = aws_sdk_cloudformation::Client::new(&self.config());
+        client.delete_stack().stack_name(NAME).send().await.unwrap();
+        let start = Instant::now();
+        loop {
+            let status = match client.describe_stacks().stack_name(NAME).send().await {
+                Ok(found) => found.stacks()[0].stack_status().unwrap().as_str().to_owned(),
+                Err(_) => return,
+            };
+            if status == "DELETE_COMPLETE" {
+                return;
+            }
+            let is_in_time = start.elapsed() < Duration::from_secs(300) && status != "DELETE_FAILED";
+            assert!(is_in_time, "{status}: {}", self.log_tail());
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 
     /// Puts an object into the log bucket, which notifies the queue.
@@ -282,9 +312,39 @@ fn element<'a>(xml: &'a str, name: &str) -> &'a str {
 
 /// Deploys the result of `sam build` with the debug build of the program instead.
 fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
+    try_sam_deploy(emulator, NAME, program, parameters).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn try_sam_deploy(emulator: &Emulator, name: &str, program: &Path, parameters: &[&str]) -> Result<(), String> {
+    let folder = prepared_template(program);
+    let mut command = Command::new(tool("sam/bin/sam"));
+    command.current_dir(folder.path()).args([
+        "deploy",
+        "--template-file=template.yaml",
+        &format!("--stack-name={name}"),
+        "--s3-bucket=artifacts",
+        "--capabilities=CAPABILITY_IAM",
+        "--no-confirm-changeset",
+        "--parameter-overrides",
+        &format!("LogBucketName={LOG_BUCKET}"),
+        &format!("Architecture={}", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
+        // In the past, so that it fires only through `Stack::fire_schedule`.
+        "BackfillSchedule=at(2026-01-01T00:00:00)",
+        "BackfillState=DISABLED",
+    ]);
+    command.args(parameters);
+    try_run(with_root(&mut command, emulator))
+}
+
+/// Returns a folder with the result of `sam build`, except that it contains debug builds.
+pub fn prepared_template(program: &Path) -> TempDir {
     let folder = TempDir::new().unwrap();
     let mut template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    for (name, program) in [("ingest", program), ("backfill", &super::lambda_program("backfill"))] {
+    for (name, program) in [
+        ("ingest", program),
+        ("backfill", &super::lambda_program("backfill")),
+        ("wire", &super::lambda_program("wire")),
+    ] {
         let code = folder.path().join(name);
         std::fs::create_dir(&code).unwrap();
         run(Command::new("strip").arg("-o").arg(code.join("bootstrap")).arg(program));
@@ -306,28 +366,11 @@ fn sam_deploy(emulator: &Emulator, program: &Path, parameters: &[&str]) {
         template = template.replace(&before, "MaximumConcurrency: 4\n");
     }
     std::fs::write(folder.path().join("template.yaml"), template).unwrap();
-
-    let mut command = Command::new(tool("sam/bin/sam"));
-    command.current_dir(folder.path()).args([
-        "deploy",
-        "--template-file=template.yaml",
-        &format!("--stack-name={NAME}"),
-        "--s3-bucket=artifacts",
-        "--capabilities=CAPABILITY_IAM",
-        "--no-confirm-changeset",
-        "--parameter-overrides",
-        &format!("LogBucketName={LOG_BUCKET}"),
-        &format!("Architecture={}", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }),
-        // In the past, so that it fires only through `Stack::fire_schedule`.
-        "BackfillSchedule=at(2026-01-01T00:00:00)",
-        "BackfillState=DISABLED",
-    ]);
-    command.args(parameters);
-    run(with_root(&mut command, emulator));
+    folder
 }
 
 /// Replaces the AWS configuration of the environment with the emulator's root user.
-fn with_root<'a>(command: &'a mut Command, emulator: &Emulator) -> &'a mut Command {
+pub fn with_root<'a>(command: &'a mut Command, emulator: &Emulator) -> &'a mut Command {
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -339,13 +382,17 @@ fn with_root<'a>(command: &'a mut Command, emulator: &Emulator) -> &'a mut Comma
         .env("SAM_CLI_TELEMETRY", "0")
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+/// Runs a command, which must succeed.
+pub fn run(command: &mut Command) {
+    try_run(command).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Runs a command and returns its output if it fails.
+fn try_run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{command:?}: {}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))),
+    }
 }

@@ -12,6 +12,7 @@ mod redrive;
 mod selection;
 mod sync;
 pub(crate) mod value;
+mod wire;
 
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use cost::CostArgs;
@@ -26,6 +27,7 @@ pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
+pub(crate) use wire::WireArgs;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -83,6 +85,9 @@ pub(crate) enum Command {
     /// Start the ingestion of a paused stack
     #[command(before_help = pause::RESUME_EXAMPLES, after_help = pause::EXIT_CODES)]
     Resume(ResumeArgs),
+    /// Connect the bucket of a stack with its ingest queue, or disconnect it
+    #[command(before_help = wire::EXAMPLES, after_help = wire::EXIT_CODES)]
+    Wire(WireArgs),
     /// Estimate AWS cost for a number of events (offline)
     #[command(before_help = cost::EXAMPLES)]
     Cost(CostArgs),

@@ -31,6 +31,8 @@ mod summary;
 mod sync;
 mod table;
 mod text;
+#[cfg(feature = "operate")]
+mod wire;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -81,6 +83,10 @@ fn main() -> ExitCode {
             Command::Pause(_) => Err(components::missing_feature("`trailhose pause`", "operate")),
             #[cfg(not(feature = "operate"))]
             Command::Resume(_) => Err(components::missing_feature("`trailhose resume`", "operate")),
+            #[cfg(feature = "operate")]
+            Command::Wire(args) => wire::run(args).await,
+            #[cfg(not(feature = "operate"))]
+            Command::Wire(_) => Err(components::missing_feature("`trailhose wire`", "operate")),
             Command::Cost(args) => cost::run(&args).await,
         }
     });

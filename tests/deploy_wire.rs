@@ -1,0 +1,103 @@
+//! The stack adds its notification to the log bucket, moves it with an update, and removes it with its deletion. The
+//! template, its roles and the real programs run on an emulator of AWS that enforces the roles.
+
+mod bed;
+mod laptop;
+
+use aws_sdk_s3::types::{Event, NotificationConfiguration, QueueConfiguration};
+use aws_sdk_sqs::types::QueueAttributeName;
+use bed::stack::lake::{each_once, id};
+use bed::stack::{LOG_BUCKET, Stack};
+use laptop::{Ran, trailhose_at};
+use serde_json::json;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(420);
+const SECOND_BUCKET: &str = "second-logs";
+const OURS: &str = "trailhose-trailhose s3:ObjectCreated:*";
+const AUDIT: &str = "audit s3:ObjectRemoved:*";
+
+async fn put(stack: &Stack, bucket: &str, number: u32) {
+    let event = json!({
+        "eventVersion": "1.11",
+        "eventTime": "2026-11-20T10:00:00Z",
+        "awsRegion": "eu-west-1",
+        "recipientAccountId": "111122223333",
+        "eventID": id(number),
+    });
+    let body = laptop::gzip(&json!({ "Records": [event] }).to_string());
+    let key = format!(
+        "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/20/\
+         111122223333_CloudTrail_eu-west-1_20261120T1000Z_{number:016}.json.gz"
+    );
+    stack.s3.put_object().bucket(bucket).key(key).body(body.into()).send().await.unwrap();
+}
+
+/// Returns the rules of a bucket as `ID events`.
+async fn rules(stack: &Stack, bucket: &str) -> Vec<String> {
+    let found = stack.s3.get_bucket_notification_configuration().bucket(bucket).send().await.unwrap();
+    let rule = |rule: &QueueConfiguration| {
+        let events: Vec<_> = rule.events().iter().map(Event::as_str).collect();
+        format!("{} {}", rule.id().unwrap(), events.join(","))
+    };
+    found.queue_configurations().iter().map(rule).collect()
+}
+
+/// Creates the queue of another team and a second bucket, and adds the team's rule to both buckets.
+async fn add_other_rules(stack: &Stack) {
+    let queue = stack.sqs.create_queue().queue_name("audit").send().await.unwrap();
+    let arn = format!("arn:aws:sqs:{}:{}:audit", bed::REGION, bed::ACCOUNT);
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
+    }]});
+    let set = stack.sqs.set_queue_attributes().queue_url(queue.queue_url().unwrap());
+    set.attributes(QueueAttributeName::Policy, policy.to_string()).send().await.unwrap();
+    stack.s3.create_bucket().bucket(SECOND_BUCKET).send().await.unwrap();
+    for bucket in [LOG_BUCKET, SECOND_BUCKET] {
+        let before = stack.s3.get_bucket_notification_configuration().bucket(bucket).send().await.unwrap();
+        let rule = QueueConfiguration::builder().id("audit").queue_arn(&arn).events(Event::S3ObjectRemoved);
+        let after = NotificationConfiguration::builder()
+            .set_queue_configurations(before.queue_configurations)
+            .queue_configurations(rule.build().unwrap());
+        let put = stack.s3.put_bucket_notification_configuration().bucket(bucket);
+        put.notification_configuration(after.build()).send().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stack_wires_its_bucket_and_keeps_other_notifications() {
+    let ingest = bed::lambda_program("ingest");
+    let stack = Stack::deploy_with(&ingest, &["WireBucket=true"]).await;
+    assert_eq!(rules(&stack, LOG_BUCKET).await, [OURS], "{}", stack.log_tail());
+    put(&stack, LOG_BUCKET, 0).await;
+    stack.drained(PATIENCE).await;
+    assert_eq!(stack.lake().await, each_once(0..1), "{}", stack.log_tail());
+
+    add_other_rules(&stack).await;
+    let wire = |arguments: &[&str]| {
+        let mut command = trailhose_at(&stack.endpoint());
+        Ran(command.args(["wire", "--stack", "trailhose"]).args(arguments).output().unwrap())
+    };
+    assert!(wire(&[]).out().contains("already notifies"), "{:?}", wire(&[]));
+    assert!(wire(&["--remove"]).err().contains("manages the notification itself (WireBucket=true)"));
+
+    // A second stack on the same bucket.
+    let error = stack.deploy_another("second", &ingest, &["WireBucket=true"]).unwrap_err();
+    let client = aws_sdk_cloudformation::Client::new(&stack.config());
+    let events = client.describe_stack_events().stack_name("second").send().await.unwrap();
+    let reasons = events.stack_events().iter().filter_map(|event| event.resource_status_reason());
+    let named = |reason: &str| reason.contains("rule trailhose-trailhose (s3:ObjectCreated:* of all keys");
+    assert!(reasons.clone().any(named), "{:?}\n{error}", reasons.collect::<Vec<_>>());
+    assert_eq!(rules(&stack, LOG_BUCKET).await, [OURS, AUDIT], "nothing of a failed stack stays wired");
+
+    stack.deploy_again(&ingest, &[&format!("LogBucketName={SECOND_BUCKET}"), "WireBucket=true"]);
+    assert_eq!(rules(&stack, LOG_BUCKET).await, [AUDIT], "{}", stack.log_tail());
+    assert_eq!(rules(&stack, SECOND_BUCKET).await, [AUDIT, OURS]);
+    put(&stack, SECOND_BUCKET, 1).await;
+    stack.drained(PATIENCE).await;
+    assert_eq!(stack.lake().await, each_once(0..2), "{}", stack.log_tail());
+
+    stack.delete().await;
+    assert_eq!(rules(&stack, LOG_BUCKET).await, [AUDIT]);
+    assert_eq!(rules(&stack, SECOND_BUCKET).await, [AUDIT], "{}", stack.log_tail());
+}
