@@ -33,6 +33,8 @@ pub mod index;
 pub mod state;
 
 pub mod billing;
+#[cfg(feature = "init")]
+pub mod setup;
 #[cfg(feature = "wire")]
 pub mod wire;
 

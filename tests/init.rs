@@ -117,7 +117,7 @@ async fn trails_of_three_kinds_become_sources_that_sync_reads() {
         3,
         "single-region trails are visible only in their home region:\n{written}"
     );
-    assert!(said.contains("infra/wire-bucket s3 org-logs QUEUE_ARN"), "{said}");
+    assert!(said.contains("LogBucketName=org-logs WireBucket=true"), "{said}");
     assert!(said.contains(&format!("LogBucketKeyArn={KEY}")), "{said}");
     assert!(said.contains("Wiring=SNS SnsTopicArn=arn:aws:sns:"), "{said}");
 
@@ -157,7 +157,7 @@ async fn existing_notifications_are_reported() {
     account.notify("all-logs", "other", Event::S3ObjectCreated).await;
     let said = account.run(folder.path(), &["init", "--print"]).err();
     assert!(said.contains("notifies arn:aws:sqs:us-east-1:123456789012:trailhose: nothing to do"), "{said}");
-    assert!(said.contains("go to arn:aws:sqs:us-east-1:123456789012:other\n    to do: infra/wire-bucket"), "{said}");
+    assert!(said.contains("go to arn:aws:sqs:us-east-1:123456789012:other\n    to do: sam deploy --parameter-overrides LogBucketName=all-logs"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

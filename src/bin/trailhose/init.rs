@@ -1,12 +1,16 @@
-//! `trailhose init`: finds the trails, writes the settings file, and lists the remaining setup steps.
+//! `trailhose init`: finds the trails, writes the settings file, and lists the remaining setup steps. With `--sam`, writes
+//! the parameters of a stack instead.
 //!
 //! Read-only: nothing in the account is changed.
 
 mod bucket;
+mod questions;
 mod render;
+mod sam;
 mod trails;
 
 use crate::args::InitArgs;
+use crate::args::value::SETTINGS_FILE;
 use crate::components::Aws;
 use bucket::BucketReport;
 use serde::Serialize;
@@ -40,12 +44,11 @@ struct SetupCheck {
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: &InitArgs) -> Result<u8, String> {
-    if !args.print && !args.force && args.config.exists() {
-        return Err(format!(
-            "{} already exists: use --force to overwrite it, or --print to print the settings",
-            args.config.display()
-        ));
+    if args.sam {
+        return sam::run(args).await;
     }
+    let path = args.config.clone().unwrap_or_else(|| SETTINGS_FILE.into());
+    refuse_existing(args, &path)?;
     let aws = Aws::default();
     let regions = match (&args.regions[..], aws.region().await?) {
         ([], Some(region)) => vec![region],
@@ -72,16 +75,26 @@ pub(crate) async fn run(args: &InitArgs) -> Result<u8, String> {
         say(&mut anstream::stderr(), &render::findings(&found));
         return Ok(0);
     }
-    write(&args.config, args.force, &settings)?;
+    write(&path, args.force, &settings)?;
     let mut text = if args.json {
-        serde_json::json!({ "written": args.config, "regions": regions, "sources": found }).to_string()
+        serde_json::json!({ "written": path, "regions": regions, "sources": found }).to_string()
     } else {
         let sources = crate::text::counted(found.len() as u64, "source");
-        format!("{}Wrote {} with {sources}. Next: trailhose sync", render::findings(&found), args.config.display())
+        format!("{}Wrote {} with {sources}. Next: trailhose sync", render::findings(&found), path.display())
     };
     text.push('\n');
     say(&mut anstream::stdout(), &text);
     Ok(0)
+}
+
+fn refuse_existing(args: &InitArgs, path: &Path) -> Result<(), String> {
+    match !args.print && !args.force && path.exists() {
+        true => Err(format!(
+            "{} already exists: use --force to overwrite it, or --print to print the settings",
+            path.display()
+        )),
+        false => Ok(()),
+    }
 }
 
 fn say(to: &mut dyn std::io::Write, text: &str) {

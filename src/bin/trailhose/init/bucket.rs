@@ -10,7 +10,7 @@ use aws_sdk_s3::operation::get_bucket_notification_configuration::GetBucketNotif
 use aws_sdk_s3::types::Event;
 use trailhose::aws::{self, AwsFailure, FailureKind};
 
-/// ID of trailhose's notification, as set by `infra/wire-bucket`.
+/// Start of the IDs of trailhose's notifications, as set by `trailhose wire` and by a stack.
 const NOTIFICATION_ID: &str = "trailhose";
 
 /// Configuration of a bucket.
@@ -103,9 +103,7 @@ impl BucketReport {
             ),
             Ok(NotificationTargets { other: Some(other), .. }) => missing(
                 format!("its notifications go to {other}"),
-                format!(
-                    "infra/wire-bucket eventbridge {bucket}, and sam deploy --parameter-overrides Wiring=EventBridge"
-                ),
+                format!("sam deploy --parameter-overrides LogBucketName={bucket} Wiring=EventBridge WireBucket=true"),
             ),
             Ok(_) => match topic {
                 Some(topic) => missing(
@@ -114,7 +112,7 @@ impl BucketReport {
                 ),
                 None => missing(
                     "no notifications".into(),
-                    format!("infra/wire-bucket s3 {bucket} QUEUE_ARN (stack output IngestQueueArn)"),
+                    format!("sam deploy --parameter-overrides LogBucketName={bucket} WireBucket=true"),
                 ),
             },
         }
@@ -159,7 +157,11 @@ fn notification_targets(found: &Notifications) -> NotificationTargets {
         ..NotificationTargets::default()
     };
     for queue in found.queue_configurations().iter().filter(|queue| created(queue.events())) {
-        let to = if queue.id() == Some(NOTIFICATION_ID) { &mut targets.ours } else { &mut targets.other };
+        let to = if queue.id().is_some_and(|id| id.starts_with(NOTIFICATION_ID)) {
+            &mut targets.ours
+        } else {
+            &mut targets.other
+        };
         *to = Some(queue.queue_arn().to_owned());
     }
     for topic in found.topic_configurations().iter().filter(|topic| created(topic.events())) {
@@ -194,7 +196,7 @@ mod tests {
         let in_use = Notifications::builder().lambda_function_configurations(function.build().unwrap());
         let (found, to_do) = check_text(&in_use.clone().build());
         assert_eq!(found, "its notifications go to arn:f");
-        assert!(to_do.contains("infra/wire-bucket eventbridge logs"), "{to_do}");
+        assert!(to_do.ends_with("LogBucketName=logs Wiring=EventBridge WireBucket=true"), "{to_do}");
         let topic = TopicConfiguration::builder().topic_arn("arn:t").events(Event::S3ObjectCreated).build().unwrap();
         assert!(
             check_text(&in_use.clone().topic_configurations(topic).build()).1.ends_with("Wiring=SNS SnsTopicArn=arn:t")
