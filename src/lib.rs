@@ -25,6 +25,9 @@ pub mod sync;
 #[cfg(feature = "operate")]
 pub mod pause;
 
+#[cfg(all(feature = "cli", feature = "operate"))]
+pub mod doctor;
+
 #[cfg(feature = "cli")]
 pub mod follow;
 #[cfg(feature = "cli")]

@@ -182,7 +182,7 @@ fn sent_at(message: &Message) -> Option<i64> {
 }
 
 /// Returns the reason of a message without the name of its object, so that equal reasons are counted together.
-fn reason(message: &Message) -> String {
+pub(crate) fn reason(message: &Message) -> String {
     let reason = attribute(message, REASON_ATTRIBUTE).unwrap_or(NO_REASON);
     match reason.split_once(": ") {
         Some((object, reason)) if object.starts_with("s3://") => reason.to_owned(),

@@ -13,6 +13,7 @@ pub mod http;
 pub mod process;
 pub mod runtime;
 pub mod stack;
+pub mod stand_in;
 pub mod stream;
 pub mod table;
 

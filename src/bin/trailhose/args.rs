@@ -2,6 +2,7 @@
 
 mod backfill;
 mod cost;
+mod doctor;
 mod explain;
 mod followers;
 mod generate;
@@ -16,6 +17,7 @@ mod wire;
 
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use cost::CostArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use explain::ExplainArgs;
 pub(crate) use followers::{
     DestArgs, EventsArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand,
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     /// Return the messages of a dead-letter queue to the queues that they came from
     #[command(before_help = redrive::EXAMPLES, after_help = redrive::EXIT_CODES)]
     Redrive(RedriveArgs),
+    /// Examine a deployed stack, and explain each problem with its next step (read-only)
+    #[command(before_help = doctor::EXAMPLES, after_help = doctor::EXIT_CODES)]
+    Doctor(Box<DoctorArgs>),
     /// Stop the ingestion of a deployed stack without losing a notification
     #[command(before_help = pause::PAUSE_EXAMPLES, after_help = pause::EXIT_CODES)]
     Pause(PauseArgs),

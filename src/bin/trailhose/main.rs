@@ -9,6 +9,8 @@ mod args;
 mod backfill;
 mod components;
 mod cost;
+#[cfg(feature = "operate")]
+mod doctor;
 mod events;
 mod explain;
 mod followers;
@@ -79,6 +81,10 @@ fn main() -> ExitCode {
             Command::Pause(args) => pause::pause(args).await,
             #[cfg(feature = "operate")]
             Command::Resume(args) => pause::resume(args).await,
+            #[cfg(feature = "operate")]
+            Command::Doctor(args) => doctor::run(*args).await,
+            #[cfg(not(feature = "operate"))]
+            Command::Doctor(_) => Err(components::missing_feature("`trailhose doctor`", "operate")),
             #[cfg(not(feature = "operate"))]
             Command::Pause(_) => Err(components::missing_feature("`trailhose pause`", "operate")),
             #[cfg(not(feature = "operate"))]
