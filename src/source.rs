@@ -102,6 +102,33 @@ pub struct ListPage {
     pub prefixes: Vec<String>,
     /// The token of the next page, if there is one.
     pub next: Option<String>,
+    /// Entries that could not be listed. The others are complete. Only a folder source returns them; a listing of a
+    /// bucket fails instead.
+    pub unlisted: Vec<UnlistedEntry>,
+}
+
+impl ListPage {
+    /// Returns the page if every entry could be listed.
+    ///
+    /// # Errors
+    /// Returns the reason of the first unlisted entry.
+    pub(crate) fn complete(self) -> Result<Self, SourceError> {
+        match self.unlisted.first() {
+            Some(entry) => Err(SourceError::Denied(entry.reason.clone())),
+            None => Ok(self),
+        }
+    }
+}
+
+/// A file or folder that could not be listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnlistedEntry {
+    /// Its key. Bytes that are not UTF-8 are replaced.
+    pub key: String,
+    /// Why it could not be listed, and what to do.
+    pub reason: String,
+    /// Whether it can contain any number of objects.
+    pub is_folder: bool,
 }
 
 /// The pages of a listing, in order. An error is the last item.

@@ -25,14 +25,14 @@ mod walk;
 pub use retry::RetryPolicy;
 pub use selection::ObjectSelection;
 
-use crate::ingest::{Deferred, Ingest, IngestError, Outcome, Quarantined};
+use crate::ingest::{Deferred, Ingest, IngestError, KeyPolicy, Outcome, Quarantined};
 use crate::ledger::ObjectState;
 use crate::listing::discover::DiscoveryProgress;
 use crate::listing::reconcile::{KeyState, ListedKey};
 use crate::listing::reopen::KeyProbes;
 use crate::object::ObjectRef;
 use crate::object::key::{NotALog, Recognized, recognize};
-use crate::source::{ListPage, Listing, Pages, SourceError};
+use crate::source::{ListPage, Listing, Pages, SourceError, UnlistedEntry};
 use crate::tally::Tally;
 use durable::DurableTally;
 use group::{GroupResult, ObjectGroup};
@@ -49,6 +49,9 @@ use walk::{Walk, WalkStep};
 /// list request decides whether the source can be reached. Failures of single objects, such as a missing permission for
 /// one account's key, are answers and never stop the run.
 const UNANSWERED_IN_A_ROW: u32 = 20;
+
+/// The reason for skipping an entry of a folder that is neither a file nor a folder, and that has no log's name.
+const NOT_A_FILE: &str = "not_a_file";
 
 /// Maximum number of pages buffered ahead of ingestion, in addition to the page of each listing.
 const PAGES_AHEAD: usize = 2;
@@ -213,8 +216,9 @@ impl SyncRun {
                 },
                 step = walk.recv(), if wants_page => match step {
                     Some(Ok(WalkStep::Page(page))) => run.add_page(page),
-                    Some(Ok(WalkStep::End(progress))) => {
+                    Some(Ok(WalkStep::End(progress, unlisted))) => {
                         more = false;
+                        run.add_unlisted(unlisted);
                         run.listing_ended(progress);
                     }
                     Some(Err(reason)) => run.stop(Completion::Aborted(reason)),
@@ -288,6 +292,20 @@ impl SyncState<'_> {
         }
         for (at, outcome) in not_started {
             self.finish_object(&at, &outcome);
+        }
+    }
+
+    /// Reports the files and folders that could not be listed: as failed if they may be or contain logs.
+    fn add_unlisted(&mut self, unlisted: Vec<UnlistedEntry>) {
+        (self.on_event)(SyncEvent::Found(unlisted.len() as u64));
+        for UnlistedEntry { key, reason, is_folder } in unlisted {
+            let is_log =
+                self.ingest.key_policy == KeyPolicy::AnyKey || matches!(recognize(&key), Recognized::Log { .. });
+            let outcome = match is_folder || is_log {
+                true => Outcome::Failed(IngestError::Source(SourceError::Denied(reason))),
+                false => Outcome::Skipped(NOT_A_FILE),
+            };
+            self.finish_object(&ObjectRef::new(&self.bucket, key), &outcome);
         }
     }
 

@@ -21,8 +21,10 @@ use world::{Fault, Wire, World, event, log};
 struct Listed {
     inner: Arc<dyn Source>,
     memory_source: MemorySource,
-    /// Number of list requests before they are denied.
+    /// Number of list requests before the credentials expire.
     listings: usize,
+    /// Listings of prefixes that contain this text are denied.
+    denied: &'static str,
     /// Returns the failure of a fetch of this key.
     fault: fn(&str) -> Option<SourceError>,
     fetched: AtomicUsize,
@@ -51,7 +53,10 @@ impl Source for Listed {
             return Err(no_answer());
         }
         if self.memory_source.requests() >= self.listings {
-            return Err(SourceError::Denied("allow s3:ListBucket".into()));
+            return Err(SourceError::Unusable("the credentials are expired".into()));
+        }
+        if ask.prefix.contains(self.denied) {
+            return Err(SourceError::Denied(format!("allow s3:ListBucket on {}", ask.prefix)));
         }
         self.memory_source.list(ask).await
     }
@@ -68,6 +73,7 @@ fn source(ingest: &Ingest, objects: Vec<ObjectRef>) -> Listed {
         inner: Arc::clone(&ingest.source),
         memory_source: MemorySource { keys: Mutex::new(keys), page: 3, ..MemorySource::default() },
         listings: usize::MAX,
+        denied: "no prefix contains this",
         fault: |_| None,
         fetched: AtomicUsize::new(0),
         lost_after: usize::MAX,
@@ -224,12 +230,39 @@ async fn failed_listing_aborts_the_run() {
     let (walk, _) = listed(ingest, Listed { listings: 6, ..source }, 1);
     let ended = run(walk).await;
     assert!(
-        matches!(&ended.completion, Completion::Aborted(reason) if reason.contains("s3:ListBucket")),
+        matches!(&ended.completion, Completion::Aborted(reason) if reason.contains("expired")),
         "{:?}",
         ended.completion
     );
     assert!(ended.tally.objects > 0, "objects listed before the error are started: {ended:?}");
     assert_eq!(ended.tally.objects as usize, world.delivered().len(), "started objects are finished");
+}
+
+/// A role or a file mode can deny the listing of one account's folder. This does not stop the others.
+#[tokio::test]
+async fn denied_folder_is_reported_and_the_others_are_listed() {
+    let world = World::default();
+    let mut objects: Vec<_> = (0..4).map(|n| world.put(&format!("n{n:04}x"), &log(&[event(n)]))).collect();
+    let denied_key = objects[0].key.replace("111122223333", "444455556666");
+    objects.push(world.put_at(&denied_key, &log(&[event(9)])));
+    let ingest = world.worker(&Arc::default());
+    for (denied, folder) in [("444455556666/", "AWSLogs/444455556666/"), ("eu-west-1/", "/eu-west-1/")] {
+        let (walk, _) = listed(ingest.clone(), Listed { denied, ..source(&ingest, objects.clone()) }, 1);
+        let mut failed = Vec::new();
+        let on_event = &mut |event: SyncEvent<'_>| {
+            if let SyncEvent::Finished(at, Outcome::Failed(failure)) = event {
+                failed.push(format!("{}: {failure}", at.key));
+            }
+        };
+        let ended = walk.run(watch::channel(false).1, on_event).await;
+        assert_eq!((ended.completion, ended.tally.failed as usize), (Completion::Complete, failed.len()));
+        assert!(!failed.is_empty() && failed.iter().all(|line| line.contains(folder)), "{failed:?}");
+        assert!(failed.iter().all(|line| line.contains("allow s3:ListBucket")), "{failed:?}");
+    }
+    assert_eq!(world.delivered().len(), 4, "the other account is delivered");
+    // Without the root, nothing can be listed.
+    let (walk, _) = listed(ingest.clone(), Listed { denied: "", ..source(&ingest, objects) }, 1);
+    assert!(matches!(run(walk).await.completion, Completion::Aborted(reason) if reason.contains("s3:ListBucket")));
 }
 
 #[tokio::test]

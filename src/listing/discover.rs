@@ -442,7 +442,7 @@ impl Discovery {
 }
 
 async fn list(source: &dyn Source, bucket: &str, folder: &str, token: Option<&str>) -> Result<ListPage, SourceError> {
-    source.list(&Listing { bucket, prefix: folder, delimiter: Some('/'), token, start_after: None }).await
+    source.list(&Listing { bucket, prefix: folder, delimiter: Some('/'), token, start_after: None }).await?.complete()
 }
 
 impl std::fmt::Debug for Discovery {

@@ -71,7 +71,7 @@ impl ObjectPages for KeyListing<'_> {
                 start_after: self.last.as_deref().max(self.after.as_deref()),
             };
             self.requests += 1;
-            let page = self.source.list(&request).await?;
+            let page = self.source.list(&request).await?.complete()?;
             let mut objects = page.objects;
             for object in &objects {
                 if self.last.as_ref().is_some_and(|last| object.key <= *last) {

@@ -1,13 +1,14 @@
 //! A folder as a source. Each file is an object, and its path relative to the folder is the key.
 //!
-//! A file's version is its size and its modification time in nanoseconds. A file that is replaced by another of the
-//! same size within one tick of the file system's clock is therefore not detected as changed. The folder itself may be
-//! a symbolic link. A file in it may be one if its target is inside the folder. A link to a folder is an error, so that
-//! no files are silently skipped. `.trailhose` folders, which contain this program's own state, are excluded.
+//! A file's version is its size and its modification time in nanoseconds. A file that is replaced by another of the same
+//! size and with the same modification time is therefore not detected as changed. The change time and the inode number
+//! are not used: they also change when files are copied, restored or renamed, so whole folders would be read again. The
+//! folder itself may be a symbolic link. A file in it may be one if its target is inside the folder. Every other entry
+//! that is neither a file nor a folder, or that cannot be read, is returned as [`UnlistedEntry`].
 
 mod walk;
 
-use super::{ByteRange, ListPage, Listing, Source, SourceError};
+use super::{ByteRange, ListPage, Listing, Source, SourceError, UnlistedEntry};
 use crate::object::{Object, ObjectRef};
 use async_trait::async_trait;
 use std::fs::Metadata;

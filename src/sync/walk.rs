@@ -13,11 +13,12 @@ use crate::listing::reconcile::{ListedKey, reconcile};
 use crate::listing::reopen::{KeyProbes, reopen};
 use crate::listing::{ListingError, Unit};
 use crate::object::{Object, ObjectRef};
-use crate::source::{ByteRange, ListPage, Listing, Pages, Source, SourceError};
+use crate::source::{ByteRange, ListPage, Listing, Pages, Source, SourceError, UnlistedEntry};
 use async_trait::async_trait;
 use futures_util::future::join;
 use futures_util::{TryStreamExt, stream};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::Sender;
 
 /// The maximum number of attempts at one page or one ledger request. The walk ends after the last failure, because
@@ -47,9 +48,12 @@ pub(super) struct Walk {
 pub(super) enum WalkStep {
     /// Keys, each with its state in the ledger.
     Page(Vec<ListedKey>),
-    /// Every folder was walked. Contains the progress of discovery.
-    End(DiscoveryProgress),
+    /// Every folder was walked, except the unlisted entries. Contains the progress of discovery.
+    End(DiscoveryProgress, Vec<UnlistedEntry>),
 }
+
+/// The progress of discovery, and what could not be listed.
+type Walked = (DiscoveryProgress, Vec<UnlistedEntry>);
 
 /// Reasons for stopping a walk early.
 enum WalkAbort {
@@ -86,7 +90,7 @@ impl Walk {
             None => self.walk(&steps).await,
         };
         let last = match result {
-            Ok(progress) => Ok(WalkStep::End(progress)),
+            Ok((progress, unlisted)) => Ok(WalkStep::End(progress, unlisted)),
             Err(WalkAbort::Dropped) => return,
             Err(WalkAbort::Listing(error)) => Err(format!("listing failed: {error}")),
             Err(WalkAbort::Ledger(error)) => Err(format!("ledger: {error}")),
@@ -95,10 +99,16 @@ impl Walk {
         let _ = steps.send(last).await;
     }
 
-    async fn walk(&self, steps: &Sender<Result<WalkStep, String>>) -> Result<DiscoveryProgress, WalkAbort> {
+    async fn walk(&self, steps: &Sender<Result<WalkStep, String>>) -> Result<Walked, WalkAbort> {
         let request = self.selection.discovery_request(&self.bucket, &self.prefix, self.listings);
         let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
-        let source: Arc<dyn Source> = Arc::new(RetryingSource { inner: Arc::clone(&self.source), pace: self.pace });
+        let tolerant = Arc::new(TolerantSource {
+            inner: Arc::clone(&self.source),
+            pace: self.pace,
+            root: self.prefix.trim_end_matches('/').to_owned(),
+            unlisted: Mutex::default(),
+        });
+        let source: Arc<dyn Source> = tolerant.clone();
         let mut discovery = Discovery::new(Arc::clone(&source), request);
         stream::try_unfold(&mut discovery, async |discovery| {
             let item = discovery.next_item().await.map_err(WalkAbort::from)?;
@@ -106,7 +116,9 @@ impl Walk {
         })
         .try_for_each_concurrent(self.listings, |item| self.walk_item(&*source, item, steps))
         .await?;
-        Ok(discovery.progress().clone())
+        let unlisted = std::mem::take(&mut *tolerant.unlisted());
+        let unlisted = unlisted.into_iter().filter(|entry| !self.selection.is_excluded(&entry.key)).collect();
+        Ok((discovery.progress().clone(), unlisted))
     }
 
     async fn walk_item(
@@ -127,11 +139,11 @@ impl Walk {
         &self,
         pages: &mut Pages,
         steps: &Sender<Result<WalkStep, String>>,
-    ) -> Result<DiscoveryProgress, WalkAbort> {
+    ) -> Result<Walked, WalkAbort> {
         let request = self.selection.discovery_request(&self.bucket, &self.prefix, 1);
         let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
         self.walk_unit(&request.flat_unit(), pages, steps).await?;
-        Ok(DiscoveryProgress::default())
+        Ok((DiscoveryProgress::default(), Vec::new()))
     }
 
     async fn walk_unit(
@@ -182,15 +194,26 @@ impl Walk {
     }
 }
 
-/// A source that retries listings after transient failures.
+/// A source that retries listings after transient failures. A denied folder counts as empty and is recorded, so that the
+/// other folders are listed.
 #[derive(Debug)]
-struct RetryingSource {
+struct TolerantSource {
     inner: Arc<dyn Source>,
     pace: Pace,
+    /// The prefix of the walk, without its final slash. If it is denied, nothing can be listed.
+    root: String,
+    /// What could not be listed. A set, because pages of one folder name the same entries.
+    unlisted: Mutex<BTreeSet<UnlistedEntry>>,
+}
+
+impl TolerantSource {
+    fn unlisted(&self) -> MutexGuard<'_, BTreeSet<UnlistedEntry>> {
+        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
-impl Source for RetryingSource {
+impl Source for TolerantSource {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
         self.inner.stat(at).await
     }
@@ -222,6 +245,15 @@ impl Source for RetryingSource {
                     );
                     tokio::time::sleep(backoff.wait()).await;
                     attempt += 1;
+                }
+                Err(SourceError::Denied(reason)) if ask.prefix.trim_end_matches('/') != self.root => {
+                    let key = ask.prefix.to_owned();
+                    self.unlisted().insert(UnlistedEntry { key, reason, is_folder: true });
+                    return Ok(ListPage::default());
+                }
+                Ok(mut page) => {
+                    self.unlisted().extend(page.unlisted.drain(..));
+                    return Ok(page);
                 }
                 result => return result,
             }

@@ -35,6 +35,11 @@ impl NotIngested {
     pub(crate) fn of(at: &ObjectRef, outcome: &Outcome) -> Option<Self> {
         let (result, kind, reason) = match outcome {
             Outcome::Done(_) | Outcome::AlreadyDone => return None,
+            Outcome::Skipped("not_a_file") => (
+                "skipped",
+                "not_a_file".into(),
+                "not a regular file with a UTF-8 name in this folder, and its name is not that of a log".into(),
+            ),
             Outcome::Skipped(kind) => ("skipped", (*kind).to_owned(), why_skipped(&at.key)),
             Outcome::Quarantined(quarantined) => {
                 let more = match &quarantined.accepted {

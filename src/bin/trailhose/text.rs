@@ -41,6 +41,7 @@ pub(crate) fn reason_kind(kind: &str) -> String {
         "too_many" => "with too many events",
         "value_too_long" => "with a value that is too long",
         "elsewhere" => "with another name",
+        "not_a_file" => "not a regular file",
         "other_extension" => "with another extension",
         "unknown_kind" | "unselectable" => "of an unknown kind",
         "kms" => "with a KMS key that cannot be used",

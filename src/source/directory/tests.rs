@@ -99,14 +99,15 @@ async fn last_page_has_no_next_token() {
 }
 
 #[tokio::test]
-async fn state_folder_is_excluded() {
+async fn state_folder_of_a_destination_is_listed_like_any_other() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), ".trailhose/ledger.db", b"x");
-    write(root.path(), "a/.trailhose/ledger.db", b"x");
+    write(root.path(), "a/.trailhose/x.json.gz", b"x");
     write(root.path(), "a/.hidden", b"x");
     let source = Directory::open(root.path()).unwrap();
-    assert_eq!(keys(&source, request(&source, "", None)).await.0, ["a/.hidden"]);
-    assert_eq!(keys(&source, request(&source, "", Some('/'))).await.1, ["a/"]);
+    let all = [".trailhose/ledger.db", "a/.hidden", "a/.trailhose/x.json.gz"];
+    assert_eq!(keys(&source, request(&source, "", None)).await.0, all);
+    assert_eq!(keys(&source, request(&source, "", Some('/'))).await.1, [".trailhose/", "a/"]);
 }
 
 async fn only_object(source: &Directory) -> Object {
@@ -157,35 +158,46 @@ async fn no_key_escapes_the_folder() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn unlistable_entry_is_an_error_that_names_it() {
+async fn unlistable_entry_is_named_and_the_others_are_listed() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     let home = tempfile::tempdir().unwrap();
     write(home.path(), "secret", b"x");
     write(home.path(), "in/real", b"xyz");
+    write(home.path(), "in/sub/file", b"xyz");
     let root = home.path().join("in");
     let source = Directory::open(&root).unwrap();
     symlink(root.join("real"), root.join("link")).unwrap();
     let page = source.list(&request(&source, "", None)).await.unwrap();
-    assert_eq!(page.objects.iter().map(|object| &*object.key).collect::<Vec<_>>(), ["link", "real"]);
+    assert_eq!(page.objects.iter().map(|object| &*object.key).collect::<Vec<_>>(), ["link", "real", "sub/file"]);
     assert_eq!(source.fetch(&page.objects[0].object().unwrap()).await.unwrap(), b"xyz");
+    assert!(page.unlisted.is_empty() && page.complete().is_ok());
 
-    let bad = root.join("bad");
-    for (target, says) in [
-        (home.path().join("secret"), "outside the folder"),
-        (root.clone(), "not followed"),
-        (root.join("gone"), "broken symbolic link"),
+    let bad = root.join("sub/bad");
+    for (target, reason, is_folder) in [
+        (home.path().join("secret"), "outside the folder", false),
+        (root.clone(), "not followed", true),
+        (root.join("gone"), "broken symbolic link", false),
     ] {
         symlink(target, &bad).unwrap();
-        let error = source.list(&request(&source, "", None)).await.unwrap_err().to_string();
-        assert!(error.contains(bad.to_str().unwrap()) && error.contains(says), "{error}");
-        let fetched = source.stat(&ObjectRef::new(source.bucket(), "bad")).await;
+        let page = source.list(&request(&source, "", None)).await.unwrap();
+        assert_eq!(page.objects.len(), 3, "the other entries are listed");
+        let [entry] = &page.unlisted[..] else { panic!("{page:?}") };
+        assert_eq!((entry.key.as_str(), entry.is_folder), ("sub/bad", is_folder));
+        assert!(entry.reason.contains(bad.to_str().unwrap()) && entry.reason.contains(reason), "{entry:?}");
+        let error = page.complete().unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+        let fetched = source.stat(&ObjectRef::new(source.bucket(), "sub/bad")).await;
         assert!(fetched.is_err(), "{fetched:?}");
         std::fs::remove_file(&bad).unwrap();
     }
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
-    let error = source.list(&request(&source, "", None)).await.unwrap_err().to_string();
-    assert!(error.contains("caf\u{fffd} has a name that is not UTF-8"), "{error}");
+    let page = source.list(&request(&source, "", None)).await.unwrap();
+    let mut reasons: Vec<_> = page.unlisted.iter().map(|entry| entry.reason.clone()).collect();
+    reasons.sort();
+    assert!(reasons[0].contains("caf\u{fffd} has a name that is not UTF-8"), "{reasons:?}");
+    assert!(reasons.len() == 2 && reasons[1].contains("socket is neither a file nor a folder"), "{reasons:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Lists a folder in the order of its keys.
 
-use super::{ListPage, SourceError, etag, io_error, not_utf8, outside_folder};
+use super::{ListPage, SourceError, UnlistedEntry, etag, io_error, not_utf8, outside_folder};
 use crate::object::ObjectRef;
 use std::fs::{DirEntry, Metadata};
 use std::io;
@@ -9,9 +9,6 @@ use std::path::Path;
 /// The maximum number of entries of a page, as in S3.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
 pub(super) const PAGE_ENTRIES: usize = 1000;
-
-/// The folder that contains this program's own state.
-const STATE_FOLDER: &str = ".trailhose";
 
 struct DirectoryWalk<'a> {
     root: &'a Path,
@@ -54,13 +51,31 @@ impl DirectoryWalk<'_> {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(true);
             }
-            Err(error) => return Err(io_error(&path, &error)),
+            // Without the root, nothing can be listed.
+            Err(error) if folder.is_empty() => return Err(io_error(&path, &error)),
+            Err(error) => {
+                let reason = io_error(&path, &error).to_string();
+                self.page.unlisted.push(UnlistedEntry { key: format!("{folder}/"), reason, is_folder: true });
+                return Ok(true);
+            }
         };
         let mut keys = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|error| io_error(&path, &error))?;
-            if let Some(kind) = self.kind(&entry)? {
-                let Ok(name) = entry.file_name().into_string() else { return Err(not_utf8(&entry.path())) };
+            let found = match entry.file_name().into_string() {
+                Ok(name) => self.kind(&entry).map(|kind| kind.map(|kind| (name, kind))),
+                Err(_) => {
+                    let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                    Err(Unlistable { reason: not_utf8(&entry.path()), is_folder })
+                }
+            };
+            let found = found.unwrap_or_else(|Unlistable { reason, is_folder }| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let key = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                self.page.unlisted.push(UnlistedEntry { key, reason: reason.to_string(), is_folder });
+                None
+            });
+            if let Some((name, kind)) = found {
                 // Folders sort with a trailing slash, as their keys do: "a.gz" comes before "a/b".
                 let slash = if matches!(kind, EntryKind::Folder) { "/" } else { "" };
                 let key = match folder {
@@ -117,40 +132,54 @@ impl DirectoryWalk<'_> {
         Ok(true)
     }
 
-    /// Returns the kind of an entry, or nothing if it is a state folder or was removed during the listing.
-    fn kind(&self, entry: &DirEntry) -> Result<Option<EntryKind>, SourceError> {
+    /// Returns the kind of an entry, or nothing if it was removed during the listing.
+    fn kind(&self, entry: &DirEntry) -> Result<Option<EntryKind>, Unlistable> {
         let path = entry.path();
+        let file = |reason| Unlistable { reason, is_folder: false };
         let entry_metadata = match entry.metadata() {
             Ok(entry_metadata) => entry_metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error(&path, &error)),
+            Err(error) => {
+                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                return Err(Unlistable { reason: io_error(&path, &error), is_folder });
+            }
         };
         if entry_metadata.is_dir() {
-            return Ok((entry.file_name() != STATE_FOLDER).then_some(EntryKind::Folder));
+            return Ok(Some(EntryKind::Folder));
         }
         if entry_metadata.is_file() {
             return Ok(Some(EntryKind::File(entry_metadata)));
         }
         if !entry_metadata.is_symlink() {
-            return Err(SourceError::Unavailable(format!(
+            return Err(file(SourceError::Denied(format!(
                 "{} is neither a file nor a folder: move it out of the source folder",
                 path.display()
-            )));
+            ))));
         }
         let real = path.canonicalize().map_err(|error| {
-            SourceError::Unavailable(format!("{} is a broken symbolic link: {error}", path.display()))
+            file(SourceError::Denied(format!("{} is a broken symbolic link: {error}", path.display())))
         })?;
-        let target = std::fs::metadata(&real).map_err(|error| io_error(&path, &error))?;
+        let target = std::fs::metadata(&real).map_err(|error| file(io_error(&path, &error)))?;
         match target.is_file() {
             true if real.starts_with(self.root) => Ok(Some(EntryKind::File(target))),
-            true => Err(outside_folder(&path, &real)),
-            false => Err(SourceError::Unavailable(format!(
-                "{} is a symbolic link to a folder, which is not followed: add {} as a source",
-                path.display(),
-                real.display()
-            ))),
+            true => Err(file(outside_folder(&path, &real))),
+            false => {
+                let reason = SourceError::Denied(format!(
+                    "{} is a symbolic link to {}, which is not a file and is not followed: if it is a folder with logs, \
+                     add it as a source",
+                    path.display(),
+                    real.display()
+                ));
+                Err(Unlistable { reason, is_folder: target.is_dir() })
+            }
         }
     }
+}
+
+/// Why an entry cannot be listed.
+struct Unlistable {
+    reason: SourceError,
+    is_folder: bool,
 }
 
 enum EntryKind {

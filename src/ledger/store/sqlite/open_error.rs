@@ -44,7 +44,7 @@ pub(super) fn check_file(path: &Path, access: FileAccess) -> Result<(), StoreErr
     let mut file = file.map_err(|error| io_error(path, &error))?;
     for extension in ["-wal", "-shm"] {
         let name = beside(path, extension);
-        match File::options().read(true).write(true).open(&name) {
+        match File::options().read(true).write(access == FileAccess::Write).open(&name) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(io_error(&name, &error)),
             Ok(_) | Err(_) => {}
         }
