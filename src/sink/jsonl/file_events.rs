@@ -83,6 +83,18 @@ impl FileEvents {
         self.roots.get(page.root_part()).is_some_and(|root| self.events.contains(&(*root, id)))
     }
 
+    /// Returns how many of these events repeat an event without ID. In the files, a repetition of such an event counts as
+    /// a further event with the same content. `known` are the events that the ledger contains, and so the repeated event is
+    /// one of them and the repetition is not.
+    pub(super) fn repeats_without_id(&self, known: &HashSet<EventId>) -> u64 {
+        let all: HashSet<EventId> = self.events.iter().map(|(_, id)| *id).collect();
+        let later = |first: &EventId| {
+            let occurrences = (1..).map(|number| first.occurrence(number)).take_while(|id| all.contains(id));
+            occurrences.filter(|id| !known.contains(id)).count() as u64
+        };
+        all.intersection(known).map(later).sum()
+    }
+
     /// Returns the number of distinct events.
     pub(super) fn len(&self) -> u64 {
         self.events.len() as u64

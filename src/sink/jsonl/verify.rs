@@ -2,9 +2,11 @@
 
 use super::check::FaultyFile;
 use super::checkpoint::Destination;
+use super::file_events::FileEvents;
 use super::page_group::PageGroup;
 use super::rebuild::PresentEvents;
 use super::{SinkError, blocking, sink_error};
+use crate::event::EventId;
 use crate::ledger::store::sqlite::{Journal, Outstanding, Owners, store_error};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -97,14 +99,36 @@ impl Destination {
                 Ok(false)
             });
             compared.map_err(sink_error)?;
-            found.events += present.len();
-            found.repeated += present.repeats;
+            let not_known = present.len().saturating_sub(known);
+            let repeats = match not_known {
+                0 => 0,
+                _ => present.repeats_without_id(&known_events(&mut owners, &group, present)?),
+            };
+            found.events += present.len() - repeats;
+            found.repeated += present.repeats + repeats;
             found.missing += missing;
-            found.unknown += present.len().saturating_sub(known);
+            found.unknown += not_known.saturating_sub(repeats);
         }
         let mut seen = HashSet::new();
         faults.retain(|faulty| seen.insert(faulty.path.clone()));
         found.faulty = faults;
         Ok(found)
     }
+}
+
+/// Returns the events of the files that the ledger contains.
+fn known_events(
+    owners: &mut Owners<'_>,
+    group: &PageGroup,
+    present: &FileEvents,
+) -> Result<HashSet<EventId>, SinkError> {
+    let mut known = HashSet::new();
+    let read = owners.each_page(&group.page_prefix(), |_, page, content| {
+        if PageGroup::of_page(page) == *group {
+            known.extend(content.entries.keys().filter(|id| present.contains(page, **id)));
+        }
+        Ok(false)
+    });
+    read.map_err(sink_error)?;
+    Ok(known)
 }

@@ -1,4 +1,4 @@
-//! Tests of the events that a rebuild records until they are delivered.
+//! Tests of the events that a rebuild records until they are delivered, and of the comparison of files and ledger.
 
 use super::*;
 use crate::event::EventId;
@@ -80,4 +80,35 @@ async fn accepted_event_is_no_longer_outstanding() {
     assert!(verify(root.path(), &path, true).await.unwrap().is_intact());
     // The object is still open, so it delivers the event if it is found again.
     assert_eq!(status(&ledger, 1).await, Status::Open);
+}
+
+/// `ledger reset` lets an object deliver its events again. Also a repetition of an event without ID is a repetition.
+#[tokio::test]
+async fn repeated_event_without_id_is_not_unknown() {
+    const NAMELESS: &str = r#"{"eventTime":"2023-03-28T10:40:00Z","awsRegion":"eu-west-1","recipientAccountId":"1"}"#;
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    let first = EventId::from_content(NAMELESS.as_bytes());
+    let mut page = Page::new(i64::MAX);
+    // The object contains two events with the same content.
+    for id in [first, first.occurrence(1)] {
+        let entry = Entry { owner: Owner::Object(object(1).id()), fingerprint: 0, ordinal: None };
+        page.entries.insert(id, entry);
+    }
+    ledger.write_page(&page_name(), None, &page).await.unwrap();
+    ingest(&ledger, &sink, 1, &[("1", NAMELESS), ("1", NAMELESS)]).await;
+    sink.flush().await.unwrap();
+    let path = root.path().join(".trailhose/ledger.db");
+    let counts = async || {
+        let found = verify(root.path(), &path, true).await.unwrap();
+        (found.events, found.repeated, found.missing, found.unknown)
+    };
+    assert_eq!(counts().await, (2, 0, 0, 0));
+    ingest(&ledger, &sink, 2, &[("1", NAMELESS), ("1", NAMELESS)]).await;
+    sink.flush().await.unwrap();
+    assert_eq!(counts().await, (2, 2, 0, 0));
+    let foreign = NAMELESS.replace("10:40", "10:41");
+    ingest(&ledger, &sink, 3, &[("1", &foreign), ("1", &foreign)]).await;
+    sink.flush().await.unwrap();
+    assert_eq!(counts().await, (4, 2, 0, 2), "an event that the ledger does not contain is unknown");
 }
