@@ -319,6 +319,31 @@ fn quarantined_object_matches() {
     assert!(table.contains("1 with invalid gzip") || table.contains("1 with truncated"), "{table}");
 }
 
+/// Entries of a source folder that are not readable files do not stop the others.
+#[cfg(unix)]
+#[test]
+fn entries_that_cannot_be_listed_are_named_and_the_others_delivered() {
+    use std::os::unix::ffi::OsStrExt;
+    let (bucket, out, elsewhere) = (Bucket::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    bucket.put_log("a", &events(0..3));
+    let _socket = std::os::unix::net::UnixListener::bind(bucket.path().join("AWSLogs/socket")).unwrap();
+    let sync = || run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    let ran = sync();
+    assert_eq!((ran.code(), &ran.json()["delivered"], &ran.json()["skipped"]["not_a_file"]), (0, &3.into(), &1.into()));
+    assert!(ran.err().contains("AWSLogs/socket"), "{ran:?}");
+    // They may be or contain logs.
+    std::os::unix::fs::symlink(elsewhere.path(), bucket.path().join("AWSLogs/444455556666")).unwrap();
+    let name = b"111122223333_CloudTrail_eu-west-1_20261101T0005Z_aaaaaaaaaaaaaaa\xe9.json.gz";
+    let day = bucket.path().join("AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/01");
+    std::fs::write(day.join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+    bucket.put_log("b", &events(3..5));
+    let ran = sync();
+    assert_eq!((ran.code(), &ran.json()["delivered"], &ran.json()["failed"]), (1, &2.into(), &2.into()), "{ran:?}");
+    for reason in ["AWSLogs/444455556666 is a symbolic link", "has a name that is not UTF-8: rename"] {
+        assert!(ran.err().contains(reason), "{ran:?}");
+    }
+}
+
 #[test]
 fn help_starts_with_examples_and_documents_exit_codes() {
     let help = run(&["sync", "--help"]);
