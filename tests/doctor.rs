@@ -248,6 +248,7 @@ async fn sound_deployment_has_no_failure_and_each_fault_is_named() {
     configuration_faults(&bed).await;
     delivery_faults(&bed).await;
     operator_faults(&bed, &policy).await;
+    trail_that_cannot_deliver(&bed).await;
     deletions(&bed).await;
     assert_eq!(bed.quotas.violations().await, json!([]));
     let missed = bed.missed.lock().unwrap();
@@ -307,6 +308,19 @@ async fn configuration_faults(bed: &Bed) {
     bed.expect("the topic has no subscription", &[("alarm.subscriptions", "warning", "has no subscription")]);
     let subscribe = sns.subscribe().topic_arn(TOPIC).protocol("sqs");
     subscribe.endpoint(subscription.endpoint().unwrap()).send().await.unwrap();
+
+    lambda.put_function_concurrency().function_name(name).reserved_concurrent_executions(0).send().await.unwrap();
+    bed.expect("the function may not run", &[("function.concurrency", "failed", "reserved concurrency is 0")]);
+    lambda.delete_function_concurrency().function_name(name).send().await.unwrap();
+
+    let role = stack.output("BackfillRoleArn");
+    let deny = json!({ "Version": "2012-10-17", "Statement": [{
+        "Sid": "Closed", "Effect": "Deny", "Principal": { "AWS": role }, "Action": "s3:ListBucket",
+        "Resource": format!("arn:aws:s3:::{LOG_BUCKET}")
+    }] });
+    stack.s3.put_bucket_policy().bucket(LOG_BUCKET).policy(deny.to_string()).send().await.unwrap();
+    bed.expect("the bucket's policy denies a role", &[("bucket.policy", "failed", "Closed denies s3:ListBucket")]);
+    stack.s3.delete_bucket_policy().bucket(LOG_BUCKET).send().await.unwrap();
 
     let now = Timestamp::now().as_second();
     let table = stack.output("LedgerTableName");
@@ -374,6 +388,47 @@ async fn operator_faults(bed: &Bed, policy: &Value) {
     assert!(finding["found"].as_str().unwrap().ends_with("no answer within 5 s"), "{finding}");
     assert_eq!(found["ledger.table"]["status"], "ok", "{}", found["ledger.table"]);
     assert_eq!(found["bucket.region"]["status"], "not-applicable");
+}
+
+/// States that the emulator does not have: CloudTrail's error of a delivery, and advanced event selectors. The stand-in
+/// validates the requests with botocore's model.
+async fn trail_that_cannot_deliver(bed: &Bed) {
+    let arn = "arn:aws:cloudtrail:us-east-1:111122223333:trail/all";
+    let trail = json!({
+        "Name": "all", "TrailARN": arn, "S3BucketName": LOG_BUCKET, "HomeRegion": "us-east-1", "IsMultiRegionTrail": true,
+        "IncludeGlobalServiceEvents": true, "LogFileValidationEnabled": false, "IsOrganizationTrail": false,
+    });
+    let field = |name: &str, value: &str| json!({ "Field": name, "Equals": [value] });
+    let selectors = [
+        json!({ "FieldSelectors": [field("eventCategory", "Management"), field("readOnly", "false")] }),
+        json!({ "FieldSelectors": [field("eventCategory", "Data"), field("resources.type", "AWS::S3::Object")] }),
+    ];
+    let stand_in = StandIn::start(&json!({ "cloudtrail": {
+        "DescribeTrails": { "trailList": [trail] },
+        "GetTrailStatus": { "IsLogging": true, "LatestDeliveryError": "AccessDenied" },
+        "GetEventSelectors": { "TrailARN": arn, "AdvancedEventSelectors": selectors },
+    } }));
+    let output = Command::new(env!("CARGO_BIN_EXE_trailhose"))
+        .args(["doctor", "--json", "--bucket", LOG_BUCKET, "--timeout", "60"])
+        .env_clear()
+        .env("AWS_ENDPOINT_URL", bed.stack.config().endpoint_url().unwrap())
+        .env("AWS_ENDPOINT_URL_CLOUDTRAIL", stand_in.endpoint())
+        .env("AWS_REGION", bed::REGION)
+        .envs(bed.operator.iter().map(|(name, value)| (*name, value.as_str())))
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let status = |id: &str| {
+        let findings = report["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["id"] == id).unwrap();
+        (finding["status"].as_str().unwrap().to_owned(), finding["found"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(status("trail.delivery"), ("failed".into(), format!("{arn}: the last delivery failed: AccessDenied")));
+    assert_eq!(status("trail.organization").0, "warning");
+    assert_eq!(status("trail.validation").0, "warning");
+    let found = "management events that only read are excluded; data events of AWS::S3::Object";
+    assert_eq!(status("trail.events"), ("warning".into(), found.into()));
+    assert_eq!(stand_in.violations().await, json!([]));
 }
 
 /// Resources that are deleted, last.

@@ -34,8 +34,9 @@ def operation_of(models, headers, form):
     target = headers.get("X-Amz-Target", "")
     name = target.rsplit(".", 1)[-1] or form.get("Action", "")
     for service, model in models.items():
-        prefix = model.metadata.get("targetPrefix")
-        matches = target.startswith(f"{prefix}.") if target else form.get("Version") == model.metadata["apiVersion"]
+        # SDKs may omit the namespace of the service, as that for Rust does for CloudTrail.
+        prefix = model.metadata.get("targetPrefix", "").rsplit(".", 1)[-1]
+        matches = f".{target}".endswith(f".{prefix}.{name}") if target else form.get("Version") == model.metadata["apiVersion"]
         if matches and name in model.operation_names:
             return service, model.operation_model(name)
     raise ValueError(f"no operation of {', '.join(models)} in the target {target!r} or the action {name!r}")
