@@ -1,5 +1,6 @@
 //! The AWS client configuration, HTTPS client and error classification that all adapters share.
 
+mod access;
 mod advice;
 mod credentials;
 mod function;
@@ -8,6 +9,7 @@ mod location;
 #[cfg(feature = "operate")]
 mod stack;
 
+pub use access::BucketAccess;
 pub use credentials::check as check_credentials;
 pub use function::function_config;
 #[cfg(feature = "wire")]
@@ -40,8 +42,9 @@ const MAX_ATTEMPTS: u32 = 5;
 /// (environment, profile, container, instance), the timeouts of this module, and one shared HTTPS client.
 ///
 /// This makes no network request, except to an instance's metadata service for the region. Credentials and root
-/// certificates are loaded with the first request, or by [`check_credentials`].
-pub async fn config() -> SdkConfig {
+/// certificates are loaded with the first request, or by [`check_credentials`]. `access` selects the profile and the type
+/// of the endpoints.
+pub async fn config(access: &BucketAccess) -> SdkConfig {
     let identity_cache = aws_config::identity::IdentityCache::lazy().load_timeout(credentials::LOAD_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .identity_cache(identity_cache)
@@ -51,7 +54,16 @@ pub async fn config() -> SdkConfig {
     if let Some(name) = app_name() {
         loader = loader.app_name(name);
     }
-    credentials::with_explanations(loader.load().await)
+    if let Some(profile) = &access.profile {
+        loader = loader.profile_name(profile);
+    }
+    if access.fips {
+        loader = loader.use_fips(true);
+    }
+    if access.dual_stack {
+        loader = loader.use_dual_stack(true);
+    }
+    credentials::with_explanations(loader.load().await, access.profile.clone())
 }
 
 fn retries() -> RetryConfig {

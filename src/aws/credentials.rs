@@ -3,6 +3,7 @@
 
 use aws_config::SdkConfig;
 use aws_config::profile::{self, ProfileSet};
+use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
@@ -17,6 +18,9 @@ const WAIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The SDK's own limit for loading credentials. It is long, because a `credential_process` can ask for a code.
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// How long to wait for the credentials of a role.
+const ROLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the credentials that [`check`] loads are kept for the SDK's first request for credentials. Without this, a
 /// `credential_process` would run twice.
@@ -45,20 +49,70 @@ pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> Option<Str
     causes.find_map(|error| error.downcast_ref::<ExplainedError>()).map(ToString::to_string)
 }
 
-/// Adds the time limit and the explanations to the provider of `config`.
-pub(super) fn with_explanations(config: SdkConfig) -> SdkConfig {
+/// Adds the time limit and the explanations to the provider of `config`. `profile` is the profile that the program
+/// selected; without one, the environment selects it.
+pub(super) fn with_explanations(config: SdkConfig, profile: Option<String>) -> SdkConfig {
     match config.credentials_provider() {
         None => config,
         Some(inner) => {
-            let provider = ExplainedProvider { inner, first: Mutex::new(FirstLoad::Pending) };
+            let provider = ExplainedProvider { inner, profile, first: Mutex::new(FirstLoad::Pending) };
             config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
         }
+    }
+}
+
+/// Returns the provider of `config`.
+///
+/// # Errors
+/// There is none.
+pub(super) fn provider(config: &SdkConfig) -> Result<SharedCredentialsProvider, String> {
+    config.credentials_provider().ok_or_else(|| "there is no provider of AWS credentials".into())
+}
+
+/// Returns `base` with the credentials of a role.
+pub(super) fn with_role(base: &SdkConfig, role: AssumeRoleProvider, arn: &str) -> SdkConfig {
+    let provider = RoleProvider { inner: role, arn: arn.to_owned() };
+    base.to_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+}
+
+/// Explains why a role cannot be assumed.
+#[derive(Debug)]
+struct RoleProvider {
+    inner: AssumeRoleProvider,
+    arn: String,
+}
+
+impl ProvideCredentials for RoleProvider {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let loaded = timeout(ROLE_LIMIT, self.inner.provide_credentials()).await;
+            let error = match loaded {
+                Ok(Ok(loaded)) => return Ok(loaded),
+                Ok(Err(error)) => error,
+                Err(_) => CredentialsError::provider_timed_out(ROLE_LIMIT),
+            };
+            // The credentials that assume the role have an explanation of their own.
+            let text = explained(&error).unwrap_or_else(|| {
+                format!(
+                    "the role {} cannot be assumed: {}. Check that your credentials are allowed sts:AssumeRole on it, and \
+                     that its trust policy accepts them and the external ID",
+                    self.arn,
+                    last_cause(&error)
+                )
+            });
+            Err(CredentialsError::provider_error(ExplainedError(text)))
+        })
     }
 }
 
 #[derive(Debug)]
 struct ExplainedProvider {
     inner: SharedCredentialsProvider,
+    /// The profile that the program selected.
+    profile: Option<String>,
     first: Mutex<FirstLoad>,
 }
 
@@ -94,7 +148,7 @@ impl ExplainedProvider {
         let mut loading = pin!(self.inner.provide_credentials());
         let loaded = match timeout(WAIT_LIMIT, &mut loading).await {
             Ok(loaded) => loaded,
-            Err(_) => match Profiles::load().await.credential_process_profile() {
+            Err(_) => match Profiles::load(self.profile.as_deref()).await.credential_process_profile() {
                 Some(profile) => {
                     tracing::warn!("waiting for AWS credentials from the credential_process of profile {profile:?}");
                     loading.await
@@ -112,7 +166,7 @@ impl ExplainedProvider {
                 Ok(loaded)
             }
             Err(error) => {
-                let text = explanation(&error, &Profiles::load().await);
+                let text = explanation(&error, &Profiles::load(self.profile.as_deref()).await);
                 Err(CredentialsError::provider_error(ExplainedError(text)))
             }
         }
@@ -135,9 +189,10 @@ impl ExplainedProvider {
 struct Profiles(Result<ProfileSet, String>);
 
 impl Profiles {
-    async fn load() -> Self {
-        let files = Default::default();
-        Self(profile::load(&Fs::real(), &Env::real(), &files, None).await.map_err(|error| last_cause(&error)))
+    /// Loads the files. Without `selected`, the environment selects the profile.
+    async fn load(selected: Option<&str>) -> Self {
+        let (files, selected) = (Default::default(), selected.map(|name| name.to_owned().into()));
+        Self(profile::load(&Fs::real(), &Env::real(), &files, selected).await.map_err(|error| last_cause(&error)))
     }
 
     /// Returns the name of the profile that runs a `credential_process`: the selected one or one of its sources.

@@ -10,7 +10,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
-use aws_sdk_s3::types::{EncodingType, OptionalObjectAttributes};
+use aws_sdk_s3::types::{EncodingType, OptionalObjectAttributes, RequestPayer};
 use percent_encoding::percent_decode_str;
 use response::{ResponseChecks, content_range};
 
@@ -18,13 +18,21 @@ use response::{ResponseChecks, content_range};
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
+    /// Set if this account pays for the requests.
+    payer: Option<RequestPayer>,
 }
 
 impl S3 {
     /// Creates a source that uses `client`; see [`aws::s3`].
     pub fn new(client: Client) -> Self {
         let config = client.config().to_builder().interceptor(ResponseChecks).build();
-        Self { client: Client::from_conf(config) }
+        Self { client: Client::from_conf(config), payer: None }
+    }
+
+    /// Sets whether this account pays for the requests. Buckets with *requester pays* refuse other requests.
+    #[must_use]
+    pub fn with_requester_pays(self, pays: bool) -> Self {
+        Self { payer: pays.then_some(RequestPayer::Requester), ..self }
     }
 
     /// Sends one list request without retries. Programs call it at the start to check that the source answers. A
@@ -34,7 +42,13 @@ impl S3 {
     /// The source is unreachable, rejects every request, or the bucket does not exist.
     pub async fn check(&self, bucket: &str, prefix: &str) -> Result<(), SourceError> {
         let no_retries = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
-        let list = self.client.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);
+        let list = self
+            .client
+            .list_objects_v2()
+            .set_request_payer(self.payer.clone())
+            .bucket(bucket)
+            .prefix(prefix)
+            .max_keys(1);
         let Err(error) = list.customize().config_override(no_retries).send().await else { return Ok(()) };
         let request = Listing { bucket, prefix, delimiter: None, token: None, start_after: None };
         match list_error(&request, &aws::failure(&error)) {
@@ -44,7 +58,8 @@ impl S3 {
     }
 
     fn get(&self, object: &Object) -> GetObjectFluentBuilder {
-        let get = self.client.get_object().bucket(&object.bucket).key(&object.key);
+        let get =
+            self.client.get_object().set_request_payer(self.payer.clone()).bucket(&object.bucket).key(&object.key);
         get.if_match(format!("\"{}\"", object.etag))
     }
 }
@@ -52,7 +67,8 @@ impl S3 {
 #[async_trait]
 impl Source for S3 {
     async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
-        let answer = self.client.head_object().bucket(&at.bucket).key(&at.key).send().await;
+        let head = self.client.head_object().set_request_payer(self.payer.clone());
+        let answer = head.bucket(&at.bucket).key(&at.key).send().await;
         let head = answer.map_err(|error| read_error(at, &aws::failure(&error)))?;
         let etag = head.e_tag().ok_or_else(|| invalid_response(at, "the HeadObject response has no ETag"))?;
         let size = head.content_length().and_then(|bytes| u64::try_from(bytes).ok());
@@ -105,6 +121,7 @@ impl Source for S3 {
         let answer = self
             .client
             .list_objects_v2()
+            .set_request_payer(self.payer.clone())
             .bucket(request.bucket)
             .prefix(request.prefix)
             .set_delimiter(request.delimiter.map(String::from))

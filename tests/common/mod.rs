@@ -11,7 +11,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 /// Returns the program's AWS configuration for `endpoint`, with fake credentials.
 pub async fn config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("key", "secret", None, None, "test");
-    trailhose::aws::config()
+    trailhose::aws::config(&trailhose::aws::BucketAccess::default())
         .await
         .into_builder()
         .endpoint_url(endpoint)

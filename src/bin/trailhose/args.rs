@@ -1,5 +1,6 @@
 //! Command-line arguments: one module for each subcommand, and the argument types they share.
 
+mod access;
 mod backfill;
 mod cost;
 mod doctor;
@@ -47,6 +48,10 @@ Examples:
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+
+    /// Profile of the AWS configuration files, instead of AWS_PROFILE
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

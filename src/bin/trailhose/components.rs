@@ -4,9 +4,9 @@ use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location}
 use crate::startup_check;
 use crate::sync::plan;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
-use trailhose::aws;
+use trailhose::aws::{self, BucketAccess};
 use trailhose::ledger::inspect::scan::LedgerScan;
 use trailhose::ledger::model::row::Seconds;
 #[cfg(feature = "dynamodb")]
@@ -28,6 +28,18 @@ const UNLIMITED_RETENTION: Seconds = 200 * 365 * 86_400;
 /// The retention in days that commands assume if they do not ingest. Nothing that they write expires. A dry run counts
 /// the objects that are older than this.
 pub(crate) const INSPECTION_DAYS: u32 = 90;
+
+/// The error if no region is configured.
+const NO_REGION: &str = "no AWS region is configured: set AWS_REGION, or `region` in the AWS profile";
+
+/// The profile that `--profile` names. It applies to every request of the program, except to sources with a profile of
+/// their own.
+static PROFILE: OnceLock<String> = OnceLock::new();
+
+/// Selects the profile for all requests. Only the first call has an effect.
+pub(crate) fn use_profile(name: String) {
+    let _ = PROFILE.set(name);
+}
 
 /// The AWS configuration, loaded on first use.
 #[derive(Default)]
@@ -60,7 +72,7 @@ impl Aws {
         let config = self.loaded().await?;
         match config.region() {
             Some(_) => Ok(config),
-            None => Err("no AWS region is configured: set AWS_REGION, or `region` in the AWS profile".into()),
+            None => Err(NO_REGION.into()),
         }
     }
 
@@ -81,7 +93,8 @@ impl Aws {
 
     async fn loaded(&self) -> Result<&aws_config::SdkConfig, String> {
         let load = async || {
-            let config = aws::config().await;
+            let access = BucketAccess { profile: PROFILE.get().cloned(), ..BucketAccess::default() };
+            let config = aws::config(&access).await;
             aws::check_credentials(&config).await.map(|()| config)
         };
         self.0.get_or_try_init(load).await
@@ -97,8 +110,8 @@ pub(crate) struct OpenedSource {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// Opens a source. `region` overrides the configured region for a bucket.
-pub(crate) async fn source(location: &Location, region: Option<&str>, aws: &Aws) -> Result<OpenedSource, String> {
+/// Opens a source. `access` applies to a bucket.
+pub(crate) async fn source(location: &Location, access: &BucketAccess, aws: &Aws) -> Result<OpenedSource, String> {
     match location {
         Location::Path(path) => {
             let source = Directory::open(path).map_err(|error| format!("SOURCE: {error}"))?;
@@ -107,12 +120,17 @@ pub(crate) async fn source(location: &Location, region: Option<&str>, aws: &Aws)
             Ok(OpenedSource { source: Arc::new(source), bucket, prefix: String::new(), folder: Some(folder) })
         }
         Location::S3 { bucket, key } => {
-            let config = match region.or(aws::arn_region(bucket)) {
-                Some(region) => aws.config_in(region).await?,
-                None => aws.config().await?.clone(),
+            let region = access.region.as_deref().or(aws::arn_region(bucket));
+            let profile = access.profile.clone().or(PROFILE.get().cloned());
+            let access = BucketAccess { region: region.map(str::to_owned), profile, ..access.clone() };
+            let config = match access.needs_own_config() {
+                true => access.load().await.map_err(|error| format!("SOURCE: {error}"))?,
+                false => aws.loaded().await?.clone(),
             };
-            let is_arn = bucket.starts_with("arn:");
-            let source = Arc::new(S3::new(if is_arn { aws::s3_access_point(&config) } else { aws::s3(&config) }));
+            if access.region.is_none() && config.region().is_none() {
+                return Err(NO_REGION.into());
+            }
+            let source = Arc::new(S3::new(access.client(bucket, &config)).with_requester_pays(access.requester_pays));
             startup_check::s3(&source, bucket, key, &config).await?;
             Ok(OpenedSource { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })
         }

@@ -9,6 +9,7 @@ use crate::text::{counted, reason_kind};
 use contents::{ObjectContents, UnreadableObject};
 use serde::Serialize;
 use std::path::Path;
+use trailhose::aws::BucketAccess;
 use trailhose::decode::DecodeLimits;
 use trailhose::ledger::model::row::Status;
 use trailhose::ledger::{Ledger, OwnershipCounts};
@@ -138,7 +139,7 @@ async fn fetch(location: &Location, aws: &Aws) -> Result<FetchedObject, String> 
         }
     };
     let failed = |error: SourceError| error.to_string();
-    let source = components::source(&folder, None, aws).await?.source;
+    let source = components::source(&folder, &BucketAccess::default(), aws).await?.source;
     let found = source.stat(&at).await.map_err(failed)?;
     let object = found.object().ok_or_else(|| format!("{at} has no ETag"))?;
     let bytes = source.fetch(&object).await.map_err(failed)?;

@@ -52,6 +52,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return print_parse_error(&error),
     };
+    if let Some(profile) = cli.profile {
+        components::use_profile(profile);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the worker threads: {error}")),

@@ -26,6 +26,7 @@ use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location}
 use jiff::civil::Date;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trailhose::aws::BucketAccess;
 use trailhose::event::filter::Filter;
 use trailhose::object::key::Kind;
 
@@ -78,8 +79,8 @@ pub(crate) struct BackfillSettings {
 pub(crate) struct SourceSettings {
     /// Bucket and prefix, or folder.
     pub(crate) location: Location,
-    /// Region of the bucket, if it differs from the configured region.
-    pub(crate) bucket_region: Option<String>,
+    /// How the bucket is accessed.
+    pub(crate) access: BucketAccess,
     /// Accounts to read; empty for all.
     pub(crate) accounts: Vec<String>,
     /// Regions to read; empty for all.

@@ -1,5 +1,6 @@
 //! Arguments of `trailhose sync`.
 
+use super::access::AccessArgs;
 use super::selection::Selection;
 use super::value::{self, CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 use clap::Args;
@@ -61,6 +62,9 @@ pub(crate) struct SyncArgs {
 
     #[command(flatten)]
     pub(crate) selection: Selection,
+
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 
     /// Take the list of objects from this S3 Inventory report (CSV or Parquet) instead of listing the bucket. SOURCE must
     /// be the bucket that the report describes

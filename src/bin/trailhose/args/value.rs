@@ -206,6 +206,28 @@ pub(crate) fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str
     }
 }
 
+/// Checks the ARN of an IAM role.
+pub(crate) fn role_arn(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, "iam", "", account, role]
+            if !partition.is_empty() && account.len() == 12 && role.starts_with("role/") =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("{text:?} is no role: expected arn:aws:iam::111122223333:role/NAME")),
+    }
+}
+
+/// Checks the URL of an endpoint.
+pub(crate) fn endpoint_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is no endpoint: expected https://HOST or http://HOST:PORT")),
+    }
+}
+
 /// Checks an account ID.
 pub(crate) fn account(text: &str) -> Result<String, String> {
     if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -304,6 +326,25 @@ mod tests {
         }
         assert_eq!(whole::<u64>(1..=u64::MAX)("0").unwrap_err(), "expected a whole number of at least 1");
         assert_eq!(whole::<u64>(0..=u64::MAX)("x").unwrap_err(), "expected a whole number");
+    }
+
+    #[test]
+    fn roles_and_endpoints_are_checked() {
+        let role = "arn:aws-cn:iam::111122223333:role/path/reader";
+        assert_eq!(role_arn(role), Ok(role.into()));
+        for text in [
+            "",
+            "reader",
+            "arn:aws:iam::1:role/r",
+            "arn:aws:iam::111122223333:user/u",
+            "arn:aws:sts::111122223333:role/r",
+        ] {
+            assert!(role_arn(text).unwrap_err().contains("role/NAME"), "{text}");
+        }
+        assert_eq!(endpoint_url("http://localhost:9000"), Ok("http://localhost:9000".into()));
+        for text in ["", "localhost:9000", "https://", "ftp://host", "https:///x"] {
+            assert!(endpoint_url(text).unwrap_err().contains("https://HOST"), "{text}");
+        }
     }
 
     #[test]

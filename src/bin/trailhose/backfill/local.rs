@@ -133,7 +133,7 @@ async fn run_source(
     let failed = |reason: String| {
         if started { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) }
     };
-    let opened = components::source(&at.location, at.region.as_deref(), aws).await.map_err(failed)?;
+    let opened = components::source(&at.location, &at.access, aws).await.map_err(failed)?;
     let processor = UnitProcessor { source: Arc::clone(&opened.source), ledger: ledger.clone() };
     let request = terms.discovery_request(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
     match &plan.inventory {

@@ -4,6 +4,7 @@ use crate::args::{BackfillArgs, LedgerLocation, Location};
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::path::Path;
+use trailhose::aws::BucketAccess;
 use trailhose::backfill::run::{Defaults, Run, SourceRoot};
 use trailhose::backfill::{Request, RunId};
 use trailhose::ledger::system_clock;
@@ -31,11 +32,11 @@ pub(super) struct PlannedRun {
     pub(super) sources: Vec<SourceLocation>,
 }
 
-/// A source, with the region of its bucket if it differs from the configured region.
+/// A source, and how its bucket is accessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceLocation {
     pub(super) location: Location,
-    pub(super) region: Option<String>,
+    pub(super) access: BucketAccess,
     /// Whether it is expected that no object matches.
     pub(super) allow_empty: bool,
 }
@@ -73,7 +74,10 @@ impl BackfillPlan {
             None => runs.push(PlannedRun { request, sources: vec![at] }),
         };
         for location in &args.sources {
-            add(request.clone(), SourceLocation { location: location.clone(), region: None, allow_empty });
+            add(
+                request.clone(),
+                SourceLocation { location: location.clone(), access: BucketAccess::default(), allow_empty },
+            );
         }
         let listed = settings.iter().filter(|_| args.sources.is_empty()).flat_map(|settings| &settings.sources);
         for source in listed {
@@ -90,8 +94,8 @@ impl BackfillPlan {
             if request.kinds.is_empty() {
                 source_request.kinds = source.kinds.iter().map(ToString::to_string).collect();
             }
-            let (location, region) = (source.location.clone(), source.bucket_region.clone());
-            add(source_request, SourceLocation { location, region, allow_empty: allow_empty || source.allow_empty });
+            let (location, access) = (source.location.clone(), source.access.clone());
+            add(source_request, SourceLocation { location, access, allow_empty: allow_empty || source.allow_empty });
         }
         if runs.is_empty() {
             // No source is given: the stack uses its configured sources.

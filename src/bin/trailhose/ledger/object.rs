@@ -5,6 +5,7 @@ use crate::args::Location;
 use crate::args::value::location;
 use crate::components::{self, Aws};
 use crate::explain::candidates;
+use trailhose::aws::BucketAccess;
 use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::row::Row;
 use trailhose::object::{Object, ObjectRef};
@@ -94,7 +95,7 @@ impl ObjectSelector {
             Some(folder) => Location::Path(folder.into()),
             None => Location::S3 { bucket: bucket.clone(), key: String::new() },
         };
-        let source = components::source(&location, None, aws).await?.source;
+        let source = components::source(&location, &BucketAccess::default(), aws).await?.source;
         match source.stat(&ObjectRef::new(bucket, key)).await {
             Ok(found) => Ok(found.etag),
             Err(SourceError::Missing(_)) => Ok(None),

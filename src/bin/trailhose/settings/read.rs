@@ -11,7 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
-use trailhose::aws::split_location;
+use trailhose::aws::{BucketAccess, split_location};
 use trailhose::event::filter::Filter;
 
 type SpannedString = Spanned<String>;
@@ -51,6 +51,17 @@ struct SourceTable {
     folder: Option<SpannedString>,
     prefix: Option<SpannedString>,
     bucket_region: Option<SpannedString>,
+    profile: Option<SpannedString>,
+    role_arn: Option<SpannedString>,
+    external_id: Option<SpannedString>,
+    role_session_name: Option<SpannedString>,
+    endpoint_url: Option<SpannedString>,
+    #[serde(default)]
+    fips: bool,
+    #[serde(default)]
+    dual_stack: bool,
+    #[serde(default)]
+    requester_pays: bool,
     #[serde(default)]
     accounts: Vec<SpannedString>,
     #[serde(default)]
@@ -158,9 +169,24 @@ impl SourceTable {
         let days_of = (days.0.or(default_days.0), days.1.or(default_days.1));
         in_order(days_of, self.until.as_ref().or(self.since.as_ref()))?;
         let text = |text: Option<SpannedString>| text.map(Spanned::into_inner);
+        if let (None, Some(id)) = (&self.role_arn, self.external_id.as_ref().or(self.role_session_name.as_ref())) {
+            let what = "external_id and role_session_name need role_arn = \"arn:…\"".into();
+            return Err(SettingError(id.span(), what));
+        }
+        let access = BucketAccess {
+            region: text(self.bucket_region),
+            profile: text(self.profile),
+            role_arn: parsed("role_arn", self.role_arn.as_ref(), value::role_arn)?,
+            external_id: text(self.external_id),
+            role_session_name: text(self.role_session_name),
+            endpoint_url: parsed("endpoint_url", self.endpoint_url.as_ref(), value::endpoint_url)?,
+            fips: self.fips,
+            dual_stack: self.dual_stack,
+            requester_pays: self.requester_pays,
+        };
         Ok(SourceSettings {
             location,
-            bucket_region: text(self.bucket_region),
+            access,
             accounts: each("accounts", &self.accounts, value::account)?,
             regions: each("regions", &self.regions, value::region)?,
             kinds: each("kinds", &self.kinds, value::kind)?,

@@ -50,7 +50,7 @@ fn every_setting_is_read() {
     assert!(settings.backfill.unwrap().queue.unwrap().ends_with("/backfill"));
     let [bucket, folder] = &settings.sources[..] else { panic!("two sources") };
     assert_eq!(bucket.location.to_string(), "s3://my-trail-bucket/logs/a");
-    assert_eq!((&bucket.bucket_region, &bucket.kinds[..]), (&Some("eu-central-1".into()), &[Kind::Insight][..]));
+    assert_eq!((&bucket.access.region, &bucket.kinds[..]), (&Some("eu-central-1".into()), &[Kind::Insight][..]));
     assert_eq!((&bucket.accounts[..], &bucket.regions[..]), (&["111122223333".into()][..], &["eu-west-1".into()][..]));
     assert_eq!((bucket.since, bucket.until), (Some(date(2026, 11, 1)), Some(date(2026, 11, 2))));
     let trail = &bucket.trail;

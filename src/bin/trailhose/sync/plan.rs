@@ -5,6 +5,7 @@ use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location,
 use crate::settings::Settings;
 use jiff::civil::Date;
 use std::time::Duration;
+use trailhose::aws::BucketAccess;
 use trailhose::event::filter::Filter;
 use trailhose::listing::day_range::LOOK_BACK;
 use trailhose::listing::folder_level::Filters;
@@ -36,8 +37,8 @@ pub(crate) struct SyncPlan {
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedSource {
     pub(crate) location: Location,
-    /// Region of the bucket, if it differs from the configured region.
-    pub(crate) bucket_region: Option<String>,
+    /// How its bucket is accessed.
+    pub(crate) access: BucketAccess,
     pub(crate) filters: Filters,
     /// First day of delivery, UTC.
     pub(crate) since: Option<Date>,
@@ -117,7 +118,7 @@ impl SyncPlan {
 fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSource>, String> {
     let named = args.source.iter().map(|location| PlannedSource {
         location: location.clone(),
-        bucket_region: None,
+        access: BucketAccess::default(),
         filters: Filters::default(),
         since: None,
         until: None,
@@ -125,7 +126,7 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
     });
     let listed = settings.iter().flat_map(|settings| &settings.sources).map(|source| PlannedSource {
         location: source.location.clone(),
-        bucket_region: source.bucket_region.clone(),
+        access: source.access.clone(),
         filters: Filters {
             accounts: source.accounts.iter().cloned().collect(),
             kinds: source.kinds.iter().map(ToString::to_string).collect(),
@@ -144,6 +145,7 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
         source.since = args.selection.since.or(source.since);
         source.until = args.selection.until.or(source.until);
         source.allow_empty |= args.selection.allow_empty;
+        args.access.apply(&mut source.access);
         for (asked, filter) in [
             (&asked.accounts, &mut source.filters.accounts),
             (&asked.regions, &mut source.filters.regions),

@@ -50,7 +50,7 @@ impl Components {
         let source_usage = Arc::<SourceCounters>::default();
         let mut sources = Vec::new();
         for planned in &plan.sources {
-            let mut opened = components::source(&planned.location, planned.bucket_region.as_deref(), &aws).await?;
+            let mut opened = components::source(&planned.location, &planned.access, &aws).await?;
             check_distinct(&opened, &plan.delivery.dest)?;
             if matches!(planned.location, Location::S3 { .. }) {
                 // Opening a bucket sends one list request before the source is metered.
