@@ -410,7 +410,7 @@ mod tests {
 
     #[tokio::test]
     async fn configuration_loads_without_an_account() {
-        let config = config().await;
+        let config = config(&BucketAccess::default()).await;
         assert_eq!(config.retry_config().map(RetryConfig::max_attempts), Some(MAX_ATTEMPTS));
         assert!(config.http_client().is_some(), "all services share one HTTPS client");
         #[cfg(feature = "firehose")]
