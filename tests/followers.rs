@@ -185,14 +185,14 @@ fn killed_follower_repeats_only_the_batch_that_was_not_acknowledged() {
     assert!(repeated > 0, "seed {seed}: no batch was repeated");
 }
 
-/// Delivers events without the program, with one checkpoint for each range.
-async fn delivered(dest: &Path, checkpoints: &[std::ops::Range<u32>]) {
+/// Delivers events without the program, with one checkpoint for each pair of the first event and the event after the last.
+async fn delivered(dest: &Path, checkpoints: &[(u32, u32)]) {
     let ledger = Sqlite::open(&dest.join(".trailhose/ledger.db"), CommitMode::Grouped).unwrap();
     let sink = Jsonl::with_ledger(dest, Options::default(), &ledger).await.unwrap();
     let scope = EventScope { account: "111122223333".into(), region: "eu-west-1".into(), minute: Some(28_000_000) };
-    for numbers in checkpoints {
+    for &(from, to) in checkpoints {
         let mut call = SinkCall { scopes: Arc::new(vec![scope.clone()]), ..SinkCall::default() };
-        for (ordinal, event) in events(numbers.clone()).into_iter().enumerate() {
+        for (ordinal, event) in events(from..to).into_iter().enumerate() {
             call.body.extend_from_slice(event.as_bytes());
             call.body.push(b'\n');
             call.lines.push(PackedLine { end: call.body.len(), ordinal: ordinal as u32, scope: 0 });
@@ -233,7 +233,7 @@ impl Follower for Limited {
 #[tokio::test]
 async fn batch_never_contains_events_of_two_checkpoints() {
     let dest = tempfile::tempdir().unwrap();
-    delivered(dest.path(), &[0..6, 6..7, 7..9]).await;
+    delivered(dest.path(), &[(0, 6), (6, 7), (7, 9)]).await;
     let mut follower = Limited { accepted: 9, batches: Vec::new() };
     follow(&mut follower, &segments(dest.path()), &state(dest.path()), &|| false, &|_| {}).await.unwrap();
     assert_eq!(follower.batches, [4, 2, 1, 2]);
@@ -242,7 +242,7 @@ async fn batch_never_contains_events_of_two_checkpoints() {
 #[tokio::test]
 async fn follower_continues_after_the_acknowledged_part_of_a_segment() {
     let dest = tempfile::tempdir().unwrap();
-    delivered(dest.path(), &[0..10]).await;
+    delivered(dest.path(), &[(0, 10)]).await;
     let mut follower = Limited { accepted: 1, batches: Vec::new() };
     let refused = follow(&mut follower, &segments(dest.path()), &state(dest.path()), &|| false, &|_| {}).await;
     assert_eq!(refused.unwrap_err().to_string(), "the follower collector failed: it is closed");
@@ -253,7 +253,7 @@ async fn follower_continues_after_the_acknowledged_part_of_a_segment() {
 #[tokio::test]
 async fn position_of_another_history_is_refused() {
     let dest = tempfile::tempdir().unwrap();
-    delivered(dest.path(), &[0..5]).await;
+    delivered(dest.path(), &[(0, 5)]).await;
     collect(dest.path()).await.unwrap();
     let state = state(dest.path());
     let mut stored = state.follower("collector").unwrap().unwrap();
