@@ -1,4 +1,4 @@
-//! How the bucket of a source is accessed: roles, profiles, endpoints, requester pays. A stub server stands in for STS and
+//! How the bucket of a source is accessed: roles, profiles, endpoints, requester pays. A stub server replaces STS and
 //! S3, because no emulator shows which credentials and headers a request has.
 
 mod common;
