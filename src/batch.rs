@@ -10,7 +10,7 @@ use crate::ingest::{Deadline, Deferred, Ingest, IngestError, Outcome};
 use crate::ledger::model::row::Seconds;
 use crate::notification::{self, Message, Notice};
 use crate::object::ObjectRef;
-use crate::queue::Queue;
+use crate::queue::{Queue, queue_name};
 use crate::source::SourceError;
 use crate::tally::Tally;
 use breaker::{Admission, Breaker};
@@ -44,6 +44,8 @@ pub struct Batch {
     queue: Option<Arc<dyn Queue>>,
     /// Where messages wait during an outage. Without it, they stay in their queue.
     deferral: Option<Deferral>,
+    /// The URL of the queue of new objects. With it, the report contains the age of events of its objects only.
+    lag_queue: Option<String>,
     breaker: Breaker,
     slots: Semaphore,
     memory: Semaphore,
@@ -97,8 +99,8 @@ impl Batch {
     pub fn new(ingest: Ingest, queue: Option<Arc<dyn Queue>>, concurrency: usize, memory_mib: u32) -> Self {
         let slots = Semaphore::new(concurrency.max(1));
         let memory = Semaphore::new(memory_mib.max(1) as usize);
-        let (deferral, breaker) = (None, Breaker::default());
-        Self { ingest, queue, deferral, breaker, slots, memory, memory_mib: memory_mib.max(1) }
+        let (deferral, lag_queue, breaker) = (None, None, Breaker::default());
+        Self { ingest, queue, deferral, lag_queue, breaker, slots, memory, memory_mib: memory_mib.max(1) }
     }
 
     /// Moves messages to these queues: to the deferred queue during an outage, and to the dead-letter queue if they are
@@ -108,12 +110,22 @@ impl Batch {
         Self { deferral: Some(deferral), ..self }
     }
 
+    /// Reports the newest event only for objects whose message was first sent to this queue. The events of objects that
+    /// a backfill found are old, although the stream is not behind.
+    #[must_use]
+    pub fn with_lag_queue(self, url: String) -> Self {
+        Self { lag_queue: Some(url), ..self }
+    }
+
     /// Processes the messages of a queue. Each message is retried or moved on its own if it is invalid or if one of its
     /// objects is not finished.
     pub async fn messages(&self, messages: &[Message], deadline: Deadline) -> BatchReport {
         let results = join_all(messages.iter().map(|message| self.process_message(message, deadline)));
         let mut report = BatchReport::default();
-        for (message, (disposition, message_report)) in messages.iter().zip(results.await) {
+        for (message, (disposition, mut message_report)) in messages.iter().zip(results.await) {
+            if self.lag_queue.as_ref().is_some_and(|queue| queue_name(queue) != queue_name(message.source_arn())) {
+                message_report.tally.done.newest = None;
+            }
             report.merge(&message_report);
             if disposition == Disposition::Retry {
                 report.failed.push(message.id.clone());

@@ -2,15 +2,23 @@
 
 use crate::backfill::tally::BackfillTally;
 use crate::batch::BatchReport;
+use crate::ledger::cost::LedgerUsage;
 use crate::ledger::model::quarantine::QuarantineKind;
 use crate::listing::ListingCounts;
+use crate::sink::cost::SinkUsage;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The CloudWatch namespace of all metrics.
-pub(crate) const NAMESPACE: &str = "trailhose";
+pub const NAMESPACE: &str = "trailhose";
+
+/// The only dimension of all metrics. Its value is the name of the function.
+pub const DIMENSION: &str = "Function";
+
+/// A metric: name, unit and value.
+type Metric = (&'static str, &'static str, u64);
 
 /// Starts structured logs on standard error at the levels in `RUST_LOG` (default: `info`, and `warn` for the AWS SDK).
 /// Logs contain object names and counts, never events. The `trace` level of other crates, which prints whole requests
@@ -42,9 +50,39 @@ fn targets(directives: &str) -> Option<Targets> {
     directives.join(",").parse().ok()
 }
 
+/// What one ingest invocation used of the ledger and the sink.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IngestUsage {
+    /// Requests to the ledger.
+    pub ledger: LedgerUsage,
+    /// Requests to the sink.
+    pub sink: SinkUsage,
+}
+
+/// Returns the names of all metrics that the ingest function can write. `template.yaml` uses them in alarms and in the
+/// dashboard.
+pub fn ingest_metric_names() -> Vec<&'static str> {
+    let mut report = BatchReport { oldest_unfinished: Some(0), ..BatchReport::default() };
+    report.tally.done.newest = Some(0);
+    ingest_metrics(&report, &IngestUsage::default(), 0).into_iter().map(|(name, ..)| name).collect()
+}
+
+/// Returns the names of all metrics that the backfill function can write.
+pub fn backfill_metric_names() -> Vec<&'static str> {
+    backfill_metrics_of(&BackfillTally::default(), 0).into_iter().map(|(name, ..)| name).collect()
+}
+
 /// Returns the metrics of one ingest invocation as a log line in CloudWatch's embedded metric format.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
-pub fn embedded_metrics(function: &str, report: &BatchReport, costs: &[(&str, u64)], now_ms: u64) -> String {
+pub fn embedded_metrics(function: &str, report: &BatchReport, usage: &IngestUsage, now_ms: u64) -> String {
+    let tally = &report.tally;
+    // The kinds are properties and not metrics. They are searchable and cost nothing.
+    let kinds = [("Quarantined", &tally.quarantined), ("Skipped", &tally.skipped), ("Ignored", &tally.ignored)];
+    let kinds = kinds.into_iter().filter(|(_, kinds)| !kinds.is_empty()).map(|(name, kinds)| (name, json!(kinds)));
+    line(function, &ingest_metrics(report, usage, now_ms), kinds, now_ms)
+}
+
+fn ingest_metrics(report: &BatchReport, usage: &IngestUsage, now_ms: u64) -> Vec<Metric> {
     let tally = &report.tally;
     let done = &tally.done;
     let figures = [
@@ -70,27 +108,32 @@ pub fn embedded_metrics(function: &str, report: &BatchReport, costs: &[(&str, u6
         ("EventsConflicting", done.conflicts),
         ("EventsHelped", done.helped),
         ("ObjectsOfUnknownKind", done.unknown_kinds),
+        ("LedgerWriteUnits", usage.ledger.write_units),
+        ("LedgerReadUnits", usage.ledger.read_units),
+        ("LedgerRefusedWrites", usage.ledger.refused),
+        ("SinkRecords", usage.sink.records),
+        ("SinkRecordsRetried", usage.sink.retried),
+        ("SinkBilledBytes", usage.sink.billed_bytes),
     ];
     let bytes = [("StoredBytes", done.stored_bytes), ("JsonBytes", done.json_bytes), ("SentBytes", done.sent_bytes)];
     let age = |since: i64| now_ms.saturating_sub(u64::try_from(since).unwrap_or(0) * 1000) / 1000;
-    let metrics = [
+    [
         figures.iter().map(|&(name, value)| (name, "Count", value)).collect::<Vec<_>>(),
-        costs.iter().map(|&(name, value)| (name, "Count", value)).collect(),
         bytes.iter().map(|&(name, value)| (name, "Bytes", value)).collect(),
         // The age of the newest delivered event: how far the stream is behind.
         done.newest.map(|newest| ("Lag", "Seconds", age(newest))).into_iter().collect(),
         // SQS's own metric omits messages that were received three times or more, and a copy has a new age.
         report.oldest_unfinished.map(|first| ("OldestUnfinishedAge", "Seconds", age(first))).into_iter().collect(),
     ]
-    .concat();
-    // The kinds are properties and not metrics. They are searchable and cost nothing.
-    let kinds = [("Quarantined", &tally.quarantined), ("Skipped", &tally.skipped), ("Ignored", &tally.ignored)];
-    let kinds = kinds.into_iter().filter(|(_, kinds)| !kinds.is_empty()).map(|(name, kinds)| (name, json!(kinds)));
-    line(function, &metrics, kinds, now_ms)
+    .concat()
 }
 
 /// Returns the metrics of one backfill invocation in the same format.
-pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u64)], now_ms: u64) -> String {
+pub fn backfill_metrics(function: &str, tally: &BackfillTally, ledger_read_units: u64, now_ms: u64) -> String {
+    line(function, &backfill_metrics_of(tally, ledger_read_units), [], now_ms)
+}
+
+fn backfill_metrics_of(tally: &BackfillTally, ledger_read_units: u64) -> Vec<Metric> {
     let ListingCounts {
         listed,
         not_logs,
@@ -134,20 +177,16 @@ pub fn backfill_metrics(function: &str, tally: &BackfillTally, costs: &[(&str, u
         ("ListRequests", list_requests),
         ("LedgerRowsRead", ledger_reads),
         ("KeyProbes", key_probes),
+        ("LedgerReadUnits", ledger_read_units),
     ];
-    let metrics: Vec<_> = counts
-        .iter()
-        .chain(costs)
-        .map(|&(name, value)| (name, "Count", value))
-        .chain([("BytesEnqueued", "Bytes", bytes)])
-        .collect();
-    line(function, &metrics, [], now_ms)
+    let counts = counts.into_iter().map(|(name, value)| (name, "Count", value));
+    counts.chain([("BytesEnqueued", "Bytes", bytes)]).collect()
 }
 
 /// Renders a line from metrics (name, unit, value) and properties.
 fn line<'p>(
     function: &str,
-    metrics: &[(&str, &str, u64)],
+    metrics: &[Metric],
     properties: impl IntoIterator<Item = (&'p str, Value)>,
     now_ms: u64,
 ) -> String {
@@ -156,10 +195,10 @@ fn line<'p>(
     line.insert(
         "_aws".into(),
         json!({ "Timestamp": now_ms, "CloudWatchMetrics": [
-            { "Namespace": NAMESPACE, "Dimensions": [["Function"]], "Metrics": definitions }
+            { "Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions }
         ]}),
     );
-    line.insert("Function".into(), function.into());
+    line.insert(DIMENSION.into(), function.into());
     line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), Value::from(*value))));
     line.extend(properties.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Value::Object(line).to_string()
@@ -196,8 +235,9 @@ mod tests {
             breaker_open: true,
             ..BatchReport::default()
         };
-        let line: Value =
-            serde_json::from_str(&embedded_metrics("ingest", &report, &[("WriteUnits", 7)], 160_000)).unwrap();
+        let ledger = LedgerUsage { write_units: 7, ..LedgerUsage::default() };
+        let usage = IngestUsage { ledger, ..IngestUsage::default() };
+        let line: Value = serde_json::from_str(&embedded_metrics("ingest", &report, &usage, 160_000)).unwrap();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         for metric in defined {
             assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
@@ -205,7 +245,7 @@ mod tests {
         assert!(defined.len() <= 100, "more metrics than one line may define");
         assert_eq!(line["Lag"], 60);
         assert_eq!([&line["OldestUnfinishedAge"], &line["BreakerOpen"], &line["MessagesDeferred"]], [120, 1, 2]);
-        assert_eq!(line["WriteUnits"], 7);
+        assert_eq!(line["LedgerWriteUnits"], 7);
     }
 
     #[test]
@@ -219,8 +259,7 @@ mod tests {
             counts,
             ..BackfillTally::default()
         };
-        let line: Value =
-            serde_json::from_str(&backfill_metrics("backfill", &tally, &[("LedgerReadUnits", 7)], 1)).unwrap();
+        let line: Value = serde_json::from_str(&backfill_metrics("backfill", &tally, 7, 1)).unwrap();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         assert!(defined.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()), "{line}");
         assert!(defined.len() > 20, "{line}");

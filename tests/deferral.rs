@@ -320,3 +320,24 @@ async fn objects_of_a_direct_invocation_wait_in_the_deferred_queue() {
     let [sent] = &queue.take_sent()[..] else { panic!("one message") };
     assert_eq!((sent.queue.as_str(), &sent.body), ("deferred", &render(&object)));
 }
+
+/// The age of the newest event, the metric `Lag`, is that of new objects, also after they waited in the deferred queue.
+#[tokio::test]
+async fn lag_is_not_reported_for_objects_of_the_backfill() {
+    let ingest = arn("ingest");
+    for (queue, source, is_reported) in [
+        ("ingest", None, true),
+        ("backfill-ingest", None, false),
+        ("deferred", Some(arn("ingest")), true),
+        ("deferred", Some(arn("backfill-ingest")), false),
+    ] {
+        let world = World::default();
+        let object = world.put("a", &log(&[event(1)]));
+        let (batch, _) = batch(&world, &Arc::default());
+        let batch = batch.with_lag_queue(ingest.clone());
+        let received = Message { source_attribute: source.clone(), ..message(&world, queue, 5, &render(&object)) };
+        let report = process(&batch, &received).await;
+        assert_eq!(report.tally.objects, 1);
+        assert_eq!(report.tally.done.newest.is_some(), is_reported, "{queue} {source:?}");
+    }
+}

@@ -5,6 +5,7 @@
 
 use crate::ledger::model::page::{Page, PageName};
 use crate::ledger::model::row::Row;
+use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes per write unit: a write is billed one unit per started kilobyte of the item.
@@ -122,6 +123,21 @@ pub struct LedgerUsage {
     pub reads: u64,
     /// Read units.
     pub read_units: u64,
+}
+
+/// The usage between two snapshots of the same counters.
+impl Sub for LedgerUsage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            writes: self.writes - before.writes,
+            refused: self.refused - before.refused,
+            write_units: self.write_units - before.write_units,
+            reads: self.reads - before.reads,
+            read_units: self.read_units - before.read_units,
+        }
+    }
 }
 
 impl LedgerCounters {

@@ -4,6 +4,7 @@
 //! cost with Firehose.
 
 use crate::pack::SinkCall;
+use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// "The maximum size of the data blob, before base64-encoding, is 1,000 KiB … Maximum length of 1024000."
@@ -56,6 +57,21 @@ pub struct SinkUsage {
     pub billed_bytes: u64,
     /// Records that were sent again, counted once per attempt.
     pub retried: u64,
+}
+
+/// The usage between two snapshots of the same counters.
+impl Sub for SinkUsage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            calls: self.calls - before.calls,
+            records: self.records - before.records,
+            bytes: self.bytes - before.bytes,
+            billed_bytes: self.billed_bytes - before.billed_bytes,
+            retried: self.retried - before.retried,
+        }
+    }
 }
 
 impl SinkCounters {

@@ -119,8 +119,8 @@ struct Failed {
 
 fn report(tally: &BackfillTally, before: cost::LedgerUsage, after: cost::LedgerUsage) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "backfill".to_owned());
-    let costs = [("LedgerReadUnits", after.read_units - before.read_units)];
-    println!("{}", telemetry::backfill_metrics(&function, tally, &costs, now_ms()));
+    let read_units = after.read_units - before.read_units;
+    println!("{}", telemetry::backfill_metrics(&function, tally, read_units, now_ms()));
 }
 
 fn now_ms() -> u64 {

@@ -17,7 +17,8 @@ use trailhose::sink::firehose::{self, Firehose};
 use trailhose::sink::oversize::OversizeStore;
 use trailhose::source::s3::S3;
 use trailhose::tally::Tally;
-use trailhose::{aws, decode, telemetry};
+use trailhose::telemetry::{self, IngestUsage};
+use trailhose::{aws, decode};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -30,7 +31,8 @@ async fn main() -> Result<(), Error> {
         Some(location) => sink.with_oversize_store(OversizeStore::new(aws::s3(&sdk), location)?),
         None => sink,
     };
-    let usage = Usage { ledger: store.counters(), sink: sink.counters() };
+    let counters = Counters { ledger: store.counters(), sink: sink.counters() };
+    let queue_url = config.requeue_url.clone();
     let queue = config.requeue_url.map(|url| Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk), url)) as Arc<dyn Queue>);
     let ingest = Ingest {
         source: Arc::new(S3::new(aws::s3(&sdk))),
@@ -51,9 +53,13 @@ async fn main() -> Result<(), Error> {
         Some(deferral) => batch.with_deferral(deferral),
         None => batch,
     };
+    let batch = match queue_url {
+        Some(url) => batch.with_lag_queue(url),
+        None => batch,
+    };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms()));
-        answer(&batch, &usage, event.payload.get(), Deadline::within(left)).await
+        answer(&batch, &counters, event.payload.get(), Deadline::within(left)).await
     }))
     .await
 }
@@ -62,22 +68,22 @@ async fn main() -> Result<(), Error> {
 /// whole if an object is not delivered, so that its caller retries it.
 async fn answer(
     batch: &Batch,
-    usage: &Usage,
+    counters: &Counters,
     payload: &str,
     deadline: Deadline,
 ) -> Result<SqsBatchResponse, InvocationError> {
-    let before = usage.usage();
+    let before = counters.usage();
     let invocation = invocation(payload).map_err(|error| {
         let outcome =
             BatchReport { tally: Tally { invalid_messages: 1, ..Tally::default() }, ..BatchReport::default() };
-        report(&outcome, &usage.since(before));
+        report(&outcome, &counters.since(&before));
         InvocationError { kind: "InvalidMessage", message: error.to_string() }
     })?;
     let (outcome, direct) = match &invocation {
         Invocation::Queue(messages) => (batch.messages(messages, deadline).await, false),
         Invocation::Direct(notices) => (batch.notices(notices, deadline).await, true),
     };
-    report(&outcome, &usage.since(before));
+    report(&outcome, &counters.since(&before));
     if direct && !outcome.failed.is_empty() {
         let message = format!("not delivered yet: {}", outcome.failed.join(", "));
         return Err(InvocationError { kind: "NotDelivered", message });
@@ -93,32 +99,25 @@ fn failure(message: String) -> BatchItemFailure {
     failure
 }
 
-fn report(outcome: &BatchReport, costs: &[(&str, u64)]) {
+fn report(outcome: &BatchReport, used: &IngestUsage) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "ingest".to_owned());
-    println!("{}", telemetry::embedded_metrics(&function, outcome, costs, now_ms()));
+    println!("{}", telemetry::embedded_metrics(&function, outcome, used, now_ms()));
 }
 
 /// The counters of the ledger and the sink. They are cumulative over all invocations.
-struct Usage {
+struct Counters {
     ledger: Arc<cost::LedgerCounters>,
     sink: Arc<firehose::SinkCounters>,
 }
 
-impl Usage {
-    fn usage(&self) -> (cost::LedgerUsage, firehose::SinkUsage) {
-        (self.ledger.usage(), self.sink.usage())
+impl Counters {
+    fn usage(&self) -> IngestUsage {
+        IngestUsage { ledger: self.ledger.usage(), sink: self.sink.usage() }
     }
 
-    fn since(&self, before: (cost::LedgerUsage, firehose::SinkUsage)) -> [(&'static str, u64); 6] {
-        let (ledger, sink) = self.usage();
-        [
-            ("LedgerWriteUnits", ledger.write_units - before.0.write_units),
-            ("LedgerReadUnits", ledger.read_units - before.0.read_units),
-            ("LedgerRefusedWrites", ledger.refused - before.0.refused),
-            ("SinkRecords", sink.records - before.1.records),
-            ("SinkRecordsRetried", sink.retried - before.1.retried),
-            ("SinkBilledBytes", sink.billed_bytes - before.1.billed_bytes),
-        ]
+    fn since(&self, before: &IngestUsage) -> IngestUsage {
+        let now = self.usage();
+        IngestUsage { ledger: now.ledger - before.ledger, sink: now.sink - before.sink }
     }
 }
 
