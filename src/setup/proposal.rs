@@ -16,6 +16,8 @@ pub struct Proposal {
     pub bucket_reason: String,
     /// Account of the bucket, if it is another account.
     pub bucket_account: Option<String>,
+    /// Whether `bucket_account` is only assumed, because the trails belong to it.
+    pub is_account_assumed: bool,
     /// Prefix before `AWSLogs/`. Empty if there is none.
     pub prefix: String,
     /// ARN of the key of the objects.
@@ -66,9 +68,11 @@ impl Proposal {
             bucket: bucket.name.clone(),
             bucket_reason: bucket_reason(found, bucket),
             bucket_account: is_foreign.then(|| account_of_trails(bucket)).flatten(),
+            is_account_assumed: true,
             prefix: bucket.prefix.clone(),
             key_arn: bucket.key.clone().flatten().map(|key| key.arn),
-            wires_bucket: !is_foreign && !matches!(wiring, ProposedWiring::Sns { .. }),
+            // If the owner is not known, the bucket may be one that the stack must not change.
+            wires_bucket: bucket.is_own == Some(true) && !matches!(wiring, ProposedWiring::Sns { .. }),
             wiring,
             wiring_reason,
             region,

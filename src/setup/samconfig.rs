@@ -27,7 +27,11 @@ impl Proposal {
         };
         set(&self.bucket_reason, "LogBucketName", &self.bucket);
         if let Some(account) = &self.bucket_account {
-            set("The account that owns the bucket", "LogBucketAccountId", account);
+            let reason = match self.is_account_assumed {
+                true => "Assumed because its trails belong to this account: check that it owns the bucket",
+                false => "The account that owns the bucket",
+            };
+            set(reason, "LogBucketAccountId", account);
         }
         if !self.prefix.is_empty() {
             set("", "LogPrefix", &self.prefix);

@@ -115,6 +115,7 @@ async fn bucket_in_another_account_is_not_wired_by_the_stack() {
     let (proposal, _) = account.proposal().await;
     assert_eq!((&proposal.wiring, proposal.wires_bucket), (&ProposedWiring::S3, false));
     assert_eq!(proposal.bucket_account.as_deref(), Some("444455556666"));
+    assert!(proposal.samconfig(&[]).contains("check that it owns the bucket\n  \"LogBucketAccountId=444455556666\""));
     for (topic, is_in_reach) in [("eu-west-1", true), ("us-east-1", false)] {
         let topic = format!("arn:aws:sns:{topic}:444455556666:logs");
         account.trails[1].topic = Some(topic.clone());
@@ -165,7 +166,7 @@ async fn each_missing_permission_is_named_in_one_line() {
         (proposal.region.as_str(), proposal.prefix.as_str(), &proposal.wiring),
         ("us-east-1", "p", &ProposedWiring::S3)
     );
-    assert_eq!(proposal.bucket_reason, "named on the command line");
+    assert_eq!((proposal.bucket_reason.as_str(), proposal.wires_bucket), ("named on the command line", false));
     let unavailable = AwsFailure { kind: FailureKind::Unknown, ..failure_of_code("Timeout", "no response") };
     assert!(unavailable.is_transient());
 }
@@ -206,4 +207,21 @@ async fn samconfig_is_toml_with_a_reason_for_each_choice() {
         text.contains("# a note\n") && text.contains("  # rule o\"ther (s3:ObjectCreated:Put of all keys"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn every_parameter_of_the_file_exists_in_the_template() {
+    let (mut proposal, _) = Account::new().proposal().await;
+    proposal.wiring = ProposedWiring::Sns { topic: "arn:aws:sns:eu-west-1:111122223333:logs".into() };
+    proposal.bucket_account = Some("444455556666".into());
+    proposal.key_arn = Some(KEY.into());
+    proposal.prefix = "p".into();
+    proposal.alarm_email = Some("ops@example.com".into());
+    let text = proposal.samconfig(&[]);
+    let parameters: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("  \"")?.split_once('=')).collect();
+    assert_eq!(parameters.len(), 8, "{text}");
+    for (name, _) in parameters {
+        let declaration = format!("\n  {name}:\n    Type: String\n");
+        assert!(include_str!("../../../template.yaml").contains(&declaration), "{name}");
+    }
 }

@@ -91,6 +91,7 @@ fn ask(questions: &mut Questions<'_>, found: &Inspection, region: &str) -> Resul
     if bucket.is_own == Some(false) {
         let guess = proposal.bucket_account.clone().unwrap_or_default();
         proposal.bucket_account = Some(questions.text("Account that owns the bucket", &guess, is_account)?);
+        proposal.is_account_assumed = false;
     }
     if bucket.key.is_none() {
         let key = questions.text("ARN of the KMS key that encrypts the objects", "", is_key)?;
@@ -148,6 +149,7 @@ fn report(proposal: &Proposal, found: &Inspection, path: &Path, asked: usize, is
             "region": proposal.region,
             "bucket": proposal.bucket,
             "bucket_account": proposal.bucket_account,
+            "bucket_account_assumed": proposal.bucket_account.is_some() && proposal.is_account_assumed,
             "prefix": proposal.prefix,
             "key_arn": proposal.key_arn,
             "wiring": proposal.wiring.as_str(),
