@@ -15,7 +15,7 @@ use trailhose::wire::{
 const CHANGED_MEANWHILE: u8 = 1;
 
 /// What to connect.
-struct Target {
+struct WireTarget {
     bucket: String,
     rule: QueueRule,
     region: String,
@@ -85,7 +85,7 @@ async fn describe(aws: &Aws, name: &str, region: Option<&str>) -> Result<Deploye
 }
 
 /// Returns what to connect for a stack, or `None` if nothing remains to be done with its credentials.
-fn of_stack(stack: &DeployedStack, args: &WireArgs) -> Result<Option<Target>, String> {
+fn of_stack(stack: &DeployedStack, args: &WireArgs) -> Result<Option<WireTarget>, String> {
     let name = &stack.name;
     let queue_arn = stack.output("IngestQueueArn").map_err(|error| error.to_string())?;
     let bucket = stack
@@ -120,14 +120,14 @@ fn of_stack(stack: &DeployedStack, args: &WireArgs) -> Result<Option<Target>, St
         return Ok(None);
     }
     let region = stack.region().to_owned();
-    Ok(Some(Target { bucket: bucket.to_owned(), rule, region, is_event_bridge: wiring == "EventBridge" }))
+    Ok(Some(WireTarget { bucket: bucket.to_owned(), rule, region, is_event_bridge: wiring == "EventBridge" }))
 }
 
-fn of_queue(bucket: &str, queue_arn: &str, args: &WireArgs) -> Target {
+fn of_queue(bucket: &str, queue_arn: &str, args: &WireArgs) -> WireTarget {
     let field = |at: usize| queue_arn.split(':').nth(at).unwrap_or_default().to_owned();
     let id = args.id.clone().unwrap_or_else(|| format!("trailhose-{}", field(5)));
     let rule = QueueRule { id, queue_arn: queue_arn.to_owned(), prefix: args.prefix.clone() };
-    Target { bucket: bucket.to_owned(), rule, region: field(3), is_event_bridge: false }
+    WireTarget { bucket: bucket.to_owned(), rule, region: field(3), is_event_bridge: false }
 }
 
 /// Prints the policies that the owner of the bucket must add, and the command that connects the bucket.
@@ -180,7 +180,7 @@ fn print_policies(
     Ok(())
 }
 
-fn report(target: &Target, outcome: &WireOutcome, args: &WireArgs) {
+fn report(target: &WireTarget, outcome: &WireOutcome, args: &WireArgs) {
     let (bucket, rule) = (&target.bucket, &target.rule);
     let id = match outcome {
         WireOutcome::AlreadyWired { id } => id,
