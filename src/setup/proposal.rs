@@ -28,8 +28,6 @@ pub struct Proposal {
     pub wiring_reason: String,
     /// Whether the stack adds the notification to the bucket itself.
     pub wires_bucket: bool,
-    /// Email address for alarms.
-    pub alarm_email: Option<String>,
 }
 
 /// The parameter `Wiring`.
@@ -76,7 +74,6 @@ impl Proposal {
             wiring,
             wiring_reason,
             region,
-            alarm_email: None,
         }
     }
 
