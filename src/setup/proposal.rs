@@ -28,6 +28,8 @@ pub struct Proposal {
     pub wiring_reason: String,
     /// Whether the stack adds the notification to the bucket itself.
     pub wires_bucket: bool,
+    /// Email address for alarms.
+    pub alarm_email: Option<String>,
 }
 
 /// The parameter `Wiring`.
@@ -74,6 +76,7 @@ impl Proposal {
             wiring,
             wiring_reason,
             region,
+            alarm_email: None,
         }
     }
 

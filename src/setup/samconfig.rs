@@ -51,6 +51,9 @@ impl Proposal {
             (_, false) => "Connect the bucket after the deployment: trailhose wire",
         };
         set(reason, "WireBucket", if self.wires_bucket { "true" } else { "false" });
+        if let Some(email) = &self.alarm_email {
+            set("", "AlarmEmail", email);
+        }
         text.push_str("]\n");
         text
     }

@@ -185,7 +185,8 @@ async fn trails_that_record_and_cover_more_come_first() {
 async fn samconfig_is_toml_with_a_reason_for_each_choice() {
     let mut account = Account { notifications: rule("o\"ther", "s3:ObjectCreated:Put"), ..Account::new() };
     account.trails[1].prefix = "a \"b\"".into();
-    let (proposal, _) = account.proposal().await;
+    let (mut proposal, _) = account.proposal().await;
+    proposal.alarm_email = Some("ops@example.com".into());
     let text = proposal.samconfig(&["a note".into()]);
     let parsed: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
     let deploy = &parsed["default"]["deploy"]["parameters"];
@@ -194,7 +195,13 @@ async fn samconfig_is_toml_with_a_reason_for_each_choice() {
     assert_eq!((deploy["resolve_s3"].as_bool(), deploy["confirm_changeset"].as_bool()), (Some(true), Some(false)));
     let overrides: Vec<_> =
         deploy["parameter_overrides"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
-    let expected = ["LogBucketName=org-logs", "LogPrefix=a \"b\"", "Wiring=EventBridge", "WireBucket=true"];
+    let expected = [
+        "LogBucketName=org-logs",
+        "LogPrefix=a \"b\"",
+        "Wiring=EventBridge",
+        "WireBucket=true",
+        "AlarmEmail=ops@example.com",
+    ];
     assert_eq!(overrides, expected);
     assert!(
         text.contains("# a note\n") && text.contains("  # rule o\"ther (s3:ObjectCreated:Put of all keys"),
@@ -209,9 +216,10 @@ async fn every_parameter_of_the_file_exists_in_the_template() {
     proposal.bucket_account = Some("444455556666".into());
     proposal.key_arn = Some(KEY.into());
     proposal.prefix = "p".into();
+    proposal.alarm_email = Some("ops@example.com".into());
     let text = proposal.samconfig(&[]);
     let parameters: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("  \"")?.split_once('=')).collect();
-    assert_eq!(parameters.len(), 7, "{text}");
+    assert_eq!(parameters.len(), 8, "{text}");
     for (name, _) in parameters {
         let declaration = format!("\n  {name}:\n    Type: String\n");
         assert!(include_str!("../../../template.yaml").contains(&declaration), "{name}");

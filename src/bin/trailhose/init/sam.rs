@@ -19,7 +19,7 @@ pub(super) async fn run(args: &InitArgs) -> Result<u8, String> {
     super::refuse_existing(args, &path)?;
     if !args.yes && !args.print && !std::io::stdin().is_terminal() {
         return Err(
-            "trailhose init --sam asks up to four questions, and standard input is not a terminal: use --yes to \
+            "trailhose init --sam asks up to five questions, and standard input is not a terminal: use --yes to \
                     accept the proposal, or --print to show it"
                 .into(),
         );
@@ -76,8 +76,8 @@ fn proposal(found: &Inspection, region: &str) -> Result<Proposal, String> {
     }
 }
 
-/// Asks up to four questions: the bucket, if there are several; the name of the stack; the account of the bucket and its
-/// key, if they are not certain; and who adds the notification, if the stack can.
+/// Asks up to five questions: the bucket, if there are several; the name of the stack; the account of the bucket and its
+/// key, if they are not certain; who adds the notification, if the stack can; the email address for alarms.
 fn ask(questions: &mut Questions<'_>, found: &Inspection, region: &str) -> Result<Proposal, String> {
     let bucket = match &found.buckets[..] {
         [only] => only,
@@ -104,6 +104,8 @@ fn ask(questions: &mut Questions<'_>, found: &Inspection, region: &str) -> Resul
         };
         proposal.wires_bucket = questions.confirm(&format!("The stack {what} ({})", proposal.wiring_reason))?;
     }
+    let email = questions.text("Email address for alarms", "", is_email)?;
+    proposal.alarm_email = Some(email).filter(|email| !email.is_empty());
     Ok(proposal)
 }
 
@@ -127,6 +129,12 @@ fn is_account(text: &str) -> Result<(), &'static str> {
 fn is_key(text: &str) -> Result<(), &'static str> {
     let is_valid = text.is_empty() || (text.starts_with("arn:") && text.contains(":kms:") && text.contains(":key/"));
     if is_valid { Ok(()) } else { Err("arn:aws:kms:REGION:ACCOUNT:key/ID, or nothing") }
+}
+
+fn is_email(text: &str) -> Result<(), &'static str> {
+    let is_valid =
+        text.is_empty() || text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
+    if is_valid { Ok(()) } else { Err("an email address, or nothing") }
 }
 
 fn report(proposal: &Proposal, found: &Inspection, path: &Path, asked: usize, is_json: bool) {
@@ -192,17 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn at_most_four_questions_are_asked() {
+    fn at_most_five_questions_are_asked() {
         let several = vec![bucket("a", true), bucket("b", false)];
         let key = "arn:aws:kms:eu-west-1:111122223333:key/1";
-        let (own, asked) = answered(several.clone(), format!("1\nlogs\n{key}\nno\n").as_bytes());
-        assert_eq!(asked, 4);
+        let (own, asked) = answered(several.clone(), format!("1\nlogs\n{key}\nno\nops@example.com\n").as_bytes());
+        assert_eq!(asked, 5);
         assert_eq!((own.stack.as_str(), own.wires_bucket, own.key_arn.as_deref()), ("logs", false, Some(key)));
-        let (foreign, asked) = answered(several, b"2\n\n444455556666\n\n");
-        assert_eq!((asked, foreign.bucket_account.as_deref()), (4, Some("444455556666")));
+        assert_eq!(own.alarm_email.as_deref(), Some("ops@example.com"));
+        let (foreign, asked) = answered(several, b"2\n\n444455556666\n\n\n");
+        assert_eq!((asked, foreign.bucket_account.as_deref()), (5, Some("444455556666")));
         let known = FoundBucket { key: Some(None), ..bucket("a", true) };
-        let (proposal, asked) = answered(vec![known], b"\n\n");
-        assert_eq!((asked, proposal.stack.as_str(), proposal.wires_bucket), (2, "trailhose", true));
+        let (proposal, asked) = answered(vec![known], b"\n\n\n");
+        assert_eq!((asked, proposal.stack.as_str(), proposal.wires_bucket), (3, "trailhose", true));
     }
 
     #[test]
@@ -211,6 +220,7 @@ mod tests {
             (is_stack_name as fn(&str) -> Result<(), &'static str>, "my-stack-1", "1stack"),
             (is_account, "111122223333", "11112222333x"),
             (is_key, "", "alias/a"),
+            (is_email, "ops@example.com", "ops"),
         ] {
             assert!(check(valid).is_ok() && check(invalid).is_err(), "{valid} {invalid}");
         }
