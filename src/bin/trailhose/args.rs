@@ -11,6 +11,7 @@ mod init;
 mod ledger;
 mod pause;
 mod redrive;
+mod replay;
 mod selection;
 mod sync;
 pub(crate) mod value;
@@ -28,6 +29,7 @@ pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
 pub(crate) use redrive::RedriveArgs;
+pub(crate) use replay::ReplayArgs;
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 pub(crate) use wire::WireArgs;
@@ -98,6 +100,9 @@ pub(crate) enum Command {
     /// Connect the bucket of a stack with its ingest queue, or disconnect it
     #[command(before_help = wire::EXAMPLES, after_help = wire::EXIT_CODES)]
     Wire(WireArgs),
+    /// Deliver the events of some days again, although they were delivered
+    #[command(before_help = replay::EXAMPLES, after_help = replay::EXIT_CODES)]
+    Replay(Box<ReplayArgs>),
     /// Estimate AWS cost for a number of events (offline)
     #[command(before_help = cost::EXAMPLES)]
     Cost(CostArgs),

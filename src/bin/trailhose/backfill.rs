@@ -1,7 +1,7 @@
 //! `trailhose backfill`: starts a run on AWS, previews it, or shows its progress.
 
-mod local;
-mod plan;
+pub(crate) mod local;
+pub(crate) mod plan;
 mod start;
 mod status;
 mod view;

@@ -27,6 +27,8 @@ mod print;
 mod progress;
 #[cfg(feature = "sqs")]
 mod redrive;
+#[cfg(feature = "operate")]
+mod replay;
 mod settings;
 mod startup_check;
 mod summary;
@@ -88,6 +90,10 @@ fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(*args).await,
             #[cfg(not(feature = "operate"))]
             Command::Doctor(_) => Err(components::missing_feature("`trailhose doctor`", "operate")),
+            #[cfg(feature = "operate")]
+            Command::Replay(args) => replay::run(*args, interrupt::receiver()).await,
+            #[cfg(not(feature = "operate"))]
+            Command::Replay(_) => Err(components::missing_feature("`trailhose replay`", "operate")),
             #[cfg(not(feature = "operate"))]
             Command::Pause(_) => Err(components::missing_feature("`trailhose pause`", "operate")),
             #[cfg(not(feature = "operate"))]

@@ -7,7 +7,6 @@ use crate::components::{self, Aws, OpenedSource};
 use crate::inventory;
 use crate::print::{print, print_json};
 use crate::sync::empty::{Found, warning};
-use crate::text::one_line;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar};
@@ -36,9 +35,44 @@ const EARLIEST_DAY: Date = jiff::civil::date(2000, 1, 1);
 /// Time limit of a unit: effectively none.
 const UNLIMITED_TIME: Duration = Duration::from_secs(365 * 86_400);
 
-pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>) -> Result<u8, String> {
+pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, halt: Receiver<bool>) -> Result<u8, String> {
     let Some(at) = &plan.ledger else { return Err("--ledger is required: use --ledger dynamodb://TABLE".into()) };
     let ledger = components::open_read_only(at, aws).await?;
+    let LocalTotals { counts, unvisited, empty } = match totals(plan, &ledger, aws, halt).await {
+        Ok(totals) => totals,
+        Err(LocalBackfillError::Halted) => return Ok(crate::interrupt::exit_code()),
+        Err(LocalBackfillError::NothingDone(reason)) => return Err(reason),
+        Err(LocalBackfillError::PartlyDone(reason)) => {
+            return Ok(crate::report_failure("aborted", &reason, super::INCOMPLETE));
+        }
+    };
+    let rate = plan.runs.first().and_then(|planned| planned.request.bytes_per_second);
+    unvisited.print();
+    let report = LocalReport::of(counts, unvisited, plan.dry_run, rate);
+    if plan.json {
+        print_json(&report)
+    } else {
+        print(&report.table())
+    }
+    empty.iter().for_each(|warning| anstream::eprintln!("{warning}"));
+    Ok(if empty.is_empty() { 0 } else { crate::NOTHING_MATCHED })
+}
+
+/// What a local backfill counted.
+pub(crate) struct LocalTotals {
+    pub(crate) counts: ListingCounts,
+    pub(crate) unvisited: UnvisitedFolders,
+    /// A warning for each source without a matching object.
+    pub(crate) empty: Vec<String>,
+}
+
+/// Compares all sources of the plan with `ledger`, and enqueues the missing objects if the plan says so.
+pub(crate) async fn totals(
+    plan: &BackfillPlan,
+    ledger: &Ledger,
+    aws: &Aws,
+    mut halt: Receiver<bool>,
+) -> Result<LocalTotals, LocalBackfillError> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let work = async {
@@ -47,7 +81,7 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
         for planned in &plan.runs {
             for at in &planned.sources {
                 let (before, unvisited_before) = (counts, unvisited.count);
-                run_source(plan, planned, at, &ledger, aws, &bar, &mut counts, &mut unvisited).await?;
+                run_source(plan, planned, at, ledger, aws, &bar, &mut counts, &mut unvisited).await?;
                 if counts.matched() == before.matched() && !at.allow_empty {
                     let found = [
                         counts.not_logs - before.not_logs,
@@ -58,37 +92,16 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, mut halt: Receiver<bool>
                 }
             }
         }
-        Ok((counts, unvisited, empty))
+        Ok(LocalTotals { counts, unvisited, empty })
     };
     // An interrupt drops the unfinished work. Enqueued objects stay enqueued, and the next run finds them in the ledger
     // when they are processed.
     let result = tokio::select! {
         result = work => result,
-        Ok(_) = halt.wait_for(|&halt| halt) => {
-            bar.finish_and_clear();
-            return Ok(crate::interrupt::exit_code());
-        }
+        Ok(_) = halt.wait_for(|&halt| halt) => Err(LocalBackfillError::Halted),
     };
     bar.finish_and_clear();
-    let (counts, unvisited, empty) = match result {
-        Ok(totals) => totals,
-        Err(LocalBackfillError::NothingDone(reason)) => return Err(reason),
-        Err(LocalBackfillError::PartlyDone(reason)) => {
-            return Ok(crate::report_failure("aborted", &reason, super::INCOMPLETE));
-        }
-    };
-    let rate = plan.runs.first().and_then(|planned| planned.request.bytes_per_second);
-    unvisited.names.iter().for_each(|folder| {
-        anstream::eprintln!("unvisited: {}: not a CloudTrail folder; to read it, use it as SOURCE", one_line(folder));
-    });
-    let report = LocalReport::of(counts, unvisited, plan.dry_run, rate);
-    if plan.json {
-        print_json(&report)
-    } else {
-        print(&report.table())
-    }
-    empty.iter().for_each(|warning| anstream::eprintln!("{warning}"));
-    Ok(if empty.is_empty() { 0 } else { crate::NOTHING_MATCHED })
+    result
 }
 
 /// Returns the warning about a source in which no object matched. The days of a backfill are always limited. `found`
@@ -108,7 +121,9 @@ fn empty_warning(at: &SourceLocation, found: [u64; 3]) -> String {
 }
 
 /// Error of a local backfill.
-enum LocalBackfillError {
+pub(crate) enum LocalBackfillError {
+    /// It was interrupted.
+    Halted,
     /// It failed before any object was read.
     NothingDone(String),
     /// It failed after some objects were read, and possibly enqueued.

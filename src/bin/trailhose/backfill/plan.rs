@@ -13,7 +13,7 @@ use trailhose::listing::folder_level::Filters;
 
 /// Runs and options of a backfill.
 #[derive(Debug)]
-pub(super) struct BackfillPlan {
+pub(crate) struct BackfillPlan {
     /// One run for each distinct selection.
     pub(super) runs: Vec<PlannedRun>,
     pub(super) queue: Option<String>,
@@ -46,7 +46,7 @@ impl BackfillPlan {
     ///
     /// # Errors
     /// A value is missing, or values contradict each other.
-    pub(super) fn new(args: BackfillArgs) -> Result<Self, String> {
+    pub(crate) fn new(args: BackfillArgs) -> Result<Self, String> {
         let settings = Settings::find(args.config.as_deref())?;
         let Filters { accounts, kinds, regions } = args.selection.filters();
         let request = Request {

@@ -1,7 +1,7 @@
 //! The result of a local backfill, as a table or JSON.
 
 use crate::table::Table;
-use crate::text;
+use crate::text::{self, one_line};
 use indicatif::{DecimalBytes, HumanCount, HumanDuration};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ pub(super) struct LocalReport {
 
 /// Folders that discovery did not list, of all sources.
 #[derive(Debug, Default)]
-pub(super) struct UnvisitedFolders {
-    pub(super) count: u64,
+pub(crate) struct UnvisitedFolders {
+    pub(crate) count: u64,
     /// The first names of each source.
     pub(super) names: Vec<String>,
 }
@@ -37,6 +37,16 @@ impl UnvisitedFolders {
         self.count += progress.unvisited_count;
         let names = progress.unvisited.iter().map(|folder| ObjectRef::new(bucket, folder).to_string());
         self.names.extend(names);
+    }
+
+    /// Prints the first names to standard error.
+    pub(crate) fn print(&self) {
+        self.names.iter().for_each(|folder| {
+            anstream::eprintln!(
+                "unvisited: {}: not a CloudTrail folder; to read it, use it as SOURCE",
+                one_line(folder)
+            );
+        });
     }
 }
 
