@@ -82,6 +82,11 @@ impl Stack {
         sam_deploy(&self.emulator, program, parameters);
     }
 
+    /// Creates a change set of the template with these parameters, and does not execute it.
+    pub fn create_change_set(&self, program: &Path, parameters: &[&str]) {
+        sam_deploy(&self.emulator, program, &[parameters, &["--no-execute-changeset"]].concat());
+    }
+
     /// Returns the URL of the emulator.
     pub fn endpoint(&self) -> String {
         self.emulator.endpoint()
