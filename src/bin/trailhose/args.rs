@@ -12,6 +12,7 @@ mod ledger;
 mod pause;
 mod redrive;
 mod replay;
+mod reference;
 mod selection;
 mod sync;
 pub(crate) mod value;
@@ -30,6 +31,7 @@ pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand}
 pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use replay::ReplayArgs;
+pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 pub(crate) use wire::WireArgs;
@@ -106,6 +108,12 @@ pub(crate) enum Command {
     /// Estimate AWS cost for a number of events (offline)
     #[command(before_help = cost::EXAMPLES)]
     Cost(CostArgs),
+    /// Print the completion script of a shell
+    #[command(hide = true)]
+    Completions(CompletionsArgs),
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// Returns the command that these arguments name, for example `trailhose ledger quarantine retry`. The arguments may be

@@ -29,6 +29,7 @@ mod progress;
 mod redrive;
 #[cfg(feature = "operate")]
 mod replay;
+mod reference;
 mod settings;
 mod startup_check;
 mod summary;
@@ -103,6 +104,8 @@ fn main() -> ExitCode {
             #[cfg(not(feature = "operate"))]
             Command::Wire(_) => Err(components::missing_feature("`trailhose wire`", "operate")),
             Command::Cost(args) => cost::run(&args).await,
+            Command::Completions(args) => reference::completions(&args),
+            Command::Man(args) => reference::man(&args),
         }
     });
     // Do not wait for reads and requests whose result is no longer needed.
