@@ -42,13 +42,24 @@ pub fn tool(path: &str) -> PathBuf {
 }
 
 /// Returns a Lambda program, `ingest`, `backfill` or `wire`. Cargo does not build it for these tests, because it belongs to
-/// another package, so the first caller in each test process builds it.
+/// another package, so the first caller in each test process builds it. `tests/arm64` sets `TRAILHOSE_TEST_PROGRAMS` to a
+/// folder with other programs.
 pub fn lambda_program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(folder) = std::env::var_os("TRAILHOSE_TEST_PROGRAMS") {
+        return Path::new(&folder).join(name);
+    }
     let folder = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
         cargo.args(["ingest", "backfill", "wire"].map(|name| format!("--package=trailhose-{name}")));
+        // Cargo sets these for the tests. Build scripts read some of them, so each change would build the dependencies again.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix)) {
+                cargo.env_remove(name);
+            }
+        }
         let (profile, folder) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
         let status = cargo.args(["--profile", profile]).status().unwrap();
         assert!(status.success(), "building the Lambda programs failed: {status}");
