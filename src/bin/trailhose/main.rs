@@ -27,9 +27,9 @@ mod print;
 mod progress;
 #[cfg(feature = "sqs")]
 mod redrive;
+mod reference;
 #[cfg(feature = "operate")]
 mod replay;
-mod reference;
 mod settings;
 mod startup_check;
 mod summary;
