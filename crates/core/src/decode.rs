@@ -12,7 +12,7 @@ mod input;
 mod line_offsets;
 mod scan;
 mod scope_table;
-mod string;
+pub(crate) mod string;
 mod time;
 
 pub use error::{DecodeError, JsonDefect};

@@ -42,6 +42,19 @@ pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
     Err(rest)
 }
 
+/// Skips the string whose content starts at `at`. Returns the offset after the closing quote and whether the string
+/// contains an escape, or `None` if the string is invalid or has no end.
+#[inline(always)]
+pub(crate) fn skip(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
+    match skip_plain(bytes.get(at..)?) {
+        Ok(rest) => Some((bytes.len() - rest.len(), false)),
+        Err(rest) => {
+            let ScannedString { end, escaped, .. } = scan_rest(bytes, bytes.len() - rest.len()).ok()?;
+            Some((end, escaped))
+        }
+    }
+}
+
 /// Scans the string whose content continues at `at` to its end, with escapes and non-ASCII bytes.
 #[inline(never)]
 pub(super) fn scan_rest(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fault> {

@@ -1,106 +1,249 @@
 //! The event filter.
 //!
+//! A filter has include rules and exclude rules. A rule is a list of conditions and matches an event that fulfills all
+//! of them. An event is kept if there are no include rules or one of them matches, and no exclude rule matches.
+//!
 //! A filtered event is counted and dropped. It is neither claimed nor delivered. If the filter is removed later, the
 //! event is delivered from the next object that contains it.
 
-use super::{field, members::members};
-use serde::Deserialize;
+#[cfg(feature = "filter-file")]
+mod check;
+mod condition;
+#[cfg(feature = "filter-file")]
+mod file;
+mod index;
+mod json;
+mod path;
+mod rule;
+#[cfg(test)]
+mod tests;
 
-/// Drops the events that match at least one of its rules. The default filter drops no event.
+#[cfg(feature = "filter-file")]
+pub use check::Finding;
+#[cfg(feature = "filter-file")]
+pub use file::{FilterFileError, MAX_PATTERNS, MAX_RULES};
+pub use rule::{Rule, RuleKind};
+
+use super::field::{self, FieldKind};
+use condition::{Condition, Test};
+use index::RuleIndex;
+use json::{Leaf, RawValue, for_each_member};
+use path::FieldPath;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Decides which events are dropped. The default filter drops no event. A clone shares the rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    rules: Vec<Rule>,
+pub struct Filter(Option<Arc<Rules>>);
+
+/// The rules of a filter, and what is computed from them once.
+#[derive(Debug, PartialEq, Eq)]
+struct Rules {
+    include: Vec<Rule>,
+    exclude: Vec<Rule>,
+    include_index: RuleIndex,
+    exclude_index: RuleIndex,
+    /// The distinct fields of all conditions.
+    paths: Vec<FieldPath>,
+    /// For each path, the index of its values in [`EventFields::nested`], if they are kept.
+    kept: Vec<Option<usize>>,
+    /// For each path, the index of its first name in `names`.
+    top: Vec<usize>,
+    /// The distinct top-level names of all paths, in ascending order of their length.
+    names: Vec<String>,
+    /// For each length of a name: the range of these names in `names`.
+    by_length: [(u8, u8); MAX_NAME + 1],
 }
 
-/// A rule matches if each of these top-level fields has one of its values.
-type Rule = Vec<(String, Vec<String>)>;
+/// Maximum length of the name of a top-level field in bytes.
+const MAX_NAME: usize = 32;
+
+/// Number of top-level fields whose values are found in one pass. CloudTrail has fewer.
+const MAX_TOP_LEVEL: usize = 40;
+
+/// Number of nested fields whose values are kept while an event is compared with the rules. The values of further fields
+/// are read again for each condition.
+const KEPT_FIELDS: usize = 16;
+
+/// What a filter does with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision<'f> {
+    /// The event is kept because of this include rule, or because the filter has no include rules.
+    Kept(Option<&'f Rule>),
+    /// The event is dropped because of this exclude rule, or because no include rule matches.
+    Dropped(Option<&'f Rule>),
+}
 
 impl Filter {
-    /// Parses rules such as `eventSource=kms.amazonaws.com,eventName=Decrypt|Encrypt; readOnly=true`. `;` separates
-    /// rules, one of which must match. `,` separates the fields of a rule, all of which must match. `|` separates the
-    /// values of a field. The comparison is case-sensitive.
+    /// Parses rules such as `eventSource=kms.amazonaws.com,eventName=Decrypt|Encrypt; readOnly=true`, which are exclude
+    /// rules. `;` separates rules, one of which must match. `,` separates the fields of a rule, all of which must match.
+    /// `|` separates the values of a field. The comparison is case-sensitive.
     ///
     /// # Errors
     /// A message that names the part that is not `field=value`, or the field that no event has or that cannot be
     /// compared.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let rules = text.split(';').map(str::trim).filter(|rule| !rule.is_empty()).map(|rule| {
-            let fields = rule.split(',').map(|part| match part.trim().split_once('=') {
-                Some((field, values)) if !field.is_empty() && !values.is_empty() => {
-                    let field = field.trim();
-                    field::check(field).map_err(|what| format!("invalid filter {part:?}: {what}"))?;
-                    Ok((field.to_owned(), values.split('|').map(|value| value.trim().to_owned()).collect()))
-                }
-                _ => Err(format!("invalid filter {part:?}: expected field=value, for example readOnly=true")),
-            });
-            fields.collect()
-        });
-        Ok(Self { rules: rules.collect::<Result<_, _>>()? })
+        let mut paths = PathTable::default();
+        let mut exclude = Vec::new();
+        for rule in text.split(';').map(str::trim).filter(|rule| !rule.is_empty()) {
+            let conditions = rule.split(',').map(|part| parse_condition(part, &mut paths)).collect::<Result<_, _>>()?;
+            let number = exclude.len();
+            exclude.push(Rule { name: rule.to_owned(), kind: RuleKind::Exclude, number, line: 1, conditions });
+        }
+        Ok(Self::new(Vec::new(), exclude, paths.paths))
     }
 
-    /// Returns whether the event matches the filter. A line that is not a JSON object never matches.
-    pub fn drops(&self, line: &[u8]) -> bool {
-        if self.rules.is_empty() {
-            return false;
+    fn new(mut include: Vec<Rule>, mut exclude: Vec<Rule>, paths: Vec<FieldPath>) -> Self {
+        if include.is_empty() && exclude.is_empty() {
+            return Self(None);
         }
-        let is_used = |name: &str| self.rules.iter().flatten().any(|(field, _)| field == name);
-        let Ok(fields) = members(line, is_used) else { return false };
-        let matches_value = |field: &str, value: &str| {
-            fields.get(field).is_some_and(|raw| match String::deserialize(*raw) {
-                Ok(text) => text == value,
-                Err(_) => raw.get() == value,
-            })
-        };
-        self.rules
-            .iter()
-            .any(|rule| rule.iter().all(|(field, values)| values.iter().any(|value| matches_value(field, value))))
+        let mut names: Vec<String> = paths.iter().map(|path| path.names[0].clone()).collect();
+        names.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+        names.dedup();
+        let mut by_length = [(0, 0); MAX_NAME + 1];
+        for (length, range) in by_length.iter_mut().enumerate() {
+            let before = |limit: usize| names.partition_point(|name| name.len() < limit) as u8;
+            *range = (before(length), before(length + 1));
+        }
+        let position = |path: &FieldPath| names.iter().position(|name| *name == path.names[0]).unwrap_or_default();
+        let top = paths.iter().map(position).collect();
+        let mut nested = 0..KEPT_FIELDS;
+        let kept = paths.iter().map(|path| if path.is_top_level() { None } else { nested.next() }).collect();
+        for rule in include.iter_mut().chain(&mut exclude) {
+            rule.conditions.sort_by_key(|condition| !paths[condition.path].is_top_level());
+        }
+        let path_of = |name: &str| paths.iter().position(|path| path.is_top_level() && path.names[0] == name);
+        let (include_index, exclude_index) = (RuleIndex::new(&include, path_of), RuleIndex::new(&exclude, path_of));
+        Self(Some(Arc::new(Rules {
+            include,
+            exclude,
+            include_index,
+            exclude_index,
+            paths,
+            kept,
+            top,
+            names,
+            by_length,
+        })))
+    }
+
+    /// Returns the rules: include rules, then exclude rules.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().flat_map(|rules| rules.include.iter().chain(&rules.exclude))
+    }
+
+    /// Returns whether the event is dropped. A line that is not a JSON object is never dropped.
+    #[inline]
+    pub fn drops(&self, line: &[u8]) -> bool {
+        match &self.0 {
+            None => false,
+            Some(rules) => matches!(rules.decide(line), Decision::Dropped(_)),
+        }
+    }
+
+    /// Returns whether the event is dropped, and the rule that decides: the first matching rule of its kind. A line that
+    /// is not a JSON object is kept.
+    pub fn decide(&self, line: &[u8]) -> Decision<'_> {
+        self.0.as_ref().map_or(Decision::Kept(None), |rules| rules.decide(line))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The distinct fields of the conditions.
+#[derive(Debug, Default)]
+struct PathTable {
+    paths: Vec<FieldPath>,
+    index: HashMap<Vec<String>, usize>,
+}
 
-    fn drops(rules: &str, line: &str) -> bool {
-        Filter::parse(rules).unwrap().drops(line.as_bytes())
+impl PathTable {
+    /// Returns the index of a path, which is added if it is new.
+    fn intern(&mut self, names: Vec<String>, kind: FieldKind) -> usize {
+        let next = self.paths.len();
+        let at = *self.index.entry(names.clone()).or_insert(next);
+        if at == next {
+            self.paths.push(FieldPath { names, kind });
+        }
+        at
     }
+}
 
-    #[test]
-    fn rule_matches_if_all_fields_match_and_one_rule_suffices() {
-        let decrypt = r#"{"eventSource":"kms.amazonaws.com","eventName":"Decrypt","readOnly":true}"#;
-        let rules = "eventSource=kms.amazonaws.com,eventName=Encrypt|Decrypt; eventName=Noise";
-        assert!(drops(rules, decrypt));
-        assert!(drops("readOnly=true", decrypt));
-        assert!(!drops("eventSource=kms.amazonaws.com,eventName=Encrypt", decrypt));
-        assert!(drops(rules, r#"{"eventName":"Noise"}"#));
-        assert!(!drops(rules, r#"{"requestParameters":{"eventName":"Noise"}}"#));
+fn parse_condition(part: &str, paths: &mut PathTable) -> Result<Condition, String> {
+    match part.trim().split_once('=') {
+        Some((field, values)) if !field.is_empty() && !values.is_empty() => {
+            let field = field.trim();
+            let kind = field::check_top_level(field).map_err(|what| format!("invalid filter {part:?}: {what}"))?;
+            let path = paths.intern(vec![field.to_owned()], kind);
+            let mut texts: Vec<String> = values.split('|').map(|value| value.trim().to_owned()).collect();
+            texts.sort();
+            texts.dedup();
+            let or_null = texts.iter().any(|text| text == "null");
+            Ok(Condition { path, test: Test::AnyOf { texts, or_null }, negated: false })
+        }
+        _ => Err(format!("invalid filter {part:?}: expected field=value, for example readOnly=true")),
     }
+}
 
-    #[test]
-    fn empty_filter_and_invalid_line_drop_nothing() {
-        assert!(!drops("", "{}"));
-        assert!(!drops("eventName=b", "not json"));
-        assert!(!drops("eventName=b", r#"{"eventName":["b"]}"#));
-    }
-
-    #[test]
-    fn unknown_and_nested_fields_are_rejected() {
-        for (text, expected) in [
-            ("eventsource=kms.amazonaws.com", "did you mean eventSource?"),
-            ("readOnly=true; evntName=x", "did you mean eventName?"),
-            ("nosuchField=x", "unknown field \"nosuchField\": expected a top-level field"),
-            ("userIdentity=Root", "userIdentity contains other fields"),
-            ("userIdentity.type=Root", "unknown field"),
-        ] {
-            let error = Filter::parse(text).unwrap_err();
-            assert!(error.contains(expected), "{text}: {error}");
+impl Rules {
+    fn decide(&self, line: &[u8]) -> Decision<'_> {
+        let mut values = [None; MAX_TOP_LEVEL];
+        let found = for_each_member(line, |name, value| {
+            let name = name.text();
+            let Some(&(start, end)) = self.by_length.get(name.len()) else { return };
+            for at in start as usize..end as usize {
+                if self.names[at].as_bytes() == &*name {
+                    // On duplicate names the last value wins.
+                    values[at] = Some(value);
+                }
+            }
+        });
+        if found.is_none() {
+            return Decision::Kept(None);
+        }
+        let event = EventFields { rules: self, values, nested: [const { OnceCell::new() }; KEPT_FIELDS] };
+        let mut kept_by = None;
+        if !self.include.is_empty() {
+            match self.include_index.first_match(&self.include, &event) {
+                None => return Decision::Dropped(None),
+                Some(number) => kept_by = Some(&self.include[number]),
+            }
+        }
+        match self.exclude_index.first_match(&self.exclude, &event) {
+            Some(number) => Decision::Dropped(Some(&self.exclude[number])),
+            None => Decision::Kept(kept_by),
         }
     }
+}
 
-    #[test]
-    fn rule_without_value_is_rejected() {
-        for text in ["readOnly", "=x", "eventName=", "eventName=b,c"] {
-            assert!(Filter::parse(text).unwrap_err().contains("field=value"), "{text}");
+/// The fields of one event that the conditions use.
+#[derive(Debug)]
+struct EventFields<'f, 'e> {
+    rules: &'f Rules,
+    /// The values of the top-level fields in [`Rules::names`].
+    values: [Option<RawValue<'e>>; MAX_TOP_LEVEL],
+    /// The values of nested fields, read when a condition needs them first.
+    nested: [OnceCell<Vec<Leaf<'e>>>; KEPT_FIELDS],
+}
+
+impl<'e> EventFields<'_, 'e> {
+    /// Returns the value of a top-level field.
+    fn leaf(&self, path: usize) -> Option<Leaf<'e>> {
+        self.values[self.rules.top[path]].map(RawValue::leaf)
+    }
+
+    fn fulfills(&self, rule: &Rule) -> bool {
+        rule.conditions.iter().all(|condition| self.fulfills_condition(condition))
+    }
+
+    fn fulfills_condition(&self, condition: &Condition) -> bool {
+        let path = &self.rules.paths[condition.path];
+        if path.is_top_level() {
+            return condition.matches(self.leaf(condition.path).as_slice());
+        }
+        let values = || self.values[self.rules.top[condition.path]].map(|top| path.values(top)).unwrap_or_default();
+        match self.rules.kept[condition.path] {
+            Some(kept) => condition.matches(self.nested[kept].get_or_init(values)),
+            None => condition.matches(&values()),
         }
     }
 }

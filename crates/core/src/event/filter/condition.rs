@@ -1,0 +1,113 @@
+//! One condition of a rule: a test of a field's values.
+
+use super::json::Leaf;
+#[cfg(feature = "filter-file")]
+use ipnet::IpNet;
+#[cfg(feature = "filter-file")]
+use regex::bytes::Regex;
+
+/// A condition: whether the values of a field pass a test, or with `negated`, whether they do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Condition {
+    /// Index of the field in the filter's list of paths.
+    pub(super) path: usize,
+    pub(super) test: Test,
+    pub(super) negated: bool,
+}
+
+/// A test of a field. It passes if one of the field's values passes. A field that is missing has no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Test {
+    /// The text of the value is one of these, which are sorted. `or_null`: `null` passes too.
+    AnyOf { texts: Vec<String>, or_null: bool },
+    /// The text starts with one of these.
+    #[cfg(feature = "filter-file")]
+    Prefix(Vec<String>),
+    /// The text ends with one of these.
+    #[cfg(feature = "filter-file")]
+    Suffix(Vec<String>),
+    /// The text is an IP address within one of these networks.
+    #[cfg(feature = "filter-file")]
+    Network(Vec<IpNet>),
+    /// One of these regular expressions matches a part of the text.
+    #[cfg(feature = "filter-file")]
+    Regex(Vec<Pattern>),
+    /// The field is present, with any value.
+    #[cfg(feature = "filter-file")]
+    Exists,
+    /// The value is `null`.
+    #[cfg(feature = "filter-file")]
+    Null,
+}
+
+/// A compiled regular expression. Two patterns are equal if their texts are.
+#[cfg(feature = "filter-file")]
+#[derive(Debug, Clone)]
+pub(super) struct Pattern(pub(super) Regex);
+
+#[cfg(feature = "filter-file")]
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+#[cfg(feature = "filter-file")]
+impl Eq for Pattern {}
+
+impl Condition {
+    /// Returns whether the values of the field fulfill the condition.
+    pub(super) fn matches(&self, values: &[Leaf<'_>]) -> bool {
+        values.iter().any(|value| self.test.passes(value)) != self.negated
+    }
+}
+
+impl Test {
+    /// Returns whether one value passes.
+    pub(super) fn passes(&self, value: &Leaf<'_>) -> bool {
+        match (self, value) {
+            (Self::AnyOf { or_null, .. }, Leaf::Null) => *or_null,
+            #[cfg(feature = "filter-file")]
+            (Self::Exists, _) | (Self::Null, Leaf::Null) => true,
+            #[cfg(feature = "filter-file")]
+            (Self::Null, _) => false,
+            (_, Leaf::Null | Leaf::Other) => false,
+            (test, Leaf::Text(text)) => test.passes_text(text),
+        }
+    }
+
+    /// Returns whether a text passes.
+    pub(super) fn passes_text(&self, text: &[u8]) -> bool {
+        match self {
+            Self::AnyOf { texts, .. } => match &texts[..] {
+                [only] => only.as_bytes() == text,
+                texts => texts.binary_search_by(|known| known.as_bytes().cmp(text)).is_ok(),
+            },
+            #[cfg(feature = "filter-file")]
+            Self::Prefix(prefixes) => prefixes.iter().any(|prefix| text.starts_with(prefix.as_bytes())),
+            #[cfg(feature = "filter-file")]
+            Self::Suffix(suffixes) => suffixes.iter().any(|suffix| text.ends_with(suffix.as_bytes())),
+            #[cfg(feature = "filter-file")]
+            Self::Network(networks) => {
+                address(text).is_some_and(|at| networks.iter().any(|network| network.contains(&at)))
+            }
+            #[cfg(feature = "filter-file")]
+            Self::Regex(patterns) => patterns.iter().any(|Pattern(pattern)| pattern.is_match(text)),
+            #[cfg(feature = "filter-file")]
+            Self::Exists => true,
+            #[cfg(feature = "filter-file")]
+            Self::Null => false,
+        }
+    }
+}
+
+/// Returns the IP address that a text is. An IPv4 address in IPv6 notation counts as IPv4.
+#[cfg(feature = "filter-file")]
+pub(super) fn address(text: &[u8]) -> Option<std::net::IpAddr> {
+    // Most texts that are not addresses are the names of services, such as `kms.amazonaws.com`.
+    if !text.last()?.is_ascii_hexdigit() && *text.last()? != b':' {
+        return None;
+    }
+    let address: std::net::IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(address.to_canonical())
+}

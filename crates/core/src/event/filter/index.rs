@@ -1,0 +1,76 @@
+//! Finds the rules that can match an event without testing every rule.
+//!
+//! A rule that requires certain values of `eventSource` or `eventName` is listed under each of these values. The other
+//! rules are tested for every event. With thousands of rules, an event is compared with a few of them.
+
+use super::condition::Test;
+use super::json::Leaf;
+use super::{Condition, EventFields, Rule};
+
+/// The fields by which rules are listed. A rule is listed by the first of them that it requires.
+const KEYS: [&str; 2] = ["eventSource", "eventName"];
+
+/// The rules of one list of a filter, by the values that they require. The numbers of rules are ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct RuleIndex {
+    /// For each field of [`KEYS`]: its index in the filter's list of paths, and the values in ascending order, each with
+    /// its rules.
+    by_value: [(Option<usize>, Vec<(String, Vec<u32>)>); KEYS.len()],
+    /// The rules that require no value of these fields.
+    always: Vec<u32>,
+}
+
+impl RuleIndex {
+    /// Lists the rules. `path_of` returns the index of a field in the filter's list of paths.
+    pub(super) fn new(rules: &[Rule], path_of: impl Fn(&str) -> Option<usize>) -> Self {
+        let mut index = Self { by_value: KEYS.map(|key| (path_of(key), Vec::new())), always: Vec::new() };
+        for (number, rule) in (0..).zip(rules) {
+            let required =
+                |key: usize| rule.conditions.iter().find_map(|condition| required_texts(condition, Some(key)));
+            let listed = index.by_value.iter_mut().find_map(|(path, values)| Some((required((*path)?)?, values)));
+            match listed {
+                Some((texts, values)) => texts.iter().for_each(|text| values.push((text.clone(), vec![number]))),
+                None => index.always.push(number),
+            }
+        }
+        for (_, values) in &mut index.by_value {
+            // The sort is stable, so the numbers of a value stay ascending.
+            values.sort_by(|(a, _), (b, _)| a.cmp(b));
+            values.dedup_by(|(text, numbers), (kept, all)| {
+                let is_same = text == kept;
+                if is_same {
+                    all.append(numbers);
+                }
+                is_same
+            });
+        }
+        index
+    }
+
+    /// Returns the number of the first rule that matches.
+    pub(super) fn first_match(&self, rules: &[Rule], event: &EventFields<'_, '_>) -> Option<usize> {
+        let mut first = None;
+        let mut search = |numbers: &[u32]| {
+            let candidates = numbers.iter().map(|&number| number as usize);
+            // A rule after the one that is already found does not decide.
+            let mut before = candidates.take_while(|&number| first.is_none_or(|found| number < found));
+            first = before.find(|&number| event.fulfills(&rules[number])).or(first);
+        };
+        for (path, values) in &self.by_value {
+            let Some(Leaf::Text(text)) = path.and_then(|path| event.leaf(path)) else { continue };
+            if let Ok(at) = values.binary_search_by(|(value, _)| value.as_bytes().cmp(&text)) {
+                search(&values[at].1);
+            }
+        }
+        search(&self.always);
+        first
+    }
+}
+
+/// Returns the texts of which the condition requires one.
+fn required_texts(condition: &Condition, path: Option<usize>) -> Option<&[String]> {
+    match &condition.test {
+        Test::AnyOf { texts, or_null: false } if !condition.negated && Some(condition.path) == path => Some(texts),
+        _ => None,
+    }
+}

@@ -1,0 +1,175 @@
+//! Reads values of an event without building a tree.
+//!
+//! The bytes are those of an event that the decoder accepted, so they are valid JSON. In other bytes some defects are
+//! not noticed, because skipped values are not validated.
+
+use crate::decode::string;
+use std::borrow::Cow;
+
+/// The bytes of a value: a string with its quotes, a number, a literal, an object or an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawValue<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Whether the value is a string with an escape.
+    pub(super) has_escape: bool,
+}
+
+/// A value without other values in it, as conditions compare it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Leaf<'a> {
+    /// `null`.
+    Null,
+    /// A string without quotes and escapes, or the JSON text of a number or a boolean.
+    Text(Cow<'a, [u8]>),
+    /// An object, an empty array, or a string whose escapes are not valid Unicode. Only its presence can be tested.
+    Other,
+}
+
+impl<'a> RawValue<'a> {
+    /// Returns the value as conditions compare it.
+    #[inline]
+    pub(super) fn leaf(self) -> Leaf<'a> {
+        match self.bytes {
+            [b'"', text @ .., b'"'] if !self.has_escape => Leaf::Text(Cow::Borrowed(text)),
+            [b'"', ..] => unescaped(self.bytes),
+            [b'{' | b'[', ..] => Leaf::Other,
+            b"null" => Leaf::Null,
+            number_or_boolean => Leaf::Text(Cow::Borrowed(number_or_boolean)),
+        }
+    }
+}
+
+#[cold]
+fn unescaped(string: &[u8]) -> Leaf<'_> {
+    serde_json::from_slice::<String>(string).map_or(Leaf::Other, |text| Leaf::Text(Cow::Owned(text.into_bytes())))
+}
+
+/// Passes each member of an object to `each`, in order: its name without quotes, and its value. Returns `None` if the
+/// bytes are not an object.
+#[inline(always)]
+pub(super) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a>, RawValue<'a>)) -> Option<()> {
+    let mut at = token(object, 0)?;
+    if object[at] != b'{' {
+        return None;
+    }
+    at = token(object, at + 1)?;
+    if object[at] == b'}' {
+        return token(object, at + 1).is_none().then_some(());
+    }
+    loop {
+        if object[at] != b'"' {
+            return None;
+        }
+        let (end, has_escape) = string::skip(object, at + 1)?;
+        let name = Name { bytes: &object[at + 1..end - 1], has_escape };
+        at = token(object, end)?;
+        if object[at] != b':' {
+            return None;
+        }
+        at = token(object, at + 1)?;
+        let (end, value) = value(object, at)?;
+        each(name, value);
+        at = token(object, end)?;
+        match object[at] {
+            b',' => at = token(object, at + 1)?,
+            b'}' => return token(object, at + 1).is_none().then_some(()),
+            _ => return None,
+        }
+    }
+}
+
+/// Passes each element of an array to `each` until it returns false. Returns `None` if the bytes are not an array.
+pub(super) fn for_each_element<'a>(array: &'a [u8], mut each: impl FnMut(RawValue<'a>)) -> Option<()> {
+    let mut at = token(array, 0)?;
+    if array[at] != b'[' {
+        return None;
+    }
+    at = token(array, at + 1)?;
+    if array[at] == b']' {
+        return Some(());
+    }
+    loop {
+        let (end, value) = value(array, at)?;
+        each(value);
+        at = token(array, end)?;
+        match array[at] {
+            b',' => at = token(array, at + 1)?,
+            b']' => return Some(()),
+            _ => return None,
+        }
+    }
+}
+
+/// The name of a member, without its quotes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) has_escape: bool,
+}
+
+impl<'a> Name<'a> {
+    /// Returns the name without escapes.
+    #[inline(always)]
+    pub(super) fn text(self) -> Cow<'a, [u8]> {
+        if self.has_escape { self.unescaped() } else { Cow::Borrowed(self.bytes) }
+    }
+
+    #[cold]
+    fn unescaped(self) -> Cow<'a, [u8]> {
+        match unescaped(&[b"\"", self.bytes, b"\""].concat()) {
+            Leaf::Text(text) => Cow::Owned(text.into_owned()),
+            Leaf::Null | Leaf::Other => Cow::Borrowed(self.bytes),
+        }
+    }
+}
+
+/// Returns the value at `at` and the offset of its end.
+#[inline(always)]
+fn value(bytes: &[u8], at: usize) -> Option<(usize, RawValue<'_>)> {
+    let (end, has_escape) = match bytes[at] {
+        b'"' => string::skip(bytes, at + 1)?,
+        b'{' | b'[' => (container_end(bytes, at)?, false),
+        _ => (scalar_end(bytes, at)?, false),
+    };
+    Some((end, RawValue { bytes: &bytes[at..end], has_escape }))
+}
+
+/// Returns the offset of the end of the object or array at `at`.
+fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        match *bytes.get(at)? {
+            b'"' => {
+                at = string::skip(bytes, at + 1)?.0;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// Returns the offset of the end of the number or literal at `at`, or `None` if there is none.
+fn scalar_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'+' | b'-' | b'.' | b'E');
+    let length = bytes[at..].iter().position(|byte| !is_part(byte)).unwrap_or(bytes.len() - at);
+    (length > 0).then_some(at + length)
+}
+
+/// Skips white space. Returns the offset of the next byte, or `None` at the end.
+#[inline(always)]
+fn token(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match bytes.get(at)? {
+            b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+            _ => return Some(at),
+        }
+    }
+}
