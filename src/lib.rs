@@ -21,6 +21,8 @@ pub mod ingest;
 
 pub mod backfill;
 pub mod sync;
+#[cfg(feature = "cli")]
+pub mod trial;
 
 #[cfg(feature = "operate")]
 pub mod pause;

@@ -124,7 +124,7 @@ pub(crate) async fn reconcile(
     Ok(page.into_iter().zip(classes).map(listed_key).collect())
 }
 
-fn classify_object(at: &ObjectRef, unit: &Unit) -> KeyClass {
+pub(crate) fn classify_object(at: &ObjectRef, unit: &Unit) -> KeyClass {
     match (classify(&at.key, &unit.filters), unit.layout) {
         // In a flat folder, only the key's name contains the delivery day.
         (KeyClass::Selected(Some(day)), Layout::Flat) if !unit.day_range.contains(day) => KeyClass::Excluded,

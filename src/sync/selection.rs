@@ -43,7 +43,7 @@ impl ObjectSelection {
     }
 
     /// Returns the request to discovery.
-    pub(super) fn discovery_request(
+    pub(crate) fn discovery_request(
         &self,
         bucket: &str,
         prefix: &str,

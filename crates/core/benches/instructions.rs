@@ -2,9 +2,9 @@
 //! Decompression is compared with its committed count, so that a slower decompression is noticed. The other tasks are
 //! compared with decompression in the same run, because processors select different instructions for it.
 //!
-//!     cargo bench -p trailhose-core --bench instructions              # prints a table
-//!     cargo bench -p trailhose-core --bench instructions -- --check   # fails if a ratio exceeds the tolerance
-//!     cargo bench -p trailhose-core --bench instructions -- --csv     # for docs/performance/instructions.csv
+//!     cargo bench -p trailhose-core --features filter-file --bench instructions              # prints a table
+//!     cargo bench -p trailhose-core --features filter-file --bench instructions -- --check   # fails if a ratio has grown
+//!     cargo bench -p trailhose-core --features filter-file --bench instructions -- --csv     # for docs/performance/instructions.csv
 //!
 //! Requires `valgrind`. Each task runs in a process of its own. The instructions of a process that only reads the files
 //! are subtracted. The committed counts are for x86-64 with AVX2, where decompression is fastest.
@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use trailhose_core::decode::{DecodeLimits, EventReader};
+use trailhose_core::event::filter::Filter;
 use trailhose_core::generate::{ObjectSize, SyntheticBucket, SyntheticObject};
 use trailhose_core::pack::{self, LinesPerRecord, Packer};
 
@@ -26,8 +27,13 @@ const TOLERANCE: f64 = 1.05;
 
 /// The tasks, each with its committed ratio for each of [`SETS`]. The ratio of the first task is that of its
 /// instructions to [`INFLATE`]. The ratios of the others are those of their instructions to the first task's.
-const TASKS: [(&str, [f64; 2]); 3] =
-    [("inflate", [1.0, 1.0]), ("decode", [2.06, 1.50]), ("decode and pack", [2.11, 1.57])];
+const TASKS: [(&str, [f64; 2]); 5] = [
+    ("inflate", [1.0, 1.0]),
+    ("decode", [2.06, 1.50]),
+    ("decode and pack", [2.11, 1.57]),
+    ("decode, no filter", [2.06, 1.50]),
+    ("decode, 50 rules", [2.27, 1.65]),
+];
 
 /// The sets of input files.
 const SETS: [&str; 2] = ["one file of 50 MB", "4,000 files as measured"];
@@ -138,6 +144,7 @@ fn write(set: usize, path: &Path) {
 fn run_task(name: &str, path: &Path) -> ExitCode {
     let all = std::fs::read(path).expect("reading the file of the set succeeds");
     let mut buffer = vec![0; 256 << 10];
+    let filter = if name == "decode, 50 rules" { fifty_rules() } else { Filter::default() };
     let mut rest = &all[..];
     while let Some((length, after)) = rest.split_first_chunk() {
         let (stored, after) = after.split_at(u32::from_le_bytes(*length) as usize);
@@ -147,6 +154,7 @@ fn run_task(name: &str, path: &Path) -> ExitCode {
             "inflate" => inflate(stored, &mut buffer),
             "decode" => decode(stored, |_, _| {}),
             "decode and pack" => decode_and_pack(stored),
+            "decode, no filter" | "decode, 50 rules" => decode_and_filter(stored, &filter),
             _ => return ExitCode::FAILURE,
         }
     }
@@ -166,6 +174,33 @@ fn decode(stored: &[u8], mut each: impl FnMut(&[u8], u32)) {
         let event = black_box(event);
         each(event.line, event.ordinal);
     }
+}
+
+fn decode_and_filter(stored: &[u8], filter: &Filter) {
+    decode(stored, |line, _| _ = black_box(filter.drops(line)));
+}
+
+/// Returns a filter of 50 rules. Most of them drop calls of a service by certain roles, as rules against noise do. Ten
+/// rules do not require a service, so they are compared with every event.
+fn fifty_rules() -> Filter {
+    let services = ["ec2", "kms", "s3", "sts", "lambda", "dynamodb", "logs", "iam", "ssm", "elasticloadbalancing"];
+    let mut text = String::new();
+    for number in 0..40 {
+        let service = services[number % services.len()];
+        text += &format!(
+            "[[exclude]]\nwhen = [\n\
+             {{ field = \"eventSource\", equals = \"{service}.amazonaws.com\" }},\n\
+             {{ field = \"eventName\", any_of = [\"Decrypt\", \"GetObject\", \"AssumeRole\", \"Describe{number}\"] }},\n\
+             {{ field = \"userIdentity.sessionContext.sessionIssuer.arn\", prefix = \"arn:aws:iam::111122223333:role/r{number}\" }},\n]\n"
+        );
+    }
+    for number in 0..5 {
+        text += &format!("[[exclude]]\nwhen = [{{ field = \"userAgent\", regex = \"^Boto3/[0-9]+\\\\.{number}\" }}]\n");
+        text += &format!("[[exclude]]\nwhen = [{{ field = \"sourceIPAddress\", cidr = \"10.{number}.0.0/16\" }}]\n");
+    }
+    let filter = Filter::from_toml("fifty rules", &text).expect("the rules are valid");
+    assert_eq!(filter.rules().count(), 50);
+    filter
 }
 
 fn decode_and_pack(stored: &[u8]) {

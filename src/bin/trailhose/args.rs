@@ -5,6 +5,7 @@ mod backfill;
 mod cost;
 mod doctor;
 mod explain;
+mod filter;
 mod followers;
 mod generate;
 mod init;
@@ -22,6 +23,7 @@ pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use cost::CostArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use explain::ExplainArgs;
+pub(crate) use filter::{FilterArgs, FilterCheckArgs, FilterCommand, FilterTestArgs};
 pub(crate) use followers::{
     DestArgs, EventsArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand,
 };
@@ -69,6 +71,9 @@ pub(crate) enum Command {
     /// Show how sync processes one object, and why (read-only)
     #[command(before_help = explain::EXAMPLES, after_help = explain::EXIT_CODES)]
     Explain(ExplainArgs),
+    /// Check a filter file, or test it with the events of a source
+    #[command(before_help = filter::EXAMPLES)]
+    Filter(FilterArgs),
     /// Write realistic log files of fictional accounts to DIR
     #[command(before_help = generate::EXAMPLES)]
     Generate(GenerateArgs),

@@ -101,6 +101,15 @@ impl Aws {
     }
 }
 
+/// Returns the default concurrency. Reading a folder is limited by the CPU, reading a bucket by the network.
+pub(crate) fn jobs(source: &Location) -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, Into::into);
+    match source {
+        Location::Path(_) => cores,
+        Location::S3 { .. } => (2 * cores).min(16),
+    }
+}
+
 /// An opened source.
 pub(crate) struct OpenedSource {
     pub(crate) source: Arc<dyn Source>,

@@ -13,6 +13,7 @@ mod cost;
 mod doctor;
 mod events;
 mod explain;
+mod filter;
 mod followers;
 mod generate;
 #[cfg(feature = "init")]
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
             #[cfg(feature = "init")]
             Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
+            Command::Filter(args) => filter::run(args, interrupt::receiver()).await,
             Command::Generate(args) => generate::run(&args),
             Command::Events(args) => events::run(&args).await,
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,

@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) until: Option<Date>,
     /// Rules for events to drop.
     pub(crate) filter: Option<Filter>,
+    /// File with rules for events to keep or drop. Never set together with `filter`.
+    pub(crate) filter_file: Option<PathBuf>,
     /// Compression of JSON Lines files.
     pub(crate) compress: Option<CompressMode>,
     /// Number of events in a Firehose record.

@@ -10,6 +10,7 @@ mod watch;
 use crate::args::SyncArgs;
 use crate::progress::Progress;
 use crate::summary::Summary;
+use crate::text::one_line;
 use plan::SyncPlan;
 use round::{Components, Round, not_started};
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     };
     let plan = SyncPlan::new(args)?;
     progress.start_logging();
+    plan.filter_warnings.iter().for_each(|warning| progress.line(&format!("warning: {}", one_line(warning))));
     let components = Components::open(&plan, plan.rebuild).await?;
     match plan.watch {
         Some(pause) => watch::run(&plan, components, pause, halt, &mut progress, print).await,

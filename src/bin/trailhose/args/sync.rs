@@ -81,6 +81,11 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "RULES", value_parser = Filter::parse, help_heading = "Event selection")]
     pub(crate) filter: Option<Filter>,
 
+    /// Keep or drop events by the rules of this file; see trailhose filter
+    #[arg(long, value_name = "FILE", value_parser = value::path, help_heading = "Event selection")]
+    #[arg(conflicts_with = "filter")]
+    pub(crate) filter_file: Option<PathBuf>,
+
     /// Deliver the events of missing JSON Lines files again, and no other delivered event
     #[arg(long, conflicts_with = "watch", help_heading = "Delivery")]
     pub(crate) rebuild: bool,

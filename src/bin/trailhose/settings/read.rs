@@ -27,6 +27,7 @@ struct SettingsFile {
     since: Option<SpannedString>,
     until: Option<SpannedString>,
     filter: Option<SpannedString>,
+    filter_file: Option<SpannedString>,
     compress: Option<SpannedString>,
     events_per_record: Option<SpannedString>,
     oversize: Option<SpannedString>,
@@ -126,6 +127,7 @@ impl SettingsFile {
             filter: parsed("filter", self.filter.as_ref(), |text| {
                 Filter::parse(text).map_err(|error| error.to_string())
             })?,
+            filter_file: filter_file(folder, self.filter.as_ref(), self.filter_file.as_ref())?,
             compress: parsed("compress", self.compress.as_ref(), one_of::<CompressMode>)?,
             events_per_record: parsed("events_per_record", self.events_per_record.as_ref(), one_of::<EventsPerRecord>)?,
             oversize: self.oversize.map(Spanned::into_inner),
@@ -200,6 +202,19 @@ impl SourceTable {
                 sns_topic: text(self.sns_topic),
             },
         })
+    }
+}
+
+fn filter_file(
+    folder: &Path,
+    filter: Option<&SpannedString>,
+    file: Option<&SpannedString>,
+) -> ParseResult<Option<PathBuf>> {
+    match (filter, file) {
+        (Some(_), Some(file)) => {
+            Err(SettingError(file.span(), "filter_file: filter is set too; move its rules to the file".into()))
+        }
+        (_, file) => Ok(parsed("filter_file", file, value::path)?.map(|path| resolve(folder, path))),
     }
 }
 

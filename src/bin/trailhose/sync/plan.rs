@@ -17,6 +17,8 @@ pub(crate) struct SyncPlan {
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) delivery: DeliverySettings,
     pub(crate) filter: Filter,
+    /// Rules of the filter file that have no effect.
+    pub(crate) filter_warnings: Vec<String>,
     /// Number of objects processed concurrently.
     pub(crate) jobs: Option<usize>,
     /// Maximum decompressed size of an object in bytes.
@@ -80,6 +82,19 @@ impl SyncPlan {
         let dest = args.dest.or(file.dest.clone()).ok_or_else(|| {
             format!("{}: no destination; expected dest = \"FOLDER\" or dest = \"firehose://STREAM\"", at())
         })?;
+        // A filter on the command line replaces that of the settings file, regardless of their forms.
+        let (one_line, path) = match (args.filter, args.filter_file) {
+            (None, None) => (file.filter, file.filter_file),
+            named => named,
+        };
+        let (filter, filter_warnings) = match path {
+            Some(path) => {
+                let filter = crate::filter::read(&path)?;
+                let warnings = crate::filter::warnings(&path, &filter);
+                (filter, warnings)
+            }
+            None => (one_line.unwrap_or_default(), Vec::new()),
+        };
         Ok(Self {
             sources,
             delivery: DeliverySettings {
@@ -91,7 +106,8 @@ impl SyncPlan {
                 oversize: args.oversize.or(file.oversize),
                 checkpoint: args.checkpoint.or(file.checkpoint).unwrap_or(Duration::from_secs(2)),
             },
-            filter: args.filter.or(file.filter).unwrap_or_default(),
+            filter,
+            filter_warnings,
             jobs: args.jobs.or(file.jobs),
             max_object_bytes: args.max_object_bytes.or(file.max_object_bytes),
             rebuild: args.rebuild,

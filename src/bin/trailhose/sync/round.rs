@@ -158,7 +158,7 @@ impl Components {
             prefix: opened.prefix.clone(),
             pages: self.take_inventory_pages(&opened.prefix),
             selection,
-            jobs: plan.jobs.unwrap_or_else(|| jobs(&planned.location)),
+            jobs: plan.jobs.unwrap_or_else(|| components::jobs(&planned.location)),
             retry_policy: RetryPolicy::default(),
         }
     }
@@ -171,15 +171,6 @@ pub(super) fn not_started(ended: &SyncReport) -> Option<String> {
             Some(reason.clone())
         }
         _ => None,
-    }
-}
-
-/// Returns the default concurrency. Reading a folder is limited by the CPU, reading a bucket by the network.
-fn jobs(source: &Location) -> usize {
-    let cores = std::thread::available_parallelism().map_or(2, Into::into);
-    match source {
-        Location::Path(_) => cores,
-        Location::S3 { .. } => (2 * cores).min(16),
     }
 }
 
