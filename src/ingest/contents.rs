@@ -79,7 +79,7 @@ impl EventScan {
     fn add(&mut self, event: Option<Event<'_>>, filter: &Filter, max_buffered_bytes: usize) {
         let Some(event) = event else { return };
         let Event { id, scope, fingerprint, line, seconds, .. } = event;
-        self.events.push(EventMeta { id, scope, fingerprint, filtered: filter.drops(line) });
+        self.events.push(EventMeta { id, scope, fingerprint, filtered: filter.drops_event(&event) });
         self.line_bytes += line.len() + 1;
         self.longest_line_bytes = self.longest_line_bytes.max(line.len());
         self.newest = self.newest.max(seconds);
@@ -124,7 +124,8 @@ impl<'a> Contents<'a> {
         let mut scan = EventScan { line_offsets: Some(LineOffsets::default()), ..EventScan::default() };
         let (size, scopes) = match first {
             Some(first) => {
-                let mut reader = EventReader::in_chunks(first, stored.size(), ingest.limits);
+                let mut reader = EventReader::in_chunks(first, stored.size(), ingest.limits)
+                    .recording_members(!ingest.filter.is_empty());
                 loop {
                     match reader.advance().map_err(from_decode_error)? {
                         DecodeStatus::Ready => {
@@ -142,7 +143,7 @@ impl<'a> Contents<'a> {
                 let whole = stored.whole().unwrap_or_default();
                 // If the compressed object exceeds the limit, the decompressed lines almost certainly exceed it too.
                 scan.buffer = (whole.len() <= max_buffered_bytes).then(LineBuffer::default);
-                let mut reader = EventReader::new(whole, ingest.limits);
+                let mut reader = EventReader::new(whole, ingest.limits).recording_members(!ingest.filter.is_empty());
                 while reader.advance().map_err(from_decode_error)? == DecodeStatus::Ready {
                     scan.add(reader.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes);
                 }

@@ -18,6 +18,7 @@ mod time;
 pub use error::{DecodeError, JsonDefect};
 pub use foreign::ForeignFormat;
 pub use line_offsets::{LineOffsets, LineReader};
+pub use scan::MemberRange;
 
 use crate::event::members::members;
 use crate::event::{EventId, EventScope, minute_in_window};
@@ -71,6 +72,9 @@ pub struct Event<'a> {
     pub at: u64,
     /// Whether `line` is identical to the bytes at that offset.
     pub as_stored: bool,
+    /// The members of the event, if the reader records them and `line` is identical to the stored bytes. A filter reads
+    /// them without a second scan.
+    pub members: Option<&'a [MemberRange]>,
 }
 
 /// Reads the events of one object, in order.
@@ -96,6 +100,10 @@ pub struct EventReader<'a> {
     occurrences: HashMap<EventId, u32>,
     /// The format that the names in the outermost object indicate, if it has no `Records`.
     format: Option<&'static ForeignFormat>,
+    /// Whether the members of each event are recorded.
+    records_members: bool,
+    /// The members of the event at `at`.
+    members: Vec<MemberRange>,
     /// The current line, if it differs from the bytes in the buffer.
     line: Vec<u8>,
     /// The current event without insignificant white space, if it differs from the bytes in the buffer.
@@ -182,9 +190,18 @@ impl<'a> EventReader<'a> {
             scopes: ScopeTable::default(),
             occurrences: HashMap::new(),
             format: None,
+            records_members: false,
+            members: Vec::new(),
             line: Vec::new(),
             compact: Vec::new(),
         }
+    }
+
+    /// Records the members of each event for [`Event::members`].
+    #[must_use]
+    pub fn recording_members(mut self, records_members: bool) -> Self {
+        self.records_members = records_members;
+        self
     }
 
     /// Returns the scopes of the events read so far.
@@ -363,7 +380,7 @@ impl<'a> EventReader<'a> {
         if self.need(WITHIN)? != b'{' {
             return Err(self.unexpected("'{': an event is an object").into());
         }
-        let found = self.value()?;
+        let found = if self.records_members { self.scan_value(true)? } else { self.value()? };
         self.utf8(&found)?;
         if [Field::Id, Field::AggregatedId, Field::Time].into_iter().all(|field| found.field(field).is_none()) {
             self.check_unidentified(&found, bare)?;
@@ -418,13 +435,24 @@ impl<'a> EventReader<'a> {
         let crc = crc32fast::hash(compact);
         let fingerprint = (crc ^ crc >> 16) as u16;
         let (at, as_stored) = (self.base + start as u64, !found.has_line_break);
-        Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored }))
+        let members = (as_stored && self.records_members).then_some(&self.members[..]);
+        Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored, members }))
     }
 
     /// Scans the value at `at` and reads more bytes until the value is complete.
     fn value(&mut self) -> Result<Scanned, StepError> {
+        self.scan_value(false)
+    }
+
+    #[inline(always)]
+    fn scan_value(&mut self, records_members: bool) -> Result<Scanned, StepError> {
         loop {
-            let fault = match scan::value(&self.buffer[..self.filled], self.at) {
+            let bytes = &self.buffer[..self.filled];
+            let scanned = match records_members {
+                true => scan::event(bytes, self.at, &mut self.members),
+                false => scan::value(bytes, self.at),
+            };
+            let fault = match scanned {
                 Ok(found) if found.end - self.at > self.limits.value_bytes => return Err(self.too_long().into()),
                 // A number has no end mark: the next byte may continue it.
                 Ok(found) if found.end == self.filled && self.buffer[self.filled - 1].is_ascii_digit() => {

@@ -75,10 +75,59 @@ impl Scanned {
 
 /// Scans the value at `start`.
 pub(super) fn value(bytes: &[u8], start: usize) -> Result<Scanned, Fault> {
-    Scan { bytes, rest: &bytes[start..], depth: 0, objects: 0, pending: None, found: Scanned::default() }.run()
+    scan(bytes, start, ())
 }
 
-struct Scan<'a> {
+/// Scans the event at `start` and records its members, without those of nested objects.
+pub(super) fn event(bytes: &[u8], start: usize, members: &mut Vec<MemberRange>) -> Result<Scanned, Fault> {
+    members.clear();
+    scan(bytes, start, Recorded { start, members })
+}
+
+fn scan(bytes: &[u8], start: usize, members: impl MemberRecorder) -> Result<Scanned, Fault> {
+    Scan { bytes, rest: &bytes[start..], depth: 0, objects: 0, pending: None, found: Scanned::default(), members }.run()
+}
+
+/// Where an event's member is, relative to the start of the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberRange {
+    /// Offset of the name, without its quote.
+    pub(crate) name: u32,
+    /// Length of the name in bytes, without its quotes.
+    pub(crate) name_length: u32,
+    /// Offset after the colon. White space may precede the value.
+    pub(crate) value: u32,
+    /// Whether the name contains an escape.
+    pub(crate) has_escape: bool,
+}
+
+/// Records the members of the outermost object, or does nothing without a cost.
+trait MemberRecorder {
+    /// Records a member: the range of its name and the offset of its value.
+    fn record(&mut self, name: Range<usize>, has_escape: bool, value: usize);
+}
+
+impl MemberRecorder for () {
+    #[inline(always)]
+    fn record(&mut self, _: Range<usize>, _: bool, _: usize) {}
+}
+
+/// The members of the event at `start`.
+struct Recorded<'m> {
+    start: usize,
+    members: &'m mut Vec<MemberRange>,
+}
+
+impl MemberRecorder for Recorded<'_> {
+    #[inline(always)]
+    fn record(&mut self, name: Range<usize>, has_escape: bool, value: usize) {
+        // An event is smaller than 4 GiB.
+        let (name_length, value) = (name.len() as u32, (value - self.start) as u32);
+        self.members.push(MemberRange { name: (name.start - self.start) as u32, name_length, value, has_escape });
+    }
+}
+
+struct Scan<'a, M> {
     bytes: &'a [u8],
     /// The unread bytes. A slice instead of an index, because it needs fewer bounds checks.
     rest: &'a [u8],
@@ -88,6 +137,7 @@ struct Scan<'a> {
     /// The field that the next value belongs to.
     pending: Option<Field>,
     found: Scanned,
+    members: M,
 }
 
 /// The position of a scan within a value.
@@ -101,7 +151,7 @@ enum ScanState {
 
 // All methods are inlined. If `self` is passed to a function, even to one that only reports an error, the compiler
 // keeps it in memory instead of in registers.
-impl<'a> Scan<'a> {
+impl<'a, M: MemberRecorder> Scan<'a, M> {
     fn run(mut self) -> Result<Scanned, Fault> {
         loop {
             let state = match (self.objects & 1, self.depth) {
@@ -125,7 +175,9 @@ impl<'a> Scan<'a> {
         self.rest = rest;
         loop {
             let from = self.rest;
+            let name_start = self.at();
             let (length, escaped) = self.string()?;
+            let name = name_start..name_start + length;
             let field = if OUTERMOST { named(&from[..length], escaped) } else { None };
             if let Some(field) = field {
                 // On duplicate names the last value wins, as in other JSON readers. Clear the earlier value now.
@@ -134,10 +186,16 @@ impl<'a> Scan<'a> {
             if !self.take(b":\"") {
                 let (b':', rest) = self.token()? else { return self.invalid(&JsonDefect::Expected("':'")) };
                 self.rest = rest;
+                if OUTERMOST {
+                    self.members.record(name, escaped, self.at());
+                }
                 self.pending = field;
                 return Ok(ScanState::BeforeValue);
             }
             let start = self.at();
+            if OUTERMOST {
+                self.members.record(name, escaped, start - 1);
+            }
             let (length, escaped) = self.string()?;
             if let Some(field) = field {
                 self.found.fields[field as usize] = Some(FieldValue { range: start..start + length, escaped });

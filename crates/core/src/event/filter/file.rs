@@ -26,7 +26,7 @@ use toml::de::{DeTable, DeValue};
 /// Maximum number of rules of a file.
 pub const MAX_RULES: usize = 10_000;
 
-/// Maximum number of regular expressions of a file. Each can take [`PATTERN_BYTES`] and [`PATTERN_CACHE_BYTES`].
+/// Maximum number of regular expressions of a file. Each can take more than a megabyte.
 pub const MAX_PATTERNS: usize = 1_000;
 
 /// Maximum size of a compiled regular expression in bytes. A list of a hundred names takes about 100 kB.

@@ -44,10 +44,11 @@ fn unescaped(string: &[u8]) -> Leaf<'_> {
     serde_json::from_slice::<String>(string).map_or(Leaf::Other, |text| Leaf::Text(Cow::Owned(text.into_bytes())))
 }
 
-/// Passes each member of an object to `each`, in order: its name without quotes, and its value. Returns `None` if the
+/// Passes each member of an object to `each`, in order: its name without quotes, its value, and the
+/// offset of the value. Returns `None` if the
 /// bytes are not an object.
 #[inline(always)]
-pub(super) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a>, RawValue<'a>)) -> Option<()> {
+pub(super) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a>, RawValue<'a>, usize)) -> Option<()> {
     let mut at = token(object, 0)?;
     if object[at] != b'{' {
         return None;
@@ -68,7 +69,7 @@ pub(super) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a
         }
         at = token(object, at + 1)?;
         let (end, value) = value(object, at)?;
-        each(name, value);
+        each(name, value, at);
         at = token(object, end)?;
         match object[at] {
             b',' => at = token(object, at + 1)?,
@@ -121,6 +122,11 @@ impl<'a> Name<'a> {
             Leaf::Null | Leaf::Other => Cow::Borrowed(self.bytes),
         }
     }
+}
+
+/// Returns the value at `at`, before which there may be white space.
+pub(super) fn value_at(bytes: &[u8], at: usize) -> Option<RawValue<'_>> {
+    value(bytes, token(bytes, at)?).map(|(_, value)| value)
 }
 
 /// Returns the value at `at` and the offset of its end.

@@ -86,7 +86,7 @@ fn collect<'a>(value: RawValue<'a>, names: &[String], depth: u32, found: &mut Ve
         (Some(b'{'), [name, rest @ ..]) => {
             // On duplicate names the last value wins.
             let mut last = None;
-            for_each_member(value.bytes, |member, value| {
+            for_each_member(value.bytes, |member, value, _| {
                 if *member.text() == *name.as_bytes() {
                     last = Some(value);
                 }

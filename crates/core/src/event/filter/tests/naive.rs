@@ -1,5 +1,6 @@
 //! Compares the filter with a naive evaluation over parsed JSON, for random filters and events.
 
+use crate::decode::{DecodeLimits, EventReader};
 use crate::event::filter::{Decision, Filter, RuleKind};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -240,7 +241,7 @@ fn decided(filter: &Filter, line: &str) -> (bool, Option<usize>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn decisions_agree_with_a_naive_evaluation(
@@ -254,6 +255,12 @@ proptest! {
             let expected = naive(&rules, &parsed);
             prop_assert_eq!(decided(&filter, &event), expected, "{}\n{}", file, event);
             prop_assert_eq!(filter.drops(event.as_bytes()), expected.0);
+            let log = format!("{{\"Records\":[{event}]}}");
+            let mut reader = EventReader::new(log.as_bytes(), DecodeLimits::default()).recording_members(true);
+            let decoded = reader.next().unwrap().unwrap();
+            // A line without line breaks is stored as it is, so its members are recorded.
+            prop_assert_eq!(decoded.members.is_some(), !event.contains('\n'));
+            prop_assert_eq!(filter.drops_event(&decoded), expected.0, "recorded members: {}\n{}", file, event);
         }
     }
 
