@@ -231,9 +231,10 @@ impl Rules {
     #[inline(always)]
     fn note(&self, name: &[u8], start: usize, starts: &mut [usize; MAX_TOP_LEVEL]) {
         let Some(&(first, end)) = self.by_length.get(name.len()) else { return };
-        for at in first as usize..end as usize {
-            if self.names[at].as_bytes() == name {
-                starts[at] = start;
+        let range = first as usize..end as usize;
+        for (known, noted) in self.names[range.clone()].iter().zip(&mut starts[range]) {
+            if known.as_bytes() == name {
+                *noted = start;
             }
         }
     }

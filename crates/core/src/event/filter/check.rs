@@ -260,7 +260,8 @@ impl Test {
     fn is_disjoint(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::AnyOf { texts, or_null }, other) | (other, Self::AnyOf { texts, or_null }) => {
-                !texts.iter().any(|text| other.passes_text(text.as_bytes())) && !(*or_null && other.passes_null())
+                let passes = |text: &String| other.passes_text(text.as_bytes());
+                !(texts.iter().any(passes) || *or_null && other.passes_null())
             }
             (Self::Null, other) | (other, Self::Null) => !other.passes_null(),
             (Self::Prefix(these), Self::Prefix(those)) => {

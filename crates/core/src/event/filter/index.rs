@@ -10,12 +10,15 @@ use super::{Condition, EventFields, Rule};
 /// The fields by which rules are listed. A rule is listed by the first of them that it requires.
 const KEYS: [&str; 2] = ["eventSource", "eventName"];
 
+/// A value and the numbers of the rules that require it.
+type ListedValue = (String, Vec<u32>);
+
 /// The rules of one list of a filter, by the values that they require. The numbers of rules are ascending.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RuleIndex {
     /// For each field of [`KEYS`]: its index in the filter's list of paths, and the values in ascending order, each with
     /// its rules.
-    by_value: [(Option<usize>, Vec<(String, Vec<u32>)>); KEYS.len()],
+    by_value: [(Option<usize>, Vec<ListedValue>); KEYS.len()],
     /// The rules that require no value of these fields.
     always: Vec<u32>,
 }
