@@ -11,6 +11,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
+use trailhose::aws::BucketAccess;
 use trailhose::decode::DecodeLimits;
 use trailhose::event::filter::{Filter, RuleKind};
 use trailhose::sync::ObjectSelection;
@@ -21,7 +22,7 @@ const INCOMPLETE: u8 = 1;
 
 pub(super) async fn run(args: FilterTestArgs, halt: &Receiver<bool>) -> Result<u8, String> {
     let filter = super::read(&args.file)?;
-    let opened = components::source(&args.source, None, &Aws::default()).await?;
+    let opened = components::source(&args.source, &BucketAccess::default(), &Aws::default()).await?;
     let selection = ObjectSelection {
         since: args.selection.since,
         until: args.selection.until,
