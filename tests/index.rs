@@ -54,6 +54,9 @@ fn expected(matches: impl Fn(u32) -> bool) -> Vec<String> {
     events
 }
 
+/// Whether an event is expected, by its number.
+type Matches = Box<dyn Fn(u32) -> bool>;
+
 #[test]
 fn each_condition_finds_the_bytes_of_its_events() {
     for compress in ["none", "gzip", "zstd"] {
@@ -63,7 +66,7 @@ fn each_condition_finds_the_bytes_of_its_events() {
         assert_eq!((built.code(), built.json()["indexed"].as_u64()), (0, Some(200)), "{built:?}");
         let id = "00000000-0000-4000-8000-000000000007";
         assert_eq!(sorted(&find(dest, &["--id", id])), [event(7)]);
-        let cases: [(&[&str], Box<dyn Fn(u32) -> bool>); 9] = [
+        let cases: [(&[&str], Matches); 9] = [
             (&["--name", "Get3"], Box::new(|number| number % 7 == 3)),
             (&["--access-key", "AKIA5"], Box::new(|number| number % 13 == 5)),
             (&["--address", "192.0.2.4"], Box::new(|number| number % 5 == 4)),

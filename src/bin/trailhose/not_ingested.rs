@@ -94,7 +94,9 @@ impl NotIngested {
 /// Returns the text after the reason of a quarantine of this kind: the option that avoids it, if there is one.
 fn advice(kind: &str) -> &'static str {
     match kind {
-        "too_large" => "; if it is not a decompression bomb, raise --max-object-bytes",
+        "too_large" => {
+            "; if it is not a decompression bomb, raise --max-object-bytes and run `trailhose ledger quarantine retry`"
+        }
         _ => "",
     }
 }

@@ -82,6 +82,7 @@ impl PageName {
     }
 
     /// Returns the name of the root page of this page: its name without the parts that distinguish overflow pages.
+    #[cfg(feature = "cli")]
     pub(crate) fn root_part(&self) -> &str {
         let bucket = self.0.rfind('/').map_or(0, |at| at + 1);
         self.0[bucket..].find(['+', '~']).map_or(&self.0, |at| &self.0[..bucket + at])

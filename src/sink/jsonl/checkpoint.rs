@@ -142,6 +142,16 @@ impl Destination {
     /// Initializes a destination that this ledger has not written to.
     fn initialize(&mut self) -> Result<(), SinkError> {
         self.id = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
+        if let Some(file) =
+            self.tables.files_of_other_folders(&self.id)?.into_iter().find(|file| self.root.join(file).is_file())
+        {
+            return Err(SinkError::Unavailable(format!(
+                "{} is missing, which identifies this folder, but the folder contains {file}, which the ledger {} records. \
+                 Nothing was changed: restore the file from a backup, or deliver to an empty folder",
+                self.intent_path().display(),
+                self.journal.path().display()
+            )));
+        }
         if self.tables.has_delivered()? {
             tracing::warn!(
                 destination = %self.root.display(), ledger = %self.journal.path().display(),
@@ -177,6 +187,7 @@ impl Destination {
         let committed = recorded.unwrap_or(0);
         if intent.checkpoint < committed
             || intent.checkpoint > committed + 1
+            || (intent.committed && intent.checkpoint > committed)
             || (recorded.is_none() && intent.checkpoint != 0)
         {
             return Err(SinkError::Unavailable(format!(
@@ -229,6 +240,7 @@ impl Destination {
             appends.iter().zip(written).map(|(pending, appended)| pending.segment(appended)).collect();
         self.commit(number + 1, &written)?;
         self.at_point("committed");
+        intent::mark_committed(&self.intent_path());
         Ok(())
     }
 
@@ -380,7 +392,7 @@ impl Destination {
 
     fn write_intent(&self, checkpoint: i64, files: Vec<String>) -> Result<(), SinkError> {
         let (ledger, folder) = (self.journal.id().to_owned(), self.id.clone());
-        Intent { ledger, folder, checkpoint, files }.write(&*self.disk, &self.intent_path())
+        Intent { ledger, folder, checkpoint, files, committed: false }.write(&*self.disk, &self.intent_path())
     }
 
     /// Tells a test that the disk is in a state that a killed process could leave.

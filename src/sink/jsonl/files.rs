@@ -168,6 +168,17 @@ impl FileTables {
         Ok(found.unwrap_or(true))
     }
 
+    /// Returns the paths of the files in other folders, relative to their folder.
+    pub(super) fn files_of_other_folders(&self, folder: &str) -> Result<Vec<String>, SinkError> {
+        let sql = "SELECT partition || '/' || name FROM files WHERE folder <> ?1";
+        let read = self.0.read(|connection| {
+            let read =
+                || connection.prepare(sql)?.query_map([folder], |row| row.get(0))?.collect::<rusqlite::Result<_>>();
+            read().map_err(|error| store_error(self.0.path(), error))
+        });
+        read.map_err(sink_error)
+    }
+
     /// Returns whether this ledger has files in another folder.
     pub(super) fn has_other_folders(&self, folder: &str) -> Result<bool, SinkError> {
         Ok(self.optional("SELECT 1 FROM files WHERE folder <> ?1 LIMIT 1", [folder], |_| Ok(()))?.is_some())

@@ -18,7 +18,13 @@ pub(super) struct Intent {
     pub(super) checkpoint: i64,
     /// The files that the checkpoint changes, relative to the destination.
     pub(super) files: Vec<String>,
+    /// Whether the checkpoint is known to be committed. See [`mark_committed`].
+    #[serde(skip)]
+    pub(super) committed: bool,
 }
+
+/// Follows the intent in its file after the checkpoint was committed.
+const COMMITTED: &[u8] = b"\ncommitted\n";
 
 impl Intent {
     /// Reads the intent at `path`, if the file exists.
@@ -31,8 +37,12 @@ impl Intent {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("read", path, &error)),
         };
-        match serde_json::from_slice::<Self>(&bytes) {
-            Ok(intent) if intent.ledger == ledger => Ok(Some(intent)),
+        let (bytes, committed) = match bytes.strip_suffix(COMMITTED) {
+            Some(intent) => (intent, true),
+            None => (&bytes[..], false),
+        };
+        match serde_json::from_slice::<Self>(bytes) {
+            Ok(intent) if intent.ledger == ledger => Ok(Some(Self { committed, ..intent })),
             Ok(intent) => Err(SinkError::Unavailable(format!(
                 "{} belongs to ledger {}, not to ledger {ledger}: use another destination folder",
                 path.display(),
@@ -51,6 +61,15 @@ impl Intent {
         let bytes = serde_json::to_vec(self).map_err(io::Error::from);
         bytes.and_then(|bytes| replace(disk, path, &bytes)).map_err(|error| io_error("write", path, &error))
     }
+}
+
+/// Records in the intent at `path` that its checkpoint is committed. So a ledger that is one checkpoint older, restored
+/// from a backup, is distinguished from an interrupted checkpoint.
+///
+/// The record is not synced, and a failure is ignored: without it, nothing is wrong unless the ledger is replaced too.
+pub(super) fn mark_committed(path: &Path) {
+    let file = std::fs::OpenOptions::new().append(true).open(path);
+    let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, COMMITTED));
 }
 
 /// Splits a path of the intent into partition and file name. Returns `None` if a ledger whose file names start with

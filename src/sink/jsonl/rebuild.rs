@@ -111,11 +111,13 @@ impl Destination {
                     .into(),
             ));
         }
+        let check = self.check_files()?;
         let (missing, damaged): (Vec<_>, Vec<_>) =
-            self.check_files()?.faulty.into_iter().partition(|faulty| faulty.fault == FileFault::Missing);
+            check.faulty.into_iter().partition(|faulty| faulty.fault == FileFault::Missing);
         fail_if_damaged(&damaged)?;
         if missing.is_empty() && gone.is_empty() {
-            return Ok(Rebuild::default());
+            // A folder that was lost completely is a new folder. Its missing files are recorded for the lost one.
+            return if check.files == 0 { self.fail_with_other_folders() } else { Ok(()) }.map(|()| Rebuild::default());
         }
         let missing: BTreeSet<PathBuf> = missing.into_iter().map(|faulty| faulty.path).collect();
         let files = self.files()?;
@@ -195,13 +197,7 @@ impl Destination {
         removal: Removal,
         change: impl FnOnce(&mut Owners<'_>, &PresentEvents) -> Result<T, SinkError>,
     ) -> Result<T, SinkError> {
-        if self.tables.has_other_folders(&self.id)? {
-            return Err(SinkError::Unavailable(format!(
-                "the ledger {} delivered to several folders, so it is unknown which events were in the files of {}",
-                self.journal.path().display(),
-                self.root.display()
-            )));
-        }
+        self.fail_with_other_folders()?;
         let mut owners = Owners::open(&self.journal).map_err(sink_error)?;
         let groups = removed.iter().flat_map(|file| PageGroup::of_partition(&file.partition)).collect();
         let mut faults = Vec::new();
@@ -210,6 +206,18 @@ impl Destination {
         let result = change(&mut owners, &events)?;
         self.delete_records(removed, removal)?;
         Ok(result)
+    }
+
+    /// Returns an error if the ledger has files in another folder.
+    fn fail_with_other_folders(&self) -> Result<(), SinkError> {
+        if self.tables.has_other_folders(&self.id)? {
+            return Err(SinkError::Unavailable(format!(
+                "the ledger {} delivered to several folders, so it is unknown which events were in the files of {}",
+                self.journal.path().display(),
+                self.root.display()
+            )));
+        }
+        Ok(())
     }
 
     /// Deletes the records of files, except that their segments remain, and commits.

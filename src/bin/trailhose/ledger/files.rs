@@ -138,10 +138,10 @@ fn table(report: &VerifyReport<'_>) -> String {
     if report.not_rebuilt_objects.len() > MAX_NAMED {
         table.line(&format!("  and {} more", report.not_rebuilt_objects.len() - MAX_NAMED));
     }
-    table.line(if report.found.is_intact() {
-        "The files are as delivered."
-    } else {
-        "The files differ from the ledger."
+    table.line(match (report.found.is_intact(), report.compared) {
+        (true, true) => "The files are as delivered.",
+        (true, false) => "The recorded files are as delivered. Whether events are missing is unknown.",
+        (false, _) => "The files differ from the ledger.",
     });
     table.into_text()
 }

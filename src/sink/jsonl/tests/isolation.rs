@@ -212,3 +212,52 @@ async fn older_record_of_files_is_completed() {
     let check = sink.check_files().await.unwrap();
     assert_eq!((check.files, check.faulty.len(), &check.faulty[0].fault), (5, 1, &FileFault::Missing));
 }
+
+/// A backup that is one checkpoint older looks like an interrupted checkpoint. Truncating the files would lose events.
+#[tokio::test]
+async fn ledger_restored_from_before_the_last_checkpoint_changes_no_file() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    drop((ledger, sink));
+    let (database, backup) = (root.path().join(".trailhose/ledger.db"), root.path().join("backup"));
+    std::fs::copy(&database, &backup).unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 2, &[("1", "b")]).await;
+    sink.flush().await.unwrap();
+    drop((ledger, sink));
+    std::fs::rename(&backup, &database).unwrap();
+    let restored = super::ledger(root.path());
+    let error = Jsonl::with_ledger(root.path(), options(Compression::None), &restored).await.unwrap_err();
+    assert!(error.to_string().contains("was restored"), "{error}");
+    assert_eq!(lines(root.path()), [("a".to_owned(), 1), ("b".to_owned(), 1)].into());
+}
+
+/// Without its identity the folder would be a new one, and deleted files would never be noticed.
+#[tokio::test]
+async fn folder_without_its_identity_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    let intent = sink.state.destination.root.join(".trailhose").join(format!("{}.json", &ledger.journal().id()[..12]));
+    drop((ledger, sink));
+    std::fs::remove_file(&intent).unwrap();
+    let ledger = super::ledger(root.path());
+    let error = Jsonl::with_ledger(root.path(), options(Compression::None), &ledger).await.unwrap_err();
+    assert!(error.to_string().contains("identifies this folder"), "{error}");
+}
+
+#[tokio::test]
+async fn rebuild_of_a_new_folder_of_a_used_ledger_is_refused() {
+    let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ledger = Sqlite::open(&state.path().join("l.db"), CommitMode::Grouped).unwrap();
+    let sink = Jsonl::with_ledger(&root.path().join("old"), options(Compression::None), &ledger).await.unwrap();
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    drop(sink);
+    let sink = Jsonl::with_ledger(&root.path().join("new"), options(Compression::None), &ledger).await.unwrap();
+    let error = sink.rebuild(Default::default()).await.unwrap_err();
+    assert!(error.to_string().contains("several folders"), "{error}");
+}
