@@ -23,7 +23,7 @@ pub struct EventPosition {
 pub struct SegmentReader {
     /// The present member. `None` after the last one.
     member: Option<BufReader<Member>>,
-    format: Format,
+    format: FileFormat,
     /// The offset of the present member in the file.
     start: u64,
     /// The offset in the present member, after decompression.
@@ -47,8 +47,8 @@ impl SegmentReader {
                 )));
             }
         }
-        let format = Format::of(&segment.path)?;
-        let input = Input { inner: section(&path, segment.start, segment.length)?, position: segment.start };
+        let format = FileFormat::of(&segment.path)?;
+        let input = SegmentBytes { inner: section(&path, segment.start, segment.length)?, position: segment.start };
         let member = next_member(format, input).map_err(damaged)?;
         Ok(Self { member, format, start: segment.start, offset: 0, line: Vec::new() })
     }
@@ -63,7 +63,7 @@ impl SegmentReader {
             self.line.clear();
             let read = member.read_until(b'\n', &mut self.line).map_err(damaged)?;
             if read == 0 {
-                let input = self.member.take().map(|member| member.into_inner().into_input());
+                let input = self.member.take().map(|member| member.into_inner().into_bytes());
                 let Some(input) = input else { return Ok(None) };
                 self.start = input.position;
                 self.offset = 0;
@@ -77,7 +77,7 @@ impl SegmentReader {
             self.offset += read as u64;
             let length = u32::try_from(self.line.len()).map_err(|_| too_long(self.line.len() as u64))?;
             let position = match self.format {
-                Format::Plain => EventPosition { member: self.start + offset, offset: 0, length },
+                FileFormat::Plain => EventPosition { member: self.start + offset, offset: 0, length },
                 _ => EventPosition {
                     member: self.start,
                     offset: u32::try_from(offset).map_err(|_| too_long(offset))?,
@@ -103,8 +103,8 @@ impl std::fmt::Debug for SegmentReader {
 /// # Errors
 /// Returns the fault if the file is missing or shorter, or if there is no complete line at this position.
 pub fn read_event(path: &Path, position: EventPosition) -> Result<Vec<u8>, FileFault> {
-    let format = Format::of(&path.to_string_lossy())?;
-    let input = Input { inner: section(path, position.member, u64::MAX)?, position: position.member };
+    let format = FileFormat::of(&path.to_string_lossy())?;
+    let input = SegmentBytes { inner: section(path, position.member, u64::MAX)?, position: position.member };
     let mut event = vec![0; position.length as usize + 1];
     let read = next_member(format, input).and_then(|member| {
         let mut member = member.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -122,14 +122,14 @@ pub fn read_event(path: &Path, position: EventPosition) -> Result<Vec<u8>, FileF
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum FileFormat {
     Plain,
     Gzip,
     #[cfg(feature = "zstd")]
     Zstd,
 }
 
-impl Format {
+impl FileFormat {
     fn of(path: &str) -> Result<Self, FileFault> {
         let name = path.rsplit('/').next().unwrap_or(path);
         match name.split_once('.').map(|(_, extension)| extension) {
@@ -143,13 +143,13 @@ impl Format {
 }
 
 /// The bytes of a segment as they are in the file.
-struct Input {
+struct SegmentBytes {
     inner: BufReader<io::Take<File>>,
     /// The offset in the file of the next byte.
     position: u64,
 }
 
-impl Read for Input {
+impl Read for SegmentBytes {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(into)?;
         self.position += read as u64;
@@ -157,7 +157,7 @@ impl Read for Input {
     }
 }
 
-impl BufRead for Input {
+impl BufRead for SegmentBytes {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.inner.fill_buf()
     }
@@ -170,14 +170,14 @@ impl BufRead for Input {
 
 /// A gzip member, a zstd frame, or the uncompressed bytes of a segment. Its end is the end of its input.
 enum Member {
-    Plain(Input),
-    Gzip(Box<flate2::bufread::GzDecoder<Input>>),
+    Plain(SegmentBytes),
+    Gzip(Box<flate2::bufread::GzDecoder<SegmentBytes>>),
     #[cfg(feature = "zstd")]
-    Zstd(Box<zstd::stream::read::Decoder<'static, Input>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, SegmentBytes>>),
 }
 
 impl Member {
-    fn into_input(self) -> Input {
+    fn into_bytes(self) -> SegmentBytes {
         match self {
             Self::Plain(input) => input,
             Self::Gzip(decoder) => decoder.into_inner(),
@@ -199,15 +199,15 @@ impl Read for Member {
 }
 
 /// Starts the member at the position of `input`. Returns `None` at its end.
-fn next_member(format: Format, mut input: Input) -> io::Result<Option<BufReader<Member>>> {
+fn next_member(format: FileFormat, mut input: SegmentBytes) -> io::Result<Option<BufReader<Member>>> {
     if input.fill_buf()?.is_empty() {
         return Ok(None);
     }
     let member = match format {
-        Format::Plain => Member::Plain(input),
-        Format::Gzip => Member::Gzip(Box::new(flate2::bufread::GzDecoder::new(input))),
+        FileFormat::Plain => Member::Plain(input),
+        FileFormat::Gzip => Member::Gzip(Box::new(flate2::bufread::GzDecoder::new(input))),
         #[cfg(feature = "zstd")]
-        Format::Zstd => Member::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(input)?.single_frame())),
+        FileFormat::Zstd => Member::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(input)?.single_frame())),
     };
     Ok(Some(BufReader::with_capacity(64 << 10, member)))
 }
