@@ -71,8 +71,8 @@ impl Test {
             (Self::Exists, _) | (Self::Null, Leaf::Null) => true,
             #[cfg(feature = "filter-file")]
             (Self::Null, _) => false,
-            (_, Leaf::Null | Leaf::Other) => false,
             (test, Leaf::Text(text)) => test.passes_text(text),
+            (_, _) => false,
         }
     }
 

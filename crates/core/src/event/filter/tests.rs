@@ -63,6 +63,18 @@ fn first_matching_rule_decides() {
 }
 
 #[test]
+fn rule_that_is_tested_for_every_event_does_not_decide_before_an_earlier_rule() {
+    let filter = Filter::parse("eventSource=s; eventName=a; readOnly=true").unwrap();
+    for (line, rule) in [
+        (r#"{"eventSource":"s","eventName":"a","readOnly":true}"#, 0),
+        (r#"{"eventSource":"t","eventName":"a","readOnly":true}"#, 1),
+        (r#"{"eventSource":"t","eventName":"b","readOnly":true}"#, 2),
+    ] {
+        assert_eq!(filter.decide(line.as_bytes()), Decision::Dropped(filter.rules().nth(rule)), "{line}");
+    }
+}
+
+#[test]
 fn unknown_and_nested_fields_are_rejected() {
     for (text, expected) in [
         ("eventsource=kms.amazonaws.com", "did you mean eventSource?"),
