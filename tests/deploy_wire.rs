@@ -84,10 +84,13 @@ async fn stack_wires_its_bucket_and_keeps_other_notifications() {
     // A second stack on the same bucket.
     let error = stack.deploy_another("second", &ingest, &["WireBucket=true"]).unwrap_err();
     let client = aws_sdk_cloudformation::Client::new(&stack.config());
-    let events = client.describe_stack_events().stack_name("second").send().await.unwrap();
-    let reasons = events.stack_events().iter().filter_map(|event| event.resource_status_reason());
-    let named = |reason: &str| reason.contains("rule trailhose-trailhose (s3:ObjectCreated:* of all keys");
-    assert!(reasons.clone().any(named), "{:?}\n{error}", reasons.collect::<Vec<_>>());
+    let mut events = client.describe_stack_events().stack_name("second").into_paginator().items().send();
+    let mut reasons = Vec::new();
+    while let Some(event) = events.next().await {
+        reasons.extend(event.unwrap().resource_status_reason);
+    }
+    let named = |reason: &String| reason.contains("rule trailhose-trailhose (s3:ObjectCreated:* of all keys");
+    assert!(reasons.iter().any(named), "{reasons:?}\n{error}");
     assert_eq!(rules(&stack, LOG_BUCKET).await, [OURS, AUDIT], "nothing of a failed stack stays wired");
 
     stack.deploy_again(&ingest, &[&format!("LogBucketName={SECOND_BUCKET}"), "WireBucket=true"]);

@@ -269,6 +269,8 @@ proptest! {
         rules in proptest::collection::vec(rule(), 1..4),
         events in proptest::collection::vec(event(), 1..40),
     ) {
+        // Findings rely on CloudTrail's documentation: a field such as `eventName` has one value.
+        let events: Vec<String> = events.into_iter().filter(|event| !event.contains("[null]")).collect();
         let filter = Filter::from_toml("filter.toml", &toml(&rules)).unwrap();
         let findings = filter.findings();
         for rule in filter.rules() {
