@@ -43,7 +43,9 @@ fn objects_in(bucket: &str) -> BTreeMap<String, Vec<u8>> {
 /// Returns name and text of every payload in a folder, without its subfolders.
 pub fn payloads(folder: &Path) -> BTreeMap<String, String> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    // `local.json` has the variables for `sam local invoke`.
     let payloads = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let payloads = payloads.filter(|path| !path.ends_with("local.json"));
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     payloads.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
