@@ -176,7 +176,7 @@ pub fn position(name: &str, segments: &CommittedSegments, state: &StateDatabase)
     }
     match segments.get(stored.cursor.segment)? {
         Some(segment) if segment.fingerprint() != stored.cursor.fingerprint => unknown(),
-        // Removed by retention. A segment of which only a part was read is never removed.
+        // The segment is no longer recorded. A partly read one must be.
         None if stored.cursor.lines.is_some() => unknown(),
         _ => Ok(stored),
     }

@@ -7,7 +7,7 @@
 mod fields;
 mod lookup;
 
-pub use fields::EventFields;
+pub use fields::IndexedFields;
 pub use lookup::{FoundEvent, IndexQuery};
 
 use crate::event::EventId;
@@ -219,7 +219,7 @@ impl Index {
             texts.clear();
         }
         for (event, bytes) in batch.iter() {
-            let fields = EventFields::read(bytes);
+            let fields = IndexedFields::read(bytes);
             let mut number = |text: &Option<std::borrow::Cow<'_, str>>| match text {
                 None => Ok(None),
                 Some(text) => text_number(&transaction, texts, text).map(Some),

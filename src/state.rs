@@ -73,7 +73,7 @@ pub enum StateError {
 /// How far a follower has read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The ID of the last segment of which it acknowledged events. 0 before the first one.
+    /// The ID of the last segment with acknowledged events. 0 before the first one.
     pub segment: i64,
     /// The number of its events that are acknowledged. `None` if all are.
     pub lines: Option<u64>,

@@ -104,7 +104,7 @@ impl OpenSegment {
 
 impl BatchReader {
     pub(super) fn new(segments: Arc<CommittedSegments>, position: Cursor, limits: BatchLimits) -> Self {
-        // A segment of which only a part was read is read again from its start, without the first events.
+        // A partly read segment is read again from its start, without the first events.
         let last_taken = if position.lines.is_some() { position.segment - 1 } else { position.segment };
         Self {
             segments,

@@ -8,7 +8,7 @@ use std::fmt;
 /// Selected fields of an event, as they are in its bytes. A field that is absent or not a text is `None`. On duplicate
 /// keys the last value wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EventFields<'a> {
+pub struct IndexedFields<'a> {
     /// `eventID`.
     pub event_id: Option<Cow<'a, str>>,
     /// `eventTime`.
@@ -31,14 +31,14 @@ pub struct EventFields<'a> {
     pub error: Option<Cow<'a, str>>,
 }
 
-impl<'a> EventFields<'a> {
+impl<'a> IndexedFields<'a> {
     /// Reads the fields of an event. An event that is not a JSON object has none.
     pub fn read(event: &'a [u8]) -> Self {
-        let mut found = EventFields::default();
+        let mut found = IndexedFields::default();
         let mut from = serde_json::Deserializer::from_slice(event);
         match EventVisitor(&mut found).deserialize(&mut from) {
             Ok(()) => found,
-            Err(_) => EventFields::default(),
+            Err(_) => IndexedFields::default(),
         }
     }
 
@@ -57,7 +57,7 @@ impl<'a> EventFields<'a> {
     }
 }
 
-struct EventVisitor<'f, 'a>(&'f mut EventFields<'a>);
+struct EventVisitor<'f, 'a>(&'f mut IndexedFields<'a>);
 
 impl<'a> DeserializeSeed<'a> for EventVisitor<'_, 'a> {
     type Value = ();
@@ -250,7 +250,7 @@ mod tests {
             "sourceIPAddress":"192.0.2.1","errorCode":"AccessDenied","requestParameters":{"arn":"no"},
             "userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/r/s",
             "accountId":"111122223333","accessKeyId":"ASIAEXAMPLE","sessionContext":{"arn":"no"}}}"#;
-        let found = EventFields::read(event);
+        let found = IndexedFields::read(event);
         assert_eq!(found.name.as_deref(), Some("GetObject"));
         assert_eq!(found.account.as_deref(), Some("111122223333"));
         assert_eq!(found.principal.as_deref(), Some("arn:aws:sts::111122223333:assumed-role/r/s"));
@@ -265,16 +265,16 @@ mod tests {
             let event = format!(
                 r#"{{"eventName":{odd},"eventTime":{odd},"eventID":{odd},"userIdentity":{odd},"awsRegion":"eu-west-1"}}"#
             );
-            let found = EventFields::read(event.as_bytes());
-            let expected = EventFields { region: Some("eu-west-1".into()), ..EventFields::default() };
+            let found = IndexedFields::read(event.as_bytes());
+            let expected = IndexedFields { region: Some("eu-west-1".into()), ..IndexedFields::default() };
             assert_eq!(found, expected, "{odd}");
             assert_eq!(found.seconds(), None);
             assert_eq!(found.id(event.as_bytes()), EventId::from_content(event.as_bytes()));
         }
         let event = r#"{"userIdentity":{"arn":5,"invokedBy":"ec2.amazonaws.com"},"eventName":"a","eventName":"b"}"#;
-        let found = EventFields::read(event.as_bytes());
+        let found = IndexedFields::read(event.as_bytes());
         assert_eq!(found.principal.as_deref(), Some("ec2.amazonaws.com"));
         assert_eq!(found.name.as_deref(), Some("b"), "on duplicate keys the last value wins");
-        assert_eq!(EventFields::read(b"no json"), EventFields::default());
+        assert_eq!(IndexedFields::read(b"no json"), IndexedFields::default());
     }
 }

@@ -6,7 +6,7 @@ use crate::{NOTHING_MATCHED, text};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use trailhose::event::EventId;
-use trailhose::index::{EventFields, Index, IndexQuery};
+use trailhose::index::{Index, IndexQuery, IndexedFields};
 use trailhose::sink::jsonl::read_event;
 
 /// Exit code: some events cannot be read.
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
         };
         // The index contains the first 8 bytes of the ID only.
         let id = query.id.as_deref().map(|id| EventId::from_text(id.as_bytes()));
-        if id.is_some_and(|id| EventFields::read(&event).id(&event) != id) {
+        if id.is_some_and(|id| IndexedFields::read(&event).id(&event) != id) {
             continue;
         }
         printed += 1;

@@ -51,7 +51,7 @@ impl Followed {
     /// Returns what a follower has not acknowledged.
     fn backlog(&self, state: Option<&FollowerState>) -> Result<Backlog, String> {
         let cursor = state.map(|state| state.cursor.clone()).unwrap_or_default();
-        // A segment of which only a part was read counts as a whole, without the events that were read.
+        // A partly read segment counts as a whole, without the events that were read.
         let after = if cursor.lines.is_some() { cursor.segment - 1 } else { cursor.segment };
         let backlog = self.segments.backlog(after).map_err(|error| error.to_string())?;
         Ok(Backlog { events: backlog.events.saturating_sub(cursor.lines.unwrap_or(0)), ..backlog })

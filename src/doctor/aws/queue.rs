@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
-/// Messages of which the reason is read: one request.
+/// Messages whose reason is read: one request.
 const PEEKED: i32 = 10;
 
 #[async_trait]

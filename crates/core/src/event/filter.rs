@@ -19,7 +19,7 @@ mod rule;
 mod tests;
 
 #[cfg(feature = "filter-file")]
-pub use check::Finding;
+pub use check::FilterFinding;
 #[cfg(feature = "filter-file")]
 pub use file::{FilterFileError, MAX_PATTERNS, MAX_RULES};
 pub use rule::{Rule, RuleKind};

@@ -86,7 +86,7 @@ async fn task(locks: &PageLocks, owner: u8, steps: &RefCell<usize>, observed: &R
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum LockStep {
     Run(usize),
     Cancel(usize),
 }
@@ -95,7 +95,7 @@ const TASKS: usize = 3;
 
 /// Runs these steps from the start. Returns the active tasks that do not wait for the lock, the tasks that wait for it,
 /// and the counters `passed_on` and `rejected`.
-fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
+fn run(path: &[LockStep]) -> (Vec<usize>, Vec<usize>, usize, usize) {
     let (locks, observed) = (PageLocks::default(), RefCell::new(Observed::default()));
     let steps: Vec<RefCell<usize>> = (0..TASKS).map(|_| RefCell::new(0)).collect();
     let new_task = |number: usize| {
@@ -105,8 +105,8 @@ fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
     let mut tasks: Vec<Option<_>> = (0..TASKS).map(new_task).collect();
     for step in path {
         match *step {
-            Step::Run(number) => *steps[number].borrow_mut() = 1,
-            Step::Cancel(number) => tasks[number] = None,
+            LockStep::Run(number) => *steps[number].borrow_mut() = 1,
+            LockStep::Cancel(number) => tasks[number] = None,
         }
         // Poll each task twice: a task that ends releases the lock, and the task that waits for it may have been polled
         // already. The waiting task then runs up to its next step.
@@ -135,24 +135,24 @@ fn run(path: &[Step]) -> (Vec<usize>, Vec<usize>, usize, usize) {
 }
 
 /// Runs every continuation of `path` with at most `cancellations` further cancellations.
-fn explore(path: &mut Vec<Step>, cancellations: usize, totals: &mut (usize, usize, usize)) {
+fn explore(path: &mut Vec<LockStep>, cancellations: usize, totals: &mut (usize, usize, usize)) {
     let (active, waiting, passed_on, rejected) = run(path);
     totals.0 += 1;
     totals.1 += passed_on;
     totals.2 += rejected;
     // The tasks are equal, so one order of their starts is enough.
-    let is_started = |number: usize| path.contains(&Step::Run(number));
+    let is_started = |number: usize| path.contains(&LockStep::Run(number));
     let next = (0..TASKS).find(|number| !is_started(*number));
-    let run_steps: Vec<Step> = active
+    let run_steps: Vec<LockStep> = active
         .iter()
         .filter(|number| is_started(**number) || Some(**number) == next)
-        .map(|number| Step::Run(*number))
+        .map(|number| LockStep::Run(*number))
         .collect();
     let cancelled = active.iter().chain(&waiting).filter(|number| cancellations > 0 && is_started(**number));
-    let cancelled = cancelled.map(|number| Step::Cancel(*number));
+    let cancelled = cancelled.map(|number| LockStep::Cancel(*number));
     for step in run_steps.into_iter().chain(cancelled.collect::<Vec<_>>()) {
         path.push(step);
-        explore(path, cancellations - usize::from(matches!(step, Step::Cancel(_))), totals);
+        explore(path, cancellations - usize::from(matches!(step, LockStep::Cancel(_))), totals);
         path.pop();
     }
 }

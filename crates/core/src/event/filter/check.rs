@@ -22,7 +22,7 @@ const USUAL_FIELDS: [&str; 9] = [
 
 /// A rule without effect, or a filter that drops every event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct FilterFinding {
     /// The line of the rule in its file, from 1.
     pub line: usize,
     /// The rule and what is wrong with it.
@@ -31,7 +31,7 @@ pub struct Finding {
 
 impl Filter {
     /// Returns the rules that have no effect, and whether the filter drops every event. In the order of the lines.
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self) -> Vec<FilterFinding> {
         let Some(rules) = &self.0 else { return Vec::new() };
         let mut findings = rules.findings();
         findings.sort_by_key(|finding| finding.line);
@@ -39,12 +39,12 @@ impl Filter {
     }
 }
 
-fn finding(rule: &Rule, what: &str) -> Finding {
-    Finding { line: rule.line, text: format!("{} rule {:?} {what}", rule.kind.as_str(), rule.name) }
+fn finding(rule: &Rule, what: &str) -> FilterFinding {
+    FilterFinding { line: rule.line, text: format!("{} rule {:?} {what}", rule.kind.as_str(), rule.name) }
 }
 
 impl Rules {
-    fn findings(&self) -> Vec<Finding> {
+    fn findings(&self) -> Vec<FilterFinding> {
         let mut findings = Vec::new();
         let mut effective_includes = 0;
         let excludes = CoverIndex::new(&self.exclude);
@@ -81,7 +81,7 @@ impl Rules {
             && effective_includes == 0
         {
             let text = "the filter drops every event: no include rule keeps any".to_owned();
-            findings.push(Finding { line: first.line, text });
+            findings.push(FilterFinding { line: first.line, text });
         }
         findings.extend(self.exclude.iter().filter_map(|rule| self.universal(rule)));
         findings.extend(self.complement());
@@ -121,7 +121,7 @@ impl Rules {
     }
 
     /// Returns a finding if an exclude rule matches every event with certain fields, which nearly all events have.
-    fn universal(&self, rule: &Rule) -> Option<Finding> {
+    fn universal(&self, rule: &Rule) -> Option<FilterFinding> {
         let mut fields: Vec<String> =
             rule.conditions.iter().map(|condition| self.paths[condition.path].to_string()).collect();
         fields.sort();
@@ -134,7 +134,7 @@ impl Rules {
     }
 
     /// Returns a finding if two exclude rules with one condition each match all events together.
-    fn complement(&self) -> Option<Finding> {
+    fn complement(&self) -> Option<FilterFinding> {
         let single = |rule: &'_ Rule| rule.conditions.len() == 1;
         let mut by_path = HashMap::<usize, Vec<&Rule>>::new();
         for rule in self.exclude.iter().filter(|rule| single(rule)) {
@@ -153,7 +153,7 @@ impl Rules {
                     "the filter drops every event: exclude rules {:?} and {:?} together match all events",
                     first.name, second.name
                 );
-                Some(Finding { line, text })
+                Some(FilterFinding { line, text })
             })
         })
     }
