@@ -22,7 +22,7 @@ pub struct IndexQuery {
     pub account: Option<String>,
     /// `awsRegion`.
     pub region: Option<String>,
-    /// `userIdentity.arn`, or what [`IndexedFields::principal`](super::EventFields::principal) uses without it.
+    /// `userIdentity.arn`, or what [`IndexedFields::principal`](super::IndexedFields::principal) uses without it.
     pub principal: Option<String>,
     /// `userIdentity.accessKeyId`.
     pub access_key: Option<String>,
