@@ -20,3 +20,6 @@ pub mod pack;
 
 pub mod generate;
 pub mod suggest;
+
+#[cfg(feature = "query")]
+pub mod plan;
