@@ -15,9 +15,11 @@
 mod field;
 mod form;
 mod predicate;
+mod time;
 
 pub use field::{Column, FreeField, Path, PathStep, QueryField};
 pub use predicate::{MAX_DEPTH, Network, Predicate, ValueTest};
+pub use time::{parse_end, parse_start};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
