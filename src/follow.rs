@@ -6,8 +6,8 @@
 //! depend on the time at which it is read. A follower reads committed files only. It never delays a sync.
 //!
 //! A segment that cannot be read stops the follower. Its events are skipped only if a person decides it
-//! ([`skip_segment`]). Only segments of files that `sync --rebuild` delivered again are passed over: their events are in
-//! later segments.
+//! ([`skip_segment`]). Only segments of files that `sync --rebuild` delivered again are omitted: their events are in later
+//! segments.
 
 mod batch;
 
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// A consumer of the delivered events.
 #[async_trait]
 pub trait Follower: Send {
-    /// Returns its name. It identifies its position: letters, digits and hyphens.
+    /// Returns its name, under which its position is stored. Letters, digits and hyphens.
     fn name(&self) -> &str;
 
     /// Returns the limits of its batches. A change also changes the boundaries of a batch that is delivered again.
@@ -63,7 +63,7 @@ pub enum FollowError {
         /// What is wrong with the file.
         fault: FileFault,
     },
-    /// The position is not one of this record.
+    /// The stored position does not belong to the record of this folder.
     #[error(
         "the position of the follower {name} (segment {segment}) is not in the record of this folder: the ledger or the \
          state database was restored from a backup. Restore both from the same time, or choose a new position with \
@@ -103,12 +103,12 @@ pub struct FollowProgress {
     pub batches: u64,
     /// Acknowledged events.
     pub events: u64,
-    /// Segments of files that a rebuild delivered again. They are passed over, because their events are in later segments.
+    /// Omitted segments: a rebuild delivered the events of their files again, in later segments.
     pub rebuilt_segments: u64,
 }
 
-/// Delivers everything that is committed to a follower, and returns. `stop` is asked before each batch; `each` is called
-/// with the progress after each batch.
+/// Delivers everything that is committed to a follower, and returns. `stop` is called before each batch, and `each` after
+/// each batch, with the progress.
 ///
 /// # Errors
 /// Returns why the follower stopped before the last committed event. The events before are acknowledged.
@@ -176,7 +176,7 @@ pub fn position(name: &str, segments: &CommittedSegments, state: &StateDatabase)
     }
     match segments.get(stored.cursor.segment)? {
         Some(segment) if segment.fingerprint() != stored.cursor.fingerprint => unknown(),
-        // The segment is no longer recorded. A partly read one must be.
+        // A segment that was read completely may be missing from the record, but not one that was read in part.
         None if stored.cursor.lines.is_some() => unknown(),
         _ => Ok(stored),
     }
@@ -212,7 +212,7 @@ pub fn skip_segment(
     let read = if stored.cursor.segment == segment.id { stored.cursor.lines.unwrap_or(0) } else { 0 };
     let events = segment.events.map(|events| events.saturating_sub(read));
     if skip {
-        stored.cursor = Cursor { segment: segment.id, lines: None, fingerprint: segment.fingerprint() };
+        stored.cursor = Cursor::after(&segment);
         stored.skipped_segments += 1;
         stored.skipped_events += events.unwrap_or(0);
         state.put_follower(name, &stored)?;
@@ -234,8 +234,9 @@ pub fn reset(
     let _lock = state.lock_follower(name)?;
     let before = state.follower(name)?.unwrap_or_default();
     let last = if to_end { segments.last_id()? } else { 0 };
-    let fingerprint = segments.get(last)?.map(|segment| segment.fingerprint()).unwrap_or_default();
-    let cursor = Cursor { segment: last, lines: None, fingerprint };
+    // The last segment of the ledger can belong to another folder.
+    let at_last = || Cursor { segment: last, ..Cursor::default() };
+    let cursor = segments.get(last)?.as_ref().map_or_else(at_last, Cursor::after);
     let reset = FollowerState { folder: segments.folder_id().to_owned(), cursor, ..before };
     state.put_follower(name, &reset)?;
     Ok(reset)

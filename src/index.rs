@@ -12,6 +12,7 @@ pub use lookup::{FoundEvent, IndexQuery};
 
 use crate::event::EventId;
 use crate::follow::{BatchLimits, EventBatch, Follower};
+use crate::sqlite_file::{self, VersionError};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
@@ -278,31 +279,19 @@ fn id_prefix(id: EventId) -> i64 {
     i64::from_be_bytes(prefix)
 }
 
-/// Returns the version of the index at `path`, or `None` if the file does not exist or is empty.
+/// Returns the version of the index at `path`, or `None` if the file does not exist or contains no tables.
 fn read_version(path: &Path) -> Result<Option<i32>, IndexError> {
     if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
         return Ok(None);
     }
-    let read = || {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
-        Ok((pragma("application_id")?, pragma("user_version")?))
-    };
-    match read() {
-        Ok((APPLICATION_ID, version)) => Ok(Some(version)),
-        Ok(_) => {
-            let reason = "is an SQLite file of another program: check the path".into();
-            Err(IndexError::Format { path: path.to_owned(), reason })
-        }
-        Err(error @ rusqlite::Error::SqliteFailure(..))
-            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
-        {
-            let reason = "is not an SQLite file: check the path".into();
-            Err(IndexError::Format { path: path.to_owned(), reason })
-        }
-        Err(source) => Err(IndexError::Sqlite { path: path.to_owned(), source }),
-    }
+    let failed = |source| IndexError::Sqlite { path: path.to_owned(), source };
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map_err(failed)?;
+    sqlite_file::version(&connection, APPLICATION_ID).map_err(|error| match error {
+        VersionError::Foreign(reason) => IndexError::Format { path: path.to_owned(), reason: reason.to_owned() },
+        VersionError::Sqlite(source) => failed(source),
+    })
 }
 
 fn newer(path: &Path, version: i32) -> IndexError {

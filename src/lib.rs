@@ -51,5 +51,7 @@ pub mod config;
 #[cfg(feature = "cli")]
 pub(crate) mod disk;
 pub mod invocation_error;
+#[cfg(feature = "cli")]
+pub(crate) mod sqlite_file;
 pub mod tally;
 pub mod telemetry;

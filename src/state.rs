@@ -1,12 +1,12 @@
-//! The state database: what consumers of the delivered files must keep durable at once, for example the positions of
-//! followers.
+//! The state database: stores the positions of followers. Every write is durable when it returns.
 //!
 //! It is separate from the ledger. A sync holds a transaction of the ledger open until its next checkpoint, so another
-//! process could not write there, and a rollback of the ledger must not move a consumer back. Every write is durable
-//! when it returns.
+//! process could not write there, and a rollback of the ledger must not move a follower back.
 
+use crate::sink::jsonl::Segment;
+use crate::sqlite_file::{self, VersionError};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,6 +79,13 @@ pub struct Cursor {
     pub lines: Option<u64>,
     /// The fingerprint of that segment. Empty before the first one.
     pub fingerprint: String,
+}
+
+impl Cursor {
+    /// Returns the position after all events of a segment.
+    pub fn after(segment: &Segment) -> Self {
+        Self { segment: segment.id, lines: None, fingerprint: segment.fingerprint() }
+    }
 }
 
 /// The stored state of a follower.
@@ -185,16 +192,11 @@ impl StateDatabase {
     pub fn lock_follower(&self, name: &str) -> Result<FollowerLock, StateError> {
         let path = self.path.with_file_name(format!("follower-{name}.lock"));
         let unopened = |error: std::io::Error| StateError::Open { path: path.clone(), reason: error.to_string() };
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(unopened)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = std::fs::read_to_string(&path).unwrap_or_default();
-                let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-                return Err(StateError::InUse { name: name.to_owned(), holder, path });
-            }
-            Err(TryLockError::Error(error)) => return Err(unopened(error)),
-        }
+        let Some(file) = sqlite_file::lock(&path).map_err(unopened)? else {
+            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+            return Err(StateError::InUse { name: name.to_owned(), holder, path });
+        };
         // Only for the message above. The lock does not depend on the content.
         let holder = format!("process {}", std::process::id());
         file.set_len(0).and_then(|()| std::io::Write::write_all(&mut &file, holder.as_bytes())).map_err(unopened)?;
@@ -225,9 +227,6 @@ fn follower_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<FollowerState> {
 fn failed(path: &Path, error: rusqlite::Error) -> StateError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StateError::Full(path.to_owned()),
-        Some(ErrorCode::NotADatabase) => {
-            StateError::Format { path: path.to_owned(), reason: "is not an SQLite file: check the path".into() }
-        }
         _ => StateError::Sqlite { path: path.to_owned(), source: error },
     }
 }
@@ -236,18 +235,13 @@ fn failed(path: &Path, error: rusqlite::Error) -> StateError {
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     let failed = |error| failed(path, error);
     connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+    // The file of another program must not be changed. The settings below would change it.
+    version(connection, path)?;
     // FULL: a commit is on the disk when it returns.
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let pragma = |name| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
-    let (application, version) = (pragma("application_id").map_err(failed)?, pragma("user_version").map_err(failed)?);
-    let tables = "SELECT count(*) FROM sqlite_schema";
-    let tables = transaction.query_row(tables, [], |row| row.get::<_, i64>(0)).map_err(failed)?;
-    if tables > 0 && application != APPLICATION_ID {
-        let reason = "is an SQLite file of another program: check the path".into();
-        return Err(StateError::Format { path: path.to_owned(), reason });
-    }
-    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    // Read again: another process may have created the tables since.
+    let version = version(&transaction, path)?;
     let Some(missing) = UPGRADES.get(version..) else {
         let reason = format!(
             "is a state database of version {version}, but this program reads up to version {}; use the version of \
@@ -262,8 +256,19 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     for upgrade in missing {
         transaction.execute_batch(upgrade).map_err(failed)?;
     }
-    let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}", UPGRADES.len());
-    transaction.execute_batch(&marks).and_then(|()| transaction.commit()).map_err(failed)
+    let pragmas = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}", UPGRADES.len());
+    transaction.execute_batch(&pragmas).and_then(|()| transaction.commit()).map_err(failed)
+}
+
+/// Returns the version of the tables, or 0 if the file contains none.
+fn version(connection: &Connection, path: &Path) -> Result<usize, StateError> {
+    match sqlite_file::version(connection, APPLICATION_ID) {
+        Ok(version) => Ok(usize::try_from(version.unwrap_or(0)).unwrap_or(usize::MAX)),
+        Err(VersionError::Foreign(reason)) => {
+            Err(StateError::Format { path: path.to_owned(), reason: reason.to_owned() })
+        }
+        Err(VersionError::Sqlite(error)) => Err(failed(path, error)),
+    }
 }
 
 #[cfg(test)]
@@ -307,8 +312,10 @@ mod tests {
         let other = Connection::open(&path).unwrap();
         other.execute_batch("CREATE TABLE t (x)").unwrap();
         drop(other);
+        let before = std::fs::read(&path).unwrap();
         let error = StateDatabase::open(&path).unwrap_err().to_string();
         assert!(error.contains("another program"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before, "the file of another program is unchanged");
         std::fs::write(&path, "text, not a database, and longer than a header of 100 bytes".repeat(20)).unwrap();
         let error = StateDatabase::open(&path).unwrap_err().to_string();
         assert!(error.contains("not an SQLite file"), "{error}");

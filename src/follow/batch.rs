@@ -80,7 +80,7 @@ pub(super) struct BatchReader {
     position: Cursor,
     /// The last segment that was taken from the record.
     last_taken: i64,
-    /// Segments that are not started.
+    /// Segments that were taken from the record and are not opened yet.
     waiting: VecDeque<Segment>,
     current: Option<OpenSegment>,
     /// An event that did not fit into the last batch.
@@ -97,8 +97,9 @@ struct OpenSegment {
 }
 
 impl OpenSegment {
-    fn cursor(&self, lines: Option<u64>) -> Cursor {
-        Cursor { segment: self.segment.id, lines, fingerprint: self.segment.fingerprint() }
+    /// Returns the position after the events that were returned.
+    fn cursor(&self) -> Cursor {
+        Cursor { lines: Some(self.lines), ..Cursor::after(&self.segment) }
     }
 }
 
@@ -123,7 +124,7 @@ impl BatchReader {
         &self.position
     }
 
-    /// Returns the number of segments that were passed over because a rebuild delivers their events again.
+    /// Returns the number of segments that were omitted because a rebuild delivers their events again.
     pub(super) fn rebuilt_segments(&self) -> u64 {
         self.rebuilt_segments
     }
@@ -140,8 +141,7 @@ impl BatchReader {
                 }
                 if segment.removed == Some(Removal::Rebuilt) {
                     self.rebuilt_segments += 1;
-                    let cursor = Cursor { segment: segment.id, lines: None, fingerprint: segment.fingerprint() };
-                    self.pass(&mut batch, cursor);
+                    self.pass(&mut batch, Cursor::after(&segment));
                     continue;
                 }
                 match self.open(segment) {
@@ -170,10 +170,10 @@ impl BatchReader {
                     if batch.files.last().is_none_or(|(file, _)| *file != open.segment.file) {
                         batch.files.push((open.segment.file, open.segment.path.clone()));
                     }
-                    batch.end = open.cursor(Some(open.lines));
+                    batch.end = open.cursor();
                 }
                 Ok(None) => {
-                    let cursor = open.cursor(None);
+                    let cursor = Cursor::after(&open.segment);
                     self.current = None;
                     self.pass(&mut batch, cursor);
                 }

@@ -21,12 +21,12 @@ pub struct EventPosition {
 
 /// Reads the events of one segment in order. Takes memory for the longest event.
 pub struct SegmentReader {
-    /// The present member. `None` after the last one.
+    /// The current member. `None` after the last one.
     member: Option<BufReader<Member>>,
     format: FileFormat,
-    /// The offset of the present member in the file.
+    /// The offset of the current member in the file.
     start: u64,
-    /// The offset in the present member, after decompression.
+    /// The offset in the current member, after decompression.
     offset: u64,
     line: Vec<u8>,
 }

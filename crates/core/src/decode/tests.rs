@@ -2,6 +2,7 @@
 
 mod chunks;
 
+use super::grammar::BYTE_ORDER_MARK;
 use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;

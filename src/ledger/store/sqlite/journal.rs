@@ -3,8 +3,9 @@
 use super::open_error::{FileAccess, beside, check_file, identify, io_error, older_format, store_error};
 use crate::disk::{Disk, SystemDisk, create_folder};
 use crate::ledger::store::StoreError;
+use crate::sqlite_file;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -279,20 +280,14 @@ fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
 /// Locks a file next to the ledger. SQLite's own lock is not used, so that a ledger in use can be inspected.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let name = beside(path, ".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&name);
-    let file = file.map_err(|error| io_error(&name, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Denied(format!(
+    sqlite_file::lock(&name).map_err(|error| io_error(&name, &error))?.ok_or_else(|| {
+        StoreError::Denied(format!(
             "the ledger {} is in use by another process, which holds the lock {}: wait until that process ends, or stop \
              it",
             path.display(),
             name.display()
-        ))),
-        Err(TryLockError::Error(error)) => {
-            Err(StoreError::Denied(format!("cannot lock the ledger with {}: {error}", name.display())))
-        }
-    }
+        ))
+    })
 }
 
 /// Creates the tables in an empty file, or checks the version of an existing ledger, and returns the ledger's ID.

@@ -44,9 +44,8 @@ fn unescaped(string: &[u8]) -> Leaf<'_> {
     serde_json::from_slice::<String>(string).map_or(Leaf::Other, |text| Leaf::Text(Cow::Owned(text.into_bytes())))
 }
 
-/// Passes each member of an object to `each`, in order: its name without quotes, its value, and the
-/// offset of the value. Returns `None` if the
-/// bytes are not an object.
+/// Passes each member of an object to `each`, in order: its name without quotes, its value, and the offset of the value.
+/// Returns `None` if the bytes are not an object.
 #[inline(always)]
 pub(super) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a>, RawValue<'a>, usize)) -> Option<()> {
     let mut at = token(object, 0)?;
@@ -79,7 +78,7 @@ pub(super) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a
     }
 }
 
-/// Passes each element of an array to `each` until it returns false. Returns `None` if the bytes are not an array.
+/// Passes each element of an array to `each`, in order. Returns `None` if the bytes are not an array.
 pub(super) fn for_each_element<'a>(array: &'a [u8], mut each: impl FnMut(RawValue<'a>)) -> Option<()> {
     let mut at = token(array, 0)?;
     if array[at] != b'[' {
