@@ -15,6 +15,7 @@
 mod field;
 mod form;
 mod predicate;
+mod restate;
 mod time;
 
 pub use field::{Column, FreeField, Path, PathStep, QueryField};

@@ -281,10 +281,8 @@ fn weekday(word: &str) -> Option<Weekday> {
 
 /// A name of a month, its first three letters, or `sept`.
 fn month(word: &str) -> Option<i8> {
-    let is_name = |name: &&str| {
-        **name == *word || word == "sept" && name.starts_with(word) || (word.len() == 3 && name.starts_with(word))
-    };
-    let index = MONTHS.iter().position(|name| is_name(&name))?;
+    let is_short = word.len() == 3 || word == "sept";
+    let index = MONTHS.iter().position(|name| *name == word || (is_short && name.starts_with(word)))?;
     i8::try_from(index + 1).ok()
 }
 

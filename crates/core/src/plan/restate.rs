@@ -1,0 +1,217 @@
+//! A plan as plain sentences: every predicate, the time span, groups, order and limit.
+//!
+//! People check with it that a plan is what they asked for, so plans with different results have different sentences.
+
+use super::{
+    Aggregate, Comparison, EventOrder, GroupKey, GroupOrder, Groups, Plan, PlanOutput, Predicate, QueryField, Scope,
+    TimeSpan, ValueTest,
+};
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use std::fmt;
+
+impl Plan {
+    /// Returns the plan as one or two English sentences. Values are quoted as in JSON, and times are UTC.
+    pub fn restate(&self) -> String {
+        let mut events = match &self.scope {
+            Scope::Time(span) => format!("events {span}"),
+            Scope::EventId(id) => format!("events of any time with the event ID {id}"),
+        };
+        if self.predicate != Predicate::always() {
+            events.push_str(&format!(" where {}", Clause(&self.predicate)));
+        }
+        match &self.output {
+            PlanOutput::Events { columns, order } => {
+                let mut text = match (order, self.limit) {
+                    (EventOrder::Newest, Some(limit)) => format!("The newest {limit} {events}"),
+                    (EventOrder::Oldest, Some(limit)) => format!("The oldest {limit} {events}"),
+                    (EventOrder::Newest, None) => format!("All {events}, newest first"),
+                    (EventOrder::Oldest, None) => format!("All {events}, oldest first"),
+                    (EventOrder::AsRead, Some(limit)) => format!("Any {limit} {events}"),
+                    (EventOrder::AsRead, None) => format!("All {events}"),
+                };
+                match order {
+                    EventOrder::Newest if self.limit.is_some() => text.push_str(", newest first"),
+                    EventOrder::Oldest if self.limit.is_some() => text.push_str(", oldest first"),
+                    EventOrder::Newest | EventOrder::Oldest | EventOrder::AsRead => {}
+                }
+                text.push('.');
+                if !columns.is_empty() {
+                    text.push_str(&format!(" Columns: {}.", list(columns)));
+                }
+                text
+            }
+            PlanOutput::Groups(groups) => {
+                let mut text = format!("{} of the {events}", capitalized(&list(groups.aggregates.iter().map(Value))));
+                if !groups.by.is_empty() {
+                    text.push_str(&format!(", for each {}", list(&groups.by)));
+                }
+                text.push('.');
+                if let Some(rows) = self.rows(groups) {
+                    text.push_str(&format!(" {rows}."));
+                }
+                text
+            }
+        }
+    }
+
+    /// Which groups are returned, in which order. `None` if all of them are, in the order of their values.
+    fn rows(&self, groups: &Groups) -> Option<String> {
+        let mut parts = Vec::new();
+        if !groups.having.is_empty() {
+            let conditions = groups.having.iter().map(|having| {
+                let aggregate = groups.aggregates.get(having.aggregate).map(|it| Value(it).to_string());
+                format!("{} is {} {}", aggregate.unwrap_or_default(), words(having.is), having.value)
+            });
+            let conditions: Vec<String> = conditions.collect();
+            parts.push(format!("only rows where {}", conditions.join(" and ")));
+        }
+        if !groups.order.is_empty() {
+            let keys: Vec<String> = groups.order.iter().map(|order| key(groups, *order)).collect();
+            parts.push(format!("ordered by {}", keys.join(", then by ")));
+        }
+        parts.extend(self.limit.map(|limit| format!("at most {limit} rows")));
+        (!parts.is_empty()).then(|| capitalized(&parts.join(", ")))
+    }
+}
+
+fn key(groups: &Groups, order: GroupOrder) -> String {
+    let name = match order.by {
+        GroupKey::Field(index) => groups.by.get(index).map(QueryField::to_string),
+        GroupKey::Aggregate(index) => groups.aggregates.get(index).map(|it| Value(it).to_string()),
+    };
+    format!("{} ({})", name.unwrap_or_default(), if order.descending { "largest first" } else { "smallest first" })
+}
+
+fn words(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "equal to",
+        Comparison::Less => "less than",
+        Comparison::AtMost => "at most",
+        Comparison::Greater => "more than",
+        Comparison::AtLeast => "at least",
+    }
+}
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match items.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => items.concat(),
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
+}
+
+/// `on 2026-11-03 (UTC)`, `from 2026-11-01 through 2026-11-07 (UTC)`, or both times.
+impl fmt::Display for TimeSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = |time: Timestamp| {
+            let time = time.to_zoned(TimeZone::UTC);
+            (time.time() == Time::midnight()).then(|| time.date())
+        };
+        if let (Some(first), Some(end)) = (days(self.since()), days(self.until()))
+            && let Ok(last) = end.checked_sub(Span::new().days(1))
+        {
+            return match first == last {
+                true => write!(f, "on {first} (UTC)"),
+                false => write!(f, "from {first} through {last} (UTC)"),
+            };
+        }
+        write!(f, "from {} until {}", self.since(), self.until())
+    }
+}
+
+/// An aggregate in words.
+struct Value<'p>(&'p Aggregate);
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Aggregate::Count => f.write_str("number"),
+            Aggregate::CountDistinct(field) => write!(f, "number of different values of {field}"),
+            Aggregate::Min(field) => write!(f, "smallest {field}"),
+            Aggregate::Max(field) => write!(f, "largest {field}"),
+        }
+    }
+}
+
+/// A predicate in words.
+struct Clause<'p>(&'p Predicate);
+
+impl Clause<'_> {
+    /// Writes the inner predicates, in parentheses if they are several.
+    fn write_inner(f: &mut fmt::Formatter<'_>, inner: &[Predicate], separator: &str) -> fmt::Result {
+        for (index, predicate) in inner.iter().enumerate() {
+            if index > 0 {
+                f.write_str(separator)?;
+            }
+            match predicate {
+                Predicate::All(_) | Predicate::Any(_) => write!(f, "({})", Clause(predicate))?,
+                Predicate::Not(_) | Predicate::Field(..) | Predicate::Anywhere(_) => {
+                    write!(f, "{}", Clause(predicate))?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_test(f: &mut fmt::Formatter<'_>, field: &QueryField, test: &ValueTest, is_negated: bool) -> fmt::Result {
+        let (is, verb) = if is_negated { ("is not", "does not ") } else { ("is", "") };
+        let s = if is_negated { "" } else { "s" };
+        match test {
+            ValueTest::Equals(values) => write!(f, "{field} {is} {}", Quoted(values)),
+            ValueTest::Prefix(values) => write!(f, "{field} {verb}start{s} with {}", Quoted(values)),
+            ValueTest::Suffix(values) => write!(f, "{field} {verb}end{s} with {}", Quoted(values)),
+            ValueTest::Contains(values) => {
+                write!(f, "{field} {verb}contain{s} {} in upper or lower case", Quoted(values))
+            }
+            ValueTest::Cidr(networks) => {
+                let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+                write!(f, "{field} {is} an address in {}", networks.join(" or "))
+            }
+            ValueTest::Null => write!(f, "{field} is {}", if is_negated { "present" } else { "missing" }),
+            ValueTest::SameAs(other) => write!(f, "{field} {is} the same as {other}"),
+        }
+    }
+}
+
+impl fmt::Display for Clause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Predicate::All(inner) if inner.is_empty() => f.write_str("anything is true"),
+            Predicate::Any(inner) if inner.is_empty() => f.write_str("nothing is true"),
+            Predicate::All(inner) => Self::write_inner(f, inner, " and "),
+            Predicate::Any(inner) => Self::write_inner(f, inner, " or "),
+            Predicate::Not(inner) => match &**inner {
+                Predicate::Field(field, test) => Self::write_test(f, field, test, true),
+                Predicate::Anywhere(text) => write!(f, "{text:?} does not occur in the event"),
+                other => write!(f, "not ({})", Clause(other)),
+            },
+            Predicate::Field(field, test) => Self::write_test(f, field, test, false),
+            Predicate::Anywhere(text) => write!(f, "{text:?} occurs in the event"),
+        }
+    }
+}
+
+/// Values in quotation marks, alternatives separated by `or`.
+struct Quoted<'p>(&'p [String]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, value) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" or ")?;
+            }
+            write!(f, "{value:?}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
