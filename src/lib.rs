@@ -37,6 +37,8 @@ pub mod follow;
 #[cfg(feature = "cli")]
 pub mod index;
 #[cfg(feature = "cli")]
+pub mod query;
+#[cfg(feature = "cli")]
 pub mod state;
 
 pub mod billing;

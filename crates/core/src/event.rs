@@ -2,6 +2,7 @@
 
 pub(crate) mod field;
 pub mod filter;
+pub(crate) mod json;
 pub mod members;
 
 use sha2::{Digest, Sha256};

@@ -7,11 +7,12 @@
 //! All engines compare the values of a field as follows, so that they return the same rows:
 //! - A text is compared after its escapes are decoded. A number or a boolean is compared by its JSON text.
 //! - A missing field, `null`, and a path that leads into a value that is not an object have no value.
-//! - An object or an array has no value for a comparison. [`ValueTest::Null`] does not match it. As a column or as a group it
-//!   is its JSON text.
+//! - An object or an array has no value for a comparison. [`ValueTest::Null`] does not match it. As a column, as a group and
+//!   in an aggregate it is its JSON text.
 //! - On duplicate keys the last value wins.
 //! - A comparison with a field without a value is false, and its negation is true. There is no third truth value.
 
+pub mod evaluate;
 mod field;
 mod form;
 mod predicate;
@@ -70,9 +71,9 @@ pub enum PlanOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventOrder {
-    /// The newest `eventTime` first. Events of the same time are in the order of their IDs.
+    /// The newest `eventTime` first. Events of the same time are in ascending order of their IDs, events without ID last.
     Newest,
-    /// The oldest `eventTime` first. Events of the same time are in the order of their IDs.
+    /// The oldest `eventTime` first. Events of the same time are in ascending order of their IDs, events without ID last.
     Oldest,
     /// The order in which the engine reads them. The only order without a limit, because sorting keeps all rows in memory.
     AsRead,
@@ -87,7 +88,8 @@ pub struct Groups {
     pub aggregates: Vec<Aggregate>,
     /// Only groups that fulfill all of these are returned.
     pub having: Vec<Having>,
-    /// The order of the rows. Rows that are equal in it are in ascending order of `by`, missing values last.
+    /// The order of the rows. Missing values are last in each of its keys, ascending or descending. Rows that are equal in
+    /// it are in ascending order of `by`.
     pub order: Vec<GroupOrder>,
 }
 

@@ -11,10 +11,24 @@ const FRACTION_DIGITS: usize = 9;
 /// others.
 pub(super) fn seconds(text: &[u8]) -> Option<i64> {
     parse_plain(text).or_else(|| {
-        let text = limit_fraction(std::str::from_utf8(text).ok()?);
-        let time: jiff::Timestamp = text.parse().or_else(|_| format!("{text}Z").parse()).ok()?;
+        let time = parse_other(text)?;
         Some(time.as_second() - i64::from(time.subsec_nanosecond() < 0))
     })
+}
+
+/// Returns the time of such a text with its fraction of a second.
+#[cfg(feature = "query")]
+pub(crate) fn timestamp(text: &[u8]) -> Option<jiff::Timestamp> {
+    match parse_plain(text) {
+        Some(seconds) => jiff::Timestamp::from_second(seconds).ok(),
+        None => parse_other(text),
+    }
+}
+
+#[cold]
+fn parse_other(text: &[u8]) -> Option<jiff::Timestamp> {
+    let text = limit_fraction(std::str::from_utf8(text).ok()?);
+    text.parse().or_else(|_| format!("{text}Z").parse()).ok()
 }
 
 /// Removes the digits of a fraction that `jiff` does not parse. RFC 3339 permits any number of digits.

@@ -12,7 +12,6 @@ mod condition;
 #[cfg(feature = "filter-file")]
 mod file;
 mod index;
-mod json;
 mod path;
 mod rule;
 #[cfg(test)]
@@ -26,9 +25,9 @@ pub use rule::{Rule, RuleKind};
 
 use super::field::{self, FieldKind};
 use crate::decode::{Event, MemberRange};
+use crate::event::json::{Leaf, Name, RawValue, for_each_member, value_at};
 use condition::{Condition, Test};
 use index::RuleIndex;
-use json::{Leaf, Name, RawValue, for_each_member, value_at};
 use path::FieldPath;
 use std::cell::OnceCell;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! One condition of a rule: a test of a field's values.
 
-use super::json::Leaf;
+use crate::event::json::Leaf;
 #[cfg(feature = "filter-file")]
 use ipnet::IpNet;
 #[cfg(feature = "filter-file")]

@@ -4,8 +4,8 @@
 //! rules are tested for every event. With thousands of rules, an event is compared with a few of them.
 
 use super::condition::Test;
-use super::json::Leaf;
 use super::{Condition, EventFields, Rule};
+use crate::event::json::Leaf;
 
 /// The fields by which rules are listed. A rule is listed by the first of them that it requires.
 const KEYS: [&str; 2] = ["eventSource", "eventName"];

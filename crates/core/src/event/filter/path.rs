@@ -1,7 +1,7 @@
 //! The path of a field, and the values that it has in an event.
 
-use super::json::{Leaf, RawValue, for_each_element, for_each_member};
 use crate::event::field::FieldKind;
+use crate::event::json::{Leaf, RawValue, for_each_element, for_each_member};
 
 /// Maximum nesting depth of a value, as in the decoder.
 const MAX_DEPTH: u32 = 128;

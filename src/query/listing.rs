@@ -1,0 +1,159 @@
+//! Lists the files that a scan reads.
+
+use super::layout::{ScanLayout, is_lines};
+use super::prune::Pruning;
+use super::report::ScanReport;
+use super::{QueryControl, QueryError};
+use crate::listing::discover::{Discovery, DiscoveryItem};
+use crate::listing::folder_level::KeyClass;
+use crate::listing::keys::{KeyListing, ObjectPages};
+use crate::listing::reconcile::classify_object;
+use crate::listing::unit::Unit;
+use crate::object::ObjectRef;
+use crate::source::{Listing, Source, SourceError};
+use crate::sync::ObjectSelection;
+use std::sync::Arc;
+use tokio::sync::mpsc::Sender;
+
+/// The number of concurrent listings of a bucket.
+const LISTINGS: usize = 16;
+
+/// Lists files and sends them.
+#[derive(Debug)]
+pub(super) struct FileListing<'a> {
+    pub(super) source: &'a Arc<dyn Source>,
+    pub(super) bucket: &'a str,
+    pub(super) prefix: &'a str,
+    pub(super) layout: &'a ScanLayout,
+    pub(super) pruning: &'a Pruning,
+    pub(super) control: &'a QueryControl,
+}
+
+impl FileListing<'_> {
+    /// Sends every file that can contain events of the plan. Returns what is not read. Ends early if the receiver is dropped.
+    pub(super) async fn run(&self, files: &Sender<ObjectRef>) -> Result<ScanReport, QueryError> {
+        let mut report = ScanReport::default();
+        match self.layout {
+            ScanLayout::Lines(prefix) => self.lines(prefix, files, &mut report).await?,
+            ScanLayout::CloudTrail => self.objects(files, &mut report).await?,
+        }
+        Ok(report)
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.control.halt.borrow()
+    }
+
+    async fn lines(&self, prefix: &str, files: &Sender<ObjectRef>, report: &mut ScanReport) -> Result<(), QueryError> {
+        let mut folders = vec![prefix.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let mut token: Option<String> = None;
+            let mut subfolders = Vec::new();
+            loop {
+                if self.is_stopped() {
+                    report.stopped = true;
+                    return Ok(());
+                }
+                let request = Listing {
+                    bucket: self.bucket,
+                    prefix: &folder,
+                    delimiter: Some('/'),
+                    token: token.as_deref(),
+                    start_after: None,
+                };
+                let page = self.source.list(&request).await?;
+                for entry in page.unlisted {
+                    report.skip(&entry.key, entry.reason);
+                }
+                for subfolder in page.prefixes {
+                    let name = subfolder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+                    // Hidden folders contain the ledger and the state of a sync.
+                    if name.starts_with('.') {
+                        continue;
+                    }
+                    match self.pruning.admits_folder(name) {
+                        true => subfolders.push(subfolder),
+                        false => report.pruned += 1,
+                    }
+                }
+                for object in page.objects {
+                    if !is_lines(&object.key) {
+                        report.other_files += 1;
+                    } else if !self.send(object, files).await {
+                        return Ok(());
+                    }
+                }
+                token = page.next;
+                if token.is_none() {
+                    break;
+                }
+            }
+            folders.extend(subfolders.into_iter().rev());
+        }
+        Ok(())
+    }
+
+    async fn objects(&self, files: &Sender<ObjectRef>, report: &mut ScanReport) -> Result<(), QueryError> {
+        let (since, until) = self.pruning.arrival();
+        let selection = ObjectSelection { since, until, ..ObjectSelection::default() };
+        let request = selection.discovery_request(self.bucket, self.prefix, LISTINGS);
+        let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        let mut discovery = Discovery::new(Arc::clone(self.source), request);
+        'items: while let Some(item) = discovery.next_item().await? {
+            match item {
+                DiscoveryItem::Objects(unit, objects) => {
+                    if !self.page(&unit, objects, files, report).await {
+                        break;
+                    }
+                }
+                DiscoveryItem::Unit(unit) => {
+                    let mut keys = KeyListing::new(&**self.source, &unit);
+                    while let Some(objects) = keys.next().await? {
+                        if !self.page(&unit, objects, files, report).await {
+                            break 'items;
+                        }
+                    }
+                }
+            }
+        }
+        let found = discovery.progress();
+        for folder in &found.unvisited {
+            report.skip(folder, "is outside CloudTrail's layout and was not searched: query it separately");
+        }
+        report.skipped_files += found.unvisited_count - found.unvisited.len() as u64;
+        Ok(())
+    }
+
+    /// Sends the logs of a page. Returns whether to continue.
+    async fn page(
+        &self,
+        unit: &Unit,
+        objects: Vec<ObjectRef>,
+        files: &Sender<ObjectRef>,
+        report: &mut ScanReport,
+    ) -> bool {
+        for object in objects {
+            match classify_object(&object, unit) {
+                KeyClass::NotALog => report.other_files += 1,
+                KeyClass::Excluded => report.pruned += 1,
+                KeyClass::Selected(_) if self.is_stopped() => {
+                    report.stopped = true;
+                    return false;
+                }
+                KeyClass::Selected(_) => {
+                    if !self.send(object, files).await {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    async fn send(&self, object: ObjectRef, files: &Sender<ObjectRef>) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.control.progress.found_files.fetch_add(1, Relaxed);
+        self.control.progress.found_bytes.fetch_add(object.size.unwrap_or(0), Relaxed);
+        files.send(object).await.is_ok()
+    }
+}

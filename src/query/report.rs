@@ -1,0 +1,100 @@
+//! What a scan read, and what it did not read.
+
+use serde::Serialize;
+use std::time::Duration;
+
+/// The maximum number of files and folders that are named because they were not read completely. Further ones are counted.
+const MAX_NAMED: usize = 20;
+
+/// What a scan read, and what it did not read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ScanReport {
+    /// Files or objects that were read.
+    pub files: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// Events in them, also those that the prefilter excluded.
+    pub events: u64,
+    /// Events that the plan selects.
+    pub selected: u64,
+    /// Folders and files that were not read, because their names say that they contain no event of the plan.
+    pub pruned: u64,
+    /// Events that are in no time span, because they have no valid `eventTime`. Without those that the prefilter excluded.
+    pub without_time: u64,
+    /// Copies of selected events in further objects. Each event counts once.
+    pub duplicates: u64,
+    /// Whether there were too many selected events to recognize all of their copies. Copies then count as events.
+    pub may_count_copies: bool,
+    /// Lines that are not events. Without those that the prefilter excluded.
+    pub invalid_lines: u64,
+    /// Files and folders that were not read, or not completely.
+    pub skipped_files: u64,
+    /// The first of them, and the first files with invalid lines, with the reasons.
+    pub skipped: Vec<SkippedFile>,
+    /// Files that are not logs and not JSON Lines.
+    pub other_files: u64,
+    /// Whether the scan was stopped before its end.
+    pub stopped: bool,
+    /// Whether the index was used instead of a scan.
+    pub used_index: bool,
+    /// The duration.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub duration: Duration,
+}
+
+/// A file or folder that was not read completely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedFile {
+    /// Its name.
+    pub name: String,
+    /// What was not read, and why.
+    pub reason: String,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+impl ScanReport {
+    /// Returns whether everything was read that the plan needs.
+    pub fn is_complete(&self) -> bool {
+        self.skipped_files == 0 && self.invalid_lines == 0 && !self.stopped
+    }
+
+    /// Counts a file or folder that was not read completely, and names it.
+    pub(super) fn skip(&mut self, name: &str, reason: impl Into<String>) {
+        self.skipped_files += 1;
+        self.name(name, reason.into());
+    }
+
+    /// Counts lines of a file that are not events, and names the file.
+    pub(super) fn invalid(&mut self, name: &str, lines: u64, reason: &str) {
+        self.invalid_lines += lines;
+        self.name(name, format!("{lines} lines are not events; {reason}"));
+    }
+
+    fn name(&mut self, name: &str, reason: String) {
+        if self.skipped.len() < MAX_NAMED {
+            self.skipped.push(SkippedFile { name: name.to_owned(), reason });
+        }
+    }
+
+    /// Adds what another thread read.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.events += other.events;
+        self.selected += other.selected;
+        self.pruned += other.pruned;
+        self.without_time += other.without_time;
+        self.duplicates += other.duplicates;
+        self.may_count_copies |= other.may_count_copies;
+        self.invalid_lines += other.invalid_lines;
+        self.skipped_files += other.skipped_files;
+        self.other_files += other.other_files;
+        self.stopped |= other.stopped;
+        self.used_index |= other.used_index;
+        let left = MAX_NAMED - self.skipped.len();
+        self.skipped.extend(other.skipped.into_iter().take(left));
+    }
+}

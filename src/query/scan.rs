@@ -1,0 +1,357 @@
+//! The scan: passes every event of the listed files to visitors, on several threads and with bounded memory.
+
+use super::layout::ScanLayout;
+use super::listing::FileListing;
+use super::prefilter::Prefilter;
+use super::prune::Pruning;
+use super::report::ScanReport;
+use super::seen::SeenEvents;
+use super::{QueryControl, QueryError, ScanProgress, lines, object};
+use crate::event::EventId;
+use crate::object::ObjectRef;
+use crate::plan::Plan;
+use crate::source::Source;
+use jiff::civil::Date;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::watch;
+
+/// The number of files that are listed before a thread reads them.
+const LISTED_FILES: usize = 4_096;
+
+/// A folder or bucket of events.
+#[derive(Debug)]
+pub struct QueryScan {
+    source: Arc<dyn Source>,
+    bucket: String,
+    prefix: String,
+    /// The folder, if the source is not a bucket.
+    folder: Option<PathBuf>,
+    layout: ScanLayout,
+    threads: usize,
+}
+
+/// Which events a scan reads.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// Which files are read.
+    pub pruning: Pruning,
+    /// Which lines are not parsed.
+    pub prefilter: Option<Prefilter>,
+}
+
+impl ScanRequest {
+    /// Returns the request for the events of a plan. `arrived_until` excludes what arrived after this day.
+    pub fn of_plan(plan: &Plan, arrived_until: Option<Date>) -> Self {
+        let pruning = Pruning::of_plan(plan).arrived_until(arrived_until);
+        Self { pruning, prefilter: Prefilter::of_plan(plan) }
+    }
+}
+
+/// The files of a request.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FileTotals {
+    /// The number of files.
+    pub files: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// What is not read.
+    pub report: ScanReport,
+}
+
+/// An event that a scan found.
+#[derive(Debug, Clone, Copy)]
+pub struct ScannedEvent<'a> {
+    /// The event's own bytes, without a line end.
+    pub bytes: &'a [u8],
+    copies: Option<(EventId, &'a SeenEvents)>,
+}
+
+impl<'a> ScannedEvent<'a> {
+    pub(super) fn new(bytes: &'a [u8], copies: Option<(EventId, &'a SeenEvents)>) -> Self {
+        Self { bytes, copies }
+    }
+
+    /// Returns whether no copy of the event was passed to this function before. Only CloudTrail's own objects contain copies.
+    pub fn is_first_copy(&self) -> bool {
+        self.copies.is_none_or(|(id, seen)| seen.is_first(id))
+    }
+}
+
+/// What a visitor did with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visited {
+    /// The event is selected.
+    Selected,
+    /// The event is selected, but it is a copy of an earlier one.
+    Copy,
+    /// The event is not selected.
+    NotSelected,
+    /// The event is in no time span.
+    WithoutTime,
+    /// The bytes are not an event.
+    Invalid,
+    /// The scan can end, because no further event is needed.
+    Enough,
+}
+
+/// Receives the events of one thread of a scan.
+pub trait ScanVisitor: Send {
+    /// Receives an event.
+    ///
+    /// # Errors
+    /// An error ends the scan.
+    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError>;
+}
+
+impl QueryScan {
+    /// Opens a source. `folder` is its path if it is not a bucket. `threads` is the number of files that are read at once.
+    ///
+    /// # Errors
+    /// The source cannot be listed.
+    pub async fn open(
+        source: Arc<dyn Source>,
+        bucket: &str,
+        prefix: &str,
+        folder: Option<PathBuf>,
+        threads: usize,
+    ) -> Result<Self, QueryError> {
+        let layout = ScanLayout::find(&*source, bucket, prefix).await?;
+        let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+        Ok(Self { source, bucket, prefix, folder, layout, threads: threads.max(1) })
+    }
+
+    /// Returns the layout.
+    pub fn layout(&self) -> &ScanLayout {
+        &self.layout
+    }
+
+    /// Returns the folder, if the source is not a bucket.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Counts the files of a request without reading them.
+    ///
+    /// # Errors
+    /// The source cannot be listed.
+    pub async fn totals(&self, request: &ScanRequest, control: &QueryControl) -> Result<FileTotals, QueryError> {
+        let (sender, mut files) = mpsc::channel(LISTED_FILES);
+        let control = QueryControl { progress: Arc::default(), ..control.clone() };
+        let listing = self.listing(request, &control);
+        let list = async move {
+            let sender = sender;
+            listing.run(&sender).await
+        };
+        let count = async {
+            let mut totals = FileTotals::default();
+            while let Some(file) = files.recv().await {
+                let file: ObjectRef = file;
+                totals.files += 1;
+                totals.bytes += file.size.unwrap_or(0);
+            }
+            totals
+        };
+        let (report, totals) = futures_util::future::join(list, count).await;
+        Ok(FileTotals { report: report?, ..totals })
+    }
+
+    fn listing<'a>(&'a self, request: &'a ScanRequest, control: &'a QueryControl) -> FileListing<'a> {
+        FileListing {
+            source: &self.source,
+            bucket: &self.bucket,
+            prefix: &self.prefix,
+            layout: &self.layout,
+            pruning: &request.pruning,
+            control,
+        }
+    }
+
+    /// Passes the events of a request to visitors, one for each thread, and returns them with what was read. Events are in
+    /// no order.
+    ///
+    /// # Errors
+    /// The source cannot be listed, or a visitor failed.
+    pub async fn run<V: ScanVisitor + 'static>(
+        &self,
+        request: &ScanRequest,
+        control: &QueryControl,
+        mut new_visitor: impl FnMut() -> V,
+    ) -> Result<(Vec<V>, ScanReport), QueryError> {
+        let started = Instant::now();
+        let (sender, files) = mpsc::channel(LISTED_FILES);
+        let files = Arc::new(Mutex::new(files));
+        let shared = Arc::new(SharedScan {
+            source: Arc::clone(&self.source),
+            folder: self.folder.clone(),
+            is_lines: matches!(self.layout, ScanLayout::Lines(_)),
+            prefilter: request.prefilter.clone(),
+            seen: SeenEvents::default(),
+            halt: control.halt.clone(),
+            progress: Arc::clone(&control.progress),
+            is_done: AtomicBool::new(false),
+            runtime: Handle::current(),
+        });
+        let threads: Vec<_> = (0..self.threads)
+            .map(|_| {
+                let (shared, files, visitor) = (Arc::clone(&shared), Arc::clone(&files), new_visitor());
+                tokio::task::spawn_blocking(move || ScanThread::new(&shared, visitor).run(&files))
+            })
+            .collect();
+        // The listing must notice when all threads have ended.
+        drop(files);
+        let listed = self.listing(request, control).run(&sender).await;
+        drop(sender);
+        let mut visitors = Vec::new();
+        let mut report = ScanReport::default();
+        let mut failed = None;
+        for thread in threads {
+            match thread.await {
+                Ok((Ok(()), visitor, part)) => {
+                    visitors.push(visitor);
+                    report.merge(part);
+                }
+                Ok((Err(error), ..)) => failed = failed.or(Some(error)),
+                Err(error) => failed = failed.or(Some(QueryError::Thread(error.to_string()))),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        report.merge(listed?);
+        report.may_count_copies = shared.seen.is_full();
+        report.duration = started.elapsed();
+        Ok((visitors, report))
+    }
+}
+
+/// What the threads of a scan share.
+#[derive(Debug)]
+pub(super) struct SharedScan {
+    pub(super) source: Arc<dyn Source>,
+    folder: Option<PathBuf>,
+    is_lines: bool,
+    pub(super) prefilter: Option<Prefilter>,
+    pub(super) seen: SeenEvents,
+    halt: watch::Receiver<bool>,
+    pub(super) progress: Arc<ScanProgress>,
+    /// Whether no further event is needed, or a thread failed.
+    is_done: AtomicBool,
+    pub(super) runtime: Handle,
+}
+
+/// One thread of a scan.
+pub(super) struct ScanThread<'a, V> {
+    pub(super) shared: &'a SharedScan,
+    visitor: V,
+    pub(super) report: ScanReport,
+    /// Lines of the present file that are not events.
+    invalid_lines: u64,
+    /// The buffer for lines, reused for all files.
+    pub(super) buffer: Vec<u8>,
+}
+
+/// Why the present file is not read further.
+#[derive(Debug)]
+pub(super) enum FileStop {
+    /// The scan was stopped, or no further event is needed.
+    Scan,
+    /// The file cannot be read. The text says why.
+    File(String),
+    /// A visitor failed.
+    Query(QueryError),
+}
+
+impl<'a, V: ScanVisitor> ScanThread<'a, V> {
+    fn new(shared: &'a SharedScan, visitor: V) -> Self {
+        Self { shared, visitor, report: ScanReport::default(), invalid_lines: 0, buffer: Vec::new() }
+    }
+
+    fn run(mut self, files: &Mutex<Receiver<ObjectRef>>) -> (Result<(), QueryError>, V, ScanReport) {
+        let result = loop {
+            let next = files.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+            let Some(file) = next else { break Ok(()) };
+            if self.is_stopped() {
+                break Ok(());
+            }
+            if let Err(error) = self.file(&file) {
+                self.shared.is_done.store(true, Ordering::Relaxed);
+                break Err(error);
+            }
+        };
+        (result, self.visitor, self.report)
+    }
+
+    /// Returns whether the scan ends, and notes it if a user stopped it.
+    pub(super) fn is_stopped(&mut self) -> bool {
+        if self.shared.is_done.load(Ordering::Relaxed) {
+            return true;
+        }
+        let is_halted = *self.shared.halt.borrow();
+        self.report.stopped |= is_halted;
+        is_halted
+    }
+
+    fn file(&mut self, file: &ObjectRef) -> Result<(), QueryError> {
+        let before = self.report.events;
+        let result = match (&self.shared.folder, self.shared.is_lines) {
+            (Some(folder), true) => lines::read_path(self, &folder.join(&file.key), file.size.unwrap_or(0)),
+            (None, true) => lines::read_object(self, file),
+            (_, false) => object::read(self, file),
+        };
+        let name = match &self.shared.folder {
+            Some(folder) => folder.join(&file.key).display().to_string(),
+            None => file.to_string(),
+        };
+        self.shared.progress.read_files.fetch_add(1, Ordering::Relaxed);
+        let invalid_lines = std::mem::take(&mut self.invalid_lines);
+        if invalid_lines > 0 {
+            self.report.invalid(&name, invalid_lines, "they are not JSON objects, or too long or too deeply nested");
+        }
+        match result {
+            Ok(()) => self.report.files += 1,
+            Err(FileStop::Scan) => {}
+            Err(FileStop::File(reason)) => match self.report.events - before {
+                0 => self.report.skip(&name, reason),
+                events => self.report.skip(&name, format!("{reason}; the {events} events before are included")),
+            },
+            Err(FileStop::Query(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Passes an event to the visitor.
+    pub(super) fn visit(&mut self, bytes: &[u8], id: Option<EventId>) -> Result<(), FileStop> {
+        let event = ScannedEvent::new(bytes, id.map(|id| (id, &self.shared.seen)));
+        match self.visitor.visit(event).map_err(FileStop::Query)? {
+            Visited::Selected => self.report.selected += 1,
+            Visited::Copy => self.report.duplicates += 1,
+            Visited::NotSelected => {}
+            Visited::WithoutTime => self.report.without_time += 1,
+            Visited::Invalid => self.invalid_lines += 1,
+            Visited::Enough => {
+                self.shared.is_done.store(true, Ordering::Relaxed);
+                return Err(FileStop::Scan);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a line that is too long to be an event.
+    pub(super) fn too_long(&mut self) {
+        self.invalid_lines += 1;
+    }
+
+    /// Counts events that were read.
+    pub(super) fn count(&mut self, events: u64) {
+        self.report.events += events;
+        self.shared.progress.events.fetch_add(events, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;
