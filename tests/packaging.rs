@@ -7,6 +7,7 @@ mod sample;
 use aws_sdk_lambda::primitives::Blob;
 use bed::emulator::{Emulator, LambdaEndpoint, Policies};
 use bed::engine::{self, Engine};
+use bed::stack::without_named_queries;
 use bed::{lambda_program, root, tool};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,10 +88,12 @@ async fn deploy(release: &Path, home: &Path) {
     let s3 = aws_sdk_s3::Client::new(&config);
     bed::bucket::create(&s3, sample::BUCKET, sample::objects()).await;
     bed::bucket::create(&s3, "artifacts", []).await;
+    let template = std::fs::read_to_string(release.join("template.yaml")).unwrap();
+    std::fs::write(release.join("emulator.yaml"), without_named_queries(&template)).unwrap();
     let validate = ["validate", "--lint", "--template=template.yaml", "--region=us-east-1"];
     let deploy = [
         "deploy",
-        "--template-file=template.yaml",
+        "--template-file=emulator.yaml",
         "--stack-name=trailhose",
         "--s3-bucket=artifacts",
         "--capabilities=CAPABILITY_IAM",

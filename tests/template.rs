@@ -201,7 +201,7 @@ async fn options_reach_the_services(stack: &Stack) {
     let policy = kms.get_key_policy().key_id(key).policy_name("default").send().await.unwrap();
     let policy: Value = serde_json::from_str(policy.policy().unwrap()).unwrap();
     let names: Vec<_> = policy["Statement"].as_array().unwrap().iter().map(|statement| &statement["Sid"]).collect();
-    assert_eq!(names, ["AllowAccount", "AllowLogBucket", "AllowLogs", "AllowAlarms"]);
+    assert_eq!(names, ["AllowAccount", "AllowLogBucket", "AllowLogs", "AllowAlarms", "AllowQueryResults"]);
     let rotation = kms.get_key_rotation_status().key_id(key).send().await.unwrap();
     assert!(rotation.key_rotation_enabled());
 }

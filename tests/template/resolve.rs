@@ -1,6 +1,8 @@
 //! Evaluates the conditions and functions of a template like CloudFormation, for given parameters. The emulator ignores
 //! many properties, so the tests compare what CloudFormation would pass to the services.
 
+#![allow(dead_code)] // Each test program uses a part of this module.
+
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
