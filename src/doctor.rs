@@ -1,6 +1,6 @@
 //! Doctor: examines a deployment without changing it, and explains each problem with its next step.
 //!
-//! Each group of checks has a module: the facts that it needs, the trait of the service that knows them, and pure
+//! Each group of checks has a module: the facts that it needs, the trait of the service that provides them, and pure
 //! functions from facts to findings. `aws` contains the adapters. The calls run concurrently and each has a time
 //! limit, so a service that does not answer is a finding and does not delay the report.
 
@@ -52,11 +52,11 @@ use finding::Verdict;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 
-/// Reads what the ledger and the bucket say about objects.
+/// Reads the state of objects from the ledger and the bucket.
 #[async_trait]
 pub trait ObjectReader: Send + Sync {
-    /// Returns the first quarantined objects.
-    async fn quarantined(&self, most: usize) -> Fact<QuarantinedRows>;
+    /// Returns the first quarantined objects. Stops after the batch in which their number reaches `limit`.
+    async fn quarantined(&self, limit: usize) -> Fact<QuarantinedRows>;
     /// Returns the last run of the backfill.
     async fn last_run(&self) -> Fact<Option<LastRun>>;
     /// Compares a sample of the objects of a day with the ledger.
@@ -170,7 +170,7 @@ pub async fn examine(
             ledger_table::examine(services.tables, deployment, &state),
             stream::examine(services.streams, deployment, &state),
         );
-        let reserved = functions.ingest_reserved();
+        let reserved = functions.ingest_reserved(deployment);
         let quotas = quota::Quotas { concurrency: functions.quota.clone(), reserved, table_writes };
         [
             done("function", functions.findings(deployment, &state)),

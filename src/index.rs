@@ -28,10 +28,10 @@ pub const FOLLOWER: &str = "index";
 /// Identifies the file as an index: the bytes `thix`.
 const APPLICATION_ID: i32 = 0x7468_6978;
 
-/// The version of the tables. An index of another version is built again.
-const VERSION: i32 = 1;
+/// The version of the tables and of the fields in them. An index of an older version is built again.
+const VERSION: i32 = 2;
 
-/// `id` is the first 8 bytes of the event ID; a lookup compares the event itself. The columns `name` to `error` are
+/// `id` is the first 8 bytes of the event ID; the caller of a lookup compares the whole ID. The columns `name` to `error` are
 /// numbers of `texts`. An event without a valid time has the time NULL.
 const TABLES: &str = "
     CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -83,7 +83,7 @@ pub struct Index {
     texts: HashMap<String, i64>,
 }
 
-/// The maximum number of entries of [`Index::texts`]. Session names make principals numerous.
+/// The maximum number of entries of [`Index::texts`]. Each session name is a principal of its own, so there can be many.
 const MAX_CACHED_TEXTS: usize = 100_000;
 
 /// What an index contains.
@@ -91,7 +91,7 @@ const MAX_CACHED_TEXTS: usize = 100_000;
 pub struct IndexContents {
     /// The number of events.
     pub events: u64,
-    /// The number of them that are not JSON objects or have no valid `eventTime`. They are found by ID only.
+    /// The number of them that have no valid event time. A query with a time range does not find them.
     pub without_time: u64,
     /// The time of the first event, in seconds since 1970.
     pub first: Option<i64>,
@@ -103,15 +103,15 @@ pub struct IndexContents {
 
 impl Index {
     /// Opens the index at `path` for writes, and creates it if it does not exist or if it has an older version. With
-    /// `is_new`, an existing index is emptied. The second value is true if the index is empty: the follower must then
-    /// start from the first segment.
+    /// `rebuild`, an existing index is deleted first. The second value is true if the index was created: the follower must
+    /// then start from the first segment.
     ///
     /// # Errors
     /// Returns an error if the file is not an index or is from a newer version.
-    pub fn open(path: &Path, is_new: bool) -> Result<(Self, bool), IndexError> {
+    pub fn open(path: &Path, rebuild: bool) -> Result<(Self, bool), IndexError> {
         let existing = match read_version(path)? {
             Some(version) if version > VERSION => return Err(newer(path, version)),
-            Some(VERSION) if !is_new => true,
+            Some(VERSION) if !rebuild => true,
             Some(_) => {
                 for extension in ["", "-wal", "-shm"] {
                     let mut file = path.as_os_str().to_owned();
@@ -130,8 +130,8 @@ impl Index {
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;")
             .map_err(failed)?;
         if !existing {
-            let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
-            connection.execute_batch(&format!("BEGIN; {TABLES} {marks} COMMIT")).map_err(failed)?;
+            let pragmas = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+            connection.execute_batch(&format!("BEGIN; {TABLES} {pragmas} COMMIT")).map_err(failed)?;
         }
         connection.set_prepared_statement_cache_capacity(32);
         Ok((Self { path: path.to_owned(), connection, texts: HashMap::new() }, !existing))
@@ -179,7 +179,7 @@ impl Index {
         contents.map_err(|source| self.failed(source))
     }
 
-    /// Removes the events of files that do not exist any more, because a rebuild delivered their events to other files.
+    /// Removes the events of these files. A rebuild delivered the events again, to other files.
     ///
     /// # Errors
     /// Errors of SQLite.
@@ -197,20 +197,20 @@ impl Index {
         remove().map_err(|source| IndexError::Sqlite { path: self.path.clone(), source })
     }
 
-    /// Adds the events of a batch in one transaction. Events that are already in the index are not added again.
+    /// Adds the events of a batch in one transaction. The batch that was added last is not added again.
     fn add(&mut self, batch: &EventBatch) -> Result<(), rusqlite::Error> {
         let Self { connection, texts, .. } = self;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // A batch whose acknowledgement was lost is delivered again, as the same batch.
+        // If the acknowledgement of a batch was lost, the same batch is delivered again.
         let Some(first) = batch.events.first() else { return Ok(()) };
-        let mark = format!("{}:{}:{}", first.file, first.position.member, first.position.offset);
+        let batch_id = format!("{}:{}:{}", first.file, first.position.member, first.position.offset);
         let known: Option<String> = transaction
             .query_row("SELECT value FROM meta WHERE name = 'last_batch'", [], |row| row.get(0))
             .optional()?;
-        if known.as_deref() == Some(&mark) {
+        if known.as_deref() == Some(&batch_id) {
             return Ok(());
         }
-        transaction.execute("INSERT OR REPLACE INTO meta VALUES ('last_batch', ?1)", [&mark])?;
+        transaction.execute("INSERT OR REPLACE INTO meta VALUES ('last_batch', ?1)", [&batch_id])?;
         for (number, path) in &batch.files {
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO files VALUES (?1, ?2)")?

@@ -2,21 +2,19 @@
 //!
 //! # Mechanism
 //!
-//! The parameter `PausedSince` of the stack is empty, or contains the time since which ingestion is paused. While it has
+//! The parameter `PausedSince` of the stack is empty, or contains the time at which ingestion was paused. While it has
 //! a value, the template disables every event source mapping and the schedule of the backfill. `pause` first disables
-//! the mappings through Lambda, which takes effect within seconds, and then sets the parameter with a stack update that
+//! the mappings through Lambda, which takes effect within a minute, and then sets the parameter with a stack update that
 //! keeps the template and all other parameters. `resume` removes the value, and enables what is still disabled.
 //!
 //! A deployment keeps the value of a parameter that it does not set, so a deployment between the two commands does not
 //! start ingestion. Three alternatives were rejected:
 //!
 //! - *Only disabling the mappings through Lambda.* A stack update that changes a property of a mapping, for example its
-//!   concurrency, writes the mapping again. CloudFormation does not document that `Enabled` keeps the value that it has
-//!   in Lambda then.
+//!   concurrency, writes the mapping again. CloudFormation does not document whether the mapping then stays disabled.
 //! - *Reserved concurrency 0.* Lambda still receives messages. Each throttled invocation increases the receive count, so
 //!   messages go to the dead-letter queue.
-//! - *Removing the notification of the bucket.* The notifications of this time do not exist later. Only a backfill would
-//!   find their objects.
+//! - *Removing the notification of the bucket.* Objects of this time are never announced. Only a backfill finds them.
 
 mod mapping;
 mod stack_parameter;
@@ -78,7 +76,7 @@ pub struct PauseState {
     pub stack: String,
     /// Whether it ingests.
     pub ingestion: Ingestion,
-    /// The time since which it is paused.
+    /// The time at which it was paused.
     #[serde(serialize_with = "as_text")]
     pub paused_since: Option<Timestamp>,
     /// The time at which SQS starts to delete notifications if ingestion is not resumed.
@@ -166,9 +164,9 @@ pub enum PauseError {
         reason: String,
     },
     /// A state was not reached in time.
-    #[error("{what} within {minutes} minutes: run the command again")]
+    #[error("{what} after {minutes} minutes: run the command again")]
     TimedOut {
-        /// What did not happen.
+        /// The state that did not end.
         what: String,
         /// Time limit.
         minutes: u64,
@@ -184,7 +182,7 @@ fn request_text(action: &str, resource: &str, failure: &AwsFailure) -> String {
             let allow = || format!("allow {action} on {resource} for these credentials");
             format!("{}. {failure}", failure.denial_advice(allow))
         }
-        _ => format!("{action} on {resource}: {failure}"),
+        _ => format!("{action} on {resource} failed: {failure}"),
     }
 }
 
@@ -273,7 +271,7 @@ pub async fn change(
             Step::Disable(mapping) => mapping.set_enabled(&clients.lambda, false).await?,
             Step::Enable(mapping) => {
                 // The stack update may have enabled it.
-                let mapping = Mapping::settled(clients, mapping).await?;
+                let mapping = Mapping::wait_until_final(clients, mapping).await?;
                 if !mapping.state.is_enabled() {
                     mapping.set_enabled(&clients.lambda, true).await?;
                 }
@@ -281,14 +279,14 @@ pub async fn change(
             Step::UpdateStack { paused_since } => {
                 // Lambda refuses a change of a mapping while an earlier change takes effect.
                 for mapping in &before.mappings {
-                    Mapping::settled(clients, mapping).await?;
+                    Mapping::wait_until_final(clients, mapping).await?;
                 }
                 stack_parameter::set(clients, &before.stack, PARAMETER, paused_since).await?;
             }
         }
     }
     for mapping in &before.mappings {
-        Mapping::settled(clients, mapping).await?;
+        Mapping::wait_until_final(clients, mapping).await?;
     }
     PauseState::read(clients, stack).await
 }
@@ -314,12 +312,12 @@ fn resume_before(
     waiting: &BTreeMap<&'static str, u64>,
     max_deferred_days: i64,
 ) -> Timestamp {
-    let lives = retention.iter().filter_map(|(name, seconds)| match *name {
+    let kept_for = retention.iter().filter_map(|(name, seconds)| match *name {
         "deferred" if waiting.get(name) == Some(&0) => None,
         "deferred" => Some(seconds - (max_deferred_days + 1) * 86_400),
         _ => Some(*seconds),
     });
-    since.saturating_add(SignedDuration::from_secs(lives.min().unwrap_or_default().max(0))).unwrap_or(Timestamp::MAX)
+    since.saturating_add(SignedDuration::from_secs(kept_for.min().unwrap_or_default().max(0))).unwrap_or(Timestamp::MAX)
 }
 
 /// Returns the number of messages of a queue in any state, and its retention in seconds.

@@ -1,7 +1,7 @@
 //! Reads how an account's trails and buckets are configured, and proposes the parameters of a stack. Read-only.
 //!
 //! [`inspect`] reads the account through the trait [`AccountReader`]. A denied request does not stop it: the permission is
-//! named, and the proposal says what is not known. [`Proposal`] decides, without I/O.
+//! named, and the proposal says what is not known. [`Proposal`] determines the parameters from the result, without I/O.
 
 mod aws_account;
 mod inspection;
@@ -33,7 +33,7 @@ pub struct BucketKey {
     pub is_enabled: bool,
 }
 
-/// Reads an account. Each method is one request, named after its API operation.
+/// Reads an account. Each method calls the API operation that its documentation names, `owns` up to twice.
 #[async_trait]
 pub trait AccountReader: Send + Sync {
     /// `sts:GetCallerIdentity`, which needs no permission.

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::watch::Receiver;
 
-/// Maximum number of objects that are named because they cannot be read. Further ones are counted.
+/// Maximum number of unreadable objects that are named. All are counted.
 const MAX_NAMED: usize = 20;
 
 /// A filter and the objects that it is tested with.
@@ -49,7 +49,7 @@ pub struct TrialReport {
     pub objects: u64,
     /// Objects that could not be read. Their events are not counted.
     pub unread: u64,
-    /// Name and reason of the first of them.
+    /// Name and reason of the first objects that could not be read.
     pub unread_names: Vec<(String, String)>,
     /// Keys that are not logs.
     pub not_logs: u64,
@@ -77,7 +77,7 @@ pub struct TrialReport {
 pub struct RuleTally {
     /// Number of these events.
     pub events: u64,
-    /// The first of them.
+    /// The first of these events.
     pub samples: Vec<SampleEvent>,
 }
 
@@ -191,7 +191,7 @@ impl FilterTrial {
                     return None;
                 }
                 let name = at.to_string();
-                // A task of its own, because decoding is limited by the CPU.
+                // A task of its own, so that several objects are decoded in parallel.
                 let result = tokio::spawn(async move { trial.object(&at).await }).await;
                 Some((name, result.unwrap_or_else(|error| Err(format!("the task failed: {error}")))))
             }

@@ -4,7 +4,7 @@
 //! S3 replaces the whole notification configuration with each write, and offers no precondition. So a change reads the
 //! configuration, writes it with one rule added or removed, and reads it again. If the configuration then differs from
 //! the written one, the change fails and names the differences. One race remains: a change that another program makes
-//! between the first read and the write, some ten milliseconds, is overwritten without a trace. The adapter does not
+//! between the first read and the write, a few tens of milliseconds, is overwritten without an error. The adapter does not
 //! retry a write, because a retry would extend this time.
 
 pub mod custom_resource;
@@ -29,7 +29,7 @@ const CREATED: &str = "s3:ObjectCreated:*";
 /// ID of the rule that earlier versions of trailhose added.
 const EARLIER_ID: &str = "trailhose";
 
-/// The waits before the configuration is read back. S3's bucket configurations are eventually consistent.
+/// The waits before each attempt to read the configuration back. S3's bucket configurations are eventually consistent.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel>
 const READ_BACK_WAITS: [Duration; 5] = if cfg!(test) {
     [Duration::ZERO; 5]
@@ -112,7 +112,7 @@ pub enum WireOutcome {
 /// Why a bucket was not connected or disconnected.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// Rules of others apply to the same events. Nothing was changed.
+    /// Other rules apply to the same events. Nothing was changed.
     #[error(
         "bucket {bucket} already sends notifications of created objects elsewhere, and S3 accepts only one rule for an \
          event of a key: {}. Nothing was changed. Alternatives: deploy the stack with Wiring=EventBridge, which works \
@@ -123,7 +123,7 @@ pub enum WireError {
     Conflict {
         /// Name of the bucket.
         bucket: String,
-        /// The rules in the way.
+        /// The conflicting rules.
         rules: Vec<NotificationRule>,
     },
     /// A rule of another owner has the ID. Nothing was changed.
@@ -212,7 +212,7 @@ fn request_text(action: &str, bucket: &str, failure: &AwsFailure, targets: &[Str
 /// Adds the rule of a stack to the bucket. With `dry_run`, only reads.
 ///
 /// # Errors
-/// Another rule is in the way, a request failed, or the configuration changed meanwhile.
+/// Another rule conflicts, a request failed, or the configuration changed meanwhile.
 pub async fn wire_queue(
     bucket: &dyn BucketNotifications,
     rule: &QueueRule,
@@ -257,7 +257,7 @@ pub async fn wire_event_bridge(bucket: &dyn BucketNotifications, dry_run: bool) 
         return Ok(WireOutcome::EventBridgeAlreadyEnabled);
     }
     if !dry_run {
-        // The other targets do not change, so their owners' mistakes must not prevent this change.
+        // Not validated: the other targets do not change, and an invalid one must not prevent this change.
         write(bucket, &before.with_event_bridge(), false).await?;
     }
     Ok(WireOutcome::EventBridgeEnabled)

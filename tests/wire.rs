@@ -251,7 +251,9 @@ async fn command_adds_one_notification_and_removes_it() {
     };
     let ran = wire(&["--dry-run"]);
     assert_eq!((ran.code(), ran.err().as_str()), (0, ""), "{ran:?}");
-    assert!(ran.out().starts_with("dry run, nothing was changed: notification trailhose-ingest: logs notifies arn:"));
+    assert!(ran.out().starts_with(
+        "dry run, nothing was changed. Without --dry-run: notification trailhose-ingest: logs notifies arn:"
+    ));
     assert_eq!(account.rules("logs").await, [AUDIT]);
     let ran = wire(&["--json"]);
     assert_eq!(
@@ -323,7 +325,10 @@ async fn parameters_of_the_stack_decide_what_the_command_does() {
 
     create_stack(&account, "bridge", &[("LogBucketName", "logs"), ("Wiring", "EventBridge")]).await;
     let ran = wire(&["--stack", "bridge", "--dry-run"]);
-    assert!(ran.out().starts_with("dry run, nothing was changed: logs sends its events to EventBridge"), "{ran:?}");
+    assert!(
+        ran.out().starts_with("dry run, nothing was changed. Without --dry-run: logs sends its events to EventBridge"),
+        "{ran:?}"
+    );
     assert!(!account.sends_to_event_bridge("logs").await);
     assert_eq!(wire(&["--stack", "bridge", "--json"]).json()["result"], "event_bridge_enabled");
     assert_eq!(wire(&["--stack", "bridge", "--json"]).json()["result"], "event_bridge_already_enabled");

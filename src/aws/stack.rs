@@ -147,7 +147,7 @@ impl DeployedStack {
         self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Whether the template of the stack has this parameter.
+    /// Returns whether the template of the stack has this parameter.
     pub fn has_parameter(&self, name: &str) -> bool {
         self.parameters.contains_key(name)
     }

@@ -28,7 +28,7 @@ pub struct AlarmFacts {
 /// Reads alarms.
 #[async_trait]
 pub trait AlarmReader: Send + Sync {
-    /// Returns alarms by their names. An alarm that does not exist is not contained.
+    /// Returns alarms by their names. Alarms that do not exist are omitted.
     async fn alarms(&self, names: &[String]) -> Fact<Vec<AlarmFacts>>;
 }
 
@@ -56,9 +56,9 @@ pub(super) async fn examine(
     let other_actions =
         found.as_ref().is_ok_and(|alarms| alarms.iter().flat_map(|alarm| &alarm.actions).any(|arn| !is_topic(arn)));
     vec![
-        ALARM_ACTIONS.of(&found, |alarms| actions(alarms, &deployment.alarms)),
-        ALARM_STATE.of(&found, |alarms| state(alarms)),
-        ALARM_SUBSCRIPTIONS.of(&subscribed, |topics| receivers(topics, other_actions)),
+        ALARM_ACTIONS.finding_of(&found, |alarms| actions(alarms, &deployment.alarms)),
+        ALARM_STATE.finding_of(&found, |alarms| state(alarms)),
+        ALARM_SUBSCRIPTIONS.finding_of(&subscribed, |topics| receivers(topics, other_actions)),
     ]
 }
 
@@ -78,7 +78,7 @@ fn actions(alarms: &[AlarmFacts], names: &[String]) -> Verdict {
         None => Verdict::ok(format!("{} with actions", counted(alarms.len() as u64, "alarm"))),
         Some(first) => Verdict::warning(
             format!("{} of {} alarms have no enabled action, such as {}", silent.len(), alarms.len(), first.name),
-            "deploy the stack with AlarmTopicArn",
+            "deploy the stack with AlarmEmail, or with AlarmTopicArn for an existing topic",
         ),
     }
 }
@@ -90,7 +90,10 @@ fn state(alarms: &[AlarmFacts]) -> Verdict {
         false => {
             let list: Vec<_> =
                 raised.iter().map(|alarm| format!("{} ({})", alarm.name, short(&alarm.description, 120))).collect();
-            Verdict::warning(format!("raised: {}", list.join("; ")), "see the table of alarms in docs/deploy.md")
+            Verdict::warning(
+                format!("raised: {}", list.join("; ")),
+                "follow the section of the alarm in docs/operations.md",
+            )
         }
     }
 }
@@ -98,8 +101,11 @@ fn state(alarms: &[AlarmFacts]) -> Verdict {
 fn receivers(topics: &[(String, Vec<TopicSubscription>)], other_actions: bool) -> Verdict {
     if topics.is_empty() {
         return match other_actions {
-            true => Verdict::not_applicable("the alarms have other actions than topics"),
-            false => Verdict::warning("no alarm notifies a topic", "deploy the stack with AlarmTopicArn"),
+            true => Verdict::not_applicable("the actions of the alarms are not topics"),
+            false => Verdict::warning(
+                "no alarm notifies a topic",
+                "deploy the stack with AlarmEmail, or with AlarmTopicArn for an existing topic",
+            ),
         };
     }
     for (topic, subscriptions) in topics {
@@ -112,7 +118,7 @@ fn receivers(topics: &[(String, Vec<TopicSubscription>)], other_actions: bool) -
         if let Some(pending) = subscriptions.iter().find(|subscription| subscription.pending) {
             return Verdict::warning(
                 format!("the subscription of {topic} by {} is not confirmed", pending.protocol),
-                "open the link in the message that AWS sent to the receiver",
+                "open the link in the message that SNS sent to the receiver",
             );
         }
     }

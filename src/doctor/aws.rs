@@ -1,4 +1,4 @@
-//! Adapters: each service of AWS behind the trait of its checks.
+//! Adapters: implement the traits of the checks with the AWS SDK, one file for each service.
 
 mod bucket;
 mod cloudwatch;
@@ -23,8 +23,8 @@ use tokio::sync::OnceCell;
 /// Attempts of a call. A throttled call is repeated within its time limit.
 const ATTEMPTS: u32 = 4;
 
-/// The time limit of work that consists of several calls, such as listing folders, relative to the limit of a call.
-const CALLS_IN_A_ROW: u32 = 3;
+/// The time limit of an operation with several calls, such as listing folders, as a multiple of the limit of one call.
+const OPERATION_LIMIT: u32 = 3;
 
 /// All services of an account and region.
 pub struct AwsServices {

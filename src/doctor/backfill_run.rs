@@ -7,10 +7,10 @@ use super::finding::{Finding, Verdict};
 use super::text::{ago, counted, short};
 use crate::backfill::record::{RunProgress, Stage};
 
-/// A scheduled run is expected at least this often, in seconds. The default schedule is every six hours.
+/// Maximum age of the last run in seconds, if a schedule is enabled. The default schedule is every six hours.
 const EXPECTED_WITHIN: i64 = 2 * 86_400;
 
-/// A run that works longer than this is not expected to end by itself, in seconds.
+/// Age in seconds after which a run that is not finished is reported.
 const LONG_RUN: i64 = 86_400;
 
 /// The last run and its progress.
@@ -20,31 +20,37 @@ pub struct LastRun {
     pub id: String,
     /// Start in seconds since 1970.
     pub started: i64,
-    /// Its progress.
+    /// Progress of the run.
     pub progress: RunProgress,
 }
 
 pub(super) fn finding(run: Option<&Fact<Option<LastRun>>>, deployment: &Deployment, now: i64) -> Finding {
     match run {
         None => BACKFILL_RUN.finding(Verdict::not_applicable("the table is not known")),
-        Some(run) => BACKFILL_RUN.of(run, |run| judge(run.as_ref(), deployment, now)),
+        Some(run) => BACKFILL_RUN.finding_of(run, |run| evaluate(run.as_ref(), deployment, now)),
     }
 }
 
-fn judge(run: Option<&LastRun>, deployment: &Deployment, now: i64) -> Verdict {
+fn evaluate(run: Option<&LastRun>, deployment: &Deployment, now: i64) -> Verdict {
     let start = deployment.backfill_function.as_deref().map_or_else(
-        || "start one with trailhose backfill".to_owned(),
-        |function| format!("aws lambda invoke --function-name {function} --payload '{{}}' answer.json"),
+        || "trailhose backfill (docs/backfill.md)".to_owned(),
+        |function| {
+            format!(
+                "aws lambda invoke --function-name {function} --cli-binary-format raw-in-base64-out --payload '{{}}' \
+                 answer.json"
+            )
+        },
     );
     let Some(LastRun { id, started, progress }) = run else {
         return match deployment.scheduled {
             true => Verdict::warning("no run yet", format!("wait for the schedule, or start one: {start}")),
-            false => Verdict::warning("no run yet, and the schedule is disabled", start),
+            false => Verdict::warning("no run yet, and the schedule is disabled", format!("start one: {start}")),
         };
     };
     let age = now - started;
     let when = ago(age);
-    let status = format!("trailhose backfill status {id}");
+    let table = deployment.table.as_deref().unwrap_or("TABLE");
+    let status = format!("trailhose backfill status {id} --ledger dynamodb://{table}");
     if let Some(failure) = progress.failures.first() {
         return Verdict::failed(
             format!(
@@ -52,7 +58,7 @@ fn judge(run: Option<&LastRun>, deployment: &Deployment, now: i64) -> Verdict {
                 counted(progress.failures.len() as u64, "failure"),
                 short(failure, 160)
             ),
-            format!("correct the cause; {status} lists all failures; then {start}"),
+            format!("{status} lists all failures; correct their causes, then start a run: {start}"),
         );
     }
     if let Some(empty) = progress.empty.first() {
@@ -68,17 +74,17 @@ fn judge(run: Option<&LastRun>, deployment: &Deployment, now: i64) -> Verdict {
                 counted(progress.unvisited, "folder"),
                 progress.unvisited_names.first().map_or("?", String::as_str)
             ),
-            "folders outside of CloudTrail's layout are not listed; run trailhose sync for them if they contain logs",
+            "if these folders contain logs, deliver them with trailhose sync: the backfill lists only folders of CloudTrail's layout",
         );
     }
     match progress.stage {
         Stage::Discovering | Stage::Working if age > LONG_RUN => Verdict::warning(
             format!("{id}, started {when}, is not finished: {} of {} units", progress.done, progress.units),
-            format!("{status}; check the dead-letter queue of the backfill"),
+            format!("check the dead-letter queue of the backfill; {status} shows the progress"),
         ),
         _ if deployment.scheduled && age > EXPECTED_WITHIN => Verdict::warning(
             format!("the last run {id} started {when}, although a schedule is enabled"),
-            format!("check BackfillSchedule and the dead-letter queue of the backfill; {start}"),
+            format!("check BackfillSchedule and the dead-letter queue of the backfill, then start a run: {start}"),
         ),
         Stage::Done => Verdict::ok(format!(
             "{id}, started {when}, is done: {} listed, {} enqueued",
@@ -126,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn old_run_without_a_schedule_is_sound() {
+    fn old_run_without_a_schedule_is_no_problem() {
         let run = LastRun { id: "r".into(), started: NOW - 900_000, progress: progress(Stage::Done) };
         assert_eq!(finding(Some(&Ok(Some(run))), &Deployment::default(), NOW).status, Fine);
     }

@@ -4,7 +4,7 @@ use super::catalog::{BUCKET_KEY, BUCKET_LOCK, BUCKET_POLICY, BUCKET_REGION, BUCK
 use super::deployment::Deployment;
 use super::facts::Fact;
 use super::finding::{Finding, Verdict};
-use super::policy::{PolicyDecision, PolicyRequest, decide};
+use super::policy::{PolicyDecision, PolicyRequest, evaluate_policy};
 use super::trail::TrailFacts;
 use async_trait::async_trait;
 
@@ -45,6 +45,9 @@ pub trait KeyReader: Send + Sync {
     async fn key(&self, arn: &str) -> Fact<KeyFacts>;
 }
 
+/// The key that AWS manages for S3 in each account.
+const AWS_MANAGED_KEY: &str = "alias/aws/s3";
+
 /// What is known of the bucket.
 #[derive(Debug)]
 pub(super) struct BucketFacts {
@@ -65,7 +68,7 @@ impl BucketFacts {
         deployment: &Deployment,
     ) -> Self {
         let key = async {
-            match &deployment.key {
+            match &deployment.bucket_key {
                 Some(arn) => Some(keys.key(arn).await),
                 None => None,
             }
@@ -88,8 +91,8 @@ impl BucketFacts {
         trails: &Fact<Vec<TrailFacts>>,
     ) -> Vec<Finding> {
         vec![
-            BUCKET_REGION.of(&self.region, |region| same_region(region, deployment)),
-            BUCKET_VERSIONING.of(&self.versioning, |enabled| match enabled {
+            BUCKET_REGION.finding_of(&self.region, |region| same_region(region, deployment)),
+            BUCKET_VERSIONING.finding_of(&self.versioning, |enabled| match enabled {
                 true => Verdict::ok("enabled"),
                 false => Verdict::warning(
                     "not enabled",
@@ -98,25 +101,27 @@ impl BucketFacts {
                     ),
                 ),
             }),
-            BUCKET_LOCK.of(&self.object_lock, |lock| match lock {
+            BUCKET_LOCK.finding_of(&self.object_lock, |lock| match lock {
                 Some(retention) => Verdict::ok(retention.clone()),
                 None => Verdict::warning(
                     "not enabled",
                     "enable object lock with a default retention, or use --skip bucket.lock if it is not required",
                 ),
             }),
-            BUCKET_POLICY.of(&self.policy, |policy| policy_allows(policy.as_deref(), bucket, deployment)),
+            BUCKET_POLICY.finding_of(&self.policy, |policy| policy_allows(policy.as_deref(), bucket, deployment)),
             self.key_finding(deployment, trails),
         ]
     }
 
     fn key_finding(&self, deployment: &Deployment, trails: &Fact<Vec<TrailFacts>>) -> Finding {
-        match (&deployment.key, &self.key) {
+        match (&deployment.bucket_key, &self.key) {
             (Some(arn), Some(key)) => match key_allows(arn, key, deployment) {
                 Ok(verdict) => BUCKET_KEY.finding(verdict),
                 Err(error) => BUCKET_KEY.unknown(&error),
             },
-            _ => BUCKET_KEY.of(&self.encryption_key, |default| no_key(default.as_deref(), trails)),
+            _ => BUCKET_KEY.finding_of(&self.encryption_key, |default| {
+                without_key_parameter(default.as_deref(), trails, deployment)
+            }),
         }
     }
 }
@@ -133,25 +138,32 @@ fn same_region(region: &str, deployment: &Deployment) -> Verdict {
 
 fn policy_allows(policy: Option<&str>, bucket: &str, deployment: &Deployment) -> Verdict {
     let list = deployment.bucket_arn(bucket);
-    let objects = format!("{list}/AWSLogs/111122223333/CloudTrail/region/x.json.gz");
-    // With a KMS key, the backfill reads one byte to test whether a key can be used again.
-    let requests = [
+    let prefix = match deployment.prefix.trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    };
+    let objects = format!("{list}/{prefix}AWSLogs/111122223333/CloudTrail/region/x.json.gz");
+    let mut requests = vec![
         (&deployment.ingest_role, "s3:GetObject", &objects),
         (&deployment.ingest_role, "s3:ListBucket", &list),
         (&deployment.backfill_role, "s3:ListBucket", &list),
     ];
+    // With a KMS key, the backfill reads one byte of an object to test whether the key can be used again.
+    if deployment.bucket_key.is_some() {
+        requests.push((&deployment.backfill_role, "s3:GetObject", &objects));
+    }
     let foreign = deployment.bucket_account.is_some();
     for (role, action, resource) in requests {
         let Some(role) = role else { continue };
         let request = PolicyRequest { principal: role, action, resource, source: None };
         let next_step =
             format!("add the statements of infra/log-bucket-policy.json for {role} to the policy of {bucket}");
-        match policy.map(|policy| decide(policy, &request)).transpose() {
+        match policy.map(|policy| evaluate_policy(policy, &request)).transpose() {
             Err(error) => return Verdict::failed(error, "correct the policy of the bucket"),
             Ok(Some(PolicyDecision::Denied { statement })) => {
                 return Verdict::failed(
                     format!("{statement} denies {action} to {role}"),
-                    format!("except {role} from this statement of the policy of {bucket}"),
+                    format!("exclude {role} from this statement of the policy of {bucket}"),
                 );
             }
             Ok(None | Some(PolicyDecision::NotMentioned | PolicyDecision::OtherSource { .. })) if foreign => {
@@ -162,9 +174,9 @@ fn policy_allows(policy: Option<&str>, bucket: &str, deployment: &Deployment) ->
     }
     match foreign {
         true => Verdict::ok("allows both roles"),
-        false => {
-            Verdict::ok("denies nothing; the bucket is in the account of the stack, so the roles' policies decide")
-        }
+        false => Verdict::ok(
+            "denies nothing; the bucket is in the account of the stack, so the roles' policies evaluate_policy",
+        ),
     }
 }
 
@@ -184,12 +196,12 @@ fn key_allows(arn: &str, key: &Fact<KeyFacts>, deployment: &Deployment) -> Fact<
     let grants = key.grants.as_deref().unwrap_or_default();
     for role in [&deployment.ingest_role, &deployment.backfill_role].into_iter().flatten() {
         let request = PolicyRequest { principal: role, action: "kms:Decrypt", resource: arn, source: None };
-        match decide(policy, &request) {
+        match evaluate_policy(policy, &request) {
             Err(error) => return Ok(Verdict::failed(error, "correct the policy of the key")),
             Ok(PolicyDecision::Denied { statement }) => {
                 return Ok(Verdict::failed(
                     format!("{statement} of the key's policy denies kms:Decrypt to {role}"),
-                    "except the role from this statement",
+                    "exclude the role from this statement",
                 ));
             }
             Ok(PolicyDecision::NotMentioned | PolicyDecision::OtherSource { .. })
@@ -210,13 +222,22 @@ fn key_allows(arn: &str, key: &Fact<KeyFacts>, deployment: &Deployment) -> Fact<
     Ok(Verdict::ok(format!("{arn} is enabled and allows the roles")))
 }
 
-/// Judges a deployment without `LogBucketKeyArn`, whose roles may use no key.
-fn no_key(default: Option<&str>, trails: &Fact<Vec<TrailFacts>>) -> Verdict {
+/// Evaluates a deployment without `LogBucketKeyArn`: no policy of its roles allows them to use a key.
+fn without_key_parameter(default: Option<&str>, trails: &Fact<Vec<TrailFacts>>, deployment: &Deployment) -> Verdict {
     let trail_key = trails.as_ref().ok().and_then(|trails| trails.iter().find_map(|trail| trail.key.as_deref()));
     match trail_key.or(default) {
+        // The policy of this key allows every principal of its account that may read the object.
+        // <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html>
+        Some(key) if key.ends_with(AWS_MANAGED_KEY) && deployment.bucket_account.is_none() => {
+            Verdict::ok(format!("objects are encrypted with {key}, which needs no permission in this account"))
+        }
+        Some(key) if key.ends_with(AWS_MANAGED_KEY) => Verdict::failed(
+            format!("objects are encrypted with {key}, which cannot be used from another account"),
+            "encrypt new objects with a customer-managed key, and deploy the stack with its ARN as LogBucketKeyArn",
+        ),
         Some(key) => Verdict::failed(
             format!("objects are encrypted with {key}, but LogBucketKeyArn is empty"),
-            format!("deploy the stack with LogBucketKeyArn={key}, given as the ARN of the key"),
+            format!("deploy the stack with the ARN of this key as LogBucketKeyArn: {key}"),
         ),
         None => Verdict::ok("objects are encrypted without a KMS key"),
     }
@@ -237,7 +258,7 @@ mod tests {
             partition: "aws".into(),
             bucket: Some("logs".into()),
             bucket_account: Some("444455556666".into()),
-            key: Some(KEY.into()),
+            bucket_key: Some(KEY.into()),
             ingest_role: Some(INGEST.into()),
             backfill_role: Some("arn:aws:iam::111122223333:role/backfill".into()),
             ..Deployment::default()
@@ -275,6 +296,9 @@ mod tests {
             json!({ "Statement": [{ "Effect": "Allow", "Principal": { "AWS": INGEST }, "Action": actions, "Resource": "arn:aws:s3:::logs*" }] })
                 .to_string()
         };
+        let lists = json!({ "Effect": "Allow", "Principal": { "AWS": "111122223333" }, "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::logs" });
+        let reads = json!({ "Effect": "Allow", "Principal": { "AWS": INGEST }, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::logs/*" });
+        let without_backfill_reads = json!({ "Statement": [lists, reads] }).to_string();
         for (policy, status, text) in [
             (Some(allows), CheckStatus::Ok, "allows both roles"),
             (None, CheckStatus::Failed, "no statement allows s3:GetObject to arn:aws:iam::111122223333:role/ingest"),
@@ -284,11 +308,29 @@ mod tests {
                 "no statement allows s3:ListBucket to arn:aws:iam::111122223333:role/ingest",
             ),
             (Some(read(&["s3:GetObject", "s3:ListBucket"])), CheckStatus::Failed, "role/backfill"),
+            (
+                Some(without_backfill_reads),
+                CheckStatus::Failed,
+                "no statement allows s3:GetObject to arn:aws:iam::111122223333:role/backfill",
+            ),
         ] {
             let finding = finding(&facts(policy, key(open_policy())), &deployment(), "bucket.policy");
             assert_eq!(finding.status, status, "{finding:?}");
             assert!(finding.found.contains(text), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn policy_may_be_limited_to_the_prefix() {
+        let deployment = Deployment { prefix: "org/".into(), ..deployment() };
+        let of = |objects: &str| {
+            let policy = json!({ "Statement": [{
+                "Effect": "Allow", "Principal": { "AWS": "111122223333" }, "Action": ["s3:GetObject", "s3:ListBucket"],
+                "Resource": ["arn:aws:s3:::logs", format!("arn:aws:s3:::logs/{objects}")]
+            }] });
+            finding(&facts(Some(policy.to_string()), key(open_policy())), &deployment, "bucket.policy").status
+        };
+        assert_eq!((of("org/AWSLogs/*"), of("AWSLogs/*")), (CheckStatus::Ok, CheckStatus::Failed));
     }
 
     #[test]
@@ -315,16 +357,19 @@ mod tests {
 
     #[test]
     fn key_without_parameter_is_a_failure() {
-        let deployment = Deployment { key: None, ..deployment() };
-        let of = |default: Option<&str>| {
+        let foreign = Deployment { bucket_key: None, ..deployment() };
+        let of = |deployment: &Deployment, default: Option<&str>| {
             let facts = BucketFacts {
                 key: None,
                 encryption_key: Ok(default.map(str::to_owned)),
                 ..facts(None, key(open_policy()))
             };
-            finding(&facts, &deployment, "bucket.key").status
+            finding(&facts, deployment, "bucket.key").status
         };
-        assert_eq!((of(None), of(Some(KEY))), (CheckStatus::Ok, CheckStatus::Failed));
+        assert_eq!((of(&foreign, None), of(&foreign, Some(KEY))), (CheckStatus::Ok, CheckStatus::Failed));
+        let own = Deployment { bucket_account: None, ..foreign.clone() };
+        let managed = Some(AWS_MANAGED_KEY);
+        assert_eq!((of(&own, managed), of(&foreign, managed)), (CheckStatus::Ok, CheckStatus::Failed));
     }
 
     #[test]

@@ -48,7 +48,7 @@ checks! {
     TRAIL_FOUND = "trail.found", "a trail writes to the bucket", ["cloudtrail:DescribeTrails"],
         "CloudTrail may not write to the bucket. A trail of another account is not visible here.";
     TRAIL_LOGGING = "trail.logging", "the trail records events", ["cloudtrail:GetTrailStatus"],
-        "CloudTrail records no events, so none can be delivered. Events of this time are lost.";
+        "CloudTrail records no events, so none can be delivered. Events that occur meanwhile are lost.";
     TRAIL_DELIVERY = "trail.delivery", "CloudTrail delivers to the bucket", ["cloudtrail:GetTrailStatus"],
         "CloudTrail cannot write to the bucket. It repeats a failed delivery for 30 days.";
     TRAIL_ORGANIZATION = "trail.organization", "events of all accounts", ["cloudtrail:DescribeTrails"],
@@ -70,7 +70,7 @@ checks! {
         "The functions cannot read the bucket. Objects wait and then go to the dead-letter queue.";
     BUCKET_KEY = "bucket.key", "the KMS key of the objects",
         ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListGrants", "s3:GetEncryptionConfiguration"],
-        "The functions cannot decrypt the objects. They are quarantined until the key can be used.";
+        "The functions cannot decrypt the objects. If the key is disabled, objects are quarantined. If a permission is missing, they wait and then go to the dead-letter queue.";
     BUCKET_NOTIFICATION = "bucket.notification", "notifications reach the ingest queue",
         ["s3:GetBucketNotification", "sns:ListSubscriptionsByTopic", "events:DescribeRule", "events:ListTargetsByRule"],
         "New objects are not announced. Only the scheduled backfill finds them, hours later.";
@@ -80,7 +80,7 @@ checks! {
     QUEUE_POLICY = "queue.policy", "the source of notifications may send", ["sqs:GetQueueAttributes"],
         "The ingest queue refuses notifications of new objects. Only the scheduled backfill finds the objects.";
     QUEUE_REDRIVE = "queue.redrive", "dead-letter queues", ["sqs:GetQueueAttributes"],
-        "A message that fails again and again is not moved to a dead-letter queue, where the alarm counts it.";
+        "A message that fails repeatedly is not moved to a dead-letter queue, so no alarm reports it.";
     QUEUE_ENCRYPTION = "queue.encryption", "encryption of the queues", ["sqs:GetQueueAttributes"],
         "Messages, which contain names of objects, are stored unencrypted.";
 
@@ -117,7 +117,7 @@ checks! {
     ALARM_ACTIONS = "alarm.actions", "actions of the alarms", ["cloudwatch:DescribeAlarms"],
         "A raised alarm sends no notification.";
     ALARM_STATE = "alarm.state", "alarms that are raised", ["cloudwatch:DescribeAlarms"],
-        "The condition of an alarm holds now.";
+        "The condition of an alarm is met.";
     ALARM_SUBSCRIPTIONS = "alarm.subscriptions", "subscriptions of the alarm topic", ["sns:ListSubscriptionsByTopic"],
         "Notifications of alarms have no receiver.";
 
@@ -129,7 +129,7 @@ checks! {
     DELIVERY_QUARANTINE = "delivery.quarantine", "quarantined objects", ["dynamodb:Scan", "dynamodb:BatchGetItem"],
         "The events of these objects are not delivered until a person decides.";
     DELIVERY_ACTIVITY = "delivery.activity", "the ingest function ran in the last 24 hours", ["cloudwatch:GetMetricData"],
-        "No object was announced. CloudTrail writes at least one object within a day in an account that is used.";
+        "No object is announced, or the function delivers nothing. In an account that is in use, CloudTrail writes objects every day.";
     DELIVERY_LAG = "delivery.lag", "age of the newest delivered event", ["cloudwatch:GetMetricData"],
         "Events are delivered late.";
     DELIVERY_SAMPLE = "delivery.sample", "a sample of yesterday's objects is in the ledger",
@@ -140,11 +140,11 @@ checks! {
         "Objects whose notification was lost are found only by a backfill.";
 
     QUOTA_STREAM_BYTES = "quota.stream-bytes", "bytes per second to Firehose", ["cloudwatch:GetMetricData"],
-        "Firehose throttles calls above the quota. Objects then wait, and an outage takes longer to recover from.";
+        "Firehose throttles calls above the quota. Objects then wait, and recovery from an outage takes longer.";
     QUOTA_STREAM_RECORDS = "quota.stream-records", "records per second to Firehose", ["cloudwatch:GetMetricData"],
-        "Firehose throttles calls above the quota. Objects then wait, and an outage takes longer to recover from.";
+        "Firehose throttles calls above the quota. Objects then wait, and recovery from an outage takes longer.";
     QUOTA_STREAM_REQUESTS = "quota.stream-requests", "requests per second to Firehose", ["cloudwatch:GetMetricData"],
-        "Firehose throttles calls above the quota. Objects then wait, and an outage takes longer to recover from.";
+        "Firehose throttles calls above the quota. Objects then wait, and recovery from an outage takes longer.";
     QUOTA_CONCURRENCY = "quota.lambda-concurrency", "concurrent executions of Lambda",
         ["cloudwatch:GetMetricData", "lambda:GetAccountSettings", "lambda:GetFunctionConcurrency"],
         "Lambda throttles the functions when all functions of the account together reach the quota.";
@@ -153,7 +153,7 @@ checks! {
         "DynamoDB throttles writes above the quota. Objects are then deferred.";
 }
 
-/// Returns the group of an ID.
+/// Returns the title of a group.
 pub fn group_title(group: &str) -> &str {
     GROUPS.iter().find(|(name, _)| *name == group).map_or(group, |(_, title)| title)
 }

@@ -8,10 +8,10 @@ use super::text::{counted, duration, short};
 use crate::ledger::model::quarantine::QuarantineKind;
 use crate::ledger::model::row::Row;
 
-/// A lag above this is a warning. CloudTrail delivers within ten minutes.
+/// A lag of this many seconds is a warning. CloudTrail usually delivers within ten minutes.
 const LATE: f64 = 3_600.0;
 
-/// A lag above this is a failure.
+/// A lag of this many seconds is a failure.
 const VERY_LATE: f64 = 6.0 * 3_600.0;
 
 /// The maximum number of quarantined rows that are read.
@@ -20,7 +20,7 @@ pub(super) const MAX_QUARANTINED: usize = 1_000;
 /// The maximum number of objects that a finding names.
 const NAMED: usize = 3;
 
-/// Quarantined objects: the first rows, and whether there are more.
+/// The first quarantined objects, and whether there are more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QuarantinedRows {
     /// The first rows.
@@ -32,11 +32,11 @@ pub struct QuarantinedRows {
 pub(super) fn quarantine(rows: Option<&Fact<QuarantinedRows>>) -> Finding {
     match rows {
         None => DELIVERY_QUARANTINE.finding(Verdict::not_applicable("the table is not known")),
-        Some(rows) => DELIVERY_QUARANTINE.of(rows, judge_quarantine),
+        Some(rows) => DELIVERY_QUARANTINE.finding_of(rows, evaluate_quarantine),
     }
 }
 
-fn judge_quarantine(found: &QuarantinedRows) -> Verdict {
+fn evaluate_quarantine(found: &QuarantinedRows) -> Verdict {
     let kind = |row: &Row| QuarantineKind::of(row.reason.as_deref().unwrap_or_default());
     let waiting = found.rows.iter().filter(|row| kind(row).reopened_by_discovery().is_some());
     let (accepted, open): (Vec<&Row>, Vec<&Row>) =
@@ -61,7 +61,7 @@ fn judge_quarantine(found: &QuarantinedRows) -> Verdict {
                 counted(count as u64, "object"),
                 open.iter().take(NAMED).map(|row| reason(&row)).collect::<Vec<_>>().join("; ")
             ),
-            "trailhose ledger quarantine list, then retry or accept each object (docs/quarantine.md)",
+            "list them with trailhose ledger quarantine list, then retry or accept each (docs/quarantine.md)",
         ),
     }
 }
@@ -71,7 +71,7 @@ pub(super) fn metric_findings(metrics: &Fact<Metrics>, has_function: bool) -> Ve
         let verdict = Verdict::not_applicable("the ingest function is not known");
         return vec![DELIVERY_ACTIVITY.finding(verdict.clone()), DELIVERY_LAG.finding(verdict)];
     }
-    vec![DELIVERY_ACTIVITY.of(metrics, activity), DELIVERY_LAG.of(metrics, lag)]
+    vec![DELIVERY_ACTIVITY.finding_of(metrics, activity), DELIVERY_LAG.finding_of(metrics, lag)]
 }
 
 fn activity(metrics: &Metrics) -> Verdict {
@@ -80,7 +80,7 @@ fn activity(metrics: &Metrics) -> Verdict {
     if metrics.latest(MetricName::BreakerOpen) == Some(1.0) {
         return Verdict::failed(
             "the circuit breaker is open",
-            "find the error in the log of the ingest function; the objects wait and are delivered afterwards",
+            "find the error in the log of the ingest function, and correct its cause; objects wait and are delivered afterwards",
         );
     }
     match (invocations, events) {
@@ -89,7 +89,7 @@ fn activity(metrics: &Metrics) -> Verdict {
             "check bucket.notification, queue.policy and function.mappings, and that the trail records events",
         ),
         (invocations, None) => Verdict::warning(
-            format!("{}, but no metric of the namespace trailhose", counted(invocations, "invocation")),
+            format!("{}, but no metric EventsDelivered in the namespace trailhose", counted(invocations, "invocation")),
             "read the log of the ingest function; its role needs logs:PutLogEvents",
         ),
         (invocations, Some(events)) => {
@@ -103,8 +103,7 @@ fn lag(metrics: &Metrics) -> Verdict {
         return Verdict::not_applicable("nothing was delivered in the last 24 hours");
     };
     let found = duration(lag as i64);
-    let next_step =
-        "check queue messages, function.errors and the quota checks; a backfill of old objects also raises the lag";
+    let next_step = "check function.errors, function.mappings and the quotas; trailhose pause --status shows the messages that wait";
     match lag {
         lag if lag >= VERY_LATE => Verdict::failed(found, next_step),
         lag if lag >= LATE => Verdict::warning(found, next_step),

@@ -32,15 +32,15 @@ pub struct Deployment {
     pub prefix: String,
     /// Account that owns the bucket, if it is another account.
     pub bucket_account: Option<String>,
-    /// ARN of the KMS key that the functions may use.
-    pub key: Option<String>,
+    /// ARN of the KMS key that encrypts the objects of the bucket.
+    pub bucket_key: Option<String>,
     /// How notifications reach the queue.
     pub wiring: Wiring,
     /// Topic of the notifications, for [`Wiring::Sns`].
     pub topic: Option<String>,
     /// Name of the rule, for [`Wiring::EventBridge`].
     pub rule: Option<String>,
-    /// The queues.
+    /// URLs of the queues.
     pub queues: Queues,
     /// Name of the ingest function.
     pub ingest_function: Option<String>,
@@ -64,7 +64,7 @@ pub struct Deployment {
     pub ingest_concurrency: Option<u64>,
     /// Whether runs are started on a schedule.
     pub scheduled: bool,
-    /// Time since which `trailhose pause` stopped ingestion.
+    /// Time at which `trailhose pause` stopped ingestion, while it is paused.
     pub paused_since: Option<String>,
 }
 
@@ -84,21 +84,21 @@ pub struct Queues {
     pub ingest: Option<String>,
     /// Objects that wait during an outage.
     pub deferred: Option<String>,
-    /// Messages that are not delivered.
+    /// Dead-letter queue of the ingest queue and the deferred queue.
     pub dead_letter: Option<String>,
     /// Objects that the backfill found missing.
     pub backfill_ingest: Option<String>,
-    /// Their dead-letter queue.
+    /// Dead-letter queue of the backfill ingest queue.
     pub backfill_ingest_dead_letter: Option<String>,
     /// Tasks of the backfill.
     pub backfill: Option<String>,
-    /// Their dead-letter queue.
+    /// Dead-letter queue of the backfill queue.
     pub backfill_dead_letter: Option<String>,
 }
 
 impl Queues {
-    /// Returns the queues with consumers that are known, each with its name in messages.
-    pub(crate) fn working(&self) -> Vec<(&'static str, &str)> {
+    /// Returns the known queues from which a function receives, each with its name in messages.
+    pub(crate) fn with_consumers(&self) -> Vec<(&'static str, &str)> {
         let all = [
             ("ingest queue", &self.ingest),
             ("deferred queue", &self.deferred),
@@ -108,7 +108,7 @@ impl Queues {
         all.into_iter().filter_map(|(name, url)| Some((name, url.as_deref()?))).collect()
     }
 
-    /// Returns the dead-letter queues that are known, each with its name in messages.
+    /// Returns the known dead-letter queues, each with its name in messages.
     pub(crate) fn dead_letter(&self) -> Vec<(&'static str, &str)> {
         let all = [
             ("dead-letter queue", &self.dead_letter),
@@ -140,7 +140,7 @@ impl Deployment {
             bucket: parameter("LogBucketName"),
             prefix: parameter("LogPrefix").unwrap_or_default(),
             bucket_account: parameter("LogBucketAccountId").filter(|account| account != stack.account()),
-            key: parameter("LogBucketKeyArn"),
+            bucket_key: parameter("LogBucketKeyArn"),
             wiring: match stack.parameter("Wiring") {
                 Some("SNS") => Wiring::Sns,
                 Some("EventBridge") => Wiring::EventBridge,

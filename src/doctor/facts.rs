@@ -1,4 +1,4 @@
-//! Facts: what a service answered, and why a fact is not known.
+//! Facts: what the services answer, or why a fact is not known.
 
 use crate::aws::{self, AwsFailure, FailureKind};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_credentials_are_no_missing_permission() {
+    fn expired_credentials_are_not_reported_as_a_missing_permission() {
         let error = FactError::of("a:B", "r", &failure_of_code("ExpiredToken", "expired"));
         assert!(matches!(&error, FactError::Unanswered { message, .. } if message.contains("session has expired")));
         let absent = FactError::of("sqs:GetQueueAttributes", "q", &failure_of_code("QueueDoesNotExist", ""));

@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckStatus {
-    /// As it should be.
+    /// No problem was found.
     Ok,
     /// Works, but should be changed or watched.
     Warning,
@@ -42,7 +42,7 @@ pub struct Finding {
     pub title: &'static str,
     /// The result.
     pub status: CheckStatus,
-    /// What was found.
+    /// The facts on which the status is based.
     pub found: String,
     /// What a warning or a failure means.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub struct MissingPermission {
     pub resource: String,
 }
 
-/// What a check concludes from facts.
+/// The status of a check, with the facts and the next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     status: CheckStatus,
@@ -99,9 +99,9 @@ impl Check {
     }
 
     /// Returns the finding of a verdict about a fact, or the finding that the fact is not known.
-    pub(crate) fn of<T>(&self, fact: &Fact<T>, judge: impl FnOnce(&T) -> Verdict) -> Finding {
+    pub(crate) fn finding_of<T>(&self, fact: &Fact<T>, evaluate: impl FnOnce(&T) -> Verdict) -> Finding {
         match fact {
-            Ok(fact) => self.finding(judge(fact)),
+            Ok(fact) => self.finding(evaluate(fact)),
             Err(error) => self.unknown(error),
         }
     }

@@ -74,8 +74,10 @@ impl AllFunctionFacts {
     }
 
     /// Returns the reserved concurrency of the ingest function.
-    pub(super) fn ingest_reserved(&self) -> Option<u64> {
-        self.reserved.first().and_then(|(_, reserved)| reserved.clone().ok().flatten())
+    pub(super) fn ingest_reserved(&self, deployment: &Deployment) -> Option<u64> {
+        let ingest = deployment.ingest_function.as_ref()?;
+        let (_, reserved) = self.reserved.iter().find(|(name, _)| name == ingest)?;
+        reserved.clone().ok().flatten()
     }
 
     pub(super) fn findings(&self, deployment: &Deployment, metrics: &Fact<Metrics>) -> Vec<Finding> {
@@ -84,10 +86,10 @@ impl AllFunctionFacts {
             return checks.map(|check| check.finding(Verdict::not_applicable("no function is known"))).to_vec();
         }
         vec![
-            FUNCTION_STATE.of(&named(&self.functions), |functions| state(functions)),
-            FUNCTION_MAPPINGS.of(&named(&self.mappings), |mappings| enabled(mappings, deployment)),
-            FUNCTION_CONCURRENCY.of(&named(&self.reserved), |reserved| concurrency(reserved, deployment)),
-            FUNCTION_ERRORS.of(metrics, errors),
+            FUNCTION_STATE.finding_of(&named(&self.functions), |functions| state(functions)),
+            FUNCTION_MAPPINGS.finding_of(&named(&self.mappings), |mappings| mappings_enabled(mappings, deployment)),
+            FUNCTION_CONCURRENCY.finding_of(&named(&self.reserved), |reserved| concurrency(reserved, deployment)),
+            FUNCTION_ERRORS.finding_of(metrics, errors),
         ]
     }
 }
@@ -111,7 +113,7 @@ fn state(functions: &[(String, FunctionFacts)]) -> Verdict {
     Verdict::ok(format!("{} active", functions.len()))
 }
 
-fn enabled(functions: &[(String, Vec<MappingFacts>)], deployment: &Deployment) -> Verdict {
+fn mappings_enabled(functions: &[(String, Vec<MappingFacts>)], deployment: &Deployment) -> Verdict {
     let mappings: Vec<&MappingFacts> = functions.iter().flat_map(|(_, mappings)| mappings).collect();
     if let Some(off) = mappings
         .iter()
@@ -119,7 +121,7 @@ fn enabled(functions: &[(String, Vec<MappingFacts>)], deployment: &Deployment) -
     {
         if let (Some(since), Some(stack)) = (&deployment.paused_since, &deployment.stack) {
             return Verdict::failed(
-                format!("ingestion is paused since {since}; messages wait"),
+                format!("ingestion is paused since {since}, and messages wait in the queues"),
                 format!("trailhose resume --stack {}", stack.name),
             );
         }
@@ -129,7 +131,7 @@ fn enabled(functions: &[(String, Vec<MappingFacts>)], deployment: &Deployment) -
             format!("aws lambda update-event-source-mapping --uuid {} --enabled", off.id),
         );
     }
-    for (name, url) in deployment.queues.working() {
+    for (name, url) in deployment.queues.with_consumers() {
         let arn = deployment.queue_arn(url);
         if !mappings.iter().any(|mapping| mapping.source == arn) {
             return Verdict::failed(

@@ -32,7 +32,7 @@ pub struct TableFacts {
 pub struct TimeToLive {
     /// Whether it is enabled.
     pub enabled: bool,
-    /// The attribute.
+    /// The attribute with the time of expiry.
     pub attribute: Option<String>,
 }
 
@@ -60,9 +60,9 @@ pub(super) async fn examine(
         tokio::join!(tables.table(name), tables.time_to_live(name), tables.point_in_time_recovery(name));
     let on_demand = table.as_ref().is_ok_and(|table| table.on_demand);
     vec![
-        LEDGER_TABLE.of(&table, |table| shape(name, table)),
-        LEDGER_TTL.of(&ttl, |ttl| time_to_live(name, ttl)),
-        LEDGER_RECOVERY.of(&recovery, |enabled| match enabled {
+        LEDGER_TABLE.finding_of(&table, |table| shape(name, table)),
+        LEDGER_TTL.finding_of(&ttl, |ttl| time_to_live(name, ttl)),
+        LEDGER_RECOVERY.finding_of(&recovery, |enabled| match enabled {
             true => Verdict::ok("enabled"),
             false => Verdict::warning(
                 "not enabled",
@@ -72,7 +72,7 @@ pub(super) async fn examine(
                 ),
             ),
         }),
-        LEDGER_THROTTLING.of(metrics, |metrics| throttling(metrics, on_demand)),
+        LEDGER_THROTTLING.finding_of(metrics, |metrics| throttling(metrics, on_demand)),
     ]
 }
 
@@ -128,7 +128,9 @@ fn throttling(metrics: &Metrics, on_demand: bool) -> Verdict {
         return Verdict::ok("none");
     }
     let next_step = match on_demand {
-        true => "a table on demand doubles its capacity within 30 minutes; if it continues, see quota.table-writes",
+        true => {
+            "wait: an on-demand table adapts to twice its previous peak within 30 minutes; if throttling continues, see quota.table-writes"
+        }
         false => "raise the provisioned capacity, or set BillingMode to PAY_PER_REQUEST",
     };
     Verdict::warning(format!("{}, {}", counted(writes, "throttled write"), counted(reads, "throttled read")), next_step)

@@ -65,7 +65,7 @@ impl MetricName {
         Self::StreamBytes,
     ];
 
-    /// Metrics of the volume, read for yesterday by the minute.
+    /// Metrics of the volume, read for yesterday with one data point per minute.
     pub(crate) const VOLUME: [Self; 9] = [
         Self::IngestConcurrency,
         Self::AccountConcurrency,
@@ -96,7 +96,8 @@ impl MetricName {
                 return Some(MetricDefinition { metric, namespace, name, dimension: None, statistic });
             }
             Self::EventsDelivered => (NAMESPACE, "EventsDelivered", ("Function", ingest), "Sum"),
-            Self::Lag => (NAMESPACE, "Lag", ("Function", ingest), "Maximum"),
+            // The minimum, as in `LagAlarm`: a single object can contain old events.
+            Self::Lag => (NAMESPACE, "Lag", ("Function", ingest), "Minimum"),
             Self::BreakerOpen => (NAMESPACE, "BreakerOpen", ("Function", ingest), "Maximum"),
             Self::TableWriteThrottles => ("AWS/DynamoDB", "WriteThrottleEvents", ("TableName", table), "Sum"),
             Self::TableReadThrottles => ("AWS/DynamoDB", "ReadThrottleEvents", ("TableName", table), "Sum"),
@@ -133,7 +134,7 @@ pub struct MetricSpan {
 /// Reads metrics.
 #[async_trait]
 pub trait MetricReader: Send + Sync {
-    /// Returns the data points of metrics, the latest first. A metric without data points is not contained.
+    /// Returns the data points of metrics, the latest first. Metrics without data points are omitted.
     async fn metrics(&self, definitions: &[MetricDefinition], span: MetricSpan) -> Fact<Metrics>;
 }
 

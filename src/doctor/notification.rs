@@ -28,8 +28,7 @@ pub struct ObjectNotificationRule {
     pub prefix: String,
     /// Only keys with this suffix.
     pub suffix: String,
-    /// Whether all kinds of created objects are announced: `s3:ObjectCreated:*`, or at least `Put`, with which
-    /// CloudTrail writes.
+    /// Whether the events include `s3:ObjectCreated:Put`, with which CloudTrail writes, or all `s3:ObjectCreated:*`.
     pub covers_put: bool,
 }
 
@@ -67,7 +66,7 @@ pub trait RuleReader: Send + Sync {
     async fn rule(&self, name: &str) -> Fact<EventRule>;
 }
 
-/// What is known of the way of notifications.
+/// What is known of the notifications, from the bucket to the ingest queue.
 #[derive(Debug)]
 pub(super) struct NotificationFacts {
     bucket: Fact<ObjectNotifications>,
@@ -111,9 +110,8 @@ impl NotificationFacts {
             return vec![BUCKET_NOTIFICATION.finding(verdict.clone()), BUCKET_OVERLAP.finding(verdict)];
         };
         let notification = match deployment.wiring {
-            Wiring::S3 => {
-                BUCKET_NOTIFICATION.of(&self.bucket, |found| direct(found, bucket, &queue, deployment, trails))
-            }
+            Wiring::S3 => BUCKET_NOTIFICATION
+                .finding_of(&self.bucket, |found| s3_notifications(found, bucket, &queue, deployment, trails)),
             Wiring::Sns => match self.topic(&queue, bucket, deployment, trail_topics) {
                 Ok(verdict) => BUCKET_NOTIFICATION.finding(verdict),
                 Err(error) => BUCKET_NOTIFICATION.unknown(&error),
@@ -123,7 +121,7 @@ impl NotificationFacts {
                 Err(error) => BUCKET_NOTIFICATION.unknown(&error),
             },
         };
-        let overlap = BUCKET_OVERLAP.of(&self.bucket, |found| overlap(found, &queue, deployment));
+        let overlap = BUCKET_OVERLAP.finding_of(&self.bucket, |found| overlap(found, &queue, deployment));
         vec![notification, overlap]
     }
 
@@ -186,7 +184,7 @@ impl NotificationFacts {
     }
 }
 
-/// Returns the command that adds the notification.
+/// Returns the command that connects the bucket.
 fn wire_command(bucket: &str, queue: &str, deployment: &Deployment) -> String {
     match &deployment.stack {
         Some(stack) => format!("trailhose wire --stack {}", stack.name),
@@ -194,14 +192,16 @@ fn wire_command(bucket: &str, queue: &str, deployment: &Deployment) -> String {
     }
 }
 
-fn direct(
+/// Evaluates the notifications from the bucket to the queue. Several rules can cover the trails together.
+fn s3_notifications(
     found: &ObjectNotifications,
     bucket: &str,
     queue: &str,
     deployment: &Deployment,
     trails: &Fact<Vec<TrailFacts>>,
 ) -> Verdict {
-    let Some(rule) = found.rules.iter().find(|rule| rule.target == queue) else {
+    let rules: Vec<_> = found.rules.iter().filter(|rule| rule.target == queue).collect();
+    let Some(first) = rules.first() else {
         let others: Vec<_> = found.rules.iter().map(|rule| format!("{} to {}", rule.id, rule.target)).collect();
         let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
         return Verdict::failed(
@@ -209,30 +209,39 @@ fn direct(
             wire_command(bucket, queue, deployment),
         );
     };
-    if !rule.covers_put {
+    let rules: Vec<_> = rules.iter().filter(|rule| rule.covers_put).collect();
+    if rules.is_empty() {
         return Verdict::failed(
-            format!("the notification {} does not include s3:ObjectCreated:Put", rule.id),
+            format!("the notification {} does not include s3:ObjectCreated:Put", first.id),
             wire_command(bucket, queue, deployment),
         );
     }
-    let prefixes =
-        trails.as_ref().map(|trails| trails.iter().map(|trail| trail.prefix.trim_matches('/')).collect::<Vec<_>>());
-    for prefix in prefixes.unwrap_or_default() {
+    let rules: Vec<_> = rules.into_iter().filter(|rule| ".json.gz".ends_with(&rule.suffix)).collect();
+    if rules.is_empty() {
+        return Verdict::failed(
+            format!("the notification {} covers only keys that end in {:?}", first.id, first.suffix),
+            "remove the suffix of the notification, or set it to .json.gz",
+        );
+    }
+    let covers =
+        |rule: &ObjectNotificationRule, logs: &str| logs.starts_with(&rule.prefix) || rule.prefix.starts_with(logs);
+    for trail in trails.iter().flatten() {
+        let prefix = trail.prefix.trim_matches('/');
         let logs = if prefix.is_empty() { "AWSLogs/".to_owned() } else { format!("{prefix}/AWSLogs/") };
-        if !logs.starts_with(&rule.prefix) && !rule.prefix.starts_with(&logs) {
+        if !rules.iter().any(|rule| covers(rule, &logs)) {
+            let covered: Vec<_> = rules.iter().map(|rule| format!("{:?}", rule.prefix)).collect();
             return Verdict::failed(
-                format!("the notification {} covers only {:?}, but a trail writes to {logs:?}", rule.id, rule.prefix),
+                format!(
+                    "notifications cover only keys that start with {}, but {} writes to {logs:?}",
+                    covered.join(" or "),
+                    trail.arn
+                ),
                 "remove the prefix of the notification, or set it to the prefix of the trail",
             );
         }
     }
-    match rule.suffix.is_empty() || ".json.gz".ends_with(&rule.suffix) {
-        true => Verdict::ok(format!("{} sends new objects to the ingest queue", rule.id)),
-        false => Verdict::failed(
-            format!("the notification {} covers only keys that end in {:?}", rule.id, rule.suffix),
-            "remove the suffix of the notification, or set it to .json.gz",
-        ),
-    }
+    let ids: Vec<_> = rules.iter().map(|rule| rule.id.as_str()).collect();
+    Verdict::ok(format!("new objects are announced to the ingest queue by {}", ids.join(", ")))
 }
 
 fn overlap(found: &ObjectNotifications, queue: &str, deployment: &Deployment) -> Verdict {
@@ -339,15 +348,17 @@ mod tests {
             status: Ok(Default::default()),
             selection: Ok(Default::default()),
         };
-        let of = |prefix: &str, rule_prefix: &str| {
-            let found = ObjectNotifications {
-                rules: vec![ObjectNotificationRule { prefix: rule_prefix.into(), ..rule(QUEUE) }],
-                event_bridge: false,
-            };
+        let of_rules = |prefixes: &[&str], rules: &[&str]| {
+            let rules = rules.iter().map(|prefix| ObjectNotificationRule { prefix: (*prefix).into(), ..rule(QUEUE) });
+            let found = ObjectNotifications { rules: rules.collect(), event_bridge: false };
+            let trails = Ok(prefixes.iter().map(|prefix| trail(prefix)).collect());
             BUCKET_NOTIFICATION
-                .finding(direct(&found, "logs", QUEUE, &deployment(Wiring::S3), &Ok(vec![trail(prefix)])))
+                .finding(s3_notifications(&found, "logs", QUEUE, &deployment(Wiring::S3), &trails))
                 .status
         };
+        let of = |prefix: &str, rule_prefix: &str| of_rules(&[prefix], &[rule_prefix]);
+        assert_eq!(of_rules(&["a", "b"], &["a/", "b/"]), CheckStatus::Ok, "two rules cover two trails");
+        assert_eq!(of_rules(&["a", "b"], &["a/"]), CheckStatus::Failed);
         assert_eq!(
             (of("", ""), of("", "AWSLogs/"), of("a", "a/")),
             (CheckStatus::Ok, CheckStatus::Ok, CheckStatus::Ok)

@@ -1,7 +1,7 @@
 //! Policy documents of resources: whether a statement allows or denies an action to a principal. Pure.
 //!
-//! This is not a complete evaluation: conditions are not evaluated but named, and the policies of the principal's own
-//! account are not read. It distinguishes a policy that mentions a principal from one that does not.
+//! The evaluation is not complete. Of the conditions, only `aws:SourceArn` is compared: an `Allow` with other conditions
+//! counts, and a `Deny` with conditions does not. The policies of the principal's account are not read.
 
 use serde_json::Value;
 
@@ -40,11 +40,11 @@ pub(crate) enum PolicyDecision {
     NotMentioned,
 }
 
-/// Decides a request by a policy document.
+/// Evaluates a request against a policy document.
 ///
 /// # Errors
 /// The document is not JSON.
-pub(crate) fn decide(document: &str, request: &PolicyRequest<'_>) -> Result<PolicyDecision, String> {
+pub(crate) fn evaluate_policy(document: &str, request: &PolicyRequest<'_>) -> Result<PolicyDecision, String> {
     let document: Value = serde_json::from_str(document).map_err(|error| format!("the policy is not JSON: {error}"))?;
     let mut allowed: Option<Vec<String>> = None;
     let mut sources = Vec::new();
@@ -68,7 +68,7 @@ pub(crate) fn decide(document: &str, request: &PolicyRequest<'_>) -> Result<Poli
                     _ => {
                         let mut keys: Vec<String> = conditions.into_iter().map(|(key, _)| key).collect();
                         keys.retain(|key| !key.eq_ignore_ascii_case("aws:SourceArn"));
-                        // A statement with fewer conditions is more certain.
+                        // The statement with the fewest conditions is reported.
                         if allowed.as_ref().is_none_or(|before| keys.len() < before.len()) {
                             allowed = Some(keys);
                         }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn decision(statements: Value, request: &PolicyRequest<'_>) -> PolicyDecision {
-        decide(&json!({ "Version": "2012-10-17", "Statement": statements }).to_string(), request).unwrap()
+        evaluate_policy(&json!({ "Version": "2012-10-17", "Statement": statements }).to_string(), request).unwrap()
     }
 
     #[test]

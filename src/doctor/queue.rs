@@ -1,10 +1,10 @@
-//! Checks of the queues: who may send, redrive policies, encryption, and the messages that wait or failed.
+//! Checks of the queues: their policies, redrive policies and encryption, and the messages that wait or failed.
 
 use super::catalog::{DELIVERY_DEAD_LETTERS, DELIVERY_DEFERRED, QUEUE_ENCRYPTION, QUEUE_POLICY, QUEUE_REDRIVE};
 use super::deployment::{Deployment, Wiring};
 use super::facts::{Fact, all};
 use super::finding::{Finding, Verdict};
-use super::policy::{PolicyDecision, PolicyRequest, decide};
+use super::policy::{PolicyDecision, PolicyRequest, evaluate_policy};
 use super::text::{counted, short};
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -42,7 +42,7 @@ pub trait QueueReader: Send + Sync {
 /// What is known of the queues.
 #[derive(Debug)]
 pub(super) struct AllQueueFacts<'d> {
-    working: Vec<(&'static str, &'d str, Fact<QueueFacts>)>,
+    with_consumers: Vec<(&'static str, &'d str, Fact<QueueFacts>)>,
     dead_letter: Vec<DeadLetterFacts>,
 }
 
@@ -63,10 +63,10 @@ impl DeadLetterFacts {
 
 impl<'d> AllQueueFacts<'d> {
     pub(super) async fn gather(queues: &dyn QueueReader, deployment: &'d Deployment, peek: bool) -> Self {
-        let working = join_all(
+        let with_consumers = join_all(
             deployment
                 .queues
-                .working()
+                .with_consumers()
                 .into_iter()
                 .map(|(name, url)| async move { (name, url, queues.queue(url).await) }),
         );
@@ -77,25 +77,29 @@ impl<'d> AllQueueFacts<'d> {
             let reasons = if peek && readable { Some(queues.dead_letter_reasons(url).await) } else { None };
             DeadLetterFacts { name, facts, reasons }
         }));
-        let (working, dead_letter) = tokio::join!(working, dead_letter);
-        Self { working, dead_letter }
+        let (with_consumers, dead_letter) = tokio::join!(with_consumers, dead_letter);
+        Self { with_consumers, dead_letter }
     }
 
     pub(super) fn findings(&self, deployment: &Deployment) -> Vec<Finding> {
-        let working =
-            all(self.working.iter().map(|(name, _, facts)| facts.clone().map(|facts| (*name, facts))).collect());
+        let with_consumers =
+            all(self.with_consumers.iter().map(|(name, _, facts)| facts.clone().map(|facts| (*name, facts))).collect());
         let dead = all(self.dead_letter.iter().map(DeadLetterFacts::named).collect());
-        let both = working.clone().and_then(|working| Ok([working, dead.clone()?].concat()));
-        let unknown = self.working.is_empty();
+        let both = with_consumers.clone().and_then(|queues| Ok([queues, dead.clone()?].concat()));
+        let unknown = self.with_consumers.is_empty();
         let of = |check: &super::catalog::Check,
                   fact: &Fact<Vec<(&'static str, QueueFacts)>>,
-                  judge: fn(&[(&str, QueueFacts)]) -> Verdict| {
+                  evaluate: fn(&[(&str, QueueFacts)]) -> Verdict| {
             match unknown {
                 true => check.finding(Verdict::not_applicable("no queue is known")),
-                false => check.of(fact, |queues| judge(queues)),
+                false => check.finding_of(fact, |queues| evaluate(queues)),
             }
         };
-        vec![self.policy(deployment), of(&QUEUE_REDRIVE, &working, redrive), of(&QUEUE_ENCRYPTION, &both, encryption)]
+        vec![
+            self.policy(deployment),
+            of(&QUEUE_REDRIVE, &with_consumers, redrive),
+            of(&QUEUE_ENCRYPTION, &both, encryption),
+        ]
     }
 
     /// Returns the findings about the messages of the queues.
@@ -104,10 +108,10 @@ impl<'d> AllQueueFacts<'d> {
     }
 
     fn policy(&self, deployment: &Deployment) -> Finding {
-        let Some((_, url, facts)) = self.working.iter().find(|(name, ..)| *name == "ingest queue") else {
+        let Some((_, url, facts)) = self.with_consumers.iter().find(|(name, ..)| *name == "ingest queue") else {
             return QUEUE_POLICY.finding(Verdict::not_applicable("the ingest queue is not known"));
         };
-        QUEUE_POLICY.of(facts, |facts| sender(facts, url, deployment))
+        QUEUE_POLICY.finding_of(facts, |facts| sender(facts, url, deployment))
     }
 
     fn dead_letters(&self, deployment: &Deployment) -> Finding {
@@ -115,7 +119,7 @@ impl<'d> AllQueueFacts<'d> {
         if self.dead_letter.is_empty() {
             return DELIVERY_DEAD_LETTERS.finding(Verdict::not_applicable("no dead-letter queue is known"));
         }
-        DELIVERY_DEAD_LETTERS.of(&counts, |counts| {
+        DELIVERY_DEAD_LETTERS.finding_of(&counts, |counts| {
             let total: u64 = counts.iter().map(|(_, facts)| facts.visible + facts.hidden).sum();
             if total == 0 {
                 return Verdict::ok("none");
@@ -158,14 +162,14 @@ impl<'d> AllQueueFacts<'d> {
     }
 
     fn deferred(&self) -> Finding {
-        let Some((_, _, facts)) = self.working.iter().find(|(name, ..)| *name == "deferred queue") else {
+        let Some((_, _, facts)) = self.with_consumers.iter().find(|(name, ..)| *name == "deferred queue") else {
             return DELIVERY_DEFERRED.finding(Verdict::not_applicable("the deferred queue is not known"));
         };
-        DELIVERY_DEFERRED.of(facts, |facts| match facts.visible + facts.hidden {
+        DELIVERY_DEFERRED.finding_of(facts, |facts| match facts.visible + facts.hidden {
             0 => Verdict::ok("none"),
             waiting => Verdict::warning(
-                format!("{} wait", counted(waiting, "message")),
-                "find the error in the log of the ingest function; a denied permission is also a finding of role.ingest",
+                format!("{} waiting", counted(waiting, "message")),
+                "find the error in the log of the ingest function; role.ingest shows denied permissions",
             ),
         })
     }
@@ -186,7 +190,7 @@ fn sender(facts: &QueueFacts, url: &str, deployment: &Deployment) -> Verdict {
     let Some(policy) = &facts.policy else {
         return Verdict::failed("the ingest queue has no policy", next_step);
     };
-    match decide(policy, &request) {
+    match evaluate_policy(policy, &request) {
         Err(error) => Verdict::failed(error, next_step),
         Ok(PolicyDecision::Allowed { .. }) => Verdict::ok(format!("{name} may send")),
         Ok(PolicyDecision::Denied { statement }) => {
@@ -277,14 +281,14 @@ mod tests {
         found.into_iter().find(|finding| finding.id == id).unwrap()
     }
 
-    fn sound(name: &str) -> Fact<QueueFacts> {
+    fn complete(name: &str) -> Fact<QueueFacts> {
         Ok(if name == "x" { QueueFacts { dead_letter_arn: None, ..queue() } } else { queue() })
     }
 
     #[tokio::test]
-    async fn sound_queues_have_no_finding() {
+    async fn complete_queues_are_ok() {
         for id in ["queue.policy", "queue.redrive", "queue.encryption", "delivery.dead-letters", "delivery.deferred"] {
-            let finding = finding(FixedQueues(sound, Ok(vec![])), id).await;
+            let finding = finding(FixedQueues(complete, Ok(vec![])), id).await;
             assert_eq!(finding.status, CheckStatus::Ok, "{finding:?}");
         }
     }

@@ -9,7 +9,7 @@ use super::finding::{Finding, Verdict};
 use super::metrics::{MetricName, Metrics};
 use async_trait::async_trait;
 
-/// A peak above this part of a quota is a warning.
+/// A peak of this share of a quota is a warning.
 const HIGH: f64 = 0.7;
 
 /// Length of a data point in seconds.
@@ -23,7 +23,7 @@ const LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>
 const TABLE_WRITES: f64 = 40_000.0;
 
-/// The name of this quota.
+/// The name of the quota of [`TABLE_WRITES`] in Service Quotas.
 pub(super) const TABLE_WRITES_QUOTA: &str = "Table-level write throughput limit";
 
 /// Reads service quotas.
@@ -38,7 +38,7 @@ pub trait QuotaReader: Send + Sync {
 pub(super) struct Quotas {
     /// Concurrent executions of Lambda.
     pub(super) concurrency: Fact<u64>,
-    /// Reserved concurrency of the ingest function, which is then its own limit.
+    /// Reserved concurrency of the ingest function, if it has one. It is then the limit of the function.
     pub(super) reserved: Option<u64>,
     /// Write units per second of a table.
     pub(super) table_writes: Fact<Option<f64>>,
@@ -52,11 +52,11 @@ pub(super) fn findings(metrics: &Fact<Metrics>, quotas: &Quotas, deployment: &De
         if deployment.stream.is_none() {
             return check.finding(Verdict::not_applicable("the stream is not known"));
         }
-        check.of(metrics, |metrics| {
+        check.finding_of(metrics, |metrics| {
             let quota = metrics.min(limit).filter(|limit| *limit > 0.0);
             let source = if quota.is_some() { "quota of the stream" } else { "default quota of the region" };
             let peak = metrics.max(used).map(|sum| sum / f64::from(PERIOD));
-            ratio(
+            compare(
                 peak,
                 quota.unwrap_or(default),
                 unit,
@@ -94,15 +94,15 @@ pub(super) fn findings(metrics: &Fact<Metrics>, quotas: &Quotas, deployment: &De
 
 fn concurrency(metrics: &Fact<Metrics>, quotas: &Quotas) -> Finding {
     let both = metrics.clone().and_then(|metrics| Ok((metrics, *quotas.concurrency.as_ref().map_err(Clone::clone)?)));
-    QUOTA_CONCURRENCY.of(&both, |(metrics, quota)| match quotas.reserved.filter(|reserved| *reserved > 0) {
-        Some(reserved) => ratio(
+    QUOTA_CONCURRENCY.finding_of(&both, |(metrics, quota)| match quotas.reserved.filter(|reserved| *reserved > 0) {
+        Some(reserved) => compare(
             metrics.max(MetricName::IngestConcurrency),
             reserved as f64,
             "concurrent executions of the ingest function",
             "its reserved concurrency",
             "raise the reserved concurrency of the ingest function",
         ),
-        None => ratio(
+        None => compare(
             metrics.max(MetricName::AccountConcurrency).or(metrics.max(MetricName::IngestConcurrency)),
             *quota as f64,
             "concurrent executions of the account",
@@ -117,21 +117,21 @@ fn table_writes(metrics: &Fact<Metrics>, quotas: &Quotas, deployment: &Deploymen
         return QUOTA_TABLE_WRITES.finding(Verdict::not_applicable("the table is not known"));
     }
     let both = metrics.clone().and_then(|metrics| Ok((metrics, quotas.table_writes.clone()?)));
-    QUOTA_TABLE_WRITES.of(&both, |(metrics, quota)| {
+    QUOTA_TABLE_WRITES.finding_of(&both, |(metrics, quota)| {
         let peak = metrics.max(MetricName::TableWriteUnits).map(|sum| sum / f64::from(PERIOD));
         let source = if quota.is_some() { "quota of the account" } else { "default quota" };
         let next_step = format!("request a higher quota (DynamoDB, {TABLE_WRITES_QUOTA})");
-        ratio(peak, quota.unwrap_or(TABLE_WRITES), "write units/s", source, &next_step)
+        compare(peak, quota.unwrap_or(TABLE_WRITES), "write units/s", source, &next_step)
     })
 }
 
-/// Judges the ratio of a peak and a quota.
-fn ratio(peak: Option<f64>, quota: f64, unit: &str, source: &str, next_step: &str) -> Verdict {
+/// Compares a peak with a quota.
+fn compare(peak: Option<f64>, quota: f64, unit: &str, source: &str, next_step: &str) -> Verdict {
     let Some(peak) = peak else {
         return Verdict::not_applicable(format!("no data of yesterday; {source}: {quota:.0} {unit}"));
     };
     let share = peak / quota;
-    let found = format!("peak of a minute {peak:.1} of {quota:.0} {unit} ({:.1} %, {source})", share * 100.0);
+    let found = format!("busiest minute: {peak:.1} of {quota:.0} {unit} ({:.1} %, {source})", share * 100.0);
     match share {
         share if share >= 1.0 => Verdict::failed(found, next_step),
         share if share >= HIGH => Verdict::warning(found, next_step),
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(status(Metrics::default(), "eu-west-1"), NotApplicable);
         let records = Metrics::from([(MetricName::StreamRecords, vec![60.0 * 50_000.0])]);
         let finding = of(records, &quotas(), "eu-central-1", "quota.stream-records");
-        assert_eq!(finding.found, "peak of a minute 50000.0 of 100000 records/s (50.0 %, default quota of the region)");
+        assert_eq!(finding.found, "busiest minute: 50000.0 of 100000 records/s (50.0 %, default quota of the region)");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct DeniedRequest {
     pub action: String,
     /// ARN of the resource.
     pub resource: String,
-    /// The kind of policy that denies it: an explicit deny, a service control policy, or a permissions boundary.
+    /// Why it is denied.
     pub cause: DenialCause,
 }
 
@@ -61,10 +61,10 @@ async fn simulate(check: &Check, roles: &dyn RoleSimulator, role: Option<&str>, 
     let answers = join_all(requests.iter().map(|request| roles.denied(role, request))).await;
     let denied = super::facts::all(answers).map(|denied| denied.concat());
     let count: usize = requests.iter().map(|request| request.actions.len() * request.resources.len()).sum();
-    check.of(&denied, |denied| judge(role, denied, count))
+    check.finding_of(&denied, |denied| evaluate(role, denied, count))
 }
 
-fn judge(role: &str, denied: &[DeniedRequest], count: usize) -> Verdict {
+fn evaluate(role: &str, denied: &[DeniedRequest], count: usize) -> Verdict {
     let Some(first) = denied.first() else {
         return Verdict::ok(format!("{count} requests are allowed"));
     };
@@ -95,7 +95,7 @@ impl RequestList {
     }
 }
 
-/// Returns the requests of the ingest function. `template.yaml` grants them, one policy for each.
+/// Returns the requests of the ingest function, which `template.yaml` grants.
 fn ingest_requests(deployment: &Deployment) -> Vec<RoleRequest> {
     let queue = |url: &Option<String>| url.as_deref().map(|url| deployment.queue_arn(url));
     let queues = &deployment.queues;
@@ -114,7 +114,7 @@ fn ingest_requests(deployment: &Deployment) -> Vec<RoleRequest> {
     let oversize =
         deployment.oversize_bucket.as_ref().map(|name| format!("{}/oversize/x", deployment.bucket_arn(name)));
     list.add(&["s3:PutObject"], vec![oversize], vec![]);
-    use_key(&mut list, &["sqs", "dynamodb", "s3"], deployment);
+    use_key_through(&mut list, &["sqs", "dynamodb", "s3"], deployment);
     read_bucket(&mut list, deployment);
     list.0
 }
@@ -134,8 +134,8 @@ fn backfill_requests(deployment: &Deployment) -> Vec<RoleRequest> {
     list.add(&["dynamodb:BatchGetItem"], vec![table.clone()], vec![]);
     list.add(&["dynamodb:UpdateItem"], vec![table.clone()], vec![("dynamodb:LeadingKeys", "o#x".to_owned())]);
     list.add(&["dynamodb:PutItem"], vec![table], vec![("dynamodb:LeadingKeys", "r#x".to_owned())]);
-    use_key(&mut list, &["sqs", "dynamodb"], deployment);
-    match deployment.key.is_some() {
+    use_key_through(&mut list, &["sqs", "dynamodb"], deployment);
+    match deployment.bucket_key.is_some() {
         true => read_bucket(&mut list, deployment),
         false => list.add(
             &["s3:ListBucket"],
@@ -150,20 +150,20 @@ fn read_bucket(list: &mut RequestList, deployment: &Deployment) {
     let bucket = deployment.bucket.as_ref().map(|name| deployment.bucket_arn(name));
     list.add(&["s3:GetObject"], vec![bucket.as_ref().map(|arn| format!("{arn}/AWSLogs/x"))], vec![]);
     list.add(&["s3:ListBucket"], vec![bucket], vec![]);
-    list.add(&["kms:Decrypt"], vec![deployment.key.clone()], via("s3", deployment));
+    list.add(&["kms:Decrypt"], vec![deployment.bucket_key.clone()], via_service("s3", deployment));
 }
 
 /// Returns the condition key of a request to KMS that a service makes on behalf of the role.
-fn via(service: &str, deployment: &Deployment) -> Vec<(&'static str, String)> {
+fn via_service(service: &str, deployment: &Deployment) -> Vec<(&'static str, String)> {
     let suffix = if deployment.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
     vec![("kms:ViaService", format!("{service}.{}.{suffix}", deployment.region))]
 }
 
-/// Adds the use of the customer-managed key by these services.
-fn use_key(list: &mut RequestList, services: &[&str], deployment: &Deployment) {
+/// Adds requests that use the customer-managed key through these services.
+fn use_key_through(list: &mut RequestList, services: &[&str], deployment: &Deployment) {
     for service in services {
         let key = vec![deployment.encryption_key.clone()];
-        list.add(&["kms:Decrypt", "kms:GenerateDataKey"], key, via(service, deployment));
+        list.add(&["kms:Decrypt", "kms:GenerateDataKey"], key, via_service(service, deployment));
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
             account: "111122223333".into(),
             partition: "aws".into(),
             bucket: Some("logs".into()),
-            key: Some("arn:aws:kms:eu-west-1:111122223333:key/1".into()),
+            bucket_key: Some("arn:aws:kms:eu-west-1:111122223333:key/1".into()),
             queues: Queues {
                 ingest: url("i"),
                 deferred: url("d"),

@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use jiff::civil::Date;
 use std::sync::Arc;
 
-/// The maximum number of folders (account, kind and region) that are found, from which the sample is drawn.
+/// The maximum number of folders (account, kind and region) from which the sample is drawn.
 const MAX_FOLDERS: usize = 1_000;
 
 /// The number of folders in the sample.
@@ -58,10 +58,11 @@ pub(super) enum SampleError {
     Store(#[from] crate::ledger::store::StoreError),
 }
 
-/// Draws a sample of the objects that CloudTrail delivered on `day`, and looks them up in the ledger.
+/// Draws a sample of the objects that CloudTrail delivered on `day`, from the first page of each folder's listing, and
+/// looks them up in the ledger.
 ///
 /// # Errors
-/// The bucket or the ledger does not answer.
+/// The bucket or the ledger cannot be read.
 pub(super) async fn draw(
     source: Arc<dyn Source>,
     ledger: &Ledger,
@@ -69,7 +70,7 @@ pub(super) async fn draw(
     prefix: &str,
     day: Date,
 ) -> Result<SampleStates, SampleError> {
-    // A day is always a valid span: only days before the year 2000 are not.
+    // Only days before the year 2000 are refused.
     let Ok(span) = DayRange::new(day, day) else { return Ok(SampleStates::default()) };
     let mut discovery = Discovery::new(Arc::clone(&source), DiscoveryRequest::new(bucket, prefix, span));
     let mut units = Vec::new();
@@ -127,11 +128,11 @@ impl SampleStates {
 pub(super) fn finding(sample: Option<&Fact<SampleStates>>, day: Date) -> Finding {
     match sample {
         None => DELIVERY_SAMPLE.finding(Verdict::not_applicable("the bucket or the table is not known")),
-        Some(sample) => DELIVERY_SAMPLE.of(sample, |sample| judge(sample, day)),
+        Some(sample) => DELIVERY_SAMPLE.finding_of(sample, |sample| evaluate(sample, day)),
     }
 }
 
-fn judge(sample: &SampleStates, day: Date) -> Verdict {
+fn evaluate(sample: &SampleStates, day: Date) -> Verdict {
     let SampleStates { folders, sampled_folders, done, in_progress, quarantined, missing } = sample;
     let total = done + in_progress + quarantined + missing.len() as u64;
     let of = format!("{} of {day} in {sampled_folders} of {}", counted(total, "object"), counted(*folders, "folder"));

@@ -8,7 +8,8 @@ use super::metrics::{MetricName, Metrics};
 use super::text::{counted, duration};
 use async_trait::async_trait;
 
-/// The oldest data that is not delivered to S3, in seconds. The alarm `LakeAlarm` has the same threshold.
+/// Age in seconds of the oldest data that is not delivered to S3, from which the check fails. `LakeAlarm` has the same
+/// threshold.
 const STALE: f64 = 1_800.0;
 
 /// A Firehose stream.
@@ -20,7 +21,7 @@ pub struct StreamFacts {
     pub failure: Option<String>,
     /// Type, such as `DirectPut`.
     pub kind: String,
-    /// Destinations, such as `S3 arn:aws:s3:::lake`.
+    /// Destinations: the ARN of a bucket, or a service such as `Splunk`.
     pub destinations: Vec<String>,
     /// Status of the encryption, such as `ENABLED`.
     pub encryption: Option<String>,
@@ -44,9 +45,9 @@ pub(super) async fn examine(
     };
     let stream = streams.stream(name).await;
     vec![
-        STREAM_STATE.of(&stream, |stream| state(name, stream)),
-        STREAM_ENCRYPTION.of(&stream, |stream| encryption(name, stream)),
-        STREAM_DELIVERY.of(metrics, delivery),
+        STREAM_STATE.finding_of(&stream, |stream| state(name, stream)),
+        STREAM_ENCRYPTION.finding_of(&stream, |stream| encryption(name, stream)),
+        STREAM_DELIVERY.finding_of(metrics, delivery),
     ]
 }
 

@@ -9,7 +9,7 @@ use super::facts::{Fact, all};
 use super::finding::{Finding, Verdict};
 use async_trait::async_trait;
 
-/// A trail that is in use for a day delivers at least digests, and usually objects every few minutes.
+/// Seconds without a delivery after which the check warns. The trail of an account in use delivers every few minutes.
 const LONG_WITHOUT_DELIVERY: i64 = 86_400;
 
 /// A trail and its status.
@@ -70,11 +70,11 @@ pub trait TrailReader: Send + Sync {
     async fn trails(&self, bucket: &str) -> Fact<Vec<TrailFacts>>;
 }
 
-/// Judges the trails at a time in seconds since 1970.
-type TrailJudge = fn(&[TrailFacts], i64) -> Fact<Verdict>;
+/// Evaluates the trails at a time in seconds since 1970.
+type TrailEvaluation = fn(&[TrailFacts], i64) -> Fact<Verdict>;
 
 pub(super) fn examine(trails: &Fact<Vec<TrailFacts>>, deployment: &Deployment, now: i64) -> Vec<Finding> {
-    let checks: [(&Check, TrailJudge); 6] = [
+    let checks: [(&Check, TrailEvaluation); 6] = [
         (&TRAIL_LOGGING, logging),
         (&TRAIL_DELIVERY, delivery),
         (&TRAIL_ORGANIZATION, |trails, _| Ok(organization(trails))),
@@ -82,12 +82,12 @@ pub(super) fn examine(trails: &Fact<Vec<TrailFacts>>, deployment: &Deployment, n
         (&TRAIL_VALIDATION, |trails, _| Ok(validation(trails))),
         (&TRAIL_EVENTS, |trails, _| events(trails)),
     ];
-    let mut findings = vec![TRAIL_FOUND.of(trails, |trails| found(trails, deployment))];
-    for (check, judge) in checks {
+    let mut findings = vec![TRAIL_FOUND.finding_of(trails, |trails| found(trails, deployment))];
+    for (check, evaluate) in checks {
         findings.push(match trails {
             Err(error) => check.unknown(error),
             Ok(trails) if trails.is_empty() => check.finding(Verdict::not_applicable("no trail was found")),
-            Ok(trails) => check.of(&judge(trails, now), Verdict::clone),
+            Ok(trails) => check.finding_of(&evaluate(trails, now), Verdict::clone),
         });
     }
     findings
@@ -114,7 +114,7 @@ fn found(trails: &[TrailFacts], deployment: &Deployment) -> Verdict {
 
 /// Returns whether a listing of `wanted` includes the objects of a trail with this prefix.
 fn covers(wanted: &str, prefix: &str) -> bool {
-    // LogPrefix may also name a folder further down, such as one organization.
+    // LogPrefix can also name a folder below AWSLogs/, such as that of one organization.
     prefix == wanted || prefix.starts_with(&format!("{wanted}/")) || wanted.starts_with(&format!("{prefix}/AWSLogs"))
 }
 

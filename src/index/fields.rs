@@ -5,19 +5,19 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use std::borrow::Cow;
 use std::fmt;
 
-/// Selected fields of an event, as they are in its bytes. A field that is absent or not a text is `None`. On duplicate
+/// Selected fields of an event, with JSON escapes decoded. A field that is absent or not a text is `None`. On duplicate
 /// keys the last value wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexedFields<'a> {
-    /// `eventID`.
+    /// `eventID`, or `eventId` of an aggregated event.
     pub event_id: Option<Cow<'a, str>>,
-    /// `eventTime`.
+    /// `eventTime`, or `timeWindow.windowStart` of an aggregated event.
     pub time: Option<Cow<'a, str>>,
     /// `eventName`.
     pub name: Option<Cow<'a, str>>,
     /// `eventSource`.
     pub source: Option<Cow<'a, str>>,
-    /// `recipientAccountId`, or `userIdentity.accountId` if it is absent.
+    /// `recipientAccountId`, or the first of `accountId` and `userIdentity.accountId` that is present.
     pub account: Option<Cow<'a, str>>,
     /// `awsRegion`.
     pub region: Option<Cow<'a, str>>,
@@ -42,8 +42,7 @@ impl<'a> IndexedFields<'a> {
         }
     }
 
-    /// Returns the event ID as the ledger has it, for an event with `eventID`. Without one, the ID of the first event
-    /// with this content.
+    /// Returns the event ID as in the ledger. For an event without an ID: the ID of the first event with this content.
     pub fn id(&self, event: &[u8]) -> EventId {
         match self.event_id.as_deref() {
             Some(text) if !text.is_empty() => EventId::from_text(text.as_bytes()),
@@ -51,7 +50,7 @@ impl<'a> IndexedFields<'a> {
         }
     }
 
-    /// Returns the event time in seconds since 1970, if it is valid.
+    /// Returns the event time in seconds since 1970, if it is a valid RFC 3339 time with an offset.
     pub fn seconds(&self) -> Option<i64> {
         self.time.as_deref()?.parse::<jiff::Timestamp>().ok().map(|time| time.as_second())
     }
@@ -76,10 +75,13 @@ impl<'a> Visitor<'a> for EventVisitor<'_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         let found = self.0;
-        let mut identity = Identity::default();
+        let (mut identity, mut window) = (NestedFields::default(), NestedFields::default());
+        let (mut aggregated_id, mut aggregated_account) = (None, None);
         while let Some(OptionalText(key)) = map.next_key()? {
             let field = match key.as_deref() {
                 Some("eventID") => &mut found.event_id,
+                Some("eventId") => &mut aggregated_id,
+                Some("accountId") => &mut aggregated_account,
                 Some("eventTime") => &mut found.time,
                 Some("eventName") => &mut found.name,
                 Some("eventSource") => &mut found.source,
@@ -91,6 +93,10 @@ impl<'a> Visitor<'a> for EventVisitor<'_, 'a> {
                     identity = map.next_value()?;
                     continue;
                 }
+                Some("timeWindow") => {
+                    window = map.next_value()?;
+                    continue;
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -98,42 +104,46 @@ impl<'a> Visitor<'a> for EventVisitor<'_, 'a> {
             };
             *field = map.next_value::<OptionalText<'a>>()?.0;
         }
-        if found.account.is_none() {
-            found.account = identity.account;
+        if found.event_id.as_deref().is_none_or(str::is_empty) {
+            found.event_id = aggregated_id;
         }
+        found.time = found.time.take().or(window.start);
+        found.account = found.account.take().or(aggregated_account).or(identity.account);
         found.principal = identity.arn.or(identity.invoked_by).or(identity.principal_id).or(identity.kind);
         found.access_key = identity.access_key;
         Ok(())
     }
 }
 
+/// Fields of `userIdentity` and of `timeWindow`.
 #[derive(Default)]
-struct Identity<'a> {
+struct NestedFields<'a> {
     arn: Option<Cow<'a, str>>,
     invoked_by: Option<Cow<'a, str>>,
     principal_id: Option<Cow<'a, str>>,
     kind: Option<Cow<'a, str>>,
     account: Option<Cow<'a, str>>,
     access_key: Option<Cow<'a, str>>,
+    start: Option<Cow<'a, str>>,
 }
 
-impl<'a> serde::Deserialize<'a> for Identity<'a> {
+impl<'a> serde::Deserialize<'a> for NestedFields<'a> {
     fn deserialize<D: Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(IdentityVisitor)
+        from.deserialize_any(NestedVisitor)
     }
 }
 
-struct IdentityVisitor;
+struct NestedVisitor;
 
-impl<'a> Visitor<'a> for IdentityVisitor {
-    type Value = Identity<'a>;
+impl<'a> Visitor<'a> for NestedVisitor {
+    type Value = NestedFields<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an identity")
+        f.write_str("userIdentity or timeWindow")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Identity<'a>, A::Error> {
-        let mut found = Identity::default();
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<NestedFields<'a>, A::Error> {
+        let mut found = NestedFields::default();
         while let Some(OptionalText(key)) = map.next_key()? {
             let field = match key.as_deref() {
                 Some("arn") => &mut found.arn,
@@ -142,6 +152,7 @@ impl<'a> Visitor<'a> for IdentityVisitor {
                 Some("type") => &mut found.kind,
                 Some("accountId") => &mut found.account,
                 Some("accessKeyId") => &mut found.access_key,
+                Some("windowStart") => &mut found.start,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -152,33 +163,33 @@ impl<'a> Visitor<'a> for IdentityVisitor {
         Ok(found)
     }
 
-    fn visit_unit<E>(self) -> Result<Identity<'a>, E> {
-        Ok(Identity::default())
+    fn visit_unit<E>(self) -> Result<NestedFields<'a>, E> {
+        Ok(NestedFields::default())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Identity<'a>, E> {
-        Ok(Identity::default())
+    fn visit_bool<E>(self, _: bool) -> Result<NestedFields<'a>, E> {
+        Ok(NestedFields::default())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Identity<'a>, E> {
-        Ok(Identity::default())
+    fn visit_i64<E>(self, _: i64) -> Result<NestedFields<'a>, E> {
+        Ok(NestedFields::default())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Identity<'a>, E> {
-        Ok(Identity::default())
+    fn visit_u64<E>(self, _: u64) -> Result<NestedFields<'a>, E> {
+        Ok(NestedFields::default())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Identity<'a>, E> {
-        Ok(Identity::default())
+    fn visit_f64<E>(self, _: f64) -> Result<NestedFields<'a>, E> {
+        Ok(NestedFields::default())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Identity<'a>, E> {
-        Ok(Identity::default())
+    fn visit_str<E>(self, _: &str) -> Result<NestedFields<'a>, E> {
+        Ok(NestedFields::default())
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<Identity<'a>, A::Error> {
+    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<NestedFields<'a>, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Identity::default())
+        Ok(NestedFields::default())
     }
 }
 
@@ -257,6 +268,15 @@ mod tests {
         assert_eq!(found.access_key.as_deref(), Some("ASIAEXAMPLE"));
         assert_eq!(found.seconds(), Some(1_793_527_200));
         assert_eq!(found.id(event).to_string(), "11111111-2222-4333-8444-555555555555");
+    }
+
+    #[test]
+    fn aggregated_event_has_its_id_time_and_account() {
+        let event = br#"{"eventId":"11111111-2222-4333-8444-555555555555","accountId":"111122223333",
+            "timeWindow":{"windowStart":"2026-11-01T10:00:00Z","windowEnd":"2026-11-01T10:05:00Z"}}"#;
+        let found = IndexedFields::read(event);
+        assert_eq!(found.id(event).to_string(), "11111111-2222-4333-8444-555555555555");
+        assert_eq!((found.seconds(), found.account.as_deref()), (Some(1_793_527_200), Some("111122223333")));
     }
 
     #[test]

@@ -5,14 +5,14 @@ use crate::event::EventId;
 use crate::sink::jsonl::EventPosition;
 use rusqlite::ToSql;
 
-/// Which events to find. All conditions must hold. Without a condition, every event is found.
+/// Which events to find: those that fulfill all conditions. Without a condition, every event is found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexQuery {
     /// The event ID.
     pub id: Option<String>,
-    /// The earliest event time, in seconds since 1970.
+    /// Start of the range of event times, in seconds since 1970.
     pub since: Option<i64>,
-    /// The event time before which an event is found, in seconds since 1970.
+    /// End of the range of event times, exclusive, in seconds since 1970.
     pub until: Option<i64>,
     /// `eventName`.
     pub name: Option<String>,
@@ -59,10 +59,10 @@ impl IndexQuery {
 }
 
 impl Index {
-    /// Returns up to `limit` events, newest first. An event that was delivered again by a rebuild is found once for each
-    /// delivery; the earlier file does not exist.
+    /// Returns up to `limit` events, newest first, and last those without a valid time. After a rebuild, an event is found
+    /// twice until the index is updated; its earlier file does not exist.
     ///
-    /// Different IDs can have the same first 8 bytes, so a caller that looks for an ID compares it with the event.
+    /// Different IDs can have the same first 8 bytes, so a caller that searches for an ID must compare it with the event's.
     ///
     /// # Errors
     /// Errors of SQLite.

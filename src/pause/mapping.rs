@@ -37,12 +37,12 @@ pub enum MappingState {
 }
 
 impl MappingState {
-    /// Whether the mapping receives messages, now or soon. A mapping that changes counts as enabled.
+    /// Returns whether the mapping receives messages, now or soon. A mapping that changes counts as enabled.
     pub fn is_enabled(self) -> bool {
         !matches!(self, Self::Disabled | Self::Disabling)
     }
 
-    /// Whether no change is in progress.
+    /// Returns whether no change is in progress.
     fn is_final(self) -> bool {
         matches!(self, Self::Enabled | Self::Disabled)
     }
@@ -58,6 +58,7 @@ impl MappingState {
         }
     }
 
+    /// Parses a state of Lambda. An unknown one counts as changing.
     /// <https://docs.aws.amazon.com/lambda/latest/api/API_GetEventSourceMapping.html>
     fn parse(text: Option<&str>) -> Self {
         match text {
@@ -78,7 +79,7 @@ impl Mapping {
         Ok(Self { name: name.to_owned(), id: id.to_owned(), state: MappingState::parse(answer.state()) })
     }
 
-    /// Enables or disables the mapping. The change takes effect later: see [`Mapping::settled`].
+    /// Enables or disables the mapping. The change takes effect later: see [`Mapping::wait_until_final`].
     pub(super) async fn set_enabled(&self, lambda: &Client, enabled: bool) -> Result<(), PauseError> {
         let answer = lambda.update_event_source_mapping().uuid(&self.id).enabled(enabled).send().await;
         let action = "lambda:UpdateEventSourceMapping";
@@ -86,7 +87,7 @@ impl Mapping {
     }
 
     /// Waits until no change of the mapping is in progress, and returns it.
-    pub(super) async fn settled(clients: &Clients, mapping: &Self) -> Result<Self, PauseError> {
+    pub(super) async fn wait_until_final(clients: &Clients, mapping: &Self) -> Result<Self, PauseError> {
         let end = Instant::now() + TIME_LIMIT;
         loop {
             let current = Self::read(&clients.lambda, &mapping.name, &mapping.id).await?;

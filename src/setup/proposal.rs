@@ -1,4 +1,4 @@
-//! Decides the parameters of a stack from what was found. Pure.
+//! Determines the parameters of a stack from an inspection. Pure.
 
 use super::inspection::{FoundBucket, Inspection};
 use crate::wire::{KeyFilter, NotificationRule, QueueRule};
@@ -24,7 +24,7 @@ pub struct Proposal {
     pub key_arn: Option<String>,
     /// How notifications reach the queue.
     pub wiring: ProposedWiring,
-    /// Why.
+    /// Reason for `wiring`.
     pub wiring_reason: String,
     /// Whether the stack adds the notification to the bucket itself.
     pub wires_bucket: bool,
@@ -86,8 +86,8 @@ impl Proposal {
     }
 }
 
-/// Returns the account of the trails, if all of them belong to one account. It is a guess: the bucket of an organization
-/// trail can belong to a third account.
+/// Returns the account of the trails, if all of them belong to one account. The bucket can belong to another account, so
+/// the result is an assumption.
 fn account_of_trails(bucket: &FoundBucket) -> Option<String> {
     let mut accounts = bucket.trails.iter().filter_map(|trail| trail.arn.split(':').nth(4));
     let first = accounts.next()?;
@@ -122,7 +122,7 @@ fn wiring(bucket: &FoundBucket, stack: &str, region: &str) -> (ProposedWiring, S
         return foreign_wiring(bucket, region);
     }
     let Some(document) = &bucket.notifications else {
-        let reason = "the notifications of the bucket could not be read; if another one exists for created objects, use \
+        let reason = "the notifications of the bucket could not be read; if the bucket already has one for created objects, use \
                       EventBridge";
         return (ProposedWiring::S3, reason.to_owned());
     };

@@ -1,4 +1,4 @@
-//! Renders a proposal as `samconfig.toml`, from which `sam build` and `sam deploy` take all answers.
+//! Renders a proposal as `samconfig.toml`, from which `sam build` and `sam deploy` read all options.
 
 use super::{Proposal, ProposedWiring};
 use std::fmt::Write as _;

@@ -1,12 +1,12 @@
 //! The custom resource of the template: CloudFormation creates, updates and deletes the notification of the log bucket.
 //!
-//! The physical ID names what a deletion has to remove. An update that changes it (another bucket, another wiring) makes
-//! CloudFormation delete the old one after the new one is in place, or the new one after a rollback.
+//! The physical ID names what a deletion must remove. If an update changes it (another bucket, another wiring),
+//! CloudFormation deletes the resource with the old ID after the update, or the one with the new ID after a rollback.
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requests.html>
 
 mod answer;
 
-pub use answer::{PendingAnswers, send};
+pub use answer::{PendingRequest, send};
 
 use super::{BucketNotifications, QueueRule, WireError, WireOutcome, unwire_queue, wire_event_bridge, wire_queue};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ pub struct CustomResourceAnswer {
     logical_resource_id: String,
 }
 
-/// What a deletion of the resource has to remove.
+/// What a deletion of the resource must remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum PhysicalId {
     /// The rule with this ID.
@@ -144,7 +144,7 @@ impl CustomResourceRequest {
             Some(PhysicalId::EventBridge { .. } | PhysicalId::Nothing { .. }) => {
                 return Ok(WireOutcome::NothingToRemove);
             }
-            // CloudFormation invented the ID, because it received no answer to the creation.
+            // CloudFormation generated the ID, because it received no answer to the creation.
             None => match self.properties() {
                 Ok(properties) if properties.wiring == WiringProperty::S3 => {
                     (properties.bucket, properties.notification_id)

@@ -1,7 +1,7 @@
 //! The notification configuration of a bucket as the XML document that S3 returns.
 //!
 //! `PutBucketNotificationConfiguration` replaces the whole configuration. So the rules of others are sent back with the
-//! bytes that S3 returned for them. The SDK's types would lose elements that this version of the SDK does not know.
+//! bytes that S3 returned for them. The types of the SDK would lose elements that its version does not know.
 
 use super::overlap::{KeyFilter, event_types_overlap};
 use super::xml::{self, XmlElement};
@@ -99,7 +99,7 @@ impl NotificationDocument {
     /// Returns the document with a rule added in place of the rules with the IDs `replaced`.
     pub(super) fn with_queue_rule(&self, rule: &QueueRule, replaced: &[&str]) -> Self {
         let mut parts = self.parts_without(replaced);
-        // After the last element that precedes queues in S3's schema. All other elements keep their order.
+        // S3's schema requires topics, then queues, then functions. All other elements keep their order.
         let at = parts.iter().rposition(|(name, _)| matches!(*name, QUEUE | "TopicConfiguration"));
         parts.insert(at.map_or(0, |at| at + 1), (QUEUE, render(rule)));
         self.rebuilt(&parts)
@@ -132,8 +132,8 @@ impl NotificationDocument {
         Self::parse(xml).expect("a document that was parsed, with elements added or removed, is well-formed")
     }
 
-    /// Compares the meaning of two documents: what this one lacks, and what it has in addition. The order of rules and the
-    /// notation of XML do not count.
+    /// Returns which elements of `expected` are missing in this document, and which elements it has in addition. The order
+    /// of rules and the notation of XML do not count.
     pub(super) fn differences(&self, expected: &Self) -> Differences {
         let mut counts: BTreeMap<&str, (isize, String)> = BTreeMap::new();
         for (document, step) in [(self, 1), (expected, -1)] {
@@ -152,9 +152,9 @@ impl NotificationDocument {
 /// The differences between a read configuration and the written one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Differences {
-    /// What was written and not read back.
+    /// Elements that were written and not read back.
     pub missing: Vec<String>,
-    /// What was read back and not written.
+    /// Elements that were read back and not written.
     pub unexpected: Vec<String>,
 }
 

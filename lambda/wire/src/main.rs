@@ -4,17 +4,17 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trailhose::invocation_error::InvocationError;
-use trailhose::wire::custom_resource::{CustomResourceRequest, PendingAnswers, send};
+use trailhose::wire::custom_resource::{CustomResourceRequest, PendingRequest, send};
 use trailhose::wire::{BucketNotifications, S3Notifications};
 use trailhose::{aws, telemetry};
 
-/// The part of the invocation's time that is kept for the answer.
+/// Time that is reserved for the answer at the end of an invocation.
 const ANSWER_TIME: Duration = Duration::from_secs(25);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let pending = PendingAnswers::default();
+    let pending = PendingRequest::default();
     pending.answer_after_panics();
     let s3 = aws::s3(&aws::function_config());
     let open = |bucket: &str| Box::new(S3Notifications::new(s3.clone(), bucket)) as Box<dyn BucketNotifications>;
@@ -29,8 +29,8 @@ async fn main() -> Result<(), Error> {
         pending.set(&request);
         let answer = request.execute(&open, left.saturating_sub(ANSWER_TIME)).await;
         match answer.result() {
-            (false, result) => tracing::info!(result, "wired"),
-            (true, reason) => tracing::error!(reason, "not wired"),
+            (false, result) => tracing::info!(result, "request completed"),
+            (true, reason) => tracing::error!(reason, "request failed"),
         }
         let sent = send(&request.response_url, &answer).await;
         pending.take();

@@ -1,6 +1,6 @@
 //! `trailhose doctor`: examines a deployment and explains each problem with its next step.
 //!
-//! Read-only: nothing is changed, apart from the receive count of dead letters.
+//! Read-only, apart from one effect: the receive count of dead letters increases.
 
 mod render;
 
@@ -34,7 +34,7 @@ struct DoctorReport<'r> {
     stack: Option<&'r str>,
     region: &'r str,
     counts: StatusCounts,
-    /// IDs of the checks that were not run.
+    /// IDs of the checks that were left out.
     skipped: &'r [String],
     findings: &'r [Finding],
     exit_code: u8,
@@ -120,7 +120,7 @@ async fn of_arguments(aws: &Aws, args: &DoctorArgs) -> Result<Deployment, String
         partition: identity.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws").to_owned(),
         bucket: args.bucket.clone(),
         prefix: args.prefix.clone().unwrap_or_default(),
-        key: args.key.clone(),
+        bucket_key: args.key.clone(),
         queues: Queues {
             ingest: args.queue_url.clone(),
             dead_letter: args.dead_letter_queue_url.clone(),

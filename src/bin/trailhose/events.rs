@@ -1,7 +1,7 @@
 //! `trailhose events`: prints delivered events, found with the index.
 
 use crate::args::EventsArgs;
-use crate::followers::Followed;
+use crate::followers::FollowedFolder;
 use crate::{NOTHING_MATCHED, text};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -23,7 +23,7 @@ pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
     {
         return Err("--since is not before --until".into());
     }
-    let followed = Followed::open(&args.dest)?;
+    let followed = FollowedFolder::open(&args.dest)?;
     let index = Index::open_read_only(&followed.index_path()).map_err(|error| error.to_string())?;
     let lacking = followed.not_indexed()?;
     if lacking > 0 {

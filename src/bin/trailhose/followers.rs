@@ -21,13 +21,13 @@ use trailhose::state::{FollowerState, STATE_FILE, StateDatabase};
 /// Exit code: stopped early, or nothing was changed.
 const STOPPED: u8 = 1;
 
-/// A destination folder, with what its consumers need.
-pub(crate) struct Followed {
+/// A destination folder, with its segments and the databases of its consumers.
+pub(crate) struct FollowedFolder {
     pub(crate) segments: Arc<CommittedSegments>,
     state_folder: PathBuf,
 }
 
-impl Followed {
+impl FollowedFolder {
     /// Opens the folder that the arguments or the settings name.
     pub(crate) fn open(args: &DestArgs) -> Result<Self, String> {
         let dest = match &args.dest {
@@ -88,7 +88,7 @@ struct FollowerView<'a> {
     lag_seconds: u64,
     skipped_segments: u64,
     skipped_events: u64,
-    /// Why its next run will fail at once.
+    /// Why its next run fails before it reads anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -131,13 +131,15 @@ impl<'a> FollowerView<'a> {
 /// Runs `trailhose followers` and returns the exit code.
 pub(crate) async fn run(args: FollowersArgs) -> Result<u8, String> {
     match args.command {
-        FollowersCommand::List { dest } => list(&Followed::open(&dest)?, args.json),
-        FollowersCommand::Reset { name, dest, to, yes } => reset(&Followed::open(&dest)?, &name, to, yes, args.json),
-        FollowersCommand::Skip { name, dest, yes } => skip(&Followed::open(&dest)?, &name, yes, args.json),
+        FollowersCommand::List { dest } => list(&FollowedFolder::open(&dest)?, args.json),
+        FollowersCommand::Reset { name, dest, to, yes } => {
+            reset(&FollowedFolder::open(&dest)?, &name, to, yes, args.json)
+        }
+        FollowersCommand::Skip { name, dest, yes } => skip(&FollowedFolder::open(&dest)?, &name, yes, args.json),
     }
 }
 
-fn list(followed: &Followed, json: bool) -> Result<u8, String> {
+fn list(followed: &FollowedFolder, json: bool) -> Result<u8, String> {
     let state = followed.state()?;
     let followers = state.followers().map_err(|error| error.to_string())?;
     if followers.is_empty() && !json {
@@ -165,7 +167,7 @@ fn check_name(state: &StateDatabase, name: &str) -> Result<(), String> {
     Err(format!("there is no follower {name}; the followers of this folder are: {known}"))
 }
 
-fn reset(followed: &Followed, name: &str, to: FollowerPosition, yes: bool, json: bool) -> Result<u8, String> {
+fn reset(followed: &FollowedFolder, name: &str, to: FollowerPosition, yes: bool, json: bool) -> Result<u8, String> {
     let state = followed.state()?;
     check_name(&state, name)?;
     let effect = match to {
@@ -195,7 +197,7 @@ struct SkipReport {
     skipped: bool,
 }
 
-fn skip(followed: &Followed, name: &str, yes: bool, json: bool) -> Result<u8, String> {
+fn skip(followed: &FollowedFolder, name: &str, yes: bool, json: bool) -> Result<u8, String> {
     let state = followed.state()?;
     check_name(&state, name)?;
     let find = |skip| follow::skip_segment(name, &followed.segments, &state, skip).map_err(|error| error.to_string());
@@ -231,9 +233,9 @@ struct IndexReport {
 /// Runs `trailhose index` and returns the exit code.
 pub(crate) async fn index(args: IndexArgs, stop: watch::Receiver<bool>) -> Result<u8, String> {
     match args.command {
-        IndexCommand::Build { dest, again } => build(&Followed::open(&dest)?, again, stop, args.json).await,
+        IndexCommand::Build { dest, again } => build(&FollowedFolder::open(&dest)?, again, stop, args.json).await,
         IndexCommand::Status { dest } => {
-            let followed = Followed::open(&dest)?;
+            let followed = FollowedFolder::open(&dest)?;
             let index = Index::open_read_only(&followed.index_path()).map_err(|error| error.to_string())?;
             report(&followed, &index, 0, args.json)?;
             Ok(0)
@@ -241,11 +243,11 @@ pub(crate) async fn index(args: IndexArgs, stop: watch::Receiver<bool>) -> Resul
     }
 }
 
-async fn build(followed: &Followed, again: bool, stop: watch::Receiver<bool>, json: bool) -> Result<u8, String> {
+async fn build(followed: &FollowedFolder, again: bool, stop: watch::Receiver<bool>, json: bool) -> Result<u8, String> {
     let state = followed.state()?;
     let stored = state.follower(FOLLOWER).map_err(|error| error.to_string())?;
     // Without a position, for example after `followers reset index --to start`, every event is indexed again.
-    let is_new = again || stored.as_ref().is_none_or(|state| state.cursor.segment == 0);
+    let rebuild = again || stored.as_ref().is_none_or(|state| state.cursor.segment == 0);
     let is_other = stored.is_some_and(|state| state.folder != followed.segments.folder_id());
     if is_other && !again {
         return Err(format!(
@@ -253,9 +255,9 @@ async fn build(followed: &Followed, again: bool, stop: watch::Receiver<bool>, js
             followed.index_path().display()
         ));
     }
-    let opened = Index::open(&followed.index_path(), is_new).map_err(|error| error.to_string())?;
-    let (mut index, is_empty) = opened;
-    if is_empty {
+    let opened = Index::open(&followed.index_path(), rebuild).map_err(|error| error.to_string())?;
+    let (mut index, is_created) = opened;
+    if is_created {
         let reset = follow::reset(FOLLOWER, &followed.segments, &state, false);
         reset.map_err(|error| error.to_string())?;
     }
@@ -288,7 +290,7 @@ async fn build(followed: &Followed, again: bool, stop: watch::Receiver<bool>, js
     }
 }
 
-fn report(followed: &Followed, index: &Index, indexed: u64, json: bool) -> Result<(), String> {
+fn report(followed: &FollowedFolder, index: &Index, indexed: u64, json: bool) -> Result<(), String> {
     let contents = index.contents().map_err(|error| error.to_string())?;
     let state = followed.state()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
     let backlog = followed.backlog(state.as_ref())?;
@@ -308,7 +310,7 @@ fn table(report: &IndexReport, path: &Path) -> String {
     table.row_if("indexed now", report.indexed, "");
     let per_event = contents.bytes.checked_div(contents.events).unwrap_or(0);
     table.row("events", contents.events, &format!("{}, {per_event} bytes per event", HumanBytes(contents.bytes)));
-    table.row_if("without a time", contents.without_time, "found by ID only");
+    table.row_if("without a time", contents.without_time, "not found with --since or --until");
     if let (Some(first), Some(last)) = (contents.first, contents.last) {
         let text =
             |second| jiff::Timestamp::from_second(second).map_or_else(|_| "?".to_owned(), |time| time.to_string());

@@ -93,10 +93,10 @@ fn describe(step: &Step) -> String {
         Step::Disable(mapping) => format!("disable the event source mapping {}", mapping.name),
         Step::Enable(mapping) => format!("enable the event source mapping {}", mapping.name),
         Step::UpdateStack { paused_since } if paused_since.is_empty() => {
-            format!("update the stack: {} is empty (takes some minutes)", pause::PARAMETER)
+            format!("update the stack: remove the value of {} (takes some minutes)", pause::PARAMETER)
         }
         Step::UpdateStack { paused_since } => {
-            format!("update the stack: {}={paused_since} (takes some minutes)", pause::PARAMETER)
+            format!("update the stack: set {}={paused_since} (takes some minutes)", pause::PARAMETER)
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `trailhose replay`: delivers the events of some days again, although they were delivered.
 //!
 //! A replay is a sync with a ledger of its own. The ledger of the stack is neither read nor changed, so a replay cannot
-//! affect what the stack delivers. Resetting the rows of the stack's ledger in bulk was rejected: an event that a helper
-//! delivered has no owner and would not be delivered again, objects that contain the same events would help each other
-//! and thereby create such events, and an interruption would leave rows that only a backfill finishes.
+//! affect what the stack delivers.
+//!
+//! Resetting the rows of the stack's ledger was rejected for two reasons. A page records an event that was delivered on
+//! behalf of its owner as delivered, so it would not be delivered again; objects that help each other after the reset
+//! would create more of these records. And an interruption would leave open rows, which only a backfill finishes.
 
 use crate::args::{BackfillArgs, Cli, Command, Dest, LedgerLocation, ReplayArgs, SyncArgs};
 use crate::backfill::local::{LocalBackfillError, LocalTotals, totals};
@@ -51,7 +53,7 @@ pub(crate) async fn run(args: ReplayArgs, halt: Receiver<bool>) -> Result<u8, St
             }
         };
     unvisited.print();
-    let left = Left::new(&replay, &counts);
+    let left = Remaining::new(&replay, &counts);
     if args.dry_run {
         match args.json {
             true => print_json(&left),
@@ -67,7 +69,7 @@ pub(crate) async fn run(args: ReplayArgs, halt: Receiver<bool>) -> Result<u8, St
     if left.objects == 0 {
         let file = &replay.ledger_file;
         anstream::eprintln!(
-            "nothing is left: {file} records that all of it was delivered. To deliver it once more, use \
+            "nothing is left: {file} records that all selected objects were delivered. To deliver them once more, use \
                              another --ledger"
         );
         if args.json {
@@ -96,7 +98,7 @@ struct Replay {
     ledger_file: String,
     /// The days and the selection, as arguments.
     selection: Vec<String>,
-    /// The filter, the records and the oversize location of the stack, as arguments.
+    /// The filter, the events per record and the oversize bucket of the stack, as arguments.
     delivery: Vec<String>,
 }
 
@@ -172,7 +174,7 @@ impl Replay {
 
 /// What a replay has not delivered yet.
 #[derive(Debug, Serialize)]
-struct Left {
+struct Remaining {
     source: String,
     dest: String,
     ledger: String,
@@ -189,7 +191,7 @@ struct Left {
     prices_as_of: &'static str,
 }
 
-impl Left {
+impl Remaining {
     fn new(replay: &Replay, counts: &trailhose::listing::ListingCounts) -> Self {
         let estimate = Estimate::of(counts, None);
         let firehose_bytes = match replay.dest {

@@ -211,6 +211,6 @@ fn report(target: &WireTarget, outcome: &WireOutcome, args: &WireArgs) {
         print_json(&Report { result, bucket, id, queue_arn, dry_run: args.dry_run });
         return;
     }
-    let dry = if args.dry_run { "dry run, nothing was changed: " } else { "" };
+    let dry = if args.dry_run { "dry run, nothing was changed. Without --dry-run: " } else { "" };
     print(&format!("{dry}{}\n", one_line(&text)));
 }

@@ -1,4 +1,4 @@
-//! S3.
+//! Adapter for S3: the configuration of a bucket.
 
 use super::AwsServices;
 use crate::aws;
@@ -34,7 +34,7 @@ async fn bucket_region(client: &Client, bucket: &str) -> Option<String> {
     }
 }
 
-/// Turns the answer that a bucket has no such configuration into `None`.
+/// Returns `None` if the service answers with `code`, which means that the bucket has no such configuration.
 fn optional<T>(answer: Fact<T>, code: &str) -> Fact<Option<T>> {
     match answer {
         Ok(found) => Ok(Some(found)),
@@ -58,7 +58,7 @@ impl BucketReader for AwsServices {
             Ok(answer) => self.ask("s3:ListBucket", bucket, async { answer }).await?,
             Err(_) => self.ask("s3:ListBucket", bucket, client.head_bucket().bucket(bucket).send()).await?,
         };
-        // Without the header, the service is an emulator or a gateway in the configured region.
+        // A response without the header comes from an emulator or a gateway, in the configured region.
         let configured = self.config.region().map(ToString::to_string).unwrap_or_default();
         Ok(answer.bucket_region().map_or(configured, str::to_owned))
     }
@@ -136,7 +136,7 @@ fn rule(
     let part = |name: FilterRuleName| {
         let rules = filter.and_then(|filter| filter.key()).map(|key| key.filter_rules()).unwrap_or_default();
         let lower = name.as_str().to_ascii_lowercase();
-        // S3 returns `Prefix` although it accepts `prefix`.
+        // S3 accepts `prefix` and returns `Prefix`.
         let found =
             rules.iter().find(|rule| rule.name().is_some_and(|name| name.as_str().to_ascii_lowercase() == lower));
         found.and_then(|rule| rule.value()).unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! CloudWatch: metrics and alarms.
+//! Adapter for CloudWatch: metrics and alarms.
 
 use super::AwsServices;
 use crate::doctor::alarm::{AlarmFacts, AlarmReader};

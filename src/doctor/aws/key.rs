@@ -1,4 +1,4 @@
-//! KMS.
+//! Adapter for KMS: keys, their policies and grants.
 
 use super::AwsServices;
 use crate::doctor::bucket::{KeyFacts, KeyReader};
@@ -35,7 +35,7 @@ impl KeyReader for AwsServices {
 }
 
 impl AwsServices {
-    /// Returns the principals that a grant allows to decrypt.
+    /// Returns the principals that a grant of the key allows to decrypt.
     async fn decrypt_grants(&self, client: &Client, arn: &str) -> Fact<Vec<String>> {
         let mut grantees = Vec::new();
         let mut marker = None;

@@ -1,4 +1,4 @@
-//! Lambda and Firehose.
+//! Adapters for Lambda and Firehose: functions, event source mappings, and the stream.
 
 use super::AwsServices;
 use crate::doctor::facts::{Fact, FactError};
@@ -102,7 +102,7 @@ fn destinations(stream: &DeliveryStreamDescription) -> Vec<String> {
             ("Snowflake", each.snowflake_destination_description().is_some()),
             ("Iceberg", each.iceberg_destination_description().is_some()),
         ];
-        // The most specific description is named: S3 descriptions also accompany other destinations.
+        // From the end: a destination other than S3 can also have the description of an S3 bucket.
         others.iter().rev().find(|(_, found)| *found).map_or("another destination", |(name, _)| name).to_owned()
     };
     stream.destinations().iter().map(name).collect()

@@ -1,6 +1,6 @@
-//! The ledger and the bucket's objects.
+//! Adapter for the ledger and the objects of the bucket: DynamoDB and S3.
 
-use super::{AwsServices, CALLS_IN_A_ROW};
+use super::{AwsServices, OPERATION_LIMIT};
 use crate::backfill::record::dynamodb::DynamoDbRunRecords;
 use crate::backfill::record::{RecordError, RunProgress, RunRecords};
 use crate::doctor::ObjectReader;
@@ -22,16 +22,16 @@ use std::sync::Arc;
 /// Rows in one request of a scan.
 const BATCH: u32 = 100;
 
-/// The retention decides only which objects count as old, which is not used here.
+/// Retention of the ledger in seconds. It determines only which objects are reported as old, which no check does.
 const RETENTION: i64 = 90 * 86_400;
 
 #[async_trait]
 impl ObjectReader for AwsServices {
-    async fn quarantined(&self, most: usize) -> Fact<QuarantinedRows> {
+    async fn quarantined(&self, limit: usize) -> Fact<QuarantinedRows> {
         let (store, table) = self.store();
         let ledger = Ledger::new(Arc::new(store.clone()), system_clock(), RETENTION);
-        within(self.limit * CALLS_IN_A_ROW, SCAN, &table, async {
-            quarantined(&store, &ledger, most).await.map_err(|error| store_error(error, SCAN, &table))
+        within(self.limit * OPERATION_LIMIT, SCAN, &table, async {
+            quarantined(&store, &ledger, limit).await.map_err(|error| store_error(error, SCAN, &table))
         })
         .await
     }
@@ -41,7 +41,7 @@ impl ObjectReader for AwsServices {
         let client = aws_sdk_dynamodb::Client::new(&self.config);
         let records = DynamoDbRunRecords::new(client, &table, system_clock());
         let index = format!("{table}/index/runs");
-        within(self.limit * CALLS_IN_A_ROW, QUERY, &index, async {
+        within(self.limit * OPERATION_LIMIT, QUERY, &index, async {
             last_run(&records).await.map_err(|error| match error {
                 RecordError::Denied(advice) => denied(advice, QUERY, &index),
                 other => unanswered(&other, QUERY, &index),
@@ -54,7 +54,7 @@ impl ObjectReader for AwsServices {
         let (store, table) = self.store();
         let ledger = Ledger::new(Arc::new(store), system_clock(), RETENTION);
         let source = Arc::new(S3::new(self.s3(bucket).await.clone()));
-        within(self.limit * CALLS_IN_A_ROW, LIST, bucket, async {
+        within(self.limit * OPERATION_LIMIT, LIST, bucket, async {
             sample::draw(source, &ledger, bucket, prefix, day).await.map_err(|error| match error {
                 SampleError::Source(SourceError::Denied(advice)) => denied(advice, LIST, bucket),
                 SampleError::Source(other) => unanswered(&other, LIST, bucket),
@@ -92,7 +92,7 @@ impl AwsServices {
     }
 }
 
-async fn quarantined(store: &DynamoDb, ledger: &Ledger, most: usize) -> Result<QuarantinedRows, StoreError> {
+async fn quarantined(store: &DynamoDb, ledger: &Ledger, limit: usize) -> Result<QuarantinedRows, StoreError> {
     let mut found = QuarantinedRows::default();
     let mut token = None;
     loop {
@@ -103,7 +103,7 @@ async fn quarantined(store: &DynamoDb, ledger: &Ledger, most: usize) -> Result<Q
         let is_quarantined = |row: &Row| row.status == Status::Quarantined;
         found.rows.extend(rows.into_iter().flatten().filter(is_quarantined));
         token = batch.next;
-        if token.is_none() || found.rows.len() >= most {
+        if token.is_none() || found.rows.len() >= limit {
             found.more = token.is_some();
             return Ok(found);
         }

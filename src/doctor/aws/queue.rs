@@ -1,4 +1,4 @@
-//! SQS.
+//! Adapter for SQS: attributes of queues, and the reasons of dead letters.
 
 use super::AwsServices;
 use crate::doctor::facts::Fact;

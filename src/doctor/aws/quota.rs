@@ -1,4 +1,4 @@
-//! Service Quotas.
+//! Adapter for Service Quotas.
 
 use super::AwsServices;
 use crate::doctor::facts::Fact;

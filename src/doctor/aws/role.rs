@@ -1,4 +1,4 @@
-//! IAM.
+//! Adapter for IAM: simulates requests of a role.
 
 use super::AwsServices;
 use crate::doctor::facts::Fact;
@@ -15,7 +15,7 @@ impl RoleSimulator for AwsServices {
         let client = Client::new(&self.config);
         let context = request.context.iter().map(|(name, value)| {
             let entry = ContextEntry::builder().context_key_name(*name).context_key_values(value);
-            // DynamoDB's key is a list.
+            // `dynamodb:LeadingKeys` is a list.
             let kind =
                 if name.starts_with("dynamodb:") { ContextKeyTypeEnum::StringList } else { ContextKeyTypeEnum::String };
             entry.context_key_type(kind).build()

@@ -1,4 +1,4 @@
-//! DynamoDB's tables.
+//! Adapter for DynamoDB: the settings of a table.
 
 use super::AwsServices;
 use crate::doctor::facts::{Fact, FactError};

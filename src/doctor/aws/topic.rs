@@ -1,11 +1,11 @@
-//! SNS and EventBridge.
+//! Adapters for SNS and EventBridge: subscriptions and rules.
 
 use super::AwsServices;
 use crate::doctor::facts::Fact;
 use crate::doctor::notification::{EventRule, RuleReader, TopicReader, TopicSubscription};
 use async_trait::async_trait;
 
-/// The value in place of the ARN of a subscription that is not confirmed.
+/// The value that SNS returns instead of the ARN of a subscription that is not confirmed.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_ListSubscriptionsByTopic.html>
 const PENDING: &str = "PendingConfirmation";
 

@@ -1,4 +1,4 @@
-//! CloudTrail.
+//! Adapter for CloudTrail: trails, their status and their event selectors.
 
 use super::AwsServices;
 use crate::doctor::facts::Fact;
@@ -23,7 +23,7 @@ impl TrailReader for AwsServices {
 impl AwsServices {
     async fn trail(&self, trail: &Trail) -> TrailFacts {
         let arn = trail.trail_arn().or(trail.name()).unwrap_or_default().to_owned();
-        // The status of a trail is that of the region that is asked.
+        // GetTrailStatus returns the status in the region of the client.
         let client = match trail.home_region() {
             Some(region) => Client::new(&self.config_in(region)),
             None => Client::new(&self.config),

@@ -33,12 +33,12 @@ pub async fn send(url: &str, answer: &CustomResourceAnswer) -> Result<(), String
     }
 }
 
-/// The request that is executed at the moment, for the answer after a panic.
+/// The request in progress. If the function panics, it is answered with a failure.
 #[derive(Debug, Clone, Default)]
-pub struct PendingAnswers(Arc<Mutex<Option<CustomResourceRequest>>>);
+pub struct PendingRequest(Arc<Mutex<Option<CustomResourceRequest>>>);
 
-impl PendingAnswers {
-    /// Registers a panic hook that answers the pending request. A release build aborts after the hook.
+impl PendingRequest {
+    /// Registers a panic hook that answers the request in progress. A release build aborts after the hook.
     pub fn answer_after_panics(&self) {
         let (pending, hook) = (self.clone(), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |panic| {
@@ -57,12 +57,12 @@ impl PendingAnswers {
         }));
     }
 
-    /// Sets the request that a panic answers from now on.
+    /// Sets the request in progress.
     pub fn set(&self, request: &CustomResourceRequest) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(request.clone());
     }
 
-    /// Returns the request and forgets it, because it is answered.
+    /// Removes and returns the request, after it was answered.
     pub fn take(&self) -> Option<CustomResourceRequest> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

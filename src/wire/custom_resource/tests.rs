@@ -158,7 +158,7 @@ async fn panic_is_answered() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         text
     });
-    let pending = PendingAnswers::default();
+    let pending = PendingRequest::default();
     let before = std::panic::take_hook();
     pending.answer_after_panics();
     pending.set(&request);

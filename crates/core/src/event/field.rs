@@ -8,7 +8,7 @@
 
 use crate::suggest;
 
-/// What a field contains.
+/// Which values and fields a field contains.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     /// A text, a number or a boolean.
@@ -171,6 +171,7 @@ fn find(path: &[String]) -> Result<(Shape, FieldKind), String> {
     let (mut shape, mut is_single) = (Object(FIELDS), true);
     for (depth, name) in path.iter().enumerate() {
         let fields = match shape {
+            // A field within a free-form field may contain arrays.
             Free | Any => return Ok((Any, FieldKind { is_single: false, is_boolean: false })),
             Value | Boolean => {
                 return Err(format!("{} contains no other fields: remove .{name}", path[..depth].join(".")));
@@ -186,7 +187,6 @@ fn find(path: &[String]) -> Result<(Shape, FieldKind), String> {
             None => return Err(unknown(path, depth, fields)),
         };
     }
-    // The fields below a free-form field may contain arrays.
     is_single &= !matches!(shape, List(_));
     Ok((shape, FieldKind { is_single, is_boolean: matches!(shape, Boolean) }))
 }

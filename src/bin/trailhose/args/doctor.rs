@@ -6,12 +6,12 @@ use clap::Args;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   trailhose doctor --stack trailhose                                    examine a stack
-  trailhose doctor --stack trailhose --strict --skip bucket.lock        for a schedule: warnings fail, too
+  trailhose doctor --stack trailhose --strict --skip bucket.lock        for scheduled runs: warnings also fail
   trailhose doctor --bucket my-trail-bucket --table trailhose-Ledger    examine resources that are not in a stack";
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0  no check failed; with --strict: and none has a warning or lacks a permission
+  0  no check failed; with --strict, also no warning and no missing permission
   1  a check failed
   2  nothing was examined: invalid arguments, no credentials, or the stack cannot be read
 
@@ -57,7 +57,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "ARN", requires = "bucket", help_heading = "Without a stack")]
     pub(crate) key: Option<String>,
 
-    /// Do not run this check (repeatable); a skipped check is counted and named
+    /// Leave this check out of the result (repeatable); the result names it as skipped
     #[arg(long, value_name = "ID")]
     pub(crate) skip: Vec<String>,
 

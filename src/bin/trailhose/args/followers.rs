@@ -77,7 +77,7 @@ pub(crate) enum FollowersCommand {
         name: String,
         #[command(flatten)]
         dest: DestArgs,
-        /// New position: it reads everything again, or it skips everything that is committed
+        /// New position. start: read everything again; end: skip everything that is committed
         #[arg(long, value_enum)]
         to: FollowerPosition,
         /// Do not ask for confirmation
@@ -123,7 +123,7 @@ pub(crate) enum IndexCommand {
         #[arg(long)]
         again: bool,
     },
-    /// Show the size of the index and how many events it lacks
+    /// Show the size of the index, and how many delivered events are not in it
     Status {
         #[command(flatten)]
         dest: DestArgs,
@@ -143,7 +143,7 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
 
-    /// Latest event time. A day includes its last second; a time is excluded
+    /// End of the event times: a day is included, a time is excluded
     #[arg(long, value_name = "TIME", value_parser = time_end)]
     pub(crate) until: Option<Timestamp>,
 
@@ -163,7 +163,7 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
 
-    /// ARN of the principal. Without an ARN in the event: the service that made the request, or the principal ID
+    /// ARN of the principal. For an event without it: the service that made the request, the principal ID, or its type
     #[arg(long, value_name = "ARN")]
     pub(crate) principal: Option<String>,
 

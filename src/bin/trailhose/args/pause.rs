@@ -6,12 +6,12 @@ pub(super) const PAUSE_EXAMPLES: &str = "\
 Examples:
   trailhose pause --stack trailhose --dry-run   list what would change
   trailhose pause --stack trailhose             stop ingestion; notifications wait in the queues
-  trailhose pause --stack trailhose --status    show whether ingestion runs, and what waits";
+  trailhose pause --stack trailhose --status    show whether ingestion runs, and how many messages wait";
 
 pub(super) const RESUME_EXAMPLES: &str = "\
 Examples:
   trailhose resume --stack trailhose --dry-run  list what would change
-  trailhose resume --stack trailhose            deliver what waits, and continue";
+  trailhose resume --stack trailhose            start ingestion; the waiting objects are delivered";
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:

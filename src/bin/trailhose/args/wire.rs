@@ -13,12 +13,12 @@ Exit codes:
   0  the bucket notifies the queue, or no longer does with --remove; or, for a bucket in another account, the required
      policies were printed
   1  the bucket's notifications differ from what was written, so another program changed them at the same time
-  2  nothing was changed: another notification is in the way, a request failed, or the arguments are invalid";
+  2  nothing was changed: another notification conflicts, a request failed, or the arguments are invalid";
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").required(true).args(["stack", "bucket"]))]
 pub(crate) struct WireArgs {
-    /// Stack whose bucket, queue and wiring to use
+    /// Stack that determines the bucket, the queue and the wiring
     #[arg(long, value_name = "NAME")]
     pub(crate) stack: Option<String>,
 

@@ -166,7 +166,7 @@ fn table(args: &FilterTestArgs, filter: &Filter, report: &TrialReport) -> String
     table.bad("objects not read", report.unread, "their events are not counted");
     table.row_if("not logs", report.not_logs, "");
     table.row_if("excluded", report.excluded, "by the selection");
-    table.row_if("unvisited folders", report.unvisited, "not CloudTrail folders");
+    table.row_if("unvisited folders", report.unvisited, "outside CloudTrail's layout");
     table.row("events", report.events, "");
     table.row("kept", report.events - report.dropped, "");
     table.row("dropped", report.dropped, &percent(report.dropped, report.events));

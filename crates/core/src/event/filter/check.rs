@@ -1,7 +1,7 @@
 //! Finds rules that have no effect, and filters that drop every event.
 //!
-//! A finding is proven from the conditions alone. What depends on the events, for example which fields occur together, is
-//! not considered, so a filter without findings can still have rules that match no event.
+//! Each finding follows from the conditions alone. Which values and fields occur together in events is not considered, so
+//! a filter without findings can still have rules that match no event.
 
 use super::condition::{Condition, Test};
 use super::{Filter, Rule, RuleKind, Rules};
@@ -98,7 +98,7 @@ impl Rules {
             if others().any(|(_, second)| implies(first, &second.opposite(), path.kind.is_single)) {
                 return Some(format!("its conditions on {path} contradict each other"));
             }
-            // Each value may fail another condition.
+            // Each of the accepted values can fail a different condition.
             if let Test::AnyOf { texts, or_null: false } = &first.test
                 && !first.negated
                 && path.kind.is_single
@@ -211,7 +211,7 @@ impl Condition {
         Self { negated: !self.negated, ..self.clone() }
     }
 
-    /// Returns the texts of which the condition requires one.
+    /// Returns the accepted texts, if the condition accepts no other value.
     fn required_texts(&self) -> Option<&[String]> {
         match &self.test {
             Test::AnyOf { texts, or_null: false } if !self.negated => Some(texts),
@@ -227,7 +227,7 @@ fn implies(known: &Condition, required: &Condition, is_single: bool) -> bool {
         (false, false) => known.test.is_within(&required.test),
         (true, true) => required.test.is_within(&known.test),
         (false, true) => is_single && known.test.is_disjoint(&required.test),
-        // An event without the field fulfills the first and not the second.
+        // An event without the field fulfills `known` and not `required`.
         (true, false) => false,
     }
 }

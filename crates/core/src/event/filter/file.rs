@@ -32,7 +32,7 @@ pub const MAX_PATTERNS: usize = 1_000;
 /// Maximum size of a compiled regular expression in bytes. A list of a hundred names takes about 100 kB.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// Maximum size of what a regular expression keeps in memory per thread while it matches, in bytes.
+/// Maximum memory in bytes that a regular expression takes per thread while it matches.
 const PATTERN_CACHE_BYTES: usize = 256 << 10;
 
 /// The names of the tests of a condition.
@@ -104,8 +104,8 @@ impl LineNumbers {
     }
 }
 
-/// Returns the rule to which the end of this text belongs, as the start of a message. Used for errors of the TOML parser,
-/// which does not know rules.
+/// Returns the name of the last rule in this text, as the start of a message, or an empty text. Errors of the TOML parser
+/// name only a position.
 fn rule_before(text: &str) -> String {
     let count = |kind: RuleKind| {
         let header = format!("[[{}]]", kind.as_str());

@@ -24,7 +24,7 @@ impl RuleKind {
 /// A rule. It matches an event that fulfills all of its conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// The name in the file, or the text of the rule in the one-line syntax.
+    /// The name in the file, or `exclude rule 2` without one. In the one-line syntax: the text of the rule.
     pub(super) name: String,
     pub(super) kind: RuleKind,
     /// The number among the rules of this kind, from 0.
@@ -36,7 +36,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Returns the name: that in the file, or `exclude rule 2` without a name.
+    /// Returns the name in the file, or `exclude rule 2` without one. In the one-line syntax: the text of the rule.
     pub fn name(&self) -> &str {
         &self.name
     }
