@@ -23,3 +23,5 @@ pub mod suggest;
 
 #[cfg(feature = "query")]
 pub mod plan;
+#[cfg(feature = "query")]
+pub mod question;

@@ -3,8 +3,8 @@
 //! People check with it that a plan is what they asked for, so plans with different results have different sentences.
 
 use super::{
-    Aggregate, Comparison, EventOrder, GroupKey, GroupOrder, Groups, Plan, PlanOutput, Predicate, QueryField, Scope,
-    TimeSpan, ValueTest,
+    Aggregate, Column, Comparison, EventOrder, GroupKey, GroupOrder, Groups, Plan, PlanOutput, Predicate, QueryField,
+    Scope, TimeSpan, ValueTest,
 };
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -134,10 +134,16 @@ impl fmt::Display for Value<'_> {
         match self.0 {
             Aggregate::Count => f.write_str("number"),
             Aggregate::CountDistinct(field) => write!(f, "number of different values of {field}"),
+            Aggregate::Min(QueryField::Column(Column::EventTime)) => f.write_str("earliest eventTime"),
+            Aggregate::Max(QueryField::Column(Column::EventTime)) => f.write_str("latest eventTime"),
             Aggregate::Min(field) => write!(f, "smallest {field}"),
             Aggregate::Max(field) => write!(f, "largest {field}"),
         }
     }
+}
+
+fn one_of(values: &[String]) -> &'static str {
+    if values.len() == 1 { "" } else { "one of " }
 }
 
 /// A predicate in words.
@@ -164,11 +170,11 @@ impl Clause<'_> {
         let (is, verb) = if is_negated { ("is not", "does not ") } else { ("is", "") };
         let s = if is_negated { "" } else { "s" };
         match test {
-            ValueTest::Equals(values) => write!(f, "{field} {is} {}", Quoted(values)),
-            ValueTest::Prefix(values) => write!(f, "{field} {verb}start{s} with {}", Quoted(values)),
-            ValueTest::Suffix(values) => write!(f, "{field} {verb}end{s} with {}", Quoted(values)),
+            ValueTest::Equals(values) => write!(f, "{field} {is} {}{}", one_of(values), Quoted(values)),
+            ValueTest::Prefix(values) => write!(f, "{field} {verb}start{s} with {}{}", one_of(values), Quoted(values)),
+            ValueTest::Suffix(values) => write!(f, "{field} {verb}end{s} with {}{}", one_of(values), Quoted(values)),
             ValueTest::Contains(values) => {
-                write!(f, "{field} {verb}contain{s} {} in upper or lower case", Quoted(values))
+                write!(f, "{field} {verb}contain{s} {}{} in upper or lower case", one_of(values), Quoted(values))
             }
             ValueTest::Cidr(networks) => {
                 let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
@@ -198,16 +204,13 @@ impl fmt::Display for Clause<'_> {
     }
 }
 
-/// Values in quotation marks, alternatives separated by `or`.
+/// Values in quotation marks, separated by commas.
 struct Quoted<'p>(&'p [String]);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, value) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(" or ")?;
-            }
-            write!(f, "{value:?}")?;
+            write!(f, "{}{value:?}", if index > 0 { ", " } else { "" })?;
         }
         Ok(())
     }

@@ -50,6 +50,13 @@ impl TimeSpan {
         {
             return Self::new(parser.calendar.before_now(number, unit)?, now);
         }
+        parser.at = 0;
+        if let Some(period) = parser.period()?.filter(|period| period.is_span)
+            && parser.is_at_end()
+        {
+            check_start(text, period.start, now)?;
+            return Self::new(period.start, period.end);
+        }
         Err(not_a_time(text, "last 7 days, yesterday, 12h, 2026-11-03, since Monday, 2026-11-01..2026-11-07"))
     }
 
@@ -283,10 +290,9 @@ impl<'w> Parser<'w> {
         }
         let start = self.at;
         let period = self.attempt(Self::period)?.filter(|period| period.is_span);
-        // Words with another meaning, and numbers, need a preposition.
+        // A name of a month or a weekday may be another word or a person's name, so alone it needs a preposition.
         let words = self.words.get(start..self.at).unwrap_or_default();
-        let is_ambiguous = matches!(words, ["may" | "march" | "mar" | "sat" | "sun" | "dec"])
-            || matches!(words, [word] if word.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_ambiguous = matches!(words, [word] if !word.contains('-') && !matches!(*word, "today" | "yesterday"));
         Ok(period.filter(|_| preposition.is_some() || !is_ambiguous))
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Column, FreeField, Having, Path, PlanOutput};
+use crate::plan::{FreeField, Having, Path, PlanOutput};
 use proptest::prelude::*;
 
 fn restate(rest: &str) -> String {

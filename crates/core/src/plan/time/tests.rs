@@ -54,6 +54,7 @@ fn spans_are_parsed() {
         ("the 3rd of Nov. 2024", "2024-11-03 2024-11-04"),
         ("on Friday", "2026-11-27 2026-11-28"),
         ("last Friday", "2026-11-20 2026-11-21"),
+        ("november", "2026-11-01 2026-12-01"),
         ("in November", "2026-11-01 2026-12-01"),
         ("in december", "2025-12-01 2026-01-01"),
         ("in November 2025", "2025-11-01 2025-12-01"),
@@ -89,7 +90,6 @@ fn other_texts_are_rejected_with_the_reason() {
         ("last 0 days", "is not a time"),
         ("11/03/2026", "is not a time"),
         ("2 weeks ago", "is not a time"),
-        ("may", "is not a time"),
         ("yesterday 10:00 CET", "is not a time"),
         ("2026-11-03T12:00:00Z", "is not a time"),
         ("since 2026-12-24", "is in the future"),
@@ -129,6 +129,7 @@ fn expression_ends_where_the_next_word_is_not_part_of_it() {
     assert_eq!(TimeSpan::at_start_of(&words, now()).unwrap().unwrap().0, 5);
     assert_eq!(TimeSpan::at_start_of(&["in", "account", "111122223333"], now()), Ok(None));
     assert_eq!(TimeSpan::at_start_of(&["last", "login"], now()), Ok(None));
+    assert_eq!(TimeSpan::at_start_of(&["april", "did"], now()), Ok(None));
 }
 
 fn words() -> impl Strategy<Value = String> {
