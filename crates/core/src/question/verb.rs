@@ -9,7 +9,7 @@ pub(super) struct Verb {
     pub(super) starts: &'static [&'static str],
 }
 
-/// What `change` stands for, without `Delete`.
+/// The starts of `change`, without `Delete`.
 pub(super) const CHANGES: &[&str] = &["Put", "Update", "Modify", "Set", "Change", "Replace", "Reset"];
 
 /// Name, starts of operations, forms besides the name.
