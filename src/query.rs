@@ -7,6 +7,10 @@
 //! [`LocalEngine`] scans files on this computer or in a bucket. Its [`QueryScan`] also passes the events themselves to other
 //! consumers.
 
+#[cfg(feature = "athena")]
+mod athena;
+#[cfg(feature = "cloudtrail-lake")]
+mod cloudtrail_lake;
 mod layout;
 mod lines;
 mod listing;
@@ -14,11 +18,17 @@ mod local;
 mod object;
 mod prefilter;
 mod prune;
+#[cfg(any(feature = "athena", feature = "cloudtrail-lake"))]
+mod remote;
 mod report;
 mod scan;
 mod seen;
 mod stream;
 
+#[cfg(feature = "athena")]
+pub use athena::AthenaEngine;
+#[cfg(feature = "cloudtrail-lake")]
+pub use cloudtrail_lake::CloudTrailLakeEngine;
 pub use layout::ScanLayout;
 pub use local::LocalEngine;
 pub use prefilter::Prefilter;
@@ -170,6 +180,9 @@ pub enum QueryError {
     /// A thread of the scan failed.
     #[error("the scan failed: {0}")]
     Thread(String),
+    /// A service that runs queries refused or failed.
+    #[error("{0}")]
+    Engine(String),
 }
 
 impl From<SourceError> for QueryError {

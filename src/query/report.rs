@@ -35,6 +35,9 @@ pub struct ScanReport {
     pub other_files: u64,
     /// Whether the scan was stopped before its end.
     pub stopped: bool,
+    /// The list price in us-east-1 of a query that a service ran, in dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dollars: Option<f64>,
     /// Whether the index was used instead of a scan.
     pub used_index: bool,
     /// The duration.

@@ -230,6 +230,17 @@ impl Stack {
         self.iam(&[[("Action", "PutRolePolicy"), ("RoleName", self.role(role))], call].concat()).await;
     }
 
+    /// Returns the AWS configuration of a new user with only this managed policy.
+    pub async fn user_with_policy(&self, name: &str, policy: &str) -> aws_config::SdkConfig {
+        self.iam(&[("Action", "CreateUser"), ("UserName", name)]).await;
+        self.iam(&[("Action", "AttachUserPolicy"), ("UserName", name), ("PolicyArn", policy)]).await;
+        let key = self.iam(&[("Action", "CreateAccessKey"), ("UserName", name)]).await;
+        let [id, secret] = ["AccessKeyId", "SecretAccessKey"].map(|part| element(&key, part));
+        let credentials = aws_sdk_s3::config::Credentials::new(id, secret, None, None, "bed");
+        let provider = aws_sdk_s3::config::SharedCredentialsProvider::new(credentials);
+        self.config().into_builder().credentials_provider(provider).build()
+    }
+
     /// Returns the AWS configuration for the emulator without the proxy, with the account's root user.
     pub fn config(&self) -> aws_config::SdkConfig {
         self.emulator.config()

@@ -5,7 +5,8 @@ usage: stand_in.py PORT ANSWERS
 ANSWERS is a JSON file: {"SERVICE": {"OPERATION": OUTPUT, ...}, ...}, with the names of botocore. Each request is parsed and
 validated with botocore's model of the service, and each output is validated with it before it is sent. A request or an
 output that does not match the model is answered with 400 and the reason, and listed by GET /violations. An output
-{"Error": {"Code": ..., "Message": ...}} is an error of the service.
+{"Error": {"Code": ..., "Message": ...}} is an error of the service. A list of outputs is the sequence of answers, whose last
+one is repeated. GET /requests lists the operations that were called, with their bodies.
 
 Supports the protocols json (operation in X-Amz-Target) and query (operation in the form), not the REST protocols, whose
 operation depends on the path. Runs in the environment of moto, whose parsers and serializers it uses.
@@ -23,6 +24,7 @@ from moto.core.utils import get_service_model
 from werkzeug.datastructures import MultiDict
 
 violations = []
+requests = []
 
 
 def load(answers):
@@ -68,7 +70,7 @@ def main(port, path):
             self.wfile.write(body)
 
         def do_GET(self):
-            self.send(200, json.dumps(violations))
+            self.send(200, json.dumps(requests if self.path == "/requests" else violations))
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -88,6 +90,9 @@ def main(port, path):
                 output = answers[service].get(operation.name)
                 if output is None:
                     raise ValueError(f"{operation.name}: no answer is configured")
+                requests.append([operation.name, form or json.loads(body or b"{}")])
+                if isinstance(output, list):
+                    output = output.pop(0) if len(output) > 1 else output[0]
                 if "Error" in output:
                     error = {"__type": output["Error"]["Code"], "message": output["Error"]["Message"]}
                     return self.send(400, json.dumps(error))

@@ -42,9 +42,18 @@ impl StandIn {
 
     /// Returns the requests and the answers that did not match the models.
     pub async fn violations(&self) -> Value {
+        self.get("/violations").await
+    }
+
+    /// Returns the operations that were called, each with its body.
+    pub async fn requests(&self) -> Vec<(String, Value)> {
+        serde_json::from_value(self.get("/requests").await).unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Value {
         let address = format!("127.0.0.1:{}", self.port);
         let mut request = super::http::Message::reply(0, &[], Vec::new());
-        request.first = "GET /violations HTTP/1.1".to_owned();
+        request.first = format!("GET {path} HTTP/1.1");
         request.set_header("Host", Some(address.clone()));
         let reply = request.exchange(&address).await.unwrap();
         serde_json::from_slice(&reply.body).unwrap()

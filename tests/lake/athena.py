@@ -6,6 +6,9 @@ Reads JSON from standard input:
 Prints a list with one result per query: {"rows": [[TEXT or null, ...], ...]} or {"error": TEXT}. `tables` of a query
 replaces the files of a table.
 
+The table "store" is an event data store of CloudTrail Lake: eventTime is a timestamp, readOnly and managementEvent are
+booleans, parameters are maps of texts, and eventJson is the whole event.
+
 A table with columns is read as the OpenX SerDe reads it: a column of the type string contains the JSON text of an object,
 a name with capital letters is found only through its mapping, and keys are compared exactly. A table without columns has
 one column, line, as with LazySimpleSerDe. The folder dt=DAY of a file is the column dt.
@@ -24,6 +27,8 @@ MACROS = """
 CREATE MACRO scalar_at(document, path) AS
     CASE WHEN json_type(document::JSON, path) IN ('OBJECT', 'ARRAY', 'NULL') THEN NULL ELSE document::JSON ->> path END;
 CREATE MACRO json_at(document, path) AS (document::JSON -> path)::VARCHAR;
+CREATE MACRO value_of(document, name) AS
+    coalesce(scalar_at(document, '$."' || name || '"'), nullif((document::JSON -> ('$."' || name || '"'))::VARCHAR, 'null'));
 """
 
 
@@ -62,6 +67,21 @@ def relation(table, files):
     return f"SELECT {names}{dt} FROM {read}"
 
 
+def event_data_store(files, columns, mappings):
+    events = relation({"columns": columns, "mappings": mappings}, files)
+    changed = {
+        "eventtime": "eventtime::TIMESTAMP",
+        "readonly": "readonly::BOOLEAN",
+        "managementevent": "managementevent::BOOLEAN",
+    }
+    selected = ", ".join(f'{changed.get(name, name)} AS "{mappings.get(name, name)}"' for name, _ in columns)
+    lines = relation({}, files)
+    return (
+        f"SELECT {selected}, line AS eventJson FROM (SELECT *, row_number() OVER () AS n FROM ({events})) "
+        f"JOIN (SELECT line, row_number() OVER () AS n FROM ({lines})) USING (n)"
+    )
+
+
 def json_path(node):
     """Returns the text of a path with a quoted name for each step."""
     steps = []
@@ -79,9 +99,12 @@ def translated(sql):
             return exp.Anonymous(this="scalar_at", expressions=[node.this, json_path(node.expression)])
         if isinstance(node, exp.JSONExtract):
             return exp.Anonymous(this="json_at", expressions=[node.this, json_path(node.expression)])
+        if isinstance(node, exp.Anonymous) and node.name.lower() == "element_at" or isinstance(node, exp.Bracket):
+            document, name = node.expressions if isinstance(node, exp.Anonymous) else (node.this, node.expressions[0])
+            return exp.Anonymous(this="value_of", expressions=[document, name])
         # json_format of what json_at returns, which is text.
         if isinstance(node, exp.JSONFormat):
-            return node.this
+            return change(node.this)
         if isinstance(node, exp.Table):
             # Athena's database is DuckDB's default schema.
             return exp.Table(this=node.this, alias=node.args.get("alias"))
@@ -96,8 +119,12 @@ def text(value):
 
 def run(connection, tables, query):
     sql = translated(query["sql"])
+    if "FROM store" in sql:
+        columns, mappings = tables["events"]["columns"], tables["events"]["mappings"]
+        view = event_data_store(tables["events"]["files"], columns, mappings)
+        connection.execute(f"CREATE OR REPLACE VIEW store AS {view}")
     for name, table in tables.items():
-        if name in sql:
+        if name in sql and table["files"]:
             files = query.get("tables", {}).get(name, table["files"])
             connection.execute(f'CREATE OR REPLACE VIEW "{name}" AS {relation(table, files)}')
     try:

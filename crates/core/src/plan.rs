@@ -17,6 +17,7 @@ mod field;
 mod form;
 mod predicate;
 mod restate;
+pub mod sql;
 mod time;
 
 pub use field::{Column, FreeField, Path, PathStep, QueryField};

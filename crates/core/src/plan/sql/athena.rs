@@ -1,0 +1,117 @@
+//! SQL of Athena for the tables that `template.yaml` creates.
+
+use super::literal::{json_path, quoted};
+use super::{FieldSql, SqlDialect, SqlError, SqlStatement, bounds, render};
+use crate::plan::{Column, Plan, PlanOutput, Predicate, QueryField, TimeSpan};
+use jiff::civil::Date;
+
+/// Maximum number of characters of a statement: 262,144 bytes.
+/// <https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>
+const MAX_CHARS: usize = 262_144 / 4;
+
+/// The tables of a lake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AthenaTables {
+    /// The database.
+    pub database: String,
+    /// The table of events.
+    pub events: String,
+    /// The table of the events' bytes. Plans that need the bytes, and plans that look for a text anywhere in an event, use it.
+    pub lines: String,
+    /// Whether all plans use the table of the events' bytes.
+    pub only_lines: bool,
+}
+
+impl AthenaTables {
+    /// Returns the tables of a database with the names that `template.yaml` gives them.
+    pub fn of_database(database: impl Into<String>) -> Self {
+        Self { database: database.into(), events: "events".into(), lines: "lines".into(), only_lines: false }
+    }
+
+    /// Renders a plan. Without `arrived_until`, the day of arrival is bounded only from below, because a backfill delivers
+    /// old events today.
+    ///
+    /// # Errors
+    /// A value contains a control character, or the statement is too long.
+    pub fn statement(&self, plan: &Plan, arrived_until: Option<Date>) -> Result<SqlStatement, SqlError> {
+        let needs_bytes = matches!(plan.output(), PlanOutput::Events { columns, .. } if columns.is_empty());
+        let is_lines = self.only_lines || needs_bytes || looks_anywhere(plan.predicate());
+        render(plan, &AthenaDialect { tables: self, is_lines, arrived_until })
+    }
+}
+
+fn looks_anywhere(predicate: &Predicate) -> bool {
+    match predicate {
+        Predicate::All(inner) | Predicate::Any(inner) => inner.iter().any(looks_anywhere),
+        Predicate::Not(inner) => looks_anywhere(inner),
+        Predicate::Anywhere(_) => true,
+        Predicate::Field(..) => false,
+    }
+}
+
+struct AthenaDialect<'a> {
+    tables: &'a AthenaTables,
+    /// Whether the statement reads the table of the events' bytes.
+    is_lines: bool,
+    arrived_until: Option<Date>,
+}
+
+impl SqlDialect for AthenaDialect<'_> {
+    fn max_chars(&self) -> usize {
+        MAX_CHARS
+    }
+
+    fn table(&self) -> String {
+        let table = if self.is_lines { &self.tables.lines } else { &self.tables.events };
+        format!("{}.{}", quoted(&self.tables.database), quoted(table))
+    }
+
+    fn event(&self) -> String {
+        "line".to_owned()
+    }
+
+    fn field(&self, field: &QueryField) -> FieldSql {
+        match field {
+            QueryField::Column(column) if self.is_lines => FieldSql::at("line", &json_path(column.path(), &[])),
+            QueryField::Path(path) if self.is_lines => {
+                FieldSql::at("line", &json_path(&[path.root().name()], path.steps()))
+            }
+            QueryField::Path(path) => FieldSql::at(&path.root().name().to_lowercase(), &json_path(&[], path.steps())),
+            // The column contains the JSON text.
+            QueryField::Column(
+                column @ (Column::RequestParameters
+                | Column::ResponseElements
+                | Column::AdditionalEventData
+                | Column::Resources),
+            ) => {
+                let name = column.name().to_lowercase();
+                FieldSql { value: format!("json_extract_scalar({name}, '$')"), ..FieldSql::plain(name) }
+            }
+            QueryField::Column(column) => FieldSql::plain(column.name().to_lowercase()),
+        }
+    }
+
+    fn time_text(&self) -> String {
+        self.field(&Column::EventTime.into()).value
+    }
+
+    fn time_order(&self) -> String {
+        self.time_text()
+    }
+
+    fn time_bounds(&self, span: TimeSpan) -> Vec<String> {
+        let [since, until] = bounds(span);
+        let time = self.time_text();
+        // No event arrives before it happens.
+        let mut conditions = vec![format!("dt >= '{}'", since.date())];
+        conditions.extend(self.arrived_until.map(|day| format!("dt <= '{day}'")));
+        // `eventTime` ends with Z, which the bounds do not: 10:00:00 is before 10:00:00Z and before 10:00:00.5Z.
+        conditions.push(format!("{time} >= '{since}'"));
+        conditions.push(format!("{time} < '{until}'"));
+        conditions
+    }
+
+    fn alias(&self, _: usize, name: &str) -> String {
+        name.to_owned()
+    }
+}
