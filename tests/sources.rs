@@ -1,4 +1,5 @@
-//! Several sources in one `trailhose.toml`: one ledger and one summary. Nothing is started if one source is invalid.
+//! Several sources in one `trailhose.toml`: one ledger and one summary. A source that cannot be read does not stop the
+//! others. Invalid settings start nothing.
 
 mod laptop;
 
@@ -80,11 +81,41 @@ fn source_with_allow_empty_may_be_empty() {
 }
 
 #[test]
-fn nothing_is_started_if_a_source_cannot_be_read() {
-    let home = home(&format!("{BOTH}[[source]]\nfolder = \"nowhere\"\n"));
+fn source_that_cannot_be_read_is_named_and_the_others_are_processed() {
+    // In the first place, because the order must not matter.
+    let home = home(&BOTH.replacen("[[source]]", "[[source]]\nfolder = \"nowhere\"\n[[source]]", 1));
+    let ran = run_in(home.path(), &["sync", "--json"]);
+    let said = ran.json();
+    assert_eq!((ran.code(), &said["exit_code"], &said["delivered"]), (1, &1.into(), &10.into()), "{ran:?}");
+    let failed = serde_json::json!([{ "source": "nowhere", "reason": "nowhere does not exist" }]);
+    assert_eq!((&said["failed_sources"], &said["empty_sources"]), (&failed, &serde_json::json!([])), "{said}");
+    let lines: Vec<String> = ran.err().lines().map(str::to_owned).collect();
+    let [first, last] = &lines[..] else { panic!("{lines:?}") };
+    assert!(first.contains("nowhere cannot be read and is skipped") && first.contains("does not exist"), "{first}");
+    assert!(last.contains("1 source failed") && last.contains("nowhere") && last.contains("rerun"), "{last}");
+    assert_delivered(&home.path().join("out"), &events(0..10));
+    // The folder is back, and nothing else is delivered again.
+    home.put(
+        &format!("nowhere/{}", key("777788889999", "CloudTrail", "eu-west-1", "2026-11-02", "c")),
+        &gzip(&log(&events(8..12))),
+    );
+    let ran = run_in(home.path(), &["sync", "--json"]);
+    assert_eq!(
+        (ran.code(), &ran.json()["delivered"], &ran.json()["failed_sources"]),
+        (0, &2.into(), &serde_json::json!([])),
+        "{ran:?}"
+    );
+    assert_delivered(&home.path().join("out"), &events(0..12));
+    let table = run_in(home.path(), &["sync"]).out();
+    assert!(!table.contains("failed sources"), "{table}");
+}
+
+#[test]
+fn nothing_is_started_if_no_source_can_be_read() {
+    let home = home("dest = \"out\"\n[[source]]\nfolder = \"nowhere\"\n[[source]]\nfolder = \"lost\"\n");
     let ran = run_in(home.path(), &["sync"]);
     assert_eq!((ran.code(), ran.err().lines().count(), ran.out().as_str()), (2, 1, ""), "{ran:?}");
-    assert!(ran.err().contains("nowhere does not exist"), "{ran:?}");
+    assert!(ran.err().contains("nowhere does not exist") && ran.err().contains("lost does not exist"), "{ran:?}");
     assert!(lines(&home.path().join("out")).is_empty());
 }
 

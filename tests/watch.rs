@@ -30,7 +30,12 @@ impl Watch {
     }
 
     fn of(mut command: Command, source: &str, out: &Path) -> Self {
-        command.args(["sync", source, text(out), "--watch", "1s", "--json", "--checkpoint", "0.05"]);
+        command.args(["sync", source, text(out)]);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.args(["--watch", "1s", "--json", "--checkpoint", "0.05"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, rounds) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -207,6 +212,48 @@ fn quarantined_object_is_listed_once_and_counted_in_every_round() {
     assert!(status.success() && watch.child.wait().unwrap().code() == Some(130));
     let named = watch.errors.iter().filter(|line| line.starts_with("quarantined: ")).count();
     assert_eq!(named, 1);
+}
+
+#[test]
+fn missing_source_stops_no_other_and_is_retried_in_each_round() {
+    let (home, other) = (Bucket::new(), Bucket::new());
+    let settings =
+        format!("dest = \"out\"\n[[source]]\nfolder = \"one\"\n[[source]]\nfolder = \"{}\"\n", text(other.path()));
+    home.put("trailhose.toml", settings.as_bytes());
+    let (one, away) = (home.path().join("one"), home.path().join("away"));
+    let old = |name: &str| key("111122223333", "CloudTrail", "eu-west-1", "2020-01-01", name);
+    put(&other, &today("a"), &events(0..2));
+    let mut command = trailhose();
+    command.arg("sync").current_dir(home.path());
+    let watch = Watch::spawn(command);
+    // Missing at the start.
+    let first = watch.round();
+    assert_eq!((&first["delivered"], &first["exit_code"]), (&2.into(), &1.into()), "{first}");
+    assert_eq!(first["failed_sources"][0]["source"], "one", "{first}");
+    assert!(watch.error("cannot be read").contains("one does not exist"));
+    put(&other, &today("b"), &events(2..4));
+    let later = watch.delivery();
+    assert_eq!((&later["delivered"], &later["failed_sources"][0]["source"]), (&2.into(), &"one".into()), "{later}");
+    // The missing source does not make the other one scan everything again.
+    put(&other, &old("c"), &events(4..6));
+    let later = watch.whole_round();
+    assert_eq!((&later["delivered"], &later["already_done"]), (&0.into(), &2.into()), "{later}");
+    // When it appears, everything in it is scanned.
+    home.put(&format!("one/{}", old("d")), &gzip(&log(&events(6..8))));
+    let found = watch.delivery();
+    assert_eq!((&found["delivered"], &found["failed_sources"]), (&2.into(), &serde_json::json!([])), "{found}");
+    // Missing at the start of a later round.
+    std::fs::rename(&one, &away).unwrap();
+    let later = watch.whole_round();
+    assert_eq!((&later["failed_sources"][0]["source"], &later["exit_code"]), (&"one".into(), &1.into()), "{later}");
+    put(&other, &today("e"), &events(8..10));
+    assert_eq!(watch.delivery()["delivered"], 2);
+    std::fs::rename(&away, &one).unwrap();
+    let later = watch.whole_round();
+    assert_eq!((&later["failed_sources"], &later["exit_code"]), (&serde_json::json!([]), &0.into()), "{later}");
+    watch.interrupt();
+    let delivered: Vec<String> = events(0..4).into_iter().chain(events(6..10)).collect();
+    assert_delivered(&home.path().join("out"), &delivered);
 }
 
 #[test]

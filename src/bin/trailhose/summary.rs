@@ -3,6 +3,7 @@
 use crate::not_ingested::{NotIngested, NotIngestedLog};
 use crate::print::{print, print_json};
 use crate::sync::empty::EmptySource;
+use crate::sync::open_sources::FailedSource;
 use crate::table::Table;
 use crate::text::{counted, dollars, objects_are, one_line, reasons};
 use crate::{NOTHING_MATCHED, interrupt};
@@ -40,6 +41,10 @@ pub(crate) struct Summary<'a> {
     pub(crate) not_ingested: &'a NotIngestedLog,
     /// The sources without a matching object, unless this is expected.
     pub(crate) empty: &'a [EmptySource],
+    /// The sources that cannot be read, or were not processed to their end.
+    pub(crate) failed_sources: &'a [FailedSource],
+    /// Number of sources.
+    pub(crate) sources: usize,
     /// Whether sources, destination and ledger are on this machine.
     pub(crate) is_local: bool,
     pub(crate) source_spent: metered::SourceUsage,
@@ -131,6 +136,9 @@ impl Summary<'_> {
         let undelivered = self.tally().failed + self.tally().deferred;
         let text = match &self.report.completion {
             Completion::Stopped => "interrupted: objects in progress were finished; rerun to resume".to_owned(),
+            Completion::Aborted(_) if self.failed_sources.len() < self.sources => {
+                failed_sources_advice(self.failed_sources)
+            }
             Completion::Aborted(reason) => {
                 let reason = match self.not_ingested.has_printed(reason) {
                     true => "stopped because of the failure above".to_owned(),
@@ -197,6 +205,7 @@ impl Summary<'_> {
             excluded_folders: self.report.excluded_folders,
             unvisited_folders: self.report.unvisited,
             not_ingested: self.not_ingested.list(),
+            failed_sources: self.failed_sources,
             empty_sources: self.empty.iter().map(|source| source.source.as_str()).collect(),
             ledger_requests: LedgerRequests {
                 writes: self.ledger_spent.writes,
@@ -234,6 +243,9 @@ impl Summary<'_> {
             table.row("excluded by selection", self.report.excluded, &folders);
         }
         table.row_if("unvisited folders", self.report.unvisited, "not CloudTrail folders");
+        if self.sources > 1 {
+            table.bad("failed sources", self.failed_sources.len() as u64, "");
+        }
         table.bad("quarantined", tally.quarantined_by_this_run(), &reasons(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
         table.row_if("quarantined before", tally.waiting_before.values().sum(), &reasons(&tally.waiting_before));
@@ -288,6 +300,18 @@ impl Summary<'_> {
             _ => "All selected objects are delivered.",
         }
     }
+}
+
+/// Describes which sources failed while others were processed, and what to do.
+fn failed_sources_advice(failed: &[FailedSource]) -> String {
+    let named: Vec<String> =
+        failed.iter().map(|FailedSource { source, reason }| one_line(&format!("{source}: {reason}"))).collect();
+    format!(
+        "{}: {} failed, and the others were processed: {}. Fix the problem, or remove the source from the settings, and rerun",
+        error_word(),
+        counted(failed.len() as u64, "source"),
+        named.join("; ")
+    )
 }
 
 /// Describes what to do about archived objects and objects whose KMS key cannot be used.
@@ -353,6 +377,7 @@ struct SummaryJson<'a> {
     excluded_folders: u64,
     unvisited_folders: u64,
     not_ingested: &'a [NotIngested],
+    failed_sources: &'a [FailedSource],
     empty_sources: Vec<&'a str>,
     ledger_requests: LedgerRequests,
     s3_requests: S3Requests,

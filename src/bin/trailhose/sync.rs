@@ -2,6 +2,7 @@
 
 pub(crate) mod empty;
 mod look_back;
+pub(crate) mod open_sources;
 pub(crate) mod output;
 pub(crate) mod plan;
 mod round;
@@ -12,7 +13,7 @@ use crate::progress::Progress;
 use crate::summary::Summary;
 use crate::text::one_line;
 use plan::SyncPlan;
-use round::{Components, Round, not_started};
+use round::{Components, Round};
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
 
@@ -50,9 +51,9 @@ async fn once(
     print: Print,
 ) -> Result<u8, String> {
     let started = Instant::now();
-    let round = components.round(plan, None, &halt, progress).await;
+    let round = components.round(plan, &[], &halt, progress).await;
     let took = started.elapsed();
-    if let Some(reason) = not_started(&round.report) {
+    if let Some(reason) = round.not_started() {
         return Err(reason);
     }
     let summary = summary(plan, components, &round, took, progress, None);
@@ -76,6 +77,8 @@ fn summary<'a>(
     Summary {
         round: number,
         empty: &round.empty,
+        failed_sources: &round.failed,
+        sources: plan.sources.len(),
         is_local: plan.is_local(),
         source: plan.source_names(),
         dest: plan.delivery.dest.to_string(),

@@ -1,4 +1,4 @@
-//! Look-back: the day from which a round of `sync --watch` scans.
+//! Look-back: the day from which a round of `sync --watch` scans a source.
 //!
 //! The day is that of the newest listed log, or today if that is earlier. If it came from the clock alone, one clean round
 //! while the clock is in the future would make all later rounds start in the future, and they would find nothing, without
@@ -6,7 +6,7 @@
 
 use jiff::civil::Date;
 
-/// The days that the rounds so far listed.
+/// The days that the rounds so far listed of one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LookBack {
     /// The newest day of delivery in the names of the logs that any round listed.
@@ -21,7 +21,7 @@ impl LookBack {
         Some(self.clean?.min(today))
     }
 
-    /// Adds a round that started on the day `today` and listed logs up to the day `newest`. After a clean round,
+    /// Adds a round of the source that started on the day `today` and listed logs up to the day `newest`. After a clean round,
     /// [`LookBack::start`] returns the day of the newest log of all rounds. Until a log is listed, rounds scan all days.
     pub(super) fn add_round(&mut self, today: Date, newest: Option<Date>, is_clean: bool) {
         // A name with a day in the future must not move the start either.

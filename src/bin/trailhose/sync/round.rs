@@ -1,12 +1,15 @@
 //! One round: processes every source once, in order, with one destination and one ledger.
 
 use super::empty::EmptySource;
+use super::open_sources::{self, FailedSource, RoundSource};
 use super::output::OutputFiles;
 use super::plan::{PlannedSource, SyncPlan};
-use crate::args::{Dest, Location};
+use crate::args::Dest;
 use crate::components::{self, Aws, Delivery, OpenedSource};
 use crate::inventory;
 use crate::progress::Progress;
+use crate::summary::error_word;
+use crate::text::one_line;
 use jiff::civil::Date;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch::Receiver;
@@ -14,8 +17,8 @@ use trailhose::decode::DecodeLimits;
 use trailhose::ingest::{CHUNK_BYTES, Ingest, KeyPolicy, MAX_BUFFERED_BYTES};
 use trailhose::listing::inventory::Inventory;
 use trailhose::sink::jsonl::Outstanding;
-use trailhose::source::metered::{MeteredSource, SourceCounters};
-use trailhose::source::{Listing, Pages};
+use trailhose::source::Pages;
+use trailhose::source::metered::SourceCounters;
 use trailhose::sync::{Completion, ObjectSelection, RetryPolicy, SyncReport, SyncRun};
 use trailhose::tally::Tally;
 
@@ -24,13 +27,33 @@ pub(super) struct Round {
     pub(super) report: SyncReport,
     /// The sources without a matching object, unless this is expected.
     pub(super) empty: Vec<EmptySource>,
+    /// The sources that cannot be read, or were not processed to their end.
+    pub(super) failed: Vec<FailedSource>,
+    /// The result of each source in the order of the plan; `None` if it was not started.
+    pub(super) ends: Vec<Option<SourceEnd>>,
     /// The events that a rebuild should have delivered again.
     pub(super) not_rebuilt: Outstanding,
 }
 
-/// The opened sources, destination and ledger.
+/// The result of one source in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SourceEnd {
+    /// The newest day of delivery in the names of its listed logs.
+    pub(super) newest_day: Option<Date>,
+    /// Whether it was processed to its end, without failed or deferred objects.
+    pub(super) is_clean: bool,
+}
+
+impl SourceEnd {
+    fn of(report: &SyncReport) -> Self {
+        let is_clean = report.completion == Completion::Complete && report.tally.failed + report.tally.deferred == 0;
+        Self { newest_day: report.newest_day, is_clean }
+    }
+}
+
+/// The sources, and the opened destination and ledger.
 pub(super) struct Components {
-    sources: Vec<(PlannedSource, OpenedSource)>,
+    sources: Vec<RoundSource>,
     pub(super) source_usage: Arc<SourceCounters>,
     pub(super) delivery: Delivery,
     /// The inventory that replaces the listing, if there is one. Only the first round uses it.
@@ -43,37 +66,19 @@ impl Components {
     /// Opens the components of the plan. With `rebuild`, the first round delivers the events of missing files again.
     ///
     /// # Errors
-    /// A component is missing or access is denied. Nothing is started then: if there are several sources, the first page
-    /// of each is listed before any of them is processed.
+    /// No source can be read, or the destination or the ledger cannot be opened. Nothing is started then.
     pub(super) async fn open(plan: &SyncPlan, rebuild: bool) -> Result<Self, String> {
         let aws = Aws::default();
         let source_usage = Arc::<SourceCounters>::default();
-        let mut sources = Vec::new();
-        for planned in &plan.sources {
-            let mut opened = components::source(&planned.location, &planned.access, &aws).await?;
-            check_distinct(&opened, &plan.delivery.dest)?;
-            if matches!(planned.location, Location::S3 { .. }) {
-                // Opening a bucket sends one list request before the source is metered.
-                source_usage.count_list();
-            }
-            opened.source = Arc::new(MeteredSource::new(opened.source, Arc::clone(&source_usage)));
-            sources.push((planned.clone(), opened));
-        }
-        if sources.len() > 1 {
-            for (_, opened) in &sources {
-                let OpenedSource { bucket, prefix, .. } = opened;
-                let listing = Listing { bucket, prefix, delimiter: Some('/'), token: None, start_after: None };
-                opened.source.list(&listing).await.map_err(|error| error.to_string())?;
-            }
-        }
+        let sources = open_sources::open(plan, &aws, &source_usage).await?;
         // Open the report before creating or leasing anything, so that an invalid report has no side effects.
-        let report = match (&plan.inventory, sources.first()) {
-            (Some(manifest), Some((_, opened))) => Some(inventory::open(manifest, &opened.bucket, &aws).await?),
+        let opened: Vec<&OpenedSource> = sources.iter().filter_map(|source| source.opened.as_ref().ok()).collect();
+        let report = match (&plan.inventory, opened.first()) {
+            (Some(manifest), Some(opened)) => Some(inventory::open(manifest, &opened.bucket, &aws).await?),
             _ => None,
         };
         let report = Mutex::new(report);
         let delivery = components::delivery(&plan.delivery, &aws).await?;
-        let opened: Vec<&OpenedSource> = sources.iter().map(|(_, opened)| opened).collect();
         let output = OutputFiles::open(&delivery, rebuild, &opened).await?;
         Ok(Self { sources, source_usage, delivery, report, output })
     }
@@ -94,22 +99,42 @@ impl Components {
         })
     }
 
-    /// Processes every source until its end or until `halt` becomes true. With `look_back_from`, only objects delivered
-    /// on or after that day minus the plan's look-back are scanned; it is then normal that no object matches. A source
-    /// that fails does not stop the others.
+    /// Processes every source until its end or until `halt` becomes true. If `look_back_from` contains a day for a source,
+    /// only its objects delivered on or after that day minus the plan's look-back are scanned; it is then normal that no
+    /// object matches. A source that fails does not stop the others.
     pub(super) async fn round(
         &self,
         plan: &SyncPlan,
-        look_back_from: Option<Date>,
+        look_back_from: &[Option<Date>],
         halt: &Receiver<bool>,
         progress: &mut Progress,
     ) -> Round {
-        let (mut ended, mut empty) = (SyncReport::default(), Vec::new());
-        for (planned, opened) in &self.sources {
-            let walk = self.walk(plan, planned, opened, look_back_from);
-            let report = walk.run(halt.clone(), &mut |event| progress.handle(&event)).await;
-            if look_back_from.is_none() && !planned.allow_empty {
-                empty.extend(EmptySource::of(planned, plan.all_files, &report));
+        let (mut ended, mut empty, mut failed) = (SyncReport::default(), Vec::new(), Vec::new());
+        for source in &self.sources {
+            if let Err(reason) = &source.opened {
+                progress.line(&cannot_be_read(&source.failed(reason)));
+            }
+        }
+        let mut ends = vec![None; self.sources.len()];
+        for (index, source) in self.sources.iter().enumerate() {
+            let look_back_from = look_back_from.get(index).copied().flatten();
+            let mut report = match &source.opened {
+                Ok(opened) => {
+                    let walk = self.walk(plan, &source.planned, opened, look_back_from);
+                    walk.run(halt.clone(), &mut |event| progress.handle(&event)).await
+                }
+                Err(reason) => SyncReport { completion: Completion::Aborted(reason.clone()), ..SyncReport::default() },
+            };
+            if look_back_from.is_none() && !source.planned.allow_empty {
+                empty.extend(EmptySource::of(&source.planned, plan.all_files, &report));
+            }
+            ends[index] = Some(SourceEnd::of(&report));
+            if let Completion::Aborted(reason) = &mut report.completion {
+                let failure = source.failed(reason);
+                if self.sources.len() > 1 {
+                    *reason = format!("{}: {}", failure.source, failure.reason);
+                }
+                failed.push(failure);
             }
             ended.merge(report);
             if *halt.borrow() {
@@ -120,7 +145,7 @@ impl Components {
         progress.print_unvisited(&ended.unvisited_names);
         progress.not_ingested.rest().iter().for_each(|line| progress.line(line));
         let not_rebuilt = self.output.not_rebuilt(&self.delivery).await;
-        Round { report: ended, empty, not_rebuilt }
+        Round { report: ended, empty, failed, ends, not_rebuilt }
     }
 
     fn walk(
@@ -164,25 +189,28 @@ impl Components {
     }
 }
 
-/// Returns the error if nothing was started.
-pub(super) fn not_started(ended: &SyncReport) -> Option<String> {
-    match &ended.completion {
-        Completion::Aborted(reason) if ended.tally == Tally::default() && ended.excluded + ended.rolled_back == 0 => {
-            Some(reason.clone())
+impl Round {
+    /// Returns the error if nothing was started: every source failed before its first object.
+    pub(super) fn not_started(&self) -> Option<String> {
+        let Self { report, failed, ends, .. } = self;
+        match &report.completion {
+            Completion::Aborted(reason)
+                if failed.len() == ends.len()
+                    && report.tally == Tally::default()
+                    && report.excluded + report.rolled_back == 0 =>
+            {
+                Some(reason.clone())
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 
-/// Fails if the destination is the source folder.
-fn check_distinct(opened: &OpenedSource, dest: &Dest) -> Result<(), String> {
-    let Dest::Folder(dest) = dest else { return Ok(()) };
-    let same = opened.folder.is_some() && dest.canonicalize().ok() == opened.folder;
-    if same {
-        Err(format!("DEST {} is the same folder as SOURCE: specify another folder", dest.display()))
-    } else {
-        Ok(())
-    }
+/// Returns the message about a source that cannot be read, while others can.
+fn cannot_be_read(failed: &FailedSource) -> String {
+    let FailedSource { source, reason } = failed;
+    let reason = one_line(reason);
+    format!("{}: source {source} cannot be read and is skipped; the others are processed: {reason}", error_word())
 }
 
 /// Returns the key prefix of the destination if it is a subfolder of the source.

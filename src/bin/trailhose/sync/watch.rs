@@ -1,22 +1,24 @@
 //! `sync --watch`: runs rounds until it is interrupted.
 //!
-//! There is no marker of the last key. The first round scans the whole selection. Each later round scans from the day
-//! of the newest log that was listed by the end of the last *clean* round, minus the look-back; see `look_back.rs`. So
-//! late objects, objects with earlier keys and replaced objects are found, even after the machine was suspended for a
-//! week. A round with failed or deferred objects is not clean; the next round retries these objects.
+//! There is no marker of the last key. The first round scans the whole selection. Each later round scans each source from
+//! the day of its newest log that was listed by the end of its last *clean* round, minus the look-back; see
+//! `look_back.rs`. So late objects, objects with earlier keys and replaced objects are found, even after the machine was
+//! suspended for a week. A round with failed or deferred objects is not clean; the next round retries these objects. A
+//! source that cannot be read does not change how much of the others is scanned, and each round tries to read it again.
 
 use super::look_back::LookBack;
 use super::plan::SyncPlan;
-use super::round::{Components, Round, not_started};
+use super::round::{Components, Round, SourceEnd};
 use super::{Print, summary};
 use crate::interrupt;
 use crate::print::print_json;
 use crate::progress::Progress;
+use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
-use trailhose::sync::{Completion, SyncReport};
+use trailhose::sync::Completion;
 
 /// Interval between two lines about rounds without changes, if there is no terminal to show a status line.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3600);
@@ -38,7 +40,7 @@ pub(super) async fn run(
     print: Print,
 ) -> Result<u8, String> {
     let mut open = Some(components);
-    let mut look_back = LookBack::default();
+    let mut look_backs = vec![LookBack::default(); plan.sources.len()];
     let mut quiet_since: Option<Instant> = None;
     let mut aborted = false;
     for round in 1.. {
@@ -53,13 +55,14 @@ pub(super) async fn run(
                     components.check_output(progress).await;
                 }
                 let started = Instant::now();
-                let mut result = components.round(plan, look_back.start(today), &halt, progress).await;
+                let starts: Vec<Option<Date>> = look_backs.iter().map(|look_back| look_back.start(today)).collect();
+                let mut result = components.round(plan, &starts, &halt, progress).await;
                 if round > 1 {
                     // New objects may arrive at any time, so it is normal that a round finds none.
                     result.empty.clear();
                 }
                 let ended = &result.report;
-                if let (1, Some(reason)) = (round, not_started(ended)) {
+                if let (1, Some(reason)) = (round, result.not_started()) {
                     return Err(reason);
                 }
                 let printed = print_round(plan, &components, &result, started.elapsed(), progress, print, round);
@@ -69,7 +72,11 @@ pub(super) async fn run(
                     quiet_since = Some(Instant::now());
                     print_line(&format!("round {round}: no new objects; running"), print);
                 }
-                look_back.add_round(today, ended.newest_day, is_clean(ended));
+                for (look_back, end) in look_backs.iter_mut().zip(&result.ends) {
+                    if let Some(SourceEnd { newest_day, is_clean }) = *end {
+                        look_back.add_round(today, newest_day, is_clean);
+                    }
+                }
                 aborted = matches!(ended.completion, Completion::Aborted(_));
                 if let Completion::Aborted(reason) = &ended.completion {
                     print_aborted(progress, round, reason, pause);
@@ -123,11 +130,6 @@ async fn stopped_within(pause: Duration, round: u64, halt: &mut Receiver<bool>, 
             Err(_) => {}
         }
     }
-}
-
-/// Whether the round completed without failed or deferred objects.
-fn is_clean(ended: &SyncReport) -> bool {
-    ended.completion == Completion::Complete && ended.tally.failed + ended.tally.deferred == 0
 }
 
 fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration) {
