@@ -155,6 +155,7 @@ fn backfill_metrics_of(tally: &BackfillTally, ledger_read_units: u64) -> Vec<Met
         ("SourcesEmpty", tally.empty),
         ("DiscoveriesContinued", tally.continued),
         ("FoldersUnvisited", tally.unvisited),
+        ("FoldersDenied", tally.denied),
         ("UnitsFound", tally.units),
         ("UnitsDone", tally.done),
         ("UnitsRequeued", tally.requeued),
@@ -255,6 +256,7 @@ mod tests {
             empty: 1,
             continued: 4,
             unvisited: 5,
+            denied: 8,
             awaiting_budget: 6,
             counts,
             ..BackfillTally::default()
@@ -265,7 +267,7 @@ mod tests {
         assert!(defined.len() > 20, "{line}");
         let names = ["SourcesEmpty", "ObjectsMissing", "ObjectsEnqueued", "BytesEnqueued", "LedgerReadUnits"];
         assert_eq!(names.map(|name| line[name].as_u64().unwrap()), [1, 3, 2, 700, 7]);
-        let names = ["DiscoveriesContinued", "FoldersUnvisited", "UnitsAwaitingBudget"];
-        assert_eq!(names.map(|name| line[name].as_u64().unwrap()), [4, 5, 6]);
+        let names = ["DiscoveriesContinued", "FoldersUnvisited", "FoldersDenied", "UnitsAwaitingBudget"];
+        assert_eq!(names.map(|name| line[name].as_u64().unwrap()), [4, 5, 8, 6]);
     }
 }

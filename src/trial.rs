@@ -159,6 +159,9 @@ impl FilterTrial {
             }
         }
         let found = discovery.progress();
+        if let Some(denied) = found.denied.first() {
+            return Err(SourceError::Denied(denied.reason.clone()).into());
+        }
         (report.excluded_folders, report.unvisited) = (found.excluded, found.unvisited_count);
         Ok(report)
     }

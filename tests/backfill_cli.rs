@@ -169,6 +169,15 @@ fn dry_run_counts_missing_objects_and_changes_nothing() {
     assert!(none.code() == 4 && none.err().contains("warning: no object of "), "{none:?}");
     let expected = laptop::run(&[&since("2026-11-01")[..], &["--region", "eu-west-9", "--allow-empty"]].concat());
     assert_eq!((expected.code(), expected.err().as_str()), (0, ""), "{expected:?}");
+    // A folder that cannot be listed is no empty folder: it is named, and the others are counted.
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), bucket.path().join("AWSLogs/999999999999")).unwrap();
+    let denied = laptop::run(&[&since("2026-11-01")[..], &["--json"]].concat());
+    assert_eq!((denied.code(), &denied.json()["counts"]), (1, &fewer["counts"]), "{denied:?}");
+    let folders = denied.json()["denied"].clone();
+    assert_eq!(folders.as_array().unwrap().len(), 1, "{denied:?}");
+    assert!(folders[0]["folder"].as_str().unwrap().ends_with("AWSLogs/999999999999"), "{denied:?}");
+    assert!(denied.err().contains("failed: ") && denied.err().contains("is a symbolic link to"), "{denied:?}");
     assert_eq!(std::fs::read(&ledger).unwrap(), before);
 }
 

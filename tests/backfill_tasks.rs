@@ -115,7 +115,10 @@ impl Fixture {
     }
 
     fn tally_of(&mut self, tally: BackfillTally) {
-        let BackfillTally { discovered, continued, unvisited, units, awaiting_budget, done, requeued, .. } = tally;
+        let BackfillTally { discovered, continued, unvisited, denied, empty, .. } = tally;
+        let BackfillTally { units, awaiting_budget, done, requeued, .. } = tally;
+        self.tally.denied += denied;
+        self.tally.empty += empty;
         self.tally.discovered += discovered;
         self.tally.continued += continued;
         self.tally.unvisited += unvisited;
@@ -224,6 +227,75 @@ async fn discovery_that_does_not_fit_into_one_invocation_is_continued() {
         assert_eq!(progress, expected, "{time} ms");
         assert_eq!((fixture.tally.discovered, fixture.tally.units), (1, 40), "{time} ms: each unit is sent once");
     }
+}
+
+const ACCOUNT_1: &str = "AWSLogs/000000000001/";
+
+/// Starts a run over `source` and processes messages in 20 invocations at most.
+async fn run_to_rest(fixture: &mut Fixture, request: Request) -> RunId {
+    let run = fixture.start(request).await;
+    for _ in 0..20 {
+        fixture.invoke(LONG).await;
+    }
+    run.id
+}
+
+#[tokio::test]
+async fn denied_folder_is_named_and_never_counts_as_empty() {
+    let keys = region_keys(3, 1);
+    let source = MemorySource { denied: vec![ACCOUNT_1].into(), ..MemorySource::holding(keys.clone()) };
+    let mut fixture = Fixture::over(source, Duration::ZERO);
+    let run = run_to_rest(&mut fixture, Request::default()).await;
+    assert_eq!(fixture.enqueued(), [keys[0].as_str(), &keys[2]], "the other accounts are discovered and processed");
+    let progress = fixture.progress(&run).await;
+    assert_eq!((progress.stage, progress.units, progress.done, progress.denied), (Stage::Failed, 2, 2, 1));
+    assert_eq!(progress.denied_names, [format!("s3://logs/{ACCOUNT_1}")]);
+    let [failure] = &progress.failures[..] else { panic!("{progress:?}") };
+    assert!(failure.contains(ACCOUNT_1) && failure.contains("allow s3:ListBucket"), "{failure}");
+    assert!(progress.empty.is_empty());
+    // The attempts after the first list only the denied folder, and each names it.
+    assert!(fixture.tally.denied >= 10, "{:?}", fixture.tally);
+    assert_eq!((fixture.tally.units, fixture.tally.continued), (2, 1));
+    assert_eq!(fixture.memory_source.requests.lock().unwrap().last().unwrap(), ACCOUNT_1);
+    // The permission is granted: the message that waits finds the rest.
+    fixture.memory_source.denied.lock().unwrap().clear();
+    for _ in 0..3 {
+        fixture.invoke(LONG).await;
+    }
+    let progress = fixture.progress(&run).await;
+    assert_eq!((progress.stage, progress.units, progress.denied), (Stage::Done, 3, 0), "{progress:?}");
+    let mut enqueued = fixture.enqueued();
+    enqueued.sort();
+    assert_eq!(enqueued, keys);
+}
+
+#[tokio::test]
+async fn denied_layout_does_not_hide_others_and_makes_no_source_empty() {
+    let sibling = log("member-trail/", "000000000009", "CloudTrail", "eu-west-1", DAY, "s");
+    for (denied, others) in [
+        // By its name it is a layout: the bucket is not walked key by key.
+        (vec!["AWSLogs/"], vec![sibling.clone()]),
+        // It may contain a layout.
+        (vec!["member-trail/"], region_keys(1, 1)),
+        (vec!["AWSLogs/", "member-trail/"], Vec::new()),
+        // The folders below the account.
+        (vec!["AWSLogs/000000000000/CloudTrail/"], vec![sibling.clone()]),
+    ] {
+        let keys = region_keys(1, 1).into_iter().chain([sibling.clone()]);
+        let source = MemorySource { denied: denied.clone().into(), ..MemorySource::holding(keys) };
+        let mut fixture = Fixture::over(source, Duration::ZERO);
+        let run = run_to_rest(&mut fixture, Request::default()).await;
+        assert_eq!(fixture.enqueued(), others, "{denied:?}");
+        let progress = fixture.progress(&run).await;
+        let found = (progress.stage, progress.denied, progress.empty.len(), fixture.tally.empty);
+        assert_eq!(found, (Stage::Failed, denied.len() as u64, 0, 0), "{denied:?}: {progress:?}");
+    }
+    // If the prefix of the source is denied, nothing is known about it, and the whole discovery is retried.
+    let source = MemorySource { denied: vec![""].into(), ..MemorySource::holding(region_keys(1, 1)) };
+    let mut fixture = Fixture::over(source, Duration::ZERO);
+    let run = run_to_rest(&mut fixture, Request::default()).await;
+    let progress = fixture.progress(&run).await;
+    assert_eq!((progress.stage, fixture.tally.continued, fixture.tally.empty), (Stage::Failed, 0, 0), "{progress:?}");
 }
 
 /// A message that continues a discovery has a receive count of its own. If it were sent without progress, a discovery

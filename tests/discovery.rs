@@ -345,6 +345,55 @@ async fn every_key(memory_source: &Arc<MemorySource>, prefix: &str, concurrency:
     keys
 }
 
+/// CloudTrail writes to day folders only. Logs directly in the folders above sort before, between or after the days.
+#[tokio::test]
+async fn logs_directly_in_region_year_and_month_folders_are_found() {
+    let region = format!("AWSLogs/{A}/CloudTrail/eu-west-1");
+    // The account sorts before the years, `9…` after them.
+    let name = |account: &str, day: &str| format!("{account}_CloudTrail_eu-west-1_{day}T0000Z_x.json.gz");
+    let loose: Vec<String> = ["", "2026/", "2026/10/", "2026/11/"]
+        .iter()
+        .flat_map(|folder| ["111122223333", "999988887777"].map(|account| (folder, account)))
+        .map(|(folder, account)| format!("{region}/{folder}{}", name(account, "20261118")))
+        .collect();
+    let in_days = log("", A, "CloudTrail", "eu-west-1", DAY, "a");
+    let keys = loose.iter().cloned().chain([in_days.clone(), format!("{region}/2024/x/{}", name(A, "20261118"))]);
+    let memory_source = Arc::new(MemorySource { page: 3, ..MemorySource::holding(keys) });
+    let range = DayRange::parse("2026-10-30", "2026-11-19").unwrap();
+    let ask = DiscoveryRequest {
+        coverage: Coverage::Regions,
+        includes_loose_logs: true,
+        ..DiscoveryRequest::new(BUCKET, "", range)
+    };
+    let mut discovery = Discovery::new(memory_source.clone(), ask.clone());
+    let (mut found, mut listed) = (Vec::new(), BTreeSet::new());
+    while let Some(item) = discovery.next_item().await.unwrap() {
+        match item {
+            DiscoveryItem::Objects(unit, objects) => {
+                assert_eq!((unit.layout, unit.day_range), (Layout::Flat, range));
+                found.extend(objects.into_iter().map(|object| object.key));
+            }
+            DiscoveryItem::Unit(unit) => {
+                let (first, end) = unit.key_range();
+                let (first, end) = (first.unwrap(), end.unwrap());
+                let keys = memory_source.keys.lock().unwrap();
+                listed.extend(keys.keys().filter(|key| **key > first && **key < end).cloned());
+            }
+        }
+    }
+    assert!(listed.contains(&in_days) && listed.len() > 1, "some are between the days: {listed:?}");
+    assert!(
+        !found.is_empty() && found.iter().all(|key| !listed.contains(key)),
+        "no object is returned twice: {found:?}"
+    );
+    listed.extend(found);
+    assert_eq!(listed, loose.iter().cloned().chain([in_days]).collect());
+    // Without the option, a region costs no further request.
+    let requests = memory_source.requests();
+    walk(&memory_source, DiscoveryRequest { includes_loose_logs: false, ..ask }).await;
+    assert_eq!(memory_source.requests() - requests, 4, "the root, AWSLogs, the account and its kind");
+}
+
 #[tokio::test]
 async fn prefix_may_end_within_a_file_name() {
     let name = format!("copied/{A}_CloudTrail_eu-west-1_20261118T0000Z_a.json.gz");

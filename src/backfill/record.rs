@@ -112,13 +112,19 @@ pub struct DiscoveryRecord {
     /// Number of folders that were not listed.
     #[serde(default)]
     pub unvisited: u64,
-    /// The first of their names, at most [`MAX_RECORDED_UNVISITED`].
+    /// The first of their names, at most [`MAX_RECORDED_FOLDERS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unvisited_names: Vec<String>,
+    /// Number of folders whose listing was denied. A part that continues this one lists them again.
+    #[serde(default)]
+    pub denied: u64,
+    /// The first of their names, at most [`MAX_RECORDED_FOLDERS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied_names: Vec<String>,
 }
 
-/// Maximum number of unvisited folders that a discovery record names.
-pub const MAX_RECORDED_UNVISITED: usize = 10;
+/// Maximum number of unvisited folders, and of denied ones, that a discovery record names.
+pub const MAX_RECORDED_FOLDERS: usize = 10;
 
 /// Returns the name of the part of a source that consists of these folders.
 pub fn part_name(rest: &DiscoveryRest) -> String {
@@ -205,16 +211,29 @@ impl DiscoveryRecord {
     /// Creates the record of a part of a source that is not discovered yet.
     pub fn of_part(root: SourceRoot, part: Option<String>) -> Self {
         let (shape, units) = (DetectedLayout::Unknown, BTreeMap::new());
-        let (outcome, continued_by, unvisited_names) = (PartOutcome::Requeued, Vec::new(), Vec::new());
-        Self { root, outcome, shape, units, list_requests: 0, part, continued_by, unvisited: 0, unvisited_names }
+        Self {
+            root,
+            outcome: PartOutcome::Requeued,
+            shape,
+            units,
+            list_requests: 0,
+            part,
+            continued_by: Vec::new(),
+            unvisited: 0,
+            unvisited_names: Vec::new(),
+            denied: 0,
+            denied_names: Vec::new(),
+        }
     }
 
-    /// Copies the layout, the list requests and the unvisited folders from the progress of discovery.
+    /// Copies the layout, the list requests, and the unvisited and denied folders from the progress of discovery.
     pub(crate) fn update(&mut self, progress: &DiscoveryProgress) {
         self.shape = progress.shape;
         self.list_requests = progress.requests;
         self.unvisited = progress.unvisited_count;
-        self.unvisited_names = progress.unvisited.iter().take(MAX_RECORDED_UNVISITED).cloned().collect();
+        self.unvisited_names = progress.unvisited.iter().take(MAX_RECORDED_FOLDERS).cloned().collect();
+        self.denied = progress.denied.len() as u64;
+        self.denied_names = progress.denied.iter().take(MAX_RECORDED_FOLDERS).map(|entry| entry.key.clone()).collect();
     }
 
     /// Adds a unit.

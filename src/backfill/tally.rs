@@ -13,6 +13,8 @@ pub struct BackfillTally {
     pub continued: u64,
     /// Folders that discovery did not list.
     pub unvisited: u64,
+    /// Folders that discovery could not list because the listing is denied.
+    pub denied: u64,
     /// Sources without units.
     pub empty: u64,
     /// Units found.
@@ -38,6 +40,7 @@ impl BackfillTally {
         self.discovered += other.discovered;
         self.continued += other.continued;
         self.unvisited += other.unvisited;
+        self.denied += other.denied;
         self.empty += other.empty;
         self.units += other.units;
         self.done += other.done;

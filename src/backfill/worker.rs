@@ -38,6 +38,9 @@ const BUDGET_SECONDS_PER_MESSAGE: u64 = 30;
 /// Minimum delay of a unit that waits for the budget.
 const MIN_BUDGET_DELAY: Duration = Duration::from_secs(1);
 
+/// Maximum number of denied folders whose reasons an error contains.
+const MAX_NAMED_DENIED: usize = 5;
+
 /// Maximum bytes of the folders in a task that continues a discovery. A message of the queue can contain 256 KiB.
 const CONTINUATION_BYTES: usize = 64 * 1024;
 
@@ -97,6 +100,9 @@ pub enum WorkerError {
     /// Time ran out.
     #[error("out of time {0}")]
     OutOfTime(&'static str),
+    /// The listing of these folders is denied, so their units are not known.
+    #[error("folders that cannot be listed: {0}")]
+    FoldersDenied(String),
 }
 
 impl WorkerError {
@@ -201,11 +207,17 @@ impl Worker {
             tracing::warn!(%run, source = %root, "no CloudTrail folders found: check the prefix, accounts, regions and kinds");
         }
         if ended.is_ok() && continued > 0 {
-            tracing::info!(%run, source = %root, tasks = continued, "time ran out; further tasks continue the discovery");
+            tracing::info!(%run, source = %root, tasks = continued, "further tasks continue the discovery");
         }
         if ended.is_ok() && found.unvisited > 0 {
             let folders = found.unvisited_names.join(", ");
             tracing::warn!(%run, source = %root, count = found.unvisited, folders, "folders not visited: outside CloudTrail's layout");
+        }
+        if found.denied > 0 {
+            // Also if the task fails.
+            tally.denied += found.denied;
+            let folders = found.denied_names.join(", ");
+            tracing::error!(%run, source = %root, count = found.denied, folders, "folders not listed: access denied; a further task lists them again");
         }
         let unvisited = found.unvisited;
         self.save(&run, RunPart::Discovered(found), ended).await?;
@@ -248,7 +260,10 @@ impl Worker {
                         let work = Work { run, root, unit, so_far, bytes_per_second: terms.bytes_per_second };
                         messages.push(OutboundMessage::of(Task::Work(work).body()));
                     }
-                    None => break,
+                    None => {
+                        messages.extend(retry_denied(run, terms, &mut discovery, found)?);
+                        break;
+                    }
                 },
                 None => {
                     messages.extend(continue_discovery(run, terms, &mut discovery, found)?);
@@ -391,12 +406,43 @@ fn continue_discovery(
     if is_unchanged || (found.list_requests == 0 && found.units.is_empty()) {
         return Err(WorkerError::OutOfTime("before any folder of the source was listed"));
     }
+    Ok(continuations(run, terms, rest, found))
+}
+
+/// Returns the tasks that list the denied folders of this discovery again, and names them in its record. A task that
+/// contains nothing else fails, so its message reaches the dead-letter queue, and the run is not done without these folders.
+///
+/// # Errors
+/// Fails if the discovery consists of these folders: nothing changed since the task was sent.
+fn retry_denied(
+    run: &RunId,
+    terms: &RunOptions,
+    discovery: &mut Discovery,
+    found: &mut DiscoveryRecord,
+) -> Result<Vec<OutboundMessage>, WorkerError> {
+    let Some(rest) = discovery.take_denied() else { return Ok(Vec::new()) };
+    if found.part.as_deref() == Some(&part_name(&rest)) {
+        let denied = &discovery.progress().denied;
+        let mut reasons: Vec<&str> = denied.iter().take(MAX_NAMED_DENIED).map(|entry| entry.reason.as_str()).collect();
+        let more = format!("and {} more", denied.len() - reasons.len());
+        reasons.extend((denied.len() > reasons.len()).then_some(more.as_str()));
+        return Err(WorkerError::FoldersDenied(reasons.join("; ")));
+    }
+    Ok(continuations(run, terms, rest, found))
+}
+
+fn continuations(
+    run: &RunId,
+    terms: &RunOptions,
+    rest: DiscoveryRest,
+    found: &mut DiscoveryRecord,
+) -> Vec<OutboundMessage> {
     let tasks = rest.split(CONTINUATION_BYTES).into_iter().map(|part| {
         found.continued_by.push(part_name(&part));
         let (run, root, terms) = (run.clone(), found.root.clone(), terms.clone());
         OutboundMessage::of(Task::Discover { run, root, terms, rest: Some(part) }.body())
     });
-    Ok(tasks.collect())
+    tasks.collect()
 }
 
 impl Budgets {

@@ -79,6 +79,9 @@ pub(super) async fn draw(
     {
         units.push(unit);
     }
+    if let Some(denied) = discovery.progress().denied.first() {
+        return Err(SourceError::Denied(denied.reason.clone()).into());
+    }
     let mut states = SampleStates { folders: units.len() as u64, ..SampleStates::default() };
     fastrand::shuffle(&mut units);
     units.truncate(FOLDERS);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const LOOK_BACK: u32 = 3;
 
 /// A range of delivery days in UTC, including both ends. Never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "DayRangeText", into = "DayRangeText")]
 pub struct DayRange {
     from: Date,

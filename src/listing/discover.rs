@@ -11,8 +11,12 @@
 //! in it, each once. The caller chooses with [`Coverage`]. Each folder that is not listed is counted and named
 //! ([`DiscoveryProgress::unvisited`]).
 //!
+//! A folder whose listing is denied does not end the discovery. It never counts as empty: it is named, and the caller
+//! decides what happens ([`DiscoveryProgress::denied`], [`Discovery::take_denied`]).
+//!
 //! A discovery that does not fit into one invocation is continued by others: see [`Discovery::take_rest`].
 
+mod denied;
 mod rest;
 mod search;
 
@@ -20,7 +24,7 @@ use super::day_range::DayRange;
 use super::folder_level::{Filters, FolderLevel, KeyClass, classify};
 use super::unit::{BackfillMode, Layout, StateSelection, Unit};
 use crate::object::ObjectRef;
-use crate::source::{ListPage, Listing, Source, SourceError};
+use crate::source::{ListPage, Listing, Source, SourceError, UnlistedEntry};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -65,6 +69,9 @@ pub struct DiscoveryRequest {
     pub concurrency: usize,
     /// Which folders are walked.
     pub coverage: Coverage,
+    /// Whether the objects directly in region, year and month folders are returned too, with [`Coverage::Regions`].
+    /// CloudTrail writes none. They are outside of the keys of the days, so up to five list requests per region find them.
+    pub includes_loose_logs: bool,
 }
 
 impl DiscoveryRequest {
@@ -93,6 +100,7 @@ impl DiscoveryRequest {
             mode: BackfillMode::default(),
             concurrency: 16,
             coverage: Coverage::default(),
+            includes_loose_logs: false,
         }
     }
 }
@@ -117,6 +125,8 @@ pub struct DiscoveryProgress {
     pub unvisited: Vec<String>,
     /// Number of these folders. A folder that is not listed is counted once, regardless of its subfolders.
     pub unvisited_count: u64,
+    /// What could not be listed, although its folder is in the bucket: mostly folders whose listing is denied.
+    pub denied: Vec<UnlistedEntry>,
     /// The detected layout.
     pub shape: DetectedLayout,
 }
@@ -159,6 +169,8 @@ pub struct Discovery {
     in_flight: FuturesUnordered<BoxFuture<'static, Listed>>,
     ready: VecDeque<DiscoveryItem>,
     search: search::SearchState,
+    /// The pages that contain the entries of [`DiscoveryProgress::denied`].
+    denied: Vec<FolderPage>,
     /// Layout folders that directly contain selected logs. Each is reported once.
     with_direct_logs: BTreeSet<String>,
     started: bool,
@@ -170,7 +182,7 @@ pub enum DiscoveryItem {
     /// A unit to be listed.
     Unit(Unit),
     /// Objects directly in a walked folder, already listed, with the flat unit that selects among them: all of them with
-    /// [`Coverage::Everything`], and those that are not logs with [`Coverage::Regions`].
+    /// [`Coverage::Everything`], and those that are not logs, or that no unit lists, with [`Coverage::Regions`].
     Objects(Unit, Vec<ObjectRef>),
 }
 
@@ -201,6 +213,11 @@ enum FolderRole {
     AboveLayout,
     /// Only its objects are used: its subfolders are already walked.
     Objects,
+    /// A region, year or month folder: only the objects that are outside of the keys of the days are used.
+    Loose {
+        /// The folder of the region.
+        region: String,
+    },
 }
 
 /// The number of a request and its result.
@@ -227,6 +244,7 @@ impl Discovery {
             in_flight: FuturesUnordered::new(),
             ready: VecDeque::new(),
             search: search::SearchState::default(),
+            denied: Vec::new(),
             with_direct_logs: BTreeSet::new(),
             started: false,
         }
@@ -261,8 +279,8 @@ impl Discovery {
     /// is lost: the next call continues.
     ///
     /// # Errors
-    /// Fails if a folder cannot be listed. The units returned so far remain valid. The discovery cannot continue,
-    /// because the rest of that folder would be missing silently.
+    /// Fails if a folder cannot be listed, except if only the listing of this folder is denied. The units returned so far
+    /// remain valid. The discovery cannot continue, because the rest of that folder would be missing silently.
     pub async fn next_item(&mut self) -> Result<Option<DiscoveryItem>, SourceError> {
         if !self.started {
             self.start().await?;
@@ -280,9 +298,13 @@ impl Discovery {
             match self.in_flight.next().await {
                 Some((number, page)) => {
                     self.progress.requests += 1;
-                    let page = page?;
-                    if let Some(step) = self.listing.remove(&number) {
-                        self.process_page(step, page);
+                    match (self.listing.remove(&number), page) {
+                        (Some(step), Ok(page)) => self.process_page(step, page),
+                        (Some(step), Err(SourceError::Denied(reason))) if step.folder != self.prefix => {
+                            self.process_denied(step, reason);
+                        }
+                        (_, Err(error)) => return Err(error),
+                        (None, Ok(_)) => {}
                     }
                     self.progress.waiting = self.folders.len() + self.in_flight.len();
                     if let Some(progress_callback) = &self.progress_callback {
@@ -320,7 +342,8 @@ impl Discovery {
         }
     }
 
-    fn process_page(&mut self, step: FolderPage, page: ListPage) {
+    fn process_page(&mut self, step: FolderPage, mut page: ListPage) {
+        let Some(step) = self.process_unlisted(step, &mut page) else { return };
         match step.role {
             FolderRole::Layout => self.process_layout(step.folder, page),
             FolderRole::Searched => self.process_searched(step.folder, page),
@@ -332,6 +355,7 @@ impl Discovery {
                 self.push_next_page(&step.folder, page.next, FolderRole::Objects);
                 self.push_objects(step.folder, page.objects);
             }
+            FolderRole::Loose { region } => self.process_loose(step.folder, page, region),
         }
     }
 
@@ -372,8 +396,36 @@ impl Discovery {
         }
         match self.request.coverage {
             Coverage::Everything => self.push_unit(folder, Layout::Flat),
-            Coverage::Regions | Coverage::Days => self.push_unit(folder, Layout::Days),
+            Coverage::Regions | Coverage::Days => {
+                if self.request.coverage == Coverage::Regions && self.request.includes_loose_logs {
+                    let role = FolderRole::Loose { region: folder.clone() };
+                    self.folders.push(FolderPage::first(folder.clone(), role));
+                }
+                self.push_unit(folder, Layout::Days);
+            }
         }
+    }
+
+    /// Handles a page of a region, year or month folder: returns the objects directly in it that the unit of the region
+    /// does not list.
+    fn process_loose(&mut self, folder: String, page: ListPage, region: String) {
+        let (first, end) = self.request.day_range.key_range(&region);
+        // A folder that contains no end of the range is listed completely by the unit, or has other days.
+        let is_cut = |subfolder: &str| {
+            first.starts_with(subfolder) || end.as_ref().is_some_and(|end| end.starts_with(subfolder))
+        };
+        for subfolder in page.prefixes {
+            if is_cut(&subfolder) {
+                self.folders.push(FolderPage::first(subfolder, FolderRole::Loose { region: region.clone() }));
+            }
+        }
+        let is_in_unit = |key: &str| key > first.as_str() && end.as_ref().is_none_or(|end| key < end.as_str());
+        let loose: Vec<_> = page.objects.into_iter().filter(|object| !is_in_unit(&object.key)).collect();
+        if !loose.is_empty() {
+            let unit = self.unit(folder.clone(), Layout::Flat);
+            self.ready.push_back(DiscoveryItem::Objects(unit, loose));
+        }
+        self.push_next_page(&folder, page.next, FolderRole::Loose { region });
     }
 
     fn is_selected(&self, folder: &str) -> bool {
@@ -442,7 +494,7 @@ impl Discovery {
 }
 
 async fn list(source: &dyn Source, bucket: &str, folder: &str, token: Option<&str>) -> Result<ListPage, SourceError> {
-    source.list(&Listing { bucket, prefix: folder, delimiter: Some('/'), token, start_after: None }).await?.complete()
+    source.list(&Listing { bucket, prefix: folder, delimiter: Some('/'), token, start_after: None }).await
 }
 
 impl std::fmt::Debug for Discovery {

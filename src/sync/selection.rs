@@ -20,6 +20,9 @@ pub struct ObjectSelection {
     pub filters: Filters,
     /// Excludes keys with this prefix. It is the destination's prefix if the destination is within the source.
     pub exclude: Option<String>,
+    /// Whether this is the selection of a round of a watch after the first, which does not look for logs outside of
+    /// CloudTrail's day folders.
+    pub is_look_back: bool,
 }
 
 impl ObjectSelection {
@@ -29,7 +32,8 @@ impl ObjectSelection {
     pub fn looking_back(&self, today: Date, days: u32) -> Self {
         let first_day = today.saturating_sub(i64::from(days).min(i64::from(i16::MAX)).days());
         let since = self.since.unwrap_or(EARLIEST).max(first_day);
-        Self { since: Some(self.until.map_or(since, |until| since.min(until))), ..self.clone() }
+        let since = self.until.map_or(since, |until| since.min(until));
+        Self { since: Some(since), is_look_back: true, ..self.clone() }
     }
 
     /// Returns whether the selection has a condition on keys. Without a condition, every key is selected.
@@ -55,6 +59,7 @@ impl ObjectSelection {
             filters: self.filters.clone(),
             concurrency,
             coverage,
+            includes_loose_logs: !self.is_look_back,
             ..DiscoveryRequest::new(bucket, prefix, day_range)
         })
     }

@@ -116,7 +116,8 @@ impl Walk {
         })
         .try_for_each_concurrent(self.listings, |item| self.walk_item(&*source, item, steps))
         .await?;
-        let unlisted = std::mem::take(&mut *tolerant.unlisted());
+        let mut unlisted = std::mem::take(&mut *tolerant.unlisted());
+        unlisted.extend(discovery.progress().denied.iter().cloned());
         let unlisted = unlisted.into_iter().filter(|entry| !self.selection.is_excluded(&entry.key)).collect();
         Ok((discovery.progress().clone(), unlisted))
     }
@@ -194,15 +195,15 @@ impl Walk {
     }
 }
 
-/// A source that retries listings after transient failures. A denied folder counts as empty and is recorded, so that the
-/// other folders are listed.
+/// A source that retries listings after transient failures. If a unit contains a denied folder, the folder is recorded, and
+/// the rest of the unit is listed. Discovery records the folders that it must not list itself.
 #[derive(Debug)]
 struct TolerantSource {
     inner: Arc<dyn Source>,
     pace: Pace,
     /// The prefix of the walk, without its final slash. If it is denied, nothing can be listed.
     root: String,
-    /// What could not be listed. A set, because pages of one folder name the same entries.
+    /// What units could not be listed. A set, because pages of one folder name the same entries.
     unlisted: Mutex<BTreeSet<UnlistedEntry>>,
 }
 
@@ -233,6 +234,7 @@ impl Source for TolerantSource {
     async fn list(&self, ask: &Listing<'_>) -> Result<ListPage, SourceError> {
         let mut backoff = Backoff::new(self.pace, fastrand::f64);
         let mut attempt = 1;
+        let is_unit = ask.delimiter.is_none();
         loop {
             match self.inner.list(ask).await {
                 Err(SourceError::Unavailable(error) | SourceError::Unreachable(error)) if attempt < ATTEMPTS => {
@@ -246,12 +248,12 @@ impl Source for TolerantSource {
                     tokio::time::sleep(backoff.wait()).await;
                     attempt += 1;
                 }
-                Err(SourceError::Denied(reason)) if ask.prefix.trim_end_matches('/') != self.root => {
+                Err(SourceError::Denied(reason)) if is_unit && ask.prefix.trim_end_matches('/') != self.root => {
                     let key = ask.prefix.to_owned();
                     self.unlisted().insert(UnlistedEntry { key, reason, is_folder: true });
                     return Ok(ListPage::default());
                 }
-                Ok(mut page) => {
+                Ok(mut page) if is_unit => {
                     self.unlisted().extend(page.unlisted.drain(..));
                     return Ok(page);
                 }

@@ -24,6 +24,8 @@ pub struct MemorySource {
     pub before: Option<Before>,
     /// The number of the request that fails.
     pub failing: Option<usize>,
+    /// Prefixes whose listing is denied.
+    pub denied: Mutex<Vec<&'static str>>,
     /// Archive states by key, for keys that are not readable.
     pub archive: Mutex<BTreeMap<String, ArchiveState>>,
     /// Whether the KMS key of all objects can be used. `None` if there is no content at all.
@@ -78,6 +80,9 @@ impl Source for MemorySource {
         };
         if self.failing == Some(number) {
             return Err(SourceError::Unavailable("SlowDown".to_owned()));
+        }
+        if self.denied.lock().unwrap().contains(&ask.prefix) {
+            return Err(SourceError::Denied(format!("access denied to list {}: allow s3:ListBucket", ask.prefix)));
         }
         let mut keys = self.keys.lock().unwrap();
         if let Some(before) = &self.before {

@@ -21,6 +21,10 @@ pub struct RunProgress {
     pub unvisited: u64,
     /// The first of their names, each with its bucket.
     pub unvisited_names: Vec<String>,
+    /// Folders whose listing is denied. Their units are not known, so the run cannot be done.
+    pub denied: u64,
+    /// The first of their names, each with its bucket.
+    pub denied_names: Vec<String>,
     /// Units found so far.
     pub units: u64,
     /// Units that are completely processed.
@@ -72,6 +76,8 @@ impl RunProgress {
             empty: Vec::new(),
             unvisited: 0,
             unvisited_names: Vec::new(),
+            denied: 0,
+            denied_names: Vec::new(),
             units: 0,
             done: 0,
             failed: 0,
@@ -142,6 +148,9 @@ impl RunProgress {
                 PartOutcome::Failed(reason) => {
                     self.failures.push(reason.clone());
                     state = found.outcome.clone();
+                    // A part that ended otherwise named its denied folders in the parts that continue it.
+                    self.denied += found.denied;
+                    add_names(&mut self.denied_names, root, &found.denied_names);
                 }
             }
             names.extend(found.continued_by.iter().map(|name| Some(name.as_str())));
@@ -150,8 +159,7 @@ impl RunProgress {
                 self.accounts.entry(account.clone()).or_default().units += count;
             }
             self.unvisited += found.unvisited;
-            let folders = found.unvisited_names.iter().map(|folder| format!("s3://{}/{folder}", root.bucket));
-            self.unvisited_names.extend(folders.take(MAX_UNVISITED_NAMES.saturating_sub(self.unvisited_names.len())));
+            add_names(&mut self.unvisited_names, root, &found.unvisited_names);
         }
         self.units += units;
         if state == PartOutcome::Done && units == 0 {
@@ -164,8 +172,14 @@ impl RunProgress {
 /// The parts of one source by name; `None` is the part that starts at the source.
 type SourceParts<'r> = BTreeMap<Option<&'r str>, &'r DiscoveryRecord>;
 
-/// Maximum number of names in [`RunProgress::unvisited_names`].
-const MAX_UNVISITED_NAMES: usize = 20;
+/// Maximum number of names in [`RunProgress::unvisited_names`], and in [`RunProgress::denied_names`].
+const MAX_NAMES: usize = 20;
+
+/// Adds folders of a source with their bucket.
+fn add_names(names: &mut Vec<String>, root: &SourceRoot, folders: &[String]) {
+    let folders = folders.iter().map(|folder| format!("s3://{}/{folder}", root.bucket));
+    names.extend(folders.take(MAX_NAMES.saturating_sub(names.len())));
+}
 
 #[cfg(test)]
 mod tests {

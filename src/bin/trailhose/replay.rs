@@ -43,7 +43,7 @@ pub(crate) async fn run(args: ReplayArgs, halt: Receiver<bool>) -> Result<u8, St
     let replay = Replay::new(&args, &stack, since, until)?;
 
     let plan = BackfillPlan::new(replay.preview()?)?;
-    let LocalTotals { counts, unvisited, empty } =
+    let LocalTotals { counts, unlisted, empty } =
         match totals(&plan, &replay.ledger(&aws).await?, &aws, halt.clone()).await {
             Ok(totals) => totals,
             Err(LocalBackfillError::Halted) => return Ok(crate::interrupt::exit_code()),
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: ReplayArgs, halt: Receiver<bool>) -> Result<u8, St
                 return Ok(crate::report_failure("aborted", &reason, INCOMPLETE));
             }
         };
-    unvisited.print();
+    unlisted.print();
     let left = Remaining::new(&replay, &counts);
     if args.dry_run {
         match args.json {
@@ -60,7 +60,11 @@ pub(crate) async fn run(args: ReplayArgs, halt: Receiver<bool>) -> Result<u8, St
             false => print(&left.table()),
         }
         empty.iter().for_each(|warning| anstream::eprintln!("{warning}"));
-        return Ok(if empty.is_empty() { 0 } else { crate::NOTHING_MATCHED });
+        return Ok(match (unlisted.denied.is_empty(), empty.is_empty()) {
+            (false, _) => INCOMPLETE,
+            (true, false) => crate::NOTHING_MATCHED,
+            (true, true) => 0,
+        });
     }
     if !empty.is_empty() {
         empty.iter().for_each(|warning| anstream::eprintln!("{warning}"));

@@ -17,7 +17,7 @@ pub struct DiscoveryRest {
 }
 
 /// A folder that is not completely listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum RestFolder {
     /// A folder of the layout, from the page with this token on.
@@ -50,10 +50,19 @@ impl Discovery {
         self.process_unwalked();
         self.in_flight.clear();
         let listing = std::mem::take(&mut self.listing).into_values();
-        let pages = std::mem::take(&mut self.folders).into_iter().chain(listing);
+        let denied = std::mem::take(&mut self.denied);
+        let pages = std::mem::take(&mut self.folders).into_iter().chain(listing).chain(denied);
+        let mut rest = self.rest_of(pages);
+        rest.folders.extend(self.ready.drain(..).filter_map(RestFolder::of_item));
+        Some(rest)
+    }
+
+    /// Returns the rest that consists of these pages, in an order that depends only on the pages.
+    pub(super) fn rest_of(&self, pages: impl Iterator<Item = FolderPage>) -> DiscoveryRest {
         let mut folders: Vec<RestFolder> = pages.filter_map(RestFolder::of_page).collect();
-        folders.extend(self.ready.drain(..).filter_map(RestFolder::of_item));
-        Some(DiscoveryRest { searched: self.search.folders, folders })
+        folders.sort_unstable();
+        folders.dedup();
+        DiscoveryRest { searched: self.search.folders, folders }
     }
 
     /// Continues a discovery with folders that were taken from it.
@@ -111,8 +120,8 @@ impl RestFolder {
             FolderRole::Searched => Some(Self::Search { folder }),
             // The folder above is listed a second time, which is cheaper than sending its page.
             FolderRole::Candidate { above, .. } => Some(Self::Search { folder: above }),
-            // Only with `Coverage::Everything`.
-            FolderRole::AboveLayout | FolderRole::Objects => None,
+            // Only with another coverage.
+            FolderRole::AboveLayout | FolderRole::Objects | FolderRole::Loose { .. } => None,
         }
     }
 

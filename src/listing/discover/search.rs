@@ -52,8 +52,13 @@ impl Discovery {
     }
 
     async fn start_inside_layout(&mut self, prefix: String, level: FolderLevel) -> Result<(), SourceError> {
-        let page = super::list(&*self.source, &self.request.bucket, &prefix, None).await?;
+        let mut page = super::list(&*self.source, &self.request.bucket, &prefix, None).await?;
         self.progress.requests += 1;
+        let step = FolderPage::first(prefix.clone(), FolderRole::Layout);
+        if self.process_unlisted(step, &mut page).is_none() {
+            self.progress.shape = DetectedLayout::CloudTrail;
+            return Ok(());
+        }
         if page.next.is_none() && page.prefixes.is_empty() && page.objects.is_empty() {
             self.progress.shape = DetectedLayout::Empty;
             return Ok(());
@@ -162,6 +167,7 @@ impl Discovery {
             DetectedLayout::CloudTrail => self.process_unwalked(),
             DetectedLayout::Unknown if self.search.found_any_key => {
                 self.progress.shape = DetectedLayout::Flat;
+                self.clear_denied();
                 self.push_unit(self.prefix.clone(), Layout::Flat);
             }
             DetectedLayout::Unknown => {

@@ -1,7 +1,7 @@
 //! Backfill in this process: a dry run, or enqueueing the missing objects of an inventory.
 
 use super::plan::{BackfillPlan, PlannedRun, SourceLocation};
-use super::view::{LocalReport, UnvisitedFolders};
+use super::view::{LocalReport, UnlistedFolders};
 use crate::args::Location;
 use crate::components::{self, Aws, OpenedSource};
 use crate::inventory;
@@ -38,7 +38,7 @@ const UNLIMITED_TIME: Duration = Duration::from_secs(365 * 86_400);
 pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, halt: Receiver<bool>) -> Result<u8, String> {
     let Some(at) = &plan.ledger else { return Err("--ledger is required: use --ledger dynamodb://TABLE".into()) };
     let ledger = components::open_read_only(at, aws).await?;
-    let LocalTotals { counts, unvisited, empty } = match totals(plan, &ledger, aws, halt).await {
+    let LocalTotals { counts, unlisted, empty } = match totals(plan, &ledger, aws, halt).await {
         Ok(totals) => totals,
         Err(LocalBackfillError::Halted) => return Ok(crate::interrupt::exit_code()),
         Err(LocalBackfillError::NothingDone(reason)) => return Err(reason),
@@ -47,21 +47,26 @@ pub(super) async fn run(plan: &BackfillPlan, aws: &Aws, halt: Receiver<bool>) ->
         }
     };
     let rate = plan.runs.first().and_then(|planned| planned.request.bytes_per_second);
-    unvisited.print();
-    let report = LocalReport::of(counts, unvisited, plan.dry_run, rate);
+    unlisted.print();
+    let is_complete = unlisted.denied.is_empty();
+    let report = LocalReport::of(counts, unlisted, plan.dry_run, rate);
     if plan.json {
         print_json(&report)
     } else {
         print(&report.table())
     }
     empty.iter().for_each(|warning| anstream::eprintln!("{warning}"));
-    Ok(if empty.is_empty() { 0 } else { crate::NOTHING_MATCHED })
+    Ok(match (is_complete, empty.is_empty()) {
+        (false, _) => super::INCOMPLETE,
+        (true, false) => crate::NOTHING_MATCHED,
+        (true, true) => 0,
+    })
 }
 
 /// What a local backfill counted.
 pub(crate) struct LocalTotals {
     pub(crate) counts: ListingCounts,
-    pub(crate) unvisited: UnvisitedFolders,
+    pub(crate) unlisted: UnlistedFolders,
     /// A warning for each source without a matching object.
     pub(crate) empty: Vec<String>,
 }
@@ -76,23 +81,23 @@ pub(crate) async fn totals(
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let work = async {
-        let (mut counts, mut unvisited) = (ListingCounts::default(), UnvisitedFolders::default());
+        let (mut counts, mut unlisted) = (ListingCounts::default(), UnlistedFolders::default());
         let mut empty = Vec::new();
         for planned in &plan.runs {
             for at in &planned.sources {
-                let (before, unvisited_before) = (counts, unvisited.count);
-                run_source(plan, planned, at, ledger, aws, &bar, &mut counts, &mut unvisited).await?;
+                let (before, unvisited_before) = (counts, unlisted.count);
+                run_source(plan, planned, at, ledger, aws, &bar, &mut counts, &mut unlisted).await?;
                 if counts.matched() == before.matched() && !at.allow_empty {
                     let found = [
                         counts.not_logs - before.not_logs,
                         counts.excluded - before.excluded,
-                        unvisited.count - unvisited_before,
+                        unlisted.count - unvisited_before,
                     ];
                     empty.push(empty_warning(at, found));
                 }
             }
         }
-        Ok(LocalTotals { counts, unvisited, empty })
+        Ok(LocalTotals { counts, unlisted, empty })
     };
     // An interrupt drops the unfinished work. Enqueued objects stay enqueued, and the next run finds them in the ledger
     // when they are processed.
@@ -139,7 +144,7 @@ async fn run_source(
     aws: &Aws,
     bar: &ProgressBar,
     counts: &mut ListingCounts,
-    unvisited: &mut UnvisitedFolders,
+    unlisted: &mut UnlistedFolders,
 ) -> Result<(), LocalBackfillError> {
     // A report needs no list request per day, so without --since all its days are read.
     let since = plan.inventory.as_ref().map(|_| EARLIEST_DAY);
@@ -153,7 +158,7 @@ async fn run_source(
     let request = terms.discovery_request(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
     match &plan.inventory {
         Some(manifest) => run_over_inventory(plan, manifest, &opened, &request, &terms, &processor, aws, counts).await,
-        None => run_over_listing(&opened, request, &processor, bar, counts, unvisited).await,
+        None => run_over_listing(&opened, request, &processor, bar, counts, unlisted).await,
     }
 }
 
@@ -163,7 +168,7 @@ async fn run_over_listing(
     processor: &UnitProcessor,
     bar: &ProgressBar,
     counts: &mut ListingCounts,
-    unvisited: &mut UnvisitedFolders,
+    unlisted: &mut UnlistedFolders,
 ) -> Result<(), LocalBackfillError> {
     let request = DiscoveryRequest { mode: BackfillMode::Count, ..request };
     let discovery = Discovery::new(Arc::clone(&opened.source), request);
@@ -188,7 +193,7 @@ async fn run_over_listing(
             DiscoveryStep::Unit(report) => add_report(report, counts)?,
             DiscoveryStep::End(progress) => {
                 counts.list_requests += progress.requests;
-                unvisited.add(&opened.bucket, &progress);
+                unlisted.add(&opened.bucket, &progress);
             }
             DiscoveryStep::Failed(reason) if counts.listed == 0 => return Err(LocalBackfillError::NothingDone(reason)),
             DiscoveryStep::Failed(reason) => return Err(LocalBackfillError::PartlyDone(reason)),

@@ -99,6 +99,12 @@ fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
         let names = one_line(&progress.unvisited_names.join(", "));
         let _ = writeln!(out, "  {count} {folders} unvisited, not CloudTrail folders: {names}");
     }
+    if progress.denied > 0 {
+        let count = HumanCount(progress.denied);
+        let folders = if progress.denied == 1 { "folder is" } else { "folders are" };
+        let names = one_line(&progress.denied_names.join(", "));
+        let _ = writeln!(out, "  {count} {folders} not listed, access denied: {names}");
+    }
     for failure in progress.failures.iter().take(MAX_LISTED_FAILURES) {
         let _ = writeln!(out, "  failed, will be retried: {}", one_line(failure));
     }

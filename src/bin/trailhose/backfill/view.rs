@@ -20,27 +20,45 @@ pub(super) struct LocalReport {
     unvisited_folders: u64,
     /// The names of the first of these folders, for each source.
     unvisited: Vec<String>,
+    /// Folders whose listing is denied. Their objects are not counted.
+    denied: Vec<DeniedFolder>,
     estimate: EstimateView,
 }
 
 /// Folders that discovery did not list, of all sources.
 #[derive(Debug, Default)]
-pub(crate) struct UnvisitedFolders {
+pub(crate) struct UnlistedFolders {
     pub(crate) count: u64,
     /// The first names of each source.
     pub(super) names: Vec<String>,
+    /// Folders whose listing is denied, and entries that cannot be read.
+    pub(crate) denied: Vec<DeniedFolder>,
 }
 
-impl UnvisitedFolders {
-    /// Adds the unvisited folders of a discovery in this bucket or folder.
+/// A folder whose listing is denied.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeniedFolder {
+    folder: String,
+    reason: String,
+}
+
+impl UnlistedFolders {
+    /// Adds the unvisited and the denied folders of a discovery in this bucket or folder.
     pub(super) fn add(&mut self, bucket: &str, progress: &DiscoveryProgress) {
         self.count += progress.unvisited_count;
         let names = progress.unvisited.iter().map(|folder| ObjectRef::new(bucket, folder).to_string());
         self.names.extend(names);
+        self.denied.extend(progress.denied.iter().map(|entry| DeniedFolder {
+            folder: ObjectRef::new(bucket, &entry.key).to_string(),
+            reason: entry.reason.clone(),
+        }));
     }
 
-    /// Prints the first names to standard error.
+    /// Prints the first names of unvisited folders, and all denied folders, to standard error.
     pub(crate) fn print(&self) {
+        for DeniedFolder { folder, reason } in &self.denied {
+            anstream::eprintln!("failed: {}: not listed: {}", one_line(folder), one_line(reason));
+        }
         self.names.iter().for_each(|folder| {
             anstream::eprintln!(
                 "unvisited: {}: not a CloudTrail folder; to read it, use it as SOURCE",
@@ -65,7 +83,7 @@ struct EstimateView {
 impl LocalReport {
     pub(super) fn of(
         counts: ListingCounts,
-        unvisited: UnvisitedFolders,
+        unlisted: UnlistedFolders,
         dry_run: bool,
         bytes_per_second: Option<u64>,
     ) -> Self {
@@ -84,11 +102,12 @@ impl LocalReport {
             prices_of: price::REGION,
             prices_as_of: price::AS_OF,
         };
-        Self { dry_run, counts, unvisited_folders: unvisited.count, unvisited: unvisited.names, estimate }
+        let UnlistedFolders { count, names, denied } = unlisted;
+        Self { dry_run, counts, unvisited_folders: count, unvisited: names, denied, estimate }
     }
 
     pub(super) fn table(&self) -> String {
-        let Self { dry_run, counts, unvisited_folders, estimate, .. } = self;
+        let Self { dry_run, counts, unvisited_folders, denied, estimate, .. } = self;
         let mut table = Table::new(22, 14);
         table.row("keys", counts.listed, "");
         table.row("done", counts.done, "");
@@ -99,6 +118,7 @@ impl LocalReport {
         table.row("not logs", counts.not_logs, "");
         table.row("not selected", counts.excluded, "");
         table.row_if("unvisited folders", *unvisited_folders, "not CloudTrail folders");
+        table.bad("denied folders", denied.len() as u64, "not listed; their objects are not counted");
         table.row("missing", counts.missing, "");
         table.row_if(
             "  beyond retention",

@@ -28,6 +28,7 @@ pub(super) async fn run(args: FilterTestArgs, halt: &Receiver<bool>) -> Result<u
         until: args.selection.until,
         filters: args.selection.filters(),
         exclude: None,
+        is_look_back: false,
     };
     let trial = Arc::new(FilterTrial {
         source: opened.source,

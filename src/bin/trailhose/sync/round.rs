@@ -162,6 +162,7 @@ impl Components {
             until: planned.until,
             filters: planned.filters.clone(),
             exclude: destination_keys(opened, &plan.delivery.dest),
+            is_look_back: false,
         };
         let selection = match look_back_from {
             // The name of a file that is not a log does not contain its day.
