@@ -141,8 +141,8 @@ fn log_directly_in_a_region_year_or_month_folder_is_delivered_with_every_selecti
         assert_delivered(out.path(), &events(0..4));
     }
     let out = tempfile::tempdir().unwrap();
-    let ran = run(&["sync", text(bucket.path()), text(out.path()), "--json", "--since", "2026-11-21"]);
-    assert_eq!((ran.code(), &ran.json()["excluded"]), (4, &3.into()), "another day in their names: {ran:?}");
+    let ran = run(&["sync", text(bucket.path()), text(out.path()), "--json", "--since", "2026-12-01"]);
+    assert_eq!((ran.code(), &ran.json()["excluded"]), (4, &2.into()), "another day in their names: {ran:?}");
 }
 
 #[test]
@@ -250,6 +250,7 @@ fn invalid_arguments_exit_with_2_and_one_line() {
         (&["sync", source, dest, "--kind", "Digest"], "verification"),
         (&["sync", source, dest, "--all-files", "--since", "1d"], "cannot be used with"),
         (&["sync", source, dest, "--filter", "readOnly"], "field=value"),
+        (&["sync", source, dest, "--filter", "readOnly=yes"], "readOnly is never \"yes\": the field is true or false"),
         (&["sync", source, dest, "--filter", "eventsource=kms.amazonaws.com"], "did you mean eventSource?"),
         (&["sync", source, dest, "--filter", "nosuchField=1"], "unknown field \"nosuchField\""),
         (&["sync", source, dest, "--region", "eu-wset-1"], "did you mean eu-west-1?"),
@@ -362,6 +363,67 @@ fn entries_that_cannot_be_listed_are_named_and_the_others_delivered() {
     assert_eq!((ran.code(), &ran.json()["delivered"], &ran.json()["failed"]), (1, &2.into(), &2.into()), "{ran:?}");
     for reason in ["AWSLogs/444455556666 is a symbolic link", "has a name that is not UTF-8: rename"] {
         assert!(ran.err().contains(reason), "{ran:?}");
+    }
+}
+
+/// A result that is lost must not look like success. A closed pipe is a decision of the reader.
+#[cfg(unix)]
+#[test]
+fn result_that_cannot_be_printed_is_an_error_and_a_closed_pipe_is_not() {
+    let (bucket, out) = (small(), tempfile::tempdir().unwrap());
+    let (from, to) = (text(bucket.path()), text(out.path()));
+    let ledger = out.path().join(".trailhose/ledger.db");
+    let object = laptop::files(bucket.path()).remove(0);
+    for args in [
+        &["sync", from, to][..],
+        &["sync", from, to, "--json"],
+        &["sync", from, to, "--watch", "100s"],
+        &["ledger", "verify", to],
+        &["ledger", "stats", "--json", "--ledger", text(&ledger)],
+        &["explain", text(&object)],
+        &["cost", "--events", "1000"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut full = trailhose().args(args).stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        if args.contains(&"--watch") {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(full.stderr.as_mut().unwrap()), &mut line)
+                .unwrap();
+            assert!(line.contains("No space left on device"), "a watch names it and continues: {line}");
+            assert!(full.try_wait().unwrap().is_none());
+            let id = full.id().to_string();
+            assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+            assert_eq!(full.wait().unwrap().code(), Some(1));
+            continue;
+        }
+        let ran = laptop::Ran(full.wait_with_output().unwrap());
+        let said = "error: cannot write the result to standard output: No space left on device";
+        assert!(ran.code() == 1 && ran.err().contains(said), "{args:?}: {ran:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = laptop::Ran(trailhose().args(args).stdout(writer).output().unwrap());
+        assert!(closed.code() == 0 && !closed.err().contains("error"), "{args:?}: {closed:?}");
+    }
+    // A failure keeps its own code.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = laptop::Ran(trailhose().args(["sync", "gone", to, "--json"]).stdout(full).output().unwrap());
+    assert_eq!(ran.code(), 2, "{ran:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn device_as_source_or_destination_is_named_as_such() {
+    let (bucket, home) = (small(), tempfile::tempdir().unwrap());
+    let link = home.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    for (args, expected) in [
+        (["sync", text(&link), "out"], "link is a device or a pipe, expected a folder of objects"),
+        (["sync", text(bucket.path()), text(&link)], "link is a device or a pipe; expected a folder"),
+    ] {
+        let ran = run(&args);
+        assert!(ran.code() == 2 && ran.err().contains(expected), "{ran:?}");
     }
 }
 

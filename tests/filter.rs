@@ -159,6 +159,9 @@ fn filter_file_of_the_settings_is_read_and_the_command_line_replaces_it() {
     };
     let ran = sync(&["--filter", &format!("eventID={}", ids(&[0, 2, 3]).join("|"))]);
     assert_eq!((ran.code(), &ran.json()["filtered"], ran.err().as_str()), (0, &3.into(), ""));
+    let ran = sync(&["--filter", "eventName=a; eventName=a,eventSource=s"]);
+    let said = ran.err();
+    assert!(said.contains("warning: --filter: exclude rule \"eventName=a,eventSource=s\" has no effect"), "{said}");
 
     settings("filter = \"readOnly=true\"\nfilter_file = \"filter.toml\"");
     let ran = sync(&[]);

@@ -272,11 +272,40 @@ fn every_reason_why_a_ledger_cannot_be_used_is_distinguished() {
     both("is a folder; expected the file of a ledger");
     std::fs::remove_dir(&ledger).unwrap();
 
+    std::os::unix::fs::symlink("/dev/null", &ledger).unwrap();
+    both("is a device or a pipe; expected the file of a ledger");
+    std::fs::remove_file(&ledger).unwrap();
+
     rusqlite::Connection::open(&ledger).unwrap().execute_batch("CREATE TABLE songs (name TEXT)").unwrap();
     both("is the SQLite file of another program, not a trailhose ledger (its tables are songs): check the path");
 
     std::fs::write(&ledger, whole).unwrap();
     assert_eq!(synced.sync().json()["already_done"], 2, "the ledger was not changed by the refusals");
+}
+
+/// A key can contain any character. JSON has the exact key, and a row of text is one line.
+#[test]
+fn key_with_a_line_break_is_exact_in_json_and_one_line_of_text() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    let key = laptop::key("111122223333", "CloudTrail", "eu-west-1", "2026-11-01", "a\nb\"c");
+    bucket.put(&key, b"{\"Records\":[");
+    let ledger = out.path().join(".trailhose/ledger.db");
+    let ran = laptop::run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    let object = ran.json()["not_ingested"][0]["object"].as_str().unwrap().to_owned();
+    assert!(ran.code() == 3 && object.contains("a\nb\"c"), "{ran:?}");
+    let at = ["--ledger", text(&ledger)];
+    let list = |options: &[&str]| laptop::run(&[&["ledger", "quarantine", "list"], &at[..], options].concat());
+    let listed = list(&["--json"]);
+    let rows = each(&listed);
+    let named = rows[0]["object"].as_str().unwrap();
+    assert!(rows.len() == 1 && named.starts_with(&object), "{listed:?}");
+    let lines = list(&[]).out();
+    assert!(lines.lines().count() == 1 && lines.contains("a b\"c"), "{lines}");
+    // The name in JSON is accepted by the other commands, whose text has one line per object too.
+    let accepted = laptop::run(&[&["ledger", "quarantine", "accept", named, "--reason", "test"], &at[..]].concat());
+    assert_eq!((accepted.code(), accepted.out().lines().count()), (0, 1), "{accepted:?}");
+    let shown = laptop::run(&[&["ledger", "show", named], &at[..]].concat());
+    assert!(shown.code() == 0 && shown.out().lines().next().unwrap().contains("a b\"c"), "{shown:?}");
 }
 
 /// Runs the program as another user. Root passes every file mode, so as root the program is started with the ID of

@@ -197,9 +197,18 @@ fn damaged_file_is_named_and_never_rebuilt_over() {
     let delivered = delivered();
     let (file, events) = delivered.file(".jsonl");
     let intact = std::fs::read(&file).unwrap();
-    // Bytes after the committed length belong to another program.
-    std::fs::write(&file, [&intact[..], b"foreign\n"].concat()).unwrap();
-    assert_eq!((delivered.verify().code(), delivered.sync(&[]).err()), (0, String::new()));
+    // Bytes after the committed length belong to another program. They are not read and not removed.
+    let longer = [&intact[..], b"foreign\n"].concat();
+    std::fs::write(&file, &longer).unwrap();
+    let verified = delivered.verify();
+    let faulty = &verified.json()["faulty"];
+    assert_eq!((verified.code(), faulty.as_array().unwrap().len()), (1, 1), "{verified:?}");
+    assert_eq!((faulty[0]["path"].as_str(), &verified.json()["unknown"]), (file.to_str(), &0.into()), "{verified:?}");
+    let fault = faulty[0]["fault"].as_str().unwrap();
+    let length = format!("is {} bytes long, but {} bytes are committed", longer.len(), intact.len());
+    assert!(fault.starts_with(&length) && fault.contains("The next sync neither reads nor removes"), "{fault}");
+    assert_eq!(delivered.sync(&[]).err(), "");
+    assert_eq!(std::fs::read(&file).unwrap(), longer);
     let at = intact.iter().position(|&byte| byte == b'x').unwrap();
     let mut changed = intact.clone();
     changed[at] = b'z';
@@ -221,6 +230,92 @@ fn damaged_file_is_named_and_never_rebuilt_over() {
     std::fs::remove_file(file.with_extension("away")).unwrap();
     assert_eq!(delivered.sync(&["--rebuild"]).code(), 0);
     delivered.assert_intact();
+}
+
+#[test]
+fn files_that_the_ledger_did_not_write_are_counted_and_named() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    bucket.put_log("a", &events(0..3));
+    assert_eq!(run(&["sync", text(bucket.path()), text(out.path())]).code(), 0);
+    let partition = files(out.path()).remove(0).parent().unwrap().to_owned();
+    for number in 0..6 {
+        std::fs::write(partition.join(format!("copy-{number}.jsonl")), "{}\n").unwrap();
+    }
+    std::fs::write(out.path().join("notes.txt"), "").unwrap();
+    let verified = run(&["ledger", "verify", text(out.path()), "--json"]);
+    let (code, said) = (verified.code(), verified.json());
+    assert_eq!((code, &said["foreign_files"], &said["files"]), (0, &7.into(), &1.into()), "a warning: {verified:?}");
+    assert_eq!(said["foreign_names"].as_array().unwrap().len(), 5);
+    assert_eq!(said["foreign_names"][0].as_str(), partition.join("copy-0.jsonl").to_str());
+    let table = run(&["ledger", "verify", text(out.path())]).out();
+    let rows: Vec<&str> = table.lines().filter(|line| line.contains("copy-") || line.contains("foreign")).collect();
+    assert!(rows.len() == 6 && table.contains("and 2 more") && table.contains("as delivered"), "{table}");
+    // Another ledger may deliver to the same folder. Its files are not foreign.
+    let home = tempfile::tempdir().unwrap();
+    let other = home.path().join("other.db");
+    let both = ["sync", text(bucket.path()), text(out.path()), "--ledger", text(&other)];
+    assert_eq!(run(&both).code(), 0);
+    let said = run(&["ledger", "verify", text(out.path()), "--json"]).json();
+    assert_eq!((&said["foreign_files"], &said["files"]), (&7.into(), &1.into()), "{said}");
+}
+
+/// A checkpoint that a kill interrupted leaves bytes and files that are not committed. They are no fault.
+#[test]
+fn bytes_of_an_interrupted_checkpoint_are_neither_a_fault_nor_foreign() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    bucket.put_log("a", &events(0..3));
+    let sync = || run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    assert_eq!(sync().code(), 0);
+    let file = files(out.path()).remove(0);
+    let whole = std::fs::read(&file).unwrap();
+    let state = out.path().join(".trailhose");
+    let is_intent = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    let intent = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path()).find(is_intent).unwrap();
+    let mut next: serde_json::Value =
+        serde_json::from_slice(std::fs::read(&intent).unwrap().split(|&byte| byte == b'\n').next().unwrap()).unwrap();
+    next["checkpoint"] = (next["checkpoint"].as_u64().unwrap() + 1).into();
+    let relative = |path: &Path| text(path.strip_prefix(out.path().canonicalize().unwrap()).unwrap()).to_owned();
+    let file = file.canonicalize().unwrap();
+    let fresh = file.with_file_name(file.file_name().unwrap().to_str().unwrap().replace("00000001", "00000002"));
+    next["files"] = serde_json::json!([relative(&file), relative(&fresh)]);
+    std::fs::write(&intent, next.to_string()).unwrap();
+    std::fs::write(&file, [&whole[..], b"{\"cut"].concat()).unwrap();
+    std::fs::write(&fresh, b"{\"cut").unwrap();
+    let verified = run(&["ledger", "verify", text(out.path()), "--json"]);
+    assert_eq!((verified.code(), &verified.json()["foreign_files"]), (0, &0.into()), "{verified:?}");
+    // The next sync removes them, as it does after a kill.
+    assert_eq!(sync().code(), 0);
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
+    assert!(!fresh.exists());
+}
+
+#[test]
+fn file_that_was_replaced_by_a_folder_is_named_with_what_to_do() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    bucket.put_log("a", &events(0..3));
+    let sync = |options: &[&str]| run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], options].concat());
+    assert_eq!(sync(&[]).code(), 0);
+    let file = files(out.path()).remove(0);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let (path, advice) = (text(&file).to_owned(), "Move the folder out of the destination");
+    bucket.put_log("b", &events(3..5));
+    let ran = sync(&[]);
+    assert_eq!(
+        (ran.code(), &ran.json()["missing_files"], &ran.json()["delivered"]),
+        (1, &1.into(), &0.into()),
+        "{ran:?}"
+    );
+    let reason = ran.json()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains(&path) && reason.contains("it is a folder") && reason.contains(advice), "{reason}");
+    assert!(ran.err().contains(&format!("{path} is a folder: ")), "{ran:?}");
+    let verified = run(&["ledger", "verify", text(out.path()), "--json"]);
+    let fault = verified.json()["faulty"][0]["fault"].as_str().unwrap().to_owned();
+    assert!(verified.code() == 1 && fault.contains(advice), "{verified:?}");
+    // What the message says works.
+    std::fs::remove_dir(&file).unwrap();
+    assert_eq!(sync(&["--rebuild"]).code(), 0);
+    assert_delivered(out.path(), &events(0..5));
 }
 
 /// A new ledger for a folder with delivered files, and an empty file in place of the ledger.

@@ -325,6 +325,31 @@ fn kill_at_any_time_loses_and_repeats_nothing() {
     assert_delivered(out.path(), &events(0..KILLS * OBJECTS * 30));
 }
 
+/// After a kill, the write-ahead log contains the last commits of the ledger. Without it the ledger is older than the
+/// folder.
+#[test]
+fn removed_log_of_a_killed_ledger_is_noticed() {
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());
+    put(&bucket, &today("a"), &events(0..3));
+    let watch = Watch::start(&bucket, out.path());
+    assert_eq!(watch.round()["delivered"], 3);
+    watch.kill();
+    let [log, shared] = ["wal", "shm"].map(|name| out.path().join(format!(".trailhose/ledger.db-{name}")));
+    assert!(log.exists() && shared.exists(), "a kill leaves both");
+    let away = out.path().join(".trailhose/away");
+    std::fs::rename(&log, &away).unwrap();
+    for args in [&["sync", text(bucket.path()), text(out.path())][..], &["ledger", "verify", text(out.path())]] {
+        let ran = run(args);
+        assert_eq!((ran.code(), ran.err().lines().count()), (2, 1), "{ran:?}");
+        assert!(ran.err().contains("ledger.db-wal is missing") && ran.err().contains("Restore"), "{ran:?}");
+    }
+    std::fs::rename(&away, &log).unwrap();
+    let ran = run(&["sync", text(bucket.path()), text(out.path()), "--json"]);
+    assert_eq!((ran.code(), &ran.json()["already_done"]), (0, &1.into()), "{ran:?}");
+    assert!(!log.exists() && !shared.exists(), "a process that ends normally removes both");
+    assert_delivered(out.path(), &events(0..3));
+}
+
 #[test]
 fn ctrl_c_during_a_round_finishes_objects_in_progress() {
     let (bucket, out) = (Bucket::new(), tempfile::tempdir().unwrap());

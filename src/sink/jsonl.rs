@@ -12,6 +12,7 @@ mod checkpoint;
 mod file;
 mod file_events;
 mod files;
+mod foreign;
 mod intent;
 mod page_group;
 mod partition;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use crate::ledger::store::sqlite::Outstanding;
 pub use check::{FaultyFile, FileCheck, FileFault};
+pub use foreign::ForeignFiles;
 pub use rebuild::{Rebuild, ReleasedFiles};
 pub use segment_reader::{EventPosition, SegmentReader, read_event};
 pub use segments::{Backlog, CommittedSegments, Removal, Segment};

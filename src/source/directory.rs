@@ -35,8 +35,9 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let root = path.canonicalize().map_err(|error| io_error(path, &error))?;
         if !root.is_dir() {
+            let kind = if root.is_file() { "a file" } else { "a device or a pipe" };
             return Err(SourceError::Unavailable(format!(
-                "{} is a file, expected a folder of objects",
+                "{} is {kind}, expected a folder of objects",
                 path.display()
             )));
         }

@@ -187,7 +187,8 @@ async fn folder_delivery(folder: &Path, plan: &plan::DeliverySettings, aws: &Aws
         return Err("--events-per-record requires a Firehose destination, but DEST is a folder".into());
     }
     if folder.exists() && !folder.is_dir() {
-        return Err(format!("DEST: {} is a file; expected a folder", folder.display()));
+        let kind = if folder.is_file() { "a file" } else { "a device or a pipe" };
+        return Err(format!("DEST: {} is {kind}; expected a folder", folder.display()));
     }
     let compression = match plan.compress {
         None | Some(CompressMode::None) => Compression::None,

@@ -3,7 +3,6 @@
 use crate::args::CostArgs;
 use crate::text::{counted, dollars};
 use serde_json::json;
-use std::io::Write as _;
 use trailhose::billing::estimate::Sample;
 use trailhose::billing::price::{AS_OF, Bill, REGION};
 use trailhose::generate::ObjectSize;
@@ -20,8 +19,7 @@ pub(crate) async fn run(args: &CostArgs) -> Result<u8, String> {
     let sample = Sample::of(size).await?;
     let bill = sample.billed_units(args.events).bill();
     let text = if args.json { as_json(args.events, &sample, &bill) } else { as_table(args.events, &sample, &bill) };
-    // A closed pipe is not an error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    crate::print::print_bytes(text.as_bytes());
     Ok(0)
 }
 

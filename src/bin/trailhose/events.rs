@@ -2,7 +2,7 @@
 
 use crate::args::EventsArgs;
 use crate::followers::FollowedFolder;
-use crate::{NOTHING_MATCHED, text};
+use crate::{NOTHING_MATCHED, print, text};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use trailhose::event::EventId;
@@ -49,11 +49,12 @@ pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
         }
         printed += 1;
         // A closed pipe, as after `head`, is not an error.
-        if out.write_all(&event).and_then(|()| out.write_all(b"\n")).is_err() {
+        if let Err(error) = out.write_all(&event).and_then(|()| out.write_all(b"\n")) {
+            print::check(Err(error));
             break;
         }
     }
-    let _ = out.flush();
+    print::check(out.flush());
     for (fault, events) in &unreadable {
         warn(&format!("{fault}: {events} found events are not printed"));
     }

@@ -98,8 +98,7 @@ fn refuse_existing(args: &InitArgs, path: &Path) -> Result<(), String> {
 }
 
 fn say(to: &mut dyn std::io::Write, text: &str) {
-    // A closed pipe is not an error.
-    let _ = to.write_all(text.as_bytes());
+    crate::print::check(to.write_all(text.as_bytes()).and_then(|()| to.flush()));
 }
 
 /// Writes the file. With `force`, the existing file is replaced atomically.

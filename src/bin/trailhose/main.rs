@@ -112,7 +112,7 @@ fn main() -> ExitCode {
     });
     // Do not wait for reads and requests whose result is no longer needed.
     runtime.shutdown_background();
-    result.map_or_else(|error| fail(&error), ExitCode::from)
+    result.map_or_else(|error| fail(&error), |code| ExitCode::from(print::exit_code(code)))
 }
 
 /// Prints an error as one line. With `--json`, also prints it as one JSON object to standard output, so that a script
@@ -146,9 +146,8 @@ fn print_parse_error(error: &clap::Error) -> ExitCode {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     ) {
-        // A closed pipe is not an error.
-        let _ = error.print();
-        return ExitCode::from(if error.use_stderr() { NOTHING_STARTED } else { 0 });
+        print::check(error.print());
+        return ExitCode::from(if error.use_stderr() { NOTHING_STARTED } else { print::exit_code(0) });
     }
     let text = error.to_string();
     let message: Vec<&str> = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect();

@@ -3,14 +3,12 @@
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use clap::CommandFactory;
-use std::io::Write;
 
 /// Prints the completion script of a shell.
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<u8, String> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "trailhose", &mut script);
-    // A closed pipe is not an error.
-    let _ = std::io::stdout().write_all(&script);
+    crate::print::print_bytes(&script);
     Ok(0)
 }
 

@@ -27,7 +27,7 @@ const DELIVERED: u8 = 0;
 const INCOMPLETE: u8 = 1;
 
 /// Exit code: completed, but some objects are quarantined.
-const QUARANTINED: u8 = 3;
+pub(crate) const QUARANTINED: u8 = 3;
 
 /// Result of a run, or of one round of `--watch`.
 pub(crate) struct Summary<'a> {

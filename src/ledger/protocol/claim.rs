@@ -240,6 +240,9 @@ impl PageUpdate<'_> {
                 let mut lease = self.lease.lock().await;
                 lease.pages_expire = lease.pages_expire.max(page.expires);
                 lock.release(PageView { as_of, page: Some(page) });
+                // Frees the list of all events before that of the overflow pages is created. Each takes 40 bytes per event
+                // of a large object, and its capacity up to twice that.
+                drop((ticket, pending));
                 return Ok(self.overflow(result, new));
             }
             page.version = Version::fresh();

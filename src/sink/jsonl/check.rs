@@ -1,6 +1,7 @@
 //! Checks committed files, quickly by their lengths or completely by their content.
 
 use super::checkpoint::Destination;
+use super::file::REPLACED_BY_A_FOLDER;
 use super::files::{CommittedFile, FileChecks};
 use super::{Jsonl, SinkError, blocking};
 use std::fs::File;
@@ -17,6 +18,18 @@ pub enum FileFault {
     /// It is shorter than its committed length.
     #[error("is {found} bytes long, but {committed} bytes are committed")]
     Shorter {
+        /// Its length in bytes.
+        found: u64,
+        /// Its committed length in bytes.
+        committed: u64,
+    },
+    /// Bytes that this ledger did not write follow its committed length. Only [`super::verify`] reports this.
+    #[error(
+        "is {found} bytes long, but {committed} bytes are committed: another program appended to it. The next sync neither \
+         reads nor removes these bytes, and continues in a new file. To remove them, truncate the file to its committed \
+         length"
+    )]
+    Longer {
         /// Its length in bytes.
         found: u64,
         /// Its committed length in bytes.
@@ -77,6 +90,12 @@ pub(super) fn faulty(root: &Path, file: &CommittedFile, fault: FileFault) -> Fau
 
 fn check_length(root: &Path, file: &CommittedFile) -> Result<(), FileFault> {
     match std::fs::metadata(root.join(file.path())) {
+        Ok(found) if found.is_dir() => Err(FileFault::Damaged(format!("is a folder: {REPLACED_BY_A_FOLDER}"))),
+        Ok(found) if !found.is_file() => Err(FileFault::Damaged(
+            "is a device or a pipe: another program replaced the file. Remove it, and restore the file or deliver its events \
+             again with `trailhose sync --rebuild`"
+                .into(),
+        )),
         Ok(found) if found.len() >= file.length => Ok(()),
         Ok(found) => Err(FileFault::Shorter { found: found.len(), committed: file.length }),
         Err(error) => Err(unreadable(&error)),

@@ -301,6 +301,9 @@ impl Destination {
         let Some(last_file) = self.tables.last_file(&self.id, partition)? else { return Ok(None) };
         let path = self.root.join(partition).join(&last_file.name);
         let found = match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {
+                return Err(io_error("append to", &path, &io::ErrorKind::IsADirectory.into()));
+            }
             Ok(found) => found.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 tracing::info!(file = %path.display(), "file was removed; continuing in a new file");
@@ -386,7 +389,7 @@ impl Destination {
         format!("{}-", &self.journal.id()[..12])
     }
 
-    fn intent_path(&self) -> PathBuf {
+    pub(super) fn intent_path(&self) -> PathBuf {
         self.root.join(STATE_FOLDER).join(format!("{}.json", &self.journal.id()[..12]))
     }
 

@@ -158,8 +158,19 @@ pub(super) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), SinkError> {
     removed.map_err(|error| io_error("remove", path, &error))
 }
 
+/// What happened to a file whose path is a folder now, and what to do.
+pub(super) const REPLACED_BY_A_FOLDER: &str = "another program replaced the file. Move the folder out of the destination, \
+                                               and restore the file or deliver its events again with `trailhose sync \
+                                               --rebuild`";
+
 /// Maps an error of the file system to a sink error. `action` is a verb such as "write".
 pub(super) fn io_error(action: &str, path: &Path, error: &io::Error) -> SinkError {
+    if error.kind() == io::ErrorKind::IsADirectory {
+        return SinkError::Unavailable(format!(
+            "cannot {action} {}: it is a folder: {REPLACED_BY_A_FOLDER}",
+            path.display()
+        ));
+    }
     let text = format!("cannot {action} {}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => SinkError::Denied(text),

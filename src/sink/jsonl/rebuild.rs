@@ -292,7 +292,7 @@ fn fail_if_damaged(faults: &[FaultyFile]) -> Result<(), SinkError> {
     };
     let advice = match first.fault {
         FileFault::Missing => "restore it, release it too, or deliver its events again with `trailhose sync --rebuild`",
-        FileFault::Shorter { .. } | FileFault::Damaged(_) => {
+        FileFault::Shorter { .. } | FileFault::Longer { .. } | FileFault::Damaged(_) => {
             "restore it, or move it away and deliver its events again with `trailhose sync --rebuild`"
         }
     };

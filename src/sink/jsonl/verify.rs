@@ -3,6 +3,7 @@
 use super::check::FaultyFile;
 use super::checkpoint::Destination;
 use super::file_events::FileEvents;
+use super::foreign::ForeignFiles;
 use super::page_group::PageGroup;
 use super::rebuild::PresentEvents;
 use super::{SinkError, blocking, sink_error};
@@ -29,6 +30,8 @@ pub struct Verification {
     pub unknown: u64,
     /// Events of removed files that a rebuild did not deliver again yet.
     pub outstanding: Outstanding,
+    /// Files in the folder that the ledger did not write. They are no difference.
+    pub foreign: ForeignFiles,
     /// Whether the events were compared. They are not if the ledger is stored elsewhere or delivered to several
     /// folders.
     pub compared: bool,
@@ -109,6 +112,12 @@ impl Destination {
             found.missing += missing;
             found.unknown += not_known.saturating_sub(repeats);
         }
+        let mut unrecorded = self.unrecorded(&files)?;
+        for file in &files {
+            let fault = unrecorded.longer.remove(&file.path());
+            faults.extend(fault.map(|fault| super::check::faulty(&self.root, file, fault)));
+        }
+        found.foreign = unrecorded.foreign;
         let mut seen = HashSet::new();
         faults.retain(|faulty| seen.insert(faulty.path.clone()));
         found.faulty = faults;

@@ -176,8 +176,9 @@ async fn unlistable_entry_is_named_and_the_others_are_listed() {
     let bad = root.join("sub/bad");
     for (target, reason, is_folder) in [
         (home.path().join("secret"), "outside the folder", false),
-        (root.clone(), "not followed", true),
+        (root.clone(), "a folder and is not followed: if it contains logs, add it as a source", true),
         (root.join("gone"), "broken symbolic link", false),
+        ("/dev/null".into(), "/dev/null, which is neither a file nor a folder: remove the link", false),
     ] {
         symlink(target, &bad).unwrap();
         let page = source.list(&request(&source, "", None)).await.unwrap();

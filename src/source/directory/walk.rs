@@ -164,12 +164,13 @@ impl DirectoryWalk<'_> {
             true if real.starts_with(self.root) => Ok(Some(EntryKind::File(target))),
             true => Err(file(outside_folder(&path, &real))),
             false => {
-                let reason = SourceError::Denied(format!(
-                    "{} is a symbolic link to {}, which is not a file and is not followed: if it is a folder with logs, \
-                     add it as a source",
-                    path.display(),
-                    real.display()
-                ));
+                let (kind, advice) = match target.is_dir() {
+                    true => ("a folder and is not followed", "if it contains logs, add it as a source"),
+                    false => ("neither a file nor a folder", "remove the link, or replace it by the file"),
+                };
+                let (path, real) = (path.display(), real.display());
+                let reason =
+                    SourceError::Denied(format!("{path} is a symbolic link to {real}, which is {kind}: {advice}"));
                 Err(Unlistable { reason, is_folder: target.is_dir() })
             }
         }

@@ -197,6 +197,10 @@ fn parse_condition(part: &str, paths: &mut PathTable) -> Result<Condition, Strin
             texts.sort();
             texts.dedup();
             let or_null = texts.iter().any(|text| text == "null");
+            let is_boolean_value = |text: &String| matches!(text.as_str(), "true" | "false" | "null");
+            if let Some(wrong) = texts.iter().find(|text| kind.is_boolean && !is_boolean_value(text)) {
+                return Err(format!("invalid filter {part:?}: {field} is never {wrong:?}: the field is true or false"));
+            }
             Ok(Condition { path, test: Test::AnyOf { texts, or_null }, negated: false })
         }
         _ => Err(format!("invalid filter {part:?}: expected field=value, for example readOnly=true")),

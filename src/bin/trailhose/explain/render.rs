@@ -7,7 +7,6 @@ use clap::builder::styling::Style;
 use indicatif::{DecimalBytes, HumanCount};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 /// Maximum number of accounts or regions listed.
 const MAX_NAMES: usize = 4;
@@ -24,8 +23,7 @@ pub(super) fn print(explained: &Explanation, json: bool) {
             Err(error) => format!("{{\"error\":{:?}}}\n", error.to_string()),
         },
     };
-    // A closed pipe is not an error.
-    let _ = anstream::stdout().write_all(text.as_bytes());
+    crate::print::print(&text);
 }
 
 fn table(explained: &Explanation) -> String {

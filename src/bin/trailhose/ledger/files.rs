@@ -68,6 +68,9 @@ struct VerifyReport<'a> {
     /// Events of removed files that `sync --rebuild` did not deliver again yet, and the objects that owned them.
     not_rebuilt: u64,
     not_rebuilt_objects: Vec<String>,
+    /// Files in the folder that the ledger did not write, and the first of their names.
+    foreign_files: u64,
+    foreign_names: Vec<String>,
     /// Whether the events were compared with the ledger.
     compared: bool,
     #[serde(skip)]
@@ -104,6 +107,8 @@ pub(super) async fn verify(dest: &Path, ledger: Option<&LedgerLocation>, json: b
         unknown: found.unknown,
         not_rebuilt: found.outstanding.events,
         not_rebuilt_objects: found.outstanding.objects.iter().map(ToString::to_string).collect(),
+        foreign_files: found.foreign.count,
+        foreign_names: found.foreign.names.iter().map(|path| path.display().to_string()).collect(),
         compared: found.compared,
         found: &found,
     };
@@ -137,6 +142,14 @@ fn table(report: &VerifyReport<'_>) -> String {
     }
     if report.not_rebuilt_objects.len() > MAX_NAMED {
         table.line(&format!("  and {} more", report.not_rebuilt_objects.len() - MAX_NAMED));
+    }
+    table.row_if("foreign files", report.foreign_files, "not written by this ledger; sync does not change them");
+    for name in &report.foreign_names {
+        table.line(&crate::text::one_line(&format!("  {name}")));
+    }
+    let more = report.foreign_files - report.foreign_names.len() as u64;
+    if more > 0 {
+        table.line(&format!("  and {} more", HumanCount(more)));
     }
     table.line(match (report.found.is_intact(), report.compared) {
         (true, true) => "The files are as delivered.",

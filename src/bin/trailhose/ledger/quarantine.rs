@@ -38,7 +38,7 @@ fn line(view: &RowView) -> String {
     let since = view.quarantined_at.as_deref().unwrap_or("at an unknown time");
     let reason = one_line(view.reason.as_deref().unwrap_or_default());
     let accepted = view.accepted.as_deref().map(|why| format!("  (accepted: {})", one_line(why))).unwrap_or_default();
-    format!("{since}  {}  {reason}{accepted}\n", view.object)
+    format!("{since}  {}  {reason}{accepted}\n", one_line(&view.object))
 }
 
 /// Accepts that the given quarantined objects stay undelivered, for this reason, or withdraws this.
@@ -71,7 +71,7 @@ pub(super) async fn accept(
         let object = named(row);
         match json {
             true => print_json(&ChangeResult { object, status }),
-            false => print(&format!("{status:<13}{object}{hint}\n")),
+            false => print(&format!("{status:<13}{}{hint}\n", one_line(&object))),
         }
     }
     let effect = match reason {
@@ -171,7 +171,7 @@ impl RetryTotals {
             let object = named(row);
             match json {
                 true => print_json(&ChangeResult { object, status }),
-                false => print(&format!("{status:<10}{object}{hint}\n")),
+                false => print(&format!("{status:<10}{}{hint}\n", one_line(&object))),
             }
         }
         Ok(())

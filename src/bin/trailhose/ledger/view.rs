@@ -1,6 +1,6 @@
 //! A ledger row as text or JSON.
 
-use crate::text::counted;
+use crate::text::{counted, one_line};
 use clap::builder::styling::Style;
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use trailhose::ledger::model::row::{CURSOR_END, Row, Seconds};
 /// A ledger row for output.
 #[derive(Debug, Serialize)]
 pub(super) struct RowView {
-    /// The object with `#` and its version, as accepted by other commands.
+    /// The object with `#` and its version, as accepted by other commands. It can contain any character.
     pub(super) object: String,
     pub(super) status: &'static str,
     /// Index after the last event whose delivery is recorded; `None` if all are delivered.
@@ -54,7 +54,7 @@ impl RowView {
     /// Returns the row as text.
     pub(super) fn text(&self) -> String {
         let bold = Style::new().bold();
-        let mut out = format!("{bold}{}{bold:#}\n", self.object);
+        let mut out = format!("{bold}{}{bold:#}\n", one_line(&self.object));
         line(&mut out, "status", self.status);
         if let Some(cursor) = self.cursor.filter(|&cursor| cursor > 0) {
             line(&mut out, "delivered", &format!("the events before event {cursor}"));
@@ -82,16 +82,16 @@ impl RowView {
             ("kept until", &self.expires),
         ] {
             if let Some(text) = text {
-                line(&mut out, name, &crate::text::one_line(text));
+                line(&mut out, name, &one_line(text));
             }
         }
         out
     }
 }
 
-/// Returns the object with its version.
+/// Returns the object with its version. A text must pass it to [`one_line`].
 pub(super) fn named(row: &Row) -> String {
-    crate::text::one_line(&format!("{}#{}", row.object, row.object.etag))
+    format!("{}#{}", row.object, row.object.etag)
 }
 
 /// Adds a line with a name and a text.
@@ -101,7 +101,7 @@ pub(super) fn line(out: &mut String, name: &str, text: &str) {
 
 /// Prints a message to standard error.
 pub(super) fn say(text: &str) {
-    anstream::eprintln!("{}", crate::text::one_line(text));
+    anstream::eprintln!("{}", one_line(text));
 }
 
 fn time(seconds: Seconds) -> String {

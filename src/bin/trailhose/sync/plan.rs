@@ -17,7 +17,7 @@ pub(crate) struct SyncPlan {
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) delivery: DeliverySettings,
     pub(crate) filter: Filter,
-    /// Rules of the filter file that have no effect.
+    /// Rules of the filter that have no effect.
     pub(crate) filter_warnings: Vec<String>,
     /// Number of objects processed concurrently.
     pub(crate) jobs: Option<usize>,
@@ -93,7 +93,12 @@ impl SyncPlan {
                 let warnings = crate::filter::warnings(&path, &filter);
                 (filter, warnings)
             }
-            None => (one_line.unwrap_or_default(), Vec::new()),
+            None => {
+                let filter = one_line.unwrap_or_default();
+                let warnings =
+                    filter.findings().into_iter().map(|finding| format!("--filter: {}", finding.text)).collect();
+                (filter, warnings)
+            }
         };
         Ok(Self {
             sources,

@@ -11,11 +11,10 @@ use super::plan::SyncPlan;
 use super::round::{Components, Round, SourceEnd};
 use super::{Print, summary};
 use crate::interrupt;
-use crate::print::print_json;
+use crate::print::{self, print_json};
 use crate::progress::Progress;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
 use trailhose::sync::Completion;
@@ -170,7 +169,7 @@ fn print_round(
 fn print_line(line: &str, print: Print) {
     if print == Print::Table {
         let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        // A closed pipe does not stop the watch.
-        let _ = writeln!(anstream::stdout(), "{at}  {line}");
+        // Neither a closed pipe nor a full device stops the watch.
+        print::print(&format!("{at}  {line}\n"));
     }
 }

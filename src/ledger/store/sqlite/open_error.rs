@@ -38,8 +38,15 @@ pub(super) fn check_file(path: &Path, access: FileAccess) -> Result<(), StoreErr
                 path.display()
             )));
         }
+        Ok(found) if !found.is_file() => {
+            return Err(StoreError::Unreadable(format!(
+                "{} is a device or a pipe; expected the file of a ledger, for example DEST/.trailhose/ledger.db",
+                path.display()
+            )));
+        }
         Ok(_) => {}
     }
+    check_log(path)?;
     let file = File::options().read(true).write(access == FileAccess::Write).open(path);
     let mut file = file.map_err(|error| io_error(path, &error))?;
     for extension in ["-wal", "-shm"] {
@@ -57,6 +64,26 @@ pub(super) fn check_file(path: &Path, access: FileAccess) -> Result<(), StoreErr
         start if start == MAGIC => Ok(()),
         start => Err(not_sqlite(path, start)),
     }
+}
+
+/// Checks that the write-ahead log of a process that was killed was not removed. SQLite creates the log before the file
+/// `-shm` and removes it after that file, so the second one is never alone.
+fn check_log(path: &Path) -> Result<(), StoreError> {
+    let [log, shared] = ["-wal", "-shm"].map(|extension| beside(path, extension));
+    // In this order: another process may close the ledger meanwhile, and removes the second file first.
+    let is_log_missing = matches!(log.try_exists(), Ok(false));
+    if is_log_missing && matches!(shared.try_exists(), Ok(true)) && matches!(log.try_exists(), Ok(false)) {
+        return Err(StoreError::Unreadable(format!(
+            "{} is missing, but {} exists: a process that used the ledger was killed, and then the file with its last commits \
+             was removed. Restore the file, or ledger and destination together from a backup. If there is no copy, remove {} \
+             to continue with the older ledger; events that were delivered since are then delivered again, or the folder is \
+             refused because it is newer than the ledger",
+            log.display(),
+            shared.display(),
+            shared.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Returns the path with `extension` appended to its name.

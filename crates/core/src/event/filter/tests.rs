@@ -75,13 +75,15 @@ fn rule_that_is_tested_for_every_event_does_not_decide_before_an_earlier_rule() 
 }
 
 #[test]
-fn unknown_and_nested_fields_are_rejected() {
+fn unknown_and_nested_fields_and_values_that_never_occur_are_rejected() {
     for (text, expected) in [
         ("eventsource=kms.amazonaws.com", "did you mean eventSource?"),
         ("readOnly=true; evntName=x", "did you mean eventName?"),
         ("nosuchField=x", "unknown field \"nosuchField\": expected a top-level field"),
         ("userIdentity=Root", "userIdentity contains other fields"),
         ("userIdentity.type=Root", "unknown field"),
+        ("readOnly=yes", "readOnly is never \"yes\": the field is true or false"),
+        ("eventName=a; managementEvent=true|False", "managementEvent is never \"False\""),
     ] {
         let error = Filter::parse(text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
