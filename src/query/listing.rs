@@ -117,6 +117,9 @@ impl FileListing<'_> {
             }
         }
         let found = discovery.progress();
+        for entry in &found.denied {
+            report.skip(&entry.key, entry.reason.clone());
+        }
         for folder in &found.unvisited {
             report.skip(folder, "is outside CloudTrail's layout and was not searched: query it separately");
         }
