@@ -13,9 +13,12 @@ mod condition;
 mod file;
 mod index;
 mod path;
+#[cfg(feature = "filter-file")]
+mod patterns;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod values;
 
 #[cfg(feature = "filter-file")]
 pub use check::FilterFinding;
@@ -25,13 +28,15 @@ pub use rule::{Rule, RuleKind};
 
 use super::field::{self, FieldKind};
 use crate::decode::{Event, MemberRange};
-use crate::event::json::{Leaf, Name, RawValue, for_each_member, value_at};
+use crate::event::json::{Name, for_each_member};
 use condition::{Condition, Test};
 use index::RuleIndex;
 use path::FieldPath;
-use std::cell::OnceCell;
+#[cfg(feature = "filter-file")]
+use patterns::PatternSet;
 use std::collections::HashMap;
 use std::sync::Arc;
+use values::{EventFields, KEPT_FIELDS, MAX_TOP_LEVEL, MISSING};
 
 /// Decides which events are dropped. The default filter drops no event. A clone shares the rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,28 +51,23 @@ struct Rules {
     exclude_index: RuleIndex,
     /// The distinct fields of all conditions.
     paths: Vec<FieldPath>,
-    /// For each path, the index of its values in [`EventFields::nested`], if they are kept.
+    /// For each path, the index of its values among the kept ones of its kind, top-level or nested, if they are kept.
     kept: Vec<Option<usize>>,
+    /// For each path, its regular expressions, if they are searched together.
+    #[cfg(feature = "filter-file")]
+    patterns: Vec<Option<PatternSet>>,
     /// For each path, the index of its first name in `names`.
     top: Vec<usize>,
     /// The distinct top-level names of all paths, in ascending order of their length.
     names: Vec<String>,
+    /// The heads of `names`.
+    heads: Vec<u64>,
     /// For each length of a name: the range of these names in `names`.
     by_length: [(u8, u8); MAX_NAME + 1],
 }
 
 /// Maximum length of the name of a top-level field in bytes.
 const MAX_NAME: usize = 32;
-
-/// Number of top-level fields whose values are found in one pass. CloudTrail has fewer.
-const MAX_TOP_LEVEL: usize = 40;
-
-/// The offset of a field that an event does not have.
-const MISSING: usize = usize::MAX;
-
-/// Number of nested fields whose values are kept while an event is compared with the rules. The values of further fields
-/// are read again for each condition.
-const KEPT_FIELDS: usize = 16;
 
 /// What a filter does with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,13 +111,21 @@ impl Filter {
         }
         let position = |path: &FieldPath| names.iter().position(|name| *name == path.names[0]).unwrap_or_default();
         let top = paths.iter().map(position).collect();
-        let mut nested = 0..KEPT_FIELDS;
-        let kept = paths.iter().map(|path| if path.is_top_level() { None } else { nested.next() }).collect();
+        let (mut single, mut nested) = (0..KEPT_FIELDS, 0..KEPT_FIELDS);
+        let kept = paths.iter().map(|path| if path.is_top_level() { single.next() } else { nested.next() }).collect();
         for rule in include.iter_mut().chain(&mut exclude) {
-            rule.conditions.sort_by_key(|condition| !paths[condition.path].is_top_level());
+            rule.conditions.sort_by_key(|condition| (!paths[condition.path].is_top_level(), condition.test.cost()));
         }
         let path_of = |name: &str| paths.iter().position(|path| path.is_top_level() && path.names[0] == name);
-        let (include_index, exclude_index) = (RuleIndex::new(&include, path_of), RuleIndex::new(&exclude, path_of));
+        let (include_index, exclude_index) =
+            (RuleIndex::new(&mut include, path_of), RuleIndex::new(&mut exclude, path_of));
+        #[cfg(feature = "filter-file")]
+        let patterns = (0..paths.len())
+            .map(|path| match paths[path].is_top_level() {
+                true => PatternSet::new(include.iter_mut().chain(&mut exclude), path),
+                false => None,
+            })
+            .collect();
         Self(Some(Arc::new(Rules {
             include,
             exclude,
@@ -125,7 +133,10 @@ impl Filter {
             exclude_index,
             paths,
             kept,
+            #[cfg(feature = "filter-file")]
+            patterns,
             top,
+            heads: names.iter().map(|name| head(name.as_bytes())).collect(),
             names,
             by_length,
         })))
@@ -234,16 +245,19 @@ impl Rules {
     #[inline(always)]
     fn note(&self, name: &[u8], start: usize, starts: &mut [usize; MAX_TOP_LEVEL]) {
         let Some(&(first, end)) = self.by_length.get(name.len()) else { return };
-        let range = first as usize..end as usize;
-        for (known, noted) in self.names[range.clone()].iter().zip(&mut starts[range]) {
-            if known.as_bytes() == name {
-                *noted = start;
+        if first == end {
+            return;
+        }
+        let head = head(name);
+        for at in first as usize..end as usize {
+            if self.heads[at] == head && (name.len() <= HEAD || self.names[at].as_bytes()[HEAD..] == name[HEAD..]) {
+                starts[at] = start;
             }
         }
     }
 
     fn decide_from(&self, line: &[u8], starts: [usize; MAX_TOP_LEVEL]) -> Decision<'_> {
-        let event = EventFields { rules: self, line, starts, nested: [const { OnceCell::new() }; KEPT_FIELDS] };
+        let event = EventFields::new(self, line, starts);
         let mut kept_by = None;
         if !self.include.is_empty() {
             match self.include_index.first_match(&self.include, &event) {
@@ -258,44 +272,14 @@ impl Rules {
     }
 }
 
-/// The fields of one event that the conditions use.
-#[derive(Debug)]
-struct EventFields<'f, 'e> {
-    rules: &'f Rules,
-    line: &'e [u8],
-    /// The offsets of the values of the top-level fields in [`Rules::names`], or [`MISSING`].
-    starts: [usize; MAX_TOP_LEVEL],
-    /// The values of nested fields, read when a condition needs them first.
-    nested: [OnceCell<Vec<Leaf<'e>>>; KEPT_FIELDS],
-}
+/// Number of bytes of a name that are compared first.
+const HEAD: usize = 8;
 
-impl<'e> EventFields<'_, 'e> {
-    /// Returns the value of the top-level field of a path.
-    fn top_value(&self, path: usize) -> Option<RawValue<'e>> {
-        match self.starts[self.rules.top[path]] {
-            MISSING => None,
-            start => value_at(self.line, start),
-        }
-    }
-
-    /// Returns the value of a top-level field.
-    fn leaf(&self, path: usize) -> Option<Leaf<'e>> {
-        self.top_value(path).map(RawValue::leaf)
-    }
-
-    fn fulfills(&self, rule: &Rule) -> bool {
-        rule.conditions.iter().all(|condition| self.fulfills_condition(condition))
-    }
-
-    fn fulfills_condition(&self, condition: &Condition) -> bool {
-        let path = &self.rules.paths[condition.path];
-        if path.is_top_level() {
-            return condition.matches(self.leaf(condition.path).as_slice());
-        }
-        let values = || self.top_value(condition.path).map(|top| path.values(top)).unwrap_or_default();
-        match self.rules.kept[condition.path] {
-            Some(kept) => condition.matches(self.nested[kept].get_or_init(values)),
-            None => condition.matches(&values()),
-        }
+/// Returns the first bytes of a name as a number. Names of the same length that differ in them are different.
+#[inline(always)]
+fn head(name: &[u8]) -> u64 {
+    match name.first_chunk::<HEAD>() {
+        Some(first) => u64::from_le_bytes(*first),
+        None => name.iter().fold(0, |head, &byte| head << 8 | u64::from(byte)),
     }
 }

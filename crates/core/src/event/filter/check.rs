@@ -288,9 +288,9 @@ impl Test {
             Self::Prefix(texts) | Self::Suffix(texts) => texts.iter().any(String::is_empty),
             // A pattern without anchors that matches the empty text matches at the start of every text.
             Self::Regex(patterns) => patterns.iter().any(|pattern| {
-                let source = pattern.0.as_str();
+                let source = pattern.regex.as_str();
                 matches!(source, "^" | "$" | ".*" | "^.*" | ".*$")
-                    || (!source.contains(['^', '$', '\\']) && pattern.0.is_match(b""))
+                    || (!source.contains(['^', '$', '\\']) && pattern.regex.is_match(b""))
             }),
             Self::AnyOf { .. } | Self::Network(_) | Self::Null => false,
         }

@@ -43,12 +43,16 @@ pub(super) enum Test {
 /// A compiled regular expression. Two patterns are equal if their texts are.
 #[cfg(feature = "filter-file")]
 #[derive(Debug, Clone)]
-pub(super) struct Pattern(pub(super) Regex);
+pub(super) struct Pattern {
+    pub(super) regex: Regex,
+    /// Its number in the set of its field.
+    pub(super) number: usize,
+}
 
 #[cfg(feature = "filter-file")]
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.regex.as_str() == other.regex.as_str()
     }
 }
 
@@ -63,6 +67,19 @@ impl Condition {
 }
 
 impl Test {
+    /// Returns an order of the tests by their cost.
+    pub(super) fn cost(&self) -> u8 {
+        match self {
+            Self::AnyOf { .. } => 0,
+            #[cfg(feature = "filter-file")]
+            Self::Exists | Self::Null | Self::Prefix(_) | Self::Suffix(_) => 0,
+            #[cfg(feature = "filter-file")]
+            Self::Network(_) => 1,
+            #[cfg(feature = "filter-file")]
+            Self::Regex(_) => 2,
+        }
+    }
+
     /// Returns whether one value passes.
     pub(super) fn passes(&self, value: &Leaf<'_>) -> bool {
         match (self, value) {
@@ -80,7 +97,8 @@ impl Test {
     pub(super) fn passes_text(&self, text: &[u8]) -> bool {
         match self {
             Self::AnyOf { texts, .. } => match &texts[..] {
-                [only] => only.as_bytes() == text,
+                // The lengths of a few texts are compared faster than the texts of a search.
+                few if few.len() <= 8 => few.iter().any(|known| known.as_bytes() == text),
                 texts => texts.binary_search_by(|known| known.as_bytes().cmp(text)).is_ok(),
             },
             #[cfg(feature = "filter-file")]
@@ -92,7 +110,7 @@ impl Test {
                 address(text).is_some_and(|at| networks.iter().any(|network| network.contains(&at)))
             }
             #[cfg(feature = "filter-file")]
-            Self::Regex(patterns) => patterns.iter().any(|Pattern(pattern)| pattern.is_match(text)),
+            Self::Regex(patterns) => patterns.iter().any(|pattern| pattern.regex.is_match(text)),
             #[cfg(feature = "filter-file")]
             Self::Exists => true,
             #[cfg(feature = "filter-file")]

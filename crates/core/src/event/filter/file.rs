@@ -30,10 +30,10 @@ pub const MAX_RULES: usize = 10_000;
 pub const MAX_PATTERNS: usize = 1_000;
 
 /// Maximum size of a compiled regular expression in bytes. A list of a hundred names takes about 100 kB.
-const PATTERN_BYTES: usize = 1 << 20;
+pub(super) const PATTERN_BYTES: usize = 1 << 20;
 
 /// Maximum memory in bytes that a regular expression takes per thread while it matches.
-const PATTERN_CACHE_BYTES: usize = 256 << 10;
+pub(super) const PATTERN_CACHE_BYTES: usize = 256 << 10;
 
 /// The names of the tests of a condition.
 const TESTS: [&str; 8] = ["any_of", "cidr", "equals", "exists", "null", "prefix", "regex", "suffix"];
@@ -334,7 +334,7 @@ impl FileParser {
             ));
         }
         let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_CACHE_BYTES).build();
-        built.map(Pattern).map_err(|error| match error {
+        built.map(|regex| Pattern { regex, number: 0 }).map_err(|error| match error {
             regex::Error::CompiledTooBig(limit) => {
                 format!("the regular expression {} needs more than {limit} bytes: use smaller repetitions", shown(text))
             }

@@ -5,7 +5,6 @@
 
 use super::condition::Test;
 use super::{Condition, EventFields, Rule};
-use crate::event::json::Leaf;
 
 /// The fields by which rules are listed. A rule is listed by the first of them that it requires.
 const KEYS: [&str; 2] = ["eventSource", "eventName"];
@@ -24,15 +23,20 @@ pub(super) struct RuleIndex {
 }
 
 impl RuleIndex {
-    /// Lists the rules. `path_of` returns the index of a field in the filter's list of paths.
-    pub(super) fn new(rules: &[Rule], path_of: impl Fn(&str) -> Option<usize>) -> Self {
+    /// Lists the rules, and moves the condition by which a rule is listed to its first place. `path_of` returns the index of a field in the filter's list of paths.
+    pub(super) fn new(rules: &mut [Rule], path_of: impl Fn(&str) -> Option<usize>) -> Self {
         let mut index = Self { by_value: KEYS.map(|key| (path_of(key), Vec::new())), always: Vec::new() };
         for (number, rule) in (0..).zip(rules) {
-            let required =
-                |key: usize| rule.conditions.iter().find_map(|condition| required_texts(condition, Some(key)));
+            let required = |key: usize| {
+                rule.conditions.iter().position(|condition| required_texts(condition, Some(key)).is_some())
+            };
             let listed = index.by_value.iter_mut().find_map(|(path, values)| Some((required((*path)?)?, values)));
             match listed {
-                Some((texts, values)) => texts.iter().for_each(|text| values.push((text.clone(), vec![number]))),
+                Some((at, values)) => {
+                    rule.conditions[..=at].rotate_right(1);
+                    let texts = required_texts(&rule.conditions[0], None).unwrap_or_default();
+                    texts.iter().for_each(|text| values.push((text.clone(), vec![number])));
+                }
                 None => index.always.push(number),
             }
         }
@@ -53,27 +57,32 @@ impl RuleIndex {
     /// Returns the number of the first rule that matches.
     pub(super) fn first_match(&self, rules: &[Rule], event: &EventFields<'_, '_>) -> Option<usize> {
         let mut first = None;
-        let mut search = |numbers: &[u32]| {
+        let mut search = |numbers: &[u32], is_listed| {
             let candidates = numbers.iter().map(|&number| number as usize);
             // A rule after the one that is already found does not decide.
             let mut before = candidates.take_while(|&number| first.is_none_or(|found| number < found));
-            first = before.find(|&number| event.fulfills(&rules[number])).or(first);
+            first = before.find(|&number| event.fulfills(&rules[number], is_listed)).or(first);
         };
         for (path, values) in &self.by_value {
-            let Some(Leaf::Text(text)) = path.and_then(|path| event.leaf(path)) else { continue };
-            if let Ok(at) = values.binary_search_by(|(value, _)| value.as_bytes().cmp(&text)) {
-                search(&values[at].1);
+            let Some(path) = path.filter(|_| !values.is_empty()) else { continue };
+            let find = |text: &[u8]| values.binary_search_by(|(value, _)| value.as_bytes().cmp(text));
+            if let Some(Ok(at)) = event.with_text(path, find) {
+                search(&values[at].1, true);
             }
         }
-        search(&self.always);
+        search(&self.always, false);
         first
     }
 }
 
-/// Returns the texts of which the condition requires one.
+/// Returns the texts of which the condition requires one. With `path`, only if it is a condition of this field.
 fn required_texts(condition: &Condition, path: Option<usize>) -> Option<&[String]> {
     match &condition.test {
-        Test::AnyOf { texts, or_null: false } if !condition.negated && Some(condition.path) == path => Some(texts),
+        Test::AnyOf { texts, or_null: false }
+            if !condition.negated && path.is_none_or(|path| condition.path == path) =>
+        {
+            Some(texts)
+        }
         _ => None,
     }
 }
