@@ -352,7 +352,11 @@ fn try_sam_deploy(emulator: &Emulator, name: &str, program: &Path, parameters: &
     try_run(with_root(&mut command, emulator))
 }
 
-/// Returns a folder with the result of `sam build`, except that it contains debug builds.
+/// Writes an archive with a program as `bootstrap`, without compression: `sam deploy` would compress 70 MB in each deployment.
+const ARCHIVE: &str = "import sys, zipfile\n\
+                       with zipfile.ZipFile(sys.argv[2], 'w') as archive: archive.write(sys.argv[1], 'bootstrap')";
+
+/// Returns a folder with the result of `sam build`, except that it contains debug builds, each as an archive.
 pub fn prepared_template(program: &Path) -> TempDir {
     let folder = TempDir::new().unwrap();
     let mut template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
@@ -361,12 +365,12 @@ pub fn prepared_template(program: &Path) -> TempDir {
         ("backfill", &super::lambda_program("backfill")),
         ("wire", &super::lambda_program("wire")),
     ] {
-        let code = folder.path().join(name);
-        std::fs::create_dir(&code).unwrap();
-        run(Command::new("strip").arg("-o").arg(code.join("bootstrap")).arg(program));
+        let [stripped, archive] = [name.to_owned(), format!("{name}.zip")].map(|file| folder.path().join(file));
+        run(Command::new("strip").arg("-o").arg(&stripped).arg(program));
+        run(Command::new(tool("sam/bin/python")).args(["-c", ARCHIVE]).args([&stripped, &archive]));
         let package = format!("CodeUri: lambda/{name}\n");
         assert!(template.contains(&package), "{name}");
-        template = template.replacen(&package, &format!("CodeUri: {name}\n"), 1);
+        template = template.replacen(&package, &format!("CodeUri: {name}.zip\n"), 1);
     }
     // AWS has no permission of this name, but the emulator requires it.
     let send = "Action: sqs:SendMessage\n";
@@ -405,6 +409,8 @@ pub fn with_root<'a>(command: &'a mut Command, emulator: &Emulator) -> &'a mut C
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("AWS_DEFAULT_REGION", REGION)
         .env("SAM_CLI_TELEMETRY", "0")
+        // Seconds between two looks at a deployment. The default is 5.
+        .env("SAM_CLI_POLL_DELAY", "0.3")
 }
 
 /// Runs a command, which must succeed.
