@@ -1,9 +1,16 @@
 //! `trailhose init --sam`: what is found in an account becomes `samconfig.toml`, from which `sam deploy` takes every
-//! parameter.
+//! parameter. The deployed stack delivers an event, `trailhose doctor` finds no failure, the dashboard shows the metrics
+//! that the functions wrote, and the removal leaves only what is kept.
+//!
+//! The emulator ignores the template's time to live, so the test sets it, and has no Service Quotas, so that check is
+//! skipped. `tests/doctor.rs` examines both.
 
 mod bed;
 mod laptop;
+#[path = "template/metrics.rs"]
+mod metrics;
 
+use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use aws_sdk_s3::types::{Event, NotificationConfiguration, QueueConfiguration};
 use bed::emulator::Emulator;
 use bed::faults::{Fault, Faults};
@@ -13,7 +20,10 @@ use laptop::{Ran, trailhose_at};
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use trailhose::backfill::record::RunRecords;
+
+const PATIENCE: Duration = Duration::from_secs(420);
 
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/11111111-2222-3333-4444-555555555555";
 
@@ -51,7 +61,7 @@ async fn create_trail(emulator: &Emulator, name: &str, bucket: &str, key: Option
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn proposal_is_deployed_without_a_question() {
+async fn proposal_is_deployed_examined_and_removed_without_a_question() {
     let ingest = bed::lambda_program("ingest");
     let stack = Stack::deploy_by(async |emulator| {
         create_trail(emulator, "org", LOG_BUCKET, None).await;
@@ -77,8 +87,66 @@ async fn proposal_is_deployed_without_a_question() {
     let key = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/20/\
                111122223333_CloudTrail_eu-west-1_20261120T1000Z_0000000000000000.json.gz";
     stack.put(key, laptop::gzip(&json!({ "Records": [event] }).to_string())).await;
-    stack.drained(Duration::from_secs(420)).await;
+    stack.drained(PATIENCE).await;
     assert_eq!(stack.lake().await, each_once(0..1), "{}", stack.log_tail());
+    stack.invoke_backfill("{}").await;
+    let run = stack.records().runs(1).await.unwrap().remove(0);
+    stack.run_ended(&run.id, PATIENCE).await;
+
+    doctor_finds_no_failure(&stack).await;
+    dashboard_shows_what_the_functions_wrote(&stack).await;
+    removal_keeps_only_ledger_and_lake(&stack).await;
+}
+
+async fn doctor_finds_no_failure(stack: &Stack) {
+    let expires = TimeToLiveSpecification::builder().enabled(true).attribute_name("expires").build().unwrap();
+    let update = stack.dynamodb.update_time_to_live().table_name(stack.output("LedgerTableName"));
+    update.time_to_live_specification(expires).send().await.unwrap();
+    let arguments = ["doctor", "--stack", "trailhose", "--json", "--timeout", "60", "--skip", "quota.table-writes"];
+    let ran = Ran(trailhose_at(&stack.endpoint()).args(arguments).output().unwrap());
+    let report = ran.json();
+    let findings = report["findings"].as_array().unwrap();
+    let of_status = |status: &str| findings.iter().filter(|finding| finding["status"] == status).collect::<Vec<_>>();
+    assert_eq!((ran.code(), of_status("failed"), of_status("not-permitted")), (0, vec![], vec![]));
+    for id in ["bucket.notification", "role.ingest", "role.backfill", "function.mappings", "backfill.run"] {
+        let found = findings.iter().find(|finding| finding["id"] == id).unwrap();
+        assert_eq!(found["status"], "ok", "{found}");
+    }
+}
+
+/// Every metric of the functions that a widget shows was written by this stack.
+async fn dashboard_shows_what_the_functions_wrote(stack: &Stack) {
+    let (_, dashboard) = stack.output("DashboardUrl").rsplit_once('/').unwrap();
+    let cloudwatch = aws_sdk_cloudwatch::Client::new(&stack.config());
+    let body = cloudwatch.get_dashboard().dashboard_name(dashboard).send().await.unwrap();
+    let widgets = metrics::widgets(body.dashboard_body().unwrap());
+    let shown = widgets.iter().flat_map(|widget| &widget.metrics);
+    let mut missing: Vec<_> = shown.filter(|metric| metric[0] == trailhose::telemetry::NAMESPACE).collect();
+    assert!(missing.len() >= 10, "{missing:?}");
+    // The emulator adds the output of a function to its log after the invocation.
+    let start = Instant::now();
+    loop {
+        let written = metrics::written(&stack.log());
+        missing.retain(|metric| !written.contains(*metric));
+        // Written only while an object is unfinished.
+        missing.retain(|metric| metric[1] != "OldestUnfinishedAge");
+        if missing.is_empty() {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "no function wrote {missing:?}:\n{}", stack.log_tail());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn removal_keeps_only_ledger_and_lake(stack: &Stack) {
+    stack.delete().await;
+    let rules = stack.s3.get_bucket_notification_configuration().bucket(LOG_BUCKET).send().await.unwrap();
+    assert!(rules.queue_configurations().is_empty(), "{rules:?}");
+    assert_eq!(stack.lake().await, each_once(0..1));
+    let tables = stack.dynamodb.list_tables().send().await.unwrap();
+    assert_eq!(tables.table_names(), [stack.output("LedgerTableName")]);
+    let queues = stack.sqs.list_queues().send().await.unwrap();
+    assert!(queues.queue_urls().is_empty(), "{queues:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
 //! The metrics that alarms and the dashboard use.
+#![allow(dead_code)] // Each test program uses a part of this module.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
