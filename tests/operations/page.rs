@@ -71,6 +71,11 @@ impl<'a> Shell<'a> {
         Self { endpoint, folder, definitions: String::new() }
     }
 
+    /// Returns the folder in which commands run.
+    pub fn folder(&self) -> &Path {
+        self.folder
+    }
+
     /// Defines a variable.
     pub fn define(&mut self, name: &str, value: &str) {
         let _ = writeln!(self.definitions, "{name}='{value}'");
