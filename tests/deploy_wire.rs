@@ -4,12 +4,14 @@
 mod bed;
 mod laptop;
 
+use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_s3::types::{Event, NotificationConfiguration, QueueConfiguration};
 use aws_sdk_sqs::types::QueueAttributeName;
+use bed::answers::Answers;
 use bed::stack::lake::{each_once, id};
 use bed::stack::{LOG_BUCKET, Stack};
 use laptop::{Ran, trailhose_at};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(420);
@@ -64,6 +66,62 @@ async fn add_other_rules(stack: &Stack) {
     }
 }
 
+/// Without an action of its policy, the function answers CloudFormation with a failure that names the action, and changes
+/// nothing. A deletion needs every action of the policy. The role's other policy is for Lambda, which writes the log.
+async fn missing_permission_is_named(stack: &Stack) {
+    let config = stack.config();
+    let (iam, lambda) = (aws_sdk_iam::Client::new(&config), aws_sdk_lambda::Client::new(&config));
+    let resource = async |name: &str| {
+        let client = aws_sdk_cloudformation::Client::new(&config);
+        let described = client.describe_stack_resource().stack_name("trailhose").logical_resource_id(name);
+        let detail = described.send().await.unwrap().stack_resource_detail.unwrap();
+        detail.physical_resource_id.unwrap()
+    };
+    let (role, policy, function) =
+        (resource("WireRole").await, resource("WirePolicy").await, resource("WireFunction").await);
+    let version =
+        iam.get_policy().policy_arn(&policy).send().await.unwrap().policy.unwrap().default_version_id.unwrap();
+    let document = iam.get_policy_version().policy_arn(&policy).version_id(version).send().await.unwrap();
+    let document = document.policy_version.unwrap().document.unwrap();
+    let document = percent_encoding::percent_decode_str(&document).decode_utf8().unwrap().into_owned();
+    let mut document: Value = serde_json::from_str(&document).unwrap();
+    let [statement] = &mut document["Statement"].as_array_mut().unwrap()[..] else { panic!("one statement") };
+    let actions: Vec<String> = serde_json::from_value(statement["Action"].take()).unwrap();
+    assert_eq!(actions.len(), 2, "{actions:?}");
+    iam.detach_role_policy().role_name(&role).policy_arn(&policy).send().await.unwrap();
+
+    let answers = Answers::start(0).await;
+    for missing in &actions {
+        let left: Vec<_> = actions.iter().filter(|action| *action != missing).collect();
+        document["Statement"][0]["Action"] = json!(left);
+        let put = iam.put_role_policy().role_name(&role).policy_name("left").policy_document(document.to_string());
+        put.send().await.unwrap();
+        let event = json!({
+            "RequestType": "Delete",
+            "PhysicalResourceId": format!("rule:{LOG_BUCKET}:trailhose-trailhose"),
+            "ResponseURL": answers.url,
+            "StackId": "arn:aws:cloudformation:us-east-1:000000000000:stack/trailhose/1",
+            "RequestId": "request",
+            "ResourceType": "Custom::BucketNotification",
+            "LogicalResourceId": "BucketNotification",
+            "ResourceProperties": {
+                "Bucket": LOG_BUCKET,
+                "Wiring": "S3",
+                "QueueArn": stack.output("IngestQueueArn"),
+                "NotificationId": "trailhose-trailhose",
+            },
+        });
+        let invoke = lambda.invoke().function_name(&function).payload(Blob::new(event.to_string()));
+        invoke.send().await.unwrap();
+        let answer = answers.take();
+        assert_eq!(answer["Status"], "FAILED", "{missing}: {answer}");
+        let named = format!("allow {missing} on bucket {LOG_BUCKET}");
+        assert!(answer["Reason"].as_str().unwrap().starts_with(&named), "{missing}: {answer}");
+    }
+    iam.delete_role_policy().role_name(&role).policy_name("left").send().await.unwrap();
+    iam.attach_role_policy().role_name(&role).policy_arn(&policy).send().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stack_wires_its_bucket_and_keeps_other_notifications() {
     let ingest = bed::lambda_program("ingest");
@@ -80,6 +138,9 @@ async fn stack_wires_its_bucket_and_keeps_other_notifications() {
     };
     assert!(wire(&[]).out().contains("already notifies"), "{:?}", wire(&[]));
     assert!(wire(&["--remove"]).err().contains("manages the notification itself (WireBucket=true)"));
+
+    missing_permission_is_named(&stack).await;
+    assert_eq!(rules(&stack, LOG_BUCKET).await, [OURS, AUDIT]);
 
     // A second stack on the same bucket.
     let error = stack.deploy_another("second", &ingest, &["WireBucket=true"]).unwrap_err();

@@ -5,15 +5,13 @@ mod bed;
 mod laptop;
 
 use aws_sdk_s3::types::{Event, NotificationConfiguration, QueueConfiguration};
+use bed::answers::Answers;
 use bed::emulator::{Emulator, LambdaEndpoint, Policies};
 use bed::faults::{Fault, Faults};
-use bed::http::Message;
 use bed::runtime::Runtime;
 use laptop::{Ran, trailhose_at};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
 
 /// Two buckets and three queues.
 struct Account {
@@ -65,43 +63,6 @@ impl Account {
     async fn sends_to_event_bridge(&self, bucket: &str) -> bool {
         let found = self.s3.get_bucket_notification_configuration().bucket(bucket).send().await.unwrap();
         found.event_bridge_configuration().is_some()
-    }
-}
-
-/// The server to which the function answers.
-struct Answers {
-    url: String,
-    received: Arc<Mutex<Vec<Value>>>,
-}
-
-impl Answers {
-    /// Starts a server that fails the first `failures` requests.
-    async fn start(failures: usize) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/answer?X-Amz-Signature=secret", listener.local_addr().unwrap());
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let answers = Arc::clone(&received);
-        tokio::spawn(async move {
-            let mut left = failures;
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let Ok(Some(request)) = Message::read_request(&mut stream).await else { continue };
-                let status = if left > 0 { 503 } else { 200 };
-                left = left.saturating_sub(1);
-                if status == 200 {
-                    assert!(request.first.starts_with("PUT /answer?X-Amz-Signature=secret "), "{request:?}");
-                    assert_eq!(request.header("Content-Type"), None, "the presigned URL has no content type");
-                    answers.lock().unwrap().push(serde_json::from_slice(&request.body).unwrap());
-                }
-                let _ = stream.write_all(&Message::reply(status, &[], Vec::new()).bytes()).await;
-            }
-        });
-        Self { url, received }
-    }
-
-    fn take(&self) -> Value {
-        let mut received = self.received.lock().unwrap();
-        assert_eq!(received.len(), 1, "exactly one answer for each request: {received:?}");
-        received.pop().unwrap()
     }
 }
 

@@ -5,6 +5,7 @@
 //! The tools come from `tools/setup`. A missing tool fails the test that needs it; no test is skipped.
 #![allow(dead_code, unreachable_pub)] // Each test program uses a part of this module.
 
+pub mod answers;
 pub mod bucket;
 pub mod emulator;
 pub mod engine;
