@@ -186,6 +186,7 @@ pub async fn examine(
     let mut findings = [vec![stack_status(deployment)], bucket, queues, roles, alarms, with_metrics].concat();
     findings.push(delivery::quarantine(rows.as_ref()));
     findings.push(sample::finding(sample.as_ref(), yesterday));
+    findings.push(backfill_run::schedule(deployment));
     findings.push(backfill_run::finding(run.as_ref(), deployment, now));
     in_order(findings)
 }

@@ -4,16 +4,19 @@
 //! Parts: ministack with enforced policies, the real template and the real functions. Differences from AWS that this test
 //! evens out: the emulator ignores the template's time to live and point-in-time recovery, CloudTrail delivers nothing,
 //! and the metrics of services and functions do not exist, so the test writes them. It requires
-//! `lambda:PutFunctionConcurrency` to read the reserved concurrency, which the operator gets in addition. No emulator has Service Quotas: the
-//! stand-in `tests/bed/stand_in.py` validates the requests with botocore's model. The service that does not answer is a
+//! `lambda:PutFunctionConcurrency` to read the reserved concurrency, which the operator gets in addition. No emulator has Service Quotas, and
+//! ministack's KMS has no grants: the stand-in `tests/bed/stand_in.py` validates the requests with botocore's models. The service that does not answer is a
 //! stub of `tests/common`.
 
 mod bed;
 mod common;
 
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
-use aws_sdk_dynamodb::types::{PointInTimeRecoverySpecification, TimeToLiveSpecification};
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_dynamodb::types::{AttributeValue, PointInTimeRecoverySpecification, TimeToLiveSpecification};
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+    ServerSideEncryptionRule, VersioningConfiguration,
+};
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
 use bed::stack::{LOG_BUCKET, Stack};
 use bed::stand_in::StandIn;
@@ -33,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 const TOPIC: &str = "arn:aws:sns:us-east-1:000000000000:alarms";
 
+const KEY: &str = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555";
+
 const TRAIL: &str = "organization";
 
 /// Credentials as environment variables.
@@ -42,7 +47,7 @@ type Credentials = [(&'static str, String); 2];
 type Findings = BTreeMap<String, Value>;
 
 /// Runs the command and returns its findings and its exit code.
-fn doctor(stack: &Stack, credentials: &Credentials, quotas: &str, arguments: &[&str]) -> (Findings, i32) {
+fn doctor(stack: &Stack, credentials: &Credentials, stand_in: &str, arguments: &[&str]) -> (Findings, i32) {
     let endpoint = stack.config().endpoint_url().unwrap().to_owned();
     let output = Command::new(env!("CARGO_BIN_EXE_trailhose"))
         .args(["doctor", "--json"])
@@ -50,7 +55,7 @@ fn doctor(stack: &Stack, credentials: &Credentials, quotas: &str, arguments: &[&
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("AWS_ENDPOINT_URL", endpoint)
-        .env("AWS_ENDPOINT_URL_SERVICE_QUOTAS", quotas)
+        .env("AWS_ENDPOINT_URL_SERVICE_QUOTAS", stand_in)
         .env("AWS_REGION", bed::REGION)
         .envs(credentials.iter().map(|(name, value)| (*name, value.as_str())))
         .output()
@@ -68,7 +73,7 @@ fn doctor(stack: &Stack, credentials: &Credentials, quotas: &str, arguments: &[&
 struct Bed {
     stack: Stack,
     operator: Credentials,
-    quotas: StandIn,
+    stand_in: StandIn,
     sound: Findings,
     /// Faults that were not named as expected. One run reports all of them.
     missed: Mutex<Vec<String>>,
@@ -76,7 +81,7 @@ struct Bed {
 
 impl Bed {
     fn examine(&self) -> Findings {
-        doctor(&self.stack, &self.operator, &self.quotas.endpoint(), &["--stack", "trailhose", "--timeout", "60"]).0
+        doctor(&self.stack, &self.operator, &self.stand_in.endpoint(), &["--stack", "trailhose", "--timeout", "60"]).0
     }
 
     /// Expects that exactly these checks have another status than in the sound state, and that the finding of each
@@ -220,37 +225,39 @@ async fn time_to_live(stack: &Stack, enabled: bool) {
 async fn sound_deployment_has_no_failure_and_each_fault_is_named() {
     let stack = Stack::deploy_with(&bed::lambda_program("ingest"), &[&format!("AlarmTopicArn={TOPIC}")]).await;
     prepare(&stack).await;
-    let quotas = StandIn::start(&json!({ "service-quotas": { "ListServiceQuotas": {
+    let stand_in = StandIn::start(&json!({ "service-quotas": { "ListServiceQuotas": {
         "Quotas": [{ "QuotaName": "Table-level write throughput limit", "Value": 80_000.0 }]
     } } }));
     let mut policy = documented_policy();
     policy["Statement"][0]["Action"].as_array_mut().unwrap().push(json!("lambda:PutFunctionConcurrency"));
     let operator = user(&stack, "operator", &policy).await;
     let arguments = ["--stack", "trailhose", "--timeout", "60"];
-    let (sound, exit_code) = doctor(&stack, &operator, &quotas.endpoint(), &arguments);
+    let (sound, exit_code) = doctor(&stack, &operator, &stand_in.endpoint(), &arguments);
     let statuses: BTreeMap<&str, &str> = sound
         .iter()
         .filter(|(_, finding)| !matches!(finding["status"].as_str().unwrap(), "ok"))
         .map(|(id, finding)| (id.as_str(), finding["status"].as_str().unwrap()))
         .collect();
-    // The emulator's CloudTrail delivers nothing, and its bucket has no object lock.
-    let expected = [("bucket.lock", "warning"), ("trail.delivery", "warning")];
+    // The stack is deployed with BackfillState=DISABLED, the emulator's CloudTrail delivers nothing, and its bucket has
+    // no object lock.
+    let expected = [("backfill.schedule", "warning"), ("bucket.lock", "warning"), ("trail.delivery", "warning")];
     assert_eq!(statuses, BTreeMap::from(expected), "{sound:#?}");
     assert_eq!(exit_code, 0);
     let strict = [&arguments[..], &["--strict"]].concat();
-    assert_eq!(doctor(&stack, &operator, &quotas.endpoint(), &strict).1, 1);
-    let skip = [&strict[..], &["--skip", "bucket.lock", "--skip", "trail.delivery"]].concat();
-    assert_eq!(doctor(&stack, &operator, &quotas.endpoint(), &skip).1, 0);
+    assert_eq!(doctor(&stack, &operator, &stand_in.endpoint(), &strict).1, 1);
+    let accepted = ["--skip", "backfill.schedule", "--skip", "bucket.lock", "--skip", "trail.delivery"];
+    let skip = [&strict[..], &accepted].concat();
+    assert_eq!(doctor(&stack, &operator, &stand_in.endpoint(), &skip).1, 0);
     let text = sound["quota.table-writes"].to_string();
     assert!(text.contains("10.0 of 80000 write units/s (0.0 %, quota of the account)"), "{text}");
 
-    let bed = Bed { stack, operator, quotas, sound, missed: Mutex::default() };
+    let bed = Bed { stack, operator, stand_in, sound, missed: Mutex::default() };
     configuration_faults(&bed).await;
     delivery_faults(&bed).await;
     operator_faults(&bed, &policy).await;
     trail_that_cannot_deliver(&bed).await;
     deletions(&bed).await;
-    assert_eq!(bed.quotas.violations().await, json!([]));
+    assert_eq!(bed.stand_in.violations().await, json!([]));
     let missed = bed.missed.lock().unwrap();
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
@@ -322,11 +329,35 @@ async fn configuration_faults(bed: &Bed) {
     bed.expect("the bucket's policy denies a role", &[("bucket.policy", "failed", "Closed denies s3:ListBucket")]);
     stack.s3.delete_bucket_policy().bucket(LOG_BUCKET).send().await.unwrap();
 
+    let key = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms);
+    let rule = ServerSideEncryptionRule::builder();
+    let rule = rule.apply_server_side_encryption_by_default(key.kms_master_key_id(KEY).build().unwrap()).build();
+    let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().unwrap();
+    let put = stack.s3.put_bucket_encryption().bucket(LOG_BUCKET);
+    put.server_side_encryption_configuration(encryption).send().await.unwrap();
+    bed.expect("objects have a key that is no parameter", &[("bucket.key", "failed", "but LogBucketKeyArn is empty")]);
+    stack.s3.delete_bucket_encryption().bucket(LOG_BUCKET).send().await.unwrap();
+
     let now = Timestamp::now().as_second();
     let table = stack.output("LedgerTableName");
+    set_schema_version(stack, "2").await;
+    bed.expect(
+        "a newer version wrote the ledger",
+        &[
+            ("ledger.schema", "failed", "version 2; this version of trailhose reads up to 1"),
+            ("delivery.sample", "failed", "(schema version 2; this version reads up to 1): update trailhose"),
+        ],
+    );
+    set_schema_version(stack, "1").await;
     metric(stack, "AWS/DynamoDB", "WriteThrottleEvents", ("TableName", table), 7.0, now - 300).await;
     bed.expect("the table was throttled", &[("ledger.throttling", "warning", "7 throttled writes")]);
     metric(stack, "AWS/DynamoDB", "WriteThrottleEvents", ("TableName", table), -7.0, now - 300).await;
+}
+
+async fn set_schema_version(stack: &Stack, version: &str) {
+    let put = stack.dynamodb.put_item().table_name(stack.output("LedgerTableName"));
+    let put = put.item("pk", AttributeValue::S("schema".into())).item("version", AttributeValue::N(version.into()));
+    put.send().await.unwrap();
 }
 
 /// Faults of the delivery.
@@ -364,12 +395,12 @@ async fn delivery_faults(bed: &Bed) {
 
 /// Missing permissions of the operator, a service that does not answer, and a stack that does not exist.
 async fn operator_faults(bed: &Bed, policy: &Value) {
-    let Bed { stack, quotas, .. } = bed;
+    let Bed { stack, stand_in, .. } = bed;
     let mut limited = policy.clone();
     let actions = limited["Statement"][0]["Action"].as_array_mut().unwrap();
     actions.retain(|action| action != "firehose:DescribeDeliveryStream");
     let limited = user(stack, "limited", &limited).await;
-    let (found, _) = doctor(stack, &limited, &quotas.endpoint(), &["--stack", "trailhose", "--timeout", "60"]);
+    let (found, _) = doctor(stack, &limited, &stand_in.endpoint(), &["--stack", "trailhose", "--timeout", "60"]);
     let denied: Vec<_> = found.values().filter(|finding| finding["status"] == "not-permitted").collect();
     let ids: BTreeSet<_> = denied.iter().map(|finding| finding["id"].as_str().unwrap()).collect();
     assert_eq!(ids, BTreeSet::from(["stream.encryption", "stream.state"]), "{denied:?}");
@@ -390,7 +421,8 @@ async fn operator_faults(bed: &Bed, policy: &Value) {
     assert_eq!(found["bucket.region"]["status"], "not-applicable");
 }
 
-/// States that the emulator does not have: CloudTrail's error of a delivery, and advanced event selectors. The stand-in
+/// States that the emulator does not have: CloudTrail's error of a delivery, advanced event selectors, and a key with
+/// grants. The stand-in
 /// validates the requests with botocore's model.
 async fn trail_that_cannot_deliver(bed: &Bed) {
     let arn = "arn:aws:cloudtrail:us-east-1:111122223333:trail/all";
@@ -407,12 +439,17 @@ async fn trail_that_cannot_deliver(bed: &Bed) {
         "DescribeTrails": { "trailList": [trail] },
         "GetTrailStatus": { "IsLogging": true, "LatestDeliveryError": "AccessDenied" },
         "GetEventSelectors": { "TrailARN": arn, "AdvancedEventSelectors": selectors },
+    }, "kms": {
+        "DescribeKey": { "KeyMetadata": { "KeyId": KEY, "KeyState": "Enabled", "KeyManager": "CUSTOMER" } },
+        "GetKeyPolicy": { "Policy": json!({ "Statement": [] }).to_string() },
+        "ListGrants": { "Grants": [{ "GranteePrincipal": KEY, "Operations": ["Decrypt"] }], "Truncated": false },
     } }));
     let output = Command::new(env!("CARGO_BIN_EXE_trailhose"))
-        .args(["doctor", "--json", "--bucket", LOG_BUCKET, "--timeout", "60"])
+        .args(["doctor", "--json", "--bucket", LOG_BUCKET, "--key", KEY, "--timeout", "60"])
         .env_clear()
         .env("AWS_ENDPOINT_URL", bed.stack.config().endpoint_url().unwrap())
         .env("AWS_ENDPOINT_URL_CLOUDTRAIL", stand_in.endpoint())
+        .env("AWS_ENDPOINT_URL_KMS", stand_in.endpoint())
         .env("AWS_REGION", bed::REGION)
         .envs(bed.operator.iter().map(|(name, value)| (*name, value.as_str())))
         .output()
@@ -424,6 +461,7 @@ async fn trail_that_cannot_deliver(bed: &Bed) {
         (finding["status"].as_str().unwrap().to_owned(), finding["found"].as_str().unwrap().to_owned())
     };
     assert_eq!(status("trail.delivery"), ("failed".into(), format!("{arn}: the last delivery failed: AccessDenied")));
+    assert_eq!(status("bucket.key"), ("ok".into(), format!("{KEY} is enabled and allows the roles")));
     assert_eq!(status("trail.organization").0, "warning");
     assert_eq!(status("trail.validation").0, "warning");
     let found = "management events that only read are excluded; data events of AWS::S3::Object";

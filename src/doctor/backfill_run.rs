@@ -1,6 +1,6 @@
-//! The check of the last backfill.
+//! The checks of the backfill's schedule and of the last run.
 
-use super::catalog::BACKFILL_RUN;
+use super::catalog::{BACKFILL_RUN, BACKFILL_SCHEDULE};
 use super::deployment::Deployment;
 use super::facts::Fact;
 use super::finding::{Finding, Verdict};
@@ -22,6 +22,21 @@ pub struct LastRun {
     pub started: i64,
     /// Progress of the run.
     pub progress: RunProgress,
+}
+
+/// Judges the schedule by the parameters of the stack.
+pub(super) fn schedule(deployment: &Deployment) -> Finding {
+    BACKFILL_SCHEDULE.finding(match (&deployment.stack, &deployment.paused_since) {
+        (None, _) => Verdict::not_applicable("the resources were given as arguments"),
+        (Some(_), Some(since)) => {
+            Verdict::warning(format!("disabled since {since} by trailhose pause"), "run trailhose resume")
+        }
+        (Some(_), None) if deployment.scheduled => Verdict::ok("enabled"),
+        (Some(_), None) => Verdict::warning(
+            "disabled",
+            "deploy the stack with BackfillState=ENABLED, or start each run with trailhose backfill",
+        ),
+    })
 }
 
 pub(super) fn finding(run: Option<&Fact<Option<LastRun>>>, deployment: &Deployment, now: i64) -> Finding {
@@ -129,6 +144,20 @@ mod tests {
         assert_eq!(of(60, RunProgress { unvisited: 1, ..progress(Stage::Done) }), Warning);
         assert_eq!(finding(Some(&Ok(None)), &scheduled, NOW).status, Warning);
         assert_eq!(finding(None, &scheduled, NOW).status, NotApplicable);
+    }
+
+    #[test]
+    fn disabled_schedule_is_a_warning() {
+        let stack = crate::doctor::deployment::StackState { name: "s".into(), status: "CREATE_COMPLETE".into() };
+        let of = |stack: Option<_>, scheduled: bool, paused_since: Option<&str>| {
+            let paused_since = paused_since.map(str::to_owned);
+            schedule(&Deployment { stack, scheduled, paused_since, ..Deployment::default() })
+        };
+        assert_eq!(of(None, true, None).status, NotApplicable);
+        assert_eq!(of(Some(stack.clone()), true, None).status, Fine);
+        assert_eq!(of(Some(stack.clone()), false, None).status, Warning);
+        let paused = of(Some(stack), false, Some("2026-11-20T10:00:00Z"));
+        assert!(paused.status == Warning && paused.next_step.unwrap().contains("trailhose resume"));
     }
 
     #[test]

@@ -100,6 +100,8 @@ checks! {
 
     LEDGER_TABLE = "ledger.table", "the table", ["dynamodb:DescribeTable"],
         "Without its table, nothing is delivered.";
+    LEDGER_SCHEMA = "ledger.schema", "schema version", ["dynamodb:BatchGetItem"],
+        "A newer version of trailhose wrote the ledger. An older version of the functions delivers nothing and defers.";
     LEDGER_TTL = "ledger.ttl", "time to live", ["dynamodb:DescribeTimeToLive"],
         "Expired items are not deleted, so the table grows without limit.";
     LEDGER_RECOVERY = "ledger.recovery", "point-in-time recovery", ["dynamodb:DescribeContinuousBackups"],
@@ -136,6 +138,8 @@ checks! {
         ["s3:ListBucket", "dynamodb:BatchGetItem"],
         "Objects of yesterday are not delivered.";
 
+    BACKFILL_SCHEDULE = "backfill.schedule", "the schedule of the backfill", ["cloudformation:DescribeStacks"],
+        "No backfill starts by itself, so objects whose notification was lost are not delivered.";
     BACKFILL_RUN = "backfill.run", "the last backfill", ["dynamodb:Query"],
         "Objects whose notification was lost are found only by a backfill.";
 

@@ -1,11 +1,12 @@
 //! Checks of the ledger's table.
 
-use super::catalog::{LEDGER_RECOVERY, LEDGER_TABLE, LEDGER_THROTTLING, LEDGER_TTL};
+use super::catalog::{LEDGER_RECOVERY, LEDGER_SCHEMA, LEDGER_TABLE, LEDGER_THROTTLING, LEDGER_TTL};
 use super::deployment::Deployment;
 use super::facts::Fact;
 use super::finding::{Finding, Verdict};
 use super::metrics::{MetricName, Metrics};
 use super::text::counted;
+use crate::ledger::store::dynamodb::SCHEMA_VERSION;
 use async_trait::async_trait;
 
 /// The attribute with the time to live.
@@ -41,6 +42,8 @@ pub struct TimeToLive {
 pub trait TableReader: Send + Sync {
     /// Returns a table.
     async fn table(&self, name: &str) -> Fact<TableFacts>;
+    /// Returns the schema version of a ledger, or `None` if none is stored.
+    async fn schema_version(&self, name: &str) -> Fact<Option<u32>>;
     /// Returns the time to live of a table.
     async fn time_to_live(&self, name: &str) -> Fact<TimeToLive>;
     /// Returns whether point-in-time recovery is enabled.
@@ -53,14 +56,19 @@ pub(super) async fn examine(
     metrics: &Fact<Metrics>,
 ) -> Vec<Finding> {
     let Some(name) = deployment.table.as_deref() else {
-        let checks = [&LEDGER_TABLE, &LEDGER_TTL, &LEDGER_RECOVERY, &LEDGER_THROTTLING];
+        let checks = [&LEDGER_TABLE, &LEDGER_SCHEMA, &LEDGER_TTL, &LEDGER_RECOVERY, &LEDGER_THROTTLING];
         return checks.map(|check| check.finding(Verdict::not_applicable("the table is not known"))).to_vec();
     };
-    let (table, ttl, recovery) =
-        tokio::join!(tables.table(name), tables.time_to_live(name), tables.point_in_time_recovery(name));
+    let (table, schema, ttl, recovery) = tokio::join!(
+        tables.table(name),
+        tables.schema_version(name),
+        tables.time_to_live(name),
+        tables.point_in_time_recovery(name)
+    );
     let on_demand = table.as_ref().is_ok_and(|table| table.on_demand);
     vec![
         LEDGER_TABLE.finding_of(&table, |table| shape(name, table)),
+        LEDGER_SCHEMA.finding_of(&schema, |version| schema_version(*version)),
         LEDGER_TTL.finding_of(&ttl, |ttl| time_to_live(name, ttl)),
         LEDGER_RECOVERY.finding_of(&recovery, |enabled| match enabled {
             true => Verdict::ok("enabled"),
@@ -102,6 +110,17 @@ fn shape(name: &str, table: &TableFacts) -> Verdict {
     }
     let billing = if table.on_demand { "on demand" } else { "provisioned capacity" };
     Verdict::ok(format!("{name} is active, {billing}"))
+}
+
+fn schema_version(version: Option<u32>) -> Verdict {
+    match version {
+        None => Verdict::ok("none is stored, because no event was delivered yet"),
+        Some(version @ 1..=SCHEMA_VERSION) => Verdict::ok(format!("version {version}")),
+        Some(version) => Verdict::failed(
+            format!("version {version}; this version of trailhose reads up to {SCHEMA_VERSION}"),
+            "update trailhose, and deploy the functions of the same version",
+        ),
+    }
 }
 
 fn time_to_live(name: &str, ttl: &TimeToLive) -> Verdict {
@@ -163,6 +182,13 @@ mod tests {
         assert_eq!(of(TableFacts { indexes: table().indexes[..1].to_vec(), ..table() }), Failed);
         let creating = vec![("quarantined".into(), "CREATING".into()), ("runs".into(), "ACTIVE".into())];
         assert_eq!(of(TableFacts { indexes: creating, ..table() }), Warning);
+    }
+
+    #[test]
+    fn later_schema_version_is_a_failure() {
+        let of = |version| status(&LEDGER_SCHEMA, schema_version(version));
+        assert_eq!((of(None), of(Some(SCHEMA_VERSION))), (Fine, Fine));
+        assert_eq!((of(Some(0)), of(Some(SCHEMA_VERSION + 1))), (Failed, Failed));
     }
 
     #[test]

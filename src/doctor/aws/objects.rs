@@ -70,7 +70,7 @@ const QUERY: &str = "dynamodb:Query";
 const READ: &str = "dynamodb:BatchGetItem";
 const LIST: &str = "s3:ListBucket";
 
-fn store_error(error: StoreError, action: &str, table: &str) -> FactError {
+pub(super) fn store_error(error: StoreError, action: &str, table: &str) -> FactError {
     match error {
         StoreError::Denied(advice) => denied(advice, action, table),
         other => unanswered(&other, action, table),

@@ -1,8 +1,10 @@
 //! Adapter for DynamoDB: the settings of a table.
 
-use super::AwsServices;
-use crate::doctor::facts::{Fact, FactError};
+use super::objects::store_error;
+use super::{AwsServices, OPERATION_LIMIT};
+use crate::doctor::facts::{Fact, FactError, within};
 use crate::doctor::ledger_table::{TableFacts, TableReader, TimeToLive};
+use crate::ledger::store::dynamodb::DynamoDb;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -33,6 +35,15 @@ impl TableReader for AwsServices {
             indexes: table.global_secondary_indexes().iter().map(index).collect(),
             on_demand: billing == Some(&BillingMode::PayPerRequest),
         })
+    }
+
+    async fn schema_version(&self, name: &str) -> Fact<Option<u32>> {
+        const ACTION: &str = "dynamodb:BatchGetItem";
+        let store = DynamoDb::new(crate::aws::dynamodb(&self.config), name);
+        within(self.limit * OPERATION_LIMIT, ACTION, name, async {
+            store.schema_version().await.map_err(|error| store_error(error, ACTION, name))
+        })
+        .await
     }
 
     async fn time_to_live(&self, name: &str) -> Fact<TimeToLive> {

@@ -33,6 +33,14 @@ pub(super) struct SchemaCheck {
 }
 
 impl DynamoDb {
+    /// Returns the schema version of the table, or `None` if no program has written a page to it yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if the item has no version; errors of the request.
+    pub async fn schema_version(&self) -> Result<Option<u32>, StoreError> {
+        self.batch(vec![KEY.to_owned()]).await?.first().map(item::schema_version).transpose()
+    }
+
     /// Checks that this program can read the table. Only the first call of a process sends a request.
     ///
     /// # Errors
