@@ -18,20 +18,24 @@ use tempfile::TempDir;
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_is_complete_and_reproducible_and_runs() {
     let programs = programs();
     let folder = TempDir::new().unwrap();
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
     package(programs.path(), &first);
-    package(programs.path(), &second);
-    let (files, again) = (files(&first), files(&second));
-    let differs = |(name, bytes): &(&String, &Vec<u8>)| again.get(*name) != Some(*bytes);
-    let differing: Vec<_> = files.iter().filter(differs).map(|(name, _)| name).collect();
-    assert!(
-        differing.is_empty() && files.len() == again.len(),
-        "two releases of the same programs differ: {differing:?}"
-    );
+    let files = files(&first);
+    // The second release, the container, the deployment and the checks of the first release run concurrently. They wait
+    // for compression, the engine and the emulator.
+    let release = first.clone();
+    let container = std::thread::spawn(move || run_container(&release));
+    let again = std::thread::spawn(move || {
+        package(programs.path(), &second);
+        self::files(&second)
+    });
+    let (release, home) = (first.join(ARCHITECTURE), folder.path().to_owned());
+    let deployment = tokio::spawn(async move { deploy(&release, &home).await });
+
     run(Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(&first));
 
     let template = std::fs::read_to_string(first.join(ARCHITECTURE).join("template.yaml")).unwrap();
@@ -47,7 +51,7 @@ async fn a_release_is_complete_and_reproducible_and_runs() {
     let archive = format!("trailhose-{}-linux-{ARCHITECTURE}", env!("CARGO_PKG_VERSION"));
     expected.insert(format!("{archive}.tar.gz"));
     expected.insert(format!("sbom/trailhose-{ARCHITECTURE}.cdx.json"));
-    assert_eq!(files.into_keys().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(files.keys().cloned().collect::<BTreeSet<_>>(), expected);
 
     run(Command::new("tar").arg("-xzf").arg(first.join(format!("{archive}.tar.gz"))).current_dir(folder.path()));
     let unpacked = folder.path().join(archive);
@@ -77,8 +81,15 @@ async fn a_release_is_complete_and_reproducible_and_runs() {
     assert!(crates("trailhose-ingest").contains("aws-sdk-firehose") && !crates("trailhose-ingest").contains("clap"));
     assert!(crates("trailhose").contains("clap") && crates("trailhose").contains("parquet"));
 
-    deploy(&first.join(ARCHITECTURE), folder.path()).await;
-    run_container(&first);
+    let again = again.join().unwrap();
+    let differs = |(name, bytes): &(&String, &Vec<u8>)| again.get(*name) != Some(*bytes);
+    let differing: Vec<_> = files.iter().filter(differs).map(|(name, _)| name).collect();
+    assert!(
+        differing.is_empty() && files.len() == again.len(),
+        "two releases of the same programs differ: {differing:?}"
+    );
+    deployment.await.unwrap();
+    container.join().unwrap();
 }
 
 /// Deploys the packaged template and starts a run of the backfill.
@@ -108,6 +119,7 @@ async fn deploy(release: &Path, home: &Path) {
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", home);
         command.env("AWS_ENDPOINT_URL", emulator.endpoint()).env("AWS_DEFAULT_REGION", bed::REGION);
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env("SAM_CLI_TELEMETRY", "0");
+        command.env("SAM_CLI_POLL_DELAY", "0.3");
         run(&mut command);
     }
     let lambda = aws_sdk_lambda::Client::new(&config);
@@ -149,6 +161,23 @@ print(image.attrs["Config"]["User"], output.decode())
     let output = String::from_utf8(run(&mut command).stdout).unwrap();
     assert!(output.starts_with("65532:65532 "), "{output}");
     assert!(output.contains("All selected objects are delivered."), "{output}");
+}
+
+#[test]
+fn systemd_accepts_the_unit() {
+    let unit = std::fs::read_to_string(root().join("packaging/systemd/trailhose.service")).unwrap();
+    let program = "ExecStart=/usr/local/bin/trailhose ";
+    assert_eq!(unit.matches(program).count(), 1, "{unit}");
+    let folder = TempDir::new().unwrap();
+    let verify = |unit: &str| {
+        let path = folder.path().join("trailhose.service");
+        std::fs::write(&path, unit.replace(program, "ExecStart=/bin/true ")).unwrap();
+        let output = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(path));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(verify(&unit), "");
+    // systemd-analyze only warns of unknown settings.
+    assert!(verify(&unit.replace("ProtectProc=", "ProtectProcess=")).contains("ProtectProcess"));
 }
 
 #[test]

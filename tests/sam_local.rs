@@ -43,27 +43,35 @@ fn the_documented_commands_run_both_functions_in_a_container() {
         (result, log)
     };
 
-    let ingest = documented_command("events/README.md");
-    let (result, log) = invoke(&ingest, "events/sqs-s3.json");
-    assert_eq!([result.failures(), result.metric("EventsDelivered")], [0, 25], "{log}");
-    // The ledger of the emulator remembers the object between two containers.
-    let (result, log) = invoke(&ingest, "events/sqs-s3.json");
-    assert_eq!([result.metric("ObjectsAlreadyDone"), result.metric("EventsDelivered")], [1, 0], "{log}");
-    // Some objects occur in two messages. The message that finds the lease of the other one is retried.
-    let (result, log) = invoke(&ingest, "events/sqs-several.json");
-    assert_eq!([result.metric("ObjectsFailed"), result.metric("EventsDelivered")], [0, 76], "{log}");
-    let (result, log) = invoke(&ingest, "events/sqs-unknown.json");
-    assert_eq!([result.failures(), result.metric("MessagesDeadLettered")], [0, 1], "{log}");
-
-    let backfill = documented_command("events/backfill/README.md");
-    let (result, log) = invoke(&backfill, "events/backfill/run-dry.json");
-    assert!(result.response["run"].is_string(), "{log}");
-    assert_eq!(result.metric("RunsStarted"), 1, "{log}");
-    let (result, log) = invoke(&backfill, "events/backfill/sqs-several.json");
-    assert_eq!([result.failures(), result.metric("UnitsDone")], [0, 2], "{log}");
-    assert!(result.metric("UnitsFound") > 0 && result.metric("ObjectsEnqueued") > 0, "{log}");
-    let (result, log) = invoke(&backfill, "events/backfill/sqs-unknown.json");
-    assert_eq!([result.failures(), result.metric("MessagesInvalid")], [3, 3], "{log}");
+    let ingest = || {
+        let command = documented_command("events/README.md");
+        let (result, log) = invoke(&command, "events/sqs-s3.json");
+        assert_eq!([result.failures(), result.metric("EventsDelivered")], [0, 25], "{log}");
+        // The ledger of the emulator remembers the object between two containers.
+        let (result, log) = invoke(&command, "events/sqs-s3.json");
+        assert_eq!([result.metric("ObjectsAlreadyDone"), result.metric("EventsDelivered")], [1, 0], "{log}");
+        // Some objects occur in two messages. The message that finds the lease of the other one is retried.
+        let (result, log) = invoke(&command, "events/sqs-several.json");
+        assert_eq!([result.metric("ObjectsFailed"), result.metric("EventsDelivered")], [0, 76], "{log}");
+        let (result, log) = invoke(&command, "events/sqs-unknown.json");
+        assert_eq!([result.failures(), result.metric("MessagesDeadLettered")], [0, 1], "{log}");
+    };
+    let backfill = || {
+        let command = documented_command("events/backfill/README.md");
+        let (result, log) = invoke(&command, "events/backfill/run-dry.json");
+        assert!(result.response["run"].is_string(), "{log}");
+        assert_eq!(result.metric("RunsStarted"), 1, "{log}");
+        let (result, log) = invoke(&command, "events/backfill/sqs-several.json");
+        assert_eq!([result.failures(), result.metric("UnitsDone")], [0, 2], "{log}");
+        assert!(result.metric("UnitsFound") > 0 && result.metric("ObjectsEnqueued") > 0, "{log}");
+        let (result, log) = invoke(&command, "events/backfill/sqs-unknown.json");
+        assert_eq!([result.failures(), result.metric("MessagesInvalid")], [3, 3], "{log}");
+    };
+    // Each invocation takes several seconds to build its image, so both functions are invoked concurrently.
+    std::thread::scope(|scope| {
+        scope.spawn(ingest);
+        backfill();
+    });
 }
 
 #[test]
