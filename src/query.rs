@@ -11,6 +11,7 @@
 mod athena;
 #[cfg(feature = "cloudtrail-lake")]
 mod cloudtrail_lake;
+mod index;
 mod layout;
 mod lines;
 mod listing;
@@ -29,6 +30,7 @@ mod stream;
 pub use athena::AthenaEngine;
 #[cfg(feature = "cloudtrail-lake")]
 pub use cloudtrail_lake::CloudTrailLakeEngine;
+pub use index::IndexLookup;
 pub use layout::ScanLayout;
 pub use local::LocalEngine;
 pub use prefilter::Prefilter;

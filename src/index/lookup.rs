@@ -14,6 +14,8 @@ pub struct IndexQuery {
     pub since: Option<i64>,
     /// End of the range of event times, exclusive, in seconds since 1970.
     pub until: Option<i64>,
+    /// Only events without a time in the index.
+    pub without_time: bool,
     /// `eventName`.
     pub name: Option<String>,
     /// `eventSource`.
@@ -80,6 +82,9 @@ impl Index {
         if let Some(until) = query.until {
             conditions.push("time < ?".to_owned());
             values.push(Box::new(until));
+        }
+        if query.without_time {
+            conditions.push("time IS NULL".to_owned());
         }
         for (column, text) in query.texts() {
             let Some(text) = text else { continue };

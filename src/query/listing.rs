@@ -120,10 +120,7 @@ impl FileListing<'_> {
         for entry in &found.denied {
             report.skip(&entry.key, entry.reason.clone());
         }
-        for folder in &found.unvisited {
-            report.skip(folder, "is outside CloudTrail's layout and was not searched: query it separately");
-        }
-        report.skipped_files += found.unvisited_count - found.unvisited.len() as u64;
+        (report.unvisited, report.unvisited_folders) = (found.unvisited_count, found.unvisited.clone());
         Ok(())
     }
 

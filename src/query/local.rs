@@ -1,5 +1,6 @@
 //! The engine that scans files on this computer or in a bucket.
 
+use super::index::{IndexLookup, IndexedEvents};
 use super::scan::{QueryScan, ScanRequest, ScanVisitor, ScannedEvent, Visited};
 use super::{QueryControl, QueryEngine, QueryError, QueryRow, QuerySummary, RowSink};
 use crate::plan::{EventOrder, Plan, PlanOutput};
@@ -21,18 +22,25 @@ pub struct LocalEngine {
     scan: Arc<QueryScan>,
     max_bytes: u64,
     arrived_until: Option<Date>,
+    index: Option<Arc<IndexLookup>>,
 }
 
 impl LocalEngine {
     /// Creates an engine.
     pub fn new(scan: Arc<QueryScan>) -> Self {
-        Self { scan, max_bytes: MAX_ROWS_BYTES, arrived_until: None }
+        Self { scan, max_bytes: MAX_ROWS_BYTES, arrived_until: None, index: None }
     }
 
     /// Does not read what arrived or was delivered after this day. Only the user can know that no event of a plan did.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }
+    }
+
+    /// Uses the index of the folder for plans that few events fulfill. The index must contain every delivered event.
+    #[must_use]
+    pub fn with_index(self, index: Option<IndexLookup>) -> Self {
+        Self { index: index.map(Arc::new), ..self }
     }
 
     /// Limits the memory of the rows, in bytes.
@@ -49,6 +57,34 @@ impl LocalEngine {
     /// Returns which events are read for a plan.
     pub fn request(&self, plan: &Plan) -> ScanRequest {
         ScanRequest::of_plan(plan, self.arrived_until)
+    }
+
+    /// Returns the positions of the events that can fulfill a plan, if the index can find them and they are few. Otherwise,
+    /// all files are read.
+    pub async fn indexed(&self, plan: &Plan) -> Option<IndexedEvents> {
+        let (index, plan) = (Arc::clone(self.index.as_ref()?), plan.clone());
+        tokio::task::spawn_blocking(move || index.find(&plan)).await.ok()?
+    }
+
+    /// Reads events that the index found. Returns `None` if one of them cannot be read: its file was replaced or removed after
+    /// the index was built.
+    async fn read_indexed(
+        &self,
+        prepared: &Arc<PreparedPlan>,
+        found: IndexedEvents,
+        rows: &mut dyn RowSink,
+    ) -> Result<Option<QuerySummary>, QueryError> {
+        let (prepared, memory) = (Arc::clone(prepared), Arc::new(MemoryBudget::new(self.max_bytes)));
+        let read = tokio::task::spawn_blocking(move || found.read(&prepared, &memory)).await;
+        let Some((collected, scanned)) = read.map_err(|error| QueryError::Thread(error.to_string()))?? else {
+            return Ok(None);
+        };
+        for row in collected.rows {
+            if rows.row(row).is_break() {
+                break;
+            }
+        }
+        Ok(Some(QuerySummary { is_limited: collected.is_limited, scanned }))
     }
 
     async fn collect(
@@ -128,6 +164,11 @@ impl QueryEngine for LocalEngine {
         let prepared = Arc::new(PreparedPlan::new(plan));
         let request = self.request(plan);
         rows.columns(prepared.columns());
+        if let Some(found) = self.indexed(plan).await
+            && let Some(summary) = self.read_indexed(&prepared, found, rows).await?
+        {
+            return Ok(summary);
+        }
         match plan.output() {
             PlanOutput::Events { order: EventOrder::AsRead, .. } => {
                 self.pass_as_read(plan, &prepared, &request, control, rows).await

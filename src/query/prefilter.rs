@@ -32,6 +32,11 @@ impl Prefilter {
         Some(Self { texts: texts.collect() })
     }
 
+    /// Returns the texts. A line that contains none of them is not parsed.
+    pub fn texts(&self) -> Vec<String> {
+        self.texts.iter().map(|text| String::from_utf8_lossy(text.needle()).into_owned()).collect()
+    }
+
     /// Returns a search through lines.
     pub(super) fn search<'f, 'b>(&'f self, lines: &'b [u8]) -> PrefilterSearch<'f, 'b> {
         let next = self.texts.iter().map(|text| text.find(lines)).collect();
@@ -105,3 +110,6 @@ fn longest_text(value: &str, is_usable: impl Fn(u8) -> bool) -> Option<String> {
     let parts = value.split(|c| !is_safe(c));
     parts.max_by_key(|part| part.len()).filter(|part| part.len() >= MIN_TEXT).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,3 +119,6 @@ fn are_folder_names(values: &[String]) -> bool {
     };
     values.iter().all(is_plain)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,10 @@ pub struct ScanReport {
     pub skipped_files: u64,
     /// The first of them, and the first files with invalid lines, with the reasons.
     pub skipped: Vec<SkippedFile>,
+    /// Folders of a bucket that were not searched, because they are outside of CloudTrail's layout.
+    pub unvisited: u64,
+    /// The first of them.
+    pub unvisited_folders: Vec<String>,
     /// Files that are not logs and not JSON Lines.
     pub other_files: u64,
     /// Whether the scan was stopped before its end.
@@ -94,6 +98,8 @@ impl ScanReport {
         self.may_count_copies |= other.may_count_copies;
         self.invalid_lines += other.invalid_lines;
         self.skipped_files += other.skipped_files;
+        self.unvisited += other.unvisited;
+        self.unvisited_folders.extend(other.unvisited_folders);
         self.other_files += other.other_files;
         self.stopped |= other.stopped;
         self.used_index |= other.used_index;

@@ -29,7 +29,7 @@ pub use crate::ledger::store::sqlite::Outstanding;
 pub use check::{FaultyFile, FileCheck, FileFault};
 pub use foreign::ForeignFiles;
 pub use rebuild::{Rebuild, ReleasedFiles};
-pub use segment_reader::{EventPosition, SegmentReader, read_event};
+pub use segment_reader::{EventPosition, SegmentReader, read_event, read_events};
 pub use segments::{Backlog, CommittedSegments, Removal, Segment};
 pub use verify::{Verification, verify};
 

@@ -11,6 +11,7 @@ mod generate;
 mod init;
 mod ledger;
 mod pause;
+mod query;
 mod redrive;
 mod reference;
 mod replay;
@@ -31,6 +32,7 @@ pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
+pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, ResultArgs};
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;
@@ -83,6 +85,9 @@ pub(crate) enum Command {
     /// Inspect the ledger; retry or reset objects
     #[command(before_help = ledger::EXAMPLES, after_help = ledger::EXIT_CODES)]
     Ledger(LedgerArgs),
+    /// Search events, and count or group them
+    #[command(before_help = query::EXAMPLES, after_help = query::EXIT_CODES)]
+    Query(Box<QueryArgs>),
     /// Print delivered events, found with the index
     #[command(before_help = followers::EVENTS_EXAMPLES, after_help = followers::EVENTS_EXIT_CODES)]
     Events(Box<EventsArgs>),

@@ -73,6 +73,7 @@ fn query(args: &EventsArgs) -> IndexQuery {
         id: args.id.clone(),
         since: args.since.map(|time| time.as_second()),
         until: args.until.map(|time| time.as_second()),
+        without_time: false,
         name: args.name.clone(),
         source: args.source.clone(),
         account: args.account.clone(),

@@ -32,7 +32,7 @@ impl FollowedFolder {
     pub(crate) fn open(args: &DestArgs) -> Result<Self, String> {
         let dest = match &args.dest {
             Some(dest) => dest.clone(),
-            None => default_folder()?,
+            None => default_folder("DEST")?,
         };
         let record = FileRecord::find(&dest, args.ledger.as_ref())?;
         let segments = CommittedSegments::open(&dest, record.path()).map_err(|error| error.to_string())?;
@@ -64,14 +64,14 @@ impl FollowedFolder {
     }
 }
 
-/// Returns the folder that `./trailhose.toml` names as the destination.
-fn default_folder() -> Result<PathBuf, String> {
+/// Returns the folder that `./trailhose.toml` names as the destination. `argument` is the argument that names another one.
+pub(crate) fn default_folder(argument: &str) -> Result<PathBuf, String> {
     match Settings::find(None)?.and_then(|settings| settings.dest) {
         Some(Dest::Folder(folder)) => Ok(folder),
-        Some(Dest::Firehose(_)) => {
-            Err("trailhose.toml delivers to a stream, and only a folder has followers: name the folder (DEST)".into())
-        }
-        None => Err("name the folder that `trailhose sync` delivered to (DEST)".into()),
+        Some(Dest::Firehose(_)) => Err(format!(
+            "trailhose.toml delivers to a stream, and only a folder can be read: name a folder ({argument})"
+        )),
+        None => Err(format!("name the folder that `trailhose sync` delivered to ({argument})")),
     }
 }
 

@@ -26,6 +26,7 @@ mod not_ingested;
 mod pause;
 mod print;
 mod progress;
+mod query;
 #[cfg(feature = "sqs")]
 mod redrive;
 mod reference;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
             Command::Filter(args) => filter::run(args, interrupt::receiver()).await,
             Command::Generate(args) => generate::run(&args),
             Command::Events(args) => events::run(&args).await,
+            Command::Query(args) => query::run(*args, interrupt::receiver()).await,
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
             #[cfg(feature = "backfill")]

@@ -103,22 +103,48 @@ impl std::fmt::Debug for SegmentReader {
 /// # Errors
 /// Returns the fault if the file is missing or shorter, or if there is no complete line at this position.
 pub fn read_event(path: &Path, position: EventPosition) -> Result<Vec<u8>, FileFault> {
+    let mut found = Vec::new();
+    read_events(path, &[position], |event| event.clone_into(&mut found))?;
+    Ok(found)
+}
+
+/// Reads events of the file at `path`, in the order of their positions, and passes the bytes of each to `each`. Decompresses
+/// each member that contains one of them once.
+///
+/// # Errors
+/// Returns the fault if the file is missing or shorter, or if there is no complete line at one of the positions.
+pub fn read_events(path: &Path, positions: &[EventPosition], mut each: impl FnMut(&[u8])) -> Result<(), FileFault> {
     let format = FileFormat::of(&path.to_string_lossy())?;
-    let input = SegmentBytes { inner: section(path, position.member, u64::MAX)?, position: position.member };
-    let mut event = vec![0; position.length as usize + 1];
-    let read = next_member(format, input).and_then(|member| {
-        let mut member = member.ok_or(io::ErrorKind::UnexpectedEof)?;
-        io::copy(&mut (&mut member).take(u64::from(position.offset)), &mut io::sink())?;
-        member.read_exact(&mut event)
-    });
-    read.map_err(damaged)?;
-    match event.pop() {
-        Some(b'\n') => Ok(event),
-        _ => Err(FileFault::Damaged(format!(
-            "was changed: no line of {} bytes is at offset {} of the member at {}",
-            position.length, position.offset, position.member
-        ))),
+    let mut event = Vec::new();
+    for member_positions in positions.chunk_by(|one, other| one.member == other.member) {
+        let start = member_positions[0].member;
+        let input = SegmentBytes { inner: section(path, start, u64::MAX)?, position: start };
+        let member = next_member(format, input).map_err(damaged)?;
+        let mut member = member.ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
+        let mut at = 0;
+        for position in member_positions {
+            let gap = u64::from(position.offset).checked_sub(at).ok_or_else(|| no_line(*position))?;
+            event.resize(position.length as usize + 1, 0);
+            let mut read = || {
+                io::copy(&mut (&mut member).take(gap), &mut io::sink())?;
+                member.read_exact(&mut event)
+            };
+            read().map_err(damaged)?;
+            at = u64::from(position.offset) + event.len() as u64;
+            match event.pop() {
+                Some(b'\n') => each(&event),
+                _ => return Err(no_line(*position)),
+            }
+        }
     }
+    Ok(())
+}
+
+fn no_line(position: EventPosition) -> FileFault {
+    FileFault::Damaged(format!(
+        "was changed: no line of {} bytes is at offset {} of the member at {}",
+        position.length, position.offset, position.member
+    ))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

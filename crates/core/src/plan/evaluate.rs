@@ -143,7 +143,7 @@ enum CollectorKind {
 /// The rows of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CollectedRows {
-    /// The rows in their order, at most as many as the plan's limit. Empty for events in the order in which they are read.
+    /// The rows in their order, at most as many as the plan's limit.
     pub rows: Vec<QueryRow>,
     /// Whether the limit removed rows.
     pub is_limited: bool,
@@ -203,8 +203,13 @@ impl RowCollector {
         self.selected
     }
 
-    /// Returns the rows.
+    /// Returns the rows, without those that [`RowCollector::add`] returned.
     pub fn finish(self) -> CollectedRows {
+        self.finish_with(Vec::new())
+    }
+
+    /// Returns the rows. `as_read` are those that [`RowCollector::add`] returned.
+    pub fn finish_with(self, as_read: Vec<QueryRow>) -> CollectedRows {
         let limit = self.plan.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let (mut rows, number) = match (self.kind, &self.plan.output) {
             (CollectorKind::Top(top), _) => (top.into_rows(), self.selected),
@@ -213,7 +218,10 @@ impl RowCollector {
                 let number = rows.len() as u64;
                 (rows, number)
             }
-            _ => (Vec::new(), 0),
+            _ => {
+                let number = as_read.len() as u64;
+                (as_read, number)
+            }
         };
         rows.truncate(limit);
         CollectedRows { is_limited: number > rows.len() as u64, rows }
@@ -245,3 +253,8 @@ fn day(time: Timestamp) -> String {
 fn hour(time: Timestamp) -> String {
     time.to_string().get(..13).unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;

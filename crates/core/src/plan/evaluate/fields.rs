@@ -1,6 +1,7 @@
 //! Reads the fields that a plan needs from the bytes of an event, in one pass.
 
 use super::{day, hour};
+use crate::decode::string;
 use crate::event::json::{Leaf, RawValue, for_each_element, for_each_member};
 use crate::plan::{Column, PathStep, QueryField};
 use jiff::Timestamp;
@@ -224,13 +225,34 @@ impl FieldSlots {
         match raw.leaf() {
             Leaf::Text(text) => Some(text),
             Leaf::Null => None,
-            Leaf::Other => Some(Cow::Borrowed(raw.bytes)),
+            Leaf::Other => Some(compact(raw.bytes)),
         }
     }
 
     fn is_null(&self, slot: usize, event: &[u8]) -> bool {
         self.raw(slot, event).is_none_or(|raw| raw.bytes == b"null")
     }
+}
+
+/// Returns JSON text without the white space between its tokens.
+fn compact(json: &[u8]) -> Cow<'_, [u8]> {
+    if !json.iter().any(u8::is_ascii_whitespace) {
+        return Cow::Borrowed(json);
+    }
+    let mut compact = Vec::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        let end = match byte {
+            // The scan of the event skipped this string, so it has an end.
+            b'"' => string::skip(json, at + 1).map_or(json.len(), |(end, _)| end),
+            _ => at + 1,
+        };
+        if !byte.is_ascii_whitespace() {
+            compact.extend_from_slice(&json[at..end]);
+        }
+        at = end;
+    }
+    Cow::Owned(compact)
 }
 
 impl ValueSource {

@@ -45,13 +45,20 @@ const ENTRY_BYTES: usize = 64;
 
 /// Returns the names of the columns: the fields, then the aggregates.
 pub(super) fn column_names(groups: &Groups) -> Vec<String> {
-    let aggregate = |aggregate: &Aggregate| match aggregate {
-        Aggregate::Count => "count".to_owned(),
-        Aggregate::CountDistinct(field) => format!("count_distinct({field})"),
-        Aggregate::Min(field) => format!("min({field})"),
-        Aggregate::Max(field) => format!("max({field})"),
-    };
-    groups.by.iter().map(ToString::to_string).chain(groups.aggregates.iter().map(aggregate)).collect()
+    let aggregates = groups.aggregates.iter().map(Aggregate::column_name);
+    groups.by.iter().map(ToString::to_string).chain(aggregates).collect()
+}
+
+impl Aggregate {
+    /// Returns the name of its column, for example `max(eventTime)`.
+    pub fn column_name(&self) -> String {
+        match self {
+            Self::Count => "count".to_owned(),
+            Self::CountDistinct(field) => format!("count_distinct({field})"),
+            Self::Min(field) => format!("min({field})"),
+            Self::Max(field) => format!("max({field})"),
+        }
+    }
 }
 
 impl PreparedGroups {

@@ -1,0 +1,39 @@
+//! Opens the events of a query: a folder or a bucket, with its index if there is one.
+
+use crate::args::{DestArgs, EventSourceArgs, Location};
+use crate::components::{self, Aws};
+use crate::followers::{self, Followed};
+use std::sync::Arc;
+use trailhose::aws::BucketAccess;
+use trailhose::query::{IndexLookup, LocalEngine, QueryScan};
+
+/// Opens the source that the arguments or the settings name.
+pub(crate) async fn engine(args: &EventSourceArgs, aws: &Aws) -> Result<LocalEngine, String> {
+    let location = match &args.source {
+        Some(location) => location.clone(),
+        None => Location::Path(followers::default_folder("SOURCE")?),
+    };
+    let mut access = BucketAccess::default();
+    args.access.apply(&mut access);
+    let opened = components::source(&location, &access, aws).await?;
+    let threads = args.threads.unwrap_or_else(|| components::jobs(&location));
+    let scan = QueryScan::open(opened.source, &opened.bucket, &opened.prefix, opened.folder, threads).await;
+    let scan = Arc::new(scan.map_err(|error| error.to_string())?);
+    let index = index(&scan, args);
+    Ok(LocalEngine::new(scan).arrived_until(args.delivered_until).with_index(index))
+}
+
+/// Returns the index of the folder, if it contains every delivered event.
+fn index(scan: &QueryScan, args: &EventSourceArgs) -> Option<IndexLookup> {
+    let folder = scan.folder()?;
+    if !folder.join(".trailhose").join(trailhose::index::INDEX_FILE).exists() {
+        return None;
+    }
+    // The record of the files is needed only to use the index. Without it, the files are read.
+    let dest = DestArgs { dest: Some(folder.to_owned()), ledger: args.ledger.clone() };
+    let followed = Followed::open(&dest).ok()?;
+    match followed.not_indexed() {
+        Ok(0) => Some(IndexLookup::new(followed.index_path(), followed.segments.root().to_owned())),
+        Ok(_) | Err(_) => None,
+    }
+}

@@ -1,0 +1,187 @@
+//! Prints the rows of a query as a table, JSON Lines, CSV or the events' own bytes.
+
+use crate::args::OutputArgs;
+use crate::text::one_line;
+use clap::builder::styling::Style;
+use indicatif::ProgressBar;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use trailhose::query::{QueryRow, RowSink};
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputFormat {
+    Table,
+    Json,
+    Csv,
+    /// The events' own bytes, which are JSON Lines too.
+    Raw,
+}
+
+impl OutputFormat {
+    pub(crate) fn new(args: OutputArgs, raw: bool) -> Self {
+        match args {
+            _ if raw => Self::Raw,
+            OutputArgs { json: true, .. } => Self::Json,
+            OutputArgs { csv: true, .. } => Self::Csv,
+            OutputArgs { .. } => Self::Table,
+        }
+    }
+}
+
+/// The maximum number of characters of a value in a table. Longer values are cut and end with `…`.
+const MAX_CELL: usize = 100;
+
+/// Prints rows to standard output. A closed pipe, as after `head`, ends the query.
+pub(crate) struct RowPrinter {
+    format: OutputFormat,
+    columns: Vec<String>,
+    /// The rows of a table, until their widths are known.
+    rows: Vec<QueryRow>,
+    out: BufWriter<io::Stdout>,
+    /// Hidden while rows are printed.
+    bar: ProgressBar,
+}
+
+impl RowPrinter {
+    pub(crate) fn new(format: OutputFormat, bar: ProgressBar) -> Self {
+        Self { format, columns: Vec::new(), rows: Vec::new(), out: BufWriter::new(io::stdout()), bar }
+    }
+
+    fn write(&mut self, row: QueryRow) -> io::Result<()> {
+        let out = &mut self.out;
+        let columns = &self.columns;
+        match self.format {
+            OutputFormat::Table => {
+                self.rows.push(row);
+                return Ok(());
+            }
+            OutputFormat::Raw => {
+                if let Some(Some(event)) = row.first() {
+                    out.write_all(event.as_bytes())?;
+                }
+                out.write_all(b"\n")
+            }
+            OutputFormat::Json => out.write_all(json(columns, &row).as_bytes()),
+            OutputFormat::Csv => out.write_all(&csv(row.iter().map(|value| value.as_deref().unwrap_or_default()))?),
+        }
+    }
+
+    /// Prints what is not printed yet.
+    pub(crate) fn finish(mut self) {
+        if self.format == OutputFormat::Table && !self.rows.is_empty() {
+            let table = table(&self.columns, &self.rows);
+            let _ = anstream::stdout().write_all(table.as_bytes());
+        }
+        let _ = self.out.flush();
+    }
+}
+
+impl RowSink for RowPrinter {
+    fn columns(&mut self, names: &[String]) {
+        self.columns = names.to_vec();
+        if self.format == OutputFormat::Csv
+            && let Ok(header) = csv(names.iter().map(String::as_str))
+        {
+            let _ = self.out.write_all(&header);
+        }
+    }
+
+    fn row(&mut self, row: QueryRow) -> ControlFlow<()> {
+        let bar = self.bar.clone();
+        match bar.suspend(|| self.write(row)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// Returns whether a column contains numbers.
+fn is_number(column: &str) -> bool {
+    column == "count" || column.starts_with("count_distinct(")
+}
+
+/// Returns a row as one line of JSON. Counts are numbers, missing values are `null`.
+fn json(columns: &[String], row: &QueryRow) -> String {
+    let mut line = String::from("{");
+    for (index, (name, value)) in columns.iter().zip(row).enumerate() {
+        if index > 0 {
+            line.push(',');
+        }
+        let value = match value {
+            Some(number) if is_number(name) => number.clone(),
+            value => serde_json::to_string(value).unwrap_or_default(),
+        };
+        let _ = write!(line, "{}:{value}", serde_json::to_string(name).unwrap_or_default());
+    }
+    line.push_str("}\n");
+    line
+}
+
+fn csv<'a>(values: impl Iterator<Item = &'a str>) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(values)?;
+    writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Returns a table with a heading. Counts are aligned to the right.
+pub(crate) fn table(columns: &[String], rows: &[QueryRow]) -> String {
+    let cell = |value: &Option<String>| {
+        let text = one_line(value.as_deref().unwrap_or("-"));
+        match text.char_indices().nth(MAX_CELL) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    };
+    let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+    let width = |column: usize| {
+        let values = cells.iter().map(|row| row[column].chars().count());
+        values.chain([columns[column].chars().count()]).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let line = |values: &[String]| {
+        let mut line = String::new();
+        for ((value, &width), column) in values.iter().zip(&widths).zip(columns) {
+            let padding = " ".repeat(width.saturating_sub(value.chars().count()));
+            match is_number(column) {
+                true => line.push_str(&format!("{padding}{value}  ")),
+                false => line.push_str(&format!("{value}{padding}  ")),
+            }
+        }
+        line.trim_end().to_owned()
+    };
+    let bold = Style::new().bold();
+    let mut text = format!("{bold}{}{bold:#}\n", line(columns));
+    for row in &cells {
+        text.push_str(&line(row));
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_printed_without_control_characters_and_with_their_types() {
+        let columns = ["eventName".to_owned(), "count".to_owned()];
+        let row: QueryRow = vec![Some("a\u{1b}[31m\"b".to_owned()), Some("5".to_owned())];
+        let missing: QueryRow = vec![None, Some("10".to_owned())];
+        assert_eq!(json(&columns, &row), "{\"eventName\":\"a\\u001b[31m\\\"b\",\"count\":5}\n");
+        assert_eq!(json(&columns, &missing), "{\"eventName\":null,\"count\":10}\n");
+        assert_eq!(csv(["a,b", "c\"d"].into_iter()).unwrap(), b"\"a,b\",\"c\"\"d\"\n");
+        let text = table(&columns, &[row, missing]);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines, ["a [31m\"b      5", "-            10"]);
+    }
+
+    #[test]
+    fn long_value_is_cut_in_a_table_only() {
+        let columns = ["userAgent".to_owned()];
+        let row: QueryRow = vec![Some("é".repeat(200))];
+        assert!(table(&columns, std::slice::from_ref(&row)).contains(&format!("{}…", "é".repeat(100))));
+        assert!(json(&columns, &row).contains(&"é".repeat(200)));
+    }
+}

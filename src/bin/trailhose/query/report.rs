@@ -1,0 +1,147 @@
+//! What a query searched: the progress bar, the summary and the explanation of a plan.
+
+use super::PlanExplanation;
+use crate::progress;
+use crate::text::{counted, one_line};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use trailhose::plan::{EventOrder, Plan, PlanOutput, Scope};
+use trailhose::query::{QuerySummary, ScanProgress};
+
+/// A progress bar that shows the progress of a scan. It is drawn only if standard error is a terminal.
+pub(crate) struct ScanBar {
+    bar: ProgressBar,
+    updates: JoinHandle<()>,
+}
+
+/// Starts a progress bar.
+pub(crate) fn progress_bar(progress: &Arc<ScanProgress>) -> ScanBar {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    bar.set_style(progress::style("{wide_bar} {bytes} of {total_bytes}  {msg}  {elapsed}"));
+    let (progress, shown) = (Arc::clone(progress), bar.clone());
+    let updates = tokio::spawn(async move {
+        // A terminal that is not redirected needs at most five updates each second.
+        while !shown.is_hidden() {
+            shown.set_length(progress.found().1);
+            shown.set_position(progress.read().1);
+            shown.set_message(format!(
+                "{}, {}",
+                counted(progress.read().0, "file"),
+                counted(progress.events(), "event")
+            ));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    ScanBar { bar, updates }
+}
+
+impl ScanBar {
+    pub(crate) fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
+    /// Removes the bar.
+    pub(crate) fn end(&self) {
+        self.updates.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Returns what was searched, found and not read, for standard error.
+pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
+    let scanned = &summary.scanned;
+    let mut text = String::new();
+    let mut line = |line: String| {
+        let _ = writeln!(text, "{}", one_line(&line));
+    };
+    for skipped in &scanned.skipped {
+        line(format!("warning: {}: {}", skipped.name, skipped.reason));
+    }
+    for folder in &scanned.unvisited_folders {
+        line(format!("not searched: {folder} is outside of CloudTrail's layout: query it as a source of its own"));
+    }
+    let unvisited = scanned.unvisited - scanned.unvisited_folders.len() as u64;
+    if unvisited > 0 {
+        line(format!("not searched: {} outside of CloudTrail's layout", counted(unvisited, "more folder")));
+    }
+    let named = scanned.skipped.len() as u64;
+    if scanned.skipped_files > named {
+        line(format!("warning: {} more files or folders were not read", HumanCount(scanned.skipped_files - named)));
+    }
+    let span = match plan.scope() {
+        Scope::Time(span) => format!("from {} to {}", span.since(), span.until()),
+        Scope::EventId(_) => "of any time".to_owned(),
+    };
+    let read = match scanned.used_index {
+        true => format!("{} found with the index", counted(scanned.events, "event")),
+        false => format!(
+            "{} in {} ({})",
+            counted(scanned.events, "event"),
+            counted(scanned.files, "file"),
+            HumanBytes(scanned.bytes)
+        ),
+    };
+    let ends_early =
+        matches!(plan.output(), PlanOutput::Events { order: EventOrder::AsRead, .. }) && summary.is_limited;
+    let at_least = if scanned.stopped || ends_early { "at least " } else { "" };
+    line(match scanned.selected {
+        0 => format!("no event {span} matches; searched {read}"),
+        selected => format!("{at_least}{} {span} match; searched {read}", counted(selected, "event")),
+    });
+    if summary.is_limited {
+        line("there are more rows than the limit: raise --limit to see them".into());
+    }
+    if scanned.duplicates > 0 {
+        line(format!("{} in several objects: each counts once", counted(scanned.duplicates, "further occurrence")));
+    }
+    if scanned.may_count_copies {
+        line(
+            "warning: too many events match to recognize all copies in several objects, so some may count twice".into(),
+        );
+    }
+    if scanned.without_time > 0 {
+        line(format!("{} no valid eventTime, so no time span contains them", have(scanned.without_time)));
+    }
+    if scanned.selected == 0 && matches!(plan.scope(), Scope::Time(_)) {
+        line("a longer time span may contain such events: for example --since 7d".into());
+    }
+    if scanned.files == 0 && scanned.other_files > 0 && !scanned.used_index {
+        line(format!("{} neither logs nor JSON Lines files", are(scanned.other_files)));
+    }
+    if scanned.stopped {
+        line("interrupted: the result covers only what was read".into());
+    }
+    text
+}
+
+fn have(events: u64) -> String {
+    format!("{} {}", counted(events, "event"), if events == 1 { "has" } else { "have" })
+}
+
+fn are(files: u64) -> String {
+    format!("{} {}", counted(files, "file"), if files == 1 { "is" } else { "are" })
+}
+
+/// Returns the explanation of a plan for people.
+pub(super) fn explanation(explained: &PlanExplanation<'_>) -> String {
+    let plan = serde_json::to_string_pretty(explained.plan).unwrap_or_default();
+    let mut text = format!("{}\n\n{plan}\n\n", one_line(&explained.meaning));
+    let _ = match explained.uses_index {
+        true => writeln!(text, "uses the index"),
+        false => writeln!(
+            text,
+            "reads {} ({}) as {}; {} excluded by the names",
+            counted(explained.files, "file"),
+            HumanBytes(explained.bytes),
+            explained.layout,
+            counted(explained.pruned, "folder")
+        ),
+    };
+    if !explained.prefilter.is_empty() {
+        let _ = writeln!(text, "parses only lines that contain one of {}", one_line(&explained.prefilter.join(", ")));
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! Lookups with the index of a folder, instead of a scan.
+
+use super::report::ScanReport;
+use crate::index::{Index, IndexQuery};
+use crate::plan::{Column, Plan, Scope};
+use crate::sink::jsonl::{EventPosition, read_events};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use trailhose_core::plan::evaluate::{
+    CollectedRows, EventClass, FieldSlots, MemoryBudget, MemoryExceeded, PreparedPlan, QueryRow, RowCollector,
+};
+
+/// The maximum number of events that are looked up. More are read faster by a scan.
+const MAX_EVENTS: u32 = 10_000;
+
+/// The maximum number of alternative values that are looked up.
+const MAX_VALUES: usize = 16;
+
+/// An index that contains every delivered event of its folder.
+#[derive(Debug)]
+pub struct IndexLookup {
+    path: PathBuf,
+    root: PathBuf,
+}
+
+/// The positions of events that can fulfill a plan.
+#[derive(Debug, Clone)]
+pub struct IndexedEvents {
+    root: PathBuf,
+    files: BTreeMap<String, Vec<EventPosition>>,
+}
+
+impl IndexLookup {
+    /// Names the index at `path` of the folder `root`.
+    pub fn new(path: PathBuf, root: PathBuf) -> Self {
+        Self { path, root }
+    }
+
+    /// Returns the events that can fulfill a plan, or `None` if the index cannot find them, if they are many, or if the index
+    /// cannot be read.
+    pub(super) fn find(&self, plan: &Plan) -> Option<IndexedEvents> {
+        let queries = queries(plan)?;
+        let index = Index::open_read_only(&self.path).ok()?;
+        let mut files: BTreeMap<String, Vec<EventPosition>> = BTreeMap::new();
+        let mut left = MAX_EVENTS;
+        for query in &queries {
+            let found = index.find(query, left + 1).ok()?;
+            left = left.checked_sub(u32::try_from(found.len()).ok()?)?;
+            for event in found {
+                files.entry(event.path).or_default().push(event.position);
+            }
+        }
+        for positions in files.values_mut() {
+            positions.sort_unstable_by_key(|position| (position.member, position.offset));
+            // Alternative values can be the same.
+            positions.dedup();
+        }
+        Some(IndexedEvents { root: self.root.clone(), files })
+    }
+}
+
+/// Returns the lookups that find every event of a plan, or `None` if a scan must.
+fn queries(plan: &Plan) -> Option<Vec<IndexQuery>> {
+    let span = match plan.scope() {
+        Scope::EventId(id) => return Some(vec![IndexQuery { id: Some(id.clone()), ..IndexQuery::default() }]),
+        Scope::Time(span) => span,
+    };
+    let id = |value| IndexQuery { id: Some(value), ..IndexQuery::default() };
+    let access_key = |value| IndexQuery { access_key: Some(value), ..IndexQuery::default() };
+    let principal = |value| IndexQuery { principal: Some(value), ..IndexQuery::default() };
+    let address = |value| IndexQuery { address: Some(value), ..IndexQuery::default() };
+    let lookups: [(Column, &dyn Fn(String) -> IndexQuery); 4] = [
+        (Column::EventId, &id),
+        (Column::UserIdentityAccessKeyId, &access_key),
+        (Column::Principal, &principal),
+        (Column::SourceIpAddress, &address),
+    ];
+    let (values, query) = lookups.into_iter().find_map(|(column, query)| {
+        let values = super::prune::required_values(plan.predicate(), column)?;
+        (values.len() <= MAX_VALUES && values.iter().all(|value| is_text(value))).then_some((values, query))
+    })?;
+    let seconds = |value: &String| IndexQuery {
+        since: Some(span.since().as_second() - 1),
+        until: Some(span.until().as_second().saturating_add(1)),
+        ..query(value.clone())
+    };
+    // The index has no time for some forms of a time that a plan accepts.
+    let without_time = |value: &String| IndexQuery { without_time: true, ..query(value.clone()) };
+    Some(values.iter().flat_map(|value| [seconds(value), without_time(value)]).collect())
+}
+
+/// Returns whether only a text can have this value. The index does not contain numbers and booleans.
+fn is_text(value: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(value).is_err()
+}
+
+impl IndexedEvents {
+    /// Reads and evaluates the events. Returns `None` if one of them cannot be read.
+    pub(super) fn read(
+        &self,
+        plan: &Arc<PreparedPlan>,
+        memory: &Arc<MemoryBudget>,
+    ) -> Result<Option<(CollectedRows, ScanReport)>, MemoryExceeded> {
+        let started = Instant::now();
+        let mut report = ScanReport { used_index: true, ..ScanReport::default() };
+        let mut collector = RowCollector::new(plan, memory);
+        let mut slots = FieldSlots::default();
+        let mut passed: Vec<QueryRow> = Vec::new();
+        let mut failed = None;
+        for (file, positions) in &self.files {
+            let read = read_events(&self.root.join(file), positions, |event| {
+                report.events += 1;
+                report.bytes += event.len() as u64;
+                match plan.classify(event, &mut slots) {
+                    EventClass::Selected => {
+                        report.selected += 1;
+                        match collector.add(event, &slots) {
+                            Ok(row) => passed.extend(row),
+                            Err(error) => failed = Some(error),
+                        }
+                    }
+                    EventClass::WithoutTime => report.without_time += 1,
+                    EventClass::NotSelected | EventClass::Invalid => {}
+                }
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if read.is_err() {
+                return Ok(None);
+            }
+            report.files += 1;
+        }
+        report.duration = started.elapsed();
+        Ok(Some((collector.finish_with(passed), report)))
+    }
+}

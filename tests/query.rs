@@ -1,0 +1,137 @@
+//! `trailhose query`: finds, counts and groups the events of a synced folder and of a CloudTrail folder.
+
+mod laptop;
+
+use laptop::{Bucket, Ran, run, text, trailhose};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+fn event(number: u32) -> String {
+    format!(
+        r#"{{"eventID":"00000000-0000-4000-8000-{number:012x}","eventTime":"2026-11-01T10:{:02}:00Z","eventName":"Get{}","eventSource":"s3.amazonaws.com","awsRegion":"eu-west-{}","recipientAccountId":"111122223333","sourceIPAddress":"192.0.2.{}","userIdentity":{{"arn":"arn:aws:iam::111122223333:user/u{}","accessKeyId":"AKIA{:04}"}},"requestParameters":{{"bucketName":"b{}"}}}}"#,
+        number % 60,
+        number % 7,
+        number % 3,
+        number % 5,
+        number % 11,
+        number % 13,
+        number % 2,
+    )
+}
+
+/// A bucket with 200 events, and the folder that they are delivered to.
+fn synced(compress: &str) -> (Bucket, tempfile::TempDir) {
+    let bucket = Bucket::new();
+    for object in 0..4 {
+        bucket.put_log(&object.to_string(), &(object * 50..object * 50 + 50).map(event).collect::<Vec<_>>());
+    }
+    let dest = tempfile::tempdir().unwrap();
+    let args = ["sync", text(bucket.path()), text(dest.path()), "--compress", compress];
+    assert_eq!(run(&args).code(), 0);
+    (bucket, dest)
+}
+
+const DAY: [&str; 4] = ["--since", "2026-11-01", "--until", "2026-11-01"];
+
+/// Runs the program with this standard input.
+fn run_with_input(args: &[&str], input: &str) -> Ran {
+    let mut command = trailhose();
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    Ran(child.wait_with_output().unwrap())
+}
+
+fn query(source: &Path, args: &[&str]) -> Ran {
+    run(&[&["query", text(source)], &DAY[..], args].concat())
+}
+
+#[test]
+fn options_find_the_same_events_in_every_layout() {
+    for compress in ["none", "gzip", "zstd"] {
+        let (bucket, dest) = synced(compress);
+        for source in [bucket.path(), dest.path()] {
+            let by_name = query(source, &["--group-by", "eventName", "--max", "eventTime", "--count", "--json"]);
+            let first = r#"{"eventName":"Get0","count":29,"max(eventTime)":"2026-11-01T10:59:00Z"}"#;
+            assert_eq!(
+                (by_name.code(), by_name.out().lines().next().map(str::to_owned)),
+                (0, Some(first.to_owned())),
+                "{by_name:?}"
+            );
+            assert_eq!(by_name.out().lines().count(), 7);
+            let found = query(
+                source,
+                &["--name", "Get3", "--address", "192.0.2.0/31", "--not", "requestParameters.bucketName=b1", "--raw"],
+            );
+            let expected: Vec<String> =
+                (0..200).filter(|number| number % 7 == 3 && number % 5 <= 1 && number % 2 == 0).map(event).collect();
+            let mut lines: Vec<String> = found.out().lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            assert_eq!(lines, expected, "{found:?}");
+            let csv = query(source, &["--where", "userIdentity.arn$=/u10", "--columns", "eventID,errorCode", "--csv"]);
+            assert_eq!(csv.out().lines().next(), Some("eventID,errorCode"));
+            assert_eq!(csv.out().lines().count(), 1 + (0..200).filter(|number| number % 11 == 10).count());
+            let none = query(source, &["--name", "NoSuchEvent"]);
+            assert_eq!((none.code(), &*none.out()), (4, ""), "{none:?}");
+            let searched = "no event from 2026-11-01T00:00:00Z to 2026-11-02T00:00:00Z matches; searched 200 events";
+            assert!(none.err().contains(searched), "{none:?}");
+        }
+    }
+}
+
+#[test]
+fn lookup_uses_an_index_that_has_every_event() {
+    let (_bucket, dest) = synced("gzip");
+    let dest = dest.path();
+    let id = "00000000-0000-4000-8000-000000000007";
+    let lookup = |args: &[&str]| run(&[&["query", text(dest), "--raw"], args].concat());
+    let scanned = lookup(&["--id", id]);
+    assert_eq!((scanned.code(), scanned.out()), (0, event(7) + "\n"), "{scanned:?}");
+    assert!(scanned.err().contains("an index finds it without reading them"), "{scanned:?}");
+    let key: &[&str] = &[&DAY[..], &["--access-key", "AKIA0005", "--where", "eventName=Get3"]].concat();
+    let by_key = lookup(key);
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    let indexed = lookup(&["--id", id]);
+    assert_eq!((indexed.code(), indexed.out()), (0, scanned.out()));
+    assert!(indexed.err().contains("1 event found with the index"), "{indexed:?}");
+    let indexed_by_key = lookup(key);
+    assert_eq!(indexed_by_key.out(), by_key.out());
+    assert!(indexed_by_key.err().contains("with the index") && !by_key.err().contains("with the index"));
+    // A file without the events of the index: all files are read instead.
+    for file in laptop::files(dest).iter().filter(|file| text(file).ends_with(".jsonl.gz")) {
+        std::fs::write(file, b"").unwrap();
+    }
+    let missing = lookup(&["--id", id]);
+    assert_eq!((missing.code(), &*missing.out()), (4, ""), "{missing:?}");
+}
+
+#[test]
+fn plan_is_read_explained_and_checked() {
+    let (_bucket, dest) = synced("none");
+    let plan = r#"{"time": {"since": "2026-11-01T00:00:00Z", "until": "2026-11-02T00:00:00Z"},
+        "where": {"field": "userIdentity.accessKeyId", "equals": ["AKIA0001"]},
+        "groups": {"by": [], "aggregates": ["count"]}}"#;
+    let counted = run_with_input(&["query", text(dest.path()), "--plan", "-", "--json"], plan);
+    assert_eq!((counted.code(), &*counted.out()), (0, "{\"count\":16}\n"), "{counted:?}");
+    let explained = run_with_input(&["query", text(dest.path()), "--plan", "-", "--json", "--explain"], plan).json();
+    assert_eq!((&explained["layout"], &explained["files"]), (&"JSON Lines".into(), &3.into()), "{explained}");
+    assert_eq!(explained["prefilter"][0], "AKIA0001");
+    let unknown =
+        run_with_input(&["query", text(dest.path()), "--plan", "-"], &plan.replace("accessKeyId", "accessKey"));
+    assert_eq!(unknown.code(), 2);
+    assert!(unknown.err().contains("unknown field"), "{unknown:?}");
+}
+
+#[test]
+fn what_cannot_be_read_changes_the_exit_code() {
+    let (_bucket, dest) = synced("none");
+    let file = laptop::files(dest.path()).into_iter().find(|file| text(file).ends_with(".jsonl")).unwrap();
+    let content = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &content[..content.len() - 10]).unwrap();
+    let ran = query(dest.path(), &["--count", "--json"]);
+    assert_eq!((ran.code(), &*ran.out()), (1, "{\"count\":199}\n"), "{ran:?}");
+    assert!(ran.err().contains(text(&file)) && ran.err().contains("incomplete line"), "{ran:?}");
+    let missing = run(&["query", "/no/such/folder"]);
+    assert_eq!(missing.code(), 2, "{missing:?}");
+}
