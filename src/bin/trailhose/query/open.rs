@@ -2,7 +2,7 @@
 
 use crate::args::{DestArgs, EventSourceArgs, Location};
 use crate::components::{self, Aws};
-use crate::followers::{self, Followed};
+use crate::followers::{self, FollowedFolder};
 use std::sync::Arc;
 use trailhose::aws::BucketAccess;
 use trailhose::query::{IndexLookup, LocalEngine, QueryScan};
@@ -31,7 +31,7 @@ fn index(scan: &QueryScan, args: &EventSourceArgs) -> Option<IndexLookup> {
     }
     // The record of the files is needed only to use the index. Without it, the files are read.
     let dest = DestArgs { dest: Some(folder.to_owned()), ledger: args.ledger.clone() };
-    let followed = Followed::open(&dest).ok()?;
+    let followed = FollowedFolder::open(&dest).ok()?;
     match followed.not_indexed() {
         Ok(0) => Some(IndexLookup::new(followed.index_path(), followed.segments.root().to_owned())),
         Ok(_) | Err(_) => None,
