@@ -182,7 +182,7 @@ fn run(plan: &Plan, events: &[String]) -> (CollectedRows, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn rows_equal_those_of_a_naive_evaluator(plan in plan(), events in vec(event(), 0..20)) {
