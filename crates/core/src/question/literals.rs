@@ -2,6 +2,8 @@
 
 use super::literal::Literal;
 use super::reader::Reader;
+use super::stop;
+use super::verb::Verb;
 use super::words::Role;
 use crate::plan::{Column, Predicate, ValueTest};
 
@@ -29,6 +31,12 @@ impl Reader {
                         at,
                         &["source? ip|ips address|addresses?", "address|addresses", "network|networks|range|subnet"],
                     );
+                    // `opened it to 0.0.0.0/0`: the address is not the source.
+                    let before = self.word_before(start);
+                    let is_object = !stop::is_stop_word(before) && Verb::from_word(before).is_some();
+                    if before == "to" || (is_object && before != "accessed") {
+                        continue;
+                    }
                     self.words.consume(start..at + 1, Role::Address);
                     let end = self.words.phrase(at + 1, "network|range").map_or(at + 1, |length| at + 1 + length);
                     self.words.consume(at..end, Role::Address);
@@ -63,7 +71,7 @@ impl Reader {
     fn read_access_key(&mut self, at: usize, key: String) {
         let start =
             self.label(at, &["iam? access key|keys id|ids?", "access-key", "key|keys id?", "credential|credentials"]);
-        let verb = super::verb::Verb::from_word(self.word_before(start));
+        let verb = Verb::from_word(self.word_before(start));
         let is_object = verb.is_some_and(|verb| KEY_VERBS.contains(&verb.name));
         self.words.consume(start..at + 1, Role::AccessKey);
         if is_object {

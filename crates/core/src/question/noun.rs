@@ -57,8 +57,13 @@ pub(super) const FAMILIES: &[Family] = families! {
     "s3 object|object|s3 file", "s3", "Object", ["bucketName", "key"], [
         "delete|remove" => ["DeleteObject", "DeleteObjects"], "read" => ["GetObject"], "upload|put|create|change" => ["PutObject", "CompleteMultipartUpload"]];
     // IAM and STS
-    "iam user|user", "iam", "User", ["userName"], [];
-    "iam role|role", "iam", "Role", ["roleName"], ["switch" => ["SwitchRole"]];
+    "iam user|user", "iam", "User", ["userName"], [
+        "change" => ["UpdateUser", "AttachUserPolicy", "DetachUserPolicy", "PutUserPolicy", "DeleteUserPolicy", "AddUserToGroup",
+            "RemoveUserFromGroup", "PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary", "TagUser", "UntagUser"]];
+    "iam role|role", "iam", "Role", ["roleName"], [
+        "switch" => ["SwitchRole"],
+        "change" => ["UpdateRole", "UpdateRoleDescription", "UpdateAssumeRolePolicy", "AttachRolePolicy", "DetachRolePolicy",
+            "PutRolePolicy", "DeleteRolePolicy", "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary", "TagRole", "UntagRole"]];
     "iam group|user group|group", "iam", "Group", ["groupName"], [
         "add" => ["AddUserToGroup"], "remove" => ["RemoveUserFromGroup"]];
     "access key|iam access key", "iam", "AccessKey", ["userName"], [
@@ -256,7 +261,7 @@ pub(super) static NAMES: LazyLock<Vec<FamilyName>> = LazyLock::new(|| {
 });
 
 static PARTS: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let names = FAMILIES.iter().flat_map(|family| family.names.split(['|', ' '])).filter(|name| name.len() > 3);
+    let names = FAMILIES.iter().flat_map(|family| family.names.split(['|', ' '])).filter(|name| name.len() >= 3);
     names.flat_map(|name| [name.to_owned(), plural(name)]).collect()
 });
 

@@ -67,6 +67,12 @@ impl Reader {
     /// Consumes `top 10`, `how many`, `more than 5 times`, `last 20`, `first time`.
     pub(super) fn read_numbers(&mut self) {
         self.read_having();
+        if let Some((at, length)) = self.words.find(&["most recent"], Role::Output) {
+            let number = self.number(at + length).or_else(|| at.checked_sub(1).and_then(|before| self.number(before)));
+            self.draft.order = Some(EventOrder::Newest);
+            self.draft.limit = Some(number.unwrap_or(1));
+            self.draft.is_single = number.is_none();
+        }
         if let Some((at, length)) = self.words.find(TOP, Role::Output) {
             self.draft.has_top = true;
             self.draft.limit = self.number(at + length);
@@ -74,6 +80,9 @@ impl Reader {
         }
         self.words.find(&["by the? number|count of"], Role::Output);
         if self.draft.has_top {
+            if self.words.find(&["by errors|failures"], Role::State).is_some() {
+                self.draft.errors.push(ErrorKind::Failed);
+            }
             self.words.find(&["by api? calls|events|requests|activity|usage"], Role::Output);
         }
         let counted = [

@@ -1,7 +1,6 @@
 //! Who made the requests: users, roles, sessions, services.
 
 use super::literal::Literal;
-use super::noun;
 use super::reader::Reader;
 use super::service;
 use super::words::Role;
@@ -142,8 +141,11 @@ impl Reader {
             "by" | "did" | "does" | "as" | "than" | "using" | "except" | "excluding" | "used" | "via" => true,
             "do" | "has" | "have" | "is" | "was" | "were" | "are" | "why" => has_label,
             "with" => has_label && !matches!(self.word_before(before), "shared" | "share"),
-            "from" if has_label => !self.follows_object(before),
             "of" | "for" | "from" | "to" => {
+                // `AssumeRole calls for role x` may be about the role that is assumed.
+                if self.draft.events.iter().any(|clause| clause.names == ["AssumeRole"]) {
+                    return false;
+                }
                 let owner = self.word_before(before);
                 REQUESTS.contains(&owner)
                     || self
@@ -162,13 +164,6 @@ impl Reader {
 
     fn follows_principal(&self, join: usize) -> bool {
         join > 0 && self.words.role(join - 1) == Some(Role::Principal)
-    }
-
-    /// Whether the word before a preposition is what an event is about, as in `removed the policy from role x`.
-    fn follows_object(&self, preposition: usize) -> bool {
-        self.words
-            .before(preposition)
-            .is_some_and(|at| noun::is_part(self.words.lower(at)) && !REQUESTS.contains(&self.words.lower(at)))
     }
 
     fn principal(&self, at: usize, kind: Kind) -> Predicate {
