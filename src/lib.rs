@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
-#[cfg(feature = "cli")]
-pub use trailhose_core::plan;
 pub use trailhose_core::{decode, event, generate, notification, object, pack, suggest};
+#[cfg(feature = "cli")]
+pub use trailhose_core::{plan, question};
 
 pub mod queue;
 

@@ -1,6 +1,7 @@
 //! Command-line arguments: one module for each subcommand, and the argument types they share.
 
 mod access;
+mod ask;
 mod backfill;
 mod cost;
 mod doctor;
@@ -20,6 +21,7 @@ mod sync;
 pub(crate) mod value;
 mod wire;
 
+pub(crate) use ask::AskArgs;
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use cost::CostArgs;
 pub(crate) use doctor::DoctorArgs;
@@ -88,6 +90,9 @@ pub(crate) enum Command {
     /// Search events, and count or group them
     #[command(before_help = query::EXAMPLES, after_help = query::EXIT_CODES)]
     Query(Box<QueryArgs>),
+    /// Answer a question in plain English about events
+    #[command(before_help = ask::EXAMPLES, after_help = ask::EXIT_CODES)]
+    Ask(Box<AskArgs>),
     /// Print delivered events, found with the index
     #[command(before_help = followers::EVENTS_EXAMPLES, after_help = followers::EVENTS_EXIT_CODES)]
     Events(Box<EventsArgs>),

@@ -5,6 +5,7 @@
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports))]
 
 mod args;
+mod ask;
 #[cfg(feature = "backfill")]
 mod backfill;
 mod components;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
             Command::Generate(args) => generate::run(&args),
             Command::Events(args) => events::run(&args).await,
             Command::Query(args) => query::run(*args, interrupt::receiver()).await,
+            Command::Ask(args) => ask::run(*args, interrupt::receiver()).await,
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
             #[cfg(feature = "backfill")]

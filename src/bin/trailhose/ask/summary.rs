@@ -1,0 +1,243 @@
+//! The summary of events: who, where, which errors, the first and the last, for each service and event name.
+
+use crate::text::counted;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use trailhose::query::QueryRow;
+
+/// The columns of the summary.
+pub(super) const COLUMNS: [&str; 9] =
+    ["event", "count", "principals", "accounts", "regions", "addresses", "errors", "first", "last"];
+
+/// Distinct values that are remembered for each column of the summary. Memory is bounded with any input.
+const MAX_VALUES: usize = 1_000;
+
+/// Pairs of service and event name that are summarized.
+const MAX_KINDS: usize = 5_000;
+
+/// Collects the summary.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    kinds: BTreeMap<(String, String), EventSummary>,
+    totals: Totals,
+}
+
+/// The events of one service and name.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct EventSummary {
+    event_source: String,
+    event_name: String,
+    count: u64,
+    principals: Values,
+    accounts: Values,
+    regions: Values,
+    addresses: Values,
+    errors: Values,
+    first: Option<String>,
+    last: Option<String>,
+}
+
+/// All events.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Totals {
+    events: u64,
+    principals: Values,
+    accounts: Values,
+    regions: Values,
+    addresses: Values,
+    /// Events with an error.
+    failed: u64,
+    /// Events of services and names that the summary does not have, because there are too many.
+    not_summarized: u64,
+    first: Option<String>,
+    last: Option<String>,
+}
+
+/// Distinct values, at most 1,000 of them.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Values {
+    values: BTreeSet<String>,
+    /// Whether there are more.
+    is_incomplete: bool,
+}
+
+impl Values {
+    fn add(&mut self, value: Option<&String>) {
+        let Some(value) = value.filter(|value| !self.values.contains(*value)) else { return };
+        if self.values.len() < MAX_VALUES {
+            self.values.insert(value.clone());
+        } else {
+            self.is_incomplete = true;
+        }
+    }
+
+    fn counted(&self, noun: &str) -> String {
+        let more = if self.is_incomplete { "at least " } else { "" };
+        format!("{more}{}", counted(self.values.len() as u64, noun))
+    }
+
+    /// The value if it is the only one, or else the number of values.
+    fn cell(&self) -> Option<String> {
+        match self.values.len() {
+            0 => None,
+            1 => self.values.first().cloned(),
+            length if self.is_incomplete => Some(format!("≥ {length}")),
+            length => Some(length.to_string()),
+        }
+    }
+}
+
+impl Summary {
+    /// Adds an event. The values are those of [`super::COLUMNS`].
+    pub(super) fn add(&mut self, row: &QueryRow) {
+        let value = |index: usize| row.get(index).and_then(Option::as_ref);
+        let (time, error) = (value(0), value(7));
+        let totals = &mut self.totals;
+        totals.events += 1;
+        totals.failed += u64::from(error.is_some());
+        totals.principals.add(value(3));
+        totals.accounts.add(value(4));
+        totals.regions.add(value(5));
+        totals.addresses.add(value(6));
+        extend(&mut totals.first, &mut totals.last, time);
+        let key = (value(1).cloned().unwrap_or_default(), value(2).cloned().unwrap_or_default());
+        if self.kinds.len() >= MAX_KINDS && !self.kinds.contains_key(&key) {
+            totals.not_summarized += 1;
+            return;
+        }
+        let kind = self.kinds.entry(key).or_default();
+        kind.count += 1;
+        kind.principals.add(value(3));
+        kind.accounts.add(value(4));
+        kind.regions.add(value(5));
+        kind.addresses.add(value(6));
+        kind.errors.add(error);
+        extend(&mut kind.first, &mut kind.last, time);
+    }
+
+    /// Returns the totals and the kinds of events, the most frequent first.
+    pub(super) fn finish(self) -> (Totals, Vec<EventSummary>) {
+        let kinds = self.kinds.into_iter();
+        let mut kinds: Vec<EventSummary> =
+            kinds.map(|((event_source, event_name), kind)| EventSummary { event_source, event_name, ..kind }).collect();
+        kinds.sort_by(|left, right| right.count.cmp(&left.count));
+        (self.totals, kinds)
+    }
+}
+
+fn extend(first: &mut Option<String>, last: &mut Option<String>, time: Option<&String>) {
+    let Some(time) = time else { return };
+    if first.as_ref().is_none_or(|first| time < first) {
+        *first = Some(time.clone());
+    }
+    if last.as_ref().is_none_or(|last| time > last) {
+        *last = Some(time.clone());
+    }
+}
+
+/// Rows in the summary for people. Further kinds of events are only in JSON.
+const MAX_ROWS: usize = 20;
+
+/// Returns the rows of the summary for people.
+pub(super) fn rows(summary: &[EventSummary]) -> Vec<QueryRow> {
+    let mut rows: Vec<QueryRow> = summary.iter().take(MAX_ROWS).map(EventSummary::row).collect();
+    if let Some(rest) = summary.get(MAX_ROWS..).filter(|rest| !rest.is_empty()) {
+        let mut row: QueryRow = vec![None; COLUMNS.len()];
+        let count: u64 = rest.iter().map(|kind| kind.count).sum();
+        row[0] = Some(format!("{} other kinds of events", rest.len()));
+        row[1] = Some(count.to_string());
+        rows.push(row);
+    }
+    rows
+}
+
+impl EventSummary {
+    fn row(&self) -> QueryRow {
+        let source = self.event_source.strip_suffix(".amazonaws.com").unwrap_or(&self.event_source);
+        vec![
+            Some(format!("{source}:{}", self.event_name)),
+            Some(self.count.to_string()),
+            self.principals.cell(),
+            self.accounts.cell(),
+            self.regions.cell(),
+            self.addresses.cell(),
+            self.errors.cell(),
+            self.first.clone(),
+            self.last.clone(),
+        ]
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", counted(self.events, "event"))?;
+        if let (Some(first), Some(last)) = (&self.first, &self.last) {
+            write!(f, " from {first} to {last}")?;
+        }
+        write!(
+            f,
+            ": {}, {}, {}, {}; {} failed",
+            self.principals.counted("principal"),
+            self.accounts.counted("account"),
+            self.regions.counted("region"),
+            self.addresses.counted("source address").replace("addresss", "addresses"),
+            self.failed
+        )?;
+        match self.not_summarized {
+            0 => Ok(()),
+            more => write!(f, "; the summary does not contain {} of further kinds", counted(more, "event")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(time: &str, name: &str, principal: &str, error: Option<&str>) -> QueryRow {
+        let some = |text: &str| Some(text.to_owned());
+        vec![
+            some(time),
+            some("s3.amazonaws.com"),
+            some(name),
+            some(principal),
+            some("111122223333"),
+            some("eu-west-1"),
+            None,
+            error.map(str::to_owned),
+            None,
+        ]
+    }
+
+    #[test]
+    fn events_are_summarized_by_service_and_name() {
+        let mut summary = Summary::default();
+        summary.add(&event("2026-11-02", "GetObject", "alice", None));
+        summary.add(&event("2026-11-01", "GetObject", "bob", Some("AccessDenied")));
+        summary.add(&event("2026-11-03", "PutObject", "alice", None));
+        let (totals, kinds) = summary.finish();
+        assert_eq!(
+            totals.to_string(),
+            "3 events from 2026-11-01 to 2026-11-03: 2 principals, 1 account, 1 region, 0 source addresses; 1 failed"
+        );
+        let rows = rows(&kinds);
+        let row: Vec<&str> = rows[0].iter().map(|value| value.as_deref().unwrap_or("-")).collect();
+        let expected =
+            ["s3:GetObject", "2", "2", "111122223333", "eu-west-1", "-", "AccessDenied", "2026-11-01", "2026-11-02"];
+        assert_eq!(row, expected);
+        assert_eq!(rows.len(), 2);
+    }
+
+    #[test]
+    fn number_of_values_and_kinds_is_bounded() {
+        let mut summary = Summary::default();
+        for number in 0..MAX_KINDS + 10 {
+            summary.add(&event("2026-11-01", &format!("E{number}"), &format!("p{number}"), None));
+        }
+        let (totals, kinds) = summary.finish();
+        assert_eq!((kinds.len(), totals.not_summarized), (MAX_KINDS, 10));
+        assert!(totals.to_string().contains("at least 1,000 principals"), "{totals}");
+        assert_eq!(rows(&kinds).len(), MAX_ROWS + 1);
+    }
+}
