@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(csv(["a,b", "c\"d"].into_iter()).unwrap(), b"\"a,b\",\"c\"\"d\"\n");
         let text = table(&columns, &[row, missing]);
         let lines: Vec<&str> = text.lines().skip(1).collect();
-        assert_eq!(lines, ["a [31m\"b      5", "-            10"]);
+        assert_eq!(lines, ["a [31m\"b       5", "-             10"]);
     }
 
     #[test]

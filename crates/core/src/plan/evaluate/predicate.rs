@@ -18,7 +18,7 @@ pub(super) enum PreparedPredicate {
     Any(Vec<PreparedPredicate>),
     Not(Box<PreparedPredicate>),
     Field(ValueSource, PreparedTest),
-    Anywhere(Finder<'static>),
+    Anywhere(Box<Finder<'static>>),
 }
 
 /// A test of a value.
@@ -46,7 +46,7 @@ impl PreparedPredicate {
             Predicate::All(inner) => Self::All(several(inner)),
             Predicate::Any(inner) => Self::Any(several(inner)),
             Predicate::Not(inner) => Self::Not(Box::new(Self::new(inner, fields))),
-            Predicate::Anywhere(text) => Self::Anywhere(Finder::new(text).into_owned()),
+            Predicate::Anywhere(text) => Self::Anywhere(Box::new(Finder::new(text).into_owned())),
             Predicate::Field(field, test) => {
                 let source = fields.source(field);
                 Self::Field(source, PreparedTest::new(test, fields))
