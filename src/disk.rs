@@ -14,10 +14,57 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
         file.sync_all()
     }
 
+    /// Returns the space of the file system that contains a folder. `None` if it is not known: the operating system or the
+    /// file system does not report it.
+    fn space(&self, path: &Path) -> io::Result<Option<Space>> {
+        space(path)
+    }
+
     /// Makes the entries of a folder durable: new, renamed and removed files and folders.
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
+}
+
+/// The space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// What this user can still write.
+    pub(crate) free: u64,
+    /// The size of the file system.
+    pub(crate) total: u64,
+}
+
+#[cfg(unix)]
+fn space(path: &Path) -> io::Result<Option<Space>> {
+    let found = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    // A file system without a size, for example some network file systems, reports no free space either.
+    Ok((found.f_blocks > 0).then(|| Space { free: bytes(found.f_bavail), total: bytes(found.f_blocks) }))
+}
+
+#[cfg(not(unix))]
+fn space(_: &Path) -> io::Result<Option<Space>> {
+    Ok(None)
+}
+
+/// Returns the folder at which the file system of a folder is mounted, as far as it is known.
+pub(crate) fn mount_point(folder: &Path) -> PathBuf {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let device = device(&folder);
+    let of_same_device = folder.ancestors().take_while(|ancestor| self::device(ancestor) == device);
+    of_same_device.last().unwrap_or(&folder).to_owned()
+}
+
+#[cfg(unix)]
+fn device(folder: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(folder).ok().map(|found| found.dev())
+}
+
+#[cfg(not(unix))]
+fn device(_: &Path) -> Option<u64> {
+    None
 }
 
 /// The disk of the operating system.

@@ -6,7 +6,8 @@
 //! depend on the time at which it is read. A follower reads committed files only. It never delays a sync.
 //!
 //! A segment that cannot be read stops the follower. Its events are skipped only if a person decides it
-//! ([`skip_segment`]). Only segments of files that `sync --rebuild` delivered again are omitted: their events are in later
+//! ([`skip_segment`], or a prune that ignores this follower: then the segments are omitted and counted as skipped).
+//! Segments of files that `sync --rebuild` delivered again are omitted too: their events are in later
 //! segments.
 
 mod batch;
@@ -17,7 +18,7 @@ use crate::sink::SinkError;
 use crate::sink::jsonl::{CommittedSegments, FileFault, Segment};
 use crate::state::{Cursor, FollowerState, StateDatabase, StateError};
 use async_trait::async_trait;
-use batch::{BatchReader, NextBatch};
+use batch::{BatchReader, NextBatch, OmittedSegments};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -105,6 +106,8 @@ pub struct FollowProgress {
     pub events: u64,
     /// Omitted segments: a rebuild delivered the events of their files again, in later segments.
     pub rebuilt_segments: u64,
+    /// Segments of pruned files that this follower had not read. They are counted as skipped.
+    pub pruned_segments: u64,
 }
 
 /// Delivers everything that is committed to a follower, and returns. `stop` is called before each batch, and `each` after
@@ -123,11 +126,13 @@ pub async fn follow(
     let _lock = state.lock_follower(&name)?;
     let mut stored = position(&name, segments, state)?;
     let mut progress = FollowProgress::default();
+    let mut counted = OmittedSegments::default();
     let mut reader = BatchReader::new(Arc::clone(segments), stored.cursor.clone(), follower.limits());
     while !stop() {
         let (read, next) = read_batch(reader).await?;
         reader = read;
-        progress.rebuilt_segments = reader.rebuilt_segments();
+        progress.rebuilt_segments = reader.omitted().rebuilt;
+        progress.pruned_segments = reader.omitted().pruned;
         match next? {
             NextBatch::End => break,
             NextBatch::Batch(batch) => {
@@ -135,6 +140,7 @@ pub async fn follow(
                 delivered.map_err(|reason| FollowError::Follower { name: name.clone(), reason })?;
                 stored.cursor = batch.end.clone();
                 stored.events += batch.events.len() as u64;
+                count_pruned(&mut stored, &mut counted, reader.omitted());
                 state.put_follower(&name, &stored)?;
                 progress.batches += 1;
                 progress.events += batch.events.len() as u64;
@@ -149,9 +155,17 @@ pub async fn follow(
     // Segments without events for this follower end here too.
     if *reader.position() != stored.cursor {
         stored.cursor = reader.position().clone();
+        count_pruned(&mut stored, &mut counted, reader.omitted());
         state.put_follower(&name, &stored)?;
     }
     Ok(progress)
+}
+
+/// Adds the pruned segments that are not counted yet to the skipped ones of a follower.
+fn count_pruned(state: &mut FollowerState, counted: &mut OmittedSegments, omitted: OmittedSegments) {
+    state.skipped_segments += omitted.pruned - counted.pruned;
+    state.skipped_events += omitted.pruned_events - counted.pruned_events;
+    *counted = omitted;
 }
 
 /// Reads the next batch on a thread for blocking work.
@@ -213,6 +227,7 @@ pub fn skip_segment(
     let events = segment.events.map(|events| events.saturating_sub(read));
     if skip {
         stored.cursor = Cursor::after(&segment);
+        count_pruned(&mut stored, &mut OmittedSegments::default(), reader.omitted());
         stored.skipped_segments += 1;
         stored.skipped_events += events.unwrap_or(0);
         state.put_follower(name, &stored)?;

@@ -15,7 +15,7 @@ use crate::follow::{BatchLimits, EventBatch, Follower};
 use crate::sqlite_file::{self, VersionError};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -179,22 +179,17 @@ impl Index {
         contents.map_err(|source| self.failed(source))
     }
 
-    /// Removes the events of these files. A rebuild delivered the events again, to other files.
+    /// Removes the events of all files that are not in `retained`, and the texts that only they had. Returns the number of
+    /// events. The file does not become smaller: later events use the space.
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub fn remove_files(&mut self, numbers: &[i64]) -> Result<(), IndexError> {
-        let mut remove = || {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for number in numbers {
-                // Reads every event, so only for files that are in the index.
-                if transaction.prepare_cached("DELETE FROM files WHERE number = ?1")?.execute([number])? > 0 {
-                    transaction.prepare_cached("DELETE FROM events WHERE file = ?1")?.execute([number])?;
-                }
-            }
-            transaction.commit()
-        };
-        remove().map_err(|source| IndexError::Sqlite { path: self.path.clone(), source })
+    pub fn retain_files(&mut self, retained: &HashSet<i64>) -> Result<u64, IndexError> {
+        let path = &self.path;
+        let removed = remove_others(&mut self.connection, retained);
+        // A number of a removed text can be assigned to another text.
+        self.texts.clear();
+        removed.map_err(|source| IndexError::Sqlite { path: path.clone(), source })
     }
 
     /// Adds the events of a batch in one transaction. The batch that was added last is not added again.
@@ -270,6 +265,28 @@ fn text_number(transaction: &Transaction<'_>, texts: &mut HashMap<String, i64>, 
     };
     texts.insert(text.to_owned(), number);
     Ok(number)
+}
+
+/// The columns of `events` that are numbers of `texts`.
+const TEXT_COLUMNS: [&str; 8] = ["name", "source", "account", "region", "principal", "access_key", "address", "error"];
+
+/// Removes the events of all files that are not in `retained`, and returns their number.
+fn remove_others(connection: &mut Connection, retained: &HashSet<i64>) -> rusqlite::Result<u64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let files: Vec<i64> =
+        transaction.prepare("SELECT number FROM files")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut others = files.iter().filter(|file| !retained.contains(file)).peekable();
+    if others.peek().is_none() {
+        return Ok(0);
+    }
+    for file in others {
+        transaction.prepare_cached("DELETE FROM files WHERE number = ?1")?.execute([file])?;
+    }
+    let events = transaction.execute("DELETE FROM events WHERE file NOT IN (SELECT number FROM files)", [])?;
+    let used = TEXT_COLUMNS.map(|column| format!("EXCEPT SELECT {column} FROM events")).join(" ");
+    transaction.execute(&format!("DELETE FROM texts WHERE number IN (SELECT number FROM texts {used})"), [])?;
+    transaction.commit()?;
+    Ok(events as u64)
 }
 
 /// Returns the first 8 bytes of an event ID, as SQLite stores integers.

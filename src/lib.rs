@@ -39,6 +39,8 @@ pub mod index;
 #[cfg(feature = "cli")]
 pub mod query;
 #[cfg(feature = "cli")]
+pub mod retention;
+#[cfg(feature = "cli")]
 pub mod sql;
 #[cfg(feature = "cli")]
 pub mod state;

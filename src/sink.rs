@@ -162,6 +162,10 @@ pub enum SinkError {
     /// An event exceeds the sink's record limit and no oversize store is configured.
     #[error("{0}")]
     NoOversizeStore(String),
+    /// The disk of the destination has less free space than the limit. Repeating the call does not help until a person
+    /// frees space.
+    #[error("{0}")]
+    LowSpace(String),
     /// Any other error. A later attempt may succeed.
     #[error("{0}")]
     Unavailable(String),

@@ -85,7 +85,18 @@ pub(super) struct BatchReader {
     current: Option<OpenSegment>,
     /// An event that did not fit into the last batch.
     held: Option<(EventPosition, Vec<u8>)>,
-    rebuilt_segments: u64,
+    omitted: OmittedSegments,
+}
+
+/// Segments that a reader omitted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct OmittedSegments {
+    /// A rebuild delivers their events again.
+    pub(super) rebuilt: u64,
+    /// Their files were pruned.
+    pub(super) pruned: u64,
+    /// The events of pruned segments that were not read, as far as their number is known.
+    pub(super) pruned_events: u64,
 }
 
 #[derive(Debug)]
@@ -115,7 +126,7 @@ impl BatchReader {
             waiting: VecDeque::new(),
             current: None,
             held: None,
-            rebuilt_segments: 0,
+            omitted: OmittedSegments::default(),
         }
     }
 
@@ -124,9 +135,10 @@ impl BatchReader {
         &self.position
     }
 
-    /// Returns the number of segments that were omitted because a rebuild delivers their events again.
-    pub(super) fn rebuilt_segments(&self) -> u64 {
-        self.rebuilt_segments
+    /// Returns the omitted segments. They are before the end of the last batch that was returned, or before
+    /// [`BatchReader::position`] if no batch was returned after them.
+    pub(super) fn omitted(&self) -> OmittedSegments {
+        self.omitted
     }
 
     pub(super) fn next_batch(&mut self) -> Result<NextBatch, SinkError> {
@@ -139,8 +151,7 @@ impl BatchReader {
                     self.waiting.push_front(segment);
                     return Ok(self.complete(batch, NextBatch::End));
                 }
-                if segment.removed == Some(Removal::Rebuilt) {
-                    self.rebuilt_segments += 1;
+                if self.omits(&segment) {
                     self.pass(&mut batch, Cursor::after(&segment));
                     continue;
                 }
@@ -188,6 +199,24 @@ impl BatchReader {
         }
     }
 
+    /// Returns whether the events of a segment are not read, because they come again or were pruned, and counts it.
+    fn omits(&mut self, segment: &Segment) -> bool {
+        match segment.removed {
+            Some(Removal::Rebuilt) => self.omitted.rebuilt += 1,
+            Some(Removal::Pruned) => {
+                self.omitted.pruned += 1;
+                self.omitted.pruned_events += segment.events.unwrap_or(0).saturating_sub(self.lines_read(segment));
+            }
+            Some(Removal::Released) | None => return false,
+        }
+        true
+    }
+
+    /// Returns the number of events of a segment that were returned before this reader was created.
+    fn lines_read(&self, segment: &Segment) -> u64 {
+        if self.position.segment == segment.id { self.position.lines.unwrap_or(0) } else { 0 }
+    }
+
     /// Records that a segment ended.
     fn pass(&mut self, batch: &mut EventBatch, cursor: Cursor) {
         match batch.events.is_empty() {
@@ -215,7 +244,7 @@ impl BatchReader {
 
     /// Opens a segment after the events of it that were returned.
     fn open(&self, segment: Segment) -> Result<OpenSegment, (Box<Segment>, FileFault)> {
-        let done = if self.position.segment == segment.id { self.position.lines.unwrap_or(0) } else { 0 };
+        let done = self.lines_read(&segment);
         let skip = |reader: &mut SegmentReader| {
             for _ in 0..done {
                 reader.next_event()?;

@@ -16,9 +16,11 @@ mod foreign;
 mod intent;
 mod page_group;
 mod partition;
+mod prune;
 mod rebuild;
 mod segment_reader;
 mod segments;
+mod space;
 mod upgrade;
 mod verify;
 // The tests use every compression.
@@ -28,9 +30,11 @@ mod tests;
 pub use crate::ledger::store::sqlite::Outstanding;
 pub use check::{FaultyFile, FileCheck, FileFault};
 pub use foreign::ForeignFiles;
+pub use prune::{PrunePlan, PrunedFiles, ReadPosition, UnreadPart};
 pub use rebuild::{Rebuild, ReleasedFiles};
 pub use segment_reader::{EventPosition, SegmentReader, read_event, read_events};
 pub use segments::{Backlog, CommittedSegments, Removal, Segment};
+pub use space::MinFree;
 pub use verify::{Verification, verify};
 
 use super::{Oversize, Sink, SinkError, Transaction, TransactionEnd};
@@ -41,6 +45,7 @@ use crate::pack::{LinesPerRecord, PackLimits, SinkCall};
 use async_trait::async_trait;
 use buffer::Buffer;
 use checkpoint::{Destination, STATE_FOLDER};
+use space::SpaceCheck;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,6 +78,9 @@ pub struct Options {
     pub checkpoint_bytes: usize,
     /// The maximum time between checkpoints.
     pub checkpoint_every: Duration,
+    /// The free space below which no transaction starts. It is compared after each checkpoint, so a run can use about
+    /// `checkpoint_bytes` of it.
+    pub min_free: MinFree,
 }
 
 impl Default for Options {
@@ -82,6 +90,7 @@ impl Default for Options {
             file_bytes: 256 * 1024 * 1024,
             checkpoint_bytes: 16 * 1024 * 1024,
             checkpoint_every: Duration::from_secs(2),
+            min_free: MinFree::Default,
         }
     }
 }
@@ -109,6 +118,7 @@ struct JsonlState {
     /// The number of checkpoints since the sink was opened. It changes only under the write lock.
     checkpoints: AtomicU64,
     checkpoint_bytes: usize,
+    space: SpaceCheck,
 }
 
 impl Jsonl {
@@ -149,13 +159,20 @@ impl Jsonl {
     ) -> Result<Self, SinkError> {
         let (checkpoint_bytes, every) = (options.checkpoint_bytes, options.checkpoint_every);
         let destination = destination.to_owned();
-        let destination = blocking(move || Destination::open(&destination, journal, options, disk)).await?;
+        let min_free = options.min_free;
+        let opened = blocking(move || {
+            let destination = Destination::open(&destination, journal, options, Arc::clone(&disk))?;
+            let space = SpaceCheck::new(min_free, &destination.root, destination.journal.path(), disk);
+            Ok((destination, space))
+        });
+        let (destination, space) = opened.await?;
         let state = Arc::new(JsonlState {
             destination,
             buffer: Mutex::default(),
             gate: Arc::default(),
             checkpoints: AtomicU64::new(0),
             checkpoint_bytes,
+            space,
         });
         if state.grouped() {
             tokio::spawn(checkpoint_periodically(Arc::downgrade(&state), every));
@@ -277,17 +294,18 @@ impl Sink for Jsonl {
         }
     }
 
-    /// Waits for a running checkpoint, and makes one if the buffer is full. A task that holds a transaction must
+    /// Waits for a running checkpoint, and makes one if the buffer is full. Fails if too little disk space is free. A task that holds a transaction must
     /// neither open another transaction nor flush, because it would wait for itself.
     async fn begin(&self) -> Result<Transaction, SinkError> {
         let state = &self.state;
         state.destination.journal.check().map_err(sink_error)?;
-        if !state.grouped() {
-            return Ok(Transaction::none());
-        }
-        let full = state.buffer().bytes >= state.checkpoint_bytes;
+        let full = state.grouped() && state.buffer().bytes >= state.checkpoint_bytes;
         if full {
             state.checkpoint(state.checkpoint_bytes).await?;
+        }
+        state.space.check(state.checkpoints.load(Ordering::Acquire))?;
+        if !state.grouped() {
+            return Ok(Transaction::none());
         }
         let guard = Arc::clone(&state.gate).read_owned().await;
         let state = Arc::clone(state);

@@ -134,9 +134,10 @@ impl Attempt {
 fn is_transient(failure: &IngestError) -> bool {
     match failure {
         IngestError::Source(error) => error.is_transient(),
-        IngestError::Sink(error) => {
-            !matches!(error, SinkError::Denied(_) | SinkError::NotFound(_) | SinkError::NoOversizeStore(_))
-        }
+        IngestError::Sink(error) => !matches!(
+            error,
+            SinkError::Denied(_) | SinkError::NotFound(_) | SinkError::NoOversizeStore(_) | SinkError::LowSpace(_)
+        ),
         IngestError::Ledger(LedgerError::Store(error)) => matches!(error, StoreError::Unknown(_)),
         IngestError::Ledger(
             LedgerError::LeaseLost | LedgerError::Contended(..) | LedgerError::OwnersChanged(_) | LedgerError::Gone,

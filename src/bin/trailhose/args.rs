@@ -12,6 +12,7 @@ mod generate;
 mod init;
 mod ledger;
 mod pause;
+mod prune;
 mod query;
 mod redrive;
 mod reference;
@@ -34,6 +35,7 @@ pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
+pub(crate) use prune::PruneArgs;
 pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, ResultArgs};
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
@@ -102,6 +104,9 @@ pub(crate) enum Command {
     /// Show, reset or skip the positions of the consumers of the delivered files
     #[command(before_help = followers::FOLLOWERS_EXAMPLES, after_help = followers::FOLLOWERS_EXIT_CODES)]
     Followers(FollowersArgs),
+    /// Delete the delivered files of past days
+    #[command(before_help = prune::EXAMPLES, after_help = prune::EXIT_CODES)]
+    Prune(PruneArgs),
     /// Return the messages of a dead-letter queue to the queues that they came from
     #[command(before_help = redrive::EXAMPLES, after_help = redrive::EXIT_CODES)]
     Redrive(RedriveArgs),

@@ -17,7 +17,7 @@ use trailhose::pack::LinesPerRecord;
 use trailhose::sink::cost::SinkCounters;
 #[cfg(feature = "firehose")]
 use trailhose::sink::firehose::Firehose;
-use trailhose::sink::jsonl::{Compression, Jsonl, Options};
+use trailhose::sink::jsonl::{Compression, Jsonl, MinFree, Options};
 use trailhose::sink::metered::MeteredSink;
 use trailhose::sink::{Sink, oversize::OversizeStore};
 use trailhose::source::{Source, directory::Directory, s3::S3};
@@ -198,7 +198,8 @@ async fn folder_delivery(folder: &Path, plan: &plan::DeliverySettings, aws: &Aws
         #[cfg(not(feature = "zstd"))]
         Some(CompressMode::Zstd) => return Err(missing_feature("--compress zstd", "zstd")),
     };
-    let options = Options { compression, checkpoint_every: plan.checkpoint, ..Options::default() };
+    let min_free = plan.min_free.map_or(MinFree::Default, MinFree::Bytes);
+    let options = Options { compression, checkpoint_every: plan.checkpoint, min_free, ..Options::default() };
     let failed = |error| format!("DEST: {error}");
     match &plan.ledger {
         LedgerLocation::File(file) => {
@@ -225,6 +226,9 @@ async fn stream_delivery(stream: &str, plan: &plan::DeliverySettings, aws: &Aws)
         return Err("--compress applies to JSON Lines files only; compression of a Firehose stream is part of its \
                     configuration"
             .into());
+    }
+    if plan.min_free.is_some() || plan.keep_days.is_some() {
+        return Err("--min-free and --keep-days apply to a folder as DEST only: a stream keeps no files".into());
     }
     let lines = match plan.events_per_record {
         None | Some(EventsPerRecord::Many) => LinesPerRecord::Many,

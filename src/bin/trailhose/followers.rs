@@ -1,8 +1,10 @@
 //! `trailhose followers` and `trailhose index`: the consumers of the delivered files.
 
-use crate::args::{Dest, DestArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand};
+use crate::args::{
+    Dest, DestArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand, LedgerLocation,
+};
 use crate::ledger::confirm::confirmed;
-use crate::ledger::files::FileRecord;
+use crate::ledger::files::{self, FileRecord};
 use crate::print::{print, print_json};
 use crate::settings::Settings;
 use crate::table::Table;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use trailhose::follow::{self, FollowError, FollowProgress, SkippedSegment};
 use trailhose::index::{FOLLOWER, INDEX_FILE, Index, IndexContents, IndexFollower};
-use trailhose::sink::jsonl::{Backlog, CommittedSegments};
+use trailhose::sink::jsonl::{Backlog, CommittedSegments, Jsonl};
 use trailhose::state::{FollowerState, STATE_FILE, StateDatabase};
 
 /// Exit code: stopped early, or nothing was changed.
@@ -24,6 +26,7 @@ const STOPPED: u8 = 1;
 /// A destination folder, with its segments and the databases of its consumers.
 pub(crate) struct FollowedFolder {
     pub(crate) segments: Arc<CommittedSegments>,
+    record: FileRecord,
     state_folder: PathBuf,
 }
 
@@ -34,13 +37,23 @@ impl FollowedFolder {
             Some(dest) => dest.clone(),
             None => default_folder("DEST")?,
         };
-        let record = FileRecord::find(&dest, args.ledger.as_ref())?;
-        let segments = CommittedSegments::open(&dest, record.path()).map_err(|error| error.to_string())?;
-        let state_folder = segments.root().join(".trailhose");
-        Ok(Self { segments: Arc::new(segments), state_folder })
+        Self::open_folder(&dest, args.ledger.as_ref())
     }
 
-    fn state(&self) -> Result<StateDatabase, String> {
+    /// Opens a folder.
+    pub(crate) fn open_folder(dest: &Path, ledger: Option<&LedgerLocation>) -> Result<Self, String> {
+        let record = FileRecord::find(dest, ledger)?;
+        let segments = CommittedSegments::open(dest, record.path()).map_err(|error| error.to_string())?;
+        let state_folder = segments.root().join(".trailhose");
+        Ok(Self { segments: Arc::new(segments), record, state_folder })
+    }
+
+    /// Opens the folder for changes. No other process may deliver to it meanwhile.
+    pub(crate) async fn open_sink(&self) -> Result<Jsonl, String> {
+        files::open(&self.record, self.segments.root()).await
+    }
+
+    pub(crate) fn state(&self) -> Result<StateDatabase, String> {
         StateDatabase::open(&self.state_folder.join(STATE_FILE)).map_err(|error| error.to_string())
     }
 
@@ -261,8 +274,9 @@ async fn build(followed: &FollowedFolder, again: bool, stop: watch::Receiver<boo
         let reset = follow::reset(FOLLOWER, &followed.segments, &state, false);
         reset.map_err(|error| error.to_string())?;
     }
-    let rebuilt = followed.segments.rebuilt_files().map_err(|error| error.to_string())?;
-    index.remove_files(&rebuilt).map_err(|error| error.to_string())?;
+    // The events of files that a prune or a rebuild removed.
+    let retained = followed.segments.retained_files().map_err(|error| error.to_string())?;
+    index.retain_files(&retained).map_err(|error| error.to_string())?;
 
     let backlog = followed.backlog(state.follower(FOLLOWER).map_err(|error| error.to_string())?.as_ref())?;
     let bar = ProgressBar::with_draw_target(Some(backlog.events), ProgressDrawTarget::stderr());

@@ -27,6 +27,7 @@ mod not_ingested;
 mod pause;
 mod print;
 mod progress;
+mod prune;
 mod query;
 #[cfg(feature = "sqs")]
 mod redrive;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
             Command::Ask(args) => ask::run(*args, interrupt::receiver()).await,
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
+            Command::Prune(args) => prune::run(args).await,
             #[cfg(feature = "backfill")]
             Command::Backfill(args) => backfill::run(*args, interrupt::receiver()).await,
             Command::Ledger(args) => ledger::run(args).await,

@@ -63,6 +63,10 @@ pub(crate) struct Settings {
     pub(crate) checkpoint: Option<Duration>,
     /// Maximum decompressed size of an object in bytes.
     pub(crate) max_object_bytes: Option<u64>,
+    /// Free bytes on the disk below which `sync` starts nothing.
+    pub(crate) min_free: Option<u64>,
+    /// Days for which delivered files are kept.
+    pub(crate) keep_days: Option<u32>,
     /// Settings of `trailhose backfill`.
     pub(crate) backfill: Option<BackfillSettings>,
     /// Sources; at least one.

@@ -15,7 +15,7 @@ use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
 use trailhose::ledger::model::quarantine::QuarantineKind;
 use trailhose::sink::cost::SinkUsage;
-use trailhose::sink::jsonl::{Outstanding, Rebuild};
+use trailhose::sink::jsonl::{Outstanding, PrunedFiles, Rebuild};
 use trailhose::source::metered;
 use trailhose::sync::{Completion, SyncReport};
 use trailhose::tally::Tally;
@@ -52,6 +52,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) firehose_spent: Option<SinkUsage>,
     /// What Firehose would bill for everything that was written, to a destination of any type.
     pub(crate) sent: SinkUsage,
+    /// Files that were deleted before this run, because they are older than `keep_days`.
+    pub(crate) pruned: &'a PrunedFiles,
     /// Files of earlier runs that are missing or damaged.
     pub(crate) missing_files: u64,
     /// The result of `--rebuild`.
@@ -191,6 +193,8 @@ impl Summary<'_> {
             seconds: self.took.as_secs_f64(),
             tally: self.tally(),
             rolled_back: self.report.rolled_back,
+            pruned_files: self.pruned.deleted,
+            pruned_events: self.pruned.events,
             missing_files: self.missing_files,
             rebuild: self.rebuild.map(|rebuild| RebuildJson {
                 files: rebuild.files,
@@ -253,6 +257,7 @@ impl Summary<'_> {
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
         table.bad("rolled back", self.report.rolled_back, "processed, but not saved; the next run delivers them");
+        table.row_if("pruned files", self.pruned.deleted, "of days before the retention");
         table.bad("missing files", self.missing_files, "");
         if let Some(rebuild) = self.rebuild {
             let of = format!("of {} missing files", HumanCount(rebuild.files));
@@ -369,6 +374,8 @@ struct SummaryJson<'a> {
     /// Objects that were processed and rolled back.
     rolled_back: u64,
     /// Files of earlier runs that are missing or damaged.
+    pruned_files: u64,
+    pruned_events: u64,
     missing_files: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rebuild: Option<RebuildJson>,

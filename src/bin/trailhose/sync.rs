@@ -1,6 +1,7 @@
 //! `trailhose sync`: opens the components, runs them, and prints the result.
 
 pub(crate) mod empty;
+mod keep;
 mod look_back;
 pub(crate) mod open_sources;
 pub(crate) mod output;
@@ -36,7 +37,8 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     let plan = SyncPlan::new(args)?;
     progress.start_logging();
     plan.filter_warnings.iter().for_each(|warning| progress.line(&format!("warning: {}", one_line(warning))));
-    let components = Components::open(&plan, plan.rebuild).await?;
+    let mut components = Components::open(&plan, plan.rebuild).await?;
+    components.prune(&plan, &progress).await;
     match plan.watch {
         Some(pause) => watch::run(&plan, components, pause, halt, &mut progress, print).await,
         None => once(&plan, &components, halt, &mut progress, print).await,
@@ -90,6 +92,7 @@ fn summary<'a>(
         ledger_spent: components.delivery.ledger_usage.usage(),
         firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.usage()),
         sent: components.delivery.sent.usage(),
+        pruned: &components.kept.pruned,
         missing_files: components.output.faulty.len() as u64,
         rebuild: components.output.rebuild.as_ref(),
         not_rebuilt: &round.not_rebuilt,

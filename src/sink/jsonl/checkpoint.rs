@@ -39,7 +39,7 @@ pub(super) struct Destination {
     pub(super) journal: Arc<Journal>,
     pub(super) tables: FileTables,
     options: Options,
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     #[cfg(all(test, feature = "zstd"))]
     pub(super) probe: super::tests::CheckpointProbe,
 }
@@ -399,7 +399,7 @@ impl Destination {
     }
 
     /// Tells a test that the disk is in a state that a killed process could leave.
-    fn at_point(&self, _moment: &'static str) {
+    pub(super) fn at_point(&self, _moment: &'static str) {
         #[cfg(all(test, feature = "zstd"))]
         self.probe.at_point(_moment);
     }

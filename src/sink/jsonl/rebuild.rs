@@ -86,7 +86,7 @@ impl Jsonl {
         self.change(|destination| destination.with_owners(|owners| owners.accept_outstanding())).await
     }
 
-    async fn change<T: Send + 'static>(
+    pub(super) async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Destination) -> Result<T, SinkError> + Send + 'static,
     ) -> Result<T, SinkError> {
@@ -159,19 +159,8 @@ impl Destination {
                 return Err(self.not_committed(path));
             }
         }
-        if self.journal.mode() != CommitMode::Grouped {
-            // The events are in a ledger that is stored elsewhere, and no rebuild is possible.
-            let events = released_files.iter().filter_map(|file| file.checks).map(|checks| checks.lines).sum();
-            self.delete_records(&released_files, Removal::Released)?;
-            return Ok(ReleasedFiles { files: released_files.len() as u64, events });
-        }
-        self.without_files(&released_files, &others, Removal::Released, |owners, others| {
-            let mut events = 0;
-            for prefix in others.page_prefixes() {
-                events += owners.release(&prefix, |page, id| others.lacks(page, *id)).map_err(sink_error)?;
-            }
-            Ok(ReleasedFiles { files: released_files.len() as u64, events })
-        })
+        let events = self.release_events(&released_files, &others, Removal::Released)?;
+        Ok(ReleasedFiles { files: released_files.len() as u64, events })
     }
 
     fn not_committed(&self, path: &Path) -> SinkError {
@@ -190,7 +179,7 @@ impl Destination {
 
     /// Runs `change` for the events that were in the files `removed`, and deletes the records of these files, in one
     /// SQLite transaction.
-    fn without_files<T>(
+    pub(super) fn without_files<T>(
         &self,
         removed: &[CommittedFile],
         present: &[CommittedFile],
@@ -221,7 +210,7 @@ impl Destination {
     }
 
     /// Deletes the records of files, except that their segments remain, and commits.
-    fn delete_records(&self, files: &[CommittedFile], removal: Removal) -> Result<(), SinkError> {
+    pub(super) fn delete_records(&self, files: &[CommittedFile], removal: Removal) -> Result<(), SinkError> {
         let committed = self.journal.commit(|connection| {
             files.iter().try_for_each(|file| {
                 file.remove(connection, &self.id)?;
@@ -263,7 +252,7 @@ impl PresentEvents {
     }
 
     /// Returns prefixes of page names. The name of each page of the groups starts with exactly one of them.
-    fn page_prefixes(&self) -> Vec<String> {
+    pub(super) fn page_prefixes(&self) -> Vec<String> {
         let prefixes: BTreeSet<String> = self.0.keys().map(PageGroup::page_prefix).collect();
         match prefixes.contains("") {
             true => vec![String::new()],
@@ -272,7 +261,7 @@ impl PresentEvents {
     }
 
     /// Returns whether an event belongs to one of the groups and is missing: none of the files contains it.
-    fn lacks(&self, page: &PageName, id: EventId) -> bool {
+    pub(super) fn lacks(&self, page: &PageName, id: EventId) -> bool {
         self.0.get(&PageGroup::of_page(page)).is_some_and(|present| !present.contains(page, id))
     }
 }

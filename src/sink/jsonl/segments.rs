@@ -10,6 +10,7 @@ use super::files::{CommittedFile, FileChecks};
 use super::{SinkError, sink_error};
 use crate::ledger::store::sqlite::{Journal, store_error};
 use rusqlite::{Connection, Row, params};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -82,13 +83,16 @@ pub enum Removal {
     Released,
     /// It was missing, and a rebuild delivers its events again, in later segments.
     Rebuilt,
+    /// It was deleted, because its day is before the retention. Its events are not delivered again.
+    Pruned,
 }
 
 impl Removal {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Released => "released",
             Self::Rebuilt => "rebuilt",
+            Self::Pruned => "pruned",
         }
     }
 
@@ -142,6 +146,7 @@ impl Segment {
             path: row.get(4)?,
             removed: row.get::<_, Option<String>>(5)?.map(|text| match text.as_str() {
                 "rebuilt" => Removal::Rebuilt,
+                "pruned" => Removal::Pruned,
                 _ => Removal::Released,
             }),
             start: count(6)?,
@@ -176,7 +181,7 @@ pub struct Backlog {
 /// The committed segments of a destination folder. Reads them while another process may commit more.
 #[derive(Debug)]
 pub struct CommittedSegments {
-    destination: Destination,
+    pub(super) destination: Destination,
     journal: Arc<Journal>,
 }
 
@@ -230,15 +235,16 @@ impl CommittedSegments {
         self.read(|connection| connection.query_row(sql, [], |row| row.get(0)))
     }
 
-    /// Returns the numbers of the files whose events a rebuild delivered again to other files.
+    /// Returns the numbers of the files whose events a consumer may keep: all files except those that were pruned, and
+    /// those whose events a rebuild delivered again to other files.
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub fn rebuilt_files(&self) -> Result<Vec<i64>, SinkError> {
-        let sql = "SELECT number FROM segment_files WHERE folder = ?1 AND removed = ?2";
-        let removed = Removal::Rebuilt.as_str();
+    pub fn retained_files(&self) -> Result<HashSet<i64>, SinkError> {
+        let sql = "SELECT number FROM segment_files WHERE folder = ?1 AND (removed IS NULL OR removed = ?2)";
+        let released = Removal::Released.as_str();
         self.read(|connection| {
-            connection.prepare(sql)?.query_map([&*self.destination.id, removed], |row| row.get(0))?.collect()
+            connection.prepare(sql)?.query_map([&*self.destination.id, released], |row| row.get(0))?.collect()
         })
     }
 
@@ -271,7 +277,7 @@ impl CommittedSegments {
         self.read(|connection| connection.prepare_cached(sql)?.query_map(params, Segment::from_row)?.collect())
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, SinkError> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, SinkError> {
         let result =
             self.journal.read(|connection| read(connection).map_err(|error| store_error(self.journal.path(), error)));
         result.map_err(sink_error)

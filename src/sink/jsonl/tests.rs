@@ -2,8 +2,10 @@
 
 mod durability;
 mod isolation;
+mod prune;
 mod rebuild;
 mod segments;
+mod space;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -112,6 +112,16 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "SECONDS", value_parser = value::seconds, help_heading = "Delivery")]
     pub(crate) checkpoint: Option<Duration>,
 
+    /// Stop before less than this is free on the disk of a folder destination: 500MB, 10GiB; 0: no limit [default: 1 GiB,
+    /// or 5 % of the file system if that is less]
+    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Delivery")]
+    pub(crate) min_free: Option<u64>,
+
+    /// Delete the delivered files of days that are older than this many days, as `trailhose prune` does, before each run
+    /// or round [default: keep all]
+    #[arg(long, value_name = "DAYS", value_parser = value::whole::<u32>(1..=36_500), help_heading = "Delivery")]
+    pub(crate) keep_days: Option<u32>,
+
     /// Quarantine objects larger than this when decompressed [default: 2 GiB]
     #[arg(long, value_name = "BYTES", env = "TRAILHOSE_MAX_OBJECT_BYTES", hide_env_values = true)]
     #[arg(value_parser = value::whole::<u64>(1..=u64::MAX))]

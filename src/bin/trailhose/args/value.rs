@@ -123,6 +123,34 @@ pub(crate) fn day(text: &str) -> Result<Date, String> {
     day_before(Timestamp::now().to_zoned(TimeZone::UTC).date(), text)
 }
 
+/// Parses a size in bytes: `500MB`, `1GiB`, or a number of bytes.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let expected = || format!("invalid size {text:?}: use a number with a unit, for example 500MB or 1GiB, or 0");
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err(expected()),
+    };
+    let number: u64 = digits.trim_end().parse().map_err(|_| expected())?;
+    number.checked_mul(unit).ok_or_else(expected)
+}
+
+/// Parses an age such as `90d` or `12w`, and returns the day that long ago.
+pub(crate) fn age(text: &str) -> Result<Date, String> {
+    match text.ends_with(['d', 'w']) {
+        true => day(text),
+        false => Err(format!("invalid age {text:?}: use 90d or 12w")),
+    }
+}
+
 fn day_before(today: Date, text: &str) -> Result<Date, String> {
     let expected = || format!("invalid date {text:?}: use YYYY-MM-DD, 7d or 2w");
     let ago = |number: &str, unit: i32| {
@@ -275,6 +303,16 @@ mod tests {
         }
         for text in ["", "d", "-1d", "7", "7h", "2026-13-01", "20261101", "2026-11-01T00:00", "99999999999w"] {
             assert!(day_before(today, text).unwrap_err().contains("use YYYY-MM-DD"), "{text}");
+        }
+    }
+
+    #[test]
+    fn size_is_a_number_with_a_unit() {
+        for (text, bytes) in [("0", 0), ("12", 12), ("500MB", 500_000_000), ("1GiB", 1 << 30), ("3 kib", 3 << 10)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "-1", "1.5GiB", "1G", "5%", "99999999999TiB"] {
+            assert!(size(text).unwrap_err().contains("use a number with a unit"), "{text}");
         }
     }
 

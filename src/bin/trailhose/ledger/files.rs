@@ -160,7 +160,7 @@ fn table(report: &VerifyReport<'_>) -> String {
 }
 
 /// Opens a destination for changes.
-async fn open(record: &FileRecord, dest: &Path) -> Result<Jsonl, String> {
+pub(crate) async fn open(record: &FileRecord, dest: &Path) -> Result<Jsonl, String> {
     let opened = match record {
         FileRecord::Ledger(file) => {
             let ledger = Sqlite::open(file, CommitMode::Grouped).map_err(|error| format!("ledger: {error}"))?;

@@ -34,6 +34,8 @@ struct SettingsFile {
     jobs: Option<SpannedInteger>,
     checkpoint: Option<Spanned<f64>>,
     max_object_bytes: Option<SpannedInteger>,
+    min_free: Option<SpannedString>,
+    keep_days: Option<SpannedInteger>,
     backfill: Option<BackfillTable>,
     #[serde(default)]
     source: Vec<Spanned<SourceTable>>,
@@ -134,6 +136,8 @@ impl SettingsFile {
             jobs: number("jobs", self.jobs.as_ref(), 1..=10_000)?,
             checkpoint: self.checkpoint.as_ref().map(checkpoint).transpose()?,
             max_object_bytes: number("max_object_bytes", self.max_object_bytes.as_ref(), 1..=i64::MAX)?,
+            min_free: parsed("min_free", self.min_free.as_ref(), value::size)?,
+            keep_days: number("keep_days", self.keep_days.as_ref(), 1..=36_500)?,
             backfill: self.backfill.map(|table| BackfillSettings { queue: table.queue.map(Spanned::into_inner) }),
             sources: self.source.into_iter().map(source).collect::<ParseResult<_>>()?,
         })

@@ -19,6 +19,8 @@ fn every_setting_is_read() {
         jobs = 8
         checkpoint = 0.5
         max_object_bytes = 1000000
+        min_free = "2GiB"
+        keep_days = 90
 
         [backfill]
         queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/backfill"
@@ -47,6 +49,7 @@ fn every_setting_is_read() {
     assert_eq!((settings.ledger_days, settings.look_back, settings.jobs), (Some(30), Some(2), Some(8)));
     assert_eq!((settings.compress, settings.checkpoint), (Some(CompressMode::Zstd), Some(Duration::from_millis(500))));
     assert_eq!((settings.filter.is_some(), settings.max_object_bytes), (true, Some(1_000_000)));
+    assert_eq!((settings.min_free, settings.keep_days), (Some(2 << 30), Some(90)));
     assert!(settings.backfill.unwrap().queue.unwrap().ends_with("/backfill"));
     let [bucket, folder] = &settings.sources[..] else { panic!("two sources") };
     assert_eq!(bucket.location.to_string(), "s3://my-trail-bucket/logs/a");

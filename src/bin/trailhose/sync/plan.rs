@@ -61,6 +61,10 @@ pub(crate) struct DeliverySettings {
     pub(crate) events_per_record: Option<EventsPerRecord>,
     pub(crate) oversize: Option<String>,
     pub(crate) checkpoint: Duration,
+    /// Free bytes on the disk below which nothing is started.
+    pub(crate) min_free: Option<u64>,
+    /// Days for which delivered files are kept.
+    pub(crate) keep_days: Option<u32>,
 }
 
 impl SyncPlan {
@@ -110,6 +114,8 @@ impl SyncPlan {
                 events_per_record: args.events_per_record.or(file.events_per_record),
                 oversize: args.oversize.or(file.oversize),
                 checkpoint: args.checkpoint.or(file.checkpoint).unwrap_or(Duration::from_secs(2)),
+                min_free: args.min_free.or(file.min_free),
+                keep_days: args.keep_days.or(file.keep_days),
             },
             filter,
             filter_warnings,

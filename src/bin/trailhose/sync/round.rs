@@ -1,6 +1,7 @@
 //! One round: processes every source once, in order, with one destination and one ledger.
 
 use super::empty::EmptySource;
+use super::keep::KeptDays;
 use super::open_sources::{self, FailedSource, RoundSource};
 use super::output::OutputFiles;
 use super::plan::{PlannedSource, SyncPlan};
@@ -60,6 +61,8 @@ pub(super) struct Components {
     report: Mutex<Option<Inventory>>,
     /// The state of the files that earlier runs delivered.
     pub(super) output: OutputFiles,
+    /// The retention of these files.
+    pub(super) kept: KeptDays,
 }
 
 impl Components {
@@ -80,7 +83,7 @@ impl Components {
         let report = Mutex::new(report);
         let delivery = components::delivery(&plan.delivery, &aws).await?;
         let output = OutputFiles::open(&delivery, rebuild, &opened).await?;
-        Ok(Self { sources, source_usage, delivery, report, output })
+        Ok(Self { sources, source_usage, delivery, report, output, kept: KeptDays::default() })
     }
 
     /// Checks that the files which earlier rounds delivered are still present.
@@ -88,6 +91,11 @@ impl Components {
         if let Err(error) = self.output.check(&self.delivery).await {
             progress.line(&format!("cannot check the delivered files: {error}"));
         }
+    }
+
+    /// Deletes the delivered files that are older than the plan keeps them.
+    pub(super) async fn prune(&mut self, plan: &SyncPlan, progress: &Progress) {
+        self.kept.apply(plan, &self.delivery, progress).await;
     }
 
     /// Returns the objects of the inventory report, once; `None` without a report.

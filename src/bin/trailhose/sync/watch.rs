@@ -52,6 +52,7 @@ pub(super) async fn run(
             Ok(mut components) => {
                 if round > 1 {
                     components.check_output(progress).await;
+                    components.prune(plan, progress).await;
                 }
                 let started = Instant::now();
                 let starts: Vec<Option<Date>> = look_backs.iter().map(|look_back| look_back.start(today)).collect();

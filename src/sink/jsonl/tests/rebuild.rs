@@ -5,7 +5,7 @@ use crate::event::EventId;
 use crate::ledger::model::page::{Entry, Owner, Page, PageName, Version};
 use std::collections::HashSet;
 
-const EVENT: &str =
+pub(super) const EVENT: &str =
     r#"{"eventID":"e","eventTime":"2023-03-28T10:40:00Z","awsRegion":"eu-west-1","recipientAccountId":"1"}"#;
 
 fn page_name() -> PageName {
@@ -13,7 +13,7 @@ fn page_name() -> PageName {
 }
 
 /// Makes an object the owner of the event, as a claim does.
-async fn claim(ledger: &Sqlite, number: u32) {
+pub(super) async fn claim(ledger: &Sqlite, number: u32) {
     let found = ledger.pages(&[page_name()]).await.unwrap().remove(0);
     let (version, mut page) = (found.as_ref().map(|page| page.version), found.unwrap_or_else(|| Page::new(i64::MAX)));
     page.version = Version(version.map_or(1, |version| version.0.wrapping_add(1)));

@@ -1,0 +1,150 @@
+//! `trailhose prune`: deletes the delivered files of past days.
+
+use crate::args::PruneArgs;
+use crate::followers::Followed;
+use crate::ledger::confirm::confirmed;
+use crate::print::{print, print_json};
+use crate::table::Table;
+use crate::text::{counted, one_line};
+use indicatif::HumanBytes;
+use serde::Serialize;
+use trailhose::retention::{self, RetentionPlan, UnreadByFollower};
+use trailhose::sink::jsonl::PrunedFiles;
+
+/// Exit code: refused, not confirmed, or incomplete.
+const NOT_DONE: u8 = 1;
+
+/// The result of `prune`.
+#[derive(Debug, Serialize)]
+struct PruneReport {
+    dest: String,
+    /// The first day whose files are kept.
+    before: String,
+    files: u64,
+    events: u64,
+    bytes: u64,
+    /// Files whose events have no valid time. They are kept.
+    undated_files: u64,
+    undated_bytes: u64,
+    /// The followers that have not read the files and are not ignored.
+    unread: Vec<UnreadView>,
+    dry_run: bool,
+    /// Files that were deleted, including those of an interrupted prune.
+    deleted: u64,
+    not_deleted: Vec<NotDeleted>,
+}
+
+#[derive(Debug, Serialize)]
+struct UnreadView {
+    follower: String,
+    segments: u64,
+    events: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl From<&UnreadByFollower> for UnreadView {
+    fn from(unread: &UnreadByFollower) -> Self {
+        Self {
+            follower: unread.name.clone(),
+            segments: unread.segments,
+            events: unread.events,
+            error: unread.error.clone(),
+        }
+    }
+}
+
+/// A file that could not be deleted. The next prune tries again.
+#[derive(Debug, Serialize)]
+struct NotDeleted {
+    path: String,
+    reason: String,
+}
+
+/// Runs the command and returns the exit code.
+pub(crate) async fn run(args: PruneArgs) -> Result<u8, String> {
+    let before = args.first_kept_day().ok_or("--before or --older-than is missing")?;
+    let followed = Followed::open(&args.dest)?;
+    let state = followed.state()?;
+    let planned = || {
+        let plan = RetentionPlan::new(&followed.segments, &state, before, &args.ignore_follower);
+        plan.map_err(|error| error.to_string())
+    };
+    let plan = planned()?;
+    let mut report = PruneReport {
+        dest: followed.segments.root().display().to_string(),
+        before: before.to_string(),
+        files: plan.files.files,
+        events: plan.files.events,
+        bytes: plan.files.bytes,
+        undated_files: plan.files.undated_files,
+        undated_bytes: plan.files.undated_bytes,
+        unread: plan.unread.iter().map(UnreadView::from).collect(),
+        dry_run: args.dry_run,
+        deleted: 0,
+        not_deleted: Vec::new(),
+    };
+    let refused = plan.files.files > 0 && !plan.unread.is_empty();
+    if args.dry_run || refused || plan.is_empty() {
+        show(&report, &plan, args.json);
+        return Ok(if refused { NOT_DONE } else { 0 });
+    }
+    let question = format!(
+        "Delete {} with {} ({}) of the days before {before} from {}?",
+        counted(plan.files.files, "file"),
+        counted(plan.files.events, "event"),
+        HumanBytes(plan.files.bytes),
+        report.dest
+    );
+    let effect = "They are not delivered again.";
+    if !confirmed(&question, effect, args.yes)? {
+        anstream::eprintln!("no changes made");
+        return Ok(NOT_DONE);
+    }
+    // The sink excludes every other writer. What was delivered during the question belongs to the second plan.
+    let sink = followed.open_sink().await?;
+    let pruned = retention::prune(&sink, &followed.segments, &state, planned()?).await;
+    let PrunedFiles { files, events, deleted, not_deleted } = pruned.map_err(|error| error.to_string())?;
+    report.files = files;
+    report.events = events;
+    report.deleted = deleted;
+    report.not_deleted =
+        not_deleted.into_iter().map(|(path, reason)| NotDeleted { path: path.display().to_string(), reason }).collect();
+    show(&report, &plan, args.json);
+    Ok(if report.not_deleted.is_empty() { 0 } else { NOT_DONE })
+}
+
+fn show(report: &PruneReport, plan: &RetentionPlan, json: bool) {
+    if json {
+        print_json(report);
+        return;
+    }
+    let mut table = Table::new(16, 16);
+    table.head(&report.dest);
+    let days = plan.files.days.map_or_else(String::new, |(first, last)| format!("of {first} to {last}"));
+    table.row(if report.deleted > 0 { "pruned files" } else { "files" }, report.files, &days);
+    table.row("events", report.events, &HumanBytes(report.bytes).to_string());
+    table.row_if("deleted now", report.deleted, "files, including those of an interrupted prune");
+    table.row_if("kept", report.undated_files, "files whose events have no valid time; see `trailhose ledger release`");
+    for unread in &report.unread {
+        match &unread.error {
+            Some(error) => table.line(&format!("  {}", one_line(error))),
+            None => table.line(&format!(
+                "  The follower {} has not read {} of these files. Run it first, or let it skip them with \
+                 --ignore-follower {}",
+                unread.follower,
+                counted(unread.events, "event"),
+                unread.follower
+            )),
+        }
+    }
+    for NotDeleted { path, reason } in &report.not_deleted {
+        table.line(&one_line(&format!("  not deleted: {path}: {reason}. The next prune tries again")));
+    }
+    table.line(match (report.files, report.deleted) {
+        (0, 0) => "Nothing to delete.",
+        (_, 0) => "Nothing was deleted.",
+        _ => "The files are deleted. The ledger still knows their events, so they are not delivered again.",
+    });
+    print(&table.into_text());
+}

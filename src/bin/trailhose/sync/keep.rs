@@ -1,0 +1,67 @@
+//! `--keep-days`: deletes the delivered files of past days before each round.
+
+use super::plan::SyncPlan;
+use crate::args::Dest;
+use crate::components::Delivery;
+use crate::followers::Followed;
+use crate::progress::Progress;
+use crate::text::{counted, one_line};
+use jiff::{Span, Timestamp, tz::TimeZone};
+use trailhose::retention::{self, RetentionPlan};
+use trailhose::sink::jsonl::PrunedFiles;
+
+/// The retention of the delivered files.
+#[derive(Debug, Default)]
+pub(super) struct KeptDays {
+    /// The files that were deleted before this round.
+    pub(super) pruned: PrunedFiles,
+    /// The last warning, so that a watch prints it once.
+    warning: Option<String>,
+}
+
+impl KeptDays {
+    /// Deletes the files of days before the retention of the plan, if it has one. A failure is a warning: files that are
+    /// kept for too long are no reason to deliver nothing.
+    pub(super) async fn apply(&mut self, plan: &SyncPlan, delivery: &Delivery, progress: &Progress) {
+        let Some(days) = plan.delivery.keep_days else { return };
+        self.pruned = PrunedFiles::default();
+        let warning = match prune(plan, delivery, days).await {
+            Ok(pruned) => {
+                let (undeleted, count) = (pruned.not_deleted.first(), pruned.not_deleted.len());
+                let warning = undeleted.map(|(path, reason)| {
+                    format!(
+                        "{} cannot be deleted, the first is {}: {reason}",
+                        counted(count as u64, "old file"),
+                        path.display()
+                    )
+                });
+                self.pruned = pruned;
+                warning
+            }
+            Err(reason) => Some(format!("files older than {days} days are kept: {reason}")),
+        };
+        if warning != self.warning
+            && let Some(text) = &warning
+        {
+            progress.line(&format!("warning: {}", one_line(text)));
+        }
+        self.warning = warning;
+    }
+}
+
+async fn prune(plan: &SyncPlan, delivery: &Delivery, days: u32) -> Result<PrunedFiles, String> {
+    let (Dest::Folder(dest), Some(sink)) = (&plan.delivery.dest, &delivery.files) else {
+        // A stream is refused when it is opened.
+        return Ok(PrunedFiles::default());
+    };
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let span = Span::new().try_days(days).map_err(|error| error.to_string())?;
+    let before = today.checked_sub(span).map_err(|error| error.to_string())?;
+    let followed = Followed::open_folder(dest, Some(&plan.delivery.ledger))?;
+    let state = followed.state()?;
+    let planned = RetentionPlan::new(&followed.segments, &state, before, &[]).map_err(|error| error.to_string())?;
+    if planned.is_empty() {
+        return Ok(PrunedFiles::default());
+    }
+    retention::prune(sink, &followed.segments, &state, planned).await.map_err(|error| error.to_string())
+}
