@@ -14,6 +14,7 @@ mod batch;
 
 pub use batch::{BatchLimits, EventBatch, FollowedEvent};
 
+use crate::event::filter::Filter;
 use crate::sink::SinkError;
 use crate::sink::jsonl::{CommittedSegments, FileFault, Segment};
 use crate::state::{Cursor, FollowerState, StateDatabase, StateError};
@@ -30,6 +31,12 @@ pub trait Follower: Send {
 
     /// Returns the limits of its batches. A change also changes the boundaries of a batch that is delivered again.
     fn limits(&self) -> BatchLimits;
+
+    /// Returns the filter of its events. It does not get the events that the filter drops; they are counted. A change also
+    /// changes the boundaries of a batch that is delivered again. By default, it gets every event.
+    fn filter(&self) -> Filter {
+        Filter::default()
+    }
 
     /// Processes a batch. If it returns `Ok`, the batch is acknowledged. A batch whose acknowledgement was lost is
     /// delivered again.
@@ -106,6 +113,8 @@ pub struct FollowProgress {
     pub events: u64,
     /// Omitted segments: a rebuild delivered the events of their files again, in later segments.
     pub rebuilt_segments: u64,
+    /// Events that the filter of the follower dropped.
+    pub filtered: u64,
     /// Segments of pruned files that this follower had not read. They are counted as skipped.
     pub pruned_segments: u64,
 }
@@ -126,13 +135,15 @@ pub async fn follow(
     let _lock = state.lock_follower(&name)?;
     let mut stored = position(&name, segments, state)?;
     let mut progress = FollowProgress::default();
-    let mut counted = OmittedSegments::default();
-    let mut reader = BatchReader::new(Arc::clone(segments), stored.cursor.clone(), follower.limits());
+    let mut counted = Counted::default();
+    let mut reader =
+        BatchReader::new(Arc::clone(segments), stored.cursor.clone(), follower.limits()).with_filter(follower.filter());
     while !stop() {
         let (read, next) = read_batch(reader).await?;
         reader = read;
         progress.rebuilt_segments = reader.omitted().rebuilt;
         progress.pruned_segments = reader.omitted().pruned;
+        progress.filtered = reader.filtered();
         match next? {
             NextBatch::End => break,
             NextBatch::Batch(batch) => {
@@ -140,32 +151,57 @@ pub async fn follow(
                 delivered.map_err(|reason| FollowError::Follower { name: name.clone(), reason })?;
                 stored.cursor = batch.end.clone();
                 stored.events += batch.events.len() as u64;
-                count_pruned(&mut stored, &mut counted, reader.omitted());
+                counted.add(&mut stored, &reader);
                 state.put_follower(&name, &stored)?;
                 progress.batches += 1;
                 progress.events += batch.events.len() as u64;
                 each(&progress);
             }
             NextBatch::Unreadable { segment, fault } => {
+                // What was omitted and dropped before this segment is not read again.
+                save_position(&name, &mut stored, &mut counted, &reader, state)?;
                 let path = segments.root().join(&segment.path);
                 return Err(FollowError::Segment { name, path, segment, fault });
             }
         }
     }
     // Segments without events for this follower end here too.
-    if *reader.position() != stored.cursor {
-        stored.cursor = reader.position().clone();
-        count_pruned(&mut stored, &mut counted, reader.omitted());
-        state.put_follower(&name, &stored)?;
-    }
+    save_position(&name, &mut stored, &mut counted, &reader, state)?;
     Ok(progress)
 }
 
-/// Adds the pruned segments that are not counted yet to the skipped ones of a follower.
-fn count_pruned(state: &mut FollowerState, counted: &mut OmittedSegments, omitted: OmittedSegments) {
-    state.skipped_segments += omitted.pruned - counted.pruned;
-    state.skipped_events += omitted.pruned_events - counted.pruned_events;
-    *counted = omitted;
+/// Stores the position of the reader, if it is after the stored one.
+fn save_position(
+    name: &str,
+    stored: &mut FollowerState,
+    counted: &mut Counted,
+    reader: &BatchReader,
+    state: &StateDatabase,
+) -> Result<(), StateError> {
+    if *reader.position() == stored.cursor {
+        return Ok(());
+    }
+    stored.cursor = reader.position().clone();
+    counted.add(stored, reader);
+    state.put_follower(name, stored)
+}
+
+/// What the stored state of a follower already counts of a reader.
+#[derive(Debug, Default)]
+struct Counted {
+    omitted: OmittedSegments,
+    filtered: u64,
+}
+
+impl Counted {
+    /// Adds the dropped events and the pruned segments that are not counted yet.
+    fn add(&mut self, state: &mut FollowerState, reader: &BatchReader) {
+        let now = Self { omitted: reader.omitted(), filtered: reader.filtered() };
+        state.filtered += now.filtered - self.filtered;
+        state.skipped_segments += now.omitted.pruned - self.omitted.pruned;
+        state.skipped_events += now.omitted.pruned_events - self.omitted.pruned_events;
+        *self = now;
+    }
 }
 
 /// Reads the next batch on a thread for blocking work.
@@ -227,7 +263,7 @@ pub fn skip_segment(
     let events = segment.events.map(|events| events.saturating_sub(read));
     if skip {
         stored.cursor = Cursor::after(&segment);
-        count_pruned(&mut stored, &mut OmittedSegments::default(), reader.omitted());
+        Counted::default().add(&mut stored, &reader);
         stored.skipped_segments += 1;
         stored.skipped_events += events.unwrap_or(0);
         state.put_follower(name, &stored)?;

@@ -18,11 +18,14 @@ pub const STATE_FILE: &str = "state.db";
 const APPLICATION_ID: i32 = 0x7468_7374;
 
 /// SQL that upgrades the tables from version *n*, which is its index, to *n* + 1. The first entry creates them.
-const UPGRADES: [&str; 1] = ["
+const UPGRADES: [&str; 2] = [
+    "
     CREATE TABLE followers (
         name TEXT PRIMARY KEY, folder TEXT NOT NULL, segment INTEGER NOT NULL, lines INTEGER, fingerprint TEXT NOT NULL,
         events INTEGER NOT NULL, skipped_segments INTEGER NOT NULL, skipped_events INTEGER NOT NULL
-    ) WITHOUT ROWID;"];
+    ) WITHOUT ROWID;",
+    "ALTER TABLE followers ADD COLUMN filtered INTEGER NOT NULL DEFAULT 0;",
+];
 
 /// Why the state database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +100,8 @@ pub struct FollowerState {
     pub cursor: Cursor,
     /// The number of events that it acknowledged.
     pub events: u64,
+    /// The number of events that its filter dropped.
+    pub filtered: u64,
     /// The number of unreadable segments that a person decided to skip.
     pub skipped_segments: u64,
     /// The number of events in them, as far as it is known.
@@ -141,8 +146,8 @@ impl StateDatabase {
     /// # Errors
     /// Errors of SQLite.
     pub fn follower(&self, name: &str) -> Result<Option<FollowerState>, StateError> {
-        let sql = "SELECT folder, segment, lines, fingerprint, events, skipped_segments, skipped_events FROM followers
-             WHERE name = ?1";
+        let sql = "SELECT folder, segment, lines, fingerprint, events, skipped_segments, skipped_events, filtered
+             FROM followers WHERE name = ?1";
         let found = self
             .connection()
             .prepare_cached(sql)
@@ -155,10 +160,10 @@ impl StateDatabase {
     /// # Errors
     /// Errors of SQLite.
     pub fn followers(&self) -> Result<Vec<(String, FollowerState)>, StateError> {
-        let sql = "SELECT folder, segment, lines, fingerprint, events, skipped_segments, skipped_events, name
+        let sql = "SELECT folder, segment, lines, fingerprint, events, skipped_segments, skipped_events, filtered, name
              FROM followers ORDER BY name";
         let rows = self.connection().prepare_cached(sql).and_then(|mut found| {
-            found.query_map([], |row| Ok((row.get(7)?, follower_row(row)?)))?.collect::<rusqlite::Result<_>>()
+            found.query_map([], |row| Ok((row.get(8)?, follower_row(row)?)))?.collect::<rusqlite::Result<_>>()
         });
         rows.map_err(|error| self.failed(error))
     }
@@ -169,8 +174,8 @@ impl StateDatabase {
     /// [`StateError::Full`] if the disk is full; other errors of SQLite.
     pub fn put_follower(&self, name: &str, state: &FollowerState) -> Result<(), StateError> {
         let sql = "INSERT OR REPLACE INTO followers
-             (name, folder, segment, lines, fingerprint, events, skipped_segments, skipped_events)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+             (name, folder, segment, lines, fingerprint, events, skipped_segments, skipped_events, filtered)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let values = params![
             name,
             state.folder,
@@ -180,6 +185,7 @@ impl StateDatabase {
             state.events.cast_signed(),
             state.skipped_segments.cast_signed(),
             state.skipped_events.cast_signed(),
+            state.filtered.cast_signed(),
         ];
         let written = self.connection().prepare_cached(sql).and_then(|mut put| put.execute(values));
         written.map(drop).map_err(|error| self.failed(error))
@@ -221,6 +227,7 @@ fn follower_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<FollowerState> {
         events: count(4)?,
         skipped_segments: count(5)?,
         skipped_events: count(6)?,
+        filtered: count(7)?,
     })
 }
 
@@ -285,6 +292,7 @@ mod tests {
             events: 9,
             skipped_segments: 1,
             skipped_events: 2,
+            filtered: 5,
         };
         StateDatabase::open(&path).unwrap().put_follower("index", &state).unwrap();
         let reopened = StateDatabase::open(&path).unwrap();

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use trailhose::event::EventScope;
+use trailhose::event::filter::Filter;
 use trailhose::follow::{BatchLimits, EventBatch, FollowError, Follower, follow, reset, skip_segment};
 use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
 use trailhose::pack::{PackedLine, SinkCall};
@@ -384,6 +385,58 @@ async fn reset_reads_everything_again_or_nothing() {
     reset("collector", &segments(dest.path()), &state(dest.path()), false).unwrap();
     reset("collector", &segments(dest.path()), &state(dest.path()), true).unwrap();
     assert!(collect(dest.path()).await.unwrap().is_empty());
+}
+
+/// Gets all events except those with the numbers 1 and 7.
+#[derive(Default)]
+struct Filtered(Vec<String>);
+
+#[async_trait]
+impl Follower for Filtered {
+    fn name(&self) -> &str {
+        "filtered"
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 3, bytes: 1 << 20 }
+    }
+
+    fn filter(&self) -> Filter {
+        Filter::parse("eventID=00000000-0000-4000-8000-000000000001|00000000-0000-4000-8000-000000000007").unwrap()
+    }
+
+    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
+        self.0.extend(batch.iter().map(|(_, event)| String::from_utf8(event.to_vec()).unwrap()));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn follower_with_a_filter_gets_the_other_events_and_counts_the_dropped_ones() {
+    let bucket = Bucket::new();
+    bucket.put_log("a", &events(0..5));
+    let dest = synced(&bucket);
+    let all = committed(dest.path());
+    let mut filtered = Filtered::default();
+    let progress =
+        follow(&mut filtered, &segments(dest.path()), &state(dest.path()), &|| false, &|_| {}).await.unwrap();
+    assert_eq!(filtered.0, [&all[0], &all[2], &all[3], &all[4]].map(Clone::clone));
+    assert_eq!((progress.events, progress.filtered), (4, 1));
+    // A run that only drops events moves the position too, so that they are counted once.
+    bucket.put_log("b", &events(7..8));
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest.path())]).code(), 0);
+    for _ in 0..2 {
+        follow(&mut filtered, &segments(dest.path()), &state(dest.path()), &|| false, &|_| {}).await.unwrap();
+    }
+    let stored = state(dest.path()).follower("filtered").unwrap().unwrap();
+    assert_eq!((stored.events, stored.filtered), (4, 2));
+    let listed = run(&["followers", "list", text(dest.path()), "--json"]).json();
+    assert_eq!((&listed["filtered_events"], &listed["backlog_events"]), (&2.into(), &0.into()));
+    let synced = run(&["sync", text(bucket.path()), text(dest.path()), "--json"]).json();
+    assert_eq!(
+        (&synced["followers"][0]["name"], &synced["followers"][0]["lag_seconds"]),
+        (&"filtered".into(), &0.into())
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Batches: consecutive events of one checkpoint, within limits.
 
+use crate::event::filter::Filter;
 use crate::sink::SinkError;
 use crate::sink::jsonl::{CommittedSegments, EventPosition, FileFault, Removal, Segment, SegmentReader};
 use crate::state::Cursor;
@@ -86,6 +87,9 @@ pub(super) struct BatchReader {
     /// An event that did not fit into the last batch.
     held: Option<(EventPosition, Vec<u8>)>,
     omitted: OmittedSegments,
+    filter: Filter,
+    /// The number of events that the filter dropped.
+    filtered: u64,
 }
 
 /// Segments that a reader omitted.
@@ -127,7 +131,19 @@ impl BatchReader {
             current: None,
             held: None,
             omitted: OmittedSegments::default(),
+            filter: Filter::default(),
+            filtered: 0,
         }
+    }
+
+    /// Drops the events that this filter drops.
+    pub(super) fn with_filter(self, filter: Filter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Returns the number of dropped events. They are before the end of the last batch, as for [`BatchReader::omitted`].
+    pub(super) fn filtered(&self) -> u64 {
+        self.filtered
     }
 
     /// Returns the position after the last event that was returned, and after segments without events.
@@ -169,6 +185,12 @@ impl BatchReader {
                 None => open.reader.next_event().map(|next| next.map(|(position, event)| (position, event.to_vec()))),
             };
             match next {
+                Ok(Some((_, event))) if self.filter.drops(&event) => {
+                    open.lines += 1;
+                    self.filtered += 1;
+                    let cursor = open.cursor();
+                    self.pass(&mut batch, cursor);
+                }
                 Ok(Some((position, event))) => {
                     if !batch.has_room(event.len(), self.limits) {
                         self.held = Some((position, event));
@@ -217,7 +239,7 @@ impl BatchReader {
         if self.position.segment == segment.id { self.position.lines.unwrap_or(0) } else { 0 }
     }
 
-    /// Records that a segment ended.
+    /// Records that a segment or a dropped event was passed.
     fn pass(&mut self, batch: &mut EventBatch, cursor: Cursor) {
         match batch.events.is_empty() {
             true => self.position = cursor,

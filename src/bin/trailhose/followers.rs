@@ -70,6 +70,22 @@ impl FollowedFolder {
         Ok(Backlog { events: backlog.events.saturating_sub(cursor.lines.unwrap_or(0)), ..backlog })
     }
 
+    /// Returns the states of all followers.
+    pub(crate) fn followers(&self) -> Result<Vec<FollowerView>, String> {
+        let state = self.state()?;
+        let followers = state.followers().map_err(|error| error.to_string())?;
+        let view = |(name, stored): &(String, FollowerState)| {
+            let error = follow::position(name, &self.segments, &state).err().map(|error| error.to_string());
+            Ok(FollowerView::new(name, stored, self.backlog(Some(stored))?, error))
+        };
+        followers.iter().map(view).collect()
+    }
+
+    /// Returns whether a follower has ever read this folder.
+    pub(crate) fn has_state(&self) -> bool {
+        self.state_folder.join(STATE_FILE).is_file()
+    }
+
     /// Returns the number of committed events that the index lacks.
     pub(crate) fn not_indexed(&self) -> Result<u64, String> {
         let state = self.state()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
@@ -90,10 +106,12 @@ pub(crate) fn default_folder(argument: &str) -> Result<PathBuf, String> {
 
 /// The state of a follower, for people and programs.
 #[derive(Debug, Serialize)]
-struct FollowerView<'a> {
-    name: &'a str,
+pub(crate) struct FollowerView {
+    name: String,
     /// The number of events that it acknowledged, including repeated ones.
     events: u64,
+    /// The number of events that its filter dropped.
+    filtered_events: u64,
     backlog_segments: u64,
     backlog_events: u64,
     backlog_bytes: u64,
@@ -106,15 +124,16 @@ struct FollowerView<'a> {
     error: Option<String>,
 }
 
-impl<'a> FollowerView<'a> {
-    fn new(name: &'a str, state: &FollowerState, backlog: Backlog, error: Option<String>) -> Self {
+impl FollowerView {
+    fn new(name: &str, state: &FollowerState, backlog: Backlog, error: Option<String>) -> Self {
         let lag = match backlog.oldest {
             0 => 0,
             oldest => u64::try_from(jiff::Timestamp::now().as_second() - oldest).unwrap_or(0),
         };
         Self {
-            name,
+            name: name.to_owned(),
             events: state.events,
+            filtered_events: state.filtered,
             backlog_segments: backlog.segments,
             backlog_events: backlog.events,
             backlog_bytes: backlog.content,
@@ -127,8 +146,9 @@ impl<'a> FollowerView<'a> {
 
     fn table(&self) -> String {
         let mut table = Table::new(16, 16);
-        table.head(self.name);
+        table.head(&self.name);
         table.row("events", self.events, "acknowledged");
+        table.row_if("filtered", self.filtered_events, "dropped by its filter");
         table.row("backlog", self.backlog_events, &format!("events, {}", HumanBytes(self.backlog_bytes)));
         if self.backlog_segments > 0 && self.lag_seconds > 0 {
             table.row("lag", self.lag_seconds, "seconds since the oldest of them was delivered");
@@ -153,16 +173,13 @@ pub(crate) async fn run(args: FollowersArgs) -> Result<u8, String> {
 }
 
 fn list(followed: &FollowedFolder, json: bool) -> Result<u8, String> {
-    let state = followed.state()?;
-    let followers = state.followers().map_err(|error| error.to_string())?;
+    let followers = followed.followers()?;
     if followers.is_empty() && !json {
         print("No follower has read this folder yet.\n");
     }
-    for (name, stored) in &followers {
-        let error = follow::position(name, &followed.segments, &state).err().map(|error| error.to_string());
-        let view = FollowerView::new(name, stored, followed.backlog(Some(stored))?, error);
+    for view in &followers {
         match json {
-            true => print_json(&view),
+            true => print_json(view),
             false => print(&view.table()),
         }
     }

@@ -1,7 +1,7 @@
 //! `trailhose prune`: deletes the delivered files of past days.
 
 use crate::args::PruneArgs;
-use crate::followers::Followed;
+use crate::followers::FollowedFolder;
 use crate::ledger::confirm::confirmed;
 use crate::print::{print, print_json};
 use crate::table::Table;
@@ -64,7 +64,7 @@ struct NotDeleted {
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: PruneArgs) -> Result<u8, String> {
     let before = args.first_kept_day().ok_or("--before or --older-than is missing")?;
-    let followed = Followed::open(&args.dest)?;
+    let followed = FollowedFolder::open(&args.dest)?;
     let state = followed.state()?;
     let planned = || {
         let plan = RetentionPlan::new(&followed.segments, &state, before, &args.ignore_follower);

@@ -1,5 +1,6 @@
 //! The summary of a sync: a table or one JSON object, and the exit code.
 
+use crate::followers::FollowerView;
 use crate::not_ingested::{NotIngested, NotIngestedLog};
 use crate::print::{print, print_json};
 use crate::sync::empty::EmptySource;
@@ -54,6 +55,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) sent: SinkUsage,
     /// Files that were deleted before this run, because they are older than `keep_days`.
     pub(crate) pruned: &'a PrunedFiles,
+    /// The followers of the folder, after the run.
+    pub(crate) followers: &'a [FollowerView],
     /// Files of earlier runs that are missing or damaged.
     pub(crate) missing_files: u64,
     /// The result of `--rebuild`.
@@ -193,6 +196,7 @@ impl Summary<'_> {
             seconds: self.took.as_secs_f64(),
             tally: self.tally(),
             rolled_back: self.report.rolled_back,
+            followers: self.followers,
             pruned_files: self.pruned.deleted,
             pruned_events: self.pruned.events,
             missing_files: self.missing_files,
@@ -374,6 +378,7 @@ struct SummaryJson<'a> {
     /// Objects that were processed and rolled back.
     rolled_back: u64,
     /// Files of earlier runs that are missing or damaged.
+    followers: &'a [FollowerView],
     pruned_files: u64,
     pruned_events: u64,
     missing_files: u64,

@@ -93,6 +93,7 @@ fn summary<'a>(
         firehose_spent: components.delivery.firehose_usage.as_ref().map(|usage| usage.usage()),
         sent: components.delivery.sent.usage(),
         pruned: &components.kept.pruned,
+        followers: &round.followers,
         missing_files: components.output.faulty.len() as u64,
         rebuild: components.output.rebuild.as_ref(),
         not_rebuilt: &round.not_rebuilt,

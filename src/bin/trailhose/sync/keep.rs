@@ -3,7 +3,7 @@
 use super::plan::SyncPlan;
 use crate::args::Dest;
 use crate::components::Delivery;
-use crate::followers::Followed;
+use crate::followers::FollowedFolder;
 use crate::progress::Progress;
 use crate::text::{counted, one_line};
 use jiff::{Span, Timestamp, tz::TimeZone};
@@ -57,7 +57,7 @@ async fn prune(plan: &SyncPlan, delivery: &Delivery, days: u32) -> Result<Pruned
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let span = Span::new().try_days(days).map_err(|error| error.to_string())?;
     let before = today.checked_sub(span).map_err(|error| error.to_string())?;
-    let followed = Followed::open_folder(dest, Some(&plan.delivery.ledger))?;
+    let followed = FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger))?;
     let state = followed.state()?;
     let planned = RetentionPlan::new(&followed.segments, &state, before, &[]).map_err(|error| error.to_string())?;
     if planned.is_empty() {

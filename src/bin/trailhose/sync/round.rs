@@ -7,6 +7,7 @@ use super::output::OutputFiles;
 use super::plan::{PlannedSource, SyncPlan};
 use crate::args::Dest;
 use crate::components::{self, Aws, Delivery, OpenedSource};
+use crate::followers::{FollowedFolder, FollowerView};
 use crate::inventory;
 use crate::progress::Progress;
 use crate::summary::error_word;
@@ -34,6 +35,8 @@ pub(super) struct Round {
     pub(super) ends: Vec<Option<SourceEnd>>,
     /// The events that a rebuild should have delivered again.
     pub(super) not_rebuilt: Outstanding,
+    /// The followers of the folder, with their lag at the end of the round.
+    pub(super) followers: Vec<FollowerView>,
 }
 
 /// The result of one source in a round.
@@ -153,7 +156,7 @@ impl Components {
         progress.print_unvisited(&ended.unvisited_names);
         progress.not_ingested.rest().iter().for_each(|line| progress.line(line));
         let not_rebuilt = self.output.not_rebuilt(&self.delivery).await;
-        Round { report: ended, empty, failed, ends, not_rebuilt }
+        Round { report: ended, empty, failed, ends, not_rebuilt, followers: followers(plan) }
     }
 
     fn walk(
@@ -195,6 +198,16 @@ impl Components {
             jobs: plan.jobs.unwrap_or_else(|| components::jobs(&planned.location)),
             retry_policy: RetryPolicy::default(),
         }
+    }
+}
+
+/// Returns the followers of the destination, if it is a folder that has any. What cannot be read is reported by
+/// `trailhose followers list`, and does not fail a sync.
+fn followers(plan: &SyncPlan) -> Vec<FollowerView> {
+    let Dest::Folder(dest) = &plan.delivery.dest else { return Vec::new() };
+    match FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger)) {
+        Ok(followed) if followed.has_state() => followed.followers().unwrap_or_default(),
+        _ => Vec::new(),
     }
 }
 
