@@ -18,6 +18,7 @@ mod redrive;
 mod reference;
 mod replay;
 mod selection;
+mod sql;
 mod sync;
 pub(crate) mod value;
 mod wire;
@@ -40,6 +41,7 @@ pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, Re
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;
+pub(crate) use sql::SqlArgs;
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
 pub(crate) use wire::WireArgs;
@@ -95,6 +97,9 @@ pub(crate) enum Command {
     /// Answer a question in plain English about events
     #[command(before_help = ask::EXAMPLES, after_help = ask::EXIT_CODES)]
     Ask(Box<AskArgs>),
+    /// Run a SELECT statement over events
+    #[command(before_help = sql::EXAMPLES, after_help = sql::EXIT_CODES)]
+    Sql(Box<SqlArgs>),
     /// Print delivered events, found with the index
     #[command(before_help = followers::EVENTS_EXAMPLES, after_help = followers::EVENTS_EXIT_CODES)]
     Events(Box<EventsArgs>),

@@ -35,6 +35,7 @@ mod reference;
 #[cfg(feature = "operate")]
 mod replay;
 mod settings;
+mod sql;
 mod startup_check;
 mod summary;
 mod sync;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
             Command::Events(args) => events::run(&args).await,
             Command::Query(args) => query::run(*args, interrupt::receiver()).await,
             Command::Ask(args) => ask::run(*args, interrupt::receiver()).await,
+            Command::Sql(args) => sql::run(*args, interrupt::receiver()).await,
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
             Command::Prune(args) => prune::run(args).await,
