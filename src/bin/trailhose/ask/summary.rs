@@ -121,7 +121,7 @@ impl Summary {
         let kinds = self.kinds.into_iter();
         let mut kinds: Vec<EventSummary> =
             kinds.map(|((event_source, event_name), kind)| EventSummary { event_source, event_name, ..kind }).collect();
-        kinds.sort_by(|left, right| right.count.cmp(&left.count));
+        kinds.sort_by_key(|kind| std::cmp::Reverse(kind.count));
         (self.totals, kinds)
     }
 }

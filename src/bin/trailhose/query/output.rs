@@ -55,7 +55,7 @@ impl RowPrinter {
         match self.format {
             OutputFormat::Table => {
                 self.rows.push(row);
-                return Ok(());
+                Ok(())
             }
             OutputFormat::Raw => {
                 if let Some(Some(event)) = row.first() {
