@@ -253,3 +253,35 @@ async fn errors_of_athena_say_what_to_do() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn command_prints_rows_and_price_or_the_statement_and_the_limit() {
+    let stand_in = StandIn::start(&athena_answers(json!({})));
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trailhose"));
+        command.env_clear().env("AWS_ENDPOINT_URL", stand_in.endpoint()).env("AWS_REGION", bed::REGION);
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        let output = command.args(["query", "--since", "2026-02-01", "--until", "2026-02-28"]).args(arguments).output();
+        let output = output.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, err) = run(&["--athena", "lake@trailhose", "--explain"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("FROM \"lake\".\"events\"\nWHERE dt >= '2026-02-01'\n"), "{out}");
+    assert!(out.contains("The workgroup stops the query if it reads more than 9.54 MiB."), "{out}");
+    let (code, out, err) = run(&["--athena", "lake@trailhose", "--columns", "eventID,errorCode", "--json"]);
+    assert_eq!((code, out.lines().count()), (Some(0), 3), "{err}");
+    assert!(err.contains("3 rows; Athena read 1.00 TiB, list price $5.00"), "{err}");
+    assert_eq!(stand_in.violations().await, json!([]));
+
+    for (arguments, expected) in [
+        (["--athena", "lake@"], "expected DATABASE or DATABASE@WORKGROUP"),
+        (["--event-data-store", "x"], "\"x\" is not an event data store"),
+        (["events", "--athena=lake"], "cannot be used with"),
+    ] {
+        let (code, _, err) = run(&arguments);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains(expected), "{err}");
+    }
+}

@@ -6,6 +6,8 @@
 //! services. cfn-lint, a step of `./test`, compares the properties with the schemas of the resources.
 
 mod bed;
+#[path = "template/lake.rs"]
+mod lake;
 #[path = "template/metrics.rs"]
 mod metrics;
 #[path = "template/resolve.rs"]
@@ -66,6 +68,7 @@ async fn stack_with_every_option_works() {
     assert_eq!(stack.lake().await, each_once(0..3), "{}", stack.log_tail());
     stack.invoke_backfill("{}").await;
 
+    lake::reader_can_query(&stack).await;
     alarms_and_dashboard_use_existing_metrics(&stack).await;
     options_reach_the_services(&stack).await;
     let template = template(&stack, TemplateStage::Processed).await;

@@ -37,7 +37,7 @@ pub(crate) use init::InitArgs;
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
 pub(crate) use prune::PruneArgs;
-pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, ResultArgs};
+pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, RemoteArgs, ResultArgs};
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;

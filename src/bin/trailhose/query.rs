@@ -4,6 +4,7 @@ pub(crate) mod condition;
 pub(crate) mod open;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod remote;
 pub(crate) mod report;
 
 use crate::args::QueryArgs;
@@ -28,7 +29,15 @@ pub(crate) async fn run(args: QueryArgs, halt: Receiver<bool>) -> Result<u8, Str
     if plan.limit().is_none() && format == OutputFormat::Table && plan::lists_events(&plan) {
         return Err("a table of events needs a limit: use --limit COUNT, or --json, --csv or --raw".into());
     }
-    let engine = open::engine(&args.from, &Aws::default()).await?;
+    let aws = Aws::default();
+    if let Some(engine) = remote::engine(&args.remote, args.from.delivered_until, &aws).await? {
+        if args.explain {
+            engine.explain(&plan, args.output.json).await?;
+            return Ok(0);
+        }
+        return engine.run(&plan, QueryControl { halt, ..QueryControl::default() }, format).await;
+    }
+    let engine = open::engine(&args.from, &aws).await?;
     let control = QueryControl { halt, ..QueryControl::default() };
     if args.explain {
         explain(&engine, &plan, &control, args.output.json).await?;

@@ -10,6 +10,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   trailhose query ./events --error AccessDenied --since 7d
   trailhose query ./events --group-by principal,eventName --since 7d
+  trailhose query --athena trailhose --error AccessDenied --since 7d
   trailhose query s3://my-trail-bucket --name DeleteBucket --where requestParameters.bucketName=reports-prod";
 
 pub(super) const EXIT_CODES: &str = "\
@@ -44,10 +45,35 @@ pub(crate) struct EventSourceArgs {
     pub(crate) access: AccessArgs,
 }
 
+/// Services that run the query where the events are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Query in AWS")]
+pub(crate) struct RemoteArgs {
+    /// Query a lake with Athena: the stack's outputs LakeDatabaseName and LakeWorkGroupName [default workgroup: the name of
+    /// the database]
+    #[arg(long, value_name = "DATABASE[@WORKGROUP]", conflicts_with_all = ["source", "event_data_store"])]
+    pub(crate) athena: Option<String>,
+
+    /// Query an event data store of CloudTrail Lake
+    #[arg(long, value_name = "ID|ARN", conflicts_with = "source")]
+    pub(crate) event_data_store: Option<String>,
+
+    /// Read only the table of events' own bytes, which depends on no column
+    #[arg(long, requires = "athena")]
+    pub(crate) raw_lines: bool,
+
+    /// Where Athena stores the result, for a workgroup that neither manages results nor has a location
+    #[arg(long, value_name = "s3://BUCKET/PREFIX/", requires = "athena")]
+    pub(crate) result_location: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
     #[command(flatten)]
     pub(crate) from: EventSourceArgs,
+
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 
     /// Earliest event time: 2026-11-01T10:00:00Z, 2026-11-01, yesterday, Monday, or 90m, 12h or 7d before now [default: 24
     /// hours before the end]

@@ -1,0 +1,178 @@
+//! Runs a query where the events are: with Athena or in CloudTrail Lake.
+
+use super::output::{OutputFormat, RowPrinter};
+use crate::args::RemoteArgs;
+use crate::components::Aws;
+use crate::print::{print, print_json};
+use crate::text::{counted, dollars, one_line};
+use crate::{NOTHING_MATCHED, interrupt};
+use indicatif::{HumanBytes, ProgressBar};
+use jiff::civil::Date;
+use serde::Serialize;
+use trailhose::plan::Plan;
+use trailhose::plan::sql::SqlStatement;
+use trailhose::query::{QueryControl, QueryEngine, QuerySummary};
+
+/// A service that runs queries.
+#[derive(Debug)]
+pub(crate) enum RemoteEngine {
+    /// Athena, over the tables of a lake.
+    #[cfg(feature = "athena")]
+    Athena(trailhose::query::AthenaEngine),
+    /// CloudTrail Lake.
+    #[cfg(feature = "cloudtrail-lake")]
+    CloudTrailLake(trailhose::query::CloudTrailLakeEngine),
+}
+
+/// Opens the service that the arguments name, if they name one.
+pub(crate) async fn engine(
+    args: &RemoteArgs,
+    delivered_until: Option<Date>,
+    aws: &Aws,
+) -> Result<Option<RemoteEngine>, String> {
+    match (&args.athena, &args.event_data_store) {
+        (Some(location), _) => open_athena(location, args, delivered_until, aws).await.map(Some),
+        (None, Some(store)) => open_cloudtrail_lake(store, aws).await.map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+#[cfg(feature = "athena")]
+async fn open_athena(
+    location: &str,
+    args: &RemoteArgs,
+    delivered_until: Option<Date>,
+    aws: &Aws,
+) -> Result<RemoteEngine, String> {
+    use trailhose::plan::sql::AthenaTables;
+    let (database, workgroup) = location.split_once('@').unwrap_or((location, location));
+    if database.is_empty() || workgroup.is_empty() {
+        return Err(format!("invalid --athena {location:?}: expected DATABASE or DATABASE@WORKGROUP"));
+    }
+    let tables = AthenaTables { only_lines: args.raw_lines, ..AthenaTables::of_database(database) };
+    let client = aws_sdk_athena::Client::new(aws.config().await?);
+    let engine = trailhose::query::AthenaEngine::new(client, tables, workgroup);
+    let engine = engine.arrived_until(delivered_until).result_location(args.result_location.clone());
+    Ok(RemoteEngine::Athena(engine))
+}
+
+#[cfg(not(feature = "athena"))]
+async fn open_athena(_: &str, _: &RemoteArgs, _: Option<Date>, _: &Aws) -> Result<RemoteEngine, String> {
+    Err(crate::components::missing_feature("Athena", "athena"))
+}
+
+#[cfg(feature = "cloudtrail-lake")]
+async fn open_cloudtrail_lake(store: &str, aws: &Aws) -> Result<RemoteEngine, String> {
+    use trailhose::plan::sql::EventDataStore;
+    let store = EventDataStore::parse(store).map_err(|error| error.to_string())?;
+    let client = aws_sdk_cloudtrail::Client::new(aws.config().await?);
+    let engine = trailhose::query::CloudTrailLakeEngine::new(client, store).map_err(|error| error.to_string())?;
+    Ok(RemoteEngine::CloudTrailLake(engine))
+}
+
+#[cfg(not(feature = "cloudtrail-lake"))]
+async fn open_cloudtrail_lake(_: &str, _: &Aws) -> Result<RemoteEngine, String> {
+    Err(crate::components::missing_feature("CloudTrail Lake", "cloudtrail-lake"))
+}
+
+/// What `--explain` prints.
+#[derive(Debug, Serialize)]
+struct RemoteExplanation<'a> {
+    plan: &'a Plan,
+    meaning: String,
+    engine: &'static str,
+    sql: String,
+    /// The workgroup's limit on the bytes that the query may read.
+    byte_limit: Option<u64>,
+}
+
+impl RemoteEngine {
+    fn name(&self) -> &'static str {
+        match *self {
+            #[cfg(feature = "athena")]
+            Self::Athena(_) => "Athena",
+            #[cfg(feature = "cloudtrail-lake")]
+            Self::CloudTrailLake(_) => "CloudTrail Lake",
+        }
+    }
+
+    fn as_engine(&self) -> &dyn QueryEngine {
+        match *self {
+            #[cfg(feature = "athena")]
+            Self::Athena(ref engine) => engine,
+            #[cfg(feature = "cloudtrail-lake")]
+            Self::CloudTrailLake(ref engine) => engine,
+        }
+    }
+
+    fn statement(&self, plan: &Plan) -> Result<SqlStatement, String> {
+        let statement = match *self {
+            #[cfg(feature = "athena")]
+            Self::Athena(ref engine) => engine.statement(plan),
+            #[cfg(feature = "cloudtrail-lake")]
+            Self::CloudTrailLake(ref engine) => engine.statement(plan),
+        };
+        statement.map_err(|error| error.to_string())
+    }
+
+    async fn byte_limit(&self) -> Result<Option<u64>, String> {
+        match *self {
+            #[cfg(feature = "athena")]
+            Self::Athena(ref engine) => engine.byte_limit().await.map_err(|error| error.to_string()),
+            #[cfg(feature = "cloudtrail-lake")]
+            Self::CloudTrailLake(_) => Ok(None),
+        }
+    }
+
+    /// Prints the statement and the limit, without running it.
+    pub(crate) async fn explain(&self, plan: &Plan, json: bool) -> Result<(), String> {
+        let explanation = RemoteExplanation {
+            plan,
+            meaning: plan.restate(),
+            engine: self.name(),
+            sql: self.statement(plan)?.sql,
+            byte_limit: self.byte_limit().await?,
+        };
+        if json {
+            print_json(&explanation);
+            return Ok(());
+        }
+        let limit = match explanation.byte_limit {
+            Some(bytes) => format!("The workgroup stops the query if it reads more than {}.", HumanBytes(bytes)),
+            None => "No limit on the bytes that the query reads.".to_owned(),
+        };
+        print(&format!("{}\n\n{}\n\n{limit}\n", one_line(&explanation.meaning), explanation.sql));
+        Ok(())
+    }
+
+    /// Runs a plan, prints its rows and what was read, and returns the exit code.
+    pub(crate) async fn run(&self, plan: &Plan, control: QueryControl, format: OutputFormat) -> Result<u8, String> {
+        let mut rows = RowPrinter::new(format, ProgressBar::hidden());
+        let summary = self.as_engine().run(plan, &control, &mut rows).await.map_err(|error| error.to_string())?;
+        rows.finish();
+        anstream::eprint!("{}", self.summary(&summary));
+        Ok(match &summary.scanned {
+            scanned if scanned.stopped => interrupt::exit_code(),
+            scanned if scanned.selected == 0 => NOTHING_MATCHED,
+            _ => 0,
+        })
+    }
+
+    fn summary(&self, summary: &QuerySummary) -> String {
+        let scanned = &summary.scanned;
+        let mut text = String::new();
+        for skipped in &scanned.skipped {
+            text.push_str(&format!("warning: {}: {}\n", skipped.name, skipped.reason));
+        }
+        let price = scanned.dollars.map(|amount| format!(", list price {}", dollars(amount, 4))).unwrap_or_default();
+        let rows = counted(scanned.selected, "row");
+        text.push_str(&format!("{rows}; {} read {}{price}\n", self.name(), HumanBytes(scanned.bytes)));
+        if summary.is_limited {
+            text.push_str("there are more rows than the limit: raise --limit to see them\n");
+        }
+        if scanned.stopped {
+            text.push_str("interrupted: the query was stopped. What it read until then is billed\n");
+        }
+        text
+    }
+}
