@@ -258,7 +258,7 @@ async fn status_shows_progress_for_each_account() {
         ..DiscoveryRecord::of(root.clone())
     };
     units.iter().for_each(|unit| found.add(unit));
-    records.save(&id, &RunPart::Discovered(found)).await.unwrap();
+    records.save(&id, &RunPart::Discovered(Box::new(found))).await.unwrap();
     let note = async |unit: &Unit, outcome| {
         let counts = ListingCounts { listed: 10, missing: 4, sent: 4, bytes: 4_000, ..ListingCounts::default() };
         let worked = UnitRecord { root: root.clone(), unit: unit.clone(), outcome, counts };

@@ -42,7 +42,7 @@ fn discovered(run: &Run, outcome: PartOutcome) -> RunPart {
         DiscoveryRecord { outcome, shape: DetectedLayout::CloudTrail, ..DiscoveryRecord::of(run.sources[0].clone()) };
     let RunPart::Worked(one) = worked(run, "eu-west-1", PartOutcome::Done, 0) else { panic!("not a unit") };
     found.add(&one.unit);
-    RunPart::Discovered(found)
+    RunPart::Discovered(Box::new(found))
 }
 
 /// Checks the guarantees of [`RunRecords`].

@@ -19,7 +19,7 @@ fn events() -> tempfile::TempDir {
 }
 
 fn event(day: u32, number: u32) -> String {
-    let error = if number % 2 == 0 { r#""errorCode":"AccessDenied","# } else { "" };
+    let error = if number.is_multiple_of(2) { r#""errorCode":"AccessDenied","# } else { "" };
     let (hour, name, user) = (number % 24, ["GetObject", "PutObject", "DeleteBucket"][number as usize % 3], number % 5);
     format!(
         r#"{{"eventTime":"2026-02-0{day}T{hour:02}:00:00Z","eventSource":"s3.amazonaws.com","eventName":"{name}",{error}"readOnly":{},"recipientAccountId":"111122223333","eventID":"0000000{day}-0000-4000-8000-{number:012}","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/u{user}"}},"requestParameters":{{"bucketName":"b{user}","tags":[{{"Name":"a","name":"b"}}]}}}}"#,

@@ -84,7 +84,7 @@ pub enum RecordError {
 #[serde(rename_all = "kebab-case")]
 pub enum RunPart {
     /// The discovery of a source.
-    Discovered(DiscoveryRecord),
+    Discovered(Box<DiscoveryRecord>),
     /// A unit.
     Worked(Box<UnitRecord>),
 }
@@ -287,8 +287,8 @@ mod tests {
             worked("s3://logs", unit("b/", "2026-11-01")),
             worked("s3://logs", unit("a/", "2026-11-02")),
             worked("s3://logs/a/", unit("a/", "2026-11-01")),
-            RunPart::Discovered(DiscoveryRecord::of(SourceRoot::parse("s3://logs").unwrap())),
-            RunPart::Discovered(DiscoveryRecord::of(SourceRoot::parse("s3://logs/a").unwrap())),
+            RunPart::Discovered(Box::new(DiscoveryRecord::of(SourceRoot::parse("s3://logs").unwrap()))),
+            RunPart::Discovered(Box::new(DiscoveryRecord::of(SourceRoot::parse("s3://logs/a").unwrap()))),
         ];
         let mut names: Vec<String> = others.iter().map(RunPart::name).chain([first.name()]).collect();
         names.sort();
@@ -307,8 +307,8 @@ mod tests {
         add("AWSLogs/000000000000/CloudTrail/us-east-1/");
         assert_eq!((found.units[""], found.units["000000000000"], found.units[OTHERS]), (1, 2, 2));
         assert_eq!(found.units.values().sum::<u64>(), 10_003);
-        let item = serde_json::to_string(&RunPart::Discovered(found.clone())).unwrap();
+        let item = serde_json::to_string(&RunPart::Discovered(Box::new(found.clone()))).unwrap();
         assert!(item.len() < 350_000, "{}", item.len());
-        assert_eq!(serde_json::from_str::<RunPart>(&item).unwrap(), RunPart::Discovered(found));
+        assert_eq!(serde_json::from_str::<RunPart>(&item).unwrap(), RunPart::Discovered(Box::new(found)));
     }
 }

@@ -220,7 +220,7 @@ impl Worker {
             tracing::error!(%run, source = %root, count = found.denied, folders, "folders not listed: access denied; a further task lists them again");
         }
         let unvisited = found.unvisited;
-        self.save(&run, RunPart::Discovered(found), ended).await?;
+        self.save(&run, RunPart::Discovered(Box::new(found)), ended).await?;
         tally.discovered += u64::from(is_first);
         tally.continued += continued;
         tally.unvisited += unvisited;

@@ -218,7 +218,7 @@ mod tests {
             ..DiscoveryRecord::of(run().sources[0].clone())
         };
         units.iter().for_each(|unit| found.add(unit));
-        RunPart::Discovered(found)
+        RunPart::Discovered(Box::new(found))
     }
 
     fn worked(unit: &Unit, outcome: PartOutcome, listed: u64) -> RunPart {
@@ -256,13 +256,13 @@ mod tests {
     fn source_is_discovered_when_all_its_parts_are() {
         let part = |name: Option<&str>, continued_by: &[&str], units: &[Unit]| {
             let RunPart::Discovered(found) = found(PartOutcome::Done, units) else { panic!("not a discovery") };
-            RunPart::Discovered(DiscoveryRecord {
+            RunPart::Discovered(Box::new(DiscoveryRecord {
                 part: name.map(str::to_owned),
                 continued_by: continued_by.iter().map(|&name| name.to_owned()).collect(),
                 unvisited: 1,
                 unvisited_names: vec!["copies/".to_owned()],
-                ..found
-            })
+                ..*found
+            }))
         };
         let done = |region| worked(&unit(A, region), PartOutcome::Done, 1);
         let mut parts = vec![part(None, &["x", "y"], &[unit(A, "eu-west-1")]), done("eu-west-1")];

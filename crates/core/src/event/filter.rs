@@ -249,9 +249,11 @@ impl Rules {
             return;
         }
         let head = head(name);
-        for at in first as usize..end as usize {
-            if self.heads[at] == head && (name.len() <= HEAD || self.names[at].as_bytes()[HEAD..] == name[HEAD..]) {
-                starts[at] = start;
+        let range = first as usize..end as usize;
+        let known = self.heads[range.clone()].iter().zip(&self.names[range.clone()]);
+        for ((known_head, known_name), noted) in known.zip(&mut starts[range]) {
+            if *known_head == head && (name.len() <= HEAD || known_name.as_bytes()[HEAD..] == name[HEAD..]) {
+                *noted = start;
             }
         }
     }
