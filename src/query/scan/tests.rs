@@ -140,7 +140,7 @@ async fn copies_in_several_objects_count_once_and_late_deliveries_are_found() {
         write(folder.path(), &name, &gzip(format!(r#"{{"Records":[{}]}}"#, events.join(",")).as_bytes()));
     };
     let at = |time: &str, number| event("A", time, number);
-    object("2026-01-31", "aaaaaaaaaaaaaaaa", &[at("2026-01-31T12:00:00Z", 1)]);
+    object("2026-01-30", "aaaaaaaaaaaaaaaa", &[at("2026-01-30T12:00:00Z", 1)]);
     object("2026-02-01", "bbbbbbbbbbbbbbbb", &[at("2026-02-01T12:00:00Z", 2), at("2026-02-01T12:00:00Z", 3)]);
     object("2026-02-02", "cccccccccccccccc", &[at("2026-02-01T12:00:00Z", 3)]);
     // Delivered five months later.
