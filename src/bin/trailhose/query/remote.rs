@@ -105,14 +105,15 @@ impl RemoteEngine {
         }
     }
 
+    // Without either feature, there is no variant.
+    #[cfg_attr(not(any(feature = "athena", feature = "cloudtrail-lake")), allow(unused_variables))]
     fn statement(&self, plan: &Plan) -> Result<SqlStatement, String> {
-        let statement = match *self {
+        match *self {
             #[cfg(feature = "athena")]
-            Self::Athena(ref engine) => engine.statement(plan),
+            Self::Athena(ref engine) => engine.statement(plan).map_err(|error| error.to_string()),
             #[cfg(feature = "cloudtrail-lake")]
-            Self::CloudTrailLake(ref engine) => engine.statement(plan),
-        };
-        statement.map_err(|error| error.to_string())
+            Self::CloudTrailLake(ref engine) => engine.statement(plan).map_err(|error| error.to_string()),
+        }
     }
 
     async fn byte_limit(&self) -> Result<Option<u64>, String> {
