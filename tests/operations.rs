@@ -104,7 +104,7 @@ async fn check_that_pause_survives_a_deployment_and_loses_nothing(stack: &Stack)
     let ran = run(stack, &["pause", "--stack", STACK, "--dry-run"]);
     assert_eq!(ran.code(), 0, "{ran:?}");
     assert!(ran.out().contains("would disable the event source mapping IngestFunctionQueue"), "{ran:?}");
-    assert!(ran.out().contains("would update the stack: PausedSince=2"), "{ran:?}");
+    assert!(ran.out().contains("would update the stack: set PausedSince=2"), "{ran:?}");
     assert_eq!(status(stack), before);
 
     let ran = run(stack, &["pause", "--stack", STACK]);

@@ -99,3 +99,40 @@ impl ObjectPages for KeyListing<'_> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::DayRange;
+    use crate::listing::discover::DiscoveryRequest;
+    use crate::object::Object;
+    use crate::source::{ListPage, SourceError};
+
+    /// A source that lists the key `a` twice.
+    #[derive(Debug)]
+    struct RepeatingSource;
+
+    #[async_trait]
+    impl Source for RepeatingSource {
+        async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+            Err(SourceError::Missing(at.to_string()))
+        }
+
+        async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+            Err(SourceError::Missing(object.to_string()))
+        }
+
+        async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
+            let object = ObjectRef::new(request.bucket, "a");
+            Ok(ListPage { objects: vec![object.clone(), object], ..ListPage::default() })
+        }
+    }
+
+    #[tokio::test]
+    async fn key_that_is_listed_twice_is_an_error() {
+        let range = DayRange::parse("2026-11-01", "2026-11-20").unwrap();
+        let unit = DiscoveryRequest::new("b", "", range).flat_unit();
+        let listed = KeyListing::new(&RepeatingSource, &unit).next().await;
+        assert!(matches!(listed, Err(ListingError::Order { .. })), "{listed:?}");
+    }
+}

@@ -137,3 +137,31 @@ fn retention_start(ledger: &Ledger) -> Date {
     let since = Timestamp::from_second(ledger.retention_start()).unwrap_or(Timestamp::UNIX_EPOCH);
     since.to_zoned(TimeZone::UTC).date()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::store::memory::Memory;
+    use crate::listing::DayRange;
+    use crate::listing::discover::DiscoveryRequest;
+    use std::sync::Arc;
+
+    /// Only objects of days before the first kept day can have lost their rows.
+    #[tokio::test]
+    async fn first_day_of_the_retention_is_not_past_it() {
+        let now = "2026-11-20T12:00:00Z".parse::<Timestamp>().unwrap().as_second();
+        let ledger = Ledger::new(Arc::new(Memory::default()), Arc::new(move || now), 10 * 86_400);
+        let range = DayRange::parse("2026-11-01", "2026-11-20").unwrap();
+        let unit = DiscoveryRequest::new("b", "", range).flat_unit();
+        let at = |day: &str| {
+            let name = format!("111122223333_CloudTrail_eu-west-1_{day}T0000Z_a.json.gz");
+            ObjectRef::new("b", name).with_version("e", 1)
+        };
+        let listed = reconcile(&ledger, &unit, vec![at("20261109"), at("20261110")]).await.unwrap();
+        let past = listed.iter().map(|listed| match listed.state {
+            KeyState::Log { past_retention, .. } => past_retention,
+            KeyState::NotALog | KeyState::Excluded => panic!("{listed:?}"),
+        });
+        assert_eq!(past.collect::<Vec<_>>(), [true, false]);
+    }
+}

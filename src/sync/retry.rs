@@ -309,4 +309,17 @@ mod tests {
         assert!(waiting.ready().is_none());
         assert_eq!(waiting.give_up().count(), 1);
     }
+
+    #[test]
+    fn failure_of_a_shared_service_is_not_specific_to_its_object() {
+        let unanswered = || StoreError::Unknown("no answer".into());
+        for (failure, is_specific) in [
+            (IngestError::Ledger(LedgerError::Store(unanswered())), false),
+            (IngestError::Ledger(LedgerError::LeaseLost), true),
+            (IngestError::Ledger(LedgerError::Gone), true),
+            (IngestError::Sink(SinkError::Unavailable("no answer".into())), false),
+        ] {
+            assert_eq!(is_object_specific(&failure), is_specific, "{failure}");
+        }
+    }
 }
