@@ -56,7 +56,7 @@ async fn answer(
     payload: &str,
     request_id: String,
     left: Duration,
-) -> (BackfillTally, Result<Answer, InvocationError>) {
+) -> (BackfillTally, Result<TaskResponse, InvocationError>) {
     let failed = |tally: BackfillTally, kind, error: &dyn std::fmt::Display| {
         tracing::error!(%error, "could not start a run");
         (tally, Err(InvocationError { kind, message: error.to_string() }))
@@ -67,7 +67,7 @@ async fn answer(
         Ok(BackfillInvocation::Queue(messages)) => {
             let TaskBatchReport { tally, failed } = worker.messages(&messages, deadline).await;
             let batch_item_failures = failed.into_iter().map(|item_identifier| Failed { item_identifier }).collect();
-            return (tally, Ok(Answer::Queue { batch_item_failures }));
+            return (tally, Ok(TaskResponse::Queue { batch_item_failures }));
         }
         Ok(BackfillInvocation::Start(request)) => request,
         Err(error) => return failed(invalid_messages, "InvalidMessage", &error),
@@ -78,7 +78,7 @@ async fn answer(
         Err(error) => return failed(invalid_messages, "InvalidMessage", &error),
     };
     match worker.start(id, request, deadline).await {
-        Ok(run) => (BackfillTally { runs: 1, ..BackfillTally::default() }, Ok(Answer::started(run))),
+        Ok(run) => (BackfillTally { runs: 1, ..BackfillTally::default() }, Ok(TaskResponse::started(run))),
         Err(error) if error.is_invalid_request() => failed(error.tally(), "InvalidMessage", &error),
         Err(error) => failed(error.tally(), "NotStarted", &error),
     }
@@ -87,7 +87,7 @@ async fn answer(
 /// The response of the function.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Answer {
+enum TaskResponse {
     /// The response to a queue: the messages to be delivered again.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
     #[serde(rename_all = "camelCase")]
@@ -101,7 +101,7 @@ enum Answer {
     },
 }
 
-impl Answer {
+impl TaskResponse {
     fn started(run: Run) -> Self {
         Self::Run {
             run: run.id,

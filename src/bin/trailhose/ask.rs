@@ -15,7 +15,7 @@ use newest::OrderedRows;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use summary::{EventSummary, Summary, Totals};
+use summary::{AnswerSummary, EventSummary, Totals};
 use tokio::sync::watch::Receiver;
 use trailhose::plan::{Column, EventOrder, Plan, PlanOutput, Scope};
 use trailhose::query::{LocalEngine, QueryControl, QueryEngine, QueryRow, RowSink, ScanReport};
@@ -123,8 +123,10 @@ async fn answer<'q>(
             .await
             .map(|answer| base(answer.columns, answer.rows, answer.is_limited, answer.scanned)),
         PlanOutput::Events { order, .. } => {
-            let mut read =
-                EventRows { summary: Summary::default(), rows: OrderedRows::new(*order, plan.limit().unwrap_or(1)) };
+            let mut read = CollectedRows {
+                summary: AnswerSummary::default(),
+                rows: OrderedRows::new(*order, plan.limit().unwrap_or(1)),
+            };
             // All events are read for the summary, and the table has the first of them.
             let columns = COLUMNS.iter().map(|&column| column.into()).collect();
             let output = PlanOutput::Events { columns, order: EventOrder::AsRead };
@@ -144,12 +146,12 @@ async fn answer<'q>(
 }
 
 /// Receives every event that matches.
-struct EventRows {
-    summary: Summary,
+struct CollectedRows {
+    summary: AnswerSummary,
     rows: OrderedRows,
 }
 
-impl RowSink for EventRows {
+impl RowSink for CollectedRows {
     fn columns(&mut self, _: &[String]) {}
 
     fn row(&mut self, row: QueryRow) -> ControlFlow<()> {

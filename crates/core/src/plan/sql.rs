@@ -96,7 +96,7 @@ pub struct SqlStatement {
 
 /// Why a plan cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SqlError {
+pub enum RenderError {
     /// A text contains a control character.
     #[error("the value {0:?} contains a control character, which cannot be part of a query")]
     ControlCharacter(String),
@@ -110,7 +110,7 @@ pub enum SqlError {
     },
 }
 
-fn render(plan: &Plan, dialect: &dyn SqlDialect) -> Result<SqlStatement, SqlError> {
+fn render(plan: &Plan, dialect: &dyn SqlDialect) -> Result<SqlStatement, RenderError> {
     let renderer = Renderer { dialect };
     let mut conditions = match plan.scope() {
         Scope::Time(span) => dialect.time_bounds(*span),
@@ -150,7 +150,7 @@ fn render(plan: &Plan, dialect: &dyn SqlDialect) -> Result<SqlStatement, SqlErro
     }
     let chars = sql.chars().count();
     if chars > dialect.max_chars() {
-        return Err(SqlError::TooLong { chars, max: dialect.max_chars() });
+        return Err(RenderError::TooLong { chars, max: dialect.max_chars() });
     }
     Ok(SqlStatement { sql, names, columns, limit: plan.limit() })
 }
@@ -180,7 +180,7 @@ impl Renderer<'_> {
     }
 
     /// Returns the conditions that a predicate consists of.
-    fn conditions(&self, predicate: &Predicate) -> Result<Vec<String>, SqlError> {
+    fn conditions(&self, predicate: &Predicate) -> Result<Vec<String>, RenderError> {
         match predicate {
             Predicate::All(inner) => {
                 let inner: Result<Vec<_>, _> = inner.iter().map(|predicate| self.conditions(predicate)).collect();
@@ -191,7 +191,7 @@ impl Renderer<'_> {
     }
 
     /// Returns a predicate or its opposite as an operand of `AND`.
-    fn predicate(&self, predicate: &Predicate, negated: bool) -> Result<String, SqlError> {
+    fn predicate(&self, predicate: &Predicate, negated: bool) -> Result<String, RenderError> {
         match predicate {
             Predicate::All(inner) => self.joined(inner, negated, !negated),
             Predicate::Any(inner) => self.joined(inner, negated, negated),
@@ -204,7 +204,7 @@ impl Renderer<'_> {
         }
     }
 
-    fn joined(&self, inner: &[Predicate], negated: bool, all: bool) -> Result<String, SqlError> {
+    fn joined(&self, inner: &[Predicate], negated: bool, all: bool) -> Result<String, RenderError> {
         let parts: Result<Vec<_>, _> = inner.iter().map(|predicate| self.predicate(predicate, negated)).collect();
         let mut parts = parts?;
         Ok(match parts.len() {
@@ -214,7 +214,7 @@ impl Renderer<'_> {
         })
     }
 
-    fn test(&self, field: &FieldSql, test: &ValueTest, negated: bool) -> Result<String, SqlError> {
+    fn test(&self, field: &FieldSql, test: &ValueTest, negated: bool) -> Result<String, RenderError> {
         let value = &field.value;
         let any = |conditions: Vec<String>| match conditions.len() {
             1 => conditions.concat(),
@@ -222,7 +222,7 @@ impl Renderer<'_> {
         };
         let like = |texts: &[String], before: &str, after: &str| {
             let like = |text: &String| like_pattern(value, before, text, after);
-            Ok(any(texts.iter().map(like).collect::<Result<_, SqlError>>()?))
+            Ok(any(texts.iter().map(like).collect::<Result<_, RenderError>>()?))
         };
         let condition = match test {
             ValueTest::Null => return Ok(if negated { &field.is_not_null } else { &field.is_null }.clone()),
@@ -259,7 +259,7 @@ impl Renderer<'_> {
                     };
                     like_pattern(&value, "%", &lower, "%")
                 };
-                any(values.iter().map(contains).collect::<Result<_, SqlError>>()?)
+                any(values.iter().map(contains).collect::<Result<_, RenderError>>()?)
             }
             ValueTest::Cidr(networks) => any(networks.iter().map(|network| in_network(value, *network)).collect()),
         };

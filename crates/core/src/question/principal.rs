@@ -8,7 +8,7 @@ use crate::plan::{Column, Predicate, ValueTest};
 
 /// What kind of principal a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PrincipalKind {
     Any,
     User,
     Role,
@@ -16,13 +16,13 @@ enum Kind {
 }
 
 /// Labels of principals.
-const LABELS: &[(&str, Kind)] = &[
-    ("iam? identity center user|users", Kind::User),
-    ("iam|federated|sso? user|users", Kind::User),
-    ("iam? role|roles", Kind::Role),
-    ("role? session|sessions", Kind::Session),
-    ("principal|principals", Kind::Any),
-    ("identity|identities", Kind::Any),
+const LABELS: &[(&str, PrincipalKind)] = &[
+    ("iam? identity center user|users", PrincipalKind::User),
+    ("iam|federated|sso? user|users", PrincipalKind::User),
+    ("iam? role|roles", PrincipalKind::Role),
+    ("role? session|sessions", PrincipalKind::Session),
+    ("principal|principals", PrincipalKind::Any),
+    ("identity|identities", PrincipalKind::Any),
 ];
 
 /// Words before `of` or `from` that show that the name is who made the requests.
@@ -77,7 +77,7 @@ impl Reader {
     fn principal_at(&mut self, at: usize) -> Option<usize> {
         let label =
             LABELS.iter().find_map(|(phrase, kind)| self.words.phrase(at, phrase).map(|length| (length, *kind)));
-        let (mut name, kind) = label.map_or((at, Kind::Any), |(length, kind)| (at + length, kind));
+        let (mut name, kind) = label.map_or((at, PrincipalKind::Any), |(length, kind)| (at + length, kind));
         if label.is_some() {
             name += self.words.phrase(name, "named|called").unwrap_or(0);
         }
@@ -102,7 +102,7 @@ impl Reader {
                 start = at;
             }
         }
-        let has_label = kind != Kind::Any || label.is_some();
+        let has_label = kind != PrincipalKind::Any || label.is_some();
         if !self.is_caller(start, end, has_label) {
             return None;
         }
@@ -166,7 +166,7 @@ impl Reader {
         join > 0 && self.words.role(join - 1) == Some(Role::Principal)
     }
 
-    fn principal(&self, at: usize, kind: Kind) -> Predicate {
+    fn principal(&self, at: usize, kind: PrincipalKind) -> Predicate {
         let name = self.words.text(at).to_owned();
         if name.starts_with("arn:") {
             let arn = vec![name];
@@ -177,10 +177,10 @@ impl Reader {
         let session = Predicate::Field(Column::UserIdentityArn.into(), ValueTest::Suffix(vec![format!("/{name}")]));
         let role = Predicate::equals(Column::SessionIssuerUserName, name);
         match kind {
-            Kind::Any => Predicate::Any(vec![user, session, role]),
-            Kind::User => Predicate::Any(vec![user, session]),
-            Kind::Role => role,
-            Kind::Session => session,
+            PrincipalKind::Any => Predicate::Any(vec![user, session, role]),
+            PrincipalKind::User => Predicate::Any(vec![user, session]),
+            PrincipalKind::Role => role,
+            PrincipalKind::Session => session,
         }
     }
 

@@ -18,7 +18,7 @@ const MAX_KINDS: usize = 5_000;
 
 /// Collects the summary.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
+pub(super) struct AnswerSummary {
     kinds: BTreeMap<(String, String), EventSummary>,
     totals: Totals,
 }
@@ -88,7 +88,7 @@ impl Values {
     }
 }
 
-impl Summary {
+impl AnswerSummary {
     /// Adds an event. The values are those of [`super::COLUMNS`].
     pub(super) fn add(&mut self, row: &QueryRow) {
         let value = |index: usize| row.get(index).and_then(Option::as_ref);
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn events_are_summarized_by_service_and_name() {
-        let mut summary = Summary::default();
+        let mut summary = AnswerSummary::default();
         summary.add(&event("2026-11-02", "GetObject", "alice", None));
         summary.add(&event("2026-11-01", "GetObject", "bob", Some("AccessDenied")));
         summary.add(&event("2026-11-03", "PutObject", "alice", None));
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn number_of_values_and_kinds_is_bounded() {
-        let mut summary = Summary::default();
+        let mut summary = AnswerSummary::default();
         for number in 0..MAX_KINDS + 10 {
             summary.add(&event("2026-11-01", &format!("E{number}"), &format!("p{number}"), None));
         }

@@ -1,7 +1,7 @@
 //! SQL of Athena for the tables that `template.yaml` creates.
 
 use super::literal::{json_path, quoted};
-use super::{FieldSql, SqlDialect, SqlError, SqlStatement, bounds, render};
+use super::{FieldSql, RenderError, SqlDialect, SqlStatement, bounds, render};
 use crate::plan::{Column, Plan, PlanOutput, Predicate, QueryField, TimeSpan};
 use jiff::civil::Date;
 
@@ -33,7 +33,7 @@ impl AthenaTables {
     ///
     /// # Errors
     /// A value contains a control character, or the statement is too long.
-    pub fn statement(&self, plan: &Plan, arrived_until: Option<Date>) -> Result<SqlStatement, SqlError> {
+    pub fn statement(&self, plan: &Plan, arrived_until: Option<Date>) -> Result<SqlStatement, RenderError> {
         let needs_bytes = matches!(plan.output(), PlanOutput::Events { columns, .. } if columns.is_empty());
         let is_lines = self.only_lines || needs_bytes || looks_anywhere(plan.predicate());
         render(plan, &AthenaDialect { tables: self, is_lines, arrived_until })

@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/query-supported-event-schemas.html>
 
 use super::literal::json_path;
-use super::{FieldSql, SqlDialect, SqlError, SqlStatement, bounds, render, text_literal_of_path};
+use super::{FieldSql, RenderError, SqlDialect, SqlStatement, bounds, render, text_literal_of_path};
 use crate::plan::{Column, PathStep, Plan, QueryField, TimeSpan};
 
 /// Maximum number of characters of a statement.
@@ -59,7 +59,7 @@ impl EventDataStore {
     ///
     /// # Errors
     /// A value contains a control character, or the statement is too long.
-    pub fn statement(&self, plan: &Plan) -> Result<SqlStatement, SqlError> {
+    pub fn statement(&self, plan: &Plan) -> Result<SqlStatement, RenderError> {
         render(plan, self)
     }
 }

@@ -1,6 +1,6 @@
 //! Literals and patterns of SQL.
 
-use super::SqlError;
+use super::RenderError;
 use crate::plan::{Network, PathStep};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -12,9 +12,9 @@ const LIKE_ESCAPE: char = '!';
 ///
 /// # Errors
 /// The text contains a control character.
-pub(super) fn text_literal(text: &str) -> Result<String, SqlError> {
+pub(super) fn text_literal(text: &str) -> Result<String, RenderError> {
     match text.chars().any(char::is_control) {
-        true => Err(SqlError::ControlCharacter(text.to_owned())),
+        true => Err(RenderError::ControlCharacter(text.to_owned())),
         false => Ok(format!("'{}'", text.replace('\'', "''"))),
     }
 }
@@ -25,7 +25,7 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// Returns the condition that a value is a text, with `%` or nothing before and after it.
-pub(super) fn like_pattern(value: &str, before: &str, text: &str, after: &str) -> Result<String, SqlError> {
+pub(super) fn like_pattern(value: &str, before: &str, text: &str, after: &str) -> Result<String, RenderError> {
     let mut escaped = String::new();
     for character in text.chars() {
         if matches!(character, '%' | '_' | LIKE_ESCAPE) {

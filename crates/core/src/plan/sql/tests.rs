@@ -98,7 +98,7 @@ fn values_are_escaped_and_cannot_change_the_statement() {
     assert!(sql.contains("FROM \"lake\".\"e\"\"; DROP\""), "{sql}");
     let control = plan(&format!(r#""where": {{"field": "eventName", "equals": ["a\u0000"]}}, {ids}"#));
     let error = AthenaTables::of_database("lake").statement(&control, None).unwrap_err();
-    assert_eq!(error, SqlError::ControlCharacter("a\0".into()));
+    assert_eq!(error, RenderError::ControlCharacter("a\0".into()));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn statement_for_cloudtrail_lake_uses_columns_before_the_whole_event() {
         values.join(",")
     ));
     let error = store.statement(&long).unwrap_err();
-    assert!(matches!(error, SqlError::TooLong { max: 10_000, .. }), "{error}");
+    assert!(matches!(error, RenderError::TooLong { max: 10_000, .. }), "{error}");
 }
 
 #[test]
