@@ -4,8 +4,8 @@
 //! plan ─▶ pruning ─▶ listing ─▶ files ─▶ prefilter ─▶ evaluation ─▶ rows
 //! ```
 //!
-//! [`LocalEngine`] scans files on this computer or in a bucket. Its [`QueryScan`] also passes the events themselves to other
-//! consumers.
+//! [`LocalEngine`] scans files on this computer or in a bucket. Its [`QueryScan`] also passes the events themselves to a
+//! [`ScanVisitor`].
 
 #[cfg(feature = "athena")]
 mod athena;
@@ -24,7 +24,7 @@ mod remote;
 mod report;
 mod scan;
 mod seen;
-mod stream;
+mod selector;
 
 #[cfg(feature = "athena")]
 pub use athena::AthenaEngine;
@@ -37,7 +37,7 @@ pub use prefilter::Prefilter;
 pub use prune::Pruning;
 pub use report::{ScanReport, SkippedFile};
 pub use scan::{FileTotals, QueryScan, ScanRequest, ScanVisitor, ScannedEvent, Visited};
-pub use stream::{EventPage, EventStream};
+pub use selector::EventSelector;
 pub use trailhose_core::plan::evaluate::{EVENT_COLUMN, MemoryExceeded, QueryRow};
 
 use crate::listing::ListingError;

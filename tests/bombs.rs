@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// Memory of an idle program with decompression buffers and ledger, in MiB. 41 were measured, of which 36 are
+/// Memory of an idle program with decompression buffers and ledger, in MiB. 41 were measured; 36 of them are
 /// pages of the program's file.
 const BASE: u64 = 48;
 
@@ -181,7 +181,7 @@ fn tiny_events_take_the_documented_memory() {
         assert_quarantined(&bucket, &[], "exceeds 1000000 events", "ten million events", bound);
     } else {
         let (code, messages, most) = sync(&bucket, &[]);
-        // 99 and 100 MiB were measured, of which 36 are pages of the program's file. glibc keeps about 20 MiB of freed lists
+        // 99 and 100 MiB were measured; 36 of them are pages of the program's file. glibc keeps about 20 MiB of freed lists
         // (docs/verification.md), which are not part of the documented memory.
         let bound = BASE + events * EVENT / MIB + 16;
         println!("{events} events: {most} MiB of {bound}");

@@ -125,27 +125,6 @@ fn objects_are_selected_by_day_account_region_and_kind() {
 }
 
 #[test]
-fn log_directly_in_a_region_year_or_month_folder_is_delivered_with_every_selection() {
-    let bucket = Bucket::new();
-    let in_days = key("111122223333", "CloudTrail", "us-east-1", "2026-11-20", "a");
-    let (folder, name) = in_days.rsplit_once('/').unwrap();
-    let region = folder.strip_suffix("/2026/11/20").unwrap();
-    for (number, folder) in [folder, region, &format!("{region}/2026"), &format!("{region}/2026/11")].iter().enumerate()
-    {
-        bucket.put(&format!("{folder}/{name}"), &gzip(&log(&[event(number as u32)])));
-    }
-    for selection in [&["--since", "2026-11-19"], &["--until", "2026-11-20"], &["--account", "111122223333"]] {
-        let out = tempfile::tempdir().unwrap();
-        let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], &selection[..]].concat());
-        assert_eq!(ran.code(), 0, "{selection:?}: {ran:?}");
-        assert_delivered(out.path(), &events(0..4));
-    }
-    let out = tempfile::tempdir().unwrap();
-    let ran = run(&["sync", text(bucket.path()), text(out.path()), "--json", "--since", "2026-12-01"]);
-    assert_eq!((ran.code(), &ran.json()["excluded"]), (4, &2.into()), "another day in their names: {ran:?}");
-}
-
-#[test]
 fn foreign_folders_are_read_only_without_a_selection() {
     let (bucket, all, some) = (small(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let copy = "copies/111122223333_CloudTrail_eu-west-1_20261101T0000Z_copy.json";
@@ -160,28 +139,6 @@ fn foreign_folders_are_read_only_without_a_selection() {
         assert!(ran.err().contains(&format!("{folder}: not a CloudTrail folder")), "{folder}: {ran:?}");
     }
     assert_delivered(some.path(), &events(0..5));
-}
-
-#[test]
-fn trail_next_to_another_is_delivered_with_every_selection() {
-    let bucket = Bucket::new();
-    let key = key("111122223333", "CloudTrail", "us-east-1", "2026-11-20", "a");
-    for (number, above) in ["", "member-trail/", "one/two/"].into_iter().enumerate() {
-        bucket.put(&format!("{above}{key}"), &gzip(&log(&[event(number as u32)])));
-    }
-    for selection in [
-        &[][..],
-        &["--since", "2026-11-19"],
-        &["--until", "2026-11-20"],
-        &["--account", "111122223333"],
-        &["--region", "us-east-1"],
-        &["--kind", "CloudTrail"],
-    ] {
-        let out = tempfile::tempdir().unwrap();
-        let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], selection].concat());
-        assert_eq!((ran.code(), &ran.json()["unvisited_folders"]), (0, &0.into()), "{selection:?}: {ran:?}");
-        assert_delivered(out.path(), &events(0..3));
-    }
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //!
 //! `TRAILHOSE_KILLS` is the number of kills (default 50), `TRAILHOSE_SEED` determines their times.
 
+mod collector;
 mod laptop;
 
 use async_trait::async_trait;
+use collector::Collector;
 use laptop::{Bucket, events, run, text, trailhose};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -77,29 +79,9 @@ impl Follower for Recorder {
     }
 }
 
-/// Collects all events in memory.
-#[derive(Default)]
-struct Collector(Vec<String>);
-
-#[async_trait]
-impl Follower for Collector {
-    fn name(&self) -> &str {
-        "collector"
-    }
-
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { events: 1_000, bytes: 1 << 20 }
-    }
-
-    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
-        self.0.extend(batch.iter().map(|(_, event)| String::from_utf8(event.to_vec()).unwrap()));
-        Ok(())
-    }
-}
-
 async fn collect(dest: &Path) -> Result<Vec<String>, FollowError> {
-    let mut collector = Collector::default();
-    follow(&mut collector, &segments(dest), &state(dest), &|| false, &|_| {}).await.map(|_| collector.0)
+    let mut collector = Collector::with_batches_of(1_000);
+    follow(&mut collector, &segments(dest), &state(dest), &|| false, &|_| {}).await.map(|_| collector.events)
 }
 
 /// The process that `killed_follower_repeats_only_the_batch_that_was_not_acknowledged` kills. Follows until the sync has

@@ -26,15 +26,9 @@ fn event(number: u32) -> String {
     )
 }
 
+/// A bucket with 200 events, and the folder that they are delivered to.
 fn synced(compress: &str) -> (Bucket, tempfile::TempDir) {
-    let bucket = Bucket::new();
-    for object in 0..4 {
-        bucket.put_log(&object.to_string(), &(object * 50..object * 50 + 50).map(event).collect::<Vec<_>>());
-    }
-    let dest = tempfile::tempdir().unwrap();
-    let args = ["sync", text(bucket.path()), text(dest.path()), "--compress", compress];
-    assert_eq!(run(&args).code(), 0);
-    (bucket, dest)
+    laptop::synced(&(0..200).map(event).collect::<Vec<_>>(), compress)
 }
 
 fn sorted(ran: &Ran) -> Vec<String> {

@@ -1,13 +1,14 @@
 //! `trailhose prune`: files of past days are deleted after every follower has read them, and every other command knows
 //! that they are gone on purpose.
 
+mod collector;
 mod laptop;
 
-use async_trait::async_trait;
+use collector::Collector;
 use laptop::{Bucket, Ran, event, files, lines, run, text};
 use std::path::Path;
 use std::sync::Arc;
-use trailhose::follow::{BatchLimits, EventBatch, Follower, follow};
+use trailhose::follow::follow;
 use trailhose::sink::jsonl::CommittedSegments;
 use trailhose::state::StateDatabase;
 
@@ -59,14 +60,14 @@ impl Delivered {
 
     /// Runs a follower for at most this many batches, and returns its events.
     async fn follow(&self, batches: usize) -> Vec<String> {
-        let mut collector = Collector::default();
+        let mut collector = Collector::with_batches_of(7);
         let left = std::sync::atomic::AtomicUsize::new(batches);
         let stop = || left.load(std::sync::atomic::Ordering::Relaxed) == 0;
         let each = |_: &_| {
             left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         };
         follow(&mut collector, &self.segments(), &self.state(), &stop, &each).await.unwrap();
-        collector.0
+        collector.events
     }
 
     /// Returns whether the folder contains exactly these events.
@@ -77,25 +78,6 @@ impl Delivered {
         found.sort();
         expected.sort();
         assert_eq!(found, expected);
-    }
-}
-
-#[derive(Default)]
-struct Collector(Vec<String>);
-
-#[async_trait]
-impl Follower for Collector {
-    fn name(&self) -> &str {
-        "collector"
-    }
-
-    fn limits(&self) -> BatchLimits {
-        BatchLimits { events: 7, bytes: 1 << 20 }
-    }
-
-    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
-        self.0.extend(batch.iter().map(|(_, event)| String::from_utf8(event.to_vec()).unwrap()));
-        Ok(())
     }
 }
 

@@ -1,9 +1,9 @@
 //! Several sources in one `trailhose.toml`: one ledger and one summary. A source that cannot be read does not stop the
-//! others. Invalid settings start nothing.
+//! others. Invalid settings start nothing. Every layout of logs within a source is found with every selection.
 
 mod laptop;
 
-use laptop::{Bucket, Ran, assert_delivered, events, gzip, key, lines, log, text, trailhose};
+use laptop::{Bucket, Ran, assert_delivered, event, events, gzip, key, lines, log, run, text, trailhose};
 use std::path::Path;
 
 fn run_in(folder: &Path, args: &[&str]) -> Ran {
@@ -164,4 +164,47 @@ fn missing_source_and_settings_are_explained() {
     let ran = run_in(tempfile::tempdir().unwrap().path(), &["sync"]);
     assert_eq!((ran.code(), ran.err().lines().count()), (2, 1), "{ran:?}");
     assert!(ran.err().contains("specify SOURCE and DEST, or create trailhose.toml"), "{ran:?}");
+}
+
+#[test]
+fn log_directly_in_a_region_year_or_month_folder_is_delivered_with_every_selection() {
+    let bucket = Bucket::new();
+    let in_days = key("111122223333", "CloudTrail", "us-east-1", "2026-11-20", "a");
+    let (folder, name) = in_days.rsplit_once('/').unwrap();
+    let region = folder.strip_suffix("/2026/11/20").unwrap();
+    for (number, folder) in [folder, region, &format!("{region}/2026"), &format!("{region}/2026/11")].iter().enumerate()
+    {
+        bucket.put(&format!("{folder}/{name}"), &gzip(&log(&[event(number as u32)])));
+    }
+    for selection in [&["--since", "2026-11-19"], &["--until", "2026-11-20"], &["--account", "111122223333"]] {
+        let out = tempfile::tempdir().unwrap();
+        let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], &selection[..]].concat());
+        assert_eq!(ran.code(), 0, "{selection:?}: {ran:?}");
+        assert_delivered(out.path(), &events(0..4));
+    }
+    let out = tempfile::tempdir().unwrap();
+    let ran = run(&["sync", text(bucket.path()), text(out.path()), "--json", "--since", "2026-12-01"]);
+    assert_eq!((ran.code(), &ran.json()["excluded"]), (4, &2.into()), "another day in their names: {ran:?}");
+}
+
+#[test]
+fn trail_next_to_another_is_delivered_with_every_selection() {
+    let bucket = Bucket::new();
+    let key = key("111122223333", "CloudTrail", "us-east-1", "2026-11-20", "a");
+    for (number, above) in ["", "member-trail/", "one/two/"].into_iter().enumerate() {
+        bucket.put(&format!("{above}{key}"), &gzip(&log(&[event(number as u32)])));
+    }
+    for selection in [
+        &[][..],
+        &["--since", "2026-11-19"],
+        &["--until", "2026-11-20"],
+        &["--account", "111122223333"],
+        &["--region", "us-east-1"],
+        &["--kind", "CloudTrail"],
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let ran = run(&[&["sync", text(bucket.path()), text(out.path()), "--json"], selection].concat());
+        assert_eq!((ran.code(), &ran.json()["unvisited_folders"]), (0, &0.into()), "{selection:?}: {ran:?}");
+        assert_delivered(out.path(), &events(0..3));
+    }
 }

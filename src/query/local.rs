@@ -2,13 +2,14 @@
 
 use super::index::{IndexLookup, IndexedEvents};
 use super::scan::{QueryScan, ScanRequest, ScanVisitor, ScannedEvent, Visited};
+use super::selector::EventSelector;
 use super::{QueryControl, QueryEngine, QueryError, QueryRow, QuerySummary, RowSink};
 use crate::plan::{EventOrder, Plan, PlanOutput};
 use async_trait::async_trait;
 use jiff::civil::Date;
 use std::sync::Arc;
 use tokio::sync::mpsc::{self, Sender};
-use trailhose_core::plan::evaluate::{EventClass, FieldSlots, MemoryBudget, PreparedPlan, RowCollector};
+use trailhose_core::plan::evaluate::{MemoryBudget, PreparedPlan, RowCollector};
 
 /// The memory that groups, distinct values and sorted events of a query may use, in bytes.
 const MAX_ROWS_BYTES: u64 = 512 << 20;
@@ -96,8 +97,7 @@ impl LocalEngine {
     ) -> Result<QuerySummary, QueryError> {
         let memory = Arc::new(MemoryBudget::new(self.max_bytes));
         let new_visitor = || CollectingVisitor {
-            plan: Arc::clone(prepared),
-            slots: FieldSlots::default(),
+            selector: EventSelector::new(prepared),
             collector: RowCollector::new(prepared, &memory),
         };
         let (visitors, scanned) = self.scan.run(request, control, new_visitor).await?;
@@ -127,8 +127,7 @@ impl LocalEngine {
         let scan = async {
             let sender = sender;
             let new_visitor = || PassingVisitor {
-                plan: Arc::clone(prepared),
-                slots: FieldSlots::default(),
+                selector: EventSelector::new(prepared),
                 collector: RowCollector::new(prepared, &memory),
                 rows: sender.clone(),
             };
@@ -181,46 +180,37 @@ impl QueryEngine for LocalEngine {
 /// Collects the rows of one thread.
 #[derive(Debug)]
 struct CollectingVisitor {
-    plan: Arc<PreparedPlan>,
-    slots: FieldSlots,
+    selector: EventSelector,
     collector: RowCollector,
 }
 
 impl ScanVisitor for CollectingVisitor {
     fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError> {
-        match self.plan.classify(event.bytes, &mut self.slots) {
-            EventClass::Selected if !event.is_first_copy() => Ok(Visited::Copy),
-            EventClass::Selected => {
-                self.collector.add(event.bytes, &self.slots)?;
-                Ok(Visited::Selected)
-            }
-            other => Ok(other.into()),
+        let visited = self.selector.select(event);
+        if visited == Visited::Selected {
+            self.collector.add(event.bytes, self.selector.slots())?;
         }
+        Ok(visited)
     }
 }
 
 /// Passes on the rows of one thread.
 #[derive(Debug)]
 struct PassingVisitor {
-    plan: Arc<PreparedPlan>,
-    slots: FieldSlots,
+    selector: EventSelector,
     collector: RowCollector,
     rows: Sender<QueryRow>,
 }
 
 impl ScanVisitor for PassingVisitor {
     fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError> {
-        match self.plan.classify(event.bytes, &mut self.slots) {
-            EventClass::Selected if !event.is_first_copy() => Ok(Visited::Copy),
-            EventClass::Selected => {
-                if let Some(row) = self.collector.add(event.bytes, &self.slots)?
-                    && self.rows.blocking_send(row).is_err()
-                {
-                    return Ok(Visited::Enough);
-                }
-                Ok(Visited::Selected)
-            }
-            other => Ok(other.into()),
+        let visited = self.selector.select(event);
+        if visited == Visited::Selected
+            && let Some(row) = self.collector.add(event.bytes, self.selector.slots())?
+            && self.rows.blocking_send(row).is_err()
+        {
+            return Ok(Visited::Enough);
         }
+        Ok(visited)
     }
 }

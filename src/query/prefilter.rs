@@ -73,7 +73,7 @@ impl<'b> PrefilterSearch<'_, 'b> {
     }
 }
 
-/// Returns texts of which every event that fulfills the predicate contains one, or `None` if there are none.
+/// Returns texts such that every event that fulfills the predicate contains at least one of them, or `None` if there are none.
 fn required_texts(predicate: &Predicate) -> Option<Vec<String>> {
     match predicate {
         Predicate::All(inner) => {

@@ -93,7 +93,7 @@ fn admits_value(required: Option<&[String]>, value: &str) -> bool {
     required.is_none_or(|required| required.iter().any(|known| known == value))
 }
 
-/// Returns the values of which an event must have one in this column, according to the predicate.
+/// Returns the values that the predicate permits in this column, or `None` if it permits every value.
 pub(super) fn required_values(predicate: &Predicate, column: Column) -> Option<Vec<String>> {
     match predicate {
         Predicate::Field(QueryField::Column(found), ValueTest::Equals(values)) if *found == column => {

@@ -5,14 +5,15 @@ use super::guard::StopWatch;
 use super::table::STOPPED;
 use crate::plan::{Plan, TimeSpan};
 use crate::query::{
-    QueryControl, QueryError, QueryRow, QueryScan, ScanReport, ScanRequest, ScanVisitor, ScannedEvent, Visited,
+    EventSelector, QueryControl, QueryError, QueryRow, QueryScan, ScanReport, ScanRequest, ScanVisitor, ScannedEvent,
+    Visited,
 };
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use trailhose_core::plan::evaluate::{EventClass, FieldSlots, MemoryBudget, PreparedPlan, RowCollector};
+use trailhose_core::plan::evaluate::{MemoryBudget, PreparedPlan, RowCollector};
 use trailhose_virtual_table::Rows;
 
 /// The size of a page in bytes. A longer row has a page of its own.
@@ -75,8 +76,7 @@ impl EventRows {
         let scan = context.runtime.spawn(async move {
             let memory = Arc::new(MemoryBudget::new(u64::MAX));
             let new_visitor = || RowVisitor {
-                plan: Arc::clone(&prepared),
-                slots: FieldSlots::default(),
+                selector: EventSelector::new(&prepared),
                 collector: RowCollector::new(&prepared, &memory),
                 uses_event,
                 page: RowPage::new(),
@@ -163,8 +163,7 @@ impl Drop for EventRows {
 /// Makes rows of the selected events of one thread.
 #[derive(Debug)]
 struct RowVisitor {
-    plan: Arc<PreparedPlan>,
-    slots: FieldSlots,
+    selector: EventSelector,
     collector: RowCollector,
     uses_event: bool,
     page: RowPage,
@@ -184,14 +183,13 @@ impl RowVisitor {
 
 impl ScanVisitor for RowVisitor {
     fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError> {
-        let class = self.plan.classify(event.bytes, &mut self.slots);
-        if class != EventClass::Selected {
-            return Ok(class.into());
+        let visited = self.selector.select(event);
+        if visited != Visited::Selected {
+            return Ok(visited);
         }
-        if !event.is_first_copy() {
-            return Ok(Visited::Copy);
-        }
-        let Some(mut row) = self.collector.add(event.bytes, &self.slots)? else { return Ok(Visited::NotSelected) };
+        let Some(mut row) = self.collector.add(event.bytes, self.selector.slots())? else {
+            return Ok(Visited::NotSelected);
+        };
         if self.uses_event {
             row.push(Some(String::from_utf8_lossy(event.bytes).into_owned()));
         }

@@ -166,3 +166,14 @@ pub fn assert_delivered(dest: &Path, events: &[String]) {
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
+
+/// Returns a bucket with these events in four objects, and the folder that they are delivered to.
+pub fn synced(events: &[String], compress: &str) -> (Bucket, tempfile::TempDir) {
+    let bucket = Bucket::new();
+    for (number, object) in events.chunks(events.len().div_ceil(4)).enumerate() {
+        bucket.put_log(&number.to_string(), object);
+    }
+    let dest = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest.path()), "--compress", compress]).code(), 0);
+    (bucket, dest)
+}

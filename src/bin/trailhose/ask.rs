@@ -123,7 +123,7 @@ async fn answer<'q>(
             .await
             .map(|answer| base(answer.columns, answer.rows, answer.is_limited, answer.scanned)),
         PlanOutput::Events { order, .. } => {
-            let mut read = CollectedRows {
+            let mut read = ListedEvents {
                 summary: AnswerSummary::default(),
                 rows: OrderedRows::new(*order, plan.limit().unwrap_or(1)),
             };
@@ -146,12 +146,12 @@ async fn answer<'q>(
 }
 
 /// Receives every event that matches.
-struct CollectedRows {
+struct ListedEvents {
     summary: AnswerSummary,
     rows: OrderedRows,
 }
 
-impl RowSink for CollectedRows {
+impl RowSink for ListedEvents {
     fn columns(&mut self, _: &[String]) {}
 
     fn row(&mut self, row: QueryRow) -> ControlFlow<()> {

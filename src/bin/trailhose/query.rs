@@ -107,7 +107,7 @@ struct PlanExplanation<'a> {
     files: u64,
     bytes: u64,
     pruned: u64,
-    /// Texts of which a line must contain one before it is parsed.
+    /// A line is parsed only if it contains one of these texts.
     prefilter: Vec<String>,
 }
 

@@ -1,7 +1,8 @@
 use super::*;
-use crate::query::{Answer, LocalEngine, QueryEngine};
+use crate::query::{Answer, LocalEngine, QueryEngine, QueryRow, RowSink};
 use crate::source::directory::Directory;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 
 fn event(name: &str, time: &str, number: usize) -> String {
     format!(
@@ -186,28 +187,29 @@ async fn rows_as_read_end_with_the_limit_and_stop_the_scan() {
     assert!(found.rows.is_empty() && found.scanned.stopped);
 }
 
+/// Needs no row.
+struct NoFurtherRow;
+
+impl RowSink for NoFurtherRow {
+    fn columns(&mut self, _: &[String]) {}
+
+    fn row(&mut self, _: QueryRow) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn stream_contains_every_selected_event_once() {
+async fn rows_as_read_contain_every_selected_event_once() {
     let folder = tempfile::tempdir().unwrap();
     for file in 0..7 {
         write(folder.path(), &format!("{DAY}/{file}.jsonl"), &lines(file * 500..(file + 1) * 500));
     }
     let all = plan(r#""where": {"field": "userIdentity.arn", "suffix": ["7"]}, "events": {"order": "as_read"}"#);
     let engine = engine(folder.path()).await;
-    let mut stream = engine.scan().stream(&all, engine.request(&all), QueryControl::default());
-    let (found, stream) = tokio::task::spawn_blocking(move || {
-        let mut found = Vec::new();
-        while let Some(page) = stream.next_page() {
-            found.extend(page.iter().map(<[u8]>::to_vec));
-        }
-        (found, stream)
-    })
-    .await
-    .unwrap();
-    let distinct: std::collections::HashSet<_> = found.iter().collect();
-    assert_eq!((found.len(), distinct.len()), (350, 350));
-    assert_eq!(stream.finish().await.unwrap().selected, 350);
-    // A consumer that needs no further page ends the scan.
-    let stream = engine.scan().stream(&all, engine.request(&all), QueryControl::default());
-    assert!(stream.finish().await.is_ok());
+    let found = engine.answer(&all, &QueryControl::default()).await.unwrap();
+    let distinct: std::collections::HashSet<_> = found.rows.iter().collect();
+    assert_eq!((found.rows.len(), distinct.len()), (350, 350));
+    assert_eq!(found.scanned.selected, 350);
+    // A consumer that needs no further row ends the scan.
+    assert!(engine.run(&all, &QueryControl::default(), &mut NoFurtherRow).await.is_ok());
 }

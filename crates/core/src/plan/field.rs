@@ -179,6 +179,10 @@ columns! {
 }
 
 impl Column {
+    /// The value of [`Column::Principal`] is that of the first of these columns that has a value.
+    pub(super) const PRINCIPAL_PARTS: [Self; 4] =
+        [Self::UserIdentityArn, Self::UserIdentityInvokedBy, Self::UserIdentityPrincipalId, Self::UserIdentityType];
+
     /// Returns whether the value is computed from other fields.
     pub fn is_computed(self) -> bool {
         matches!(self, Self::Principal | Self::Day | Self::Hour)

@@ -163,13 +163,7 @@ impl Renderer<'_> {
     fn field(&self, field: &QueryField) -> FieldSql {
         match field {
             QueryField::Column(Column::Principal) => {
-                let parts = [
-                    Column::UserIdentityArn,
-                    Column::UserIdentityInvokedBy,
-                    Column::UserIdentityPrincipalId,
-                    Column::UserIdentityType,
-                ];
-                let parts = parts.map(|column| self.dialect.field(&column.into()).value);
+                let parts = Column::PRINCIPAL_PARTS.map(|column| self.dialect.field(&column.into()).value);
                 FieldSql::plain(format!("coalesce({})", parts.join(", ")))
             }
             QueryField::Column(Column::Day) => FieldSql::plain(format!("substr({}, 1, 10)", self.dialect.time_text())),

@@ -17,7 +17,7 @@ mod period;
 mod tests;
 
 use super::{PlanError, TimeSpan};
-use calendar::{Calendar, Period, Unit};
+use calendar::{Calendar, CalendarUnit, Period};
 use jiff::Timestamp;
 
 /// Words that introduce a span and do not change it.
@@ -264,9 +264,10 @@ impl<'w> Parser<'w> {
             if let Some((number, unit)) = self.duration() {
                 return Ok(Some(Period::span(calendar.before_now(number, unit)?, calendar.now)));
             }
-            let Some(unit) = self.next().and_then(Unit::from_word) else { return Ok(None) };
-            let is_rolling =
-                unit <= Unit::Hour || which == "past" || (which == "last" && (has_article || unit == Unit::Day));
+            let Some(unit) = self.next().and_then(CalendarUnit::from_word) else { return Ok(None) };
+            let is_rolling = unit <= CalendarUnit::Hour
+                || which == "past"
+                || (which == "last" && (has_article || unit == CalendarUnit::Day));
             if is_rolling {
                 return Ok(Some(Period::span(calendar.before_now(1, unit)?, calendar.now)));
             }

@@ -1,6 +1,6 @@
 //! Families of nouns: what events are about, with the events that their service's names do not show.
 
-use crate::plan::{FreeField, PathStep};
+use crate::plan::FreeField;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -287,6 +287,6 @@ pub(super) fn request_parameter(name: &str) -> crate::plan::QueryField {
 /// A path of one name.
 pub(super) fn parameter(root: FreeField, name: &str) -> crate::plan::QueryField {
     // A constant name is not empty, so the path is valid.
-    let path = crate::plan::Path::new(root, vec![PathStep::Name(name.to_owned())]);
+    let path = crate::plan::Path::name(root, name);
     path.map_or_else(|_| crate::plan::Column::RequestParameters.into(), crate::plan::QueryField::Path)
 }

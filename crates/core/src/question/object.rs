@@ -23,13 +23,13 @@ pub(super) struct Noun {
     pub(super) forms: Vec<String>,
     /// The service that is named before it.
     pub(super) source: Option<String>,
-    pub(super) names: Vec<Name>,
+    pub(super) names: Vec<ObjectName>,
     pub(super) is_asked: bool,
 }
 
 /// Which resource, by its name or ID.
 #[derive(Debug, Clone)]
-pub(super) enum Name {
+pub(super) enum ObjectName {
     /// The value of a request parameter.
     Exact(String),
     /// A part of the value of a request parameter: `an admin group`.
@@ -68,7 +68,7 @@ impl Reader {
                 family,
                 forms: Vec::new(),
                 source: None,
-                names: vec![Name::Id(id.clone())],
+                names: vec![ObjectName::Id(id.clone())],
                 is_asked: false,
             });
         }
@@ -133,7 +133,7 @@ impl Reader {
             && matches!(self.words.lower(noun.start - 1), "admin" | "administrator" | "administrators" | "admins")
         {
             noun.start -= 1;
-            noun.names.push(Name::Part("admin".into()));
+            noun.names.push(ObjectName::Part("admin".into()));
             return;
         }
         let mut at =
@@ -167,17 +167,17 @@ impl Reader {
     }
 
     /// The name at this position. A plain word is a name only after its noun.
-    fn name_at(&self, at: usize, follows_noun: bool) -> Option<Name> {
+    fn name_at(&self, at: usize, follows_noun: bool) -> Option<ObjectName> {
         match self.literal(at) {
-            Some(Literal::ResourceId(id, _)) | Some(Literal::Uuid(id)) => return Some(Name::Id(id.clone())),
-            Some(Literal::Arn(arn)) => return Some(Name::Id(arn.clone())),
-            Some(Literal::Email(name)) => return Some(Name::Exact(name.clone())),
+            Some(Literal::ResourceId(id, _)) | Some(Literal::Uuid(id)) => return Some(ObjectName::Id(id.clone())),
+            Some(Literal::Arn(arn)) => return Some(ObjectName::Id(arn.clone())),
+            Some(Literal::Email(name)) => return Some(ObjectName::Exact(name.clone())),
             Some(_) => return None,
             None => {}
         }
         let word = self.words.all.get(at)?;
         let is_special = word.is_quoted || word.text.bytes().any(|byte| !byte.is_ascii_alphabetic());
-        (self.words.is_name(at) && (is_special || follows_noun)).then(|| Name::Exact(word.text.clone()))
+        (self.words.is_name(at) && (is_special || follows_noun)).then(|| ObjectName::Exact(word.text.clone()))
     }
 
     pub(super) fn name_condition(&self, noun: &Noun, is_assumption: bool) -> Option<Predicate> {
@@ -188,11 +188,11 @@ impl Reader {
         };
         let paths = if paths == ["bucketName", "key"] { &["key"] } else { paths };
         let names = noun.names.iter().flat_map(|name| match name {
-            Name::Id(id) => vec![Predicate::Anywhere(id.clone())],
-            Name::Exact(text) if paths.is_empty() => vec![Predicate::Anywhere(text.clone())],
-            Name::Part(text) if paths.is_empty() => vec![Predicate::Anywhere(text.clone())],
-            Name::Exact(text) => paths.iter().flat_map(|path| named(path, text)).collect(),
-            Name::Part(text) => {
+            ObjectName::Id(id) => vec![Predicate::Anywhere(id.clone())],
+            ObjectName::Exact(text) if paths.is_empty() => vec![Predicate::Anywhere(text.clone())],
+            ObjectName::Part(text) if paths.is_empty() => vec![Predicate::Anywhere(text.clone())],
+            ObjectName::Exact(text) => paths.iter().flat_map(|path| named(path, text)).collect(),
+            ObjectName::Part(text) => {
                 let contains = |path: &&str| {
                     Predicate::Field(noun::request_parameter(path), ValueTest::Contains(vec![text.clone()]))
                 };
@@ -205,9 +205,9 @@ impl Reader {
     /// Whether the name is no ordinary word: it has digits or punctuation, or is quoted.
     pub(super) fn has_certain_name(&self, noun: &Noun) -> bool {
         noun.names.iter().all(|name| match name {
-            Name::Id(_) => true,
-            Name::Part(_) => false,
-            Name::Exact(text) => {
+            ObjectName::Id(_) => true,
+            ObjectName::Part(_) => false,
+            ObjectName::Exact(text) => {
                 text.bytes().any(|byte| !byte.is_ascii_alphabetic())
                     || self.words.all.iter().any(|word| word.is_quoted && word.text == *text)
             }

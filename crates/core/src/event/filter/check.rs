@@ -210,14 +210,6 @@ impl Condition {
     fn opposite(&self) -> Self {
         Self { negated: !self.negated, ..self.clone() }
     }
-
-    /// Returns the accepted texts, if the condition accepts no other value.
-    fn required_texts(&self) -> Option<&[String]> {
-        match &self.test {
-            Test::AnyOf { texts, or_null: false } if !self.negated => Some(texts),
-            _ => None,
-        }
-    }
 }
 
 /// Returns whether each event that fulfills `known` also fulfills `required`. Both have the same path. False if this is

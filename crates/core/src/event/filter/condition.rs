@@ -64,6 +64,14 @@ impl Condition {
     pub(super) fn matches(&self, values: &[Leaf<'_>]) -> bool {
         values.iter().any(|value| self.test.passes(value)) != self.negated
     }
+
+    /// Returns the accepted texts, if the condition accepts no other value.
+    pub(super) fn required_texts(&self) -> Option<&[String]> {
+        match &self.test {
+            Test::AnyOf { texts, or_null: false } if !self.negated => Some(texts),
+            _ => None,
+        }
+    }
 }
 
 impl Test {

@@ -3,8 +3,7 @@
 //! A rule that requires certain values of `eventSource` or `eventName` is listed under each of these values. The other
 //! rules are tested for every event. With thousands of rules, an event is compared with a few of them.
 
-use super::condition::Test;
-use super::{Condition, EventFields, Rule};
+use super::{EventFields, Rule};
 
 /// The fields by which rules are listed. A rule is listed by the first of them that it requires.
 const KEYS: [&str; 2] = ["eventSource", "eventName"];
@@ -23,18 +22,21 @@ pub(super) struct RuleIndex {
 }
 
 impl RuleIndex {
-    /// Lists the rules, and moves the condition by which a rule is listed to its first place. `path_of` returns the index of a field in the filter's list of paths.
+    /// Lists the rules, and moves the condition by which a rule is listed to its first place. `path_of` returns the index
+    /// of a field in the filter's list of paths.
     pub(super) fn new(rules: &mut [Rule], path_of: impl Fn(&str) -> Option<usize>) -> Self {
         let mut index = Self { by_value: KEYS.map(|key| (path_of(key), Vec::new())), always: Vec::new() };
         for (number, rule) in (0..).zip(rules) {
             let required = |key: usize| {
-                rule.conditions.iter().position(|condition| required_texts(condition, Some(key)).is_some())
+                rule.conditions
+                    .iter()
+                    .position(|condition| condition.path == key && condition.required_texts().is_some())
             };
             let listed = index.by_value.iter_mut().find_map(|(path, values)| Some((required((*path)?)?, values)));
             match listed {
                 Some((at, values)) => {
                     rule.conditions[..=at].rotate_right(1);
-                    let texts = required_texts(&rule.conditions[0], None).unwrap_or_default();
+                    let texts = rule.conditions[0].required_texts().unwrap_or_default();
                     texts.iter().for_each(|text| values.push((text.clone(), vec![number])));
                 }
                 None => index.always.push(number),
@@ -72,17 +74,5 @@ impl RuleIndex {
         }
         search(&self.always, false);
         first
-    }
-}
-
-/// Returns the texts of which the condition requires one. With `path`, only if it is a condition of this field.
-fn required_texts(condition: &Condition, path: Option<usize>) -> Option<&[String]> {
-    match &condition.test {
-        Test::AnyOf { texts, or_null: false }
-            if !condition.negated && path.is_none_or(|path| condition.path == path) =>
-        {
-            Some(texts)
-        }
-        _ => None,
     }
 }

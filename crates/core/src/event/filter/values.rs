@@ -12,7 +12,7 @@ use std::cell::OnceCell;
 #[cfg(feature = "filter-file")]
 use std::net::IpAddr;
 
-/// Number of top-level names of which offsets are noted. CloudTrail has fewer.
+/// Number of top-level names whose offsets are noted. CloudTrail has fewer.
 pub(super) const MAX_TOP_LEVEL: usize = 40;
 
 /// The offset of a field that an event does not have.

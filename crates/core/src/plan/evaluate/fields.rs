@@ -94,13 +94,7 @@ impl FieldTreeBuilder {
             QueryField::Column(Column::Day) => ValueSource::Day,
             QueryField::Column(Column::Hour) => ValueSource::Hour,
             QueryField::Column(Column::Principal) => {
-                let parts = [
-                    Column::UserIdentityArn,
-                    Column::UserIdentityInvokedBy,
-                    Column::UserIdentityPrincipalId,
-                    Column::UserIdentityType,
-                ];
-                ValueSource::FirstOf(parts.map(|column| self.slot(&column.into())).to_vec())
+                ValueSource::FirstOf(Column::PRINCIPAL_PARTS.map(|column| self.slot(&column.into())).to_vec())
             }
             _ => ValueSource::Slot(self.slot(field)),
         }

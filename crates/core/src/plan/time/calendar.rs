@@ -24,7 +24,7 @@ pub(super) struct Period {
 
 /// A unit of time, in ascending order of length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unit {
+pub(super) enum CalendarUnit {
     Second,
     Minute,
     Hour,
@@ -44,7 +44,7 @@ impl Period {
     }
 }
 
-impl Unit {
+impl CalendarUnit {
     pub(super) fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "s" | "sec" | "secs" | "second" | "seconds" => Self::Second,
@@ -81,7 +81,7 @@ impl Calendar {
     }
 
     /// The time that is this long before now.
-    pub(super) fn before_now(self, number: i64, unit: Unit) -> Result<Timestamp, PlanError> {
+    pub(super) fn before_now(self, number: i64, unit: CalendarUnit) -> Result<Timestamp, PlanError> {
         let out_of_range = || PlanError::new("a time is too long ago: expected a year after 0");
         let seconds = number.checked_mul(unit.seconds()).ok_or_else(out_of_range)?;
         self.now.checked_sub(SignedDuration::from_secs(seconds)).map_err(|_| out_of_range())
@@ -111,15 +111,17 @@ impl Calendar {
     }
 
     /// The day, week, month or year that contains now, moved by a number of units.
-    pub(super) fn unit(self, unit: Unit, offset: i64) -> Result<Period, PlanError> {
+    pub(super) fn unit(self, unit: CalendarUnit, offset: i64) -> Result<Period, PlanError> {
         let (first, length) = match unit {
-            Unit::Second | Unit::Minute | Unit::Hour | Unit::Day => (self.today, Span::new().days(1)),
-            Unit::Week => {
+            CalendarUnit::Second | CalendarUnit::Minute | CalendarUnit::Hour | CalendarUnit::Day => {
+                (self.today, Span::new().days(1))
+            }
+            CalendarUnit::Week => {
                 let since_monday = self.today.weekday().to_monday_zero_offset();
                 (self.days_ago(i64::from(since_monday))?, Span::new().weeks(1))
             }
-            Unit::Month => (self.today.first_of_month(), Span::new().months(1)),
-            Unit::Year => (self.today.first_of_year(), Span::new().years(1)),
+            CalendarUnit::Month => (self.today.first_of_month(), Span::new().months(1)),
+            CalendarUnit::Year => (self.today.first_of_year(), Span::new().years(1)),
         };
         let offset = length.checked_mul(offset).map_err(out_of_range)?;
         let first = first.checked_add(offset).map_err(out_of_range)?;

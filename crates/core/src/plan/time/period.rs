@@ -1,7 +1,7 @@
 //! What the ends of a span are: a date, a weekday, a month, a time of day, `3 days ago`.
 
 use super::Parser;
-use super::calendar::{Period, Unit};
+use super::calendar::{CalendarUnit, Period};
 use crate::plan::PlanError;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time, Weekday};
@@ -78,14 +78,14 @@ impl Parser<'_> {
         }
         let moment = Period::moment(self.calendar.before_now(number, unit)?);
         let days = match unit {
-            Unit::Second | Unit::Minute | Unit::Hour => return Ok(Some(moment)),
-            Unit::Day => 1,
-            Unit::Week => 7,
-            Unit::Month => 30,
-            Unit::Year => 365,
+            CalendarUnit::Second | CalendarUnit::Minute | CalendarUnit::Hour => return Ok(Some(moment)),
+            CalendarUnit::Day => 1,
+            CalendarUnit::Week => 7,
+            CalendarUnit::Month => 30,
+            CalendarUnit::Year => 365,
         };
         let day = self.calendar.day(self.calendar.days_ago(number.saturating_mul(days))?)?;
-        Ok(Some(Period { is_span: unit == Unit::Day, ..day }))
+        Ok(Some(Period { is_span: unit == CalendarUnit::Day, ..day }))
     }
 
     /// `this morning`: the first half of today.
@@ -108,7 +108,7 @@ impl Parser<'_> {
                 return Ok(None);
             }
             self.accept(&["the", "this"]);
-            let Some(unit) = self.next().and_then(Unit::from_word) else { return Ok(None) };
+            let Some(unit) = self.next().and_then(CalendarUnit::from_word) else { return Ok(None) };
             return self.calendar.unit(unit, 0).map(|period| Some(Period::moment(period.start)));
         }
         let which = self.accept(&["this", "last", "previous", "current"]);
@@ -120,11 +120,11 @@ impl Parser<'_> {
             Some(_) => -1,
             None => return Ok(None),
         };
-        match self.next().and_then(Unit::from_word) {
-            Some(unit @ (Unit::Day | Unit::Week | Unit::Month | Unit::Year)) => {
+        match self.next().and_then(CalendarUnit::from_word) {
+            Some(unit @ (CalendarUnit::Day | CalendarUnit::Week | CalendarUnit::Month | CalendarUnit::Year)) => {
                 self.calendar.unit(unit, offset).map(Some)
             }
-            Some(Unit::Second | Unit::Minute | Unit::Hour) | None => Ok(None),
+            Some(CalendarUnit::Second | CalendarUnit::Minute | CalendarUnit::Hour) | None => Ok(None),
         }
     }
 
@@ -232,17 +232,17 @@ impl Parser<'_> {
     }
 
     /// Consumes a number and a unit: `7 days`, `7d`, `an hour`.
-    pub(super) fn duration(&mut self) -> Option<(i64, Unit)> {
+    pub(super) fn duration(&mut self) -> Option<(i64, CalendarUnit)> {
         let start = self.at;
         let found = self.next().and_then(|word| {
             let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
             let (number, unit) = word.split_at(digits);
             let number = match number {
-                "" => return number_word(word).zip(self.next().and_then(Unit::from_word)),
+                "" => return number_word(word).zip(self.next().and_then(CalendarUnit::from_word)),
                 number => number.parse().ok().filter(|number| *number > 0)?,
             };
             let unit = if unit.is_empty() { self.next()? } else { unit.trim_start_matches('-') };
-            Some((number, Unit::from_word(unit)?))
+            Some((number, CalendarUnit::from_word(unit)?))
         });
         if found.is_none() {
             self.at = start;
