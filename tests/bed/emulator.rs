@@ -111,7 +111,7 @@ impl Emulator {
 
 fn start(mut launch: impl FnMut(u16, &Path) -> Process) -> Emulator {
     let mut last = String::new();
-    // Another test may take the free port before the server binds it, so the start is retried with a new port.
+    // A program that is no test may take the free port before the server binds it, so the start is retried with a new port.
     for _ in 0..3 {
         let folder = TempDir::new().unwrap();
         let port = free_port();

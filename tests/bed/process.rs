@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Runs a program in a separate process group with empty standard input. Kills the group, which includes the functions
@@ -100,7 +101,24 @@ impl Drop for Process {
     }
 }
 
-/// Returns a free port. Another process may bind it first, so callers retry the start of a server.
+/// The first and the last port of tests. Below the range from which Linux takes the ports of outgoing connections.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// Returns a free port that no other test gets while this program runs. A lock on a file per port excludes the tests of
+/// other programs. A program that is no test may still bind the port first, so callers retry the start of a server.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static LOCKS: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("trailhose-test-ports");
+    std::fs::create_dir_all(&folder).unwrap();
+    // Programs start at different ports, so that they seldom try the same ones.
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    for port in (0..10_000).map(|step| PORTS.start + (first + step) % 10_000) {
+        let lock = File::create(folder.join(port.to_string())).unwrap();
+        let is_free = lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free {
+            LOCKS.lock().unwrap().push(lock);
+            return port;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }
