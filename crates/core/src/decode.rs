@@ -14,7 +14,7 @@ mod line_offsets;
 mod scan;
 mod scope_table;
 pub(crate) mod string;
-pub(crate) mod time;
+pub mod time;
 
 pub use error::{DecodeError, JsonDefect};
 pub use foreign::ForeignFormat;

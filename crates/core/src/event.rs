@@ -1,8 +1,8 @@
 //! An event is one element of `Records`. This module contains its ID and its scope: account, region and minute.
 
-pub(crate) mod field;
+pub mod field;
 pub mod filter;
-pub(crate) mod json;
+pub mod json;
 pub mod members;
 
 use sha2::{Digest, Sha256};

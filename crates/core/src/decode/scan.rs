@@ -101,6 +101,27 @@ pub struct MemberRange {
     pub(crate) has_escape: bool,
 }
 
+impl MemberRange {
+    /// Returns whether the member of the event in `line` has this name.
+    #[inline]
+    pub fn is_named(&self, line: &[u8], name: &[u8]) -> bool {
+        let (start, length) = (self.name as usize, self.name_length as usize);
+        match self.has_escape {
+            false => length == name.len() && line.get(start..start + length) == Some(name),
+            true => {
+                let escaped = line.get(start..start + length).unwrap_or_default();
+                unescaped(escaped).is_some_and(|text| text.as_bytes() == name)
+            }
+        }
+    }
+
+    /// Returns the offset after the colon. White space may precede the value.
+    #[inline]
+    pub fn value(&self) -> usize {
+        self.value as usize
+    }
+}
+
 /// Records the members of the outermost object, or does nothing without a cost.
 trait MemberRecorder {
     /// Records a member: the range of its name and the offset of its value.

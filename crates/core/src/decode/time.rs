@@ -9,7 +9,7 @@ const FRACTION_DIGITS: usize = 9;
 /// such as `2026-11-01 00:00:00.000` in a table export, is in UTC, as all times of CloudTrail are. The format
 /// `2023-07-10T12:34:56Z`, which nearly all events have, is parsed without a calendar library. `jiff` parses all
 /// others.
-pub(super) fn seconds(text: &[u8]) -> Option<i64> {
+pub fn seconds(text: &[u8]) -> Option<i64> {
     parse_plain(text).or_else(|| {
         let time = parse_other(text)?;
         Some(time.as_second() - i64::from(time.subsec_nanosecond() < 0))

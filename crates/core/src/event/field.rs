@@ -117,11 +117,11 @@ const SESSION_CONTEXT: &[NamedShape] = &[
 
 /// What is known about the values of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FieldKind {
+pub struct FieldKind {
     /// Whether an event has at most one value of the field. A path through an array can have several.
-    pub(crate) is_single: bool,
+    pub is_single: bool,
     /// Whether the value is `true` or `false`.
-    pub(crate) is_boolean: bool,
+    pub is_boolean: bool,
 }
 
 /// Checks the path of a field whose values are compared.
@@ -140,7 +140,7 @@ pub(crate) fn check(path: &[String]) -> Result<FieldKind, String> {
 ///
 /// # Errors
 /// A message for an unknown field, with a suggestion.
-pub(crate) fn check_presence(path: &[String]) -> Result<FieldKind, String> {
+pub fn check_presence(path: &[String]) -> Result<FieldKind, String> {
     find(path).map(|(_, kind)| kind)
 }
 

@@ -8,15 +8,16 @@ use std::borrow::Cow;
 
 /// The bytes of a value: a string with its quotes, a number, a literal, an object or an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RawValue<'a> {
-    pub(crate) bytes: &'a [u8],
+pub struct RawValue<'a> {
+    /// The bytes without white space before and after them.
+    pub bytes: &'a [u8],
     /// Whether the value is a string with an escape.
-    pub(crate) has_escape: bool,
+    pub has_escape: bool,
 }
 
 /// A value without other values in it, as conditions compare it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Leaf<'a> {
+pub enum Leaf<'a> {
     /// `null`.
     Null,
     /// A string without quotes and escapes, or the JSON text of a number or a boolean.
@@ -28,7 +29,7 @@ pub(crate) enum Leaf<'a> {
 impl<'a> RawValue<'a> {
     /// Returns the value as conditions compare it.
     #[inline]
-    pub(crate) fn leaf(self) -> Leaf<'a> {
+    pub fn leaf(self) -> Leaf<'a> {
         match self.bytes {
             [b'"', text @ .., b'"'] if !self.has_escape => Leaf::Text(Cow::Borrowed(text)),
             [b'"', ..] => unescaped(self.bytes),
@@ -47,7 +48,7 @@ fn unescaped(string: &[u8]) -> Leaf<'_> {
 /// Passes each member of an object to `each`, in order: its name without quotes, its value, and the offset of the value.
 /// Returns `None` if the bytes are not an object.
 #[inline(always)]
-pub(crate) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a>, RawValue<'a>, usize)) -> Option<()> {
+pub fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a>, RawValue<'a>, usize)) -> Option<()> {
     let mut at = token(object, 0)?;
     if object[at] != b'{' {
         return None;
@@ -79,7 +80,7 @@ pub(crate) fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a
 }
 
 /// Passes each element of an array to `each`, in order. Returns `None` if the bytes are not an array.
-pub(crate) fn for_each_element<'a>(array: &'a [u8], mut each: impl FnMut(RawValue<'a>)) -> Option<()> {
+pub fn for_each_element<'a>(array: &'a [u8], mut each: impl FnMut(RawValue<'a>)) -> Option<()> {
     let mut at = token(array, 0)?;
     if array[at] != b'[' {
         return None;
@@ -102,15 +103,17 @@ pub(crate) fn for_each_element<'a>(array: &'a [u8], mut each: impl FnMut(RawValu
 
 /// The name of a member, without its quotes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Name<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) has_escape: bool,
+pub struct Name<'a> {
+    /// The bytes between the quotes.
+    pub bytes: &'a [u8],
+    /// Whether the name contains an escape.
+    pub has_escape: bool,
 }
 
 impl<'a> Name<'a> {
     /// Returns the name without escapes.
     #[inline(always)]
-    pub(crate) fn text(self) -> Cow<'a, [u8]> {
+    pub fn text(self) -> Cow<'a, [u8]> {
         if self.has_escape { self.unescaped() } else { Cow::Borrowed(self.bytes) }
     }
 
@@ -124,7 +127,7 @@ impl<'a> Name<'a> {
 }
 
 /// Returns the value at `at`, before which there may be white space.
-pub(crate) fn value_at(bytes: &[u8], at: usize) -> Option<RawValue<'_>> {
+pub fn value_at(bytes: &[u8], at: usize) -> Option<RawValue<'_>> {
     value(bytes, token(bytes, at)?).map(|(_, value)| value)
 }
 

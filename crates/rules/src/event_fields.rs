@@ -1,0 +1,185 @@
+//! The fields of an event as `rsigma` compares them, read from the event's bytes without a tree.
+//!
+//! | value | compared as |
+//! |---|---|
+//! | missing or `null` | `null` |
+//! | object | its JSON text without insignificant white space |
+//! | array | each of its elements; one must match |
+//! | number | its JSON text, or its value for a number in a rule |
+//! | boolean | `true` or `false`, also for a text in a rule |
+//!
+//! A string is compared without its escapes. A string within an object that is compared as text keeps its escapes: the
+//! quotes of a policy document, which is a string, are `\"` there. Compare such a field itself, not the object around it.
+
+use rsigma_eval::{Event, EventValue};
+use std::borrow::Cow;
+use trailhose_core::decode::MemberRange;
+use trailhose_core::event::json::{RawValue, for_each_element, for_each_member, value_at};
+
+/// One event.
+#[derive(Debug)]
+pub(crate) enum EventFields<'e> {
+    /// The members that the decoder recorded.
+    Recorded(&'e [u8], &'e [MemberRange]),
+    /// The names and values that a scan found.
+    Scanned(Vec<(Cow<'e, [u8]>, RawValue<'e>)>),
+}
+
+impl<'e> EventFields<'e> {
+    /// Finds the members of an event. A line that is not a JSON object has none.
+    pub(crate) fn scan(line: &'e [u8]) -> Self {
+        let mut members = Vec::with_capacity(32);
+        if for_each_member(line, |name, value, _| members.push((name.text(), value))).is_none() {
+            members.clear();
+        }
+        Self::Scanned(members)
+    }
+
+    /// Returns the value of a top-level field. On duplicate names the last value wins, as in the decoder.
+    pub(crate) fn top_level(&self, name: &[u8]) -> Option<RawValue<'e>> {
+        match self {
+            Self::Recorded(line, members) => {
+                let member = members.iter().rev().find(|member| member.is_named(line, name))?;
+                value_at(line, member.value())
+            }
+            Self::Scanned(members) => members.iter().rev().find(|(known, _)| &**known == name).map(|(_, value)| *value),
+        }
+    }
+
+    fn for_each_top_level(&self, mut each: impl FnMut(RawValue<'e>)) {
+        match self {
+            Self::Recorded(line, members) => {
+                members.iter().filter_map(|member| value_at(line, member.value())).for_each(each);
+            }
+            Self::Scanned(members) => members.iter().for_each(|(_, value)| each(*value)),
+        }
+    }
+}
+
+impl Event for EventFields<'_> {
+    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        let (top, nested) = split(path);
+        let value = self.top_level(top.as_bytes())?;
+        if nested.is_empty() && !matches!(value.bytes.first(), Some(b'[')) {
+            return scalar(value);
+        }
+        let mut found = Vec::new();
+        collect(value, nested, &mut found);
+        if found.len() > 1 { Some(EventValue::Array(found)) } else { found.pop() }
+    }
+
+    fn any_string_value(&self, accepts: &dyn Fn(&str) -> bool) -> bool {
+        let mut any = false;
+        self.visit_string_values(&mut |text| any = any || accepts(text));
+        any
+    }
+
+    fn all_string_values(&self) -> Vec<Cow<'_, str>> {
+        let mut all = Vec::new();
+        self.visit_string_values(&mut |text| all.push(Cow::Owned(text.to_owned())));
+        all
+    }
+
+    fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {
+        self.for_each_top_level(|value| strings(value, visit));
+    }
+
+    /// Not called: rules cannot ask for the whole event.
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+}
+
+/// Splits the first name off a path.
+fn split(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or((path, ""))
+}
+
+/// Collects the values at `path` below `value`, in all elements of the arrays on the way. The nesting is limited by the
+/// decoder.
+fn collect<'e>(value: RawValue<'e>, path: &str, found: &mut Vec<EventValue<'e>>) {
+    match value.bytes.first() {
+        Some(b'[') => {
+            let before = found.len();
+            let mut is_empty = true;
+            for_each_element(value.bytes, |element| {
+                is_empty = false;
+                collect(element, path, found);
+            });
+            // An empty array is present, although no text matches it.
+            if is_empty && path.is_empty() && found.len() == before {
+                found.push(EventValue::Array(Vec::new()));
+            }
+        }
+        _ if path.is_empty() => found.extend(scalar(value)),
+        Some(b'{') => {
+            let (name, rest) = split(path);
+            let mut last = None;
+            for_each_member(value.bytes, |member, value, _| {
+                if *member.text() == *name.as_bytes() {
+                    last = Some(value);
+                }
+            });
+            if let Some(value) = last {
+                collect(value, rest, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns a value that is not an array, or `None` for `null`.
+fn scalar(value: RawValue<'_>) -> Option<EventValue<'_>> {
+    Some(match value.bytes {
+        b"null" => return None,
+        b"true" => EventValue::Bool(true),
+        b"false" => EventValue::Bool(false),
+        [b'"', ..] => EventValue::Str(text(value)),
+        [b'{', ..] => EventValue::Str(compact(value.bytes)),
+        number => EventValue::Str(String::from_utf8_lossy(number)),
+    })
+}
+
+/// Returns the text of a string without quotes and escapes, or with its escapes if they are not valid Unicode.
+pub(crate) fn text(string: RawValue<'_>) -> Cow<'_, str> {
+    let within = string.bytes.get(1..string.bytes.len() - 1).unwrap_or_default();
+    if string.has_escape
+        && let Ok(text) = serde_json::from_slice::<String>(string.bytes)
+    {
+        return Cow::Owned(text);
+    }
+    String::from_utf8_lossy(within)
+}
+
+/// Returns JSON text without insignificant white space.
+fn compact(json: &[u8]) -> Cow<'_, str> {
+    let (mut in_string, mut is_escaped) = (false, false);
+    let mut is_kept = |byte: &u8| {
+        match (in_string, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => in_string = !in_string,
+            _ => {}
+        }
+        in_string || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+    };
+    // CloudTrail writes no white space between tokens, so there is mostly nothing to remove.
+    let Some(first) = json.iter().position(|byte| !is_kept(byte)) else { return String::from_utf8_lossy(json) };
+    let mut kept = json[..first].to_vec();
+    kept.extend(json[first + 1..].iter().filter(|byte| is_kept(byte)));
+    Cow::Owned(String::from_utf8_lossy(&kept).into_owned())
+}
+
+/// Passes all strings in a value to `visit`, without names of members.
+fn strings(value: RawValue<'_>, visit: &mut dyn FnMut(&str)) {
+    match value.bytes.first() {
+        Some(b'"') => visit(&text(value)),
+        Some(b'[') => {
+            for_each_element(value.bytes, |element| strings(element, visit));
+        }
+        Some(b'{') => {
+            for_each_member(value.bytes, |_, member, _| strings(member, visit));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,31 @@
+//! Sigma detection rules over the bytes of CloudTrail events: no I/O, no async runtime, no AWS crate.
+//!
+//! ```text
+//! files ─▶ document ─▶ check ─▶ rule set ─┐
+//!                                         ├─▶ candidates ─▶ matches
+//!                          event's bytes ─┘
+//! ```
+//!
+//! `rsigma` parses and evaluates the rules. This crate limits what a file may cost, rejects what would never match, selects
+//! the rules that can match an event by its `eventName`, and reads fields from the event's bytes.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
+
+mod candidates;
+mod check;
+mod document;
+mod event_fields;
+mod exclusion;
+mod nulls;
+mod panics;
+mod required;
+mod rule;
+mod rule_set;
+#[cfg(test)]
+mod tests;
+
+pub use document::MAX_FILE_BYTES;
+pub use exclusion::Suppression;
+pub use panics::hide_messages_of_rule_panics;
+pub use rule::{DetectionRule, InvalidRule, RuleLevel};
+pub use rule_set::{LoadedRules, MatchedField, RuleMatch, RuleSet};
