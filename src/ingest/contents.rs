@@ -124,8 +124,8 @@ impl<'a> Contents<'a> {
         let mut scan = EventScan { line_offsets: Some(LineOffsets::default()), ..EventScan::default() };
         let (size, scopes) = match first {
             Some(first) => {
-                let mut reader = EventReader::in_chunks(first, stored.size(), ingest.limits)
-                    .recording_members(!ingest.filter.is_empty());
+                let mut reader =
+                    EventReader::in_chunks(first, stored.size(), ingest.limits).noting(ingest.filter.selected_fields());
                 loop {
                     match reader.advance().map_err(from_decode_error)? {
                         DecodeStatus::Ready => {
@@ -143,7 +143,7 @@ impl<'a> Contents<'a> {
                 let whole = stored.whole().unwrap_or_default();
                 // If the compressed object exceeds the limit, the decompressed lines almost certainly exceed it too.
                 scan.buffer = (whole.len() <= max_buffered_bytes).then(LineBuffer::default);
-                let mut reader = EventReader::new(whole, ingest.limits).recording_members(!ingest.filter.is_empty());
+                let mut reader = EventReader::new(whole, ingest.limits).noting(ingest.filter.selected_fields());
                 while reader.advance().map_err(from_decode_error)? == DecodeStatus::Ready {
                     scan.add(reader.event().map_err(from_decode_error)?, &ingest.filter, max_buffered_bytes);
                 }

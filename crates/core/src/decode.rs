@@ -7,6 +7,7 @@
 
 mod error;
 mod fault;
+mod fields;
 mod foreign;
 mod grammar;
 mod input;
@@ -17,6 +18,8 @@ pub(crate) mod string;
 pub mod time;
 
 pub use error::{DecodeError, JsonDefect};
+pub use fields::{EventOffsets, MAX_SELECTED_FIELDS, SelectedFields};
+pub(crate) use fields::{FieldOffsets, value_of};
 pub use foreign::ForeignFormat;
 pub use line_offsets::{LineOffsets, LineReader};
 pub use scan::MemberRange;
@@ -24,12 +27,14 @@ pub use scan::MemberRange;
 use crate::event::members::members;
 use crate::event::{EventId, EventScope, minute_in_window};
 use fault::Fault;
+use fields::NO_FIELDS;
 use grammar::ReaderState;
 use input::Input;
 use scan::{Field, Scanned, Strip};
 use scope_table::ScopeTable;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The limits of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +79,10 @@ pub struct Event<'a> {
     pub at: u64,
     /// Whether `line` is identical to the bytes at that offset.
     pub as_stored: bool,
-    /// The members of the event, if the reader records them and `line` is identical to the stored bytes. A filter reads
-    /// them without a second scan.
+    /// The offsets of the selected fields, if the reader notes them and `line` is identical to the stored bytes. A filter
+    /// reads these fields without a second scan.
+    pub offsets: Option<EventOffsets<'a>>,
+    /// The members of the event, if the reader records them and `line` is identical to the stored bytes.
     pub members: Option<&'a [MemberRange]>,
 }
 
@@ -102,6 +109,10 @@ pub struct EventReader<'a> {
     occurrences: HashMap<EventId, u32>,
     /// The format that the names in the outermost object indicate, if it has no `Records`.
     format: Option<&'static ForeignFormat>,
+    /// The fields whose offsets are noted.
+    selected: Option<Arc<SelectedFields>>,
+    /// Their offsets in the event at `at`.
+    offsets: FieldOffsets,
     /// Whether the members of each event are recorded.
     records_members: bool,
     /// The members of the event at `at`.
@@ -171,6 +182,8 @@ impl<'a> EventReader<'a> {
             scopes: ScopeTable::default(),
             occurrences: HashMap::new(),
             format: None,
+            selected: None,
+            offsets: NO_FIELDS,
             records_members: false,
             members: Vec::new(),
             line: Vec::new(),
@@ -178,7 +191,14 @@ impl<'a> EventReader<'a> {
         }
     }
 
-    /// Records the members of each event for [`Event::members`].
+    /// Notes the offsets of these fields of each event for [`Event::offsets`]. Members are then not recorded.
+    #[must_use]
+    pub fn noting(mut self, selected: Option<Arc<SelectedFields>>) -> Self {
+        self.selected = selected;
+        self
+    }
+
+    /// Records the members of each event for [`Event::members`]. Costs more than noting a few fields.
     #[must_use]
     pub fn recording_members(mut self, records_members: bool) -> Self {
         self.records_members = records_members;
@@ -277,23 +297,42 @@ impl<'a> EventReader<'a> {
         let crc = crc32fast::hash(compact);
         let fingerprint = (crc ^ crc >> 16) as u16;
         let (at, as_stored) = (self.base + start as u64, !found.has_line_break);
-        let members = (as_stored && self.records_members).then_some(&self.members[..]);
-        Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored, members }))
+        let selected = self.selected.as_deref().filter(|_| as_stored);
+        let offsets = selected.map(|selected| EventOffsets { selected, offsets: &self.offsets });
+        let members = (as_stored && self.records_members && self.selected.is_none()).then_some(&self.members[..]);
+        Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored, offsets, members }))
     }
 
     /// Scans the value at `at` and reads more bytes until the value is complete.
     fn value(&mut self) -> Result<Scanned, StepError> {
-        self.scan_value(false)
+        self.scan_value(scan::value)
+    }
+
+    /// Scans the event at `at` and notes or records its members.
+    fn scanned_event(&mut self) -> Result<Scanned, StepError> {
+        if let Some(selected) = self.selected.clone() {
+            let mut offsets = NO_FIELDS;
+            let found = self.scan_value(|bytes, at| scan::event_fields(bytes, at, &selected, &mut offsets));
+            self.offsets = offsets;
+            return found;
+        }
+        if !self.records_members {
+            return self.value();
+        }
+        // Taken out, because the scan borrows the reader.
+        let mut members = std::mem::take(&mut self.members);
+        let found = self.scan_value(|bytes, at| scan::event(bytes, at, &mut members));
+        self.members = members;
+        found
     }
 
     #[inline(always)]
-    fn scan_value(&mut self, records_members: bool) -> Result<Scanned, StepError> {
+    fn scan_value(
+        &mut self,
+        mut scan: impl FnMut(&[u8], usize) -> Result<Scanned, Fault>,
+    ) -> Result<Scanned, StepError> {
         loop {
-            let bytes = &self.buffer[..self.filled];
-            let scanned = match records_members {
-                true => scan::event(bytes, self.at, &mut self.members),
-                false => scan::value(bytes, self.at),
-            };
+            let scanned = scan(&self.buffer[..self.filled], self.at);
             let fault = match scanned {
                 Ok(found) if found.end - self.at > self.limits.value_bytes => return Err(self.too_long().into()),
                 // A number has no end mark: the next byte may continue it.

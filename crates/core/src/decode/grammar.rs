@@ -146,7 +146,7 @@ impl EventReader<'_> {
         if self.need(WITHIN)? != b'{' {
             return Err(self.unexpected("'{': an event is an object").into());
         }
-        let found = if self.records_members { self.scan_value(true)? } else { self.value()? };
+        let found = self.scanned_event()?;
         self.utf8(&found)?;
         if [Field::Id, Field::AggregatedId, Field::Time].into_iter().all(|field| found.field(field).is_none()) {
             self.check_unidentified(&found, bare)?;

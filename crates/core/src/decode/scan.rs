@@ -9,6 +9,7 @@
 
 use super::error::JsonDefect;
 use super::fault::{Fault, invalid, peek};
+use super::fields::{FieldOffsets, NO_FIELDS, SelectedFields};
 use super::string::{self, ScannedString};
 use std::ops::Range;
 
@@ -84,7 +85,18 @@ pub(super) fn event(bytes: &[u8], start: usize, members: &mut Vec<MemberRange>) 
     scan(bytes, start, Recorded { start, members })
 }
 
-fn scan(bytes: &[u8], start: usize, members: impl MemberRecorder) -> Result<Scanned, Fault> {
+/// Scans the event at `start` and notes the offsets of the selected fields, relative to the start.
+pub(super) fn event_fields(
+    bytes: &[u8],
+    start: usize,
+    selected: &SelectedFields,
+    offsets: &mut FieldOffsets,
+) -> Result<Scanned, Fault> {
+    *offsets = NO_FIELDS;
+    scan(bytes, start, NotedFields { start, selected, offsets })
+}
+
+fn scan(bytes: &[u8], start: usize, members: impl MemberVisitor) -> Result<Scanned, Fault> {
     Scan { bytes, rest: &bytes[start..], depth: 0, objects: 0, pending: None, found: Scanned::default(), members }.run()
 }
 
@@ -122,15 +134,16 @@ impl MemberRange {
     }
 }
 
-/// Records the members of the outermost object, or does nothing without a cost.
-trait MemberRecorder {
-    /// Records a member: the range of its name and the offset of its value.
-    fn record(&mut self, name: Range<usize>, has_escape: bool, value: usize);
+/// Visits the members of the outermost object, or does nothing without a cost.
+trait MemberVisitor {
+    /// Visits a member: the offset and the bytes of its name without quotes, whether the name has an escape, and the offset
+    /// of its value.
+    fn visit(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize);
 }
 
-impl MemberRecorder for () {
+impl MemberVisitor for () {
     #[inline(always)]
-    fn record(&mut self, _: Range<usize>, _: bool, _: usize) {}
+    fn visit(&mut self, _: usize, _: &[u8], _: bool, _: usize) {}
 }
 
 /// The members of the event at `start`.
@@ -139,12 +152,26 @@ struct Recorded<'m> {
     members: &'m mut Vec<MemberRange>,
 }
 
-impl MemberRecorder for Recorded<'_> {
+impl MemberVisitor for Recorded<'_> {
     #[inline(always)]
-    fn record(&mut self, name: Range<usize>, has_escape: bool, value: usize) {
+    fn visit(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize) {
         // An event is smaller than 4 GiB.
         let (name_length, value) = (name.len() as u32, (value - self.start) as u32);
-        self.members.push(MemberRange { name: (name.start - self.start) as u32, name_length, value, has_escape });
+        self.members.push(MemberRange { name: (name_start - self.start) as u32, name_length, value, has_escape });
+    }
+}
+
+/// Notes the selected fields of the event at `start`.
+struct NotedFields<'m> {
+    start: usize,
+    selected: &'m SelectedFields,
+    offsets: &'m mut FieldOffsets,
+}
+
+impl MemberVisitor for NotedFields<'_> {
+    #[inline(always)]
+    fn visit(&mut self, _: usize, name: &[u8], has_escape: bool, value: usize) {
+        self.selected.note(name, has_escape, value - self.start, self.offsets);
     }
 }
 
@@ -172,7 +199,7 @@ enum ScanState {
 
 // All methods are inlined. If `self` is passed to a function, even to one that only reports an error, the compiler
 // keeps it in memory instead of in registers.
-impl<'a, M: MemberRecorder> Scan<'a, M> {
+impl<'a, M: MemberVisitor> Scan<'a, M> {
     fn run(mut self) -> Result<Scanned, Fault> {
         loop {
             let state = match (self.objects & 1, self.depth) {
@@ -198,7 +225,6 @@ impl<'a, M: MemberRecorder> Scan<'a, M> {
             let from = self.rest;
             let name_start = self.at();
             let (length, escaped) = self.string()?;
-            let name = name_start..name_start + length;
             let field = if OUTERMOST { named(&from[..length], escaped) } else { None };
             if let Some(field) = field {
                 // On duplicate names the last value wins, as in other JSON readers. Clear the earlier value now.
@@ -208,14 +234,14 @@ impl<'a, M: MemberRecorder> Scan<'a, M> {
                 let (b':', rest) = self.token()? else { return self.invalid(&JsonDefect::Expected("':'")) };
                 self.rest = rest;
                 if OUTERMOST {
-                    self.members.record(name, escaped, self.at());
+                    self.members.visit(name_start, &from[..length], escaped, self.at());
                 }
                 self.pending = field;
                 return Ok(ScanState::BeforeValue);
             }
             let start = self.at();
             if OUTERMOST {
-                self.members.record(name, escaped, start - 1);
+                self.members.visit(name_start, &from[..length], escaped, start - 1);
             }
             let (length, escaped) = self.string()?;
             if let Some(field) = field {

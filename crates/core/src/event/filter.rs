@@ -27,8 +27,7 @@ pub use file::{FilterFileError, MAX_PATTERNS, MAX_RULES};
 pub use rule::{Rule, RuleKind};
 
 use super::field::{self, FieldKind};
-use crate::decode::{Event, MemberRange};
-use crate::event::json::{Name, for_each_member};
+use crate::decode::{Event, FieldOffsets, SelectedFields};
 use condition::{Condition, Test};
 use index::RuleIndex;
 use path::FieldPath;
@@ -36,7 +35,7 @@ use path::FieldPath;
 use patterns::PatternSet;
 use std::collections::HashMap;
 use std::sync::Arc;
-use values::{EventFields, KEPT_FIELDS, MAX_TOP_LEVEL, MISSING};
+use values::{EventFields, KEPT_FIELDS};
 
 /// Decides which events are dropped. The default filter drops no event. A clone shares the rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,18 +55,11 @@ struct Rules {
     /// For each path, its regular expressions, if they are searched together.
     #[cfg(feature = "filter-file")]
     patterns: Vec<Option<PatternSet>>,
-    /// For each path, the index of its first name in `names`.
+    /// The top-level fields of all paths.
+    selected: Arc<SelectedFields>,
+    /// For each path, the position of its first name in `selected`.
     top: Vec<usize>,
-    /// The distinct top-level names of all paths, in ascending order of their length.
-    names: Vec<String>,
-    /// The heads of `names`.
-    heads: Vec<u64>,
-    /// For each length of a name: the range of these names in `names`.
-    by_length: [(u8, u8); MAX_NAME + 1],
 }
-
-/// Maximum length of the name of a top-level field in bytes.
-const MAX_NAME: usize = 32;
 
 /// What a filter does with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,16 +93,9 @@ impl Filter {
         if include.is_empty() && exclude.is_empty() {
             return Self(None);
         }
-        let mut names: Vec<String> = paths.iter().map(|path| path.names[0].clone()).collect();
-        names.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-        names.dedup();
-        let mut by_length = [(0, 0); MAX_NAME + 1];
-        for (length, range) in by_length.iter_mut().enumerate() {
-            let before = |limit: usize| names.partition_point(|name| name.len() < limit) as u8;
-            *range = (before(length), before(length + 1));
-        }
-        let position = |path: &FieldPath| names.iter().position(|name| *name == path.names[0]).unwrap_or_default();
-        let top = paths.iter().map(position).collect();
+        let selected = SelectedFields::new(paths.iter().map(|path| &*path.names[0]));
+        // All names are selected: they are names of CloudTrail, which has fewer than the maximum.
+        let top = paths.iter().map(|path| selected.position(&path.names[0]).unwrap_or_default()).collect();
         let (mut single, mut nested) = (0..KEPT_FIELDS, 0..KEPT_FIELDS);
         let kept = paths.iter().map(|path| if path.is_top_level() { single.next() } else { nested.next() }).collect();
         for rule in include.iter_mut().chain(&mut exclude) {
@@ -135,10 +120,8 @@ impl Filter {
             kept,
             #[cfg(feature = "filter-file")]
             patterns,
+            selected: Arc::new(selected),
             top,
-            heads: names.iter().map(|name| head(name.as_bytes())).collect(),
-            names,
-            by_length,
         })))
     }
 
@@ -156,15 +139,21 @@ impl Filter {
         }
     }
 
-    /// Returns whether a decoded event is dropped. Costs less than [`Filter::drops`] if the reader records the members of
-    /// its events.
+    /// Returns whether a decoded event is dropped. Costs less than [`Filter::drops`] if the reader notes the offsets of
+    /// [`Filter::selected_fields`].
     #[inline]
     pub fn drops_event(&self, event: &Event<'_>) -> bool {
-        match (&self.0, event.members) {
-            (None, _) => false,
-            (Some(rules), Some(members)) => matches!(rules.decide_recorded(event.line, members), Decision::Dropped(_)),
-            (Some(rules), None) => matches!(rules.decide(event.line), Decision::Dropped(_)),
-        }
+        let Some(rules) = &self.0 else { return false };
+        let decision = match event.offsets.and_then(|offsets| offsets.of(&rules.selected)) {
+            Some(offsets) => rules.decide_from(event.line, offsets),
+            None => rules.decide(event.line),
+        };
+        matches!(decision, Decision::Dropped(_))
+    }
+
+    /// Returns the top-level fields that the rules use. `None` without rules.
+    pub fn selected_fields(&self) -> Option<Arc<SelectedFields>> {
+        self.0.as_ref().map(|rules| Arc::clone(&rules.selected))
     }
 
     /// Returns whether the filter has no rules, so that it drops no event.
@@ -220,46 +209,14 @@ fn parse_condition(part: &str, paths: &mut PathTable) -> Result<Condition, Strin
 
 impl Rules {
     fn decide(&self, line: &[u8]) -> Decision<'_> {
-        let mut starts = [MISSING; MAX_TOP_LEVEL];
-        let found = for_each_member(line, |name, _, start| self.note(&name.text(), start, &mut starts));
-        match found {
-            Some(()) => self.decide_from(line, starts),
+        match self.selected.offsets(line) {
+            Some(offsets) => self.decide_from(line, &offsets),
             None => Decision::Kept(None),
         }
     }
 
-    /// Decides about an event whose members the decoder has recorded.
-    fn decide_recorded(&self, line: &[u8], members: &[MemberRange]) -> Decision<'_> {
-        let mut starts = [MISSING; MAX_TOP_LEVEL];
-        for member in members {
-            let start = member.name as usize;
-            let Some(bytes) = line.get(start..start + member.name_length as usize) else { continue };
-            let name = Name { bytes, has_escape: member.has_escape };
-            self.note(&name.text(), member.value as usize, &mut starts);
-        }
-        self.decide_from(line, starts)
-    }
-
-    /// Notes where the value of a top-level field starts, if a rule needs the field. On duplicate names the last value
-    /// wins.
-    #[inline(always)]
-    fn note(&self, name: &[u8], start: usize, starts: &mut [usize; MAX_TOP_LEVEL]) {
-        let Some(&(first, end)) = self.by_length.get(name.len()) else { return };
-        if first == end {
-            return;
-        }
-        let head = head(name);
-        let range = first as usize..end as usize;
-        let known = self.heads[range.clone()].iter().zip(&self.names[range.clone()]);
-        for ((known_head, known_name), noted) in known.zip(&mut starts[range]) {
-            if *known_head == head && (name.len() <= HEAD || known_name.as_bytes()[HEAD..] == name[HEAD..]) {
-                *noted = start;
-            }
-        }
-    }
-
-    fn decide_from(&self, line: &[u8], starts: [usize; MAX_TOP_LEVEL]) -> Decision<'_> {
-        let event = EventFields::new(self, line, starts);
+    fn decide_from(&self, line: &[u8], offsets: &FieldOffsets) -> Decision<'_> {
+        let event = EventFields::new(self, line, offsets);
         let mut kept_by = None;
         if !self.include.is_empty() {
             match self.include_index.first_match(&self.include, &event) {
@@ -271,17 +228,5 @@ impl Rules {
             Some(number) => Decision::Dropped(Some(&self.exclude[number])),
             None => Decision::Kept(kept_by),
         }
-    }
-}
-
-/// Number of bytes of a name that are compared first.
-const HEAD: usize = 8;
-
-/// Returns the first bytes of a name as a number. Names of the same length that differ in them are different.
-#[inline(always)]
-fn head(name: &[u8]) -> u64 {
-    match name.first_chunk::<HEAD>() {
-        Some(first) => u64::from_le_bytes(*first),
-        None => name.iter().fold(0, |head, &byte| head << 8 | u64::from(byte)),
     }
 }

@@ -7,16 +7,11 @@ use super::condition::Test;
 #[cfg(feature = "filter-file")]
 use super::patterns::PatternMatches;
 use super::rule::Rule;
-use crate::event::json::{Leaf, RawValue, value_at};
+use crate::decode::{FieldOffsets, value_of};
+use crate::event::json::{Leaf, RawValue};
 use std::cell::OnceCell;
 #[cfg(feature = "filter-file")]
 use std::net::IpAddr;
-
-/// Number of top-level names whose offsets are noted. CloudTrail has fewer.
-pub(super) const MAX_TOP_LEVEL: usize = 40;
-
-/// The offset of a field that an event does not have.
-pub(super) const MISSING: usize = usize::MAX;
 
 /// Number of top-level fields whose values are kept while an event is compared with the rules, and the same number of
 /// nested fields. The values of further fields are read again for each condition.
@@ -27,8 +22,8 @@ pub(super) const KEPT_FIELDS: usize = 8;
 pub(super) struct EventFields<'f, 'e> {
     rules: &'f Rules,
     line: &'e [u8],
-    /// The offsets of the values of the top-level fields in [`Rules::names`], or [`MISSING`].
-    starts: [usize; MAX_TOP_LEVEL],
+    /// The offsets of the fields in [`Rules::selected`].
+    offsets: &'e FieldOffsets,
     /// The values of top-level fields, read when a condition needs them first.
     single: [OnceCell<KeptValue<'e>>; KEPT_FIELDS],
     /// The values of nested fields, read when a condition needs them first.
@@ -48,11 +43,11 @@ struct KeptValue<'e> {
 }
 
 impl<'f, 'e> EventFields<'f, 'e> {
-    pub(super) fn new(rules: &'f Rules, line: &'e [u8], starts: [usize; MAX_TOP_LEVEL]) -> Self {
+    pub(super) fn new(rules: &'f Rules, line: &'e [u8], offsets: &'e FieldOffsets) -> Self {
         Self {
             rules,
             line,
-            starts,
+            offsets,
             single: [const { OnceCell::new() }; KEPT_FIELDS],
             nested: [const { OnceCell::new() }; KEPT_FIELDS],
         }
@@ -60,10 +55,7 @@ impl<'f, 'e> EventFields<'f, 'e> {
 
     /// Returns the value of the top-level field of a path.
     fn top_value(&self, path: usize) -> Option<RawValue<'e>> {
-        match self.starts[self.rules.top[path]] {
-            MISSING => None,
-            start => value_at(self.line, start),
-        }
+        value_of(self.line, self.offsets, self.rules.top[path])
     }
 
     fn kept_value(&self, path: usize, kept: usize) -> &KeptValue<'e> {
