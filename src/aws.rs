@@ -392,13 +392,13 @@ mod tests {
 
     #[test]
     fn unknown_code_is_classified_by_status() {
-        assert_eq!(kind_of_code("NeverHeardOf"), None);
+        assert_eq!(kind_of_code("UnknownCode"), None);
         for (status, kind) in [
             (400, FailureKind::Invalid),
             (403, FailureKind::Denied),
             (404, FailureKind::NotFound),
-            // A conflict with another request, for example S3's OperationAborted. A retry can succeed.
             (408, FailureKind::Unknown),
+            // A conflict with another request, for example S3's OperationAborted. A retry can succeed.
             (409, FailureKind::Unknown),
             (412, FailureKind::Refused),
             (429, FailureKind::Throttled),

@@ -1,7 +1,7 @@
 //! Queries: runs a [`Plan`] over events, and returns rows.
 //!
 //! ```text
-//! plan ─▶ pruning ─▶ listing ─▶ files ─▶ prefilter ─▶ evaluation ─▶ rows
+//! plan ─▶ partition pruning ─▶ listing ─▶ files ─▶ prefilter ─▶ evaluation ─▶ rows
 //! ```
 //!
 //! [`LocalEngine`] scans files on this computer or in a bucket. Its [`QueryScan`] also passes the events themselves to a
@@ -17,8 +17,8 @@ mod lines;
 mod listing;
 mod local;
 mod object;
+mod partition_pruning;
 mod prefilter;
-mod prune;
 #[cfg(any(feature = "athena", feature = "cloudtrail-lake"))]
 mod remote;
 mod report;
@@ -33,10 +33,10 @@ pub use cloudtrail_lake::CloudTrailLakeEngine;
 pub use index::IndexLookup;
 pub use layout::ScanLayout;
 pub use local::LocalEngine;
+pub use partition_pruning::PartitionPruning;
 pub use prefilter::Prefilter;
-pub use prune::Pruning;
 pub use report::{ScanReport, SkippedFile};
-pub use scan::{FileTotals, QueryScan, ScanRequest, ScanVisitor, ScannedEvent, Visited};
+pub use scan::{FileTotals, QueryScan, ScanRequest, ScanVisitor, ScannedEvent, VisitOutcome};
 pub use selector::EventSelector;
 pub use trailhose_core::plan::evaluate::{EVENT_COLUMN, MemoryExceeded, QueryRow};
 
@@ -65,7 +65,7 @@ pub trait QueryEngine: Send + Sync + std::fmt::Debug {
         rows: &mut dyn RowSink,
     ) -> Result<QuerySummary, QueryError>;
 
-    /// Runs a plan and returns its rows. For plans with a limit or few groups, because all rows are in memory.
+    /// Runs a plan and returns its rows, which are all in memory. Use it for plans with a limit or few groups.
     ///
     /// # Errors
     /// The same as [`QueryEngine::run`].
@@ -124,7 +124,7 @@ impl RowSink for CollectedAnswer {
     }
 }
 
-/// How a running query is stopped and watched.
+/// Stops a running query, and reports its progress.
 #[derive(Debug, Clone)]
 pub struct QueryControl {
     /// The query stops when this becomes true. Its rows are then those of the events that were read so far.
@@ -182,7 +182,7 @@ pub enum QueryError {
     /// A thread of the scan failed.
     #[error("the scan failed: {0}")]
     Thread(String),
-    /// A service that runs queries refused or failed.
+    /// A query service refused the query, or the query failed.
     #[error("{0}")]
     Engine(String),
 }

@@ -4,8 +4,8 @@
 //! statement ─▶ names with dots ─▶ SQLite: authorizer, limits ─▶ events table ─▶ scan ─▶ rows
 //! ```
 //!
-//! SQLite passes the conditions of a statement to the table. The scan uses those that a [`Plan`](crate::plan::Plan) can
-//! express to read less, and SQLite tests every row again.
+//! SQLite passes the conditions of a statement to the table. The scan reads less with those that a
+//! [`Plan`](crate::plan::Plan) can express, and SQLite tests every row again.
 
 mod duckdb;
 mod error;
@@ -19,7 +19,7 @@ pub use error::SqlError;
 pub use table::SqlSpan;
 
 use crate::query::{QueryControl, QueryScan, ScanReport};
-use guard::StopWatch;
+use guard::StopCheck;
 use jiff::civil::Date;
 use rows::ReadContext;
 use rusqlite::Connection;
@@ -85,7 +85,7 @@ pub struct SqlSummary {
     pub rows: u64,
     /// Whether there are more rows than the limit.
     pub is_limited: bool,
-    /// Each read of the events: one for each time that the statement names the table.
+    /// Each read of the events: one for each place where the statement names the table.
     pub reads: Vec<TableRead>,
 }
 
@@ -115,7 +115,7 @@ impl SqlEngine {
         if let Some(at) = statement.find('\0') {
             return Err(SqlError::Nul(at));
         }
-        let watch = StopWatch::new(Instant::now() + self.limits.timeout, control.halt.clone());
+        let watch = StopCheck::new(Instant::now() + self.limits.timeout, control.halt.clone());
         let reads = Arc::new(Mutex::new(Vec::new()));
         let context = ReadContext {
             scan: Arc::clone(&self.scan),
@@ -129,7 +129,7 @@ impl SqlEngine {
         let rewritten = names::quote_dotted(statement);
         let explain = |error| error::explain(error, statement, &rewritten, &denial, &watch, self.limits);
         let mut summary = self.rows(&connection, &rewritten.text, sink, &explain)?;
-        // The reads that a limit ended are complete only now.
+        // This ends the reads that a limit stopped, so that `reads` contains them.
         drop(connection);
         summary.reads = std::mem::take(&mut *reads.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(summary)

@@ -164,7 +164,7 @@ fn killed_follower_repeats_only_the_batch_that_was_not_acknowledged() {
             "seed {seed}: {compress}: events are missing or out of order"
         );
     }
-    // Otherwise, no kill was between a batch and its acknowledgement, and the test shows nothing.
+    // Without a repeated batch, no kill was between a batch and its acknowledgement, so the test would show nothing.
     assert!(repeated > 0, "seed {seed}: no batch was repeated");
 }
 
@@ -279,7 +279,7 @@ async fn follower_continues_after_its_last_batch() {
 }
 
 #[tokio::test]
-async fn missing_file_stops_the_follower_until_a_person_decides() {
+async fn missing_file_stops_the_follower_until_it_is_restored() {
     let dest = synced(&two_accounts());
     let file = files(dest.path()).remove(0);
     std::fs::rename(&file, file.with_extension("moved")).unwrap();
@@ -339,7 +339,7 @@ async fn rebuilt_events_are_delivered_again() {
 }
 
 #[tokio::test]
-async fn restored_ledger_is_noticed() {
+async fn restored_older_ledger_is_detected() {
     let bucket = two_accounts();
     let dest = synced(&bucket);
     let backup = dest.path().join("backup.db");
@@ -422,7 +422,7 @@ async fn follower_with_a_filter_gets_the_other_events_and_counts_the_dropped_one
 }
 
 #[tokio::test]
-async fn second_process_is_refused() {
+async fn second_process_of_a_follower_is_refused() {
     let dest = synced(&two_accounts());
     let state = state(dest.path());
     let _lock = state.lock_follower("collector").unwrap();

@@ -82,7 +82,7 @@ fn columns_and_mappings_are_the_fields_of_query_plans() {
 
     let names: BTreeSet<_> = fields.iter().flatten().filter(|name| name.to_lowercase() != **name).collect();
     let expected: Map<_, _> = names.iter().map(|name| (name.to_lowercase(), Value::from(name.as_str()))).collect();
-    // Two spellings of one name would need two mappings of one key.
+    // Two names that differ only in case would need the same key of the mappings.
     assert_eq!(expected.len(), names.len());
     assert_eq!(lake::mappings(&template), Value::from(expected));
 
@@ -143,7 +143,7 @@ fn workgroup_limits_queries_and_encrypts_results() {
     assert_eq!(with_key["ManagedQueryResultsConfiguration"]["EncryptionConfiguration"], key);
 }
 
-/// Actions by resource. `tests/permissions.rs` shows the pattern for the roles of the functions.
+/// The policy allows exactly these actions, each on named resources.
 #[test]
 fn policy_of_readers_allows_queries_and_nothing_else() {
     let template = lake::template();
@@ -193,7 +193,7 @@ fn policy_of_readers_allows_queries_and_nothing_else() {
     }
 }
 
-/// Each named query finds the event of `lake/incidents.json` with its name: with this event, its result is another one.
+/// Each named query finds the event of `lake/incidents.json` with its name: without this event, its result differs.
 #[test]
 fn named_queries_find_what_they_are_named_for() {
     let template = lake::template();

@@ -1,5 +1,5 @@
-//! `trailhose prune`: files of past days are deleted after every follower has read them, and every other command knows
-//! that they are gone on purpose.
+//! `trailhose prune`: files of past days are deleted after every follower has read them, and no other command reports them as
+//! missing.
 
 mod collector;
 mod laptop;
@@ -70,7 +70,7 @@ impl Delivered {
         collector.events
     }
 
-    /// Returns whether the folder contains exactly these events.
+    /// Asserts that the folder contains exactly these events.
     fn assert_contains(&self, events: &[String]) {
         let found = lines(self.out.path());
         assert!(found.values().all(|&copies| copies == 1), "{found:?}");
@@ -91,7 +91,7 @@ fn count(folder: &Path, sql: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn pruned_files_are_gone_on_purpose() {
+async fn pruned_files_are_not_missing_and_their_events_are_not_delivered_again() {
     let delivered = delivered();
     assert_eq!(run(&["index", "build", delivered.out()]).code(), 0);
     // Three batches of 7 events are read, of 40 events of the days to prune.
@@ -117,7 +117,7 @@ async fn pruned_files_are_gone_on_purpose() {
     let again = delivered.prune(&["--before", "2026-11-03", "--yes"]);
     assert_eq!((again.code(), &again.json()["files"]), (0, &0.into()), "{again:?}");
 
-    // No command misses the files, and no event is delivered again, not even from a copy in another object.
+    // No command reports the files as missing, and no event is delivered again, not even from a copy in another object.
     delivered.bucket.put_log("copy", &days(&[1, 2]));
     for options in [&[][..], &["--rebuild"]] {
         let synced = delivered.sync(options);
@@ -160,7 +160,7 @@ async fn ignored_follower_skips_pruned_events_and_counts_them() {
     assert!(unknown.code() == 2 && unknown.err().contains("are: collector"), "{unknown:?}");
     let pruned = delivered.prune(&["--before", "2026-11-03", "--yes", "--ignore-follower", "collector"]);
     assert_eq!((pruned.code(), &pruned.json()["deleted"]), (0, &2.into()), "{pruned:?}");
-    // It continues with the first event that exists, and its record says how many it missed.
+    // The follower continues with the first event that exists, and its record contains the number of skipped events.
     assert_eq!(delivered.follow(usize::MAX).await.len(), 41);
     let skipped = delivered.state().follower("collector").unwrap().unwrap();
     assert_eq!((skipped.events, skipped.skipped_events), (62, 19));

@@ -95,7 +95,7 @@ fn lookup_uses_an_index_that_has_every_event() {
     let indexed_by_key = lookup(key);
     assert_eq!(indexed_by_key.out(), by_key.out());
     assert!(indexed_by_key.err().contains("with the index") && !by_key.err().contains("with the index"));
-    // A file without the events of the index: all files are read instead.
+    // If a file does not contain the events of the index, all files are read instead.
     for file in laptop::files(dest).iter().filter(|file| text(file).ends_with(".jsonl.gz")) {
         std::fs::write(file, b"").unwrap();
     }
@@ -121,7 +121,7 @@ fn plan_is_read_explained_and_checked() {
 }
 
 #[test]
-fn what_cannot_be_read_changes_the_exit_code() {
+fn incomplete_file_is_named_and_changes_the_exit_code() {
     let (_bucket, dest) = synced("none");
     let file = laptop::files(dest.path()).into_iter().find(|file| text(file).ends_with(".jsonl")).unwrap();
     let content = std::fs::read(&file).unwrap();

@@ -72,7 +72,7 @@ fn events() -> Vec<String> {
     for time in ["2026-02-27T23:59:59Z", "2026-02-28T00:00:00Z", "2026-02-28T23:59:59Z", "2026-03-01T00:00:00Z"] {
         events.push(json!({"eventID": format!("edge {time}"), "eventTime": time, "eventName": "Edge"}).to_string());
     }
-    // Escapes that are another spelling of the same text.
+    // The same text, written with escapes.
     events.push(
         r#"{"eventID":"escapes","eventTime":"2026-02-28T13:00:00Z","eventName":"Delete\u0042ucket","errorMessage":"gr\u00F6\u00dfe \u003c1\u003E"}"#
             .to_owned(),
@@ -117,7 +117,7 @@ async fn local_rows(folder: &Path, plans: &BTreeMap<String, Plan>) -> BTreeMap<S
     rows
 }
 
-/// Rows in no order are sorted, and the JSON text of an object is compared without its white space.
+/// Returns the rows up to the limit. Rows of plans without an order are sorted.
 fn comparable(plan: &Plan, mut rows: Vec<Row>) -> Vec<Row> {
     let limit = plan.limit().map_or(usize::MAX, |limit| limit as usize);
     rows.truncate(limit);

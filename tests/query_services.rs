@@ -219,7 +219,7 @@ async fn athena_query_is_stopped_by_an_interrupt() {
 #[tokio::test]
 async fn errors_of_athena_say_what_to_do() {
     let expired = json!({"Error": {"Code": "ExpiredTokenException", "Message": "The security token is expired"}});
-    // Reasons for which Athena gives up a query, and what the user is told.
+    // Reasons of Athena for a failed query, and what the user is told.
     let reasons = [
         ("Bytes scanned limit was exceeded", "reads more than 10000000 bytes: use a shorter time span"),
         ("TABLE_NOT_FOUND: line 1:15: Table 'x' does not exist", "deploy it with LakeTables=true"),

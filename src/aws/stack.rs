@@ -104,7 +104,7 @@ impl DeployedStack {
             let region = client.config().region().map(ToString::to_string).unwrap_or_default();
             StackError::NotFound { name: name.to_owned(), region }
         };
-        let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
+        let response = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
             let failure = Box::new(failure(&error));
             // The code is ValidationError, as for an invalid name.
             match failure.message.contains("does not exist") {
@@ -112,7 +112,7 @@ impl DeployedStack {
                 false => StackError::Request { action: "cloudformation:DescribeStacks", stack: name.into(), failure },
             }
         })?;
-        let stack = answer.stacks().first().ok_or_else(not_found)?;
+        let stack = response.stacks().first().ok_or_else(not_found)?;
         let outputs = stack.outputs().iter();
         let parameters = stack.parameters().iter();
         let pair = |name: Option<&str>, value: Option<&str>| Some((name?.to_owned(), value?.to_owned()));

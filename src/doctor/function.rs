@@ -106,7 +106,7 @@ fn state(functions: &[(String, FunctionFacts)]) -> Verdict {
             let reason = facts.reason.as_deref().unwrap_or("no reason given");
             return Verdict::failed(
                 format!("{name} is {}, its last update {}: {reason}", facts.state, facts.last_update),
-                "correct the reason and deploy the stack again",
+                "fix the cause and deploy the stack again",
             );
         }
     }
@@ -121,7 +121,7 @@ fn mappings_enabled(functions: &[(String, Vec<MappingFacts>)], deployment: &Depl
     {
         if let (Some(since), Some(stack)) = (&deployment.paused_since, &deployment.stack) {
             return Verdict::failed(
-                format!("ingestion is paused since {since}, and messages wait in the queues"),
+                format!("ingestion has been paused since {since}, and messages wait in the queues"),
                 format!("trailhose resume --stack {}", stack.name),
             );
         }

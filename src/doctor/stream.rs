@@ -56,7 +56,7 @@ fn state(name: &str, stream: &StreamFacts) -> Verdict {
         let reason = stream.failure.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         return Verdict::failed(
             format!("{name} is {}{reason}", stream.status),
-            "correct the reason, or create the stream again",
+            "fix the cause, or create the stream again",
         );
     }
     if stream.kind != "DirectPut" {

@@ -31,7 +31,8 @@ impl AthenaEngine {
         Self { client, tables, workgroup: workgroup.into(), arrived_until: None, result_location: None }
     }
 
-    /// Does not read what arrived after this day. Only the user can know that no event of a plan did.
+    /// Excludes events that arrived after this day. Complete only if no event of the plan arrived later, which the user must
+    /// know.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }
@@ -56,12 +57,12 @@ impl AthenaEngine {
     /// # Errors
     /// The workgroup cannot be read.
     pub async fn byte_limit(&self) -> Result<Option<u64>, QueryError> {
-        let answer = self.client.get_work_group().work_group(&self.workgroup).send().await;
-        let answer = answer.map_err(|error| {
+        let response = self.client.get_work_group().work_group(&self.workgroup).send().await;
+        let response = response.map_err(|error| {
             let what = format!("cannot read the workgroup {}", self.workgroup);
             self.failed(&what, "athena:GetWorkGroup", &failure(&error))
         })?;
-        let limit = answer.work_group().and_then(|group| group.configuration()?.bytes_scanned_cutoff_per_query());
+        let limit = response.work_group().and_then(|group| group.configuration()?.bytes_scanned_cutoff_per_query());
         Ok(limit.and_then(|bytes| u64::try_from(bytes).ok()))
     }
 
@@ -83,27 +84,27 @@ impl AthenaEngine {
             .as_ref()
             .map(|location| ResultConfiguration::builder().output_location(location).build());
         let request = self.client.start_query_execution().query_string(&statement.sql).work_group(&self.workgroup);
-        let answer = request.query_execution_context(context).set_result_configuration(results).send().await;
+        let response = request.query_execution_context(context).set_result_configuration(results).send().await;
         let what = format!("cannot start the query in the workgroup {}", self.workgroup);
-        let answer = answer.map_err(|error| self.failed(&what, "athena:StartQueryExecution", &failure(&error)))?;
-        answer.query_execution_id.ok_or_else(|| QueryError::Engine(format!("{what}: the answer has no query ID")))
+        let response = response.map_err(|error| self.failed(&what, "athena:StartQueryExecution", &failure(&error)))?;
+        response.query_execution_id.ok_or_else(|| QueryError::Engine(format!("{what}: the response has no query ID")))
     }
 
     async fn execution(&self, id: &str) -> Result<QueryExecution, QueryError> {
-        let answer = self.client.get_query_execution().query_execution_id(id).send().await;
+        let response = self.client.get_query_execution().query_execution_id(id).send().await;
         let what = format!("cannot read the state of the query {id}");
-        let answer = answer.map_err(|error| self.failed(&what, "athena:GetQueryExecution", &failure(&error)))?;
-        answer.query_execution.ok_or_else(|| QueryError::Engine(format!("{what}: the answer is empty")))
+        let response = response.map_err(|error| self.failed(&what, "athena:GetQueryExecution", &failure(&error)))?;
+        response.query_execution.ok_or_else(|| QueryError::Engine(format!("{what}: the response is empty")))
     }
 
     async fn stop(&self, id: &str) -> Result<(), QueryError> {
-        let answer = self.client.stop_query_execution().query_execution_id(id).send().await;
+        let response = self.client.stop_query_execution().query_execution_id(id).send().await;
         let what = format!("cannot stop the query {id}, which continues");
-        answer.map(|_| ()).map_err(|error| self.failed(&what, "athena:StopQueryExecution", &failure(&error)))
+        response.map(|_| ()).map_err(|error| self.failed(&what, "athena:StopQueryExecution", &failure(&error)))
     }
 
-    /// Waits for the end of a query. Stops it if `polling` says so.
-    async fn finished(&self, id: &str, polling: &mut Polling) -> Result<QueryExecution, QueryError> {
+    /// Waits for the end of a query. Stops it if the user stopped it.
+    async fn wait_for_end(&self, id: &str, polling: &mut Polling) -> Result<QueryExecution, QueryError> {
         let mut is_stopped = false;
         loop {
             let execution = self.execution(id).await?;
@@ -123,8 +124,8 @@ impl AthenaEngine {
         }
     }
 
-    /// Passes the rows of a finished query. Returns whether there are more than the plan's limit, and their number.
-    async fn pages(
+    /// Passes on the rows of a finished query. Returns whether there are more than the plan's limit, and their number.
+    async fn pass_rows(
         &self,
         id: &str,
         statement: &SqlStatement,
@@ -134,10 +135,10 @@ impl AthenaEngine {
         let (mut token, mut number, mut is_header) = (None, 0, true);
         loop {
             let request = self.client.get_query_results().query_execution_id(id).max_results(PAGE_ROWS);
-            let answer = request.set_next_token(token).send().await;
+            let response = request.set_next_token(token).send().await;
             let what = format!("cannot read the results of the query {id}");
-            let answer = answer.map_err(|error| self.failed(&what, "athena:GetQueryResults", &failure(&error)))?;
-            for row in answer.result_set().map(|set| set.rows()).unwrap_or_default() {
+            let response = response.map_err(|error| self.failed(&what, "athena:GetQueryResults", &failure(&error)))?;
+            for row in response.result_set().map(|set| set.rows()).unwrap_or_default() {
                 // The first row of the first page contains the names of the columns.
                 if std::mem::take(&mut is_header) {
                     continue;
@@ -151,7 +152,7 @@ impl AthenaEngine {
                     return Ok((false, number));
                 }
             }
-            token = answer.next_token;
+            token = response.next_token;
             if token.is_none() || polling.is_stopped() {
                 return Ok((false, number));
             }
@@ -159,7 +160,7 @@ impl AthenaEngine {
     }
 
     /// Returns why a query failed, and what to do.
-    async fn explained(&self, id: &str, reason: &str) -> String {
+    async fn failure_text(&self, id: &str, reason: &str) -> String {
         let is = |texts: &[&str]| texts.iter().any(|text| reason.contains(text));
         let tables = &self.tables;
         let advice = if is(&["Bytes scanned limit"]) {
@@ -189,10 +190,10 @@ impl AthenaEngine {
                 .to_owned()
         } else if let Some((_, action)) = reason.split_once("not authorized to perform: ") {
             let action = action.split(|end: char| end.is_whitespace() || end == ';').next().unwrap_or(action);
-            format!("allow {action}; the stack's output LakeReaderPolicyArn is a policy that does")
+            format!("allow {action}; the policy of the stack's output LakeReaderPolicyArn allows it")
         } else if is(&["Access Denied", "AccessDenied"]) {
-            "allow s3:GetObject and s3:ListBucket on the lake and, with EncryptionKey, kms:Decrypt; the stack's output \
-             LakeReaderPolicyArn is a policy that does"
+            "allow s3:GetObject and s3:ListBucket on the lake and, with EncryptionKey, kms:Decrypt; the policy of \
+             the stack's output LakeReaderPolicyArn allows it"
                 .to_owned()
         } else {
             return format!("the query {id} failed: {reason}");
@@ -214,7 +215,7 @@ impl QueryEngine for AthenaEngine {
         let mut polling = Polling::new(control);
         let id = self.start(&statement).await?;
         rows.columns(&statement.columns);
-        let execution = self.finished(&id, &mut polling).await?;
+        let execution = self.wait_for_end(&id, &mut polling).await?;
         let bytes = execution.statistics().and_then(|statistics| statistics.data_scanned_in_bytes()).unwrap_or(0);
         let bytes = u64::try_from(bytes).unwrap_or(0);
         let mut scanned = ScanReport { bytes, dollars: Some(athena_dollars(bytes)), ..ScanReport::default() };
@@ -222,14 +223,14 @@ impl QueryEngine for AthenaEngine {
         let mut is_limited = false;
         match status.and_then(|status| status.state()) {
             Some(QueryExecutionState::Succeeded) => {
-                (is_limited, scanned.selected) = self.pages(&id, &statement, &polling, rows).await?;
+                (is_limited, scanned.selected) = self.pass_rows(&id, &statement, &polling, rows).await?;
                 scanned.stopped = polling.is_stopped();
             }
             Some(QueryExecutionState::Cancelled) if polling.is_stopped() => scanned.stopped = true,
             state => {
                 let state = state.map_or("unknown", |state| state.as_str());
                 let reason = status.and_then(|status| status.state_change_reason()).unwrap_or(state);
-                return Err(QueryError::Engine(self.explained(&id, reason).await));
+                return Err(QueryError::Engine(self.failure_text(&id, reason).await));
             }
         }
         scanned.duration = started.elapsed();

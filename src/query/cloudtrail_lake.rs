@@ -67,8 +67,8 @@ impl CloudTrailLakeEngine {
         let selectors = store.advanced_event_selectors().iter().flat_map(|selector| selector.field_selectors());
         let categories = selectors.filter(|field| field.field() == "eventCategory").flat_map(|field| field.equals());
         let categories: Vec<_> = categories.map(String::as_str).collect();
-        let is_of_events = |category: &&str| matches!(*category, "Management" | "Data" | "NetworkActivity");
-        if !categories.is_empty() && !categories.iter().any(is_of_events) {
+        let contains_events = |category: &&str| matches!(*category, "Management" | "Data" | "NetworkActivity");
+        if !categories.is_empty() && !categories.iter().any(contains_events) {
             return Err(QueryError::Engine(format!(
                 "the event data store {id} contains {} and no CloudTrail events: use an event data store of management or \
                  data events",
@@ -86,31 +86,31 @@ impl CloudTrailLakeEngine {
         }
     }
 
-    async fn described(&self, query: &str) -> Result<DescribeQueryOutput, QueryError> {
-        let answer = self.client.describe_query().query_id(query).send().await;
+    async fn describe(&self, query: &str) -> Result<DescribeQueryOutput, QueryError> {
+        let response = self.client.describe_query().query_id(query).send().await;
         let what = format!("cannot read the state of the query {query}");
-        answer.map_err(|error| self.failed(&what, "cloudtrail:DescribeQuery", &failure(&error)))
+        response.map_err(|error| self.failed(&what, "cloudtrail:DescribeQuery", &failure(&error)))
     }
 
-    /// Waits for the end of a query. Stops it if `polling` says so.
-    async fn finished(&self, query: &str, polling: &mut Polling) -> Result<DescribeQueryOutput, QueryError> {
+    /// Waits for the end of a query. Cancels it if the user stopped it.
+    async fn wait_for_end(&self, query: &str, polling: &mut Polling) -> Result<DescribeQueryOutput, QueryError> {
         loop {
-            let described = self.described(query).await?;
+            let described = self.describe(query).await?;
             match described.query_status() {
                 Some(QueryStatus::Queued | QueryStatus::Running) => {}
                 _ => return Ok(described),
             }
             if polling.wait().await {
-                let answer = self.client.cancel_query().query_id(query).send().await;
+                let response = self.client.cancel_query().query_id(query).send().await;
                 let what = format!("cannot stop the query {query}, which continues");
-                answer.map_err(|error| self.failed(&what, "cloudtrail:CancelQuery", &failure(&error)))?;
-                return self.described(query).await;
+                response.map_err(|error| self.failed(&what, "cloudtrail:CancelQuery", &failure(&error)))?;
+                return self.describe(query).await;
             }
         }
     }
 
-    /// Passes the rows of a finished query. Returns whether there are more than the plan's limit, and their number.
-    async fn pages(
+    /// Passes on the rows of a finished query. Returns whether there are more than the plan's limit, and their number.
+    async fn pass_rows(
         &self,
         query: &str,
         statement: &SqlStatement,
@@ -120,21 +120,22 @@ impl CloudTrailLakeEngine {
         let (mut token, mut number) = (None, 0);
         loop {
             let request = self.client.get_query_results().query_id(query).max_query_results(PAGE_ROWS);
-            let answer = request.set_next_token(token).send().await;
+            let response = request.set_next_token(token).send().await;
             let what = format!("cannot read the results of the query {query}");
-            let answer = answer.map_err(|error| self.failed(&what, "cloudtrail:GetQueryResults", &failure(&error)))?;
-            for row in answer.query_result_rows() {
+            let response =
+                response.map_err(|error| self.failed(&what, "cloudtrail:GetQueryResults", &failure(&error)))?;
+            for row in response.query_result_rows() {
                 if statement.limit.is_some_and(|limit| number >= limit) {
                     return Ok((true, number));
                 }
                 number += 1;
-                // A row is a list of maps with one column each. A missing value has no map, or the text of none.
+                // A row is a list of maps with one column each. A column without a value is missing.
                 let value = |name: &String| row.iter().find_map(|column| column.get(name)).cloned();
-                if rows.row(statement.names.iter().map(value).collect()).is_break() {
+                if rows.row(statement.aliases.iter().map(value).collect()).is_break() {
                     return Ok((false, number));
                 }
             }
-            token = answer.next_token;
+            token = response.next_token;
             if token.is_none() || polling.is_stopped() {
                 return Ok((false, number));
             }
@@ -153,15 +154,15 @@ impl QueryEngine for CloudTrailLakeEngine {
         let started = Instant::now();
         let statement = self.statement(plan)?;
         let warning = self.check().await?;
-        let answer = self.client.start_query().query_statement(&statement.sql).send().await;
-        let answer =
-            answer.map_err(|error| self.failed("cannot start the query", "cloudtrail:StartQuery", &failure(&error)))?;
-        let query = answer
+        let response = self.client.start_query().query_statement(&statement.sql).send().await;
+        let response = response
+            .map_err(|error| self.failed("cannot start the query", "cloudtrail:StartQuery", &failure(&error)))?;
+        let query = response
             .query_id
-            .ok_or_else(|| QueryError::Engine("cannot start the query: the answer has no query ID".into()))?;
+            .ok_or_else(|| QueryError::Engine("cannot start the query: the response has no query ID".into()))?;
         rows.columns(&statement.columns);
         let mut polling = Polling::new(control);
-        let described = self.finished(&query, &mut polling).await?;
+        let described = self.wait_for_end(&query, &mut polling).await?;
         let statistics = described.query_statistics();
         let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
         let bytes = number(statistics.and_then(|statistics| statistics.bytes_scanned()));
@@ -176,13 +177,13 @@ impl QueryEngine for CloudTrailLakeEngine {
         let mut is_limited = false;
         match described.query_status() {
             Some(QueryStatus::Finished) => {
-                (is_limited, scanned.selected) = self.pages(&query, &statement, &polling, rows).await?;
+                (is_limited, scanned.selected) = self.pass_rows(&query, &statement, &polling, rows).await?;
                 scanned.stopped = polling.is_stopped();
             }
             _ if polling.is_stopped() => scanned.stopped = true,
             Some(QueryStatus::TimedOut) => {
                 return Err(QueryError::Engine(format!(
-                    "the query {query} ran into CloudTrail Lake's time limit of an hour: use a shorter time span"
+                    "the query {query} exceeded CloudTrail Lake's time limit of one hour: use a shorter time span"
                 )));
             }
             status => {

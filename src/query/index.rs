@@ -12,7 +12,7 @@ use trailhose_core::plan::evaluate::{
     CollectedRows, EventClass, FieldSlots, MemoryBudget, MemoryExceeded, PreparedPlan, QueryRow, RowCollector,
 };
 
-/// The maximum number of events that are looked up. More are read faster by a scan.
+/// The maximum number of events that are looked up. A scan reads more events faster.
 const MAX_EVENTS: u32 = 10_000;
 
 /// The maximum number of alternative values that are looked up.
@@ -38,8 +38,8 @@ impl IndexLookup {
         Self { path, root }
     }
 
-    /// Returns the events that can fulfill a plan, or `None` if the index cannot find them, if they are many, or if the index
-    /// cannot be read.
+    /// Returns the events that can fulfill a plan, or `None` if the index cannot find them, if they are more than
+    /// [`MAX_EVENTS`], or if the index cannot be read.
     pub(super) fn find(&self, plan: &Plan) -> Option<IndexedEvents> {
         let queries = queries(plan)?;
         let index = Index::open_read_only(&self.path).ok()?;
@@ -61,7 +61,7 @@ impl IndexLookup {
     }
 }
 
-/// Returns the lookups that find every event of a plan, or `None` if a scan must.
+/// Returns the lookups that find every event of a plan, or `None` if only a scan finds them.
 fn queries(plan: &Plan) -> Option<Vec<IndexQuery>> {
     let span = match plan.scope() {
         Scope::EventId(id) => return Some(vec![IndexQuery { id: Some(id.clone()), ..IndexQuery::default() }]),
@@ -78,17 +78,17 @@ fn queries(plan: &Plan) -> Option<Vec<IndexQuery>> {
         (Column::SourceIpAddress, &address),
     ];
     let (values, query) = lookups.into_iter().find_map(|(column, query)| {
-        let values = super::prune::required_values(plan.predicate(), column)?;
+        let values = super::partition_pruning::required_values(plan.predicate(), column)?;
         (values.len() <= MAX_VALUES && values.iter().all(|value| is_text(value))).then_some((values, query))
     })?;
-    let seconds = |value: &String| IndexQuery {
+    let in_span = |value: &String| IndexQuery {
         since: Some(span.since().as_second() - 1),
         until: Some(span.until().as_second().saturating_add(1)),
         ..query(value.clone())
     };
-    // The index has no time for some forms of a time that a plan accepts.
+    // A plan accepts forms of `eventTime` for which the index contains no time.
     let without_time = |value: &String| IndexQuery { without_time: true, ..query(value.clone()) };
-    Some(values.iter().flat_map(|value| [seconds(value), without_time(value)]).collect())
+    Some(values.iter().flat_map(|value| [in_span(value), without_time(value)]).collect())
 }
 
 /// Returns whether only a text can have this value. The index does not contain numbers and booleans.

@@ -30,7 +30,7 @@ impl ScanLayout {
         if page.prefixes.iter().any(is_partition) || page.objects.iter().any(|object| is_lines(&object.key)) {
             return Ok(Self::Lines(folder));
         }
-        // The lake's bucket contains its events below this folder, next to events that are too large.
+        // The bucket of a lake contains the events below this folder, next to the folder of the oversize events.
         let events = format!("{folder}events/");
         if page.prefixes.contains(&events) && list(events.clone()).await?.prefixes.iter().any(is_partition) {
             return Ok(Self::Lines(events));

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 /// The size of a block in bytes. It fits into the cache of a core.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// The maximum length of a line in bytes, as of an event in the decoder.
+/// The maximum length of a line in bytes: the decoder's limit for a value.
 const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// The bytes of an object that are requested at once.
@@ -177,7 +177,7 @@ fn last_line<V: ScanVisitor>(thread: &mut ScanThread<'_, V>, line: &[u8]) -> Res
     }
     if serde_json::from_slice::<IgnoredAny>(line).is_err() {
         return Err(FileStop::File(format!(
-            "ends with an incomplete line of {} bytes: it is still being written, or it was cut",
+            "ends with an incomplete line of {} bytes: it is still being written, or was truncated",
             line.len()
         )));
     }

@@ -1,7 +1,7 @@
 //! Lists the files that a scan reads.
 
 use super::layout::{ScanLayout, is_lines};
-use super::prune::Pruning;
+use super::partition_pruning::PartitionPruning;
 use super::report::ScanReport;
 use super::{QueryControl, QueryError};
 use crate::listing::discover::{Discovery, DiscoveryItem};
@@ -25,7 +25,7 @@ pub(super) struct FileListing<'a> {
     pub(super) bucket: &'a str,
     pub(super) prefix: &'a str,
     pub(super) layout: &'a ScanLayout,
-    pub(super) pruning: &'a Pruning,
+    pub(super) pruning: &'a PartitionPruning,
     pub(super) control: &'a QueryControl,
 }
 
@@ -73,7 +73,7 @@ impl FileListing<'_> {
                     }
                     match self.pruning.admits_folder(name) {
                         true => subfolders.push(subfolder),
-                        false => report.pruned += 1,
+                        false => report.excluded += 1,
                     }
                 }
                 for object in page.objects {
@@ -135,7 +135,7 @@ impl FileListing<'_> {
         for object in objects {
             match classify_object(&object, unit) {
                 KeyClass::NotALog => report.other_files += 1,
-                KeyClass::Excluded => report.pruned += 1,
+                KeyClass::Excluded => report.excluded += 1,
                 KeyClass::Selected(_) if self.is_stopped() => {
                     report.stopped = true;
                     return false;

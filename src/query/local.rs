@@ -1,7 +1,7 @@
 //! The engine that scans files on this computer or in a bucket.
 
 use super::index::{IndexLookup, IndexedEvents};
-use super::scan::{QueryScan, ScanRequest, ScanVisitor, ScannedEvent, Visited};
+use super::scan::{QueryScan, ScanRequest, ScanVisitor, ScannedEvent, VisitOutcome};
 use super::selector::EventSelector;
 use super::{QueryControl, QueryEngine, QueryError, QueryRow, QuerySummary, RowSink};
 use crate::plan::{EventOrder, Plan, PlanOutput};
@@ -32,13 +32,14 @@ impl LocalEngine {
         Self { scan, max_bytes: MAX_ROWS_BYTES, arrived_until: None, index: None }
     }
 
-    /// Does not read what arrived or was delivered after this day. Only the user can know that no event of a plan did.
+    /// Excludes events that arrived or were delivered after this day. Complete only if no event of the plan was later, which the
+    /// user must know.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }
     }
 
-    /// Uses the index of the folder for plans that few events fulfill. The index must contain every delivered event.
+    /// Uses the index of the folder for plans that select few events. The index must contain every delivered event.
     #[must_use]
     pub fn with_index(self, index: Option<IndexLookup>) -> Self {
         Self { index: index.map(Arc::new), ..self }
@@ -185,9 +186,9 @@ struct CollectingVisitor {
 }
 
 impl ScanVisitor for CollectingVisitor {
-    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError> {
+    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<VisitOutcome, QueryError> {
         let visited = self.selector.select(event);
-        if visited == Visited::Selected {
+        if visited == VisitOutcome::Selected {
             self.collector.add(event.bytes, self.selector.slots())?;
         }
         Ok(visited)
@@ -203,13 +204,13 @@ struct PassingVisitor {
 }
 
 impl ScanVisitor for PassingVisitor {
-    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError> {
+    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<VisitOutcome, QueryError> {
         let visited = self.selector.select(event);
-        if visited == Visited::Selected
+        if visited == VisitOutcome::Selected
             && let Some(row) = self.collector.add(event.bytes, self.selector.slots())?
             && self.rows.blocking_send(row).is_err()
         {
-            return Ok(Visited::Enough);
+            return Ok(VisitOutcome::Enough);
         }
         Ok(visited)
     }

@@ -1,17 +1,17 @@
-//! What the engines have in common that run a plan where the data is: polling, cancellation and price.
+//! Polling, cancellation and price of queries in Athena and CloudTrail Lake.
 
 use super::QueryControl;
 use crate::aws::{AwsFailure, FailureKind};
 use crate::backoff::{Backoff, Pace};
 use tokio::time::Duration;
 
-/// The waits between two looks at a running query.
+/// The waits between two requests for the state of a running query.
 const PACE: Pace = Pace { base: Duration::from_millis(400), cap: Duration::from_secs(3) };
 
 /// The shortest wait.
 const MIN_WAIT: Duration = Duration::from_millis(100);
 
-/// The looks at a running query.
+/// Waits between the requests for the state of a running query.
 #[derive(Debug)]
 pub(super) struct Polling {
     backoff: Backoff<fn() -> f64>,
@@ -23,13 +23,13 @@ impl Polling {
         Self { backoff: Backoff::new(PACE, fastrand::f64), control: control.clone() }
     }
 
-    /// Waits until the next look. Returns whether the query is to be stopped.
+    /// Waits until the next request. Returns whether the user stopped the query.
     pub(super) async fn wait(&mut self) -> bool {
         let wait = self.backoff.wait().max(MIN_WAIT);
         let halt = &mut self.control.halt;
         let stopped = async {
             if halt.wait_for(|stop| *stop).await.is_err() {
-                // No process can stop the query any more.
+                // The sender was dropped, so the query cannot be stopped.
                 std::future::pending::<()>().await;
             }
         };
@@ -39,7 +39,7 @@ impl Polling {
         }
     }
 
-    /// Returns whether the query is to be stopped.
+    /// Returns whether the user stopped the query.
     pub(super) fn is_stopped(&self) -> bool {
         *self.control.halt.borrow()
     }
@@ -61,7 +61,7 @@ pub(super) fn request_error(what: &str, action: &str, resource: &str, failure: &
     }
 }
 
-/// Bytes of a MB, a GB and a TB on AWS's price pages.
+/// The units of AWS's price pages, in bytes.
 const MB: u64 = 1 << 20;
 const GB: f64 = (1_u64 << 30) as f64;
 const TB: f64 = (1_u64 << 40) as f64;

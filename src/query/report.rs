@@ -17,12 +17,12 @@ pub struct ScanReport {
     pub events: u64,
     /// Events that the plan selects.
     pub selected: u64,
-    /// Folders and files that were not read, because their names say that they contain no event of the plan.
-    pub pruned: u64,
+    /// Folders and files that partition pruning excluded.
+    pub excluded: u64,
     /// Events that are in no time span, because they have no valid `eventTime`. Without those that the prefilter excluded.
     pub without_time: u64,
-    /// Copies of selected events in further objects. Each event counts once.
-    pub duplicates: u64,
+    /// Copies of selected events in further objects. They do not count as selected.
+    pub copies: u64,
     /// Whether there were too many selected events to recognize all of their copies. Copies then count as events.
     pub may_count_copies: bool,
     /// Lines that are not events. Without those that the prefilter excluded.
@@ -77,7 +77,13 @@ impl ScanReport {
     /// Counts lines of a file that are not events, and names the file.
     pub(super) fn invalid(&mut self, name: &str, lines: u64, reason: &str) {
         self.invalid_lines += lines;
-        self.name(name, format!("{lines} lines are not events; {reason}"));
+        self.name(
+            name,
+            match lines {
+                1 => format!("1 line is not an event: it is {reason}"),
+                lines => format!("{lines} lines are not events: each is {reason}"),
+            },
+        );
     }
 
     fn name(&mut self, name: &str, reason: String) {
@@ -92,9 +98,9 @@ impl ScanReport {
         self.bytes += other.bytes;
         self.events += other.events;
         self.selected += other.selected;
-        self.pruned += other.pruned;
+        self.excluded += other.excluded;
         self.without_time += other.without_time;
-        self.duplicates += other.duplicates;
+        self.copies += other.copies;
         self.may_count_copies |= other.may_count_copies;
         self.invalid_lines += other.invalid_lines;
         self.skipped_files += other.skipped_files;

@@ -2,8 +2,8 @@
 
 use super::layout::ScanLayout;
 use super::listing::FileListing;
+use super::partition_pruning::PartitionPruning;
 use super::prefilter::Prefilter;
-use super::prune::Pruning;
 use super::report::ScanReport;
 use super::seen::SeenEvents;
 use super::{QueryControl, QueryError, ScanProgress, lines, object};
@@ -39,7 +39,7 @@ pub struct QueryScan {
 #[derive(Debug, Clone, Default)]
 pub struct ScanRequest {
     /// Which files are read.
-    pub pruning: Pruning,
+    pub pruning: PartitionPruning,
     /// Which lines are not parsed.
     pub prefilter: Option<Prefilter>,
 }
@@ -47,7 +47,7 @@ pub struct ScanRequest {
 impl ScanRequest {
     /// Returns the request for the events of a plan. `arrived_until` excludes what arrived after this day.
     pub fn of_plan(plan: &Plan, arrived_until: Option<Date>) -> Self {
-        let pruning = Pruning::of_plan(plan).arrived_until(arrived_until);
+        let pruning = PartitionPruning::of_plan(plan).arrived_until(arrived_until);
         Self { pruning, prefilter: Prefilter::of_plan(plan) }
     }
 }
@@ -84,7 +84,7 @@ impl<'a> ScannedEvent<'a> {
 
 /// What a visitor did with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Visited {
+pub enum VisitOutcome {
     /// The event is selected.
     Selected,
     /// The event is selected, but it is a copy of an earlier one.
@@ -105,7 +105,7 @@ pub trait ScanVisitor: Send {
     ///
     /// # Errors
     /// An error ends the scan.
-    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError>;
+    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<VisitOutcome, QueryError>;
 }
 
 impl QueryScan {
@@ -172,7 +172,7 @@ impl QueryScan {
     }
 
     /// Passes the events of a request to visitors, one for each thread, and returns them with what was read. Events are in
-    /// no order.
+    /// no defined order.
     ///
     /// # Errors
     /// The source cannot be listed, or a visitor failed.
@@ -286,7 +286,7 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
         (result, self.visitor, self.report)
     }
 
-    /// Returns whether the scan ends, and notes it if a user stopped it.
+    /// Returns whether the scan must end, and records if the user stopped it.
     pub(super) fn is_stopped(&mut self) -> bool {
         if self.shared.is_done.load(Ordering::Relaxed) {
             return true;
@@ -310,7 +310,7 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
         self.shared.progress.read_files.fetch_add(1, Ordering::Relaxed);
         let invalid_lines = std::mem::take(&mut self.invalid_lines);
         if invalid_lines > 0 {
-            self.report.invalid(&name, invalid_lines, "they are not JSON objects, or too long or too deeply nested");
+            self.report.invalid(&name, invalid_lines, "no JSON object, too long, or nested too deeply");
         }
         match result {
             Ok(()) => self.report.files += 1,
@@ -328,12 +328,12 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
     pub(super) fn visit(&mut self, bytes: &[u8], id: Option<EventId>) -> Result<(), FileStop> {
         let event = ScannedEvent::new(bytes, id.map(|id| (id, &self.shared.seen)));
         match self.visitor.visit(event).map_err(FileStop::Query)? {
-            Visited::Selected => self.report.selected += 1,
-            Visited::Copy => self.report.duplicates += 1,
-            Visited::NotSelected => {}
-            Visited::WithoutTime => self.report.without_time += 1,
-            Visited::Invalid => self.invalid_lines += 1,
-            Visited::Enough => {
+            VisitOutcome::Selected => self.report.selected += 1,
+            VisitOutcome::Copy => self.report.copies += 1,
+            VisitOutcome::NotSelected => {}
+            VisitOutcome::WithoutTime => self.report.without_time += 1,
+            VisitOutcome::Invalid => self.invalid_lines += 1,
+            VisitOutcome::Enough => {
                 self.shared.is_done.store(true, Ordering::Relaxed);
                 return Err(FileStop::Scan);
             }

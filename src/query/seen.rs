@@ -35,7 +35,7 @@ impl SeenEvents {
         is_first
     }
 
-    /// Returns whether later copies may not have been recognized.
+    /// Returns whether some copies may have counted as events.
     pub(super) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }

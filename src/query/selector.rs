@@ -1,6 +1,6 @@
 //! Selects the events of a plan during a scan.
 
-use super::scan::{ScannedEvent, Visited};
+use super::scan::{ScannedEvent, VisitOutcome};
 use std::sync::Arc;
 use trailhose_core::plan::evaluate::{EventClass, FieldSlots, PreparedPlan};
 
@@ -17,15 +17,15 @@ impl EventSelector {
         Self { plan: Arc::clone(plan), slots: FieldSlots::default() }
     }
 
-    /// Evaluates an event. Returns [`Visited::Selected`] if the plan selects it and no copy of it was selected before. Then
+    /// Evaluates an event. Returns [`VisitOutcome::Selected`] if the plan selects it and no copy of it was selected before. Then
     /// [`EventSelector::slots`] contains its values.
-    pub fn select(&mut self, event: ScannedEvent<'_>) -> Visited {
+    pub fn select(&mut self, event: ScannedEvent<'_>) -> VisitOutcome {
         match self.plan.classify(event.bytes, &mut self.slots) {
-            EventClass::Selected if event.is_first_copy() => Visited::Selected,
-            EventClass::Selected => Visited::Copy,
-            EventClass::NotSelected => Visited::NotSelected,
-            EventClass::WithoutTime => Visited::WithoutTime,
-            EventClass::Invalid => Visited::Invalid,
+            EventClass::Selected if event.is_first_copy() => VisitOutcome::Selected,
+            EventClass::Selected => VisitOutcome::Copy,
+            EventClass::NotSelected => VisitOutcome::NotSelected,
+            EventClass::WithoutTime => VisitOutcome::WithoutTime,
+            EventClass::Invalid => VisitOutcome::Invalid,
         }
     }
 

@@ -5,14 +5,14 @@ use crate::plan::Column;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// The members of an event that are read as JSON, because their members depend on the service.
+/// The fields that are read as JSON, because their content depends on the service.
 const JSON_COLUMNS: [&str; 4] = ["requestParameters", "responseElements", "additionalEventData", "resources"];
 
 /// Returns a `CREATE VIEW` statement for the JSON Lines files of a folder or `s3://bucket/prefix`. The view has the members
 /// of events as columns, `userIdentity` and `tlsDetails` as structs, and the folders `date=`, `account=` and `region=` as
 /// columns.
 ///
-/// Without the list of columns, DuckDB examines every member of many events, and needs three times as long.
+/// Without the list of columns, DuckDB examines every member of many events to infer the types.
 pub fn duckdb_view(location: &str) -> String {
     let mut root = StructType::default();
     for column in Column::ALL.iter().filter(|column| !column.is_computed()) {
@@ -32,7 +32,7 @@ pub fn duckdb_view(location: &str) -> String {
     )
 }
 
-/// The members of an object. A member without members is a text or JSON.
+/// The members of an object. One without members is a text or JSON.
 #[derive(Debug, Default)]
 struct StructType(BTreeMap<&'static str, Self>);
 

@@ -1,6 +1,6 @@
 //! Why a statement failed, and what to do.
 
-use super::guard::{Denial, MAX_STATEMENT_BYTES, MAX_TEXT_BYTES, StopReason, StopWatch};
+use super::guard::{Denial, MAX_STATEMENT_BYTES, MAX_TEXT_BYTES, StopCheck, StopReason};
 use super::names::QuotedStatement;
 use super::{SqlLimits, TABLE, table};
 use crate::suggest;
@@ -62,7 +62,7 @@ pub(super) fn explain(
     statement: &str,
     quoted: &QuotedStatement,
     denial: &Denial,
-    watch: &StopWatch,
+    watch: &StopCheck,
     limits: SqlLimits,
 ) -> SqlError {
     let (code, message) = match &error {
@@ -91,7 +91,7 @@ pub(super) fn explain(
             false => SqlError::Failed(message),
         };
     };
-    // SQLite received what follows the first statement, if that is invalid.
+    // If the text after the first statement is invalid, the error contains only this text.
     let start = quoted.text.len() - sql.len();
     let at = usize::try_from(*offset).ok().map(|offset| position(statement, quoted.original_offset(start + offset)));
     SqlError::Invalid { at: at.unwrap_or_default(), reason: reason(&message) }
@@ -120,7 +120,7 @@ fn position(statement: &str, offset: usize) -> String {
     format!(" at line {line}, column {column}")
 }
 
-/// Adds to a message of SQLite what to do.
+/// Returns a message of SQLite with what to do.
 fn reason(message: &str) -> String {
     if let Some(name) = message.strip_prefix("no such column: ") {
         return format!("{message}{}", column_hint(name));
@@ -131,7 +131,7 @@ fn reason(message: &str) -> String {
     message.to_owned()
 }
 
-/// Returns what an unknown column probably is.
+/// Returns a hint for an unknown column.
 fn column_hint(name: &str) -> String {
     let name = name.split(" - ").next().unwrap_or(name).trim_matches('"');
     let names: Vec<String> = table::columns().into_iter().map(|column| column.name).collect();

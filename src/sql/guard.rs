@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use trailhose_virtual_table::ReadOnlyTable;
 
-/// Maximum size of a text that SQLite makes, in bytes. The largest events have 1 MiB.
+/// Maximum size of a text that SQLite creates, in bytes. The largest events have 1 MiB.
 pub(super) const MAX_TEXT_BYTES: i32 = 64 << 20;
 
 /// Maximum length of a statement, in bytes.
@@ -24,7 +24,7 @@ const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 pub(super) struct Denial(Arc<Mutex<Option<String>>>);
 
 impl Denial {
-    /// Returns what the statement tried.
+    /// Returns the action that the statement tried.
     pub(super) fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -43,12 +43,12 @@ pub(super) enum StopReason {
 
 /// Decides whether a statement must stop.
 #[derive(Debug, Clone)]
-pub(super) struct StopWatch {
+pub(super) struct StopCheck {
     deadline: Instant,
     halt: watch::Receiver<bool>,
 }
 
-impl StopWatch {
+impl StopCheck {
     pub(super) fn new(deadline: Instant, halt: watch::Receiver<bool>) -> Self {
         Self { deadline, halt }
     }
@@ -67,7 +67,7 @@ impl StopWatch {
 pub(super) fn open(
     table: Arc<dyn ReadOnlyTable>,
     memory: u64,
-    watch: &StopWatch,
+    watch: &StopCheck,
 ) -> Result<(Connection, Denial), SqlError> {
     let denial = Denial::default();
     let connection = restricted(table, memory, watch, &denial).map_err(|error| SqlError::Start(error.to_string()))?;
@@ -77,13 +77,13 @@ pub(super) fn open(
 fn restricted(
     table: Arc<dyn ReadOnlyTable>,
     memory: u64,
-    watch: &StopWatch,
+    watch: &StopCheck,
     denial: &Denial,
 ) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_in_memory_with_flags(flags)?;
     trailhose_virtual_table::register(&connection, TABLE, table)?;
-    // Sorted rows and materialized queries stay in memory, so that the limit of the memory is a limit of everything.
+    // Sorted rows and materialized queries stay in memory, so that the memory limit covers them.
     connection.execute_batch(&format!(
         "PRAGMA temp_store = MEMORY; PRAGMA hard_heap_limit = {memory}; PRAGMA query_only = 1; PRAGMA trusted_schema = 0;"
     ))?;
@@ -91,7 +91,7 @@ fn restricted(
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-        // An unknown name in double quotes is an error and not a text.
+        // An unknown name in double quotes is an error, not a text.
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
     ] {
         connection.set_db_config(config, value)?;
@@ -120,7 +120,7 @@ fn restricted(
     Ok(connection)
 }
 
-/// Returns what an action does if it is not allowed.
+/// Returns a description of an action that is not allowed, and `None` for others.
 fn denied(action: &AuthAction<'_>) -> Option<String> {
     let what = match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => return None,

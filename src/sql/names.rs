@@ -33,7 +33,7 @@ pub(super) fn quote_dotted(statement: &str) -> QuotedStatement {
     let mut rest = statement;
     while let Some(first) = rest.chars().next() {
         let length = match first {
-            '\'' | '"' | '`' => closed(rest, first),
+            '\'' | '"' | '`' => quoted_length(rest, first),
             '[' => rest.find(']').map_or(rest.len(), |end| end + 1),
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
             '/' if rest.starts_with("/*") => rest[2..].find("*/").map_or(rest.len(), |end| end + 4),
@@ -56,7 +56,7 @@ fn is_name(c: char) -> bool {
 }
 
 /// Returns the length of a text or name in quotes. A doubled quote is a part of it.
-fn closed(text: &str, quote: char) -> usize {
+fn quoted_length(text: &str, quote: char) -> usize {
     let mut chars = text.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
         if c == quote && chars.next_if(|(_, next)| *next == quote).is_none() {

@@ -1,12 +1,12 @@
-//! The rows of one read of the events, which several threads read and one statement uses.
+//! The rows of one read of the events. Several threads read them, and the statement receives them in pages.
 
 use super::TableRead;
-use super::guard::StopWatch;
+use super::guard::StopCheck;
 use super::table::STOPPED;
 use crate::plan::{Plan, TimeSpan};
 use crate::query::{
     EventSelector, QueryControl, QueryError, QueryRow, QueryScan, ScanReport, ScanRequest, ScanVisitor, ScannedEvent,
-    Visited,
+    VisitOutcome,
 };
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ const WAITING_PAGES: usize = 8;
 /// The time between two checks whether the statement must stop, while it waits for rows.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Some rows, which contain the used columns only.
+/// Rows that contain only the used columns.
 type RowPage = Vec<QueryRow>;
 
 /// What all reads of a statement share.
@@ -33,7 +33,7 @@ type RowPage = Vec<QueryRow>;
 pub(super) struct ReadContext {
     pub(super) scan: Arc<QueryScan>,
     pub(super) control: QueryControl,
-    pub(super) watch: StopWatch,
+    pub(super) watch: StopCheck,
     /// What was read so far.
     pub(super) reads: Arc<Mutex<Vec<TableRead>>>,
     pub(super) runtime: Handle,
@@ -111,7 +111,7 @@ impl EventRows {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.end()?;
-                    // A scan that was stopped is not a result.
+                    // The rows of a stopped scan are incomplete.
                     return match self.context.watch.reason() {
                         Some(_) => Err(STOPPED.to_owned()),
                         None => Ok(None),
@@ -121,7 +121,7 @@ impl EventRows {
         }
     }
 
-    /// Ends the scan if it still runs, and notes what was read.
+    /// Ends the scan if it still runs, and records what was read.
     fn end(&mut self) -> Result<(), String> {
         self.pages = None;
         let Some(scan) = self.scan.take() else { return Ok(()) };
@@ -155,7 +155,7 @@ impl Rows for EventRows {
 
 impl Drop for EventRows {
     fn drop(&mut self) {
-        // A statement that needs no further row has no error.
+        // The statement needs no further row, so an error is ignored.
         let _ = self.end();
     }
 }
@@ -182,13 +182,13 @@ impl RowVisitor {
 }
 
 impl ScanVisitor for RowVisitor {
-    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<Visited, QueryError> {
+    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<VisitOutcome, QueryError> {
         let visited = self.selector.select(event);
-        if visited != Visited::Selected {
+        if visited != VisitOutcome::Selected {
             return Ok(visited);
         }
         let Some(mut row) = self.collector.add(event.bytes, self.selector.slots())? else {
-            return Ok(Visited::NotSelected);
+            return Ok(VisitOutcome::NotSelected);
         };
         if self.uses_event {
             row.push(Some(String::from_utf8_lossy(event.bytes).into_owned()));
@@ -197,11 +197,11 @@ impl ScanVisitor for RowVisitor {
         if !self.page.is_empty() && self.bytes + size > PAGE_BYTES {
             self.bytes = 0;
             if self.pages.send(std::mem::take(&mut self.page)).is_err() {
-                return Ok(Visited::Enough);
+                return Ok(VisitOutcome::Enough);
             }
         }
         self.bytes += size;
         self.page.push(row);
-        Ok(Visited::Selected)
+        Ok(VisitOutcome::Selected)
     }
 }

@@ -1,4 +1,4 @@
-//! The events as a table: its columns, and what a scan can use of the conditions of a statement.
+//! The events as a table: its columns, and the conditions of a statement that a scan can use.
 
 use super::rows::{EventRows, ReadContext};
 use crate::plan::{Column, EventOrder, Plan, PlanOutput, Predicate, QueryField, Scope, TimeSpan, ValueTest};
@@ -16,7 +16,7 @@ const MAX_READS: u32 = 16;
 /// The length of the time span without `--since` and without a condition.
 const DEFAULT_SPAN: SignedDuration = SignedDuration::from_hours(24);
 
-/// The error of rows that are not complete, because the statement must stop.
+/// The error of incomplete rows, because the statement must stop.
 pub(super) const STOPPED: &str = "stopped";
 
 /// Which events a statement can read.
@@ -24,8 +24,8 @@ pub(super) const STOPPED: &str = "stopped";
 pub enum SqlSpan {
     /// The events of this span.
     Given(TimeSpan),
-    /// The events until this time, from the earliest time on that the conditions on `eventTime` allow. Without such a
-    /// condition, the last 24 hours.
+    /// The events until this time. The conditions on `eventTime` determine the start. Without such a condition, it is 24 hours
+    /// earlier.
     Until(Timestamp),
 }
 
@@ -71,7 +71,7 @@ impl ReadOnlyTable for EventsTable {
     }
 }
 
-/// The rows of conditions that exclude each other.
+/// No rows, because no event can fulfill all conditions.
 struct NoRows;
 
 impl Rows for NoRows {
@@ -134,7 +134,7 @@ fn texts(column: Column, constraint: &Constraint) -> Result<Option<Vec<String>>,
     Ok((!texts.is_empty() && !is_json).then_some(texts))
 }
 
-/// Returns the test of a plan that at least all texts of a condition pass.
+/// Returns a test that every text passes that fulfills a condition. Other texts may pass it too.
 fn test(operator: Operator, mut values: Vec<String>) -> Option<ValueTest> {
     match operator {
         Operator::Equal => Some(ValueTest::Equals(values)),
@@ -175,10 +175,11 @@ fn narrowed(span: SqlSpan, since: Option<Timestamp>, until: Option<Timestamp>) -
         SqlSpan::Until(now) => match (since, until) {
             (Some(since), _) => (since, now),
             (None, Some(until)) if until < now => {
-                return Err(format!(
-                    "eventTime has an upper limit ({until}) and no lower one, and without a lower one the last 24 hours are \
-                     read: add eventTime >= '…', or use --since"
-                ));
+                return Err(
+                    "the condition on eventTime has an upper limit only, and the last 24 hours, which are read by default, \
+                     are after it: add eventTime >= '…', or use --since"
+                        .into(),
+                );
             }
             (None, _) => (now.checked_sub(DEFAULT_SPAN).map_err(|error| error.to_string())?, now),
         },
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_that_exclude_each_other_need_no_scan() {
+    fn contradictory_conditions_need_no_scan() {
         let late = constraint(Column::EventTime, Operator::Greater, &["2026-11-20"]);
         let early = constraint(Column::EventTime, Operator::Less, &["2026-11-10"]);
         assert_eq!(planned(&[late, early]), Ok(None));
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn conditions_that_find_nothing_by_mistake_are_errors() {
         let early = constraint(Column::EventTime, Operator::Less, &["2026-11-10"]);
-        assert!(planned(&[early]).unwrap_err().contains("no lower one"));
+        assert!(planned(&[early]).unwrap_err().contains("an upper limit only"));
         let number = |column, number| Constraint {
             values: vec![Value::Integer(number)],
             ..constraint(column, Operator::Equal, &[])

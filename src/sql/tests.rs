@@ -5,7 +5,7 @@ use crate::source::directory::Directory;
 use std::path::Path;
 use tokio::sync::watch;
 
-/// Events of 1 February 2026, three names, six users, and one error of each kind.
+/// 600 events of 1 February 2026 with three names and six users. Six of them are denied.
 fn lines() -> String {
     (0..600)
         .map(|number| {
@@ -117,7 +117,7 @@ async fn columns_paths_and_the_event_itself_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn conditions_reduce_what_is_read_and_or_reads_once() {
+async fn conditions_select_events_and_alternatives_need_one_read() {
     let events = Events::new();
     let count = vec![vec![Value::Integer(200)]];
     let (summary, rows) = run(&events, "SELECT count(*) FROM events WHERE eventName = 'DeleteBucket'").await;
@@ -155,9 +155,9 @@ async fn joins_read_the_events_once_if_they_are_materialized() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_that_do_more_than_read_are_refused() {
+async fn statements_that_do_not_only_read_are_refused() {
     let events = Events::new();
-    let mut others = Vec::new();
+    let mut unexpected = Vec::new();
     for (statement, expected) in [
         ("ATTACH '/tmp/other.db' AS other", "tries to attach a database"),
         ("DETACH main", "tries to detach a database"),
@@ -178,16 +178,16 @@ async fn statements_that_do_more_than_read_are_refused() {
     ] {
         let message = error(&events, statement).await;
         if !message.contains(expected) {
-            others.push(format!("{statement}: {message}"));
+            unexpected.push(format!("{statement}: {message}"));
         }
     }
-    assert_eq!(others, Vec::<String>::new());
+    assert_eq!(unexpected, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_statements_are_explained_with_their_position() {
     let events = Events::new();
-    let mut others = Vec::new();
+    let mut unexpected = Vec::new();
     for (statement, expected) in [
         ("SELECT 1; SELECT 2", "there are several SQL statements"),
         ("", "there is no SELECT statement"),
@@ -208,10 +208,10 @@ async fn invalid_statements_are_explained_with_their_position() {
     ] {
         let message = error(&events, statement).await;
         if !message.contains(expected) {
-            others.push(format!("{statement}: {message}"));
+            unexpected.push(format!("{statement}: {message}"));
         }
     }
-    assert_eq!(others, Vec::<String>::new());
+    assert_eq!(unexpected, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,9 +227,9 @@ async fn endless_and_large_statements_are_stopped_by_limits() {
     let summary = result.unwrap();
     assert!(summary.is_limited && summary.rows == 1_000 && rows.rows.len() == 1_000, "rows without an end");
 
-    let ten_million = "SELECT a.event FROM events a, json_each('[1,2,3,4,5,6,7,8,9,10]') b ORDER BY a.event";
+    let large_sort = "SELECT a.event FROM events a, json_each('[1,2,3,4,5,6,7,8,9,10]') b ORDER BY a.event";
     let small = SqlLimits { memory: 1 << 20, ..SqlLimits::default() };
-    let (result, _) = run_with(&events, ten_million, small, QueryControl::default()).await;
+    let (result, _) = run_with(&events, large_sort, small, QueryControl::default()).await;
     assert!(result.unwrap_err().to_string().contains("more than 1 MiB of memory"), "sorted rows in memory");
 
     let message = error(&events, "SELECT length(zeroblob(1000000000))").await;

@@ -37,7 +37,7 @@ pub struct Plan {
     limit: Option<u64>,
 }
 
-/// Which events a plan looks at.
+/// Which events a plan examines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// The events whose `eventTime` is in this span. An event without a valid `eventTime` is in no span; engines count
@@ -76,7 +76,7 @@ pub enum EventOrder {
     Newest,
     /// The oldest `eventTime` first. Events of the same time are in ascending order of their IDs, events without ID last.
     Oldest,
-    /// The order in which the engine reads them. The only order without a limit, because sorting keeps all rows in memory.
+    /// The order in which the engine reads them. The other orders need a limit, because sorting keeps rows in memory.
     AsRead,
 }
 
@@ -89,9 +89,9 @@ pub struct Groups {
     pub aggregates: Vec<Aggregate>,
     /// Only groups that fulfill all of these are returned.
     pub having: Vec<Having>,
-    /// The order of the rows. Missing values are last in each of its keys, ascending or descending. Rows that are equal in
-    /// it are in ascending order of `by`.
-    pub order: Vec<GroupOrder>,
+    /// The order of the rows: the first key, then the second, and so on. A missing value is last, also in descending order.
+    /// Rows with equal keys are in ascending order of `by`.
+    pub order: Vec<SortKey>,
 }
 
 /// A value that is computed from the events of a group.
@@ -136,21 +136,21 @@ pub enum Comparison {
     AtLeast,
 }
 
-/// One key of the order of groups.
+/// A column that the rows of groups are sorted by, and the direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GroupOrder {
-    /// What is sorted by.
-    pub by: GroupKey,
+pub struct SortKey {
+    /// The column.
+    pub by: GroupColumn,
     /// Whether the largest value is first.
     #[serde(default)]
     pub descending: bool,
 }
 
-/// A column of a row of groups.
+/// A column of the rows of groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum GroupKey {
+pub enum GroupColumn {
     /// Index in [`Groups::by`].
     Field(usize),
     /// Index in [`Groups::aggregates`].
@@ -200,8 +200,8 @@ impl Plan {
     /// Creates a plan.
     ///
     /// # Errors
-    /// An event ID that is not a UUID, a predicate that is nested too deeply, an order that needs a limit, or an index
-    /// that does not exist.
+    /// An event ID that is not a UUID, a predicate that is too large or nested too deeply, an invalid value of a test, groups
+    /// without an aggregate, an index that does not exist, a limit of 0, or an order by time without a limit.
     pub fn new(scope: Scope, predicate: Predicate, output: PlanOutput, limit: Option<u64>) -> Result<Self, PlanError> {
         if let Scope::EventId(id) = &scope
             && (id.len() != 36 || uuid::Uuid::try_parse(id).is_err())
@@ -214,7 +214,7 @@ impl Plan {
         match &output {
             PlanOutput::Events { order: EventOrder::AsRead, .. } => {}
             PlanOutput::Events { .. } if limit.is_none() => {
-                return Err(PlanError("events in the order of their time need a limit".into()));
+                return Err(PlanError("events that are sorted by time need a limit".into()));
             }
             PlanOutput::Events { .. } => {}
             PlanOutput::Groups(groups) => groups.check()?,
@@ -225,7 +225,7 @@ impl Plan {
         Ok(Self { scope, predicate, output, limit })
     }
 
-    /// Returns which events the plan looks at.
+    /// Returns which events the plan examines.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -244,18 +244,6 @@ impl Plan {
     pub fn limit(&self) -> Option<u64> {
         self.limit
     }
-
-    /// Returns the plan with another time span. A plan for an event ID becomes a plan for this ID within the span.
-    pub fn with_span(&self, span: TimeSpan) -> Self {
-        let predicate = match &self.scope {
-            Scope::Time(_) => self.predicate.clone(),
-            Scope::EventId(id) => {
-                let has_id = Predicate::Field(QueryField::Column(Column::EventId), ValueTest::Equals(vec![id.clone()]));
-                Predicate::All(vec![has_id, self.predicate.clone()])
-            }
-        };
-        Self { scope: Scope::Time(span), predicate, output: self.output.clone(), limit: self.limit }
-    }
 }
 
 impl Groups {
@@ -272,13 +260,13 @@ impl Groups {
         }
         for order in &self.order {
             match order.by {
-                GroupKey::Field(index) if index >= self.by.len() => {
+                GroupColumn::Field(index) if index >= self.by.len() => {
                     return Err(no_such("field", index, self.by.len()));
                 }
-                GroupKey::Aggregate(index) if index >= self.aggregates.len() => {
+                GroupColumn::Aggregate(index) if index >= self.aggregates.len() => {
                     return Err(no_such("aggregate", index, self.aggregates.len()));
                 }
-                GroupKey::Field(_) | GroupKey::Aggregate(_) => {}
+                GroupColumn::Field(_) | GroupColumn::Aggregate(_) => {}
             }
         }
         Ok(())
@@ -286,7 +274,7 @@ impl Groups {
 }
 
 fn no_such(what: &str, index: usize, number: usize) -> PlanError {
-    PlanError(format!("{what} {index} does not exist: the groups have {number}, and the first one is 0"))
+    PlanError(format!("{what} {index} does not exist: there are {number}, numbered from 0"))
 }
 
 impl Comparison {

@@ -1,7 +1,7 @@
 //! Questions in plain English, read with a fixed grammar: `who deleted the bucket reports-prod last week?`
 //!
-//! A question becomes a [`Plan`]. Every word is used, is one of a fixed list of words without a meaning for the plan, or the
-//! question is refused: a plan that ignores a word is never returned. The grammar has no state and needs no network.
+//! A question becomes a [`Plan`]. Each word contributes to the plan or is in a fixed list of words that contribute nothing.
+//! A question with any other word is refused. The grammar has no state and needs no network.
 //!
 //! # Order
 //! Access keys, accounts, addresses, regions and IDs are recognized by their form. Then come time expressions, numbers
@@ -11,7 +11,7 @@
 mod draft;
 mod event;
 mod literal;
-mod literals;
+mod literal_conditions;
 mod noun;
 mod object;
 mod output;
@@ -19,7 +19,7 @@ mod principal;
 mod reader;
 mod service;
 mod state;
-mod stop;
+mod stop_words;
 mod verb;
 mod vocabulary;
 mod words;
@@ -55,7 +55,7 @@ pub struct Refusal {
     pub closest: Option<Box<Plan>>,
 }
 
-/// What helps if words were not understood.
+/// Advice for a question with words that were not understood.
 const HINT: &str = "write a name with its kind and in quotation marks, such as bucket \"reports\" or user \"alice\"";
 
 /// What one query cannot express: phrases, and the reason.
@@ -74,20 +74,20 @@ const NOT_EXPRESSIBLE: &[(&[&str], &str)] = &[
         ],
         "a query cannot decide what is unusual; name the events, errors, principals or addresses to look for",
     ),
-    (&["impossible travel"], "a query cannot compare the places of two events"),
+    (&["impossible travel"], "a query cannot compare the locations of two events"),
     (
         &["least active|used|common|frequent"],
         "rows are ordered with the largest number first; ask for all rows, for example \"calls by user\"",
     ),
     (
         &["unused", "inactive", "not used", "never used", "dormant"],
-        "CloudTrail has no events of what was not used; ask for what was used and compare it with the inventory",
+        "CloudTrail records only what was used; ask for that and compare it with your inventory",
     ),
     (
         &["can|could|may not?", "is|are allowed|permitted|able to", "has|have access|permission|permissions to"],
         "CloudTrail records what was requested, not what is permitted; ask who did it, or who was denied",
     ),
-    (&["cost|costs|price|spend"], "CloudTrail events have no costs"),
+    (&["cost|costs|price|spend"], "CloudTrail events contain no costs"),
 ];
 
 /// Reads a question. Relative times refer to `now`.
@@ -121,7 +121,7 @@ pub fn interpret(text: &str, now: Timestamp) -> Result<Question, Refusal> {
     reader.read_principals();
     reader.read_groups();
     reader.read_objects();
-    reader.read_resources();
+    reader.read_named_resources();
     reader.read_dimensions();
     reader.read_services();
     reader.read_alternatives();
@@ -135,17 +135,17 @@ impl Reader {
             if !self.words.is_free(at) {
                 continue;
             }
-            // A quoted or consumed word is part of no time.
+            // A quoted word and a consumed word are not part of a time.
             let rest: Vec<&str> = (at..self.words.len())
                 .map_while(|at| Some(self.words.lower(at)).filter(|word| !word.is_empty() && self.words.is_free(at)))
                 .collect();
-            let found = TimeSpan::at_start_of(&rest, self.now).map_err(|error| error.to_string())?;
+            let found = TimeSpan::parse_prefix(&rest, self.now).map_err(|error| error.to_string())?;
             let Some((length, span)) = found else { continue };
             self.words.consume(at..at + length, Role::Time);
             if self.draft.span.is_some() {
                 return Err("the question has more than one time: ask about each of them, or about one span".into());
             }
-            if self.is_negated(at) {
+            if self.take_negation(at) {
                 return Err("a query cannot exclude a time: ask about the span before or after it".into());
             }
             self.draft.span = Some(span);
@@ -153,11 +153,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Consumes phrases that restrict nothing.
+    /// Consumes phrases that do not restrict the events.
     fn read_labels(&mut self) {
         const LABELS: &[&str] = &[
             "cloudtrail activity|activities|events|event|records|record|logs|log|entries|data",
-            "and? by whom|who",
             "user|account activity",
             "instances where|when",
             "cloud trail activity|events|records|logs",
@@ -174,18 +173,13 @@ impl Reader {
         self.draft.shows_principal = self.words.find(&["and? by whom|who"], Role::Output).is_some();
     }
 
-    /// Consumes resource IDs and ARNs that no verb refers to, and `the bucket reports`.
-    fn read_resources(&mut self) {
-        self.read_named_resources();
-    }
-
     /// Consumes the names of services.
     fn read_services(&mut self) {
         for at in 0..self.words.len() {
             let Some((source, length)) = service::at(&self.words, at) else { continue };
             let length = length + self.words.phrase(at + length, "service|services").unwrap_or(0);
             self.words.consume(at..at + length, Role::Service);
-            if self.is_negated(at) {
+            if self.take_negation(at) {
                 let source = format!("{source}.amazonaws.com");
                 self.draft
                     .conditions
@@ -218,7 +212,7 @@ impl Reader {
         }
     }
 
-    /// The result: the plan, or the words that were not understood.
+    /// Returns the plan, or the words that were not understood.
     fn question(self) -> Result<Question, Refusal> {
         let unknown_words = self.words.unknown();
         let plan = self.draft.plan(self.now);

@@ -19,8 +19,8 @@ pub trait ReadOnlyTable: Send + Sync + 'static {
     /// Returns the columns, at most [`MAX_COLUMNS`].
     fn columns(&self) -> Vec<TableColumn>;
 
-    /// Starts to read the table. A statement reads it once for each time that it names it, and an inner table of a join
-    /// once for each row of the outer tables.
+    /// Starts a scan. A statement scans the table once for each place where it names the table. An inner table of a join is
+    /// scanned once for each row of the outer tables.
     ///
     /// # Errors
     /// A message that becomes the error of the statement.
@@ -30,7 +30,7 @@ pub trait ReadOnlyTable: Send + Sync + 'static {
 /// A column of a [`ReadOnlyTable`]. Its values are texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableColumn {
-    /// The name, without restrictions.
+    /// The name. It can contain every character except NUL.
     pub name: String,
     /// Whether `SELECT *` leaves the column out.
     pub hidden: bool,
@@ -76,7 +76,7 @@ pub enum Operator {
 
 /// The rows of one scan.
 pub trait Rows {
-    /// Moves to the next row, at first to the first one. Returns `false` after the last row.
+    /// Moves to the next row; the first call moves to the first row. Returns `false` after the last row.
     ///
     /// # Errors
     /// A message that becomes the error of the statement.

@@ -11,15 +11,14 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int};
 use std::sync::Arc;
 
-/// The cost of a scan for SQLite's planner. It is the same with and without constraints, because a scan reads all rows in
-/// either case. Therefore SQLite never prefers scans for the alternatives of an `OR`: it would remove duplicates by row
-/// number, and row numbers differ between scans.
+/// The cost of a scan for SQLite's planner. It must be the same with and without constraints: with a lower cost, SQLite would
+/// scan the table once for each alternative of an `OR` and remove duplicates by row number, which differs between scans.
 const SCAN_COST: f64 = 1e9;
 
 /// The number of rows of a scan without constraints, for SQLite's planner.
 const SCAN_ROWS: i64 = 1_000_000;
 
-/// Makes a table known to a connection. Statements can name it without `CREATE VIRTUAL TABLE`.
+/// Registers a table with a connection. Statements can name it without `CREATE VIRTUAL TABLE`.
 ///
 /// # Errors
 /// Too many columns, or an error of SQLite.
@@ -82,18 +81,18 @@ unsafe impl VTab<'_> for ScannedTable {
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
-        let accepted: Vec<(usize, Accepted)> = info
+        let accepted: Vec<(usize, AcceptedConstraint)> = info
             .constraints()
             .enumerate()
             .filter(|(_, constraint)| constraint.is_usable())
             .filter_map(|(index, constraint)| {
                 let column = usize::try_from(constraint.column()).ok()?;
-                Some((index, Accepted { column, operator: operator(constraint.operator())?, list: false }))
+                Some((index, AcceptedConstraint { column, operator: operator(constraint.operator())?, list: false }))
             })
             .collect();
         let mut plan = ScanPlan { used: info.col_used(), accepted: Vec::with_capacity(accepted.len()) };
         for (index, mut constraint) in accepted {
-            // Only this comparison is the same as the one of texts in Rust.
+            // With other collations, SQLite compares texts differently from Rust.
             if constraint.operator != Operator::Glob && info.collation(index)? != "BINARY" {
                 continue;
             }
@@ -174,11 +173,11 @@ struct ScanPlan {
     /// One bit for each column. The last bit is for the last column and all after it.
     used: u64,
     /// The constraints whose values are the arguments of the scan.
-    accepted: Vec<Accepted>,
+    accepted: Vec<AcceptedConstraint>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Accepted {
+struct AcceptedConstraint {
     column: usize,
     operator: Operator,
     /// Whether the argument is the list of an `IN`.
@@ -192,7 +191,7 @@ impl ScanPlan {
 
     fn to_text(&self) -> String {
         let mut text = self.used.to_string();
-        for Accepted { column, operator, list } in &self.accepted {
+        for AcceptedConstraint { column, operator, list } in &self.accepted {
             let list = u8::from(*list);
             text.push_str(&format!(" {column},{},{list}", operator_name(*operator)));
         }
@@ -207,7 +206,7 @@ impl ScanPlan {
             let column = parts.next()?.parse().ok()?;
             let name = parts.next()?;
             let operator = OPERATORS.into_iter().find(|operator| operator_name(*operator) == name)?;
-            Some(Accepted { column, operator, list: parts.next()? == "1" })
+            Some(AcceptedConstraint { column, operator, list: parts.next()? == "1" })
         });
         Some(Self { used, accepted: accepted.collect::<Option<_>>()? })
     }

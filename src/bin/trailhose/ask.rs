@@ -1,6 +1,6 @@
 //! `trailhose ask`: answers a question in plain English about events.
 
-mod newest;
+mod ordered_rows;
 mod summary;
 
 use crate::args::AskArgs;
@@ -11,7 +11,7 @@ use crate::text::{counted, one_line};
 use crate::{NOTHING_MATCHED, interrupt};
 use indicatif::HumanBytes;
 use jiff::{SignedDuration, Timestamp};
-use newest::OrderedRows;
+use ordered_rows::OrderedRows;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -58,7 +58,7 @@ struct JsonAnswer<'a> {
 
 /// Runs `trailhose ask` and returns the exit code.
 pub(crate) async fn run(args: AskArgs, halt: Receiver<bool>) -> Result<u8, String> {
-    // The present second is included.
+    // The end of the span is excluded, so the next second includes the events of the current one.
     let now = Timestamp::from_second(Timestamp::now().as_second() + 1).map_err(|error| error.to_string())?;
     let question = question::interpret(&args.question, now).map_err(|refusal| refused(&refusal))?;
     let plan = &question.plan;

@@ -41,7 +41,10 @@ fn read_text(path: &Path) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("filter file {} cannot be read: {error}", path.display());
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE_BYTES {
-        return Err(format!("filter file {} has {size} bytes, more than {MAX_FILE_BYTES}", path.display()));
+        return Err(format!(
+            "filter file {} has {size} bytes and may have at most {MAX_FILE_BYTES}: use fewer or shorter rules",
+            path.display()
+        ));
     }
     std::fs::read_to_string(path).map_err(failed)
 }

@@ -291,7 +291,7 @@ async fn build(followed: &FollowedFolder, again: bool, stop: watch::Receiver<boo
         let reset = follow::reset(FOLLOWER, &followed.segments, &state, false);
         reset.map_err(|error| error.to_string())?;
     }
-    // The events of files that a prune or a rebuild removed.
+    // Removes the events of files that a prune or a rebuild deleted.
     let retained = followed.segments.retained_files().map_err(|error| error.to_string())?;
     index.retain_files(&retained).map_err(|error| error.to_string())?;
 

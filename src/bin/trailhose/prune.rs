@@ -101,7 +101,7 @@ pub(crate) async fn run(args: PruneArgs) -> Result<u8, String> {
         anstream::eprintln!("no changes made");
         return Ok(NOT_DONE);
     }
-    // The sink excludes every other writer. What was delivered during the question belongs to the second plan.
+    // The open sink excludes every other writer. Files that were delivered before it was opened are part of the second plan.
     let sink = followed.open_sink().await?;
     let pruned = retention::prune(&sink, &followed.segments, &state, planned()?).await;
     let PrunedFiles { files, events, deleted, not_deleted } = pruned.map_err(|error| error.to_string())?;

@@ -106,7 +106,7 @@ struct PlanExplanation<'a> {
     uses_index: bool,
     files: u64,
     bytes: u64,
-    pruned: u64,
+    excluded: u64,
     /// A line is parsed only if it contains one of these texts.
     prefilter: Vec<String>,
 }
@@ -123,7 +123,7 @@ async fn explain(engine: &LocalEngine, plan: &Plan, control: &QueryControl, json
         uses_index: engine.indexed(plan).await.is_some(),
         files: totals.files,
         bytes: totals.bytes,
-        pruned: totals.report.pruned,
+        excluded: totals.report.excluded,
         prefilter: engine.request(plan).prefilter.map(|prefilter| prefilter.texts()).unwrap_or_default(),
     };
     if json {

@@ -5,7 +5,7 @@ mod output;
 use crate::args::{Location, SqlArgs};
 use crate::components::Aws;
 use crate::query::open;
-use crate::query::report::progress_bar;
+use crate::query::report::{not_read, progress_bar};
 use crate::text::{counted, one_line};
 use crate::{NOTHING_MATCHED, followers, interrupt, print, report_failure};
 use indicatif::HumanBytes;
@@ -49,7 +49,7 @@ pub(crate) async fn run(mut args: SqlArgs, halt: Receiver<bool>) -> Result<u8, S
     });
     let (result, rows) = running.await.map_err(|error| format!("the statement failed: {error}"))?;
     bar.end();
-    // Rows that were passed on before an error are printed too.
+    // Rows that were returned before an error are printed too.
     rows.finish();
     match result {
         Ok(summary) => {
@@ -66,7 +66,7 @@ pub(crate) async fn run(mut args: SqlArgs, halt: Receiver<bool>) -> Result<u8, S
     }
 }
 
-/// Returns the statement. Of one argument that is a statement and not a location, the source is that of the settings.
+/// Returns the statement. If the only argument is a statement, the settings name the source.
 fn statement(args: &mut SqlArgs) -> Result<String, String> {
     let statement = match (args.statement.take(), args.from.source.take()) {
         (None, Some(Location::Path(path))) if path.to_str().is_some_and(is_statement) => {
@@ -118,13 +118,7 @@ fn report(summary: &SqlSummary, limit: u64) -> String {
     let mut lines = Vec::new();
     for read in &summary.reads {
         let scanned = &read.scanned;
-        for skipped in &scanned.skipped {
-            lines.push(format!("warning: {}: {}", skipped.name, skipped.reason));
-        }
-        let unnamed = scanned.skipped_files.saturating_sub(scanned.skipped.len() as u64);
-        if unnamed > 0 {
-            lines.push(format!("warning: {unnamed} more files or folders were not read"));
-        }
+        lines.extend(not_read(scanned));
         lines.push(format!(
             "searched {} in {} ({}) from {} to {}",
             counted(scanned.events, "event"),
@@ -138,8 +132,9 @@ fn report(summary: &SqlSummary, limit: u64) -> String {
             lines.push(format!("{number} without a valid eventTime: no time span contains them"));
         }
         if scanned.may_count_copies {
-            lines
-                .push("warning: too many events match to recognize all of their copies, so some are rows twice".into());
+            lines.push(
+                "warning: too many events match to recognize all of their copies, so some may be returned twice".into(),
+            );
         }
     }
     if summary.is_limited {

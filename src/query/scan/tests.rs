@@ -41,7 +41,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 const COUNT_BY_NAME: &str = r#""groups": {"by": ["eventName"], "aggregates": ["count"]}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_and_compressed_files_are_read_and_other_days_are_pruned() {
+async fn plain_and_compressed_files_are_read_and_other_days_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let lines = |day: u32| {
         let lines: Vec<_> = (0..300)
@@ -58,7 +58,7 @@ async fn plain_and_compressed_files_are_read_and_other_days_are_pruned() {
     let row = |name: &str| vec![Some(name.to_owned()), Some("300".to_owned())];
     assert_eq!(found.rows, [row("A"), row("B"), row("C")]);
     assert_eq!((found.scanned.files, found.scanned.events, found.scanned.selected), (2, 900, 900));
-    assert_eq!((found.scanned.pruned, found.scanned.skipped_files, found.scanned.invalid_lines), (1, 0, 0));
+    assert_eq!((found.scanned.excluded, found.scanned.skipped_files, found.scanned.invalid_lines), (1, 0, 0));
 }
 
 fn lines(events: std::ops::Range<usize>) -> Vec<u8> {
@@ -75,7 +75,7 @@ async fn what_cannot_be_read_is_counted_and_named() {
     // A line that is still being written, next to a last line that is complete.
     write(folder.path(), &name("a.jsonl"), &[&lines(0..10)[..], br#"{"eventTime":"2026-02-01T0"#].concat());
     write(folder.path(), &name("b.jsonl"), lines(10..20).trim_ascii_end());
-    // A gzip member that is cut.
+    // A truncated gzip member.
     let member = gzip(&lines(20..1_020));
     write(folder.path(), &name("c.jsonl.gz"), &[&gzip(&lines(1_020..1_030))[..], &member[..member.len() / 2]].concat());
     write(folder.path(), &name("d.jsonl"), b"not an event\n\n[]\n{\"eventTime\":5}\n");
@@ -94,10 +94,11 @@ async fn what_cannot_be_read_is_counted_and_named() {
     assert_eq!(reason("b.jsonl"), "", "{scanned:?}");
     assert!(reason("c.jsonl.gz").contains("cannot be read: "), "{scanned:?}");
     assert!(reason("d.jsonl").contains("2 lines are not events"), "{scanned:?}");
-    assert!(reason("e.jsonl").contains("1 lines are not events"), "{scanned:?}");
+    assert!(reason("e.jsonl").contains("1 line is not an event"), "{scanned:?}");
     let counts = (scanned.skipped_files, scanned.invalid_lines, scanned.without_time, scanned.other_files);
     assert_eq!(counts, (2, 3, 1, 1));
     let count: u64 = found.rows[0][1].as_deref().unwrap().parse().unwrap();
+    // 10 events of each of the files a, b and c, 2 of e, and those of the truncated member that were decompressed.
     assert!((32..32 + 1_000).contains(&count), "{count}");
     assert!(!scanned.is_complete());
 }
@@ -111,11 +112,11 @@ async fn file_that_disappears_or_shrinks_is_named() {
     /// Changes the other files when the first event is read.
     struct Changing(PathBuf);
     impl ScanVisitor for Changing {
-        fn visit(&mut self, _: ScannedEvent<'_>) -> Result<Visited, QueryError> {
+        fn visit(&mut self, _: ScannedEvent<'_>) -> Result<VisitOutcome, QueryError> {
             let _ = std::fs::remove_file(self.0.join(DAY).join("b.jsonl"));
             let last = std::fs::OpenOptions::new().write(true).open(self.0.join(DAY).join("c.jsonl"));
             last.unwrap().set_len(lines(0..2).len() as u64).unwrap();
-            Ok(Visited::Selected)
+            Ok(VisitOutcome::Selected)
         }
     }
     let source = Directory::open(folder.path()).unwrap();
@@ -149,7 +150,7 @@ async fn copies_in_several_objects_count_once_and_late_deliveries_are_found() {
     write(folder.path(), "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/01/broken.json.gz", b"not gzip");
     let found = answer(folder.path(), &plan(COUNT_BY_NAME)).await;
     assert_eq!(found.rows, [[Some("A".to_owned()), Some("3".to_owned())]], "{found:?}");
-    assert_eq!((found.scanned.files, found.scanned.duplicates, found.scanned.skipped_files), (3, 1, 1), "{found:?}");
+    assert_eq!((found.scanned.files, found.scanned.copies, found.scanned.skipped_files), (3, 1, 1), "{found:?}");
     // An upper limit that the user sets excludes the late delivery.
     let limited = engine(folder.path()).await.arrived_until(Some(jiff::civil::date(2026, 2, 2)));
     let found = limited.answer(&plan(COUNT_BY_NAME), &QueryControl::default()).await.unwrap();
@@ -157,14 +158,14 @@ async fn copies_in_several_objects_count_once_and_late_deliveries_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lake_is_pruned_by_arrival_and_found_below_its_folder() {
+async fn lake_is_read_from_its_folder_and_from_the_first_day_of_arrival() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "events/dt=2026-01-30/a.jsonl.gz", b"is not read");
     write(folder.path(), "events/dt=2026-02-01/a.jsonl.gz", &gzip(&lines(0..5)));
     write(folder.path(), "events/dt=2026-09-01/a.jsonl.gz", &gzip(&lines(5..6)));
     write(folder.path(), "oversize/a.json", b"is not read");
     let found = answer(folder.path(), &plan(COUNT_BY_NAME)).await;
-    assert_eq!((found.scanned.selected, found.scanned.files, found.scanned.pruned), (6, 2, 1), "{found:?}");
+    assert_eq!((found.scanned.selected, found.scanned.files, found.scanned.excluded), (6, 2, 1), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,6 +211,7 @@ async fn rows_as_read_contain_every_selected_event_once() {
     let distinct: std::collections::HashSet<_> = found.rows.iter().collect();
     assert_eq!((found.rows.len(), distinct.len()), (350, 350));
     assert_eq!(found.scanned.selected, 350);
-    // A consumer that needs no further row ends the scan.
-    assert!(engine.run(&all, &QueryControl::default(), &mut NoFurtherRow).await.is_ok());
+    // A consumer that needs no further row ends the scan. At most one row and a full channel are sent.
+    let ended = engine.run(&all, &QueryControl::default(), &mut NoFurtherRow).await.unwrap();
+    assert!(ended.scanned.selected < 350, "{ended:?}");
 }

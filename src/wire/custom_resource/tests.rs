@@ -120,7 +120,7 @@ async fn deletion_after_a_failed_creation_changes_nothing() {
 }
 
 #[tokio::test]
-async fn deletion_without_an_answer_to_the_creation_removes_only_the_own_rule() {
+async fn deletion_after_a_creation_without_a_response_removes_only_its_rule() {
     let buckets = Buckets::default();
     buckets.set("a", EMPTY);
     buckets.answer("Create", None, properties("a", "S3")).await;

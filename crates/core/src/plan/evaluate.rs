@@ -4,8 +4,8 @@
 //! event ─▶ fields ─▶ predicate ─▶ groups | newest or oldest events | rows as read
 //! ```
 //!
-//! The bytes are those of an event that the decoder accepted. In other bytes, a defect within a value that the plan does not
-//! read is not noticed.
+//! The bytes should be those of an event that the decoder accepted: a defect in a value that the plan does not read is not
+//! detected.
 
 mod fields;
 mod groups;
@@ -15,7 +15,7 @@ mod top;
 
 pub use memory::{MemoryBudget, MemoryExceeded};
 
-use super::{Column, EventOrder, Plan, PlanOutput, Predicate, QueryField, Scope, TimeSpan, ValueTest};
+use super::{Column, EventOrder, Plan, PlanOutput, Predicate, Scope, TimeSpan};
 use crate::decode::time;
 pub use fields::FieldSlots;
 use fields::{FieldTree, FieldTreeBuilder, ValueSource};
@@ -54,7 +54,7 @@ enum PreparedOutput {
     Groups(PreparedGroups),
 }
 
-/// What a plan finds out about an event.
+/// How a plan classifies an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventClass {
     /// The plan selects the event.
@@ -76,8 +76,7 @@ impl PreparedPlan {
         let (span, predicate) = match plan.scope() {
             Scope::Time(span) => (Some(*span), PreparedPredicate::new(plan.predicate(), &mut fields)),
             Scope::EventId(id) => {
-                let has_id = Predicate::Field(QueryField::Column(Column::EventId), ValueTest::Equals(vec![id.clone()]));
-                let both = Predicate::All(vec![has_id, plan.predicate().clone()]);
+                let both = Predicate::All(vec![Predicate::equals(Column::EventId, id), plan.predicate().clone()]);
                 (None, PreparedPredicate::new(&both, &mut fields))
             }
         };
@@ -239,17 +238,17 @@ impl PreparedPlan {
     }
 }
 
-/// Returns bytes of an event as text. Only the bytes of invalid events are not UTF-8; they are replaced.
+/// Returns bytes of an event as text. Bytes that are not UTF-8, which only invalid events contain, are replaced.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The time of the event that the slots contain.
+/// Returns the day of a time, such as `2026-02-28`.
 fn day(time: Timestamp) -> String {
     time.to_string().get(..10).unwrap_or_default().to_owned()
 }
 
-/// The time of the event that the slots contain, up to the hour.
+/// Returns the day and the hour of a time, such as `2026-02-28T12`.
 fn hour(time: Timestamp) -> String {
     time.to_string().get(..13).unwrap_or_default().to_owned()
 }

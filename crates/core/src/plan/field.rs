@@ -34,7 +34,7 @@ pub enum PathStep {
     Index(usize),
 }
 
-/// Maximum number of steps of a path. CloudTrail truncates deeper request parameters.
+/// Maximum number of steps of a path.
 const MAX_STEPS: usize = 32;
 
 /// An object whose fields depend on the service.
@@ -49,7 +49,7 @@ pub enum FreeField {
 }
 
 impl FreeField {
-    /// All of them.
+    /// All free fields.
     pub const ALL: [Self; 3] = [Self::RequestParameters, Self::ResponseElements, Self::AdditionalEventData];
 
     /// Returns the name in an event.
@@ -74,8 +74,8 @@ macro_rules! columns {
             /// All columns, in the order in which they are shown.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Returns the names of the path to the value in an event. A computed column has the one name of the column,
-            /// which no event has.
+            /// Returns the names of the path to the value in an event. For a computed column, this is the name of the column,
+            /// which is not a field of events.
             pub fn path(self) -> &'static [&'static str] {
                 match self {
                     $(Self::$variant => &[$($name),+]),+
@@ -204,11 +204,11 @@ impl Path {
     /// Creates a path.
     ///
     /// # Errors
-    /// No step, more than 32 steps, or an empty name.
+    /// No step, more than 32 steps, or a name that is empty or contains a control character.
     pub fn new(root: FreeField, steps: Vec<PathStep>) -> Result<Self, PlanError> {
         if steps.is_empty() || steps.len() > MAX_STEPS {
             return Err(PlanError::new(format!(
-                "a path below {} has {} names: expected 1 to {MAX_STEPS}",
+                "a path below {} has {} steps: expected 1 to {MAX_STEPS}",
                 root.name(),
                 steps.len()
             )));
@@ -216,13 +216,17 @@ impl Path {
         if steps.iter().any(|step| matches!(step, PathStep::Name(name) if name.is_empty())) {
             return Err(PlanError::new(format!("a path below {} contains an empty name", root.name())));
         }
+        // The names become literals of SQL, which must not contain control characters.
+        if steps.iter().any(|step| matches!(step, PathStep::Name(name) if name.contains(char::is_control))) {
+            return Err(PlanError::new(format!("a path below {} contains a control character", root.name())));
+        }
         Ok(Self { root, steps })
     }
 
     /// Creates a path of one name.
     ///
     /// # Errors
-    /// The name is empty.
+    /// The name is empty or contains a control character.
     pub fn name(root: FreeField, name: &str) -> Result<Self, PlanError> {
         Self::new(root, vec![PathStep::Name(name.to_owned())])
     }
@@ -321,7 +325,7 @@ fn parse_steps(text: &str) -> Result<Vec<PathStep>, &'static str> {
                     '.' | '[' => break,
                     '\\' => {
                         chars.next();
-                        name.push(chars.next().ok_or("\\ at the end escapes nothing")?);
+                        name.push(chars.next().ok_or("\\ must precede the character that it escapes")?);
                     }
                     _ => {
                         chars.next();

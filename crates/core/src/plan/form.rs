@@ -21,8 +21,8 @@
 //! `event_id` instead of `time` looks up one event. `events` with `columns` and `order` instead of `groups` lists events.
 
 use super::{
-    Aggregate, EventOrder, GroupOrder, Groups, Having, MAX_DEPTH, Network, Plan, PlanError, PlanOutput, Predicate,
-    QueryField, Scope, TimeSpan, ValueTest,
+    Aggregate, EventOrder, Groups, Having, MAX_DEPTH, Network, Plan, PlanError, PlanOutput, Predicate, QueryField,
+    Scope, SortKey, TimeSpan, ValueTest,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ struct GroupsForm {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     having: Vec<Having>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    order: Vec<GroupOrder>,
+    order: Vec<SortKey>,
 }
 
 /// A predicate. Exactly one of `all`, `any`, `not`, `anywhere` and `field` is present, and with `field` exactly one test.

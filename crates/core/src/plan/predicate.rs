@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Maximum number of predicates within each other.
+/// Maximum nesting depth of predicates.
 pub const MAX_DEPTH: usize = 64;
 
 /// Maximum number of predicates and values of a plan.
@@ -18,7 +18,7 @@ pub enum Predicate {
     All(Vec<Predicate>),
     /// At least one predicate. Without predicates, no event fulfills it.
     Any(Vec<Predicate>),
-    /// The opposite.
+    /// The predicate does not hold.
     Not(Box<Predicate>),
     /// The value of the field passes the test.
     Field(QueryField, ValueTest),
@@ -46,7 +46,7 @@ pub enum ValueTest {
     SameAs(QueryField),
 }
 
-/// A network of IP addresses. IPv4 addresses are in no IPv6 network, and the reverse.
+/// A network of IP addresses. It contains addresses of its own IP version only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -64,7 +64,7 @@ impl Predicate {
         Self::Field(field.into(), ValueTest::Equals(vec![value.into()]))
     }
 
-    /// Returns the opposite of this predicate.
+    /// Returns the negation of this predicate.
     #[must_use]
     pub fn negated(self) -> Self {
         match self {
@@ -101,20 +101,20 @@ impl Predicate {
             }
         }
         if *size > MAX_SIZE {
-            return Err(PlanError::new(format!("a plan has more than {MAX_SIZE} predicates and values")));
+            return Err(PlanError::new(format!("the plan has more than {MAX_SIZE} predicates and values: use fewer")));
         }
         Ok(())
     }
 }
 
 impl ValueTest {
-    /// Returns the number of values.
+    /// Checks the values and returns their number.
     fn check(&self) -> Result<usize, &'static str> {
         let values = match self {
             Self::Equals(values) => values,
             Self::Prefix(values) | Self::Suffix(values) | Self::Contains(values) => {
                 if values.iter().any(String::is_empty) {
-                    return Err("an empty text is a part of every value");
+                    return Err("an empty text matches every value: use at least one character");
                 }
                 values
             }

@@ -3,8 +3,8 @@
 //! People check with it that a plan is what they asked for, so plans with different results have different sentences.
 
 use super::{
-    Aggregate, Column, Comparison, EventOrder, GroupKey, GroupOrder, Groups, Plan, PlanOutput, Predicate, QueryField,
-    Scope, TimeSpan, ValueTest,
+    Aggregate, Column, Comparison, EventOrder, GroupColumn, Groups, Plan, PlanOutput, Predicate, QueryField, Scope,
+    SortKey, TimeSpan, ValueTest,
 };
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -43,7 +43,8 @@ impl Plan {
                 text
             }
             PlanOutput::Groups(groups) => {
-                let mut text = format!("{} of the {events}", capitalized(&list(groups.aggregates.iter().map(Value))));
+                let mut text =
+                    format!("{} of the {events}", capitalized(&list(groups.aggregates.iter().map(AggregateText))));
                 if !groups.by.is_empty() {
                     text.push_str(&format!(", for each {}", list(&groups.by)));
                 }
@@ -56,19 +57,19 @@ impl Plan {
         }
     }
 
-    /// Which groups are returned, in which order. `None` if all of them are, in the order of their values.
+    /// Returns which groups are returned and in which order. `None` if these are all groups, in the order of their values.
     fn rows(&self, groups: &Groups) -> Option<String> {
         let mut parts = Vec::new();
         if !groups.having.is_empty() {
             let conditions = groups.having.iter().map(|having| {
-                let aggregate = groups.aggregates.get(having.aggregate).map(|it| Value(it).to_string());
-                format!("{} is {} {}", aggregate.unwrap_or_default(), words(having.is), having.value)
+                let aggregate = groups.aggregates.get(having.aggregate).map(|it| AggregateText(it).to_string());
+                format!("{} is {} {}", aggregate.unwrap_or_default(), comparison_text(having.is), having.value)
             });
             let conditions: Vec<String> = conditions.collect();
             parts.push(format!("only rows where {}", conditions.join(" and ")));
         }
         if !groups.order.is_empty() {
-            let keys: Vec<String> = groups.order.iter().map(|order| key(groups, *order)).collect();
+            let keys: Vec<String> = groups.order.iter().map(|order| sort_key_text(groups, *order)).collect();
             parts.push(format!("ordered by {}", keys.join(", then by ")));
         }
         parts.extend(self.limit.map(|limit| format!("at most {limit} rows")));
@@ -76,15 +77,15 @@ impl Plan {
     }
 }
 
-fn key(groups: &Groups, order: GroupOrder) -> String {
+fn sort_key_text(groups: &Groups, order: SortKey) -> String {
     let name = match order.by {
-        GroupKey::Field(index) => groups.by.get(index).map(QueryField::to_string),
-        GroupKey::Aggregate(index) => groups.aggregates.get(index).map(|it| Value(it).to_string()),
+        GroupColumn::Field(index) => groups.by.get(index).map(QueryField::to_string),
+        GroupColumn::Aggregate(index) => groups.aggregates.get(index).map(|it| AggregateText(it).to_string()),
     };
     format!("{} ({})", name.unwrap_or_default(), if order.descending { "largest first" } else { "smallest first" })
 }
 
-fn words(comparison: Comparison) -> &'static str {
+fn comparison_text(comparison: Comparison) -> &'static str {
     match comparison {
         Comparison::Equal => "equal to",
         Comparison::Less => "less than",
@@ -127,9 +128,9 @@ impl fmt::Display for TimeSpan {
 }
 
 /// An aggregate in words.
-struct Value<'p>(&'p Aggregate);
+struct AggregateText<'p>(&'p Aggregate);
 
-impl fmt::Display for Value<'_> {
+impl fmt::Display for AggregateText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Aggregate::Count => f.write_str("number"),
@@ -189,8 +190,8 @@ impl Clause<'_> {
 impl fmt::Display for Clause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Predicate::All(inner) if inner.is_empty() => f.write_str("anything is true"),
-            Predicate::Any(inner) if inner.is_empty() => f.write_str("nothing is true"),
+            Predicate::All(inner) if inner.is_empty() => f.write_str("no condition is required"),
+            Predicate::Any(inner) if inner.is_empty() => f.write_str("no condition can hold"),
             Predicate::All(inner) => Self::write_inner(f, inner, " and "),
             Predicate::Any(inner) => Self::write_inner(f, inner, " or "),
             Predicate::Not(inner) => match &**inner {

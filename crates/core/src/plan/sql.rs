@@ -1,7 +1,6 @@
-//! Renders a plan as SQL of Trino, for the engines that run where the data is.
+//! Renders a plan as SQL of Trino, for Athena and CloudTrail Lake.
 //!
-//! The SQL selects, compares and groups as the [module of the plan](super) documents, so that all engines return the same
-//! rows. SQL has a third truth value: a comparison with `NULL` is neither true nor false, and neither is its negation. So
+//! The SQL compares and groups values as the [module `plan`](super) specifies, so that all engines return the same rows. SQL has a third truth value: a comparison with `NULL` is neither true nor false, and neither is its negation. So
 //! negations are moved down to the comparisons, and a negated comparison is also true if a value is missing.
 //!
 //! Values are literals that are checked and escaped. The remaining differences from an evaluation of the events' bytes are
@@ -16,10 +15,10 @@ pub use cloudtrail_lake::EventDataStore;
 
 use super::evaluate::EVENT_COLUMN;
 use super::{
-    Aggregate, Column, Comparison, EventOrder, GroupKey, Groups, Network, Plan, PlanOutput, Predicate, QueryField,
+    Aggregate, Column, Comparison, EventOrder, GroupColumn, Groups, Network, Plan, PlanOutput, Predicate, QueryField,
     Scope, TimeSpan, ValueTest,
 };
-use literal::{anywhere_pattern, ipv4_pattern, like_pattern, quoted, text_literal};
+use literal::{anywhere_pattern, ipv4_pattern, like_condition, quoted, text_literal};
 use std::fmt::Write as _;
 
 /// Where a statement reads from, and how it names fields.
@@ -76,7 +75,7 @@ impl FieldSql {
     }
 }
 
-/// A path is built from names without control characters, so this literal is always valid.
+/// Returns a path as a literal. [`Path`](super::Path) rejects control characters, so the literal is always valid.
 fn text_literal_of_path(path: &str) -> String {
     format!("'{}'", path.replace('\'', "''"))
 }
@@ -86,9 +85,9 @@ fn text_literal_of_path(path: &str) -> String {
 pub struct SqlStatement {
     /// The statement.
     pub sql: String,
-    /// The names of the columns of the result in it, in their order.
-    pub names: Vec<String>,
-    /// The names of the columns for people, in their order: those of the plan.
+    /// The names of the columns in the service's result, in their order.
+    pub aliases: Vec<String>,
+    /// The names of the columns in the plan, in the same order.
     pub columns: Vec<String>,
     /// The plan's limit. The statement returns up to one row more, which shows that there are more rows.
     pub limit: Option<u64>,
@@ -101,7 +100,7 @@ pub enum RenderError {
     #[error("the value {0:?} contains a control character, which cannot be part of a query")]
     ControlCharacter(String),
     /// The statement is too long.
-    #[error("the query has {chars} characters, and the service accepts {max}: use fewer or shorter values")]
+    #[error("the query has {chars} characters, and the service accepts at most {max}: use fewer or shorter values")]
     TooLong {
         /// Its characters.
         chars: usize,
@@ -136,9 +135,12 @@ fn render(plan: &Plan, dialect: &dyn SqlDialect) -> Result<SqlStatement, RenderE
             (names, expressions, renderer.group_tail(groups))
         }
     };
-    let names: Vec<_> = columns.iter().enumerate().map(|(number, name)| dialect.alias(number, name)).collect();
-    let selected: Vec<_> =
-        expressions.iter().zip(&names).map(|(expression, name)| format!("{expression} AS {}", quoted(name))).collect();
+    let aliases: Vec<_> = columns.iter().enumerate().map(|(number, name)| dialect.alias(number, name)).collect();
+    let selected: Vec<_> = expressions
+        .iter()
+        .zip(&aliases)
+        .map(|(expression, name)| format!("{expression} AS {}", quoted(name)))
+        .collect();
     let mut sql = format!("SELECT {}\nFROM {}", selected.join(",\n    "), dialect.table());
     for (number, condition) in conditions.iter().enumerate() {
         let keyword = if number == 0 { "WHERE" } else { "  AND" };
@@ -152,7 +154,7 @@ fn render(plan: &Plan, dialect: &dyn SqlDialect) -> Result<SqlStatement, RenderE
     if chars > dialect.max_chars() {
         return Err(RenderError::TooLong { chars, max: dialect.max_chars() });
     }
-    Ok(SqlStatement { sql, names, columns, limit: plan.limit() })
+    Ok(SqlStatement { sql, aliases, columns, limit: plan.limit() })
 }
 
 struct Renderer<'a> {
@@ -184,7 +186,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// Returns a predicate or its opposite as an operand of `AND`.
+    /// Returns a predicate or its negation as an operand of `AND`.
     fn predicate(&self, predicate: &Predicate, negated: bool) -> Result<String, RenderError> {
         match predicate {
             Predicate::All(inner) => self.joined(inner, negated, !negated),
@@ -215,7 +217,7 @@ impl Renderer<'_> {
             _ => format!("({})", conditions.join(" OR ")),
         };
         let like = |texts: &[String], before: &str, after: &str| {
-            let like = |text: &String| like_pattern(value, before, text, after);
+            let like = |text: &String| like_condition(value, before, text, after);
             Ok(any(texts.iter().map(like).collect::<Result<_, RenderError>>()?))
         };
         let condition = match test {
@@ -244,14 +246,15 @@ impl Renderer<'_> {
             ValueTest::Contains(values) => {
                 let contains = |text: &String| {
                     let lower = text.to_ascii_lowercase();
-                    // `lower` also changes letters that are not ASCII. In a text of ASCII letters they cannot occur.
+                    // `lower` also changes letters that are not ASCII. Two of them become ASCII letters; docs/lake.md lists
+                    // this difference.
                     let value = match text.is_ascii() {
                         true => format!("lower({value})"),
                         false => {
                             format!("translate({value}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')")
                         }
                     };
-                    like_pattern(&value, "%", &lower, "%")
+                    like_condition(&value, "%", &lower, "%")
                 };
                 any(values.iter().map(contains).collect::<Result<_, RenderError>>()?)
             }
@@ -275,15 +278,7 @@ impl Renderer<'_> {
 
     fn group_columns(&self, groups: &Groups) -> (Vec<String>, Vec<String>) {
         let by = groups.by.iter().map(|field| (field.to_string(), self.field(field).column));
-        let aggregates = groups.aggregates.iter().map(|aggregate| {
-            let name = match aggregate {
-                Aggregate::Count => "count".to_owned(),
-                Aggregate::CountDistinct(field) => format!("count_distinct({field})"),
-                Aggregate::Min(field) => format!("min({field})"),
-                Aggregate::Max(field) => format!("max({field})"),
-            };
-            (name, self.aggregate(aggregate))
-        });
+        let aggregates = groups.aggregates.iter().map(|aggregate| (aggregate.column_name(), self.aggregate(aggregate)));
         by.chain(aggregates).unzip()
     }
 
@@ -314,8 +309,8 @@ impl Renderer<'_> {
             .iter()
             .map(|order| {
                 let number = match order.by {
-                    GroupKey::Field(index) => index + 1,
-                    GroupKey::Aggregate(index) => by + index + 1,
+                    GroupColumn::Field(index) => index + 1,
+                    GroupColumn::Aggregate(index) => by + index + 1,
                 };
                 format!("{number} {} NULLS LAST", if order.descending { "DESC" } else { "ASC" })
             })
@@ -341,7 +336,8 @@ fn operator(comparison: Comparison) -> &'static str {
 fn in_network(value: &str, network: Network) -> String {
     match ipv4_pattern(network) {
         Some(pattern) => format!("regexp_like({value}, '{pattern}')"),
-        // An IPv6 address has many spellings, so it is parsed. Trino stores IPv4 addresses as IPv6 addresses.
+        // An IPv6 address has many spellings, so it is parsed. Trino parses IPv4 addresses as IPv6 addresses too; `:` excludes
+        // them.
         None => format!(
             "(strpos({value}, ':') > 0 AND coalesce(contains('{}/{}', try_cast({value} AS ipaddress)), FALSE))",
             network.first(),
@@ -350,8 +346,7 @@ fn in_network(value: &str, network: Network) -> String {
     }
 }
 
-/// Returns the bounds of a span as text in whole seconds, without a time zone: the first time, and the first time after the
-/// span. CloudTrail's times are whole seconds. Texts without `Z` are smaller than those with a fraction of the second.
+/// Returns the start and the end of a span in UTC, rounded up to whole seconds, because CloudTrail's times are whole seconds.
 fn bounds(span: TimeSpan) -> [jiff::civil::DateTime; 2] {
     [span.since(), span.until()].map(|time| {
         let seconds = time.as_second() + i64::from(time.subsec_nanosecond() > 0);

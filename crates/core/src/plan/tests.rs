@@ -90,7 +90,15 @@ fn names_of_fields_are_parsed_and_written_without_a_difference() {
     for text in ["requestParameters.a\\.b.c\\[d", "responseElements[0].x[12]", "additionalEventData.\\\\"] {
         assert_eq!(text.parse::<QueryField>().unwrap().to_string(), text);
     }
-    for text in ["requestParameters.", "requestParameters[x]", "requestParameters[1]x", "resources.ARN", "nosuch", ""] {
+    for text in [
+        "requestParameters.",
+        "requestParameters[x]",
+        "requestParameters[1]x",
+        "resources.ARN",
+        "requestParameters.a\0",
+        "nosuch",
+        "",
+    ] {
         assert!(text.parse::<QueryField>().is_err(), "{text}");
     }
 }

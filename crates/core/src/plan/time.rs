@@ -1,6 +1,6 @@
 //! Time expressions such as `last 7 days`, `yesterday` and `between 2026-11-01 and 2026-11-07`, in UTC.
 //!
-//! Options, questions and language models give times in this form. All of them are relative to a given time.
+//! Options, questions and language models give times in this form. The caller passes the current time.
 //!
 //! # Rules
 //! - `last 7 days` and `7d` end now. `past week` and `the last week` are the last 7 days, `past month` and `the last month`
@@ -39,7 +39,7 @@ impl TimeSpan {
     pub fn parse(text: &str, now: Timestamp) -> Result<Self, PlanError> {
         let words = split(text);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if let Some((length, span)) = Self::at_start_of(&words, now)?
+        if let Some((length, span)) = Self::parse_prefix(&words, now)?
             && length == words.len()
         {
             return Ok(span);
@@ -60,12 +60,12 @@ impl TimeSpan {
         Err(not_a_time(text, "last 7 days, yesterday, 12h, 2026-11-03, since Monday, 2026-11-01..2026-11-07"))
     }
 
-    /// Finds a time expression that starts with the first of these words, and returns its number of words. The words are
-    /// in lower case and without punctuation around them.
+    /// Parses a time expression at the start of these words, and returns the number of its words. The words are in lower case
+    /// and without punctuation around them.
     ///
     /// # Errors
-    /// A time expression that has no start, is empty or in the future.
-    pub fn at_start_of(words: &[&str], now: Timestamp) -> Result<Option<(usize, Self)>, PlanError> {
+    /// A time expression without a start, of an empty span, or of a span in the future.
+    pub fn parse_prefix(words: &[&str], now: Timestamp) -> Result<Option<(usize, Self)>, PlanError> {
         let mut parser = Parser::new(words, now);
         let Some(Period { start, end, .. }) = parser.span()? else { return Ok(None) };
         let text = words.get(..parser.at).unwrap_or_default().join(" ");
@@ -75,7 +75,8 @@ impl TimeSpan {
     }
 }
 
-/// Parses the start of a span: `2026-11-03`, `yesterday`, `7d`, `Monday` or an RFC 3339 time. Of a day it is the first moment.
+/// Parses the start of a span: `2026-11-03`, `yesterday`, `7d`, `Monday` or an RFC 3339 time. For a day,
+/// returns its first moment.
 ///
 /// # Errors
 /// Words that are not a time, or a time in the future.
@@ -85,7 +86,8 @@ pub fn parse_start(text: &str, now: Timestamp) -> Result<Timestamp, PlanError> {
     Ok(start)
 }
 
-/// Parses the end of a span: the forms of [`parse_start`]. Of a day it is the first moment after it, so the day is included.
+/// Parses the end of a span, in the forms of [`parse_start`]. For a day, returns the first moment after it, so that the day is
+/// included.
 ///
 /// # Errors
 /// Words that are not a time.
@@ -186,10 +188,7 @@ impl<'w> Parser<'w> {
 
     /// `between 9am and 5pm yesterday`, `yesterday between 10:00 and 12:00`. Without a day it is today.
     fn hours_of_a_day(&mut self) -> Result<Option<Period>, PlanError> {
-        let mut day = self.attempt(|parser| {
-            parser.accept(&["on"]);
-            parser.day()
-        })?;
+        let mut day = self.attempt(Self::day_after_on)?;
         let joins: &[&str] = match self.accept(&["between", "from"]) {
             Some("between") => &["and"],
             Some(_) => &["to", "until", "till"],
@@ -201,10 +200,7 @@ impl<'w> Parser<'w> {
         }
         let Some(last) = self.clock() else { return Ok(None) };
         if day.is_none() {
-            day = self.attempt(|parser| {
-                parser.accept(&["on"]);
-                parser.day()
-            })?;
+            day = self.attempt(Self::day_after_on)?;
         }
         let day = day.unwrap_or(self.calendar.today);
         Ok(Some(Period::span(self.calendar.moment(day, first)?, self.calendar.moment(day, last)?)))
@@ -245,7 +241,7 @@ impl<'w> Parser<'w> {
             "from" if self.accept(&["onwards", "onward"]).is_none() => return Ok(None),
             "until" | "till" | "before" => {
                 return Err(PlanError::new(format!(
-                    "the time {introduction:?} has no start: expected for example \"since 2026-11-01 {introduction} \
+                    "a time with {introduction:?} needs a start: expected for example \"since 2026-11-01 {introduction} \
                      2026-11-07\""
                 )));
             }

@@ -1,9 +1,9 @@
-//! What was understood of a question so far, and the plan that it becomes.
+//! The parts of a question that were understood so far, and the plan that they become.
 
 use super::noun::parameter;
 use crate::plan::{
-    Aggregate, Column, Comparison, EventOrder, FreeField, GroupKey, GroupOrder, Groups, Having, Plan, PlanError,
-    PlanOutput, Predicate, QueryField, Scope, TimeSpan, ValueTest,
+    Aggregate, Column, Comparison, EventOrder, FreeField, GroupColumn, Groups, Having, Plan, PlanError, PlanOutput,
+    Predicate, QueryField, Scope, SortKey, TimeSpan, ValueTest,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,7 +16,7 @@ const TOP_LIMIT: u64 = 10;
 /// Hours of the time span, if the question names none.
 const DEFAULT_HOURS: i64 = 24;
 
-/// A part of a plan. Predicates of one list are alternatives, and different lists restrict each other.
+/// A part of a plan. An event must fulfill at least one predicate of each list that is not empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draft {
     pub(super) span: Option<TimeSpan>,
@@ -42,7 +42,7 @@ pub(super) struct Draft {
     pub(super) counts: bool,
     /// `the last` without a number.
     pub(super) is_single: bool,
-    /// `by whom`
+    /// `by whom`: the groups are by principal too.
     pub(super) shows_principal: bool,
     /// `last time` or `first time`.
     pub(super) time_of: Option<EventOrder>,
@@ -125,7 +125,7 @@ impl Draft {
             all.push(if is_wanted { console } else { console.negated() });
         }
         all.extend(self.conditions.iter().cloned());
-        // `All` within `All` adds nothing.
+        // `All` within `All` is flattened.
         all.into_iter()
             .flat_map(|predicate| match predicate {
                 Predicate::All(inner) => inner,
@@ -168,7 +168,7 @@ impl Draft {
             _ => Predicate::All(predicates),
         };
         if self.is_single && self.is_login() && self.time_of.is_none() {
-            // The last sign-in is a time.
+            // A question for the last sign-in asks for its time.
             let times = Self { time_of: self.order, limit: None, is_single: false, ..self.clone() };
             return times.plan(now);
         }
@@ -206,9 +206,9 @@ impl Draft {
         let order = match by.is_empty() {
             true => Vec::new(),
             false if is_in_order_of_time => {
-                (0..by.len()).map(|index| GroupOrder { by: GroupKey::Field(index), descending: false }).collect()
+                (0..by.len()).map(|index| SortKey { by: GroupColumn::Field(index), descending: false }).collect()
             }
-            false => vec![GroupOrder { by: GroupKey::Aggregate(0), descending: true }],
+            false => vec![SortKey { by: GroupColumn::Aggregate(0), descending: true }],
         };
         Groups { by, aggregates: vec![aggregate], having, order }
     }

@@ -6,7 +6,7 @@ use super::noun::{self, Family, SERVICE_EVENTS};
 use super::object::{Noun, forms};
 use super::reader::Reader;
 use super::service;
-use super::stop;
+use super::stop_words;
 use super::verb::{CHANGES, Verb};
 use super::vocabulary::Vocabulary;
 use super::words::Role;
@@ -29,7 +29,7 @@ impl Reader {
             }
             let Some(mut clause) = self.event_name(at) else { continue };
             self.words.consume(at..at + 1, Role::Event);
-            clause.is_negated = self.is_negated(at);
+            clause.is_negated = self.take_negation(at);
             self.draft.events.push(clause);
         }
     }
@@ -50,7 +50,7 @@ impl Reader {
         }
         let operation = Vocabulary::get().operation(&name.to_lowercase(), &sources)?;
         let parts = operation.name.bytes().filter(u8::is_ascii_uppercase).count();
-        let is_written_so = operation.name == name;
+        let is_same_case = operation.name == name;
         let next = self.words.lower(at + 1);
         let is_called = matches!(
             next,
@@ -58,8 +58,8 @@ impl Reader {
         ) || (at > 0 && matches!(self.words.lower(at - 1), "called" | "call"))
             || (at > 1 && self.words.lower(at - 1) == "to" && matches!(self.words.lower(at - 2), "calls" | "call"));
         let is_name = service.is_some()
-            || (parts >= 2 && (is_written_so || !stop::is_known(&name.to_lowercase())))
-            || (is_called && (is_written_so || self.follows_service(at, &operation.sources)));
+            || (parts >= 2 && (is_same_case || !stop_words::is_known(&name.to_lowercase())))
+            || (is_called && (is_same_case || self.follows_service(at, &operation.sources)));
         is_name.then(|| EventClause { sources, ..EventClause::names(Vocabulary::with_versions(&operation.name)) })
     }
 
@@ -80,12 +80,14 @@ impl Reader {
         let all: Vec<Verb> = groups.iter().flatten().map(|found| found.verb).collect();
         let nouns = self.nouns(&all);
         // A verb may be a part of a noun, as in `key deletions that were scheduled`.
-        let is_apart = |verb: &FoundVerb| !nouns.iter().any(|noun| noun.start <= verb.at && verb.at < noun.end);
-        let is_whole = |group: &Vec<FoundVerb>| group.iter().any(is_apart);
-        let groups: Vec<Vec<FoundVerb>> = match groups.iter().any(is_whole) {
-            true => {
-                groups.into_iter().filter(is_whole).map(|group| group.into_iter().filter(is_apart).collect()).collect()
-            }
+        let is_outside_nouns = |verb: &FoundVerb| !nouns.iter().any(|noun| noun.start <= verb.at && verb.at < noun.end);
+        let has_verb = |group: &Vec<FoundVerb>| group.iter().any(is_outside_nouns);
+        let groups: Vec<Vec<FoundVerb>> = match groups.iter().any(has_verb) {
+            true => groups
+                .into_iter()
+                .filter(has_verb)
+                .map(|group| group.into_iter().filter(is_outside_nouns).collect())
+                .collect(),
             false => groups,
         };
         for (index, group) in groups.iter().enumerate() {
@@ -108,7 +110,7 @@ impl Reader {
                         )
                 });
             let candidates = if is_passive { [&both, &after] } else { [&after, &both] };
-            let is_resolved = candidates.into_iter().any(|nouns| self.read_group(group, nouns));
+            let is_resolved = candidates.into_iter().any(|nouns| self.read_verb_group(group, nouns));
             if is_resolved || self.read_service_event(group) || self.read_general_event(group) {
                 self.words.consume(first..last, Role::Event);
             } else if group.iter().all(|found| self.is_label(*found)) {
@@ -155,7 +157,7 @@ impl Reader {
     }
 
     fn verb(&self, at: usize) -> Option<FoundVerb> {
-        if !self.words.is_free(at) || stop::is_stop_word(self.words.lower(at)) {
+        if !self.words.is_free(at) || stop_words::is_stop_word(self.words.lower(at)) {
             return None;
         }
         for (phrase, name) in
@@ -168,8 +170,8 @@ impl Reader {
         Verb::from_word(self.words.lower(at)).map(|verb| FoundVerb { at, end: at + 1, verb })
     }
 
-    /// Consumes a group of verbs with their objects. Returns `false` and consumes nothing if they are not known together.
-    fn read_group(&mut self, group: &[FoundVerb], nouns: &[Noun]) -> bool {
+    /// Consumes a group of verbs with their objects. Returns `false` and consumes nothing if no event has these verbs and objects.
+    fn read_verb_group(&mut self, group: &[FoundVerb], nouns: &[Noun]) -> bool {
         let mut events: Vec<(Vec<String>, Option<&'static Family>, usize)> = Vec::new();
         // In `functions whose code was changed`, the object is the code.
         let mut nouns = nouns.to_vec();
@@ -178,7 +180,7 @@ impl Reader {
             nouns.rotate_left(index);
         }
         let nouns = nouns.as_slice();
-        let has_plan = group.iter().any(|found| matches!(found.verb.name, "schedule" | "cancel"));
+        let is_scheduled = group.iter().any(|found| matches!(found.verb.name, "schedule" | "cancel"));
         for (index, noun) in nouns.iter().enumerate() {
             let is_alternative = index > 0 && self.joins(nouns.get(index - 1).map_or(0, |noun| noun.end), noun.start);
             if !events.is_empty() && !is_alternative {
@@ -188,7 +190,7 @@ impl Reader {
             let mut understood = 0;
             for found in group {
                 // `scheduled the deletion`
-                if has_plan && found.verb.name == "delete" {
+                if is_scheduled && found.verb.name == "delete" {
                     understood += 1;
                     continue;
                 }
@@ -217,7 +219,7 @@ impl Reader {
             let is_assumption = clause.names == ["AssumeRole"];
             clause.conditions.extend(self.name_condition(noun, is_assumption));
             clause.conditions.extend(status(group, &clause.names));
-            self.ask(noun, is_assumption);
+            self.group_by_asked_names(noun, is_assumption);
             self.words.consume(noun.start..noun.end, Role::Object);
             for other in nouns.iter().skip(1) {
                 if self.words.is_free(other.end - 1) && !self.joins(noun.end, other.start) {
@@ -243,7 +245,7 @@ impl Reader {
         true
     }
 
-    /// Whether a further noun restricts nothing that the plan does not express. `account` is an output.
+    /// Whether the plan already expresses a further noun. `by account` is a part of the output instead.
     fn is_used(&self, noun: &Noun) -> bool {
         let follows_by = noun.start > 0 && self.words.lower(noun.start - 1) == "by";
         !noun.names.is_empty() || (!follows_by && noun.family.is_some_and(|family| family.objects != "Account"))
@@ -275,8 +277,8 @@ impl Reader {
         operations(verb, &unique(forms), &[family.source.to_owned()])
     }
 
-    /// `which buckets`: groups the events by the names of the resources.
-    fn ask(&mut self, noun: &Noun, is_assumption: bool) {
+    /// Groups the events by the names of the resources if the question asks for them: `which buckets`.
+    fn group_by_asked_names(&mut self, noun: &Noun, is_assumption: bool) {
         let mut at = noun.start;
         while at > 0
             && matches!(
@@ -295,18 +297,14 @@ impl Reader {
         if let Some(new) = (at..noun.start).find(|&at| self.words.lower(at) == "new") {
             self.words.consume(new..new + 1, Role::Label);
         }
-        let paths: &[&str] = match (noun.family, is_assumption) {
-            (_, true) => &["roleArn"],
-            (Some(family), _) => family.paths,
-            (None, _) => &[],
-        };
         if is_asked && noun.names.is_empty() {
-            let fields = paths.iter().map(|path| noun::request_parameter(path));
+            let fields = noun.name_paths(is_assumption).iter().map(|path| noun::request_parameter(path));
             self.draft.by.extend(fields);
         }
     }
 
-    /// Whether a verb without an object restricts nothing: `accounts accessed from`, `events invoked by CloudFormation`.
+    /// Whether a verb without an object does not restrict the events: `accounts accessed from`, `events invoked by
+    /// CloudFormation`.
     fn is_label(&self, found: FoundVerb) -> bool {
         let is_passive = self.words.role(found.end) == Some(Role::Principal);
         match self.words.lower(found.at) {
@@ -422,7 +420,7 @@ fn needed_source(names: &[String], source: Option<String>) -> Vec<String> {
     if is_ambiguous { vec![source] } else { Vec::new() }
 }
 
-/// The condition that distinguishes `disabled` from `enabled` where one operation does both.
+/// The condition that distinguishes `disabled` from `enabled` if one operation does both.
 fn status(group: &[FoundVerb], names: &[String]) -> Option<Predicate> {
     let (path, on, off): (&[&str], _, _) = match names {
         [name] if name == "PutBucketVersioning" => (&["VersioningConfiguration", "Status"], "Enabled", "Suspended"),
@@ -446,7 +444,7 @@ fn status(group: &[FoundVerb], names: &[String]) -> Option<Predicate> {
     Some(Predicate::equals(QueryField::Path(path), if wanted { on } else { off }))
 }
 
-/// The operations of a verb on an object. `change` is also `Delete` if the object is set with `Put`.
+/// The operations of a verb on an object. `change` includes `Delete` if an operation `Put` sets the object.
 fn operations(verb: Verb, forms: &[String], sources: &[String]) -> Vec<String> {
     let mut names = Vec::new();
     let mut starts = verb.starts.to_vec();
@@ -464,7 +462,7 @@ fn operations(verb: Verb, forms: &[String], sources: &[String]) -> Vec<String> {
     unique(names)
 }
 
-/// Keeps the events of policies for the kind of principal that another noun names: `a policy to a role`.
+/// Keeps the policy events of the principal type that another noun names: `a policy to a role`.
 fn policy_events(events: Vec<String>, family: &Family, noun: &Noun, nouns: &[Noun]) -> Vec<String> {
     if !family.names.contains("policy") || events.len() < 3 {
         return events;

@@ -1,9 +1,9 @@
-//! Words that show what they are: access keys, account IDs, addresses, regions, resource IDs.
+//! Words that are recognized by their form: access keys, account IDs, addresses, regions, resource IDs.
 
 use crate::plan::Network;
 use std::str::FromStr as _;
 
-/// What a word is by its form.
+/// A word that is recognized by its form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Literal {
     AccessKey(String),

@@ -1,4 +1,4 @@
-//! Families of nouns: what events are about, with the events that their service's names do not show.
+//! Families of nouns: the resources that events are about, and event names that do not follow from verb and noun.
 
 use crate::plan::FreeField;
 use std::collections::HashSet;
@@ -11,11 +11,11 @@ pub(super) struct Family {
     pub(super) names: &'static str,
     /// The prefix of the event source. Empty for any service.
     pub(super) source: &'static str,
-    /// What operations call it, separated by `|`, for example `BucketPolicy`.
+    /// Its names in the names of operations, separated by `|`, for example `BucketPolicy`.
     pub(super) objects: &'static str,
-    /// Paths below `requestParameters` with its name.
+    /// Paths below `requestParameters` that contain its name.
     pub(super) paths: &'static [&'static str],
-    /// Verbs whose events the operations' names do not show, and these events. A verb `a|b` has several forms.
+    /// Verbs with the event names that do not follow from verb and noun. `a|b` lists several verbs.
     pub(super) events: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -31,7 +31,7 @@ macro_rules! families {
     };
 }
 
-/// Longer names are compared first.
+/// All families. If several names match, the longest one counts.
 pub(super) const FAMILIES: &[Family] = families! {
     // S3
     "s3 bucket|bucket", "s3", "Bucket", ["bucketName"], [
@@ -213,7 +213,7 @@ pub(super) const FAMILIES: &[Family] = families! {
     "web acl|firewall acl", "wafv2", "WebACL", ["name"], [];
 };
 
-/// What the verbs stand for if their object is a whole service: its source, the verbs, the event names.
+/// The event names of verbs whose object is a whole service: its source, the verbs, the event names.
 pub(super) const SERVICE_EVENTS: &[(&str, &str, &[&str])] = &[
     (
         "guardduty",
@@ -238,7 +238,7 @@ pub(super) const SERVICE_EVENTS: &[(&str, &str, &[&str])] = &[
     ("config", "enable|start|turn on", &["StartConfigurationRecorder", "PutConfigurationRecorder"]),
 ];
 
-/// A name of a family, as words.
+/// A name of a family, split into words.
 #[derive(Debug)]
 pub(super) struct FamilyName {
     pub(super) family: &'static Family,

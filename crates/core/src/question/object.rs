@@ -5,7 +5,7 @@ use super::literal::Literal;
 use super::noun::{self, FAMILIES, Family, FamilyName};
 use super::reader::Reader;
 use super::service;
-use super::stop;
+use super::stop_words;
 use super::verb::Verb;
 use super::vocabulary::Vocabulary;
 use crate::plan::{Predicate, QueryField, ValueTest};
@@ -34,8 +34,19 @@ pub(super) enum ObjectName {
     Exact(String),
     /// A part of the value of a request parameter: `an admin group`.
     Part(String),
-    /// A text that is unique enough to be anywhere in the event.
+    /// A unique text, which is searched anywhere in the event.
     Id(String),
+}
+
+impl Noun {
+    /// Returns the paths below `requestParameters` that contain its name.
+    pub(super) fn name_paths(&self, is_assumption: bool) -> &'static [&'static str] {
+        match (self.family, is_assumption) {
+            (_, true) => &["roleArn"],
+            (Some(family), _) => family.paths,
+            (None, _) => &[],
+        }
+    }
 }
 
 impl Reader {
@@ -109,7 +120,8 @@ impl Reader {
         (1..=MAX_NOUN).rev().find_map(|length| {
             let range = at..at + length;
             // There are several kinds of keys.
-            let is_vague = stop::is_stop_word(self.words.lower(at)) || matches!(self.words.lower(at), "key" | "keys");
+            let is_vague =
+                stop_words::is_stop_word(self.words.lower(at)) || matches!(self.words.lower(at), "key" | "keys");
             let is_free = range
                 .clone()
                 .all(|at| self.words.is_free(at) && !self.words.lower(at).is_empty() && self.literal(at).is_none());
@@ -181,17 +193,13 @@ impl Reader {
     }
 
     pub(super) fn name_condition(&self, noun: &Noun, is_assumption: bool) -> Option<Predicate> {
-        let paths: &[&str] = match (noun.family, is_assumption) {
-            (_, true) => &["roleArn"],
-            (Some(family), _) => family.paths,
-            (None, _) => &[],
-        };
+        let paths = noun.name_paths(is_assumption);
         let paths = if paths == ["bucketName", "key"] { &["key"] } else { paths };
         let names = noun.names.iter().flat_map(|name| match name {
             ObjectName::Id(id) => vec![Predicate::Anywhere(id.clone())],
             ObjectName::Exact(text) if paths.is_empty() => vec![Predicate::Anywhere(text.clone())],
             ObjectName::Part(text) if paths.is_empty() => vec![Predicate::Anywhere(text.clone())],
-            ObjectName::Exact(text) => paths.iter().flat_map(|path| named(path, text)).collect(),
+            ObjectName::Exact(text) => paths.iter().flat_map(|path| name_predicates(path, text)).collect(),
             ObjectName::Part(text) => {
                 let contains = |path: &&str| {
                     Predicate::Field(noun::request_parameter(path), ValueTest::Contains(vec![text.clone()]))
@@ -202,7 +210,7 @@ impl Reader {
         any(names.collect())
     }
 
-    /// Whether the name is no ordinary word: it has digits or punctuation, or is quoted.
+    /// Whether each name is certainly a name: it has digits or punctuation, or is quoted.
     pub(super) fn has_certain_name(&self, noun: &Noun) -> bool {
         noun.names.iter().all(|name| match name {
             ObjectName::Id(_) => true,
@@ -232,7 +240,7 @@ pub(super) fn family_at(words: &super::words::Words, at: usize) -> Option<(&'sta
     })
 }
 
-/// As written, and the singular and the plural of its last word.
+/// Returns the words as written, and with the singular and the plural of the last word.
 pub(super) fn forms(joined: &str) -> Vec<String> {
     let mut forms = vec![joined.to_owned()];
     if let Some(stem) = joined.strip_suffix("ies") {
@@ -248,8 +256,8 @@ pub(super) fn forms(joined: &str) -> Vec<String> {
     forms
 }
 
-/// The predicates that a request parameter is this name, also as the last part of an ARN or a URL.
-fn named(path: &str, name: &str) -> Vec<Predicate> {
+/// Returns the predicates that a request parameter is this name, or an ARN or a URL that ends with it.
+fn name_predicates(path: &str, name: &str) -> Vec<Predicate> {
     let field = || -> QueryField { noun::request_parameter(path) };
     let exact = Predicate::equals(field(), name);
     let suffixes = || ValueTest::Suffix(vec![format!("/{name}"), format!(":{name}")]);

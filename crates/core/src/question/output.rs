@@ -1,4 +1,4 @@
-//! What a question wants to see: lists, groups, counts, the first or the last.
+//! What a question asks for: lists, groups, counts, the first or the last.
 
 use super::draft::ErrorKind;
 use super::noun::request_parameter;
@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::words::Role;
 use crate::plan::{Column, Comparison, EventOrder, QueryField};
 
-/// Names of what events are grouped by. Longer names are first.
+/// Phrases for the fields that events are grouped by. If several match, the longest one counts.
 const DIMENSIONS: &[(&str, Column)] = &[
     ("source? ip? address|addresses", Column::SourceIpAddress),
     ("source? ip|ips", Column::SourceIpAddress),
@@ -39,7 +39,7 @@ const DIMENSIONS: &[(&str, Column)] = &[
     ("hour|hours", Column::Hour),
 ];
 
-/// Introductions of groups.
+/// Phrases before the fields that events are grouped by.
 const GROUPED: &[&str] = &[
     "grouped by each?",
     "group by each?",
@@ -105,14 +105,14 @@ impl Reader {
                 self.draft.time_of = Some(order);
             }
         }
-        let login_time = ["when did", "when was", "when has", "when were"];
+        let asks_when = ["when did", "when was", "when has", "when were"];
         for (phrases, order) in [
             (&["last", "latest", "newest", "most recent"][..], EventOrder::Newest),
             (&["first", "earliest", "oldest"][..], EventOrder::Oldest),
         ] {
             if let Some((at, length)) = self.words.find(phrases, Role::Output) {
                 let number = self.number(at + length);
-                let asks_time = login_time.iter().any(|phrase| self.words.phrase(0, phrase).is_some());
+                let asks_time = asks_when.iter().any(|phrase| self.words.phrase(0, phrase).is_some());
                 if asks_time && number.is_none() {
                     self.draft.time_of = Some(order);
                 } else {

@@ -6,7 +6,7 @@ use super::service;
 use super::words::Role;
 use crate::plan::{Column, Predicate, ValueTest};
 
-/// What kind of principal a name is.
+/// The type of principal that a name belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PrincipalKind {
     Any,
@@ -25,7 +25,7 @@ const LABELS: &[(&str, PrincipalKind)] = &[
     ("identity|identities", PrincipalKind::Any),
 ];
 
-/// Words before `of` or `from` that show that the name is who made the requests.
+/// Words such as `activity of`: the name after the preposition is the caller.
 const REQUESTS: &[&str] = &[
     "activity",
     "activities",
@@ -77,16 +77,11 @@ impl Reader {
     fn principal_at(&mut self, at: usize) -> Option<usize> {
         let label =
             LABELS.iter().find_map(|(phrase, kind)| self.words.phrase(at, phrase).map(|length| (length, *kind)));
-        let (mut name, kind) = label.map_or((at, PrincipalKind::Any), |(length, kind)| (at + length, kind));
+        let (mut name, mut kind) = label.map_or((at, PrincipalKind::Any), |(length, kind)| (at + length, kind));
         if label.is_some() {
             name += self.words.phrase(name, "named|called").unwrap_or(0);
         }
         let mut end = name + 1;
-        let mut start = at;
-        let mut kind = kind;
-        if label.is_some() && !self.is_principal_name(name) {
-            return None;
-        }
         if !self.is_principal_name(name) {
             return None;
         }
@@ -95,15 +90,14 @@ impl Reader {
             let after = LABELS
                 .iter()
                 .find_map(|(phrase, kind)| self.words.phrase(name + 1, phrase).map(|length| (length, *kind)));
-            let has_article = at > 0 && super::stop::is_article(self.words.lower(at - 1));
+            let has_article = at > 0 && super::stop_words::is_article(self.words.lower(at - 1));
             if let Some((length, found)) = after.filter(|_| has_article) {
                 kind = found;
                 end = name + 1 + length;
-                start = at;
             }
         }
         let has_label = kind != PrincipalKind::Any || label.is_some();
-        if !self.is_caller(start, end, has_label) {
+        if !self.is_caller(at, end, has_label) {
             return None;
         }
         let mut predicates = vec![self.principal(name, kind)];
@@ -115,8 +109,8 @@ impl Reader {
             predicates.push(self.principal(end + 1, kind));
             end += 2;
         }
-        self.words.consume(start..end, Role::Principal);
-        if self.is_negated(start) {
+        self.words.consume(at..end, Role::Principal);
+        if self.take_negation(at) {
             self.draft.conditions.extend(predicates.into_iter().map(Predicate::negated));
         } else {
             self.draft.principals.extend(predicates);
@@ -133,7 +127,7 @@ impl Reader {
         }
     }
 
-    /// Whether the name at this position is who made the requests, and not what they were about.
+    /// Whether the name at this position is the caller, and not the object of the requests.
     fn is_caller(&self, start: usize, end: usize, has_label: bool) -> bool {
         let Some(before) = self.words.before(start) else { return has_label || self.words.lower(end) == "did" };
         let next = self.words.lower(end);
@@ -198,7 +192,7 @@ impl Reader {
             let address = Predicate::equals(Column::SourceIpAddress, source);
             let start = if before == "of" { at - 2 } else { at - 1 };
             self.words.consume(start..at + length, Role::Principal);
-            if is_outside || self.is_negated(start) {
+            if is_outside || self.take_negation(start) {
                 self.draft.conditions.extend([invoked.negated(), address.negated()]);
             } else {
                 self.draft.principals.push(Predicate::Any(vec![invoked, address]));

@@ -21,19 +21,20 @@ impl Reader {
         Self { words, literals, draft: Draft::default(), now }
     }
 
-    /// What a free word is by its form.
+    /// Returns the literal at this position if the word is free.
     pub(super) fn literal(&self, at: usize) -> Option<&Literal> {
         self.literals.get(at).and_then(Option::as_ref).filter(|_| self.words.is_free(at))
     }
 
-    /// The position of the word before this one, without articles and the like.
+    /// Returns the nearest word before this one that is not an article or a label of a name.
     pub(super) fn word_before(&self, at: usize) -> &str {
         self.words.before(at).map_or("", |before| self.words.lower(before))
     }
 
-    /// Consumes a negation that belongs to the item at this position, such as `not`, `outside` or `other than`, and returns
-    /// whether there is one, also before an earlier item of a list. The item is consumed before. Prepositions and labels may be between them.
-    pub(super) fn is_negated(&mut self, at: usize) -> bool {
+    /// Consumes a negation of the item at this position, such as `not`, `outside` or `other than`, and returns whether there is
+    /// one. Prepositions and labels may be between negation and item. A negation also applies to the further items of a list.
+    /// The item must be consumed before the call.
+    pub(super) fn take_negation(&mut self, at: usize) -> bool {
         let is_negated = self.follows_negation(at);
         let role = self.words.role(at);
         for word in self.words.all.iter_mut().skip(at).take_while(|word| word.role == role && role.is_some()) {
@@ -111,7 +112,7 @@ impl Reader {
             {
                 return true;
             }
-            let is_between = BETWEEN.contains(&word) || super::stop::is_article(word);
+            let is_between = BETWEEN.contains(&word) || super::stop_words::is_article(word);
             if !is_between {
                 return false;
             }
@@ -124,7 +125,7 @@ impl Reader {
     fn consume_label_before(&mut self, at: usize) {
         const LABELS: [&str; 10] =
             ["ip", "ips", "address", "addresses", "region", "regions", "users", "roles", "services", "accounts"];
-        // After other words it is asked for: `top 10 addresses excluding …`
+        // Without a preposition the label is a part of the output: `top 10 addresses excluding …`
         let follows_preposition = at > 1 && matches!(self.words.lower(at - 2), "from" | "in" | "by" | "with" | "for");
         if follows_preposition && self.words.is_free(at - 1) && LABELS.contains(&self.words.lower(at - 1)) {
             self.words.consume(at - 1..at, Role::Label);

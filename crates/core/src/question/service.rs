@@ -130,7 +130,7 @@ const COMMON_WORDS: &[&str] = &[
 /// Longest name in words.
 const MAX_WORDS: usize = 6;
 
-/// Returns the event source's prefix of the service that is named at this position, and the number of words.
+/// Returns the prefix of the event source of the service that is named at this position, and the number of words.
 pub(super) fn at(words: &Words, at: usize) -> Option<(String, usize)> {
     let has_brand = ["aws", "amazon"].contains(&words.lower(at));
     let start = at + usize::from(has_brand);
@@ -145,7 +145,7 @@ pub(super) fn at(words: &Words, at: usize) -> Option<(String, usize)> {
         let name = name.join(" ");
         let is_common = COMMON_WORDS.contains(&name.as_str());
         let has_label = words.lower(start + length) == "service";
-        if is_common && !has_brand && !has_label && !is_strict_alias(&name) {
+        if is_common && !has_brand && !has_label && !is_listed_alias(&name) {
             continue;
         }
         if let Some(source) = by_name(&name) {
@@ -155,7 +155,7 @@ pub(super) fn at(words: &Words, at: usize) -> Option<(String, usize)> {
     None
 }
 
-fn is_strict_alias(name: &str) -> bool {
+fn is_listed_alias(name: &str) -> bool {
     ALIASES.iter().any(|(alias, _)| *alias == name)
 }
 
@@ -168,5 +168,5 @@ fn by_name(name: &str) -> Option<String> {
 
 /// Returns whether a word alone is the name of a service.
 pub(super) fn is_alias(word: &str) -> bool {
-    is_strict_alias(word) || (!COMMON_WORDS.contains(&word) && by_name(word).is_some())
+    is_listed_alias(word) || (!COMMON_WORDS.contains(&word) && by_name(word).is_some())
 }

@@ -89,7 +89,7 @@ const CROSS_ACCOUNT: &[&str] =
     &["cross-account access?", "cross account access?", "from another|other|external|foreign account|accounts"];
 
 impl Reader {
-    /// Consumes sign-ins. They are before the states, because a console and a failure are part of them.
+    /// Consumes sign-ins. Called before [`Reader::read_states`], which reads `the console` as where a request came from.
     pub(super) fn read_logins(&mut self) {
         let mut is_found = false;
         for at in 0..self.words.len() {
@@ -110,7 +110,7 @@ impl Reader {
         self.read_snapshots_and_services();
         self.read_error_codes();
         self.read_clients();
-        // Before the errors, because `without errors` contains one.
+        // `SUCCESSFUL` is first, because `without errors` contains a phrase of `FAILED`.
         for (phrases, kind) in [
             (SUCCESSFUL, ErrorKind::Successful),
             (DENIED, ErrorKind::Denied),
@@ -128,7 +128,7 @@ impl Reader {
         if let Some((at, _)) = self.words.find(ROOT, Role::State) {
             let root = Predicate::equals(Column::UserIdentityType, "Root");
             let direct = Predicate::Field(Column::UserIdentityInvokedBy.into(), ValueTest::Null);
-            if self.is_negated(at) {
+            if self.take_negation(at) {
                 self.draft.conditions.push(root.negated());
             } else {
                 self.draft.conditions.extend([root, direct]);
@@ -140,12 +140,12 @@ impl Reader {
             self.draft.has_mfa = Some(true);
         }
         if let Some((at, _)) = self.words.find(CONSOLE, Role::State) {
-            self.draft.from_console = Some(!self.is_negated(at));
+            self.draft.from_console = Some(!self.take_negation(at));
         }
         for (phrases, value) in [(READ, "true"), (WRITE, "false")] {
             if let Some((at, _)) = self.words.find(phrases, Role::State) {
                 let read_only = Predicate::equals(Column::ReadOnly, value);
-                let is_negated = self.is_negated(at);
+                let is_negated = self.take_negation(at);
                 self.draft.conditions.push(if is_negated { read_only.negated() } else { read_only });
             }
         }
@@ -176,7 +176,7 @@ impl Reader {
             let address = || Column::SourceIpAddress.into();
             let name = Predicate::Field(address(), ValueTest::Suffix(vec![".amazonaws.com".into()]));
             let internal = Predicate::equals(Column::SourceIpAddress, "AWS Internal");
-            if self.is_negated(at) {
+            if self.take_negation(at) {
                 self.draft.conditions.extend([name.negated(), internal.negated()]);
             } else {
                 self.draft.conditions.push(Predicate::Any(vec![name, internal]));

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A question and its plan per line. The plans were compared with the meaning of the questions by a person.
+/// A question and its plan per line. Each plan was reviewed against the meaning of its question.
 const QUESTIONS: &str = include_str!("questions.jsonl");
 
 fn now() -> Timestamp {
@@ -36,7 +36,7 @@ fn questions_have_their_exact_plans() {
 }
 
 #[test]
-fn word_without_a_meaning_is_never_ignored() {
+fn unknown_word_is_never_ignored() {
     for (text, _) in questions() {
         let words: Vec<&str> = text.split_whitespace().collect();
         for at in [0, words.len() / 2, words.len()] {
@@ -49,7 +49,7 @@ fn word_without_a_meaning_is_never_ignored() {
 }
 
 #[test]
-fn upper_and_lower_case_of_words_do_not_matter() {
+fn case_of_words_is_ignored() {
     let upper = read("WHO DELETED THE BUCKET reports-prod LAST WEEK?");
     assert!(upper.is_ok(), "{upper:?}");
     assert_eq!(upper, read("who deleted the bucket reports-prod last week"));
@@ -67,10 +67,10 @@ fn other_questions_are_refused_with_the_reason() {
         ("Which roles were used for the first time this week?", "compares two time spans"),
         ("suspicious activity of alice", "cannot decide what is unusual"),
         ("Who can delete buckets?", "not what is permitted"),
-        ("Which access keys are unused?", "no events of what was not used"),
+        ("Which access keys are unused?", "records only what was used"),
         ("errors today yesterday", "more than one time"),
         ("logins since 2026-12-24", "in the future"),
-        ("logins before 2026-11-07", "has no start"),
+        ("logins before 2026-11-07", "needs a start"),
         ("denied or from 192.0.2.1", "this word was not understood: or"),
         ("which users did not log in", "not"),
         ("which users have never logged in", "never"),
@@ -100,7 +100,7 @@ fn refusal_has_the_closest_plan() {
 }
 
 #[test]
-fn quoted_text_is_a_value_and_nothing_else() {
+fn quoted_text_is_one_value() {
     let plan = read("who deleted the bucket \"x' OR 1=1; last week by alice\"").unwrap();
     assert!(plan.contains(r#"requestParameters.bucketName is "x' OR 1=1; last week by alice""#), "{plan}");
     assert!(!plan.contains("userName"), "{plan}");

@@ -1,6 +1,6 @@
-//! Verbs of questions, and the starts of the operations that they stand for.
+//! Verbs of questions, and the starts of the names of their operations.
 
-/// What happened to a resource.
+/// What a request did with a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verb {
     /// The form in the table of families, for example `delete`.
@@ -118,7 +118,7 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 impl Verb {
-    /// The verb with this form. The imperatives `list`, `get` and `search` at the start of questions are no verbs.
+    /// Returns the verb with this form. `list`, `get` and `search` are not verbs, because they introduce questions.
     pub(super) fn from_word(word: &str) -> Option<Self> {
         let row = VERBS.iter().find(|(name, _, forms)| *name == word || forms.contains(&word))?;
         Some(Self { name: row.0, starts: row.1 })

@@ -59,7 +59,7 @@ const OTHER_EVENTS: &[(&str, &str)] = &[
     ("ecr", "PolicyExecutionEvent"),
 ];
 
-/// The names under which Lambda's operations are logged besides their own: the operation, then the ends.
+/// Operations of Lambda that are also logged with a suffix, and the suffixes.
 const LAMBDA_VERSIONS: &[(&str, &[&str])] = &[
     ("AddLayerVersionPermission", &["20181031"]),
     ("AddPermission", &["20150331", "20150331v2"]),
@@ -108,7 +108,7 @@ pub(super) struct Operation {
 
 static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
     let mut text = String::new();
-    // A test reads the data, so it is valid. Without it, no operation would be known.
+    // A test reads the data, so an error cannot occur here.
     let _ = flate2::read::DeflateDecoder::new(OPERATIONS).read_to_string(&mut text);
     Vocabulary::parse(&text)
 });
@@ -153,7 +153,8 @@ impl Vocabulary {
         }
     }
 
-    /// The operation with this name in lower case, if one of these services has it. Without services, of any service.
+    /// Returns the operation with this name in lower case, if one of these services has it. Without `sources`, any service
+    /// counts.
     pub(super) fn operation(&self, lower: &str, sources: &[String]) -> Option<&Operation> {
         let operation = self.operations.get(lower)?;
         let is_in = sources.is_empty() || operation.sources.iter().any(|source| sources.contains(source));
@@ -165,7 +166,7 @@ impl Vocabulary {
         self.services.get(name).map(String::as_str)
     }
 
-    /// The name of an event and the names under which it is logged too.
+    /// Returns the name of an event and the names with a suffix under which it is also logged.
     pub(super) fn with_versions(name: &str) -> Vec<String> {
         let versions =
             LAMBDA_VERSIONS.iter().find(|(operation, _)| *operation == name).map_or(&[][..], |(_, ends)| *ends);

@@ -1,6 +1,6 @@
 //! The words of a question, and which of them are understood.
 
-use super::stop;
+use super::stop_words;
 use std::ops::Range;
 
 /// A word, a quoted text or a number.
@@ -10,7 +10,7 @@ pub(super) struct Word {
     pub(super) text: String,
     pub(super) lower: String,
     pub(super) is_quoted: bool,
-    /// What the word was understood as.
+    /// What the word contributes. `None` if it is not consumed.
     pub(super) role: Option<Role>,
     /// Whether it belongs to what a negation excludes.
     pub(super) is_negated: bool,
@@ -101,7 +101,7 @@ impl Words {
         }
     }
 
-    /// The number of words of `phrase` if all of them are at this position and free. A `|` separates alternatives for a word,
+    /// Returns the number of words at this position that match `phrase` and are free. A `|` separates alternatives for a word,
     /// and a word with `?` is optional.
     pub(super) fn phrase(&self, at: usize, phrase: &str) -> Option<usize> {
         let mut next = at;
@@ -125,12 +125,12 @@ impl Words {
         Some((at, length))
     }
 
-    /// The position of the nearest word before this one that is not an article or the like.
+    /// Returns the position of the nearest word before this one that is not an article or a label of a name.
     pub(super) fn before(&self, at: usize) -> Option<usize> {
-        (0..at).rev().find(|&before| !stop::is_article(self.lower(before)))
+        (0..at).rev().find(|&before| !stop_words::is_article(self.lower(before)))
     }
 
-    /// Whether this can be the name of a user, a bucket or the like.
+    /// Returns whether this can be the name of a user, a bucket or another resource.
     pub(super) fn is_name(&self, at: usize) -> bool {
         let Some(word) = self.all.get(at).filter(|word| word.role.is_none()) else { return false };
         if word.is_quoted {
@@ -138,12 +138,12 @@ impl Words {
         }
         let is_valid = word.text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@:+=,$*#%".contains(c));
         let has_letter = word.text.bytes().any(|byte| byte.is_ascii_alphabetic());
-        is_valid && has_letter && !stop::is_known(&word.lower)
+        is_valid && has_letter && !stop_words::is_known(&word.lower)
     }
 
     /// The words that are not understood.
     pub(super) fn unknown(&self) -> Vec<String> {
-        let words = (0..self.len()).filter(|&at| self.is_free(at) && !stop::is_stop_word(self.lower(at)));
+        let words = (0..self.len()).filter(|&at| self.is_free(at) && !stop_words::is_stop_word(self.lower(at)));
         words.map(|at| self.text(at).to_owned()).collect()
     }
 }

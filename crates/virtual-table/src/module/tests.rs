@@ -2,7 +2,7 @@ use super::*;
 use crate::TableColumn;
 use std::sync::Mutex;
 
-/// Three rows of two columns and a hidden one. Notes the requests.
+/// Three rows of two columns and a hidden one. Records the requests.
 #[derive(Default)]
 struct Letters {
     requests: Mutex<Vec<TableRequest>>,
@@ -61,7 +61,7 @@ fn rows_have_their_values_and_hidden_columns_must_be_named() {
 }
 
 #[test]
-fn conditions_are_passed_on_and_tested_again() {
+fn conditions_are_passed_to_the_table_and_tested_again() {
     let (rows, requests) =
         query("SELECT letter FROM letters WHERE letter IN ('c', 'x') AND raw > 'ra' AND letter GLOB 'c*'");
     assert_eq!(rows, [[text("c")]], "the table ignores the conditions");
@@ -82,14 +82,15 @@ fn conditions_are_passed_on_and_tested_again() {
 }
 
 #[test]
-fn alternatives_are_one_scan() {
+fn alternatives_are_read_in_one_scan() {
     let (rows, requests) = query("SELECT letter FROM letters WHERE letter = 'a' OR raw = 'rc'");
     assert_eq!((rows, requests.len()), (vec![vec![text("a")], vec![text("c")]], 1));
 }
 
 #[test]
 fn plan_of_a_scan_is_read_back_from_its_text() {
-    let accepted = OPERATORS.map(|operator| Accepted { column: 7, operator, list: operator == Operator::Equal });
+    let accepted =
+        OPERATORS.map(|operator| AcceptedConstraint { column: 7, operator, list: operator == Operator::Equal });
     let plan = ScanPlan { used: u64::MAX, accepted: accepted.into() };
     assert_eq!(ScanPlan::from_text(&plan.to_text()), Some(plan));
     for invalid in ["", "x", "1 2", "1 2,eq", "1 2,other,0"] {

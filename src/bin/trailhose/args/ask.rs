@@ -23,7 +23,7 @@ pub(crate) struct AskArgs {
     #[command(flatten)]
     pub(crate) from: EventSourceArgs,
 
-    /// Question in English, in quotation marks. Without a time it is about the last 24 hours (UTC)
+    /// Question in English, in quotation marks. Without a time, the last 24 hours are searched (UTC)
     #[arg(value_name = "QUESTION")]
     pub(crate) question: String,
 

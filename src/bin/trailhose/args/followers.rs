@@ -9,13 +9,13 @@ use std::path::PathBuf;
 pub(super) const FOLLOWERS_EXAMPLES: &str = "\
 Examples:
   trailhose followers list ./events           the position and the backlog of every follower
-  trailhose followers skip index ./events     skip the file at which the follower `index` stops";
+  trailhose followers skip index ./events     skip the unreadable part of a file at which `index` stops";
 
 pub(super) const FOLLOWERS_EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  nothing to skip, or not confirmed
-  2  invalid arguments, the folder or its state cannot be opened, or --yes is missing";
+  1  not confirmed
+  2  invalid arguments, the folder or its state cannot be opened, nothing to skip, or --yes is missing";
 
 pub(super) const INDEX_EXAMPLES: &str = "\
 Examples:

@@ -25,7 +25,7 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "DAY", value_parser = day, required_unless_present = "older_than")]
     before: Option<Date>,
 
-    /// Delete the files of the days before the day this long ago: 90d, 12w
+    /// Delete the files of days that are older than this: 90d, 12w
     #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "before")]
     older_than: Option<Date>,
 

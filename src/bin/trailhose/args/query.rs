@@ -45,7 +45,7 @@ pub(crate) struct EventSourceArgs {
     pub(crate) access: AccessArgs,
 }
 
-/// Services that run the query where the events are.
+/// Services in AWS that run the query.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Query in AWS")]
 pub(crate) struct RemoteArgs {
@@ -58,11 +58,11 @@ pub(crate) struct RemoteArgs {
     #[arg(long, value_name = "ID|ARN", conflicts_with = "source")]
     pub(crate) event_data_store: Option<String>,
 
-    /// Read only the table of events' own bytes, which depends on no column
+    /// Read the table `lines`, which contains the events' own bytes, instead of the table `events`
     #[arg(long, requires = "athena")]
     pub(crate) raw_lines: bool,
 
-    /// Where Athena stores the result, for a workgroup that neither manages results nor has a location
+    /// Location where Athena stores the result, if the workgroup neither manages results nor has a location
     #[arg(long, value_name = "s3://BUCKET/PREFIX/", requires = "athena")]
     pub(crate) result_location: Option<String>,
 }
@@ -107,7 +107,7 @@ pub(crate) struct QueryArgs {
     pub(crate) output: OutputArgs,
 }
 
-/// Which events are selected. All conditions must hold; of a repeated option, one value must match.
+/// Which events are selected. All conditions must hold. If an option is repeated, one of its values must match.
 #[derive(Debug, Args)]
 #[group(id = "ConditionArgs", multiple = true)]
 #[command(next_help_heading = "Conditions (all must hold; repeat an option for alternatives)")]
@@ -148,12 +148,12 @@ pub(crate) struct ConditionArgs {
     #[arg(long, value_name = "CODE")]
     pub(crate) error: Vec<String>,
 
-    /// Text that a value anywhere in the event contains. Each of several texts must occur
+    /// Text that a value anywhere in the event contains (repeatable: all texts must occur)
     #[arg(long, value_name = "TEXT")]
     pub(crate) anywhere: Vec<String>,
 
     /// FIELD=VALUE, != (not), ^= (starts with), $= (ends with), ~= (contains), @= (in a network); FIELD (has a value) or
-    /// !FIELD (has none). Each of several conditions must hold
+    /// !FIELD (has none) (repeatable: all conditions must hold)
     #[arg(long = "where", value_name = "CONDITION")]
     pub(crate) conditions: Vec<String>,
 
@@ -192,7 +192,7 @@ pub(crate) struct ResultArgs {
     #[arg(long, value_name = "FIELD")]
     pub(crate) max: Vec<String>,
 
-    /// Only groups that fulfill this, for example 'count>=10' (repeatable)
+    /// Only groups that fulfill this condition, for example 'count>=10' (repeatable)
     #[arg(long, value_name = "CONDITION")]
     pub(crate) having: Vec<String>,
 

@@ -14,12 +14,12 @@ pub(super) const COLUMNS: [&str; 9] =
 const MAX_VALUES: usize = 1_000;
 
 /// Pairs of service and event name that are summarized.
-const MAX_KINDS: usize = 5_000;
+const MAX_NAMES: usize = 5_000;
 
 /// Collects the summary.
 #[derive(Debug, Default)]
 pub(super) struct AnswerSummary {
-    kinds: BTreeMap<(String, String), EventSummary>,
+    names: BTreeMap<(String, String), EventSummary>,
     totals: Totals,
 }
 
@@ -102,27 +102,28 @@ impl AnswerSummary {
         totals.addresses.add(value(6));
         extend(&mut totals.first, &mut totals.last, time);
         let key = (value(1).cloned().unwrap_or_default(), value(2).cloned().unwrap_or_default());
-        if self.kinds.len() >= MAX_KINDS && !self.kinds.contains_key(&key) {
+        if self.names.len() >= MAX_NAMES && !self.names.contains_key(&key) {
             totals.not_summarized += 1;
             return;
         }
-        let kind = self.kinds.entry(key).or_default();
-        kind.count += 1;
-        kind.principals.add(value(3));
-        kind.accounts.add(value(4));
-        kind.regions.add(value(5));
-        kind.addresses.add(value(6));
-        kind.errors.add(error);
-        extend(&mut kind.first, &mut kind.last, time);
+        let entry = self.names.entry(key).or_default();
+        entry.count += 1;
+        entry.principals.add(value(3));
+        entry.accounts.add(value(4));
+        entry.regions.add(value(5));
+        entry.addresses.add(value(6));
+        entry.errors.add(error);
+        extend(&mut entry.first, &mut entry.last, time);
     }
 
-    /// Returns the totals and the kinds of events, the most frequent first.
+    /// Returns the totals, and the events by service and name, the most frequent first.
     pub(super) fn finish(self) -> (Totals, Vec<EventSummary>) {
-        let kinds = self.kinds.into_iter();
-        let mut kinds: Vec<EventSummary> =
-            kinds.map(|((event_source, event_name), kind)| EventSummary { event_source, event_name, ..kind }).collect();
-        kinds.sort_by_key(|kind| std::cmp::Reverse(kind.count));
-        (self.totals, kinds)
+        let names = self.names.into_iter();
+        let mut names: Vec<EventSummary> = names
+            .map(|((event_source, event_name), entry)| EventSummary { event_source, event_name, ..entry })
+            .collect();
+        names.sort_by_key(|entry| std::cmp::Reverse(entry.count));
+        (self.totals, names)
     }
 }
 
@@ -136,7 +137,7 @@ fn extend(first: &mut Option<String>, last: &mut Option<String>, time: Option<&S
     }
 }
 
-/// Rows in the summary for people. Further kinds of events are only in JSON.
+/// Rows in the summary for people. Further event names are only in JSON.
 const MAX_ROWS: usize = 20;
 
 /// Returns the rows of the summary for people.
@@ -144,8 +145,8 @@ pub(super) fn rows(summary: &[EventSummary]) -> Vec<QueryRow> {
     let mut rows: Vec<QueryRow> = summary.iter().take(MAX_ROWS).map(EventSummary::row).collect();
     if let Some(rest) = summary.get(MAX_ROWS..).filter(|rest| !rest.is_empty()) {
         let mut row: QueryRow = vec![None; COLUMNS.len()];
-        let count: u64 = rest.iter().map(|kind| kind.count).sum();
-        row[0] = Some(format!("{} other kinds of events", rest.len()));
+        let count: u64 = rest.iter().map(|entry| entry.count).sum();
+        row[0] = Some(format!("{} other event names", rest.len()));
         row[1] = Some(count.to_string());
         rows.push(row);
     }
@@ -181,12 +182,12 @@ impl fmt::Display for Totals {
             self.principals.counted("principal"),
             self.accounts.counted("account"),
             self.regions.counted("region"),
-            self.addresses.counted("source address").replace("addresss", "addresses"),
+            self.addresses.counted("source IP"),
             self.failed
         )?;
         match self.not_summarized {
             0 => Ok(()),
-            more => write!(f, "; the summary does not contain {} of further kinds", counted(more, "event")),
+            more => write!(f, "; the summary does not contain {} with further event names", counted(more, "event")),
         }
     }
 }
@@ -216,12 +217,12 @@ mod tests {
         summary.add(&event("2026-11-02", "GetObject", "alice", None));
         summary.add(&event("2026-11-01", "GetObject", "bob", Some("AccessDenied")));
         summary.add(&event("2026-11-03", "PutObject", "alice", None));
-        let (totals, kinds) = summary.finish();
+        let (totals, names) = summary.finish();
         assert_eq!(
             totals.to_string(),
-            "3 events from 2026-11-01 to 2026-11-03: 2 principals, 1 account, 1 region, 0 source addresses; 1 failed"
+            "3 events from 2026-11-01 to 2026-11-03: 2 principals, 1 account, 1 region, 0 source IPs; 1 failed"
         );
-        let rows = rows(&kinds);
+        let rows = rows(&names);
         let row: Vec<&str> = rows[0].iter().map(|value| value.as_deref().unwrap_or("-")).collect();
         let expected =
             ["s3:GetObject", "2", "2", "111122223333", "eu-west-1", "-", "AccessDenied", "2026-11-01", "2026-11-02"];
@@ -232,12 +233,12 @@ mod tests {
     #[test]
     fn number_of_values_and_kinds_is_bounded() {
         let mut summary = AnswerSummary::default();
-        for number in 0..MAX_KINDS + 10 {
+        for number in 0..MAX_NAMES + 10 {
             summary.add(&event("2026-11-01", &format!("E{number}"), &format!("p{number}"), None));
         }
-        let (totals, kinds) = summary.finish();
-        assert_eq!((kinds.len(), totals.not_summarized), (MAX_KINDS, 10));
+        let (totals, names) = summary.finish();
+        assert_eq!((names.len(), totals.not_summarized), (MAX_NAMES, 10));
         assert!(totals.to_string().contains("at least 1,000 principals"), "{totals}");
-        assert_eq!(rows(&kinds).len(), MAX_ROWS + 1);
+        assert_eq!(rows(&names).len(), MAX_ROWS + 1);
     }
 }

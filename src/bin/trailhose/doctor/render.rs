@@ -1,4 +1,4 @@
-//! Renders findings as text. Pure.
+//! Renders findings as text.
 
 use crate::text::{counted, one_line};
 use clap::builder::styling::{AnsiColor, Style};

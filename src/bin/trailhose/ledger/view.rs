@@ -89,7 +89,8 @@ impl RowView {
     }
 }
 
-/// Returns the object with its version. A text must pass it to [`one_line`].
+/// Returns the object with its version. Output for people must pass it to [`one_line`], because a key can contain any
+/// character.
 pub(super) fn named(row: &Row) -> String {
     format!("{}#{}", row.object, row.object.etag)
 }

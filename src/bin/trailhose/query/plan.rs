@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::io::Read;
 use std::path::Path;
 use trailhose::plan::{
-    Aggregate, Column, Comparison, EventOrder, GroupKey, GroupOrder, Groups, Having, Network, Plan, PlanError,
-    PlanOutput, Predicate, QueryField, Scope, TimeSpan, ValueTest, parse_end, parse_start,
+    Aggregate, Column, Comparison, EventOrder, GroupColumn, Groups, Having, Network, Plan, PlanError, PlanOutput,
+    Predicate, QueryField, Scope, SortKey, TimeSpan, ValueTest, parse_end, parse_start,
 };
 
 /// The default number of rows.
@@ -65,10 +65,13 @@ fn read(path: &Path) -> Result<Plan, String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot read the plan {}: {error}", path.display());
     let mut text = String::new();
     let read = match path.to_str() {
-        Some("-") => std::io::stdin().take(MAX_PLAN_BYTES).read_to_string(&mut text),
-        _ => std::fs::File::open(path).and_then(|file| file.take(MAX_PLAN_BYTES).read_to_string(&mut text)),
+        Some("-") => std::io::stdin().take(MAX_PLAN_BYTES + 1).read_to_string(&mut text),
+        _ => std::fs::File::open(path).and_then(|file| file.take(MAX_PLAN_BYTES + 1).read_to_string(&mut text)),
     };
-    read.map_err(|error| failed(&error))?;
+    let length = read.map_err(|error| failed(&error))?;
+    if length as u64 > MAX_PLAN_BYTES {
+        return Err(failed(&format!("it exceeds {} MiB", MAX_PLAN_BYTES >> 20)));
+    }
     serde_json::from_str(&text).map_err(|error| failed(&error))
 }
 
@@ -82,7 +85,7 @@ fn span(args: &QueryArgs, now: Timestamp) -> Result<TimeSpan, String> {
     }
     let until = match &args.until {
         Some(text) => parse_end(text, now).map_err(named("--until"))?,
-        // The present second is included.
+        // The end of the span is excluded, so the next second includes the events of the current one.
         None => Timestamp::from_second(now.as_second() + 1).map_err(|error| error.to_string())?,
     };
     let since = match &args.since {
@@ -158,7 +161,7 @@ fn output(args: &ResultArgs, limit: Option<u64>) -> Result<PlanOutput, String> {
     let by = fields(&args.group_by)?;
     let having = args.having.iter().map(|text| having(text, &aggregates)).collect::<Result<_, _>>()?;
     let order = match args.order.as_slice() {
-        [] => vec![GroupOrder { by: GroupKey::Aggregate(0), descending: true }],
+        [] => vec![SortKey { by: GroupColumn::Aggregate(0), descending: true }],
         order => order.iter().map(|text| group_order(text, &by, &aggregates)).collect::<Result<_, _>>()?,
     };
     Ok(PlanOutput::Groups(Groups { by, aggregates, having, order }))
@@ -201,17 +204,17 @@ fn having(text: &str, aggregates: &[Aggregate]) -> Result<Having, String> {
     Ok(Having { aggregate, is, value })
 }
 
-fn group_order(text: &str, by: &[QueryField], aggregates: &[Aggregate]) -> Result<GroupOrder, String> {
+fn group_order(text: &str, by: &[QueryField], aggregates: &[Aggregate]) -> Result<SortKey, String> {
     let (name, direction) = match text.rsplit_once(':') {
         Some((name, direction @ ("asc" | "desc"))) => (name, Some(direction)),
         _ => (text, None),
     };
-    let field = by.iter().position(|field| field.to_string() == name).map(GroupKey::Field);
-    let key = field.or_else(|| position(name, aggregates).map(GroupKey::Aggregate));
+    let field = by.iter().position(|field| field.to_string() == name).map(GroupColumn::Field);
+    let key = field.or_else(|| position(name, aggregates).map(GroupColumn::Aggregate));
     let key = key.ok_or_else(|| unknown_column(name, by, aggregates))?;
-    // The largest numbers are most interesting, and texts are read in their order.
-    let descending = direction.map_or(matches!(key, GroupKey::Aggregate(_)), |direction| direction == "desc");
-    Ok(GroupOrder { by: key, descending })
+    // By default, aggregates are sorted with the largest first, and fields in ascending order.
+    let descending = direction.map_or(matches!(key, GroupColumn::Aggregate(_)), |direction| direction == "desc");
+    Ok(SortKey { by: key, descending })
 }
 
 fn position(name: &str, aggregates: &[Aggregate]) -> Option<usize> {

@@ -1,4 +1,4 @@
-//! Runs a query where the events are: with Athena or in CloudTrail Lake.
+//! Runs a query with Athena or CloudTrail Lake.
 
 use super::output::{OutputFormat, RowPrinter};
 use crate::args::RemoteArgs;

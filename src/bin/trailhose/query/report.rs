@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use trailhose::plan::{EventOrder, Plan, PlanOutput, Scope};
-use trailhose::query::{QuerySummary, ScanProgress};
+use trailhose::query::{QuerySummary, ScanProgress, ScanReport};
 
 /// A progress bar that shows the progress of a scan. It is drawn only if standard error is a terminal.
 pub(crate) struct ScanBar {
@@ -23,7 +23,7 @@ pub(crate) fn progress_bar(progress: &Arc<ScanProgress>) -> ScanBar {
     bar.set_style(progress::style("{wide_bar} {bytes} of {total_bytes}  {msg}  {elapsed}"));
     let (progress, shown) = (Arc::clone(progress), bar.clone());
     let updates = tokio::spawn(async move {
-        // A terminal that is not redirected needs at most five updates each second.
+        // The bar is hidden unless standard error is a terminal. Five updates each second are enough.
         while !shown.is_hidden() {
             shown.set_length(progress.found().1);
             shown.set_position(progress.read().1);
@@ -57,20 +57,7 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
     let mut line = |line: String| {
         let _ = writeln!(text, "{}", one_line(&line));
     };
-    for skipped in &scanned.skipped {
-        line(format!("warning: {}: {}", skipped.name, skipped.reason));
-    }
-    for folder in &scanned.unvisited_folders {
-        line(format!("not searched: {folder} is outside of CloudTrail's layout: query it as a source of its own"));
-    }
-    let unvisited = scanned.unvisited - scanned.unvisited_folders.len() as u64;
-    if unvisited > 0 {
-        line(format!("not searched: {} outside of CloudTrail's layout", counted(unvisited, "more folder")));
-    }
-    let named = scanned.skipped.len() as u64;
-    if scanned.skipped_files > named {
-        line(format!("warning: {} more files or folders were not read", HumanCount(scanned.skipped_files - named)));
-    }
+    not_read(scanned).into_iter().for_each(&mut line);
     let span = match plan.scope() {
         Scope::Time(span) => format!("from {} to {}", span.since(), span.until()),
         Scope::EventId(_) => "of any time".to_owned(),
@@ -94,8 +81,8 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
     if summary.is_limited {
         line("there are more rows than the limit: raise --limit to see them".into());
     }
-    if scanned.duplicates > 0 {
-        line(format!("{} in several objects: each counts once", counted(scanned.duplicates, "further occurrence")));
+    if scanned.copies > 0 {
+        line(format!("{} in further objects: each event counts once", copies(scanned.copies)));
     }
     if scanned.may_count_copies {
         line(
@@ -103,13 +90,13 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
         );
     }
     if scanned.without_time > 0 {
-        line(format!("{} no valid eventTime, so no time span contains them", have(scanned.without_time)));
+        line(format!("{} no valid eventTime, so no time span contains them", events_have(scanned.without_time)));
     }
     if scanned.selected == 0 && matches!(plan.scope(), Scope::Time(_)) {
         line("a longer time span may contain such events: for example --since 7d".into());
     }
     if scanned.files == 0 && scanned.other_files > 0 && !scanned.used_index {
-        line(format!("{} neither logs nor JSON Lines files", are(scanned.other_files)));
+        line(format!("{} neither logs nor JSON Lines files", files_are(scanned.other_files)));
     }
     if scanned.stopped {
         line("interrupted: the result covers only what was read".into());
@@ -117,11 +104,33 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
     text
 }
 
-fn have(events: u64) -> String {
+/// Returns what a scan did not read: files with the reasons, and folders outside of CloudTrail's layout.
+pub(crate) fn not_read(scanned: &ScanReport) -> Vec<String> {
+    let skipped = scanned.skipped.iter().map(|skipped| format!("warning: {}: {}", skipped.name, skipped.reason));
+    let mut lines: Vec<String> = skipped.collect();
+    let more = scanned.skipped_files.saturating_sub(scanned.skipped.len() as u64);
+    if more > 0 {
+        lines.push(format!("warning: {} not read", counted(more, "further path")));
+    }
+    lines.extend(scanned.unvisited_folders.iter().map(|folder| {
+        format!("not searched: {folder} is outside of CloudTrail's layout: query it as a source of its own")
+    }));
+    let more = scanned.unvisited.saturating_sub(scanned.unvisited_folders.len() as u64);
+    if more > 0 {
+        lines.push(format!("not searched: {} outside of CloudTrail's layout", counted(more, "further folder")));
+    }
+    lines
+}
+
+fn copies(count: u64) -> String {
+    if count == 1 { "1 copy".to_owned() } else { format!("{} copies", HumanCount(count)) }
+}
+
+fn events_have(events: u64) -> String {
     format!("{} {}", counted(events, "event"), if events == 1 { "has" } else { "have" })
 }
 
-fn are(files: u64) -> String {
+fn files_are(files: u64) -> String {
     format!("{} {}", counted(files, "file"), if files == 1 { "is" } else { "are" })
 }
 
@@ -133,11 +142,11 @@ pub(super) fn explanation(explained: &PlanExplanation<'_>) -> String {
         true => writeln!(text, "uses the index"),
         false => writeln!(
             text,
-            "reads {} ({}) as {}; {} excluded by the names",
+            "reads {} ({}) as {}; excludes {} by name",
             counted(explained.files, "file"),
             HumanBytes(explained.bytes),
             explained.layout,
-            counted(explained.pruned, "folder")
+            counted(explained.excluded, "path")
         ),
     };
     if !explained.prefilter.is_empty() {

@@ -134,7 +134,7 @@ impl FieldNode {
         }
     }
 
-    /// Reads the needed fields of an object or an array. Returns `None` if the bytes are not one.
+    /// Reads the needed fields of an object or an array. Returns `None` if the bytes are neither.
     fn read(&self, event: &[u8], container: &[u8], values: &mut [ValueRange]) -> Option<()> {
         let mut valid = Some(());
         match container.first()? {
@@ -174,7 +174,7 @@ impl FieldTarget {
             values[slot] = ValueRange { start, end: start + value.bytes.len(), has_escape: value.has_escape };
         }
         let Some(node) = &self.node else { return Some(()) };
-        // On duplicate keys the last value wins, with everything in it.
+        // On duplicate keys the last value wins, so the values within an earlier one are removed.
         for &slot in &self.below {
             values[slot] = ValueRange::default();
         }

@@ -3,7 +3,7 @@
 use super::fields::{FieldSlots, FieldTreeBuilder, ValueSource};
 use super::memory::{MemoryBudget, MemoryExceeded};
 use super::{QueryRow, text};
-use crate::plan::{Aggregate, GroupKey, GroupOrder, Groups, Having};
+use crate::plan::{Aggregate, GroupColumn, Groups, Having, SortKey};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ pub(super) struct PreparedGroups {
     by: Vec<ValueSource>,
     aggregates: Vec<PreparedAggregate>,
     having: Vec<Having>,
-    order: Vec<GroupOrder>,
+    order: Vec<SortKey>,
 }
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl GroupTable {
     pub(super) fn new(groups: &PreparedGroups) -> Self {
         let mut table = Self { groups: HashMap::new(), key: Vec::new() };
         if groups.by.is_empty() {
-            // Without fields there is one row, also without events.
+            // Without fields there is one row, even if no event is selected.
             table.groups.insert(Box::default(), groups.new_states());
         }
         table
@@ -125,12 +125,12 @@ impl GroupTable {
                 }
                 (AggregateState::Min(least), PreparedAggregate::Min(source)) => {
                     if let Some(value) = source.column(event, slots) {
-                        lower(least, &value, Ordering::Less, memory)?;
+                        keep_extreme(least, &value, Ordering::Less, memory)?;
                     }
                 }
                 (AggregateState::Max(greatest), PreparedAggregate::Max(source)) => {
                     if let Some(value) = source.column(event, slots) {
-                        lower(greatest, &value, Ordering::Greater, memory)?;
+                        keep_extreme(greatest, &value, Ordering::Greater, memory)?;
                     }
                 }
                 _ => {}
@@ -150,10 +150,10 @@ impl GroupTable {
                     (AggregateState::Count(own), AggregateState::Count(other)) => *own += other,
                     (AggregateState::Distinct(own), AggregateState::Distinct(other)) => own.extend(other),
                     (AggregateState::Min(own), AggregateState::Min(Some(other))) => {
-                        lower(own, &other, Ordering::Less, memory)?;
+                        keep_extreme(own, &other, Ordering::Less, memory)?;
                     }
                     (AggregateState::Max(own), AggregateState::Max(Some(other))) => {
-                        lower(own, &other, Ordering::Greater, memory)?;
+                        keep_extreme(own, &other, Ordering::Greater, memory)?;
                     }
                     _ => {}
                 }
@@ -176,10 +176,10 @@ impl GroupTable {
         found.sort_unstable_by(|(left, left_states), (right, right_states)| {
             for order in &groups.order {
                 let by_key = match order.by {
-                    GroupKey::Field(index) => {
+                    GroupColumn::Field(index) => {
                         missing_last(left[index].as_deref(), right[index].as_deref(), order.descending)
                     }
-                    GroupKey::Aggregate(index) => left_states[index].compare(&right_states[index], order.descending),
+                    GroupColumn::Aggregate(index) => left_states[index].compare(&right_states[index], order.descending),
                 };
                 if by_key.is_ne() {
                     return by_key;
@@ -225,8 +225,8 @@ impl AggregateState {
     }
 }
 
-/// Replaces `kept` if `value` compares to it as `wanted`, or if there is none.
-fn lower(
+/// Keeps the smaller (`wanted` is `Less`) or the larger (`Greater`) of two values.
+fn keep_extreme(
     kept: &mut Option<Box<[u8]>>,
     value: &[u8],
     wanted: Ordering,
@@ -240,7 +240,7 @@ fn lower(
     Ok(())
 }
 
-/// Compares two values. A missing value is last in both directions.
+/// Compares two values. A missing value is last, also in descending order.
 fn missing_last(left: Option<&[u8]>, right: Option<&[u8]>, descending: bool) -> Ordering {
     match (left, right) {
         (Some(left), Some(right)) if descending => right.cmp(left),

@@ -2,7 +2,7 @@
 
 use super::QueryRow;
 use crate::plan::{
-    Aggregate, Column, EventOrder, FreeField, GroupKey, Groups, PathStep, Plan, PlanOutput, Predicate, QueryField,
+    Aggregate, Column, EventOrder, FreeField, GroupColumn, Groups, PathStep, Plan, PlanOutput, Predicate, QueryField,
     Scope, ValueTest,
 };
 use jiff::Timestamp;
@@ -165,8 +165,8 @@ fn group(groups: &Groups, events: &[&Value]) -> Vec<QueryRow> {
     rows.sort_by(|(left, left_aggregates), (right, right_aggregates)| {
         for order in &groups.order {
             let compared = match order.by {
-                GroupKey::Field(index) => missing_last(&left[index], &right[index], order.descending),
-                GroupKey::Aggregate(index) => {
+                GroupColumn::Field(index) => missing_last(&left[index], &right[index], order.descending),
+                GroupColumn::Aggregate(index) => {
                     let (left, right) = (&left_aggregates[index], &right_aggregates[index]);
                     match groups.aggregates[index] {
                         Aggregate::Min(_) | Aggregate::Max(_) => missing_last(left, right, order.descending),

@@ -25,7 +25,7 @@ pub(super) enum PreparedPredicate {
 #[derive(Debug)]
 pub(super) enum PreparedTest {
     Equals(Vec<Vec<u8>>),
-    /// Many values.
+    /// More than [`MAX_COMPARED_VALUES`] values.
     OneOf(HashSet<Vec<u8>>),
     Prefix(Vec<Vec<u8>>),
     Suffix(Vec<Vec<u8>>),
@@ -36,8 +36,8 @@ pub(super) enum PreparedTest {
     SameAs(ValueSource),
 }
 
-/// The number of values from which a hash set is faster than comparisons.
-const MANY: usize = 8;
+/// Maximum number of values that are compared one by one. For more values, a hash set is faster.
+const MAX_COMPARED_VALUES: usize = 8;
 
 impl PreparedPredicate {
     pub(super) fn new(predicate: &Predicate, fields: &mut FieldTreeBuilder) -> Self {
@@ -76,7 +76,7 @@ impl PreparedPredicate {
             Self::Not(inner) => Some(!inner.holds(event, slots)?),
             Self::Field(source, test) => Some(test.passes(source, event, slots)),
             Self::Anywhere(finder) => {
-                // Without escapes, a text that is in no byte of the event is in no value.
+                // If the event contains no escapes and its bytes do not contain the text, no value contains it.
                 if finder.find(event).is_none() && memchr::memchr(b'\\', event).is_none() {
                     return Some(false);
                 }
@@ -91,7 +91,7 @@ impl PreparedTest {
     fn new(test: &ValueTest, fields: &mut FieldTreeBuilder) -> Self {
         let bytes = |values: &[String]| values.iter().map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>();
         match test {
-            ValueTest::Equals(values) if values.len() > MANY => {
+            ValueTest::Equals(values) if values.len() > MAX_COMPARED_VALUES => {
                 Self::OneOf(values.iter().map(|value| value.as_bytes().to_vec()).collect())
             }
             ValueTest::Equals(values) => Self::Equals(bytes(values)),

@@ -1,6 +1,9 @@
 use super::naive::{self, FREE};
 use super::*;
-use crate::plan::{Aggregate, Comparison, GroupKey, GroupOrder, Groups, Having, Network, Path, PathStep, PlanOutput};
+use crate::plan::{
+    Aggregate, Comparison, GroupColumn, Groups, Having, Network, Path, PathStep, PlanOutput, QueryField, SortKey,
+    ValueTest,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -132,10 +135,10 @@ fn groups() -> impl Strategy<Value = PlanOutput> {
         |(by, aggregates, order, having)| {
             let order = order.into_iter().map(|(index, is_field, descending)| {
                 let by = match is_field && !by.is_empty() {
-                    true => GroupKey::Field(index.index(by.len())),
-                    false => GroupKey::Aggregate(index.index(aggregates.len())),
+                    true => GroupColumn::Field(index.index(by.len())),
+                    false => GroupColumn::Aggregate(index.index(aggregates.len())),
                 };
-                GroupOrder { by, descending }
+                SortKey { by, descending }
             });
             let order = order.collect();
             let is_number = |aggregate: &Aggregate| matches!(aggregate, Aggregate::Count | Aggregate::CountDistinct(_));
@@ -212,7 +215,7 @@ fn bytes_that_are_not_an_event_are_invalid() {
 }
 
 #[test]
-fn groups_beyond_the_memory_are_an_error() {
+fn groups_that_exceed_the_memory_budget_are_an_error() {
     let plan = r#"{"time": {"since": "2026-02-01T00:00:00Z", "until": "2026-02-02T00:00:00Z"},
         "groups": {"by": ["eventName"], "aggregates": ["count"]}}"#;
     let prepared = Arc::new(PreparedPlan::new(&serde_json::from_str(plan).unwrap()));

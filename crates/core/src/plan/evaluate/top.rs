@@ -1,4 +1,4 @@
-//! The newest or the oldest events, with memory for the limit only.
+//! The newest or the oldest events. At most as many rows as the limit are in memory.
 
 use super::QueryRow;
 use super::memory::{MemoryBudget, MemoryExceeded};
@@ -11,12 +11,12 @@ use std::collections::BinaryHeap;
 pub(super) struct TopEvents {
     order: EventOrder,
     limit: usize,
-    /// The last row in the order is at the top.
+    /// The top of the heap is the last row of the order, which is removed first.
     heap: BinaryHeap<RankedRow>,
 }
 
-/// A row with its rank. The smallest rank is the first row. Rows of the same time and ID are in the order of their values, so
-/// that the order does not depend on the order in which events are read.
+/// A row with its rank. The smallest rank is the first row. Rows with the same time and ID are sorted by their values, so that
+/// the result does not depend on the order in which events are read.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RankedRow {
     rank: EventRank,

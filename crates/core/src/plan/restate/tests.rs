@@ -107,8 +107,8 @@ fn output() -> impl Strategy<Value = PlanOutput> {
                 aggregates: vec![Aggregate::Count, aggregate],
                 having: having.map(|(is, value)| Having { aggregate: 0, is, value }).into_iter().collect(),
                 order: order
-                    .map(|(first, descending)| GroupOrder {
-                        by: if first { GroupKey::Field(0) } else { GroupKey::Aggregate(0) },
+                    .map(|(first, descending)| SortKey {
+                        by: if first { GroupColumn::Field(0) } else { GroupColumn::Aggregate(0) },
                         descending,
                     })
                     .into_iter()

@@ -5,7 +5,7 @@ use super::{FieldSql, RenderError, SqlDialect, SqlStatement, bounds, render};
 use crate::plan::{Column, Plan, PlanOutput, Predicate, QueryField, TimeSpan};
 use jiff::civil::Date;
 
-/// Maximum number of characters of a statement: 262,144 bytes.
+/// Maximum number of characters of a statement. Athena accepts 262,144 bytes, and a character has at most four.
 /// <https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>
 const MAX_CHARS: usize = 262_144 / 4;
 
@@ -16,7 +16,7 @@ pub struct AthenaTables {
     pub database: String,
     /// The table of events.
     pub events: String,
-    /// The table of the events' bytes. Plans that need the bytes, and plans that look for a text anywhere in an event, use it.
+    /// The table of the events' bytes, for plans that return the bytes or search a text anywhere in an event.
     pub lines: String,
     /// Whether all plans use the table of the events' bytes.
     pub only_lines: bool,
@@ -35,15 +35,15 @@ impl AthenaTables {
     /// A value contains a control character, or the statement is too long.
     pub fn statement(&self, plan: &Plan, arrived_until: Option<Date>) -> Result<SqlStatement, RenderError> {
         let needs_bytes = matches!(plan.output(), PlanOutput::Events { columns, .. } if columns.is_empty());
-        let is_lines = self.only_lines || needs_bytes || looks_anywhere(plan.predicate());
-        render(plan, &AthenaDialect { tables: self, is_lines, arrived_until })
+        let reads_lines = self.only_lines || needs_bytes || searches_anywhere(plan.predicate());
+        render(plan, &AthenaDialect { tables: self, reads_lines, arrived_until })
     }
 }
 
-fn looks_anywhere(predicate: &Predicate) -> bool {
+fn searches_anywhere(predicate: &Predicate) -> bool {
     match predicate {
-        Predicate::All(inner) | Predicate::Any(inner) => inner.iter().any(looks_anywhere),
-        Predicate::Not(inner) => looks_anywhere(inner),
+        Predicate::All(inner) | Predicate::Any(inner) => inner.iter().any(searches_anywhere),
+        Predicate::Not(inner) => searches_anywhere(inner),
         Predicate::Anywhere(_) => true,
         Predicate::Field(..) => false,
     }
@@ -52,7 +52,7 @@ fn looks_anywhere(predicate: &Predicate) -> bool {
 struct AthenaDialect<'a> {
     tables: &'a AthenaTables,
     /// Whether the statement reads the table of the events' bytes.
-    is_lines: bool,
+    reads_lines: bool,
     arrived_until: Option<Date>,
 }
 
@@ -62,7 +62,7 @@ impl SqlDialect for AthenaDialect<'_> {
     }
 
     fn table(&self) -> String {
-        let table = if self.is_lines { &self.tables.lines } else { &self.tables.events };
+        let table = if self.reads_lines { &self.tables.lines } else { &self.tables.events };
         format!("{}.{}", quoted(&self.tables.database), quoted(table))
     }
 
@@ -72,8 +72,8 @@ impl SqlDialect for AthenaDialect<'_> {
 
     fn field(&self, field: &QueryField) -> FieldSql {
         match field {
-            QueryField::Column(column) if self.is_lines => FieldSql::at("line", &json_path(column.path(), &[])),
-            QueryField::Path(path) if self.is_lines => {
+            QueryField::Column(column) if self.reads_lines => FieldSql::at("line", &json_path(column.path(), &[])),
+            QueryField::Path(path) if self.reads_lines => {
                 FieldSql::at("line", &json_path(&[path.root().name()], path.steps()))
             }
             QueryField::Path(path) => FieldSql::at(&path.root().name().to_lowercase(), &json_path(&[], path.steps())),

@@ -64,8 +64,8 @@ impl EventDataStore {
     }
 }
 
-/// Event data stores are columnar and queries are billed by the bytes of the columns that they read. So `eventJson`, the whole
-/// event, is read only for what no other column contains.
+/// Event data stores are columnar, and a query is billed by the bytes of the columns that it reads. So `eventJson`, the whole
+/// event, is read only for fields that have no column of their own.
 impl SqlDialect for EventDataStore {
     fn max_chars(&self) -> usize {
         MAX_CHARS
@@ -114,7 +114,7 @@ impl SqlDialect for EventDataStore {
         vec![format!("eventTime >= timestamp '{since}'"), format!("eventTime < timestamp '{until}'")]
     }
 
-    // The result names the columns and omits nothing else, so the names must be distinct.
+    // A row of the result contains its values by the names of their columns, so the names must be distinct.
     fn alias(&self, number: usize, _: &str) -> String {
         format!("c{}", number + 1)
     }

@@ -24,8 +24,8 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Returns the condition that a value is a text, with `%` or nothing before and after it.
-pub(super) fn like_pattern(value: &str, before: &str, text: &str, after: &str) -> Result<String, RenderError> {
+/// Returns the condition that a value matches a text. `before` and `after` are `%` or nothing.
+pub(super) fn like_condition(value: &str, before: &str, text: &str, after: &str) -> Result<String, RenderError> {
     let mut escaped = String::new();
     for character in text.chars() {
         if matches!(character, '%' | '_' | LIKE_ESCAPE) {
@@ -93,7 +93,7 @@ pub(super) fn ipv4_pattern(network: Network) -> Option<String> {
 pub(super) fn anywhere_pattern(text: &str) -> String {
     let in_text: String = text.chars().map(json_character).collect();
     let mut pattern = format!(r#"[:\[,]\s*"(?:[^"\\]|\\.)*{in_text}(?:[^"\\]|\\.)*"\s*[,\]}}]"#);
-    // Also within a number, true and false, but not within null.
+    // Numbers, `true` and `false` are values too. `null` is not.
     let is_in_number = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'));
     if is_in_number {
         let number = text.replace('+', r"\+").replace('.', r"\.");
@@ -105,7 +105,7 @@ pub(super) fn anywhere_pattern(text: &str) -> String {
     pattern
 }
 
-/// Returns a regular expression for the spellings of a character in a JSON text.
+/// Returns a regular expression for the forms that a character can have in a JSON text.
 fn json_character(character: char) -> String {
     let mut units = [0; 2];
     let escape: String = character.encode_utf16(&mut units).iter().map(|unit| format!(r"\\u(?i:{unit:04x})")).collect();

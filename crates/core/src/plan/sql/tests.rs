@@ -111,7 +111,7 @@ fn networks_are_patterns_of_whole_addresses() {
 }
 
 #[test]
-fn statement_for_cloudtrail_lake_uses_columns_before_the_whole_event() {
+fn statement_for_cloudtrail_lake_reads_the_whole_event_only_for_fields_without_a_column() {
     let store = EventDataStore::parse(
         "arn:aws:cloudtrail:eu-west-1:111122223333:eventdatastore/00000000-0000-4000-8000-000000000000",
     );

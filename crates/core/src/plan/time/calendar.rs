@@ -18,7 +18,7 @@ pub(super) struct Period {
     pub(super) start: Timestamp,
     /// The first moment after the period. Equals `start` for a moment.
     pub(super) end: Timestamp,
-    /// Whether it is a span when it is used alone. A moment is not, and `2 weeks ago` is not.
+    /// Whether the period can be a whole span. A moment and `2 weeks ago` can only be the start or the end of one.
     pub(super) is_span: bool,
 }
 
@@ -82,9 +82,8 @@ impl Calendar {
 
     /// The time that is this long before now.
     pub(super) fn before_now(self, number: i64, unit: CalendarUnit) -> Result<Timestamp, PlanError> {
-        let out_of_range = || PlanError::new("a time is too long ago: expected a year after 0");
-        let seconds = number.checked_mul(unit.seconds()).ok_or_else(out_of_range)?;
-        self.now.checked_sub(SignedDuration::from_secs(seconds)).map_err(|_| out_of_range())
+        let seconds = number.checked_mul(unit.seconds()).ok_or_else(too_long_ago)?;
+        self.now.checked_sub(SignedDuration::from_secs(seconds)).map_err(|_| too_long_ago())
     }
 
     pub(super) fn first_event(self) -> Result<Timestamp, PlanError> {
@@ -105,9 +104,8 @@ impl Calendar {
     }
 
     pub(super) fn days_ago(self, number: i64) -> Result<Date, PlanError> {
-        let too_long = |_| PlanError::new("a time is too long ago: expected a year after 0");
-        let span = Span::new().try_days(number).map_err(too_long)?;
-        self.today.checked_sub(span).map_err(too_long)
+        let span = Span::new().try_days(number).map_err(|_| too_long_ago())?;
+        self.today.checked_sub(span).map_err(|_| too_long_ago())
     }
 
     /// The day, week, month or year that contains now, moved by a number of units.
@@ -134,7 +132,7 @@ impl Calendar {
         self.days(saturday, saturday.checked_add(Span::new().days(2)).map_err(out_of_range)?)
     }
 
-    /// The most recent such weekday: today at the latest, or yesterday if it is `before_today`.
+    /// The most recent day that is this weekday. With `before_today`, today does not count.
     pub(super) fn recent_weekday(self, weekday: Weekday, before_today: bool) -> Result<Date, PlanError> {
         let mut days = i64::from(weekday.until(self.today.weekday()));
         if days == 0 && before_today {
@@ -143,7 +141,7 @@ impl Calendar {
         self.days_ago(days)
     }
 
-    /// A month. Without a year it is the most recent one that has started.
+    /// A month. Without a year, the most recent one that has started.
     pub(super) fn month(self, month: i8, year: Option<i16>) -> Result<Period, PlanError> {
         let this_year = self.today.year();
         let year = year.unwrap_or(if month > self.today.month() { this_year - 1 } else { this_year });
@@ -157,7 +155,7 @@ impl Calendar {
         self.days(first, first.checked_add(Span::new().years(1)).map_err(out_of_range)?)
     }
 
-    /// A day of a month. Without a year it is the most recent one that has started. `None` if no such day exists.
+    /// A day of a month. Without a year, the most recent one that has started. `None` if no such day exists.
     pub(super) fn date(self, month: i8, day: i8, year: Option<i16>) -> Option<Date> {
         if let Some(year) = year {
             return Date::new(year, month, day).ok();
@@ -166,6 +164,10 @@ impl Calendar {
         let years = (0..=8).filter_map(|ago| self.today.year().checked_sub(ago));
         years.filter_map(|year| Date::new(year, month, day).ok()).find(|date| *date <= self.today)
     }
+}
+
+fn too_long_ago() -> PlanError {
+    PlanError::new("a time is too long ago: expected a year after 0")
 }
 
 fn out_of_range(_: jiff::Error) -> PlanError {

@@ -1,4 +1,4 @@
-//! What the ends of a span are: a date, a weekday, a month, a time of day, `3 days ago`.
+//! Parses the ends of a span: a date, a weekday, a month, a time of day, `3 days ago`.
 
 use super::Parser;
 use super::calendar::{CalendarUnit, Period};
@@ -131,11 +131,14 @@ impl Parser<'_> {
     /// `10:00 yesterday`, `9am on Monday`, and `10:00` of today.
     fn clock_of_a_day(&mut self) -> Result<Option<Period>, PlanError> {
         let Some(time) = self.clock() else { return Ok(None) };
-        let day = self.attempt(|parser| {
-            parser.accept(&["on"]);
-            parser.day()
-        })?;
+        let day = self.attempt(Self::day_after_on)?;
         self.calendar.moment(day.unwrap_or(self.calendar.today), time).map(Period::moment).map(Some)
+    }
+
+    /// A day, with or without `on` before it.
+    pub(super) fn day_after_on(&mut self) -> Result<Option<Date>, PlanError> {
+        self.accept(&["on"]);
+        self.day()
     }
 
     /// A day: a date, `yesterday`, a weekday.

@@ -1,11 +1,11 @@
-//! The newest or oldest rows of a list.
+//! The newest or the oldest rows of a list.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use trailhose::plan::EventOrder;
 use trailhose::query::QueryRow;
 
-/// Keeps the first rows in the order of their time, and the order of the event IDs for the same time.
+/// Keeps the newest or the oldest rows. Rows of the same time are in the order of their event IDs.
 #[derive(Debug)]
 pub(super) struct OrderedRows {
     is_newest_first: bool,

@@ -1,6 +1,4 @@
-//! Pruning: which folders and files can contain events of a plan, according to their names alone. No rule excludes an event
-//! that the plan selects.
-//!
+//! Partition pruning: folders and files whose names show that they contain no event of a plan are not read.
 //! | name | rule |
 //! |---|---|
 //! | `date=YYYY-MM-DD` of `trailhose sync` | the day of `eventTime`: only the days of the span, and `unknown` |
@@ -8,7 +6,7 @@
 //! | `dt=YYYY-MM-DD` of the lake | the day of arrival: no event arrives before it happens, so only days from the span's start on |
 //! | `YYYY/MM/DD` of CloudTrail's keys | the day of delivery: as for the lake |
 //!
-//! An event can arrive much later than it happens, so arrival and delivery have no upper limit, unless the user knows one.
+//! An event can arrive much later than it happens, so arrival and delivery have no upper limit, unless the user sets one.
 //! The clocks of AWS services differ: an arrival up to one hour before the event is still found.
 
 use crate::plan::{Column, Plan, Predicate, QueryField, Scope, TimeSpan, ValueTest};
@@ -16,23 +14,23 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// How much earlier than the event its arrival can be, according to their clocks.
+/// The maximum difference between clocks. An arrival can be recorded this much before the time of the event.
 const CLOCK_ALLOWANCE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Decides which folders and files are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pruning {
+pub struct PartitionPruning {
     /// The first and the last day of the span.
     event_days: Option<(Date, Date)>,
     /// The earliest day of arrival.
     arrived_since: Option<Date>,
-    /// The latest day of arrival, if the user knows it.
+    /// The latest day of arrival, if the user set it.
     arrived_until: Option<Date>,
     accounts: Option<Vec<String>>,
     regions: Option<Vec<String>>,
 }
 
-impl Pruning {
+impl PartitionPruning {
     /// Returns the rules of a plan.
     pub fn of_plan(plan: &Plan) -> Self {
         let span = match plan.scope() {
@@ -56,7 +54,8 @@ impl Pruning {
         Self { event_days: Some((day(span.since()), day(last))), arrived_since: Some(day(arrival)), ..Self::default() }
     }
 
-    /// Excludes what arrived or was delivered after this day. Only the user can know that no event of the span did.
+    /// Excludes events that arrived or were delivered after this day. Complete only if no event of the span was later, which the
+    /// user must know.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }
@@ -108,8 +107,8 @@ pub(super) fn required_values(predicate: &Predicate, column: Column) -> Option<V
     }
 }
 
-/// Returns whether these values are the names of their folders. `trailhose sync` changes other values, and it does not read
-/// an account or a region that is a boolean.
+/// Returns whether these values are also the names of their folders. `trailhose sync` writes other values in another form, and
+/// does not use a boolean as an account or a region.
 fn are_folder_names(values: &[String]) -> bool {
     let is_plain = |value: &String| {
         let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

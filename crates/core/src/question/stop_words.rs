@@ -1,6 +1,6 @@
-//! Words that restrict nothing, and words that cannot be names.
+//! Words that do not restrict the events, and words that cannot be names.
 
-/// Words without a meaning for a plan. Every other word is used, or the question is refused.
+/// Words that contribute nothing to a plan. A question in which any other word remains unused is refused.
 const STOP_WORDS: &[&str] = &[
     "a",
     "about",
@@ -160,7 +160,7 @@ const ARTICLES: &[&str] = &[
     "amazon",
 ];
 
-/// Words that are no names because they have another meaning, besides stop words and the vocabulary.
+/// Words that are not names because they have another meaning, in addition to stop words and the vocabulary.
 const COMMON: &[&str] = &[
     "abnormal",
     "above",
@@ -459,7 +459,7 @@ const COMMON: &[&str] = &[
     "your",
 ];
 
-/// Returns whether a word restricts nothing.
+/// Returns whether a word contributes nothing to a plan.
 pub(super) fn is_stop_word(word: &str) -> bool {
     STOP_WORDS.contains(&word)
 }

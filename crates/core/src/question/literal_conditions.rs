@@ -1,8 +1,8 @@
-//! Literals in a question: what an access key, an account, an address or a region restricts.
+//! Conditions of literals: what an access key, an account, an address or a region in a question restricts.
 
 use super::literal::Literal;
 use super::reader::Reader;
-use super::stop;
+use super::stop_words;
 use super::verb::Verb;
 use super::words::Role;
 use crate::plan::{Column, Predicate, ValueTest};
@@ -33,14 +33,14 @@ impl Reader {
                     );
                     // `opened it to 0.0.0.0/0`: the address is not the source.
                     let before = self.word_before(start);
-                    let is_object = !stop::is_stop_word(before) && Verb::from_word(before).is_some();
+                    let is_object = !stop_words::is_stop_word(before) && Verb::from_word(before).is_some();
                     if before == "to" || (is_object && before != "accessed") {
                         continue;
                     }
                     self.words.consume(start..at + 1, Role::Address);
                     let end = self.words.phrase(at + 1, "network|range").map_or(at + 1, |length| at + 1 + length);
                     self.words.consume(at..end, Role::Address);
-                    if self.is_negated(start) {
+                    if self.take_negation(start) {
                         self.draft.conditions.push(predicate.negated());
                     } else {
                         self.draft.addresses.push(predicate);
@@ -50,7 +50,7 @@ impl Reader {
                     let start = self.label(at, &["region|regions"]);
                     let end = self.words.phrase(at + 1, "region").map_or(at + 1, |length| at + 1 + length);
                     self.words.consume(start..end, Role::Region);
-                    if self.is_negated(start) {
+                    if self.take_negation(start) {
                         self.draft.conditions.push(Predicate::equals(Column::AwsRegion, region).negated());
                     } else {
                         self.draft.regions.push(region);
@@ -83,7 +83,7 @@ impl Reader {
                 }
             }
             self.draft.conditions.push(Predicate::Anywhere(key));
-        } else if self.is_negated(start) {
+        } else if self.take_negation(start) {
             self.draft.conditions.push(Predicate::equals(Column::UserIdentityAccessKeyId, key).negated());
         } else {
             self.draft.access_keys.push(key);
@@ -95,7 +95,7 @@ impl Reader {
         let is_caller = matches!(self.word_before(start), "by" | "from");
         self.words.consume(start..at + 1, Role::Account);
         let column = if is_caller { Column::UserIdentityAccountId } else { Column::RecipientAccountId };
-        if self.is_negated(start) {
+        if self.take_negation(start) {
             self.draft.conditions.push(Predicate::equals(column, account).negated());
         } else if is_caller {
             self.draft.callers.push(account);
@@ -104,7 +104,7 @@ impl Reader {
         }
     }
 
-    /// The position of the label that ends before this word, or the word's own.
+    /// The position of the label that ends before this word, or else the position of the word.
     fn label(&self, at: usize, phrases: &[&str]) -> usize {
         let starts = (at.saturating_sub(4)..at)
             .filter(|&start| phrases.iter().any(|phrase| self.words.phrase(start, phrase) == Some(at - start)));
