@@ -16,6 +16,14 @@ pub struct Pace {
     pub cap: Duration,
 }
 
+impl Pace {
+    /// Returns the wait before retry number `retry`, which starts at 0. `random` is a number from 0 to 1.
+    pub(crate) fn wait(self, retry: u32, random: f64) -> Duration {
+        let doubled = 1u32.checked_shl(retry).and_then(|times| self.base.checked_mul(times));
+        doubled.map_or(self.cap, |wait| wait.min(self.cap)).mul_f64(random.clamp(0.0, 1.0))
+    }
+}
+
 /// The sequence of waits between the retries of one operation.
 pub(crate) struct Backoff<R> {
     pace: Pace,
@@ -31,9 +39,9 @@ impl<R: FnMut() -> f64> Backoff<R> {
 
     /// Returns the next wait.
     pub(crate) fn wait(&mut self) -> Duration {
-        let doubled = 1u32.checked_shl(self.waits).and_then(|times| self.pace.base.checked_mul(times));
+        let wait = self.pace.wait(self.waits, (self.random)());
         self.waits += 1;
-        doubled.map_or(self.pace.cap, |wait| wait.min(self.pace.cap)).mul_f64((self.random)().clamp(0.0, 1.0))
+        wait
     }
 }
 

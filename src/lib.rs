@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
+#[cfg(feature = "detect")]
+pub use trailhose_core::finding;
 pub use trailhose_core::{decode, event, generate, notification, object, pack, suggest};
 #[cfg(feature = "cli")]
 pub use trailhose_core::{plan, question};
@@ -32,8 +34,12 @@ pub mod pause;
 #[cfg(all(feature = "cli", feature = "operate"))]
 pub mod doctor;
 
+#[cfg(feature = "detect")]
+pub mod alert;
 #[cfg(feature = "cli")]
 pub mod follow;
+#[cfg(feature = "detect")]
+pub mod http;
 #[cfg(feature = "cli")]
 pub mod index;
 #[cfg(feature = "cli")]

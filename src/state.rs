@@ -1,7 +1,18 @@
-//! The state database: stores the positions of followers. Every write is durable when it returns.
+//! The state database: stores the positions of followers, the findings of detection rules, and the outbox of alerts.
+//! Every write is durable when it returns.
 //!
 //! It is separate from the ledger. A sync holds a transaction of the ledger open until its next checkpoint, so another
 //! process could not write there, and a rollback of the ledger must not move a follower back.
+
+#[cfg(feature = "detect")]
+mod findings;
+#[cfg(feature = "detect")]
+mod outbox;
+
+#[cfg(feature = "detect")]
+pub use findings::{FindingFilter, FindingState, RecordedFindings, Route, RuleReport, StoredFinding};
+#[cfg(feature = "detect")]
+pub use outbox::{AlertState, Circuit, PendingAlert, StoredAlert};
 
 use crate::sink::jsonl::Segment;
 use crate::sqlite_file::{self, VersionError};
@@ -18,13 +29,39 @@ pub const STATE_FILE: &str = "state.db";
 const APPLICATION_ID: i32 = 0x7468_7374;
 
 /// SQL that upgrades the tables from version *n*, which is its index, to *n* + 1. The first entry creates them.
-const UPGRADES: [&str; 2] = [
+const UPGRADES: [&str; 3] = [
     "
     CREATE TABLE followers (
         name TEXT PRIMARY KEY, folder TEXT NOT NULL, segment INTEGER NOT NULL, lines INTEGER, fingerprint TEXT NOT NULL,
         events INTEGER NOT NULL, skipped_segments INTEGER NOT NULL, skipped_events INTEGER NOT NULL
     ) WITHOUT ROWID;",
     "ALTER TABLE followers ADD COLUMN filtered INTEGER NOT NULL DEFAULT 0;",
+    // `content` is NULL for findings over the limit of their rule and hour. `alerted` is the finding of a window's first
+    // alert. `due` is in milliseconds, other times in seconds since 1970.
+    "
+    CREATE TABLE findings (
+        id TEXT PRIMARY KEY, rule TEXT NOT NULL, group_id TEXT NOT NULL, window INTEGER NOT NULL, time INTEGER,
+        recorded INTEGER NOT NULL, state TEXT NOT NULL, note TEXT, content TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX findings_by_recorded ON findings (recorded);
+    CREATE TABLE rule_hours (
+        rule TEXT NOT NULL, hour INTEGER NOT NULL, stored INTEGER NOT NULL, overflow INTEGER NOT NULL,
+        PRIMARY KEY (rule, hour)
+    ) WITHOUT ROWID;
+    CREATE TABLE windows (
+        group_id TEXT NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL, rule TEXT NOT NULL,
+        findings INTEGER NOT NULL, late INTEGER NOT NULL, alerted TEXT, closed INTEGER, PRIMARY KEY (group_id, start)
+    ) WITHOUT ROWID;
+    CREATE INDEX open_windows ON windows (stop) WHERE closed IS NULL;
+    CREATE TABLE alerts (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL, destination TEXT NOT NULL, group_id TEXT NOT NULL,
+        content TEXT NOT NULL, state TEXT NOT NULL, recorded INTEGER NOT NULL, attempts INTEGER NOT NULL,
+        due INTEGER NOT NULL, sent INTEGER, error TEXT, UNIQUE (id, destination)
+    );
+    CREATE INDEX pending_alerts ON alerts (destination, group_id, number) WHERE state = 'pending';
+    CREATE TABLE circuits (
+        destination TEXT PRIMARY KEY, failures INTEGER NOT NULL, open_until INTEGER NOT NULL, error TEXT NOT NULL
+    ) WITHOUT ROWID;",
 ];
 
 /// Why the state database cannot be used.
@@ -207,6 +244,14 @@ impl StateDatabase {
         let holder = format!("process {}", std::process::id());
         file.set_len(0).and_then(|()| std::io::Write::write_all(&mut &file, holder.as_bytes())).map_err(unopened)?;
         Ok(FollowerLock { _file: file })
+    }
+
+    /// Makes every commit after the first `commits` ones fail, as if the process had stopped before it.
+    #[cfg(all(test, feature = "detect"))]
+    pub(crate) fn fail_commits_after(&self, commits: u64, counter: &std::sync::Arc<std::sync::atomic::AtomicU64>) {
+        let counter = std::sync::Arc::clone(counter);
+        let is_after = move || counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= commits;
+        self.connection().commit_hook(Some(is_after)).unwrap();
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

@@ -227,15 +227,29 @@ async fn endless_and_large_statements_are_stopped_by_limits() {
     let summary = result.unwrap();
     assert!(summary.is_limited && summary.rows == 1_000 && rows.rows.len() == 1_000, "rows without an end");
 
-    let large_sort = "SELECT a.event FROM events a, json_each('[1,2,3,4,5,6,7,8,9,10]') b ORDER BY a.event";
-    let small = SqlLimits { memory: 1 << 20, ..SqlLimits::default() };
-    let (result, _) = run_with(&events, large_sort, small, QueryControl::default()).await;
-    assert!(result.unwrap_err().to_string().contains("more than 1 MiB of memory"), "sorted rows in memory");
-
     let message = error(&events, "SELECT length(zeroblob(1000000000))").await;
     assert!(message.contains("exceeds 64 MiB"), "{message}");
     let message = error(&events, &format!("SELECT {}1", "1+".repeat(300))).await;
     assert!(message.contains("maximum depth"), "{message}");
+}
+
+/// The limit of the memory applies to every SQLite database of a process, so this test has a process of its own.
+#[test]
+fn sorted_rows_that_need_too_much_memory_end_a_statement() {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let child = child.args(["--ignored", "--exact", "sql::tests::child_with_little_memory"]).output().unwrap();
+    let printed = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "is started by another test"]
+async fn child_with_little_memory() {
+    let events = Events::new();
+    let large_sort = "SELECT a.event FROM events a, json_each('[1,2,3,4,5,6,7,8,9,10]') b ORDER BY a.event";
+    let small = SqlLimits { memory: 1 << 20, ..SqlLimits::default() };
+    let (result, _) = run_with(&events, large_sort, small, QueryControl::default()).await;
+    assert!(result.unwrap_err().to_string().contains("more than 1 MiB of memory"), "sorted rows in memory");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,8 @@ pub mod pack;
 pub mod generate;
 pub mod suggest;
 
+#[cfg(feature = "detect")]
+pub mod finding;
 #[cfg(feature = "query")]
 pub mod plan;
 #[cfg(feature = "query")]

@@ -28,4 +28,5 @@ pub use document::MAX_FILE_BYTES;
 pub use exclusion::Suppression;
 pub use panics::hide_messages_of_rule_panics;
 pub use rule::{DetectionRule, InvalidRule, RuleLevel};
-pub use rule_set::{LoadedRules, MatchedField, RuleMatch, RuleSet};
+pub use rule_set::{LoadedRules, RuleMatch, RuleSet};
+pub use trailhose_core::finding::MatchedField;

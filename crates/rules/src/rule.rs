@@ -55,6 +55,12 @@ pub enum RuleLevel {
 }
 
 impl RuleLevel {
+    /// Returns the level with this name in a rule file.
+    pub fn parse(name: &str) -> Option<Self> {
+        let levels = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+        levels.into_iter().find(|level| level.as_str() == name)
+    }
+
     /// Returns the level's name in a rule file.
     pub fn as_str(self) -> &'static str {
         match self {

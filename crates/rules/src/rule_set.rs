@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use trailhose_core::decode::{Event, time};
 use trailhose_core::event::json::for_each_member;
+use trailhose_core::finding::MatchedField;
 
 /// Maximum bytes of a matched value that a [`MatchedField`] contains. A finding is small, although an event may have 1 MB.
 const MAX_VALUE: usize = 1024;
@@ -58,15 +59,6 @@ pub struct RuleMatch<'r> {
     pub matched_fields: Vec<MatchedField>,
     /// The suppression that applies to the event. A suppressed match is recorded and causes no alert.
     pub suppression: Option<&'r Suppression>,
-}
-
-/// A field by which an event matches a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MatchedField {
-    /// The path of the field, such as `requestParameters.name`.
-    pub path: String,
-    /// The value of the event as text, at most 1,024 bytes of it.
-    pub value: String,
 }
 
 impl RuleSet {

@@ -1,0 +1,210 @@
+//! Alerts: sends what is in the outbox ([`crate::state`]) to destinations.
+//!
+//! ```text
+//! finding ─▶ outbox ─▶ sender, one for each destination ─▶ webhook, Slack, PagerDuty, SNS, EventBridge
+//! ```
+//!
+//! An alert is recorded before its event is acknowledged, and stays in the outbox until its destination acknowledged it or
+//! refused it. It is sent twice only if the note of an acknowledgement is lost; then its ID is the same.
+
+mod event_bridge;
+mod pager_duty;
+mod sender;
+mod slack;
+mod sns;
+mod webhook;
+
+pub use sender::{AlertSender, SendPolicy, SendReport};
+
+use crate::aws::{AwsFailure, FailureKind};
+use crate::finding::Alert;
+use crate::http::{DestinationUrl, HttpReply, SecretSource, SendError};
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest message that SNS and EventBridge accept is 256 KB, including the other parts of a request
+/// (<https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html>).
+const MAX_AWS_MESSAGE: usize = 240 << 10;
+
+/// Where alerts are sent to. An alert can be sent several times: the destination gets the same ID each time.
+#[async_trait]
+pub trait AlertDestination: Send + Sync + Debug {
+    /// Returns its name in the settings.
+    fn name(&self) -> &str;
+
+    /// Returns the minimum time between two messages.
+    fn interval(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Sends an alert once. `now` is in seconds since 1970.
+    async fn send(&self, alert: &Alert, now: i64) -> SendOutcome;
+}
+
+/// The result of sending an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// The destination acknowledged it.
+    Delivered,
+    /// The destination failed or did not answer. A retry can succeed, at the earliest after this wait.
+    Retry {
+        /// The wait that the destination asks for.
+        after: Option<Duration>,
+        /// The reason.
+        reason: String,
+    },
+    /// The destination refuses every message until a person changes something. Nothing else is sent meanwhile.
+    Blocked {
+        /// The reason.
+        reason: String,
+    },
+    /// The destination refuses this message.
+    Refused {
+        /// The reason.
+        reason: String,
+    },
+}
+
+impl SendOutcome {
+    /// Changes the reason, for example to remove a secret that a response quotes.
+    fn map_reason(self, change: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Delivered => Self::Delivered,
+            Self::Retry { after, reason } => Self::Retry { after, reason: change(&reason) },
+            Self::Blocked { reason } => Self::Blocked { reason: change(&reason) },
+            Self::Refused { reason } => Self::Refused { reason: change(&reason) },
+        }
+    }
+}
+
+/// A destination in the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationConfig {
+    /// The name. It identifies the destination in the outbox.
+    pub name: String,
+    /// The type, with its own settings.
+    pub kind: DestinationKind,
+    /// Whether addresses that are not public are allowed.
+    pub allow_private: bool,
+}
+
+/// The type of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationKind {
+    /// A webhook that is signed as Standard Webhooks specifies.
+    Webhook {
+        /// The URL.
+        url: String,
+        /// The keys, one on each line.
+        keys: SecretSource,
+    },
+    /// An incoming webhook of Slack.
+    Slack {
+        /// The URL, which is a secret.
+        url: SecretSource,
+    },
+    /// An integration of PagerDuty with the Events API v2.
+    PagerDuty {
+        /// The integration key.
+        key: SecretSource,
+        /// Another URL than PagerDuty's, for example of its EU region.
+        url: Option<String>,
+    },
+    /// An SNS topic.
+    Sns {
+        /// The ARN.
+        topic: String,
+    },
+    /// An EventBridge bus.
+    EventBridge {
+        /// The name or the ARN.
+        bus: String,
+    },
+}
+
+impl DestinationKind {
+    /// Whether the destination needs AWS credentials.
+    pub fn needs_aws(&self) -> bool {
+        matches!(self, Self::Sns { .. } | Self::EventBridge { .. })
+    }
+}
+
+/// Opens a destination: reads its secrets and checks its URL. Sends nothing. `aws` is the configuration of the AWS
+/// clients.
+///
+/// # Errors
+/// A secret cannot be read, or the URL is invalid. The message contains neither.
+pub fn open(config: &DestinationConfig, aws: Option<&SdkConfig>) -> Result<Arc<dyn AlertDestination>, String> {
+    let named = |reason: String| format!("the destination {}: {reason}", config.name);
+    let url = |text: &str| DestinationUrl::parse(text, config.allow_private).map_err(|error| named(error.to_string()));
+    let (name, allow_private) = (config.name.clone(), config.allow_private);
+    let no_aws = || named("there is no AWS configuration".into());
+    Ok(match &config.kind {
+        DestinationKind::Webhook { url: text, keys } => {
+            Arc::new(webhook::Webhook::new(name, url(text)?, keys, allow_private).map_err(named)?)
+        }
+        DestinationKind::Slack { url: source } => {
+            let secret = source.read().map_err(|error| named(error.to_string()))?;
+            Arc::new(slack::Slack::new(name, url(secret.expose())?, allow_private))
+        }
+        DestinationKind::PagerDuty { key, url: other } => {
+            let key = key.read().map_err(|error| named(error.to_string()))?;
+            let url = url(other.as_deref().unwrap_or(pager_duty::URL))?;
+            Arc::new(pager_duty::PagerDuty::new(name, url, key, allow_private))
+        }
+        DestinationKind::Sns { topic } => Arc::new(sns::Sns::new(name, topic, aws.ok_or_else(no_aws)?)),
+        DestinationKind::EventBridge { bus } => {
+            Arc::new(event_bridge::EventBridge::new(name, bus, aws.ok_or_else(no_aws)?))
+        }
+    })
+}
+
+/// Classifies the response of an HTTP destination.
+fn http_outcome(response: Result<HttpReply, SendError>) -> SendOutcome {
+    let reply = match response {
+        Ok(reply) => reply,
+        Err(error @ (SendError::Address(_) | SendError::Header(_))) => {
+            return SendOutcome::Blocked { reason: error.to_string() };
+        }
+        Err(error) => return SendOutcome::Retry { after: None, reason: error.to_string() },
+    };
+    let excerpt = reply.excerpt();
+    let text = if excerpt.is_empty() { String::new() } else { format!(": {excerpt}") };
+    let reason = format!("status {}{text}", reply.status);
+    match reply.status {
+        200..=299 => SendOutcome::Delivered,
+        300..=399 => SendOutcome::Blocked { reason: format!("{reason}; redirects are not followed: use the new URL") },
+        401 | 403 | 404 | 407 | 410 => SendOutcome::Blocked { reason },
+        408 | 425 | 429 | 500.. => SendOutcome::Retry { after: reply.retry_after, reason },
+        _ => SendOutcome::Refused { reason },
+    }
+}
+
+/// Classifies a failed request to AWS.
+fn aws_outcome(failure: &AwsFailure) -> SendOutcome {
+    let reason = failure.to_string();
+    match failure.kind {
+        FailureKind::Denied | FailureKind::NotFound => SendOutcome::Blocked { reason },
+        FailureKind::Throttled | FailureKind::Unknown => SendOutcome::Retry { after: None, reason },
+        FailureKind::Refused | FailureKind::Invalid => SendOutcome::Refused { reason },
+    }
+}
+
+/// Returns the message for SNS and EventBridge. If it is too long, it is without the finding.
+fn aws_message(alert: &Alert) -> String {
+    let mut message = alert.message();
+    let text = message.to_string();
+    if text.len() <= MAX_AWS_MESSAGE {
+        return text;
+    }
+    // Only the rule can be that long, because the texts of an event are cut.
+    message["data"]["finding"] = serde_json::json!({"omitted": "the message would exceed 256 KB"});
+    message["data"]["rule"] = serde_json::json!({"id": alert.rule().id, "title": alert.title()});
+    message.to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Sends the alerts of the outbox: in order within a group, with retries, and with a circuit breaker for each
+//! destination.
+
+use super::{AlertDestination, SendOutcome};
+use crate::backoff::Pace;
+use crate::state::{Circuit, PendingAlert, StateDatabase, StateError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often the outbox is read while nothing is due.
+const POLL: Duration = Duration::from_millis(500);
+
+/// When alerts are sent again, and when they are given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendPolicy {
+    /// The waits before an alert is sent again, with full jitter.
+    pub retries: Pace,
+    /// The number of consecutive failures after which the circuit of a destination opens.
+    pub failures_to_open: u32,
+    /// The time for which an open circuit lets nothing pass. Then one alert is a probe.
+    pub open: Pace,
+    /// An alert that is older than this and was sent at least 10 times fails.
+    pub give_up: Duration,
+    /// How long the last alerts are sent after a sync has ended.
+    pub last_alerts: Duration,
+}
+
+/// The number of attempts before an alert can fail because of its age: a laptop may have been switched off meanwhile.
+pub(super) const MIN_ATTEMPTS: u32 = 10;
+
+impl Default for SendPolicy {
+    /// Retries after 1 second to 5 minutes, an open circuit after 5 failures for 30 seconds to 15 minutes, failure after 7
+    /// days.
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            retries: Pace { base: seconds(1), cap: seconds(300) },
+            failures_to_open: 5,
+            open: Pace { base: seconds(30), cap: seconds(900) },
+            give_up: seconds(7 * 86_400),
+            last_alerts: seconds(10),
+        }
+    }
+}
+
+/// What a sender did, and what is left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SendReport {
+    /// Alerts that destinations acknowledged.
+    pub sent: u64,
+    /// Attempts that failed and are repeated.
+    pub retried: u64,
+    /// Alerts that failed.
+    pub failed: u64,
+    /// Alerts that are still in the outbox.
+    pub pending: u64,
+}
+
+/// Sends alerts to destinations.
+#[derive(Debug)]
+pub struct AlertSender {
+    state: Arc<StateDatabase>,
+    destinations: Vec<Arc<dyn AlertDestination>>,
+    policy: SendPolicy,
+}
+
+/// The result of looking for one alert.
+enum SendStep {
+    Sent,
+    Retried,
+    Failed,
+    /// The circuit is open.
+    Open,
+    /// Nothing is due before this time, in milliseconds since 1970. `None` if nothing is pending.
+    Idle(Option<i64>),
+}
+
+impl AlertSender {
+    /// Creates a sender.
+    pub fn new(state: Arc<StateDatabase>, destinations: Vec<Arc<dyn AlertDestination>>, policy: SendPolicy) -> Self {
+        Self { state, destinations, policy }
+    }
+
+    /// Sends alerts until `ends` is true. Then the rest is sent until nothing is pending, every destination with pending
+    /// alerts fails, or the time limit of the policy is reached.
+    ///
+    /// # Errors
+    /// Errors of the state database.
+    pub async fn run(&self, ends: watch::Receiver<bool>) -> Result<SendReport, StateError> {
+        let senders = self.destinations.iter().map(|destination| self.send_to(destination.as_ref(), ends.clone()));
+        let mut report = SendReport::default();
+        for sent in futures_util::future::join_all(senders).await {
+            let sent = sent?;
+            report.sent += sent.sent;
+            report.retried += sent.retried;
+            report.failed += sent.failed;
+            report.pending += sent.pending;
+        }
+        Ok(report)
+    }
+
+    async fn send_to(
+        &self,
+        destination: &dyn AlertDestination,
+        mut ends: watch::Receiver<bool>,
+    ) -> Result<SendReport, StateError> {
+        let mut report = SendReport::default();
+        let mut deadline = None;
+        loop {
+            // After the sync has ended, there are no new alerts.
+            let deadline = match *ends.borrow() {
+                true => Some(*deadline.get_or_insert_with(|| Instant::now() + self.policy.last_alerts)),
+                false => None,
+            };
+            let is_late = |wait: Duration| deadline.is_some_and(|deadline| Instant::now() + wait > deadline);
+            let step = self.step(destination).await?;
+            match step {
+                SendStep::Sent => report.sent += 1,
+                SendStep::Failed => report.failed += 1,
+                SendStep::Retried => report.retried += 1,
+                // A process does not wait for a destination that fails. The next run sends the rest.
+                SendStep::Idle(None) | SendStep::Open if deadline.is_some() => break,
+                SendStep::Open => {
+                    let _ = tokio::time::timeout(POLL, ends.wait_for(|&ends| ends)).await;
+                    continue;
+                }
+                SendStep::Idle(due) => {
+                    let wait = due.map_or(POLL, |due| milliseconds(due.saturating_sub(now_milliseconds())));
+                    if is_late(wait) {
+                        break;
+                    }
+                    match deadline {
+                        // The end of the sync interrupts the wait.
+                        None => _ = tokio::time::timeout(wait.min(POLL), ends.wait_for(|&ends| ends)).await,
+                        Some(_) => tokio::time::sleep(wait.min(POLL)).await,
+                    }
+                    continue;
+                }
+            }
+            if is_late(destination.interval()) {
+                break;
+            }
+            tokio::time::sleep(destination.interval()).await;
+        }
+        report.pending = self.state.pending_alerts(destination.name())?.1;
+        Ok(report)
+    }
+
+    /// Sends the next alert of a destination, if one is due.
+    async fn step(&self, destination: &dyn AlertDestination) -> Result<SendStep, StateError> {
+        let (name, now) = (destination.name(), now_milliseconds());
+        let circuit = self.state.circuit(name)?;
+        if circuit.open_until > now {
+            return Ok(SendStep::Open);
+        }
+        let Some(pending) = self.state.next_alert(name, now)? else {
+            return Ok(SendStep::Idle(self.state.pending_alerts(name)?.0));
+        };
+        let outcome = destination.send(&pending.alert, now.div_euclid(1_000)).await;
+        self.record(name, &pending, &circuit, outcome)
+    }
+
+    /// Durably records the result of an attempt.
+    fn record(
+        &self,
+        name: &str,
+        pending: &PendingAlert,
+        circuit: &Circuit,
+        outcome: SendOutcome,
+    ) -> Result<SendStep, StateError> {
+        let (now, policy, number) = (now_milliseconds(), &self.policy, pending.number);
+        let (after, reason, is_blocked) = match outcome {
+            SendOutcome::Delivered => {
+                self.state.record_sent(name, number, now.div_euclid(1_000))?;
+                return Ok(SendStep::Sent);
+            }
+            SendOutcome::Refused { reason } => {
+                tracing::warn!(destination = name, alert = pending.alert.id(), "alert refused: {reason}");
+                self.state.record_failed(number, &reason)?;
+                return Ok(SendStep::Failed);
+            }
+            SendOutcome::Retry { after, reason } => (after.unwrap_or_default(), reason, false),
+            SendOutcome::Blocked { reason } => (Duration::ZERO, reason, true),
+        };
+        let age = milliseconds(now.saturating_sub(pending.recorded.saturating_mul(1_000)));
+        if age > policy.give_up && pending.attempts + 1 >= MIN_ATTEMPTS {
+            tracing::warn!(destination = name, alert = pending.alert.id(), "alert given up: {reason}");
+            self.state.record_failed(number, &reason)?;
+            return Ok(SendStep::Failed);
+        }
+        tracing::warn!(destination = name, alert = pending.alert.id(), "alert not sent: {reason}");
+        let failures = circuit.failures.saturating_add(1);
+        let opens = is_blocked || failures >= policy.failures_to_open;
+        // An open circuit waits at least half of its time.
+        let open = match opens {
+            true => policy.open.wait(failures.saturating_sub(policy.failures_to_open), 0.5 + fastrand::f64() / 2.0),
+            false => Duration::ZERO,
+        };
+        let due = now.saturating_add(whole(after.max(policy.retries.wait(pending.attempts, fastrand::f64()))));
+        let circuit = Circuit { failures, open_until: now.saturating_add(whole(open.max(after))), error: reason };
+        self.state.record_retry(name, number, due, &circuit)?;
+        Ok(SendStep::Retried)
+    }
+}
+
+fn now_milliseconds() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn milliseconds(count: i64) -> Duration {
+    Duration::from_millis(u64::try_from(count).unwrap_or(0))
+}
+
+fn whole(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}

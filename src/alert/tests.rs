@@ -1,0 +1,254 @@
+use super::*;
+use crate::backoff::Pace;
+use crate::finding::{AlertKind, AlertWindow, DetectionFinding, EventPointer, Grouping, RuleSummary};
+use crate::state::{AlertState, Route, STATE_FILE, StateDatabase, StateError};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+use trailhose_rules::RuleLevel;
+
+const NOW: i64 = 1_793_530_800;
+
+fn finding(event: u32, principal: u32) -> DetectionFinding {
+    let rule = RuleSummary {
+        id: "rule".into(),
+        title: "Trail stopped".into(),
+        level: "high".into(),
+        ..RuleSummary::default()
+    };
+    let event = EventPointer {
+        id: format!("event-{event}"),
+        time: Some(NOW + i64::from(event)),
+        account: "111122223333".into(),
+        region: "eu-west-1".into(),
+        name: "StopLogging".into(),
+        principal: format!("user-{principal}"),
+        ..EventPointer::default()
+    };
+    DetectionFinding::new(rule, event, [("eventName", "StopLogging")])
+}
+
+pub(super) fn alert(kind: AlertKind, event: u32) -> Alert {
+    Alert {
+        kind,
+        group: format!("group-{event}"),
+        window: AlertWindow { start: NOW, end: NOW + 3_600 },
+        count: 1,
+        finding: finding(event, 1),
+        recorded: NOW,
+    }
+}
+
+/// A destination that answers from a list, and then acknowledges everything.
+#[derive(Debug, Default)]
+struct Recorder {
+    /// The IDs and groups of the alerts in the order in which they were received, and whether they were acknowledged.
+    received: Mutex<Vec<(String, String, bool)>>,
+    answers: Mutex<Vec<SendOutcome>>,
+    /// The number of requests that fail before the answers.
+    failures: AtomicU64,
+}
+
+impl Recorder {
+    fn answering(answers: impl IntoIterator<Item = SendOutcome>) -> Arc<Self> {
+        let answers = Mutex::new(answers.into_iter().collect());
+        Arc::new(Self { answers, ..Self::default() })
+    }
+
+    /// The IDs of the alerts that were acknowledged.
+    fn delivered(&self) -> Vec<String> {
+        let received = self.received.lock().unwrap();
+        received.iter().filter(|(.., delivered)| *delivered).map(|(id, ..)| id.clone()).collect()
+    }
+}
+
+#[async_trait]
+impl AlertDestination for Recorder {
+    fn name(&self) -> &str {
+        "oncall"
+    }
+
+    async fn send(&self, alert: &Alert, _: i64) -> SendOutcome {
+        let fails = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let mut answers = self.answers.lock().unwrap();
+        let outcome = match fails {
+            true => SendOutcome::Retry { after: None, reason: "status 500".into() },
+            false if answers.is_empty() => SendOutcome::Delivered,
+            false => answers.remove(0),
+        };
+        let is_delivered = outcome == SendOutcome::Delivered;
+        self.received.lock().unwrap().push((alert.id(), alert.group.clone(), is_delivered));
+        outcome
+    }
+}
+
+/// One second is a millisecond.
+fn short() -> SendPolicy {
+    let milliseconds = Duration::from_millis;
+    SendPolicy {
+        retries: Pace { base: milliseconds(1), cap: milliseconds(20) },
+        open: Pace { base: milliseconds(10), cap: milliseconds(40) },
+        last_alerts: milliseconds(5_000),
+        // The findings of these tests were recorded long ago.
+        give_up: Duration::MAX,
+        ..SendPolicy::default()
+    }
+}
+
+fn routes() -> Vec<Route> {
+    vec![Route { destination: "oncall".into(), min_level: RuleLevel::Informational }]
+}
+
+fn open_state(folder: &Path) -> Arc<StateDatabase> {
+    Arc::new(StateDatabase::open(&folder.join(STATE_FILE)).unwrap())
+}
+
+/// Sends everything that is due, as at the end of a sync.
+async fn send(
+    state: &Arc<StateDatabase>,
+    recorder: &Arc<Recorder>,
+    policy: SendPolicy,
+) -> Result<SendReport, StateError> {
+    let (_sender, ends) = watch::channel(true);
+    let destination: Arc<dyn AlertDestination> = recorder.clone();
+    AlertSender::new(Arc::clone(state), vec![destination], policy).run(ends).await
+}
+
+#[tokio::test]
+async fn destination_that_fails_for_long_gets_every_alert_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    let grouping = Grouping::default();
+    let findings: Vec<DetectionFinding> = (0..40).map(|event| finding(event, event % 8)).collect();
+    state.record_findings(&findings, &grouping, &routes(), NOW).unwrap();
+    state.close_windows(&routes(), 0, NOW + 7_200).unwrap();
+    let recorder = Arc::new(Recorder { failures: AtomicU64::new(60), ..Recorder::default() });
+    let mut total = SendReport::default();
+    // Each run ends at an open circuit. In `sync --watch`, the same process continues.
+    while total.sent == 0 || state.pending_alerts("oncall").unwrap().1 > 0 {
+        let report = send(&state, &recorder, short()).await.unwrap();
+        total.sent += report.sent;
+        total.retried += report.retried;
+        assert_eq!(report.failed, 0);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((total.sent, total.retried), (16, 60));
+    let received = recorder.received.lock().unwrap();
+    for stored in state.alerts(None, 100).unwrap().iter().filter(|stored| stored.alert.kind == AlertKind::Summary) {
+        let kinds: Vec<&String> = received
+            .iter()
+            .filter(|(_, group, delivered)| *delivered && *group == stored.alert.group)
+            .map(|(id, ..)| id)
+            .collect();
+        assert_eq!(kinds.len(), 2);
+        assert_eq!(*kinds[1], stored.alert.id(), "the summary is after the first alert");
+    }
+}
+
+#[tokio::test]
+async fn open_circuit_lets_only_probes_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    let findings: Vec<DetectionFinding> = (0..50).map(|event| finding(event, event)).collect();
+    state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
+    let recorder = Arc::new(Recorder { failures: AtomicU64::new(u64::MAX), ..Recorder::default() });
+    let seconds = Duration::from_secs;
+    let open = Pace { base: seconds(60), cap: seconds(60) };
+    let report = send(&state, &recorder, SendPolicy { open, ..short() }).await.unwrap();
+    assert_eq!((report.retried, report.pending), (5, 50), "no sixth request within a minute");
+    let circuit = state.circuit("oncall").unwrap();
+    assert_eq!((circuit.failures, circuit.error.as_str()), (5, "status 500"));
+    state.retry_alerts(&[], NOW).unwrap();
+    recorder.failures.store(0, Ordering::SeqCst);
+    assert_eq!(send(&state, &recorder, short()).await.unwrap().sent, 50);
+}
+
+#[tokio::test]
+async fn blocked_destination_keeps_its_alerts_and_a_refused_alert_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    let findings: Vec<DetectionFinding> = (0..3).map(|event| finding(event, event)).collect();
+    state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
+    let reason = || "status".to_owned();
+    let recorder = Recorder::answering([
+        SendOutcome::Blocked { reason: reason() },
+        SendOutcome::Refused { reason: reason() },
+        SendOutcome::Delivered,
+    ]);
+    let report = send(&state, &recorder, short()).await.unwrap();
+    assert_eq!(
+        (report.sent, report.retried, report.pending),
+        (0, 1, 3),
+        "nothing else is sent to a blocked destination"
+    );
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let report = send(&state, &recorder, short()).await.unwrap();
+    assert_eq!((report.sent, report.retried, report.failed, report.pending), (2, 0, 1, 0));
+    assert_eq!(state.alerts(Some(AlertState::Failed), 10).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn alert_is_given_up_after_the_time_and_the_attempts() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    state.record_findings(&[finding(0, 0)], &Grouping::default(), &routes(), NOW).unwrap();
+    let recorder = Arc::new(Recorder { failures: AtomicU64::new(u64::MAX), ..Recorder::default() });
+    let policy = SendPolicy { give_up: Duration::ZERO, ..short() };
+    // The finding was recorded at a time that is past now.
+    state.retry_alerts(&[], 0).unwrap();
+    let past = |state: &StateDatabase| state.alerts(Some(AlertState::Pending), 1).unwrap();
+    assert_eq!(past(&state)[0].alert.recorded, NOW);
+    let policy = SendPolicy { failures_to_open: u32::MAX, ..policy };
+    let report = send(&state, &recorder, policy).await.unwrap();
+    assert_eq!(report.failed, 1);
+    assert_eq!(u64::from(sender::MIN_ATTEMPTS), report.retried + report.failed);
+}
+
+/// One run of the whole work: findings are recorded, windows are closed, and alerts are sent.
+async fn work(state: &Arc<StateDatabase>, recorder: &Arc<Recorder>) -> Result<(), StateError> {
+    let grouping = Grouping::default();
+    for batch in [[finding(0, 1), finding(1, 1)], [finding(2, 2), finding(3, 1)]] {
+        state.record_findings(&batch, &grouping, &routes(), NOW)?;
+    }
+    state.close_windows(&routes(), 0, NOW + 7_200)?;
+    send(state, recorder, short()).await.map(drop)
+}
+
+/// Every write of the state database is the last one of a process that stops before it. Then the work is repeated.
+#[tokio::test]
+async fn crash_before_each_write_loses_nothing_and_repeats_only_what_was_not_noted() {
+    let mut repeated = 0;
+    for crash_at in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = Arc::new(Recorder { failures: AtomicU64::new(1), ..Recorder::default() });
+        let state = open_state(folder.path());
+        let commits = Arc::new(AtomicU64::new(0));
+        state.fail_commits_after(crash_at, &commits);
+        let crashed = work(&state, &recorder).await;
+        let before = recorder.delivered().len();
+        drop(state);
+        let state = open_state(folder.path());
+        work(&state, &recorder).await.unwrap();
+
+        let findings = state.findings(&crate::state::FindingFilter { limit: 100, ..Default::default() }).unwrap();
+        assert_eq!(findings.len(), 4, "{crash_at}");
+        let delivered = recorder.delivered();
+        let distinct: std::collections::HashSet<&String> = delivered.iter().collect();
+        assert_eq!(distinct.len(), 3, "{crash_at}: two first alerts and a summary");
+        let twice = delivered.len() - distinct.len();
+        assert!(twice <= 1, "{crash_at}: {delivered:?}");
+        if twice == 1 {
+            assert_eq!(delivered[before - 1], delivered[before], "{crash_at}: only the last one is repeated");
+        }
+        repeated += twice;
+        if crashed.is_ok() {
+            assert!(
+                crash_at >= 7,
+                "findings, windows, a failed attempt and three alerts are written one after another"
+            );
+            break;
+        }
+    }
+    assert_eq!(repeated, 3, "each alert is repeated once: if the process stops before its note");
+}

@@ -1,0 +1,102 @@
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Answers every connection with these bytes, after a pause, and closes it. Returns the URL and the number of requests.
+async fn server(answer: Vec<u8>, pause: Duration) -> (String, Arc<AtomicU64>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let requests = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (answer, counter) = (answer.clone(), Arc::clone(&counter));
+            tokio::spawn(async move {
+                let mut request = vec![0; 4_096];
+                let _ = stream.read(&mut request).await;
+                counter.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(pause).await;
+                let _ = stream.write_all(&answer).await;
+            });
+        }
+    });
+    (format!("http://localhost:{port}/hook"), requests)
+}
+
+fn reply(head: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+async fn post(url: &str, client: &HttpClient) -> Result<HttpReply, SendError> {
+    let url = DestinationUrl::parse(url, true).unwrap();
+    client.post(&url, &[("content-type", "application/json".into())], b"{}".to_vec()).await
+}
+
+#[test]
+fn urls_are_checked_and_never_printed() {
+    let parse = |text| DestinationUrl::parse(text, false);
+    for text in ["", "hooks.example.com", "/path", "ftp://h/", "https://", "https:///x", "https://h h/"] {
+        assert_eq!(parse(text), Err(UrlError::Invalid), "{text}");
+    }
+    assert_eq!(parse("https://user:hunter2@h/"), Err(UrlError::User));
+    assert_eq!(parse("http://hooks.example.com/"), Err(UrlError::Unencrypted));
+    for text in
+        ["https://169.254.169.254/latest", "https://[::1]/", "https://127.0.0.1:8080/", "https://[::ffff:10.0.0.1]/"]
+    {
+        assert!(matches!(parse(text), Err(UrlError::Address(_))), "{text}");
+    }
+    let url = parse("https://hooks.example.com/services/T0/hunter2").unwrap();
+    assert!(!format!("{url} {url:?}").contains("hunter2"));
+    assert_eq!(url.host(), "hooks.example.com");
+    DestinationUrl::parse("http://127.0.0.1/", true).unwrap();
+}
+
+#[tokio::test]
+async fn private_address_of_a_name_is_refused_before_the_connection() {
+    let (url, requests) = server(reply("200 OK", b""), Duration::ZERO).await;
+    // The scheme is checked with the URL, so this name is checked as if its URL were encrypted.
+    let error = post(&url, &HttpClient::new(false)).await.unwrap_err();
+    assert!(matches!(error, SendError::Address(address) if address.is_loopback()), "{error}");
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+    assert_eq!(post(&url, &HttpClient::new(true)).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn redirect_is_not_followed() {
+    let (target, requests) = server(reply("200 OK", b""), Duration::ZERO).await;
+    let (url, _) = server(reply(&format!("307 Moved\r\nlocation: {target}"), b""), Duration::ZERO).await;
+    assert_eq!(post(&url, &HttpClient::new(true)).await.unwrap().status, 307);
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn start_of_a_long_response_is_read() {
+    let (url, _) = server(reply("200 OK", &vec![b'x'; 10 << 20]), Duration::ZERO).await;
+    let reply = post(&url, &HttpClient::new(true)).await.unwrap();
+    assert_eq!((reply.status, reply.body.len()), (200, MAX_RESPONSE));
+    assert_eq!(reply.excerpt().len(), 200);
+}
+
+#[tokio::test]
+async fn lost_and_late_responses_are_errors() {
+    let (closes, requests) = server(Vec::new(), Duration::ZERO).await;
+    let error = post(&closes, &HttpClient::new(true)).await.unwrap_err();
+    assert!(matches!(error, SendError::Connection(_)), "{error}");
+    assert_eq!(requests.load(Ordering::SeqCst), 1, "the client itself does not repeat a request");
+    let (late, _) = server(reply("200 OK", b""), Duration::from_secs(5)).await;
+    let client = HttpClient::new(true).with_timeout(Duration::from_millis(100));
+    assert_eq!(post(&late, &client).await, Err(SendError::Timeout(Duration::from_millis(100))));
+}
+
+#[tokio::test]
+async fn wait_of_a_response_is_limited() {
+    for (header, expected) in [("7", 7), ("100000", 3_600), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)] {
+        let (url, _) = server(reply(&format!("503 Busy\r\nretry-after: {header}"), b""), Duration::ZERO).await;
+        let reply = post(&url, &HttpClient::new(true)).await.unwrap();
+        assert_eq!((reply.status, reply.retry_after), (503, Some(Duration::from_secs(expected))), "{header}");
+    }
+    assert_eq!(retry_after("soon"), None);
+}

@@ -1,0 +1,239 @@
+//! The outbox: alerts that are recorded and not yet sent, for each destination.
+//!
+//! An alert is recorded in the same transaction as what caused it. It stays until a destination acknowledged it or
+//! refused it. Within a group, an alert is due only after all earlier ones are sent or failed.
+
+use super::findings::{Route, parsed, rendered};
+use super::{StateDatabase, StateError};
+use crate::finding::Alert;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use trailhose_rules::RuleLevel;
+
+/// The state of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertState {
+    /// It is not sent yet.
+    Pending,
+    /// The destination acknowledged it.
+    Sent,
+    /// The destination refused it, or it was retried for too long.
+    Failed,
+}
+
+impl AlertState {
+    /// Returns its name, as it is stored and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An alert that is due.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingAlert {
+    /// Its number in the outbox.
+    pub number: i64,
+    /// The alert.
+    pub alert: Alert,
+    /// The number of attempts so far.
+    pub attempts: u32,
+    /// When it was recorded or retried by a person, in seconds since 1970.
+    pub recorded: i64,
+}
+
+/// An alert as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredAlert {
+    /// Its number in the outbox.
+    pub number: i64,
+    /// The alert.
+    pub alert: Alert,
+    /// The name of the destination.
+    pub destination: String,
+    /// The name of its state.
+    pub state: String,
+    /// The number of attempts.
+    pub attempts: u32,
+    /// When it was sent, in seconds since 1970.
+    pub sent: Option<i64>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+}
+
+/// The circuit of a destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Circuit {
+    /// The number of consecutive failures.
+    pub failures: u32,
+    /// Nothing is sent before this time, in milliseconds since 1970.
+    pub open_until: i64,
+    /// The last error.
+    pub error: String,
+}
+
+/// Adds an alert to the outbox of each destination that gets it, unless it is there already. Returns the number of new
+/// entries.
+pub(super) fn enqueue(transaction: &Transaction<'_>, alert: &Alert, routes: &[Route]) -> rusqlite::Result<u64> {
+    let (id, content) = (alert.id(), rendered(alert)?);
+    let level = RuleLevel::parse(&alert.rule().level).unwrap_or_default();
+    let mut new = 0;
+    for route in routes.iter().filter(|route| route.min_level <= level) {
+        let sql = "INSERT OR IGNORE INTO alerts (id, destination, group_id, content, state, recorded, attempts, due)
+             VALUES (?1, ?2, ?3, ?4, 'pending', ?5, 0, 0)";
+        let values = params![id, route.destination, alert.group, content, alert.recorded];
+        new += transaction.prepare_cached(sql)?.execute(values)? as u64;
+    }
+    Ok(new)
+}
+
+impl StateDatabase {
+    /// Returns the first alert of a destination that is due. `now` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn next_alert(&self, destination: &str, now: i64) -> Result<Option<PendingAlert>, StateError> {
+        let sql = "SELECT number, content, attempts, recorded FROM alerts AS next
+             WHERE destination = ?1 AND state = 'pending' AND due <= ?2 AND NOT EXISTS (
+                 SELECT 1 FROM alerts AS earlier WHERE earlier.destination = next.destination
+                 AND earlier.group_id = next.group_id AND earlier.state = 'pending' AND earlier.number < next.number
+             ) ORDER BY number LIMIT 1";
+        let found = self.connection().prepare_cached(sql).and_then(|mut next| {
+            let pending = |row: &Row<'_>| {
+                Ok(PendingAlert {
+                    number: row.get(0)?,
+                    alert: parsed(&row.get::<_, String>(1)?, 1)?,
+                    attempts: row.get(2)?,
+                    recorded: row.get(3)?,
+                })
+            };
+            next.query_row(params![destination, now], pending).optional()
+        });
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// Returns when the next alert of a destination is due, in milliseconds since 1970, and the number of its pending
+    /// alerts.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), StateError> {
+        let sql = "SELECT min(due), count(*) FROM alerts WHERE destination = ?1 AND state = 'pending'";
+        let found = self.connection().prepare_cached(sql).and_then(|mut pending| {
+            pending.query_row([destination], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))
+        });
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// Durably records that a destination acknowledged an alert, and closes its circuit. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn record_sent(&self, destination: &str, number: i64, now: i64) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql =
+                "UPDATE alerts SET state = 'sent', sent = ?2, attempts = attempts + 1, error = NULL WHERE number = ?1";
+            transaction.prepare_cached(sql)?.execute(params![number, now])?;
+            transaction.prepare_cached("DELETE FROM circuits WHERE destination = ?1")?.execute([destination]).map(drop)
+        })
+    }
+
+    /// Durably records a failed attempt: when the alert is due again, and the circuit of the destination.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn record_retry(&self, destination: &str, number: i64, due: i64, circuit: &Circuit) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "UPDATE alerts SET due = ?2, attempts = attempts + 1, error = ?3 WHERE number = ?1";
+            transaction.prepare_cached(sql)?.execute(params![number, due, circuit.error])?;
+            let sql = "INSERT OR REPLACE INTO circuits VALUES (?1, ?2, ?3, ?4)";
+            let values = params![destination, circuit.failures, circuit.open_until, circuit.error];
+            transaction.prepare_cached(sql)?.execute(values).map(drop)
+        })
+    }
+
+    /// Durably records that an alert is not sent again.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn record_failed(&self, number: i64, error: &str) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "UPDATE alerts SET state = 'failed', attempts = attempts + 1, error = ?2 WHERE number = ?1";
+            transaction.prepare_cached(sql)?.execute(params![number, error]).map(drop)
+        })
+    }
+
+    /// Returns the circuit of a destination.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn circuit(&self, destination: &str) -> Result<Circuit, StateError> {
+        let sql = "SELECT failures, open_until, error FROM circuits WHERE destination = ?1";
+        let found = self.connection().prepare_cached(sql).and_then(|mut circuit| {
+            let circuit_row =
+                |row: &Row<'_>| Ok(Circuit { failures: row.get(0)?, open_until: row.get(1)?, error: row.get(2)? });
+            circuit.query_row([destination], circuit_row).optional()
+        });
+        found.map(Option::unwrap_or_default).map_err(|error| self.failed(error))
+    }
+
+    /// Returns alerts in the order in which they were recorded, the last `limit` ones. `state` is `None` for every state.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn alerts(&self, state: Option<AlertState>, limit: u32) -> Result<Vec<StoredAlert>, StateError> {
+        let sql = "SELECT number, content, destination, state, attempts, sent, error FROM
+             (SELECT * FROM alerts WHERE ?1 IS NULL OR state = ?1 ORDER BY number DESC LIMIT ?2) ORDER BY number";
+        let rows = self.connection().prepare_cached(sql).and_then(|mut found| {
+            let stored = |row: &Row<'_>| {
+                Ok(StoredAlert {
+                    number: row.get(0)?,
+                    alert: parsed(&row.get::<_, String>(1)?, 1)?,
+                    destination: row.get(2)?,
+                    state: row.get(3)?,
+                    attempts: row.get(4)?,
+                    sent: row.get(5)?,
+                    error: row.get(6)?,
+                })
+            };
+            found.query_map(params![state.map(AlertState::name), limit], stored)?.collect()
+        });
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// Makes failed alerts pending again, and closes the circuits of their destinations. `numbers` selects some of them;
+    /// without numbers, all failed ones are retried. Returns their number. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn retry_alerts(&self, numbers: &[i64], now: i64) -> Result<u64, StateError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM circuits", [])?;
+            transaction.execute("UPDATE alerts SET due = 0 WHERE state = 'pending'", [])?;
+            let sql =
+                "UPDATE alerts SET state = 'pending', attempts = 0, due = 0, recorded = ?1 WHERE state = 'failed'";
+            if numbers.is_empty() {
+                return transaction.execute(sql, [now]).map(|rows| rows as u64);
+            }
+            let mut retried = 0;
+            for number in numbers {
+                retried +=
+                    transaction.prepare_cached(&format!("{sql} AND number = ?2"))?.execute(params![now, number])?;
+            }
+            Ok(retried as u64)
+        })
+    }
+
+    /// Writes in one transaction.
+    fn write<T>(&self, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        let mut connection = self.connection();
+        let written =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|transaction| {
+                let value = write(&transaction)?;
+                transaction.commit().map(|()| value)
+            });
+        written.map_err(|error| self.failed(error))
+    }
+}
