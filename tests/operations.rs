@@ -45,9 +45,14 @@ fn object(number: u32) -> Vec<u8> {
 
 /// Returns the content of an object with one event.
 fn log(number: u32, name: &str) -> String {
+    log_at(number, name, format!("2026-11-20T10:{:02}:00Z", number % 60).parse().unwrap())
+}
+
+/// Returns the content of an object with one event of this time.
+fn log_at(number: u32, name: &str, time: jiff::Timestamp) -> String {
     let event = json!({
         "eventVersion": "1.11",
-        "eventTime": format!("2026-11-20T10:{:02}:00Z", number % 60),
+        "eventTime": time.to_string(),
         "eventName": name,
         "awsRegion": "eu-west-1",
         "recipientAccountId": "111122223333",
@@ -234,15 +239,16 @@ async fn prepare(stack: &Stack, section: &str, shell: &mut Shell<'_>) -> HashMap
             .await;
         }
         "NoObjectsAlarm" => states::notification_is_removed(stack).await,
-        "LagAlarm" => states::lag_exceeds_an_hour(stack),
+        "DeferredAgeAlarm" => states::object_waits_for_two_days(stack).await,
+        "LagAlarm" => states::backlog_is_two_hours_old(stack).await,
         "ConflictsAlarm" => states::event_conflicts(stack).await,
         "ErrorsAlarm" => return states::function_cannot_start(stack).await,
         "ThrottlesAlarm" => states::function_is_throttled(stack).await,
         "Replay" => {
             stack.drained(PATIENCE).await;
             let lake = stack.lake().await;
-            let outage: Vec<_> = (20..25).map(|number| lake.get(&id(number)).copied()).collect();
-            assert_eq!(outage, [Some(1); 5], "each object of the outage is delivered once\n{}", stack.log_tail());
+            let outage: Vec<_> = (20..25).chain([26]).map(|number| lake.get(&id(number)).copied()).collect();
+            assert_eq!(outage, [Some(1); 6], "each object of the outage is delivered once\n{}", stack.log_tail());
             kill_a_replay(stack, shell).await;
         }
         _ => {}
@@ -282,7 +288,16 @@ async fn check(stack: &Stack, section: &str, printed: &[String], settings: HashM
             says("firehose:PutRecordBatch");
             says("ACTIVE");
         }
-        "UnfinishedAlarm" | "DeferredAgeAlarm" => says("messages in deferred"),
+        "UnfinishedAlarm" => says("messages in deferred"),
+        "DeferredAgeAlarm" => {
+            says("messages in deferred");
+            says("firehose:PutRecordBatch");
+            assert!(states::seconds(&printed[1], "OldestUnfinishedAge").any(|age| age >= 2 * 86_400), "{printed:#?}");
+        }
+        "LagAlarm" => {
+            says("running");
+            assert!(states::seconds(&printed[1], "Lag").any(states::is_two_hours), "{printed:#?}");
+        }
         "DeadLettersAlarm" => {
             says("would be returned");
             says("PutRecordBatch");
@@ -330,7 +345,7 @@ async fn check(stack: &Stack, section: &str, printed: &[String], settings: HashM
             assert!(left(before) >= 10 && left(after) <= 1, "only the damaged object is left: {printed:#?}");
             let lake = stack.lake().await;
             let copies: BTreeSet<_> =
-                (0..9).chain(20..25).chain([61, 63, 64]).map(|number| lake[&id(number)]).collect();
+                (0..9).chain(20..25).chain([26, 27, 61, 63, 64]).map(|number| lake[&id(number)]).collect();
             assert_eq!(copies, [2].into(), "each event is delivered once more: {lake:?}");
         }
         "Upgrade" => {
@@ -383,6 +398,24 @@ fn page_has_a_section_with_commands_for_each_alarm() {
     assert!(alarms.len() >= 14, "{alarms:?}");
     let missing: Vec<_> = alarms.difference(&sections).collect();
     assert!(missing.is_empty(), "docs/operations.md has no section with commands for {missing:?}");
+}
+
+#[test]
+fn section_of_each_alarm_names_the_checks_that_find_its_cause() {
+    let read = |page: &str| std::fs::read_to_string(bed::root().join(page)).unwrap();
+    let (operations, doctor) = (read("docs/operations.md"), read("docs/doctor.md"));
+    for alarm in page::alarms() {
+        let (_, section) = operations.split_once(&format!("\n### {alarm}\n")).unwrap();
+        let (text, _) = section.split_once("\n```").unwrap();
+        let (_, look) = text.split_once("\n- **Look at** ").unwrap_or_else(|| panic!("{alarm}: what to look at"));
+        let (look, _) = look.split_once("\n- **").unwrap();
+        let quoted = look.split('`').skip(1).step_by(2);
+        let checks: Vec<_> = quoted.filter(|name| name.contains('.')).collect();
+        for check in &checks {
+            assert!(doctor.contains(&format!("\n| `{check}` |")), "{alarm}: {check} is no check of trailhose doctor");
+        }
+        assert!(!checks.is_empty() || look.contains("No check of `trailhose doctor`"), "{alarm}: {look}");
+    }
 }
 
 #[tokio::test]
