@@ -36,6 +36,8 @@ pub mod doctor;
 
 #[cfg(feature = "detect")]
 pub mod alert;
+#[cfg(feature = "detect")]
+pub mod detect;
 #[cfg(feature = "cli")]
 pub mod follow;
 #[cfg(feature = "detect")]

@@ -7,6 +7,7 @@ mod cost;
 mod doctor;
 mod explain;
 mod filter;
+mod findings;
 mod followers;
 mod generate;
 mod init;
@@ -29,6 +30,9 @@ pub(crate) use cost::CostArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use explain::ExplainArgs;
 pub(crate) use filter::{FilterArgs, FilterCheckArgs, FilterCommand, FilterTestArgs};
+pub(crate) use findings::{
+    AlertStateArg, AlertsArgs, AlertsCommand, ChangeArgs, FindingStateArg, FindingsArgs, FindingsCommand,
+};
 pub(crate) use followers::{
     DestArgs, EventsArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand,
 };
@@ -109,6 +113,12 @@ pub(crate) enum Command {
     /// Show, reset or skip the positions of the consumers of the delivered files
     #[command(before_help = followers::FOLLOWERS_EXAMPLES, after_help = followers::FOLLOWERS_EXIT_CODES)]
     Followers(FollowersArgs),
+    /// List the findings of detection rules, and change their states
+    #[command(before_help = findings::FINDINGS_EXAMPLES, after_help = findings::FINDINGS_EXIT_CODES)]
+    Findings(FindingsArgs),
+    /// List alerts, retry failed ones, or send a test message
+    #[command(before_help = findings::ALERTS_EXAMPLES, after_help = findings::ALERTS_EXIT_CODES)]
+    Alerts(AlertsArgs),
     /// Delete the delivered files of past days
     #[command(before_help = prune::EXAMPLES, after_help = prune::EXIT_CODES)]
     Prune(PruneArgs),

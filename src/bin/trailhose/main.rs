@@ -4,6 +4,8 @@
 // missing feature.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports))]
 
+#[cfg(feature = "detect")]
+mod alerts;
 mod args;
 mod ask;
 #[cfg(feature = "backfill")]
@@ -15,6 +17,8 @@ mod doctor;
 mod events;
 mod explain;
 mod filter;
+#[cfg(feature = "detect")]
+mod findings;
 mod followers;
 mod generate;
 #[cfg(feature = "init")]
@@ -82,6 +86,14 @@ fn main() -> ExitCode {
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
             Command::Prune(args) => prune::run(args).await,
+            #[cfg(feature = "detect")]
+            Command::Findings(args) => findings::run(&args),
+            #[cfg(not(feature = "detect"))]
+            Command::Findings(_) => Err(components::missing_feature("`trailhose findings`", "detect")),
+            #[cfg(feature = "detect")]
+            Command::Alerts(args) => alerts::run(args).await,
+            #[cfg(not(feature = "detect"))]
+            Command::Alerts(_) => Err(components::missing_feature("`trailhose alerts`", "detect")),
             #[cfg(feature = "backfill")]
             Command::Backfill(args) => backfill::run(*args, interrupt::receiver()).await,
             Command::Ledger(args) => ledger::run(args).await,

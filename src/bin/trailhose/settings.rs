@@ -8,6 +8,9 @@
 //! [backfill]
 //! queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailhose-backfill"
 //!
+//! [detect]                                  # see docs/alerts.md
+//! rules = "./rules"
+//!
 //! [[source]]
 //! bucket = "my-trail-bucket"                # or: folder = "./bucket"
 //! prefix = "logs"
@@ -17,6 +20,8 @@
 //! Relative paths are resolved against the folder of the file. Command-line options take precedence. An error names the
 //! file and the line, and nothing is started.
 
+#[cfg(feature = "detect")]
+pub(crate) mod detect;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -69,6 +74,9 @@ pub(crate) struct Settings {
     pub(crate) keep_days: Option<u32>,
     /// Settings of `trailhose backfill`.
     pub(crate) backfill: Option<BackfillSettings>,
+    /// Rules and destinations of alerts.
+    #[cfg(feature = "detect")]
+    pub(crate) detect: Option<detect::DetectSettings>,
     /// Sources; at least one.
     pub(crate) sources: Vec<SourceSettings>,
 }

@@ -1,5 +1,7 @@
 //! `trailhose sync`: opens the components, runs them, and prints the result.
 
+#[cfg(feature = "detect")]
+pub(crate) mod detection;
 pub(crate) mod empty;
 mod keep;
 mod look_back;
@@ -26,6 +28,10 @@ enum Print {
     Nothing,
 }
 
+/// Exit code: everything is delivered, but the detection stopped before the last event.
+#[cfg(feature = "detect")]
+const STOPPED: u8 = 1;
+
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, String> {
     let mut progress = Progress::new(args.quiet, args.verbose);
@@ -37,12 +43,30 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     let plan = SyncPlan::new(args)?;
     progress.start_logging();
     plan.filter_warnings.iter().for_each(|warning| progress.line(&format!("warning: {}", one_line(warning))));
+    #[cfg(feature = "detect")]
+    let detection = detection::PreparedDetection::new(&plan).await?;
+    #[cfg(feature = "detect")]
+    if let Some(detection) = &detection {
+        detection.warnings(&plan.filter).iter().for_each(|warning| progress.line(warning));
+    }
     let mut components = Components::open(&plan, plan.rebuild).await?;
     components.prune(&plan, &progress).await;
-    match plan.watch {
+    #[cfg(feature = "detect")]
+    let detection = detection.map(|detection| detection.start(&plan)).transpose()?;
+    let code = match plan.watch {
         Some(pause) => watch::run(&plan, components, pause, halt, &mut progress, print).await,
         None => once(&plan, &components, halt, &mut progress, print).await,
+    };
+    #[cfg(feature = "detect")]
+    if let Some(detection) = detection {
+        let report = detection.end().await?;
+        detection::lines(&report).iter().for_each(|line| progress.line(line));
+        // What was delivered is not evaluated completely.
+        if report.error.is_some() && code == Ok(0) {
+            return Ok(STOPPED);
+        }
     }
+    code
 }
 
 async fn once(

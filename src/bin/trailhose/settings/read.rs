@@ -1,5 +1,7 @@
 //! Parses the settings file. Every value keeps its position, so that errors can name the line.
 
+#[cfg(feature = "detect")]
+use super::detect::DetectTable;
 use super::{BackfillSettings, Settings, SourceSettings, TrailInfo};
 use crate::args::value;
 use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
@@ -14,8 +16,8 @@ use toml::Spanned;
 use trailhose::aws::{BucketAccess, split_location};
 use trailhose::event::filter::Filter;
 
-type SpannedString = Spanned<String>;
-type SpannedInteger = Spanned<i64>;
+pub(super) type SpannedString = Spanned<String>;
+pub(super) type SpannedInteger = Spanned<i64>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,9 +39,14 @@ struct SettingsFile {
     min_free: Option<SpannedString>,
     keep_days: Option<SpannedInteger>,
     backfill: Option<BackfillTable>,
+    detect: Option<DetectTable>,
     #[serde(default)]
     source: Vec<Spanned<SourceTable>>,
 }
+
+/// This build evaluates no rules.
+#[cfg(not(feature = "detect"))]
+type DetectTable = serde::de::IgnoredAny;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,9 +90,9 @@ struct SourceTable {
 }
 
 /// An invalid setting: byte range in the text, and message.
-struct SettingError(Range<usize>, String);
+pub(super) struct SettingError(pub(super) Range<usize>, pub(super) String);
 
-type ParseResult<T> = Result<T, SettingError>;
+pub(super) type ParseResult<T> = Result<T, SettingError>;
 
 pub(super) fn settings(path: &Path, text: &str) -> Result<Settings, String> {
     let message = |SettingError(span, what)| {
@@ -107,6 +114,10 @@ impl SettingsFile {
                 0..0,
                 "no source: expected [[source]] with bucket = \"…\" or folder = \"…\"".into(),
             ));
+        }
+        #[cfg(not(feature = "detect"))]
+        if self.detect.is_some() {
+            return Err(SettingError(0..0, crate::components::missing_feature("[detect]", "detect")));
         }
         let source = |table: Spanned<SourceTable>| {
             let span = table.span();
@@ -139,6 +150,8 @@ impl SettingsFile {
             min_free: parsed("min_free", self.min_free.as_ref(), value::size)?,
             keep_days: number("keep_days", self.keep_days.as_ref(), 1..=36_500)?,
             backfill: self.backfill.map(|table| BackfillSettings { queue: table.queue.map(Spanned::into_inner) }),
+            #[cfg(feature = "detect")]
+            detect: self.detect.map(|table| table.settings(folder)).transpose()?,
             sources: self.source.into_iter().map(source).collect::<ParseResult<_>>()?,
         })
     }
@@ -234,11 +247,11 @@ fn bucket_name(bucket: &SpannedString) -> ParseResult<String> {
     Ok(name.clone())
 }
 
-fn resolve(folder: &Path, path: PathBuf) -> PathBuf {
+pub(super) fn resolve(folder: &Path, path: PathBuf) -> PathBuf {
     if folder.as_os_str().is_empty() { path } else { folder.join(path) }
 }
 
-fn parsed<T>(
+pub(super) fn parsed<T>(
     name: &str,
     text: Option<&SpannedString>,
     parse: impl Fn(&str) -> Result<T, String>,
@@ -266,7 +279,7 @@ fn one_of<T: ValueEnum>(text: &str) -> Result<T, String> {
     })
 }
 
-fn number<T: TryFrom<i64>>(
+pub(super) fn number<T: TryFrom<i64>>(
     name: &str,
     number: Option<&SpannedInteger>,
     range: RangeInclusive<i64>,

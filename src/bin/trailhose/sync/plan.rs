@@ -33,6 +33,9 @@ pub(crate) struct SyncPlan {
     pub(crate) watch: Option<Duration>,
     /// Days before the newest listed log that each round after the first scans again.
     pub(crate) look_back: u32,
+    /// Rules and destinations of alerts.
+    #[cfg(feature = "detect")]
+    pub(crate) detect: Option<crate::settings::detect::DetectSettings>,
 }
 
 /// A source and the selection of its objects.
@@ -126,6 +129,8 @@ impl SyncPlan {
             inventory: args.inventory,
             watch: args.watch,
             look_back: args.look_back.or(file.look_back).unwrap_or(LOOK_BACK),
+            #[cfg(feature = "detect")]
+            detect: file.detect,
         })
     }
 

@@ -1,0 +1,153 @@
+//! `[detect]` beside a sync: evaluates rules over the delivered events and sends alerts, on a thread of its own, so that it
+//! never delays the delivery.
+
+use super::plan::SyncPlan;
+use crate::args::Dest;
+use crate::components::Aws;
+use crate::followers::FollowedFolder;
+use crate::settings::detect::DetectSettings;
+use crate::text::{counted, one_line};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::watch;
+use trailhose::alert::{self, AlertDestination, AlertSender, SendPolicy};
+use trailhose::detect::{
+    DetectFollower, Detection, DetectionReport, FilteredRule, RuleSet, filtered_rules, hide_messages_of_rule_panics,
+    read_rules,
+};
+use trailhose::event::filter::Filter;
+
+/// What is opened before the first object is read, so that an error starts nothing.
+pub(super) struct PreparedDetection {
+    rules: RuleSet,
+    destinations: Vec<Arc<dyn AlertDestination>>,
+    settings: DetectSettings,
+}
+
+/// A detection that runs.
+pub(super) struct RunningDetection {
+    ends: watch::Sender<bool>,
+    thread: JoinHandle<Result<DetectionReport, String>>,
+}
+
+/// Reads the rules, and prints each invalid one.
+fn valid_rules(settings: &DetectSettings) -> Result<RuleSet, String> {
+    let loaded = read_rules(&settings.rules).map_err(|error| error.to_string())?;
+    let word = if settings.skip_invalid { "warning".to_owned() } else { crate::summary::error_word() };
+    for invalid in &loaded.invalid {
+        anstream::eprintln!("{word}: {}", one_line(&invalid.to_string()));
+    }
+    let folder = settings.rules.display();
+    if !loaded.invalid.is_empty() && !settings.skip_invalid {
+        let count = counted(loaded.invalid.len() as u64, "rule document");
+        return Err(format!("{count} in {folder} cannot be used, see above: correct them, or set skip_invalid = true"));
+    }
+    let has_rules = loaded.rules.rules().len() > 0;
+    has_rules.then_some(loaded.rules).ok_or_else(|| format!("{folder} contains no valid rule"))
+}
+
+/// Opens the destinations of alerts: reads their secrets. Sends nothing.
+pub(crate) async fn destinations(
+    settings: &DetectSettings,
+    aws: &Aws,
+) -> Result<Vec<Arc<dyn AlertDestination>>, String> {
+    let needs_aws = settings.destinations.iter().any(|config| config.kind.needs_aws());
+    let aws = if needs_aws { Some(aws.config().await?) } else { None };
+    settings.destinations.iter().map(|config| alert::open(config, aws)).collect()
+}
+
+impl PreparedDetection {
+    /// Reads the rules and the secrets of the destinations. Returns `None` if the settings have no detection.
+    ///
+    /// # Errors
+    /// A rule is invalid, a secret cannot be read, or the destination of the events is not a folder.
+    pub(super) async fn new(plan: &SyncPlan) -> Result<Option<Self>, String> {
+        let Some(settings) = &plan.detect else { return Ok(None) };
+        if !matches!(plan.delivery.dest, Dest::Folder(_)) {
+            return Err("[detect] reads delivered files, and a stream keeps none: use a folder as dest".into());
+        }
+        let rules = valid_rules(settings)?;
+        let destinations = destinations(settings, &Aws::default()).await?;
+        Ok(Some(Self { rules, destinations, settings: settings.clone() }))
+    }
+
+    /// Returns one warning for each rule that watches events that the filter drops before they are delivered.
+    pub(super) fn warnings(&self, filter: &Filter) -> Vec<String> {
+        let warning = |found: FilteredRule<'_>| {
+            let names = found.event_names.join(", ");
+            one_line(&format!("warning: the filter drops events that the rule {:?} watches: {names}", found.rule.title))
+        };
+        filtered_rules(&self.rules, filter).into_iter().map(warning).collect()
+    }
+
+    /// Starts the detection. The ledger of the destination must exist.
+    pub(super) fn start(self, plan: &SyncPlan) -> Result<RunningDetection, String> {
+        let Dest::Folder(dest) = &plan.delivery.dest else { return Err("the destination is not a folder".into()) };
+        let followed = FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger))?;
+        let state = Arc::new(followed.state()?);
+        let Self { rules, destinations, settings } = self;
+        let follower = DetectFollower::new(
+            Arc::new(rules),
+            Arc::clone(&state),
+            settings.grouping.clone(),
+            settings.routes.clone(),
+        );
+        let sender = AlertSender::new(Arc::clone(&state), destinations, SendPolicy::default());
+        let (segments, close_after) = (Arc::clone(&followed.segments), settings.close_after);
+        let detection = Detection { follower, segments, state, sender, close_after };
+        let (ends, ended) = watch::channel(false);
+        hide_messages_of_rule_panics();
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            Ok(runtime.block_on(detection.run(ended)))
+        };
+        let thread = std::thread::Builder::new().name("detect".into()).spawn(run);
+        Ok(RunningDetection { ends, thread: thread.map_err(|error| error.to_string())? })
+    }
+}
+
+impl RunningDetection {
+    /// Evaluates the rest of the delivered events, sends the alerts that can be sent, and ends.
+    pub(super) async fn end(self) -> Result<DetectionReport, String> {
+        self.ends.send_replace(true);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        match joined {
+            Ok(Ok(report)) => report,
+            _ => Err("the thread of the detection ended unexpectedly".into()),
+        }
+    }
+}
+
+/// Returns lines about what was found, and about what needs attention.
+pub(super) fn lines(report: &DetectionReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    let recorded = &report.recorded;
+    if recorded.new > 0 {
+        let mut line = format!("detect: {}", counted(recorded.new, "new finding"));
+        if recorded.overflow > 0 {
+            line += &format!(", {} over the limit of their rule and hour", recorded.overflow);
+        }
+        if recorded.late > 0 {
+            line += &format!(", {} after the summary of their window", recorded.late);
+        }
+        line += &format!("; {} sent. See `trailhose findings list`", counted(report.alerts.sent, "alert"));
+        lines.push(line);
+    }
+    if report.alerts.failed > 0 {
+        let failed = counted(report.alerts.failed, "alert");
+        lines.push(format!("warning: {failed} failed: see `trailhose alerts list --state failed`"));
+    }
+    if report.alerts.pending > 0 {
+        let pending = counted(report.alerts.pending, "alert");
+        lines.push(format!("warning: {pending} not sent yet; the next run sends them. See `trailhose alerts list`"));
+    }
+    for (rule, count) in &report.failed_rules {
+        lines.push(format!("warning: the rule {rule:?} failed for {}: report this defect", counted(*count, "event")));
+    }
+    if let Some(error) = &report.error {
+        let error = one_line(error);
+        lines.push(format!("{}: detect: {error}; the next run continues", crate::summary::error_word()));
+    }
+    lines
+}

@@ -1,0 +1,62 @@
+//! Rules that cannot match because the event filter drops what they watch.
+
+use crate::event::filter::{Decision, Filter};
+use trailhose_rules::{DetectionRule, RuleSet};
+
+/// A rule, and those of its event names that a filter drops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilteredRule<'r> {
+    /// The rule.
+    pub rule: &'r DetectionRule,
+    /// The event names. The rule matches no event of these names in what the filter keeps.
+    pub event_names: Vec<String>,
+}
+
+/// Returns the rules that watch event names that a filter drops by name and source. A filter can drop more: this finds only
+/// what it drops because of `eventName` and `eventSource`.
+pub fn filtered_rules<'r>(rules: &'r RuleSet, filter: &Filter) -> Vec<FilteredRule<'r>> {
+    if filter.is_empty() {
+        return Vec::new();
+    }
+    let is_dropped = |source: Option<&str>, name: &str| {
+        let mut event = serde_json::json!({ "eventName": name });
+        if let Some(source) = source {
+            event["eventSource"] = source.into();
+        }
+        matches!(filter.decide(event.to_string().as_bytes()), Decision::Dropped(_))
+    };
+    let found = rules.rules().map(|rule| {
+        let names = rule.event_names.iter().filter(|name| {
+            let name = name.trim_end_matches('*');
+            match &rule.event_sources[..] {
+                [] => is_dropped(None, name),
+                sources => sources.iter().all(|source| is_dropped(Some(source), name)),
+            }
+        });
+        FilteredRule { rule, event_names: names.cloned().collect() }
+    });
+    found.filter(|found| !found.event_names.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_filter_drops_are_found() {
+        let rule = "title: T\nid: a\nlogsource:\n    product: aws\n    service: cloudtrail\ndetection:\n    selection:\n        \
+                    eventSource: kms.amazonaws.com\n        eventName: [Decrypt, DisableKey]\n    condition: selection\n";
+        let loaded = RuleSet::load([("a.yml".to_owned(), rule.as_bytes().to_vec())]);
+        for (filter, expected) in [
+            ("eventName=Decrypt", &["Decrypt"][..]),
+            ("eventSource=kms.amazonaws.com", &["Decrypt", "DisableKey"]),
+            ("eventSource=s3.amazonaws.com", &[]),
+            ("eventName=Decrypt,readOnly=true", &[]),
+            ("", &[]),
+        ] {
+            let found = filtered_rules(&loaded.rules, &Filter::parse(filter).unwrap());
+            let names: Vec<_> = found.iter().flat_map(|found| &found.event_names).collect();
+            assert_eq!(names, expected, "{filter}");
+        }
+    }
+}

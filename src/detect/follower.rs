@@ -1,0 +1,198 @@
+//! The follower `detect`: evaluates rules over the delivered events, and records findings and alerts.
+//!
+//! Findings and the alerts that follow from them are durable before their events are acknowledged. A batch that is
+//! delivered again after a kill finds the same findings, which have no effect.
+
+use crate::alert::{AlertSender, SendReport};
+use crate::finding::{DetectionFinding, EventPointer, Grouping, RuleSummary};
+use crate::follow::{BatchLimits, EventBatch, FollowError, Follower, follow};
+use crate::index::IndexedFields;
+use crate::sink::jsonl::CommittedSegments;
+use crate::state::{RecordedFindings, Route, StateDatabase};
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use trailhose_rules::{DetectionRule, RuleMatch, RuleSet};
+
+/// The name of the follower.
+pub const FOLLOWER: &str = "detect";
+
+/// The time between two reads of the segments.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The time until the next attempt after an error.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
+
+/// The follower that evaluates rules.
+#[derive(Debug)]
+pub struct DetectFollower {
+    rules: Arc<RuleSet>,
+    state: Arc<StateDatabase>,
+    grouping: Grouping,
+    routes: Vec<Route>,
+    recorded: RecordedFindings,
+}
+
+impl DetectFollower {
+    /// Creates the follower. `routes` are the destinations that get alerts.
+    pub fn new(rules: Arc<RuleSet>, state: Arc<StateDatabase>, grouping: Grouping, routes: Vec<Route>) -> Self {
+        Self { rules, state, grouping, routes, recorded: RecordedFindings::default() }
+    }
+
+    /// Returns the findings of an event of a file.
+    fn findings(&self, event: &[u8], pointer: impl FnOnce(IndexedFields<'_>) -> EventPointer) -> Vec<DetectionFinding> {
+        let matches = self.rules.evaluate(event);
+        if matches.is_empty() {
+            return Vec::new();
+        }
+        let pointer = pointer(IndexedFields::read(event));
+        matches.iter().map(|found| finding(found, pointer.clone())).collect()
+    }
+}
+
+fn finding(found: &RuleMatch<'_>, event: EventPointer) -> DetectionFinding {
+    let fields = found.matched_fields.iter().map(|field| (field.path.as_str(), field.value.as_str()));
+    let mut finding = DetectionFinding::new(summary(found.rule), event, fields);
+    finding.suppression = found.suppression.map(|suppression| suppression.title.clone());
+    finding
+}
+
+fn summary(rule: &DetectionRule) -> RuleSummary {
+    RuleSummary {
+        id: rule.id.clone(),
+        version: rule.version.clone(),
+        title: rule.title.clone(),
+        level: rule.level.as_str().to_owned(),
+        author: rule.author.clone(),
+        license: rule.license.clone(),
+        tags: rule.tags.clone(),
+    }
+}
+
+#[async_trait]
+impl Follower for DetectFollower {
+    fn name(&self) -> &str {
+        FOLLOWER
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 2_000, bytes: 4 << 20 }
+    }
+
+    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
+        let files: HashMap<i64, &str> = batch.files.iter().map(|(number, path)| (*number, path.as_str())).collect();
+        let mut findings = Vec::new();
+        for (event, bytes) in batch.iter() {
+            let pointer = |fields: IndexedFields<'_>| {
+                let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+                EventPointer {
+                    id: fields.id(bytes).to_string(),
+                    time: fields.seconds(),
+                    account: text(&fields.account),
+                    region: text(&fields.region),
+                    name: text(&fields.name),
+                    source: text(&fields.source),
+                    principal: text(&fields.principal),
+                    address: text(&fields.address),
+                    error: text(&fields.error),
+                    file: files.get(&event.file).copied().unwrap_or_default().to_owned(),
+                    member: event.position.member,
+                    offset: event.position.offset.into(),
+                    length: event.position.length.into(),
+                }
+            };
+            findings.extend(self.findings(bytes, pointer));
+        }
+        let now = jiff::Timestamp::now().as_second();
+        let recorded = self.state.record_findings(&findings, &self.grouping, &self.routes, now);
+        self.recorded.add(recorded.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+}
+
+/// Evaluates rules beside a sync.
+#[derive(Debug)]
+pub struct Detection {
+    /// The follower.
+    pub follower: DetectFollower,
+    /// The segments of the destination.
+    pub segments: Arc<CommittedSegments>,
+    /// The state database.
+    pub state: Arc<StateDatabase>,
+    /// The sender of alerts.
+    pub sender: AlertSender,
+    /// The time after the end of a window at which it is closed.
+    pub close_after: Duration,
+}
+
+/// What a detection did.
+#[derive(Debug, Default)]
+pub struct DetectionReport {
+    /// The findings.
+    pub recorded: RecordedFindings,
+    /// The alerts.
+    pub alerts: SendReport,
+    /// The rules whose evaluation panicked, and how often.
+    pub failed_rules: Vec<(String, u64)>,
+    /// Why the follower stopped before the last event, if it did.
+    pub error: Option<String>,
+}
+
+impl Detection {
+    /// Follows the segments until `ends` is true, then to their end, and sends alerts meanwhile. An error is logged, and the
+    /// work is continued after a pause; the report contains an error of the end.
+    pub async fn run(mut self, ends: watch::Receiver<bool>) -> DetectionReport {
+        let (ended, sender_ends) = watch::channel(false);
+        let sender = self.sender.run(sender_ends);
+        let mut report = DetectionReport::default();
+        let followed = async {
+            let error = self.follower.follow(&self.segments, &self.state, self.close_after, ends).await.err();
+            ended.send_replace(true);
+            error
+        };
+        let (error, sent) = tokio::join!(followed, sender);
+        report.error = error.map(|error| error.to_string());
+        match sent {
+            Ok(sent) => report.alerts = sent,
+            Err(error) => report.error = Some(error.to_string()),
+        }
+        report.recorded = self.follower.recorded;
+        let failed = self.follower.rules.failed_rules();
+        report.failed_rules = failed.into_iter().map(|(rule, count)| (rule.title.clone(), count)).collect();
+        report
+    }
+}
+
+impl DetectFollower {
+    async fn follow(
+        &mut self,
+        segments: &Arc<CommittedSegments>,
+        state: &Arc<StateDatabase>,
+        close_after: Duration,
+        mut ends: watch::Receiver<bool>,
+    ) -> Result<(), FollowError> {
+        let grace = i64::try_from(close_after.as_secs()).unwrap_or(i64::MAX);
+        loop {
+            // What is committed before this point is read below.
+            let is_last = *ends.borrow();
+            let followed = follow(self, segments, state, &|| false, &|_| {}).await;
+            let closed = followed.and_then(|_| {
+                // Only after everything was read, so that a window is complete when it is closed.
+                let now = jiff::Timestamp::now().as_second();
+                state.close_windows(&self.routes, grace, now).map_err(FollowError::from)
+            });
+            let pause = match closed {
+                Ok(_) if is_last => return Ok(()),
+                Err(error) if is_last => return Err(error),
+                Ok(_) => PAUSE,
+                Err(error) => {
+                    tracing::warn!("the detection continues in {} s: {error}", PAUSE_AFTER_ERROR.as_secs());
+                    PAUSE_AFTER_ERROR
+                }
+            };
+            let _ = tokio::time::timeout(pause, ends.wait_for(|&ends| ends)).await;
+        }
+    }
+}
