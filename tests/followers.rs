@@ -246,6 +246,20 @@ async fn position_of_another_history_is_refused() {
     assert!(matches!(error, FollowError::Position { .. }), "{error}");
 }
 
+/// The events that the follower had not read of the segment are not in the record.
+#[tokio::test]
+async fn position_in_a_segment_that_does_not_exist_is_refused() {
+    let dest = tempfile::tempdir().unwrap();
+    delivered(dest.path(), &[(0, 10), (10, 12)]).await;
+    let mut follower = Limited { accepted: 1, batches: Vec::new() };
+    follow(&mut follower, &segments(dest.path()), &state(dest.path()), &|| false, &|_| {}).await.unwrap_err();
+    let ledger = rusqlite::Connection::open(dest.path().join(".trailhose/ledger.db")).unwrap();
+    assert_eq!(ledger.execute("DELETE FROM segments WHERE id = 1", []).unwrap(), 1);
+    drop(ledger);
+    let error = collect(dest.path()).await.unwrap_err();
+    assert!(matches!(error, FollowError::Position { segment: 1, .. }), "{error}");
+}
+
 fn synced(bucket: &Bucket) -> tempfile::TempDir {
     let dest = tempfile::tempdir().unwrap();
     assert_eq!(run(&["sync", text(bucket.path()), text(dest.path())]).code(), 0);
@@ -426,6 +440,13 @@ async fn second_process_of_a_follower_is_refused() {
     let dest = synced(&two_accounts());
     let state = state(dest.path());
     let _lock = state.lock_follower("collector").unwrap();
-    let error = collect(dest.path()).await.unwrap_err();
-    assert!(matches!(error, FollowError::State(StateError::InUse { .. })), "{error}");
+    let segments = segments(dest.path());
+    for refused in [
+        collect(dest.path()).await.map(drop),
+        reset("collector", &segments, &state, true).map(drop),
+        skip_segment("collector", &segments, &state, true).map(drop),
+    ] {
+        assert!(matches!(refused, Err(FollowError::State(StateError::InUse { .. }))), "{refused:?}");
+    }
+    assert_eq!(state.follower("collector").unwrap(), None);
 }

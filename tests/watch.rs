@@ -431,3 +431,35 @@ fn invalid_watch_is_rejected() {
         assert!(said.starts_with("error: ") && said.contains(expected), "{said}");
     }
 }
+
+/// Returns the free bytes of a file system.
+#[cfg(target_os = "linux")]
+fn free_bytes(folder: &str) -> u64 {
+    let df = Command::new("df").args(["--output=avail", "--block-size=1", folder]).output().unwrap();
+    String::from_utf8(df.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
+}
+
+/// The destination is in memory, so that other programs do not change its free space.
+#[cfg(target_os = "linux")]
+#[test]
+fn watch_delivers_nothing_while_too_little_space_is_free() {
+    const MEMORY: &str = "/dev/shm";
+    let (bucket, out) = (Bucket::new(), tempfile::tempdir_in(MEMORY).unwrap());
+    put(&bucket, &today("a"), &events(0..1));
+    let min_free = (free_bytes(MEMORY) - (16 << 20)).to_string();
+    let mut command = trailhose();
+    command.args(["sync", text(bucket.path()), text(out.path()), "--min-free", &min_free]);
+    let watch = Watch::spawn(command);
+    assert_eq!(watch.round()["delivered"], 1);
+    let filler = tempfile::NamedTempFile::new_in(MEMORY).unwrap();
+    std::fs::write(filler.path(), vec![0; 32 << 20]).unwrap();
+    put(&bucket, &today("b"), &events(1..2));
+    let failed = watch.error("must be free");
+    assert!(failed.contains("round") && failed.contains("--min-free"), "{failed}");
+    let round = watch.whole_round();
+    assert_eq!((&round["delivered"], &round["exit_code"]), (&0.into(), &1.into()), "{round}");
+    drop(filler);
+    assert_eq!(watch.delivery()["delivered"], 1);
+    assert_eq!(watch.signal("-TERM"), 0, "the last round did not fail");
+    assert_delivered(out.path(), &events(0..2));
+}

@@ -323,6 +323,14 @@ mod tests {
         assert!(finding.found.ends_with("reasons not known: sqs:ReceiveMessage is denied"), "{finding:?}");
     }
 
+    /// Each read counts as a receive, so SQS could move the messages to that other queue.
+    #[tokio::test]
+    async fn dead_letter_queue_with_a_redrive_policy_is_not_read() {
+        let filled = |name: &str| Ok(QueueFacts { visible: 2, ..queue() }).filter_name(name);
+        let finding = finding(FixedQueues(filled, Ok(vec!["invalid".to_owned()])), "delivery.dead-letters").await;
+        assert_eq!(finding.found, "2 messages in the dead-letter queue");
+    }
+
     trait OnlyDeadLetters {
         fn filter_name(self, name: &str) -> Self;
     }

@@ -108,12 +108,12 @@ mod tests {
     use crate::object::Object;
     use crate::source::{ListPage, SourceError};
 
-    /// A source that lists the key `a` twice.
+    /// A source that lists these keys and ignores the start of the listing.
     #[derive(Debug)]
-    struct RepeatingSource;
+    struct FixedKeys(&'static [&'static str]);
 
     #[async_trait]
-    impl Source for RepeatingSource {
+    impl Source for FixedKeys {
         async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
             Err(SourceError::Missing(at.to_string()))
         }
@@ -123,16 +123,27 @@ mod tests {
         }
 
         async fn list(&self, request: &Listing<'_>) -> Result<ListPage, SourceError> {
-            let object = ObjectRef::new(request.bucket, "a");
-            Ok(ListPage { objects: vec![object.clone(), object], ..ListPage::default() })
+            let objects = self.0.iter().map(|key| ObjectRef::new(request.bucket, *key)).collect();
+            Ok(ListPage { objects, ..ListPage::default() })
         }
+    }
+
+    fn unit() -> Unit {
+        let range = DayRange::parse("2026-11-01", "2026-11-20").unwrap();
+        DiscoveryRequest::new("b", "", range).flat_unit()
     }
 
     #[tokio::test]
     async fn key_that_is_listed_twice_is_an_error() {
-        let range = DayRange::parse("2026-11-01", "2026-11-20").unwrap();
-        let unit = DiscoveryRequest::new("b", "", range).flat_unit();
-        let listed = KeyListing::new(&RepeatingSource, &unit).next().await;
+        let listed = KeyListing::new(&FixedKeys(&["a", "a"]), &unit()).next().await;
         assert!(matches!(listed, Err(ListingError::Order { .. })), "{listed:?}");
+    }
+
+    /// Otherwise, a unit that continues after each invocation would process the first keys of its folder every time.
+    #[tokio::test]
+    async fn keys_before_the_start_are_ignored() {
+        let unit = Unit { after: Some("b".to_owned()), ..unit() };
+        let listed = KeyListing::new(&FixedKeys(&["a", "b", "c"]), &unit).next().await.unwrap().unwrap();
+        assert_eq!(listed, [ObjectRef::new("b", "c")]);
     }
 }

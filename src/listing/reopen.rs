@@ -207,4 +207,62 @@ mod tests {
         reopen(&Unrequested, &ledger, &probes, &mut page, false).await.unwrap();
         assert_eq!(ledger.states(&[object]).await.unwrap(), [ObjectState::Unfinished]);
     }
+
+    /// A source whose objects can be read, except a deleted one.
+    #[derive(Debug)]
+    struct WithDeletedObject(&'static str);
+
+    #[async_trait]
+    impl Source for WithDeletedObject {
+        async fn stat(&self, at: &ObjectRef) -> Result<ObjectRef, SourceError> {
+            Ok(at.clone())
+        }
+
+        async fn fetch(&self, object: &Object) -> Result<Vec<u8>, SourceError> {
+            match object.key == self.0 {
+                true => Err(SourceError::Missing(object.to_string())),
+                false => Ok(vec![0]),
+            }
+        }
+
+        async fn list(&self, _: &Listing<'_>) -> Result<ListPage, SourceError> {
+            Ok(ListPage::default())
+        }
+    }
+
+    /// Quarantines an object because of its KMS key, and returns it as it is listed.
+    async fn quarantined_for_its_key(ledger: &Ledger, key: &str, archive: ArchiveState) -> ListedKey {
+        let at = ObjectRef { archive, ..ObjectRef::new("logs", key).with_version("e", 1) };
+        let LeaseOutcome::Granted(lease) = ledger.lease(&at.object().unwrap(), 2_000).await.unwrap() else {
+            panic!("not granted")
+        };
+        let reason = "kms: the key arn:aws:kms:eu-west-1:111122223333:key/1 is disabled";
+        ledger.quarantine(&lease, reason).await.unwrap();
+        let state = ObjectState::Quarantined(QuarantineKind::of(reason));
+        ListedKey { at, state: KeyState::Log { state, day: None, past_retention: false } }
+    }
+
+    fn ledger() -> Ledger {
+        Ledger::new(Arc::new(Memory::default()), Arc::new(|| 1_000), 90 * 86_400)
+    }
+
+    #[tokio::test]
+    async fn archived_object_is_not_reopened_although_its_key_can_be_used() {
+        let (ledger, probes) = (ledger(), KeyProbes::default());
+        let mut page = [quarantined_for_its_key(&ledger, "k", ArchiveState::Archived).await];
+        let before = page[0].log_state();
+        reopen(&WithDeletedObject("none"), &ledger, &probes, &mut page, false).await.unwrap();
+        assert_eq!((page[0].log_state(), probes.requests()), (before, 0));
+    }
+
+    #[tokio::test]
+    async fn deleted_object_does_not_decide_whether_the_key_of_others_can_be_used() {
+        let (ledger, probes) = (ledger(), KeyProbes::default());
+        for key in ["deleted", "present"] {
+            let mut page = [quarantined_for_its_key(&ledger, key, ArchiveState::Readable).await];
+            reopen(&WithDeletedObject("deleted"), &ledger, &probes, &mut page, false).await.unwrap();
+            assert_eq!(page[0].log_state(), Some(ObjectState::Unfinished), "{key}");
+        }
+        assert_eq!(probes.requests(), 2);
+    }
 }

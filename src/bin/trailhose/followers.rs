@@ -232,7 +232,8 @@ fn skip(followed: &FollowedFolder, name: &str, yes: bool, json: bool) -> Result<
     check_name(&state, name)?;
     let find = |skip| follow::skip_segment(name, &followed.segments, &state, skip).map_err(|error| error.to_string());
     let Some(SkippedSegment { segment, fault, events }) = find(false)? else {
-        return Err(format!("the follower {name} does not stop at an unreadable file: there is nothing to skip"));
+        let reason = format!("the follower {name} does not stop at an unreadable file: there is nothing to skip");
+        return Ok(crate::report_failure("nothing_to_skip", &reason, STOPPED));
     };
     let file = followed.segments.root().join(&segment.path).display().to_string();
     let count = events.map_or("an unknown number of".to_owned(), |count| HumanCount(count).to_string());

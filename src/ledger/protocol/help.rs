@@ -226,3 +226,50 @@ impl Ledger {
         self.find(lookups).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventId;
+    use crate::ledger::store::memory::Memory;
+    use crate::ledger::{LeaseOutcome, PAGE_SLACK};
+    use crate::object::Object;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    const RETENTION: Seconds = 90 * 86_400;
+
+    async fn lease(ledger: &Ledger, key: &str) -> Lease {
+        let object = Object { bucket: "b".to_owned(), key: key.to_owned(), etag: "e".to_owned() };
+        match ledger.lease(&object, ledger.now() + 60).await.unwrap() {
+            LeaseOutcome::Granted(lease) => lease,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    /// The mark is the only proof of the delivery, so it is kept as long as a done row.
+    #[tokio::test]
+    async fn mark_of_a_helper_is_kept_for_the_whole_retention() {
+        let now = Arc::new(AtomicI64::new(1_000));
+        let clock = Arc::clone(&now);
+        let ledger =
+            Ledger::new(Arc::new(Memory::default()), Arc::new(move || clock.load(Ordering::SeqCst)), RETENTION);
+        let events = [EventMeta { id: EventId([7; 16]), scope: 0, fingerprint: 0, filtered: false }];
+        let scopes = [EventScope { minute: Some(1), ..EventScope::default() }];
+        let owner = lease(&ledger, "owner").await;
+        ledger.claim(&mut owner.clone(), &events, &scopes, false).await.unwrap();
+        // The owner stopped. Less than the retention is left when another object with this event arrives.
+        let later = 1_000 + PAGE_SLACK + 3_600;
+        now.store(later, Ordering::SeqCst);
+        let claims = ledger.claim(&mut lease(&ledger, "copy").await, &events, &scopes, false).await.unwrap();
+        let HelpOutcome::Granted(help) = ledger.help(owner.id, later + 60).await.unwrap() else {
+            panic!("not granted")
+        };
+        let ordinals = ledger.undelivered(&help, &claims.foreign, &events, &scopes).await.unwrap();
+        ledger.mark_delivered(&help, &ordinals, &events, &scopes).await.unwrap();
+        let found = ledger.find_again([0].into_iter(), &events, &scopes).await.unwrap();
+        let page = found.pages.values().next().unwrap();
+        assert_eq!(page.entries[&events[0].id].owner, Owner::Delivered);
+        assert!(page.expires >= later + RETENTION, "{} is left", page.expires - later);
+    }
+}

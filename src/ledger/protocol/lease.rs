@@ -194,3 +194,91 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::model::page::{Page, PageName, Version};
+    use crate::ledger::model::row::CURSOR_END;
+    use crate::ledger::store::memory::Memory;
+    use crate::ledger::store::{Store, StoreError};
+    use async_trait::async_trait;
+    use std::sync::Arc;
+
+    /// A store that deletes a row between the refusal of a write and its reply.
+    #[derive(Debug)]
+    struct DeletesRefusedRows(Memory);
+
+    #[async_trait]
+    impl Store for DeletesRefusedRows {
+        async fn change_row(&self, object: &Object, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+            self.0.change_row(object, guard, change).await.map_err(|error| match error {
+                WriteError::Refused(_) => WriteError::Refused(None),
+                error => error,
+            })
+        }
+
+        async fn change_row_by_id(&self, id: ObjectId, guard: Guard, change: &Change) -> Result<Row, WriteError<Row>> {
+            self.0.change_row_by_id(id, guard, change).await
+        }
+
+        async fn rows(&self, ids: &[ObjectId]) -> Result<Vec<Option<Row>>, StoreError> {
+            self.0.rows(ids).await
+        }
+
+        async fn pages(&self, names: &[PageName]) -> Result<Vec<Option<Page>>, StoreError> {
+            self.0.pages(names).await
+        }
+
+        async fn write_page(
+            &self,
+            name: &PageName,
+            current: Option<Version>,
+            page: &Page,
+        ) -> Result<(), WriteError<Page>> {
+            self.0.write_page(name, current, page).await
+        }
+    }
+
+    async fn leased(store: impl Store + 'static) -> (Ledger, Lease) {
+        let ledger = Ledger::new(Arc::new(store), Arc::new(|| 1_000), 90 * 86_400);
+        let object = Object { bucket: "b".to_owned(), key: "k".to_owned(), etag: "e".to_owned() };
+        match ledger.lease(&object, 2_000).await.unwrap() {
+            LeaseOutcome::Granted(lease) => (ledger, lease),
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    /// Only rows of done objects are deleted. If the object counted as leased, its message would wait for nothing.
+    #[tokio::test]
+    async fn object_whose_row_expires_during_the_request_is_done() {
+        let (ledger, lease) = leased(DeletesRefusedRows(Memory::default())).await;
+        ledger.complete(&lease, Counts::default()).await.unwrap();
+        let outcome = ledger.lease(&lease.object, 2_000).await.unwrap();
+        assert!(matches!(outcome, LeaseOutcome::Done), "{outcome:?}");
+    }
+
+    /// Otherwise, the row would grow with each call that is acknowledged in part.
+    #[tokio::test]
+    async fn acknowledged_ordinals_before_the_cursor_are_removed() {
+        let (ledger, mut lease) = leased(Memory::default()).await;
+        ledger.acknowledge(&mut lease, 1, [(2, 3), (5, 6)]).await.unwrap();
+        ledger.acknowledge(&mut lease, 4, [(8, 9)]).await.unwrap();
+        let mut kept = OrdinalSet::default();
+        kept.insert(5, 6);
+        kept.insert(8, 9);
+        assert_eq!(lease.progress, DeliveryProgress { cursor: 4, acknowledged: kept.clone() });
+        let rows = ledger.store.rows(&[lease.id]).await.unwrap();
+        assert_eq!(rows[0].as_ref().map(|row| &row.acknowledged), Some(&kept));
+    }
+
+    /// The reply to the first request was lost.
+    #[tokio::test]
+    async fn repeated_settlement_succeeds() {
+        let (ledger, lease) = leased(Memory::default()).await;
+        ledger.settle(&mut lease.clone()).await.unwrap();
+        let mut repeated = lease;
+        ledger.settle(&mut repeated).await.unwrap();
+        assert_eq!(repeated.progress.cursor, CURSOR_END);
+    }
+}

@@ -268,3 +268,22 @@ fn damaged(error: io::Error) -> FileFault {
 fn too_long(bytes: u64) -> FileFault {
     FileFault::Damaged(format!("contains a line or member of {bytes} bytes, which exceeds 4 GiB"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The position belongs to another file, or the file was changed.
+    #[test]
+    fn position_in_the_middle_of_a_line_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, "abc\ndef\n").unwrap();
+        let read = |member, length| read_event(&path, EventPosition { member, offset: 0, length });
+        assert_eq!(read(4, 3).unwrap(), b"def");
+        for (member, length) in [(0, 2), (4, 2), (0, 4)] {
+            let fault = read(member, length).unwrap_err().to_string();
+            assert!(fault.contains("no line of"), "{fault}");
+        }
+    }
+}

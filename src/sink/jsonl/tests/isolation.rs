@@ -130,6 +130,27 @@ async fn ledger_older_than_its_folder_is_rejected_without_changes() {
 }
 
 #[tokio::test]
+async fn folder_older_than_its_ledger_is_rejected_without_changes() {
+    let home = tempfile::tempdir().unwrap();
+    let (root, backup) = (home.path().join("out"), home.path().join("backup"));
+    let ledger_path = home.path().join("ledger.db");
+    let open_ledger = || Sqlite::open(&ledger_path, CommitMode::Grouped).unwrap();
+    let ledger = open_ledger();
+    let sink = Jsonl::with_ledger(&root, options(Compression::None), &ledger).await.unwrap();
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    copy(&root, &backup);
+    ingest(&ledger, &sink, 2, &[("1", "b")]).await;
+    sink.flush().await.unwrap();
+    drop((ledger, sink));
+    std::fs::remove_dir_all(&root).unwrap();
+    copy(&backup, &root);
+    let error = Jsonl::with_ledger(&root, options(Compression::None), &open_ledger()).await.unwrap_err().to_string();
+    assert!(error.contains("checkpoint 1 and its ledger") && error.contains("is at checkpoint 2"), "{error}");
+    assert_eq!(lines(&root), [("a".to_owned(), 1)].into());
+}
+
+#[tokio::test]
 async fn standalone_delivery_is_durable_once_acknowledged() {
     for compression in ALL {
         let home = tempfile::tempdir().unwrap();

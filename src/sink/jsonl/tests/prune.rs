@@ -63,6 +63,27 @@ async fn file_that_received_events_after_the_plan_is_kept() {
     assert_eq!(lines(root.path()), ["a", "c", "d"].map(|line| (line.to_owned(), 1)).into());
 }
 
+/// Only the segments name the file that is left.
+#[tokio::test]
+async fn file_that_cannot_be_deleted_is_deleted_by_a_later_prune() {
+    let root = tempfile::tempdir().unwrap();
+    let (ledger, sink) = open(root.path(), options(Compression::None)).await;
+    ingest(&ledger, &sink, 1, &[("1", "a")]).await;
+    sink.flush().await.unwrap();
+    let file = files(root.path()).remove(0);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let pruned = sink.prune(plan(root.path(), "ledger.db"), Vec::new()).await.unwrap();
+    assert_eq!((pruned.files, pruned.deleted, &pruned.not_deleted[0].0), (1, 0, &file));
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::write(&file, "a\n").unwrap();
+    let planned = plan(root.path(), "ledger.db");
+    assert_eq!(planned.interrupted_files, 1);
+    let again = sink.prune(planned, Vec::new()).await.unwrap();
+    assert_eq!((again.deleted, again.not_deleted, file.exists()), (1, Vec::new(), false));
+    assert!(forgotten(root.path()));
+}
+
 #[tokio::test]
 async fn segments_are_kept_while_a_follower_needs_them() {
     let root = tempfile::tempdir().unwrap();
