@@ -31,8 +31,8 @@ impl AthenaEngine {
         Self { client, tables, workgroup: workgroup.into(), arrived_until: None, result_location: None }
     }
 
-    /// Excludes events that arrived after this day. Complete only if no event of the plan arrived later, which the user must
-    /// know.
+    /// Excludes events that arrived after this day. The result is complete only if no event of the plan arrived later, which
+    /// the user must know.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }

@@ -32,8 +32,8 @@ impl LocalEngine {
         Self { scan, max_bytes: MAX_ROWS_BYTES, arrived_until: None, index: None }
     }
 
-    /// Excludes events that arrived or were delivered after this day. Complete only if no event of the plan was later, which the
-    /// user must know.
+    /// Excludes events that arrived or were delivered after this day. The result is complete only if no event of the plan was
+    /// later, which the user must know.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }

@@ -54,8 +54,8 @@ impl PartitionPruning {
         Self { event_days: Some((day(span.since()), day(last))), arrived_since: Some(day(arrival)), ..Self::default() }
     }
 
-    /// Excludes events that arrived or were delivered after this day. Complete only if no event of the span was later, which the
-    /// user must know.
+    /// Excludes events that arrived or were delivered after this day. The result is complete only if no event of the span was
+    /// later, which the user must know.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }

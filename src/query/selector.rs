@@ -17,8 +17,8 @@ impl EventSelector {
         Self { plan: Arc::clone(plan), slots: FieldSlots::default() }
     }
 
-    /// Evaluates an event. Returns [`VisitOutcome::Selected`] if the plan selects it and no copy of it was selected before. Then
-    /// [`EventSelector::slots`] contains its values.
+    /// Evaluates an event. Returns [`VisitOutcome::Selected`] if the plan selects it and no copy of it was selected before.
+    /// Then [`EventSelector::slots`] contains its values.
     pub fn select(&mut self, event: ScannedEvent<'_>) -> VisitOutcome {
         match self.plan.classify(event.bytes, &mut self.slots) {
             EventClass::Selected if event.is_first_copy() => VisitOutcome::Selected,

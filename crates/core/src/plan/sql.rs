@@ -1,6 +1,7 @@
 //! Renders a plan as SQL of Trino, for Athena and CloudTrail Lake.
 //!
-//! The SQL compares and groups values as the [module `plan`](super) specifies, so that all engines return the same rows. SQL has a third truth value: a comparison with `NULL` is neither true nor false, and neither is its negation. So
+//! The SQL compares and groups values as the [module `plan`](super) specifies, so that all engines return the same rows.
+//! SQL has a third truth value: a comparison with `NULL` is neither true nor false, and neither is its negation. So
 //! negations are moved down to the comparisons, and a negated comparison is also true if a value is missing.
 //!
 //! Values are literals that are checked and escaped. The remaining differences from an evaluation of the events' bytes are

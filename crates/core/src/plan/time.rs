@@ -75,8 +75,8 @@ impl TimeSpan {
     }
 }
 
-/// Parses the start of a span: `2026-11-03`, `yesterday`, `7d`, `Monday` or an RFC 3339 time. For a day,
-/// returns its first moment.
+/// Parses the start of a span: `2026-11-03`, `yesterday`, `7d`, `Monday` or an RFC 3339 time. For a day, returns its first
+/// moment.
 ///
 /// # Errors
 /// Words that are not a time, or a time in the future.

@@ -16,7 +16,7 @@ const TOP_LIMIT: u64 = 10;
 /// Hours of the time span, if the question names none.
 const DEFAULT_HOURS: i64 = 24;
 
-/// A part of a plan. An event must fulfill at least one predicate of each list that is not empty.
+/// A part of a plan. An event must fulfill all `conditions` and at least one entry of each other list that is not empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draft {
     pub(super) span: Option<TimeSpan>,

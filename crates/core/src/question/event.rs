@@ -170,7 +170,8 @@ impl Reader {
         Verb::from_word(self.words.lower(at)).map(|verb| FoundVerb { at, end: at + 1, verb })
     }
 
-    /// Consumes a group of verbs with their objects. Returns `false` and consumes nothing if no event has these verbs and objects.
+    /// Consumes a group of verbs with their objects. Returns `false` and consumes nothing if no event has these verbs and
+    /// objects.
     fn read_verb_group(&mut self, group: &[FoundVerb], nouns: &[Noun]) -> bool {
         let mut events: Vec<(Vec<String>, Option<&'static Family>, usize)> = Vec::new();
         // In `functions whose code was changed`, the object is the code.
@@ -245,7 +246,7 @@ impl Reader {
         true
     }
 
-    /// Whether the plan already expresses a further noun. `by account` is a part of the output instead.
+    /// Whether a further noun belongs to the events. `by account` is a part of the output instead.
     fn is_used(&self, noun: &Noun) -> bool {
         let follows_by = noun.start > 0 && self.words.lower(noun.start - 1) == "by";
         !noun.names.is_empty() || (!follows_by && noun.family.is_some_and(|family| family.objects != "Account"))

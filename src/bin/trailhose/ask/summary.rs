@@ -1,6 +1,7 @@
 //! The summary of events: who, where, which errors, the first and the last, for each service and event name.
 
 use crate::text::counted;
+use indicatif::HumanCount;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -72,9 +73,10 @@ impl Values {
         }
     }
 
-    fn counted(&self, noun: &str) -> String {
-        let more = if self.is_incomplete { "at least " } else { "" };
-        format!("{more}{}", counted(self.values.len() as u64, noun))
+    fn counted(&self, singular: &str, plural: &str) -> String {
+        let at_least = if self.is_incomplete { "at least " } else { "" };
+        let count = self.values.len() as u64;
+        format!("{at_least}{} {}", HumanCount(count), if count == 1 { singular } else { plural })
     }
 
     /// The value if it is the only one, or else the number of values.
@@ -179,10 +181,10 @@ impl fmt::Display for Totals {
         write!(
             f,
             ": {}, {}, {}, {}; {} failed",
-            self.principals.counted("principal"),
-            self.accounts.counted("account"),
-            self.regions.counted("region"),
-            self.addresses.counted("source IP"),
+            self.principals.counted("principal", "principals"),
+            self.accounts.counted("account", "accounts"),
+            self.regions.counted("region", "regions"),
+            self.addresses.counted("source address", "source addresses"),
             self.failed
         )?;
         match self.not_summarized {
@@ -220,7 +222,7 @@ mod tests {
         let (totals, names) = summary.finish();
         assert_eq!(
             totals.to_string(),
-            "3 events from 2026-11-01 to 2026-11-03: 2 principals, 1 account, 1 region, 0 source IPs; 1 failed"
+            "3 events from 2026-11-01 to 2026-11-03: 2 principals, 1 account, 1 region, 0 source addresses; 1 failed"
         );
         let rows = rows(&names);
         let row: Vec<&str> = rows[0].iter().map(|value| value.as_deref().unwrap_or("-")).collect();
