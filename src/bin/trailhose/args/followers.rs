@@ -14,8 +14,8 @@ Examples:
 pub(super) const FOLLOWERS_EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  not confirmed
-  2  invalid arguments, the folder or its state cannot be opened, nothing to skip, or --yes is missing";
+  1  nothing to skip, or not confirmed
+  2  invalid arguments, the folder or its state cannot be opened, or --yes is missing";
 
 pub(super) const INDEX_EXAMPLES: &str = "\
 Examples:
