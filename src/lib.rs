@@ -64,6 +64,7 @@ pub mod backoff;
 pub mod config;
 #[cfg(feature = "cli")]
 pub(crate) mod disk;
+#[cfg(feature = "lambda")]
 pub mod invocation_error;
 #[cfg(feature = "cli")]
 pub(crate) mod sqlite_file;
