@@ -176,13 +176,16 @@ async fn blocked_destination_keeps_its_alerts_and_a_refused_alert_fails_alone() 
         SendOutcome::Refused { reason: reason() },
         SendOutcome::Delivered,
     ]);
-    let report = send(&state, &recorder, short()).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let policy = SendPolicy { open: Pace { base: minute, cap: minute }, ..short() };
+    let report = send(&state, &recorder, policy).await.unwrap();
     assert_eq!(
         (report.sent, report.retried, report.pending),
         (0, 1, 3),
         "nothing else is sent to a blocked destination"
     );
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Closes the circuit.
+    state.retry_alerts(&[], NOW).unwrap();
     let report = send(&state, &recorder, short()).await.unwrap();
     assert_eq!((report.sent, report.retried, report.failed, report.pending), (2, 0, 1, 0));
     assert_eq!(state.alerts(Some(AlertState::Failed), 10).unwrap().len(), 1);

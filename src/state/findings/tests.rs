@@ -194,7 +194,8 @@ proptest! {
         let mut expected = None;
         for _ in 0..10 {
             let Opened { state, _folder } = open();
-            let mut order = [findings.clone(), findings.clone()].concat();
+            let repeated: Vec<DetectionFinding> = findings.iter().filter(|_| random.bool()).cloned().collect();
+            let mut order = [findings.clone(), repeated].concat();
             random.shuffle(&mut order);
             let mut now = NOW;
             let mut rest = &order[..];
@@ -207,6 +208,8 @@ proptest! {
             }
             let reports: Vec<_> = state.rule_reports().unwrap().into_iter().map(|report| RuleReport { late: 0, ..report }).collect();
             let found = (ids(&state), windows(&state), reports);
+            let counted: i64 = found.1.iter().map(|(.., count)| count).sum();
+            prop_assert_eq!(counted, found.0.len() as i64, "the counts are those of different IDs");
             prop_assert_eq!(expected.get_or_insert_with(|| found.clone()), &found);
             // Each window alerts at most once, and has at most one summary.
             let alerts = state.alerts(None, u32::MAX).unwrap();
