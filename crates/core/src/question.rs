@@ -28,8 +28,9 @@ pub use vocabulary::{is_event_name, is_event_source};
 
 use crate::plan::{Plan, TimeSpan};
 use jiff::Timestamp;
+use literal::Literal;
 use reader::Reader;
-use words::Role;
+use words::{Role, Words};
 
 /// Longest question in bytes.
 pub const MAX_LENGTH: usize = 1_000;
@@ -126,6 +127,18 @@ pub fn interpret(text: &str, now: Timestamp) -> Result<Question, Refusal> {
     reader.read_services();
     reader.read_alternatives();
     reader.question()
+}
+
+/// Returns the texts in quotation marks and the words that name one thing by their form: access keys, accounts, addresses,
+/// networks, regions, IDs and e-mail addresses, and of an ARN its last part. Accounts are returned without hyphens.
+pub fn identifiers(question: &str) -> Vec<String> {
+    let identifier = |word: words::Word| match Literal::parse(&word.text) {
+        Some(Literal::Arn(arn)) => arn.rsplit([':', '/']).next().map(str::to_owned),
+        Some(Literal::Account(text) | Literal::Region(text)) => Some(text),
+        Some(_) => Some(word.text),
+        None => Some(word.text).filter(|text| word.is_quoted && !text.is_empty()),
+    };
+    Words::split(question).all.into_iter().filter_map(identifier).collect()
 }
 
 impl Reader {

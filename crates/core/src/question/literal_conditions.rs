@@ -92,7 +92,8 @@ impl Reader {
 
     fn read_account(&mut self, at: usize, account: String) {
         let start = self.label(at, &["aws? account|accounts id|ids?"]);
-        let is_caller = matches!(self.word_before(start), "by" | "from");
+        // `what did account 111122223333 do`
+        let is_caller = matches!(self.word_before(start), "by" | "from" | "did" | "has" | "have");
         self.words.consume(start..at + 1, Role::Account);
         let column = if is_caller { Column::UserIdentityAccountId } else { Column::RecipientAccountId };
         if self.take_negation(start) {

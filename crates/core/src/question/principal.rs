@@ -123,7 +123,8 @@ impl Reader {
             Some(Literal::Email(_)) => true,
             Some(Literal::Arn(arn)) => arn.contains(":iam::") || arn.contains(":sts::"),
             Some(_) => false,
-            None => self.words.is_name(at),
+            // `by source IP` names a group.
+            None => self.words.is_name(at) && self.dimension(at).is_none(),
         }
     }
 

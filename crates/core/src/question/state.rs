@@ -14,6 +14,7 @@ const LOGIN: &[&str] = &[
 ];
 
 const DENIED: &[&str] = &[
+    "denied access to?",
     "access|permission denied|denials errors|error?",
     "permission errors|error|failures",
     "denied errors|error?",
@@ -36,7 +37,7 @@ const FAILED: &[&str] = &[
     "failures",
     "with|returned|caused an? error|errors",
     "errored",
-    "that|which had? errors",
+    "that|which had|have an? error|errors",
 ];
 
 const SUCCESSFUL: &[&str] =

@@ -48,6 +48,21 @@ fn unknown_word_is_never_ignored() {
     }
 }
 
+/// A reader who did not know the grammar asked these questions, and they were understood in another way.
+#[test]
+fn questions_of_a_new_reader_have_their_meaning() {
+    for (text, expected) in [
+        ("Which buckets were deleted this year and by whom?", "for each requestParameters.bucketName and principal"),
+        ("Which errors occurred most often in account 123456789012 today?", "for each errorCode"),
+        ("Which roles did account 444455556666 assume in March?", "userIdentity.accountId is \"444455556666\""),
+        ("Which users were denied access to KMS today?", "eventSource is \"kms.amazonaws.com\" and errorCode contains"),
+        ("failed AssumeRole calls grouped by source IP today", "for each sourceIPAddress"),
+    ] {
+        let plan = read(text).unwrap_or_else(|reason| panic!("{text}: {reason}"));
+        assert!(plan.contains(expected), "{text}: {plan}");
+    }
+}
+
 #[test]
 fn case_of_words_is_ignored() {
     let upper = read("WHO DELETED THE BUCKET reports-prod LAST WEEK?");
