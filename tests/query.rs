@@ -3,7 +3,7 @@
 mod laptop;
 
 use laptop::{Bucket, Ran, run, text, trailhose};
-use std::io::Write as _;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -131,4 +131,68 @@ fn incomplete_file_is_named_and_changes_the_exit_code() {
     assert!(ran.err().contains(text(&file)) && ran.err().contains("incomplete line"), "{ran:?}");
     let missing = run(&["query", "/no/such/folder"]);
     assert_eq!(missing.code(), 2, "{missing:?}");
+}
+
+/// The folders outside of CloudTrail's layout are named with a time span, and read without one, as by `sync`.
+#[test]
+fn query_of_all_time_reads_the_files_that_sync_reads() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/events/bucket");
+    let out = tempfile::tempdir().unwrap();
+    let synced = run(&["sync", sample, text(out.path()), "--json"]);
+    let seen = synced.json()["seen"].as_u64().unwrap();
+    let query = |span: &str| run(&["query", sample, "--time", span, "--count", "--json"]);
+    let all = query("all time");
+    assert!(all.err().contains(&format!("searched {seen} events in 30 files")), "{seen}: {all:?}");
+    let year = query("in 2026");
+    assert!(year.err().contains("searched 497 events in 29 files"), "{year:?}");
+    let named =
+        "hand copied/case=42+notes/ is outside of CloudTrail's layout: query it as a source of its own, or all time";
+    assert!(year.err().contains(named), "{year:?}");
+    // Five of 379 events have no valid time.
+    assert_eq!(all.out(), "{\"count\":374}\n");
+}
+
+#[test]
+fn interrupt_ends_a_query_with_what_was_read() {
+    let dest = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..60_000).map(event).collect();
+    std::fs::write(dest.path().join("a.jsonl"), lines.join("\n") + "\n").unwrap();
+    let mut command = trailhose();
+    command.args(["query", text(dest.path()), "--limit", "none", "--raw", "--threads", "1"]).args(DAY);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The query waits, because the pipe is full, and only this line is read.
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    assert_eq!(first.trim_end(), lines[0]);
+    let signal = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let rest = out.lines().count();
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{err}");
+    assert!(rest < 59_999, "{rest}");
+    assert!(err.contains("at least ") && err.contains("interrupted: the result covers only what was read"), "{err}");
+}
+
+/// `script` runs the program on a pseudo-terminal.
+#[test]
+fn progress_bar_is_drawn_on_a_terminal_only() {
+    let (bucket, _dest) = synced("none");
+    let command =
+        format!("{} query {} --since 2026-11-01 --count", env!("CARGO_BIN_EXE_trailhose"), text(bucket.path()));
+    let on_terminal = |command: &str| {
+        let mut script = std::process::Command::new("script");
+        let output =
+            script.args(["--quiet", "--return", "--command", command, "/dev/null"]).stdin(Stdio::null()).output();
+        let output = output.expect("script, of the Debian package bsdutils, is installed");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // The bar is cleared at the end, which only a terminal needs.
+    let clear = "\u{1b}[2K";
+    let text = on_terminal(&command);
+    assert!(text.contains(clear) && text.contains("200 events"), "{text:?}");
+    let text = on_terminal(&format!("{command} 2>&1 | cat"));
+    assert!(!text.contains(clear) && text.contains("200 events"), "{text:?}");
 }

@@ -73,6 +73,42 @@ async fn sample_bucket_in_moto_is_delivered_like_the_folder() {
     equals_the_folder(Emulator::shared_moto()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn query_and_question_read_a_bucket_like_the_folder() {
+    let emulator = Emulator::shared_moto();
+    let sample = bed::root().join("events/bucket");
+    upload(&emulator.endpoint(), "queried", &sample).await;
+    for args in [
+        &[
+            "query",
+            "SOURCE",
+            "--since",
+            "2026-02-01",
+            "--group-by",
+            "eventSource,eventName",
+            "--limit",
+            "none",
+            "--json",
+        ][..],
+        &["ask", "SOURCE", "failed requests by user in 2026"],
+        &["sql", "SOURCE", "SELECT count(*), max(eventTime) FROM events WHERE eventTime >= '2026-01-01'", "--json"],
+    ] {
+        let at = |source: &str| {
+            let args = args.iter().map(|arg| if *arg == "SOURCE" { source } else { arg });
+            let ran = Ran(trailhose_at(&emulator.endpoint()).args(args).output().unwrap());
+            assert_eq!(ran.code(), 0, "{ran:?}");
+            assert!(ran.err().contains("in 29 files"), "{ran:?}");
+            ran.out()
+        };
+        let (of_folder, of_bucket) = (at(text(&sample)), at("s3://queried"));
+        assert!(!of_folder.is_empty());
+        assert_eq!(of_bucket, of_folder, "{args:?}");
+    }
+    let denied = Ran(trailhose_at(&emulator.endpoint()).args(["query", "s3://no-such-bucket"]).output().unwrap());
+    assert_eq!(denied.code(), 2, "{denied:?}");
+    assert!(denied.err().contains("no-such-bucket"), "{denied:?}");
+}
+
 /// Returns a proxy for a bucket of two logs.
 async fn small(bucket: &str) -> Faults {
     let emulator = Emulator::shared_moto();

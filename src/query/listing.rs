@@ -12,11 +12,16 @@ use crate::listing::unit::Unit;
 use crate::object::ObjectRef;
 use crate::source::{Listing, Source, SourceError};
 use crate::sync::ObjectSelection;
+use jiff::civil::Date;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 
 /// The number of concurrent listings of a bucket.
 const LISTINGS: usize = 16;
+
+/// The day before CloudTrail's first delivery. A span from here on contains every log, so all folders are listed, also those
+/// outside of CloudTrail's layout.
+const BEFORE_FIRST_DELIVERY: Date = jiff::civil::date(2013, 11, 1);
 
 /// Lists files and sends them.
 #[derive(Debug)]
@@ -95,6 +100,7 @@ impl FileListing<'_> {
 
     async fn objects(&self, files: &Sender<ObjectRef>, report: &mut ScanReport) -> Result<(), QueryError> {
         let (since, until) = self.pruning.arrival();
+        let since = since.filter(|day| *day > BEFORE_FIRST_DELIVERY);
         let selection = ObjectSelection { since, until, ..ObjectSelection::default() };
         let request = selection.discovery_request(self.bucket, self.prefix, LISTINGS);
         let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;

@@ -37,6 +37,8 @@ const MAX_CELL: usize = 100;
 pub(crate) struct RowPrinter {
     format: OutputFormat,
     columns: Vec<String>,
+    /// The keys of a JSON object.
+    keys: Vec<String>,
     /// The rows of a table, until their widths are known.
     rows: Vec<QueryRow>,
     out: BufWriter<io::Stdout>,
@@ -46,12 +48,11 @@ pub(crate) struct RowPrinter {
 
 impl RowPrinter {
     pub(crate) fn new(format: OutputFormat, bar: ProgressBar) -> Self {
-        Self { format, columns: Vec::new(), rows: Vec::new(), out: BufWriter::new(io::stdout()), bar }
+        Self { format, columns: Vec::new(), keys: Vec::new(), rows: Vec::new(), out: BufWriter::new(io::stdout()), bar }
     }
 
     fn write(&mut self, row: QueryRow) -> io::Result<()> {
         let out = &mut self.out;
-        let columns = &self.columns;
         match self.format {
             OutputFormat::Table => {
                 self.rows.push(row);
@@ -63,7 +64,7 @@ impl RowPrinter {
                 }
                 out.write_all(b"\n")
             }
-            OutputFormat::Json => out.write_all(json(columns, &row).as_bytes()),
+            OutputFormat::Json => out.write_all(json(&self.columns, &self.keys, &row).as_bytes()),
             OutputFormat::Csv => out.write_all(&csv(row.iter().map(|value| value.as_deref().unwrap_or_default()))?),
         }
     }
@@ -81,6 +82,7 @@ impl RowPrinter {
 impl RowSink for RowPrinter {
     fn columns(&mut self, names: &[String]) {
         self.columns = names.to_vec();
+        self.keys = unique(names);
         if self.format == OutputFormat::Csv
             && let Ok(header) = csv(names.iter().map(String::as_str))
         {
@@ -97,15 +99,28 @@ impl RowSink for RowPrinter {
     }
 }
 
+/// Returns the names of the columns. A name that occurs before gets a number, as in SQLite's subqueries, so that no value of a
+/// JSON object is lost.
+pub(crate) fn unique(names: &[String]) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        let numbered = (1..).map(|number| format!("{name}:{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !unique.contains(name));
+        unique.push(free.unwrap_or_default());
+    }
+    unique
+}
+
 /// Returns whether a column contains numbers.
 fn is_number(column: &str) -> bool {
     column == "count" || column.starts_with("count_distinct(")
 }
 
-/// Returns a row as one line of JSON. Counts are numbers, missing values are `null`.
-fn json(columns: &[String], row: &QueryRow) -> String {
+/// Returns a row as one line of JSON. Counts are numbers, missing values are `null`. `keys` are the names of the columns
+/// without repetition.
+fn json(columns: &[String], keys: &[String], row: &QueryRow) -> String {
     let mut line = String::from("{");
-    for (index, (name, value)) in columns.iter().zip(row).enumerate() {
+    for (index, ((name, key), value)) in columns.iter().zip(keys).zip(row).enumerate() {
         if index > 0 {
             line.push(',');
         }
@@ -113,7 +128,7 @@ fn json(columns: &[String], row: &QueryRow) -> String {
             Some(number) if is_number(name) => number.clone(),
             value => serde_json::to_string(value).unwrap_or_default(),
         };
-        let _ = write!(line, "{}:{value}", serde_json::to_string(name).unwrap_or_default());
+        let _ = write!(line, "{}:{value}", serde_json::to_string(key).unwrap_or_default());
     }
     line.push_str("}\n");
     line
@@ -169,8 +184,8 @@ mod tests {
         let columns = ["eventName".to_owned(), "count".to_owned()];
         let row: QueryRow = vec![Some("a\u{1b}[31m\"b".to_owned()), Some("5".to_owned())];
         let missing: QueryRow = vec![None, Some("10".to_owned())];
-        assert_eq!(json(&columns, &row), "{\"eventName\":\"a\\u001b[31m\\\"b\",\"count\":5}\n");
-        assert_eq!(json(&columns, &missing), "{\"eventName\":null,\"count\":10}\n");
+        assert_eq!(json(&columns, &columns, &row), "{\"eventName\":\"a\\u001b[31m\\\"b\",\"count\":5}\n");
+        assert_eq!(json(&columns, &columns, &missing), "{\"eventName\":null,\"count\":10}\n");
         assert_eq!(csv(["a,b", "c\"d"].into_iter()).unwrap(), b"\"a,b\",\"c\"\"d\"\n");
         let text = table(&columns, &[row, missing]);
         let lines: Vec<&str> = text.lines().skip(1).collect();
@@ -178,10 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_the_same_name_have_keys_of_their_own() {
+        let columns = ["count".to_owned(), "count".to_owned()];
+        let row: QueryRow = vec![Some("5".to_owned()), Some("6".to_owned())];
+        assert_eq!(json(&columns, &unique(&columns), &row), "{\"count\":5,\"count:1\":6}\n");
+    }
+
+    #[test]
     fn long_value_is_cut_in_a_table_only() {
         let columns = ["userAgent".to_owned()];
         let row: QueryRow = vec![Some("é".repeat(200))];
         assert!(table(&columns, std::slice::from_ref(&row)).contains(&format!("{}…", "é".repeat(100))));
-        assert!(json(&columns, &row).contains(&"é".repeat(200)));
+        assert!(json(&columns, &columns, &row).contains(&"é".repeat(200)));
     }
 }

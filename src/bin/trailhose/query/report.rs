@@ -113,7 +113,9 @@ pub(crate) fn not_read(scanned: &ScanReport) -> Vec<String> {
         lines.push(format!("warning: {} not read", counted(more, "further path")));
     }
     lines.extend(scanned.unvisited_folders.iter().map(|folder| {
-        format!("not searched: {folder} is outside of CloudTrail's layout: query it as a source of its own")
+        format!(
+            "not searched: {folder} is outside of CloudTrail's layout: query it as a source of its own, or all time"
+        )
     }));
     let more = scanned.unvisited.saturating_sub(scanned.unvisited_folders.len() as u64);
     if more > 0 {

@@ -1,7 +1,7 @@
 //! Prints the rows of a statement as a table, JSON Lines or CSV.
 
 use crate::args::OutputArgs;
-use crate::query::output::table;
+use crate::query::output::{table, unique};
 use indicatif::ProgressBar;
 use rusqlite::types::Value;
 use std::io::{self, BufWriter, Write};
@@ -70,18 +70,6 @@ impl SqlRowSink for SqlPrinter {
             Err(_) => ControlFlow::Break(()),
         }
     }
-}
-
-/// Returns the names of the columns. A name that occurs before gets a number, as in SQLite's subqueries, so that no value of a
-/// JSON object is lost.
-fn unique(names: &[String]) -> Vec<String> {
-    let mut unique: Vec<String> = Vec::with_capacity(names.len());
-    for name in names {
-        let numbered = (1..).map(|number| format!("{name}:{number}"));
-        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !unique.contains(name));
-        unique.push(free.unwrap_or_default());
-    }
-    unique
 }
 
 /// Returns a value as text. A BLOB is the SQL literal of its bytes.

@@ -170,3 +170,14 @@ fn groups_without_fields_are_one_row() {
     );
     assert_eq!(sql, expected);
 }
+
+#[test]
+fn plan_over_five_years_is_bounded_like_any_other() {
+    let rest = r#""time": {"since": "2021-11-01T00:00:00Z", "until": "2026-11-01T00:00:00Z"},
+        "groups": {"by": ["awsRegion"], "aggregates": ["count"]}"#;
+    let plan: Plan = serde_json::from_str(&format!("{{{rest}}}")).unwrap();
+    let sql = AthenaTables::of_database("lake").statement(&plan, None).unwrap().sql;
+    let bounds =
+        "WHERE dt >= '2021-11-01'\n  AND eventtime >= '2021-11-01T00:00:00'\n  AND eventtime < '2026-11-01T00:00:00'\n";
+    assert!(sql.contains(bounds), "{sql}");
+}
