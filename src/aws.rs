@@ -12,6 +12,8 @@ mod stack;
 pub use access::BucketAccess;
 pub use credentials::check as check_credentials;
 pub use function::function_config;
+#[cfg(feature = "model")]
+pub(crate) use https::post_json;
 #[cfg(feature = "wire")]
 pub(crate) use https::put;
 pub use location::{arn_region, split_location};

@@ -44,6 +44,8 @@ pub mod follow;
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod index;
+#[cfg(feature = "model")]
+pub mod model;
 #[cfg(feature = "cli")]
 pub mod query;
 #[cfg(feature = "cli")]

@@ -35,6 +35,8 @@ pub use layout::ScanLayout;
 pub use local::LocalEngine;
 pub use partition_pruning::PartitionPruning;
 pub use prefilter::Prefilter;
+#[cfg(feature = "athena")]
+pub use remote::athena_dollars;
 pub use report::{ScanReport, SkippedFile};
 pub use scan::{FileTotals, QueryScan, ScanRequest, ScanVisitor, ScannedEvent, VisitOutcome};
 pub use selector::EventSelector;

@@ -254,17 +254,89 @@ async fn errors_of_athena_say_what_to_do() {
     }
 }
 
+/// Runs the program, and returns its exit code, output and messages.
+fn program(stand_in: &StandIn, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trailhose"));
+    command.env_clear().env("AWS_ENDPOINT_URL", stand_in.endpoint()).env("AWS_REGION", bed::REGION);
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    let output = command.args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn question_is_answered_by_athena_and_by_cloudtrail_lake() {
+    let event = |number: usize| {
+        let time = format!("2026-02-01T10:{number:02}:00Z");
+        let arn = format!("arn:aws:iam::111122223333:user/u{}", number % 2);
+        let error = (number == 3).then(|| "AccessDenied".to_owned());
+        let texts = ["s3.amazonaws.com", "GetObject"].map(|text| Some(text.to_owned()));
+        let [source, name] = texts;
+        let [account, region, address] = ["111122223333", "eu-west-1", "192.0.2.1"].map(|text| Some(text.to_owned()));
+        [Some(time), source, name, Some(arn), account, region, address, error, Some(format!("id{number}"))]
+    };
+    let athena_row = |row: &[Option<String>]| json!({"Data": row.iter().map(|value| value.as_ref().map_or(json!({}), |text| json!({"VarCharValue": text}))).collect::<Vec<_>>()});
+    let header = vec![Some("h".to_owned()); 9];
+    let rows: Vec<Value> = [athena_row(&header), athena_row(&event(3)), athena_row(&event(2))].into();
+    let stand_in = StandIn::start(&athena_answers(json!({"GetQueryResults": {"ResultSet": {"Rows": rows}}})));
+    let question = "GetObject events in February 2026";
+    let (code, out, err) = program(&stand_in, &["ask", "--athena", "lake@trailhose", question]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(
+        out.contains("\n2 events from 2026-02-01T10:02:00Z to 2026-02-01T10:03:00Z: 2 principals, 1 account"),
+        "{out}"
+    );
+    assert!(err.contains("2 rows; Athena read 1.00 TiB, list price $5.00"), "{err}");
+    let (_, request) = stand_in.requests().await.into_iter().find(|(name, _)| name == "StartQueryExecution").unwrap();
+    let sql = request["QueryString"].as_str().unwrap();
+    assert!(sql.contains("eventname = 'GetObject'") && sql.ends_with("\nLIMIT 1001"), "{sql}");
+
+    // More events than the statement returns.
+    let lake_row = |row: &[Option<String>]| -> Vec<Value> {
+        let columns = row.iter().enumerate();
+        columns.filter_map(|(at, value)| value.as_ref().map(|text| json!({format!("c{}", at + 1): text}))).collect()
+    };
+    let rows: Vec<_> = (0..1001).map(|number| lake_row(&event(number % 60))).collect();
+    let stand_in =
+        StandIn::start(&lake_answers(json!({"GetQueryResults": {"QueryStatus": "FINISHED", "QueryResultRows": rows}})));
+    let (code, out, err) = program(&stand_in, &["ask", "--event-data-store", STORE, question]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("\nAt least 1,000 events from "), "{out}");
+    assert!(out.contains("There are more events, which the summary does not contain."), "{out}");
+    assert!(err.contains("1,000 rows; CloudTrail Lake read 2.00 GiB, list price $0.01"), "{err}");
+    let (code, out, _) = program(&stand_in, &["ask", "--event-data-store", STORE, question, "--json"]);
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &answer["events"], &answer["has_more_events"]), (Some(0), &json!(1000), &json!(true)));
+    assert_eq!(answer["rows"].as_array().unwrap().len(), 100);
+    assert_eq!(stand_in.violations().await, json!([]));
+
+    // A group of no events.
+    let none = json!({"QueryStatus": "FINISHED", "QueryResultRows": [[{"c1": "0"}]]});
+    let stand_in = StandIn::start(&lake_answers(json!({"GetQueryResults": none})));
+    let question = "how many GetObject events in February 2026";
+    let (code, out, err) = program(&stand_in, &["ask", "--event-data-store", STORE, question]);
+    assert_eq!(code, Some(4), "{out}{err}");
+    assert!(out.contains("No event matches."), "{out}");
+}
+
+#[tokio::test]
+async fn search_for_an_event_id_says_what_it_costs() {
+    let id = "3270e016-59a1-4448-8dd1-d27a4796502d";
+    let stand_in = StandIn::start(&athena_answers(json!({})));
+    let (_, _, err) = program(&stand_in, &["query", "--athena", "lake@trailhose", "--id", id]);
+    let cost = "Athena reads the whole lake, at $5.00 per TB and up to the workgroup's limit of 9.54 MiB ($0.0000); a time \
+                span reads less\n";
+    assert!(err.contains(&format!("searching the event {id}: {cost}")), "{err}");
+    let stand_in = StandIn::start(&lake_answers(json!({})));
+    let (_, _, err) = program(&stand_in, &["ask", "--event-data-store", STORE, &format!("event {id}")]);
+    assert!(err.contains("CloudTrail Lake reads the whole event data store, at $0.005 per GB"), "{err}");
+}
+
 #[tokio::test]
 async fn command_prints_rows_and_price_or_the_statement_and_the_limit() {
     let stand_in = StandIn::start(&athena_answers(json!({})));
     let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trailhose"));
-        command.env_clear().env("AWS_ENDPOINT_URL", stand_in.endpoint()).env("AWS_REGION", bed::REGION);
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-        let output = command.args(["query", "--since", "2026-02-01", "--until", "2026-02-28"]).args(arguments).output();
-        let output = output.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
+        program(&stand_in, &[&["query", "--since", "2026-02-01", "--until", "2026-02-28"][..], arguments].concat())
     };
     let (code, out, err) = run(&["--athena", "lake@trailhose", "--explain"]);
     assert_eq!(code, Some(0), "{err}");

@@ -68,7 +68,7 @@ const TB: f64 = (1_u64 << 40) as f64;
 
 /// Returns the list price of an Athena query in us-east-1, in dollars: $5 per TB, at least 10 MB.
 /// <https://aws.amazon.com/athena/pricing/>
-pub(super) fn athena_dollars(bytes: u64) -> f64 {
+pub fn athena_dollars(bytes: u64) -> f64 {
     let billed = bytes.div_ceil(MB).max(10) * MB;
     billed as f64 / TB * 5.0
 }

@@ -8,11 +8,12 @@ output that does not match the model is answered with 400 and the reason, and li
 {"Error": {"Code": ..., "Message": ...}} is an error of the service. A list of outputs is the sequence of answers, whose last
 one is repeated. GET /requests lists the operations that were called, with their bodies.
 
-Supports the protocols json (operation in X-Amz-Target) and query (operation in the form), not the REST protocols, whose
-operation depends on the path. Runs in the environment of moto, whose parsers and serializers it uses.
+Supports the protocols json (operation in X-Amz-Target), query (operation in the form) and rest-json (operation in the path).
+Runs in the environment of moto, whose parsers and serializers it uses.
 """
 
 import json
+import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
@@ -41,7 +42,20 @@ def operation_of(models, headers, form):
         matches = f".{target}".endswith(f".{prefix}.{name}") if target else form.get("Version") == model.metadata["apiVersion"]
         if matches and name in model.operation_names:
             return service, model.operation_model(name)
-    raise ValueError(f"no operation of {', '.join(models)} in the target {target!r} or the action {name!r}")
+    raise ValueError(f"no operation of {', '.join(models)} in the path, the target {target!r} or the action {name!r}")
+
+
+def operation_of_path(models, method, path):
+    """Returns the service, the operation and the parameters in the path of a request of a REST protocol."""
+    for service, model in models.items():
+        if not model.protocol.startswith("rest-"):
+            continue
+        for operation in map(model.operation_model, model.operation_names):
+            template = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.http["requestUri"]))
+            found = re.fullmatch(template, path.split("?")[0])
+            if found and operation.http["method"] == method:
+                return service, operation, found.groupdict()
+    return None
 
 
 def check(value, shape, what):
@@ -77,10 +91,11 @@ def main(port, path):
             is_form = "form" in self.headers.get("Content-Type", "")
             form = dict(parse_qsl(body.decode())) if is_form else {}
             try:
-                service, operation = operation_of(models, self.headers, form)
+                of_path = operation_of_path(models, "POST", self.path)
+                service, operation, parameters = of_path or (*operation_of(models, self.headers, form), {})
                 protocol = operation.service_model.protocol
                 request = {"body": body, "headers": self.headers, "method": "POST", "url_path": self.path}
-                request |= {"values": MultiDict(form), "url_params": {}}
+                request |= {"values": MultiDict(form), "url_params": parameters}
                 if not is_form:
                     # The parser ignores unknown members, so they are compared first.
                     unknown = set(json.loads(body or b"{}")) - set(operation.input_shape.members)

@@ -24,7 +24,7 @@ mod sync;
 pub(crate) mod value;
 mod wire;
 
-pub(crate) use ask::AskArgs;
+pub(crate) use ask::{AskArgs, ModelArgs};
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use cost::CostArgs;
 pub(crate) use doctor::DoctorArgs;

@@ -1,28 +1,31 @@
 //! `trailhose ask`: answers a question in plain English about events.
 
+mod model;
 mod ordered_rows;
 mod summary;
+mod text;
 
 use crate::args::AskArgs;
 use crate::components::Aws;
 use crate::print::{print, print_json};
-use crate::query::{open, output, report};
-use crate::text::{counted, one_line};
+use crate::query::remote::RemoteEngine;
+use crate::query::{open, remote, report};
 use crate::{NOTHING_MATCHED, interrupt};
-use indicatif::HumanBytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ordered_rows::OrderedRows;
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use summary::{AnswerSummary, EventSummary, Totals};
 use tokio::sync::watch::Receiver;
-use trailhose::plan::{Column, EventOrder, Plan, PlanOutput, Scope};
+use trailhose::plan::{Column, EventOrder, Plan, PlanOutput};
 use trailhose::query::{LocalEngine, QueryControl, QueryEngine, QueryRow, RowSink, ScanReport};
 use trailhose::question::{self, Question, Refusal};
 
 /// Exit code: some files or lines could not be read.
 const INCOMPLETE: u8 = 1;
+
+/// The number of events that a service returns for the summary. Each page of 1,000 rows is one request.
+const SERVICE_ROWS: u64 = 1_000;
 
 /// What is read of each event. The event ID orders events of the same time and is not printed.
 const COLUMNS: [Column; 9] = [
@@ -37,6 +40,37 @@ const COLUMNS: [Column; 9] = [
     Column::EventId,
 ];
 
+/// A question, and the language model that read it.
+struct UnderstoodQuestion {
+    question: Question,
+    model: Option<AnsweringModel>,
+}
+
+/// The language model that made the plan.
+#[derive(Debug, Serialize)]
+struct AnsweringModel {
+    name: String,
+    #[cfg(feature = "model")]
+    #[serde(flatten)]
+    usage: trailhose::model::ModelUsage,
+}
+
+/// Where the events are.
+#[derive(Debug)]
+enum AnswerSource {
+    Files(LocalEngine),
+    Service(RemoteEngine),
+}
+
+impl AnswerSource {
+    fn engine(&self) -> &dyn QueryEngine {
+        match self {
+            Self::Files(engine) => engine,
+            Self::Service(engine) => engine.as_engine(),
+        }
+    }
+}
+
 /// An answer, as JSON.
 #[derive(Debug, Serialize)]
 struct JsonAnswer<'a> {
@@ -44,9 +78,13 @@ struct JsonAnswer<'a> {
     meaning: String,
     /// Whether the question names no time.
     default_span: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a AnsweringModel>,
     plan: &'a Plan,
-    /// Events that match.
-    events: u64,
+    /// Events that match. Unknown for groups that a service computed.
+    events: Option<u64>,
+    /// Whether there are more events than `events`, which the summary does not contain.
+    has_more_events: bool,
     totals: Option<Totals>,
     summary: Vec<EventSummary>,
     columns: Vec<String>,
@@ -56,31 +94,67 @@ struct JsonAnswer<'a> {
     scanned: ScanReport,
 }
 
+impl JsonAnswer<'_> {
+    /// Whether no event matches.
+    fn is_empty(&self) -> bool {
+        match (self.events, self.plan.output()) {
+            (Some(events), _) => events == 0,
+            // Without fields to group by, there is one row, also of no events.
+            (None, PlanOutput::Groups(groups)) if groups.by.is_empty() => {
+                let is_none = |value: &Option<String>| value.as_deref().is_none_or(|value| value == "0");
+                self.rows.iter().flatten().all(is_none)
+            }
+            (None, _) => self.rows.is_empty(),
+        }
+    }
+}
+
 /// Runs `trailhose ask` and returns the exit code.
 pub(crate) async fn run(args: AskArgs, halt: Receiver<bool>) -> Result<u8, String> {
     // The end of the span is excluded, so the next second includes the events of the current one.
     let now = Timestamp::from_second(Timestamp::now().as_second() + 1).map_err(|error| error.to_string())?;
-    let question = question::interpret(&args.question, now).map_err(|refusal| refused(&refusal))?;
-    let plan = &question.plan;
+    let aws = Aws::default();
+    let understood = match &args.model.model {
+        Some(model) => model::question(model, &args.model, &args.question, now, &aws, halt.clone()).await?,
+        None => {
+            let question = question::interpret(&args.question, now).map_err(|refusal| refused(&refusal))?;
+            Some(UnderstoodQuestion { question, model: None })
+        }
+    };
+    let Some(understood) = understood else {
+        anstream::eprintln!("interrupted: nothing was searched");
+        return Ok(interrupt::exit_code());
+    };
+    let plan = &understood.question.plan;
     if args.show_plan {
         print_json(plan);
         return Ok(0);
     }
-    let engine = open::engine(&args.from, &Aws::default()).await?;
+    let source = match remote::engine(&args.remote, args.from.delivered_until, &aws).await? {
+        Some(engine) => AnswerSource::Service(engine),
+        None => AnswerSource::Files(open::engine(&args.from, &aws).await?),
+    };
     if !args.json {
-        print(&format!("{}\n", introduction(&question)));
+        print(&format!("{}\n", text::introduction(&understood.question)));
     }
-    let answer = answer(&engine, &question, QueryControl { halt, ..QueryControl::default() }).await?;
+    if let AnswerSource::Service(engine) = &source {
+        engine.warn_of_cost(plan).await;
+    }
+    let answer = answer(&source, &understood, QueryControl { halt, ..QueryControl::default() }).await?;
     if args.json {
         print_json(&answer);
     } else {
-        print(&text(&question, &answer));
+        print(&text::answer(&answer));
     }
-    anstream::eprint!("{}", searched(&answer));
+    let searched = match &source {
+        AnswerSource::Files(_) => text::searched(&answer.scanned),
+        AnswerSource::Service(engine) => engine.read(&answer.scanned),
+    };
+    anstream::eprint!("{searched}");
     Ok(match &answer.scanned {
         scanned if scanned.stopped => interrupt::exit_code(),
         scanned if !scanned.is_complete() => INCOMPLETE,
-        scanned if scanned.selected == 0 => NOTHING_MATCHED,
+        _ if answer.is_empty() => NOTHING_MATCHED,
         _ => 0,
     })
 }
@@ -92,24 +166,21 @@ fn refused(refusal: &Refusal) -> String {
     format!("the question cannot be answered: {}{}", refusal.reason, closest.unwrap_or_default())
 }
 
-fn introduction(question: &Question) -> String {
-    let note =
-        if question.has_default_span { " The question names no time, so these are the last 24 hours." } else { "" };
-    format!("{}{note}", one_line(&question.plan.restate()))
-}
-
 async fn answer<'q>(
-    engine: &LocalEngine,
-    question: &'q Question,
+    source: &AnswerSource,
+    understood: &'q UnderstoodQuestion,
     control: QueryControl,
 ) -> Result<JsonAnswer<'q>, String> {
-    let plan = &question.plan;
+    let plan = &understood.question.plan;
     let bar = report::progress_bar(&control.progress);
+    let is_of_service = matches!(source, AnswerSource::Service(_));
     let base = |columns, rows, is_limited, scanned: ScanReport| JsonAnswer {
         meaning: plan.restate(),
-        default_span: question.has_default_span,
+        default_span: understood.question.has_default_span,
+        model: understood.model.as_ref(),
         plan,
-        events: scanned.selected,
+        events: (!is_of_service).then_some(scanned.selected),
+        has_more_events: false,
         totals: None,
         summary: Vec::new(),
         columns,
@@ -118,26 +189,31 @@ async fn answer<'q>(
         scanned,
     };
     let answered = match plan.output() {
-        PlanOutput::Groups(_) => engine
+        PlanOutput::Groups(_) => source
+            .engine()
             .answer(plan, &control)
             .await
             .map(|answer| base(answer.columns, answer.rows, answer.is_limited, answer.scanned)),
         PlanOutput::Events { order, .. } => {
-            let mut read = ListedEvents {
-                summary: AnswerSummary::default(),
-                rows: OrderedRows::new(*order, plan.limit().unwrap_or(1)),
+            let limit = plan.limit().unwrap_or(1);
+            let mut read = ListedEvents { summary: AnswerSummary::default(), rows: OrderedRows::new(*order, limit) };
+            // All files are read anyway, so the summary has all events. A service returns the first of them, because the
+            // number of its rows has no limit.
+            let (order, rows) = match is_of_service {
+                true => (*order, Some(limit.max(SERVICE_ROWS))),
+                false => (EventOrder::AsRead, None),
             };
-            // All events are read for the summary, and the table has the first of them.
             let columns = COLUMNS.iter().map(|&column| column.into()).collect();
-            let output = PlanOutput::Events { columns, order: EventOrder::AsRead };
-            let every = Plan::new(plan.scope().clone(), plan.predicate().clone(), output, None);
+            let output = PlanOutput::Events { columns, order };
+            let every = Plan::new(plan.scope().clone(), plan.predicate().clone(), output, rows);
             let every = every.map_err(|error| error.to_string())?;
-            engine.run(&every, &control, &mut read).await.map(|found| {
-                let is_limited = read.rows.is_limited();
+            source.engine().run(&every, &control, &mut read).await.map(|found| {
+                let is_limited = read.rows.is_limited() || found.is_limited;
                 let names = COLUMNS.iter().take(COLUMNS.len() - 1).map(|column| column.name()).collect();
                 let (totals, summary) = read.summary.finish();
+                let events = Some(found.scanned.selected);
                 let answer = base(names, read.rows.finish(), is_limited, found.scanned);
-                JsonAnswer { totals: Some(totals), summary, ..answer }
+                JsonAnswer { events, has_more_events: found.is_limited, totals: Some(totals), summary, ..answer }
             })
         }
     };
@@ -159,70 +235,4 @@ impl RowSink for ListedEvents {
         self.rows.add(row);
         ControlFlow::Continue(())
     }
-}
-
-/// The summary and the table for people.
-fn text(question: &Question, answer: &JsonAnswer<'_>) -> String {
-    if answer.events == 0 {
-        return format!("\nNo event matches. {}\n", advice(&question.plan));
-    }
-    let mut text = String::new();
-    if let Some(totals) = &answer.totals {
-        let _ = writeln!(text, "\n{totals}\n");
-        text.push_str(&output::table(&summary::COLUMNS.map(str::to_owned), &summary::rows(&answer.summary)));
-    } else {
-        let _ = writeln!(text, "\n{} in {}", counted(answer.events, "event"), counted(answer.rows.len() as u64, "row"));
-    }
-    let _ = writeln!(text);
-    text.push_str(&output::table(&answer.columns, &answer.rows));
-    if answer.is_limited {
-        let _ = writeln!(text, "There are more rows. Ask for more of them, for example for the last 1000 events.");
-    }
-    text
-}
-
-/// What to ask if there is no event in the span.
-fn advice(plan: &Plan) -> String {
-    let Scope::Time(span) = plan.scope() else {
-        return "The source contains no event with this ID.".to_owned();
-    };
-    let length = span.since().duration_until(span.until());
-    let wider = [(24, "in the last 7 days"), (7 * 24, "in the last 30 days"), (31 * 24, "in the last 365 days")];
-    let wider = wider.iter().find(|(hours, _)| length <= SignedDuration::from_hours(*hours));
-    let wider = wider.map_or("all time", |(_, words)| words);
-    format!("Ask about a longer time, for example \"{wider}\". Names are case-sensitive.")
-}
-
-/// What was read and what was not, for standard error.
-fn searched(answer: &JsonAnswer<'_>) -> String {
-    let scanned = &answer.scanned;
-    let mut text = String::new();
-    for skipped in &scanned.skipped {
-        let _ = writeln!(text, "warning: {}", one_line(&format!("{}: {}", skipped.name, skipped.reason)));
-    }
-    let more = scanned.skipped_files.saturating_sub(scanned.skipped.len() as u64);
-    if more > 0 {
-        let _ = writeln!(text, "warning: {} more could not be read", counted(more, "file"));
-    }
-    for folder in &scanned.unvisited_folders {
-        let _ = writeln!(text, "not searched: {} is outside of CloudTrail's layout", one_line(folder));
-    }
-    let more = scanned.unvisited.saturating_sub(scanned.unvisited_folders.len() as u64);
-    if more > 0 {
-        let _ = writeln!(text, "not searched: {} outside of CloudTrail's layout", counted(more, "more folder"));
-    }
-    if scanned.without_time > 0 {
-        let _ = writeln!(text, "not searched: {} without a valid eventTime", counted(scanned.without_time, "event"));
-    }
-    let _ = writeln!(
-        text,
-        "searched {} in {} ({})",
-        counted(scanned.events, "event"),
-        counted(scanned.files, "file"),
-        HumanBytes(scanned.bytes)
-    );
-    if scanned.stopped {
-        let _ = writeln!(text, "interrupted: the answer covers only what was read");
-    }
-    text
 }

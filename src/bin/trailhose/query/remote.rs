@@ -9,9 +9,9 @@ use crate::{NOTHING_MATCHED, interrupt};
 use indicatif::{HumanBytes, ProgressBar};
 use jiff::civil::Date;
 use serde::Serialize;
-use trailhose::plan::Plan;
 use trailhose::plan::sql::SqlStatement;
-use trailhose::query::{QueryControl, QueryEngine, QuerySummary};
+use trailhose::plan::{Plan, Scope};
+use trailhose::query::{QueryControl, QueryEngine, QuerySummary, ScanReport};
 
 /// A service that runs queries.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl RemoteEngine {
         }
     }
 
-    fn as_engine(&self) -> &dyn QueryEngine {
+    pub(crate) fn as_engine(&self) -> &dyn QueryEngine {
         match *self {
             #[cfg(feature = "athena")]
             Self::Athena(ref engine) => engine,
@@ -148,6 +148,7 @@ impl RemoteEngine {
 
     /// Runs a plan, prints its rows and what was read, and returns the exit code.
     pub(crate) async fn run(&self, plan: &Plan, control: QueryControl, format: OutputFormat) -> Result<u8, String> {
+        self.warn_of_cost(plan).await;
         let mut rows = RowPrinter::new(format, ProgressBar::hidden());
         let summary = self.as_engine().run(plan, &control, &mut rows).await.map_err(|error| error.to_string())?;
         rows.finish();
@@ -159,8 +160,35 @@ impl RemoteEngine {
         })
     }
 
-    fn summary(&self, summary: &QuerySummary) -> String {
-        let scanned = &summary.scanned;
+    /// Says what a search for an event ID without a time span costs, because it reads everything.
+    pub(crate) async fn warn_of_cost(&self, plan: &Plan) {
+        let Scope::EventId(id) = plan.scope() else { return };
+        let (name, cost) = (self.name(), self.cost_of_everything().await);
+        anstream::eprintln!("searching the event {id}: {name} {cost}; a time span reads less");
+    }
+
+    async fn cost_of_everything(&self) -> String {
+        match *self {
+            #[cfg(feature = "athena")]
+            Self::Athena(ref engine) => {
+                let limit = match engine.byte_limit().await {
+                    Ok(Some(bytes)) => {
+                        let most = dollars(trailhose::query::athena_dollars(bytes), 4);
+                        format!("up to the workgroup's limit of {} ({most})", HumanBytes(bytes))
+                    }
+                    Ok(None) => "without a limit".to_owned(),
+                    // A reader need not be allowed to read the workgroup.
+                    Err(_) => "up to the workgroup's limit, which cannot be read".to_owned(),
+                };
+                format!("reads the whole lake, at $5.00 per TB and {limit}")
+            }
+            #[cfg(feature = "cloudtrail-lake")]
+            Self::CloudTrailLake(_) => "reads the whole event data store, at $0.005 per GB".to_owned(),
+        }
+    }
+
+    /// Returns what was read and its price.
+    pub(crate) fn read(&self, scanned: &ScanReport) -> String {
         let mut text = String::new();
         for skipped in &scanned.skipped {
             text.push_str(&format!("warning: {}: {}\n", skipped.name, skipped.reason));
@@ -168,11 +196,16 @@ impl RemoteEngine {
         let price = scanned.dollars.map(|amount| format!(", list price {}", dollars(amount, 4))).unwrap_or_default();
         let rows = counted(scanned.selected, "row");
         text.push_str(&format!("{rows}; {} read {}{price}\n", self.name(), HumanBytes(scanned.bytes)));
-        if summary.is_limited {
-            text.push_str("there are more rows than the limit: raise --limit to see them\n");
-        }
         if scanned.stopped {
             text.push_str("interrupted: the query was stopped. What it read until then is billed\n");
+        }
+        text
+    }
+
+    fn summary(&self, summary: &QuerySummary) -> String {
+        let mut text = self.read(&summary.scanned);
+        if summary.is_limited {
+            text.push_str("there are more rows than the limit: raise --limit to see them\n");
         }
         text
     }
