@@ -19,8 +19,8 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 /// The member of a filter document that makes it a suppression.
 const SUPPRESS_UNTIL: &str = "suppress_until";
 
-/// Checks a rule.
-pub(crate) fn rule(document: &Document<'_>, rule: &SigmaRule) -> Result<(), InvalidRule> {
+/// Checks a rule. Returns the fields that no event of CloudTrail has, with a message for each.
+pub(crate) fn rule(document: &Document<'_>, rule: &SigmaRule) -> Result<Vec<String>, InvalidRule> {
     unknown_members(document, &rule.custom_attributes, &[])?;
     match rule.id.as_deref().map(str::trim) {
         None | Some("") => return Err(document.invalid("", "the rule has no id: add a UUID")),
@@ -51,7 +51,10 @@ pub(crate) fn filter(
         let reason = "filter.rules must be a list of rule IDs, or `any` for all rules";
         return Err(document.invalid("rules:", reason));
     }
-    detections(document, &filter.detection)?;
+    // A filter document that compares an unknown field would exclude everything or nothing.
+    if let Some(unknown) = detections(document, &filter.detection)?.into_iter().next() {
+        return Err(document.invalid("filter", unknown));
+    }
     let Some(until) = filter.custom_attributes.get(SUPPRESS_UNTIL) else { return Ok(None) };
     let until = until.as_str().and_then(time).ok_or_else(|| {
         let reason = format!("{SUPPRESS_UNTIL} must be a date (2027-01-31) or a time (2027-01-31T12:00:00Z)");
@@ -127,7 +130,8 @@ fn log_source(document: &Document<'_>, source: Option<&LogSource>) -> Result<(),
     Err(document.invalid("logsource", reason))
 }
 
-fn detections(document: &Document<'_>, detections: &Detections) -> Result<(), InvalidRule> {
+/// Returns the unknown fields.
+fn detections(document: &Document<'_>, detections: &Detections) -> Result<Vec<String>, InvalidRule> {
     if detections.timeframe.is_some() {
         let reason = "timeframe is not supported: trailhose counts findings in windows of its own";
         return Err(document.invalid("timeframe", reason));
@@ -140,7 +144,12 @@ fn detections(document: &Document<'_>, detections: &Detections) -> Result<(), In
     }
     let mut named: Vec<_> = detections.named.iter().collect();
     named.sort_by_key(|(name, _)| *name);
-    named.into_iter().try_for_each(|(_, named)| detection(document, named))
+    let mut unknown = Vec::new();
+    for (_, part) in named {
+        detection(document, part, &mut unknown)?;
+    }
+    unknown.dedup();
+    Ok(unknown)
 }
 
 /// Checks that a condition refers only to what the document defines. Otherwise it would never match.
@@ -166,10 +175,12 @@ fn references(document: &Document<'_>, condition: &ConditionExpr, detections: &D
     }
 }
 
-fn detection(document: &Document<'_>, part: &Detection) -> Result<(), InvalidRule> {
+fn detection(document: &Document<'_>, part: &Detection, unknown: &mut Vec<String>) -> Result<(), InvalidRule> {
     match part {
-        Detection::AllOf(items) => items.iter().try_for_each(|item| check_item(document, item)),
-        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().try_for_each(|part| detection(document, part)),
+        Detection::AllOf(items) => items.iter().try_for_each(|item| check_item(document, item, unknown)),
+        Detection::AnyOf(parts) | Detection::And(parts) => {
+            parts.iter().try_for_each(|part| detection(document, part, unknown))
+        }
         Detection::Keywords(_) => Ok(()),
         Detection::ArrayMatch { .. } | Detection::Conditional { .. } => {
             Err(document.invalid("[", "array selectors are not supported: a field name matches in every element"))
@@ -177,7 +188,7 @@ fn detection(document: &Document<'_>, part: &Detection) -> Result<(), InvalidRul
     }
 }
 
-fn check_item(document: &Document<'_>, item: &DetectionItem) -> Result<(), InvalidRule> {
+fn check_item(document: &Document<'_>, item: &DetectionItem, unknown: &mut Vec<String>) -> Result<(), InvalidRule> {
     if let Some(name) = &item.field.name {
         if name.contains(['[', ']', '\\']) {
             // The parser adds a backslash before each bracket.
@@ -185,7 +196,7 @@ fn check_item(document: &Document<'_>, item: &DetectionItem) -> Result<(), Inval
             let reason = format!("field {name:?}: brackets are not supported; a field name matches in every element");
             return Err(document.invalid(&name, reason));
         }
-        known_field(document, name)?;
+        check_field(document, name, unknown)?;
     }
     let has = |modifier| item.field.has_modifier(modifier);
     if has(Modifier::Expand) {
@@ -199,15 +210,24 @@ fn check_item(document: &Document<'_>, item: &DetectionItem) -> Result<(), Inval
         if has(Modifier::FieldRef)
             && let SigmaValue::String(text) = value
         {
-            known_field(document, &text.original)?;
+            check_field(document, &text.original, unknown)?;
         }
     }
     Ok(())
 }
 
-fn known_field(document: &Document<'_>, name: &str) -> Result<(), InvalidRule> {
+/// Rejects a misspelled field. A field that resembles no known one is not rejected, because published rules use fields of
+/// other products, and because CloudTrail can get new ones.
+fn check_field(document: &Document<'_>, name: &str, unknown: &mut Vec<String>) -> Result<(), InvalidRule> {
     let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-    field::check_presence(&path).map(drop).map_err(|reason| document.invalid(name, reason))
+    match field::check_presence(&path) {
+        Ok(_) => Ok(()),
+        Err(reason) if reason.contains("; did you mean ") => Err(document.invalid(name, reason)),
+        Err(reason) => {
+            unknown.push(reason);
+            Ok(())
+        }
+    }
 }
 
 /// Checks that a regular expression compiles within the limit. The engine is linear in the length of the text.

@@ -98,7 +98,10 @@ fn parse_document<'f>(file: &'f str, text: &'f str, first_line: usize) -> Result
     }
     let mut parsed = parse_sigma_yaml(text).map_err(|error| defect("", error.to_string()))?;
     if let Some(error) = parsed.errors.first() {
-        return Err(defect(quoted(error), format!("invalid Sigma: {error}")));
+        return Err(match error.split_once("Condition parse error") {
+            Some((_, details)) => defect("condition", invalid_condition(&all, details)),
+            None => defect(quoted(error), format!("invalid Sigma: {error}")),
+        });
     }
     let content = match (parsed.rules.pop(), parsed.filters.pop()) {
         (Some(rule), None) => DocumentContent::Rule(Box::new(rule)),
@@ -106,6 +109,20 @@ fn parse_document<'f>(file: &'f str, text: &'f str, first_line: usize) -> Result
         _ => return Err(defect("", "the document is neither a rule nor a filter".to_owned())),
     };
     Ok(Document { file, text, first_line, content })
+}
+
+/// Returns why the condition of a document is invalid. The message of the parser has several lines, of which the last names
+/// what it expects.
+fn invalid_condition(document: &Value, details: &str) -> String {
+    let condition = document.get("detection").and_then(|detection| detection.get("condition")).and_then(Value::as_str);
+    let expected = details.lines().last().unwrap_or(details).trim_start_matches([' ', '=']);
+    match condition {
+        Some(text) if text.contains('|') => {
+            format!("condition `{text}`: aggregations such as count() and near are not supported")
+        }
+        Some(text) => format!("invalid condition `{text}`: {expected}"),
+        None => format!("invalid condition: {expected}"),
+    }
 }
 
 /// Returns the first part of a message in single quotes, which is a part of the document.

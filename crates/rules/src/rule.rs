@@ -32,6 +32,8 @@ pub struct DetectionRule {
     pub event_names: Vec<String>,
     /// The values of `eventSource` that can match, in the same form.
     pub event_sources: Vec<String>,
+    /// For each field that no event of CloudTrail has: a message. A condition on such a field is not fulfilled, except `null`.
+    pub unknown_fields: Vec<String>,
     /// The name of the file.
     pub file: String,
     /// The line of the file on which the rule's document starts. The first line is 1.

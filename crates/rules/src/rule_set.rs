@@ -15,7 +15,7 @@ use rsigma_parser::SigmaRule;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use trailhose_core::decode::{Event, time};
+use trailhose_core::decode::{MemberRange, time};
 use trailhose_core::event::json::for_each_member;
 use trailhose_core::finding::MatchedField;
 
@@ -55,6 +55,8 @@ pub struct LoadedRules {
 pub struct RuleMatch<'r> {
     /// The rule.
     pub rule: &'r DetectionRule,
+    /// The index of the rule in [`RuleSet::rules`].
+    pub rule_index: usize,
     /// The fields by which the event matches, in the order of the rule.
     pub matched_fields: Vec<MatchedField>,
     /// The suppression that applies to the event. A suppressed match is recorded and causes no alert.
@@ -94,29 +96,30 @@ impl RuleSet {
         self.rules.iter().map(|loaded| (&loaded.rule, count(loaded))).filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Returns the rules that match an event, in the order of the files. The bytes are those of an event that the decoder
-    /// accepted.
+    /// Returns the rules that match an event, in the order of the files, or nothing if the bytes are not a JSON object.
     pub fn evaluate(&self, line: &[u8]) -> Vec<RuleMatch<'_>> {
+        self.try_evaluate(line).unwrap_or_default()
+    }
+
+    /// Returns the rules that match an event, in the order of the files, or `None` if the bytes are not a JSON object. In
+    /// bytes that the decoder did not accept, not every defect is noticed.
+    pub fn try_evaluate(&self, line: &[u8]) -> Option<Vec<RuleMatch<'_>>> {
         let mut name = None;
-        if for_each_member(line, |member, value, _| {
+        for_each_member(line, |member, value, _| {
             if *member.text() == *b"eventName" {
                 name = Some(value);
             }
-        })
-        .is_none()
-        {
-            return Vec::new();
-        }
-        self.candidates.with_candidates(name, |candidates| match candidates {
+        })?;
+        Some(self.candidates.with_candidates(name, |candidates| match candidates {
             [] => Vec::new(),
             candidates => self.matches(candidates, &EventFields::scan(line)),
-        })
+        }))
     }
 
-    /// Does the same for a decoded event. Costs less if the reader records the members of its events.
-    pub fn evaluate_event(&self, event: &Event<'_>) -> Vec<RuleMatch<'_>> {
-        let Some(members) = event.members else { return self.evaluate(event.line) };
-        let fields = EventFields::Recorded(event.line, members);
+    /// Returns the rules that match a decoded event, in the order of the files. `members` are those that the decoder
+    /// recorded for this line, so the line is not scanned again.
+    pub fn evaluate_recorded(&self, line: &[u8], members: &[MemberRange]) -> Vec<RuleMatch<'_>> {
+        let fields = EventFields::Recorded(line, members);
         self.candidates.with_candidates(fields.top_level(b"eventName"), |candidates| match candidates {
             [] => Vec::new(),
             candidates => self.matches(candidates, &fields),
@@ -127,7 +130,7 @@ impl RuleSet {
         let mut matches = Vec::new();
         for &number in candidates {
             let loaded = &self.rules[number as usize];
-            match caught(|| self.evaluate_rule(loaded, event)) {
+            match caught(|| self.evaluate_rule(number as usize, event)) {
                 Some(found) => matches.extend(found),
                 None => _ = loaded.panics.fetch_add(1, Ordering::Relaxed),
             }
@@ -135,7 +138,8 @@ impl RuleSet {
         matches
     }
 
-    fn evaluate_rule<'r>(&'r self, loaded: &'r LoadedRule, event: &EventFields<'_>) -> Option<RuleMatch<'r>> {
+    fn evaluate_rule(&self, rule_index: usize, event: &EventFields<'_>) -> Option<RuleMatch<'_>> {
+        let loaded = &self.rules[rule_index];
         let result = evaluate_rule(&loaded.compiled, event)?;
         let mut suppression = None;
         for exclusion in loaded.exclusions.iter().map(|&index| &self.exclusions[index]) {
@@ -155,7 +159,7 @@ impl RuleSet {
             };
             MatchedField { path: found.field, value: shortened(value) }
         });
-        Some(RuleMatch { rule: &loaded.rule, matched_fields: matched_fields.collect(), suppression })
+        Some(RuleMatch { rule: &loaded.rule, rule_index, matched_fields: matched_fields.collect(), suppression })
     }
 }
 
@@ -212,8 +216,8 @@ impl Loading {
     fn add_document(&mut self, document: &Document<'_>, version: &str) -> Result<(), InvalidRule> {
         match &document.content {
             DocumentContent::Rule(rule) => {
-                check::rule(document, rule)?;
-                self.add_rule(document, rule, version)
+                let unknown_fields = check::rule(document, rule)?;
+                self.add_rule(document, rule, version, unknown_fields)
             }
             DocumentContent::Filter(filter, members) => {
                 let suppression = check::filter(document, filter, members)?;
@@ -225,7 +229,13 @@ impl Loading {
         }
     }
 
-    fn add_rule(&mut self, document: &Document<'_>, sigma: &SigmaRule, version: &str) -> Result<(), InvalidRule> {
+    fn add_rule(
+        &mut self,
+        document: &Document<'_>,
+        sigma: &SigmaRule,
+        version: &str,
+        unknown_fields: Vec<String>,
+    ) -> Result<(), InvalidRule> {
         let id = sigma.id.clone().unwrap_or_default();
         let place = format!("{}:{}", document.file, document.line());
         if let Some(first) = self.ids.get(&id) {
@@ -249,6 +259,7 @@ impl Loading {
             version: version.to_owned(),
             event_names: shown(&names),
             event_sources: shown(&required(&sigma.detection, "eventSource")),
+            unknown_fields,
             file: document.file.to_owned(),
             line: document.line(),
         };

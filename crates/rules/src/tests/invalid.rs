@@ -27,7 +27,11 @@ fn invalid_documents_are_named_with_line_and_reason() {
         (selection("x", "resources[0].ARN: a"), 8, "brackets are not supported"),
         (good.replace("condition: selection", "condition: selektion"), 9, "did you mean selection?"),
         (good.replace("condition: selection", "condition: 1 of filter_*"), 9, "no selection matches `filter_*`"),
-        (good.replace("condition: selection", "condition: selection | count() > 5"), 1, "invalid Sigma"),
+        (
+            good.replace("condition: selection", "condition: selection | count() > 5"),
+            9,
+            "aggregations such as count() and near",
+        ),
         (
             good.replace("condition: selection", "timeframe: 5m\n    condition: selection"),
             9,
@@ -51,6 +55,19 @@ fn invalid_documents_are_named_with_line_and_reason() {
         assert!(found.1.contains(reason), "{text}: {found:?}");
         assert_eq!(found.0, line, "{text}: {found:?}");
     }
+}
+
+#[test]
+fn field_that_resembles_no_known_one_is_named_and_the_rule_is_loaded() {
+    let rules = valid(&selection("x", "eventName: A\nstatus: success\nuserIdentity.arn.x: y"));
+    let unknown = &rules.rules().next().unwrap().unknown_fields;
+    assert!(unknown.len() == 2 && unknown[0].contains("\"status\"") && unknown[1].contains("remove .x"), "{unknown:?}");
+    assert_eq!(ids(&rules.evaluate(br#"{"eventName":"A"}"#)), [""; 0]);
+    // In a filter document it would exclude every event of the rule, or none.
+    let found = defect(&filter(
+        "filter:\n    rules: any\n    selection:\n        status: success\n    condition: not selection\n",
+    ));
+    assert!(found.1.contains("unknown field \"status\""), "{found:?}");
 }
 
 #[test]
