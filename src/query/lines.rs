@@ -155,7 +155,7 @@ fn visit_lines<V: ScanVisitor>(thread: &mut ScanThread<'_, V>, lines: &[u8]) -> 
     if let Some(prefilter) = &thread.shared.prefilter {
         let mut search = prefilter.search(lines);
         while let Some(line) = search.next_line() {
-            thread.visit(line, None)?;
+            thread.visit_line(line)?;
         }
         return Ok(());
     }
@@ -164,7 +164,7 @@ fn visit_lines<V: ScanVisitor>(thread: &mut ScanThread<'_, V>, lines: &[u8]) -> 
         let line = &lines[start..end];
         start = end + 1;
         if !line.trim_ascii().is_empty() {
-            thread.visit(line, None)?;
+            thread.visit_line(line)?;
         }
     }
     Ok(())
@@ -184,7 +184,7 @@ fn last_line<V: ScanVisitor>(thread: &mut ScanThread<'_, V>, line: &[u8]) -> Res
     thread.count(1);
     match &thread.shared.prefilter {
         Some(prefilter) if !prefilter.admits(line) => Ok(()),
-        _ => thread.visit(line, None),
+        _ => thread.visit_line(line),
     }
 }
 

@@ -30,7 +30,8 @@ pub(super) fn read<V: ScanVisitor>(thread: &mut ScanThread<'_, V>, at: &ObjectRe
         Ok::<_, FileStop>(range)
     };
     let first = next(&mut thread.report.bytes)?;
-    let mut reader = EventReader::in_chunks(first.bytes, first.size, DecodeLimits::default());
+    let mut reader = EventReader::in_chunks(first.bytes, first.size, DecodeLimits::default())
+        .recording_members(shared.records_members);
     let invalid = |error: DecodeError| FileStop::File(error.to_string());
     loop {
         match reader.advance().map_err(invalid)? {
@@ -38,7 +39,7 @@ pub(super) fn read<V: ScanVisitor>(thread: &mut ScanThread<'_, V>, at: &ObjectRe
                 let Some(event) = reader.event().map_err(invalid)? else { continue };
                 thread.count(1);
                 if shared.prefilter.as_ref().is_none_or(|prefilter| prefilter.admits(event.line)) {
-                    thread.visit(event.line, Some(event.id))?;
+                    thread.visit_event(&event)?;
                 }
             }
             DecodeStatus::NeedsInput => {

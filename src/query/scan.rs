@@ -7,6 +7,7 @@ use super::prefilter::Prefilter;
 use super::report::ScanReport;
 use super::seen::SeenEvents;
 use super::{QueryControl, QueryError, ScanProgress, lines, object};
+use crate::decode::{Event, MemberRange};
 use crate::event::EventId;
 use crate::object::ObjectRef;
 use crate::plan::Plan;
@@ -42,13 +43,15 @@ pub struct ScanRequest {
     pub pruning: PartitionPruning,
     /// Which lines are not parsed.
     pub prefilter: Option<Prefilter>,
+    /// Whether [`ScannedEvent::members`] is needed.
+    pub records_members: bool,
 }
 
 impl ScanRequest {
     /// Returns the request for the events of a plan. `arrived_until` excludes what arrived after this day.
     pub fn of_plan(plan: &Plan, arrived_until: Option<Date>) -> Self {
         let pruning = PartitionPruning::of_plan(plan).arrived_until(arrived_until);
-        Self { pruning, prefilter: Prefilter::of_plan(plan) }
+        Self { pruning, prefilter: Prefilter::of_plan(plan), records_members: false }
     }
 }
 
@@ -68,12 +71,14 @@ pub struct FileTotals {
 pub struct ScannedEvent<'a> {
     /// The event's own bytes, without a line end.
     pub bytes: &'a [u8],
+    /// The members of the event, if the request asks for them and the event is from one of CloudTrail's own objects.
+    pub members: Option<&'a [MemberRange]>,
     copies: Option<(EventId, &'a SeenEvents)>,
 }
 
 impl<'a> ScannedEvent<'a> {
     pub(super) fn new(bytes: &'a [u8], copies: Option<(EventId, &'a SeenEvents)>) -> Self {
-        Self { bytes, copies }
+        Self { bytes, members: None, copies }
     }
 
     /// Returns whether no copy of the event was passed to this function before. Only CloudTrail's own objects contain copies.
@@ -190,6 +195,7 @@ impl QueryScan {
             folder: self.folder.clone(),
             is_lines: matches!(self.layout, ScanLayout::Lines(_)),
             prefilter: request.prefilter.clone(),
+            records_members: request.records_members,
             seen: SeenEvents::default(),
             halt: control.halt.clone(),
             progress: Arc::clone(&control.progress),
@@ -236,6 +242,7 @@ pub(super) struct SharedScan {
     folder: Option<PathBuf>,
     is_lines: bool,
     pub(super) prefilter: Option<Prefilter>,
+    pub(super) records_members: bool,
     pub(super) seen: SeenEvents,
     halt: watch::Receiver<bool>,
     pub(super) progress: Arc<ScanProgress>,
@@ -324,9 +331,18 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
         Ok(())
     }
 
-    /// Passes an event to the visitor.
-    pub(super) fn visit(&mut self, bytes: &[u8], id: Option<EventId>) -> Result<(), FileStop> {
-        let event = ScannedEvent::new(bytes, id.map(|id| (id, &self.shared.seen)));
+    /// Passes a line of a file to the visitor.
+    pub(super) fn visit_line(&mut self, line: &[u8]) -> Result<(), FileStop> {
+        self.visit(ScannedEvent::new(line, None))
+    }
+
+    /// Passes a decoded event to the visitor.
+    pub(super) fn visit_event(&mut self, event: &Event<'_>) -> Result<(), FileStop> {
+        let copies = Some((event.id, &self.shared.seen));
+        self.visit(ScannedEvent { members: event.members, ..ScannedEvent::new(event.line, copies) })
+    }
+
+    fn visit(&mut self, event: ScannedEvent<'_>) -> Result<(), FileStop> {
         match self.visitor.visit(event).map_err(FileStop::Query)? {
             VisitOutcome::Selected => self.report.selected += 1,
             VisitOutcome::Copy => self.report.copies += 1,

@@ -4,6 +4,7 @@ mod access;
 mod ask;
 mod backfill;
 mod cost;
+mod detect;
 mod doctor;
 mod explain;
 mod filter;
@@ -18,6 +19,7 @@ mod query;
 mod redrive;
 mod reference;
 mod replay;
+mod rules;
 mod selection;
 mod sql;
 mod sync;
@@ -27,6 +29,7 @@ mod wire;
 pub(crate) use ask::{AskArgs, ModelArgs};
 pub(crate) use backfill::{BackfillArgs, BackfillCommand};
 pub(crate) use cost::CostArgs;
+pub(crate) use detect::{DetectArgs, DetectOutputArgs};
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use explain::ExplainArgs;
 pub(crate) use filter::{FilterArgs, FilterCheckArgs, FilterCommand, FilterTestArgs};
@@ -45,6 +48,7 @@ pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, Re
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;
+pub(crate) use rules::{RuleFolderArgs, RulesArgs, RulesCommand};
 pub(crate) use sql::SqlArgs;
 pub(crate) use sync::SyncArgs;
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
@@ -104,6 +108,12 @@ pub(crate) enum Command {
     /// Run a SELECT statement over events
     #[command(before_help = sql::EXAMPLES, after_help = sql::EXIT_CODES)]
     Sql(Box<SqlArgs>),
+    /// Find the events of SOURCE that match detection rules
+    #[command(before_help = detect::EXAMPLES, after_help = detect::EXIT_CODES)]
+    Detect(Box<DetectArgs>),
+    /// Check or list detection rules
+    #[command(before_help = rules::EXAMPLES)]
+    Rules(RulesArgs),
     /// Print delivered events, found with the index
     #[command(before_help = followers::EVENTS_EXAMPLES, after_help = followers::EVENTS_EXIT_CODES)]
     Events(Box<EventsArgs>),

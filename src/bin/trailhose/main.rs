@@ -12,6 +12,8 @@ mod ask;
 mod backfill;
 mod components;
 mod cost;
+#[cfg(feature = "detect")]
+mod detect;
 #[cfg(feature = "operate")]
 mod doctor;
 mod events;
@@ -38,6 +40,8 @@ mod redrive;
 mod reference;
 #[cfg(feature = "operate")]
 mod replay;
+#[cfg(feature = "detect")]
+mod rules;
 mod settings;
 mod sql;
 mod startup_check;
@@ -83,6 +87,14 @@ fn main() -> ExitCode {
             Command::Query(args) => query::run(*args, interrupt::receiver()).await,
             Command::Ask(args) => ask::run(*args, interrupt::receiver()).await,
             Command::Sql(args) => sql::run(*args, interrupt::receiver()).await,
+            #[cfg(feature = "detect")]
+            Command::Detect(args) => detect::run(*args, interrupt::receiver()).await,
+            #[cfg(feature = "detect")]
+            Command::Rules(args) => rules::run(&args),
+            #[cfg(not(feature = "detect"))]
+            Command::Detect(_) => Err(components::missing_feature("`trailhose detect`", "detect")),
+            #[cfg(not(feature = "detect"))]
+            Command::Rules(_) => Err(components::missing_feature("`trailhose rules`", "detect")),
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
             Command::Prune(args) => prune::run(args).await,

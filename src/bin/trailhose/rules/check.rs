@@ -1,0 +1,95 @@
+//! `trailhose rules check`: reports invalid rules, ended suppressions, and rules whose events are filtered.
+
+use crate::NOTHING_STARTED;
+use crate::args::RuleFolderArgs;
+use crate::print::{print, print_json};
+use crate::summary::error_word;
+use crate::text::{counted, one_line};
+use jiff::Timestamp;
+use serde::Serialize;
+use trailhose::detect::{InvalidRule, RuleSet};
+
+/// Exit code: all rules are valid, but one has no effect or a suppression has ended.
+const FINDINGS: u8 = 1;
+
+/// The result of a check.
+#[derive(Debug, Serialize)]
+struct RuleCheckResult {
+    result: &'static str,
+    rules: usize,
+    filters: usize,
+    suppressions: usize,
+    invalid: Vec<InvalidPlace>,
+    findings: Vec<String>,
+    exit_code: u8,
+}
+
+/// An invalid rule.
+#[derive(Debug, Serialize)]
+struct InvalidPlace {
+    file: String,
+    line: usize,
+    reason: String,
+}
+
+impl From<InvalidRule> for InvalidPlace {
+    fn from(InvalidRule { file, line, reason }: InvalidRule) -> Self {
+        Self { file, line, reason: one_line(&reason) }
+    }
+}
+
+pub(super) fn run(args: &RuleFolderArgs) -> Result<u8, String> {
+    let loaded = super::read(&args.rules)?;
+    let mut findings = ended(&loaded.rules, Timestamp::now());
+    findings.extend(super::unknown_fields(&loaded.rules));
+    findings.extend(super::filter_warnings(&loaded.rules)?);
+    if !args.json {
+        super::print_invalid(&error_word(), &loaded);
+        findings.iter().for_each(|finding| print(&format!("{finding}\n")));
+    }
+    let (result, exit_code) = match (loaded.invalid.is_empty(), findings.is_empty()) {
+        (false, _) => ("invalid", NOTHING_STARTED),
+        (true, false) => ("findings", FINDINGS),
+        (true, true) => ("valid", 0),
+    };
+    let (filters, suppressions) = loaded.rules.filters();
+    let rules = loaded.rules.rules().len();
+    let invalid = loaded.invalid.into_iter().map(InvalidPlace::from).collect();
+    let result = RuleCheckResult { result, rules, filters, suppressions, invalid, findings, exit_code };
+    match args.json {
+        true => print_json(&result),
+        false => print(&text(args, &result)),
+    }
+    Ok(exit_code)
+}
+
+fn text(args: &RuleFolderArgs, result: &RuleCheckResult) -> String {
+    let counts = format!(
+        "{}, {} and {}",
+        counted(result.rules as u64, "rule"),
+        counted(result.filters as u64, "filter"),
+        counted(result.suppressions as u64, "suppression")
+    );
+    let path = args.rules.display();
+    match result.invalid.len() {
+        0 => format!("{path}: valid, {counts}\n"),
+        invalid => format!("{path}: {} invalid; {counts} valid\n", documents_are(invalid)),
+    }
+}
+
+fn documents_are(count: usize) -> String {
+    format!("{} {}", counted(count as u64, "document"), if count == 1 { "is" } else { "are" })
+}
+
+/// Returns one finding for each suppression that has ended.
+fn ended(rules: &RuleSet, now: Timestamp) -> Vec<String> {
+    let ended = rules.suppressions().filter(|suppression| suppression.until <= now);
+    let finding = |suppression: &trailhose::detect::Suppression| {
+        let (file, line, title) = (&suppression.file, suppression.line, &suppression.title);
+        one_line(&format!(
+            "{file}:{line}: the suppression {title:?} ended at {}: remove or extend it",
+            suppression.until
+        ))
+    };
+    ended.map(finding).collect()
+}
