@@ -89,17 +89,17 @@ fn read_time(form: &mut Map<String, Value>, question: &str, now: Timestamp) -> R
 /// A condition: one of the tests holds, or none of them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Clause {
+struct AnswerClause {
     not: bool,
     any: Vec<Value>,
 }
 
 /// Returns the conditions of an answer in the form of a plan.
 fn predicate(clauses: Value) -> Result<Value, Problem> {
-    let clauses: Vec<Clause> =
+    let clauses: Vec<AnswerClause> =
         serde_json::from_value(clauses).map_err(|error| Problem::NotAPlan(format!("where: {error}")))?;
     let mut all = Vec::new();
-    for Clause { not, mut any } in clauses {
+    for AnswerClause { not, mut any } in clauses {
         let predicate = match any.len() {
             0 => return Err(Problem::NotAPlan("where: a condition has no test".into())),
             1 => any.remove(0),

@@ -60,7 +60,7 @@ const KNOWN_PATH_VALUES: [(&str, &[&str]); 2] =
 pub(super) fn check(plan: &Plan, question: &str) -> Result<(), String> {
     let identifiers = question::identifiers(question);
     // Identifiers are in the question as they are written, and in their usual form.
-    let check = Check { question: format!("{question} {}", identifiers.join(" ")).to_lowercase() };
+    let check = AnswerCheck { question: format!("{question} {}", identifiers.join(" ")).to_lowercase() };
     if let Scope::EventId(id) = plan.scope() {
         check.written(id, "event_id")?;
     }
@@ -77,12 +77,12 @@ pub(super) fn check(plan: &Plan, question: &str) -> Result<(), String> {
     }
 }
 
-struct Check {
+struct AnswerCheck {
     /// In lower case.
     question: String,
 }
 
-impl Check {
+impl AnswerCheck {
     fn predicate(&self, predicate: &Predicate) -> Result<(), String> {
         match predicate {
             Predicate::All(inner) | Predicate::Any(inner) => inner.iter().try_for_each(|inner| self.predicate(inner)),

@@ -101,7 +101,7 @@ impl LanguageModel for OpenAiModel {
             };
             return Err(self.failed(format!("HTTP {status}: {advice}. Response: {}", excerpt(&body))));
         }
-        let completion: Completion = serde_json::from_str(&body)
+        let completion: ChatCompletion = serde_json::from_str(&body)
             .map_err(|error| self.failed(format!("the response is not a chat completion: {error}; check the URL")))?;
         let choice = completion.choices.into_iter().next();
         let choice = choice.ok_or_else(|| self.failed("the response contains no choice"))?;
@@ -117,7 +117,7 @@ impl LanguageModel for OpenAiModel {
 
 /// The members of a response that are used.
 #[derive(Debug, Deserialize)]
-struct Completion {
+struct ChatCompletion {
     choices: Vec<CompletionChoice>,
     #[serde(default)]
     usage: Option<CompletionUsage>,

@@ -1,7 +1,7 @@
 //! Selects the rules that can match an event by its `eventName`, so that most events are not compared with any rule.
 
-use crate::event_fields;
 use crate::required::RequiredText;
+use crate::rule_event;
 use std::collections::HashMap;
 use trailhose_core::event::json::RawValue;
 
@@ -72,7 +72,7 @@ impl CandidateIndex {
                 self.with_listed(lower, with)
             }
             [b'"', ..] => {
-                let lower = event_fields::text(name).to_lowercase();
+                let lower = rule_event::text(name).to_lowercase();
                 self.with_listed(lower.as_bytes(), with)
             }
             // An array can contain any name.

@@ -14,12 +14,12 @@
 mod candidates;
 mod check;
 mod document;
-mod event_fields;
 mod exclusion;
 mod nulls;
 mod panics;
 mod required;
 mod rule;
+mod rule_event;
 mod rule_set;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,12 @@
 use crate::candidates::CandidateIndex;
 use crate::check;
 use crate::document::{self, Document, DocumentContent, MAX_FILE_BYTES};
-use crate::event_fields::EventFields;
 use crate::exclusion::{Exclusion, Suppression};
 use crate::nulls::separate_nulls;
 use crate::panics::caught;
 use crate::required::{RequiredText, required};
 use crate::rule::{DetectionRule, InvalidRule, RuleLevel};
+use crate::rule_event::RuleEvent;
 use rsigma_eval::result::ResultBody;
 use rsigma_eval::{CompiledRule, compile_rule, evaluate_rule};
 use rsigma_parser::SigmaRule;
@@ -112,21 +112,21 @@ impl RuleSet {
         })?;
         Some(self.candidates.with_candidates(name, |candidates| match candidates {
             [] => Vec::new(),
-            candidates => self.matches(candidates, &EventFields::scan(line)),
+            candidates => self.matches(candidates, &RuleEvent::scan(line)),
         }))
     }
 
     /// Returns the rules that match a decoded event, in the order of the files. `members` are those that the decoder
     /// recorded for this line, so the line is not scanned again.
     pub fn evaluate_recorded(&self, line: &[u8], members: &[MemberRange]) -> Vec<RuleMatch<'_>> {
-        let fields = EventFields::Recorded(line, members);
+        let fields = RuleEvent::Recorded(line, members);
         self.candidates.with_candidates(fields.top_level(b"eventName"), |candidates| match candidates {
             [] => Vec::new(),
             candidates => self.matches(candidates, &fields),
         })
     }
 
-    pub(crate) fn matches(&self, candidates: &[u32], event: &EventFields<'_>) -> Vec<RuleMatch<'_>> {
+    pub(crate) fn matches(&self, candidates: &[u32], event: &RuleEvent<'_>) -> Vec<RuleMatch<'_>> {
         let mut matches = Vec::new();
         for &number in candidates {
             let loaded = &self.rules[number as usize];
@@ -138,7 +138,7 @@ impl RuleSet {
         matches
     }
 
-    fn evaluate_rule(&self, rule_index: usize, event: &EventFields<'_>) -> Option<RuleMatch<'_>> {
+    fn evaluate_rule(&self, rule_index: usize, event: &RuleEvent<'_>) -> Option<RuleMatch<'_>> {
         let loaded = &self.rules[rule_index];
         let result = evaluate_rule(&loaded.compiled, event)?;
         let mut suppression = None;
@@ -164,8 +164,8 @@ impl RuleSet {
 }
 
 /// Whether an event is from before the end of a suppression. An event without a valid time is not.
-fn is_before(event: &EventFields<'_>, suppression: &Suppression) -> bool {
-    let time = event.top_level(b"eventTime").map(crate::event_fields::text);
+fn is_before(event: &RuleEvent<'_>, suppression: &Suppression) -> bool {
+    let time = event.top_level(b"eventTime").map(crate::rule_event::text);
     time.and_then(|time| time::seconds(time.as_bytes())).is_some_and(|seconds| seconds < suppression.until.as_second())
 }
 

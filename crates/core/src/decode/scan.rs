@@ -96,7 +96,7 @@ pub(super) fn event_fields(
     scan(bytes, start, NotedFields { start, selected, offsets })
 }
 
-fn scan(bytes: &[u8], start: usize, members: impl MemberVisitor) -> Result<Scanned, Fault> {
+fn scan(bytes: &[u8], start: usize, members: impl MemberRecorder) -> Result<Scanned, Fault> {
     Scan { bytes, rest: &bytes[start..], depth: 0, objects: 0, pending: None, found: Scanned::default(), members }.run()
 }
 
@@ -134,16 +134,16 @@ impl MemberRange {
     }
 }
 
-/// Visits the members of the outermost object, or does nothing without a cost.
-trait MemberVisitor {
-    /// Visits a member: the offset and the bytes of its name without quotes, whether the name has an escape, and the offset
+/// Records the members of the outermost object, or does nothing without a cost.
+trait MemberRecorder {
+    /// Records a member: the offset and the bytes of its name without quotes, whether the name has an escape, and the offset
     /// of its value.
-    fn visit(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize);
+    fn record(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize);
 }
 
-impl MemberVisitor for () {
+impl MemberRecorder for () {
     #[inline(always)]
-    fn visit(&mut self, _: usize, _: &[u8], _: bool, _: usize) {}
+    fn record(&mut self, _: usize, _: &[u8], _: bool, _: usize) {}
 }
 
 /// The members of the event at `start`.
@@ -152,9 +152,9 @@ struct Recorded<'m> {
     members: &'m mut Vec<MemberRange>,
 }
 
-impl MemberVisitor for Recorded<'_> {
+impl MemberRecorder for Recorded<'_> {
     #[inline(always)]
-    fn visit(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize) {
+    fn record(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize) {
         // An event is smaller than 4 GiB.
         let (name_length, value) = (name.len() as u32, (value - self.start) as u32);
         self.members.push(MemberRange { name: (name_start - self.start) as u32, name_length, value, has_escape });
@@ -168,9 +168,9 @@ struct NotedFields<'m> {
     offsets: &'m mut FieldOffsets,
 }
 
-impl MemberVisitor for NotedFields<'_> {
+impl MemberRecorder for NotedFields<'_> {
     #[inline(always)]
-    fn visit(&mut self, _: usize, name: &[u8], has_escape: bool, value: usize) {
+    fn record(&mut self, _: usize, name: &[u8], has_escape: bool, value: usize) {
         self.selected.note(name, has_escape, value - self.start, self.offsets);
     }
 }
@@ -199,7 +199,7 @@ enum ScanState {
 
 // All methods are inlined. If `self` is passed to a function, even to one that only reports an error, the compiler
 // keeps it in memory instead of in registers.
-impl<'a, M: MemberVisitor> Scan<'a, M> {
+impl<'a, M: MemberRecorder> Scan<'a, M> {
     fn run(mut self) -> Result<Scanned, Fault> {
         loop {
             let state = match (self.objects & 1, self.depth) {
@@ -234,14 +234,14 @@ impl<'a, M: MemberVisitor> Scan<'a, M> {
                 let (b':', rest) = self.token()? else { return self.invalid(&JsonDefect::Expected("':'")) };
                 self.rest = rest;
                 if OUTERMOST {
-                    self.members.visit(name_start, &from[..length], escaped, self.at());
+                    self.members.record(name_start, &from[..length], escaped, self.at());
                 }
                 self.pending = field;
                 return Ok(ScanState::BeforeValue);
             }
             let start = self.at();
             if OUTERMOST {
-                self.members.visit(name_start, &from[..length], escaped, start - 1);
+                self.members.record(name_start, &from[..length], escaped, start - 1);
             }
             let (length, escaped) = self.string()?;
             if let Some(field) = field {

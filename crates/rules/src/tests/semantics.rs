@@ -215,7 +215,7 @@ fn candidates_match_as_if_every_rule_were_evaluated() {
     for name in ["\"A\"", "\"a\"", "\"B\"", "\"AB\"", "\"Ab\"", "\"c\"", "null", "\"\"", "[\"A\",\"B\"]", "1"] {
         for agent in ["x", "y"] {
             let event = format!("{{\"eventName\":{name},\"userAgent\":\"{agent}\"}}");
-            let fields = crate::event_fields::EventFields::scan(event.as_bytes());
+            let fields = crate::rule_event::RuleEvent::scan(event.as_bytes());
             assert_eq!(ids(&rules.evaluate(event.as_bytes())), ids(&rules.matches(&all, &fields)), "{event}");
         }
     }

@@ -136,14 +136,14 @@ struct FileParser {
     errors: Vec<(usize, String)>,
 }
 
-type Table<'t> = DeTable<'t>;
+type FileTable<'t> = DeTable<'t>;
 type Value<'t> = Spanned<DeValue<'t>>;
 
 /// An error within a rule: its position and message.
 type ConditionError = (Range<usize>, String);
 
 impl FileParser {
-    fn file(&mut self, table: &Table<'_>) {
+    fn file(&mut self, table: &FileTable<'_>) {
         let mut rules = 0;
         for (key, value) in table {
             let kind = match key.get_ref().as_ref() {
@@ -185,7 +185,7 @@ impl FileParser {
         }
     }
 
-    fn rule(&mut self, kind: RuleKind, table: &Table<'_>, span: &Range<usize>) {
+    fn rule(&mut self, kind: RuleKind, table: &FileTable<'_>, span: &Range<usize>) {
         let line = self.lines.of(span);
         let number = match kind {
             RuleKind::Include => self.include.len(),
@@ -416,7 +416,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
-fn get<'t, 'v>(table: &'t Table<'v>, name: &str) -> Option<&'t Value<'v>> {
+fn get<'t, 'v>(table: &'t FileTable<'v>, name: &str) -> Option<&'t Value<'v>> {
     table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
 }
 

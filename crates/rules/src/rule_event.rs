@@ -18,14 +18,14 @@ use trailhose_core::event::json::{RawValue, for_each_element, for_each_member, v
 
 /// One event.
 #[derive(Debug)]
-pub(crate) enum EventFields<'e> {
+pub(crate) enum RuleEvent<'e> {
     /// The members that the decoder recorded.
     Recorded(&'e [u8], &'e [MemberRange]),
     /// The names and values that a scan found.
     Scanned(Vec<(Cow<'e, [u8]>, RawValue<'e>)>),
 }
 
-impl<'e> EventFields<'e> {
+impl<'e> RuleEvent<'e> {
     /// Finds the members of an event. A line that is not a JSON object has none.
     pub(crate) fn scan(line: &'e [u8]) -> Self {
         let mut members = Vec::with_capacity(32);
@@ -56,7 +56,7 @@ impl<'e> EventFields<'e> {
     }
 }
 
-impl Event for EventFields<'_> {
+impl Event for RuleEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         let (top, nested) = split(path);
         let value = self.top_level(top.as_bytes())?;
