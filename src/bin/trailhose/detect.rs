@@ -5,7 +5,7 @@ mod output;
 use crate::args::{DetectArgs, EventSourceArgs};
 use crate::components::Aws;
 use crate::query::open;
-use crate::query::report::{not_read, progress_bar};
+use crate::query::report::{files_are, not_read, progress_bar};
 use crate::text::{counted, one_line};
 use crate::{NOTHING_MATCHED, NOTHING_STARTED, interrupt, rules};
 use indicatif::HumanBytes;
@@ -101,6 +101,9 @@ fn summary(span: Option<TimeSpan>, rules: &RuleSet, report: &HuntReport) -> Stri
     if scanned.without_time > 0 {
         let events = counted(scanned.without_time, "matching event");
         lines.push(format!("{events} without a valid eventTime: no time span contains them"));
+    }
+    if scanned.other_files > 0 {
+        lines.push(format!("{} neither logs nor JSON Lines files", files_are(scanned.other_files)));
     }
     if scanned.stopped {
         lines.push("interrupted: the result covers only what was read".into());

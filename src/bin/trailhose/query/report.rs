@@ -132,7 +132,8 @@ fn events_have(events: u64) -> String {
     format!("{} {}", counted(events, "event"), if events == 1 { "has" } else { "have" })
 }
 
-fn files_are(files: u64) -> String {
+/// Returns for example `2 files are`.
+pub(crate) fn files_are(files: u64) -> String {
     format!("{} {}", counted(files, "file"), if files == 1 { "is" } else { "are" })
 }
 
