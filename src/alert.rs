@@ -20,7 +20,7 @@ use crate::aws::{AwsFailure, FailureKind};
 use crate::finding::Alert;
 use crate::http::{DestinationUrl, HttpReply, SecretSource, SendError};
 use async_trait::async_trait;
-use aws_config::SdkConfig;
+use aws_config::{Region, SdkConfig};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,6 +191,12 @@ fn aws_outcome(failure: &AwsFailure) -> SendOutcome {
         FailureKind::Throttled | FailureKind::Unknown => SendOutcome::Retry { after: None, reason },
         FailureKind::Refused | FailureKind::Invalid => SendOutcome::Refused { reason },
     }
+}
+
+/// Returns the region of an ARN, if the text is one. A destination can be in another region than the program.
+fn region_of(arn: &str) -> Option<Region> {
+    let region = arn.split(':').nth(3).filter(|region| !region.is_empty())?;
+    Some(Region::new(region.to_owned()))
 }
 
 /// Returns the message for SNS and EventBridge. If it is too long, it is without the finding.

@@ -1,6 +1,6 @@
 //! An EventBridge bus.
 
-use super::{AlertDestination, SendOutcome, aws_message, aws_outcome};
+use super::{AlertDestination, SendOutcome, aws_message, aws_outcome, region_of};
 use crate::aws::failure;
 use crate::finding::Alert;
 use async_trait::async_trait;
@@ -22,8 +22,8 @@ pub(super) struct EventBridge {
 impl EventBridge {
     pub(super) fn new(name: String, bus: &str, aws: &SdkConfig) -> Self {
         let mut config = aws_sdk_eventbridge::config::Builder::from(aws).retry_config(RetryConfig::disabled());
-        if let Some(region) = bus.split(':').nth(3).filter(|region| !region.is_empty()) {
-            config = config.region(aws_config::Region::new(region.to_owned()));
+        if let Some(region) = region_of(bus) {
+            config = config.region(region);
         }
         Self { name, bus: bus.to_owned(), client: aws_sdk_eventbridge::Client::from_conf(config.build()) }
     }

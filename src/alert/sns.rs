@@ -1,6 +1,6 @@
 //! An SNS topic.
 
-use super::{AlertDestination, SendOutcome, aws_message, aws_outcome};
+use super::{AlertDestination, SendOutcome, aws_message, aws_outcome, region_of};
 use crate::aws::failure;
 use crate::finding::Alert;
 use async_trait::async_trait;
@@ -22,9 +22,8 @@ pub(super) struct Sns {
 impl Sns {
     pub(super) fn new(name: String, topic: &str, aws: &SdkConfig) -> Self {
         let mut config = aws_sdk_sns::config::Builder::from(aws).retry_config(RetryConfig::disabled());
-        // The topic can be in another region than the program.
-        if let Some(region) = topic.split(':').nth(3).filter(|region| !region.is_empty()) {
-            config = config.region(aws_config::Region::new(region.to_owned()));
+        if let Some(region) = region_of(topic) {
+            config = config.region(region);
         }
         Self { name, topic: topic.to_owned(), client: aws_sdk_sns::Client::from_conf(config.build()) }
     }

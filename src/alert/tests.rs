@@ -42,7 +42,7 @@ pub(super) fn alert(kind: AlertKind, event: u32) -> Alert {
 
 /// A destination that answers from a list, and then acknowledges everything.
 #[derive(Debug, Default)]
-struct Recorder {
+struct TestDestination {
     /// The IDs and groups of the alerts in the order in which they were received, and whether they were acknowledged.
     received: Mutex<Vec<(String, String, bool)>>,
     answers: Mutex<Vec<SendOutcome>>,
@@ -50,7 +50,7 @@ struct Recorder {
     failures: AtomicU64,
 }
 
-impl Recorder {
+impl TestDestination {
     fn answering(answers: impl IntoIterator<Item = SendOutcome>) -> Arc<Self> {
         let answers = Mutex::new(answers.into_iter().collect());
         Arc::new(Self { answers, ..Self::default() })
@@ -64,7 +64,7 @@ impl Recorder {
 }
 
 #[async_trait]
-impl AlertDestination for Recorder {
+impl AlertDestination for TestDestination {
     fn name(&self) -> &str {
         "oncall"
     }
@@ -107,7 +107,7 @@ fn open_state(folder: &Path) -> Arc<StateDatabase> {
 /// Sends everything that is due, as at the end of a sync.
 async fn send(
     state: &Arc<StateDatabase>,
-    recorder: &Arc<Recorder>,
+    recorder: &Arc<TestDestination>,
     policy: SendPolicy,
 ) -> Result<SendReport, StateError> {
     let (_sender, ends) = watch::channel(true);
@@ -123,7 +123,7 @@ async fn destination_that_fails_for_long_gets_every_alert_in_order() {
     let findings: Vec<DetectionFinding> = (0..40).map(|event| finding(event, event % 8)).collect();
     state.record_findings(&findings, &grouping, &routes(), NOW).unwrap();
     state.close_windows(&routes(), 0, NOW + 7_200).unwrap();
-    let recorder = Arc::new(Recorder { failures: AtomicU64::new(60), ..Recorder::default() });
+    let recorder = Arc::new(TestDestination { failures: AtomicU64::new(60), ..TestDestination::default() });
     let mut total = SendReport::default();
     // Each run ends at an open circuit. In `sync --watch`, the same process continues.
     while total.sent == 0 || state.pending_alerts("oncall").unwrap().1 > 0 {
@@ -152,7 +152,7 @@ async fn open_circuit_lets_only_probes_pass() {
     let state = open_state(folder.path());
     let findings: Vec<DetectionFinding> = (0..50).map(|event| finding(event, event)).collect();
     state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
-    let recorder = Arc::new(Recorder { failures: AtomicU64::new(u64::MAX), ..Recorder::default() });
+    let recorder = Arc::new(TestDestination { failures: AtomicU64::new(u64::MAX), ..TestDestination::default() });
     let seconds = Duration::from_secs;
     let open = Pace { base: seconds(60), cap: seconds(60) };
     let report = send(&state, &recorder, SendPolicy { open, ..short() }).await.unwrap();
@@ -171,7 +171,7 @@ async fn blocked_destination_keeps_its_alerts_and_a_refused_alert_fails_alone() 
     let findings: Vec<DetectionFinding> = (0..3).map(|event| finding(event, event)).collect();
     state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
     let reason = || "status".to_owned();
-    let recorder = Recorder::answering([
+    let recorder = TestDestination::answering([
         SendOutcome::Blocked { reason: reason() },
         SendOutcome::Refused { reason: reason() },
         SendOutcome::Delivered,
@@ -196,7 +196,7 @@ async fn alert_is_given_up_after_the_time_and_the_attempts() {
     let folder = tempfile::tempdir().unwrap();
     let state = open_state(folder.path());
     state.record_findings(&[finding(0, 0)], &Grouping::default(), &routes(), NOW).unwrap();
-    let recorder = Arc::new(Recorder { failures: AtomicU64::new(u64::MAX), ..Recorder::default() });
+    let recorder = Arc::new(TestDestination { failures: AtomicU64::new(u64::MAX), ..TestDestination::default() });
     let policy = SendPolicy { give_up: Duration::ZERO, ..short() };
     // The finding was recorded at a time that is past now.
     state.retry_alerts(&[], 0).unwrap();
@@ -209,7 +209,7 @@ async fn alert_is_given_up_after_the_time_and_the_attempts() {
 }
 
 /// One run of the whole work: findings are recorded, windows are closed, and alerts are sent.
-async fn work(state: &Arc<StateDatabase>, recorder: &Arc<Recorder>) -> Result<(), StateError> {
+async fn work(state: &Arc<StateDatabase>, recorder: &Arc<TestDestination>) -> Result<(), StateError> {
     let grouping = Grouping::default();
     for batch in [[finding(0, 1), finding(1, 1)], [finding(2, 2), finding(3, 1)]] {
         state.record_findings(&batch, &grouping, &routes(), NOW)?;
@@ -224,7 +224,7 @@ async fn crash_before_each_write_loses_nothing_and_repeats_only_what_was_not_not
     let mut repeated = 0;
     for crash_at in 0.. {
         let folder = tempfile::tempdir().unwrap();
-        let recorder = Arc::new(Recorder { failures: AtomicU64::new(1), ..Recorder::default() });
+        let recorder = Arc::new(TestDestination { failures: AtomicU64::new(1), ..TestDestination::default() });
         let state = open_state(folder.path());
         let commits = Arc::new(AtomicU64::new(0));
         state.fail_commits_after(crash_at, &commits);

@@ -13,7 +13,7 @@ pub(super) fn instructions(now: Timestamp) -> String {
          It is now {now} (UTC).\n\
          time: the words of the question that name a time, exactly as they are written, for example \"last week\"; null if \
          there are none.\n\
-         where: the conditions, all of which must hold. A condition holds if one of its tests in `any` holds, or with not: true, \
+         where: the conditions, which must all hold. A condition holds if one of its tests in `any` holds, or with not: true, \
          if none of them holds. `null`: true tests that a field is missing.\n\
          Fields: {}. Paths below requestParameters, responseElements and additionalEventData are also fields, for example \
          requestParameters.bucketName.\n\

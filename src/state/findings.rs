@@ -24,7 +24,7 @@ pub struct RecordedFindings {
     pub new: u64,
     /// Findings that were recorded before.
     pub repeated: u64,
-    /// New findings of which only the ID is stored, because their rule has too many in this hour.
+    /// New findings that are stored as an ID only, because their rule has too many in this hour.
     pub overflow: u64,
     /// New findings whose window was closed before.
     pub late: u64,
@@ -111,7 +111,7 @@ pub struct RuleReport {
     pub rule: String,
     /// The number of findings.
     pub findings: u64,
-    /// The number of them of which only the ID is stored.
+    /// The number of them that are stored as an ID only.
     pub overflow: u64,
     /// The number of windows.
     pub windows: u64,

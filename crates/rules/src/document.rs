@@ -111,7 +111,7 @@ fn parse_document<'f>(file: &'f str, text: &'f str, first_line: usize) -> Result
     Ok(Document { file, text, first_line, content })
 }
 
-/// Returns why the condition of a document is invalid. The message of the parser has several lines, of which the last names
+/// Returns why the condition of a document is invalid. The message of the parser has several lines, and the last one names
 /// what it expects.
 fn invalid_condition(document: &Value, details: &str) -> String {
     let condition = document.get("detection").and_then(|detection| detection.get("condition")).and_then(Value::as_str);

@@ -19,7 +19,7 @@ impl RequiredText {
     }
 }
 
-/// Returns the texts of which an event must have one in `field` to fulfill a condition of a rule, or `None` if other events
+/// Returns the texts that `field` can have in an event that fulfills a condition of a rule, or `None` if other events
 /// can fulfill it too.
 pub(crate) fn required(detections: &Detections, field: &str) -> Option<Vec<RequiredText>> {
     let all = detections.conditions.iter().map(|condition| of_condition(condition, detections, field));

@@ -40,7 +40,14 @@ pub(crate) fn print_invalid(word: &str, loaded: &LoadedRules) {
 /// # Errors
 /// The folder cannot be read, or it contains no valid rule.
 pub(crate) fn read_valid(path: &Path, skip_invalid: bool) -> Result<Option<RuleSet>, String> {
-    let loaded = read(path)?;
+    valid(read(path)?, path, skip_invalid)
+}
+
+/// Does the same for rules that were read from `path`.
+///
+/// # Errors
+/// There is no valid rule.
+pub(crate) fn valid(loaded: LoadedRules, path: &Path, skip_invalid: bool) -> Result<Option<RuleSet>, String> {
     if !loaded.invalid.is_empty() && !skip_invalid {
         print_invalid(&error_word(), &loaded);
         return Ok(None);

@@ -48,12 +48,12 @@ fn put_object(folder: &Path, day: &str, name: &str, events: &[String]) {
 }
 
 #[derive(Default)]
-struct Collected {
+struct FoundMatches {
     matches: Vec<HuntMatch>,
     limit: Option<usize>,
 }
 
-impl HuntSink for Collected {
+impl HuntSink for FoundMatches {
     fn found(&mut self, found: HuntMatch) -> ControlFlow<()> {
         self.matches.push(found);
         if self.limit == Some(self.matches.len()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -61,7 +61,7 @@ impl HuntSink for Collected {
 }
 
 async fn run(hunt: &Hunt) -> (HuntReport, Vec<HuntMatch>) {
-    let mut collected = Collected::default();
+    let mut collected = FoundMatches::default();
     let report = hunt.run(&QueryControl::default(), &mut collected).await.unwrap();
     collected.matches.sort_by_key(|found| (found.event.event_id.clone(), found.rule));
     (report, collected.matches)
@@ -122,7 +122,7 @@ async fn sink_that_needs_no_more_matches_ends_the_hunt() {
     let events: Vec<_> = (0..2_000).map(|number| event("A", "2026-02-01T10:00:00Z", number)).collect();
     put_object(folder.path(), "2026/02/01", "AAAAAAAAAAAAAAAA", &events);
     let hunt = hunt(folder.path(), &rules(&["A"]), None).await;
-    let mut collected = Collected { limit: Some(3), ..Collected::default() };
+    let mut collected = FoundMatches { limit: Some(3), ..FoundMatches::default() };
     let report = hunt.run(&QueryControl::default(), &mut collected).await.unwrap();
     assert_eq!(collected.matches.len(), 3);
     assert!(report.scanned.events < 2_000, "{}", report.scanned.events);

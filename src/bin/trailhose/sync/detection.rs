@@ -5,6 +5,7 @@ use super::plan::SyncPlan;
 use crate::args::Dest;
 use crate::components::Aws;
 use crate::followers::FollowedFolder;
+use crate::rules;
 use crate::settings::detect::DetectSettings;
 use crate::text::{counted, one_line};
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use tokio::sync::watch;
 use trailhose::alert::{self, AlertDestination, AlertSender, SendPolicy};
 use trailhose::detect::{
     DetectFollower, Detection, DetectionReport, FilteredRule, RuleSet, filtered_rules, hide_messages_of_rule_panics,
-    read_rules,
 };
 use trailhose::event::filter::Filter;
 
@@ -32,18 +32,12 @@ pub(super) struct RunningDetection {
 
 /// Reads the rules, and prints each invalid one.
 fn valid_rules(settings: &DetectSettings) -> Result<RuleSet, String> {
-    let loaded = read_rules(&settings.rules).map_err(|error| error.to_string())?;
-    let word = if settings.skip_invalid { "warning".to_owned() } else { crate::summary::error_word() };
-    for invalid in &loaded.invalid {
-        anstream::eprintln!("{word}: {}", one_line(&invalid.to_string()));
-    }
-    let folder = settings.rules.display();
-    if !loaded.invalid.is_empty() && !settings.skip_invalid {
-        let count = counted(loaded.invalid.len() as u64, "rule document");
-        return Err(format!("{count} in {folder} cannot be used, see above: correct them, or set skip_invalid = true"));
-    }
-    let has_rules = loaded.rules.rules().len() > 0;
-    has_rules.then_some(loaded.rules).ok_or_else(|| format!("{folder} contains no valid rule"))
+    let loaded = rules::read(&settings.rules)?;
+    let invalid = counted(loaded.invalid.len() as u64, "rule document");
+    rules::valid(loaded, &settings.rules, settings.skip_invalid)?.ok_or_else(|| {
+        let folder = settings.rules.display();
+        format!("{invalid} in {folder} cannot be used, see above: correct them, or set skip_invalid = true")
+    })
 }
 
 /// Opens the destinations of alerts: reads their secrets. Sends nothing.
