@@ -1,0 +1,144 @@
+// One event: a summary for people, and its original text.
+
+import { request } from './api.js';
+import { failure, fill, h, jsonBlock, link, shortPrincipal, time } from './dom.js';
+
+/** Loads an event into an element. `close` is called by the button that closes it. */
+export async function openEvent(element, id, close) {
+  if (element.dataset.id === id && element.childElementCount > 0) return;
+  element.dataset.id = id;
+  const heading = h('h2', { tabindex: '-1' }, 'Event');
+  const header = h(
+    'div',
+    { class: 'row between' },
+    heading,
+    h('button', { type: 'button', class: 'quiet', onclick: close }, 'Close'),
+  );
+  const body = h('div', { 'aria-busy': 'true' });
+  fill(element, header, body);
+  heading.focus();
+  try {
+    const text = await request('GET', `events/${encodeURIComponent(id)}`, { text: true });
+    if (element.dataset.id !== id) return;
+    const event = parse(text);
+    fill(heading, event.eventName ?? 'Event');
+    fill(body, summary(event, id), jsonBlock('Original event', text));
+  } catch (error) {
+    if (element.dataset.id !== id) return;
+    fill(body, failure('The event cannot be read', error));
+  }
+  body.removeAttribute('aria-busy');
+}
+
+/** Parses an event. Numbers keep their spelling if the browser provides it, so that long ones are not rounded. */
+function parse(text) {
+  return JSON.parse(text, (key, value, context) => (typeof value === 'number' && context?.source ? context.source : value));
+}
+
+function summary(event, id) {
+  const identity = event.userIdentity ?? {};
+  const principal = identity.arn ?? identity.invokedBy ?? identity.principalId ?? identity.type;
+  const session = identity.sessionContext ?? {};
+  const issuer = session.sessionIssuer ?? {};
+  const isSignedWithMfa = session.attributes?.mfaAuthenticated ?? event.additionalEventData?.MFAUsed;
+  return [
+    sentence(event, principal),
+    event.errorCode &&
+      h('p', { class: 'notice bad' }, h('strong', {}, event.errorCode), event.errorMessage && `: ${event.errorMessage}`),
+    facts('What', [
+      ['Service', event.eventSource, 'service'],
+      ['Event name', event.eventName, 'name'],
+      ['Time', event.eventTime && time(event.eventTime)],
+      ['Region', event.awsRegion, 'region'],
+      ['Account', event.recipientAccountId, 'account'],
+      ['Type', [event.eventType, event.eventCategory].filter(Boolean).join(', ')],
+      ['Changes data', event.readOnly === undefined ? null : String(event.readOnly) === 'false' ? 'yes' : 'no (read-only)'],
+      ['Event ID', event.eventID ?? id],
+      ['Request ID', event.requestID],
+    ]),
+    facts('Who', [
+      ['Principal', principal, 'principal'],
+      ['Type', identity.type],
+      ['User name', identity.userName],
+      ['Access key', identity.accessKeyId, 'access_key'],
+      ['Account of the caller', identity.accountId],
+      ['Role of the session', issuer.arn],
+      ['Session started', session.attributes?.creationDate && time(session.attributes.creationDate)],
+      ['Signed in with MFA', isSignedWithMfa],
+      ['Source identity', session.sourceIdentity],
+      ['Called by', identity.arn ? identity.invokedBy : null],
+    ]),
+    facts('From', [
+      ['Address', event.sourceIPAddress, 'address'],
+      ['User agent', event.userAgent],
+      ['VPC endpoint', event.vpcEndpointId],
+      ['TLS', [event.tlsDetails?.tlsVersion, event.tlsDetails?.clientProvidedHostHeader].filter(Boolean).join(', ')],
+    ]),
+    facts(
+      'Resources',
+      (event.resources ?? []).map((resource) => [resource?.type ?? 'resource', resource?.ARN]),
+    ),
+    facts('Request', flatten(event.requestParameters)),
+    facts('Response', flatten(event.responseElements)),
+    facts('Additional data', flatten(event.additionalEventData)),
+    facts('Service event', flatten(event.serviceEventDetails)),
+  ];
+}
+
+function sentence(event, principal) {
+  return h(
+    'p',
+    { class: 'sentence' },
+    h('strong', { title: principal }, shortPrincipal(principal) || 'An unknown principal'),
+    event.errorCode ? ' tried to call ' : ' called ',
+    h('strong', { class: 'mono' }, event.eventName ?? 'an unnamed event'),
+    event.eventSource && ` of ${event.eventSource.replace(/\.amazonaws\.com$/, '')}`,
+    event.awsRegion && ` in ${event.awsRegion}`,
+    event.sourceIPAddress && ` from ${event.sourceIPAddress}`,
+    '.',
+  );
+}
+
+/** Returns a titled list of the facts that have a value. A fact with a search field links to the events with this value. */
+function facts(name, rows) {
+  const present = rows.filter(([, value]) => value !== null && value !== undefined && value !== '');
+  if (present.length === 0) return null;
+  return h(
+    'section',
+    { class: 'facts' },
+    h('h3', {}, name),
+    h(
+      'dl',
+      {},
+      present.map(([label, value, field]) => [
+        h('dt', {}, label),
+        h(
+          'dd',
+          {},
+          value instanceof Node ? value : h('span', { class: 'mono' }, value),
+          field && [
+            ' ',
+            h(
+              'a',
+              {
+                class: 'pivot',
+                href: link('events', { [field]: value }),
+                'aria-label': `Search events with the same ${label.toLowerCase()}`,
+              },
+              'search',
+            ),
+          ],
+        ),
+      ]),
+    ),
+  );
+}
+
+/** Returns each scalar below a value with its path: `bucketName`, `items[0].instanceId`. */
+function flatten(value, path = '') {
+  if (value === null || value === undefined) return [];
+  if (Array.isArray(value)) return value.flatMap((item, index) => flatten(item, `${path}[${index}]`));
+  if (typeof value === 'object')
+    return Object.entries(value).flatMap(([key, item]) => flatten(item, path ? `${path}.${key}` : key));
+  return [[path || 'value', String(value)]];
+}
