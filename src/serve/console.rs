@@ -19,7 +19,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// All files of the console.
-pub(crate) const FILES: [File; 12] = [
+pub(crate) const FILES: [File; 13] = [
     file("/", HTML, include_str!("console/index.html")),
     file("/console.css", STYLE, include_str!("console/console.css")),
     file("/console.js", SCRIPT, include_str!("console/console.js")),
@@ -32,6 +32,7 @@ pub(crate) const FILES: [File; 12] = [
     file("/console/findings.js", SCRIPT, include_str!("console/findings.js")),
     file("/console/sources.js", SCRIPT, include_str!("console/sources.js")),
     file("/console/theme.js", SCRIPT, include_str!("console/theme.js")),
+    file("/console/views.css", STYLE, include_str!("console/views.css")),
 ];
 
 const fn file(path: &'static str, content_type: &'static str, body: &'static str) -> File {

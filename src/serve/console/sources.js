@@ -9,6 +9,8 @@ const WHILE_RUNNING = 1500;
 const OTHERWISE = 8000;
 const STATES = { running: 'info', waiting: 'good', failed: 'bad', succeeded: 'good', stopped: 'warn' };
 
+const ORIGINS = { api: 'added here or with the API', settings: 'from trailhose.toml' };
+
 export function open(root, parameters, session) {
   const mayWrite = session.scopes.includes('write');
   const message = h('div');
@@ -68,7 +70,7 @@ export function open(root, parameters, session) {
       h(
         'p',
         { class: 'muted small' },
-        `${source.id} · every ${amount} ${unit} · ${source.origin === 'api' ? 'added here or with the API' : 'from trailhose.toml'}`,
+        `${source.id} · every ${amount} ${unit} · ${ORIGINS[source.origin] ?? ''}`,
         selection.length > 0 && ` · only ${selection.join(', ')}`,
         source.since && [' · since ', source.since],
         source.role_arn && [' · with ', h('span', { class: 'mono' }, source.role_arn)],
@@ -290,7 +292,8 @@ function addForm(refresh) {
       h(
         'p',
         { class: 'muted small' },
-        'Several accounts or regions are separated by commas. Access keys are never stored: the server uses its own role, or assumes the role above.',
+        'Several accounts or regions are separated by commas. Access keys are never stored: ',
+        'the server uses its own role, or assumes the role above.',
       ),
     ),
     result,
