@@ -65,7 +65,9 @@ async fn a_release_is_complete_and_reproducible_and_runs() {
         let page = std::fs::read_to_string(unpacked.join(format!("man/trailhose-{command}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS"), "{page}");
     }
-    assert!(unpacked.join("systemd/trailhose.service").is_file());
+    for unit in ["trailhose.service", "trailhose-serve.service"] {
+        assert!(unpacked.join("systemd").join(unit).is_file(), "{unit}");
+    }
 
     let crates = |program: &str| {
         let path = first.join(format!("sbom/{program}-{ARCHITECTURE}.cdx.json"));
@@ -164,20 +166,23 @@ print(image.attrs["Config"]["User"], output.decode())
 }
 
 #[test]
-fn systemd_accepts_the_unit() {
-    let unit = std::fs::read_to_string(root().join("packaging/systemd/trailhose.service")).unwrap();
-    let program = "ExecStart=/usr/local/bin/trailhose ";
-    assert_eq!(unit.matches(program).count(), 1, "{unit}");
+fn systemd_accepts_the_units() {
     let folder = TempDir::new().unwrap();
-    let verify = |unit: &str| {
-        let path = folder.path().join("trailhose.service");
-        std::fs::write(&path, unit.replace(program, "ExecStart=/bin/true ")).unwrap();
-        let output = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(path));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert_eq!(verify(&unit), "");
-    // systemd-analyze only warns of unknown settings.
-    assert!(verify(&unit.replace("ProtectProc=", "ProtectProcess=")).contains("ProtectProcess"));
+    for (name, start) in [("trailhose.service", "sync --watch "), ("trailhose-serve.service", "serve ")] {
+        let unit = std::fs::read_to_string(root().join("packaging/systemd").join(name)).unwrap();
+        let program = "ExecStart=/usr/local/bin/trailhose ";
+        assert_eq!(unit.matches(program).count(), 1, "{unit}");
+        assert!(unit.contains(&format!("{program}{start}")), "{unit}");
+        let verify = |unit: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, unit.replace(program, "ExecStart=/bin/true ")).unwrap();
+            let output = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(path));
+            String::from_utf8(output.stderr).unwrap()
+        };
+        assert_eq!(verify(&unit), "");
+        // systemd-analyze only warns of unknown settings.
+        assert!(verify(&unit.replace("ProtectProc=", "ProtectProcess=")).contains("ProtectProcess"));
+    }
 }
 
 #[test]

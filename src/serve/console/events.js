@@ -221,6 +221,7 @@ export function open(root, first) {
         summary,
         `${found} · index of ${count(events, 'event')}`,
         behind > 0 && h('strong', {}, ` · ${count(behind, 'delivered event')} not indexed yet`),
+        answer.unreadable > 0 && h('strong', {}, ` · ${count(answer.unreadable, 'found event')} cannot be read: trailhose sync names the files`),
       );
       announce(found);
     };
