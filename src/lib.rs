@@ -36,6 +36,8 @@ pub mod doctor;
 
 #[cfg(feature = "detect")]
 pub mod alert;
+#[cfg(feature = "parquet")]
+pub mod compact;
 #[cfg(feature = "detect")]
 pub mod detect;
 #[cfg(feature = "cli")]

@@ -182,7 +182,7 @@ fn policy_of_readers_allows_queries_and_nothing_else() {
         assert!(statement["Effect"] == "Allow" && !resource.contains("\"*\""), "{statement}");
     }
     let prefixes = &plain["ListEvents"]["Condition"]["StringLike"]["s3:prefix"];
-    assert_eq!(prefixes, &json!(["events/*", "oversize/*"]));
+    assert_eq!(prefixes, &json!(["events/*", "oversize/*", "compacted/*"]));
 
     let with_key = statements(&[("EncryptionKey", "create")]);
     let added: Vec<_> = with_key.keys().filter(|name| !plain.contains_key(*name)).collect();

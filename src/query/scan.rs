@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::watch;
 
 /// The number of files that are listed before a thread reads them.
@@ -185,6 +185,44 @@ impl QueryScan {
         &self,
         request: &ScanRequest,
         control: &QueryControl,
+        new_visitor: impl FnMut() -> V,
+    ) -> Result<(Vec<V>, ScanReport), QueryError> {
+        let list = async |files: Sender<ObjectRef>| self.listing(request, control).run(&files).await;
+        self.run_listing(list, request, control, new_visitor).await
+    }
+
+    /// Passes the events of given files of this source to visitors, as [`QueryScan::run`] does.
+    ///
+    /// # Errors
+    /// A visitor failed.
+    pub async fn run_files<V: ScanVisitor + 'static>(
+        &self,
+        files: Vec<ObjectRef>,
+        request: &ScanRequest,
+        control: &QueryControl,
+        new_visitor: impl FnMut() -> V,
+    ) -> Result<(Vec<V>, ScanReport), QueryError> {
+        let progress = &control.progress;
+        progress.found_files.fetch_add(files.len() as u64, Ordering::Relaxed);
+        let bytes = files.iter().map(|file| file.size.unwrap_or(0)).sum();
+        progress.found_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let list = async |sender: Sender<ObjectRef>| {
+            for file in files {
+                // The threads end early if no further event is needed.
+                if sender.send(file).await.is_err() {
+                    break;
+                }
+            }
+            Ok(ScanReport::default())
+        };
+        self.run_listing(list, request, control, new_visitor).await
+    }
+
+    async fn run_listing<V: ScanVisitor + 'static>(
+        &self,
+        list: impl AsyncFnOnce(Sender<ObjectRef>) -> Result<ScanReport, QueryError>,
+        request: &ScanRequest,
+        control: &QueryControl,
         mut new_visitor: impl FnMut() -> V,
     ) -> Result<(Vec<V>, ScanReport), QueryError> {
         let started = Instant::now();
@@ -210,8 +248,7 @@ impl QueryScan {
             .collect();
         // The listing must notice when all threads have ended.
         drop(files);
-        let listed = self.listing(request, control).run(&sender).await;
-        drop(sender);
+        let listed = list(sender).await;
         let mut visitors = Vec::new();
         let mut report = ScanReport::default();
         let mut failed = None;

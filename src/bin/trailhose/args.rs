@@ -12,6 +12,7 @@ mod findings;
 mod followers;
 mod generate;
 mod init;
+mod lake;
 mod ledger;
 mod pause;
 mod prune;
@@ -41,6 +42,7 @@ pub(crate) use followers::{
 };
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
+pub(crate) use lake::{CompactArgs, LakeArgs, LakeCommand, LakeTableArgs};
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
 pub(crate) use prune::PruneArgs;
@@ -129,6 +131,9 @@ pub(crate) enum Command {
     /// List alerts, retry failed ones, or send a test message
     #[command(before_help = findings::ALERTS_EXAMPLES, after_help = findings::ALERTS_EXIT_CODES)]
     Alerts(AlertsArgs),
+    /// Rewrite the events of a lake as Parquet files
+    #[command(before_help = lake::EXAMPLES)]
+    Lake(LakeArgs),
     /// Delete the delivered files of past days
     #[command(before_help = prune::EXAMPLES, after_help = prune::EXIT_CODES)]
     Prune(PruneArgs),

@@ -27,6 +27,8 @@ mod generate;
 mod init;
 mod interrupt;
 mod inventory;
+#[cfg(feature = "parquet")]
+mod lake;
 mod ledger;
 mod not_ingested;
 #[cfg(feature = "operate")]
@@ -95,6 +97,10 @@ fn main() -> ExitCode {
             Command::Detect(_) => Err(components::missing_feature("`trailhose detect`", "detect")),
             #[cfg(not(feature = "detect"))]
             Command::Rules(_) => Err(components::missing_feature("`trailhose rules`", "detect")),
+            #[cfg(feature = "parquet")]
+            Command::Lake(args) => lake::run(args, interrupt::receiver()).await,
+            #[cfg(not(feature = "parquet"))]
+            Command::Lake(_) => Err(components::missing_feature("`trailhose lake`", "parquet")),
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
             Command::Prune(args) => prune::run(args).await,

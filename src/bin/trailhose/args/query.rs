@@ -62,6 +62,10 @@ pub(crate) struct RemoteArgs {
     #[arg(long, requires = "athena")]
     pub(crate) raw_lines: bool,
 
+    /// Read the table `events_by_day` of `trailhose lake compact`. It contains the days of arrival that are compacted
+    #[arg(long, requires = "athena", conflicts_with_all = ["raw_lines", "delivered_until"])]
+    pub(crate) by_day: bool,
+
     /// Location where Athena stores the result, if the workgroup neither manages results nor has a location
     #[arg(long, value_name = "s3://BUCKET/PREFIX/", requires = "athena")]
     pub(crate) result_location: Option<String>,

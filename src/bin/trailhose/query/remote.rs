@@ -49,7 +49,8 @@ async fn open_athena(
     if database.is_empty() || workgroup.is_empty() {
         return Err(format!("invalid --athena {location:?}: expected DATABASE or DATABASE@WORKGROUP"));
     }
-    let tables = AthenaTables { only_lines: args.raw_lines, ..AthenaTables::of_database(database) };
+    let by_day = args.by_day.then(|| "events_by_day".to_owned());
+    let tables = AthenaTables { only_lines: args.raw_lines, by_day, ..AthenaTables::of_database(database) };
     let client = aws_sdk_athena::Client::new(aws.config().await?);
     let engine = trailhose::query::AthenaEngine::new(client, tables, workgroup);
     let engine = engine.arrived_until(delivered_until).result_location(args.result_location.clone());

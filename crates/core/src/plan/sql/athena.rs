@@ -20,12 +20,16 @@ pub struct AthenaTables {
     pub lines: String,
     /// Whether all plans use the table of the events' bytes.
     pub only_lines: bool,
+    /// The table of compacted events, which is partitioned by event day and also contains the events' bytes. Used instead of
+    /// the other tables if it is set.
+    pub by_day: Option<String>,
 }
 
 impl AthenaTables {
     /// Returns the tables of a database with the names that `template.yaml` gives them.
     pub fn of_database(database: impl Into<String>) -> Self {
-        Self { database: database.into(), events: "events".into(), lines: "lines".into(), only_lines: false }
+        let (events, lines) = ("events".into(), "lines".into());
+        Self { database: database.into(), events, lines, only_lines: false, by_day: None }
     }
 
     /// Renders a plan. Without `arrived_until`, the day of arrival is bounded only from below, because a backfill delivers
@@ -35,7 +39,8 @@ impl AthenaTables {
     /// A value contains a control character, or the statement is too long.
     pub fn statement(&self, plan: &Plan, arrived_until: Option<Date>) -> Result<SqlStatement, RenderError> {
         let needs_bytes = matches!(plan.output(), PlanOutput::Events { columns, .. } if columns.is_empty());
-        let reads_lines = self.only_lines || needs_bytes || searches_anywhere(plan.predicate());
+        let needs_lines = self.only_lines || needs_bytes || searches_anywhere(plan.predicate());
+        let reads_lines = needs_lines && self.by_day.is_none();
         render(plan, &AthenaDialect { tables: self, reads_lines, arrived_until })
     }
 }
@@ -62,7 +67,11 @@ impl SqlDialect for AthenaDialect<'_> {
     }
 
     fn table(&self) -> String {
-        let table = if self.reads_lines { &self.tables.lines } else { &self.tables.events };
+        let table = match &self.tables.by_day {
+            Some(table) => table,
+            None if self.reads_lines => &self.tables.lines,
+            None => &self.tables.events,
+        };
         format!("{}.{}", quoted(&self.tables.database), quoted(table))
     }
 
@@ -102,9 +111,15 @@ impl SqlDialect for AthenaDialect<'_> {
     fn time_bounds(&self, span: TimeSpan) -> Vec<String> {
         let [since, until] = bounds(span);
         let time = self.time_text();
-        // No event arrives before it happens.
-        let mut conditions = vec![format!("dt >= '{}'", since.date())];
-        conditions.extend(self.arrived_until.map(|day| format!("dt <= '{day}'")));
+        let mut conditions = Vec::new();
+        if self.tables.by_day.is_some() {
+            conditions.push(format!("day >= '{}'", since.date()));
+            conditions.push(format!("day <= '{}'", until.date()));
+        } else {
+            // No event arrives before it happens.
+            conditions.push(format!("dt >= '{}'", since.date()));
+            conditions.extend(self.arrived_until.map(|day| format!("dt <= '{day}'")));
+        }
         // `eventTime` ends with Z, which the bounds do not: 10:00:00 is before 10:00:00Z and before 10:00:00.5Z.
         conditions.push(format!("{time} >= '{since}'"));
         conditions.push(format!("{time} < '{until}'"));

@@ -51,6 +51,21 @@ fn bytes_and_texts_anywhere_come_from_the_table_of_lines() {
 }
 
 #[test]
+fn table_by_event_day_bounds_the_day_on_both_sides_and_contains_the_bytes() {
+    let by_day = AthenaTables { by_day: Some("events_by_day".into()), ..AthenaTables::of_database("lake") };
+    let sql = by_day.statement(&plan(r#""events": {"order": "newest"}, "limit": 1"#), None).unwrap().sql;
+    let start = "SELECT line AS \"event\"\nFROM \"lake\".\"events_by_day\"\nWHERE day >= '2026-02-01'\n  AND day <= \
+                 '2026-03-01'\n  AND eventtime >= '2026-02-01T00:00:00'\n  AND eventtime < '2026-03-01T12:00:01'";
+    assert!(sql.starts_with(start), "{sql}");
+    let sql = by_day.statement(
+        &plan(r#""where": {"anywhere": "x"}, "groups": {"by": ["principal"], "aggregates": ["count"]}"#),
+        None,
+    );
+    let sql = sql.unwrap().sql;
+    assert!(sql.contains("coalesce(useridentity.arn, ") && sql.contains("regexp_like(line, "), "{sql}");
+}
+
+#[test]
 fn comparison_without_a_value_is_false_and_its_negation_true() {
     for (predicate, expected) in [
         (r#"{"field": "eventName", "equals": ["a"]}"#, "eventname = 'a'"),

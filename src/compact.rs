@@ -1,0 +1,312 @@
+//! Compaction of a lake: rewrites the events that arrived on a day as Parquet files by event day.
+//!
+//! ```text
+//! events/dt=ARRIVED/*.gz ─▶ read ─▶ temporary Parquet files by event day ─▶ read back and compare ─▶ publish ─▶ record
+//! ```
+//!
+//! The JSON Lines files of the lake remain: the Parquet files are a second copy for queries. An arrived day is read
+//! completely or not at all. Its Parquet files are published only after they were read back and compared with the events.
+//! The record of the day ([`record`]) lists the files before they are published and is completed afterwards, so an
+//! interrupted compaction is repeated without duplicates. Files that arrive later on are compacted in a batch of their own.
+
+mod columns;
+mod day_files;
+mod destination;
+mod read;
+mod record;
+mod verify;
+
+pub use destination::{BucketDestination, CompactDestination, FolderDestination, StoredRecord};
+
+use crate::query::{QueryControl, QueryError, QueryScan, ScanReport};
+use crate::source::{Listing, Source, SourceError};
+use day_files::{DayFiles, FileLimits, FinishedFile};
+use jiff::civil::Date;
+use record::{BatchState, CompactedBatch, DayRecord, InputFile, OutputFile};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why a day is not compacted.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// The lake cannot be listed.
+    #[error("cannot list the lake: {0}")]
+    Listing(#[from] SourceError),
+    /// The files of the lake cannot be read.
+    #[error(transparent)]
+    Scan(#[from] QueryError),
+    /// Some events cannot be read. The report names the files.
+    #[error("not all events can be read, so nothing of this day is compacted")]
+    Unreadable(Box<ScanReport>),
+    /// A file was replaced after it was compacted.
+    #[error(
+        "{0} was replaced after it was compacted: delete the Parquet files of this day and its record {1}, and run the \
+         command again"
+    )]
+    Replaced(String, String),
+    /// The record of the day cannot be understood.
+    #[error("the record {0} is invalid: {1}")]
+    Record(String, String),
+    /// Another process compacts the same day.
+    #[error("{0} was changed by another process: run only one compaction at a time")]
+    Conflict(String),
+    /// A temporary file cannot be written or read.
+    #[error("the temporary file {0}: {1}")]
+    Temporary(String, String),
+    /// The Parquet files do not contain the events.
+    #[error("the Parquet file of {day} differs from the events in {reason}; nothing was published")]
+    Differs {
+        /// The event day of the file.
+        day: Date,
+        /// The first difference.
+        reason: String,
+    },
+    /// A Parquet file cannot be written or read.
+    #[error("Parquet: {0}")]
+    Parquet(String),
+    /// The destination cannot be read or written.
+    #[error("{0}")]
+    Destination(String),
+    /// The compaction was interrupted. Nothing of this day is published.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CompactError {
+    fn parquet(error: parquet::errors::ParquetError) -> Self {
+        Self::Parquet(error.to_string())
+    }
+
+    fn temporary(path: &Path, error: &std::io::Error) -> Self {
+        Self::Temporary(path.display().to_string(), error.to_string())
+    }
+}
+
+/// What was done for an arrived day.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CompactedDay {
+    /// The files of the lake that are compacted now.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// The files that were compacted before.
+    pub earlier_files: u64,
+    /// Their events.
+    pub events: u64,
+    /// The events without a valid event time. They are stored under the day of arrival.
+    pub without_time: u64,
+    /// Lines that are not JSON objects. They are stored under the day of arrival, without other columns.
+    pub not_objects: u64,
+    /// The Parquet files.
+    pub parquet_files: u64,
+    /// Their size in bytes.
+    pub parquet_bytes: u64,
+    /// The event days of the Parquet files.
+    pub event_days: u64,
+    /// Files of an interrupted compaction that were removed.
+    pub removed_files: u64,
+}
+
+/// Compacts the days of a lake.
+#[derive(Debug)]
+pub struct LakeCompaction {
+    source: Arc<dyn Source>,
+    bucket: String,
+    /// The folder of the partitions `dt=DAY`, with a final slash.
+    events: String,
+    scan: QueryScan,
+    destination: Box<dyn CompactDestination>,
+    limits: FileLimits,
+}
+
+impl LakeCompaction {
+    /// Creates a compaction. `events` is the folder of the partitions `dt=DAY`, and `scan` is a scan of the same source.
+    pub fn new(
+        source: Arc<dyn Source>,
+        bucket: &str,
+        events: &str,
+        scan: QueryScan,
+        destination: Box<dyn CompactDestination>,
+    ) -> Self {
+        let (bucket, events) = (bucket.to_owned(), events.to_owned());
+        Self { source, bucket, events, scan, destination, limits: FileLimits::default() }
+    }
+
+    /// Returns the arrived days of the lake up to a day, oldest first.
+    ///
+    /// # Errors
+    /// The lake cannot be listed.
+    pub async fn arrived_days(&self, since: Option<Date>, until: Date) -> Result<Vec<Date>, CompactError> {
+        let mut days = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.list(&self.events, Some('/'), token.as_deref()).await?;
+            let names = page.prefixes.iter().filter_map(|prefix| prefix.trim_end_matches('/').rsplit('/').next());
+            days.extend(names.filter_map(|name| name.strip_prefix("dt=")?.parse::<Date>().ok()));
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        days.retain(|day| *day <= until && since.is_none_or(|since| *day >= since));
+        days.sort_unstable();
+        Ok(days)
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        delimiter: Option<char>,
+        token: Option<&str>,
+    ) -> Result<crate::source::ListPage, CompactError> {
+        let request = Listing { bucket: &self.bucket, prefix, delimiter, token, start_after: None };
+        Ok(self.source.list(&request).await?.complete()?)
+    }
+
+    /// Compacts the files of an arrived day that are not compacted yet. With `dry_run`, it only counts them.
+    ///
+    /// # Errors
+    /// See [`CompactError`]. Nothing of the new files is published, or the next run publishes them again under the same
+    /// names.
+    pub async fn compact(
+        &self,
+        arrived: Date,
+        dry_run: bool,
+        control: &QueryControl,
+    ) -> Result<CompactedDay, CompactError> {
+        let mut done = CompactedDay::default();
+        let (mut record, mut version) = self.record(arrived).await?;
+        if !dry_run && let Some(batch) = record.batches.pop_if(|batch| batch.state == BatchState::Publishing) {
+            for output in &batch.outputs {
+                self.destination.remove(&output.key).await?;
+                done.removed_files += 1;
+            }
+        }
+        record.batches.retain(|batch| batch.state == BatchState::Complete);
+        let files = self.new_files(arrived, &record, &mut done).await?;
+        if files.is_empty() || dry_run {
+            return Ok(done);
+        }
+        let folder = tempfile::tempdir().map_err(|error| CompactError::temporary(&std::env::temp_dir(), &error))?;
+        let inputs =
+            files.iter().filter_map(|file| Some(InputFile { key: file.key.clone(), etag: file.etag.clone()? }));
+        let inputs = inputs.collect();
+        let written = DayFiles::new(folder.path(), self.limits)?;
+        let (written, report) = read::run(&self.scan, files, written, arrived, control).await?;
+        if report.scanned.stopped {
+            return Err(CompactError::Interrupted);
+        }
+        if !report.scanned.is_complete() {
+            return Err(CompactError::Unreadable(Box::new(report.scanned)));
+        }
+        let written = written.finish()?;
+        let events: u64 = written.iter().map(|file| file.events).sum();
+        if events != report.scanned.events {
+            let (day, events) = (arrived, report.scanned.events);
+            return Err(CompactError::Differs { day, reason: format!("the number of events, which is {events}") });
+        }
+        let written = verified(written).await?;
+        done.events = events;
+        (done.without_time, done.not_objects) = (report.without_time, report.not_objects);
+        self.publish(&written, inputs, record, &mut version, &mut done).await?;
+        Ok(done)
+    }
+
+    /// Returns the record of a day, with its version.
+    async fn record(&self, arrived: Date) -> Result<(DayRecord, Option<String>), CompactError> {
+        let key = DayRecord::key(arrived);
+        match self.destination.read(&key).await? {
+            Some(stored) => match DayRecord::parse(&stored.bytes, arrived) {
+                Ok(record) => Ok((record, Some(stored.version))),
+                Err(reason) => Err(CompactError::Record(key, reason)),
+            },
+            None => Ok((DayRecord::new(arrived), None)),
+        }
+    }
+
+    /// Lists the files of a day that are in no complete batch.
+    async fn new_files(
+        &self,
+        arrived: Date,
+        record: &DayRecord,
+        done: &mut CompactedDay,
+    ) -> Result<Vec<crate::object::ObjectRef>, CompactError> {
+        let prefix = format!("{}dt={arrived}/", self.events);
+        let (mut files, mut token) = (Vec::new(), None);
+        loop {
+            let page = self.list(&prefix, None, token.as_deref()).await?;
+            for object in page.objects {
+                let etag = match &object.etag {
+                    Some(etag) => etag.clone(),
+                    None => self.source.stat(&object).await?.etag.unwrap_or_default(),
+                };
+                let file = InputFile { key: object.key.clone(), etag: etag.clone() };
+                if record.contains(&file) {
+                    done.earlier_files += 1;
+                } else if record.contains_other_version(&file) {
+                    return Err(CompactError::Replaced(object.to_string(), DayRecord::key(arrived)));
+                } else {
+                    done.files += 1;
+                    done.bytes += object.size.unwrap_or(0);
+                    files.push(crate::object::ObjectRef { etag: Some(etag), ..object });
+                }
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(files);
+            }
+        }
+    }
+
+    /// Records the files, publishes them, and completes the record.
+    async fn publish(
+        &self,
+        written: &[FinishedFile],
+        inputs: Vec<InputFile>,
+        mut record: DayRecord,
+        version: &mut Option<String>,
+        done: &mut CompactedDay,
+    ) -> Result<(), CompactError> {
+        let key = record.key_of_day();
+        let outputs: Vec<OutputFile> = (1..)
+            .zip(written)
+            .map(|(number, file)| OutputFile {
+                key: record.output_key(file.day, number),
+                events: file.events,
+                bytes: file.bytes,
+            })
+            .collect();
+        record.batches.push(CompactedBatch { state: BatchState::Publishing, inputs, outputs: outputs.clone() });
+        *version = Some(self.destination.write(&key, record.to_bytes(), version.as_deref()).await?);
+        for (file, output) in written.iter().zip(&outputs) {
+            self.destination.publish(&output.key, &file.path).await?;
+            done.parquet_files += 1;
+            done.parquet_bytes += file.bytes;
+        }
+        done.event_days = written.chunk_by(|one, next| one.day == next.day).count() as u64;
+        if let Some(batch) = record.batches.last_mut() {
+            batch.state = BatchState::Complete;
+        }
+        *version = Some(self.destination.write(&key, record.to_bytes(), version.as_deref()).await?);
+        Ok(())
+    }
+}
+
+/// Reads the files back on a thread of its own.
+async fn verified(files: Vec<FinishedFile>) -> Result<Vec<FinishedFile>, CompactError> {
+    let check = move || files.iter().try_for_each(verify::verify).map(|()| files);
+    let checked = tokio::task::spawn_blocking(check).await;
+    checked.map_err(|error| CompactError::Parquet(error.to_string()))?
+}
+
+/// Returns the statement that creates an Athena table over the Parquet files at a location.
+pub fn table_statement(database: &str, location: &str) -> String {
+    let location = location.trim_end_matches('/');
+    format!(
+        "CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`events_by_day` (\n{}\n)\nPARTITIONED BY (`day` string)\nSTORED AS \
+         PARQUET\nLOCATION '{location}/'\nTBLPROPERTIES (\n  'projection.enabled' = 'true',\n  'projection.day.type' = \
+         'date',\n  'projection.day.format' = 'yyyy-MM-dd',\n  'projection.day.range' = '2013-11-01,NOW+1DAYS',\n  \
+         'storage.location.template' = '{location}/day=${{day}}/'\n)",
+        columns::definitions()
+    )
+}
