@@ -143,6 +143,11 @@ export function arrowKeys(element) {
   });
 }
 
+/** Returns the link that opens the row with an ID, if the list contains it. */
+export function openLink(list, id) {
+  return [...list.querySelectorAll('tr[data-id]')].find((row) => row.dataset.id === id)?.querySelector('a.open');
+}
+
 /** Opens a row with a click at any place of it. A selection of text does not open it. */
 export function clickRows(element) {
   element.addEventListener('click', (event) => {

@@ -18,11 +18,11 @@ export async function openEvent(element, id, close) {
   fill(element, header, body);
   heading.focus();
   try {
-    const text = await request('GET', `events/${encodeURIComponent(id)}`, { text: true });
+    const original = await request('GET', `events/${encodeURIComponent(id)}`, { text: true });
     if (element.dataset.id !== id) return;
-    const event = parse(text);
-    fill(heading, event.eventName ?? 'Event');
-    fill(body, summary(event, id), jsonBlock('Original event', text));
+    const event = parse(original);
+    fill(heading, text(event.eventName) ?? 'Event');
+    fill(body, summary(event, id), jsonBlock('Original event', original));
   } catch (error) {
     if (element.dataset.id !== id) return;
     fill(body, failure('The event cannot be read', error));
@@ -31,20 +31,31 @@ export async function openEvent(element, id, close) {
 }
 
 /** Parses an event. Numbers keep their spelling if the browser provides it, so that long ones are not rounded. */
-function parse(text) {
-  return JSON.parse(text, (key, value, context) => (typeof value === 'number' && context?.source ? context.source : value));
+function parse(original) {
+  return JSON.parse(original, (key, value, context) => (typeof value === 'number' && context?.source ? context.source : value));
+}
+
+/** Returns a value as text, also if it has another type than CloudTrail documents. */
+function text(value) {
+  if (value === null || value === undefined) return value;
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 function summary(event, id) {
   const identity = event.userIdentity ?? {};
-  const principal = identity.arn ?? identity.invokedBy ?? identity.principalId ?? identity.type;
+  const principal = text(identity.arn ?? identity.invokedBy ?? identity.principalId ?? identity.type);
   const session = identity.sessionContext ?? {};
   const issuer = session.sessionIssuer ?? {};
   const isSignedWithMfa = session.attributes?.mfaAuthenticated ?? event.additionalEventData?.MFAUsed;
   return [
     sentence(event, principal),
     event.errorCode &&
-      h('p', { class: 'notice bad' }, h('strong', {}, event.errorCode), event.errorMessage && `: ${event.errorMessage}`),
+      h(
+        'p',
+        { class: 'notice bad' },
+        h('strong', {}, text(event.errorCode)),
+        event.errorMessage && `: ${text(event.errorMessage)}`,
+      ),
     facts('What', [
       ['Service', event.eventSource, 'service'],
       ['Event name', event.eventName, 'name'],
@@ -76,7 +87,7 @@ function summary(event, id) {
     ]),
     facts(
       'Resources',
-      (event.resources ?? []).map((resource) => [resource?.type ?? 'resource', resource?.ARN]),
+      (Array.isArray(event.resources) ? event.resources : []).map((resource) => [resource?.type ?? 'resource', resource?.ARN]),
     ),
     facts('Request', flatten(event.requestParameters)),
     facts('Response', flatten(event.responseElements)),
@@ -91,10 +102,10 @@ function sentence(event, principal) {
     { class: 'sentence' },
     h('strong', { title: principal }, shortPrincipal(principal) || 'An unknown principal'),
     event.errorCode ? ' tried to call ' : ' called ',
-    h('strong', { class: 'mono' }, event.eventName ?? 'an unnamed event'),
-    event.eventSource && ` of ${event.eventSource.replace(/\.amazonaws\.com$/, '')}`,
-    event.awsRegion && ` in ${event.awsRegion}`,
-    event.sourceIPAddress && ` from ${event.sourceIPAddress}`,
+    h('strong', { class: 'mono' }, text(event.eventName) ?? 'an unnamed event'),
+    event.eventSource && ` of ${text(event.eventSource).replace(/\.amazonaws\.com$/, '')}`,
+    event.awsRegion && ` in ${text(event.awsRegion)}`,
+    event.sourceIPAddress && ` from ${text(event.sourceIPAddress)}`,
     '.',
   );
 }
@@ -115,14 +126,14 @@ function facts(name, rows) {
         h(
           'dd',
           {},
-          value instanceof Node ? value : h('span', { class: 'mono' }, value),
+          value instanceof Node ? value : h('span', { class: 'mono' }, text(value)),
           field && [
             ' ',
             h(
               'a',
               {
                 class: 'pivot',
-                href: link('events', { [field]: value }),
+                href: link('events', { [field]: text(value) }),
                 'aria-label': `Search events with the same ${label.toLowerCase()}`,
               },
               'search',

@@ -1,7 +1,21 @@
 // Search over the index of delivered events. The conditions are in the URL's fragment.
 
 import { request } from './api.js';
-import { addRows, announce, arrowKeys, clickRows, count, failure, fill, h, link, shortPrincipal, table, time } from './dom.js';
+import {
+  addRows,
+  announce,
+  arrowKeys,
+  clickRows,
+  count,
+  failure,
+  fill,
+  openLink,
+  h,
+  link,
+  shortPrincipal,
+  table,
+  time,
+} from './dom.js';
 import { openEvent } from './event.js';
 
 export const title = 'Events';
@@ -78,6 +92,8 @@ export function open(root, first) {
   let parameters = first;
   let controller = new AbortController();
   let searched = null;
+  // The ID of the event that was closed, until its row has the focus.
+  let closed = null;
   const chips = h('ul', { class: 'chips', 'aria-label': 'Conditions' });
   const summary = h('p', { class: 'muted small' });
   const results = h('div', { class: 'results' });
@@ -221,7 +237,8 @@ export function open(root, first) {
         summary,
         `${found} · index of ${count(events, 'event')}`,
         behind > 0 && h('strong', {}, ` · ${count(behind, 'delivered event')} not indexed yet`),
-        answer.unreadable > 0 && h('strong', {}, ` · ${count(answer.unreadable, 'found event')} cannot be read: trailhose sync names the files`),
+        answer.unreadable > 0 &&
+          h('strong', {}, ` · ${count(answer.unreadable, 'found event')} cannot be read: trailhose sync names the files`),
       );
       announce(found);
     };
@@ -246,6 +263,7 @@ export function open(root, first) {
     const problem = h('div');
     fill(results, list, problem, cursor && button);
     mark();
+    focusClosed();
 
     async function loadMore() {
       button.disabled = true;
@@ -278,14 +296,16 @@ export function open(root, first) {
   }
 
   function close() {
-    const id = parameters.event;
+    closed = parameters.event;
     location.hash = link('events', searchParameters());
-    setTimeout(() =>
-      [...results.querySelectorAll('tr[data-id]')]
-        .find((row) => row.dataset.id === id)
-        ?.querySelector('a.open')
-        .focus(),
-    );
+    setTimeout(focusClosed);
+  }
+
+  /** Moves the focus to the row of the event that was closed. If the list is not loaded yet, this happens after it is. */
+  function focusClosed() {
+    if (closed === null || results.childElementCount === 0) return;
+    (openLink(results, closed) ?? root.parentElement.querySelector('h1')).focus();
+    closed = null;
   }
 
   function drawDetail() {

@@ -10,6 +10,7 @@ import {
   count,
   failure,
   fill,
+  openLink,
   h,
   jsonBlock,
   link,
@@ -49,6 +50,8 @@ export function open(root, first, session) {
   const mayWrite = session.scopes.includes('write');
   let parameters = first;
   let listed = null;
+  // The ID of the finding that was closed, until its row has the focus.
+  let closed = null;
   let isClosed = false;
   const known = new Map();
   const state = h(
@@ -116,6 +119,7 @@ export function open(root, first, session) {
     const more = h('button', { type: 'button', onclick: loadMore }, 'Load more');
     fill(results, list, problem, cursor && more);
     mark();
+    focusClosed();
 
     async function loadMore() {
       try {
@@ -220,14 +224,16 @@ export function open(root, first, session) {
   }
 
   function close() {
-    const id = parameters.finding;
+    closed = parameters.finding;
     location.hash = link('findings', filters());
-    setTimeout(() =>
-      [...results.querySelectorAll('tr[data-id]')]
-        .find((row) => row.dataset.id === id)
-        ?.querySelector('a.open')
-        .focus(),
-    );
+    setTimeout(focusClosed);
+  }
+
+  /** Moves the focus to the row of the finding that was closed. If the list is not loaded yet, this happens after it is. */
+  function focusClosed() {
+    if (closed === null || results.childElementCount === 0) return;
+    (openLink(results, closed) ?? root.parentElement.querySelector('h1')).focus();
+    closed = null;
   }
 
   async function loadAlerts() {
