@@ -158,6 +158,7 @@ FUNCTIONS = [
     ("events", "timeOf", ["2026-02-28", True], "2026-03-01T00:00:00Z"),
     ("events", "timeOf", ["2026-02-28T10:00:00Z", True], "2026-02-28T10:00:00Z"),
     ("events", "timeOf", ["2026-02-28 10:00", False], "2026-02-28T10:00:00Z"),
+    ("days", "addDays", ["2026-03-01", -1], "2026-02-28"),
     ("dom", "indentJson", ['{"a":1.50e+07,"b":[],"c":"x\\"{,"}'], '{\n  "a": 1.50e+07,\n  "b": [],\n  "c": "x\\"{,"\n}'),
     ("dom", "visible", ["a\u202eb\u200b\u0007\u00e9"], "a\\u{202e}b\\u{200b}\\u{7}\u00e9"),
     ("dom", "shortPrincipal", ["arn:aws:sts::111122223333:assumed-role/deploy/session"], "deploy/session"),

@@ -64,7 +64,7 @@ export function open(root, first) {
     button.disabled = false;
   }
 
-  function draw({ plan, summary, columns, rows, complete, not_read: notRead = [] }) {
+  function draw({ plan, summary, columns, rows, complete, limited, not_read: notRead = [] }) {
     announce(count(rows.length, 'row'));
     const shown = columns.map((name, index) => ({
       label: name,
@@ -91,6 +91,7 @@ export function open(root, first) {
             ),
           ],
         ),
+      limited && h('p', { class: 'muted small' }, `The first ${count(rows.length, 'row')}: the plan limits their number.`),
       rows.length === 0
         ? h('p', { class: 'empty' }, 'No event matches the plan. Check its time span.')
         : table('Answer', shown, rows),

@@ -6,65 +6,69 @@ import { announce, count, failure, fill, formatNumber, h, link } from './dom.js'
 export const title = 'Days';
 
 const METRICS = { objects: 'Objects', events: 'Events', quarantined: 'Quarantined objects' };
-// Days in the table. Earlier and later days are one button away.
+// Days that Earlier and Later move.
 const DAYS = 62;
 const LEVELS = 5;
 
-export function open(root, parameters) {
-  let metric = Object.hasOwn(METRICS, parameters.show) ? parameters.show : 'events';
+export function open(root, first) {
+  let parameters = first;
   let answer = null;
-  let isClosed = false;
-  // The end of the shown days, as an index.
-  let end = 0;
+  let controller = new AbortController();
   const choice = h(
     'select',
     { id: 'metric' },
-    Object.entries(METRICS).map(([value, label]) => h('option', { value, selected: value === metric }, label)),
+    Object.entries(METRICS).map(([value, label]) => h('option', { value }, label)),
   );
   const range = h('span', { class: 'muted small' });
-  const earlier = h('button', { type: 'button', onclick: () => move(-DAYS) }, 'Earlier');
-  const later = h('button', { type: 'button', onclick: () => move(DAYS) }, 'Later');
+  const earlier = h('button', { type: 'button', onclick: () => show(answer.days[0]) }, 'Earlier');
+  const later = h('button', { type: 'button', onclick: () => show(addDays(answer.days.at(-1), DAYS + 1)) }, 'Later');
   const map = h('div');
   const described = h('p', { class: 'described', 'aria-live': 'polite' });
 
-  choice.addEventListener('change', () => {
-    metric = choice.value;
-    history.replaceState(null, '', link('days', { show: metric }));
-    draw();
-  });
+  const metric = () => (Object.hasOwn(METRICS, parameters.show) ? parameters.show : 'events');
+  choice.addEventListener('change', () => (location.hash = link('days', { ...parameters, show: choice.value })));
 
-  function move(step) {
-    end = Math.max(Math.min(DAYS, answer.days.length), Math.min(answer.days.length, end + step));
-    draw();
+  /** Shows the days before a day. */
+  function show(until) {
+    location.hash = link('days', { ...parameters, until });
   }
 
   async function load() {
+    controller.abort();
+    controller = new AbortController();
     map.setAttribute('aria-busy', 'true');
+    const { until } = parameters;
     try {
-      answer = await request('GET', 'days');
-      if (isClosed) return;
-      end = answer.days.length;
+      const query = until ? { since: addDays(until, -DAYS), until } : {};
+      answer = await request('GET', 'days', { query, signal: controller.signal });
       draw();
     } catch (error) {
-      if (!isClosed) fill(map, failure('The days cannot be read', error));
+      if (error.name === 'AbortError') return;
+      fill(map, failure('The days cannot be read', error));
     }
     map.removeAttribute('aria-busy');
   }
 
+  /** Draws the days from the first to the last one with objects of any account. */
   function draw() {
-    if (answer.days.length === 0) {
-      fill(map, h('p', { class: 'empty' }, 'The ledger contains no objects yet.'));
+    const isEmpty = (index) => answer.accounts.every((account) => account.days[index].state === 'outside');
+    let [start, end] = [0, answer.days.length];
+    while (start < end && isEmpty(start)) start += 1;
+    while (start < end && isEmpty(end - 1)) end -= 1;
+    earlier.disabled = !answer.first || answer.first >= answer.days[0];
+    later.disabled = !answer.last || answer.last <= answer.days.at(-1);
+    earlier.hidden = later.hidden = earlier.disabled && later.disabled;
+    if (start === end) {
+      fill(range);
+      const days = `from ${answer.days[0]} to ${answer.days.at(-1)}`;
+      fill(map, h('p', { class: 'empty' }, `The ledger contains no objects of the days ${days}.`));
       return;
     }
-    const start = Math.max(0, end - DAYS);
     const days = answer.days.slice(start, end);
     fill(range, `${days[0]} to ${days.at(-1)} (UTC)`);
-    earlier.disabled = start === 0;
-    later.disabled = end === answer.days.length;
-    earlier.hidden = later.hidden = answer.days.length <= DAYS;
     const largest = Math.max(
       1,
-      ...answer.accounts.flatMap((account) => account.days.slice(start, end).map((day) => day[metric] ?? 0)),
+      ...answer.accounts.flatMap((account) => account.days.slice(start, end).map((day) => day[metric()] ?? 0)),
     );
     const rows = answer.accounts.map((account) => accountRow(account, days, start, largest));
     fill(
@@ -74,7 +78,7 @@ export function open(root, parameters) {
         { class: 'scroll' },
         h(
           'table',
-          { role: 'grid', 'aria-label': `${METRICS[metric]} by account and day`, class: 'heat' },
+          { role: 'grid', 'aria-label': `${METRICS[metric()]} by account and day`, class: 'heat' },
           heads(days),
           h('tbody', {}, rows),
         ),
@@ -100,7 +104,7 @@ export function open(root, parameters) {
 
   function cell(account, day, figures, largest) {
     const text = describe(account.account, day, figures);
-    const value = figures?.[metric] ?? 0;
+    const value = figures?.[metric()] ?? 0;
     const level = value === 0 ? 0 : Math.max(1, Math.ceil((Math.log1p(value) / Math.log1p(largest)) * LEVELS));
     const state = figures?.state ?? 'outside';
     const kind = state === 'objects' ? `level-${level}` : state;
@@ -120,7 +124,7 @@ export function open(root, parameters) {
     );
   }
 
-  function show(target) {
+  function showFigures(target) {
     described.textContent = target.getAttribute('aria-label');
   }
 
@@ -128,8 +132,8 @@ export function open(root, parameters) {
     location.hash = link('events', { account: target.dataset.account, since: target.dataset.day, until: target.dataset.day });
   }
 
-  map.addEventListener('focusin', (event) => event.target.matches('td') && show(event.target));
-  map.addEventListener('mouseover', (event) => event.target.matches('td') && show(event.target));
+  map.addEventListener('focusin', (event) => event.target.matches('td') && showFigures(event.target));
+  map.addEventListener('mouseover', (event) => event.target.matches('td') && showFigures(event.target));
   map.addEventListener('click', (event) => event.target.matches('td') && openDay(event.target));
   map.addEventListener('keydown', (event) => {
     const from = event.target;
@@ -157,13 +161,24 @@ export function open(root, parameters) {
     described,
     legend(),
   );
-  load();
-  return {
-    update: () => true,
-    close() {
-      isClosed = true;
-    },
-  };
+  function update(next) {
+    const isOtherSpan = answer === null || next.until !== parameters.until;
+    parameters = next;
+    choice.value = metric();
+    if (isOtherSpan) load();
+    else draw();
+    return true;
+  }
+
+  update(parameters);
+  return { update, close: () => controller.abort() };
+}
+
+/** Returns the day that is so many days after a day. */
+export function addDays(day, days) {
+  const date = new Date(`${day}T00:00:00Z`);
+  date.setUTCDate(date.getUTCDate() + days);
+  return date.toISOString().slice(0, 10);
 }
 
 /** Two header rows: months, and days of the month. */
