@@ -111,8 +111,10 @@ class Person:
                 self.browser.save_screenshot(str(file))
                 violations = self.violations()
                 assert not violations, f"axe-core, {name}, {theme}, {width} px:\n" + "\n".join(violations)
-                overflow = self.browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
-                assert overflow <= 0, f"{name} is {overflow} px wider than a window of {width} px"
+        for width in [*WIDTHS.values(), 600, 820, 1100]:
+            self.looks("light", width)
+            overflow = self.browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
+            assert overflow <= 0, f"{name} is {overflow} px wider than a window of {width} px"
         self.looks("light", WIDTHS["wide"])
 
     def violations(self):

@@ -84,7 +84,7 @@ export function open(root, parameters, session) {
           'p',
           { class: 'muted small' },
           last ? ['last run ', relativeTime(last.ended ?? last.started)] : 'no run yet',
-          source.next_run && [' · next run ', relativeTime(source.next_run)],
+          source.next_run && [' · next run ', new Date(source.next_run) > new Date() ? relativeTime(source.next_run) : 'now'],
         ),
         mayWrite &&
           h(
