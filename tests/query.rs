@@ -95,6 +95,14 @@ fn lookup_uses_an_index_that_has_every_event() {
     let indexed_by_key = lookup(key);
     assert_eq!(indexed_by_key.out(), by_key.out());
     assert!(indexed_by_key.err().contains("with the index") && !by_key.err().contains("with the index"));
+    // An index that does not contain every event is not used.
+    let followers = ["followers", "reset", "index", text(dest), "--to", "start", "--yes"];
+    let reset = run(&followers);
+    assert_eq!(reset.code(), 0, "{reset:?}");
+    let behind = lookup(&["--id", id]);
+    assert_eq!((behind.code(), behind.out()), (0, scanned.out()));
+    assert!(!behind.err().contains("with the index"), "{behind:?}");
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
     // If a file does not contain the events of the index, all files are read instead.
     for file in laptop::files(dest).iter().filter(|file| text(file).ends_with(".jsonl.gz")) {
         std::fs::write(file, b"").unwrap();

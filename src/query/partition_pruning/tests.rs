@@ -26,6 +26,19 @@ fn arrival_has_no_upper_limit_unless_the_user_sets_one() {
     assert_eq!(admitted(&limited, &names), ["dt=2026-02-01", "dt=2026-02-03", "dt=x"]);
 }
 
+/// The clock of the destination can be behind that of CloudTrail.
+#[test]
+fn event_just_after_midnight_can_have_arrived_on_the_day_before() {
+    let span = |since: &str| {
+        let time = format!(r#""time": {{"since": "{since}", "until": "2026-02-03T00:00:00Z"}}"#);
+        let plan = format!(r#"{{{time}, "events": {{"order": "as_read"}}}}"#);
+        PartitionPruning::of_plan(&serde_json::from_str(&plan).unwrap())
+    };
+    let names = ["dt=2026-01-30", "dt=2026-01-31", "dt=2026-02-01"];
+    assert_eq!(admitted(&span("2026-02-01T00:59:59Z"), &names), names[1..]);
+    assert_eq!(admitted(&span("2026-02-01T01:00:00Z"), &names), names[2..]);
+}
+
 #[test]
 fn only_accounts_and_regions_that_the_predicate_requires_are_read() {
     let account = r#"{"field": "recipientAccountId", "equals": ["111122223333", "444455556666"]}"#;
