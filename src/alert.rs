@@ -68,18 +68,6 @@ pub enum SendOutcome {
     },
 }
 
-impl SendOutcome {
-    /// Changes the reason, for example to remove a secret that a response quotes.
-    fn map_reason(self, change: impl FnOnce(&str) -> String) -> Self {
-        match self {
-            Self::Delivered => Self::Delivered,
-            Self::Retry { after, reason } => Self::Retry { after, reason: change(&reason) },
-            Self::Blocked { reason } => Self::Blocked { reason: change(&reason) },
-            Self::Refused { reason } => Self::Refused { reason: change(&reason) },
-        }
-    }
-}
-
 /// A destination in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationConfig {
@@ -162,8 +150,8 @@ pub fn open(config: &DestinationConfig, aws: Option<&SdkConfig>) -> Result<Arc<d
     })
 }
 
-/// Classifies the response of an HTTP destination.
-fn http_outcome(response: Result<HttpReply, SendError>) -> SendOutcome {
+/// Classifies the response of an HTTP destination. `mask` removes secrets that the response quotes.
+fn http_outcome(response: Result<HttpReply, SendError>, mask: impl FnOnce(&str) -> String) -> SendOutcome {
     let reply = match response {
         Ok(reply) => reply,
         Err(error @ (SendError::Address(_) | SendError::Header(_))) => {
@@ -171,7 +159,7 @@ fn http_outcome(response: Result<HttpReply, SendError>) -> SendOutcome {
         }
         Err(error) => return SendOutcome::Retry { after: None, reason: error.to_string() },
     };
-    let excerpt = reply.excerpt();
+    let excerpt = reply.excerpt(mask);
     let text = if excerpt.is_empty() { String::new() } else { format!(": {excerpt}") };
     let reason = format!("status {}{text}", reply.status);
     match reply.status {

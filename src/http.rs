@@ -1,22 +1,27 @@
-//! Sends HTTP requests to destinations outside of AWS: alerts, and later forwards.
+//! Sends HTTP requests to destinations outside of AWS: alerts and forwards.
 //!
-//! The client is the HTTPS client of the AWS SDK. It follows no redirects and uses no proxy. It connects only to addresses
-//! that were checked after the name was resolved, so a name that changes between the check and the connection has no
-//! effect. Each request has a time limit, and only the start of a response is read.
+//! The client follows no redirects and uses no proxy. It connects only to addresses that were checked after the name was
+//! resolved, so a name that changes between the check and the connection has no effect. Each request has a time limit, and
+//! only the start of a response is read.
 
 mod address;
 mod secret;
 mod signature;
+mod tls;
 
 pub use secret::{Secret, SecretError, SecretSource};
 pub use signature::{SigningKeys, WebhookSigner};
+pub use tls::{TlsError, TlsFiles};
 
+use ::http::header::{HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use ::http::{Method, Request};
 use address::AddressGuard;
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::HttpConnector;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -25,6 +30,12 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The number of bytes of a response that are read. A destination answers with a short text.
 const MAX_RESPONSE: usize = 16 << 10;
+
+/// The number of characters of a response in a message.
+const MAX_EXCERPT: usize = 200;
+
+/// The time after which an unused connection is closed. Many servers close it after 60 seconds.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest wait that a `Retry-After` header can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -70,17 +81,18 @@ pub struct HttpReply {
     pub status: u16,
     /// The wait that the destination asks for, at most an hour.
     pub retry_after: Option<Duration>,
-    /// The start of the body, at most 16 KiB.
+    /// The start of the body, at most 16 KiB unless the client reads more.
     pub body: Vec<u8>,
 }
 
 impl HttpReply {
-    /// Returns the start of the body as one line, for messages.
-    pub fn excerpt(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]).into_owned();
+    /// Returns the start of the body as one line, for messages. `mask` removes secrets before the text is cut, because a part
+    /// of a secret would not be recognized.
+    pub fn excerpt(&self, mask: impl FnOnce(&str) -> String) -> String {
+        let text = mask(&String::from_utf8_lossy(&self.body));
         let words: Vec<&str> =
             text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
-        words.join(" ")
+        words.join(" ").chars().take(MAX_EXCERPT).collect()
     }
 }
 
@@ -148,25 +160,58 @@ impl std::fmt::Display for DestinationUrl {
     }
 }
 
-/// The client of one destination.
-#[derive(Debug)]
+/// The client of one destination. It keeps connections open between requests.
 pub struct HttpClient {
-    connector: Connector,
+    client: Client<HttpsConnector<HttpConnector<AddressGuard>>, Full<Bytes>>,
     timeout: Duration,
+    max_response: usize,
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpClient").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
 }
 
 impl HttpClient {
-    /// Creates a client. With `allow_private`, it connects to every address. It loads the root certificates of the system.
+    /// Creates a client that trusts the root certificates of the system. With `allow_private`, it connects to every
+    /// address.
     pub fn new(allow_private: bool) -> Self {
-        let connector = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_with_resolver(AddressGuard { allow_private });
-        Self { connector, timeout: REQUEST_TIMEOUT }
+        Self::from_config(allow_private, tls::system_config())
+    }
+
+    /// Creates a client that uses these certificates.
+    ///
+    /// # Errors
+    /// A file cannot be read or contains no certificate or key.
+    pub fn with_tls(allow_private: bool, files: &TlsFiles) -> Result<Self, TlsError> {
+        Ok(Self::from_config(allow_private, files.config()?))
+    }
+
+    fn from_config(allow_private: bool, config: rustls::ClientConfig) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(AddressGuard { allow_private });
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client, timeout: REQUEST_TIMEOUT, max_response: MAX_RESPONSE }
     }
 
     /// Changes the time limit of a request.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// Changes the number of bytes of a response that are read.
+    pub fn with_max_response(self, max_response: usize) -> Self {
+        Self { max_response, ..self }
     }
 
     /// Sends a POST request once, and returns the response, regardless of its status.
@@ -179,13 +224,31 @@ impl HttpClient {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<HttpReply, SendError> {
-        let mut request = HttpRequest::new(SdkBody::from(body));
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        self.send(&Method::POST, url, headers, body.into()).await
+    }
+
+    /// Sends a request once, and returns the response, regardless of its status.
+    ///
+    /// # Errors
+    /// There is no response, see [`SendError`]. No message contains the URL or the value of a header.
+    pub async fn send(
+        &self,
+        method: &Method,
+        url: &DestinationUrl,
+        headers: impl Iterator<Item = (&str, &str)>,
+        body: Bytes,
+    ) -> Result<HttpReply, SendError> {
         let invalid = |what: &str| SendError::Header(what.to_owned());
-        request.set_method("POST").map_err(|_| invalid("method"))?;
-        request.set_uri(url.url.as_str()).map_err(|_| invalid("URL"))?;
-        let agent = concat!("trailhose/", env!("CARGO_PKG_VERSION")).to_owned();
-        for (name, value) in headers.iter().chain([&("user-agent", agent)]) {
-            request.headers_mut().try_insert(*name, value.clone()).map_err(|_| invalid(name))?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = url.url.parse().map_err(|_| invalid("URL"))?;
+        let agent = HeaderValue::from_static(concat!("trailhose/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().insert(USER_AGENT, agent);
+        for (name, value) in headers {
+            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(name))?;
+            let value = HeaderValue::from_str(value).map_err(|_| invalid(name))?;
+            request.headers_mut().insert(header, value);
         }
         match tokio::time::timeout(self.timeout, self.exchange(request)).await {
             Ok(reply) => reply,
@@ -193,8 +256,8 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(&self, request: HttpRequest) -> Result<HttpReply, SendError> {
-        let response = self.connector.call(request).await.map_err(|error| {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<HttpReply, SendError> {
+        let response = self.client.request(request).await.map_err(|error| {
             let refused = crate::aws::causes(&error).find_map(|cause| cause.downcast_ref::<address::NotPublic>());
             if let Some(refused) = refused {
                 return SendError::Address(refused.0);
@@ -204,17 +267,18 @@ impl HttpClient {
             SendError::Connection(causes.join(": "))
         })?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(retry_after);
+        let wait = response.headers().get(RETRY_AFTER).and_then(|text| retry_after(text.to_str().ok()?));
         // Dropping the rest of a long response closes the connection.
-        let mut stream = ByteStream::new(response.into_body());
+        let mut stream = response.into_body();
         let mut body = Vec::new();
-        while let Some(Ok(chunk)) = stream.next().await {
-            body.extend_from_slice(&chunk[..chunk.len().min(MAX_RESPONSE - body.len())]);
-            if body.len() == MAX_RESPONSE {
+        while let Some(Ok(frame)) = stream.frame().await {
+            let Some(chunk) = frame.data_ref() else { continue };
+            body.extend_from_slice(&chunk[..chunk.len().min(self.max_response - body.len())]);
+            if body.len() == self.max_response {
                 break;
             }
         }
-        Ok(HttpReply { status, retry_after, body })
+        Ok(HttpReply { status, retry_after: wait, body })
     }
 }
 

@@ -42,7 +42,9 @@ pub mod compact;
 pub mod detect;
 #[cfg(feature = "cli")]
 pub mod follow;
-#[cfg(feature = "detect")]
+#[cfg(feature = "forward")]
+pub mod forward;
+#[cfg(any(feature = "detect", feature = "forward"))]
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod index;

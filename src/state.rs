@@ -1,4 +1,5 @@
-//! The state database: stores the positions of followers, the findings of detection rules, and the outbox of alerts.
+//! The state database: stores the positions of followers, the findings of detection rules, the outbox of alerts, and the
+//! states of forwards.
 //! Every write is durable when it returns.
 //!
 //! It is separate from the ledger. A sync holds a transaction of the ledger open until its next checkpoint, so another
@@ -6,11 +7,15 @@
 
 #[cfg(feature = "detect")]
 mod findings;
+#[cfg(feature = "forward")]
+mod forwards;
 #[cfg(feature = "detect")]
 mod outbox;
 
 #[cfg(feature = "detect")]
 pub use findings::{FindingFilter, FindingState, RecordedFindings, Route, RuleReport, StoredFinding};
+#[cfg(feature = "forward")]
+pub use forwards::{ForwardCondition, ForwardState, RefusedEvent};
 #[cfg(feature = "detect")]
 pub use outbox::{AlertState, Circuit, PendingAlert, StoredAlert};
 
@@ -29,7 +34,7 @@ pub const STATE_FILE: &str = "state.db";
 const APPLICATION_ID: i32 = 0x7468_7374;
 
 /// SQL that upgrades the tables from version *n*, which is its index, to *n* + 1. The first entry creates them.
-const UPGRADES: [&str; 3] = [
+const UPGRADES: [&str; 4] = [
     "
     CREATE TABLE followers (
         name TEXT PRIMARY KEY, folder TEXT NOT NULL, segment INTEGER NOT NULL, lines INTEGER, fingerprint TEXT NOT NULL,
@@ -62,6 +67,20 @@ const UPGRADES: [&str; 3] = [
     CREATE TABLE circuits (
         destination TEXT PRIMARY KEY, failures INTEGER NOT NULL, open_until INTEGER NOT NULL, error TEXT NOT NULL
     ) WITHOUT ROWID;",
+    // `batch` is the ID of the last request. `wait_until` is in milliseconds, other times in seconds since 1970. A refused
+    // event has the ID of the request in which it was refused alone.
+    "
+    CREATE TABLE forwards (
+        name TEXT PRIMARY KEY, paused INTEGER NOT NULL, failures INTEGER NOT NULL, refusals INTEGER NOT NULL,
+        wait_until INTEGER NOT NULL, error TEXT, batch TEXT NOT NULL, requests INTEGER NOT NULL, repeats INTEGER NOT NULL,
+        accepted INTEGER NOT NULL, last_accepted INTEGER
+    ) WITHOUT ROWID;
+    CREATE TABLE refused_events (
+        number INTEGER PRIMARY KEY, forward TEXT NOT NULL, batch TEXT NOT NULL, event_id TEXT NOT NULL,
+        content BLOB NOT NULL, status INTEGER NOT NULL, response TEXT NOT NULL, recorded INTEGER NOT NULL,
+        attempts INTEGER NOT NULL, retry INTEGER NOT NULL, UNIQUE (forward, batch)
+    );
+    CREATE INDEX retried_events ON refused_events (forward, number) WHERE retry;",
 ];
 
 /// Why the state database cannot be used.
@@ -252,6 +271,17 @@ impl StateDatabase {
         let counter = std::sync::Arc::clone(counter);
         let is_after = move || counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= commits;
         self.connection().commit_hook(Some(is_after)).unwrap();
+    }
+
+    /// Writes in one transaction.
+    #[cfg(any(feature = "detect", feature = "forward"))]
+    fn write<T>(&self, write: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        let mut connection = self.connection();
+        let written = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            let value = write(&transaction)?;
+            transaction.commit().map(|()| value)
+        });
+        written.map_err(|error| self.failed(error))
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

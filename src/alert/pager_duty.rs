@@ -37,8 +37,8 @@ impl AlertDestination for PagerDuty {
     async fn send(&self, alert: &Alert, _: i64) -> SendOutcome {
         let headers = [("content-type", "application/json".to_owned())];
         let body = message(alert, self.key.expose()).to_string().into_bytes();
-        let outcome = http_outcome(self.client.post(&self.url, &headers, body).await);
-        outcome.map_reason(|reason| reason.replace(self.key.expose(), "…"))
+        let response = self.client.post(&self.url, &headers, body).await;
+        http_outcome(response, |text| text.replace(self.key.expose(), "…"))
     }
 }
 

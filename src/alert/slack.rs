@@ -47,7 +47,7 @@ impl AlertDestination for Slack {
     async fn send(&self, alert: &Alert, _: i64) -> SendOutcome {
         let headers = [("content-type", "application/json".to_owned())];
         let body = message(alert).to_string().into_bytes();
-        http_outcome(self.client.post(&self.url, &headers, body).await).map_reason(|reason| self.url.mask(reason))
+        http_outcome(self.client.post(&self.url, &headers, body).await, |text| self.url.mask(text))
     }
 }
 

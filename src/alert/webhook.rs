@@ -36,6 +36,6 @@ impl AlertDestination for Webhook {
         let body = alert.message().to_string().into_bytes();
         let mut headers = vec![("content-type", "application/json".to_owned())];
         headers.extend(self.signer.headers(&alert.id(), now, &body));
-        http_outcome(self.client.post(&self.url, &headers, body).await)
+        http_outcome(self.client.post(&self.url, &headers, body).await, |text| self.url.mask(text))
     }
 }

@@ -1,7 +1,11 @@
 //! Which addresses a request may be sent to.
 
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use hyper_util::client::legacy::connect::dns::Name;
+use std::error::Error;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Resolves names, and returns only addresses that may be used. The client connects to these addresses, and does not
 /// resolve the name again.
@@ -16,15 +20,23 @@ pub(super) struct AddressGuard {
 #[error("{0} is not a public address")]
 pub(super) struct NotPublic(pub(super) IpAddr);
 
-impl ResolveDns for AddressGuard {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let found: Vec<IpAddr> = tokio::net::lookup_host((name, 0))
-                .await
-                .map_err(ResolveDnsError::new)?
-                .map(|found| found.ip())
-                .collect();
-            self.allowed(found).map_err(ResolveDnsError::new)
+impl tower::Service<Name> for AddressGuard {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let guard = self.clone();
+        Box::pin(async move {
+            let found: Vec<IpAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.map(|found| found.ip()).collect();
+            let allowed: Vec<SocketAddr> =
+                guard.allowed(found)?.into_iter().map(|address| SocketAddr::new(address, 0)).collect();
+            Ok(allowed.into_iter())
         })
     }
 }

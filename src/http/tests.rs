@@ -77,7 +77,11 @@ async fn start_of_a_long_response_is_read() {
     let (url, _) = server(reply("200 OK", &vec![b'x'; 10 << 20]), Duration::ZERO).await;
     let reply = post(&url, &HttpClient::new(true)).await.unwrap();
     assert_eq!((reply.status, reply.body.len()), (200, MAX_RESPONSE));
-    assert_eq!(reply.excerpt().len(), 200);
+    assert_eq!(reply.excerpt(str::to_owned).len(), MAX_EXCERPT);
+    // A secret at the place of the cut is removed as a whole.
+    let quoted = HttpReply { body: format!("{}/services/hunter2", "x".repeat(190)).into_bytes(), ..reply };
+    let text = quoted.excerpt(|text| text.replace("/services/hunter2", "/…"));
+    assert!(text.ends_with("x/…"), "{text}");
 }
 
 #[tokio::test]

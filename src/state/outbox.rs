@@ -225,15 +225,4 @@ impl StateDatabase {
             Ok(retried as u64)
         })
     }
-
-    /// Writes in one transaction.
-    fn write<T>(&self, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
-        let mut connection = self.connection();
-        let written =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|transaction| {
-                let value = write(&transaction)?;
-                transaction.commit().map(|()| value)
-            });
-        written.map_err(|error| self.failed(error))
-    }
 }

@@ -1,5 +1,5 @@
-//! A receiver of alerts that answers as it is told. It replaces services that no emulator offers (Slack, PagerDuty, a
-//! webhook), and injects faults.
+//! A receiver of alerts and forwarded events that answers as it is told. It replaces services that no emulator offers (Slack,
+//! PagerDuty, a webhook), and injects faults.
 
 #![allow(dead_code)] // Each test file uses a part.
 
@@ -25,27 +25,31 @@ impl Answer {
     }
 }
 
+/// Decides how a request is answered.
+type Decide = Arc<dyn Fn(&Message) -> Answer + Send + Sync>;
+
 /// A running receiver.
-#[derive(Debug)]
 pub struct Receiver {
     pub url: String,
     requests: Arc<Mutex<Vec<Message>>>,
-    answer: Arc<Mutex<Answer>>,
+    decide: Arc<Mutex<Decide>>,
 }
 
 impl Receiver {
     pub async fn start(answer: Answer) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let receiver = Self { url, requests: Arc::default(), answer: Arc::new(Mutex::new(answer)) };
-        let (requests, answer) = (Arc::clone(&receiver.requests), Arc::clone(&receiver.answer));
+        let decide: Decide = Arc::new(move |_| answer.clone());
+        let receiver = Self { url, requests: Arc::default(), decide: Arc::new(Mutex::new(decide)) };
+        let (requests, decide) = (Arc::clone(&receiver.requests), Arc::clone(&receiver.decide));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (requests, answer) = (Arc::clone(&requests), Arc::clone(&answer));
+                let (requests, decide) = (Arc::clone(&requests), Arc::clone(&decide));
                 tokio::spawn(async move {
                     let Ok(Some(request)) = Message::read_request(&mut stream).await else { return };
+                    let decide = Arc::clone(&decide.lock().unwrap());
+                    let answer = decide(&request);
                     requests.lock().unwrap().push(request);
-                    let answer = answer.lock().unwrap().clone();
                     match answer {
                         Answer::Reply(status, headers, body) => {
                             let headers: Vec<(&str, &str)> =
@@ -62,7 +66,12 @@ impl Receiver {
     }
 
     pub fn set(&self, answer: Answer) {
-        *self.answer.lock().unwrap() = answer;
+        self.decide(move |_| answer.clone());
+    }
+
+    /// Answers each request as the function decides.
+    pub fn decide(&self, decide: impl Fn(&Message) -> Answer + Send + Sync + 'static) {
+        *self.decide.lock().unwrap() = Arc::new(decide);
     }
 
     /// Returns the requests so far.

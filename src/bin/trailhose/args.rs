@@ -10,6 +10,7 @@ mod explain;
 mod filter;
 mod findings;
 mod followers;
+mod forward;
 mod generate;
 mod init;
 mod lake;
@@ -40,6 +41,7 @@ pub(crate) use findings::{
 pub(crate) use followers::{
     DestArgs, EventsArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand,
 };
+pub(crate) use forward::{ForwardArgs, ForwardCommand, ForwardNameArgs};
 pub(crate) use generate::GenerateArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use lake::{CompactArgs, LakeArgs, LakeCommand, LakeTableArgs};
@@ -125,6 +127,9 @@ pub(crate) enum Command {
     /// Show, reset or skip the positions of the consumers of the delivered files
     #[command(before_help = followers::FOLLOWERS_EXAMPLES, after_help = followers::FOLLOWERS_EXIT_CODES)]
     Followers(FollowersArgs),
+    /// Show, pause, resume or retry the destinations that delivered events are sent to
+    #[command(before_help = forward::EXAMPLES, after_help = forward::EXIT_CODES)]
+    Forward(ForwardArgs),
     /// List the findings of detection rules, and change their states
     #[command(before_help = findings::FINDINGS_EXAMPLES, after_help = findings::FINDINGS_EXIT_CODES)]
     Findings(FindingsArgs),

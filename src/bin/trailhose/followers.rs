@@ -3,6 +3,7 @@
 use crate::args::{
     Dest, DestArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand, LedgerLocation,
 };
+use crate::forward_view::ForwardView;
 use crate::ledger::confirm::confirmed;
 use crate::ledger::files::{self, FileRecord};
 use crate::print::{print, print_json};
@@ -76,7 +77,13 @@ impl FollowedFolder {
         let followers = state.followers().map_err(|error| error.to_string())?;
         let view = |(name, stored): &(String, FollowerState)| {
             let error = follow::position(name, &self.segments, &state).err().map(|error| error.to_string());
-            Ok(FollowerView::new(name, stored, self.backlog(Some(stored))?, error))
+            let view = FollowerView::new(name, stored, self.backlog(Some(stored))?, error);
+            #[cfg(feature = "forward")]
+            let view = match name.strip_prefix("forward-") {
+                Some(forward) => FollowerView { forward: ForwardView::read(forward, &state)?, ..view },
+                None => view,
+            };
+            Ok(view)
         };
         followers.iter().map(view).collect()
     }
@@ -122,9 +129,16 @@ pub(crate) struct FollowerView {
     /// Why its next run fails before it reads anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What it sent, if it is a forward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward: Option<ForwardView>,
 }
 
 impl FollowerView {
+    pub(crate) fn is_forward(&self) -> bool {
+        self.forward.is_some()
+    }
+
     fn new(name: &str, state: &FollowerState, backlog: Backlog, error: Option<String>) -> Self {
         let lag = match backlog.oldest {
             0 => 0,
@@ -141,10 +155,11 @@ impl FollowerView {
             skipped_segments: state.skipped_segments,
             skipped_events: state.skipped_events,
             error,
+            forward: None,
         }
     }
 
-    fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut table = Table::new(16, 16);
         table.head(&self.name);
         table.row("events", self.events, "acknowledged");
@@ -154,6 +169,9 @@ impl FollowerView {
             table.row("lag", self.lag_seconds, "seconds since the oldest of them was delivered");
         }
         table.bad("skipped events", self.skipped_events, &format!("in {} segments", self.skipped_segments));
+        if let Some(forward) = &self.forward {
+            forward.add_to(&mut table);
+        }
         if let Some(error) = &self.error {
             table.line(&format!("  {}", crate::text::one_line(error)));
         }

@@ -22,6 +22,9 @@ mod filter;
 #[cfg(feature = "detect")]
 mod findings;
 mod followers;
+#[cfg(feature = "forward")]
+mod forward;
+mod forward_view;
 mod generate;
 #[cfg(feature = "init")]
 mod init;
@@ -103,6 +106,10 @@ fn main() -> ExitCode {
             Command::Lake(_) => Err(components::missing_feature("`trailhose lake`", "parquet")),
             Command::Index(args) => followers::index(args, interrupt::receiver()).await,
             Command::Followers(args) => followers::run(args).await,
+            #[cfg(feature = "forward")]
+            Command::Forward(args) => forward::run(&args),
+            #[cfg(not(feature = "forward"))]
+            Command::Forward(_) => Err(components::missing_feature("`trailhose forward`", "forward")),
             Command::Prune(args) => prune::run(args).await,
             #[cfg(feature = "detect")]
             Command::Findings(args) => findings::run(&args),

@@ -11,6 +11,10 @@
 //! [detect]                                  # see docs/alerts.md
 //! rules = "./rules"
 //!
+//! [[forward]]                               # see docs/forward.md
+//! name = "siem"
+//! url = "https://collector.example.com/cloudtrail"
+//!
 //! [[source]]
 //! bucket = "my-trail-bucket"                # or: folder = "./bucket"
 //! prefix = "logs"
@@ -22,6 +26,8 @@
 
 #[cfg(feature = "detect")]
 pub(crate) mod detect;
+#[cfg(feature = "forward")]
+pub(crate) mod forward;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -77,6 +83,9 @@ pub(crate) struct Settings {
     /// Rules and destinations of alerts.
     #[cfg(feature = "detect")]
     pub(crate) detect: Option<detect::DetectSettings>,
+    /// Destinations that delivered events are sent to.
+    #[cfg(feature = "forward")]
+    pub(crate) forwards: Vec<trailhose::forward::ForwardConfig>,
     /// Sources; at least one.
     pub(crate) sources: Vec<SourceSettings>,
 }

@@ -3,6 +3,7 @@
 use crate::followers::FollowerView;
 use crate::not_ingested::{NotIngested, NotIngestedLog};
 use crate::print::{print, print_json};
+use crate::sync::ForwardResult;
 use crate::sync::empty::EmptySource;
 use crate::sync::open_sources::FailedSource;
 use crate::table::Table;
@@ -57,6 +58,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) pruned: &'a PrunedFiles,
     /// The followers of the folder, after the run.
     pub(crate) followers: &'a [FollowerView],
+    /// What the forwards of the run leave. In a round of `--watch`, they still run.
+    pub(crate) forwards: ForwardResult,
     /// Files of earlier runs that are missing or damaged.
     pub(crate) missing_files: u64,
     /// The result of `--rebuild`.
@@ -125,7 +128,8 @@ impl Summary<'_> {
             Completion::Aborted(_) => INCOMPLETE,
             Completion::Complete if self.tally().failed + self.tally().deferred > 0 => INCOMPLETE,
             Completion::Complete if self.not_rebuilt.events > 0 => INCOMPLETE,
-            Completion::Complete if self.quarantined() > 0 => QUARANTINED,
+            Completion::Complete if self.forwards.incomplete > 0 => INCOMPLETE,
+            Completion::Complete if self.quarantined() > 0 || self.forwards.refused > 0 => QUARANTINED,
             Completion::Complete if !self.empty.is_empty() => NOTHING_MATCHED,
             Completion::Complete => DELIVERED,
         }

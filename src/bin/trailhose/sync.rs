@@ -3,6 +3,8 @@
 #[cfg(feature = "detect")]
 pub(crate) mod detection;
 pub(crate) mod empty;
+#[cfg(feature = "forward")]
+pub(crate) mod forwarding;
 mod keep;
 mod look_back;
 pub(crate) mod open_sources;
@@ -49,13 +51,41 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     if let Some(detection) = &detection {
         detection.warnings(&plan.filter).iter().for_each(|warning| progress.line(warning));
     }
+    #[cfg(feature = "forward")]
+    let forwards = forwarding::PreparedForwards::new(&plan)?;
     let mut components = Components::open(&plan, plan.rebuild).await?;
     components.prune(&plan, &progress).await;
     #[cfg(feature = "detect")]
     let detection = detection.map(|detection| detection.start(&plan)).transpose()?;
+    #[cfg(feature = "forward")]
+    let forwards = forwards.start(&plan)?;
     let code = match plan.watch {
-        Some(pause) => watch::run(&plan, components, pause, halt, &mut progress, print).await,
-        None => once(&plan, &components, halt, &mut progress, print).await,
+        Some(pause) => {
+            let code = watch::run(&plan, components, pause, halt.clone(), &mut progress, print).await;
+            #[cfg(feature = "forward")]
+            if let (Some(forwards), true) = (forwards, code.is_ok()) {
+                end_forwards(forwards, &halt, &progress).await?;
+            }
+            code
+        }
+        None => {
+            let started = Instant::now();
+            let round = components.round(&plan, &[], &halt, &mut progress).await;
+            let took = started.elapsed();
+            match round.not_started() {
+                Some(reason) => Err(reason),
+                None => {
+                    let ended = ForwardResult::default();
+                    #[cfg(feature = "forward")]
+                    let ended = match forwards {
+                        Some(forwards) => end_forwards(forwards, &halt, &progress).await?,
+                        None => ended,
+                    };
+                    let round = Round { followers: round::followers(&plan), ..round };
+                    Ok(print_once(&plan, &components, &round, took, ended, &progress, print))
+                }
+            }
+        }
     };
     #[cfg(feature = "detect")]
     if let Some(detection) = detection {
@@ -69,27 +99,45 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     code
 }
 
-async fn once(
+/// What the forwards of a run leave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ForwardResult {
+    /// The number of forwards that have not sent everything, although they are not paused.
+    pub(crate) incomplete: u64,
+    /// The number of events that destinations refused in this run.
+    pub(crate) refused: u64,
+}
+
+/// Waits for the end of the forwards, and prints what they did.
+#[cfg(feature = "forward")]
+async fn end_forwards(
+    forwards: forwarding::RunningForwards,
+    halt: &Receiver<bool>,
+    progress: &Progress,
+) -> Result<ForwardResult, String> {
+    let reports = forwards.end(halt.clone()).await?;
+    reports.iter().flat_map(forwarding::lines).for_each(|line| progress.line(&line));
+    Ok(forwarding::result(&reports))
+}
+
+/// Prints the result of a run without `--watch`, and returns the exit code.
+fn print_once(
     plan: &SyncPlan,
     components: &Components,
-    halt: Receiver<bool>,
-    progress: &mut Progress,
+    round: &Round,
+    took: Duration,
+    forwards: ForwardResult,
+    progress: &Progress,
     print: Print,
-) -> Result<u8, String> {
-    let started = Instant::now();
-    let round = components.round(plan, &[], &halt, progress).await;
-    let took = started.elapsed();
-    if let Some(reason) = round.not_started() {
-        return Err(reason);
-    }
-    let summary = summary(plan, components, &round, took, progress, None);
+) -> u8 {
+    let summary = Summary { forwards, ..summary(plan, components, round, took, progress, None) };
     match print {
         Print::Table => summary.print(),
         Print::Json => summary.print_json(),
         Print::Nothing => {}
     }
     summary.advice().iter().for_each(|line| progress.line(line));
-    Ok(summary.exit_code())
+    summary.exit_code()
 }
 
 fn summary<'a>(
@@ -118,6 +166,7 @@ fn summary<'a>(
         sent: components.delivery.sent.usage(),
         pruned: &components.kept.pruned,
         followers: &round.followers,
+        forwards: ForwardResult::default(),
         missing_files: components.output.faulty.len() as u64,
         rebuild: components.output.rebuild.as_ref(),
         not_rebuilt: &round.not_rebuilt,

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "detect")]
 use super::detect::DetectTable;
+#[cfg(feature = "forward")]
+use super::forward::{ForwardTable, forwards};
 use super::{BackfillSettings, Settings, SourceSettings, TrailInfo};
 use crate::args::value;
 use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
@@ -41,12 +43,18 @@ struct SettingsFile {
     backfill: Option<BackfillTable>,
     detect: Option<DetectTable>,
     #[serde(default)]
+    forward: Vec<Spanned<ForwardTable>>,
+    #[serde(default)]
     source: Vec<Spanned<SourceTable>>,
 }
 
 /// This build evaluates no rules.
 #[cfg(not(feature = "detect"))]
 type DetectTable = serde::de::IgnoredAny;
+
+/// This build forwards no events.
+#[cfg(not(feature = "forward"))]
+type ForwardTable = serde::de::IgnoredAny;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,6 +127,10 @@ impl SettingsFile {
         if self.detect.is_some() {
             return Err(SettingError(0..0, crate::components::missing_feature("[detect]", "detect")));
         }
+        #[cfg(not(feature = "forward"))]
+        if !self.forward.is_empty() {
+            return Err(SettingError(0..0, crate::components::missing_feature("[[forward]]", "forward")));
+        }
         let source = |table: Spanned<SourceTable>| {
             let span = table.span();
             table.into_inner().source(span, folder, days)
@@ -152,6 +164,8 @@ impl SettingsFile {
             backfill: self.backfill.map(|table| BackfillSettings { queue: table.queue.map(Spanned::into_inner) }),
             #[cfg(feature = "detect")]
             detect: self.detect.map(|table| table.settings(folder)).transpose()?,
+            #[cfg(feature = "forward")]
+            forwards: forwards(self.forward, folder)?,
             sources: self.source.into_iter().map(source).collect::<ParseResult<_>>()?,
         })
     }
@@ -222,7 +236,7 @@ impl SourceTable {
     }
 }
 
-fn filter_file(
+pub(super) fn filter_file(
     folder: &Path,
     filter: Option<&SpannedString>,
     file: Option<&SpannedString>,

@@ -36,6 +36,9 @@ pub(crate) struct SyncPlan {
     /// Rules and destinations of alerts.
     #[cfg(feature = "detect")]
     pub(crate) detect: Option<crate::settings::detect::DetectSettings>,
+    /// Destinations that delivered events are sent to.
+    #[cfg(feature = "forward")]
+    pub(crate) forwards: Vec<trailhose::forward::ForwardConfig>,
 }
 
 /// A source and the selection of its objects.
@@ -131,6 +134,8 @@ impl SyncPlan {
             look_back: args.look_back.or(file.look_back).unwrap_or(LOOK_BACK),
             #[cfg(feature = "detect")]
             detect: file.detect,
+            #[cfg(feature = "forward")]
+            forwards: file.forwards,
         })
     }
 

@@ -203,7 +203,7 @@ impl Components {
 
 /// Returns the followers of the destination, if it is a folder that has any. What cannot be read is reported by
 /// `trailhose followers list`, and does not fail a sync.
-fn followers(plan: &SyncPlan) -> Vec<FollowerView> {
+pub(super) fn followers(plan: &SyncPlan) -> Vec<FollowerView> {
     let Dest::Folder(dest) = &plan.delivery.dest else { return Vec::new() };
     match FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger)) {
         Ok(followed) if followed.has_state() => followed.followers().unwrap_or_default(),

@@ -1,0 +1,412 @@
+//! The follower of a forward: sends each batch until it is accepted, with retries, splits and a circuit breaker.
+
+use super::batch::{ForwardRequest, ForwardedEvent, batch_id, size};
+use super::destination::{ForwardOutcome, ItemOutcome};
+use super::{ForwardSink, follower_name};
+use crate::backoff::Pace;
+use crate::event::filter::Filter;
+use crate::follow::{BatchLimits, EventBatch, Follower};
+use crate::state::{RefusedEvent, StateDatabase, StateError};
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often the state is read while nothing may be sent. A person can change it with `trailhose forward`.
+const POLL: Duration = Duration::from_millis(500);
+
+/// When requests are sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardPolicy {
+    /// The waits before a batch is sent again, with full jitter.
+    pub retries: Pace,
+    /// The number of consecutive failures after which the circuit opens.
+    pub failures_to_open: u32,
+    /// The time for which an open circuit lets nothing pass. Then the same batch is a probe.
+    pub open: Pace,
+    /// The number of events that can be refused alone without an accepted request. Then the circuit opens, because the
+    /// cause is not the event.
+    pub max_refusals: u32,
+    /// How long failed requests are repeated after a sync has ended.
+    pub last_retries: Duration,
+    /// How long a response is awaited after an interrupt.
+    pub last_response: Duration,
+}
+
+impl Default for ForwardPolicy {
+    /// Retries after 1 second to 5 minutes, an open circuit after 5 failures or 10 refused events for 30 seconds to 15
+    /// minutes.
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            retries: Pace { base: seconds(1), cap: seconds(300) },
+            failures_to_open: 5,
+            open: Pace { base: seconds(30), cap: seconds(900) },
+            max_refusals: 10,
+            last_retries: seconds(10),
+            last_response: seconds(5),
+        }
+    }
+}
+
+/// Whether a forward continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardEnd {
+    /// More events can be delivered.
+    Running,
+    /// No more events are delivered. What is delivered is sent, as long as the destination accepts it.
+    Drain,
+    /// Only the response to the last request is awaited.
+    Stop,
+}
+
+/// What a forward sent in this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SentCounts {
+    /// Accepted events, including repeats.
+    pub(super) events: u64,
+    /// Accepted requests.
+    pub(super) requests: u64,
+    /// Failed requests.
+    pub(super) failures: u64,
+    /// Refused events.
+    pub(super) refused: u64,
+}
+
+/// Why sending ended before everything was sent.
+pub(super) enum Unsent {
+    /// The forward ends, is paused or waits.
+    Ends(String),
+    /// The state database failed.
+    State(StateError),
+}
+
+impl From<StateError> for Unsent {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl Unsent {
+    pub(super) fn reason(self) -> String {
+        match self {
+            Self::Ends(reason) => reason,
+            Self::State(error) => error.to_string(),
+        }
+    }
+}
+
+/// The result of one request that is not repeated as it is.
+enum Settled {
+    Accepted,
+    TooLarge(String),
+    Refused(u16, String),
+    Items(Vec<ItemOutcome>),
+    PartlyRefused(String),
+}
+
+/// The follower of a forward.
+#[derive(Debug)]
+pub(super) struct ForwardFollower {
+    sink: ForwardSink,
+    follower: String,
+    policy: ForwardPolicy,
+    state: Arc<StateDatabase>,
+    ends: watch::Receiver<ForwardEnd>,
+    /// The size of the smallest batch that was too large.
+    too_large: usize,
+    /// With a rate limit: nothing is sent before.
+    next_request: Option<Instant>,
+    /// After the end of the sync: when failed requests are not repeated any more.
+    deadline: Option<Instant>,
+    pub(super) counts: SentCounts,
+}
+
+impl ForwardFollower {
+    pub(super) fn new(
+        sink: ForwardSink,
+        state: Arc<StateDatabase>,
+        policy: ForwardPolicy,
+        ends: watch::Receiver<ForwardEnd>,
+    ) -> Self {
+        let follower = follower_name(sink.name());
+        let too_large = sink.config.limits.bytes.saturating_add(1);
+        let counts = SentCounts::default();
+        Self { sink, follower, policy, state, ends, too_large, next_request: None, deadline: None, counts }
+    }
+
+    pub(super) fn forward(&self) -> &str {
+        self.sink.name()
+    }
+
+    /// Sends the refused events again that a person wants to be sent again. One that is refused again is kept.
+    pub(super) async fn send_refused_again(&mut self) -> Result<(), Unsent> {
+        while let Some(refused) = self.state.next_retried_event(self.sink.name())? {
+            let event = self.sink.event(&refused.content, || refused.event_id.clone()).map_err(Unsent::Ends)?;
+            // It was stored with its ID, which cannot be computed again without its position.
+            let event = event.with_id(refused.event_id.clone());
+            let is_accepted = self.send_alone(&event, &refused.batch).await?;
+            if is_accepted {
+                self.state.remove_refused(refused.number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends an event that was refused. Returns whether it is accepted.
+    async fn send_alone(&mut self, event: &ForwardedEvent, batch: &str) -> Result<bool, Unsent> {
+        let events = std::slice::from_ref(event);
+        let (status, response) = match self.settle(events).await? {
+            Settled::Accepted => return Ok(true),
+            Settled::TooLarge(response) => (413, response),
+            Settled::Refused(status, response) => (status, response),
+            Settled::PartlyRefused(response) => (200, response),
+            Settled::Items(mut items) => match items.pop() {
+                Some(ItemOutcome::Refused { status, response }) => (status, response),
+                _ => return Ok(true),
+            },
+        };
+        self.quarantine(event, batch.to_owned(), status, response, false)?;
+        Ok(false)
+    }
+
+    /// Sends events until all are accepted or stored as refused.
+    async fn send_all(&mut self, events: Vec<ForwardedEvent>) -> Result<(), Unsent> {
+        // Halves that are to be sent, the first one last.
+        let mut waiting = vec![events];
+        while let Some(events) = waiting.pop() {
+            if events.is_empty() {
+                continue;
+            }
+            if events.len() > 1 && size(&events) >= self.too_large {
+                halve(events, &mut waiting);
+                continue;
+            }
+            match self.settle(&events).await? {
+                Settled::Accepted => {}
+                Settled::TooLarge(_) if events.len() > 1 => {
+                    self.too_large = self.too_large.min(size(&events));
+                    halve(events, &mut waiting);
+                }
+                Settled::Refused(..) if events.len() > 1 => halve(events, &mut waiting),
+                Settled::TooLarge(response) => self.quarantine_all(&events, 413, &response, true)?,
+                Settled::Refused(status, response) => self.quarantine_all(&events, status, &response, true)?,
+                Settled::PartlyRefused(response) => self.quarantine_all(&events, 200, &response, false)?,
+                Settled::Items(items) => {
+                    let mut again = Vec::new();
+                    for (event, item) in events.into_iter().zip(items) {
+                        match item {
+                            ItemOutcome::Accepted => {}
+                            ItemOutcome::Retry(_) | ItemOutcome::Blocked(_) => again.push(event),
+                            ItemOutcome::Refused { status, response } => {
+                                let batch = batch_id(std::slice::from_ref(&event));
+                                self.quarantine(&event, batch, status, response, true)?;
+                            }
+                        }
+                    }
+                    waiting.push(again);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn quarantine_all(
+        &mut self,
+        events: &[ForwardedEvent],
+        status: u16,
+        response: &str,
+        is_limited: bool,
+    ) -> Result<(), Unsent> {
+        for event in events {
+            let batch = batch_id(std::slice::from_ref(event));
+            self.quarantine(event, batch, status, response.to_owned(), is_limited)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a refused event. With a limit, if too many events were refused without an accepted request, opens the circuit
+    /// instead: then the destination refuses every event, and the position is kept.
+    fn quarantine(
+        &mut self,
+        event: &ForwardedEvent,
+        batch: String,
+        status: u16,
+        response: String,
+        is_limited: bool,
+    ) -> Result<(), Unsent> {
+        let name = self.sink.name();
+        let refusals = self.state.forward(name)?.unwrap_or_default().refusals;
+        if is_limited && refusals >= self.policy.max_refusals {
+            let reason = format!(
+                "status {status}: {response}: {refusals} events in a row were refused, so this one is kept. Correct the \
+                 settings or the destination, then use `trailhose forward retry {name}`"
+            );
+            self.record_failure(None, &reason, true)?;
+            return Err(Unsent::Ends(reason));
+        }
+        let (event_id, content) = (event.id.clone(), event.original().to_vec());
+        tracing::warn!(forward = name, event = event_id, status, "event refused and stored: {response}");
+        let recorded = jiff::Timestamp::now().as_second();
+        let refused =
+            RefusedEvent { number: 0, batch, event_id, content, status, response, recorded, attempts: 1, retry: false };
+        self.state.record_refused(name, &refused)?;
+        self.counts.refused += 1;
+        Ok(())
+    }
+
+    /// Sends a batch until its result is not a temporary failure.
+    async fn settle(&mut self, events: &[ForwardedEvent]) -> Result<Settled, Unsent> {
+        let sink = self.sink.clone();
+        let request = sink.request(events);
+        loop {
+            self.wait().await?;
+            self.state.record_request(sink.name(), &request.id)?;
+            let outcome = self.attempt(&sink, &request).await?;
+            let (after, reason, opens) = match outcome {
+                ForwardOutcome::Accepted => {
+                    self.accepted(events.len())?;
+                    return Ok(Settled::Accepted);
+                }
+                ForwardOutcome::Items(items) => {
+                    let accepted = items.iter().filter(|item| **item == ItemOutcome::Accepted).count();
+                    if accepted > 0 {
+                        self.accepted(accepted)?;
+                    }
+                    let failed = items.iter().find_map(|item| match item {
+                        ItemOutcome::Retry(reason) => Some((reason, false)),
+                        ItemOutcome::Blocked(reason) => Some((reason, true)),
+                        ItemOutcome::Accepted | ItemOutcome::Refused { .. } => None,
+                    });
+                    if let Some((reason, opens)) = failed {
+                        self.record_failure(None, reason, opens)?;
+                    }
+                    return Ok(Settled::Items(items));
+                }
+                ForwardOutcome::TooLarge { response } => return Ok(Settled::TooLarge(response)),
+                ForwardOutcome::Refused { status, response } => return Ok(Settled::Refused(status, response)),
+                ForwardOutcome::PartlyRefused { response } => return Ok(Settled::PartlyRefused(response)),
+                ForwardOutcome::Retry { after, reason } => (after, reason, false),
+                ForwardOutcome::Blocked { reason } => (None, reason, true),
+            };
+            self.record_failure(after, &reason, opens)?;
+        }
+    }
+
+    /// Sends a request once. An interrupt limits the time.
+    async fn attempt(&mut self, sink: &ForwardSink, request: &ForwardRequest<'_>) -> Result<ForwardOutcome, Unsent> {
+        let mut ends = self.ends.clone();
+        let interrupted = async {
+            // An error means that the sender was dropped: there is no interrupt.
+            if ends.wait_for(|end| *end == ForwardEnd::Stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(self.policy.last_response).await;
+        };
+        tokio::select! {
+            outcome = sink.send(request) => Ok(outcome),
+            () = interrupted => Err(Unsent::Ends("interrupted before the response; the batch is sent again".into())),
+        }
+    }
+
+    fn accepted(&mut self, events: usize) -> Result<(), StateError> {
+        self.counts.requests += 1;
+        self.counts.events += events as u64;
+        self.deadline = None;
+        if let Some(rate) = self.sink.config.events_per_second {
+            let now = Instant::now();
+            let start = self.next_request.unwrap_or(now).max(now);
+            self.next_request = Some(start + Duration::from_secs_f64(events as f64 / f64::from(rate)));
+        }
+        self.state.record_accepted(self.sink.name(), jiff::Timestamp::now().as_second())
+    }
+
+    fn record_failure(&mut self, after: Option<Duration>, reason: &str, opens: bool) -> Result<(), StateError> {
+        let name = self.sink.name();
+        let failures = self.state.forward(name)?.unwrap_or_default().failures;
+        let policy = &self.policy;
+        let wait = match opens || failures + 1 >= policy.failures_to_open {
+            // An open circuit waits at least half of its time.
+            true => {
+                let number = (failures + 1).saturating_sub(policy.failures_to_open);
+                policy.open.wait(number, 0.5 + fastrand::f64() / 2.0)
+            }
+            false => policy.retries.wait(failures, fastrand::f64()),
+        };
+        let wait = wait.max(after.unwrap_or_default());
+        tracing::warn!(forward = name, "not sent, and sent again in {:.1} s: {reason}", wait.as_secs_f64());
+        self.counts.failures += 1;
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let until = jiff::Timestamp::now().as_millisecond().saturating_add(wait);
+        self.state.record_forward_failure(name, until, reason)
+    }
+
+    /// Waits until a request may be sent.
+    async fn wait(&mut self) -> Result<(), Unsent> {
+        loop {
+            let end = *self.ends.borrow();
+            let stored = self.state.forward(self.sink.name())?.unwrap_or_default();
+            let now = jiff::Timestamp::now().as_millisecond();
+            let failed = Duration::from_millis(u64::try_from(stored.wait_until.saturating_sub(now)).unwrap_or(0));
+            let limited =
+                self.next_request.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
+            if end == ForwardEnd::Stop {
+                return Err(Unsent::Ends("interrupted".into()));
+            }
+            if !stored.paused && failed.max(limited).is_zero() {
+                return Ok(());
+            }
+            if end == ForwardEnd::Drain {
+                let last = self.policy.last_retries;
+                let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + last);
+                if stored.paused {
+                    return Err(Unsent::Ends("the forward is paused".into()));
+                }
+                if Instant::now() + failed > deadline {
+                    return Err(Unsent::Ends(stored.error.unwrap_or_else(|| "the destination fails".into())));
+                }
+            }
+            let wait = if stored.paused { POLL } else { failed.max(limited).min(POLL) };
+            let _ = tokio::time::timeout(wait, self.ends.changed()).await;
+        }
+    }
+}
+
+/// Appends the halves of a batch, so that the first one is taken first. The halves of a batch are always the same, so their
+/// IDs are too.
+fn halve(mut events: Vec<ForwardedEvent>, waiting: &mut Vec<Vec<ForwardedEvent>>) {
+    let second = events.split_off(events.len().div_ceil(2));
+    waiting.push(second);
+    waiting.push(events);
+}
+
+#[async_trait]
+impl Follower for ForwardFollower {
+    fn name(&self) -> &str {
+        &self.follower
+    }
+
+    fn limits(&self) -> BatchLimits {
+        let BatchLimits { events, bytes } = self.sink.config.limits;
+        // A batch also contains a separator for each event.
+        BatchLimits { events, bytes: bytes.saturating_sub(events + 2).max(bytes / 2) }
+    }
+
+    fn filter(&self) -> Filter {
+        self.sink.config.filter.clone()
+    }
+
+    async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
+        let files: HashMap<i64, &str> = batch.files.iter().map(|(number, path)| (*number, path.as_str())).collect();
+        let mut events = Vec::with_capacity(batch.events.len());
+        for (event, bytes) in batch.iter() {
+            let position = || {
+                let path = files.get(&event.file).copied().unwrap_or_default();
+                format!("{path}:{}:{}", event.position.member, event.position.offset)
+            };
+            events.push(self.sink.event(bytes, position)?);
+        }
+        self.send_all(events).await.map_err(Unsent::reason)
+    }
+}

@@ -1,0 +1,122 @@
+//! Runs a forward beside a sync.
+
+use super::ForwardSink;
+use super::follower::{ForwardEnd, ForwardFollower, ForwardPolicy, Unsent};
+use crate::follow::{FollowError, FollowProgress, Follower, follow};
+use crate::sink::jsonl::CommittedSegments;
+use crate::state::{StateDatabase, StateError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The time between two reads of the segments.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The time until the next attempt after an error that is not one of the destination.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
+
+/// A forward that can run.
+#[derive(Debug)]
+pub struct Forward {
+    follower: ForwardFollower,
+    segments: Arc<CommittedSegments>,
+    state: Arc<StateDatabase>,
+    ends: watch::Receiver<ForwardEnd>,
+}
+
+/// What a forward did in this process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForwardReport {
+    /// The name of the forward.
+    pub name: String,
+    /// Accepted events, including repeats.
+    pub events: u64,
+    /// Accepted requests.
+    pub requests: u64,
+    /// Failed requests.
+    pub failures: u64,
+    /// Events that the destination refused. They are stored.
+    pub refused: u64,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether its filter dropped every event that it ever read.
+    pub filter_drops_all: bool,
+    /// Why it ended before the last event, if it did.
+    pub error: Option<String>,
+}
+
+impl Forward {
+    /// Creates a forward that reads these segments.
+    ///
+    /// # Errors
+    /// Errors of the state database.
+    pub fn new(
+        sink: ForwardSink,
+        segments: Arc<CommittedSegments>,
+        state: Arc<StateDatabase>,
+        policy: ForwardPolicy,
+        ends: watch::Receiver<ForwardEnd>,
+    ) -> Result<Self, StateError> {
+        state.add_forward(sink.name())?;
+        // So that a prune waits for a forward that has not sent anything yet.
+        let follower = ForwardFollower::new(sink, Arc::clone(&state), policy, ends.clone());
+        if state.follower(follower.name())?.is_none() {
+            let folder = segments.folder_id().to_owned();
+            state.put_follower(follower.name(), &crate::state::FollowerState { folder, ..Default::default() })?;
+        }
+        Ok(Self { follower, segments, state, ends })
+    }
+
+    /// Sends what is delivered until it ends. An error is logged, and the work is continued after a pause; the report
+    /// contains an error of the end.
+    pub async fn run(mut self) -> ForwardReport {
+        let error = loop {
+            // What is committed before this point is read below.
+            let end = *self.ends.borrow();
+            let sent = self.send().await;
+            let pause = match (end, sent) {
+                (ForwardEnd::Running, Ok(())) => PAUSE,
+                // The end came meanwhile: what is delivered is still sent.
+                (ForwardEnd::Running, Err(_)) if *self.ends.borrow() == ForwardEnd::Drain => continue,
+                (ForwardEnd::Running, Err(reason)) if *self.ends.borrow() == ForwardEnd::Stop => break Some(reason),
+                (ForwardEnd::Running, Err(reason)) => {
+                    let seconds = PAUSE_AFTER_ERROR.as_secs();
+                    tracing::warn!(forward = self.follower.forward(), "continues in {seconds} s: {reason}");
+                    PAUSE_AFTER_ERROR
+                }
+                (_, sent) => break sent.err(),
+            };
+            let _ = tokio::time::timeout(pause, self.ends.wait_for(|end| *end != ForwardEnd::Running)).await;
+        };
+        self.report(error)
+    }
+
+    async fn send(&mut self) -> Result<(), String> {
+        self.follower.send_refused_again().await.map_err(Unsent::reason)?;
+        let (segments, state) = (Arc::clone(&self.segments), Arc::clone(&self.state));
+        let ends = self.ends.clone();
+        let is_stopped = move || *ends.borrow() == ForwardEnd::Stop;
+        let followed = follow(&mut self.follower, &segments, &state, &is_stopped, &|_: &FollowProgress| {}).await;
+        match followed {
+            Ok(_) => Ok(()),
+            Err(FollowError::Follower { reason, .. }) => Err(reason),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn report(self, error: Option<String>) -> ForwardReport {
+        let (name, counts) = (self.follower.forward().to_owned(), self.follower.counts);
+        let paused = self.state.forward(&name).ok().flatten().is_some_and(|state| state.paused);
+        let follower = self.state.follower(self.follower.name()).ok().flatten().unwrap_or_default();
+        ForwardReport {
+            events: counts.events,
+            requests: counts.requests,
+            failures: counts.failures,
+            refused: counts.refused,
+            paused,
+            filter_drops_all: follower.filtered > 0 && follower.events == 0,
+            error,
+            name,
+        }
+    }
+}
