@@ -245,9 +245,17 @@ fn service_failure(error: &(impl ProvideErrorMetadata + std::error::Error), stat
     let kind = meta.code().and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status));
     // A response to HEAD has no body, so it has neither a code nor a message.
     let code = meta.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
-    let message = meta.message().map_or_else(|| format!("HTTP {status} without a message"), str::to_owned);
+    let message = meta.message().map_or_else(|| missing_message(status).to_owned(), str::to_owned);
     let request_id = meta.extra("aws_request_id").map(str::to_owned);
     AwsFailure { kind, code, action: denied_action(&message), message, request_id, bucket_region: None }
+}
+
+/// Returns the message for a failure whose response has none.
+fn missing_message(status: u16) -> &'static str {
+    match status {
+        200..=299 => "the response is not one of this AWS service: check the endpoint and the region",
+        _ => "the response contains no message",
+    }
 }
 
 fn no_response_failure(kind: FailureKind, code: &str, error: &(impl std::error::Error + 'static)) -> AwsFailure {

@@ -74,6 +74,20 @@ fn options_find_the_same_events_in_every_layout() {
 }
 
 #[test]
+fn empty_result_names_a_longer_time_span() {
+    let (_bucket, dest) = synced("none");
+    let spans = [("2026-11-01", "--since 7d"), ("2026-10-20", "--since 90d"), ("2026-01-01", "--time 'all time'")];
+    for (since, longer) in spans {
+        let args = ["query", text(dest.path()), "--since", since, "--until", "2026-11-01", "--name", "NoSuchEvent"];
+        let ran = run(&args);
+        let advice = format!("a longer time span may contain such events: for example {longer}\n");
+        assert!(ran.code() == 4 && ran.err().contains(&advice), "{ran:?}");
+    }
+    let all = run(&["query", text(dest.path()), "--time", "all time", "--name", "NoSuchEvent"]);
+    assert!(all.code() == 4 && !all.err().contains("longer"), "{all:?}");
+}
+
+#[test]
 fn lookup_uses_an_index_that_has_every_event() {
     let (_bucket, dest) = synced("gzip");
     let dest = dest.path();

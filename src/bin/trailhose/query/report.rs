@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use trailhose::plan::{EventOrder, Plan, PlanOutput, Scope};
+use trailhose::plan::{EventOrder, Plan, PlanOutput, Scope, TimeSpan};
 use trailhose::query::{QuerySummary, ScanProgress, ScanReport};
 
 /// A progress bar that shows the progress of a scan. It is drawn only if standard error is a terminal.
@@ -92,8 +92,11 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
     if scanned.without_time > 0 {
         line(format!("{} no valid eventTime, so no time span contains them", events_have(scanned.without_time)));
     }
-    if scanned.selected == 0 && matches!(plan.scope(), Scope::Time(_)) {
-        line("a longer time span may contain such events: for example --since 7d".into());
+    if scanned.selected == 0
+        && let Scope::Time(span) = plan.scope()
+        && let Some(longer) = longer_span(*span)
+    {
+        line(format!("a longer time span may contain such events: for example {longer}"));
     }
     if scanned.files == 0 && scanned.other_files > 0 && !scanned.used_index {
         line(format!("{} neither logs nor JSON Lines files", files_are(scanned.other_files)));
@@ -122,6 +125,17 @@ pub(crate) fn not_read(scanned: &ScanReport) -> Vec<String> {
         lines.push(format!("not searched: {} outside of CloudTrail's layout", counted(more, "further folder")));
     }
     lines
+}
+
+/// Returns the option of a longer time span. `None` if the span is as long as CloudTrail exists.
+fn longer_span(span: TimeSpan) -> Option<&'static str> {
+    let days = span.until().duration_since(span.since()).as_hours() / 24;
+    match days {
+        ..7 => Some("--since 7d"),
+        7..90 => Some("--since 90d"),
+        90..3_650 => Some("--time 'all time'"),
+        _ => None,
+    }
 }
 
 fn copies(count: u64) -> String {
