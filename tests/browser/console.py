@@ -197,7 +197,7 @@ def delivered(person, folder):
         if folder in card.text:
             names, numbers = [card.find_elements(By.CSS_SELECTOR, f".figures {tag}") for tag in ("dt", "dd")]
             figures = dict(zip([name.text for name in names], [number.text for number in numbers]))
-            return int(figures["delivered"].replace(",", ""))
+            return int(figures.get("delivered", "0").replace(",", ""))
     return 0
 
 

@@ -3,7 +3,7 @@
 import { request } from './api.js';
 import { failure, fill, h, jsonBlock, link, shortPrincipal, time } from './dom.js';
 
-/** Loads an event into an element. `close` is called by the button that closes it. */
+/** Loads an event into an element. `close` is called by the button that hides it. */
 export async function openEvent(element, id, close) {
   if (element.dataset.id === id && element.childElementCount > 0) return;
   element.dataset.id = id;
@@ -12,7 +12,7 @@ export async function openEvent(element, id, close) {
     'div',
     { class: 'row between' },
     heading,
-    h('button', { type: 'button', class: 'quiet', onclick: close }, 'Close'),
+    h('button', { type: 'button', class: 'quiet', onclick: close }, 'Hide'),
   );
   const body = h('div', { 'aria-busy': 'true' });
   fill(element, header, body);

@@ -158,7 +158,7 @@ export function open(root, first, session) {
     const body = h('div', { 'aria-busy': 'true' });
     fill(
       detail,
-      h('div', { class: 'row between' }, heading, h('button', { type: 'button', class: 'quiet', onclick: close }, 'Close')),
+      h('div', { class: 'row between' }, heading, h('button', { type: 'button', class: 'quiet', onclick: close }, 'Hide')),
       body,
     );
     heading.focus();
