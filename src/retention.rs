@@ -109,6 +109,23 @@ impl RetentionPlan {
         Ok(plan)
     }
 
+    /// Plans to delete every file that all followers have read, regardless of its day. A file whose events have no valid
+    /// time is kept.
+    ///
+    /// # Errors
+    /// Errors of the record and of the state database.
+    pub fn released(segments: &CommittedSegments, state: &StateDatabase) -> Result<Self, RetentionError> {
+        let mut plan = Self { files: segments.plan_prune(Date::MAX)?, ..Self::default() };
+        for (name, _) in state.followers()? {
+            let found = position(&name, segments, state);
+            let cursor = found.map_err(|error| SinkError::Unavailable(error.to_string()))?.cursor;
+            let at = ReadPosition { segment: cursor.segment, lines: cursor.lines };
+            segments.keep_unread(&mut plan.files, at)?;
+            plan.positions.push(at);
+        }
+        Ok(plan)
+    }
+
     /// Returns whether there is nothing to delete.
     pub fn is_empty(&self) -> bool {
         self.files.files + self.files.interrupted_files == 0

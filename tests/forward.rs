@@ -4,6 +4,7 @@
 
 mod bed;
 mod forward_presets;
+mod forward_url;
 mod laptop;
 mod receiver;
 
@@ -13,7 +14,7 @@ use receiver::{Answer, Receiver};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -552,9 +553,4 @@ async fn filter_that_drops_everything_is_named() {
     assert!(receiver.requests().is_empty());
     let view = setup.status();
     assert_eq!((&view["filtered_events"], &view["backlog_events"]), (&20.into(), &0.into()), "{view}");
-}
-
-#[allow(dead_code)]
-fn certificates() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates"))
 }

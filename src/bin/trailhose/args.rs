@@ -54,8 +54,8 @@ pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use rules::{RuleFolderArgs, RulesArgs, RulesCommand};
 pub(crate) use sql::SqlArgs;
-pub(crate) use sync::SyncArgs;
-pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
+pub(crate) use sync::{SyncArgs, WebhookArgs};
+pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location, SyncDest};
 pub(crate) use wire::WireArgs;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -1,4 +1,7 @@
-//! `trailhose generate`: writes sample log files.
+//! `trailhose generate`: writes sample log files, or sends their events to a webhook.
+
+#[cfg(feature = "forward")]
+mod send;
 
 use crate::args::GenerateArgs;
 use crate::progress;
@@ -10,8 +13,7 @@ use trailhose::generate::{EventsPerFile, SyntheticBucket};
 const BAR: &str = "{bar:24.cyan/dim} {human_pos} of {human_len} files  {elapsed}, {eta} to go";
 
 /// Runs the command and returns the exit code.
-pub(crate) fn run(args: &GenerateArgs) -> Result<u8, String> {
-    check_empty(&args.dir)?;
+pub(crate) async fn run(args: &GenerateArgs) -> Result<u8, String> {
     let bucket = SyntheticBucket {
         accounts: args.accounts,
         regions: args.regions,
@@ -20,11 +22,20 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<u8, String> {
         events: args.events.map_or(EventsPerFile::Measured, EventsPerFile::Exactly),
         ..SyntheticBucket::new(args.seed, args.files)
     };
+    let Some(dir) = &args.dir else {
+        let Some(url) = &args.to else { return Err("DIR is missing".into()) };
+        #[cfg(feature = "forward")]
+        return send::run(&bucket, url, &args.webhook).await;
+        #[cfg(not(feature = "forward"))]
+        return Err(format!("{url}: {}", crate::components::missing_feature("--to", "forward")));
+    };
+    crate::webhook::check_unused(&args.webhook, None)?;
+    check_empty(dir)?;
     // indicatif draws nothing if standard error is not a terminal.
     let bar = ProgressBar::new(args.files.into()).with_style(progress::style(BAR));
-    let bytes = write(&bucket, &args.dir, &bar)?;
+    let bytes = write(&bucket, dir, &bar)?;
     bar.finish_and_clear();
-    let (files, dir) = (counted(args.files.into(), "file"), args.dir.display());
+    let (files, dir) = (counted(args.files.into(), "file"), dir.display());
     anstream::eprintln!(
         "wrote {files} with {} to {dir}; deliver them with: trailhose sync {dir} ./events",
         counted(bytes, "byte")

@@ -54,6 +54,7 @@ mod summary;
 mod sync;
 mod table;
 mod text;
+mod webhook;
 #[cfg(feature = "operate")]
 mod wire;
 
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
             Command::Init(args) => init::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Filter(args) => filter::run(args, interrupt::receiver()).await,
-            Command::Generate(args) => generate::run(&args),
+            Command::Generate(args) => generate::run(&args).await,
             Command::Events(args) => events::run(&args).await,
             Command::Query(args) => query::run(*args, interrupt::receiver()).await,
             Command::Ask(args) => ask::run(*args, interrupt::receiver()).await,

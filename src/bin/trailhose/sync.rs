@@ -81,6 +81,9 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
                         Some(forwards) => end_forwards(forwards, &halt, &progress).await?,
                         None => ended,
                     };
+                    if plan.is_spool {
+                        components.prune(&plan, &progress).await;
+                    }
                     let round = Round { followers: round::followers(&plan), ..round };
                     Ok(print_once(&plan, &components, &round, took, ended, &progress, print))
                 }

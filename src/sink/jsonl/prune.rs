@@ -108,6 +108,24 @@ impl CommittedSegments {
         Ok(plan)
     }
 
+    /// Removes the files from a plan that a follower at this position has not read completely. The sizes of the plan are not
+    /// changed.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn keep_unread(&self, plan: &mut PrunePlan, position: ReadPosition) -> Result<(), SinkError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT DISTINCT file FROM segments WHERE id > ?1")?;
+            let mut rows = statement.query([position.complete()])?;
+            while let Some(row) = rows.next()? {
+                plan.numbers.remove(&row.get::<_, i64>(0)?);
+            }
+            Ok(())
+        })?;
+        plan.files = plan.numbers.len() as u64;
+        Ok(())
+    }
+
     /// Returns what a follower at this position has not read of the files of a plan.
     ///
     /// # Errors

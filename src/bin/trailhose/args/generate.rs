@@ -1,5 +1,6 @@
 //! Arguments of `trailhose generate`.
 
+use super::WebhookArgs;
 use super::value;
 use clap::Args;
 use std::path::PathBuf;
@@ -8,13 +9,21 @@ use trailhose::generate::{ACCOUNTS, REGIONS};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   trailhose generate ./bucket
+  trailhose generate --to http://127.0.0.1:8000/ --allow-private --files 20
   trailhose generate ./busy --files 4 --events 50000 --accounts 1 --regions 1 --overlap 0";
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// Output directory (must be empty or not exist)
-    #[arg(value_parser = value::path)]
-    pub(crate) dir: PathBuf,
+    #[arg(value_parser = value::path, required_unless_present = "to")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Send the events to this URL as a forward does, instead of writing files
+    #[arg(long, value_name = "URL", conflicts_with = "dir", help_heading = "Webhook")]
+    pub(crate) to: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) webhook: WebhookArgs,
 
     /// Seed of the random generator; the same seed generates the same files
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value::whole::<u64>(0..=u64::MAX))]

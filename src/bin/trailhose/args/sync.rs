@@ -2,7 +2,7 @@
 
 use super::access::AccessArgs;
 use super::selection::Selection;
-use super::value::{self, CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
+use super::value::{self, CompressMode, EventsPerRecord, LedgerLocation, Location, SyncDest};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ Examples:
   trailhose sync ./bucket ./events
   trailhose sync s3://my-trail-bucket ./events --since 2026-11-01 --account 111122223333
   trailhose sync s3://my-trail-bucket firehose://events --ledger dynamodb://trailhose
+  trailhose sync ./bucket https://collector.example.com/hook --keys-file ./keys
   trailhose sync --watch 5m                                 the sources of ./trailhose.toml, every 5 minutes
   trailhose sync s3://my-trail-bucket ./events --inventory s3://reports/…/manifest.json
 
@@ -28,15 +29,31 @@ Exit codes:
   130  interrupted by Ctrl-C; objects in progress were finished; rerun to resume
   143  interrupted by SIGTERM, otherwise as 130; with --watch it is 0, or 1 if the last round failed";
 
+/// The webhook that events are sent to.
+#[derive(Debug, Default, Args)]
+pub(crate) struct WebhookArgs {
+    /// Keys that sign the requests to the URL, one on each line
+    #[arg(long, value_name = "FILE", value_parser = value::path, help_heading = "Webhook")]
+    pub(crate) keys_file: Option<PathBuf>,
+
+    /// Token of the header `Authorization: Bearer …`
+    #[arg(long, value_name = "FILE", value_parser = value::path, help_heading = "Webhook")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Allow http:// and addresses that are not public
+    #[arg(long, help_heading = "Webhook")]
+    pub(crate) allow_private: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
     /// A folder, or s3://bucket[/prefix] [default: the sources of trailhose.toml]
     #[arg(value_parser = value::location, requires = "dest")]
     pub(crate) source: Option<Location>,
 
-    /// An output folder for JSON Lines files, or firehose://stream
-    #[arg(value_parser = value::dest)]
-    pub(crate) dest: Option<Dest>,
+    /// An output folder for JSON Lines files, firehose://stream, or the URL of a webhook
+    #[arg(value_parser = value::sync_dest)]
+    pub(crate) dest: Option<SyncDest>,
 
     /// Settings file with one or more sources. Command-line options take precedence [default: ./trailhose.toml]
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
@@ -127,6 +144,14 @@ pub(crate) struct SyncArgs {
     #[arg(value_parser = value::whole::<u64>(1..=u64::MAX))]
     #[arg(help_heading = "Delivery")]
     pub(crate) max_object_bytes: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) webhook: WebhookArgs,
+
+    /// Folder that contains the events until the URL as DEST has accepted them, and the ledger [default:
+    /// ./trailhose-spool/HOST-HASH]
+    #[arg(long, value_name = "FOLDER", value_parser = value::path, help_heading = "Webhook")]
+    pub(crate) spool: Option<PathBuf>,
 
     /// Print the summary as one JSON object
     #[arg(long, help_heading = "Output")]

@@ -50,6 +50,24 @@ pub(crate) enum EventsPerRecord {
     One,
 }
 
+/// The destination of a sync on the command line.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum SyncDest {
+    /// A folder or a stream.
+    Events(Dest),
+    /// The URL of a webhook.
+    Url(String),
+}
+
+impl std::fmt::Debug for SyncDest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Events(dest) => dest.fmt(f),
+            Self::Url(_) => f.write_str("Url"),
+        }
+    }
+}
+
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -106,6 +124,18 @@ pub(crate) fn dest(text: &str) -> Result<Dest, String> {
         Some(("firehose", "")) => Err("the stream name is missing; expected firehose://stream".into()),
         Some(("firehose", stream)) => Ok(Dest::Firehose(stream.into())),
         Some((other, _)) => Err(format!("unknown scheme {other}://; expected a folder or firehose://stream")),
+    }
+}
+
+/// Parses the destination of a sync: a folder, a stream, or the URL of a webhook.
+pub(crate) fn sync_dest(text: &str) -> Result<SyncDest, String> {
+    match scheme(text) {
+        // The URL can contain a secret, so no message quotes it.
+        Some(("https" | "http", _)) => Ok(SyncDest::Url(text.to_owned())),
+        Some((other, _)) if other != "firehose" => {
+            Err(format!("unknown scheme {other}://; expected a folder, firehose://stream or https://host/path"))
+        }
+        _ => dest(text).map(SyncDest::Events),
     }
 }
 

@@ -1,4 +1,5 @@
-//! `--keep-days`: deletes the delivered files of past days before each round.
+//! `--keep-days`: deletes the delivered files of past days before each round. For a spool folder: deletes the files that the
+//! forward has sent.
 
 use super::plan::SyncPlan;
 use crate::args::Dest;
@@ -23,9 +24,11 @@ impl KeptDays {
     /// Deletes the files of days before the retention of the plan, if it has one. A failure is a warning: files that are
     /// kept for too long are no reason to deliver nothing.
     pub(super) async fn apply(&mut self, plan: &SyncPlan, delivery: &Delivery, progress: &Progress) {
-        let Some(days) = plan.delivery.keep_days else { return };
+        if plan.delivery.keep_days.is_none() && !plan.is_spool {
+            return;
+        }
         self.pruned = PrunedFiles::default();
-        let warning = match prune(plan, delivery, days).await {
+        let warning = match prune(plan, delivery).await {
             Ok(pruned) => {
                 let (undeleted, count) = (pruned.not_deleted.first(), pruned.not_deleted.len());
                 let warning = undeleted.map(|(path, reason)| {
@@ -38,7 +41,7 @@ impl KeptDays {
                 self.pruned = pruned;
                 warning
             }
-            Err(reason) => Some(format!("files older than {days} days are kept: {reason}")),
+            Err(reason) => Some(format!("old files are kept: {reason}")),
         };
         if warning != self.warning
             && let Some(text) = &warning
@@ -49,17 +52,25 @@ impl KeptDays {
     }
 }
 
-async fn prune(plan: &SyncPlan, delivery: &Delivery, days: u32) -> Result<PrunedFiles, String> {
+async fn prune(plan: &SyncPlan, delivery: &Delivery) -> Result<PrunedFiles, String> {
     let (Dest::Folder(dest), Some(sink)) = (&plan.delivery.dest, &delivery.files) else {
         // A stream is refused when it is opened.
         return Ok(PrunedFiles::default());
     };
-    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    let span = Span::new().try_days(days).map_err(|error| error.to_string())?;
-    let before = today.checked_sub(span).map_err(|error| error.to_string())?;
     let followed = FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger))?;
     let state = followed.state()?;
-    let planned = RetentionPlan::new(&followed.segments, &state, before, &[]).map_err(|error| error.to_string())?;
+    let planned = match plan.delivery.keep_days {
+        // A spool keeps only what the forward has not sent.
+        _ if plan.is_spool => RetentionPlan::released(&followed.segments, &state),
+        None => return Ok(PrunedFiles::default()),
+        Some(days) => {
+            let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+            let span = Span::new().try_days(days).map_err(|error| error.to_string())?;
+            let before = today.checked_sub(span).map_err(|error| error.to_string())?;
+            RetentionPlan::new(&followed.segments, &state, before, &[])
+        }
+    };
+    let planned = planned.map_err(|error| error.to_string())?;
     if planned.is_empty() {
         return Ok(PrunedFiles::default());
     }

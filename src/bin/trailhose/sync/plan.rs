@@ -1,8 +1,9 @@
 //! The plan of a sync, from the command line and `trailhose.toml`. Command-line options take precedence.
 
 use crate::args::value::SETTINGS_FILE;
-use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location, SyncArgs};
+use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location, SyncArgs, SyncDest};
 use crate::settings::Settings;
+use crate::webhook;
 use jiff::civil::Date;
 use std::time::Duration;
 use trailhose::aws::BucketAccess;
@@ -33,6 +34,8 @@ pub(crate) struct SyncPlan {
     pub(crate) watch: Option<Duration>,
     /// Days before the newest listed log that each round after the first scans again.
     pub(crate) look_back: u32,
+    /// Whether the destination is a spool folder, whose files are deleted after they are forwarded.
+    pub(crate) is_spool: bool,
     /// Rules and destinations of alerts.
     #[cfg(feature = "detect")]
     pub(crate) detect: Option<crate::settings::detect::DetectSettings>,
@@ -89,7 +92,15 @@ impl SyncPlan {
         }
         let file = settings.unwrap_or_default();
         let at = || file.path.display();
-        let dest = args.dest.or(file.dest.clone()).ok_or_else(|| {
+        let (named, url) = match args.dest {
+            Some(SyncDest::Url(url)) => (Some(Dest::Folder(webhook::spool(args.spool.clone(), &url)?)), Some(url)),
+            Some(SyncDest::Events(dest)) => (Some(dest), None),
+            None => (None, None),
+        };
+        if url.is_none() {
+            webhook::check_unused(&args.webhook, args.spool.as_deref())?;
+        }
+        let dest = named.or(file.dest.clone()).ok_or_else(|| {
             format!("{}: no destination; expected dest = \"FOLDER\" or dest = \"firehose://STREAM\"", at())
         })?;
         // A filter on the command line replaces that of the settings file, regardless of their forms.
@@ -135,7 +146,11 @@ impl SyncPlan {
             #[cfg(feature = "detect")]
             detect: file.detect,
             #[cfg(feature = "forward")]
-            forwards: file.forwards,
+            forwards: match &url {
+                Some(url) => vec![webhook::config(webhook::SYNC, url, &args.webhook)],
+                None => file.forwards,
+            },
+            is_spool: url.is_some(),
         })
     }
 
