@@ -282,7 +282,16 @@ async fn killed_sync_loses_no_event_and_repeats_batches_with_their_ids() {
     for round in 0.. {
         let mut child =
             trailhose().args(setup.sync_arguments()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        tokio::time::sleep(Duration::from_millis(random.u64(20..500))).await;
+        let (before, is_during_requests) = (receiver.requests().len(), random.bool());
+        let started = Instant::now();
+        while is_during_requests
+            && receiver.requests().len() == before
+            && child.try_wait().unwrap().is_none()
+            && started.elapsed() < Duration::from_secs(10)
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random.u64(0..if is_during_requests { 60 } else { 500 }))).await;
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
             killed += 1;

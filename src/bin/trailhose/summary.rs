@@ -265,7 +265,7 @@ impl Summary<'_> {
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
         table.bad("rolled back", self.report.rolled_back, "processed, but not saved; the next run delivers them");
-        table.row_if("pruned files", self.pruned.deleted, "of days before the retention");
+        table.row_if("pruned files", self.pruned.deleted, "no longer needed");
         table.bad("missing files", self.missing_files, "");
         if let Some(rebuild) = self.rebuild {
             let of = format!("of {} missing files", HumanCount(rebuild.files));
