@@ -167,9 +167,10 @@ print(image.attrs["Config"]["User"], output.decode())
 
 #[test]
 fn systemd_accepts_the_units() {
-    let folder = TempDir::new().unwrap();
     for (name, start) in [("trailhose.service", "sync --watch "), ("trailhose-serve.service", "serve ")] {
         let unit = std::fs::read_to_string(root().join("packaging/systemd").join(name)).unwrap();
+        // A folder for each unit, because systemd also reads units beside it that it names.
+        let folder = TempDir::new().unwrap();
         let program = "ExecStart=/usr/local/bin/trailhose ";
         assert_eq!(unit.matches(program).count(), 1, "{unit}");
         assert!(unit.contains(&format!("{program}{start}")), "{unit}");
