@@ -8,7 +8,7 @@ mod fields;
 mod lookup;
 
 pub use fields::IndexedFields;
-pub use lookup::{FoundEvent, IndexQuery};
+pub use lookup::{FoundEvent, IndexPosition, IndexQuery};
 
 use crate::event::EventId;
 use crate::follow::{BatchLimits, EventBatch, Follower};

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode};
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Why a file is not used.
@@ -35,13 +35,38 @@ pub(crate) fn version(connection: &Connection, application_id: i32) -> Result<Op
     number("PRAGMA user_version").map(Some)
 }
 
-/// Locks the file at `path`, and creates it if it does not exist. Returns `None` if another process has locked it. The
-/// operating system releases the lock when the file is closed, so at the latest when the process ends for any reason.
-pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
+/// The result of an attempt to lock a file.
+#[derive(Debug)]
+pub(crate) enum FileLock {
+    /// This process holds the lock until the file is closed, so at the latest when the process ends for any reason.
+    Taken(File),
+    /// Another process holds the lock. Contains its identity, as far as it is known.
+    InUse(String),
+}
+
+/// Locks the file at `path`, and creates it if it does not exist. The file then contains the identity of this process.
+pub(crate) fn lock(path: &Path) -> io::Result<FileLock> {
     let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
+        Ok(()) => {
+            // Only for a message. The lock does not depend on the content.
+            file.set_len(0).and_then(|()| (&file).write_all(identity().as_bytes()))?;
+            Ok(FileLock::Taken(file))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(path).unwrap_or_default();
+            Ok(FileLock::InUse(if holder.is_empty() { "another process".to_owned() } else { holder }))
+        }
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Returns the number and the command of this process, without its arguments, which can contain secrets.
+fn identity() -> String {
+    let process = format!("process {}", std::process::id());
+    let command = std::env::args().nth(1).filter(|command| command.bytes().all(|byte| byte.is_ascii_lowercase()));
+    match command {
+        Some(command) => format!("{process} (trailhose {command})"),
+        None => process,
     }
 }

@@ -12,6 +12,20 @@ mod forwards;
 #[cfg(feature = "detect")]
 mod outbox;
 
+#[cfg(feature = "serve")]
+mod api_sources;
+#[cfg(feature = "serve")]
+mod runs;
+#[cfg(feature = "serve")]
+mod tokens;
+
+#[cfg(feature = "serve")]
+pub use api_sources::StoredSource;
+#[cfg(feature = "serve")]
+pub use runs::{RunCounts, RunState, StoredRun};
+#[cfg(feature = "serve")]
+pub use tokens::{ApiToken, TokenScope};
+
 #[cfg(feature = "detect")]
 pub use findings::{FindingFilter, FindingState, RecordedFindings, Route, RuleReport, StoredFinding};
 #[cfg(feature = "forward")]
@@ -20,7 +34,7 @@ pub use forwards::{ForwardCondition, ForwardState, RefusedEvent};
 pub use outbox::{AlertState, Circuit, PendingAlert, StoredAlert};
 
 use crate::sink::jsonl::Segment;
-use crate::sqlite_file::{self, VersionError};
+use crate::sqlite_file::{self, FileLock, VersionError};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,7 +48,7 @@ pub const STATE_FILE: &str = "state.db";
 const APPLICATION_ID: i32 = 0x7468_7374;
 
 /// SQL that upgrades the tables from version *n*, which is its index, to *n* + 1. The first entry creates them.
-const UPGRADES: [&str; 4] = [
+const UPGRADES: [&str; 5] = [
     "
     CREATE TABLE followers (
         name TEXT PRIMARY KEY, folder TEXT NOT NULL, segment INTEGER NOT NULL, lines INTEGER, fingerprint TEXT NOT NULL,
@@ -81,6 +95,20 @@ const UPGRADES: [&str; 4] = [
         attempts INTEGER NOT NULL, retry INTEGER NOT NULL, UNIQUE (forward, batch)
     );
     CREATE INDEX retried_events ON refused_events (forward, number) WHERE retry;",
+    // Sources of the API, runs of all sources, and tokens of the API. A number of a run is not used again. Times are in
+    // seconds since 1970. `hash` is the SHA-256 of a token.
+    "
+    CREATE TABLE api_sources (id TEXT PRIMARY KEY, settings TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, started INTEGER NOT NULL, ended INTEGER,
+        state TEXT NOT NULL, objects INTEGER NOT NULL, events INTEGER NOT NULL, delivered INTEGER NOT NULL,
+        duplicates INTEGER NOT NULL, filtered INTEGER NOT NULL, quarantined INTEGER NOT NULL, error TEXT
+    );
+    CREATE INDEX runs_by_source ON runs (source, number);
+    CREATE TABLE tokens (
+        name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, is_unlimited INTEGER NOT NULL,
+        created INTEGER NOT NULL, revoked INTEGER
+    ) WITHOUT ROWID;",
 ];
 
 /// Why the state database cannot be used.
@@ -254,15 +282,10 @@ impl StateDatabase {
     pub fn lock_follower(&self, name: &str) -> Result<FollowerLock, StateError> {
         let path = self.path.with_file_name(format!("follower-{name}.lock"));
         let unopened = |error: std::io::Error| StateError::Open { path: path.clone(), reason: error.to_string() };
-        let Some(file) = sqlite_file::lock(&path).map_err(unopened)? else {
-            let holder = std::fs::read_to_string(&path).unwrap_or_default();
-            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-            return Err(StateError::InUse { name: name.to_owned(), holder, path });
-        };
-        // Only for the message above. The lock does not depend on the content.
-        let holder = format!("process {}", std::process::id());
-        file.set_len(0).and_then(|()| std::io::Write::write_all(&mut &file, holder.as_bytes())).map_err(unopened)?;
-        Ok(FollowerLock { _file: file })
+        match sqlite_file::lock(&path).map_err(unopened)? {
+            FileLock::Taken(file) => Ok(FollowerLock { _file: file }),
+            FileLock::InUse(holder) => Err(StateError::InUse { name: name.to_owned(), holder, path }),
+        }
     }
 
     /// Makes every commit after the first `commits` ones fail, as if the process had stopped before it.

@@ -32,6 +32,17 @@ pub struct IndexQuery {
     pub address: Option<String>,
     /// `errorCode`.
     pub error: Option<String>,
+    /// The event after which the list starts, in the order of [`Index::find`].
+    pub after: Option<IndexPosition>,
+}
+
+/// The position of an event in the order of a lookup. It is valid until the index is built again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexPosition {
+    /// The event time in seconds since 1970, if it is valid.
+    pub time: Option<i64>,
+    /// The number of its row.
+    pub row: i64,
 }
 
 /// The position of a found event.
@@ -43,6 +54,8 @@ pub struct FoundEvent {
     pub position: EventPosition,
     /// The event time in seconds since 1970, if it is valid.
     pub time: Option<i64>,
+    /// The number of its row in the index.
+    pub row: i64,
 }
 
 impl IndexQuery {
@@ -69,6 +82,18 @@ impl Index {
     /// # Errors
     /// Errors of SQLite.
     pub fn find(&self, query: &IndexQuery, limit: u32) -> Result<Vec<FoundEvent>, IndexError> {
+        let mut found = self.select(query, limit)?;
+        let missing = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+        // After a position with a time, the comparison below excludes events without a time. They are last.
+        let is_continued = query.after.is_some_and(|after| after.time.is_some());
+        if is_continued && missing > 0 && query.since.is_none() && query.until.is_none() {
+            let last = IndexPosition { time: None, row: i64::MAX };
+            found.extend(self.select(&IndexQuery { after: Some(last), ..query.clone() }, missing)?);
+        }
+        Ok(found)
+    }
+
+    fn select(&self, query: &IndexQuery, limit: u32) -> Result<Vec<FoundEvent>, IndexError> {
         let mut conditions = vec!["1".to_owned()];
         let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
         if let Some(id) = &query.id {
@@ -86,13 +111,24 @@ impl Index {
         if query.without_time {
             conditions.push("time IS NULL".to_owned());
         }
+        match query.after {
+            Some(IndexPosition { time: Some(time), row }) => {
+                conditions.push("(time, events.rowid) < (?, ?)".to_owned());
+                values.extend([Box::new(time) as Box<dyn ToSql>, Box::new(row)]);
+            }
+            Some(IndexPosition { time: None, row }) => {
+                conditions.push("time IS NULL AND events.rowid < ?".to_owned());
+                values.push(Box::new(row));
+            }
+            None => {}
+        }
         for (column, text) in query.texts() {
             let Some(text) = text else { continue };
             conditions.push(format!("{column} = (SELECT number FROM texts WHERE text = ?)"));
             values.push(Box::new(text));
         }
         let sql = format!(
-            "SELECT path, member, position, length, time FROM events JOIN files ON files.number = file
+            "SELECT path, member, position, length, time, events.rowid FROM events JOIN files ON files.number = file
              WHERE {} ORDER BY time DESC, events.rowid DESC LIMIT ?",
             conditions.join(" AND ")
         );
@@ -105,7 +141,7 @@ impl Index {
                     offset: row.get(2)?,
                     length: row.get(3)?,
                 };
-                Ok(FoundEvent { path: row.get(0)?, position, time: row.get(4)? })
+                Ok(FoundEvent { path: row.get(0)?, position, time: row.get(4)?, row: row.get(5)? })
             })?;
             found.collect::<rusqlite::Result<Vec<_>>>()
         };

@@ -102,6 +102,8 @@ pub struct FindingFilter {
     pub since: Option<i64>,
     /// The maximum number of findings, the newest ones.
     pub limit: u32,
+    /// The time (without a valid event time: the time of recording) and the ID of the finding after which the list starts.
+    pub after: Option<(i64, String)>,
 }
 
 /// The findings of one rule.
@@ -163,10 +165,24 @@ impl StateDatabase {
     pub fn findings(&self, filter: &FindingFilter) -> Result<Vec<StoredFinding>, StateError> {
         let sql = "SELECT id, rule, group_id, window, time, recorded, state, note, content FROM findings
              WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR rule = ?2) AND (?3 IS NULL OR time >= ?3)
+             AND (?5 IS NULL OR coalesce(time, recorded) < ?5 OR (coalesce(time, recorded) = ?5 AND id > ?6))
              ORDER BY coalesce(time, recorded) DESC, id LIMIT ?4";
         let state = filter.state.map(FindingState::name);
+        let (time, id) = filter.after.clone().unzip();
         let rows = self.connection().prepare_cached(sql).and_then(|mut found| {
-            found.query_map(params![state, filter.rule, filter.since, filter.limit], stored)?.collect()
+            found.query_map(params![state, filter.rule, filter.since, filter.limit, time, id], stored)?.collect()
+        });
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// Returns the number of findings by state.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn finding_counts(&self) -> Result<Vec<(String, u64)>, StateError> {
+        let sql = "SELECT state, count(*) FROM findings GROUP BY state";
+        let rows = self.connection().prepare_cached(sql).and_then(|mut counts| {
+            counts.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?.collect()
         });
         rows.map_err(|error| self.failed(error))
     }

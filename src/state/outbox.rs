@@ -61,6 +61,8 @@ pub struct StoredAlert {
     pub sent: Option<i64>,
     /// Why the last attempt failed.
     pub error: Option<String>,
+    /// When the next attempt is due, in milliseconds since 1970. 0 before the first one.
+    pub due: i64,
 }
 
 /// The circuit of a destination.
@@ -184,8 +186,22 @@ impl StateDatabase {
     /// # Errors
     /// Errors of SQLite.
     pub fn alerts(&self, state: Option<AlertState>, limit: u32) -> Result<Vec<StoredAlert>, StateError> {
-        let sql = "SELECT number, content, destination, state, attempts, sent, error FROM
-             (SELECT * FROM alerts WHERE ?1 IS NULL OR state = ?1 ORDER BY number DESC LIMIT ?2) ORDER BY number";
+        self.alerts_before(state, i64::MAX, limit)
+    }
+
+    /// Returns alerts like [`Self::alerts`], with numbers below `before`.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn alerts_before(
+        &self,
+        state: Option<AlertState>,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredAlert>, StateError> {
+        let sql = "SELECT number, content, destination, state, attempts, sent, error, due FROM
+             (SELECT * FROM alerts WHERE (?1 IS NULL OR state = ?1) AND number < ?3 ORDER BY number DESC LIMIT ?2)
+             ORDER BY number";
         let rows = self.connection().prepare_cached(sql).and_then(|mut found| {
             let stored = |row: &Row<'_>| {
                 Ok(StoredAlert {
@@ -196,9 +212,23 @@ impl StateDatabase {
                     attempts: row.get(4)?,
                     sent: row.get(5)?,
                     error: row.get(6)?,
+                    due: row.get(7)?,
                 })
             };
-            found.query_map(params![state.map(AlertState::name), limit], stored)?.collect()
+            found.query_map(params![state.map(AlertState::name), limit, before], stored)?.collect()
+        });
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// Returns the number of alerts by destination and state.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn alert_counts(&self) -> Result<Vec<(String, String, u64)>, StateError> {
+        let sql = "SELECT destination, state, count(*) FROM alerts GROUP BY destination, state";
+        let rows = self.connection().prepare_cached(sql).and_then(|mut counts| {
+            let count = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()));
+            counts.query_map([], count)?.collect()
         });
         rows.map_err(|error| self.failed(error))
     }

@@ -71,7 +71,7 @@ fn list(state: &StateDatabase, only: Option<AlertState>, limit: u32, json: bool)
     if found.is_empty() && !json {
         print("No alerts.\n");
     }
-    for StoredAlert { number, alert, destination, state, attempts, sent, error } in &found {
+    for StoredAlert { number, alert, destination, state, attempts, sent, error, .. } in &found {
         let time = |at: i64| jiff::Timestamp::from_second(at).map_or_else(|_| "?".to_owned(), |time| time.to_string());
         if json {
             print_json(&AlertView {

@@ -82,6 +82,7 @@ fn query(args: &EventsArgs) -> IndexQuery {
         access_key: args.access_key.clone(),
         address: args.address.clone(),
         error: args.error.clone(),
+        after: None,
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn run(args: &FindingsArgs) -> Result<u8, String> {
                 rule: rule.clone(),
                 since: since.map(|since| since.as_second()),
                 limit: *limit,
+                after: None,
             };
             list(&open(folder.dest.as_deref())?, &filter, json)
         }

@@ -3,7 +3,7 @@
 use super::open_error::{FileAccess, beside, check_file, identify, io_error, older_format, store_error};
 use crate::disk::{Disk, SystemDisk, create_folder};
 use crate::ledger::store::StoreError;
-use crate::sqlite_file;
+use crate::sqlite_file::{self, FileLock};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -280,14 +280,14 @@ fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
 /// Locks a file next to the ledger. SQLite's own lock is not used, so that a ledger in use can be inspected.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let name = beside(path, ".lock");
-    sqlite_file::lock(&name).map_err(|error| io_error(&name, &error))?.ok_or_else(|| {
-        StoreError::Denied(format!(
-            "the ledger {} is in use by another process, which holds the lock {}: wait until that process ends, or stop \
-             it",
+    match sqlite_file::lock(&name).map_err(|error| io_error(&name, &error))? {
+        FileLock::Taken(file) => Ok(file),
+        FileLock::InUse(holder) => Err(StoreError::Denied(format!(
+            "the ledger {} is in use by {holder}, which holds the lock {}: wait until that process ends, or stop it",
             path.display(),
             name.display()
-        ))
-    })
+        ))),
+    }
 }
 
 /// Creates the tables in an empty file, or checks the version of an existing ledger, and returns the ledger's ID.
