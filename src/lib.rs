@@ -54,6 +54,8 @@ pub mod model;
 pub mod query;
 #[cfg(feature = "cli")]
 pub mod retention;
+#[cfg(feature = "serve")]
+pub mod serve;
 #[cfg(feature = "cli")]
 pub mod sql;
 #[cfg(feature = "cli")]

@@ -199,10 +199,9 @@ impl SyncRun {
             let wants_page = more && run.report.completion == Completion::Complete && run.listed.is_empty();
             tokio::select! {
                 biased;
-                halted = halt.wait_for(|&halt| halt), if can_halt => {
+                is_halted = is_halted(&mut halt), if can_halt => {
                     can_halt = false;
-                    // An error means that the sender was dropped: the run can no longer be stopped and continues.
-                    if halted.is_ok() && run.report.completion == Completion::Complete {
+                    if is_halted && run.report.completion == Completion::Complete {
                         run.stop(Completion::Stopped);
                     }
                 }
@@ -232,6 +231,12 @@ impl SyncRun {
         }
         run.finish().await
     }
+}
+
+/// Waits until the run is asked to stop. Returns false if the sender was dropped: the run can no longer be stopped and
+/// continues.
+async fn is_halted(halt: &mut watch::Receiver<bool>) -> bool {
+    halt.wait_for(|&halt| halt).await.is_ok()
 }
 
 /// The state of a run in progress.

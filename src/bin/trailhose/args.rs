@@ -23,6 +23,7 @@ mod reference;
 mod replay;
 mod rules;
 mod selection;
+mod serve;
 mod sql;
 mod sync;
 pub(crate) mod value;
@@ -53,6 +54,7 @@ pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use rules::{RuleFolderArgs, RulesArgs, RulesCommand};
+pub(crate) use serve::{ScopeArg, ServeArgs, TokenArgs, TokenCommand};
 pub(crate) use sql::SqlArgs;
 pub(crate) use sync::{SyncArgs, WebhookArgs};
 pub(crate) use value::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location, SyncDest};
@@ -139,6 +141,12 @@ pub(crate) enum Command {
     /// Rewrite the events of a lake as Parquet files
     #[command(before_help = lake::EXAMPLES)]
     Lake(LakeArgs),
+    /// Run every source at its interval, and serve an HTTP API, metrics and a console in the browser
+    #[command(before_help = serve::EXAMPLES, after_help = serve::EXIT_CODES)]
+    Serve(ServeArgs),
+    /// Create, revoke and list the tokens of the API of serve
+    #[command(before_help = serve::TOKEN_EXAMPLES, after_help = serve::TOKEN_EXIT_CODES)]
+    Token(TokenArgs),
     /// Delete the delivered files of past days
     #[command(before_help = prune::EXAMPLES, after_help = prune::EXIT_CODES)]
     Prune(PruneArgs),

@@ -47,6 +47,8 @@ mod reference;
 mod replay;
 #[cfg(feature = "detect")]
 mod rules;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod sql;
 mod startup_check;
@@ -54,6 +56,8 @@ mod summary;
 mod sync;
 mod table;
 mod text;
+#[cfg(feature = "serve")]
+mod token;
 mod webhook;
 #[cfg(feature = "operate")]
 mod wire;
@@ -111,6 +115,14 @@ fn main() -> ExitCode {
             Command::Forward(args) => forward::run(&args),
             #[cfg(not(feature = "forward"))]
             Command::Forward(_) => Err(components::missing_feature("`trailhose forward`", "forward")),
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => serve::run(args, interrupt::receiver()).await,
+            #[cfg(not(feature = "serve"))]
+            Command::Serve(_) => Err(components::missing_feature("`trailhose serve`", "serve")),
+            #[cfg(feature = "serve")]
+            Command::Token(args) => token::run(args),
+            #[cfg(not(feature = "serve"))]
+            Command::Token(_) => Err(components::missing_feature("`trailhose token`", "serve")),
             Command::Prune(args) => prune::run(args).await,
             #[cfg(feature = "detect")]
             Command::Findings(args) => findings::run(&args),

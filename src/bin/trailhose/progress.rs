@@ -38,7 +38,10 @@ impl Progress {
         // indicatif draws nothing if standard error is not a terminal.
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
         bar.set_style(style(LISTING));
-        bar.enable_steady_tick(Duration::from_millis(200));
+        // The tick is a thread of its own, and a service has many hidden bars.
+        if !quiet {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         let (found, events, bytes, named_unknown_kind) = Default::default();
         Self {
             bar,

@@ -29,6 +29,8 @@ pub(crate) mod detect;
 #[cfg(feature = "forward")]
 pub(crate) mod forward;
 mod read;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 #[cfg(test)]
 mod tests;
 
@@ -86,7 +88,10 @@ pub(crate) struct Settings {
     /// Destinations that delivered events are sent to.
     #[cfg(feature = "forward")]
     pub(crate) forwards: Vec<trailhose::forward::ForwardConfig>,
-    /// Sources; at least one.
+    /// The server.
+    #[cfg(feature = "serve")]
+    pub(crate) serve: Option<serve::ServeTableSettings>,
+    /// Sources; at least one, except with `[serve]`, whose API can add sources.
     pub(crate) sources: Vec<SourceSettings>,
 }
 
@@ -100,6 +105,10 @@ pub(crate) struct BackfillSettings {
 /// `[[source]]`: one bucket or folder, and the selection of its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceSettings {
+    /// Its ID in the API of `trailhose serve`.
+    pub(crate) id: Option<String>,
+    /// The time between two runs of `trailhose serve`.
+    pub(crate) interval: Option<Duration>,
     /// Bucket and prefix, or folder.
     pub(crate) location: Location,
     /// How the bucket is accessed.

@@ -5,12 +5,12 @@ pub(crate) mod detection;
 pub(crate) mod empty;
 #[cfg(feature = "forward")]
 pub(crate) mod forwarding;
-mod keep;
-mod look_back;
+pub(crate) mod keep;
+pub(crate) mod look_back;
 pub(crate) mod open_sources;
 pub(crate) mod output;
 pub(crate) mod plan;
-mod round;
+pub(crate) mod round;
 mod watch;
 
 use crate::args::SyncArgs;

@@ -7,7 +7,7 @@ use trailhose::listing::folder_level::Filters;
 use trailhose::object::key::Kind;
 
 /// Selects objects of the sources.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Selection {
     /// Only objects delivered by CloudTrail on or after this day (UTC): 2026-11-01, or 7d for seven days ago
     #[arg(long, value_name = "DATE", value_parser = value::day, help_heading = "Object selection")]

@@ -45,7 +45,7 @@ pub(crate) struct WebhookArgs {
     pub(crate) allow_private: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct SyncArgs {
     /// A folder, or s3://bucket[/prefix] [default: the sources of trailhose.toml]
     #[arg(value_parser = value::location, requires = "dest")]

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use jiff::civil::Date;
 use jiff::{Span, Timestamp, tz::TimeZone};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -137,6 +138,32 @@ pub(crate) fn sync_dest(text: &str) -> Result<SyncDest, String> {
         }
         _ => dest(text).map(SyncDest::Events),
     }
+}
+
+/// Checks the name of a bucket, or the ARN of an access point.
+pub(crate) fn bucket(name: &str) -> Result<String, String> {
+    // Only the ARN of an access point is itself the bucket of a request.
+    let is_access_point = name.starts_with("arn:") && split_location(name) == Ok((name, ""));
+    if !is_access_point && (name.is_empty() || name.contains(['/', ':'])) {
+        return Err("expected a bucket name or the ARN of an access point; use prefix for the rest".into());
+    }
+    Ok(name.to_owned())
+}
+
+/// Checks the ID of a source.
+pub(crate) fn source_id(text: &str) -> Result<String, String> {
+    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_valid = (1..=64).contains(&text.len())
+        && text.bytes().next().is_some_and(is_first)
+        && text.bytes().all(|byte| is_first(byte) || b"._-".contains(&byte));
+    let expected = "expected 1 to 64 lower-case letters, digits, '.', '_' or '-', first a letter or digit";
+    if is_valid { Ok(text.to_owned()) } else { Err(expected.into()) }
+}
+
+/// Parses an address with a port.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "expected an address and a port, for example 127.0.0.1:8080 or [::]:8080".to_owned())
 }
 
 pub(crate) fn ledger(text: &str) -> Result<LedgerLocation, String> {

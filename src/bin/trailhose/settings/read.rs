@@ -4,6 +4,8 @@
 use super::detect::DetectTable;
 #[cfg(feature = "forward")]
 use super::forward::{ForwardTable, forwards};
+#[cfg(feature = "serve")]
+use super::serve::ServeTable;
 use super::{BackfillSettings, Settings, SourceSettings, TrailInfo};
 use crate::args::value;
 use crate::args::{CompressMode, Dest, EventsPerRecord, LedgerLocation, Location};
@@ -15,7 +17,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
-use trailhose::aws::{BucketAccess, split_location};
+use trailhose::aws::BucketAccess;
 use trailhose::event::filter::Filter;
 
 pub(super) type SpannedString = Spanned<String>;
@@ -42,6 +44,7 @@ struct SettingsFile {
     keep_days: Option<SpannedInteger>,
     backfill: Option<BackfillTable>,
     detect: Option<DetectTable>,
+    serve: Option<ServeTable>,
     #[serde(default)]
     forward: Vec<Spanned<ForwardTable>>,
     #[serde(default)]
@@ -55,6 +58,9 @@ type DetectTable = serde::de::IgnoredAny;
 /// This build forwards no events.
 #[cfg(not(feature = "forward"))]
 type ForwardTable = serde::de::IgnoredAny;
+/// This build does not serve.
+#[cfg(not(feature = "serve"))]
+type ServeTable = serde::de::IgnoredAny;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +71,8 @@ struct BackfillTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SourceTable {
+    id: Option<SpannedString>,
+    interval: Option<SpannedString>,
     bucket: Option<SpannedString>,
     folder: Option<SpannedString>,
     prefix: Option<SpannedString>,
@@ -117,7 +125,7 @@ impl SettingsFile {
         let folder = path.parent().unwrap_or(Path::new(""));
         let days = (day("since", self.since.as_ref())?, day("until", self.until.as_ref())?);
         in_order(days, self.until.as_ref())?;
-        if self.source.is_empty() {
+        if self.source.is_empty() && self.serve.is_none() {
             return Err(SettingError(
                 0..0,
                 "no source: expected [[source]] with bucket = \"…\" or folder = \"…\"".into(),
@@ -166,6 +174,8 @@ impl SettingsFile {
             detect: self.detect.map(|table| table.settings(folder)).transpose()?,
             #[cfg(feature = "forward")]
             forwards: forwards(self.forward, folder)?,
+            #[cfg(feature = "serve")]
+            serve: self.serve.map(|table| table.settings(folder)).transpose()?,
             sources: self.source.into_iter().map(source).collect::<ParseResult<_>>()?,
         })
     }
@@ -218,6 +228,8 @@ impl SourceTable {
             requester_pays: self.requester_pays,
         };
         Ok(SourceSettings {
+            id: parsed("id", self.id.as_ref(), value::source_id)?,
+            interval: parsed("interval", self.interval.as_ref(), value::pause)?,
             location,
             access,
             accounts: each("accounts", &self.accounts, value::account)?,
@@ -251,14 +263,7 @@ pub(super) fn filter_file(
 
 fn bucket_name(bucket: &SpannedString) -> ParseResult<String> {
     let name = bucket.get_ref();
-    // Only the ARN of an access point is itself the bucket of a request.
-    let is_access_point = name.starts_with("arn:") && split_location(name) == Ok((name, ""));
-    if !is_access_point && (name.is_empty() || name.contains(['/', ':'])) {
-        let what =
-            format!("bucket = {name:?}: expected a bucket name or the ARN of an access point; use prefix for the rest");
-        return Err(SettingError(bucket.span(), what));
-    }
-    Ok(name.clone())
+    value::bucket(name).map_err(|what| SettingError(bucket.span(), format!("bucket = {name:?}: {what}")))
 }
 
 pub(super) fn resolve(folder: &Path, path: PathBuf) -> PathBuf {

@@ -18,14 +18,14 @@ use trailhose::detect::{
 use trailhose::event::filter::Filter;
 
 /// What is opened before the first object is read, so that an error starts nothing.
-pub(super) struct PreparedDetection {
+pub(crate) struct PreparedDetection {
     rules: RuleSet,
     destinations: Vec<Arc<dyn AlertDestination>>,
     settings: DetectSettings,
 }
 
 /// A detection that runs.
-pub(super) struct RunningDetection {
+pub(crate) struct RunningDetection {
     ends: watch::Sender<bool>,
     thread: JoinHandle<Result<DetectionReport, String>>,
 }
@@ -55,7 +55,7 @@ impl PreparedDetection {
     ///
     /// # Errors
     /// A rule is invalid, a secret cannot be read, or the destination of the events is not a folder.
-    pub(super) async fn new(plan: &SyncPlan) -> Result<Option<Self>, String> {
+    pub(crate) async fn new(plan: &SyncPlan) -> Result<Option<Self>, String> {
         let Some(settings) = &plan.detect else { return Ok(None) };
         if !matches!(plan.delivery.dest, Dest::Folder(_)) {
             return Err("[detect] reads delivered files, and a stream keeps none: use a folder as dest".into());
@@ -66,7 +66,7 @@ impl PreparedDetection {
     }
 
     /// Returns one warning for each rule that watches events that the filter drops before they are delivered.
-    pub(super) fn warnings(&self, filter: &Filter) -> Vec<String> {
+    pub(crate) fn warnings(&self, filter: &Filter) -> Vec<String> {
         let warning = |found: FilteredRule<'_>| {
             let names = found.event_names.join(", ");
             one_line(&format!("warning: the filter drops events that the rule {:?} watches: {names}", found.rule.title))
@@ -75,7 +75,7 @@ impl PreparedDetection {
     }
 
     /// Starts the detection. The ledger of the destination must exist.
-    pub(super) fn start(self, plan: &SyncPlan) -> Result<RunningDetection, String> {
+    pub(crate) fn start(self, plan: &SyncPlan) -> Result<RunningDetection, String> {
         let Dest::Folder(dest) = &plan.delivery.dest else { return Err("the destination is not a folder".into()) };
         let followed = FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger))?;
         let state = Arc::new(followed.state()?);
@@ -103,7 +103,7 @@ impl PreparedDetection {
 
 impl RunningDetection {
     /// Evaluates the rest of the delivered events, sends the alerts that can be sent, and ends.
-    pub(super) async fn end(self) -> Result<DetectionReport, String> {
+    pub(crate) async fn end(self) -> Result<DetectionReport, String> {
         self.ends.send_replace(true);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         match joined {
@@ -114,7 +114,7 @@ impl RunningDetection {
 }
 
 /// Returns lines about what was found, and about what needs attention.
-pub(super) fn lines(report: &DetectionReport) -> Vec<String> {
+pub(crate) fn lines(report: &DetectionReport) -> Vec<String> {
     let mut lines = Vec::new();
     let recorded = &report.recorded;
     if recorded.new > 0 {

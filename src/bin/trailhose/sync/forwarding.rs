@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use trailhose::forward::{Forward, ForwardEnd, ForwardPolicy, ForwardReport, ForwardSink};
 
 /// What is opened before the first object is read, so that an error starts nothing.
-pub(super) struct PreparedForwards(Vec<ForwardSink>);
+pub(crate) struct PreparedForwards(Vec<ForwardSink>);
 
 /// Forwards that run.
-pub(super) struct RunningForwards {
+pub(crate) struct RunningForwards {
     ends: watch::Sender<ForwardEnd>,
     threads: Vec<JoinHandle<Result<ForwardReport, String>>>,
 }
@@ -25,7 +25,7 @@ impl PreparedForwards {
     ///
     /// # Errors
     /// One of them cannot be read, or the destination of the events is not a folder.
-    pub(super) fn new(plan: &SyncPlan) -> Result<Self, String> {
+    pub(crate) fn new(plan: &SyncPlan) -> Result<Self, String> {
         if !plan.forwards.is_empty() && !matches!(plan.delivery.dest, Dest::Folder(_)) {
             return Err("[[forward]] reads delivered files, and a stream keeps none: use a folder as dest".into());
         }
@@ -34,7 +34,7 @@ impl PreparedForwards {
     }
 
     /// Starts the forwards. The ledger of the destination must exist.
-    pub(super) fn start(self, plan: &SyncPlan) -> Result<Option<RunningForwards>, String> {
+    pub(crate) fn start(self, plan: &SyncPlan) -> Result<Option<RunningForwards>, String> {
         let Dest::Folder(dest) = &plan.delivery.dest else { return Ok(None) };
         if self.0.is_empty() {
             return Ok(None);
@@ -71,7 +71,7 @@ impl Drop for RunningForwards {
 impl RunningForwards {
     /// Sends the rest of the delivered events, as long as the destinations accept them, and ends. After an interrupt, only
     /// the responses to the last requests are awaited.
-    pub(super) async fn end(mut self, mut halt: watch::Receiver<bool>) -> Result<Vec<ForwardReport>, String> {
+    pub(crate) async fn end(mut self, mut halt: watch::Receiver<bool>) -> Result<Vec<ForwardReport>, String> {
         self.ends.send_replace(ForwardEnd::Drain);
         let threads = std::mem::take(&mut self.threads);
         let mut joined =
@@ -89,13 +89,13 @@ impl RunningForwards {
 }
 
 /// Returns what the forwards leave.
-pub(super) fn result(reports: &[ForwardReport]) -> ForwardResult {
+pub(crate) fn result(reports: &[ForwardReport]) -> ForwardResult {
     let incomplete = reports.iter().filter(|report| report.error.is_some() && !report.paused).count() as u64;
     ForwardResult { incomplete, refused: reports.iter().map(|report| report.refused).sum() }
 }
 
 /// Returns lines about what was sent, and about what needs attention.
-pub(super) fn lines(report: &ForwardReport) -> Vec<String> {
+pub(crate) fn lines(report: &ForwardReport) -> Vec<String> {
     let name = &report.name;
     let mut lines = Vec::new();
     if report.requests > 0 {

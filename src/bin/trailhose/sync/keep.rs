@@ -13,7 +13,7 @@ use trailhose::sink::jsonl::PrunedFiles;
 
 /// The retention of the delivered files.
 #[derive(Debug, Default)]
-pub(super) struct KeptDays {
+pub(crate) struct KeptDays {
     /// The files that were deleted before this round.
     pub(super) pruned: PrunedFiles,
     /// The last warning, so that a watch prints it once.
@@ -23,7 +23,7 @@ pub(super) struct KeptDays {
 impl KeptDays {
     /// Deletes the files of days before the retention of the plan, if it has one. A failure is a warning: files that are
     /// kept for too long are no reason to deliver nothing.
-    pub(super) async fn apply(&mut self, plan: &SyncPlan, delivery: &Delivery, progress: &Progress) {
+    pub(crate) async fn apply(&mut self, plan: &SyncPlan, delivery: &Delivery, progress: &Progress) {
         if plan.delivery.keep_days.is_none() && !plan.is_spool {
             return;
         }

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 
 /// The days that the rounds so far listed of one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct LookBack {
+pub(crate) struct LookBack {
     /// The newest day of delivery in the names of the logs that any round listed.
     newest: Option<Date>,
     /// The newest day of all logs listed by the end of the last clean round; `Date::MIN` if no log was listed.
@@ -17,13 +17,13 @@ pub(super) struct LookBack {
 
 impl LookBack {
     /// Returns the day from which the plan's look-back is subtracted; `None` if the next round scans everything.
-    pub(super) fn start(&self, today: Date) -> Option<Date> {
+    pub(crate) fn start(&self, today: Date) -> Option<Date> {
         Some(self.clean?.min(today))
     }
 
     /// Adds a round of the source that started on the day `today` and listed logs up to the day `newest`. After a clean round,
     /// [`LookBack::start`] returns the day of the newest log of all rounds. Until a log is listed, rounds scan all days.
-    pub(super) fn add_round(&mut self, today: Date, newest: Option<Date>, is_clean: bool) {
+    pub(crate) fn add_round(&mut self, today: Date, newest: Option<Date>, is_clean: bool) {
         // A name with a day in the future must not move the start either.
         self.newest = self.newest.max(newest.map(|day| day.min(today)));
         if is_clean {

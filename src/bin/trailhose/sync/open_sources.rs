@@ -58,7 +58,15 @@ pub(super) async fn open(plan: &SyncPlan, aws: &Aws, usage: &Arc<SourceCounters>
     Ok(sources)
 }
 
-async fn open_source(planned: &PlannedSource, aws: &Aws, usage: &Arc<SourceCounters>) -> Result<OpenedSource, String> {
+/// Opens a source and meters its requests.
+///
+/// # Errors
+/// The source cannot be read.
+pub(crate) async fn open_source(
+    planned: &PlannedSource,
+    aws: &Aws,
+    usage: &Arc<SourceCounters>,
+) -> Result<OpenedSource, String> {
     let mut opened = components::source(&planned.location, &planned.access, aws).await?;
     if matches!(planned.location, Location::S3 { .. }) {
         // Opening a bucket sends one list request before the source is metered.
@@ -69,7 +77,7 @@ async fn open_source(planned: &PlannedSource, aws: &Aws, usage: &Arc<SourceCount
 }
 
 /// Fails if the destination is the source folder.
-fn check_distinct(opened: &OpenedSource, dest: &Dest) -> Result<(), String> {
+pub(crate) fn check_distinct(opened: &OpenedSource, dest: &Dest) -> Result<(), String> {
     let Dest::Folder(dest) = dest else { return Ok(()) };
     let same = opened.folder.is_some() && dest.canonicalize().ok() == opened.folder;
     if same {

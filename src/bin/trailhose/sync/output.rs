@@ -17,7 +17,7 @@ const CONCURRENT_LOOKUPS: usize = 16;
 
 /// The state of the files that earlier runs delivered.
 #[derive(Debug, Default)]
-pub(super) struct OutputFiles {
+pub(crate) struct OutputFiles {
     /// Files that are missing or damaged, at the last check.
     pub(super) faulty: Vec<FaultyFile>,
     /// The result of `--rebuild`.
@@ -30,7 +30,7 @@ impl OutputFiles {
     ///
     /// # Errors
     /// The ledger cannot be read, or the files cannot be rebuilt.
-    pub(super) async fn open(delivery: &Delivery, rebuild: bool, sources: &[&OpenedSource]) -> Result<Self, String> {
+    pub(crate) async fn open(delivery: &Delivery, rebuild: bool, sources: &[&OpenedSource]) -> Result<Self, String> {
         let Some(files) = &delivery.files else {
             return match rebuild {
                 true => Err("--rebuild requires a folder as DEST: a stream keeps no files".into()),
@@ -55,7 +55,7 @@ impl OutputFiles {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub(super) async fn check(&mut self, delivery: &Delivery) -> Result<(), SinkError> {
+    pub(crate) async fn check(&mut self, delivery: &Delivery) -> Result<(), SinkError> {
         let Some(files) = &delivery.files else { return Ok(()) };
         let FileCheck { files, faulty } = files.check_files().await?;
         if !faulty.is_empty() && faulty != self.faulty {

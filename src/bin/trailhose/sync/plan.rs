@@ -86,6 +86,17 @@ impl SyncPlan {
             Some(_) => None,
             None => Settings::find(args.config.as_deref())?,
         };
+        if args.source.is_none() && settings.as_ref().is_none_or(|settings| settings.sources.is_empty()) {
+            return Err(format!("no source: specify SOURCE and DEST, or create {SETTINGS_FILE} with `trailhose init`"));
+        }
+        Self::of_settings(args, settings)
+    }
+
+    /// Combines the command line with the settings. There can be no source.
+    ///
+    /// # Errors
+    /// A value is missing, or values contradict each other.
+    pub(crate) fn of_settings(args: SyncArgs, settings: Option<Settings>) -> Result<Self, String> {
         let sources = sources(&args, settings.as_ref())?;
         if args.inventory.is_some() && sources.len() > 1 {
             return Err("--inventory: a report describes one bucket: specify it as SOURCE".into());
@@ -189,9 +200,6 @@ fn sources(args: &SyncArgs, settings: Option<&Settings>) -> Result<Vec<PlannedSo
         allow_empty: source.allow_empty,
     });
     let mut sources: Vec<PlannedSource> = named.chain(listed).collect();
-    if sources.is_empty() {
-        return Err(format!("no source: specify SOURCE and DEST, or create {} with `trailhose init`", SETTINGS_FILE));
-    }
     let asked = args.selection.filters();
     for source in &mut sources {
         source.since = args.selection.since.or(source.since);

@@ -41,15 +41,15 @@ pub(super) struct Round {
 
 /// The result of one source in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SourceEnd {
+pub(crate) struct SourceEnd {
     /// The newest day of delivery in the names of its listed logs.
-    pub(super) newest_day: Option<Date>,
+    pub(crate) newest_day: Option<Date>,
     /// Whether it was processed to its end, without failed or deferred objects.
-    pub(super) is_clean: bool,
+    pub(crate) is_clean: bool,
 }
 
 impl SourceEnd {
-    fn of(report: &SyncReport) -> Self {
+    pub(crate) fn of(report: &SyncReport) -> Self {
         let is_clean = report.completion == Completion::Complete && report.tally.failed + report.tally.deferred == 0;
         Self { newest_day: report.newest_day, is_clean }
     }
@@ -131,7 +131,8 @@ impl Components {
             let look_back_from = look_back_from.get(index).copied().flatten();
             let mut report = match &source.opened {
                 Ok(opened) => {
-                    let walk = self.walk(plan, &source.planned, opened, look_back_from);
+                    let pages = self.take_inventory_pages(&opened.prefix);
+                    let walk = sync_run(plan, &self.delivery, &source.planned, opened, look_back_from, pages);
                     walk.run(halt.clone(), &mut |event| progress.handle(&event)).await
                 }
                 Err(reason) => SyncReport { completion: Completion::Aborted(reason.clone()), ..SyncReport::default() },
@@ -158,46 +159,49 @@ impl Components {
         let not_rebuilt = self.output.not_rebuilt(&self.delivery).await;
         Round { report: ended, empty, failed, ends, not_rebuilt, followers: followers(plan) }
     }
+}
 
-    fn walk(
-        &self,
-        plan: &SyncPlan,
-        planned: &PlannedSource,
-        opened: &OpenedSource,
-        look_back_from: Option<Date>,
-    ) -> SyncRun {
-        let default = DecodeLimits::default();
-        let limits = DecodeLimits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
-        let full = ObjectSelection {
-            since: planned.since,
-            until: planned.until,
-            filters: planned.filters.clone(),
-            exclude: destination_keys(opened, &plan.delivery.dest),
-            is_look_back: false,
-        };
-        let selection = match look_back_from {
-            // The name of a file that is not a log does not contain its day.
-            Some(day) if !plan.all_files => full.looking_back(day, plan.look_back),
-            _ => full,
-        };
-        SyncRun {
-            ingest: Ingest {
-                source: opened.source.clone(),
-                ledger: self.delivery.ledger.clone(),
-                sink: self.delivery.sink.clone(),
-                limits,
-                filter: plan.filter.clone(),
-                max_buffered_bytes: MAX_BUFFERED_BYTES,
-                chunk_bytes: CHUNK_BYTES,
-                key_policy: if plan.all_files { KeyPolicy::AnyKey } else { KeyPolicy::CloudTrailLogs },
-            },
-            bucket: opened.bucket.clone(),
-            prefix: opened.prefix.clone(),
-            pages: self.take_inventory_pages(&opened.prefix),
-            selection,
-            jobs: plan.jobs.unwrap_or_else(|| components::jobs(&planned.location)),
-            retry_policy: RetryPolicy::default(),
-        }
+/// Returns the pass over one source of a plan. If `look_back_from` is a day, only its objects delivered on or after that day
+/// minus the plan's look-back are scanned. `pages` replace the listing.
+pub(crate) fn sync_run(
+    plan: &SyncPlan,
+    delivery: &Delivery,
+    planned: &PlannedSource,
+    opened: &OpenedSource,
+    look_back_from: Option<Date>,
+    pages: Option<Pages>,
+) -> SyncRun {
+    let default = DecodeLimits::default();
+    let limits = DecodeLimits { object_bytes: plan.max_object_bytes.unwrap_or(default.object_bytes), ..default };
+    let full = ObjectSelection {
+        since: planned.since,
+        until: planned.until,
+        filters: planned.filters.clone(),
+        exclude: destination_keys(opened, &plan.delivery.dest),
+        is_look_back: false,
+    };
+    let selection = match look_back_from {
+        // The name of a file that is not a log does not contain its day.
+        Some(day) if !plan.all_files => full.looking_back(day, plan.look_back),
+        _ => full,
+    };
+    SyncRun {
+        ingest: Ingest {
+            source: opened.source.clone(),
+            ledger: delivery.ledger.clone(),
+            sink: delivery.sink.clone(),
+            limits,
+            filter: plan.filter.clone(),
+            max_buffered_bytes: MAX_BUFFERED_BYTES,
+            chunk_bytes: CHUNK_BYTES,
+            key_policy: if plan.all_files { KeyPolicy::AnyKey } else { KeyPolicy::CloudTrailLogs },
+        },
+        bucket: opened.bucket.clone(),
+        prefix: opened.prefix.clone(),
+        pages,
+        selection,
+        jobs: plan.jobs.unwrap_or_else(|| components::jobs(&planned.location)),
+        retry_policy: RetryPolicy::default(),
     }
 }
 

@@ -1,0 +1,162 @@
+//! `POST /v1/query` and `POST /v1/ask`: run a plan, or a question that becomes one, over the delivered files.
+
+use super::extract::{JsonBody, NoParameters};
+use super::problem::ApiProblem;
+use super::{ApiState, blocking};
+use crate::plan::{Plan, PlanOutput};
+use crate::query::{Answer, IndexLookup, LocalEngine, QueryControl, QueryEngine, QueryScan};
+use crate::question;
+use crate::source::directory::Directory;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use utoipa::ToSchema;
+
+/// The maximum number of rows of an answer.
+const MAX_ROWS: u64 = 10_000;
+
+/// The memory that the rows of a query may use, in bytes.
+const MAX_ROWS_BYTES: u64 = 64 << 20;
+
+/// The duration after which a query is stopped. The answer then contains what was read, and is not complete.
+const QUERY_FOR: Duration = Duration::from_secs(25);
+
+/// A plan to run.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlanBody {
+    /// A plan as `trailhose query --plan` reads it.
+    #[schema(value_type = Object)]
+    plan: Value,
+}
+
+/// A question to answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QuestionBody {
+    /// A question in English.
+    #[schema(max_length = 1000)]
+    question: String,
+}
+
+/// The rows of a plan.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PlanAnswer {
+    columns: Vec<String>,
+    /// The rows, each with a value for each column. A missing value is `null`.
+    rows: Vec<Vec<Option<String>>>,
+    /// Whether everything was read that the plan needs.
+    complete: bool,
+    /// What was not read, and why.
+    not_read: Vec<String>,
+    /// Whether there are more rows than the limit.
+    limited: bool,
+}
+
+/// The answer to a question.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct QuestionAnswer {
+    /// The plan that the question became.
+    #[schema(value_type = Object)]
+    plan: Plan,
+    /// The question, restated from the plan.
+    summary: String,
+    #[serde(flatten)]
+    answer: PlanAnswer,
+}
+
+impl PlanAnswer {
+    fn new(answer: Answer) -> Self {
+        let scanned = answer.scanned;
+        let mut not_read: Vec<String> =
+            scanned.skipped.iter().map(|file| format!("{}: {}", file.name, file.reason)).collect();
+        let unnamed = scanned.skipped_files.saturating_sub(not_read.len() as u64);
+        if unnamed > 0 {
+            not_read.push(format!("{unnamed} further files"));
+        }
+        if scanned.stopped {
+            let seconds = QUERY_FOR.as_secs();
+            not_read.push(format!("the query was stopped after {seconds} seconds: name a shorter time span"));
+        }
+        Self {
+            complete: scanned.is_complete(),
+            not_read,
+            limited: answer.is_limited,
+            columns: answer.columns,
+            rows: answer.rows,
+        }
+    }
+}
+
+/// Runs a plan over the delivered files.
+#[utoipa::path(post, path = "/v1/query", operation_id = "query", tag = "queries", request_body = PlanBody,
+    responses((status = 200, body = PlanAnswer), super::RefusedBody))]
+pub(super) async fn query(
+    State(api): State<Arc<ApiState>>,
+    _: NoParameters,
+    JsonBody(body): JsonBody<PlanBody>,
+) -> Result<Json<PlanAnswer>, ApiProblem> {
+    let plan: Plan =
+        serde_json::from_value(body.plan).map_err(|error| ApiProblem::unprocessable(format!("plan: {error}")))?;
+    let is_list = matches!(plan.output(), PlanOutput::Events { .. });
+    if plan.limit().map_or(is_list, |limit| limit > MAX_ROWS) {
+        return Err(ApiProblem::unprocessable(format!("plan: expected a limit of at most {MAX_ROWS}")));
+    }
+    Ok(Json(PlanAnswer::new(run(&api, &plan).await?)))
+}
+
+/// Answers a question in English. It becomes a plan by a fixed grammar; nothing is sent anywhere.
+#[utoipa::path(post, path = "/v1/ask", operation_id = "ask", tag = "queries", request_body = QuestionBody,
+    responses((status = 200, body = QuestionAnswer), super::RefusedBody))]
+pub(super) async fn ask(
+    State(api): State<Arc<ApiState>>,
+    _: NoParameters,
+    JsonBody(body): JsonBody<QuestionBody>,
+) -> Result<Json<QuestionAnswer>, ApiProblem> {
+    // The end of the span is excluded, so the next second includes the events of the current one.
+    let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 1).map_err(ApiProblem::internal)?;
+    let question = question::interpret(&body.question, now).map_err(|refusal| {
+        let closest =
+            refusal.closest.as_ref().map(|plan| format!("; without that, the question means: {}", plan.restate()));
+        ApiProblem::unprocessable(format!("{}{}", refusal.reason, closest.unwrap_or_default()))
+    })?;
+    let plan = question.plan;
+    let answer = PlanAnswer::new(run(&api, &plan).await?);
+    Ok(Json(QuestionAnswer { summary: plan.restate(), plan, answer }))
+}
+
+async fn run(api: &Arc<ApiState>, plan: &Plan) -> Result<Answer, ApiProblem> {
+    let busy = || ApiProblem::unavailable("too many queries run at the same time: try again");
+    let _permit = api.queries.try_acquire().map_err(|_| busy())?;
+    let folder = Arc::clone(api);
+    let (source, root, is_indexed) = blocking(move || {
+        let root = folder.folder.segments.root().to_owned();
+        let source = Directory::open(&root).map_err(ApiProblem::internal)?;
+        let progress = folder.folder.progress(crate::index::FOLLOWER).map_err(ApiProblem::internal)?;
+        Ok((source, root, progress.backlog.events == 0))
+    })
+    .await?;
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let bucket = source.bucket().to_owned();
+    let scan = QueryScan::open(Arc::new(source), &bucket, "", Some(root.clone()), threads);
+    let scan = Arc::new(scan.await.map_err(ApiProblem::internal)?);
+    let index_path = api.folder.index.path().to_owned();
+    let index = (is_indexed && index_path.exists()).then(|| IndexLookup::new(index_path, root));
+    let engine = LocalEngine::new(scan).with_index(index).max_bytes(MAX_ROWS_BYTES);
+    let (stop, halt) = watch::channel(false);
+    let control = QueryControl { halt, ..QueryControl::default() };
+    let answer = engine.answer(plan, &control);
+    let stopped = async {
+        tokio::time::sleep(QUERY_FOR).await;
+        stop.send_replace(true);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        answer = answer => answer.map_err(|error| ApiProblem::unprocessable(error.to_string())),
+        () = stopped => Err(busy()),
+    }
+}
