@@ -65,6 +65,11 @@ fn delivered_events_are_found_paged_and_returned_with_their_bytes() {
     assert_eq!((&account["account"], &days["days"][2]), (&json!("111122223333"), &json!("2026-11-01")), "{days}");
     assert_eq!(account["days"][2], json!({"objects": 1, "events": 40, "quarantined": 0, "state": "objects"}));
     assert_eq!(account["days"][1]["state"], "outside");
+    // Without parameters, the span ends with the newest day that has objects.
+    let newest = server.json("/v1/days");
+    assert_eq!(newest["days"].as_array().unwrap().last(), Some(&json!("2026-11-01")), "{newest}");
+    assert_eq!(newest["days"].as_array().unwrap().len(), 90);
+    assert_eq!((&newest["first"], &newest["last"]), (&json!("2026-11-01"), &json!("2026-11-01")));
 
     let plan = json!({"time": {"since": "2026-11-01T00:00:00Z", "until": "2026-11-02T00:00:00Z"},
         "groups": {"by": ["recipientAccountId"], "aggregates": ["count"]}, "limit": 5});

@@ -65,6 +65,12 @@ impl LedgerDays {
         (20 * self.took).max(Duration::from_secs(2))
     }
 
+    /// Returns the first and the last day with objects of any account.
+    fn span(&self) -> Option<(Date, Date)> {
+        let days = || self.accounts.values().flat_map(BTreeMap::keys).copied();
+        days().min().zip(days().max())
+    }
+
     fn add(&mut self, row: &Row) {
         *self.objects.entry(row.status.as_str()).or_default() += 1;
         let Recognized::Log { account, date, .. } = recognize(&row.object.key) else { return };
@@ -104,6 +110,10 @@ pub(super) struct DayList {
     #[schema(value_type = Vec<String>)]
     days: Vec<String>,
     accounts: Vec<AccountDays>,
+    /// The first day with objects of any account; `null` if the ledger contains no objects.
+    first: Option<String>,
+    /// The last one.
+    last: Option<String>,
     /// When the ledger was read.
     read: String,
 }
@@ -113,10 +123,10 @@ pub(super) struct DayList {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DayParameters {
-    /// The first day, or a time in it [default: 90 days ago].
+    /// The first day, or a time in it [default: 90 days before `until`].
     #[param(pattern = r"^\d{4}-\d{2}-\d{2}$", value_type = Option<String>, format = Date)]
     since: Option<String>,
-    /// The day after the last day, or a time in it [default: tomorrow].
+    /// The day after the last day, or a time in it [default: the day after the newest day with objects].
     #[param(pattern = r"^\d{4}-\d{2}-\d{2}$", value_type = Option<String>, format = Date)]
     until: Option<String>,
 }
@@ -128,8 +138,12 @@ pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Parameters(parameters): Parameters<DayParameters>,
 ) -> Result<Json<DayList>, ApiProblem> {
+    let (ledger, read) = api.ledger_days().await?;
+    let (first, last) = ledger.span().unzip();
+    // The newest objects can be months old. A day in the future is that of a wrong key.
     let tomorrow = Timestamp::now().to_zoned(TimeZone::UTC).date().saturating_add(1.day());
-    let until = day("until", parameters.until.as_deref())?.unwrap_or(tomorrow);
+    let newest = last.map_or(tomorrow, |last| last.saturating_add(1.day()).min(tomorrow));
+    let until = day("until", parameters.until.as_deref())?.unwrap_or(newest);
     let since = match day("since", parameters.since.as_deref())? {
         Some(since) => since,
         None => until.saturating_sub(DEFAULT_DAYS.days()),
@@ -138,7 +152,6 @@ pub(super) async fn list(
     if !(0..=MAX_DAYS).contains(&length) {
         return Err(ApiProblem::bad_request(format!("expected at most {MAX_DAYS} days, and since before until")));
     }
-    let (ledger, read) = api.ledger_days().await?;
     let days: Vec<Date> = since.series(1.day()).take_while(|day| *day < until).collect();
     let account = |(account, counts): (&String, &BTreeMap<Date, DayCounts>)| {
         let range = counts.first_key_value().zip(counts.last_key_value()).map(|((first, _), (last, _))| *first..=*last);
@@ -155,7 +168,9 @@ pub(super) async fn list(
         AccountDays { account: account.clone(), days: days.iter().map(of).collect() }
     };
     let accounts = ledger.accounts.iter().map(account).collect();
-    Ok(Json(DayList { days: days.iter().map(ToString::to_string).collect(), accounts, read }))
+    let text = |day: Date| day.to_string();
+    let days = days.into_iter().map(text).collect();
+    Ok(Json(DayList { days, accounts, first: first.map(text), last: last.map(text), read }))
 }
 
 /// Parses a day, or the day of a time in RFC 3339.
