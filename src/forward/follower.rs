@@ -157,15 +157,19 @@ impl ForwardFollower {
     /// Sends an event that was refused. Returns whether it is accepted.
     async fn send_alone(&mut self, event: &ForwardedEvent, batch: &str) -> Result<bool, Unsent> {
         let events = std::slice::from_ref(event);
-        let (status, response) = match self.settle(events).await? {
-            Settled::Accepted => return Ok(true),
-            Settled::TooLarge(response) => (413, response),
-            Settled::Refused(status, response) => (status, response),
-            Settled::PartlyRefused(response) => (200, response),
-            Settled::Items(mut items) => match items.pop() {
-                Some(ItemOutcome::Refused { status, response }) => (status, response),
-                _ => return Ok(true),
-            },
+        let (status, response) = loop {
+            match self.settle(events).await? {
+                Settled::Accepted => return Ok(true),
+                Settled::TooLarge(response) => break (413, response),
+                Settled::Refused(status, response) => break (status, response),
+                Settled::PartlyRefused(response) => break (200, response),
+                Settled::Items(mut items) => match items.pop() {
+                    Some(ItemOutcome::Accepted) => return Ok(true),
+                    Some(ItemOutcome::Refused { status, response }) => break (status, response),
+                    // The failure is recorded, so the next request waits.
+                    Some(ItemOutcome::Retry(_) | ItemOutcome::Blocked(_)) | None => {}
+                },
+            }
         };
         self.quarantine(event, batch.to_owned(), status, response, false)?;
         Ok(false)

@@ -181,6 +181,8 @@ struct Bulk {
     created: usize,
     conflicts: usize,
     busy: u32,
+    /// Whether events that were refused are accepted.
+    is_lenient: bool,
 }
 
 impl Bulk {
@@ -209,10 +211,10 @@ impl Bulk {
             let (status, error) = if self.documents.contains_key(&name) {
                 self.conflicts += 1;
                 (409, Some("version_conflict_engine_exception"))
-            } else if name.ends_with("05") && self.busy > 0 {
+            } else if (name.ends_with("05") || self.is_lenient) && self.busy > 0 {
                 self.busy -= 1;
                 (429, Some("es_rejected_execution_exception"))
-            } else if name.ends_with("0a") {
+            } else if name.ends_with("0a") && !self.is_lenient {
                 (400, Some("document_parsing_exception"))
             } else {
                 self.created += 1;
@@ -249,14 +251,24 @@ async fn bulk_items_have_their_own_status_and_repeats_no_effect() {
         limits: limits(50),
         ..ForwardConfig::new("elastic", url)
     };
-    let report = delivered.drain(config).await;
+    let report = delivered.drain(config.clone()).await;
     assert_eq!((report.error, report.refused), (None, 1));
-    let bulk = bulk.lock().unwrap();
-    assert!(bulk.conflicts > 0, "the first batch was repeated");
-    assert_eq!((bulk.created, bulk.documents.len()), (99, 99), "no event is stored twice");
+    {
+        let bulk = bulk.lock().unwrap();
+        assert!(bulk.conflicts > 0, "the first batch was repeated");
+        assert_eq!((bulk.created, bulk.documents.len()), (99, 99), "no event is stored twice");
+    }
     let refused = delivered.state().refused_events("elastic", 10).unwrap();
     assert_eq!((refused.len(), refused[0].status), (1, 400));
     assert!(refused[0].event_id.ends_with("0a") && refused[0].response.contains("document_parsing_exception"));
+
+    // The refused event is sent again, and kept while the answer is a temporary failure.
+    bulk.lock().unwrap().is_lenient = true;
+    bulk.lock().unwrap().busy = 2;
+    delivered.state().retry_forward("elastic").unwrap();
+    assert_eq!(delivered.drain(config).await.error, None);
+    assert_eq!(bulk.lock().unwrap().documents.len(), 100);
+    assert!(delivered.state().refused_events("elastic", 10).unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
