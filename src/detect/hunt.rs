@@ -81,7 +81,7 @@ impl Hunt {
     /// Returns which files are read.
     pub fn request(&self) -> ScanRequest {
         let pruning = PartitionPruning::of_span(self.span).arrived_until(self.arrived_until);
-        ScanRequest { pruning, prefilter: None, records_members: true }
+        ScanRequest { pruning, prefilter: None, fields: Some(self.rules.selected_fields()) }
     }
 
     /// Evaluates the rules and passes the matches to `sink`, in no order.
@@ -167,8 +167,8 @@ struct HuntVisitor {
 impl ScanVisitor for HuntVisitor {
     fn visit(&mut self, event: ScannedEvent<'_>) -> Result<VisitOutcome, QueryError> {
         let rules = Arc::clone(&self.rules);
-        let matches = match event.members {
-            Some(members) => Some(rules.evaluate_recorded(event.bytes, members)),
+        let matches = match event.offsets {
+            Some(offsets) => Some(rules.evaluate_decoded(event.bytes, offsets)),
             None => rules.try_evaluate(event.bytes),
         };
         match matches {

@@ -30,8 +30,8 @@ pub(super) fn read<V: ScanVisitor>(thread: &mut ScanThread<'_, V>, at: &ObjectRe
         Ok::<_, FileStop>(range)
     };
     let first = next(&mut thread.report.bytes)?;
-    let mut reader = EventReader::in_chunks(first.bytes, first.size, DecodeLimits::default())
-        .recording_members(shared.records_members);
+    let mut reader =
+        EventReader::in_chunks(first.bytes, first.size, DecodeLimits::default()).noting(shared.fields.clone());
     let invalid = |error: DecodeError| FileStop::File(error.to_string());
     loop {
         match reader.advance().map_err(invalid)? {

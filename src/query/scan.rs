@@ -7,7 +7,7 @@ use super::prefilter::Prefilter;
 use super::report::ScanReport;
 use super::seen::SeenEvents;
 use super::{QueryControl, QueryError, ScanProgress, lines, object};
-use crate::decode::{Event, MemberRange};
+use crate::decode::{Event, EventOffsets, SelectedFields};
 use crate::event::EventId;
 use crate::object::ObjectRef;
 use crate::plan::Plan;
@@ -43,15 +43,15 @@ pub struct ScanRequest {
     pub pruning: PartitionPruning,
     /// Which lines are not parsed.
     pub prefilter: Option<Prefilter>,
-    /// Whether [`ScannedEvent::members`] is needed.
-    pub records_members: bool,
+    /// The fields whose offsets [`ScannedEvent::offsets`] contains.
+    pub fields: Option<Arc<SelectedFields>>,
 }
 
 impl ScanRequest {
     /// Returns the request for the events of a plan. `arrived_until` excludes what arrived after this day.
     pub fn of_plan(plan: &Plan, arrived_until: Option<Date>) -> Self {
         let pruning = PartitionPruning::of_plan(plan).arrived_until(arrived_until);
-        Self { pruning, prefilter: Prefilter::of_plan(plan), records_members: false }
+        Self { pruning, prefilter: Prefilter::of_plan(plan), fields: None }
     }
 }
 
@@ -71,14 +71,14 @@ pub struct FileTotals {
 pub struct ScannedEvent<'a> {
     /// The event's own bytes, without a line end.
     pub bytes: &'a [u8],
-    /// The members of the event, if the request asks for them and the event is from one of CloudTrail's own objects.
-    pub members: Option<&'a [MemberRange]>,
+    /// The offsets of the requested fields, if the event is from one of CloudTrail's own objects.
+    pub offsets: Option<EventOffsets<'a>>,
     copies: Option<(EventId, &'a SeenEvents)>,
 }
 
 impl<'a> ScannedEvent<'a> {
     pub(super) fn new(bytes: &'a [u8], copies: Option<(EventId, &'a SeenEvents)>) -> Self {
-        Self { bytes, members: None, copies }
+        Self { bytes, offsets: None, copies }
     }
 
     /// Returns whether no copy of the event was passed to this function before. Only CloudTrail's own objects contain copies.
@@ -233,7 +233,7 @@ impl QueryScan {
             folder: self.folder.clone(),
             is_lines: matches!(self.layout, ScanLayout::Lines(_)),
             prefilter: request.prefilter.clone(),
-            records_members: request.records_members,
+            fields: request.fields.clone(),
             seen: SeenEvents::default(),
             halt: control.halt.clone(),
             progress: Arc::clone(&control.progress),
@@ -279,7 +279,7 @@ pub(super) struct SharedScan {
     folder: Option<PathBuf>,
     is_lines: bool,
     pub(super) prefilter: Option<Prefilter>,
-    pub(super) records_members: bool,
+    pub(super) fields: Option<Arc<SelectedFields>>,
     pub(super) seen: SeenEvents,
     halt: watch::Receiver<bool>,
     pub(super) progress: Arc<ScanProgress>,
@@ -376,7 +376,7 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
     /// Passes a decoded event to the visitor.
     pub(super) fn visit_event(&mut self, event: &Event<'_>) -> Result<(), FileStop> {
         let copies = Some((event.id, &self.shared.seen));
-        self.visit(ScannedEvent { members: event.members, ..ScannedEvent::new(event.line, copies) })
+        self.visit(ScannedEvent { offsets: event.offsets, ..ScannedEvent::new(event.line, copies) })
     }
 
     fn visit(&mut self, event: ScannedEvent<'_>) -> Result<(), FileStop> {

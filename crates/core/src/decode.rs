@@ -18,16 +18,13 @@ pub(crate) mod string;
 pub mod time;
 
 pub use error::{DecodeError, JsonDefect};
-pub use fields::{EventOffsets, MAX_SELECTED_FIELDS, SelectedFields};
-pub(crate) use fields::{FieldOffsets, value_of};
+pub use fields::{EventOffsets, FieldOffsets, MAX_IDENTITY_FIELDS, MAX_SELECTED_FIELDS, SelectedFields};
 pub use foreign::ForeignFormat;
 pub use line_offsets::{LineOffsets, LineReader};
-pub use scan::MemberRange;
 
 use crate::event::members::members;
 use crate::event::{EventId, EventScope, minute_in_window};
 use fault::Fault;
-use fields::NO_FIELDS;
 use grammar::ReaderState;
 use input::Input;
 use scan::{Field, Scanned, Strip};
@@ -82,8 +79,6 @@ pub struct Event<'a> {
     /// The offsets of the selected fields, if the reader notes them and `line` is identical to the stored bytes. A filter
     /// reads these fields without a second scan.
     pub offsets: Option<EventOffsets<'a>>,
-    /// The members of the event, if the reader records them and `line` is identical to the stored bytes.
-    pub members: Option<&'a [MemberRange]>,
 }
 
 /// Reads the events of one object, in order.
@@ -113,10 +108,6 @@ pub struct EventReader<'a> {
     selected: Option<Arc<SelectedFields>>,
     /// Their offsets in the event at `at`.
     offsets: FieldOffsets,
-    /// Whether the members of each event are recorded.
-    records_members: bool,
-    /// The members of the event at `at`.
-    members: Vec<MemberRange>,
     /// The current line, if it differs from the bytes in the buffer.
     line: Vec<u8>,
     /// The current event without insignificant white space, if it differs from the bytes in the buffer.
@@ -183,25 +174,16 @@ impl<'a> EventReader<'a> {
             occurrences: HashMap::new(),
             format: None,
             selected: None,
-            offsets: NO_FIELDS,
-            records_members: false,
-            members: Vec::new(),
+            offsets: FieldOffsets::NONE,
             line: Vec::new(),
             compact: Vec::new(),
         }
     }
 
-    /// Notes the offsets of these fields of each event for [`Event::offsets`]. Members are then not recorded.
+    /// Notes the offsets of these fields of each event for [`Event::offsets`].
     #[must_use]
     pub fn noting(mut self, selected: Option<Arc<SelectedFields>>) -> Self {
         self.selected = selected;
-        self
-    }
-
-    /// Records the members of each event for [`Event::members`]. Costs more than noting a few fields.
-    #[must_use]
-    pub fn recording_members(mut self, records_members: bool) -> Self {
-        self.records_members = records_members;
         self
     }
 
@@ -299,8 +281,7 @@ impl<'a> EventReader<'a> {
         let (at, as_stored) = (self.base + start as u64, !found.has_line_break);
         let selected = self.selected.as_deref().filter(|_| as_stored);
         let offsets = selected.map(|selected| EventOffsets { selected, offsets: &self.offsets });
-        let members = (as_stored && self.records_members && self.selected.is_none()).then_some(&self.members[..]);
-        Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored, offsets, members }))
+        Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored, offsets }))
     }
 
     /// Scans the value at `at` and reads more bytes until the value is complete.
@@ -308,21 +289,12 @@ impl<'a> EventReader<'a> {
         self.scan_value(scan::value)
     }
 
-    /// Scans the event at `at` and notes or records its members.
+    /// Scans the event at `at` and notes the selected fields.
     fn scanned_event(&mut self) -> Result<Scanned, StepError> {
-        if let Some(selected) = self.selected.clone() {
-            let mut offsets = NO_FIELDS;
-            let found = self.scan_value(|bytes, at| scan::event_fields(bytes, at, &selected, &mut offsets));
-            self.offsets = offsets;
-            return found;
-        }
-        if !self.records_members {
-            return self.value();
-        }
-        // Taken out, because the scan borrows the reader.
-        let mut members = std::mem::take(&mut self.members);
-        let found = self.scan_value(|bytes, at| scan::event(bytes, at, &mut members));
-        self.members = members;
+        let Some(selected) = self.selected.clone() else { return self.value() };
+        let mut offsets = FieldOffsets::NONE;
+        let found = self.scan_value(|bytes, at| scan::event_fields(bytes, at, &selected, &mut offsets));
+        self.offsets = offsets;
         found
     }
 

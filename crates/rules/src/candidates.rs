@@ -1,96 +1,181 @@
-//! Selects the rules that can match an event by its `eventName`, so that most events are not compared with any rule.
+//! Selects the rules that can match an event by the texts that they require, so that most events are compared with no rule.
 
-use crate::required::RequiredText;
-use crate::rule_event;
+use crate::required::{RequiredText, required};
+use crate::rule_event::{self, FieldPosition, RuleEvent};
+use rsigma_parser::Detections;
 use std::collections::HashMap;
+use trailhose_core::decode::SelectedFields;
 use trailhose_core::event::json::RawValue;
 
-/// Maximum bytes of an `eventName` that is converted to lower case without an allocation. The longest name of AWS's service
-/// models has 62.
-const MAX_NAME: usize = 96;
+/// The fields by which rules are found, most selective first. A rule is found by the first of them for which it requires
+/// certain texts.
+const KEYS: [&str; 12] = [
+    "eventName",
+    "errorCode",
+    "errorMessage",
+    "userAgent",
+    "sourceIPAddress",
+    "eventSource",
+    "userIdentity.arn",
+    "userIdentity.userName",
+    "userIdentity.accessKeyId",
+    "userIdentity.invokedBy",
+    "userIdentity.type",
+    "eventType",
+];
 
-/// The rules of a rule set, by the values of `eventName` that they require.
+/// Maximum bytes of a text that is converted to lower case without an allocation.
+const MAX_TEXT: usize = 127;
+
+/// The rules of a rule set, by the texts that they require.
 #[derive(Debug, Default)]
 pub(crate) struct CandidateIndex {
-    /// The rules of each name in lower case, including those of [`CandidateIndex::always`] and of the prefixes that the
-    /// name has. The numbers of the rules are ascending.
-    by_name: HashMap<Box<[u8]>, Box<[u32]>, foldhash::fast::RandomState>,
+    keys: Vec<KeyIndex>,
+    /// The rules that require no text of a key.
+    always: Vec<u32>,
+}
+
+/// The rules that are found by one field. The numbers of rules are ascending.
+#[derive(Debug)]
+struct KeyIndex {
+    field: FieldPosition,
+    /// The rules of each text in lower case.
+    by_text: HashMap<Box<[u8]>, Vec<u32>, foldhash::fast::RandomState>,
     /// Prefixes in lower case and their rules.
     prefixes: Vec<(Box<[u8]>, u32)>,
-    /// The rules that require no name.
-    always: Vec<u32>,
-    /// All rules.
+    /// One bit for each length that a text of `by_text` has.
+    lengths: u128,
+    /// The length of the longest text or prefix.
+    longest: usize,
+    /// All these rules.
     all: Vec<u32>,
 }
 
+/// The candidates of one event. Mostly one list of an index contains all of them.
+#[derive(Debug, Default)]
+struct Candidates<'i> {
+    first: &'i [u32],
+    merged: Vec<u32>,
+}
+
+/// What a rule requires of one key.
+#[derive(Debug)]
+pub(crate) struct RequiredKey {
+    /// The index of the field in [`KEYS`].
+    key: usize,
+    texts: Vec<RequiredText>,
+}
+
+impl RequiredKey {
+    /// Returns the texts of the most selective key that every event which fulfills a condition of the rule has.
+    pub(crate) fn of(detections: &Detections) -> Option<Self> {
+        (0..).zip(KEYS).find_map(|(key, field)| Some(Self { key, texts: required(detections, field)? }))
+    }
+}
+
 impl CandidateIndex {
-    /// Lists the rules. Each item is what one rule requires of `eventName`.
-    pub(crate) fn new<'r>(rules: impl Iterator<Item = Option<&'r [RequiredText]>>) -> Self {
+    /// Lists the rules. Each item is what one rule requires.
+    pub(crate) fn new<'r>(rules: impl Iterator<Item = Option<&'r RequiredKey>>, selected: &SelectedFields) -> Self {
         let mut index = Self::default();
-        let mut names: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+        let mut keys: [Option<KeyIndex>; KEYS.len()] = [const { None }; KEYS.len()];
         for (number, required) in (0..).zip(rules) {
-            index.all.push(number);
-            let Some(required) = required else {
+            let position = required.and_then(|required| FieldPosition::find(KEYS[required.key], selected));
+            let (Some(required), Some(field)) = (required, position) else {
                 index.always.push(number);
                 continue;
             };
-            for text in required {
-                // The same conversion as `rsigma` applies to the values of rules and events.
-                let lower = text.text.to_lowercase().into_bytes();
-                match text.is_prefix {
-                    true => index.prefixes.push((lower.into(), number)),
-                    false => names.entry(lower).or_default().push(number),
-                }
-            }
+            keys[required.key].get_or_insert_with(|| KeyIndex::new(field)).add(number, &required.texts);
         }
-        for (name, mut numbers) in names {
-            numbers.extend(index.without_name(&name));
-            numbers.sort_unstable();
-            numbers.dedup();
-            index.by_name.insert(name.into(), numbers.into());
-        }
+        index.keys = keys.into_iter().flatten().collect();
         index
     }
 
-    /// Returns the rules for a name in lower case that do not require exactly this name.
-    fn without_name<'i>(&'i self, name: &'i [u8]) -> impl Iterator<Item = u32> + 'i {
-        let with_prefix = self.prefixes.iter().filter(move |(prefix, _)| name.starts_with(prefix));
-        self.always.iter().copied().chain(with_prefix.map(|(_, number)| *number))
+    /// Passes the numbers of the rules that can match an event to `with`, in ascending order.
+    #[inline]
+    pub(crate) fn with_candidates<T>(&self, event: &RuleEvent<'_>, with: impl FnOnce(&[u32]) -> T) -> T {
+        let mut candidates = Candidates { first: &self.always, merged: Vec::new() };
+        for key in &self.keys {
+            if let Some(value) = event.value_at(key.field) {
+                key.find(value, &mut candidates);
+            }
+        }
+        if candidates.merged.is_empty() {
+            return with(candidates.first);
+        }
+        candidates.merged.sort_unstable();
+        candidates.merged.dedup();
+        with(&candidates.merged)
+    }
+}
+
+impl<'i> Candidates<'i> {
+    fn add(&mut self, numbers: &'i [u32]) {
+        match (self.first.is_empty(), self.merged.is_empty()) {
+            (true, _) => self.first = numbers,
+            (false, true) if numbers.is_empty() => {}
+            (false, true) => self.merged = [self.first, numbers].concat(),
+            (false, false) => self.merged.extend(numbers),
+        }
+    }
+}
+
+impl KeyIndex {
+    fn new(field: FieldPosition) -> Self {
+        let (by_text, prefixes, all) = (HashMap::default(), Vec::new(), Vec::new());
+        Self { field, by_text, prefixes, lengths: 0, longest: 0, all }
     }
 
-    /// Passes the numbers of the rules that can match an event with this `eventName` to `with`.
+    fn add(&mut self, number: u32, texts: &[RequiredText]) {
+        self.all.push(number);
+        for text in texts {
+            // The same conversion as `rsigma` applies to the values of rules and events.
+            let lower = text.text.to_lowercase().into_bytes();
+            self.longest = self.longest.max(lower.len());
+            if text.is_prefix {
+                self.prefixes.push((lower.into(), number));
+                continue;
+            }
+            if lower.len() <= MAX_TEXT {
+                self.lengths |= 1 << lower.len();
+            }
+            let numbers = self.by_text.entry(lower.into()).or_default();
+            if numbers.last() != Some(&number) {
+                numbers.push(number);
+            }
+        }
+    }
+
+    /// Adds the rules that a value of the field fulfills.
     #[inline]
-    pub(crate) fn with_candidates<T>(&self, name: Option<RawValue<'_>>, with: impl FnOnce(&[u32]) -> T) -> T {
-        let Some(name) = name else { return with(&self.always) };
-        match name.bytes {
-            b"null" => with(&self.always),
-            [b'"', text @ .., b'"'] if !name.has_escape && text.len() <= MAX_NAME && text.is_ascii() => {
-                let mut buffer = [0; MAX_NAME];
-                let lower = &mut buffer[..text.len()];
-                lower.copy_from_slice(text);
+    fn find<'i>(&'i self, value: RawValue<'_>, candidates: &mut Candidates<'i>) {
+        match value.bytes {
+            b"null" => {}
+            [b'"', text @ .., b'"'] if !value.has_escape && self.longest <= MAX_TEXT && text.is_ascii() => {
+                let is_listed = text.len() <= MAX_TEXT && self.lengths >> text.len() & 1 == 1;
+                if !is_listed && self.prefixes.is_empty() {
+                    return;
+                }
+                let mut buffer = [0; MAX_TEXT];
+                let head = &text[..text.len().min(MAX_TEXT)];
+                let lower = &mut buffer[..head.len()];
+                lower.copy_from_slice(head);
                 lower.make_ascii_lowercase();
-                self.with_listed(lower, with)
+                self.find_lower(lower, is_listed, candidates);
             }
-            [b'"', ..] => {
-                let lower = rule_event::text(name).to_lowercase();
-                self.with_listed(lower.as_bytes(), with)
-            }
-            // An array can contain any name.
-            _ => with(&self.all),
+            [b'"', ..] => self.find_lower(rule_event::text(value).to_lowercase().as_bytes(), true, candidates),
+            // An array can contain any text, and numbers and booleans are compared in several ways.
+            _ => candidates.add(&self.all),
         }
     }
 
-    #[inline]
-    fn with_listed<T>(&self, lower: &[u8], with: impl FnOnce(&[u32]) -> T) -> T {
-        if let Some(numbers) = self.by_name.get(lower) {
-            return with(numbers);
+    fn find_lower<'i>(&'i self, lower: &[u8], is_listed: bool, candidates: &mut Candidates<'i>) {
+        if is_listed && let Some(numbers) = self.by_text.get(lower) {
+            candidates.add(numbers);
         }
-        if self.prefixes.is_empty() {
-            return with(&self.always);
+        for (prefix, number) in &self.prefixes {
+            if lower.starts_with(prefix) {
+                candidates.add(std::slice::from_ref(number));
+            }
         }
-        let mut numbers: Vec<u32> = self.without_name(lower).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        with(&numbers)
     }
 }

@@ -1,6 +1,7 @@
 //! Sigma *filter* documents: they exclude events from rules, for all time or until a date.
 
 use crate::nulls::separate_nulls;
+use crate::required::fields;
 use crate::rule::DetectionRule;
 use jiff::Timestamp;
 use rsigma_eval::Event;
@@ -28,6 +29,8 @@ pub(crate) struct Exclusion {
     detections: HashMap<String, CompiledDetection>,
     /// An event must fulfill one of these. An event that fulfills none is excluded.
     conditions: Vec<ConditionExpr>,
+    /// The fields that the document compares.
+    pub(crate) fields: Vec<String>,
     /// The expiry, if the document has one.
     pub(crate) suppression: Option<Suppression>,
 }
@@ -49,6 +52,7 @@ impl Exclusion {
             targets: document.rules.clone(),
             detections: compiled.collect::<Result<_, String>>()?,
             conditions: document.detection.conditions.clone(),
+            fields: fields(&document.detection),
             suppression,
         })
     }

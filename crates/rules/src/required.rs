@@ -29,6 +29,32 @@ pub(crate) fn required(detections: &Detections, field: &str) -> Option<Vec<Requi
     Some(texts)
 }
 
+/// Returns the names of the fields that the detections compare.
+pub(crate) fn fields(detections: &Detections) -> Vec<String> {
+    let mut found = Vec::new();
+    detections.named.values().for_each(|detection| add_fields(detection, &mut found));
+    found
+}
+
+fn add_fields(detection: &Detection, found: &mut Vec<String>) {
+    match detection {
+        Detection::AllOf(items) => {
+            for item in items {
+                found.extend(item.field.name.clone());
+                if item.field.has_modifier(Modifier::FieldRef) {
+                    let names = item.values.iter().filter_map(|value| match value {
+                        SigmaValue::String(text) => Some(text.original.clone()),
+                        _ => None,
+                    });
+                    found.extend(names);
+                }
+            }
+        }
+        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().for_each(|part| add_fields(part, found)),
+        Detection::Keywords(_) | Detection::ArrayMatch { .. } | Detection::Conditional { .. } => {}
+    }
+}
+
 fn of_condition(condition: &ConditionExpr, detections: &Detections, field: &str) -> Option<Vec<RequiredText>> {
     match condition {
         ConditionExpr::Identifier(name) => of_detection(detections.named.get(name)?, field),

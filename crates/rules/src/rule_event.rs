@@ -13,59 +13,121 @@
 
 use rsigma_eval::{Event, EventValue};
 use std::borrow::Cow;
-use trailhose_core::decode::MemberRange;
-use trailhose_core::event::json::{RawValue, for_each_element, for_each_member, value_at};
+use std::cell::Cell;
+use trailhose_core::decode::{FieldOffsets, SelectedFields};
+use trailhose_core::event::json::{RawValue, for_each_element, for_each_member};
+
+/// The top-level field whose members are noted.
+const IDENTITY: &str = "userIdentity";
 
 /// One event.
 #[derive(Debug)]
-pub(crate) enum RuleEvent<'e> {
-    /// The members that the decoder recorded.
-    Recorded(&'e [u8], &'e [MemberRange]),
-    /// The names and values that a scan found.
-    Scanned(Vec<(Cow<'e, [u8]>, RawValue<'e>)>),
+pub(crate) struct RuleEvent<'e> {
+    line: &'e [u8],
+    selected: &'e SelectedFields,
+    /// The offsets of the selected fields in the line.
+    offsets: &'e FieldOffsets,
+    /// The last top-level object or array that was read, with its position. Finding the end of a large one takes long, and
+    /// the conditions of a rule mostly compare members of the same one.
+    container: Cell<Option<(usize, RawValue<'e>)>>,
+}
+
+/// The position of a field among the selected ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldPosition {
+    /// A top-level field.
+    TopLevel(usize),
+    /// A member of `userIdentity`.
+    Identity(usize),
+}
+
+impl FieldPosition {
+    /// Returns the position of a field, or `None` if it is not selected.
+    pub(crate) fn find(path: &str, selected: &SelectedFields) -> Option<Self> {
+        match split(path) {
+            (_, "") => selected.position(path).map(Self::TopLevel),
+            (IDENTITY, member) => selected.identity_position(member).map(Self::Identity),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the selection of these fields.
+pub(crate) fn select<'n>(paths: impl Iterator<Item = &'n str> + Clone) -> SelectedFields {
+    let members = paths.clone().map(split).filter(|(top, nested)| *top == IDENTITY && !nested.is_empty());
+    SelectedFields::new(paths.map(|path| split(path).0), members.map(|(_, nested)| split(nested).0))
 }
 
 impl<'e> RuleEvent<'e> {
-    /// Finds the members of an event. A line that is not a JSON object has none.
-    pub(crate) fn scan(line: &'e [u8]) -> Self {
-        let mut members = Vec::with_capacity(32);
-        if for_each_member(line, |name, value, _| members.push((name.text(), value))).is_none() {
-            members.clear();
+    /// Uses the offsets of the selected fields in a line.
+    pub(crate) fn new(line: &'e [u8], selected: &'e SelectedFields, offsets: &'e FieldOffsets) -> Self {
+        Self { line, selected, offsets, container: Cell::new(None) }
+    }
+
+    /// Returns the value of a selected field. If `userIdentity` is an array, the value is that array.
+    #[inline]
+    pub(crate) fn value_at(&self, field: FieldPosition) -> Option<RawValue<'e>> {
+        match field {
+            FieldPosition::TopLevel(position) => self.offsets.value(self.line, position),
+            FieldPosition::Identity(position) => {
+                self.selected.identity_value(self.offsets, self.line, position).unwrap_or_else(Some)
+            }
         }
-        Self::Scanned(members)
     }
 
     /// Returns the value of a top-level field. On duplicate names the last value wins, as in the decoder.
-    pub(crate) fn top_level(&self, name: &[u8]) -> Option<RawValue<'e>> {
-        match self {
-            Self::Recorded(line, members) => {
-                let member = members.iter().rev().find(|member| member.is_named(line, name))?;
-                value_at(line, member.value())
-            }
-            Self::Scanned(members) => members.iter().rev().find(|(known, _)| &**known == name).map(|(_, value)| *value),
+    pub(crate) fn top_level(&self, name: &str) -> Option<RawValue<'e>> {
+        if let Some(position) = self.selected.position(name) {
+            return self.top_level_at(position);
         }
+        // The rules compare more fields than a selection can contain.
+        let mut last = None;
+        for_each_member(self.line, |member, value, _| {
+            if *member.text() == *name.as_bytes() {
+                last = Some(value);
+            }
+        });
+        last
     }
 
-    fn for_each_top_level(&self, mut each: impl FnMut(RawValue<'e>)) {
-        match self {
-            Self::Recorded(line, members) => {
-                members.iter().filter_map(|member| value_at(line, member.value())).for_each(each);
-            }
-            Self::Scanned(members) => members.iter().for_each(|(_, value)| each(*value)),
+    fn top_level_at(&self, position: usize) -> Option<RawValue<'e>> {
+        if let Some((known, value)) = self.container.get()
+            && known == position
+        {
+            return Some(value);
         }
+        let value = self.offsets.value(self.line, position)?;
+        if matches!(value.bytes.first(), Some(b'{' | b'[')) {
+            self.container.set(Some((position, value)));
+        }
+        Some(value)
     }
+}
+
+/// Returns the values at `path` below a value.
+fn values_at<'e>(value: RawValue<'e>, path: &str) -> Option<EventValue<'e>> {
+    if path.is_empty() && !matches!(value.bytes.first(), Some(b'[')) {
+        return scalar(value);
+    }
+    let mut found = Vec::new();
+    collect(value, path, &mut found);
+    if found.len() > 1 { Some(EventValue::Array(found)) } else { found.pop() }
 }
 
 impl Event for RuleEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         let (top, nested) = split(path);
-        let value = self.top_level(top.as_bytes())?;
-        if nested.is_empty() && !matches!(value.bytes.first(), Some(b'[')) {
-            return scalar(value);
+        let (member, rest) = split(nested);
+        if top == IDENTITY
+            && !nested.is_empty()
+            && let Some(position) = self.selected.identity_position(member)
+        {
+            return match self.selected.identity_value(self.offsets, self.line, position) {
+                Ok(value) => values_at(value?, rest),
+                Err(array) => values_at(array, nested),
+            };
         }
-        let mut found = Vec::new();
-        collect(value, nested, &mut found);
-        if found.len() > 1 { Some(EventValue::Array(found)) } else { found.pop() }
+        values_at(self.top_level(top)?, nested)
     }
 
     fn any_string_value(&self, accepts: &dyn Fn(&str) -> bool) -> bool {
@@ -81,7 +143,7 @@ impl Event for RuleEvent<'_> {
     }
 
     fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {
-        self.for_each_top_level(|value| strings(value, visit));
+        for_each_member(self.line, |_, value, _| strings(value, visit));
     }
 
     /// Not called: rules cannot ask for the whole event.

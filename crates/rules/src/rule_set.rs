@@ -1,22 +1,22 @@
 //! A set of rules, and the rules that match an event.
 
-use crate::candidates::CandidateIndex;
+use crate::candidates::{CandidateIndex, RequiredKey};
 use crate::check;
 use crate::document::{self, Document, DocumentContent, MAX_FILE_BYTES};
 use crate::exclusion::{Exclusion, Suppression};
 use crate::nulls::separate_nulls;
 use crate::panics::caught;
-use crate::required::{RequiredText, required};
+use crate::required::{RequiredText, fields, required};
 use crate::rule::{DetectionRule, InvalidRule, RuleLevel};
-use crate::rule_event::RuleEvent;
+use crate::rule_event::{self, RuleEvent};
 use rsigma_eval::result::ResultBody;
 use rsigma_eval::{CompiledRule, compile_rule, evaluate_rule};
 use rsigma_parser::SigmaRule;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use trailhose_core::decode::{MemberRange, time};
-use trailhose_core::event::json::for_each_member;
+use trailhose_core::decode::{EventOffsets, SelectedFields, time};
 use trailhose_core::finding::MatchedField;
 
 /// Maximum bytes of a matched value that a [`MatchedField`] contains. A finding is small, although an event may have 1 MB.
@@ -27,6 +27,8 @@ const MAX_VALUE: usize = 1024;
 pub struct RuleSet {
     pub(crate) rules: Vec<LoadedRule>,
     exclusions: Vec<Exclusion>,
+    /// The fields that the rules and filters compare.
+    selected: Arc<SelectedFields>,
     candidates: CandidateIndex,
 }
 
@@ -104,25 +106,28 @@ impl RuleSet {
     /// Returns the rules that match an event, in the order of the files, or `None` if the bytes are not a JSON object. In
     /// bytes that the decoder did not accept, not every defect is noticed.
     pub fn try_evaluate(&self, line: &[u8]) -> Option<Vec<RuleMatch<'_>>> {
-        let mut name = None;
-        for_each_member(line, |member, value, _| {
-            if *member.text() == *b"eventName" {
-                name = Some(value);
-            }
-        })?;
-        Some(self.candidates.with_candidates(name, |candidates| match candidates {
-            [] => Vec::new(),
-            candidates => self.matches(candidates, &RuleEvent::scan(line)),
-        }))
+        let offsets = self.selected.offsets(line)?;
+        Some(self.evaluate_event(&RuleEvent::new(line, &self.selected, &offsets)))
     }
 
-    /// Returns the rules that match a decoded event, in the order of the files. `members` are those that the decoder
-    /// recorded for this line, so the line is not scanned again.
-    pub fn evaluate_recorded(&self, line: &[u8], members: &[MemberRange]) -> Vec<RuleMatch<'_>> {
-        let fields = RuleEvent::Recorded(line, members);
-        self.candidates.with_candidates(fields.top_level(b"eventName"), |candidates| match candidates {
+    /// Returns the rules that match a decoded event, in the order of the files. `offsets` are those that the decoder noted for
+    /// this line. The line is scanned again if they are not those of [`RuleSet::selected_fields`].
+    pub fn evaluate_decoded(&self, line: &[u8], offsets: EventOffsets<'_>) -> Vec<RuleMatch<'_>> {
+        match offsets.of(&self.selected) {
+            Some(offsets) => self.evaluate_event(&RuleEvent::new(line, &self.selected, offsets)),
+            None => self.evaluate(line),
+        }
+    }
+
+    /// Returns the fields that the decoder notes for [`RuleSet::evaluate_decoded`].
+    pub fn selected_fields(&self) -> Arc<SelectedFields> {
+        Arc::clone(&self.selected)
+    }
+
+    fn evaluate_event(&self, event: &RuleEvent<'_>) -> Vec<RuleMatch<'_>> {
+        self.candidates.with_candidates(event, |candidates| match candidates {
             [] => Vec::new(),
-            candidates => self.matches(candidates, &fields),
+            candidates => self.matches(candidates, event),
         })
     }
 
@@ -165,7 +170,7 @@ impl RuleSet {
 
 /// Whether an event is from before the end of a suppression. An event without a valid time is not.
 fn is_before(event: &RuleEvent<'_>, suppression: &Suppression) -> bool {
-    let time = event.top_level(b"eventTime").map(crate::rule_event::text);
+    let time = event.top_level("eventTime").map(rule_event::text);
     time.and_then(|time| time::seconds(time.as_bytes())).is_some_and(|seconds| seconds < suppression.until.as_second())
 }
 
@@ -181,8 +186,10 @@ fn shortened(mut text: String) -> String {
 #[derive(Debug, Default)]
 struct Loading {
     rules: Vec<LoadedRule>,
-    /// What each rule requires of `eventName`.
-    required: Vec<Option<Vec<RequiredText>>>,
+    /// What each rule requires of the fields by which rules are found.
+    required: Vec<Option<RequiredKey>>,
+    /// The fields that the rules compare.
+    fields: Vec<String>,
     /// The filter documents, with the file and the line that an error names.
     exclusions: Vec<(Exclusion, InvalidRule)>,
     /// The file and line of each rule ID.
@@ -268,7 +275,8 @@ impl Loading {
         let compiled = compile_rule(&sigma)
             .map_err(|error| document.invalid("detection", format!("invalid detection: {error}")))?;
         self.ids.insert(id, place);
-        self.required.push(names);
+        self.required.push(RequiredKey::of(&sigma.detection));
+        self.fields.extend(fields(&sigma.detection));
         self.rules.push(LoadedRule { rule, compiled, exclusions: Vec::new(), panics: AtomicU64::new(0) });
         Ok(())
     }
@@ -288,7 +296,12 @@ impl Loading {
             }
             exclusions.push(exclusion);
         }
-        let candidates = CandidateIndex::new(self.required.iter().map(Option::as_deref));
-        LoadedRules { rules: RuleSet { rules: self.rules, exclusions, candidates }, invalid: self.invalid }
+        let compared = exclusions.iter().flat_map(|exclusion: &Exclusion| &exclusion.fields).chain(&self.fields);
+        // The end of a suppression is compared with the time of the event.
+        let time = exclusions.iter().any(|exclusion| exclusion.suppression.is_some()).then_some("eventTime");
+        let selected = rule_event::select(compared.map(String::as_str).chain(time));
+        let candidates = CandidateIndex::new(self.required.iter().map(Option::as_ref), &selected);
+        let rules = RuleSet { rules: self.rules, exclusions, selected: Arc::new(selected), candidates };
+        LoadedRules { rules, invalid: self.invalid }
     }
 }

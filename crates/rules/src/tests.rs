@@ -34,18 +34,18 @@ fn ids<'r>(matches: &[RuleMatch<'r>]) -> Vec<&'r str> {
     matches.iter().map(|found| &*found.rule.id).collect()
 }
 
-/// Whether a rule with this selection matches the event, without and with recorded members.
+/// Whether a rule with this selection matches the event, without and with offsets of the decoder.
 fn matches(lines: &str, event: &str) -> bool {
     let rules = valid(&selection("x", lines));
     let is_match = !rules.evaluate(event.as_bytes()).is_empty();
     let object = format!("{{\"Records\":[{event}]}}");
-    let mut reader =
-        trailhose_core::decode::EventReader::new(object.as_bytes(), Default::default()).recording_members(true);
+    let mut reader = trailhose_core::decode::EventReader::new(object.as_bytes(), Default::default())
+        .noting(Some(rules.selected_fields()));
     let decoded = reader.next().unwrap().unwrap();
     assert_eq!(
-        !rules.evaluate_recorded(decoded.line, decoded.members.unwrap()).is_empty(),
+        !rules.evaluate_decoded(decoded.line, decoded.offsets.unwrap()).is_empty(),
         is_match,
-        "{lines}: recorded members differ for {event}"
+        "{lines}: the offsets of the decoder make a difference for {event}"
     );
     is_match
 }

@@ -122,10 +122,10 @@ fn generated_data_has_few_matches() {
     let rules = all();
     let (mut events, mut matches) = (0_u64, BTreeMap::<String, u64>::new());
     for (_, stored) in SyntheticBucket::new(1, 1_000).files() {
-        let mut reader = EventReader::new(&stored, DecodeLimits::default()).recording_members(true);
+        let mut reader = EventReader::new(&stored, DecodeLimits::default()).noting(Some(rules.selected_fields()));
         while let Some(event) = reader.next().unwrap() {
             events += 1;
-            for found in rules.evaluate_recorded(event.line, event.members.unwrap()) {
+            for found in rules.evaluate_decoded(event.line, event.offsets.unwrap()) {
                 assert!(found.rule.level < RuleLevel::Critical);
                 *matches.entry(found.rule.file.clone()).or_default() += 1;
             }

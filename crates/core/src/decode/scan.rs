@@ -9,7 +9,7 @@
 
 use super::error::JsonDefect;
 use super::fault::{Fault, invalid, peek};
-use super::fields::{FieldOffsets, NO_FIELDS, SelectedFields};
+use super::fields::{FieldOffsets, SelectedFields};
 use super::string::{self, ScannedString};
 use std::ops::Range;
 
@@ -79,12 +79,6 @@ pub(super) fn value(bytes: &[u8], start: usize) -> Result<Scanned, Fault> {
     scan(bytes, start, ())
 }
 
-/// Scans the event at `start` and records its members, without those of nested objects.
-pub(super) fn event(bytes: &[u8], start: usize, members: &mut Vec<MemberRange>) -> Result<Scanned, Fault> {
-    members.clear();
-    scan(bytes, start, Recorded { start, members })
-}
-
 /// Scans the event at `start` and notes the offsets of the selected fields, relative to the start.
 pub(super) fn event_fields(
     bytes: &[u8],
@@ -92,73 +86,35 @@ pub(super) fn event_fields(
     selected: &SelectedFields,
     offsets: &mut FieldOffsets,
 ) -> Result<Scanned, Fault> {
-    *offsets = NO_FIELDS;
-    scan(bytes, start, NotedFields { start, selected, offsets })
+    *offsets = FieldOffsets::NONE;
+    scan(bytes, start, NotedFields { start, selected, offsets, is_identity: false })
 }
 
 fn scan(bytes: &[u8], start: usize, members: impl MemberRecorder) -> Result<Scanned, Fault> {
     Scan { bytes, rest: &bytes[start..], depth: 0, objects: 0, pending: None, found: Scanned::default(), members }.run()
 }
 
-/// Where an event's member is, relative to the start of the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemberRange {
-    /// Offset of the name, without its quote.
-    pub(crate) name: u32,
-    /// Length of the name in bytes, without its quotes.
-    pub(crate) name_length: u32,
-    /// Offset after the colon. White space may precede the value.
-    pub(crate) value: u32,
-    /// Whether the name contains an escape.
-    pub(crate) has_escape: bool,
-}
-
-impl MemberRange {
-    /// Returns whether the member of the event in `line` has this name.
-    #[inline]
-    pub fn is_named(&self, line: &[u8], name: &[u8]) -> bool {
-        let (start, length) = (self.name as usize, self.name_length as usize);
-        match self.has_escape {
-            false => length == name.len() && line.get(start..start + length) == Some(name),
-            true => {
-                let escaped = line.get(start..start + length).unwrap_or_default();
-                unescaped(escaped).is_some_and(|text| text.as_bytes() == name)
-            }
-        }
-    }
-
-    /// Returns the offset after the colon. White space may precede the value.
-    #[inline]
-    pub fn value(&self) -> usize {
-        self.value as usize
-    }
-}
-
-/// Records the members of the outermost object, or does nothing without a cost.
+/// Records members of the event, or does nothing without a cost.
 trait MemberRecorder {
-    /// Records a member: the offset and the bytes of its name without quotes, whether the name has an escape, and the offset
-    /// of its value.
-    fn record(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize);
+    /// Whether members of the values of top-level members are recorded.
+    const RECORDS_NESTED: bool;
+
+    /// Records a top-level member: the bytes of its name without quotes, whether the name has an escape, and the offset of
+    /// its value.
+    fn record(&mut self, name: &[u8], has_escape: bool, value: usize);
+
+    /// Records a member of the object that is the value of the last top-level member.
+    fn record_nested(&mut self, name: &[u8], has_escape: bool, value: usize);
 }
 
 impl MemberRecorder for () {
-    #[inline(always)]
-    fn record(&mut self, _: usize, _: &[u8], _: bool, _: usize) {}
-}
+    const RECORDS_NESTED: bool = false;
 
-/// The members of the event at `start`.
-struct Recorded<'m> {
-    start: usize,
-    members: &'m mut Vec<MemberRange>,
-}
-
-impl MemberRecorder for Recorded<'_> {
     #[inline(always)]
-    fn record(&mut self, name_start: usize, name: &[u8], has_escape: bool, value: usize) {
-        // An event is smaller than 4 GiB.
-        let (name_length, value) = (name.len() as u32, (value - self.start) as u32);
-        self.members.push(MemberRange { name: (name_start - self.start) as u32, name_length, value, has_escape });
-    }
+    fn record(&mut self, _: &[u8], _: bool, _: usize) {}
+
+    #[inline(always)]
+    fn record_nested(&mut self, _: &[u8], _: bool, _: usize) {}
 }
 
 /// Notes the selected fields of the event at `start`.
@@ -166,14 +122,31 @@ struct NotedFields<'m> {
     start: usize,
     selected: &'m SelectedFields,
     offsets: &'m mut FieldOffsets,
+    /// Whether the last top-level member is `userIdentity`, and members of it are selected.
+    is_identity: bool,
 }
 
 impl MemberRecorder for NotedFields<'_> {
+    const RECORDS_NESTED: bool = true;
+
     #[inline(always)]
-    fn record(&mut self, _: usize, name: &[u8], has_escape: bool, value: usize) {
-        self.selected.note(name, has_escape, value - self.start, self.offsets);
+    fn record(&mut self, name: &[u8], has_escape: bool, value: usize) {
+        self.is_identity = self.selected.note(name, has_escape, value - self.start, self.offsets);
+    }
+
+    #[inline(always)]
+    fn record_nested(&mut self, name: &[u8], has_escape: bool, value: usize) {
+        if self.is_identity {
+            self.selected.note_identity(name, has_escape, value - self.start, self.offsets);
+        }
     }
 }
+
+/// The values of the parameter `LEVEL` of [`Scan::members`]: members of the event, of the value of one of its members, and of
+/// other objects.
+const OUTERMOST: u8 = 1;
+const NESTED: u8 = 2;
+const DEEPER: u8 = 3;
 
 struct Scan<'a, M> {
     bytes: &'a [u8],
@@ -204,8 +177,9 @@ impl<'a, M: MemberRecorder> Scan<'a, M> {
         loop {
             let state = match (self.objects & 1, self.depth) {
                 (0, _) => ScanState::BeforeValue,
-                (_, 1) => self.members::<true>()?,
-                (_, _) => self.members::<false>()?,
+                (_, 1) => self.members::<OUTERMOST>()?,
+                (_, 2) if M::RECORDS_NESTED => self.members::<NESTED>()?,
+                (_, _) => self.members::<DEEPER>()?,
             };
             let state = if state == ScanState::BeforeValue { self.scalar_or_opening()? } else { state };
             if state == ScanState::AfterValue && self.closings()? {
@@ -218,14 +192,13 @@ impl<'a, M: MemberRecorder> Scan<'a, M> {
     /// Reads members while their values are strings, which is most of an event. Only members of the outermost object
     /// can be fields: a nested `eventID`, for example in `requestParameters`, is not the event's ID.
     #[inline(always)]
-    fn members<const OUTERMOST: bool>(&mut self) -> Result<ScanState, Fault> {
+    fn members<const LEVEL: u8>(&mut self) -> Result<ScanState, Fault> {
         let (b'"', rest) = self.token()? else { return self.invalid(&JsonDefect::Expected("a name in quotes")) };
         self.rest = rest;
         loop {
             let from = self.rest;
-            let name_start = self.at();
             let (length, escaped) = self.string()?;
-            let field = if OUTERMOST { named(&from[..length], escaped) } else { None };
+            let field = if LEVEL == OUTERMOST { named(&from[..length], escaped) } else { None };
             if let Some(field) = field {
                 // On duplicate names the last value wins, as in other JSON readers. Clear the earlier value now.
                 self.found.fields[field as usize] = None;
@@ -233,16 +206,12 @@ impl<'a, M: MemberRecorder> Scan<'a, M> {
             if !self.take(b":\"") {
                 let (b':', rest) = self.token()? else { return self.invalid(&JsonDefect::Expected("':'")) };
                 self.rest = rest;
-                if OUTERMOST {
-                    self.members.record(name_start, &from[..length], escaped, self.at());
-                }
+                self.record::<LEVEL>(&from[..length], escaped, self.at());
                 self.pending = field;
                 return Ok(ScanState::BeforeValue);
             }
             let start = self.at();
-            if OUTERMOST {
-                self.members.record(name_start, &from[..length], escaped, start - 1);
-            }
+            self.record::<LEVEL>(&from[..length], escaped, start - 1);
             let (length, escaped) = self.string()?;
             if let Some(field) = field {
                 self.found.fields[field as usize] = Some(FieldValue { range: start..start + length, escaped });
@@ -250,6 +219,15 @@ impl<'a, M: MemberRecorder> Scan<'a, M> {
             if !self.take(b",\"") {
                 return Ok(ScanState::AfterValue);
             }
+        }
+    }
+
+    #[inline(always)]
+    fn record<const LEVEL: u8>(&mut self, name: &[u8], has_escape: bool, value: usize) {
+        match LEVEL {
+            OUTERMOST => self.members.record(name, has_escape, value),
+            NESTED => self.members.record_nested(name, has_escape, value),
+            _ => {}
         }
     }
 

@@ -462,3 +462,40 @@ fn id_and_fingerprint_ignore_insignificant_white_space() {
     assert_eq!(read(event), read("{\"Records\":[ {\n \"a\" : [ 1,\n \"x y\" ] } ]}"));
     assert_ne!(read(event), read(r#"{"Records":[{"a":[1,"x  y"]}]}"#));
 }
+
+#[test]
+fn noted_offsets_are_those_of_a_scan_of_the_line() {
+    let selected = Arc::new(SelectedFields::new(["eventName", "userAgent"], ["type", "sessionContext"]));
+    for event in [
+        r#"{"eventName":"A","userIdentity":{"type":"x","sessionContext":{"type":"y"}},"requestParameters":{"type":"z"}}"#,
+        r#"{ "eventName" : "A" , "userIdentity" : { "a" : {} , "type" : "x" } }"#,
+        r#"{"userIdentity":{"type":"x"},"eventName":{"type":"y"},"userIdentity":{"sessionContext":1}}"#,
+        r#"{"userIdentity":[{"type":"x"}],"userAgent":[{"type":"y"}]}"#,
+        r#"{"user\u0049dentity":{"t\u0079pe":"x"},"event\u004eame":"A"}"#,
+        r#"{"userIdentity":"x","type":"y"}"#,
+        "{}",
+    ] {
+        let object = format!(r#"{{"Records":[{event},{event}]}}"#);
+        let mut reader =
+            EventReader::new(object.as_bytes(), DecodeLimits::default()).noting(Some(Arc::clone(&selected)));
+        for _ in 0..2 {
+            let decoded = reader.next().unwrap().unwrap();
+            let noted = decoded.offsets.unwrap().of(&selected).unwrap();
+            let scanned = selected.offsets(event.as_bytes()).unwrap();
+            let identity = |name| selected.identity_position(name).unwrap();
+            for position in [0, 1, 2, identity("type"), identity("sessionContext")] {
+                let values = [noted, &scanned].map(|offsets| offsets.value(event.as_bytes(), position));
+                assert_eq!(values[0], values[1], "{event}: {position}");
+            }
+        }
+    }
+    let position = |name| selected.identity_position(name).unwrap();
+    let text = |event: &'static str, name| {
+        let offsets = selected.offsets(event.as_bytes()).unwrap();
+        let value = selected.identity_value(&offsets, event.as_bytes(), position(name));
+        value.map(|value| value.map(|value| String::from_utf8_lossy(value.bytes).into_owned()))
+    };
+    assert_eq!(text(r#"{"userIdentity":{"type":"x"}}"#, "type"), Ok(Some("\"x\"".to_owned())));
+    assert_eq!(text(r#"{"userIdentity":{"type":"x"},"userIdentity":{}}"#, "type"), Ok(None));
+    assert!(text(r#"{"userIdentity":[{"type":"x"}]}"#, "type").is_err());
+}

@@ -93,7 +93,7 @@ impl Filter {
         if include.is_empty() && exclude.is_empty() {
             return Self(None);
         }
-        let selected = SelectedFields::new(paths.iter().map(|path| &*path.names[0]));
+        let selected = SelectedFields::new(paths.iter().map(|path| &*path.names[0]), []);
         // All names are selected: they are names of CloudTrail, which has fewer than the maximum.
         let top = paths.iter().map(|path| selected.position(&path.names[0]).unwrap_or_default()).collect();
         let (mut single, mut nested) = (0..KEPT_FIELDS, 0..KEPT_FIELDS);

@@ -1,6 +1,7 @@
 //! How fields are compared.
 
 use super::{ids, matches, rule, selection, valid};
+use crate::rule_event::RuleEvent;
 use crate::{RuleMatch, RuleSet};
 
 fn only(rules: &RuleSet, event: &str) -> Vec<(String, String)> {
@@ -163,6 +164,37 @@ fn unusual_event_names_reach_all_rules_that_can_match() {
 }
 
 #[test]
+fn identity_is_compared_like_other_objects() {
+    let nested = r#"{"userIdentity": {"type":"A","arn":"x","type" : "Root","sessionContext":{"a":[{"b":"c"}]}}, "userAgent":"y"}"#;
+    assert!(matches("userIdentity.type: Root\nuserAgent: y", nested));
+    assert!(!matches("userIdentity.type: A", nested));
+    assert!(matches("userIdentity.invokedBy: null\nuserIdentity.userAgent|exists: false", nested));
+    assert!(matches("userIdentity.sessionContext|contains: '\"b\":\"c\"'", nested));
+    assert!(matches("userIdentity.sessionContext.a.b: c", nested));
+    assert!(matches("userIdentity|contains: '\"arn\":\"x\"'", nested));
+    // Members of other objects, and of objects within `userIdentity`, are not those of `userIdentity`.
+    assert!(!matches("userIdentity.type: Root", r#"{"userIdentity":{"a":{"type":"Root"}},"b":{"type":"Root"}}"#));
+    // Unusual types of the object.
+    assert!(matches("userIdentity.type: Root", r#"{"userIdentity":[{"type":"A"},{"type":"Root"}]}"#));
+    for event in
+        [r#"{"userIdentity":null,"type":"Root"}"#, r#"{"userIdentity":"Root"}"#, "{}", r#"{"userIdentity":{}}"#]
+    {
+        assert!(!matches("userIdentity.type: Root", event), "{event}");
+    }
+    // On duplicate names the last object wins as a whole.
+    assert!(matches("userIdentity.type: Root", r#"{"userIdentity":{"type":"A"},"userIdentity":{"type":"Root"}}"#));
+    assert!(!matches("userIdentity.type: Root", r#"{"userIdentity":{"type":"Root"},"userIdentity":{"arn":"x"}}"#));
+}
+
+#[test]
+fn rules_that_compare_more_fields_than_are_noted_match() {
+    let fields: String = (0..100).map(|number| format!("zz{number}zz: x\n")).collect();
+    let members: String = (0..100).map(|number| format!(",\"zz{number}zz\":\"x\"")).collect();
+    assert!(matches(&format!("eventName: A\n{fields}"), &format!("{{\"eventName\":\"A\"{members}}}")));
+    assert!(!matches(&format!("eventName: A\n{fields}"), "{\"eventName\":\"A\"}"));
+}
+
+#[test]
 fn keywords_match_any_string_of_the_event() {
     let rules = valid(&rule("x", "    keywords:\n        - pacu\n        - trufflehog\n    condition: keywords"));
     assert_eq!(ids(&rules.evaluate(br#"{"requestParameters":{"a":[{"b":"x TruffleHog y"}]}}"#)), ["x"]);
@@ -199,6 +231,9 @@ fn candidates_match_as_if_every_rule_were_evaluated() {
         "userAgent: x",
         "eventName|contains: ['a', 'b']",
         "eventName|startswith|cased: A",
+        "userIdentity.type: Root",
+        "userIdentity.type: [Root, 'true', Role*]\nuserAgent|contains: X",
+        "userIdentity.arn|startswith: Root",
     ];
     let mut text: Vec<String> =
         selections.iter().enumerate().map(|(n, lines)| selection(&n.to_string(), lines)).collect();
@@ -213,10 +248,21 @@ fn candidates_match_as_if_every_rule_were_evaluated() {
     let rules = valid(&text.join("---\n"));
     let all: Vec<u32> = (0..rules.rules().len() as u32).collect();
     for name in ["\"A\"", "\"a\"", "\"B\"", "\"AB\"", "\"Ab\"", "\"c\"", "null", "\"\"", "[\"A\",\"B\"]", "1"] {
-        for agent in ["x", "y"] {
-            let event = format!("{{\"eventName\":{name},\"userAgent\":\"{agent}\"}}");
-            let fields = crate::rule_event::RuleEvent::scan(event.as_bytes());
-            assert_eq!(ids(&rules.evaluate(event.as_bytes())), ids(&rules.matches(&all, &fields)), "{event}");
+        for agent in ["\"x\"", "\"y\"", "\"\\u0058\"", "1", "[\"x\"]"] {
+            for identity in [
+                r#"{"type":"root"}"#,
+                r#"{"type":"Role x","arn":"ROOT/a"}"#,
+                r#"{"type":"Root","type":true}"#,
+                r#"[{"type":"a"},{"arn":"Root","type":"Root"}]"#,
+                r#"{"t\u0079pe":"R\u006fot"}"#,
+                "null",
+            ] {
+                let event = format!("{{\"eventName\":{name},\"userAgent\":{agent},\"userIdentity\":{identity}}}");
+                let offsets = rules.selected_fields().offsets(event.as_bytes()).unwrap();
+                let selected = rules.selected_fields();
+                let fields = RuleEvent::new(event.as_bytes(), &selected, &offsets);
+                assert_eq!(ids(&rules.evaluate(event.as_bytes())), ids(&rules.matches(&all, &fields)), "{event}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::condition::Test;
 #[cfg(feature = "filter-file")]
 use super::patterns::PatternMatches;
 use super::rule::Rule;
-use crate::decode::{FieldOffsets, value_of};
+use crate::decode::FieldOffsets;
 use crate::event::json::{Leaf, RawValue};
 use std::cell::OnceCell;
 #[cfg(feature = "filter-file")]
@@ -55,7 +55,7 @@ impl<'f, 'e> EventFields<'f, 'e> {
 
     /// Returns the value of the top-level field of a path.
     fn top_value(&self, path: usize) -> Option<RawValue<'e>> {
-        value_of(self.line, self.offsets, self.rules.top[path])
+        self.offsets.value(self.line, self.rules.top[path])
     }
 
     fn kept_value(&self, path: usize, kept: usize) -> &KeptValue<'e> {
