@@ -2,7 +2,7 @@
 
 mod output;
 
-use crate::args::{DetectArgs, EventSourceArgs};
+use crate::args::DetectArgs;
 use crate::components::Aws;
 use crate::query::open;
 use crate::query::report::{files_are, not_read, progress_bar};
@@ -33,19 +33,16 @@ pub(crate) async fn run(args: DetectArgs, halt: Receiver<bool>) -> Result<u8, St
     rules::unknown_fields(&rules).iter().for_each(|warning| anstream::eprintln!("warning: {warning}"));
     hide_messages_of_rule_panics();
     let rules = Arc::new(rules);
-    let from = EventSourceArgs {
-        source: args.source.clone(),
-        threads: args.threads,
-        delivered_until: args.delivered_until,
-        ledger: None,
-        access: args.access,
-    };
-    let engine = open::engine(&from, &Aws::default()).await?;
+    let engine = open::engine(&args.from, &Aws::default()).await?;
     if matches!(engine.scan().layout(), ScanLayout::Lines(_)) {
         rules::filter_warnings(&rules)?.iter().for_each(|warning| anstream::eprintln!("warning: {warning}"));
     }
-    let hunt =
-        Hunt { scan: Arc::clone(engine.scan()), rules: Arc::clone(&rules), span, arrived_until: args.delivered_until };
+    let hunt = Hunt {
+        scan: Arc::clone(engine.scan()),
+        rules: Arc::clone(&rules),
+        span,
+        arrived_until: args.from.delivered_until,
+    };
     let control = QueryControl { halt, ..QueryControl::default() };
     let bar = progress_bar(&control.progress);
     let mut matches = MatchPrinter::new(&args.output, &rules, bar.bar());

@@ -1,9 +1,8 @@
 //! Arguments of `trailhose detect`.
 
-use super::access::AccessArgs;
-use super::value::{Location, day, location, path, whole};
+use super::query::EventSourceArgs;
+use super::value::{path, whole};
 use clap::Args;
-use jiff::civil::Date;
 use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\
@@ -22,11 +21,6 @@ Exit codes:
 
 #[derive(Debug, Args)]
 pub(crate) struct DetectArgs {
-    /// Folder of `trailhose sync`, downloaded lake, or CloudTrail folder or bucket (s3://bucket[/prefix]) [default: dest in
-    /// ./trailhose.toml]
-    #[arg(value_name = "SOURCE", value_parser = location)]
-    pub(crate) source: Option<Location>,
-
     /// Folder with Sigma rules (*.yml), or one file
     #[arg(long, value_name = "DIR", value_parser = path)]
     pub(crate) rules: PathBuf,
@@ -47,16 +41,8 @@ pub(crate) struct DetectArgs {
     #[command(flatten)]
     pub(crate) output: DetectOutputArgs,
 
-    /// Number of files that are read at once [default: one for each core; more for a bucket]
-    #[arg(long, value_name = "COUNT", value_parser = whole::<usize>(1..=256))]
-    pub(crate) threads: Option<usize>,
-
-    /// Do not read objects that were delivered after this day (UTC). Only use it if no event of the span was delivered later
-    #[arg(long, value_name = "DATE", value_parser = day)]
-    pub(crate) delivered_until: Option<Date>,
-
     #[command(flatten)]
-    pub(crate) access: AccessArgs,
+    pub(crate) from: EventSourceArgs,
 }
 
 /// How matches are printed.
