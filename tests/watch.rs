@@ -102,6 +102,14 @@ impl Watch {
     }
 }
 
+/// Ends the program if a test fails before it does.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Returns a CloudTrail key of the current day.
 fn today(name: &str) -> String {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
