@@ -3,7 +3,7 @@
 use crate::args::{ChangeArgs, FindingStateArg, FindingsArgs, FindingsCommand};
 use crate::followers::default_folder;
 use crate::print::{print, print_json};
-use crate::text::one_line;
+use crate::text::{counted, one_line};
 use serde::Serialize;
 use std::path::Path;
 use trailhose::finding::{DetectionFinding, ocsf};
@@ -127,7 +127,8 @@ fn rules(state: &StateDatabase, json: bool) -> Result<u8, String> {
         }
         let RuleReport { rule, findings, overflow, windows, late } = report;
         let rule = one_line(rule);
-        print(&format!("{rule}  {findings} findings in {windows} windows, {overflow} without details, {late} late\n"));
+        let (findings, windows) = (counted(*findings, "finding"), counted(*windows, "window"));
+        print(&format!("{rule}  {findings} in {windows}, {overflow} without details, {late} late\n"));
     }
     Ok(0)
 }
