@@ -4,10 +4,9 @@
 //! It is an SQLite file of its own that a follower fills. It contains positions, not events: a lookup reads the event's
 //! own bytes from the file. Everything in it can be built again from the files.
 
-mod fields;
 mod lookup;
 
-pub use fields::IndexedFields;
+pub use crate::indexed_fields::IndexedFields;
 pub use lookup::{FoundEvent, IndexPosition, IndexQuery};
 
 use crate::event::EventId;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 
-#[cfg(feature = "detect")]
+#[cfg(feature = "detection")]
 pub use trailhose_core::finding;
 pub use trailhose_core::{decode, event, generate, notification, object, pack, suggest};
 #[cfg(feature = "cli")]
@@ -34,20 +34,24 @@ pub mod pause;
 #[cfg(all(feature = "cli", feature = "operate"))]
 pub mod doctor;
 
-#[cfg(feature = "detect")]
+#[cfg(feature = "detection")]
 pub mod alert;
 #[cfg(feature = "parquet")]
 pub mod compact;
-#[cfg(feature = "detect")]
+#[cfg(feature = "detection")]
 pub mod detect;
+#[cfg(feature = "detection")]
+pub mod finding_store;
 #[cfg(feature = "cli")]
 pub mod follow;
 #[cfg(feature = "forward")]
 pub mod forward;
-#[cfg(any(feature = "detect", feature = "forward"))]
+#[cfg(any(feature = "detection", feature = "forward"))]
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod index;
+#[cfg(any(feature = "cli", feature = "detection"))]
+pub mod indexed_fields;
 #[cfg(feature = "model")]
 pub mod model;
 #[cfg(feature = "cli")]

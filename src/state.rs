@@ -27,11 +27,11 @@ pub use runs::{RunCounts, RunState, StoredRun};
 pub use tokens::{ApiToken, TokenScope};
 
 #[cfg(feature = "detect")]
-pub use findings::{FindingFilter, FindingState, RecordedFindings, Route, RuleReport, StoredFinding};
+pub use findings::{FindingFilter, FindingState, RuleReport, StoredFinding};
 #[cfg(feature = "forward")]
 pub use forwards::{ForwardCondition, ForwardState, RefusedEvent};
 #[cfg(feature = "detect")]
-pub use outbox::{AlertState, Circuit, PendingAlert, StoredAlert};
+pub use outbox::{AlertState, StoredAlert};
 
 use crate::sink::jsonl::Segment;
 use crate::sqlite_file::{self, FileLock, VersionError};

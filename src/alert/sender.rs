@@ -3,7 +3,7 @@
 
 use super::{AlertDestination, SendOutcome};
 use crate::backoff::Pace;
-use crate::state::{Circuit, PendingAlert, StateDatabase, StateError};
+use crate::finding_store::{Circuit, FindingStore, PendingAlert};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -59,8 +59,8 @@ pub struct SendReport {
 
 /// Sends alerts to destinations.
 #[derive(Debug)]
-pub struct AlertSender {
-    state: Arc<StateDatabase>,
+pub struct AlertSender<S> {
+    store: Arc<S>,
     destinations: Vec<Arc<dyn AlertDestination>>,
     policy: SendPolicy,
 }
@@ -76,18 +76,18 @@ enum SendStep {
     Idle(Option<i64>),
 }
 
-impl AlertSender {
+impl<S: FindingStore> AlertSender<S> {
     /// Creates a sender.
-    pub fn new(state: Arc<StateDatabase>, destinations: Vec<Arc<dyn AlertDestination>>, policy: SendPolicy) -> Self {
-        Self { state, destinations, policy }
+    pub fn new(store: Arc<S>, destinations: Vec<Arc<dyn AlertDestination>>, policy: SendPolicy) -> Self {
+        Self { store, destinations, policy }
     }
 
     /// Sends alerts until `ends` is true. Then the rest is sent until nothing is pending, every destination with pending
     /// alerts fails, or the time limit of the policy is reached.
     ///
     /// # Errors
-    /// Errors of the state database.
-    pub async fn run(&self, ends: watch::Receiver<bool>) -> Result<SendReport, StateError> {
+    /// Errors of the store.
+    pub async fn run(&self, ends: watch::Receiver<bool>) -> Result<SendReport, S::Error> {
         let senders = self.destinations.iter().map(|destination| self.send_to(destination.as_ref(), ends.clone()));
         let mut report = SendReport::default();
         for sent in futures_util::future::join_all(senders).await {
@@ -104,7 +104,7 @@ impl AlertSender {
         &self,
         destination: &dyn AlertDestination,
         mut ends: watch::Receiver<bool>,
-    ) -> Result<SendReport, StateError> {
+    ) -> Result<SendReport, S::Error> {
         let mut report = SendReport::default();
         let mut deadline = None;
         loop {
@@ -143,41 +143,41 @@ impl AlertSender {
             }
             tokio::time::sleep(destination.interval()).await;
         }
-        report.pending = self.state.pending_alerts(destination.name())?.1;
+        report.pending = self.store.pending_alerts(destination.name()).await?.1;
         Ok(report)
     }
 
     /// Sends the next alert of a destination, if one is due.
-    async fn step(&self, destination: &dyn AlertDestination) -> Result<SendStep, StateError> {
+    async fn step(&self, destination: &dyn AlertDestination) -> Result<SendStep, S::Error> {
         let (name, now) = (destination.name(), now_milliseconds());
-        let circuit = self.state.circuit(name)?;
+        let circuit = self.store.circuit(name).await?;
         if circuit.open_until > now {
             return Ok(SendStep::Open);
         }
-        let Some(pending) = self.state.next_alert(name, now)? else {
-            return Ok(SendStep::Idle(self.state.pending_alerts(name)?.0));
+        let Some(pending) = self.store.next_alert(name, now).await? else {
+            return Ok(SendStep::Idle(self.store.pending_alerts(name).await?.0));
         };
         let outcome = destination.send(&pending.alert, now.div_euclid(1_000)).await;
-        self.record(name, &pending, &circuit, outcome)
+        self.record(name, &pending, &circuit, outcome).await
     }
 
     /// Durably records the result of an attempt.
-    fn record(
+    async fn record(
         &self,
         name: &str,
         pending: &PendingAlert,
         circuit: &Circuit,
         outcome: SendOutcome,
-    ) -> Result<SendStep, StateError> {
+    ) -> Result<SendStep, S::Error> {
         let (now, policy, number) = (now_milliseconds(), &self.policy, pending.number);
         let (after, reason, is_blocked) = match outcome {
             SendOutcome::Delivered => {
-                self.state.record_sent(name, number, now.div_euclid(1_000))?;
+                self.store.record_sent(name, number, now.div_euclid(1_000)).await?;
                 return Ok(SendStep::Sent);
             }
             SendOutcome::Refused { reason } => {
                 tracing::warn!(destination = name, alert = pending.alert.id(), "alert refused: {reason}");
-                self.state.record_failed(number, &reason)?;
+                self.store.record_failed(name, number, &reason).await?;
                 return Ok(SendStep::Failed);
             }
             SendOutcome::Retry { after, reason } => (after.unwrap_or_default(), reason, false),
@@ -186,7 +186,7 @@ impl AlertSender {
         let age = milliseconds(now.saturating_sub(pending.recorded.saturating_mul(1_000)));
         if age > policy.give_up && pending.attempts + 1 >= MIN_ATTEMPTS {
             tracing::warn!(destination = name, alert = pending.alert.id(), "alert given up: {reason}");
-            self.state.record_failed(number, &reason)?;
+            self.store.record_failed(name, number, &reason).await?;
             return Ok(SendStep::Failed);
         }
         tracing::warn!(destination = name, alert = pending.alert.id(), "alert not sent: {reason}");
@@ -199,7 +199,7 @@ impl AlertSender {
         };
         let due = now.saturating_add(whole(after.max(policy.retries.wait(pending.attempts, fastrand::f64()))));
         let circuit = Circuit { failures, open_until: now.saturating_add(whole(open.max(after))), error: reason };
-        self.state.record_retry(name, number, due, &circuit)?;
+        self.store.record_retry(name, number, due, &circuit).await?;
         Ok(SendStep::Retried)
     }
 }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::backoff::Pace;
 use crate::finding::{AlertKind, AlertWindow, DetectionFinding, EventPointer, Grouping, RuleSummary};
-use crate::state::{AlertState, Route, STATE_FILE, StateDatabase, StateError};
+use crate::finding_store::Route;
+use crate::state::{AlertState, STATE_FILE, StateDatabase, StateError};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,18 +3,19 @@
 //! Findings and the alerts that follow from them are durable before their events are acknowledged. A batch that is
 //! delivered again after a kill finds the same findings, which have no effect.
 
+use super::findings_in::{EventPlace, findings_in};
 use crate::alert::{AlertSender, SendReport};
-use crate::finding::{DetectionFinding, EventPointer, Grouping, RuleSummary};
+use crate::finding::Grouping;
+use crate::finding_store::{RecordedFindings, Route};
 use crate::follow::{BatchLimits, EventBatch, FollowError, Follower, follow};
-use crate::index::IndexedFields;
 use crate::sink::jsonl::CommittedSegments;
-use crate::state::{RecordedFindings, Route, StateDatabase};
+use crate::state::StateDatabase;
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use trailhose_rules::{DetectionRule, RuleMatch, RuleSet};
+use trailhose_rules::RuleSet;
 
 /// The name of the follower.
 pub const FOLLOWER: &str = "detect";
@@ -40,35 +41,6 @@ impl DetectFollower {
     pub fn new(rules: Arc<RuleSet>, state: Arc<StateDatabase>, grouping: Grouping, routes: Vec<Route>) -> Self {
         Self { rules, state, grouping, routes, recorded: RecordedFindings::default() }
     }
-
-    /// Returns the findings of an event of a file.
-    fn findings(&self, event: &[u8], pointer: impl FnOnce(IndexedFields<'_>) -> EventPointer) -> Vec<DetectionFinding> {
-        let matches = self.rules.evaluate(event);
-        if matches.is_empty() {
-            return Vec::new();
-        }
-        let pointer = pointer(IndexedFields::read(event));
-        matches.iter().map(|found| finding(found, pointer.clone())).collect()
-    }
-}
-
-fn finding(found: &RuleMatch<'_>, event: EventPointer) -> DetectionFinding {
-    let fields = found.matched_fields.iter().map(|field| (field.path.as_str(), field.value.as_str()));
-    let mut finding = DetectionFinding::new(summary(found.rule), event, fields);
-    finding.suppression = found.suppression.map(|suppression| suppression.title.clone());
-    finding
-}
-
-fn summary(rule: &DetectionRule) -> RuleSummary {
-    RuleSummary {
-        id: rule.id.clone(),
-        version: rule.version.clone(),
-        title: rule.title.clone(),
-        level: rule.level.as_str().to_owned(),
-        author: rule.author.clone(),
-        license: rule.license.clone(),
-        tags: rule.tags.clone(),
-    }
 }
 
 #[async_trait]
@@ -85,25 +57,12 @@ impl Follower for DetectFollower {
         let files: HashMap<i64, &str> = batch.files.iter().map(|(number, path)| (*number, path.as_str())).collect();
         let mut findings = Vec::new();
         for (event, bytes) in batch.iter() {
-            let pointer = |fields: IndexedFields<'_>| {
-                let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
-                EventPointer {
-                    id: fields.id(bytes).to_string(),
-                    time: fields.seconds(),
-                    account: text(&fields.account),
-                    region: text(&fields.region),
-                    name: text(&fields.name),
-                    source: text(&fields.source),
-                    principal: text(&fields.principal),
-                    address: text(&fields.address),
-                    error: text(&fields.error),
-                    file: files.get(&event.file).copied().unwrap_or_default().to_owned(),
-                    member: event.position.member,
-                    offset: event.position.offset.into(),
-                    length: event.position.length.into(),
-                }
+            let place = EventPlace {
+                file: files.get(&event.file).copied().unwrap_or_default(),
+                member: event.position.member,
+                offset: event.position.offset.into(),
             };
-            findings.extend(self.findings(bytes, pointer));
+            findings.extend(findings_in(&self.rules, bytes, &place).unwrap_or_default());
         }
         let now = jiff::Timestamp::now().as_second();
         let recorded = self.state.record_findings(&findings, &self.grouping, &self.routes, now);
@@ -122,7 +81,7 @@ pub struct Detection {
     /// The state database.
     pub state: Arc<StateDatabase>,
     /// The sender of alerts.
-    pub sender: AlertSender,
+    pub sender: AlertSender<StateDatabase>,
     /// The time after the end of a window at which it is closed.
     pub close_after: Duration,
 }

@@ -2,46 +2,11 @@
 
 use super::{StateDatabase, StateError};
 use crate::finding::{Alert, AlertKind, AlertWindow, DetectionFinding, FindingId, Grouping};
+use crate::finding_store::{RecordedFindings, Route};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
-use trailhose_rules::RuleLevel;
 
 /// The maximum number of windows that one transaction closes.
 const WINDOWS_CLOSED: u32 = 500;
-
-/// A destination of alerts, and the alerts that it gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The name of the destination.
-    pub destination: String,
-    /// The lowest level of the rules whose alerts it gets.
-    pub min_level: RuleLevel,
-}
-
-/// What was done with a list of findings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RecordedFindings {
-    /// New findings.
-    pub new: u64,
-    /// Findings that were recorded before.
-    pub repeated: u64,
-    /// New findings that are stored as an ID only, because their rule has too many in this hour.
-    pub overflow: u64,
-    /// New findings whose window was closed before.
-    pub late: u64,
-    /// New entries of the outbox.
-    pub alerts: u64,
-}
-
-impl RecordedFindings {
-    /// Adds the counts of another list.
-    pub fn add(&mut self, other: Self) {
-        self.new += other.new;
-        self.repeated += other.repeated;
-        self.overflow += other.overflow;
-        self.late += other.late;
-        self.alerts += other.alerts;
-    }
-}
 
 /// The state of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

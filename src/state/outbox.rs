@@ -3,11 +3,12 @@
 //! An alert is recorded in the same transaction as what caused it. It stays until a destination acknowledged it or
 //! refused it. Within a group, an alert is due only after all earlier ones are sent or failed.
 
-use super::findings::{Route, parsed, rendered};
+use super::findings::{parsed, rendered};
 use super::{StateDatabase, StateError};
-use crate::finding::Alert;
+use crate::finding::{Alert, DetectionFinding, Grouping};
+use crate::finding_store::{Circuit, FindingStore, PendingAlert, RecordedFindings, Route};
+use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use trailhose_rules::RuleLevel;
 
 /// The state of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,19 +32,6 @@ impl AlertState {
     }
 }
 
-/// An alert that is due.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PendingAlert {
-    /// Its number in the outbox.
-    pub number: i64,
-    /// The alert.
-    pub alert: Alert,
-    /// The number of attempts so far.
-    pub attempts: u32,
-    /// When it was recorded or retried by a person, in seconds since 1970.
-    pub recorded: i64,
-}
-
 /// An alert as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAlert {
@@ -65,24 +53,12 @@ pub struct StoredAlert {
     pub due: i64,
 }
 
-/// The circuit of a destination.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Circuit {
-    /// The number of consecutive failures.
-    pub failures: u32,
-    /// Nothing is sent before this time, in milliseconds since 1970.
-    pub open_until: i64,
-    /// The last error.
-    pub error: String,
-}
-
 /// Adds an alert to the outbox of each destination that gets it, unless it is there already. Returns the number of new
 /// entries.
 pub(super) fn enqueue(transaction: &Transaction<'_>, alert: &Alert, routes: &[Route]) -> rusqlite::Result<u64> {
     let (id, content) = (alert.id(), rendered(alert)?);
-    let level = RuleLevel::parse(&alert.rule().level).unwrap_or_default();
     let mut new = 0;
-    for route in routes.iter().filter(|route| route.min_level <= level) {
+    for route in routes.iter().filter(|route| route.gets(alert)) {
         let sql = "INSERT OR IGNORE INTO alerts (id, destination, group_id, content, state, recorded, attempts, due)
              VALUES (?1, ?2, ?3, ?4, 'pending', ?5, 0, 0)";
         let values = params![id, route.destination, alert.group, content, alert.recorded];
@@ -254,5 +230,54 @@ impl StateDatabase {
             }
             Ok(retried as u64)
         })
+    }
+}
+
+#[async_trait]
+impl FindingStore for StateDatabase {
+    type Error = StateError;
+
+    async fn record_findings(
+        &self,
+        findings: &[DetectionFinding],
+        grouping: &Grouping,
+        routes: &[Route],
+        now: i64,
+    ) -> Result<RecordedFindings, StateError> {
+        StateDatabase::record_findings(self, findings, grouping, routes, now)
+    }
+
+    async fn close_windows(&self, routes: &[Route], grace: i64, now: i64) -> Result<u64, StateError> {
+        StateDatabase::close_windows(self, routes, grace, now)
+    }
+
+    async fn next_alert(&self, destination: &str, now: i64) -> Result<Option<PendingAlert>, StateError> {
+        StateDatabase::next_alert(self, destination, now)
+    }
+
+    async fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), StateError> {
+        StateDatabase::pending_alerts(self, destination)
+    }
+
+    async fn record_sent(&self, destination: &str, number: i64, now: i64) -> Result<(), StateError> {
+        StateDatabase::record_sent(self, destination, number, now)
+    }
+
+    async fn record_retry(
+        &self,
+        destination: &str,
+        number: i64,
+        due: i64,
+        circuit: &Circuit,
+    ) -> Result<(), StateError> {
+        StateDatabase::record_retry(self, destination, number, due, circuit)
+    }
+
+    async fn record_failed(&self, _: &str, number: i64, error: &str) -> Result<(), StateError> {
+        StateDatabase::record_failed(self, number, error)
+    }
+
+    async fn circuit(&self, destination: &str) -> Result<Circuit, StateError> {
+        StateDatabase::circuit(self, destination)
     }
 }

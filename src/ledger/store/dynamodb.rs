@@ -246,18 +246,23 @@ impl Store for DynamoDb {
 }
 
 /// Retry state of one request.
-struct RequestRetry {
+pub(crate) struct RequestRetry {
     until: Instant,
     backoff: Backoff<fn() -> f64>,
 }
 
 impl RequestRetry {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { until: Instant::now() + RETRY_TIMEOUT, backoff: Backoff::new(PACE, fastrand::f64) }
     }
 
     /// Waits before the next attempt, or returns an error if a retry cannot help or the time is over.
-    async fn wait_or_fail(&mut self, action: &str, table: &str, failure: AwsFailure) -> Result<(), StoreError> {
+    pub(crate) async fn wait_or_fail(
+        &mut self,
+        action: &str,
+        table: &str,
+        failure: AwsFailure,
+    ) -> Result<(), StoreError> {
         let text = format!("{action} on table {table}: {failure}");
         let wait = self.backoff.wait();
         match failure.kind {

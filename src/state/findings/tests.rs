@@ -1,7 +1,9 @@
 use super::*;
 use crate::finding::{EventPointer, RuleSummary};
-use crate::state::{AlertState, Circuit, STATE_FILE};
+use crate::finding_store::Circuit;
+use crate::state::{AlertState, STATE_FILE};
 use proptest::prelude::*;
+use trailhose_rules::RuleLevel;
 
 const NOW: i64 = 1_793_530_800;
 

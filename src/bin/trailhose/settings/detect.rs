@@ -27,8 +27,8 @@ use toml::Spanned;
 use trailhose::alert::{DestinationConfig, DestinationKind};
 use trailhose::detect::RuleLevel;
 use trailhose::finding::{GroupField, Grouping};
+use trailhose::finding_store::Route;
 use trailhose::http::{DestinationUrl, SecretSource};
-use trailhose::state::Route;
 
 /// The settings of the detection.
 #[derive(Debug, Clone, PartialEq, Eq)]

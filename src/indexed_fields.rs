@@ -1,4 +1,4 @@
-//! The fields of an event that the index contains.
+//! The fields of an event that the index and findings contain.
 
 use crate::event::EventId;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};

@@ -1,0 +1,129 @@
+//! The outbox: pending and failed alerts, and the circuits of destinations. A sent alert is deleted.
+
+use super::item::{self, Key};
+use super::{Attributes, Cancelled, DynamoFindings};
+use crate::finding_store::{Circuit, PendingAlert};
+use crate::ledger::store::StoreError;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+/// The attributes that select an alert. The alert itself is read only before it is sent.
+const SELECTION: &str = "pk, sk, group_id, due";
+
+impl DynamoFindings {
+    /// Returns a number for a new alert. Numbers of this process increase, and so do those of later milliseconds. If another
+    /// process used the number, the transaction fails and is repeated.
+    pub(super) fn new_number(&self) -> i64 {
+        let now = jiff::Timestamp::now().as_millisecond().saturating_mul(1_000_000) + fastrand::i64(..1_000_000);
+        let next = |last: i64| now.max(last + 1);
+        let before = self.last_number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        next(before.unwrap_or_default())
+    }
+
+    /// Returns the first alert that is due and has no earlier pending alert of its group.
+    pub(super) async fn first_due(&self, destination: &str, now: i64) -> Result<Option<PendingAlert>, StoreError> {
+        let (mut groups, mut start) = (HashSet::new(), None);
+        loop {
+            let pk = format!("pending#{destination}");
+            let (alerts, next) = self.page(&pk, None, Some(SELECTION), start).await?;
+            for alert in &alerts {
+                let is_first = groups.insert(item::string(alert, "group_id")?.to_owned());
+                if !is_first || item::integer(alert, "due")? > now {
+                    continue;
+                }
+                // `None`: another process sent it meanwhile.
+                if let Some(found) = self.read_one(Key::of(alert)?).await? {
+                    return pending(&found).map(Some);
+                }
+            }
+            start = next;
+            if start.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    pub(super) async fn count_pending(&self, destination: &str) -> Result<(Option<i64>, u64), StoreError> {
+        let (mut due, mut count, mut start) = (None, 0, None);
+        loop {
+            let pk = format!("pending#{destination}");
+            let (alerts, next) = self.page(&pk, None, Some(SELECTION), start).await?;
+            for alert in &alerts {
+                let at = item::integer(alert, "due")?;
+                due = Some(due.map_or(at, |due: i64| due.min(at)));
+                count += 1;
+            }
+            start = next;
+            if start.is_none() {
+                return Ok((due, count));
+            }
+        }
+    }
+
+    pub(super) async fn remove_sent(&self, destination: &str, number: i64) -> Result<(), StoreError> {
+        let alert = self.delete(&Key::pending(destination, number), None)?;
+        self.change(vec![alert, self.delete(&Key::circuit(destination), None)?]).await
+    }
+
+    pub(super) async fn defer(
+        &self,
+        destination: &str,
+        number: i64,
+        due: i64,
+        circuit: &Circuit,
+    ) -> Result<(), StoreError> {
+        let values = [(":due", item::number(due)), (":one", item::number(1)), (":error", item::text(&circuit.error))];
+        let change = "ADD attempts :one SET due = :due, last_error = :error";
+        let key = Key::pending(destination, number);
+        let alert = self.update(&key, change, "attribute_exists(pk)", item::attributes(values))?;
+        let attributes = item::attributes([
+            ("failures", item::number(circuit.failures)),
+            ("open_until", item::number(circuit.open_until)),
+            ("last_error", item::text(&circuit.error)),
+        ]);
+        self.change(vec![alert, self.put(&Key::circuit(destination), attributes, None)?]).await
+    }
+
+    pub(super) async fn fail(&self, destination: &str, number: i64, error: &str) -> Result<(), StoreError> {
+        let key = Key::pending(destination, number);
+        let Some(mut alert) = self.read_one(key.clone()).await? else { return Ok(()) };
+        let attempts = item::integer(&alert, "attempts")? + 1;
+        alert.retain(|name, _| name != "pk" && name != "sk");
+        let now = jiff::Timestamp::now().as_second();
+        alert.extend(item::attributes([
+            ("attempts", item::number(attempts)),
+            ("last_error", item::text(error)),
+            ("expires", self.expires(now)),
+        ]));
+        let failed = self.put(&Key::failed(destination, number), alert, None)?;
+        self.change(vec![self.delete(&key, Some("attribute_exists(pk)"))?, failed]).await
+    }
+
+    pub(super) async fn read_circuit(&self, destination: &str) -> Result<Circuit, StoreError> {
+        let Some(found) = self.read_one(Key::circuit(destination)).await? else { return Ok(Circuit::default()) };
+        Ok(Circuit {
+            failures: u32::try_from(item::integer(&found, "failures")?).unwrap_or(u32::MAX),
+            open_until: item::integer(&found, "open_until")?,
+            error: item::string(&found, "last_error")?.to_owned(),
+        })
+    }
+
+    /// Executes a transaction of the process that holds the lease of a destination. If its condition does not hold, another
+    /// process has sent the alert after this one lost its lease, and nothing is left to record.
+    async fn change(&self, writes: Vec<TransactWriteItem>) -> Result<(), StoreError> {
+        match self.transact(writes).await {
+            Ok(()) | Err(Cancelled::Outdated) => Ok(()),
+            Err(Cancelled::Failed(error)) => Err(error),
+        }
+    }
+}
+
+fn pending(found: &Attributes) -> Result<PendingAlert, StoreError> {
+    Ok(PendingAlert {
+        number: item::sorted_number(item::string(found, "sk")?)?,
+        alert: item::parsed(found, "content")?,
+        attempts: u32::try_from(item::integer(found, "attempts")?).unwrap_or(u32::MAX),
+        recorded: item::integer(found, "recorded")?,
+    })
+}

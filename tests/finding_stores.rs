@@ -1,0 +1,354 @@
+//! SQLite and DynamoDB record the same findings, windows, counts and alerts, in every order and with repetitions. The tables
+//! are in two independent emulators.
+
+mod bed;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use bed::emulator::Emulator;
+use bed::faults::{Fault, Faults};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use trailhose::aws;
+use trailhose::detect::RuleLevel;
+use trailhose::finding::{Alert, AlertKind, DetectionFinding, EventPointer, Grouping, RuleSummary};
+use trailhose::finding_store::dynamodb::DynamoFindings;
+use trailhose::finding_store::{Circuit, FindingStore, RecordedFindings, Route};
+use trailhose::state::{AlertState, FindingFilter, STATE_FILE, StateDatabase};
+
+const NOW: i64 = 1_793_530_800;
+
+const KEEP: Duration = Duration::from_secs(30 * 86_400);
+
+fn finding(rule: u32, event: u32, time: i64, principal: u32) -> DetectionFinding {
+    let rule = RuleSummary { id: format!("rule-{rule}"), level: "high".into(), ..RuleSummary::default() };
+    let event = EventPointer {
+        id: format!("event-{event}"),
+        time: Some(time),
+        account: "111122223333".into(),
+        principal: format!("user-{principal}"),
+        ..EventPointer::default()
+    };
+    DetectionFinding::new(rule, event, [("eventName", "StopLogging")])
+}
+
+fn routes() -> Vec<Route> {
+    vec![Route { destination: "oncall".into(), min_level: RuleLevel::Medium }]
+}
+
+/// What a store contains, without what depends on the order of arrival.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Contents {
+    findings: BTreeSet<String>,
+    /// The number of findings that are stored with their details.
+    detailed: usize,
+    /// The number of findings of each group and start.
+    windows: BTreeMap<(String, i64), i64>,
+}
+
+/// A store whose contents a test can read.
+#[async_trait]
+trait Inspected: FindingStore {
+    async fn contents(&self) -> Contents;
+    /// The alerts that are not sent, in order.
+    async fn alerts(&self) -> Vec<Alert>;
+}
+
+#[async_trait]
+impl Inspected for StateDatabase {
+    async fn contents(&self) -> Contents {
+        let filter = FindingFilter { limit: u32::MAX, ..FindingFilter::default() };
+        let stored = self.findings(&filter).unwrap();
+        let file = rusqlite::Connection::open(self.path()).unwrap();
+        let mut windows = file.prepare("SELECT group_id, start, findings FROM windows").unwrap();
+        let windows = windows.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?))).unwrap();
+        Contents {
+            detailed: stored.iter().filter(|stored| stored.finding.is_some()).count(),
+            findings: stored.into_iter().map(|stored| stored.id).collect(),
+            windows: windows.map(Result::unwrap).collect(),
+        }
+    }
+
+    async fn alerts(&self) -> Vec<Alert> {
+        let pending = self.alerts(Some(AlertState::Pending), u32::MAX).unwrap();
+        pending.into_iter().map(|stored| stored.alert).collect()
+    }
+}
+
+/// A store in an emulator, and a client that reads its table.
+#[derive(Debug)]
+struct Table {
+    store: DynamoFindings,
+    client: Client,
+    name: String,
+}
+
+impl Table {
+    async fn create(emulator: &Emulator, name: &str) -> Self {
+        let client = aws::dynamodb(&emulator.config());
+        let mut table = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+        for (key, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+            let text = AttributeDefinition::builder().attribute_name(key).attribute_type(ScalarAttributeType::S);
+            let schema = KeySchemaElement::builder().attribute_name(key).key_type(kind);
+            table = table.attribute_definitions(text.build().unwrap()).key_schema(schema.build().unwrap());
+        }
+        table.send().await.unwrap();
+        Self { store: DynamoFindings::new(client.clone(), name, KEEP), client, name: name.to_owned() }
+    }
+
+    async fn items(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let pages = self.client.scan().table_name(&self.name).consistent_read(true).into_paginator().items().send();
+        pages.collect::<Result<_, _>>().await.unwrap()
+    }
+}
+
+fn text<'a>(item: &'a HashMap<String, AttributeValue>, name: &str) -> &'a str {
+    item[name].as_s().unwrap()
+}
+
+fn number(item: &HashMap<String, AttributeValue>, name: &str) -> i64 {
+    item[name].as_n().unwrap().parse().unwrap()
+}
+
+#[async_trait]
+impl Inspected for Table {
+    async fn contents(&self) -> Contents {
+        let mut contents = Contents::default();
+        for item in self.items().await {
+            if let Some(id) = text(&item, "sk").strip_prefix("finding#") {
+                assert!(number(&item, "expires") >= NOW + 30 * 86_400);
+                contents.findings.insert(id.to_owned());
+                contents.detailed += usize::from(item.contains_key("content"));
+            } else if let Some(group) = text(&item, "pk").strip_prefix("window#") {
+                let start = number(&item, "window_end") - 3_600;
+                contents.windows.insert((group.to_owned(), start), number(&item, "findings"));
+            }
+        }
+        contents
+    }
+
+    async fn alerts(&self) -> Vec<Alert> {
+        let mut items = self.items().await;
+        items.retain(|item| text(item, "pk") == "pending#oncall");
+        items.sort_by(|one, other| text(one, "sk").cmp(text(other, "sk")));
+        items.iter().map(|item| serde_json::from_str(text(item, "content")).unwrap()).collect()
+    }
+}
+
+#[async_trait]
+impl FindingStore for Table {
+    type Error = <DynamoFindings as FindingStore>::Error;
+
+    async fn record_findings(
+        &self,
+        findings: &[DetectionFinding],
+        grouping: &Grouping,
+        routes: &[Route],
+        now: i64,
+    ) -> Result<RecordedFindings, Self::Error> {
+        self.store.record_findings(findings, grouping, routes, now).await
+    }
+
+    async fn close_windows(&self, routes: &[Route], grace: i64, now: i64) -> Result<u64, Self::Error> {
+        self.store.close_windows(routes, grace, now).await
+    }
+
+    async fn next_alert(
+        &self,
+        destination: &str,
+        now: i64,
+    ) -> Result<Option<trailhose::finding_store::PendingAlert>, Self::Error> {
+        self.store.next_alert(destination, now).await
+    }
+
+    async fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), Self::Error> {
+        self.store.pending_alerts(destination).await
+    }
+
+    async fn record_sent(&self, destination: &str, number: i64, now: i64) -> Result<(), Self::Error> {
+        self.store.record_sent(destination, number, now).await
+    }
+
+    async fn record_retry(&self, to: &str, number: i64, due: i64, circuit: &Circuit) -> Result<(), Self::Error> {
+        self.store.record_retry(to, number, due, circuit).await
+    }
+
+    async fn record_failed(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error> {
+        self.store.record_failed(destination, number, error).await
+    }
+
+    async fn circuit(&self, destination: &str) -> Result<Circuit, Self::Error> {
+        self.store.circuit(destination).await
+    }
+}
+
+fn kinds(alerts: &[Alert]) -> Vec<AlertKind> {
+    alerts.iter().map(|alert| alert.kind).collect()
+}
+
+/// Every check on one empty store. The checks use rules of their own.
+async fn conforms(store: &impl Inspected) {
+    let (grouping, routes) = (Grouping::default(), routes());
+    let record = async |findings: &[DetectionFinding], now| {
+        store.record_findings(findings, &grouping, &routes, now).await.unwrap()
+    };
+    // A window: one first alert, repetitions without effect, one summary, late findings.
+    let findings: Vec<_> = (0..50).map(|event| finding(1, event, NOW + i64::from(event), 1)).collect();
+    assert_eq!(record(&findings, NOW).await, RecordedFindings { new: 50, alerts: 1, ..Default::default() });
+    let twice = [&findings[..], &findings[..1]].concat();
+    assert_eq!(record(&twice, NOW + 1).await, RecordedFindings { repeated: 51, ..Default::default() });
+    assert_eq!(store.close_windows(&routes, 900, NOW + 3_600 + 899).await.unwrap(), 0, "the grace period is not over");
+    assert_eq!(store.close_windows(&routes, 900, NOW + 3_600 + 900).await.unwrap(), 1);
+    assert_eq!(store.close_windows(&routes, 900, NOW + 9_000).await.unwrap(), 0, "a window is closed once");
+    let alerts = store.alerts().await;
+    assert_eq!(kinds(&alerts), [AlertKind::First, AlertKind::Summary]);
+    assert_eq!((alerts[0].count, alerts[1].count, &alerts[1].finding), (1, 50, &findings[0]));
+    let late = record(&[finding(1, 99, NOW, 1)], NOW + 9_000).await;
+    assert_eq!(late, RecordedFindings { new: 1, late: 1, ..Default::default() });
+
+    // The outbox: in order within a group, other groups at once, circuits, failed alerts.
+    record(&[finding(2, 7, NOW, 2)], NOW).await;
+    let first = store.next_alert("oncall", 0).await.unwrap().unwrap();
+    assert_eq!((first.alert.kind, first.attempts, first.recorded), (AlertKind::First, 0, NOW));
+    let circuit = Circuit { failures: 1, open_until: 5, error: "status 500".into() };
+    store.record_retry("oncall", first.number, 1_000, &circuit).await.unwrap();
+    assert_eq!(store.circuit("oncall").await.unwrap(), circuit);
+    let other = store.next_alert("oncall", 999).await.unwrap().unwrap();
+    assert_eq!(other.alert.rule().id, "rule-2");
+    store.record_sent("oncall", other.number, NOW).await.unwrap();
+    assert_eq!(store.circuit("oncall").await.unwrap(), Circuit::default(), "a success closes the circuit");
+    assert_eq!(store.next_alert("oncall", 999).await.unwrap(), None, "the summary waits for the first alert");
+    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (Some(0), 2));
+    let retried = store.next_alert("oncall", 1_000).await.unwrap().unwrap();
+    assert_eq!((retried.number, retried.attempts), (first.number, 1));
+    store.record_failed("oncall", retried.number, "status 400").await.unwrap();
+    let summary = store.next_alert("oncall", 1_000).await.unwrap().unwrap();
+    assert_eq!(summary.alert.kind, AlertKind::Summary);
+    store.record_sent("oncall", summary.number, NOW).await.unwrap();
+    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (None, 0));
+
+    // No alerts: old events, suppressed findings, rules below the level of the route.
+    let mut suppressed = finding(3, 20, NOW, 1);
+    suppressed.suppression = Some("migration".into());
+    let mut low = finding(4, 21, NOW, 1);
+    low.rule.level = "low".into();
+    let silent = record(&[suppressed, low, finding(5, 22, NOW - 86_401, 1)], NOW).await;
+    assert_eq!(silent, RecordedFindings { new: 3, ..Default::default() });
+    assert_eq!(store.close_windows(&routes, 0, NOW + 9_000).await.unwrap(), 3);
+    assert_eq!(store.alerts().await, []);
+    assert_eq!(store.contents().await.windows.len(), 4, "a suppressed finding is in no window");
+
+    // The limit of an hour.
+    let few = Grouping { findings_per_hour: 3, ..Grouping::default() };
+    let many: Vec<_> = (0..10).map(|event| finding(6, 100 + event, NOW, event)).collect();
+    let before = store.contents().await.detailed;
+    let recorded = store.record_findings(&many, &few, &routes, NOW).await.unwrap();
+    assert_eq!(recorded, RecordedFindings { new: 10, overflow: 7, alerts: 4, ..Default::default() });
+    let recorded = store.record_findings(&[finding(6, 120, NOW, 0)], &few, &routes, NOW).await.unwrap();
+    assert_eq!(recorded, RecordedFindings { new: 1, overflow: 1, ..Default::default() });
+    assert_eq!(store.contents().await.detailed, before + 3);
+    let recorded = store.record_findings(&many, &few, &routes, NOW).await.unwrap();
+    assert_eq!(recorded, RecordedFindings { repeated: 10, ..Default::default() });
+    let first = AlertKind::First;
+    assert_eq!(kinds(&store.alerts().await), [first, first, first, AlertKind::Overflow]);
+}
+
+#[tokio::test]
+async fn sqlite_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    conforms(&StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap()).await;
+}
+
+#[tokio::test]
+async fn dynamodb_on_ministack_conforms() {
+    conforms(&Table::create(Emulator::shared_ministack(), "suite").await).await;
+}
+
+#[tokio::test]
+async fn dynamodb_on_moto_conforms() {
+    conforms(&Table::create(Emulator::shared_moto(), "suite").await).await;
+}
+
+/// Records findings in a random order, in batches of random sizes, with repetitions, while windows are closed.
+async fn record_in_random_order(store: &impl Inspected, findings: &[DetectionFinding], random: &mut fastrand::Rng) {
+    let grouping = Grouping { findings_per_hour: 4, ..Grouping::default() };
+    let repeated: Vec<_> = findings.iter().filter(|_| random.bool()).cloned().collect();
+    let mut order = [findings, &repeated].concat();
+    random.shuffle(&mut order);
+    let (mut now, mut rest) = (NOW, &order[..]);
+    while !rest.is_empty() {
+        let (batch, others) = rest.split_at(random.usize(1..=rest.len()));
+        store.record_findings(batch, &grouping, &routes(), now).await.unwrap();
+        store.close_windows(&routes(), 900, now).await.unwrap();
+        now += random.i64(0..3_600);
+        rest = others;
+    }
+    let alerts = store.alerts().await;
+    let distinct: BTreeSet<String> = alerts.iter().map(Alert::id).collect();
+    assert_eq!(distinct.len(), alerts.len(), "a window has at most one first alert and one summary");
+}
+
+#[tokio::test]
+async fn ten_random_orders_with_repetitions_have_the_same_results_in_both_stores() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let findings: Vec<_> = (0..60)
+        .map(|event| finding(random.u32(0..3), event, NOW + random.i64(-7_200..7_200), random.u32(0..3)))
+        .collect();
+    let mut expected = None;
+    for order in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap();
+        record_in_random_order(&sqlite, &findings, &mut random).await;
+        let table = Table::create(Emulator::shared_ministack(), &format!("order-{order}")).await;
+        record_in_random_order(&table, &findings, &mut random).await;
+        let contents = sqlite.contents().await;
+        assert_eq!(contents, table.contents().await, "{seed}");
+        assert_eq!(contents.windows.values().sum::<i64>(), 60, "{seed}");
+        assert_eq!(*expected.get_or_insert(contents), sqlite.contents().await, "{seed}");
+    }
+}
+
+/// Several processes record the same findings at the same time, and replies are lost.
+#[tokio::test]
+async fn concurrent_writers_count_each_finding_once() {
+    let table = Table::create(Emulator::shared_ministack(), "concurrent").await;
+    let faults = Faults::before(Emulator::shared_ministack());
+    faults.on("TransactWriteItems", 1..3, Fault::LoseReply);
+    let store = Arc::new(DynamoFindings::new(aws::dynamodb(&faults.config()), "concurrent", KEEP));
+    let findings: Vec<_> = (0..90).map(|event| finding(1, event, NOW + i64::from(event), 1)).collect();
+    let writers = (0..4usize).map(|writer| {
+        let (store, mut findings) = (Arc::clone(&store), findings.clone());
+        tokio::spawn(async move {
+            findings.rotate_left(writer * 20);
+            for batch in findings.chunks(15) {
+                store.record_findings(batch, &Grouping::default(), &routes(), NOW).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let contents = table.contents().await;
+    assert_eq!((contents.findings.len(), contents.windows.values().sum::<i64>()), (90, 90));
+    assert_eq!(kinds(&table.alerts().await), [AlertKind::First]);
+    assert!(store.units().1 > 0, "the emulator reports consumed units");
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_sends_to_a_destination() {
+    let Table { store, .. } = Table::create(Emulator::shared_ministack(), "lease").await;
+    let lease = store.lease("oncall", NOW, NOW + 60).await.unwrap().unwrap();
+    assert!(store.lease("oncall", NOW + 59, NOW + 120).await.unwrap().is_none());
+    assert!(store.lease("other", NOW, NOW + 60).await.unwrap().is_some(), "each destination has a lease of its own");
+    let taken = store.lease("oncall", NOW + 60, NOW + 120).await.unwrap().expect("the first lease is over");
+    store.release(lease).await.unwrap();
+    assert!(store.lease("oncall", NOW + 61, NOW + 120).await.unwrap().is_none(), "only the holder ends a lease");
+    store.release(taken).await.unwrap();
+    assert!(store.lease("oncall", NOW + 61, NOW + 120).await.unwrap().is_some());
+}
