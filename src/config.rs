@@ -1,8 +1,12 @@
 //! The settings of the Lambda functions, read from environment variables.
 
 mod backfill;
+#[cfg(feature = "detection")]
+mod detect;
 
 pub use backfill::BackfillConfig;
+#[cfg(feature = "detection")]
+pub use detect::DetectConfig;
 
 use crate::batch::Deferral;
 use crate::event::filter::Filter;

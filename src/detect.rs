@@ -1,7 +1,7 @@
 //! Detection: Sigma rules over events. The package `trailhose-rules` contains the rules and their evaluation without I/O.
 //!
 //! A `Hunt` evaluates rules over the events of a bucket, a folder or output files, without a ledger. A `Detection` evaluates
-//! rules beside a sync, and records findings and alerts.
+//! rules beside a sync, and records findings and alerts. A [`LakeDetection`] does this for the objects of a lake in AWS.
 
 #[cfg(feature = "cli")]
 mod context;
@@ -12,8 +12,14 @@ mod findings_in;
 mod follower;
 #[cfg(feature = "cli")]
 mod hunt;
+#[cfg(feature = "dynamodb")]
+mod lake;
 #[cfg(feature = "cli")]
 mod rule_files;
+#[cfg(feature = "dynamodb")]
+mod rule_loader;
+#[cfg(feature = "dynamodb")]
+mod rule_location;
 
 #[cfg(feature = "cli")]
 pub use context::EventContext;
@@ -23,8 +29,14 @@ pub use filtered::{FilteredRule, filtered_rules};
 pub use follower::{DetectFollower, Detection, DetectionReport, FOLLOWER};
 #[cfg(feature = "cli")]
 pub use hunt::{Hunt, HuntMatch, HuntReport, HuntSink, RuleHits};
+#[cfg(feature = "dynamodb")]
+pub use lake::{LakeDetection, LakeTally};
 #[cfg(feature = "cli")]
-pub use rule_files::{RuleFilesError, read_rules};
+pub use rule_files::{RuleFilesError, read_rule_files, read_rules};
+#[cfg(feature = "dynamodb")]
+pub use rule_loader::{RuleLoader, RuleLoaderError, RulesInUse};
+#[cfg(feature = "dynamodb")]
+pub use rule_location::{PublishedRules, RuleLocation, RuleLocationError};
 pub use trailhose_rules::{
     DetectionRule, InvalidRule, LoadedRules, MatchedField, RuleLevel, RuleMatch, RuleSet, Suppression,
     hide_messages_of_rule_panics,

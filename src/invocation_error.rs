@@ -5,7 +5,7 @@ use lambda_runtime::Diagnostic;
 /// The reason why an invocation fails. Lambda shows both fields to the caller.
 #[derive(Debug)]
 pub struct InvocationError {
-    /// Type of the error, for programs: `InvalidMessage`, `NotDelivered` or `NotStarted`.
+    /// Type of the error, for programs: `InvalidMessage`, `NotDelivered`, `NotEvaluated` or `NotStarted`.
     pub kind: &'static str,
     /// Text of the error, for people.
     pub message: String,

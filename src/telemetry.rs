@@ -2,6 +2,8 @@
 
 use crate::backfill::tally::BackfillTally;
 use crate::batch::BatchReport;
+#[cfg(all(feature = "detection", feature = "dynamodb"))]
+use crate::detect::LakeTally;
 use crate::ledger::cost::LedgerUsage;
 use crate::ledger::model::quarantine::QuarantineKind;
 use crate::listing::ListingCounts;
@@ -182,6 +184,46 @@ fn backfill_metrics_of(tally: &BackfillTally, ledger_read_units: u64) -> Vec<Met
     ];
     let counts = counts.into_iter().map(|(name, value)| (name, "Count", value));
     counts.chain([("BytesEnqueued", "Bytes", bytes)]).collect()
+}
+
+/// Returns the names of all metrics that the detect function can write.
+#[cfg(all(feature = "detection", feature = "dynamodb"))]
+pub fn detect_metric_names() -> Vec<&'static str> {
+    detect_metrics_of(&LakeTally::default(), (0, 0)).into_iter().map(|(name, ..)| name).collect()
+}
+
+/// Returns the metrics of one invocation of the detect function in the same format. `units` are the read units and the write
+/// units of the findings' table.
+#[cfg(all(feature = "detection", feature = "dynamodb"))]
+pub fn detect_metrics(function: &str, tally: &LakeTally, units: (u64, u64), now_ms: u64) -> String {
+    line(function, &detect_metrics_of(tally, units), [], now_ms)
+}
+
+#[cfg(all(feature = "detection", feature = "dynamodb"))]
+fn detect_metrics_of(tally: &LakeTally, (read_units, write_units): (u64, u64)) -> Vec<Metric> {
+    let counts = [
+        ("ObjectsEvaluated", tally.objects),
+        ("EvaluationsFailed", tally.failed),
+        ("MessagesInvalid", tally.invalid_messages),
+        ("NoticesIgnored", tally.ignored),
+        ("EventsEvaluated", tally.events),
+        ("LinesInvalid", tally.invalid_lines),
+        ("FindingsNew", tally.recorded.new),
+        ("FindingsRepeated", tally.recorded.repeated),
+        ("FindingsOverflow", tally.recorded.overflow),
+        ("FindingsLate", tally.recorded.late),
+        ("WindowsClosed", tally.windows_closed),
+        ("AlertsSent", tally.alerts.sent),
+        ("AlertsRetried", tally.alerts.retried),
+        ("AlertsFailed", tally.alerts.failed),
+        ("AlertsPending", tally.alerts.pending),
+        ("RulesChanged", tally.rules_changed),
+        ("RulesUnusable", tally.rules_unusable),
+        ("RulesFailed", tally.rules_failed),
+        ("FindingsReadUnits", read_units),
+        ("FindingsWriteUnits", write_units),
+    ];
+    counts.into_iter().map(|(name, value)| (name, "Count", value)).collect()
 }
 
 /// Renders a line from metrics (name, unit, value) and properties.

@@ -16,7 +16,8 @@ struct Package {
 }
 
 /// The packages whose programs are released: the root package and the Lambda functions.
-const PROGRAMS: [&str; 4] = ["trailhose", "trailhose-ingest", "trailhose-backfill", "trailhose-wire"];
+const PROGRAMS: [&str; 5] =
+    ["trailhose", "trailhose-ingest", "trailhose-backfill", "trailhose-detect", "trailhose-wire"];
 
 /// Returns every crate that the programs need to build or run on this machine with all features, without the crates of
 /// this workspace and without those that only tests need.

@@ -352,3 +352,37 @@ async fn one_process_at_a_time_sends_to_a_destination() {
     store.release(taken).await.unwrap();
     assert!(store.lease("oncall", NOW + 61, NOW + 120).await.unwrap().is_some());
 }
+
+/// `docs/cost.md` contains the write units of findings, as the emulator counts them. It does not count the units of
+/// `BatchGetItem`.
+#[tokio::test]
+async fn units_of_findings_are_those_of_the_cost_page() {
+    let Table { store, .. } = Table::create(Emulator::shared_ministack(), "units").await;
+    let page = std::fs::read_to_string(bed::root().join("docs/cost.md")).unwrap();
+    let (mut before, mut missing) = (0, Vec::new());
+    let mut row = |what: &str| {
+        let (_, now) = store.units();
+        let row = format!("| {what} | {} |", now - before);
+        before = now;
+        if !page.contains(&row) {
+            missing.push(row);
+        }
+    };
+    let record = async |findings: &[DetectionFinding]| {
+        store.record_findings(findings, &Grouping::default(), &routes(), NOW).await.unwrap();
+    };
+    let findings: Vec<_> = (0..41).map(|event| finding(1, event, NOW, 1)).collect();
+    record(&findings[..1]).await;
+    row("first finding of a window, with its alert");
+    record(&findings[1..]).await;
+    row("40 further findings of the window in one object");
+    record(&findings[1..]).await;
+    row("the same 40 findings again");
+    let few = Grouping { findings_per_hour: 0, ..Grouping::default() };
+    let excess: Vec<_> = (100..140).map(|event| finding(1, event, NOW, 1)).collect();
+    store.record_findings(&excess, &few, &[], NOW).await.unwrap();
+    row("40 findings over the limit of their hour");
+    store.close_windows(&routes(), 0, NOW + 9_000).await.unwrap();
+    row("closing the window, with its summary");
+    assert_eq!(missing, [""; 0], "rows that docs/cost.md does not have");
+}

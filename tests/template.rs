@@ -23,12 +23,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use trailhose::billing::price::{Item, LIST_PRICES};
-use trailhose::telemetry::{backfill_metric_names, ingest_metric_names};
+use trailhose::telemetry::{backfill_metric_names, detect_metric_names, ingest_metric_names};
 
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// Every option of the template that changes resources.
-const OPTIONS: [(&str, &str); 15] = [
+const OPTIONS: [(&str, &str); 18] = [
     ("AlarmEmail", "security@example.com"),
     ("NoObjectsHours", "2"),
     ("EncryptionKey", "create"),
@@ -44,9 +44,12 @@ const OPTIONS: [(&str, &str); 15] = [
     ("LakeExpirationDays", "400"),
     ("LakeAccessLogBucketName", "access-logs"),
     ("WireBucket", "true"),
+    ("RulesLocation", "s3://security-rules/trailhose"),
+    ("AlertTopicArns", "arn:aws:sns:us-east-1:000000000000:alerts,arn:aws:sns:us-east-1:000000000000:more-alerts"),
+    ("AlertBusArn", "arn:aws:events:us-east-1:000000000000:event-bus/default"),
 ];
 
-const QUEUES: [&str; 7] = [
+const QUEUES: [&str; 9] = [
     "IngestQueueUrl",
     "DeferredQueueUrl",
     "DeadLetterQueueUrl",
@@ -54,6 +57,8 @@ const QUEUES: [&str; 7] = [
     "BackfillDeadLetterQueueUrl",
     "BackfillIngestQueueUrl",
     "BackfillIngestDeadLetterQueueUrl",
+    "DetectQueueUrl",
+    "DetectDeadLetterQueueUrl",
 ];
 
 #[tokio::test]
@@ -67,6 +72,7 @@ async fn stack_with_every_option_works() {
     stack.drained(PATIENCE).await;
     assert_eq!(stack.lake().await, each_once(0..3), "{}", stack.log_tail());
     stack.invoke_backfill("{}").await;
+    stack.run_detect_schedule().await;
 
     lake::reader_can_query(&stack).await;
     alarms_and_dashboard_use_existing_metrics(&stack).await;
@@ -109,6 +115,7 @@ async fn alarms_and_dashboard_use_existing_metrics(stack: &Stack) {
     let functions = BTreeMap::from([
         (stack.output("IngestFunctionName").to_owned(), ingest_metric_names()),
         (stack.output("BackfillFunctionName").to_owned(), backfill_metric_names()),
+        (stack.output("DetectFunctionName").to_owned(), detect_metric_names()),
     ]);
     // The emulator adds the output of a function to its log after the invocation.
     let start = Instant::now();
@@ -147,12 +154,14 @@ async fn alarms_and_dashboard_use_existing_metrics(stack: &Stack) {
             "{name}"
         );
     }
-    assert_eq!(alarms.metric_alarms().len(), 18);
+    assert_eq!(alarms.metric_alarms().len(), 25);
     let page = std::fs::read_to_string(bed::root().join("docs/cost.md")).unwrap();
     for (count, of) in [
         (ingest_metric_names().len(), "metrics of the ingest function"),
         (backfill_metric_names().len(), "metrics of the backfill function"),
-        (alarms.metric_alarms().len(), "alarms"),
+        (detect_metric_names().len(), "metrics of the detect function"),
+        (alarms.metric_alarms().len() - 7, "alarms"),
+        (7, "alarms of the detection"),
     ] {
         assert!(page.contains(&format!("| {count} {of} |")), "docs/cost.md has another number than {count} {of}");
     }
@@ -163,7 +172,7 @@ async fn alarms_and_dashboard_use_existing_metrics(stack: &Stack) {
     for widget in &widgets {
         existing.assert_contain(&widget.title, &widget.metrics);
     }
-    assert!(widgets.len() >= 10, "{}", widgets.len());
+    assert!(widgets.len() >= 13, "{}", widgets.len());
     cost_uses_list_prices(&widgets);
 }
 
@@ -192,7 +201,7 @@ async fn options_reach_the_services(stack: &Stack) {
     let lake = stack.output("LakeBucketName");
     let versioning = stack.s3.get_bucket_versioning().bucket(lake).send().await.unwrap();
     assert_eq!(versioning.status().unwrap().as_str(), "Enabled");
-    for role in ["IngestRoleArn", "BackfillRoleArn"] {
+    for role in ["IngestRoleArn", "BackfillRoleArn", "DetectRoleArn"] {
         assert!(stack.output(role).contains(":role/trailhose/"), "{}", stack.output(role));
     }
     let sns = aws_sdk_sns::Client::new(&stack.config());
@@ -204,7 +213,7 @@ async fn options_reach_the_services(stack: &Stack) {
     let policy = kms.get_key_policy().key_id(key).policy_name("default").send().await.unwrap();
     let policy: Value = serde_json::from_str(policy.policy().unwrap()).unwrap();
     let names: Vec<_> = policy["Statement"].as_array().unwrap().iter().map(|statement| &statement["Sid"]).collect();
-    assert_eq!(names, ["AllowAccount", "AllowLogBucket", "AllowLogs", "AllowAlarms", "AllowQueryResults"]);
+    assert_eq!(names, ["AllowAccount", "AllowLogBucket", "AllowRule", "AllowLogs", "AllowAlarms", "AllowQueryResults"]);
     let rotation = kms.get_key_rotation_status().key_id(key).send().await.unwrap();
     assert!(rotation.key_rotation_enabled());
 }
@@ -228,7 +237,7 @@ fn options_are_passed_to_every_resource(template: &Value) {
     all("AWS::IAM::Role", "/PermissionsBoundary", "arn:aws:iam::000000000000:policy/boundary".into());
     let subnets = json!(["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]);
     let functions = resolved.resources("AWS::Lambda::Function");
-    for function in ["IngestFunction", "BackfillFunction"] {
+    for function in ["IngestFunction", "BackfillFunction", "DetectFunction"] {
         let expected = json!({ "SubnetIds": subnets, "SecurityGroupIds": ["sg-0123456789abcdef0"] });
         assert_eq!(functions[function]["VpcConfig"], expected);
     }
@@ -259,8 +268,13 @@ fn options_are_passed_to_every_resource(template: &Value) {
         let policies = roles[role]["Policies"].as_array().unwrap().iter();
         policies.filter_map(|policy| policy["PolicyName"].as_str()).filter(|name| name.starts_with("use-")).collect()
     };
-    let found = ["IngestRole", "BackfillRole", "BackfillTimerRole", "StreamRole"].map(policies);
-    assert_eq!(found, [vec!["use-key", "use-vpc"], vec!["use-key", "use-vpc"], vec!["use-key"], vec!["use-key"]]);
+    let found = ["IngestRole", "BackfillRole", "DetectRole", "BackfillTimerRole", "StreamRole"].map(policies);
+    let both = || vec!["use-key", "use-vpc"];
+    assert_eq!(found, [both(), both(), both(), vec!["use-key"], vec!["use-key"]]);
+    let publish = roles["DetectRole"]["Policies"].as_array().unwrap().iter();
+    let publish = publish.clone().find(|policy| policy["PolicyName"] == "publish-alerts").unwrap();
+    assert_eq!(publish["PolicyDocument"]["Statement"][0]["Resource"].as_array().unwrap().len(), 2);
+    assert_eq!(lake["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"], true);
 
     // A key of the user instead of one of the stack.
     let own = "arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-4000-8000-000000000000";
@@ -289,6 +303,11 @@ fn defaults_pass_no_option(template: &Value) {
     absent("AWS::CloudWatch::Alarm", &["AlarmActions", "OKActions"]);
     let optional = ["VersioningConfiguration", "ObjectLockEnabled", "ObjectLockConfiguration", "LoggingConfiguration"];
     absent("AWS::S3::Bucket", &optional);
+    absent("AWS::S3::Bucket", &["NotificationConfiguration"]);
+    for resource in ["AWS::SQS::Queue", "AWS::Lambda::Function", "AWS::DynamoDB::Table", "AWS::IAM::Role"] {
+        let of_detection = |id: &String| id.starts_with("Detect") || id == "Findings";
+        assert!(!resolved.resources(resource).keys().any(of_detection), "{resource}: without RulesLocation");
+    }
     let queues = resolved.resources("AWS::SQS::Queue");
     assert!(queues.values().all(|queue| queue["SqsManagedSseEnabled"] == true));
     assert!(resolved.resources("AWS::IAM::Role").values().all(|role| role["Path"] == "/"));
@@ -337,7 +356,7 @@ fn alarms_are_documented(template: &Value) {
     let page = std::fs::read_to_string(bed::root().join("docs/deploy.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name);
     let documented: BTreeSet<_> = rows.filter(|name| name.ends_with("Alarm")).map(str::to_owned).collect();
-    let alarms = Resolved::new(template, &[]).resources("AWS::CloudWatch::Alarm");
+    let alarms = Resolved::new(template, &OPTIONS).resources("AWS::CloudWatch::Alarm");
     assert_eq!(documented, alarms.into_keys().collect());
 }
 
@@ -348,7 +367,8 @@ async fn impossible_combinations_are_refused(stack: &Stack) {
     stack.s3.put_object().bucket("artifacts").key("template").body(body.into_bytes().into()).send().await.unwrap();
     let topic = "arn:aws:sns:us-east-1:111122223333:alarms";
     let stream = [("StreamName", "own"), ("OversizeBucketName", "own")];
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 10] = [
+        (&[stream[0], stream[1], ("RulesLocation", "s3://rules/set")], "RulesLocation with StreamName requires"),
         (&[("AlarmEmail", "security@example.com"), ("AlarmTopicArn", topic)], "Set either AlarmEmail or AlarmTopicArn"),
         (&[stream[0], stream[1], ("LakeVersioning", "true")], "The stack creates no lake"),
         (&[stream[0], stream[1], ("LakeExpirationDays", "30")], "The stack creates no lake"),

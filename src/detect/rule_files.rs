@@ -37,6 +37,30 @@ pub enum RuleFilesError {
 /// # Errors
 /// A file or folder cannot be read, or there is no rule file. An invalid rule is not an error: the result names it.
 pub fn read_rules(path: &Path) -> Result<LoadedRules, RuleFilesError> {
+    let (contents, links) = read_files(path)?;
+    let contents = contents.into_iter().map(|(file, bytes)| (file.display().to_string(), bytes));
+    let mut loaded = RuleSet::load(contents);
+    loaded.invalid.extend(links.into_iter().map(|link| {
+        let reason = "a symbolic link to a folder is not read: use the folder itself".to_owned();
+        InvalidRule { file: link.display().to_string(), line: 1, reason }
+    }));
+    Ok(loaded)
+}
+
+/// Reads the rule files of a folder without their evaluation: each with its path in the folder and its bytes.
+///
+/// # Errors
+/// The same as those of [`read_rules`].
+pub fn read_rule_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, RuleFilesError> {
+    let (contents, _) = read_files(folder)?;
+    let relative = |file: &Path| file.strip_prefix(folder).unwrap_or(file).display().to_string();
+    Ok(contents.into_iter().map(|(file, bytes)| (relative(&file), bytes)).collect())
+}
+
+/// The path and the bytes of each file, and the symbolic links to folders, which are not read.
+type RuleFiles = (Vec<(PathBuf, Vec<u8>)>, Vec<PathBuf>);
+
+fn read_files(path: &Path) -> Result<RuleFiles, RuleFilesError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |error| RuleFilesError::Unreadable { path, error }
@@ -56,14 +80,9 @@ pub fn read_rules(path: &Path) -> Result<LoadedRules, RuleFilesError> {
         let mut bytes = Vec::new();
         let read = File::open(&file).and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
         read.map_err(unreadable(&file))?;
-        contents.push((file.display().to_string(), bytes));
+        contents.push((file, bytes));
     }
-    let mut loaded = RuleSet::load(contents);
-    loaded.invalid.extend(links.into_iter().map(|link| {
-        let reason = "a symbolic link to a folder is not read: use the folder itself".to_owned();
-        InvalidRule { file: link.display().to_string(), line: 1, reason }
-    }));
-    Ok(loaded)
+    Ok((contents, links))
 }
 
 fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, links: &mut Vec<PathBuf>) -> Result<(), RuleFilesError> {

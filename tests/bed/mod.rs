@@ -42,7 +42,7 @@ pub fn tool(path: &str) -> PathBuf {
     path
 }
 
-/// Returns a Lambda program, `ingest`, `backfill` or `wire`. Cargo does not build it for these tests, because it belongs to
+/// Returns a Lambda program, `ingest`, `backfill`, `detect` or `wire`. Cargo does not build it for these tests, because it belongs to
 /// another package, so the first caller in each test process builds it. `tests/arm64` sets `TRAILHOSE_TEST_PROGRAMS` to a
 /// folder with other programs.
 pub fn lambda_program(name: &str) -> PathBuf {
@@ -53,7 +53,7 @@ pub fn lambda_program(name: &str) -> PathBuf {
     let folder = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
-        cargo.args(["ingest", "backfill", "wire"].map(|name| format!("--package=trailhose-{name}")));
+        cargo.args(["ingest", "backfill", "detect", "wire"].map(|name| format!("--package=trailhose-{name}")));
         // Cargo sets these for the tests. Build scripts read some of them, so each change would build the dependencies again.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();

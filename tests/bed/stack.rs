@@ -5,6 +5,7 @@
 //! deployment. The visibility timeout is shortened, because no test can wait half an hour for a failed message.
 //! Firehose writes one uncompressed S3 object per record immediately.
 
+mod detection;
 pub mod lake;
 mod missed;
 
@@ -365,6 +366,7 @@ pub fn prepared_template(program: &Path) -> TempDir {
     for (name, program) in [
         ("ingest", program),
         ("backfill", &super::lambda_program("backfill")),
+        ("detect", &super::lambda_program("detect")),
         ("wire", &super::lambda_program("wire")),
     ] {
         let [stripped, archive] = [name.to_owned(), format!("{name}.zip")].map(|file| folder.path().join(file));

@@ -53,7 +53,7 @@ pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, Re
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;
-pub(crate) use rules::{RuleFolderArgs, RulesArgs, RulesCommand};
+pub(crate) use rules::{PublishArgs, RuleFolderArgs, RulesArgs, RulesCommand};
 pub(crate) use serve::{ScopeArg, ServeArgs, TokenArgs, TokenCommand};
 pub(crate) use sql::SqlArgs;
 pub(crate) use sync::{SyncArgs, WebhookArgs};

@@ -100,7 +100,7 @@ fn main() -> ExitCode {
             #[cfg(feature = "detect")]
             Command::Detect(args) => detect::run(*args, interrupt::receiver()).await,
             #[cfg(feature = "detect")]
-            Command::Rules(args) => rules::run(&args),
+            Command::Rules(args) => rules::run(&args).await,
             #[cfg(not(feature = "detect"))]
             Command::Detect(_) => Err(components::missing_feature("`trailhose detect`", "detect")),
             #[cfg(not(feature = "detect"))]

@@ -1,7 +1,9 @@
-//! `trailhose rules`: checks and lists the rules of a folder.
+//! `trailhose rules`: checks, lists and publishes the rules of a folder.
 
 mod check;
 mod list;
+#[cfg(feature = "dynamodb")]
+mod publish;
 
 use crate::args::{RulesArgs, RulesCommand};
 use crate::settings::Settings;
@@ -12,10 +14,14 @@ use trailhose::detect::{LoadedRules, RuleSet, filtered_rules, read_rules};
 use trailhose::event::filter::Filter;
 
 /// Runs the command and returns the exit code.
-pub(crate) fn run(args: &RulesArgs) -> Result<u8, String> {
+pub(crate) async fn run(args: &RulesArgs) -> Result<u8, String> {
     match &args.command {
         RulesCommand::Check(args) => check::run(args),
         RulesCommand::List(args) => list::run(args),
+        #[cfg(feature = "dynamodb")]
+        RulesCommand::Publish(args) => publish::run(args).await,
+        #[cfg(not(feature = "dynamodb"))]
+        RulesCommand::Publish(_) => Err(crate::components::missing_feature("`trailhose rules publish`", "dynamodb")),
     }
 }
 

@@ -1,0 +1,119 @@
+//! The settings of the detect function.
+
+use super::Variables;
+use crate::alert::{DestinationConfig, DestinationKind};
+use crate::finding_store::Route;
+use std::time::Duration;
+use trailhose_rules::RuleLevel;
+
+/// The settings of the detect function, one field per variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectConfig {
+    /// `TRAILHOSE_FINDINGS_TABLE`: the DynamoDB table of the findings.
+    pub table: String,
+    /// `TRAILHOSE_RULES`: `s3://bucket/prefix` of the published rules.
+    pub rules: String,
+    /// `TRAILHOSE_FINDING_DAYS`: how long findings are kept. Default: 365 days, at least 30.
+    pub keep: Duration,
+    /// `TRAILHOSE_ALERT_TOPICS` (ARNs of SNS topics, separated by commas) and `TRAILHOSE_ALERT_BUS` (the name or ARN of an
+    /// EventBridge bus): the destinations of alerts. Their names are the ARNs.
+    pub destinations: Vec<DestinationConfig>,
+    /// `TRAILHOSE_ALERT_LEVEL`: the lowest level of the rules that alert. Default: medium.
+    pub routes: Vec<Route>,
+    /// `TRAILHOSE_CLOSE_AFTER_MINUTES`: the time after the end of a window at which it is closed. Default: 30 minutes,
+    /// because CloudTrail delivers most events within 15 minutes and Firehose buffers them for 5.
+    pub close_after: Duration,
+}
+
+impl DetectConfig {
+    /// Reads the settings from the process's environment.
+    ///
+    /// # Errors
+    /// Returns a text that names the variable, its value and the expected value.
+    pub fn from_env() -> Result<Self, String> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the settings from `get`, which returns the value of a variable.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`DetectConfig::from_env`].
+    pub(crate) fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let variables = Variables(get);
+        let topics = variables.get("TRAILHOSE_ALERT_TOPICS").unwrap_or_default();
+        let mut kinds = Vec::new();
+        for topic in topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()) {
+            if !topic.starts_with("arn:") || topic.split(':').count() != 6 || topic.split(':').nth(2) != Some("sns") {
+                return Err(format!(
+                    "TRAILHOSE_ALERT_TOPICS: {topic}: expected ARNs of SNS topics, separated by commas"
+                ));
+            }
+            kinds.push((topic.to_owned(), DestinationKind::Sns { topic: topic.to_owned() }));
+        }
+        if let Some(bus) = variables.get("TRAILHOSE_ALERT_BUS") {
+            kinds.push((bus.clone(), DestinationKind::EventBridge { bus }));
+        }
+        let level = variables.get("TRAILHOSE_ALERT_LEVEL").unwrap_or_else(|| "medium".into());
+        let min_level = RuleLevel::parse(&level).ok_or_else(|| {
+            format!("TRAILHOSE_ALERT_LEVEL={level}: expected informational, low, medium, high or critical")
+        })?;
+        let routes = kinds.iter().map(|(name, _)| Route { destination: name.clone(), min_level }).collect();
+        let destination = |(name, kind)| DestinationConfig { name, kind, allow_private: false };
+        let days = variables.number("TRAILHOSE_FINDING_DAYS", 365, 30)?;
+        let minutes = variables.number("TRAILHOSE_CLOSE_AFTER_MINUTES", 30, 0)?;
+        Ok(Self {
+            table: variables.required("TRAILHOSE_FINDINGS_TABLE", "the name of the findings' DynamoDB table")?,
+            rules: variables.required("TRAILHOSE_RULES", "s3://bucket/prefix of published rules")?,
+            keep: Duration::from_secs(days.saturating_mul(86_400)),
+            destinations: kinds.into_iter().map(destination).collect(),
+            routes,
+            close_after: Duration::from_secs(minutes.saturating_mul(60)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:alerts";
+
+    fn config(variables: &[(&str, &str)]) -> Result<DetectConfig, String> {
+        let required = [("TRAILHOSE_FINDINGS_TABLE", "findings"), ("TRAILHOSE_RULES", "s3://rules/set")];
+        let all = [&required, variables].concat();
+        DetectConfig::from_variables(|name| {
+            all.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn unset_variable_has_its_documented_default() {
+        let config = config(&[]).unwrap();
+        assert_eq!((config.keep.as_secs(), config.close_after.as_secs()), (365 * 86_400, 1_800));
+        assert_eq!((config.destinations.len(), config.routes.len()), (0, 0));
+    }
+
+    #[test]
+    fn topics_and_the_bus_are_destinations() {
+        let config = config(&[("TRAILHOSE_ALERT_TOPICS", &format!("{TOPIC}, ")), ("TRAILHOSE_ALERT_BUS", "security")]);
+        let config = config.unwrap();
+        let names: Vec<_> = config.routes.iter().map(|route| (&*route.destination, route.min_level)).collect();
+        assert_eq!(names, [(TOPIC, RuleLevel::Medium), ("security", RuleLevel::Medium)]);
+        assert_eq!(config.destinations[0].kind, DestinationKind::Sns { topic: TOPIC.into() });
+    }
+
+    #[test]
+    fn error_for_an_invalid_value_names_the_variable() {
+        for (name, value) in [
+            ("TRAILHOSE_FINDINGS_TABLE", ""),
+            ("TRAILHOSE_RULES", ""),
+            ("TRAILHOSE_ALERT_TOPICS", "alerts"),
+            ("TRAILHOSE_ALERT_TOPICS", "arn:aws:sqs:eu-west-1:111122223333:alerts"),
+            ("TRAILHOSE_ALERT_LEVEL", "urgent"),
+            ("TRAILHOSE_FINDING_DAYS", "29"),
+        ] {
+            let error = config(&[(name, value)]).unwrap_err();
+            assert!(error.starts_with(name), "{error}");
+        }
+    }
+}
