@@ -6,8 +6,8 @@
 //!
 //! The JSON Lines files of the lake remain: the Parquet files are a second copy for queries. An arrived day is read
 //! completely or not at all. Its Parquet files are published only after they were read back and compared with the events.
-//! The record of the day ([`record`]) lists the files before they are published and is completed afterwards, so an
-//! interrupted compaction is repeated without duplicates. Files that arrive later on are compacted in a batch of their own.
+//! The record of the day lists the files before they are published and is completed afterwards, so an interrupted
+//! compaction is repeated without duplicates. Files that arrive later on are compacted in a batch of their own.
 
 mod columns;
 mod day_files;

