@@ -175,14 +175,15 @@ impl LakeCompaction {
         control: &QueryControl,
     ) -> Result<CompactedDay, CompactError> {
         let mut done = CompactedDay::default();
-        let (mut record, mut version) = self.record(arrived).await?;
-        if !dry_run && let Some(batch) = record.batches.pop_if(|batch| batch.state == BatchState::Publishing) {
+        let (mut record, version) = self.record(arrived).await?;
+        // Only the last batch can be incomplete.
+        let interrupted = record.batches.pop_if(|batch| batch.state == BatchState::Publishing);
+        if !dry_run && let Some(batch) = interrupted {
             for output in &batch.outputs {
                 self.destination.remove(&output.key).await?;
                 done.removed_files += 1;
             }
         }
-        record.batches.retain(|batch| batch.state == BatchState::Complete);
         let files = self.new_files(arrived, &record, &mut done).await?;
         if files.is_empty() || dry_run {
             return Ok(done);
@@ -208,7 +209,7 @@ impl LakeCompaction {
         let written = verified(written).await?;
         done.events = events;
         (done.without_time, done.not_objects) = (report.without_time, report.not_objects);
-        self.publish(&written, inputs, record, &mut version, &mut done).await?;
+        self.publish(arrived, &written, inputs, record, version, &mut done).await?;
         Ok(done)
     }
 
@@ -261,13 +262,14 @@ impl LakeCompaction {
     /// Records the files, publishes them, and completes the record.
     async fn publish(
         &self,
+        arrived: Date,
         written: &[FinishedFile],
         inputs: Vec<InputFile>,
         mut record: DayRecord,
-        version: &mut Option<String>,
+        version: Option<String>,
         done: &mut CompactedDay,
     ) -> Result<(), CompactError> {
-        let key = record.key_of_day();
+        let key = DayRecord::key(arrived);
         let outputs: Vec<OutputFile> = (1..)
             .zip(written)
             .map(|(number, file)| OutputFile {
@@ -277,7 +279,7 @@ impl LakeCompaction {
             })
             .collect();
         record.batches.push(CompactedBatch { state: BatchState::Publishing, inputs, outputs: outputs.clone() });
-        *version = Some(self.destination.write(&key, record.to_bytes(), version.as_deref()).await?);
+        let version = self.destination.write(&key, record.to_bytes(), version.as_deref()).await?;
         for (file, output) in written.iter().zip(&outputs) {
             self.destination.publish(&output.key, &file.path).await?;
             done.parquet_files += 1;
@@ -287,7 +289,7 @@ impl LakeCompaction {
         if let Some(batch) = record.batches.last_mut() {
             batch.state = BatchState::Complete;
         }
-        *version = Some(self.destination.write(&key, record.to_bytes(), version.as_deref()).await?);
+        self.destination.write(&key, record.to_bytes(), Some(&version)).await?;
         Ok(())
     }
 }

@@ -172,7 +172,7 @@ impl ForwardSink {
         let endpoint = Endpoint::open(&config).map_err(named)?;
         let destination: Arc<dyn ForwardDestination> = match &config.preset {
             Preset::Webhook(format) => {
-                Arc::new(webhook::Webhook::new(endpoint, *format, config.keys.as_ref()).map_err(named)?)
+                Arc::new(webhook::SignedWebhook::new(endpoint, *format, config.keys.as_ref()).map_err(named)?)
             }
             Preset::Splunk(splunk) => {
                 let opened = splunk::Splunk::new(endpoint, &config.url, config.allow_private, splunk);

@@ -120,14 +120,11 @@ impl Setup {
     }
 
     fn sync_arguments(&self) -> Vec<String> {
-        let config = self.folder.path().join("trailhose.toml");
-        ["sync", "--config", text(&config), "--json"].map(str::to_owned).to_vec()
+        laptop::sync_arguments(&self.folder.path().join("trailhose.toml"))
     }
 
     async fn sync(&self) -> Ran {
-        let arguments = self.sync_arguments();
-        let run = move || run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        tokio::task::spawn_blocking(run).await.unwrap()
+        laptop::run_blocking(self.sync_arguments()).await
     }
 
     fn forward(&self, arguments: &[&str]) -> Ran {

@@ -149,7 +149,7 @@ fn table_has_the_columns_of_the_table_of_events() {
 fn interrupted_compaction_is_repeated_without_duplicates() {
     let lake = Lake::new();
     let report = lake.compact(&[]).json();
-    // The state after a kill between two files: the record lists files of which some exist.
+    // The state after a kill between two files: some of the files in the record do not exist.
     let record = lake.record("2026-03-01");
     let mut content: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
     content["batches"][0]["state"] = "publishing".into();

@@ -82,7 +82,7 @@ pub(super) const DISTINCT: [&str; 4] = ["eventid", "requestid", "eventtime", LIN
 pub(super) const COLUMNS: usize = FIELDS.len() + 1;
 
 /// A field of an event: a column, or an object with further fields.
-struct Field {
+struct ColumnField {
     name: &'static str,
     /// The number of objects around the field, including the event.
     depth: i16,
@@ -90,17 +90,17 @@ struct Field {
     first: usize,
     end: usize,
     /// The fields of the object. Empty for a column.
-    fields: Vec<Field>,
+    fields: Vec<ColumnField>,
 }
 
-static EVENT: LazyLock<Field> = LazyLock::new(|| {
-    let mut event = Field { name: "", depth: 0, first: 0, end: FIELDS.len(), fields: Vec::new() };
+static EVENT: LazyLock<ColumnField> = LazyLock::new(|| {
+    let mut event = ColumnField { name: "", depth: 0, first: 0, end: FIELDS.len(), fields: Vec::new() };
     for (column, path) in FIELDS.iter().enumerate() {
         let mut parent = &mut event;
         for (depth, name) in (1..).zip(path.split('.')) {
             // Columns of one struct are adjacent in the list.
             if parent.fields.last().is_none_or(|field| field.name != name) {
-                parent.fields.push(Field { name, depth, first: column, end: column, fields: Vec::new() });
+                parent.fields.push(ColumnField { name, depth, first: column, end: column, fields: Vec::new() });
             }
             let last = parent.fields.len() - 1;
             parent = &mut parent.fields[last];
@@ -118,7 +118,7 @@ static SCHEMA: LazyLock<Result<TypePtr, String>> = LazyLock::new(|| {
     parse_message_type(&message).map(Arc::new).map_err(|error| error.to_string())
 });
 
-fn write_message(fields: &[Field], message: &mut String) {
+fn write_message(fields: &[ColumnField], message: &mut String) {
     for field in fields {
         let name = field.name.to_lowercase();
         if field.fields.is_empty() {
@@ -146,7 +146,7 @@ pub(super) fn definitions() -> String {
     text
 }
 
-fn sql_type(field: &Field) -> String {
+fn sql_type(field: &ColumnField) -> String {
     if field.fields.is_empty() {
         return "string".into();
     }
@@ -195,7 +195,7 @@ impl EventColumns {
 
 /// Reads an object whose fields are known.
 struct ObjectSeed<'f> {
-    object: &'static Field,
+    object: &'static ColumnField,
     values: &'f mut [ColumnValue],
 }
 
@@ -240,10 +240,10 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
 }
 
 /// Finds the field of a key.
-struct KeySeed(&'static [Field]);
+struct KeySeed(&'static [ColumnField]);
 
 impl<'de> DeserializeSeed<'de> for KeySeed {
-    type Value = Option<&'static Field>;
+    type Value = Option<&'static ColumnField>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_str(self)
@@ -251,7 +251,7 @@ impl<'de> DeserializeSeed<'de> for KeySeed {
 }
 
 impl Visitor<'_> for KeySeed {
-    type Value = Option<&'static Field>;
+    type Value = Option<&'static ColumnField>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")

@@ -58,7 +58,7 @@ pub(super) struct OutputFile {
 }
 
 impl DayRecord {
-    /// Creates the record of a day of which nothing is compacted.
+    /// Creates the record of a day without compacted files.
     pub(super) fn new(arrived: Date) -> Self {
         Self { format: FORMAT, arrived: arrived.to_string(), batches: Vec::new() }
     }
@@ -81,11 +81,6 @@ impl DayRecord {
                 Err(format!("it has the format {format}, and this program knows {FORMAT}: update it"))
             }
         }
-    }
-
-    /// Returns the key of this record.
-    pub(super) fn key_of_day(&self) -> String {
-        format!("{FOLDER}/dt={}.json", self.arrived)
     }
 
     /// Returns the bytes to store.

@@ -31,7 +31,7 @@ const CONCURRENT_FILES: usize = 16;
 /// The files of a rule set.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
+struct RuleManifest {
     format: u32,
     /// The SHA-256 hash of each file, by its path in the folder.
     files: BTreeMap<String, String>,
@@ -103,7 +103,7 @@ impl RuleLocation {
     #[cfg(feature = "cli")]
     pub async fn publish(&self, files: Vec<(String, Vec<u8>)>) -> Result<PublishedRules, RuleLocationError> {
         let hashes = files.iter().map(|(name, bytes)| (name.clone(), hash(bytes))).collect();
-        let manifest = serde_json::to_vec_pretty(&Manifest { format: FORMAT, files: hashes })
+        let manifest = serde_json::to_vec_pretty(&RuleManifest { format: FORMAT, files: hashes })
             .map_err(|error| self.invalid("", error.to_string()))?;
         let id = hash(&manifest);
         let rules = self.valid_rules(&id, files.clone())?;
@@ -136,7 +136,7 @@ impl RuleLocation {
     /// The set is incomplete, a rule is invalid, or a file cannot be read.
     pub(super) async fn rules(&self, manifest: &[u8]) -> Result<PublishedRules, RuleLocationError> {
         let id = hash(manifest);
-        let parsed: Manifest = serde_json::from_slice(manifest).map_err(|error| {
+        let parsed: RuleManifest = serde_json::from_slice(manifest).map_err(|error| {
             self.invalid(
                 &id,
                 format!("its manifest cannot be read: {error}; publish it with `trailhose rules publish`"),

@@ -58,11 +58,11 @@ impl Otlp {
             OtlpEncoding::Protobuf => {
                 let (mut count, mut message) = (0, String::new());
                 protobuf::read(body, |field, value| {
-                    if let (1, protobuf::Field::Bytes(part)) = (field, value) {
+                    if let (1, protobuf::WireValue::Bytes(part)) = (field, value) {
                         protobuf::read(part, |field, value| {
                             match (field, value) {
-                                (1, protobuf::Field::Number(number)) => count = number,
-                                (2, protobuf::Field::Bytes(text)) => {
+                                (1, protobuf::WireValue::Number(number)) => count = number,
+                                (2, protobuf::WireValue::Bytes(text)) => {
                                     message = String::from_utf8_lossy(text).into_owned();
                                 }
                                 _ => {}
@@ -220,7 +220,7 @@ impl ForwardDestination for Otlp {
 /// The part of protobuf's encoding that is needed (<https://protobuf.dev/programming-guides/encoding/>).
 mod protobuf {
     /// The value of a field.
-    pub(super) enum Field<'a> {
+    pub(super) enum WireValue<'a> {
         Number(u64),
         Bytes(&'a [u8]),
     }
@@ -263,13 +263,13 @@ mod protobuf {
     }
 
     /// Passes each field to `each`. Returns `None` if the bytes are no message.
-    pub(super) fn read<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, Field<'a>) -> Option<()>) -> Option<()> {
+    pub(super) fn read<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, WireValue<'a>) -> Option<()>) -> Option<()> {
         while !bytes.is_empty() {
             let tag = read_varint(&mut bytes)?;
             let length = match tag & 7 {
                 0 => {
                     let number = read_varint(&mut bytes)?;
-                    each(tag >> 3, Field::Number(number))?;
+                    each(tag >> 3, WireValue::Number(number))?;
                     continue;
                 }
                 1 => 8,
@@ -280,7 +280,7 @@ mod protobuf {
             let (content, rest) = bytes.split_at_checked(length)?;
             bytes = rest;
             if tag & 7 == 2 {
-                each(tag >> 3, Field::Bytes(content))?;
+                each(tag >> 3, WireValue::Bytes(content))?;
             }
         }
         Some(())

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 
 /// A webhook.
 #[derive(Debug)]
-pub(super) struct Webhook {
+pub(super) struct SignedWebhook {
     endpoint: Endpoint,
     format: BatchFormat,
     signer: Option<WebhookSigner>,
 }
 
-impl Webhook {
+impl SignedWebhook {
     pub(super) fn new(endpoint: Endpoint, format: BatchFormat, keys: Option<&SecretSource>) -> Result<Self, String> {
         let signer = keys.map(SigningKeys::read).transpose()?.map(WebhookSigner::new);
         Ok(Self { endpoint, format, signer })
@@ -22,7 +22,7 @@ impl Webhook {
 }
 
 #[async_trait]
-impl ForwardDestination for Webhook {
+impl ForwardDestination for SignedWebhook {
     fn body(&self, events: &[ForwardedEvent]) -> Vec<u8> {
         let mut body = Vec::with_capacity(size(events));
         let (start, separator, end): (&[u8], u8, &[u8]) = match self.format {

@@ -106,10 +106,7 @@ pub(super) async fn list(
     blocking(move || {
         let mut alerts = api.folder.state.alerts_before(state, before, limit + 1).map_err(ApiProblem::internal)?;
         alerts.reverse();
-        let has_more = alerts.len() > limit as usize;
-        alerts.truncate(limit as usize);
-        let last = alerts.last().filter(|_| has_more);
-        let next_cursor = last.map(|alert| paging::cursor(KIND, &alert.number.to_string()));
+        let next_cursor = paging::next_cursor(KIND, &mut alerts, limit, |alert| alert.number.to_string());
         Ok(Json(AlertList { alerts: alerts.into_iter().map(ListedAlert::new).collect(), next_cursor }))
     })
     .await

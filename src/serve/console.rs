@@ -2,7 +2,7 @@
 
 /// A file of the console.
 #[derive(Debug)]
-pub(crate) struct File {
+pub(crate) struct ConsoleFile {
     /// The path of its URL.
     pub(crate) path: &'static str,
     pub(crate) content_type: &'static str,
@@ -19,7 +19,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// All files of the console.
-pub(crate) const FILES: [File; 13] = [
+pub(crate) const FILES: [ConsoleFile; 13] = [
     file("/", HTML, include_str!("console/index.html")),
     file("/console.css", STYLE, include_str!("console/console.css")),
     file("/console.js", SCRIPT, include_str!("console/console.js")),
@@ -35,8 +35,8 @@ pub(crate) const FILES: [File; 13] = [
     file("/console/views.css", STYLE, include_str!("console/views.css")),
 ];
 
-const fn file(path: &'static str, content_type: &'static str, body: &'static str) -> File {
-    File { path, content_type, body }
+const fn file(path: &'static str, content_type: &'static str, body: &'static str) -> ConsoleFile {
+    ConsoleFile { path, content_type, body }
 }
 
 #[cfg(test)]

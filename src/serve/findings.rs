@@ -140,12 +140,8 @@ pub(super) async fn list(
     };
     blocking(move || {
         let mut found = api.folder.state.findings(&filter).map_err(ApiProblem::internal)?;
-        let has_more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let last = found.last().filter(|_| has_more);
-        let next_cursor = last.map(|finding| {
-            let time = finding.time.unwrap_or(finding.recorded);
-            paging::cursor(KIND, &format!("{time},{}", finding.id))
+        let next_cursor = paging::next_cursor(KIND, &mut found, limit, |finding| {
+            format!("{},{}", finding.time.unwrap_or(finding.recorded), finding.id)
         });
         Ok(Json(FindingList { findings: found.into_iter().map(ListedFinding::new).collect(), next_cursor }))
     })

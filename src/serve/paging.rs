@@ -18,6 +18,19 @@ pub(super) fn limit(requested: Option<u32>) -> Result<u32, ApiProblem> {
     }
 }
 
+/// Shortens items to the limit of a page. `items` has one more than the limit if there is a next page. Returns the cursor of the
+/// next page, which is the position of the last item.
+pub(super) fn next_cursor<T>(
+    kind: &str,
+    items: &mut Vec<T>,
+    limit: u32,
+    position: impl FnOnce(&T) -> String,
+) -> Option<String> {
+    let has_more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    items.last().filter(|_| has_more).map(|last| cursor(kind, &position(last)))
+}
+
 /// Returns the text of a cursor: opaque for clients. `kind` distinguishes the cursors of different lists.
 pub(super) fn cursor(kind: &str, position: &str) -> String {
     URL_SAFE_NO_PAD.encode_to_string(format!("{kind}:{position}"))

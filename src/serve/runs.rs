@@ -90,10 +90,7 @@ pub(super) async fn list(
     blocking(move || {
         let source = parameters.source.as_deref();
         let mut runs = api.folder.state.runs(source, before, limit + 1).map_err(ApiProblem::internal)?;
-        let has_more = runs.len() > limit as usize;
-        runs.truncate(limit as usize);
-        let last = runs.last().filter(|_| has_more);
-        let next_cursor = last.map(|run| paging::cursor(KIND, &run.number.to_string()));
+        let next_cursor = paging::next_cursor(KIND, &mut runs, limit, |run| run.number.to_string());
         let runs = runs.into_iter().map(|run| RunView::new(api.scheduler.with_live_counts(run))).collect();
         Ok(Json(RunList { runs, next_cursor }))
     })

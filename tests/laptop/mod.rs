@@ -29,6 +29,17 @@ pub fn run(args: &[&str]) -> Ran {
     Ran(output)
 }
 
+/// Returns the arguments of a sync with a settings file.
+pub fn sync_arguments(config: &Path) -> Vec<String> {
+    ["sync", "--config", text(config), "--json"].map(str::to_owned).to_vec()
+}
+
+/// Runs the program to its end while other tasks of the test continue.
+pub async fn run_blocking(args: Vec<String>) -> Ran {
+    let run = move || run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
 /// What a run printed.
 #[derive(Debug)]
 pub struct Ran(pub Output);

@@ -132,7 +132,7 @@ async fn open(args: &CompactArgs) -> Result<LakeCompaction, String> {
     Ok(LakeCompaction::new(source, &opened.bucket, &events, scan, destination))
 }
 
-/// Returns the last day of which no more files are expected.
+/// Returns the last day for which no more files are expected.
 fn last_complete_day(now: Timestamp) -> Result<Date, String> {
     let then = now.checked_sub(Span::new().hours(ARRIVAL_HOURS)).map_err(|error| error.to_string())?;
     TimeZone::UTC.to_datetime(then).date().yesterday().map_err(|error| error.to_string())

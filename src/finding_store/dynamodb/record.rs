@@ -16,7 +16,7 @@ use std::collections::HashSet;
 const MAX_FINDINGS: usize = 40;
 
 /// Findings of one rule, group, window and hour.
-struct Batch<'f> {
+struct FindingBatch<'f> {
     key: BatchKey<'f>,
     findings: Vec<(FindingId, &'f DetectionFinding)>,
 }
@@ -31,7 +31,7 @@ struct BatchKey<'f> {
 }
 
 /// What is recorded for all findings of a call.
-struct Settings<'a> {
+struct RecordSettings<'a> {
     grouping: &'a Grouping,
     routes: &'a [Route],
     now: i64,
@@ -46,7 +46,7 @@ impl DynamoFindings {
         now: i64,
     ) -> Result<RecordedFindings, StoreError> {
         let mut recorded = RecordedFindings::default();
-        let (mut batches, mut seen) = (Vec::<Batch<'_>>::new(), HashSet::new());
+        let (mut batches, mut seen) = (Vec::<FindingBatch<'_>>::new(), HashSet::new());
         for finding in findings {
             let id = finding.id();
             if !seen.insert(id) {
@@ -61,20 +61,24 @@ impl DynamoFindings {
                 hour: time.unwrap_or(0).div_euclid(3_600) * 3_600,
                 is_suppressed: finding.suppression.is_some(),
             };
-            let has_space = |batch: &&mut Batch<'_>| batch.key == key && batch.findings.len() < MAX_FINDINGS;
+            let has_space = |batch: &&mut FindingBatch<'_>| batch.key == key && batch.findings.len() < MAX_FINDINGS;
             match batches.iter_mut().rev().find(has_space) {
                 Some(batch) => batch.findings.push((id, finding)),
-                None => batches.push(Batch { key, findings: vec![(id, finding)] }),
+                None => batches.push(FindingBatch { key, findings: vec![(id, finding)] }),
             }
         }
-        let settings = Settings { grouping, routes, now };
+        let settings = RecordSettings { grouping, routes, now };
         for batch in &batches {
             recorded.add(self.record_batch(batch, &settings).await?);
         }
         Ok(recorded)
     }
 
-    async fn record_batch(&self, batch: &Batch<'_>, settings: &Settings<'_>) -> Result<RecordedFindings, StoreError> {
+    async fn record_batch(
+        &self,
+        batch: &FindingBatch<'_>,
+        settings: &RecordSettings<'_>,
+    ) -> Result<RecordedFindings, StoreError> {
         let mut retry = RequestRetry::new();
         loop {
             let (recorded, writes) = self.plan(batch, settings).await?;
@@ -96,11 +100,11 @@ impl DynamoFindings {
     /// Reads what is recorded, and returns the transaction that records the rest, and its effect.
     async fn plan(
         &self,
-        batch: &Batch<'_>,
-        settings: &Settings<'_>,
+        batch: &FindingBatch<'_>,
+        settings: &RecordSettings<'_>,
     ) -> Result<(RecordedFindings, Vec<TransactWriteItem>), StoreError> {
-        let Batch { key: BatchKey { rule, group, start, hour, is_suppressed }, findings } = batch;
-        let Settings { grouping, routes, now } = *settings;
+        let FindingBatch { key: BatchKey { rule, group, start, hour, is_suppressed }, findings } = batch;
+        let RecordSettings { grouping, routes, now } = *settings;
         let finding_key = |id| Key::finding(rule, *hour, id);
         let (count_key, window_key) = (Key::count(rule, *hour), Key::window(group, *start));
         let mut keys: Vec<Key> = findings.iter().map(|(id, _)| finding_key(*id)).collect();
