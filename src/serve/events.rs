@@ -6,13 +6,14 @@ use super::problem::ApiProblem;
 use super::{ApiState, blocking};
 use crate::event::EventId;
 use crate::index::{FoundEvent, IndexError, IndexPosition, IndexQuery, IndexedFields};
-use crate::sink::jsonl::read_event;
+use crate::sink::jsonl::{EventPosition, read_event, read_scattered_events};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::path::PathBuf;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
@@ -96,6 +97,9 @@ const SAME_ID: u32 = 64;
 /// The maximum size of the events of a page in bytes. A page ends before the limit if its events are larger.
 const MAX_PAGE_BYTES: usize = 8 << 20;
 
+/// The number of events that are read at once. It bounds the memory.
+const READ_AT_ONCE: usize = 64;
+
 /// Lists events, the newest first, and last those without a valid time.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "events", params(EventParameters),
     responses((status = 200, body = EventList), super::Refused))]
@@ -137,20 +141,20 @@ fn page(api: &ApiState, query: &IndexQuery, limit: u32) -> Result<EventList, Api
     let indexed = indexed(api)?;
     let found = find(api, query, limit + 1)?;
     let (mut events, mut unreadable, mut bytes, mut read) = (Vec::new(), 0, 0, 0);
-    for event in found.iter().take(limit as usize) {
-        read += 1;
-        match read_found(api, event) {
-            Some(content) => {
-                bytes += content.len();
-                match view(&content, event.time) {
-                    Some(view) => events.push(view),
-                    None => unreadable += 1,
+    'page: for found in found[..found.len().min(limit as usize)].chunks(READ_AT_ONCE) {
+        let positions: Vec<_> = found.iter().map(|event| position_of(api, event)).collect();
+        for (content, found) in read_scattered_events(&positions).into_iter().zip(found) {
+            read += 1;
+            match content.ok().and_then(|content| Some((content.len(), view(&content, found.time)?))) {
+                Some((length, view)) => {
+                    bytes += length;
+                    events.push(view);
                 }
+                None => unreadable += 1,
             }
-            None => unreadable += 1,
-        }
-        if bytes > MAX_PAGE_BYTES {
-            break;
+            if bytes > MAX_PAGE_BYTES {
+                break 'page;
+            }
         }
     }
     let last = found[..read].last().filter(|_| found.len() > read);
@@ -171,7 +175,12 @@ fn find(api: &ApiState, query: &IndexQuery, limit: u32) -> Result<Vec<FoundEvent
 
 /// Returns the bytes of an event, or `None` if they cannot be read.
 fn read_found(api: &ApiState, found: &FoundEvent) -> Option<Vec<u8>> {
-    read_event(&api.folder.segments.root().join(&found.path), found.position).ok()
+    let (path, position) = position_of(api, found);
+    read_event(&path, position).ok()
+}
+
+fn position_of(api: &ApiState, found: &FoundEvent) -> (PathBuf, EventPosition) {
+    (api.folder.segments.root().join(&found.path), found.position)
 }
 
 fn view(content: &[u8], time: Option<i64>) -> Option<ListedEvent> {

@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use trailhose::event::EventId;
 use trailhose::index::{Index, IndexQuery, IndexedFields};
-use trailhose::sink::jsonl::read_event;
+use trailhose::sink::jsonl::read_scattered_events;
 
 /// Exit code: some events cannot be read.
 const UNREADABLE: u8 = 1;
+
+/// The number of events that are read before they are printed. It bounds the memory.
+const READ_AT_ONCE: usize = 256;
 
 /// Prints the events' own bytes, one event on each line, newest first. Returns the exit code.
 pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
@@ -33,25 +36,28 @@ pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
     let mut printed = 0;
     let mut unreadable: BTreeMap<String, u64> = BTreeMap::new();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    for found in found.iter().take(args.limit as usize) {
-        let path = followed.segments.root().join(&found.path);
-        let event = match read_event(&path, found.position) {
-            Ok(event) => event,
-            Err(fault) => {
-                *unreadable.entry(format!("{} {fault}", path.display())).or_default() += 1;
+    'print: for found in found[..found.len().min(args.limit as usize)].chunks(READ_AT_ONCE) {
+        let positions: Vec<_> =
+            found.iter().map(|event| (followed.segments.root().join(&event.path), event.position)).collect();
+        for (event, (path, _)) in read_scattered_events(&positions).into_iter().zip(&positions) {
+            let event = match event {
+                Ok(event) => event,
+                Err(fault) => {
+                    *unreadable.entry(format!("{} {fault}", path.display())).or_default() += 1;
+                    continue;
+                }
+            };
+            // The index contains the first 8 bytes of the ID only.
+            let id = query.id.as_deref().map(|id| EventId::from_text(id.as_bytes()));
+            if id.is_some_and(|id| IndexedFields::read(&event).id(&event) != id) {
                 continue;
             }
-        };
-        // The index contains the first 8 bytes of the ID only.
-        let id = query.id.as_deref().map(|id| EventId::from_text(id.as_bytes()));
-        if id.is_some_and(|id| IndexedFields::read(&event).id(&event) != id) {
-            continue;
-        }
-        printed += 1;
-        // A closed pipe, as after `head`, is not an error.
-        if let Err(error) = out.write_all(&event).and_then(|()| out.write_all(b"\n")) {
-            print::check(Err(error));
-            break;
+            printed += 1;
+            // A closed pipe, as after `head`, is not an error.
+            if let Err(error) = out.write_all(&event).and_then(|()| out.write_all(b"\n")) {
+                print::check(Err(error));
+                break 'print;
+            }
         }
     }
     print::check(out.flush());

@@ -34,6 +34,52 @@ pub(super) fn check_with(root: &Path, ledger: &Path) -> Vec<(Segment, Vec<String
     found
 }
 
+/// Every event of a folder, with its position.
+fn positions(root: &Path) -> Vec<((PathBuf, EventPosition), String)> {
+    let committed = CommittedSegments::open(root, &root.join(".trailhose/ledger.db")).unwrap();
+    let mut found = Vec::new();
+    for segment in committed.after(0, u32::MAX).unwrap() {
+        let mut reader = SegmentReader::open(&committed, &segment).unwrap();
+        while let Some((position, event)) = reader.next_event().unwrap() {
+            found.push(((root.join(&segment.path), position), String::from_utf8(event.to_vec()).unwrap()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn scattered_events_are_returned_in_the_requested_order_and_fail_alone() {
+    for compression in ALL {
+        let root = tempfile::tempdir().unwrap();
+        let (ledger, sink) = open(root.path(), options(compression)).await;
+        // Events of the same member, of several members of a file, and of several files.
+        for (object, events) in [(1, [("1", "a"), ("2", "b"), ("1", "c")]), (2, [("1", "d"), ("1", "e"), ("2", "f")])] {
+            ingest(&ledger, &sink, object, &events).await;
+            sink.flush().await.unwrap();
+        }
+        let mut wanted = positions(root.path());
+        assert_eq!(wanted.len(), 6, "{wanted:?}");
+        // Newest first, one of them twice.
+        wanted.reverse();
+        wanted.push(wanted[0].clone());
+        let mut requests: Vec<_> = wanted.iter().map(|(request, _)| request.clone()).collect();
+        let read: Vec<_> = read_scattered_events(&requests).into_iter().map(Result::unwrap).collect();
+        let expected: Vec<_> = wanted.iter().map(|(_, event)| event.clone().into_bytes()).collect();
+        assert_eq!(read, expected, "{compression:?}");
+        // A wrong length, and a missing file.
+        requests[1].1.length += 1;
+        requests[2].0 = root.path().join("missing.jsonl");
+        for (index, event) in read_scattered_events(&requests).into_iter().enumerate() {
+            match (index, event) {
+                (1 | 2, Err(_)) => {}
+                (1 | 2, Ok(event)) => panic!("event {index} was read: {event:?}"),
+                (_, event) => assert_eq!(event.unwrap(), expected[index], "{compression:?}"),
+            }
+        }
+    }
+    assert!(read_scattered_events(&[]).is_empty());
+}
+
 /// [`check_with`] for a folder that contains its ledger.
 pub(super) fn check(root: &Path) -> Vec<(Segment, Vec<String>)> {
     check_with(root, &root.join(".trailhose/ledger.db"))
