@@ -7,14 +7,18 @@
 //! An alert is recorded before its event is acknowledged, and stays in the outbox until its destination acknowledged it or
 //! refused it. It is sent twice only if the note of an acknowledgement is lost; then its ID is the same.
 
+#[cfg(feature = "secrets")]
+pub mod aws_secrets;
 mod event_bridge;
 mod pager_duty;
 mod sender;
 mod slack;
 mod sns;
+mod stored_secret;
 mod webhook;
 
 pub use sender::{AlertSender, SendPolicy, SendReport};
+pub use stored_secret::{SecretStore, StoredDestination, StoredKind, open_stored};
 
 use crate::aws::{AwsFailure, FailureKind};
 use crate::finding::Alert;
@@ -38,6 +42,14 @@ pub trait AlertDestination: Send + Sync + Debug {
     /// Returns the minimum time between two messages.
     fn interval(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// Reads what is necessary to send, such as secrets. Sends nothing.
+    ///
+    /// # Errors
+    /// Returns why nothing can be sent until a person changes something. The message contains no secret.
+    async fn prepare(&self) -> Result<(), String> {
+        Ok(())
     }
 
     /// Sends an alert once. `now` is in seconds since 1970.

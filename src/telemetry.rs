@@ -217,6 +217,7 @@ fn detect_metrics_of(tally: &LakeTally, (read_units, write_units): (u64, u64)) -
         ("AlertsRetried", tally.alerts.retried),
         ("AlertsFailed", tally.alerts.failed),
         ("AlertsPending", tally.alerts.pending),
+        ("DestinationsUnusable", tally.destinations_unusable),
         ("RulesChanged", tally.rules_changed),
         ("RulesUnusable", tally.rules_unusable),
         ("RulesFailed", tally.rules_failed),

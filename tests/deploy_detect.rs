@@ -1,17 +1,24 @@
 //! Detection in the deployed stack: the template, its roles and the real programs on an emulator of AWS that enforces the
-//! roles. A CloudTrail object becomes an alert of an SNS topic and of an EventBridge bus.
+//! roles. A CloudTrail object becomes an alert of an SNS topic, of an EventBridge bus, and of three destinations over HTTP, whose
+//! URLs and keys are a secret and two parameters.
 //!
-//! The emulator writes each Firehose record to the lake at once. It enforces the actions of the members of a transaction.
+//! The emulator writes each Firehose record to the lake at once. It enforces the actions of the members of a transaction. A
+//! server of this test replaces the webhook, Slack and PagerDuty.
 
 mod bed;
 mod laptop;
+mod receiver;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_eventbridge::types::Target;
 use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_ssm::types::ParameterType;
+use bed::emulator::Emulator;
+use bed::http::Message;
 use bed::stack::Stack;
 use bed::stack::lake::id;
 use laptop::{Ran, trailhose_at};
+use receiver::{Answer, Receiver};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -135,11 +142,134 @@ fn publish(stack: &Stack, folder: &Path) -> Ran {
     Ran(program.args(["rules", "publish", folder.to_str().unwrap(), RULES, "--json"]).output().unwrap())
 }
 
+/// Keys of the webhook, before and after a rotation.
+const KEYS: [&str; 2] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"];
+
+/// The path of the URL of Slack, and the key of PagerDuty.
+const PARAMETERS: [(&str, &str); 2] = [("slack", "T0/B0/s1ackSecretPath"), ("pagerduty", "R0pagerDutyIntegrationKey")];
+
+/// The destinations over HTTP. They are one server with three paths.
+struct HttpDestinations {
+    receiver: Receiver,
+}
+
+impl HttpDestinations {
+    /// Starts the server. The webhook accepts only requests with a signature of the last key.
+    async fn start() -> Self {
+        Self { receiver: Receiver::start(Answer::status(200)).await }
+    }
+
+    fn url(&self, path: &str) -> String {
+        self.receiver.url.replace("/hook", path)
+    }
+
+    fn webhook_secret(&self, key: &str) -> String {
+        json!({"url": self.url("/hook"), "keys": key}).to_string()
+    }
+
+    /// Creates the secret and the parameters, and returns the parameters of the template. Slack's is not encrypted.
+    async fn secrets(&self, emulator: &Emulator) -> Vec<String> {
+        let secrets = aws_sdk_secretsmanager::Client::new(&emulator.config());
+        let created = secrets.create_secret().name("trailhose/webhook").secret_string(self.webhook_secret(KEYS[0]));
+        let mut parameters = vec![format!("AlertWebhookSecretArn={}", created.send().await.unwrap().arn().unwrap())];
+        let key = json!({"key": PARAMETERS[1].1, "url": self.url("/pagerduty")}).to_string();
+        put_parameter(&emulator.config(), "slack", ParameterType::String, &self.slack_url()).await;
+        put_parameter(&emulator.config(), "pagerduty", ParameterType::SecureString, &key).await;
+        for (name, parameter) in [("slack", "AlertSlackSecretArn"), ("pagerduty", "AlertPagerDutySecretArn")] {
+            let arn = format!("arn:aws:ssm:{}:{}:parameter/trailhose/{name}", bed::REGION, bed::ACCOUNT);
+            parameters.push(format!("{parameter}={arn}"));
+        }
+        parameters.push("AlertPrivateAddresses=true".into());
+        parameters
+    }
+
+    fn slack_url(&self) -> String {
+        self.url(&format!("/slack/{}", PARAMETERS[0].1))
+    }
+
+    /// Returns the requests with this path so far.
+    fn requests(&self, path: &str) -> Vec<Message> {
+        let start = format!("POST {path}");
+        self.receiver.requests().into_iter().filter(|request| request.first.starts_with(&start)).collect()
+    }
+
+    /// Waits for this number of requests with this path, and returns the last one.
+    async fn request(&self, stack: &Stack, path: &str, number: usize) -> Message {
+        let start = Instant::now();
+        while self.requests(path).len() < number {
+            assert!(start.elapsed() < PATIENCE, "request {number} of {path}:\n{}", stack.log_tail());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.requests(path).remove(number - 1)
+    }
+}
+
+async fn put_parameter(config: &aws_config::SdkConfig, name: &str, kind: ParameterType, value: &str) {
+    let put = aws_sdk_ssm::Client::new(config).put_parameter().name(format!("/trailhose/{name}")).overwrite(true);
+    put.r#type(kind).value(value).send().await.unwrap();
+}
+
+fn body(request: &Message) -> Value {
+    serde_json::from_slice(&request.body).unwrap()
+}
+
+fn is_signed(request: &Message, key: &str) -> bool {
+    let mut headers = http::HeaderMap::new();
+    for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+        headers.insert(name, request.header(name).unwrap().parse().unwrap());
+    }
+    standardwebhooks::Webhook::new(key).unwrap().verify(&request.body, &headers).is_ok()
+}
+
+/// The webhook, PagerDuty and, after its parameter is encrypted, Slack receive the alert. A changed key is used.
+async fn destinations_over_http_get_their_alerts(stack: &Stack, to: &HttpDestinations, alert: &Value) {
+    let webhook = to.request(stack, "/hook", 1).await;
+    assert!(is_signed(&webhook, KEYS[0]), "{webhook:?}");
+    assert_eq!(&body(&webhook), alert, "every destination gets the same content");
+    let incident = body(&to.request(stack, "/pagerduty", 1).await);
+    assert_eq!(
+        (&incident["routing_key"], &incident["payload"]["severity"]),
+        (&json!(PARAMETERS[1].1), &json!("error"))
+    );
+    raised(stack, "DestinationsUnusable", 0).await;
+    assert!(stack.log().contains("is not encrypted: create it with the type SecureString"), "{}", stack.log_tail());
+    assert_eq!(to.requests("/slack").len(), 0);
+    assert_eq!(count(stack, "pending#slack", "").await, 1, "the alert stays in the outbox");
+    put_parameter(&stack.config(), "slack", ParameterType::SecureString, &to.slack_url()).await;
+    stack.run_detect_schedule().await;
+    let message = body(&to.request(stack, "/slack", 1).await);
+    assert_eq!(message["text"], "[high] Trail stopped", "{message}");
+    assert_eq!(count(stack, "pending#slack", "").await, 0);
+
+    // The receiver accepts only the new key.
+    to.receiver.decide(|request| match !request.first.contains("/hook") || is_signed(request, KEYS[1]) {
+        true => Answer::status(200),
+        false => Answer::status(401),
+    });
+    let secrets = aws_sdk_secretsmanager::Client::new(&stack.config());
+    let put = secrets.put_secret_value().secret_id("trailhose/webhook").secret_string(to.webhook_secret(KEYS[1]));
+    put.send().await.unwrap();
+    put_into_lake(stack, "rotated", &event(3, "carol")).await;
+    let start = Instant::now();
+    while !to.requests("/hook").iter().any(|request| is_signed(request, KEYS[1])) {
+        assert!(start.elapsed() < PATIENCE, "no alert with the new key:\n{}", stack.log_tail());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test]
 async fn cloudtrail_object_becomes_an_alert() {
-    let parameters =
-        [&format!("RulesLocation={RULES}"), &format!("AlertTopicArns={TOPIC}"), &format!("AlertBusArn={BUS}")];
-    let stack = Stack::deploy_with(&bed::lambda_program("ingest"), &parameters.map(String::as_str)).await;
+    let to = HttpDestinations::start().await;
+    let stack = Stack::deploy_prepared(&bed::lambda_program("ingest"), async |emulator| {
+        let mut parameters = to.secrets(emulator).await;
+        parameters.extend([
+            format!("RulesLocation={RULES}"),
+            format!("AlertTopicArns={TOPIC}"),
+            format!("AlertBusArn={BUS}"),
+        ]);
+        parameters
+    })
+    .await;
     stack.set_detect_visibility(5).await;
     stack.s3.create_bucket().bucket("security-rules").send().await.unwrap();
     let (topic_queue, topic_queue_arn) = receiver(&stack, "from-topic", "sns.amazonaws.com").await;
@@ -195,8 +325,20 @@ async fn cloudtrail_object_becomes_an_alert() {
     no_message(&stack, &topic_queue).await;
     no_message(&stack, &bus_queue).await;
 
+    destinations_over_http_get_their_alerts(&stack, &to, &alert).await;
+    next_message(&stack, &topic_queue).await;
     unusable_set_keeps_the_last_valid_one(&stack, folder.path(), &topic_queue).await;
     each_missing_action_is_named(&stack).await;
+    // What a missing action of a secret held back is sent afterwards.
+    stack.run_detect_schedule().await;
+    for destination in ["webhook", "slack", "pagerduty"] {
+        assert_eq!(count(&stack, &format!("pending#{destination}"), "").await, 0, "{}", stack.log_tail());
+    }
+    let log = stack.log();
+    for secret in KEYS.into_iter().chain(PARAMETERS.map(|(_, secret)| secret)) {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(secret)).collect();
+        assert!(lines.is_empty(), "a secret is in the log: {lines:?}");
+    }
     let names: BTreeSet<_> = detect_metric_names().into_iter().collect();
     for line in metric_lines(&stack) {
         let definitions = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
@@ -289,11 +431,11 @@ async fn each_missing_action_is_named(stack: &Stack) {
             }
             stack.give_detect_policy(&policy, &document).await;
             // Nothing is lost: the finding is recorded after the action is allowed again.
-            findings(stack, 3 + named.len()).await;
+            findings(stack, 4 + named.len()).await;
             named.push(action.clone());
         }
         stack.give_detect_policy(&policy, &document).await;
     }
-    assert_eq!(named.len(), 9, "{named:?}");
+    assert_eq!(named.len(), 11, "{named:?}");
     assert_eq!(stack.messages_in("DetectDeadLetterQueueUrl").await, 0);
 }

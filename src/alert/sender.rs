@@ -57,6 +57,16 @@ pub struct SendReport {
     pub pending: u64,
 }
 
+impl SendReport {
+    /// Adds the counts of another destination.
+    pub fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.retried += other.retried;
+        self.failed += other.failed;
+        self.pending += other.pending;
+    }
+}
+
 /// Sends alerts to destinations.
 #[derive(Debug)]
 pub struct AlertSender<S> {
@@ -91,11 +101,7 @@ impl<S: FindingStore> AlertSender<S> {
         let senders = self.destinations.iter().map(|destination| self.send_to(destination.as_ref(), ends.clone()));
         let mut report = SendReport::default();
         for sent in futures_util::future::join_all(senders).await {
-            let sent = sent?;
-            report.sent += sent.sent;
-            report.retried += sent.retried;
-            report.failed += sent.failed;
-            report.pending += sent.pending;
+            report.add(sent?);
         }
         Ok(report)
     }

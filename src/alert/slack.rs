@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Slack accepts one message each second (<https://docs.slack.dev/apis/web-api/rate-limits>).
-const INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum length of a header in characters (<https://docs.slack.dev/reference/block-kit/blocks/header-block>).
 const MAX_HEADER: usize = 150;

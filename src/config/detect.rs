@@ -1,7 +1,7 @@
 //! The settings of the detect function.
 
 use super::Variables;
-use crate::alert::{DestinationConfig, DestinationKind};
+use crate::alert::{DestinationConfig, DestinationKind, StoredDestination, StoredKind};
 use crate::finding_store::Route;
 use std::time::Duration;
 use trailhose_rules::RuleLevel;
@@ -18,6 +18,10 @@ pub struct DetectConfig {
     /// `TRAILHOSE_ALERT_TOPICS` (ARNs of SNS topics, separated by commas) and `TRAILHOSE_ALERT_BUS` (the name or ARN of an
     /// EventBridge bus): the destinations of alerts. Their names are the ARNs.
     pub destinations: Vec<DestinationConfig>,
+    /// `TRAILHOSE_ALERT_WEBHOOK_SECRET`, `TRAILHOSE_ALERT_SLACK_SECRET` and `TRAILHOSE_ALERT_PAGERDUTY_SECRET`: the ARNs of
+    /// secrets of Secrets Manager or of parameters of Systems Manager. `TRAILHOSE_ALERT_PRIVATE_ADDRESSES` (`true` or
+    /// `false`, the default): whether these destinations may have private addresses and unencrypted connections.
+    pub stored: Vec<StoredDestination>,
     /// `TRAILHOSE_ALERT_LEVEL`: the lowest level of the rules that alert. Default: medium.
     pub routes: Vec<Route>,
     /// `TRAILHOSE_CLOSE_AFTER_MINUTES`: the time after the end of a window at which it is closed. Default: 30 minutes,
@@ -53,11 +57,34 @@ impl DetectConfig {
         if let Some(bus) = variables.get("TRAILHOSE_ALERT_BUS") {
             kinds.push((bus.clone(), DestinationKind::EventBridge { bus }));
         }
+        let allow_private = match variables.get("TRAILHOSE_ALERT_PRIVATE_ADDRESSES").as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(format!("TRAILHOSE_ALERT_PRIVATE_ADDRESSES={other}: expected true or false")),
+        };
+        let mut stored = Vec::new();
+        for (name, kind) in [
+            ("TRAILHOSE_ALERT_WEBHOOK_SECRET", StoredKind::Webhook),
+            ("TRAILHOSE_ALERT_SLACK_SECRET", StoredKind::Slack),
+            ("TRAILHOSE_ALERT_PAGERDUTY_SECRET", StoredKind::PagerDuty),
+        ] {
+            let Some(arn) = variables.get(name) else { continue };
+            let parts: Vec<&str> = arn.splitn(6, ':').collect();
+            if !matches!(parts[..], ["arn", _, "secretsmanager", _, _, secret] if secret.starts_with("secret:"))
+                && !matches!(parts[..], ["arn", _, "ssm", _, _, parameter] if parameter.starts_with("parameter/"))
+            {
+                return Err(format!(
+                    "{name}: expected the ARN of a secret or of a parameter, and not the secret itself"
+                ));
+            }
+            stored.push(StoredDestination { kind, arn, allow_private });
+        }
         let level = variables.get("TRAILHOSE_ALERT_LEVEL").unwrap_or_else(|| "medium".into());
         let min_level = RuleLevel::parse(&level).ok_or_else(|| {
             format!("TRAILHOSE_ALERT_LEVEL={level}: expected informational, low, medium, high or critical")
         })?;
-        let routes = kinds.iter().map(|(name, _)| Route { destination: name.clone(), min_level }).collect();
+        let names = kinds.iter().map(|(name, _)| name.as_str()).chain(stored.iter().map(|stored| stored.kind.name()));
+        let routes = names.map(|name| Route { destination: name.to_owned(), min_level }).collect();
         let destination = |(name, kind)| DestinationConfig { name, kind, allow_private: false };
         let days = variables.number("TRAILHOSE_FINDING_DAYS", 365, 30)?;
         let minutes = variables.number("TRAILHOSE_CLOSE_AFTER_MINUTES", 30, 0)?;
@@ -66,6 +93,7 @@ impl DetectConfig {
             rules: variables.required("TRAILHOSE_RULES", "s3://bucket/prefix of published rules")?,
             keep: Duration::from_secs(days.saturating_mul(86_400)),
             destinations: kinds.into_iter().map(destination).collect(),
+            stored,
             routes,
             close_after: Duration::from_secs(minutes.saturating_mul(60)),
         })
@@ -111,9 +139,28 @@ mod tests {
             ("TRAILHOSE_ALERT_TOPICS", "arn:aws:sqs:eu-west-1:111122223333:alerts"),
             ("TRAILHOSE_ALERT_LEVEL", "urgent"),
             ("TRAILHOSE_FINDING_DAYS", "29"),
+            ("TRAILHOSE_ALERT_SLACK_SECRET", "https://hooks.slack.com/hunter2"),
+            ("TRAILHOSE_ALERT_WEBHOOK_SECRET", TOPIC),
+            ("TRAILHOSE_ALERT_PRIVATE_ADDRESSES", "yes"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();
-            assert!(error.starts_with(name), "{error}");
+            assert!(error.starts_with(name) && !error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn secrets_are_destinations() {
+        let secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:hook-AbCdEf";
+        let parameter = "arn:aws-us-gov:ssm:us-gov-west-1:111122223333:parameter/trailhose/pagerduty";
+        let variables = [
+            ("TRAILHOSE_ALERT_WEBHOOK_SECRET", secret),
+            ("TRAILHOSE_ALERT_PAGERDUTY_SECRET", parameter),
+            ("TRAILHOSE_ALERT_PRIVATE_ADDRESSES", "true"),
+        ];
+        let config = config(&variables).unwrap();
+        let stored = |kind, arn: &str| StoredDestination { kind, arn: arn.into(), allow_private: true };
+        assert_eq!(config.stored, [stored(StoredKind::Webhook, secret), stored(StoredKind::PagerDuty, parameter)]);
+        let names: Vec<_> = config.routes.iter().map(|route| route.destination.as_str()).collect();
+        assert_eq!(names, ["webhook", "pagerduty"]);
     }
 }

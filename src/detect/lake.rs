@@ -12,7 +12,7 @@ mod tally;
 pub use tally::LakeTally;
 
 use super::rule_loader::{RuleLoader, RulesInUse};
-use crate::alert::{AlertDestination, AlertSender, SendPolicy};
+use crate::alert::{AlertDestination, AlertSender, SendPolicy, SendReport};
 use crate::finding::Grouping;
 use crate::finding_store::dynamodb::DynamoFindings;
 use crate::finding_store::{FindingStore, Route};
@@ -26,7 +26,8 @@ use tokio::sync::watch;
 /// How long an invocation sends alerts to one destination. The schedule sends the rest.
 const SEND_TIME: Duration = Duration::from_secs(10);
 
-/// How long an invocation has the right to send to a destination: [`SEND_TIME`] and the timeout of one request, twice.
+/// How long an invocation has the right to send to a destination: [`SEND_TIME`], the timeouts of two requests, and the one of
+/// reading a secret.
 const LEASE_SECONDS: i64 = 90;
 
 /// Evaluates rules over the objects of a lake.
@@ -163,35 +164,42 @@ impl LakeDetection {
         }
     }
 
-    /// Sends what is pending to each destination that no other invocation sends to.
+    /// Sends what is pending to each destination that no other invocation sends to. Destinations do not wait for each other.
     async fn send(&self, tally: &mut LakeTally) {
-        for destination in &self.destinations {
-            if let Err(error) = self.send_to(destination, tally).await {
-                tally.failed += 1;
-                let destination = destination.name();
-                tracing::error!(destination, "alerts are not sent: {error}; the next invocation repeats it");
+        let sends = self.destinations.iter().map(async |to| {
+            let prepared = to.prepare().await;
+            (to.name(), self.send_to(to, prepared.is_ok()).await, prepared)
+        });
+        for (destination, sent, prepared) in futures_util::future::join_all(sends).await {
+            if let Err(error) = prepared {
+                tally.destinations_unusable += 1;
+                tracing::error!(destination, "alerts are not sent and stay in the outbox: {error}");
+            }
+            match sent {
+                Ok(report) => tally.alerts.add(report),
+                Err(error) => {
+                    tally.failed += 1;
+                    tracing::error!(destination, "alerts are not sent: {error}; the next invocation repeats it");
+                }
             }
         }
     }
 
-    async fn send_to(&self, to: &Arc<dyn AlertDestination>, tally: &mut LakeTally) -> Result<(), String> {
+    /// Sends what is pending to a destination, unless it is unusable.
+    async fn send_to(&self, to: &Arc<dyn AlertDestination>, is_usable: bool) -> Result<SendReport, String> {
         // One read instead of the two writes of a lease, most of the time.
-        if self.store.pending_alerts(to.name()).await.map_err(|error| error.to_string())?.1 == 0 {
-            return Ok(());
+        let pending = self.store.pending_alerts(to.name()).await.map_err(|error| error.to_string())?.1;
+        if pending == 0 || !is_usable {
+            return Ok(SendReport { pending, ..SendReport::default() });
         }
         let now = jiff::Timestamp::now().as_second();
         let lease = self.store.lease(to.name(), now, now + LEASE_SECONDS).await.map_err(|error| error.to_string())?;
-        let Some(lease) = lease else { return Ok(()) };
+        let Some(lease) = lease else { return Ok(SendReport::default()) };
         // Until nothing is due. The sender ends at an open circuit.
         let (_ends, ended) = watch::channel(true);
         let policy = SendPolicy { last_alerts: SEND_TIME, ..SendPolicy::default() };
         let sent = AlertSender::new(Arc::clone(&self.store), vec![Arc::clone(to)], policy).run(ended).await;
-        let released = self.store.release(lease).await;
-        let sent = sent.map_err(|error| error.to_string())?;
-        tally.alerts.sent += sent.sent;
-        tally.alerts.retried += sent.retried;
-        tally.alerts.failed += sent.failed;
-        tally.alerts.pending += sent.pending;
-        released.map_err(|error| error.to_string())
+        self.store.release(lease).await.map_err(|error| error.to_string())?;
+        sent.map_err(|error| error.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! Secrets of destinations. They are read from a file or an environment variable, and never printed.
+//! Secrets of destinations. They are read from a file, an environment variable or a store of secrets, and never printed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,13 @@ pub enum SecretSource {
     File(PathBuf),
     /// An environment variable.
     Variable(String),
+    /// A text that was read before.
+    Text {
+        /// Where it was read from, for messages.
+        origin: String,
+        /// The text.
+        text: Secret,
+    },
 }
 
 /// Why a secret cannot be read. The messages do not contain it.
@@ -74,6 +81,7 @@ impl SecretSource {
         let text = match self {
             Self::File(path) => read_file(path).map_err(|reason| SecretError::File(path.clone(), reason))?,
             Self::Variable(name) => std::env::var(name).map_err(|_| SecretError::Variable(name.clone()))?,
+            Self::Text { text, .. } => text.expose().to_owned(),
         };
         let secrets: Vec<Secret> = text.split_whitespace().map(Secret::new).collect();
         match secrets.is_empty() {
@@ -98,6 +106,7 @@ impl fmt::Display for SecretSource {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
+            Self::Text { origin, .. } => f.write_str(origin),
         }
     }
 }

@@ -58,6 +58,17 @@ impl Stack {
         stack
     }
 
+    /// [`Stack::deploy_with`] with the parameters that `prepare` returns, for example of secrets that it creates.
+    pub async fn deploy_prepared(program: &Path, prepare: impl AsyncFnOnce(&Emulator) -> Vec<String>) -> Self {
+        let deploy = async |emulator: &Emulator| {
+            let parameters = prepare(emulator).await;
+            sam_deploy(emulator, program, &parameters.iter().map(String::as_str).collect::<Vec<_>>());
+        };
+        let stack = Self::deploy_by(deploy).await;
+        stack.wire();
+        stack
+    }
+
     /// Starts an emulator with the log bucket, and deploys the stack with `deploy`.
     pub async fn deploy_by(deploy: impl AsyncFnOnce(&Emulator)) -> Self {
         let faults = Faults::start();
@@ -388,6 +399,14 @@ pub fn prepared_template(program: &Path) -> TempDir {
         let before = format!("MaximumConcurrency: !Ref {parameter}\n");
         assert_eq!(template.matches(&before).count(), 1, "{before}");
         template = template.replace(&before, "MaximumConcurrency: 4\n");
+    }
+    // The emulator takes the ARN by which a parameter is read for its name, and compares another ARN with the policy.
+    for kind in ["Slack", "PagerDuty"] {
+        let parameter = format!("Alert{kind}SecretArn");
+        let resource = format!("- !If [Alerts{kind}, !Ref {parameter}, !Ref AWS::NoValue]\n");
+        assert_eq!(template.matches(&resource).count(), 1, "{resource}");
+        let named = format!("!Sub \"arn:aws:ssm:${{AWS::Region}}:${{AWS::AccountId}}:parameter/${{{parameter}}}\"");
+        template = template.replace(&resource, &format!("- !If [Alerts{kind}, {named}, !Ref AWS::NoValue]\n"));
     }
     // The emulator does not compress, and its Athena reads files as their names say.
     assert!(template.contains("FileExtension: .jsonl.gz\n"));

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use trailhose::alert::SecretStore;
+use trailhose::alert::aws_secrets::AwsSecrets;
 use trailhose::config::DetectConfig;
 use trailhose::detect::{LakeDetection, LakeTally, RuleLoader, RuleLocation, hide_messages_of_rule_panics};
 use trailhose::finding::Grouping;
@@ -35,12 +37,15 @@ async fn main() -> Result<(), Error> {
     let s3 = aws::s3(&sdk);
     let store = Arc::new(DynamoFindings::new(aws::dynamodb(&sdk), config.table, config.keep));
     let destinations = config.destinations.iter().map(|destination| alert::open(destination, Some(&sdk)));
+    let mut destinations = destinations.collect::<Result<Vec<_>, _>>()?;
+    let secrets: Arc<dyn SecretStore> = Arc::new(AwsSecrets::new(&sdk));
+    destinations.extend(config.stored.into_iter().map(|stored| alert::open_stored(stored, Arc::clone(&secrets))));
     let detection = LakeDetection {
         source: Arc::new(S3::new(s3.clone())),
         rules: RuleLoader::new(RuleLocation::new(s3, &config.rules)?, Arc::clone(&store)),
         store: Arc::clone(&store),
         grouping: Grouping::default(),
-        destinations: destinations.collect::<Result<_, _>>()?,
+        destinations,
         routes: config.routes,
         close_after: config.close_after,
     };

@@ -24,6 +24,8 @@ pub struct LakeTally {
     pub windows_closed: u64,
     /// Alerts.
     pub alerts: SendReport,
+    /// Destinations of alerts whose secret cannot be used.
+    pub destinations_unusable: u64,
     /// Changes of the rule set.
     pub rules_changed: u64,
     /// 1 if the published rule set cannot be used.
