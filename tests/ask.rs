@@ -84,3 +84,33 @@ fn plan_is_shown_without_opening_the_source() {
     assert_eq!(plan["groups"]["by"][0], "principal");
     assert_eq!(plan["time"]["since"], "2026-11-03T00:00:00Z");
 }
+
+#[test]
+fn options_can_be_before_between_and_after_source_and_question() {
+    let question = "denied requests by user on 2026-11-03";
+    let folder = "/no/such/folder";
+    let plan = run(&["ask", folder, question, "--show-plan"]);
+    assert_eq!(plan.code(), 0, "{plan:?}");
+    for arguments in [
+        &["ask", "--show-plan", folder, question][..],
+        &["ask", folder, "--show-plan", question],
+        &["ask", folder, "--threads", "2", "--show-plan", "--json", question],
+        &["ask", "--threads=2", folder, "--show-plan", "--", question],
+        // The settings name the source.
+        &["ask", question, "--show-plan"],
+        &["ask", "--show-plan", question],
+    ] {
+        let ran = run(arguments);
+        assert_eq!((ran.code(), ran.out()), (0, plan.out()), "{arguments:?}: {ran:?}");
+    }
+    for (arguments, expected) in [
+        (&["ask", "--json"][..], "the question is missing"),
+        (&["ask", folder, "--json", question, "more"], "unexpected argument 'more'"),
+        (&["ask", "gs://bucket", question], "invalid source \"gs://bucket\": unknown scheme gs://"),
+        (&["ask", folder, "--athena", "lake", question], "cannot be used with --athena"),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code(), 2, "{arguments:?}: {ran:?}");
+        assert!(format!("{}{}", ran.out(), ran.err()).contains(expected), "{arguments:?}: {ran:?}");
+    }
+}

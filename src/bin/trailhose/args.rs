@@ -49,7 +49,7 @@ pub(crate) use lake::{CompactArgs, LakeArgs, LakeCommand, LakeTableArgs};
 pub(crate) use ledger::{EventArgs, LedgerArgs, LedgerCommand, QuarantineCommand};
 pub(crate) use pause::{PauseArgs, PauseOptions, ResumeArgs};
 pub(crate) use prune::PruneArgs;
-pub(crate) use query::{ConditionArgs, EventSourceArgs, OutputArgs, QueryArgs, RemoteArgs, ResultArgs};
+pub(crate) use query::{ConditionArgs, OutputArgs, QueryArgs, ReadingArgs, RemoteArgs, ResultArgs};
 pub(crate) use redrive::RedriveArgs;
 pub(crate) use reference::{CompletionsArgs, ManArgs};
 pub(crate) use replay::ReplayArgs;

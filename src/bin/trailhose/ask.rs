@@ -114,10 +114,11 @@ pub(crate) async fn run(args: AskArgs, halt: Receiver<bool>) -> Result<u8, Strin
     // The end of the span is excluded, so the next second includes the events of the current one.
     let now = Timestamp::from_second(Timestamp::now().as_second() + 1).map_err(|error| error.to_string())?;
     let aws = Aws::default();
+    let (source, question) = args.source_and_question()?;
     let understood = match &args.model.model {
-        Some(model) => model::question(model, &args.model, &args.question, now, &aws, halt.clone()).await?,
+        Some(model) => model::question(model, &args.model, question, now, &aws, halt.clone()).await?,
         None => {
-            let question = question::interpret(&args.question, now).map_err(|refusal| refused(&refusal))?;
+            let question = question::interpret(question, now).map_err(|refusal| refused(&refusal))?;
             Some(UnderstoodQuestion { question, model: None })
         }
     };
@@ -130,9 +131,9 @@ pub(crate) async fn run(args: AskArgs, halt: Receiver<bool>) -> Result<u8, Strin
         print_json(plan);
         return Ok(0);
     }
-    let source = match remote::engine(&args.remote, args.from.delivered_until, &aws).await? {
+    let source = match remote::engine(&args.remote, source.as_ref(), args.reading.delivered_until, &aws).await? {
         Some(engine) => AnswerSource::Service(engine),
-        None => AnswerSource::Files(open::engine(&args.from, &aws).await?),
+        None => AnswerSource::Files(open::engine(source.as_ref(), &args.reading, &aws).await?),
     };
     if !args.json {
         print(&format!("{}\n", text::introduction(&understood.question)));

@@ -33,7 +33,7 @@ pub(crate) async fn run(args: DetectArgs, halt: Receiver<bool>) -> Result<u8, St
     rules::unknown_fields(&rules).iter().for_each(|warning| anstream::eprintln!("warning: {warning}"));
     hide_messages_of_rule_panics();
     let rules = Arc::new(rules);
-    let engine = open::engine(&args.from, &Aws::default()).await?;
+    let engine = open::engine(args.from.source.as_ref(), &args.from.reading, &Aws::default()).await?;
     if matches!(engine.scan().layout(), ScanLayout::Lines(_)) {
         rules::filter_warnings(&rules)?.iter().for_each(|warning| anstream::eprintln!("warning: {warning}"));
     }
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: DetectArgs, halt: Receiver<bool>) -> Result<u8, St
         scan: Arc::clone(engine.scan()),
         rules: Arc::clone(&rules),
         span,
-        arrived_until: args.from.delivered_until,
+        arrived_until: args.from.reading.delivered_until,
     };
     let control = QueryControl { halt, ..QueryControl::default() };
     let bar = progress_bar(&control.progress);

@@ -30,14 +30,16 @@ pub(crate) async fn run(args: QueryArgs, halt: Receiver<bool>) -> Result<u8, Str
         return Err("a table of events needs a limit: use --limit COUNT, or --json, --csv or --raw".into());
     }
     let aws = Aws::default();
-    if let Some(engine) = remote::engine(&args.remote, args.from.delivered_until, &aws).await? {
+    if let Some(engine) =
+        remote::engine(&args.remote, args.from.source.as_ref(), args.from.reading.delivered_until, &aws).await?
+    {
         if args.explain {
             engine.explain(&plan, args.output.json).await?;
             return Ok(0);
         }
         return engine.run(&plan, QueryControl { halt, ..QueryControl::default() }, format).await;
     }
-    let engine = open::engine(&args.from, &aws).await?;
+    let engine = open::engine(args.from.source.as_ref(), &args.from.reading, &aws).await?;
     let control = QueryControl { halt, ..QueryControl::default() };
     if args.explain {
         explain(&engine, &plan, &control, args.output.json).await?;

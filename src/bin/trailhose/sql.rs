@@ -38,8 +38,8 @@ pub(crate) async fn run(mut args: SqlArgs, halt: Receiver<bool>) -> Result<u8, S
     let statement = statement(&mut args)?;
     let span = span(&args, Timestamp::now())?;
     let limits = SqlLimits { rows: args.limit, timeout: Duration::from_secs(args.timeout), memory: args.memory << 20 };
-    let engine = open::engine(&args.from, &Aws::default()).await?;
-    let engine = SqlEngine::new(Arc::clone(engine.scan()), span, args.from.delivered_until, limits);
+    let engine = open::engine(args.from.source.as_ref(), &args.from.reading, &Aws::default()).await?;
+    let engine = SqlEngine::new(Arc::clone(engine.scan()), span, args.from.reading.delivered_until, limits);
     let control = QueryControl { halt, ..QueryControl::default() };
     let bar = progress_bar(&control.progress);
     let mut rows = SqlPrinter::new(args.output, bar.bar());

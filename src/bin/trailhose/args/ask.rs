@@ -1,6 +1,7 @@
 //! Arguments of `trailhose ask`.
 
-use super::query::{EventSourceArgs, RemoteArgs};
+use super::query::{ReadingArgs, RemoteArgs};
+use super::value::{Location, location};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -22,20 +23,25 @@ Exit codes:
   130  interrupted by Ctrl-C (143: by SIGTERM): the answer covers what was read until then";
 
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true)]
+#[command(override_usage = "trailhose ask [OPTIONS] [SOURCE] <QUESTION>")]
 pub(crate) struct AskArgs {
+    /// Folder of `trailhose sync`, downloaded lake, or CloudTrail folder or bucket (s3://bucket[/prefix]) [default: dest in
+    /// ./trailhose.toml]
+    #[arg(value_name = "SOURCE")]
+    source_or_question: Option<String>,
+
+    /// Question in English, in quotation marks. Without a time, the last 24 hours are searched (UTC)
+    #[arg(value_name = "QUESTION")]
+    question: Option<String>,
+
     #[command(flatten)]
-    pub(crate) from: EventSourceArgs,
+    pub(crate) reading: ReadingArgs,
 
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,
 
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-
-    /// Question in English, in quotation marks. Without a time, the last 24 hours are searched (UTC)
-    #[arg(value_name = "QUESTION")]
-    pub(crate) question: String,
 
     /// Print the plan of the question as JSON, and run nothing
     #[arg(long)]
@@ -44,6 +50,25 @@ pub(crate) struct AskArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl AskArgs {
+    /// Returns the source, if the arguments name one, and the question. Without a source, the question is the only argument.
+    ///
+    /// `allow_missing_positional` of clap would refuse options between the two.
+    ///
+    /// # Errors
+    /// There is no question, or the source is invalid.
+    pub(crate) fn source_and_question(&self) -> Result<(Option<Location>, &str), String> {
+        match (&self.source_or_question, &self.question) {
+            (Some(source), Some(question)) => {
+                let source = location(source).map_err(|error| format!("invalid source {source:?}: {error}"))?;
+                Ok((Some(source), question))
+            }
+            (Some(question), None) => Ok((None, question)),
+            (None, _) => Err("the question is missing: trailhose ask SOURCE \"who deleted buckets yesterday?\"".into()),
+        }
+    }
 }
 
 /// The language model that reads the question.

@@ -29,6 +29,13 @@ pub(crate) struct EventSourceArgs {
     #[arg(value_name = "SOURCE", value_parser = location)]
     pub(crate) source: Option<Location>,
 
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+}
+
+/// How the events of a source are read.
+#[derive(Debug, Args)]
+pub(crate) struct ReadingArgs {
     /// Number of files that are read at once [default: one for each core; more for a bucket]
     #[arg(long, value_name = "COUNT", value_parser = whole::<usize>(1..=256))]
     pub(crate) threads: Option<usize>,
@@ -51,11 +58,11 @@ pub(crate) struct EventSourceArgs {
 pub(crate) struct RemoteArgs {
     /// Query a lake with Athena: the stack's outputs LakeDatabaseName and LakeWorkGroupName [default workgroup: the name of
     /// the database]
-    #[arg(long, value_name = "DATABASE[@WORKGROUP]", conflicts_with_all = ["source", "event_data_store"])]
+    #[arg(long, value_name = "DATABASE[@WORKGROUP]", conflicts_with = "event_data_store")]
     pub(crate) athena: Option<String>,
 
     /// Query an event data store of CloudTrail Lake
-    #[arg(long, value_name = "ID|ARN", conflicts_with = "source")]
+    #[arg(long, value_name = "ID|ARN")]
     pub(crate) event_data_store: Option<String>,
 
     /// Read the table `lines`, which contains the events' own bytes, instead of the table `events`

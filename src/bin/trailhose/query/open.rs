@@ -1,15 +1,15 @@
 //! Opens the events of a query: a folder or a bucket, with its index if there is one.
 
-use crate::args::{DestArgs, EventSourceArgs, Location};
+use crate::args::{DestArgs, Location, ReadingArgs};
 use crate::components::{self, Aws};
 use crate::followers::{self, FollowedFolder};
 use std::sync::Arc;
 use trailhose::aws::BucketAccess;
 use trailhose::query::{IndexLookup, LocalEngine, QueryScan};
 
-/// Opens the source that the arguments or the settings name.
-pub(crate) async fn engine(args: &EventSourceArgs, aws: &Aws) -> Result<LocalEngine, String> {
-    let location = match &args.source {
+/// Opens the source, or without one the folder that the settings name.
+pub(crate) async fn engine(source: Option<&Location>, args: &ReadingArgs, aws: &Aws) -> Result<LocalEngine, String> {
+    let location = match source {
         Some(location) => location.clone(),
         None => Location::Path(followers::default_folder("SOURCE")?),
     };
@@ -24,7 +24,7 @@ pub(crate) async fn engine(args: &EventSourceArgs, aws: &Aws) -> Result<LocalEng
 }
 
 /// Returns the index of the folder, if it contains every delivered event.
-fn index(scan: &QueryScan, args: &EventSourceArgs) -> Option<IndexLookup> {
+fn index(scan: &QueryScan, args: &ReadingArgs) -> Option<IndexLookup> {
     let folder = scan.folder()?;
     if !folder.join(".trailhose").join(trailhose::index::INDEX_FILE).exists() {
         return None;

@@ -1,7 +1,7 @@
 //! Runs a query with Athena or CloudTrail Lake.
 
 use super::output::{OutputFormat, RowPrinter};
-use crate::args::RemoteArgs;
+use crate::args::{Location, RemoteArgs};
 use crate::components::Aws;
 use crate::print::{print, print_json};
 use crate::text::{counted, dollars, one_line};
@@ -24,12 +24,20 @@ pub(crate) enum RemoteEngine {
     CloudTrailLake(trailhose::query::CloudTrailLakeEngine),
 }
 
-/// Opens the service that the arguments name, if they name one.
+/// Opens the service that the arguments name, if they name one. They cannot name a source too.
 pub(crate) async fn engine(
     args: &RemoteArgs,
+    source: Option<&Location>,
     delivered_until: Option<Date>,
     aws: &Aws,
 ) -> Result<Option<RemoteEngine>, String> {
+    if let Some(source) = source
+        && (args.athena.is_some() || args.event_data_store.is_some())
+    {
+        return Err(format!(
+            "the source {source} cannot be used with --athena or --event-data-store: omit it, or omit the option"
+        ));
+    }
     match (&args.athena, &args.event_data_store) {
         (Some(location), _) => open_athena(location, args, delivered_until, aws).await.map(Some),
         (None, Some(store)) => open_cloudtrail_lake(store, aws).await.map(Some),
