@@ -17,6 +17,7 @@ mod object;
 mod output;
 mod principal;
 mod reader;
+mod receiver;
 mod service;
 mod state;
 mod stop_words;
@@ -228,6 +229,9 @@ impl Reader {
     /// Returns the plan, or the words that were not understood.
     fn question(self) -> Result<Question, Refusal> {
         let unknown_words = self.words.unknown();
+        if let Some(reason) = self.refusal {
+            return Err(Refusal { reason, unknown_words, closest: None });
+        }
         let plan = self.draft.plan(self.now);
         if unknown_words.is_empty() && !self.draft.is_empty() {
             return match plan {

@@ -14,10 +14,10 @@ use crate::plan::{Column, FreeField, Path, PathStep, Predicate, QueryField};
 
 /// A verb and its position.
 #[derive(Debug, Clone, Copy)]
-struct FoundVerb {
-    at: usize,
-    end: usize,
-    verb: Verb,
+pub(super) struct FoundVerb {
+    pub(super) at: usize,
+    pub(super) end: usize,
+    pub(super) verb: Verb,
 }
 
 impl Reader {
@@ -73,6 +73,7 @@ impl Reader {
     pub(super) fn read_objects(&mut self) {
         self.read_made_public();
         self.read_configuration_changes();
+        self.read_received();
         let groups = self.verb_groups();
         if groups.is_empty() {
             return;
@@ -156,7 +157,7 @@ impl Reader {
         groups
     }
 
-    fn verb(&self, at: usize) -> Option<FoundVerb> {
+    pub(super) fn verb(&self, at: usize) -> Option<FoundVerb> {
         if !self.words.is_free(at) || stop_words::is_stop_word(self.words.lower(at)) {
             return None;
         }
@@ -181,6 +182,9 @@ impl Reader {
             nouns.rotate_left(index);
         }
         let nouns = nouns.as_slice();
+        if let Some(is_read) = self.read_passive(group, nouns) {
+            return is_read;
+        }
         let is_scheduled = group.iter().any(|found| matches!(found.verb.name, "schedule" | "cancel"));
         for (index, noun) in nouns.iter().enumerate() {
             let is_alternative = index > 0 && self.joins(nouns.get(index - 1).map_or(0, |noun| noun.end), noun.start);
@@ -258,7 +262,7 @@ impl Reader {
     }
 
     /// The events of a verb with an object.
-    fn events(&self, verb: Verb, noun: &Noun, nouns: &[Noun]) -> Vec<String> {
+    pub(super) fn events(&self, verb: Verb, noun: &Noun, nouns: &[Noun]) -> Vec<String> {
         let Some(family) = noun.family else {
             let sources: Vec<String> = noun.source.iter().cloned().collect();
             return operations(verb, &noun.forms, &sources);
@@ -412,7 +416,7 @@ impl Reader {
 }
 
 /// The source that distinguishes events of the same name.
-fn needed_source(names: &[String], source: Option<String>) -> Vec<String> {
+pub(super) fn needed_source(names: &[String], source: Option<String>) -> Vec<String> {
     let Some(source) = source.filter(|source| !source.is_empty()) else { return Vec::new() };
     let is_ambiguous = names.iter().any(|name| {
         let operation = Vocabulary::get().operation(&name.to_lowercase(), &[]);
@@ -422,7 +426,7 @@ fn needed_source(names: &[String], source: Option<String>) -> Vec<String> {
 }
 
 /// The condition that distinguishes `disabled` from `enabled` if one operation does both.
-fn status(group: &[FoundVerb], names: &[String]) -> Option<Predicate> {
+pub(super) fn status(group: &[FoundVerb], names: &[String]) -> Option<Predicate> {
     let (path, on, off): (&[&str], _, _) = match names {
         [name] if name == "PutBucketVersioning" => (&["VersioningConfiguration", "Status"], "Enabled", "Suspended"),
         [create, modify] if create == "CreateDBInstance" && modify == "ModifyDBInstance" => {
@@ -483,7 +487,7 @@ fn policy_events(events: Vec<String>, family: &Family, noun: &Noun, nouns: &[Nou
     if kept.is_empty() { events } else { kept }
 }
 
-fn unique(names: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(super) fn unique(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut unique: Vec<String> = Vec::new();
     for name in names {
         if !unique.contains(&name) {

@@ -66,7 +66,7 @@ impl Reader {
     }
 
     /// The longest noun at this position, with its name.
-    fn noun(&self, at: usize, verbs: &[Verb]) -> Option<Noun> {
+    pub(super) fn noun(&self, at: usize, verbs: &[Verb]) -> Option<Noun> {
         if !self.words.is_free(at) {
             return None;
         }

@@ -12,13 +12,15 @@ pub(super) struct Reader {
     literals: Vec<Option<Literal>>,
     pub(super) draft: Draft,
     pub(super) now: Timestamp,
+    /// Why the question is refused although all words may be understood.
+    pub(super) refusal: Option<String>,
 }
 
 impl Reader {
     pub(super) fn new(text: &str, now: Timestamp) -> Self {
         let words = Words::split(text);
         let literals = words.all.iter().map(|word| Literal::parse(&word.text)).collect();
-        Self { words, literals, draft: Draft::default(), now }
+        Self { words, literals, draft: Draft::default(), now, refusal: None }
     }
 
     /// Returns the literal at this position if the word is free.

@@ -63,6 +63,56 @@ fn questions_of_a_new_reader_have_their_meaning() {
     }
 }
 
+/// Users and roles are the callers of other questions.
+#[test]
+fn changed_resources_are_not_the_callers() {
+    for (text, names, group) in [
+        ("Which IAM users had a policy attached today?", "\"AttachUserPolicy\", \"PutUserPolicy\"", "userName"),
+        ("which roles had a policy detached today", "\"DetachRolePolicy\", \"DeleteRolePolicy\"", "roleName"),
+        ("Which roles got policies attached or detached yesterday?", "\"AttachRolePolicy\"", "roleName"),
+        ("which users had an access key deleted by bob today", "\"DeleteAccessKey\"", "userName"),
+        ("which users were added to the group admins today", "\"AddUserToGroup\"", "userName"),
+        ("users that were removed from the group admins today", "\"RemoveUserFromGroup\"", "userName"),
+        ("which roles had a permissions boundary removed today", "\"DeleteRolePermissionsBoundary\"", "roleName"),
+        ("which buckets had a policy deleted today", "\"DeleteBucketPolicy\"", "bucketName"),
+        ("which S3 buckets had versioning turned off today", "\"PutBucketVersioning\"", "bucketName"),
+        ("which buckets had objects deleted today", "\"DeleteObject\", \"DeleteObjects\"", "bucketName"),
+        ("which KMS keys had their policy changed today", "\"PutKeyPolicy\"", "keyId"),
+        ("which trails had logging stopped today", "\"StopLogging\"", "name"),
+        ("which trails had event selectors changed today", "\"PutEventSelectors\"", "trailName"),
+        ("which instances had user data changed today", "\"ModifyInstanceAttribute\"", "instanceId"),
+    ] {
+        let plan = read(text).unwrap_or_else(|reason| panic!("{text}: {reason}"));
+        assert!(plan.contains(names), "{text}: {plan}");
+        assert!(plan.contains(&format!("for each requestParameters.{group}")), "{text}: {plan}");
+    }
+    let count = read("how many users had a policy attached today").unwrap();
+    assert!(count.contains("requestParameters.userName") && !count.contains("principal"), "{count}");
+    let by_alice = read("which users had a policy attached by alice today").unwrap();
+    assert!(by_alice.contains("userIdentity.userName is \"alice\""), "{by_alice}");
+    let named = read("which users had the policy \"AdministratorAccess\" attached today").unwrap();
+    assert!(named.contains("policyArn ends with") && named.contains("AdministratorAccess"), "{named}");
+    // These users are the callers.
+    for text in ["which users have deleted buckets today", "which users were denied access to KMS today"] {
+        let plan = read(text).unwrap();
+        assert!(plan.contains("for each principal"), "{text}: {plan}");
+    }
+}
+
+#[test]
+fn changed_resource_that_the_events_do_not_name_is_refused() {
+    for (text, expected) in [
+        ("which users had a bucket deleted today", "the parameters of DeleteBucket do not name users"),
+        ("which roles had an instance stopped today", "the parameters of StopInstances do not name roles"),
+        ("which instances had a security group changed today", "do not name instances"),
+        ("who had a policy attached today", "\"who\" asks for the caller of a request"),
+        ("who was added to the group admins today", "\"who\" asks for the caller of a request"),
+    ] {
+        let reason = read(text).expect_err(text);
+        assert!(reason.contains(expected), "{text}: {reason}");
+    }
+}
+
 #[test]
 fn case_of_words_is_ignored() {
     let upper = read("WHO DELETED THE BUCKET reports-prod LAST WEEK?");
