@@ -5,7 +5,8 @@
 //! ```
 //!
 //! An alert is recorded before its event is acknowledged, and stays in the outbox until its destination acknowledged it or
-//! refused it. It is sent twice only if the note of an acknowledgement is lost; then its ID is the same.
+//! refused it. It is sent twice only if the program could not record the acknowledgement. The second message
+//! has the same ID.
 
 #[cfg(feature = "secrets")]
 pub mod aws_secrets;
@@ -33,7 +34,7 @@ use std::time::Duration;
 /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html>).
 const MAX_AWS_MESSAGE: usize = 240 << 10;
 
-/// Where alerts are sent to. An alert can be sent several times: the destination gets the same ID each time.
+/// A destination of alerts. An alert can be sent several times, with the same ID each time.
 #[async_trait]
 pub trait AlertDestination: Send + Sync + Debug {
     /// Returns its name in the settings.
@@ -110,7 +111,7 @@ pub enum DestinationKind {
     PagerDuty {
         /// The integration key.
         key: SecretSource,
-        /// Another URL than PagerDuty's, for example of its EU region.
+        /// The URL of another region of PagerDuty than the default, for example of its EU region.
         url: Option<String>,
     },
     /// An SNS topic.
@@ -199,14 +200,14 @@ fn region_of(arn: &str) -> Option<Region> {
     Some(Region::new(region.to_owned()))
 }
 
-/// Returns the message for SNS and EventBridge. If it is too long, it is without the finding.
+/// Returns the message for SNS and EventBridge. The finding is omitted if the message would be too long.
 fn aws_message(alert: &Alert) -> String {
     let mut message = alert.message();
     let text = message.to_string();
     if text.len() <= MAX_AWS_MESSAGE {
         return text;
     }
-    // Only the rule can be that long, because the texts of an event are cut.
+    // The texts of an event are cut, so only the texts of the rule can be this long.
     message["data"]["finding"] = serde_json::json!({"omitted": "the message would exceed 256 KB"});
     message["data"]["rule"] = serde_json::json!({"id": alert.rule().id, "title": alert.title()});
     message.to_string()

@@ -55,9 +55,9 @@ pub struct ForwardConfig {
     pub name: String,
     /// The URL of the destination.
     pub url: String,
-    /// What the destination is.
+    /// The type of the destination.
     pub preset: Preset,
-    /// Whether requests are PUT requests instead of POST requests.
+    /// Whether the method of requests is PUT instead of POST.
     pub put: bool,
     /// Headers of every request.
     pub headers: Vec<(String, String)>,
@@ -71,9 +71,9 @@ pub struct ForwardConfig {
     pub limits: BatchLimits,
     /// The maximum number of events per second. `None` without a limit.
     pub events_per_second: Option<u32>,
-    /// Fields that are not sent as they are.
+    /// The fields that are removed or hashed before an event is sent.
     pub redaction: Option<RedactionConfig>,
-    /// Certificates.
+    /// The certificates that are trusted, and the certificate of the client.
     pub tls: TlsFiles,
     /// Whether the body is compressed with gzip.
     pub gzip: bool,

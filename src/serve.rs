@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The guard checks every request before a route sees it: the name of the server and the origin of the request, the token
-//! or session, rate limits, and the number and the time of concurrent requests. The routes read what a sync of the program
-//! reads too, and change only sources, states of findings and alerts.
+//! or session, rate limits, and the number and the time of concurrent requests. The routes read the delivered files, the
+//! index and the databases. They change only sources, and the states of findings and alerts.
 
 mod access;
 mod alerts;
@@ -95,7 +95,7 @@ struct ApiState {
     access: AccessControl,
     metrics: Arc<ServeMetrics>,
     indexed: TimedValue<IndexProgress>,
-    /// The counts of the ledger and when they were read. Locked during a scan, so that there is only one.
+    /// The counts of the ledger, and when they were read. The lock is held during a scan, so that there is only one scan.
     days: tokio::sync::Mutex<Option<(Instant, String, Arc<LedgerDays>)>>,
     requests: Semaphore,
     queries: Semaphore,
@@ -141,7 +141,7 @@ impl AuditTarget {
     }
 }
 
-/// Waits until a value becomes true. Without a sender it never does.
+/// Waits until a value becomes true. Waits forever if the sender was dropped.
 async fn is_true(receiver: &mut watch::Receiver<bool>) {
     if receiver.wait_for(|&value| value).await.is_err() {
         std::future::pending::<()>().await;

@@ -1,6 +1,5 @@
-//! The state database: stores the positions of followers, the findings of detection rules, the outbox of alerts, and the
-//! states of forwards.
-//! Every write is durable when it returns.
+//! The state database: stores the positions of followers, the findings of detection rules, the outbox of alerts, the states
+//! of forwards, and the sources, runs and tokens of the API. Every write is durable when it returns.
 //!
 //! It is separate from the ledger. A sync holds a transaction of the ledger open until its next checkpoint, so another
 //! process could not write there, and a rollback of the ledger must not move a follower back.
@@ -95,7 +94,7 @@ const UPGRADES: [&str; 5] = [
         attempts INTEGER NOT NULL, retry INTEGER NOT NULL, UNIQUE (forward, batch)
     );
     CREATE INDEX retried_events ON refused_events (forward, number) WHERE retry;",
-    // Sources of the API, runs of all sources, and tokens of the API. A number of a run is not used again. Times are in
+    // Sources of the API, runs of all sources, and tokens of the API. The number of a run is never used again. Times are in
     // seconds since 1970. `hash` is the SHA-256 of a token.
     "
     CREATE TABLE api_sources (id TEXT PRIMARY KEY, settings TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;

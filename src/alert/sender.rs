@@ -11,14 +11,14 @@ use tokio::sync::watch;
 /// How often the outbox is read while nothing is due.
 const POLL: Duration = Duration::from_millis(500);
 
-/// When alerts are sent again, and when they are given up.
+/// When alerts are sent again, and after which time they fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendPolicy {
     /// The waits before an alert is sent again, with full jitter.
     pub retries: Pace,
     /// The number of consecutive failures after which the circuit of a destination opens.
     pub failures_to_open: u32,
-    /// The time for which an open circuit lets nothing pass. Then one alert is a probe.
+    /// The time for which an open circuit sends nothing. Then one alert is sent as a probe.
     pub open: Pace,
     /// An alert that is older than this and was sent at least 10 times fails.
     pub give_up: Duration,
@@ -26,12 +26,12 @@ pub struct SendPolicy {
     pub last_alerts: Duration,
 }
 
-/// The number of attempts before an alert can fail because of its age: a laptop may have been switched off meanwhile.
+/// The number of attempts before an alert can fail because of its age. A computer may have been switched off for days.
 pub(super) const MIN_ATTEMPTS: u32 = 10;
 
 impl Default for SendPolicy {
-    /// Retries after 1 second to 5 minutes, an open circuit after 5 failures for 30 seconds to 15 minutes, failure after 7
-    /// days.
+    /// A failed alert is sent again after 1 second to 5 minutes. The circuit opens after 5 failures, for 30 seconds to 15
+    /// minutes. An alert fails after 7 days.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -92,7 +92,7 @@ impl<S: FindingStore> AlertSender<S> {
         Self { store, destinations, policy }
     }
 
-    /// Sends alerts until `ends` is true. Then the rest is sent until nothing is pending, every destination with pending
+    /// Sends alerts until `ends` is true. Then continues until nothing is pending, every destination with pending
     /// alerts fails, or the time limit of the policy is reached.
     ///
     /// # Errors
@@ -191,7 +191,11 @@ impl<S: FindingStore> AlertSender<S> {
         };
         let age = milliseconds(now.saturating_sub(pending.recorded.saturating_mul(1_000)));
         if age > policy.give_up && pending.attempts + 1 >= MIN_ATTEMPTS {
-            tracing::warn!(destination = name, alert = pending.alert.id(), "alert given up: {reason}");
+            tracing::warn!(
+                destination = name,
+                alert = pending.alert.id(),
+                "alert not sent for too long, and not sent again: {reason}"
+            );
             self.store.record_failed(name, number, &reason).await?;
             return Ok(SendStep::Failed);
         }

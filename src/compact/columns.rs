@@ -160,7 +160,7 @@ pub(super) struct EventColumns {
     values: Vec<ColumnValue>,
 }
 
-/// A value with its definition level: how many of the objects around it, and the value itself, are present.
+/// A value with its definition level: the number of objects around it that are present, plus 1 if the value is present.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ColumnValue {
     pub(super) level: i16,
@@ -168,7 +168,7 @@ pub(super) struct ColumnValue {
 }
 
 impl EventColumns {
-    /// Reads an event. Returns whether it is a JSON object; otherwise no column has a value. On duplicate keys the last value
+    /// Reads an event. Returns whether it is a JSON object; if not, no column has a value. On duplicate keys the last value
     /// wins.
     pub(super) fn read(&mut self, event: &[u8]) -> bool {
         self.values.clear();

@@ -59,7 +59,7 @@ pub(super) struct FinishedFile {
     pub(super) events: u64,
     /// Its size in bytes.
     pub(super) bytes: u64,
-    /// What was written into it.
+    /// The digest of its lines.
     pub(super) digest: LinesDigest,
 }
 

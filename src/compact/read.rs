@@ -31,7 +31,7 @@ struct LineVisitor {
 
 impl ScanVisitor for LineVisitor {
     fn visit(&mut self, event: ScannedEvent<'_>) -> Result<VisitOutcome, QueryError> {
-        // The column is a text. Bytes that are no text would be lost in it.
+        // The column contains text, so bytes that are not valid UTF-8 would be lost.
         if std::str::from_utf8(event.bytes).is_err() {
             return Ok(VisitOutcome::Invalid);
         }

@@ -3,17 +3,17 @@
 use crate::event::filter::{Decision, Filter};
 use trailhose_rules::{DetectionRule, RuleSet};
 
-/// A rule, and those of its event names that a filter drops.
+/// A rule, and the event names of the rule that a filter drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilteredRule<'r> {
     /// The rule.
     pub rule: &'r DetectionRule,
-    /// The event names. The rule matches no event of these names in what the filter keeps.
+    /// The event names. The filter keeps no event with one of these names that the rule could match.
     pub event_names: Vec<String>,
 }
 
-/// Returns the rules that watch event names that a filter drops by name and source. A filter can drop more: this finds only
-/// what it drops because of `eventName` and `eventSource`.
+/// Returns the rules that watch event names that a filter drops. Considers only `eventName` and `eventSource`, so a filter can
+/// drop more events than this finds.
 pub fn filtered_rules<'r>(rules: &'r RuleSet, filter: &Filter) -> Vec<FilteredRule<'r>> {
     if filter.is_empty() {
         return Vec::new();

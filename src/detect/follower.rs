@@ -100,8 +100,8 @@ pub struct DetectionReport {
 }
 
 impl Detection {
-    /// Follows the segments until `ends` is true, then to their end, and sends alerts meanwhile. An error is logged, and the
-    /// work is continued after a pause; the report contains an error of the end.
+    /// Follows the segments until `ends` is true and all segments are read, and sends alerts meanwhile. After an error, which
+    /// is logged, the work continues after a pause. The report contains the error that ended the work, if there is one.
     pub async fn run(mut self, ends: watch::Receiver<bool>) -> DetectionReport {
         let (ended, sender_ends) = watch::channel(false);
         let sender = self.sender.run(sender_ends);
@@ -134,7 +134,7 @@ impl DetectFollower {
     ) -> Result<(), FollowError> {
         let grace = i64::try_from(close_after.as_secs()).unwrap_or(i64::MAX);
         loop {
-            // What is committed before this point is read below.
+            // Everything that is committed before this point is read below.
             let is_last = *ends.borrow();
             let followed = follow(self, segments, state, &|| false, &|_| {}).await;
             let closed = followed.and_then(|_| {
@@ -147,7 +147,10 @@ impl DetectFollower {
                 Err(error) if is_last => return Err(error),
                 Ok(_) => PAUSE,
                 Err(error) => {
-                    tracing::warn!("the detection continues in {} s: {error}", PAUSE_AFTER_ERROR.as_secs());
+                    tracing::warn!(
+                        "the detection failed, the next attempt is in {} s: {error}",
+                        PAUSE_AFTER_ERROR.as_secs()
+                    );
                     PAUSE_AFTER_ERROR
                 }
             };

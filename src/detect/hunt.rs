@@ -23,9 +23,9 @@ pub struct Hunt {
     pub scan: Arc<QueryScan>,
     /// The rules.
     pub rules: Arc<RuleSet>,
-    /// The span of the events' own time. `None` for events of any time, also those without a valid one.
+    /// The span of the event times. `None` selects all events, also those without a valid time.
     pub span: Option<TimeSpan>,
-    /// Excludes what arrived after this day. Only the user can know that no event of the span did.
+    /// Excludes what arrived after this day. Only the user can know that no event of the span arrived later.
     pub arrived_until: Option<Date>,
 }
 
@@ -84,7 +84,7 @@ impl Hunt {
         ScanRequest { pruning, prefilter: None, fields: Some(self.rules.selected_fields()) }
     }
 
-    /// Evaluates the rules and passes the matches to `sink`, in no order.
+    /// Evaluates the rules and passes the matches to `sink`, in any order.
     ///
     /// # Errors
     /// The events cannot be listed. A file that cannot be read is not an error: it is counted and named in the report.

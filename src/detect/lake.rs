@@ -152,7 +152,7 @@ impl LakeDetection {
         tally.events += read.events;
         tally.invalid_lines += read.invalid_lines;
         if read.invalid_lines > 0 {
-            tracing::warn!(object = %at, lines = read.invalid_lines, "lines that are no events were not evaluated");
+            tracing::warn!(object = %at, lines = read.invalid_lines, "lines that are not events were not evaluated");
         }
         Ok(())
     }
@@ -187,7 +187,7 @@ impl LakeDetection {
 
     /// Sends what is pending to a destination, unless it is unusable.
     async fn send_to(&self, to: &Arc<dyn AlertDestination>, is_usable: bool) -> Result<SendReport, String> {
-        // One read instead of the two writes of a lease, most of the time.
+        // In most cases nothing is pending, and this read costs less than the two writes of a lease.
         let pending = self.store.pending_alerts(to.name()).await.map_err(|error| error.to_string())?.1;
         if pending == 0 || !is_usable {
             return Ok(SendReport { pending, ..SendReport::default() });
@@ -195,7 +195,7 @@ impl LakeDetection {
         let now = jiff::Timestamp::now().as_second();
         let lease = self.store.lease(to.name(), now, now + LEASE_SECONDS).await.map_err(|error| error.to_string())?;
         let Some(lease) = lease else { return Ok(SendReport::default()) };
-        // Until nothing is due. The sender ends at an open circuit.
+        // Repeats until nothing is due. The sender ends if a circuit is open.
         let (_ends, ended) = watch::channel(true);
         let policy = SendPolicy { last_alerts: SEND_TIME, ..SendPolicy::default() };
         let sent = AlertSender::new(Arc::clone(&self.store), vec![Arc::clone(to)], policy).run(ended).await;

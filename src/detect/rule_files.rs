@@ -25,12 +25,12 @@ pub enum RuleFilesError {
     /// The folder contains no rule file.
     #[error("rules: {} contains no file with the extension yml or yaml", .0.display())]
     Empty(PathBuf),
-    /// The folder contains too many files or folders within folders.
+    /// The folder contains too many files or levels of folders.
     #[error("rules: {} has more than {MAX_FILES} rule files or {MAX_DEPTH} levels of folders", .0.display())]
     TooMany(PathBuf),
 }
 
-/// Reads the files with the extension `yml` or `yaml` of a folder and its folders, in the order of their paths, or one file.
+/// Reads the files with the extension `yml` or `yaml` of a folder and its subfolders, in the order of their paths, or one file.
 /// Other files, and files and folders whose names start with a dot, are not rules. Folders behind symbolic links are not
 /// read and count as invalid.
 ///
@@ -47,7 +47,7 @@ pub fn read_rules(path: &Path) -> Result<LoadedRules, RuleFilesError> {
     Ok(loaded)
 }
 
-/// Reads the rule files of a folder without their evaluation: each with its path in the folder and its bytes.
+/// Reads the rule files of a folder without parsing them: each with its path in the folder and its bytes.
 ///
 /// # Errors
 /// The same as those of [`read_rules`].

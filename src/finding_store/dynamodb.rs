@@ -12,7 +12,8 @@
 //! | `rules` | `current`, `change#TIME` | the rule set in use; its changes |
 //!
 //! Findings of one group and hour are written in one transaction with their window, their count and the alerts that follow.
-//! Its conditions are what was read before, so that a concurrent transaction makes it fail, and it is repeated.
+//! Its conditions require that what was read before is unchanged. If a concurrent transaction changed it, the transaction
+//! fails and is repeated.
 
 mod item;
 mod lease;
@@ -195,7 +196,7 @@ impl DynamoFindings {
                 }
             }
             let failure = aws::failure(&error);
-            // The actions of the members are denied, not one of the transaction.
+            // IAM denies the actions of the members. A transaction has no action of its own.
             let action = failure.action.clone();
             retry.wait_or_fail(action.as_deref().unwrap_or(TRANSACTION), &self.table, failure).await?;
         }

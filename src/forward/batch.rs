@@ -1,4 +1,4 @@
-//! Events as a forward sends them, the IDs of batches, and their split.
+//! Events as a forward sends them, requests with one batch, and the IDs of batches.
 
 use super::redaction::Redaction;
 use crate::index::IndexedFields;
@@ -13,9 +13,9 @@ use std::io::Write;
 pub struct ForwardedEvent {
     /// The event ID. For an event without one: a hash of its content, and its position.
     pub id: String,
-    /// Its own bytes.
+    /// The bytes of the event.
     original: Vec<u8>,
-    /// Its bytes without the redacted fields, if there are any.
+    /// The bytes after redaction. `None` if no field was redacted.
     redacted: Option<Vec<u8>>,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn size(events: &[ForwardedEvent]) -> usize {
     events.iter().map(|event| event.bytes().len() + 1).sum::<usize>() + 1
 }
 
-/// Compresses a body. The result depends on nothing but the body.
+/// Compresses a body. Equal bodies have equal results.
 pub(super) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
     // Writing to memory does not fail.
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn batch_id_is_that_of_its_event_ids() {
+    fn batch_id_depends_only_on_event_ids() {
         let (a, b) = (event(r#"{"eventID":"a","x":1}"#, "1"), event(r#"{"eventID":"b"}"#, "2"));
         let other_place = event(r#"{"eventID":"a","x":2}"#, "3");
         assert_eq!(batch_id(&[a.clone(), b.clone()]), batch_id(&[other_place, b.clone()]));

@@ -63,11 +63,11 @@ pub enum ForwardOutcome {
 /// The result of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemOutcome {
-    /// It is accepted, now or earlier.
+    /// It is accepted, by this or by an earlier request.
     Accepted,
     /// It is not accepted, and a retry can succeed.
     Retry(String),
-    /// It is not accepted, and no event is until a person changes something.
+    /// It is not accepted. No event is accepted until a person changes something.
     Blocked(String),
     /// It is refused.
     Refused {
@@ -193,7 +193,7 @@ impl Endpoint {
             413 => ForwardOutcome::TooLarge { response: excerpt },
             408 | 425 | 429 | 500.. => ForwardOutcome::Retry { after: reply.retry_after, reason },
             400 | 409 | 422 => ForwardOutcome::Refused { status: reply.status, response: excerpt },
-            // Among them 401, 403, 404 and 410. They do not depend on the events.
+            // This includes 401, 403, 404 and 410. These statuses do not depend on the events.
             _ => ForwardOutcome::Blocked { reason },
         }
     }

@@ -23,10 +23,10 @@ pub struct ForwardPolicy {
     pub retries: Pace,
     /// The number of consecutive failures after which the circuit opens.
     pub failures_to_open: u32,
-    /// The time for which an open circuit lets nothing pass. Then the same batch is a probe.
+    /// The time for which an open circuit sends nothing. Then the same batch is sent as a probe.
     pub open: Pace,
-    /// The number of events that can be refused alone without an accepted request. Then the circuit opens, because the
-    /// cause is not the event.
+    /// The number of events that can be refused one by one without an accepted request. The circuit then opens, because
+    /// the cause cannot be a single event.
     pub max_refusals: u32,
     /// How long failed requests are repeated after a sync has ended.
     pub last_retries: Duration,
@@ -35,8 +35,8 @@ pub struct ForwardPolicy {
 }
 
 impl Default for ForwardPolicy {
-    /// Retries after 1 second to 5 minutes, an open circuit after 5 failures or 10 refused events for 30 seconds to 15
-    /// minutes.
+    /// A failed request is repeated after 1 second to 5 minutes. The circuit opens after 5 failures or 10 refused events,
+    /// for 30 seconds to 15 minutes.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -55,7 +55,7 @@ impl Default for ForwardPolicy {
 pub enum ForwardEnd {
     /// More events can be delivered.
     Running,
-    /// No more events are delivered. What is delivered is sent, as long as the destination accepts it.
+    /// No more events are delivered. Delivered events are sent while the destination accepts them.
     Drain,
     /// Only the response to the last request is awaited.
     Stop,
@@ -97,7 +97,7 @@ impl Unsent {
     }
 }
 
-/// The result of one request that is not repeated as it is.
+/// The final result of a request: it is not repeated with the same events.
 enum Settled {
     Accepted,
     TooLarge(String),
@@ -116,9 +116,9 @@ pub(super) struct ForwardFollower {
     ends: watch::Receiver<ForwardEnd>,
     /// The size of the smallest batch that was too large.
     too_large: usize,
-    /// With a rate limit: nothing is sent before.
+    /// With a rate limit: the earliest time of the next request.
     next_request: Option<Instant>,
-    /// After the end of the sync: when failed requests are not repeated any more.
+    /// After the end of the sync: the time from which failed requests are not repeated.
     deadline: Option<Instant>,
     pub(super) counts: SentCounts,
 }
@@ -140,11 +140,11 @@ impl ForwardFollower {
         self.sink.name()
     }
 
-    /// Sends the refused events again that a person wants to be sent again. One that is refused again is kept.
+    /// Sends the refused events that `trailhose forward retry` selected. An event that is refused again stays stored.
     pub(super) async fn send_refused_again(&mut self) -> Result<(), Unsent> {
         while let Some(refused) = self.state.next_retried_event(self.sink.name())? {
             let event = self.sink.event(&refused.content, || refused.event_id.clone()).map_err(Unsent::Ends)?;
-            // It was stored with its ID, which cannot be computed again without its position.
+            // The ID is stored too. For an event without an event ID, it depends on a position that is not stored.
             let event = event.with_id(refused.event_id.clone());
             let is_accepted = self.send_alone(&event, &refused.batch).await?;
             if is_accepted {
@@ -230,8 +230,8 @@ impl ForwardFollower {
         Ok(())
     }
 
-    /// Stores a refused event. With a limit, if too many events were refused without an accepted request, opens the circuit
-    /// instead: then the destination refuses every event, and the position is kept.
+    /// Stores a refused event. If the number is limited and too many events were refused without an accepted request, the
+    /// destination refuses every event: then this opens the circuit instead, and the position is kept.
     fn quarantine(
         &mut self,
         event: &ForwardedEvent,
@@ -244,7 +244,7 @@ impl ForwardFollower {
         let refusals = self.state.forward(name)?.unwrap_or_default().refusals;
         if is_limited && refusals >= self.policy.max_refusals {
             let reason = format!(
-                "status {status}: {response}: {refusals} events in a row were refused, so this one is kept. Correct the \
+                "status {status}: {response}: {refusals} events in a row were refused, so this one is sent again later. Correct the \
                  settings or the destination, then use `trailhose forward retry {name}`"
             );
             self.record_failure(None, &reason, true)?;
@@ -339,7 +339,11 @@ impl ForwardFollower {
             false => policy.retries.wait(failures, fastrand::f64()),
         };
         let wait = wait.max(after.unwrap_or_default());
-        tracing::warn!(forward = name, "not sent, and sent again in {:.1} s: {reason}", wait.as_secs_f64());
+        tracing::warn!(
+            forward = name,
+            "the request failed, the next attempt is in {:.1} s: {reason}",
+            wait.as_secs_f64()
+        );
         self.counts.failures += 1;
         let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         let until = jiff::Timestamp::now().as_millisecond().saturating_add(wait);

@@ -39,7 +39,7 @@ impl Otlp {
         Self { endpoint, encoding }
     }
 
-    /// Returns the number of rejected log records and the message of a response, or `None` if it is no response of a
+    /// Returns the number of rejected log records and the message of a response, or `None` if the body is not one of a
     /// receiver of log records.
     fn rejected(&self, body: &[u8]) -> Option<(u64, String)> {
         match self.encoding {
@@ -199,7 +199,7 @@ impl ForwardDestination for Otlp {
         match self.rejected(&reply.body) {
             Some((0, _)) => ForwardOutcome::Accepted,
             Some((count, message)) if count < request.events.len() as u64 => {
-                // The protocol forbids to send the accepted records again, and does not name the rejected ones.
+                // The protocol forbids sending the accepted records again, and does not name the rejected ones.
                 let all = request.events.len();
                 let message = self.endpoint.mask(&message);
                 ForwardOutcome::PartlyRefused {
@@ -262,7 +262,7 @@ mod protobuf {
         None
     }
 
-    /// Passes each field to `each`. Returns `None` if the bytes are no message.
+    /// Passes each field to `each`. Returns `None` if the bytes are not a message.
     pub(super) fn read<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, WireValue<'a>) -> Option<()>) -> Option<()> {
         while !bytes.is_empty() {
             let tag = read_varint(&mut bytes)?;

@@ -14,8 +14,8 @@ const NOTE: &str = "trailhoseRedacted";
 /// The minimum length of a key in characters.
 const MIN_KEY: usize = 32;
 
-/// The fields that are not sent as they are. A field is a path such as `userIdentity.userName`. A path continues in each
-/// element of an array.
+/// The fields that are removed or hashed before an event is sent. A field is a path such as
+/// `userIdentity.userName`. A path continues in each element of an array.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RedactionConfig {
     /// The fields that are removed.
@@ -99,7 +99,9 @@ impl Redaction {
             return Err(format!("redact: {path:?}: expected a field such as userIdentity.userName"));
         }
         if matches!(path, "eventID" | "eventId") {
-            return Err(format!("redact: {path} identifies an event that is sent again, and cannot be redacted"));
+            return Err(format!(
+                "redact: {path} cannot be redacted: receivers recognize an event that is sent again by it"
+            ));
         }
         let mut node = &mut self.root;
         for name in path.split('.') {
@@ -205,7 +207,8 @@ impl Redaction {
         }
     }
 
-    /// Returns the keyed hash of a value. Strings are hashed without their escapes, so that it does not depend on them.
+    /// Returns the keyed hash of a value. The escapes of a string are decoded first, so that its spelling does not change the
+    /// hash.
     fn hash(&self, value: RawValue<'_>) -> Option<String> {
         let content: Cow<'_, [u8]> = match value.bytes {
             [b'"', text @ .., b'"'] if !value.has_escape => Cow::Borrowed(text),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// The time between two reads of the segments.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The time until the next attempt after an error that is not one of the destination.
+/// The time until the next attempt after an error that the destination did not cause.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
 /// A forward that can run.
@@ -58,7 +58,7 @@ impl Forward {
         ends: watch::Receiver<ForwardEnd>,
     ) -> Result<Self, StateError> {
         state.add_forward(sink.name())?;
-        // So that a prune waits for a forward that has not sent anything yet.
+        // A prune must also wait for a forward that has not sent anything yet.
         let follower = ForwardFollower::new(sink, Arc::clone(&state), policy, ends.clone());
         if state.follower(follower.name())?.is_none() {
             let folder = segments.folder_id().to_owned();
@@ -67,21 +67,24 @@ impl Forward {
         Ok(Self { follower, segments, state, ends })
     }
 
-    /// Sends what is delivered until it ends. An error is logged, and the work is continued after a pause; the report
-    /// contains an error of the end.
+    /// Sends the delivered events until `ends` says to end. After an error, which is logged, the work continues after a pause.
+    /// The report contains the error that ended the work, if there is one.
     pub async fn run(mut self) -> ForwardReport {
         let error = loop {
-            // What is committed before this point is read below.
+            // Everything that is committed before this point is read below.
             let end = *self.ends.borrow();
             let sent = self.send().await;
             let pause = match (end, sent) {
                 (ForwardEnd::Running, Ok(())) => PAUSE,
-                // The end came meanwhile: what is delivered is still sent.
+                // The sync ended during this attempt. The remaining events are still sent.
                 (ForwardEnd::Running, Err(_)) if *self.ends.borrow() == ForwardEnd::Drain => continue,
                 (ForwardEnd::Running, Err(reason)) if *self.ends.borrow() == ForwardEnd::Stop => break Some(reason),
                 (ForwardEnd::Running, Err(reason)) => {
                     let seconds = PAUSE_AFTER_ERROR.as_secs();
-                    tracing::warn!(forward = self.follower.forward(), "continues in {seconds} s: {reason}");
+                    tracing::warn!(
+                        forward = self.follower.forward(),
+                        "the forward failed, the next attempt is in {seconds} s: {reason}"
+                    );
                     PAUSE_AFTER_ERROR
                 }
                 (_, sent) => break sent.err(),

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 /// The path of the collector. The paths of events and acknowledgements start with it.
 const COLLECTOR: &str = "/services/collector";
 
-/// How long an acknowledgement is awaited. Splunk recommends to send events again after some minutes.
+/// How long an acknowledgement is awaited. Splunk recommends sending events again after some minutes.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 
-/// The first and the longest wait between two questions for an acknowledgement.
+/// The first and the longest wait between two requests for an acknowledgement.
 const POLLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Splunk's HTTP Event Collector.
@@ -29,7 +29,7 @@ pub(super) struct Splunk {
     endpoint: Endpoint,
     /// The members of each event before its time.
     metadata: String,
-    /// Where acknowledgements are asked for, and the channel.
+    /// The URL of the acknowledgements, and the channel.
     acknowledgement: Option<(DestinationUrl, String)>,
 }
 
@@ -101,7 +101,7 @@ impl Splunk {
             let Some(reply) = reply else {
                 return ForwardOutcome::Retry {
                     after: None,
-                    reason: "the acknowledgement is not one of Splunk".into(),
+                    reason: "the response is not an acknowledgement of Splunk".into(),
                 };
             };
             if reply.acks.get(&number.to_string()) == Some(&true) {

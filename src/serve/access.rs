@@ -15,11 +15,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time for which the stored tokens are not read again. A token that was created or revoked takes effect after it.
+/// The time for which the tokens are kept in memory. A new or revoked token takes effect within this time.
 const TOKENS_FOR: Duration = Duration::from_secs(1);
 
-/// The header that the console sends with every request. A page of another site cannot send it without a question to this
-/// server, which is refused.
+/// The header that the console sends with every request. For a page of another site, the browser first asks this server
+/// whether it may send the header (a CORS preflight request), and the server refuses.
 const CONSOLE_HEADER: &str = "x-trailhose-console";
 
 /// What a request needs.
@@ -27,7 +27,7 @@ const CONSOLE_HEADER: &str = "x-trailhose-console";
 pub(super) enum Requirement {
     /// Nothing: the console's files, the description of the API, and the state of the process.
     Nothing,
-    /// A new or no session.
+    /// Nothing: the request starts or ends a session.
     SignIn,
     /// A scope.
     Scope(TokenScope),
@@ -74,7 +74,8 @@ pub(super) struct AccessControl {
     limiter: RateLimiter,
     /// Whether the server listens on a loopback address only.
     is_loopback: bool,
-    /// Names in `Host` that are allowed in addition to those of loopback. Empty beyond loopback: every name is allowed.
+    /// The allowed names in `Host`. On loopback, the names of loopback are allowed too. Beyond loopback, an empty list allows
+    /// every name.
     hosts: Vec<String>,
 }
 
@@ -117,7 +118,7 @@ impl AccessControl {
             return Ok(RequestCaller { token: None, scopes: Vec::new() });
         }
         let found = self.authenticate(method, headers, now);
-        // Failures count for the address, so that the answer to many guesses is a refusal. A guess cannot succeed anyway.
+        // A request without a valid token counts for its address, so that many guesses are refused before they are compared.
         let (caller, is_unlimited) = match found {
             Ok(found) => found,
             Err(problem) => {

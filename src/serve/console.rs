@@ -10,7 +10,8 @@ pub(crate) struct ConsoleFile {
 }
 
 /// The policy that the browser applies to each file: scripts and styles of this server only, none in the page itself, and no
-/// frames. If a value of an event became an element of the page, it could still run nothing and send nothing elsewhere.
+/// frames. If a defect added a value of an event to the page as an element, it could neither run scripts nor send
+/// anything to another server.
 pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 

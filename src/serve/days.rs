@@ -1,7 +1,7 @@
 //! `GET /v1/days`: objects, events and quarantined objects of each account and day of delivery, from the ledger.
 //!
-//! A day without objects between days with objects is not a proof of anything: an account can be silent for a day. Only a
-//! digest proves that nothing was logged.
+//! A day without objects between days with objects does not prove that objects are missing: CloudTrail may have logged
+//! nothing on this day. Only a digest proves that nothing was logged.
 
 use super::ApiState;
 use super::extract::Parameters;
@@ -36,7 +36,7 @@ struct DayCounts {
     quarantined: u64,
 }
 
-/// The counts of a whole ledger. The scan reads every row, so its result is used for a while.
+/// The counts of a whole ledger. The scan reads every row, so its result is kept for some time.
 #[derive(Debug, Default)]
 pub(super) struct LedgerDays {
     accounts: BTreeMap<String, BTreeMap<Date, DayCounts>>,
@@ -60,7 +60,7 @@ impl LedgerDays {
         Ok(days)
     }
 
-    /// Returns how long this result is used: a scan takes at most a twentieth of the time.
+    /// Returns how long this result is used: twenty times the duration of the scan, and at least 2 seconds.
     pub(super) fn valid_for(&self) -> Duration {
         (20 * self.took).max(Duration::from_secs(2))
     }
@@ -140,7 +140,7 @@ pub(super) async fn list(
 ) -> Result<Json<DayList>, ApiProblem> {
     let (ledger, read) = api.ledger_days().await?;
     let (first, last) = ledger.span().unzip();
-    // The newest objects can be months old. A day in the future is that of a wrong key.
+    // The newest objects can be months old. A day in the future comes from an invalid key.
     let tomorrow = Timestamp::now().to_zoned(TimeZone::UTC).date().saturating_add(1.day());
     let newest = last.map_or(tomorrow, |last| last.saturating_add(1.day()).min(tomorrow));
     let until = day("until", parameters.until.as_deref())?.unwrap_or(newest);

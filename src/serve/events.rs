@@ -74,7 +74,7 @@ pub(super) struct EventParameters {
     service: Option<String>,
     account: Option<String>,
     region: Option<String>,
-    /// `userIdentity.arn`, or what identifies the principal without it.
+    /// `userIdentity.arn`, or the value that identifies a principal without an ARN.
     principal: Option<String>,
     /// `userIdentity.accessKeyId`.
     access_key: Option<String>,
@@ -100,7 +100,7 @@ const MAX_PAGE_BYTES: usize = 8 << 20;
 /// The number of events that are read at once. It bounds the memory.
 const READ_AT_ONCE: usize = 64;
 
-/// Lists events, the newest first, and last those without a valid time.
+/// Lists events, the newest first. Events without a valid time are last.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "events", params(EventParameters),
     responses((status = 200, body = EventList), super::Refused))]
 pub(super) async fn list(
@@ -231,8 +231,8 @@ pub(super) async fn show(
     .await
 }
 
-/// Returns the bytes of an event. The index contains the first 8 bytes of the ID only, so events of other IDs are found too. After
-/// a rebuild, the first file can be missing.
+/// Returns the bytes of an event. The index contains only the first 8 bytes of an ID, so it can
+/// also find events with other IDs. After a rebuild, the first file that it finds can be missing.
 fn event_by_id(api: &ApiState, id: String) -> Result<Option<Vec<u8>>, ApiProblem> {
     let searched = EventId::from_text(id.as_bytes());
     let mut query = IndexQuery { id: Some(id), ..IndexQuery::default() };

@@ -53,7 +53,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiProblem> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        // A form of another site can send only other types without a question to this server.
+        // A page of another site can send this type only after a CORS preflight request, which this server refuses.
         if !media_type.eq_ignore_ascii_case("application/json") {
             let detail = "the body must have the header Content-Type: application/json";
             return Err(ApiProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));

@@ -23,7 +23,7 @@ pub(super) struct ListedFinding {
     id: String,
     /// The ID of the rule.
     rule: String,
-    /// The title of the rule. Missing if the rule has too many findings in this hour; then only the ID is stored.
+    /// The title of the rule. Missing if the rule exceeded `findings_per_hour`, so that only the ID of the finding is stored.
     title: Option<String>,
     level: Option<String>,
     /// `open`, `acknowledged`, `closed` or `suppressed`.
@@ -172,8 +172,11 @@ pub(super) async fn show(
 ) -> Result<Json<Value>, ApiProblem> {
     blocking(move || {
         let stored = find(&api, &id)?;
-        let only_id =
-            || ApiProblem::not_found("only the ID of this finding is stored: its rule has too many in this hour");
+        let only_id = || {
+            ApiProblem::not_found(
+                "only the ID of this finding is stored, because its rule exceeded findings_per_hour in this hour",
+            )
+        };
         let finding = stored.finding.as_ref().ok_or_else(only_id)?;
         Ok(Json(ocsf(finding, &stored.state, stored.recorded)))
     })

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time for which an open index is used. Then it is opened again, in case that the index was built again.
+/// The time for which an open index is used. Then it is opened again, because the index may have been built again.
 const INDEX_FOR: Duration = Duration::from_secs(5);
 
 /// The maximum number of indexes that are kept open.
@@ -47,7 +47,8 @@ pub(super) enum ProgressError {
 }
 
 impl ServedFolder {
-    /// Returns how far a follower has read. A partly read segment counts as a whole, without the events that were read.
+    /// Returns how far a follower has read. The backlog includes the bytes of a partly read segment as a whole, and of its
+    /// events only those that were not read.
     pub(super) fn progress(&self, follower: &str) -> Result<FollowerProgress, ProgressError> {
         let FollowerState { cursor, events, .. } = self.state.follower(follower)?.unwrap_or_default();
         let after = if cursor.lines.is_some() { cursor.segment - 1 } else { cursor.segment };
@@ -65,7 +66,7 @@ pub struct IndexPool {
 }
 
 impl IndexPool {
-    /// Names the index at `path`, which may not exist yet.
+    /// Creates a pool for the index at `path`, which may not exist yet.
     pub fn new(path: PathBuf) -> Self {
         Self { path, idle: Mutex::default() }
     }
@@ -95,7 +96,7 @@ impl IndexPool {
     }
 }
 
-/// A value that is computed again after a while.
+/// A value that is computed again after a fixed time.
 #[derive(Debug)]
 pub(super) struct TimedValue<T> {
     value: Mutex<Option<(Instant, T)>>,

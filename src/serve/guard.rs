@@ -46,8 +46,9 @@ pub(super) fn router(api: Arc<ApiState>) -> Router {
         router = router.route(file.path, get(async move || (headers, file.body)));
     }
     let unknown = async || ApiProblem::not_found("there is nothing at this path: see /v1/openapi.json");
-    let method =
-        async || ApiProblem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method: see Allow");
+    let method = async || {
+        ApiProblem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method: see the header Allow")
+    };
     router
         .fallback(unknown)
         .method_not_allowed_fallback(method)
@@ -85,7 +86,7 @@ async fn guard(State(api): State<Arc<ApiState>>, mut request: Request, next: Nex
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     let status = response.status();
-    // The connection cannot be used again if the body was not read. A client may send it for a long time.
+    // The body was not read to its end, and the client may continue to send it, so the connection cannot be used again.
     if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::REQUEST_TIMEOUT {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -15,8 +15,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The time until the next attempt after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
-/// Adds delivered events to the index until `ends` is true, then to the end of what is delivered. An error is logged, and
-/// the work is continued after a pause.
+/// Adds delivered events to the index until `ends` is true and all delivered events are added. After an error, which is
+/// logged, the work continues after a pause.
 pub(super) async fn follow_index(
     segments: Arc<CommittedSegments>,
     state: Arc<StateDatabase>,
@@ -26,7 +26,7 @@ pub(super) async fn follow_index(
     let mut opened: Option<IndexFollower> = None;
     let mut last_error = String::new();
     loop {
-        // What is committed before this point is read below.
+        // Everything that is committed before this point is read below.
         let is_last = *ends.borrow();
         let mut pause = PAUSE;
         if let Err(error) = follow_once(&segments, &state, path, &mut opened).await {

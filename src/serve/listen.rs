@@ -152,7 +152,7 @@ async fn serve(
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // Errors are those of the client: it went away, or sent something else than HTTP.
+    // The client caused the error: it closed the connection, or did not send HTTP.
     let _ = tokio::select! {
         ended = connection.as_mut() => ended,
         () = is_true(&mut stops) => {

@@ -122,7 +122,10 @@ impl ServeMetrics {
             ),
             lag: family!("lag_seconds", "Seconds since the end of the last run without failures"),
             follower_backlog: family!("follower_backlog_events", "Delivered events that the follower has not read"),
-            follower_lag: family!("follower_lag_seconds", "Seconds since the oldest of these events was delivered"),
+            follower_lag: family!(
+                "follower_lag_seconds",
+                "Seconds since the oldest event that the follower has not read was delivered"
+            ),
             follower_failed: family!("follower_failed", "1 if the follower cannot continue without a person"),
             alerts: family!("alerts", "Alerts in the outbox by destination and state"),
             findings: family!("findings", "Findings by state"),

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
     info(
         title = "trailhose",
         description = "Sources, runs, events, findings and alerts of `trailhose serve`.",
-        license(name = "MIT OR Apache-2.0")
+        license(name = "Apache-2.0")
     ),
     components(schemas(ApiProblem))
 )]

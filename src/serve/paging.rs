@@ -44,7 +44,7 @@ pub(super) fn position(kind: &str, cursor: Option<&str>) -> Result<Option<String
     position.map(|position| Some(position.to_owned())).ok_or_else(invalid_cursor)
 }
 
-/// The cursor is not one of this list.
+/// Returns the error for a cursor of another list.
 pub(super) fn invalid_cursor() -> ApiProblem {
     ApiProblem::bad_request("the cursor is invalid: use next_cursor of the page before, with the same conditions")
 }

@@ -14,7 +14,7 @@ const BURST_SECONDS: f64 = 4.0;
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum RateKey {
-    /// An IPv4 address, or an IPv6 network of 64 bits, which one client can have alone.
+    /// An IPv4 address, or an IPv6 network of 64 bits, which one client can control alone.
     Address(IpAddr),
     /// The name of a token.
     Token(String),
@@ -63,7 +63,7 @@ impl RateLimiter {
             (bucket.left + elapsed * self.per_second).min(full)
         };
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
-            // A full bucket has no information.
+            // A full bucket is the same as a new one.
             buckets.retain(|_, bucket| refilled(bucket) < full);
         }
         let key = if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) { RateKey::Others } else { key };

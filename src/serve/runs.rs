@@ -25,7 +25,7 @@ pub(super) struct RunView {
     state: &'static str,
     /// Objects that it completed.
     objects: u64,
-    /// Events in them.
+    /// Events in these objects.
     events: u64,
     delivered: u64,
     duplicates: u64,

@@ -1,7 +1,7 @@
 //! Runs every source at its own interval, in one process with one ledger.
 //!
 //! A run is recorded when it starts and when it ends. A source never has two runs at the same time: a request for a run
-//! joins the one that runs or waits.
+//! returns the run that is in progress or pending.
 
 use super::is_true;
 use super::source_settings::ApiSourceSettings;
@@ -101,7 +101,7 @@ pub trait SourceRunner: Send + Sync + Debug {
     fn forget(&self, id: &str);
 }
 
-/// Is told about the end of each run.
+/// Receives the end of each run.
 pub(super) trait RunObserver: Send + Sync + Debug {
     fn run_ended(&self, source: &str, state: RunState, finished: &FinishedRun);
 }
@@ -179,7 +179,7 @@ impl Scheduler {
         }))
     }
 
-    /// Returns what reads the sources.
+    /// Returns the runner that reads the sources.
     pub(super) fn runner(&self) -> &Arc<dyn SourceRunner> {
         &self.runner
     }
@@ -213,7 +213,8 @@ impl Scheduler {
         }
     }
 
-    /// Returns the number of a run that runs or starts as soon as possible, or `None` if there is no such source.
+    /// Returns the number of the run in progress, or starts a run as soon as possible and returns its number. `None` if there
+    /// is no such source.
     ///
     /// # Errors
     /// Errors of the state database.
@@ -246,7 +247,7 @@ impl Scheduler {
         }
     }
 
-    /// Stops all sources, and waits until the objects in progress are finished. Returns whether they are within the limit.
+    /// Stops all sources, and waits until the objects in progress are finished. Returns whether this took less than the limit.
     pub(super) async fn drain(&self, limit: Duration) -> bool {
         self.stops.send_replace(true);
         self.entries().values().for_each(|entry| {
@@ -299,7 +300,7 @@ impl Scheduler {
             let next = now().saturating_add(i64::try_from(entry.source.interval.as_secs()).unwrap_or(i64::MAX));
             {
                 let mut status = entry.status();
-                // A run can be requested already.
+                // A run may have been requested meanwhile.
                 status.next = status.open.is_none().then_some(next);
             }
             tokio::select! {
@@ -309,7 +310,7 @@ impl Scheduler {
                 () = is_true(&mut stops) => {}
             }
         }
-        // A run that was requested and not started.
+        // The run was requested and did not start.
         let open = entry.status().open.clone();
         if let Some(open) = open {
             self.end_run(&entry, &open, &FinishedRun { is_stopped: true, ..FinishedRun::default() });

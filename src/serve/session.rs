@@ -21,7 +21,7 @@ pub(super) const SESSION_COOKIE: &str = "trailhose_session";
 /// The duration of a session.
 const SESSION_FOR: Duration = Duration::from_secs(12 * 3_600);
 
-/// The maximum number of sessions. A further one ends the oldest.
+/// The maximum number of sessions. A further session ends the oldest one.
 const MAX_SESSIONS: usize = 1_000;
 
 /// The sessions, by the hash of their secret.

@@ -141,7 +141,7 @@ impl ApiSourceSettings {
         std::iter::once(slug.clone()).chain(numbered).find(|id| !is_used(id)).unwrap_or(slug)
     }
 
-    /// Returns whether both sources contain the same objects, by their locations alone.
+    /// Returns whether one source contains the other. Compares only buckets with prefixes, and folders.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         match (&self.bucket, &other.bucket, &self.folder, &other.folder) {
             (Some(one), Some(two), ..) => {

@@ -140,7 +140,7 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Runs a source now. Joins a run that is in progress.
+/// Runs a source now. If a run is in progress, returns its number.
 #[utoipa::path(post, path = "/v1/sources/{id}/run", operation_id = "run_source", tag = "sources",
     params(("id" = String, Path, description = "The ID of the source")),
     responses(
@@ -171,10 +171,10 @@ pub(super) async fn add_forwarded(
     add_source(&api, &target, body, "/sources").await
 }
 
-/// The names under which programs send stored keys.
+/// The members in which programs send access keys, without underscores and in lower case.
 const KEY_NAMES: [&str; 4] = ["accesskeyid", "secretaccesskey", "sessiontoken", "secretkey"];
 
-/// Refuses stored access keys. Their values are not repeated.
+/// Refuses settings with access keys. The error does not contain their values.
 fn refuse_keys(body: &Value) -> Result<(), ApiProblem> {
     let Value::Object(members) = body else { return Ok(()) };
     let plain = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();

@@ -76,7 +76,7 @@ pub struct RefusedEvent {
     pub status: u16,
     /// The start of the response.
     pub response: String,
-    /// When it was refused last, in seconds since 1970.
+    /// The time of the last refusal, in seconds since 1970.
     pub recorded: i64,
     /// The number of times it was refused.
     pub attempts: u32,
@@ -230,7 +230,7 @@ impl StateDatabase {
         rows.map_err(|error| self.failed(error))
     }
 
-    /// Durably lets a forward send again at once, and its refused events again. Returns their number.
+    /// Durably closes the circuit of a forward, and marks its refused events to be sent again. Returns the number of events.
     ///
     /// # Errors
     /// Errors of SQLite.

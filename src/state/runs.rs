@@ -40,7 +40,7 @@ impl RunState {
 pub struct RunCounts {
     /// Objects that it completed.
     pub objects: u64,
-    /// Events in them.
+    /// Events in these objects.
     pub events: u64,
     /// Events that it delivered, with oversize events.
     pub delivered: u64,

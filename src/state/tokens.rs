@@ -6,11 +6,11 @@ use rusqlite::{Row, params};
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenScope {
-    /// Read everything except through Athena.
+    /// Read everything, and run queries over the delivered files.
     Read,
     /// Add, remove and run sources; change findings; retry alerts.
     Write,
-    /// Run queries with Athena, which AWS bills.
+    /// Reserved for queries with Athena. The API does not run any yet.
     Athena,
 }
 
@@ -46,7 +46,7 @@ pub struct ApiToken {
     pub is_unlimited: bool,
     /// When it was created, in seconds since 1970.
     pub created: i64,
-    /// When it was revoked, in seconds since 1970. It is then refused.
+    /// When it was revoked, in seconds since 1970. A revoked token is refused.
     pub revoked: Option<i64>,
 }
 

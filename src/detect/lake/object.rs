@@ -28,7 +28,7 @@ const BATCH: usize = 500;
 pub(super) struct ReadLines {
     /// Events that were evaluated.
     pub(super) events: u64,
-    /// Lines that are no events.
+    /// Lines that are not events.
     pub(super) invalid_lines: u64,
 }
 

@@ -10,13 +10,13 @@ pub struct LakeTally {
     pub objects: u64,
     /// Objects and other work that failed and is repeated.
     pub failed: u64,
-    /// Messages that are no notifications.
+    /// Messages that are not notifications.
     pub invalid_messages: u64,
     /// Notifications of other changes than a new object.
     pub ignored: u64,
     /// Events that were evaluated.
     pub events: u64,
-    /// Lines that are no events.
+    /// Lines that are not events.
     pub invalid_lines: u64,
     /// Findings.
     pub recorded: RecordedFindings,

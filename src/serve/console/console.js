@@ -9,7 +9,7 @@ import * as days from './console/days.js';
 import * as findings from './console/findings.js';
 import * as ask from './console/ask.js';
 
-// In the order of the keys 1 to 5. A view has a `title` and `open(root, parameters, session)`, which returns
+// In the order of the keyboard keys 1 to 5. A view has a `title` and `open(root, parameters, session)`, which returns
 // `{update(parameters), close()}`: `update` returns false if the view has to be opened again.
 const VIEWS = { sources, events, days, findings, ask };
 
@@ -116,7 +116,7 @@ async function signOut() {
   }
 }
 
-// The browser may not permit storage. Then a setting holds until the page is closed.
+// If the browser does not permit storage, a setting is kept until the page is closed.
 function stored(name, value) {
   try {
     if (value !== undefined) localStorage.setItem(name, value);

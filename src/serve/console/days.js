@@ -6,7 +6,7 @@ import { announce, count, failure, fill, formatNumber, h, link } from './dom.js'
 export const title = 'Days';
 
 const METRICS = { objects: 'Objects', events: 'Events', quarantined: 'Quarantined objects' };
-// Days that Earlier and Later move.
+// The number of days by which the buttons Earlier and Later move.
 const DAYS = 62;
 const LEVELS = 5;
 
@@ -84,7 +84,7 @@ export function open(root, first) {
         ),
       ),
     );
-    // The newest days are in view, and the newest day of the first account is the cell that the Tab key reaches.
+    // Scroll to the newest days. The Tab key moves to the newest day of the first account.
     map.querySelector('tbody tr')?.lastElementChild.setAttribute('tabindex', '0');
     map.firstElementChild.scrollLeft = map.firstElementChild.scrollWidth;
     const missing = answer.accounts.flatMap((account) => account.days).filter((day) => day.state === 'no_objects').length;
@@ -174,7 +174,7 @@ export function open(root, first) {
   return { update, close: () => controller.abort() };
 }
 
-/** Returns the day that is so many days after a day. */
+/** Returns the day that is a number of days after a day. */
 export function addDays(day, days) {
   const date = new Date(`${day}T00:00:00Z`);
   date.setUTCDate(date.getUTCDate() + days);

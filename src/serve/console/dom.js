@@ -1,8 +1,8 @@
-// Elements, formats and small components. All text of events comes from attackers in the worst case, so it is only ever added
+// Elements, formats and small components. Text of events may come from an attacker, so it is only added
 // as text nodes, and characters that are invisible or change the direction of text are shown as escapes.
 
 const NUMBERS = new Intl.NumberFormat('en');
-// Control characters, zero-width characters, and marks, embeddings and isolates of the text direction.
+// Control characters, zero-width characters, and characters that change the direction of text.
 const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
 /** Returns a new element. Attributes that are null, undefined or false are omitted; `onclick` and the like are listeners. */
@@ -148,7 +148,7 @@ export function openLink(list, id) {
   return [...list.querySelectorAll('tr[data-id]')].find((row) => row.dataset.id === id)?.querySelector('a.open');
 }
 
-/** Opens a row with a click at any place of it. A selection of text does not open it. */
+/** Opens a row with a click anywhere in it, except to select text. */
 export function clickRows(element) {
   element.addEventListener('click', (event) => {
     if (event.target.closest('a, button, input, select') || String(getSelection())) return;
@@ -182,7 +182,7 @@ export function copyButton(label, text) {
   return button;
 }
 
-/** Returns JSON text with line breaks and indentation. Changes no other character, so numbers keep their spelling. */
+/** Returns JSON text with line breaks and indentation. No other character changes, so numbers keep their spelling. */
 export function indentJson(text) {
   let depth = 0;
   const parts = text.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g) ?? [];

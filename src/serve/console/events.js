@@ -68,7 +68,7 @@ export function timeOf(text, isEnd) {
   const isDay = /^\d{4}-\d{2}-\d{2}$/.test(text);
   const date = new Date(isDay ? `${text}T00:00:00Z` : text.replace(' ', 'T').replace(/(\d)$/, '$1Z'));
   if (Number.isNaN(date.getTime()) || !/^\d{4}-\d{2}-\d{2}/.test(text))
-    throw new Error(`"${text}" is no time. Write 2026-11-01, 2026-11-01T10:00:00Z or 7d`);
+    throw new Error(`"${text}" is not a time. Write 2026-11-01, 2026-11-01T10:00:00Z or 7d`);
   if (isDay && isEnd) date.setUTCDate(date.getUTCDate() + 1);
   return date.toISOString().replace('.000Z', 'Z');
 }

@@ -87,7 +87,7 @@ impl CommittedSegments {
     /// # Errors
     /// Errors of SQLite.
     pub fn plan_prune(&self, before: Date) -> Result<PrunePlan, SinkError> {
-        // First: files with segments that are committed after this line are not pruned.
+        // This is read first, so that a file with a segment that is committed later is not pruned.
         let mut plan = PrunePlan { last_segment: self.last_id()?, ..PrunePlan::default() };
         self.destination.tables.each_file(&self.destination.id, |file| match day(&file) {
             None => {
@@ -226,8 +226,8 @@ impl Destination {
         self.read(|connection| connection.prepare(sql)?.query_map([segment], |row| row.get(0))?.collect())
     }
 
-    /// Removes the segments of pruned and of rebuilt files that every follower has passed. The segment at which a follower
-    /// is remains, because it shows that the position belongs to this record.
+    /// Removes the segments of pruned and of rebuilt files that every follower has passed. The last segment that a
+    /// follower read remains, because it shows that the position belongs to this record.
     fn forget_segments(&self, positions: &[ReadPosition]) -> Result<(), SinkError> {
         let passed = positions.iter().map(|position| position.complete()).min().unwrap_or(i64::MAX);
         let forgotten = "SELECT number FROM segment_files WHERE folder = ?1 AND removed IN ('pruned', 'rebuilt')";

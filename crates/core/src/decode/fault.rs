@@ -10,7 +10,7 @@ pub(super) enum Fault {
     /// The byte at this offset is not allowed there.
     Invalid {
         at: usize,
-        /// A reference, because the scanner is measurably faster with a small error.
+        /// The text is a reference, because the scanner is measurably faster if the error is small.
         defect: &'static JsonDefect,
     },
 }

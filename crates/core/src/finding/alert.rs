@@ -75,7 +75,7 @@ impl Alert {
         format!("alert_{}", hex(&hash("alert", &[self.kind.name(), &self.group, &start, &at])))
     }
 
-    /// Returns what the alerts of one window have in common: the first alert and the summary.
+    /// Returns the key that the first alert and the summary of a window share. Any other alert has a key of its own.
     pub fn window_key(&self) -> String {
         match self.kind {
             AlertKind::First | AlertKind::Summary => {

@@ -1,7 +1,8 @@
 //! Findings in the format of OCSF: class 2004, Detection Finding.
 //!
 //! The required attributes and the numbers are those of the schema version [`SCHEMA_VERSION`]
-//! (<https://schema.ocsf.io/1.7.0/classes/detection_finding>). What has no attribute there is in `unmapped`.
+//! (<https://schema.ocsf.io/1.7.0/classes/detection_finding>). Values without an attribute in the
+//! schema are in `unmapped`.
 
 use super::DetectionFinding;
 use super::alert::rfc3339;

@@ -23,7 +23,7 @@ pub(super) const TOKEN_EXAMPLES: &str = "\
 Examples:
   trailhose token create alice --scope read --scope write    prints the token once
   trailhose token create grafana --unlimited                 a token without rate limits, for programs
-  trailhose token revoke alice                               a running server refuses it after a second
+  trailhose token revoke alice                               a running server refuses it within a second
   trailhose token list";
 
 pub(super) const TOKEN_EXIT_CODES: &str = "\
@@ -81,7 +81,7 @@ pub(crate) enum TokenCommand {
         #[arg(long, value_name = "FILE", value_parser = path)]
         token_file: Option<PathBuf>,
     },
-    /// Refuse a token from now on
+    /// Revoke a token, so that the server refuses it
     Revoke {
         /// Name of the token
         #[arg(value_name = "NAME", value_parser = token_name)]
@@ -104,7 +104,7 @@ pub(crate) enum ScopeArg {
     Read,
     /// Add, remove and run sources, change findings, and retry alerts
     Write,
-    /// Queries with Athena, which AWS bills
+    /// Reserved for queries with Athena. It has no effect yet
     Athena,
 }
 

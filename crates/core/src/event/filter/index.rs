@@ -61,7 +61,7 @@ impl RuleIndex {
         let mut first = None;
         let mut search = |numbers: &[u32], is_listed| {
             let candidates = numbers.iter().map(|&number| number as usize);
-            // A rule after the one that is already found does not decide.
+            // Only the first matching rule decides, so rules after the one that was found are not tested.
             let mut before = candidates.take_while(|&number| first.is_none_or(|found| number < found));
             first = before.find(|&number| event.fulfills(&rules[number], is_listed)).or(first);
         };

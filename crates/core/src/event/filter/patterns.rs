@@ -54,7 +54,7 @@ impl PatternSet {
 
     /// Returns which expressions match a text.
     pub(super) fn matches(&self, text: &[u8]) -> PatternMatches {
-        // Most texts match none, and this is found out faster.
+        // Most texts match no expression, and `is_match` finds this faster than `matches`.
         PatternMatches(self.0.is_match(text).then(|| self.0.matches(text)))
     }
 }
