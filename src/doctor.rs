@@ -11,6 +11,7 @@ mod bucket;
 pub mod catalog;
 mod delivery;
 pub mod deployment;
+mod detection;
 mod facts;
 mod finding;
 mod function;
@@ -31,6 +32,7 @@ pub use backfill_run::LastRun;
 pub use bucket::{BucketReader, KeyFacts, KeyReader};
 pub use delivery::QuarantinedRows;
 pub use deployment::Deployment;
+pub use detection::{DetectionReader, OutboxFacts, PublishedSet};
 pub use facts::{Fact, FactError};
 pub use finding::{CheckStatus, Finding, MissingPermission, StatusCounts};
 pub use function::{FunctionFacts, FunctionReader, MappingFacts};
@@ -80,6 +82,7 @@ pub struct Services<'s> {
     pub metrics: &'s dyn MetricReader,
     pub quotas: &'s dyn QuotaReader,
     pub objects: &'s dyn ObjectReader,
+    pub detection: &'s dyn DetectionReader,
 }
 
 impl std::fmt::Debug for Services<'_> {
@@ -166,9 +169,10 @@ pub async fn examine(
     let table_quota = services.quotas.quota("dynamodb", quota::TABLE_WRITES_QUOTA);
     let with_metrics = async {
         let ((state, volume), functions, table_writes) = tokio::join!(metrics, functions, table_quota);
-        let (ledger, stream) = tokio::join!(
+        let (ledger, stream, detection) = tokio::join!(
             ledger_table::examine(services.tables, deployment, &state),
             stream::examine(services.streams, deployment, &state),
+            detection::examine(services.detection, deployment, &state, now),
         );
         let reserved = functions.ingest_reserved(deployment);
         let quotas = quota::Quotas { concurrency: functions.quota.clone(), reserved, table_writes };
@@ -176,6 +180,7 @@ pub async fn examine(
             done("function", functions.findings(deployment, &state)),
             done("ledger", ledger),
             done("stream", stream),
+            done("detection", detection),
             delivery::metric_findings(&state, deployment.ingest_function.is_some()),
             done("quota", quota::findings(&volume, &quotas, deployment)),
         ]

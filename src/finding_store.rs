@@ -6,6 +6,11 @@
 
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+#[cfg(any(feature = "detect", feature = "operate"))]
+mod review;
+
+#[cfg(any(feature = "detect", feature = "operate"))]
+pub use review::{AlertState, FindingFilter, FindingReview, FindingState, RuleReport, StoredAlert, StoredFinding};
 
 use crate::finding::{Alert, DetectionFinding, Grouping};
 use async_trait::async_trait;

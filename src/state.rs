@@ -10,6 +10,8 @@ mod findings;
 mod forwards;
 #[cfg(feature = "detect")]
 mod outbox;
+#[cfg(feature = "detect")]
+mod review;
 
 #[cfg(feature = "serve")]
 mod api_sources;
@@ -26,11 +28,9 @@ pub use runs::{RunCounts, RunState, StoredRun};
 pub use tokens::{ApiToken, TokenScope};
 
 #[cfg(feature = "detect")]
-pub use findings::{FindingFilter, FindingState, RuleReport, StoredFinding};
+pub use crate::finding_store::{AlertState, FindingFilter, FindingState, RuleReport, StoredAlert, StoredFinding};
 #[cfg(feature = "forward")]
 pub use forwards::{ForwardCondition, ForwardState, RefusedEvent};
-#[cfg(feature = "detect")]
-pub use outbox::{AlertState, StoredAlert};
 
 use crate::sink::jsonl::Segment;
 use crate::sqlite_file::{self, FileLock, VersionError};

@@ -327,6 +327,7 @@ async fn cloudtrail_object_becomes_an_alert() {
 
     destinations_over_http_get_their_alerts(&stack, &to, &alert).await;
     next_message(&stack, &topic_queue).await;
+    commands_read_and_change_the_table(&stack).await;
     unusable_set_keeps_the_last_valid_one(&stack, folder.path(), &topic_queue).await;
     each_missing_action_is_named(&stack).await;
     // What a missing action of a secret held back is sent afterwards.
@@ -343,6 +344,54 @@ async fn cloudtrail_object_becomes_an_alert() {
     for line in metric_lines(&stack) {
         let definitions = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         assert!(definitions.iter().all(|metric| names.contains(metric["Name"].as_str().unwrap())), "{line}");
+    }
+}
+
+/// Runs the program while the servers of this test answer.
+async fn run(stack: &Stack, arguments: &[&str]) -> Ran {
+    let mut program = trailhose_at(&stack.endpoint());
+    program.args(arguments).args(["--stack", "trailhose", "--json"]);
+    tokio::task::spawn_blocking(move || Ran(program.output().unwrap())).await.unwrap()
+}
+
+fn json_lines(ran: &Ran) -> Vec<Value> {
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    ran.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn commands_read_and_change_the_table(stack: &Stack) {
+    let found = json_lines(&run(stack, &["findings", "list"]).await);
+    let events: Vec<_> = found.iter().map(|finding| finding["event"]["id"].as_str().unwrap()).collect();
+    assert_eq!(events, [id(3), id(1)], "the newest first");
+    let oldest = found[1]["id"].as_str().unwrap();
+    let closed = json_lines(&run(stack, &["findings", "close", &oldest[..12], "--note", "planned"]).await);
+    assert_eq!(closed, [json!({"id": oldest, "state": "closed"})]);
+    let closed = json_lines(&run(stack, &["findings", "list", "--state", "closed"]).await);
+    assert_eq!((closed.len(), &closed[0]["note"]), (1, &json!("planned")));
+    assert_eq!(run(stack, &["alerts", "list", "--state", "failed"]).await.out(), "");
+    assert_eq!(run(stack, &["alerts", "list", "--state", "sent"]).await.code(), 2, "the table does not keep them");
+
+    // The function sends the test message on its schedule.
+    let (tested, ()) = tokio::join!(run(stack, &["alerts", "test", "webhook"]), async {
+        let start = Instant::now();
+        while count(stack, "pending#webhook", "").await == 0 {
+            assert!(start.elapsed() < PATIENCE, "no test message");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        stack.run_detect_schedule().await;
+    });
+    assert_eq!(json_lines(&tested), [json!({"destination": "webhook", "accepted": true, "reason": null})]);
+    let unknown = run(stack, &["alerts", "test", "pager"]).await;
+    assert_eq!(unknown.code(), 2, "{unknown:?}");
+    assert!(unknown.err().contains("slack, pagerduty"), "{unknown:?}");
+
+    let report = run(stack, &["doctor", "--no-peek", "--timeout", "60"]).await.json();
+    let status = |id: &str| {
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        findings.find(|finding| finding["id"] == id).unwrap_or_else(|| panic!("no {id} in {report}"))["status"].clone()
+    };
+    for check in ["detection.rules", "detection.alerts", "function.state", "function.mappings", "queue.redrive"] {
+        assert_eq!(status(check), "ok", "{check}: {report}");
     }
 }
 

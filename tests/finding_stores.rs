@@ -17,7 +17,7 @@ use trailhose::aws;
 use trailhose::detect::RuleLevel;
 use trailhose::finding::{Alert, AlertKind, DetectionFinding, EventPointer, Grouping, RuleSummary};
 use trailhose::finding_store::dynamodb::DynamoFindings;
-use trailhose::finding_store::{Circuit, FindingStore, RecordedFindings, Route};
+use trailhose::finding_store::{Circuit, FindingReview, FindingState, FindingStore, RecordedFindings, Route};
 use trailhose::state::{AlertState, FindingFilter, STATE_FILE, StateDatabase};
 
 const NOW: i64 = 1_793_530_800;
@@ -271,6 +271,80 @@ async fn dynamodb_on_ministack_conforms() {
 #[tokio::test]
 async fn dynamodb_on_moto_conforms() {
     conforms(&Table::create(Emulator::shared_moto(), "suite").await).await;
+}
+
+/// What a person reads and changes is the same in every store.
+async fn review_conforms(store: &(impl FindingStore + FindingReview)) {
+    let mut suppressed = finding(1, 3, NOW + 3, 1);
+    suppressed.suppression = Some("migration".into());
+    let mut undated = finding(2, 4, 0, 1);
+    undated.event.time = None;
+    let recorded = [finding(1, 1, NOW + 1, 1), finding(2, 2, NOW + 2, 1), suppressed.clone(), undated.clone()];
+    store.record_findings(&recorded, &Grouping::default(), &routes(), NOW).await.unwrap();
+    let every = FindingFilter { limit: 100, ..FindingFilter::default() };
+    let list = async |filter: &FindingFilter| -> Vec<String> {
+        FindingReview::findings(store, filter).await.unwrap().into_iter().map(|stored| stored.id).collect()
+    };
+    let ids: Vec<String> = recorded.iter().map(|finding| finding.id().to_string()).collect();
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|at: usize| ids[at].clone());
+    // The newest first. Without a valid time of the event, the time of recording counts.
+    assert_eq!(list(&every).await, [third.clone(), second.clone(), first.clone(), fourth.clone()]);
+    assert_eq!(list(&FindingFilter { limit: 2, ..every.clone() }).await, [third.clone(), second.clone()]);
+    let of_rule = FindingFilter { rule: Some("rule-2".into()), ..every.clone() };
+    assert_eq!(list(&of_rule).await, [second.clone(), fourth.clone()]);
+    let since = FindingFilter { since: Some(NOW + 2), ..every.clone() };
+    assert_eq!(list(&since).await, [third.clone(), second.clone()]);
+    let in_state = |state| FindingFilter { state: Some(state), ..every.clone() };
+    assert_eq!(list(&in_state(FindingState::Suppressed)).await, std::slice::from_ref(&third));
+
+    for id in [&first, &fourth] {
+        let found = FindingReview::findings_by_id(store, &id[..12].to_uppercase()).await.unwrap();
+        let [stored] = &found[..] else { panic!("{found:?}") };
+        FindingReview::set_finding_state(store, stored, FindingState::Closed, Some("planned")).await.unwrap();
+        FindingReview::set_finding_state(store, stored, FindingState::Acknowledged, None).await.unwrap();
+    }
+    let acknowledged = FindingReview::findings(store, &in_state(FindingState::Acknowledged)).await.unwrap();
+    let notes: Vec<_> = acknowledged.iter().map(|stored| (stored.id.as_str(), stored.note.as_deref())).collect();
+    assert_eq!(notes, [(first.as_str(), Some("planned")), (fourth.as_str(), Some("planned"))]);
+    assert_eq!(acknowledged[0].finding.as_ref(), Some(&recorded[0]));
+    assert_eq!(FindingReview::findings_by_id(store, "").await.unwrap().len(), 2, "at most two");
+    // A replay does not open a finding again.
+    store.record_findings(&recorded, &Grouping::default(), &routes(), NOW).await.unwrap();
+    assert_eq!(list(&in_state(FindingState::Acknowledged)).await.len(), 2);
+
+    let reports = FindingReview::rule_reports(store).await.unwrap();
+    let counts: Vec<_> = reports.iter().map(|report| (report.rule.as_str(), report.findings, report.windows)).collect();
+    assert_eq!(counts, [("rule-1", 2, 1), ("rule-2", 2, 2)]);
+
+    let pending = FindingReview::alerts(store, Some(AlertState::Pending), 100).await.unwrap();
+    assert_eq!(pending.len(), 3);
+    let circuit = Circuit { failures: 5, open_until: i64::MAX, error: "status 500".into() };
+    store.record_retry("oncall", pending[0].number, i64::MAX, &circuit).await.unwrap();
+    store.record_failed("oncall", pending[1].number, "status 400").await.unwrap();
+    let failed = FindingReview::alerts(store, Some(AlertState::Failed), 100).await.unwrap();
+    let [stored] = &failed[..] else { panic!("{failed:?}") };
+    assert_eq!((stored.number, stored.error.as_deref()), (pending[1].number, Some("status 400")));
+    assert_eq!(FindingReview::retry_alerts(store, &[0], NOW).await.unwrap(), 0, "no failed alert has this number");
+    assert_eq!(FindingReview::retry_alerts(store, &[], NOW + 9).await.unwrap(), 1);
+    assert_eq!(store.circuit("oncall").await.unwrap(), Circuit::default());
+    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (Some(0), 3), "all are due at once");
+    store.record_sent("oncall", pending[0].number, NOW).await.unwrap();
+    let retried = FindingReview::alerts(store, None, 100).await.unwrap();
+    let retried = retried.iter().find(|alert| alert.number == pending[1].number).unwrap();
+    assert_eq!((retried.state.as_str(), retried.attempts, retried.due), ("pending", 0, 0));
+}
+
+#[tokio::test]
+async fn review_of_sqlite_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    review_conforms(&StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap()).await;
+}
+
+#[tokio::test]
+async fn review_of_dynamodb_conforms() {
+    for emulator in [Emulator::shared_ministack(), Emulator::shared_moto()] {
+        review_conforms(&Table::create(emulator, "review").await.store).await;
+    }
 }
 
 /// Records findings in a random order, in batches of random sizes, with repetitions, while windows are closed.

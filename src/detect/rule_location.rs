@@ -68,6 +68,8 @@ pub enum RuleLocationError {
         what: String,
         /// Why it failed, and what to do.
         reason: String,
+        /// What to do if access was denied.
+        denied: Option<String>,
     },
 }
 
@@ -112,6 +114,15 @@ impl RuleLocation {
         self.write(self.manifest_key(&id), manifest.clone()).await?;
         self.write(format!("{}/manifest.json", self.prefix), manifest).await?;
         Ok(PublishedRules { id, rules })
+    }
+
+    /// Reads the published set.
+    ///
+    /// # Errors
+    /// The set is incomplete, a rule is invalid, or an object cannot be read.
+    #[cfg(feature = "operate")]
+    pub(crate) async fn published(&self) -> Result<PublishedRules, RuleLocationError> {
+        self.rules(&self.current_manifest().await?).await
     }
 
     /// Reads the manifest of the set in use.
@@ -221,6 +232,7 @@ impl RuleLocation {
 
     fn request_error(&self, verb: &str, action: &str, key: &str, failure: &AwsFailure) -> RuleLocationError {
         let what = format!("cannot {verb} s3://{}/{key}", self.bucket);
+        let mut denied = None;
         let reason = match failure.kind {
             _ if failure.concerns_credentials() => failure.credentials_text(),
             FailureKind::Denied => {
@@ -231,12 +243,13 @@ impl RuleLocation {
                              access to missing objects"
                     )
                 });
+                denied = Some(advice.clone());
                 format!("{failure}; {advice}")
             }
             FailureKind::NotFound => format!("{failure}; publish rules with `trailhose rules publish`"),
             _ => failure.to_string(),
         };
-        RuleLocationError::Request { what, reason }
+        RuleLocationError::Request { what, reason, denied }
     }
 }
 

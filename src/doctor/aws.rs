@@ -2,6 +2,7 @@
 
 mod bucket;
 mod cloudwatch;
+mod detection;
 mod key;
 mod lambda;
 mod objects;
@@ -60,6 +61,7 @@ impl AwsServices {
             metrics: self,
             quotas: self,
             objects: self,
+            detection: self,
         }
     }
 

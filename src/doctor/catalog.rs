@@ -16,7 +16,7 @@ pub struct Check {
 }
 
 /// Groups of checks and their titles, in the order of the output.
-pub const GROUPS: [(&str, &str); 12] = [
+pub const GROUPS: [(&str, &str); 13] = [
     ("stack", "Stack"),
     ("trail", "Trails"),
     ("bucket", "CloudTrail bucket"),
@@ -28,6 +28,7 @@ pub const GROUPS: [(&str, &str); 12] = [
     ("alarm", "Alarms"),
     ("delivery", "Delivery"),
     ("backfill", "Backfill"),
+    ("detection", "Detection"),
     ("quota", "Quotas, for yesterday's volume"),
 ];
 
@@ -142,6 +143,14 @@ checks! {
         "No backfill starts by itself, so objects whose notification was lost are not delivered.";
     BACKFILL_RUN = "backfill.run", "the last backfill", ["dynamodb:Query"],
         "Objects whose notification was lost are found only by a backfill.";
+
+    DETECTION_RULES = "detection.rules", "the published rules are complete and in use",
+        ["s3:GetObject", "dynamodb:BatchGetItem"],
+        "Changes of the rules have no effect. Without a valid set, no event is evaluated.";
+    DETECTION_ALERTS = "detection.alerts", "alerts that wait or failed", ["dynamodb:Scan"],
+        "A destination does not accept alerts. Failed alerts are not sent again by themselves.";
+    DETECTION_DESTINATIONS = "detection.destinations", "secrets of the destinations of alerts", ["cloudwatch:GetMetricData"],
+        "A destination gets no alerts, because its secret cannot be read or is invalid. The alerts wait.";
 
     QUOTA_STREAM_BYTES = "quota.stream-bytes", "bytes per second to Firehose", ["cloudwatch:GetMetricData"],
         "Firehose throttles calls above the quota. Objects then wait, and recovery from an outage takes longer.";

@@ -46,6 +46,14 @@ pub struct Deployment {
     pub ingest_function: Option<String>,
     /// Name of the backfill function.
     pub backfill_function: Option<String>,
+    /// Name of the detect function.
+    pub detect_function: Option<String>,
+    /// Location of the published detection rules, `s3://bucket/prefix`.
+    pub rules_location: Option<String>,
+    /// Name of the table of the findings.
+    pub findings_table: Option<String>,
+    /// Whether the URL and the keys of a destination of alerts are a secret.
+    pub reads_secrets: bool,
     /// ARN of the role of the ingest function.
     pub ingest_role: Option<String>,
     /// ARN of the role of the backfill function.
@@ -94,6 +102,10 @@ pub struct Queues {
     pub backfill: Option<String>,
     /// Dead-letter queue of the backfill queue.
     pub backfill_dead_letter: Option<String>,
+    /// Objects of the lake that wait for the evaluation of rules.
+    pub detect: Option<String>,
+    /// Dead-letter queue of the detect queue.
+    pub detect_dead_letter: Option<String>,
 }
 
 impl Queues {
@@ -104,6 +116,7 @@ impl Queues {
             ("deferred queue", &self.deferred),
             ("backfill ingest queue", &self.backfill_ingest),
             ("backfill queue", &self.backfill),
+            ("detect queue", &self.detect),
         ];
         all.into_iter().filter_map(|(name, url)| Some((name, url.as_deref()?))).collect()
     }
@@ -114,6 +127,7 @@ impl Queues {
             ("dead-letter queue", &self.dead_letter),
             ("backfill ingest dead-letter queue", &self.backfill_ingest_dead_letter),
             ("backfill dead-letter queue", &self.backfill_dead_letter),
+            ("detect dead-letter queue", &self.detect_dead_letter),
         ];
         all.into_iter().filter_map(|(name, url)| Some((name, url.as_deref()?))).collect()
     }
@@ -156,9 +170,17 @@ impl Deployment {
                 backfill_ingest_dead_letter: output("BackfillIngestDeadLetterQueueUrl"),
                 backfill: output("BackfillQueueUrl"),
                 backfill_dead_letter: output("BackfillDeadLetterQueueUrl"),
+                detect: output("DetectQueueUrl"),
+                detect_dead_letter: output("DetectDeadLetterQueueUrl"),
             },
             ingest_function: output("IngestFunctionName"),
             backfill_function: output("BackfillFunctionName"),
+            detect_function: output("DetectFunctionName"),
+            rules_location: parameter("RulesLocation").filter(|location| !location.is_empty()),
+            findings_table: output("FindingsTableName"),
+            reads_secrets: ["AlertWebhookSecretArn", "AlertSlackSecretArn", "AlertPagerDutySecretArn"]
+                .iter()
+                .any(|name| stack.parameter(name).is_some_and(|arn| !arn.is_empty())),
             ingest_role: output("IngestRoleArn"),
             backfill_role: output("BackfillRoleArn"),
             table: output("LedgerTableName"),

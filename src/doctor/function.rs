@@ -54,11 +54,12 @@ pub(super) struct AllFunctionFacts {
 
 impl AllFunctionFacts {
     pub(super) async fn gather(functions: &dyn FunctionReader, deployment: &Deployment) -> Self {
-        let names: Vec<&str> = [&deployment.ingest_function, &deployment.backfill_function]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
+        let names: Vec<&str> =
+            [&deployment.ingest_function, &deployment.backfill_function, &deployment.detect_function]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect();
         let states = join_all(names.iter().map(|name| functions.function(name)));
         let mappings = join_all(names.iter().map(|name| functions.mappings(name)));
         let reserved = join_all(names.iter().map(|name| functions.reserved_concurrency(name)));

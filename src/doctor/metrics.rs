@@ -30,6 +30,7 @@ pub enum MetricName {
     StreamRequestsLimit,
     StreamThrottledRecords,
     StreamFreshness,
+    DestinationsUnusable,
 }
 
 /// How CloudWatch identifies a metric.
@@ -49,7 +50,7 @@ pub struct MetricDefinition {
 
 impl MetricName {
     /// Metrics of the state of a deployment, read for the last 24 hours.
-    pub(crate) const STATE: [Self; 13] = [
+    pub(crate) const STATE: [Self; 14] = [
         Self::IngestInvocations,
         Self::IngestErrors,
         Self::IngestThrottles,
@@ -63,6 +64,7 @@ impl MetricName {
         Self::StreamThrottledRecords,
         Self::StreamFreshness,
         Self::StreamBytes,
+        Self::DestinationsUnusable,
     ];
 
     /// Metrics of the volume, read for yesterday with one data point per minute.
@@ -109,6 +111,9 @@ impl MetricName {
             Self::StreamRecordsLimit => (FIREHOSE, "RecordsPerSecondLimit", (STREAM, stream), "Minimum"),
             Self::StreamRequestsLimit => (FIREHOSE, "PutRequestsPerSecondLimit", (STREAM, stream), "Minimum"),
             Self::StreamThrottledRecords => (FIREHOSE, "ThrottledRecords", (STREAM, stream), "Sum"),
+            Self::DestinationsUnusable => {
+                (NAMESPACE, "DestinationsUnusable", ("Function", &deployment.detect_function), "Maximum")
+            }
             Self::StreamFreshness => (FIREHOSE, "DeliveryToS3.DataFreshness", (STREAM, stream), "Maximum"),
         };
         let dimension = Some((dimension.0, dimension.1.clone()?));

@@ -19,10 +19,14 @@ mod item;
 mod lease;
 mod outbox;
 mod record;
+#[cfg(feature = "operate")]
+mod review;
 mod rule_state;
 mod windows;
 
 pub use lease::DestinationLease;
+#[cfg(feature = "operate")]
+pub use review::TestProgress;
 
 use super::{Circuit, FindingStore, PendingAlert, RecordedFindings, Route};
 use crate::aws;

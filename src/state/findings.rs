@@ -2,89 +2,11 @@
 
 use super::{StateDatabase, StateError};
 use crate::finding::{Alert, AlertKind, AlertWindow, DetectionFinding, FindingId, Grouping};
-use crate::finding_store::{RecordedFindings, Route};
+use crate::finding_store::{FindingFilter, FindingState, RecordedFindings, Route, RuleReport, StoredFinding};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 /// The maximum number of windows that one transaction closes.
 const WINDOWS_CLOSED: u32 = 500;
-
-/// The state of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FindingState {
-    /// No person has decided about it.
-    Open,
-    /// A person works on it.
-    Acknowledged,
-    /// It needs no further work.
-    Closed,
-    /// It is known and harmless.
-    Suppressed,
-}
-
-impl FindingState {
-    /// Returns its name, as it is stored and printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Acknowledged => "acknowledged",
-            Self::Closed => "closed",
-            Self::Suppressed => "suppressed",
-        }
-    }
-}
-
-/// A finding as it is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredFinding {
-    /// Its ID.
-    pub id: String,
-    /// The ID of the rule.
-    pub rule: String,
-    /// Its group.
-    pub group: String,
-    /// The start of its window, in seconds since 1970.
-    pub window: i64,
-    /// The event time, in seconds since 1970, if it is valid.
-    pub time: Option<i64>,
-    /// When it was recorded, in seconds since 1970.
-    pub recorded: i64,
-    /// The name of its state.
-    pub state: String,
-    /// The note of the last change of its state.
-    pub note: Option<String>,
-    /// The details. `None` if its rule has too many findings in this hour.
-    pub finding: Option<DetectionFinding>,
-}
-
-/// Which findings are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FindingFilter {
-    /// The state; `None` for every state.
-    pub state: Option<FindingState>,
-    /// The ID of the rule; `None` for every rule.
-    pub rule: Option<String>,
-    /// The earliest event time, in seconds since 1970.
-    pub since: Option<i64>,
-    /// The maximum number of findings, the newest ones.
-    pub limit: u32,
-    /// The time (without a valid event time: the time of recording) and the ID of the finding after which the list starts.
-    pub after: Option<(i64, String)>,
-}
-
-/// The findings of one rule.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct RuleReport {
-    /// The ID of the rule.
-    pub rule: String,
-    /// The number of findings.
-    pub findings: u64,
-    /// The number of them that are stored as an ID only.
-    pub overflow: u64,
-    /// The number of windows.
-    pub windows: u64,
-    /// The number of findings that arrived after their window was closed.
-    pub late: u64,
-}
 
 impl StateDatabase {
     /// Durably records findings, their windows, and the alerts that follow from them. A finding that is recorded already

@@ -6,52 +6,9 @@
 use super::findings::{parsed, rendered};
 use super::{StateDatabase, StateError};
 use crate::finding::{Alert, DetectionFinding, Grouping};
-use crate::finding_store::{Circuit, FindingStore, PendingAlert, RecordedFindings, Route};
+use crate::finding_store::{AlertState, Circuit, FindingStore, PendingAlert, RecordedFindings, Route, StoredAlert};
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-
-/// The state of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AlertState {
-    /// It is not sent yet.
-    Pending,
-    /// The destination acknowledged it.
-    Sent,
-    /// The destination refused it, or it was retried for too long.
-    Failed,
-}
-
-impl AlertState {
-    /// Returns its name, as it is stored and printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// An alert as it is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredAlert {
-    /// Its number in the outbox.
-    pub number: i64,
-    /// The alert.
-    pub alert: Alert,
-    /// The name of the destination.
-    pub destination: String,
-    /// The name of its state.
-    pub state: String,
-    /// The number of attempts.
-    pub attempts: u32,
-    /// When it was sent, in seconds since 1970.
-    pub sent: Option<i64>,
-    /// Why the last attempt failed.
-    pub error: Option<String>,
-    /// When the next attempt is due, in milliseconds since 1970. 0 before the first one.
-    pub due: i64,
-}
 
 /// Adds an alert to the outbox of each destination that gets it, unless it is there already. Returns the number of new
 /// entries.

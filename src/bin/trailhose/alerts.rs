@@ -1,8 +1,11 @@
 //! `trailhose alerts`: lists the outbox of alerts, retries failed ones, and sends test messages.
 
+#[cfg(feature = "operate")]
+mod function_test;
+
 use crate::args::{AlertStateArg, AlertsArgs, AlertsCommand};
 use crate::components::Aws;
-use crate::findings::open;
+use crate::findings::open_store;
 use crate::print::{print, print_json};
 use crate::settings::Settings;
 use crate::sync::detection::destinations;
@@ -11,34 +14,40 @@ use serde::Serialize;
 use std::path::Path;
 use trailhose::alert::SendOutcome;
 use trailhose::finding::{Alert, AlertKind, AlertWindow, DetectionFinding, EventPointer, RuleSummary};
-use trailhose::state::{AlertState, StateDatabase, StoredAlert};
+use trailhose::finding_store::{AlertState, FindingReview, StoredAlert};
 
 /// Exit code: a test message was not accepted, or nothing was retried.
 const NOT_SENT: u8 = 1;
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: AlertsArgs) -> Result<u8, String> {
-    let json = args.json;
+    let (json, table) = (args.json, &args.table);
     match args.command {
         AlertsCommand::List { folder, state, limit } => {
-            list(&open(folder.dest.as_deref())?, state.map(stored_state), limit, json)
+            list(&*open_store(folder.dest.as_deref(), table).await?, state.map(stored_state), limit, json).await
         }
         AlertsCommand::Retry { numbers, dest } => {
-            let state = open(dest.as_deref())?;
+            let store = open_store(dest.as_deref(), table).await?;
             let now = jiff::Timestamp::now().as_second();
-            let retried = state.retry_alerts(&numbers, now).map_err(|error| error.to_string())?;
+            let retried = store.retry_alerts(&numbers, now).await?;
+            let sender = if table.is_given() { "the detect function" } else { "`trailhose sync`" };
             match json {
                 true => print_json(&serde_json::json!({"retried": retried})),
                 false => {
-                    print(&format!(
-                        "{} pending again; `trailhose sync` sends them.\n",
-                        counted(retried, "failed alert")
-                    ));
+                    print(&format!("{} pending again; {sender} sends them.\n", counted(retried, "failed alert")));
                 }
             }
             Ok(if retried > 0 { 0 } else { NOT_SENT })
         }
-        AlertsCommand::Test { names, config } => test(&names, &config, json).await,
+        #[cfg(feature = "operate")]
+        AlertsCommand::Test { names, wait, .. } if table.is_given() => {
+            function_test::run(&names, table, std::time::Duration::from_secs(wait), json).await
+        }
+        #[cfg(not(feature = "operate"))]
+        AlertsCommand::Test { .. } if table.is_given() => {
+            Err(crate::components::missing_feature("--stack and --table", "operate"))
+        }
+        AlertsCommand::Test { names, config, .. } => test(&names, &config, json).await,
     }
 }
 
@@ -66,8 +75,8 @@ struct AlertView<'a> {
     error: Option<&'a str>,
 }
 
-fn list(state: &StateDatabase, only: Option<AlertState>, limit: u32, json: bool) -> Result<u8, String> {
-    let found = state.alerts(only, limit).map_err(|error| error.to_string())?;
+async fn list(store: &dyn FindingReview, only: Option<AlertState>, limit: u32, json: bool) -> Result<u8, String> {
+    let found = store.alerts(only, limit).await?;
     if found.is_empty() && !json {
         print("No alerts.\n");
     }

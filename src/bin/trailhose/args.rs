@@ -37,7 +37,8 @@ pub(crate) use doctor::DoctorArgs;
 pub(crate) use explain::ExplainArgs;
 pub(crate) use filter::{FilterArgs, FilterCheckArgs, FilterCommand, FilterTestArgs};
 pub(crate) use findings::{
-    AlertStateArg, AlertsArgs, AlertsCommand, ChangeArgs, FindingStateArg, FindingsArgs, FindingsCommand,
+    AlertStateArg, AlertsArgs, AlertsCommand, ChangeArgs, FindingStateArg, FindingTableArgs, FindingsArgs,
+    FindingsCommand,
 };
 pub(crate) use followers::{
     DestArgs, EventsArgs, FollowerPosition, FollowersArgs, FollowersCommand, IndexArgs, IndexCommand,

@@ -1,20 +1,21 @@
 //! `trailhose findings`: lists findings and changes their states.
 
-use crate::args::{ChangeArgs, FindingStateArg, FindingsArgs, FindingsCommand};
+use crate::args::{ChangeArgs, FindingStateArg, FindingTableArgs, FindingsArgs, FindingsCommand};
 use crate::followers::default_folder;
 use crate::print::{print, print_json};
 use crate::text::{counted, one_line};
 use serde::Serialize;
 use std::path::Path;
 use trailhose::finding::{DetectionFinding, ocsf};
-use trailhose::state::{FindingFilter, FindingState, RuleReport, STATE_FILE, StateDatabase, StoredFinding};
+use trailhose::finding_store::{FindingFilter, FindingReview, FindingState, RuleReport, StoredFinding};
+use trailhose::state::{STATE_FILE, StateDatabase};
 
 /// Exit code: a named finding does not exist.
 const NOT_FOUND: u8 = 1;
 
 /// Runs the command and returns the exit code.
-pub(crate) fn run(args: &FindingsArgs) -> Result<u8, String> {
-    let json = args.json;
+pub(crate) async fn run(args: &FindingsArgs) -> Result<u8, String> {
+    let (json, table) = (args.json, &args.table);
     match &args.command {
         FindingsCommand::List { folder, state, rule, since, limit } => {
             let filter = FindingFilter {
@@ -24,22 +25,42 @@ pub(crate) fn run(args: &FindingsArgs) -> Result<u8, String> {
                 limit: *limit,
                 after: None,
             };
-            list(&open(folder.dest.as_deref())?, &filter, json)
+            list(&*open_store(folder.dest.as_deref(), table).await?, &filter, json).await
         }
-        FindingsCommand::Rules { folder } => rules(&open(folder.dest.as_deref())?, json),
-        FindingsCommand::Show { id, folder } => show(&open(folder.dest.as_deref())?, id),
-        FindingsCommand::Acknowledge(args) => change(args, FindingState::Acknowledged, json),
-        FindingsCommand::Close(args) => change(args, FindingState::Closed, json),
-        FindingsCommand::Suppress(args) => change(args, FindingState::Suppressed, json),
-        FindingsCommand::Reopen(args) => change(args, FindingState::Open, json),
+        FindingsCommand::Rules { folder } => rules(&*open_store(folder.dest.as_deref(), table).await?, json).await,
+        FindingsCommand::Show { id, folder } => show(&*open_store(folder.dest.as_deref(), table).await?, id).await,
+        FindingsCommand::Acknowledge(args) => change(args, table, FindingState::Acknowledged, json).await,
+        FindingsCommand::Close(args) => change(args, table, FindingState::Closed, json).await,
+        FindingsCommand::Suppress(args) => change(args, table, FindingState::Suppressed, json).await,
+        FindingsCommand::Reopen(args) => change(args, table, FindingState::Open, json).await,
     }
+}
+
+/// Opens the table that the arguments name, or the state database of a folder.
+///
+/// # Errors
+/// A folder and a table are named, or it cannot be opened.
+pub(crate) async fn open_store(
+    dest: Option<&Path>,
+    table: &FindingTableArgs,
+) -> Result<Box<dyn FindingReview>, String> {
+    if !table.is_given() {
+        return Ok(Box::new(open(dest)?));
+    }
+    if let Some(dest) = dest {
+        return Err(format!("name either the folder {}, or a table with --stack or --table", dest.display()));
+    }
+    #[cfg(feature = "operate")]
+    return Ok(Box::new(crate::finding_table::FindingTable::open(table).await?.store));
+    #[cfg(not(feature = "operate"))]
+    return Err(crate::components::missing_feature("--stack and --table", "operate"));
 }
 
 /// Opens the state database of a folder, or of the folder that `./trailhose.toml` names.
 ///
 /// # Errors
 /// No consumer has read the folder, or the database cannot be opened.
-pub(crate) fn open(dest: Option<&Path>) -> Result<StateDatabase, String> {
+fn open(dest: Option<&Path>) -> Result<StateDatabase, String> {
     let dest = dest.map_or_else(|| default_folder("DEST"), |dest| Ok(dest.to_owned()))?;
     let path = dest.join(".trailhose").join(STATE_FILE);
     if !path.is_file() {
@@ -80,8 +101,8 @@ fn rfc3339(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
-fn list(state: &StateDatabase, filter: &FindingFilter, json: bool) -> Result<u8, String> {
-    let found = state.findings(filter).map_err(|error| error.to_string())?;
+async fn list(store: &dyn FindingReview, filter: &FindingFilter, json: bool) -> Result<u8, String> {
+    let found = store.findings(filter).await?;
     if found.is_empty() && !json {
         print("No findings.\n");
     }
@@ -115,8 +136,8 @@ fn line(stored: &StoredFinding) -> String {
     format!("{}  {time}  {:<12}  {}\n", &stored.id[..12], stored.state, one_line(&about))
 }
 
-fn rules(state: &StateDatabase, json: bool) -> Result<u8, String> {
-    let reports = state.rule_reports().map_err(|error| error.to_string())?;
+async fn rules(store: &dyn FindingReview, json: bool) -> Result<u8, String> {
+    let reports = store.rule_reports().await?;
     if reports.is_empty() && !json {
         print("No findings.\n");
     }
@@ -134,8 +155,8 @@ fn rules(state: &StateDatabase, json: bool) -> Result<u8, String> {
 }
 
 /// Returns the only finding whose ID starts with a text, or prints why there is none.
-fn find(state: &StateDatabase, id: &str) -> Result<Option<StoredFinding>, String> {
-    let mut found = state.findings_by_id(id).map_err(|error| error.to_string())?;
+async fn find(store: &dyn FindingReview, id: &str) -> Result<Option<StoredFinding>, String> {
+    let mut found = store.findings_by_id(id).await?;
     let problem = match found.len() {
         1 => return Ok(found.pop()),
         0 => "there is no finding with this ID",
@@ -145,8 +166,8 @@ fn find(state: &StateDatabase, id: &str) -> Result<Option<StoredFinding>, String
     Ok(None)
 }
 
-fn show(state: &StateDatabase, id: &str) -> Result<u8, String> {
-    let Some(stored) = find(state, id)? else { return Ok(NOT_FOUND) };
+async fn show(store: &dyn FindingReview, id: &str) -> Result<u8, String> {
+    let Some(stored) = find(store, id).await? else { return Ok(NOT_FOUND) };
     match &stored.finding {
         Some(finding) => print_json(&ocsf(finding, &stored.state, stored.recorded)),
         None => {
@@ -162,15 +183,15 @@ fn show(state: &StateDatabase, id: &str) -> Result<u8, String> {
     Ok(0)
 }
 
-fn change(args: &ChangeArgs, to: FindingState, json: bool) -> Result<u8, String> {
-    let state = open(args.dest.as_deref())?;
+async fn change(args: &ChangeArgs, table: &FindingTableArgs, to: FindingState, json: bool) -> Result<u8, String> {
+    let store = open_store(args.dest.as_deref(), table).await?;
     let mut code = 0;
     for id in &args.ids {
-        let Some(stored) = find(&state, id)? else {
+        let Some(stored) = find(&*store, id).await? else {
             code = NOT_FOUND;
             continue;
         };
-        state.set_finding_state(&stored.id, to, args.note.as_deref()).map_err(|error| error.to_string())?;
+        store.set_finding_state(&stored, to, args.note.as_deref()).await?;
         match json {
             true => print_json(&serde_json::json!({"id": stored.id, "state": to.name()})),
             false => print(&format!("{}  {}\n", &stored.id[..12], to.name())),

@@ -19,6 +19,8 @@ mod doctor;
 mod events;
 mod explain;
 mod filter;
+#[cfg(all(feature = "detect", feature = "operate"))]
+mod finding_table;
 #[cfg(feature = "detect")]
 mod findings;
 mod followers;
@@ -125,7 +127,7 @@ fn main() -> ExitCode {
             Command::Token(_) => Err(components::missing_feature("`trailhose token`", "serve")),
             Command::Prune(args) => prune::run(args).await,
             #[cfg(feature = "detect")]
-            Command::Findings(args) => findings::run(&args),
+            Command::Findings(args) => findings::run(&args).await,
             #[cfg(not(feature = "detect"))]
             Command::Findings(_) => Err(components::missing_feature("`trailhose findings`", "detect")),
             #[cfg(feature = "detect")]

@@ -21,6 +21,12 @@ impl Key {
         Self::new(format!("rule#{rule}#{hour}"), format!("finding#{id}"))
     }
 
+    /// The key of a finding whose ID is known as text.
+    #[cfg(feature = "operate")]
+    pub(super) fn finding_by_id(rule: &str, hour: i64, id: &str) -> Self {
+        Self::new(format!("rule#{rule}#{hour}"), format!("finding#{id}"))
+    }
+
     /// The number of findings of a rule in an hour.
     pub(super) fn count(rule: &str, hour: i64) -> Self {
         Self::new(format!("rule#{rule}#{hour}"), "count")

@@ -69,7 +69,12 @@ fn first_finding_alerts_and_closing_sends_one_summary() {
     assert_eq!(state.close_windows(&routes(), 900, NOW + 3_600 + 900).unwrap(), 1);
     assert_eq!(state.close_windows(&routes(), 900, NOW + 9_000).unwrap(), 0, "a window is closed once");
     assert_eq!(alert_kinds(state), [AlertKind::First, AlertKind::Summary]);
-    assert_eq!(state.alerts(None, 10).unwrap()[1].alert.count, 5);
+    let summary = &state.alerts(None, 10).unwrap()[1].alert;
+    assert_eq!(
+        (summary.count, &summary.finding),
+        (5, &findings[0]),
+        "the summary contains the finding of the first alert"
+    );
 
     let late = state.record_findings(&[finding(1, 9, NOW, 1)], &grouping, &routes(), NOW + 9_000).unwrap();
     assert_eq!(late, RecordedFindings { new: 1, late: 1, ..RecordedFindings::default() });

@@ -10,25 +10,27 @@ Examples:
   trailhose findings list --state open                  the open findings, newest first
   trailhose findings rules                              the number of findings of each rule
   trailhose findings show 3f9a                          one finding as OCSF Detection Finding
-  trailhose findings close 3f9a --note 'planned work'   close a finding";
+  trailhose findings close 3f9a --note 'planned work'   close a finding
+  trailhose findings list --stack trailhose             the findings of the detect function of a stack";
 
 pub(super) const FINDINGS_EXIT_CODES: &str = "\
 Exit codes:
   0  success
   1  a named finding does not exist, or several start with the named ID
-  2  invalid arguments, or the folder or its state cannot be opened";
+  2  invalid arguments, or the folder, its state or the table cannot be opened";
 
 pub(super) const ALERTS_EXAMPLES: &str = "\
 Examples:
   trailhose alerts list --state failed   the alerts that were not accepted, with the reason
   trailhose alerts retry                 send all failed alerts again with the next run of `sync`
-  trailhose alerts test oncall           send a test message to one destination";
+  trailhose alerts test oncall           send a test message to one destination
+  trailhose alerts test --stack trailhose   let the detect function of a stack send test messages";
 
 pub(super) const ALERTS_EXIT_CODES: &str = "\
 Exit codes:
   0  success
   1  a test message was not accepted, or there is no failed alert to retry
-  2  invalid arguments, the folder or its state cannot be opened, or a secret cannot be read";
+  2  invalid arguments, the folder, its state or the table cannot be opened, or a secret cannot be read";
 
 /// The folder that `trailhose sync` delivered to.
 #[derive(Debug, Args)]
@@ -38,10 +40,31 @@ pub(crate) struct StateArgs {
     pub(crate) dest: Option<PathBuf>,
 }
 
+/// The table of a deployed stack, instead of a folder.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FindingTableArgs {
+    /// Deployed stack, whose table of findings is used instead of a folder
+    #[arg(long, value_name = "NAME", global = true, conflicts_with = "table")]
+    pub(crate) stack: Option<String>,
+    /// DynamoDB table of findings, instead of a folder
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) table: Option<String>,
+}
+
+impl FindingTableArgs {
+    /// Whether a table is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.stack.is_some() || self.table.is_some()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct FindingsArgs {
     #[command(subcommand)]
     pub(crate) command: FindingsCommand,
+
+    #[command(flatten)]
+    pub(crate) table: FindingTableArgs,
 
     /// Print JSON: one object on each line
     #[arg(long, global = true)]
@@ -115,6 +138,9 @@ pub(crate) struct AlertsArgs {
     #[command(subcommand)]
     pub(crate) command: AlertsCommand,
 
+    #[command(flatten)]
+    pub(crate) table: FindingTableArgs,
+
     /// Print JSON: one object on each line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -142,7 +168,7 @@ pub(crate) enum AlertsCommand {
         #[arg(long, value_name = "DEST", value_parser = path)]
         dest: Option<PathBuf>,
     },
-    /// Send a test message to the destinations of the settings file
+    /// Send a test message to the destinations of the settings file, or let the function of a stack send it
     Test {
         /// Names of destinations [default: all]
         #[arg(value_name = "NAME")]
@@ -150,6 +176,9 @@ pub(crate) enum AlertsCommand {
         /// Settings file
         #[arg(long, value_name = "FILE", default_value = super::value::SETTINGS_FILE, value_parser = path)]
         config: PathBuf,
+        /// Seconds to wait for the function of a stack, which sends once a minute
+        #[arg(long, value_name = "SECONDS", default_value_t = 150, value_parser = whole::<u64>(1..=3_600))]
+        wait: u64,
     },
 }
 

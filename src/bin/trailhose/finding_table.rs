@@ -1,0 +1,55 @@
+//! The table of the findings of a deployed stack.
+
+use crate::args::FindingTableArgs;
+use crate::components::Aws;
+use trailhose::alert::StoredKind;
+use trailhose::aws::{self, DeployedStack};
+use trailhose::finding_store::dynamodb::DynamoFindings;
+
+/// The table of the findings, and the destinations of its alerts.
+pub(crate) struct FindingTable {
+    pub(crate) store: DynamoFindings,
+    /// The names of the destinations in the outbox. Empty if only the table is known.
+    pub(crate) destinations: Vec<String>,
+}
+
+impl FindingTable {
+    /// Opens the table that the arguments name.
+    ///
+    /// # Errors
+    /// The stack does not exist or has no detection, or there are no credentials.
+    pub(crate) async fn open(at: &FindingTableArgs) -> Result<Self, String> {
+        let aws = Aws::default();
+        let config = aws.config().await?;
+        let (table, destinations) = match (&at.stack, &at.table) {
+            (None, Some(table)) => (table.clone(), Vec::new()),
+            (Some(stack), _) => {
+                let client = aws_sdk_cloudformation::Client::new(config);
+                let stack = DeployedStack::describe(&client, stack).await.map_err(|error| error.to_string())?;
+                let table = stack.optional_output("FindingsTableName").ok_or_else(|| {
+                    format!("stack {} has no detection: deploy it with the parameter RulesLocation", stack.name)
+                })?;
+                (table.to_owned(), destinations(&stack))
+            }
+            (None, None) => return Err("--stack or --table is required".into()),
+        };
+        // Nothing that this program writes expires.
+        let keep = std::time::Duration::from_secs(365 * 86_400);
+        Ok(Self { store: DynamoFindings::new(aws::dynamodb(config), table, keep), destinations })
+    }
+}
+
+/// Returns the names of the destinations of a stack, as the detect function has them.
+fn destinations(stack: &DeployedStack) -> Vec<String> {
+    let parameter = |name| stack.parameter(name).filter(|value| !value.is_empty());
+    let topics = parameter("AlertTopicArns").unwrap_or_default().split(',').filter(|topic| !topic.is_empty());
+    let mut names: Vec<String> = topics.chain(parameter("AlertBusArn")).map(str::to_owned).collect();
+    for (name, kind) in [
+        ("AlertWebhookSecretArn", StoredKind::Webhook),
+        ("AlertSlackSecretArn", StoredKind::Slack),
+        ("AlertPagerDutySecretArn", StoredKind::PagerDuty),
+    ] {
+        names.extend(parameter(name).map(|_| kind.name().to_owned()));
+    }
+    names
+}
