@@ -177,7 +177,7 @@ impl HttpClient {
     /// Creates a client that trusts the root certificates of the system. With `allow_private`, it connects to every
     /// address.
     pub fn new(allow_private: bool) -> Self {
-        Self::from_config(allow_private, tls::system_config())
+        Self::from_parts(AddressGuard::new(allow_private), tls::system_config())
     }
 
     /// Creates a client that uses these certificates.
@@ -185,11 +185,11 @@ impl HttpClient {
     /// # Errors
     /// A file cannot be read or contains no certificate or key.
     pub fn with_tls(allow_private: bool, files: &TlsFiles) -> Result<Self, TlsError> {
-        Ok(Self::from_config(allow_private, files.config()?))
+        Ok(Self::from_parts(AddressGuard::new(allow_private), files.config()?))
     }
 
-    fn from_config(allow_private: bool, config: rustls::ClientConfig) -> Self {
-        let mut connector = HttpConnector::new_with_resolver(AddressGuard { allow_private });
+    fn from_parts(guard: AddressGuard, config: rustls::ClientConfig) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(guard);
         connector.enforce_http(false);
         connector.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()

@@ -3,6 +3,8 @@
 //! `TRAILHOSE_KILLS` is the number of kills (default 3), `TRAILHOSE_SEED` determines their times.
 
 mod bed;
+mod firehose_endpoint;
+mod forward_faults;
 mod forward_presets;
 mod forward_url;
 mod laptop;

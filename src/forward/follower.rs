@@ -372,7 +372,13 @@ impl ForwardFollower {
                     return Err(Unsent::Ends("the forward is paused".into()));
                 }
                 if Instant::now() + failed > deadline {
-                    return Err(Unsent::Ends(stored.error.unwrap_or_else(|| "the destination fails".into())));
+                    let error = stored.error.unwrap_or_else(|| "the destination fails".into());
+                    let name = self.sink.name();
+                    let until = jiff::Timestamp::from_millisecond(stored.wait_until);
+                    let until = until.map(|at| at.strftime("%FT%TZ").to_string()).unwrap_or_default();
+                    return Err(Unsent::Ends(format!(
+                        "{error}. Nothing is sent before {until}, except after `trailhose forward retry {name}`"
+                    )));
                 }
             }
             let wait = if stored.paused { POLL } else { failed.max(limited).min(POLL) };

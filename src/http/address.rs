@@ -3,16 +3,28 @@
 use hyper_util::client::legacy::connect::dns::Name;
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+
+/// The addresses of a name.
+type Resolved = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// Resolves names, and returns only addresses that may be used. The client connects to these addresses, and does not
 /// resolve the name again.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct AddressGuard {
     /// Whether addresses that are not public may be used.
-    pub(super) allow_private: bool,
+    allow_private: bool,
+    resolve: Arc<dyn Fn(String) -> Resolved + Send + Sync>,
+}
+
+impl std::fmt::Debug for AddressGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddressGuard").field("allow_private", &self.allow_private).finish_non_exhaustive()
+    }
 }
 
 /// A name resolves only to addresses that are not public. Contains the first one.
@@ -32,8 +44,7 @@ impl tower::Service<Name> for AddressGuard {
     fn call(&mut self, name: Name) -> Self::Future {
         let guard = self.clone();
         Box::pin(async move {
-            let found: Vec<IpAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.map(|found| found.ip()).collect();
+            let found = (guard.resolve)(name.as_str().to_owned()).await?;
             let allowed: Vec<SocketAddr> =
                 guard.allowed(found)?.into_iter().map(|address| SocketAddr::new(address, 0)).collect();
             Ok(allowed.into_iter())
@@ -42,6 +53,21 @@ impl tower::Service<Name> for AddressGuard {
 }
 
 impl AddressGuard {
+    /// Creates a guard that resolves names with the operating system.
+    pub(super) fn new(allow_private: bool) -> Self {
+        Self::with_resolver(allow_private, |name| {
+            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|found| found.ip()).collect()) })
+        })
+    }
+
+    /// Creates a guard that resolves names with a function.
+    pub(super) fn with_resolver(
+        allow_private: bool,
+        resolve: impl Fn(String) -> Resolved + Send + Sync + 'static,
+    ) -> Self {
+        Self { allow_private, resolve: Arc::new(resolve) }
+    }
+
     /// Returns the addresses that may be used.
     fn allowed(&self, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, NotPublic> {
         let (allowed, refused): (Vec<IpAddr>, Vec<IpAddr>) =
@@ -178,11 +204,11 @@ mod tests {
 
     #[test]
     fn only_public_addresses_of_a_name_are_used() {
-        let guard = AddressGuard { allow_private: false };
+        let guard = AddressGuard::new(false);
         let found = vec![address("10.0.0.1"), address("1.1.1.1")];
         assert_eq!(guard.allowed(found.clone()).unwrap(), [address("1.1.1.1")]);
         let refused = guard.allowed(vec![address("169.254.169.254"), address("::1")]).unwrap_err();
         assert_eq!(refused.0, address("169.254.169.254"));
-        assert_eq!(AddressGuard { allow_private: true }.allowed(found.clone()).unwrap(), found);
+        assert_eq!(AddressGuard::new(true).allowed(found.clone()).unwrap(), found);
     }
 }

@@ -104,3 +104,78 @@ async fn wait_of_a_response_is_limited() {
     }
     assert_eq!(retry_after("soon"), None);
 }
+
+/// Resolves a name to one address after another, the last one again and again. Returns the guard and the number of
+/// resolutions.
+fn changing_name(allow_private: bool, addresses: &[&str]) -> (AddressGuard, Arc<AtomicU64>) {
+    let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    let resolutions = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&resolutions);
+    let guard = AddressGuard::with_resolver(allow_private, move |_| {
+        let number = counter.fetch_add(1, Ordering::SeqCst) as usize;
+        let address = addresses[number.min(addresses.len() - 1)];
+        Box::pin(async move { Ok(vec![address]) })
+    });
+    (guard, resolutions)
+}
+
+#[tokio::test]
+async fn name_that_changes_after_the_check_has_no_effect() {
+    // A public address for the check, and then this computer. The check returns the addresses for the connection.
+    let (mut guard, resolutions) = changing_name(false, &["8.8.8.8", "127.0.0.1"]);
+    let name = || "changes.example".parse().unwrap();
+    let found: Vec<_> = tower::Service::call(&mut guard, name()).await.unwrap().map(|found| found.ip()).collect();
+    assert_eq!((found, resolutions.load(Ordering::SeqCst)), (vec!["8.8.8.8".parse().unwrap()], 1));
+    let refused = tower::Service::call(&mut guard, name()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "127.0.0.1 is not a public address");
+
+    // A connection resolves the name once: with a second resolution, it would not reach the server.
+    let (url, requests) = server(reply("200 OK", b""), Duration::ZERO).await;
+    let url = url.replace("localhost", "changes.example");
+    let (guard, resolutions) = changing_name(true, &["127.0.0.1", "192.0.2.1"]);
+    let client = HttpClient::from_parts(guard, tls::system_config());
+    assert_eq!(post(&url, &client).await.unwrap().status, 200);
+    assert_eq!((requests.load(Ordering::SeqCst), resolutions.load(Ordering::SeqCst)), (1, 1));
+
+    // The next connection of a client that may use only public addresses is refused, although the URL is the same.
+    let (guard, resolutions) = changing_name(false, &["127.0.0.1"]);
+    let client = HttpClient::from_parts(guard, tls::system_config());
+    assert!(matches!(post(&url, &client).await, Err(SendError::Address(address)) if address.is_loopback()));
+    assert_eq!((requests.load(Ordering::SeqCst), resolutions.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[tokio::test]
+async fn server_that_accepts_no_connection_is_a_timeout() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // The operating system completes two connections for a server that does not accept them, and no more.
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(200), tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(stream);
+        assert!(waiting.len() < 100, "the queue has no limit");
+    }
+    let limit = Duration::from_millis(300);
+    let client = HttpClient::new(true).with_timeout(limit);
+    let url = format!("http://{address}/hook");
+    assert_eq!(post(&url, &client).await, Err(SendError::Timeout(limit)));
+    // A server that accepts later gets the request.
+    let client = HttpClient::new(true);
+    let accepting = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = vec![0; 4_096];
+                if stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let _ = stream.write_all(&reply("200 OK", b"")).await;
+                }
+            });
+        }
+    });
+    assert_eq!(post(&url, &client).await.unwrap().status, 200);
+    accepting.abort();
+}

@@ -117,7 +117,7 @@ pub(crate) fn lines(report: &ForwardReport) -> Vec<String> {
         }
         (Some(error), false) => {
             lines.push(format!(
-                "warning: forward {name} has not sent everything: {}; the next run continues",
+                "warning: forward {name} has not sent everything: {}. A later run continues",
                 one_line(error)
             ));
         }
