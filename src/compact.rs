@@ -18,8 +18,9 @@ mod verify;
 
 pub use destination::{BucketDestination, CompactDestination, FolderDestination, StoredRecord};
 
+use crate::listing::pages::ListingPages;
 use crate::query::{QueryControl, QueryError, QueryScan, ScanReport};
-use crate::source::{Listing, Source, SourceError};
+use crate::source::{Source, SourceError};
 use day_files::{DayFiles, FileLimits, FinishedFile};
 use jiff::civil::Date;
 use record::{BatchState, CompactedBatch, DayRecord, InputFile, OutputFile};
@@ -138,29 +139,15 @@ impl LakeCompaction {
     /// The lake cannot be listed.
     pub async fn arrived_days(&self, since: Option<Date>, until: Date) -> Result<Vec<Date>, CompactError> {
         let mut days = Vec::new();
-        let mut token = None;
-        loop {
-            let page = self.list(&self.events, Some('/'), token.as_deref()).await?;
+        let mut pages = ListingPages::new(&*self.source, &self.bucket, &self.events, Some('/'));
+        while let Some(page) = pages.next().await? {
+            let page = page.complete()?;
             let names = page.prefixes.iter().filter_map(|prefix| prefix.trim_end_matches('/').rsplit('/').next());
             days.extend(names.filter_map(|name| name.strip_prefix("dt=")?.parse::<Date>().ok()));
-            token = page.next;
-            if token.is_none() {
-                break;
-            }
         }
         days.retain(|day| *day <= until && since.is_none_or(|since| *day >= since));
         days.sort_unstable();
         Ok(days)
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        delimiter: Option<char>,
-        token: Option<&str>,
-    ) -> Result<crate::source::ListPage, CompactError> {
-        let request = Listing { bucket: &self.bucket, prefix, delimiter, token, start_after: None };
-        Ok(self.source.list(&request).await?.complete()?)
     }
 
     /// Compacts the files of an arrived day that are not compacted yet. With `dry_run`, it only counts them.
@@ -233,10 +220,10 @@ impl LakeCompaction {
         done: &mut CompactedDay,
     ) -> Result<Vec<crate::object::ObjectRef>, CompactError> {
         let prefix = format!("{}dt={arrived}/", self.events);
-        let (mut files, mut token) = (Vec::new(), None);
-        loop {
-            let page = self.list(&prefix, None, token.as_deref()).await?;
-            for object in page.objects {
+        let mut files = Vec::new();
+        let mut pages = ListingPages::new(&*self.source, &self.bucket, &prefix, None);
+        while let Some(page) = pages.next().await? {
+            for object in page.complete()?.objects {
                 let etag = match &object.etag {
                     Some(etag) => etag.clone(),
                     None => self.source.stat(&object).await?.etag.unwrap_or_default(),
@@ -252,11 +239,8 @@ impl LakeCompaction {
                     files.push(crate::object::ObjectRef { etag: Some(etag), ..object });
                 }
             }
-            token = page.next;
-            if token.is_none() {
-                return Ok(files);
-            }
         }
+        Ok(files)
     }
 
     /// Records the files, publishes them, and completes the record.

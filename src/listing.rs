@@ -12,6 +12,8 @@ pub mod discover;
 mod error;
 pub mod folder_level;
 pub(crate) mod keys;
+#[cfg(feature = "cli")]
+pub(crate) mod pages;
 pub(crate) mod reconcile;
 pub(crate) mod reopen;
 pub mod unit;

@@ -78,6 +78,21 @@ impl ByteRange {
     }
 }
 
+/// Checks the ID of a source.
+///
+/// # Errors
+/// What was expected.
+pub fn check_source_id(text: &str) -> Result<(), String> {
+    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_valid = (1..=64).contains(&text.len())
+        && text.bytes().next().is_some_and(is_first)
+        && text.bytes().all(|byte| is_first(byte) || b"._-".contains(&byte));
+    match is_valid {
+        true => Ok(()),
+        false => Err("expected 1 to 64 lower-case letters, digits, '.', '_' or '-', first a letter or digit".into()),
+    }
+}
+
 /// A request for one page of a listing.
 #[derive(Debug, Clone, Copy)]
 pub struct Listing<'a> {

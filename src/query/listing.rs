@@ -7,10 +7,11 @@ use super::{QueryControl, QueryError};
 use crate::listing::discover::{Discovery, DiscoveryItem};
 use crate::listing::folder_level::KeyClass;
 use crate::listing::keys::{KeyListing, ObjectPages};
+use crate::listing::pages::ListingPages;
 use crate::listing::reconcile::classify_object;
 use crate::listing::unit::Unit;
 use crate::object::ObjectRef;
-use crate::source::{Listing, Source, SourceError};
+use crate::source::{Source, SourceError};
 use crate::sync::ObjectSelection;
 use jiff::civil::Date;
 use std::sync::Arc;
@@ -52,21 +53,14 @@ impl FileListing<'_> {
     async fn lines(&self, prefix: &str, files: &Sender<ObjectRef>, report: &mut ScanReport) -> Result<(), QueryError> {
         let mut folders = vec![prefix.to_owned()];
         while let Some(folder) = folders.pop() {
-            let mut token: Option<String> = None;
             let mut subfolders = Vec::new();
+            let mut pages = ListingPages::new(&**self.source, self.bucket, &folder, Some('/'));
             loop {
                 if self.is_stopped() {
                     report.stopped = true;
                     return Ok(());
                 }
-                let request = Listing {
-                    bucket: self.bucket,
-                    prefix: &folder,
-                    delimiter: Some('/'),
-                    token: token.as_deref(),
-                    start_after: None,
-                };
-                let page = self.source.list(&request).await?;
+                let Some(page) = pages.next().await? else { break };
                 for entry in page.unlisted {
                     report.skip(&entry.key, entry.reason);
                 }
@@ -87,10 +81,6 @@ impl FileListing<'_> {
                     } else if !self.send(object, files).await {
                         return Ok(());
                     }
-                }
-                token = page.next;
-                if token.is_none() {
-                    break;
                 }
             }
             folders.extend(subfolders.into_iter().rev());

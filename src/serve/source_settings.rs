@@ -1,5 +1,6 @@
 //! The settings of a source as the API accepts and stores them, and the allow list for them.
 
+use crate::source::check_source_id;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,12 +100,8 @@ impl ApiSourceSettings {
                 return Err(format!("{name}: expected at most {MAX_LIST} values"));
             }
         }
-        if let Some(id) = &self.id
-            && !is_id(id)
-        {
-            return Err(
-                "id: expected 1 to 64 lower-case letters, digits, '.', '_' or '-', first a letter or digit".into()
-            );
+        if let Some(id) = &self.id {
+            check_source_id(id).map_err(|expected| format!("id: {expected}"))?;
         }
         match (&self.bucket, &self.folder) {
             (None, None) => Err("a source needs a bucket or a folder".into()),
@@ -163,15 +160,6 @@ impl ApiSourceSettings {
             prefix => format!("{prefix}/"),
         }
     }
-}
-
-/// Returns whether a text can be the ID of a source.
-fn is_id(text: &str) -> bool {
-    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = text.as_bytes();
-    (1..=64).contains(&bytes.len())
-        && bytes.first().is_some_and(|&byte| is_first(byte))
-        && bytes.iter().all(|&byte| is_first(byte) || b"._-".contains(&byte))
 }
 
 fn check_path(folder: &str) -> Result<(), String> {
@@ -314,6 +302,7 @@ mod tests {
     fn new_ids_are_valid_and_unused() {
         let id = bucket("My.Trail_Bucket", "a/b/").new_id(|id| id == "my-trail-bucket-a-b");
         assert_eq!(id, "my-trail-bucket-a-b-2");
+        let is_id = |text: &str| check_source_id(text).is_ok();
         assert!(is_id(&id) && is_id("a") && !is_id("") && !is_id("-a") && !is_id("A") && !is_id("a/b"));
         assert!(is_id(&bucket("%%%", "").new_id(|_| false)));
     }

@@ -152,12 +152,7 @@ pub(crate) fn bucket(name: &str) -> Result<String, String> {
 
 /// Checks the ID of a source.
 pub(crate) fn source_id(text: &str) -> Result<String, String> {
-    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_valid = (1..=64).contains(&text.len())
-        && text.bytes().next().is_some_and(is_first)
-        && text.bytes().all(|byte| is_first(byte) || b"._-".contains(&byte));
-    let expected = "expected 1 to 64 lower-case letters, digits, '.', '_' or '-', first a letter or digit";
-    if is_valid { Ok(text.to_owned()) } else { Err(expected.into()) }
+    trailhose::source::check_source_id(text).map(|()| text.to_owned())
 }
 
 /// Parses an address with a port.
