@@ -27,7 +27,7 @@ mod seen;
 mod selector;
 
 #[cfg(feature = "athena")]
-pub use athena::AthenaEngine;
+pub use athena::{AthenaEngine, EVENTS_BY_DAY};
 #[cfg(feature = "cloudtrail-lake")]
 pub use cloudtrail_lake::CloudTrailLakeEngine;
 pub use index::IndexLookup;
@@ -76,6 +76,16 @@ pub trait QueryEngine: Send + Sync + std::fmt::Debug {
         let QuerySummary { is_limited, scanned } = self.run(plan, control, &mut rows).await?;
         Ok(Answer { columns: rows.columns, rows: rows.rows, is_limited, scanned })
     }
+}
+
+/// Runs plans with a service that bills the bytes that it reads.
+#[async_trait]
+pub trait BilledEngine: QueryEngine {
+    /// Returns the limit on the bytes that one query may read, or `None` if there is none.
+    ///
+    /// # Errors
+    /// The limit cannot be read.
+    async fn byte_limit(&self) -> Result<Option<u64>, QueryError>;
 }
 
 /// Receives the rows of a query.

@@ -13,6 +13,8 @@
 mod access;
 mod alerts;
 mod audit;
+mod billed;
+mod certificate;
 mod console;
 mod days;
 mod events;
@@ -38,13 +40,15 @@ mod sources;
 mod token;
 
 pub use audit::AuditLog;
+pub use certificate::ServerCertificate;
 pub use folder::{IndexPool, ServedFolder};
-pub use listen::ServerCertificate;
 pub use scheduler::{FinishedRun, LiveCounts, ScheduledSource, SourceOrigin, SourceRunner};
 pub use source_settings::{AllowList, ApiSourceSettings, DEFAULT_INTERVAL, MIN_INTERVAL};
 pub use token::{is_token, new_token, token_hash};
 
+use crate::query::BilledEngine;
 use access::AccessControl;
+use certificate::UsedCertificate;
 use days::LedgerDays;
 use events::IndexProgress;
 use folder::{TimedValue, size_with_log};
@@ -76,6 +80,8 @@ pub struct ServeSettings {
     pub hosts: Vec<String>,
     /// What the API may name in a source.
     pub allow: AllowList,
+    /// The engine of queries that AWS bills, with the database and the workgroup of the settings.
+    pub athena: Option<Arc<dyn BilledEngine>>,
     /// URLs to which `[[forward]]` delivers.
     pub forward_urls: Vec<String>,
     /// Requests per second for each token and each address.
@@ -98,7 +104,7 @@ struct ApiState {
     /// The counts of the ledger, and when they were read. The lock is held during a scan, so that there is only one scan.
     days: tokio::sync::Mutex<Option<(Instant, String, Arc<LedgerDays>)>>,
     requests: Semaphore,
-    queries: Semaphore,
+    queries: Arc<Semaphore>,
     /// Locked while a source is added.
     adding: tokio::sync::Mutex<()>,
     is_stopping: AtomicBool,
@@ -160,7 +166,7 @@ async fn blocking<T: Send + 'static>(
 pub struct Server {
     api: Arc<ApiState>,
     listener: TcpListener,
-    tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>,
+    tls: Option<UsedCertificate>,
 }
 
 /// How a server ended.
@@ -192,7 +198,7 @@ impl Server {
                 settings.listen
             ));
         }
-        let tls = settings.tls.as_ref().map(ServerCertificate::config).transpose()?;
+        let tls = settings.tls.as_ref().map(ServerCertificate::open).transpose()?;
         let listener = TcpListener::bind(settings.listen).await;
         let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", settings.listen))?;
         let metrics = Arc::new(ServeMetrics::new());
@@ -209,7 +215,7 @@ impl Server {
             indexed: TimedValue::new(Duration::from_millis(500)),
             days: tokio::sync::Mutex::default(),
             requests: Semaphore::new(MAX_REQUESTS),
-            queries: Semaphore::new(MAX_QUERIES),
+            queries: Arc::new(Semaphore::new(MAX_QUERIES)),
             adding: tokio::sync::Mutex::default(),
             is_stopping: AtomicBool::new(false),
         });
@@ -239,7 +245,11 @@ impl Server {
             let path = api.folder.index.path().to_owned();
             tokio::spawn(async move { index_follower::follow_index(segments, state, &path, index_ends).await })
         };
-        let accepting = tokio::spawn(listen::accept(listener, tls, guard::router(Arc::clone(&api)), stops));
+        let config = tls.as_ref().map(UsedCertificate::config);
+        if let Some(tls) = tls {
+            tokio::spawn(tls.follow_files(stops.clone()));
+        }
+        let accepting = tokio::spawn(listen::accept(listener, config, guard::router(Arc::clone(&api)), stops));
         is_true(&mut halt).await;
         api.is_stopping.store(true, Ordering::Relaxed);
         let started = Instant::now();

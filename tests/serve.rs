@@ -1,7 +1,9 @@
 //! `trailhose serve`: what the API answers, whom it refuses, and what survives when it ends.
 #![cfg(unix)]
 
+mod bed;
 mod laptop;
+mod serve_athena;
 mod serve_client;
 
 use laptop::{event, events, run, text};
@@ -10,7 +12,7 @@ use serve_client::{Reply, Server, Site, kill, quoted};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const READ_SCOPES: &str = "/v1/sources";
@@ -86,6 +88,7 @@ fn delivered_events_are_found_paged_and_returned_with_their_bytes() {
     for line in [
         "trailhose_objects_total{source=\"first\",result=\"done\"} 1",
         "trailhose_events_total{source=\"first\",result=\"delivered\"} 40",
+        "trailhose_source_interval_seconds{source=\"first\"} 10",
         "trailhose_follower_backlog_events{follower=\"index\"} 0",
         "trailhose_ledger_objects{state=\"done\"} 1",
     ] {
@@ -137,7 +140,9 @@ fn sources_of_the_api_are_read_and_survive_a_kill() {
     assert_eq!(server.json("/v1/sources")["sources"].as_array().unwrap().len(), 1);
     // The ledger is kept, so the source can be added again without repeating an event.
     assert_eq!(server.post("/v1/sources", &body).status, 201);
-    let runs = server.until("/v1/runs?source=second&limit=1", |found| found["runs"][0]["ended"] != Value::Null);
+    let runs = server.until("/v1/runs?source=second&limit=1", |found| {
+        found["runs"][0]["number"] != number && found["runs"][0]["ended"] != Value::Null
+    });
     assert_eq!(runs["runs"][0]["delivered"], 0, "{runs}");
     assert_eq!(server.end("-TERM").0.code(), Some(0));
 }
@@ -155,6 +160,7 @@ fn example_of_the_forwarder_is_accepted_without_stored_keys() {
     let refused = server.post("/sources", &example);
     let answer = refused.text();
     assert_eq!((refused.status, refused.header("content-type")), (422, Some("application/problem+json")), "{answer}");
+    assert!(answer.contains("access keys are not stored"), "{answer}");
     assert!(answer.contains("role_arn") && answer.contains("external_id") && !answer.contains("value-of"), "{answer}");
     for key in ["accessKeyId", "secretAccessKey"] {
         example.as_object_mut().unwrap().remove(key);
@@ -359,8 +365,16 @@ fn tokens_sessions_and_scopes_are_enforced() {
 #[test]
 fn server_beyond_loopback_requires_a_token() {
     let site = Site::new("");
-    let output =
-        laptop::trailhose().args(["serve", "--listen", "0.0.0.0:0", "--config"]).arg(site.settings()).output().unwrap();
+    let mut command = laptop::trailhose();
+    command.args(["serve", "--listen", "0.0.0.0:0", "--config"]).arg(site.settings());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() && started.elapsed() < serve_client::TIMEOUT {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // A server that listens does not end by itself.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("trailhose token create"), "{error}");
@@ -462,6 +476,52 @@ fn limits_hold_for_others_than_unlimited_tokens() {
     assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
 }
 
+/// Creates the certificate `NAME.pem` for localhost with the key `NAME.key`.
+fn new_certificate(folder: &Path, name: &str) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
+        .current_dir(folder)
+        .output()
+        .expect("openssl of Debian: tools/setup");
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// Sends a request with a new connection that trusts only this certificate.
+fn get_with_tls(site: &Site, server: &Server, trusted: &str) -> std::process::Output {
+    let url = format!("https://localhost:{}/v1/session", server.port);
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--cacert", trusted, &url]).current_dir(site.folder.path());
+    curl.output().expect("curl of Debian: tools/setup")
+}
+
+#[test]
+fn changed_certificate_is_used_without_a_restart() {
+    let site = Site::new("tls_certificate = \"server.pem\"\ntls_key = \"server.key\"");
+    let folder = site.folder.path();
+    for name in ["first", "second"] {
+        new_certificate(folder, name);
+    }
+    let copy = |from: &str, to: &str| std::fs::copy(folder.join(from), folder.join(to)).unwrap();
+    copy("first.pem", "server.pem");
+    copy("first.key", "server.key");
+    let server = site.start();
+    assert!(get_with_tls(&site, &server, "first.pem").status.success());
+    assert!(!get_with_tls(&site, &server, "second.pem").status.success());
+    // Only one of the two files is replaced: they do not belong together, and the certificate in use stays.
+    copy("second.key", "server.key");
+    server.line("the changed certificate is not used");
+    assert!(get_with_tls(&site, &server, "first.pem").status.success());
+    copy("second.pem", "server.pem");
+    let started = Instant::now();
+    while !get_with_tls(&site, &server, "second.pem").status.success() {
+        assert!(started.elapsed() < serve_client::TIMEOUT, "the changed certificate is not used");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!get_with_tls(&site, &server, "first.pem").status.success());
+}
+
 #[test]
 fn certificate_of_the_settings_is_used() {
     let site = Site::new("tls_certificate = \"server.pem\"\ntls_key = \"server.key\"");
@@ -469,21 +529,9 @@ fn certificate_of_the_settings_is_used() {
     let error = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert_eq!(missing.status.code(), Some(2), "{error}");
     assert!(error.contains("server.pem"), "{error}");
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-keyout", "server.key", "-out", "server.pem"])
-        .current_dir(site.folder.path())
-        .output()
-        .expect("openssl of Debian: tools/setup");
-    assert!(made.status.success(), "{made:?}");
+    new_certificate(site.folder.path(), "server");
     let server = site.start();
-    let url = format!("https://localhost:{}/v1/session", server.port);
-    let answer = Command::new("curl")
-        .args(["--silent", "--show-error", "--cacert", "server.pem", &url])
-        .current_dir(site.folder.path())
-        .output()
-        .expect("curl of Debian: tools/setup");
+    let answer = get_with_tls(&site, &server, "server.pem");
     assert!(answer.status.success(), "{answer:?}");
     assert!(String::from_utf8_lossy(&answer.stdout).contains("token_required"), "{answer:?}");
     // A client without TLS gets nothing.

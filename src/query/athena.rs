@@ -1,7 +1,7 @@
 //! The engine that runs plans with Athena, over the tables of `template.yaml`.
 
 use super::remote::{Polling, athena_dollars, request_error};
-use super::{QueryControl, QueryEngine, QueryError, QuerySummary, RowSink, ScanReport};
+use super::{BilledEngine, QueryControl, QueryEngine, QueryError, QuerySummary, RowSink, ScanReport};
 use crate::aws::failure;
 use crate::plan::Plan;
 use crate::plan::sql::{AthenaTables, SqlStatement};
@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// Rows of a page of results: the maximum of Athena.
 /// <https://docs.aws.amazon.com/athena/latest/APIReference/API_GetQueryResults.html>
 const PAGE_ROWS: i32 = 1_000;
+
+/// The table of the days that `trailhose lake compact` has compacted.
+pub const EVENTS_BY_DAY: &str = "events_by_day";
 
 /// Runs plans with Athena.
 #[derive(Debug, Clone)]
@@ -50,20 +53,6 @@ impl AthenaEngine {
     /// The plan cannot be rendered.
     pub fn statement(&self, plan: &Plan) -> Result<SqlStatement, QueryError> {
         self.tables.statement(plan, self.arrived_until).map_err(|error| QueryError::Engine(error.to_string()))
-    }
-
-    /// Returns the workgroup's limit on the bytes that one query may read, or `None` if it has none.
-    ///
-    /// # Errors
-    /// The workgroup cannot be read.
-    pub async fn byte_limit(&self) -> Result<Option<u64>, QueryError> {
-        let response = self.client.get_work_group().work_group(&self.workgroup).send().await;
-        let response = response.map_err(|error| {
-            let what = format!("cannot read the workgroup {}", self.workgroup);
-            self.failed(&what, "athena:GetWorkGroup", &failure(&error))
-        })?;
-        let limit = response.work_group().and_then(|group| group.configuration()?.bytes_scanned_cutoff_per_query());
-        Ok(limit.and_then(|bytes| u64::try_from(bytes).ok()))
     }
 
     fn failed(&self, what: &str, action: &str, failure: &crate::aws::AwsFailure) -> QueryError {
@@ -199,6 +188,20 @@ impl AthenaEngine {
             return format!("the query {id} failed: {reason}");
         };
         format!("the query {id} failed: {advice}. {reason}")
+    }
+}
+
+#[async_trait]
+impl BilledEngine for AthenaEngine {
+    /// Returns the limit of the workgroup.
+    async fn byte_limit(&self) -> Result<Option<u64>, QueryError> {
+        let response = self.client.get_work_group().work_group(&self.workgroup).send().await;
+        let response = response.map_err(|error| {
+            let what = format!("cannot read the workgroup {}", self.workgroup);
+            self.failed(&what, "athena:GetWorkGroup", &failure(&error))
+        })?;
+        let limit = response.work_group().and_then(|group| group.configuration()?.bytes_scanned_cutoff_per_query());
+        Ok(limit.and_then(|bytes| u64::try_from(bytes).ok()))
     }
 }
 

@@ -90,10 +90,11 @@ async fn guard(State(api): State<Arc<ApiState>>, mut request: Request, next: Nex
     if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::REQUEST_TIMEOUT {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if matches!(requirement, Requirement::Scope(TokenScope::Write) | Requirement::SignIn) {
+    let target = target.take();
+    // A query that AWS bills has a target too.
+    if matches!(requirement, Requirement::Scope(TokenScope::Write) | Requirement::SignIn) || target.is_some() {
         let address = peer.address.ip().to_canonical().to_string();
         let mut entry = AuditEntry::new(method.as_str(), &path, address, status.as_u16());
-        let target = target.take();
         (entry.token, entry.target) = (token.as_deref(), target.as_deref());
         api.settings.audit.write(&entry);
     }

@@ -10,7 +10,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,8 +21,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt;
 
 /// The maximum number of open connections. Further ones wait.
@@ -44,47 +41,13 @@ const MAX_HEAD: usize = 32 << 10;
 /// The wait after an error of the operating system, such as too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// The files of a TLS certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerCertificate {
-    /// The certificate and its chain in PEM.
-    pub certificate: PathBuf,
-    /// The private key in PEM.
-    pub key: PathBuf,
-}
-
-impl ServerCertificate {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// A file cannot be read, or the key does not belong to the certificate.
-    pub(super) fn config(&self) -> Result<Arc<ServerConfig>, String> {
-        let named = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let failed = |error: &dyn std::fmt::Display| named(&self.certificate, error);
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&self.certificate)
-            .and_then(Iterator::collect)
-            .map_err(|error| failed(&error))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| named(&self.key, &error))?;
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failed(&error))?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| failed(&error))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    }
-}
-
 /// Accepts connections until `stops` is true. Then waits until the requests in progress are answered.
 pub(super) async fn accept(
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     router: Router,
     mut stops: watch::Receiver<bool>,
 ) {
-    let tls = tls.map(TlsAcceptor::from);
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -99,7 +62,9 @@ pub(super) async fn accept(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, address)) => {
-                let (tls, router, stops) = (tls.clone(), router.clone(), stops.clone());
+                // The certificate of new connections is the latest one.
+                let tls = tls.as_ref().map(|config| TlsAcceptor::from(Arc::clone(&config.borrow())));
+                let (router, stops) = (router.clone(), stops.clone());
                 connections.spawn(async move {
                     connection(stream, address, tls, router, stops).await;
                     drop(permit);

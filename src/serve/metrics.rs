@@ -14,8 +14,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,6 +75,9 @@ pub(super) struct ServeMetrics {
     errors: Family<KindLabel, Counter>,
     last_success: Family<SourceLabel, Gauge>,
     lag: Family<SourceLabel, Gauge>,
+    interval: Family<SourceLabel, Gauge>,
+    /// The sources with an interval, to remove those of sources that are removed.
+    sources: Mutex<BTreeSet<String>>,
     follower_backlog: Family<FollowerLabel, Gauge>,
     follower_lag: Family<FollowerLabel, Gauge>,
     follower_failed: Family<FollowerLabel, Gauge>,
@@ -121,6 +125,8 @@ impl ServeMetrics {
                 "When the last run without failures ended, in seconds since 1970"
             ),
             lag: family!("lag_seconds", "Seconds since the end of the last run without failures"),
+            interval: family!("source_interval_seconds", "The time between two runs of the source"),
+            sources: Mutex::default(),
             follower_backlog: family!("follower_backlog_events", "Delivered events that the follower has not read"),
             follower_lag: family!(
                 "follower_lag_seconds",
@@ -160,7 +166,9 @@ impl ServeMetrics {
     /// Updates the figures that are read from the databases.
     async fn update(&self, api: &Arc<ApiState>) -> Result<(), ApiProblem> {
         let now = jiff::Timestamp::now().as_second();
-        for snapshot in api.scheduler.snapshots() {
+        let snapshots = api.scheduler.snapshots();
+        self.update_intervals(snapshots.iter().map(|found| (found.source.id.as_str(), found.source.interval)));
+        for snapshot in snapshots {
             let label = SourceLabel { source: snapshot.source.id };
             let last = self.last_success.get_or_create(&label).get();
             if last > 0 {
@@ -175,6 +183,21 @@ impl ServeMetrics {
             self.ledger_objects.get_or_create(&label).set(objects.cast_signed());
         }
         Ok(())
+    }
+
+    /// Sets the intervals of the sources, and removes those of others.
+    fn update_intervals<'a>(&self, sources: impl Iterator<Item = (&'a str, Duration)>) {
+        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut removed = std::mem::take(&mut *known);
+        for (id, interval) in sources {
+            let label = SourceLabel { source: id.to_owned() };
+            self.interval.get_or_create(&label).set(interval.as_secs().cast_signed());
+            removed.remove(id);
+            known.insert(id.to_owned());
+        }
+        for source in removed {
+            self.interval.remove(&SourceLabel { source });
+        }
     }
 
     fn update_from_state(&self, api: &ApiState, now: i64) -> Result<(), StateError> {

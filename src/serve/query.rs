@@ -1,14 +1,17 @@
-//! `POST /v1/query` and `POST /v1/ask`: run a plan, or a question that becomes one, over the delivered files.
+//! `POST /v1/query` and `POST /v1/ask`: run a plan, or a question that becomes one, over the delivered files or with Athena.
 
+use super::access::RequestCaller;
+use super::billed::{BilledBytes, run_billed};
 use super::extract::{JsonBody, NoParameters};
 use super::problem::ApiProblem;
-use super::{ApiState, blocking};
+use super::{ApiState, AuditTarget, blocking};
 use crate::plan::{Plan, PlanOutput};
 use crate::query::{Answer, IndexLookup, LocalEngine, QueryControl, QueryEngine, QueryScan};
 use crate::question;
 use crate::source::directory::Directory;
-use axum::Json;
+use crate::state::TokenScope;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -20,10 +23,21 @@ use utoipa::ToSchema;
 const MAX_ROWS: u64 = 10_000;
 
 /// The memory that the rows of a query may use, in bytes.
-const MAX_ROWS_BYTES: u64 = 64 << 20;
+pub(super) const MAX_ROWS_BYTES: u64 = 64 << 20;
 
 /// The duration after which a query is stopped. The answer then contains what was read, and is not complete.
-const QUERY_FOR: Duration = Duration::from_secs(25);
+pub(super) const QUERY_FOR: Duration = Duration::from_secs(25);
+
+/// What runs a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum EngineName {
+    /// A scan of the delivered files, with the index.
+    #[default]
+    Files,
+    /// Athena, with the database and the workgroup of the settings. Needs the scope `athena`, because AWS bills it.
+    Athena,
+}
 
 /// A plan to run.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -32,6 +46,8 @@ pub(super) struct PlanBody {
     /// A plan as `trailhose query --plan` reads it.
     #[schema(value_type = Object)]
     plan: Value,
+    #[serde(default)]
+    engine: EngineName,
 }
 
 /// A question to answer.
@@ -41,6 +57,8 @@ pub(super) struct QuestionBody {
     /// A question in English.
     #[schema(max_length = 1000)]
     question: String,
+    #[serde(default)]
+    engine: EngineName,
 }
 
 /// The rows of a plan.
@@ -55,6 +73,8 @@ pub(super) struct PlanAnswer {
     not_read: Vec<String>,
     /// Whether there are more rows than the limit.
     limited: bool,
+    /// What AWS bills; `null` for a query over the delivered files.
+    billed: Option<BilledBytes>,
 }
 
 /// The answer to a question.
@@ -70,7 +90,8 @@ pub(super) struct QuestionAnswer {
 }
 
 impl PlanAnswer {
-    fn new(answer: Answer) -> Self {
+    /// Creates an answer. `is_cut` says that further rows were left out because of their size.
+    fn new(answer: Answer, is_cut: bool, billed: Option<BilledBytes>) -> Self {
         let scanned = answer.scanned;
         let mut not_read: Vec<String> =
             scanned.skipped.iter().map(|file| format!("{}: {}", file.name, file.reason)).collect();
@@ -82,8 +103,12 @@ impl PlanAnswer {
             let seconds = QUERY_FOR.as_secs();
             not_read.push(format!("the query was stopped after {seconds} seconds: name a shorter time span"));
         }
+        if is_cut {
+            not_read.push(format!("further rows: all rows together may have {MAX_ROWS_BYTES} bytes"));
+        }
         Self {
-            complete: scanned.is_complete(),
+            complete: scanned.is_complete() && !is_cut,
+            billed,
             not_read,
             limited: answer.is_limited,
             columns: answer.columns,
@@ -92,21 +117,24 @@ impl PlanAnswer {
     }
 }
 
-/// Runs a plan over the delivered files.
+/// Runs a plan over the delivered files or with Athena.
 #[utoipa::path(post, path = "/v1/query", operation_id = "query", tag = "queries", request_body = PlanBody,
     responses((status = 200, body = PlanAnswer), super::RefusedBody))]
 pub(super) async fn query(
     State(api): State<Arc<ApiState>>,
+    Extension(caller): Extension<RequestCaller>,
+    Extension(target): Extension<AuditTarget>,
     _: NoParameters,
     JsonBody(body): JsonBody<PlanBody>,
 ) -> Result<Json<PlanAnswer>, ApiProblem> {
+    check_scope(body.engine, &caller, &target)?;
     let plan: Plan =
         serde_json::from_value(body.plan).map_err(|error| ApiProblem::unprocessable(format!("plan: {error}")))?;
     let is_list = matches!(plan.output(), PlanOutput::Events { .. });
     if plan.limit().map_or(is_list, |limit| limit > MAX_ROWS) {
         return Err(ApiProblem::unprocessable(format!("plan: expected a limit of at most {MAX_ROWS}")));
     }
-    Ok(Json(PlanAnswer::new(run(&api, &plan).await?)))
+    Ok(Json(run(&api, plan, body.engine).await?))
 }
 
 /// Answers a question in English. It becomes a plan by a fixed grammar; nothing is sent anywhere.
@@ -114,9 +142,12 @@ pub(super) async fn query(
     responses((status = 200, body = QuestionAnswer), super::RefusedBody))]
 pub(super) async fn ask(
     State(api): State<Arc<ApiState>>,
+    Extension(caller): Extension<RequestCaller>,
+    Extension(target): Extension<AuditTarget>,
     _: NoParameters,
     JsonBody(body): JsonBody<QuestionBody>,
 ) -> Result<Json<QuestionAnswer>, ApiProblem> {
+    check_scope(body.engine, &caller, &target)?;
     // The end of the span is excluded, so the next second includes the events of the current one.
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 1).map_err(ApiProblem::internal)?;
     let question = question::interpret(&body.question, now).map_err(|refusal| {
@@ -125,13 +156,44 @@ pub(super) async fn ask(
         ApiProblem::unprocessable(format!("{}{}", refusal.reason, closest.unwrap_or_default()))
     })?;
     let plan = question.plan;
-    let answer = PlanAnswer::new(run(&api, &plan).await?);
+    let answer = run(&api, plan.clone(), body.engine).await?;
     Ok(Json(QuestionAnswer { summary: plan.restate(), plan, answer }))
 }
 
-async fn run(api: &Arc<ApiState>, plan: &Plan) -> Result<Answer, ApiProblem> {
-    let busy = || ApiProblem::unavailable("too many queries run at the same time: try again");
-    let _permit = api.queries.try_acquire().map_err(|_| busy())?;
+/// Refuses Athena without its scope, and records who uses it.
+fn check_scope(engine: EngineName, caller: &RequestCaller, target: &AuditTarget) -> Result<(), ApiProblem> {
+    if engine == EngineName::Files {
+        return Ok(());
+    }
+    target.set(TokenScope::Athena.name());
+    match caller.scopes.contains(&TokenScope::Athena) {
+        true => Ok(()),
+        false => Err(ApiProblem::forbidden(
+            "AWS bills queries with Athena, so they need a token with the scope athena: `trailhose token create NAME --scope \
+             read --scope athena`",
+        )),
+    }
+}
+
+async fn run(api: &Arc<ApiState>, plan: Plan, engine: EngineName) -> Result<PlanAnswer, ApiProblem> {
+    let permit = Arc::clone(&api.queries).try_acquire_owned().map_err(|_| busy())?;
+    if engine == EngineName::Athena {
+        let Some(athena) = &api.settings.athena else {
+            return Err(ApiProblem::unprocessable(
+                "this server has no Athena: add [serve.athena] with a database to the settings, or omit engine",
+            ));
+        };
+        let (answer, is_cut, billed) = run_billed(Arc::clone(athena), plan, permit).await?;
+        return Ok(PlanAnswer::new(answer, is_cut, Some(billed)));
+    }
+    Ok(PlanAnswer::new(run_over_files(api, &plan).await?, false, None))
+}
+
+fn busy() -> ApiProblem {
+    ApiProblem::unavailable("too many queries run at the same time: try again")
+}
+
+async fn run_over_files(api: &Arc<ApiState>, plan: &Plan) -> Result<Answer, ApiProblem> {
     let folder = Arc::clone(api);
     let (source, root, is_indexed) = blocking(move || {
         let root = folder.folder.segments.root().to_owned();

@@ -58,6 +58,8 @@ class Person:
         self.url = scenario["url"].rstrip("/")
         self.screenshots = pathlib.Path(scenario["screenshots"])
         self.screenshots.mkdir(parents=True, exist_ok=True)
+        # Parts of tables whose roles were examined.
+        self.table_parts = 0
 
     def wait(self, what, condition):
         """Waits until the condition is true. An element may be replaced while it is examined: then waits too."""
@@ -111,6 +113,15 @@ class Person:
                 self.browser.save_screenshot(str(file))
                 violations = self.violations()
                 assert not violations, f"axe-core, {name}, {theme}, {width} px:\n" + "\n".join(violations)
+        # A table has another layout on narrow screens, and some browsers then drop the roles that its elements imply.
+        parts = "table:not(.heat), table:not(.heat) :is(thead, tbody, tr, th, td)"
+        self.table_parts += len(self.all(parts))
+        implied = self.browser.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].filter((part) => !part.hasAttribute('role'))"
+            ".map((part) => part.outerHTML.slice(0, 80))",
+            parts,
+        )
+        assert not implied, f"{name}: parts of tables without an explicit role: {implied}"
         for width in [*WIDTHS.values(), 600, 820, 1100]:
             self.looks("light", width)
             overflow = self.browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
@@ -354,6 +365,7 @@ def main():
                 raise
             print(f"ok {time.monotonic() - started:5.1f} s  {step.__name__}", flush=True)
             assert scenario["token"] not in browser.current_url
+        assert person.table_parts > 20, f"only {person.table_parts} parts of tables were examined"
         # Refused requests are logged as errors of the network, with their status.
         messages = [entry["message"] for entry in browser.get_log("browser")]
         messages = [message for message in messages if "the server responded with a status of 4" not in message]

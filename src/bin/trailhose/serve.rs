@@ -9,6 +9,7 @@ use crate::followers::FollowedFolder;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::settings::serve::ServeAthenaSettings;
 use crate::sync::detection::{self, PreparedDetection};
 use crate::sync::forwarding::{self, PreparedForwards};
 use crate::sync::plan::SyncPlan;
@@ -18,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
+use trailhose::query::BilledEngine;
 use trailhose::serve::{AuditLog, IndexPool, ServeSettings, ServedFolder, Server};
 
 /// The address without a setting.
@@ -31,6 +33,24 @@ const DEFAULT_RATE: u32 = 50;
 
 /// Exit code: something was not finished within the limit, or the detection stopped before the last event.
 const NOT_FINISHED: u8 = 1;
+
+/// Opens the engine of queries that AWS bills.
+#[cfg(feature = "athena")]
+async fn open_athena(settings: &ServeAthenaSettings) -> Result<Arc<dyn BilledEngine>, String> {
+    use trailhose::plan::sql::AthenaTables;
+    let ServeAthenaSettings { database, workgroup, by_day, result_location } = settings;
+    let by_day = by_day.then(|| trailhose::query::EVENTS_BY_DAY.to_owned());
+    let tables = AthenaTables { by_day, ..AthenaTables::of_database(database) };
+    let aws = components::Aws::default();
+    let client = aws_sdk_athena::Client::new(aws.config().await?);
+    let engine = trailhose::query::AthenaEngine::new(client, tables, workgroup);
+    Ok(Arc::new(engine.result_location(result_location.clone())))
+}
+
+#[cfg(not(feature = "athena"))]
+async fn open_athena(_: &ServeAthenaSettings) -> Result<Arc<dyn BilledEngine>, String> {
+    Err(components::missing_feature("[serve.athena]", "athena"))
+}
 
 /// Runs the command and returns the exit code.
 pub(crate) async fn run(args: ServeArgs, halt: Receiver<bool>) -> Result<u8, String> {
@@ -67,6 +87,10 @@ pub(crate) async fn run(args: ServeArgs, halt: Receiver<bool>) -> Result<u8, Str
         tls: table.tls,
         hosts: table.hosts,
         allow: table.allow,
+        athena: match &table.athena {
+            Some(athena) => Some(open_athena(athena).await?),
+            None => None,
+        },
         forward_urls: plan.forwards.iter().map(|forward| forward.url.clone()).collect(),
         requests_per_second: table.requests_per_second.unwrap_or(DEFAULT_RATE),
         audit: AuditLog::open(table.audit_file.as_deref())?,

@@ -11,6 +11,8 @@ use jiff::civil::Date;
 use serde::Serialize;
 use trailhose::plan::sql::SqlStatement;
 use trailhose::plan::{Plan, Scope};
+#[cfg(feature = "athena")]
+use trailhose::query::BilledEngine;
 use trailhose::query::{QueryControl, QueryEngine, QuerySummary, ScanReport};
 
 /// A service that runs queries.
@@ -57,7 +59,7 @@ async fn open_athena(
     if database.is_empty() || workgroup.is_empty() {
         return Err(format!("invalid --athena {location:?}: expected DATABASE or DATABASE@WORKGROUP"));
     }
-    let by_day = args.by_day.then(|| "events_by_day".to_owned());
+    let by_day = args.by_day.then(|| trailhose::query::EVENTS_BY_DAY.to_owned());
     let tables = AthenaTables { only_lines: args.raw_lines, by_day, ..AthenaTables::of_database(database) };
     let client = aws_sdk_athena::Client::new(aws.config().await?);
     let engine = trailhose::query::AthenaEngine::new(client, tables, workgroup);

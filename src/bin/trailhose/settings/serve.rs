@@ -14,6 +14,10 @@
 //! requests_per_second = 50              # for each token and each address
 //! audit_file = "/var/log/trailhose/audit.jsonl"
 //! drain = "30s"
+//!
+//! [serve.athena]                        # queries that AWS bills, for tokens with the scope athena
+//! database = "trailhose"
+//! workgroup = "trailhose"
 //! ```
 
 use super::read::{ParseResult, SettingError, SpannedInteger, SpannedString, number, parsed, resolve};
@@ -34,6 +38,41 @@ pub(crate) struct ServeTableSettings {
     pub(crate) requests_per_second: Option<u32>,
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) drain: Option<Duration>,
+    pub(crate) athena: Option<ServeAthenaSettings>,
+}
+
+/// Where queries with Athena run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServeAthenaSettings {
+    pub(crate) database: String,
+    pub(crate) workgroup: String,
+    /// Whether queries read the table of compacted days.
+    pub(crate) by_day: bool,
+    /// The location of results, for workgroups that neither manage results nor have one.
+    pub(crate) result_location: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AthenaTable {
+    database: SpannedString,
+    workgroup: Option<String>,
+    #[serde(default)]
+    by_day: bool,
+    result_location: Option<String>,
+}
+
+impl AthenaTable {
+    /// The workgroup of the stack has the name of the database.
+    fn settings(self) -> ParseResult<ServeAthenaSettings> {
+        let span = self.database.span();
+        let database = self.database.into_inner();
+        let workgroup = self.workgroup.unwrap_or_else(|| database.clone());
+        if database.is_empty() || workgroup.is_empty() {
+            return Err(SettingError(span, "athena: expected names of a database and a workgroup".into()));
+        }
+        Ok(ServeAthenaSettings { database, workgroup, by_day: self.by_day, result_location: self.result_location })
+    }
 }
 
 #[derive(Deserialize)]
@@ -57,6 +96,7 @@ pub(super) struct ServeTable {
     requests_per_second: Option<SpannedInteger>,
     audit_file: Option<SpannedString>,
     drain: Option<SpannedString>,
+    athena: Option<AthenaTable>,
 }
 
 impl ServeTable {
@@ -90,6 +130,7 @@ impl ServeTable {
             requests_per_second: number("requests_per_second", self.requests_per_second.as_ref(), 1..=1_000_000)?,
             audit_file: parsed("audit_file", self.audit_file.as_ref(), value::path)?.map(|path| resolve(folder, path)),
             drain: parsed("drain", self.drain.as_ref(), value::pause)?,
+            athena: self.athena.map(AthenaTable::settings).transpose()?,
         })
     }
 }
