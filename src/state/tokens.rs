@@ -10,7 +10,7 @@ pub enum TokenScope {
     Read,
     /// Add, remove and run sources; change findings; retry alerts.
     Write,
-    /// Reserved for queries with Athena. The API does not run any yet.
+    /// Run queries with Athena, which AWS bills.
     Athena,
 }
 

@@ -104,7 +104,7 @@ pub(crate) enum ScopeArg {
     Read,
     /// Add, remove and run sources, change findings, and retry alerts
     Write,
-    /// Reserved for queries with Athena. It has no effect yet
+    /// Run queries with Athena, which AWS bills
     Athena,
 }
 
