@@ -28,7 +28,7 @@ use trailhose::telemetry::{backfill_metric_names, detect_metric_names, ingest_me
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// Every option of the template that changes resources.
-const OPTIONS: [(&str, &str); 18] = [
+const OPTIONS: [(&str, &str); 20] = [
     ("AlarmEmail", "security@example.com"),
     ("NoObjectsHours", "2"),
     ("EncryptionKey", "create"),
@@ -47,6 +47,8 @@ const OPTIONS: [(&str, &str); 18] = [
     ("RulesLocation", "s3://security-rules/trailhose"),
     ("AlertTopicArns", "arn:aws:sns:us-east-1:000000000000:alerts,arn:aws:sns:us-east-1:000000000000:more-alerts"),
     ("AlertBusArn", "arn:aws:events:us-east-1:000000000000:event-bus/default"),
+    ("AlertSlackSecretArn", "arn:aws:ssm:us-east-1:000000000000:parameter/trailhose/slack"),
+    ("AlertSecretKeyArns", "arn:aws:kms:us-east-1:000000000000:key/0123abcd-0123-abcd-0123-0123abcd0123"),
 ];
 
 const QUEUES: [&str; 9] = [
@@ -154,14 +156,14 @@ async fn alarms_and_dashboard_use_existing_metrics(stack: &Stack) {
             "{name}"
         );
     }
-    assert_eq!(alarms.metric_alarms().len(), 25);
+    assert_eq!(alarms.metric_alarms().len(), 26);
     let page = std::fs::read_to_string(bed::root().join("docs/cost.md")).unwrap();
     for (count, of) in [
         (ingest_metric_names().len(), "metrics of the ingest function"),
         (backfill_metric_names().len(), "metrics of the backfill function"),
         (detect_metric_names().len(), "metrics of the detect function"),
-        (alarms.metric_alarms().len() - 7, "alarms"),
-        (7, "alarms of the detection"),
+        (alarms.metric_alarms().len() - 8, "alarms"),
+        (8, "alarms of the detection"),
     ] {
         assert!(page.contains(&format!("| {count} {of} |")), "docs/cost.md has another number than {count} {of}");
     }
