@@ -229,12 +229,12 @@ mod tests {
 
     /// A store that returns these texts, one on each read.
     #[derive(Debug, Default)]
-    struct Store {
+    struct FixedSecrets {
         reads: std::sync::Mutex<Vec<Result<Secret, String>>>,
     }
 
     #[async_trait]
-    impl SecretStore for Store {
+    impl SecretStore for FixedSecrets {
         async fn read(&self, _: &str) -> Result<Secret, String> {
             let mut reads = self.reads.lock().unwrap();
             if reads.is_empty() { Err("no further read is expected".into()) } else { reads.remove(0) }
@@ -247,8 +247,9 @@ mod tests {
 
     #[tokio::test]
     async fn secret_is_read_again_when_it_is_old() {
-        let store =
-            Store { reads: std::sync::Mutex::new(vec![url("a"), url("a"), url("b"), Err("denied".into()), url("b")]) };
+        let store = FixedSecrets {
+            reads: std::sync::Mutex::new(vec![url("a"), url("a"), url("b"), Err("denied".into()), url("b")]),
+        };
         let destination = SecretDestination {
             settings: stored(StoredKind::Slack),
             secrets: Arc::new(store),
@@ -291,7 +292,7 @@ mod tests {
         let secret = |path: &str| Ok(Secret::new(format!("{server}{path}")));
         let reads = vec![secret("/old"), secret("/old"), secret("/new")];
         let settings = StoredDestination { allow_private: true, ..stored(StoredKind::Slack) };
-        let destination = open_stored(settings, Arc::new(Store { reads: std::sync::Mutex::new(reads) }));
+        let destination = open_stored(settings, Arc::new(FixedSecrets { reads: std::sync::Mutex::new(reads) }));
         let alert = crate::alert::tests::alert(crate::finding::AlertKind::First, 1);
         let refused = destination.send(&alert, 0).await;
         assert_eq!(refused, SendOutcome::Blocked { reason: "status 401".into() });

@@ -122,14 +122,14 @@ mod tests {
 
     const NOW: i64 = 1_793_530_800;
 
-    struct Fixed {
+    struct FixedDetection {
         published: Fact<PublishedSet>,
         in_use: Fact<Option<String>>,
         outbox: Fact<OutboxFacts>,
     }
 
     #[async_trait]
-    impl DetectionReader for Fixed {
+    impl DetectionReader for FixedDetection {
         async fn published_rules(&self, _: &str) -> Fact<PublishedSet> {
             self.published.clone()
         }
@@ -143,8 +143,8 @@ mod tests {
         }
     }
 
-    fn sound() -> Fixed {
-        Fixed {
+    fn sound() -> FixedDetection {
+        FixedDetection {
             published: Ok(Ok("a".repeat(64))),
             in_use: Ok(Some("a".repeat(64))),
             outbox: Ok(OutboxFacts { pending: 1, oldest: Some(NOW - MAX_PENDING), ..OutboxFacts::default() }),
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    async fn findings(fixed: Fixed, unusable: f64) -> [Finding; 3] {
+    async fn findings(fixed: FixedDetection, unusable: f64) -> [Finding; 3] {
         let metrics = Ok(Metrics::from([(MetricName::DestinationsUnusable, vec![unusable, 1.0 - unusable])]));
         examine(&fixed, &deployment(), &metrics, NOW).await.try_into().unwrap()
     }
@@ -177,23 +177,23 @@ mod tests {
 
     #[tokio::test]
     async fn each_problem_is_named() {
-        let broken = Fixed { published: Ok(Err("a.yml cannot be read".into())), ..sound() };
+        let broken = FixedDetection { published: Ok(Err("a.yml cannot be read".into())), ..sound() };
         let [rules, ..] = findings(broken, 0.0).await;
         assert_eq!((rules.status, rules.found.as_str()), (CheckStatus::Failed, "a.yml cannot be read"));
         assert_eq!(rules.next_step.unwrap(), "trailhose rules publish DIR s3://rules/set");
         for in_use in [None, Some("b".repeat(64))] {
-            let [rules, ..] = findings(Fixed { in_use: Ok(in_use), ..sound() }, 0.0).await;
+            let [rules, ..] = findings(FixedDetection { in_use: Ok(in_use), ..sound() }, 0.0).await;
             assert_eq!(rules.status, CheckStatus::Warning, "{rules:?}");
         }
         let old = OutboxFacts { pending: 2, oldest: Some(NOW - MAX_PENDING - 60), ..OutboxFacts::default() };
-        let [_, alerts, _] = findings(Fixed { outbox: Ok(old), ..sound() }, 0.0).await;
+        let [_, alerts, _] = findings(FixedDetection { outbox: Ok(old), ..sound() }, 0.0).await;
         assert_eq!(
             (alerts.status, alerts.found.as_str()),
             (CheckStatus::Warning, "2 alerts pending, the oldest for 31 min")
         );
         let error = Some(("webhook".to_owned(), "status 400".to_owned()));
         let failed = OutboxFacts { failed: 1, error, ..OutboxFacts::default() };
-        let [_, alerts, _] = findings(Fixed { outbox: Ok(failed), ..sound() }, 0.0).await;
+        let [_, alerts, _] = findings(FixedDetection { outbox: Ok(failed), ..sound() }, 0.0).await;
         assert_eq!(alerts.status, CheckStatus::Failed);
         assert!(alerts.found.contains("1 alert failed") && alerts.found.contains("webhook: status 400"), "{alerts:?}");
         assert!(alerts.next_step.unwrap().ends_with("trailhose alerts retry --stack logs"));
@@ -204,7 +204,7 @@ mod tests {
             resource: "s3://rules/set".into(),
             advice: "allow it".into(),
         };
-        let [rules, ..] = findings(Fixed { published: Err(denied), ..sound() }, 0.0).await;
+        let [rules, ..] = findings(FixedDetection { published: Err(denied), ..sound() }, 0.0).await;
         assert_eq!(rules.status, CheckStatus::NotPermitted, "{rules:?}");
     }
 }
