@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The maximum size of one matched value in bytes. The rest is cut off.
+/// The maximum size of the path and of the value of a matched field, each in bytes. The rest is cut off.
 pub const MAX_VALUE_BYTES: usize = 512;
 
 /// The maximum size of all matched fields of a finding in bytes: paths and values. Further fields are omitted and counted.
 pub const MAX_FIELDS_BYTES: usize = 4_096;
 
-/// The maximum size of each other text of a finding in bytes, for example a principal.
+/// The maximum size of each text that a finding copies from its event, in bytes, for example of the principal. The event ID
+/// is not cut.
 pub const MAX_TEXT_BYTES: usize = 2_048;
 
 /// The ID of a finding: 128 bits of a hash of the rule's ID, the rule's version and the event's ID.
@@ -29,7 +30,7 @@ pub const MAX_TEXT_BYTES: usize = 2_048;
 pub struct FindingId(pub [u8; 16]);
 
 impl FindingId {
-    /// Returns the ID of what a version of a rule finds in an event.
+    /// Returns the ID of the finding of a rule version in an event. `rule`, `version` and `event` are their IDs.
     pub fn new(rule: &str, version: &str, event: &str) -> Self {
         Self(hash("finding", &[rule, version, event]))
     }
@@ -71,7 +72,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a finding keeps of its rule. The rule itself can change or be removed later.
+/// The description of a rule that a finding contains. The rule itself can change or be removed later.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleSummary {
     /// The rule's ID.
@@ -93,7 +94,7 @@ pub struct RuleSummary {
     pub tags: Vec<String>,
 }
 
-/// Where an event is stored, and what identifies it for people. The event itself is not copied.
+/// Where an event is stored, and the fields that describe it to people. The event itself is not copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventPointer {
     /// The event ID.
@@ -108,7 +109,7 @@ pub struct EventPointer {
     pub name: String,
     /// `eventSource`.
     pub source: String,
-    /// ARN of the principal, or the next best name of it.
+    /// `userIdentity.arn`, or the first of `invokedBy`, `principalId` and `type` of `userIdentity` that is present.
     pub principal: String,
     /// `sourceIPAddress`.
     pub address: String,
@@ -175,7 +176,7 @@ impl DetectionFinding {
         finding
     }
 
-    /// Returns its ID.
+    /// Returns the ID of the finding.
     pub fn id(&self) -> FindingId {
         FindingId::new(&self.rule.id, &self.rule.version, &self.event.id)
     }

@@ -6,9 +6,9 @@
 //! # Values
 //! All engines compare the values of a field as follows, so that they return the same rows:
 //! - A text is compared after its escapes are decoded. A number or a boolean is compared by its JSON text.
-//! - A missing field, `null`, and a path that leads into a value that is not an object have no value.
-//! - An object or an array has no value for a comparison. [`ValueTest::Null`] does not match it. As a column, as a group and
-//!   in an aggregate it is its JSON text without the white space between the tokens.
+//! - A missing field, `null`, and a path with a step that does not exist in the event have no value.
+//! - An object or an array has no value for a comparison. [`ValueTest::Null`] does not match it. In a column, in a
+//!   group and in an aggregate, its value is its JSON text without the white space between the tokens.
 //! - On duplicate keys the last value wins.
 //! - A comparison with a field without a value is false, and its negation is true. There is no third truth value.
 

@@ -67,12 +67,12 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Returns the ID: the same on every retry and in every repetition of the same work.
+    /// Returns the ID. It is the same on every retry, and also if the findings are recorded again.
     pub fn id(&self) -> String {
         let start = self.window.start.to_string();
-        // Two tests are two alerts.
-        let at = if self.kind == AlertKind::Test { self.recorded.to_string() } else { String::new() };
-        format!("alert_{}", hex(&hash("alert", &[self.kind.name(), &self.group, &start, &at])))
+        // Each test message is an alert of its own, so its ID depends on its time.
+        let time = if self.kind == AlertKind::Test { self.recorded.to_string() } else { String::new() };
+        format!("alert_{}", hex(&hash("alert", &[self.kind.name(), &self.group, &start, &time])))
     }
 
     /// Returns the key that the first alert and the summary of a window share. Any other alert has a key of its own.
@@ -90,7 +90,7 @@ impl Alert {
         &self.finding.rule
     }
 
-    /// Returns one line for people, without texts from the event.
+    /// Returns one line for people. It contains no text of the event.
     pub fn title(&self) -> String {
         let RuleSummary { title, level, .. } = self.rule();
         match self.kind {

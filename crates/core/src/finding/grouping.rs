@@ -80,8 +80,8 @@ impl Grouping {
         hex(&hash("group", &texts))
     }
 
-    /// Whether a finding with this event time is young enough for an alert. Events without a valid time are, because their
-    /// age is unknown.
+    /// Returns whether a finding with this event time is recent enough for an alert. A finding without a valid event time is,
+    /// because its age is unknown.
     pub fn may_alert(&self, time: Option<i64>, now: i64) -> bool {
         let age = i64::try_from(self.alert_max_age.as_secs()).unwrap_or(i64::MAX);
         time.is_none_or(|time| now.saturating_sub(time) <= age)

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 /// The version of the OCSF schema.
 const SCHEMA_VERSION: &str = "1.7.0";
 
-/// Returns a finding as an OCSF Detection Finding. `state` is open, acknowledged, closed or suppressed; `recorded` is when
-/// it was recorded, in seconds since 1970.
+/// Returns a finding as an OCSF Detection Finding. `state` is open, acknowledged, closed or suppressed. `recorded` is the
+/// time at which the finding was recorded, in seconds since 1970.
 pub fn ocsf(finding: &DetectionFinding, state: &str, recorded: i64) -> Value {
     let DetectionFinding { rule, event, fields, omitted_fields, suppression } = finding;
     let seen = event.time.unwrap_or(recorded).saturating_mul(1_000);
@@ -124,7 +124,7 @@ mod tests {
     use super::super::tests::finding;
     use super::*;
 
-    /// The required attributes of the class, its base event and the objects that are used, from the OCSF schema.
+    /// The attributes that the OCSF schema requires of the class, of its base event, and of the objects that a finding uses.
     const REQUIRED: [&str; 14] = [
         "/activity_id",
         "/category_uid",
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_of_groups_and_other_tags_are_no_attacks() {
+    fn tags_of_groups_and_other_tags_are_not_attacks() {
         let tags = ["attack.g0016", "attack.", "cve.2021-44228", "attack.t1078"].map(str::to_owned);
         assert_eq!(attacks(&tags), [json!({"technique": {"uid": "T1078"}})]);
     }

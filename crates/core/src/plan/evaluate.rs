@@ -4,8 +4,8 @@
 //! event ─▶ fields ─▶ predicate ─▶ groups | newest or oldest events | rows as read
 //! ```
 //!
-//! The bytes should be those of an event that the decoder accepted: a defect in a value that the plan does not read is not
-//! detected.
+//! The bytes should be those of an event that the decoder accepted, because defects in values that the plan does not read are
+//! not detected.
 
 mod fields;
 mod groups;
@@ -101,7 +101,7 @@ impl PreparedPlan {
         &self.columns
     }
 
-    /// Returns whether the plan selects an event. `slots` then contains its fields for [`RowCollector::add`].
+    /// Classifies an event. If the plan selects it, `slots` contains its fields for [`RowCollector::add`].
     pub fn classify(&self, event: &[u8], slots: &mut FieldSlots) -> EventClass {
         if self.tree.read(event, slots).is_none() {
             return EventClass::Invalid;
@@ -238,7 +238,7 @@ impl PreparedPlan {
     }
 }
 
-/// Returns bytes of an event as text. Bytes that are not UTF-8, which only invalid events contain, are replaced.
+/// Returns bytes of an event as text. Bytes that are not UTF-8 are replaced. Only invalid events contain such bytes.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

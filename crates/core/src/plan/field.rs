@@ -18,7 +18,8 @@ pub enum QueryField {
 
 /// A path within a [`FreeField`], for example `requestParameters.bucketName`.
 ///
-/// A name selects a field of an object. `[N]` selects the element of an array, from 0. Anything else has no value.
+/// A name selects a field of an object, and `[N]` selects an element of an array, from 0. A path with a step that does not
+/// exist in the event has no value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Path {
     root: FreeField,

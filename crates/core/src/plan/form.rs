@@ -189,7 +189,7 @@ impl PredicateForm {
                 return Err(PlanError::new(format!("the predicate of {field} has {number} tests: expected one")));
             }
             (None, 0) => {}
-            (None, _) => return Err(PlanError::new("a test without a field")),
+            (None, _) => return Err(PlanError::new("a test has no field: add \"field\" to it")),
         }
         match (found.pop(), found.is_empty()) {
             (Some(predicate), true) => Ok(predicate),

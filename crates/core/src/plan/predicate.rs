@@ -73,7 +73,7 @@ impl Predicate {
         }
     }
 
-    /// Checks depth, size and the values of the tests.
+    /// Checks the depth, the number of predicates and values, and the values of the tests.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         let mut size = 0;
         self.check_at(0, &mut size)

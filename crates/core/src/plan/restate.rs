@@ -1,6 +1,7 @@
 //! A plan as plain sentences: every predicate, the time span, groups, order and limit.
 //!
-//! People check with it that a plan is what they asked for, so plans with different results have different sentences.
+//! Users read the sentences to check that a plan is what they asked for, so plans with different results have different
+//! sentences.
 
 use super::{
     Aggregate, Column, Comparison, EventOrder, GroupColumn, Groups, Plan, PlanOutput, Predicate, QueryField, Scope,
@@ -57,7 +58,8 @@ impl Plan {
         }
     }
 
-    /// Returns which groups are returned and in which order. `None` if these are all groups, in the order of their values.
+    /// Returns a sentence about the rows: which groups, in which order, and how many. `None` for all groups in the order of
+    /// their values.
     fn rows(&self, groups: &Groups) -> Option<String> {
         let mut parts = Vec::new();
         if !groups.having.is_empty() {
@@ -151,7 +153,7 @@ fn one_of(values: &[String]) -> &'static str {
 struct Clause<'p>(&'p Predicate);
 
 impl Clause<'_> {
-    /// Writes the inner predicates, in parentheses if they are several.
+    /// Writes the inner predicates. Those that are `All` or `Any` are in parentheses.
     fn write_inner(f: &mut fmt::Formatter<'_>, inner: &[Predicate], separator: &str) -> fmt::Result {
         for (index, predicate) in inner.iter().enumerate() {
             if index > 0 {

@@ -1,8 +1,8 @@
 //! Renders a plan as SQL of Trino, for Athena and CloudTrail Lake.
 //!
 //! The SQL compares and groups values as the [module `plan`](super) specifies, so that all engines return the same rows.
-//! SQL has a third truth value: a comparison with `NULL` is neither true nor false, and neither is its negation. So
-//! negations are moved down to the comparisons, and a negated comparison is also true if a value is missing.
+//! SQL has a third truth value: a comparison with `NULL` and its negation are both neither true nor false. So negations are
+//! moved down to the comparisons, and a negated comparison is also true if a value is missing.
 //!
 //! Values are literals that are checked and escaped. The remaining differences from an evaluation of the events' bytes are
 //! listed in `docs/lake.md`.
@@ -55,17 +55,17 @@ struct FieldSql {
 }
 
 impl FieldSql {
-    /// A field that contains no object and no array.
+    /// Returns the expressions of a field that contains no object and no array.
     fn plain(value: String) -> Self {
         let (is_null, is_not_null) = (format!("{value} IS NULL"), format!("{value} IS NOT NULL"));
         Self { column: value.clone(), value, is_null, is_not_null }
     }
 
-    /// The value at a path of a JSON document.
+    /// Returns the expressions of the value at a path of a JSON document.
     fn at(document: &str, path: &str) -> Self {
         let path = text_literal_of_path(path);
         let value = format!("json_extract_scalar({document}, {path})");
-        // `json_extract` may return the JSON value null or NULL for a field with null.
+        // For a field with the JSON value null, `json_extract` may return JSON null or NULL.
         let json = format!("json_format(json_extract({document}, {path}))");
         Self {
             column: format!("coalesce({value}, nullif({json}, 'null'))"),
@@ -90,7 +90,7 @@ pub struct SqlStatement {
     pub aliases: Vec<String>,
     /// The names of the columns in the plan, in the same order.
     pub columns: Vec<String>,
-    /// The plan's limit. The statement returns up to one row more, which shows that there are more rows.
+    /// The plan's limit. The statement requests one row more than the limit. If it returns this row, there are more rows.
     pub limit: Option<u64>,
 }
 
@@ -103,7 +103,7 @@ pub enum RenderError {
     /// The statement is too long.
     #[error("the query has {chars} characters, and the service accepts at most {max}: use fewer or shorter values")]
     TooLong {
-        /// Its characters.
+        /// The number of characters.
         chars: usize,
         /// The maximum.
         max: usize,
@@ -347,7 +347,7 @@ fn in_network(value: &str, network: Network) -> String {
     }
 }
 
-/// Returns the start and the end of a span in UTC, rounded up to whole seconds, because CloudTrail's times are whole seconds.
+/// Returns the start and the end of a span in UTC, rounded up to whole seconds. CloudTrail's times are whole seconds.
 fn bounds(span: TimeSpan) -> [jiff::civil::DateTime; 2] {
     [span.since(), span.until()].map(|time| {
         let seconds = time.as_second() + i64::from(time.subsec_nanosecond() > 0);

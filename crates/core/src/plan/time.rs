@@ -20,7 +20,7 @@ use super::{PlanError, TimeSpan};
 use calendar::{Calendar, CalendarUnit, Period};
 use jiff::Timestamp;
 
-/// Words that introduce a span and do not change it.
+/// Words that can introduce a span. Some forms need one, such as `in November` and `within 12 hours`.
 const PREPOSITIONS: [&str; 11] =
     ["in", "during", "over", "within", "for", "on", "from", "throughout", "across", "of", "at"];
 

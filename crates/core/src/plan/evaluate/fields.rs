@@ -19,7 +19,7 @@ pub(super) struct FieldTree {
 struct FieldNode {
     names: Vec<(Vec<u8>, FieldTarget)>,
     elements: Vec<(usize, FieldTarget)>,
-    /// The lengths of `names`, as bits. Most members of an event have a name of another length.
+    /// The lengths of `names` as a bit set. It excludes most members of an event without a comparison of names.
     lengths: u64,
 }
 
@@ -28,7 +28,7 @@ struct FieldNode {
 struct FieldTarget {
     /// Where the value itself is stored.
     slot: Option<usize>,
-    /// The slots of the values in it.
+    /// The slots of the values within this value.
     below: Vec<usize>,
     node: Option<Box<FieldNode>>,
 }

@@ -7,7 +7,7 @@ use crate::plan::{Aggregate, GroupColumn, Groups, Having, SortKey};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-/// Groups whose fields are slots.
+/// The groups of a plan, with the sources of their values instead of fields.
 #[derive(Debug)]
 pub(super) struct PreparedGroups {
     by: Vec<ValueSource>,
@@ -28,7 +28,7 @@ enum PreparedAggregate {
 #[derive(Debug)]
 pub(super) struct GroupTable {
     groups: HashMap<Box<[u8]>, Vec<AggregateState>>,
-    /// The encoded values of the present event.
+    /// The encoded values of the current event.
     key: Vec<u8>,
 }
 

@@ -189,4 +189,4 @@ fn group(groups: &Groups, events: &[&Value]) -> Vec<QueryRow> {
 }
 
 /// The free fields of the generated events.
-pub(super) const FREE: [FreeField; 2] = [FreeField::RequestParameters, FreeField::ResponseElements];
+pub(super) const FREE_FIELDS: [FreeField; 2] = [FreeField::RequestParameters, FreeField::ResponseElements];

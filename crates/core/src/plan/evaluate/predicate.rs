@@ -1,4 +1,4 @@
-//! Tests the predicate of a plan.
+//! Tests whether events fulfill the predicate of a plan.
 
 use super::fields::{FieldSlots, FieldTreeBuilder, ValueSource};
 use crate::event::json::{Leaf, RawValue, for_each_element, for_each_member};
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// Maximum nesting depth of a value, as in the decoder.
 const MAX_VALUE_DEPTH: u32 = 128;
 
-/// A predicate whose fields are slots.
+/// The predicate of a plan, with the sources of its values instead of fields.
 #[derive(Debug)]
 pub(super) enum PreparedPredicate {
     All(Vec<PreparedPredicate>),
@@ -54,7 +54,7 @@ impl PreparedPredicate {
         }
     }
 
-    /// Returns whether an event fulfills the predicate, or `None` if its values are nested too deeply.
+    /// Returns whether an event fulfills the predicate, or `None` if its values are invalid or nested too deeply.
     pub(super) fn holds(&self, event: &[u8], slots: &FieldSlots) -> Option<bool> {
         match self {
             Self::All(inner) => {

@@ -1,4 +1,4 @@
-use super::naive::{self, FREE};
+use super::naive::{self, FREE_FIELDS};
 use super::*;
 use crate::plan::{
     Aggregate, Comparison, GroupColumn, Groups, Having, Network, Path, PathStep, PlanOutput, QueryField, SortKey,
@@ -87,7 +87,7 @@ fn field() -> impl Strategy<Value = QueryField> {
         select(vec!["bucketName", "list", "a", "nosuch"]).prop_map(|name| PathStep::Name(name.to_owned())),
         (0..3usize).prop_map(PathStep::Index),
     ];
-    let path = (select(FREE.to_vec()), vec(step, 1..4))
+    let path = (select(FREE_FIELDS.to_vec()), vec(step, 1..4))
         .prop_map(|(root, steps)| QueryField::Path(Path::new(root, steps).unwrap()));
     prop_oneof![3 => select(columns.to_vec()).prop_map(QueryField::from), 1 => path]
 }
@@ -168,10 +168,10 @@ fn run(plan: &Plan, events: &[String]) -> (CollectedRows, u64) {
     let memory = Arc::new(MemoryBudget::new(1 << 20));
     let mut slots = FieldSlots::default();
     let mut collectors: Vec<_> = (0..3).map(|_| RowCollector::new(&prepared, &memory)).collect();
-    let mut passed = Vec::new();
+    let mut as_read = Vec::new();
     for (number, event) in events.iter().enumerate() {
         match prepared.classify(event.as_bytes(), &mut slots) {
-            EventClass::Selected => passed.extend(collectors[number % 3].add(event.as_bytes(), &slots).unwrap()),
+            EventClass::Selected => as_read.extend(collectors[number % 3].add(event.as_bytes(), &slots).unwrap()),
             EventClass::NotSelected | EventClass::WithoutTime => {}
             EventClass::Invalid => panic!("{event}"),
         }
@@ -181,7 +181,7 @@ fn run(plan: &Plan, events: &[String]) -> (CollectedRows, u64) {
         all.merge(collector).unwrap();
     }
     let selected = all.selected();
-    (all.finish_with(passed), selected)
+    (all.finish_with(as_read), selected)
 }
 
 proptest! {

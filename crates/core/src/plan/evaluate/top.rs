@@ -1,4 +1,4 @@
-//! The newest or the oldest events. At most as many rows as the limit are in memory.
+//! The newest or the oldest events. Each collector keeps at most as many rows as the limit in memory.
 
 use super::QueryRow;
 use super::memory::{MemoryBudget, MemoryExceeded};

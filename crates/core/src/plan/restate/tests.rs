@@ -129,7 +129,7 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 proptest! {
-    /// Both plans of a pair are often equal in most parts, because the values are few.
+    /// The two plans are often equal in most parts, because the generators have few values.
     #[test]
     fn different_plans_have_different_restatements(
         plan in plan(), other in plan(), same_predicate in any::<bool>(), same_output in any::<bool>(),

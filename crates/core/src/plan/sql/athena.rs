@@ -120,7 +120,7 @@ impl SqlDialect for AthenaDialect<'_> {
             conditions.push(format!("dt >= '{}'", since.date()));
             conditions.extend(self.arrived_until.map(|day| format!("dt <= '{day}'")));
         }
-        // `eventTime` ends with Z, which the bounds do not: 10:00:00 is before 10:00:00Z and before 10:00:00.5Z.
+        // `eventTime` ends with Z and a bound does not, so the bound 10:00:00 sorts before 10:00:00Z and 10:00:00.5Z.
         conditions.push(format!("{time} >= '{since}'"));
         conditions.push(format!("{time} < '{until}'"));
         conditions

@@ -131,7 +131,7 @@ fn statement_for_cloudtrail_lake_reads_the_whole_event_only_for_fields_without_a
         "arn:aws:cloudtrail:eu-west-1:111122223333:eventdatastore/00000000-0000-4000-8000-000000000000",
     );
     let store = store.unwrap();
-    let of = plan(
+    let nested = plan(
         r#""where": {"all": [{"field": "requestParameters.bucketName", "equals": ["b"]},
             {"not": {"field": "requestParameters.a.b", "equals": ["c"]}}, {"field": "readOnly", "equals": ["false"]}]},
         "events": {"columns": ["eventTime", "userIdentity.arn"], "order": "newest"}, "limit": 2"#,
@@ -142,7 +142,7 @@ fn statement_for_cloudtrail_lake_reads_the_whole_event_only_for_fields_without_a
                     'b'\n  AND (json_extract_scalar(eventJson, '$.requestParameters.a.b') IS NULL OR \
                     json_extract_scalar(eventJson, '$.requestParameters.a.b') <> 'c')\n  AND CAST(readOnly AS varchar) = \
                     'false'\nORDER BY eventTime DESC NULLS LAST, eventID ASC NULLS LAST\nLIMIT 3";
-    assert_eq!(store.statement(&of).unwrap().sql, expected);
+    assert_eq!(store.statement(&nested).unwrap().sql, expected);
 
     let values: Vec<_> = (0..400).map(|number| format!("\"AROAEXAMPLEEXAMPLE{number:03}\"")).collect();
     let long = plan(&format!(

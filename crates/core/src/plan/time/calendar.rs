@@ -80,7 +80,7 @@ impl Calendar {
         Self { now, today: now.to_zoned(TimeZone::UTC).date() }
     }
 
-    /// The time that is this long before now.
+    /// Returns the time that is a number of units before now.
     pub(super) fn before_now(self, number: i64, unit: CalendarUnit) -> Result<Timestamp, PlanError> {
         let seconds = number.checked_mul(unit.seconds()).ok_or_else(too_long_ago)?;
         self.now.checked_sub(SignedDuration::from_secs(seconds)).map_err(|_| too_long_ago())
@@ -108,7 +108,7 @@ impl Calendar {
         self.today.checked_sub(span).map_err(|_| too_long_ago())
     }
 
-    /// The day, week, month or year that contains now, moved by a number of units.
+    /// Returns the day, week, month or year that contains now, moved by `offset` units. For a shorter unit, it is the day.
     pub(super) fn unit(self, unit: CalendarUnit, offset: i64) -> Result<Period, PlanError> {
         let (first, length) = match unit {
             CalendarUnit::Second | CalendarUnit::Minute | CalendarUnit::Hour | CalendarUnit::Day => {
@@ -167,9 +167,9 @@ impl Calendar {
 }
 
 fn too_long_ago() -> PlanError {
-    PlanError::new("a time is too long ago: expected a year after 0")
+    PlanError::new("a time is too long ago: use a smaller number")
 }
 
 fn out_of_range(_: jiff::Error) -> PlanError {
-    PlanError::new("a time is outside the years 0 to 9999")
+    PlanError::new("a time is outside the supported years, which end with 9999")
 }
