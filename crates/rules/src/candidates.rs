@@ -1,4 +1,4 @@
-//! Selects the rules that can match an event by the texts that they require, so that most events are compared with no rule.
+//! Selects the rules that can match an event by the texts that they require, so that most rules are not evaluated.
 
 use crate::required::{RequiredText, required};
 use crate::rule_event::{self, FieldPosition, RuleEvent};
@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use trailhose_core::decode::SelectedFields;
 use trailhose_core::event::json::RawValue;
 
-/// The fields by which rules are found, most selective first. A rule is found by the first of them for which it requires
-/// certain texts.
+/// The key fields, most selective first. The key of a rule is the first of these fields in which the rule requires certain
+/// texts.
 const KEYS: [&str; 12] = [
     "eventName",
     "errorCode",
@@ -24,7 +24,8 @@ const KEYS: [&str; 12] = [
     "eventType",
 ];
 
-/// Maximum bytes of a text that is converted to lower case without an allocation.
+/// Maximum bytes of a text that is converted to lower case without an allocation. [`KeyIndex::lengths`] has a bit for each
+/// length up to it.
 const MAX_TEXT: usize = 127;
 
 /// The rules of a rule set, by the texts that they require.
@@ -35,11 +36,11 @@ pub(crate) struct CandidateIndex {
     always: Vec<u32>,
 }
 
-/// The rules that are found by one field. The numbers of rules are ascending.
+/// The rules whose key is one field. The numbers of the rules are ascending.
 #[derive(Debug)]
 struct KeyIndex {
     field: FieldPosition,
-    /// The rules of each text in lower case.
+    /// The rules that require a text, by this text in lower case.
     by_text: HashMap<Box<[u8]>, Vec<u32>, foldhash::fast::RandomState>,
     /// Prefixes in lower case and their rules.
     prefixes: Vec<(Box<[u8]>, u32)>,
@@ -47,18 +48,18 @@ struct KeyIndex {
     lengths: u128,
     /// The length of the longest text or prefix.
     longest: usize,
-    /// All these rules.
+    /// All rules with this key.
     all: Vec<u32>,
 }
 
-/// The candidates of one event. Mostly one list of an index contains all of them.
+/// The candidates of one event. In most cases one list of an index contains all of them, and nothing is copied.
 #[derive(Debug, Default)]
 struct Candidates<'i> {
     first: &'i [u32],
     merged: Vec<u32>,
 }
 
-/// What a rule requires of one key.
+/// The texts that a rule requires in its key.
 #[derive(Debug)]
 pub(crate) struct RequiredKey {
     /// The index of the field in [`KEYS`].
@@ -67,14 +68,15 @@ pub(crate) struct RequiredKey {
 }
 
 impl RequiredKey {
-    /// Returns the texts of the most selective key that every event which fulfills a condition of the rule has.
+    /// Returns the key of a rule. Every event that the rule matches has one of the required texts in this field. `None` if
+    /// there is no such field.
     pub(crate) fn of(detections: &Detections) -> Option<Self> {
         (0..).zip(KEYS).find_map(|(key, field)| Some(Self { key, texts: required(detections, field)? }))
     }
 }
 
 impl CandidateIndex {
-    /// Lists the rules. Each item is what one rule requires.
+    /// Builds the index. Each item is the key of one rule.
     pub(crate) fn new<'r>(rules: impl Iterator<Item = Option<&'r RequiredKey>>, selected: &SelectedFields) -> Self {
         let mut index = Self::default();
         let mut keys: [Option<KeyIndex>; KEYS.len()] = [const { None }; KEYS.len()];
@@ -145,7 +147,7 @@ impl KeyIndex {
         }
     }
 
-    /// Adds the rules that a value of the field fulfills.
+    /// Adds the rules that require this value of the field.
     #[inline]
     fn find<'i>(&'i self, value: RawValue<'_>, candidates: &mut Candidates<'i>) {
         match value.bytes {

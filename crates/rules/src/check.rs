@@ -1,4 +1,4 @@
-//! Rejects what `rsigma` accepts and what would never match, or would match more than the author expects.
+//! Rejects documents that `rsigma` accepts, but that would never match or would match more than the author expects.
 
 use crate::document::Document;
 use crate::exclusion::Suppression;
@@ -64,7 +64,7 @@ pub(crate) fn filter(
     Ok(Some(Suppression { title: filter.title.clone(), until, file, line }))
 }
 
-/// Parses a time, or a date, which ends at its first moment in UTC.
+/// Parses a time, or a date. A date is its first moment in UTC.
 fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| {
         let date: Date = text.parse().ok()?;
@@ -118,7 +118,7 @@ fn sigma_version(document: &Document<'_>, version: Option<u32>) -> Result<(), In
     }
 }
 
-/// Accepts rules for CloudTrail and for all of AWS's logs.
+/// Checks that the log source is CloudTrail, or all logs of AWS.
 fn log_source(document: &Document<'_>, source: Option<&LogSource>) -> Result<(), InvalidRule> {
     let Some(source) = source else { return Ok(()) };
     let is = |value: &Option<String>, expected: &str| value.as_deref().is_none_or(|value| value == expected);
@@ -130,7 +130,7 @@ fn log_source(document: &Document<'_>, source: Option<&LogSource>) -> Result<(),
     Err(document.invalid("logsource", reason))
 }
 
-/// Returns the unknown fields.
+/// Checks the detections of a document. Returns a message for each unknown field.
 fn detections(document: &Document<'_>, detections: &Detections) -> Result<Vec<String>, InvalidRule> {
     if detections.timeframe.is_some() {
         let reason = "timeframe is not supported: trailhose counts findings in windows of its own";
@@ -152,7 +152,7 @@ fn detections(document: &Document<'_>, detections: &Detections) -> Result<Vec<St
     Ok(unknown)
 }
 
-/// Checks that a condition refers only to what the document defines. Otherwise it would never match.
+/// Checks that a condition refers only to selections that the document defines. Otherwise it would never match.
 fn references(document: &Document<'_>, condition: &ConditionExpr, detections: &Detections) -> Result<(), InvalidRule> {
     match condition {
         ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {

@@ -1,4 +1,4 @@
-//! The YAML documents of a rule file, and what one file may cost.
+//! The YAML documents of a rule file, and the limits of a file.
 
 use crate::rule::InvalidRule;
 use rsigma_parser::{FilterRule, SigmaRule, parse_sigma_yaml};
@@ -14,7 +14,7 @@ pub const MAX_FILE_BYTES: usize = 128 << 10;
 /// refer to billions of values.
 const MAX_VALUES: usize = 20_000;
 
-/// Maximum nesting of a document.
+/// Maximum nesting depth of a document.
 const MAX_DEPTH: usize = 32;
 
 /// A parsed document.
@@ -38,12 +38,12 @@ pub(crate) enum DocumentContent {
 }
 
 impl Document<'_> {
-    /// Returns a defect of this document: at the first line that contains `near`, or at the line of the title.
+    /// Returns a defect of this document: at the first line that contains `near`, or at the first line with content.
     pub(crate) fn invalid(&self, near: &str, reason: impl Into<String>) -> InvalidRule {
         invalid(self.file, self.text, self.first_line, near, reason)
     }
 
-    /// Returns the line of the document's first member.
+    /// Returns the number of the first line with content.
     pub(crate) fn line(&self) -> usize {
         line_of(self.text, self.first_line, "")
     }
@@ -125,7 +125,7 @@ fn invalid_condition(document: &Value, details: &str) -> String {
     }
 }
 
-/// Returns the first part of a message in single quotes, which is a part of the document.
+/// Returns the first text in single quotes of a message. `rsigma` quotes parts of the document.
 fn quoted(message: &str) -> &str {
     message.split('\'').nth(1).unwrap_or("")
 }

@@ -1,4 +1,4 @@
-//! Sigma *filter* documents: they exclude events from rules, for all time or until a date.
+//! Sigma *filter* documents: they exclude events from rules or, with an expiry date, suppress matches until this date.
 
 use crate::nulls::separate_nulls;
 use crate::required::fields;
@@ -14,7 +14,8 @@ use std::collections::HashMap;
 pub struct Suppression {
     /// The title of the filter document.
     pub title: String,
-    /// Events before this time are suppressed. The event's own time counts, so a repeated evaluation has the same result.
+    /// Matches of events before this time are suppressed. The time of the event counts, so a repeated evaluation has the same
+    /// result.
     pub until: Timestamp,
     /// The name of the file.
     pub file: String,
@@ -39,7 +40,7 @@ impl Exclusion {
     /// Compiles a document that was checked.
     ///
     /// # Errors
-    /// What of its detections is not supported.
+    /// A detection that `rsigma` does not support, with its name.
     pub(crate) fn new(document: &FilterRule, suppression: Option<Suppression>) -> Result<Self, String> {
         let named = document.detection.named.iter();
         let compiled = named.map(|(name, detection)| {
@@ -57,7 +58,7 @@ impl Exclusion {
         })
     }
 
-    /// Returns the references to rules that no loaded rule fulfills.
+    /// Returns the references that name no loaded rule.
     pub(crate) fn unknown_targets(&self, rules: &[DetectionRule]) -> Vec<String> {
         match &self.targets {
             FilterRuleTarget::Any => Vec::new(),
@@ -81,7 +82,7 @@ impl Exclusion {
     }
 }
 
-/// Whether a filter document's reference names a rule.
+/// Returns whether a reference of a filter document names a rule.
 fn refers_to(target: &str, rule: &DetectionRule) -> bool {
     target == rule.id || target == rule.title || rule.name.as_deref() == Some(target)
 }

@@ -6,8 +6,8 @@
 //!                          event's bytes ─┘
 //! ```
 //!
-//! `rsigma` parses and evaluates the rules. This crate limits what a file may cost, rejects what would never match, selects
-//! the rules that can match an event by the texts that they require, and reads fields from the event's bytes.
+//! `rsigma` parses and evaluates the rules. This crate limits the size of a file, rejects documents that would never
+//! match, selects the rules that can match an event by the texts that they require, and reads fields from the event's bytes.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, rust_2018_idioms)]
 

@@ -14,8 +14,8 @@ pub(crate) fn separate_nulls(detection: &mut Detection) {
                 if nulls.is_empty() || others.is_empty() {
                     return true;
                 }
-                let of = |values| Detection::AllOf(vec![DetectionItem { field: item.field.clone(), values }]);
-                parts.push(Detection::AnyOf(vec![of(nulls), of(others)]));
+                let part = |values| Detection::AllOf(vec![DetectionItem { field: item.field.clone(), values }]);
+                parts.push(Detection::AnyOf(vec![part(nulls), part(others)]));
                 false
             });
             if !parts.is_empty() {

@@ -20,7 +20,7 @@ pub(crate) fn caught<T>(evaluate: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// Prints no message when a rule panics. The message could contain parts of the event. All other panics print theirs.
+/// Hides the messages of panics in rules, which could contain parts of the event. Other panics print their messages.
 /// Programs call this once when they start.
 pub fn hide_messages_of_rule_panics() {
     static INSTALLED: Once = Once::new();

@@ -5,7 +5,7 @@ use rsigma_parser::{
     ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SigmaString, SigmaValue,
 };
 
-/// A value, or the prefix of a value, as the rule spells it. The comparison ignores case.
+/// A value, or the prefix of a value, as it is in the rule. The comparison ignores case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RequiredText {
     pub(crate) text: String,
@@ -19,8 +19,8 @@ impl RequiredText {
     }
 }
 
-/// Returns the texts that `field` can have in an event that fulfills a condition of a rule, or `None` if other events
-/// can fulfill it too.
+/// Returns the texts that `field` can have in an event that fulfills a condition of a rule, or `None` if events with
+/// other texts can fulfill it too.
 pub(crate) fn required(detections: &Detections, field: &str) -> Option<Vec<RequiredText>> {
     let all = detections.conditions.iter().map(|condition| of_condition(condition, detections, field));
     let mut texts = any(all)?;
@@ -113,13 +113,13 @@ fn prefix(value: &SigmaString) -> Option<RequiredText> {
     }
 }
 
-/// Returns all texts if every part requires some.
+/// Returns the texts of all parts if every part requires texts.
 fn any(parts: impl Iterator<Item = Option<Vec<RequiredText>>>) -> Option<Vec<RequiredText>> {
     let parts: Vec<_> = parts.collect::<Option<_>>()?;
     (!parts.is_empty()).then(|| parts.concat())
 }
 
-/// Returns the shortest list of the parts that require texts.
+/// Returns the shortest list of texts that a part requires.
 fn fewest(parts: impl Iterator<Item = Option<Vec<RequiredText>>>) -> Option<Vec<RequiredText>> {
     parts.flatten().min_by_key(Vec::len)
 }

@@ -1,4 +1,4 @@
-//! A rule as it is shown and recorded, and the reason why a document is not a rule.
+//! The description of a rule, and the reason why a document is not a rule.
 
 use std::fmt;
 
@@ -32,7 +32,8 @@ pub struct DetectionRule {
     pub event_names: Vec<String>,
     /// The values of `eventSource` that can match, in the same form.
     pub event_sources: Vec<String>,
-    /// For each field that no event of CloudTrail has: a message. A condition on such a field is not fulfilled, except `null`.
+    /// A message for each field that no event of CloudTrail has. A condition on such a field is not fulfilled, except `null`
+    /// and `exists: false`.
     pub unknown_fields: Vec<String>,
     /// The name of the file.
     pub file: String,

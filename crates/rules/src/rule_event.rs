@@ -17,7 +17,7 @@ use std::cell::Cell;
 use trailhose_core::decode::{FieldOffsets, SelectedFields};
 use trailhose_core::event::json::{RawValue, for_each_element, for_each_member};
 
-/// The top-level field whose members are noted.
+/// The top-level field whose members a selection can contain.
 const IDENTITY: &str = "userIdentity";
 
 /// One event.
@@ -28,7 +28,7 @@ pub(crate) struct RuleEvent<'e> {
     /// The offsets of the selected fields in the line.
     offsets: &'e FieldOffsets,
     /// The last top-level object or array that was read, with its position. Finding the end of a large one takes long, and
-    /// the conditions of a rule mostly compare members of the same one.
+    /// most rules compare several members of the same one.
     container: Cell<Option<(usize, RawValue<'e>)>>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn select<'n>(paths: impl Iterator<Item = &'n str> + Clone) -> Select
 }
 
 impl<'e> RuleEvent<'e> {
-    /// Uses the offsets of the selected fields in a line.
+    /// Creates an event from a line and the offsets of its selected fields.
     pub(crate) fn new(line: &'e [u8], selected: &'e SelectedFields, offsets: &'e FieldOffsets) -> Self {
         Self { line, selected, offsets, container: Cell::new(None) }
     }
@@ -152,7 +152,7 @@ impl Event for RuleEvent<'_> {
     }
 }
 
-/// Splits the first name off a path.
+/// Splits a path into its first name and the rest.
 fn split(path: &str) -> (&str, &str) {
     path.split_once('.').unwrap_or((path, ""))
 }
@@ -225,7 +225,7 @@ fn compact(json: &[u8]) -> Cow<'_, str> {
         }
         in_string || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
     };
-    // CloudTrail writes no white space between tokens, so there is mostly nothing to remove.
+    // CloudTrail writes no white space between tokens, so in most cases there is nothing to remove.
     let Some(first) = json.iter().position(|byte| !is_kept(byte)) else { return String::from_utf8_lossy(json) };
     let mut kept = json[..first].to_vec();
     kept.extend(json[first + 1..].iter().filter(|byte| is_kept(byte)));

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use trailhose_core::decode::{EventOffsets, SelectedFields, time};
 use trailhose_core::finding::MatchedField;
 
-/// Maximum bytes of a matched value that a [`MatchedField`] contains. A finding is small, although an event may have 1 MB.
+/// Maximum bytes of the value of a [`MatchedField`]. A finding stays small even if its event has 1 MB.
 const MAX_VALUE: usize = 1024;
 
 /// Valid rules and filters.
@@ -48,7 +48,8 @@ pub(crate) struct LoadedRule {
 pub struct LoadedRules {
     /// The valid documents.
     pub rules: RuleSet,
-    /// The other documents, in the order of the files.
+    /// The other documents: first those that are invalid on their own, in the order of the files, and then filter documents
+    /// that refer to rules that are not loaded.
     pub invalid: Vec<InvalidRule>,
 }
 
@@ -80,7 +81,7 @@ impl RuleSet {
         self.rules.iter().map(|loaded| &loaded.rule)
     }
 
-    /// Returns the number of filter documents: those without and those with an expiry date.
+    /// Returns the number of filter documents without an expiry date, and the number of those with one.
     pub fn filters(&self) -> (usize, usize) {
         let expiring = self.exclusions.iter().filter(|exclusion| exclusion.suppression.is_some()).count();
         (self.exclusions.len() - expiring, expiring)
@@ -150,8 +151,8 @@ impl RuleSet {
         for exclusion in loaded.exclusions.iter().map(|&index| &self.exclusions[index]) {
             match &exclusion.suppression {
                 None if exclusion.excludes(event) => return None,
-                Some(until) if suppression.is_none() && is_before(event, until) && exclusion.excludes(event) => {
-                    suppression = Some(until);
+                Some(found) if suppression.is_none() && is_before(event, found) && exclusion.excludes(event) => {
+                    suppression = Some(found);
                 }
                 _ => {}
             }
@@ -168,7 +169,7 @@ impl RuleSet {
     }
 }
 
-/// Whether an event is from before the end of a suppression. An event without a valid time is not.
+/// Returns whether an event happened before the end of a suppression. For an event without a valid time, returns false.
 fn is_before(event: &RuleEvent<'_>, suppression: &Suppression) -> bool {
     let time = event.top_level("eventTime").map(rule_event::text);
     time.and_then(|time| time::seconds(time.as_bytes())).is_some_and(|seconds| seconds < suppression.until.as_second())
@@ -186,7 +187,7 @@ fn shortened(mut text: String) -> String {
 #[derive(Debug, Default)]
 struct Loading {
     rules: Vec<LoadedRule>,
-    /// What each rule requires of the fields by which rules are found.
+    /// The key of each rule, by which its candidates are found.
     required: Vec<Option<RequiredKey>>,
     /// The fields that the rules compare.
     fields: Vec<String>,

@@ -5,7 +5,7 @@ mod semantics;
 
 use crate::{LoadedRules, RuleMatch, RuleSet};
 
-/// A rule with this `detection` section.
+/// Returns a rule with this `detection` section.
 fn rule(id: &str, detection: &str) -> String {
     format!(
         "title: Rule {id}\nid: '{id}'\nlogsource:\n    product: aws\n    service: cloudtrail\ndetection:\n{detection}\nlevel: \
@@ -13,7 +13,7 @@ fn rule(id: &str, detection: &str) -> String {
     )
 }
 
-/// A rule with one selection, whose lines are given.
+/// Returns a rule with one selection of these lines.
 fn selection(id: &str, lines: &str) -> String {
     let lines = lines.lines().map(|line| format!("        {line}\n")).collect::<String>();
     rule(id, &format!("    selection:\n{lines}    condition: selection"))
@@ -34,7 +34,7 @@ fn ids<'r>(matches: &[RuleMatch<'r>]) -> Vec<&'r str> {
     matches.iter().map(|found| &*found.rule.id).collect()
 }
 
-/// Whether a rule with this selection matches the event, without and with offsets of the decoder.
+/// Returns whether a rule with this selection matches the event. Checks that the offsets of the decoder make no difference.
 fn matches(lines: &str, event: &str) -> bool {
     let rules = valid(&selection("x", lines));
     let is_match = !rules.evaluate(event.as_bytes()).is_empty();

@@ -71,7 +71,7 @@ fn field_that_resembles_no_known_one_is_named_and_the_rule_is_loaded() {
 }
 
 #[test]
-fn valid_documents_of_a_file_are_loaded_although_others_are_invalid() {
+fn valid_documents_of_a_file_are_loaded_if_others_are_invalid() {
     let text =
         format!("{}---\n{}---\n{}", selection("a", "eventName: A"), "title: [\n", selection("c", "eventName: A"));
     let loaded = load([("one.yml", &text), ("two.yml", "\n")]);
@@ -93,8 +93,8 @@ fn version_is_the_hash_of_the_file() {
 fn yaml_bombs_are_rejected_before_they_expand() {
     let mut aliases = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
-        let of = vec![format!("*a{}", level - 1); 9].join(", ");
-        aliases += &format!("a{level}: &a{level} [{of}]\n");
+        let references = vec![format!("*a{}", level - 1); 9].join(", ");
+        aliases += &format!("a{level}: &a{level} [{references}]\n");
     }
     let deep = format!("title: {}{}\n", "[".repeat(1000), "]".repeat(1000));
     let wide = format!("title: x\ntags: [{}]\n", "x, ".repeat(25_000));

@@ -4,7 +4,8 @@ use super::{ids, matches, rule, selection, valid};
 use crate::rule_event::RuleEvent;
 use crate::{RuleMatch, RuleSet};
 
-fn only(rules: &RuleSet, event: &str) -> Vec<(String, String)> {
+/// Returns the matched fields of the only rule that matches.
+fn matched_fields(rules: &RuleSet, event: &str) -> Vec<(String, String)> {
     let found = rules.evaluate(event.as_bytes());
     let [RuleMatch { matched_fields, .. }] = &found[..] else { panic!("{found:?}") };
     matched_fields.iter().map(|field| (field.path.clone(), field.value.clone())).collect()
@@ -69,7 +70,7 @@ fn null_equals_missing() {
         assert!(!matches("errorCode|exists: true", event), "{event}");
         assert!(!matches("errorCode|contains: '*'", event), "{event}");
         assert!(!matches("errorCode: ''", event), "{event}");
-        // A missing field is not unequal to a value: only null and exists match it.
+        // `neq` does not match a missing field: only null and exists do.
         assert!(!matches("errorCode|neq: AccessDenied", event), "{event}");
     }
     let failed = r#"{"eventName":"X","errorCode":"AccessDenied"}"#;
@@ -205,7 +206,7 @@ fn keywords_match_any_string_of_the_event() {
 fn matched_fields_contain_path_and_value() {
     let rules = valid(&selection("x", "eventName: StopLogging\nrequestParameters|contains: trail\nreadOnly: false"));
     let event = r#"{"eventName":"StopLogging","readOnly":false,"requestParameters":{"name":"trail/a"}}"#;
-    let mut fields = only(&rules, event);
+    let mut fields = matched_fields(&rules, event);
     fields.sort();
     let expected =
         [("eventName", "StopLogging"), ("readOnly", "false"), ("requestParameters", r#"{"name":"trail/a"}"#)];
@@ -215,7 +216,7 @@ fn matched_fields_contain_path_and_value() {
 #[test]
 fn matched_value_is_shortened_at_a_character() {
     let rules = valid(&selection("x", "userAgent|startswith: a"));
-    let fields = only(&rules, &format!("{{\"userAgent\":\"a{}\"}}", "é".repeat(1000)));
+    let fields = matched_fields(&rules, &format!("{{\"userAgent\":\"a{}\"}}", "é".repeat(1000)));
     assert_eq!(fields[0].1.len(), 1023);
 }
 
