@@ -4,9 +4,9 @@
 //! finding ─▶ outbox ─▶ sender, one for each destination ─▶ webhook, Slack, PagerDuty, SNS, EventBridge
 //! ```
 //!
-//! An alert is recorded before its event is acknowledged, and stays in the outbox until its destination acknowledged it or
-//! refused it. It is sent twice only if the program could not record the acknowledgement. The second message
-//! has the same ID.
+//! An alert is recorded before its event is acknowledged. It stays in the outbox until its destination acknowledges or
+//! refuses it. It is sent twice only if the program could not record the acknowledgement. The second message has the same
+//! ID.
 
 #[cfg(feature = "secrets")]
 pub mod aws_secrets;
@@ -30,14 +30,14 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest message that SNS and EventBridge accept is 256 KB, including the other parts of a request
+/// The maximum size of a message in bytes. SNS and EventBridge accept 256 KB, including the other parts of a request
 /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html>).
 const MAX_AWS_MESSAGE: usize = 240 << 10;
 
 /// A destination of alerts. An alert can be sent several times, with the same ID each time.
 #[async_trait]
 pub trait AlertDestination: Send + Sync + Debug {
-    /// Returns its name in the settings.
+    /// Returns the name of the destination in the settings.
     fn name(&self) -> &str;
 
     /// Returns the minimum time between two messages.
@@ -45,7 +45,7 @@ pub trait AlertDestination: Send + Sync + Debug {
         Duration::ZERO
     }
 
-    /// Reads what is necessary to send, such as secrets. Sends nothing.
+    /// Prepares to send, for example reads secrets. Sends nothing.
     ///
     /// # Errors
     /// Returns why nothing can be sent until a person changes something. The message contains no secret.
@@ -127,7 +127,7 @@ pub enum DestinationKind {
 }
 
 impl DestinationKind {
-    /// Whether the destination needs AWS credentials.
+    /// Returns whether the destination needs AWS credentials.
     pub fn needs_aws(&self) -> bool {
         matches!(self, Self::Sns { .. } | Self::EventBridge { .. })
     }
@@ -207,7 +207,7 @@ fn aws_message(alert: &Alert) -> String {
     if text.len() <= MAX_AWS_MESSAGE {
         return text;
     }
-    // The texts of an event are cut, so only the texts of the rule can be this long.
+    // The texts of an event are cut. Only the texts of the rule can make a message this long.
     message["data"]["finding"] = serde_json::json!({"omitted": "the message would exceed 256 KB"});
     message["data"]["rule"] = serde_json::json!({"id": alert.rule().id, "title": alert.title()});
     message.to_string()

@@ -69,7 +69,8 @@ impl SecretStore for AwsSecrets {
 
 /// Returns why a secret cannot be read, and the next step.
 fn unreadable(arn: &str, action: &str, failure: &AwsFailure) -> String {
-    // Both services report a denied key as a denial or an error of their own, mostly without an action.
+    // Both services report a denied key as a denied request or with an error code of their own. In most cases the message
+    // names no action.
     let texts = ["KMS", "kms:", "customer master key", "ciphertext"];
     let concerns_key = texts.iter().any(|text| failure.message.contains(text)) || failure.code == "InvalidKeyId";
     let advice = match failure.kind {

@@ -46,7 +46,7 @@ impl AlertDestination for EventBridge {
             Ok(response) => response,
             Err(error) => return aws_outcome(&failure(&error)),
         };
-        // A response with status 200 contains the error of an entry.
+        // A response with status 200 can contain the error of an entry.
         let failed = response.entries().iter().find_map(|entry| Some((entry.error_code()?, entry.error_message())));
         match failed {
             None => SendOutcome::Delivered,
@@ -62,7 +62,7 @@ fn entry_outcome(code: &str, message: &str) -> SendOutcome {
     match code {
         "InternalFailure" | "InternalException" | "ThrottlingException" => SendOutcome::Retry { after: None, reason },
         "InvalidArgument" | "MalformedDetail" => SendOutcome::Refused { reason },
-        // The bus, its key or the permissions.
+        // Other errors concern the bus, its key or the permissions.
         _ => SendOutcome::Blocked { reason },
     }
 }

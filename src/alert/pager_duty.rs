@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// The URL of PagerDuty's default region.
 pub(super) const URL: &str = "https://events.pagerduty.com/v2/enqueue";
 
-/// PagerDuty accepts summaries of 1,024 characters. This is the maximum in bytes, so it never exceeds that.
+/// The maximum length of a summary in bytes. PagerDuty accepts 1,024 characters.
 const MAX_SUMMARY: usize = 1_024;
 
 /// An integration of PagerDuty. The alerts of one window have the same `dedup_key`, so they update one incident.

@@ -22,16 +22,17 @@ pub struct SendPolicy {
     pub open: Pace,
     /// An alert that is older than this and was sent at least 10 times fails.
     pub give_up: Duration,
-    /// How long the last alerts are sent after a sync has ended.
+    /// The time for which alerts are still sent after a sync has ended.
     pub last_alerts: Duration,
 }
 
-/// The number of attempts before an alert can fail because of its age. A computer may have been switched off for days.
+/// The number of attempts before an alert can fail because of its age. Without it, an alert would fail at the first attempt
+/// after a computer was switched off for days.
 pub(super) const MIN_ATTEMPTS: u32 = 10;
 
 impl Default for SendPolicy {
-    /// A failed alert is sent again after 1 second to 5 minutes. The circuit opens after 5 failures, for 30 seconds to 15
-    /// minutes. An alert fails after 7 days.
+    /// An alert is sent again after a random wait of up to 1 second, which doubles with each attempt up to 5 minutes. The
+    /// circuit opens after 5 failures, for 15 seconds to 15 minutes. An alert fails after 7 days.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -75,7 +76,7 @@ pub struct AlertSender<S> {
     policy: SendPolicy,
 }
 
-/// The result of looking for one alert.
+/// The result of one step of a sender.
 enum SendStep {
     Sent,
     Retried,
@@ -194,7 +195,7 @@ impl<S: FindingStore> AlertSender<S> {
             tracing::warn!(
                 destination = name,
                 alert = pending.alert.id(),
-                "alert not sent for too long, and not sent again: {reason}"
+                "alert failed, because it could not be sent for too long: {reason}"
             );
             self.store.record_failed(name, number, &reason).await?;
             return Ok(SendStep::Failed);
@@ -207,8 +208,10 @@ impl<S: FindingStore> AlertSender<S> {
             true => policy.open.wait(failures.saturating_sub(policy.failures_to_open), 0.5 + fastrand::f64() / 2.0),
             false => Duration::ZERO,
         };
-        let due = now.saturating_add(whole(after.max(policy.retries.wait(pending.attempts, fastrand::f64()))));
-        let circuit = Circuit { failures, open_until: now.saturating_add(whole(open.max(after))), error: reason };
+        let wait = after.max(policy.retries.wait(pending.attempts, fastrand::f64()));
+        let due = now.saturating_add(whole_milliseconds(wait));
+        let open_until = now.saturating_add(whole_milliseconds(open.max(after)));
+        let circuit = Circuit { failures, open_until, error: reason };
         self.store.record_retry(name, number, due, &circuit).await?;
         Ok(SendStep::Retried)
     }
@@ -222,6 +225,6 @@ fn milliseconds(count: i64) -> Duration {
     Duration::from_millis(u64::try_from(count).unwrap_or(0))
 }
 
-fn whole(wait: Duration) -> i64 {
+fn whole_milliseconds(wait: Duration) -> i64 {
     i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
 }

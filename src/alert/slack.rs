@@ -103,8 +103,8 @@ fn section(facts: &[(&str, &str)]) -> String {
     lines.join("\n")
 }
 
-/// Escapes a text for Slack, and cuts it to `limit` characters. Control characters are spaces, and a backtick, which would
-/// end the code format, is an apostrophe.
+/// Escapes a text for Slack, and cuts it to `limit` characters. Control characters become spaces. A backtick, which would end
+/// the code format, becomes an apostrophe.
 fn escaped(text: &str, limit: usize) -> String {
     let (mut escaped, mut length) = (String::new(), 0);
     for c in one_line(text).chars() {

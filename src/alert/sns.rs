@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_sns::types::MessageAttributeValue;
 
-/// The maximum length of a subject (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
+/// The maximum length of a subject in characters (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
 const MAX_SUBJECT: usize = 99;
 
 /// An SNS topic. The attributes `level`, `rule` and `type` of a message can be used in a subscription's filter policy.

@@ -1,4 +1,4 @@
-//! Destinations whose URL and keys are a secret in AWS: the destinations of the function `detect` over HTTP.
+//! The destinations of the function `detect` over HTTP. Their URL and keys are a secret in AWS.
 //!
 //! The secret is read before the first alert, again every five minutes, and when the destination refuses everything, because
 //! it may have been changed. While it cannot be read, nothing is sent, and alerts stay in the outbox.
@@ -70,22 +70,22 @@ impl StoredKind {
 
 /// The members of a secret in JSON. Others are ignored.
 #[derive(Deserialize, Default)]
-struct Members {
+struct SecretMembers {
     url: Option<String>,
     key: Option<String>,
     keys: Option<String>,
 }
 
 impl StoredDestination {
-    /// Returns the settings in a secret. Messages do not contain the secret, so they do not contain the error of the parser.
+    /// Returns the settings in a secret. An error contains neither the secret nor the message of the parser, which quotes it.
     fn settings(&self, secret: &Secret) -> Result<DestinationConfig, String> {
         let invalid = || format!("the secret {} is invalid: expected {}", self.arn, self.kind.form());
         let text = secret.expose().trim();
-        let members: Members = match (text.starts_with('{'), self.kind) {
+        let members: SecretMembers = match (text.starts_with('{'), self.kind) {
             (true, _) => serde_json::from_str(text).map_err(|_| invalid())?,
             (false, StoredKind::Webhook) => return Err(invalid()),
-            (false, StoredKind::Slack) => Members { url: Some(text.to_owned()), ..Members::default() },
-            (false, StoredKind::PagerDuty) => Members { key: Some(text.to_owned()), ..Members::default() },
+            (false, StoredKind::Slack) => SecretMembers { url: Some(text.to_owned()), ..SecretMembers::default() },
+            (false, StoredKind::PagerDuty) => SecretMembers { key: Some(text.to_owned()), ..SecretMembers::default() },
         };
         let required = |member: Option<String>| member.filter(|text| !text.trim().is_empty()).ok_or_else(invalid);
         let source = |text: String| SecretSource::Text { origin: self.arn.clone(), text: Secret::new(text) };

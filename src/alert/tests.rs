@@ -57,7 +57,7 @@ impl TestDestination {
         Arc::new(Self { answers, ..Self::default() })
     }
 
-    /// The IDs of the alerts that were acknowledged.
+    /// Returns the IDs of the alerts that were acknowledged.
     fn delivered(&self) -> Vec<String> {
         let received = self.received.lock().unwrap();
         received.iter().filter(|(.., delivered)| *delivered).map(|(id, ..)| id.clone()).collect()
@@ -84,7 +84,7 @@ impl AlertDestination for TestDestination {
     }
 }
 
-/// One second is a millisecond.
+/// Returns a policy whose waits are a few milliseconds.
 fn short() -> SendPolicy {
     let milliseconds = Duration::from_millis;
     SendPolicy {
@@ -137,13 +137,13 @@ async fn destination_that_fails_for_long_gets_every_alert_in_order() {
     assert_eq!((total.sent, total.retried), (16, 60));
     let received = recorder.received.lock().unwrap();
     for stored in state.alerts(None, 100).unwrap().iter().filter(|stored| stored.alert.kind == AlertKind::Summary) {
-        let kinds: Vec<&String> = received
+        let ids: Vec<&String> = received
             .iter()
             .filter(|(_, group, delivered)| *delivered && *group == stored.alert.group)
             .map(|(id, ..)| id)
             .collect();
-        assert_eq!(kinds.len(), 2);
-        assert_eq!(*kinds[1], stored.alert.id(), "the summary is after the first alert");
+        assert_eq!(ids.len(), 2);
+        assert_eq!(*ids[1], stored.alert.id(), "the summary is after the first alert");
     }
 }
 
@@ -199,17 +199,17 @@ async fn alert_is_given_up_after_the_time_and_the_attempts() {
     state.record_findings(&[finding(0, 0)], &Grouping::default(), &routes(), NOW).unwrap();
     let recorder = Arc::new(TestDestination { failures: AtomicU64::new(u64::MAX), ..TestDestination::default() });
     let policy = SendPolicy { give_up: Duration::ZERO, ..short() };
-    // The finding was recorded at a time that is past now.
+    // The alert was recorded at `NOW`, which is in the past.
     state.retry_alerts(&[], 0).unwrap();
-    let past = |state: &StateDatabase| state.alerts(Some(AlertState::Pending), 1).unwrap();
-    assert_eq!(past(&state)[0].alert.recorded, NOW);
+    let pending = |state: &StateDatabase| state.alerts(Some(AlertState::Pending), 1).unwrap();
+    assert_eq!(pending(&state)[0].alert.recorded, NOW);
     let policy = SendPolicy { failures_to_open: u32::MAX, ..policy };
     let report = send(&state, &recorder, policy).await.unwrap();
     assert_eq!(report.failed, 1);
     assert_eq!(u64::from(sender::MIN_ATTEMPTS), report.retried + report.failed);
 }
 
-/// One run of the whole work: findings are recorded, windows are closed, and alerts are sent.
+/// Records findings, closes their windows, and sends the alerts.
 async fn work(state: &Arc<StateDatabase>, recorder: &Arc<TestDestination>) -> Result<(), StateError> {
     let grouping = Grouping::default();
     for batch in [[finding(0, 1), finding(1, 1)], [finding(2, 2), finding(3, 1)]] {
@@ -219,9 +219,9 @@ async fn work(state: &Arc<StateDatabase>, recorder: &Arc<TestDestination>) -> Re
     send(state, recorder, short()).await.map(drop)
 }
 
-/// Every write of the state database is the last one of a process that stops before it. Then the work is repeated.
+/// Stops the work before each write of the state database in turn, and then repeats it.
 #[tokio::test]
-async fn crash_before_each_write_loses_nothing_and_repeats_only_what_was_not_noted() {
+async fn crash_before_each_write_loses_nothing_and_repeats_only_the_unrecorded_alert() {
     let mut repeated = 0;
     for crash_at in 0.. {
         let folder = tempfile::tempdir().unwrap();
@@ -254,5 +254,5 @@ async fn crash_before_each_write_loses_nothing_and_repeats_only_what_was_not_not
             break;
         }
     }
-    assert_eq!(repeated, 3, "each alert is repeated once: if the process stops before its note");
+    assert_eq!(repeated, 3, "each alert is repeated once: when the process stops before it is recorded as sent");
 }
