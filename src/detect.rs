@@ -1,7 +1,7 @@
 //! Detection: Sigma rules over events. The package `trailhose-rules` contains the rules and their evaluation without I/O.
 //!
 //! A `Hunt` evaluates rules over the events of a bucket, a folder or output files, without a ledger. A `Detection` evaluates
-//! rules beside a sync, and records findings and alerts. A [`LakeDetection`] does this for the objects of a lake in AWS.
+//! rules during a sync, and records findings and alerts. A [`LakeDetection`] does this for the objects of a lake in AWS.
 
 #[cfg(feature = "cli")]
 mod context;

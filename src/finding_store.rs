@@ -1,5 +1,5 @@
-//! Stores of findings: findings, their windows, and the outbox of alerts. A program uses SQLite ([`crate::state`] with the
-//! feature `cli`), the function `detect` uses DynamoDB.
+//! Stores of findings: findings, their windows, and the outbox of alerts. The command line program uses SQLite
+//! ([`crate::state`] with the feature `cli`), and the function `detect` uses DynamoDB.
 //!
 //! Every store has the same results: a finding is recorded once, the count of a window is the number of different finding
 //! IDs, and neither depends on the order in which findings arrive or on repetitions.
@@ -56,7 +56,7 @@ pub trait FindingStore: Send + Sync + std::fmt::Debug {
         circuit: &Circuit,
     ) -> Result<(), Self::Error>;
 
-    /// Durably records that an alert is not sent again.
+    /// Durably records that an alert has failed and is not sent again.
     async fn record_failed(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error>;
 
     /// Returns the circuit of a destination.
@@ -73,7 +73,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether the destination gets an alert.
+    /// Returns whether the destination gets an alert.
     pub(crate) fn gets(&self, alert: &Alert) -> bool {
         self.min_level <= RuleLevel::parse(&alert.rule().level).unwrap_or_default()
     }
@@ -114,7 +114,7 @@ pub struct PendingAlert {
     pub alert: Alert,
     /// The number of attempts so far.
     pub attempts: u32,
-    /// When it was recorded or retried by a person, in seconds since 1970.
+    /// When it was recorded, or when a person last retried it, in seconds since 1970.
     pub recorded: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Rules that cannot match because the event filter drops what they watch.
+//! Rules that watch events that the event filter drops.
 
 use crate::event::filter::{Decision, Filter};
 use trailhose_rules::{DetectionRule, RuleSet};
@@ -8,12 +8,12 @@ use trailhose_rules::{DetectionRule, RuleSet};
 pub struct FilteredRule<'r> {
     /// The rule.
     pub rule: &'r DetectionRule,
-    /// The event names. The filter keeps no event with one of these names that the rule could match.
+    /// The dropped event names. The filter drops every event with one of these names that the rule can match.
     pub event_names: Vec<String>,
 }
 
-/// Returns the rules that watch event names that a filter drops. Considers only `eventName` and `eventSource`, so a filter can
-/// drop more events than this finds.
+/// Returns the rules that watch event names that a filter drops. Considers only `eventName` and `eventSource`, so the filter
+/// can drop further events that a rule watches.
 pub fn filtered_rules<'r>(rules: &'r RuleSet, filter: &Filter) -> Vec<FilteredRule<'r>> {
     if filter.is_empty() {
         return Vec::new();

@@ -5,7 +5,7 @@ use crate::indexed_fields::IndexedFields;
 use std::borrow::Cow;
 use trailhose_rules::{DetectionRule, RuleMatch, RuleSet};
 
-/// Where an event is stored. The length is that of the event.
+/// Where an event is stored. The event's own bytes give its length.
 pub(crate) struct EventPlace<'a> {
     /// The file or object.
     pub(crate) file: &'a str,

@@ -1,7 +1,7 @@
 //! The follower `detect`: evaluates rules over the delivered events, and records findings and alerts.
 //!
-//! Findings and the alerts that follow from them are durable before their events are acknowledged. A batch that is
-//! delivered again after a kill finds the same findings, which have no effect.
+//! Findings and the alerts that follow from them are durable before their events are acknowledged. If a batch is delivered
+//! again after a kill, it has the same findings, and recording them again has no effect.
 
 use super::findings_in::{EventPlace, findings_in};
 use crate::alert::{AlertSender, SendReport};
@@ -71,7 +71,7 @@ impl Follower for DetectFollower {
     }
 }
 
-/// Evaluates rules beside a sync.
+/// Evaluates rules during a sync.
 #[derive(Debug)]
 pub struct Detection {
     /// The follower.
@@ -95,7 +95,7 @@ pub struct DetectionReport {
     pub alerts: SendReport,
     /// The rules whose evaluation panicked, and how often.
     pub failed_rules: Vec<(String, u64)>,
-    /// Why the follower stopped before the last event, if it did.
+    /// The error that ended the follower or the sender of alerts, if there is one.
     pub error: Option<String>,
 }
 
@@ -134,11 +134,11 @@ impl DetectFollower {
     ) -> Result<(), FollowError> {
         let grace = i64::try_from(close_after.as_secs()).unwrap_or(i64::MAX);
         loop {
-            // Everything that is committed before this point is read below.
+            // `follow` reads everything that is committed before this point.
             let is_last = *ends.borrow();
             let followed = follow(self, segments, state, &|| false, &|_| {}).await;
             let closed = followed.and_then(|_| {
-                // Only after everything was read, so that a window is complete when it is closed.
+                // Everything was read, so a window is complete when it is closed.
                 let now = jiff::Timestamp::now().as_second();
                 state.close_windows(&self.routes, grace, now).map_err(FollowError::from)
             });

@@ -55,7 +55,7 @@ pub struct RuleHits {
     pub events: u64,
     /// Events that match and that a suppression excludes.
     pub suppressed: u64,
-    /// The earliest and the latest time of these events.
+    /// The earliest and the latest time of the events that match.
     pub times: Option<(Timestamp, Timestamp)>,
     /// Events for which the rule could not be evaluated.
     pub failed: u64,
@@ -64,7 +64,7 @@ pub struct RuleHits {
 /// The result of a hunt without its matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HuntReport {
-    /// For each rule of [`RuleSet::rules`]: its matches.
+    /// The matches of each rule, in the order of [`RuleSet::rules`].
     pub rules: Vec<RuleHits>,
     /// What was read. An event that several rules match is selected once.
     pub scanned: ScanReport,
@@ -78,7 +78,7 @@ impl HuntReport {
 }
 
 impl Hunt {
-    /// Returns which files are read.
+    /// Returns which files are read, and the fields whose offsets the decoder notes.
     pub fn request(&self) -> ScanRequest {
         let pruning = PartitionPruning::of_span(self.span).arrived_until(self.arrived_until);
         ScanRequest { pruning, prefilter: None, fields: Some(self.rules.selected_fields()) }

@@ -1,5 +1,5 @@
-//! Detection over the objects of a lake: evaluates rules over each new object, records findings, and sends alerts. One
-//! invocation of the function `detect`.
+//! Detection over the objects of a lake: evaluates rules over each new object, records findings, and sends alerts. The
+//! function `detect` calls it once for each invocation.
 //!
 //! ```text
 //! object ─▶ lines ─▶ rules ─▶ findings, windows and outbox (DynamoDB) ─▶ acknowledge the message
@@ -50,8 +50,8 @@ pub struct LakeDetection {
 }
 
 impl LakeDetection {
-    /// Processes a batch of messages. Returns the IDs of those that must be delivered again, and what was done. The findings
-    /// of all other messages are durable.
+    /// Processes a batch of messages. Returns the IDs of the messages that must be delivered again, and what was done. The
+    /// findings of all other messages are durable.
     pub async fn messages(&self, messages: &[Message]) -> (Vec<String>, LakeTally) {
         let mut tally = LakeTally::default();
         let mut failed = Vec::new();
@@ -98,7 +98,7 @@ impl LakeDetection {
             Ok(closed) => tally.windows_closed += closed,
             Err(error) => {
                 tally.failed += 1;
-                tracing::error!("windows are not closed: {error}; the next invocation repeats it");
+                tracing::error!("windows are not closed: {error}; the next invocation tries again");
             }
         }
         self.send(&mut tally).await;
@@ -120,7 +120,7 @@ impl LakeDetection {
         }
     }
 
-    /// Returns whether all objects were evaluated.
+    /// Evaluates the objects of notices. Returns whether all were evaluated.
     async fn notices(&self, notices: &[Notice], rules: &RulesInUse, tally: &mut LakeTally) -> bool {
         let mut done = true;
         for notice in notices {
@@ -164,7 +164,8 @@ impl LakeDetection {
         }
     }
 
-    /// Sends what is pending to each destination that no other invocation sends to. Destinations do not wait for each other.
+    /// Sends the pending alerts of each destination, unless another invocation sends to it. Destinations do not wait for each
+    /// other.
     async fn send(&self, tally: &mut LakeTally) {
         let sends = self.destinations.iter().map(async |to| {
             let prepared = to.prepare().await;
@@ -179,13 +180,13 @@ impl LakeDetection {
                 Ok(report) => tally.alerts.add(report),
                 Err(error) => {
                     tally.failed += 1;
-                    tracing::error!(destination, "alerts are not sent: {error}; the next invocation repeats it");
+                    tracing::error!(destination, "alerts are not sent: {error}; the next invocation tries again");
                 }
             }
         }
     }
 
-    /// Sends what is pending to a destination, unless it is unusable.
+    /// Sends the pending alerts of a destination. If the destination is not usable, only counts them.
     async fn send_to(&self, to: &Arc<dyn AlertDestination>, is_usable: bool) -> Result<SendReport, String> {
         // In most cases nothing is pending, and this read costs less than the two writes of a lease.
         let pending = self.store.pending_alerts(to.name()).await.map_err(|error| error.to_string())?.1;

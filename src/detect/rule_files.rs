@@ -8,7 +8,7 @@ use trailhose_rules::{InvalidRule, LoadedRules, MAX_FILE_BYTES, RuleSet};
 /// Maximum number of rule files of a folder.
 const MAX_FILES: usize = 20_000;
 
-/// Maximum nesting of folders.
+/// Maximum nesting depth of folders.
 const MAX_DEPTH: usize = 16;
 
 /// The rule files could not be read.
@@ -19,7 +19,7 @@ pub enum RuleFilesError {
     Unreadable {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: std::io::Error,
     },
     /// The folder contains no rule file.
@@ -47,7 +47,7 @@ pub fn read_rules(path: &Path) -> Result<LoadedRules, RuleFilesError> {
     Ok(loaded)
 }
 
-/// Reads the rule files of a folder without parsing them: each with its path in the folder and its bytes.
+/// Reads the rule files of a folder without parsing them. Returns the path in the folder and the bytes of each file.
 ///
 /// # Errors
 /// The same as those of [`read_rules`].

@@ -23,7 +23,7 @@ pub struct RuleLoader {
 struct LoadedSet {
     rules: Arc<RuleSet>,
     id: String,
-    /// The manifest that was read last. It belongs to another set if that set cannot be used.
+    /// The manifest of this set. Empty if the set was loaded after a cold start because the published one cannot be used.
     manifest: Vec<u8>,
     /// Why the published set cannot be used.
     problem: Option<String>,
@@ -37,7 +37,7 @@ pub struct RulesInUse {
     pub rules: Arc<RuleSet>,
     /// Whether this call loaded another set than the one that was recorded.
     pub is_change: bool,
-    /// Why the published set cannot be used, and an earlier one is.
+    /// Why the published set cannot be used. Then an earlier set is in use.
     pub problem: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl RuleLoader {
         }
         let published = match self.location.current_manifest().await {
             Ok(manifest) => {
-                // A set with a problem is read again: a file can be missing only for a moment.
+                // After a problem, the published set is read again, because a file can be missing for a short time.
                 let is_same = |set: &&mut LoadedSet| set.manifest == manifest && set.problem.is_none();
                 if let Some(set) = loaded.as_mut().filter(is_same) {
                     set.checked = Instant::now();
@@ -94,7 +94,7 @@ impl RuleLoader {
         }
     }
 
-    /// Keeps the set in use. After a cold start: loads the last valid one.
+    /// Keeps the set in use. After a cold start, loads the last valid set.
     async fn keep_last(
         &self,
         loaded: &mut Option<LoadedSet>,

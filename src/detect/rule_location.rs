@@ -22,7 +22,7 @@ use trailhose_rules::{MAX_FILE_BYTES, RuleSet};
 /// The version of the manifest's format.
 const FORMAT: u32 = 1;
 
-/// Maximum size of a manifest in bytes: 20,000 files with long names.
+/// Maximum size of a manifest in bytes, which is enough for 20,000 files with long names.
 const MAX_MANIFEST_BYTES: usize = 8 << 20;
 
 /// The number of files that are read or written at the same time.
@@ -156,7 +156,7 @@ impl RuleLocation {
         if parsed.format != FORMAT {
             let format = parsed.format;
             return Err(
-                self.invalid(&id, format!("its manifest has format {format}, this version reads format {FORMAT}"))
+                self.invalid(&id, format!("its manifest has format {format}, but this version reads format {FORMAT}"))
             );
         }
         let reads = parsed.files.into_iter().map(|(name, expected)| {
@@ -172,9 +172,7 @@ impl RuleLocation {
                 })?;
                 match hash(&bytes) == expected {
                     true => Ok((name, bytes)),
-                    false => {
-                        Err(self.invalid(id, format!("{name} ({key}) has another SHA-256 hash; publish the set again")))
-                    }
+                    false => Err(self.invalid(id, format!("{name} ({key}) has another hash; publish the set again"))),
                 }
             }
         });

@@ -12,8 +12,8 @@
 //! | `rules` | `current`, `change#TIME` | the rule set in use; its changes |
 //!
 //! Findings of one group and hour are written in one transaction with their window, their count and the alerts that follow.
-//! Its conditions require that what was read before is unchanged. If a concurrent transaction changed it, the transaction
-//! fails and is repeated.
+//! The conditions of a transaction require that what was read before it is unchanged. Otherwise the transaction fails, and
+//! both the reads and the transaction are repeated.
 
 mod item;
 mod lease;
@@ -44,7 +44,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The name of a transaction in messages. Its permissions are those of its members.
+/// The name of a transaction in messages. A transaction needs the permissions of its members.
 const TRANSACTION: &str = "dynamodb:TransactWriteItems";
 
 /// Attributes of an item.
@@ -173,7 +173,7 @@ impl DynamoFindings {
         }
     }
 
-    /// Executes a transaction. A lost reply is repeated with the same token, so that it takes effect once.
+    /// Executes a transaction. If a reply is lost, the request is repeated with the same token, so that it takes effect once.
     async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
         let token = uuid::Uuid::new_v4().to_string();
         let mut retry = RequestRetry::new();
@@ -192,7 +192,7 @@ impl DynamoFindings {
                 if codes().any(|code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict")) {
                     return Err(Cancelled::Outdated);
                 }
-                // Throttled, or invalid.
+                // The transaction was throttled, or it is invalid.
                 if let Some(code) = codes().find(|code| *code != "None") {
                     let failure = aws::failure_of_code(code, cancelled.message().unwrap_or("the transaction failed"));
                     retry.wait_or_fail(TRANSACTION, &self.table, failure).await?;
@@ -200,13 +200,13 @@ impl DynamoFindings {
                 }
             }
             let failure = aws::failure(&error);
-            // IAM denies the actions of the members. A transaction has no action of its own.
+            // IAM denies an action of a member, because a transaction has no action of its own.
             let action = failure.action.clone();
             retry.wait_or_fail(action.as_deref().unwrap_or(TRANSACTION), &self.table, failure).await?;
         }
     }
 
-    /// Returns a write of a new item.
+    /// Returns a write that stores an item. Without a condition, it replaces an existing item.
     fn put(&self, key: &Key, attributes: Attributes, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
         let mut item = key.attributes();
         item.extend(attributes);

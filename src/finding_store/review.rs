@@ -1,4 +1,4 @@
-//! What people read and change in a store of findings: findings, their states, and the outbox.
+//! What users read and change in a store of findings: findings, their states, and the outbox.
 
 use crate::finding::{Alert, DetectionFinding};
 use async_trait::async_trait;
@@ -35,14 +35,14 @@ pub trait FindingReview: Send + Sync {
     /// Errors of the store.
     async fn rule_reports(&self) -> Result<Vec<RuleReport>, String>;
 
-    /// Returns alerts in the order in which they were recorded, the last `limit` ones. `state` is `None` for every state.
+    /// Returns the last `limit` alerts, in the order in which they were recorded. `state` is `None` for every state.
     ///
     /// # Errors
     /// Errors of the store, or a state that it does not keep.
     async fn alerts(&self, state: Option<AlertState>, limit: u32) -> Result<Vec<StoredAlert>, String>;
 
-    /// Makes failed alerts pending again, and closes the circuits of their destinations. Without numbers, all failed ones
-    /// are retried. Returns their number. `now` is in seconds since 1970.
+    /// Makes the failed alerts with these numbers pending again, or all failed alerts if there are no numbers. Returns how
+    /// many they are. Also closes all circuits, and makes pending alerts due. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// Errors of the store.
@@ -98,7 +98,7 @@ pub struct StoredFinding {
 }
 
 impl StoredFinding {
-    /// Returns the time by which lists are ordered: without a valid event time, the time of recording.
+    /// Returns the time by which lists are ordered: the event time, or without a valid one the time of recording.
     #[cfg(feature = "operate")]
     pub(crate) fn order(&self) -> i64 {
         self.time.unwrap_or(self.recorded)
@@ -116,7 +116,8 @@ pub struct FindingFilter {
     pub since: Option<i64>,
     /// The maximum number of findings, the newest ones.
     pub limit: u32,
-    /// The time (without a valid event time: the time of recording) and the ID of the finding after which the list starts.
+    /// The finding after which the list starts: its event time, or without a valid one the time of recording, and its ID.
+    /// Only the state database supports it.
     pub after: Option<(i64, String)>,
 }
 

@@ -36,7 +36,7 @@ fn write(folder: &Path, name: &str, content: &[u8]) {
     std::fs::write(path, content).unwrap();
 }
 
-/// An object of CloudTrail with these events.
+/// Writes an object of CloudTrail with these events.
 fn put_object(folder: &Path, day: &str, name: &str, events: &[String]) {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     write!(encoder, "{{\"Records\":[{}]}}", events.join(",")).unwrap();

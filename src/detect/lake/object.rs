@@ -10,17 +10,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use trailhose_rules::RuleSet;
 
-/// Maximum size of an object as stored in bytes. Firehose writes at most 128 MiB before compression
+/// Maximum size of a stored object, in bytes. Firehose writes at most 128 MiB before compression
 /// (<https://docs.aws.amazon.com/firehose/latest/APIReference/API_BufferingHints.html>).
 const MAX_OBJECT_BYTES: usize = 160 << 20;
 
 /// Maximum length of a line in bytes: the decoder's limit for a value.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 
-/// Maximum size of an object after decompression in bytes. A larger object is a decompression bomb.
+/// Maximum size of an object after decompression, in bytes. A larger object counts as a decompression bomb.
 const MAX_DECOMPRESSED_BYTES: u64 = 2 << 30;
 
-/// The number of findings that are recorded at once.
+/// The number of findings after which they are recorded.
 const BATCH: usize = 500;
 
 /// What was read of an object.
@@ -71,7 +71,7 @@ fn evaluate(
 ) -> Result<ReadLines, String> {
     let mut input = BufReader::with_capacity(256 << 10, input);
     let (mut read, mut line, mut found, mut offset) = (ReadLines::default(), Vec::new(), Vec::new(), 0);
-    // The receiver is dropped only if recording failed, and then its error is reported.
+    // The receiver is dropped only if recording failed. The caller then reports that error instead of this one.
     let send = |found: Vec<DetectionFinding>| sender.blocking_send(found).map_err(|_| "not recorded".to_owned());
     loop {
         line.clear();

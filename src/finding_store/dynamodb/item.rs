@@ -74,15 +74,15 @@ impl Key {
     }
 }
 
-/// Returns a number as text of the same order, also for negative numbers.
+/// Returns a number as text. The texts have the same order as the numbers, also for negative numbers.
 pub(super) fn sortable(number: i64) -> String {
     format!("{:020}", number.cast_unsigned() ^ (1 << 63))
 }
 
-/// Returns the number of [`sortable`].
+/// Returns the number of a text that [`sortable`] returned.
 pub(super) fn sorted_number(text: &str) -> Result<i64, StoreError> {
     let number: u64 =
-        text.parse().map_err(|_| StoreError::Unreadable(format!("{text} is not a number of an alert")))?;
+        text.parse().map_err(|_| StoreError::Unreadable(format!("{text} is not the number of an alert")))?;
     Ok((number ^ (1 << 63)).cast_signed())
 }
 
@@ -130,7 +130,7 @@ fn unreadable(item: &Attributes, name: &str) -> StoreError {
     let key = |name| item.get(name).and_then(|value| value.as_s().ok()).map_or("?", String::as_str);
     let (pk, sk) = (key("pk"), key("sk"));
     StoreError::Unreadable(format!(
-        "the item {pk} {sk} has no valid attribute {name}; is this the table of the findings?"
+        "the item {pk} {sk} has no valid attribute {name}; check that this is the table of the findings"
     ))
 }
 

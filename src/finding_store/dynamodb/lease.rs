@@ -41,7 +41,7 @@ impl DynamoFindings {
         let change = "SET leased_until = :never";
         let write = self.update(&key, change, "lease_token = :token", item::attributes(values))?;
         match self.transact(vec![write]).await {
-            // The lease ended, and another process has it.
+            // `Outdated`: the lease ended, and another process has it.
             Ok(()) | Err(Cancelled::Outdated) => Ok(()),
             Err(Cancelled::Failed(error)) => Err(error),
         }

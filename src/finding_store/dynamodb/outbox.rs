@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 const SELECTION: &str = "pk, sk, group_id, due";
 
 impl DynamoFindings {
-    /// Returns a number for a new alert. Numbers of this process increase, and so do those of later milliseconds. If another
-    /// process used the number, the transaction fails and is repeated.
+    /// Returns a number for a new alert. The numbers of one process increase. Numbers of several processes have the order of
+    /// their milliseconds. If another process used the number, the transaction fails and is repeated.
     pub(super) fn new_number(&self) -> i64 {
         let now = jiff::Timestamp::now().as_millisecond().saturating_mul(1_000_000) + fastrand::i64(..1_000_000);
         let next = |last: i64| now.max(last + 1);

@@ -30,7 +30,7 @@ struct BatchKey<'f> {
     is_suppressed: bool,
 }
 
-/// What is recorded for all findings of a call.
+/// The settings that apply to all findings of a call.
 struct RecordSettings<'a> {
     grouping: &'a Grouping,
     routes: &'a [Route],
@@ -97,7 +97,7 @@ impl DynamoFindings {
         }
     }
 
-    /// Reads what is recorded, and returns the transaction that records the rest, and its effect.
+    /// Reads what is recorded. Returns the effect of a transaction that records the rest, and its writes.
     async fn plan(
         &self,
         batch: &FindingBatch<'_>,
@@ -154,7 +154,7 @@ impl DynamoFindings {
         };
         let mut alerts = Vec::new();
 
-        // The number of findings of the rule in this hour. One alert says that it exceeds the limit.
+        // Counts the findings of the rule in this hour. One alert says that they exceed the limit.
         let has_overflowed = count.is_some_and(|item| item.contains_key("overflow_alerted"));
         let overflow = new[with_details..].iter().find(|(_, finding)| may_alert(finding)).filter(|_| !has_overflowed);
         if let Some((_, finding)) = overflow {

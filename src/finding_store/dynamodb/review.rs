@@ -79,7 +79,7 @@ impl DynamoFindings {
             if matches {
                 found.push(finding);
             }
-            // A table can contain more findings than memory.
+            // A table can contain more findings than fit into memory.
             if found.len() >= limit.saturating_mul(2).max(1_000) {
                 newest_first(&mut found);
             }
@@ -125,7 +125,7 @@ impl DynamoFindings {
         self.scan("(begins_with(pk, :rule) AND sk = :count) OR begins_with(pk, :window)", &values, |item| {
             let count = |name| item::integer(item, name).map(i64::cast_unsigned);
             let key = Key::of(item)?;
-            // `rule#RULE#HOUR`, and the ID of a rule may contain `#`.
+            // The key is `rule#RULE#HOUR`. The ID of a rule may contain `#`, so the hour is after the last one.
             let of_hour = key.pk.strip_prefix("rule#").and_then(|key| key.rsplit_once('#'));
             let rule = match of_hour {
                 Some((rule, _)) => rule,
@@ -201,7 +201,8 @@ impl DynamoFindings {
         Ok(retried)
     }
 
-    /// Executes a transaction. Returns whether its condition held: the function may send meanwhile.
+    /// Executes a transaction. Returns false if its condition does not hold, for example because the function sent the alert
+    /// meanwhile.
     async fn unless_sent(&self, writes: Vec<aws_sdk_dynamodb::types::TransactWriteItem>) -> Result<bool, StoreError> {
         match self.transact(writes).await {
             Ok(()) => Ok(true),

@@ -11,7 +11,7 @@ use crate::ledger::store::dynamodb::RequestRetry;
 impl DynamoFindings {
     /// Closes windows that ended at or before `until`, and returns their number.
     pub(super) async fn close_ended(&self, routes: &[Route], until: i64, now: i64) -> Result<u64, StoreError> {
-        // The character after `#`: every group and start.
+        // `$` is the character after `#`, so the page contains every group and start of this end.
         let last = format!("{}$", item::sortable(until));
         let (mut closed, mut start) = (0, None);
         loop {
