@@ -54,8 +54,8 @@ use tokio::sync::watch;
 /// Runs plans.
 #[async_trait]
 pub trait QueryEngine: Send + Sync + std::fmt::Debug {
-    /// Runs a plan and passes its rows to `rows`, in their order. Events in the order in which they are read are passed while
-    /// the scan runs; all other rows are passed at its end.
+    /// Runs a plan and passes its rows to `rows`, in their order. If this is the order in which events are read, rows are
+    /// passed while the scan runs, and otherwise at its end.
     ///
     /// # Errors
     /// The events cannot be listed, or the rows need too much memory. A file that cannot be read is not an error: it is
@@ -139,7 +139,7 @@ impl RowSink for CollectedAnswer {
 /// Stops a running query, and reports its progress.
 #[derive(Debug, Clone)]
 pub struct QueryControl {
-    /// The query stops when this becomes true. Its rows are then those of the events that were read so far.
+    /// The query stops when this becomes true. Its rows then cover the events that were read so far.
     pub halt: watch::Receiver<bool>,
     /// The progress so far.
     pub progress: Arc<ScanProgress>,
@@ -188,7 +188,7 @@ pub enum QueryError {
     /// The rows need too much memory.
     #[error(transparent)]
     Memory(#[from] MemoryExceeded),
-    /// Another consumer of the events failed.
+    /// A consumer of the events failed.
     #[error("{0}")]
     Consumer(String),
     /// A thread of the scan failed.

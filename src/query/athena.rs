@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// <https://docs.aws.amazon.com/athena/latest/APIReference/API_GetQueryResults.html>
 const PAGE_ROWS: i32 = 1_000;
 
-/// The table of the days that `trailhose lake compact` has compacted.
+/// The name of the table of the events that `trailhose lake compact` rewrote, by event day.
 pub const EVENTS_BY_DAY: &str = "events_by_day";
 
 /// Runs plans with Athena.
@@ -34,14 +34,14 @@ impl AthenaEngine {
         Self { client, tables, workgroup: workgroup.into(), arrived_until: None, result_location: None }
     }
 
-    /// Excludes events that arrived after this day. The result is complete only if no event of the plan arrived later, which
-    /// the user must know.
+    /// Excludes events that arrived after this day. The result is complete only if no event of the plan arrived later. Only
+    /// the user can know this.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }
     }
 
-    /// Stores results under this `s3://` location, for workgroups that neither manage results nor have a location.
+    /// Stores results below this `s3://` location. Workgroups that neither manage results nor name a location need it.
     #[must_use]
     pub fn result_location(self, location: Option<String>) -> Self {
         Self { result_location: location, ..self }
@@ -92,7 +92,7 @@ impl AthenaEngine {
         response.map(|_| ()).map_err(|error| self.failed(&what, "athena:StopQueryExecution", &failure(&error)))
     }
 
-    /// Waits for the end of a query. Stops it if the user stopped it.
+    /// Waits for the end of a query. Stops the query in Athena when the user interrupts the program.
     async fn wait_for_end(&self, id: &str, polling: &mut Polling) -> Result<QueryExecution, QueryError> {
         let mut is_stopped = false;
         loop {
@@ -113,7 +113,8 @@ impl AthenaEngine {
         }
     }
 
-    /// Passes on the rows of a finished query. Returns whether there are more than the plan's limit, and their number.
+    /// Passes on the rows of a finished query. Returns whether there are more rows than the plan's limit, and the number of
+    /// rows that were passed on.
     async fn pass_rows(
         &self,
         id: &str,

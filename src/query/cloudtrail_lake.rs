@@ -92,7 +92,7 @@ impl CloudTrailLakeEngine {
         response.map_err(|error| self.failed(&what, "cloudtrail:DescribeQuery", &failure(&error)))
     }
 
-    /// Waits for the end of a query. Cancels it if the user stopped it.
+    /// Waits for the end of a query. Cancels the query in CloudTrail Lake when the user interrupts the program.
     async fn wait_for_end(&self, query: &str, polling: &mut Polling) -> Result<DescribeQueryOutput, QueryError> {
         loop {
             let described = self.describe(query).await?;
@@ -109,7 +109,8 @@ impl CloudTrailLakeEngine {
         }
     }
 
-    /// Passes on the rows of a finished query. Returns whether there are more than the plan's limit, and their number.
+    /// Passes on the rows of a finished query. Returns whether there are more rows than the plan's limit, and the number of
+    /// rows that were passed on.
     async fn pass_rows(
         &self,
         query: &str,

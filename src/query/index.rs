@@ -12,7 +12,7 @@ use trailhose_core::plan::evaluate::{
     CollectedRows, EventClass, FieldSlots, MemoryBudget, MemoryExceeded, PreparedPlan, QueryRow, RowCollector,
 };
 
-/// The maximum number of events that are looked up. A scan reads more events faster.
+/// The maximum number of events that are looked up. For more events, a scan is faster.
 const MAX_EVENTS: u32 = 10_000;
 
 /// The maximum number of alternative values that are looked up.
@@ -33,7 +33,7 @@ pub struct IndexedEvents {
 }
 
 impl IndexLookup {
-    /// Names the index at `path` of the folder `root`.
+    /// Creates a lookup in the index at `path`, which contains the events of the folder `root`. Opens nothing.
     pub fn new(path: PathBuf, root: PathBuf) -> Self {
         Self { path, root }
     }
@@ -54,7 +54,7 @@ impl IndexLookup {
         }
         for positions in files.values_mut() {
             positions.sort_unstable_by_key(|position| (position.member, position.offset));
-            // Alternative values can be the same.
+            // The plan can name a value twice.
             positions.dedup();
         }
         Some(IndexedEvents { root: self.root.clone(), files })
@@ -86,7 +86,7 @@ fn queries(plan: &Plan) -> Option<Vec<IndexQuery>> {
         until: Some(span.until().as_second().saturating_add(1)),
         ..query(value.clone())
     };
-    // A plan accepts forms of `eventTime` for which the index contains no time.
+    // A plan accepts some forms of `eventTime` for which the index contains no time.
     let without_time = |value: &String| IndexQuery { without_time: true, ..query(value.clone()) };
     Some(values.iter().flat_map(|value| [in_span(value), without_time(value)]).collect())
 }
@@ -107,7 +107,7 @@ impl IndexedEvents {
         let mut report = ScanReport { used_index: true, ..ScanReport::default() };
         let mut collector = RowCollector::new(plan, memory);
         let mut slots = FieldSlots::default();
-        let mut passed: Vec<QueryRow> = Vec::new();
+        let mut as_read: Vec<QueryRow> = Vec::new();
         let mut failed = None;
         for (file, positions) in &self.files {
             let read = read_events(&self.root.join(file), positions, |event| {
@@ -117,7 +117,7 @@ impl IndexedEvents {
                     EventClass::Selected => {
                         report.selected += 1;
                         match collector.add(event, &slots) {
-                            Ok(row) => passed.extend(row),
+                            Ok(row) => as_read.extend(row),
                             Err(error) => failed = Some(error),
                         }
                     }
@@ -134,6 +134,6 @@ impl IndexedEvents {
             report.files += 1;
         }
         report.duration = started.elapsed();
-        Ok(Some((collector.finish_with(passed), report)))
+        Ok(Some((collector.finish_with(as_read), report)))
     }
 }

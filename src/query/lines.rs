@@ -125,7 +125,7 @@ fn read_blocks<V: ScanVisitor>(
                 None => start = filled,
             }
         }
-        // The lines that were complete before a fault are valid.
+        // The lines that were read completely before a fault are valid.
         let end = memchr::memrchr(b'\n', &buffer[start..filled]).map_or(start, |last| start + last + 1);
         visit_lines(thread, &buffer[start..end])?;
         if let Some(fault) = fault {
@@ -212,7 +212,7 @@ struct ObjectRanges {
     /// The offset of the next range.
     from: u64,
     range: Vec<u8>,
-    /// The offset of the next byte in the present range.
+    /// The offset of the next byte in the current range.
     at: usize,
 }
 

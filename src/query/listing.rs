@@ -20,8 +20,8 @@ use tokio::sync::mpsc::Sender;
 /// The number of concurrent listings of a bucket.
 const LISTINGS: usize = 16;
 
-/// The day before CloudTrail's first delivery. A span from here on contains every log, so all folders are listed, also those
-/// outside of CloudTrail's layout.
+/// The day before CloudTrail's first delivery. A span that starts on this day or earlier contains every log, so all folders
+/// are listed, also those outside of CloudTrail's layout.
 const BEFORE_FIRST_DELIVERY: Date = jiff::civil::date(2013, 11, 1);
 
 /// Lists files and sends them.

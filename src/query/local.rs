@@ -32,8 +32,8 @@ impl LocalEngine {
         Self { scan, max_bytes: MAX_ROWS_BYTES, arrived_until: None, index: None }
     }
 
-    /// Excludes events that arrived or were delivered after this day. The result is complete only if no event of the plan was
-    /// later, which the user must know.
+    /// Excludes events that arrived or were delivered after this day. The result is complete only if no event of the plan
+    /// arrived later. Only the user can know this.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }
@@ -61,8 +61,8 @@ impl LocalEngine {
         ScanRequest::of_plan(plan, self.arrived_until)
     }
 
-    /// Returns the positions of the events that can fulfill a plan, if the index can find them and they are few. Otherwise,
-    /// all files are read.
+    /// Returns the positions of the events that can fulfill a plan, or `None` if the index cannot find them or if they are
+    /// too many. Then all files are read.
     pub async fn indexed(&self, plan: &Plan) -> Option<IndexedEvents> {
         let (index, plan) = (Arc::clone(self.index.as_ref()?), plan.clone());
         tokio::task::spawn_blocking(move || index.find(&plan)).await.ok()?

@@ -1,9 +1,10 @@
 //! Partition pruning: folders and files whose names show that they contain no event of a plan are not read.
+//!
 //! | name | rule |
 //! |---|---|
 //! | `date=YYYY-MM-DD` of `trailhose sync` | the day of `eventTime`: only the days of the span, and `unknown` |
 //! | `account=…`, `region=…` of `trailhose sync` | only the values that the predicate requires |
-//! | `dt=YYYY-MM-DD` of the lake | the day of arrival: no event arrives before it happens, so only days from the span's start on |
+//! | `dt=YYYY-MM-DD` of the lake | the day of arrival: no event arrives before it happens, so only the days from the start of the span on |
 //! | `YYYY/MM/DD` of CloudTrail's keys | the day of delivery: as for the lake |
 //!
 //! An event can arrive much later than it happens, so arrival and delivery have no upper limit, unless the user sets one.
@@ -31,7 +32,7 @@ pub struct PartitionPruning {
 }
 
 impl PartitionPruning {
-    /// Returns the rules of a plan.
+    /// Returns the pruning for a plan.
     pub fn of_plan(plan: &Plan) -> Self {
         let span = match plan.scope() {
             Scope::Time(span) => Some(*span),
@@ -45,7 +46,7 @@ impl PartitionPruning {
         }
     }
 
-    /// Returns the rules of a time span.
+    /// Returns the pruning for a time span. `None` is every time.
     pub fn of_span(span: Option<TimeSpan>) -> Self {
         let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
         let Some(span) = span else { return Self::default() };
@@ -54,8 +55,8 @@ impl PartitionPruning {
         Self { event_days: Some((day(span.since()), day(last))), arrived_since: Some(day(arrival)), ..Self::default() }
     }
 
-    /// Excludes events that arrived or were delivered after this day. The result is complete only if no event of the span was
-    /// later, which the user must know.
+    /// Excludes events that arrived or were delivered after this day. The result is complete only if no event of the span
+    /// arrived later. Only the user can know this.
     #[must_use]
     pub fn arrived_until(self, day: Option<Date>) -> Self {
         Self { arrived_until: day, ..self }

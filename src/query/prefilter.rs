@@ -59,7 +59,7 @@ pub(super) struct PrefilterSearch<'f, 'b> {
 }
 
 impl<'b> PrefilterSearch<'_, 'b> {
-    /// Returns the range of the next line that contains one of the texts, without its line break.
+    /// Returns the next line that contains one of the texts, without its line break.
     pub(super) fn next_line(&mut self) -> Option<&'b [u8]> {
         let at = self.next.iter().flatten().copied().min()?;
         let start = memchr::memrchr(b'\n', &self.lines[..at]).map_or(0, |before| before + 1);
@@ -73,7 +73,8 @@ impl<'b> PrefilterSearch<'_, 'b> {
     }
 }
 
-/// Returns texts such that every event that fulfills the predicate contains at least one of them, or `None` if there are none.
+/// Returns a list of texts. Every event that fulfills the predicate contains at least one of them. `None` if there is no such
+/// list.
 fn required_texts(predicate: &Predicate) -> Option<Vec<String>> {
     match predicate {
         Predicate::All(inner) => {
@@ -88,13 +89,13 @@ fn required_texts(predicate: &Predicate) -> Option<Vec<String>> {
             parts.map(|parts| parts.concat())
         }
         Predicate::Anywhere(text) => longest_text(text, |_| true).map(|text| vec![text]),
-        // The text of a computed time need not be in the event, because `eventTime` can have an offset.
+        // An event may not contain the text of its computed time, because `eventTime` can have an offset.
         Predicate::Field(QueryField::Column(Column::Day | Column::Hour), _) => None,
         Predicate::Field(_, test) => match test {
             ValueTest::Equals(values) | ValueTest::Prefix(values) | ValueTest::Suffix(values) => {
                 values.iter().map(|value| longest_text(value, |_| true)).collect()
             }
-            // The case of letters is ignored.
+            // The case of letters is ignored, so only the parts between letters are searched.
             ValueTest::Contains(values) => {
                 values.iter().map(|value| longest_text(value, |byte| !byte.is_ascii_alphabetic())).collect()
             }

@@ -46,7 +46,7 @@ impl Polling {
 }
 
 /// Returns the error of a failed request: what failed, and what to do. `action` is the IAM action of the request, and
-/// `resource` what it must be allowed on.
+/// `resource` is the resource on which it must be allowed.
 pub(super) fn request_error(what: &str, action: &str, resource: &str, failure: &AwsFailure) -> String {
     if failure.concerns_credentials() {
         return format!("{what}: {}", failure.credentials_text());

@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::watch;
 
-/// The number of files that are listed before a thread reads them.
+/// The maximum number of listed files that wait for a thread.
 const LISTED_FILES: usize = 4_096;
 
 /// A folder or bucket of events.
@@ -81,7 +81,8 @@ impl<'a> ScannedEvent<'a> {
         Self { bytes, offsets: None, copies }
     }
 
-    /// Returns whether no copy of the event was passed to this function before. Only CloudTrail's own objects contain copies.
+    /// Returns true for the first copy of an event for which this function is called, and false for further copies. Only
+    /// CloudTrail's own objects contain copies.
     pub fn is_first_copy(&self) -> bool {
         self.copies.is_none_or(|(id, seen)| seen.is_first(id))
     }
@@ -246,7 +247,7 @@ impl QueryScan {
                 tokio::task::spawn_blocking(move || ScanThread::new(&shared, visitor).run(&files))
             })
             .collect();
-        // The listing must notice when all threads have ended.
+        // Only the threads keep the receiver, so that the listing ends when all threads have ended.
         drop(files);
         let listed = list(sender).await;
         let mut visitors = Vec::new();
@@ -293,13 +294,13 @@ pub(super) struct ScanThread<'a, V> {
     pub(super) shared: &'a SharedScan,
     visitor: V,
     pub(super) report: ScanReport,
-    /// Lines of the present file that are not events.
+    /// Lines of the current file that are not events.
     invalid_lines: u64,
     /// The buffer for lines, reused for all files.
     pub(super) buffer: Vec<u8>,
 }
 
-/// Why the present file is not read further.
+/// Why the rest of the current file is not read.
 #[derive(Debug)]
 pub(super) enum FileStop {
     /// The scan was stopped, or no further event is needed.
@@ -354,7 +355,7 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
         self.shared.progress.read_files.fetch_add(1, Ordering::Relaxed);
         let invalid_lines = std::mem::take(&mut self.invalid_lines);
         if invalid_lines > 0 {
-            self.report.invalid(&name, invalid_lines, "no JSON object, too long, or nested too deeply");
+            self.report.invalid(&name, invalid_lines, "not a JSON object, too long, or nested too deeply");
         }
         match result {
             Ok(()) => self.report.files += 1,

@@ -20,7 +20,8 @@ pub(super) struct SeenEvents {
 }
 
 impl SeenEvents {
-    /// Returns whether an event is the first with its ID. Always true for new events after [`MAX_SEEN`] events.
+    /// Returns whether an event is the first with its ID. After [`MAX_SEEN`] events, further IDs are not remembered, and each
+    /// copy counts as the first.
     pub(super) fn is_first(&self, id: EventId) -> bool {
         let set = &self.sets[usize::from(id.0[15]) % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);

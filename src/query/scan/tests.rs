@@ -188,7 +188,7 @@ async fn rows_as_read_end_with_the_limit_and_stop_the_scan() {
     assert!(found.rows.is_empty() && found.scanned.stopped);
 }
 
-/// Needs no row.
+/// A sink that ends the query at the first row.
 struct NoFurtherRow;
 
 impl RowSink for NoFurtherRow {
