@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The JSON Lines files of the lake remain: the Parquet files are a second copy for queries. An arrived day is read
-//! completely or not at all. Its Parquet files are published only after they were read back and compared with the events.
+//! completely or not at all. Its Parquet files are read back and compared with the events before they are published.
 //! The record of the day lists the files before they are published and is completed afterwards, so an interrupted
-//! compaction is repeated without duplicates. Files that arrive later on are compacted in a batch of their own.
+//! compaction is repeated without duplicates. Files that arrive later are compacted in a batch of their own.
 
 mod columns;
 mod day_files;
@@ -92,7 +92,7 @@ pub struct CompactedDay {
     pub bytes: u64,
     /// The files that were compacted before.
     pub earlier_files: u64,
-    /// Their events.
+    /// The events of the files that are compacted now.
     pub events: u64,
     /// The events without a valid event time. They are stored under the day of arrival.
     pub without_time: u64,
@@ -153,8 +153,8 @@ impl LakeCompaction {
     /// Compacts the files of an arrived day that are not compacted yet. With `dry_run`, it only counts them.
     ///
     /// # Errors
-    /// See [`CompactError`]. Nothing of the new files is published, or the next run publishes them again under the same
-    /// names.
+    /// See [`CompactError`]. Nothing of the new files is published, or the next run removes what is published and compacts
+    /// them again.
     pub async fn compact(
         &self,
         arrived: Date,
@@ -278,7 +278,7 @@ impl LakeCompaction {
     }
 }
 
-/// Reads the files back on a thread of its own.
+/// Reads files back and compares them with the events, on a thread for blocking work.
 async fn verified(files: Vec<FinishedFile>) -> Result<Vec<FinishedFile>, CompactError> {
     let check = move || files.iter().try_for_each(verify::verify).map(|()| files);
     let checked = tokio::task::spawn_blocking(check).await;

@@ -5,9 +5,9 @@
 //! delivered again, with the same events: a batch never contains events of two checkpoints, so its boundaries do not
 //! depend on the time at which it is read. A follower reads committed files only. It never delays a sync.
 //!
-//! A segment that cannot be read stops the follower. Its events are skipped only if a person decides it
-//! ([`skip_segment`], or a prune that ignores this follower: then the segments are omitted and counted as skipped).
-//! Segments of files that `sync --rebuild` delivered again are omitted too: their events are in later
+//! A segment that cannot be read stops the follower. Its events are skipped only if a person decides so, with
+//! [`skip_segment`] or with a prune that ignores this follower. Segments of pruned files are omitted and counted as
+//! skipped. Segments of files that `sync --rebuild` delivered again are omitted too, because their events are in later
 //! segments.
 
 mod batch;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// A consumer of the delivered events.
 #[async_trait]
 pub trait Follower: Send {
-    /// Returns its name, under which its position is stored. Letters, digits and hyphens.
+    /// Returns the name under which its position is stored. It consists of letters, digits and hyphens.
     fn name(&self) -> &str;
 
     /// Returns the limits of its batches. A change also changes the boundaries of a batch that is delivered again.
@@ -119,8 +119,8 @@ pub struct FollowProgress {
     pub pruned_segments: u64,
 }
 
-/// Delivers everything that is committed to a follower, and returns. `stop` is called before each batch, and `each` after
-/// each batch, with the progress.
+/// Delivers everything that is committed to a follower, and returns. `stop` is called before each batch, and ends the run if
+/// it returns true. `each` is called with the progress after each batch.
 ///
 /// # Errors
 /// Returns why the follower stopped before the last committed event. The events before are acknowledged.
@@ -158,14 +158,14 @@ pub async fn follow(
                 each(&progress);
             }
             NextBatch::Unreadable { segment, fault } => {
-                // What was omitted and dropped before this segment is not read again.
+                // Stores the position, so that what was omitted or dropped before this segment is not read again.
                 save_position(&name, &mut stored, &mut counted, &reader, state)?;
                 let path = segments.root().join(&segment.path);
                 return Err(FollowError::Segment { name, path, segment, fault });
             }
         }
     }
-    // Segments without events for this follower end here too.
+    // The position of the reader is also after segments without events for this follower.
     save_position(&name, &mut stored, &mut counted, &reader, state)?;
     Ok(progress)
 }
@@ -186,7 +186,7 @@ fn save_position(
     state.put_follower(name, stored)
 }
 
-/// What the stored state of a follower already counts of a reader.
+/// The counts of a reader that the stored state of a follower already includes.
 #[derive(Debug, Default)]
 struct Counted {
     omitted: OmittedSegments,
@@ -226,7 +226,7 @@ pub fn position(name: &str, segments: &CommittedSegments, state: &StateDatabase)
     }
     match segments.get(stored.cursor.segment)? {
         Some(segment) if segment.fingerprint() != stored.cursor.fingerprint => unknown(),
-        // A segment that was read completely may be missing from the record, but not one that was read in part.
+        // A segment that was read completely may be missing from the record. One that was read in part must be there.
         None if stored.cursor.lines.is_some() => unknown(),
         _ => Ok(stored),
     }

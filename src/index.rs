@@ -178,8 +178,8 @@ impl Index {
         contents.map_err(|source| self.failed(source))
     }
 
-    /// Removes the events of all files that are not in `retained`, and the texts that only they had. Returns the number of
-    /// events. The file does not become smaller: later events use the space.
+    /// Removes the events of all files that are not in `retained`, and the texts that no other event has. Returns the number
+    /// of removed events. The file does not become smaller, but later events use the space.
     ///
     /// # Errors
     /// Errors of SQLite.

@@ -102,7 +102,7 @@ impl SqlEngine {
         Self { scan, span, arrived_until, limits }
     }
 
-    /// Runs a statement. Blocks, so it must be called on a thread that may block, within a runtime with several threads.
+    /// Runs a statement. Blocks the thread, so call it on a thread for blocking work, within a runtime with several threads.
     ///
     /// # Errors
     /// An invalid statement, a statement that does anything else than reading, a limit, or events that cannot be listed.
@@ -115,21 +115,21 @@ impl SqlEngine {
         if let Some(at) = statement.find('\0') {
             return Err(SqlError::Nul(at));
         }
-        let watch = StopCheck::new(Instant::now() + self.limits.timeout, control.halt.clone());
+        let stop_check = StopCheck::new(Instant::now() + self.limits.timeout, control.halt.clone());
         let reads = Arc::new(Mutex::new(Vec::new()));
         let context = ReadContext {
             scan: Arc::clone(&self.scan),
             control: control.clone(),
-            watch: watch.clone(),
+            stop_check: stop_check.clone(),
             reads: Arc::clone(&reads),
             runtime: Handle::current(),
         };
         let table = EventsTable::new(context, self.span, self.arrived_until);
-        let (connection, denial) = guard::open(Arc::new(table), self.limits.memory, &watch)?;
+        let (connection, denial) = guard::open(Arc::new(table), self.limits.memory, &stop_check)?;
         let rewritten = names::quote_dotted(statement);
-        let explain = |error| error::explain(error, statement, &rewritten, &denial, &watch, self.limits);
+        let explain = |error| error::explain(error, statement, &rewritten, &denial, &stop_check, self.limits);
         let mut summary = self.rows(&connection, &rewritten.text, sink, &explain)?;
-        // This ends the reads that a limit stopped, so that `reads` contains them.
+        // Dropping the connection ends the reads that a limit stopped, so that `reads` contains them.
         drop(connection);
         summary.reads = std::mem::take(&mut *reads.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(summary)

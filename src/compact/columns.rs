@@ -239,7 +239,7 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
     }
 }
 
-/// Finds the field of a key.
+/// Returns the field with the name of a key, if there is one.
 struct KeySeed(&'static [ColumnField]);
 
 impl<'de> DeserializeSeed<'de> for KeySeed {

@@ -18,8 +18,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The bytes that are held for all event days before the largest row group is written. A backfill delivers events of many days
-/// on one day.
+/// The maximum of the bytes that are buffered for all event days. Above it, the largest buffer is written as a row group,
+/// because a backfill delivers events of many days on one day.
 const BUFFERED_BYTES: usize = 256 << 20;
 
 /// The size of a row group before compression, in bytes. Readers read it as a whole.
@@ -91,7 +91,7 @@ impl Default for FileLimits {
     }
 }
 
-/// The present file of an event day.
+/// The current file of an event day.
 #[derive(Default)]
 struct DayFile {
     rows: RowBuffer,
@@ -125,7 +125,7 @@ pub(super) enum StoredUnder {
 }
 
 impl DayFiles {
-    /// Writes files into a folder.
+    /// Prepares to write files into a folder. Writes nothing yet.
     pub(super) fn new(folder: &Path, limits: FileLimits) -> Result<Self, CompactError> {
         let level = ZstdLevel::try_new(3).map_err(CompactError::parquet)?;
         let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(level));
@@ -193,7 +193,7 @@ impl DayFiles {
         Ok(())
     }
 
-    /// Finishes the file of a day. All its rows are written.
+    /// Finishes the file of a day. All its rows must have been written.
     fn close(&mut self, day: Date) -> Result<(), CompactError> {
         let Some(file) = self.days.remove(&day) else { return Ok(()) };
         let Some(writer) = file.writer else { return Ok(()) };

@@ -9,7 +9,7 @@ const FORMAT: u32 = 1;
 /// The folder of the records. Athena, Spark and Trino ignore names that start with `_`.
 const FOLDER: &str = "_compacted";
 
-/// What was compacted of the events that arrived on a day.
+/// The files of a day of arrival that were compacted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DayRecord {
@@ -78,7 +78,7 @@ impl DayRecord {
             Self { format: FORMAT, arrived: ref day, .. } if *day == arrived.to_string() => Ok(record),
             Self { format: FORMAT, arrived: day, .. } => Err(format!("it is the record of {day}")),
             Self { format, .. } => {
-                Err(format!("it has the format {format}, and this program knows {FORMAT}: update it"))
+                Err(format!("it has the format {format}, but this version reads format {FORMAT}: update trailhose"))
             }
         }
     }
@@ -96,12 +96,12 @@ impl DayRecord {
         format!("day={day}/{}-{batch}-{number:05}.parquet", self.arrived)
     }
 
-    /// Returns whether a complete batch contains this version of a file.
+    /// Returns whether a batch contains this version of a file.
     pub(super) fn contains(&self, file: &InputFile) -> bool {
         self.batches.iter().any(|batch| batch.inputs.contains(file))
     }
 
-    /// Returns whether a complete batch contains another version of a file.
+    /// Returns whether a batch contains another version of a file.
     pub(super) fn contains_other_version(&self, file: &InputFile) -> bool {
         self.batches
             .iter()

@@ -9,7 +9,7 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use std::fs::File;
 
 /// Reads every column of a file. Checks that the file contains exactly the lines that were written into it, and that each
-/// column is that of its line.
+/// column has the value that its line has.
 ///
 /// # Errors
 /// The file cannot be read, or it differs.

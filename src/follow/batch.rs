@@ -95,11 +95,11 @@ pub(super) struct BatchReader {
 /// Segments that a reader omitted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct OmittedSegments {
-    /// A rebuild delivers their events again.
+    /// Segments whose events a rebuild delivers again.
     pub(super) rebuilt: u64,
-    /// Their files were pruned.
+    /// Segments whose files were pruned.
     pub(super) pruned: u64,
-    /// The events of pruned segments that were not read, as far as their number is known.
+    /// The events of pruned segments that were not read. Segments with an unknown number of events do not count.
     pub(super) pruned_events: u64,
 }
 
@@ -136,12 +136,13 @@ impl BatchReader {
         }
     }
 
-    /// Drops the events that this filter drops.
+    /// Sets the filter. Events that it drops are not returned.
     pub(super) fn with_filter(self, filter: Filter) -> Self {
         Self { filter, ..self }
     }
 
-    /// Returns the number of dropped events. They are before the end of the last batch, as for [`BatchReader::omitted`].
+    /// Returns the number of dropped events. Like the segments of [`BatchReader::omitted`], they are before the end of the
+    /// last batch.
     pub(super) fn filtered(&self) -> u64 {
         self.filtered
     }
@@ -221,7 +222,7 @@ impl BatchReader {
         }
     }
 
-    /// Returns whether the events of a segment are not read, because they come again or were pruned, and counts it.
+    /// Returns whether a segment is omitted, because its events are delivered again or were pruned. Counts it then.
     fn omits(&mut self, segment: &Segment) -> bool {
         match segment.removed {
             Some(Removal::Rebuilt) => self.omitted.rebuilt += 1,
@@ -264,7 +265,7 @@ impl BatchReader {
         Ok(self.waiting.pop_front())
     }
 
-    /// Opens a segment after the events of it that were returned.
+    /// Opens a segment and skips the events that were returned before.
     fn open(&self, segment: Segment) -> Result<OpenSegment, (Box<Segment>, FileFault)> {
         let done = self.lines_read(&segment);
         let skip = |reader: &mut SegmentReader| {

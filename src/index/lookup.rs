@@ -14,7 +14,7 @@ pub struct IndexQuery {
     pub since: Option<i64>,
     /// End of the range of event times, exclusive, in seconds since 1970.
     pub until: Option<i64>,
-    /// Only events without a time in the index.
+    /// Whether only events without a time in the index are found.
     pub without_time: bool,
     /// `eventName`.
     pub name: Option<String>,
@@ -74,7 +74,7 @@ impl IndexQuery {
 }
 
 impl Index {
-    /// Returns up to `limit` events, newest first, and last those without a valid time. After a rebuild, an event is found
+    /// Returns up to `limit` events, newest first. Those without a valid time are last. After a rebuild, an event is found
     /// twice until the index is updated; its earlier file does not exist.
     ///
     /// Different IDs can have the same first 8 bytes, so a caller that searches for an ID must compare it with the event's.
@@ -84,7 +84,7 @@ impl Index {
     pub fn find(&self, query: &IndexQuery, limit: u32) -> Result<Vec<FoundEvent>, IndexError> {
         let mut found = self.select(query, limit)?;
         let missing = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-        // After a position with a time, the comparison below excludes events without a time. They are last.
+        // After a position with a time, the comparison in `select` excludes events without a time, which are last.
         let is_continued = query.after.is_some_and(|after| after.time.is_some());
         if is_continued && missing > 0 && query.since.is_none() && query.until.is_none() {
             let last = IndexPosition { time: None, row: i64::MAX };

@@ -34,15 +34,15 @@ pub enum SqlError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// The time limit.
+    /// The statement reached the time limit.
     #[error(
         "the statement was stopped after {0} seconds: raise --timeout, or read less (--since, or conditions on columns)"
     )]
     TimeLimit(u64),
-    /// Ctrl-C or SIGTERM.
+    /// Ctrl-C or SIGTERM interrupted the statement.
     #[error("interrupted: the statement has no result")]
     Interrupted,
-    /// The memory limit.
+    /// The statement reached the memory limit.
     #[error(
         "the statement needs more than {0} MiB of memory: raise --memory, select fewer columns, or read less (--since, or \
          conditions on columns); `trailhose query --group-by` needs memory only for the groups"
@@ -62,7 +62,7 @@ pub(super) fn explain(
     statement: &str,
     quoted: &QuotedStatement,
     denial: &Denial,
-    watch: &StopCheck,
+    stop_check: &StopCheck,
     limits: SqlLimits,
 ) -> SqlError {
     let (code, message) = match &error {
@@ -73,14 +73,14 @@ pub(super) fn explain(
         }
         other => (None, other.to_string()),
     };
-    match (code, watch.reason()) {
+    match (code, stop_check.reason()) {
         (Some(ErrorCode::OutOfMemory), _) => return SqlError::Memory(limits.memory >> 20),
         (Some(ErrorCode::TooBig), _) => return SqlError::Failed(too_big(statement)),
         (Some(ErrorCode::OperationInterrupted) | None, Some(reason)) => return stopped(reason, limits),
         _ => {}
     }
     if message == table::STOPPED {
-        return stopped(watch.reason().unwrap_or(StopReason::Interrupted), limits);
+        return stopped(stop_check.reason().unwrap_or(StopReason::Interrupted), limits);
     }
     if let Some(action) = denial.get() {
         return SqlError::NotAllowed(action);
@@ -120,7 +120,7 @@ fn position(statement: &str, offset: usize) -> String {
     format!(" at line {line}, column {column}")
 }
 
-/// Returns a message of SQLite with what to do.
+/// Returns a message of SQLite, with the next step if it is known.
 fn reason(message: &str) -> String {
     if let Some(name) = message.strip_prefix("no such column: ") {
         return format!("{message}{}", column_hint(name));

@@ -24,7 +24,7 @@ const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 pub(super) struct Denial(Arc<Mutex<Option<String>>>);
 
 impl Denial {
-    /// Returns the action that the statement tried.
+    /// Returns the first action that the statement tried and that is not allowed.
     pub(super) fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -67,17 +67,18 @@ impl StopCheck {
 pub(super) fn open(
     table: Arc<dyn ReadOnlyTable>,
     memory: u64,
-    watch: &StopCheck,
+    stop_check: &StopCheck,
 ) -> Result<(Connection, Denial), SqlError> {
     let denial = Denial::default();
-    let connection = restricted(table, memory, watch, &denial).map_err(|error| SqlError::Start(error.to_string()))?;
+    let connection =
+        restricted(table, memory, stop_check, &denial).map_err(|error| SqlError::Start(error.to_string()))?;
     Ok((connection, denial))
 }
 
 fn restricted(
     table: Arc<dyn ReadOnlyTable>,
     memory: u64,
-    watch: &StopCheck,
+    stop_check: &StopCheck,
     denial: &Denial,
 ) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -107,8 +108,8 @@ fn restricted(
     ] {
         connection.set_limit(limit, value)?;
     }
-    let watch = watch.clone();
-    connection.progress_handler(STEPS_BETWEEN_CHECKS, Some(move || watch.reason().is_some()))?;
+    let stop_check = stop_check.clone();
+    connection.progress_handler(STEPS_BETWEEN_CHECKS, Some(move || stop_check.reason().is_some()))?;
     let denial = denial.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| match denied(&context.action) {
         None => Authorization::Allow,

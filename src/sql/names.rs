@@ -66,7 +66,7 @@ fn quoted_length(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// Appends names that are separated by dots: a column, perhaps after the name of a table.
+/// Appends names that are separated by dots, such as a column with or without the name of its table.
 fn push_names(quoted: &mut QuotedStatement, names: &str, dotted: &[String]) {
     let is_column = |name: &str| dotted.iter().any(|column| column.eq_ignore_ascii_case(name));
     let (table, column) = match names.split_once('.') {

@@ -22,7 +22,7 @@ const PAGE_BYTES: usize = 128 << 10;
 /// The maximum number of pages that wait for the statement.
 const WAITING_PAGES: usize = 8;
 
-/// The time between two checks whether the statement must stop, while it waits for rows.
+/// While the statement waits for rows, the time between two checks whether it must stop.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Rows that contain only the used columns.
@@ -33,7 +33,7 @@ type RowPage = Vec<QueryRow>;
 pub(super) struct ReadContext {
     pub(super) scan: Arc<QueryScan>,
     pub(super) control: QueryControl,
-    pub(super) watch: StopCheck,
+    pub(super) stop_check: StopCheck,
     /// What was read so far.
     pub(super) reads: Arc<Mutex<Vec<TableRead>>>,
     pub(super) runtime: Handle,
@@ -105,14 +105,14 @@ impl EventRows {
             let Some(pages) = &self.pages else { return Ok(None) };
             match pages.recv_timeout(CHECK_INTERVAL) {
                 Ok(page) => return Ok(Some(page)),
-                Err(RecvTimeoutError::Timeout) if self.context.watch.reason().is_some() => {
+                Err(RecvTimeoutError::Timeout) if self.context.stop_check.reason().is_some() => {
                     return Err(STOPPED.to_owned());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.end()?;
                     // The rows of a stopped scan are incomplete.
-                    return match self.context.watch.reason() {
+                    return match self.context.stop_check.reason() {
                         Some(_) => Err(STOPPED.to_owned()),
                         None => Ok(None),
                     };
@@ -160,7 +160,7 @@ impl Drop for EventRows {
     }
 }
 
-/// Makes rows of the selected events of one thread.
+/// Converts the selected events of one thread into rows.
 #[derive(Debug)]
 struct RowVisitor {
     selector: EventSelector,
@@ -175,7 +175,7 @@ struct RowVisitor {
 impl RowVisitor {
     fn finish(self) {
         if !self.page.is_empty() {
-            // The statement may need no further row.
+            // If the receiver was dropped, the statement needs no further row.
             let _ = self.pages.send(self.page);
         }
     }

@@ -16,7 +16,7 @@ const MAX_READS: u32 = 16;
 /// The length of the time span without `--since` and without a condition.
 const DEFAULT_SPAN: SignedDuration = SignedDuration::from_hours(24);
 
-/// The error of incomplete rows, because the statement must stop.
+/// The error that ends the rows early if the statement must stop.
 pub(super) const STOPPED: &str = "stopped";
 
 /// Which events a statement can read.
@@ -102,7 +102,7 @@ fn plan(constraints: &[Constraint], used: Vec<Column>, span: SqlSpan) -> Result<
         predicates.extend(test(constraint.operator, values).map(|test| Predicate::Field(column.into(), test)));
     }
     let Some(span) = narrowed(span, since, until)? else { return Ok(None) };
-    // Without columns a row would be the event's own bytes, which only `event` needs.
+    // In a plan without columns, a row is the event's own bytes. Only the column `event` needs them.
     let used = if used.is_empty() { vec![Column::EventId] } else { used };
     let columns = used.into_iter().map(QueryField::Column).collect();
     let output = PlanOutput::Events { columns, order: EventOrder::AsRead };
@@ -113,7 +113,7 @@ fn plan(constraints: &[Constraint], used: Vec<Column>, span: SqlSpan) -> Result<
 /// Returns the values of a condition, or `None` if the scan cannot use it.
 ///
 /// # Errors
-/// A column is compared with a number, so that no event would ever be found.
+/// A column is compared with a number. The statement would find no event, because all columns are texts.
 fn texts(column: Column, constraint: &Constraint) -> Result<Option<Vec<String>>, String> {
     let mut texts = Vec::with_capacity(constraint.values.len());
     for value in &constraint.values {
@@ -129,12 +129,12 @@ fn texts(column: Column, constraint: &Constraint) -> Result<Option<Vec<String>>,
             Value::Null | Value::Real(_) | Value::Blob(_) => return Ok(None),
         }
     }
-    // The values of objects and arrays are compared as JSON texts here, and have no value in a plan.
+    // SQL compares objects and arrays as JSON texts. In a plan, they have no value that can be compared.
     let is_json = texts.iter().any(|text| text.starts_with(['{', '[']));
     Ok((!texts.is_empty() && !is_json).then_some(texts))
 }
 
-/// Returns a test that every text passes that fulfills a condition. Other texts may pass it too.
+/// Returns a test for a condition. Every text that fulfills the condition passes the test, and other texts may pass it too.
 fn test(operator: Operator, mut values: Vec<String>) -> Option<ValueTest> {
     match operator {
         Operator::Equal => Some(ValueTest::Equals(values)),
@@ -147,7 +147,8 @@ fn test(operator: Operator, mut values: Vec<String>) -> Option<ValueTest> {
     }
 }
 
-/// Returns a time before which and a time after which no event fulfills a condition on `eventTime`.
+/// Returns the start and the end of the time in which an event can fulfill a condition on `eventTime`. `None` if the
+/// condition does not limit it.
 ///
 /// The condition compares texts, and the text of an event can have an offset from UTC of less than a day. So only the day of
 /// a value is used, with one day more at each end.
@@ -168,7 +169,7 @@ fn times(operator: Operator, values: &[String]) -> (Option<Timestamp>, Option<Ti
     }
 }
 
-/// Returns the part of a span that conditions on `eventTime` allow.
+/// Returns the part of a span that the conditions on `eventTime` allow, or `None` if it is empty.
 fn narrowed(span: SqlSpan, since: Option<Timestamp>, until: Option<Timestamp>) -> Result<Option<TimeSpan>, String> {
     let (first, last) = match span {
         SqlSpan::Given(span) => (span.since().max(since.unwrap_or(span.since())), span.until()),

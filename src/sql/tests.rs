@@ -5,7 +5,7 @@ use crate::source::directory::Directory;
 use std::path::Path;
 use tokio::sync::watch;
 
-/// 600 events of 1 February 2026 with three names and six users. Six of them are denied.
+/// Returns 600 events of 1 February 2026 with three names and six users. Six of the events are denied.
 fn lines() -> String {
     (0..600)
         .map(|number| {
