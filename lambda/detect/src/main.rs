@@ -59,7 +59,8 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// Processes an invocation. The response to a queue's batch lists the failed messages. A direct invocation fails as a whole.
+/// Processes an invocation. The response to a batch of a queue lists the failed messages. A direct invocation fails if one of
+/// its objects fails.
 async fn answer(detection: &LakeDetection, payload: &str) -> (Result<SqsBatchResponse, InvocationError>, LakeTally) {
     let mut response = SqsBatchResponse::default();
     if serde_json::from_str::<Scheduled>(payload).is_ok() {
@@ -85,15 +86,15 @@ async fn answer(detection: &LakeDetection, payload: &str) -> (Result<SqsBatchRes
     }
 }
 
-fn failure(message: String) -> BatchItemFailure {
+fn failure(message_id: String) -> BatchItemFailure {
     let mut failure = BatchItemFailure::default();
-    failure.item_identifier = message;
+    failure.item_identifier = message_id;
     failure
 }
 
 fn report(tally: &LakeTally, units: (u64, u64)) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "detect".to_owned());
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     println!("{}", telemetry::detect_metrics(&function, tally, units, now));
 }

@@ -34,7 +34,7 @@ pub(crate) async fn run(args: AlertsArgs) -> Result<u8, String> {
             match json {
                 true => print_json(&serde_json::json!({"retried": retried})),
                 false => {
-                    print(&format!("{} pending again; {sender} sends them.\n", counted(retried, "failed alert")));
+                    print(&format!("pending again: {}; {sender} sends them.\n", counted(retried, "failed alert")));
                 }
             }
             Ok(if retried > 0 { 0 } else { NOT_SENT })
@@ -59,7 +59,7 @@ fn stored_state(state: AlertStateArg) -> AlertState {
     }
 }
 
-/// An alert, for people and programs.
+/// An alert as JSON.
 #[derive(Debug, Serialize)]
 struct AlertView<'a> {
     number: i64,
@@ -116,7 +116,7 @@ struct TestView<'a> {
     reason: Option<String>,
 }
 
-/// Sends a test message to each named destination, or to all.
+/// Sends a test message to each named destination, or to all destinations of the settings if none is named.
 async fn test(names: &[String], config: &Path, json: bool) -> Result<u8, String> {
     let settings = Settings::read(config)?;
     let Some(detect) = settings.detect else { return Err(format!("{}: there is no [detect]", config.display())) };

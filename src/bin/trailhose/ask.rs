@@ -27,7 +27,7 @@ const INCOMPLETE: u8 = 1;
 /// The number of events that a service returns for the summary. Each page of 1,000 rows is one request.
 const SERVICE_ROWS: u64 = 1_000;
 
-/// What is read of each event. The event ID orders events of the same time and is not printed.
+/// The columns that are read of each event. The event ID orders events of the same time and is not printed.
 const COLUMNS: [Column; 9] = [
     Column::EventTime,
     Column::EventSource,
@@ -55,7 +55,7 @@ struct AnsweringModel {
     usage: trailhose::model::ModelUsage,
 }
 
-/// Where the events are.
+/// The files or the service with the events.
 #[derive(Debug)]
 enum AnswerSource {
     Files(LocalEngine),
@@ -95,11 +95,11 @@ struct JsonAnswer<'a> {
 }
 
 impl JsonAnswer<'_> {
-    /// Whether no event matches.
+    /// Returns whether no event matches.
     fn is_empty(&self) -> bool {
         match (self.events, self.plan.output()) {
             (Some(events), _) => events == 0,
-            // Without fields to group by, there is one row, also of no events.
+            // Without fields to group by, there is one row, even if no event matches.
             (None, PlanOutput::Groups(groups)) if groups.by.is_empty() => {
                 let is_none = |value: &Option<String>| value.as_deref().is_none_or(|value| value == "0");
                 self.rows.iter().flatten().all(is_none)
@@ -160,7 +160,7 @@ pub(crate) async fn run(args: AskArgs, halt: Receiver<bool>) -> Result<u8, Strin
     })
 }
 
-/// Why a question is not run, with the closest plan.
+/// Returns why a question cannot be answered, with the meaning of the closest plan.
 fn refused(refusal: &Refusal) -> String {
     let closest =
         refusal.closest.as_ref().map(|plan| format!("; without that, the question means: {}", plan.restate()));
@@ -174,13 +174,13 @@ async fn answer<'q>(
 ) -> Result<JsonAnswer<'q>, String> {
     let plan = &understood.question.plan;
     let bar = report::progress_bar(&control.progress);
-    let is_of_service = matches!(source, AnswerSource::Service(_));
+    let is_remote = matches!(source, AnswerSource::Service(_));
     let base = |columns, rows, is_limited, scanned: ScanReport| JsonAnswer {
         meaning: plan.restate(),
         default_span: understood.question.has_default_span,
         model: understood.model.as_ref(),
         plan,
-        events: (!is_of_service).then_some(scanned.selected),
+        events: (!is_remote).then_some(scanned.selected),
         has_more_events: false,
         totals: None,
         summary: Vec::new(),
@@ -198,17 +198,17 @@ async fn answer<'q>(
         PlanOutput::Events { order, .. } => {
             let limit = plan.limit().unwrap_or(1);
             let mut read = ListedEvents { summary: AnswerSummary::default(), rows: OrderedRows::new(*order, limit) };
-            // All files are read anyway, so the summary has all events. A service returns the first of them, because the
-            // number of its rows has no limit.
-            let (order, rows) = match is_of_service {
+            // All files are read anyway, so the summary covers all events. A service would return all rows, so it gets a
+            // limit, and the summary covers the first events.
+            let (order, rows) = match is_remote {
                 true => (*order, Some(limit.max(SERVICE_ROWS))),
                 false => (EventOrder::AsRead, None),
             };
             let columns = COLUMNS.iter().map(|&column| column.into()).collect();
             let output = PlanOutput::Events { columns, order };
-            let every = Plan::new(plan.scope().clone(), plan.predicate().clone(), output, rows);
-            let every = every.map_err(|error| error.to_string())?;
-            source.engine().run(&every, &control, &mut read).await.map(|found| {
+            let listing = Plan::new(plan.scope().clone(), plan.predicate().clone(), output, rows);
+            let listing = listing.map_err(|error| error.to_string())?;
+            source.engine().run(&listing, &control, &mut read).await.map(|found| {
                 let is_limited = read.rows.is_limited() || found.is_limited;
                 let names = COLUMNS.iter().take(COLUMNS.len() - 1).map(|column| column.name()).collect();
                 let (totals, summary) = read.summary.finish();

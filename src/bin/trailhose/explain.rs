@@ -112,7 +112,7 @@ struct FetchedObject {
     name: String,
     /// Key by which it is recognized.
     key: String,
-    /// Identities under which a ledger may record the object, the likeliest first.
+    /// Identities under which a ledger may record the object, the most likely first.
     candidates: Vec<Object>,
     bytes: Vec<u8>,
 }

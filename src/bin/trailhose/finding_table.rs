@@ -33,7 +33,7 @@ impl FindingTable {
             }
             (None, None) => return Err("--stack or --table is required".into()),
         };
-        // Nothing that this program writes expires.
+        // Of what this program writes, only retried alerts and test messages expire after this time.
         let keep = std::time::Duration::from_secs(365 * 86_400);
         Ok(Self { store: DynamoFindings::new(aws::dynamodb(config), table, keep), destinations })
     }

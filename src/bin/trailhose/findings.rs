@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &FindingsArgs) -> Result<u8, String> {
 /// Opens the table that the arguments name, or the state database of a folder.
 ///
 /// # Errors
-/// A folder and a table are named, or it cannot be opened.
+/// Both a folder and a table are named, or the named one cannot be opened.
 pub(crate) async fn open_store(
     dest: Option<&Path>,
     table: &FindingTableArgs,
@@ -59,7 +59,7 @@ pub(crate) async fn open_store(
 /// Opens the state database of a folder, or of the folder that `./trailhose.toml` names.
 ///
 /// # Errors
-/// No consumer has read the folder, or the database cannot be opened.
+/// The folder has no state database, or the database cannot be opened.
 fn open(dest: Option<&Path>) -> Result<StateDatabase, String> {
     let dest = dest.map_or_else(|| default_folder("DEST"), |dest| Ok(dest.to_owned()))?;
     let path = dest.join(".trailhose").join(STATE_FILE);
@@ -81,7 +81,7 @@ fn stored_state(state: FindingStateArg) -> FindingState {
     }
 }
 
-/// A finding, for people and programs.
+/// A finding as JSON.
 #[derive(Debug, Serialize)]
 struct FindingView<'a> {
     id: &'a str,
@@ -92,7 +92,7 @@ struct FindingView<'a> {
     rule_id: &'a str,
     group: &'a str,
     window: String,
-    /// Missing if the rule has too many findings in this hour.
+    /// The details. Missing if the rule has too many findings in this hour.
     #[serde(flatten)]
     finding: Option<&'a DetectionFinding>,
 }

@@ -23,8 +23,8 @@ use trailhose::query::{QueryControl, QueryScan, ScanLayout};
 /// Exit code: some days are not compacted.
 const INCOMPLETE: u8 = 1;
 
-/// The hours after the end of a day in which files with its events still arrive. Firehose holds events for at most 15 minutes.
-/// A file that arrives later is compacted by the next run.
+/// The hours after the end of a day before it is compacted, because files with its events still arrive. Firehose buffers
+/// events for at most 15 minutes. A file that arrives later is compacted by the next run.
 const ARRIVAL_HOURS: i64 = 1;
 
 /// The result of `lake compact`.
@@ -36,7 +36,7 @@ struct CompactReport {
     interrupted: bool,
 }
 
-/// The result of one arrived day.
+/// The result of one day of arrival.
 #[derive(Debug, Serialize)]
 struct DayReport {
     arrived: String,
@@ -164,10 +164,13 @@ fn day_line(arrived: &str, done: &CompactedDay, dry_run: bool) -> String {
         counted(done.event_days, "event day"),
     );
     if done.without_time > 0 {
-        line.push_str(&format!("; {} without a valid time, under this day", counted(done.without_time, "event")));
+        line.push_str(&format!(
+            "; {} without a valid time, stored under this day",
+            counted(done.without_time, "event")
+        ));
     }
     if done.not_objects > 0 {
-        line.push_str(&format!("; {} no JSON object, under this day", counted(done.not_objects, "line")));
+        line.push_str(&format!("; {} without a JSON object, stored under this day", counted(done.not_objects, "line")));
     }
     if done.removed_files > 0 {
         line.push_str(&format!("; removed {} of an interrupted run", counted(done.removed_files, "file")));

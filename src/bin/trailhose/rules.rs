@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &RulesArgs) -> Result<u8, String> {
 /// Reads the rules of a folder.
 ///
 /// # Errors
-/// The folder cannot be read, or it contains no valid rule.
+/// The folder cannot be read, or it contains no rule file.
 pub(crate) fn read(path: &Path) -> Result<LoadedRules, String> {
     read_rules(path).map_err(|error| error.to_string())
 }
@@ -49,7 +49,7 @@ pub(crate) fn read_valid(path: &Path, skip_invalid: bool) -> Result<Option<RuleS
     valid(read(path)?, path, skip_invalid)
 }
 
-/// Does the same for rules that were read from `path`.
+/// Does the same as [`read_valid`] for rules that were already read from `path`.
 ///
 /// # Errors
 /// There is no valid rule.

@@ -66,7 +66,7 @@ pub(crate) async fn run(mut args: SqlArgs, halt: Receiver<bool>) -> Result<u8, S
     }
 }
 
-/// Returns the statement. If the only argument is a statement, the settings name the source.
+/// Returns the statement. If the only argument is a statement, the source is the one of the settings.
 fn statement(args: &mut SqlArgs) -> Result<String, String> {
     let statement = match (args.statement.take(), args.from.source.take()) {
         (None, Some(Location::Path(path))) if path.to_str().is_some_and(is_statement) => {

@@ -1,4 +1,4 @@
-//! Test messages that the detect function of a stack sends, with its own role, network and secrets.
+//! Test messages that the detect function of a stack sends with its role, network and secrets.
 
 use super::{NOT_SENT, TestView, test_alert};
 use crate::args::FindingTableArgs;
@@ -54,7 +54,7 @@ pub(super) async fn run(names: &[String], at: &FindingTableArgs, wait: Duration,
     Ok(code)
 }
 
-/// Returns why a message was not accepted. Such a message is removed from the outbox.
+/// Waits until a message is accepted. Otherwise removes it from the outbox, and returns why it was not accepted.
 async fn outcome(
     store: &DynamoFindings,
     name: &str,

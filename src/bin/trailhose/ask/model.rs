@@ -80,7 +80,7 @@ async fn open_bedrock(_: &str, _: &Aws) -> Result<Box<dyn trailhose::model::Lang
 #[cfg(feature = "model")]
 const KEY_VARIABLE: &str = "TRAILHOSE_MODEL_KEY";
 
-/// The maximum size of a file with a key.
+/// The maximum size of a file with a key, in bytes.
 #[cfg(feature = "model")]
 const MAX_KEY_BYTES: u64 = 16 << 10;
 

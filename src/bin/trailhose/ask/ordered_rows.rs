@@ -11,7 +11,7 @@ pub(super) struct OrderedRows {
     is_newest_first: bool,
     limit: usize,
     rows: BTreeMap<RowKey, QueryRow>,
-    /// Rows so far, also those that are not kept. Distinguishes rows of the same time and ID.
+    /// The number of added rows, also of those that are not kept. Distinguishes rows of the same time and ID.
     count: u64,
 }
 

@@ -11,10 +11,10 @@ use trailhose::query::QueryRow;
 pub(super) const COLUMNS: [&str; 9] =
     ["event", "count", "principals", "accounts", "regions", "addresses", "errors", "first", "last"];
 
-/// Distinct values that are remembered for each column of the summary. Memory is bounded with any input.
+/// Maximum number of distinct values that are remembered for each column of the summary, so that memory is bounded.
 const MAX_VALUES: usize = 1_000;
 
-/// Pairs of service and event name that are summarized.
+/// Maximum number of pairs of service and event name in the summary.
 const MAX_NAMES: usize = 5_000;
 
 /// Collects the summary.
@@ -79,7 +79,7 @@ impl Values {
         format!("{at_least}{} {}", HumanCount(count), if count == 1 { singular } else { plural })
     }
 
-    /// The value if it is the only one, or else the number of values.
+    /// Returns the value if it is the only one, and otherwise the number of values.
     fn cell(&self) -> Option<String> {
         match self.values.len() {
             0 => None,
@@ -139,7 +139,7 @@ fn extend(first: &mut Option<String>, last: &mut Option<String>, time: Option<&S
     }
 }
 
-/// Rows in the summary for people. Further event names are only in JSON.
+/// Maximum number of event names in the summary for people. The others are only in JSON.
 const MAX_ROWS: usize = 20;
 
 /// Returns the rows of the summary for people.
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_values_and_kinds_is_bounded() {
+    fn number_of_values_and_event_names_is_bounded() {
         let mut summary = AnswerSummary::default();
         for number in 0..MAX_NAMES + 10 {
             summary.add(&event("2026-11-01", &format!("E{number}"), &format!("p{number}"), None));

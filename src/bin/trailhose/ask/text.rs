@@ -10,14 +10,14 @@ use trailhose::plan::{Plan, Scope};
 use trailhose::query::ScanReport;
 use trailhose::question::Question;
 
-/// The first line: the question, restated from the plan.
+/// Returns the first line: the question, restated from the plan.
 pub(super) fn introduction(question: &Question) -> String {
     let note =
         if question.has_default_span { " The question names no time, so these are the last 24 hours." } else { "" };
     format!("{}{note}", one_line(&question.plan.restate()))
 }
 
-/// The summary and the table.
+/// Returns the summary and the table.
 pub(super) fn answer(answer: &JsonAnswer<'_>) -> String {
     if answer.is_empty() {
         return format!("\nNo event matches. {}\n", advice(answer.plan));
@@ -44,7 +44,7 @@ pub(super) fn answer(answer: &JsonAnswer<'_>) -> String {
     text
 }
 
-/// What to ask if there is no event in the span.
+/// Returns what to ask if no event of the span matches.
 fn advice(plan: &Plan) -> String {
     let Scope::Time(span) = plan.scope() else {
         return "The source contains no event with this ID.".to_owned();
@@ -56,7 +56,7 @@ fn advice(plan: &Plan) -> String {
     format!("Ask about a longer time, for example \"{wider}\". Names are case-sensitive.")
 }
 
-/// What was read and what was not, for standard error.
+/// Returns what was read and what was not, for standard error.
 pub(super) fn searched(scanned: &ScanReport) -> String {
     let mut text = String::new();
     for skipped in &scanned.skipped {

@@ -95,7 +95,7 @@ impl MatchPrinter {
         self.newest.truncate(self.args.limit);
     }
 
-    /// Prints what is not printed yet.
+    /// Prints the rest: the table, or the summary as JSON.
     pub(super) fn finish(mut self, report: &HuntReport) {
         let _ = self.out.flush();
         if !self.args.json {

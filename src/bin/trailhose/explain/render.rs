@@ -109,9 +109,9 @@ fn contents_rows(out: &mut String, contents: &ObjectContents, stored: u64) {
 fn first_names(names: &BTreeSet<String>) -> String {
     // A name comes from an event, so it may have any length and contain any characters.
     let shown = |name: &String| one_line(&name.chars().take(MAX_NAME_CHARS).collect::<String>());
-    let some: Vec<String> = names.iter().take(MAX_NAMES).map(shown).collect();
+    let first: Vec<String> = names.iter().take(MAX_NAMES).map(shown).collect();
     let rest = names.len().saturating_sub(MAX_NAMES);
-    if rest == 0 { some.join(", ") } else { format!("{} and {rest} more", some.join(", ")) }
+    if rest == 0 { first.join(", ") } else { format!("{} and {rest} more", first.join(", ")) }
 }
 
 fn ledger_text(known: &LedgerInfo) -> String {

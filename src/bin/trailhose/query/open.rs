@@ -7,7 +7,7 @@ use std::sync::Arc;
 use trailhose::aws::BucketAccess;
 use trailhose::query::{IndexLookup, LocalEngine, QueryScan};
 
-/// Opens the source, or without one the folder that the settings name.
+/// Opens the source. Without a source, opens the folder that the settings name.
 pub(crate) async fn engine(source: Option<&Location>, args: &ReadingArgs, aws: &Aws) -> Result<LocalEngine, String> {
     let location = match source {
         Some(location) => location.clone(),

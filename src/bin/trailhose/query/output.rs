@@ -99,8 +99,8 @@ impl RowSink for RowPrinter {
     }
 }
 
-/// Returns the names of the columns. A name that occurs before gets a number, as in SQLite's subqueries, so that no value of a
-/// JSON object is lost.
+/// Returns names of columns that are distinct, so that no value of a JSON object is lost. A repeated name gets a number, as in
+/// SQLite's subqueries.
 pub(crate) fn unique(names: &[String]) -> Vec<String> {
     let mut unique: Vec<String> = Vec::with_capacity(names.len());
     for name in names {

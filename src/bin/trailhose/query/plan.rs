@@ -29,7 +29,7 @@ const DEFAULT_COLUMNS: [Column; 6] = [
     Column::ErrorCode,
 ];
 
-/// Returns the plan that the options name.
+/// Returns the plan that the options describe.
 pub(super) fn of_args(args: &QueryArgs, now: Timestamp) -> Result<Plan, String> {
     if let Some(path) = &args.plan {
         return read(path);

@@ -26,7 +26,10 @@ pub(crate) enum RemoteEngine {
     CloudTrailLake(trailhose::query::CloudTrailLakeEngine),
 }
 
-/// Opens the service that the arguments name, if they name one. They cannot name a source too.
+/// Opens the service that the arguments name, if they name one.
+///
+/// # Errors
+/// The arguments also name a source, or the service cannot be opened.
 pub(crate) async fn engine(
     args: &RemoteArgs,
     source: Option<&Location>,
@@ -171,7 +174,7 @@ impl RemoteEngine {
         })
     }
 
-    /// Says what a search for an event ID without a time span costs, because it reads everything.
+    /// Prints what a search for an event ID without a time span costs. It reads everything.
     pub(crate) async fn warn_of_cost(&self, plan: &Plan) {
         let Scope::EventId(id) = plan.scope() else { return };
         let (name, cost) = (self.name(), self.cost_of_everything().await);
@@ -188,7 +191,7 @@ impl RemoteEngine {
                         format!("up to the workgroup's limit of {} ({most})", HumanBytes(bytes))
                     }
                     Ok(None) => "without a limit".to_owned(),
-                    // A reader need not be allowed to read the workgroup.
+                    // A user may have no permission to read the workgroup.
                     Err(_) => "up to the workgroup's limit, which cannot be read".to_owned(),
                 };
                 format!("reads the whole lake, at $5.00 per TB and {limit}")

@@ -127,7 +127,7 @@ pub(crate) fn not_read(scanned: &ScanReport) -> Vec<String> {
     lines
 }
 
-/// Returns the option of a longer time span. `None` if the span is as long as CloudTrail exists.
+/// Returns the option for a longer time span. `None` if the span is so long that a longer one has no further events.
 fn longer_span(span: TimeSpan) -> Option<&'static str> {
     let days = span.until().duration_since(span.since()).as_hours() / 24;
     match days {

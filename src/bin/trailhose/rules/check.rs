@@ -1,4 +1,4 @@
-//! `trailhose rules check`: reports invalid rules, ended suppressions, and rules whose events are filtered.
+//! `trailhose rules check`: reports invalid rules, ended suppressions, unknown fields, and rules whose events are filtered.
 
 use crate::NOTHING_STARTED;
 use crate::args::RuleFolderArgs;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use trailhose::detect::{InvalidRule, RuleSet};
 
-/// Exit code: all rules are valid, but one has no effect or a suppression has ended.
+/// Exit code: all rules are valid, but a rule names an unknown field or watches filtered events, or a suppression has ended.
 const FINDINGS: u8 = 1;
 
 /// The result of a check.
@@ -19,20 +19,20 @@ struct RuleCheckResult {
     rules: usize,
     filters: usize,
     suppressions: usize,
-    invalid: Vec<InvalidPlace>,
+    invalid: Vec<InvalidDocument>,
     findings: Vec<String>,
     exit_code: u8,
 }
 
-/// An invalid rule.
+/// An invalid document, as JSON.
 #[derive(Debug, Serialize)]
-struct InvalidPlace {
+struct InvalidDocument {
     file: String,
     line: usize,
     reason: String,
 }
 
-impl From<InvalidRule> for InvalidPlace {
+impl From<InvalidRule> for InvalidDocument {
     fn from(InvalidRule { file, line, reason }: InvalidRule) -> Self {
         Self { file, line, reason: one_line(&reason) }
     }
@@ -54,7 +54,7 @@ pub(super) fn run(args: &RuleFolderArgs) -> Result<u8, String> {
     };
     let (filters, suppressions) = loaded.rules.filters();
     let rules = loaded.rules.rules().len();
-    let invalid = loaded.invalid.into_iter().map(InvalidPlace::from).collect();
+    let invalid = loaded.invalid.into_iter().map(InvalidDocument::from).collect();
     let result = RuleCheckResult { result, rules, filters, suppressions, invalid, findings, exit_code };
     match args.json {
         true => print_json(&result),

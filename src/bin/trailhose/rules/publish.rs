@@ -18,7 +18,7 @@ struct Published<'a> {
 }
 
 pub(super) async fn run(args: &PublishArgs) -> Result<u8, String> {
-    // Prints every invalid rule with its file and line.
+    // `read_valid` prints every invalid rule with its file and line.
     if super::read_valid(&args.rules, false)?.is_none() {
         return Ok(NOTHING_STARTED);
     }
