@@ -1,4 +1,4 @@
-//! Findings and alerts beside `trailhose sync`, and the conformance suite of the destinations of alerts.
+//! Findings and alerts during `trailhose sync`, and the conformance suite of the destinations of alerts.
 //!
 //! `TRAILHOSE_KILLS` is the number of kills (default 4), `TRAILHOSE_SEED` determines their times.
 
@@ -81,7 +81,7 @@ impl Setup {
     }
 }
 
-/// An event now, so that it alerts.
+/// Returns an event with the current time, so that its finding causes an alert.
 fn event(number: u32, name: &str, user: u32) -> String {
     let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     format!(
@@ -117,7 +117,7 @@ async fn match_becomes_a_finding_and_one_signed_alert() {
     assert_eq!(message["data"]["finding"]["unmapped"]["rule"]["license"], "DRL-1.1");
 
     assert_eq!(setup.sync().await.code(), 0);
-    assert_eq!(receiver.requests().len(), 1, "nothing is found twice");
+    assert_eq!(receiver.requests().len(), 1, "the same events have no second alert");
     let findings = setup.json_lines(&["findings", "list"]);
     assert_eq!(findings.len(), 2);
     let id = findings[0]["id"].as_str().unwrap().to_owned();
@@ -143,7 +143,7 @@ async fn match_becomes_a_finding_and_one_signed_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn destination_that_fails_gets_its_alerts_with_a_later_run() {
+async fn destination_that_fails_gets_its_alerts_in_a_later_run() {
     let receiver = Receiver::start(Answer::status(500)).await;
     let setup = Setup::new(&receiver.url, "");
     let events: Vec<String> = (0..8).map(|number| event(number, "StopLogging", number)).collect();
@@ -207,13 +207,13 @@ async fn killed_sync_keeps_each_finding_once_and_loses_no_alert() {
     let setup = Setup::new(&receiver.url, "");
     let mut events = Vec::new();
     for object in 0..20 {
-        let some: Vec<String> = (0..50)
+        let of_object: Vec<String> = (0..50)
             .map(|number| {
                 event(object * 50 + number, if number % 5 == 0 { "StopLogging" } else { "ListBuckets" }, number)
             })
             .collect();
-        setup.bucket.put_log(&format!("{object:04}"), &some);
-        events.extend(some);
+        setup.bucket.put_log(&format!("{object:04}"), &of_object);
+        events.extend(of_object);
     }
     let mut killed = 0;
     for round in 0.. {
@@ -250,7 +250,10 @@ async fn killed_sync_keeps_each_finding_once_and_loses_no_alert() {
     }
     assert_eq!(received.len(), alerts.len(), "seed {seed}");
     let repeated: usize = received.values().map(|times| times - 1).sum();
-    assert!(repeated as u64 <= killed, "seed {seed}: at most one request in each killed run lost its note: {repeated}");
+    assert!(
+        repeated as u64 <= killed,
+        "seed {seed}: in each killed run, at most one alert was sent and not recorded as sent: {repeated}"
+    );
 }
 
 fn event_id(event: &str) -> String {
@@ -270,7 +273,7 @@ fn alert() -> Alert {
     }
 }
 
-/// Returns a configuration of each type that sends to this URL, and the body with which its service acknowledges.
+/// Returns a configuration of each type that sends to this URL, with the status and the body of an acknowledgement.
 fn kinds(url: &str, folder: &Path) -> Vec<(DestinationKind, u16, &'static str)> {
     let file = |name: &str, content: &str| {
         let path = folder.join(name);

@@ -13,7 +13,7 @@ fn rule(id: &str, selection: &str) -> String {
     )
 }
 
-/// A folder with these files.
+/// Returns a folder with these files.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -43,16 +43,16 @@ fn check_names_invalid_documents_ended_suppressions_and_filtered_names() {
     let rules = folder(&[("a.yml", &good), ("b.yml", &rule("b", "evntName: x"))]);
     let ran = run(&["rules", "check", text(rules.path())]);
     assert_eq!(ran.code(), 2);
-    let place = format!("error: {}:8: unknown field \"evntName\"", rules.path().join("b.yml").display());
-    assert!(ran.err().starts_with(&place) && ran.err().contains("did you mean eventName?"), "{}", ran.err());
+    let message = format!("error: {}:8: unknown field \"evntName\"", rules.path().join("b.yml").display());
+    assert!(ran.err().starts_with(&message) && ran.err().contains("did you mean eventName?"), "{}", ran.err());
     assert!(
         ran.out().ends_with(": 1 document is invalid; 1 rule, 0 filters and 0 suppressions valid\n"),
         "{}",
         ran.out()
     );
-    let said = run(&["rules", "check", text(rules.path()), "--json"]).json();
+    let result = run(&["rules", "check", text(rules.path()), "--json"]).json();
     assert_eq!(
-        (&said["result"], &said["invalid"][0]["line"], &said["exit_code"]),
+        (&result["result"], &result["invalid"][0]["line"], &result["exit_code"]),
         (&"invalid".into(), &8.into(), &2.into())
     );
 
@@ -124,7 +124,7 @@ fn hunt_prints_matches_summary_and_what_was_not_read() {
     let counts: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(counts.iter().map(|count| count["events"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 0]);
 
-    // A damaged object changes the exit code, and what could be read is printed.
+    // With a damaged object, the exit code is 1, and what could be read is printed.
     bucket.put(&key("111122223333", "CloudTrail", "us-east-1", "2026-02-28", "c"), b"{\"Records\":[");
     let ran = run(&["detect", bucket_path, "--rules", rules_path]);
     assert_eq!(ran.code(), 1);
@@ -164,17 +164,17 @@ fn nothing_found_and_nothing_started_have_codes_of_their_own() {
 
 #[test]
 fn delivered_files_are_evaluated_and_filtered_names_are_warned_about() {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::new();
     bucket.put_log("a", &[stop(1, "2026-02-01T10:00:00Z")]);
     let settings = format!(
         "dest = \"out\"\nfilter = \"eventName=DeleteTrail\"\n[[source]]\nfolder = \"{}\"\n",
         text(bucket.path())
     );
-    std::fs::write(place.path().join("trailhose.toml"), settings).unwrap();
-    std::fs::write(place.path().join("a.yml"), rule("a", "eventName: [StopLogging, DeleteTrail]")).unwrap();
-    assert_eq!(run_in(place.path(), &["sync"]).0, 0);
-    let (code, out, err) = run_in(place.path(), &["detect", "--rules", "a.yml"]);
+    std::fs::write(folder.path().join("trailhose.toml"), settings).unwrap();
+    std::fs::write(folder.path().join("a.yml"), rule("a", "eventName: [StopLogging, DeleteTrail]")).unwrap();
+    assert_eq!(run_in(folder.path(), &["sync"]).0, 0);
+    let (code, out, err) = run_in(folder.path(), &["detect", "--rules", "a.yml"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("StopLogging") && err.starts_with("warning: a.yml:1: the filter of "), "{out}{err}");
 }

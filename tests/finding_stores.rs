@@ -40,7 +40,7 @@ fn routes() -> Vec<Route> {
     vec![Route { destination: "oncall".into(), min_level: RuleLevel::Medium }]
 }
 
-/// What a store contains, without what depends on the order of arrival.
+/// The contents of a store that do not depend on the order of arrival.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Contents {
     findings: BTreeSet<String>,
@@ -190,13 +190,13 @@ fn kinds(alerts: &[Alert]) -> Vec<AlertKind> {
     alerts.iter().map(|alert| alert.kind).collect()
 }
 
-/// Every check on one empty store. The checks use rules of their own.
+/// Runs every check on one empty store. Each check uses its own rules.
 async fn conforms(store: &impl Inspected) {
     let (grouping, routes) = (Grouping::default(), routes());
     let record = async |findings: &[DetectionFinding], now| {
         store.record_findings(findings, &grouping, &routes, now).await.unwrap()
     };
-    // A window: one first alert, repetitions without effect, one summary, late findings.
+    // A window has one first alert and one summary. Repetitions have no effect, and late findings are counted.
     let findings: Vec<_> = (0..50).map(|event| finding(1, event, NOW + i64::from(event), 1)).collect();
     assert_eq!(record(&findings, NOW).await, RecordedFindings { new: 50, alerts: 1, ..Default::default() });
     let twice = [&findings[..], &findings[..1]].concat();
@@ -210,7 +210,7 @@ async fn conforms(store: &impl Inspected) {
     let late = record(&[finding(1, 99, NOW, 1)], NOW + 9_000).await;
     assert_eq!(late, RecordedFindings { new: 1, late: 1, ..Default::default() });
 
-    // The outbox: in order within a group, other groups at once, circuits, failed alerts.
+    // The outbox: alerts are in order within a group, groups do not wait for each other, circuits open, and alerts fail.
     record(&[finding(2, 7, NOW, 2)], NOW).await;
     let first = store.next_alert("oncall", 0).await.unwrap().unwrap();
     assert_eq!((first.alert.kind, first.attempts, first.recorded), (AlertKind::First, 0, NOW));
@@ -231,7 +231,7 @@ async fn conforms(store: &impl Inspected) {
     store.record_sent("oncall", summary.number, NOW).await.unwrap();
     assert_eq!(store.pending_alerts("oncall").await.unwrap(), (None, 0));
 
-    // No alerts: old events, suppressed findings, rules below the level of the route.
+    // Old events, suppressed findings and rules below the level of the route cause no alerts.
     let mut suppressed = finding(3, 20, NOW, 1);
     suppressed.suppression = Some("migration".into());
     let mut low = finding(4, 21, NOW, 1);
@@ -242,7 +242,7 @@ async fn conforms(store: &impl Inspected) {
     assert_eq!(store.alerts().await, []);
     assert_eq!(store.contents().await.windows.len(), 4, "a suppressed finding is in no window");
 
-    // The limit of an hour.
+    // The limit of findings in an hour.
     let few = Grouping { findings_per_hour: 3, ..Grouping::default() };
     let many: Vec<_> = (0..10).map(|event| finding(6, 100 + event, NOW, event)).collect();
     let before = store.contents().await.detailed;
@@ -273,7 +273,7 @@ async fn dynamodb_on_moto_conforms() {
     conforms(&Table::create(Emulator::shared_moto(), "suite").await).await;
 }
 
-/// What a person reads and changes is the same in every store.
+/// Checks what users read and change. It is the same in every store.
 async fn review_conforms(store: &(impl FindingStore + FindingReview)) {
     let mut suppressed = finding(1, 3, NOW + 3, 1);
     suppressed.suppression = Some("migration".into());

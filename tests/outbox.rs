@@ -1,4 +1,4 @@
-//! Message batches to an emulated queue: only the failed messages of a batch are sent again.
+//! Batches of messages to an emulated queue: only the failed messages of a batch are sent again.
 
 mod bed;
 
@@ -24,7 +24,7 @@ async fn queue(name: &str) -> String {
     client.create_queue().queue_name(name).send().await.unwrap().queue_url().unwrap().to_owned()
 }
 
-/// Returns the bodies of the messages in a queue and their numbers.
+/// Returns the bodies of the messages in a queue, and how often each was received.
 async fn bodies(url: &str) -> BTreeMap<String, usize> {
     let client = aws_sdk_sqs::Client::new(&Emulator::shared_ministack().config());
     let mut bodies = BTreeMap::new();
@@ -44,7 +44,8 @@ fn sender(faults: &Faults, url: &str) -> MessageSender {
     MessageSender::new(Arc::new(Sqs::new(client, url.to_owned())), Arc::new(Budget::unlimited())).with_pace(QUICK)
 }
 
-fn soon() -> Instant {
+/// Returns a deadline that the tests do not reach.
+fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
@@ -59,7 +60,7 @@ async fn failed_messages_of_a_batch_are_sent_again() {
     let objects: Vec<ObjectRef> =
         (0..25).map(|number| ObjectRef::new("logs", format!("key {number:02}")).with_version("e", 10)).collect();
     let dispatch = QueueDispatcher::new(sender(&faults, &url), Packing { objects: 1, ..Packing::default() });
-    let submitted = dispatch.submit(&objects, soon()).await;
+    let submitted = dispatch.submit(&objects, deadline()).await;
     assert_eq!((submitted.accepted, submitted.messages, submitted.error), (25, 25, None));
     let bodies = bodies(&url).await;
     let mut arrived = BTreeMap::new();
@@ -78,13 +79,13 @@ async fn permanently_rejected_message_is_not_retried() {
     let faults = Faults::before(Emulator::shared_ministack());
     faults.on("SendMessageBatch", 1..2, Fault::Deny);
     let messages: Vec<OutboundMessage> = (0..25).map(|number| OutboundMessage::of(format!("body {number}"))).collect();
-    let (sent, error) = sender(&faults, &url).send(&messages, soon()).await;
+    let (sent, error) = sender(&faults, &url).send(&messages, deadline()).await;
     let Some(DispatchError::Failed(reason)) = error else { panic!("{error:?}") };
     assert!(reason.contains("allow sqs:SendMessage on this queue"), "{reason}");
     assert_eq!((sent, faults.count("SendMessageBatch"), bodies(&url).await.len()), (10, 2, 10));
 
     let nowhere = sender(&faults, &format!("{url}-that-is-not-there"));
-    let (sent, error) = nowhere.send(&messages[..1], soon()).await;
+    let (sent, error) = nowhere.send(&messages[..1], deadline()).await;
     let Some(DispatchError::Failed(reason)) = error else { panic!("{error:?}") };
     assert!(sent == 0 && reason.contains("that-is-not-there"), "{reason}");
     assert_eq!(faults.count("SendMessageBatch"), 3);
@@ -94,7 +95,7 @@ async fn permanently_rejected_message_is_not_retried() {
 async fn deferred_message_returns_to_its_queue() {
     let (live, missed) = (queue("live").await, queue("missed").await);
     let client = aws_sdk_sqs::Client::new(&Emulator::shared_ministack().config());
-    // Like the ingest function, which is configured with its first queue only.
+    // The ingest function is also configured with its first queue only.
     let queue = Sqs::new(client.clone(), live.clone());
     let from = |name: &str, receipt: &str| Message {
         id: "1".to_owned(),
