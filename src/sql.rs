@@ -45,7 +45,7 @@ pub struct SqlLimits {
 }
 
 impl Default for SqlLimits {
-    /// 1,000 rows, 10 minutes, 512 MiB.
+    /// Returns limits of 1,000 rows, 10 minutes and 512 MiB.
     fn default() -> Self {
         Self { rows: 1_000, timeout: Duration::from_secs(600), memory: 512 << 20 }
     }

@@ -54,7 +54,7 @@ struct Contents {
 #[async_trait]
 trait Inspected: FindingStore {
     async fn contents(&self) -> Contents;
-    /// The alerts that are not sent, in order.
+    /// Returns the alerts that are not sent, in order.
     async fn alerts(&self) -> Vec<Alert>;
 }
 
@@ -388,7 +388,7 @@ async fn ten_random_orders_with_repetitions_have_the_same_results_in_both_stores
     }
 }
 
-/// Several processes record the same findings at the same time, and replies are lost.
+/// Records the same findings with several processes at the same time, and loses replies.
 #[tokio::test]
 async fn concurrent_writers_count_each_finding_once() {
     let table = Table::create(Emulator::shared_ministack(), "concurrent").await;

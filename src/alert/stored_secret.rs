@@ -267,7 +267,7 @@ mod tests {
         destination.prepare().await.unwrap();
     }
 
-    /// A server that accepts requests whose path is `/new`.
+    /// Starts a server that accepts requests whose path is `/new`, and returns its URL.
     async fn server() -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

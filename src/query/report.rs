@@ -11,29 +11,30 @@ const MAX_NAMED: usize = 20;
 pub struct ScanReport {
     /// Files or objects that were read.
     pub files: u64,
-    /// Their stored bytes.
+    /// The stored bytes of these files.
     pub bytes: u64,
-    /// Events in them, also those that the prefilter excluded.
+    /// Events in these files, including those that the prefilter excluded.
     pub events: u64,
     /// Events that the plan selects.
     pub selected: u64,
     /// Folders and files that partition pruning excluded.
     pub excluded: u64,
-    /// Events that are in no time span, because they have no valid `eventTime`. Without those that the prefilter excluded.
+    /// Events that are in no time span, because they have no valid `eventTime`. Events that the prefilter excluded are not
+    /// counted.
     pub without_time: u64,
     /// Copies of selected events in further objects. They do not count as selected.
     pub copies: u64,
     /// Whether there were too many selected events to recognize all of their copies. Copies then count as events.
     pub may_count_copies: bool,
-    /// Lines that are not events. Without those that the prefilter excluded.
+    /// Lines that are not events. Lines that the prefilter excluded are not counted.
     pub invalid_lines: u64,
     /// Files and folders that were not read, or not completely.
     pub skipped_files: u64,
-    /// The first of them, and the first files with invalid lines, with the reasons.
+    /// The first of these files and folders, and the first files with invalid lines, with the reasons.
     pub skipped: Vec<SkippedFile>,
     /// Folders of a bucket that were not searched, because they are outside of CloudTrail's layout.
     pub unvisited: u64,
-    /// The first of them.
+    /// The first of these folders.
     pub unvisited_folders: Vec<String>,
     /// Files that are not logs and not JSON Lines.
     pub other_files: u64,

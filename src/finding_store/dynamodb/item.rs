@@ -21,13 +21,13 @@ impl Key {
         Self::new(format!("rule#{rule}#{hour}"), format!("finding#{id}"))
     }
 
-    /// The key of a finding whose ID is known as text.
+    /// Returns the key of a finding by the text of its ID.
     #[cfg(feature = "operate")]
     pub(super) fn finding_by_id(rule: &str, hour: i64, id: &str) -> Self {
         Self::new(format!("rule#{rule}#{hour}"), format!("finding#{id}"))
     }
 
-    /// The number of findings of a rule in an hour.
+    /// Returns the key of the number of findings of a rule in an hour.
     pub(super) fn count(rule: &str, hour: i64) -> Self {
         Self::new(format!("rule#{rule}#{hour}"), "count")
     }
@@ -36,7 +36,7 @@ impl Key {
         Self::new(format!("window#{group}"), sortable(start))
     }
 
-    /// The marker of a window that is not closed.
+    /// Returns the key of the marker of a window that is not closed.
     pub(super) fn open_window(end: i64, group: &str, start: i64) -> Self {
         Self::new("open".into(), format!("{}#{group}#{}", sortable(end), sortable(start)))
     }

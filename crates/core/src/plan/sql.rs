@@ -24,21 +24,21 @@ use std::fmt::Write as _;
 
 /// Where a statement reads from, and how it names fields.
 trait SqlDialect {
-    /// The maximum number of characters of a statement.
+    /// Returns the maximum number of characters of a statement.
     fn max_chars(&self) -> usize;
-    /// The table.
+    /// Returns the table.
     fn table(&self) -> String;
-    /// The expression of the event's own bytes.
+    /// Returns the expression of the event's own bytes.
     fn event(&self) -> String;
-    /// The expressions of a field that is not computed.
+    /// Returns the expressions of a field that is not computed.
     fn field(&self, field: &QueryField) -> FieldSql;
-    /// The expression of `eventTime` as text, such as `2026-02-28T12:00:00Z`.
+    /// Returns the expression of `eventTime` as text, such as `2026-02-28T12:00:00Z`.
     fn time_text(&self) -> String;
-    /// The expression that events are sorted by.
+    /// Returns the expression that events are sorted by.
     fn time_order(&self) -> String;
-    /// The conditions for the events of a span.
+    /// Returns the conditions for the events of a span.
     fn time_bounds(&self, span: TimeSpan) -> Vec<String>;
-    /// The name of the column with this number, from 0, in the result.
+    /// Returns the name in the result of the column with this number, from 0.
     fn alias(&self, number: usize, name: &str) -> String;
 }
 

@@ -186,7 +186,7 @@ impl<'w> Parser<'w> {
         Ok(None)
     }
 
-    /// `between 9am and 5pm yesterday`, `yesterday between 10:00 and 12:00`. Without a day it is today.
+    /// Parses hours such as `between 9am and 5pm yesterday` and `yesterday between 10:00 and 12:00`. The default day is today.
     fn hours_of_a_day(&mut self) -> Result<Option<Period>, PlanError> {
         let mut day = self.attempt(Self::day_after_on)?;
         let joins: &[&str] = match self.accept(&["between", "from"]) {
@@ -206,7 +206,7 @@ impl<'w> Parser<'w> {
         Ok(Some(Period::span(self.calendar.moment(day, first)?, self.calendar.moment(day, last)?)))
     }
 
-    /// `between A and B`, `from A to B`, `since A until B`, `A..B`.
+    /// Parses `between A and B`, `from A to B`, `since A until B` and `A..B`.
     fn two_ends(&mut self) -> Result<Option<Period>, PlanError> {
         let introduction = self.accept(&["between", "from", "since", "after", "starting"]);
         let Some(first) = self.attempt(Self::period)? else { return Ok(None) };
@@ -228,7 +228,7 @@ impl<'w> Parser<'w> {
         Ok(Some(Period::span(start, if join == "before" { last.start } else { last.end })))
     }
 
-    /// `since A`, `after A`, `from A onwards`. `until A` alone is an error.
+    /// Parses `since A`, `after A` and `from A onwards`. `until A` alone is an error.
     fn one_end(&mut self) -> Result<Option<Period>, PlanError> {
         let Some(introduction) = self.accept(&["since", "after", "starting", "from", "until", "till", "before"]) else {
             return Ok(None);
@@ -251,7 +251,7 @@ impl<'w> Parser<'w> {
         Ok(Some(Period::span(start, self.calendar.now)))
     }
 
-    /// `last 7 days`, `past month`, `within 12 hours`, `12h`.
+    /// Parses spans relative to now, such as `last 7 days`, `past month`, `within 12 hours` and `12h`.
     fn relative(&mut self) -> Result<Option<Period>, PlanError> {
         let preposition = self.accept(&PREPOSITIONS);
         let has_article = self.accept(&["the"]).is_some();
@@ -279,7 +279,7 @@ impl<'w> Parser<'w> {
         Ok(None)
     }
 
-    /// `today`, `on Monday`, `in November`, `all time`.
+    /// Parses spans with a name, such as `today`, `on Monday`, `in November` and `all time`.
     fn named(&mut self) -> Result<Option<Period>, PlanError> {
         let preposition = self.accept(&PREPOSITIONS);
         if self.accept_all(&["all", "time"]) || (preposition.is_none() && self.accept(&["ever"]).is_some()) {

@@ -69,7 +69,7 @@ pub(super) fn searched(scanned: &ScanReport) -> String {
     for folder in &scanned.unvisited_folders {
         let _ = writeln!(
             text,
-            "not searched: {} is outside of CloudTrail's layout: ask about it as a source of its own, or about all time",
+            "not searched: {} is outside of CloudTrail's layout: ask about it as a separate source, or about all time",
             one_line(folder)
         );
     }

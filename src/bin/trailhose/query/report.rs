@@ -117,7 +117,7 @@ pub(crate) fn not_read(scanned: &ScanReport) -> Vec<String> {
     }
     lines.extend(scanned.unvisited_folders.iter().map(|folder| {
         format!(
-            "not searched: {folder} is outside of CloudTrail's layout: query it as a source of its own, or all time"
+            "not searched: {folder} is outside of CloudTrail's layout: query it as a separate source, or query all time"
         )
     }));
     let more = scanned.unvisited.saturating_sub(scanned.unvisited_folders.len() as u64);

@@ -63,7 +63,7 @@ fn member() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Events, with duplicate keys and escapes.
+/// Generates events with duplicate keys and escapes.
 fn event() -> impl Strategy<Value = String> {
     vec(member(), 0..12).prop_map(|members| format!("{{{}}}", members.join(",")))
 }

@@ -63,7 +63,7 @@ fn test() -> impl Strategy<Value = ValueTest> {
     ]
 }
 
-/// Predicates in normal form: connectives of at least two predicates, and no double negation.
+/// Generates predicates in normal form: connectives of at least two predicates, and no double negation.
 fn predicate() -> impl Strategy<Value = Predicate> {
     let leaf = prop_oneof![
         4 => (field(), test()).prop_map(|(field, test)| Predicate::Field(field, test)),

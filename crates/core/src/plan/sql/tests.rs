@@ -11,7 +11,7 @@ fn athena(rest: &str) -> String {
     AthenaTables::of_database("lake").statement(&plan(rest), None).unwrap().sql
 }
 
-/// The condition of a predicate alone.
+/// Returns only the condition of a predicate.
 fn condition(predicate: &str) -> String {
     let sql = athena(&format!(r#""where": {predicate}, "events": {{"columns": ["eventID"], "order": "as_read"}}"#));
     sql.split_once("eventtime < '2026-03-01T12:00:01'\n  AND ").unwrap().1.to_owned()

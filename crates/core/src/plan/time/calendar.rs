@@ -58,7 +58,7 @@ impl CalendarUnit {
         })
     }
 
-    /// The length in seconds. A month has 30 days and a year 365.
+    /// Returns the length in seconds. A month has 30 days and a year 365.
     fn seconds(self) -> i64 {
         match self {
             Self::Second => 1,
@@ -98,7 +98,7 @@ impl Calendar {
         self.days(date, date.tomorrow().map_err(out_of_range)?)
     }
 
-    /// The days from `first` to the one before `end`.
+    /// Returns the days from `first` to the one before `end`.
     fn days(self, first: Date, end: Date) -> Result<Period, PlanError> {
         Ok(Period::span(self.moment(first, Time::midnight())?, self.moment(end, Time::midnight())?))
     }
@@ -126,13 +126,13 @@ impl Calendar {
         self.days(first, first.checked_add(length).map_err(out_of_range)?)
     }
 
-    /// Saturday and Sunday, the most recent ones that have started.
+    /// Returns the most recent Saturday and Sunday that have started.
     pub(super) fn weekend(self) -> Result<Period, PlanError> {
         let saturday = self.recent_weekday(Weekday::Saturday, false)?;
         self.days(saturday, saturday.checked_add(Span::new().days(2)).map_err(out_of_range)?)
     }
 
-    /// The most recent day that is this weekday. With `before_today`, today does not count.
+    /// Returns the most recent day that is this weekday. With `before_today`, today does not count.
     pub(super) fn recent_weekday(self, weekday: Weekday, before_today: bool) -> Result<Date, PlanError> {
         let mut days = i64::from(weekday.until(self.today.weekday()));
         if days == 0 && before_today {
@@ -141,7 +141,7 @@ impl Calendar {
         self.days_ago(days)
     }
 
-    /// A month. Without a year, the most recent one that has started.
+    /// Returns a month. Without a year, it is the most recent one that has started.
     pub(super) fn month(self, month: i8, year: Option<i16>) -> Result<Period, PlanError> {
         let this_year = self.today.year();
         let year = year.unwrap_or(if month > self.today.month() { this_year - 1 } else { this_year });
@@ -149,13 +149,13 @@ impl Calendar {
         self.days(first, first.checked_add(Span::new().months(1)).map_err(out_of_range)?)
     }
 
-    /// All days of a year.
+    /// Returns all days of a year.
     pub(super) fn year(self, year: i16) -> Result<Period, PlanError> {
         let first = Date::new(year, 1, 1).map_err(out_of_range)?;
         self.days(first, first.checked_add(Span::new().years(1)).map_err(out_of_range)?)
     }
 
-    /// A day of a month. Without a year, the most recent one that has started. `None` if no such day exists.
+    /// Returns a day of a month. Without a year, it is the most recent one that has started. `None` if no such day exists.
     pub(super) fn date(self, month: i8, day: i8, year: Option<i16>) -> Option<Date> {
         if let Some(year) = year {
             return Date::new(year, month, day).ok();

@@ -59,7 +59,7 @@ impl Parser<'_> {
         self.attempt(Self::month_or_year)
     }
 
-    /// An RFC 3339 time, or one without a time zone, which is UTC.
+    /// Parses an RFC 3339 time. Without a time zone, it is UTC.
     fn moment(&mut self) -> Result<Option<Period>, PlanError> {
         let Some(word) = self.next().filter(|word| word.len() > 10) else { return Ok(None) };
         let time: Option<Timestamp> = word.parse().ok();
@@ -70,7 +70,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `3 days ago` is that day. `2 hours ago` is a moment.
+    /// Parses `3 days ago`, which is that day, and `2 hours ago`, which is a moment.
     fn ago(&mut self) -> Result<Option<Period>, PlanError> {
         let Some((number, unit)) = self.duration() else { return Ok(None) };
         if self.accept(&["ago"]).is_none() {
@@ -88,7 +88,7 @@ impl Parser<'_> {
         Ok(Some(Period { is_span: unit == CalendarUnit::Day, ..day }))
     }
 
-    /// `this morning`: the first half of today.
+    /// Parses `this morning`, which is the first half of today, and `this afternoon`.
     fn part_of_today(&mut self) -> Result<Option<Period>, PlanError> {
         let today = self.calendar.today;
         let (from, to) = if self.accept_all(&["this", "morning"]) {
@@ -101,7 +101,7 @@ impl Parser<'_> {
         Ok(Some(Period::span(from, to)))
     }
 
-    /// `this week`, `last month`, `weekend`, `start of the month`.
+    /// Parses `this week`, `last month`, `weekend` and `start of the month`.
     fn unit(&mut self) -> Result<Option<Period>, PlanError> {
         if self.accept(&["start", "beginning"]).is_some() {
             if self.accept(&["of"]).is_none() {
@@ -128,20 +128,20 @@ impl Parser<'_> {
         }
     }
 
-    /// `10:00 yesterday`, `9am on Monday`, and `10:00` of today.
+    /// Parses `10:00 yesterday`, `9am on Monday`, and `10:00`, which is today.
     fn clock_of_a_day(&mut self) -> Result<Option<Period>, PlanError> {
         let Some(time) = self.clock() else { return Ok(None) };
         let day = self.attempt(Self::day_after_on)?;
         self.calendar.moment(day.unwrap_or(self.calendar.today), time).map(Period::moment).map(Some)
     }
 
-    /// A day, with or without `on` before it.
+    /// Parses a day, with or without `on` before it.
     pub(super) fn day_after_on(&mut self) -> Result<Option<Date>, PlanError> {
         self.accept(&["on"]);
         self.day()
     }
 
-    /// A day: a date, `yesterday`, a weekday.
+    /// Parses a day: a date, `yesterday` or a weekday.
     pub(super) fn day(&mut self) -> Result<Option<Date>, PlanError> {
         self.accept(&["the"]);
         if self.accept(&["today"]).is_some() {
@@ -183,7 +183,7 @@ impl Parser<'_> {
         })
     }
 
-    /// `November`, `November 2026`, `2026-11`, `2026`.
+    /// Parses `November`, `November 2026`, `2026-11` and `2026`.
     fn month_or_year(&mut self) -> Result<Option<Period>, PlanError> {
         if let Some(year) = self.year() {
             return self.calendar.year(year).map(Some);
@@ -262,34 +262,34 @@ fn number_word(word: &str) -> Option<i64> {
     i64::try_from(index + 1).ok()
 }
 
-/// `9` or `9:30` on a clock of twelve hours.
+/// Parses `9` or `9:30` on a clock of twelve hours.
 fn twelve_hours(text: &str, is_afternoon: bool) -> Option<Time> {
     let (hour, minute) = text.split_once(':').unwrap_or((text, "0"));
     let hour: i8 = hour.parse().ok().filter(|hour| (1..=12).contains(hour))?;
     Time::new(hour % 12 + if is_afternoon { 12 } else { 0 }, minute.parse().ok()?, 0, 0).ok()
 }
 
-/// `2026-11-03` or `2026/11/03`.
+/// Parses `2026-11-03` or `2026/11/03`.
 fn numeric_date(word: &str) -> Option<Date> {
     let word = word.replace('/', "-");
     let shape: Vec<usize> = word.split('-').map(str::len).collect();
     (shape == [4, 2, 2]).then(|| word.parse().ok()).flatten()
 }
 
-/// A name of a weekday or its first three letters.
+/// Parses a name of a weekday or its first three letters.
 fn weekday(word: &str) -> Option<Weekday> {
     let found = WEEKDAYS.iter().find(|(name, _)| *name == word || (word.len() == 3 && name.starts_with(word)));
     found.map(|(_, weekday)| *weekday)
 }
 
-/// A name of a month, its first three letters, or `sept`.
+/// Parses a name of a month, its first three letters, or `sept`.
 fn month(word: &str) -> Option<i8> {
     let is_short = word.len() == 3 || word == "sept";
     let index = MONTHS.iter().position(|name| *name == word || (is_short && name.starts_with(word)))?;
     i8::try_from(index + 1).ok()
 }
 
-/// `3` or `3rd`.
+/// Parses `3` or `3rd`.
 fn day_of_month(word: &str) -> Option<i8> {
     let digits = ["st", "nd", "rd", "th"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
     digits.parse().ok().filter(|day| (1..=31).contains(day))

@@ -15,7 +15,7 @@ fn parse(text: &str) -> String {
     }
 }
 
-/// The date, or the date and the time if it is not midnight.
+/// Returns the date, and the time if it is not midnight.
 fn short(time: Timestamp) -> String {
     let text = time.to_string();
     text.strip_suffix("T00:00:00Z").unwrap_or(text.trim_end_matches(":00Z")).to_owned()
