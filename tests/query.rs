@@ -167,8 +167,7 @@ fn query_of_all_time_reads_the_files_that_sync_reads() {
     assert!(all.err().contains(&format!("searched {seen} events in 30 files")), "{seen}: {all:?}");
     let year = query("in 2026");
     assert!(year.err().contains("searched 497 events in 29 files"), "{year:?}");
-    let named =
-        "hand copied/case=42+notes/ is outside of CloudTrail's layout: query it as a separate source, or query all time";
+    let named = "hand copied/case=42+notes/ is outside of CloudTrail's layout: query it as a separate source, or query all time";
     assert!(year.err().contains(named), "{year:?}");
     // Five of 379 events have no valid time.
     assert_eq!(all.out(), "{\"count\":374}\n");

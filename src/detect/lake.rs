@@ -26,8 +26,8 @@ use tokio::sync::watch;
 /// How long an invocation sends alerts to one destination. The schedule sends the rest.
 const SEND_TIME: Duration = Duration::from_secs(10);
 
-/// How long an invocation has the right to send to a destination: [`SEND_TIME`], the timeouts of two requests, and the one of
-/// reading a secret.
+/// How long an invocation has the right to send to a destination. This is longer than [`SEND_TIME`], the timeouts of two
+/// requests and those of two reads of a secret together.
 const LEASE_SECONDS: i64 = 90;
 
 /// Evaluates rules over the objects of a lake.

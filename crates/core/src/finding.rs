@@ -18,7 +18,8 @@ use std::fmt;
 /// The maximum size of the path and of the value of a matched field, each in bytes. The rest is cut off.
 pub const MAX_VALUE_BYTES: usize = 512;
 
-/// The maximum size of all matched fields of a finding in bytes: paths and values. Further fields are omitted and counted.
+/// The maximum size of the paths and values of all matched fields of a finding, in bytes. A field that does not fit is
+/// omitted and counted.
 pub const MAX_FIELDS_BYTES: usize = 4_096;
 
 /// The maximum size of each text that a finding copies from its event, in bytes, for example of the principal. The event ID

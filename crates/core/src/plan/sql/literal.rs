@@ -105,7 +105,8 @@ pub(super) fn anywhere_pattern(text: &str) -> String {
     pattern
 }
 
-/// Returns a regular expression for the forms that a character can have in a JSON text.
+/// Returns a regular expression for the forms that a character has in the JSON texts of usual serializers. It does not cover
+/// `\u` for the other characters of ASCII.
 fn json_character(character: char) -> String {
     let mut units = [0; 2];
     let escape: String = character.encode_utf16(&mut units).iter().map(|unit| format!(r"\\u(?i:{unit:04x})")).collect();
