@@ -61,7 +61,7 @@ pub struct ForwardConfig {
     pub put: bool,
     /// Headers of every request.
     pub headers: Vec<(String, String)>,
-    /// The keys that sign the requests, one on each line.
+    /// The source of the keys that sign the requests, one key on each line.
     pub keys: Option<SecretSource>,
     /// The scheme and the credentials of the header `Authorization`.
     pub token: Option<(String, SecretSource)>,
@@ -154,7 +154,7 @@ impl ForwardConfig {
     }
 }
 
-/// What turns events into requests and sends them. It has no state.
+/// Turns events into requests and sends them. It has no state.
 #[derive(Debug, Clone)]
 pub struct ForwardSink {
     config: Arc<ForwardConfig>,

@@ -30,7 +30,7 @@ use trailhose::state::StateDatabase;
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OLD_KEY: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 
-/// Waits of milliseconds.
+/// Returns a policy whose waits take milliseconds.
 fn quick() -> ForwardPolicy {
     let pace = Pace { base: Duration::from_millis(1), cap: Duration::from_millis(4) };
     ForwardPolicy { retries: pace, open: pace, last_retries: Duration::from_secs(20), ..ForwardPolicy::default() }
@@ -160,7 +160,10 @@ fn assert_signed(request: &Message, key: &str) {
     let output = openssl.wait_with_output().unwrap();
     assert!(output.status.success());
     let expected = format!("v1,{}", base64_simd::STANDARD.encode_to_string(&output.stdout));
-    assert!(header("webhook-signature").split(' ').any(|signature| signature == expected), "openssl disagrees");
+    assert!(
+        header("webhook-signature").split(' ').any(|signature| signature == expected),
+        "no signature is equal to that of openssl"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +199,7 @@ async fn delivered_events_arrive_once_in_signed_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn array_and_rate_limit() {
+async fn json_array_and_rate_limit_are_respected() {
     let receiver = Receiver::start(Answer::status(200)).await;
     let setup = Setup::new(
         &receiver.url,
@@ -223,7 +226,7 @@ async fn events_survive_failures_lost_replies_and_busy_answers() {
     let accepted = Arc::new(AtomicU64::new(0));
     let (count, number) = (Arc::clone(&accepted), AtomicU64::new(0));
     receiver.decide(move |_| match number.fetch_add(1, Ordering::SeqCst) {
-        // A failure for some time, then a mixture.
+        // 20 failures, then lost replies, refusals and successes in turn.
         0..20 => Answer::status(500),
         number => match number % 4 {
             0 => Answer::Close,
@@ -363,7 +366,7 @@ async fn batch_that_is_too_large_is_halved_with_the_same_ids() {
         receiver.requests().into_iter().filter(|request| lines(request).len() <= 130).collect();
     assert_forwarded(&accepted, &delivered.events);
     let first: HashSet<String> = receiver.ids().into_iter().collect();
-    // From the start, as after a kill.
+    // The forward starts again with the first event, as after a kill.
     let out = delivered.out.path();
     assert_eq!(run(&["followers", "reset", "forward-a", text(out), "--to", "start", "--yes"]).code(), 0);
     delivered.drain(config).await;
@@ -396,7 +399,7 @@ async fn event_that_is_refused_alone_is_stored_and_can_be_sent_again() {
     assert_eq!(view["forward"]["refused"], serde_json::json!([{"status": 400, "events": 2}]));
     assert_eq!(view["backlog_events"], 0);
 
-    // Refused again: still stored, once.
+    // An event that is refused again keeps its one entry.
     assert_eq!(setup.forward(&["retry", "--dest", text(&out)]).code(), 0);
     assert_eq!(setup.sync().await.code(), 3);
     assert_eq!(setup.status()["forward"]["refused_events"], 2);
@@ -409,7 +412,7 @@ async fn event_that_is_refused_alone_is_stored_and_can_be_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn destination_that_refuses_every_event_does_not_get_past_them() {
+async fn destination_that_refuses_every_event_opens_the_circuit() {
     let delivered = Delivered::new(100);
     let receiver = Receiver::start(Answer::status(422)).await;
     let policy = ForwardPolicy { last_retries: Duration::from_millis(50), ..quick() };
@@ -440,7 +443,7 @@ async fn paused_forward_keeps_its_position() {
     assert_eq!(ran.code(), 0, "{ran:?}");
     assert!(ran.err().contains("forward siem is paused"), "{}", ran.err());
     assert_forwarded(&receiver.requests(), &events(0..5));
-    // A prune waits for it.
+    // A prune keeps the events that the forward has not sent.
     let pruned = run(&["prune", text(&out), "--before", "2027-01-01", "--yes"]);
     assert_eq!(pruned.code(), 1, "{pruned:?}");
     assert_eq!(setup.forward(&["resume", "siem", "--dest", text(&out)]).code(), 0);
@@ -551,7 +554,7 @@ async fn name_of_a_private_address_is_refused_at_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filter_that_drops_everything_is_named() {
+async fn filter_that_drops_everything_is_reported() {
     let receiver = Receiver::start(Answer::status(200)).await;
     let setup = Setup::new(&receiver.url, "filter = \"recipientAccountId=111122223333\"");
     setup.bucket.put_log("a", &events(0..20));

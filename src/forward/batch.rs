@@ -11,9 +11,9 @@ use std::io::Write;
 /// An event as a forward sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardedEvent {
-    /// The event ID. For an event without one: a hash of its content, and its position.
+    /// The event ID. An event without one is identified by a hash of its content and its position.
     pub id: String,
-    /// The bytes of the event.
+    /// The bytes before redaction.
     original: Vec<u8>,
     /// The bytes after redaction. `None` if no field was redacted.
     redacted: Option<Vec<u8>>,
@@ -48,13 +48,13 @@ impl ForwardedEvent {
         self.redacted.as_deref().unwrap_or(&self.original)
     }
 
-    /// Returns the event's own bytes.
+    /// Returns the bytes before redaction.
     pub fn original(&self) -> &[u8] {
         &self.original
     }
 }
 
-/// A request with one batch. It is the same on every attempt.
+/// A request with one batch. Its ID and its events are the same on every attempt.
 #[derive(Debug, Clone)]
 pub struct ForwardRequest<'a> {
     /// The ID of the batch.
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn batch_id_depends_only_on_event_ids() {
         let (a, b) = (event(r#"{"eventID":"a","x":1}"#, "1"), event(r#"{"eventID":"b"}"#, "2"));
-        let other_place = event(r#"{"eventID":"a","x":2}"#, "3");
-        assert_eq!(batch_id(&[a.clone(), b.clone()]), batch_id(&[other_place, b.clone()]));
+        let same_id = event(r#"{"eventID":"a","x":2}"#, "3");
+        assert_eq!(batch_id(&[a.clone(), b.clone()]), batch_id(&[same_id, b.clone()]));
         assert_ne!(batch_id(&[a.clone(), b.clone()]), batch_id(&[b, a.clone()]));
         assert_ne!(batch_id(std::slice::from_ref(&a)), batch_id(&[a.clone(), a]));
     }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// Headers that a forward sets itself.
+/// Headers that a forward sets itself. A name that ends with a hyphen is a prefix of names.
 const RESERVED: [&str; 9] = [
     "authorization",
     "connection",
@@ -26,10 +26,9 @@ const RESERVED: [&str; 9] = [
 pub enum ForwardOutcome {
     /// Every event is accepted.
     Accepted,
-    /// The destination failed or did not answer. It may have received the events. A retry can succeed, at the earliest
-    /// after this wait.
+    /// The destination failed or did not answer. It may have received the events. A retry can succeed.
     Retry {
-        /// The wait that the destination asks for.
+        /// The wait before the retry that the destination asks for, if it asks for one.
         after: Option<Duration>,
         /// The reason.
         reason: String,
@@ -78,7 +77,7 @@ pub enum ItemOutcome {
     },
 }
 
-/// Where batches are sent to. The same batch can be sent several times.
+/// A destination of batches. The same batch can be sent several times.
 #[async_trait]
 pub(super) trait ForwardDestination: Send + Sync + Debug {
     /// Returns the body of a request with these events, before compression.
@@ -143,7 +142,7 @@ impl Endpoint {
     }
 
     /// Sends a body to another URL of the destination, without compression.
-    pub(super) async fn ask(
+    pub(super) async fn post(
         &self,
         url: &DestinationUrl,
         content_type: &str,
@@ -173,7 +172,7 @@ impl Endpoint {
         }
     }
 
-    /// Classifies a response by its status, as for a webhook.
+    /// Classifies a response by its status. The body is not read.
     pub(super) fn outcome(&self, response: &Result<HttpReply, SendError>) -> ForwardOutcome {
         let reply = match response {
             Ok(reply) => reply,

@@ -47,7 +47,7 @@ impl Elastic {
         if !path.ends_with("/_bulk") {
             return Err("the URL of a bulk API ends with /INDEX/_bulk, or with /_bulk and a setting index".into());
         }
-        // https: and host are before the third slash.
+        // `https://HOST/_bulk` contains three slashes. A URL with an index contains more.
         if index.is_none() && path.matches('/').count() < 4 {
             return Err(
                 "the bulk API needs an index: use a URL that ends with /INDEX/_bulk, or the setting index".into()
@@ -56,7 +56,7 @@ impl Elastic {
         Ok(Self { endpoint: endpoint.with_max_response(MAX_RESPONSE), index })
     }
 
-    fn items(&self, reply: &HttpReply, events: usize) -> ForwardOutcome {
+    fn bulk_outcome(&self, reply: &HttpReply, events: usize) -> ForwardOutcome {
         let parsed = serde_json::from_slice::<BulkResponse>(&reply.body).ok();
         let items = parsed.map(|parsed| parsed.items).filter(|items| items.len() == events);
         let Some(items) = items else {
@@ -65,7 +65,7 @@ impl Elastic {
         };
         let outcomes: Vec<ItemOutcome> = items
             .into_iter()
-            .map(|item| item.into_values().next().map_or_else(unknown, |item| self.item(item)))
+            .map(|item| item.into_values().next().map_or_else(missing_status, |item| self.item_outcome(item)))
             .collect();
         match outcomes.iter().all(|outcome| *outcome == ItemOutcome::Accepted) {
             true => ForwardOutcome::Accepted,
@@ -73,7 +73,7 @@ impl Elastic {
         }
     }
 
-    fn item(&self, item: BulkItem) -> ItemOutcome {
+    fn item_outcome(&self, item: BulkItem) -> ItemOutcome {
         let error = item.error.map(|error| error.to_string()).unwrap_or_default();
         let response: String = self.endpoint.mask(&error).chars().take(MAX_ERROR).collect();
         match item.status {
@@ -86,11 +86,11 @@ impl Elastic {
     }
 }
 
-fn unknown() -> ItemOutcome {
+fn missing_status() -> ItemOutcome {
     ItemOutcome::Retry("the answer has no status for an event".into())
 }
 
-/// Returns the `_id` of an event.
+/// Returns the `_id` of an event: its ID, or a hash if the ID exceeds [`MAX_ID`].
 fn document_id(event: &ForwardedEvent) -> String {
     match event.id.len() <= MAX_ID {
         true => event.id.clone(),
@@ -119,7 +119,7 @@ impl ForwardDestination for Elastic {
     async fn send(&self, request: &ForwardRequest<'_>, _: i64) -> ForwardOutcome {
         let response = self.endpoint.send("application/x-ndjson", &[], request).await;
         match (self.endpoint.outcome(&response), &response) {
-            (ForwardOutcome::Accepted, Ok(reply)) => self.items(reply, request.events.len()),
+            (ForwardOutcome::Accepted, Ok(reply)) => self.bulk_outcome(reply, request.events.len()),
             (outcome, _) => outcome,
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// How often the state is read while nothing may be sent. A person can change it with `trailhose forward`.
+/// The time between two reads of the state while nothing may be sent. `trailhose forward` can change the state.
 const POLL: Duration = Duration::from_millis(500);
 
 /// When requests are sent again.
@@ -25,10 +25,10 @@ pub struct ForwardPolicy {
     pub failures_to_open: u32,
     /// The time for which an open circuit sends nothing. Then the same batch is sent as a probe.
     pub open: Pace,
-    /// The number of events that can be refused one by one without an accepted request. The circuit then opens, because
-    /// the cause cannot be a single event.
+    /// The number of events that can be refused one by one without an accepted request. The next refusal opens the
+    /// circuit, because the cause cannot be a single event.
     pub max_refusals: u32,
-    /// How long failed requests are repeated after a sync has ended.
+    /// How long failed requests are repeated after a sync has ended. An accepted request starts this time again.
     pub last_retries: Duration,
     /// How long a response is awaited after an interrupt.
     pub last_response: Duration,
@@ -36,7 +36,7 @@ pub struct ForwardPolicy {
 
 impl Default for ForwardPolicy {
     /// A failed request is repeated after 1 second to 5 minutes. The circuit opens after 5 failures or 10 refused events,
-    /// for 30 seconds to 15 minutes.
+    /// for 15 seconds to 15 minutes.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -76,8 +76,8 @@ pub(super) struct SentCounts {
 
 /// Why sending ended before everything was sent.
 pub(super) enum Unsent {
-    /// The forward ends, is paused or waits.
-    Ends(String),
+    /// Any other reason, for example a pause, an interrupt or an open circuit.
+    Stopped(String),
     /// The state database failed.
     State(StateError),
 }
@@ -91,13 +91,13 @@ impl From<StateError> for Unsent {
 impl Unsent {
     pub(super) fn reason(self) -> String {
         match self {
-            Self::Ends(reason) => reason,
+            Self::Stopped(reason) => reason,
             Self::State(error) => error.to_string(),
         }
     }
 }
 
-/// The final result of a request: it is not repeated with the same events.
+/// The result of a request that did not fail as a whole.
 enum Settled {
     Accepted,
     TooLarge(String),
@@ -143,7 +143,7 @@ impl ForwardFollower {
     /// Sends the refused events that `trailhose forward retry` selected. An event that is refused again stays stored.
     pub(super) async fn send_refused_again(&mut self) -> Result<(), Unsent> {
         while let Some(refused) = self.state.next_retried_event(self.sink.name())? {
-            let event = self.sink.event(&refused.content, || refused.event_id.clone()).map_err(Unsent::Ends)?;
+            let event = self.sink.event(&refused.content, || refused.event_id.clone()).map_err(Unsent::Stopped)?;
             // The ID is stored too. For an event without an event ID, it depends on a position that is not stored.
             let event = event.with_id(refused.event_id.clone());
             let is_accepted = self.send_alone(&event, &refused.batch).await?;
@@ -177,23 +177,23 @@ impl ForwardFollower {
 
     /// Sends events until all are accepted or stored as refused.
     async fn send_all(&mut self, events: Vec<ForwardedEvent>) -> Result<(), Unsent> {
-        // Halves that are to be sent, the first one last.
-        let mut waiting = vec![events];
-        while let Some(events) = waiting.pop() {
+        // Batches that are not sent yet. The last one is sent next.
+        let mut pending = vec![events];
+        while let Some(events) = pending.pop() {
             if events.is_empty() {
                 continue;
             }
             if events.len() > 1 && size(&events) >= self.too_large {
-                halve(events, &mut waiting);
+                halve(events, &mut pending);
                 continue;
             }
             match self.settle(&events).await? {
                 Settled::Accepted => {}
                 Settled::TooLarge(_) if events.len() > 1 => {
                     self.too_large = self.too_large.min(size(&events));
-                    halve(events, &mut waiting);
+                    halve(events, &mut pending);
                 }
-                Settled::Refused(..) if events.len() > 1 => halve(events, &mut waiting),
+                Settled::Refused(..) if events.len() > 1 => halve(events, &mut pending),
                 Settled::TooLarge(response) => self.quarantine_all(&events, 413, &response, true)?,
                 Settled::Refused(status, response) => self.quarantine_all(&events, status, &response, true)?,
                 Settled::PartlyRefused(response) => self.quarantine_all(&events, 200, &response, false)?,
@@ -209,7 +209,7 @@ impl ForwardFollower {
                             }
                         }
                     }
-                    waiting.push(again);
+                    pending.push(again);
                 }
             }
         }
@@ -230,8 +230,8 @@ impl ForwardFollower {
         Ok(())
     }
 
-    /// Stores a refused event. If the number is limited and too many events were refused without an accepted request, the
-    /// destination refuses every event: then this opens the circuit instead, and the position is kept.
+    /// Stores a refused event. With `is_limited`, if [`ForwardPolicy::max_refusals`] events were refused without an accepted
+    /// request, it opens the circuit instead, and the position is kept: the destination refuses every event.
     fn quarantine(
         &mut self,
         event: &ForwardedEvent,
@@ -248,7 +248,7 @@ impl ForwardFollower {
                  settings or the destination, then use `trailhose forward retry {name}`"
             );
             self.record_failure(None, &reason, true)?;
-            return Err(Unsent::Ends(reason));
+            return Err(Unsent::Stopped(reason));
         }
         let (event_id, content) = (event.id.clone(), event.original().to_vec());
         tracing::warn!(forward = name, event = event_id, status, "event refused and stored: {response}");
@@ -260,7 +260,7 @@ impl ForwardFollower {
         Ok(())
     }
 
-    /// Sends a batch until its result is not a temporary failure.
+    /// Sends a batch until a request does not fail as a whole.
     async fn settle(&mut self, events: &[ForwardedEvent]) -> Result<Settled, Unsent> {
         let sink = self.sink.clone();
         let request = sink.request(events);
@@ -268,23 +268,23 @@ impl ForwardFollower {
             self.wait().await?;
             self.state.record_request(sink.name(), &request.id)?;
             let outcome = self.attempt(&sink, &request).await?;
-            let (after, reason, opens) = match outcome {
+            let (after, reason, opens_circuit) = match outcome {
                 ForwardOutcome::Accepted => {
-                    self.accepted(events.len())?;
+                    self.record_accepted(events.len())?;
                     return Ok(Settled::Accepted);
                 }
                 ForwardOutcome::Items(items) => {
                     let accepted = items.iter().filter(|item| **item == ItemOutcome::Accepted).count();
                     if accepted > 0 {
-                        self.accepted(accepted)?;
+                        self.record_accepted(accepted)?;
                     }
                     let failed = items.iter().find_map(|item| match item {
                         ItemOutcome::Retry(reason) => Some((reason, false)),
                         ItemOutcome::Blocked(reason) => Some((reason, true)),
                         ItemOutcome::Accepted | ItemOutcome::Refused { .. } => None,
                     });
-                    if let Some((reason, opens)) = failed {
-                        self.record_failure(None, reason, opens)?;
+                    if let Some((reason, opens_circuit)) = failed {
+                        self.record_failure(None, reason, opens_circuit)?;
                     }
                     return Ok(Settled::Items(items));
                 }
@@ -294,11 +294,11 @@ impl ForwardFollower {
                 ForwardOutcome::Retry { after, reason } => (after, reason, false),
                 ForwardOutcome::Blocked { reason } => (None, reason, true),
             };
-            self.record_failure(after, &reason, opens)?;
+            self.record_failure(after, &reason, opens_circuit)?;
         }
     }
 
-    /// Sends a request once. An interrupt limits the time.
+    /// Sends a request once. After an interrupt, the response is awaited for at most [`ForwardPolicy::last_response`].
     async fn attempt(&mut self, sink: &ForwardSink, request: &ForwardRequest<'_>) -> Result<ForwardOutcome, Unsent> {
         let mut ends = self.ends.clone();
         let interrupted = async {
@@ -310,11 +310,11 @@ impl ForwardFollower {
         };
         tokio::select! {
             outcome = sink.send(request) => Ok(outcome),
-            () = interrupted => Err(Unsent::Ends("interrupted before the response; the batch is sent again".into())),
+            () = interrupted => Err(Unsent::Stopped("interrupted before the response; the batch is sent again".into())),
         }
     }
 
-    fn accepted(&mut self, events: usize) -> Result<(), StateError> {
+    fn record_accepted(&mut self, events: usize) -> Result<(), StateError> {
         self.counts.requests += 1;
         self.counts.events += events as u64;
         self.deadline = None;
@@ -326,11 +326,11 @@ impl ForwardFollower {
         self.state.record_accepted(self.sink.name(), jiff::Timestamp::now().as_second())
     }
 
-    fn record_failure(&mut self, after: Option<Duration>, reason: &str, opens: bool) -> Result<(), StateError> {
+    fn record_failure(&mut self, after: Option<Duration>, reason: &str, opens_circuit: bool) -> Result<(), StateError> {
         let name = self.sink.name();
         let failures = self.state.forward(name)?.unwrap_or_default().failures;
         let policy = &self.policy;
-        let wait = match opens || failures + 1 >= policy.failures_to_open {
+        let wait = match opens_circuit || failures + 1 >= policy.failures_to_open {
             // An open circuit waits at least half of its time.
             true => {
                 let number = (failures + 1).saturating_sub(policy.failures_to_open);
@@ -356,43 +356,43 @@ impl ForwardFollower {
             let end = *self.ends.borrow();
             let stored = self.state.forward(self.sink.name())?.unwrap_or_default();
             let now = jiff::Timestamp::now().as_millisecond();
-            let failed = Duration::from_millis(u64::try_from(stored.wait_until.saturating_sub(now)).unwrap_or(0));
-            let limited =
+            let retry_wait = Duration::from_millis(u64::try_from(stored.wait_until.saturating_sub(now)).unwrap_or(0));
+            let rate_wait =
                 self.next_request.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
             if end == ForwardEnd::Stop {
-                return Err(Unsent::Ends("interrupted".into()));
+                return Err(Unsent::Stopped("interrupted".into()));
             }
-            if !stored.paused && failed.max(limited).is_zero() {
+            if !stored.paused && retry_wait.max(rate_wait).is_zero() {
                 return Ok(());
             }
             if end == ForwardEnd::Drain {
                 let last = self.policy.last_retries;
                 let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + last);
                 if stored.paused {
-                    return Err(Unsent::Ends("the forward is paused".into()));
+                    return Err(Unsent::Stopped("the forward is paused".into()));
                 }
-                if Instant::now() + failed > deadline {
+                if Instant::now() + retry_wait > deadline {
                     let error = stored.error.unwrap_or_else(|| "the destination fails".into());
                     let name = self.sink.name();
                     let until = jiff::Timestamp::from_millisecond(stored.wait_until);
                     let until = until.map(|at| at.strftime("%FT%TZ").to_string()).unwrap_or_default();
-                    return Err(Unsent::Ends(format!(
+                    return Err(Unsent::Stopped(format!(
                         "{error}. Nothing is sent before {until}, except after `trailhose forward retry {name}`"
                     )));
                 }
             }
-            let wait = if stored.paused { POLL } else { failed.max(limited).min(POLL) };
+            let wait = if stored.paused { POLL } else { retry_wait.max(rate_wait).min(POLL) };
             let _ = tokio::time::timeout(wait, self.ends.changed()).await;
         }
     }
 }
 
-/// Appends the halves of a batch, so that the first one is taken first. The halves of a batch are always the same, so their
-/// IDs are too.
-fn halve(mut events: Vec<ForwardedEvent>, waiting: &mut Vec<Vec<ForwardedEvent>>) {
+/// Appends the halves of a batch, so that the first half is sent first. A batch always has the same halves, so the IDs of
+/// the halves are the same too.
+fn halve(mut events: Vec<ForwardedEvent>, pending: &mut Vec<Vec<ForwardedEvent>>) {
     let second = events.split_off(events.len().div_ceil(2));
-    waiting.push(second);
-    waiting.push(events);
+    pending.push(second);
+    pending.push(events);
 }
 
 #[async_trait]

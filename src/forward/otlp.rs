@@ -1,4 +1,4 @@
-//! Log records of OpenTelemetry over HTTP
+//! OpenTelemetry log records over HTTP
 //! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>), as JSON or as protobuf.
 //!
 //! The body of a log record is the event's text, so its bytes are preserved.
@@ -24,10 +24,11 @@ pub(super) struct Otlp {
     encoding: OtlpEncoding,
 }
 
-/// The contents of a log record.
+/// The content of a log record.
 struct LogRecord<'a> {
     /// The event time in nanoseconds since 1970.
     time: Option<u64>,
+    /// The time at which the request was created, in nanoseconds since 1970.
     observed: u64,
     event_name: String,
     body: Cow<'a, str>,
@@ -39,15 +40,15 @@ impl Otlp {
         Self { endpoint, encoding }
     }
 
-    /// Returns the number of rejected log records and the message of a response, or `None` if the body is not one of a
-    /// receiver of log records.
+    /// Returns the number of rejected log records and the message of a response, or `None` if the body is not that of an
+    /// OTLP response.
     fn rejected(&self, body: &[u8]) -> Option<(u64, String)> {
         match self.encoding {
             _ if body.is_empty() => Some((0, String::new())),
             OtlpEncoding::Json => {
                 let response: Value = serde_json::from_slice(body).ok()?;
                 let part = response.as_object()?.get("partialSuccess").unwrap_or(&Value::Null);
-                // A number of 64 bits is a text in JSON.
+                // In JSON, OTLP writes a 64-bit number as a string.
                 let count = match &part["rejectedLogRecords"] {
                     Value::Null => 0,
                     Value::String(text) => text.parse().ok()?,
@@ -78,7 +79,7 @@ impl Otlp {
     }
 }
 
-fn record(event: &ForwardedEvent, observed: u64) -> LogRecord<'_> {
+fn log_record(event: &ForwardedEvent, observed: u64) -> LogRecord<'_> {
     let fields = IndexedFields::read(event.bytes());
     let text = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
     let attributes = [
@@ -179,7 +180,7 @@ fn protobuf_body(records: &[LogRecord<'_>], capacity: usize) -> Vec<u8> {
 impl ForwardDestination for Otlp {
     fn body(&self, events: &[ForwardedEvent]) -> Vec<u8> {
         let observed = u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0);
-        let records: Vec<LogRecord<'_>> = events.iter().map(|event| record(event, observed)).collect();
+        let records: Vec<LogRecord<'_>> = events.iter().map(|event| log_record(event, observed)).collect();
         match self.encoding {
             OtlpEncoding::Json => json_body(&records),
             OtlpEncoding::Protobuf => protobuf_body(&records, size(events) + events.len() * 300),

@@ -36,14 +36,17 @@ impl RedactionConfig {
     }
 }
 
+/// What happens to a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Remove,
     Hash,
 }
 
+/// A member name of the redacted paths, with the names below it.
 #[derive(Debug, Default)]
 struct Node {
+    /// At the end of a path: its action and its number.
     action: Option<(Action, usize)>,
     members: BTreeMap<Vec<u8>, Node>,
 }
@@ -100,7 +103,7 @@ impl Redaction {
         }
         if matches!(path, "eventID" | "eventId") {
             return Err(format!(
-                "redact: {path} cannot be redacted: receivers recognize an event that is sent again by it"
+                "redact: {path} cannot be redacted: receivers need it to recognize an event that is sent again"
             ));
         }
         let mut node = &mut self.root;
@@ -118,8 +121,8 @@ impl Redaction {
         Ok(())
     }
 
-    /// Returns the event without the redacted fields, and with a member that names them. Returns `None` if it contains none
-    /// of them.
+    /// Returns the event with its fields removed or hashed, and with a member that names them. Returns `None` if the event
+    /// contains none of the fields.
     ///
     /// # Errors
     /// The event is not a JSON object, so its fields cannot be found.
@@ -144,7 +147,7 @@ impl Redaction {
                 note.insert(name.into(), paths.into());
             }
         }
-        // Before the closing brace.
+        // The member is inserted before the closing brace.
         out.pop();
         if out.last() != Some(&b'{') {
             out.push(b',');
@@ -153,7 +156,7 @@ impl Redaction {
         Ok(Some(out))
     }
 
-    /// Appends an object without the redacted members.
+    /// Appends an object with its members removed or hashed.
     fn object(&self, node: &Node, object: &[u8], out: &mut Vec<u8>, found: &mut [bool]) -> Option<()> {
         out.push(b'{');
         let mut is_first = true;
@@ -179,7 +182,7 @@ impl Redaction {
         is_complete.then_some(())
     }
 
-    /// Appends a value without the redacted members, or its hash.
+    /// Appends a value with its members removed or hashed, or the hash of the value.
     fn value(&self, node: &Node, value: RawValue<'_>, out: &mut Vec<u8>, found: &mut [bool]) -> Option<()> {
         if let Some((_, number)) = node.action {
             found[number] = true;
@@ -207,8 +210,8 @@ impl Redaction {
         }
     }
 
-    /// Returns the keyed hash of a value. The escapes of a string are decoded first, so that its spelling does not change the
-    /// hash.
+    /// Returns the keyed hash of a value. The escapes of a string are decoded first, so that equal strings have equal
+    /// hashes.
     fn hash(&self, value: RawValue<'_>) -> Option<String> {
         let content: Cow<'_, [u8]> = match value.bytes {
             [b'"', text @ .., b'"'] if !value.has_escape => Cow::Borrowed(text),
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn other_fields_keep_their_bytes_and_the_event_names_what_is_missing() {
+    fn other_fields_keep_their_bytes_and_the_event_names_the_redacted_fields() {
         let redaction = open(&["a.b", "list.secret"], &["ip"]).unwrap();
         let event = r#"{"n":1.50e2,"a":{"b":{"x":1},"c":"\u00e9"},"ip":"198.51.100.7","list":[{"secret":1,"k":2},3]}"#;
         let hash = hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY.as_bytes()), b"198.51.100.7").as_ref());
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_hide_no_field_and_do_not_change_the_hash() {
+    fn escaped_names_are_redacted_and_escaped_values_have_the_same_hash() {
         let redaction = open(&["secret"], &["ip"]).unwrap();
         let event = applied(&redaction, r#"{"s\u0065cret":"hunter2","secret":"hunter2","ip":"a\u0062"}"#).unwrap();
         assert!(!event.contains("hunter2"), "{event}");

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The time until the next attempt after an error that the destination did not cause.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
-/// A forward that can run.
+/// A forward with the segments that it reads.
 #[derive(Debug)]
 pub struct Forward {
     follower: ForwardFollower,
@@ -39,7 +39,7 @@ pub struct ForwardReport {
     pub refused: u64,
     /// Whether it is paused.
     pub paused: bool,
-    /// Whether its filter dropped every event that it ever read.
+    /// Whether its filter dropped every event that it has read.
     pub filter_drops_all: bool,
     /// Why it ended before the last event, if it did.
     pub error: Option<String>,
@@ -67,8 +67,8 @@ impl Forward {
         Ok(Self { follower, segments, state, ends })
     }
 
-    /// Sends the delivered events until `ends` says to end. After an error, which is logged, the work continues after a pause.
-    /// The report contains the error that ended the work, if there is one.
+    /// Sends the delivered events while `ends` is [`ForwardEnd::Running`], and then what the new value asks for. After an
+    /// error, which is logged, the work continues after a pause. The report contains the error that ended the work.
     pub async fn run(mut self) -> ForwardReport {
         let error = loop {
             // Everything that is committed before this point is read below.

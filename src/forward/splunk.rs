@@ -27,13 +27,13 @@ const POLLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 #[derive(Debug)]
 pub(super) struct Splunk {
     endpoint: Endpoint,
-    /// The members of each event before its time.
+    /// The start of the JSON object of each event, without the closing brace.
     metadata: String,
     /// The URL of the acknowledgements, and the channel.
     acknowledgement: Option<(DestinationUrl, String)>,
 }
 
-/// A response. Other members are not needed.
+/// A response of the collector. Other members are ignored.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CollectorResponse {
@@ -73,7 +73,7 @@ impl Splunk {
             }
             false => None,
         };
-        // Without the closing brace.
+        // The time and the event are added before the closing brace.
         Ok(Self { endpoint, metadata: metadata[..metadata.len() - 1].to_owned(), acknowledgement })
     }
 
@@ -88,7 +88,7 @@ impl Splunk {
         let mut wait = POLLS.0;
         loop {
             let body = format!("{{\"acks\":[{number}]}}").into_bytes();
-            let response = self.endpoint.ask(url, "application/json", &self.channel(), body).await;
+            let response = self.endpoint.post(url, "application/json", &self.channel(), body).await;
             match self.endpoint.outcome(&response) {
                 ForwardOutcome::Accepted => {}
                 failed @ (ForwardOutcome::Retry { .. } | ForwardOutcome::Blocked { .. }) => return failed,

@@ -43,7 +43,7 @@ impl ForwardDestination for SignedWebhook {
     async fn send(&self, request: &ForwardRequest<'_>, now: i64) -> ForwardOutcome {
         let headers: Vec<(&str, String)> = match &self.signer {
             Some(signer) => signer.headers(&request.id, now, &request.content).into(),
-            // A receiver recognizes repeats by the ID.
+            // An unsigned request has an ID too, because a receiver recognizes repeats by it.
             None => vec![("webhook-id", request.id.clone()), ("webhook-timestamp", now.to_string())],
         };
         let content_type = match self.format {

@@ -51,6 +51,7 @@ struct RefusedView<'a> {
     event_id: &'a str,
     status: u16,
     response: &'a str,
+    /// The time of the last refusal.
     refused: String,
     attempts: u32,
     retry: bool,
@@ -77,7 +78,7 @@ fn list_refused(followed: &FollowedFolder, limit: u32, json: bool) -> Result<u8,
                     "{status}  {time}  {forward}  {}  {}{}\n",
                     one_line(event_id),
                     one_line(response),
-                    if *retry { "  (sent again with the next run)" } else { "" }
+                    if *retry { "  (will be sent again)" } else { "" }
                 )),
             }
         }
@@ -85,7 +86,7 @@ fn list_refused(followed: &FollowedFolder, limit: u32, json: bool) -> Result<u8,
     Ok(0)
 }
 
-/// Opens the state database, and returns the names of the named forward, or of all.
+/// Opens the state database, and returns the name of the selected forward, or the names of all.
 fn open(args: &ForwardNameArgs) -> Result<(StateDatabase, Vec<String>), String> {
     let dest = args.dest.clone().map_or_else(|| default_folder("--dest DEST"), Ok)?;
     let path = Path::new(&dest).join(".trailhose").join(STATE_FILE);
@@ -118,7 +119,9 @@ fn retry(args: &ForwardNameArgs, json: bool) -> Result<u8, String> {
             true => print_json(&serde_json::json!({"forward": name, "refused_events": refused})),
             false => {
                 let events = counted(refused, "refused event");
-                print(&format!("{name}: sends again at once, with {events}; a running `trailhose sync` is needed.\n"));
+                print(&format!(
+                    "{name}: the circuit is closed. A running or the next `trailhose sync` also sends {events} again.\n"
+                ));
             }
         }
     }

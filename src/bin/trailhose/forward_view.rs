@@ -18,7 +18,7 @@ pub(crate) struct ForwardView {
     /// Why the last request failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// The number of requests, with those that failed.
+    /// The number of requests, including failed ones.
     pub(crate) requests: u64,
     /// The number of requests that repeated the request before.
     pub(crate) repeated_requests: u64,

@@ -22,7 +22,7 @@ pub(crate) fn spool(_: Option<PathBuf>, _: &str) -> Result<PathBuf, String> {
 /// a position of its own.
 ///
 /// # Errors
-/// The URL has no host.
+/// The URL is invalid.
 #[cfg(feature = "forward")]
 pub(crate) fn spool(named: Option<PathBuf>, url: &str) -> Result<PathBuf, String> {
     let host = trailhose::http::DestinationUrl::parse(url, true).map_err(|error| format!("DEST: {error}"))?;
@@ -33,7 +33,7 @@ pub(crate) fn spool(named: Option<PathBuf>, url: &str) -> Result<PathBuf, String
     Ok(named.unwrap_or_else(|| Path::new(SPOOLS).join(format!("{host}-{hash}"))))
 }
 
-/// Checks that no option of a webhook is set, because the destination is none.
+/// Checks that no option of a webhook is set, because the destination is not a webhook.
 ///
 /// # Errors
 /// An option is set.
