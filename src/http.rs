@@ -1,4 +1,4 @@
-//! Sends HTTP requests to destinations outside of AWS: alerts and forwards.
+//! Sends the HTTP requests of alerts and forwards to destinations outside of AWS.
 //!
 //! The client follows no redirects and uses no proxy. It connects only to addresses that were checked after the name was
 //! resolved, so a name that changes between the check and the connection has no effect. Each request has a time limit, and
@@ -109,7 +109,7 @@ impl DestinationUrl {
     /// # Errors
     /// See [`UrlError`].
     pub fn parse(text: &str, allow_private: bool) -> Result<Self, UrlError> {
-        // The same parser as in the client, so that both see the same host.
+        // The client uses the same parser, so both see the same host.
         let uri: ::http::Uri = text.parse().map_err(|_| UrlError::Invalid)?;
         let authority = uri.authority().ok_or(UrlError::Invalid)?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(UrlError::Invalid)?;
@@ -132,7 +132,7 @@ impl DestinationUrl {
         Ok(Self { url: text.to_owned(), host: host.to_owned() })
     }
 
-    /// Returns a text without the path of this URL, in case a response quotes it.
+    /// Returns a text without the path of this URL. A response can quote the path, which can be a secret.
     pub(crate) fn mask(&self, text: &str) -> String {
         let path =
             self.url.find("://").and_then(|at| self.url[at + 3..].find('/').map(|end| &self.url[at + 3 + end..]));

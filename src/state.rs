@@ -55,7 +55,7 @@ const UPGRADES: [&str; 5] = [
     ) WITHOUT ROWID;",
     "ALTER TABLE followers ADD COLUMN filtered INTEGER NOT NULL DEFAULT 0;",
     // `content` is NULL for findings over the limit of their rule and hour. `alerted` is the finding of a window's first
-    // alert. `due` is in milliseconds, other times in seconds since 1970.
+    // alert. `due` is in milliseconds since 1970; all other times are in seconds since 1970.
     "
     CREATE TABLE findings (
         id TEXT PRIMARY KEY, rule TEXT NOT NULL, group_id TEXT NOT NULL, window INTEGER NOT NULL, time INTEGER,
@@ -80,8 +80,8 @@ const UPGRADES: [&str; 5] = [
     CREATE TABLE circuits (
         destination TEXT PRIMARY KEY, failures INTEGER NOT NULL, open_until INTEGER NOT NULL, error TEXT NOT NULL
     ) WITHOUT ROWID;",
-    // `batch` is the ID of the last request. `wait_until` is in milliseconds, other times in seconds since 1970. A refused
-    // event has the ID of the request in which it was refused alone.
+    // `batch` is the ID of the last request. In `refused_events`, it is the ID of a request with only this event.
+    // `wait_until` is in milliseconds since 1970; all other times are in seconds since 1970.
     "
     CREATE TABLE forwards (
         name TEXT PRIMARY KEY, paused INTEGER NOT NULL, failures INTEGER NOT NULL, refusals INTEGER NOT NULL,
@@ -149,7 +149,7 @@ pub enum StateError {
     InUse {
         /// The name of the follower.
         name: String,
-        /// The process that holds the lock, as far as it is known.
+        /// The process that holds the lock, if it is known.
         holder: String,
         /// The lock file.
         path: PathBuf,
@@ -187,7 +187,7 @@ pub struct FollowerState {
     pub filtered: u64,
     /// The number of unreadable segments that a person decided to skip.
     pub skipped_segments: u64,
-    /// The number of events in them, as far as it is known.
+    /// The number of events in the skipped segments, as far as it is known.
     pub skipped_events: u64,
 }
 
@@ -210,11 +210,11 @@ impl StateDatabase {
     /// # Errors
     /// Returns an error if the file cannot be opened, is not a state database, or is from a newer version.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let unopened = |reason: String| StateError::Open { path: path.to_owned(), reason };
+        let cannot_open = |reason: String| StateError::Open { path: path.to_owned(), reason };
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| unopened(error.to_string()))?;
+            std::fs::create_dir_all(folder).map_err(|error| cannot_open(error.to_string()))?;
         }
-        let mut connection = Connection::open(path).map_err(|error| unopened(error.to_string()))?;
+        let mut connection = Connection::open(path).map_err(|error| cannot_open(error.to_string()))?;
         prepare(&mut connection, path)?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
@@ -280,8 +280,8 @@ impl StateDatabase {
     /// [`StateError::InUse`] if another process has it.
     pub fn lock_follower(&self, name: &str) -> Result<FollowerLock, StateError> {
         let path = self.path.with_file_name(format!("follower-{name}.lock"));
-        let unopened = |error: std::io::Error| StateError::Open { path: path.clone(), reason: error.to_string() };
-        match sqlite_file::lock(&path).map_err(unopened)? {
+        let cannot_open = |error: std::io::Error| StateError::Open { path: path.clone(), reason: error.to_string() };
+        match sqlite_file::lock(&path).map_err(cannot_open)? {
             FileLock::Taken(file) => Ok(FollowerLock { _file: file }),
             FileLock::InUse(holder) => Err(StateError::InUse { name: name.to_owned(), holder, path }),
         }
@@ -433,7 +433,7 @@ mod tests {
 
     /// The database cannot grow, as on a full disk. The previous state remains.
     #[test]
-    fn full_disk_is_named_and_keeps_the_previous_state() {
+    fn full_disk_is_reported_and_keeps_the_previous_state() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap();
         let before = FollowerState { folder: "f".into(), ..FollowerState::default() };

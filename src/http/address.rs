@@ -1,4 +1,4 @@
-//! Which addresses a request may be sent to.
+//! The addresses to which requests may be sent.
 
 use hyper_util::client::legacy::connect::dns::Name;
 use std::error::Error;
@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// The addresses of a name.
-type Resolved = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+/// A future that resolves a name to its addresses.
+type ResolveFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// Resolves names, and returns only addresses that may be used. The client connects to these addresses, and does not
 /// resolve the name again.
@@ -18,7 +18,7 @@ type Resolved = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 pub(super) struct AddressGuard {
     /// Whether addresses that are not public may be used.
     allow_private: bool,
-    resolve: Arc<dyn Fn(String) -> Resolved + Send + Sync>,
+    resolve: Arc<dyn Fn(String) -> ResolveFuture + Send + Sync>,
 }
 
 impl std::fmt::Debug for AddressGuard {
@@ -63,7 +63,7 @@ impl AddressGuard {
     /// Creates a guard that resolves names with a function.
     pub(super) fn with_resolver(
         allow_private: bool,
-        resolve: impl Fn(String) -> Resolved + Send + Sync + 'static,
+        resolve: impl Fn(String) -> ResolveFuture + Send + Sync + 'static,
     ) -> Self {
         Self { allow_private, resolve: Arc::new(resolve) }
     }
@@ -112,14 +112,14 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    let embedded = |high: u16, low: u16| {
+    let is_embedded_public = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
         // IPv4-mapped, translated (NAT64) and 6to4 addresses reach the IPv4 address that they contain.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        [0x2002, high, low, ..] => embedded(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_embedded_public(high, low),
+        [0x2002, high, low, ..] => is_embedded_public(high, low),
         // Protocol assignments with Teredo, and documentation.
         [0x2001, second, ..] => second >= 0x200 && second != 0xdb8,
         [0x3fff, second, ..] => second >= 0x1000,

@@ -22,7 +22,7 @@ impl SigningKeys {
     /// A key cannot be read or is invalid. The message does not contain it.
     pub fn read(source: &SecretSource) -> Result<Self, String> {
         let secrets = source.read_list().map_err(|error: SecretError| error.to_string())?;
-        let keys = secrets.iter().map(key).collect::<Option<Vec<_>>>();
+        let keys = secrets.iter().map(parse_key).collect::<Option<Vec<_>>>();
         keys.map(Self).ok_or_else(|| {
             format!(
                 "a key in {source} is invalid: expected {KEY_PREFIX} and the Base64 form of {} to {} random bytes",
@@ -39,7 +39,7 @@ impl fmt::Debug for SigningKeys {
     }
 }
 
-fn key(secret: &Secret) -> Option<hmac::Key> {
+fn parse_key(secret: &Secret) -> Option<hmac::Key> {
     let text = secret.expose().strip_prefix(KEY_PREFIX)?;
     let bytes = base64_simd::STANDARD.decode_to_vec(text).ok()?;
     KEY_BYTES.contains(&bytes.len()).then(|| hmac::Key::new(hmac::HMAC_SHA256, &bytes))

@@ -57,7 +57,7 @@ fn urls_are_checked_and_never_printed() {
 #[tokio::test]
 async fn private_address_of_a_name_is_refused_before_the_connection() {
     let (url, requests) = server(reply("200 OK", b""), Duration::ZERO).await;
-    // The scheme is checked with the URL, so this name is checked as if its URL were encrypted.
+    // `post` allows every URL, because the test server has no TLS. Only the client checks the address.
     let error = post(&url, &HttpClient::new(false)).await.unwrap_err();
     assert!(matches!(error, SendError::Address(address) if address.is_loopback()), "{error}");
     assert_eq!(requests.load(Ordering::SeqCst), 0);
@@ -78,7 +78,7 @@ async fn start_of_a_long_response_is_read() {
     let reply = post(&url, &HttpClient::new(true)).await.unwrap();
     assert_eq!((reply.status, reply.body.len()), (200, MAX_RESPONSE));
     assert_eq!(reply.excerpt(str::to_owned).len(), MAX_EXCERPT);
-    // A secret at the place of the cut is removed as a whole.
+    // A secret that would be cut is removed as a whole.
     let quoted = HttpReply { body: format!("{}/services/hunter2", "x".repeat(190)).into_bytes(), ..reply };
     let text = quoted.excerpt(|text| text.replace("/services/hunter2", "/…"));
     assert!(text.ends_with("x/…"), "{text}");
@@ -96,7 +96,7 @@ async fn lost_and_late_responses_are_errors() {
 }
 
 #[tokio::test]
-async fn wait_of_a_response_is_limited() {
+async fn retry_after_is_limited_to_an_hour() {
     for (header, expected) in [("7", 7), ("100000", 3_600), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)] {
         let (url, _) = server(reply(&format!("503 Busy\r\nretry-after: {header}"), b""), Duration::ZERO).await;
         let reply = post(&url, &HttpClient::new(true)).await.unwrap();
@@ -105,8 +105,8 @@ async fn wait_of_a_response_is_limited() {
     assert_eq!(retry_after("soon"), None);
 }
 
-/// Resolves a name to one address after another, the last one again and again. Returns the guard and the number of
-/// resolutions.
+/// Creates a guard that resolves a name to the next address each time, and to the last one after that. Also returns the
+/// number of resolutions.
 fn changing_name(allow_private: bool, addresses: &[&str]) -> (AddressGuard, Arc<AtomicU64>) {
     let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
     let resolutions = Arc::new(AtomicU64::new(0));
@@ -121,7 +121,8 @@ fn changing_name(allow_private: bool, addresses: &[&str]) -> (AddressGuard, Arc<
 
 #[tokio::test]
 async fn name_that_changes_after_the_check_has_no_effect() {
-    // A public address for the check, and then this computer. The check returns the addresses for the connection.
+    // The first resolution finds a public address, the second one a loopback address. The guard returns the addresses for
+    // the connection.
     let (mut guard, resolutions) = changing_name(false, &["8.8.8.8", "127.0.0.1"]);
     let name = || "changes.example".parse().unwrap();
     let found: Vec<_> = tower::Service::call(&mut guard, name()).await.unwrap().map(|found| found.ip()).collect();

@@ -1,4 +1,4 @@
-//! Certificates of a client: whom it trusts, and how it identifies itself.
+//! Certificates of a client: those that it trusts, and its own.
 
 use hyper_rustls::ConfigBuilderExt;
 use rustls::crypto::ring::default_provider;
@@ -40,7 +40,7 @@ pub enum TlsError {
 
 /// Returns a configuration that trusts the root certificates of the system.
 pub(super) fn system_config() -> ClientConfig {
-    trusting_system().with_no_client_auth()
+    with_system_roots().with_no_client_auth()
 }
 
 type WantsClientCertificate = ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
@@ -51,7 +51,7 @@ fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
         .expect("the provider supports TLS 1.2 and 1.3")
 }
 
-fn trusting_system() -> WantsClientCertificate {
+fn with_system_roots() -> WantsClientCertificate {
     match builder().with_native_roots() {
         Ok(config) => config,
         Err(error) => {
@@ -65,7 +65,7 @@ impl TlsFiles {
     /// Returns the configuration of a client.
     pub(super) fn config(&self) -> Result<ClientConfig, TlsError> {
         let config = match &self.ca {
-            None => trusting_system(),
+            None => with_system_roots(),
             Some(path) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(path)? {

@@ -6,7 +6,7 @@ use crate::finding_store::{FindingFilter, FindingState, RecordedFindings, Route,
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 /// The maximum number of windows that one transaction closes.
-const WINDOWS_CLOSED: u32 = 500;
+const MAX_CLOSED_WINDOWS: u32 = 500;
 
 impl StateDatabase {
     /// Durably records findings, their windows, and the alerts that follow from them. A finding that is recorded already
@@ -36,10 +36,10 @@ impl StateDatabase {
     pub fn close_windows(&self, routes: &[Route], grace: i64, now: i64) -> Result<u64, StateError> {
         let mut closed = 0;
         loop {
-            let some = close_some(&mut self.connection(), routes, now.saturating_sub(grace), now);
-            let some = some.map_err(|error| self.failed(error))?;
-            closed += some;
-            if some < u64::from(WINDOWS_CLOSED) {
+            let batch = close_batch(&mut self.connection(), routes, now.saturating_sub(grace), now);
+            let batch = batch.map_err(|error| self.failed(error))?;
+            closed += batch;
+            if batch < u64::from(MAX_CLOSED_WINDOWS) {
                 return Ok(closed);
             }
         }
@@ -57,7 +57,7 @@ impl StateDatabase {
         let state = filter.state.map(FindingState::name);
         let (time, id) = filter.after.clone().unzip();
         let rows = self.connection().prepare_cached(sql).and_then(|mut found| {
-            found.query_map(params![state, filter.rule, filter.since, filter.limit, time, id], stored)?.collect()
+            found.query_map(params![state, filter.rule, filter.since, filter.limit, time, id], finding_row)?.collect()
         });
         rows.map_err(|error| self.failed(error))
     }
@@ -74,7 +74,7 @@ impl StateDatabase {
         rows.map_err(|error| self.failed(error))
     }
 
-    /// Returns the findings whose ID starts with this text, at most two.
+    /// Returns the findings whose ID starts with this text, at most two: a second one shows that the text is ambiguous.
     ///
     /// # Errors
     /// Errors of SQLite.
@@ -84,7 +84,7 @@ impl StateDatabase {
         let rows = self
             .connection()
             .prepare_cached(sql)
-            .and_then(|mut found| found.query_map([start.to_ascii_lowercase()], stored)?.collect());
+            .and_then(|mut found| found.query_map([start.to_ascii_lowercase()], finding_row)?.collect());
         rows.map_err(|error| self.failed(error))
     }
 
@@ -140,7 +140,7 @@ fn record_all(
     transaction.commit().map(|()| recorded)
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
+fn finding_row(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
     let content: Option<String> = row.get(8)?;
     Ok(StoredFinding {
         id: row.get(0)?,
@@ -151,19 +151,19 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
         recorded: row.get(5)?,
         state: row.get(6)?,
         note: row.get(7)?,
-        finding: content.as_deref().map(|content| parsed(content, 8)).transpose()?,
+        finding: content.as_deref().map(|content| parse_json(content, 8)).transpose()?,
     })
 }
 
 /// Parses a JSON column.
-pub(super) fn parsed<T: serde::de::DeserializeOwned>(content: &str, column: usize) -> rusqlite::Result<T> {
+pub(super) fn parse_json<T: serde::de::DeserializeOwned>(content: &str, column: usize) -> rusqlite::Result<T> {
     let invalid =
         |error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error));
     serde_json::from_str(content).map_err(invalid)
 }
 
 /// Renders a JSON column.
-pub(super) fn rendered(content: &impl serde::Serialize) -> rusqlite::Result<String> {
+pub(super) fn to_json(content: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(content).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
@@ -190,7 +190,7 @@ fn record(
         .execute(params![finding.rule.id, hour])?;
     let start = grouping.window_start(time);
     let state = if finding.suppression.is_some() { FindingState::Suppressed } else { FindingState::Open }.name();
-    let content = if is_overflow { None } else { Some(rendered(finding)?) };
+    let content = if is_overflow { None } else { Some(to_json(finding)?) };
     transaction.prepare_cached("INSERT INTO findings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(
         params![id.to_string(), finding.rule.id, group, start, time, now, state, finding.suppression, content],
     )?;
@@ -212,7 +212,7 @@ fn record(
     if is_overflow {
         recorded.overflow += 1;
         if grouping.may_alert(time, now) {
-            // One for each rule and hour: further ones have the same ID.
+            // All overflow alerts of a rule and an hour have the same ID, so only the first one is enqueued.
             let window = AlertWindow { start: hour, end: hour + 3_600 };
             let alert = alert(AlertKind::Overflow, finding.rule.id.clone(), window, grouping.findings_per_hour);
             recorded.alerts += super::outbox::enqueue(transaction, &alert, routes)?;
@@ -230,7 +230,8 @@ fn is_recorded(transaction: &Transaction<'_>, id: FindingId) -> rusqlite::Result
     transaction.prepare_cached(sql)?.exists([id.to_string()])
 }
 
-/// Returns the number of findings of a rule in an hour that are stored with their details.
+/// Returns the number of findings of a rule in an hour that are stored with their details. Adds the row of the hour if it
+/// does not exist.
 fn stored_in_hour(transaction: &Transaction<'_>, rule: &str, hour: i64) -> rusqlite::Result<u64> {
     let sql = "INSERT INTO rule_hours VALUES (?1, ?2, 0, 0) ON CONFLICT DO UPDATE SET stored = stored RETURNING stored";
     let stored: i64 = transaction.prepare_cached(sql)?.query_row(params![rule, hour], |row| row.get(0))?;
@@ -252,16 +253,16 @@ fn count_in_window(
     })
 }
 
-/// Closes windows that ended at or before `until` in one transaction, at most [`WINDOWS_CLOSED`], and returns their
+/// Closes windows that ended at or before `until` in one transaction, at most [`MAX_CLOSED_WINDOWS`], and returns their
 /// number.
-fn close_some(connection: &mut Connection, routes: &[Route], until: i64, now: i64) -> rusqlite::Result<u64> {
+fn close_batch(connection: &mut Connection, routes: &[Route], until: i64, now: i64) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     type OpenWindow = (String, i64, i64, i64, Option<String>);
     let sql = "SELECT group_id, start, stop, findings, alerted FROM windows WHERE closed IS NULL AND stop <= ?1
          ORDER BY stop, group_id LIMIT ?2";
     let ended: Vec<OpenWindow> = transaction
         .prepare_cached(sql)?
-        .query_map(params![until, WINDOWS_CLOSED], |row| {
+        .query_map(params![until, MAX_CLOSED_WINDOWS], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
@@ -275,7 +276,7 @@ fn close_some(connection: &mut Connection, routes: &[Route], until: i64, now: i6
                 group: group.clone(),
                 window: AlertWindow { start: *start, end: *end },
                 count: findings.cast_unsigned(),
-                finding: parsed(content, 4)?,
+                finding: parse_json(content, 4)?,
                 recorded: now,
             };
             super::outbox::enqueue(&transaction, &alert, routes)?;

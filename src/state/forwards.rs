@@ -66,11 +66,11 @@ impl ForwardState {
 pub struct RefusedEvent {
     /// Its number.
     pub number: i64,
-    /// The ID of the request that contained only this event.
+    /// The ID of a request with only this event.
     pub batch: String,
     /// The event ID.
     pub event_id: String,
-    /// The event's own bytes, before redaction.
+    /// The bytes before redaction.
     pub content: Vec<u8>,
     /// The status of the response.
     pub status: u16,
@@ -87,7 +87,7 @@ pub struct RefusedEvent {
 const COLUMNS: &str =
     "paused, failures, refusals, wait_until, error, requests, repeats, accepted, last_accepted, name FROM forwards";
 
-const REFUSED: &str =
+const REFUSED_COLUMNS: &str =
     "number, batch, event_id, content, status, response, recorded, attempts, retry FROM refused_events";
 
 impl StateDatabase {
@@ -156,7 +156,7 @@ impl StateDatabase {
         self.write(|transaction| transaction.prepare_cached(sql)?.execute(params![name, wait_until, error]).map(drop))
     }
 
-    /// Durably stores a refused event. An event that was refused in the same request before is replaced.
+    /// Durably stores a refused event. An event that is stored already gets the new response, and its attempts are counted.
     ///
     /// # Errors
     /// Errors of SQLite.
@@ -182,12 +182,12 @@ impl StateDatabase {
         })
     }
 
-    /// Returns the first refused event of a forward that is to be sent again.
+    /// Returns the first refused event of a forward that is marked to be sent again.
     ///
     /// # Errors
     /// Errors of SQLite.
     pub fn next_retried_event(&self, name: &str) -> Result<Option<RefusedEvent>, StateError> {
-        let sql = format!("SELECT {REFUSED} WHERE forward = ?1 AND retry ORDER BY number LIMIT 1");
+        let sql = format!("SELECT {REFUSED_COLUMNS} WHERE forward = ?1 AND retry ORDER BY number LIMIT 1");
         let found = self
             .connection()
             .prepare_cached(&sql)
@@ -222,7 +222,7 @@ impl StateDatabase {
     /// # Errors
     /// Errors of SQLite.
     pub fn refused_events(&self, name: &str, limit: u32) -> Result<Vec<RefusedEvent>, StateError> {
-        let sql = format!("SELECT {REFUSED} WHERE forward = ?1 ORDER BY status, number LIMIT ?2");
+        let sql = format!("SELECT {REFUSED_COLUMNS} WHERE forward = ?1 ORDER BY status, number LIMIT ?2");
         let rows = self
             .connection()
             .prepare_cached(&sql)

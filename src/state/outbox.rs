@@ -1,9 +1,9 @@
-//! The outbox: alerts that are recorded and not yet sent, for each destination.
+//! The outbox: the alerts for each destination, with their states.
 //!
-//! An alert is recorded in the same transaction as what caused it. It stays until a destination acknowledged it or
-//! refused it. Within a group, an alert is due only after all earlier ones are sent or failed.
+//! An alert is recorded in the same transaction as its cause. It is pending until the destination acknowledges it or
+//! refuses it. Within a group, an alert is due only after all earlier ones are sent or failed.
 
-use super::findings::{parsed, rendered};
+use super::findings::{parse_json, to_json};
 use super::{StateDatabase, StateError};
 use crate::finding::{Alert, DetectionFinding, Grouping};
 use crate::finding_store::{AlertState, Circuit, FindingStore, PendingAlert, RecordedFindings, Route, StoredAlert};
@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 /// Adds an alert to the outbox of each destination that gets it, unless it is there already. Returns the number of new
 /// entries.
 pub(super) fn enqueue(transaction: &Transaction<'_>, alert: &Alert, routes: &[Route]) -> rusqlite::Result<u64> {
-    let (id, content) = (alert.id(), rendered(alert)?);
+    let (id, content) = (alert.id(), to_json(alert)?);
     let mut new = 0;
     for route in routes.iter().filter(|route| route.gets(alert)) {
         let sql = "INSERT OR IGNORE INTO alerts (id, destination, group_id, content, state, recorded, attempts, due)
@@ -39,7 +39,7 @@ impl StateDatabase {
             let pending = |row: &Row<'_>| {
                 Ok(PendingAlert {
                     number: row.get(0)?,
-                    alert: parsed(&row.get::<_, String>(1)?, 1)?,
+                    alert: parse_json(&row.get::<_, String>(1)?, 1)?,
                     attempts: row.get(2)?,
                     recorded: row.get(3)?,
                 })
@@ -139,7 +139,7 @@ impl StateDatabase {
             let stored = |row: &Row<'_>| {
                 Ok(StoredAlert {
                     number: row.get(0)?,
-                    alert: parsed(&row.get::<_, String>(1)?, 1)?,
+                    alert: parse_json(&row.get::<_, String>(1)?, 1)?,
                     destination: row.get(2)?,
                     state: row.get(3)?,
                     attempts: row.get(4)?,
@@ -166,8 +166,9 @@ impl StateDatabase {
         rows.map_err(|error| self.failed(error))
     }
 
-    /// Makes failed alerts pending again, and closes the circuits of their destinations. `numbers` selects some of them;
-    /// without numbers, all failed ones are retried. Returns their number. `now` is in seconds since 1970.
+    /// Makes failed alerts pending again: those with these `numbers`, or all if it is empty. Closes the circuits of all
+    /// destinations, and makes all pending alerts due at once. Returns the number of failed alerts that became pending.
+    /// `now` is in seconds since 1970.
     ///
     /// # Errors
     /// Errors of SQLite.

@@ -42,7 +42,7 @@ pub struct RunCounts {
     pub objects: u64,
     /// Events in these objects.
     pub events: u64,
-    /// Events that it delivered, with oversize events.
+    /// Events that it delivered, including oversize events.
     pub delivered: u64,
     /// Events that were delivered before.
     pub duplicates: u64,
@@ -125,7 +125,8 @@ impl StateDatabase {
         })
     }
 
-    /// Records that the runs of an earlier process ended. Only one process may run sources. Returns their number.
+    /// Records that the unfinished runs were stopped, and returns their number. They belong to an earlier process, because
+    /// only one process may run sources.
     ///
     /// # Errors
     /// Errors of SQLite.

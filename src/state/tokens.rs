@@ -65,7 +65,7 @@ impl StateDatabase {
         })
     }
 
-    /// Durably revokes a token. Returns false if there is no such token that is valid. `now` is in seconds since 1970.
+    /// Durably revokes a token. Returns false if there is no valid token with this name. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// Errors of SQLite.

@@ -38,7 +38,8 @@ fn alert_kinds(state: &StateDatabase) -> Vec<AlertKind> {
     state.alerts(None, 1_000).unwrap().iter().map(|stored| stored.alert.kind).collect()
 }
 
-/// The windows with their counts. Whether a finding is late depends on the time of its arrival.
+/// Returns the windows with their counts of findings. The counts of late findings are omitted, because they depend on when
+/// a finding is recorded.
 fn windows(state: &StateDatabase) -> Vec<(String, i64, i64)> {
     let connection = state.connection();
     let mut found = connection.prepare("SELECT group_id, start, findings FROM windows ORDER BY 1, 2").unwrap();
@@ -134,7 +135,7 @@ fn findings_over_the_limit_of_an_hour_are_counted_once() {
 }
 
 #[test]
-fn state_of_a_finding_is_found_by_the_start_of_its_id() {
+fn finding_is_found_by_the_start_of_its_id() {
     let Opened { state, .. } = &open();
     let found = finding(1, 1, NOW, 1);
     let id = found.id().to_string();
@@ -151,7 +152,7 @@ fn state_of_a_finding_is_found_by_the_start_of_its_id() {
 }
 
 #[test]
-fn alerts_of_a_group_are_due_in_order_and_of_other_groups_at_once() {
+fn alerts_of_a_group_are_due_in_order_and_do_not_delay_other_groups() {
     let Opened { state, .. } = &open();
     let findings: Vec<DetectionFinding> = (0..3).map(|event| finding(1, event, NOW + i64::from(event), 1)).collect();
     state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
@@ -216,7 +217,7 @@ proptest! {
             let reports: Vec<_> = state.rule_reports().unwrap().into_iter().map(|report| RuleReport { late: 0, ..report }).collect();
             let found = (ids(&state), windows(&state), reports);
             let counted: i64 = found.1.iter().map(|(.., count)| count).sum();
-            prop_assert_eq!(counted, found.0.len() as i64, "the counts are those of different IDs");
+            prop_assert_eq!(counted, found.0.len() as i64, "each finding is counted in one window, once");
             prop_assert_eq!(expected.get_or_insert_with(|| found.clone()), &found);
             // Each window alerts at most once, and has at most one summary.
             let alerts = state.alerts(None, u32::MAX).unwrap();
