@@ -92,7 +92,7 @@ pub struct ServeSettings {
     pub drain: Duration,
 }
 
-/// What the routes use.
+/// The state that all routes share.
 #[derive(Debug)]
 struct ApiState {
     settings: ServeSettings,
@@ -133,7 +133,7 @@ struct Peer {
     is_tls: bool,
 }
 
-/// What a request changed, for the audit log, if its path does not contain it.
+/// What a request changes, or `athena` for a billed query. For the audit log, if the path does not contain it.
 #[derive(Debug, Clone, Default)]
 struct AuditTarget(Arc<Mutex<Option<String>>>);
 
@@ -148,7 +148,7 @@ impl AuditTarget {
 }
 
 /// Waits until a value becomes true. Waits forever if the sender was dropped.
-async fn is_true(receiver: &mut watch::Receiver<bool>) {
+async fn becomes_true(receiver: &mut watch::Receiver<bool>) {
     if receiver.wait_for(|&value| value).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -180,8 +180,8 @@ impl Server {
     /// Listens, and starts to read the sources: those of the settings, and those that the API added before.
     ///
     /// # Errors
-    /// The address cannot be used, or beyond loopback there is no token; the certificate or the state database cannot be
-    /// read.
+    /// The address cannot be used; the server would listen beyond loopback without a valid token; the certificate or the
+    /// state database cannot be read.
     pub async fn start(
         settings: ServeSettings,
         folder: ServedFolder,
@@ -234,8 +234,8 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Answers requests until `halt` becomes true. Then no source and no request is started, and what is in progress is
-    /// finished within the limit of the settings.
+    /// Answers requests until `halt` becomes true. Then no run of a source is started and no request is accepted. What is in
+    /// progress is finished within the limit of the settings.
     pub async fn run(self, mut halt: watch::Receiver<bool>) -> ServerEnd {
         let Self { api, listener, tls } = self;
         let (stop, stops) = watch::channel(false);
@@ -250,7 +250,7 @@ impl Server {
             tokio::spawn(tls.follow_files(stops.clone()));
         }
         let accepting = tokio::spawn(listen::accept(listener, config, guard::router(Arc::clone(&api)), stops));
-        is_true(&mut halt).await;
+        becomes_true(&mut halt).await;
         api.is_stopping.store(true, Ordering::Relaxed);
         let started = Instant::now();
         let limit = api.settings.drain;

@@ -20,7 +20,7 @@ const HOSTILE_EVENT: &str = "00000000-0000-4000-8000-000000000002";
 
 const WEBHOOK_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// The time in which the server listens. Other tests run at the same time.
+/// The time limit for the start of the server. It is long, because other tests run at the same time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns an event of a user who makes requests with [`ACCESS_KEY`].
@@ -52,7 +52,7 @@ fn event(number: u32, time: &str, (service, name): (&str, &str), agent: &str, bu
 fn hostile_bucket() -> Bucket {
     let bucket = Bucket::new();
     let script = "<script>document.title='owned';window.owned=1</script><img src=x onerror=\"window.owned=1\">";
-    // The last one is new, because old events do not alert.
+    // The last event is new, because old events do not alert.
     let now = jiff::Timestamp::now().to_string();
     let events = [
         event(1, "2026-01-16T10:00:01Z", ("s3", "ListBuckets"), "aws-cli/2.31.0", "reports"),
@@ -71,7 +71,7 @@ fn hostile_bucket() -> Bucket {
 }
 
 #[test]
-fn a_person_uses_the_console() {
+fn console_works_in_a_browser() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let mock = path.join("bucket");
@@ -140,7 +140,7 @@ fn get(address: &str, path: &str, headers: &str) -> String {
 /// Every metric of the dashboard and of the alert rules is in the answer of the server, so that no panel is empty because of
 /// a wrong name. The answer contains only metrics that have a value.
 fn metrics_of_the_dashboard_exist(address: &str, token: &str) {
-    // A refusal, so that its metric has a value. The default limit is 50 requests per second.
+    // The metric of refused requests has a value only after a refusal. The default limit is 50 requests per second.
     let is_refused = (0..2_000).any(|_| get(address, "/healthz", "").starts_with("HTTP/1.1 429 "));
     assert!(is_refused, "2,000 requests were not limited");
     let authorization = format!("Authorization: Bearer {token}\r\n");

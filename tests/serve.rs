@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const READ_SCOPES: &str = "/v1/sources";
+const READ_PATH: &str = "/v1/sources";
 
 /// Returns a server whose source is read and indexed.
 fn filled(site: &Site) -> Server {
@@ -38,7 +38,7 @@ fn delivered_events_are_found_paged_and_returned_with_their_bytes() {
         "{ran}"
     );
 
-    // All pages together are all events, newest first.
+    // The pages together contain every event, the newest first.
     let (mut cursor, mut ids, mut times) = (String::new(), Vec::new(), Vec::new());
     loop {
         let page = server.json(&format!("/v1/events?limit=7{cursor}"));
@@ -112,7 +112,7 @@ fn sources_of_the_api_are_read_and_survive_a_kill() {
     let server = filled(&site);
     let added = server.post("/v1/sources", &body);
     assert_eq!((added.status, added.header("location")), (201, Some("/v1/sources/second")), "{added:?}");
-    // The answer says that the source is durable.
+    // After the answer 201, the source is durable.
     kill(server.child.id(), "-KILL");
     drop(server);
     let server = site.start();
@@ -125,7 +125,7 @@ fn sources_of_the_api_are_read_and_survive_a_kill() {
         let sources = found["sources"].as_array().unwrap();
         sources.iter().all(|source| source["state"] == "waiting" && source["last_run"] != Value::Null)
     });
-    // A run that was requested joins one that runs, and finds what is new.
+    // A requested run finds the new object.
     bucket.put_log("c", &events(100..110));
     let requested = server.post("/v1/sources/second/run", &json!({}));
     assert_eq!(requested.status, 202, "{requested:?}");
@@ -148,7 +148,7 @@ fn sources_of_the_api_are_read_and_survive_a_kill() {
 }
 
 #[test]
-fn example_of_the_forwarder_is_accepted_without_stored_keys() {
+fn example_of_the_log_forwarder_is_accepted_without_access_keys() {
     // The API adds no destination: the settings contain the one that the example names.
     let forward = "[[forward]]\nname = \"hook\"\nurl = \"http://localhost:8080/webhook\"\nallow_private = true";
     let site = Site::new(&format!("allow_buckets = [\"logsBuckTest\"]\n{forward}"));
@@ -243,13 +243,13 @@ fn invalid_input_is_refused_with_a_reason() {
         let refused = server.get(path);
         assert!(matches!(refused.status, 400 | 404), "{path}: {refused:?}");
     }
-    let put = server.request("PUT", READ_SCOPES).send();
+    let put = server.request("PUT", READ_PATH).send();
     assert_eq!(put.status, 405, "{put:?}");
     assert!(put.header("allow").is_some_and(|allow| allow.contains("GET")), "{put:?}");
     assert_eq!(server.request("POST", "/v1/sources").body(b"{}".to_vec()).send().status, 415, "no content type");
     let text = server.request("POST", "/v1/sources").header("Content-Type", "application/json").body(b"{".to_vec());
     assert_eq!(text.send().status, 400);
-    // 100 MB: refused by its announced size, without reading it.
+    // A body of 100 MB is refused because of its Content-Length, before it is read.
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     let head = "POST /v1/sources HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     stream.write_all(format!("{head}Content-Length: 100000000\r\n\r\n").as_bytes()).unwrap();
@@ -264,7 +264,7 @@ fn invalid_input_is_refused_with_a_reason() {
     assert_eq!(server.json("/v1/sources")["sources"].as_array().unwrap().len(), 1, "nothing was added");
 }
 
-/// A page of another site and a name that resolves to this computer (DNS rebinding): neither reads or changes anything.
+/// Neither a page of another site nor a name that resolves to this computer (DNS rebinding) reads or changes anything.
 #[test]
 fn attacker_with_a_browser_on_another_origin_gets_nothing() {
     let site = Site::new("allow_folders = [\"/\"]");
@@ -291,8 +291,8 @@ fn attacker_with_a_browser_on_another_origin_gets_nothing() {
             assert!(!refused.text().contains("first"), "{refused:?}");
         }
     }
-    let question = server.request("OPTIONS", "/v1/sources").header("Origin", "https://evil.example").send();
-    assert!(question.status >= 400 && question.header("access-control-allow-origin").is_none(), "{question:?}");
+    let preflight = server.request("OPTIONS", "/v1/sources").header("Origin", "https://evil.example").send();
+    assert!(preflight.status >= 400 && preflight.header("access-control-allow-origin").is_none(), "{preflight:?}");
     let own = server.request("GET", "/v1/sources").header("Host", &host).header("Origin", &format!("http://{host}"));
     assert_eq!(own.send().status, 200, "the console's own request");
 }
@@ -312,15 +312,15 @@ fn tokens_sessions_and_scopes_are_enforced() {
         assert!(!is_stored, "the state database contains a token");
     }
     std::thread::sleep(Duration::from_millis(1_100));
-    let anonymous = server.get(READ_SCOPES);
+    let anonymous = server.get(READ_PATH);
     assert_eq!((anonymous.status, anonymous.header("www-authenticate").is_some()), (401, true), "{anonymous:?}");
     for path in ["/metrics", "/v1/events", "/v1/session", "/v1/none", "/sources"] {
         assert_eq!(server.get(path).status, 401, "{path}");
     }
     assert_eq!(server.get("/healthz").status, 200);
     let with = |method: &str, path: &str, token: &str| server.request(method, path).token(token).send().status;
-    assert_eq!(with("GET", READ_SCOPES, &reader), 200);
-    assert_eq!(with("GET", READ_SCOPES, "trailhose_guess"), 401);
+    assert_eq!(with("GET", READ_PATH, &reader), 200);
+    assert_eq!(with("GET", READ_PATH, "trailhose_guess"), 401);
     assert_eq!(with("POST", "/v1/sources/first/run", &reader), 403, "no scope write");
     assert_eq!(with("POST", "/v1/sources/first/run", &writer), 202);
 
@@ -348,13 +348,13 @@ fn tokens_sessions_and_scopes_are_enforced() {
 
     site.token(&["revoke", "writer"]);
     std::thread::sleep(Duration::from_millis(1_100));
-    assert_eq!(with("GET", READ_SCOPES, &writer), 401, "a revoked token");
+    assert_eq!(with("GET", READ_PATH, &writer), 401, "a revoked token");
     assert_eq!(session("GET", "/v1/session").send().status, 401, "the session of a revoked token");
-    assert_eq!(with("GET", READ_SCOPES, &format!("trailhose_{}", "A".repeat(43))), 200);
+    assert_eq!(with("GET", READ_PATH, &format!("trailhose_{}", "A".repeat(43))), 200);
     site.token(&["revoke", "reader"]);
     site.token(&["revoke", "given"]);
     std::thread::sleep(Duration::from_millis(1_100));
-    assert_eq!(server.get(READ_SCOPES).status, 401, "revoking every token does not open the server");
+    assert_eq!(server.get(READ_PATH).status, 401, "revoking every token does not open the server");
     let lines = server.rest().join("\n");
     assert!(lines.contains(r#""token":"writer""#), "{lines}");
     for secret in [&reader, &writer, &cookie] {
@@ -382,8 +382,8 @@ fn server_beyond_loopback_requires_a_token() {
     let mut command = laptop::trailhose();
     command.args(["serve", "--listen", "0.0.0.0:0", "--config"]).arg(site.settings());
     let server = Server::start(command);
-    assert_eq!(server.get(READ_SCOPES).status, 401);
-    let request = server.request("GET", READ_SCOPES).token(&token).header("Host", "any.example");
+    assert_eq!(server.get(READ_PATH).status, 401);
+    let request = server.request("GET", READ_PATH).token(&token).header("Host", "any.example");
     assert_eq!(request.send().status, 200);
 }
 
@@ -423,18 +423,18 @@ fn sigterm_finishes_what_is_in_progress_and_repeats_nothing() {
 }
 
 #[test]
-fn limits_hold_for_others_than_unlimited_tokens() {
+fn rate_limits_apply_to_all_but_unlimited_tokens() {
     let site = Site::new("requests_per_second = 5");
     let (limited, unlimited) = (site.new_token(&["limited"]), site.new_token(&["program", "--unlimited"]));
     let server = filled_with(&site, &unlimited);
     let statuses = |token: &str, count: usize| -> Vec<u16> {
-        (0..count).map(|_| server.request("GET", READ_SCOPES).token(token).send().status).collect()
+        (0..count).map(|_| server.request("GET", READ_PATH).token(token).send().status).collect()
     };
     assert!(statuses(&unlimited, 100).iter().all(|&status| status == 200));
     let found = statuses(&limited, 60);
     assert_eq!(found.first(), Some(&200));
     assert!(found.contains(&429), "{found:?}");
-    let refused = server.request("GET", READ_SCOPES).token(&limited).send();
+    let refused = server.request("GET", READ_PATH).token(&limited).send();
     assert_eq!(refused.status, 429);
     assert!(
         refused.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok_and(|wait| wait >= 1)),
@@ -484,7 +484,7 @@ fn new_certificate(folder: &Path, name: &str) {
         .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
         .current_dir(folder)
         .output()
-        .expect("openssl of Debian: tools/setup");
+        .expect("openssl cannot be started: run tools/setup");
     assert!(made.status.success(), "{made:?}");
 }
 
@@ -493,7 +493,7 @@ fn get_with_tls(site: &Site, server: &Server, trusted: &str) -> std::process::Ou
     let url = format!("https://localhost:{}/v1/session", server.port);
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--cacert", trusted, &url]).current_dir(site.folder.path());
-    curl.output().expect("curl of Debian: tools/setup")
+    curl.output().expect("curl cannot be started: run tools/setup")
 }
 
 #[test]
@@ -542,8 +542,8 @@ fn certificate_of_the_settings_is_used() {
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
 }
 
-/// Generated requests, valid and invalid ones, get the answers that the description of the API promises. A valid plan, question,
-/// source or cursor cannot be described by a schema, so the check that every described request is accepted is omitted.
+/// Generated requests, valid and invalid ones, get the answers that the description of the API promises. The check that valid
+/// requests are accepted is excluded, because a schema cannot describe which plan, question, source or cursor is valid.
 #[test]
 fn schemathesis_finds_nothing() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/schemathesis/bin/st");
@@ -565,7 +565,7 @@ fn schemathesis_finds_nothing() {
     assert_eq!(server.get("/healthz").status, 200);
 }
 
-/// Returns a server whose source is read, seen with a token.
+/// Returns a server whose source is read and indexed. Its requests send a token.
 fn filled_with(site: &Site, token: &str) -> Server {
     let server = site.start();
     let started = Instant::now();

@@ -1,8 +1,8 @@
 //! Who may do what: tokens, sessions, and the origin of a request.
 //!
-//! A server that listens beyond loopback requires a token. On loopback, every request is admitted until a token was created;
-//! `Host` and `Origin` are checked there too, because a page of another site can send requests to this computer through a
-//! browser, and can let its own name resolve to 127.0.0.1 (DNS rebinding).
+//! A server that listens beyond loopback requires a token. On loopback, every request is admitted until a token is created.
+//! `Host` and `Origin` are checked there too: a page of another site can send requests to this computer through a browser,
+//! and the name of that site can resolve to 127.0.0.1 (DNS rebinding).
 
 use super::problem::ApiProblem;
 use super::rate_limit::{RateKey, RateLimiter};
@@ -27,7 +27,7 @@ const CONSOLE_HEADER: &str = "x-trailhose-console";
 pub(super) enum Requirement {
     /// Nothing: the console's files, the description of the API, and the state of the process.
     Nothing,
-    /// Nothing: the request starts or ends a session.
+    /// No token, because the request starts or ends a session.
     SignIn,
     /// A scope.
     Scope(TokenScope),
@@ -62,7 +62,7 @@ struct KnownTokens {
     read: Option<Instant>,
     by_hash: HashMap<String, ApiToken>,
     /// Whether a token was ever created. Then requests on loopback need one too, also after it was revoked.
-    is_any: bool,
+    is_any_created: bool,
 }
 
 /// Admits or refuses requests.
@@ -87,7 +87,7 @@ impl AccessControl {
 
     /// Returns whether requests need a token.
     pub(super) fn is_token_required(&self) -> Result<bool, ApiProblem> {
-        Ok(!self.is_loopback || self.known_tokens()?.is_any)
+        Ok(!self.is_loopback || self.known_tokens()?.is_any_created)
     }
 
     /// Returns the valid token with this text.
@@ -118,7 +118,7 @@ impl AccessControl {
             return Ok(RequestCaller { token: None, scopes: Vec::new() });
         }
         let found = self.authenticate(method, headers, now);
-        // A request without a valid token counts for its address, so that many guesses are refused before they are compared.
+        // A request without a valid token counts for its address, so that guesses of tokens are limited too.
         let (caller, is_unlimited) = match found {
             Ok(found) => found,
             Err(problem) => {
@@ -147,7 +147,7 @@ impl AccessControl {
         headers: &HeaderMap,
         now: Instant,
     ) -> Result<(RequestCaller, bool), ApiProblem> {
-        let of =
+        let caller_of =
             |token: ApiToken| (RequestCaller { token: Some(token.name), scopes: token.scopes }, token.is_unlimited);
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             let text = value.to_str().unwrap_or_default();
@@ -156,7 +156,7 @@ impl AccessControl {
                 _ => None,
             };
             let invalid = || ApiProblem::unauthorized("the token is not valid: it is misspelled, or it was revoked");
-            return token.map(of).ok_or_else(invalid);
+            return token.map(caller_of).ok_or_else(invalid);
         }
         if let Some(session) = cookie(headers, SESSION_COOKIE) {
             let name = self.sessions.token_name(session, now);
@@ -168,7 +168,7 @@ impl AccessControl {
             if !matches!(*method, Method::GET | Method::HEAD) && headers.get(CONSOLE_HEADER).is_none() {
                 return Err(missing_console_header());
             }
-            return Ok(of(token));
+            return Ok(caller_of(token));
         }
         if self.is_token_required()? {
             return Err(ApiProblem::unauthorized("a token is required: send Authorization: Bearer TOKEN"));
@@ -178,7 +178,7 @@ impl AccessControl {
 
     fn limit(&self, key: RateKey, now: Instant) -> Result<(), ApiProblem> {
         self.limiter.admit(key, now).map_err(|seconds| {
-            ApiProblem::too_many("too many requests: wait, or use a token without a limit for programs", seconds)
+            ApiProblem::too_many("too many requests: wait, or use a token that was created with --unlimited", seconds)
         })
     }
 
@@ -207,10 +207,10 @@ impl AccessControl {
         let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if known.read.is_none_or(|read| read.elapsed() >= TOKENS_FOR) {
             let tokens = self.state.tokens().map_err(ApiProblem::internal)?;
-            let is_any = !tokens.is_empty();
+            let is_any_created = !tokens.is_empty();
             let valid = tokens.into_iter().filter(|token| token.revoked.is_none());
             let by_hash = valid.map(|token| (token.hash.clone(), token)).collect();
-            *known = Arc::new(KnownTokens { read: Some(Instant::now()), by_hash, is_any });
+            *known = Arc::new(KnownTokens { read: Some(Instant::now()), by_hash, is_any_created });
         }
         Ok(Arc::clone(&known))
     }
@@ -220,10 +220,10 @@ fn missing_console_header() -> ApiProblem {
     ApiProblem::forbidden("a change with a session needs the header X-Trailhose-Console: 1")
 }
 
-/// Refuses a request that a page of another site sent.
+/// Refuses a request from a page of another site.
 fn check_origin(headers: &HeaderMap) -> Result<(), ApiProblem> {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let refused = || Err(ApiProblem::forbidden("requests of pages of another site are refused"));
+    let refused = || Err(ApiProblem::forbidden("requests from pages of other sites are refused"));
     if let Some(origin) = text(header::ORIGIN) {
         let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
         let host = text(header::HOST).unwrap_or_default();

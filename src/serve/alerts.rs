@@ -91,7 +91,7 @@ pub(super) struct AlertParameters {
     cursor: Option<String>,
 }
 
-const KIND: &str = "alerts";
+const CURSOR_KIND: &str = "alerts";
 
 /// Lists alerts, the newest first.
 #[utoipa::path(get, path = "/v1/alerts", operation_id = "alerts", tag = "findings", params(AlertParameters),
@@ -101,12 +101,12 @@ pub(super) async fn list(
     Parameters(parameters): Parameters<AlertParameters>,
 ) -> Result<Json<AlertList>, ApiProblem> {
     let limit = paging::limit(parameters.limit)?;
-    let before = paging::number(KIND, parameters.cursor.as_deref())?.unwrap_or(i64::MAX);
+    let before = paging::number(CURSOR_KIND, parameters.cursor.as_deref())?.unwrap_or(i64::MAX);
     let state = parameters.state.map(Into::into);
     blocking(move || {
         let mut alerts = api.folder.state.alerts_before(state, before, limit + 1).map_err(ApiProblem::internal)?;
         alerts.reverse();
-        let next_cursor = paging::next_cursor(KIND, &mut alerts, limit, |alert| alert.number.to_string());
+        let next_cursor = paging::next_cursor(CURSOR_KIND, &mut alerts, limit, |alert| alert.number.to_string());
         Ok(Json(AlertList { alerts: alerts.into_iter().map(ListedAlert::new).collect(), next_cursor }))
     })
     .await

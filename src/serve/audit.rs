@@ -1,4 +1,5 @@
-//! The audit log: one line of JSON for each change through the API. It contains neither tokens nor bodies.
+//! The audit log: one line of JSON for each change through the API and for each query with Athena. It contains neither tokens
+//! nor bodies.
 
 use super::paging::rfc3339;
 use serde::Serialize;
@@ -14,19 +15,20 @@ pub struct AuditLog {
     file: Option<Mutex<File>>,
 }
 
-/// A change, or a refused one.
+/// A change or a query with Athena, also a refused one.
 #[derive(Debug, Serialize)]
 pub(super) struct AuditEntry<'a> {
     /// When the response was sent, in RFC 3339.
     time: String,
+    /// Always `request`. It identifies the line in a log with other lines.
     audit: &'static str,
-    /// The name of the token. `null` for requests on loopback without one, and for refused requests.
+    /// The name of the token. `null` for requests on loopback without one, and for requests that the guard refused.
     pub(super) token: Option<&'a str>,
     pub(super) address: String,
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     pub(super) status: u16,
-    /// What was changed, if the path does not contain it.
+    /// What was changed, if the path does not contain it, or `athena`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target: Option<&'a str>,
 }
@@ -40,7 +42,7 @@ impl<'a> AuditEntry<'a> {
 }
 
 impl AuditLog {
-    /// Appends to the file at `path`, or to standard error.
+    /// Opens the file at `path` for appending. Without a path, the lines are written to standard error.
     ///
     /// # Errors
     /// The file cannot be opened.

@@ -1,5 +1,5 @@
-//! Queries that AWS bills: they run in the background, so that a client that goes away cannot leave one running, and only in a
-//! workgroup that limits what a query may read.
+//! Queries that AWS bills. They run in the background, so that a query is also stopped at its time limit if the client
+//! disconnects. They run only in a workgroup that limits the bytes that a query may read.
 
 use super::problem::ApiProblem;
 use super::query::{MAX_ROWS_BYTES, QUERY_FOR};
@@ -37,7 +37,7 @@ impl RowSink for LimitedRows {
     }
 
     fn row(&mut self, row: QueryRow) -> ControlFlow<()> {
-        // A value also has an address, a length and a capacity.
+        // The 24 bytes are the address, the length and the capacity of a value.
         self.bytes += row.iter().map(|value| value.as_ref().map_or(0, String::len) as u64 + 24).sum::<u64>();
         if self.bytes > MAX_ROWS_BYTES {
             self.is_cut = true;

@@ -1,6 +1,6 @@
 //! The TLS certificate. Its files are read again when they change, so that a renewed certificate needs no restart.
 
-use super::is_true;
+use super::becomes_true;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) struct UsedCertificate {
 }
 
 impl std::fmt::Debug for UsedCertificate {
-    /// The content contains the key.
+    /// Omits the content, because it contains the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UsedCertificate").field("files", &self.files).finish_non_exhaustive()
     }
@@ -55,16 +55,16 @@ impl ServerCertificate {
     }
 
     fn read(&self) -> Result<CertificateContent, String> {
-        let read = |path: &Path| std::fs::read(path).map_err(|error| named(path, &error));
+        let read = |path: &Path| std::fs::read(path).map_err(|error| with_path(path, &error));
         Ok(CertificateContent { certificate: read(&self.certificate)?, key: read(&self.key)? })
     }
 
     fn config(&self, content: &CertificateContent) -> Result<Arc<ServerConfig>, String> {
-        let failed = |error: &dyn Display| named(&self.certificate, error);
+        let failed = |error: &dyn Display| with_path(&self.certificate, error);
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&content.certificate)
             .collect::<Result<_, _>>()
             .map_err(|error| failed(&error))?;
-        let key = PrivateKeyDer::from_pem_slice(&content.key).map_err(|error| named(&self.key, &error))?;
+        let key = PrivateKeyDer::from_pem_slice(&content.key).map_err(|error| with_path(&self.key, &error))?;
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -77,7 +77,7 @@ impl ServerCertificate {
     }
 }
 
-fn named(path: &Path, error: &dyn Display) -> String {
+fn with_path(path: &Path, error: &dyn Display) -> String {
     format!("{}: {error}", path.display())
 }
 
@@ -91,7 +91,7 @@ impl UsedCertificate {
     /// the reason is logged once.
     pub(super) async fn follow_files(mut self, mut stops: watch::Receiver<bool>) {
         let mut logged = None;
-        while tokio::time::timeout(COMPARE_EVERY, is_true(&mut stops)).await.is_err() {
+        while tokio::time::timeout(COMPARE_EVERY, becomes_true(&mut stops)).await.is_err() {
             let files = self.files.clone();
             let read = tokio::task::spawn_blocking(move || files.read()).await;
             let changed = match read {
@@ -107,7 +107,7 @@ impl UsedCertificate {
                     logged = None;
                     tracing::info!("new connections use the changed certificate {}", self.files.certificate.display());
                 }
-                // Between the writes of its files, the key does not belong to the certificate.
+                // While only one of the two files is replaced, the key does not belong to the certificate.
                 Err(reason) if logged.as_ref() != Some(&reason) => {
                     tracing::warn!("the changed certificate is not used: {reason}");
                     logged = Some(reason);

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_contains_no_script_of_its_own() {
+    fn page_contains_no_inline_script() {
         for element in FILES[0].body.split("<script").skip(1) {
             let (attributes, rest) = element.split_once('>').unwrap();
             assert!(attributes.contains("src=") && rest.starts_with("</script>"), "<script{attributes}>");

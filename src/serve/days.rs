@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use utoipa::{IntoParams, ToSchema};
 
-/// The number of days without `since`.
+/// The number of days if `since` is missing.
 const DEFAULT_DAYS: i32 = 90;
 
 /// The maximum number of days of an answer.
@@ -40,6 +40,7 @@ struct DayCounts {
 #[derive(Debug, Default)]
 pub(super) struct LedgerDays {
     accounts: BTreeMap<String, BTreeMap<Date, DayCounts>>,
+    /// The number of objects by state.
     pub(super) objects: BTreeMap<&'static str, u64>,
     took: Duration,
 }
@@ -93,7 +94,8 @@ pub(super) struct AccountDay {
     /// Events in them, with duplicates.
     events: u64,
     quarantined: u64,
-    /// `objects`, `no_objects` for a day without objects between days with objects, or `outside`.
+    /// `objects` for a day with objects; `no_objects` for a day without objects between days with objects; `outside` for any
+    /// other day.
     state: &'static str,
 }
 
@@ -112,7 +114,7 @@ pub(super) struct DayList {
     accounts: Vec<AccountDays>,
     /// The first day with objects of any account; `null` if the ledger contains no objects.
     first: Option<String>,
-    /// The last one.
+    /// The last day with objects of any account.
     last: Option<String>,
     /// When the ledger was read.
     read: String,
@@ -155,7 +157,7 @@ pub(super) async fn list(
     let days: Vec<Date> = since.series(1.day()).take_while(|day| *day < until).collect();
     let account = |(account, counts): (&String, &BTreeMap<Date, DayCounts>)| {
         let range = counts.first_key_value().zip(counts.last_key_value()).map(|((first, _), (last, _))| *first..=*last);
-        let of = |day: &Date| {
+        let account_day = |day: &Date| {
             let found = counts.get(day).copied();
             let DayCounts { objects, events, quarantined } = found.unwrap_or_default();
             let state = match (found, &range) {
@@ -165,7 +167,7 @@ pub(super) async fn list(
             };
             AccountDay { objects, events, quarantined, state }
         };
-        AccountDays { account: account.clone(), days: days.iter().map(of).collect() }
+        AccountDays { account: account.clone(), days: days.iter().map(account_day).collect() }
     };
     let accounts = ledger.accounts.iter().map(account).collect();
     let text = |day: Date| day.to_string();

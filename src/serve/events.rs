@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Event)]
 pub(super) struct ListedEvent {
-    /// `eventID`. For an event without one, the ID that follows from its content.
+    /// `eventID`. An event without one has an ID that is derived from its content.
     id: String,
     /// The event time, if it is valid.
     time: Option<String>,
@@ -57,7 +57,7 @@ pub(super) struct EventList {
     unreadable: u64,
 }
 
-/// Which events are found: those that fulfill all conditions. The values are compared as they are written.
+/// Which events are found: those that match all conditions. Values are compared exactly.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -89,10 +89,10 @@ pub(super) struct EventParameters {
     cursor: Option<String>,
 }
 
-const KIND: &str = "events";
+const CURSOR_KIND: &str = "events";
 
 /// The number of events that are read at once in a search for an ID.
-const SAME_ID: u32 = 64;
+const ID_BATCH: u32 = 64;
 
 /// The maximum size of the events of a page in bytes. A page ends before the limit if its events are larger.
 const MAX_PAGE_BYTES: usize = 8 << 20;
@@ -113,7 +113,7 @@ pub(super) async fn list(
 }
 
 fn query(parameters: EventParameters) -> Result<IndexQuery, ApiProblem> {
-    let after = paging::position(KIND, parameters.cursor.as_deref())?.map(|text| position(&text)).transpose()?;
+    let after = paging::position(CURSOR_KIND, parameters.cursor.as_deref())?.map(|text| position(&text)).transpose()?;
     Ok(IndexQuery {
         id: None,
         since: paging::seconds("since", parameters.since.as_deref())?,
@@ -145,7 +145,7 @@ fn page(api: &ApiState, query: &IndexQuery, limit: u32) -> Result<EventList, Api
         let positions: Vec<_> = found.iter().map(|event| position_of(api, event)).collect();
         for (content, found) in read_scattered_events(&positions).into_iter().zip(found) {
             read += 1;
-            match content.ok().and_then(|content| Some((content.len(), view(&content, found.time)?))) {
+            match content.ok().and_then(|content| Some((content.len(), listed_event(&content, found.time)?))) {
                 Some((length, view)) => {
                     bytes += length;
                     events.push(view);
@@ -160,7 +160,7 @@ fn page(api: &ApiState, query: &IndexQuery, limit: u32) -> Result<EventList, Api
     let last = found[..read].last().filter(|_| found.len() > read);
     let next_cursor = last.map(|event| {
         let time = event.time.map(|time| time.to_string()).unwrap_or_default();
-        paging::cursor(KIND, &format!("{time},{}", event.row))
+        paging::cursor(CURSOR_KIND, &format!("{time},{}", event.row))
     });
     Ok(EventList { events, next_cursor, indexed, unreadable })
 }
@@ -183,7 +183,7 @@ fn position_of(api: &ApiState, found: &FoundEvent) -> (PathBuf, EventPosition) {
     (api.folder.segments.root().join(&found.path), found.position)
 }
 
-fn view(content: &[u8], time: Option<i64>) -> Option<ListedEvent> {
+fn listed_event(content: &[u8], time: Option<i64>) -> Option<ListedEvent> {
     let fields = IndexedFields::read(content);
     let text = |field: &Option<std::borrow::Cow<'_, str>>| field.as_deref().map(str::to_owned);
     let id = text(&fields.event_id).filter(|id| !id.is_empty()).unwrap_or_else(|| fields.id(content).to_string());
@@ -237,12 +237,12 @@ fn event_by_id(api: &ApiState, id: String) -> Result<Option<Vec<u8>>, ApiProblem
     let searched = EventId::from_text(id.as_bytes());
     let mut query = IndexQuery { id: Some(id), ..IndexQuery::default() };
     loop {
-        let found = find(api, &query, SAME_ID)?;
+        let found = find(api, &query, ID_BATCH)?;
         let mut events = found.iter().filter_map(|found| read_found(api, found));
         if let Some(content) = events.find(|content| IndexedFields::read(content).id(content) == searched) {
             return Ok(Some(content));
         }
-        let Some(last) = found.last().filter(|_| found.len() == SAME_ID as usize) else { return Ok(None) };
+        let Some(last) = found.last().filter(|_| found.len() == ID_BATCH as usize) else { return Ok(None) };
         query.after = Some(IndexPosition { time: last.time, row: last.row });
     }
 }

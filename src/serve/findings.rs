@@ -23,7 +23,7 @@ pub(super) struct ListedFinding {
     id: String,
     /// The ID of the rule.
     rule: String,
-    /// The title of the rule. Missing if the rule exceeded `findings_per_hour`, so that only the ID of the finding is stored.
+    /// The title of the rule. `null` if the rule exceeded `findings_per_hour`, because then only the ID of the finding is stored.
     title: Option<String>,
     level: Option<String>,
     /// `open`, `acknowledged`, `closed` or `suppressed`.
@@ -112,12 +112,12 @@ pub(super) struct FindingParameters {
 #[serde(deny_unknown_fields)]
 pub(super) struct FindingChange {
     state: NamedFindingState,
-    /// Without a note, the last one is kept.
+    /// The new note. Without one, the last note is kept.
     #[schema(max_length = 2000)]
     note: Option<String>,
 }
 
-const KIND: &str = "findings";
+const CURSOR_KIND: &str = "findings";
 
 /// Lists findings, the newest first.
 #[utoipa::path(get, path = "/v1/findings", operation_id = "findings", tag = "findings", params(FindingParameters),
@@ -127,7 +127,7 @@ pub(super) async fn list(
     Parameters(parameters): Parameters<FindingParameters>,
 ) -> Result<Json<FindingList>, ApiProblem> {
     let limit = paging::limit(parameters.limit)?;
-    let after = paging::position(KIND, parameters.cursor.as_deref())?.map(|text| {
+    let after = paging::position(CURSOR_KIND, parameters.cursor.as_deref())?.map(|text| {
         let (time, id) = text.split_once(',').ok_or_else(paging::invalid_cursor)?;
         Ok((time.parse().map_err(|_| paging::invalid_cursor())?, id.to_owned()))
     });
@@ -140,7 +140,7 @@ pub(super) async fn list(
     };
     blocking(move || {
         let mut found = api.folder.state.findings(&filter).map_err(ApiProblem::internal)?;
-        let next_cursor = paging::next_cursor(KIND, &mut found, limit, |finding| {
+        let next_cursor = paging::next_cursor(CURSOR_KIND, &mut found, limit, |finding| {
             format!("{},{}", finding.time.unwrap_or(finding.recorded), finding.id)
         });
         Ok(Json(FindingList { findings: found.into_iter().map(ListedFinding::new).collect(), next_cursor }))
@@ -148,13 +148,13 @@ pub(super) async fn list(
     .await
 }
 
-fn unknown() -> ApiProblem {
+fn unknown_finding() -> ApiProblem {
     ApiProblem::not_found("there is no finding with this ID")
 }
 
 fn find(api: &ApiState, id: &str) -> Result<StoredFinding, ApiProblem> {
     let found = api.folder.state.findings_by_id(id).map_err(ApiProblem::internal)?;
-    found.into_iter().find(|finding| finding.id == id).ok_or_else(unknown)
+    found.into_iter().find(|finding| finding.id == id).ok_or_else(unknown_finding)
 }
 
 /// Returns a finding as a Detection Finding of OCSF.
@@ -204,7 +204,7 @@ pub(super) async fn change(
         let state = &api.folder.state;
         let is_known = state.set_finding_state(&id, body.state.into(), body.note.as_deref());
         if !is_known.map_err(ApiProblem::internal)? {
-            return Err(unknown());
+            return Err(unknown_finding());
         }
         find(&api, &id).map(|stored| Json(ListedFinding::new(stored)))
     })

@@ -47,8 +47,8 @@ pub(super) enum ProgressError {
 }
 
 impl ServedFolder {
-    /// Returns how far a follower has read. The backlog includes the bytes of a partly read segment as a whole, and of its
-    /// events only those that were not read.
+    /// Returns how far a follower has read. If a segment is partly read, the backlog contains all bytes of the segment, but only
+    /// the events that were not read.
     pub(super) fn progress(&self, follower: &str) -> Result<FollowerProgress, ProgressError> {
         let FollowerState { cursor, events, .. } = self.state.follower(follower)?.unwrap_or_default();
         let after = if cursor.lines.is_some() { cursor.segment - 1 } else { cursor.segment };

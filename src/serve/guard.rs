@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The time for a request.
+/// The time limit of a request.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 
 /// Headers of every response. API responses are never shown as a page, so they may load nothing.
@@ -34,7 +34,7 @@ pub(super) fn router(api: Arc<ApiState>) -> Router {
     let description = Arc::new(description);
     let mut router = described
         .route("/v1/openapi.json", get(async move |_: NoParameters| Json(Arc::clone(&description))))
-        .route("/sources", get(sources::list).post(sources::add_forwarded))
+        .route("/sources", get(sources::list).post(sources::add_from_log_forwarder))
         .route("/sources/{id}", delete(sources::remove))
         .route("/sources/{id}/run", post(sources::run));
     for file in &FILES {
@@ -120,7 +120,7 @@ async fn answer(api: &ApiState, path: &str, request: Request, next: Next) -> Res
     }
 }
 
-/// Returns the name of a method for the figures. A client can invent methods.
+/// Returns the name of a method for the metrics. Unknown methods share one name, because a client can invent methods.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -7,7 +7,7 @@ use axum::extract::State;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Answers while the process can answer requests.
+/// Answers `ok` while the process runs.
 #[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "operation", security(()),
     responses((status = 200, body = String, content_type = "text/plain"), super::Refused))]
 pub(super) async fn healthz(_: NoParameters) -> &'static str {

@@ -15,8 +15,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The time until the next attempt after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
-/// Adds delivered events to the index until `ends` is true and all delivered events are added. After an error, which is
-/// logged, the work continues after a pause.
+/// Adds delivered events to the index until `ends` is true. Then one last attempt adds the remaining events. After an error,
+/// which is logged, the work continues after a pause.
 pub(super) async fn follow_index(
     segments: Arc<CommittedSegments>,
     state: Arc<StateDatabase>,

@@ -1,7 +1,7 @@
 //! Accepts connections, with limits: their number, the time for the head of a request, and the time without progress while a
 //! response is sent.
 
-use super::{Peer, is_true};
+use super::{Peer, becomes_true};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -53,11 +53,11 @@ pub(super) async fn accept(
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&permits).acquire_owned() => permit,
-            () = is_true(&mut stops) => break,
+            () = becomes_true(&mut stops) => break,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = is_true(&mut stops) => break,
+            () = becomes_true(&mut stops) => break,
         };
         while connections.try_join_next().is_some() {}
         match accepted {
@@ -120,7 +120,7 @@ async fn serve(
     // The client caused the error: it closed the connection, or did not send HTTP.
     let _ = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = is_true(&mut stops) => {
+        () = becomes_true(&mut stops) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -139,6 +139,7 @@ impl TimedWrites {
         Self { stream, deadline: None }
     }
 
+    /// Returns the result of a write. If the write was pending for [`WRITE_WITHIN`], returns an error instead.
     fn timed<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.deadline = None;

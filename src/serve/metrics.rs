@@ -65,7 +65,7 @@ struct BuildLabels {
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
-/// The figures of the process. Counters start at 0 with the process.
+/// The metrics of the process. Counters start at 0 when the process starts.
 #[derive(Debug)]
 pub(super) struct ServeMetrics {
     registry: Registry,
@@ -76,7 +76,7 @@ pub(super) struct ServeMetrics {
     last_success: Family<SourceLabel, Gauge>,
     lag: Family<SourceLabel, Gauge>,
     interval: Family<SourceLabel, Gauge>,
-    /// The sources with an interval, to remove those of sources that are removed.
+    /// The sources whose intervals are reported. The interval of a removed source is no longer reported.
     sources: Mutex<BTreeSet<String>>,
     follower_backlog: Family<FollowerLabel, Gauge>,
     follower_lag: Family<FollowerLabel, Gauge>,
@@ -185,7 +185,7 @@ impl ServeMetrics {
         Ok(())
     }
 
-    /// Sets the intervals of the sources, and removes those of others.
+    /// Sets the intervals of the sources, and removes the intervals of removed sources.
     fn update_intervals<'a>(&self, sources: impl Iterator<Item = (&'a str, Duration)>) {
         let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = std::mem::take(&mut *known);

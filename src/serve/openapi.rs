@@ -50,10 +50,10 @@ pub(super) fn routes() -> (axum::Router<Arc<ApiState>>, utoipa::openapi::OpenApi
     (router, description)
 }
 
-/// The answers of routes without a body to requests that are refused.
+/// The responses to refused requests, for routes without a body.
 pub(super) struct Refused;
 
-/// The answers of routes with a body to requests that are refused.
+/// The responses to refused requests, for routes with a body.
 pub(super) struct RefusedBody;
 
 const REFUSALS: [(&str, &str); 6] = [
@@ -62,7 +62,7 @@ const REFUSALS: [(&str, &str); 6] = [
     ("403", "The token has no scope for this, or the request comes from a page of another site"),
     ("429", "Too many requests: wait for the seconds in Retry-After"),
     ("500", "A file or a database cannot be read"),
-    ("503", "The server answers too many requests or takes too long: try again"),
+    ("503", "The server answers too many requests or queries, or it is stopping: try again"),
 ];
 
 const BODY_REFUSALS: [(&str, &str); 3] =

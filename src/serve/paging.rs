@@ -31,7 +31,7 @@ pub(super) fn next_cursor<T>(
     items.last().filter(|_| has_more).map(|last| cursor(kind, &position(last)))
 }
 
-/// Returns the text of a cursor: opaque for clients. `kind` distinguishes the cursors of different lists.
+/// Returns the text of a cursor, which is opaque for clients. `kind` distinguishes the cursors of different lists.
 pub(super) fn cursor(kind: &str, position: &str) -> String {
     URL_SAFE_NO_PAD.encode_to_string(format!("{kind}:{position}"))
 }
@@ -44,7 +44,7 @@ pub(super) fn position(kind: &str, cursor: Option<&str>) -> Result<Option<String
     position.map(|position| Some(position.to_owned())).ok_or_else(invalid_cursor)
 }
 
-/// Returns the error for a cursor of another list.
+/// Returns the error for an invalid cursor and for a cursor of another list.
 pub(super) fn invalid_cursor() -> ApiProblem {
     ApiProblem::bad_request("the cursor is invalid: use next_cursor of the page before, with the same conditions")
 }

@@ -28,7 +28,7 @@ pub(super) const MAX_ROWS_BYTES: u64 = 64 << 20;
 /// The duration after which a query is stopped. The answer then contains what was read, and is not complete.
 pub(super) const QUERY_FOR: Duration = Duration::from_secs(25);
 
-/// What runs a plan.
+/// The engine that runs a plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum EngineName {
@@ -104,7 +104,7 @@ impl PlanAnswer {
             not_read.push(format!("the query was stopped after {seconds} seconds: name a shorter time span"));
         }
         if is_cut {
-            not_read.push(format!("further rows: all rows together may have {MAX_ROWS_BYTES} bytes"));
+            not_read.push(format!("further rows: the rows of an answer exceed {MAX_ROWS_BYTES} bytes"));
         }
         Self {
             complete: scanned.is_complete() && !is_cut,
@@ -137,7 +137,7 @@ pub(super) async fn query(
     Ok(Json(run(&api, plan, body.engine).await?))
 }
 
-/// Answers a question in English. It becomes a plan by a fixed grammar; nothing is sent anywhere.
+/// Answers a question in English. A fixed grammar turns it into a plan, without a language model.
 #[utoipa::path(post, path = "/v1/ask", operation_id = "ask", tag = "queries", request_body = QuestionBody,
     responses((status = 200, body = QuestionAnswer), super::RefusedBody))]
 pub(super) async fn ask(
@@ -148,7 +148,7 @@ pub(super) async fn ask(
     JsonBody(body): JsonBody<QuestionBody>,
 ) -> Result<Json<QuestionAnswer>, ApiProblem> {
     check_scope(body.engine, &caller, &target)?;
-    // The end of the span is excluded, so the next second includes the events of the current one.
+    // The end of a time span is excluded. With the next second as the end, events of the current second are included.
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 1).map_err(ApiProblem::internal)?;
     let question = question::interpret(&body.question, now).map_err(|refusal| {
         let closest =
@@ -160,7 +160,7 @@ pub(super) async fn ask(
     Ok(Json(QuestionAnswer { summary: plan.restate(), plan, answer }))
 }
 
-/// Refuses Athena without its scope, and records who uses it.
+/// Refuses a query with Athena without the scope `athena`, and marks the request for the audit log.
 fn check_scope(engine: EngineName, caller: &RequestCaller, target: &AuditTarget) -> Result<(), ApiProblem> {
     if engine == EngineName::Files {
         return Ok(());

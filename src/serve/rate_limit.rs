@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The maximum number of buckets. If all are in use, further addresses share one.
+/// The maximum number of buckets. If all are in use, further addresses and tokens share one.
 const MAX_BUCKETS: usize = 10_000;
 
 /// The number of seconds of requests that a client may send at once.
@@ -18,7 +18,7 @@ pub(super) enum RateKey {
     Address(IpAddr),
     /// The name of a token.
     Token(String),
-    /// Addresses without a bucket of their own.
+    /// Addresses and tokens without a bucket of their own.
     Others,
 }
 
@@ -35,6 +35,7 @@ impl RateKey {
     }
 }
 
+/// The number of requests that were left at a time.
 #[derive(Debug)]
 struct TokenBucket {
     left: f64,
@@ -54,7 +55,10 @@ impl RateLimiter {
         Self { per_second: f64::from(per_second), buckets: Mutex::default() }
     }
 
-    /// Counts a request. Returns the number of seconds after which the next one is admitted if this one is refused.
+    /// Counts and admits a request.
+    ///
+    /// # Errors
+    /// The request is refused. Contains the number of seconds after which the next request is admitted.
     pub(super) fn admit(&self, key: RateKey, now: Instant) -> Result<(), u64> {
         let full = self.per_second * BURST_SECONDS;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);

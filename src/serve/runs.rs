@@ -76,7 +76,7 @@ pub(super) struct RunParameters {
     cursor: Option<String>,
 }
 
-const KIND: &str = "runs";
+const CURSOR_KIND: &str = "runs";
 
 /// Lists runs.
 #[utoipa::path(get, path = "/v1/runs", operation_id = "runs", tag = "sources", params(RunParameters),
@@ -86,11 +86,11 @@ pub(super) async fn list(
     Parameters(parameters): Parameters<RunParameters>,
 ) -> Result<Json<RunList>, ApiProblem> {
     let limit = paging::limit(parameters.limit)?;
-    let before = paging::number(KIND, parameters.cursor.as_deref())?.unwrap_or(i64::MAX);
+    let before = paging::number(CURSOR_KIND, parameters.cursor.as_deref())?.unwrap_or(i64::MAX);
     blocking(move || {
         let source = parameters.source.as_deref();
         let mut runs = api.folder.state.runs(source, before, limit + 1).map_err(ApiProblem::internal)?;
-        let next_cursor = paging::next_cursor(KIND, &mut runs, limit, |run| run.number.to_string());
+        let next_cursor = paging::next_cursor(CURSOR_KIND, &mut runs, limit, |run| run.number.to_string());
         let runs = runs.into_iter().map(|run| RunView::new(api.scheduler.with_live_counts(run))).collect();
         Ok(Json(RunList { runs, next_cursor }))
     })

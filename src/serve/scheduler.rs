@@ -3,7 +3,7 @@
 //! A run is recorded when it starts and when it ends. A source never has two runs at the same time: a request for a run
 //! returns the run that is in progress or pending.
 
-use super::is_true;
+use super::becomes_true;
 use super::source_settings::ApiSourceSettings;
 use crate::state::{RunCounts, RunState, StateDatabase, StateError, StoredRun};
 use async_trait::async_trait;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// The number of sources that are read at the same time.
+/// The maximum number of sources that are read at the same time.
 const CONCURRENT_RUNS: usize = 4;
 
-/// Why a run of an earlier process has no end.
+/// The error of a run that an earlier process did not finish.
 const PROCESS_ENDED: &str = "the process ended during the run; the next run continues";
 
 /// Where a source comes from.
@@ -103,6 +103,7 @@ pub trait SourceRunner: Send + Sync + Debug {
 
 /// Receives the end of each run.
 pub(super) trait RunObserver: Send + Sync + Debug {
+    /// Receives the result of a run.
     fn run_ended(&self, source: &str, state: RunState, finished: &FinishedRun);
 }
 
@@ -199,7 +200,7 @@ impl Scheduler {
         entries.insert(entry.source.id.clone(), Arc::clone(&entry));
         drop(entries);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // Tasks of removed sources.
+        // The tasks of removed sources have ended.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(Arc::clone(self).drive(entry));
         Ok(())
@@ -286,8 +287,8 @@ impl Scheduler {
             }
             let permit = tokio::select! {
                 permit = Arc::clone(&self.permits).acquire_owned() => permit,
-                () = is_true(&mut halt) => break,
-                () = is_true(&mut stops) => break,
+                () = becomes_true(&mut halt) => break,
+                () = becomes_true(&mut stops) => break,
             };
             match self.open_run(&entry) {
                 Ok(open) => {
@@ -306,8 +307,8 @@ impl Scheduler {
             tokio::select! {
                 () = tokio::time::sleep(entry.source.interval) => {}
                 () = entry.wake.notified() => {}
-                () = is_true(&mut halt) => {}
-                () = is_true(&mut stops) => {}
+                () = becomes_true(&mut halt) => {}
+                () = becomes_true(&mut stops) => {}
             }
         }
         // The run was requested and did not start.

@@ -64,14 +64,14 @@ pub struct ApiSourceSettings {
     pub profile: Option<String>,
 }
 
-/// The maximum length of a text in the settings of a source.
+/// The maximum length of a text in the settings of a source, in bytes.
 const MAX_TEXT: usize = 1_024;
 
 /// The maximum number of accounts, regions or kinds.
 const MAX_LIST: usize = 1_000;
 
 impl ApiSourceSettings {
-    /// Checks what does not depend on the program: lengths, the ID, and that there is one location.
+    /// Checks lengths, the ID, and that there is one location. `SourceRunner::check` checks the rest.
     ///
     /// # Errors
     /// What is invalid.
@@ -128,8 +128,8 @@ impl ApiSourceSettings {
                 folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
             }
         };
-        let allowed = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '-' };
-        let slug: String = name.chars().map(allowed).collect();
+        let slug_char = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '-' };
+        let slug: String = name.chars().map(slug_char).collect();
         let parts: Vec<&str> = slug.split('-').filter(|part| !part.is_empty()).collect();
         let mut slug = parts.join("-");
         slug.truncate(48);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn overlap_is_found_by_folders_of_the_bucket() {
+    fn sources_overlap_if_the_prefix_of_one_contains_the_other() {
         for (one, two, expected) in [
             ("", "logs", true),
             ("logs", "logs/", true),

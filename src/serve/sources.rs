@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// The maximum number of sources of the API.
+/// The maximum number of sources, including those of the settings file. The API adds no further ones.
 const MAX_SOURCES: usize = 500;
 
 /// A source.
@@ -27,7 +27,7 @@ const MAX_SOURCES: usize = 500;
 #[schema(as = Source)]
 pub(super) struct SourceView {
     id: String,
-    /// `settings` if the source is in the settings file, which the API does not change, and else `api`.
+    /// `api` for a source that the API added. `settings` for a source in the settings file, which the API does not change.
     origin: &'static str,
     bucket: Option<String>,
     prefix: Option<String>,
@@ -113,7 +113,7 @@ pub(super) async fn add(
     add_source(&api, &target, body, "/v1/sources").await
 }
 
-/// Removes a source that the API added. Its events stay, and so does the ledger.
+/// Removes a source that the API added. Its delivered events and the ledger are kept.
 #[utoipa::path(delete, path = "/v1/sources/{id}", operation_id = "remove_source", tag = "sources",
     params(("id" = String, Path, description = "The ID of the source")),
     responses(
@@ -128,7 +128,7 @@ pub(super) async fn remove(
     Path(id): Path<String>,
     _: NoParameters,
 ) -> Result<StatusCode, ApiProblem> {
-    let Some(found) = api.scheduler.snapshot(&id) else { return Err(unknown(&id)) };
+    let Some(found) = api.scheduler.snapshot(&id) else { return Err(unknown_source(&id)) };
     if found.source.origin == SourceOrigin::Settings {
         return Err(ApiProblem::conflict(
             "the source is in trailhose.toml: remove it there and start the server again",
@@ -155,19 +155,19 @@ pub(super) async fn run(
 ) -> Result<Response, ApiProblem> {
     let (scheduler, requested) = (Arc::clone(&api.scheduler), id.clone());
     let run = blocking(move || scheduler.run_now(&requested).map_err(ApiProblem::internal)).await?;
-    let run = run.ok_or_else(|| unknown(&id))?;
+    let run = run.ok_or_else(|| unknown_source(&id))?;
     Ok((StatusCode::ACCEPTED, Json(RequestedRun { run })).into_response())
 }
 
-/// Adds a source with the members of the forwarder.
-pub(super) async fn add_forwarded(
+/// Adds a source with the members of the AWS CloudTrail Log Forwarder.
+pub(super) async fn add_from_log_forwarder(
     State(api): State<Arc<ApiState>>,
     Extension(target): Extension<AuditTarget>,
     _: NoParameters,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ApiProblem> {
-    let is_forwarded = body.get("sourceType").is_some() || body.get("s3Bucket").is_some();
-    let body = if is_forwarded { of_forwarder(&api, body)? } else { body };
+    let is_of_log_forwarder = body.get("sourceType").is_some() || body.get("s3Bucket").is_some();
+    let body = if is_of_log_forwarder { convert_log_forwarder(&api, body)? } else { body };
     add_source(&api, &target, body, "/sources").await
 }
 
@@ -188,8 +188,8 @@ fn refuse_keys(body: &Value) -> Result<(), ApiProblem> {
     }
 }
 
-/// Converts the forwarder's members. `logFetchInterval` is in seconds.
-fn of_forwarder(api: &ApiState, body: Value) -> Result<Value, ApiProblem> {
+/// Converts the members of the AWS CloudTrail Log Forwarder. `logFetchInterval` is in seconds.
+fn convert_log_forwarder(api: &ApiState, body: Value) -> Result<Value, ApiProblem> {
     refuse_keys(&body)?;
     let Value::Object(members) = body else { return Err(not_an_object()) };
     let mut converted = serde_json::Map::new();
@@ -223,7 +223,7 @@ fn not_an_object() -> ApiProblem {
     ApiProblem::unprocessable("the body is invalid: expected an object")
 }
 
-fn unknown(id: &str) -> ApiProblem {
+fn unknown_source(id: &str) -> ApiProblem {
     let id: String = id.chars().take(64).collect();
     ApiProblem::not_found(format!("there is no source {id:?}"))
 }
@@ -273,7 +273,7 @@ async fn add_source(
     }
     let source = ScheduledSource { id: id.clone(), origin: SourceOrigin::Api, settings, interval };
     api.scheduler.add(source).map_err(ApiProblem::internal)?;
-    let added = api.scheduler.snapshot(&id).ok_or_else(|| unknown(&id))?;
+    let added = api.scheduler.snapshot(&id).ok_or_else(|| unknown_source(&id))?;
     let location = format!("{path}/{id}");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(SourceView::new(added))).into_response())
 }
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_keys_are_refused_under_every_name() {
+    fn access_keys_are_refused_under_every_name() {
         for name in ["accessKeyId", "secret_access_key", "aws_session_token", "SecretAccessKey", "awsSecretKey"] {
             let body = serde_json::json!({"bucket": "b", name: "value of the key"});
             let problem = format!("{:?}", refuse_keys(&body).unwrap_err());

@@ -22,13 +22,13 @@ use tokio::sync::watch::Receiver;
 use trailhose::query::BilledEngine;
 use trailhose::serve::{AuditLog, IndexPool, ServeSettings, ServedFolder, Server};
 
-/// The address without a setting.
+/// The default address.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// The time for what is in progress when the server stops, without a setting.
+/// The default time for what is in progress when the server stops.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
-/// Requests per second for each token and each address, without a setting.
+/// The default number of requests per second for each token and each address.
 const DEFAULT_RATE: u32 = 50;
 
 /// Exit code: something was not finished within the limit, or the detection stopped before the last event.

@@ -43,7 +43,7 @@ struct TokenView<'a> {
     unlimited: bool,
     created: String,
     revoked: Option<String>,
-    /// Only when it is created.
+    /// The token itself, which only `create` prints.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
 }

@@ -25,7 +25,7 @@ use trailhose::state::RunCounts;
 use trailhose::sync::{Completion, SyncEvent, SyncReport};
 
 /// The time between two checks of the delivered files, and between two deletions of old ones.
-const MAINTENANCE: Duration = Duration::from_secs(600);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What is remembered between the runs of a source.
 struct SourceMemory {
@@ -48,7 +48,7 @@ struct OpenedDelivery {
     maintained: Instant,
 }
 
-/// Reads sources. A run has a thread of its own, which decompresses nothing: its objects are tasks of the runtime.
+/// Reads sources. Each run has a thread of its own. The tasks that read its objects run on the threads of the runtime.
 #[derive(Debug)]
 pub(super) struct SyncRunner(Arc<RunnerParts>);
 
@@ -113,7 +113,7 @@ impl RunnerParts {
     async fn maintain(&self, is_start: bool) {
         let Ok(mut opened) = self.delivery.try_write() else { return };
         let Some(opened) = opened.as_mut() else { return };
-        if !is_start && opened.maintained.elapsed() < MAINTENANCE {
+        if !is_start && opened.maintained.elapsed() < MAINTENANCE_INTERVAL {
             return;
         }
         opened.maintained = Instant::now();
@@ -160,7 +160,7 @@ impl RunnerParts {
         let delivery = self.delivery().await?;
         let Some(OpenedDelivery { delivery, .. }) = &*delivery else { return Err("the destination is closed".into()) };
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let walk = sync_run(&self.plan, delivery, &planned, opened, memory.look_back.start(today), None);
+        let sync = sync_run(&self.plan, delivery, &planned, opened, memory.look_back.start(today), None);
         let progress = &mut memory.progress;
         progress.start_round();
         let mut on_event = |event: SyncEvent<'_>| {
@@ -169,7 +169,7 @@ impl RunnerParts {
                 counts.update(|counts| add(counts, outcome));
             }
         };
-        let report = walk.run(halt, &mut on_event).await;
+        let report = sync.run(halt, &mut on_event).await;
         progress.end();
         progress.print_unvisited(&report.unvisited_names);
         progress.not_ingested.rest().iter().for_each(|line| progress.line(line));
@@ -192,7 +192,7 @@ impl RunnerParts {
         };
         if let Some(error) = &run.error {
             memory.progress.line(&format!("{}: source {}: {error}", crate::summary::error_word(), source.id));
-            // The next run opens both again.
+            // The next run opens the source again, and also the destination if the error is not that of single objects.
             memory.opened = None;
             if run.failed_objects == 0 {
                 self.close();

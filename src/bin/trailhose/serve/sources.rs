@@ -20,9 +20,9 @@ pub(super) fn of_settings(
 ) -> Result<(Vec<ScheduledSource>, HashMap<String, PlannedSource>), String> {
     let (mut scheduled, mut planned) = (Vec::<ScheduledSource>::new(), HashMap::new());
     for (source, plan) in listed.iter().zip(&plan.sources) {
-        let settings = described(source, plan);
+        let settings = api_settings(source, plan);
         let id = match &source.id {
-            Some(id) if planned.contains_key(id) => return Err(format!("the id {id:?} of two sources is the same")),
+            Some(id) if planned.contains_key(id) => return Err(format!("two sources have the id {id:?}")),
             Some(id) => id.clone(),
             None => {
                 let is_used =
@@ -42,7 +42,7 @@ pub(super) fn of_settings(
 }
 
 /// Returns the settings of a source as the API shows them.
-fn described(source: &SourceSettings, plan: &PlannedSource) -> ApiSourceSettings {
+fn api_settings(source: &SourceSettings, plan: &PlannedSource) -> ApiSourceSettings {
     let (bucket, prefix, folder) = match &plan.location {
         Location::S3 { bucket, key } => (Some(bucket.clone()), Some(key.clone()).filter(|key| !key.is_empty()), None),
         Location::Path(path) => {
