@@ -1,6 +1,6 @@
 // Requests to the API of the server that delivered this page.
 
-/** A request that the server refused, or that did not reach it. `status` is 0 in the second case. */
+/** A request that the server refused, or that got no response. `status` is 0 if there was no response. */
 export class Problem extends Error {
   constructor(status, message) {
     super(message);
@@ -51,7 +51,7 @@ function explain(response, content) {
   try {
     problem = JSON.parse(content);
   } catch {
-    // Not a problem document: the status says what is known.
+    // The content is not a problem document, so the message names only the status.
   }
   const message = problem.detail || problem.title || `the server answered with status ${response.status}`;
   const wait = response.headers.get('Retry-After');

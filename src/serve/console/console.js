@@ -1,5 +1,5 @@
-// Start of the console: the session, the view of the URL's fragment, colors and keys. The fragment contains the view and its
-// parameters, so a search can be shared as a link. It never contains a token.
+// Starts the console, and handles the session, the views, the colors and the keys. The fragment of the URL contains the view
+// and its parameters, so a search can be shared as a link. It never contains a token.
 
 import { request } from './console/api.js';
 import { announce, failure, fill, h } from './console/dom.js';
@@ -77,7 +77,7 @@ function signIn(message) {
     'form',
     { class: 'card sign-in' },
     h('h1', {}, 'Sign in'),
-    // Password managers store a token under a name.
+    // A password manager needs a user name to store a token.
     h('input', { type: 'text', name: 'username', value: 'trailhose', autocomplete: 'username', hidden: true }),
     h('label', { for: 'token' }, 'Token'),
     token,
@@ -116,7 +116,8 @@ async function signOut() {
   }
 }
 
-// If the browser does not permit storage, a setting is kept until the page is closed.
+// Stores a setting if there is a value, and returns the setting. Without the browser's permission, it lasts until the page is
+// closed.
 function stored(name, value) {
   try {
     if (value !== undefined) localStorage.setItem(name, value);

@@ -120,7 +120,7 @@ export function open(root, first) {
         'data-account': account.account,
         'data-day': day,
       },
-      state === 'no_objects' ? 'none' : state === 'outside' ? '' : short(value),
+      state === 'no_objects' ? 'none' : state === 'outside' ? '' : shortNumber(value),
     );
   }
 
@@ -174,14 +174,14 @@ export function open(root, first) {
   return { update, close: () => controller.abort() };
 }
 
-/** Returns the day that is a number of days after a day. */
+/** Returns the day that is `days` days after `day`. */
 export function addDays(day, days) {
   const date = new Date(`${day}T00:00:00Z`);
   date.setUTCDate(date.getUTCDate() + days);
   return date.toISOString().slice(0, 10);
 }
 
-/** Two header rows: months, and days of the month. */
+/** Returns two header rows: the months, and the days of the month. */
 function heads(days) {
   const months = [];
   for (const day of days) {
@@ -219,7 +219,7 @@ function describe(account, day, figures) {
   return `${where}: ${count(figures.objects, 'object')}, ${count(figures.events, 'event')}${quarantined}`;
 }
 
-function short(number) {
+function shortNumber(number) {
   if (number < 1000) return String(number);
   const [divisor, unit] = number < 1e6 ? [1e3, 'k'] : number < 1e9 ? [1e6, 'M'] : [1e9, 'G'];
   const value = number / divisor;

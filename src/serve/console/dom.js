@@ -5,7 +5,7 @@ const NUMBERS = new Intl.NumberFormat('en');
 // Control characters, zero-width characters, and characters that change the direction of text.
 const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
-/** Returns a new element. Attributes that are null, undefined or false are omitted; `onclick` and the like are listeners. */
+/** Returns a new element. Attributes that are null, undefined or false are omitted; those that start with `on` are listeners. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -39,12 +39,12 @@ export function visible(text) {
   return String(text).replace(INVISIBLE, (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
 }
 
-/** Reads a message to users of screen readers. */
+/** Announces a message to users of screen readers. */
 export function announce(text) {
   document.getElementById('status').textContent = visible(text);
 }
 
-/** `1,234 events`, `1 event`. */
+/** Returns a number with its noun: `1,234 events` or `1 event`. */
 export function count(number, singular, plural = `${singular}s`) {
   return `${NUMBERS.format(number)} ${number === 1 ? singular : plural}`;
 }
@@ -71,7 +71,7 @@ export function relativeTime(value) {
   return h('time', { datetime: value, title: `${value} (UTC)`, class: 'number' }, Math.abs(seconds) < 1 ? 'now' : text);
 }
 
-/** `[5, 'min']` for 300 seconds. */
+/** Returns a duration as a number and its unit: `[5, 'min']` for 300 seconds. */
 export function span(seconds) {
   if (seconds < 60 || (seconds < 100 && seconds % 60)) return [seconds, 's'];
   if (seconds < 3600 || (seconds < 6000 && seconds % 3600)) return [Math.round(seconds / 60), 'min'];
@@ -148,7 +148,7 @@ export function openLink(list, id) {
   return [...list.querySelectorAll('tr[data-id]')].find((row) => row.dataset.id === id)?.querySelector('a.open');
 }
 
-/** Opens a row with a click anywhere in it, except to select text. */
+/** Opens a row if a click in it neither selects text nor hits a link or control. */
 export function clickRows(element) {
   element.addEventListener('click', (event) => {
     if (event.target.closest('a, button, input, select') || String(getSelection())) return;

@@ -35,7 +35,7 @@ function parse(original) {
   return JSON.parse(original, (key, value, context) => (typeof value === 'number' && context?.source ? context.source : value));
 }
 
-/** Returns a value as text, also if it has another type than CloudTrail documents. */
+/** Returns a value as text. A value can have another type than the documentation of CloudTrail says. */
 function text(value) {
   if (value === null || value === undefined) return value;
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
@@ -46,7 +46,7 @@ function summary(event, id) {
   const principal = text(identity.arn ?? identity.invokedBy ?? identity.principalId ?? identity.type);
   const session = identity.sessionContext ?? {};
   const issuer = session.sessionIssuer ?? {};
-  const isSignedWithMfa = session.attributes?.mfaAuthenticated ?? event.additionalEventData?.MFAUsed;
+  const mfa = session.attributes?.mfaAuthenticated ?? event.additionalEventData?.MFAUsed;
   return [
     sentence(event, principal),
     event.errorCode &&
@@ -75,7 +75,7 @@ function summary(event, id) {
       ['Account of the caller', identity.accountId],
       ['Role of the session', issuer.arn],
       ['Session started', session.attributes?.creationDate && time(session.attributes.creationDate)],
-      ['Signed in with MFA', isSignedWithMfa],
+      ['Signed in with MFA', mfa],
       ['Source identity', session.sourceIdentity],
       ['Called by', identity.arn ? identity.invokedBy : null],
     ]),

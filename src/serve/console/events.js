@@ -57,7 +57,7 @@ export function classify(text) {
   return ['name', text];
 }
 
-/** Returns a time of the form for the API, which excludes the end: a day as `until` is included. */
+/** Converts a time of the form for the API. The API excludes the end, so a day as the end becomes the start of the next day. */
 export function timeOf(text, isEnd) {
   if (!text) return '';
   const relative = /^(\d+)([mhd])$/.exec(text);
@@ -238,7 +238,11 @@ export function open(root, first) {
         `${found} · index of ${count(events, 'event')}`,
         behind > 0 && h('strong', {}, ` · ${count(behind, 'delivered event')} not indexed yet`),
         answer.unreadable > 0 &&
-          h('strong', {}, ` · ${count(answer.unreadable, 'found event')} cannot be read: trailhose sync names the files`),
+          h(
+            'strong',
+            {},
+            ` · ${count(answer.unreadable, 'found event')} cannot be read: the log of the server names missing and damaged files`,
+          ),
       );
       announce(found);
     };

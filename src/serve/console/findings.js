@@ -74,7 +74,7 @@ export function open(root, first, session) {
   const detail = h('aside', { class: 'detail', 'aria-label': 'Finding', hidden: true });
   const alerts = h('section', { class: 'alerts' });
 
-  // `state=all` is written, because without a state the open findings are listed.
+  // Without a state, the open findings are listed. So the link to all findings contains `state=all`.
   const wanted = () => (parameters.state === undefined ? 'open' : parameters.state === 'all' ? '' : parameters.state);
   const filters = () => ({ state: parameters.state, rule: parameters.rule, since: parameters.since });
   const show = () =>

@@ -5,8 +5,9 @@ import { add, announce, badge, count, failure, fill, formatNumber, h, relativeTi
 
 export const title = 'Sources';
 
-const WHILE_RUNNING = 1500;
-const OTHERWISE = 8000;
+// The times between two refreshes, in milliseconds.
+const REFRESH_WHILE_RUNNING = 1500;
+const REFRESH_OTHERWISE = 8000;
 const STATES = { running: 'info', waiting: 'good', failed: 'bad', succeeded: 'good', stopped: 'warn' };
 
 const ORIGINS = { api: 'added here or with the API', settings: 'from trailhose.toml' };
@@ -23,7 +24,7 @@ export function open(root, parameters, session) {
 
   async function refresh() {
     clearTimeout(timer);
-    let delay = OTHERWISE;
+    let delay = REFRESH_OTHERWISE;
     if (!document.hidden) {
       try {
         const [answer, followers, latest] = await Promise.all([
@@ -33,7 +34,7 @@ export function open(root, parameters, session) {
         ]);
         if (isClosed) return;
         if (message.querySelector('.refresh')) fill(message);
-        if (answer.sources.some((source) => source.state === 'running')) delay = WHILE_RUNNING;
+        if (answer.sources.some((source) => source.state === 'running')) delay = REFRESH_WHILE_RUNNING;
         draw(answer.sources, followers.followers, latest.runs);
       } catch (error) {
         if (isClosed) return;
@@ -44,7 +45,7 @@ export function open(root, parameters, session) {
   }
 
   function draw(all, followers, latest) {
-    // Drawing again would take the focus from a button, so it is restored by the button's name.
+    // Drawing removes the button that has the focus, so the new button with the same key gets the focus.
     const state = JSON.stringify([all, followers, latest]);
     const focused = root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     if (state === drawn && !all.some((source) => source.next_run)) return;
@@ -62,7 +63,7 @@ export function open(root, parameters, session) {
     const last = source.last_run;
     const [amount, unit] = span(source.interval_seconds);
     const selection = [...(source.accounts ?? []), ...(source.regions ?? []), ...(source.kinds ?? [])];
-    const name = place(source);
+    const name = locationOf(source);
     return h(
       'article',
       { class: 'card source', 'aria-label': `Source ${source.id}`, 'data-id': source.id },
@@ -76,7 +77,7 @@ export function open(root, parameters, session) {
         source.role_arn && [' · with ', h('span', { class: 'mono' }, source.role_arn)],
       ),
       last && figures(last),
-      last?.error && h('p', { class: 'notice bad' }, h('strong', {}, 'Last run failed: '), last.error),
+      last?.error && h('p', { class: 'notice bad' }, h('strong', {}, `Last run ${last.state}: `), last.error),
       h(
         'div',
         { class: 'row between' },
@@ -123,15 +124,15 @@ export function open(root, parameters, session) {
       fill(message);
       announce(`Run ${number} of ${source.id} started`);
     } catch (error) {
-      fill(message, failure(`${source.id} was not started`, error));
+      fill(message, failure(`The run of ${source.id} was not started`, error));
     }
     refresh();
   }
 
   async function remove(source) {
-    const isConfirmed = await confirmed(
+    const isConfirmed = await askToConfirm(
       `Delete the source ${source.id}?`,
-      `${place(source)} is not read any more. Delivered events and the ledger are kept, so adding it again repeats no event.`,
+      `${locationOf(source)} is not read any more. Delivered events and the ledger are kept, so adding it again repeats no event.`,
       'Delete',
     );
     if (!isConfirmed) return;
@@ -147,7 +148,7 @@ export function open(root, parameters, session) {
 
   const form = mayWrite
     ? addForm(refresh)
-    : h('p', { class: 'muted small' }, 'This token may read. Changes need a token with the scope write.');
+    : h('p', { class: 'muted small' }, 'This token only allows reading. Changes need a token with the scope write.');
   fill(root, form, message, list, consumers, runs);
   document.addEventListener('visibilitychange', refresh);
   refresh();
@@ -161,7 +162,7 @@ export function open(root, parameters, session) {
   };
 }
 
-function place(source) {
+function locationOf(source) {
   return source.folder ?? `s3://${source.bucket}${source.prefix ? `/${source.prefix}` : ''}`;
 }
 
@@ -216,8 +217,8 @@ function runTable(runs) {
   return table('Latest runs', columns, runs);
 }
 
-/** Asks in a dialog. Returns whether the user confirmed. */
-function confirmed(question, consequence, action) {
+/** Asks for a confirmation in a dialog. Returns whether the user confirmed. */
+function askToConfirm(question, consequence, action) {
   return new Promise((resolve) => {
     const dialog = h('dialog', { 'aria-labelledby': 'question' }, h('h2', { id: 'question' }, question), h('p', {}, consequence));
     const buttons = h(
@@ -300,7 +301,7 @@ function addForm(refresh) {
   );
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
-    const body = { ...placeOf(where.value.trim()), interval: interval.value.trim() };
+    const body = { ...parseLocation(where.value.trim()), interval: interval.value.trim() };
     for (const [name, , input] of fields) {
       const value = input.value.trim();
       if (value) body[name] = name === 'accounts' || name === 'regions' ? value.split(/[\s,]+/) : value;
@@ -319,7 +320,7 @@ function addForm(refresh) {
   return form;
 }
 
-function placeOf(text) {
+function parseLocation(text) {
   if (!text.startsWith('s3://')) return { folder: text };
   const [bucket, ...prefix] = text.slice('s3://'.length).split('/');
   return prefix.join('/') ? { bucket, prefix: prefix.join('/') } : { bucket };
