@@ -415,6 +415,20 @@ async fn concurrent_writers_count_each_finding_once() {
 }
 
 #[tokio::test]
+async fn alerts_of_a_group_are_in_order_if_several_processes_record_them() {
+    let table = Table::create(Emulator::shared_ministack(), "processes").await;
+    let process = || DynamoFindings::new(aws::dynamodb(&Emulator::shared_ministack().config()), "processes", KEEP);
+    for group in 0..10 {
+        let pair = [finding(1, 2 * group, NOW, group), finding(1, 2 * group + 1, NOW, group)];
+        process().record_findings(&pair, &Grouping::default(), &routes(), NOW).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        process().close_windows(&routes(), 0, NOW + 3_600).await.unwrap();
+    }
+    let kinds = kinds(&table.alerts().await);
+    assert_eq!(kinds, [[AlertKind::First, AlertKind::Summary]; 10].concat());
+}
+
+#[tokio::test]
 async fn one_process_at_a_time_sends_to_a_destination() {
     let Table { store, .. } = Table::create(Emulator::shared_ministack(), "lease").await;
     let lease = store.lease("oncall", NOW, NOW + 60).await.unwrap().unwrap();

@@ -15,7 +15,7 @@ impl DynamoFindings {
     /// Returns a number for a new alert. The numbers of one process increase. Numbers of several processes have the order of
     /// their milliseconds. If another process used the number, the transaction fails and is repeated.
     pub(super) fn new_number(&self) -> i64 {
-        let now = jiff::Timestamp::now().as_millisecond().saturating_mul(1_000_000) + fastrand::i64(..1_000_000);
+        let now = jiff::Timestamp::now().as_millisecond().saturating_mul(1_000_000) + fastrand::i64(0..1_000_000);
         let next = |last: i64| now.max(last + 1);
         let before = self.last_number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
         next(before.unwrap_or_default())
