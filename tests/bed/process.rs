@@ -101,6 +101,18 @@ impl Drop for Process {
     }
 }
 
+/// Kills at most this many processes, like a crash of their machine. `is_selected` gets their folders in `/proc`. Returns how
+/// many were killed.
+pub fn kill_programs(most: usize, is_selected: impl Fn(&Path) -> bool) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = processes.filter(|process| is_selected(process)).take(most).collect();
+    let kill = |process: &PathBuf| {
+        let id = process.file_name().unwrap();
+        Command::new("kill").arg("-9").arg(id).stderr(Stdio::null()).status().unwrap().success()
+    };
+    found.iter().filter(|process| kill(process)).count()
+}
+
 /// The first and the last port of tests. Below the range from which Linux takes the ports of outgoing connections.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 

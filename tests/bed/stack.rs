@@ -263,18 +263,11 @@ impl Stack {
     /// Kills at most this many running functions of the emulator, like a crash of their machine. Returns how many it
     /// killed.
     pub fn kill_functions(&self, most: usize) -> usize {
-        let ours = |process: &std::path::PathBuf| {
+        super::process::kill_programs(most, |process| {
             let program = std::fs::read_link(process.join("exe")).unwrap_or_default();
             // The emulator unpacks each function into a separate temporary folder.
             program.starts_with(self.emulator.folder()) && program.to_string_lossy().contains("/bootstrap")
-        };
-        let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-        let found: Vec<_> = processes.filter(ours).take(most).collect();
-        let kill = |process: &std::path::PathBuf| {
-            let id = process.file_name().unwrap();
-            Command::new("kill").arg("-9").arg(id).stderr(std::process::Stdio::null()).status().unwrap().success()
-        };
-        found.iter().filter(|process| kill(process)).count()
+        })
     }
 
     /// Returns the log of the emulator, which includes those of the functions.
