@@ -5,6 +5,8 @@
 //! process could not write there, and a rollback of the ledger must not move a follower back.
 
 #[cfg(feature = "detect")]
+mod finding_retention;
+#[cfg(feature = "detect")]
 mod findings;
 #[cfg(feature = "forward")]
 mod forwards;
@@ -29,6 +31,8 @@ pub use tokens::{ApiToken, TokenScope};
 
 #[cfg(feature = "detect")]
 pub use crate::finding_store::{AlertState, FindingFilter, FindingState, RuleReport, StoredAlert, StoredFinding};
+#[cfg(feature = "detect")]
+pub use finding_retention::{DeletedFindings, FindingRetention};
 #[cfg(feature = "forward")]
 pub use forwards::{ForwardCondition, ForwardState, RefusedEvent};
 

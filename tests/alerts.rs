@@ -143,6 +143,36 @@ async fn match_becomes_a_finding_and_one_signed_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn old_closed_findings_and_sent_alerts_are_deleted_only_with_findings_keep_days() {
+    let receiver = Receiver::start(Answer::status(200)).await;
+    let setup = Setup::new(&receiver.url, "");
+    setup.bucket.put_log("a", &[event(1, "StopLogging", 1), event(2, "StopLogging", 2), event(3, "StopLogging", 3)]);
+    assert_eq!(setup.sync().await.code(), 0);
+    let findings = setup.json_lines(&["findings", "list"]);
+    let ids: Vec<&str> = findings.iter().map(|finding| finding["id"].as_str().unwrap()).collect();
+    let out = setup.out();
+    assert_eq!(run(&["findings", "close", ids[0], "--dest", text(&out)]).code(), 0);
+    assert_eq!(run(&["findings", "close", ids[1], "--dest", text(&out)]).code(), 0);
+    // Two findings and two alerts become old.
+    let state = rusqlite::Connection::open(out.join(".trailhose/state.db")).unwrap();
+    let old = jiff::Timestamp::now().as_second() - 31 * 86_400;
+    state.execute("UPDATE findings SET recorded = ?1 WHERE id != ?2", (old, ids[1])).unwrap();
+    state.execute("UPDATE alerts SET sent = ?1 WHERE number > 1", [old]).unwrap();
+    drop(state);
+    let counts = || ["findings", "alerts"].map(|what| setup.json_lines(&[what, "list"]).len());
+    assert_eq!(setup.sync().await.code(), 0);
+    assert_eq!(counts(), [3, 3], "nothing is deleted by default");
+    let settings = setup.folder.path().join("trailhose.toml");
+    let with_days =
+        std::fs::read_to_string(&settings).unwrap().replace("[detect]\n", "[detect]\nfindings_keep_days = 30\n");
+    std::fs::write(&settings, with_days).unwrap();
+    assert_eq!(setup.sync().await.code(), 0);
+    assert_eq!(counts(), [2, 1], "the closed finding that is old, and the alerts that were sent long ago");
+    assert_eq!(setup.json_lines(&["findings", "list", "--state", "open"]).len(), 1, "the open one is old, too");
+    assert_eq!(receiver.requests().len(), 3, "no alert is repeated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn destination_that_fails_gets_its_alerts_in_a_later_run() {
     let receiver = Receiver::start(Answer::status(500)).await;
     let setup = Setup::new(&receiver.url, "");

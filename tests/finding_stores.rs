@@ -273,6 +273,27 @@ async fn dynamodb_on_moto_conforms() {
     conforms(&Table::create(Emulator::shared_moto(), "suite").await).await;
 }
 
+/// After a change of the length, a finding is in a new window, also if a closed one has the same start.
+async fn changed_window_alerts(store: &impl Inspected) {
+    let midnight = NOW.div_euclid(86_400) * 86_400;
+    let record = async |event, window| {
+        let grouping = Grouping { window: Duration::from_secs(window), ..Grouping::default() };
+        store.record_findings(&[finding(1, event, midnight, 1)], &grouping, &routes(), midnight).await.unwrap()
+    };
+    record(1, 3_600).await;
+    assert_eq!(store.close_windows(&routes(), 0, midnight + 3_600).await.unwrap(), 1);
+    assert_eq!(record(2, 86_400).await, RecordedFindings { new: 1, alerts: 1, ..Default::default() });
+    assert_eq!(store.close_windows(&routes(), 0, midnight + 86_399).await.unwrap(), 0);
+    assert_eq!(store.close_windows(&routes(), 0, midnight + 86_400).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn changed_window_alerts_in_every_store() {
+    let folder = tempfile::tempdir().unwrap();
+    changed_window_alerts(&StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap()).await;
+    changed_window_alerts(&Table::create(Emulator::shared_ministack(), "changed").await).await;
+}
+
 /// Checks what users read and change. It is the same in every store.
 async fn review_conforms(store: &(impl FindingStore + FindingReview)) {
     let mut suppressed = finding(1, 3, NOW + 3, 1);
@@ -426,6 +447,19 @@ async fn alerts_of_a_group_are_in_order_if_several_processes_record_them() {
     }
     let kinds = kinds(&table.alerts().await);
     assert_eq!(kinds, [[AlertKind::First, AlertKind::Summary]; 10].concat());
+}
+
+/// A store with a retention of [`Duration::MAX`] keeps everything: DynamoDB does not delete an item that expires in 9999.
+#[tokio::test]
+async fn items_that_are_kept_for_any_time_expire_in_9999() {
+    let table = Table::create(Emulator::shared_ministack(), "kept").await;
+    let client = aws::dynamodb(&Emulator::shared_ministack().config());
+    let store = DynamoFindings::new(client, "kept", Duration::MAX);
+    store.record_findings(&[finding(1, 1, NOW, 1)], &Grouping::default(), &routes(), NOW).await.unwrap();
+    let items = table.items().await;
+    let expiring: Vec<_> = items.iter().filter(|item| item.contains_key("expires")).collect();
+    assert_eq!(expiring.len(), 4, "the finding, its count, its window and its alert");
+    assert!(expiring.iter().all(|item| number(item, "expires") == 253_402_300_799), "{expiring:?}");
 }
 
 #[tokio::test]

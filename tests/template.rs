@@ -28,7 +28,7 @@ use trailhose::telemetry::{backfill_metric_names, detect_metric_names, ingest_me
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// Every option of the template that changes resources.
-const OPTIONS: [(&str, &str); 20] = [
+const OPTIONS: [(&str, &str); 23] = [
     ("AlarmEmail", "security@example.com"),
     ("NoObjectsHours", "2"),
     ("EncryptionKey", "create"),
@@ -48,6 +48,9 @@ const OPTIONS: [(&str, &str); 20] = [
     ("AlertTopicArns", "arn:aws:sns:us-east-1:000000000000:alerts,arn:aws:sns:us-east-1:000000000000:more-alerts"),
     ("AlertBusArn", "arn:aws:events:us-east-1:000000000000:event-bus/default"),
     ("AlertSlackSecretArn", "arn:aws:ssm:us-east-1:000000000000:parameter/trailhose/slack"),
+    ("AlertWindow", "1d"),
+    ("AlertCloseAfter", "90m"),
+    ("FindingDays", "0"),
     ("AlertSecretKeyArns", "arn:aws:kms:us-east-1:000000000000:key/0123abcd-0123-abcd-0123-0123abcd0123"),
 ];
 
@@ -244,6 +247,9 @@ fn options_are_passed_to_every_resource(template: &Value) {
         assert_eq!(functions[function]["VpcConfig"], expected);
     }
     all("AWS::Lambda::Function", "/CodeSigningConfigArn", OPTIONS[7].1.into());
+    let variables = &functions["DetectFunction"]["Environment"]["Variables"];
+    let names = ["TRAILHOSE_ALERT_WINDOW", "TRAILHOSE_ALERT_CLOSE_AFTER", "TRAILHOSE_FINDING_DAYS"];
+    assert_eq!(names.map(|name| variables[name].as_str()), [Some("1d"), Some("90m"), Some("0")]);
 
     let stream = resolved.resource("AWS::KinesisFirehose::DeliveryStream");
     let expected = json!({ "KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": key });
@@ -369,7 +375,7 @@ async fn impossible_combinations_are_refused(stack: &Stack) {
     stack.s3.put_object().bucket("artifacts").key("template").body(body.into_bytes().into()).send().await.unwrap();
     let topic = "arn:aws:sns:us-east-1:111122223333:alarms";
     let stream = [("StreamName", "own"), ("OversizeBucketName", "own")];
-    let cases: [(&[(&str, &str)], &str); 10] = [
+    let cases: [(&[(&str, &str)], &str); 14] = [
         (&[stream[0], stream[1], ("RulesLocation", "s3://rules/set")], "RulesLocation with StreamName requires"),
         (&[("AlarmEmail", "security@example.com"), ("AlarmTopicArn", topic)], "Set either AlarmEmail or AlarmTopicArn"),
         (&[stream[0], stream[1], ("LakeVersioning", "true")], "The stack creates no lake"),
@@ -380,6 +386,10 @@ async fn impossible_combinations_are_refused(stack: &Stack) {
         (&[("SubnetIds", "subnet-0123456789abcdef0")], "SubnetIds requires SecurityGroupIds"),
         (&[("SecurityGroupIds", "sg-0123456789abcdef0")], "SecurityGroupIds requires SubnetIds"),
         (&[("EncryptionKey", "alias/own")], "EncryptionKey"),
+        (&[("AlertWindow", "0s")], "AlertWindow"),
+        (&[("AlertWindow", "1 hour")], "AlertWindow"),
+        (&[("AlertCloseAfter", "367d")], "AlertCloseAfter"),
+        (&[("FindingDays", "29")], "FindingDays"),
     ];
     for (parameters, reason) in cases {
         let mut request = cloudformation.create_stack().stack_name("refused");

@@ -2,6 +2,7 @@
 
 use super::Variables;
 use crate::alert::{DestinationConfig, DestinationKind, StoredDestination, StoredKind};
+use crate::finding::parse_span;
 use crate::finding_store::Route;
 use std::time::Duration;
 use trailhose_rules::RuleLevel;
@@ -13,7 +14,7 @@ pub struct DetectConfig {
     pub table: String,
     /// `TRAILHOSE_RULES`: `s3://bucket/prefix` of the published rules.
     pub rules: String,
-    /// `TRAILHOSE_FINDING_DAYS`: how long findings are kept. Default: 365 days, at least 30.
+    /// `TRAILHOSE_FINDING_DAYS`: how long findings are kept, at least 30 days. 0: for any time. Default: 365 days.
     pub keep: Duration,
     /// `TRAILHOSE_ALERT_TOPICS` (ARNs of SNS topics, separated by commas) and `TRAILHOSE_ALERT_BUS` (the name or ARN of an
     /// EventBridge bus): the destinations of alerts. Their names are the ARNs.
@@ -24,7 +25,9 @@ pub struct DetectConfig {
     pub stored: Vec<StoredDestination>,
     /// `TRAILHOSE_ALERT_LEVEL`: the lowest level of the rules that alert. Default: medium.
     pub routes: Vec<Route>,
-    /// `TRAILHOSE_CLOSE_AFTER_MINUTES`: the time after the end of a window at which it is closed. Default: 30 minutes,
+    /// `TRAILHOSE_ALERT_WINDOW`: the length of a window, for example `15m`, `1h` or `1d`. Default: 1 hour.
+    pub window: Duration,
+    /// `TRAILHOSE_ALERT_CLOSE_AFTER`: the time after the end of a window at which it is closed. Default: 30 minutes,
     /// because CloudTrail delivers most events within 15 minutes and Firehose buffers them for 5.
     pub close_after: Duration,
 }
@@ -86,16 +89,23 @@ impl DetectConfig {
         let names = kinds.iter().map(|(name, _)| name.as_str()).chain(stored.iter().map(|stored| stored.kind.name()));
         let routes = names.map(|name| Route { destination: name.to_owned(), min_level }).collect();
         let destination = |(name, kind)| DestinationConfig { name, kind, allow_private: false };
-        let days = variables.number("TRAILHOSE_FINDING_DAYS", 365, 30)?;
-        let minutes = variables.number("TRAILHOSE_CLOSE_AFTER_MINUTES", 30, 0)?;
+        let days = match variables.number("TRAILHOSE_FINDING_DAYS", 365, 0)? {
+            days @ 1..30 => return Err(format!("TRAILHOSE_FINDING_DAYS={days}: expected 0 or at least 30")),
+            days => days,
+        };
+        let span = |name: &str, default| match variables.get(name) {
+            None => Ok(default),
+            Some(text) => parse_span(&text).map_err(|error| format!("{name}: {error}")),
+        };
         Ok(Self {
             table: variables.required("TRAILHOSE_FINDINGS_TABLE", "the name of the findings' DynamoDB table")?,
             rules: variables.required("TRAILHOSE_RULES", "s3://bucket/prefix of published rules")?,
-            keep: Duration::from_secs(days.saturating_mul(86_400)),
+            keep: if days == 0 { Duration::MAX } else { Duration::from_secs(days.saturating_mul(86_400)) },
             destinations: kinds.into_iter().map(destination).collect(),
             stored,
             routes,
-            close_after: Duration::from_secs(minutes.saturating_mul(60)),
+            window: span("TRAILHOSE_ALERT_WINDOW", Duration::from_secs(3_600))?,
+            close_after: span("TRAILHOSE_ALERT_CLOSE_AFTER", Duration::from_secs(1_800))?,
         })
     }
 }
@@ -117,8 +127,21 @@ mod tests {
     #[test]
     fn unset_variable_has_its_documented_default() {
         let config = config(&[]).unwrap();
-        assert_eq!((config.keep.as_secs(), config.close_after.as_secs()), (365 * 86_400, 1_800));
+        let spans = [config.keep, config.window, config.close_after].map(|span| span.as_secs());
+        assert_eq!(spans, [365 * 86_400, 3_600, 1_800]);
         assert_eq!((config.destinations.len(), config.routes.len()), (0, 0));
+    }
+
+    #[test]
+    fn windows_and_the_retention_are_read() {
+        let config = config(&[
+            ("TRAILHOSE_ALERT_WINDOW", "1d"),
+            ("TRAILHOSE_ALERT_CLOSE_AFTER", "90s"),
+            ("TRAILHOSE_FINDING_DAYS", "0"),
+        ])
+        .unwrap();
+        let expected = (Duration::from_secs(86_400), Duration::from_secs(90), Duration::MAX);
+        assert_eq!((config.window, config.close_after, config.keep), expected);
     }
 
     #[test]
@@ -139,6 +162,10 @@ mod tests {
             ("TRAILHOSE_ALERT_TOPICS", "arn:aws:sqs:eu-west-1:111122223333:alerts"),
             ("TRAILHOSE_ALERT_LEVEL", "urgent"),
             ("TRAILHOSE_FINDING_DAYS", "29"),
+            ("TRAILHOSE_FINDING_DAYS", "1"),
+            ("TRAILHOSE_ALERT_WINDOW", "0s"),
+            ("TRAILHOSE_ALERT_WINDOW", "1 hour"),
+            ("TRAILHOSE_ALERT_CLOSE_AFTER", "367d"),
             ("TRAILHOSE_ALERT_SLACK_SECRET", "https://hooks.slack.com/hunter2"),
             ("TRAILHOSE_ALERT_WEBHOOK_SECRET", TOPIC),
             ("TRAILHOSE_ALERT_PRIVATE_ADDRESSES", "yes"),

@@ -9,11 +9,11 @@ use crate::finding::Grouping;
 use crate::finding_store::{RecordedFindings, Route};
 use crate::follow::{BatchLimits, EventBatch, FollowError, Follower, follow};
 use crate::sink::jsonl::CommittedSegments;
-use crate::state::StateDatabase;
+use crate::state::{DeletedFindings, FindingRetention, StateDatabase};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use trailhose_rules::RuleSet;
 
@@ -22,6 +22,9 @@ pub const FOLLOWER: &str = "detect";
 
 /// The time between two reads of the segments.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The time between two deletions of old findings. The first one is at the start.
+const RETENTION_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// The time until the next attempt after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
@@ -84,6 +87,8 @@ pub struct Detection {
     pub sender: AlertSender<StateDatabase>,
     /// The time after the end of a window at which it is closed.
     pub close_after: Duration,
+    /// Which findings are deleted. `None`: none.
+    pub retention: Option<FindingRetention>,
 }
 
 /// What a detection did.
@@ -107,7 +112,13 @@ impl Detection {
         let sender = self.sender.run(sender_ends);
         let mut report = DetectionReport::default();
         let followed = async {
-            let error = self.follower.follow(&self.segments, &self.state, self.close_after, ends).await.err();
+            let work = FollowedWork {
+                segments: &self.segments,
+                state: &self.state,
+                close_after: self.close_after,
+                retention: self.retention,
+            };
+            let error = self.follower.follow(work, ends).await.err();
             ended.send_replace(true);
             error
         };
@@ -124,15 +135,19 @@ impl Detection {
     }
 }
 
+/// What a follower reads, and the periodic work beside it.
+struct FollowedWork<'a> {
+    segments: &'a Arc<CommittedSegments>,
+    state: &'a Arc<StateDatabase>,
+    close_after: Duration,
+    retention: Option<FindingRetention>,
+}
+
 impl DetectFollower {
-    async fn follow(
-        &mut self,
-        segments: &Arc<CommittedSegments>,
-        state: &Arc<StateDatabase>,
-        close_after: Duration,
-        mut ends: watch::Receiver<bool>,
-    ) -> Result<(), FollowError> {
+    async fn follow(&mut self, work: FollowedWork<'_>, mut ends: watch::Receiver<bool>) -> Result<(), FollowError> {
+        let FollowedWork { segments, state, close_after, retention } = work;
         let grace = i64::try_from(close_after.as_secs()).unwrap_or(i64::MAX);
+        let mut deleted: Option<Instant> = None;
         loop {
             // `follow` reads everything that is committed before this point.
             let is_last = *ends.borrow();
@@ -140,12 +155,21 @@ impl DetectFollower {
             let closed = followed.and_then(|_| {
                 // Everything was read, so a window is complete when it is closed.
                 let now = jiff::Timestamp::now().as_second();
-                state.close_windows(&self.routes, grace, now).map_err(FollowError::from)
+                state.close_windows(&self.routes, grace, now)?;
+                let is_due = deleted.is_none_or(|deleted| deleted.elapsed() >= RETENTION_PAUSE);
+                if let (Some(retention), true) = (&retention, is_due) {
+                    let DeletedFindings { findings, windows, alerts } = state.delete_old_findings(retention, now)?;
+                    if findings + windows + alerts > 0 {
+                        tracing::info!(findings, windows, alerts, "old findings, windows and sent alerts were deleted");
+                    }
+                    deleted = Some(Instant::now());
+                }
+                Ok(())
             });
             let pause = match closed {
-                Ok(_) if is_last => return Ok(()),
+                Ok(()) if is_last => return Ok(()),
                 Err(error) if is_last => return Err(error),
-                Ok(_) => PAUSE,
+                Ok(()) => PAUSE,
                 Err(error) => {
                     tracing::warn!(
                         "the detection failed, the next attempt is in {} s: {error}",

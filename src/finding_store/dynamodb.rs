@@ -47,6 +47,9 @@ use std::time::Duration;
 /// The name of a transaction in messages. A transaction needs the permissions of its members.
 const TRANSACTION: &str = "dynamodb:TransactWriteItems";
 
+/// The last second of the year 9999. An item that expires then is never deleted.
+const NEVER: i64 = 253_402_300_799;
+
 /// Attributes of an item.
 type Attributes = HashMap<String, AttributeValue>;
 
@@ -82,7 +85,8 @@ impl From<StoreError> for Cancelled {
 }
 
 impl DynamoFindings {
-    /// Returns a store for `table`. Findings and windows expire `keep` after they were recorded. The client must not retry
+    /// Returns a store for `table`. Findings and windows expire `keep` after they were recorded, at the latest in the year
+    /// 9999, so [`Duration::MAX`] keeps them for any time. The client must not retry
     /// by itself: use the one from [`aws::dynamodb`].
     pub fn new(client: Client, table: impl Into<String>, keep: Duration) -> Self {
         Self { client, table: table.into(), keep, units: Units::default(), last_number: AtomicI64::default() }
@@ -101,7 +105,7 @@ impl DynamoFindings {
 
     /// Returns when an item expires, in seconds since 1970.
     fn expires(&self, now: i64) -> AttributeValue {
-        item::number(now.saturating_add(i64::try_from(self.keep.as_secs()).unwrap_or(i64::MAX)))
+        item::number(now.saturating_add(i64::try_from(self.keep.as_secs()).unwrap_or(i64::MAX)).min(NEVER))
     }
 
     /// Returns the items of at most 100 keys that exist, by key, with strong consistency.

@@ -8,7 +8,7 @@ mod grouping;
 mod ocsf;
 
 pub use alert::{Alert, AlertKind, AlertWindow};
-pub use grouping::{GroupField, Grouping};
+pub use grouping::{GroupField, Grouping, parse_span};
 pub use ocsf::ocsf;
 
 use serde::{Deserialize, Serialize};

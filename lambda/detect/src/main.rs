@@ -44,7 +44,7 @@ async fn main() -> Result<(), Error> {
         source: Arc::new(S3::new(s3.clone())),
         rules: RuleLoader::new(RuleLocation::new(s3, &config.rules)?, Arc::clone(&store)),
         store: Arc::clone(&store),
-        grouping: Grouping::default(),
+        grouping: Grouping { window: config.window, ..Grouping::default() },
         destinations,
         routes: config.routes,
         close_after: config.close_after,

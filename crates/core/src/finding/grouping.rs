@@ -20,6 +20,26 @@ pub enum GroupField {
     Address,
 }
 
+/// Parses a time span of seconds, minutes, hours or days, such as `15m`: from 1 second to 366 days.
+///
+/// # Errors
+/// Returns a text with the value and the expected values.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let unit = |unit: char| match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3_600),
+        'd' => Some(86_400),
+        _ => None,
+    };
+    let seconds = text.char_indices().next_back().and_then(|(at, last)| {
+        let number: u64 = text[..at].parse().ok()?;
+        number.checked_mul(unit(last)?)
+    });
+    let seconds = seconds.filter(|seconds| (1..=366 * 86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{text:?}: expected 1s to 366d, for example 15m, 1h or 7d"))
+}
+
 /// How findings are grouped into alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grouping {
@@ -64,7 +84,9 @@ impl Grouping {
         i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX).max(1)
     }
 
-    /// Returns the group of a finding: a hash of the rule and of the values of the group's fields.
+    /// Returns the group of a finding: a hash of the rule and of the values of the group's fields. Windows of different
+    /// lengths have different groups. Otherwise a closed window could contain the start of a longer one after a change of
+    /// the length, and the findings of the longer one would not alert.
     pub fn group(&self, finding: &DetectionFinding) -> String {
         let event = &finding.event;
         let mut texts = vec![finding.rule.id.as_str()];
@@ -76,6 +98,11 @@ impl Grouping {
                 GroupField::Name => &event.name,
                 GroupField::Address => &event.address,
             });
+        }
+        // Without the length for the default, so that the groups of existing findings stay the same.
+        let length = format!("window {}", self.window.as_secs());
+        if self.window != Self::default().window {
+            texts.push(&length);
         }
         hex(&hash("group", &texts))
     }
@@ -92,6 +119,21 @@ impl Grouping {
 mod tests {
     use super::super::tests::finding;
     use super::*;
+
+    #[test]
+    fn span_has_a_unit_and_limits() {
+        for (text, seconds) in [("1s", 1), ("15m", 900), ("1h", 3_600), ("366d", 366 * 86_400), ("8784h", 366 * 86_400)]
+        {
+            assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0s", "367d", "15", "m", "-1h", "1w", "1 h", "99999999999999999999d", "300000000000000d", "1é"]
+        {
+            assert!(
+                parse_span(text).unwrap_err().ends_with("expected 1s to 366d, for example 15m, 1h or 7d"),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn windows_are_aligned_to_the_epoch() {
@@ -114,6 +156,8 @@ mod tests {
         assert_ne!(group("r", "1", "alice"), group("s", "1", "alice"));
         let by_rule = Grouping { fields: Vec::new(), ..Grouping::default() };
         assert_eq!(by_rule.group(&finding("r", "1", 0, "alice")), by_rule.group(&finding("r", "1", 0, "bob")));
+        let of_day = Grouping { window: Duration::from_secs(86_400), ..Grouping::default() };
+        assert_ne!(of_day.group(&finding("r", "1", 0, "alice")), group("r", "1", "alice"));
     }
 
     #[test]

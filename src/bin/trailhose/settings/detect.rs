@@ -9,6 +9,8 @@
 //! close_after = "15m"                   # after the end of a window
 //! alert_max_age = "24h"                 # older events are recorded and do not alert
 //! findings_per_hour = 1000              # of one rule; further ones are counted
+//! findings_keep_days = 365              # delete closed and suppressed findings that are older
+//! findings_keep_open = true             # keep open and acknowledged findings for any time
 //!
 //! [[detect.destination]]
 //! name = "oncall"
@@ -26,9 +28,10 @@ use std::time::Duration;
 use toml::Spanned;
 use trailhose::alert::{DestinationConfig, DestinationKind};
 use trailhose::detect::RuleLevel;
-use trailhose::finding::{GroupField, Grouping};
+use trailhose::finding::{GroupField, Grouping, parse_span};
 use trailhose::finding_store::Route;
 use trailhose::http::{DestinationUrl, SecretSource};
+use trailhose::state::FindingRetention;
 
 /// The settings of the detection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub(crate) struct DetectSettings {
     pub(crate) grouping: Grouping,
     /// The time after the end of a window at which it is closed.
     pub(crate) close_after: Duration,
+    /// Which findings are deleted. `None`: none.
+    pub(crate) retention: Option<FindingRetention>,
     /// The destinations of alerts.
     pub(crate) destinations: Vec<DestinationConfig>,
     /// Which alerts they get.
@@ -49,6 +54,9 @@ pub(crate) struct DetectSettings {
 
 /// The default of `close_after`. CloudTrail delivers most events within 10 minutes.
 const CLOSE_AFTER: Duration = Duration::from_secs(900);
+
+/// The limits of `findings_keep_days`, which are those of the stack parameter `FindingDays`.
+const KEEP_DAYS: std::ops::RangeInclusive<i64> = 30..=3_650;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +69,8 @@ pub(super) struct DetectTable {
     close_after: Option<SpannedString>,
     alert_max_age: Option<SpannedString>,
     findings_per_hour: Option<SpannedInteger>,
+    findings_keep_days: Option<SpannedInteger>,
+    findings_keep_open: Option<Spanned<bool>>,
     #[serde(default)]
     destination: Vec<Spanned<DestinationTable>>,
 }
@@ -90,12 +100,14 @@ impl DetectTable {
         let default = Grouping::default();
         let fields = self.group_by.map(|fields| fields.iter().map(group_field).collect::<ParseResult<Vec<_>>>());
         let grouping = Grouping {
-            window: parsed("window", self.window.as_ref(), span)?.unwrap_or(default.window),
+            window: parsed("window", self.window.as_ref(), parse_span)?.unwrap_or(default.window),
             fields: fields.transpose()?.unwrap_or(default.fields),
-            alert_max_age: parsed("alert_max_age", self.alert_max_age.as_ref(), span)?.unwrap_or(default.alert_max_age),
+            alert_max_age: parsed("alert_max_age", self.alert_max_age.as_ref(), parse_span)?
+                .unwrap_or(default.alert_max_age),
             findings_per_hour: number("findings_per_hour", self.findings_per_hour.as_ref(), 1..=1_000_000)?
                 .unwrap_or(default.findings_per_hour),
         };
+        let retention = retention(self.findings_keep_days.as_ref(), self.findings_keep_open.as_ref(), &grouping)?;
         let (mut destinations, mut routes) = (Vec::new(), Vec::<Route>::new());
         for table in self.destination {
             let at = table.span();
@@ -110,7 +122,8 @@ impl DetectTable {
             rules: resolve(folder, PathBuf::from(self.rules.into_inner())),
             skip_invalid: self.skip_invalid,
             grouping,
-            close_after: parsed("close_after", self.close_after.as_ref(), span)?.unwrap_or(CLOSE_AFTER),
+            close_after: parsed("close_after", self.close_after.as_ref(), parse_span)?.unwrap_or(CLOSE_AFTER),
+            retention,
             destinations,
             routes,
         })
@@ -181,6 +194,29 @@ impl DestinationTable {
     }
 }
 
+/// Returns which findings are deleted. A deleted finding is not known any more. So findings are kept for longer than their
+/// events can alert, and an event that is evaluated again does not alert twice.
+fn retention(
+    days: Option<&SpannedInteger>,
+    keeps_open: Option<&Spanned<bool>>,
+    grouping: &Grouping,
+) -> ParseResult<Option<FindingRetention>> {
+    let Some(keep_days): Option<u64> = number("findings_keep_days", days, KEEP_DAYS)? else {
+        return match keeps_open {
+            None => Ok(None),
+            Some(open) => {
+                Err(SettingError(open.span(), "findings_keep_open has no effect without findings_keep_days".into()))
+            }
+        };
+    };
+    let keep = Duration::from_secs(keep_days * 86_400);
+    if let (true, Some(days)) = (keep < grouping.alert_max_age, days) {
+        let what = "findings_keep_days: expected at least alert_max_age, because an event alerts again after its finding is deleted";
+        return Err(SettingError(days.span(), what.to_owned()));
+    }
+    Ok(Some(FindingRetention { keep, keeps_open: keeps_open.is_none_or(|open| *open.get_ref()) }))
+}
+
 /// Checks a URL, so that an invalid one is an error with its line. The message does not contain it.
 fn check_url(url: &SpannedString, allow_private: bool) -> ParseResult<()> {
     let checked = DestinationUrl::parse(url.get_ref(), allow_private);
@@ -223,23 +259,6 @@ fn group_field(text: &SpannedString) -> ParseResult<GroupField> {
     })
 }
 
-/// Parses a time span of seconds, minutes, hours or days.
-fn span(text: &str) -> Result<Duration, String> {
-    let unit = |unit: char| match unit {
-        's' => Some(1),
-        'm' => Some(60),
-        'h' => Some(3_600),
-        'd' => Some(86_400),
-        _ => None,
-    };
-    let seconds = text.char_indices().next_back().and_then(|(at, last)| {
-        let number: u64 = text[..at].parse().ok()?;
-        number.checked_mul(unit(last)?)
-    });
-    let seconds = seconds.filter(|seconds| (1..=366 * 86_400).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| format!("{text:?}: expected 1s to 366d, for example 15m, 1h or 7d"))
-}
-
 #[cfg(test)]
 mod tests {
     use crate::settings::Settings;
@@ -248,6 +267,7 @@ mod tests {
     use trailhose::alert::DestinationKind;
     use trailhose::detect::RuleLevel;
     use trailhose::http::SecretSource;
+    use trailhose::state::FindingRetention;
 
     fn parse(detect: &str) -> Result<Settings, String> {
         let text = format!("dest = \"out\"\n[[source]]\nfolder = \"in\"\n[detect]\nrules = \"rules\"\n{detect}");
@@ -274,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn retention_of_findings_is_read() {
+        let retention = |text| parse(text).unwrap().detect.unwrap().retention;
+        let of_days = |days: u64, keeps_open| FindingRetention { keep: Duration::from_secs(days * 86_400), keeps_open };
+        assert_eq!(retention(""), None);
+        assert_eq!(retention("findings_keep_days = 30"), Some(of_days(30, true)));
+        let text = "findings_keep_days = 90\nfindings_keep_open = false\nalert_max_age = \"90d\"";
+        assert_eq!(retention(text), Some(of_days(90, false)));
+    }
+
+    #[test]
     fn invalid_destination_is_an_error_with_its_line_and_without_secrets() {
         let head = "[[detect.destination]]\nname = \"a\"\n";
         for (rest, expected) in [
@@ -297,6 +327,18 @@ mod tests {
         ] {
             let error = parse(&format!("{head}{rest}\n")).unwrap_err();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{rest}: {error}");
+        }
+        for (rest, expected) in [
+            ("findings_keep_days = 29", "findings_keep_days"),
+            ("findings_keep_days = 3651", "findings_keep_days"),
+            (
+                "findings_keep_days = 30\nalert_max_age = \"31d\"",
+                ":6: findings_keep_days: expected at least alert_max_age",
+            ),
+            ("findings_keep_open = false", ":6: findings_keep_open has no effect without findings_keep_days"),
+        ] {
+            let error = parse(rest).unwrap_err();
+            assert!(error.contains(expected), "{rest}: {error}");
         }
         assert!(parse("window = \"0s\"").unwrap_err().contains("expected 1s to 366d"));
         assert!(parse("group_by = [\"user\"]").unwrap_err().contains("group_by: \"user\""));

@@ -87,8 +87,9 @@ impl PreparedDetection {
             settings.routes.clone(),
         );
         let sender = AlertSender::new(Arc::clone(&state), destinations, SendPolicy::default());
-        let (segments, close_after) = (Arc::clone(&followed.segments), settings.close_after);
-        let detection = Detection { follower, segments, state, sender, close_after };
+        let segments = Arc::clone(&followed.segments);
+        let DetectSettings { close_after, retention, .. } = settings;
+        let detection = Detection { follower, segments, state, sender, close_after, retention };
         let (ends, ended) = watch::channel(false);
         hide_messages_of_rule_panics();
         let run = move || {
