@@ -10,11 +10,14 @@
 
 mod draft;
 mod event;
+mod join;
 mod literal;
 mod literal_conditions;
 mod noun;
 mod object;
+mod operations;
 mod output;
+mod parameters;
 mod principal;
 mod reader;
 mod receiver;
@@ -43,6 +46,8 @@ pub struct Question {
     pub plan: Plan,
     /// Whether the question names no time, so that the plan has the default span of 24 hours.
     pub has_default_span: bool,
+    /// What the answer does not show, in one sentence.
+    pub note: Option<String>,
 }
 
 /// A question that is not run.
@@ -227,17 +232,26 @@ impl Reader {
     }
 
     /// Returns the plan, or the words that were not understood.
-    fn question(self) -> Result<Question, Refusal> {
+    fn question(mut self) -> Result<Question, Refusal> {
         let unknown_words = self.words.unknown();
         if let Some(reason) = self.refusal {
             return Err(Refusal { reason, unknown_words, closest: None });
         }
+        if unknown_words.is_empty() {
+            self.draft.check_parameters().map_err(|reason| Refusal {
+                reason,
+                unknown_words: Vec::new(),
+                closest: None,
+            })?;
+        }
         let plan = self.draft.plan(self.now);
         if unknown_words.is_empty() && !self.draft.is_empty() {
             return match plan {
-                Ok(plan) => {
-                    Ok(Question { plan, has_default_span: self.draft.span.is_none() && self.draft.event_id.is_none() })
-                }
+                Ok(plan) => Ok(Question {
+                    plan,
+                    has_default_span: self.draft.span.is_none() && self.draft.event_id.is_none(),
+                    note: self.draft.note,
+                }),
                 Err(error) => Err(Refusal { reason: error.to_string(), unknown_words, closest: None }),
             };
         }
@@ -251,5 +265,7 @@ impl Reader {
     }
 }
 
+#[cfg(test)]
+mod resource_tests;
 #[cfg(test)]
 mod tests;

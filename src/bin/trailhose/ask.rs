@@ -78,6 +78,9 @@ struct JsonAnswer<'a> {
     meaning: String,
     /// Whether the question names no time.
     default_span: bool,
+    /// What the answer does not show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a AnsweringModel>,
     plan: &'a Plan,
@@ -178,6 +181,7 @@ async fn answer<'q>(
     let base = |columns, rows, is_limited, scanned: ScanReport| JsonAnswer {
         meaning: plan.restate(),
         default_span: understood.question.has_default_span,
+        note: understood.question.note.as_deref(),
         model: understood.model.as_ref(),
         plan,
         events: (!is_remote).then_some(scanned.selected),

@@ -38,6 +38,8 @@ pub(super) struct Draft {
     /// All of these restrict the events.
     pub(super) conditions: Vec<Predicate>,
     pub(super) by: Vec<QueryField>,
+    /// Sets of fields of `by`. In each event, one of a set names the resource.
+    pub(super) alternatives: Vec<Vec<QueryField>>,
     pub(super) count_distinct: Option<QueryField>,
     pub(super) counts: bool,
     /// `the last` without a number.
@@ -50,6 +52,10 @@ pub(super) struct Draft {
     pub(super) having: Option<(Comparison, u64)>,
     pub(super) limit: Option<u64>,
     pub(super) order: Option<EventOrder>,
+    /// The words for resources that the question asks for, if no parameter is known that names them.
+    pub(super) unnamed: Option<String>,
+    /// What the answer does not show, in one sentence.
+    pub(super) note: Option<String>,
 }
 
 /// Events by name, and what else must be true of them.
@@ -146,6 +152,14 @@ impl Draft {
             ErrorKind::Denied => contains(&["AccessDenied", "UnauthorizedOperation"]),
             ErrorKind::Throttled => contains(&["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown"]),
             ErrorKind::Code(text) => Predicate::equals(Column::ErrorCode, text),
+        }
+    }
+
+    /// Groups the events by the fields, of which one names the resource.
+    pub(super) fn group_by_one_of(&mut self, fields: Vec<QueryField>) {
+        if !fields.is_empty() {
+            self.by.extend(fields.iter().cloned());
+            self.alternatives.push(fields);
         }
     }
 

@@ -4,13 +4,14 @@ use super::draft::EventClause;
 use super::literal::Literal;
 use super::noun::{self, Family, SERVICE_EVENTS};
 use super::object::{Noun, forms};
+use super::operations::{needed_source, operations, policy_events, status, unique};
 use super::reader::Reader;
 use super::service;
 use super::stop_words;
 use super::verb::{CHANGES, Verb};
 use super::vocabulary::Vocabulary;
 use super::words::Role;
-use crate::plan::{Column, FreeField, Path, PathStep, Predicate, QueryField};
+use crate::plan::{Column, Predicate};
 
 /// A verb and its position.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +103,16 @@ impl Reader {
             let (before, after) = (within(start, first), within(last, end));
             let both: Vec<Noun> = before.into_iter().chain(after.iter().cloned()).collect();
             // In `objects deleted from the bucket`, the object of the verb is before it.
+            // `which groups did bob remove users from` asks for what follows the preposition.
+            if let Some((asked, rest)) = both.split_first()
+                && self.is_asked_container(asked, rest, end)
+            {
+                let rotated: Vec<Noun> = rest.iter().chain([asked]).cloned().collect();
+                if self.read_verb_group(group, &rotated) {
+                    self.words.consume(first..last, Role::Event);
+                }
+                continue;
+            }
             let is_passive = both.len() > after.len()
                 && after.first().is_some_and(|noun| {
                     noun.start > 0
@@ -182,6 +193,10 @@ impl Reader {
             nouns.rotate_left(index);
         }
         let nouns = nouns.as_slice();
+        if self.read_join(group, nouns) {
+            self.consume_used(nouns);
+            return true;
+        }
         if let Some(is_read) = self.read_passive(group, nouns) {
             return is_read;
         }
@@ -211,6 +226,7 @@ impl Reader {
         if events.is_empty() {
             return false;
         }
+        let mains: Vec<usize> = events.iter().map(|(_, _, index)| *index).collect();
         for (names, family, index) in events {
             let Some(noun) = nouns.get(index) else { continue };
             let mut clause = EventClause::names(unique(names.iter().flat_map(|name| Vocabulary::with_versions(name))));
@@ -226,9 +242,11 @@ impl Reader {
             clause.conditions.extend(status(group, &clause.names));
             self.group_by_asked_names(noun, is_assumption);
             self.words.consume(noun.start..noun.end, Role::Object);
-            for other in nouns.iter().skip(1) {
+            for (_, other) in nouns.iter().enumerate().filter(|(index, _)| !mains.contains(index)) {
                 if self.words.is_free(other.end - 1) && !self.joins(noun.end, other.start) {
                     clause.conditions.extend(self.name_condition(other, false));
+                    self.refuse_unrelated(&clause, other);
+                    self.group_by_asked_names(other, false);
                 }
             }
             self.draft.events.push(clause);
@@ -242,12 +260,16 @@ impl Reader {
         if has_left {
             self.words.find(&["account|accounts"], Role::Object);
         }
+        self.consume_used(nouns);
+        true
+    }
+
+    fn consume_used(&mut self, nouns: &[Noun]) {
         for noun in nouns {
             if self.is_used(noun) {
                 self.words.consume(noun.start..noun.end, Role::Object);
             }
         }
-        true
     }
 
     /// Whether a further noun belongs to the events. `by account` is a part of the output instead.
@@ -283,7 +305,7 @@ impl Reader {
     }
 
     /// Groups the events by the names of the resources if the question asks for them: `which buckets`.
-    fn group_by_asked_names(&mut self, noun: &Noun, is_assumption: bool) {
+    pub(super) fn group_by_asked_names(&mut self, noun: &Noun, is_assumption: bool) {
         let mut at = noun.start;
         while at > 0
             && matches!(
@@ -298,14 +320,25 @@ impl Reader {
                 || self.words.phrase(at - 1, "of").is_some()
                     && at > 1
                     && matches!(self.words.lower(at - 2), "list" | "names"));
-        let is_asked = is_asked || noun.is_asked || (self.draft.has_top && self.draft.by.is_empty());
+        let is_asked =
+            is_asked || noun.is_asked || (self.draft.has_top && self.draft.by.is_empty() && self.follows_top(at));
         if let Some(new) = (at..noun.start).find(|&at| self.words.lower(at) == "new") {
             self.words.consume(new..new + 1, Role::Label);
         }
         if is_asked && noun.names.is_empty() {
-            let fields = noun.name_paths(is_assumption).iter().map(|path| noun::request_parameter(path));
-            self.draft.by.extend(fields);
+            if noun.asked_paths(is_assumption).is_empty() {
+                let words: Vec<&str> = (noun.start..noun.end).map(|at| self.words.text(at)).collect();
+                self.draft.unnamed = Some(words.join(" "));
+            }
+            let fields = noun.asked_paths(is_assumption).iter().map(|path| noun::request_parameter(path));
+            self.draft.group_by_one_of(fields.collect());
         }
+    }
+
+    /// Whether `top` refers to the noun at this position: `top users that deleted buckets` asks for users.
+    fn follows_top(&self, noun: usize) -> bool {
+        let top = (0..noun).rev().find(|&at| self.words.role(at) == Some(Role::Output)).map_or(0, |top| top + 1);
+        (top..noun).all(|at| self.dimension(at).is_none())
     }
 
     /// Whether a verb without an object does not restrict the events: `accounts accessed from`, `events invoked by
@@ -413,86 +446,4 @@ impl Reader {
         self.draft.services.push(source);
         self.draft.conditions.push(Predicate::equals(Column::ReadOnly, "false"));
     }
-}
-
-/// The source that distinguishes events of the same name.
-pub(super) fn needed_source(names: &[String], source: Option<String>) -> Vec<String> {
-    let Some(source) = source.filter(|source| !source.is_empty()) else { return Vec::new() };
-    let is_ambiguous = names.iter().any(|name| {
-        let operation = Vocabulary::get().operation(&name.to_lowercase(), &[]);
-        operation.is_some_and(|operation| operation.sources.len() > 1 && operation.sources.contains(&source))
-    });
-    if is_ambiguous { vec![source] } else { Vec::new() }
-}
-
-/// The condition that distinguishes `disabled` from `enabled` if one operation does both.
-pub(super) fn status(group: &[FoundVerb], names: &[String]) -> Option<Predicate> {
-    let (path, on, off): (&[&str], _, _) = match names {
-        [name] if name == "PutBucketVersioning" => (&["VersioningConfiguration", "Status"], "Enabled", "Suspended"),
-        [create, modify] if create == "CreateDBInstance" && modify == "ModifyDBInstance" => {
-            let is_public = group.iter().all(|found| found.verb.name == "publicize");
-            let accessible = Predicate::equals(noun::request_parameter("publiclyAccessible"), "true");
-            return is_public.then_some(accessible);
-        }
-        [name] if name == "UpdateAccessKey" => (&["status"], "Active", "Inactive"),
-        _ => return None,
-    };
-    let is_on = |found: &FoundVerb| match found.verb.name {
-        "enable" | "activate" | "turn on" => Some(true),
-        "disable" | "deactivate" | "suspend" | "turn off" => Some(false),
-        _ => None,
-    };
-    let wanted =
-        group.first().and_then(is_on).filter(|wanted| group.iter().all(|found| is_on(found) == Some(*wanted)))?;
-    let steps = path.iter().map(|name| PathStep::Name((*name).to_owned())).collect();
-    let path = Path::new(FreeField::RequestParameters, steps).ok()?;
-    Some(Predicate::equals(QueryField::Path(path), if wanted { on } else { off }))
-}
-
-/// The operations of a verb on an object. `change` includes `Delete` if an operation `Put` sets the object.
-fn operations(verb: Verb, forms: &[String], sources: &[String]) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut starts = verb.starts.to_vec();
-    if verb.name == "change" {
-        let is_put = forms.iter().any(|form| Vocabulary::get().operation(&format!("put{form}"), sources).is_some());
-        starts.extend(is_put.then_some("Delete"));
-    }
-    for start in starts {
-        for form in forms {
-            if let Some(operation) = Vocabulary::get().operation(&format!("{}{form}", start.to_lowercase()), sources) {
-                names.push(operation.name.clone());
-            }
-        }
-    }
-    unique(names)
-}
-
-/// Keeps the policy events of the principal type that another noun names: `a policy to a role`.
-fn policy_events(events: Vec<String>, family: &Family, noun: &Noun, nouns: &[Noun]) -> Vec<String> {
-    if !family.names.contains("policy") || events.len() < 3 {
-        return events;
-    }
-    let targets: Vec<&str> = nouns
-        .iter()
-        .filter(|other| other.start != noun.start)
-        .filter_map(|other| other.family)
-        .map(|family| family.objects)
-        .filter(|object| matches!(*object, "Role" | "User" | "Group"))
-        .collect();
-    let kept: Vec<String> = events
-        .iter()
-        .filter(|event| targets.iter().any(|target| event.contains(&format!("{target}Policy"))))
-        .cloned()
-        .collect();
-    if kept.is_empty() { events } else { kept }
-}
-
-pub(super) fn unique(names: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut unique: Vec<String> = Vec::new();
-    for name in names {
-        if !unique.contains(&name) {
-            unique.push(name);
-        }
-    }
-    unique
 }

@@ -11,6 +11,9 @@ use crate::plan::{Column, Predicate, ValueTest};
 const KEY_VERBS: &[&str] =
     &["create", "delete", "remove", "deactivate", "disable", "activate", "enable", "rotate", "change"];
 
+/// Verbs with the account that receives something after `to`.
+const GIVING_VERBS: &[&str] = &["move", "copy", "share", "export", "send", "invite"];
+
 impl Reader {
     /// Consumes access keys, accounts, addresses, regions and event IDs with the labels before them.
     pub(super) fn read_literals(&mut self) {
@@ -93,7 +96,24 @@ impl Reader {
     fn read_account(&mut self, at: usize, account: String) {
         let start = self.label(at, &["aws? account|accounts id|ids?"]);
         // `what did account 111122223333 do`
-        let is_caller = matches!(self.word_before(start), "by" | "from" | "did" | "has" | "have");
+        let before = self.word_before(start);
+        let is_caller = matches!(before, "by" | "from" | "did" | "has" | "have");
+        // `closed account 111122223333`, `shared with account 111122223333`: the account is named in the request.
+        let is_changed = !stop_words::is_stop_word(before) && before != "accessed" && Verb::from_word(before).is_some();
+        let is_receiving = match before {
+            "with" => true,
+            "to" | "into" => (0..start).any(|at| {
+                let verb = Verb::from_word(self.words.lower(at));
+                verb.is_some_and(|verb| GIVING_VERBS.contains(&verb.name))
+            }),
+            _ => false,
+        };
+        if is_changed || is_receiving {
+            // A verb still needs its noun.
+            self.words.consume(if is_changed { at } else { start }..at + 1, Role::Object);
+            self.draft.conditions.push(Predicate::Anywhere(account));
+            return;
+        }
         self.words.consume(start..at + 1, Role::Account);
         let column = if is_caller { Column::UserIdentityAccountId } else { Column::RecipientAccountId };
         if self.take_negation(start) {

@@ -94,9 +94,9 @@ pub(super) const FAMILIES: &[Family] = families! {
         "put|add|attach|create" => ["PutRolePermissionsBoundary", "PutUserPermissionsBoundary"],
         "change" => ["PutRolePermissionsBoundary", "PutUserPermissionsBoundary", "DeleteRolePermissionsBoundary", "DeleteUserPermissionsBoundary"]];
     "identity provider", "iam", "SAMLProvider|OpenIDConnectProvider", [], [];
-    "permission set", "sso", "PermissionSet", ["permissionSetArn"], [];
+    "permission set", "sso", "PermissionSet", ["permissionSetArn", "name"], [];
     // CloudTrail, Config, GuardDuty
-    "cloudtrail trail|trail", "cloudtrail", "Trail", ["name"], [
+    "cloudtrail trail|trail", "cloudtrail", "Trail", ["name", "trailName"], [
         "stop|disable|turn off|suspend" => ["StopLogging"], "start|enable|turn on" => ["StartLogging"],
         "change" => ["UpdateTrail", "PutEventSelectors", "PutInsightSelectors"]];
     "event selector", "cloudtrail", "EventSelectors", ["trailName"], [];
@@ -107,7 +107,7 @@ pub(super) const FAMILIES: &[Family] = families! {
     "guardduty finding", "guardduty", "Findings", [], [];
     "guardduty detector|detector", "guardduty", "Detector", ["detectorId"], ["disable" => ["UpdateDetector", "DeleteDetector"]];
     // EC2
-    "ec2 instance|instance|virtual machine|server", "ec2", "Instances|Instance", [], [
+    "ec2 instance|instance|virtual machine|server", "ec2", "Instances|Instance", ["instanceId"], [
         "launch|create" => ["RunInstances"], "delete|remove" => ["TerminateInstances"],
         "change" => ["ModifyInstanceAttribute", "ModifyInstanceMetadataOptions", "ModifyInstanceCreditSpecification", "ModifyInstancePlacement"]];
     "security group", "ec2", "SecurityGroup", ["groupId", "groupName"], [
@@ -120,7 +120,7 @@ pub(super) const FAMILIES: &[Family] = families! {
         "change" => ["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress", "ModifySecurityGroupRules"],
         "add|create|authorize" => ["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"],
         "delete|remove|revoke" => ["RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress"]];
-    "snapshot", "", "", ["snapshotId"], [
+    "snapshot", "", "", ["snapshotId", "dBSnapshotIdentifier", "dBClusterSnapshotIdentifier"], [
         "publicize|share" => ["ModifySnapshotAttribute", "ModifyDBSnapshotAttribute", "ModifyDBClusterSnapshotAttribute"],
         "create" => ["CreateSnapshot", "CreateSnapshots", "CreateDBSnapshot", "CreateDBClusterSnapshot"],
         "delete|remove" => ["DeleteSnapshot", "DeleteDBSnapshot", "DeleteDBClusterSnapshot"],
@@ -158,7 +158,7 @@ pub(super) const FAMILIES: &[Family] = families! {
     "key policy|kms key policy", "kms", "KeyPolicy", ["keyId"], [];
     "key rotation|kms key rotation", "kms", "KeyRotation", ["keyId"], [];
     "kms grant|grant", "kms", "Grant", ["keyId"], ["delete" => ["RetireGrant", "RevokeGrant"]];
-    "secret|secret value|secrets manager secret", "secretsmanager", "Secret", ["secretId"], [
+    "secret|secret value|secrets manager secret", "secretsmanager", "Secret", ["secretId", "name"], [
         "read" => ["GetSecretValue"], "change|put" => ["PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"],
         "create" => ["CreateSecret"]];
     "ssm parameter|parameter", "ssm", "Parameter", ["name"], [
@@ -182,9 +182,9 @@ pub(super) const FAMILIES: &[Family] = families! {
     "cloudformation stack|stack", "cloudformation", "Stack", ["stackName"], [];
     "stack set|stackset", "cloudformation", "StackSet", ["stackSetName"], [];
     "eks cluster|kubernetes cluster", "eks", "Cluster", ["name"], ["change" => ["UpdateClusterConfig", "UpdateClusterVersion"]];
-    "ecs cluster", "ecs", "Cluster", ["clusterName"], [];
+    "ecs cluster", "ecs", "Cluster", ["clusterName", "cluster"], [];
     "ecs service", "ecs", "Service", ["service", "serviceName"], [];
-    "ecs task|task", "ecs", "Task", ["taskDefinition"], ["launch|start" => ["RunTask", "StartTask"]];
+    "ecs task|task", "ecs", "Task", ["taskDefinition", "task"], ["launch|start" => ["RunTask", "StartTask"]];
     "task definition", "ecs", "TaskDefinition", ["family", "taskDefinition"], [];
     "ecr repository|repository", "ecr", "Repository", ["repositoryName"], [];
     "container image|ecr image", "ecr", "Image", ["repositoryName"], ["delete" => ["BatchDeleteImage"], "upload|put" => ["PutImage"]];
@@ -212,6 +212,18 @@ pub(super) const FAMILIES: &[Family] = families! {
     "certificate", "acm", "Certificate", ["certificateArn"], [];
     "web acl|firewall acl", "wafv2", "WebACL", ["name"], [];
 };
+
+/// Families whose paths name the owner, with the paths that name the resource itself: `which access keys were deleted`.
+pub(super) const ASKED: &[(&str, &[&str])] = &[
+    ("access key|iam access key", &["userName", "accessKeyId"]),
+    ("mfa device|mfa|virtual mfa device|mfa token", &["userName", "serialNumber"]),
+    ("kms grant|grant", &["keyId", "grantId"]),
+    ("permission|lambda permission|function permission", &["functionName", "statementId"]),
+    ("container image|ecr image", &["imageIds"]),
+    ("security group rule|ingress rule|egress rule|inbound rule|outbound rule|firewall rule", &["ipPermissions"]),
+    ("route 53 record|dns record|record set|resource record", &["changeBatch"]),
+    ("log stream", &["logGroupName", "logStreamName"]),
+];
 
 /// The event names of verbs whose object is a whole service: its source, the verbs, the event names.
 pub(super) const SERVICE_EVENTS: &[(&str, &str, &[&str])] = &[

@@ -39,6 +39,12 @@ pub(super) enum ObjectName {
 }
 
 impl Noun {
+    /// Returns the paths below `requestParameters` that distinguish resources if a question asks which ones.
+    pub(super) fn asked_paths(&self, is_assumption: bool) -> &'static [&'static str] {
+        let asked = noun::ASKED.iter().find(|(names, _)| self.family.is_some_and(|family| family.names == *names));
+        asked.map_or_else(|| self.name_paths(is_assumption), |(_, paths)| paths)
+    }
+
     /// Returns the paths below `requestParameters` that contain its name.
     pub(super) fn name_paths(&self, is_assumption: bool) -> &'static [&'static str] {
         match (self.family, is_assumption) {

@@ -183,7 +183,7 @@ impl Reader {
             {
                 // `per bucket`
                 self.words.consume(at..next + length, Role::Output);
-                self.draft.by.extend(family.paths.iter().map(|path| request_parameter(path)));
+                self.draft.group_by_one_of(family.paths.iter().map(|path| request_parameter(path)).collect());
             }
         }
     }
@@ -213,6 +213,11 @@ impl Reader {
                     && before.is_some_and(|of| matches!(self.word_before(of), "list" | "names" | "number" | "count")))
                 || (matches!(follows, "that" | "who" | "which" | "with") && !is_error);
             if column == Column::EventName && !is_asked {
+                continue;
+            }
+            // `which roles did bob …` does not ask for the callers, because the caller is named.
+            let is_caller = matches!(column, Column::Principal | Column::SessionIssuerArn);
+            if is_caller && follows == "did" && !self.draft.principals.is_empty() {
                 continue;
             }
             if is_error {

@@ -3,6 +3,7 @@
 use super::literal::Literal;
 use super::reader::Reader;
 use super::service;
+use super::verb::Verb;
 use super::words::Role;
 use crate::plan::{Column, Predicate, ValueTest};
 
@@ -134,8 +135,14 @@ impl Reader {
         let next = self.words.lower(end);
         match self.words.lower(before) {
             "by" | "did" | "does" | "as" | "than" | "using" | "except" | "excluding" | "used" | "via" => true,
-            "do" | "has" | "have" | "is" | "was" | "were" | "are" | "why" => has_label,
-            "with" => has_label && !matches!(self.word_before(before), "shared" | "share"),
+            "do" | "has" | "have" | "why" => has_label,
+            // `was the user bob removed`: the request changes the user.
+            "is" | "was" | "were" | "are" => has_label && Verb::from_word(next).is_none(),
+            // `functions created with the role admin`: the functions have the role.
+            "with" => {
+                let verb = Verb::from_word(self.word_before(before));
+                has_label && verb.is_none_or(|verb| !matches!(verb.name, "share" | "create" | "launch" | "start"))
+            }
             "of" | "for" | "from" | "to" => {
                 // `AssumeRole calls for role x` may be about the role that is assumed.
                 if self.draft.events.iter().any(|clause| clause.names == ["AssumeRole"]) {

@@ -3,9 +3,10 @@
 //! Users and roles also make requests. In these questions they are what the requests name in their parameters, not the callers.
 
 use super::draft::EventClause;
-use super::event::{FoundVerb, needed_source, status, unique};
+use super::event::FoundVerb;
 use super::noun::{self, FAMILIES, Family};
 use super::object::{Noun, family_at};
+use super::operations::{needed_source, status, unique};
 use super::reader::Reader;
 use super::verb::Verb;
 use super::vocabulary::Vocabulary;
@@ -91,7 +92,7 @@ impl Reader {
         Some(true)
     }
 
-    fn passive_receiver<'n>(&self, group: &[FoundVerb], nouns: &'n [Noun]) -> Option<&'n Noun> {
+    pub(super) fn passive_receiver<'n>(&self, group: &[FoundVerb], nouns: &'n [Noun]) -> Option<&'n Noun> {
         let first = group.first()?;
         if !self.is_participle(first.at) {
             return None;
@@ -158,7 +159,7 @@ impl Reader {
         if self.draft.counts && fields.len() == 1 {
             self.draft.count_distinct = fields.into_iter().next();
         } else {
-            self.draft.by.extend(fields);
+            self.draft.group_by_one_of(fields);
         }
         let mut clause = EventClause::names(unique(names.iter().flat_map(|name| Vocabulary::with_versions(name))));
         clause.sources = needed_source(&clause.names, Some(family.source.to_owned()));

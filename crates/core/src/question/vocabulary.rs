@@ -7,7 +7,10 @@ use std::sync::LazyLock;
 /// A raw deflate stream. `tools/vocabulary` describes the format.
 const OPERATIONS: &[u8] = include_bytes!("operations.deflate");
 
-/// Event names that are not operations, and their services.
+/// The characters for the numbers of parameters.
+const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-/_!?*@";
+
+/// Event names that are not operations, and their services. Their request parameters are unknown.
 const OTHER_EVENTS: &[(&str, &str)] = &[
     ("signin", "ConsoleLogin"),
     ("signin", "SwitchRole"),
@@ -97,6 +100,8 @@ pub(super) struct Vocabulary {
     operations: BTreeMap<String, Operation>,
     /// Names in lower case without `aws` and `amazon`.
     services: BTreeMap<String, String>,
+    /// The request parameters that are recorded for operations. The position is the number of a parameter.
+    parameters: Vec<String>,
 }
 
 /// An event name and the prefixes of the event sources that have it.
@@ -104,6 +109,8 @@ pub(super) struct Vocabulary {
 pub(super) struct Operation {
     pub(super) name: String,
     pub(super) sources: Vec<String>,
+    /// For each source, the numbers of its request parameters. `None` if the parameters are unknown.
+    parameters: Vec<Option<Vec<usize>>>,
 }
 
 static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
@@ -119,8 +126,11 @@ impl Vocabulary {
     }
 
     fn parse(text: &str) -> Self {
-        let mut vocabulary = Self { operations: BTreeMap::new(), services: BTreeMap::new() };
-        for line in text.lines().skip(1) {
+        let mut lines = text.lines();
+        let names = lines.next().and_then(|line| line.split_once('\t')).map_or("", |(_, names)| names);
+        let parameters = names.split(',').map(str::to_owned).collect();
+        let mut vocabulary = Self { operations: BTreeMap::new(), services: BTreeMap::new(), parameters };
+        for line in lines {
             let mut columns = line.split('\t');
             let (source, names, operations) = (columns.next(), columns.next(), columns.next());
             let Some(source) = source else { continue };
@@ -130,27 +140,53 @@ impl Vocabulary {
             for group in operations.unwrap_or_default().split(';') {
                 let (start, rest) = group.split_once(':').unwrap_or_default();
                 for rest in rest.split(',') {
-                    vocabulary.add(source, &format!("{start}{rest}"));
+                    let (rest, letters) = rest.split_once('=').unwrap_or((rest, ""));
+                    let numbers = letters.chars().filter_map(|letter| LETTERS.find(letter)).collect();
+                    vocabulary.add(source, &format!("{start}{rest}"), Some(numbers));
                 }
             }
         }
         for (source, name) in OTHER_EVENTS {
-            vocabulary.add(source, name);
+            vocabulary.add(source, name, None);
         }
         for (name, ends) in LAMBDA_VERSIONS {
+            let unversioned = vocabulary.operation(&name.to_lowercase(), &["lambda".into()]);
+            let of_lambda = unversioned.and_then(|it| it.sources.iter().position(|source| source == "lambda"));
+            let numbers = of_lambda.and_then(|at| unversioned?.parameters.get(at)?.clone());
             for end in *ends {
-                vocabulary.add("lambda", &format!("{name}{end}"));
+                vocabulary.add("lambda", &format!("{name}{end}"), numbers.clone());
             }
         }
         vocabulary
     }
 
-    fn add(&mut self, source: &str, name: &str) {
+    fn add(&mut self, source: &str, name: &str, parameters: Option<Vec<usize>>) {
         let entry = self.operations.entry(name.to_lowercase());
-        let operation = entry.or_insert_with(|| Operation { name: name.to_owned(), sources: Vec::new() });
+        let operation =
+            entry.or_insert_with(|| Operation { name: name.to_owned(), sources: Vec::new(), parameters: Vec::new() });
         if !operation.sources.iter().any(|known| known == source) {
             operation.sources.push(source.to_owned());
+            operation.parameters.push(parameters);
         }
+    }
+
+    /// Returns whether the events of this name in these services have a request parameter. Without `sources`, any service
+    /// counts. `None` if this is unknown: the event is not an operation, or the parameter is not recorded.
+    pub(super) fn has_parameter(&self, event: &str, sources: &[String], parameter: &str) -> Option<bool> {
+        let number = self.parameters.iter().position(|name| name == parameter)?;
+        let operation = self.operations.get(&event.to_lowercase()).filter(|operation| operation.name == event)?;
+        let of_sources: Vec<&Option<Vec<usize>>> = operation
+            .sources
+            .iter()
+            .zip(&operation.parameters)
+            .filter(|(source, _)| sources.is_empty() || sources.contains(source))
+            .map(|(_, numbers)| numbers)
+            .collect();
+        let has = |numbers: &&Option<Vec<usize>>| numbers.as_ref().is_some_and(|numbers| numbers.contains(&number));
+        if of_sources.iter().any(has) {
+            return Some(true);
+        }
+        (!of_sources.is_empty() && of_sources.iter().all(|numbers| numbers.is_some())).then_some(false)
     }
 
     /// Returns the operation with this name in lower case, if one of these services has it. Without `sources`, any service
@@ -188,6 +224,27 @@ pub fn is_event_source(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_of_events_are_known() {
+        let has = |event, parameter| Vocabulary::get().has_parameter(event, &[], parameter);
+        assert_eq!(has("RemoveUserFromGroup", "groupName"), Some(true));
+        assert_eq!(has("DeleteUser", "groupName"), Some(false));
+        assert_eq!((has("DeleteObject", "key"), has("DeleteObjects", "key")), (Some(true), Some(false)));
+        assert_eq!((has("PutBucketPolicy", "bucketName"), has("ListBuckets", "bucketName")), (Some(true), Some(false)));
+        assert_eq!(has("DeleteFunction20150331", "functionName"), Some(true));
+        assert_eq!(has("DeleteFunction20150331", "bucketName"), Some(false));
+        // Events that are not operations, and parameters that are not recorded, are unknown.
+        assert_eq!(has("ConsoleLogin", "bucketName"), None);
+        assert_eq!(has("PutBucketPublicAccessBlock", "groupName"), None);
+        assert_eq!(has("DeleteObject", "bypassGovernanceRetention"), None);
+        assert_eq!(has("NoSuchEvent", "bucketName"), None);
+        let of_eks = Vocabulary::get().has_parameter("DeleteCluster", &["eks".into()], "clusterName");
+        assert_eq!(of_eks, Some(false));
+        for path in super::super::noun::FAMILIES.iter().flat_map(|family| family.paths) {
+            assert!(Vocabulary::get().parameters.iter().any(|known| known == path), "{path}: run tools/vocabulary");
+        }
+    }
 
     #[test]
     fn operations_and_services_are_read() {

@@ -26,7 +26,8 @@ pub(super) async fn question(
     };
     let plan = serde_json::to_string_pretty(&made.plan).map_err(|error| error.to_string())?;
     anstream::eprintln!("{name} returned this plan ({}):\n{plan}", made.usage);
-    let question = trailhose::question::Question { plan: made.plan, has_default_span: made.has_default_span };
+    let question =
+        trailhose::question::Question { plan: made.plan, has_default_span: made.has_default_span, note: None };
     Ok(Some(UnderstoodQuestion { question, model: Some(super::AnsweringModel { name, usage: made.usage }) }))
 }
 
