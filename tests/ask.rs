@@ -47,6 +47,18 @@ fn answer_is_the_question_restated_then_a_summary_and_a_table() {
 }
 
 #[test]
+fn answer_says_that_events_are_not_grouped() {
+    let question = "which instances were terminated in 2026";
+    let note = "The events are not grouped by instanceId, because one request of TerminateInstances can be about several; each \
+                event contains all of them.";
+    let ran = run(&["ask", SAMPLE, question]);
+    assert!(ran.out().lines().next().unwrap().ends_with(note), "{ran:?}");
+    assert_eq!(run(&["ask", SAMPLE, question, "--json"]).json()["note"], note);
+    let grouped = run(&["ask", SAMPLE, "which buckets were created in 2026", "--json"]).json();
+    assert_eq!(grouped.get("note"), None, "{grouped}");
+}
+
+#[test]
 fn list_contains_the_newest_or_oldest_events_and_the_summary_all_of_them() {
     let ran = run(&["ask", SAMPLE, "last 3 events in 2026", "--json"]);
     let answer = ran.json();

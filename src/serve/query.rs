@@ -155,9 +155,10 @@ pub(super) async fn ask(
             refusal.closest.as_ref().map(|plan| format!("; without that, the question means: {}", plan.restate()));
         ApiProblem::unprocessable(format!("{}{}", refusal.reason, closest.unwrap_or_default()))
     })?;
+    let summary = question.restate();
     let plan = question.plan;
     let answer = run(&api, plan.clone(), body.engine).await?;
-    Ok(Json(QuestionAnswer { summary: plan.restate(), plan, answer }))
+    Ok(Json(QuestionAnswer { summary, plan, answer }))
 }
 
 /// Refuses a query with Athena without the scope `athena`, and marks the request for the audit log.

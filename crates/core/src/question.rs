@@ -50,6 +50,14 @@ pub struct Question {
     pub note: Option<String>,
 }
 
+impl Question {
+    /// Returns the plan and the note as English sentences.
+    pub fn restate(&self) -> String {
+        let note = self.note.as_deref().map(|note| format!(" {note}")).unwrap_or_default();
+        format!("{}{note}", self.plan.restate())
+    }
+}
+
 /// A question that is not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]

@@ -14,8 +14,7 @@ use trailhose::question::Question;
 pub(super) fn introduction(question: &Question) -> String {
     let note =
         if question.has_default_span { " The question names no time, so these are the last 24 hours." } else { "" };
-    let limits = question.note.as_deref().map(|note| format!(" {note}")).unwrap_or_default();
-    format!("{}{note}{limits}", one_line(&question.plan.restate()))
+    format!("{}{note}", one_line(&question.restate()))
 }
 
 /// Returns the summary and the table.
