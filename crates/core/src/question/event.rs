@@ -319,7 +319,7 @@ impl Reader {
             && (matches!(self.words.lower(at - 1), "which" | "what")
                 || self.words.phrase(at - 1, "of").is_some()
                     && at > 1
-                    && matches!(self.words.lower(at - 2), "list" | "names"));
+                    && matches!(self.words.lower(at - 2), "list" | "names" | "which"));
         let is_asked =
             is_asked || noun.is_asked || (self.draft.has_top && self.draft.by.is_empty() && self.follows_top(at));
         if let Some(new) = (at..noun.start).find(|&at| self.words.lower(at) == "new") {

@@ -54,6 +54,8 @@ const CREATED: &[(&str, &str, &[&str])] = &[
     ("CreateAccessKey", "accessKeyId", &["accessKey", "accessKeyId"]),
     ("CreateVirtualMFADevice", "serialNumber", &["virtualMFADevice", "serialNumber"]),
     ("CreateGrant", "grantId", &["grantId"]),
+    ("ImportCertificate", "certificateArn", &["certificateArn"]),
+    ("RequestCertificate", "certificateArn", &["certificateArn"]),
 ];
 
 /// Starts of events whose response describes what they created, with the resources that it belongs to.
@@ -82,6 +84,12 @@ impl Draft {
             let place = |condition: &Predicate, event: &str| place_of(condition, event, &sources);
             let all: Vec<&Predicate> = clause.conditions.iter().chain(&self.conditions).collect();
             let can_match = |event: &&String| all.iter().all(|condition| place(condition, event) > Place::Absent);
+            if let Some((parameter, first, second)) = contradiction(&all) {
+                return Err(format!(
+                    "{parameter} cannot be both {first:?} and {second:?} in one event; ask about each of them, or join them with \
+                     \"or\""
+                ));
+            }
             let kept: Vec<String> = clause.names.iter().filter(can_match).cloned().collect();
             if kept.is_empty() {
                 return Err(missing_parameters(&clause.names, &all, &sources));
@@ -126,6 +134,16 @@ impl Draft {
             self.alternatives.clone().into_iter().chain(self.count_distinct.iter().map(|field| vec![field.clone()]));
         for fields in asked {
             if fields.iter().any(|field| !available(field, &events).is_empty()) {
+                let is_without = |event: &&(String, Vec<String>)| {
+                    fields.iter().all(|field| available(field, std::slice::from_ref(*event)).is_empty())
+                };
+                let without = unique(events.iter().filter(is_without).map(|(name, _)| name.clone()));
+                if !without.is_empty() {
+                    self.note = Some(format!(
+                        "Events of {} are one row without a name, because no parameter contains a single name.",
+                        events_text(&without)
+                    ));
+                }
                 continue;
             }
             let names = unique(events.iter().map(|(name, _)| name.clone()));
@@ -284,6 +302,42 @@ fn compared(condition: &Predicate) -> Vec<String> {
             names.clone()
         }
         _ => Vec::new(),
+    }
+}
+
+/// The first parameter that must have two different values, and the values.
+fn contradiction<'c>(conditions: &[&'c Predicate]) -> Option<(&'c str, &'c str, &'c str)> {
+    let mut required: Vec<(&str, Vec<&str>)> = Vec::new();
+    for condition in conditions {
+        let Some((parameter, values)) = required_names(condition) else { continue };
+        let other =
+            required.iter().find(|(known, others)| *known == parameter && others.iter().all(|it| !values.contains(it)));
+        if let Some((_, others)) = other {
+            return Some((parameter, others.first()?, values.first()?));
+        }
+        required.push((parameter, values));
+    }
+    None
+}
+
+/// The parameter that a condition compares, and the names of which it must have one.
+fn required_names(condition: &Predicate) -> Option<(&str, Vec<&str>)> {
+    match condition {
+        Predicate::Field(field, ValueTest::Equals(names)) => {
+            Some((parameter_of(field)?, names.iter().map(String::as_str).collect()))
+        }
+        Predicate::Field(field, ValueTest::Suffix(ends)) => {
+            let names = ends.iter().map(|end| end.trim_start_matches(['/', ':']));
+            Some((parameter_of(field)?, names.collect()))
+        }
+        Predicate::Any(alternatives) => {
+            let all: Option<Vec<(&str, Vec<&str>)>> = alternatives.iter().map(required_names).collect();
+            let all = all?;
+            let (parameter, _) = *all.first().map(|(parameter, names)| (*parameter, names)).as_ref()?;
+            let is_same = all.iter().all(|(other, _)| *other == parameter);
+            is_same.then(|| (parameter, all.into_iter().flat_map(|(_, names)| names).collect()))
+        }
+        _ => None,
     }
 }
 

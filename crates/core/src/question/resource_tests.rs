@@ -127,6 +127,8 @@ fn unnamed_resource_that_the_events_are_not_about_is_refused() {
 fn group_by_a_parameter_that_no_event_has_is_refused_or_found_in_the_response() {
     check_parts(&[
         ("which volumes were created today", &["for each responseElements.volumeId."]),
+        ("which certificates were imported today", &["responseElements.certificateArn"]),
+        ("which of the buckets were deleted today", &["for each requestParameters.bucketName"]),
         ("which KMS keys were created today", &["for each responseElements.keyMetadata.keyId."]),
         (
             "which access keys were created today",
@@ -159,6 +161,27 @@ fn events_that_concern_several_resources_are_listed_with_a_note() {
     let changed = read("which instances were changed today").unwrap();
     assert!(changed.contains("for each requestParameters.instanceId"), "{changed}");
     assert_eq!(interpret("who stopped instances today", now()).unwrap().note, None);
+}
+
+#[test]
+fn events_without_a_single_name_are_noted() {
+    let note = |text| interpret(text, now()).unwrap().note;
+    let expected =
+        "Events of DeleteParameters are one row without a name, because no parameter contains a single name.";
+    assert_eq!(note("which parameters were deleted from ssm today").as_deref(), Some(expected));
+    assert_eq!(note("which buckets were deleted today"), None);
+}
+
+#[test]
+fn two_names_for_one_parameter_are_refused() {
+    check_refusals(&[
+        (
+            "which objects were copied from the bucket \"a-1\" to the bucket \"b-1\" today",
+            "bucketName cannot be both \"a-1\" and \"b-1\" in one event",
+        ),
+        ("who deleted the policy of the role \"ci-1\" from the role \"ci-2\" today", "roleName cannot be both"),
+    ]);
+    check_parts(&[("who deleted the bucket \"a-1\" or \"b-1\" today", &["\"a-1\"", "\"b-1\""])]);
 }
 
 #[test]
