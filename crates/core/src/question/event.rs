@@ -100,7 +100,9 @@ impl Reader {
             let within = |from: usize, to: usize| -> Vec<Noun> {
                 nouns.iter().filter(|noun| noun.start >= from && noun.end <= to).cloned().collect()
             };
-            let (before, after) = (within(start, first), within(last, end));
+            let (mut before, after) = (within(start, first), within(last, end));
+            before.retain(|noun| !self.is_asked_column(noun));
+            let known_events = self.draft.events.len();
             let both: Vec<Noun> = before.into_iter().chain(after.iter().cloned()).collect();
             // In `objects deleted from the bucket`, the object of the verb is before it.
             // `which groups did bob remove users from` asks for what follows the preposition.
@@ -110,6 +112,9 @@ impl Reader {
                 let rotated: Vec<Noun> = rest.iter().chain([asked]).cloned().collect();
                 if self.read_verb_group(group, &rotated) {
                     self.words.consume(first..last, Role::Event);
+                    if known_events > 0 {
+                        self.refuse_relative_clause(start, first);
+                    }
                 }
                 continue;
             }
@@ -123,6 +128,9 @@ impl Reader {
                 });
             let candidates = if is_passive { [&both, &after] } else { [&after, &both] };
             let is_resolved = candidates.into_iter().any(|nouns| self.read_verb_group(group, nouns));
+            if is_resolved && known_events > 0 {
+                self.refuse_relative_clause(start, first);
+            }
             if is_resolved || self.read_service_event(group) || self.read_general_event(group) {
                 self.words.consume(first..last, Role::Event);
             } else if group.iter().all(|found| self.is_label(*found)) {

@@ -30,7 +30,9 @@ impl Reader {
         let joined = nouns.windows(2).find_map(|pair| {
             let [member, container] = pair else { return None };
             let preposition = match container.start < member.start {
-                true => self.stranded_preposition(member.end.max(group.last()?.end))?,
+                true => self
+                    .fronted_preposition(container)
+                    .or_else(|| self.stranded_preposition(member.end.max(group.last()?.end)))?,
                 false => self.word_before(container.start),
             };
             let found: Vec<Vec<String>> =
@@ -66,6 +68,10 @@ impl Reader {
     /// Whether a question asks for the resource of a preposition that is after the verb or the member: `which groups did bob
     /// remove users from`.
     pub(super) fn is_asked_container(&self, noun: &Noun, rest: &[Noun], end: usize) -> bool {
+        let is_fronted = self.fronted_preposition(noun).is_some_and(|word| PREPOSITIONS.contains(&word));
+        if is_fronted && noun.names.is_empty() && !rest.is_empty() {
+            return rest.iter().all(|other| other.start > noun.start);
+        }
         let before = self.word_before(noun.start);
         noun.names.is_empty()
             && matches!(before, "which" | "what")
@@ -78,6 +84,27 @@ impl Reader {
                 let is_asked = matches!(self.words.lower(noun.end), "did" | "was" | "were" | "has" | "have" | "had");
                 self.stranded_preposition(at).is_some() && (is_asked || self.words.is_free(at))
             })
+    }
+
+    /// The preposition before `which` and this noun: `from which groups`.
+    pub(super) fn fronted_preposition(&self, noun: &Noun) -> Option<&str> {
+        let which = self.words.before(noun.start)?;
+        let is_asked = matches!(self.words.lower(which), "which" | "what");
+        which.checked_sub(1).filter(|_| is_asked).map(|at| self.words.lower(at)).filter(|word| !word.is_empty())
+    }
+
+    /// Whether a question asks for the callers or the accounts of events with this noun: `by which users`, `in which account`.
+    pub(super) fn is_asked_column(&self, noun: &Noun) -> bool {
+        let is_account = noun.family.is_some_and(|family| family.objects == "Account");
+        self.fronted_preposition(noun).is_some_and(|word| word == "by" || is_account)
+    }
+
+    /// Refuses `buckets deleted by the user who created the role`, because a query cannot combine events.
+    pub(super) fn refuse_relative_clause(&mut self, from: usize, to: usize) {
+        let is_relative = |at: usize| matches!(self.words.lower(at), "who" | "that" | "which" | "whose" | "also");
+        if (from..to).any(is_relative) {
+            self.refusal = Some("a query cannot compare several events; ask about each of them".into());
+        }
     }
 
     /// Whether a time expression starts with this word.

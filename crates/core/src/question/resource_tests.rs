@@ -63,6 +63,19 @@ fn container_that_the_question_asks_for_is_the_group() {
         ),
         ("which buckets did alice delete objects from today", &["\"DeleteObject\"", "requestParameters.bucketName."]),
     ]);
+    check_parts(&[
+        ("in which buckets were objects created today", &["\"PutObject\"", "for each requestParameters.bucketName."]),
+        (
+            "on which instances was user data changed today",
+            &["\"ModifyInstanceAttribute\"", "requestParameters.instanceId."],
+        ),
+        ("for which users were access keys created today", &["\"CreateAccessKey\"", "requestParameters.userName."]),
+        ("by which users were access keys created today", &["\"CreateAccessKey\"", "for each principal."]),
+        (
+            "in which accounts was the user bob created today",
+            &["\"CreateUser\"", "\"bob\"", "for each recipientAccountId."],
+        ),
+    ]);
     // These users are the callers, and the second preposition belongs to the time or the region.
     check_parts(&[
         ("which objects were deleted from the bucket \"reports-1\" from yesterday", &["\"DeleteObject\"", ".key."]),
@@ -170,6 +183,20 @@ fn events_without_a_single_name_are_noted() {
         "Events of DeleteParameters are one row without a name, because no parameter contains a single name.";
     assert_eq!(note("which parameters were deleted from ssm today").as_deref(), Some(expected));
     assert_eq!(note("which buckets were deleted today"), None);
+}
+
+#[test]
+fn relative_clause_with_other_events_is_refused() {
+    check_refusals(&[
+        (
+            "which volumes were deleted by the user who created the snapshot snap-0a1b2c3d today",
+            "cannot compare several",
+        ),
+        ("who deleted the roles that created buckets today", "cannot compare several"),
+        ("which users that deleted buckets also created roles today", "cannot compare several"),
+    ]);
+    let both = read("who created users and deleted buckets today").unwrap();
+    assert!(both.contains("\"CreateUser\"") && both.contains("\"DeleteBucket\""), "{both}");
 }
 
 #[test]
