@@ -10,10 +10,11 @@ use bed::emulator::Emulator;
 use laptop::{Bucket, Ran, assert_delivered, run, text, trailhose};
 use receiver::{Answer, Receiver};
 use ring::hmac;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use trailhose::alert::{self, DestinationConfig, DestinationKind, SendOutcome};
 use trailhose::finding::{Alert, AlertKind, AlertWindow, DetectionFinding, EventPointer, RuleSummary};
@@ -108,6 +109,13 @@ async fn match_becomes_a_finding_and_one_signed_alert() {
     let ran = setup.sync().await;
     assert_eq!(ran.code(), 0, "{ran:?}");
     assert!(ran.err().contains("detect: 2 new findings; 1 alert sent"), "{}", ran.err());
+    let counts = |matched: u64, recorded: u64, sent: u64| {
+        json!({
+            "matched": matched, "recorded": recorded, "overflow": 0, "late": 0,
+            "alerts_sent": sent, "alerts_retried": 0, "alerts_failed": 0, "alerts_pending": 0,
+        })
+    };
+    assert_eq!(ran.json()["detection"], counts(2, 2, 1));
     let requests = receiver.requests();
     assert_eq!(requests.len(), 1, "the second finding is in the same window");
     assert!(is_signed(&requests[0]), "{requests:?}");
@@ -116,7 +124,8 @@ async fn match_becomes_a_finding_and_one_signed_alert() {
     assert_eq!(message["data"]["principal"], "arn:aws:iam::111122223333:user/u1");
     assert_eq!(message["data"]["finding"]["unmapped"]["rule"]["license"], "DRL-1.1");
 
-    assert_eq!(setup.sync().await.code(), 0);
+    let again = setup.sync().await;
+    assert_eq!((again.code(), &again.json()["detection"]), (0, &counts(0, 0, 0)));
     assert_eq!(receiver.requests().len(), 1, "the same events have no second alert");
     let findings = setup.json_lines(&["findings", "list"]);
     assert_eq!(findings.len(), 2);
@@ -140,6 +149,68 @@ async fn match_becomes_a_finding_and_one_signed_alert() {
     let tested = tokio::task::spawn_blocking(test).await.unwrap();
     assert_eq!((tested.code(), tested.out().as_str()), (0, "oncall: accepted\n"), "{tested:?}");
     assert_eq!(receiver.requests().len(), 2);
+}
+
+/// The exit code and the one in the summary are 1 if delivered events were not evaluated.
+#[tokio::test(flavor = "multi_thread")]
+async fn detection_that_stops_is_an_incomplete_run() {
+    let receiver = Receiver::start(Answer::status(200)).await;
+    let setup = Setup::new(&receiver.url, "");
+    setup.bucket.put_log("a", &[event(1, "StopLogging", 1)]);
+    assert_eq!(setup.sync().await.code(), 0);
+    // The position of the follower is in another file than the delivered one.
+    let state = rusqlite::Connection::open(setup.out().join(".trailhose/state.db")).unwrap();
+    assert_eq!(state.execute("UPDATE followers SET fingerprint = 'other'", []).unwrap(), 1);
+    drop(state);
+    setup.bucket.put_log("b", &[event(2, "StopLogging", 2)]);
+    let ran = setup.sync().await;
+    assert_eq!((ran.code(), &ran.json()["exit_code"]), (1, &json!(1)), "{ran:?}");
+    assert_eq!((&ran.json()["delivered"], &ran.json()["detection"]["recorded"]), (&json!(1), &json!(0)), "{ran:?}");
+    assert!(ran.err().contains("detect: "), "{ran:?}");
+}
+
+/// Each round has the counts since the previous one. Without `[detect]` there are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_of_a_watch_count_findings_and_alerts() {
+    let receiver = Receiver::start(Answer::status(200)).await;
+    let setup = Setup::new(&receiver.url, "");
+    setup.bucket.put_log("a", &[event(1, "StopLogging", 1), event(2, "StopLogging", 1)]);
+    let log = setup.folder.path().join("rounds");
+    let mut watch = trailhose();
+    watch.args(setup.sync_arguments()).args(["--watch", "1s"]);
+    let mut watch = watch.stdout(File::create(&log).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+    let rounds = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.split_inclusive('\n').filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let sums = || {
+        let sum = |name: &str| rounds().iter().map(|round| round["detection"][name].as_u64().unwrap()).sum::<u64>();
+        ["matched", "recorded", "alerts_sent", "alerts_failed"].map(sum)
+    };
+    let reach = async |expected: [u64; 4]| {
+        let started = Instant::now();
+        while sums() != expected {
+            assert!(started.elapsed() < Duration::from_secs(60), "{expected:?}: {:?}", rounds());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    reach([2, 2, 1, 0]).await;
+    // A refused alert.
+    receiver.set(Answer::status(400));
+    setup.bucket.put_log("b", &[event(3, "StopLogging", 2)]);
+    reach([3, 3, 1, 1]).await;
+    let seen = rounds().len();
+    while rounds().len() < seen + 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(sums(), [3, 3, 1, 1], "later rounds count nothing twice");
+    assert!(Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap().success());
+    watch.wait().unwrap();
+
+    let settings = setup.folder.path().join("trailhose.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.split_once("[detect]").unwrap().0).unwrap();
+    assert_eq!(setup.sync().await.json().get("detection"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

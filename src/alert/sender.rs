@@ -4,7 +4,7 @@
 use super::{AlertDestination, SendOutcome};
 use crate::backoff::Pace;
 use crate::finding_store::{Circuit, FindingStore, PendingAlert};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -74,6 +74,8 @@ pub struct AlertSender<S> {
     store: Arc<S>,
     destinations: Vec<Arc<dyn AlertDestination>>,
     policy: SendPolicy,
+    /// What was done so far. It has no pending alerts.
+    progress: Arc<Mutex<SendReport>>,
 }
 
 /// The result of one step of a sender.
@@ -90,7 +92,12 @@ enum SendStep {
 impl<S: FindingStore> AlertSender<S> {
     /// Creates a sender.
     pub fn new(store: Arc<S>, destinations: Vec<Arc<dyn AlertDestination>>, policy: SendPolicy) -> Self {
-        Self { store, destinations, policy }
+        Self { store, destinations, policy, progress: Arc::default() }
+    }
+
+    /// Returns what the sender did so far, also while it runs. The number of pending alerts in it is 0.
+    pub fn progress(&self) -> Arc<Mutex<SendReport>> {
+        Arc::clone(&self.progress)
     }
 
     /// Sends alerts until `ends` is true. Then continues until nothing is pending, every destination with pending
@@ -122,10 +129,11 @@ impl<S: FindingStore> AlertSender<S> {
             };
             let is_late = |wait: Duration| deadline.is_some_and(|deadline| Instant::now() + wait > deadline);
             let step = self.step(destination).await?;
+            let mut done = SendReport::default();
             match step {
-                SendStep::Sent => report.sent += 1,
-                SendStep::Failed => report.failed += 1,
-                SendStep::Retried => report.retried += 1,
+                SendStep::Sent => done.sent = 1,
+                SendStep::Failed => done.failed = 1,
+                SendStep::Retried => done.retried = 1,
                 // A process does not wait for a destination that fails. The next run sends the rest.
                 SendStep::Idle(None) | SendStep::Open if deadline.is_some() => break,
                 SendStep::Open => {
@@ -145,6 +153,8 @@ impl<S: FindingStore> AlertSender<S> {
                     continue;
                 }
             }
+            report.add(done);
+            self.progress.lock().unwrap_or_else(PoisonError::into_inner).add(done);
             if is_late(destination.interval()) {
                 break;
             }

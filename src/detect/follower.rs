@@ -12,7 +12,7 @@ use crate::sink::jsonl::CommittedSegments;
 use crate::state::{DeletedFindings, FindingRetention, StateDatabase};
 use async_trait::async_trait;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use trailhose_rules::RuleSet;
@@ -36,13 +36,19 @@ pub struct DetectFollower {
     state: Arc<StateDatabase>,
     grouping: Grouping,
     routes: Vec<Route>,
-    recorded: RecordedFindings,
+    /// What was recorded so far.
+    recorded: Arc<Mutex<RecordedFindings>>,
 }
 
 impl DetectFollower {
     /// Creates the follower. `routes` are the destinations that get alerts.
     pub fn new(rules: Arc<RuleSet>, state: Arc<StateDatabase>, grouping: Grouping, routes: Vec<Route>) -> Self {
-        Self { rules, state, grouping, routes, recorded: RecordedFindings::default() }
+        Self { rules, state, grouping, routes, recorded: Arc::default() }
+    }
+
+    /// Returns what the follower recorded so far, also while it runs.
+    pub fn progress(&self) -> Arc<Mutex<RecordedFindings>> {
+        Arc::clone(&self.recorded)
     }
 }
 
@@ -69,7 +75,8 @@ impl Follower for DetectFollower {
         }
         let now = jiff::Timestamp::now().as_second();
         let recorded = self.state.record_findings(&findings, &self.grouping, &self.routes, now);
-        self.recorded.add(recorded.map_err(|error| error.to_string())?);
+        let recorded = recorded.map_err(|error| error.to_string())?;
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).add(recorded);
         Ok(())
     }
 }
@@ -128,7 +135,7 @@ impl Detection {
             Ok(sent) => report.alerts = sent,
             Err(error) => report.error = Some(error.to_string()),
         }
-        report.recorded = self.follower.recorded;
+        report.recorded = *self.follower.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = self.follower.rules.failed_rules();
         report.failed_rules = failed.into_iter().map(|(rule, count)| (rule.title.clone(), count)).collect();
         report

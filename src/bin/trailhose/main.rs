@@ -14,6 +14,7 @@ mod components;
 mod cost;
 #[cfg(feature = "detect")]
 mod detect;
+mod detection_counts;
 #[cfg(feature = "operate")]
 mod doctor;
 mod events;

@@ -1,5 +1,6 @@
 //! The summary of a sync: a table or one JSON object, and the exit code.
 
+use crate::detection_counts::DetectionCounts;
 use crate::followers::FollowerView;
 use crate::not_ingested::{NotIngested, NotIngestedLog};
 use crate::print::{print, print_json};
@@ -60,6 +61,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) followers: &'a [FollowerView],
     /// What the forwards of the run leave. In a round of `--watch`, they still run.
     pub(crate) forwards: ForwardResult,
+    /// What the detection found and sent: in this run, or since the previous round. `None` without a detection.
+    pub(crate) detection: Option<DetectionCounts>,
     /// Files of earlier runs that are missing or damaged.
     pub(crate) missing_files: u64,
     /// The result of `--rebuild`.
@@ -83,6 +86,7 @@ impl Summary<'_> {
     pub(crate) fn round_line(&self) -> Option<String> {
         let (tally, counts) = (self.tally(), &self.tally().done.counts);
         let quarantined = tally.quarantined_by_this_run();
+        let detection = self.detection.unwrap_or_default();
         let mut parts = Vec::new();
         for (count, what) in [
             (tally.objects, counted(tally.objects, "object") + " done"),
@@ -92,6 +96,9 @@ impl Summary<'_> {
             (tally.deferred, format!("{} deferred", HumanCount(tally.deferred))),
             (tally.failed, format!("{} failed", HumanCount(tally.failed))),
             (self.report.rolled_back, format!("{} rolled back", HumanCount(self.report.rolled_back))),
+            (detection.recorded, counted(detection.recorded, "new finding")),
+            (detection.alerts_sent, counted(detection.alerts_sent, "alert") + " sent"),
+            (detection.alerts_failed, counted(detection.alerts_failed, "alert") + " failed"),
         ] {
             if count > 0 {
                 parts.push(what);
@@ -131,6 +138,7 @@ impl Summary<'_> {
             Completion::Complete if self.forwards.incomplete > 0 => INCOMPLETE,
             Completion::Complete if self.quarantined() > 0 || self.forwards.refused > 0 => QUARANTINED,
             Completion::Complete if !self.empty.is_empty() => NOTHING_MATCHED,
+            Completion::Complete if self.detection.is_some_and(|detection| detection.is_incomplete) => INCOMPLETE,
             Completion::Complete => DELIVERED,
         }
     }
@@ -228,6 +236,7 @@ impl Summary<'_> {
             },
             s3_requests: S3Requests { gets: self.source_spent.gets, lists: self.source_spent.lists },
             aws_dollars: (!self.is_local).then(|| self.billed_units().dollars()),
+            detection: self.detection.as_ref(),
             firehose_requests: self.firehose_spent.map(|spent| FirehoseRequests {
                 calls: spent.calls,
                 records: spent.records,
@@ -282,6 +291,14 @@ impl Summary<'_> {
         table.row_if("conflicts", done.conflicts, "same ID, different content; the first is delivered");
         table.row_if("unknown kinds", done.unknown_kinds, "objects; their events are delivered");
         table.row_if("helped", done.helped, "delivered on behalf of a stalled object");
+        if let Some(detection) = &self.detection {
+            let repeated = detection.matched.saturating_sub(detection.recorded);
+            let note = format!("{} recorded before", HumanCount(repeated));
+            table.row("new findings", detection.recorded, if repeated > 0 { &note } else { "" });
+            table.row_if("alerts sent", detection.alerts_sent, "");
+            table.bad("alerts failed", detection.alerts_failed, "");
+            table.row_if("alerts pending", detection.alerts_pending, "");
+        }
         let seconds = self.took.as_secs_f64().max(0.001);
         let rate = |count: u64| (count as f64 / seconds) as u64;
         let read =
@@ -401,6 +418,9 @@ struct SummaryJson<'a> {
     /// is.
     #[serde(skip_serializing_if = "Option::is_none")]
     aws_dollars: Option<f64>,
+    /// What the detection found and sent. Absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detection: Option<&'a DetectionCounts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     firehose_requests: Option<FirehoseRequests>,
 }

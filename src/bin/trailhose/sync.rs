@@ -14,6 +14,7 @@ pub(crate) mod round;
 mod watch;
 
 use crate::args::SyncArgs;
+use crate::detection_counts::DetectionCounts;
 use crate::progress::Progress;
 use crate::summary::Summary;
 use crate::text::one_line;
@@ -56,12 +57,20 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     let mut components = Components::open(&plan, plan.rebuild).await?;
     components.prune(&plan, &progress).await;
     #[cfg(feature = "detect")]
-    let detection = detection.map(|detection| detection.start(&plan)).transpose()?;
+    let mut detection = detection.map(|detection| detection.start(&plan)).transpose()?;
+    #[cfg(feature = "detect")]
+    let mut detected = None;
     #[cfg(feature = "forward")]
     let forwards = forwards.start(&plan)?;
     let code = match plan.watch {
         Some(pause) => {
-            let code = watch::run(&plan, components, pause, halt.clone(), &mut progress, print).await;
+            let counts = || {
+                #[cfg(feature = "detect")]
+                return detection.as_ref().map(detection::RunningDetection::counts);
+                #[cfg(not(feature = "detect"))]
+                None
+            };
+            let code = watch::run(&plan, components, pause, halt.clone(), &mut progress, print, &counts).await;
             #[cfg(feature = "forward")]
             if let (Some(forwards), true) = (forwards, code.is_ok()) {
                 end_forwards(forwards, &halt, &progress).await?;
@@ -75,10 +84,20 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
             match round.not_started() {
                 Some(reason) => Err(reason),
                 None => {
-                    let ended = ForwardResult::default();
+                    let ended = BesideResult::default();
                     #[cfg(feature = "forward")]
                     let ended = match forwards {
-                        Some(forwards) => end_forwards(forwards, &halt, &progress).await?,
+                        Some(forwards) => {
+                            BesideResult { forwards: end_forwards(forwards, &halt, &progress).await?, ..ended }
+                        }
+                        None => ended,
+                    };
+                    #[cfg(feature = "detect")]
+                    let ended = match detection.take() {
+                        Some(detection) => {
+                            let report = detected.insert(detection.end().await?);
+                            BesideResult { detection: Some(detection::final_counts(report)), ..ended }
+                        }
                         None => ended,
                     };
                     if plan.is_spool {
@@ -92,7 +111,10 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     };
     #[cfg(feature = "detect")]
     if let Some(detection) = detection {
-        let report = detection.end().await?;
+        detected = Some(detection.end().await?);
+    }
+    #[cfg(feature = "detect")]
+    if let Some(report) = detected {
         detection::lines(&report).iter().for_each(|line| progress.line(line));
         // What was delivered is not evaluated completely.
         if report.error.is_some() && code == Ok(0) {
@@ -100,6 +122,14 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
         }
     }
     code
+}
+
+/// What ran beside a sync, and has ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct BesideResult {
+    forwards: ForwardResult,
+    /// `None` without a detection.
+    detection: Option<DetectionCounts>,
 }
 
 /// What the forwards of a run leave.
@@ -129,11 +159,12 @@ fn print_once(
     components: &Components,
     round: &Round,
     took: Duration,
-    forwards: ForwardResult,
+    beside: BesideResult,
     progress: &Progress,
     print: Print,
 ) -> u8 {
-    let summary = Summary { forwards, ..summary(plan, components, round, took, progress, None) };
+    let BesideResult { forwards, detection } = beside;
+    let summary = Summary { forwards, detection, ..summary(plan, components, round, took, progress, None) };
     match print {
         Print::Table => summary.print(),
         Print::Json => summary.print_json(),
@@ -170,6 +201,7 @@ fn summary<'a>(
         pruned: &components.kept.pruned,
         followers: &round.followers,
         forwards: ForwardResult::default(),
+        detection: None,
         missing_files: components.output.faulty.len() as u64,
         rebuild: components.output.rebuild.as_ref(),
         not_rebuilt: &round.not_rebuilt,

@@ -4,18 +4,21 @@
 use super::plan::SyncPlan;
 use crate::args::Dest;
 use crate::components::Aws;
+use crate::detection_counts::DetectionCounts;
 use crate::followers::FollowedFolder;
 use crate::rules;
 use crate::settings::detect::DetectSettings;
 use crate::text::{counted, one_line};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::watch;
-use trailhose::alert::{self, AlertDestination, AlertSender, SendPolicy};
+use trailhose::alert::{self, AlertDestination, AlertSender, SendPolicy, SendReport};
 use trailhose::detect::{
     DetectFollower, Detection, DetectionReport, FilteredRule, RuleSet, filtered_rules, hide_messages_of_rule_panics,
 };
 use trailhose::event::filter::Filter;
+use trailhose::finding_store::{RecordedFindings, Route};
+use trailhose::state::StateDatabase;
 
 /// What is opened before the first object is read, so that an error starts nothing.
 pub(crate) struct PreparedDetection {
@@ -28,6 +31,10 @@ pub(crate) struct PreparedDetection {
 pub(crate) struct RunningDetection {
     ends: watch::Sender<bool>,
     thread: JoinHandle<Result<DetectionReport, String>>,
+    recorded: Arc<Mutex<RecordedFindings>>,
+    alerts: Arc<Mutex<SendReport>>,
+    state: Arc<StateDatabase>,
+    routes: Vec<Route>,
 }
 
 /// Reads the rules, and prints each invalid one.
@@ -87,8 +94,10 @@ impl PreparedDetection {
             settings.routes.clone(),
         );
         let sender = AlertSender::new(Arc::clone(&state), destinations, SendPolicy::default());
+        let (recorded, alerts) = (follower.progress(), sender.progress());
         let segments = Arc::clone(&followed.segments);
         let DetectSettings { close_after, retention, .. } = settings;
+        let running = Arc::clone(&state);
         let detection = Detection { follower, segments, state, sender, close_after, retention };
         let (ends, ended) = watch::channel(false);
         hide_messages_of_rule_panics();
@@ -98,11 +107,22 @@ impl PreparedDetection {
             Ok(runtime.block_on(detection.run(ended)))
         };
         let thread = std::thread::Builder::new().name("detect".into()).spawn(run);
-        Ok(RunningDetection { ends, thread: thread.map_err(|error| error.to_string())? })
+        let thread = thread.map_err(|error| error.to_string())?;
+        Ok(RunningDetection { ends, thread, recorded, alerts, state: running, routes: settings.routes })
     }
 }
 
 impl RunningDetection {
+    /// Returns what was found and sent so far.
+    pub(crate) fn counts(&self) -> DetectionCounts {
+        let recorded = *self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alerts = *self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        // An error is reported by the detection itself, which reads the same file.
+        let pending = |route: &Route| self.state.pending_alerts(&route.destination).map_or(0, |(_, pending)| pending);
+        alerts.pending = self.routes.iter().map(pending).sum();
+        counts(&recorded, &alerts)
+    }
+
     /// Evaluates the rest of the delivered events, sends the alerts that can be sent, and ends.
     pub(crate) async fn end(self) -> Result<DetectionReport, String> {
         self.ends.send_replace(true);
@@ -112,6 +132,25 @@ impl RunningDetection {
             _ => Err("the thread of the detection ended unexpectedly".into()),
         }
     }
+}
+
+fn counts(recorded: &RecordedFindings, alerts: &SendReport) -> DetectionCounts {
+    DetectionCounts {
+        matched: recorded.new + recorded.repeated,
+        recorded: recorded.new,
+        overflow: recorded.overflow,
+        late: recorded.late,
+        alerts_sent: alerts.sent,
+        alerts_retried: alerts.retried,
+        alerts_failed: alerts.failed,
+        alerts_pending: alerts.pending,
+        is_incomplete: false,
+    }
+}
+
+/// Returns the counts of a detection that has ended.
+pub(crate) fn final_counts(report: &DetectionReport) -> DetectionCounts {
+    DetectionCounts { is_incomplete: report.error.is_some(), ..counts(&report.recorded, &report.alerts) }
 }
 
 /// Returns lines about what was found, and about what needs attention.

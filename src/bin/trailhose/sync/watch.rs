@@ -10,9 +10,11 @@ use super::look_back::LookBack;
 use super::plan::SyncPlan;
 use super::round::{Components, Round, SourceEnd};
 use super::{Print, summary};
+use crate::detection_counts::DetectionCounts;
 use crate::interrupt;
 use crate::print::{self, print_json};
 use crate::progress::Progress;
+use crate::summary::Summary;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3600);
 const STATUS_UPDATE: Duration = Duration::from_secs(1);
 
 /// Runs rounds until `halt` becomes true, `pause` apart. After a failed round, the error is printed and the components
-/// are opened again. Returns the exit code: see [`interrupt::watch_exit_code`].
+/// are opened again. `detected` returns what the detection found and sent so far. Returns the exit code: see [`interrupt::watch_exit_code`].
 ///
 /// # Errors
 /// The first round could not start.
@@ -37,7 +39,9 @@ pub(super) async fn run(
     mut halt: Receiver<bool>,
     progress: &mut Progress,
     print: Print,
+    detected: &(dyn Fn() -> Option<DetectionCounts> + Sync),
 ) -> Result<u8, String> {
+    let mut counted = DetectionCounts::default();
     let mut open = Some(components);
     let mut look_backs = vec![LookBack::default(); plan.sources.len()];
     let mut quiet_since: Option<Instant> = None;
@@ -65,7 +69,9 @@ pub(super) async fn run(
                 if let (1, Some(reason)) = (round, result.not_started()) {
                     return Err(reason);
                 }
-                let printed = print_round(plan, &components, &result, started.elapsed(), progress, print, round);
+                let detection = detected().map(|counts| counts.since(std::mem::replace(&mut counted, counts)));
+                let summary = summary(plan, &components, &result, started.elapsed(), progress, Some(round));
+                let printed = print_round(&Summary { detection, ..summary }, &result, progress, print, round);
                 if printed {
                     quiet_since = None;
                 } else if quiet_since.is_none_or(|since| since.elapsed() >= HEARTBEAT_INTERVAL) {
@@ -143,16 +149,7 @@ fn print_aborted(progress: &Progress, round: u64, reason: &str, pause: Duration)
 
 /// Prints the result of a round. With `--json` every round is printed; as text, the first round and later rounds with
 /// changes are. Returns false if the output is text and the round was complete and had no changes.
-fn print_round(
-    plan: &SyncPlan,
-    components: &Components,
-    result: &Round,
-    took: Duration,
-    progress: &Progress,
-    print: Print,
-    round: u64,
-) -> bool {
-    let summary = summary(plan, components, result, took, progress, Some(round));
+fn print_round(summary: &Summary<'_>, result: &Round, progress: &Progress, print: Print, round: u64) -> bool {
     result.empty.iter().for_each(|source| progress.line(&source.warning()));
     match (print, round) {
         (Print::Nothing, _) => {}
