@@ -155,6 +155,21 @@ async fn joins_read_the_events_once_if_they_are_materialized() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn join_that_needs_row_numbers_is_refused_and_its_alternative_is_right() {
+    let events = Events::new();
+    let values = "WITH v(n) AS (VALUES ('PutObject'))";
+    for join in ["RIGHT", "FULL"] {
+        let statement = format!("{values} SELECT e.eventID FROM v {join} JOIN events e ON e.eventName = v.n");
+        let message = error(&events, &statement).await;
+        assert!(message.contains("no rowid") && message.contains("AS MATERIALIZED"), "{message}");
+    }
+    let materialized = "e AS MATERIALIZED (SELECT eventName AS name FROM events)";
+    let statement = format!("{values}, {materialized} SELECT count(*), count(v.n) FROM v RIGHT JOIN e ON e.name = v.n");
+    let (_, rows) = run(&events, &statement).await;
+    assert_eq!(rows, [[Value::Integer(600), Value::Integer(200)]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn statements_that_do_not_only_read_are_refused() {
     let events = Events::new();
     let mut unexpected = Vec::new();

@@ -12,11 +12,15 @@ use std::ffi::{CStr, CString, c_int};
 use std::sync::Arc;
 
 /// The cost of a scan for SQLite's planner. It must be the same with and without constraints: with a lower cost, SQLite would
-/// scan the table once for each alternative of an `OR` and remove duplicates by row number, which differs between scans.
+/// scan the table once for each alternative of an `OR` and remove duplicates by row number, which the rows do not have.
 const SCAN_COST: f64 = 1e9;
 
 /// The number of rows of a scan without constraints, for SQLite's planner.
 const SCAN_ROWS: i64 = 1_000_000;
+
+/// Why SQLite gets no row numbers. Two scans can return the rows in different orders, so a number would name different rows.
+const NO_ROWID: &str = "the rows of this table have no rowid, which RIGHT JOIN, FULL JOIN and the column rowid need: swap the \
+     tables and use LEFT JOIN, or read the rows once with WITH e AS MATERIALIZED (SELECT ... FROM the table), and use e";
 
 /// Registers a table with a connection. Statements can name it without `CREATE VIRTUAL TABLE`.
 ///
@@ -48,7 +52,6 @@ struct ScanCursor {
     table: Arc<dyn ReadOnlyTable>,
     columns: usize,
     rows: Option<Box<dyn Rows>>,
-    row: i64,
 }
 
 // SAFETY: the struct is `repr(C)`, and its first field is SQLite's base struct. This is what the trait requires.
@@ -116,7 +119,6 @@ unsafe impl VTab<'_> for ScannedTable {
             table: Arc::clone(&self.table),
             columns: self.columns,
             rows: None,
-            row: 0,
         })
     }
 }
@@ -138,13 +140,11 @@ unsafe impl VTabCursor for ScanCursor {
         }
         // The previous scan of this cursor ends before the next one starts.
         self.rows = None;
-        self.row = 0;
         self.rows = Some(self.table.scan(&request).map_err(Error::ModuleError)?);
         self.next()
     }
 
     fn next(&mut self) -> Result<()> {
-        self.row += 1;
         if let Some(rows) = &mut self.rows
             && !rows.advance().map_err(Error::ModuleError)?
         {
@@ -163,7 +163,7 @@ unsafe impl VTabCursor for ScanCursor {
     }
 
     fn rowid(&self) -> Result<i64> {
-        Ok(self.row)
+        Err(module_error(NO_ROWID))
     }
 }
 
