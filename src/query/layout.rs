@@ -1,6 +1,7 @@
 //! The layout of a folder or bucket: JSON Lines files or CloudTrail's objects.
 
-use crate::source::{Listing, Source, SourceError};
+use crate::object::key::{NotALog, Recognized, recognize};
+use crate::source::{ListPage, Listing, Source, SourceError};
 
 /// How the events of a folder or bucket are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,32 +12,105 @@ pub enum ScanLayout {
     CloudTrail,
 }
 
+/// The maximum number of folders directly below the prefix that are listed to find the layout.
+const MAX_SUBFOLDERS: usize = 32;
+
+/// The maximum number of folders further below that are listed.
+const MAX_NESTED: usize = 32;
+
 impl ScanLayout {
-    /// Finds the layout below a prefix, with at most two listings.
+    /// Finds the layout below a prefix with one page of the listing of each folder: of the prefix, of its subfolders except
+    /// partitions, and, if no file was found in them, of folders further below. A folder with CloudTrail's logs has CloudTrail's
+    /// layout, even if there are JSON Lines files next to the logs. The listing of the files counts what this layout does not
+    /// read.
     ///
     /// # Errors
     /// The folder or bucket cannot be listed.
     pub async fn find(source: &dyn Source, bucket: &str, prefix: &str) -> Result<Self, SourceError> {
-        let folder = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+        let root = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
         let list = |prefix: String| async move {
             let request = Listing { bucket, prefix: &prefix, delimiter: Some('/'), token: None, start_after: None };
             source.list(&request).await
         };
-        let page = list(folder.clone()).await?;
-        let is_partition = |name: &String| {
-            let name = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-            name == ".trailhose" || ["account=", "region=", "date=", "dt="].iter().any(|start| name.starts_with(start))
-        };
-        if page.prefixes.iter().any(is_partition) || page.objects.iter().any(|object| is_lines(&object.key)) {
-            return Ok(Self::Lines(folder));
+        let page = list(root.clone()).await?;
+        if page.prefixes.iter().any(|folder| folder_name(folder) == ".trailhose") {
+            return Ok(Self::Lines(root));
         }
-        // The bucket of a lake contains the events below this folder, next to the folder of the oversize events.
-        let events = format!("{folder}events/");
-        if page.prefixes.contains(&events) && list(events.clone()).await?.prefixes.iter().any(is_partition) {
+        if has_logs(&page) {
+            return Ok(Self::CloudTrail);
+        }
+        let is_root_lines = has_lines(&page);
+        // Inside of CloudTrail's layout, further folders say nothing new.
+        let is_in_layout = root.split('/').any(|name| name == LOGS_FOLDER);
+        if is_in_layout {
+            return Ok(if is_root_lines { Self::Lines(root) } else { Self::CloudTrail });
+        }
+        let events = format!("{root}events/");
+        let (mut has_lake, mut has_nested_lines, mut nested) = (false, false, Vec::new());
+        for folder in subfolders(&page).take(MAX_SUBFOLDERS) {
+            let page = list(folder.to_owned()).await?;
+            if has_logs(&page) {
+                return Ok(Self::CloudTrail);
+            }
+            // The bucket of a lake contains the events below this folder, next to the folder of the oversize events.
+            has_lake |= *folder == events && page.prefixes.iter().any(|folder| is_partition(folder));
+            has_nested_lines |= has_lines(&page);
+            nested.extend(subfolders(&page).cloned());
+        }
+        if is_root_lines {
+            return Ok(Self::Lines(root));
+        }
+        if has_lake {
             return Ok(Self::Lines(events));
         }
-        Ok(Self::CloudTrail)
+        // Depth first: the first file decides.
+        nested.reverse();
+        let mut listed = 0;
+        while !has_nested_lines
+            && listed < MAX_NESTED
+            && let Some(folder) = nested.pop()
+        {
+            let page = list(folder).await?;
+            if has_logs(&page) {
+                return Ok(Self::CloudTrail);
+            }
+            has_nested_lines = has_lines(&page);
+            nested.extend(subfolders(&page).rev().cloned());
+            listed += 1;
+        }
+        Ok(if has_nested_lines { Self::Lines(root) } else { Self::CloudTrail })
     }
+}
+
+/// The folder in which CloudTrail's layout starts.
+const LOGS_FOLDER: &str = "AWSLogs";
+
+fn folder_name(folder: &str) -> &str {
+    folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
+/// Returns whether a folder is a partition of a folder of `trailhose sync` or of a lake.
+fn is_partition(folder: &str) -> bool {
+    ["account=", "region=", "date=", "dt="].iter().any(|start| folder_name(folder).starts_with(start))
+}
+
+/// Returns the folders that can contain the start of another layout.
+fn subfolders(page: &ListPage) -> impl DoubleEndedIterator<Item = &String> {
+    page.prefixes.iter().filter(|folder| !is_partition(folder) && !folder_name(folder).starts_with('.'))
+}
+
+fn has_lines(page: &ListPage) -> bool {
+    page.prefixes.iter().any(|folder| is_partition(folder)) || page.objects.iter().any(|object| is_lines(&object.key))
+}
+
+fn has_logs(page: &ListPage) -> bool {
+    page.prefixes.iter().any(|folder| folder_name(folder) == LOGS_FOLDER)
+        || page.objects.iter().any(|object| is_log(&object.key))
+}
+
+/// Returns whether the folders and the file name of a key are those of one of CloudTrail's logs.
+pub(super) fn is_log(key: &str) -> bool {
+    matches!(recognize(key), Recognized::Log { .. } | Recognized::NotALog(NotALog::UnknownKind))
 }
 
 /// Returns whether a file of this name contains JSON Lines.
@@ -44,3 +118,6 @@ pub(super) fn is_lines(key: &str) -> bool {
     let name = key.rsplit('/').next().unwrap_or(key);
     [".jsonl", ".jsonl.gz", ".jsonl.zst"].iter().any(|extension| name.ends_with(extension))
 }
+
+#[cfg(test)]
+mod tests;

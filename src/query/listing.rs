@@ -1,6 +1,6 @@
 //! Lists the files that a scan reads.
 
-use super::layout::{ScanLayout, is_lines};
+use super::layout::{ScanLayout, is_lines, is_log};
 use super::partition_pruning::PartitionPruning;
 use super::report::ScanReport;
 use super::{QueryControl, QueryError};
@@ -76,7 +76,12 @@ impl FileListing<'_> {
                     }
                 }
                 for object in page.objects {
-                    if !is_lines(&object.key) {
+                    if is_log(&object.key) {
+                        report.skip(
+                            &object.key,
+                            "a CloudTrail log in a folder of JSON Lines files is not read: query its folder",
+                        );
+                    } else if !is_lines(&object.key) {
                         report.other_files += 1;
                     } else if !self.send(object, files).await {
                         return Ok(());
@@ -130,6 +135,9 @@ impl FileListing<'_> {
     ) -> bool {
         for object in objects {
             match classify_object(&object, unit) {
+                KeyClass::NotALog if is_lines(&object.key) && !is_hidden(&object.key) => {
+                    report.skip(&object.key, "a JSON Lines file next to CloudTrail logs is not read: query its folder");
+                }
                 KeyClass::NotALog => report.other_files += 1,
                 KeyClass::Excluded => report.excluded += 1,
                 KeyClass::Selected(_) if self.is_stopped() => {
@@ -152,4 +160,9 @@ impl FileListing<'_> {
         self.control.progress.found_bytes.fetch_add(object.size.unwrap_or(0), Relaxed);
         files.send(object).await.is_ok()
     }
+}
+
+/// Returns whether a file is in a hidden folder.
+fn is_hidden(key: &str) -> bool {
+    key.split('/').any(|name| name.starts_with('.'))
 }

@@ -120,7 +120,11 @@ async fn open(args: &CompactArgs) -> Result<LakeCompaction, String> {
     let scan = QueryScan::open(opened.source, &opened.bucket, &opened.prefix, opened.folder, threads).await;
     let scan = scan.map_err(|error| error.to_string())?;
     let ScanLayout::Lines(events) = scan.layout().clone() else {
-        return Err(format!("LAKE: {} is not a lake: there is no folder events/dt=YYYY-MM-DD/", args.lake));
+        return Err(format!(
+            "LAKE: {} is not a lake: there is no folder events/dt=YYYY-MM-DD/, or there are CloudTrail logs next to it (then name the \
+             folder events/ itself)",
+            args.lake
+        ));
     };
     let destination: Box<dyn CompactDestination> = match &args.dest {
         Location::Path(folder) => {
