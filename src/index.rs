@@ -5,9 +5,10 @@
 //! own bytes from the file. Everything in it can be built again from the files.
 
 mod lookup;
+mod skipped;
 
 pub use crate::indexed_fields::IndexedFields;
-pub use lookup::{FoundEvent, IndexPosition, IndexQuery};
+pub use lookup::{FoundEvent, IndexPosition, IndexQuery, end_second};
 
 use crate::event::EventId;
 use crate::follow::{BatchLimits, EventBatch, Follower};
@@ -28,7 +29,7 @@ pub const FOLLOWER: &str = "index";
 const APPLICATION_ID: i32 = 0x7468_6978;
 
 /// The version of the tables and of the fields in them. An index of an older version is built again.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// `id` is the first 8 bytes of the event ID; the caller of a lookup compares the whole ID. The columns `name` to `error` are
 /// numbers of `texts`. An event without a valid time has the time NULL.

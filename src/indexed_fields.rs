@@ -1,12 +1,11 @@
 //! The fields of an event that the index and findings contain.
 
 use crate::event::EventId;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use crate::event::json::{Leaf, RawValue, for_each_member};
 use std::borrow::Cow;
-use std::fmt;
 
-/// Selected fields of an event, with JSON escapes decoded. A field that is absent or not a text is `None`. On duplicate
-/// keys the last value wins.
+/// Selected fields of an event, with JSON escapes decoded. A field that is absent, not a text, or a text whose escapes are not
+/// valid Unicode is `None`. On duplicate keys the last value wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexedFields<'a> {
     /// `eventID`, or `eventId` of an aggregated event.
@@ -32,14 +31,9 @@ pub struct IndexedFields<'a> {
 }
 
 impl<'a> IndexedFields<'a> {
-    /// Reads the fields of an event. An event that is not a JSON object has none.
+    /// Reads the fields of an event that the decoder accepted. Bytes that are not a JSON object have none.
     pub fn read(event: &'a [u8]) -> Self {
-        let mut found = IndexedFields::default();
-        let mut from = serde_json::Deserializer::from_slice(event);
-        match EventVisitor(&mut found).deserialize(&mut from) {
-            Ok(()) => found,
-            Err(_) => IndexedFields::default(),
-        }
+        read_event(event).unwrap_or_default()
     }
 
     /// Returns the event ID as in the ledger. For an event without an ID: the ID of the first event with this content.
@@ -56,63 +50,43 @@ impl<'a> IndexedFields<'a> {
     }
 }
 
-struct EventVisitor<'f, 'a>(&'f mut IndexedFields<'a>);
-
-impl<'a> DeserializeSeed<'a> for EventVisitor<'_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(self)
+/// Reads the fields of an object, or `None` if the bytes are not one.
+fn read_event(event: &[u8]) -> Option<IndexedFields<'_>> {
+    let mut found = IndexedFields::default();
+    let (mut identity, mut window) = (NestedFields::default(), NestedFields::default());
+    let (mut aggregated_id, mut aggregated_account) = (None, None);
+    for_each_member(event, |name, value, _| {
+        let field = match &*name.text() {
+            b"eventID" => &mut found.event_id,
+            b"eventId" => &mut aggregated_id,
+            b"accountId" => &mut aggregated_account,
+            b"eventTime" => &mut found.time,
+            b"eventName" => &mut found.name,
+            b"eventSource" => &mut found.source,
+            b"recipientAccountId" => &mut found.account,
+            b"awsRegion" => &mut found.region,
+            b"sourceIPAddress" => &mut found.address,
+            b"errorCode" => &mut found.error,
+            b"userIdentity" => {
+                identity = NestedFields::read(value);
+                return;
+            }
+            b"timeWindow" => {
+                window = NestedFields::read(value);
+                return;
+            }
+            _ => return,
+        };
+        *field = text(value);
+    })?;
+    if found.event_id.as_deref().is_none_or(str::is_empty) {
+        found.event_id = aggregated_id;
     }
-}
-
-impl<'a> Visitor<'a> for EventVisitor<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let found = self.0;
-        let (mut identity, mut window) = (NestedFields::default(), NestedFields::default());
-        let (mut aggregated_id, mut aggregated_account) = (None, None);
-        while let Some(OptionalText(key)) = map.next_key()? {
-            let field = match key.as_deref() {
-                Some("eventID") => &mut found.event_id,
-                Some("eventId") => &mut aggregated_id,
-                Some("accountId") => &mut aggregated_account,
-                Some("eventTime") => &mut found.time,
-                Some("eventName") => &mut found.name,
-                Some("eventSource") => &mut found.source,
-                Some("recipientAccountId") => &mut found.account,
-                Some("awsRegion") => &mut found.region,
-                Some("sourceIPAddress") => &mut found.address,
-                Some("errorCode") => &mut found.error,
-                Some("userIdentity") => {
-                    identity = map.next_value()?;
-                    continue;
-                }
-                Some("timeWindow") => {
-                    window = map.next_value()?;
-                    continue;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            *field = map.next_value::<OptionalText<'a>>()?.0;
-        }
-        if found.event_id.as_deref().is_none_or(str::is_empty) {
-            found.event_id = aggregated_id;
-        }
-        found.time = found.time.take().or(window.start);
-        found.account = found.account.take().or(aggregated_account).or(identity.account);
-        found.principal = identity.arn.or(identity.invoked_by).or(identity.principal_id).or(identity.kind);
-        found.access_key = identity.access_key;
-        Ok(())
-    }
+    found.time = found.time.take().or(window.start);
+    found.account = found.account.take().or(aggregated_account).or(identity.account);
+    found.principal = identity.arn.or(identity.invoked_by).or(identity.principal_id).or(identity.kind);
+    found.access_key = identity.access_key;
+    Some(found)
 }
 
 /// Fields of `userIdentity` and of `timeWindow`.
@@ -127,126 +101,36 @@ struct NestedFields<'a> {
     start: Option<Cow<'a, str>>,
 }
 
-impl<'a> serde::Deserialize<'a> for NestedFields<'a> {
-    fn deserialize<D: Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(NestedVisitor)
-    }
-}
-
-struct NestedVisitor;
-
-impl<'a> Visitor<'a> for NestedVisitor {
-    type Value = NestedFields<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("userIdentity or timeWindow")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<NestedFields<'a>, A::Error> {
-        let mut found = NestedFields::default();
-        while let Some(OptionalText(key)) = map.next_key()? {
-            let field = match key.as_deref() {
-                Some("arn") => &mut found.arn,
-                Some("invokedBy") => &mut found.invoked_by,
-                Some("principalId") => &mut found.principal_id,
-                Some("type") => &mut found.kind,
-                Some("accountId") => &mut found.account,
-                Some("accessKeyId") => &mut found.access_key,
-                Some("windowStart") => &mut found.start,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
+impl<'a> NestedFields<'a> {
+    /// Reads the fields of an object. Another value has none.
+    fn read(object: RawValue<'a>) -> Self {
+        let mut found = Self::default();
+        let read = for_each_member(object.bytes, |name, value, _| {
+            let field = match &*name.text() {
+                b"arn" => &mut found.arn,
+                b"invokedBy" => &mut found.invoked_by,
+                b"principalId" => &mut found.principal_id,
+                b"type" => &mut found.kind,
+                b"accountId" => &mut found.account,
+                b"accessKeyId" => &mut found.access_key,
+                b"windowStart" => &mut found.start,
+                _ => return,
             };
-            *field = map.next_value::<OptionalText<'a>>()?.0;
-        }
-        Ok(found)
-    }
-
-    fn visit_unit<E>(self) -> Result<NestedFields<'a>, E> {
-        Ok(NestedFields::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<NestedFields<'a>, E> {
-        Ok(NestedFields::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<NestedFields<'a>, E> {
-        Ok(NestedFields::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<NestedFields<'a>, E> {
-        Ok(NestedFields::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<NestedFields<'a>, E> {
-        Ok(NestedFields::default())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<NestedFields<'a>, E> {
-        Ok(NestedFields::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<NestedFields<'a>, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(NestedFields::default())
+            *field = text(value);
+        });
+        read.map(|()| found).unwrap_or_default()
     }
 }
 
-/// A text. Any other value is `None`.
-struct OptionalText<'a>(Option<Cow<'a, str>>);
-
-impl<'a> serde::Deserialize<'a> for OptionalText<'a> {
-    fn deserialize<D: Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(TextVisitor)
+/// Returns the text of a string, or `None` for another value and for a string whose escapes are not valid Unicode.
+fn text(value: RawValue<'_>) -> Option<Cow<'_, str>> {
+    if value.bytes.first() != Some(&b'"') {
+        return None;
     }
-}
-
-struct TextVisitor;
-
-impl<'a> Visitor<'a> for TextVisitor {
-    type Value = OptionalText<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<OptionalText<'a>, E> {
-        Ok(OptionalText(Some(Cow::Borrowed(text))))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<OptionalText<'a>, E> {
-        Ok(OptionalText(Some(Cow::Owned(text.to_owned()))))
-    }
-
-    fn visit_unit<E>(self) -> Result<OptionalText<'a>, E> {
-        Ok(OptionalText(None))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<OptionalText<'a>, E> {
-        Ok(OptionalText(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<OptionalText<'a>, E> {
-        Ok(OptionalText(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<OptionalText<'a>, E> {
-        Ok(OptionalText(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<OptionalText<'a>, E> {
-        Ok(OptionalText(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<OptionalText<'a>, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(OptionalText(None))
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<OptionalText<'a>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(OptionalText(None))
+    match value.leaf() {
+        Leaf::Text(Cow::Borrowed(text)) => std::str::from_utf8(text).ok().map(Cow::Borrowed),
+        Leaf::Text(Cow::Owned(text)) => String::from_utf8(text).ok().map(Cow::Owned),
+        Leaf::Null | Leaf::Other => None,
     }
 }
 
@@ -296,5 +180,32 @@ mod tests {
         assert_eq!(found.principal.as_deref(), Some("ec2.amazonaws.com"));
         assert_eq!(found.name.as_deref(), Some("b"), "on duplicate keys the last value wins");
         assert_eq!(IndexedFields::read(b"no json"), IndexedFields::default());
+        assert_eq!(IndexedFields::read(br#"{"eventName":"a""#), IndexedFields::default());
+    }
+
+    /// The decoder accepts these values, and none of them may hide the others.
+    #[test]
+    fn unreadable_value_alone_is_absent() {
+        for odd in [
+            r#""errorCode":"Bad\ud800Code""#,
+            r#""x":1e999"#,
+            r#""errorCode":1e999"#,
+            r#""a":"\udc00""#,
+            r#""\udc00":1"#,
+        ] {
+            let event = format!(
+                r#"{{{odd},"eventID":"11111111-2222-4333-8444-555555555555","eventName":"A","userIdentity":
+                {{"principalId":"x\udc00","\ud800":[{{"\udc00":1e999}}],"type":"IAMUser","accessKeyId":"AKIAEXAMPLE"}}}}"#
+            );
+            let found = IndexedFields::read(event.as_bytes());
+            let expected = IndexedFields {
+                event_id: Some("11111111-2222-4333-8444-555555555555".into()),
+                name: Some("A".into()),
+                principal: Some("IAMUser".into()),
+                access_key: Some("AKIAEXAMPLE".into()),
+                ..IndexedFields::default()
+            };
+            assert_eq!(found, expected, "{odd}");
+        }
     }
 }

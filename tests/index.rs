@@ -94,6 +94,17 @@ fn each_condition_finds_the_bytes_of_its_events() {
 }
 
 #[test]
+fn event_of_the_second_in_which_the_span_ends_is_found() {
+    let (_bucket, dest) = synced("none");
+    assert_eq!(run(&["index", "build", text(dest.path())]).code(), 0);
+    let until = |end: &str| find(dest.path(), &["--since", "2026-11-01T10:05:00Z", "--until", end]);
+    let second = expected(|number| number % 60 == 5);
+    let found = until("2026-11-01T10:05:00.5Z");
+    assert!(!second.is_empty() && sorted(&found) == second, "{found:?}");
+    assert_eq!(until("2026-11-01T10:05:01Z").out(), found.out());
+}
+
+#[test]
 fn index_grows_with_the_files_and_says_what_it_lacks() {
     let (bucket, dest) = synced("none");
     let dest = dest.path();
@@ -181,7 +192,7 @@ fn index_of_another_version_is_replaced_or_refused() {
         let index = rusqlite::Connection::open(&path).unwrap();
         index.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
     };
-    set(0);
+    set(2);
     let found = find(dest.path(), &["--name", "Get0"]);
     assert!(found.code() == 2 && found.err().contains("build it again"), "{found:?}");
     assert_eq!(run(&["index", "build", text(dest.path()), "--json"]).json()["events"].as_u64(), Some(200));

@@ -125,6 +125,85 @@ fn lookup_uses_an_index_that_has_every_event() {
     assert_eq!((missing.code(), &*missing.out()), (4, ""), "{missing:?}");
 }
 
+/// An index that lacks events of the files is not used, and the query says so.
+#[test]
+fn index_from_which_events_were_skipped_is_not_used() {
+    let (bucket, dest) = laptop::synced(&(0..100).map(event).collect::<Vec<_>>(), "none");
+    let dest = dest.path();
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    bucket.put_log("more", &(100..200).map(event).collect::<Vec<_>>());
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest)]).code(), 0);
+    let count = || query(dest, &["--access-key", "AKIA0005", "--count", "--json"]);
+    let expected = format!("{{\"count\":{}}}\n", (0..200).filter(|number| number % 13 == 5).count());
+    let end = run(&["followers", "reset", "index", text(dest), "--to", "end", "--yes"]);
+    assert!(end.code() == 2 && end.err().contains("cannot skip to the end"), "{end:?}");
+    assert_eq!(count().out(), expected);
+    // A missing file is skipped and restored.
+    let mut new_files = laptop::files(dest);
+    new_files.retain(|file| text(file).ends_with(".jsonl"));
+    for file in &new_files {
+        std::fs::rename(file, file.with_extension("away")).unwrap();
+    }
+    while run(&["followers", "skip", "index", text(dest), "--yes"]).code() == 0 {}
+    for file in &new_files {
+        std::fs::rename(file.with_extension("away"), file).unwrap();
+    }
+    let built = run(&["index", "build", text(dest), "--json"]).json();
+    assert_eq!((built["backlog_events"].as_u64(), built["events"].as_u64() < Some(200)), (Some(0), true), "{built}");
+    let scanned = count();
+    assert_eq!((scanned.code(), scanned.out()), (0, expected.clone()), "{scanned:?}");
+    assert!(scanned.err().contains("warning: the index is not used: it lacks events that were skipped"), "{scanned:?}");
+    let listed = run(&["events", text(dest), "--access-key", "AKIA0005"]);
+    assert!(listed.err().contains("the index is not complete"), "{listed:?}");
+    // A new index is complete.
+    assert_eq!(run(&["index", "build", text(dest), "--again"]).code(), 0);
+    let indexed = count();
+    assert_eq!((indexed.code(), indexed.out()), (0, expected), "{indexed:?}");
+    assert!(indexed.err().contains("with the index") && !indexed.err().contains("warning"), "{indexed:?}");
+}
+
+/// The decoder delivers events with such values, so the index must contain their other fields.
+#[test]
+fn index_contains_events_with_unreadable_values() {
+    let unusual = |number: u32, odd: &str| {
+        let identity = r#""userIdentity":{"accessKeyId":"AKIAODD","arn":"arn:aws:iam::111122223333:user/u"}"#;
+        format!(
+            r#"{{"eventID":"00000000-0000-4000-8000-{number:012x}","eventTime":"2026-11-01T10:00:00Z",{odd},{identity}}}"#
+        )
+    };
+    let odd =
+        [r#""errorCode":"a""#, r#""errorCode":"Bad\ud800Code""#, r#""a":{"\udc00":"\udc00"}"#, r#""errorCode":1e999"#];
+    let events: Vec<_> = (0..).zip(odd).map(|(number, odd)| unusual(number, odd)).collect();
+    let (_bucket, dest) = laptop::synced(&events, "none");
+    let by_key = || query(dest.path(), &["--access-key", "AKIAODD", "--count", "--json"]);
+    let scanned = by_key();
+    assert_eq!(scanned.out(), "{\"count\":4}\n", "{scanned:?}");
+    assert_eq!(run(&["index", "build", text(dest.path())]).code(), 0);
+    let indexed = by_key();
+    assert_eq!(indexed.out(), scanned.out());
+    assert!(indexed.err().contains("with the index"), "{indexed:?}");
+    for number in 0..4 {
+        let id = format!("00000000-0000-4000-8000-{number:012x}");
+        let found = run(&["query", text(dest.path()), "--id", &id, "--raw"]);
+        assert_eq!((found.code(), found.out()), (0, format!("{}\n", events[number])), "{found:?}");
+    }
+}
+
+/// One further file must not hide the events of a bucket.
+#[test]
+fn json_lines_file_in_a_bucket_is_named_and_hides_nothing() {
+    let (bucket, _dest) = synced("none");
+    let lines: String = (500..510).map(|number| event(number) + "\n").collect();
+    bucket.put("notes.jsonl", lines.as_bytes());
+    bucket.put("region=eu-west-1/notes.txt", b"not read");
+    let found = run(&["query", text(bucket.path()), "--time", "all time", "--count", "--json"]);
+    assert_eq!((found.code(), found.out()), (1, "{\"count\":200}\n".to_owned()), "{found:?}");
+    assert!(found.err().contains("notes.jsonl: a JSON Lines file next to CloudTrail logs is not read"), "{found:?}");
+    let sql = ["sql", text(bucket.path()), "SELECT count(*) AS n FROM events", "--json"];
+    let found = run(&[&sql[..], &DAY[..]].concat());
+    assert_eq!((found.code(), found.out()), (1, "{\"n\":200}\n".to_owned()), "{found:?}");
+}
+
 #[test]
 fn plan_is_read_explained_and_checked() {
     let (_bucket, dest) = synced("none");

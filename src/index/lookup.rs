@@ -3,7 +3,14 @@
 use super::{Index, IndexError, id_prefix};
 use crate::event::EventId;
 use crate::sink::jsonl::EventPosition;
+use jiff::Timestamp;
 use rusqlite::ToSql;
+
+/// Returns [`IndexQuery::until`] for the excluded end of a time span. Event times are whole seconds, so a fraction is rounded up:
+/// the event of this second is before the end.
+pub fn end_second(until: Timestamp) -> i64 {
+    until.as_second() + i64::from(until.subsec_nanosecond() > 0)
+}
 
 /// Which events to find: those that fulfill all conditions. Without a condition, every event is found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,5 +153,23 @@ impl Index {
             found.collect::<rusqlite::Result<Vec<_>>>()
         };
         find().map_err(|source| self.failed(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fraction_of_the_end_includes_the_events_of_its_second() {
+        for (until, second) in [
+            ("2026-11-01T10:00:00Z", 1_793_527_200),
+            ("2026-11-01T10:00:00.000000001Z", 1_793_527_201),
+            ("2026-11-01T10:00:00.5Z", 1_793_527_201),
+            ("1969-12-31T23:59:58.5Z", -1),
+            ("1969-12-31T23:59:58Z", -2),
+        ] {
+            assert_eq!(end_second(until.parse().unwrap()), second, "{until}");
+        }
     }
 }

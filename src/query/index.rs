@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::watch;
 use trailhose_core::plan::evaluate::{
     CollectedRows, EventClass, FieldSlots, MemoryBudget, MemoryExceeded, PreparedPlan, QueryRow, RowCollector,
 };
@@ -39,10 +40,13 @@ impl IndexLookup {
     }
 
     /// Returns the events that can fulfill a plan, or `None` if the index cannot find them, if they are more than
-    /// [`MAX_EVENTS`], or if the index cannot be read.
+    /// [`MAX_EVENTS`], if the index lacks skipped events, or if it cannot be read.
     pub(super) fn find(&self, plan: &Plan) -> Option<IndexedEvents> {
         let queries = queries(plan)?;
         let index = Index::open_read_only(&self.path).ok()?;
+        if index.has_skipped_events().ok()? {
+            return None;
+        }
         let mut files: BTreeMap<String, Vec<EventPosition>> = BTreeMap::new();
         let mut left = MAX_EVENTS;
         for query in &queries {
@@ -97,11 +101,12 @@ fn is_text(value: &str) -> bool {
 }
 
 impl IndexedEvents {
-    /// Reads and evaluates the events. Returns `None` if one of them cannot be read.
+    /// Reads and evaluates the events until `halt` is true. Returns `None` if one of them cannot be read.
     pub(super) fn read(
         &self,
         plan: &Arc<PreparedPlan>,
         memory: &Arc<MemoryBudget>,
+        halt: &watch::Receiver<bool>,
     ) -> Result<Option<(CollectedRows, ScanReport)>, MemoryExceeded> {
         let started = Instant::now();
         let mut report = ScanReport { used_index: true, ..ScanReport::default() };
@@ -109,7 +114,15 @@ impl IndexedEvents {
         let mut slots = FieldSlots::default();
         let mut as_read: Vec<QueryRow> = Vec::new();
         let mut failed = None;
-        for (file, positions) in &self.files {
+        let members = self.files.iter().flat_map(|(file, positions)| {
+            positions.chunk_by(|one, other| one.member == other.member).map(move |positions| (file, positions))
+        });
+        let mut last_file = None;
+        for (file, positions) in members {
+            if *halt.borrow() {
+                report.stopped = true;
+                break;
+            }
             let read = read_events(&self.root.join(file), positions, |event| {
                 report.events += 1;
                 report.bytes += event.len() as u64;
@@ -131,9 +144,38 @@ impl IndexedEvents {
             if read.is_err() {
                 return Ok(None);
             }
-            report.files += 1;
+            report.files += u64::from(last_file.replace(file) != Some(file));
         }
         report.duration = started.elapsed();
         Ok(Some((collector.finish_with(as_read), report)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_ends_when_it_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let event = r#"{"eventTime":"2026-02-01T01:00:00Z","eventName":"A"}"#;
+        let length = u32::try_from(event.len()).unwrap();
+        let mut files = BTreeMap::new();
+        for file in ["a.jsonl", "b.jsonl"] {
+            std::fs::write(folder.path().join(file), format!("{event}\n").repeat(3)).unwrap();
+            let at = |number| EventPosition { member: number * u64::from(length + 1), offset: 0, length };
+            files.insert(file.to_owned(), vec![at(0), at(2)]);
+        }
+        let found = IndexedEvents { root: folder.path().to_owned(), files };
+        let plan: Plan = serde_json::from_str(
+            r#"{"time": {"since": "2026-02-01T00:00:00Z", "until": "2026-02-02T00:00:00Z"},
+                "groups": {"by": ["eventName"], "aggregates": ["count"]}}"#,
+        )
+        .unwrap();
+        let (plan, memory) = (Arc::new(PreparedPlan::new(&plan)), Arc::new(MemoryBudget::new(1 << 20)));
+        let read = |is_stopped| found.read(&plan, &memory, &watch::channel(is_stopped).1).unwrap().unwrap().1;
+        let (all, stopped) = (read(false), read(true));
+        assert_eq!((all.files, all.events, all.stopped), (2, 4, false));
+        assert_eq!((stopped.files, stopped.events, stopped.stopped), (0, 0, true));
     }
 }

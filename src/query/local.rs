@@ -74,10 +74,12 @@ impl LocalEngine {
         &self,
         prepared: &Arc<PreparedPlan>,
         found: IndexedEvents,
+        control: &QueryControl,
         rows: &mut dyn RowSink,
     ) -> Result<Option<QuerySummary>, QueryError> {
         let (prepared, memory) = (Arc::clone(prepared), Arc::new(MemoryBudget::new(self.max_bytes)));
-        let read = tokio::task::spawn_blocking(move || found.read(&prepared, &memory)).await;
+        let halt = control.halt.clone();
+        let read = tokio::task::spawn_blocking(move || found.read(&prepared, &memory, &halt)).await;
         let Some((collected, scanned)) = read.map_err(|error| QueryError::Thread(error.to_string()))?? else {
             return Ok(None);
         };
@@ -165,7 +167,7 @@ impl QueryEngine for LocalEngine {
         let request = self.request(plan);
         rows.columns(prepared.columns());
         if let Some(found) = self.indexed(plan).await
-            && let Some(summary) = self.read_indexed(&prepared, found, rows).await?
+            && let Some(summary) = self.read_indexed(&prepared, found, control, rows).await?
         {
             return Ok(summary);
         }

@@ -116,8 +116,8 @@ fn query(parameters: EventParameters) -> Result<IndexQuery, ApiProblem> {
     let after = paging::position(CURSOR_KIND, parameters.cursor.as_deref())?.map(|text| position(&text)).transpose()?;
     Ok(IndexQuery {
         id: None,
-        since: paging::seconds("since", parameters.since.as_deref())?,
-        until: paging::seconds("until", parameters.until.as_deref())?,
+        since: paging::start_second("since", parameters.since.as_deref())?,
+        until: paging::end_second("until", parameters.until.as_deref())?,
         without_time: false,
         name: parameters.name,
         source: parameters.service,

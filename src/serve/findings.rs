@@ -134,7 +134,7 @@ pub(super) async fn list(
     let filter = FindingFilter {
         state: parameters.state.map(Into::into),
         rule: parameters.rule,
-        since: paging::seconds("since", parameters.since.as_deref())?,
+        since: paging::start_second("since", parameters.since.as_deref())?,
         limit: limit + 1,
         after: after.transpose()?,
     };

@@ -73,6 +73,12 @@ fn open(segments: &CommittedSegments, state: &StateDatabase, path: &Path) -> Res
     if is_created {
         follow::reset(FOLLOWER, segments, state, false).map_err(|error| error.to_string())?;
     }
+    if index.has_skipped_events().map_err(|error| error.to_string())? {
+        tracing::warn!(
+            "the index lacks events that were skipped, so queries read all files: stop the server and build the index again with \
+             `trailhose index build --again`"
+        );
+    }
     // Removes the events of files that a prune or a rebuild deleted.
     let retained = segments.retained_files().map_err(|error| error.to_string())?;
     index.retain_files(&retained).map_err(|error| error.to_string())?;

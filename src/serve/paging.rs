@@ -54,13 +54,22 @@ pub(super) fn number(kind: &str, cursor: Option<&str>) -> Result<Option<i64>, Ap
     position(kind, cursor)?.map(|text| text.parse().map_err(|_| invalid_cursor())).transpose()
 }
 
-/// Parses a time in RFC 3339, and returns it in seconds since 1970.
-pub(super) fn seconds(name: &str, text: Option<&str>) -> Result<Option<i64>, ApiProblem> {
+/// Parses the included start of a time span in RFC 3339, and returns it in seconds since 1970.
+pub(super) fn start_second(name: &str, text: Option<&str>) -> Result<Option<i64>, ApiProblem> {
+    Ok(timestamp(name, text)?.map(Timestamp::as_second))
+}
+
+/// Parses the excluded end of a time span in RFC 3339, and returns it in seconds since 1970. A fraction is rounded up.
+pub(super) fn end_second(name: &str, text: Option<&str>) -> Result<Option<i64>, ApiProblem> {
+    Ok(timestamp(name, text)?.map(crate::index::end_second))
+}
+
+fn timestamp(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiProblem> {
     let Some(text) = text else { return Ok(None) };
     let time = text.parse::<Timestamp>().map_err(|_| {
         ApiProblem::bad_request(format!("{name}: expected a time as in RFC 3339, for example 2026-11-01T00:00:00Z"))
     })?;
-    Ok(Some(time.as_second()))
+    Ok(Some(time))
 }
 
 /// Renders seconds since 1970 in RFC 3339.
@@ -71,6 +80,14 @@ pub(super) fn rfc3339(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fraction_of_the_end_is_rounded_up_and_of_the_start_down() {
+        let time = Some("2026-11-01T10:00:00.25Z");
+        assert_eq!(start_second("since", time).unwrap(), Some(1_793_527_200));
+        assert_eq!(end_second("until", time).unwrap(), Some(1_793_527_201));
+        assert!(end_second("until", Some("soon")).is_err());
+    }
 
     #[test]
     fn cursors_of_other_lists_and_changed_cursors_are_refused() {

@@ -1,12 +1,12 @@
 //! `trailhose events`: prints delivered events, found with the index.
 
 use crate::args::EventsArgs;
-use crate::followers::FollowedFolder;
+use crate::followers::{FollowedFolder, SKIPPED_EVENTS};
 use crate::{NOTHING_MATCHED, print, text};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use trailhose::event::EventId;
-use trailhose::index::{Index, IndexQuery, IndexedFields};
+use trailhose::index::{Index, IndexQuery, IndexedFields, end_second};
 use trailhose::sink::jsonl::read_scattered_events;
 
 /// Exit code: some events cannot be read.
@@ -31,6 +31,9 @@ pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
     let lacking = followed.not_indexed()?;
     if lacking > 0 {
         warn(&format!("{lacking} delivered events are not in the index: run `trailhose index build`"));
+    }
+    if index.has_skipped_events().map_err(|error| error.to_string())? {
+        warn(&format!("the index is not complete: {SKIPPED_EVENTS}"));
     }
     let found = index.find(&query, args.limit.saturating_add(1)).map_err(|error| error.to_string())?;
     let mut printed = 0;
@@ -78,7 +81,7 @@ fn query(args: &EventsArgs) -> IndexQuery {
     IndexQuery {
         id: args.id.clone(),
         since: args.since.map(|time| time.as_second()),
-        until: args.until.map(|time| time.as_second()),
+        until: args.until.map(end_second),
         without_time: false,
         name: args.name.clone(),
         source: args.source.clone(),

@@ -24,6 +24,10 @@ use trailhose::state::{FollowerState, STATE_FILE, StateDatabase};
 /// Exit code: stopped early, or nothing was changed.
 const STOPPED: u8 = 1;
 
+/// Why an index can lack events that are in the files, and what to do.
+pub(crate) const SKIPPED_EVENTS: &str =
+    "it lacks events that were skipped (followers skip): build it again with `trailhose index build --again`";
+
 /// A destination folder, with its segments and the databases of its consumers.
 pub(crate) struct FollowedFolder {
     pub(crate) segments: Arc<CommittedSegments>,
@@ -218,6 +222,11 @@ fn check_name(state: &StateDatabase, name: &str) -> Result<(), String> {
 fn reset(followed: &FollowedFolder, name: &str, to: FollowerPosition, yes: bool, json: bool) -> Result<u8, String> {
     let state = followed.state()?;
     check_name(&state, name)?;
+    if name == FOLLOWER && to == FollowerPosition::End {
+        return Err("queries rely on an index with every delivered event, so it cannot skip to the end: \
+                    use --to start, or add the missing events with `trailhose index build`"
+            .into());
+    }
     let effect = match to {
         FollowerPosition::Start => "It reads every event again.",
         FollowerPosition::End => "It skips every event that it has not read.",
@@ -257,6 +266,10 @@ fn skip(followed: &FollowedFolder, name: &str, yes: bool, json: bool) -> Result<
     let count = events.map_or("an unknown number of".to_owned(), |count| HumanCount(count).to_string());
     let question = format!("{file} {fault}. Skip {count} events at offset {}?", segment.start);
     let confirmed = confirmed(&question, &format!("The follower {name} will never read them."), yes)?;
+    if confirmed && name == FOLLOWER {
+        // Before the skip: the index must not seem complete if this process ends between the two.
+        Index::record_skip(&followed.index_path()).map_err(|error| error.to_string())?;
+    }
     let skipped = confirmed && find(true)?.is_some();
     let report = SkipReport { file, fault: fault.to_string(), offset: segment.start, events, skipped };
     match json {

@@ -2,9 +2,10 @@
 
 use crate::args::{DestArgs, Location, ReadingArgs};
 use crate::components::{self, Aws};
-use crate::followers::{self, FollowedFolder};
+use crate::followers::{self, FollowedFolder, SKIPPED_EVENTS};
 use std::sync::Arc;
 use trailhose::aws::BucketAccess;
+use trailhose::index::Index;
 use trailhose::query::{IndexLookup, LocalEngine, QueryScan};
 
 /// Opens the source. Without a source, opens the folder that the settings name.
@@ -33,7 +34,18 @@ fn index(scan: &QueryScan, args: &ReadingArgs) -> Option<IndexLookup> {
     let dest = DestArgs { dest: Some(folder.to_owned()), ledger: args.ledger.clone() };
     let followed = FollowedFolder::open(&dest).ok()?;
     match followed.not_indexed() {
+        Ok(0) if lacks_skipped_events(&followed) => None,
         Ok(0) => Some(IndexLookup::new(followed.index_path(), followed.segments.root().to_owned())),
         Ok(_) | Err(_) => None,
     }
+}
+
+/// Returns whether the index lacks events that were skipped, and says so.
+fn lacks_skipped_events(followed: &FollowedFolder) -> bool {
+    let index = Index::open_read_only(&followed.index_path());
+    let is_lacking = index.is_ok_and(|index| index.has_skipped_events().unwrap_or(true));
+    if is_lacking {
+        anstream::eprintln!("warning: the index is not used: {SKIPPED_EVENTS}");
+    }
+    is_lacking
 }
