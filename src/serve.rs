@@ -32,6 +32,7 @@ mod paging;
 mod problem;
 mod query;
 mod rate_limit;
+mod running;
 mod runs;
 mod scheduler;
 mod session;

@@ -25,7 +25,9 @@ const CONSOLE_HEADER: &str = "x-trailhose-console";
 /// What a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Requirement {
-    /// Nothing: the console's files, the description of the API, and the state of the process.
+    /// Nothing, and any `Host`: the state of the process. A probe of Kubernetes sends the address of the pod.
+    Probe,
+    /// Nothing: the console's files and the description of the API.
     Nothing,
     /// No token, because the request starts or ends a session.
     SignIn,
@@ -38,7 +40,8 @@ impl Requirement {
     pub(super) fn of(method: &Method, path: &str, is_console_file: bool) -> Self {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         match path {
-            "/healthz" | "/readyz" | "/v1/openapi.json" => Self::Nothing,
+            "/healthz" | "/readyz" => Self::Probe,
+            "/v1/openapi.json" => Self::Nothing,
             _ if is_read && is_console_file => Self::Nothing,
             "/v1/session" if !is_read => Self::SignIn,
             "/v1/query" | "/v1/ask" => Self::Scope(TokenScope::Read),
@@ -74,8 +77,7 @@ pub(super) struct AccessControl {
     limiter: RateLimiter,
     /// Whether the server listens on a loopback address only.
     is_loopback: bool,
-    /// The allowed names in `Host`. On loopback, the names of loopback are allowed too. Beyond loopback, an empty list allows
-    /// every name.
+    /// The allowed names in `Host`, in addition to the names of loopback. Beyond loopback, an empty list allows every name.
     hosts: Vec<String>,
 }
 
@@ -103,9 +105,11 @@ impl AccessControl {
         headers: &HeaderMap,
         address: IpAddr,
     ) -> Result<RequestCaller, ApiProblem> {
-        self.check_host(headers)?;
+        if requirement != Requirement::Probe {
+            self.check_host(headers)?;
+        }
         let now = Instant::now();
-        if requirement == Requirement::Nothing {
+        if matches!(requirement, Requirement::Probe | Requirement::Nothing) {
             self.limit(RateKey::of(address), now)?;
             return Ok(RequestCaller { token: None, scopes: Vec::new() });
         }
@@ -188,8 +192,7 @@ impl AccessControl {
         let name = host_name(host);
         let is_known = match (self.is_loopback, self.hosts.is_empty()) {
             (false, true) => !name.is_empty(),
-            (false, false) => self.is_named(name),
-            (true, _) => is_loopback_name(name) || self.is_named(name),
+            _ => is_loopback_name(name) || self.is_named(name),
         };
         if is_known {
             return Ok(());
@@ -292,11 +295,38 @@ mod tests {
     }
 
     #[test]
+    fn probes_are_admitted_with_any_host_and_other_requests_with_a_name_of_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDatabase::open(&folder.path().join("state.db")).unwrap());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let hosts = || vec!["trails.example.com".to_owned()];
+        for (is_loopback, hosts, host, is_admitted) in [
+            (false, hosts(), "trails.example.com", true),
+            (false, hosts(), "localhost:8080", true),
+            (false, hosts(), "127.0.0.1:8080", true),
+            (false, hosts(), "192.0.2.7:8080", false),
+            (false, Vec::new(), "192.0.2.7:8080", true),
+            (true, Vec::new(), "192.0.2.7:8080", false),
+            (true, hosts(), "trails.example.com", true),
+        ] {
+            let access = AccessControl::new(Arc::clone(&state), is_loopback, hosts, 100);
+            let list = headers(&[("host", host)]);
+            let admit = |path: &str| {
+                let requirement = Requirement::of(&Method::GET, path, path == "/");
+                access.admit(requirement, &Method::GET, &list, address).is_ok()
+            };
+            assert!(admit("/healthz") && admit("/readyz"), "{host}");
+            assert_eq!((admit("/"), admit("/v1/openapi.json")), (is_admitted, is_admitted), "{host}");
+        }
+    }
+
+    #[test]
     fn every_route_needs_a_scope_except_the_listed_ones() {
         let of = |method: Method, path: &str| Requirement::of(&method, path, path == "/");
         assert_eq!(of(Method::GET, "/"), Requirement::Nothing);
         assert_eq!(of(Method::POST, "/"), Requirement::Scope(TokenScope::Write));
-        assert_eq!(of(Method::GET, "/healthz"), Requirement::Nothing);
+        assert_eq!(of(Method::GET, "/healthz"), Requirement::Probe);
+        assert_eq!(of(Method::GET, "/v1/openapi.json"), Requirement::Nothing);
         assert_eq!(of(Method::GET, "/metrics"), Requirement::Scope(TokenScope::Read));
         assert_eq!(of(Method::GET, "/v1/new"), Requirement::Scope(TokenScope::Read));
         assert_eq!(of(Method::PATCH, "/v1/new"), Requirement::Scope(TokenScope::Write));

@@ -4,6 +4,7 @@ use super::access::RequestCaller;
 use super::billed::{BilledBytes, run_billed};
 use super::extract::{JsonBody, NoParameters};
 use super::problem::ApiProblem;
+use super::running::run_within;
 use super::{ApiState, AuditTarget, blocking};
 use crate::plan::{Plan, PlanOutput};
 use crate::query::{Answer, IndexLookup, LocalEngine, QueryControl, QueryEngine, QueryScan};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 /// The maximum number of rows of an answer.
@@ -187,14 +188,24 @@ async fn run(api: &Arc<ApiState>, plan: Plan, engine: EngineName) -> Result<Plan
         let (answer, is_cut, billed) = run_billed(Arc::clone(athena), plan, permit).await?;
         return Ok(PlanAnswer::new(answer, is_cut, Some(billed)));
     }
-    Ok(PlanAnswer::new(run_over_files(api, &plan).await?, false, None))
+    Ok(PlanAnswer::new(run_over_files(api, plan, permit).await?, false, None))
 }
 
 fn busy() -> ApiProblem {
     ApiProblem::unavailable("too many queries run at the same time: try again")
 }
 
-async fn run_over_files(api: &Arc<ApiState>, plan: &Plan) -> Result<Answer, ApiProblem> {
+async fn run_over_files(api: &Arc<ApiState>, plan: Plan, permit: OwnedSemaphorePermit) -> Result<Answer, ApiProblem> {
+    let api = Arc::clone(api);
+    let query = async move |control: QueryControl| {
+        let engine = open_engine(&api).await?;
+        engine.answer(&plan, &control).await.map_err(|error| ApiProblem::unprocessable(error.to_string()))
+    };
+    run_within(QUERY_FOR, permit, query).await.map_err(ApiProblem::internal)?
+}
+
+/// Opens the delivered files, with the index if it contains every event.
+async fn open_engine(api: &Arc<ApiState>) -> Result<LocalEngine, ApiProblem> {
     let folder = Arc::clone(api);
     let (source, root, is_indexed) = blocking(move || {
         let root = folder.folder.segments.root().to_owned();
@@ -209,17 +220,5 @@ async fn run_over_files(api: &Arc<ApiState>, plan: &Plan) -> Result<Answer, ApiP
     let scan = Arc::new(scan.await.map_err(ApiProblem::internal)?);
     let index_path = api.folder.index.path().to_owned();
     let index = (is_indexed && index_path.exists()).then(|| IndexLookup::new(index_path, root));
-    let engine = LocalEngine::new(scan).with_index(index).max_bytes(MAX_ROWS_BYTES);
-    let (stop, halt) = watch::channel(false);
-    let control = QueryControl { halt, ..QueryControl::default() };
-    let answer = engine.answer(plan, &control);
-    let stopped = async {
-        tokio::time::sleep(QUERY_FOR).await;
-        stop.send_replace(true);
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        answer = answer => answer.map_err(|error| ApiProblem::unprocessable(error.to_string())),
-        () = stopped => Err(busy()),
-    }
+    Ok(LocalEngine::new(scan).with_index(index).max_bytes(MAX_ROWS_BYTES))
 }
