@@ -7,7 +7,9 @@
 //! The JSON Lines files of the lake remain: the Parquet files are a second copy for queries. An arrived day is read
 //! completely or not at all. Its Parquet files are read back and compared with the events before they are published.
 //! The record of the day lists the files before they are published and is completed afterwards, so an interrupted
-//! compaction is repeated without duplicates. Files that arrive later are compacted in a batch of their own.
+//! compaction is repeated without duplicates. The next run takes over the record before it removes the files of an
+//! interrupted one, so a run that is still in progress cannot complete a record whose files were removed. Files that arrive
+//! later are compacted in a batch of their own.
 
 mod columns;
 mod day_files;
@@ -23,7 +25,7 @@ use crate::query::{QueryControl, QueryError, QueryScan, ScanReport};
 use crate::source::{Source, SourceError};
 use day_files::{DayFiles, FileLimits, FinishedFile};
 use jiff::civil::Date;
-use record::{BatchState, CompactedBatch, DayRecord, InputFile, OutputFile};
+use record::{BatchState, CompactedBatch, DayRecord, InputFile, OutputFile, new_id};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -162,16 +164,9 @@ impl LakeCompaction {
         control: &QueryControl,
     ) -> Result<CompactedDay, CompactError> {
         let mut done = CompactedDay::default();
-        let (mut record, version) = self.record(arrived).await?;
-        // Only the last batch can be incomplete.
-        let interrupted = record.batches.pop_if(|batch| batch.state == BatchState::Publishing);
-        if !dry_run && let Some(batch) = interrupted {
-            for output in &batch.outputs {
-                self.destination.remove(&output.key).await?;
-                done.removed_files += 1;
-            }
-        }
-        let files = self.new_files(arrived, &record, &mut done).await?;
+        let id = new_id();
+        let start = self.start(arrived, &id, dry_run, &mut done).await?;
+        let files = self.new_files(arrived, &start.record, &mut done).await?;
         if files.is_empty() || dry_run {
             return Ok(done);
         }
@@ -196,8 +191,71 @@ impl LakeCompaction {
         let written = verified(written).await?;
         done.events = events;
         (done.without_time, done.not_objects) = (report.without_time, report.not_objects);
-        self.publish(arrived, &written, inputs, record, version, &mut done).await?;
+        let outputs = (1..).zip(&written).map(|(number, file)| OutputFile {
+            key: start.record.output_key(file.day, &id, number),
+            events: file.events,
+            bytes: file.bytes,
+        });
+        let (outputs, state, replaced) = (outputs.collect(), BatchState::Publishing, start.replaced);
+        let batch = CompactedBatch { id, state, inputs, outputs, replaced };
+        let start = (start.record, start.version);
+        self.publish(arrived, &written, batch, start, &mut done).await?;
         Ok(done)
+    }
+
+    /// Reads the record of a day. Takes over an interrupted batch for the run with this ID, and removes its files.
+    async fn start(
+        &self,
+        arrived: Date,
+        id: &str,
+        dry_run: bool,
+        done: &mut CompactedDay,
+    ) -> Result<RecordStart, CompactError> {
+        let (mut record, mut version) = self.record(arrived).await?;
+        // Only the last batch can be incomplete.
+        let interrupted = record.batches.last_mut().filter(|batch| batch.state == BatchState::Publishing);
+        let Some(batch) = interrupted else { return Ok(RecordStart { record, version, replaced: Vec::new() }) };
+        let mut replaced = std::mem::take(&mut batch.replaced);
+        replaced.extend(batch.outputs.iter().map(|output| output.key.clone()));
+        replaced.sort_unstable();
+        replaced.dedup();
+        if !dry_run {
+            // The run that wrote the batch may still be in progress. Without its ID, it cannot complete the record, so its
+            // files can be removed.
+            id.clone_into(&mut batch.id);
+            batch.replaced.clone_from(&replaced);
+            version = Some(self.write_record(arrived, &record, version.as_deref()).await?);
+            self.remove(&replaced).await?;
+            done.removed_files = replaced.len() as u64;
+        }
+        record.batches.pop();
+        Ok(RecordStart { record, version, replaced })
+    }
+
+    async fn remove(&self, keys: &[String]) -> Result<(), CompactError> {
+        for key in keys {
+            self.destination.remove(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the record of a day if its version is still `replaces`. Returns the new version.
+    async fn write_record(
+        &self,
+        arrived: Date,
+        record: &DayRecord,
+        replaces: Option<&str>,
+    ) -> Result<String, CompactError> {
+        let (key, bytes) = (DayRecord::key(arrived), record.to_bytes());
+        let conflict = match self.destination.write(&key, bytes.clone(), replaces).await {
+            Err(conflict @ CompactError::Conflict(_)) => conflict,
+            written => return written,
+        };
+        // If the reply to a write is lost, its repetition is a conflict with itself. The bytes contain a random ID.
+        match self.destination.read(&key).await? {
+            Some(stored) if stored.bytes == bytes => Ok(stored.version),
+            _ => Err(conflict),
+        }
     }
 
     /// Returns the record of a day, with its version.
@@ -243,39 +301,49 @@ impl LakeCompaction {
         Ok(files)
     }
 
-    /// Records the files, publishes them, and completes the record.
+    /// Records the files, publishes them, and completes the record. Removes the files of the interrupted batch again, because
+    /// its run may have published some after it lost the record.
     async fn publish(
         &self,
         arrived: Date,
         written: &[FinishedFile],
-        inputs: Vec<InputFile>,
-        mut record: DayRecord,
-        version: Option<String>,
+        batch: CompactedBatch,
+        (mut record, version): (DayRecord, Option<String>),
         done: &mut CompactedDay,
     ) -> Result<(), CompactError> {
-        let key = DayRecord::key(arrived);
-        let outputs: Vec<OutputFile> = (1..)
-            .zip(written)
-            .map(|(number, file)| OutputFile {
-                key: record.output_key(file.day, number),
-                events: file.events,
-                bytes: file.bytes,
-            })
-            .collect();
-        record.batches.push(CompactedBatch { state: BatchState::Publishing, inputs, outputs: outputs.clone() });
-        let version = self.destination.write(&key, record.to_bytes(), version.as_deref()).await?;
+        let (id, outputs, replaced) = (batch.id.clone(), batch.outputs.clone(), batch.replaced.clone());
+        record.batches.push(batch);
+        let version = self.write_record(arrived, &record, version.as_deref()).await?;
         for (file, output) in written.iter().zip(&outputs) {
             self.destination.publish(&output.key, &file.path).await?;
             done.parquet_files += 1;
             done.parquet_bytes += file.bytes;
         }
         done.event_days = written.chunk_by(|one, next| one.day == next.day).count() as u64;
+        self.remove(&replaced).await?;
         if let Some(batch) = record.batches.last_mut() {
             batch.state = BatchState::Complete;
+            batch.replaced.clear();
         }
-        self.destination.write(&key, record.to_bytes(), Some(&version)).await?;
-        Ok(())
+        let completed = self.write_record(arrived, &record, Some(&version)).await;
+        if let Err(CompactError::Conflict(_)) = completed
+            && !self.record(arrived).await?.0.has_batch(&id)
+        {
+            // Another run took over the record, and may have removed these files before they were published.
+            let keys: Vec<String> = outputs.into_iter().map(|output| output.key).collect();
+            self.remove(&keys).await?;
+        }
+        completed.map(drop)
     }
+}
+
+/// The record of a day when a run starts.
+struct RecordStart {
+    /// The record without an interrupted batch.
+    record: DayRecord,
+    version: Option<String>,
+    /// The keys of the files of the interrupted batch.
+    replaced: Vec<String>,
 }
 
 /// Reads files back and compares them with the events, on a thread for blocking work.
@@ -296,3 +364,6 @@ pub fn table_statement(database: &str, location: &str) -> String {
         columns::definitions()
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,9 +24,15 @@ pub(super) struct DayRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CompactedBatch {
+    /// A random ID of the run that owns the batch. The keys of its Parquet files contain the ID of the run that wrote them.
+    #[serde(default)]
+    pub(super) id: String,
     pub(super) state: BatchState,
     pub(super) inputs: Vec<InputFile>,
     pub(super) outputs: Vec<OutputFile>,
+    /// The keys of the files of interrupted runs that this run replaces. It removes them until it is complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) replaced: Vec<String>,
 }
 
 /// Whether the files of a batch are complete.
@@ -55,6 +61,11 @@ pub(super) struct OutputFile {
     pub(super) key: String,
     pub(super) events: u64,
     pub(super) bytes: u64,
+}
+
+/// Returns a new ID of a batch.
+pub(super) fn new_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }
 
 impl DayRecord {
@@ -90,10 +101,14 @@ impl DayRecord {
         bytes
     }
 
-    /// Returns the key of a new file.
-    pub(super) fn output_key(&self, day: Date, number: usize) -> String {
-        let batch = self.batches.len() + 1;
-        format!("day={day}/{}-{batch}-{number:05}.parquet", self.arrived)
+    /// Returns the key of a new file. Two runs never write the same key, because it contains the ID of the batch.
+    pub(super) fn output_key(&self, day: Date, id: &str, number: usize) -> String {
+        format!("day={day}/{}-{id}-{number:05}.parquet", self.arrived)
+    }
+
+    /// Returns whether a run owns a batch.
+    pub(super) fn has_batch(&self, id: &str) -> bool {
+        self.batches.iter().any(|batch| batch.id == id)
     }
 
     /// Returns whether a batch contains this version of a file.
