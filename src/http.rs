@@ -38,7 +38,10 @@ const MAX_EXCERPT: usize = 200;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest wait that a `Retry-After` header can request.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// The number of bytes from which a part of a URL can be a secret.
+pub(crate) const MIN_SECRET: usize = 8;
 
 /// Why a URL cannot be used. The messages do not contain the URL, because its path can be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -132,14 +135,26 @@ impl DestinationUrl {
         Ok(Self { url: text.to_owned(), host: host.to_owned() })
     }
 
-    /// Returns a text without the path of this URL. A response can quote the path, which can be a secret.
+    /// Returns a text without the path of this URL, and without the segments of the path and the values of the query that
+    /// have at least [`MIN_SECRET`] bytes. A response can quote them, and each can be a secret.
     pub(crate) fn mask(&self, text: &str) -> String {
-        let path =
-            self.url.find("://").and_then(|at| self.url[at + 3..].find('/').map(|end| &self.url[at + 3 + end..]));
-        match path {
-            Some(path) if path.len() > 1 => text.replace(path, "/…"),
-            _ => text.to_owned(),
+        let authority = self.url.find("://").map_or(0, |at| at + 3);
+        let Some(start) = self.url[authority..].find(['/', '?', '#']) else { return text.to_owned() };
+        let target = &self.url[authority + start..];
+        let path = target.split(['?', '#']).next().unwrap_or_default();
+        let mut masked = text.to_owned();
+        for whole in [target, path].into_iter().filter(|whole| whole.len() > 1) {
+            masked = masked.replace(whole, "/…");
         }
+        let values = target[path.len()..]
+            .split(['?', '#', '&'])
+            .map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        let mut parts: Vec<String> =
+            path.split('/').chain(values).flat_map(|part| [part.to_owned(), percent_decoded(part)]).collect();
+        parts.retain(|part| part.len() >= MIN_SECRET);
+        // A part can contain another one.
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        parts.iter().fold(masked, |masked, part| masked.replace(part.as_str(), "…"))
     }
 
     /// Returns the host.
@@ -280,6 +295,18 @@ impl HttpClient {
         }
         Ok(HttpReply { status, retry_after: wait, body })
     }
+}
+
+/// Returns a part of a URL with its percent-encoded bytes decoded.
+fn percent_decoded(part: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(part.len()), part.as_bytes());
+    while let [first, more @ ..] = rest {
+        let digits = more.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let decoded = digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &more[2..] } else { more };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Returns the wait of a `Retry-After` header: seconds, or an HTTP date.

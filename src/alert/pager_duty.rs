@@ -38,7 +38,7 @@ impl AlertDestination for PagerDuty {
         let headers = [("content-type", "application/json".to_owned())];
         let body = message(alert, self.key.expose()).to_string().into_bytes();
         let response = self.client.post(&self.url, &headers, body).await;
-        http_outcome(response, |text| text.replace(self.key.expose(), "…"))
+        http_outcome(response, |text| self.url.mask(&text.replace(self.key.expose(), "…")))
     }
 }
 

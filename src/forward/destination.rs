@@ -2,7 +2,7 @@
 
 use super::ForwardConfig;
 use super::batch::{ForwardRequest, ForwardedEvent};
-use crate::http::{DestinationUrl, HttpClient, HttpReply, Secret, SendError};
+use crate::http::{DestinationUrl, HttpClient, HttpReply, MIN_SECRET, Secret, SendError};
 use ::http::{HeaderName, HeaderValue, Method};
 use async_trait::async_trait;
 use std::fmt::Debug;
@@ -165,11 +165,15 @@ impl Endpoint {
 
     /// Removes secrets from a text.
     pub(super) fn mask(&self, text: &str) -> String {
-        let text = self.url.mask(text);
-        match &self.secret {
-            Some(secret) => text.replace(secret.expose(), "…"),
-            None => text,
+        let mut text = text.to_owned();
+        if let Some(secret) = &self.secret {
+            text = text.replace(secret.expose(), "…");
         }
+        // The value of a header can be a secret too.
+        for (_, value) in self.headers.iter().filter(|(_, value)| value.len() >= MIN_SECRET) {
+            text = text.replace(value.as_str(), "…");
+        }
+        self.url.mask(&text)
     }
 
     /// Classifies a response by its status. The body is not read.

@@ -54,6 +54,23 @@ fn urls_are_checked_and_never_printed() {
     DestinationUrl::parse("http://127.0.0.1/", true).unwrap();
 }
 
+#[test]
+fn parts_of_a_url_are_removed_from_a_response() {
+    for (url, response, masked) in [
+        ("https://h/hook/s3cr3tvalue", "token s3cr3tvalue of path /hook/s3cr3tvalue", "token … of path /…"),
+        ("https://h/hook/s3cr3tvalue?v=1", "no /hook/s3cr3tvalue, s3cr3tvalue", "no /…, …"),
+        ("https://h/in?v=1&key=s3cr3tvalue", "key s3cr3tvalue of /in?v=1&key=s3cr3tvalue", "key … of /…"),
+        ("https://h?s3cr3tvalue", "query s3cr3tvalue", "query …"),
+        ("https://h/s3cr3t%2Fvalue%", "s3cr3t/value% s3cr3t%2Fvalue%", "… …"),
+        ("https://h/s3cr3tvalue/long-s3cr3tvalue", "long-s3cr3tvalue s3cr3tvalue", "… …"),
+        ("https://h/v1/logs", "v1 is unknown", "v1 is unknown"),
+        ("https://h", "anything", "anything"),
+    ] {
+        let url = DestinationUrl::parse(url, false).unwrap();
+        assert_eq!(url.mask(response), masked, "{response}");
+    }
+}
+
 #[tokio::test]
 async fn private_address_of_a_name_is_refused_before_the_connection() {
     let (url, requests) = server(reply("200 OK", b""), Duration::ZERO).await;
