@@ -24,6 +24,14 @@ impl Pace {
     }
 }
 
+/// Returns how long a stored wait continues. `until` and `now` are in milliseconds since 1970. A wait that would continue
+/// for more than `longest` counts as over: it was stored while the clock was ahead.
+#[cfg(any(feature = "detection", feature = "forward"))]
+pub(crate) fn remaining_wait(until: i64, now: i64, longest: Duration) -> Duration {
+    let remaining = Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
+    if remaining > longest { Duration::ZERO } else { remaining }
+}
+
 /// The sequence of waits between the retries of one operation.
 pub(crate) struct Backoff<R> {
     pace: Pace,
@@ -70,6 +78,17 @@ mod tests {
         let mut backoff = Backoff::new(PACE, || numbers.next().unwrap_or_default());
         let waits: Vec<u128> = (0..3).map(|_| backoff.wait().as_millis()).collect();
         assert_eq!(waits, [0, 100, 100]);
+    }
+
+    #[cfg(any(feature = "detection", feature = "forward"))]
+    #[test]
+    fn stored_wait_beyond_the_longest_one_is_over() {
+        let (hour, longest) = (3_600_000, Duration::from_secs(3_600));
+        for (until, now, remaining) in
+            [(0, 5, 0), (5, 5, 0), (7, 5, 2), (5 + hour, 5, 3_600_000), (6 + hour, 5, 0), (i64::MAX, i64::MIN, 0)]
+        {
+            assert_eq!(remaining_wait(until, now, longest).as_millis(), remaining, "{until} {now}");
+        }
     }
 
     #[test]

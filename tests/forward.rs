@@ -422,9 +422,33 @@ async fn destination_that_refuses_every_event_opens_the_circuit() {
     let stored = delivered.state().refused_events("a", 1_000).unwrap();
     assert_eq!(stored.len(), 10, "the first ones are stored");
     assert_eq!(delivered.state().follower("forward-a").unwrap().unwrap().events, 0, "the position is kept");
+    // `forward retry` gets past ten further events.
+    delivered.state().retry_forward("a").unwrap();
+    let (_ends, ended) = watch::channel(ForwardEnd::Drain);
+    let report = delivered.forward(ForwardConfig::new("a", &receiver.url), policy, ended).run().await;
+    assert!(report.error.is_some());
+    assert_eq!(delivered.state().refused_events("a", 1_000).unwrap().len(), 20);
     receiver.set(Answer::status(200));
     let report = delivered.drain(ForwardConfig::new("a", &receiver.url)).await;
     assert_eq!((report.error, report.events), (None, 100));
+}
+
+/// The wait was stored while the clock was ten years ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn wait_beyond_the_longest_one_is_over() {
+    let delivered = Delivered::new(5);
+    let receiver = Receiver::start(Answer::status(200)).await;
+    for (days, is_sent) in [(1.0 / 24.0, false), (3_650.0, true)] {
+        let (_ends, ended) = watch::channel(ForwardEnd::Drain);
+        let forward = delivered.forward(ForwardConfig::new("a", &receiver.url), quick(), ended);
+        let now = jiff::Timestamp::now().as_millisecond();
+        let until = now + (days * 86_400_000.0) as i64;
+        delivered.state().record_forward_failure("a", until, "status 500").unwrap();
+        let condition = delivered.state().forward("a").unwrap().unwrap().condition(now);
+        assert_eq!(condition.name(), if is_sent { "active" } else { "waiting" });
+        let report = forward.run().await;
+        assert_eq!((report.error.is_none(), report.events), (is_sent, if is_sent { 5 } else { 0 }), "{report:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

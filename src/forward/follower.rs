@@ -3,9 +3,10 @@
 use super::batch::{ForwardRequest, ForwardedEvent, batch_id, size};
 use super::destination::{ForwardOutcome, ItemOutcome};
 use super::{ForwardSink, follower_name};
-use crate::backoff::Pace;
+use crate::backoff::{Pace, remaining_wait};
 use crate::event::filter::Filter;
 use crate::follow::{BatchLimits, EventBatch, Follower};
+use crate::http::MAX_RETRY_AFTER;
 use crate::state::{RefusedEvent, StateDatabase, StateError};
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -47,6 +48,13 @@ impl Default for ForwardPolicy {
             last_retries: seconds(10),
             last_response: seconds(5),
         }
+    }
+}
+
+impl ForwardPolicy {
+    /// Returns the longest wait that is stored. A longer one was stored while the clock was ahead.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.retries.cap.saturating_add(self.open.cap).saturating_add(MAX_RETRY_AFTER)
     }
 }
 
@@ -198,6 +206,8 @@ impl ForwardFollower {
                 Settled::Refused(status, response) => self.quarantine_all(&events, status, &response, true)?,
                 Settled::PartlyRefused(response) => self.quarantine_all(&events, 200, &response, false)?,
                 Settled::Items(items) => {
+                    // A request that accepts an event shows that each refusal concerns a single event.
+                    let is_limited = !items.contains(&ItemOutcome::Accepted);
                     let mut again = Vec::new();
                     for (event, item) in events.into_iter().zip(items) {
                         match item {
@@ -205,7 +215,7 @@ impl ForwardFollower {
                             ItemOutcome::Retry(_) | ItemOutcome::Blocked(_) => again.push(event),
                             ItemOutcome::Refused { status, response } => {
                                 let batch = batch_id(std::slice::from_ref(&event));
-                                self.quarantine(&event, batch, status, response, true)?;
+                                self.quarantine(&event, batch, status, response, is_limited)?;
                             }
                         }
                     }
@@ -231,7 +241,8 @@ impl ForwardFollower {
     }
 
     /// Stores a refused event. With `is_limited`, if [`ForwardPolicy::max_refusals`] events were refused without an accepted
-    /// request, it opens the circuit instead, and the position is kept: the destination refuses every event.
+    /// request, it opens the circuit instead, and the position is kept: the destination refuses every event. An event that
+    /// is stored already is not counted again, so each `trailhose forward retry` gets past further events.
     fn quarantine(
         &mut self,
         event: &ForwardedEvent,
@@ -242,6 +253,7 @@ impl ForwardFollower {
     ) -> Result<(), Unsent> {
         let name = self.sink.name();
         let refusals = self.state.forward(name)?.unwrap_or_default().refusals;
+        let is_limited = is_limited && !self.state.is_refused(name, &batch)?;
         if is_limited && refusals >= self.policy.max_refusals {
             let reason = format!(
                 "status {status}: {response}: {refusals} events in a row were refused, so this one is sent again later. Correct the \
@@ -255,7 +267,7 @@ impl ForwardFollower {
         let recorded = jiff::Timestamp::now().as_second();
         let refused =
             RefusedEvent { number: 0, batch, event_id, content, status, response, recorded, attempts: 1, retry: false };
-        self.state.record_refused(name, &refused)?;
+        self.state.record_refused(name, &refused, is_limited)?;
         self.counts.refused += 1;
         Ok(())
     }
@@ -356,7 +368,7 @@ impl ForwardFollower {
             let end = *self.ends.borrow();
             let stored = self.state.forward(self.sink.name())?.unwrap_or_default();
             let now = jiff::Timestamp::now().as_millisecond();
-            let retry_wait = Duration::from_millis(u64::try_from(stored.wait_until.saturating_sub(now)).unwrap_or(0));
+            let retry_wait = remaining_wait(stored.wait_until, now, self.policy.longest_wait());
             let rate_wait =
                 self.next_request.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
             if end == ForwardEnd::Stop {

@@ -3,6 +3,8 @@
 //! The position of a forward is that of its follower.
 
 use super::{StateDatabase, StateError};
+use crate::backoff::remaining_wait;
+use crate::forward::ForwardPolicy;
 use rusqlite::{OptionalExtension, Row, params};
 
 /// The stored state of a forward.
@@ -12,7 +14,7 @@ pub struct ForwardState {
     pub paused: bool,
     /// The number of consecutive failures.
     pub failures: u32,
-    /// The number of events that were refused since the last accepted request.
+    /// The number of events that were refused in a row since the last accepted request.
     pub refusals: u32,
     /// Nothing is sent before this time, in milliseconds since 1970.
     pub wait_until: i64,
@@ -51,9 +53,11 @@ impl ForwardCondition {
 }
 
 impl ForwardState {
-    /// Returns what the forward does. `now` is in milliseconds since 1970.
+    /// Returns what the forward does. `now` is in milliseconds since 1970. A wait that is longer than the default policy
+    /// allows is over.
     pub fn condition(&self, now: i64) -> ForwardCondition {
-        match (self.paused, self.wait_until > now) {
+        let wait = remaining_wait(self.wait_until, now, ForwardPolicy::default().longest_wait());
+        match (self.paused, !wait.is_zero()) {
             (true, _) => ForwardCondition::Paused,
             (false, true) => ForwardCondition::Waiting,
             (false, false) => ForwardCondition::Active,
@@ -156,11 +160,25 @@ impl StateDatabase {
         self.write(|transaction| transaction.prepare_cached(sql)?.execute(params![name, wait_until, error]).map(drop))
     }
 
-    /// Durably stores a refused event. An event that is stored already gets the new response, and its attempts are counted.
+    /// Returns whether an event is stored as refused. `batch` is the ID of a request with only this event.
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub fn record_refused(&self, name: &str, refused: &RefusedEvent) -> Result<(), StateError> {
+    pub fn is_refused(&self, name: &str, batch: &str) -> Result<bool, StateError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM refused_events WHERE forward = ?1 AND batch = ?2)";
+        let found = self
+            .connection()
+            .prepare_cached(sql)
+            .and_then(|mut found| found.query_row([name, batch], |row| row.get(0)));
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// Durably stores a refused event. An event that is stored already gets the new response, and its attempts are counted.
+    /// With `is_in_row`, [`ForwardState::refusals`] counts it.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn record_refused(&self, name: &str, refused: &RefusedEvent, is_in_row: bool) -> Result<(), StateError> {
         self.write(|transaction| {
             let sql = "INSERT INTO refused_events
                  (forward, batch, event_id, content, status, response, recorded, attempts, retry)
@@ -177,8 +195,8 @@ impl StateDatabase {
                 refused.recorded
             ];
             transaction.prepare_cached(sql)?.execute(values)?;
-            let sql = "UPDATE forwards SET refusals = refusals + 1 WHERE name = ?1";
-            transaction.prepare_cached(sql)?.execute([name]).map(drop)
+            let sql = "UPDATE forwards SET refusals = refusals + ?2 WHERE name = ?1";
+            transaction.prepare_cached(sql)?.execute(params![name, is_in_row]).map(drop)
         })
     }
 

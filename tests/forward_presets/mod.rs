@@ -183,6 +183,8 @@ struct Bulk {
     busy: u32,
     /// Whether events that were refused are accepted.
     is_lenient: bool,
+    /// Whether every second event is refused.
+    refuses_half: bool,
 }
 
 impl Bulk {
@@ -214,7 +216,10 @@ impl Bulk {
             } else if (name.ends_with("05") || self.is_lenient) && self.busy > 0 {
                 self.busy -= 1;
                 (429, Some("es_rejected_execution_exception"))
-            } else if name.ends_with("0a") && !self.is_lenient {
+            } else if (name.ends_with("0a")
+                || self.refuses_half && name.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']))
+                && !self.is_lenient
+            {
                 (400, Some("document_parsing_exception"))
             } else {
                 self.created += 1;
@@ -269,6 +274,33 @@ async fn bulk_items_have_their_own_status_and_repeats_no_effect() {
     assert_eq!(delivered.drain(config).await.error, None);
     assert_eq!(bulk.lock().unwrap().documents.len(), 100);
     assert!(delivered.state().refused_events("elastic", 10).unwrap().is_empty());
+}
+
+/// The destination accepts the other events, so the refusals do not open the circuit.
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_items_that_are_refused_beside_accepted_ones_are_stored() {
+    let delivered = Delivered::new(100);
+    let receiver = Receiver::start(Answer::status(500)).await;
+    let bulk = Arc::new(Mutex::new(Bulk { refuses_half: true, ..Bulk::default() }));
+    let answering = Arc::clone(&bulk);
+    receiver.decide(move |request| answering.lock().unwrap().answer(request));
+    let url = receiver.url.replace("/hook", "/cloudtrail/_bulk");
+    let config = ForwardConfig {
+        preset: Preset::Elastic { index: None },
+        limits: limits(50),
+        ..ForwardConfig::new("elastic", url)
+    };
+    let report = delivered.drain(config.clone()).await;
+    // 50 events with odd numbers, and those whose numbers end with 0a.
+    assert_eq!((report.error, report.failures, report.refused, report.events), (None, 0, 51, 49));
+    let state = delivered.state();
+    assert_eq!(state.forward("elastic").unwrap().unwrap().refusals, 0, "the row of refusals has ended");
+    assert_eq!(state.refused_events("elastic", 1_000).unwrap().len(), 51);
+
+    // They are refused again, which does not end the forward either.
+    state.retry_forward("elastic").unwrap();
+    let report = delivered.drain(config).await;
+    assert_eq!((report.error, report.refused, bulk.lock().unwrap().documents.len()), (None, 51, 49));
 }
 
 #[tokio::test(flavor = "multi_thread")]
