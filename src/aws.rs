@@ -291,6 +291,7 @@ fn kind_of_code(code: &str) -> Option<FailureKind> {
         | "ThrottlingException"
         | "ThrottledException"
         | "KMSThrottlingException"
+        | "KMSThrottling"
         | "KmsThrottled"
         | "RequestThrottledException"
         | "TooManyRequestsException"
@@ -306,6 +307,12 @@ fn kind_of_code(code: &str) -> Option<FailureKind> {
         "AccessDenied"
         | "AccessDeniedException"
         | "KMSAccessDeniedException"
+        // SNS, whose topic has a key that cannot be used. The status is 400.
+        | "KMSAccessDenied"
+        | "KMSDisabled"
+        | "KMSInvalidState"
+        | "KMSNotFound"
+        | "KMSOptInRequired"
         | "AllAccessDisabled"
         | "UnauthorizedOperation"
         | "UnrecognizedClientException"
@@ -386,6 +393,12 @@ mod tests {
             ("ServiceUnavailableException", FailureKind::Unknown),
             ("NoSuchBucket", FailureKind::NotFound),
             ("ExpiredToken", FailureKind::Denied),
+            ("KMSThrottling", FailureKind::Throttled),
+            ("KMSAccessDenied", FailureKind::Denied),
+            ("KMSDisabled", FailureKind::Denied),
+            ("KMSInvalidState", FailureKind::Denied),
+            ("KMSNotFound", FailureKind::Denied),
+            ("KMSOptInRequired", FailureKind::Denied),
         ] {
             assert_eq!(kind_of_code(code), Some(kind), "{code}");
         }

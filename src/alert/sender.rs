@@ -2,8 +2,9 @@
 //! destination.
 
 use super::{AlertDestination, SendOutcome};
-use crate::backoff::Pace;
+use crate::backoff::{Pace, remaining_wait};
 use crate::finding_store::{Circuit, FindingStore, PendingAlert};
+use crate::http::MAX_RETRY_AFTER;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -18,12 +19,17 @@ pub struct SendPolicy {
     pub retries: Pace,
     /// The number of consecutive failures after which the circuit of a destination opens.
     pub failures_to_open: u32,
+    /// The number of alerts that can be refused one after another in a run. The next refusal opens the circuit, because the
+    /// cause cannot be a single alert.
+    pub max_refusals: u32,
     /// The time for which an open circuit sends nothing. Then one alert is sent as a probe.
     pub open: Pace,
     /// An alert that is older than this and was sent at least 10 times fails.
     pub give_up: Duration,
     /// The time for which alerts are still sent after a sync has ended.
     pub last_alerts: Duration,
+    /// The time until the next attempt after an error of the store.
+    pub pause_after_error: Duration,
 }
 
 /// The number of attempts before an alert can fail because of its age. Without it, an alert would fail at the first attempt
@@ -32,16 +38,25 @@ pub(super) const MIN_ATTEMPTS: u32 = 10;
 
 impl Default for SendPolicy {
     /// An alert is sent again after a random wait of up to 1 second, which doubles with each attempt up to 5 minutes. The
-    /// circuit opens after 5 failures, for 15 seconds to 15 minutes. An alert fails after 7 days.
+    /// circuit opens after 5 failures or 5 refused alerts, for 15 seconds to 15 minutes. An alert fails after 7 days.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
             retries: Pace { base: seconds(1), cap: seconds(300) },
             failures_to_open: 5,
+            max_refusals: 5,
             open: Pace { base: seconds(30), cap: seconds(900) },
             give_up: seconds(7 * 86_400),
             last_alerts: seconds(10),
+            pause_after_error: seconds(10),
         }
+    }
+}
+
+impl SendPolicy {
+    /// Returns the longest wait that is stored. A longer one was stored while the clock was ahead.
+    fn longest_wait(&self) -> Duration {
+        self.retries.cap.saturating_add(self.open.cap.saturating_mul(2)).saturating_add(MAX_RETRY_AFTER)
     }
 }
 
@@ -78,6 +93,24 @@ pub struct AlertSender<S> {
     progress: Arc<Mutex<SendReport>>,
 }
 
+/// What a sender remembers about a destination between two steps.
+#[derive(Debug, Default)]
+struct SenderMemory {
+    /// An attempt whose result could not be stored. It is stored before anything else is sent.
+    unrecorded: Option<SendAttempt>,
+    /// The number of alerts that were refused since the last acknowledged one.
+    refusals: u32,
+}
+
+/// An attempt to send an alert.
+#[derive(Debug)]
+struct SendAttempt {
+    pending: PendingAlert,
+    /// The circuit before the attempt.
+    circuit: Circuit,
+    outcome: SendOutcome,
+}
+
 /// The result of one step of a sender.
 enum SendStep {
     Sent,
@@ -101,10 +134,11 @@ impl<S: FindingStore> AlertSender<S> {
     }
 
     /// Sends alerts until `ends` is true. Then continues until nothing is pending, every destination with pending
-    /// alerts fails, or the time limit of the policy is reached.
+    /// alerts fails, or the time limit of the policy is reached. Until `ends` is true, an error of the store is logged, and
+    /// the work continues after a pause.
     ///
     /// # Errors
-    /// Errors of the store.
+    /// Errors of the store after `ends` is true.
     pub async fn run(&self, ends: watch::Receiver<bool>) -> Result<SendReport, S::Error> {
         let senders = self.destinations.iter().map(|destination| self.send_to(destination.as_ref(), ends.clone()));
         let mut report = SendReport::default();
@@ -120,6 +154,7 @@ impl<S: FindingStore> AlertSender<S> {
         mut ends: watch::Receiver<bool>,
     ) -> Result<SendReport, S::Error> {
         let mut report = SendReport::default();
+        let mut memory = SenderMemory::default();
         let mut deadline = None;
         loop {
             // After the sync has ended, there are no new alerts.
@@ -128,7 +163,20 @@ impl<S: FindingStore> AlertSender<S> {
                 false => None,
             };
             let is_late = |wait: Duration| deadline.is_some_and(|deadline| Instant::now() + wait > deadline);
-            let step = self.step(destination).await?;
+            let step = match self.step(destination, &mut memory).await {
+                Ok(step) => step,
+                Err(error) if deadline.is_some() => return Err(error),
+                Err(error) => {
+                    let pause = self.policy.pause_after_error;
+                    tracing::warn!(
+                        destination = destination.name(),
+                        "the sender of alerts failed, the next attempt is in {} s: {error}",
+                        pause.as_secs()
+                    );
+                    let _ = tokio::time::timeout(pause, ends.wait_for(|&ends| ends)).await;
+                    continue;
+                }
+            };
             let mut done = SendReport::default();
             match step {
                 SendStep::Sent => done.sent = 1,
@@ -141,7 +189,9 @@ impl<S: FindingStore> AlertSender<S> {
                     continue;
                 }
                 SendStep::Idle(due) => {
-                    let wait = due.map_or(POLL, |due| milliseconds(due.saturating_sub(now_milliseconds())));
+                    // A time in the past belongs to an alert that waits for an earlier one of its group.
+                    let wait = due.map(|due| milliseconds(due.saturating_sub(now_milliseconds())));
+                    let wait = wait.filter(|wait| !wait.is_zero()).unwrap_or(POLL);
                     if is_late(wait) {
                         break;
                     }
@@ -164,39 +214,65 @@ impl<S: FindingStore> AlertSender<S> {
         Ok(report)
     }
 
-    /// Sends the next alert of a destination, if one is due.
-    async fn step(&self, destination: &dyn AlertDestination) -> Result<SendStep, S::Error> {
-        let (name, now) = (destination.name(), now_milliseconds());
-        let circuit = self.store.circuit(name).await?;
-        if circuit.open_until > now {
-            return Ok(SendStep::Open);
-        }
-        let Some(pending) = self.store.next_alert(name, now).await? else {
-            return Ok(SendStep::Idle(self.store.pending_alerts(name).await?.0));
+    /// Sends the next alert of a destination, if one is due, and durably records the result.
+    async fn step(&self, destination: &dyn AlertDestination, memory: &mut SenderMemory) -> Result<SendStep, S::Error> {
+        let attempt = match memory.unrecorded.take() {
+            Some(attempt) => attempt,
+            None => {
+                let (name, now) = (destination.name(), now_milliseconds());
+                let circuit = self.store.circuit(name).await?;
+                if !remaining_wait(circuit.open_until, now, self.policy.longest_wait()).is_zero() {
+                    return Ok(SendStep::Open);
+                }
+                let pending = match self.next_alert(name, now).await? {
+                    (Some(pending), _) => pending,
+                    (None, due) => return Ok(SendStep::Idle(due)),
+                };
+                let outcome = destination.send(&pending.alert, now.div_euclid(1_000)).await;
+                SendAttempt { pending, circuit, outcome }
+            }
         };
-        let outcome = destination.send(&pending.alert, now.div_euclid(1_000)).await;
-        self.record(name, &pending, &circuit, outcome).await
+        let recorded = self.record(destination.name(), &attempt, memory).await;
+        if recorded.is_err() {
+            memory.unrecorded = Some(attempt);
+        }
+        recorded
+    }
+
+    /// Returns the next alert that is due, or the time at which one is due. If all alerts wait for longer than the policy
+    /// allows, their times were stored while the clock was ahead, and the first one is due.
+    async fn next_alert(&self, name: &str, now: i64) -> Result<(Option<PendingAlert>, Option<i64>), S::Error> {
+        let next = self.store.next_alert(name, now).await?;
+        if next.is_some() {
+            return Ok((next, None));
+        }
+        let (due, pending) = self.store.pending_alerts(name).await?;
+        let latest = now.saturating_add(whole_milliseconds(self.policy.longest_wait()));
+        if pending == 0 || self.store.next_alert(name, latest).await?.is_some() {
+            return Ok((None, due));
+        }
+        Ok((self.store.next_alert(name, i64::MAX).await?, due))
     }
 
     /// Durably records the result of an attempt.
-    async fn record(
-        &self,
-        name: &str,
-        pending: &PendingAlert,
-        circuit: &Circuit,
-        outcome: SendOutcome,
-    ) -> Result<SendStep, S::Error> {
+    async fn record(&self, name: &str, attempt: &SendAttempt, memory: &mut SenderMemory) -> Result<SendStep, S::Error> {
+        let SendAttempt { pending, circuit, outcome } = attempt;
         let (now, policy, number) = (now_milliseconds(), &self.policy, pending.number);
+        // If the circuit was open because of refusals, nothing was acknowledged since.
+        let are_all_refused = memory.refusals >= policy.max_refusals || circuit.failures >= policy.failures_to_open;
         let (after, reason, is_blocked) = match outcome {
             SendOutcome::Delivered => {
                 self.store.record_sent(name, number, now.div_euclid(1_000)).await?;
+                memory.refusals = 0;
                 return Ok(SendStep::Sent);
             }
-            SendOutcome::Refused { reason } => {
+            SendOutcome::Refused { reason } if !are_all_refused => {
                 tracing::warn!(destination = name, alert = pending.alert.id(), "alert refused: {reason}");
-                self.store.record_failed(name, number, &reason).await?;
+                self.store.record_failed(name, number, reason).await?;
+                memory.refusals += 1;
                 return Ok(SendStep::Failed);
             }
+            SendOutcome::Refused { reason } => (Duration::ZERO, reason, true),
             SendOutcome::Retry { after, reason } => (after.unwrap_or_default(), reason, false),
             SendOutcome::Blocked { reason } => (Duration::ZERO, reason, true),
         };
@@ -207,21 +283,27 @@ impl<S: FindingStore> AlertSender<S> {
                 alert = pending.alert.id(),
                 "alert failed, because it could not be sent for too long: {reason}"
             );
-            self.store.record_failed(name, number, &reason).await?;
+            self.store.record_failed(name, number, reason).await?;
             return Ok(SendStep::Failed);
         }
         tracing::warn!(destination = name, alert = pending.alert.id(), "alert not sent: {reason}");
+        let is_refused = matches!(outcome, SendOutcome::Refused { .. });
         let failures = circuit.failures.saturating_add(1);
+        // The next process continues the row of refusals.
+        let failures = if is_refused { failures.max(policy.failures_to_open) } else { failures };
         let opens = is_blocked || failures >= policy.failures_to_open;
         // An open circuit waits at least half of its time.
         let open = match opens {
             true => policy.open.wait(failures.saturating_sub(policy.failures_to_open), 0.5 + fastrand::f64() / 2.0),
             false => Duration::ZERO,
         };
-        let wait = after.max(policy.retries.wait(pending.attempts, fastrand::f64()));
+        let open = open.max(after);
+        // Another alert is the next probe, because this one can be refused for a cause of its own.
+        let earliest = if is_refused { open.saturating_mul(2) } else { after };
+        let wait = earliest.max(policy.retries.wait(pending.attempts, fastrand::f64()));
         let due = now.saturating_add(whole_milliseconds(wait));
-        let open_until = now.saturating_add(whole_milliseconds(open.max(after)));
-        let circuit = Circuit { failures, open_until, error: reason };
+        let open_until = now.saturating_add(whole_milliseconds(open));
+        let circuit = Circuit { failures, open_until, error: reason.clone() };
         self.store.record_retry(name, number, due, &circuit).await?;
         Ok(SendStep::Retried)
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::backoff::Pace;
 use crate::finding::{AlertKind, AlertWindow, DetectionFinding, EventPointer, Grouping, RuleSummary};
-use crate::finding_store::Route;
+use crate::finding_store::{Circuit, Route};
 use crate::state::{AlertState, STATE_FILE, StateDatabase, StateError};
 use std::path::Path;
 use std::sync::Mutex;
@@ -91,6 +91,7 @@ fn short() -> SendPolicy {
         retries: Pace { base: milliseconds(1), cap: milliseconds(20) },
         open: Pace { base: milliseconds(10), cap: milliseconds(40) },
         last_alerts: milliseconds(5_000),
+        pause_after_error: milliseconds(5),
         // The findings of these tests were recorded long ago.
         give_up: Duration::MAX,
         ..SendPolicy::default()
@@ -190,6 +191,95 @@ async fn blocked_destination_keeps_its_alerts_and_a_refused_alert_fails_alone() 
     let report = send(&state, &recorder, short()).await.unwrap();
     assert_eq!((report.sent, report.retried, report.failed, report.pending), (2, 0, 1, 0));
     assert_eq!(state.alerts(Some(AlertState::Failed), 10).unwrap().len(), 1);
+}
+
+/// Waits until a condition holds, for at most 10 seconds.
+async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}");
+}
+
+#[tokio::test]
+async fn sender_continues_after_an_error_of_the_store_and_sends_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    let record = |event| state.record_findings(&[finding(event, event)], &Grouping::default(), &routes(), NOW).unwrap();
+    record(0);
+    let commits = Arc::new(AtomicU64::new(1_000));
+    state.fail_commits_after(1_000, &commits);
+    let recorder = Arc::new(TestDestination::default());
+    let (sender, ends) = watch::channel(false);
+    let running = {
+        let destination: Arc<dyn AlertDestination> = recorder.clone();
+        let sender = AlertSender::new(Arc::clone(&state), vec![destination], short());
+        tokio::spawn(async move { sender.run(ends).await })
+    };
+    wait_until("several errors", || commits.load(Ordering::SeqCst) > 1_003).await;
+    assert_eq!(state.pending_alerts("oncall").unwrap().1, 1);
+    commits.store(0, Ordering::SeqCst);
+    wait_until("the result is stored", || state.pending_alerts("oncall").unwrap().1 == 0).await;
+    record(1);
+    wait_until("the sender continues", || state.pending_alerts("oncall").unwrap().1 == 0).await;
+    sender.send_replace(true);
+    assert_eq!(running.await.unwrap().unwrap(), SendReport { sent: 2, ..SendReport::default() });
+    assert_eq!(recorder.received.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn refusals_in_a_row_open_the_circuit_and_another_alert_is_the_probe() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    let findings: Vec<DetectionFinding> = (0..8).map(|event| finding(event, event)).collect();
+    state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
+    let recorder = TestDestination::answering(vec![SendOutcome::Refused { reason: "status 400".into() }; 7]);
+    let wait = Duration::from_millis(400);
+    let policy = SendPolicy { open: Pace { base: wait, cap: wait }, ..short() };
+    let report = send(&state, &recorder, policy).await.unwrap();
+    assert_eq!((report.failed, report.retried, report.pending), (5, 1, 3));
+    // A later process continues: the destination still refuses everything.
+    for (sent, failed, retried) in [(0, 0, 1), (3, 0, 0)] {
+        wait_until("a probe", || state.circuit("oncall").unwrap().open_until < jiff::Timestamp::now().as_millisecond())
+            .await;
+        let policy = SendPolicy { last_alerts: Duration::from_millis(if sent == 0 { 0 } else { 5_000 }), ..policy };
+        let report = send(&state, &recorder, policy).await.unwrap();
+        assert_eq!((report.sent, report.failed, report.retried), (sent, failed, retried));
+    }
+    let received = recorder.received.lock().unwrap();
+    let order: Vec<usize> =
+        received.iter().map(|(id, ..)| received.iter().position(|(first, ..)| first == id).unwrap()).collect();
+    assert_eq!(order[..7], [0, 1, 2, 3, 4, 5, 6], "each probe is another alert");
+    assert_eq!(state.pending_alerts("oncall").unwrap().1, 0, "{order:?}");
+    assert_eq!(state.alerts(Some(AlertState::Failed), 10).unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn waits_that_were_stored_while_the_clock_was_ahead_are_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    // The first alert and the summary of one group.
+    state.record_findings(&[finding(0, 1), finding(1, 1)], &Grouping::default(), &routes(), NOW).unwrap();
+    state.close_windows(&routes(), 0, NOW + 7_200).unwrap();
+    let now = jiff::Timestamp::now().as_millisecond();
+    let number = state.next_alert("oncall", now).unwrap().unwrap().number;
+    let recorder = Arc::new(TestDestination::default());
+    let hour = 3_600_000;
+    for (wait, sent) in [(hour, 0), (10 * 365 * 24 * hour, 2)] {
+        let until = now + wait;
+        let circuit = Circuit { failures: 1, open_until: until, error: String::new() };
+        state.record_retry("oncall", number, until, &circuit).unwrap();
+        assert_eq!(send(&state, &recorder, short()).await.unwrap().sent, sent, "circuit {wait}");
+        if sent == 0 {
+            let circuit = Circuit { open_until: 0, ..circuit };
+            state.record_retry("oncall", number, until, &circuit).unwrap();
+            let policy = SendPolicy { last_alerts: Duration::from_millis(100), ..short() };
+            assert_eq!(send(&state, &recorder, policy).await.unwrap().sent, sent, "alert {wait}");
+        }
+    }
 }
 
 #[tokio::test]
