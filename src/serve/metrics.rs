@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +63,11 @@ struct BuildLabels {
     version: &'static str,
 }
 
+/// The results of objects, events and runs, as in the labels.
+const OBJECT_RESULTS: [&str; 3] = ["done", "quarantined", "failed"];
+const EVENT_RESULTS: [&str; 3] = ["delivered", "duplicate", "filtered"];
+const RUN_RESULTS: [&str; 3] = ["succeeded", "failed", "stopped"];
+
 type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// The metrics of the process. Counters start at 0 when the process starts.
@@ -76,8 +81,10 @@ pub(super) struct ServeMetrics {
     last_success: Family<SourceLabel, Gauge>,
     lag: Family<SourceLabel, Gauge>,
     interval: Family<SourceLabel, Gauge>,
-    /// The sources whose intervals are reported. The interval of a removed source is no longer reported.
+    /// The sources that have figures, to remove the figures of sources that are removed.
     sources: Mutex<BTreeSet<String>>,
+    /// Held while the figures are updated and printed, because figures from the databases are removed and set again.
+    update: tokio::sync::Mutex<()>,
     follower_backlog: Family<FollowerLabel, Gauge>,
     follower_lag: Family<FollowerLabel, Gauge>,
     follower_failed: Family<FollowerLabel, Gauge>,
@@ -127,6 +134,7 @@ impl ServeMetrics {
             lag: family!("lag_seconds", "Seconds since the end of the last run without failures"),
             interval: family!("source_interval_seconds", "The time between two runs of the source"),
             sources: Mutex::default(),
+            update: tokio::sync::Mutex::default(),
             follower_backlog: family!("follower_backlog_events", "Delivered events that the follower has not read"),
             follower_lag: family!(
                 "follower_lag_seconds",
@@ -163,8 +171,9 @@ impl ServeMetrics {
         self.request_limits.get_or_create(&KindLabel { kind: refused.into() }).inc();
     }
 
-    /// Updates the figures that are read from the databases.
-    async fn update(&self, api: &Arc<ApiState>) -> Result<(), ApiProblem> {
+    /// Updates the figures that are read from the databases, and returns all figures in the text format of OpenMetrics.
+    async fn text(&self, api: &Arc<ApiState>) -> Result<String, ApiProblem> {
+        let _update = self.update.lock().await;
         let now = jiff::Timestamp::now().as_second();
         let snapshots = api.scheduler.snapshots();
         self.update_intervals(snapshots.iter().map(|found| (found.source.id.as_str(), found.source.interval)));
@@ -178,16 +187,19 @@ impl ServeMetrics {
         let read = Arc::clone(api);
         blocking(move || read.metrics.update_from_state(&read, now).map_err(ApiProblem::internal)).await?;
         let (ledger, _) = api.ledger_days().await?;
+        self.ledger_objects.clear();
         for (state, objects) in &ledger.objects {
             let label = StateLabel { state: (*state).to_owned() };
             self.ledger_objects.get_or_create(&label).set(objects.cast_signed());
         }
-        Ok(())
+        let mut text = String::new();
+        encode(&mut text, &self.registry).map_err(ApiProblem::internal)?;
+        Ok(text)
     }
 
-    /// Sets the intervals of the sources, and removes the intervals of removed sources.
+    /// Sets the intervals of the sources, and removes all figures of sources that are removed.
     fn update_intervals<'a>(&self, sources: impl Iterator<Item = (&'a str, Duration)>) {
-        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.sources();
         let mut removed = std::mem::take(&mut *known);
         for (id, interval) in sources {
             let label = SourceLabel { source: id.to_owned() };
@@ -196,12 +208,32 @@ impl ServeMetrics {
             known.insert(id.to_owned());
         }
         for source in removed {
-            self.interval.remove(&SourceLabel { source });
+            for (results, figures) in
+                [(&OBJECT_RESULTS, &self.objects), (&EVENT_RESULTS, &self.events), (&RUN_RESULTS, &self.runs)]
+            {
+                for result in results {
+                    figures.remove(&SourceResult { source: source.clone(), result: (*result).to_owned() });
+                }
+            }
+            let label = SourceLabel { source };
+            for figures in [&self.interval, &self.last_success, &self.lag] {
+                figures.remove(&label);
+            }
         }
+    }
+
+    fn sources(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn update_from_state(&self, api: &ApiState, now: i64) -> Result<(), StateError> {
         let folder = &api.folder;
+        // A follower, a destination or a state without a row has no figure, not its last one.
+        for figures in [&self.follower_backlog, &self.follower_lag, &self.follower_failed] {
+            figures.clear();
+        }
+        self.alerts.clear();
+        self.findings.clear();
         for (name, _) in folder.state.followers()? {
             let label = FollowerLabel { follower: name };
             if let Ok(progress) = folder.progress(&label.follower) {
@@ -231,14 +263,14 @@ impl RunObserver for ServeMetrics {
         let error = |kind: &str| self.errors.get_or_create(&KindLabel { kind: kind.to_owned() }).clone();
         self.runs.get_or_create(&result(state.name())).inc();
         let counts = finished.counts;
+        // A run can end after its source was removed.
+        self.sources().insert(source.to_owned());
         for (name, objects) in
-            [("done", counts.objects), ("quarantined", counts.quarantined), ("failed", finished.failed_objects)]
+            OBJECT_RESULTS.into_iter().zip([counts.objects, counts.quarantined, finished.failed_objects])
         {
             self.objects.get_or_create(&result(name)).inc_by(objects);
         }
-        for (name, events) in
-            [("delivered", counts.delivered), ("duplicate", counts.duplicates), ("filtered", counts.filtered)]
-        {
+        for (name, events) in EVENT_RESULTS.into_iter().zip([counts.delivered, counts.duplicates, counts.filtered]) {
             self.events.get_or_create(&result(name)).inc_by(events);
         }
         if finished.error.is_some() {
@@ -260,9 +292,7 @@ impl RunObserver for ServeMetrics {
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operation",
     responses((status = 200, body = String, content_type = "application/openmetrics-text"), super::Refused))]
 pub(super) async fn show(State(api): State<Arc<ApiState>>, _: NoParameters) -> Result<Response, ApiProblem> {
-    api.metrics.update(&api).await?;
-    let mut text = String::new();
-    encode(&mut text, &api.metrics.registry).map_err(ApiProblem::internal)?;
+    let text = api.metrics.text(&api).await?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
