@@ -94,12 +94,14 @@ impl Server {
     /// Returns the next line on standard error that contains a text.
     pub fn line(&self, part: &str) -> String {
         let started = Instant::now();
+        let mut others = Vec::new();
         while let Ok(line) = self.lines.recv_timeout(TIMEOUT.saturating_sub(started.elapsed())) {
             if line.contains(part) {
                 return line;
             }
+            others.push(line);
         }
-        panic!("no line contains {part:?}");
+        panic!("no line contains {part:?}: {others:#?}");
     }
 
     /// Returns the lines so far.

@@ -6,6 +6,9 @@ use trailhose::alert::StoredKind;
 use trailhose::aws::{self, DeployedStack};
 use trailhose::finding_store::dynamodb::DynamoFindings;
 
+/// The default of the parameter `FindingDays` of the template.
+const DEFAULT_FINDING_DAYS: u64 = 365;
+
 /// The table of the findings, and the destinations of its alerts.
 pub(crate) struct FindingTable {
     pub(crate) store: DynamoFindings,
@@ -21,20 +24,21 @@ impl FindingTable {
     pub(crate) async fn open(at: &FindingTableArgs) -> Result<Self, String> {
         let aws = Aws::default();
         let config = aws.config().await?;
-        let (table, destinations) = match (&at.stack, &at.table) {
-            (None, Some(table)) => (table.clone(), Vec::new()),
+        let (table, destinations, days) = match (&at.stack, &at.table) {
+            (None, Some(table)) => (table.clone(), Vec::new(), None),
             (Some(stack), _) => {
                 let client = aws_sdk_cloudformation::Client::new(config);
                 let stack = DeployedStack::describe(&client, stack).await.map_err(|error| error.to_string())?;
                 let table = stack.optional_output("FindingsTableName").ok_or_else(|| {
                     format!("stack {} has no detection: deploy it with the parameter RulesLocation", stack.name)
                 })?;
-                (table.to_owned(), destinations(&stack))
+                let days = stack.parameter("FindingDays").and_then(|days| days.parse().ok());
+                (table.to_owned(), destinations(&stack), days)
             }
             (None, None) => return Err("--stack or --table is required".into()),
         };
         // Of what this program writes, only retried alerts and test messages expire after this time.
-        let keep = std::time::Duration::from_secs(365 * 86_400);
+        let keep = std::time::Duration::from_secs(days.unwrap_or(DEFAULT_FINDING_DAYS) * 86_400);
         Ok(Self { store: DynamoFindings::new(aws::dynamodb(config), table, keep), destinations })
     }
 }
