@@ -17,7 +17,7 @@ pub use batch::{BatchLimits, EventBatch, FollowedEvent};
 use crate::event::filter::Filter;
 use crate::sink::SinkError;
 use crate::sink::jsonl::{CommittedSegments, FileFault, Segment};
-use crate::state::{Cursor, FollowerState, StateDatabase, StateError};
+use crate::state::{Cursor, FollowerLock, FollowerState, StateDatabase, StateError};
 use async_trait::async_trait;
 use batch::{BatchReader, NextBatch, OmittedSegments};
 use std::path::PathBuf;
@@ -119,6 +119,21 @@ pub struct FollowProgress {
     pub pruned_segments: u64,
 }
 
+/// Stores the start as the position of a follower that has none. From then on, a prune keeps the files that it has not read,
+/// and its position can be reset. A follower is registered before anything is pruned, because it may not have run yet.
+///
+/// # Errors
+/// Errors of the state database.
+pub fn register(name: &str, segments: &CommittedSegments, state: &StateDatabase) -> Result<(), StateError> {
+    match state.follower(name)? {
+        Some(_) => Ok(()),
+        None => {
+            let start = FollowerState { folder: segments.folder_id().to_owned(), ..FollowerState::default() };
+            state.put_follower(name, &start)
+        }
+    }
+}
+
 /// Delivers everything that is committed to a follower, and returns. `stop` is called before each batch, and ends the run if
 /// it returns true. `each` is called with the progress after each batch.
 ///
@@ -131,8 +146,25 @@ pub async fn follow(
     stop: &(dyn Fn() -> bool + Sync),
     each: &(dyn Fn(&FollowProgress) + Sync),
 ) -> Result<FollowProgress, FollowError> {
+    let lock = state.lock_follower(follower.name())?;
+    follow_locked(&lock, follower, segments, state, stop, each).await
+}
+
+/// Does what [`follow`] does, with a lock of the follower that the caller keeps.
+///
+/// # Errors
+/// Those of [`follow`].
+pub async fn follow_locked(
+    _lock: &FollowerLock,
+    follower: &mut dyn Follower,
+    segments: &Arc<CommittedSegments>,
+    state: &StateDatabase,
+    stop: &(dyn Fn() -> bool + Sync),
+    each: &(dyn Fn(&FollowProgress) + Sync),
+) -> Result<FollowProgress, FollowError> {
     let name = follower.name().to_owned();
-    let _lock = state.lock_follower(&name)?;
+    // A follower that stops at its first segment is listed too, and its position can be reset.
+    register(&name, segments, state)?;
     let mut stored = position(&name, segments, state)?;
     let mut progress = FollowProgress::default();
     let mut counted = Counted::default();
@@ -282,7 +314,21 @@ pub fn reset(
     state: &StateDatabase,
     to_end: bool,
 ) -> Result<FollowerState, FollowError> {
-    let _lock = state.lock_follower(name)?;
+    let lock = state.lock_follower(name)?;
+    reset_locked(&lock, name, segments, state, to_end)
+}
+
+/// Does what [`reset`] does, with a lock of the follower that the caller keeps.
+///
+/// # Errors
+/// Errors of the record and of the state database.
+pub fn reset_locked(
+    _lock: &FollowerLock,
+    name: &str,
+    segments: &CommittedSegments,
+    state: &StateDatabase,
+    to_end: bool,
+) -> Result<FollowerState, FollowError> {
     let before = state.follower(name)?.unwrap_or_default();
     let last = if to_end { segments.last_id()? } else { 0 };
     // The last segment of the ledger can belong to another folder.

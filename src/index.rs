@@ -4,10 +4,12 @@
 //! It is an SQLite file of its own that a follower fills. It contains positions, not events: a lookup reads the event's
 //! own bytes from the file. Everything in it can be built again from the files.
 
+mod build;
 mod lookup;
 mod skipped;
 
 pub use crate::indexed_fields::IndexedFields;
+pub use build::{IndexBuild, IndexBuildError};
 pub use lookup::{FoundEvent, IndexPosition, IndexQuery, end_second};
 
 use crate::event::EventId;

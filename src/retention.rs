@@ -110,13 +110,17 @@ impl RetentionPlan {
     }
 
     /// Plans to delete every file that all followers have read, regardless of its day. A file whose events have no valid
-    /// time is kept.
+    /// time is kept. Without a follower, every file is kept: nothing has read them.
     ///
     /// # Errors
     /// Errors of the record and of the state database.
     pub fn released(segments: &CommittedSegments, state: &StateDatabase) -> Result<Self, RetentionError> {
+        let followers = state.followers()?;
+        if followers.is_empty() {
+            return Ok(Self::default());
+        }
         let mut plan = Self { files: segments.plan_prune(Date::MAX)?, ..Self::default() };
-        for (name, _) in state.followers()? {
+        for (name, _) in followers {
             let found = position(&name, segments, state);
             let cursor = found.map_err(|error| SinkError::Unavailable(error.to_string()))?.cursor;
             let at = ReadPosition { segment: cursor.segment, lines: cursor.lines };

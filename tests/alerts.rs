@@ -102,6 +102,31 @@ fn is_signed(request: &bed::http::Message) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn detection_that_stops_at_the_first_file_is_listed_and_can_be_skipped() {
+    let receiver = Receiver::start(Answer::status(200)).await;
+    let setup = Setup::new(&receiver.url, "");
+    setup.bucket.put_log("a", &[event(1, "StopLogging", 1), event(2, "StopLogging", 2)]);
+    let (out, bucket) = (setup.out(), text(setup.bucket.path()).to_owned());
+    // A sync without detection.
+    assert_eq!(run(&["sync", &bucket, text(&out)]).code(), 0);
+    let delivered = laptop::files(&out);
+    let [file] = delivered.as_slice() else { panic!("{delivered:?}") };
+    std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(10).unwrap();
+    let stopped = setup.sync().await;
+    assert!(stopped.code() == 1 && stopped.err().contains("trailhose followers skip detect"), "{stopped:?}");
+    let followers = setup.json_lines(&["followers", "list"]);
+    assert_eq!(
+        (&followers[0]["name"], &followers[0]["backlog_events"]),
+        (&"detect".into(), &2.into()),
+        "{followers:?}"
+    );
+    let skipped = run(&["followers", "skip", "detect", text(&out), "--yes"]);
+    assert_eq!(skipped.code(), 0, "{skipped:?}");
+    assert_eq!(setup.json_lines(&["followers", "list"])[0]["skipped_events"], 2);
+    assert_eq!(setup.sync().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn match_becomes_a_finding_and_one_signed_alert() {
     let receiver = Receiver::start(Answer::status(200)).await;
     let setup = Setup::new(&receiver.url, "");

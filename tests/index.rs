@@ -217,3 +217,19 @@ fn invalid_arguments_are_explained() {
         assert!(ran.code() == 2 && ran.err().contains(message), "{args:?}: {ran:?}");
     }
 }
+
+#[test]
+fn second_build_is_refused_and_leaves_the_index() {
+    let (_bucket, dest) = synced("none");
+    let dest = dest.path();
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    let state = trailhose::state::StateDatabase::open(&dest.join(".trailhose/state.db")).unwrap();
+    let lock = state.lock_follower("index").unwrap();
+    for options in [&["--again"][..], &[]] {
+        let refused = run(&[&["index", "build", text(dest)], options].concat());
+        assert!(refused.code() == 2 && refused.err().contains("already runs"), "{refused:?}");
+    }
+    assert_eq!(find(dest, &["--account", "111122223333"]).out().lines().count(), 200);
+    drop(lock);
+    assert_eq!(run(&["index", "build", text(dest), "--again", "--json"]).json()["indexed"], 200);
+}

@@ -1,7 +1,7 @@
 //! Keeps the index up to date beside the runs of sources.
 
-use crate::follow::{self, FollowError};
-use crate::index::{FOLLOWER, Index, IndexFollower};
+use crate::follow::FollowError;
+use crate::index::IndexBuild;
 use crate::sink::jsonl::CommittedSegments;
 use crate::state::StateDatabase;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(super) async fn follow_index(
     path: &Path,
     mut ends: watch::Receiver<bool>,
 ) {
-    let mut opened: Option<IndexFollower> = None;
+    let mut opened: Option<IndexBuild> = None;
     let mut last_error = String::new();
     loop {
         // Everything that is committed before this point is read below.
@@ -48,39 +48,23 @@ async fn follow_once(
     segments: &Arc<CommittedSegments>,
     state: &Arc<StateDatabase>,
     path: &Path,
-    opened: &mut Option<IndexFollower>,
+    opened: &mut Option<IndexBuild>,
 ) -> Result<(), String> {
-    let follower = match opened {
-        Some(follower) => follower,
+    let build = match opened {
+        Some(build) => build,
         None => opened.insert(open(segments, state, path)?),
     };
-    let followed = follow::follow(follower, segments, state, &|| false, &|_| {}).await;
+    let followed = build.follow(segments, state, &|| false, &|_| {}).await;
     followed.map(drop).map_err(|error: FollowError| error.to_string())
 }
 
-/// Opens the index, and starts from the first segment if it is new.
-fn open(segments: &CommittedSegments, state: &StateDatabase, path: &Path) -> Result<IndexFollower, String> {
-    let stored = state.follower(FOLLOWER).map_err(|error| error.to_string())?;
-    if stored.as_ref().is_some_and(|state| state.folder != segments.folder_id()) {
-        return Err(format!(
-            "{} belongs to another folder: build the index again with `trailhose index build --again`",
-            path.display()
-        ));
-    }
-    // Without a position, for example after `followers reset index --to start`, every event is indexed again.
-    let rebuild = stored.is_none_or(|state| state.cursor.segment == 0);
-    let (mut index, is_created) = Index::open(path, rebuild).map_err(|error| error.to_string())?;
-    if is_created {
-        follow::reset(FOLLOWER, segments, state, false).map_err(|error| error.to_string())?;
-    }
-    if index.has_skipped_events().map_err(|error| error.to_string())? {
+fn open(segments: &CommittedSegments, state: &StateDatabase, path: &Path) -> Result<IndexBuild, String> {
+    let build = IndexBuild::open(path, segments, state, false).map_err(|error| error.to_string())?;
+    if build.index().has_skipped_events().map_err(|error| error.to_string())? {
         tracing::warn!(
             "the index lacks events that were skipped, so queries read all files: stop the server and build the index again with \
              `trailhose index build --again`"
         );
     }
-    // Removes the events of files that a prune or a rebuild deleted.
-    let retained = segments.retained_files().map_err(|error| error.to_string())?;
-    index.retain_files(&retained).map_err(|error| error.to_string())?;
-    Ok(IndexFollower(index))
+    Ok(build)
 }

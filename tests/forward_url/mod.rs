@@ -74,3 +74,55 @@ async fn generated_events_are_sent_as_a_forward_sends_them() {
     let ran = generate(&["--allow-private"]).await;
     assert!(ran.code() == 1 && ran.err().contains("not accepted: status 403"), "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spool_is_sent_before_its_files_are_deleted_also_after_its_state_was_lost() {
+    let receiver = Receiver::start(Answer::status(200)).await;
+    let (bucket, folder) = (Bucket::new(), tempfile::tempdir().unwrap());
+    let spool = folder.path().join("out");
+    bucket.put_log("a", &events(0..200));
+    // A folder that a sync without a forward filled.
+    assert_eq!(run(&["sync", text(bucket.path()), text(&spool)]).code(), 0);
+    let sync = async || {
+        let mut command = trailhose();
+        command.args(["sync", text(bucket.path()), &receiver.url, "--allow-private", "--spool", text(&spool)]);
+        Ran(tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap())
+    };
+    let sent = sync().await;
+    assert_eq!(sent.code(), 0, "{sent:?}");
+    assert_forwarded(&receiver.requests(), &events(0..200));
+
+    receiver.set(Answer::status(500));
+    bucket.put_log("b", &events(200..300));
+    assert_eq!(sync().await.code(), 1);
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(spool.join(".trailhose").join(file));
+    }
+    let before = receiver.requests().len();
+    receiver.set(Answer::status(200));
+    let sent = sync().await;
+    assert_eq!(sent.code(), 0, "{sent:?}");
+    assert_forwarded(&receiver.requests()[before..], &events(200..300));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_forward_keeps_the_files_that_a_retention_would_delete() {
+    let receiver = Receiver::start(Answer::status(500)).await;
+    let (bucket, folder) = (Bucket::new(), tempfile::tempdir().unwrap());
+    bucket.put_log("a", &events(0..200));
+    let out = folder.path().join("out");
+    assert_eq!(run(&["sync", text(bucket.path()), text(&out)]).code(), 0);
+    let settings = folder.path().join("trailhose.toml");
+    let source = format!("dest = \"out\"\nkeep_days = 1\n[[source]]\nfolder = {:?}\n", bucket.path());
+    let forward = format!("[[forward]]\nname = \"siem\"\nurl = {:?}\nallow_private = true\n", receiver.url);
+    std::fs::write(&settings, source + &forward).unwrap();
+    let sync = async || laptop::run_blocking(laptop::sync_arguments(&settings)).await;
+    let failing = sync().await;
+    assert!(failing.err().contains("old files are kept: ") && failing.err().contains("forward-siem"), "{failing:?}");
+    receiver.set(Answer::status(200));
+    assert_eq!(run(&["forward", "retry", "--dest", text(&out)]).code(), 0);
+    assert_eq!(sync().await.code(), 0);
+    assert_forwarded(&receiver.requests(), &events(0..200));
+    assert_eq!(sync().await.code(), 0);
+    assert!(laptop::files(&out).is_empty(), "files are deleted after every follower has read them");
+}

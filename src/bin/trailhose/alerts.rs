@@ -5,7 +5,7 @@ mod function_test;
 
 use crate::args::{AlertStateArg, AlertsArgs, AlertsCommand};
 use crate::components::Aws;
-use crate::findings::open_store;
+use crate::findings::{open_store, print_table};
 use crate::print::{print, print_json};
 use crate::settings::Settings;
 use crate::sync::detection::destinations;
@@ -77,33 +77,31 @@ struct AlertView<'a> {
 
 async fn list(store: &dyn FindingReview, only: Option<AlertState>, limit: u32, json: bool) -> Result<u8, String> {
     let found = store.alerts(only, limit).await?;
-    if found.is_empty() && !json {
-        print("No alerts.\n");
+    let time = |at: i64| jiff::Timestamp::from_second(at).map_or_else(|_| "?".to_owned(), |time| time.to_string());
+    if !json {
+        let row = |StoredAlert { number, alert, destination, state, attempts, error, .. }: &StoredAlert| {
+            let values = [number.to_string(), time(alert.recorded), state.clone(), destination.clone(), alert.title()];
+            let attempts = [Some(attempts.to_string()), error.clone()];
+            values.into_iter().map(Some).chain(attempts).collect()
+        };
+        let columns = ["number", "recorded", "state", "destination", "alert", "attempts", "last error"];
+        print_table("No alerts.\n", columns, &found.iter().map(row).collect::<Vec<_>>());
+        return Ok(0);
     }
     for StoredAlert { number, alert, destination, state, attempts, sent, error, .. } in &found {
-        let time = |at: i64| jiff::Timestamp::from_second(at).map_or_else(|_| "?".to_owned(), |time| time.to_string());
-        if json {
-            print_json(&AlertView {
-                number: *number,
-                id: alert.id(),
-                destination,
-                state,
-                kind: alert.kind.name(),
-                title: alert.title(),
-                group: &alert.group,
-                recorded: time(alert.recorded),
-                sent: sent.map(time),
-                attempts: *attempts,
-                error: error.as_deref(),
-            });
-            continue;
-        }
-        let recorded = time(alert.recorded);
-        let mut line = format!("{number:>6}  {recorded}  {state:<8}  {destination}  {}", one_line(&alert.title()));
-        if let Some(error) = error {
-            line += &format!("  ({}: {})", counted((*attempts).into(), "attempt"), one_line(error));
-        }
-        print(&(line + "\n"));
+        print_json(&AlertView {
+            number: *number,
+            id: alert.id(),
+            destination,
+            state,
+            kind: alert.kind.name(),
+            title: alert.title(),
+            group: &alert.group,
+            recorded: time(alert.recorded),
+            sent: sent.map(time),
+            attempts: *attempts,
+            error: error.as_deref(),
+        });
     }
     Ok(0)
 }

@@ -3,11 +3,13 @@
 use crate::args::{ChangeArgs, FindingStateArg, FindingTableArgs, FindingsArgs, FindingsCommand};
 use crate::followers::default_folder;
 use crate::print::{print, print_json};
-use crate::text::{counted, one_line};
+use crate::query::output::table;
+use crate::text::one_line;
 use serde::Serialize;
 use std::path::Path;
 use trailhose::finding::{DetectionFinding, ocsf};
 use trailhose::finding_store::{FindingFilter, FindingReview, FindingState, RuleReport, StoredFinding};
+use trailhose::query::QueryRow;
 use trailhose::state::{STATE_FILE, StateDatabase};
 
 /// Exit code: a named finding does not exist.
@@ -103,54 +105,65 @@ fn rfc3339(seconds: i64) -> String {
 
 async fn list(store: &dyn FindingReview, filter: &FindingFilter, json: bool) -> Result<u8, String> {
     let found = store.findings(filter).await?;
-    if found.is_empty() && !json {
-        print("No findings.\n");
+    if !json {
+        let columns = ["id", "time", "state", "level", "rule", "event", "account", "principal"];
+        print_table("No findings.\n", columns, &found.iter().map(row).collect::<Vec<_>>());
+        return Ok(0);
     }
     for stored in &found {
-        match json {
-            true => print_json(&FindingView {
-                id: &stored.id,
-                state: &stored.state,
-                note: stored.note.as_deref(),
-                time: stored.time.map(rfc3339),
-                recorded: rfc3339(stored.recorded),
-                rule_id: &stored.rule,
-                group: &stored.group,
-                window: rfc3339(stored.window),
-                finding: stored.finding.as_ref(),
-            }),
-            false => print(&line(stored)),
-        }
+        print_json(&FindingView {
+            id: &stored.id,
+            state: &stored.state,
+            note: stored.note.as_deref(),
+            time: stored.time.map(rfc3339),
+            recorded: rfc3339(stored.recorded),
+            rule_id: &stored.rule,
+            group: &stored.group,
+            window: rfc3339(stored.window),
+            finding: stored.finding.as_ref(),
+        });
     }
     Ok(0)
 }
 
-fn line(stored: &StoredFinding) -> String {
-    let time = stored.time.map_or_else(|| "no time             ".to_owned(), rfc3339);
-    let about = match &stored.finding {
-        Some(DetectionFinding { rule, event, .. }) => {
-            format!("[{}] {}  {}  {}  {}", rule.level, rule.title, event.name, event.account, event.principal)
-        }
-        None => format!("rule {}, without details: too many in this hour", stored.rule),
-    };
-    format!("{}  {time}  {:<12}  {}\n", &stored.id[..12], stored.state, one_line(&about))
+/// Prints a table, or a text if it has no rows.
+pub(crate) fn print_table<const COLUMNS: usize>(empty: &str, columns: [&str; COLUMNS], rows: &[QueryRow]) {
+    match rows {
+        [] => print(empty),
+        rows => print(&table(&columns.map(str::to_owned), rows)),
+    }
+}
+
+/// Returns the row of a finding. One without details has the ID of its rule instead of the title.
+fn row(stored: &StoredFinding) -> QueryRow {
+    let (rule, event) = stored.finding.as_ref().map(|finding| (&finding.rule, &finding.event)).unzip();
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    vec![
+        text(&stored.id[..12]),
+        stored.time.map(rfc3339),
+        text(&stored.state),
+        rule.and_then(|rule| text(&rule.level)),
+        text(rule.map_or(&stored.rule, |rule| &rule.title)),
+        event.and_then(|event| text(&event.name)),
+        event.and_then(|event| text(&event.account)),
+        event.and_then(|event| text(&event.principal)),
+    ]
 }
 
 async fn rules(store: &dyn FindingReview, json: bool) -> Result<u8, String> {
     let reports = store.rule_reports().await?;
-    if reports.is_empty() && !json {
-        print("No findings.\n");
+    if json {
+        reports.iter().for_each(print_json);
+        return Ok(0);
     }
-    for report in &reports {
-        if json {
-            print_json(report);
-            continue;
-        }
-        let RuleReport { rule, findings, overflow, windows, late } = report;
-        let rule = one_line(rule);
-        let (findings, windows) = (counted(*findings, "finding"), counted(*windows, "window"));
-        print(&format!("{rule}  {findings} in {windows}, {overflow} without details, {late} late\n"));
-    }
+    let rows: Vec<QueryRow> = reports
+        .iter()
+        .map(|RuleReport { rule, findings, overflow, windows, late }| {
+            let counts = [findings, windows, overflow, late].map(|count| Some(count.to_string()));
+            [Some(rule.clone())].into_iter().chain(counts).collect()
+        })
+        .collect();
+    print_table("No findings.\n", ["rule", "findings", "windows", "without details", "late"], &rows);
     Ok(0)
 }
 

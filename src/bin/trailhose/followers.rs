@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use trailhose::follow::{self, FollowError, FollowProgress, SkippedSegment};
-use trailhose::index::{FOLLOWER, INDEX_FILE, Index, IndexContents, IndexFollower};
+use trailhose::index::{FOLLOWER, INDEX_FILE, Index, IndexBuild, IndexContents};
 use trailhose::sink::jsonl::{Backlog, CommittedSegments, Jsonl};
 use trailhose::state::{FollowerState, STATE_FILE, StateDatabase};
 
@@ -307,45 +307,26 @@ pub(crate) async fn index(args: IndexArgs, stop: watch::Receiver<bool>) -> Resul
 
 async fn build(followed: &FollowedFolder, again: bool, stop: watch::Receiver<bool>, json: bool) -> Result<u8, String> {
     let state = followed.state()?;
-    let stored = state.follower(FOLLOWER).map_err(|error| error.to_string())?;
-    // Without a position, for example after `followers reset index --to start`, every event is indexed again.
-    let rebuild = again || stored.as_ref().is_none_or(|state| state.cursor.segment == 0);
-    let is_other = stored.is_some_and(|state| state.folder != followed.segments.folder_id());
-    if is_other && !again {
-        return Err(format!(
-            "{} belongs to another folder: build the index again with --again",
-            followed.index_path().display()
-        ));
-    }
-    let opened = Index::open(&followed.index_path(), rebuild).map_err(|error| error.to_string())?;
-    let (mut index, is_created) = opened;
-    if is_created {
-        let reset = follow::reset(FOLLOWER, &followed.segments, &state, false);
-        reset.map_err(|error| error.to_string())?;
-    }
-    // Removes the events of files that a prune or a rebuild deleted.
-    let retained = followed.segments.retained_files().map_err(|error| error.to_string())?;
-    index.retain_files(&retained).map_err(|error| error.to_string())?;
-
+    let opened = IndexBuild::open(&followed.index_path(), &followed.segments, &state, again);
+    let mut index = opened.map_err(|error| error.to_string())?;
     let backlog = followed.backlog(state.follower(FOLLOWER).map_err(|error| error.to_string())?.as_ref())?;
     let bar = ProgressBar::with_draw_target(Some(backlog.events), ProgressDrawTarget::stderr());
     bar.set_style(progress::style("{wide_bar} {human_pos} of {human_len} events, {per_sec}, {eta}"));
-    let mut follower = IndexFollower(index);
     let indexed = AtomicU64::new(0);
     let each = |progress: &FollowProgress| {
         indexed.store(progress.events, Ordering::Relaxed);
         bar.set_position(progress.events);
     };
-    let followed_to_end = follow::follow(&mut follower, &followed.segments, &state, &|| *stop.borrow(), &each).await;
+    let followed_to_end = index.follow(&followed.segments, &state, &|| *stop.borrow(), &each).await;
     bar.finish_and_clear();
     let indexed = indexed.into_inner();
     match followed_to_end {
         Ok(_) => {
-            report(followed, &follower.0, indexed, json)?;
+            report(followed, index.index(), indexed, json)?;
             Ok(if *stop.borrow() { interrupt::exit_code() } else { 0 })
         }
         Err(error @ FollowError::Segment { .. }) => {
-            report(followed, &follower.0, indexed, json)?;
+            report(followed, index.index(), indexed, json)?;
             anstream::eprintln!("{}: {}", crate::summary::error_word(), crate::text::one_line(&error.to_string()));
             Ok(STOPPED)
         }

@@ -1,0 +1,85 @@
+//! Adds the delivered events to the index of a folder. Only one process at a time can do so.
+
+use super::{FOLLOWER, Index, IndexError, IndexFollower};
+use crate::follow::{self, FollowError, FollowProgress};
+use crate::sink::SinkError;
+use crate::sink::jsonl::CommittedSegments;
+use crate::state::{FollowerLock, StateDatabase, StateError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An index that is open for writes, with the exclusive right to write it.
+#[derive(Debug)]
+pub struct IndexBuild {
+    follower: IndexFollower,
+    /// Taken before the index is opened, because a new build deletes the files of the old index.
+    lock: FollowerLock,
+}
+
+/// Why an index cannot be opened for writes.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexBuildError {
+    /// The index contains the events of another folder.
+    #[error("{} belongs to another folder: build the index again with `trailhose index build --again`", .0.display())]
+    OtherFolder(PathBuf),
+    /// The index cannot be opened.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The record of the files cannot be read.
+    #[error(transparent)]
+    Record(#[from] SinkError),
+    /// The state database cannot be used, or another process writes the index.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The position cannot be stored.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+}
+
+impl IndexBuild {
+    /// Opens the index at `path`. An index without a stored position starts from the first segment, for example after
+    /// `followers reset index --to start`. With `again`, every index does. Removes the events of files that a prune or a
+    /// rebuild deleted.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] if another process writes the index; the other errors of [`IndexBuildError`].
+    pub fn open(
+        path: &Path,
+        segments: &CommittedSegments,
+        state: &StateDatabase,
+        again: bool,
+    ) -> Result<Self, IndexBuildError> {
+        let lock = state.lock_follower(FOLLOWER)?;
+        let stored = state.follower(FOLLOWER)?;
+        if !again && stored.as_ref().is_some_and(|state| state.folder != segments.folder_id()) {
+            return Err(IndexBuildError::OtherFolder(path.to_owned()));
+        }
+        let rebuild = again || stored.is_none_or(|state| state.cursor.segment == 0);
+        let (mut index, is_created) = Index::open(path, rebuild)?;
+        if is_created {
+            follow::reset_locked(&lock, FOLLOWER, segments, state, false)?;
+        }
+        let retained = segments.retained_files()?;
+        index.retain_files(&retained)?;
+        Ok(Self { follower: IndexFollower(index), lock })
+    }
+
+    /// Adds every committed event that the index lacks. See [`follow::follow`].
+    ///
+    /// # Errors
+    /// Those of [`follow::follow`].
+    pub async fn follow(
+        &mut self,
+        segments: &Arc<CommittedSegments>,
+        state: &StateDatabase,
+        stop: &(dyn Fn() -> bool + Sync),
+        each: &(dyn Fn(&FollowProgress) + Sync),
+    ) -> Result<FollowProgress, FollowError> {
+        follow::follow_locked(&self.lock, &mut self.follower, segments, state, stop, each).await
+    }
+
+    /// Returns the index.
+    pub fn index(&self) -> &Index {
+        &self.follower.0
+    }
+}
