@@ -6,7 +6,6 @@
 use super::journal::FORMAT;
 use crate::ledger::store::StoreError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -47,23 +46,34 @@ pub(super) fn check_file(path: &Path, access: FileAccess) -> Result<(), StoreErr
         Ok(_) => {}
     }
     check_log(path)?;
-    let file = File::options().read(true).write(access == FileAccess::Write).open(path);
-    let mut file = file.map_err(|error| io_error(path, &error))?;
+    check_permission(path, access).map_err(|error| io_error(path, &error))?;
     for extension in ["-wal", "-shm"] {
         let name = beside(path, extension);
-        match File::options().read(true).write(access == FileAccess::Write).open(&name) {
+        match check_permission(&name, access) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(io_error(&name, &error)),
-            Ok(_) | Err(_) => {}
+            Ok(()) | Err(_) => {}
         }
     }
-    let mut start = Vec::new();
-    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| io_error(path, &error))?;
-    match &start[..] {
-        [] if access == FileAccess::Write => Ok(()),
-        [] => Err(StoreError::Unreadable(format!("{} is empty: no ledger was created in it", path.display()))),
-        start if start == MAGIC => Ok(()),
-        start => Err(not_sqlite(path, start)),
+    if access == FileAccess::Read && std::fs::metadata(path).is_ok_and(|found| found.len() == 0) {
+        return Err(StoreError::Unreadable(format!("{} is empty: no ledger was created in it", path.display())));
     }
+    Ok(())
+}
+
+/// Returns an error if this process may not open the file. Does not open it: a process that closes any descriptor of a file
+/// loses all its POSIX locks on it, also those of a connection of SQLite that is open.
+#[cfg(unix)]
+fn check_permission(path: &Path, access: FileAccess) -> std::io::Result<()> {
+    let wanted = match access {
+        FileAccess::Read => rustix::fs::Access::READ_OK,
+        FileAccess::Write => rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK,
+    };
+    Ok(rustix::fs::access(path, wanted)?)
+}
+
+#[cfg(not(unix))]
+fn check_permission(path: &Path, access: FileAccess) -> std::io::Result<()> {
+    std::fs::File::options().read(true).write(access == FileAccess::Write).open(path).map(drop)
 }
 
 /// Checks that the write-ahead log of a process that was killed was not removed. SQLite creates the log before the file
@@ -93,7 +103,17 @@ pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn not_sqlite(path: &Path, start: &[u8]) -> StoreError {
+/// Explains that SQLite refused the file because of its start. No connection has a lock on such a file, so it can be opened.
+fn not_sqlite(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start));
+    if read.is_err() || start == MAGIC {
+        return StoreError::Unreadable(format!(
+            "the ledger {} is not an SQLite file, or its start is damaged: {error}. If it was the ledger, restore it from a \
+             backup",
+            path.display()
+        ));
+    }
     let start: Vec<String> = start.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     StoreError::Unreadable(format!(
         "{} is not an SQLite file (it starts with the bytes {}): check the path. If it was the ledger, its start was \
@@ -194,10 +214,7 @@ pub(super) fn older_format(path: &Path, format: u32) -> StoreError {
 pub(crate) fn store_error(path: &Path, error: rusqlite::Error) -> StoreError {
     let at = path.display();
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => StoreError::Unreadable(format!(
-            "the ledger {at} is not an SQLite file, or its start is damaged: {error}. If it was the ledger, restore it \
-             from a backup"
-        )),
+        Some(ErrorCode::NotADatabase) => not_sqlite(path, &error),
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Unreadable(format!(
             "the ledger {at} is damaged: {error}. Restore it from a backup, or repair it with `sqlite3 {at} .recover`. A \
              new ledger would deliver every event again"

@@ -136,6 +136,33 @@ fn ledger_in_use_cannot_be_opened_again() {
     Sqlite::open(&path, CommitMode::Durable).unwrap();
 }
 
+/// The locks of this process on a file, as the system lists them.
+#[cfg(target_os = "linux")]
+fn locks(path: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let file = format!(":{} ", std::fs::metadata(path).unwrap().ino());
+    let process = format!(" {} ", std::process::id());
+    let listed = std::fs::read_to_string("/proc/locks").unwrap();
+    let of_file = listed.lines().filter(|line| line.contains(&file) && line.contains(&process));
+    of_file.map(|line| line.split_once(": ").unwrap().1.to_owned()).collect()
+}
+
+/// Without its locks, the files of an open ledger look abandoned, and another process resets them.
+#[cfg(target_os = "linux")]
+#[test]
+fn opening_a_ledger_again_keeps_the_locks_of_the_first_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let first = Sqlite::open(&path, CommitMode::Durable).unwrap();
+    let files = [path.clone(), folder.path().join("ledger.db-shm")];
+    let before = files.each_ref().map(|file| locks(file));
+    assert!(before.iter().all(|locks| !locks.is_empty()), "{before:?}");
+    let second = Journal::open_read_only(&path).unwrap();
+    drop(second);
+    assert_eq!(files.each_ref().map(|file| locks(file)), before);
+    drop(first);
+}
+
 #[test]
 fn file_that_is_not_a_ledger_is_rejected_unchanged() {
     let folder = tempfile::tempdir().unwrap();
