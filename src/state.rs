@@ -51,7 +51,7 @@ pub const STATE_FILE: &str = "state.db";
 const APPLICATION_ID: i32 = 0x7468_7374;
 
 /// SQL that upgrades the tables from version *n*, which is its index, to *n* + 1. The first entry creates them.
-const UPGRADES: [&str; 5] = [
+const UPGRADES: [&str; 6] = [
     "
     CREATE TABLE followers (
         name TEXT PRIMARY KEY, folder TEXT NOT NULL, segment INTEGER NOT NULL, lines INTEGER, fingerprint TEXT NOT NULL,
@@ -112,6 +112,8 @@ const UPGRADES: [&str; 5] = [
         name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, is_unlimited INTEGER NOT NULL,
         created INTEGER NOT NULL, revoked INTEGER
     ) WITHOUT ROWID;",
+    // Suppressed findings have a limit of their own in each hour.
+    "ALTER TABLE rule_hours ADD COLUMN suppressed INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Why the state database cannot be used.

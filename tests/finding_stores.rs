@@ -244,6 +244,11 @@ async fn conforms(store: &impl Inspected) {
 
     // The limit of findings in an hour.
     let few = Grouping { findings_per_hour: 3, ..Grouping::default() };
+    // Suppressed findings have a limit of their own.
+    let harmless = |event| DetectionFinding { suppression: Some("migration".into()), ..finding(6, event, NOW, 0) };
+    let suppressed: Vec<_> = (200..205).map(harmless).collect();
+    let recorded = store.record_findings(&suppressed, &few, &routes, NOW).await.unwrap();
+    assert_eq!(recorded, RecordedFindings { new: 5, overflow: 2, ..Default::default() });
     let many: Vec<_> = (0..10).map(|event| finding(6, 100 + event, NOW, event)).collect();
     let before = store.contents().await.detailed;
     let recorded = store.record_findings(&many, &few, &routes, NOW).await.unwrap();

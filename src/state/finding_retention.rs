@@ -126,7 +126,7 @@ mod tests {
     fn old_closed_findings_are_deleted_and_open_ones_are_kept() {
         let (_folder, state) = open();
         let routes = [Route { destination: "oncall".into(), min_level: RuleLevel::Low }];
-        let grouping = Grouping { findings_per_hour: 4, ..Grouping::default() };
+        let grouping = Grouping { findings_per_hour: 3, ..Grouping::default() };
         let old = NOW - 31 * DAY;
         let mut suppressed = finding(3, Some(old), "carol");
         suppressed.suppression = Some("migration".into());
@@ -135,7 +135,7 @@ mod tests {
             finding(1, Some(old), "closed"),
             finding(2, Some(old), "acknowledged"),
             suppressed,
-            // Over the limit of the hour.
+            // Over the limit of the hour: the suppressed one does not count.
             finding(4, Some(old), "noisy"),
         ];
         assert_eq!(state.record_findings(&findings, &grouping, &routes, old).unwrap().overflow, 1);

@@ -103,7 +103,7 @@ impl StateDatabase {
     /// # Errors
     /// Errors of SQLite.
     pub fn rule_reports(&self) -> Result<Vec<RuleReport>, StateError> {
-        let sql = "SELECT rule, sum(stored) + sum(overflow), sum(overflow),
+        let sql = "SELECT rule, sum(stored) + sum(suppressed) + sum(overflow), sum(overflow),
              (SELECT count(*) FROM windows WHERE windows.rule = rule_hours.rule),
              (SELECT coalesce(sum(late), 0) FROM windows WHERE windows.rule = rule_hours.rule)
              FROM rule_hours GROUP BY rule ORDER BY rule";
@@ -182,9 +182,11 @@ fn record(
     }
     recorded.new += 1;
     let hour = time.unwrap_or(0).div_euclid(3_600) * 3_600;
-    let in_hour = stored_in_hour(transaction, &finding.rule.id, hour)?;
+    // Suppressed findings are counted apart, so that many of them do not take the details and alerts of others.
+    let detailed = if finding.suppression.is_some() { "suppressed" } else { "stored" };
+    let in_hour = detailed_in_hour(transaction, &finding.rule.id, hour, detailed)?;
     let is_overflow = in_hour >= grouping.findings_per_hour;
-    let column = if is_overflow { "overflow" } else { "stored" };
+    let column = if is_overflow { "overflow" } else { detailed };
     transaction
         .prepare_cached(&format!("UPDATE rule_hours SET {column} = {column} + 1 WHERE rule = ?1 AND hour = ?2"))?
         .execute(params![finding.rule.id, hour])?;
@@ -230,12 +232,14 @@ fn is_recorded(transaction: &Transaction<'_>, id: FindingId) -> rusqlite::Result
     transaction.prepare_cached(sql)?.exists([id.to_string()])
 }
 
-/// Returns the number of findings of a rule in an hour that are stored with their details. Adds the row of the hour if it
-/// does not exist.
-fn stored_in_hour(transaction: &Transaction<'_>, rule: &str, hour: i64) -> rusqlite::Result<u64> {
-    let sql = "INSERT INTO rule_hours VALUES (?1, ?2, 0, 0) ON CONFLICT DO UPDATE SET stored = stored RETURNING stored";
-    let stored: i64 = transaction.prepare_cached(sql)?.query_row(params![rule, hour], |row| row.get(0))?;
-    Ok(stored.cast_unsigned())
+/// Returns the number of findings of a rule in an hour that are stored with their details, from the column of those that are
+/// suppressed or of the others. Adds the row of the hour if it does not exist.
+fn detailed_in_hour(transaction: &Transaction<'_>, rule: &str, hour: i64, column: &str) -> rusqlite::Result<u64> {
+    let sql = format!(
+        "INSERT INTO rule_hours VALUES (?1, ?2, 0, 0, 0) ON CONFLICT DO UPDATE SET stored = stored RETURNING {column}"
+    );
+    let detailed: i64 = transaction.prepare_cached(&sql)?.query_row(params![rule, hour], |row| row.get(0))?;
+    Ok(detailed.cast_unsigned())
 }
 
 /// Counts a finding in its window. Returns the new count, whether the window was closed before, and whether it alerted.

@@ -118,7 +118,10 @@ impl DynamoFindings {
         }
 
         let (count, window) = (existing.get(&count_key), existing.get(&window_key));
-        let stored = count.map(|item| item::integer(item, "detailed")).transpose()?;
+        // Suppressed findings are counted apart, so that many of them do not take the details and alerts of others.
+        let detailed = if *is_suppressed { "detailed_suppressed" } else { "detailed" };
+        let stored = count.filter(|item| item.contains_key(detailed));
+        let stored = stored.map(|item| item::integer(item, detailed)).transpose()?;
         let free = grouping.findings_per_hour.saturating_sub(stored.unwrap_or(0).cast_unsigned());
         let with_details = new.len().min(usize::try_from(free).unwrap_or(usize::MAX));
         recorded.overflow = (new.len() - with_details) as u64;
@@ -167,10 +170,10 @@ impl DynamoFindings {
             (":excess", item::number(recorded.overflow)),
             (":expires", self.expires(now)),
         ]);
-        let mut change = "ADD detailed :detailed, excess :excess SET expires = :expires".to_owned();
-        let mut condition = "attribute_not_exists(detailed)".to_owned();
+        let mut change = format!("ADD {detailed} :detailed, excess :excess SET expires = :expires");
+        let mut condition = format!("attribute_not_exists({detailed})");
         if let Some(stored) = stored {
-            condition = "detailed = :before".into();
+            condition = format!("{detailed} = :before");
             values.insert(":before".into(), item::number(stored));
         }
         if overflow.is_some() {

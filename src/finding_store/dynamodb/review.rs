@@ -135,7 +135,7 @@ impl DynamoFindings {
                 .entry(rule.to_owned())
                 .or_insert_with(|| RuleReport { rule: rule.into(), ..RuleReport::default() });
             if of_hour.is_some() {
-                report.findings += count("detailed")? + count("excess")?;
+                report.findings += count("detailed")? + count("detailed_suppressed")? + count("excess")?;
                 report.overflow += count("excess")?;
             } else {
                 report.windows += 1;
