@@ -43,7 +43,7 @@ pub fn follower_name(forward: &str) -> String {
     format!("forward-{forward}")
 }
 
-/// Returns a short hash of a URL, which names its spool folder. It does not reveal the URL.
+/// Returns a short hash of a URL, for the name of the spool folder of this URL. It does not reveal the URL.
 pub fn url_hash(url: &str) -> String {
     batch::hex(&ring::digest::digest(&ring::digest::SHA256, url.as_bytes()).as_ref()[..4])
 }

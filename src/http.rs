@@ -1,8 +1,8 @@
 //! Sends the HTTP requests of alerts and forwards to destinations outside of AWS.
 //!
-//! The client follows no redirects and uses no proxy. It connects only to addresses that were checked after the name was
-//! resolved, so a name that changes between the check and the connection has no effect. Each request has a time limit, and
-//! only the start of a response is read.
+//! The client follows no redirects and uses no proxy. For a connection, it resolves the name of the host once, checks the
+//! addresses, and connects only to these. So a change of the name's addresses after the check has no effect. Each request
+//! has a time limit, and only the start of a response is read.
 
 mod address;
 mod secret;
@@ -40,7 +40,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait that a `Retry-After` header can request.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
-/// The number of bytes from which a part of a URL can be a secret.
+/// The minimum length in bytes of a text that is treated as a secret, such as a part of a URL.
 pub(crate) const MIN_SECRET: usize = 8;
 
 /// Why a URL cannot be used. The messages do not contain the URL, because its path can be a secret.
@@ -198,7 +198,7 @@ impl HttpClient {
     /// Creates a client that uses these certificates.
     ///
     /// # Errors
-    /// A file cannot be read or contains no certificate or key.
+    /// A file cannot be read or contains no certificate or key, or the client certificate does not belong to its key.
     pub fn with_tls(allow_private: bool, files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self::from_parts(AddressGuard::new(allow_private), files.config()?))
     }

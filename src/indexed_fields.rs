@@ -36,7 +36,8 @@ impl<'a> IndexedFields<'a> {
         read_event(event).unwrap_or_default()
     }
 
-    /// Returns the event ID as in the ledger. For an event without an ID: the ID of the first event with this content.
+    /// Returns the event ID as in the ledger. For an event without an ID, it is derived from the content. If an object has
+    /// several such events with the same content, this is the ID of the first one; the others have other IDs in the ledger.
     pub fn id(&self, event: &[u8]) -> EventId {
         match self.event_id.as_deref() {
             Some(text) if !text.is_empty() => EventId::from_text(text.as_bytes()),

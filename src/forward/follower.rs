@@ -36,8 +36,8 @@ pub struct ForwardPolicy {
 }
 
 impl Default for ForwardPolicy {
-    /// A failed request is repeated after 1 second to 5 minutes. The circuit opens after 5 failures or 10 refused events,
-    /// for 15 seconds to 15 minutes.
+    /// A failed request is repeated after a random wait of at most 1 second at first, and of at most 5 minutes later. The
+    /// circuit opens after 5 failures or 10 refused events, for 15 seconds to 15 minutes.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -52,7 +52,7 @@ impl Default for ForwardPolicy {
 }
 
 impl ForwardPolicy {
-    /// Returns the longest wait that is stored. A longer one was stored while the clock was ahead.
+    /// Returns the limit of stored waits. A stored wait that exceeds it was stored while the clock was ahead.
     pub(crate) fn longest_wait(&self) -> Duration {
         self.retries.cap.saturating_add(self.open.cap).saturating_add(MAX_RETRY_AFTER)
     }
@@ -84,7 +84,7 @@ pub(super) struct SentCounts {
 
 /// Why sending ended before everything was sent.
 pub(super) enum Unsent {
-    /// Any other reason, for example a pause, an interrupt or an open circuit.
+    /// A pause, an interrupt, an open circuit, or another reason that is not an error of the state database.
     Stopped(String),
     /// The state database failed.
     State(StateError),
@@ -105,7 +105,7 @@ impl Unsent {
     }
 }
 
-/// The result of a request that did not fail as a whole.
+/// The answer to a request that accepts or refuses the batch or single events. Without one, the request is repeated.
 enum Settled {
     Accepted,
     TooLarge(String),
@@ -240,9 +240,12 @@ impl ForwardFollower {
         Ok(())
     }
 
-    /// Stores a refused event. With `is_limited`, if [`ForwardPolicy::max_refusals`] events were refused without an accepted
-    /// request, it opens the circuit instead, and the position is kept: the destination refuses every event. An event that
-    /// is stored already is not counted again, so each `trailhose forward retry` gets past further events.
+    /// Stores a refused event.
+    ///
+    /// `is_limited` applies [`ForwardPolicy::max_refusals`]: after this number of refused events without an accepted request,
+    /// the next refused one is not stored. It opens the circuit, and the position is kept, because the destination probably
+    /// refuses every event. `trailhose forward retry` starts the count again. Events that are stored already are not counted,
+    /// so each retry stores further events.
     fn quarantine(
         &mut self,
         event: &ForwardedEvent,
@@ -272,7 +275,7 @@ impl ForwardFollower {
         Ok(())
     }
 
-    /// Sends a batch until a request does not fail as a whole.
+    /// Sends a batch until the destination accepts or refuses it, as a whole or event by event.
     async fn settle(&mut self, events: &[ForwardedEvent]) -> Result<Settled, Unsent> {
         let sink = self.sink.clone();
         let request = sink.request(events);

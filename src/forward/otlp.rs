@@ -263,7 +263,8 @@ mod protobuf {
         None
     }
 
-    /// Passes each field to `each`. Returns `None` if the bytes are not a message.
+    /// Passes each number and each text or message to `each`, and skips fields of a fixed size. Returns `None` if the bytes are
+    /// not a message, or if `each` returns it.
     pub(super) fn read<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, WireValue<'a>) -> Option<()>) -> Option<()> {
         while !bytes.is_empty() {
             let tag = read_varint(&mut bytes)?;

@@ -25,7 +25,7 @@ const CONSOLE_HEADER: &str = "x-trailhose-console";
 /// What a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Requirement {
-    /// Nothing, and any `Host`: the state of the process. A probe of Kubernetes sends the address of the pod.
+    /// Nothing, and any `Host` is allowed: `/healthz` and `/readyz`. A probe of Kubernetes sends the address of the pod.
     Probe,
     /// Nothing: the console's files and the description of the API.
     Nothing,
@@ -54,7 +54,7 @@ impl Requirement {
 /// Who sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RequestCaller {
-    /// The name of the token; `None` on loopback without tokens.
+    /// The name of the token; `None` on loopback without tokens, and for requests that need no token.
     pub(super) token: Option<String>,
     pub(super) scopes: Vec<TokenScope>,
 }

@@ -1,5 +1,5 @@
-//! The audit log: one line of JSON for each change through the API and for each query with Athena. It contains neither tokens
-//! nor bodies.
+//! The audit log: one line of JSON for each change through the API, each sign-in and sign-out, and each query with Athena. It
+//! contains neither tokens nor bodies.
 
 use super::paging::rfc3339;
 use serde::Serialize;
@@ -15,14 +15,15 @@ pub struct AuditLog {
     file: Option<Mutex<File>>,
 }
 
-/// A change or a query with Athena, also a refused one.
+/// A change, a sign-in or sign-out, or a query with Athena, also a refused one.
 #[derive(Debug, Serialize)]
 pub(super) struct AuditEntry<'a> {
     /// When the response was sent, in RFC 3339.
     time: String,
     /// Always `request`. It identifies the line in a log with other lines.
     audit: &'static str,
-    /// The name of the token. `null` for requests on loopback without one, and for requests that the guard refused.
+    /// The name of the token. `null` for requests on loopback without one, for sign-in and sign-out, and for requests that the
+    /// guard refused.
     pub(super) token: Option<&'a str>,
     pub(super) address: String,
     pub(super) method: &'a str,

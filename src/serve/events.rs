@@ -91,10 +91,11 @@ pub(super) struct EventParameters {
 
 const CURSOR_KIND: &str = "events";
 
-/// The number of events that are read at once in a search for an ID.
+/// The number of events that one lookup in the index returns in a search for an ID.
 const ID_BATCH: u32 = 64;
 
-/// The maximum size of the events of a page in bytes. A page ends before the limit if its events are larger.
+/// The size of the events of a page in bytes after which the page ends, also if it has fewer events than `limit`. The last
+/// event can exceed this size.
 const MAX_PAGE_BYTES: usize = 8 << 20;
 
 /// The number of events that are read at once. It bounds the memory.
@@ -231,8 +232,8 @@ pub(super) async fn show(
     .await
 }
 
-/// Returns the bytes of an event. The index contains only the first 8 bytes of an ID, so it can
-/// also find events with other IDs. After a rebuild, the first file that it finds can be missing.
+/// Returns the bytes of an event. The index contains only the first 8 bytes of an ID, so it can also find events with other
+/// IDs. After a rebuild, it finds an event twice until it is updated, and one of the two files is missing.
 fn event_by_id(api: &ApiState, id: String) -> Result<Option<Vec<u8>>, ApiProblem> {
     let searched = EventId::from_text(id.as_bytes());
     let mut query = IndexQuery { id: Some(id), ..IndexQuery::default() };

@@ -23,7 +23,8 @@ pub(super) struct ListedFinding {
     id: String,
     /// The ID of the rule.
     rule: String,
-    /// The title of the rule. `null` if the rule exceeded `findings_per_hour`, because then only the ID of the finding is stored.
+    /// The title of the rule. `null` if the rule exceeded `findings_per_hour`, because then the details of the finding are not
+    /// stored.
     title: Option<String>,
     level: Option<String>,
     /// `open`, `acknowledged`, `closed` or `suppressed`.

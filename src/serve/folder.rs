@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The time for which an open index is used. Then it is opened again, because the index may have been built again.
 const INDEX_FOR: Duration = Duration::from_secs(5);
 
-/// The maximum number of indexes that are kept open.
+/// The maximum number of unused connections to the index that are kept open.
 const MAX_INDEXES: usize = 16;
 
 /// The destination folder.

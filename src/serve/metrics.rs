@@ -228,7 +228,7 @@ impl ServeMetrics {
 
     fn update_from_state(&self, api: &ApiState, now: i64) -> Result<(), StateError> {
         let folder = &api.folder;
-        // A follower, a destination or a state without a row has no figure, not its last one.
+        // Removes all figures first. Otherwise a follower, a destination or a state without a row would keep its last figure.
         for figures in [&self.follower_backlog, &self.follower_lag, &self.follower_failed] {
             figures.clear();
         }

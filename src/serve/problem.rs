@@ -31,7 +31,7 @@ impl ApiProblem {
         Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into(), header: None }
     }
 
-    /// An invalid parameter of the query or of the path.
+    /// An invalid parameter of the query or of the path, or a body that is not JSON.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }

@@ -16,7 +16,7 @@ impl Drop for StopOnDrop {
 }
 
 /// Runs a query on a task of its own, and stops it after `within`. If the future that this function returns is dropped, the query
-/// is stopped too. The permit is returned when the query has ended, also if the client has disconnected.
+/// is stopped too. The permit is released when the query has ended, also if the client has disconnected.
 ///
 /// # Errors
 /// The query panicked.

@@ -200,7 +200,7 @@ impl Scheduler {
         entries.insert(entry.source.id.clone(), Arc::clone(&entry));
         drop(entries);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // The tasks of removed sources have ended.
+        // Drops the tasks that have ended. They belong to removed sources.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(Arc::clone(self).drive(entry));
         Ok(())

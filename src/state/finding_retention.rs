@@ -1,4 +1,4 @@
-//! Deletes old findings, with their windows and counts, and old sent alerts.
+//! Deletes old findings, with their windows and hourly counts, and old sent alerts.
 
 use super::{StateDatabase, StateError};
 use crate::finding_store::{AlertState, FindingState};
@@ -13,7 +13,7 @@ const ROWS: u32 = 5_000;
 pub struct FindingRetention {
     /// How long findings and sent alerts are kept after they were recorded or sent.
     pub keep: Duration,
-    /// Whether findings that are open or acknowledged are kept for any time.
+    /// Whether findings that are open or acknowledged are kept regardless of their age.
     pub keeps_open: bool,
 }
 
@@ -29,8 +29,8 @@ pub struct DeletedFindings {
 }
 
 impl StateDatabase {
-    /// Deletes findings that are old, then closed windows and counts of hours that have no findings any more, and sent
-    /// alerts that are old. Pending and failed alerts and windows that are not closed are kept. A kill between two of its
+    /// Deletes old findings, then old closed windows and old hourly counts of rules that have no findings any more, and old
+    /// sent alerts. Pending and failed alerts and windows that are not closed are kept. A kill between two of its
     /// transactions leaves rows that the next call deletes. `now` is in seconds since 1970.
     ///
     /// A finding without details, which exceeds the limit of its rule and hour, is deleted in every state, because there is

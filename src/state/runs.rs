@@ -125,8 +125,8 @@ impl StateDatabase {
         })
     }
 
-    /// Records that the unfinished runs were stopped, and returns their number. They belong to an earlier process, because
-    /// only one process may run sources.
+    /// Records that the unfinished runs were stopped, and returns how many there were. They belong to an earlier process,
+    /// because only one process may run sources.
     ///
     /// # Errors
     /// Errors of SQLite.

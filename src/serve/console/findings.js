@@ -50,7 +50,7 @@ export function open(root, first, session) {
   const mayWrite = session.scopes.includes('write');
   let parameters = first;
   let listed = null;
-  // The ID of the finding that was closed, until its row has the focus.
+  // The ID of the finding whose details were hidden, until its row has the focus.
   let closed = null;
   let isClosed = false;
   const known = new Map();
@@ -229,7 +229,7 @@ export function open(root, first, session) {
     setTimeout(focusClosed);
   }
 
-  /** Moves the focus to the row of the finding that was closed. If the list is not loaded yet, this happens after it is. */
+  /** Moves the focus to the row of the finding whose details were hidden, as soon as the list is loaded. */
   function focusClosed() {
     if (closed === null || results.childElementCount === 0) return;
     (openLink(results, closed) ?? root.parentElement.querySelector('h1')).focus();
