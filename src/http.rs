@@ -22,6 +22,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -146,11 +147,12 @@ impl DestinationUrl {
         for whole in [target, path].into_iter().filter(|whole| whole.len() > 1) {
             masked = masked.replace(whole, "/…");
         }
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let values = target[path.len()..]
             .split(['?', '#', '&'])
             .map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
         let mut parts: Vec<String> =
-            path.split('/').chain(values).flat_map(|part| [part.to_owned(), percent_decoded(part)]).collect();
+            path.split('/').chain(values).flat_map(|part| [part.to_owned(), decoded(part)]).collect();
         parts.retain(|part| part.len() >= MIN_SECRET);
         // A part can contain another one.
         parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
@@ -295,18 +297,6 @@ impl HttpClient {
         }
         Ok(HttpReply { status, retry_after: wait, body })
     }
-}
-
-/// Returns a part of a URL with its percent-encoded bytes decoded.
-fn percent_decoded(part: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(part.len()), part.as_bytes());
-    while let [first, more @ ..] = rest {
-        let digits = more.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let decoded = digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(decoded.unwrap_or(*first));
-        rest = if decoded.is_some() { &more[2..] } else { more };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Returns the wait of a `Retry-After` header: seconds, or an HTTP date.
