@@ -155,7 +155,7 @@ impl Draft {
         }
     }
 
-    /// Groups the events by the fields, of which one names the resource.
+    /// Groups the events by these fields. In each event, one of them names the resource.
     pub(super) fn group_by_one_of(&mut self, fields: Vec<QueryField>) {
         if !fields.is_empty() {
             self.by.extend(fields.iter().cloned());

@@ -320,7 +320,7 @@ fn contradiction<'c>(conditions: &[&'c Predicate]) -> Option<(&'c str, &'c str, 
     None
 }
 
-/// The parameter that a condition compares, and the names of which it must have one.
+/// The parameter that a condition compares, and the names that the condition accepts.
 fn required_names(condition: &Predicate) -> Option<(&str, Vec<&str>)> {
     match condition {
         Predicate::Field(field, ValueTest::Equals(names)) => {

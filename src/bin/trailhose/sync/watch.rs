@@ -28,7 +28,8 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3600);
 const STATUS_UPDATE: Duration = Duration::from_secs(1);
 
 /// Runs rounds until `halt` becomes true, `pause` apart. After a failed round, the error is printed and the components
-/// are opened again. `detected` returns what the detection found and sent so far. Returns the exit code: see [`interrupt::watch_exit_code`].
+/// are opened again. `detected` returns what the detection found and sent so far. Returns the exit code: see
+/// [`interrupt::watch_exit_code`].
 ///
 /// # Errors
 /// The first round could not start.
