@@ -137,7 +137,7 @@ impl DestinationKind {
 /// clients.
 ///
 /// # Errors
-/// A secret cannot be read, or the URL is invalid. The message contains neither.
+/// A secret cannot be read, or the URL is invalid. The message contains no secret and not the URL.
 pub fn open(config: &DestinationConfig, aws: Option<&SdkConfig>) -> Result<Arc<dyn AlertDestination>, String> {
     let named = |reason: String| format!("the destination {}: {reason}", config.name);
     let url = |text: &str| DestinationUrl::parse(text, config.allow_private).map_err(|error| named(error.to_string()));

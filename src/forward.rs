@@ -166,7 +166,8 @@ impl ForwardSink {
     /// Reads the secrets and certificates, and checks the URL. Sends nothing.
     ///
     /// # Errors
-    /// A secret or a certificate cannot be read, or the URL is invalid. The message contains neither.
+    /// A secret or a certificate cannot be read, or the URL is invalid. The message contains no secret and not
+    /// the URL.
     pub fn open(config: ForwardConfig) -> Result<Self, String> {
         let named = |reason: String| format!("the forward {}: {reason}", config.name);
         let endpoint = Endpoint::open(&config).map_err(named)?;

@@ -29,7 +29,7 @@ use std::time::Duration;
 /// The time limit of a request, from the resolution of the name to the end of the response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The number of bytes of a response that are read. A destination answers with a short text.
+/// The maximum number of bytes of a response that are read. A destination answers with a short text.
 const MAX_RESPONSE: usize = 16 << 10;
 
 /// The number of characters of a response in a message.
@@ -226,7 +226,7 @@ impl HttpClient {
         Self { timeout, ..self }
     }
 
-    /// Changes the number of bytes of a response that are read.
+    /// Changes the maximum number of bytes of a response that are read.
     pub fn with_max_response(self, max_response: usize) -> Self {
         Self { max_response, ..self }
     }

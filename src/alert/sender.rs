@@ -38,7 +38,8 @@ pub(super) const MIN_ATTEMPTS: u32 = 10;
 
 impl Default for SendPolicy {
     /// An alert is sent again after a random wait of up to 1 second, which doubles with each attempt up to 5 minutes. The
-    /// circuit opens after 5 failures or 5 refused alerts, for 15 seconds to 15 minutes. An alert fails after 7 days.
+    /// circuit opens after 5 failures, or with the 6th refused alert in a row, for 15 seconds to 15 minutes. An alert fails
+    /// after 7 days and at least 10 attempts.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -89,7 +90,7 @@ pub struct AlertSender<S> {
     store: Arc<S>,
     destinations: Vec<Arc<dyn AlertDestination>>,
     policy: SendPolicy,
-    /// What was done so far. It has no pending alerts.
+    /// What was done so far. Its number of pending alerts is 0.
     progress: Arc<Mutex<SendReport>>,
 }
 
@@ -289,7 +290,7 @@ impl<S: FindingStore> AlertSender<S> {
         tracing::warn!(destination = name, alert = pending.alert.id(), "alert not sent: {reason}");
         let is_refused = matches!(outcome, SendOutcome::Refused { .. });
         let failures = circuit.failures.saturating_add(1);
-        // The next process continues the row of refusals.
+        // With this count, the next process opens the circuit again if its first alert is refused too.
         let failures = if is_refused { failures.max(policy.failures_to_open) } else { failures };
         let opens = is_blocked || failures >= policy.failures_to_open;
         // An open circuit waits at least half of its time.

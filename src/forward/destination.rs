@@ -118,7 +118,7 @@ impl Endpoint {
         Ok(Self { url, client, method, headers, secret, gzip: config.gzip })
     }
 
-    /// Changes the number of bytes of a response that are read.
+    /// Changes the maximum number of bytes of a response that are read.
     pub(super) fn with_max_response(self, bytes: usize) -> Self {
         Self { client: self.client.with_max_response(bytes), ..self }
     }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// The number of bytes of a response that are read. An item has up to 2 KB.
+/// The maximum number of bytes of a response that are read. An item has up to 2 KB.
 const MAX_RESPONSE: usize = 8 << 20;
 
 /// The maximum length of an `_id` in bytes.

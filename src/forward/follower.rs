@@ -37,7 +37,7 @@ pub struct ForwardPolicy {
 
 impl Default for ForwardPolicy {
     /// A failed request is repeated after a random wait of at most 1 second at first, and of at most 5 minutes later. The
-    /// circuit opens after 5 failures or 10 refused events, for 15 seconds to 15 minutes.
+    /// circuit opens after 5 failures, or with the 11th refused event in a row, for 15 seconds to 15 minutes.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {

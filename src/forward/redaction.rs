@@ -30,7 +30,7 @@ impl RedactionConfig {
     /// Checks the fields. Reads no key.
     ///
     /// # Errors
-    /// A field is invalid or named twice, or there is no key although there are fields to hash.
+    /// A field is invalid, named twice or part of another one, or there is no key although there are fields to hash.
     pub fn check(&self) -> Result<(), String> {
         Redaction::new(self, None).map(drop)
     }
