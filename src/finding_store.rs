@@ -41,7 +41,7 @@ pub trait FindingStore: Send + Sync + std::fmt::Debug {
     async fn next_alert(&self, destination: &str, now: i64) -> Result<Option<PendingAlert>, Self::Error>;
 
     /// Returns when the next alert of a destination is due, in milliseconds since 1970, and the number of its pending
-    /// alerts.
+    /// alerts. The time is in the past if an alert is due that waits for an earlier one of its group.
     async fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), Self::Error>;
 
     /// Durably records that a destination acknowledged an alert, and closes its circuit. `now` is in seconds since 1970.

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The guard checks every request before a route sees it: the name of the server and the origin of the request, the token
-//! or session, rate limits, and the number and the time of concurrent requests. The routes read the delivered files, the
-//! index and the databases. They change only sources, and the states of findings and alerts.
+//! or session, rate limits, the number of concurrent requests, and the time of each. The routes read the delivered files,
+//! the index and the databases. They change only sources, and the states of findings and alerts.
 
 mod access;
 mod alerts;

@@ -14,7 +14,7 @@ pub struct DetectConfig {
     pub table: String,
     /// `TRAILHOSE_RULES`: `s3://bucket/prefix` of the published rules.
     pub rules: String,
-    /// `TRAILHOSE_FINDING_DAYS`: how long findings are kept, at least 30 days. 0: for any time. Default: 365 days.
+    /// `TRAILHOSE_FINDING_DAYS`: how long findings are kept, at least 30 days. 0: without a time limit. Default: 365 days.
     pub keep: Duration,
     /// `TRAILHOSE_ALERT_TOPICS` (ARNs of SNS topics, separated by commas) and `TRAILHOSE_ALERT_BUS` (the name or ARN of an
     /// EventBridge bus): the destinations of alerts. Their names are the ARNs.

@@ -94,7 +94,7 @@ pub struct Detection {
     pub sender: AlertSender<StateDatabase>,
     /// The time after the end of a window at which it is closed.
     pub close_after: Duration,
-    /// Which findings are deleted. `None`: none.
+    /// Which findings are deleted. `None` deletes none.
     pub retention: Option<FindingRetention>,
 }
 

@@ -86,8 +86,8 @@ impl From<StoreError> for Cancelled {
 
 impl DynamoFindings {
     /// Returns a store for `table`. Findings and windows expire `keep` after they were recorded, at the latest in the year
-    /// 9999, so [`Duration::MAX`] keeps them for any time. The client must not retry
-    /// by itself: use the one from [`aws::dynamodb`].
+    /// 9999, so [`Duration::MAX`] keeps them without a time limit. The client must not retry by itself: use the one from
+    /// [`aws::dynamodb`].
     pub fn new(client: Client, table: impl Into<String>, keep: Duration) -> Self {
         Self { client, table: table.into(), keep, units: Units::default(), last_number: AtomicI64::default() }
     }

@@ -29,7 +29,7 @@ pub trait FindingReview: Send + Sync {
         note: Option<&str>,
     ) -> Result<(), String>;
 
-    /// Returns the number of findings of each rule, ordered by rule.
+    /// Returns the counts of each rule, ordered by rule.
     ///
     /// # Errors
     /// Errors of the store.

@@ -84,7 +84,7 @@ impl From<NamedAlertState> for AlertState {
 pub(super) struct AlertParameters {
     #[param(inline)]
     state: Option<NamedAlertState>,
-    /// The number of alerts.
+    /// The maximum number of alerts in a page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

@@ -82,7 +82,7 @@ pub(super) struct EventParameters {
     address: Option<String>,
     /// `errorCode`.
     error: Option<String>,
-    /// The number of events.
+    /// The maximum number of events in a page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

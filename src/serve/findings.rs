@@ -101,7 +101,7 @@ pub(super) struct FindingParameters {
     /// The earliest event time.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<String>,
-    /// The number of findings.
+    /// The maximum number of findings in a page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

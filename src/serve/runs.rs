@@ -69,7 +69,7 @@ pub(super) struct RunList {
 pub(super) struct RunParameters {
     /// The ID of a source.
     source: Option<String>,
-    /// The number of runs.
+    /// The maximum number of runs in a page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

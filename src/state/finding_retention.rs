@@ -29,8 +29,8 @@ pub struct DeletedFindings {
 }
 
 impl StateDatabase {
-    /// Deletes old findings, then old closed windows and old hourly counts of rules that have no findings any more, and old
-    /// sent alerts. Pending and failed alerts and windows that are not closed are kept. A kill between two of its
+    /// Deletes old findings, then old closed windows and old hourly counts that have no findings any more, and old sent
+    /// alerts. Pending and failed alerts and windows that are not closed are kept. A kill between two of its
     /// transactions leaves rows that the next call deletes. `now` is in seconds since 1970.
     ///
     /// A finding without details, which exceeds the limit of its rule and hour, is deleted in every state, because there is

@@ -88,7 +88,7 @@ impl StateDatabase {
         rows.map_err(|error| self.failed(error))
     }
 
-    /// Changes the state of a finding. Returns whether it exists.
+    /// Changes the state of a finding. Without a note, the last one is kept. Returns whether the finding exists.
     ///
     /// # Errors
     /// Errors of SQLite.
@@ -98,7 +98,7 @@ impl StateDatabase {
         changed.map(|rows| rows > 0).map_err(|error| self.failed(error))
     }
 
-    /// Returns the number of findings of each rule, ordered by rule.
+    /// Returns the counts of each rule, ordered by rule.
     ///
     /// # Errors
     /// Errors of SQLite.

@@ -114,7 +114,7 @@ impl StateDatabase {
         found.map(Option::unwrap_or_default).map_err(|error| self.failed(error))
     }
 
-    /// Returns alerts in the order in which they were recorded, the last `limit` ones. `state` is `None` for every state.
+    /// Returns the last `limit` alerts, in the order in which they were recorded. `state` is `None` for every state.
     ///
     /// # Errors
     /// Errors of SQLite.
