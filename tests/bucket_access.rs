@@ -183,9 +183,9 @@ fn profile_option_replaces_the_environment() {
 fn invalid_access_is_refused_before_anything_starts() {
     let home = tempfile::tempdir().unwrap();
     for (args, message) in [
-        (vec!["--role-arn", "log-reader"], "is no role"),
+        (vec!["--role-arn", "log-reader"], "invalid role"),
         (vec!["--external-id", "x"], "--role-arn"),
-        (vec!["--endpoint-url", "localhost:9000"], "is no endpoint"),
+        (vec!["--endpoint-url", "localhost:9000"], "invalid endpoint"),
     ] {
         let ran = sync(program(home.path(), "http://127.0.0.1:1"), home.path(), &args);
         assert!(ran.code() == 2 && ran.err().contains(message), "{args:?}: {ran:?}");

@@ -208,7 +208,7 @@ fn invalid_arguments_are_explained() {
     let (_bucket, dest) = synced("none");
     for (args, message) in [
         (vec!["events", text(dest.path())], "no condition"),
-        (vec!["events", text(dest.path()), "--since", "soon"], "is no time"),
+        (vec!["events", text(dest.path()), "--since", "soon"], "invalid time"),
         (vec!["events", text(dest.path()), "--since", "2026-11-02", "--until", "2026-11-01"], "not before"),
         (vec!["events", "--name", "a"], "DEST"),
         (vec!["index", "build", "/nonexistent"], "contains no ledger"),

@@ -127,7 +127,7 @@ pub(crate) enum Command {
     /// Build the index of the delivered events, or show its state
     #[command(before_help = followers::INDEX_EXAMPLES, after_help = followers::INDEX_EXIT_CODES)]
     Index(IndexArgs),
-    /// Show, reset or skip the positions of the consumers of the delivered files
+    /// Show or reset the positions of the consumers of the delivered files, or skip a file that cannot be read
     #[command(before_help = followers::FOLLOWERS_EXAMPLES, after_help = followers::FOLLOWERS_EXIT_CODES)]
     Followers(FollowersArgs),
     /// Show, pause, resume or retry the destinations that delivered events are sent to

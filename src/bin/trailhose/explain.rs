@@ -54,7 +54,7 @@ struct KeyInfo {
 struct LedgerInfo {
     /// State of the object; `None` if it has no row.
     status: Option<&'static str>,
-    /// Index after the last event whose delivery is recorded; `None` if all are delivered.
+    /// Ordinal after the last event whose delivery is recorded; `None` unless the object is open.
     cursor: Option<u32>,
     /// Remaining seconds of a worker's lease.
     leased_for: Option<i64>,

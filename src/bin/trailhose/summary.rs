@@ -398,10 +398,11 @@ struct SummaryJson<'a> {
     tally: &'a Tally,
     /// Objects that were processed and rolled back.
     rolled_back: u64,
-    /// Files of earlier runs that are missing or damaged.
+    /// The followers of the folder, after the run.
     followers: &'a [FollowerView],
     pruned_files: u64,
     pruned_events: u64,
+    /// Files of earlier runs that are missing or damaged.
     missing_files: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rebuild: Option<RebuildJson>,

@@ -116,7 +116,7 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
     #[cfg(feature = "detect")]
     if let Some(report) = detected {
         detection::lines(&report).iter().for_each(|line| progress.line(line));
-        // What was delivered is not evaluated completely.
+        // Not every delivered event was evaluated.
         if report.error.is_some() && code == Ok(0) {
             return Ok(STOPPED);
         }

@@ -129,7 +129,7 @@ fn revoke(state: &StateDatabase, name: &str, json: bool) -> Result<u8, String> {
     }
     match json {
         true => print_json(&serde_json::json!({"revoked": name})),
-        false => print(&format!("{name} is revoked; a running server refuses it after a second.\n")),
+        false => print(&format!("{name} is revoked; a running server refuses it within a second.\n")),
     }
     Ok(0)
 }

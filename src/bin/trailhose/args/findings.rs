@@ -16,7 +16,7 @@ Examples:
 pub(super) const FINDINGS_EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  a named finding does not exist, or several start with the named ID
+  1  a named finding does not exist, several start with the named ID, or the finding to show has no details
   2  invalid arguments, or the folder, its state or the table cannot be opened";
 
 pub(super) const ALERTS_EXAMPLES: &str = "\

@@ -15,7 +15,7 @@ Examples:
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    stopped by SIGTERM; objects and requests in progress were finished
-  1    stopped, but something was not finished within --drain; the next start continues
+  1    stopped, but the detection or something else was not finished within --drain; the next start continues
   2    nothing was started: invalid settings, or the address, the destination or the ledger cannot be used
   130  stopped by Ctrl-C, otherwise as 0";
 

@@ -14,7 +14,7 @@ Examples:
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    some files or lines could not be read, or the statement was stopped by a limit
+  1    some files or lines could not be read, or the statement failed or was stopped by a limit
   2    invalid arguments or an invalid statement, or the source cannot be opened or listed
   4    the statement returns no row
   130  interrupted by Ctrl-C (143: by SIGTERM): there is no result";

@@ -22,9 +22,9 @@ Rerun the command to deliver only new events.";
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    all selected objects are delivered
-  1    some objects failed or were deferred; rerun to resume
+  1    some objects failed or were deferred, or a forward or the detection is not complete; rerun to resume
   2    nothing was started: invalid arguments, or a source, destination or ledger cannot be opened
-  3    completed, but some objects are quarantined and not accepted; each is listed with its reason
+  3    completed, but some objects are quarantined and not accepted (each is listed with its reason), or events were refused
   4    completed, but no object of a source matched the selection; --allow-empty makes it 0
   130  interrupted by Ctrl-C; objects in progress were finished; rerun to resume
   143  interrupted by SIGTERM, otherwise as 130; with --watch it is 0, or 1 if the last round failed";

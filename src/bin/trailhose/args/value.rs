@@ -221,7 +221,7 @@ fn day_before(today: Date, text: &str) -> Result<Date, String> {
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     let invalid = || {
         format!(
-            "{text:?} is no time: expected 2026-11-01T10:00:00Z, a day such as 2026-11-01, or 90m, 12h or 7d before now"
+            "invalid time {text:?}: expected 2026-11-01T10:00:00Z, a day such as 2026-11-01, or 90m, 12h or 7d before now"
         )
     };
     if let Ok(time) = text.parse::<Timestamp>() {
@@ -295,7 +295,7 @@ pub(crate) fn role_arn(text: &str) -> Result<String, String> {
         {
             Ok(text.to_owned())
         }
-        _ => Err(format!("{text:?} is no role: expected arn:aws:iam::111122223333:role/NAME")),
+        _ => Err(format!("invalid role {text:?}: expected arn:aws:iam::111122223333:role/NAME")),
     }
 }
 
@@ -304,7 +304,7 @@ pub(crate) fn endpoint_url(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or(text.strip_prefix("http://"));
     match host {
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
-        _ => Err(format!("{text:?} is no endpoint: expected https://HOST or http://HOST:PORT")),
+        _ => Err(format!("invalid endpoint {text:?}: expected https://HOST or http://HOST:PORT")),
     }
 }
 

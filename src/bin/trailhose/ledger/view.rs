@@ -13,7 +13,7 @@ pub(super) struct RowView {
     /// The object with `#` and its version, as accepted by other commands. It can contain any character.
     pub(super) object: String,
     pub(super) status: &'static str,
-    /// Index after the last event whose delivery is recorded; `None` if all are delivered.
+    /// Ordinal after the last event whose delivery is recorded; `None` if all are delivered.
     pub(super) cursor: Option<u32>,
     /// End of the lease, if unexpired.
     pub(super) leased_until: Option<String>,

@@ -10,7 +10,7 @@
 //! alert_max_age = "24h"                 # older events are recorded and do not alert
 //! findings_per_hour = 1000              # of one rule; further ones are counted
 //! findings_keep_days = 365              # delete closed and suppressed findings that are older
-//! findings_keep_open = true             # keep open and acknowledged findings for any time
+//! findings_keep_open = true             # keep open and acknowledged findings at any age
 //!
 //! [[detect.destination]]
 //! name = "oncall"
@@ -44,7 +44,7 @@ pub(crate) struct DetectSettings {
     pub(crate) grouping: Grouping,
     /// The time after the end of a window at which it is closed.
     pub(crate) close_after: Duration,
-    /// Which findings are deleted. `None`: none.
+    /// Which findings are deleted. `None` deletes none.
     pub(crate) retention: Option<FindingRetention>,
     /// The destinations of alerts.
     pub(crate) destinations: Vec<DestinationConfig>,

@@ -40,7 +40,7 @@ use trailhose::forward::{
 };
 use trailhose::http::{DestinationUrl, SecretSource, TlsFiles};
 
-/// The least value of `max_bytes`. A smaller batch contains hardly more than one event.
+/// The minimum of `max_bytes`. A smaller batch would contain hardly more than one event.
 const MIN_BYTES: i64 = 10_000;
 
 #[derive(Deserialize)]

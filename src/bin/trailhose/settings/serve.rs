@@ -63,7 +63,7 @@ struct AthenaTable {
 }
 
 impl AthenaTable {
-    /// The workgroup of the stack has the name of the database.
+    /// Checks the settings. The default workgroup has the name of the database, as in the stack.
     fn settings(self) -> ParseResult<ServeAthenaSettings> {
         let span = self.database.span();
         let database = self.database.into_inner();

@@ -14,7 +14,7 @@ use trailhose::listing::folder_level::Filters;
 /// Sources, destination and options of a sync.
 #[derive(Debug)]
 pub(crate) struct SyncPlan {
-    /// Sources; at least one.
+    /// Sources; at least one, except for `trailhose serve`, whose API can add sources.
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) delivery: DeliverySettings,
     pub(crate) filter: Filter,
@@ -92,7 +92,7 @@ impl SyncPlan {
         Self::of_settings(args, settings)
     }
 
-    /// Combines the command line with the settings. There can be no source.
+    /// Combines the command line with the settings. The plan can have no source.
     ///
     /// # Errors
     /// A value is missing, or values contradict each other.
