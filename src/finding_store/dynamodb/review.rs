@@ -202,7 +202,7 @@ impl DynamoFindings {
     }
 
     /// Executes a transaction. Returns false if its condition does not hold, for example because the function sent the alert
-    /// meanwhile.
+    /// meanwhile, or if it conflicts with another transaction.
     async fn unless_sent(&self, writes: Vec<aws_sdk_dynamodb::types::TransactWriteItem>) -> Result<bool, StoreError> {
         match self.transact(writes).await {
             Ok(()) => Ok(true),
