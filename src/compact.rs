@@ -54,18 +54,18 @@ pub enum CompactError {
     #[error("{0} was changed by another process: run only one compaction at a time")]
     Conflict(String),
     /// A temporary file cannot be written or read.
-    #[error("the temporary file {0}: {1}")]
+    #[error("cannot write or read the temporary file {0}: {1}")]
     Temporary(String, String),
     /// The Parquet files do not contain the events.
     #[error("the Parquet file of {day} differs from the events in {reason}; nothing was published")]
     Differs {
-        /// The event day of the file.
+        /// The event day of the file, or the day of arrival if the number of all events differs.
         day: Date,
         /// The first difference.
         reason: String,
     },
     /// A Parquet file cannot be written or read.
-    #[error("Parquet: {0}")]
+    #[error("cannot write or read a Parquet file: {0}")]
     Parquet(String),
     /// The destination cannot be read or written.
     #[error("{0}")]
@@ -185,8 +185,8 @@ impl LakeCompaction {
         let written = written.finish()?;
         let events: u64 = written.iter().map(|file| file.events).sum();
         if events != report.scanned.events {
-            let (day, events) = (arrived, report.scanned.events);
-            return Err(CompactError::Differs { day, reason: format!("the number of events, which is {events}") });
+            let reason = format!("the number of events: {events} instead of {}", report.scanned.events);
+            return Err(CompactError::Differs { day: arrived, reason });
         }
         let written = verified(written).await?;
         done.events = events;

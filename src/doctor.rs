@@ -102,7 +102,8 @@ pub struct ExamineOptions {
 
 /// Examines a deployment. Returns the findings in the order of [`CHECKS`], one for each check.
 ///
-/// `progress` is called with the title of each group when it is finished.
+/// `progress` is called with the title of each group when it is finished, except for the groups of the stack, the delivery
+/// and the backfill.
 pub async fn examine(
     services: &Services<'_>,
     deployment: &Deployment,

@@ -32,8 +32,8 @@ pub trait Follower: Send {
     /// Returns the limits of its batches. A change also changes the boundaries of a batch that is delivered again.
     fn limits(&self) -> BatchLimits;
 
-    /// Returns the filter of its events. It does not get the events that the filter drops; they are counted. A change also
-    /// changes the boundaries of a batch that is delivered again. By default, it gets every event.
+    /// Returns the filter of its events. Events that the filter drops are counted and not delivered. A change also changes
+    /// the boundaries of a batch that is delivered again. By default, it gets every event.
     fn filter(&self) -> Filter {
         Filter::default()
     }

@@ -230,7 +230,7 @@ impl PauseState {
         })
     }
 
-    /// Returns the steps of a change, in their order. No steps: the stack is in the requested state.
+    /// Returns the steps of a change, in their order. An empty list means that the stack is in the requested state.
     pub fn steps(&self, change: PauseChange) -> Vec<Step> {
         let differing =
             |enabled: bool| self.mappings.iter().filter(move |mapping| mapping.state.is_enabled() != enabled);

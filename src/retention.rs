@@ -1,7 +1,7 @@
 //! Retention: deletes the delivered files of past days, after every follower has read them.
 //!
 //! The steps that survive a kill are in the sink (`sink/jsonl/prune.rs`). This module decides whether a prune is allowed,
-//! and lets the index forget the events.
+//! and removes the events from the index.
 
 use crate::follow::{FollowError, position};
 use crate::index::{FOLLOWER, INDEX_FILE, Index, IndexError};

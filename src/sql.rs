@@ -40,7 +40,7 @@ pub struct SqlLimits {
     pub rows: u64,
     /// Maximum duration.
     pub timeout: Duration,
-    /// Maximum memory of SQLite, in bytes. SQLite writes no temporary files.
+    /// Maximum memory of all SQLite databases of the process, in bytes. SQLite writes no temporary files.
     pub memory: u64,
 }
 
@@ -85,7 +85,7 @@ pub struct SqlSummary {
     pub rows: u64,
     /// Whether there are more rows than the limit.
     pub is_limited: bool,
-    /// Each read of the events: one for each place where the statement names the table.
+    /// Each read of the events. A join or a subquery can read them once for each row.
     pub reads: Vec<TableRead>,
 }
 

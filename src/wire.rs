@@ -145,7 +145,7 @@ pub enum WireError {
     /// After the write, the configuration differs from what was written.
     #[error(
         "the notifications of bucket {bucket} differ from what was written: {differences}. Another program changed them \
-         at the same time, or S3 did not accept a part. Compare them with the owners of the other rules, then run \
+         at the same time, or S3 did not accept a part. Check them with the owners of the other rules, then run \
          the command again"
     )]
     ReadBackDiffers {

@@ -275,7 +275,7 @@ fn column_text(raw: &RawValue) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Returns the columns that are not missing as a whole, with their names.
+    /// Returns the columns whose level is above 0, with their names.
     fn present(event: &str) -> Vec<(&'static str, ColumnValue)> {
         let mut columns = EventColumns::default();
         columns.read(event.as_bytes());

@@ -18,8 +18,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The maximum of the bytes that are buffered for all event days. Above it, the largest buffer is written as a row group,
-/// because a backfill delivers events of many days on one day.
+/// The maximum number of bytes that are buffered for all event days together, because a backfill delivers events of many
+/// days on one day. Above it, the largest buffer is written as a row group.
 const BUFFERED_BYTES: usize = 256 << 20;
 
 /// The size of a row group before compression, in bytes. Readers read it as a whole.
@@ -28,7 +28,7 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 /// The size of a file in bytes, after which a new one is started. Athena and Spark read files of this size well.
 const FILE_BYTES: u64 = 512 << 20;
 
-/// The number of files that are open at once. Processes can open 1,024 files by default.
+/// The maximum number of files that are open at once. Processes can open 1,024 files by default.
 const OPEN_FILES: usize = 256;
 
 /// The memory of a value besides its bytes, as an estimate.

@@ -30,7 +30,7 @@ pub(super) struct CompactedBatch {
     pub(super) state: BatchState,
     pub(super) inputs: Vec<InputFile>,
     pub(super) outputs: Vec<OutputFile>,
-    /// The keys of the files of interrupted runs that this run replaces. It removes them until it is complete.
+    /// The keys of the files of interrupted runs, which are removed before the batch is complete. Then the list is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) replaced: Vec<String>,
 }

@@ -42,7 +42,7 @@ pub(super) fn verify(file: &FinishedFile) -> Result<(), CompactError> {
         events += rows as u64;
     }
     if events != file.events {
-        return Err(differs(format!("{events} of {} events", file.events)));
+        return Err(differs(format!("the number of events: {events} instead of {}", file.events)));
     }
     if digest != file.digest {
         return Err(differs("the bytes of an event".into()));

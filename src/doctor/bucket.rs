@@ -175,7 +175,7 @@ fn policy_allows(policy: Option<&str>, bucket: &str, deployment: &Deployment) ->
     match foreign {
         true => Verdict::ok("allows both roles"),
         false => Verdict::ok(
-            "denies nothing; the bucket is in the account of the stack, so the roles' policies evaluate_policy",
+            "denies nothing; the bucket is in the account of the stack, so the policies of the roles decide",
         ),
     }
 }

@@ -102,7 +102,7 @@ checks! {
     LEDGER_TABLE = "ledger.table", "the table", ["dynamodb:DescribeTable"],
         "Without its table, nothing is delivered.";
     LEDGER_SCHEMA = "ledger.schema", "schema version", ["dynamodb:BatchGetItem"],
-        "A newer version of trailhose wrote the ledger. An older version of the functions delivers nothing and defers.";
+        "A newer version of trailhose wrote the ledger. Older functions deliver nothing: messages wait in the deferred queue.";
     LEDGER_TTL = "ledger.ttl", "time to live", ["dynamodb:DescribeTimeToLive"],
         "Expired items are not deleted, so the table grows without limit.";
     LEDGER_RECOVERY = "ledger.recovery", "point-in-time recovery", ["dynamodb:DescribeContinuousBackups"],

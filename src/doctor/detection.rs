@@ -1,5 +1,5 @@
 //! Checks of the detection: the rules in use, the outbox of alerts, and the secrets of destinations. The checks of queues and
-//! functions include those of the detection.
+//! functions include those of the detection, except `function.errors`.
 
 use super::catalog::{DETECTION_ALERTS, DETECTION_DESTINATIONS, DETECTION_RULES};
 use super::deployment::Deployment;

@@ -8,7 +8,7 @@ use super::metrics::{MetricName, Metrics};
 use super::text::{counted, duration};
 use async_trait::async_trait;
 
-/// Age in seconds of the oldest data that is not delivered to S3, from which the check fails. `LakeAlarm` has the same
+/// The check fails if the oldest data that is not delivered to S3 has at least this age, in seconds. `LakeAlarm` has the same
 /// threshold.
 const STALE: f64 = 1_800.0;
 

@@ -40,7 +40,7 @@ impl IndexLookup {
     }
 
     /// Returns the events that can fulfill a plan, or `None` if the index cannot find them, if they are more than
-    /// [`MAX_EVENTS`], if the index lacks skipped events, or if it cannot be read.
+    /// [`MAX_EVENTS`], if the index lacks events that its follower skipped, or if it cannot be read.
     pub(super) fn find(&self, plan: &Plan) -> Option<IndexedEvents> {
         let queries = queries(plan)?;
         let index = Index::open_read_only(&self.path).ok()?;

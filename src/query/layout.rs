@@ -19,10 +19,9 @@ const MAX_SUBFOLDERS: usize = 32;
 const MAX_NESTED: usize = 32;
 
 impl ScanLayout {
-    /// Finds the layout below a prefix with one page of the listing of each folder: of the prefix, of its subfolders except
-    /// partitions, and, if no file was found in them, of folders further below. A folder with CloudTrail's logs has CloudTrail's
-    /// layout, even if there are JSON Lines files next to the logs. The listing of the files counts what this layout does not
-    /// read.
+    /// Finds the layout below a prefix. Lists one page of the prefix, of its subfolders except partitions, and, if no file was
+    /// found in them, of folders further below. A folder with CloudTrail's logs has CloudTrail's layout, even if there are JSON
+    /// Lines files next to the logs. The listing of the files counts what this layout does not read.
     ///
     /// # Errors
     /// The folder or bucket cannot be listed.
@@ -40,7 +39,7 @@ impl ScanLayout {
             return Ok(Self::CloudTrail);
         }
         let is_root_lines = has_lines(&page);
-        // Inside of CloudTrail's layout, further folders say nothing new.
+        // Below `AWSLogs/`, subfolders cannot change the result.
         let is_in_layout = root.split('/').any(|name| name == LOGS_FOLDER);
         if is_in_layout {
             return Ok(if is_root_lines { Self::Lines(root) } else { Self::CloudTrail });

@@ -355,7 +355,7 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
         self.shared.progress.read_files.fetch_add(1, Ordering::Relaxed);
         let invalid_lines = std::mem::take(&mut self.invalid_lines);
         if invalid_lines > 0 {
-            self.report.invalid(&name, invalid_lines, "not a JSON object, too long, or nested too deeply");
+            self.report.invalid(&name, invalid_lines, "not a JSON object in UTF-8, too long, or nested too deeply");
         }
         match result {
             Ok(()) => self.report.files += 1,

@@ -61,10 +61,10 @@ pub enum Compression {
     /// `*.jsonl`.
     #[default]
     None,
-    /// `*.jsonl.gz`, one gzip member per checkpoint. Readers must support several members, as `zcat` does.
+    /// `*.jsonl.gz`, in members of at most 1 MiB before compression. Readers must support several members, as `zcat` does.
     Gzip,
     #[cfg(feature = "zstd")]
-    /// `*.jsonl.zst`, one frame per checkpoint, with checksums.
+    /// `*.jsonl.zst`, in frames of at most 1 MiB before compression, with checksums.
     Zstd,
 }
 
@@ -296,8 +296,8 @@ impl Sink for Jsonl {
         }
     }
 
-    /// Waits for a running checkpoint, and makes one if the buffer is full. Fails if too little disk space is free. A task that holds a transaction must
-    /// neither open another transaction nor flush, because it would wait for itself.
+    /// Waits for a running checkpoint, and makes one if the buffer is full. Fails if too little disk space is free. A task that
+    /// holds a transaction must neither open another transaction nor flush, because it would wait for itself.
     async fn begin(&self) -> Result<Transaction, SinkError> {
         let state = &self.state;
         state.destination.journal.check().map_err(sink_error)?;

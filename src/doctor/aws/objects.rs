@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// Rows in one request of a scan.
 const BATCH: u32 = 100;
 
-/// Retention of the ledger in seconds. It determines only which objects are reported as old, which no check does.
+/// Retention of the ledger in seconds. It only determines which objects count as old, and no check reports these.
 const RETENTION: i64 = 90 * 86_400;
 
 #[async_trait]

@@ -83,9 +83,9 @@ impl FileEvents {
         self.roots.get(page.root_part()).is_some_and(|root| self.events.contains(&(*root, id)))
     }
 
-    /// Returns how many of these events repeat an event without ID. In the files, a repetition of such an event counts as
-    /// a further event with the same content. `known` are the events that the ledger contains, and so the repeated event is
-    /// one of them and the repetition is not.
+    /// Returns how many of these events repeat an event without ID. The reader of the files numbers such a repetition as a
+    /// further event with the same content. So `known`, the IDs in the ledger, contains the repeated event and not the
+    /// repetition.
     pub(super) fn repeats_without_id(&self, known: &HashSet<EventId>) -> u64 {
         let all: HashSet<EventId> = self.events.iter().map(|(_, id)| *id).collect();
         let later = |first: &EventId| {

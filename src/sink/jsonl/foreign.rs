@@ -1,7 +1,7 @@
-//! Finds what this ledger did not write in a destination: bytes behind the committed length of a file, and other files.
+//! Finds what this ledger did not write in a destination: bytes after the committed length of a file, and other files.
 //!
 //! Another process may deliver meanwhile. So the folder is examined first, then the intent, and then the present record of
-//! the files, not the snapshot of the comparison. What a checkpoint writes is named in the intent until it is committed.
+//! the files, not the snapshot of the comparison. The intent names what a checkpoint writes until it is committed.
 
 use super::SinkError;
 use super::check::FileFault;

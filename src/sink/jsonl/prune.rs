@@ -62,7 +62,7 @@ pub struct ReadPosition {
 }
 
 impl ReadPosition {
-    /// Returns the last segment that it read completely, and all segments before.
+    /// Returns the ID of the segment up to which it read all segments completely.
     fn complete(self) -> i64 {
         if self.lines.is_some() { self.segment - 1 } else { self.segment }
     }

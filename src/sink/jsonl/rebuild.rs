@@ -78,7 +78,7 @@ impl Jsonl {
     }
 
     /// Records that all outstanding events stay undelivered: they are no longer expected. An object that owns such an
-    /// event and is found later still delivers it. Returns their number.
+    /// event and is found later still delivers it. Returns the number of these events.
     ///
     /// # Errors
     /// Errors of the ledger.
@@ -277,7 +277,7 @@ fn fail_if_damaged(faults: &[FaultyFile]) -> Result<(), SinkError> {
     let Some(first) = faults.first() else { return Ok(()) };
     let more = match faults.len() {
         1 => String::new(),
-        count => format!(" ({} more files have a fault)", count - 1),
+        count => format!(" (and {} more with a fault)", count - 1),
     };
     let advice = match first.fault {
         FileFault::Missing => "restore it, release it too, or deliver its events again with `trailhose sync --rebuild`",

@@ -117,7 +117,7 @@ pub struct Segment {
     pub file: i64,
     /// The path of the file, relative to the destination.
     pub path: String,
-    /// Why the file is no longer in the record.
+    /// Why the file is no longer in the record, or `None` if it is.
     pub removed: Option<Removal>,
     /// The offset of the segment in its file, in bytes.
     pub start: u64,

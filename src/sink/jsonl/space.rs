@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The default limit is at most this many bytes: 1 GiB.
 const DEFAULT_BYTES: u64 = 1 << 30;
 
-/// The default limit is at most this part of the file system: 5 %.
+/// The default limit is at most the file system divided by this: 5 %.
 const DEFAULT_PART: u64 = 20;
 
 /// How many bytes must be free before work is accepted.

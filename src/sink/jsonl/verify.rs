@@ -30,7 +30,7 @@ pub struct Verification {
     pub unknown: u64,
     /// Events of removed files that a rebuild did not deliver again yet.
     pub outstanding: Outstanding,
-    /// Files in the folder that the ledger did not write. They are no difference.
+    /// Files in the folder that the ledger did not write. They do not count as a difference.
     pub foreign: ForeignFiles,
     /// Whether the events were compared. They are not if the ledger is stored elsewhere or delivered to several
     /// folders.
