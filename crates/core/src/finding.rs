@@ -118,9 +118,9 @@ pub struct EventPointer {
     pub error: String,
     /// The file or object that contains the event.
     pub file: String,
-    /// The offset in the file of the compressed member that contains the event, or of the event itself.
+    /// The offset in the file of the compressed member that contains the event, or of the event itself, in bytes.
     pub member: u64,
-    /// The offset in the decompressed member.
+    /// The offset of the event in the decompressed member, in bytes.
     pub offset: u64,
     /// The length of the event in bytes.
     pub length: u64,

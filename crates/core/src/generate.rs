@@ -6,8 +6,8 @@
 //! data contains no real identities: accounts, addresses and domains are reserved for documentation, and access keys
 //! end in `EXAMPLE`.
 //!
-//! The same seed generates the same JSON on every machine and never the same `eventID` twice. The gzip bytes may
-//! differ, because the compressor uses different code on different processors.
+//! The same seed generates the same JSON on every machine, and never the same `eventID` twice except in the copies of a
+//! second trail. The gzip bytes may differ, because the compressor uses different code on different processors.
 
 mod bucket;
 mod content;

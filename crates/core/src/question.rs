@@ -6,7 +6,7 @@
 //! # Order
 //! Access keys, accounts, addresses, regions and IDs are recognized by their form. Then come time expressions, numbers
 //! (`top 10`, `more than 5 times`), sign-ins, states (`failed`, `denied`, `without MFA`), event names, principals, groups
-//! (`by account`), verbs with their objects, services, and what is asked for (`which users`).
+//! (`by account`), verbs with their objects, what is asked for (`which users`), and services.
 
 mod draft;
 mod event;

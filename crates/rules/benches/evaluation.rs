@@ -16,7 +16,7 @@ use trailhose_core::decode::{DecodeLimits, EventReader};
 use trailhose_core::generate::{ObjectSize, SyntheticObject};
 use trailhose_rules::RuleSet;
 
-/// The tasks, each with its committed ratio for the rules of the project: that of its instructions to those of the first.
+/// The tasks. Each has a committed ratio for the rules of the project: its instructions divided by those of the first task.
 /// The last task is that of the follower, which reads delivered lines: it decodes, and evaluates each line without offsets.
 const TASKS: [(&str, f64); 4] =
     [("decode", 1.0), ("decode, fields", 1.105), ("decode, rules", 1.165), ("decode, rules of lines", 1.605)];

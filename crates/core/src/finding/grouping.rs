@@ -55,8 +55,8 @@ pub struct Grouping {
 }
 
 impl Default for Grouping {
-    /// Windows of one hour by rule, account and principal; alerts for events of the last 24 hours; 1,000 findings of each
-    /// rule and hour with their details.
+    /// Returns windows of one hour by rule, account and principal; alerts for events of the last 24 hours; 1,000 findings of
+    /// each rule and hour with their details.
     fn default() -> Self {
         Self {
             window: Duration::from_secs(3_600),
@@ -107,8 +107,8 @@ impl Grouping {
         hex(&hash("group", &texts))
     }
 
-    /// Returns whether a finding with this event time is recent enough for an alert. A finding without a valid event time is,
-    /// because its age is unknown.
+    /// Returns whether a finding with this event time is recent enough for an alert. Returns true without a valid event time,
+    /// because the age is unknown.
     pub fn may_alert(&self, time: Option<i64>, now: i64) -> bool {
         let age = i64::try_from(self.alert_max_age.as_secs()).unwrap_or(i64::MAX);
         time.is_none_or(|time| now.saturating_sub(time) <= age)

@@ -16,7 +16,8 @@ const TOP_LIMIT: u64 = 10;
 /// Hours of the time span, if the question names none.
 const DEFAULT_HOURS: i64 = 24;
 
-/// A part of a plan. An event must fulfill all `conditions` and at least one entry of each other list that is not empty.
+/// A part of a plan. An event must fulfill all `conditions`, no negated clause of `events`, and one entry of each other list
+/// before `conditions` that is not empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draft {
     pub(super) span: Option<TimeSpan>,
@@ -30,7 +31,6 @@ pub(super) struct Draft {
     pub(super) callers: Vec<String>,
     pub(super) regions: Vec<String>,
     pub(super) tls_versions: Vec<String>,
-    /// Kinds of errors.
     pub(super) errors: Vec<ErrorKind>,
     pub(super) has_mfa: Option<bool>,
     /// `from the console`, or not from it.
@@ -93,7 +93,7 @@ impl Draft {
             && self.events.iter().all(|clause| !clause.is_negated && clause.names.iter().all(is_of_console))
     }
 
-    /// Whether anything restricts the events or the output.
+    /// Whether nothing restricts the events or the output.
     pub(super) fn is_empty(&self) -> bool {
         self.span.is_none()
             && self.event_id.is_none()

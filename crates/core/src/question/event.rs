@@ -105,7 +105,7 @@ impl Reader {
             let known_events = self.draft.events.len();
             let both: Vec<Noun> = before.into_iter().chain(after.iter().cloned()).collect();
             // In `objects deleted from the bucket`, the object of the verb is before it.
-            // `which groups did bob remove users from` asks for what follows the preposition.
+            // `which groups did bob remove users from` asks for what the preposition refers to.
             if let Some((asked, rest)) = both.split_first()
                 && self.is_asked_container(asked, rest, end)
             {

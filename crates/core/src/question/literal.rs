@@ -18,7 +18,7 @@ pub(super) enum Literal {
     Email(String),
 }
 
-/// Prefixes of resource IDs and their families.
+/// Prefixes of resource IDs, and their families: empty for a resource without a family.
 const RESOURCES: &[(&str, &str)] = &[
     ("i", "instance"),
     ("sg", "security group"),

@@ -160,7 +160,7 @@ const ARTICLES: &[&str] = &[
     "amazon",
 ];
 
-/// Words that are not names because they have another meaning, in addition to stop words and the vocabulary.
+/// Words that are not names because they have another meaning, in addition to stop words, verbs, nouns and services.
 const COMMON: &[&str] = &[
     "abnormal",
     "above",

@@ -116,7 +116,7 @@ impl Words {
         (next > at).then_some(next - at)
     }
 
-    /// Consumes the first of these phrases that is anywhere in the question, and returns its position and length.
+    /// Consumes the earliest match of these phrases, the longest one at its position, and returns its position and length.
     pub(super) fn find(&mut self, phrases: &[&str], role: Role) -> Option<(usize, usize)> {
         let (at, length) = (0..self.len()).find_map(|at| {
             phrases.iter().filter_map(|phrase| self.phrase(at, phrase)).max().map(|length| (at, length))
