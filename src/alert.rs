@@ -19,7 +19,7 @@ mod stored_secret;
 mod webhook;
 
 pub use sender::{AlertSender, SendPolicy, SendReport};
-pub use stored_secret::{SecretStore, StoredDestination, StoredKind, open_stored};
+pub use stored_secret::{SecretStore, StoredDestination, StoredDestinationKind, open_stored};
 
 use crate::aws::{AwsFailure, FailureKind};
 use crate::finding::Alert;
@@ -70,12 +70,12 @@ pub enum SendOutcome {
         reason: String,
     },
     /// The destination refuses every message until a person changes something. Nothing else is sent meanwhile.
-    Blocked {
+    DestinationUnusable {
         /// The reason.
         reason: String,
     },
     /// The destination refuses this message.
-    Refused {
+    AlertRefused {
         /// The reason.
         reason: String,
     },
@@ -168,7 +168,7 @@ fn http_outcome(response: Result<HttpReply, SendError>, mask: impl FnOnce(&str) 
     let reply = match response {
         Ok(reply) => reply,
         Err(error @ (SendError::Address(_) | SendError::Header(_))) => {
-            return SendOutcome::Blocked { reason: error.to_string() };
+            return SendOutcome::DestinationUnusable { reason: error.to_string() };
         }
         Err(error) => return SendOutcome::Retry { after: None, reason: error.to_string() },
     };
@@ -177,10 +177,12 @@ fn http_outcome(response: Result<HttpReply, SendError>, mask: impl FnOnce(&str) 
     let reason = format!("status {}{text}", reply.status);
     match reply.status {
         200..=299 => SendOutcome::Delivered,
-        300..=399 => SendOutcome::Blocked { reason: format!("{reason}; redirects are not followed: use the new URL") },
-        401 | 403 | 404 | 407 | 410 => SendOutcome::Blocked { reason },
+        300..=399 => SendOutcome::DestinationUnusable {
+            reason: format!("{reason}; redirects are not followed: use the new URL"),
+        },
+        401 | 403 | 404 | 407 | 410 => SendOutcome::DestinationUnusable { reason },
         408 | 425 | 429 | 500.. => SendOutcome::Retry { after: reply.retry_after, reason },
-        _ => SendOutcome::Refused { reason },
+        _ => SendOutcome::AlertRefused { reason },
     }
 }
 
@@ -188,9 +190,9 @@ fn http_outcome(response: Result<HttpReply, SendError>, mask: impl FnOnce(&str) 
 fn aws_outcome(failure: &AwsFailure) -> SendOutcome {
     let reason = failure.to_string();
     match failure.kind {
-        FailureKind::Denied | FailureKind::NotFound => SendOutcome::Blocked { reason },
+        FailureKind::Denied | FailureKind::NotFound => SendOutcome::DestinationUnusable { reason },
         FailureKind::Throttled | FailureKind::Unknown => SendOutcome::Retry { after: None, reason },
-        FailureKind::Refused | FailureKind::Invalid => SendOutcome::Refused { reason },
+        FailureKind::Refused | FailureKind::Invalid => SendOutcome::AlertRefused { reason },
     }
 }
 

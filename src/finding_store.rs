@@ -40,9 +40,8 @@ pub trait FindingStore: Send + Sync + std::fmt::Debug {
     /// 1970.
     async fn next_alert(&self, destination: &str, now: i64) -> Result<Option<PendingAlert>, Self::Error>;
 
-    /// Returns when the next alert of a destination is due, in milliseconds since 1970, and the number of its pending
-    /// alerts. The time is in the past if an alert is due that waits for an earlier one of its group.
-    async fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), Self::Error>;
+    /// Returns the number of pending alerts of a destination, and when the next one is due.
+    async fn pending_alerts(&self, destination: &str) -> Result<PendingAlerts, Self::Error>;
 
     /// Durably records that a destination acknowledged an alert, and closes its circuit. `now` is in seconds since 1970.
     async fn record_sent(&self, destination: &str, number: i64, now: i64) -> Result<(), Self::Error>;
@@ -116,6 +115,16 @@ pub struct PendingAlert {
     pub attempts: u32,
     /// When it was recorded, or when a person last retried it, in seconds since 1970.
     pub recorded: i64,
+}
+
+/// The pending alerts of a destination.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PendingAlerts {
+    /// Their number.
+    pub count: u64,
+    /// When the next one is due, in milliseconds since 1970. The time is in the past if an alert is due that waits for an earlier
+    /// one of its group. `None` if nothing is pending.
+    pub next_due: Option<i64>,
 }
 
 /// The circuit of a destination.

@@ -454,12 +454,12 @@ async fn destinations_conform() {
         }
         for status in [401, 403, 404] {
             let outcome = send(Answer::status(status)).await;
-            assert!(matches!(outcome, SendOutcome::Blocked { .. }), "{name}, {status}: {outcome:?}");
+            assert!(matches!(outcome, SendOutcome::DestinationUnusable { .. }), "{name}, {status}: {outcome:?}");
         }
         // A response can quote the request.
         let quotes = Answer::Reply(400, Vec::new(), b"invalid: hunter2 /hook?hunter2".to_vec());
         let outcome = send(quotes).await;
-        assert!(matches!(outcome, SendOutcome::Refused { .. }), "{name}: {outcome:?}");
+        assert!(matches!(outcome, SendOutcome::AlertRefused { .. }), "{name}: {outcome:?}");
         let outcome = send(Answer::Close).await;
         assert!(matches!(outcome, SendOutcome::Retry { .. }), "{name}: {outcome:?}");
         if is_http {
@@ -468,7 +468,10 @@ async fn destinations_conform() {
             assert_eq!(after, Some(Duration::from_secs(7)), "{name}");
             let location = vec![("Location", receiver.url.clone())];
             let outcome = send(Answer::Reply(307, location, Vec::new())).await;
-            assert!(matches!(outcome, SendOutcome::Blocked { .. }), "{name}: a redirect is not followed: {outcome:?}");
+            assert!(
+                matches!(outcome, SendOutcome::DestinationUnusable { .. }),
+                "{name}: a redirect is not followed: {outcome:?}"
+            );
             let long = Answer::Reply(200, Vec::new(), vec![b'x'; 10 << 20]);
             assert_eq!(send(long).await, SendOutcome::Delivered, "{name}: 10 MB of response are not read");
         }
@@ -505,7 +508,7 @@ async fn sns_and_event_bridge_of_moto_accept_alerts() {
     assert_eq!(message, alert.message());
     assert_eq!(notification["MessageAttributes"]["type"]["Value"], "finding.created");
     let gone = open(DestinationKind::Sns { topic: format!("{topic}-gone") }).send(&alert, 20).await;
-    assert!(matches!(gone, SendOutcome::Blocked { .. }), "{gone:?}");
+    assert!(matches!(gone, SendOutcome::DestinationUnusable { .. }), "{gone:?}");
     let bus = open(DestinationKind::EventBridge { bus: "default".into() }).send(&alert, 20).await;
     assert_eq!(bus, SendOutcome::Delivered);
 }

@@ -17,7 +17,9 @@ use trailhose::aws;
 use trailhose::detect::RuleLevel;
 use trailhose::finding::{Alert, AlertKind, DetectionFinding, EventPointer, Grouping, RuleSummary};
 use trailhose::finding_store::dynamodb::DynamoFindings;
-use trailhose::finding_store::{Circuit, FindingReview, FindingState, FindingStore, RecordedFindings, Route};
+use trailhose::finding_store::{
+    Circuit, FindingReview, FindingState, FindingStore, PendingAlerts, RecordedFindings, Route,
+};
 use trailhose::state::{AlertState, FindingFilter, STATE_FILE, StateDatabase};
 
 const NOW: i64 = 1_793_530_800;
@@ -165,7 +167,7 @@ impl FindingStore for Table {
         self.store.next_alert(destination, now).await
     }
 
-    async fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), Self::Error> {
+    async fn pending_alerts(&self, destination: &str) -> Result<PendingAlerts, Self::Error> {
         self.store.pending_alerts(destination).await
     }
 
@@ -222,14 +224,14 @@ async fn conforms(store: &impl Inspected) {
     store.record_sent("oncall", other.number, NOW).await.unwrap();
     assert_eq!(store.circuit("oncall").await.unwrap(), Circuit::default(), "a success closes the circuit");
     assert_eq!(store.next_alert("oncall", 999).await.unwrap(), None, "the summary waits for the first alert");
-    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (Some(0), 2));
+    assert_eq!(store.pending_alerts("oncall").await.unwrap(), PendingAlerts { count: 2, next_due: Some(0) });
     let retried = store.next_alert("oncall", 1_000).await.unwrap().unwrap();
     assert_eq!((retried.number, retried.attempts), (first.number, 1));
     store.record_failed("oncall", retried.number, "status 400").await.unwrap();
     let summary = store.next_alert("oncall", 1_000).await.unwrap().unwrap();
     assert_eq!(summary.alert.kind, AlertKind::Summary);
     store.record_sent("oncall", summary.number, NOW).await.unwrap();
-    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (None, 0));
+    assert_eq!(store.pending_alerts("oncall").await.unwrap(), PendingAlerts { count: 0, next_due: None });
 
     // Old events, suppressed findings and rules below the level of the route cause no alerts.
     let mut suppressed = finding(3, 20, NOW, 1);
@@ -353,7 +355,11 @@ async fn review_conforms(store: &(impl FindingStore + FindingReview)) {
     assert_eq!(FindingReview::retry_alerts(store, &[0], NOW).await.unwrap(), 0, "no failed alert has this number");
     assert_eq!(FindingReview::retry_alerts(store, &[], NOW + 9).await.unwrap(), 1);
     assert_eq!(store.circuit("oncall").await.unwrap(), Circuit::default());
-    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (Some(0), 3), "all are due at once");
+    assert_eq!(
+        store.pending_alerts("oncall").await.unwrap(),
+        PendingAlerts { count: 3, next_due: Some(0) },
+        "all are due at once"
+    );
     store.record_sent("oncall", pending[0].number, NOW).await.unwrap();
     let retried = FindingReview::alerts(store, None, 100).await.unwrap();
     let retried = retried.iter().find(|alert| alert.number == pending[1].number).unwrap();
@@ -437,7 +443,7 @@ async fn concurrent_writers_count_each_finding_once() {
     let contents = table.contents().await;
     assert_eq!((contents.findings.len(), contents.windows.values().sum::<i64>()), (90, 90));
     assert_eq!(kinds(&table.alerts().await), [AlertKind::First]);
-    assert!(store.units().1 > 0, "the emulator reports consumed units");
+    assert!(store.consumed_units().1 > 0, "the emulator reports consumed units");
 }
 
 #[tokio::test]
@@ -488,7 +494,7 @@ async fn units_of_findings_are_those_of_the_cost_page() {
     let page = std::fs::read_to_string(bed::root().join("docs/cost.md")).unwrap();
     let (mut before, mut missing) = (0, Vec::new());
     let mut row = |what: &str| {
-        let (_, now) = store.units();
+        let (_, now) = store.consumed_units();
         let row = format!("| {what} | {} |", now - before);
         before = now;
         if !page.contains(&row) {

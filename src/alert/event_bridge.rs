@@ -61,8 +61,8 @@ fn entry_outcome(code: &str, message: &str) -> SendOutcome {
     let reason = format!("{code}: {message}");
     match code {
         "InternalFailure" | "InternalException" | "ThrottlingException" => SendOutcome::Retry { after: None, reason },
-        "InvalidArgument" | "MalformedDetail" => SendOutcome::Refused { reason },
+        "InvalidArgument" | "MalformedDetail" => SendOutcome::AlertRefused { reason },
         // Other errors concern the bus, its key or the permissions.
-        _ => SendOutcome::Blocked { reason },
+        _ => SendOutcome::DestinationUnusable { reason },
     }
 }

@@ -2,7 +2,7 @@
 //! (<https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>).
 
 use super::{AlertDestination, SendOutcome, http_outcome};
-use crate::finding::{Alert, cut};
+use crate::finding::{Alert, truncated};
 use crate::http::{DestinationUrl, HttpClient, Secret};
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn message(alert: &Alert, key: &str) -> Value {
         "dedup_key": alert.window_key(),
         "client": "trailhose",
         "payload": {
-            "summary": cut(&alert.title(), MAX_SUMMARY),
+            "summary": truncated(&alert.title(), MAX_SUMMARY),
             "source": source,
             "severity": severity,
             "timestamp": message["timestamp"],

@@ -23,11 +23,11 @@ pub struct SendPolicy {
     /// cause cannot be a single alert.
     pub max_refusals: u32,
     /// The time for which an open circuit sends nothing. Then one alert is sent as a probe.
-    pub open: Pace,
+    pub open_circuit: Pace,
     /// An alert that is older than this and was sent at least 10 times fails.
     pub give_up: Duration,
     /// The time for which alerts are still sent after a sync has ended.
-    pub last_alerts: Duration,
+    pub final_send_time: Duration,
     /// The time until the next attempt after an error of the store.
     pub pause_after_error: Duration,
 }
@@ -46,9 +46,9 @@ impl Default for SendPolicy {
             retries: Pace { base: seconds(1), cap: seconds(300) },
             failures_to_open: 5,
             max_refusals: 5,
-            open: Pace { base: seconds(30), cap: seconds(900) },
+            open_circuit: Pace { base: seconds(30), cap: seconds(900) },
             give_up: seconds(7 * 86_400),
-            last_alerts: seconds(10),
+            final_send_time: seconds(10),
             pause_after_error: seconds(10),
         }
     }
@@ -57,7 +57,7 @@ impl Default for SendPolicy {
 impl SendPolicy {
     /// Returns the longest wait that is stored. A longer one was stored while the clock was ahead.
     fn longest_wait(&self) -> Duration {
-        self.retries.cap.saturating_add(self.open.cap.saturating_mul(2)).saturating_add(MAX_RETRY_AFTER)
+        self.retries.cap.saturating_add(self.open_circuit.cap.saturating_mul(2)).saturating_add(MAX_RETRY_AFTER)
     }
 }
 
@@ -160,7 +160,7 @@ impl<S: FindingStore> AlertSender<S> {
         loop {
             // After the sync has ended, there are no new alerts.
             let deadline = match *ends.borrow() {
-                true => Some(*deadline.get_or_insert_with(|| Instant::now() + self.policy.last_alerts)),
+                true => Some(*deadline.get_or_insert_with(|| Instant::now() + self.policy.final_send_time)),
                 false => None,
             };
             let is_late = |wait: Duration| deadline.is_some_and(|deadline| Instant::now() + wait > deadline);
@@ -211,7 +211,7 @@ impl<S: FindingStore> AlertSender<S> {
             }
             tokio::time::sleep(destination.interval()).await;
         }
-        report.pending = self.store.pending_alerts(destination.name()).await?.1;
+        report.pending = self.store.pending_alerts(destination.name()).await?.count;
         Ok(report)
     }
 
@@ -247,12 +247,12 @@ impl<S: FindingStore> AlertSender<S> {
         if next.is_some() {
             return Ok((next, None));
         }
-        let (due, pending) = self.store.pending_alerts(name).await?;
+        let pending = self.store.pending_alerts(name).await?;
         let latest = now.saturating_add(whole_milliseconds(self.policy.longest_wait()));
-        if pending == 0 || self.store.next_alert(name, latest).await?.is_some() {
-            return Ok((None, due));
+        if pending.count == 0 || self.store.next_alert(name, latest).await?.is_some() {
+            return Ok((None, pending.next_due));
         }
-        Ok((self.store.next_alert(name, i64::MAX).await?, due))
+        Ok((self.store.next_alert(name, i64::MAX).await?, pending.next_due))
     }
 
     /// Durably records the result of an attempt.
@@ -261,21 +261,21 @@ impl<S: FindingStore> AlertSender<S> {
         let (now, policy, number) = (now_milliseconds(), &self.policy, pending.number);
         // If the circuit was open because of refusals, nothing was acknowledged since.
         let are_all_refused = memory.refusals >= policy.max_refusals || circuit.failures >= policy.failures_to_open;
-        let (after, reason, is_blocked) = match outcome {
+        let (after, reason, is_unusable) = match outcome {
             SendOutcome::Delivered => {
                 self.store.record_sent(name, number, now.div_euclid(1_000)).await?;
                 memory.refusals = 0;
                 return Ok(SendStep::Sent);
             }
-            SendOutcome::Refused { reason } if !are_all_refused => {
+            SendOutcome::AlertRefused { reason } if !are_all_refused => {
                 tracing::warn!(destination = name, alert = pending.alert.id(), "alert refused: {reason}");
                 self.store.record_failed(name, number, reason).await?;
                 memory.refusals += 1;
                 return Ok(SendStep::Failed);
             }
-            SendOutcome::Refused { reason } => (Duration::ZERO, reason, true),
+            SendOutcome::AlertRefused { reason } => (Duration::ZERO, reason, true),
             SendOutcome::Retry { after, reason } => (after.unwrap_or_default(), reason, false),
-            SendOutcome::Blocked { reason } => (Duration::ZERO, reason, true),
+            SendOutcome::DestinationUnusable { reason } => (Duration::ZERO, reason, true),
         };
         let age = milliseconds(now.saturating_sub(pending.recorded.saturating_mul(1_000)));
         if age > policy.give_up && pending.attempts + 1 >= MIN_ATTEMPTS {
@@ -288,14 +288,16 @@ impl<S: FindingStore> AlertSender<S> {
             return Ok(SendStep::Failed);
         }
         tracing::warn!(destination = name, alert = pending.alert.id(), "alert not sent: {reason}");
-        let is_refused = matches!(outcome, SendOutcome::Refused { .. });
+        let is_refused = matches!(outcome, SendOutcome::AlertRefused { .. });
         let failures = circuit.failures.saturating_add(1);
         // With this count, the next process opens the circuit again if its first alert is refused too.
         let failures = if is_refused { failures.max(policy.failures_to_open) } else { failures };
-        let opens = is_blocked || failures >= policy.failures_to_open;
+        let opens = is_unusable || failures >= policy.failures_to_open;
         // An open circuit waits at least half of its time.
         let open = match opens {
-            true => policy.open.wait(failures.saturating_sub(policy.failures_to_open), 0.5 + fastrand::f64() / 2.0),
+            true => {
+                policy.open_circuit.wait(failures.saturating_sub(policy.failures_to_open), 0.5 + fastrand::f64() / 2.0)
+            }
             false => Duration::ZERO,
         };
         let open = open.max(after);

@@ -38,7 +38,7 @@ impl AlertDestination for Sns {
     async fn send(&self, alert: &Alert, _: i64) -> SendOutcome {
         let attribute = |value: &str| {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
-            value.map_err(|error| SendOutcome::Refused { reason: error.to_string() })
+            value.map_err(|error| SendOutcome::AlertRefused { reason: error.to_string() })
         };
         let mut request =
             self.client.publish().topic_arn(&self.topic).subject(subject(&alert.title())).message(aws_message(alert));

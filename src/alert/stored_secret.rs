@@ -30,7 +30,7 @@ pub trait SecretStore: Send + Sync + Debug {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredDestination {
     /// The type.
-    pub kind: StoredKind,
+    pub kind: StoredDestinationKind,
     /// The ARN of the secret.
     pub arn: String,
     /// Whether unencrypted requests and addresses that are not public are allowed.
@@ -39,7 +39,7 @@ pub struct StoredDestination {
 
 /// The type of a destination, which is also its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoredKind {
+pub enum StoredDestinationKind {
     /// A webhook that is signed as Standard Webhooks specifies. The secret has the members `url` and `keys`.
     Webhook,
     /// An incoming webhook of Slack. The secret is its URL, or has the member `url`.
@@ -48,7 +48,7 @@ pub enum StoredKind {
     PagerDuty,
 }
 
-impl StoredKind {
+impl StoredDestinationKind {
     /// Returns the name of the destination in the outbox.
     pub fn name(self) -> &'static str {
         match self {
@@ -83,18 +83,22 @@ impl StoredDestination {
         let text = secret.expose().trim();
         let members: SecretMembers = match (text.starts_with('{'), self.kind) {
             (true, _) => serde_json::from_str(text).map_err(|_| invalid())?,
-            (false, StoredKind::Webhook) => return Err(invalid()),
-            (false, StoredKind::Slack) => SecretMembers { url: Some(text.to_owned()), ..SecretMembers::default() },
-            (false, StoredKind::PagerDuty) => SecretMembers { key: Some(text.to_owned()), ..SecretMembers::default() },
+            (false, StoredDestinationKind::Webhook) => return Err(invalid()),
+            (false, StoredDestinationKind::Slack) => {
+                SecretMembers { url: Some(text.to_owned()), ..SecretMembers::default() }
+            }
+            (false, StoredDestinationKind::PagerDuty) => {
+                SecretMembers { key: Some(text.to_owned()), ..SecretMembers::default() }
+            }
         };
         let required = |member: Option<String>| member.filter(|text| !text.trim().is_empty()).ok_or_else(invalid);
-        let source = |text: String| SecretSource::Text { origin: self.arn.clone(), text: Secret::new(text) };
+        let source = |text: String| SecretSource::Loaded { origin: self.arn.clone(), text: Secret::new(text) };
         let kind = match self.kind {
-            StoredKind::Webhook => {
+            StoredDestinationKind::Webhook => {
                 DestinationKind::Webhook { url: required(members.url)?, keys: source(required(members.keys)?) }
             }
-            StoredKind::Slack => DestinationKind::Slack { url: source(required(members.url)?) },
-            StoredKind::PagerDuty => {
+            StoredDestinationKind::Slack => DestinationKind::Slack { url: source(required(members.url)?) },
+            StoredDestinationKind::PagerDuty => {
                 DestinationKind::PagerDuty { key: source(required(members.key)?), url: members.url }
             }
         };
@@ -157,8 +161,8 @@ impl AlertDestination for SecretDestination {
 
     fn interval(&self) -> Duration {
         match self.settings.kind {
-            StoredKind::Slack => super::slack::INTERVAL,
-            StoredKind::Webhook | StoredKind::PagerDuty => Duration::ZERO,
+            StoredDestinationKind::Slack => super::slack::INTERVAL,
+            StoredDestinationKind::Webhook | StoredDestinationKind::PagerDuty => Duration::ZERO,
         }
     }
 
@@ -172,14 +176,14 @@ impl AlertDestination for SecretDestination {
             Err(reason) => return SendOutcome::Retry { after: None, reason },
         };
         let outcome = destination.send(alert, now).await;
-        if !matches!(outcome, SendOutcome::Blocked { .. }) {
+        if !matches!(outcome, SendOutcome::DestinationUnusable { .. }) {
             return outcome;
         }
         // The secret may have been changed since it was read.
         match self.opened(Duration::ZERO).await {
             Ok(changed) if !Arc::ptr_eq(&changed, &destination) => changed.send(alert, now).await,
             Ok(_) => outcome,
-            Err(reason) => SendOutcome::Blocked { reason },
+            Err(reason) => SendOutcome::DestinationUnusable { reason },
         }
     }
 }
@@ -190,7 +194,7 @@ mod tests {
 
     const ARN: &str = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailhose/alerts-AbCdEf";
 
-    fn stored(kind: StoredKind) -> StoredDestination {
+    fn stored(kind: StoredDestinationKind) -> StoredDestination {
         StoredDestination { kind, arn: ARN.into(), allow_private: false }
     }
 
@@ -198,11 +202,17 @@ mod tests {
     fn secret_is_text_or_json() {
         const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         for (kind, secret) in [
-            (StoredKind::Slack, "https://hooks.slack.com/services/T0/B0/x\n".to_owned()),
-            (StoredKind::Slack, r#"{"url": "https://hooks.slack.com/services/T0/B0/x", "owner": 1}"#.into()),
-            (StoredKind::PagerDuty, "R0123456789".into()),
-            (StoredKind::PagerDuty, r#"{"key": "R0", "url": "https://events.eu.pagerduty.com/v2/enqueue"}"#.into()),
-            (StoredKind::Webhook, format!(r#"{{"url": "https://alerts.example.com/hook", "keys": "{KEY} {KEY}"}}"#)),
+            (StoredDestinationKind::Slack, "https://hooks.slack.com/services/T0/B0/x\n".to_owned()),
+            (StoredDestinationKind::Slack, r#"{"url": "https://hooks.slack.com/services/T0/B0/x", "owner": 1}"#.into()),
+            (StoredDestinationKind::PagerDuty, "R0123456789".into()),
+            (
+                StoredDestinationKind::PagerDuty,
+                r#"{"key": "R0", "url": "https://events.eu.pagerduty.com/v2/enqueue"}"#.into(),
+            ),
+            (
+                StoredDestinationKind::Webhook,
+                format!(r#"{{"url": "https://alerts.example.com/hook", "keys": "{KEY} {KEY}"}}"#),
+            ),
         ] {
             stored(kind).check(&Secret::new(secret.clone())).unwrap_or_else(|error| panic!("{secret}: {error}"));
         }
@@ -211,16 +221,20 @@ mod tests {
     #[test]
     fn invalid_secret_is_refused_without_printing_it() {
         for (kind, secret, expected) in [
-            (StoredKind::Webhook, "hunter2", r#""keys""#),
-            (StoredKind::Webhook, r#"{"url": "https://hunter2.example.com"}"#, r#""keys""#),
-            (StoredKind::Webhook, r#"{"url": "https://a.example.com", "keys": "hunter2"}"#, "24 to 64 random bytes"),
-            (StoredKind::Webhook, r#"{"url": 2, "keys": "hunter2"}"#, "is invalid"),
-            (StoredKind::Slack, "hunter2", "https://"),
-            (StoredKind::Slack, "http://hunter2.example.com", "unencrypted"),
-            (StoredKind::Slack, r#"{"uri": "hunter2"}"#, r#""url""#),
-            (StoredKind::PagerDuty, r#"{"key": "hunter2 hunter2"}"#, "several lines"),
-            (StoredKind::PagerDuty, r#"{"key": " "}"#, r#""key""#),
-            (StoredKind::PagerDuty, r#"{"key": "hunter2""#, r#""key""#),
+            (StoredDestinationKind::Webhook, "hunter2", r#""keys""#),
+            (StoredDestinationKind::Webhook, r#"{"url": "https://hunter2.example.com"}"#, r#""keys""#),
+            (
+                StoredDestinationKind::Webhook,
+                r#"{"url": "https://a.example.com", "keys": "hunter2"}"#,
+                "24 to 64 random bytes",
+            ),
+            (StoredDestinationKind::Webhook, r#"{"url": 2, "keys": "hunter2"}"#, "is invalid"),
+            (StoredDestinationKind::Slack, "hunter2", "https://"),
+            (StoredDestinationKind::Slack, "http://hunter2.example.com", "unencrypted"),
+            (StoredDestinationKind::Slack, r#"{"uri": "hunter2"}"#, r#""url""#),
+            (StoredDestinationKind::PagerDuty, r#"{"key": "hunter2 hunter2"}"#, "several lines"),
+            (StoredDestinationKind::PagerDuty, r#"{"key": " "}"#, r#""key""#),
+            (StoredDestinationKind::PagerDuty, r#"{"key": "hunter2""#, r#""key""#),
         ] {
             let error = stored(kind).check(&Secret::new(secret)).unwrap_err();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{secret}: {error}");
@@ -251,7 +265,7 @@ mod tests {
             reads: std::sync::Mutex::new(vec![url("a"), url("a"), url("b"), Err("denied".into()), url("b")]),
         };
         let destination = SecretDestination {
-            settings: stored(StoredKind::Slack),
+            settings: stored(StoredDestinationKind::Slack),
             secrets: Arc::new(store),
             opened: Mutex::new(None),
         };
@@ -291,11 +305,11 @@ mod tests {
         let server = server().await;
         let secret = |path: &str| Ok(Secret::new(format!("{server}{path}")));
         let reads = vec![secret("/old"), secret("/old"), secret("/new")];
-        let settings = StoredDestination { allow_private: true, ..stored(StoredKind::Slack) };
+        let settings = StoredDestination { allow_private: true, ..stored(StoredDestinationKind::Slack) };
         let destination = open_stored(settings, Arc::new(FixedSecrets { reads: std::sync::Mutex::new(reads) }));
         let alert = crate::alert::tests::alert(crate::finding::AlertKind::First, 1);
         let refused = destination.send(&alert, 0).await;
-        assert_eq!(refused, SendOutcome::Blocked { reason: "status 401".into() });
+        assert_eq!(refused, SendOutcome::DestinationUnusable { reason: "status 401".into() });
         assert_eq!(destination.send(&alert, 0).await, SendOutcome::Delivered);
     }
 }

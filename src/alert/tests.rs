@@ -89,8 +89,8 @@ fn short() -> SendPolicy {
     let milliseconds = Duration::from_millis;
     SendPolicy {
         retries: Pace { base: milliseconds(1), cap: milliseconds(20) },
-        open: Pace { base: milliseconds(10), cap: milliseconds(40) },
-        last_alerts: milliseconds(5_000),
+        open_circuit: Pace { base: milliseconds(10), cap: milliseconds(40) },
+        final_send_time: milliseconds(5_000),
         pause_after_error: milliseconds(5),
         // The findings of these tests were recorded long ago.
         give_up: Duration::MAX,
@@ -128,7 +128,7 @@ async fn destination_that_fails_for_long_gets_every_alert_in_order() {
     let recorder = Arc::new(TestDestination { failures: AtomicU64::new(60), ..TestDestination::default() });
     let mut total = SendReport::default();
     // Each run ends at an open circuit. In `sync --watch`, the same process continues.
-    while total.sent == 0 || state.pending_alerts("oncall").unwrap().1 > 0 {
+    while total.sent == 0 || state.pending_alerts("oncall").unwrap().count > 0 {
         let report = send(&state, &recorder, short()).await.unwrap();
         total.sent += report.sent;
         total.retried += report.retried;
@@ -156,8 +156,8 @@ async fn open_circuit_lets_only_probes_pass() {
     state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
     let recorder = Arc::new(TestDestination { failures: AtomicU64::new(u64::MAX), ..TestDestination::default() });
     let seconds = Duration::from_secs;
-    let open = Pace { base: seconds(60), cap: seconds(60) };
-    let report = send(&state, &recorder, SendPolicy { open, ..short() }).await.unwrap();
+    let open_circuit = Pace { base: seconds(60), cap: seconds(60) };
+    let report = send(&state, &recorder, SendPolicy { open_circuit, ..short() }).await.unwrap();
     assert_eq!((report.retried, report.pending), (5, 50), "no sixth request within a minute");
     let circuit = state.circuit("oncall").unwrap();
     assert_eq!((circuit.failures, circuit.error.as_str()), (5, "status 500"));
@@ -174,12 +174,12 @@ async fn blocked_destination_keeps_its_alerts_and_a_refused_alert_fails_alone() 
     state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
     let reason = || "status".to_owned();
     let recorder = TestDestination::answering([
-        SendOutcome::Blocked { reason: reason() },
-        SendOutcome::Refused { reason: reason() },
+        SendOutcome::DestinationUnusable { reason: reason() },
+        SendOutcome::AlertRefused { reason: reason() },
         SendOutcome::Delivered,
     ]);
     let minute = Duration::from_secs(60);
-    let policy = SendPolicy { open: Pace { base: minute, cap: minute }, ..short() };
+    let policy = SendPolicy { open_circuit: Pace { base: minute, cap: minute }, ..short() };
     let report = send(&state, &recorder, policy).await.unwrap();
     assert_eq!(
         (report.sent, report.retried, report.pending),
@@ -220,11 +220,11 @@ async fn sender_continues_after_an_error_of_the_store_and_sends_nothing_twice() 
         tokio::spawn(async move { sender.run(ends).await })
     };
     wait_until("several errors", || commits.load(Ordering::SeqCst) > 1_003).await;
-    assert_eq!(state.pending_alerts("oncall").unwrap().1, 1);
+    assert_eq!(state.pending_alerts("oncall").unwrap().count, 1);
     commits.store(0, Ordering::SeqCst);
-    wait_until("the result is stored", || state.pending_alerts("oncall").unwrap().1 == 0).await;
+    wait_until("the result is stored", || state.pending_alerts("oncall").unwrap().count == 0).await;
     record(1);
-    wait_until("the sender continues", || state.pending_alerts("oncall").unwrap().1 == 0).await;
+    wait_until("the sender continues", || state.pending_alerts("oncall").unwrap().count == 0).await;
     sender.send_replace(true);
     assert_eq!(running.await.unwrap().unwrap(), SendReport { sent: 2, ..SendReport::default() });
     assert_eq!(recorder.received.lock().unwrap().len(), 2);
@@ -236,16 +236,16 @@ async fn refusals_in_a_row_open_the_circuit_and_another_alert_is_the_probe() {
     let state = open_state(folder.path());
     let findings: Vec<DetectionFinding> = (0..8).map(|event| finding(event, event)).collect();
     state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
-    let recorder = TestDestination::answering(vec![SendOutcome::Refused { reason: "status 400".into() }; 7]);
+    let recorder = TestDestination::answering(vec![SendOutcome::AlertRefused { reason: "status 400".into() }; 7]);
     let wait = Duration::from_millis(400);
-    let policy = SendPolicy { open: Pace { base: wait, cap: wait }, ..short() };
+    let policy = SendPolicy { open_circuit: Pace { base: wait, cap: wait }, ..short() };
     let report = send(&state, &recorder, policy).await.unwrap();
     assert_eq!((report.failed, report.retried, report.pending), (5, 1, 3));
     // A later process continues: the destination still refuses everything.
     for (sent, failed, retried) in [(0, 0, 1), (3, 0, 0)] {
         wait_until("a probe", || state.circuit("oncall").unwrap().open_until < jiff::Timestamp::now().as_millisecond())
             .await;
-        let policy = SendPolicy { last_alerts: Duration::from_millis(if sent == 0 { 0 } else { 5_000 }), ..policy };
+        let policy = SendPolicy { final_send_time: Duration::from_millis(if sent == 0 { 0 } else { 5_000 }), ..policy };
         let report = send(&state, &recorder, policy).await.unwrap();
         assert_eq!((report.sent, report.failed, report.retried), (sent, failed, retried));
     }
@@ -253,7 +253,7 @@ async fn refusals_in_a_row_open_the_circuit_and_another_alert_is_the_probe() {
     let order: Vec<usize> =
         received.iter().map(|(id, ..)| received.iter().position(|(first, ..)| first == id).unwrap()).collect();
     assert_eq!(order[..7], [0, 1, 2, 3, 4, 5, 6], "each probe is another alert");
-    assert_eq!(state.pending_alerts("oncall").unwrap().1, 0, "{order:?}");
+    assert_eq!(state.pending_alerts("oncall").unwrap().count, 0, "{order:?}");
     assert_eq!(state.alerts(Some(AlertState::Failed), 10).unwrap().len(), 5);
 }
 
@@ -276,7 +276,7 @@ async fn waits_that_were_stored_while_the_clock_was_ahead_are_over() {
         if sent == 0 {
             let circuit = Circuit { open_until: 0, ..circuit };
             state.record_retry("oncall", number, until, &circuit).unwrap();
-            let policy = SendPolicy { last_alerts: Duration::from_millis(100), ..short() };
+            let policy = SendPolicy { final_send_time: Duration::from_millis(100), ..short() };
             assert_eq!(send(&state, &recorder, policy).await.unwrap().sent, sent, "alert {wait}");
         }
     }

@@ -1,7 +1,7 @@
 //! The settings of the detect function.
 
 use super::Variables;
-use crate::alert::{DestinationConfig, DestinationKind, StoredDestination, StoredKind};
+use crate::alert::{DestinationConfig, DestinationKind, StoredDestination, StoredDestinationKind};
 use crate::finding::parse_span;
 use crate::finding_store::Route;
 use std::time::Duration;
@@ -67,9 +67,9 @@ impl DetectConfig {
         };
         let mut stored = Vec::new();
         for (name, kind) in [
-            ("TRAILHOSE_ALERT_WEBHOOK_SECRET", StoredKind::Webhook),
-            ("TRAILHOSE_ALERT_SLACK_SECRET", StoredKind::Slack),
-            ("TRAILHOSE_ALERT_PAGERDUTY_SECRET", StoredKind::PagerDuty),
+            ("TRAILHOSE_ALERT_WEBHOOK_SECRET", StoredDestinationKind::Webhook),
+            ("TRAILHOSE_ALERT_SLACK_SECRET", StoredDestinationKind::Slack),
+            ("TRAILHOSE_ALERT_PAGERDUTY_SECRET", StoredDestinationKind::PagerDuty),
         ] {
             let Some(arn) = variables.get(name) else { continue };
             let parts: Vec<&str> = arn.splitn(6, ':').collect();
@@ -186,7 +186,10 @@ mod tests {
         ];
         let config = config(&variables).unwrap();
         let stored = |kind, arn: &str| StoredDestination { kind, arn: arn.into(), allow_private: true };
-        assert_eq!(config.stored, [stored(StoredKind::Webhook, secret), stored(StoredKind::PagerDuty, parameter)]);
+        assert_eq!(
+            config.stored,
+            [stored(StoredDestinationKind::Webhook, secret), stored(StoredDestinationKind::PagerDuty, parameter)]
+        );
         let names: Vec<_> = config.routes.iter().map(|route| route.destination.as_str()).collect();
         assert_eq!(names, ["webhook", "pagerduty"]);
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use trailhose_rules::{DetectionRule, RuleMatch, RuleSet};
 
 /// Where an event is stored. The event's own bytes give its length.
-pub(crate) struct EventPlace<'a> {
+pub(crate) struct EventLocation<'a> {
     /// The file or object.
     pub(crate) file: &'a str,
     /// The offset of the compressed member, or of the event itself.
@@ -16,7 +16,11 @@ pub(crate) struct EventPlace<'a> {
 }
 
 /// Returns the findings of an event, or `None` if the bytes are not a JSON object.
-pub(crate) fn findings_in(rules: &RuleSet, event: &[u8], place: &EventPlace<'_>) -> Option<Vec<DetectionFinding>> {
+pub(crate) fn findings_in(
+    rules: &RuleSet,
+    event: &[u8],
+    location: &EventLocation<'_>,
+) -> Option<Vec<DetectionFinding>> {
     let matches = rules.try_evaluate(event)?;
     if matches.is_empty() {
         return Some(Vec::new());
@@ -33,9 +37,9 @@ pub(crate) fn findings_in(rules: &RuleSet, event: &[u8], place: &EventPlace<'_>)
         principal: text(&fields.principal),
         address: text(&fields.address),
         error: text(&fields.error),
-        file: place.file.to_owned(),
-        member: place.member,
-        offset: place.offset,
+        file: location.file.to_owned(),
+        member: location.member,
+        offset: location.offset,
         length: event.len() as u64,
     };
     Some(matches.iter().map(|found| finding(found, pointer.clone())).collect())

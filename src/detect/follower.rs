@@ -3,7 +3,7 @@
 //! Findings and the alerts that follow from them are durable before their events are acknowledged. If a batch is delivered
 //! again after a kill, it has the same findings, and recording them again has no effect.
 
-use super::findings_in::{EventPlace, findings_in};
+use super::findings_in::{EventLocation, findings_in};
 use crate::alert::{AlertSender, SendReport};
 use crate::finding::Grouping;
 use crate::finding_store::{RecordedFindings, Route};
@@ -66,12 +66,12 @@ impl Follower for DetectFollower {
         let files: HashMap<i64, &str> = batch.files.iter().map(|(number, path)| (*number, path.as_str())).collect();
         let mut findings = Vec::new();
         for (event, bytes) in batch.iter() {
-            let place = EventPlace {
+            let location = EventLocation {
                 file: files.get(&event.file).copied().unwrap_or_default(),
                 member: event.position.member,
                 offset: event.position.offset.into(),
             };
-            findings.extend(findings_in(&self.rules, bytes, &place).unwrap_or_default());
+            findings.extend(findings_in(&self.rules, bytes, &location).unwrap_or_default());
         }
         let now = jiff::Timestamp::now().as_second();
         let recorded = self.state.record_findings(&findings, &self.grouping, &self.routes, now);

@@ -189,7 +189,7 @@ impl LakeDetection {
     /// Sends the pending alerts of a destination. If the destination is not usable, only counts them.
     async fn send_to(&self, to: &Arc<dyn AlertDestination>, is_usable: bool) -> Result<SendReport, String> {
         // In most cases nothing is pending, and this read costs less than the two writes of a lease.
-        let pending = self.store.pending_alerts(to.name()).await.map_err(|error| error.to_string())?.1;
+        let pending = self.store.pending_alerts(to.name()).await.map_err(|error| error.to_string())?.count;
         if pending == 0 || !is_usable {
             return Ok(SendReport { pending, ..SendReport::default() });
         }
@@ -198,7 +198,7 @@ impl LakeDetection {
         let Some(lease) = lease else { return Ok(SendReport::default()) };
         // Repeats until nothing is due. The sender ends if a circuit is open.
         let (_ends, ended) = watch::channel(true);
-        let policy = SendPolicy { last_alerts: SEND_TIME, ..SendPolicy::default() };
+        let policy = SendPolicy { final_send_time: SEND_TIME, ..SendPolicy::default() };
         let sent = AlertSender::new(Arc::clone(&self.store), vec![Arc::clone(to)], policy).run(ended).await;
         self.store.release(lease).await.map_err(|error| error.to_string())?;
         sent.map_err(|error| error.to_string())

@@ -28,7 +28,7 @@ pub use lease::DestinationLease;
 #[cfg(feature = "operate")]
 pub use review::TestProgress;
 
-use super::{Circuit, FindingStore, PendingAlert, RecordedFindings, Route};
+use super::{Circuit, FindingStore, PendingAlert, PendingAlerts, RecordedFindings, Route};
 use crate::aws;
 use crate::finding::{Alert, DetectionFinding, Grouping};
 use crate::ledger::store::StoreError;
@@ -93,7 +93,7 @@ impl DynamoFindings {
     }
 
     /// Returns the read units and the write units that the requests of this store consumed, rounded up.
-    pub fn units(&self) -> (u64, u64) {
+    pub fn consumed_units(&self) -> (u64, u64) {
         (self.units.read.load(Ordering::Relaxed).div_ceil(10), self.units.write.load(Ordering::Relaxed).div_ceil(10))
     }
 
@@ -286,7 +286,7 @@ impl FindingStore for DynamoFindings {
         self.first_due(destination, now).await
     }
 
-    async fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), StoreError> {
+    async fn pending_alerts(&self, destination: &str) -> Result<PendingAlerts, StoreError> {
         self.count_pending(destination).await
     }
 

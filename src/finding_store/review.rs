@@ -84,7 +84,7 @@ pub struct StoredFinding {
     /// Its group.
     pub group: String,
     /// The start of its window, in seconds since 1970.
-    pub window: i64,
+    pub window_start: i64,
     /// The event time, in seconds since 1970, if it is valid.
     pub time: Option<i64>,
     /// When it was recorded, in seconds since 1970.

@@ -36,7 +36,7 @@ pub enum SecretSource {
     /// An environment variable.
     Variable(String),
     /// A text that was read before.
-    Text {
+    Loaded {
         /// Where it was read from, for messages.
         origin: String,
         /// The text.
@@ -81,7 +81,7 @@ impl SecretSource {
         let text = match self {
             Self::File(path) => read_file(path).map_err(|reason| SecretError::File(path.clone(), reason))?,
             Self::Variable(name) => std::env::var(name).map_err(|_| SecretError::Variable(name.clone()))?,
-            Self::Text { text, .. } => text.expose().to_owned(),
+            Self::Loaded { text, .. } => text.expose().to_owned(),
         };
         let secrets: Vec<Secret> = text.split_whitespace().map(Secret::new).collect();
         match secrets.is_empty() {
@@ -106,7 +106,7 @@ impl fmt::Display for SecretSource {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
-            Self::Text { origin, .. } => f.write_str(origin),
+            Self::Loaded { origin, .. } => f.write_str(origin),
         }
     }
 }

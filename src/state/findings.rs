@@ -146,7 +146,7 @@ fn finding_row(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
         id: row.get(0)?,
         rule: row.get(1)?,
         group: row.get(2)?,
-        window: row.get(3)?,
+        window_start: row.get(3)?,
         time: row.get(4)?,
         recorded: row.get(5)?,
         state: row.get(6)?,

@@ -6,7 +6,9 @@
 use super::findings::{parse_json, to_json};
 use super::{StateDatabase, StateError};
 use crate::finding::{Alert, DetectionFinding, Grouping};
-use crate::finding_store::{AlertState, Circuit, FindingStore, PendingAlert, RecordedFindings, Route, StoredAlert};
+use crate::finding_store::{
+    AlertState, Circuit, FindingStore, PendingAlert, PendingAlerts, RecordedFindings, Route, StoredAlert,
+};
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -49,15 +51,16 @@ impl StateDatabase {
         found.map_err(|error| self.failed(error))
     }
 
-    /// Returns when the next alert of a destination is due, in milliseconds since 1970, and the number of its pending
-    /// alerts.
+    /// Returns the number of pending alerts of a destination, and when the next one is due.
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), StateError> {
+    pub fn pending_alerts(&self, destination: &str) -> Result<PendingAlerts, StateError> {
         let sql = "SELECT min(due), count(*) FROM alerts WHERE destination = ?1 AND state = 'pending'";
         let found = self.connection().prepare_cached(sql).and_then(|mut pending| {
-            pending.query_row([destination], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))
+            pending.query_row([destination], |row| {
+                Ok(PendingAlerts { next_due: row.get(0)?, count: row.get::<_, i64>(1)?.cast_unsigned() })
+            })
         });
         found.map_err(|error| self.failed(error))
     }
@@ -213,7 +216,7 @@ impl FindingStore for StateDatabase {
         StateDatabase::next_alert(self, destination, now)
     }
 
-    async fn pending_alerts(&self, destination: &str) -> Result<(Option<i64>, u64), StateError> {
+    async fn pending_alerts(&self, destination: &str) -> Result<PendingAlerts, StateError> {
         StateDatabase::pending_alerts(self, destination)
     }
 

@@ -24,7 +24,7 @@ pub const MAX_FIELDS_BYTES: usize = 4_096;
 
 /// The maximum size of each text that a finding copies from its event, in bytes, for example of the principal. The event ID
 /// is not cut.
-pub const MAX_TEXT_BYTES: usize = 2_048;
+pub const MAX_COPIED_TEXT_BYTES: usize = 2_048;
 
 /// The ID of a finding: 128 bits of a hash of the rule's ID, the rule's version and the event's ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,8 +163,8 @@ impl DetectionFinding {
         let mut left = MAX_FIELDS_BYTES;
         for (path, value) in fields {
             let field = MatchedField {
-                path: cut(path, MAX_VALUE_BYTES).to_owned(),
-                value: cut(value, MAX_VALUE_BYTES).to_owned(),
+                path: truncated(path, MAX_VALUE_BYTES).to_owned(),
+                value: truncated(value, MAX_VALUE_BYTES).to_owned(),
             };
             match left.checked_sub(field.path.len() + field.value.len()) {
                 Some(rest) => {
@@ -194,14 +194,14 @@ fn shortened(mut event: EventPointer) -> EventPointer {
         &mut event.error,
     ];
     for text in texts {
-        let length = cut(text, MAX_TEXT_BYTES).len();
+        let length = truncated(text, MAX_COPIED_TEXT_BYTES).len();
         text.truncate(length);
     }
     event
 }
 
 /// Returns the longest start of a text that has at most `limit` bytes.
-pub fn cut(text: &str, limit: usize) -> &str {
+pub fn truncated(text: &str, limit: usize) -> &str {
     match text.len() <= limit {
         true => text,
         false => &text[..(0..=limit).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)],

@@ -50,9 +50,9 @@ async fn main() -> Result<(), Error> {
         close_after: config.close_after,
     };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let before = store.units();
+        let before = store.consumed_units();
         let (response, tally) = answer(&detection, event.payload.get()).await;
-        let after = store.units();
+        let after = store.consumed_units();
         report(&tally, (after.0 - before.0, after.1 - before.1));
         response
     }))

@@ -134,7 +134,9 @@ async fn test(names: &[String], config: &Path, json: bool) -> Result<u8, String>
         }
         let reason = match destination.send(&alert, alert.recorded).await {
             SendOutcome::Delivered => None,
-            SendOutcome::Retry { reason, .. } | SendOutcome::Blocked { reason } | SendOutcome::Refused { reason } => {
+            SendOutcome::Retry { reason, .. }
+            | SendOutcome::DestinationUnusable { reason }
+            | SendOutcome::AlertRefused { reason } => {
                 code = NOT_SENT;
                 Some(one_line(&reason))
             }

@@ -2,7 +2,7 @@
 
 use crate::args::FindingTableArgs;
 use crate::components::Aws;
-use trailhose::alert::StoredKind;
+use trailhose::alert::StoredDestinationKind;
 use trailhose::aws::{self, DeployedStack};
 use trailhose::finding_store::dynamodb::DynamoFindings;
 
@@ -49,9 +49,9 @@ fn destinations(stack: &DeployedStack) -> Vec<String> {
     let topics = parameter("AlertTopicArns").unwrap_or_default().split(',').filter(|topic| !topic.is_empty());
     let mut names: Vec<String> = topics.chain(parameter("AlertBusArn")).map(str::to_owned).collect();
     for (name, kind) in [
-        ("AlertWebhookSecretArn", StoredKind::Webhook),
-        ("AlertSlackSecretArn", StoredKind::Slack),
-        ("AlertPagerDutySecretArn", StoredKind::PagerDuty),
+        ("AlertWebhookSecretArn", StoredDestinationKind::Webhook),
+        ("AlertSlackSecretArn", StoredDestinationKind::Slack),
+        ("AlertPagerDutySecretArn", StoredDestinationKind::PagerDuty),
     ] {
         names.extend(parameter(name).map(|_| kind.name().to_owned()));
     }

@@ -119,7 +119,7 @@ async fn list(store: &dyn FindingReview, filter: &FindingFilter, json: bool) -> 
             recorded: rfc3339(stored.recorded),
             rule_id: &stored.rule,
             group: &stored.group,
-            window: rfc3339(stored.window),
+            window: rfc3339(stored.window_start),
             finding: stored.finding.as_ref(),
         });
     }

@@ -1,6 +1,6 @@
 //! Reads an object of a lake and evaluates its events: JSON Lines with or without gzip, or one oversize event.
 
-use crate::detect::findings_in::{EventPlace, findings_in};
+use crate::detect::findings_in::{EventLocation, findings_in};
 use crate::finding::DetectionFinding;
 use crate::object::{Object, ObjectRef};
 use crate::source::Source;
@@ -85,7 +85,7 @@ fn evaluate(
         }
         let event = line.strip_suffix(b"\n").unwrap_or(&line);
         if !event.is_empty() {
-            match findings_in(rules, event, &EventPlace { file, member: 0, offset }) {
+            match findings_in(rules, event, &EventLocation { file, member: 0, offset }) {
                 Some(findings) => {
                     read.events += 1;
                     found.extend(findings);

@@ -2,7 +2,7 @@
 
 use super::item::{self, Key};
 use super::{Attributes, Cancelled, DynamoFindings};
-use crate::finding_store::{Circuit, PendingAlert};
+use crate::finding_store::{Circuit, PendingAlert, PendingAlerts};
 use crate::ledger::store::StoreError;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use std::collections::HashSet;
@@ -44,19 +44,19 @@ impl DynamoFindings {
         }
     }
 
-    pub(super) async fn count_pending(&self, destination: &str) -> Result<(Option<i64>, u64), StoreError> {
-        let (mut due, mut count, mut start) = (None, 0, None);
+    pub(super) async fn count_pending(&self, destination: &str) -> Result<PendingAlerts, StoreError> {
+        let (mut pending, mut start) = (PendingAlerts::default(), None);
         loop {
             let pk = format!("pending#{destination}");
             let (alerts, next) = self.page(&pk, None, Some(SELECTION), start).await?;
             for alert in &alerts {
                 let at = item::integer(alert, "due")?;
-                due = Some(due.map_or(at, |due: i64| due.min(at)));
-                count += 1;
+                pending.next_due = Some(pending.next_due.map_or(at, |due| due.min(at)));
+                pending.count += 1;
             }
             start = next;
             if start.is_none() {
-                return Ok((due, count));
+                return Ok(pending);
             }
         }
     }

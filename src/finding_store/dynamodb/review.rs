@@ -268,7 +268,7 @@ fn stored_finding(item: &Attributes) -> Result<StoredFinding, StoreError> {
         id: key.sk.strip_prefix("finding#").unwrap_or(&key.sk).to_owned(),
         rule: item::string(item, "rule_id")?.to_owned(),
         group: item::string(item, "group_id")?.to_owned(),
-        window: item::integer(item, "window_start")?,
+        window_start: item::integer(item, "window_start")?,
         time: item::optional_integer(item, "time")?,
         recorded: item::integer(item, "recorded")?,
         state: optional_text(item, "finding_state").unwrap_or_else(|| suppressed.name().to_owned()),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::finding::{EventPointer, RuleSummary};
-use crate::finding_store::Circuit;
+use crate::finding_store::{Circuit, PendingAlerts};
 use crate::state::{AlertState, STATE_FILE};
 use proptest::prelude::*;
 use trailhose_rules::RuleLevel;
@@ -168,7 +168,7 @@ fn alerts_of_a_group_are_due_in_order_and_do_not_delay_other_groups() {
     state.record_sent("oncall", other.number, NOW).unwrap();
     assert_eq!(state.circuit("oncall").unwrap(), Circuit::default(), "a success closes the circuit");
     assert_eq!(state.next_alert("oncall", 999).unwrap(), None, "the summary waits for the first alert of its group");
-    assert_eq!(state.pending_alerts("oncall").unwrap(), (Some(0), 2));
+    assert_eq!(state.pending_alerts("oncall").unwrap(), PendingAlerts { count: 2, next_due: Some(0) });
     let retried = state.next_alert("oncall", 1_000).unwrap().unwrap();
     assert_eq!((retried.number, retried.attempts), (first.number, 1));
     state.record_failed(retried.number, "status 400").unwrap();

@@ -118,7 +118,7 @@ impl RunningDetection {
         let recorded = *self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         let mut alerts = *self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
         // An error is reported by the detection itself, which reads the same file.
-        let pending = |route: &Route| self.state.pending_alerts(&route.destination).map_or(0, |(_, pending)| pending);
+        let pending = |route: &Route| self.state.pending_alerts(&route.destination).map_or(0, |pending| pending.count);
         alerts.pending = self.routes.iter().map(pending).sum();
         counts(&recorded, &alerts)
     }
