@@ -20,7 +20,7 @@ mod webhook;
 
 pub use batch::{ForwardRequest, ForwardedEvent};
 pub use destination::{ForwardOutcome, ItemOutcome, check_header};
-pub use follower::{ForwardEnd, ForwardPolicy};
+pub use follower::{ForwardPhase, ForwardPolicy};
 pub use redaction::RedactionConfig;
 pub use runner::{Forward, ForwardReport};
 
@@ -62,9 +62,9 @@ pub struct ForwardConfig {
     /// Headers of every request.
     pub headers: Vec<(String, String)>,
     /// The source of the keys that sign the requests, one key on each line.
-    pub keys: Option<SecretSource>,
+    pub signing_keys: Option<SecretSource>,
     /// The scheme and the credentials of the header `Authorization`.
-    pub token: Option<(String, SecretSource)>,
+    pub credentials: Option<(String, SecretSource)>,
     /// Decides which events are sent.
     pub filter: Filter,
     /// The limits of a batch.
@@ -141,8 +141,8 @@ impl ForwardConfig {
             preset: Preset::Webhook(BatchFormat::Ndjson),
             put: false,
             headers: Vec::new(),
-            keys: None,
-            token: None,
+            signing_keys: None,
+            credentials: None,
             filter: Filter::default(),
             limits: BatchLimits { events: MAX_EVENTS, bytes: MAX_BYTES },
             events_per_second: None,
@@ -173,7 +173,7 @@ impl ForwardSink {
         let endpoint = Endpoint::open(&config).map_err(named)?;
         let destination: Arc<dyn ForwardDestination> = match &config.preset {
             Preset::Webhook(format) => {
-                Arc::new(webhook::SignedWebhook::new(endpoint, *format, config.keys.as_ref()).map_err(named)?)
+                Arc::new(webhook::SignedWebhook::new(endpoint, *format, config.signing_keys.as_ref()).map_err(named)?)
             }
             Preset::Splunk(splunk) => {
                 let opened = splunk::Splunk::new(endpoint, &config.url, config.allow_private, splunk);
@@ -197,12 +197,12 @@ impl ForwardSink {
     ///
     /// # Errors
     /// The event cannot be redacted.
-    pub fn event(&self, bytes: &[u8], position: impl FnOnce() -> String) -> Result<ForwardedEvent, String> {
+    pub fn prepare_event(&self, bytes: &[u8], position: impl FnOnce() -> String) -> Result<ForwardedEvent, String> {
         ForwardedEvent::new(bytes, position, self.redaction.as_deref())
     }
 
     /// Returns the request with these events.
-    pub fn request<'a>(&self, events: &'a [ForwardedEvent]) -> ForwardRequest<'a> {
+    pub fn build_request<'a>(&self, events: &'a [ForwardedEvent]) -> ForwardRequest<'a> {
         let content = Bytes::from(self.destination.body(events));
         let body = if self.config.gzip { batch::gzip(&content).into() } else { content.clone() };
         ForwardRequest { id: batch::batch_id(events), events, content, body }

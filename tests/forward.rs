@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use trailhose::backoff::Pace;
-use trailhose::forward::{Forward, ForwardConfig, ForwardEnd, ForwardPolicy, ForwardReport, ForwardSink};
+use trailhose::forward::{Forward, ForwardConfig, ForwardPhase, ForwardPolicy, ForwardReport, ForwardSink};
 use trailhose::sink::jsonl::CommittedSegments;
 use trailhose::state::StateDatabase;
 
@@ -83,17 +83,17 @@ impl Delivered {
         StateDatabase::open(&self.out.path().join(".trailhose/state.db")).unwrap()
     }
 
-    fn forward(&self, config: ForwardConfig, policy: ForwardPolicy, ends: watch::Receiver<ForwardEnd>) -> Forward {
+    fn forward(&self, config: ForwardConfig, policy: ForwardPolicy, phase: watch::Receiver<ForwardPhase>) -> Forward {
         let ledger = self.out.path().join(".trailhose/ledger.db");
         let segments = Arc::new(CommittedSegments::open(self.out.path(), &ledger).unwrap());
         let sink = ForwardSink::open(ForwardConfig { allow_private: true, ..config }).unwrap();
-        Forward::new(sink, segments, Arc::new(self.state()), policy, ends).unwrap()
+        Forward::new(sink, segments, Arc::new(self.state()), policy, phase).unwrap()
     }
 
     /// Sends what is delivered, and ends.
     async fn drain(&self, config: ForwardConfig) -> ForwardReport {
-        let (_ends, ended) = watch::channel(ForwardEnd::Drain);
-        self.forward(config, quick(), ended).run().await
+        let (_sender, phase) = watch::channel(ForwardPhase::Drain);
+        self.forward(config, quick(), phase).run().await
     }
 }
 
@@ -416,16 +416,16 @@ async fn destination_that_refuses_every_event_opens_the_circuit() {
     let delivered = Delivered::new(100);
     let receiver = Receiver::start(Answer::status(422)).await;
     let policy = ForwardPolicy { last_retries: Duration::from_millis(50), ..quick() };
-    let (_ends, ended) = watch::channel(ForwardEnd::Drain);
-    let report = delivered.forward(ForwardConfig::new("a", &receiver.url), policy, ended).run().await;
+    let (_sender, phase) = watch::channel(ForwardPhase::Drain);
+    let report = delivered.forward(ForwardConfig::new("a", &receiver.url), policy, phase).run().await;
     assert!(report.error.unwrap().contains("10 events in a row were refused"));
     let stored = delivered.state().refused_events("a", 1_000).unwrap();
     assert_eq!(stored.len(), 10, "the first ones are stored");
     assert_eq!(delivered.state().follower("forward-a").unwrap().unwrap().events, 0, "the position is kept");
     // `forward retry` gets past ten further events.
     delivered.state().retry_forward("a").unwrap();
-    let (_ends, ended) = watch::channel(ForwardEnd::Drain);
-    let report = delivered.forward(ForwardConfig::new("a", &receiver.url), policy, ended).run().await;
+    let (_sender, phase) = watch::channel(ForwardPhase::Drain);
+    let report = delivered.forward(ForwardConfig::new("a", &receiver.url), policy, phase).run().await;
     assert!(report.error.is_some());
     assert_eq!(delivered.state().refused_events("a", 1_000).unwrap().len(), 20);
     receiver.set(Answer::status(200));
@@ -439,8 +439,8 @@ async fn wait_beyond_the_longest_one_is_over() {
     let delivered = Delivered::new(5);
     let receiver = Receiver::start(Answer::status(200)).await;
     for (days, is_sent) in [(1.0 / 24.0, false), (3_650.0, true)] {
-        let (_ends, ended) = watch::channel(ForwardEnd::Drain);
-        let forward = delivered.forward(ForwardConfig::new("a", &receiver.url), quick(), ended);
+        let (_sender, phase) = watch::channel(ForwardPhase::Drain);
+        let forward = delivered.forward(ForwardConfig::new("a", &receiver.url), quick(), phase);
         let now = jiff::Timestamp::now().as_millisecond();
         let until = now + (days * 86_400_000.0) as i64;
         delivered.state().record_forward_failure("a", until, "status 500").unwrap();
@@ -480,13 +480,13 @@ async fn interrupt_does_not_wait_for_a_destination_that_hangs() {
     let delivered = Delivered::new(10);
     let receiver = Receiver::start(Answer::Hang).await;
     let policy = ForwardPolicy { last_response: Duration::from_millis(100), ..quick() };
-    let (ends, ended) = watch::channel(ForwardEnd::Running);
-    let running = tokio::spawn(delivered.forward(ForwardConfig::new("a", &receiver.url), policy, ended).run());
+    let (sender, phase) = watch::channel(ForwardPhase::Running);
+    let running = tokio::spawn(delivered.forward(ForwardConfig::new("a", &receiver.url), policy, phase).run());
     while receiver.requests().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let interrupted = Instant::now();
-    ends.send_replace(ForwardEnd::Stop);
+    sender.send_replace(ForwardPhase::Stop);
     let report = running.await.unwrap();
     assert!(interrupted.elapsed() < Duration::from_secs(5), "{:?}", interrupted.elapsed());
     assert!(report.error.unwrap().contains("interrupted before the response"));
@@ -569,9 +569,9 @@ async fn name_of_a_private_address_is_refused_at_the_connection() {
     let segments = Arc::new(CommittedSegments::open(delivered.out.path(), &ledger).unwrap());
     let config = ForwardConfig::new("a", format!("https://localhost:{port}/hook"));
     let sink = ForwardSink::open(config).unwrap();
-    let (_ends, ended) = watch::channel(ForwardEnd::Drain);
+    let (_sender, phase) = watch::channel(ForwardPhase::Drain);
     let policy = ForwardPolicy { last_retries: Duration::ZERO, ..quick() };
-    let forward = Forward::new(sink, segments, Arc::new(delivered.state()), policy, ended).unwrap();
+    let forward = Forward::new(sink, segments, Arc::new(delivered.state()), policy, phase).unwrap();
     let error = forward.run().await.error.unwrap();
     assert!(error.contains("which is not public"), "{error}");
     assert!(receiver.requests().is_empty());

@@ -109,7 +109,7 @@ impl Endpoint {
         }
         let mut headers = config.headers.clone();
         let mut secret = None;
-        if let Some((scheme, source)) = &config.token {
+        if let Some((scheme, source)) = &config.credentials {
             let read = source.read().map_err(|error| error.to_string())?;
             headers.push(("authorization".into(), format!("{scheme} {}", read.expose())));
             secret = Some(read);

@@ -60,7 +60,11 @@ impl Elastic {
         let parsed = serde_json::from_slice::<BulkResponse>(&reply.body).ok();
         let items = parsed.map(|parsed| parsed.items).filter(|items| items.len() == events);
         let Some(items) = items else {
-            let reason = format!("status {} without the answer of a bulk API", reply.status);
+            let reason = format!(
+                "status {}, but the response does not contain one result for each of the {events} events: check that the URL is \
+                 that of a bulk API",
+                reply.status
+            );
             return ForwardOutcome::Retry { after: None, reason };
         };
         let outcomes: Vec<ItemOutcome> = items

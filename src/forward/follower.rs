@@ -60,7 +60,7 @@ impl ForwardPolicy {
 
 /// Whether a forward continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForwardEnd {
+pub enum ForwardPhase {
     /// More events can be delivered.
     Running,
     /// No more events are delivered. Delivered events are sent while the destination accepts them.
@@ -121,7 +121,7 @@ pub(super) struct ForwardFollower {
     follower: String,
     policy: ForwardPolicy,
     state: Arc<StateDatabase>,
-    ends: watch::Receiver<ForwardEnd>,
+    phase: watch::Receiver<ForwardPhase>,
     /// The size of the smallest batch that was too large.
     too_large: usize,
     /// With a rate limit: the earliest time of the next request.
@@ -136,12 +136,12 @@ impl ForwardFollower {
         sink: ForwardSink,
         state: Arc<StateDatabase>,
         policy: ForwardPolicy,
-        ends: watch::Receiver<ForwardEnd>,
+        phase: watch::Receiver<ForwardPhase>,
     ) -> Self {
         let follower = follower_name(sink.name());
         let too_large = sink.config.limits.bytes.saturating_add(1);
         let counts = SentCounts::default();
-        Self { sink, follower, policy, state, ends, too_large, next_request: None, deadline: None, counts }
+        Self { sink, follower, policy, state, phase, too_large, next_request: None, deadline: None, counts }
     }
 
     pub(super) fn forward(&self) -> &str {
@@ -151,7 +151,8 @@ impl ForwardFollower {
     /// Sends the refused events that `trailhose forward retry` selected. An event that is refused again stays stored.
     pub(super) async fn send_refused_again(&mut self) -> Result<(), Unsent> {
         while let Some(refused) = self.state.next_retried_event(self.sink.name())? {
-            let event = self.sink.event(&refused.content, || refused.event_id.clone()).map_err(Unsent::Stopped)?;
+            let event =
+                self.sink.prepare_event(&refused.content, || refused.event_id.clone()).map_err(Unsent::Stopped)?;
             // The ID is stored too. For an event without an event ID, it depends on a position that is not stored.
             let event = event.with_id(refused.event_id.clone());
             let is_accepted = self.send_alone(&event, &refused.batch).await?;
@@ -278,7 +279,7 @@ impl ForwardFollower {
     /// Sends a batch until the destination accepts or refuses it, as a whole or event by event.
     async fn settle(&mut self, events: &[ForwardedEvent]) -> Result<Settled, Unsent> {
         let sink = self.sink.clone();
-        let request = sink.request(events);
+        let request = sink.build_request(events);
         loop {
             self.wait().await?;
             self.state.record_request(sink.name(), &request.id)?;
@@ -315,10 +316,10 @@ impl ForwardFollower {
 
     /// Sends a request once. After an interrupt, the response is awaited for at most [`ForwardPolicy::last_response`].
     async fn attempt(&mut self, sink: &ForwardSink, request: &ForwardRequest<'_>) -> Result<ForwardOutcome, Unsent> {
-        let mut ends = self.ends.clone();
+        let mut phase = self.phase.clone();
         let interrupted = async {
             // An error means that the sender was dropped: there is no interrupt.
-            if ends.wait_for(|end| *end == ForwardEnd::Stop).await.is_err() {
+            if phase.wait_for(|phase| *phase == ForwardPhase::Stop).await.is_err() {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(self.policy.last_response).await;
@@ -368,19 +369,19 @@ impl ForwardFollower {
     /// Waits until a request may be sent.
     async fn wait(&mut self) -> Result<(), Unsent> {
         loop {
-            let end = *self.ends.borrow();
+            let current = *self.phase.borrow();
             let stored = self.state.forward(self.sink.name())?.unwrap_or_default();
             let now = jiff::Timestamp::now().as_millisecond();
             let retry_wait = remaining_wait(stored.wait_until, now, self.policy.longest_wait());
             let rate_wait =
                 self.next_request.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
-            if end == ForwardEnd::Stop {
+            if current == ForwardPhase::Stop {
                 return Err(Unsent::Stopped("interrupted".into()));
             }
             if !stored.paused && retry_wait.max(rate_wait).is_zero() {
                 return Ok(());
             }
-            if end == ForwardEnd::Drain {
+            if current == ForwardPhase::Drain {
                 let last = self.policy.last_retries;
                 let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + last);
                 if stored.paused {
@@ -397,7 +398,7 @@ impl ForwardFollower {
                 }
             }
             let wait = if stored.paused { POLL } else { retry_wait.max(rate_wait).min(POLL) };
-            let _ = tokio::time::timeout(wait, self.ends.changed()).await;
+            let _ = tokio::time::timeout(wait, self.phase.changed()).await;
         }
     }
 }
@@ -434,7 +435,7 @@ impl Follower for ForwardFollower {
                 let path = files.get(&event.file).copied().unwrap_or_default();
                 format!("{path}:{}:{}", event.position.member, event.position.offset)
             };
-            events.push(self.sink.event(bytes, position)?);
+            events.push(self.sink.prepare_event(bytes, position)?);
         }
         self.send_all(events).await.map_err(Unsent::reason)
     }

@@ -212,7 +212,11 @@ impl ForwardDestination for Otlp {
             }
             None => ForwardOutcome::Retry {
                 after: None,
-                reason: format!("status {} without the answer of a receiver of log records", reply.status),
+                reason: format!(
+                    "status {}, but the response is not that of an OTLP receiver: check that the URL is the one for logs, which \
+                     usually ends with /v1/logs",
+                    reply.status
+                ),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! Runs a forward beside a sync.
 
 use super::ForwardSink;
-use super::follower::{ForwardEnd, ForwardFollower, ForwardPolicy, Unsent};
+use super::follower::{ForwardFollower, ForwardPhase, ForwardPolicy, Unsent};
 use crate::follow::{FollowError, FollowProgress, Follower, follow};
 use crate::sink::jsonl::CommittedSegments;
 use crate::state::{StateDatabase, StateError};
@@ -21,7 +21,7 @@ pub struct Forward {
     follower: ForwardFollower,
     segments: Arc<CommittedSegments>,
     state: Arc<StateDatabase>,
-    ends: watch::Receiver<ForwardEnd>,
+    phase: watch::Receiver<ForwardPhase>,
 }
 
 /// What a forward did in this process.
@@ -55,31 +55,33 @@ impl Forward {
         segments: Arc<CommittedSegments>,
         state: Arc<StateDatabase>,
         policy: ForwardPolicy,
-        ends: watch::Receiver<ForwardEnd>,
+        phase: watch::Receiver<ForwardPhase>,
     ) -> Result<Self, StateError> {
         state.add_forward(sink.name())?;
         // A prune must also wait for a forward that has not sent anything yet.
-        let follower = ForwardFollower::new(sink, Arc::clone(&state), policy, ends.clone());
+        let follower = ForwardFollower::new(sink, Arc::clone(&state), policy, phase.clone());
         if state.follower(follower.name())?.is_none() {
             let folder = segments.folder_id().to_owned();
             state.put_follower(follower.name(), &crate::state::FollowerState { folder, ..Default::default() })?;
         }
-        Ok(Self { follower, segments, state, ends })
+        Ok(Self { follower, segments, state, phase })
     }
 
-    /// Sends the delivered events while `ends` is [`ForwardEnd::Running`], and then what the new value asks for. After an
+    /// Sends the delivered events while `phase` is [`ForwardPhase::Running`], and then what the new value asks for. After an
     /// error, which is logged, the work continues after a pause. The report contains the error that ended the work.
     pub async fn run(mut self) -> ForwardReport {
         let error = loop {
             // Everything that is committed before this point is read below.
-            let end = *self.ends.borrow();
+            let current = *self.phase.borrow();
             let sent = self.send().await;
-            let pause = match (end, sent) {
-                (ForwardEnd::Running, Ok(())) => PAUSE,
+            let pause = match (current, sent) {
+                (ForwardPhase::Running, Ok(())) => PAUSE,
                 // The sync ended during this attempt. The remaining events are still sent.
-                (ForwardEnd::Running, Err(_)) if *self.ends.borrow() == ForwardEnd::Drain => continue,
-                (ForwardEnd::Running, Err(reason)) if *self.ends.borrow() == ForwardEnd::Stop => break Some(reason),
-                (ForwardEnd::Running, Err(reason)) => {
+                (ForwardPhase::Running, Err(_)) if *self.phase.borrow() == ForwardPhase::Drain => continue,
+                (ForwardPhase::Running, Err(reason)) if *self.phase.borrow() == ForwardPhase::Stop => {
+                    break Some(reason);
+                }
+                (ForwardPhase::Running, Err(reason)) => {
                     let seconds = PAUSE_AFTER_ERROR.as_secs();
                     tracing::warn!(
                         forward = self.follower.forward(),
@@ -89,7 +91,7 @@ impl Forward {
                 }
                 (_, sent) => break sent.err(),
             };
-            let _ = tokio::time::timeout(pause, self.ends.wait_for(|end| *end != ForwardEnd::Running)).await;
+            let _ = tokio::time::timeout(pause, self.phase.wait_for(|phase| *phase != ForwardPhase::Running)).await;
         };
         self.report(error)
     }
@@ -97,8 +99,8 @@ impl Forward {
     async fn send(&mut self) -> Result<(), String> {
         self.follower.send_refused_again().await.map_err(Unsent::reason)?;
         let (segments, state) = (Arc::clone(&self.segments), Arc::clone(&self.state));
-        let ends = self.ends.clone();
-        let is_stopped = move || *ends.borrow() == ForwardEnd::Stop;
+        let phase = self.phase.clone();
+        let is_stopped = move || *phase.borrow() == ForwardPhase::Stop;
         let followed = follow(&mut self.follower, &segments, &state, &is_stopped, &|_: &FollowProgress| {}).await;
         match followed {
             Ok(_) => Ok(()),

@@ -155,7 +155,8 @@ impl ForwardDestination for Splunk {
             },
             (ForwardOutcome::Accepted, None) => ForwardOutcome::Retry {
                 after: None,
-                reason: "status 200 without the answer of a Splunk collector".into(),
+                reason: "status 200, but the response is not that of Splunk's HTTP Event Collector: check the URL"
+                    .into(),
             },
             // Incorrect index (7), channel missing (10) or invalid (11), acknowledgement disabled (14): every event is refused.
             (ForwardOutcome::Refused { status, response }, Some(CollectorResponse { code: 7 | 10 | 11 | 14, .. })) => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use trailhose::backoff::Pace;
-use trailhose::forward::{ForwardConfig, ForwardEnd, ForwardPolicy};
+use trailhose::forward::{ForwardConfig, ForwardPhase, ForwardPolicy};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn destination_that_asks_to_wait_is_not_asked_earlier() {
@@ -34,8 +34,8 @@ async fn five_failures_in_a_row_open_the_circuit() {
     let hour = Duration::from_secs(3_600);
     let open = Pace { base: hour, cap: hour };
     let policy = ForwardPolicy { open, last_retries: Duration::from_secs(1), ..quick() };
-    let (_ends, ended) = watch::channel(ForwardEnd::Drain);
-    let report = delivered.forward(ForwardConfig::new("a", &receiver.url), policy, ended).run().await;
+    let (_sender, phase) = watch::channel(ForwardPhase::Drain);
+    let report = delivered.forward(ForwardConfig::new("a", &receiver.url), policy, phase).run().await;
     assert!(report.error.unwrap().contains("status 500"));
     assert_eq!((report.failures, receiver.requests().len()), (5, 5), "nothing is sent while the circuit is open");
     assert_eq!(delivered.state().follower("forward-a").unwrap().unwrap().events, 0, "the position is kept");

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use trailhose::forward::{ForwardConfig, ForwardEnd, ForwardPolicy, OtlpEncoding, Preset, SplunkConfig};
+use trailhose::forward::{ForwardConfig, ForwardPhase, ForwardPolicy, OtlpEncoding, Preset, SplunkConfig};
 use trailhose::http::SecretSource;
 
 fn path(request: &Message) -> &str {
@@ -125,7 +125,7 @@ async fn splunk_batches_wait_for_the_indexers() {
     let answering = Arc::clone(&collector);
     receiver.decide(move |request| answering.lock().unwrap().answer(request));
     let config = ForwardConfig {
-        token: Some(("Splunk".into(), token(delivered.out.path(), "hunter2"))),
+        credentials: Some(("Splunk".into(), token(delivered.out.path(), "hunter2"))),
         ..splunk(&receiver, true)
     };
     let report = delivered.drain(config).await;
@@ -153,11 +153,11 @@ async fn splunk_settings_that_are_wrong_block_without_a_loss() {
         number += 1;
         let config = ForwardConfig {
             name: format!("splunk{number}"),
-            token: Some(("Splunk".into(), token(folder, token_text))),
+            credentials: Some(("Splunk".into(), token(folder, token_text))),
             ..splunk(&receiver, acknowledge)
         };
-        let (_ends, ended) = watch::channel(ForwardEnd::Drain);
-        let report = delivered.forward(config, policy, ended).run().await;
+        let (_sender, phase) = watch::channel(ForwardPhase::Drain);
+        let report = delivered.forward(config, policy, phase).run().await;
         let error = report.error.unwrap();
         assert!(error.contains(expected) && !error.contains("hunter2"), "{expected}: {error}");
         assert_eq!((report.events, report.refused), (0, 0), "{expected}");
@@ -171,7 +171,8 @@ async fn splunk_settings_that_are_wrong_block_without_a_loss() {
     // 200 with an error body.
     let busy = json!({"text": "Server is busy hunter2", "code": 9});
     blocked(Some(busy), 200, "hunter2", true, "status 200 with code 9: Server is busy").await;
-    blocked(Some(json!("welcome")), 200, "hunter2", true, "without the answer of a Splunk collector").await;
+    blocked(Some(json!("welcome")), 200, "hunter2", true, "the response is not that of Splunk's HTTP Event Collector")
+        .await;
 }
 
 /// A bulk API: documents by their IDs.
@@ -314,18 +315,18 @@ async fn other_answers_with_status_200_are_failures() {
     let bulk = Preset::Elastic { index: Some("i".into()) };
     let protobuf = Preset::Otlp(OtlpEncoding::Protobuf);
     let cases = [
-        (bulk.clone(), b"<html>welcome</html>".to_vec(), "without the answer of a bulk API"),
-        (bulk.clone(), one.to_string().into_bytes(), "without the answer of a bulk API"),
+        (bulk.clone(), b"<html>welcome</html>".to_vec(), "the response does not contain one result for each of the"),
+        (bulk.clone(), one.to_string().into_bytes(), "the response does not contain one result for each of the"),
         (bulk, denied.to_string().into_bytes(), "status 403 of an event"),
-        (protobuf, b"<html>welcome</html>".to_vec(), "without the answer of a receiver of log records"),
-        (Preset::Otlp(OtlpEncoding::Json), b"<html>".to_vec(), "without the answer of a receiver of log records"),
+        (protobuf, b"<html>welcome</html>".to_vec(), "the response is not that of an OTLP receiver"),
+        (Preset::Otlp(OtlpEncoding::Json), b"<html>".to_vec(), "the response is not that of an OTLP receiver"),
     ];
     for (number, (preset, body, expected)) in cases.into_iter().enumerate() {
         receiver.set(Answer::Reply(200, Vec::new(), body));
         let url = receiver.url.replace("/hook", "/_bulk");
         let config = ForwardConfig { preset, ..ForwardConfig::new(format!("a{number}"), url) };
-        let (_ends, ended) = watch::channel(ForwardEnd::Drain);
-        let report = delivered.forward(config, policy, ended).run().await;
+        let (_sender, phase) = watch::channel(ForwardPhase::Drain);
+        let report = delivered.forward(config, policy, phase).run().await;
         assert_eq!((report.events, report.refused), (0, 0), "{expected}");
         let error = report.error.unwrap();
         assert!(error.contains(expected), "{error}");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use trailhose::forward::{ForwardConfig, ForwardEnd, ForwardPolicy, ForwardReport};
+use trailhose::forward::{ForwardConfig, ForwardPhase, ForwardPolicy, ForwardReport};
 use trailhose::http::TlsFiles;
 
 fn file(name: &str) -> PathBuf {
@@ -68,10 +68,10 @@ async fn server(certificate: &str, needs_client: bool) -> (String, Arc<AtomicUsi
 }
 
 async fn send(delivered: &Delivered, name: &str, url: &str, tls: TlsFiles) -> ForwardReport {
-    let (_ends, ended) = watch::channel(ForwardEnd::Drain);
+    let (_sender, phase) = watch::channel(ForwardPhase::Drain);
     let policy = ForwardPolicy { last_retries: Duration::ZERO, ..quick() };
     let config = ForwardConfig { tls, ..ForwardConfig::new(name, url) };
-    delivered.forward(config, policy, ended).run().await
+    delivered.forward(config, policy, phase).run().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

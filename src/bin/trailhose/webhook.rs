@@ -53,10 +53,10 @@ pub(crate) fn check_unused(args: &WebhookArgs, spool: Option<&Path>) -> Result<(
 pub(crate) fn config(name: &str, url: &str, args: &WebhookArgs) -> trailhose::forward::ForwardConfig {
     use trailhose::http::SecretSource;
 
-    let token = args.token_file.clone().map(|path| ("Bearer".to_owned(), SecretSource::File(path)));
+    let credentials = args.token_file.clone().map(|path| ("Bearer".to_owned(), SecretSource::File(path)));
     trailhose::forward::ForwardConfig {
-        keys: args.keys_file.clone().map(SecretSource::File),
-        token,
+        signing_keys: args.keys_file.clone().map(SecretSource::File),
+        credentials,
         allow_private: args.allow_private,
         ..trailhose::forward::ForwardConfig::new(name, url)
     }

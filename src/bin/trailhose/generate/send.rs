@@ -32,7 +32,7 @@ pub(super) async fn run(bucket: &SyntheticBucket, url: &str, args: &WebhookArgs)
             .map_err(|error| format!("{key}: {error}"))?;
         let file: LogFile<'_> = serde_json::from_str(&text).map_err(|error| format!("{key}: {error}"))?;
         for (number, event) in file.records.iter().enumerate() {
-            let event = sink.event(event.get().as_bytes(), || format!("{key}:{number}"))?;
+            let event = sink.prepare_event(event.get().as_bytes(), || format!("{key}:{number}"))?;
             if batch.len() == MAX_EVENTS || bytes + event.bytes().len() >= MAX_BYTES {
                 if !send(&sink, &batch).await {
                     return Ok(NOT_ACCEPTED);
@@ -56,7 +56,7 @@ pub(super) async fn run(bucket: &SyntheticBucket, url: &str, args: &WebhookArgs)
 
 /// Sends a batch. Returns whether it is accepted.
 async fn send(sink: &ForwardSink, events: &[ForwardedEvent]) -> bool {
-    let request = sink.request(events);
+    let request = sink.build_request(events);
     for attempt in 1.. {
         let reason = match sink.send(&request).await {
             ForwardOutcome::Accepted => return true,

@@ -162,8 +162,8 @@ impl ForwardTable {
             preset,
             put: put.unwrap_or(false),
             headers: self.headers.into_iter().map(|(name, value)| (name, value.into_inner())).collect(),
-            keys: source("keys", self.keys_file, self.keys_env, folder)?,
-            token: token.map(|token| (scheme, token)),
+            signing_keys: source("keys", self.keys_file, self.keys_env, folder)?,
+            credentials: token.map(|token| (scheme, token)),
             filter,
             limits,
             events_per_second: number("events_per_second", self.events_per_second.as_ref(), 1..=1_000_000)?,
@@ -281,8 +281,8 @@ mod tests {
         );
         let [forward] = &settings.unwrap().forwards[..] else { panic!("one forward") };
         assert_eq!((forward.name.as_str(), &forward.preset), ("siem", &Preset::Webhook(BatchFormat::JsonArray)));
-        assert_eq!(forward.keys, Some(SecretSource::File("conf/keys".into())));
-        assert_eq!(forward.token, Some(("ApiKey".into(), SecretSource::Variable("TOKEN".into()))));
+        assert_eq!(forward.signing_keys, Some(SecretSource::File("conf/keys".into())));
+        assert_eq!(forward.credentials, Some(("ApiKey".into(), SecretSource::Variable("TOKEN".into()))));
         assert_eq!((forward.limits.events, forward.limits.bytes), (10, 1_000_000));
         assert_eq!((forward.events_per_second, forward.gzip), (Some(5), false));
         assert_eq!(forward.tls.ca.as_deref(), Some(Path::new("conf/ca.pem")));

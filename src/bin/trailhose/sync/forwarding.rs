@@ -9,14 +9,14 @@ use crate::text::{counted, one_line};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
-use trailhose::forward::{Forward, ForwardEnd, ForwardPolicy, ForwardReport, ForwardSink};
+use trailhose::forward::{Forward, ForwardPhase, ForwardPolicy, ForwardReport, ForwardSink};
 
 /// What is opened before the first object is read, so that an error starts nothing.
 pub(crate) struct PreparedForwards(Vec<ForwardSink>);
 
 /// Forwards that run.
 pub(crate) struct RunningForwards {
-    ends: watch::Sender<ForwardEnd>,
+    phase: watch::Sender<ForwardPhase>,
     threads: Vec<JoinHandle<Result<ForwardReport, String>>>,
 }
 
@@ -41,12 +41,12 @@ impl PreparedForwards {
         }
         let followed = FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger))?;
         let state = Arc::new(followed.state()?);
-        let (ends, ended) = watch::channel(ForwardEnd::Running);
+        let (sender, phase) = watch::channel(ForwardPhase::Running);
         let mut threads = Vec::new();
         for sink in self.0 {
             let name = format!("forward-{}", sink.name());
             let (segments, state) = (Arc::clone(&followed.segments), Arc::clone(&state));
-            let forward = Forward::new(sink, segments, state, ForwardPolicy::default(), ended.clone());
+            let forward = Forward::new(sink, segments, state, ForwardPolicy::default(), phase.clone());
             let forward = forward.map_err(|error| error.to_string())?;
             let run = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -58,13 +58,13 @@ impl PreparedForwards {
             };
             threads.push(std::thread::Builder::new().name(name).spawn(run).map_err(|error| error.to_string())?);
         }
-        Ok(Some(RunningForwards { ends, threads }))
+        Ok(Some(RunningForwards { phase: sender, threads }))
     }
 }
 
 impl Drop for RunningForwards {
     fn drop(&mut self) {
-        self.ends.send_replace(ForwardEnd::Stop);
+        self.phase.send_replace(ForwardPhase::Stop);
     }
 }
 
@@ -72,14 +72,14 @@ impl RunningForwards {
     /// Sends the rest of the delivered events, as long as the destinations accept them, and ends. After an interrupt, only
     /// the responses to the last requests are awaited.
     pub(crate) async fn end(mut self, mut halt: watch::Receiver<bool>) -> Result<Vec<ForwardReport>, String> {
-        self.ends.send_replace(ForwardEnd::Drain);
+        self.phase.send_replace(ForwardPhase::Drain);
         let threads = std::mem::take(&mut self.threads);
         let mut joined =
             tokio::task::spawn_blocking(move || threads.into_iter().map(JoinHandle::join).collect::<Vec<_>>());
         let ended = tokio::select! {
             ended = &mut joined => ended,
             Ok(_) = halt.wait_for(|&halt| halt) => {
-                self.ends.send_replace(ForwardEnd::Stop);
+                self.phase.send_replace(ForwardPhase::Stop);
                 joined.await
             }
         };
