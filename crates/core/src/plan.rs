@@ -20,7 +20,7 @@ mod restate;
 pub mod sql;
 mod time;
 
-pub use field::{Column, FreeField, Path, PathStep, QueryField};
+pub use field::{Column, Path, PathStep, QueryField, ServiceField};
 pub use predicate::{MAX_DEPTH, Network, Predicate, ValueTest};
 pub use time::{parse_end, parse_start};
 

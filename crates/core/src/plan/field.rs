@@ -16,13 +16,13 @@ pub enum QueryField {
     Path(Path),
 }
 
-/// A path within a [`FreeField`], for example `requestParameters.bucketName`.
+/// A path within a [`ServiceField`], for example `requestParameters.bucketName`.
 ///
 /// A name selects a field of an object, and `[N]` selects an element of an array, from 0. A path with a step that does not
 /// exist in the event has no value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Path {
-    root: FreeField,
+    root: ServiceField,
     steps: Vec<PathStep>,
 }
 
@@ -40,7 +40,7 @@ const MAX_STEPS: usize = 32;
 
 /// An object whose fields depend on the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FreeField {
+pub enum ServiceField {
     /// `requestParameters`
     RequestParameters,
     /// `responseElements`
@@ -49,8 +49,8 @@ pub enum FreeField {
     AdditionalEventData,
 }
 
-impl FreeField {
-    /// All free fields.
+impl ServiceField {
+    /// All of them.
     pub const ALL: [Self; 3] = [Self::RequestParameters, Self::ResponseElements, Self::AdditionalEventData];
 
     /// Returns the name in an event.
@@ -206,7 +206,7 @@ impl Path {
     ///
     /// # Errors
     /// No step, more than 32 steps, or a name that is empty or contains a control character.
-    pub fn new(root: FreeField, steps: Vec<PathStep>) -> Result<Self, PlanError> {
+    pub fn new(root: ServiceField, steps: Vec<PathStep>) -> Result<Self, PlanError> {
         if steps.is_empty() || steps.len() > MAX_STEPS {
             return Err(PlanError::new(format!(
                 "a path below {} has {} steps: expected 1 to {MAX_STEPS}",
@@ -228,12 +228,12 @@ impl Path {
     ///
     /// # Errors
     /// The name is empty or contains a control character.
-    pub fn name(root: FreeField, name: &str) -> Result<Self, PlanError> {
+    pub fn name(root: ServiceField, name: &str) -> Result<Self, PlanError> {
         Self::new(root, vec![PathStep::Name(name.to_owned())])
     }
 
     /// Returns the field that the path starts in.
-    pub fn root(&self) -> FreeField {
+    pub fn root(&self) -> ServiceField {
         self.root
     }
 
@@ -285,7 +285,7 @@ impl FromStr for QueryField {
         if let Some(column) = Column::ALL.iter().find(|column| column.name() == text) {
             return Ok(Self::Column(*column));
         }
-        for root in FreeField::ALL {
+        for root in ServiceField::ALL {
             if let Some(rest) = text.strip_prefix(root.name())
                 && rest.starts_with(['.', '['])
             {

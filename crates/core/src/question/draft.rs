@@ -2,8 +2,8 @@
 
 use super::noun::parameter;
 use crate::plan::{
-    Aggregate, Column, Comparison, EventOrder, FreeField, GroupColumn, Groups, Having, Plan, PlanError, PlanOutput,
-    Predicate, QueryField, Scope, SortKey, TimeSpan, ValueTest,
+    Aggregate, Column, Comparison, EventOrder, GroupColumn, Groups, Having, Plan, PlanError, PlanOutput, Predicate,
+    QueryField, Scope, ServiceField, SortKey, TimeSpan, ValueTest,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -120,7 +120,7 @@ impl Draft {
         all.extend(any(self.errors.iter().map(|kind| self.error(kind)).collect()));
         all.extend(self.has_mfa.map(|has_mfa| {
             if self.is_login() {
-                let used = parameter(FreeField::AdditionalEventData, "MFAUsed");
+                let used = parameter(ServiceField::AdditionalEventData, "MFAUsed");
                 Predicate::equals(used, if has_mfa { "Yes" } else { "No" })
             } else {
                 Predicate::equals(Column::MfaAuthenticated, if has_mfa { "true" } else { "false" })
@@ -143,7 +143,7 @@ impl Draft {
     fn error(&self, kind: &ErrorKind) -> Predicate {
         let code = |test| Predicate::Field(Column::ErrorCode.into(), test);
         let contains = |parts: &[&str]| code(ValueTest::Contains(parts.iter().map(|&part| part.to_owned()).collect()));
-        let login = |result| Predicate::equals(parameter(FreeField::ResponseElements, "ConsoleLogin"), result);
+        let login = |result| Predicate::equals(parameter(ServiceField::ResponseElements, "ConsoleLogin"), result);
         match kind {
             ErrorKind::Failed if self.is_login() => login("Failure"),
             ErrorKind::Successful if self.is_login() => login("Success"),

@@ -1,6 +1,6 @@
 //! Families of nouns: the resources that events are about, and event names that do not follow from verb and noun.
 
-use crate::plan::FreeField;
+use crate::plan::ServiceField;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -293,11 +293,11 @@ pub(super) fn plural(word: &str) -> String {
 
 /// A path below `requestParameters`.
 pub(super) fn request_parameter(name: &str) -> crate::plan::QueryField {
-    parameter(FreeField::RequestParameters, name)
+    parameter(ServiceField::RequestParameters, name)
 }
 
 /// A path of one name.
-pub(super) fn parameter(root: FreeField, name: &str) -> crate::plan::QueryField {
+pub(super) fn parameter(root: ServiceField, name: &str) -> crate::plan::QueryField {
     // A constant name is not empty, so the path is valid.
     let path = crate::plan::Path::name(root, name);
     path.map_or_else(|_| crate::plan::Column::RequestParameters.into(), crate::plan::QueryField::Path)

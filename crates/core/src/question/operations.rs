@@ -5,7 +5,7 @@ use super::noun::{self, Family};
 use super::object::Noun;
 use super::verb::Verb;
 use super::vocabulary::Vocabulary;
-use crate::plan::{FreeField, Path, PathStep, Predicate, QueryField};
+use crate::plan::{Path, PathStep, Predicate, QueryField, ServiceField};
 
 /// The source that distinguishes events of the same name.
 pub(super) fn needed_source(names: &[String], source: Option<String>) -> Vec<String> {
@@ -37,7 +37,7 @@ pub(super) fn status(group: &[FoundVerb], names: &[String]) -> Option<Predicate>
     let wanted =
         group.first().and_then(is_on).filter(|wanted| group.iter().all(|found| is_on(found) == Some(*wanted)))?;
     let steps = path.iter().map(|name| PathStep::Name((*name).to_owned())).collect();
-    let path = Path::new(FreeField::RequestParameters, steps).ok()?;
+    let path = Path::new(ServiceField::RequestParameters, steps).ok()?;
     Some(Predicate::equals(QueryField::Path(path), if wanted { on } else { off }))
 }
 

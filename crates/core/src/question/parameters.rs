@@ -7,7 +7,7 @@ use super::draft::{Draft, EventClause, any};
 use super::object::Noun;
 use super::operations::unique;
 use super::vocabulary::Vocabulary;
-use crate::plan::{FreeField, Path, PathStep, Predicate, QueryField, ValueTest};
+use crate::plan::{Path, PathStep, Predicate, QueryField, ServiceField, ValueTest};
 
 /// Events whose parameters contain a name in a list or a structure, and the parameter that contains it in other events.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -228,7 +228,7 @@ fn available(field: &QueryField, events: &[(String, Vec<String>)]) -> Vec<QueryF
         CREATED.iter().filter(|(created, of, _)| *of == parameter && events.iter().any(|(event, _)| event == created))
     {
         let steps = path.iter().map(|&name| PathStep::Name(name.to_owned())).collect();
-        let response = Path::new(FreeField::ResponseElements, steps).ok().map(QueryField::Path);
+        let response = Path::new(ServiceField::ResponseElements, steps).ok().map(QueryField::Path);
         fields.extend(response.filter(|response| !fields.contains(response)));
     }
     fields
@@ -241,7 +241,7 @@ fn effective_sources(clause: &EventClause, services: &[String]) -> Vec<String> {
 /// The first name of a path below `requestParameters`.
 fn parameter_of(field: &QueryField) -> Option<&str> {
     match field {
-        QueryField::Path(path) if path.root() == FreeField::RequestParameters => match path.steps().first() {
+        QueryField::Path(path) if path.root() == ServiceField::RequestParameters => match path.steps().first() {
             Some(PathStep::Name(name)) => Some(name),
             _ => None,
         },

@@ -2,8 +2,8 @@
 
 use super::QueryRow;
 use crate::plan::{
-    Aggregate, Column, EventOrder, FreeField, GroupColumn, Groups, PathStep, Plan, PlanOutput, Predicate, QueryField,
-    Scope, ValueTest,
+    Aggregate, Column, EventOrder, GroupColumn, Groups, PathStep, Plan, PlanOutput, Predicate, QueryField, Scope,
+    ServiceField, ValueTest,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -188,5 +188,5 @@ fn group(groups: &Groups, events: &[&Value]) -> Vec<QueryRow> {
     rows.into_iter().map(|(key, aggregates)| [key, aggregates].concat()).collect()
 }
 
-/// The free fields of the generated events.
-pub(super) const FREE_FIELDS: [FreeField; 2] = [FreeField::RequestParameters, FreeField::ResponseElements];
+/// The service fields of the generated events.
+pub(super) const SERVICE_FIELDS: [ServiceField; 2] = [ServiceField::RequestParameters, ServiceField::ResponseElements];

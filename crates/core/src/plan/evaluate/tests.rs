@@ -1,4 +1,4 @@
-use super::naive::{self, FREE_FIELDS};
+use super::naive::{self, SERVICE_FIELDS};
 use super::*;
 use crate::plan::{
     Aggregate, Comparison, GroupColumn, Groups, Having, Network, Path, PathStep, PlanOutput, QueryField, SortKey,
@@ -87,7 +87,7 @@ fn field() -> impl Strategy<Value = QueryField> {
         select(vec!["bucketName", "list", "a", "nosuch"]).prop_map(|name| PathStep::Name(name.to_owned())),
         (0..3usize).prop_map(PathStep::Index),
     ];
-    let path = (select(FREE_FIELDS.to_vec()), vec(step, 1..4))
+    let path = (select(SERVICE_FIELDS.to_vec()), vec(step, 1..4))
         .prop_map(|(root, steps)| QueryField::Path(Path::new(root, steps).unwrap()));
     prop_oneof![3 => select(columns.to_vec()).prop_map(QueryField::from), 1 => path]
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{FreeField, Having, Path, PlanOutput};
+use crate::plan::{Having, Path, PlanOutput, ServiceField};
 use proptest::prelude::*;
 
 fn restate(rest: &str) -> String {
@@ -38,7 +38,7 @@ fn plans_are_restated() {
 }
 
 fn field() -> impl Strategy<Value = QueryField> {
-    let path = Path::name(FreeField::RequestParameters, "name").unwrap();
+    let path = Path::name(ServiceField::RequestParameters, "name").unwrap();
     prop::sample::select(vec![
         QueryField::Column(Column::EventName),
         QueryField::Column(Column::ErrorCode),
