@@ -9,7 +9,7 @@ use trailhose_rules::{InvalidRule, LoadedRules, MAX_FILE_BYTES, RuleSet};
 const MAX_FILES: usize = 20_000;
 
 /// Maximum nesting depth of folders.
-const MAX_DEPTH: usize = 16;
+const MAX_FOLDER_DEPTH: usize = 16;
 
 /// The rule files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum RuleFilesError {
     #[error("rules: {} contains no file with the extension yml or yaml", .0.display())]
     Empty(PathBuf),
     /// The folder contains too many files or levels of folders.
-    #[error("rules: {} has more than {MAX_FILES} rule files or {MAX_DEPTH} levels of folders", .0.display())]
+    #[error("rules: {} has more than {MAX_FILES} rule files or {MAX_FOLDER_DEPTH} levels of folders", .0.display())]
     TooMany(PathBuf),
 }
 
@@ -94,7 +94,7 @@ fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, links: &mut Vec<P
             continue;
         }
         if kind.is_dir() {
-            if depth == MAX_DEPTH {
+            if depth == MAX_FOLDER_DEPTH {
                 return Err(RuleFilesError::TooMany(folder.to_owned()));
             }
             find(&path, depth + 1, files, links)?;

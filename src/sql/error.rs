@@ -1,6 +1,6 @@
 //! Why a statement failed, and what to do.
 
-use super::guard::{Denial, MAX_STATEMENT_BYTES, MAX_TEXT_BYTES, StopCheck, StopReason};
+use super::guard::{Denial, MAX_SQLITE_TEXT_BYTES, MAX_STATEMENT_BYTES, StopCheck, StopReason};
 use super::names::QuotedStatement;
 use super::{SqlLimits, TABLE, table};
 use crate::suggest;
@@ -106,7 +106,7 @@ fn stopped(reason: StopReason, limits: SqlLimits) -> SqlError {
 
 fn too_big(statement: &str) -> String {
     if i32::try_from(statement.len()).is_ok_and(|length| length <= MAX_STATEMENT_BYTES) {
-        format!("a text exceeds {} MiB", MAX_TEXT_BYTES >> 20)
+        format!("a text exceeds {} MiB", MAX_SQLITE_TEXT_BYTES >> 20)
     } else {
         format!("the statement exceeds {} MiB", MAX_STATEMENT_BYTES >> 20)
     }

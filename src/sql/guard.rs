@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use trailhose_virtual_table::ReadOnlyTable;
 
 /// Maximum size of a text that SQLite creates, in bytes. The largest events have 1 MiB.
-pub(super) const MAX_TEXT_BYTES: i32 = 64 << 20;
+pub(super) const MAX_SQLITE_TEXT_BYTES: i32 = 64 << 20;
 
 /// Maximum length of a statement, in bytes.
 pub(super) const MAX_STATEMENT_BYTES: i32 = 1 << 20;
@@ -100,7 +100,7 @@ fn restricted(
     for (limit, value) in [
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
         (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
-        (Limit::SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES),
+        (Limit::SQLITE_LIMIT_LENGTH, MAX_SQLITE_TEXT_BYTES),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, MAX_STATEMENT_BYTES),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),

@@ -21,6 +21,7 @@ pub use error::{DecodeError, JsonDefect};
 pub use fields::{EventOffsets, FieldOffsets, MAX_IDENTITY_FIELDS, MAX_SELECTED_FIELDS, SelectedFields};
 pub use foreign::ForeignFormat;
 pub use line_offsets::{LineOffsets, LineReader};
+pub(crate) use scan::MAX_JSON_DEPTH;
 
 use crate::event::members::members;
 use crate::event::{EventId, EventScope, minute_in_window};

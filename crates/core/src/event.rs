@@ -112,12 +112,12 @@ pub fn minute_in_window(start: i64, id: EventId) -> i64 {
 
 impl EventScope {
     /// Maximum bytes of a text that is stored unchanged. Accounts and regions are less than half as long.
-    const MAX_TEXT_BYTES: usize = 64;
+    const MAX_SCOPE_TEXT_BYTES: usize = 64;
 
     /// Returns the text as stored in a scope: unchanged, or its hash if it is longer than any account or region. An
     /// object may have as many scopes as events, and all of them stay in memory until the object is done.
     pub fn text(text: &[u8]) -> Cow<'_, str> {
-        if text.len() <= Self::MAX_TEXT_BYTES {
+        if text.len() <= Self::MAX_SCOPE_TEXT_BYTES {
             return String::from_utf8_lossy(text);
         }
         format!("={}", EventId::hash(b"place", text)).into()

@@ -21,7 +21,7 @@ pub mod sql;
 mod time;
 
 pub use field::{Column, Path, PathStep, QueryField, ServiceField};
-pub use predicate::{MAX_DEPTH, Network, Predicate, ValueTest};
+pub use predicate::{MAX_PREDICATE_DEPTH, Network, Predicate, ValueTest};
 pub use time::{parse_end, parse_start};
 
 use jiff::Timestamp;

@@ -15,7 +15,7 @@ pub const MAX_FILE_BYTES: usize = 128 << 10;
 const MAX_VALUES: usize = 20_000;
 
 /// Maximum nesting depth of a document.
-const MAX_DEPTH: usize = 32;
+const MAX_DOCUMENT_DEPTH: usize = 32;
 
 /// A parsed document.
 #[derive(Debug)]
@@ -152,8 +152,8 @@ struct ValueLimit<'c> {
 
 impl ValueLimit<'_> {
     fn nested<E: Error>(&self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
+        if self.depth == MAX_DOCUMENT_DEPTH {
+            return Err(E::custom(format_args!("nested deeper than {MAX_DOCUMENT_DEPTH} levels")));
         }
         Ok(Self { values: self.values, depth: self.depth + 1 })
     }

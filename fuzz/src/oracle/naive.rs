@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::io::Read;
 
 /// Maximum nesting depth that the decoder documents.
-const MAX_DEPTH: usize = 128;
+const MAX_JSON_DEPTH: usize = 128;
 
 /// A decoded event.
 #[derive(Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ fn check_depth(value: &RawValue) -> Option<()> {
             b'}' | b']' => depth -= 1,
             _ => {}
         }
-        if depth > MAX_DEPTH {
+        if depth > MAX_JSON_DEPTH {
             return None;
         }
         at += token_length(&bytes[at..]);

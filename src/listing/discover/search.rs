@@ -9,7 +9,7 @@ use crate::listing::unit::Layout;
 use crate::source::{ListPage, SourceError};
 
 /// How many folders deep to search for `AWSLogs/`. Covers several trails in one bucket whose prefixes contain a slash.
-const MAX_DEPTH: usize = 2;
+const MAX_SEARCH_DEPTH: usize = 2;
 
 /// Maximum number of folders to search, each with one list request. If a folder contains more subfolders than may still
 /// be searched, none of them is searched: the bucket is also used for other data, and the trail's prefix must be given.
@@ -97,7 +97,7 @@ impl Discovery {
 
     fn process_without_layout(&mut self, folder: String, page: ListPage) {
         let is_leaf = page.prefixes.is_empty();
-        let is_deep = self.depth(&folder) >= MAX_DEPTH;
+        let is_deep = self.depth(&folder) >= MAX_SEARCH_DEPTH;
         if page.next.is_some() || (!is_leaf && (is_deep || !self.reserve(page.prefixes.len()))) {
             self.search.unwalked.push(UnwalkedFolder::Whole(folder));
             return;
@@ -120,7 +120,7 @@ impl Discovery {
             return siblings.into_iter().for_each(|sibling| self.push_unit(sibling, Layout::Flat));
         }
         let is_complete = page.next.is_none();
-        if is_complete && self.depth(&folder) < MAX_DEPTH && self.reserve(siblings.len()) {
+        if is_complete && self.depth(&folder) < MAX_SEARCH_DEPTH && self.reserve(siblings.len()) {
             self.push_searched(siblings);
         } else {
             siblings.into_iter().for_each(|sibling| self.skip_folder(sibling));
@@ -134,7 +134,7 @@ impl Discovery {
 
     /// Searches a folder within an `AWSLogs/`, or records it as unvisited.
     pub(super) fn search_or_skip(&mut self, folder: String) {
-        if self.request.coverage != Coverage::Everything && self.depth(&folder) <= MAX_DEPTH && self.reserve(1) {
+        if self.request.coverage != Coverage::Everything && self.depth(&folder) <= MAX_SEARCH_DEPTH && self.reserve(1) {
             self.push_searched(vec![folder]);
         } else {
             self.skip_folder(folder);

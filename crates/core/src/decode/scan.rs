@@ -14,7 +14,7 @@ use super::string::{self, ScannedString};
 use std::ops::Range;
 
 /// Maximum nesting depth, as in `serde_json`. A CloudTrail event has a depth of about 10.
-pub(super) const MAX_DEPTH: u32 = 128;
+pub(crate) const MAX_JSON_DEPTH: u32 = 128;
 
 /// A field of an event that the pipeline reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,7 +298,7 @@ impl<'a, M: MemberRecorder> Scan<'a, M> {
 
     #[inline(always)]
     fn descend(&mut self, object: u128, rest: &'a [u8]) -> Result<(), Fault> {
-        if self.depth == MAX_DEPTH {
+        if self.depth == MAX_JSON_DEPTH {
             return self.invalid(&JsonDefect::Nesting);
         }
         self.depth += 1;

@@ -21,8 +21,8 @@
 //! `event_id` instead of `time` looks up one event. `events` with `columns` and `order` instead of `groups` lists events.
 
 use super::{
-    Aggregate, EventOrder, Groups, Having, MAX_DEPTH, Network, Plan, PlanError, PlanOutput, Predicate, QueryField,
-    Scope, SortKey, TimeSpan, ValueTest,
+    Aggregate, EventOrder, Groups, Having, MAX_PREDICATE_DEPTH, Network, Plan, PlanError, PlanOutput, Predicate,
+    QueryField, Scope, SortKey, TimeSpan, ValueTest,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -149,8 +149,8 @@ impl From<Plan> for PlanForm {
 
 impl PredicateForm {
     fn predicate(self, depth: usize) -> Result<Predicate, PlanError> {
-        if depth > MAX_DEPTH {
-            return Err(PlanError::new(format!("predicates are nested more than {MAX_DEPTH} deep")));
+        if depth > MAX_PREDICATE_DEPTH {
+            return Err(PlanError::new(format!("predicates are nested more than {MAX_PREDICATE_DEPTH} deep")));
         }
         let several = |forms: Vec<Self>| -> Result<Vec<Predicate>, PlanError> {
             forms.into_iter().map(|form| form.predicate(depth + 1)).collect()

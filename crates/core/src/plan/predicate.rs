@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Maximum nesting depth of predicates.
-pub const MAX_DEPTH: usize = 64;
+pub const MAX_PREDICATE_DEPTH: usize = 64;
 
 /// Maximum number of predicates and values of a plan.
 const MAX_SIZE: usize = 10_000;
@@ -80,8 +80,8 @@ impl Predicate {
     }
 
     fn check_at(&self, depth: usize, size: &mut usize) -> Result<(), PlanError> {
-        if depth > MAX_DEPTH {
-            return Err(PlanError::new(format!("predicates are nested more than {MAX_DEPTH} deep")));
+        if depth > MAX_PREDICATE_DEPTH {
+            return Err(PlanError::new(format!("predicates are nested more than {MAX_PREDICATE_DEPTH} deep")));
         }
         *size += 1;
         match self {

@@ -1,10 +1,8 @@
 //! The path of a field, and the values that it has in an event.
 
+use crate::decode::MAX_JSON_DEPTH;
 use crate::event::field::FieldKind;
 use crate::event::json::{Leaf, RawValue, for_each_element, for_each_member};
-
-/// Maximum nesting depth of a value, as in the decoder.
-const MAX_DEPTH: u32 = 128;
 
 /// The path of a field: the names from the outermost object inwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl FieldPath {
     /// replaced by its elements. Without the field, there is no value.
     pub(super) fn values<'a>(&self, top: RawValue<'a>) -> Vec<Leaf<'a>> {
         let mut found = Vec::new();
-        collect(top, &self.names[1..], MAX_DEPTH, &mut found);
+        collect(top, &self.names[1..], MAX_JSON_DEPTH, &mut found);
         found
     }
 }
