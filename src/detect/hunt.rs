@@ -33,7 +33,7 @@ pub struct Hunt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HuntMatch {
     /// The index of the rule in [`RuleSet::rules`].
-    pub rule: usize,
+    pub rule_index: usize,
     /// The event.
     pub event: EventContext,
     /// The fields by which it matches.
@@ -193,7 +193,7 @@ impl HuntVisitor {
         for RuleMatch { rule: _, rule_index, matched_fields, suppression } in matches {
             self.hits[rule_index].add(suppression.is_some(), context.time);
             let suppressed_by = suppression.map(|suppression| suppression.title.clone());
-            let found = HuntMatch { rule: rule_index, event: context.clone(), matched_fields, suppressed_by };
+            let found = HuntMatch { rule_index, event: context.clone(), matched_fields, suppressed_by };
             if self.found.blocking_send(found).is_err() {
                 return VisitOutcome::Enough;
             }

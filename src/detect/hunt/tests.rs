@@ -63,7 +63,7 @@ impl HuntSink for FoundMatches {
 async fn run(hunt: &Hunt) -> (HuntReport, Vec<HuntMatch>) {
     let mut collected = FoundMatches::default();
     let report = hunt.run(&QueryControl::default(), &mut collected).await.unwrap();
-    collected.matches.sort_by_key(|found| (found.event.event_id.clone(), found.rule));
+    collected.matches.sort_by_key(|found| (found.event.event_id.clone(), found.rule_index));
     (report, collected.matches)
 }
 
@@ -80,7 +80,7 @@ async fn matches_of_objects_are_found_once_and_counted_by_rule() {
     put_object(folder.path(), "2026/02/02", "BBBBBBBBBBBBBBBB", &[first, event("A", "2026-02-02T10:00:00Z", 3)]);
     let rules = rules(&["A", "B", "C"]);
     let (report, matches) = run(&hunt(folder.path(), &rules, None).await).await;
-    let found: Vec<_> = matches.iter().map(|found| (found.rule, &*found.event.event_name)).collect();
+    let found: Vec<_> = matches.iter().map(|found| (found.rule_index, &*found.event.event_name)).collect();
     assert_eq!(found, [(0, "A"), (1, "B"), (0, "A")]);
     assert_eq!(matches[0].event.principal, "arn:aws:iam::111122223333:user/u1");
     assert_eq!(matches[0].matched_fields, [MatchedField { path: "eventName".into(), value: "A".into() }]);

@@ -65,7 +65,7 @@ impl MatchPrinter {
     }
 
     fn write_json(&mut self, found: &HuntMatch) -> io::Result<()> {
-        let Some(rule) = self.rules.rules().nth(found.rule) else { return Ok(()) };
+        let Some(rule) = self.rules.rules().nth(found.rule_index) else { return Ok(()) };
         let fields = found.matched_fields.iter().map(|field| MatchedValue { field: &field.path, value: &field.value });
         let line = MatchLine {
             rule_id: &rule.id,
@@ -90,7 +90,7 @@ impl MatchPrinter {
     }
 
     fn keep_newest(&mut self) {
-        let key = |found: &HuntMatch| (Reverse(found.event.time), found.rule, found.event.event_id.clone());
+        let key = |found: &HuntMatch| (Reverse(found.event.time), found.rule_index, found.event.event_id.clone());
         self.newest.sort_by_cached_key(key);
         self.newest.truncate(self.args.limit);
     }
@@ -131,7 +131,7 @@ impl MatchPrinter {
 
     fn row(&self, found: &HuntMatch) -> Vec<Option<String>> {
         let event = &found.event;
-        let (level, title) = match self.rules.rules().nth(found.rule) {
+        let (level, title) = match self.rules.rules().nth(found.rule_index) {
             Some(rule) => (rule.level.as_str(), &*rule.title),
             None => ("", ""),
         };
