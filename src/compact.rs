@@ -247,12 +247,12 @@ impl LakeCompaction {
         replaces: Option<&str>,
     ) -> Result<String, CompactError> {
         let (key, bytes) = (DayRecord::key(arrived), record.to_bytes());
-        let conflict = match self.destination.write(&key, bytes.clone(), replaces).await {
+        let conflict = match self.destination.write_record(&key, bytes.clone(), replaces).await {
             Err(conflict @ CompactError::Conflict(_)) => conflict,
             written => return written,
         };
         // If the reply to a write is lost, its repetition is a conflict with itself. The bytes contain a random ID.
-        match self.destination.read(&key).await? {
+        match self.destination.read_record(&key).await? {
             Some(stored) if stored.bytes == bytes => Ok(stored.version),
             _ => Err(conflict),
         }
@@ -261,7 +261,7 @@ impl LakeCompaction {
     /// Returns the record of a day, with its version.
     async fn record(&self, arrived: Date) -> Result<(DayRecord, Option<String>), CompactError> {
         let key = DayRecord::key(arrived);
-        match self.destination.read(&key).await? {
+        match self.destination.read_record(&key).await? {
             Some(stored) => match DayRecord::parse(&stored.bytes, arrived) {
                 Ok(record) => Ok((record, Some(stored.version))),
                 Err(reason) => Err(CompactError::Record(key, reason)),
@@ -354,7 +354,7 @@ async fn verified(files: Vec<FinishedFile>) -> Result<Vec<FinishedFile>, Compact
 }
 
 /// Returns the statement that creates an Athena table over the Parquet files at a location.
-pub fn table_statement(database: &str, location: &str) -> String {
+pub fn create_table_statement(database: &str, location: &str) -> String {
     let location = location.trim_end_matches('/');
     format!(
         "CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`events_by_day` (\n{}\n)\nPARTITIONED BY (`day` string)\nSTORED AS \

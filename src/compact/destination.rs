@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub struct StoredRecord {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// Its version, which [`CompactDestination::write`] compares.
+    /// Its version, which [`CompactDestination::write_record`] compares.
     pub version: String,
 }
 
@@ -25,13 +25,13 @@ pub trait CompactDestination: Send + Sync + Debug {
     ///
     /// # Errors
     /// It cannot be read.
-    async fn read(&self, key: &str) -> Result<Option<StoredRecord>, CompactError>;
+    async fn read_record(&self, key: &str) -> Result<Option<StoredRecord>, CompactError>;
 
     /// Writes a record if its version is still `replaces`, where `None` means that it does not exist. Returns the new version.
     ///
     /// # Errors
     /// [`CompactError::Conflict`] if another process wrote it.
-    async fn write(&self, key: &str, bytes: Vec<u8>, replaces: Option<&str>) -> Result<String, CompactError>;
+    async fn write_record(&self, key: &str, bytes: Vec<u8>, replaces: Option<&str>) -> Result<String, CompactError>;
 
     /// Stores a file under a key. Replaces an existing file.
     ///
@@ -99,7 +99,7 @@ fn destination_error(path: &Path, error: &std::io::Error) -> CompactError {
 
 #[async_trait]
 impl CompactDestination for FolderDestination {
-    async fn read(&self, key: &str) -> Result<Option<StoredRecord>, CompactError> {
+    async fn read_record(&self, key: &str) -> Result<Option<StoredRecord>, CompactError> {
         let path = self.root.join(key);
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(StoredRecord { bytes, version: String::new() })),
@@ -108,7 +108,7 @@ impl CompactDestination for FolderDestination {
         }
     }
 
-    async fn write(&self, key: &str, bytes: Vec<u8>, _: Option<&str>) -> Result<String, CompactError> {
+    async fn write_record(&self, key: &str, bytes: Vec<u8>, _: Option<&str>) -> Result<String, CompactError> {
         self.store(key, |file| file.write_all(&bytes)).map(|()| String::new())
     }
 
@@ -161,7 +161,7 @@ impl BucketDestination {
 
 #[async_trait]
 impl CompactDestination for BucketDestination {
-    async fn read(&self, key: &str) -> Result<Option<StoredRecord>, CompactError> {
+    async fn read_record(&self, key: &str) -> Result<Option<StoredRecord>, CompactError> {
         let response = self.client.get_object().bucket(&self.bucket).key(self.key(key)).send().await;
         let object = match response {
             Ok(object) => object,
@@ -174,7 +174,7 @@ impl CompactDestination for BucketDestination {
         Ok(Some(StoredRecord { bytes: bytes.to_vec(), version }))
     }
 
-    async fn write(&self, key: &str, bytes: Vec<u8>, replaces: Option<&str>) -> Result<String, CompactError> {
+    async fn write_record(&self, key: &str, bytes: Vec<u8>, replaces: Option<&str>) -> Result<String, CompactError> {
         let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).content_type("application/json");
         let put = match replaces {
             Some(version) => put.if_match(version),

@@ -54,12 +54,12 @@ impl TestBucket {
 
 #[async_trait]
 impl CompactDestination for TestBucket {
-    async fn read(&self, key: &str) -> Result<Option<StoredRecord>, CompactError> {
+    async fn read_record(&self, key: &str) -> Result<Option<StoredRecord>, CompactError> {
         let objects = self.objects.lock().unwrap();
         Ok(objects.get(key).map(|(bytes, version)| StoredRecord { bytes: bytes.clone(), version: version.to_string() }))
     }
 
-    async fn write(&self, key: &str, bytes: Vec<u8>, replaces: Option<&str>) -> Result<String, CompactError> {
+    async fn write_record(&self, key: &str, bytes: Vec<u8>, replaces: Option<&str>) -> Result<String, CompactError> {
         let mut objects = self.objects.lock().unwrap();
         let version = objects.get(key).map(|(_, version)| version.to_string());
         if version.as_deref() != replaces {

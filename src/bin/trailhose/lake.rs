@@ -16,7 +16,7 @@ use tokio::sync::watch::Receiver;
 use trailhose::aws::BucketAccess;
 use trailhose::compact::{
     BucketDestination, CompactDestination, CompactError, CompactedDay, FolderDestination, LakeCompaction,
-    table_statement,
+    create_table_statement,
 };
 use trailhose::query::{QueryControl, QueryScan, ScanLayout};
 
@@ -63,7 +63,7 @@ fn table(args: &LakeTableArgs) -> Result<u8, String> {
         return Err("the location and the database must not contain quotes or backslashes".into());
     }
     let location = format!("s3://{bucket}/{key}");
-    print(&format!("{}\n", table_statement(&args.database, &location)));
+    print(&format!("{}\n", create_table_statement(&args.database, &location)));
     Ok(0)
 }
 
