@@ -60,6 +60,8 @@ fn check_names_invalid_documents_ended_suppressions_and_filtered_names() {
     let ran = run(&["rules", "check", text(rules.path())]);
     assert_eq!((ran.code(), ran.err().as_str()), (1, ""));
     assert!(ran.out().contains("f.yml:1: the suppression \"Old\" ended at 2020-01-01T00:00:00Z"), "{}", ran.out());
+    let result = run(&["rules", "check", text(rules.path()), "--json"]).json();
+    assert_eq!((&result["result"], result["warnings"].as_array().unwrap().len()), (&"warnings".into(), 1), "{result}");
 
     let rules = folder(&[
         ("a.yml", &good),

@@ -32,7 +32,7 @@ fn rule(kind: &str, name: &str, numbers: &[u32]) -> String {
 }
 
 #[test]
-fn check_reports_errors_findings_and_valid_files() {
+fn check_reports_errors_warnings_and_valid_files() {
     let valid = FilterFile::new(&rule("exclude", "first", &[1]));
     let ran = run(&["filter", "check", valid.path()]);
     assert_eq!((ran.code(), ran.err().as_str()), (0, ""));
@@ -41,14 +41,14 @@ fn check_reports_errors_findings_and_valid_files() {
     let shadowed = FilterFile::new(&(rule("exclude", "first", &[1, 2]) + &rule("exclude", "second", &[2])));
     let ran = run(&["filter", "check", shadowed.path()]);
     assert_eq!((ran.code(), ran.err().as_str()), (1, ""));
-    let finding = format!(
+    let warning = format!(
         "{}:4: exclude rule \"second\" has no effect: rule \"first\" on line 1 matches the same events",
         shadowed.path()
     );
-    assert!(ran.out().starts_with(&format!("{finding}\n")), "{}", ran.out());
+    assert!(ran.out().starts_with(&format!("{warning}\n")), "{}", ran.out());
     let said = run(&["filter", "check", shadowed.path(), "--json"]).json();
-    assert_eq!((&said["result"], &said["exit_code"]), (&"findings".into(), &1.into()));
-    assert_eq!(said["findings"], serde_json::json!([finding]));
+    assert_eq!((&said["result"], &said["exit_code"]), (&"warnings".into(), &1.into()));
+    assert_eq!(said["warnings"], serde_json::json!([warning]));
 
     let invalid = FilterFile::new("[[exclude]]\nwhen = [{ field = \"evntName\", equals = \"x\" }]\n[[exclud]]\n");
     let ran = run(&["filter", "check", invalid.path()]);

@@ -82,7 +82,7 @@ impl RuleSet {
     }
 
     /// Returns the number of filter documents without an expiry date, and the number of those with one.
-    pub fn filters(&self) -> (usize, usize) {
+    pub fn filter_counts(&self) -> (usize, usize) {
         let expiring = self.exclusions.iter().filter(|exclusion| exclusion.suppression.is_some()).count();
         (self.exclusions.len() - expiring, expiring)
     }

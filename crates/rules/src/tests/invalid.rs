@@ -135,7 +135,7 @@ fn filter_document_excludes_events_of_its_rules() {
         let found = loaded.rules.evaluate(br#"{"eventName":"A","userIdentity":{"arn":"ci/x"}}"#);
         assert_eq!(ids(&found), expected, "{targets}");
         assert_eq!(ids(&loaded.rules.evaluate(br#"{"eventName":"A","userIdentity":{"arn":"y"}}"#)), ["a", "b"]);
-        assert_eq!(loaded.rules.filters(), (1, 0));
+        assert_eq!(loaded.rules.filter_counts(), (1, 0));
     }
 }
 
@@ -173,7 +173,7 @@ fn suppression_ends_at_its_date_in_event_time() {
             assert_eq!(found.len(), 1, "{event}");
             assert_eq!(found[0].suppression.is_some(), expected, "{event}");
         }
-        assert_eq!(loaded.rules.filters(), (0, 1));
+        assert_eq!(loaded.rules.filter_counts(), (0, 1));
     }
 }
 

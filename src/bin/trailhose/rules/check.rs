@@ -10,7 +10,7 @@ use serde::Serialize;
 use trailhose::detect::{InvalidRule, RuleSet};
 
 /// Exit code: all rules are valid, but a rule names an unknown field or watches filtered events, or a suppression has ended.
-const FINDINGS: u8 = 1;
+const WARNINGS: u8 = 1;
 
 /// The result of a check.
 #[derive(Debug, Serialize)]
@@ -20,7 +20,7 @@ struct RuleCheckResult {
     filters: usize,
     suppressions: usize,
     invalid: Vec<InvalidDocument>,
-    findings: Vec<String>,
+    warnings: Vec<String>,
     exit_code: u8,
 }
 
@@ -40,22 +40,22 @@ impl From<InvalidRule> for InvalidDocument {
 
 pub(super) fn run(args: &RuleFolderArgs) -> Result<u8, String> {
     let loaded = super::read(&args.rules)?;
-    let mut findings = ended(&loaded.rules, Timestamp::now());
-    findings.extend(super::unknown_fields(&loaded.rules));
-    findings.extend(super::filter_warnings(&loaded.rules)?);
+    let mut warnings = ended(&loaded.rules, Timestamp::now());
+    warnings.extend(super::unknown_fields(&loaded.rules));
+    warnings.extend(super::filter_warnings(&loaded.rules)?);
     if !args.json {
         super::print_invalid(&error_word(), &loaded);
-        findings.iter().for_each(|finding| print(&format!("{finding}\n")));
+        warnings.iter().for_each(|warning| print(&format!("{warning}\n")));
     }
-    let (result, exit_code) = match (loaded.invalid.is_empty(), findings.is_empty()) {
+    let (result, exit_code) = match (loaded.invalid.is_empty(), warnings.is_empty()) {
         (false, _) => ("invalid", NOTHING_STARTED),
-        (true, false) => ("findings", FINDINGS),
+        (true, false) => ("warnings", WARNINGS),
         (true, true) => ("valid", 0),
     };
-    let (filters, suppressions) = loaded.rules.filters();
+    let (filters, suppressions) = loaded.rules.filter_counts();
     let rules = loaded.rules.rules().len();
     let invalid = loaded.invalid.into_iter().map(InvalidDocument::from).collect();
-    let result = RuleCheckResult { result, rules, filters, suppressions, invalid, findings, exit_code };
+    let result = RuleCheckResult { result, rules, filters, suppressions, invalid, warnings, exit_code };
     match args.json {
         true => print_json(&result),
         false => print(&text(args, &result)),
@@ -81,15 +81,15 @@ fn documents_are(count: usize) -> String {
     format!("{} {}", counted(count as u64, "document"), if count == 1 { "is" } else { "are" })
 }
 
-/// Returns one finding for each suppression that has ended.
+/// Returns one warning for each suppression that has ended.
 fn ended(rules: &RuleSet, now: Timestamp) -> Vec<String> {
     let ended = rules.suppressions().filter(|suppression| suppression.until <= now);
-    let finding = |suppression: &trailhose::detect::Suppression| {
+    let warning = |suppression: &trailhose::detect::Suppression| {
         let (file, line, title) = (&suppression.file, suppression.line, &suppression.title);
         one_line(&format!(
             "{file}:{line}: the suppression {title:?} ended at {}: remove or extend it",
             suppression.until
         ))
     };
-    ended.map(finding).collect()
+    ended.map(warning).collect()
 }
