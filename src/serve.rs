@@ -54,7 +54,7 @@ use days::LedgerDays;
 use events::IndexProgress;
 use folder::{TimedValue, size_with_log};
 use metrics::ServeMetrics;
-use openapi::{Refused, RefusedBody};
+use openapi::{BodyRefusalResponses, RefusalResponses};
 use problem::ApiProblem;
 use scheduler::Scheduler;
 use std::net::SocketAddr;

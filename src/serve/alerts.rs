@@ -95,7 +95,7 @@ const CURSOR_KIND: &str = "alerts";
 
 /// Lists alerts, the newest first.
 #[utoipa::path(get, path = "/v1/alerts", operation_id = "alerts", tag = "findings", params(AlertParameters),
-    responses((status = 200, body = AlertList), super::Refused))]
+    responses((status = 200, body = AlertList), super::RefusalResponses))]
 pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Parameters(parameters): Parameters<AlertParameters>,
@@ -118,7 +118,7 @@ pub(super) async fn list(
     responses(
         (status = 202, description = "The alert is pending"),
         (status = 404, body = ApiProblem, content_type = "application/problem+json"),
-        super::Refused
+        super::RefusalResponses
     ))]
 pub(super) async fn retry(
     State(api): State<Arc<ApiState>>,

@@ -135,7 +135,7 @@ pub(super) struct DayParameters {
 
 /// Returns objects, events and quarantined objects of each account and day of delivery.
 #[utoipa::path(get, path = "/v1/days", operation_id = "days", tag = "events", params(DayParameters),
-    responses((status = 200, body = DayList), super::Refused))]
+    responses((status = 200, body = DayList), super::RefusalResponses))]
 pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Parameters(parameters): Parameters<DayParameters>,

@@ -103,7 +103,7 @@ const READ_AT_ONCE: usize = 64;
 
 /// Lists events, the newest first. Events without a valid time are last.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "events", params(EventParameters),
-    responses((status = 200, body = EventList), super::Refused))]
+    responses((status = 200, body = EventList), super::RefusalResponses))]
 pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Parameters(parameters): Parameters<EventParameters>,
@@ -216,7 +216,7 @@ fn indexed(api: &ApiState) -> Result<IndexProgress, ApiProblem> {
     responses(
         (status = 200, body = Object, content_type = "application/json"),
         (status = 404, body = ApiProblem, content_type = "application/problem+json"),
-        super::Refused
+        super::RefusalResponses
     ))]
 pub(super) async fn show(
     State(api): State<Arc<ApiState>>,

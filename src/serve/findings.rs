@@ -122,7 +122,7 @@ const CURSOR_KIND: &str = "findings";
 
 /// Lists findings, the newest first.
 #[utoipa::path(get, path = "/v1/findings", operation_id = "findings", tag = "findings", params(FindingParameters),
-    responses((status = 200, body = FindingList), super::Refused))]
+    responses((status = 200, body = FindingList), super::RefusalResponses))]
 pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Parameters(parameters): Parameters<FindingParameters>,
@@ -164,7 +164,7 @@ fn find(api: &ApiState, id: &str) -> Result<StoredFinding, ApiProblem> {
     responses(
         (status = 200, body = Object),
         (status = 404, body = ApiProblem, content_type = "application/problem+json"),
-        super::Refused
+        super::RefusalResponses
     ))]
 pub(super) async fn show(
     State(api): State<Arc<ApiState>>,
@@ -175,7 +175,8 @@ pub(super) async fn show(
         let stored = find(&api, &id)?;
         let only_id = || {
             ApiProblem::not_found(
-                "only the ID of this finding is stored, because its rule exceeded findings_per_hour in this hour",
+                "the details of this finding are not stored: its rule had more findings in that hour than findings_per_hour. \
+                 Raise findings_per_hour in [detect] to store the details of later findings",
             )
         };
         let finding = stored.finding.as_ref().ok_or_else(only_id)?;
@@ -190,7 +191,7 @@ pub(super) async fn show(
     responses(
         (status = 200, body = ListedFinding),
         (status = 404, body = ApiProblem, content_type = "application/problem+json"),
-        super::RefusedBody
+        super::BodyRefusalResponses
     ))]
 pub(super) async fn change(
     State(api): State<Arc<ApiState>>,

@@ -33,7 +33,7 @@ pub(super) struct FollowerList {
 
 /// Lists the followers.
 #[utoipa::path(get, path = "/v1/followers", operation_id = "followers", tag = "operation",
-    responses((status = 200, body = FollowerList), super::Refused))]
+    responses((status = 200, body = FollowerList), super::RefusalResponses))]
 pub(super) async fn list(State(api): State<Arc<ApiState>>, _: NoParameters) -> Result<Json<FollowerList>, ApiProblem> {
     blocking(move || Ok(Json(FollowerList { followers: followers(&api)? }))).await
 }

@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering;
 
 /// Answers `ok` while the process runs.
 #[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "operation", security(()),
-    responses((status = 200, body = String, content_type = "text/plain"), super::Refused))]
+    responses((status = 200, body = String, content_type = "text/plain"), super::RefusalResponses))]
 pub(super) async fn healthz(_: NoParameters) -> &'static str {
     "ok\n"
 }
 
 /// Answers `ok` while the server can read its databases and is not stopping.
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "operation", security(()),
-    responses((status = 200, body = String, content_type = "text/plain"), super::Refused))]
+    responses((status = 200, body = String, content_type = "text/plain"), super::RefusalResponses))]
 pub(super) async fn readyz(State(api): State<Arc<ApiState>>, _: NoParameters) -> Result<&'static str, ApiProblem> {
     if api.is_stopping.load(Ordering::Relaxed) {
         return Err(ApiProblem::unavailable("the server is stopping"));

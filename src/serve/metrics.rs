@@ -148,7 +148,10 @@ impl ServeMetrics {
             index_bytes: single!("index_bytes", "The size of the index on the disk", Gauge::default()),
             requests: family!("http_requests", "Requests by method, route and status"),
             request_seconds: single!("http_request_seconds", "Durations of requests", Histogram::new(buckets)),
-            request_limits: family!("http_refused", "Refused requests by kind: rate, concurrency, time"),
+            request_limits: family!(
+                "http_refused",
+                "Requests that exceeded a limit, by kind: rate (status 429), concurrency (503, also during a stop), time (408)"
+            ),
             registry,
         }
     }
@@ -290,7 +293,7 @@ impl RunObserver for ServeMetrics {
 
 /// Returns the figures in the text format of OpenMetrics, which Prometheus reads.
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operation",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text"), super::Refused))]
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"), super::RefusalResponses))]
 pub(super) async fn show(State(api): State<Arc<ApiState>>, _: NoParameters) -> Result<Response, ApiProblem> {
     let text = api.metrics.text(&api).await?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -51,10 +51,10 @@ pub(super) fn routes() -> (axum::Router<Arc<ApiState>>, utoipa::openapi::OpenApi
 }
 
 /// The responses to refused requests, for routes without a body.
-pub(super) struct Refused;
+pub(super) struct RefusalResponses;
 
 /// The responses to refused requests, for routes with a body.
-pub(super) struct RefusedBody;
+pub(super) struct BodyRefusalResponses;
 
 const REFUSALS: [(&str, &str); 6] = [
     ("400", "A parameter is invalid"),
@@ -77,13 +77,13 @@ fn refusals<'a>(list: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> BTree
     list.into_iter().map(response).collect()
 }
 
-impl IntoResponses for Refused {
+impl IntoResponses for RefusalResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&REFUSALS)
     }
 }
 
-impl IntoResponses for RefusedBody {
+impl IntoResponses for BodyRefusalResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(REFUSALS.iter().chain(&BODY_REFUSALS))
     }

@@ -120,7 +120,7 @@ impl PlanAnswer {
 
 /// Runs a plan over the delivered files or with Athena.
 #[utoipa::path(post, path = "/v1/query", operation_id = "query", tag = "queries", request_body = PlanBody,
-    responses((status = 200, body = PlanAnswer), super::RefusedBody))]
+    responses((status = 200, body = PlanAnswer), super::BodyRefusalResponses))]
 pub(super) async fn query(
     State(api): State<Arc<ApiState>>,
     Extension(caller): Extension<RequestCaller>,
@@ -140,7 +140,7 @@ pub(super) async fn query(
 
 /// Answers a question in English. A fixed grammar turns it into a plan, without a language model.
 #[utoipa::path(post, path = "/v1/ask", operation_id = "ask", tag = "queries", request_body = QuestionBody,
-    responses((status = 200, body = QuestionAnswer), super::RefusedBody))]
+    responses((status = 200, body = QuestionAnswer), super::BodyRefusalResponses))]
 pub(super) async fn ask(
     State(api): State<Arc<ApiState>>,
     Extension(caller): Extension<RequestCaller>,
@@ -206,14 +206,16 @@ async fn run_over_files(api: &Arc<ApiState>, plan: Plan, permit: OwnedSemaphoreP
 
 /// Opens the delivered files, with the index if it contains every event.
 async fn open_engine(api: &Arc<ApiState>) -> Result<LocalEngine, ApiProblem> {
-    let folder = Arc::clone(api);
-    let (source, root, is_indexed) = blocking(move || {
-        let root = folder.folder.segments.root().to_owned();
-        let source = Directory::open(&root).map_err(ApiProblem::internal)?;
-        let progress = folder.folder.progress(crate::index::FOLLOWER).map_err(ApiProblem::internal)?;
-        Ok((source, root, progress.backlog.events == 0))
-    })
-    .await?;
+    let opened = {
+        let api = Arc::clone(api);
+        blocking(move || {
+            let root = api.folder.segments.root().to_owned();
+            let source = Directory::open(&root).map_err(ApiProblem::internal)?;
+            let progress = api.folder.progress(crate::index::FOLLOWER).map_err(ApiProblem::internal)?;
+            Ok((source, root, progress.backlog.events == 0))
+        })
+    };
+    let (source, root, is_indexed) = opened.await?;
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     let bucket = source.bucket().to_owned();
     let scan = QueryScan::open(Arc::new(source), &bucket, "", Some(root.clone()), threads);

@@ -80,7 +80,7 @@ const CURSOR_KIND: &str = "runs";
 
 /// Lists runs.
 #[utoipa::path(get, path = "/v1/runs", operation_id = "runs", tag = "sources", params(RunParameters),
-    responses((status = 200, body = RunList), super::Refused))]
+    responses((status = 200, body = RunList), super::RefusalResponses))]
 pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Parameters(parameters): Parameters<RunParameters>,

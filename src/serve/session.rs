@@ -83,7 +83,7 @@ pub(super) struct SessionView {
 
 /// Starts a session.
 #[utoipa::path(post, path = "/v1/session", operation_id = "start_session", tag = "session", security(()), request_body = SignIn,
-    responses((status = 204, description = "The session is in the cookie `trailhose_session`"), super::RefusedBody))]
+    responses((status = 204, description = "The session is in the cookie `trailhose_session`"), super::BodyRefusalResponses))]
 pub(super) async fn start(
     State(api): State<Arc<ApiState>>,
     Extension(peer): Extension<Peer>,
@@ -100,7 +100,7 @@ pub(super) async fn start(
 
 /// Ends the session.
 #[utoipa::path(delete, path = "/v1/session", operation_id = "end_session", tag = "session", security(()),
-    responses((status = 204, description = "There is no session any more"), super::Refused))]
+    responses((status = 204, description = "There is no session any more"), super::RefusalResponses))]
 pub(super) async fn end(
     State(api): State<Arc<ApiState>>,
     Extension(peer): Extension<Peer>,
@@ -125,7 +125,7 @@ fn with_cookie(secret: &str, seconds: u64, is_tls: bool) -> Response {
 
 /// Returns who is signed in.
 #[utoipa::path(get, path = "/v1/session", operation_id = "session", tag = "session",
-    responses((status = 200, body = SessionView), super::Refused))]
+    responses((status = 200, body = SessionView), super::RefusalResponses))]
 pub(super) async fn show(
     State(api): State<Arc<ApiState>>,
     Extension(caller): Extension<RequestCaller>,

@@ -90,7 +90,7 @@ pub(super) struct RequestedRun {
 
 /// Lists the sources.
 #[utoipa::path(get, path = "/v1/sources", operation_id = "sources", tag = "sources",
-    responses((status = 200, body = SourceList), super::Refused))]
+    responses((status = 200, body = SourceList), super::RefusalResponses))]
 pub(super) async fn list(State(api): State<Arc<ApiState>>, _: NoParameters) -> Json<SourceList> {
     Json(SourceList { sources: api.scheduler.snapshots().into_iter().map(SourceView::new).collect() })
 }
@@ -102,7 +102,7 @@ pub(super) async fn list(State(api): State<Arc<ApiState>>, _: NoParameters) -> J
         (status = 201, body = SourceView, headers(("Location" = String, description = "The path of the source"))),
         (status = 409, body = ApiProblem, content_type = "application/problem+json",
             description = "The ID exists, or another source contains the same objects"),
-        super::RefusedBody
+        super::BodyRefusalResponses
     ))]
 pub(super) async fn add(
     State(api): State<Arc<ApiState>>,
@@ -121,7 +121,7 @@ pub(super) async fn add(
         (status = 404, body = ApiProblem, content_type = "application/problem+json"),
         (status = 409, body = ApiProblem, content_type = "application/problem+json",
             description = "The source is in the settings file"),
-        super::Refused
+        super::RefusalResponses
     ))]
 pub(super) async fn remove(
     State(api): State<Arc<ApiState>>,
@@ -146,7 +146,7 @@ pub(super) async fn remove(
     responses(
         (status = 202, body = RequestedRun),
         (status = 404, body = ApiProblem, content_type = "application/problem+json"),
-        super::Refused
+        super::RefusalResponses
     ))]
 pub(super) async fn run(
     State(api): State<Arc<ApiState>>,

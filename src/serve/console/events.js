@@ -92,8 +92,8 @@ export function open(root, first) {
   let parameters = first;
   let controller = new AbortController();
   let searched = null;
-  // The ID of the event that was closed, until its row has the focus.
-  let closed = null;
+  // The ID of the event whose details were hidden, until its row has the focus.
+  let focusAfterClose = null;
   const chips = h('ul', { class: 'chips', 'aria-label': 'Conditions' });
   const summary = h('p', { class: 'muted small' });
   const results = h('div', { class: 'results' });
@@ -267,7 +267,7 @@ export function open(root, first) {
     const problem = h('div');
     fill(results, list, problem, cursor && button);
     mark();
-    focusClosed();
+    focusRow();
 
     async function loadMore() {
       button.disabled = true;
@@ -300,16 +300,16 @@ export function open(root, first) {
   }
 
   function close() {
-    closed = parameters.event;
+    focusAfterClose = parameters.event;
     location.hash = link('events', searchParameters());
-    setTimeout(focusClosed);
+    setTimeout(focusRow);
   }
 
-  /** Moves the focus to the row of the event that was closed. If the list is not loaded yet, this happens after it is. */
-  function focusClosed() {
-    if (closed === null || results.childElementCount === 0) return;
-    (openLink(results, closed) ?? root.parentElement.querySelector('h1')).focus();
-    closed = null;
+  /** Moves the focus to the row of the event whose details were hidden, as soon as the list is loaded. */
+  function focusRow() {
+    if (focusAfterClose === null || results.childElementCount === 0) return;
+    (openLink(results, focusAfterClose) ?? root.parentElement.querySelector('h1')).focus();
+    focusAfterClose = null;
   }
 
   function drawDetail() {

@@ -51,7 +51,7 @@ export function open(root, first, session) {
   let parameters = first;
   let listed = null;
   // The ID of the finding whose details were hidden, until its row has the focus.
-  let closed = null;
+  let focusAfterClose = null;
   let isClosed = false;
   const known = new Map();
   const state = h(
@@ -119,7 +119,7 @@ export function open(root, first, session) {
     const more = h('button', { type: 'button', onclick: loadMore }, 'Load more');
     fill(results, list, problem, cursor && more);
     mark();
-    focusClosed();
+    focusRow();
 
     async function loadMore() {
       try {
@@ -224,16 +224,16 @@ export function open(root, first, session) {
   }
 
   function close() {
-    closed = parameters.finding;
+    focusAfterClose = parameters.finding;
     location.hash = link('findings', filters());
-    setTimeout(focusClosed);
+    setTimeout(focusRow);
   }
 
   /** Moves the focus to the row of the finding whose details were hidden, as soon as the list is loaded. */
-  function focusClosed() {
-    if (closed === null || results.childElementCount === 0) return;
-    (openLink(results, closed) ?? root.parentElement.querySelector('h1')).focus();
-    closed = null;
+  function focusRow() {
+    if (focusAfterClose === null || results.childElementCount === 0) return;
+    (openLink(results, focusAfterClose) ?? root.parentElement.querySelector('h1')).focus();
+    focusAfterClose = null;
   }
 
   async function loadAlerts() {
