@@ -248,7 +248,7 @@ async fn status_shows_progress_for_each_account() {
     let unit = |account: &str, region: &str| Unit {
         prefix: format!("AWSLogs/{account}/CloudTrail/{region}/"),
         layout: Layout::Days,
-        ..run.terms.discovery_request(&root).flat_unit()
+        ..run.options.discovery_request(&root).flat_unit()
     };
     let units =
         [unit("111122223333", "eu-west-1"), unit("111122223333", "us-east-1"), unit("444455556666", "eu-west-1")];

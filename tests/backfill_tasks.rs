@@ -303,13 +303,13 @@ async fn denied_layout_does_not_hide_others_and_makes_no_source_empty() {
 #[tokio::test]
 async fn discovery_that_does_not_advance_fails() {
     let source = Arc::new(MemorySource::holding(region_keys(3, 1)));
-    let options = Request::default().resolve(RunId::at(NOW, 1), &defaults(), NOW).unwrap().terms;
+    let options = Request::default().resolve(RunId::at(NOW, 1), &defaults(), NOW).unwrap().options;
     let root = defaults().sources.remove(0);
     let mut discovery = Discovery::new(source, options.discovery_request(&root));
     assert!(discovery.next().await.unwrap().is_some());
     let rest = discovery.take_rest().unwrap();
     assert!(!rest.is_empty());
-    let task = |rest| Task::Discover { run: RunId::at(NOW, 1), root: root.clone(), terms: options.clone(), rest };
+    let task = |rest| Task::Discover { run: RunId::at(NOW, 1), root: root.clone(), options: options.clone(), rest };
     for (task, said) in [
         (task(None), "out of time before all folders were searched"),
         (task(Some(rest)), "out of time before any folder of the source was listed"),

@@ -177,7 +177,7 @@ async fn failing_task_moves_to_the_dead_letter_queue_alone() {
         "run": run, "root": gone,
         "unit": {
             "bucket": gone.bucket, "prefix": "AWSLogs/111122223333/CloudTrail/eu-west-1/", "layout": "days",
-            "span": { "from": "2026-11-19", "to": "2026-11-20" }
+            "day_range": { "from": "2026-11-19", "to": "2026-11-20" }
         }
     }});
     stack.send_task(&work.to_string()).await;

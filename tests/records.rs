@@ -27,10 +27,10 @@ fn worked(run: &Run, region: &str, outcome: PartOutcome, listed: u64) -> RunPart
         bucket: "logs".to_owned(),
         prefix: format!("p/AWSLogs/111122223333/CloudTrail/{region}/"),
         layout: Layout::Days,
-        day_range: run.terms.day_range,
-        filters: run.terms.filters.clone(),
-        states: run.terms.states,
-        mode: run.terms.mode,
+        day_range: run.options.day_range,
+        filters: run.options.filters.clone(),
+        states: run.options.states,
+        mode: run.options.mode,
         after: (outcome == PartOutcome::Requeued).then(|| format!("p/AWSLogs/111122223333/CloudTrail/{region}/2026/")),
     };
     let counts = ListingCounts { listed, sent: listed / 2, ..ListingCounts::default() };

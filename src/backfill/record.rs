@@ -158,7 +158,6 @@ pub enum PartOutcome {
     /// The whole part is processed.
     Done,
     /// Time ran out; the rest of the unit is queued as a separate message.
-    #[serde(rename = "put-back")]
     Requeued,
     /// The attempt failed for this reason. It is retried until the message is in the dead-letter queue.
     Failed(String),

@@ -80,7 +80,7 @@ pub struct Run {
     /// The sources: at least one, without duplicates.
     pub sources: Vec<SourceRoot>,
     /// What the run selects and what it does.
-    pub terms: RunOptions,
+    pub options: RunOptions,
 }
 
 /// What a run selects and what it does. The same for all of its sources.
@@ -88,16 +88,15 @@ pub struct Run {
 #[serde(deny_unknown_fields)]
 pub struct RunOptions {
     /// The days to include.
-    #[serde(rename = "span")]
     pub day_range: DayRange,
     /// The accounts, kinds and regions to include.
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
     /// Which objects are selected for ingestion.
-    #[serde(default, rename = "pick")]
+    #[serde(default)]
     pub states: StateSelection,
     /// What is done with the selected objects.
-    #[serde(default, rename = "act")]
+    #[serde(default)]
     pub mode: BackfillMode,
     /// Maximum number of stored bytes enqueued per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,7 +189,7 @@ impl Request {
         if sources.is_empty() {
             return Err(RequestError::NoSources);
         }
-        let terms = RunOptions {
+        let options = RunOptions {
             day_range,
             filters: Filters { accounts: self.accounts, kinds: self.kinds, regions: self.regions },
             states: if self.quarantined {
@@ -201,7 +200,7 @@ impl Request {
             mode: if self.dry_run { BackfillMode::Count } else { BackfillMode::Enqueue },
             bytes_per_second: self.bytes_per_second,
         };
-        Ok(Run { id, started: now, sources, terms })
+        Ok(Run { id, started: now, sources, options })
     }
 
     fn day_range(&self, look_back_days: u32, now: Seconds) -> Result<DayRange, RequestError> {

@@ -32,7 +32,7 @@ pub enum Task {
         /// The source.
         root: SourceRoot,
         /// The run's options.
-        terms: RunOptions,
+        options: RunOptions,
         /// The folders to continue with; absent for the whole source.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rest: Option<DiscoveryRest>,
@@ -99,7 +99,7 @@ mod tests {
         SourceRoot::parse("s3://logs/p/").unwrap()
     }
 
-    fn terms() -> RunOptions {
+    fn options() -> RunOptions {
         RunOptions {
             day_range: DayRange::parse("2026-11-01", "2026-11-04").unwrap(),
             filters: Filters { accounts: ["111122223333".to_owned()].into(), ..Filters::default() },
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn work(prefix: &str, after: Option<&str>) -> Task {
-        let RunOptions { day_range, filters, states, mode, bytes_per_second } = terms();
+        let RunOptions { day_range, filters, states, mode, bytes_per_second } = options();
         let after = after.map(str::to_owned);
         let unit = Unit {
             bucket: "logs".to_owned(),
@@ -132,8 +132,13 @@ mod tests {
         for task in [
             Task::Start { run: RunId::at(0, 1), request },
             Task::Start { run: RunId::at(0, 1), request: Request::default() },
-            Task::Discover { run: RunId::at(0, 1), root: root(), terms: terms(), rest: None },
-            Task::Discover { run: RunId::at(0, 1), root: root(), terms: terms(), rest: Some(DiscoveryRest::default()) },
+            Task::Discover { run: RunId::at(0, 1), root: root(), options: options(), rest: None },
+            Task::Discover {
+                run: RunId::at(0, 1),
+                root: root(),
+                options: options(),
+                rest: Some(DiscoveryRest::default()),
+            },
             work("p/", Some("p/2026")),
             work("", None),
         ] {

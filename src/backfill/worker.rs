@@ -137,12 +137,13 @@ impl Worker {
         let run = request.resolve(id, &self.defaults, self.processor.ledger.now())?;
         let run = self.records.start(&run).await?;
         let discover = |root: &SourceRoot| {
-            let task = Task::Discover { run: run.id.clone(), root: root.clone(), terms: run.terms.clone(), rest: None };
+            let task =
+                Task::Discover { run: run.id.clone(), root: root.clone(), options: run.options.clone(), rest: None };
             OutboundMessage::of(task.body())
         };
         let messages: Vec<OutboundMessage> = run.sources.iter().map(discover).collect();
         self.send(&messages, deadline.end).await?;
-        tracing::info!(run = %run.id, sources = run.sources.len(), days = %run.terms.day_range, "run started");
+        tracing::info!(run = %run.id, sources = run.sources.len(), days = %run.options.day_range, "run started");
         Ok(run)
     }
 
@@ -178,7 +179,9 @@ impl Worker {
                 tally.runs += 1;
                 Ok(())
             }
-            Task::Discover { run, root, terms, rest } => self.discover(run, root, terms, rest, deadline, tally).await,
+            Task::Discover { run, root, options, rest } => {
+                self.discover(run, root, options, rest, deadline, tally).await
+            }
             Task::Work(work) => self.work(work, deadline, tally).await,
         }
     }
@@ -188,13 +191,13 @@ impl Worker {
         &self,
         run: RunId,
         root: SourceRoot,
-        terms: RunOptions,
+        options: RunOptions,
         rest: Option<DiscoveryRest>,
         deadline: Deadline,
         tally: &mut BackfillTally,
     ) -> Result<(), WorkerError> {
         let mut found = DiscoveryRecord::of_part(root, rest.as_ref().map(part_name));
-        let ended = self.send_units(&run, &terms, rest, &mut found, deadline, tally).await;
+        let ended = self.send_units(&run, &options, rest, &mut found, deadline, tally).await;
         tally.counts.list_requests += found.list_requests;
         found.outcome = match &ended {
             Ok(()) => PartOutcome::Done,
@@ -232,13 +235,13 @@ impl Worker {
     async fn send_units(
         &self,
         run: &RunId,
-        terms: &RunOptions,
+        options: &RunOptions,
         rest: Option<DiscoveryRest>,
         found: &mut DiscoveryRecord,
         deadline: Deadline,
         tally: &mut BackfillTally,
     ) -> Result<(), WorkerError> {
-        let (source, request) = (Arc::clone(&self.processor.source), terms.discovery_request(&found.root));
+        let (source, request) = (Arc::clone(&self.processor.source), options.discovery_request(&found.root));
         let mut discovery = match rest {
             None => Discovery::new(source, request),
             Some(rest) => Discovery::resume(source, request, rest),
@@ -257,16 +260,16 @@ impl Worker {
                         found.add(&unit);
                         tally.units += 1;
                         let (run, root, so_far) = (run.clone(), found.root.clone(), ListingCounts::default());
-                        let work = Work { run, root, unit, so_far, bytes_per_second: terms.bytes_per_second };
+                        let work = Work { run, root, unit, so_far, bytes_per_second: options.bytes_per_second };
                         messages.push(OutboundMessage::of(Task::Work(work).body()));
                     }
                     None => {
-                        messages.extend(retry_denied(run, terms, &mut discovery, found)?);
+                        messages.extend(retry_denied(run, options, &mut discovery, found)?);
                         break;
                     }
                 },
                 None => {
-                    messages.extend(continue_discovery(run, terms, &mut discovery, found)?);
+                    messages.extend(continue_discovery(run, options, &mut discovery, found)?);
                     break;
                 }
             }
@@ -394,7 +397,7 @@ impl Worker {
 /// would never reach the dead-letter queue.
 fn continue_discovery(
     run: &RunId,
-    terms: &RunOptions,
+    options: &RunOptions,
     discovery: &mut Discovery,
     found: &mut DiscoveryRecord,
 ) -> Result<Vec<OutboundMessage>, WorkerError> {
@@ -406,7 +409,7 @@ fn continue_discovery(
     if is_unchanged || (found.list_requests == 0 && found.units.is_empty()) {
         return Err(WorkerError::OutOfTime("before any folder of the source was listed"));
     }
-    Ok(continuations(run, terms, rest, found))
+    Ok(continuations(run, options, rest, found))
 }
 
 /// Returns the tasks that list the denied folders of this discovery again, and names them in its record. A task that
@@ -416,7 +419,7 @@ fn continue_discovery(
 /// Fails if the discovery consists of these folders: nothing changed since the task was sent.
 fn retry_denied(
     run: &RunId,
-    terms: &RunOptions,
+    options: &RunOptions,
     discovery: &mut Discovery,
     found: &mut DiscoveryRecord,
 ) -> Result<Vec<OutboundMessage>, WorkerError> {
@@ -428,19 +431,19 @@ fn retry_denied(
         reasons.extend((denied.len() > reasons.len()).then_some(more.as_str()));
         return Err(WorkerError::FoldersDenied(reasons.join("; ")));
     }
-    Ok(continuations(run, terms, rest, found))
+    Ok(continuations(run, options, rest, found))
 }
 
 fn continuations(
     run: &RunId,
-    terms: &RunOptions,
+    options: &RunOptions,
     rest: DiscoveryRest,
     found: &mut DiscoveryRecord,
 ) -> Vec<OutboundMessage> {
     let tasks = rest.split(CONTINUATION_BYTES).into_iter().map(|part| {
         found.continued_by.push(part_name(&part));
-        let (run, root, terms) = (run.clone(), found.root.clone(), terms.clone());
-        OutboundMessage::of(Task::Discover { run, root, terms, rest: Some(part) }.body())
+        let (run, root, options) = (run.clone(), found.root.clone(), options.clone());
+        OutboundMessage::of(Task::Discover { run, root, options, rest: Some(part) }.body())
     });
     tasks.collect()
 }

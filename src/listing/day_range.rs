@@ -1,4 +1,4 @@
-//! Day range: a range of delivery days. Stored forms and payloads call it `span`.
+//! Day range: a range of delivery days.
 
 use jiff::ToSpan;
 use jiff::civil::Date;

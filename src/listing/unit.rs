@@ -17,16 +17,15 @@ pub struct Unit {
     /// How the folder is organized.
     pub layout: Layout,
     /// The days.
-    #[serde(rename = "span")]
     pub day_range: DayRange,
     /// Accounts, kinds and regions to include. Used for flat folders, whose names do not contain them.
     #[serde(default, skip_serializing_if = "Filters::is_all")]
     pub filters: Filters,
     /// Which objects are selected for ingestion.
-    #[serde(default, rename = "pick")]
+    #[serde(default)]
     pub states: StateSelection,
     /// What is done with the selected objects.
-    #[serde(default, rename = "act")]
+    #[serde(default)]
     pub mode: BackfillMode,
     /// The cursor: the last key that is completely processed. Set when a unit is requeued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +59,6 @@ pub enum StateSelection {
 pub enum BackfillMode {
     /// Enqueues the objects for ingestion.
     #[default]
-    #[serde(rename = "hand-in")]
     Enqueue,
     /// Only counts the objects: a dry run.
     Count,
@@ -156,14 +154,15 @@ mod tests {
     #[test]
     fn invalid_message_is_rejected_with_the_reason() {
         let unit = |more: &str| {
-            let body = r#"{"bucket":"b","prefix":"p/","layout":"days","span":{"from":"2026-11-01","to":"2026-11-02"}"#;
+            let body =
+                r#"{"bucket":"b","prefix":"p/","layout":"days","day_range":{"from":"2026-11-01","to":"2026-11-02"}"#;
             Unit::parse(&format!("{body}{more}}}"))
         };
         assert!(unit("").is_ok());
         for (more, error_text) in [
             (r#","after":"q/1""#, "after \"q/1\" is not under prefix \"p/\""),
             (r#","dry":true"#, "unknown field `dry`"),
-            (r#","act":"guess""#, "unknown variant `guess`"),
+            (r#","mode":"guess""#, "unknown variant `guess`"),
         ] {
             let error = unit(more).unwrap_err().to_string();
             assert!(error.contains(error_text), "{error}");

@@ -93,12 +93,7 @@ enum TaskResponse {
     #[serde(rename_all = "camelCase")]
     Queue { batch_item_failures: Vec<Failed> },
     /// The response to a schedule or a user: the run that was started.
-    Run {
-        run: RunId,
-        sources: Vec<String>,
-        #[serde(rename = "span")]
-        day_range: DayRange,
-    },
+    Run { run: RunId, sources: Vec<String>, day_range: DayRange },
 }
 
 impl TaskResponse {
@@ -106,7 +101,7 @@ impl TaskResponse {
         Self::Run {
             run: run.id,
             sources: run.sources.iter().map(ToString::to_string).collect(),
-            day_range: run.terms.day_range,
+            day_range: run.options.day_range,
         }
     }
 }

@@ -133,7 +133,7 @@ const DONE: &str = "done";
 fn state(outcome: &PartOutcome) -> &'static str {
     match outcome {
         PartOutcome::Done => DONE,
-        PartOutcome::Requeued => "put-back",
+        PartOutcome::Requeued => "requeued",
         PartOutcome::Failed(_) => "failed",
     }
 }
@@ -142,7 +142,7 @@ fn state(outcome: &PartOutcome) -> &'static str {
 impl RunRecords for DynamoDbRunRecords {
     async fn start(&self, run: &Run) -> Result<Run, RecordError> {
         let unit = format!("{:012}#{}", run.started, run.id);
-        let item = self.item(format!("r#{}", run.id), [RUNS, &unit], "begun", run)?;
+        let item = self.item(format!("r#{}", run.id), [RUNS, &unit], "started", run)?;
         match self.put(item, "attribute_not_exists(pk)").await? {
             None => Ok(run.clone()),
             Some(existing) => body(&existing),

@@ -203,10 +203,10 @@ mod tests {
             bucket: "logs".to_owned(),
             prefix: format!("AWSLogs/{account}/CloudTrail/{region}/"),
             layout: Layout::Days,
-            day_range: run.terms.day_range,
-            filters: run.terms.filters,
-            states: run.terms.states,
-            mode: run.terms.mode,
+            day_range: run.options.day_range,
+            filters: run.options.filters,
+            states: run.options.states,
+            mode: run.options.mode,
             after: None,
         }
     }

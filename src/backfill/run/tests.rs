@@ -44,8 +44,8 @@ proptest! {
 fn empty_request_uses_the_defaults() {
     let run = resolve("{}").unwrap();
     assert_eq!(run.sources, defaults().sources);
-    assert_eq!(run.terms.day_range.to_string(), "2026-11-17 to 2026-11-20");
-    assert_eq!((run.terms.states, run.terms.mode), (StateSelection::Unfinished, BackfillMode::Enqueue));
+    assert_eq!(run.options.day_range.to_string(), "2026-11-17 to 2026-11-20");
+    assert_eq!((run.options.states, run.options.mode), (StateSelection::Unfinished, BackfillMode::Enqueue));
     assert_eq!(serde_json::to_string(&Request::default()).unwrap(), "{}");
 }
 
@@ -58,14 +58,14 @@ fn request_fields_are_applied_to_the_run() {
     )
     .unwrap();
     assert_eq!(run.sources.iter().map(SourceRoot::to_string).collect::<Vec<_>>(), ["s3://a/", "s3://b/p"]);
-    assert_eq!(run.terms.day_range.to_string(), "2026-11-01 to 2026-11-02");
-    assert_eq!((run.terms.states, run.terms.mode), (StateSelection::UnfinishedAndQuarantined, BackfillMode::Count));
-    let ask = run.terms.discovery_request(&run.sources[1]);
-    assert_eq!((ask.bucket.as_str(), ask.prefix.as_str(), ask.day_range), ("b", "p", run.terms.day_range));
-    assert_eq!(ask.filters, run.terms.filters);
-    assert_eq!(run.terms.filters.accounts.len(), 1);
+    assert_eq!(run.options.day_range.to_string(), "2026-11-01 to 2026-11-02");
+    assert_eq!((run.options.states, run.options.mode), (StateSelection::UnfinishedAndQuarantined, BackfillMode::Count));
+    let ask = run.options.discovery_request(&run.sources[1]);
+    assert_eq!((ask.bucket.as_str(), ask.prefix.as_str(), ask.day_range), ("b", "p", run.options.day_range));
+    assert_eq!(ask.filters, run.options.filters);
+    assert_eq!(run.options.filters.accounts.len(), 1);
     assert_eq!(
-        resolve(r#"{"until":"2026-11-05","look_back_days":1}"#).unwrap().terms.day_range.to_string(),
+        resolve(r#"{"until":"2026-11-05","look_back_days":1}"#).unwrap().options.day_range.to_string(),
         "2026-11-04 to 2026-11-05"
     );
 }

@@ -29,11 +29,7 @@ enum RestFolder {
     /// A folder to be searched for `AWSLogs/`.
     Search { folder: String },
     /// A region's folder whose units for these days are not returned yet.
-    Region {
-        folder: String,
-        #[serde(rename = "span")]
-        day_range: DayRange,
-    },
+    Region { folder: String, day_range: DayRange },
 }
 
 impl Discovery {

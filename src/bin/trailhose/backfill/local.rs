@@ -148,16 +148,19 @@ async fn run_source(
 ) -> Result<(), LocalBackfillError> {
     // A report needs no list request per day, so without --since all its days are read.
     let since = plan.inventory.as_ref().map(|_| EARLIEST_DAY);
-    let terms = planned.resolve(RunId::at(0, 0), since).map_err(LocalBackfillError::NothingDone)?.terms;
+    let options = planned.resolve(RunId::at(0, 0), since).map_err(LocalBackfillError::NothingDone)?.options;
     let started = counts.listed > 0;
     let failed = |reason: String| {
         if started { LocalBackfillError::PartlyDone(reason) } else { LocalBackfillError::NothingDone(reason) }
     };
     let opened = components::source(&at.location, &at.access, aws).await.map_err(failed)?;
     let processor = UnitProcessor { source: Arc::clone(&opened.source), ledger: ledger.clone() };
-    let request = terms.discovery_request(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
+    let request =
+        options.discovery_request(&SourceRoot { bucket: opened.bucket.clone(), prefix: opened.prefix.clone() });
     match &plan.inventory {
-        Some(manifest) => run_over_inventory(plan, manifest, &opened, &request, &terms, &processor, aws, counts).await,
+        Some(manifest) => {
+            run_over_inventory(plan, manifest, &opened, &request, &options, &processor, aws, counts).await
+        }
         None => run_over_listing(&opened, request, &processor, bar, counts, unlisted).await,
     }
 }
@@ -217,7 +220,7 @@ async fn run_over_inventory(
     manifest: &Location,
     opened: &OpenedSource,
     request: &DiscoveryRequest,
-    terms: &RunOptions,
+    options: &RunOptions,
     processor: &UnitProcessor,
     aws: &Aws,
     counts: &mut ListingCounts,
@@ -226,7 +229,7 @@ async fn run_over_inventory(
     anstream::eprintln!("{}", inventory::age_warning(&report));
     let dispatcher: Box<dyn Dispatcher> = match (&plan.ingest_queue, plan.dry_run) {
         (Some(url), false) => {
-            let budget = terms.bytes_per_second.map_or_else(Budget::unlimited, Budget::of);
+            let budget = options.bytes_per_second.map_or_else(Budget::unlimited, Budget::of);
             let sqs = aws.sqs().await.map_err(LocalBackfillError::NothingDone)?;
             let sender = MessageSender::new(Arc::new(Sqs::new(sqs, url.clone())), Arc::new(budget));
             Box::new(QueueDispatcher::new(sender, Packing::default()))

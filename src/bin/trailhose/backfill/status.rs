@@ -64,7 +64,7 @@ fn text(run: &Run, progress: &RunProgress, bars: bool) -> String {
         Stage::Done => "done",
         Stage::Failed => "finished with failures",
     };
-    let mut out = format!("{bold}run {}{bold:#}  {stage}; started {started}, {}\n", run.id, run.terms.day_range);
+    let mut out = format!("{bold}run {}{bold:#}  {stage}; started {started}, {}\n", run.id, run.options.day_range);
     let counts = &progress.counts;
     let _ = writeln!(
         out,
