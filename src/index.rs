@@ -104,13 +104,24 @@ pub struct IndexContents {
 }
 
 impl Index {
+    /// Returns whether [`Index::open`] continues the index at `path`: it exists and has the present version.
+    ///
+    /// # Errors
+    /// The file is not an index or is from a newer version.
+    pub fn is_current(path: &Path) -> Result<bool, IndexError> {
+        match read_version(path)? {
+            Some(version) if version > VERSION => Err(newer(path, version)),
+            version => Ok(version == Some(VERSION)),
+        }
+    }
+
     /// Opens the index at `path` for writes, and creates it if it does not exist or if it has an older version. With
-    /// `rebuild`, an existing index is deleted first. The second value is true if the index was created: the follower must
-    /// then start from the first segment.
+    /// `rebuild`, an existing index is deleted first. The position of the follower of a created index must be at the first
+    /// segment.
     ///
     /// # Errors
     /// Returns an error if the file is not an index or is from a newer version.
-    pub fn open(path: &Path, rebuild: bool) -> Result<(Self, bool), IndexError> {
+    pub fn open(path: &Path, rebuild: bool) -> Result<Self, IndexError> {
         let existing = match read_version(path)? {
             Some(version) if version > VERSION => return Err(newer(path, version)),
             Some(VERSION) if !rebuild => true,
@@ -136,7 +147,7 @@ impl Index {
             connection.execute_batch(&format!("BEGIN; {TABLES} {pragmas} COMMIT")).map_err(failed)?;
         }
         connection.set_prepared_statement_cache_capacity(32);
-        Ok((Self { path: path.to_owned(), connection, texts: HashMap::new() }, !existing))
+        Ok(Self { path: path.to_owned(), connection, texts: HashMap::new() })
     }
 
     /// Opens the index at `path` read-only, also while another process writes it.

@@ -48,7 +48,7 @@ pub struct UnreadByFollower {
 fn refusal(unread: &[UnreadByFollower]) -> String {
     let each = unread.iter().map(|UnreadByFollower { name, events, error, .. }| match error {
         Some(error) => error.clone(),
-        None => format!("the follower {name} has not read {events} events of these files"),
+        None => format!("the follower {name} has not read these files (unread events: {events})"),
     });
     format!(
         "{}. Nothing was deleted: run the follower first, or let it skip these events with --ignore-follower {}",
@@ -171,7 +171,7 @@ fn forget_in_index(segments: &CommittedSegments, state: &StateDatabase) -> Resul
         lock => lock.map_err(|error| error.to_string())?,
     };
     let retained = segments.retained_files().map_err(|error| error.to_string())?;
-    let (mut index, _) = Index::open(&path, false).map_err(|error| error.to_string())?;
+    let mut index = Index::open(&path, false).map_err(|error| error.to_string())?;
     let removed = index.retain_files(&retained).map_err(|error| error.to_string());
     drop(lock);
     removed.map(drop)

@@ -125,6 +125,26 @@ fn index_grows_with_the_files_and_says_what_it_lacks() {
 }
 
 /// Deleting the index loses nothing, and the follower's position does not hide it.
+/// If the position cannot be reset, the index must not be deleted: the next build would continue an empty one.
+#[test]
+fn index_is_complete_after_a_failed_rebuild() {
+    let (_bucket, dest) = synced("none");
+    let dest = dest.path();
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    let state = rusqlite::Connection::open(dest.join(".trailhose/state.db")).unwrap();
+    let refuse = |event: &str| {
+        let sql =
+            format!("CREATE TRIGGER t{event} BEFORE {event} ON followers BEGIN SELECT RAISE(ABORT, 'made up'); END");
+        state.execute_batch(&sql).unwrap();
+    };
+    ["INSERT", "UPDATE"].into_iter().for_each(refuse);
+    let ran = run(&["index", "build", text(dest), "--again"]);
+    assert!(ran.code() == 2 && ran.err().contains("made up"), "{} {}", ran.code(), ran.err());
+    state.execute_batch("DROP TRIGGER tINSERT; DROP TRIGGER tUPDATE").unwrap();
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    assert_eq!(sorted(&find(dest, &["--since", "2026-11-01", "--until", "2026-11-02"])), expected(|_| true));
+}
+
 #[test]
 fn deleted_index_is_built_again() {
     let (_bucket, dest) = synced("none");

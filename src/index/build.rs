@@ -55,10 +55,12 @@ impl IndexBuild {
             return Err(IndexBuildError::OtherFolder(path.to_owned()));
         }
         let rebuild = again || stored.is_none_or(|state| state.cursor.segment == 0);
-        let (mut index, is_created) = Index::open(path, rebuild)?;
-        if is_created {
+        // The position is reset before an index is deleted. If the process ends in between, the next build deletes the index:
+        // with a position at the start, it does not continue an index.
+        if rebuild || !Index::is_current(path)? {
             follow::reset_locked(&lock, FOLLOWER, segments, state, false)?;
         }
+        let mut index = Index::open(path, rebuild)?;
         let retained = segments.retained_files()?;
         index.retain_files(&retained)?;
         Ok(Self { follower: IndexFollower(index), lock })
