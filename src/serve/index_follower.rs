@@ -29,14 +29,16 @@ pub(super) async fn follow_index(
         // Everything that is committed before this point is read below.
         let is_last = *ends.borrow();
         let mut pause = PAUSE;
-        if let Err(error) = follow_once(&segments, &state, path, &mut opened).await {
+        let followed = follow_once(&segments, &state, path, &mut opened).await;
+        if let Err(error) = &followed {
             opened = None;
             pause = PAUSE_AFTER_ERROR;
-            if error != last_error {
+            if *error != last_error {
                 tracing::warn!("the index is not updated, the next attempt is in {} s: {error}", pause.as_secs());
             }
-            last_error = error;
         }
+        // An error that occurs again after a success is logged again.
+        last_error = followed.err().unwrap_or_default();
         if is_last {
             return;
         }

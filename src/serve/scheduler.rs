@@ -121,6 +121,8 @@ struct SourceStatus {
     last: Option<StoredRun>,
     /// When the next run starts, in seconds since 1970.
     next: Option<i64>,
+    /// Whether the source is removed, so that no run starts any more.
+    is_removed: bool,
 }
 
 #[derive(Debug)]
@@ -222,11 +224,11 @@ impl Scheduler {
     pub(super) fn run_now(&self, id: &str) -> Result<Option<i64>, StateError> {
         let Some(entry) = self.entries().get(id).cloned() else { return Ok(None) };
         let is_open = entry.status().open.is_some();
-        let number = self.open_run(&entry)?.number;
+        let Some(run) = self.open_run(&entry)? else { return Ok(None) };
         if !is_open {
             entry.wake.notify_one();
         }
-        Ok(Some(number))
+        Ok(Some(run.number))
     }
 
     /// Returns all sources with their states, in the order of their IDs.
@@ -263,18 +265,22 @@ impl Scheduler {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the open run of a source, and records a new one if there is none.
-    fn open_run(&self, entry: &SourceEntry) -> Result<OpenRun, StateError> {
+    /// Returns the open run of a source, and records a new one if there is none. `None` if the source is removed: no task
+    /// would end the run.
+    fn open_run(&self, entry: &SourceEntry) -> Result<Option<OpenRun>, StateError> {
         let mut status = entry.status();
+        if status.is_removed {
+            return Ok(None);
+        }
         if let Some(open) = &status.open {
-            return Ok(open.clone());
+            return Ok(Some(open.clone()));
         }
         let started = now();
         let number = self.state.start_run(&entry.source.id, started)?;
         let open = OpenRun { number, started, counts: Arc::default() };
         status.open = Some(open.clone());
         status.next = None;
-        Ok(open)
+        Ok(Some(open))
     }
 
     /// Runs a source until it is removed or all are stopped.
@@ -291,7 +297,8 @@ impl Scheduler {
                 () = becomes_true(&mut stops) => break,
             };
             match self.open_run(&entry) {
-                Ok(open) => {
+                Ok(None) => break,
+                Ok(Some(open)) => {
                     let finished = self.runner.run(&entry.source, halt.clone(), Arc::clone(&open.counts)).await;
                     self.end_run(&entry, &open, &finished);
                 }
@@ -311,8 +318,12 @@ impl Scheduler {
                 () = becomes_true(&mut stops) => {}
             }
         }
+        let open = {
+            let mut status = entry.status();
+            status.is_removed = true;
+            status.open.clone()
+        };
         // The run was requested and did not start.
-        let open = entry.status().open.clone();
         if let Some(open) = open {
             self.end_run(&entry, &open, &FinishedRun { is_stopped: true, ..FinishedRun::default() });
         }
@@ -355,4 +366,52 @@ fn snapshot(entry: &SourceEntry) -> SourceSnapshot {
 
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::STATE_FILE;
+
+    /// Runs until it is stopped.
+    #[derive(Debug)]
+    struct EndlessRunner;
+
+    #[async_trait]
+    impl SourceRunner for EndlessRunner {
+        fn check(&self, _: &ApiSourceSettings) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn run(&self, _: &ScheduledSource, mut halt: watch::Receiver<bool>, _: Arc<LiveCounts>) -> FinishedRun {
+            becomes_true(&mut halt).await;
+            FinishedRun { is_stopped: true, ..FinishedRun::default() }
+        }
+
+        fn forget(&self, _: &str) {}
+    }
+
+    impl RunObserver for EndlessRunner {
+        fn run_ended(&self, _: &str, _: RunState, _: &FinishedRun) {}
+    }
+
+    #[tokio::test]
+    async fn run_that_is_requested_after_its_source_ended_is_not_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDatabase::open(&folder.path().join(STATE_FILE)).unwrap());
+        let scheduler = Scheduler::new(Arc::clone(&state), Arc::new(EndlessRunner), Arc::new(EndlessRunner)).unwrap();
+        let source = ScheduledSource {
+            id: "logs".into(),
+            origin: SourceOrigin::Api,
+            settings: ApiSourceSettings::default(),
+            interval: Duration::from_secs(3_600),
+        };
+        scheduler.add(source).unwrap();
+        let entry = Arc::clone(&scheduler.entries()["logs"]);
+        // A request can have found the entry before the source is removed.
+        scheduler.remove("logs");
+        assert!(scheduler.drain(Duration::from_secs(60)).await);
+        assert!(scheduler.open_run(&entry).unwrap().is_none());
+        assert_eq!(entry.status().open.as_ref().map(|open| open.number), None);
+    }
 }

@@ -29,14 +29,41 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What is remembered between the runs of a source.
 struct SourceMemory {
+    /// The settings of the source that was read. A source that was deleted during its run, and added again with the same ID, may
+    /// have others.
+    settings: ApiSourceSettings,
     opened: Option<OpenedSource>,
     look_back: LookBack,
     progress: Progress,
 }
 
-impl Default for SourceMemory {
-    fn default() -> Self {
-        Self { opened: None, look_back: LookBack::default(), progress: Progress::new(true, false) }
+impl SourceMemory {
+    fn new(settings: ApiSourceSettings) -> Self {
+        Self { settings, opened: None, look_back: LookBack::default(), progress: Progress::new(true, false) }
+    }
+}
+
+/// What is remembered of the sources that are not being read, by their IDs.
+#[derive(Default)]
+struct SourceMemories(Mutex<HashMap<String, SourceMemory>>);
+
+impl SourceMemories {
+    /// Takes what is remembered of a source. It is empty for a source with other settings.
+    fn take(&self, id: &str, settings: &ApiSourceSettings) -> SourceMemory {
+        let remembered = self.lock().remove(id).filter(|memory| memory.settings == *settings);
+        remembered.unwrap_or_else(|| SourceMemory::new(settings.clone()))
+    }
+
+    fn put(&self, id: &str, memory: SourceMemory) {
+        self.lock().insert(id.to_owned(), memory);
+    }
+
+    fn forget(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, SourceMemory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,7 +88,7 @@ struct RunnerParts {
     usage: Arc<SourceCounters>,
     /// Locked for reading by each run. It is opened again after an error, when no run is in progress.
     delivery: RwLock<Option<OpenedDelivery>>,
-    memory: Mutex<HashMap<String, SourceMemory>>,
+    memories: SourceMemories,
 }
 
 impl std::fmt::Debug for RunnerParts {
@@ -82,7 +109,7 @@ impl SyncRunner {
             aws: Aws::default(),
             usage: Arc::default(),
             delivery: RwLock::default(),
-            memory: Mutex::default(),
+            memories: SourceMemories::default(),
         };
         drop(parts.delivery().await?);
         parts.maintain(true).await;
@@ -131,10 +158,6 @@ impl RunnerParts {
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, HashMap<String, SourceMemory>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn planned(&self, source: &ScheduledSource) -> Result<PlannedSource, String> {
         match source.origin {
             SourceOrigin::Settings => {
@@ -181,7 +204,7 @@ impl RunnerParts {
 
 impl RunnerParts {
     async fn run(&self, source: &ScheduledSource, halt: watch::Receiver<bool>, counts: &LiveCounts) -> FinishedRun {
-        let mut memory = self.memory().remove(&source.id).unwrap_or_default();
+        let mut memory = self.memories.take(&source.id, &source.settings);
         let read = self.read(source, &mut memory, halt, counts).await;
         let run = match read {
             Ok(report) => finished(report),
@@ -201,7 +224,7 @@ impl RunnerParts {
             let (objects, events) = (counted(run.counts.objects, "object"), counted(run.counts.delivered, "event"));
             memory.progress.line(&format!("source {}: {objects}, {events} delivered", source.id));
         }
-        self.memory().insert(source.id.clone(), memory);
+        self.memories.put(&source.id, memory);
         self.maintain(false).await;
         run
     }
@@ -275,6 +298,41 @@ impl SourceRunner for SyncRunner {
     }
 
     fn forget(&self, id: &str) {
-        self.0.memory().remove(id);
+        self.0.memories.forget(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    fn of(folder: &str) -> ApiSourceSettings {
+        ApiSourceSettings { folder: Some(folder.into()), ..ApiSourceSettings::default() }
+    }
+
+    #[test]
+    fn source_with_the_id_of_a_deleted_one_starts_without_its_memory() {
+        let memories = SourceMemories::default();
+        let today = date(2026, 11, 28);
+        let mut memory = memories.take("logs", &of("/old"));
+        memory.look_back.add_round(today, Some(today), true);
+        // The source is deleted while its run is in progress.
+        memories.forget("logs");
+        memories.put("logs", memory);
+        let whole = LookBack::default().start(today);
+        assert_eq!(memories.take("logs", &of("/new")).look_back.start(today), whole);
+    }
+
+    #[test]
+    fn source_remembers_its_last_run() {
+        let memories = SourceMemories::default();
+        let today = date(2026, 11, 28);
+        let mut memory = memories.take("logs", &of("/old"));
+        memory.look_back.add_round(today, Some(today), true);
+        let next = memory.look_back.start(today);
+        assert_ne!(next, LookBack::default().start(today));
+        memories.put("logs", memory);
+        assert_eq!(memories.take("logs", &of("/old")).look_back.start(today), next);
     }
 }
