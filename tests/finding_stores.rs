@@ -353,6 +353,8 @@ async fn review_conforms(store: &(impl FindingStore + FindingReview)) {
     let [stored] = &failed[..] else { panic!("{failed:?}") };
     assert_eq!((stored.number, stored.error.as_deref()), (pending[1].number, Some("status 400")));
     assert_eq!(FindingReview::retry_alerts(store, &[0], NOW).await.unwrap(), 0, "no failed alert has this number");
+    assert_eq!(store.circuit("oncall").await.unwrap(), circuit, "nothing changes");
+    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (Some(0), 2));
     assert_eq!(FindingReview::retry_alerts(store, &[], NOW + 9).await.unwrap(), 1);
     assert_eq!(store.circuit("oncall").await.unwrap(), Circuit::default());
     assert_eq!(
@@ -444,6 +446,29 @@ async fn concurrent_writers_count_each_finding_once() {
     assert_eq!((contents.findings.len(), contents.windows.values().sum::<i64>()), (90, 90));
     assert_eq!(kinds(&table.alerts().await), [AlertKind::First]);
     assert!(store.consumed_units().1 > 0, "the emulator reports consumed units");
+}
+
+/// A conflict with another transaction is repeated: the result of an attempt is not lost.
+#[tokio::test]
+async fn conflict_of_transactions_is_repeated() {
+    let table = Table::create(Emulator::shared_ministack(), "conflict").await;
+    let faults = Faults::before(Emulator::shared_ministack());
+    let store = DynamoFindings::new(aws::dynamodb(&faults.config()), "conflict", KEEP);
+    faults.on("TransactWriteItems", 0..1, Fault::Conflict);
+    store.record_findings(&[finding(1, 1, NOW, 1)], &Grouping::default(), &routes(), NOW).await.unwrap();
+    assert_eq!(faults.count("TransactWriteItems"), 2);
+    let alert = store.next_alert("oncall", NOW).await.unwrap().unwrap();
+
+    faults.clear_calls();
+    store.record_failed("oncall", alert.number, "status 400").await.unwrap();
+    assert_eq!(store.next_alert("oncall", NOW).await.unwrap(), None);
+
+    faults.clear_calls();
+    assert_eq!(FindingReview::retry_alerts(&store, &[alert.number], NOW).await.unwrap(), 1);
+
+    faults.clear_calls();
+    store.record_sent("oncall", alert.number, NOW).await.unwrap();
+    assert!(table.alerts().await.is_empty());
 }
 
 #[tokio::test]

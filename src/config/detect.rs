@@ -4,6 +4,7 @@ use super::Variables;
 use crate::alert::{DestinationConfig, DestinationKind, StoredDestination, StoredDestinationKind};
 use crate::finding::parse_span;
 use crate::finding_store::Route;
+use crate::finding_store::dynamodb::finding_retention;
 use std::time::Duration;
 use trailhose_rules::RuleLevel;
 
@@ -100,7 +101,7 @@ impl DetectConfig {
         Ok(Self {
             table: variables.required("TRAILHOSE_FINDINGS_TABLE", "the name of the findings' DynamoDB table")?,
             rules: variables.required("TRAILHOSE_RULES", "s3://bucket/prefix of published rules")?,
-            keep: if days == 0 { Duration::MAX } else { Duration::from_secs(days.saturating_mul(86_400)) },
+            keep: finding_retention(days),
             destinations: kinds.into_iter().map(destination).collect(),
             stored,
             routes,

@@ -73,9 +73,14 @@ struct Units {
 
 /// A failed transaction.
 enum Cancelled {
-    /// A condition does not hold, or another transaction changes one of the items. What was read before is outdated.
+    /// A condition does not hold, so what was read before is outdated.
     Outdated,
     Failed(StoreError),
+}
+
+/// Returns how long findings are kept if the setting is this number of days. 0 keeps them without a time limit.
+pub fn finding_retention(days: u64) -> Duration {
+    if days == 0 { Duration::MAX } else { Duration::from_secs(days.saturating_mul(86_400)) }
 }
 
 impl From<StoreError> for Cancelled {
@@ -193,10 +198,10 @@ impl DynamoFindings {
             };
             if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
                 let codes = || cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-                if codes().any(|code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict")) {
+                if codes().any(|code| code == "ConditionalCheckFailed") {
                     return Err(Cancelled::Outdated);
                 }
-                // The transaction was throttled, or it is invalid.
+                // Another transaction changes one of the items, the transaction was throttled, or it is invalid.
                 if let Some(code) = codes().find(|code| *code != "None") {
                     let failure = aws::failure_of_code(code, cancelled.message().unwrap_or("the transaction failed"));
                     retry.wait_or_fail(TRANSACTION, &self.table, failure).await?;

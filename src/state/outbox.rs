@@ -170,24 +170,26 @@ impl StateDatabase {
     }
 
     /// Makes failed alerts pending again: those with these `numbers`, or all if it is empty. Closes the circuits of all
-    /// destinations, and makes all pending alerts due at once. Returns the number of failed alerts that became pending.
-    /// `now` is in seconds since 1970.
+    /// destinations, and makes all pending alerts due at once. Returns the number of failed alerts that became pending. If
+    /// none of the `numbers` is that of a failed alert, nothing changes. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// Errors of SQLite.
     pub fn retry_alerts(&self, numbers: &[i64], now: i64) -> Result<u64, StateError> {
         self.write(|transaction| {
-            transaction.execute("DELETE FROM circuits", [])?;
-            transaction.execute("UPDATE alerts SET due = 0 WHERE state = 'pending'", [])?;
             let sql =
                 "UPDATE alerts SET state = 'pending', attempts = 0, due = 0, recorded = ?1 WHERE state = 'failed'";
-            if numbers.is_empty() {
-                return transaction.execute(sql, [now]).map(|rows| rows as u64);
-            }
             let mut retried = 0;
+            if numbers.is_empty() {
+                retried = transaction.execute(sql, [now])?;
+            }
             for number in numbers {
                 retried +=
                     transaction.prepare_cached(&format!("{sql} AND number = ?2"))?.execute(params![now, number])?;
+            }
+            if retried > 0 || numbers.is_empty() {
+                transaction.execute("DELETE FROM circuits", [])?;
+                transaction.execute("UPDATE alerts SET due = 0 WHERE state = 'pending'", [])?;
             }
             Ok(retried as u64)
         })

@@ -21,6 +21,8 @@ pub enum Fault {
     Unavailable,
     /// Permission denied.
     Deny,
+    /// A transaction of DynamoDB is cancelled, because another one changes its first item.
+    Conflict,
     /// The connection is reset before the service sees the call.
     Reset,
     /// The call takes effect, but its reply is lost.
@@ -183,7 +185,7 @@ async fn serve(mut client: TcpStream, state: Arc<Mutex<State>>) {
     }
     let reply = match &fault {
         Some(Fault::Reset) => None,
-        Some(Fault::Throttle | Fault::Unavailable | Fault::Deny) => {
+        Some(Fault::Throttle | Fault::Unavailable | Fault::Deny | Fault::Conflict) => {
             fault.as_ref().map(|fault| refusal(&request, fault))
         }
         Some(Fault::FailRecords(indices)) => fail_records(&request, indices, &upstream).await,
@@ -257,6 +259,15 @@ fn refusal(request: &Message, fault: &Fault) -> Message {
         );
         return Message::reply(status, &[("Content-Type", "application/xml")], body.into_bytes());
     };
+    if matches!(fault, Fault::Conflict) {
+        let body = json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": "made up",
+            "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}],
+        });
+        let headers = [("Content-Type", "application/x-amz-json-1.0")];
+        return Message::reply(400, &headers, body.to_string().into_bytes());
+    }
     let (status, code) = match fault {
         Fault::Throttle if target.starts_with("DynamoDB") => (400, "ProvisionedThroughputExceededException"),
         // The error of Firehose when the quota of a stream is exhausted.

@@ -4,7 +4,7 @@ use crate::args::FindingTableArgs;
 use crate::components::Aws;
 use trailhose::alert::StoredDestinationKind;
 use trailhose::aws::{self, DeployedStack};
-use trailhose::finding_store::dynamodb::DynamoFindings;
+use trailhose::finding_store::dynamodb::{DynamoFindings, finding_retention};
 
 /// The default of the parameter `FindingDays` of the template.
 const DEFAULT_FINDING_DAYS: u64 = 365;
@@ -38,7 +38,7 @@ impl FindingTable {
             (None, None) => return Err("--stack or --table is required".into()),
         };
         // Of what this program writes, only retried alerts and test messages expire after this time.
-        let keep = std::time::Duration::from_secs(days.unwrap_or(DEFAULT_FINDING_DAYS) * 86_400);
+        let keep = finding_retention(days.unwrap_or(DEFAULT_FINDING_DAYS));
         Ok(Self { store: DynamoFindings::new(aws::dynamodb(config), table, keep), destinations })
     }
 }

@@ -110,8 +110,7 @@ impl DynamoFindings {
     }
 
     /// Executes a transaction of the process that holds the lease of a destination. If its condition does not hold, another
-    /// process has sent the alert after this one lost its lease, and nothing is left to record. A conflict with another
-    /// transaction has the same result: nothing is recorded, and the alert is sent again.
+    /// process has sent the alert after this one lost its lease, and nothing is left to record.
     async fn change(&self, writes: Vec<TransactWriteItem>) -> Result<(), StoreError> {
         match self.transact(writes).await {
             Ok(()) | Err(Cancelled::Outdated) => Ok(()),

@@ -165,17 +165,13 @@ impl DynamoFindings {
 
     async fn retry(&self, numbers: &[i64], now: i64) -> Result<u64, StoreError> {
         let mut retried = 0;
-        for alert in self.outbox(None).await? {
-            let pending = Key::pending(&alert.destination, alert.number);
-            if alert.state == AlertState::Pending.name() {
-                let values = item::attributes([(":zero", item::number(0))]);
-                self.unless_sent(vec![self.update(&pending, "SET due = :zero", "attribute_exists(pk)", values)?])
-                    .await?;
-                continue;
-            }
+        let (pending, failed): (Vec<_>, Vec<_>) =
+            self.outbox(None).await?.into_iter().partition(|alert| alert.state == AlertState::Pending.name());
+        for alert in failed {
             if !numbers.is_empty() && !numbers.contains(&alert.number) {
                 continue;
             }
+            let pending = Key::pending(&alert.destination, alert.number);
             let failed = Key::failed(&alert.destination, alert.number);
             let Some(mut content) = self.read_one(failed.clone()).await? else { continue };
             content.retain(|name, _| !matches!(name.as_str(), "pk" | "sk" | "last_error"));
@@ -187,6 +183,14 @@ impl DynamoFindings {
             ]));
             let writes = vec![self.delete(&failed, Some("attribute_exists(pk)"))?, self.put(&pending, content, None)?];
             retried += u64::from(self.unless_sent(writes).await?);
+        }
+        if retried == 0 && !numbers.is_empty() {
+            return Ok(0);
+        }
+        for alert in pending {
+            let pending = Key::pending(&alert.destination, alert.number);
+            let values = item::attributes([(":zero", item::number(0))]);
+            self.unless_sent(vec![self.update(&pending, "SET due = :zero", "attribute_exists(pk)", values)?]).await?;
         }
         let mut circuits = Vec::new();
         let values = [(":destination", "destination#"), (":circuit", "circuit")];
@@ -202,7 +206,7 @@ impl DynamoFindings {
     }
 
     /// Executes a transaction. Returns false if its condition does not hold, for example because the function sent the alert
-    /// meanwhile, or if it conflicts with another transaction.
+    /// meanwhile.
     async fn unless_sent(&self, writes: Vec<aws_sdk_dynamodb::types::TransactWriteItem>) -> Result<bool, StoreError> {
         match self.transact(writes).await {
             Ok(()) => Ok(true),
