@@ -87,6 +87,8 @@ pub struct HttpReply {
     pub retry_after: Option<Duration>,
     /// The start of the body, at most 16 KiB unless the client reads more.
     pub body: Vec<u8>,
+    /// Whether `body` is the whole body. It is not if it is longer, or if the connection ended before its end.
+    pub is_complete: bool,
 }
 
 impl HttpReply {
@@ -288,14 +290,20 @@ impl HttpClient {
         // Dropping the rest of a long response closes the connection.
         let mut stream = response.into_body();
         let mut body = Vec::new();
-        while let Some(Ok(frame)) = stream.frame().await {
+        let is_complete = loop {
+            let frame = match stream.frame().await {
+                None => break true,
+                // The connection ended. The status is known, and often nothing else is needed.
+                Some(Err(_)) => break false,
+                Some(Ok(frame)) => frame,
+            };
             let Some(chunk) = frame.data_ref() else { continue };
             body.extend_from_slice(&chunk[..chunk.len().min(self.max_response - body.len())]);
             if body.len() == self.max_response {
-                break;
+                break false;
             }
-        }
-        Ok(HttpReply { status, retry_after: wait, body })
+        };
+        Ok(HttpReply { status, retry_after: wait, body, is_complete })
     }
 }
 

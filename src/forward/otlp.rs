@@ -6,6 +6,7 @@
 use super::OtlpEncoding;
 use super::batch::{ForwardRequest, ForwardedEvent, size};
 use super::destination::{Endpoint, ForwardDestination, ForwardOutcome};
+use crate::http::HttpReply;
 use crate::index::IndexedFields;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -41,9 +42,11 @@ impl Otlp {
     }
 
     /// Returns the number of rejected log records and the message of a response, or `None` if the body is not that of an
-    /// OTLP response.
-    fn rejected(&self, body: &[u8]) -> Option<(u64, String)> {
+    /// OTLP response. The start of a body is none: the rejected log records can be named after it.
+    fn rejected(&self, reply: &HttpReply) -> Option<(u64, String)> {
+        let body = &*reply.body;
         match self.encoding {
+            _ if !reply.is_complete => None,
             _ if body.is_empty() => Some((0, String::new())),
             OtlpEncoding::Json => {
                 let response: Value = serde_json::from_slice(body).ok()?;
@@ -197,7 +200,7 @@ impl ForwardDestination for Otlp {
             (ForwardOutcome::Accepted, Ok(reply)) => reply,
             (outcome, _) => return outcome,
         };
-        match self.rejected(&reply.body) {
+        match self.rejected(&reply) {
             Some((0, _)) => ForwardOutcome::Accepted,
             Some((count, message)) if count < request.events.len() as u64 => {
                 // The protocol forbids sending the accepted records again, and does not name the rejected ones.

@@ -96,9 +96,20 @@ async fn start_of_a_long_response_is_read() {
     assert_eq!((reply.status, reply.body.len()), (200, MAX_RESPONSE));
     assert_eq!(reply.excerpt(str::to_owned).len(), MAX_EXCERPT);
     // A secret that would be cut is removed as a whole.
+    assert!(!reply.is_complete);
     let quoted = HttpReply { body: format!("{}/services/hunter2", "x".repeat(190)).into_bytes(), ..reply };
     let text = quoted.excerpt(|text| text.replace("/services/hunter2", "/…"));
     assert!(text.ends_with("x/…"), "{text}");
+}
+
+#[tokio::test]
+async fn body_that_ends_early_is_not_complete() {
+    let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\na".to_vec();
+    for (answer, body, is_complete) in [(cut, &b"a"[..], false), (reply("200 OK", b"abc"), b"abc", true)] {
+        let (url, _) = server(answer, Duration::ZERO).await;
+        let reply = post(&url, &HttpClient::new(true)).await.unwrap();
+        assert_eq!((reply.status, &*reply.body, reply.is_complete), (200, body, is_complete));
+    }
 }
 
 #[tokio::test]

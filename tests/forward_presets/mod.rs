@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -374,6 +375,27 @@ async fn log_records_conform_to_the_schema_and_keep_the_bytes() {
             assert!(record["time"].as_u64().unwrap() >= 1_793_500_000_000_000_000, "{record}");
             assert!(record["observed"].as_u64() > Some(0), "{record}");
         }
+    }
+}
+
+/// The body that is lost could contain the number of rejected log records.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_records_are_sent_again_if_the_body_of_the_response_is_lost() {
+    let delivered = Delivered::new(10);
+    for (encoding, name) in [(OtlpEncoding::Json, "json"), (OtlpEncoding::Protobuf, "protobuf")] {
+        let receiver = Receiver::start(Answer::Close).await;
+        let requests = AtomicUsize::new(0);
+        receiver.decide(move |_| match requests.fetch_add(1, Ordering::SeqCst) {
+            0 => Answer::CutBody,
+            _ => Answer::status(200),
+        });
+        let config = ForwardConfig {
+            preset: Preset::Otlp(encoding),
+            limits: limits(10),
+            ..ForwardConfig::new(name, &receiver.url)
+        };
+        let report = delivered.drain(config).await;
+        assert_eq!((report.error, report.events, receiver.requests().len()), (None, 10, 2), "{name}");
     }
 }
 

@@ -13,6 +13,8 @@ use tokio::io::AsyncWriteExt;
 pub enum Answer {
     /// With this status, these headers and this body.
     Reply(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// With status 200 and a body whose connection is closed before its first byte.
+    CutBody,
     /// The connection is closed after the request.
     Close,
     /// The connection stays open without an answer.
@@ -55,6 +57,9 @@ impl Receiver {
                             let headers: Vec<(&str, &str)> =
                                 headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                             let _ = stream.write_all(&Message::reply(status, &headers, body).bytes()).await;
+                        }
+                        Answer::CutBody => {
+                            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n").await;
                         }
                         Answer::Close => {}
                         Answer::Hang => tokio::time::sleep(Duration::from_secs(600)).await,
