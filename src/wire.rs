@@ -154,6 +154,17 @@ pub enum WireError {
         /// The differences.
         differences: Differences,
     },
+    /// The configuration was written. The one that S3 returned afterwards cannot be interpreted.
+    #[error(
+        "the notifications of bucket {bucket} were written, but the configuration that S3 returned cannot be interpreted: \
+         {reason}. Check it with the owners of the other rules, then run the command again"
+    )]
+    ReadBackUnreadable {
+        /// Name of the bucket.
+        bucket: String,
+        /// The reason.
+        reason: String,
+    },
     /// A request failed.
     #[error("{}", request_text(.action, .bucket, .failure, .targets))]
     Request {
@@ -172,7 +183,7 @@ impl WireError {
     /// Returns whether the bucket may contain the new rule although the change failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::ReadBackDiffers { .. } => true,
+            Self::ReadBackDiffers { .. } | Self::ReadBackUnreadable { .. } => true,
             Self::Request { action, failure, targets, .. } => {
                 *action == PUT && failure.kind == FailureKind::Unknown || *action == GET && !targets.is_empty()
             }
@@ -319,7 +330,11 @@ async fn write(
     let mut differences = Differences { missing: Vec::new(), unexpected: Vec::new() };
     for wait in READ_BACK_WAITS {
         tokio::time::sleep(wait).await;
-        differences = read(bucket, targets.clone()).await?.differences(document);
+        let read = read(bucket, targets.clone()).await.map_err(|error| match error {
+            WireError::Unreadable { bucket, reason } => WireError::ReadBackUnreadable { bucket, reason },
+            other => other,
+        });
+        differences = read?.differences(document);
         if differences.is_empty() {
             return Ok(());
         }

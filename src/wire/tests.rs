@@ -145,6 +145,15 @@ async fn configuration_that_differs_from_the_written_one_is_an_error() {
 }
 
 #[tokio::test]
+async fn written_configuration_that_cannot_be_read_back_may_have_taken_effect() {
+    let bucket =
+        MemoryBucket { interfere: |_| (Some("<NotificationConfiguration>".into()), None), ..MemoryBucket::with("") };
+    let error = wire_queue(&bucket, &rule(), false).await.unwrap_err();
+    assert!(matches!(&error, WireError::ReadBackUnreadable { .. }) && error.may_have_taken_effect(), "{error}");
+    assert!(error.to_string().starts_with("the notifications of bucket logs were written"), "{error}");
+}
+
+#[tokio::test]
 async fn write_with_an_unknown_result_is_checked() {
     let bucket = |interfere: Interference| MemoryBucket { interfere, ..MemoryBucket::with("") };
     let effective = bucket(|written| (Some(written), Some(failure_of_code("Timeout", "no response"))));
