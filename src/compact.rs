@@ -64,6 +64,9 @@ pub enum CompactError {
         /// The first difference.
         reason: String,
     },
+    /// A thread of the scan did not end. Nothing was published.
+    #[error("a thread that reads files did not end; nothing was published: run the command again")]
+    Unfinished,
     /// A Parquet file cannot be written or read.
     #[error("cannot write or read a Parquet file: {0}")]
     Parquet(String),

@@ -163,6 +163,12 @@ fn filter_file_of_the_settings_is_read_and_the_command_line_replaces_it() {
     let said = ran.err();
     assert!(said.contains("warning: --filter: exclude rule \"eventName=a,eventSource=s\" has no effect"), "{said}");
 
+    settings("filter = \"eventName=a; eventName=a,eventSource=s\"");
+    let said = sync(&[]).err();
+    assert!(
+        said.contains("trailhose.toml: filter: exclude rule \"eventName=a,eventSource=s\" has no effect"),
+        "{said}"
+    );
     settings("filter = \"readOnly=true\"\nfilter_file = \"filter.toml\"");
     let ran = sync(&[]);
     assert_eq!(ran.code(), 2);

@@ -72,6 +72,6 @@ pub(super) async fn run(
     drop(visitors);
     match Arc::into_inner(written) {
         Some(written) => Ok((written.into_inner().unwrap_or_else(PoisonError::into_inner), report)),
-        None => Err(CompactError::Parquet("a thread of the scan did not end".into())),
+        None => Err(CompactError::Unfinished),
     }
 }

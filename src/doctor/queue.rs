@@ -207,7 +207,7 @@ fn redrive(queues: &[(&str, QueueFacts)]) -> Verdict {
     let without: Vec<_> =
         queues.iter().filter(|(_, facts)| facts.dead_letter_arn.is_none()).map(|(name, _)| *name).collect();
     match without.is_empty() {
-        true => Verdict::ok(format!("{} have a dead-letter queue", counted(queues.len() as u64, "queue"))),
+        true => Verdict::ok(format!("{} with a dead-letter queue", counted(queues.len() as u64, "queue"))),
         false => Verdict::failed(
             format!("without a redrive policy: {}", without.join(", ")),
             "deploy the stack again, which restores the redrive policies",

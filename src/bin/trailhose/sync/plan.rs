@@ -115,9 +115,9 @@ impl SyncPlan {
             format!("{}: no destination; expected dest = \"FOLDER\" or dest = \"firehose://STREAM\"", at())
         })?;
         // A filter on the command line replaces that of the settings file, regardless of their forms.
-        let (one_line, path) = match (args.filter, args.filter_file) {
-            (None, None) => (file.filter, file.filter_file),
-            named => named,
+        let (one_line, path, origin) = match (args.filter, args.filter_file) {
+            (None, None) => (file.filter, file.filter_file, format!("{}: filter", at())),
+            (one_line, path) => (one_line, path, "--filter".to_owned()),
         };
         let (filter, filter_warnings) = match path {
             Some(path) => {
@@ -128,7 +128,7 @@ impl SyncPlan {
             None => {
                 let filter = one_line.unwrap_or_default();
                 let warnings =
-                    filter.findings().into_iter().map(|finding| format!("--filter: {}", finding.text)).collect();
+                    filter.findings().into_iter().map(|finding| format!("{origin}: {}", finding.text)).collect();
                 (filter, warnings)
             }
         };
