@@ -90,7 +90,7 @@ pub struct AlertSender<S> {
     store: Arc<S>,
     destinations: Vec<Arc<dyn AlertDestination>>,
     policy: SendPolicy,
-    /// What was done so far. Its number of pending alerts is 0.
+    /// What was done so far. Pending alerts are not counted in it.
     progress: Arc<Mutex<SendReport>>,
 }
 
@@ -129,7 +129,7 @@ impl<S: FindingStore> AlertSender<S> {
         Self { store, destinations, policy, progress: Arc::default() }
     }
 
-    /// Returns what the sender did so far, also while it runs. The number of pending alerts in it is 0.
+    /// Returns what the sender did so far, also while it runs. Pending alerts are not counted in it.
     pub fn progress(&self) -> Arc<Mutex<SendReport>> {
         Arc::clone(&self.progress)
     }
@@ -259,7 +259,8 @@ impl<S: FindingStore> AlertSender<S> {
     async fn record(&self, name: &str, attempt: &SendAttempt, memory: &mut SenderMemory) -> Result<SendStep, S::Error> {
         let SendAttempt { pending, circuit, outcome } = attempt;
         let (now, policy, number) = (now_milliseconds(), &self.policy, pending.number);
-        // If the circuit was open because of refusals, nothing was acknowledged since.
+        // If the failures of the circuit are enough to open it, this attempt is a probe and no alert was acknowledged since
+        // the circuit opened. A refusal then opens it again.
         let are_all_refused = memory.refusals >= policy.max_refusals || circuit.failures >= policy.failures_to_open;
         let (after, reason, is_unusable) = match outcome {
             SendOutcome::Delivered => {

@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | a service failed, or time ran out | moved to the deferred queue | hidden |
 //! | failed for another reason | retried by its queue | hidden |
-//! | leased by another worker | hidden until the lease ends | hidden until the lease ends |
-//! | an owner is in progress | replaced by a copy with a delay | hidden |
+//! | leased by another worker | hidden until the lease ends | hidden |
+//! | an owner is in progress | replaced by a copy with a delay; moved to the deferred queue after `max_age` | hidden |
 //!
-//! The first row that applies to an object of the message decides. SQS counts each receive of a message, also after the
-//! message was hidden. The ingest queues permit few receives, so that a message that crashes the function is not
-//! retried without end. The deferred queue permits many receives. A message that is in it for too long goes to the
-//! dead-letter queue with the reason.
+//! The first row that applies to an object of the message decides. In the deferred queue, a message is hidden for a wait
+//! that doubles with each attempt, and at least until the leases of its objects and owners end. SQS counts each receive of a
+//! message, also after the message was hidden. The ingest queues permit few receives, so that a message that crashes the
+//! function is not retried without end. The deferred queue permits many receives. A message that is in it for too long goes
+//! to the dead-letter queue with the reason.
 
 use super::{Batch, BatchReport, Disposition, NextStep};
 use crate::ledger::model::row::Seconds;

@@ -8,12 +8,14 @@ use trailhose_rules::{DetectionRule, RuleSet};
 pub struct FilteredRule<'r> {
     /// The rule.
     pub rule: &'r DetectionRule,
-    /// The dropped event names. The filter drops every event with one of these names that the rule can match.
+    /// The dropped event names. The filter drops an event that has one of these names, an event source of the rule, and no
+    /// other field.
     pub event_names: Vec<String>,
 }
 
-/// Returns the rules that watch event names that a filter drops. Considers only `eventName` and `eventSource`, so the filter
-/// can drop further events that a rule watches.
+/// Returns the rules that watch event names that a filter drops. Considers only `eventName` and `eventSource`: all other
+/// fields count as missing. So the filter can drop further events that a rule watches. If it has include rules or tests
+/// for missing fields, it can also keep some events with a returned name.
 pub fn filtered_rules<'r>(rules: &'r RuleSet, filter: &Filter) -> Vec<FilteredRule<'r>> {
     if filter.is_empty() {
         return Vec::new();

@@ -3,9 +3,9 @@
 //!
 //! Discovery searches for `AWSLogs/` in the prefix and in the folders up to two levels below it (`search`). From each
 //! `AWSLogs/`, it walks the organization folder if there is one, accounts, kinds and regions. A folder is classified by
-//! its name alone (`FolderLevel::of`), so both layouts, several organizations and a prefix that itself contains
-//! `AWSLogs` need no special case. A prefix may also name a folder further down: an organization, an account or a
-//! region. If there is no `AWSLogs/`, the prefix becomes one flat unit.
+//! its name alone (`FolderLevel::of`), so a layout with or without an organization folder, several organizations, and a
+//! prefix that itself contains `AWSLogs` need no special case. A prefix may also name a folder further down: an
+//! organization, an account or a region. If there is no `AWSLogs/`, the prefix becomes one flat unit.
 //!
 //! A scheduled backfill needs only CloudTrail's folders. A single process that delivers a whole bucket needs every key
 //! in it, each once. The caller chooses with [`Coverage`]. Each folder that is not listed is counted and named
@@ -112,7 +112,7 @@ pub struct DiscoveryProgress {
     pub requests: u64,
     /// Folders found and not yet listed.
     pub waiting: usize,
-    /// Accounts found, each counted once per layout.
+    /// Account folders found. An account with folders in several places is counted once for each folder.
     pub accounts: u64,
     /// Regions found: one for each account and kind.
     pub regions: u64,
@@ -260,8 +260,8 @@ impl Discovery {
         &self.progress
     }
 
-    /// Returns the next unit, or `None` at the end. With [`Coverage::Everything`], use [`Discovery::next_item`]
-    /// instead.
+    /// Returns the next unit, or `None` at the end. Drops the objects outside units, so use [`Discovery::next_item`] with
+    /// every coverage except [`Coverage::Days`].
     ///
     /// # Errors
     /// The same as [`Discovery::next_item`].

@@ -5,7 +5,8 @@ use crate::plan::{Column, Plan, Predicate, QueryField, Scope, TimeSpan, ValueTes
 use crate::question;
 use jiff::Timestamp;
 
-/// Values of fields whose values are known, and that questions express in other words, for example "denied" or "root".
+/// Fields, and those of their values that questions express in other words, for example "denied" or "root". These values
+/// need not be in the question.
 const KNOWN_VALUES: [(Column, &[&str]); 10] = [
     (Column::ReadOnly, BOOLEAN),
     (Column::ManagementEvent, BOOLEAN),
@@ -59,7 +60,7 @@ const KNOWN_PATH_VALUES: [(&str, &[&str]); 2] =
 /// The value that is neither in the question nor in a list, or the identifier that is not in the plan.
 pub(super) fn check(plan: &Plan, question: &str) -> Result<(), String> {
     let identifiers = question::identifiers(question);
-    // Identifiers are in the question as they are written, and in their usual form.
+    // The searched text contains each identifier twice: as the user wrote it, and in its normalized form.
     let check = AnswerCheck { question: format!("{question} {}", identifiers.join(" ")).to_lowercase() };
     if let Scope::EventId(id) = plan.scope() {
         check.written(id, "event_id")?;

@@ -112,6 +112,7 @@ impl IndexedEvents {
         let mut report = ScanReport { used_index: true, ..ScanReport::default() };
         let mut collector = RowCollector::new(plan, memory);
         let mut slots = FieldSlots::default();
+        // Rows of a plan that lists events in the order in which they are read.
         let mut as_read: Vec<QueryRow> = Vec::new();
         let mut failed = None;
         let members = self.files.iter().flat_map(|(file, positions)| {

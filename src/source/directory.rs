@@ -3,8 +3,9 @@
 //! A file's version is its size and its modification time in nanoseconds. A file that is replaced by another of the same
 //! size and with the same modification time is therefore not detected as changed. The change time and the inode number
 //! are not used: they also change when files are copied, restored or renamed, so whole folders would be read again. The
-//! folder itself may be a symbolic link. A file in it may be one if its target is inside the folder. Every other entry
-//! that is neither a file nor a folder, or that cannot be read, is returned as [`UnlistedEntry`].
+//! folder itself may be a symbolic link. A symbolic link in it is read like a file if its target is a file inside the
+//! folder. Every other symbolic link, an entry that is neither a file nor a folder, and an entry that cannot be read are
+//! returned as [`UnlistedEntry`].
 
 mod walk;
 

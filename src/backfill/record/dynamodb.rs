@@ -1,9 +1,9 @@
 //! Run records in the ledger's table.
 //!
 //! The hash key `pk` is `r#` and the run's ID for a run, followed by `#` and the part's name for a part. The attributes
-//! `run` and `unit`, which no other item of the table has, put runs and parts into the sparse index `runs`: the parts
-//! under their run's ID, and the runs under `*`, ordered by start time. `body` is the record as JSON. `expires` is the
-//! table's time to live.
+//! `run` and `unit`, which no other item of the table has, put runs and parts into the sparse index `runs`. For a part, `run`
+//! is the run's ID and `unit` is the part's name. For a run, `run` is `*` and `unit` is the start time followed by the run's
+//! ID, so the index lists the runs by start time. `body` is the record as JSON. `expires` is the table's time to live.
 
 use super::{PartOutcome, RecordError, RunPart, RunRecords};
 use crate::aws::{self, FailureKind};

@@ -15,14 +15,14 @@ pub struct RawValue<'a> {
     pub has_escape: bool,
 }
 
-/// A value without other values in it, as conditions compare it.
+/// A value as conditions compare it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leaf<'a> {
     /// `null`.
     Null,
     /// A string without quotes and escapes, or the JSON text of a number or a boolean.
     Text(Cow<'a, [u8]>),
-    /// An object, an empty array, or a string whose escapes are not valid Unicode. Only its presence can be tested.
+    /// An object, an array, or a string whose escapes are not valid Unicode. Only its presence can be tested.
     Other,
 }
 

@@ -106,8 +106,8 @@ fn message(record: &PathValue<'_>) -> Result<Message, NotificationError> {
         None => 1,
         Some(text) => text.parse().map_err(|_| count.unexpected("a non-negative integer as a string"))?,
     };
-    // A message of another sender can have an attribute of this name with any value. Such a value is ignored, because the
-    // body decides whether a message is valid.
+    // Another sender can set these attributes to any value. A value that is not valid counts as absent and is no error,
+    // because the body decides whether a message is valid.
     let copied = |name: &str| record.field("messageAttributes").field(name).get("stringValue");
     Ok(Message {
         id: record.field("messageId").name()?.to_owned(),

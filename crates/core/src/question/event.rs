@@ -104,7 +104,6 @@ impl Reader {
             before.retain(|noun| !self.is_asked_column(noun));
             let known_events = self.draft.events.len();
             let both: Vec<Noun> = before.into_iter().chain(after.iter().cloned()).collect();
-            // In `objects deleted from the bucket`, the object of the verb is before it.
             // `which groups did bob remove users from` asks for what the preposition refers to.
             if let Some((asked, rest)) = both.split_first()
                 && self.is_asked_container(asked, rest, end)
@@ -118,6 +117,7 @@ impl Reader {
                 }
                 continue;
             }
+            // In `objects deleted from the bucket`, the object of the verb is before it.
             let is_passive = both.len() > after.len()
                 && after.first().is_some_and(|noun| {
                     noun.start > 0

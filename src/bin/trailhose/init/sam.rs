@@ -76,8 +76,9 @@ fn proposal(found: &Inspection, region: &str) -> Result<Proposal, String> {
     }
 }
 
-/// Asks up to five questions: the bucket, if there are several; the name of the stack; the account of the bucket and its
-/// key, if they are not certain; who adds the notification, if the stack can; the email address for alarms.
+/// Asks up to five questions: the bucket, if there are several; the name of the stack; the account of the bucket, if
+/// another account owns it; the key, if it is not known; whether the stack adds the notification, if this account owns the
+/// bucket; the email address for alarms.
 fn ask(questions: &mut Questions<'_>, found: &Inspection, region: &str) -> Result<Proposal, String> {
     let bucket = match &found.buckets[..] {
         [only] => only,

@@ -93,7 +93,7 @@ impl LedgerScan for DynamoDb {
             match item::key(found)?.split_once('#') {
                 Some(("o", _)) => batch.rows.push(item::row(found)?),
                 Some(("p", name)) => batch.pages.push((PageName(name.to_owned()), item::page(found)?)),
-                // An unknown kind of item, which a newer version may store here.
+                // Another item: the schema version, a run record, or a kind that a newer version stores.
                 _ => {}
             }
         }

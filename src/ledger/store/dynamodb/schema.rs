@@ -41,7 +41,8 @@ impl DynamoDb {
         self.batch(vec![KEY.to_owned()]).await?.first().map(item::schema_version).transpose()
     }
 
-    /// Checks that this program can read the table. Only the first call of a process sends a request.
+    /// Checks that this program can read the table. Returns whether the table has the item. Only the first call of a process
+    /// sends a request.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] if the table has a later schema version; errors of the request. The next call repeats
