@@ -334,7 +334,11 @@ pub fn reset_locked(
     // The last segment of the ledger can belong to another folder.
     let at_last = || Cursor { segment: last, ..Cursor::default() };
     let cursor = segments.get(last)?.as_ref().map_or_else(at_last, Cursor::after);
-    let reset = FollowerState { folder: segments.folder_id().to_owned(), cursor, ..before };
+    // A follower that starts from the first segment reads what it skipped before.
+    let (skipped_segments, skipped_events) =
+        if to_end { (before.skipped_segments, before.skipped_events) } else { (0, 0) };
+    let folder = segments.folder_id().to_owned();
+    let reset = FollowerState { folder, cursor, skipped_segments, skipped_events, ..before };
     state.put_follower(name, &reset)?;
     Ok(reset)
 }

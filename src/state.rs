@@ -191,7 +191,8 @@ pub struct FollowerState {
     pub events: u64,
     /// The number of events that its filter dropped.
     pub filtered: u64,
-    /// The number of unreadable segments that a person decided to skip.
+    /// The number of segments that it skipped since it last started from the first segment: unreadable ones that a person decided
+    /// to skip, and ones that were pruned before it read them.
     pub skipped_segments: u64,
     /// The number of events in the skipped segments, as far as it is known.
     pub skipped_events: u64,

@@ -178,12 +178,17 @@ fn unreadable_file_is_named_counted_and_skipped_only_by_decision() {
     assert_eq!(run(&["index", "build", text(dest), "--json"]).json()["events"].as_u64(), Some(200 - lost));
     let list = run(&["followers", "list", text(dest), "--json"]).json();
     assert_eq!(list["skipped_events"].as_u64(), Some(lost));
+    let status = run(&["index", "status", text(dest), "--json"]).json();
+    assert_eq!((&status["skipped_segments"], &status["skipped_events"]), (&1.into(), &lost.into()), "{status}");
+    let status = run(&["index", "status", text(dest)]).out();
+    assert!(status.contains("skipped events") && status.contains("   in 1 segment\n"), "{status}");
     let nothing = run(&["followers", "skip", "index", text(dest), "--yes", "--json"]);
     assert_eq!((nothing.code(), &nothing.json()["result"]), (1, &"nothing_to_skip".into()), "{nothing:?}");
     assert_eq!(run(&["followers", "skip", "idnex", text(dest), "--yes"]).code(), 2);
     // Events of a file that is gone after it was indexed are not printed, and not silently.
     std::fs::rename(&away, &file).unwrap();
     assert_eq!(run(&["index", "build", text(dest), "--again"]).code(), 0);
+    assert_eq!(run(&["index", "status", text(dest), "--json"]).json()["skipped_events"], 0);
     std::fs::rename(&file, &away).unwrap();
     let found = find(dest, &["--since", "2026-11-01"]);
     assert_eq!((found.code(), found.out().lines().count() as u64), (1, 200 - lost));

@@ -19,10 +19,15 @@ use std::time::{Duration, Instant};
 
 const READ_PATH: &str = "/v1/sources";
 
+/// Whether the index contains this number of events, which are all delivered events.
+fn is_indexed(found: &Value, events: u64) -> bool {
+    found["indexed"]["events"] == events && found["indexed"]["behind"] == 0
+}
+
 /// Returns a server whose source is read and indexed.
 fn filled(site: &Site) -> Server {
     let server = site.start();
-    server.until("/v1/events?limit=1", |found| found["indexed"] == json!({"events": 40, "behind": 0}));
+    server.until("/v1/events?limit=1", |found| is_indexed(found, 40));
     server
 }
 
@@ -423,7 +428,7 @@ fn sigterm_finishes_what_is_in_progress_and_repeats_nothing() {
     assert_eq!(status.code(), Some(0), "{lines:?}");
     let server = site.start();
     let total = 40 + 300 * 50;
-    server.until("/v1/events?limit=1", |found| found["indexed"] == json!({"events": total, "behind": 0}));
+    server.until("/v1/events?limit=1", |found| is_indexed(found, total));
     let runs = server.until("/v1/runs", |found| found["runs"][0]["ended"] != Value::Null);
     let delivered: u64 = runs["runs"].as_array().unwrap().iter().map(|run| run["delivered"].as_u64().unwrap()).sum();
     assert_eq!(delivered, total, "{runs}");
@@ -552,6 +557,27 @@ fn certificate_of_the_settings_is_used() {
 
 /// Generated requests, valid and invalid ones, get the answers that the description of the API promises. The check that valid
 /// requests are accepted is excluded, because a schema cannot describe which plan, question, source or cursor is valid.
+/// A person let the index skip a file that cannot be read.
+#[test]
+fn skipped_events_are_counted_in_the_answer() {
+    let site = Site::new("");
+    drop(filled(&site));
+    let dest = site.dest();
+    let file = laptop::files(&dest).remove(0);
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    assert_eq!(run(&["index", "build", text(&dest), "--again"]).code(), 1);
+    let skipped = run(&["followers", "skip", "index", text(&dest), "--yes", "--json"]).json();
+    let lost = skipped["events"].as_u64().unwrap();
+    assert!((1..=40).contains(&lost), "{skipped}");
+    let server = site.start();
+    let found = server.until("/v1/events?limit=100", |found| found["indexed"]["behind"] == 0);
+    assert_eq!(found["events"].as_array().unwrap().len() as u64, 40 - lost);
+    let indexed = &found["indexed"];
+    assert_eq!((&indexed["skipped_segments"], &indexed["skipped_events"]), (&json!(1), &json!(lost)), "{indexed}");
+    let followers = server.json("/v1/followers");
+    assert_eq!(followers["followers"][0]["skipped_events"], json!(lost), "{followers}");
+}
+
 #[test]
 fn schemathesis_finds_nothing() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/schemathesis/bin/st");
@@ -579,7 +605,7 @@ fn filled_with(site: &Site, token: &str) -> Server {
     let started = Instant::now();
     loop {
         let found = server.request("GET", "/v1/events?limit=1").token(token).send().json();
-        if found["indexed"] == json!({"events": 40, "behind": 0}) {
+        if is_indexed(&found, 40) {
             return server;
         }
         assert!(started.elapsed() < serve_client::TIMEOUT, "{found}");

@@ -45,6 +45,10 @@ pub(super) struct IndexProgress {
     events: u64,
     /// Delivered events that the index has not read yet.
     behind: u64,
+    /// Segments of files that the index skipped, because a person decided so or because they were pruned.
+    skipped_segments: u64,
+    /// Events of these segments, as far as their number is known. No search of the index finds them.
+    skipped_events: u64,
 }
 
 /// A page of events.
@@ -206,7 +210,12 @@ fn listed_event(content: &[u8], time: Option<i64>) -> Option<ListedEvent> {
 fn indexed(api: &ApiState) -> Result<IndexProgress, ApiProblem> {
     api.indexed.get_or_update(|| {
         let progress = api.folder.progress(crate::index::FOLLOWER).map_err(ApiProblem::internal)?;
-        Ok(IndexProgress { events: progress.acknowledged, behind: progress.backlog.events })
+        Ok(IndexProgress {
+            events: progress.acknowledged,
+            behind: progress.backlog.events,
+            skipped_segments: progress.skipped_segments,
+            skipped_events: progress.skipped_events,
+        })
     })
 }
 

@@ -35,6 +35,8 @@ pub struct ServedFolder {
 pub(super) struct FollowerProgress {
     pub(super) acknowledged: u64,
     pub(super) backlog: Backlog,
+    pub(super) skipped_segments: u64,
+    pub(super) skipped_events: u64,
 }
 
 /// Why the progress of a follower is unknown.
@@ -50,11 +52,13 @@ impl ServedFolder {
     /// Returns how far a follower has read. If a segment is partly read, the backlog contains all bytes of the segment, but only
     /// the events that were not read.
     pub(super) fn progress(&self, follower: &str) -> Result<FollowerProgress, ProgressError> {
-        let FollowerState { cursor, events, .. } = self.state.follower(follower)?.unwrap_or_default();
+        let FollowerState { cursor, events, skipped_segments, skipped_events, .. } =
+            self.state.follower(follower)?.unwrap_or_default();
         let after = if cursor.lines.is_some() { cursor.segment - 1 } else { cursor.segment };
         let backlog = self.segments.backlog(after)?;
         let behind = backlog.events.saturating_sub(cursor.lines.unwrap_or(0));
-        Ok(FollowerProgress { acknowledged: events, backlog: Backlog { events: behind, ..backlog } })
+        let backlog = Backlog { events: behind, ..backlog };
+        Ok(FollowerProgress { acknowledged: events, backlog, skipped_segments, skipped_events })
     }
 }
 

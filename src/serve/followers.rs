@@ -20,6 +20,10 @@ pub(super) struct ListedFollower {
     /// Delivered events that it has not acknowledged.
     events_behind: u64,
     segments_behind: u64,
+    /// Segments that it skipped, because a person decided so or because they were pruned.
+    skipped_segments: u64,
+    /// Events of these segments, as far as their number is known.
+    skipped_events: u64,
     /// `current`, `behind`, or `failed` if its position does not belong to the folder.
     state: &'static str,
     error: Option<String>,
@@ -48,6 +52,8 @@ fn followers(api: &ApiState) -> Result<Vec<ListedFollower>, ApiProblem> {
             events: progress.acknowledged,
             events_behind: progress.backlog.events,
             segments_behind: progress.backlog.segments,
+            skipped_segments: progress.skipped_segments,
+            skipped_events: progress.skipped_events,
             state: match (&error, progress.backlog.segments) {
                 (Some(_), _) => "failed",
                 (None, 0) => "current",

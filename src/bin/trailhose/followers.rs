@@ -9,6 +9,7 @@ use crate::ledger::files::{self, FileRecord};
 use crate::print::{print, print_json};
 use crate::settings::Settings;
 use crate::table::Table;
+use crate::text::counted;
 use crate::{interrupt, progress};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
@@ -172,7 +173,7 @@ impl FollowerView {
         if self.backlog_segments > 0 && self.lag_seconds > 0 {
             table.row("lag", self.lag_seconds, "seconds since the oldest of them was delivered");
         }
-        table.bad("skipped events", self.skipped_events, &format!("in {} segments", self.skipped_segments));
+        add_skipped(&mut table, self.skipped_segments, self.skipped_events);
         if let Some(forward) = &self.forward {
             forward.add_to(&mut table);
         }
@@ -180,6 +181,14 @@ impl FollowerView {
             table.line(&format!("  {}", crate::text::one_line(error)));
         }
         table.into_text()
+    }
+}
+
+/// Adds what a follower skipped. The number of events of a segment can be unknown.
+fn add_skipped(table: &mut Table, segments: u64, events: u64) {
+    match events {
+        0 => table.bad("skipped segments", segments, "with an unknown number of events"),
+        _ => table.bad("skipped events", events, &format!("in {}", counted(segments, "segment"))),
     }
 }
 
@@ -290,6 +299,10 @@ struct IndexReport {
     /// Delivered events that are not in the index.
     backlog_events: u64,
     backlog_bytes: u64,
+    /// Segments that the index skipped, because a person decided so or because they were pruned.
+    skipped_segments: u64,
+    /// Events of these segments, as far as their number is known.
+    skipped_events: u64,
 }
 
 /// Runs `trailhose index` and returns the exit code.
@@ -338,7 +351,15 @@ fn report(followed: &FollowedFolder, index: &Index, indexed: u64, json: bool) ->
     let contents = index.contents().map_err(|error| error.to_string())?;
     let state = followed.state()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
     let backlog = followed.backlog(state.as_ref())?;
-    let report = IndexReport { indexed, contents, backlog_events: backlog.events, backlog_bytes: backlog.content };
+    let state = state.unwrap_or_default();
+    let report = IndexReport {
+        indexed,
+        contents,
+        backlog_events: backlog.events,
+        backlog_bytes: backlog.content,
+        skipped_segments: state.skipped_segments,
+        skipped_events: state.skipped_events,
+    };
     if json {
         print_json(&report);
         return Ok(());
@@ -361,5 +382,6 @@ fn table(report: &IndexReport, path: &Path) -> String {
         table.line(&format!("  {:<16}{} to {}", "event times", text(first), text(last)));
     }
     table.bad("not indexed", report.backlog_events, "delivered events");
+    add_skipped(&mut table, report.skipped_segments, report.skipped_events);
     table.into_text()
 }

@@ -231,12 +231,13 @@ export function open(root, first) {
     let shown = answer.events.length;
     let cursor = answer.next_cursor;
     const describeResults = () => {
-      const { events = 0, behind = 0 } = answer.indexed ?? {};
+      const { events = 0, behind = 0, skipped_events: skipped = 0 } = answer.indexed ?? {};
       const found = cursor ? `The newest ${count(shown, 'event')}` : count(shown, 'event');
       fill(
         summary,
         `${found} · index of ${count(events, 'event')}`,
         behind > 0 && h('strong', {}, ` · ${count(behind, 'delivered event')} not indexed yet`),
+        skipped > 0 && ` · ${count(skipped, 'event')} of skipped or pruned files not indexed`,
         answer.unreadable > 0 &&
           h(
             'strong',
