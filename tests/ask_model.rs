@@ -244,6 +244,9 @@ fn options_of_a_model_are_checked_before_a_request() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty");
     std::fs::write(&empty, "\n").unwrap();
+    // A key that is cut would be sent.
+    let large = folder.path().join("large");
+    std::fs::write(&large, "k".repeat((16 << 10) + 1)).unwrap();
     for (options, expected) in [
         (&["--model", "http://localhost:1/v1"][..], "--model URL requires --model-name"),
         (&["--model", "gpt", "--model-name", "m"], "\"gpt\" is not a model: expected bedrock:MODEL_ID, or a URL"),
@@ -253,6 +256,10 @@ fn options_of_a_model_are_checked_before_a_request() {
         (
             &["--model", "http://localhost:1/v1", "--model-name", "m", "--model-key-file", text(&empty)],
             "does not contain a key",
+        ),
+        (
+            &["--model", "http://localhost:1/v1", "--model-name", "m", "--model-key-file", text(&large)],
+            "large has more than 16384 bytes: expected a file that contains only the key",
         ),
         (&["--model", "http://localhost:1/v1", "--model-name", "m"], "check the URL and that the service is running"),
     ] {

@@ -92,9 +92,16 @@ fn key(args: &ModelArgs) -> Result<Option<String>, String> {
     let (key, source) = match &args.model_key_file {
         Some(path) => {
             let source = format!("the key file {}", path.display());
-            let mut text = String::new();
-            let read = std::fs::File::open(path).and_then(|file| file.take(MAX_KEY_BYTES).read_to_string(&mut text));
+            let mut bytes = Vec::new();
+            let read = std::fs::File::open(path).and_then(|file| file.take(MAX_KEY_BYTES + 1).read_to_end(&mut bytes));
             read.map_err(|error| format!("cannot read {source}: {error}"))?;
+            if bytes.len() as u64 > MAX_KEY_BYTES {
+                return Err(format!(
+                    "{source} has more than {MAX_KEY_BYTES} bytes: expected a file that contains only the key"
+                ));
+            }
+            // An error of the conversion must not quote the bytes.
+            let text = String::from_utf8(bytes).map_err(|_| format!("{source} is not UTF-8"))?;
             (text, source)
         }
         None => match std::env::var(KEY_VARIABLE) {
