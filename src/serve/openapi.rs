@@ -56,10 +56,11 @@ pub(super) struct RefusalResponses;
 /// The responses to refused requests, for routes with a body.
 pub(super) struct BodyRefusalResponses;
 
-const REFUSALS: [(&str, &str); 6] = [
+const REFUSALS: [(&str, &str); 7] = [
     ("400", "A parameter is invalid"),
     ("401", "A valid token is required"),
     ("403", "The token has no scope for this, or the request comes from a page of another site"),
+    ("408", "The request was not complete in time: try again, and ask for less"),
     ("429", "Too many requests: wait for the seconds in Retry-After"),
     ("500", "A file or a database cannot be read"),
     ("503", "The server answers too many requests or queries, or it is stopping: try again"),
@@ -86,5 +87,24 @@ impl IntoResponses for RefusalResponses {
 impl IntoResponses for BodyRefusalResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(REFUSALS.iter().chain(&BODY_REFUSALS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The guard can answer each request with one of these.
+    #[test]
+    fn every_operation_describes_the_refusals_of_the_guard() {
+        let description = serde_json::to_value(super::routes().1).unwrap();
+        let mut operations = 0;
+        for (path, item) in description["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                for status in ["401", "403", "408", "429", "503"] {
+                    assert!(operation["responses"][status].is_object(), "{method} {path}: {status} is missing");
+                }
+                operations += 1;
+            }
+        }
+        assert_eq!(operations, 22);
     }
 }
