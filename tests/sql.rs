@@ -78,7 +78,7 @@ fn errors_have_their_exit_codes() {
         (
             &["WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n", "--timeout", "1"],
             1,
-            "stopped after 1 seconds",
+            "stopped after 1 second:",
         ),
         (&["SELECT a.event, b.value FROM events a, json_each('[1,2,3]') b WHERE readOnly = 1"], 1, "single quotes"),
     ] {

@@ -36,7 +36,8 @@ pub enum SqlError {
     },
     /// The statement reached the time limit.
     #[error(
-        "the statement was stopped after {0} seconds: raise --timeout, or read less (--since, or conditions on columns)"
+        "the statement was stopped after {0} second{plural}: raise --timeout, or read less (--since, or conditions on columns)",
+        plural = if *.0 == 1 { "" } else { "s" }
     )]
     TimeLimit(u64),
     /// Ctrl-C or SIGTERM interrupted the statement.
