@@ -193,6 +193,22 @@ async fn blocked_destination_keeps_its_alerts_and_a_refused_alert_fails_alone() 
     assert_eq!(state.alerts(Some(AlertState::Failed), 10).unwrap().len(), 1);
 }
 
+/// `Retry-After` concerns the destination, so it delays each of its alerts.
+#[tokio::test]
+async fn wait_that_a_destination_asks_for_delays_all_of_its_alerts() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_state(folder.path());
+    let findings: Vec<DetectionFinding> = (0..2).map(|event| finding(event, event)).collect();
+    state.record_findings(&findings, &Grouping::default(), &routes(), NOW).unwrap();
+    let asked = SendOutcome::Retry { after: Some(Duration::from_secs(60)), reason: "status 429".into() };
+    let recorder = TestDestination::answering([asked]);
+    let before = jiff::Timestamp::now().as_millisecond();
+    let report = send(&state, &recorder, short()).await.unwrap();
+    assert_eq!((report.sent, report.retried, report.pending), (0, 1, 2), "the other alert is not sent either");
+    assert!(state.circuit("oncall").unwrap().open_until >= before + 60_000);
+    assert!(state.next_alert("oncall", before + 59_000).unwrap().is_some_and(|next| next.attempts == 0));
+}
+
 /// Waits until a condition holds, for at most 10 seconds.
 async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..1_000 {
