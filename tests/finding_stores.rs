@@ -354,7 +354,7 @@ async fn review_conforms(store: &(impl FindingStore + FindingReview)) {
     assert_eq!((stored.number, stored.error.as_deref()), (pending[1].number, Some("status 400")));
     assert_eq!(FindingReview::retry_alerts(store, &[0], NOW).await.unwrap(), 0, "no failed alert has this number");
     assert_eq!(store.circuit("oncall").await.unwrap(), circuit, "nothing changes");
-    assert_eq!(store.pending_alerts("oncall").await.unwrap(), (Some(0), 2));
+    assert_eq!(store.pending_alerts("oncall").await.unwrap(), PendingAlerts { count: 2, next_due: Some(0) });
     assert_eq!(FindingReview::retry_alerts(store, &[], NOW + 9).await.unwrap(), 1);
     assert_eq!(store.circuit("oncall").await.unwrap(), Circuit::default());
     assert_eq!(
