@@ -273,7 +273,8 @@ impl LakeCompaction {
         }
     }
 
-    /// Lists the files of a day that are in no complete batch.
+    /// Lists the files of a day that are in no complete batch: every file of the folder, as queries read it (`is_lake_file` of
+    /// their layout).
     async fn new_files(
         &self,
         arrived: Date,

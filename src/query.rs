@@ -19,6 +19,7 @@ mod local;
 mod object;
 mod partition_pruning;
 mod prefilter;
+mod record;
 #[cfg(any(feature = "athena", feature = "cloudtrail-lake"))]
 mod remote;
 mod report;
@@ -191,6 +192,9 @@ pub enum QueryError {
     /// A consumer of the events failed.
     #[error("{0}")]
     Consumer(String),
+    /// The record of the files of a folder cannot be read.
+    #[error("cannot read which files are committed: {0}")]
+    Record(String),
     /// A thread of the scan failed.
     #[error("the scan failed: {0}")]
     Thread(String),

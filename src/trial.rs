@@ -47,9 +47,9 @@ pub struct FilterTrial {
 pub struct TrialReport {
     /// Objects that were read completely.
     pub objects: u64,
-    /// Objects that could not be read. Their events are not counted.
+    /// Objects and folders that could not be read. Their events are not counted.
     pub unread: u64,
-    /// Name and reason of the first objects that could not be read.
+    /// Name and reason of the first objects and folders that could not be read.
     pub unread_names: Vec<(String, String)>,
     /// Keys that are not logs.
     pub not_logs: u64,
@@ -145,13 +145,14 @@ impl FilterTrial {
             match item {
                 DiscoveryItem::Objects(unit, objects) => self.page(&unit, objects, halt, &mut report, progress).await,
                 DiscoveryItem::Unit(unit) => {
-                    let mut keys = KeyListing::new(&*self.source, &unit);
+                    let mut keys = KeyListing::new(&*self.source, &unit).collecting_unlisted(&self.prefix);
                     while let Some(objects) = keys.next().await? {
                         self.page(&unit, objects, halt, &mut report, progress).await;
                         if report.stopped {
                             break;
                         }
                     }
+                    keys.unlisted().for_each(|entry| report.name_unread(entry.key.clone(), entry.reason.clone()));
                 }
             }
             if report.stopped {
@@ -159,9 +160,7 @@ impl FilterTrial {
             }
         }
         let found = discovery.progress();
-        if let Some(denied) = found.denied.first() {
-            return Err(SourceError::Denied(denied.reason.clone()).into());
-        }
+        found.denied.iter().for_each(|entry| report.name_unread(entry.key.clone(), entry.reason.clone()));
         (report.excluded_folders, report.unvisited) = (found.excluded, found.unvisited_count);
         Ok(report)
     }
@@ -204,12 +203,7 @@ impl FilterTrial {
             match result {
                 None => report.stopped = true,
                 Some((_, Ok(part))) => report.merge(part, self.samples),
-                Some((name, Err(reason))) => {
-                    report.unread += 1;
-                    if report.unread_names.len() < MAX_NAMED {
-                        report.unread_names.push((name, reason));
-                    }
-                }
+                Some((name, Err(reason))) => report.name_unread(name, reason),
             }
             progress(report);
         }
@@ -254,6 +248,14 @@ impl FilterTrial {
 }
 
 impl TrialReport {
+    /// Counts an object or a folder that could not be read, and names it.
+    fn name_unread(&mut self, name: String, reason: String) {
+        self.unread += 1;
+        if self.unread_names.len() < MAX_NAMED {
+            self.unread_names.push((name, reason));
+        }
+    }
+
     /// Adds the counts of one object.
     fn merge(&mut self, part: Self, max_samples: usize) {
         self.objects += part.objects;

@@ -144,7 +144,7 @@ fn nothing_found_and_nothing_started_have_codes_of_their_own() {
     // The folder of rules contains no logs.
     let ran = run(&["detect", text(rules.path()), "--rules", text(rules.path())]);
     assert_eq!(ran.code(), 4);
-    assert!(ran.err().contains("1 file is neither logs nor JSON Lines files"), "{}", ran.err());
+    assert!(ran.err().contains("1 file is neither a log nor a JSON Lines file"), "{}", ran.err());
 
     let mixed = folder(&[("a.yml", &rule("a", "eventName: StopLogging")), ("b.yml", "title: [\n")]);
     let ran = run(&["detect", text(bucket.path()), "--rules", text(mixed.path())]);

@@ -14,8 +14,9 @@
 use super::ListingError;
 use super::unit::Unit;
 use crate::object::ObjectRef;
-use crate::source::{Listing, Pages, Source};
+use crate::source::{ListPage, Listing, Pages, Source, SourceError, UnlistedEntry};
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 
 /// A source of a unit's objects, one page at a time.
 #[async_trait]
@@ -48,13 +49,54 @@ pub(crate) struct KeyListing<'s> {
     finished: bool,
     /// List requests made.
     pub(crate) requests: u64,
+    /// The prefix without which nothing can be listed, if entries that cannot be listed do not end the listing.
+    required: Option<String>,
+    unlisted: BTreeSet<UnlistedEntry>,
 }
 
 impl<'s> KeyListing<'s> {
     pub(crate) fn new(source: &'s dyn Source, unit: &Unit) -> Self {
         let (after, end) = unit.key_range();
         let (bucket, prefix) = (unit.bucket.clone(), unit.prefix.clone());
-        Self { source, bucket, prefix, after, last: None, end, token: None, finished: false, requests: 0 }
+        Self {
+            source,
+            bucket,
+            prefix,
+            after,
+            last: None,
+            end,
+            token: None,
+            finished: false,
+            requests: 0,
+            required: None,
+            unlisted: BTreeSet::new(),
+        }
+    }
+
+    /// Collects the entries that cannot be listed, instead of ending with the first of them. If the whole prefix `required`
+    /// cannot be listed, the listing fails.
+    pub(crate) fn collecting_unlisted(self, required: &str) -> Self {
+        Self { required: Some(required.trim_end_matches('/').to_owned()), ..self }
+    }
+
+    /// Returns the entries that could not be listed so far, each once, although several pages of a folder name them.
+    pub(crate) fn unlisted(&self) -> impl Iterator<Item = &UnlistedEntry> {
+        self.unlisted.iter()
+    }
+
+    fn complete(&mut self, page: Result<ListPage, SourceError>) -> Result<ListPage, SourceError> {
+        let Some(required) = &self.required else { return page?.complete() };
+        match page {
+            Ok(mut page) => {
+                self.unlisted.extend(page.unlisted.drain(..));
+                Ok(page)
+            }
+            Err(SourceError::Denied(reason)) if self.prefix.trim_end_matches('/') != required => {
+                self.unlisted.insert(UnlistedEntry { key: self.prefix.clone(), reason, is_folder: true });
+                Ok(ListPage::default())
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -71,7 +113,8 @@ impl ObjectPages for KeyListing<'_> {
                 start_after: self.last.as_deref().max(self.after.as_deref()),
             };
             self.requests += 1;
-            let page = self.source.list(&request).await?.complete()?;
+            let page = self.source.list(&request).await;
+            let page = self.complete(page)?;
             let mut objects = page.objects;
             for object in &objects {
                 if self.last.as_ref().is_some_and(|last| object.key <= *last) {

@@ -2,6 +2,7 @@
 
 use crate::object::key::{NotALog, Recognized, recognize};
 use crate::source::{ListPage, Listing, Source, SourceError};
+use jiff::civil::Date;
 
 /// How the events of a folder or bucket are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +25,17 @@ impl ScanLayout {
     /// Lines files next to the logs. The listing of the files counts what this layout does not read.
     ///
     /// # Errors
-    /// The folder or bucket cannot be listed.
+    /// The folder or bucket cannot be listed. A folder below the prefix that must not be listed cannot change the result. The
+    /// listing of the files names it.
     pub async fn find(source: &dyn Source, bucket: &str, prefix: &str) -> Result<Self, SourceError> {
         let root = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
         let list = |prefix: String| async move {
             let request = Listing { bucket, prefix: &prefix, delimiter: Some('/'), token: None, start_after: None };
             source.list(&request).await
+        };
+        let list_below = async |prefix: String| match list(prefix).await {
+            Err(SourceError::Denied(_)) => Ok(ListPage::default()),
+            listed => listed,
         };
         let page = list(root.clone()).await?;
         if page.prefixes.iter().any(|folder| folder_name(folder) == ".trailhose") {
@@ -47,7 +53,7 @@ impl ScanLayout {
         let events = format!("{root}events/");
         let (mut has_lake, mut has_nested_lines, mut nested) = (false, false, Vec::new());
         for folder in subfolders(&page).take(MAX_SUBFOLDERS) {
-            let page = list(folder.to_owned()).await?;
+            let page = list_below(folder.to_owned()).await?;
             if has_logs(&page) {
                 return Ok(Self::CloudTrail);
             }
@@ -69,7 +75,7 @@ impl ScanLayout {
             && listed < MAX_NESTED
             && let Some(folder) = nested.pop()
         {
-            let page = list(folder).await?;
+            let page = list_below(folder).await?;
             if has_logs(&page) {
                 return Ok(Self::CloudTrail);
             }
@@ -112,10 +118,22 @@ pub(super) fn is_log(key: &str) -> bool {
     matches!(recognize(key), Recognized::Log { .. } | Recognized::NotALog(NotALog::UnknownKind))
 }
 
-/// Returns whether a file of this name contains JSON Lines.
+/// Returns whether a file is read as JSON Lines: by the extension of its name, or because it is in a lake.
 pub(super) fn is_lines(key: &str) -> bool {
     let name = key.rsplit('/').next().unwrap_or(key);
-    [".jsonl", ".jsonl.gz", ".jsonl.zst"].iter().any(|extension| name.ends_with(extension))
+    [".jsonl", ".jsonl.gz", ".jsonl.zst"].iter().any(|extension| name.ends_with(extension)) || is_lake_file(key)
+}
+
+/// Returns whether a file is in a folder of a lake (`dt=YYYY-MM-DD`). Queries and the compaction read every file of such a
+/// folder, because the extension is a setting of the stream. The content decides how a file is decoded.
+pub(super) fn is_lake_file(key: &str) -> bool {
+    let mut folders = key.split('/').rev().skip(1);
+    folders.any(|name| name.strip_prefix("dt=").is_some_and(|day| day.parse::<Date>().is_ok()))
+}
+
+/// Returns whether a file is neither a log nor JSON Lines, and no part of CloudTrail's layout without events.
+pub(super) fn is_other(key: &str) -> bool {
+    !matches!(recognize(key), Recognized::Digest | Recognized::NotALog(NotALog::FolderMarker))
 }
 
 #[cfg(test)]

@@ -21,11 +21,13 @@ const MAX_LINE_BYTES: usize = 16 << 20;
 /// The bytes of an object that are requested at once.
 const RANGE_BYTES: usize = 8 << 20;
 
-/// Reads a file of a folder. `size` is its size when it was listed.
+/// Reads a file of a folder. `size` is its size when it was listed. If `is_committed` is true, it is the committed length, and
+/// nothing after it is read.
 pub(super) fn read_path<V: ScanVisitor>(
     thread: &mut ScanThread<'_, V>,
     path: &Path,
     size: u64,
+    is_committed: bool,
 ) -> Result<(), FileStop> {
     let file = File::open(path).map_err(|error| {
         FileStop::File(match error.kind() {
@@ -33,8 +35,11 @@ pub(super) fn read_path<V: ScanVisitor>(
             _ => format!("cannot be opened: {error}"),
         })
     })?;
-    let read = read(thread, file)?;
+    let read = read(thread, file.take(if is_committed { size } else { u64::MAX }))?;
     if read < size {
+        if is_committed {
+            return Err(FileStop::File(format!("is shorter than committed: {read} of {size} bytes are left")));
+        }
         return Err(FileStop::File(format!("became shorter during the scan: {read} of {size} bytes are left")));
     }
     Ok(())
@@ -96,6 +101,7 @@ fn read_blocks<V: ScanVisitor>(
         buffer.resize(BLOCK_BYTES, 0);
     }
     let mut filled = 0;
+    let mut is_start = true;
     // Whether the bytes up to the next line break belong to a line that is too long.
     let mut skips_line = false;
     loop {
@@ -117,6 +123,9 @@ fn read_blocks<V: ScanVisitor>(
                     break;
                 }
             }
+        }
+        if std::mem::take(&mut is_start) && is_log_content(&buffer[..filled]) {
+            return Err(FileStop::Log);
         }
         let mut start = 0;
         if skips_line {
@@ -147,6 +156,13 @@ fn read_blocks<V: ScanVisitor>(
             }
         }
     }
+}
+
+/// Returns whether a file that starts with these bytes is one of CloudTrail's logs: an object with the events in `Records`.
+fn is_log_content(start: &[u8]) -> bool {
+    let object = start.trim_ascii_start().strip_prefix(b"{");
+    let value = object.and_then(|members| members.trim_ascii_start().strip_prefix(b"\"Records\""));
+    value.is_some_and(|value| value.trim_ascii_start().starts_with(b":"))
 }
 
 /// Visits lines, each with its line break.

@@ -80,9 +80,11 @@ impl LocalEngine {
         let (prepared, memory) = (Arc::clone(prepared), Arc::new(MemoryBudget::new(self.max_bytes)));
         let halt = control.halt.clone();
         let read = tokio::task::spawn_blocking(move || found.read(&prepared, &memory, &halt)).await;
-        let Some((collected, scanned)) = read.map_err(|error| QueryError::Thread(error.to_string()))?? else {
+        let Some((collected, mut scanned)) = read.map_err(|error| QueryError::Thread(error.to_string()))?? else {
             return Ok(None);
         };
+        // Events of a folder of `trailhose sync` have no days of arrival.
+        scanned.arrival_ignored = self.arrived_until.is_some();
         for row in collected.rows {
             if rows.row(row).is_break() {
                 break;

@@ -18,6 +18,10 @@ use jiff::{SignedDuration, Timestamp};
 /// The maximum difference between clocks. An arrival can be recorded this much before the time of the event.
 const CLOCK_ALLOWANCE: SignedDuration = SignedDuration::from_hours(1);
 
+/// The day before CloudTrail's first delivery. A span that starts on this day or earlier contains every log, so all folders
+/// are listed, also those outside of CloudTrail's layout.
+const BEFORE_FIRST_DELIVERY: Date = jiff::civil::date(2013, 11, 1);
+
 /// Decides which folders and files are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionPruning {
@@ -65,6 +69,16 @@ impl PartitionPruning {
     /// Returns the first and the last day of arrival or delivery.
     pub(super) fn arrival(&self) -> (Option<Date>, Option<Date>) {
         (self.arrived_since, self.arrived_until)
+    }
+
+    /// Returns whether every log is read, also those in folders outside of CloudTrail's layout.
+    pub fn is_all_time(&self) -> bool {
+        self.arrived_since.is_none_or(|day| day <= BEFORE_FIRST_DELIVERY)
+    }
+
+    /// Returns whether a file of this path can contain events of the plan, by the names of its folders.
+    pub(super) fn admits_path(&self, path: &str) -> bool {
+        path.split('/').rev().skip(1).all(|name| self.admits_folder(name))
     }
 
     /// Returns whether a folder of this name, without a slash, can contain events of the plan.

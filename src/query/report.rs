@@ -6,6 +6,9 @@ use std::time::Duration;
 /// The maximum number of files and folders that are named because they were not read completely. Further ones are counted.
 const MAX_NAMED: usize = 20;
 
+/// The maximum number of files of one kind that are named although they are no reason for an incomplete result.
+const MAX_OTHER_NAMES: usize = 5;
+
 /// What a scan read, and what it did not read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ScanReport {
@@ -38,6 +41,21 @@ pub struct ScanReport {
     pub unvisited_folders: Vec<String>,
     /// Files that are not logs and not JSON Lines.
     pub other_files: u64,
+    /// The first of these files.
+    pub other_names: Vec<String>,
+    /// Files that the record of a folder of `trailhose sync` does not contain. They are not read.
+    pub foreign_files: u64,
+    /// The first of these files.
+    pub foreign_names: Vec<String>,
+    /// Files with bytes after their committed length. These bytes are not read.
+    pub longer_files: u64,
+    /// The first of these files.
+    pub longer_names: Vec<String>,
+    /// Why there is no file, if the source is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empty_source: Option<String>,
+    /// Whether the latest day of arrival had no effect, because no folder contains a day of arrival.
+    pub arrival_ignored: bool,
     /// Whether the scan was stopped before its end.
     pub stopped: bool,
     /// The list price in us-east-1 of a query that a service ran, in dollars.
@@ -61,6 +79,11 @@ pub struct SkippedFile {
 
 fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+fn add_names(names: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
+    let left = MAX_OTHER_NAMES.saturating_sub(names.len());
+    names.extend(more.into_iter().take(left));
 }
 
 impl ScanReport {
@@ -87,6 +110,24 @@ impl ScanReport {
         );
     }
 
+    /// Counts a file that is neither a log nor JSON Lines, and names it.
+    pub(super) fn other(&mut self, name: &str) {
+        self.other_files += 1;
+        add_names(&mut self.other_names, [name.to_owned()]);
+    }
+
+    /// Counts a file that the record of the folder does not contain, and names it.
+    pub(super) fn foreign(&mut self, name: &str) {
+        self.foreign_files += 1;
+        add_names(&mut self.foreign_names, [name.to_owned()]);
+    }
+
+    /// Counts a file with bytes after its committed length, and names it.
+    pub(super) fn longer(&mut self, name: &str) {
+        self.longer_files += 1;
+        add_names(&mut self.longer_names, [name.to_owned()]);
+    }
+
     fn name(&mut self, name: &str, reason: String) {
         if self.skipped.len() < MAX_NAMED {
             self.skipped.push(SkippedFile { name: name.to_owned(), reason });
@@ -108,9 +149,16 @@ impl ScanReport {
         self.unvisited += other.unvisited;
         self.unvisited_folders.extend(other.unvisited_folders);
         self.other_files += other.other_files;
+        add_names(&mut self.other_names, other.other_names);
+        self.foreign_files += other.foreign_files;
+        add_names(&mut self.foreign_names, other.foreign_names);
+        self.longer_files += other.longer_files;
+        add_names(&mut self.longer_names, other.longer_names);
+        self.empty_source = self.empty_source.take().or(other.empty_source);
+        self.arrival_ignored |= other.arrival_ignored;
         self.stopped |= other.stopped;
         self.used_index |= other.used_index;
-        let left = MAX_NAMED - self.skipped.len();
+        let left = MAX_NAMED.saturating_sub(self.skipped.len());
         self.skipped.extend(other.skipped.into_iter().take(left));
     }
 }

@@ -11,6 +11,7 @@ use crate::decode::{Event, EventOffsets, SelectedFields};
 use crate::event::EventId;
 use crate::object::ObjectRef;
 use crate::plan::Plan;
+use crate::sink::jsonl::CommittedSegments;
 use crate::source::Source;
 use jiff::civil::Date;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub struct QueryScan {
     folder: Option<PathBuf>,
     layout: ScanLayout,
     threads: usize,
+    /// The record of the folder, if it is one of `trailhose sync`.
+    record: Option<Arc<CommittedSegments>>,
 }
 
 /// Which events a scan reads.
@@ -128,7 +131,13 @@ impl QueryScan {
     ) -> Result<Self, QueryError> {
         let layout = ScanLayout::find(&*source, bucket, prefix).await?;
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
-        Ok(Self { source, bucket, prefix, folder, layout, threads: threads.max(1) })
+        Ok(Self { source, bucket, prefix, folder, layout, threads: threads.max(1), record: None })
+    }
+
+    /// Reads exactly what is committed to the folder according to its record.
+    #[must_use]
+    pub fn with_record(self, record: Option<Arc<CommittedSegments>>) -> Self {
+        Self { record, ..self }
     }
 
     /// Returns the layout.
@@ -173,6 +182,7 @@ impl QueryScan {
             prefix: &self.prefix,
             layout: &self.layout,
             pruning: &request.pruning,
+            record: self.record.as_ref(),
             control,
         }
     }
@@ -233,6 +243,7 @@ impl QueryScan {
             source: Arc::clone(&self.source),
             folder: self.folder.clone(),
             is_lines: matches!(self.layout, ScanLayout::Lines(_)),
+            is_committed: self.record.is_some(),
             prefilter: request.prefilter.clone(),
             fields: request.fields.clone(),
             seen: SeenEvents::default(),
@@ -279,6 +290,8 @@ pub(super) struct SharedScan {
     pub(super) source: Arc<dyn Source>,
     folder: Option<PathBuf>,
     is_lines: bool,
+    /// Whether the sizes of the files are their committed lengths.
+    is_committed: bool,
     pub(super) prefilter: Option<Prefilter>,
     pub(super) fields: Option<Arc<SelectedFields>>,
     pub(super) seen: SeenEvents,
@@ -305,6 +318,8 @@ pub(super) struct ScanThread<'a, V> {
 pub(super) enum FileStop {
     /// The scan was stopped, or no further event is needed.
     Scan,
+    /// The file is not JSON Lines but one of CloudTrail's logs. Nothing of it was visited.
+    Log,
     /// The file cannot be read. The text says why.
     File(String),
     /// A visitor failed.
@@ -342,11 +357,21 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
     }
 
     fn file(&mut self, file: &ObjectRef) -> Result<(), QueryError> {
-        let before = self.report.events;
+        let (before, bytes) = (self.report.events, self.report.bytes);
         let result = match (&self.shared.folder, self.shared.is_lines) {
-            (Some(folder), true) => lines::read_path(self, &folder.join(&file.key), file.size.unwrap_or(0)),
+            (Some(folder), true) => {
+                let is_committed = self.shared.is_committed;
+                lines::read_path(self, &folder.join(&file.key), file.size.unwrap_or(0), is_committed)
+            }
             (None, true) => lines::read_object(self, file),
             (_, false) => object::read(self, file),
+        };
+        let result = match result {
+            Err(FileStop::Log) => {
+                self.report.bytes = bytes;
+                object::read(self, file)
+            }
+            read => read,
         };
         let name = match &self.shared.folder {
             Some(folder) => folder.join(&file.key).display().to_string(),
@@ -359,7 +384,7 @@ impl<'a, V: ScanVisitor> ScanThread<'a, V> {
         }
         match result {
             Ok(()) => self.report.files += 1,
-            Err(FileStop::Scan) => {}
+            Err(FileStop::Scan | FileStop::Log) => {}
             Err(FileStop::File(reason)) => match self.report.events - before {
                 0 => self.report.skip(&name, reason),
                 events => self.report.skip(&name, format!("{reason}; the {events} events before are included")),

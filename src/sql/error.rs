@@ -86,6 +86,10 @@ pub(super) fn explain(
     if let Some(action) = denial.get() {
         return SqlError::NotAllowed(action);
     }
+    // SQLite refuses to modify a virtual table without writes before it calls the authorizer.
+    if message.ends_with(" may not be modified") {
+        return SqlError::NotAllowed("write".to_owned());
+    }
     let rusqlite::Error::SqlInputError { sql, offset, .. } = &error else {
         return match message.starts_with("no such ") {
             true => SqlError::Invalid { at: String::new(), reason: reason(&message) },

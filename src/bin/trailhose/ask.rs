@@ -151,7 +151,7 @@ pub(crate) async fn run(args: AskArgs, halt: Receiver<bool>) -> Result<u8, Strin
         print(&text::answer(&answer));
     }
     let searched = match &source {
-        AnswerSource::Files(_) => text::searched(&answer.scanned),
+        AnswerSource::Files(_) => text::searched(plan, &answer.scanned),
         AnswerSource::Service(engine) => engine.read(&answer.scanned),
     };
     anstream::eprint!("{searched}");

@@ -5,7 +5,7 @@ mod output;
 use crate::args::DetectArgs;
 use crate::components::Aws;
 use crate::query::open;
-use crate::query::report::{files_are, not_read, progress_bar};
+use crate::query::report::{events_match, not_read, progress_bar, unless_all_time};
 use crate::text::{counted, one_line};
 use crate::{NOTHING_MATCHED, NOTHING_STARTED, interrupt, rules};
 use indicatif::HumanBytes;
@@ -49,8 +49,8 @@ pub(crate) async fn run(args: DetectArgs, halt: Receiver<bool>) -> Result<u8, St
     let result = hunt.run(&control, &mut matches).await;
     bar.end();
     let report = result.map_err(|error| error.to_string())?;
-    matches.finish(&report);
-    anstream::eprint!("{}", summary(span, &rules, &report));
+    let stopped = matches.finish(&report);
+    anstream::eprint!("{}", summary(span, &rules, &report, stopped));
     Ok(exit_code(&report))
 }
 
@@ -74,13 +74,18 @@ fn exit_code(report: &HuntReport) -> u8 {
     }
 }
 
-/// Returns what was searched, found and not read, for standard error.
-fn summary(span: Option<TimeSpan>, rules: &RuleSet, report: &HuntReport) -> String {
+/// Returns what was searched, found and not read, for standard error. `stopped` says why not every match was printed.
+fn summary(span: Option<TimeSpan>, rules: &RuleSet, report: &HuntReport, stopped: Option<&str>) -> String {
     let scanned = &report.scanned;
-    let mut lines = not_read(scanned);
+    let mut lines = not_read(scanned, unless_all_time(span, "search all time (without --since)"));
     for (rule, hits) in rules.rules().zip(&report.rules).filter(|(_, hits)| hits.failed > 0) {
         let events = counted(hits.failed, "event");
         lines.push(format!("warning: {}: the evaluation of rule {:?} failed for {events}", rule.file, rule.title));
+    }
+    let text = |lines: Vec<String>| lines.iter().map(|line| one_line(line) + "\n").collect();
+    if let Some(stopped) = stopped {
+        lines.push(stopped.to_owned());
+        return text(lines);
     }
     let span =
         span.map_or_else(|| "of any time".to_owned(), |span| format!("from {} to {}", span.since(), span.until()));
@@ -93,17 +98,14 @@ fn summary(span: Option<TimeSpan>, rules: &RuleSet, report: &HuntReport) -> Stri
     );
     lines.push(match scanned.selected {
         0 => format!("no event {span} matches; evaluated {read}"),
-        selected => format!("{} {span} match; evaluated {read}", counted(selected, "event")),
+        selected => format!("{}; evaluated {read}", events_match(selected, &span)),
     });
     if scanned.without_time > 0 {
         let events = counted(scanned.without_time, "matching event");
         lines.push(format!("{events} without a valid eventTime: no time span contains them"));
     }
-    if scanned.other_files > 0 {
-        lines.push(format!("{} neither logs nor JSON Lines files", files_are(scanned.other_files)));
-    }
     if scanned.stopped {
         lines.push("interrupted: the result covers only what was read".into());
     }
-    lines.iter().map(|line| one_line(line) + "\n").collect()
+    text(lines)
 }

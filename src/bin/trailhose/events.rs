@@ -30,7 +30,11 @@ pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
     let index = Index::open_read_only(&followed.index_path()).map_err(|error| error.to_string())?;
     let lacking = followed.not_indexed()?;
     if lacking > 0 {
-        warn(&format!("{lacking} delivered events are not in the index: run `trailhose index build`"));
+        let lacking = match lacking {
+            1 => "1 delivered event is".to_owned(),
+            lacking => format!("{lacking} delivered events are"),
+        };
+        warn(&format!("{lacking} not in the index: run `trailhose index build`"));
     }
     if index.has_skipped_events().map_err(|error| error.to_string())? {
         warn(&format!("the index is not complete: {SKIPPED_EVENTS}"));
@@ -65,7 +69,11 @@ pub(crate) async fn run(args: &EventsArgs) -> Result<u8, String> {
     }
     print::check(out.flush());
     for (fault, events) in &unreadable {
-        warn(&format!("{fault}: {events} found events are not printed"));
+        let are = if *events == 1 { "event is" } else { "events are" };
+        warn(&format!("{fault}: {events} found {are} not printed"));
+    }
+    if printed == 0 && unreadable.is_empty() {
+        anstream::eprintln!("no delivered event matches");
     }
     if found.len() > args.limit as usize {
         warn(&format!("more than {} events match, and only the newest ones are printed: raise --limit", args.limit));

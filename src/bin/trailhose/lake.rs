@@ -93,7 +93,7 @@ async fn compact(args: &CompactArgs, halt: Receiver<bool>) -> Result<u8, String>
             Err(error) => {
                 report.failed_days += 1;
                 if let CompactError::Unreadable(scanned) = &error {
-                    report::not_read(scanned).iter().for_each(|line| anstream::eprintln!("{}", one_line(line)));
+                    report::not_read(scanned, None).iter().for_each(|line| anstream::eprintln!("{}", one_line(line)));
                 }
                 DayReport { arrived: arrived.to_string(), done: None, error: Some(error.to_string()) }
             }

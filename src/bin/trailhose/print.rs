@@ -40,6 +40,16 @@ pub(crate) fn check(written: io::Result<()>) {
     }
 }
 
+/// Reports an error of writing to standard output as [`check`] does, and returns why the command stops.
+pub(crate) fn stopped(error: io::Error) -> &'static str {
+    let reason = match error.kind() {
+        ErrorKind::BrokenPipe => "stopped, because the output was closed",
+        _ => "stopped, because the result could not be written",
+    };
+    check(Err(error));
+    reason
+}
+
 /// Returns the exit code of a command that ended with `code`: 1 if a result could not be printed, unless the command
 /// failed, was interrupted or started nothing.
 pub(crate) fn exit_code(code: u8) -> u8 {

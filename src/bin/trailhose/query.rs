@@ -65,8 +65,8 @@ pub(crate) async fn answer(
     let result = engine.run(plan, &control, &mut rows).await;
     bar.end();
     let summary = result.map_err(|error| error.to_string())?;
-    rows.finish();
-    anstream::eprint!("{}", report::summary(plan, &summary));
+    let stopped = rows.finish();
+    anstream::eprint!("{}", report::summary(plan, &summary, stopped));
     Ok(exit_code(&summary))
 }
 
@@ -109,6 +109,9 @@ struct PlanExplanation<'a> {
     files: u64,
     bytes: u64,
     excluded: u64,
+    /// Files that are neither logs nor JSON Lines, and the first of their names.
+    other_files: u64,
+    other_names: Vec<String>,
     /// A line is parsed only if it contains one of these texts.
     prefilter: Vec<String>,
 }
@@ -126,6 +129,8 @@ async fn explain(engine: &LocalEngine, plan: &Plan, control: &QueryControl, json
         files: totals.files,
         bytes: totals.bytes,
         excluded: totals.report.excluded,
+        other_files: totals.report.other_files,
+        other_names: totals.report.other_names,
         prefilter: engine.request(plan).prefilter.map(|prefilter| prefilter.texts()).unwrap_or_default(),
     };
     if json {

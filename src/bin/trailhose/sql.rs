@@ -5,7 +5,7 @@ mod output;
 use crate::args::{Location, SqlArgs};
 use crate::components::Aws;
 use crate::query::open;
-use crate::query::report::{not_read, progress_bar};
+use crate::query::report::{longer_span, not_read, progress_bar, unless_all_time};
 use crate::text::{counted, one_line};
 use crate::{NOTHING_MATCHED, followers, interrupt, print, report_failure};
 use indicatif::HumanBytes;
@@ -50,10 +50,10 @@ pub(crate) async fn run(mut args: SqlArgs, halt: Receiver<bool>) -> Result<u8, S
     let (result, rows) = running.await.map_err(|error| format!("the statement failed: {error}"))?;
     bar.end();
     // Rows that were returned before an error are printed too.
-    rows.finish();
+    let stopped = rows.finish();
     match result {
         Ok(summary) => {
-            anstream::eprint!("{}", report(&summary, args.limit));
+            anstream::eprint!("{}", report(&summary, args.limit, stopped));
             Ok(exit_code(&summary))
         }
         Err(SqlError::Interrupted) => {
@@ -113,12 +113,19 @@ fn exit_code(summary: &SqlSummary) -> u8 {
     }
 }
 
-/// Returns what was searched and what was not read, for standard error.
-fn report(summary: &SqlSummary, limit: u64) -> String {
+/// The option that reads the events of all time.
+const ALL_TIME: &str = "--since 2013-11-01";
+
+/// Returns what was searched and what was not read, for standard error. `stopped` says why not every row was printed.
+fn report(summary: &SqlSummary, limit: u64, stopped: Option<&str>) -> String {
     let mut lines = Vec::new();
     for read in &summary.reads {
         let scanned = &read.scanned;
-        lines.extend(not_read(scanned));
+        let all_time = format!("use {ALL_TIME}");
+        lines.extend(not_read(scanned, unless_all_time(Some(read.span), &all_time)));
+        if stopped.is_some() {
+            continue;
+        }
         lines.push(format!(
             "searched {} in {} ({}) from {} to {}",
             counted(scanned.events, "event"),
@@ -127,6 +134,9 @@ fn report(summary: &SqlSummary, limit: u64) -> String {
             read.span.since(),
             read.span.until()
         ));
+        if scanned.selected == 0 {
+            lines.extend(longer_span(read.span, ALL_TIME));
+        }
         if scanned.without_time > 0 {
             let number = counted(scanned.without_time, "event");
             lines.push(format!("{number} without a valid eventTime: no time span contains them"));
@@ -137,7 +147,9 @@ fn report(summary: &SqlSummary, limit: u64) -> String {
             );
         }
     }
-    if summary.is_limited {
+    if let Some(stopped) = stopped {
+        lines.push(stopped.to_owned());
+    } else if summary.is_limited {
         lines.push(format!("warning: there are more than {} rows: raise --limit", limit));
     }
     lines.iter().map(|line| one_line(line) + "\n").collect()

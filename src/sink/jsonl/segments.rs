@@ -7,10 +7,11 @@
 use super::check::{FileFault, unreadable};
 use super::checkpoint::Destination;
 use super::files::{CommittedFile, FileChecks};
+use super::intent::Intent;
 use super::{SinkError, sink_error};
 use crate::ledger::store::sqlite::{Journal, store_error};
 use rusqlite::{Connection, Row, params};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -246,6 +247,23 @@ impl CommittedSegments {
         self.read(|connection| {
             connection.prepare(sql)?.query_map([&*self.destination.id, released], |row| row.get(0))?.collect()
         })
+    }
+
+    /// Returns the files that a checkpoint in progress or an interrupted one writes, and the committed length of every file.
+    /// Paths are relative to the folder. The intent is read first, so a file that a checkpoint writes is in one of the two.
+    ///
+    /// # Errors
+    /// Errors of SQLite, or the intent cannot be read.
+    pub fn file_lengths(&self) -> Result<(BTreeSet<String>, HashMap<String, u64>), SinkError> {
+        let destination = &self.destination;
+        let intent = Intent::read(&destination.intent_path(), destination.journal.id())?;
+        let committed = destination.tables.checkpoints(&destination.id)?.unwrap_or(0);
+        let uncommitted = intent.filter(|intent| intent.checkpoint > committed).map(|intent| intent.files);
+        let mut lengths = HashMap::new();
+        destination.tables.each_file(&destination.id, |file| {
+            lengths.insert(file.path(), file.length);
+        })?;
+        Ok((uncommitted.into_iter().flatten().collect(), lengths))
     }
 
     /// Returns what is committed after the segment `id`.

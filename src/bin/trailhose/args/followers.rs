@@ -1,7 +1,7 @@
 //! Arguments of `trailhose followers`, `trailhose index` and `trailhose events`.
 
 use super::LedgerLocation;
-use super::value::{ledger, path, time, time_end, whole};
+use super::value::{account, ledger, path, region, time, time_end, whole};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -156,11 +156,11 @@ pub(crate) struct EventsArgs {
     pub(crate) source: Option<String>,
 
     /// Account ID
-    #[arg(long, value_name = "ACCOUNT")]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
     pub(crate) account: Option<String>,
 
     /// awsRegion
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     pub(crate) region: Option<String>,
 
     /// ARN of the principal. For an event without it: the service that made the request, the principal ID, or its type

@@ -1,7 +1,7 @@
 //! Arguments of `trailhose query`.
 
 use super::access::AccessArgs;
-use super::value::{LedgerLocation, Location, day, ledger, location, whole};
+use super::value::{LedgerLocation, Location, account, day, ledger, location, region, whole};
 use clap::Args;
 use jiff::civil::Date;
 use std::path::PathBuf;
@@ -136,11 +136,11 @@ pub(crate) struct ConditionArgs {
     pub(crate) event_source: Vec<String>,
 
     /// recipientAccountId: the account that received the event
-    #[arg(long, value_name = "ACCOUNT")]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
     pub(crate) account: Vec<String>,
 
     /// awsRegion
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     pub(crate) region: Vec<String>,
 
     /// ARN of the principal. Without an ARN in the event: the service that made the request, or the principal ID

@@ -1,7 +1,7 @@
 //! An answer for people.
 
 use super::{JsonAnswer, summary};
-use crate::query::output;
+use crate::query::{output, report};
 use crate::text::{counted, one_line};
 use indicatif::HumanBytes;
 use jiff::SignedDuration;
@@ -57,25 +57,14 @@ fn advice(plan: &Plan) -> String {
 }
 
 /// Returns what was read and what was not, for standard error.
-pub(super) fn searched(scanned: &ScanReport) -> String {
+pub(super) fn searched(plan: &Plan, scanned: &ScanReport) -> String {
     let mut text = String::new();
-    for skipped in &scanned.skipped {
-        let _ = writeln!(text, "warning: {}", one_line(&format!("{}: {}", skipped.name, skipped.reason)));
-    }
-    let more = scanned.skipped_files.saturating_sub(scanned.skipped.len() as u64);
-    if more > 0 {
-        let _ = writeln!(text, "warning: {} more could not be read", counted(more, "file"));
-    }
-    for folder in &scanned.unvisited_folders {
-        let _ = writeln!(
-            text,
-            "not searched: {} is outside of CloudTrail's layout: ask about it as a separate source, or about all time",
-            one_line(folder)
-        );
-    }
-    let more = scanned.unvisited.saturating_sub(scanned.unvisited_folders.len() as u64);
-    if more > 0 {
-        let _ = writeln!(text, "not searched: {} outside of CloudTrail's layout", counted(more, "more folder"));
+    let span = match plan.scope() {
+        Scope::Time(span) => Some(*span),
+        Scope::EventId(_) => None,
+    };
+    for line in report::not_read(scanned, report::unless_all_time(span, "ask about all time")) {
+        let _ = writeln!(text, "{}", one_line(&line));
     }
     if scanned.without_time > 0 {
         let _ = writeln!(text, "not searched: {} without a valid eventTime", counted(scanned.without_time, "event"));

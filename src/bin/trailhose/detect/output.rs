@@ -1,7 +1,7 @@
 //! Prints the matches of a hunt as a table or JSON Lines, and the summary per rule.
 
 use crate::args::DetectOutputArgs;
-use crate::print::{print, print_json};
+use crate::print::{self, print, print_json};
 use crate::query::output::table;
 use indicatif::{HumanCount, ProgressBar};
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub(super) struct MatchPrinter {
     /// How many matches were found.
     found: usize,
     out: BufWriter<io::Stdout>,
+    /// Why not every match was printed.
+    stopped: Option<&'static str>,
     /// Hidden while matches are printed.
     bar: ProgressBar,
 }
@@ -61,7 +63,7 @@ struct RuleHitsLine<'r> {
 impl MatchPrinter {
     pub(super) fn new(args: &DetectOutputArgs, rules: &Arc<RuleSet>, bar: ProgressBar) -> Self {
         let (args, rules) = (args.clone(), Arc::clone(rules));
-        Self { args, rules, newest: Vec::new(), found: 0, out: BufWriter::new(io::stdout()), bar }
+        Self { args, rules, newest: Vec::new(), found: 0, out: BufWriter::new(io::stdout()), stopped: None, bar }
     }
 
     fn write_json(&mut self, found: &HuntMatch) -> io::Result<()> {
@@ -95,15 +97,19 @@ impl MatchPrinter {
         self.newest.truncate(self.args.limit);
     }
 
-    /// Prints the rest: the table, or the summary as JSON.
-    pub(super) fn finish(mut self, report: &HuntReport) {
-        let _ = self.out.flush();
+    /// Prints the rest: the table, or the summary as JSON. Returns why not every match was printed, if so.
+    pub(super) fn finish(mut self, report: &HuntReport) -> Option<&'static str> {
+        let stopped = self.stopped.or_else(|| self.out.flush().err().map(print::stopped));
+        if stopped.is_some() {
+            return stopped;
+        }
         if !self.args.json {
             self.keep_newest();
             print(&self.text(report));
         } else if self.args.summary {
             self.rules.rules().zip(&report.rules).for_each(|(rule, hits)| print_json(&hits_line(rule, hits)));
         }
+        None
     }
 
     fn text(&self, report: &HuntReport) -> String {
@@ -180,7 +186,10 @@ impl HuntSink for MatchPrinter {
         let bar = self.bar.clone();
         match bar.suspend(|| self.write_json(&found)) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+            Err(error) => {
+                self.stopped = Some(print::stopped(error));
+                ControlFlow::Break(())
+            }
         }
     }
 }

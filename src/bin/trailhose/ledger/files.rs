@@ -209,7 +209,7 @@ pub(super) async fn release(
     let report = ReleaseReport { files: released.files, events: released.events };
     match json {
         true => print_json(&report),
-        false => say(&format!("released {} files with {} events", HumanCount(report.files), HumanCount(report.events))),
+        false => say(&format!("released {} with {}", counted(report.files, "file"), counted(report.events, "event"))),
     }
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! Prints the rows of a query as a table, JSON Lines, CSV or the events' own bytes.
 
 use crate::args::OutputArgs;
+use crate::print;
 use crate::text::one_line;
 use clap::builder::styling::Style;
 use indicatif::ProgressBar;
@@ -42,13 +43,16 @@ pub(crate) struct RowPrinter {
     /// The rows of a table, until their widths are known.
     rows: Vec<QueryRow>,
     out: BufWriter<io::Stdout>,
+    /// Why not every row was printed.
+    stopped: Option<&'static str>,
     /// Hidden while rows are printed.
     bar: ProgressBar,
 }
 
 impl RowPrinter {
     pub(crate) fn new(format: OutputFormat, bar: ProgressBar) -> Self {
-        Self { format, columns: Vec::new(), keys: Vec::new(), rows: Vec::new(), out: BufWriter::new(io::stdout()), bar }
+        let out = BufWriter::new(io::stdout());
+        Self { format, columns: Vec::new(), keys: Vec::new(), rows: Vec::new(), out, stopped: None, bar }
     }
 
     fn write(&mut self, row: QueryRow) -> io::Result<()> {
@@ -69,13 +73,16 @@ impl RowPrinter {
         }
     }
 
-    /// Prints what is not printed yet.
-    pub(crate) fn finish(mut self) {
-        if self.format == OutputFormat::Table && !self.rows.is_empty() {
-            let table = table(&self.columns, &self.rows);
-            let _ = anstream::stdout().write_all(table.as_bytes());
+    /// Prints what is not printed yet. Returns why not every row was printed, if so.
+    pub(crate) fn finish(mut self) -> Option<&'static str> {
+        if self.stopped.is_some() {
+            return self.stopped;
         }
-        let _ = self.out.flush();
+        let printed = match self.format == OutputFormat::Table && !self.rows.is_empty() {
+            true => anstream::stdout().write_all(table(&self.columns, &self.rows).as_bytes()),
+            false => Ok(()),
+        };
+        printed.and_then(|()| self.out.flush()).err().map(print::stopped)
     }
 }
 
@@ -86,7 +93,7 @@ impl RowSink for RowPrinter {
         if self.format == OutputFormat::Csv
             && let Ok(header) = csv(names.iter().map(String::as_str))
         {
-            let _ = self.out.write_all(&header);
+            self.stopped = self.out.write_all(&header).err().map(print::stopped);
         }
     }
 
@@ -94,7 +101,10 @@ impl RowSink for RowPrinter {
         let bar = self.bar.clone();
         match bar.suspend(|| self.write(row)) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+            Err(error) => {
+                self.stopped = Some(print::stopped(error));
+                ControlFlow::Break(())
+            }
         }
     }
 }

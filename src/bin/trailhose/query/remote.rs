@@ -165,7 +165,9 @@ impl RemoteEngine {
         self.warn_of_cost(plan).await;
         let mut rows = RowPrinter::new(format, ProgressBar::hidden());
         let summary = self.as_engine().run(plan, &control, &mut rows).await.map_err(|error| error.to_string())?;
-        rows.finish();
+        if let Some(stopped) = rows.finish() {
+            anstream::eprintln!("{stopped}");
+        }
         anstream::eprint!("{}", self.summary(&summary));
         Ok(match &summary.scanned {
             scanned if scanned.stopped => interrupt::exit_code(),

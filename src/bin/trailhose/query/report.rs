@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use trailhose::plan::{EventOrder, Plan, PlanOutput, Scope, TimeSpan};
-use trailhose::query::{QuerySummary, ScanProgress, ScanReport};
+use trailhose::query::{PartitionPruning, QuerySummary, ScanProgress, ScanReport};
 
 /// A progress bar that shows the progress of a scan. It is drawn only if standard error is a terminal.
 pub(crate) struct ScanBar {
@@ -51,13 +51,23 @@ impl ScanBar {
 }
 
 /// Returns what was searched, found and not read, for standard error.
-pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
+///
+/// `stopped` says why not every row was printed.
+pub(crate) fn summary(plan: &Plan, summary: &QuerySummary, stopped: Option<&str>) -> String {
     let scanned = &summary.scanned;
     let mut text = String::new();
     let mut line = |line: String| {
         let _ = writeln!(text, "{}", one_line(&line));
     };
-    not_read(scanned).into_iter().for_each(&mut line);
+    let searched = match plan.scope() {
+        Scope::Time(span) => Some(*span),
+        Scope::EventId(_) => None,
+    };
+    not_read(scanned, unless_all_time(searched, "search --time 'all time'")).into_iter().for_each(&mut line);
+    if let Some(stopped) = stopped {
+        line(stopped.to_owned());
+        return text;
+    }
     let span = match plan.scope() {
         Scope::Time(span) => format!("from {} to {}", span.since(), span.until()),
         Scope::EventId(_) => "of any time".to_owned(),
@@ -76,7 +86,7 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
     let at_least = if scanned.stopped || ends_early { "at least " } else { "" };
     line(match scanned.selected {
         0 => format!("no event {span} matches; searched {read}"),
-        selected => format!("{at_least}{} {span} match; searched {read}", counted(selected, "event")),
+        selected => format!("{at_least}{}; searched {read}", events_match(selected, &span)),
     });
     if summary.is_limited {
         line("there are more rows than the limit: raise --limit to see them".into());
@@ -94,12 +104,9 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
     }
     if scanned.selected == 0
         && let Scope::Time(span) = plan.scope()
-        && let Some(longer) = longer_span(*span)
+        && let Some(hint) = longer_span(*span, "--time 'all time'")
     {
-        line(format!("a longer time span may contain such events: for example {longer}"));
-    }
-    if scanned.files == 0 && scanned.other_files > 0 && !scanned.used_index {
-        line(format!("{} neither logs nor JSON Lines files", files_are(scanned.other_files)));
+        line(hint);
     }
     if scanned.stopped {
         line("interrupted: the result covers only what was read".into());
@@ -107,35 +114,85 @@ pub(crate) fn summary(plan: &Plan, summary: &QuerySummary) -> String {
     text
 }
 
-/// Returns what a scan did not read: files with the reasons, and folders outside of CloudTrail's layout.
-pub(crate) fn not_read(scanned: &ScanReport) -> Vec<String> {
+/// Returns what a scan did not read: files with the reasons, files that contain no events, and folders outside of CloudTrail's
+/// layout. `all_time` is the option that reads these folders too, or `None` if all time was searched.
+pub(crate) fn not_read(scanned: &ScanReport, all_time: Option<&str>) -> Vec<String> {
     let skipped = scanned.skipped.iter().map(|skipped| format!("warning: {}: {}", skipped.name, skipped.reason));
     let mut lines: Vec<String> = skipped.collect();
     let more = scanned.skipped_files.saturating_sub(scanned.skipped.len() as u64);
     if more > 0 {
         lines.push(format!("warning: {} not read", counted(more, "further path")));
     }
+    let advice = all_time.map(|option| format!(", or {option}")).unwrap_or_default();
     lines.extend(scanned.unvisited_folders.iter().map(|folder| {
-        format!(
-            "not searched: {folder} is outside of CloudTrail's layout: query it as a separate source, or query all time"
-        )
+        format!("not searched: {folder} is outside of CloudTrail's layout: query it as a separate source{advice}")
     }));
     let more = scanned.unvisited.saturating_sub(scanned.unvisited_folders.len() as u64);
     if more > 0 {
         lines.push(format!("not searched: {} outside of CloudTrail's layout", counted(more, "further folder")));
     }
+    if scanned.other_files > 0 {
+        let are = match scanned.other_files {
+            1 => "1 file is neither a log nor a JSON Lines file".to_owned(),
+            files => format!("{} are neither logs nor JSON Lines files", counted(files, "file")),
+        };
+        lines.push(format!("not searched: {are}: {}", names(scanned.other_files, &scanned.other_names)));
+    }
+    if scanned.foreign_files > 0 {
+        lines.push(format!(
+            "not searched: {} not in the ledger's record of this folder: {}",
+            match scanned.foreign_files {
+                1 => "1 file is".to_owned(),
+                files => format!("{} are", counted(files, "file")),
+            },
+            names(scanned.foreign_files, &scanned.foreign_names)
+        ));
+    }
+    if scanned.longer_files > 0 {
+        lines.push(format!(
+            "not searched: bytes after the committed length of {}: {}",
+            counted(scanned.longer_files, "file"),
+            names(scanned.longer_files, &scanned.longer_names)
+        ));
+    }
+    if scanned.arrival_ignored {
+        lines.push(
+            "warning: --delivered-until has no effect: the source has no folders of days of arrival (dt=YYYY-MM-DD)"
+                .into(),
+        );
+    }
+    lines.extend(scanned.empty_source.iter().map(|reason| format!("nothing to search: {reason}")));
     lines
 }
 
-/// Returns the option for a longer time span. `None` if the span is so long that a longer one has no further events.
-fn longer_span(span: TimeSpan) -> Option<&'static str> {
+/// Returns the first names of `count` files, and how many more there are.
+fn names(count: u64, names: &[String]) -> String {
+    let more = count.saturating_sub(names.len() as u64);
+    let more = if more > 0 { format!(" and {} more", HumanCount(more)) } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}
+
+/// Returns the option that searches all time, unless this span contains all time. `None` is every time.
+pub(crate) fn unless_all_time(span: Option<TimeSpan>, option: &str) -> Option<&str> {
+    (!PartitionPruning::of_span(span).is_all_time()).then_some(option)
+}
+
+/// Returns a hint with the option for a longer time span. `None` if the span is so long that a longer one has no further
+/// events. `all_time` is the option that searches all time.
+pub(crate) fn longer_span(span: TimeSpan, all_time: &str) -> Option<String> {
     let days = span.until().duration_since(span.since()).as_hours() / 24;
-    match days {
-        ..7 => Some("--since 7d"),
-        7..90 => Some("--since 90d"),
-        90..3_650 => Some("--time 'all time'"),
-        _ => None,
-    }
+    let longer = match days {
+        ..7 => "--since 7d",
+        7..90 => "--since 90d",
+        90..3_650 => all_time,
+        _ => return None,
+    };
+    Some(format!("a longer time span may contain such events: for example {longer}"))
+}
+
+/// Returns for example `1 event of any time matches`. `span` describes the time.
+pub(crate) fn events_match(events: u64, span: &str) -> String {
+    format!("{} {span} {}", counted(events, "event"), if events == 1 { "matches" } else { "match" })
 }
 
 fn copies(count: u64) -> String {
@@ -144,11 +201,6 @@ fn copies(count: u64) -> String {
 
 fn events_have(events: u64) -> String {
     format!("{} {}", counted(events, "event"), if events == 1 { "has" } else { "have" })
-}
-
-/// Returns for example `2 files are`.
-pub(crate) fn files_are(files: u64) -> String {
-    format!("{} {}", counted(files, "file"), if files == 1 { "is" } else { "are" })
 }
 
 /// Returns the explanation of a plan for people.
@@ -166,6 +218,14 @@ pub(super) fn explanation(explained: &PlanExplanation<'_>) -> String {
             counted(explained.excluded, "path")
         ),
     };
+    if explained.other_files > 0 {
+        let names = names(explained.other_files, &explained.other_names);
+        let _ = writeln!(
+            text,
+            "does not read {}",
+            one_line(&format!("{}: {names}", counted(explained.other_files, "other file")))
+        );
+    }
     if !explained.prefilter.is_empty() {
         let _ = writeln!(text, "parses only lines that contain one of {}", one_line(&explained.prefilter.join(", ")));
     }

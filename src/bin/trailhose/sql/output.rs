@@ -1,6 +1,7 @@
 //! Prints the rows of a statement as a table, JSON Lines or CSV.
 
 use crate::args::OutputArgs;
+use crate::print;
 use crate::query::output::{table, unique};
 use indicatif::ProgressBar;
 use rusqlite::types::Value;
@@ -18,11 +19,14 @@ pub(crate) struct SqlPrinter {
     out: BufWriter<io::Stdout>,
     /// Hidden while rows are printed.
     bar: ProgressBar,
+    /// Why not every row was printed.
+    stopped: Option<&'static str>,
 }
 
 impl SqlPrinter {
     pub(crate) fn new(format: OutputArgs, bar: ProgressBar) -> Self {
-        Self { format, columns: Vec::new(), rows: Vec::new(), out: BufWriter::new(io::stdout()), bar }
+        let out = BufWriter::new(io::stdout());
+        Self { format, columns: Vec::new(), rows: Vec::new(), out, stopped: None, bar }
     }
 
     fn write(&mut self, row: Vec<Value>) -> io::Result<()> {
@@ -44,13 +48,16 @@ impl SqlPrinter {
         writer.flush()
     }
 
-    /// Prints what is not printed yet.
-    pub(crate) fn finish(mut self) {
-        if !self.rows.is_empty() {
-            let table = table(&self.columns, &self.rows);
-            let _ = anstream::stdout().write_all(table.as_bytes());
+    /// Prints what is not printed yet. Returns why not every row was printed, if so.
+    pub(crate) fn finish(mut self) -> Option<&'static str> {
+        if self.stopped.is_some() {
+            return self.stopped;
         }
-        let _ = self.out.flush();
+        let printed = match self.rows.is_empty() {
+            true => Ok(()),
+            false => anstream::stdout().write_all(table(&self.columns, &self.rows).as_bytes()),
+        };
+        printed.and_then(|()| self.out.flush()).err().map(print::stopped)
     }
 }
 
@@ -67,7 +74,10 @@ impl SqlRowSink for SqlPrinter {
         let bar = self.bar.clone();
         match bar.suspend(|| self.write(row)) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+            Err(error) => {
+                self.stopped = Some(print::stopped(error));
+                ControlFlow::Break(())
+            }
         }
     }
 }
