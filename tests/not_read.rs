@@ -292,6 +292,16 @@ fn committed_file_that_is_missing_or_shorter_changes_the_exit_code() {
     assert_searches(dest.path(), 999, 1, &["is shorter than committed"]);
     std::fs::remove_file(&file).unwrap();
     assert_searches(dest.path(), 1_000 - count, 1, &[text(&file), "is missing, and "]);
+    // A path that cannot be listed is named once, with the reason.
+    #[cfg(unix)]
+    {
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+        for (ran, found) in searches(dest.path(), &SPAN) {
+            assert_eq!((ran.code(), found), (1, 1_000 - count), "{ran:?}");
+            assert!(ran.err().contains("neither a file nor a folder") && !ran.err().contains("missing"), "{ran:?}");
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
     // Other days, accounts and regions are not searched, so they are not missing.
     let later =
         run(&["query", text(dest.path()), "--since", "2026-11-02", "--until", "2026-11-03", "--count", "--json"]);
