@@ -66,6 +66,20 @@ fn condition_on_the_time_selects_the_span() {
     assert!(none.err().contains("searched 0 events in 0 files"), "{}", none.err());
 }
 
+/// SQLite treats a text as 0 where it expects a truth value, so the documented form is a comparison.
+#[test]
+fn truth_values_are_compared_with_texts() {
+    let folder = events();
+    let count = |expression: &str| {
+        let statement = format!("SELECT {expression} AS n FROM events");
+        sql(folder.path(), &[&statement, "--json"]).out()
+    };
+    assert_eq!(count("sum(readOnly = 'true')"), "{\"n\":80}\n");
+    assert_eq!(count("sum(readOnly)"), "{\"n\":0.0}\n");
+    let found = sql(folder.path(), &["SELECT count(*) AS n FROM events WHERE readOnly = 'true'", "--json"]);
+    assert_eq!(found.out(), "{\"n\":80}\n", "{found:?}");
+}
+
 #[test]
 fn errors_have_their_exit_codes() {
     let folder = events();
