@@ -12,12 +12,14 @@ mod foreign;
 mod grammar;
 mod input;
 mod line_offsets;
+mod name_table;
 mod scan;
 mod scope_table;
 pub(crate) mod string;
 pub mod time;
 
 pub use error::{DecodeError, JsonDefect};
+pub(crate) use fields::IDENTITY;
 pub use fields::{EventOffsets, FieldOffsets, MAX_IDENTITY_FIELDS, MAX_SELECTED_FIELDS, SelectedFields};
 pub use foreign::ForeignFormat;
 pub use line_offsets::{LineOffsets, LineReader};
@@ -26,6 +28,7 @@ pub(crate) use scan::MAX_JSON_DEPTH;
 use crate::event::members::members;
 use crate::event::{EventId, EventScope, minute_in_window};
 use fault::Fault;
+use fields::NotedEvent;
 use grammar::ReaderState;
 use input::Input;
 use scan::{Field, Scanned, Strip};
@@ -105,10 +108,8 @@ pub struct EventReader<'a> {
     occurrences: HashMap<EventId, u32>,
     /// The format that the names in the outermost object indicate, if it has no `Records`.
     format: Option<&'static ForeignFormat>,
-    /// The fields whose offsets are noted.
-    selected: Option<Arc<SelectedFields>>,
-    /// Their offsets in the event at `at`.
-    offsets: FieldOffsets,
+    /// The fields whose offsets are noted, and their offsets in the event at `at`.
+    noted: Option<Box<NotedEvent>>,
     /// The current line, if it differs from the bytes in the buffer.
     line: Vec<u8>,
     /// The current event without insignificant white space, if it differs from the bytes in the buffer.
@@ -174,8 +175,7 @@ impl<'a> EventReader<'a> {
             scopes: ScopeTable::default(),
             occurrences: HashMap::new(),
             format: None,
-            selected: None,
-            offsets: FieldOffsets::NONE,
+            noted: None,
             line: Vec::new(),
             compact: Vec::new(),
         }
@@ -184,7 +184,7 @@ impl<'a> EventReader<'a> {
     /// Notes the offsets of these fields of each event for [`Event::offsets`].
     #[must_use]
     pub fn noting(mut self, selected: Option<Arc<SelectedFields>>) -> Self {
-        self.selected = selected;
+        self.noted = selected.map(NotedEvent::new);
         self
     }
 
@@ -280,8 +280,8 @@ impl<'a> EventReader<'a> {
         let crc = crc32fast::hash(compact);
         let fingerprint = (crc ^ crc >> 16) as u16;
         let (at, as_stored) = (self.base + start as u64, !found.has_line_break);
-        let selected = self.selected.as_deref().filter(|_| as_stored);
-        let offsets = selected.map(|selected| EventOffsets { selected, offsets: &self.offsets });
+        let noted = self.noted.as_deref().filter(|_| as_stored);
+        let offsets = noted.map(|noted| EventOffsets { selected: &noted.selected, offsets: &noted.offsets });
         Ok(Some(Event { ordinal, line, id, fingerprint, scope, seconds, at, as_stored, offsets }))
     }
 
@@ -292,10 +292,9 @@ impl<'a> EventReader<'a> {
 
     /// Scans the event at `at` and notes the selected fields.
     fn scanned_event(&mut self) -> Result<Scanned, StepError> {
-        let Some(selected) = self.selected.clone() else { return self.value() };
-        let mut offsets = FieldOffsets::NONE;
-        let found = self.scan_value(|bytes, at| scan::event_fields(bytes, at, &selected, &mut offsets));
-        self.offsets = offsets;
+        let Some(mut noted) = self.noted.take() else { return self.value() };
+        let found = self.scan_value(|bytes, at| scan::event_fields(bytes, at, &noted.selected, &mut noted.offsets));
+        self.noted = Some(noted);
         found
     }
 

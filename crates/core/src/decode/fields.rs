@@ -1,6 +1,8 @@
 //! Notes where selected fields of an event are, while the event is scanned: top-level fields, and members of `userIdentity`.
 
-use crate::event::json::{Name, RawValue, for_each_member, value_at};
+use super::name_table::NameTable;
+use crate::event::json::{RawValue, for_each_member, value_at, value_start};
+use std::sync::Arc;
 
 /// Maximum number of selected top-level fields. CloudTrail has fewer.
 pub const MAX_SELECTED_FIELDS: usize = 40;
@@ -9,13 +11,7 @@ pub const MAX_SELECTED_FIELDS: usize = 40;
 pub const MAX_IDENTITY_FIELDS: usize = 16;
 
 /// The object whose members can be selected. Rules and filters use them more than the members of all other objects.
-const IDENTITY: &str = "userIdentity";
-
-/// Maximum length of the name of a selected field in bytes.
-const MAX_NAME: usize = 32;
-
-/// Number of bytes of a name that are compared first.
-const HEAD: usize = 8;
+pub(crate) const IDENTITY: &str = "userIdentity";
 
 /// The offset of a field that an event does not have.
 const MISSING: u32 = u32::MAX;
@@ -28,13 +24,19 @@ impl FieldOffsets {
     /// The offsets of an event without fields.
     pub(super) const NONE: Self = Self([MISSING; MAX_SELECTED_FIELDS + MAX_IDENTITY_FIELDS]);
 
+    /// Returns the offset of the value of the selected field at this position, if the event has the field.
+    #[inline]
+    pub fn start(&self, position: usize) -> Option<usize> {
+        match self.0[position] {
+            MISSING => None,
+            start => Some(start as usize),
+        }
+    }
+
     /// Returns the value of the selected field at this position, if the event has the field.
     #[inline]
     pub fn value<'e>(&self, line: &'e [u8], position: usize) -> Option<RawValue<'e>> {
-        match self.0[position] {
-            MISSING => None,
-            start => value_at(line, start as usize),
-        }
+        value_at(line, self.start(position)?)
     }
 }
 
@@ -56,16 +58,16 @@ impl Default for SelectedFields {
 }
 
 impl SelectedFields {
-    /// Selects top-level fields, and members of `userIdentity`, by their names. Ignores names that are too long, and all
-    /// names after the first [`MAX_SELECTED_FIELDS`] and [`MAX_IDENTITY_FIELDS`] ones: their position is `None`.
+    /// Selects top-level fields, and members of `userIdentity`, by their names. Ignores all names after the shortest
+    /// [`MAX_SELECTED_FIELDS`] and [`MAX_IDENTITY_FIELDS`] ones: their position is `None`.
     pub fn new<'n>(top_level: impl IntoIterator<Item = &'n str>, identity: impl IntoIterator<Item = &'n str>) -> Self {
         let identity = NameTable::new(identity.into_iter().collect(), MAX_IDENTITY_FIELDS);
         let mut names: Vec<&str> = top_level.into_iter().collect();
-        if !identity.names.is_empty() {
+        if !identity.is_empty() {
             names.push(IDENTITY);
         }
         let top_level = NameTable::new(names, MAX_SELECTED_FIELDS);
-        let identity_position = top_level.find(IDENTITY.as_bytes()).filter(|_| !identity.names.is_empty());
+        let identity_position = top_level.find(IDENTITY.as_bytes()).filter(|_| !identity.is_empty());
         Self { top_level, identity, identity_position }
     }
 
@@ -91,23 +93,40 @@ impl SelectedFields {
         line: &'e [u8],
         position: usize,
     ) -> Result<Option<RawValue<'e>>, RawValue<'e>> {
-        match offsets.0[position] {
-            MISSING => self.missing_identity_value(offsets, line),
-            start => Ok(value_at(line, start as usize)),
+        match self.identity_start(offsets, line, position) {
+            Ok(start) => Ok(start.and_then(|start| value_at(line, start))),
+            Err(start) => value_at(line, start).map_or(Ok(None), Err),
         }
     }
 
-    #[cold]
-    fn missing_identity_value<'e>(
-        &self,
-        offsets: &FieldOffsets,
-        line: &'e [u8],
-    ) -> Result<Option<RawValue<'e>>, RawValue<'e>> {
-        let identity = self.identity_position.and_then(|position| offsets.value(line, position));
-        match identity {
-            Some(array) if array.bytes.first() == Some(&b'[') => Err(array),
+    /// Does the same as [`SelectedFields::identity_value`], but returns the offset of the value.
+    #[inline]
+    pub fn identity_start(&self, offsets: &FieldOffsets, line: &[u8], position: usize) -> Result<Option<usize>, usize> {
+        match offsets.start(position) {
+            None => self.missing_identity_start(offsets, line),
+            start => Ok(start),
+        }
+    }
+
+    #[inline(never)]
+    fn missing_identity_start(&self, offsets: &FieldOffsets, line: &[u8]) -> Result<Option<usize>, usize> {
+        let start = self.identity_position.and_then(|position| offsets.start(position));
+        match start.and_then(|start| value_start(line, start)) {
+            Some(start) if line[start] == b'[' => Err(start),
             _ => Ok(None),
         }
+    }
+
+    /// Returns false for most top-level fields that are not selected.
+    #[inline(always)]
+    pub(super) fn may_select(&self, name: &[u8], has_escape: bool) -> bool {
+        self.top_level.may_contain(name, has_escape)
+    }
+
+    /// Returns false for most members of `userIdentity` that are not selected.
+    #[inline(always)]
+    pub(super) fn may_select_identity(&self, name: &[u8], has_escape: bool) -> bool {
+        self.identity.may_contain(name, has_escape)
     }
 
     /// Notes where the value of a top-level field starts, if the field is selected, and returns whether its members are to
@@ -146,59 +165,6 @@ impl SelectedFields {
     }
 }
 
-/// Names, found by their length and their first bytes.
-#[derive(Debug, PartialEq, Eq)]
-struct NameTable {
-    /// The distinct names in ascending order of their length.
-    names: Vec<String>,
-    /// The first bytes of each name.
-    heads: Vec<u64>,
-    /// For each length of a name: the range of these names in `names`.
-    by_length: [(u8, u8); MAX_NAME + 1],
-}
-
-impl NameTable {
-    fn new(mut names: Vec<&str>, maximum: usize) -> Self {
-        names.retain(|name| name.len() <= MAX_NAME);
-        names.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-        names.dedup();
-        names.truncate(maximum);
-        let mut by_length = [(0, 0); MAX_NAME + 1];
-        for (length, range) in by_length.iter_mut().enumerate() {
-            let before = |limit: usize| names.partition_point(|name| name.len() < limit) as u8;
-            *range = (before(length), before(length + 1));
-        }
-        let heads = names.iter().map(|name| head(name.as_bytes())).collect();
-        Self { names: names.into_iter().map(str::to_owned).collect(), heads, by_length }
-    }
-
-    #[inline(always)]
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        let &(first, end) = self.by_length.get(name.len())?;
-        if first == end {
-            return None;
-        }
-        let head = head(name);
-        let known = self.heads[first as usize..end as usize].iter().zip(&self.names[first as usize..end as usize]);
-        for (position, (known_head, known_name)) in (first as usize..).zip(known) {
-            if *known_head == head && (name.len() <= HEAD || known_name.as_bytes()[HEAD..] == name[HEAD..]) {
-                return Some(position);
-            }
-        }
-        None
-    }
-
-    #[inline(always)]
-    fn find_escaped(&self, name: &[u8], has_escape: bool) -> Option<usize> {
-        if has_escape { self.find_unescaped(name) } else { self.find(name) }
-    }
-
-    #[cold]
-    fn find_unescaped(&self, name: &[u8]) -> Option<usize> {
-        self.find(&Name { bytes: name, has_escape: true }.text())
-    }
-}
-
 /// The offsets of the selected fields of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventOffsets<'a> {
@@ -214,11 +180,15 @@ impl<'a> EventOffsets<'a> {
     }
 }
 
-/// Returns the first bytes of a name as a number. Names of the same length that differ in them are different.
-#[inline(always)]
-fn head(name: &[u8]) -> u64 {
-    match name.first_chunk::<HEAD>() {
-        Some(first) => u64::from_le_bytes(*first),
-        None => name.iter().fold(0, |head, &byte| head << 8 | u64::from(byte)),
+/// The selection of a reader and the offsets in its current event. In a box, so that a scan can borrow it without copies.
+#[derive(Debug)]
+pub(super) struct NotedEvent {
+    pub(super) selected: Arc<SelectedFields>,
+    pub(super) offsets: FieldOffsets,
+}
+
+impl NotedEvent {
+    pub(super) fn new(selected: Arc<SelectedFields>) -> Box<Self> {
+        Box::new(Self { selected, offsets: FieldOffsets::NONE })
     }
 }

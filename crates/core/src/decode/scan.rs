@@ -87,7 +87,7 @@ pub(super) fn event_fields(
     offsets: &mut FieldOffsets,
 ) -> Result<Scanned, Fault> {
     *offsets = FieldOffsets::NONE;
-    scan(bytes, start, NotedFields { start, selected, offsets, is_identity: false })
+    scan(bytes, start, &mut NotedFields { start, selected, offsets, is_identity: false })
 }
 
 fn scan(bytes: &[u8], start: usize, members: impl MemberRecorder) -> Result<Scanned, Fault> {
@@ -126,19 +126,35 @@ struct NotedFields<'m> {
     is_identity: bool,
 }
 
-impl MemberRecorder for NotedFields<'_> {
+// By reference, and with functions for the selected fields that are not inlined, so that the scan keeps its state in registers.
+impl MemberRecorder for &mut NotedFields<'_> {
     const RECORDS_NESTED: bool = true;
 
     #[inline(always)]
     fn record(&mut self, name: &[u8], has_escape: bool, value: usize) {
-        self.is_identity = self.selected.note(name, has_escape, value - self.start, self.offsets);
+        self.is_identity = false;
+        if self.selected.may_select(name, has_escape) {
+            self.note(name, has_escape, value);
+        }
     }
 
     #[inline(always)]
     fn record_nested(&mut self, name: &[u8], has_escape: bool, value: usize) {
-        if self.is_identity {
-            self.selected.note_identity(name, has_escape, value - self.start, self.offsets);
+        if self.is_identity && self.selected.may_select_identity(name, has_escape) {
+            self.note_identity(name, has_escape, value);
         }
+    }
+}
+
+impl NotedFields<'_> {
+    #[inline(never)]
+    fn note(&mut self, name: &[u8], has_escape: bool, value: usize) {
+        self.is_identity = self.selected.note(name, has_escape, value - self.start, self.offsets);
+    }
+
+    #[inline(never)]
+    fn note_identity(&mut self, name: &[u8], has_escape: bool, value: usize) {
+        self.selected.note_identity(name, has_escape, value - self.start, self.offsets);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct ScannedString {
 /// returns, as the error, the bytes that [`scan_rest`] must scan: from the first special or non-ASCII byte, or the last
 /// bytes of the input if they are fewer than 16.
 #[inline(always)]
-pub(super) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
+pub(crate) fn skip_plain(mut rest: &[u8]) -> Result<&[u8], &[u8]> {
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
         let lanes = i8x16::from(block.map(|byte| byte as i8));
         // As signed numbers, control characters and non-ASCII bytes are both less than a space.

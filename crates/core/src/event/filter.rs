@@ -11,13 +11,18 @@ mod check;
 mod condition;
 #[cfg(feature = "filter-file")]
 mod file;
+#[cfg(feature = "filter-file")]
+mod gate;
 mod index;
+#[cfg(feature = "filter-file")]
+mod network;
 mod path;
 #[cfg(feature = "filter-file")]
 mod patterns;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod text_map;
 mod values;
 
 #[cfg(feature = "filter-file")]
@@ -29,8 +34,10 @@ pub use rule::{Rule, RuleKind};
 use super::field::{self, FieldKind};
 use crate::decode::{Event, FieldOffsets, SelectedFields};
 use condition::{Condition, Test};
+#[cfg(feature = "filter-file")]
+use gate::GateFields;
 use index::RuleIndex;
-use path::FieldPath;
+use path::{FieldPath, FieldPosition};
 #[cfg(feature = "filter-file")]
 use patterns::PatternSet;
 use std::collections::HashMap;
@@ -55,10 +62,10 @@ struct Rules {
     /// For each path, its regular expressions, if they are searched together.
     #[cfg(feature = "filter-file")]
     patterns: Vec<Option<PatternSet>>,
-    /// The top-level fields of all paths.
+    /// The top-level fields and the members of `userIdentity` of all paths.
     selected: Arc<SelectedFields>,
-    /// For each path, the position of its first name in `selected`.
-    top: Vec<usize>,
+    /// For each path, its position in `selected`.
+    positions: Vec<FieldPosition>,
 }
 
 /// What a filter does with an event.
@@ -93,24 +100,31 @@ impl Filter {
         if include.is_empty() && exclude.is_empty() {
             return Self(None);
         }
-        let selected = SelectedFields::new(paths.iter().map(|path| &*path.names[0]), []);
-        // All names are selected: they are names of CloudTrail, which has fewer than the maximum.
-        let top = paths.iter().map(|path| selected.position(&path.names[0]).unwrap_or_default()).collect();
+        let selected = SelectedFields::new(
+            paths.iter().map(|path| &*path.names[0]),
+            paths.iter().filter_map(|path| path.identity_member()),
+        );
+        let positions = paths.iter().map(|path| path.position(&selected)).collect();
         let (mut single, mut nested) = (0..KEPT_FIELDS, 0..KEPT_FIELDS);
         let kept = paths.iter().map(|path| if path.is_top_level() { single.next() } else { nested.next() }).collect();
         for rule in include.iter_mut().chain(&mut exclude) {
             rule.conditions.sort_by_key(|condition| (!paths[condition.path].is_top_level(), condition.test.cost()));
         }
         let path_of = |name: &str| paths.iter().position(|path| path.is_top_level() && path.names[0] == name);
-        let (include_index, exclude_index) =
-            (RuleIndex::new(&mut include, path_of), RuleIndex::new(&mut exclude, path_of));
+        let include_index = RuleIndex::new(&mut include, path_of);
+        let exclude_index = RuleIndex::new(&mut exclude, path_of);
         #[cfg(feature = "filter-file")]
-        let patterns = (0..paths.len())
+        let patterns: Vec<_> = (0..paths.len())
             .map(|path| match paths[path].is_top_level() {
                 true => PatternSet::new(include.iter_mut().chain(&mut exclude), path),
                 false => None,
             })
             .collect();
+        #[cfg(feature = "filter-file")]
+        let (include_index, exclude_index) = {
+            let fields = GateFields { paths: &paths, patterns: &patterns };
+            (include_index.with_gates(&include, fields), exclude_index.with_gates(&exclude, fields))
+        };
         Self(Some(Arc::new(Rules {
             include,
             exclude,
@@ -121,7 +135,7 @@ impl Filter {
             #[cfg(feature = "filter-file")]
             patterns,
             selected: Arc::new(selected),
-            top,
+            positions,
         })))
     }
 
@@ -151,7 +165,7 @@ impl Filter {
         matches!(decision, Decision::Dropped(_))
     }
 
-    /// Returns the top-level fields that the rules use. `None` without rules.
+    /// Returns the fields that the rules use. `None` without rules.
     pub fn selected_fields(&self) -> Option<Arc<SelectedFields>> {
         self.0.as_ref().map(|rules| Arc::clone(&rules.selected))
     }

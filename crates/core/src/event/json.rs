@@ -49,53 +49,76 @@ fn unescaped(string: &[u8]) -> Leaf<'_> {
 /// Returns `None` if the bytes are not an object.
 #[inline(always)]
 pub fn for_each_member<'a>(object: &'a [u8], mut each: impl FnMut(Name<'a>, RawValue<'a>, usize)) -> Option<()> {
-    let mut at = token(object, 0)?;
-    if object[at] != b'{' {
-        return None;
-    }
-    at = token(object, at + 1)?;
-    if object[at] == b'}' {
-        return token(object, at + 1).is_none().then_some(());
-    }
-    loop {
-        if object[at] != b'"' {
-            return None;
-        }
-        let (end, has_escape) = string::skip(object, at + 1)?;
-        let name = Name { bytes: &object[at + 1..end - 1], has_escape };
-        at = token(object, end)?;
-        if object[at] != b':' {
-            return None;
-        }
-        at = token(object, at + 1)?;
+    let start = token(object, 0)?;
+    let end = read_members(object, start, |name, at| {
         let (end, value) = value(object, at)?;
         each(name, value, at);
-        at = token(object, end)?;
-        match object[at] {
-            b',' => at = token(object, at + 1)?,
-            b'}' => return token(object, at + 1).is_none().then_some(()),
+        Some(end)
+    })?;
+    token(object, end).is_none().then_some(())
+}
+
+/// Passes each element of an array to `each`, in order. Returns `None` if the bytes are not an array.
+pub fn for_each_element<'a>(array: &'a [u8], mut each: impl FnMut(RawValue<'a>)) -> Option<()> {
+    read_elements(array, token(array, 0)?, |at| {
+        let (end, value) = value(array, at)?;
+        each(value);
+        Some(end)
+    })
+    .map(drop)
+}
+
+/// Reads the object at `at`. `read` reads each member, in order: it receives the name and the offset of the value, and returns
+/// the offset of the value's end. Returns the offset of the object's end, or `None` if there is no object.
+#[inline(always)]
+pub(crate) fn read_members<'a>(
+    bytes: &'a [u8],
+    at: usize,
+    mut read: impl FnMut(Name<'a>, usize) -> Option<usize>,
+) -> Option<usize> {
+    if bytes[at] != b'{' {
+        return None;
+    }
+    let mut at = token(bytes, at + 1)?;
+    if bytes[at] == b'}' {
+        return Some(at + 1);
+    }
+    loop {
+        if bytes[at] != b'"' {
+            return None;
+        }
+        let (end, has_escape) = string::skip(bytes, at + 1)?;
+        let name = Name { bytes: &bytes[at + 1..end - 1], has_escape };
+        at = token(bytes, end)?;
+        if bytes[at] != b':' {
+            return None;
+        }
+        at = token(bytes, at + 1)?;
+        at = token(bytes, read(name, at)?)?;
+        match bytes[at] {
+            b',' => at = token(bytes, at + 1)?,
+            b'}' => return Some(at + 1),
             _ => return None,
         }
     }
 }
 
-/// Passes each element of an array to `each`, in order. Returns `None` if the bytes are not an array.
-pub fn for_each_element<'a>(array: &'a [u8], mut each: impl FnMut(RawValue<'a>)) -> Option<()> {
-    let mut at = token(array, 0)?;
-    if array[at] != b'[' {
+/// Reads the array at `at`. `read` reads each element, in order: it receives the offset of the element and returns the offset
+/// of its end. Returns the offset of the array's end, or `None` if there is no array.
+#[inline(always)]
+pub(crate) fn read_elements(bytes: &[u8], at: usize, mut read: impl FnMut(usize) -> Option<usize>) -> Option<usize> {
+    if bytes[at] != b'[' {
         return None;
     }
-    at = token(array, at + 1)?;
-    if array[at] == b']' {
-        return Some(());
+    let mut at = token(bytes, at + 1)?;
+    if bytes[at] == b']' {
+        return Some(at + 1);
     }
     loop {
-        let (end, value) = value(array, at)?;
-        each(value);
-        at = token(array, end)?;
-        match array[at] {
-            b',' => at = token(array, at + 1)?,
-            b']' => return Some(()),
+        at = token(bytes, read(at)?)?;
+        match bytes[at] {
+            b',' => at = token(bytes, at + 1)?,
+            b']' => return Some(at + 1),
             _ => return None,
         }
     }
@@ -131,9 +154,35 @@ pub fn value_at(bytes: &[u8], at: usize) -> Option<RawValue<'_>> {
     value(bytes, token(bytes, at)?).map(|(_, value)| value)
 }
 
+/// Returns the text of the value at `at`, before which there may be white space: that of [`Leaf::Text`].
+#[inline]
+pub(crate) fn text_at(bytes: &[u8], at: usize) -> Option<Cow<'_, [u8]>> {
+    // Most values have no white space before them and no escape.
+    if let Some([b'"', text @ ..]) = bytes.get(at..)
+        && let Ok(rest) = string::skip_plain(text)
+    {
+        return Some(Cow::Borrowed(&text[..text.len() - rest.len() - 1]));
+    }
+    other_text_at(bytes, at)
+}
+
+#[inline(never)]
+fn other_text_at(bytes: &[u8], at: usize) -> Option<Cow<'_, [u8]>> {
+    match value_at(bytes, at)?.leaf() {
+        Leaf::Text(text) => Some(text),
+        Leaf::Null | Leaf::Other => None,
+    }
+}
+
+/// Returns the offset of the first byte from `at` that is not white space, or `None` at the end.
+#[inline]
+pub(crate) fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
+    token(bytes, at)
+}
+
 /// Returns the value at `at` and the offset of its end.
 #[inline(always)]
-fn value(bytes: &[u8], at: usize) -> Option<(usize, RawValue<'_>)> {
+pub(crate) fn value(bytes: &[u8], at: usize) -> Option<(usize, RawValue<'_>)> {
     let (end, has_escape) = match bytes[at] {
         b'"' => string::skip(bytes, at + 1)?,
         b'{' | b'[' => (container_end(bytes, at)?, false),

@@ -1,5 +1,7 @@
 //! One condition of a rule: a test of a field's values.
 
+#[cfg(feature = "filter-file")]
+use super::network::address;
 use crate::event::json::Leaf;
 #[cfg(feature = "filter-file")]
 use ipnet::IpNet;
@@ -88,6 +90,12 @@ impl Test {
         }
     }
 
+    /// Returns the networks of the test.
+    #[cfg(feature = "filter-file")]
+    pub(super) fn networks(&self) -> &[IpNet] {
+        if let Self::Network(networks) = self { networks } else { &[] }
+    }
+
     /// Returns whether one value passes.
     pub(super) fn passes(&self, value: &Leaf<'_>) -> bool {
         match (self, value) {
@@ -125,15 +133,4 @@ impl Test {
             Self::Null => false,
         }
     }
-}
-
-/// Returns the IP address that a text is. An IPv4 address in IPv6 notation counts as IPv4.
-#[cfg(feature = "filter-file")]
-pub(super) fn address(text: &[u8]) -> Option<std::net::IpAddr> {
-    // Most texts that are not addresses are the names of services, such as `kms.amazonaws.com`.
-    if !text.last()?.is_ascii_hexdigit() && *text.last()? != b':' {
-        return None;
-    }
-    let address: std::net::IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
-    Some(address.to_canonical())
 }

@@ -1,8 +1,8 @@
 //! The path of a field, and the values that it has in an event.
 
-use crate::decode::MAX_JSON_DEPTH;
+use crate::decode::{IDENTITY, MAX_JSON_DEPTH, SelectedFields};
 use crate::event::field::FieldKind;
-use crate::event::json::{Leaf, RawValue, for_each_element, for_each_member};
+use crate::event::json::{self, Leaf};
 
 /// The path of a field: the names from the outermost object inwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,33 @@ pub(super) struct FieldPath {
     pub(super) kind: FieldKind,
 }
 
+/// The position in the selected fields, from which the values of a path are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FieldPosition {
+    /// That of the path's first name.
+    TopLevel(usize),
+    /// That of the path's second name, a member of `userIdentity`.
+    Identity(usize),
+}
+
 impl FieldPath {
+    /// Returns the member of `userIdentity` that the path names, or that contains the field.
+    pub(super) fn identity_member(&self) -> Option<&str> {
+        match &self.names[..] {
+            [first, member, ..] if first == IDENTITY => Some(member),
+            _ => None,
+        }
+    }
+
+    /// Returns the position from which the values of the path are read.
+    pub(super) fn position(&self, selected: &SelectedFields) -> FieldPosition {
+        match self.identity_member().and_then(|member| selected.identity_position(member)) {
+            Some(position) => FieldPosition::Identity(position),
+            // All first names are selected: they are names of CloudTrail, which has fewer than the maximum.
+            None => FieldPosition::TopLevel(selected.position(&self.names[0]).unwrap_or_default()),
+        }
+    }
+
     /// Splits `userIdentity.sessionContext` at its dots. A backslash before a dot or a backslash removes its meaning.
     ///
     /// # Errors
@@ -46,11 +72,14 @@ impl FieldPath {
         self.names.len() == 1
     }
 
-    /// Returns the values of the field in `top`, the value of the path's first name. An array on the way or at the end is
-    /// replaced by its elements. Without the field, there is no value.
-    pub(super) fn values<'a>(&self, top: RawValue<'a>) -> Vec<Leaf<'a>> {
+    /// Returns the values of the field in an event. The value of the path's first `known` names starts at `start`, or at the
+    /// first byte after white space there. An array on the way or at the end is replaced by its elements. Without the field,
+    /// there is no value.
+    pub(super) fn values<'e>(&self, line: &'e [u8], start: usize, known: usize) -> Vec<Leaf<'e>> {
         let mut found = Vec::new();
-        collect(top, &self.names[1..], MAX_JSON_DEPTH, &mut found);
+        if let Some(start) = json::value_start(line, start) {
+            collect(line, start, &self.names[known..], MAX_JSON_DEPTH, &mut found);
+        }
         found
     }
 }
@@ -65,34 +94,41 @@ impl std::fmt::Display for FieldPath {
     }
 }
 
-fn collect<'a>(value: RawValue<'a>, names: &[String], depth: u32, found: &mut Vec<Leaf<'a>>) {
+/// Adds the values at a path below the value at `at` to `found`. Returns the offset of the value's end, or `None` if the bytes
+/// are invalid. Each byte is read once: the end of an inner value is found by reading it, not in advance.
+fn collect<'e>(line: &'e [u8], at: usize, names: &[String], depth: u32, found: &mut Vec<Leaf<'e>>) -> Option<usize> {
+    let skip = |at| json::value(line, at).map(|(end, _)| end);
     // The decoder accepts no deeper value.
-    let Some(depth) = depth.checked_sub(1) else { return };
-    match (value.bytes.first(), names) {
-        (Some(b'['), _) => {
+    let Some(depth) = depth.checked_sub(1) else { return skip(at) };
+    match (line[at], names) {
+        (b'[', _) => {
             let mut is_empty = true;
-            for_each_element(value.bytes, |element| {
+            let end = json::read_elements(line, at, |at| {
                 is_empty = false;
-                collect(element, names, depth, found);
+                collect(line, at, names, depth, found)
             });
             // An empty array is present, but has no value.
             if is_empty && names.is_empty() {
                 found.push(Leaf::Other);
             }
+            end
         }
-        (_, []) => found.push(value.leaf()),
-        (Some(b'{'), [name, rest @ ..]) => {
-            // On duplicate names the last value wins.
-            let mut last = None;
-            for_each_member(value.bytes, |member, value, _| {
-                if *member.text() == *name.as_bytes() {
-                    last = Some(value);
+        (_, []) => {
+            let (end, value) = json::value(line, at)?;
+            found.push(value.leaf());
+            Some(end)
+        }
+        (b'{', [name, rest @ ..]) => {
+            let outer = found.len();
+            json::read_members(line, at, |member, at| {
+                if *member.text() != *name.as_bytes() {
+                    return skip(at);
                 }
-            });
-            if let Some(inner) = last {
-                collect(inner, rest, depth, found);
-            }
+                // On duplicate names the last value wins.
+                found.truncate(outer);
+                collect(line, at, rest, depth, found)
+            })
         }
-        (_, [_, ..]) => {}
+        (_, [_, ..]) => skip(at),
     }
 }

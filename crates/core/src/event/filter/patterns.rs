@@ -4,18 +4,32 @@ use super::condition::{Pattern, Test};
 use super::file::{PATTERN_BYTES, PATTERN_CACHE_BYTES};
 use super::rule::Rule;
 use regex::bytes::{RegexSet, RegexSetBuilder, SetMatches};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::Look;
+use regex_syntax::hir::literal::Extractor;
 
 /// Maximum number of expressions of a set. More expressions for one field are tested one after another.
 const MAX_SET: usize = 100;
 
+/// Maximum number of texts that are compared before a search. The search takes as long as about 40 comparisons.
+const MAX_STARTS: usize = 10;
+
+/// Maximum length of these texts in bytes.
+const START_BYTES: usize = 4;
+
 /// The regular expressions of all rules for one field.
 #[derive(Debug, Clone)]
-pub(super) struct PatternSet(RegexSet);
+pub(super) struct PatternSet {
+    set: RegexSet,
+    /// Texts, one of which each text that matches starts with. `None` if there are too many, or if an expression can match
+    /// later in a text.
+    starts: Option<Vec<Box<[u8]>>>,
+}
 
 /// Two sets are equal if their expressions are.
 impl PartialEq for PatternSet {
     fn eq(&self, other: &Self) -> bool {
-        self.0.patterns() == other.0.patterns()
+        self.set.patterns() == other.set.patterns()
     }
 }
 
@@ -49,12 +63,63 @@ impl PatternSet {
         }
         let built =
             RegexSetBuilder::new(&texts).size_limit(4 * PATTERN_BYTES).dfa_size_limit(4 * PATTERN_CACHE_BYTES).build();
-        built.ok().map(Self)
+        Some(Self { set: built.ok()?, starts: starts(&texts) })
+    }
+
+    /// Returns whether an expression matches a text.
+    pub(super) fn is_match(&self, text: &[u8]) -> bool {
+        let can_match = self.starts.as_ref().is_none_or(|starts| starts.iter().any(|start| text.starts_with(start)));
+        can_match && self.set.is_match(text)
     }
 
     /// Returns which expressions match a text.
     pub(super) fn matches(&self, text: &[u8]) -> PatternMatches {
         // Most texts match no expression, and `is_match` finds this faster than `matches`.
-        PatternMatches(self.0.is_match(text).then(|| self.0.matches(text)))
+        PatternMatches(self.is_match(text).then(|| self.set.matches(text)))
+    }
+}
+
+/// Returns texts, one of which each text starts with that one of the expressions matches. `None` if there are too many, or if
+/// an expression can match later in a text.
+fn starts(expressions: &[String]) -> Option<Vec<Box<[u8]>>> {
+    let mut starts = Vec::new();
+    for expression in expressions {
+        let parsed = ParserBuilder::new().utf8(false).build().parse(expression).ok()?;
+        if !parsed.properties().look_set_prefix().contains(Look::Start) {
+            return None;
+        }
+        let mut prefixes = Extractor::new().extract(&parsed);
+        // Fewer texts, for example one instead of ten for a digit after this length.
+        prefixes.keep_first_bytes(START_BYTES);
+        starts.extend(prefixes.literals()?.iter().map(|prefix| Box::from(prefix.as_bytes())));
+    }
+    starts.sort();
+    starts.dedup();
+    (starts.len() <= MAX_STARTS).then_some(starts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_known_if_all_expressions_match_at_the_start() {
+        let of = |expressions: &[&str]| {
+            let texts: Vec<String> = expressions.iter().map(|&text| text.to_owned()).collect();
+            let found = starts(&texts)?;
+            Some(found.iter().map(|start| String::from_utf8_lossy(start).into_owned()).collect::<Vec<_>>().join(" "))
+        };
+        for (expressions, expected) in [
+            (&["^Boto3/[0-9]+\\.1", "^Boto3/2"][..], Some("Boto")),
+            (&["^(Get|Put)Object$", "^(?i:a)b"], Some("Ab GetO PutO ab")),
+            (&["^a?b"], Some("ab b")),
+            (&["^a", "b"], None),
+            (&["a|^b"], None),
+            (&["(?m)^a"], None),
+            (&["^.a"], None),
+            (&["^[a-z]"], None),
+        ] {
+            assert_eq!(of(expressions).as_deref(), expected, "{expressions:?}");
+        }
     }
 }

@@ -4,11 +4,13 @@ use super::Rules;
 use super::condition::Condition;
 #[cfg(feature = "filter-file")]
 use super::condition::Test;
+use super::path::FieldPosition;
 #[cfg(feature = "filter-file")]
-use super::patterns::PatternMatches;
+use super::patterns::{PatternMatches, PatternSet};
 use super::rule::Rule;
 use crate::decode::FieldOffsets;
-use crate::event::json::{Leaf, RawValue};
+use crate::event::json::{self, Leaf, RawValue};
+use std::borrow::Cow;
 use std::cell::OnceCell;
 #[cfg(feature = "filter-file")]
 use std::net::IpAddr;
@@ -25,9 +27,28 @@ pub(super) struct EventFields<'f, 'e> {
     /// The offsets of the fields in [`Rules::selected`].
     offsets: &'e FieldOffsets,
     /// The values of top-level fields, read when a condition needs them first.
-    single: [OnceCell<KeptValue<'e>>; KEPT_FIELDS],
+    single: KeptCells<KeptValue<'e>>,
     /// The values of nested fields, read when a condition needs them first.
-    nested: [OnceCell<Vec<Leaf<'e>>>; KEPT_FIELDS],
+    nested: KeptCells<Vec<Leaf<'e>>>,
+}
+
+/// Values that are computed once. Initialized with the first of them, because most events need none.
+#[derive(Debug)]
+struct KeptCells<V>(OnceCell<[OnceCell<V>; KEPT_FIELDS]>);
+
+impl<V> Default for KeptCells<V> {
+    fn default() -> Self {
+        Self(OnceCell::new())
+    }
+}
+
+impl<V> KeptCells<V> {
+    /// Returns the value with this index, which is computed if it is missing.
+    #[inline]
+    fn get_or_init(&self, index: usize, init: impl FnOnce() -> V) -> &V {
+        let cells = self.0.get_or_init(|| [const { OnceCell::new() }; KEPT_FIELDS]);
+        cells[index].get_or_init(init)
+    }
 }
 
 /// The value of a top-level field, and the results of tests that are expensive.
@@ -42,24 +63,44 @@ struct KeptValue<'e> {
     matches: OnceCell<PatternMatches>,
 }
 
+#[cfg(feature = "filter-file")]
+impl KeptValue<'_> {
+    fn address(&self) -> Option<IpAddr> {
+        let Some(Leaf::Text(text)) = &self.leaf else { return None };
+        *self.address.get_or_init(|| super::network::address(text))
+    }
+
+    /// Returns which of the expressions of the field match.
+    fn matches(&self, set: &PatternSet) -> Option<&PatternMatches> {
+        let Some(Leaf::Text(text)) = &self.leaf else { return None };
+        Some(self.matches.get_or_init(|| set.matches(text)))
+    }
+}
+
 impl<'f, 'e> EventFields<'f, 'e> {
+    #[inline]
     pub(super) fn new(rules: &'f Rules, line: &'e [u8], offsets: &'e FieldOffsets) -> Self {
-        Self {
-            rules,
-            line,
-            offsets,
-            single: [const { OnceCell::new() }; KEPT_FIELDS],
-            nested: [const { OnceCell::new() }; KEPT_FIELDS],
+        Self { rules, line, offsets, single: KeptCells::default(), nested: KeptCells::default() }
+    }
+
+    /// Returns the offset of the value of a top-level field.
+    #[inline]
+    fn top_level_start(&self, path: usize) -> Option<usize> {
+        match self.rules.positions[path] {
+            FieldPosition::TopLevel(position) => self.offsets.start(position),
+            FieldPosition::Identity(_) => None,
         }
     }
 
-    /// Returns the value of the top-level field of a path.
+    /// Returns the value of a top-level field.
+    #[inline]
     fn top_value(&self, path: usize) -> Option<RawValue<'e>> {
-        self.offsets.value(self.line, self.rules.top[path])
+        json::value_at(self.line, self.top_level_start(path)?)
     }
 
+    #[inline]
     fn kept_value(&self, path: usize, kept: usize) -> &KeptValue<'e> {
-        self.single[kept].get_or_init(|| KeptValue {
+        self.single.get_or_init(kept, || KeptValue {
             leaf: self.top_value(path).map(RawValue::leaf),
             #[cfg(feature = "filter-file")]
             address: OnceCell::new(),
@@ -68,27 +109,24 @@ impl<'f, 'e> EventFields<'f, 'e> {
         })
     }
 
-    /// Passes the text of a top-level field to `with`, if it has one.
-    pub(super) fn with_text<T>(&self, path: usize, with: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        let read;
-        let leaf = match self.rules.kept[path] {
-            Some(kept) => self.kept_value(path, kept).leaf.as_ref(),
-            None => {
-                read = self.top_value(path).map(RawValue::leaf);
-                read.as_ref()
-            }
-        };
-        match leaf {
-            Some(Leaf::Text(text)) => Some(with(text)),
-            _ => None,
-        }
+    /// Returns the text of a top-level field, if it has one. The text is not kept.
+    #[inline]
+    pub(super) fn text(&self, path: usize) -> Option<Cow<'e, [u8]>> {
+        json::text_at(self.line, self.top_level_start(path)?)
     }
 
-    /// Returns whether the event fulfills all conditions of a rule. With `is_listed`, it fulfills the condition by which
-    /// the rule is listed, which is the first one.
+    /// Returns whether a top-level field matches one of its regular expressions, which are searched together.
+    #[cfg(feature = "filter-file")]
+    pub(super) fn matches_any_pattern(&self, path: usize) -> bool {
+        let set = self.rules.patterns[path].as_ref();
+        set.is_some_and(|set| self.text(path).is_some_and(|text| set.is_match(&text)))
+    }
+
+    /// Returns whether the event fulfills all conditions of a rule except the first `fulfilled` ones, which are known to be
+    /// fulfilled.
     #[inline]
-    pub(super) fn fulfills(&self, rule: &Rule, is_listed: bool) -> bool {
-        rule.conditions[usize::from(is_listed)..].iter().all(|condition| self.fulfills_condition(condition))
+    pub(super) fn fulfills(&self, rule: &Rule, fulfilled: usize) -> bool {
+        rule.conditions[fulfilled..].iter().all(|condition| self.fulfills_condition(condition))
     }
 
     fn fulfills_condition(&self, condition: &Condition) -> bool {
@@ -100,7 +138,7 @@ impl<'f, 'e> EventFields<'f, 'e> {
                 passes != condition.negated
             }
             (true, None) => condition.matches(self.top_value(condition.path).map(RawValue::leaf).as_slice()),
-            (false, Some(kept)) => condition.matches(self.nested[kept].get_or_init(|| self.values(condition.path))),
+            (false, Some(kept)) => condition.matches(self.nested.get_or_init(kept, || self.values(condition.path))),
             (false, None) => condition.matches(&self.values(condition.path)),
         }
     }
@@ -112,23 +150,28 @@ impl<'f, 'e> EventFields<'f, 'e> {
     fn passes(&self, value: &KeptValue<'e>, leaf: &Leaf<'e>, condition: &Condition) -> bool {
         match (&condition.test, leaf) {
             #[cfg(feature = "filter-file")]
-            (Test::Network(networks), Leaf::Text(text)) => {
-                let address = value.address.get_or_init(|| super::condition::address(text));
-                address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
+            (Test::Network(networks), Leaf::Text(_)) => {
+                value.address().is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
             }
             #[cfg(feature = "filter-file")]
-            (Test::Regex(patterns), Leaf::Text(text)) => match &self.rules.patterns[condition.path] {
-                Some(set) => {
-                    let matches = value.matches.get_or_init(|| set.matches(text));
-                    patterns.iter().any(|pattern| matches.contains(pattern))
-                }
-                None => condition.test.passes_text(text),
-            },
+            (Test::Regex(patterns), Leaf::Text(_)) if let Some(set) = &self.rules.patterns[condition.path] => {
+                let matches = value.matches(set);
+                matches.is_some_and(|matches| patterns.iter().any(|pattern| matches.contains(pattern)))
+            }
             (test, leaf) => test.passes(leaf),
         }
     }
 
     fn values(&self, path: usize) -> Vec<Leaf<'e>> {
-        self.top_value(path).map(|top| self.rules.paths[path].values(top)).unwrap_or_default()
+        let (start, known) = match self.rules.positions[path] {
+            FieldPosition::TopLevel(position) => (self.offsets.start(position), 1),
+            FieldPosition::Identity(position) => {
+                match self.rules.selected.identity_start(self.offsets, self.line, position) {
+                    Ok(start) => (start, 2),
+                    Err(array) => (Some(array), 1),
+                }
+            }
+        };
+        start.map(|start| self.rules.paths[path].values(self.line, start, known)).unwrap_or_default()
     }
 }

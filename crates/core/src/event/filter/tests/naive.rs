@@ -1,19 +1,21 @@
 //! Compares the filter with a naive evaluation over parsed JSON, for random filters and events.
 
 use crate::decode::{DecodeLimits, EventReader};
-use crate::event::filter::{Decision, Filter, RuleKind};
+use crate::event::filter::{Decision, Filter, MAX_RULES, RuleKind};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
-/// A field, and whether a value in an array counts: everywhere except at the top level.
-const FIELDS: [&str; 10] = [
+/// Fields. A value in an array counts everywhere except at the top level.
+const FIELDS: [&str; 12] = [
     "eventSource",
     "eventName",
     "sourceIPAddress",
+    "userAgent",
     "readOnly",
     "errorCode",
     "userIdentity.arn",
+    "userIdentity.sessionContext.sessionIssuer.type",
     "userIdentity.sessionContext.sessionIssuer.arn",
     "requestParameters.list.name",
     r"requestParameters.dotted\.name",
@@ -36,17 +38,26 @@ const TEXTS: [&str; 12] = [
 ];
 
 /// Networks, each with its first address and its number of leading bits.
-const NETWORKS: [(&str, [u8; 4], u32); 3] =
-    [("10.1.0.0/16", [10, 1, 0, 0], 16), ("10.200.0.1", [10, 200, 0, 1], 32), ("0.0.0.0/0", [0; 4], 0)];
+const NETWORKS: [(&str, [u8; 4], u32); 4] = [
+    ("10.1.0.0/16", [10, 1, 0, 0], 16),
+    ("10.200.0.1", [10, 200, 0, 1], 32),
+    ("10.1.2.0/24", [10, 1, 2, 0], 24),
+    ("0.0.0.0/0", [0; 4], 0),
+];
 
-/// Regular expressions, each with an equivalent function.
+/// Regular expressions, each with an equivalent function. The first [`ANCHORED`] ones match at the start of a text only.
 type Expression = (&'static str, fn(&str) -> bool);
-const EXPRESSIONS: [Expression; 4] = [
+const EXPRESSIONS: [Expression; 6] = [
     ("^De.*t$", |text| text.starts_with("De") && text.ends_with('t') && !text.contains('\n')),
+    ("^(Encr|kms)", |text| text.starts_with("Encr") || text.starts_with("kms")),
+    ("^10\\.[0-9]+", |text| {
+        text.strip_prefix("10.").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    }),
     ("(?i)DECRYPT", |text| text.to_lowercase().contains("decrypt")),
     ("crypt|kms", |text| text.contains("crypt") || text.contains("kms")),
     ("^[0-9]+$", |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())),
 ];
+const ANCHORED: usize = 3;
 
 #[derive(Debug, Clone)]
 enum NaiveTest {
@@ -95,9 +106,58 @@ fn condition() -> impl Strategy<Value = NaiveCondition> {
     })
 }
 
-fn rule() -> impl Strategy<Value = NaiveRule> {
+fn rule_of(conditions: impl Strategy<Value = Vec<NaiveCondition>>) -> impl Strategy<Value = NaiveRule> {
     let kind = select(&[RuleKind::Include, RuleKind::Exclude, RuleKind::Exclude][..]);
-    (kind, proptest::collection::vec(condition(), 1..4)).prop_map(|(kind, conditions)| NaiveRule { kind, conditions })
+    (kind, conditions).prop_map(|(kind, conditions)| NaiveRule { kind, conditions })
+}
+
+fn rule() -> impl Strategy<Value = NaiveRule> {
+    rule_of(proptest::collection::vec(condition(), 1..4))
+}
+
+/// A rule that requires texts of `eventSource` and `eventName`: of few pairs, or of more than those by which it is listed.
+fn paired_rule() -> impl Strategy<Value = NaiveRule> {
+    let required = |field| {
+        let texts = prop_oneof![
+            4 => proptest::collection::vec(select(&TEXTS[..]), 1..4),
+            1 => Just(TEXTS.to_vec()),
+        ];
+        texts.prop_map(move |texts| NaiveCondition { field, test: NaiveTest::AnyOf(texts), not: None })
+    };
+    let others = proptest::collection::vec(condition(), 0..3);
+    rule_of((required("eventName"), others, required("eventSource"), any::<bool>()).prop_map(
+        |(name, mut conditions, source, is_first)| {
+            conditions.insert(0, name);
+            conditions.insert(if is_first { 0 } else { conditions.len() }, source);
+            conditions
+        },
+    ))
+}
+
+/// A rule that requires a network or a regular expression of a field that other rules also have.
+fn gated_rule(expressions: usize) -> impl Strategy<Value = NaiveRule> {
+    let pattern = (select(&["userAgent", "eventName"][..]), proptest::collection::vec(0..expressions, 1..3))
+        .prop_map(|(field, at)| NaiveCondition { field, test: NaiveTest::Regex(at), not: None });
+    let network = proptest::collection::vec(0..NETWORKS.len() - 1, 1..3).prop_map(|at| NaiveCondition {
+        field: "sourceIPAddress",
+        test: NaiveTest::Cidr(at),
+        not: None,
+    });
+    let others = proptest::collection::vec(condition(), 0..2);
+    rule_of((prop_oneof![pattern, network], others).prop_map(|(first, mut conditions)| {
+        conditions.push(first);
+        conditions
+    }))
+}
+
+fn rules() -> impl Strategy<Value = Vec<NaiveRule>> {
+    let shared = |expressions| {
+        let rule = prop_oneof![2 => rule(), 2 => paired_rule(), 3 => gated_rule(expressions)];
+        proptest::collection::vec(rule, 1..10)
+    };
+    // With several expressions that all match at the start only, texts are compared before they are searched.
+    let gated = proptest::collection::vec(gated_rule(ANCHORED), 2..6);
+    prop_oneof![proptest::collection::vec(rule(), 1..6), shared(ANCHORED), shared(EXPRESSIONS.len()), gated]
 }
 
 /// Returns the rules as a filter file.
@@ -127,39 +187,65 @@ fn toml(rules: &[NaiveRule]) -> String {
     rules.iter().map(rule).collect()
 }
 
+/// The JSON text of a value.
+fn value() -> impl Strategy<Value = String> {
+    let text = || select(&TEXTS[..]).prop_map(|text| serde_json::to_string(text).unwrap());
+    prop_oneof![
+        8 => text(),
+        1 => Just("null".to_owned()),
+        1 => Just("7".to_owned()),
+        1 => Just("true".to_owned()),
+        2 => select(&TEXTS[..]).prop_map(|text| format!("\"{}\"", escaped(text))),
+        1 => Just("[]".to_owned()),
+        1 => Just("{}".to_owned()),
+        1 => text().prop_map(|text| format!("[{text}, [null], {text}]")),
+    ]
+}
+
+/// Returns a text with its first character as an escape.
+fn escaped(text: &str) -> String {
+    let json = serde_json::to_string(text).unwrap();
+    match text.chars().next() {
+        Some(first @ '!'..='~') if first != '"' && first != '\\' => {
+            format!("\\u{:04x}{}", first as u32, &json[2..json.len() - 1])
+        }
+        _ => json[1..json.len() - 1].to_owned(),
+    }
+}
+
+/// An object with one member of this name, which can be preceded by a duplicate and have escapes, or an array of such an object.
+fn object(name: &'static str, inner: impl Strategy<Value = String> + 'static) -> BoxedStrategy<String> {
+    let form = prop_oneof![6 => Just(0), 1 => Just(1), 1 => Just(2), 1 => Just(3)];
+    (inner, form, value())
+        .prop_map(move |(inner, form, other)| match form {
+            0 => format!("{{\"x\":1,{name:?}: {inner}}}"),
+            1 => format!("{{{name:?}:{other},\"{}\": {inner} ,\"x\":[{{{name:?}:2}}]}}", escaped(name)),
+            2 => format!("{{\"{}\":{{}},{name:?}:{inner}}}", escaped(name)),
+            _ => format!("[{{{name:?}:{inner}}},{other}]"),
+        })
+        .boxed()
+}
+
 /// An event as JSON text: members in any order, with duplicates, white space and escapes.
 fn event() -> impl Strategy<Value = String> {
-    let text = || select(&TEXTS[..]).prop_map(|text| serde_json::to_string(text).unwrap());
-    let scalar = || {
-        prop_oneof![
-            6 => text(),
-            1 => Just("null".to_owned()),
-            1 => Just("7".to_owned()),
-            1 => Just("true".to_owned()),
-            1 => Just(r#""\u0044ecrypt""#.to_owned()),
-            1 => Just("[]".to_owned()),
-            1 => Just("{}".to_owned()),
-            1 => text().prop_map(|text| format!("[{text}, [null], {text}]")),
-        ]
-    };
-    let object = |name: &'static str, inner: BoxedStrategy<String>| {
-        inner.prop_map(move |inner| format!("{{\"x\":1,{name:?}: {inner}}}"))
-    };
+    let issuer = |name| object("sessionContext", object("sessionIssuer", object(name, value())));
     let member = prop_oneof![
-        4 => (select(&["eventSource", "eventName", "sourceIPAddress", "readOnly", "errorCode", "other"][..]), scalar())
+        6 => (select(&["eventSource", "eventName", "sourceIPAddress", "userAgent", "readOnly", "errorCode", "other"][..]), value())
             .prop_map(|(name, value)| format!("{name:?}:{value}")),
-        1 => scalar().prop_map(|value| format!("\"event\\u004eame\" : {value}")),
-        1 => object("arn", scalar().boxed()).prop_map(|value| format!("\"userIdentity\":{value}")),
-        1 => object("sessionContext", object("sessionIssuer", object("arn", scalar().boxed()).boxed()).boxed())
-            .prop_map(|value| format!("\"userIdentity\":{value}")),
-        1 => proptest::collection::vec(object("name", scalar().boxed()), 0..3)
+        1 => (select(&["eventSource", "eventName", "userAgent"][..]), value())
+            .prop_map(|(name, value)| format!("\"{}\" : {value}", escaped(name))),
+        1 => object("arn", value()).prop_map(|value| format!("\"userIdentity\":{value}")),
+        1 => issuer("arn").prop_map(|value| format!("\"userIdentity\" :{value}")),
+        1 => issuer("type").prop_map(|value| format!("\"user\\u0049dentity\": {value}")),
+        1 => value().prop_map(|value| format!("\"userIdentity\":{value}")),
+        1 => proptest::collection::vec(object("name", value()), 0..3)
             .prop_map(|list| format!("\"requestParameters\":{{\"list\":[{}]}}", list.join(" ,"))),
-        1 => scalar().prop_map(|value| format!("\"requestParameters\":{{\"dotted.name\":{value},\"dotted\":{{\"name\":\"no\"}}}}")),
-        1 => proptest::collection::vec(object("ARN", scalar().boxed()), 0..3)
+        1 => value().prop_map(|value| format!("\"requestParameters\":{{\"dotted.name\":{value},\"dotted\":{{\"name\":\"no\"}}}}")),
+        1 => proptest::collection::vec(object("ARN", value()), 0..3)
             .prop_map(|list| format!("\"resources\":[{}]", list.join(","))),
         1 => Just("\"requestParameters\":null".to_owned()),
     ];
-    (proptest::collection::vec(member, 0..8), select(&[",", " ,\n\t"][..]))
+    (proptest::collection::vec(member, 0..10), select(&[",", " ,\n\t"][..]))
         .prop_map(|(members, comma)| format!("{{{}}}", members.join(comma)))
 }
 
@@ -240,12 +326,59 @@ fn decided(filter: &Filter, line: &str) -> (bool, Option<usize>) {
     }
 }
 
+/// A rule of a large filter. Few rules match a given event.
+fn rule_of_many(number: usize, texts: &[&'static str]) -> NaiveRule {
+    let condition = |field, test| NaiveCondition { field, test, not: None };
+    let text = texts[number];
+    let conditions = match number % 10 {
+        0..6 => vec![
+            condition("eventSource", NaiveTest::AnyOf(vec![texts[number % 7], texts[number % 11]])),
+            condition("eventName", NaiveTest::AnyOf(vec![text, texts[number % 500]])),
+            condition("userIdentity.arn", NaiveTest::Prefix(vec![texts[number % 3]])),
+        ],
+        6 => vec![
+            condition("eventSource", NaiveTest::Equals(texts[number % 7])),
+            condition(
+                "eventName",
+                NaiveTest::AnyOf(texts[number - number % 10..][..40.min(texts.len() - number)].to_vec()),
+            ),
+        ],
+        7 => vec![condition("eventName", NaiveTest::Equals(text))],
+        8 => vec![
+            condition("sourceIPAddress", NaiveTest::Cidr(vec![number % 2])),
+            condition("errorCode", NaiveTest::Equals(text)),
+        ],
+        _ => vec![condition("userAgent", NaiveTest::Equals(text))],
+    };
+    NaiveRule { kind: RuleKind::Exclude, conditions }
+}
+
+#[test]
+fn ten_thousand_rules_agree_with_a_naive_evaluation() {
+    let texts: Vec<&'static str> = (0..MAX_RULES).map(|number| &*format!("text number {number}").leak()).collect();
+    let rules: Vec<NaiveRule> = (0..MAX_RULES).map(|number| rule_of_many(number, &texts)).collect();
+    let filter = Filter::from_toml("filter.toml", &toml(&rules)).unwrap();
+    let mut dropped = 0;
+    for number in (0..MAX_RULES).step_by(97) {
+        let [source, name, other] = [number % 7, number % 500 + number % 3 * 3000, number].map(|at| texts[at]);
+        let event = format!(
+            r#"{{"eventSource":"{source}","eventName":"{name}","userAgent":"{}","errorCode":"{other}","sourceIPAddress":"10.1.2.3","userIdentity":{{"arn":"{}"}}}}"#,
+            texts[(number * 7) % MAX_RULES],
+            texts[number % 5],
+        );
+        let expected = naive(&rules, &serde_json::from_str(&event).unwrap());
+        assert_eq!(decided(&filter, &event), expected, "{event}");
+        dropped += usize::from(expected.0);
+    }
+    assert!((10..90).contains(&dropped), "{dropped}");
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn decisions_agree_with_a_naive_evaluation(
-        rules in proptest::collection::vec(rule(), 1..6),
+        rules in rules(),
         events in proptest::collection::vec(event(), 1..10),
     ) {
         let file = toml(&rules);
@@ -296,8 +429,14 @@ proptest! {
     #[test]
     fn invalid_bytes_never_panic(bytes in proptest::collection::vec(prop_oneof![
         any::<u8>(), select(&br#"{}[]",:\0n"#[..])], 0..60)) {
-        let filter = Filter::from_toml("filter.toml", "[[exclude]]\nwhen = [{ field = \"resources.ARN\", exists = false }]").unwrap();
-        filter.drops(&bytes);
-        filter.drops(&[b"{\"resources\":", &bytes[..], b"}"].concat());
+        let rule = |field| format!("[[exclude]]\nwhen = [{{ field = \"{field}\", exists = false }}]\n");
+        let fields = ["resources.ARN", "userIdentity.arn", "userIdentity.sessionContext.sessionIssuer.arn"];
+        for field in fields {
+            let filter = Filter::from_toml("filter.toml", &rule(field)).unwrap();
+            filter.drops(&bytes);
+            filter.drops(&[b"{\"resources\":", &bytes[..], b"}"].concat());
+            filter.drops(&[b"{\"userIdentity\":", &bytes[..], b"}"].concat());
+            filter.drops(&[b"{\"userIdentity\":{\"sessionContext\":", &bytes[..], b"}}"].concat());
+        }
     }
 }
