@@ -173,6 +173,11 @@ fn empty_results_say_why_and_name_options_of_their_command() {
     ]) {
         assert!(ran.0.err().contains(&outside(option)), "{option}: {ran:?}");
     }
+    let ask = |question: &str| run(&["ask", source, question]).out();
+    assert!(
+        ask("GetObject events in 2026").contains("\"all time\"")
+            && !ask("GetObject events of all time").contains("\"all time\"")
+    );
     let all = sql(&["--since", "2013-11-01"]);
     assert!(all.err().contains("searched 30 events") && !all.err().contains("not searched"), "{all:?}");
     let rules = tempfile::tempdir().unwrap();

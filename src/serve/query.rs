@@ -100,6 +100,13 @@ impl PlanAnswer {
         if unnamed > 0 {
             not_read.push(format!("{unnamed} further files"));
         }
+        let unrecorded = [
+            (scanned.foreign_files, &scanned.foreign_names, "files that the ledger does not record"),
+            (scanned.longer_files, &scanned.longer_names, "files with bytes after their committed length"),
+        ];
+        not_read.extend(unrecorded.into_iter().filter(|(count, ..)| *count > 0).map(|(count, names, what)| {
+            format!("{count} {what}, for example {}", names.first().map_or("", String::as_str))
+        }));
         if scanned.stopped {
             let seconds = QUERY_FOR.as_secs();
             not_read.push(format!("the query was stopped after {seconds} seconds: name a shorter time span"));
@@ -219,7 +226,8 @@ async fn open_engine(api: &Arc<ApiState>) -> Result<LocalEngine, ApiProblem> {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     let bucket = source.bucket().to_owned();
     let scan = QueryScan::open(Arc::new(source), &bucket, "", Some(root.clone()), threads);
-    let scan = Arc::new(scan.await.map_err(ApiProblem::internal)?);
+    let scan = scan.await.map_err(ApiProblem::internal)?;
+    let scan = Arc::new(scan.with_record(Some(Arc::clone(&api.folder.segments))));
     let index_path = api.folder.index.path().to_owned();
     let index = (is_indexed && index_path.exists()).then(|| IndexLookup::new(index_path, root));
     Ok(LocalEngine::new(scan).with_index(index).max_bytes(MAX_ROWS_BYTES))

@@ -49,6 +49,9 @@ fn advice(plan: &Plan) -> String {
     let Scope::Time(span) = plan.scope() else {
         return "The source contains no event with this ID.".to_owned();
     };
+    if report::unless_all_time(Some(*span), "").is_none() {
+        return "Names are case-sensitive.".to_owned();
+    }
     let length = span.since().duration_until(span.until());
     let wider = [(24, "in the last 7 days"), (7 * 24, "in the last 30 days"), (31 * 24, "in the last 365 days")];
     let wider = wider.iter().find(|(hours, _)| length <= SignedDuration::from_hours(*hours));
