@@ -1,6 +1,6 @@
 //! Rules that watch events that the event filter drops.
 
-use crate::event::filter::{Decision, Filter};
+use crate::event::filter::Filter;
 use trailhose_rules::{DetectionRule, RuleSet};
 
 /// A rule, and the event names of the rule that a filter drops.
@@ -8,31 +8,19 @@ use trailhose_rules::{DetectionRule, RuleSet};
 pub struct FilteredRule<'r> {
     /// The rule.
     pub rule: &'r DetectionRule,
-    /// The dropped event names. The filter drops an event that has one of these names, an event source of the rule, and no
-    /// other field.
+    /// The dropped event names. The filter drops every event that has one of these names and an event source of the rule.
     pub event_names: Vec<String>,
 }
 
-/// Returns the rules that watch event names that a filter drops. Considers only `eventName` and `eventSource`: all other
-/// fields count as missing. So the filter can drop further events that a rule watches. If it has include rules or tests
-/// for missing fields, it can also keep some events with a returned name.
+/// Returns the rules that watch event names of which a filter drops every event. The filter can drop further events that a
+/// rule watches, depending on their other fields. A name with a wildcard is not considered.
 pub fn filtered_rules<'r>(rules: &'r RuleSet, filter: &Filter) -> Vec<FilteredRule<'r>> {
-    if filter.is_empty() {
-        return Vec::new();
-    }
-    let is_dropped = |source: Option<&str>, name: &str| {
-        let mut event = serde_json::json!({ "eventName": name });
-        if let Some(source) = source {
-            event["eventSource"] = source.into();
-        }
-        matches!(filter.decide(event.to_string().as_bytes()), Decision::Dropped(_))
-    };
     let found = rules.rules().map(|rule| {
-        let names = rule.event_names.iter().filter(|name| {
-            let name = name.trim_end_matches('*');
+        let names = rule.event_names.iter().filter(|name| !name.ends_with('*')).filter(|name| {
+            let known = ("eventName", name.as_str());
             match &rule.event_sources[..] {
-                [] => is_dropped(None, name),
-                sources => sources.iter().all(|source| is_dropped(Some(source), name)),
+                [] => filter.drops_every(&[known]),
+                sources => sources.iter().all(|source| filter.drops_every(&[known, ("eventSource", source)])),
             }
         });
         FilteredRule { rule, event_names: names.cloned().collect() }
@@ -60,5 +48,8 @@ mod tests {
             let names: Vec<_> = found.iter().flat_map(|found| &found.event_names).collect();
             assert_eq!(names, expected, "{filter}");
         }
+        // An include rule on another field keeps some events of each name.
+        let include = "[[include]]\nwhen = [{ field = \"readOnly\", equals = \"false\" }]\n";
+        assert_eq!(filtered_rules(&loaded.rules, &Filter::from_toml("filter.toml", include).unwrap()), []);
     }
 }

@@ -14,6 +14,7 @@ mod file;
 #[cfg(feature = "filter-file")]
 mod gate;
 mod index;
+mod known_fields;
 #[cfg(feature = "filter-file")]
 mod network;
 mod path;
@@ -29,6 +30,7 @@ mod values;
 pub use check::FilterFinding;
 #[cfg(feature = "filter-file")]
 pub use file::{FilterFileError, MAX_PATTERNS, MAX_RULES};
+pub use known_fields::KnownField;
 pub use rule::{Rule, RuleKind};
 
 use super::field::{self, FieldKind};
