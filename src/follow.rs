@@ -58,12 +58,14 @@ pub enum FollowError {
     /// A segment cannot be read. The events before it are acknowledged.
     #[error(
         "{} {fault}: the follower {name} stops, because it has not read {} at offset {}. Restore the file, or skip these \
-         events with `trailhose followers skip {name}`",
+         events with `trailhose followers skip {name} {dest}`",
         path.display(), events(segment), segment.start
     )]
     Segment {
         /// The name of the follower.
         name: String,
+        /// The arguments that name the folder on the command line.
+        dest: String,
         /// The file.
         path: PathBuf,
         /// The segment.
@@ -75,11 +77,13 @@ pub enum FollowError {
     #[error(
         "the position of the follower {name} (segment {segment}) is not in the record of this folder: the ledger or the \
          state database was restored from a backup. Restore both from the same time, or choose a new position with \
-         `trailhose followers reset {name}`"
+         `trailhose followers reset {name} {dest} --to start` (or end)"
     )]
     Position {
         /// The name of the follower.
         name: String,
+        /// The arguments that name the folder on the command line.
+        dest: String,
         /// The ID of the segment.
         segment: i64,
     },
@@ -192,8 +196,7 @@ pub async fn follow_locked(
             NextBatch::Unreadable { segment, fault } => {
                 // Stores the position, so that what was omitted or dropped before this segment is not read again.
                 save_position(&name, &mut stored, &mut counted, &reader, state)?;
-                let path = segments.root().join(&segment.path);
-                return Err(FollowError::Segment { name, path, segment, fault });
+                return Err(unreadable(&name, segments, segment, fault));
             }
         }
     }
@@ -252,7 +255,10 @@ async fn read_batch(mut reader: BatchReader) -> Result<(BatchReader, Result<Next
 pub fn position(name: &str, segments: &CommittedSegments, state: &StateDatabase) -> Result<FollowerState, FollowError> {
     let new = || FollowerState { folder: segments.folder_id().to_owned(), ..FollowerState::default() };
     let stored = state.follower(name)?.unwrap_or_else(new);
-    let unknown = || Err(FollowError::Position { name: name.to_owned(), segment: stored.cursor.segment });
+    let unknown = || {
+        let (name, dest) = (name.to_owned(), segments.arguments());
+        Err(FollowError::Position { name, dest, segment: stored.cursor.segment })
+    };
     if stored.folder != segments.folder_id() || stored.cursor.segment > segments.last_id()? {
         return unknown();
     }
@@ -262,6 +268,23 @@ pub fn position(name: &str, segments: &CommittedSegments, state: &StateDatabase)
         None if stored.cursor.lines.is_some() => unknown(),
         _ => Ok(stored),
     }
+}
+
+fn unreadable(name: &str, segments: &CommittedSegments, segment: Box<Segment>, fault: FileFault) -> FollowError {
+    let path = segments.root().join(&segment.path);
+    FollowError::Segment { name: name.to_owned(), dest: segments.arguments(), path, segment, fault }
+}
+
+/// Checks what can be checked of a follower's next run without its lock and without reading content: its position, and
+/// whether the file of its next segment exists and is long enough.
+///
+/// # Errors
+/// The error with which the next run stops before its first event.
+pub fn check_next(name: &str, segments: &CommittedSegments, state: &StateDatabase) -> Result<(), FollowError> {
+    let cursor = position(name, segments, state)?.cursor;
+    let read = if cursor.lines.is_some() { cursor.segment - 1 } else { cursor.segment };
+    let Some(next) = segments.next_read(read)? else { return Ok(()) };
+    segments.check_length(&next).map_err(|fault| unreadable(name, segments, Box::new(next), fault))
 }
 
 /// A segment that a follower skipped.

@@ -14,9 +14,10 @@ pub use lookup::{FoundEvent, IndexPosition, IndexQuery, end_second};
 
 use crate::event::EventId;
 use crate::follow::{BatchLimits, EventBatch, Follower};
-use crate::sqlite_file::{self, VersionError};
+use crate::shell;
+use crate::sqlite_file::{self, NOT_SQLITE, VersionError};
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,7 +57,7 @@ const TABLES: &str = "
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// The file does not exist.
-    #[error("the index {0} does not exist: build it with `trailhose index build`")]
+    #[error("the index {} does not exist: build it with `{}`", .0.display(), build_command(.0))]
     Missing(PathBuf),
     /// The file is not an index of this version.
     #[error("{path} {reason}")]
@@ -64,6 +65,14 @@ pub enum IndexError {
         /// The file.
         path: PathBuf,
         /// What it is instead, and what to do.
+        reason: String,
+    },
+    /// This process may not open the file.
+    #[error("cannot open the index {path}: {reason}")]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// Which permission is missing, and what to do.
         reason: String,
     },
     /// SQLite failed.
@@ -135,7 +144,7 @@ impl Index {
             }
             None => false,
         };
-        let failed = |source| IndexError::Sqlite { path: path.to_owned(), source };
+        let failed = |source| sqlite_error(path, source);
         let connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
         // FULL: the follower's position is in another file. It must not be durable before the events that precede it.
@@ -160,13 +169,12 @@ impl Index {
             Some(VERSION) => {}
             Some(version) if version > VERSION => return Err(newer(path, version)),
             Some(version) => {
-                let reason = format!("is an index of version {version}: build it again with `trailhose index build`");
+                let reason = format!("is an index of version {version}: build it again with `{}`", build_command(path));
                 return Err(IndexError::Format { path: path.to_owned(), reason });
             }
         }
-        let failed = |source| IndexError::Sqlite { path: path.to_owned(), source };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let failed = |source| sqlite_error(path, source);
+        let connection = sqlite_file::connect_read_only(path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
         Ok(Self { path: path.to_owned(), connection, texts: HashMap::new() })
     }
@@ -202,7 +210,7 @@ impl Index {
         let removed = remove_others(&mut self.connection, retained);
         // A number of a removed text can be assigned to another text.
         self.texts.clear();
-        removed.map_err(|source| IndexError::Sqlite { path: path.clone(), source })
+        removed.map_err(|source| sqlite_error(path, source))
     }
 
     /// Adds the events of a batch in one transaction. The batch that was added last is not added again.
@@ -256,7 +264,7 @@ impl Index {
     }
 
     fn failed(&self, source: rusqlite::Error) -> IndexError {
-        IndexError::Sqlite { path: self.path.clone(), source }
+        sqlite_error(&self.path, source)
     }
 }
 
@@ -314,14 +322,29 @@ fn read_version(path: &Path) -> Result<Option<i32>, IndexError> {
     if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
         return Ok(None);
     }
-    let failed = |source| IndexError::Sqlite { path: path.to_owned(), source };
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
-        .map_err(failed)?;
+    let failed = |source| sqlite_error(path, source);
+    let connection = sqlite_file::connect_read_only(path).map_err(failed)?;
     sqlite_file::version(&connection, APPLICATION_ID).map_err(|error| match error {
         VersionError::Foreign(reason) => IndexError::Format { path: path.to_owned(), reason: reason.to_owned() },
         VersionError::Sqlite(source) => failed(source),
     })
+}
+
+fn sqlite_error(path: &Path, source: rusqlite::Error) -> IndexError {
+    let path = path.to_owned();
+    match (source.sqlite_error_code(), sqlite_file::denied(&path, &source)) {
+        (Some(ErrorCode::NotADatabase), _) => IndexError::Format { path, reason: NOT_SQLITE.to_owned() },
+        (_, Some(reason)) => IndexError::Denied { path, reason },
+        (_, None) => IndexError::Sqlite { path, source },
+    }
+}
+
+/// Returns the command that builds the index at `path`, which is in the folder `.trailhose` of its destination.
+fn build_command(path: &Path) -> String {
+    match path.ancestors().nth(2).filter(|dest| !dest.as_os_str().is_empty()) {
+        Some(dest) => format!("trailhose index build {}", shell::word(&dest.to_string_lossy())),
+        None => "trailhose index build .".to_owned(),
+    }
 }
 
 fn newer(path: &Path, version: i32) -> IndexError {

@@ -79,6 +79,8 @@ pub(crate) mod disk;
 #[cfg(feature = "lambda")]
 pub mod invocation_error;
 #[cfg(feature = "cli")]
+pub mod shell;
+#[cfg(feature = "cli")]
 pub(crate) mod sqlite_file;
 pub mod tally;
 pub mod telemetry;

@@ -47,6 +47,9 @@ use std::time::Duration;
 /// The name of the file in a destination's folder `.trailhose`.
 pub const STATE_FILE: &str = "state.db";
 
+/// How long a command waits for the write of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Identifies the file as a state database: the bytes `thst`.
 const APPLICATION_ID: i32 = 0x7468_7374;
 
@@ -221,9 +224,31 @@ impl StateDatabase {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| cannot_open(error.to_string()))?;
         }
-        let mut connection = Connection::open(path).map_err(|error| cannot_open(error.to_string()))?;
+        let mut connection = Connection::open(path).map_err(|error| failed(path, error))?;
         prepare(&mut connection, path)?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
+    /// Opens the database at `path` for reading, also without the permission to write it. A missing file counts as an
+    /// empty database, and is not created. A file of an earlier version is upgraded first, which needs that permission.
+    ///
+    /// # Errors
+    /// Those of [`StateDatabase::open`].
+    pub fn open_read_only(path: &Path) -> Result<Self, StateError> {
+        let failed = |error| failed(path, error);
+        let opened = |connection| Self { path: path.to_owned(), connection: Mutex::new(connection) };
+        if matches!(path.try_exists(), Ok(false)) {
+            let mut connection = Connection::open_in_memory().map_err(failed)?;
+            prepare(&mut connection, path)?;
+            return Ok(opened(connection));
+        }
+        let connection = sqlite_file::connect_read_only(path).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        if version(&connection, path)? == UPGRADES.len() {
+            return Ok(opened(connection));
+        }
+        drop(connection);
+        Self::open(path)
     }
 
     /// Returns the path of the file.
@@ -338,14 +363,20 @@ fn follower_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<FollowerState> {
 fn failed(path: &Path, error: rusqlite::Error) -> StateError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StateError::Full(path.to_owned()),
-        _ => StateError::Sqlite { path: path.to_owned(), source: error },
+        Some(ErrorCode::NotADatabase) => {
+            StateError::Format { path: path.to_owned(), reason: sqlite_file::NOT_SQLITE.to_owned() }
+        }
+        _ => match sqlite_file::denied(path, &error) {
+            Some(reason) => StateError::Open { path: path.to_owned(), reason },
+            None => StateError::Sqlite { path: path.to_owned(), source: error },
+        },
     }
 }
 
 /// Creates or upgrades the tables.
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     let failed = |error| failed(path, error);
-    connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     // The file of another program must not be changed. The settings below would change it.
     version(connection, path)?;
     // FULL: a commit is on the disk when it returns.

@@ -2,7 +2,7 @@
 
 mod laptop;
 
-use laptop::{Bucket, assert_delivered, event, events, gzip, key, lines, log, run, text, trailhose};
+use laptop::{Bucket, Ran, assert_delivered, event, events, gzip, key, lines, log, run, text, trailhose};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -226,6 +226,15 @@ fn invalid_arguments_exit_with_2_and_one_line() {
         (&["sync", source], "<DEST>"),
         (&["sink", source, dest], "unrecognized subcommand"),
         (&["explain", text(&file), "--ledger", text(&missing)], "does not exist"),
+        (&["sync", source, "http://127.0.0.1:9/"], "unencrypted requests need --allow-private"),
+        (&["generate", "--to", "http://127.0.0.1:9/"], "unencrypted requests need --allow-private"),
+        (&["index", "build", text(&missing)], "missing does not exist: name the folder"),
+        (&["prune", text(&missing), "--older-than", "9d"], "missing does not exist: name the folder"),
+        (&["ledger", "verify", text(&file)], "a-file is not a folder: name the folder"),
+        (&["ledger", "release", text(&missing), "--yes"], "expected DEST/account=…/region=…/date=…/NAME"),
+        (&["ledger", "event", "an-id", "--ledger", text(&missing)], "--scan"),
+        (&["ledger", "quarantine", "retry", "--ledger", text(&missing)], "--all"),
+        (&["prune", dest], "--older-than"),
     ] {
         let ran = run(args);
         let (said, code) = (ran.err(), ran.code());
@@ -233,6 +242,10 @@ fn invalid_arguments_exit_with_2_and_one_line() {
         assert!(said.starts_with("error: ") && said.contains(expected), "{args:?}: {said}");
         assert!(lines(out.path()).is_empty());
     }
+    assert!(!bucket.path().join("not-a-ledger.lock").exists());
+    let refused = trailhose().args(["sync", source, dest]).env("TRAILHOSE_MAX_OBJECT_BYTES", "x").output().unwrap();
+    let said = Ran(refused).err();
+    assert!(said.starts_with("error: TRAILHOSE_MAX_OBJECT_BYTES: invalid value 'x'"), "{said}");
 }
 
 #[test]

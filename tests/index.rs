@@ -236,7 +236,7 @@ fn invalid_arguments_are_explained() {
         (vec!["events", text(dest.path()), "--since", "soon"], "invalid time"),
         (vec!["events", text(dest.path()), "--since", "2026-11-02", "--until", "2026-11-01"], "not before"),
         (vec!["events", "--name", "a"], "DEST"),
-        (vec!["index", "build", "/nonexistent"], "contains no ledger"),
+        (vec!["index", "build", "/nonexistent"], "/nonexistent does not exist: name the folder"),
     ] {
         let ran = run(&args);
         assert!(ran.code() == 2 && ran.err().contains(message), "{args:?}: {ran:?}");

@@ -236,6 +236,11 @@ fn cloudtrail_objects_are_not_a_lake() {
     let ran = run(&["lake", "compact", text(&sample), text(dest.path())]);
     assert_eq!(ran.code(), 2, "{ran:?}");
     assert!(ran.err().contains("is not a lake"), "{}", ran.err());
+    // Neither is a folder that `sync` delivered to.
+    let synced = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["sync", text(&sample), text(synced.path())]).code(), 0);
+    let ran = run(&["lake", "compact", text(synced.path()), text(dest.path())]);
+    assert!(ran.code() == 2 && ran.err().contains("is not a lake"), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -224,6 +224,20 @@ fn sqlite_ledger_is_inspected_and_changed() {
     assert!(unnamed.code() == 2 && unnamed.err().contains("--ledger"), "{unnamed:?}");
 }
 
+#[test]
+fn name_that_list_prints_is_accepted_by_explain() {
+    let synced = Synced::new(None);
+    let listed = each(&synced.ledger(&["quarantine", "list"])).remove(0);
+    let named = listed["object"].as_str().unwrap();
+    let explained = synced.run(&["explain", named, "--ledger", &synced.ledger, "--json"]);
+    assert!(explained.code() == 3 && explained.err().is_empty(), "{explained:?}");
+    let command = format!("trailhose ledger quarantine retry '{named}' --ledger {}", synced.ledger);
+    assert!(explained.json()["verdict"].as_str().unwrap().contains(&command), "{command}: {explained:?}");
+    std::fs::write(&synced.bad, "replaced").unwrap();
+    let explained = synced.run(&["explain", named]);
+    assert!(explained.err().contains("the object was replaced: its ETag is 8-"), "{explained:?}");
+}
+
 /// Texts that recommend another ledger. None may be in an error about a file that may be the right ledger.
 const ANOTHER_LEDGER: [&str; 3] = ["another file", "different file", "different ledger"];
 
@@ -323,6 +337,45 @@ fn as_another_user(program: &Path, args: &[&str]) -> Ran {
         false => std::process::Command::new(program),
     };
     Ran(command.args(args).env("HOME", "/").output().expect("setpriv of util-linux is installed"))
+}
+
+/// Sets the modes of the files and folders below a path.
+#[cfg(unix)]
+fn set_modes(path: &Path, file: u32, folder: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = if path.is_dir() { folder } else { file };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode | 0o200)).unwrap();
+    if path.is_dir() {
+        std::fs::read_dir(path).unwrap().for_each(|entry| set_modes(&entry.unwrap().path(), file, folder));
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn commands_that_only_read_need_no_permission_to_write() {
+    let (home, synced) = (tempfile::tempdir().unwrap(), Synced::new(None));
+    let program = home.path().join("trailhose");
+    std::fs::copy(env!("CARGO_BIN_EXE_trailhose"), &program).unwrap();
+    set_modes(home.path(), 0o755, 0o755);
+    let dest = text(synced.out.path());
+    assert_eq!(synced.run(&["index", "build", dest]).code(), 0);
+    set_modes(synced.out.path(), 0o444, 0o555);
+    for args in [
+        &["index", "status", dest][..],
+        &["events", dest, "--since", "2026-11-01"],
+        &["followers", "list", dest],
+        &["forward", "status", dest],
+        &["prune", dest, "--before", "2026-11-01", "--dry-run"],
+        &["ledger", "verify", dest],
+    ] {
+        let ran = as_another_user(&program, args);
+        assert_eq!((ran.code(), ran.err()), (0, String::new()), "{args:?}");
+    }
+    let refused = as_another_user(&program, &["index", "build", dest]);
+    let said = refused.err();
+    assert!(refused.code() == 2 && said.contains("no permission") && said.contains(".trailhose/"), "{refused:?}");
+    set_modes(synced.out.path(), 0o644, 0o755);
 }
 
 #[cfg(unix)]

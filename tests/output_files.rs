@@ -257,6 +257,11 @@ fn files_that_the_ledger_did_not_write_are_counted_and_named() {
     assert_eq!(run(&both).code(), 0);
     let said = run(&["ledger", "verify", text(out.path()), "--json"]).json();
     assert_eq!((&said["foreign_files"], &said["files"]), (&7.into(), &1.into()), "{said}");
+    // They are counted and named, because the ledger of this command does not know their events.
+    assert_eq!((&said["other_ledger_files"], said["other_ledger_names"].as_array().unwrap().len()), (&1.into(), 1));
+    let table = run(&["ledger", "verify", text(out.path())]);
+    assert!(table.code() == 0 && table.out().contains("of other ledgers"), "{table:?}");
+    assert!(table.out().contains(said["other_ledger_names"][0].as_str().unwrap()), "{table:?}");
 }
 
 /// A checkpoint that a kill interrupted leaves bytes and files that are not committed. They are no fault.

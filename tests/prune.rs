@@ -193,11 +193,37 @@ async fn sync_deletes_files_after_their_retention() {
     assert_eq!(files(delivered.out.path()).len(), 1);
 }
 
+/// After a reset, an event is in the files twice. A file that cannot be deleted is a folder here.
+#[test]
+fn dry_run_and_prune_count_the_same_and_undeleted_files_are_said() {
+    let delivered = delivered();
+    let object = delivered.bucket.put_log("again", &days(&[1]));
+    assert_eq!(delivered.sync(&[]).code(), 0);
+    let ledger = delivered.out.path().join(".trailhose/ledger.db");
+    let owner = files(delivered.bucket.path()).into_iter().find(|file| *file != object).unwrap();
+    let reset = run(&["ledger", "reset", text(&owner), "--ledger", text(&ledger), "--yes"]);
+    assert_eq!((reset.code(), delivered.sync(&[]).code()), (0, 0), "{reset:?}");
+    let shown = delivered.prune(&["--before", "2026-11-03", "--dry-run"]).json();
+    let file = files(delivered.out.path()).into_iter().find(|file| text(file).contains("date=2026-11-01")).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let table = run(&["prune", delivered.out(), "--before", "2026-11-03", "--yes"]);
+    let printed = table.out();
+    assert!(
+        table.code() == 1 && printed.contains("not deleted: ") && !printed.contains("The files are deleted"),
+        "{printed}"
+    );
+    assert!(printed.contains("Some files could not be deleted. The others are deleted."), "{printed}");
+    assert!(!printed.contains("interrupted prune"), "{printed}");
+    let row = format!("events {:>25}", shown["events"].as_u64().unwrap());
+    assert!(printed.contains(row.trim_end()), "{row:?}: {printed}");
+}
+
 #[test]
 fn day_and_age_are_checked() {
     let delivered = delivered();
     for (options, message) in [
-        (&["--yes"][..], "--before"),
+        (&["--yes"][..], "--before <DAY>|--older-than <AGE>"),
         (&["--before", "2026-11-03", "--older-than", "90d"], "cannot be used with"),
         (&["--older-than", "2026-11-03"], "use 90d or 12w"),
         (&["--before", "yesterday"], "use YYYY-MM-DD"),

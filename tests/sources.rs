@@ -110,6 +110,15 @@ fn source_that_cannot_be_read_is_named_and_the_others_are_processed() {
     assert!(!table.contains("failed sources"), "{table}");
 }
 
+/// The profile of the test does not exist, so the bucket costs nothing.
+#[test]
+fn bucket_that_cannot_be_used_has_no_price() {
+    let home = home(&BOTH.replacen("[[source]]", "[[source]]\nbucket = \"logs\"\n[[source]]", 1));
+    let ran = run_in(home.path(), &["sync"]);
+    assert!(ran.code() == 1 && ran.out().contains("failed sources"), "{ran:?}");
+    assert!(!ran.out().contains("price on AWS"), "{ran:?}");
+}
+
 #[test]
 fn nothing_is_started_if_no_source_can_be_read() {
     let home = home("dest = \"out\"\n[[source]]\nfolder = \"nowhere\"\n[[source]]\nfolder = \"lost\"\n");
@@ -132,6 +141,16 @@ fn invalid_settings_start_nothing() {
         ),
         (format!("{BOTH}since = \"2026-11-02\"\n"), &["sync", "--until", "2026-11-01"], "must not be after --until"),
         (source.to_owned(), &["sync"], "trailhose.toml: no destination"),
+        (
+            format!("jobs = \"8\"\n{BOTH}"),
+            &["sync"],
+            "trailhose.toml:1: jobs: invalid type: string \"8\", expected an integer",
+        ),
+        (
+            format!("\nfilter_file = \"none.toml\"\n{BOTH}"),
+            &["sync"],
+            "trailhose.toml:2: filter_file: filter file none.toml cannot be read",
+        ),
         (format!("dest = \"firehose://s\"\n{source}"), &["sync"], "--ledger FILE"),
         (format!("{BOTH}accounts = [\"111122223333\"]\n"), &["sync", "--all-files"], "--all-files"),
         (

@@ -7,6 +7,7 @@ use crate::backoff::{Pace, remaining_wait};
 use crate::event::filter::Filter;
 use crate::follow::{BatchLimits, EventBatch, Follower};
 use crate::http::MAX_RETRY_AFTER;
+use crate::shell;
 use crate::state::{RefusedEvent, StateDatabase, StateError};
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -132,6 +133,13 @@ pub(super) struct ForwardFollower {
 }
 
 impl ForwardFollower {
+    /// Returns the command that lets this forward send again at once.
+    fn retry_command(&self) -> String {
+        // The state database is in the folder `.trailhose` of the destination.
+        let dest = self.state.path().ancestors().nth(2).map(|dest| shell::word(&dest.to_string_lossy()));
+        format!("trailhose forward retry {} --dest {}", self.sink.name(), dest.unwrap_or_default())
+    }
+
     pub(super) fn new(
         sink: ForwardSink,
         state: Arc<StateDatabase>,
@@ -261,7 +269,8 @@ impl ForwardFollower {
         if is_limited && refusals >= self.policy.max_refusals {
             let reason = format!(
                 "status {status}: {response}: {refusals} events in a row were refused, so this one is sent again later. Correct the \
-                 settings or the destination, then use `trailhose forward retry {name}`"
+                 settings or the destination, then use `{}`",
+                self.retry_command()
             );
             self.record_failure(None, &reason, true)?;
             return Err(Unsent::Stopped(reason));
@@ -389,11 +398,11 @@ impl ForwardFollower {
                 }
                 if Instant::now() + retry_wait > deadline {
                     let error = stored.error.unwrap_or_else(|| "the destination fails".into());
-                    let name = self.sink.name();
+                    let command = self.retry_command();
                     let until = jiff::Timestamp::from_millisecond(stored.wait_until);
                     let until = until.map(|at| at.strftime("%FT%TZ").to_string()).unwrap_or_default();
                     return Err(Unsent::Stopped(format!(
-                        "{error}. Nothing is sent before {until}, except after `trailhose forward retry {name}`"
+                        "{error}. Nothing is sent before {until}, except after `{command}`"
                     )));
                 }
             }

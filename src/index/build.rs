@@ -1,6 +1,6 @@
 //! Adds the delivered events to the index of a folder. Only one process at a time can do so.
 
-use super::{FOLLOWER, Index, IndexError, IndexFollower};
+use super::{FOLLOWER, Index, IndexError, IndexFollower, build_command};
 use crate::follow::{self, FollowError, FollowProgress};
 use crate::sink::SinkError;
 use crate::sink::jsonl::CommittedSegments;
@@ -20,7 +20,7 @@ pub struct IndexBuild {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexBuildError {
     /// The index contains the events of another folder.
-    #[error("{} belongs to another folder: build the index again with `trailhose index build --again`", .0.display())]
+    #[error("{} belongs to another folder: build the index again with `{} --again`", .0.display(), build_command(.0))]
     OtherFolder(PathBuf),
     /// The index cannot be opened.
     #[error(transparent)]

@@ -65,7 +65,8 @@ fn open(segments: &CommittedSegments, state: &StateDatabase, path: &Path) -> Res
     if build.index().has_skipped_events().map_err(|error| error.to_string())? {
         tracing::warn!(
             "the index lacks events that were skipped, so queries read all files: stop the server and build the index again with \
-             `trailhose index build --again`"
+             `trailhose index build {} --again`",
+            segments.arguments()
         );
     }
     Ok(build)

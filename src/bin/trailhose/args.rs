@@ -195,6 +195,14 @@ pub(crate) fn command_path(args: impl Iterator<Item = String>) -> String {
     path
 }
 
+/// Returns the environment variable that an option of a command can have its value from.
+pub(crate) fn variable(option: &str) -> Option<String> {
+    let command = Cli::command();
+    let mut options = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let found = options.find(|arg| arg.get_long() == Some(option) && arg.get_env().is_some())?;
+    found.get_env().map(|name| name.to_string_lossy().into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

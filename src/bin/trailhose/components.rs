@@ -140,7 +140,7 @@ pub(crate) async fn source(location: &Location, access: &BucketAccess, aws: &Aws
                 return Err(NO_REGION.into());
             }
             let source = Arc::new(S3::new(access.client(bucket, &config)).with_requester_pays(access.requester_pays));
-            startup_check::s3(&source, bucket, key, &config).await?;
+            startup_check::s3(&source, bucket, key, access.endpoint_url.as_deref(), &config).await?;
             Ok(OpenedSource { source, bucket: bucket.clone(), prefix: key.clone(), folder: None })
         }
     }

@@ -3,8 +3,9 @@
 mod contents;
 mod render;
 
-use crate::args::{ExplainArgs, Location};
+use crate::args::{ExplainArgs, LedgerLocation, Location};
 use crate::components::{self, Aws};
+use crate::ledger::is_etag;
 use crate::text::{counted, reason_kind};
 use contents::{ObjectContents, UnreadableObject};
 use serde::Serialize;
@@ -15,6 +16,7 @@ use trailhose::ledger::model::row::Status;
 use trailhose::ledger::{Ledger, OwnershipCounts};
 use trailhose::object::key::{LogKey, Recognized, recognize};
 use trailhose::object::{Object, ObjectRef};
+use trailhose::shell;
 use trailhose::source::SourceError;
 
 /// Exit code: the object cannot be fetched.
@@ -75,12 +77,20 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
         Some(at) => Some(components::open_read_only(at, &aws).await?),
         None => None,
     };
-    let fetched = match fetch(&args.object, &aws).await {
+    let (object, etag) = split_etag(args.object);
+    let fetched = match fetch(&object, &aws).await {
         Ok(fetched) => fetched,
         Err(error) => {
             return Ok(crate::report_failure("not_fetched", &error, NOT_FETCHED));
         }
     };
+    if let (Some(expected), Some(present)) = (&etag, fetched.candidates.first().map(|object| &object.etag))
+        && expected != present
+    {
+        anstream::eprintln!(
+            "warning: the object was replaced: its ETag is {present}, not {expected}. This is about the present version"
+        );
+    }
     let default = DecodeLimits::default();
     let limits = DecodeLimits { object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes), ..default };
     let name = key_info(&fetched.key);
@@ -96,7 +106,8 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
         Some(Ok((contents, _))) => (Some(contents), None),
         Some(Err(error)) => (None, Some(error)),
     };
-    let verdict = verdict(&name, contents.as_ref(), unreadable.as_ref(), known.as_ref());
+    let reopen = args.ledger.as_ref().map(|ledger| reopen_command(&fetched, ledger)).unwrap_or_default();
+    let verdict = verdict(&name, contents.as_ref(), unreadable.as_ref(), known.as_ref(), &reopen);
     let is_log = name.recognized == "log";
     let exit_code = if is_log && unreadable.is_some() { QUARANTINED } else { 0 };
     let stored_bytes = fetched.bytes.len() as u64;
@@ -104,6 +115,26 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<u8, String> {
         Explanation { object: fetched.name, name, stored_bytes, contents, unreadable, ledger: known, verdict };
     render::print(&explained, args.json);
     Ok(exit_code)
+}
+
+/// Splits an object as printed by `ledger quarantine list`, `OBJECT#ETAG`, into the object and the ETag. A name without an
+/// ETag is unchanged, and so is a file whose name ends like this.
+fn split_etag(location: Location) -> (Location, Option<String>) {
+    let split = |text: &str| {
+        let (name, etag) = text.rsplit_once('#')?;
+        is_etag(etag).then(|| (name.to_owned(), etag.to_owned()))
+    };
+    match &location {
+        Location::S3 { bucket, key } => match split(key) {
+            Some((key, etag)) => (Location::S3 { bucket: bucket.clone(), key }, Some(etag)),
+            None => (location, None),
+        },
+        Location::Path(path) if path.exists() => (location, None),
+        Location::Path(path) => match path.to_str().and_then(split) {
+            Some((path, etag)) => (Location::Path(path.into()), Some(etag)),
+            None => (location, None),
+        },
+    }
 }
 
 /// Bytes and names of a fetched object.
@@ -224,18 +255,26 @@ async fn ledger_info(
     })
 }
 
-/// Returns what `trailhose sync` does with the object, in one sentence.
+/// Returns the command that reopens the object, if it is quarantined.
+fn reopen_command(fetched: &FetchedObject, ledger: &LedgerLocation) -> String {
+    let etag = fetched.candidates.first().map(|object| format!("#{}", object.etag)).unwrap_or_default();
+    let object = shell::word(&format!("{}{etag}", fetched.name));
+    format!("trailhose ledger quarantine retry {object} --ledger {}", shell::word(&ledger.to_string()))
+}
+
+/// Returns what `trailhose sync` does with the object, in one sentence. `reopen` is the command that reopens it.
 fn verdict(
     name: &KeyInfo,
     contents: Option<&ObjectContents>,
     unreadable: Option<&UnreadableObject>,
     known: Option<&LedgerInfo>,
+    reopen: &str,
 ) -> String {
     let status = known.and_then(|known| known.status);
     match (name.recognized, contents, unreadable, status) {
         (_, _, _, Some("done")) => "does nothing, because all events of the object are delivered".into(),
         (_, _, _, Some("quarantined")) => {
-            "does nothing while the object is quarantined; `trailhose ledger quarantine retry` reopens it".into()
+            format!("does nothing while the object is quarantined; `{reopen}` reopens it")
         }
         ("foreign", Some(contents), ..) => {
             format!("skips the object because of its name; with --all-files it {}", delivery(contents, known))

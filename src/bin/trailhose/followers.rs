@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::table::Table;
 use crate::text::counted;
 use crate::{interrupt, progress};
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +63,11 @@ impl FollowedFolder {
         StateDatabase::open(&self.state_folder.join(STATE_FILE)).map_err(|error| error.to_string())
     }
 
+    /// Opens the state for reading, also without the permission to write it.
+    pub(crate) fn state_read_only(&self) -> Result<StateDatabase, String> {
+        StateDatabase::open_read_only(&self.state_folder.join(STATE_FILE)).map_err(|error| error.to_string())
+    }
+
     pub(crate) fn index_path(&self) -> PathBuf {
         self.state_folder.join(INDEX_FILE)
     }
@@ -78,10 +83,10 @@ impl FollowedFolder {
 
     /// Returns the states of all followers.
     pub(crate) fn followers(&self) -> Result<Vec<FollowerView>, String> {
-        let state = self.state()?;
+        let state = self.state_read_only()?;
         let followers = state.followers().map_err(|error| error.to_string())?;
         let view = |(name, stored): &(String, FollowerState)| {
-            let error = follow::position(name, &self.segments, &state).err().map(|error| error.to_string());
+            let error = follow::check_next(name, &self.segments, &state).err().map(|error| error.to_string());
             let view = FollowerView::new(name, stored, self.backlog(Some(stored))?, error);
             #[cfg(feature = "forward")]
             let view = match name.strip_prefix("forward-") {
@@ -100,7 +105,7 @@ impl FollowedFolder {
 
     /// Returns the number of committed events that the index lacks.
     pub(crate) fn not_indexed(&self) -> Result<u64, String> {
-        let state = self.state()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
+        let state = self.state_read_only()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
         Ok(self.backlog(state.as_ref())?.events)
     }
 }
@@ -232,9 +237,11 @@ fn reset(followed: &FollowedFolder, name: &str, to: FollowerPosition, yes: bool,
     let state = followed.state()?;
     check_name(&state, name)?;
     if name == FOLLOWER && to == FollowerPosition::End {
-        return Err("queries rely on an index with every delivered event, so it cannot skip to the end: \
-                    use --to start, or add the missing events with `trailhose index build`"
-            .into());
+        return Err(format!(
+            "queries rely on an index with every delivered event, so it cannot skip to the end: use --to start, or add the \
+             missing events with `trailhose index build {}`",
+            followed.segments.arguments()
+        ));
     }
     let effect = match to {
         FollowerPosition::Start => "It reads every event again.",
@@ -272,8 +279,8 @@ fn skip(followed: &FollowedFolder, name: &str, yes: bool, json: bool) -> Result<
         return Ok(crate::report_failure("nothing_to_skip", &reason, STOPPED));
     };
     let file = followed.segments.root().join(&segment.path).display().to_string();
-    let count = events.map_or("an unknown number of".to_owned(), |count| HumanCount(count).to_string());
-    let question = format!("{file} {fault}. Skip {count} events at offset {}?", segment.start);
+    let count = events.map_or("an unknown number of events".to_owned(), |count| counted(count, "event"));
+    let question = format!("{file} {fault}. Skip {count} at offset {}?", segment.start);
     let confirmed = confirmed(&question, &format!("The follower {name} will never read them."), yes)?;
     if confirmed && name == FOLLOWER {
         // Before the skip: the index must not seem complete if this process ends between the two.
@@ -283,7 +290,7 @@ fn skip(followed: &FollowedFolder, name: &str, yes: bool, json: bool) -> Result<
     let report = SkipReport { file, fault: fault.to_string(), offset: segment.start, events, skipped };
     match json {
         true => print_json(&report),
-        false if skipped => print(&format!("Skipped {count} events of {}.\n", report.file)),
+        false if skipped => print(&format!("Skipped {count} of {}.\n", report.file)),
         false => {}
     }
     Ok(if skipped { 0 } else { STOPPED })
@@ -349,7 +356,7 @@ async fn build(followed: &FollowedFolder, again: bool, stop: watch::Receiver<boo
 
 fn report(followed: &FollowedFolder, index: &Index, indexed: u64, json: bool) -> Result<(), String> {
     let contents = index.contents().map_err(|error| error.to_string())?;
-    let state = followed.state()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
+    let state = followed.state_read_only()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
     let backlog = followed.backlog(state.as_ref())?;
     let state = state.unwrap_or_default();
     let report = IndexReport {

@@ -58,7 +58,7 @@ struct RefusedView<'a> {
 }
 
 fn list_refused(followed: &FollowedFolder, limit: u32, json: bool) -> Result<u8, String> {
-    let state = followed.state()?;
+    let state = followed.state_read_only()?;
     for (forward, _) in state.forwards().map_err(|error| error.to_string())? {
         for refused in state.refused_events(&forward, limit).map_err(|error| error.to_string())? {
             let RefusedEvent { number, event_id, status, response, recorded, attempts, retry, .. } = &refused;

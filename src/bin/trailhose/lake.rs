@@ -74,6 +74,10 @@ async fn compact(args: &CompactArgs, halt: Receiver<bool>) -> Result<u8, String>
         None => last_complete_day(Timestamp::now())?,
     };
     let days = compaction.arrived_days(args.arrived_since, until).await.map_err(|error| error.to_string())?;
+    if days.is_empty() && compaction.arrived_days(None, Date::MAX).await.map_err(|error| error.to_string())?.is_empty()
+    {
+        return Err(not_a_lake(args));
+    }
     let mut report = CompactReport { dry_run: args.dry_run, days: Vec::new(), failed_days: 0, interrupted: false };
     for arrived in days {
         if *halt.borrow() {
@@ -120,11 +124,7 @@ async fn open(args: &CompactArgs) -> Result<LakeCompaction, String> {
     let scan = QueryScan::open(opened.source, &opened.bucket, &opened.prefix, opened.folder, threads).await;
     let scan = scan.map_err(|error| error.to_string())?;
     let ScanLayout::Lines(events) = scan.layout().clone() else {
-        return Err(format!(
-            "LAKE: {} is not a lake: there is no folder events/dt=YYYY-MM-DD/, or there are CloudTrail logs next to it (then name the \
-             folder events/ itself)",
-            args.lake
-        ));
+        return Err(not_a_lake(args));
     };
     let destination: Box<dyn CompactDestination> = match &args.dest {
         Location::Path(folder) => {
@@ -134,6 +134,14 @@ async fn open(args: &CompactArgs) -> Result<LakeCompaction, String> {
         Location::S3 { bucket, key } => Box::new(BucketDestination::new(aws.s3().await?, bucket, key)),
     };
     Ok(LakeCompaction::new(source, &opened.bucket, &events, scan, destination))
+}
+
+fn not_a_lake(args: &CompactArgs) -> String {
+    format!(
+        "LAKE: {} is not a lake: there is no folder events/dt=YYYY-MM-DD/, or there are CloudTrail logs next to it (then name \
+         the folder events/ itself)",
+        args.lake
+    )
 }
 
 /// Returns the last day for which no more files are expected.

@@ -13,6 +13,7 @@ mod view;
 
 use crate::args::{LedgerArgs, LedgerCommand, QuarantineCommand};
 use crate::components::Aws;
+pub(crate) use object::is_etag;
 use open::{LedgerAccess, OpenedLedger};
 
 /// Exit code: not found, or refused.

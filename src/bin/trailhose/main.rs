@@ -214,9 +214,24 @@ fn print_parse_error(error: &clap::Error) -> ExitCode {
     let message: Vec<&str> = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect();
     let message = message.join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let message = match variable(error) {
+        Some(variable) => format!("{variable}: {message}"),
+        None => message.to_owned(),
+    };
     let hint = suggestion(error).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
     let command = args::command_path(std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()));
     fail(&format!("{message}{hint} (see {command} --help)"))
+}
+
+/// Returns the environment variable that contains the invalid value of an option, if it is not an argument.
+fn variable(error: &clap::Error) -> Option<String> {
+    let ContextValue::String(option) = error.get(ContextKind::InvalidArg)? else { return None };
+    let option = option.split(' ').next()?;
+    let is_argument = |arg: std::ffi::OsString| arg.to_string_lossy().split('=').next() == Some(option);
+    if std::env::args_os().any(is_argument) {
+        return None;
+    }
+    args::variable(option.strip_prefix("--")?).filter(|name| std::env::var_os(name).is_some())
 }
 
 /// Returns the similar argument, value or subcommand that clap found.

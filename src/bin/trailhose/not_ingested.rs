@@ -95,7 +95,7 @@ impl NotIngested {
 fn advice(kind: &str) -> &'static str {
     match kind {
         "too_large" => {
-            "; if it is not a decompression bomb, raise --max-object-bytes and run `trailhose ledger quarantine retry`"
+            "; if it is not a decompression bomb, raise --max-object-bytes and reopen it (`trailhose ledger quarantine retry`)"
         }
         _ => "",
     }

@@ -65,7 +65,7 @@ struct NotDeleted {
 pub(crate) async fn run(args: PruneArgs) -> Result<u8, String> {
     let before = args.first_kept_day().ok_or("--before or --older-than is missing")?;
     let followed = FollowedFolder::open(&args.dest)?;
-    let state = followed.state()?;
+    let state = if args.dry_run { followed.state_read_only() } else { followed.state() }?;
     let planned = || {
         let plan = RetentionPlan::new(&followed.segments, &state, before, &args.ignore_follower);
         plan.map_err(|error| error.to_string())
@@ -124,7 +124,9 @@ fn show(report: &PruneReport, plan: &RetentionPlan, json: bool) {
     let days = plan.files.days.map_or_else(String::new, |(first, last)| format!("of {first} to {last}"));
     table.row(if report.deleted > 0 { "pruned files" } else { "files" }, report.files, &days);
     table.row("events", report.events, &HumanBytes(report.bytes).to_string());
-    table.row_if("deleted now", report.deleted, "files, including those of an interrupted prune");
+    let interrupted =
+        if plan.files.interrupted_files > 0 { "files, including those of an interrupted prune" } else { "files" };
+    table.row_if("deleted now", report.deleted, interrupted);
     table.row_if("kept", report.undated_files, "files whose events have no valid time; see `trailhose ledger release`");
     for unread in &report.unread {
         match &unread.error {
@@ -142,7 +144,8 @@ fn show(report: &PruneReport, plan: &RetentionPlan, json: bool) {
         table.line(&one_line(&format!("  not deleted: {path}: {reason}. The next prune tries again")));
     }
     table.line(match (report.files, report.deleted) {
-        (0, 0) => "Nothing to delete.",
+        (_, 1..) if !report.not_deleted.is_empty() => "Some files could not be deleted. The others are deleted.",
+        (0, 0) if report.not_deleted.is_empty() => "Nothing to delete.",
         (_, 0) => "Nothing was deleted.",
         _ => "The files are deleted. The ledger still knows their events, so they are not delivered again.",
     });

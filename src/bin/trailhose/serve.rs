@@ -112,7 +112,7 @@ pub(crate) async fn run(args: ServeArgs, halt: Receiver<bool>) -> Result<u8, Str
     if let Some(forwards) = forwards {
         // The server was halted, so only the responses to the last requests are awaited.
         let reports = forwards.end(halt).await?;
-        reports.iter().flat_map(forwarding::lines).for_each(|line| progress.line(&line));
+        reports.iter().flat_map(|report| forwarding::lines(report, &plan)).for_each(|line| progress.line(&line));
     }
     if !ended.is_drained {
         progress.line("warning: not everything was finished within --drain; the next start continues");

@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) filter: Option<Filter>,
     /// File with rules for events to keep or drop. Never set together with `filter`.
     pub(crate) filter_file: Option<PathBuf>,
+    /// The line of `filter_file`, from 1. 0 if it is not set.
+    pub(crate) filter_file_line: usize,
     /// Compression of JSON Lines files.
     pub(crate) compress: Option<CompressMode>,
     /// Number of events in a Firehose record.

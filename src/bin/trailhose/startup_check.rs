@@ -20,12 +20,22 @@ enum CheckError {
     Rejected(String),
 }
 
-/// Sends a request to a bucket.
+/// Sends a request to a bucket. `endpoint` is the endpoint of the source, if it has one of its own.
 ///
 /// # Errors
 /// The bucket does not answer or rejects every request. The message is one line with the next step.
-pub(crate) async fn s3(source: &S3, bucket: &str, prefix: &str, config: &aws_config::SdkConfig) -> Result<(), String> {
-    repeat(&what_to_check("S3", config), async || {
+pub(crate) async fn s3(
+    source: &S3,
+    bucket: &str,
+    prefix: &str,
+    endpoint: Option<&str>,
+    config: &aws_config::SdkConfig,
+) -> Result<(), String> {
+    let what_to_check = match endpoint {
+        Some(url) => format!("the endpoint {url}"),
+        None => what_to_check("S3", config),
+    };
+    repeat(&what_to_check, async || {
         source.check(bucket, prefix).await.map_err(|error| match error {
             SourceError::Unreachable(text) => CheckError::Unanswered(text),
             error => CheckError::Rejected(error.to_string()),

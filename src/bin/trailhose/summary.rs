@@ -17,6 +17,7 @@ use std::time::Duration;
 use trailhose::billing::price::BilledUnits;
 use trailhose::ledger::cost;
 use trailhose::ledger::model::quarantine::QuarantineKind;
+use trailhose::shell;
 use trailhose::sink::cost::SinkUsage;
 use trailhose::sink::jsonl::{Outstanding, PrunedFiles, Rebuild};
 use trailhose::source::metered;
@@ -173,16 +174,32 @@ impl Summary<'_> {
             Completion::Complete if undelivered > 0 => {
                 format!("{} not delivered yet; rerun to resume", objects_are(undelivered))
             }
-            Completion::Complete if self.not_rebuilt.events > 0 => not_rebuilt_advice(self.not_rebuilt),
-            Completion::Complete if self.quarantined() > 0 => format!(
-                "{} quarantined and not delivered, for the reasons above: replace them with intact copies, inspect one \
-                 with `trailhose explain`, or accept them with `trailhose ledger quarantine accept`",
-                objects_are(self.quarantined())
-            ),
+            Completion::Complete if self.not_rebuilt.events > 0 => not_rebuilt_advice(self.not_rebuilt, &self.dest),
+            Completion::Complete if self.quarantined() > 0 => self.quarantine_advice(),
             Completion::Complete if self.waiting() != [0, 0] => waiting_advice(self.waiting()),
             Completion::Complete => return None,
         };
         Some(text)
+    }
+
+    /// Describes what to do about quarantined objects that stay quarantined until a person retries them.
+    fn quarantine_advice(&self) -> String {
+        let ledger = shell::word(&self.ledger);
+        let mut quarantined =
+            self.not_ingested.list().iter().filter(|object| object.outcome == "quarantined").peekable();
+        let is_too_large = quarantined.peek().is_some() && quarantined.all(|object| object.kind == "too_large");
+        let remedy = match is_too_large {
+            true => {
+                format!("raise --max-object-bytes and run `trailhose ledger quarantine retry --all --ledger {ledger}`")
+            }
+            false => "replace them with intact copies".to_owned(),
+        };
+        format!(
+            "{} quarantined and not delivered, for the reasons above: {remedy}, inspect one with `trailhose explain`, or accept \
+             them with `trailhose ledger quarantine accept OBJECT#ETAG --reason TEXT --ledger {ledger}` (`trailhose ledger \
+             quarantine list --ledger {ledger}` prints each OBJECT#ETAG)",
+            objects_are(self.quarantined())
+        )
     }
 
     /// Prints the table to standard output.
@@ -270,7 +287,8 @@ impl Summary<'_> {
         table.bad("quarantined", tally.quarantined_by_this_run(), &reasons(&tally.quarantined));
         table.bad("quarantined before", tally.quarantined_before, "");
         table.row_if("quarantined before", tally.waiting_before.values().sum(), &reasons(&tally.waiting_before));
-        table.row_if("quarantined, accepted", tally.quarantined_accepted, "see `trailhose ledger quarantine list`");
+        let list = format!("see `trailhose ledger quarantine list --ledger {}`", shell::word(&self.ledger));
+        table.row_if("quarantined, accepted", tally.quarantined_accepted, &list);
         table.bad("deferred", tally.deferred, "");
         table.bad("failed", tally.failed, "");
         table.bad("rolled back", self.report.rolled_back, "processed, but not saved; the next run delivers them");
@@ -363,7 +381,8 @@ fn waiting_advice([archived, kms]: [u64; 2]) -> String {
 }
 
 /// Describes what to do about events of missing files that were not delivered again.
-fn not_rebuilt_advice(not_rebuilt: &Outstanding) -> String {
+fn not_rebuilt_advice(not_rebuilt: &Outstanding, dest: &str) -> String {
+    let dest = shell::word(dest);
     let events = counted(not_rebuilt.events, "event");
     let owners = match &not_rebuilt.objects[..] {
         [] => String::new(),
@@ -378,7 +397,7 @@ fn not_rebuilt_advice(not_rebuilt: &Outstanding) -> String {
         "not delivered again yet: {events} of missing files.{owners} If the objects are outside of the selected sources, add \
          their source or widen the selection, and rerun. If they no longer exist, rerun with --rebuild: any other object \
          that contains the events delivers them. If there is none, accept the loss with `trailhose ledger release \
-         --not-rebuilt DEST`"
+         --not-rebuilt {dest}`"
     )
 }
 

@@ -73,7 +73,7 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
             let code = watch::run(&plan, components, pause, halt.clone(), &mut progress, print, &counts).await;
             #[cfg(feature = "forward")]
             if let (Some(forwards), true) = (forwards, code.is_ok()) {
-                end_forwards(forwards, &halt, &progress).await?;
+                end_forwards(forwards, &plan, &halt, &progress).await?;
             }
             code
         }
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: SyncArgs, halt: Receiver<bool>) -> Result<u8, Stri
                     #[cfg(feature = "forward")]
                     let ended = match forwards {
                         Some(forwards) => {
-                            BesideResult { forwards: end_forwards(forwards, &halt, &progress).await?, ..ended }
+                            BesideResult { forwards: end_forwards(forwards, &plan, &halt, &progress).await?, ..ended }
                         }
                         None => ended,
                     };
@@ -145,11 +145,12 @@ pub(crate) struct ForwardResult {
 #[cfg(feature = "forward")]
 async fn end_forwards(
     forwards: forwarding::RunningForwards,
+    plan: &SyncPlan,
     halt: &Receiver<bool>,
     progress: &Progress,
 ) -> Result<ForwardResult, String> {
     let reports = forwards.end(halt.clone()).await?;
-    reports.iter().flat_map(forwarding::lines).for_each(|line| progress.line(&line));
+    reports.iter().flat_map(|report| forwarding::lines(report, plan)).for_each(|line| progress.line(&line));
     Ok(forwarding::result(&reports))
 }
 
@@ -187,7 +188,7 @@ fn summary<'a>(
         empty: &round.empty,
         failed_sources: &round.failed,
         sources: plan.sources.len(),
-        is_local: plan.is_local(),
+        is_local: components.is_local(plan),
         source: plan.source_names(),
         dest: plan.delivery.dest.to_string(),
         ledger: plan.delivery.ledger.to_string(),

@@ -48,6 +48,12 @@ pub(crate) fn check_unused(args: &WebhookArgs, spool: Option<&Path>) -> Result<(
     Err(format!("{option} needs a URL as the destination. In trailhose.toml, use the settings of [[forward]]"))
 }
 
+/// Replaces the setting in an error about a URL of the command line by its option.
+#[cfg(feature = "forward")]
+pub(crate) fn with_option(error: &str) -> String {
+    error.replace("set allow_private = true", "use --allow-private").replace("allow_private = true", "--allow-private")
+}
+
 /// Returns the forward to a URL.
 #[cfg(feature = "forward")]
 pub(crate) fn config(name: &str, url: &str, args: &WebhookArgs) -> trailhose::forward::ForwardConfig {

@@ -33,6 +33,7 @@ pub(super) struct Unrecorded {
     /// The faults of committed files that are longer than committed, by their paths.
     pub(super) longer: BTreeMap<String, FileFault>,
     pub(super) foreign: ForeignFiles,
+    pub(super) of_other_ledgers: ForeignFiles,
 }
 
 impl Destination {
@@ -55,7 +56,7 @@ impl Destination {
             intent.filter(|intent| intent.checkpoint > committed).map_or(Vec::new(), |intent| intent.files);
         let other_ledgers = self.prefixes_of_other_ledgers()?;
         let mut found = Unrecorded::default();
-        let mut foreign = Vec::new();
+        let (mut foreign, mut of_other_ledgers) = (Vec::new(), Vec::new());
         for (path, length) in lengths {
             if uncommitted.contains(&path) {
                 continue;
@@ -67,17 +68,22 @@ impl Destination {
                 Some(_) => {}
                 None => {
                     let name = path.rsplit('/').next().unwrap_or_default();
-                    if !other_ledgers.iter().any(|prefix| name.starts_with(prefix)) {
-                        foreign.push(path);
+                    match other_ledgers.iter().any(|prefix| name.starts_with(prefix)) {
+                        true => of_other_ledgers.push(path),
+                        false => foreign.push(path),
                     }
                 }
             }
         }
-        foreign.sort_unstable();
-        found.foreign = ForeignFiles {
-            count: foreign.len() as u64,
-            names: foreign.iter().take(MAX_NAMED).map(|path| self.root.join(path)).collect(),
+        let of = |mut paths: Vec<String>| {
+            paths.sort_unstable();
+            ForeignFiles {
+                count: paths.len() as u64,
+                names: paths.iter().take(MAX_NAMED).map(|path| self.root.join(path)).collect(),
+            }
         };
+        found.foreign = of(foreign);
+        found.of_other_ledgers = of(of_other_ledgers);
         Ok(found)
     }
 

@@ -169,7 +169,9 @@ impl Destination {
             .partition(|file| plan.numbers.contains(&file.number) && !changed.contains(&file.number));
         let mut pruned = PrunedFiles { files: removed.len() as u64, ..PrunedFiles::default() };
         if !removed.is_empty() {
-            pruned.events = self.release_events(&removed, &others, Removal::Pruned)?;
+            self.release_events(&removed, &others, Removal::Pruned)?;
+            // Not the number of released events: after a reset, an event can be in the files more than once.
+            pruned.events = removed.iter().filter_map(|file| file.checks).map(|checks| checks.lines).sum();
         }
         self.at_point("pruned");
         for (partition, names) in self.pruned_paths()? {

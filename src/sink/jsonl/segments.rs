@@ -5,11 +5,12 @@
 //! With compressed files it consists of whole gzip members or zstd frames.
 
 use super::check::{FileFault, unreadable};
-use super::checkpoint::Destination;
+use super::checkpoint::{Destination, STATE_FOLDER};
 use super::files::{CommittedFile, FileChecks};
 use super::intent::Intent;
 use super::{SinkError, sink_error};
 use crate::ledger::store::sqlite::{Journal, store_error};
+use crate::shell;
 use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -225,6 +226,37 @@ impl CommittedSegments {
     pub fn get(&self, id: i64) -> Result<Option<Segment>, SinkError> {
         let sql = format!("SELECT {COLUMNS} {FROM} AND segments.id = ?2");
         Ok(self.segments(&sql, params![self.destination.id, id])?.pop())
+    }
+
+    /// Returns the first segment after the segment `id` that a consumer reads: neither pruned nor delivered again.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn next_read(&self, id: i64) -> Result<Option<Segment>, SinkError> {
+        let sql = format!(
+            "SELECT {COLUMNS} {FROM} AND segments.id > ?2 AND (removed IS NULL OR removed = ?3) ORDER BY segments.id LIMIT 1"
+        );
+        Ok(self.segments(&sql, params![self.destination.id, id, Removal::Released.as_str()])?.pop())
+    }
+
+    /// Checks that the file of a segment exists and is long enough. Reads no content.
+    ///
+    /// # Errors
+    /// Returns the fault of the file.
+    pub fn check_length(&self, segment: &Segment) -> Result<(), FileFault> {
+        self.path_of(segment).map(drop)
+    }
+
+    /// Returns the arguments that name this folder on the command line: `DEST`, and `--ledger FILE` if its record is not
+    /// in the folder.
+    pub fn arguments(&self) -> String {
+        let dest = shell::word(&self.root().to_string_lossy());
+        let record = self.journal.path();
+        let record = record.canonicalize().unwrap_or_else(|_| record.to_owned());
+        match record.starts_with(self.root().join(STATE_FOLDER)) {
+            true => dest,
+            false => format!("{dest} --ledger {}", shell::word(&record.to_string_lossy())),
+        }
     }
 
     /// Returns the ID of the last segment that was ever committed, or 0.

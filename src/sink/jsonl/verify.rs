@@ -32,6 +32,8 @@ pub struct Verification {
     pub outstanding: Outstanding,
     /// Files in the folder that the ledger did not write. They do not count as a difference.
     pub foreign: ForeignFiles,
+    /// Files in the folder that other ledgers wrote. They do not count as a difference, and their events are not compared.
+    pub of_other_ledgers: ForeignFiles,
     /// Whether the events were compared. They are not if the ledger is stored elsewhere or delivered to several
     /// folders.
     pub compared: bool,
@@ -118,6 +120,7 @@ impl Destination {
             faults.extend(fault.map(|fault| super::check::faulty(&self.root, file, fault)));
         }
         found.foreign = unrecorded.foreign;
+        found.of_other_ledgers = unrecorded.of_other_ledgers;
         let mut seen = HashSet::new();
         faults.retain(|faulty| seen.insert(faulty.path.clone()));
         found.faulty = faults;

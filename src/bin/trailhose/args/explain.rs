@@ -17,7 +17,7 @@ Exit codes:
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// A file, or s3://bucket/key
+    /// A file, or s3://bucket/key; #ETAG at the end is compared with the present version
     #[arg(value_parser = value::location)]
     pub(crate) object: Location,
 

@@ -1,7 +1,7 @@
 //! Arguments of `trailhose ledger`.
 
 use super::value::{LedgerLocation, account, ledger, whole};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -107,9 +107,9 @@ pub(crate) enum QuarantineCommand {
         undo: bool,
     },
     /// Reopen quarantined objects; the next sync or backfill processes them again
+    #[command(group(ArgGroup::new("which").required(true).args(["objects", "all"])))]
     Retry {
         /// s3://bucket/key#ETAG, as printed by `list`
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
         objects: Vec<String>,
         /// All quarantined objects, except those that are accepted
         #[arg(long)]
@@ -122,13 +122,14 @@ pub(crate) enum QuarantineCommand {
 
 /// Arguments that locate an event. The ID is not sufficient: account, region and time determine the ledger page.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("where").required(true).args(["accounts", "scan"])))]
 pub(crate) struct EventArgs {
     /// `eventID`, exactly as written in the event
     pub(crate) id: String,
 
     /// `recipientAccountId` of the event (repeatable)
     #[arg(long = "account", value_name = "ID", value_parser = account)]
-    #[arg(required_unless_present = "scan", conflicts_with = "scan", requires_all = ["regions", "time"])]
+    #[arg(requires_all = ["regions", "time"])]
     pub(crate) accounts: Vec<String>,
 
     /// `awsRegion` of the event (repeatable)

@@ -2,7 +2,7 @@
 
 use super::DestArgs;
 use super::value::{age, day};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jiff::civil::Date;
 
 pub(super) const EXAMPLES: &str = "\
@@ -17,16 +17,17 @@ Exit codes:
   2  invalid arguments, the folder or its ledger cannot be opened, or --yes is missing";
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("days").required(true).args(["before", "older_than"])))]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     pub(crate) dest: DestArgs,
 
     /// Delete the files of the days before this day (date of the events, UTC): 2026-01-01
-    #[arg(long, value_name = "DAY", value_parser = day, required_unless_present = "older_than")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     before: Option<Date>,
 
     /// Delete the files of days that are older than this: 90d, 12w
-    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "before")]
+    #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Date>,
 
     /// Delete files that this follower has not read. It skips their events, and counts them (repeatable)

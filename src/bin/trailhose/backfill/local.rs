@@ -7,6 +7,7 @@ use crate::components::{self, Aws, OpenedSource};
 use crate::inventory;
 use crate::print::{print, print_json};
 use crate::sync::empty::{Found, warning};
+use crate::text::counted;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar};
@@ -21,6 +22,7 @@ use trailhose::backfill::run::{RunOptions, SourceRoot};
 use trailhose::backfill::{DispatchError, Dispatcher, RunId, Submitted, UnitEnd, UnitProcessor, UnitReport};
 use trailhose::ledger::Ledger;
 use trailhose::listing::ListingCounts;
+use trailhose::listing::day_range::LOOK_BACK;
 use trailhose::listing::discover::{Discovery, DiscoveryProgress, DiscoveryRequest};
 use trailhose::listing::unit::BackfillMode;
 use trailhose::object::ObjectRef;
@@ -93,7 +95,8 @@ pub(crate) async fn totals(
                         counts.excluded - before.excluded,
                         unlisted.count - unvisited_before,
                     ];
-                    empty.push(empty_warning(at, found));
+                    let is_default = planned.request.since.is_none() && plan.inventory.is_none();
+                    empty.push(empty_warning(at, found, is_default));
                 }
             }
         }
@@ -111,7 +114,8 @@ pub(crate) async fn totals(
 
 /// Returns the warning about a source in which no object matched. The days of a backfill are always limited. `found`
 /// contains the files that are not logs, the excluded objects and the unvisited folders.
-fn empty_warning(at: &SourceLocation, found: [u64; 3]) -> String {
+/// `is_default` is whether the first day is the default.
+fn empty_warning(at: &SourceLocation, found: [u64; 3], is_default: bool) -> String {
     let [not_logs, excluded, unvisited] = found;
     let skipped = [("other".to_owned(), not_logs)].into_iter().filter(|(_, count)| *count > 0).collect();
     let found = Found {
@@ -122,7 +126,11 @@ fn empty_warning(at: &SourceLocation, found: [u64; 3]) -> String {
         can_read_all_files: false,
         has_days: true,
     };
-    warning(&at.location.to_string(), &found.reason(&at.location))
+    let default = match is_default {
+        true => format!("; without --since, only the last {} are selected", counted(LOOK_BACK.into(), "day")),
+        false => String::new(),
+    };
+    warning(&at.location.to_string(), &(found.reason(&at.location) + &default))
 }
 
 /// Error of a local backfill.

@@ -149,6 +149,11 @@ impl BackfillPlan {
                 .into());
         }
         match &self.ledger {
+            None if self.dry_run => Err(
+                "--ledger is required: use --ledger dynamodb://TABLE, or --ledger FILE with an SQLite ledger, such as \
+                     DEST/.trailhose/ledger.db of `trailhose sync`"
+                    .into(),
+            ),
             None => Err("--ledger is required: use --ledger dynamodb://TABLE".into()),
             Some(LedgerLocation::File(_)) if !self.dry_run => {
                 Err("--inventory requires the ledger of the AWS stack: use --ledger dynamodb://TABLE".into())
@@ -166,9 +171,10 @@ impl PlannedRun {
     pub(super) fn request(&self) -> Result<Request, String> {
         let root = |at: &SourceLocation| match &at.location {
             Location::S3 { bucket, key } => Ok(SourceRoot { bucket: bucket.clone(), prefix: key.clone() }),
-            Location::Path(path) => {
-                Err(format!("{} is a folder, which AWS cannot read: use trailhose sync or --dry-run", path.display()))
-            }
+            Location::Path(path) => Err(format!(
+                "{} is a folder, which AWS cannot read: use `trailhose sync`, or --dry-run to compare it with a ledger",
+                path.display()
+            )),
         };
         let sources = self.sources.iter().map(root).collect::<Result<Vec<_>, _>>()?;
         Ok(Request { sources, ..self.request.clone() })

@@ -17,6 +17,12 @@ struct StartedRun {
 }
 
 pub(super) async fn run(plan: BackfillPlan, aws: &Aws) -> Result<u8, String> {
+    // A folder is refused before a missing queue: a queue does not help.
+    let mut started = Vec::new();
+    for planned in &plan.runs {
+        let run = plan.name.clone().unwrap_or_else(|| RunId::at(system_clock()(), fastrand::u32(..)));
+        started.push(StartedRun { run, request: planned.request()? });
+    }
     let Some(queue) = plan.queue else {
         return Err(
             "--queue is required: use --queue URL (stack output BackfillQueueUrl), or set queue under [backfill] \
@@ -24,11 +30,6 @@ pub(super) async fn run(plan: BackfillPlan, aws: &Aws) -> Result<u8, String> {
                 .into(),
         );
     };
-    let mut started = Vec::new();
-    for planned in &plan.runs {
-        let run = plan.name.clone().unwrap_or_else(|| RunId::at(system_clock()(), fastrand::u32(..)));
-        started.push(StartedRun { run, request: planned.request()? });
-    }
     let outbox = Sqs::new(aws.sqs().await?, queue.clone());
     for StartedRun { run, request } in &started {
         let body = Task::Start { run: run.clone(), request: request.clone() }.body();

@@ -23,7 +23,8 @@ struct LogFile<'a> {
 
 /// Sends every event once, also those that a second trail delivers again. Returns the exit code.
 pub(super) async fn run(bucket: &SyntheticBucket, url: &str, args: &WebhookArgs) -> Result<u8, String> {
-    let sink = ForwardSink::open(webhook::config("generate", url, args))?;
+    let sink =
+        ForwardSink::open(webhook::config("generate", url, args)).map_err(|error| webhook::with_option(&error))?;
     let (mut batch, mut bytes, mut sent, mut requests) = (Vec::<ForwardedEvent>::new(), 0, 0, 0);
     for (key, stored) in bucket.files() {
         let mut text = String::new();
@@ -70,6 +71,7 @@ async fn send(sink: &ForwardSink, events: &[ForwardedEvent]) -> bool {
             ForwardOutcome::Refused { status, response } => format!("status {status}: {response}"),
             ForwardOutcome::Items(_) | ForwardOutcome::PartlyRefused { .. } => "some events were refused".into(),
         };
+        let reason = webhook::with_option(&reason);
         anstream::eprintln!("{}: not accepted: {}", crate::summary::error_word(), one_line(&reason));
         return false;
     }

@@ -10,7 +10,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use trailhose::ledger::store::sqlite::{CommitMode, Sqlite};
-use trailhose::sink::jsonl::{Jsonl, Options, Verification, verify as compare};
+use trailhose::sink::jsonl::{ForeignFiles, Jsonl, Options, Verification, verify as compare};
 
 /// Exit code: the files differ from the ledger.
 const DIFFERENT: u8 = 1;
@@ -37,6 +37,13 @@ impl FileRecord {
             Some(LedgerLocation::DynamoDb(_)) => Ok(Self::Folder(files_file)),
             None if ledger_file.is_file() => Ok(Self::Ledger(ledger_file)),
             None if files_file.is_file() => Ok(Self::Folder(files_file)),
+            None if !dest.exists() => Err(format!(
+                "the folder {} does not exist: name the folder that `trailhose sync` delivered to",
+                dest.display()
+            )),
+            None if !dest.is_dir() => {
+                Err(format!("{} is not a folder: name the folder that `trailhose sync` delivered to", dest.display()))
+            }
             None => Err(format!(
                 "{} contains no ledger: name the folder that `trailhose sync` delivered to, and its ledger with --ledger \
                  if it is elsewhere",
@@ -71,6 +78,9 @@ struct VerifyReport<'a> {
     /// Files in the folder that the ledger did not write, and the first of their names.
     foreign_files: u64,
     foreign_names: Vec<String>,
+    /// Files in the folder that other ledgers wrote, and the first of their names. Their events are not compared.
+    other_ledger_files: u64,
+    other_ledger_names: Vec<String>,
     /// Whether the events were compared with the ledger.
     compared: bool,
     #[serde(skip)]
@@ -97,6 +107,7 @@ pub(super) async fn verify(dest: &Path, ledger: Option<&LedgerLocation>, json: b
         fault: faulty.fault.to_string(),
         events: faulty.events,
     });
+    let names = |files: &ForeignFiles| files.names.iter().map(|path| path.display().to_string()).collect();
     let report = VerifyReport {
         dest: dest.display().to_string(),
         files: found.files,
@@ -108,7 +119,9 @@ pub(super) async fn verify(dest: &Path, ledger: Option<&LedgerLocation>, json: b
         not_rebuilt: found.outstanding.events,
         not_rebuilt_objects: found.outstanding.objects.iter().map(ToString::to_string).collect(),
         foreign_files: found.foreign.count,
-        foreign_names: found.foreign.names.iter().map(|path| path.display().to_string()).collect(),
+        foreign_names: names(&found.foreign),
+        other_ledger_files: found.of_other_ledgers.count,
+        other_ledger_names: names(&found.of_other_ledgers),
         compared: found.compared,
         found: &found,
     };
@@ -125,7 +138,7 @@ fn table(report: &VerifyReport<'_>) -> String {
     table.row("files", report.files, "");
     table.bad("faulty files", report.faulty.len() as u64, "");
     for FaultyFileView { path, fault, events } in &report.faulty {
-        let events = events.map_or(String::new(), |events| format!(" ({} events)", HumanCount(events)));
+        let events = events.map_or(String::new(), |events| format!(" ({})", counted(events, "event")));
         table.line(&crate::text::one_line(&format!("  {path} {fault}{events}")));
     }
     if report.compared {
@@ -143,20 +156,28 @@ fn table(report: &VerifyReport<'_>) -> String {
     if report.not_rebuilt_objects.len() > MAX_NAMED {
         table.line(&format!("  and {} more", report.not_rebuilt_objects.len() - MAX_NAMED));
     }
-    table.row_if("foreign files", report.foreign_files, "not written by this ledger; sync does not change them");
-    for name in &report.foreign_names {
-        table.line(&crate::text::one_line(&format!("  {name}")));
-    }
-    let more = report.foreign_files - report.foreign_names.len() as u64;
-    if more > 0 {
-        table.line(&format!("  and {} more", HumanCount(more)));
-    }
+    let remark = "not written by this ledger; sync does not change them";
+    add_files(&mut table, "foreign files", report.foreign_files, &report.foreign_names, remark);
+    let remark = "files; their events are not compared, and can be repeated in the files of this ledger";
+    add_files(&mut table, "of other ledgers", report.other_ledger_files, &report.other_ledger_names, remark);
     table.line(match (report.found.is_intact(), report.compared) {
         (true, true) => "The files are as delivered.",
         (true, false) => "The recorded files are as delivered. Whether events are missing is unknown.",
         (false, _) => "The files differ from the ledger.",
     });
     table.into_text()
+}
+
+/// Adds a row with a number of files, and their first names.
+fn add_files(table: &mut Table, name: &str, count: u64, names: &[String], remark: &str) {
+    table.row_if(name, count, remark);
+    for name in names {
+        table.line(&crate::text::one_line(&format!("  {name}")));
+    }
+    let more = count - names.len() as u64;
+    if more > 0 {
+        table.line(&format!("  and {} more", HumanCount(more)));
+    }
 }
 
 /// Opens a destination for changes.
@@ -178,6 +199,14 @@ struct ReleaseReport {
     events: u64,
 }
 
+/// Whether a path ends like that of a delivered file.
+fn is_delivered_name(file: &Path) -> bool {
+    let folders = file.ancestors().skip(1).map(|folder| folder.file_name().and_then(|name| name.to_str()));
+    let names: Vec<_> = folders.take(3).flatten().collect();
+    matches!(&names[..], [date, region, account]
+        if date.starts_with("date=") && region.starts_with("region=") && account.starts_with("account="))
+}
+
 /// Releases files and returns the exit code.
 pub(super) async fn release(
     files: &[PathBuf],
@@ -187,6 +216,12 @@ pub(super) async fn release(
 ) -> Result<u8, String> {
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()));
     let files = files.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    if let Some(other) = files.iter().find(|file| !is_delivered_name(file)) {
+        return Err(format!(
+            "{} is not the name of a delivered file: expected DEST/account=…/region=…/date=…/NAME",
+            other.display()
+        ));
+    }
     let dest = files.first().and_then(|file| file.ancestors().nth(4)).unwrap_or(Path::new("/")).to_owned();
     if let Some(other) = files.iter().find(|file| file.ancestors().nth(4) != Some(&dest)) {
         return Err(format!(

@@ -106,7 +106,7 @@ impl ObjectSelector {
 
 /// Whether the text has the form of an `ETag`. S3: 32 hexadecimal digits, and a hyphen and the number of parts for a
 /// multipart upload. File: size, hyphen, modification time.
-fn is_etag(text: &str) -> bool {
+pub(crate) fn is_etag(text: &str) -> bool {
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.split_once('-') {
         None => text.len() == 32 && hex(text),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use trailhose::ledger::inspect::scan::ScanFilter;
 use trailhose::ledger::model::row::{Row, Status};
 use trailhose::ledger::{AcceptOutcome, ReopenOutcome};
+use trailhose::shell;
 
 pub(super) async fn list(open: &OpenedLedger, json: bool) -> Result<u8, String> {
     let (mut count, mut accepted) = (0u64, 0u64);
@@ -93,8 +94,10 @@ async fn quarantined(open: &OpenedLedger, aws: &Aws, objects: &[String]) -> Resu
         rows.retain(|row| row.status == Status::Quarantined);
         if rows.is_empty() {
             return Err(format!(
-                "{object} is not quarantined in {}; list quarantined objects with trailhose ledger quarantine list",
-                open.at
+                "{object} is not quarantined in {}; list quarantined objects with `trailhose ledger quarantine list --ledger \
+                 {}`",
+                open.at,
+                shell::word(&open.at.to_string())
             ));
         }
         found.extend(rows);

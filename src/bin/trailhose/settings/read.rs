@@ -111,13 +111,32 @@ pub(super) struct SettingError(pub(super) Range<usize>, pub(super) String);
 pub(super) type ParseResult<T> = Result<T, SettingError>;
 
 pub(super) fn settings(path: &Path, text: &str) -> Result<Settings, String> {
-    let message = |SettingError(span, what)| {
-        let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-        one_line(&format!("{}:{line}: {what}", path.display()))
-    };
-    let file: SettingsFile = toml::from_str(text)
-        .map_err(|error| message(SettingError(error.span().unwrap_or(0..0), error.message().to_owned())))?;
-    file.settings(path).map_err(message)
+    let line = |span: &Range<usize>| text[..span.start.min(text.len())].matches('\n').count() + 1;
+    let message = |SettingError(span, what)| one_line(&format!("{}:{}: {what}", path.display(), line(&span)));
+    let file: SettingsFile = toml::from_str(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        let what = type_error(text, &span, error.message());
+        message(SettingError(span, what))
+    })?;
+    let filter_file_line = file.filter_file.as_ref().map_or(0, |setting| line(&setting.span()));
+    file.settings(path).map(|settings| Settings { filter_file_line, ..settings }).map_err(message)
+}
+
+/// Returns an error of the parser. If it is about the type of a value, it starts with the name of the setting, and has words
+/// instead of the types of the program.
+fn type_error(text: &str, span: &Range<usize>, message: &str) -> String {
+    if !message.starts_with("invalid type: ") {
+        return message.to_owned();
+    }
+    let message = [("expected i64", "expected an integer"), ("expected f64", "expected a number")]
+        .into_iter()
+        .fold(message.to_owned(), |message, (name, words)| message.replace(name, words));
+    let before = &text[..span.start.min(text.len())];
+    let line = &before[before.rfind('\n').map_or(0, |at| at + 1)..];
+    match line.split_once('=') {
+        Some((name, _)) => format!("{}: {message}", name.trim()),
+        None => message,
+    }
 }
 
 impl SettingsFile {
@@ -161,6 +180,7 @@ impl SettingsFile {
                 Filter::parse(text).map_err(|error| error.to_string())
             })?,
             filter_file: filter_file(folder, self.filter.as_ref(), self.filter_file.as_ref())?,
+            filter_file_line: 0,
             compress: parsed("compress", self.compress.as_ref(), one_of::<CompressMode>)?,
             events_per_record: parsed("events_per_record", self.events_per_record.as_ref(), one_of::<EventsPerRecord>)?,
             oversize: self.oversize.map(Spanned::into_inner),

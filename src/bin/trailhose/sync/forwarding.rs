@@ -6,10 +6,12 @@ use super::plan::SyncPlan;
 use crate::args::Dest;
 use crate::followers::FollowedFolder;
 use crate::text::{counted, one_line};
+use crate::webhook;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 use trailhose::forward::{Forward, ForwardPhase, ForwardPolicy, ForwardReport, ForwardSink};
+use trailhose::shell;
 
 /// What is opened before the first object is read, so that an error starts nothing.
 pub(crate) struct PreparedForwards(Vec<ForwardSink>);
@@ -29,8 +31,8 @@ impl PreparedForwards {
         if !plan.forwards.is_empty() && !matches!(plan.delivery.dest, Dest::Folder(_)) {
             return Err("[[forward]] reads delivered files, and a stream keeps none: use a folder as dest".into());
         }
-        let sinks = plan.forwards.iter().cloned().map(ForwardSink::open).collect::<Result<_, _>>()?;
-        Ok(Self(sinks))
+        let sinks = plan.forwards.iter().cloned().map(ForwardSink::open).collect::<Result<_, _>>();
+        sinks.map(Self).map_err(|error: String| if plan.is_spool { webhook::with_option(&error) } else { error })
     }
 
     /// Starts the forwards. The ledger of the destination must exist.
@@ -95,8 +97,9 @@ pub(crate) fn result(reports: &[ForwardReport]) -> ForwardResult {
 }
 
 /// Returns lines about what was sent, and about what needs attention.
-pub(crate) fn lines(report: &ForwardReport) -> Vec<String> {
+pub(crate) fn lines(report: &ForwardReport, plan: &SyncPlan) -> Vec<String> {
     let name = &report.name;
+    let dest = shell::word(&plan.delivery.dest.to_string());
     let mut lines = Vec::new();
     if report.requests > 0 {
         let (events, requests) = (counted(report.events, "event"), counted(report.requests, "request"));
@@ -105,7 +108,9 @@ pub(crate) fn lines(report: &ForwardReport) -> Vec<String> {
     if report.refused > 0 {
         let refused = counted(report.refused, "event");
         lines.push(format!(
-            "warning: forward {name}: the destination refused {refused}, which are stored: see `trailhose forward status`"
+            "warning: forward {name}: the destination refused {refused}, which are stored: see `trailhose forward status \
+             {dest}{} --refused`",
+            plan.ledger_option()
         ));
     }
     if report.filter_drops_all {
@@ -113,12 +118,15 @@ pub(crate) fn lines(report: &ForwardReport) -> Vec<String> {
     }
     match (&report.error, report.paused) {
         (Some(_), true) => {
-            lines.push(format!("warning: forward {name} is paused: use `trailhose forward resume {name}`"));
+            lines.push(format!(
+                "warning: forward {name} is paused: use `trailhose forward resume {name} --dest {dest}`"
+            ));
         }
         (Some(error), false) => {
+            let error = if plan.is_spool { webhook::with_option(error) } else { error.clone() };
             lines.push(format!(
                 "warning: forward {name} has not sent everything: {}. A later run continues",
-                one_line(error)
+                one_line(&error)
             ));
         }
         (None, _) => {}

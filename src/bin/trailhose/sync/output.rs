@@ -1,6 +1,7 @@
 //! The files that earlier runs delivered: which are missing, and their rebuild.
 
 use crate::components::{Delivery, OpenedSource};
+use crate::text::counted;
 use futures_util::future::join_all;
 use std::collections::HashSet;
 use trailhose::ledger::{Ledger, ObjectState};
@@ -102,7 +103,7 @@ async fn gone(objects: &[Object], ledger: &Ledger, sources: &[&OpenedSource]) ->
 fn warning(faulty: &[FaultyFile], files: u64) -> String {
     let mut text = format!("{} of {files} files that were delivered before are missing or damaged:", faulty.len());
     for FaultyFile { path, fault, events } in faulty.iter().take(MAX_NAMED) {
-        let events = events.map_or(String::new(), |events| format!(" ({events} events)"));
+        let events = events.map_or(String::new(), |events| format!(" ({})", counted(events, "event")));
         text += &format!(" {} {fault}{events};", path.display());
     }
     if faulty.len() > MAX_NAMED {

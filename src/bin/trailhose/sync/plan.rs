@@ -10,6 +10,7 @@ use trailhose::aws::BucketAccess;
 use trailhose::event::filter::Filter;
 use trailhose::listing::day_range::LOOK_BACK;
 use trailhose::listing::folder_level::Filters;
+use trailhose::shell;
 
 /// Sources, destination and options of a sync.
 #[derive(Debug)]
@@ -115,13 +116,16 @@ impl SyncPlan {
             format!("{}: no destination; expected dest = \"FOLDER\" or dest = \"firehose://STREAM\"", at())
         })?;
         // A filter on the command line replaces that of the settings file, regardless of their forms.
-        let (one_line, path, origin) = match (args.filter, args.filter_file) {
-            (None, None) => (file.filter, file.filter_file, format!("{}: filter", at())),
-            (one_line, path) => (one_line, path, "--filter".to_owned()),
+        let (one_line, path, [origin, file_origin]) = match (args.filter, args.filter_file) {
+            (None, None) => {
+                let file_origin = format!("{}:{}: filter_file: ", at(), file.filter_file_line);
+                (file.filter, file.filter_file, [format!("{}: filter", at()), file_origin])
+            }
+            (one_line, path) => (one_line, path, ["--filter".to_owned(), String::new()]),
         };
         let (filter, filter_warnings) = match path {
             Some(path) => {
-                let filter = crate::filter::read(&path)?;
+                let filter = crate::filter::read(&path).map_err(|error| format!("{file_origin}{error}"))?;
                 let warnings = crate::filter::warnings(&path, &filter);
                 (filter, warnings)
             }
@@ -165,10 +169,14 @@ impl SyncPlan {
         })
     }
 
-    /// Whether all sources, the destination and the ledger are on this machine, so that AWS bills nothing.
-    pub(crate) fn is_local(&self) -> bool {
-        self.sources.iter().all(|source| matches!(source.location, Location::Path(_)))
-            && matches!((&self.delivery.dest, &self.delivery.ledger), (Dest::Folder(_), LedgerLocation::File(_)))
+    /// Returns ` --ledger …` for a command about the destination, unless the ledger is in it.
+    pub(crate) fn ledger_option(&self) -> String {
+        match (&self.delivery.ledger, &self.delivery.dest) {
+            (LedgerLocation::File(file), Dest::Folder(dest)) if *file == dest.join(".trailhose/ledger.db") => {
+                String::new()
+            }
+            (ledger, _) => format!(" --ledger {}", shell::word(&ledger.to_string())),
+        }
     }
 
     /// Returns the sources, separated by commas.

@@ -5,7 +5,7 @@ use super::keep::KeptDays;
 use super::open_sources::{self, FailedSource, RoundSource};
 use super::output::OutputFiles;
 use super::plan::{PlannedSource, SyncPlan};
-use crate::args::Dest;
+use crate::args::{Dest, LedgerLocation};
 use crate::components::{self, Aws, Delivery, OpenedSource};
 use crate::followers::{FollowedFolder, FollowerView};
 use crate::inventory;
@@ -87,6 +87,12 @@ impl Components {
         let delivery = components::delivery(&plan.delivery, &aws).await?;
         let output = OutputFiles::open(&delivery, rebuild, &opened).await?;
         Ok(Self { sources, source_usage, delivery, report, output, kept: KeptDays::default() })
+    }
+
+    /// Whether AWS bills nothing: destination and ledger are on this machine, and so are all sources that can be read.
+    pub(super) fn is_local(&self, plan: &SyncPlan) -> bool {
+        matches!((&plan.delivery.dest, &plan.delivery.ledger), (Dest::Folder(_), LedgerLocation::File(_)))
+            && self.sources.iter().all(|source| source.opened.as_ref().map_or(true, |opened| opened.folder.is_some()))
     }
 
     /// Checks that the files which earlier rounds delivered are still present.

@@ -4,7 +4,7 @@ use super::open_error::{FileAccess, beside, check_file, identify, io_error, olde
 use crate::disk::{Disk, SystemDisk, create_folder};
 use crate::ledger::store::StoreError;
 use crate::sqlite_file::{self, FileLock};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -81,11 +81,19 @@ impl Journal {
             StoreError::Denied(format!("cannot create the ledger's folder {}: {error}", folder.display()))
         })?;
         check_file(path, FileAccess::Write)?;
+        let was_locked_before = beside(path, ".lock").exists();
         let lock = lock(path)?;
         let was_empty = std::fs::metadata(path).is_ok_and(|found| found.len() == 0);
         let failed = |error| store_error(path, error);
         let mut connection = Connection::open(path).map_err(failed)?;
-        let id = prepare(&mut connection, path)?;
+        let id = match prepare(&mut connection, path) {
+            // A file that is not a ledger can be anywhere, for example in a source.
+            Err(error @ StoreError::Unreadable(_)) if !was_locked_before => {
+                let _ = std::fs::remove_file(beside(path, ".lock"));
+                return Err(error);
+            }
+            prepared => prepared?,
+        };
         if was_empty {
             tracing::warn!(
                 "the ledger {} was an empty file, and a new ledger was created in it. If it contained a ledger before, stop, and \
@@ -117,7 +125,7 @@ impl Journal {
     /// If the file does not exist, is not a ledger, or is from a newer version.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         check_file(path, FileAccess::Read)?;
-        let connection = connect_read_only(path).map_err(|error| store_error(path, error))?;
+        let connection = sqlite_file::connect_read_only(path).map_err(|error| store_error(path, error))?;
         let (id, format) = identify(&connection, path)?;
         if format < FORMAT {
             return Err(older_format(path, format));
@@ -250,31 +258,6 @@ impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").field("path", &self.path).field("mode", &self.mode).finish_non_exhaustive()
     }
-}
-
-/// Connects to the file at `path` read-only.
-///
-/// A reader of a database with a write-ahead log uses the files `-wal` and `-shm`, and SQLite creates them if they do not
-/// exist. If it may not, and there is no log, no process is writing. The file is then read as immutable.
-/// <https://www.sqlite.org/wal.html#read_only_databases>
-fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // SQLite opens the log with the first query.
-    let query = |connection: Connection| {
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        Ok(connection)
-    };
-    let refused = match Connection::open_with_flags(path, flags).and_then(query) {
-        Ok(connection) => return Ok(connection),
-        Err(error) => error,
-    };
-    let is_log_refused =
-        matches!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly));
-    let has_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0);
-    let Some(text) = path.to_str().filter(|_| is_log_refused && !has_log) else { return Err(refused) };
-    let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags | OpenFlags::SQLITE_OPEN_URI)
-        .and_then(query)
 }
 
 /// Locks a file next to the ledger. SQLite's own lock is not used, so that a ledger in use can be inspected.

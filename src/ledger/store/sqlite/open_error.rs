@@ -5,9 +5,11 @@
 
 use super::journal::FORMAT;
 use crate::ledger::store::StoreError;
+pub(super) use crate::sqlite_file::beside;
+use crate::sqlite_file::owner;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The first bytes of every SQLite file. <https://www.sqlite.org/fileformat.html>
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -96,13 +98,6 @@ fn check_log(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns the path with `extension` appended to its name.
-pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(extension);
-    PathBuf::from(name)
-}
-
 /// Explains that SQLite refused the file because of its start. No connection has a lock on such a file, so it can be opened.
 fn not_sqlite(path: &Path, error: &rusqlite::Error) -> StoreError {
     let mut start = Vec::new();
@@ -134,19 +129,6 @@ pub(super) fn io_error(path: &Path, error: &std::io::Error) -> StoreError {
          permission to the file and its folder",
         path.display()
     ))
-}
-
-/// Returns the owner of the file, or of its folder if the file cannot be examined.
-#[cfg(unix)]
-fn owner(path: &Path) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    let found = |path: &Path| std::fs::metadata(path).ok().map(|found| format!("the user with ID {}", found.uid()));
-    found(path).or_else(|| found(path.parent()?))
-}
-
-#[cfg(not(unix))]
-fn owner(_: &Path) -> Option<String> {
-    None
 }
 
 /// Checks that an existing file is a ledger of this version or an older one, and returns the ledger's ID and its
