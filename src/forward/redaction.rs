@@ -2,6 +2,7 @@
 //! the original bytes.
 
 use super::batch::hex;
+use crate::event::field;
 use crate::event::json::{RawValue, for_each_element, for_each_member};
 use crate::http::SecretSource;
 use ring::hmac;
@@ -30,9 +31,16 @@ impl RedactionConfig {
     /// Checks the fields. Reads no key.
     ///
     /// # Errors
-    /// A field is invalid, named twice or part of another one, or there is no key although there are fields to hash.
+    /// No event of CloudTrail has the field, or it is invalid, named twice or part of another one. Or there is no key although
+    /// there are fields to hash.
     pub fn check(&self) -> Result<(), String> {
-        Redaction::new(self, None).map(drop)
+        Redaction::new(self, None)?;
+        for path in self.remove.iter().chain(&self.hash) {
+            let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+            // A misspelled field would be sent as it is.
+            field::check_presence(&names).map_err(|reason| format!("redact: {reason}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -275,6 +283,23 @@ mod tests {
         let redaction = open(&["a.b"], &[]).unwrap();
         for event in ["[]", "{\"a\":{\"b\":1}", ""] {
             assert!(redaction.apply(event.as_bytes()).is_err(), "{event}");
+        }
+    }
+
+    #[test]
+    fn misspelled_field_is_refused() {
+        let check =
+            |remove: &str| RedactionConfig { remove: vec![remove.into()], ..RedactionConfig::default() }.check();
+        for field in ["requestParameters", "requestParameters.policy", "userIdentity.userName", "resources.ARN"] {
+            assert_eq!(check(field), Ok(()), "{field}");
+        }
+        for (field, expected) in [
+            ("requestParametrs", "did you mean requestParameters?"),
+            ("requestparameters", "did you mean requestParameters?"),
+            ("userIdentity.username", "did you mean userIdentity.userName?"),
+        ] {
+            let error = check(field).unwrap_err();
+            assert!(error.starts_with("redact: ") && error.contains(expected), "{error}");
         }
     }
 

@@ -30,6 +30,17 @@ pub(crate) struct NotIngested {
     accepted: bool,
 }
 
+/// Why a folder outside CloudTrail's layout was not listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnvisitedCause {
+    /// The user selects days, accounts, kinds or regions.
+    Selection,
+    /// A round of a watch after the first looks back a few days.
+    LookBack,
+    /// As [`Self::LookBack`], but the next round reads everything.
+    ReadNext,
+}
+
 impl NotIngested {
     /// Returns the entry for an object, or `None` if it was ingested.
     pub(crate) fn of(at: &ObjectRef, outcome: &Outcome) -> Option<Self> {
@@ -66,9 +77,18 @@ impl NotIngested {
     }
 
     /// Returns the entry for a folder that was not listed.
-    pub(crate) fn unvisited(folder: &ObjectRef) -> Self {
-        let reason = "not a CloudTrail folder; to read it, omit --since, --until, --account, --region and --kind, or use \
-                      it as SOURCE";
+    pub(crate) fn unvisited(folder: &ObjectRef, cause: UnvisitedCause) -> Self {
+        let reason = match cause {
+            UnvisitedCause::Selection => {
+                "not a CloudTrail folder; to read it, omit --since, --until, --account, --region and --kind, or use it as \
+                 SOURCE"
+            }
+            UnvisitedCause::LookBack => {
+                "not a CloudTrail folder; only the first round reads such folders of a bucket; to read it in every round, \
+                 add it as a source"
+            }
+            UnvisitedCause::ReadNext => "not a CloudTrail folder; the next round reads it",
+        };
         Self {
             object: folder.to_string(),
             outcome: "unvisited",

@@ -1,6 +1,6 @@
 //! A progress bar on the terminal, and the lines printed above it.
 
-use crate::not_ingested::{NotIngested, NotIngestedLog};
+use crate::not_ingested::{NotIngested, NotIngestedLog, UnvisitedCause};
 use crate::text::{counted, objects_are};
 use indicatif::{DecimalBytes, FormattedDuration, ProgressBar, ProgressStyle};
 use std::io::Write;
@@ -75,9 +75,9 @@ impl Progress {
     }
 
     /// Prints folders that were not listed.
-    pub(crate) fn print_unvisited(&mut self, folders: &[trailhose::object::ObjectRef]) {
+    pub(crate) fn print_unvisited(&mut self, folders: &[trailhose::object::ObjectRef], cause: UnvisitedCause) {
         for folder in folders {
-            if let Some(line) = self.not_ingested.note(NotIngested::unvisited(folder)) {
+            if let Some(line) = self.not_ingested.note(NotIngested::unvisited(folder, cause)) {
                 self.line(&line);
             }
         }

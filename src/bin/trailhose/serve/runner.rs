@@ -183,7 +183,8 @@ impl RunnerParts {
         let delivery = self.delivery().await?;
         let Some(OpenedDelivery { delivery, .. }) = &*delivery else { return Err("the destination is closed".into()) };
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let sync = sync_run(&self.plan, delivery, &planned, opened, memory.look_back.start(today), None);
+        let look_back_from = memory.look_back.start(today);
+        let sync = sync_run(&self.plan, delivery, &planned, opened, look_back_from, None);
         let progress = &mut memory.progress;
         progress.start_round();
         let mut on_event = |event: SyncEvent<'_>| {
@@ -194,10 +195,12 @@ impl RunnerParts {
         };
         let report = sync.run(halt, &mut on_event).await;
         progress.end();
-        progress.print_unvisited(&report.unvisited_names);
+        let end = SourceEnd::of(&report, &planned, look_back_from.is_some());
+        if let Some(cause) = end.unvisited {
+            progress.print_unvisited(&report.unvisited_names, cause);
+        }
         progress.not_ingested.rest().iter().for_each(|line| progress.line(line));
-        let end = SourceEnd::of(&report);
-        memory.look_back.add_round(today, end.newest_day, end.is_clean);
+        end.add_to(&mut memory.look_back, today);
         Ok(report)
     }
 }

@@ -13,12 +13,20 @@ pub(crate) struct LookBack {
     newest: Option<Date>,
     /// The newest day of all logs listed by the end of the last clean round; `Date::MIN` if no log was listed.
     clean: Option<Date>,
+    /// Whether every round scans everything.
+    is_off: bool,
 }
 
 impl LookBack {
     /// Returns the day from which the plan's look-back is subtracted; `None` if the next round scans everything.
     pub(crate) fn start(&self, today: Date) -> Option<Date> {
-        Some(self.clean?.min(today))
+        if self.is_off { None } else { Some(self.clean?.min(today)) }
+    }
+
+    /// Lets all later rounds scan everything. Listing a folder of this machine costs no requests, so its files outside
+    /// CloudTrail's layout, which have no day, are read in every round once there are some.
+    pub(crate) fn switch_off(&mut self) {
+        self.is_off = true;
     }
 
     /// Adds a round of the source that started on the day `today` and listed logs up to the day `newest`. After a clean round,

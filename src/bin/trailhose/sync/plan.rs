@@ -60,6 +60,13 @@ pub(crate) struct PlannedSource {
     pub(crate) allow_empty: bool,
 }
 
+impl PlannedSource {
+    /// Returns whether the user selects days, accounts, kinds or regions.
+    pub(crate) fn selects(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || !self.filters.is_all()
+    }
+}
+
 /// Destination and ledger, with their options.
 #[derive(Debug)]
 pub(crate) struct DeliverySettings {

@@ -2,13 +2,15 @@
 
 use super::empty::EmptySource;
 use super::keep::KeptDays;
+use super::look_back::LookBack;
 use super::open_sources::{self, FailedSource, RoundSource};
 use super::output::OutputFiles;
 use super::plan::{PlannedSource, SyncPlan};
-use crate::args::{Dest, LedgerLocation};
+use crate::args::{Dest, LedgerLocation, Location};
 use crate::components::{self, Aws, Delivery, OpenedSource};
 use crate::followers::{FollowedFolder, FollowerView};
 use crate::inventory;
+use crate::not_ingested::UnvisitedCause;
 use crate::progress::Progress;
 use crate::summary::error_word;
 use crate::text::one_line;
@@ -46,12 +48,28 @@ pub(crate) struct SourceEnd {
     pub(crate) newest_day: Option<Date>,
     /// Whether it was processed to its end, without failed or deferred objects.
     pub(crate) is_clean: bool,
+    /// Why folders were not listed, if there are some.
+    pub(crate) unvisited: Option<UnvisitedCause>,
 }
 
 impl SourceEnd {
-    pub(crate) fn of(report: &SyncReport) -> Self {
+    /// Returns the end of a round of this source. `is_look_back`: whether the round looked back a few days.
+    pub(crate) fn of(report: &SyncReport, planned: &PlannedSource, is_look_back: bool) -> Self {
         let is_clean = report.completion == Completion::Complete && report.tally.failed + report.tally.deferred == 0;
-        Self { newest_day: report.newest_day, is_clean }
+        let cause = match &planned.location {
+            _ if planned.selects() || !is_look_back => UnvisitedCause::Selection,
+            Location::Path(_) => UnvisitedCause::ReadNext,
+            Location::S3 { .. } => UnvisitedCause::LookBack,
+        };
+        Self { newest_day: report.newest_day, is_clean, unvisited: (report.unvisited > 0).then_some(cause) }
+    }
+
+    /// Adds the round to the look-back of its source.
+    pub(crate) fn add_to(self, look_back: &mut LookBack, today: Date) {
+        look_back.add_round(today, self.newest_day, self.is_clean);
+        if self.unvisited == Some(UnvisitedCause::ReadNext) {
+            look_back.switch_off();
+        }
     }
 }
 
@@ -133,6 +151,7 @@ impl Components {
             }
         }
         let mut ends = vec![None; self.sources.len()];
+        let mut unvisited = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
             let look_back_from = look_back_from.get(index).copied().flatten();
             let mut report = match &source.opened {
@@ -146,7 +165,11 @@ impl Components {
             if look_back_from.is_none() && !source.planned.allow_empty {
                 empty.extend(EmptySource::of(&source.planned, plan.all_files, &report));
             }
-            ends[index] = Some(SourceEnd::of(&report));
+            let end = SourceEnd::of(&report, &source.planned, look_back_from.is_some());
+            if let Some(cause) = end.unvisited {
+                unvisited.push((report.unvisited_names.clone(), cause));
+            }
+            ends[index] = Some(end);
             if let Completion::Aborted(reason) = &mut report.completion {
                 let failure = source.failed(reason);
                 if self.sources.len() > 1 {
@@ -160,7 +183,7 @@ impl Components {
             }
         }
         progress.end();
-        progress.print_unvisited(&ended.unvisited_names);
+        unvisited.iter().for_each(|(names, cause)| progress.print_unvisited(names, *cause));
         progress.not_ingested.rest().iter().for_each(|line| progress.line(line));
         let not_rebuilt = self.output.not_rebuilt(&self.delivery).await;
         Round { report: ended, empty, failed, ends, not_rebuilt, followers: followers(plan) }
@@ -188,7 +211,11 @@ pub(crate) fn sync_run(
     };
     let selection = match look_back_from {
         // The name of a file that is not a log does not contain its day.
-        Some(day) if !plan.all_files => full.looking_back(day, plan.look_back),
+        Some(day) if !plan.all_files => ObjectSelection {
+            // Without list requests, every round looks for logs outside of the day folders.
+            is_look_back: matches!(planned.location, Location::S3 { .. }),
+            ..full.looking_back(day, plan.look_back)
+        },
         _ => full,
     };
     SyncRun {

@@ -8,7 +8,7 @@
 
 use super::look_back::LookBack;
 use super::plan::SyncPlan;
-use super::round::{Components, Round, SourceEnd};
+use super::round::{Components, Round};
 use super::{Print, summary};
 use crate::detection_counts::DetectionCounts;
 use crate::interrupt;
@@ -80,8 +80,8 @@ pub(super) async fn run(
                     print_line(&format!("round {round}: no new objects; running"), print);
                 }
                 for (look_back, end) in look_backs.iter_mut().zip(&result.ends) {
-                    if let Some(SourceEnd { newest_day, is_clean }) = *end {
-                        look_back.add_round(today, newest_day, is_clean);
+                    if let Some(end) = *end {
+                        end.add_to(look_back, today);
                     }
                 }
                 aborted = matches!(ended.completion, Completion::Aborted(_));
