@@ -26,6 +26,7 @@ use crate::source::{Source, SourceError};
 use day_files::{DayFiles, FileLimits, FinishedFile};
 use jiff::civil::Date;
 use record::{BatchState, CompactedBatch, DayRecord, InputFile, OutputFile, new_id};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,6 +48,22 @@ pub enum CompactError {
          command again"
     )]
     Replaced(String, String),
+    /// Files of an interrupted run were deleted before their events were in a Parquet file.
+    #[error(
+        "{first} is missing ({count} in total): a run that was interrupted had not written all of their events. Its Parquet \
+         files are kept. Restore the files; or, to give up their other events, delete the record {record}, after moving the \
+         Parquet files whose names start with {arrived} away, and run the command again"
+    )]
+    MissingInputs {
+        /// The key of the first file.
+        first: String,
+        /// The number of missing files.
+        count: usize,
+        /// The day on which the files arrived.
+        arrived: Date,
+        /// The record of the day.
+        record: String,
+    },
     /// The record of the day cannot be understood.
     #[error("the record {0} is invalid: {1}")]
     Record(String, String),
@@ -206,7 +223,8 @@ impl LakeCompaction {
         Ok(done)
     }
 
-    /// Reads the record of a day. Takes over an interrupted batch for the run with this ID, and removes its files.
+    /// Reads the record of a day. Takes over an interrupted batch for the run with this ID, and removes its files, unless they
+    /// are the only copy of the events.
     async fn start(
         &self,
         arrived: Date,
@@ -218,6 +236,22 @@ impl LakeCompaction {
         // Only the last batch can be incomplete.
         let interrupted = record.batches.last_mut().filter(|batch| batch.state == BatchState::Publishing);
         let Some(batch) = interrupted else { return Ok(RecordStart { record, version, replaced: Vec::new() }) };
+        let missing = self.missing_inputs(arrived, batch).await?;
+        if let Some(first) = missing.first() {
+            if !self.is_published(batch).await? {
+                let (first, count, record) = (first.clone(), missing.len(), DayRecord::key(arrived));
+                return Err(CompactError::MissingInputs { first, count, arrived, record });
+            }
+            // The ID stays, so the run that wrote the batch, if it is still in progress, does not remove these files.
+            batch.state = BatchState::Complete;
+            let replaced = std::mem::take(&mut batch.replaced);
+            if !dry_run {
+                self.remove(&replaced).await?;
+                done.removed_files = replaced.len() as u64;
+                version = Some(self.write_record(arrived, &record, version.as_deref()).await?);
+            }
+            return Ok(RecordStart { record, version, replaced: Vec::new() });
+        }
         let mut replaced = std::mem::take(&mut batch.replaced);
         replaced.extend(batch.outputs.iter().map(|output| output.key.clone()));
         replaced.sort_unstable();
@@ -233,6 +267,29 @@ impl LakeCompaction {
         }
         record.batches.pop();
         Ok(RecordStart { record, version, replaced })
+    }
+
+    /// Returns the keys of the files of a batch that are not in the lake any more, for example because they expired.
+    async fn missing_inputs(&self, arrived: Date, batch: &CompactedBatch) -> Result<Vec<String>, CompactError> {
+        let mut missing: BTreeSet<&str> = batch.inputs.iter().map(|input| input.key.as_str()).collect();
+        let prefix = format!("{}dt={arrived}/", self.events);
+        let mut pages = ListingPages::new(&*self.source, &self.bucket, &prefix, None);
+        while let Some(page) = pages.next().await? {
+            for object in page.complete()?.objects {
+                missing.remove(object.key.as_str());
+            }
+        }
+        Ok(missing.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Returns whether every Parquet file of a batch exists with its length.
+    async fn is_published(&self, batch: &CompactedBatch) -> Result<bool, CompactError> {
+        for output in &batch.outputs {
+            if self.destination.length(&output.key).await? != Some(output.bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn remove(&self, keys: &[String]) -> Result<(), CompactError> {

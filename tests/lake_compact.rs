@@ -166,6 +166,34 @@ fn interrupted_compaction_is_repeated_without_duplicates() {
     assert_eq!(lake.compare(), 386);
 }
 
+/// The files of the lake expire. Then the Parquet files of an interrupted run are the only copy of the events.
+#[test]
+fn files_of_an_interrupted_run_are_kept_if_the_lake_has_lost_its_files() {
+    let lake = Lake::new();
+    assert_eq!(lake.compact(&[]).code(), 0);
+    let record = lake.record("2026-03-01");
+    let mut content: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    content["batches"][0]["state"] = "publishing".into();
+    std::fs::write(&record, content.to_string()).unwrap();
+    let expired = lake.path("2026-03-01", "one");
+    let kept = std::fs::read(&expired).unwrap();
+    std::fs::remove_file(&expired).unwrap();
+    let before = lake.parquet();
+    // Not all files of the interrupted run exist: nothing is removed.
+    let output = lake.dest.path().join(content["batches"][0]["outputs"][0]["key"].as_str().unwrap());
+    let aside = lake.dest.path().join("aside");
+    std::fs::rename(&output, &aside).unwrap();
+    let refused = lake.compact(&[]);
+    assert_eq!((refused.code(), lake.parquet().len()), (1, before.len() - 1), "{refused:?}");
+    assert!(refused.err().contains("events/dt=2026-03-01/one.jsonl.gz is missing (1 in total)"), "{}", refused.err());
+    // All exist: the interrupted run is completed.
+    std::fs::rename(&aside, &output).unwrap();
+    let completed = lake.compact(&[]);
+    assert_eq!((completed.code(), lake.parquet()), (0, before), "{completed:?}");
+    std::fs::write(&expired, kept).unwrap();
+    assert_eq!(lake.compare(), 385);
+}
+
 #[test]
 fn compaction_that_is_killed_anywhere_is_completed_by_the_next_one() {
     let lake = Lake::new();

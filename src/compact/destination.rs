@@ -39,6 +39,12 @@ pub trait CompactDestination: Send + Sync + Debug {
     /// It cannot be written.
     async fn publish(&self, key: &str, file: &Path) -> Result<(), CompactError>;
 
+    /// Returns the length of a file in bytes. `None` if it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be examined.
+    async fn length(&self, key: &str) -> Result<Option<u64>, CompactError>;
+
     /// Removes a file if it exists.
     ///
     /// # Errors
@@ -114,6 +120,15 @@ impl CompactDestination for FolderDestination {
 
     async fn publish(&self, key: &str, file: &Path) -> Result<(), CompactError> {
         self.store(key, |to| std::io::copy(&mut File::open(file)?, to).map(drop))
+    }
+
+    async fn length(&self, key: &str) -> Result<Option<u64>, CompactError> {
+        let path = self.root.join(key);
+        match std::fs::metadata(&path) {
+            Ok(file) => Ok(Some(file.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(destination_error(&path, &error)),
+        }
     }
 
     async fn remove(&self, key: &str) -> Result<(), CompactError> {
@@ -199,6 +214,14 @@ impl CompactDestination for BucketDestination {
         match put.content_type("application/vnd.apache.parquet").body(body).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.error("write", key, &aws::failure(&error), "s3:PutObject")),
+        }
+    }
+
+    async fn length(&self, key: &str) -> Result<Option<u64>, CompactError> {
+        match self.client.head_object().bucket(&self.bucket).key(self.key(key)).send().await {
+            Ok(head) => Ok(head.content_length().and_then(|length| u64::try_from(length).ok())),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
+            Err(error) => Err(self.error("examine", key, &aws::failure(&error), "s3:GetObject and s3:ListBucket")),
         }
     }
 

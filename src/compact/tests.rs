@@ -77,6 +77,10 @@ impl CompactDestination for TestBucket {
         Ok(())
     }
 
+    async fn length(&self, key: &str) -> Result<Option<u64>, CompactError> {
+        Ok(self.objects.lock().unwrap().get(key).map(|(bytes, _)| bytes.len() as u64))
+    }
+
     async fn remove(&self, key: &str) -> Result<(), CompactError> {
         self.objects.lock().unwrap().remove(key);
         self.reached(Stop::AfterRemove).await;
