@@ -234,3 +234,23 @@ fn day_and_age_are_checked() {
     let kept = delivered.prune(&["--older-than", "9999w", "--yes"]);
     assert_eq!((kept.code(), &kept.json()["files"]), (0, &0.into()), "{kept:?}");
 }
+
+/// A forward that was added to the settings, or whose position was lost, has read nothing.
+#[test]
+fn files_are_kept_for_a_forward_of_the_settings_that_has_not_run() {
+    let delivered = delivered();
+    let home = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "dest = {:?}\n[[source]]\nfolder = {:?}\n[[forward]]\nname = \"siem\"\nurl = \"https://siem.example/\"\n",
+        delivered.out.path(),
+        delivered.bucket.path()
+    );
+    std::fs::write(home.path().join("trailhose.toml"), settings).unwrap();
+    let mut prune = laptop::trailhose();
+    let prune = prune.current_dir(home.path()).args(["prune", text(delivered.out.path())]);
+    let refused = Ran(prune.args(["--before", "2026-11-03", "--yes"]).output().unwrap());
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    let said = refused.out() + &refused.err();
+    assert!(said.contains("forward-siem has not read"), "{said}");
+    assert_eq!(delivered.prune(&["--before", "2026-11-03", "--yes", "--ignore-follower", "forward-siem"]).code(), 0);
+}

@@ -1,15 +1,18 @@
 //! `trailhose prune`: deletes the delivered files of past days.
 
-use crate::args::PruneArgs;
+use crate::args::{Dest, PruneArgs};
 use crate::followers::FollowedFolder;
 use crate::ledger::confirm::confirmed;
 use crate::print::{print, print_json};
+use crate::settings::Settings;
 use crate::table::Table;
 use crate::text::{counted, one_line};
 use indicatif::HumanBytes;
 use serde::Serialize;
+use trailhose::follow;
 use trailhose::retention::{self, RetentionPlan, UnreadByFollower};
 use trailhose::sink::jsonl::PrunedFiles;
+use trailhose::state::StateDatabase;
 
 /// Exit code: refused, not confirmed, or incomplete.
 const NOT_DONE: u8 = 1;
@@ -66,6 +69,9 @@ pub(crate) async fn run(args: PruneArgs) -> Result<u8, String> {
     let before = args.first_kept_day().ok_or("--before or --older-than is missing")?;
     let followed = FollowedFolder::open(&args.dest)?;
     let state = if args.dry_run { followed.state_read_only() } else { followed.state() }?;
+    if !args.dry_run {
+        register_followers(&followed, &state)?;
+    }
     let planned = || {
         let plan = RetentionPlan::new(&followed.segments, &state, before, &args.ignore_follower);
         plan.map_err(|error| error.to_string())
@@ -112,6 +118,20 @@ pub(crate) async fn run(args: PruneArgs) -> Result<u8, String> {
         not_deleted.into_iter().map(|(path, reason)| NotDeleted { path: path.display().to_string(), reason }).collect();
     show(&report, &plan, args.json);
     Ok(if report.not_deleted.is_empty() { 0 } else { NOT_DONE })
+}
+
+/// Registers the followers that the settings of this folder configure, as a sync does. One that has not run yet, or whose
+/// position was lost, has read nothing.
+fn register_followers(followed: &FollowedFolder, state: &StateDatabase) -> Result<(), String> {
+    let Some(settings) = Settings::find(None)? else { return Ok(()) };
+    let is_dest = match &settings.dest {
+        Some(Dest::Folder(dest)) => dest.canonicalize().ok() == followed.segments.root().canonicalize().ok(),
+        _ => false,
+    };
+    for name in settings.follower_names().iter().filter(|_| is_dest) {
+        follow::register(name, &followed.segments, state).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 fn show(report: &PruneReport, plan: &RetentionPlan, json: bool) {

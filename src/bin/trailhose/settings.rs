@@ -171,6 +171,19 @@ impl Settings {
         }
     }
 
+    /// Returns the names of the followers that these settings configure.
+    pub(crate) fn follower_names(&self) -> Vec<String> {
+        #[cfg(feature = "forward")]
+        let forwards = self.forwards.iter().map(|forward| trailhose::forward::follower_name(&forward.name));
+        #[cfg(not(feature = "forward"))]
+        let forwards = std::iter::empty();
+        #[cfg(feature = "detect")]
+        let detection = self.detect.is_some().then(|| trailhose::detect::FOLLOWER.to_owned());
+        #[cfg(not(feature = "detect"))]
+        let detection = None;
+        forwards.chain(detection).collect()
+    }
+
     /// Parses the text of a settings file.
     ///
     /// # Errors
