@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use walk::{Walk, WalkStep};
+use walk::{Walk, WalkFailure, WalkStep};
 
 /// Number of consecutive objects for which the source does not answer or throttles the requests. After that many, one
 /// list request decides whether the source can be reached. Failures of single objects, such as a missing permission for
@@ -116,6 +116,8 @@ pub struct SyncReport {
     pub newest_day: Option<Date>,
     /// How the run ended.
     pub completion: Completion,
+    /// Whether the run was aborted because of the ledger or the sink, and not because of its source.
+    pub has_delivery_failed: bool,
 }
 
 /// How a run ended.
@@ -140,6 +142,7 @@ impl SyncReport {
         self.unvisited += other.unvisited;
         self.unvisited_names.extend(other.unvisited_names);
         self.newest_day = self.newest_day.max(other.newest_day);
+        self.has_delivery_failed |= other.has_delivery_failed;
         self.completion = match (std::mem::take(&mut self.completion), other.completion) {
             (Completion::Aborted(one), Completion::Aborted(other)) => Completion::Aborted(format!("{one}; {other}")),
             (aborted @ Completion::Aborted(_), _) | (_, aborted @ Completion::Aborted(_)) => aborted,
@@ -220,7 +223,10 @@ impl SyncRun {
                         run.add_unlisted(unlisted);
                         run.listing_ended(progress);
                     }
-                    Some(Err(reason)) => run.stop(Completion::Aborted(reason)),
+                    Some(Err(WalkFailure { reason, concerns_ledger })) => {
+                        run.report.has_delivery_failed |= concerns_ledger;
+                        run.stop(Completion::Aborted(reason));
+                    }
                     None => match walking.join_next().await {
                         Some(Err(panic)) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
                         _ => run.stop(Completion::Aborted("the listing task ended unexpectedly".into())),
@@ -400,6 +406,7 @@ impl SyncState<'_> {
     /// answer for many objects in a row.
     fn object_failed(&mut self, failure: &IngestError) {
         if !retry::is_object_specific(failure) {
+            self.report.has_delivery_failed |= !matches!(failure, IngestError::Source(_));
             return self.stop(Completion::Aborted(failure.to_string()));
         }
         if let IngestError::Source(SourceError::Unreachable(_)) = failure {
@@ -449,6 +456,7 @@ impl SyncState<'_> {
         if let Err(error) = self.ingest.sink.flush().await {
             // Overrides any other reason: the objects since the last checkpoint are rolled back.
             self.report.completion = Completion::Aborted(format!("deliver: {error}"));
+            self.report.has_delivery_failed = true;
         }
         (self.report.tally, self.report.rolled_back) = self.tally.finish(self.ingest.sink.checkpoints());
         self.report

@@ -55,6 +55,14 @@ pub(super) enum WalkStep {
 /// The progress of discovery, and what could not be listed.
 type Walked = (DiscoveryProgress, Vec<UnlistedEntry>);
 
+/// Why a walk ended before the end of the listing.
+#[derive(Debug)]
+pub(super) struct WalkFailure {
+    pub(super) reason: String,
+    /// Whether the ledger failed, and not the listing.
+    pub(super) concerns_ledger: bool,
+}
+
 /// Reasons for stopping a walk early.
 enum WalkAbort {
     Listing(ListingError),
@@ -83,7 +91,7 @@ impl From<StoreError> for WalkAbort {
 
 impl Walk {
     /// Sends all pages, and then either the end or the error that stopped the walk.
-    pub(super) async fn run(mut self, steps: Sender<Result<WalkStep, String>>) {
+    pub(super) async fn run(mut self, steps: Sender<Result<WalkStep, WalkFailure>>) {
         let pages = self.pages.take();
         let result = match pages {
             Some(mut pages) => self.walk_known(&mut pages, &steps).await,
@@ -92,14 +100,18 @@ impl Walk {
         let last = match result {
             Ok((progress, unlisted)) => Ok(WalkStep::End(progress, unlisted)),
             Err(WalkAbort::Dropped) => return,
-            Err(WalkAbort::Listing(error)) => Err(format!("listing failed: {error}")),
-            Err(WalkAbort::Ledger(error)) => Err(format!("ledger: {error}")),
+            Err(WalkAbort::Listing(error)) => {
+                Err(WalkFailure { reason: format!("listing failed: {error}"), concerns_ledger: false })
+            }
+            Err(WalkAbort::Ledger(error)) => {
+                Err(WalkFailure { reason: format!("ledger: {error}"), concerns_ledger: true })
+            }
         };
         // Sending fails only if the receiver was dropped, and then the result is not needed.
         let _ = steps.send(last).await;
     }
 
-    async fn walk(&self, steps: &Sender<Result<WalkStep, String>>) -> Result<Walked, WalkAbort> {
+    async fn walk(&self, steps: &Sender<Result<WalkStep, WalkFailure>>) -> Result<Walked, WalkAbort> {
         let request = self.selection.discovery_request(&self.bucket, &self.prefix, self.listings);
         let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
         let tolerant = Arc::new(TolerantSource {
@@ -126,7 +138,7 @@ impl Walk {
         &self,
         source: &dyn Source,
         item: DiscoveryItem,
-        steps: &Sender<Result<WalkStep, String>>,
+        steps: &Sender<Result<WalkStep, WalkFailure>>,
     ) -> Result<(), WalkAbort> {
         let unit = match item {
             DiscoveryItem::Objects(unit, objects) => return self.reconcile_page(&unit, objects, steps).await,
@@ -139,7 +151,7 @@ impl Walk {
     async fn walk_known(
         &self,
         pages: &mut Pages,
-        steps: &Sender<Result<WalkStep, String>>,
+        steps: &Sender<Result<WalkStep, WalkFailure>>,
     ) -> Result<Walked, WalkAbort> {
         let request = self.selection.discovery_request(&self.bucket, &self.prefix, 1);
         let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
@@ -151,7 +163,7 @@ impl Walk {
         &self,
         unit: &Unit,
         pages: &mut dyn ObjectPages,
-        steps: &Sender<Result<WalkStep, String>>,
+        steps: &Sender<Result<WalkStep, WalkFailure>>,
     ) -> Result<(), WalkAbort> {
         let mut page = pages.next().await?;
         while let Some(listed) = page {
@@ -167,7 +179,7 @@ impl Walk {
         &self,
         unit: &Unit,
         mut listed: Vec<ObjectRef>,
-        steps: &Sender<Result<WalkStep, String>>,
+        steps: &Sender<Result<WalkStep, WalkFailure>>,
     ) -> Result<(), WalkAbort> {
         listed.retain(|at| !self.selection.is_excluded(&at.key));
         let mut backoff = Backoff::new(self.pace, fastrand::f64);

@@ -27,6 +27,9 @@ use trailhose::sync::{Completion, SyncEvent, SyncReport};
 /// The time between two checks of the delivered files, and between two deletions of old ones.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(600);
 
+/// The time after which runs wait for the check and the deletion, for example because a slow listing is always in progress.
+const MAINTENANCE_LIMIT: Duration = Duration::from_secs(6 * 3_600);
+
 /// What is remembered between the runs of a source.
 struct SourceMemory {
     /// The settings of the source that was read. A source that was deleted during its run, and added again with the same ID, may
@@ -72,7 +75,6 @@ struct OpenedDelivery {
     delivery: Delivery,
     output: OutputFiles,
     kept: KeptDays,
-    maintained: Instant,
 }
 
 /// Reads sources. Each run has a thread of its own. The tasks that read its objects run on the threads of the runtime.
@@ -88,6 +90,8 @@ struct RunnerParts {
     usage: Arc<SourceCounters>,
     /// Locked for reading by each run. It is opened again after an error, when no run is in progress.
     delivery: RwLock<Option<OpenedDelivery>>,
+    /// When the delivered files were checked last, and old ones deleted.
+    maintained: Mutex<Instant>,
     memories: SourceMemories,
 }
 
@@ -109,6 +113,7 @@ impl SyncRunner {
             aws: Aws::default(),
             usage: Arc::default(),
             delivery: RwLock::default(),
+            maintained: Mutex::new(Instant::now()),
             memories: SourceMemories::default(),
         };
         drop(parts.delivery().await?);
@@ -130,25 +135,34 @@ impl RunnerParts {
             if closed.is_none() {
                 let delivery = components::delivery(&self.plan.delivery, &self.aws).await?;
                 let output = OutputFiles::open(&delivery, false, &[]).await?;
-                let (kept, maintained) = (KeptDays::default(), Instant::now());
-                *closed = Some(OpenedDelivery { delivery, output, kept, maintained });
+                *closed = Some(OpenedDelivery { delivery, output, kept: KeptDays::default() });
             }
         }
     }
 
-    /// Checks the delivered files and deletes old ones, if no run is in progress and some time has passed.
+    /// Checks the delivered files and deletes old ones, if some time has passed. Waits until no run is in progress only if much
+    /// time has passed, because no run starts while it waits.
     async fn maintain(&self, is_start: bool) {
-        let Ok(mut opened) = self.delivery.try_write() else { return };
-        let Some(opened) = opened.as_mut() else { return };
-        if !is_start && opened.maintained.elapsed() < MAINTENANCE_INTERVAL {
+        let since = self.maintained().elapsed();
+        if !is_start && since < MAINTENANCE_INTERVAL {
             return;
         }
-        opened.maintained = Instant::now();
+        let mut opened = match self.delivery.try_write() {
+            Ok(opened) => opened,
+            Err(_) if since < MAINTENANCE_LIMIT => return,
+            Err(_) => self.delivery.write().await,
+        };
+        let Some(opened) = opened.as_mut() else { return };
+        *self.maintained() = Instant::now();
         let progress = Progress::new(true, false);
         if !is_start && let Err(error) = opened.output.check(&opened.delivery).await {
             progress.line(&format!("cannot check the delivered files: {error}"));
         }
         opened.kept.apply(&self.plan, &opened.delivery, &progress).await;
+    }
+
+    fn maintained(&self) -> MutexGuard<'_, Instant> {
+        self.maintained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the destination if no run is in progress, so that the next run opens it again.
@@ -209,6 +223,8 @@ impl RunnerParts {
     async fn run(&self, source: &ScheduledSource, halt: watch::Receiver<bool>, counts: &LiveCounts) -> FinishedRun {
         let mut memory = self.memories.take(&source.id, &source.settings);
         let read = self.read(source, &mut memory, halt, counts).await;
+        // A destination that cannot be opened is not open.
+        let has_delivery_failed = read.as_ref().is_ok_and(|report| report.has_delivery_failed);
         let run = match read {
             Ok(report) => finished(report),
             Err(reason) => {
@@ -218,9 +234,10 @@ impl RunnerParts {
         };
         if let Some(error) = &run.error {
             memory.progress.line(&format!("{}: source {}: {error}", crate::summary::error_word(), source.id));
-            // The next run opens the source again, and also the destination if the error is not that of single objects.
+            // The next run opens the source again. The destination is closed only if it failed: while it is closed, another
+            // process can use the ledger.
             memory.opened = None;
-            if run.failed_objects == 0 {
+            if has_delivery_failed {
                 self.close();
             }
         } else if run.counts.objects > 0 {
