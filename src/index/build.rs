@@ -60,10 +60,9 @@ impl IndexBuild {
         if rebuild || !Index::is_current(path)? {
             follow::reset_locked(&lock, FOLLOWER, segments, state, false)?;
         }
-        let mut index = Index::open(path, rebuild)?;
-        let retained = segments.retained_files()?;
-        index.retain_files(&retained)?;
-        Ok(Self { follower: IndexFollower(index), lock })
+        let mut build = Self { follower: IndexFollower(Index::open(path, rebuild)?), lock };
+        build.retain(segments)?;
+        Ok(build)
     }
 
     /// Adds every committed event that the index lacks. See [`follow::follow`].
@@ -78,6 +77,16 @@ impl IndexBuild {
         each: &(dyn Fn(&FollowProgress) + Sync),
     ) -> Result<FollowProgress, FollowError> {
         follow::follow_locked(&self.lock, &mut self.follower, segments, state, stop, each).await
+    }
+
+    /// Removes the events of files that a prune or a rebuild deleted.
+    ///
+    /// # Errors
+    /// Errors of the record and of SQLite.
+    pub fn retain(&mut self, segments: &CommittedSegments) -> Result<(), IndexBuildError> {
+        let retained = segments.retained_files()?;
+        self.follower.0.retain_files(&retained)?;
+        Ok(())
     }
 
     /// Returns the index.

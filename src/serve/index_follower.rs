@@ -6,11 +6,14 @@ use crate::sink::jsonl::CommittedSegments;
 use crate::state::StateDatabase;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// The time between two reads of the segments.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The time between two removals of the events of pruned files.
+const RETAIN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The time until the next attempt after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
@@ -24,12 +27,17 @@ pub(super) async fn follow_index(
     mut ends: watch::Receiver<bool>,
 ) {
     let mut opened: Option<IndexBuild> = None;
+    let mut retained = Instant::now();
     let mut last_error = String::new();
     loop {
         // Everything that is committed before this point is read below.
         let is_last = *ends.borrow();
         let mut pause = PAUSE;
-        let followed = follow_once(&segments, &state, path, &mut opened).await;
+        let mut followed = follow_once(&segments, &state, path, &mut opened).await;
+        if let Some(build) = opened.as_mut().filter(|_| followed.is_ok() && retained.elapsed() >= RETAIN_INTERVAL) {
+            followed = build.retain(&segments).map_err(|error| error.to_string());
+            retained = Instant::now();
+        }
         if let Err(error) = &followed {
             opened = None;
             pause = PAUSE_AFTER_ERROR;
