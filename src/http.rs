@@ -25,6 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// The time limit of a request, from the resolution of the name to the end of the response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -269,14 +270,13 @@ impl HttpClient {
             let value = HeaderValue::from_str(value).map_err(|_| invalid(name))?;
             request.headers_mut().insert(header, value);
         }
-        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(SendError::Timeout(self.timeout)),
-        }
+        self.exchange(request).await
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<HttpReply, SendError> {
-        let response = self.client.request(request).await.map_err(|error| {
+        let deadline = Instant::now() + self.timeout;
+        let response = timeout_at(deadline, self.client.request(request)).await;
+        let response = response.map_err(|_| SendError::Timeout(self.timeout))?.map_err(|error| {
             let refused = crate::aws::causes(&error).find_map(|cause| cause.downcast_ref::<address::NotPublic>());
             if let Some(refused) = refused {
                 return SendError::Address(refused.0);
@@ -291,11 +291,11 @@ impl HttpClient {
         let mut stream = response.into_body();
         let mut body = Vec::new();
         let is_complete = loop {
-            let frame = match stream.frame().await {
-                None => break true,
-                // The connection ended. The status is known, and often nothing else is needed.
-                Some(Err(_)) => break false,
-                Some(Ok(frame)) => frame,
+            let frame = match timeout_at(deadline, stream.frame()).await {
+                Ok(None) => break true,
+                // The connection or the time ended. The status is known, and often nothing else is needed.
+                Ok(Some(Err(_))) | Err(_) => break false,
+                Ok(Some(Ok(frame))) => frame,
             };
             let Some(chunk) = frame.data_ref() else { continue };
             body.extend_from_slice(&chunk[..chunk.len().min(self.max_response - body.len())]);

@@ -213,7 +213,12 @@ impl ForwardFollower {
                 Settled::Refused(..) if events.len() > 1 => halve(events, &mut pending),
                 Settled::TooLarge(response) => self.quarantine_all(&events, 413, &response, true)?,
                 Settled::Refused(status, response) => self.quarantine_all(&events, status, &response, true)?,
-                Settled::PartlyRefused(response) => self.quarantine_all(&events, 200, &response, false)?,
+                Settled::PartlyRefused(response) => {
+                    // Each such request counts as one refusal, because it is unknown which events are refused.
+                    let (first, others) = events.split_at(1);
+                    self.quarantine_all(first, 200, &response, true)?;
+                    self.quarantine_all(others, 200, &response, false)?;
+                }
                 Settled::Items(items) => {
                     // A request that accepts an event shows that each refusal concerns a single event.
                     let is_limited = !items.contains(&ItemOutcome::Accepted);

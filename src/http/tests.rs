@@ -112,6 +112,21 @@ async fn body_that_ends_early_is_not_complete() {
     }
 }
 
+/// The status is the answer. A receiver that never ends its body would otherwise get the same request forever.
+#[tokio::test]
+async fn status_counts_if_the_body_does_not_end_in_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/hook", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut vec![0; 4_096]).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\na").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let reply = post(&url, &HttpClient::new(true).with_timeout(Duration::from_millis(200))).await.unwrap();
+    assert_eq!((reply.status, &*reply.body, reply.is_complete), (200, &b"a"[..], false));
+}
+
 #[tokio::test]
 async fn lost_and_late_responses_are_errors() {
     let (closes, requests) = server(Vec::new(), Duration::ZERO).await;

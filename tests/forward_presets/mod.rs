@@ -378,6 +378,22 @@ async fn log_records_conform_to_the_schema_and_keep_the_bytes() {
     }
 }
 
+/// A receiver that rejects a part of every request does not fill the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn partly_rejected_requests_in_a_row_stop_the_forward() {
+    let delivered = Delivered::new(60);
+    let body = b"{\"partialSuccess\":{\"rejectedLogRecords\":\"1\"}}".to_vec();
+    let receiver = Receiver::start(Answer::Reply(200, Vec::new(), body)).await;
+    let config = ForwardConfig {
+        preset: Preset::Otlp(OtlpEncoding::Json),
+        limits: limits(2),
+        ..ForwardConfig::new("siem", &receiver.url)
+    };
+    let report = delivered.drain(config).await;
+    assert_eq!((report.refused, receiver.requests().len()), (20, 11), "{:?}", report.error);
+    assert!(report.error.is_some_and(|error| error.contains("10 events in a row were refused")));
+}
+
 /// The body that is lost could contain the number of rejected log records.
 #[tokio::test(flavor = "multi_thread")]
 async fn log_records_are_sent_again_if_the_body_of_the_response_is_lost() {
