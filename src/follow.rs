@@ -44,6 +44,15 @@ pub trait Follower: Send {
     /// # Errors
     /// Why the batch is not acknowledged. The follower stops.
     async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String>;
+
+    /// Is called before a position is stored that no batch ends at, for example after segments without events for this follower.
+    /// By default, does nothing.
+    ///
+    /// # Errors
+    /// Why the position is not stored. The follower stops.
+    async fn advance(&mut self, _position: &Cursor) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Why a follower stopped.
@@ -195,14 +204,27 @@ pub async fn follow_locked(
             }
             NextBatch::Unreadable { segment, fault } => {
                 // Stores the position, so that what was omitted or dropped before this segment is not read again.
+                let position = reader.position().clone();
+                advance(follower, &position, &stored.cursor).await?;
                 save_position(&name, &mut stored, &mut counted, &reader, state)?;
                 return Err(unreadable(&name, segments, segment, fault));
             }
         }
     }
     // The position of the reader is also after segments without events for this follower.
+    let position = reader.position().clone();
+    advance(follower, &position, &stored.cursor).await?;
     save_position(&name, &mut stored, &mut counted, &reader, state)?;
     Ok(progress)
+}
+
+/// Calls [`Follower::advance`] with a position, if it is not the stored one.
+async fn advance(follower: &mut dyn Follower, position: &Cursor, stored: &Cursor) -> Result<(), FollowError> {
+    if position == stored {
+        return Ok(());
+    }
+    let advanced = follower.advance(position).await;
+    advanced.map_err(|reason| FollowError::Follower { name: follower.name().to_owned(), reason })
 }
 
 /// Stores the position of the reader, if it is after the stored one.

@@ -6,6 +6,7 @@
 
 mod build;
 mod lookup;
+mod progress;
 mod skipped;
 
 pub use crate::indexed_fields::IndexedFields;
@@ -16,7 +17,9 @@ use crate::event::EventId;
 use crate::follow::{BatchLimits, EventBatch, Follower};
 use crate::shell;
 use crate::sqlite_file::{self, NOT_SQLITE, VersionError};
+use crate::state::Cursor;
 use async_trait::async_trait;
+use progress::IndexMove;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -32,7 +35,7 @@ pub const FOLLOWER: &str = "index";
 const APPLICATION_ID: i32 = 0x7468_6978;
 
 /// The version of the tables and of the fields in them. An index of an older version is built again.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// `id` is the first 8 bytes of the event ID; the caller of a lookup compares the whole ID. The columns `name` to `error` are
 /// numbers of `texts`. An event without a valid time has the time NULL.
@@ -213,18 +216,20 @@ impl Index {
         removed.map_err(|source| sqlite_error(path, source))
     }
 
-    /// Adds the events of a batch in one transaction. The batch that was added last is not added again.
-    fn add(&mut self, batch: &EventBatch) -> Result<(), rusqlite::Error> {
+    /// Adds the events of a batch and stores the new position, in one transaction. The batch that was added last is not added
+    /// again.
+    fn add(&mut self, batch: &EventBatch, to: IndexMove<'_>) -> Result<(), rusqlite::Error> {
         let Self { connection, texts, .. } = self;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        to.store(&transaction)?;
         // If the acknowledgement of a batch was lost, the same batch is delivered again.
-        let Some(first) = batch.events.first() else { return Ok(()) };
+        let Some(first) = batch.events.first() else { return transaction.commit() };
         let batch_id = format!("{}:{}:{}", first.file, first.position.member, first.position.offset);
         let known: Option<String> = transaction
             .query_row("SELECT value FROM meta WHERE name = 'last_batch'", [], |row| row.get(0))
             .optional()?;
         if known.as_deref() == Some(&batch_id) {
-            return Ok(());
+            return transaction.commit();
         }
         transaction.execute("INSERT OR REPLACE INTO meta VALUES ('last_batch', ?1)", [&batch_id])?;
         for (number, path) in &batch.files {
@@ -357,7 +362,13 @@ fn newer(path: &Path, version: i32) -> IndexError {
 
 /// The follower that fills an index.
 #[derive(Debug)]
-pub struct IndexFollower(pub Index);
+pub(crate) struct IndexFollower {
+    index: Index,
+    /// The ID of the folder.
+    folder: String,
+    /// The position in the state database.
+    acknowledged: Cursor,
+}
 
 #[async_trait]
 impl Follower for IndexFollower {
@@ -370,6 +381,19 @@ impl Follower for IndexFollower {
     }
 
     async fn deliver(&mut self, batch: &EventBatch) -> Result<(), String> {
-        self.0.add(batch).map_err(|error| self.0.failed(error).to_string())
+        let Self { index, folder, acknowledged } = self;
+        let added = index.add(batch, IndexMove { folder, from: acknowledged, to: &batch.end });
+        added.map_err(|error| index.failed(error).to_string())?;
+        // If the acknowledgement fails, the follower stops, and its next run reads the position again.
+        *acknowledged = batch.end.clone();
+        Ok(())
+    }
+
+    async fn advance(&mut self, position: &Cursor) -> Result<(), String> {
+        let Self { index, folder, acknowledged } = self;
+        let added = index.add(&EventBatch::default(), IndexMove { folder, from: acknowledged, to: position });
+        added.map_err(|error| index.failed(error).to_string())?;
+        *acknowledged = position.clone();
+        Ok(())
     }
 }

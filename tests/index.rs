@@ -145,6 +145,75 @@ fn index_is_complete_after_a_failed_rebuild() {
     assert_eq!(sorted(&find(dest, &["--since", "2026-11-01", "--until", "2026-11-02"])), expected(|_| true));
 }
 
+/// Replaces a database of the state folder, as a restore from a backup does.
+fn restore(dest: &Path, name: &str, content: &[u8]) {
+    let folder = dest.join(".trailhose");
+    for extension in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!("{name}{extension}")));
+    }
+    std::fs::write(folder.join(name), content).unwrap();
+}
+
+/// The index and the position of its follower are in different files. If they are of different times, the index lacks events or
+/// gets events twice, unless it is built again.
+#[test]
+fn index_of_another_time_than_its_follower_is_built_again() {
+    for restored in ["index.db", "state.db"] {
+        let (bucket, dest) = synced("none");
+        let dest = dest.path();
+        assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+        let older = std::fs::read(dest.join(".trailhose").join(restored)).unwrap();
+        for (name, numbers) in [("more", 200..210), ("most", 210..220)] {
+            bucket.put_log(name, &numbers.map(event).collect::<Vec<_>>());
+            assert_eq!(run(&["sync", text(bucket.path()), text(dest)]).code(), 0);
+            assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+        }
+        let all: Vec<String> = {
+            let mut all: Vec<String> = (0..220).map(event).collect();
+            all.sort();
+            all
+        };
+        assert!(sorted(&find(dest, &["--since", "2026-11-01"])) == all, "{restored}");
+        restore(dest, restored, &older);
+
+        let before = find(dest, &["--since", "2026-11-01"]);
+        assert!(before.err().contains("20 delivered events are not in the index"), "{restored}: {}", before.err());
+        let status = run(&["index", "status", text(dest), "--json"]).json();
+        assert_eq!(status["backlog_events"].as_u64(), Some(20), "{restored}: {status}");
+        let id = "00000000-0000-4000-8000-0000000000d7";
+        let queried = run(&["query", text(dest), "--id", id, "--raw"]);
+        assert_eq!((queried.code(), queried.out().trim_end()), (0, &*event(215)), "{restored}: {queried:?}");
+        assert!(!queried.err().contains("with the index"), "{restored}: {queried:?}");
+
+        let built = run(&["index", "build", text(dest), "--json"]);
+        assert_eq!((built.code(), built.json()["events"].as_u64()), (0, Some(220)), "{restored}: {built:?}");
+        assert!(built.err().contains("is built again"), "{restored}: {}", built.err());
+        let after = find(dest, &["--since", "2026-11-01"]);
+        assert_eq!((after.code(), after.err()), (0, String::new()), "{restored}");
+        assert!(sorted(&after) == all, "{restored}: {} events", after.out().lines().count());
+        // The index and its follower agree again.
+        let built = run(&["index", "build", text(dest), "--json"]);
+        assert_eq!((built.json()["indexed"].as_u64(), built.err()), (Some(0), String::new()), "{restored}");
+    }
+}
+
+/// The process ended after the events were added and before the position was stored.
+#[test]
+fn index_that_is_one_batch_ahead_is_continued() {
+    let (bucket, dest) = synced("none");
+    let dest = dest.path();
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    let older = std::fs::read(dest.join(".trailhose/state.db")).unwrap();
+    bucket.put_log("more", &[event(200)]);
+    assert_eq!(run(&["sync", text(bucket.path()), text(dest)]).code(), 0);
+    assert_eq!(run(&["index", "build", text(dest)]).code(), 0);
+    restore(dest, "state.db", &older);
+    let built = run(&["index", "build", text(dest), "--json"]);
+    assert_eq!((built.json()["indexed"].as_u64(), built.json()["events"].as_u64()), (Some(1), Some(201)), "{built:?}");
+    assert_eq!(built.err(), "");
+    assert_eq!(find(dest, &["--since", "2026-11-01"]).out().lines().count(), 201);
+}
+
 #[test]
 fn deleted_index_is_built_again() {
     let (_bucket, dest) = synced("none");

@@ -40,7 +40,7 @@ pub struct EventBatch {
     /// The numbers and paths of the files that contain them, relative to the destination.
     pub files: Vec<(i64, String)>,
     /// The position after the last event.
-    pub(super) end: Cursor,
+    pub(crate) end: Cursor,
 }
 
 impl EventBatch {

@@ -4,7 +4,7 @@ use super::{FOLLOWER, Index, IndexError, IndexFollower, build_command};
 use crate::follow::{self, FollowError, FollowProgress};
 use crate::sink::SinkError;
 use crate::sink::jsonl::CommittedSegments;
-use crate::state::{FollowerLock, StateDatabase, StateError};
+use crate::state::{Cursor, FollowerLock, StateDatabase, StateError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ pub struct IndexBuild {
     follower: IndexFollower,
     /// Taken before the index is opened, because a new build deletes the files of the old index.
     lock: FollowerLock,
+    restored: Option<String>,
 }
 
 /// Why an index cannot be opened for writes.
@@ -38,8 +39,9 @@ pub enum IndexBuildError {
 
 impl IndexBuild {
     /// Opens the index at `path`. An index without a stored position starts from the first segment, for example after
-    /// `followers reset index --to start`. With `again`, every index does. Removes the events of files that a prune or a
-    /// rebuild deleted.
+    /// `followers reset index --to start`. With `again`, every index does, and so does an index whose own position is not the
+    /// stored one: one of the two files was restored from a backup. Removes the events of files that a prune or a rebuild
+    /// deleted.
     ///
     /// # Errors
     /// [`StateError::InUse`] if another process writes the index; the other errors of [`IndexBuildError`].
@@ -54,13 +56,22 @@ impl IndexBuild {
         if !again && stored.as_ref().is_some_and(|state| state.folder != segments.folder_id()) {
             return Err(IndexBuildError::OtherFolder(path.to_owned()));
         }
-        let rebuild = again || stored.is_none_or(|state| state.cursor.segment == 0);
+        let cursor = stored.map(|state| state.cursor).unwrap_or_default();
+        let is_current = Index::is_current(path)?;
+        let restored = match is_current && !again && cursor.segment > 0 {
+            true => restored(&Index::open_read_only(path)?, segments.folder_id(), &cursor, state)?,
+            false => None,
+        };
+        let rebuild = again || cursor.segment == 0 || restored.is_some();
         // The position is reset before an index is deleted. If the process ends in between, the next build deletes the index:
         // with a position at the start, it does not continue an index.
-        if rebuild || !Index::is_current(path)? {
+        if rebuild || !is_current {
             follow::reset_locked(&lock, FOLLOWER, segments, state, false)?;
         }
-        let mut build = Self { follower: IndexFollower(Index::open(path, rebuild)?), lock };
+        let index = Index::open(path, rebuild)?;
+        let acknowledged = state.follower(FOLLOWER)?.unwrap_or_default().cursor;
+        let folder = segments.folder_id().to_owned();
+        let mut build = Self { follower: IndexFollower { index, folder, acknowledged }, lock, restored };
         build.retain(segments)?;
         Ok(build)
     }
@@ -76,6 +87,7 @@ impl IndexBuild {
         stop: &(dyn Fn() -> bool + Sync),
         each: &(dyn Fn(&FollowProgress) + Sync),
     ) -> Result<FollowProgress, FollowError> {
+        self.follower.acknowledged = state.follower(FOLLOWER)?.unwrap_or_default().cursor;
         follow::follow_locked(&self.lock, &mut self.follower, segments, state, stop, each).await
     }
 
@@ -85,12 +97,31 @@ impl IndexBuild {
     /// Errors of the record and of SQLite.
     pub fn retain(&mut self, segments: &CommittedSegments) -> Result<(), IndexBuildError> {
         let retained = segments.retained_files()?;
-        self.follower.0.retain_files(&retained)?;
+        self.follower.index.retain_files(&retained)?;
         Ok(())
+    }
+
+    /// Returns why the index is built again, if its position was not the stored one.
+    pub fn restored(&self) -> Option<&str> {
+        self.restored.as_deref()
     }
 
     /// Returns the index.
     pub fn index(&self) -> &Index {
-        &self.follower.0
+        &self.follower.index
     }
+}
+
+/// Returns why an index cannot be continued from the stored position of its follower, if it cannot.
+fn restored(index: &Index, folder: &str, stored: &Cursor, state: &StateDatabase) -> Result<Option<String>, IndexError> {
+    if index.continues(folder, stored)? {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the index is built again: it ends at segment {}, but its position in {} is segment {}. One of the two files was restored \
+         from a backup",
+        index.last_segment(folder)?,
+        state.path().display(),
+        stored.segment
+    )))
 }

@@ -209,7 +209,7 @@ fn listed_event(content: &[u8], time: Option<i64>) -> Option<ListedEvent> {
 
 fn indexed(api: &ApiState) -> Result<IndexProgress, ApiProblem> {
     api.indexed.get_or_update(|| {
-        let progress = api.folder.progress(crate::index::FOLLOWER).map_err(ApiProblem::internal)?;
+        let progress = api.folder.index_progress().map_err(ApiProblem::internal)?;
         Ok(IndexProgress {
             events: progress.acknowledged,
             behind: progress.backlog.events,

@@ -60,6 +60,21 @@ impl ServedFolder {
         let backlog = Backlog { events: behind, ..backlog };
         Ok(FollowerProgress { acknowledged: events, backlog, skipped_segments, skipped_events })
     }
+
+    /// Returns the progress of the index. Its backlog is what follows its own position, or the stored position of its follower, if
+    /// this is more. The two differ if one of the files was restored from a backup, and while the index is being built again.
+    pub(super) fn index_progress(&self) -> Result<FollowerProgress, ProgressError> {
+        // Not from the pool: an open connection can be that of an index that was deleted meanwhile.
+        let index = Index::open_read_only(self.index.path()).ok();
+        let lacking = match index.and_then(|index| index.backlog(&self.segments).ok()) {
+            Some(lacking) => lacking,
+            // An index that cannot be read lacks every event.
+            None => self.segments.backlog(0)?,
+        };
+        let progress = self.progress(crate::index::FOLLOWER)?;
+        let backlog = if progress.backlog.events > lacking.events { progress.backlog } else { lacking };
+        Ok(FollowerProgress { backlog, ..progress })
+    }
 }
 
 /// Open read-only connections to the index.

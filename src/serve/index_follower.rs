@@ -70,6 +70,9 @@ async fn follow_once(
 
 fn open(segments: &CommittedSegments, state: &StateDatabase, path: &Path) -> Result<IndexBuild, String> {
     let build = IndexBuild::open(path, segments, state, false).map_err(|error| error.to_string())?;
+    if let Some(reason) = build.restored() {
+        tracing::warn!("{reason}");
+    }
     if build.index().has_skipped_events().map_err(|error| error.to_string())? {
         tracing::warn!(
             "the index lacks events that were skipped, so queries read all files: stop the server and build the index again with \

@@ -218,7 +218,7 @@ async fn open_engine(api: &Arc<ApiState>) -> Result<LocalEngine, ApiProblem> {
         blocking(move || {
             let root = api.folder.segments.root().to_owned();
             let source = Directory::open(&root).map_err(ApiProblem::internal)?;
-            let progress = api.folder.progress(crate::index::FOLLOWER).map_err(ApiProblem::internal)?;
+            let progress = api.folder.index_progress().map_err(ApiProblem::internal)?;
             Ok((source, root, progress.backlog.events == 0))
         })
     };

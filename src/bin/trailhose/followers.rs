@@ -105,8 +105,17 @@ impl FollowedFolder {
 
     /// Returns the number of committed events that the index lacks.
     pub(crate) fn not_indexed(&self) -> Result<u64, String> {
+        let index = Index::open_read_only(&self.index_path()).map_err(|error| error.to_string())?;
+        Ok(self.index_backlog(&index)?.events)
+    }
+
+    /// Returns what the index lacks: after its own position, or after the stored position of its follower, if this is more. The two
+    /// differ if one of the files was restored from a backup, and while the index is being built again.
+    fn index_backlog(&self, index: &Index) -> Result<Backlog, String> {
+        let lacking = index.backlog(&self.segments).map_err(|error| error.to_string())?;
         let state = self.state_read_only()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
-        Ok(self.backlog(state.as_ref())?.events)
+        let unread = self.backlog(state.as_ref())?;
+        Ok(if unread.events > lacking.events { unread } else { lacking })
     }
 }
 
@@ -284,7 +293,9 @@ fn skip(followed: &FollowedFolder, name: &str, yes: bool, json: bool) -> Result<
     let confirmed = confirmed(&question, &format!("The follower {name} will never read them."), yes)?;
     if confirmed && name == FOLLOWER {
         // Before the skip: the index must not seem complete if this process ends between the two.
-        Index::record_skip(&followed.index_path()).map_err(|error| error.to_string())?;
+        let stored = state.follower(FOLLOWER).map_err(|error| error.to_string())?.unwrap_or_default();
+        let stored = FollowerState { folder: followed.segments.folder_id().to_owned(), ..stored };
+        Index::record_skip(&followed.index_path(), &stored, &segment).map_err(|error| error.to_string())?;
     }
     let skipped = confirmed && find(true)?.is_some();
     let report = SkipReport { file, fault: fault.to_string(), offset: segment.start, events, skipped };
@@ -329,6 +340,9 @@ async fn build(followed: &FollowedFolder, again: bool, stop: watch::Receiver<boo
     let state = followed.state()?;
     let opened = IndexBuild::open(&followed.index_path(), &followed.segments, &state, again);
     let mut index = opened.map_err(|error| error.to_string())?;
+    if let Some(reason) = index.restored() {
+        anstream::eprintln!("warning: {}", crate::text::one_line(reason));
+    }
     let backlog = followed.backlog(state.follower(FOLLOWER).map_err(|error| error.to_string())?.as_ref())?;
     let bar = ProgressBar::with_draw_target(Some(backlog.events), ProgressDrawTarget::stderr());
     bar.set_style(progress::style("{wide_bar} {human_pos} of {human_len} events, {per_sec}, {eta}"));
@@ -357,7 +371,7 @@ async fn build(followed: &FollowedFolder, again: bool, stop: watch::Receiver<boo
 fn report(followed: &FollowedFolder, index: &Index, indexed: u64, json: bool) -> Result<(), String> {
     let contents = index.contents().map_err(|error| error.to_string())?;
     let state = followed.state_read_only()?.follower(FOLLOWER).map_err(|error| error.to_string())?;
-    let backlog = followed.backlog(state.as_ref())?;
+    let backlog = followed.index_backlog(index)?;
     let state = state.unwrap_or_default();
     let report = IndexReport {
         indexed,
