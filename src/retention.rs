@@ -3,6 +3,10 @@
 //! The steps that survive a kill are in the sink (`sink/jsonl/prune.rs`). This module decides whether a prune is allowed,
 //! and removes the events from the index.
 
+mod clock;
+
+pub use clock::{ClockAhead, RetentionTarget, check_clock};
+
 use crate::follow::{FollowError, position};
 use crate::index::{FOLLOWER, INDEX_FILE, Index, IndexError};
 use crate::sink::SinkError;

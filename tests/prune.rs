@@ -181,6 +181,15 @@ async fn sync_deletes_files_after_their_retention() {
     let mut state = delivered.state().follower("collector").unwrap().unwrap_or_default();
     state.folder = delivered.segments().folder_id().to_owned();
     delivered.state().put_follower("collector", &state).unwrap();
+    // The newest event is of 2001, so the clock seems to be ahead.
+    let ahead = delivered.sync(&["--keep-days", "30"]);
+    let warning = "more than 45 days after 2001-11-01T00:00:00Z";
+    assert!(ahead.err().contains(warning) && ahead.err().contains("trailhose prune"), "{ahead:?}");
+    assert_eq!((ahead.code(), files(delivered.out.path()).len()), (0, 2));
+    let days_ago = |days| jiff::Timestamp::now().as_second() - days * 86_400;
+    delivered.state().record_retention_run("files", days_ago(46)).unwrap();
+    assert!(delivered.sync(&["--keep-days", "30"]).err().contains("more than 45 days after"));
+    delivered.state().record_retention_run("files", days_ago(44)).unwrap();
     let kept = delivered.sync(&["--keep-days", "30"]);
     assert!(kept.err().contains("collector has not read these files (unread events: 1)"), "{kept:?}");
     assert_eq!((kept.code(), files(delivered.out.path()).len()), (0, 2));

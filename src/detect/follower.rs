@@ -8,6 +8,7 @@ use crate::alert::{AlertSender, SendReport};
 use crate::finding::Grouping;
 use crate::finding_store::{RecordedFindings, Route};
 use crate::follow::{BatchLimits, EventBatch, FollowError, Follower, follow};
+use crate::retention::{RetentionTarget, check_clock};
 use crate::sink::jsonl::CommittedSegments;
 use crate::state::{DeletedFindings, FindingRetention, StateDatabase};
 use async_trait::async_trait;
@@ -154,7 +155,7 @@ impl DetectFollower {
     async fn follow(&mut self, work: FollowedWork<'_>, mut ends: watch::Receiver<bool>) -> Result<(), FollowError> {
         let FollowedWork { segments, state, close_after, retention } = work;
         let grace = i64::try_from(close_after.as_secs()).unwrap_or(i64::MAX);
-        let mut deleted: Option<Instant> = None;
+        let mut cleanup = retention.map(FindingCleanup::new);
         loop {
             // `follow` reads everything that is committed before this point.
             let is_last = *ends.borrow();
@@ -163,15 +164,7 @@ impl DetectFollower {
                 // Everything was read, so a window is complete when it is closed.
                 let now = jiff::Timestamp::now().as_second();
                 state.close_windows(&self.routes, grace, now)?;
-                let is_due = deleted.is_none_or(|deleted| deleted.elapsed() >= RETENTION_PAUSE);
-                if let (Some(retention), true) = (&retention, is_due) {
-                    let DeletedFindings { findings, windows, alerts } = state.delete_old_findings(retention, now)?;
-                    if findings + windows + alerts > 0 {
-                        tracing::info!(findings, windows, alerts, "old findings, windows and sent alerts were deleted");
-                    }
-                    deleted = Some(Instant::now());
-                }
-                Ok(())
+                cleanup.as_mut().map_or(Ok(()), |cleanup| cleanup.run(segments, state, now, is_last))
             });
             let pause = match closed {
                 Ok(()) if is_last => return Ok(()),
@@ -187,5 +180,54 @@ impl DetectFollower {
             };
             let _ = tokio::time::timeout(pause, ends.wait_for(|&ends| ends)).await;
         }
+    }
+}
+
+/// Deletes old findings beside a follower.
+struct FindingCleanup {
+    retention: FindingRetention,
+    /// The time of the next deletion.
+    next: Instant,
+    /// Whether the clock was too far ahead at the last attempt.
+    is_ahead: bool,
+    /// When the clock was last reported, or the start.
+    reported: Instant,
+}
+
+impl FindingCleanup {
+    fn new(retention: FindingRetention) -> Self {
+        Self { retention, next: Instant::now(), is_ahead: false, reported: Instant::now() }
+    }
+
+    /// Deletes old findings, if it is time. `now` is in seconds since 1970.
+    ///
+    /// After a long pause, the clock is ahead until the first events are delivered. So it is compared again soon and at the end, and
+    /// reported only at the end or after an hour.
+    fn run(
+        &mut self,
+        segments: &CommittedSegments,
+        state: &StateDatabase,
+        now: i64,
+        is_last: bool,
+    ) -> Result<(), FollowError> {
+        if Instant::now() < self.next && !(self.is_ahead && is_last) {
+            return Ok(());
+        }
+        let ahead = check_clock(RetentionTarget::Findings, segments, state, now)?;
+        self.is_ahead = ahead.is_some();
+        if let Some(ahead) = ahead {
+            if is_last || self.reported.elapsed() >= RETENTION_PAUSE {
+                tracing::warn!("old findings are kept: {ahead}");
+                self.reported = Instant::now();
+            }
+            self.next = Instant::now() + PAUSE_AFTER_ERROR;
+            return Ok(());
+        }
+        let DeletedFindings { findings, windows, alerts } = state.delete_old_findings(&self.retention, now)?;
+        if findings + windows + alerts > 0 {
+            tracing::info!(findings, windows, alerts, "old findings, windows and sent alerts were deleted");
+        }
+        self.next = Instant::now() + RETENTION_PAUSE;
+        Ok(())
     }
 }

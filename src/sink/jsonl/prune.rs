@@ -108,6 +108,16 @@ impl CommittedSegments {
         Ok(plan)
     }
 
+    /// Returns the day of the newest events in the committed files. Events without a valid time belong to no day.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn newest_day(&self) -> Result<Option<Date>, SinkError> {
+        let mut newest: Option<Date> = None;
+        self.destination.tables.each_file(&self.destination.id, |file| newest = newest.max(day(&file)))?;
+        Ok(newest)
+    }
+
     /// Removes the files from a plan that a follower at this position has not read completely. The sizes of the plan are not
     /// changed.
     ///

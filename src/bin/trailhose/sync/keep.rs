@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::text::{counted, one_line};
 use jiff::{Span, Timestamp, tz::TimeZone};
 use trailhose::follow;
-use trailhose::retention::{self, RetentionPlan};
+use trailhose::retention::{self, RetentionPlan, RetentionTarget};
 use trailhose::sink::jsonl::PrunedFiles;
 
 /// The retention of the delivered files.
@@ -82,7 +82,12 @@ async fn prune(plan: &SyncPlan, delivery: &Delivery) -> Result<PrunedFiles, Stri
         _ if plan.is_spool => RetentionPlan::released(&followed.segments, &state),
         None => return Ok(PrunedFiles::default()),
         Some(days) => {
-            let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+            let now = Timestamp::now();
+            let ahead = retention::check_clock(RetentionTarget::Files, &followed.segments, &state, now.as_second());
+            if let Some(ahead) = ahead.map_err(|error| error.to_string())? {
+                return Err(ahead.to_string());
+            }
+            let today = now.to_zoned(TimeZone::UTC).date();
             let span = Span::new().try_days(days).map_err(|error| error.to_string())?;
             let before = today.checked_sub(span).map_err(|error| error.to_string())?;
             RetentionPlan::new(&followed.segments, &state, before, &[])
