@@ -58,6 +58,9 @@ pub trait FindingStore: Send + Sync + std::fmt::Debug {
     /// Durably records that an alert has failed and is not sent again.
     async fn record_failed(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error>;
 
+    /// Does what [`Self::record_failed`] does, for an alert that its destination refused, and counts it in [`Circuit::refusals`].
+    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error>;
+
     /// Returns the circuit of a destination.
     async fn circuit(&self, destination: &str) -> Result<Circuit, Self::Error>;
 }
@@ -132,6 +135,8 @@ pub struct PendingAlerts {
 pub struct Circuit {
     /// The number of consecutive failures.
     pub failures: u32,
+    /// The number of alerts that were refused in a row since the last acknowledged one.
+    pub refusals: u32,
     /// Nothing is sent before this time, in milliseconds since 1970.
     pub open_until: i64,
     /// The last error.

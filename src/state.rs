@@ -55,7 +55,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const APPLICATION_ID: i32 = 0x7468_7374;
 
 /// SQL that upgrades the tables from version *n*, which is its index, to *n* + 1. The first entry creates them.
-const UPGRADES: [&str; 7] = [
+const UPGRADES: [&str; 8] = [
     "
     CREATE TABLE followers (
         name TEXT PRIMARY KEY, folder TEXT NOT NULL, segment INTEGER NOT NULL, lines INTEGER, fingerprint TEXT NOT NULL,
@@ -120,6 +120,8 @@ const UPGRADES: [&str; 7] = [
     "ALTER TABLE rule_hours ADD COLUMN suppressed INTEGER NOT NULL DEFAULT 0;",
     // When old files and old findings were last deleted, in seconds since 1970.
     "CREATE TABLE retention_runs (name TEXT PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;",
+    // The number of alerts that a destination refused in a row.
+    "ALTER TABLE circuits ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Why the state database cannot be used.

@@ -183,6 +183,10 @@ impl FindingStore for Table {
         self.store.record_failed(destination, number, error).await
     }
 
+    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error> {
+        self.store.record_refused(destination, number, error).await
+    }
+
     async fn circuit(&self, destination: &str) -> Result<Circuit, Self::Error> {
         self.store.circuit(destination).await
     }
@@ -216,7 +220,7 @@ async fn conforms(store: &impl Inspected) {
     record(&[finding(2, 7, NOW, 2)], NOW).await;
     let first = store.next_alert("oncall", 0).await.unwrap().unwrap();
     assert_eq!((first.alert.kind, first.attempts, first.recorded), (AlertKind::First, 0, NOW));
-    let circuit = Circuit { failures: 1, open_until: 5, error: "status 500".into() };
+    let circuit = Circuit { failures: 1, refusals: 2, open_until: 5, error: "status 500".into() };
     store.record_retry("oncall", first.number, 1_000, &circuit).await.unwrap();
     assert_eq!(store.circuit("oncall").await.unwrap(), circuit);
     let other = store.next_alert("oncall", 999).await.unwrap().unwrap();
@@ -227,10 +231,13 @@ async fn conforms(store: &impl Inspected) {
     assert_eq!(store.pending_alerts("oncall").await.unwrap(), PendingAlerts { count: 2, next_due: Some(0) });
     let retried = store.next_alert("oncall", 1_000).await.unwrap().unwrap();
     assert_eq!((retried.number, retried.attempts), (first.number, 1));
-    store.record_failed("oncall", retried.number, "status 400").await.unwrap();
+    store.record_refused("oncall", retried.number, "status 400").await.unwrap();
+    let refused = Circuit { refusals: 1, error: "status 400".into(), ..Circuit::default() };
+    assert_eq!(store.circuit("oncall").await.unwrap(), refused, "refusals are counted without a circuit, too");
     let summary = store.next_alert("oncall", 1_000).await.unwrap().unwrap();
     assert_eq!(summary.alert.kind, AlertKind::Summary);
     store.record_sent("oncall", summary.number, NOW).await.unwrap();
+    assert_eq!(store.circuit("oncall").await.unwrap(), Circuit::default(), "a success ends the row");
     assert_eq!(store.pending_alerts("oncall").await.unwrap(), PendingAlerts { count: 0, next_due: None });
 
     // Old events, suppressed findings and rules below the level of the route cause no alerts.
@@ -346,7 +353,7 @@ async fn review_conforms(store: &(impl FindingStore + FindingReview)) {
 
     let pending = FindingReview::alerts(store, Some(AlertState::Pending), 100).await.unwrap();
     assert_eq!(pending.len(), 3);
-    let circuit = Circuit { failures: 5, open_until: i64::MAX, error: "status 500".into() };
+    let circuit = Circuit { failures: 5, refusals: 0, open_until: i64::MAX, error: "status 500".into() };
     store.record_retry("oncall", pending[0].number, i64::MAX, &circuit).await.unwrap();
     store.record_failed("oncall", pending[1].number, "status 400").await.unwrap();
     let failed = FindingReview::alerts(store, Some(AlertState::Failed), 100).await.unwrap();

@@ -19,7 +19,7 @@ pub struct SendPolicy {
     pub retries: Pace,
     /// The number of consecutive failures after which the circuit of a destination opens.
     pub failures_to_open: u32,
-    /// The number of alerts that can be refused one after another in a run. The next refusal opens the circuit, because the
+    /// The number of alerts that can be refused one after another, also in different runs. The next refusal opens the circuit, because the
     /// cause cannot be a single alert.
     pub max_refusals: u32,
     /// The time for which an open circuit sends nothing. Then one alert is sent as a probe.
@@ -99,8 +99,6 @@ pub struct AlertSender<S> {
 struct SenderMemory {
     /// An attempt whose result could not be stored. It is stored before anything else is sent.
     unrecorded: Option<SendAttempt>,
-    /// The number of alerts that were refused since the last acknowledged one.
-    refusals: u32,
 }
 
 /// An attempt to send an alert.
@@ -233,7 +231,7 @@ impl<S: FindingStore> AlertSender<S> {
                 SendAttempt { pending, circuit, outcome }
             }
         };
-        let recorded = self.record(destination.name(), &attempt, memory).await;
+        let recorded = self.record(destination.name(), &attempt).await;
         if recorded.is_err() {
             memory.unrecorded = Some(attempt);
         }
@@ -256,22 +254,20 @@ impl<S: FindingStore> AlertSender<S> {
     }
 
     /// Durably records the result of an attempt.
-    async fn record(&self, name: &str, attempt: &SendAttempt, memory: &mut SenderMemory) -> Result<SendStep, S::Error> {
+    async fn record(&self, name: &str, attempt: &SendAttempt) -> Result<SendStep, S::Error> {
         let SendAttempt { pending, circuit, outcome } = attempt;
         let (now, policy, number) = (now_milliseconds(), &self.policy, pending.number);
         // If the failures of the circuit are enough to open it, this attempt is a probe and no alert was acknowledged since
         // the circuit opened. A refusal then opens it again.
-        let are_all_refused = memory.refusals >= policy.max_refusals || circuit.failures >= policy.failures_to_open;
+        let are_all_refused = circuit.refusals >= policy.max_refusals || circuit.failures >= policy.failures_to_open;
         let (after, reason, is_unusable) = match outcome {
             SendOutcome::Delivered => {
                 self.store.record_sent(name, number, now.div_euclid(1_000)).await?;
-                memory.refusals = 0;
                 return Ok(SendStep::Sent);
             }
             SendOutcome::AlertRefused { reason } if !are_all_refused => {
                 tracing::warn!(destination = name, alert = pending.alert.id(), "alert refused: {reason}");
-                self.store.record_failed(name, number, reason).await?;
-                memory.refusals += 1;
+                self.store.record_refused(name, number, reason).await?;
                 return Ok(SendStep::Failed);
             }
             SendOutcome::AlertRefused { reason } => (Duration::ZERO, reason, true),
@@ -307,7 +303,7 @@ impl<S: FindingStore> AlertSender<S> {
         let wait = earliest.max(policy.retries.wait(pending.attempts, fastrand::f64()));
         let due = now.saturating_add(whole_milliseconds(wait));
         let open_until = now.saturating_add(whole_milliseconds(open));
-        let circuit = Circuit { failures, open_until, error: reason.clone() };
+        let circuit = Circuit { failures, refusals: circuit.refusals, open_until, error: reason.clone() };
         self.store.record_retry(name, number, due, &circuit).await?;
         Ok(SendStep::Retried)
     }

@@ -273,6 +273,38 @@ async fn refusals_in_a_row_open_the_circuit_and_another_alert_is_the_probe() {
     assert_eq!(state.alerts(Some(AlertState::Failed), 10).unwrap().len(), 5);
 }
 
+/// Each run has one alert. A destination that refuses everything must not make one after the other fail.
+#[tokio::test]
+async fn refusals_of_several_runs_open_the_circuit() {
+    let folder = tempfile::tempdir().unwrap();
+    let refuses = || TestDestination::answering([SendOutcome::AlertRefused { reason: "status 400".into() }]);
+    let record = |event: u32| {
+        let state = open_state(folder.path());
+        state.record_findings(&[finding(event, event)], &Grouping::default(), &routes(), NOW).unwrap();
+        state
+    };
+    let policy = SendPolicy { final_send_time: Duration::ZERO, ..short() };
+    // An acknowledged alert ends the row.
+    for event in 0..5 {
+        assert_eq!(send(&record(event), &refuses(), policy).await.unwrap().failed, 1, "{event}");
+    }
+    assert_eq!(record(5).circuit("oncall").unwrap().refusals, 5);
+    let state = open_state(folder.path());
+    assert_eq!(send(&state, &Arc::new(TestDestination::default()), policy).await.unwrap().sent, 1);
+    assert_eq!(state.circuit("oncall").unwrap(), Circuit::default());
+    for event in 6..11 {
+        assert_eq!(send(&record(event), &refuses(), policy).await.unwrap().failed, 1, "{event}");
+    }
+    let minute = Duration::from_secs(60);
+    let policy = SendPolicy { open_circuit: Pace { base: minute, cap: minute }, ..policy };
+    let report = send(&record(11), &refuses(), policy).await.unwrap();
+    assert_eq!((report.failed, report.retried, report.pending), (0, 1, 1), "the circuit opens");
+    let report = send(&record(12), &refuses(), policy).await.unwrap();
+    assert_eq!((report.failed, report.retried, report.pending), (0, 0, 2), "nothing is sent");
+    let circuit = open_state(folder.path()).circuit("oncall").unwrap();
+    assert!(circuit.refusals == 5 && circuit.failures >= policy.failures_to_open, "{circuit:?}");
+}
+
 #[tokio::test]
 async fn waits_that_were_stored_while_the_clock_was_ahead_are_over() {
     let folder = tempfile::tempdir().unwrap();
@@ -286,7 +318,7 @@ async fn waits_that_were_stored_while_the_clock_was_ahead_are_over() {
     let hour = 3_600_000;
     for (wait, sent) in [(hour, 0), (10 * 365 * 24 * hour, 2)] {
         let until = now + wait;
-        let circuit = Circuit { failures: 1, open_until: until, error: String::new() };
+        let circuit = Circuit { failures: 1, open_until: until, ..Circuit::default() };
         state.record_retry("oncall", number, until, &circuit).unwrap();
         assert_eq!(send(&state, &recorder, short()).await.unwrap().sent, sent, "circuit {wait}");
         if sent == 0 {

@@ -310,7 +310,11 @@ impl FindingStore for DynamoFindings {
     }
 
     async fn record_failed(&self, destination: &str, number: i64, error: &str) -> Result<(), StoreError> {
-        self.fail(destination, number, error).await
+        self.fail(destination, number, error, false).await
+    }
+
+    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), StoreError> {
+        self.fail(destination, number, error, true).await
     }
 
     async fn circuit(&self, destination: &str) -> Result<Circuit, StoreError> {

@@ -26,6 +26,12 @@ pub(super) fn enqueue(transaction: &Transaction<'_>, alert: &Alert, routes: &[Ro
     Ok(new)
 }
 
+/// Records that an alert is not sent again.
+fn fail(transaction: &Transaction<'_>, number: i64, error: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE alerts SET state = 'failed', attempts = attempts + 1, error = ?2 WHERE number = ?1";
+    transaction.prepare_cached(sql)?.execute(params![number, error]).map(drop)
+}
+
 impl StateDatabase {
     /// Returns the first alert of a destination that is due. `now` is in milliseconds since 1970.
     ///
@@ -86,8 +92,10 @@ impl StateDatabase {
         self.write(|transaction| {
             let sql = "UPDATE alerts SET due = ?2, attempts = attempts + 1, error = ?3 WHERE number = ?1";
             transaction.prepare_cached(sql)?.execute(params![number, due, circuit.error])?;
-            let sql = "INSERT OR REPLACE INTO circuits VALUES (?1, ?2, ?3, ?4)";
-            let values = params![destination, circuit.failures, circuit.open_until, circuit.error];
+            let sql = "INSERT OR REPLACE INTO circuits (destination, failures, refusals, open_until, error)
+                 VALUES (?1, ?2, ?3, ?4, ?5)";
+            let Circuit { failures, refusals, open_until, error } = circuit;
+            let values = params![destination, failures, refusals, open_until, error];
             transaction.prepare_cached(sql)?.execute(values).map(drop)
         })
     }
@@ -97,9 +105,21 @@ impl StateDatabase {
     /// # Errors
     /// Errors of SQLite.
     pub fn record_failed(&self, number: i64, error: &str) -> Result<(), StateError> {
+        self.write(|transaction| fail(transaction, number, error))
+    }
+
+    /// Durably records that an alert is not sent again because its destination refused it, and counts it in
+    /// [`Circuit::refusals`].
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), StateError> {
         self.write(|transaction| {
-            let sql = "UPDATE alerts SET state = 'failed', attempts = attempts + 1, error = ?2 WHERE number = ?1";
-            transaction.prepare_cached(sql)?.execute(params![number, error]).map(drop)
+            fail(transaction, number, error)?;
+            let sql =
+                "INSERT INTO circuits (destination, failures, refusals, open_until, error) VALUES (?1, 0, 1, 0, ?2)
+                 ON CONFLICT (destination) DO UPDATE SET refusals = refusals + 1, error = excluded.error";
+            transaction.prepare_cached(sql)?.execute([destination, error]).map(drop)
         })
     }
 
@@ -108,10 +128,16 @@ impl StateDatabase {
     /// # Errors
     /// Errors of SQLite.
     pub fn circuit(&self, destination: &str) -> Result<Circuit, StateError> {
-        let sql = "SELECT failures, open_until, error FROM circuits WHERE destination = ?1";
+        let sql = "SELECT failures, refusals, open_until, error FROM circuits WHERE destination = ?1";
         let found = self.connection().prepare_cached(sql).and_then(|mut circuit| {
-            let circuit_row =
-                |row: &Row<'_>| Ok(Circuit { failures: row.get(0)?, open_until: row.get(1)?, error: row.get(2)? });
+            let circuit_row = |row: &Row<'_>| {
+                Ok(Circuit {
+                    failures: row.get(0)?,
+                    refusals: row.get(1)?,
+                    open_until: row.get(2)?,
+                    error: row.get(3)?,
+                })
+            };
             circuit.query_row([destination], circuit_row).optional()
         });
         found.map(Option::unwrap_or_default).map_err(|error| self.failed(error))
@@ -238,6 +264,10 @@ impl FindingStore for StateDatabase {
 
     async fn record_failed(&self, _: &str, number: i64, error: &str) -> Result<(), StateError> {
         StateDatabase::record_failed(self, number, error)
+    }
+
+    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), StateError> {
+        StateDatabase::record_refused(self, destination, number, error)
     }
 
     async fn circuit(&self, destination: &str) -> Result<Circuit, StateError> {

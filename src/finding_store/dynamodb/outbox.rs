@@ -79,13 +79,21 @@ impl DynamoFindings {
         let alert = self.update(&key, change, "attribute_exists(pk)", item::attributes(values))?;
         let attributes = item::attributes([
             ("failures", item::number(circuit.failures)),
+            ("refusals", item::number(circuit.refusals)),
             ("open_until", item::number(circuit.open_until)),
             ("last_error", item::text(&circuit.error)),
         ]);
         self.change(vec![alert, self.put(&Key::circuit(destination), attributes, None)?]).await
     }
 
-    pub(super) async fn fail(&self, destination: &str, number: i64, error: &str) -> Result<(), StoreError> {
+    /// Records that an alert is not sent again. With `is_refused`, counts it in the circuit of its destination.
+    pub(super) async fn fail(
+        &self,
+        destination: &str,
+        number: i64,
+        error: &str,
+        is_refused: bool,
+    ) -> Result<(), StoreError> {
         let key = Key::pending(destination, number);
         let Some(mut alert) = self.read_one(key.clone()).await? else { return Ok(()) };
         let attempts = item::integer(&alert, "attempts")? + 1;
@@ -97,13 +105,24 @@ impl DynamoFindings {
             ("expires", self.expires(now)),
         ]));
         let failed = self.put(&Key::failed(destination, number), alert, None)?;
-        self.change(vec![self.delete(&key, Some("attribute_exists(pk)"))?, failed]).await
+        let mut writes = vec![self.delete(&key, Some("attribute_exists(pk)"))?, failed];
+        if is_refused {
+            let values = [(":one", item::number(1)), (":zero", item::number(0)), (":error", item::text(error))];
+            let change = "ADD refusals :one SET failures = if_not_exists(failures, :zero), \
+                 open_until = if_not_exists(open_until, :zero), last_error = :error";
+            // The circuit may not exist yet, so the condition always holds.
+            let condition = "attribute_exists(pk) OR attribute_not_exists(pk)";
+            writes.push(self.update(&Key::circuit(destination), change, condition, item::attributes(values))?);
+        }
+        self.change(writes).await
     }
 
     pub(super) async fn read_circuit(&self, destination: &str) -> Result<Circuit, StoreError> {
         let Some(found) = self.read_one(Key::circuit(destination)).await? else { return Ok(Circuit::default()) };
         Ok(Circuit {
             failures: u32::try_from(item::integer(&found, "failures")?).unwrap_or(u32::MAX),
+            // An earlier version stored no refusals.
+            refusals: u32::try_from(item::integer(&found, "refusals")?).unwrap_or(u32::MAX),
             open_until: item::integer(&found, "open_until")?,
             error: item::string(&found, "last_error")?.to_owned(),
         })

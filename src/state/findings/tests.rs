@@ -160,7 +160,7 @@ fn alerts_of_a_group_are_due_in_order_and_do_not_delay_other_groups() {
     state.close_windows(&routes(), 0, NOW + 3_600).unwrap();
     let first = state.next_alert("oncall", 0).unwrap().unwrap();
     assert_eq!((first.number, first.alert.kind), (1, AlertKind::First));
-    let circuit = Circuit { failures: 1, open_until: 5, error: "status 500".into() };
+    let circuit = Circuit { failures: 1, refusals: 2, open_until: 5, error: "status 500".into() };
     state.record_retry("oncall", first.number, 1_000, &circuit).unwrap();
     assert_eq!(state.circuit("oncall").unwrap(), circuit);
     let other = state.next_alert("oncall", 999).unwrap().unwrap();
