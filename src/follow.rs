@@ -363,6 +363,16 @@ pub fn reset(
     reset_locked(&lock, name, segments, state, to_end)
 }
 
+/// Removes a follower that is not used any more, so that no prune waits for it. Returns whether it existed. A follower that is still
+/// used is added again by its next run, and reads everything from the start.
+///
+/// # Errors
+/// Errors of the state database. [`StateError::InUse`] if the follower runs.
+pub fn remove(name: &str, state: &StateDatabase) -> Result<bool, StateError> {
+    let _lock = state.lock_follower(name)?;
+    state.remove_follower(name)
+}
+
 /// Does what [`reset`] does, with a lock of the follower that the caller keeps.
 ///
 /// # Errors

@@ -54,10 +54,12 @@ fn refusal(unread: &[UnreadByFollower]) -> String {
         Some(error) => error.clone(),
         None => format!("the follower {name} has not read these files (unread events: {events})"),
     });
+    let name = unread.first().map_or("NAME", |unread| &*unread.name);
     format!(
-        "{}. Nothing was deleted: run the follower first, or let it skip these events with --ignore-follower {}",
-        each.collect::<Vec<_>>().join("; "),
-        unread.first().map_or("NAME", |unread| &unread.name)
+        "{}. Nothing was deleted: run the follower first, or let it skip these events with `trailhose prune --ignore-follower {name}`. \
+         If it is no longer used, for example a forward that is not in the settings, remove it with `trailhose followers remove \
+         {name}`",
+        each.collect::<Vec<_>>().join("; ")
     )
 }
 

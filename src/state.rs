@@ -311,6 +311,21 @@ impl StateDatabase {
         written.map(drop).map_err(|error| self.failed(error))
     }
 
+    /// Durably removes a follower: its position, and for a forward its state and the events that its destination refused. Returns
+    /// whether it existed.
+    ///
+    /// # Errors
+    /// Errors of SQLite.
+    pub fn remove_follower(&self, name: &str) -> Result<bool, StateError> {
+        self.write(|transaction| {
+            if let Some(forward) = name.strip_prefix("forward-") {
+                transaction.execute("DELETE FROM refused_events WHERE forward = ?1", [forward])?;
+                transaction.execute("DELETE FROM forwards WHERE name = ?1", [forward])?;
+            }
+            transaction.execute("DELETE FROM followers WHERE name = ?1", [name]).map(|rows| rows > 0)
+        })
+    }
+
     /// Takes the exclusive right to run a follower.
     ///
     /// # Errors
@@ -333,7 +348,6 @@ impl StateDatabase {
     }
 
     /// Writes in one transaction.
-    #[cfg(any(feature = "detect", feature = "forward"))]
     fn write<T>(&self, write: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
         let mut connection = self.connection();
         let written = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {

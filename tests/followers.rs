@@ -474,6 +474,41 @@ async fn follower_with_a_filter_gets_the_other_events_and_counts_the_dropped_one
     );
 }
 
+/// A follower that no longer runs keeps every file. After it is removed, nothing waits for it.
+#[tokio::test]
+async fn removed_follower_prevents_no_prune() {
+    let dest = synced(&two_accounts());
+    let out = text(dest.path());
+    let name = "forward-siem";
+    let state = state(dest.path());
+    trailhose::follow::register(name, &segments(dest.path()), &state).unwrap();
+    #[cfg(feature = "forward")]
+    state.add_forward("siem").unwrap();
+    let prune = || run(&["prune", out, "--before", "2026-12-01", "--yes"]);
+    let refused = prune();
+    assert!(refused.code() == 1 && refused.out().contains("trailhose followers remove forward-siem"), "{refused:?}");
+
+    let remove = |options: &[&str]| run(&[&["followers", "remove", name, out], options].concat());
+    let unanswered = remove(&[]);
+    assert!(unanswered.code() == 2 && unanswered.err().contains("--yes"), "{unanswered:?}");
+    let lock = state.lock_follower(name).unwrap();
+    let in_use = remove(&["--yes"]);
+    assert!(in_use.code() == 2 && in_use.err().contains("already runs"), "{in_use:?}");
+    drop(lock);
+    assert!(state.follower(name).unwrap().is_some());
+    let unknown = run(&["followers", "remove", "forward-seim", out, "--yes"]);
+    assert!(unknown.code() == 2 && unknown.err().contains("are: forward-siem"), "{unknown:?}");
+
+    let removed = remove(&["--yes", "--json"]);
+    assert_eq!((removed.code(), &removed.json()["removed"]), (0, &true.into()), "{removed:?}");
+    assert_eq!(state.followers().unwrap(), []);
+    #[cfg(feature = "forward")]
+    assert_eq!(state.forwards().unwrap(), []);
+    let pruned = prune();
+    assert_eq!(pruned.code(), 0, "{pruned:?}");
+    assert_eq!(laptop::files(dest.path()), Vec::<PathBuf>::new());
+}
+
 #[tokio::test]
 async fn second_process_of_a_follower_is_refused() {
     let dest = synced(&two_accounts());

@@ -13,6 +13,7 @@ use crate::text::counted;
 use crate::{interrupt, progress};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -213,6 +214,7 @@ pub(crate) async fn run(args: FollowersArgs) -> Result<u8, String> {
         FollowersCommand::Reset { name, dest, to, yes } => {
             reset(&FollowedFolder::open(&dest)?, &name, to, yes, args.json)
         }
+        FollowersCommand::Remove { name, dest, yes } => remove(&FollowedFolder::open(&dest)?, &name, yes, args.json),
         FollowersCommand::Skip { name, dest, yes } => skip(&FollowedFolder::open(&dest)?, &name, yes, args.json),
     }
 }
@@ -266,6 +268,42 @@ fn reset(followed: &FollowedFolder, name: &str, to: FollowerPosition, yes: bool,
         true => print_json(&view),
         false => print(&view.table()),
     }
+    Ok(0)
+}
+
+fn remove(followed: &FollowedFolder, name: &str, yes: bool, json: bool) -> Result<u8, String> {
+    let state = followed.state()?;
+    check_name(&state, name)?;
+    let refused = refused_events(&state, name)?;
+    let mut effect =
+        "Its position is deleted, and no prune waits for it. If it is still used, its next run adds it again, and \
+        it reads every event from the start."
+            .to_owned();
+    if refused > 0 {
+        let _ = write!(effect, " {} of its destination are deleted, too.", counted(refused, "refused event"));
+    }
+    if !confirmed(&format!("Remove the follower {name}?"), &effect, yes)? {
+        return Ok(STOPPED);
+    }
+    let removed = follow::remove(name, &state).map_err(|error| error.to_string())?;
+    match json {
+        true => print_json(&serde_json::json!({"name": name, "removed": removed, "refused_events": refused})),
+        false if removed => print(&format!("Removed the follower {name}.\n")),
+        false => print(&format!("The follower {name} has no position: nothing was removed.\n")),
+    }
+    Ok(0)
+}
+
+/// Returns the number of stored events that the destination of a forward refused. Other followers have none.
+#[cfg(feature = "forward")]
+fn refused_events(state: &StateDatabase, name: &str) -> Result<u64, String> {
+    let Some(forward) = name.strip_prefix("forward-") else { return Ok(0) };
+    let counts = state.refused_by_status(forward).map_err(|error| error.to_string())?;
+    Ok(counts.iter().map(|(_, events)| events).sum())
+}
+
+#[cfg(not(feature = "forward"))]
+fn refused_events(_: &StateDatabase, _: &str) -> Result<u64, String> {
     Ok(0)
 }
 

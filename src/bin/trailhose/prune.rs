@@ -153,9 +153,10 @@ fn show(report: &PruneReport, plan: &RetentionPlan, json: bool) {
             Some(error) => table.line(&format!("  {}", one_line(error))),
             None => table.line(&format!(
                 "  The follower {} has not read {} of these files. Run it first, or let it skip them with \
-                 --ignore-follower {}",
+                 --ignore-follower {}. If it is no longer used, remove it with `trailhose followers remove {}`",
                 unread.follower,
                 counted(unread.events, "event"),
+                unread.follower,
                 unread.follower
             )),
         }

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 pub(super) const FOLLOWERS_EXAMPLES: &str = "\
 Examples:
   trailhose followers list ./events           the position and the backlog of every follower
-  trailhose followers skip index ./events     skip the unreadable part of a file at which `index` stops";
+  trailhose followers skip index ./events     skip the unreadable part of a file at which `index` stops
+  trailhose followers remove forward-siem ./events
+                                              remove a forward that is no longer in the settings";
 
 pub(super) const FOLLOWERS_EXIT_CODES: &str = "\
 Exit codes:
@@ -80,6 +82,16 @@ pub(crate) enum FollowersCommand {
         /// New position. start: read everything again; end: skip everything that is committed
         #[arg(long, value_enum)]
         to: FollowerPosition,
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove a follower that is not used any more, such as a forward that is no longer in the settings
+    Remove {
+        /// Name of the follower
+        name: String,
+        #[command(flatten)]
+        dest: DestArgs,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
