@@ -2,12 +2,13 @@
 //! (<https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>,
 //! <https://docs.opensearch.org/latest/api-reference/document-apis/bulk/>).
 //!
-//! Each event is created with its event ID as `_id`. So an event that is sent again has no effect: the answer for it is a
+//! Each event is created with its account, region and event ID as `_id`. So an event that is sent again has no effect: the answer for it is a
 //! conflict, which means that it is stored. Each event has a status of its own.
 
 use super::batch::{ForwardRequest, ForwardedEvent, hex, size};
 use super::destination::{Endpoint, ForwardDestination, ForwardOutcome, ItemOutcome};
 use crate::http::HttpReply;
+use crate::index::IndexedFields;
 use async_trait::async_trait;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
@@ -94,18 +95,28 @@ fn missing_status() -> ItemOutcome {
     ItemOutcome::Retry("the answer has no status for an event".into())
 }
 
-/// Returns the `_id` of an event: its ID, or a hash if the ID exceeds [`MAX_ID`].
+/// Returns the `_id` of an event: its account, region and ID before redaction, because only the three together identify an event.
+/// If this text exceeds [`MAX_ID`] or is ambiguous, or if the account or the region is redacted, the result is a hash.
 fn document_id(event: &ForwardedEvent) -> String {
-    match event.id.len() <= MAX_ID {
-        true => event.id.clone(),
-        false => hex(digest(&SHA256, event.id.as_bytes()).as_ref()),
+    let fields = IndexedFields::read(event.original());
+    let scope = [&fields.account, &fields.region].map(|field| field.as_deref().unwrap_or_default());
+    let [account, region] = scope;
+    let text = format!("{account}/{region}/{}", event.id);
+    let is_ambiguous = scope.iter().any(|field| field.contains('/'));
+    let is_redacted = || {
+        let sent = IndexedFields::read(event.bytes());
+        event.bytes() != event.original() && (sent.account != fields.account || sent.region != fields.region)
+    };
+    if text.len() > MAX_ID || is_ambiguous || is_redacted() {
+        return hex(digest(&SHA256, format!("{account:?}/{region:?}/{}", event.id).as_bytes()).as_ref());
     }
+    text
 }
 
 #[async_trait]
 impl ForwardDestination for Elastic {
     fn body(&self, events: &[ForwardedEvent]) -> Vec<u8> {
-        let mut body = Vec::with_capacity(size(events) + events.len() * 80);
+        let mut body = Vec::with_capacity(size(events) + events.len() * 110);
         for event in events {
             let mut action = serde_json::Map::new();
             if let Some(index) = &self.index {
@@ -126,5 +137,38 @@ impl ForwardDestination for Elastic {
             (ForwardOutcome::Accepted, Ok(reply)) => self.bulk_outcome(reply, request.events.len()),
             (outcome, _) => outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(event: &str) -> String {
+        document_id(&ForwardedEvent::new(event.as_bytes(), || "position".to_owned(), None).unwrap())
+    }
+
+    #[test]
+    fn account_region_and_event_id_identify_a_document() {
+        let event = |account: &str, region: &str, event: &str| {
+            let fields = [("recipientAccountId", account), ("awsRegion", region), ("eventID", event)];
+            id(&serde_json::to_string(&fields.into_iter().collect::<HashMap<_, _>>()).unwrap())
+        };
+        let first = event("111122223333", "eu-west-1", "e");
+        assert_eq!(first, "111122223333/eu-west-1/e");
+        let texts = [
+            first,
+            event("444455556666", "eu-west-1", "e"),
+            event("111122223333", "eu-west-2", "e"),
+            event("111122223333", "eu-west-1", "f"),
+            event("111122223333/eu-west-1", "e", "e"),
+            event("111122223333", "eu-west-1/e", "e"),
+            event("111122223333", "eu-west-1", &"e".repeat(512)),
+            event("444455556666", "eu-west-1", &"e".repeat(512)),
+            id(r#"{"eventID":"e"}"#),
+        ];
+        assert!(texts.iter().all(|text| text.len() <= MAX_ID));
+        assert_eq!(texts.iter().collect::<std::collections::HashSet<_>>().len(), texts.len(), "{texts:?}");
+        assert_eq!(texts[8], "//e");
     }
 }

@@ -210,7 +210,9 @@ impl Bulk {
             assert_eq!(create.keys().collect::<Vec<_>>(), ["_id"], "the URL names the index");
             let document: Value = serde_json::from_str(document).unwrap();
             let name = create["_id"].as_str().unwrap().to_owned();
-            assert_eq!(document["eventID"], name.as_str());
+            let [account, region, id] = ["recipientAccountId", "awsRegion", "eventID"]
+                .map(|field| document[field].as_str().unwrap_or_default());
+            assert_eq!(name, format!("{account}/{region}/{id}"));
             let mut item = json!({"_index": "cloudtrail", "_id": name});
             let (status, error) = if self.documents.contains_key(&name) {
                 self.conflicts += 1;
