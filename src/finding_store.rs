@@ -59,7 +59,7 @@ pub trait FindingStore: Send + Sync + std::fmt::Debug {
     async fn record_failed(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error>;
 
     /// Does what [`Self::record_failed`] does, for an alert that its destination refused, and counts it in [`Circuit::refusals`].
-    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error>;
+    async fn record_refused_alert(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error>;
 
     /// Returns the circuit of a destination.
     async fn circuit(&self, destination: &str) -> Result<Circuit, Self::Error>;

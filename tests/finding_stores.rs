@@ -183,8 +183,8 @@ impl FindingStore for Table {
         self.store.record_failed(destination, number, error).await
     }
 
-    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error> {
-        self.store.record_refused(destination, number, error).await
+    async fn record_refused_alert(&self, destination: &str, number: i64, error: &str) -> Result<(), Self::Error> {
+        self.store.record_refused_alert(destination, number, error).await
     }
 
     async fn circuit(&self, destination: &str) -> Result<Circuit, Self::Error> {
@@ -231,7 +231,7 @@ async fn conforms(store: &impl Inspected) {
     assert_eq!(store.pending_alerts("oncall").await.unwrap(), PendingAlerts { count: 2, next_due: Some(0) });
     let retried = store.next_alert("oncall", 1_000).await.unwrap().unwrap();
     assert_eq!((retried.number, retried.attempts), (first.number, 1));
-    store.record_refused("oncall", retried.number, "status 400").await.unwrap();
+    store.record_refused_alert("oncall", retried.number, "status 400").await.unwrap();
     let refused = Circuit { refusals: 1, error: "status 400".into(), ..Circuit::default() };
     assert_eq!(store.circuit("oncall").await.unwrap(), refused, "refusals are counted without a circuit, too");
     let summary = store.next_alert("oncall", 1_000).await.unwrap().unwrap();

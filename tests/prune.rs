@@ -186,7 +186,7 @@ async fn sync_deletes_files_after_their_retention() {
     let warning = "more than 45 days after 2001-11-01T00:00:00Z";
     assert!(ahead.err().contains(warning) && ahead.err().contains("trailhose prune"), "{ahead:?}");
     assert_eq!((ahead.code(), files(delivered.out.path()).len()), (0, 2));
-    let days_ago = |days| jiff::Timestamp::now().as_second() - days * 86_400;
+    let days_ago = |days: i64| jiff::Timestamp::now().as_second() - days * 86_400;
     delivered.state().record_retention_run("files", days_ago(46)).unwrap();
     assert!(delivered.sync(&["--keep-days", "30"]).err().contains("more than 45 days after"));
     delivered.state().record_retention_run("files", days_ago(44)).unwrap();

@@ -19,8 +19,8 @@ pub struct SendPolicy {
     pub retries: Pace,
     /// The number of consecutive failures after which the circuit of a destination opens.
     pub failures_to_open: u32,
-    /// The number of alerts that can be refused one after another, also in different runs. The next refusal opens the circuit, because the
-    /// cause cannot be a single alert.
+    /// The number of alerts that can be refused one after another, also in different runs. The next refusal opens the circuit,
+    /// because the cause cannot be a single alert.
     pub max_refusals: u32,
     /// The time for which an open circuit sends nothing. Then one alert is sent as a probe.
     pub open_circuit: Pace,
@@ -267,7 +267,7 @@ impl<S: FindingStore> AlertSender<S> {
             }
             SendOutcome::AlertRefused { reason } if !are_all_refused => {
                 tracing::warn!(destination = name, alert = pending.alert.id(), "alert refused: {reason}");
-                self.store.record_refused(name, number, reason).await?;
+                self.store.record_refused_alert(name, number, reason).await?;
                 return Ok(SendStep::Failed);
             }
             SendOutcome::AlertRefused { reason } => (Duration::ZERO, reason, true),

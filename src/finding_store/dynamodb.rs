@@ -313,7 +313,7 @@ impl FindingStore for DynamoFindings {
         self.fail(destination, number, error, false).await
     }
 
-    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), StoreError> {
+    async fn record_refused_alert(&self, destination: &str, number: i64, error: &str) -> Result<(), StoreError> {
         self.fail(destination, number, error, true).await
     }
 

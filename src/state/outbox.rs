@@ -113,7 +113,7 @@ impl StateDatabase {
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), StateError> {
+    pub fn record_refused_alert(&self, destination: &str, number: i64, error: &str) -> Result<(), StateError> {
         self.write(|transaction| {
             fail(transaction, number, error)?;
             let sql =
@@ -266,8 +266,8 @@ impl FindingStore for StateDatabase {
         StateDatabase::record_failed(self, number, error)
     }
 
-    async fn record_refused(&self, destination: &str, number: i64, error: &str) -> Result<(), StateError> {
-        StateDatabase::record_refused(self, destination, number, error)
+    async fn record_refused_alert(&self, destination: &str, number: i64, error: &str) -> Result<(), StateError> {
+        StateDatabase::record_refused_alert(self, destination, number, error)
     }
 
     async fn circuit(&self, destination: &str) -> Result<Circuit, StateError> {
