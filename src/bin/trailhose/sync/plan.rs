@@ -10,7 +10,6 @@ use trailhose::aws::BucketAccess;
 use trailhose::event::filter::Filter;
 use trailhose::listing::day_range::LOOK_BACK;
 use trailhose::listing::folder_level::Filters;
-use trailhose::shell;
 
 /// Sources, destination and options of a sync.
 #[derive(Debug)]
@@ -177,12 +176,13 @@ impl SyncPlan {
     }
 
     /// Returns ` --ledger …` for a command about the destination, unless the ledger is in it.
+    #[cfg(feature = "forward")]
     pub(crate) fn ledger_option(&self) -> String {
         match (&self.delivery.ledger, &self.delivery.dest) {
             (LedgerLocation::File(file), Dest::Folder(dest)) if *file == dest.join(".trailhose/ledger.db") => {
                 String::new()
             }
-            (ledger, _) => format!(" --ledger {}", shell::word(&ledger.to_string())),
+            (ledger, _) => format!(" --ledger {}", trailhose::shell::word(&ledger.to_string())),
         }
     }
 
