@@ -39,7 +39,7 @@ use condition::{Condition, Test};
 #[cfg(feature = "filter-file")]
 use gate::GateFields;
 use index::RuleIndex;
-use path::{FieldPath, FieldPosition};
+use path::{FieldPath, NotedPosition};
 #[cfg(feature = "filter-file")]
 use patterns::PatternSet;
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ struct Rules {
     /// The top-level fields and the members of `userIdentity` of all paths.
     selected: Arc<SelectedFields>,
     /// For each path, its position in `selected`.
-    positions: Vec<FieldPosition>,
+    positions: Vec<NotedPosition>,
 }
 
 /// What a filter does with an event.

@@ -13,7 +13,7 @@ pub(super) struct FieldPath {
 
 /// The position in the selected fields, from which the values of a path are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FieldPosition {
+pub(super) enum NotedPosition {
     /// That of the path's first name.
     TopLevel(usize),
     /// That of the path's second name, a member of `userIdentity`.
@@ -30,11 +30,11 @@ impl FieldPath {
     }
 
     /// Returns the position from which the values of the path are read.
-    pub(super) fn position(&self, selected: &SelectedFields) -> FieldPosition {
+    pub(super) fn position(&self, selected: &SelectedFields) -> NotedPosition {
         match self.identity_member().and_then(|member| selected.identity_position(member)) {
-            Some(position) => FieldPosition::Identity(position),
+            Some(position) => NotedPosition::Identity(position),
             // All first names are selected: they are names of CloudTrail, which has fewer than the maximum.
-            None => FieldPosition::TopLevel(selected.position(&self.names[0]).unwrap_or_default()),
+            None => NotedPosition::TopLevel(selected.position(&self.names[0]).unwrap_or_default()),
         }
     }
 

@@ -4,7 +4,7 @@ use super::Rules;
 use super::condition::Condition;
 #[cfg(feature = "filter-file")]
 use super::condition::Test;
-use super::path::FieldPosition;
+use super::path::NotedPosition;
 #[cfg(feature = "filter-file")]
 use super::patterns::{PatternMatches, PatternSet};
 use super::rule::Rule;
@@ -87,8 +87,8 @@ impl<'f, 'e> EventFields<'f, 'e> {
     #[inline]
     fn top_level_start(&self, path: usize) -> Option<usize> {
         match self.rules.positions[path] {
-            FieldPosition::TopLevel(position) => self.offsets.start(position),
-            FieldPosition::Identity(_) => None,
+            NotedPosition::TopLevel(position) => self.offsets.start(position),
+            NotedPosition::Identity(_) => None,
         }
     }
 
@@ -164,8 +164,8 @@ impl<'f, 'e> EventFields<'f, 'e> {
 
     fn values(&self, path: usize) -> Vec<Leaf<'e>> {
         let (start, known) = match self.rules.positions[path] {
-            FieldPosition::TopLevel(position) => (self.offsets.start(position), 1),
-            FieldPosition::Identity(position) => {
+            NotedPosition::TopLevel(position) => (self.offsets.start(position), 1),
+            NotedPosition::Identity(position) => {
                 match self.rules.selected.identity_start(self.offsets, self.line, position) {
                     Ok(start) => (start, 2),
                     Err(array) => (Some(array), 1),
