@@ -539,7 +539,7 @@ async fn invalid_secrets_and_addresses_start_nothing() {
         ("keys_file = \"secret\"", "hunter2", "24 to 64 random bytes"),
         ("ca_file = \"secret\"", "hunter2", "contains no certificate"),
         ("client_cert_file = \"secret\"\nclient_key_file = \"secret\"", "hunter2", "secret"),
-        ("[forward.redact]\nhash = [\"a\"]\nkey_file = \"secret\"", "hunter2", "too short"),
+        ("[forward.redact]\nhash = [\"sourceIPAddress\"]\nkey_file = \"secret\"", "hunter2", "too short"),
         ("token_file = \"missing\"", "", "cannot be read"),
     ] {
         let setup = setup(forward);
